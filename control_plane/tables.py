@@ -1,0 +1,177 @@
+"""The control plane's tables.
+
+A signature is a Sign job, and a key's life is its GenerateKey job: there is one state column,
+``jobs.state``, written in ``control_plane/queue.py`` alone. What the API shows is read from it.
+"""
+
+from enum import StrEnum
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class JobState(StrEnum):
+    QUEUED = "Queued"
+    LEASED = "Leased"
+    DONE = "Done"
+    DENIED = "Denied"
+    FAILED = "Failed"
+
+
+TRANSITIONS = {
+    JobState.QUEUED: {JobState.LEASED, JobState.FAILED},  # claimed; expired
+    # reported; or lapsed, or failed in a way worth another attempt
+    JobState.LEASED: {JobState.DONE, JobState.DENIED, JobState.FAILED, JobState.QUEUED},
+    JobState.DONE: set(),
+    JobState.DENIED: set(),
+    JobState.FAILED: set(),
+}
+
+
+def _created_at() -> Column[object]:
+    return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+applications = Table(
+    "applications",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    _created_at(),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("application_id", Uuid, ForeignKey("applications.id"), nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True),  # SHA-256 of a 256-bit random token
+    Column("scopes", ARRAY(String), nullable=False),
+    _created_at(),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("revoked_at", DateTime(timezone=True)),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("node_group", String, nullable=False, index=True),
+    Column("version", String),
+    Column("capabilities", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("health", JSONB),
+    Column("identity_public_key", LargeBinary),
+    _created_at(),
+    Column("last_seen", DateTime(timezone=True)),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("application_id", Uuid, ForeignKey("applications.id"), nullable=False),
+    Column("node_group", String, nullable=False),
+    Column("store", String, nullable=False),
+    Column("scheme", String, nullable=False),
+    Column("curve", String, nullable=False),
+    Column("network", String),
+    Column("public_key", LargeBinary),
+    Column("protection", String),
+    _created_at(),
+)
+Index("ix_keys_application_id_created_at_id", keys.c.application_id, keys.c.created_at, keys.c.id)
+
+wallets = Table(
+    "wallets",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("application_id", Uuid, ForeignKey("applications.id"), nullable=False),
+    Column("network", String, nullable=False),
+    Column("key_id", Uuid, ForeignKey("keys.id"), nullable=False, unique=True),
+    Column("address", String),
+    _created_at(),
+)
+Index(
+    "ix_wallets_application_id_created_at_id",
+    wallets.c.application_id,
+    wallets.c.created_at,
+    wallets.c.id,
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # the key's id for GenerateKey, the signature's for Sign
+    Column("kind", String, nullable=False),
+    Column("endpoint", String, nullable=False),
+    Column("application_id", Uuid, ForeignKey("applications.id"), nullable=False),
+    Column("key_id", Uuid, ForeignKey("keys.id"), nullable=False),
+    Column("node_group", String, nullable=False),
+    Column("external_id", String),
+    Column(
+        "body_digest", LargeBinary, nullable=False
+    ),  # what the same external id must bring again
+    # the job, as signed: wire.envelope.SignedBytes
+    Column("payload", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("signing_key_id", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    Column("run_after", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("lease", Uuid),
+    Column("lease_node", String),
+    Column("lease_until", DateTime(timezone=True)),
+    Column("refused_by", ARRAY(String), nullable=False, server_default=text("'{}'::varchar[]")),
+    Column("last_failure", LargeBinary),  # Outcome of the last attempt worth another
+    Column("outcome", LargeBinary),  # the final Outcome; never changes once it is there
+    Column("late_outcome", LargeBinary),  # came after expiry; for admins
+    _created_at(),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("finished_at", DateTime(timezone=True)),
+    UniqueConstraint("application_id", "endpoint", "external_id"),
+)
+Index(
+    "ix_jobs_claimable",
+    jobs.c.node_group,
+    jobs.c.run_after,
+    postgresql_where=jobs.c.state == JobState.QUEUED.value,
+)
+Index("ix_jobs_leased", jobs.c.lease_until, postgresql_where=jobs.c.state == JobState.LEASED.value)
+Index("ix_jobs_unfinished", jobs.c.expires_at, postgresql_where=jobs.c.finished_at.is_(None))
+Index("ix_jobs_key_id_created_at_id", jobs.c.key_id, jobs.c.created_at, jobs.c.id)
+
+audit_heads = Table(
+    "audit_heads",
+    metadata,
+    Column("node_id", String, ForeignKey("nodes.id"), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    Column("payload", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("signing_key_id", String, nullable=False),
+    Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)

@@ -1,0 +1,66 @@
+"""Shared round trips: whatever is ready goes together, and nothing waits for a timer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+DEFAULT_MAX_BATCH = 256
+
+
+class Batcher(Generic[Item, Answer]):
+    """Calls ``run`` with the items submitted while its previous call was under way.
+
+    ``run`` takes a non-empty list and returns the answers in the same order; an answer that is an
+    exception is raised to the submitter of that item alone. When ``run`` itself raises, everybody
+    in the batch gets that error. A lone item goes at once, so batching costs no latency.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[list[Item]], Awaitable[list[Answer | Exception]]],
+        max_batch: int = DEFAULT_MAX_BATCH,
+    ) -> None:
+        self._run = run
+        self._max_batch = max_batch
+        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._worker: asyncio.Task[None] | None = None
+
+    async def submit(self, item: Item) -> Answer:
+        """Answer for one item. Cancelling the caller leaves the batch to finish for the others."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._drain())
+        return await future
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                await asyncio.sleep(0)  # let everything that is ready at this moment get in
+                batch = self._waiting[: self._max_batch]
+                del self._waiting[: self._max_batch]
+                await self._run_batch(batch)
+        finally:
+            self._worker = None
+
+    async def _run_batch(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._run([item for item, _ in batch])
+            if len(answers) != len(batch):
+                raise RuntimeError(f"{len(answers)} answers to a batch of {len(batch)}")
+        except Exception as error:
+            answers = [error] * len(batch)
+        except asyncio.CancelledError:
+            for _, future in batch:
+                future.cancel()
+            raise
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if future.done():
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)

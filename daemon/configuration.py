@@ -1,0 +1,85 @@
+"""TOML configuration files into checked models; secrets from files or systemd credentials."""
+
+import os
+import stat
+import tomllib
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from daemon.errors import ConfigurationError
+
+
+class Section(BaseModel):
+    """Base of configuration models: an unknown key is an error, paths are kept as written."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Settings = TypeVar("Settings", bound=Section)
+
+
+def load(path: Path, model: type[Settings]) -> Settings:
+    """Read a TOML file into a model. Relative paths in it are the caller's to resolve.
+
+    Raises ConfigurationError that names the file and each key at fault.
+    """
+    try:
+        data = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read the configuration {path}: {error.strerror}",
+            "Give its path with --config, or write a new one with the init command.",
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}", "Mend that line.") from None
+    try:
+        return model.model_validate(data, context={"folder": path.resolve().parent})
+    except ValidationError as error:
+        faults = "\n".join(
+            f"  {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
+        )
+        raise ConfigurationError(
+            f"{path} has settings that cannot be used:\n{faults}",
+            "Mend them; the init command writes a file with every setting explained.",
+        ) from None
+
+
+def read_secret(path: Path, what: str) -> bytes:
+    """Contents of a secret file, without a final newline. Refuses a file that others may read."""
+    try:
+        mode = path.stat().st_mode
+        secret = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read {what} from {path}: {error.strerror}",
+            "Make the file, readable by this user alone (chmod 600), or mend the configuration.",
+        ) from None
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigurationError(
+            f"{path}, which holds {what}, may be read by other users",
+            f"chmod 600 {path}",
+        )
+    return secret.rstrip(b"\r\n")
+
+
+def write_secret(path: Path, secret: bytes) -> None:
+    """Write a new secret file, mode 0600, on disk when this returns. Never overwrites."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secret)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def credential_path(name: str) -> Path:
+    """Path of a systemd credential (LoadCredential=, systemd.exec(5))."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder is None:
+        raise ConfigurationError(
+            f"the credential {name!r} is wanted, but systemd passed none to this process",
+            "Add LoadCredential= to the unit, or name a file instead.",
+        )
+    return Path(folder) / name

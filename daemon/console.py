@@ -1,0 +1,58 @@
+"""How commands speak: tables for people, --json for machines, errors that name the next step."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from daemon.errors import OperatorError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+def print_json(data: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(data, indent=2, default=str))  # noqa: T201
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table on stdout; None shows as a dash."""
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*("-" if cell is None else str(cell) for cell in row))
+    out.print(table)
+
+
+def fail(error: OperatorError) -> NoReturn:
+    """Print what happened and what to do next, and end the command."""
+    err.print(f"error: {error.what}", style="red", markup=False)
+    err.print(f"  -> {error.todo}", markup=False)
+    sys.exit(EXIT_FAILED)
+
+
+@contextmanager
+def operator_errors() -> Iterator[None]:
+    """Wrap a command's body: an OperatorError in it is printed, never a traceback."""
+    try:
+        yield
+    except OperatorError as error:
+        fail(error)
+
+
+def application(help_text: str) -> typer.Typer:
+    """A command-line application in our habits: help without arguments, shell completion."""
+    return typer.Typer(
+        help=help_text,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )

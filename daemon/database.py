@@ -1,0 +1,102 @@
+"""PostgreSQL: engines, migrations and the schema check at start."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+import migrations
+from daemon.errors import ConfigurationError, SchemaError
+
+CONNECT_TIMEOUT = 5
+STATEMENT_TIMEOUT_MS = 30_000
+KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3}
+
+
+def database_url(url: str) -> sqlalchemy.URL:
+    """A postgresql:// URL with our driver in it. Raises ConfigurationError."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigurationError(
+            "the database URL cannot be read", "Write postgresql://user@host:port/database."
+        ) from None
+    if parsed.get_backend_name() != "postgresql":
+        raise ConfigurationError(
+            f"the database is {parsed.get_backend_name()}, but only PostgreSQL is supported",
+            "Write postgresql://user@host:port/database.",
+        )
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def create_engine(url: str, pool_size: int = 8, name: str = "custody") -> AsyncEngine:
+    """A pooled engine whose statements cannot hang for ever and that notices dead connections."""
+    return create_async_engine(
+        database_url(url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=STATEMENT_TIMEOUT_MS / 1000,
+        pool_use_lifo=True,
+        hide_parameters=True,
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT,
+            "application_name": name,
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS}",
+            **KEEPALIVES,
+        },
+    )
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether a database error says that the database is away, not that we asked wrongly."""
+    if isinstance(error, PoolTimeout | OperationalError | OSError):
+        return True
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+@asynccontextmanager
+async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """One transaction: committed at the end of the block, rolled back when it raises."""
+    async with engine.begin() as connection:
+        yield connection
+
+
+def alembic_config(tree: str, url: str) -> Config:
+    """Alembic's configuration of one migration tree: control_plane, hsm_driver, ..."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(str(migrations.__file__)).parent / tree))
+    config.attributes["url"] = database_url(url)
+    return config
+
+
+def migrate(tree: str, url: str, revision: str = "head") -> None:
+    """Bring a database to a revision of its tree."""
+    command.upgrade(alembic_config(tree, url), revision)
+
+
+async def check_schema(engine: AsyncEngine, tree: str, migrate_command: str) -> str:
+    """Return the schema's revision. Raises SchemaError unless it is this version's head."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(str(migrations.__file__)).parent / tree))
+    head = ScriptDirectory.from_config(config).get_current_head()
+
+    def current(connection: Connection) -> str | None:
+        return MigrationContext.configure(connection).get_current_revision()
+
+    async with engine.connect() as connection:
+        found = await connection.run_sync(current)
+    if found != head or head is None:
+        raise SchemaError(
+            f"the database has schema revision {found or 'none'}, this version needs {head}",
+            f"Run: {migrate_command}",
+        )
+    return head

@@ -1,0 +1,24 @@
+"""Keeps secrets in memory out of core files and from other processes of the same user."""
+
+import ctypes
+import resource
+
+PR_SET_PDEATHSIG = 1  # prctl(2)
+PR_SET_DUMPABLE = 4
+
+
+def harden() -> None:
+    """No core files, no ptrace by the same user (prctl(2), PR_SET_DUMPABLE)."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _prctl(PR_SET_DUMPABLE, 0)
+
+
+def die_with_parent(signal_number: int) -> None:
+    """Have the kernel send this process a signal when its parent ends, however it ends."""
+    _prctl(PR_SET_PDEATHSIG, signal_number)
+
+
+def _prctl(option: int, argument: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, argument, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option}) failed")

@@ -1,0 +1,78 @@
+"""What keys can be: schemes, curves, networks, stores, protections."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Scheme(StrEnum):
+    ECDSA = "ECDSA"  # FIPS 186-5, section 6
+    EDDSA = "EdDSA"  # RFC 8032
+
+
+class Curve(StrEnum):
+    SECP256K1 = "secp256k1"  # SEC 2, section 2.4.1
+    SECP256R1 = "secp256r1"  # SEC 2, section 2.4.2; NIST P-256
+    ED25519 = "ed25519"  # RFC 8032, section 5.1
+
+
+class Network(StrEnum):
+    ETHEREUM = "Ethereum"
+    BITCOIN = "Bitcoin"
+    SOLANA = "Solana"
+
+
+class Store(StrEnum):
+    """Where a key lives: the mode of the nodes that hold it."""
+
+    HSM = "hsm"
+
+
+class Protection(StrEnum):
+    """Where the private key is used: inside the HSM, or (host signing) on the node's host."""
+
+    HSM = "hsm"
+    HOST = "host"
+
+
+class HashFunction(StrEnum):
+    """Hash functions of 32 bytes that a bare ECDSA key signs the digest of."""
+
+    SHA_256 = "SHA-256"  # FIPS 180-4
+    SHA3_256 = "SHA3-256"  # FIPS 202
+    KECCAK_256 = "Keccak-256"  # the original Keccak padding, as Ethereum has it
+
+
+class Algorithm(NamedTuple):
+    """A signature scheme on a curve; written ``ECDSA/secp256k1``."""
+
+    scheme: Scheme
+    curve: Curve
+
+    def __str__(self) -> str:
+        return f"{self.scheme.value}/{self.curve.value}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Algorithm":
+        """Read ``scheme/curve``; ValueError when it is none of ALGORITHMS."""
+        for algorithm in ALGORITHMS:
+            if str(algorithm) == text:
+                return algorithm
+        raise ValueError(f"unknown algorithm {text!r}: one of {', '.join(map(str, ALGORITHMS))}")
+
+
+ECDSA_SECP256K1 = Algorithm(Scheme.ECDSA, Curve.SECP256K1)
+ECDSA_SECP256R1 = Algorithm(Scheme.ECDSA, Curve.SECP256R1)
+EDDSA_ED25519 = Algorithm(Scheme.EDDSA, Curve.ED25519)
+ALGORITHMS = (ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519)
+
+NETWORK_ALGORITHM = {
+    Network.ETHEREUM: ECDSA_SECP256K1,
+    Network.BITCOIN: ECDSA_SECP256K1,
+    Network.SOLANA: EDDSA_ED25519,
+}
+
+PUBLIC_KEY_SIZE = {
+    ECDSA_SECP256K1: 33,  # SEC 1, section 2.3.3, compressed
+    ECDSA_SECP256R1: 33,
+    EDDSA_ED25519: 32,  # RFC 8032, section 5.1.2
+}

@@ -1,0 +1,69 @@
+"""Which 32 bytes are signed for a message."""
+
+import hashlib
+
+from Crypto.Hash import keccak
+
+from wire.algorithms import Algorithm, HashFunction, Network, Scheme
+from wire.requests import SignHash, SignMessage
+
+
+class NotSignable(ValueError):
+    """This key cannot sign this request: the text says why."""
+
+
+def keccak_256(data: bytes) -> bytes:
+    return keccak.new(digest_bits=256, data=data).digest()
+
+
+def eip191(message: bytes) -> bytes:
+    """Digest of a personal message (EIP-191, version 0x45)."""
+    prefix = b"\x19Ethereum Signed Message:\n" + str(len(message)).encode()
+    return keccak_256(prefix + message)
+
+
+def bip137(message: bytes) -> bytes:
+    """Digest of a Bitcoin signed message (BIP-137): double SHA-256 over magic, size and message."""
+    magic = b"Bitcoin Signed Message:\n"
+    data = _compact_size(len(magic)) + magic + _compact_size(len(message)) + message
+    return hashlib.sha256(hashlib.sha256(data).digest()).digest()
+
+
+def _compact_size(size: int) -> bytes:
+    """Bitcoin's variable-length integer."""
+    if size < 0xFD:
+        return bytes([size])
+    if size <= 0xFFFF:
+        return b"\xfd" + size.to_bytes(2, "little")
+    return b"\xfe" + size.to_bytes(4, "little")
+
+
+HASHES = {
+    HashFunction.SHA_256: lambda data: hashlib.sha256(data).digest(),
+    HashFunction.SHA3_256: lambda data: hashlib.sha3_256(data).digest(),
+    HashFunction.KECCAK_256: keccak_256,
+}
+
+
+def digest_of(
+    request: SignHash | SignMessage, algorithm: Algorithm, network: Network | None
+) -> bytes | None:
+    """The 32-byte digest that is signed; None for Ed25519, which signs the message itself.
+
+    Raises NotSignable when the request makes no sense for the key.
+    """
+    if algorithm.scheme is Scheme.EDDSA:
+        if isinstance(request, SignHash):
+            raise NotSignable("an Ed25519 key signs messages, not hashes: use kind Message")
+        if request.hash_function is not None:
+            raise NotSignable("an Ed25519 key signs the message itself: leave hash_function out")
+        return None
+    if isinstance(request, SignHash):
+        return request.hash
+    if network is None:
+        if request.hash_function is None:
+            raise NotSignable("a bare ECDSA key needs hash_function to sign a Message")
+        return HASHES[request.hash_function](request.content)
+    if request.hash_function is not None:
+        raise NotSignable(f"the {network.value} wallet fixes the hash: leave hash_function out")
+    return eip191(request.content) if network is Network.ETHEREUM else bip137(request.content)

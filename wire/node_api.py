@@ -1,0 +1,112 @@
+"""Bodies of the node API: claim, report, extend, heartbeat (mTLS, JSON)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field
+
+from wire.encoding import Base64Bytes, HexBytes, Model
+from wire.envelope import SignedBytes
+
+MAX_BATCH = 256
+"""Jobs in one claim, outcomes in one report, leases in one extend."""
+
+MAX_CLAIM_WAIT = 30.0
+"""Seconds that a claim may wait for work."""
+
+
+class ClaimRequest(Model):
+    """``slots``: how many jobs fit; ``wait``: seconds to hold the request open for the first."""
+
+    kinds: Annotated[list[str], Field(min_length=1, max_length=64)]
+    slots: Annotated[int, Field(ge=1, le=MAX_BATCH)]
+    wait: Annotated[float, Field(ge=0, le=MAX_CLAIM_WAIT)] = 0
+
+
+class ClaimedJob(Model):
+    """A job with its lease. The lease's token proves in report and extend that it is still ours."""
+
+    job_id: UUID
+    job: SignedBytes
+    attempt: int
+    lease: UUID
+    lease_seconds: float
+
+
+class ClaimResponse(Model):
+    jobs: list[ClaimedJob]
+
+
+class Report(Model):
+    """``outcome``: the exact bytes of an Outcome, as the node journalled them."""
+
+    job_id: UUID
+    lease: UUID | None
+    outcome: Base64Bytes
+
+
+class ReportRequest(Model):
+    """``audit_head``: the signed AuditHead of the chain that records these outcomes."""
+
+    reports: Annotated[list[Report], Field(max_length=MAX_BATCH)]
+    audit_head: SignedBytes | None = None
+
+
+class ReportResult(Model):
+    """The control plane has it; ``note``: recorded, duplicate, late, retried or unknown."""
+
+    job_id: UUID
+    note: str
+
+
+class ReportResponse(Model):
+    results: list[ReportResult]
+
+
+class Lease(Model):
+    job_id: UUID
+    lease: UUID
+
+
+class ExtendRequest(Model):
+    leases: Annotated[list[Lease], Field(min_length=1, max_length=MAX_BATCH)]
+
+
+class ExtendResponse(Model):
+    """The jobs whose lease now lasts ``lease_seconds`` again; what is missing is no longer ours."""
+
+    extended: list[UUID]
+    lease_seconds: float
+
+
+class NodeHealth(Model):
+    status: str
+    """ok, degraded or failing"""
+    detail: str | None = None
+
+
+class HeartbeatRequest(Model):
+    """``capabilities``: algorithm (``ECDSA/secp256k1``) to protection (``hsm`` or ``host``)."""
+
+    version: str
+    group: str
+    kinds: list[str]
+    capabilities: dict[str, str]
+    health: NodeHealth
+    identity_public_key: HexBytes
+    """Ed25519; it signs audit heads."""
+    audit_head: SignedBytes | None = None
+
+
+class HeartbeatResponse(Model):
+    """``time``: the control plane's clock, for the node to compare its own with."""
+
+    node: str
+    group: str
+    time: AwareDatetime
+
+
+class AuditHeads(Model):
+    """The heads that the control plane has kept of the asking node, oldest first."""
+
+    heads: list[SignedBytes]
