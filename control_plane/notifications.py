@@ -1,0 +1,177 @@
+"""Who waits for work, and who waits for results: woken by this replica or, by NOTIFY, by another.
+
+A notification is a hint and may be lost: who waits looks at the database again in any case,
+after RECHECK_SECONDS at the latest. To wait without missing anything, register, look, then wait::
+
+    with notifications.done(job_id) as waiter:
+        while not (found := await look()) and time_left():
+            await waiter.wait(time_left())
+
+Two steps announce a change: ``notify_*`` inside the transaction, for the other replicas, and
+``wake_*`` after its commit, for this one, which needs no round trip.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from uuid import UUID, uuid4
+
+import psycopg
+import structlog
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from daemon.database import CONNECT_TIMEOUT, KEEPALIVES, database_url
+
+JOBS_CHANNEL = "custody_jobs"
+DONE_CHANNEL = "custody_done"
+RECHECK_SECONDS = 5.0
+PROBE_SECONDS = 10.0
+"""How long the listening connection may be silent before it is probed."""
+BACKOFF_SECONDS = 0.1
+MAX_BACKOFF_SECONDS = 5.0
+IDS_PER_NOTIFICATION = 200
+"""A payload must be shorter than 8000 bytes (PostgreSQL, NOTIFY); an id takes 37."""
+
+_NOTIFY = text("SELECT pg_notify(:channel, payload) FROM unnest(CAST(:payloads AS text[])) payload")
+
+_log = structlog.get_logger(__name__)
+
+
+class Waiter:
+    """Somebody's place in the waiting room of one group or one job."""
+
+    def __init__(self) -> None:
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def wait(self, seconds: float) -> bool:
+        """Return True when woken since the last wait; False after min(seconds, RECHECK_SECONDS)."""
+        try:
+            async with asyncio.timeout(min(max(seconds, 0), RECHECK_SECONDS)):
+                await self._woken.wait()
+        except TimeoutError:
+            return False
+        self._woken.clear()
+        return True
+
+
+class Notifications:
+    """One connection that listens, and everybody in this process who waits."""
+
+    def __init__(self, url: str) -> None:
+        libpq_url = database_url(url).set(drivername="postgresql")
+        self._conninfo = make_conninfo(
+            libpq_url.render_as_string(hide_password=False),
+            connect_timeout=CONNECT_TIMEOUT,
+            application_name="control-plane notifications",
+            **KEEPALIVES,
+        )
+        self._origin = uuid4().hex  # tells our own notifications, which woke us already
+        self._waiting: dict[tuple[str, str], set[Waiter]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self.listening = False
+
+    def start(self) -> None:
+        """Begin to listen. Needs no database: connecting is tried for ever."""
+        self._task = asyncio.create_task(self._listen_for_ever(), name="notifications")
+
+    async def close(self) -> None:
+        """Stop listening and wake everybody, so that they can end."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        self._wake_everybody()
+
+    def jobs(self, group: str) -> contextlib.AbstractContextManager[Waiter]:
+        """Wait for claimable jobs of a node group."""
+        return self._register((JOBS_CHANNEL, group))
+
+    def done(self, job_id: UUID) -> contextlib.AbstractContextManager[Waiter]:
+        """Wait for a job to become final."""
+        return self._register((DONE_CHANNEL, str(job_id)))
+
+    async def notify_jobs(self, connection: AsyncConnection, groups: Iterable[str]) -> None:
+        """Within a transaction: tell the other replicas that groups have claimable jobs."""
+        payloads = [f"{self._origin} {group}" for group in sorted(set(groups))]
+        await self._notify(connection, JOBS_CHANNEL, payloads)
+
+    async def notify_done(self, connection: AsyncConnection, job_ids: Sequence[UUID]) -> None:
+        """Within a transaction: tell the other replicas that jobs are final."""
+        payloads = [
+            " ".join([self._origin, *map(str, job_ids[start : start + IDS_PER_NOTIFICATION])])
+            for start in range(0, len(job_ids), IDS_PER_NOTIFICATION)
+        ]
+        await self._notify(connection, DONE_CHANNEL, payloads)
+
+    def wake_jobs(self, group: str) -> None:
+        """After the commit: wake this replica's waiters for jobs of a group."""
+        self._wake((JOBS_CHANNEL, group))
+
+    def wake_done(self, job_ids: Iterable[UUID]) -> None:
+        """After the commit: wake this replica's waiters for these jobs."""
+        for job_id in job_ids:
+            self._wake((DONE_CHANNEL, str(job_id)))
+
+    @contextlib.contextmanager
+    def _register(self, topic: tuple[str, str]) -> Iterator[Waiter]:
+        waiter = Waiter()
+        waiters = self._waiting.setdefault(topic, set())
+        waiters.add(waiter)
+        try:
+            yield waiter
+        finally:
+            waiters.discard(waiter)
+            if not waiters and self._waiting.get(topic) is waiters:
+                del self._waiting[topic]
+
+    def _wake(self, topic: tuple[str, str]) -> None:
+        for waiter in self._waiting.get(topic, ()):
+            waiter.wake()
+
+    def _wake_everybody(self) -> None:
+        for topic in self._waiting:
+            self._wake(topic)
+
+    async def _notify(self, connection: AsyncConnection, channel: str, payloads: list[str]) -> None:
+        if payloads:
+            await connection.execute(_NOTIFY, {"channel": channel, "payloads": payloads})
+
+    async def _listen_for_ever(self) -> None:
+        backoff = BACKOFF_SECONDS
+        while True:
+            try:
+                await self._listen()
+            except (psycopg.Error, OSError, TimeoutError) as error:
+                if self.listening:
+                    _log.warning("notifications lost", reason=type(error).__name__)
+                    backoff = BACKOFF_SECONDS
+                self.listening = False
+            await asyncio.sleep(backoff)
+            backoff = min(2 * backoff, MAX_BACKOFF_SECONDS)
+
+    async def _listen(self) -> None:
+        """Listen until the connection breaks."""
+        async with await psycopg.AsyncConnection.connect(
+            self._conninfo, autocommit=True
+        ) as connection:
+            await connection.execute(f"LISTEN {JOBS_CHANNEL}")
+            await connection.execute(f"LISTEN {DONE_CHANNEL}")
+            self.listening = True
+            self._wake_everybody()  # what was announced while nobody listened
+            while True:
+                async for notification in connection.notifies(timeout=PROBE_SECONDS):
+                    self._receive(notification.channel, notification.payload)
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    await connection.execute("SELECT 1")
+
+    def _receive(self, channel: str, payload: str) -> None:
+        origin, *names = payload.split(" ")
+        if origin != self._origin:
+            for name in names:
+                self._wake((channel, name))
