@@ -1,0 +1,47 @@
+"""What can go wrong between asking the HSM and its answer."""
+
+
+class HsmFailure(Exception):
+    """An operation has no result. ``reason`` may be shown to applications; it has no secret."""
+
+    code = "hsm_failure"
+    transient = True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class HsmTimeout(HsmFailure):
+    """The operation passed its deadline, alone in its worker, which was killed."""
+
+    code = "hsm_timeout"
+    transient = True
+
+
+class HsmUnavailable(HsmFailure):
+    """No worker has a session on the token at present."""
+
+    code = "hsm_unavailable"
+    transient = True
+
+
+class HsmCrashed(HsmFailure):
+    """The operation ended its worker each time it ran alone: it is not run again."""
+
+    code = "hsm_crashed"
+    transient = False
+
+
+class HsmRefused(HsmFailure):
+    """The token can do the operation's scheme not at all, or refused it with a reason of its own."""
+
+    code = "hsm_refused"
+    transient = False
+
+
+class KeyUnusable(HsmFailure):
+    """The wrapped key is damaged, or of another master key than the one that it names."""
+
+    code = "key_unusable"
+    transient = False
