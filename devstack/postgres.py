@@ -1,0 +1,199 @@
+"""A throw-away PostgreSQL cluster, from the binaries that the machine has.
+
+PostgreSQL refuses to run as root; then it runs as the user ``postgres``, with its data in a folder
+of that user's under /var/tmp: our own folders may lie where other users cannot enter.
+"""
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from daemon.errors import OperatorError
+from devstack.processes import (
+    LOCALHOST,
+    Process,
+    ProcessIdentity,
+    Program,
+    free_port,
+    run,
+    wait_until,
+)
+
+START_TIMEOUT = 60.0
+MAX_CONNECTIONS = 200
+PREFIX = "custody-postgres-"
+BASE = Path("/var/tmp")  # noqa: S108 (the folder made in it has a random name and mode 0700)
+SUPERUSER = "custody"
+UNPRIVILEGED_USER = "postgres"
+
+
+class Cluster:
+    """One PostgreSQL server on a free port of 127.0.0.1, with a random password (SCRAM).
+
+    ``durable``: fsync on, as in production; off, only a power cut would tell.
+    ``tied``: the server ends when this process does, however that happens.
+    """
+
+    def __init__(self, log: Path, durable: bool = True, tied: bool = True) -> None:
+        _remove_abandoned()
+        self._binaries = find_binaries()
+        self._user = _unprivileged_user()
+        self._tied = tied
+        self._log = log
+        self._password = secrets.token_urlsafe(24)
+        self._process: Process | None = None
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=BASE))
+        self.port = free_port()
+        self._initialise(durable)
+
+    def _initialise(self, durable: bool) -> None:
+        password_file = self.folder / "password"
+        password_file.write_text(self._password)
+        owner = self.folder / "owner"
+        identity = ProcessIdentity.of(os.getpid())
+        if self._tied and identity is not None:
+            owner.write_text(identity.model_dump_json())
+        if self._user is not None:
+            shutil.chown(self.folder, self._user, self._user)
+            shutil.chown(password_file, self._user, self._user)
+        password_file.chmod(0o600)
+        initdb: list[str | Path] = [
+            self._binaries / "initdb",
+            "--pgdata",
+            self._data,
+            "--username",
+            SUPERUSER,
+        ]
+        initdb += ["--pwfile", password_file, "--auth=scram-sha-256", "--encoding=UTF8"]
+        initdb += ["--locale=C", "--no-sync", "--no-instructions"]
+        run(self._program("initdb", initdb), "make a database cluster")
+        password_file.unlink()
+        with (self._data / "postgresql.conf").open("a") as configuration:
+            configuration.write(
+                f"listen_addresses = '{LOCALHOST}'\n"
+                f"port = {self.port}\n"
+                "unix_socket_directories = ''\n"
+                f"max_connections = {MAX_CONNECTIONS}\n"
+                f"fsync = {'on' if durable else 'off'}\n"
+                f"synchronous_commit = {'on' if durable else 'off'}\n"
+                "log_min_messages = warning\n"
+            )
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        return self._running().pid
+
+    @property
+    def identity(self) -> ProcessIdentity:
+        return self._running().identity
+
+    def _running(self) -> Process:
+        if self._process is None:
+            raise RuntimeError("this PostgreSQL server is not running")
+        return self._process
+
+    def url(self, database: str = "postgres") -> str:
+        """A plain postgresql:// URL, with the password in it."""
+        return f"postgresql://{SUPERUSER}:{self._password}@{LOCALHOST}:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start the server and wait until it takes connections. Raises OperatorError."""
+        postgres: list[str | Path] = [self._binaries / "postgres", "-D", self._data]
+        tied = signal.SIGINT if self._tied else None
+        self._process = Process(self._program("postgres", postgres), tied)
+        wait_until(self._process, self._is_ready, START_TIMEOUT)
+
+    def _is_ready(self) -> bool:
+        """The last line of postmaster.pid is the server's state, as pg_ctl reads it."""
+        try:
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return len(lines) > 7 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
+
+    def stop(self) -> None:
+        """A fast shutdown: sessions are cut off, transactions rolled back."""
+        if self._process is not None:
+            self._process.stop(signal.SIGINT)
+            self._process = None
+
+    def kill(self) -> None:
+        """An immediate shutdown, without a checkpoint: the next start recovers from its log."""
+        self._running().stop(signal.SIGQUIT)
+        self._process = None
+
+    def remove(self) -> None:
+        """Stop the server and delete its data."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def create_database(self, name: str, template: str = "template0") -> str:
+        """Create a database as a copy of another and return its URL."""
+        self._execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+        return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database and cut off whoever is still connected to it."""
+        self._execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+        )
+
+    def _execute(self, statement: sql.Composed) -> None:
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(statement)
+
+    def _program(self, name: str, arguments: list[str | Path]) -> Program:
+        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+        return Program(name, arguments, self.folder, self._log, environment, self._user)
+
+
+def find_binaries() -> Path:
+    """Folder of the newest installed server's binaries, as Debian lays them out, or of PATH's."""
+    versions = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    if versions:
+        return max(versions, key=lambda folder: float(folder.parent.name))
+    found = shutil.which("initdb")
+    if found is None:
+        raise OperatorError("PostgreSQL's server is not installed", "apt-get install postgresql")
+    return Path(found).resolve().parent
+
+
+def _unprivileged_user() -> str | None:
+    """The user to run PostgreSQL as; None: ourselves."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        pwd.getpwnam(UNPRIVILEGED_USER)
+    except KeyError:
+        raise OperatorError(
+            f"PostgreSQL refuses to run as root, and there is no user {UNPRIVILEGED_USER}",
+            "apt-get install postgresql makes that user; or run this as another user.",
+        ) from None
+    return UNPRIVILEGED_USER
+
+
+def _remove_abandoned() -> None:
+    """Delete the folders of tied clusters whose process was killed before it could."""
+    for owner in BASE.glob(f"{PREFIX}*/owner"):
+        try:
+            identity = ProcessIdentity.model_validate_json(owner.read_text())
+        except (OSError, ValueError):
+            continue  # another user's, or just being made or deleted
+        if not identity.is_alive():
+            shutil.rmtree(owner.parent, ignore_errors=True)

@@ -1,0 +1,61 @@
+"""Real parts for tests: PostgreSQL, tokens, whole stacks."""
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from daemon.database import migrate
+from devstack.postgres import Cluster
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One PostgreSQL server for the session. Tests that stop a server start one of their own."""
+    cluster = Cluster(tmp_path_factory.mktemp("postgres") / "postgres.log", durable=False)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+def migrated_template(cluster: Cluster, tree: str) -> str:
+    """A database at the head of a migration tree, to make others as copies of."""
+    name = f"template_{tree}"
+    migrate(tree, cluster.create_database(name))
+    return name
+
+
+@pytest.fixture(scope="session")
+def control_plane_template(postgres: Cluster) -> str:
+    return migrated_template(postgres, "control_plane")
+
+
+@pytest.fixture(scope="session")
+def driver_template(postgres: Cluster) -> str:
+    return migrated_template(postgres, "hsm_driver")
+
+
+def fresh_database(cluster: Cluster, template: str) -> Iterator[str]:
+    name = f"test_{secrets.token_hex(6)}"
+    yield cluster.create_database(name, template)
+    cluster.drop_database(name)
+
+
+@pytest.fixture
+def control_plane_database(postgres: Cluster, control_plane_template: str) -> Iterator[str]:
+    """URL of a control plane's database, migrated and empty, this test's alone."""
+    yield from fresh_database(postgres, control_plane_template)
+
+
+@pytest.fixture
+def driver_database(postgres: Cluster, driver_template: str) -> Iterator[str]:
+    """URL of a driver's database, migrated and empty, this test's alone."""
+    yield from fresh_database(postgres, driver_template)
+
+
+@pytest.fixture
+def empty_database(postgres: Cluster) -> Iterator[str]:
+    """URL of a database without a schema."""
+    yield from fresh_database(postgres, "template0")
