@@ -1,0 +1,25 @@
+"""What every tree's env.py does: one transaction, one migration at a time."""
+
+import hashlib
+
+from alembic import context
+from sqlalchemy import MetaData, create_engine, pool, text
+
+
+def run(tree: str, target_metadata: MetaData) -> None:
+    """Bring the database in ``config.attributes["url"]`` to the revision that was asked for.
+
+    Two migrations at once are safe: the second waits for the first, and finds nothing to do.
+    """
+    engine = create_engine(context.config.attributes["url"], poolclass=pool.NullPool)
+    with engine.connect() as connection:
+        context.configure(connection=connection, target_metadata=target_metadata)
+        with context.begin_transaction():
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_key(tree)})
+            context.run_migrations()
+
+
+def lock_key(tree: str) -> int:
+    """The advisory lock of a tree: a signed 64-bit number made from its name."""
+    digest = hashlib.sha256(f"custody migrations {tree}".encode()).digest()
+    return int.from_bytes(digest[:8], signed=True)
