@@ -33,10 +33,10 @@ class HsmCrashed(HsmFailure):
     transient = False
 
 
-class HsmRefused(HsmFailure):
-    """The token can do the operation's scheme not at all, or refused it with a reason of its own."""
+class SchemeUnsupported(HsmFailure):
+    """This token, with these settings, makes and uses no keys of the algorithm."""
 
-    code = "hsm_refused"
+    code = "unsupported_algorithm"
     transient = False
 
 

@@ -1,6 +1,9 @@
 """A private key as it is stored: encrypted by a key that never leaves the HSM."""
 
 from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import ConfigDict
 
 from wire.algorithms import Algorithm, Protection
 
@@ -13,6 +16,10 @@ class WrappedKey:
     ``mechanism`` names how ``wrapped`` was made: a PKCS#11 wrap mechanism of a PKCS#8 private key
     (PKCS#11 3.1, section 6.7), or for host signing AES_GCM.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
+        ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
     algorithm: Algorithm
     public_key: bytes
