@@ -26,13 +26,9 @@ class SignedBytes(Model):
 
 
 def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
-    """DSSE's PAE: type and payload, each with its size before it."""
-    return b"DSSEv1 %d %b %d %b" % (
-        len(payload_type),
-        payload_type.encode(),
-        len(payload),
-        payload,
-    )
+    """DSSE's PAE: type and payload, each with its size in bytes before it."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
 def signing_key_id(public_key: bytes) -> str:

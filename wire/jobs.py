@@ -5,9 +5,17 @@ from enum import StrEnum
 from typing import Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, model_validator
 
-from wire.algorithms import Algorithm, Curve, Network, Scheme
+from wire.algorithms import (
+    ALGORITHMS,
+    NETWORK_ALGORITHM,
+    PUBLIC_KEY_SIZE,
+    Algorithm,
+    Curve,
+    Network,
+    Scheme,
+)
 from wire.encoding import Base64Bytes, HexBytes, Model
 
 
@@ -32,6 +40,17 @@ class KeyReference(Model):
     curve: Curve
     network: Network | None
     public_key: HexBytes | None
+
+    @model_validator(mode="after")
+    def _parts_go_together(self) -> "KeyReference":
+        if self.algorithm not in ALGORITHMS:
+            raise ValueError(f"{self.algorithm} is no algorithm of this service")
+        if self.network is not None and NETWORK_ALGORITHM[self.network] != self.algorithm:
+            raise ValueError(f"{self.network.value} has no keys of {self.algorithm}")
+        size = PUBLIC_KEY_SIZE[self.algorithm]
+        if self.public_key is not None and len(self.public_key) != size:
+            raise ValueError(f"a public key of {self.algorithm} has {size} bytes")
+        return self
 
     @property
     def algorithm(self) -> Algorithm:

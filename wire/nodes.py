@@ -3,12 +3,12 @@
 import re
 
 URN_PREFIX = "urn:custody:node:"
-NODE_ID = re.compile(r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")
+NODE_ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
 def node_urn(node_id: str) -> str:
     """URN of a node id; ValueError when the id is not 1-63 of a-z 0-9 . _ -."""
-    if not NODE_ID.match(node_id):
+    if not NODE_ID.fullmatch(node_id):
         raise ValueError(f"{node_id!r} is no node id: 1 to 63 of a-z, 0-9, '.', '_' and '-'")
     return URN_PREFIX + node_id
 
@@ -16,6 +16,6 @@ def node_urn(node_id: str) -> str:
 def node_id_of(uris: list[str]) -> str:
     """The one node id among a certificate's SAN URIs; ValueError when there is none or several."""
     ids = [uri.removeprefix(URN_PREFIX) for uri in uris if uri.startswith(URN_PREFIX)]
-    if len(ids) != 1 or not NODE_ID.match(ids[0]):
+    if len(ids) != 1 or not NODE_ID.fullmatch(ids[0]):
         raise ValueError(f"the certificate names {len(ids)} nodes in SAN URIs {URN_PREFIX}<id>")
     return ids[0]

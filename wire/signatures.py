@@ -78,6 +78,8 @@ def _low_s(raw: bytes, curve: Curve) -> bytes:
     """The twin with s at most half the order (BIP-62, rule 5), valid for the same message."""
     order = ORDER[curve]
     s = int.from_bytes(raw[32:])
+    if s >= order:
+        raise BadSignature("s is not below the order of the curve")
     if s > order // 2:
         s = order - s
     return raw[:32] + s.to_bytes(32)
@@ -101,7 +103,10 @@ def _recovery_id(raw: bytes, public_key: bytes, digest: bytes) -> int:
 
 
 def _verify_p256(raw: bytes, public_key: bytes, digest: bytes) -> None:
-    point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public_key)
+    try:
+        point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public_key)
+    except ValueError:
+        raise BadSignature("the public key is no point of P-256") from None
     try:
         point.verify(der(raw), digest, ec.ECDSA(utils.Prehashed(SHA256())))
     except InvalidSignature:
@@ -110,7 +115,11 @@ def _verify_p256(raw: bytes, public_key: bytes, digest: bytes) -> None:
 
 def _verify_ed25519(raw: bytes, public_key: bytes, message: bytes) -> None:
     try:
-        ed25519.Ed25519PublicKey.from_public_bytes(public_key).verify(raw, message)
+        key = ed25519.Ed25519PublicKey.from_public_bytes(public_key)
+    except ValueError:
+        raise BadSignature("the public key is no Ed25519 key of 32 bytes") from None
+    try:
+        key.verify(raw, message)
     except InvalidSignature:
         raise BadSignature("the Ed25519 signature does not verify under the public key") from None
 
