@@ -1,0 +1,68 @@
+"""HTTP listeners inside a process that has other things to do as well."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+
+from daemon.errors import OperatorError
+
+START_SECONDS = 15
+STOP_SECONDS = 30
+
+
+class Listener:
+    """One ASGI application on one address; signals are left to the process."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        self._config = config
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> int:
+        """Bind and serve. Returns the port. Raises OperatorError when the address is not free."""
+        try:
+            socket = self._config.bind_socket()
+        except SystemExit:  # how uvicorn says that it cannot bind
+            raise OperatorError(
+                f"cannot listen on {self._config.host}:{self._config.port}",
+                "Free that port, or name another one in the configuration.",
+            ) from None
+        self._task = asyncio.create_task(self._server.serve(sockets=[socket]))
+        async with asyncio.timeout(START_SECONDS):
+            while not self._server.started and not self._task.done():
+                await asyncio.sleep(0.01)
+        port: int = socket.getsockname()[1]
+        return port
+
+    async def stop(self) -> None:
+        """Stop accepting, and wait for the requests under way."""
+        if self._task is not None:
+            self._server.should_exit = True
+            await asyncio.wait([self._task], timeout=STOP_SECONDS)
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def config(app: Any, host: str, port: int, **settings: Any) -> uvicorn.Config:
+    """uvicorn's settings as all our listeners have them; ``settings`` are uvicorn's own."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=settings.pop("http", "httptools"),
+        loop="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        **settings,
+    )

@@ -1,0 +1,24 @@
+"""What a handler of one job kind is. The loop knows this, and no kind."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sqlalchemy import Table
+
+from wire.jobs import Job
+from wire.outcomes import GeneratedKey, MadeSignature
+
+
+@dataclass(frozen=True)
+class Handled:
+    """A result, the rows that must be committed with it, and what the audit says of it."""
+
+    result: GeneratedKey | MadeSignature
+    audit: dict[str, str | None]
+    rows: list[tuple[Table, dict[str, Any]]] = field(default_factory=list)
+
+
+class Handler(Protocol):
+    async def handle(self, job: Job) -> Handled:
+        """Do the job. Raises Denied or Failed; anything else counts as a failure of ours."""
+        ...

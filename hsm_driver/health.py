@@ -1,0 +1,62 @@
+"""What the local port tells: /healthz, /readyz, /metrics."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from hsm_driver.metrics import READY
+from wire.node_api import NodeHealth
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that a node needs; ``problem`` is None while it is well."""
+
+    name: str
+    problem: Callable[[], str | None]
+
+
+class Health:
+    """Asks each part how it is, at the moment that somebody wants to know."""
+
+    def __init__(self, parts: list[Part]) -> None:
+        self._parts = parts
+
+    def problems(self) -> dict[str, str]:
+        found = {part.name: part.problem() for part in self._parts}
+        READY.set(not any(found.values()))
+        return {name: problem for name, problem in found.items() if problem}
+
+    def summary(self) -> NodeHealth:
+        """As the heartbeat tells it."""
+        problems = self.problems()
+        detail = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+        return NodeHealth(status="degraded" if problems else "ok", detail=detail or None)
+
+    def application(self) -> Starlette:
+        async def healthz(_: Request) -> Response:
+            return JSONResponse({"status": "ok"})
+
+        async def readyz(_: Request) -> Response:
+            problems = self.problems()
+            return JSONResponse(
+                {"status": "degraded" if problems else "ok", "problems": problems},
+                status_code=503 if problems else 200,
+            )
+
+        async def metrics(_: Request) -> Response:
+            self.problems()
+            return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+        return Starlette(
+            routes=[
+                Route("/healthz", healthz),
+                Route("/readyz", readyz),
+                Route("/metrics", metrics),
+            ]
+        )

@@ -1,0 +1,79 @@
+"""Tells the control plane who this node is and how it does, and compares clocks."""
+
+import asyncio
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import structlog
+
+from hsm_driver.audit import AuditChain
+from hsm_driver.control_plane_client import (
+    ControlPlaneClient,
+    ControlPlaneRefused,
+    ControlPlaneUnavailable,
+)
+from hsm_driver.decisions import Clock
+from hsm_driver.health import Health
+from hsm_driver.metrics import CLOCK_OFFSET
+from wire.algorithms import Algorithm, Protection
+from wire.node_api import HeartbeatRequest
+
+log = structlog.get_logger()
+
+INTERVAL = 10.0
+"""Seconds between heartbeats; also how long one that fails is waited for before the next."""
+FIRST_PAUSE = 0.5
+
+
+class Heartbeat:
+    def __init__(
+        self,
+        *,
+        client: ControlPlaneClient,
+        chain: AuditChain,
+        clock: Clock,
+        health: Health,
+        group: str,
+        kinds: list[str],
+        capabilities: dict[Algorithm, Protection],
+        identity_public_key: bytes,
+    ) -> None:
+        self._client = client
+        self._chain = chain
+        self._clock = clock
+        self._health = health
+        self._group = group
+        self._kinds = kinds
+        self._capabilities = {str(key): value.value for key, value in capabilities.items()}
+        self._identity_public_key = identity_public_key
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                await self.beat()
+                pause = INTERVAL
+            except (ControlPlaneUnavailable, ControlPlaneRefused) as error:
+                log.warning("heartbeat failed", error=str(error))
+                pause = min(pause * 2, INTERVAL)
+            except Exception:
+                log.exception("heartbeat failed")
+            await asyncio.sleep(pause)
+
+    async def beat(self) -> None:
+        request = HeartbeatRequest(
+            version=version("custody"),
+            group=self._group,
+            kinds=self._kinds,
+            capabilities=self._capabilities,
+            health=self._health.summary(),
+            identity_public_key=self._identity_public_key,
+            audit_head=await self._chain.signed_head(),
+        )
+        sent = datetime.now(UTC)
+        answer = await self._client.heartbeat(request)
+        self._clock.compare(answer.time, sent, datetime.now(UTC))
+        CLOCK_OFFSET.set(self._clock.offset.total_seconds())
+        if not self._clock.in_step:
+            log.error("clock out of step: nothing is signed", offset=str(self._clock.offset))

@@ -1,0 +1,261 @@
+"""The job loop: claim, authenticate, look up, decide, handle, commit, report.
+
+It knows no job kind: handlers are looked up by the job's kind. Every job is one coroutine that
+reads from top to bottom; the round trips under it are shared with whatever else is ready.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import partial
+from uuid import UUID
+
+import structlog
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
+
+from hsm_driver.audit import Entry
+from hsm_driver.control_plane_client import (
+    ControlPlaneClient,
+    ControlPlaneRefused,
+    ControlPlaneUnavailable,
+)
+from hsm_driver.decisions import Authenticator, Clock, Denied, Failed, NotDone, Refused, decide
+from hsm_driver.handlers import Handler
+from hsm_driver.journal import Commit, Journal, Recorded
+from hsm_driver.metrics import IN_FLIGHT, JOBS
+from hsm_driver.reporter import Reporter
+from wire.jobs import Job, job_digest
+from wire.node_api import MAX_CLAIM_WAIT, ClaimedJob, ClaimRequest, ExtendRequest, Lease
+from wire.outcomes import Outcome, OutcomeStatus
+
+log = structlog.get_logger()
+
+
+class Step(StrEnum):
+    """The steps of a job, named at the moment that each is done."""
+
+    CLAIMED = "claimed"
+    AUTHENTICATED = "authenticated"
+    LOOKED_UP = "looked_up"
+    DECIDED = "decided"
+    HANDLED = "handled"
+    COMMITTED = "committed"
+    REPORTED = "reported"
+
+
+STEPS = tuple(Step)
+OnStep = Callable[[Step], None]
+
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 10.0
+EXTENSIONS_PER_LEASE = 3
+GATHERING_SECONDS = 0.02
+
+
+class JobLoop:
+    """Takes jobs while it has free slots, and sees each to its report."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        client: ControlPlaneClient,
+        authenticator: Authenticator,
+        journal: Journal,
+        clock: Clock,
+        handlers: Mapping[str, Handler],
+        reporter: Reporter,
+        slots: int,
+        on_step: OnStep,
+    ) -> None:
+        self._node = node
+        self._client = client
+        self._authenticator = authenticator
+        self._journal = journal
+        self._clock = clock
+        self._handlers = handlers
+        self._reporter = reporter
+        self._slots = slots
+        self._on_step = on_step
+        self._jobs: dict[asyncio.Task[None], Lease] = {}
+        self._slot_freed = asyncio.Event()
+        self._lease_seconds = MAX_CLAIM_WAIT
+
+    async def run(self) -> None:
+        """Claim and do jobs until cancelled; then ``drain`` waits for what is under way."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._claim_for_ever(), name="claim")
+            group.create_task(self._extend_for_ever(), name="extend")
+
+    async def drain(self, seconds: float) -> int:
+        """Wait for the jobs under way. Returns how many did not end in time."""
+        if not self._jobs:
+            return 0
+        extending = asyncio.create_task(self._extend_for_ever())
+        _, pending = await asyncio.wait(list(self._jobs), timeout=seconds)
+        extending.cancel()
+        return len(pending)
+
+    async def _claim_for_ever(self) -> None:
+        while True:
+            await self._wait_for_slots()
+            for claimed in await self._claim():
+                self._start(claimed)
+
+    async def _wait_for_slots(self) -> None:
+        # under load, wait a moment for half of the slots: few claims of many jobs each
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GATHERING_SECONDS):
+                await self._wait_until_busy_at_most(self._slots // 2)
+        await self._wait_until_busy_at_most(self._slots - 1)
+
+    async def _wait_until_busy_at_most(self, jobs: int) -> None:
+        while len(self._jobs) > jobs:
+            self._slot_freed.clear()
+            await self._slot_freed.wait()
+
+    async def _claim(self) -> list[ClaimedJob]:
+        request = ClaimRequest(
+            kinds=sorted(self._handlers),
+            slots=self._slots - len(self._jobs),
+            wait=MAX_CLAIM_WAIT,
+        )
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type((ControlPlaneUnavailable, ControlPlaneRefused)),
+            wait=wait_exponential_jitter(FIRST_PAUSE, LONGEST_PAUSE),
+            before_sleep=lambda state: log.warning(
+                "claim failed, trying again",
+                error=str(state.outcome.exception()) if state.outcome else None,
+                attempt=state.attempt_number,
+            ),
+        ):
+            with attempt:
+                response = await self._client.claim(request)
+        return response.jobs
+
+    def _start(self, claimed: ClaimedJob) -> None:
+        self._lease_seconds = claimed.lease_seconds
+        lease = Lease(job_id=claimed.job_id, lease=claimed.lease)
+        task = asyncio.create_task(self._see_to(claimed), name=f"job {claimed.job_id}")
+        self._jobs[task] = lease
+        IN_FLIGHT.set(len(self._jobs))
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._jobs[task]
+        IN_FLIGHT.set(len(self._jobs))
+        self._slot_freed.set()
+        if not task.cancelled() and (error := task.exception()):
+            # the lease lapses, and another attempt follows
+            log.error("job dropped", task=task.get_name(), exc_info=error)
+
+    async def _see_to(self, claimed: ClaimedJob) -> None:
+        self._on_step(Step.CLAIMED)
+        outcome = await self._do(claimed)
+        await self._reporter.report(claimed.job_id, claimed.lease, outcome)
+        self._on_step(Step.REPORTED)
+
+    async def _do(self, claimed: ClaimedJob) -> bytes:
+        """One job, to the bytes of its outcome."""
+        digest = job_digest(claimed.job.payload)
+        try:
+            job = self._authenticator.open(claimed)
+        except Refused as refusal:
+            log.warning("job refused", job=str(claimed.job_id), code=refusal.code)
+            return self._bytes_of(self._outcome(claimed.job_id, refusal))
+        self._on_step(Step.AUTHENTICATED)
+
+        recorded = await self._journal.look_up(job.id)
+        self._on_step(Step.LOOKED_UP)
+        if recorded is not None and recorded.digest != digest:
+            return await self._deny_replay(job, digest)
+        if recorded is not None and recorded.is_final:
+            return recorded.outcome
+
+        commit = await self._attempt(job, digest)
+        self._on_step(Step.HANDLED)
+
+        recorded = await self._journal.commit(commit)
+        self._on_step(Step.COMMITTED)
+        if recorded.digest != digest:
+            return await self._deny_replay(job, digest)
+        return recorded.outcome
+
+    async def _attempt(self, job: Job, digest: bytes) -> Commit:
+        """Decide and handle; whatever becomes of it is an outcome to commit."""
+        try:
+            decide(job, datetime.now(UTC), self._clock)
+            self._on_step(Step.DECIDED)
+            handled = await self._handlers[job.kind].handle(job)
+        except NotDone as error:
+            return self._commit_of(job, digest, error)
+        except Exception:
+            log.exception("handler failed", job=str(job.id), kind=job.kind)
+            failure = Failed("internal_error", "the node failed; see its log", transient=True)
+            return self._commit_of(job, digest, failure)
+        JOBS.labels(job.kind, OutcomeStatus.DONE.value).inc()
+        outcome = Outcome(
+            job_id=job.id, node=self._node, status=OutcomeStatus.DONE, result=handled.result
+        )
+        entry = partial(_entry, job, digest, outcome, handled.audit)
+        return Commit(job.id, digest, outcome, entry, handled.rows)
+
+    def _commit_of(
+        self, job: Job, digest: bytes, error: NotDone, *, journalled: bool = True
+    ) -> Commit:
+        JOBS.labels(job.kind, error.status.value).inc()
+        log.warning("job not done", job=str(job.id), kind=job.kind, error=str(error))
+        outcome = self._outcome(job.id, error)
+        entry = partial(_entry, job, digest, outcome, {})
+        return Commit(job.id, digest, outcome, entry, journalled=journalled)
+
+    async def _deny_replay(self, job: Job, digest: bytes) -> bytes:
+        """The journal knows this id with another payload: its outcome is for that one alone."""
+        denial = Denied("replayed", "this node knows the job's id with another request")
+        commit = self._commit_of(job, digest, denial, journalled=False)
+        return (await self._journal.commit(commit)).outcome
+
+    def _outcome(self, job_id: UUID, error: NotDone) -> Outcome:
+        return Outcome(
+            job_id=job_id,
+            node=self._node,
+            status=error.status,
+            code=error.code,
+            reason=error.reason,
+            transient=error.transient,
+        )
+
+    @staticmethod
+    def _bytes_of(outcome: Outcome) -> bytes:
+        return Recorded.of(b"", outcome).outcome
+
+    async def _extend_for_ever(self) -> None:
+        """Prolong the leases of the jobs under way, well before they lapse."""
+        while True:
+            await asyncio.sleep(self._lease_seconds / EXTENSIONS_PER_LEASE)
+            leases = list(self._jobs.values())
+            if not leases:
+                continue
+            with contextlib.suppress(ControlPlaneUnavailable, ControlPlaneRefused):
+                await self._client.extend(ExtendRequest(leases=leases))
+
+
+def _entry(
+    job: Job,
+    digest: bytes,
+    outcome: Outcome,
+    details: dict[str, str | None],
+    outcome_digest: bytes,
+) -> Entry:
+    return Entry(
+        job_id=job.id,
+        kind=job.kind,
+        key_id=job.key.id,
+        job_digest=digest,
+        status=outcome.status.value,
+        code=outcome.code,
+        outcome_digest=outcome_digest,
+        details=details,
+    )

@@ -1,0 +1,143 @@
+"""Wrapped keys in the database, and what the HSM does with them."""
+
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Uuid, bindparam, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from daemon.batching import Batcher
+from daemon.database import is_transient
+from daemon.errors import OperatorError
+from hsm_driver.decisions import Failed
+from hsm_driver.hsm.errors import HsmFailure
+from hsm_driver.hsm.hsm import Hsm
+from hsm_driver.hsm.wrapped_key import WrappedKey
+from hsm_driver.metrics import HSM_SECONDS
+from hsm_driver.tables import master_keys, wrapped_keys
+from wire.algorithms import Algorithm, Curve, Network, Protection, Scheme
+from wire.jobs import KeyReference
+
+Answer = TypeVar("Answer")
+
+
+class Vault:
+    """Generates and uses keys. Failures are Failed, with the code that the API shows."""
+
+    def __init__(self, engine: AsyncEngine, hsm: Hsm) -> None:
+        self._engine = engine
+        self._hsm = hsm
+        self._rows = Batcher[UUID, Any](self._select)
+
+    async def generate(self, algorithm: Algorithm) -> WrappedKey:
+        with HSM_SECONDS.labels("generate").time():
+            return await _failing(self._hsm.generate(algorithm))
+
+    async def sign(self, key: WrappedKey, data: bytes) -> bytes:
+        """Raw signature, not yet verified; data: 32-byte digest, or Ed25519's message."""
+        with HSM_SECONDS.labels("sign").time():
+            return await _failing(self._hsm.sign(key, data))
+
+    async def find(self, key_id: UUID) -> tuple[WrappedKey, Network | None] | None:
+        """The stored key and its wallet's network."""
+        try:
+            row = await self._rows.submit(key_id)
+        except Exception as error:
+            if is_transient(error):
+                raise Failed(
+                    "database_away", "the node's database is away", transient=True
+                ) from error
+            raise
+        return None if row is None else (wrapped_key(row), row.network and Network(row.network))
+
+    async def find_for(self, reference: KeyReference) -> WrappedKey:
+        """The stored key that a job refers to. Raises Failed unless the row is of that very key."""
+        found = await self.find(reference.id)
+        if found is None:
+            raise Failed("unknown_key", f"this node has no key {reference.id}")
+        key, network = found
+        if (key.algorithm, network) != (reference.algorithm, reference.network):
+            raise Failed("key_mismatch", "the stored key has another algorithm or network")
+        if key.public_key != reference.public_key:
+            raise Failed("key_mismatch", "the stored public key is not the job's")
+        return key
+
+    async def check_master_keys(self) -> None:
+        """Compare the token's master keys with those that this database's keys are wrapped by.
+
+        Raises OperatorError when one is missing or another; notes those that are new.
+        """
+        present = await self._hsm.check_values()
+        async with self._engine.begin() as connection:
+            known = {
+                row.id: row.check_value for row in await connection.execute(select(master_keys))
+            }
+            for name, check_value in known.items():
+                _check_master_key(name, check_value, present.get(name))
+            new = [
+                {"id": name, "check_value": value}
+                for name, value in present.items()
+                if name not in known
+            ]
+            if new:
+                await connection.execute(insert(master_keys).values(new))
+
+    async def _select(self, key_ids: list[UUID]) -> list[Any]:
+        async with self._engine.connect() as connection:
+            rows = await connection.execute(
+                select(wrapped_keys).where(
+                    wrapped_keys.c.key_id == func.any(bindparam("ids", key_ids, ARRAY(Uuid)))
+                )
+            )
+            found = {row.key_id: row for row in rows}
+        return [found.get(key_id) for key_id in key_ids]
+
+
+def wrapped_key(row: Any) -> WrappedKey:
+    """The key in a row of wrapped_keys."""
+    return WrappedKey(
+        algorithm=Algorithm(Scheme(row.scheme), Curve(row.curve)),
+        public_key=row.public_key,
+        protection=Protection(row.protection),
+        wrapped=row.wrapped,
+        master_key=row.master_key,
+        mechanism=row.mechanism,
+    )
+
+
+def row_of(key_id: UUID, network: Network | None, key: WrappedKey) -> dict[str, Any]:
+    """The row of wrapped_keys for a new key."""
+    return {
+        "key_id": key_id,
+        "scheme": key.algorithm.scheme.value,
+        "curve": key.algorithm.curve.value,
+        "network": network.value if network else None,
+        "public_key": key.public_key,
+        "protection": key.protection.value,
+        "wrapped": key.wrapped,
+        "master_key": key.master_key,
+        "mechanism": key.mechanism,
+    }
+
+
+async def _failing(operation: Awaitable[Answer]) -> Answer:
+    try:
+        return await operation
+    except HsmFailure as error:
+        raise Failed(error.code, error.reason, transient=error.transient) from error
+
+
+def _check_master_key(name: str, known: bytes, found: bytes | None) -> None:
+    if found is None:
+        raise OperatorError(
+            f"the token has no master key {name!r}, by which keys of this database are wrapped",
+            "Point [hsm] at the right token, or restore that master key into this one.",
+        )
+    if found != known:
+        raise OperatorError(
+            f"the token's master key {name!r} is another key than the one that wrapped this "
+            "database's keys: its check value differs",
+            "Point [hsm] at the right token. Do not delete the master_keys row: the wrapped keys "
+            "cannot be used with this master key.",
+        )

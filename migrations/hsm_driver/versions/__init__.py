@@ -1,0 +1,1 @@
+"""The revisions of the hsm_driver tree, from empty."""
