@@ -1,0 +1,181 @@
+"""The control plane's configuration file, and what ``control-plane init`` writes."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+
+from daemon.configuration import Section, load, read_secret, write_secret
+from daemon.errors import ConfigurationError
+from wire.algorithms import Store
+from wire.envelope import Signer
+
+DEFAULT_CONFIG = "control-plane.toml"
+CONFIG_VARIABLE = "CONTROL_PLANE_CONFIG"
+SIGNING_KEY_FILE = "job-signing.pem"
+
+
+def _from_configuration_folder(path: Path, info: ValidationInfo) -> Path:
+    folder = (info.context or {}).get("folder", Path.cwd())
+    return Path(folder) / path
+
+
+FilePath = Annotated[Path, AfterValidator(_from_configuration_folder)]
+"""A relative path is taken from the configuration file's folder."""
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class DatabaseSettings(Section):
+    url: str | None = None
+    url_file: FilePath | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "DatabaseSettings":
+        if (self.url is None) == (self.url_file is None):
+            raise ValueError("give either url or url_file")
+        return self
+
+    def resolve(self) -> str:
+        """The URL, from the file where one is named. Raises ConfigurationError."""
+        if self.url is not None:
+            return self.url
+        if self.url_file is None:
+            raise ConfigurationError("no database URL is set", "Set url or url_file.")
+        return read_secret(self.url_file, "the database URL").decode()
+
+
+class PublicApiSettings(Section):
+    host: str
+    port: Port
+    certificate: FilePath
+    private_key: FilePath
+
+
+class NodeApiSettings(Section):
+    host: str
+    port: Port
+    certificate: FilePath
+    private_key: FilePath
+    client_ca: FilePath
+
+
+class MetricsSettings(Section):
+    host: str = "127.0.0.1"
+    port: Port
+
+
+class JobSettings(Section):
+    signing_key: FilePath
+    lifetime_seconds: Annotated[int, Field(ge=1, le=86_400)] = 900
+    lease_seconds: Annotated[int, Field(ge=1, le=3_600)] = 30
+
+    def signer(self) -> Signer:
+        """The key that signs jobs. Raises ConfigurationError."""
+        pem = read_secret(self.signing_key, "the job-signing key")
+        try:
+            private_key = load_pem_private_key(pem, password=None)
+        except (ValueError, TypeError):
+            private_key = None
+        if not isinstance(private_key, Ed25519PrivateKey):
+            raise ConfigurationError(
+                f"{self.signing_key} holds no Ed25519 private key in PEM without a passphrase",
+                "Name the file that `control-plane init` made, or restore it from its copy.",
+            )
+        return Signer(private_key)
+
+
+class Settings(Section):
+    database: DatabaseSettings
+    public_api: PublicApiSettings
+    node_api: NodeApiSettings
+    metrics: MetricsSettings | None = None
+    jobs: JobSettings
+    groups: dict[Store, str] = Field(default_factory=lambda: {Store.HSM: "hsm"})
+
+    @model_validator(mode="after")
+    def _every_store_has_a_group(self) -> "Settings":
+        missing = [store.value for store in Store if store not in self.groups]
+        if missing:
+            raise ValueError(f"groups names no node group for: {', '.join(missing)}")
+        return self
+
+
+def load_settings(path: Path) -> Settings:
+    """Read and check the configuration. Raises ConfigurationError."""
+    return load(path, Settings)
+
+
+def initialise(path: Path) -> bytes:
+    """Write a new configuration and job-signing key beside each other; return the public key.
+
+    Raises ConfigurationError rather than overwrite either.
+    """
+    key_path = path.parent / SIGNING_KEY_FILE
+    for existing in (path, key_path):
+        if existing.exists():
+            raise ConfigurationError(
+                f"{existing} is there already",
+                "Keep it, or choose another place with --config; nothing was changed.",
+            )
+    private_key = Ed25519PrivateKey.generate()
+    pem = private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    try:
+        write_secret(key_path, pem)
+        write_secret(path, TEMPLATE.encode())
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write into {path.parent}: {os.strerror(error.errno or 0)}",
+            "Choose a folder that this user may write to, with --config.",
+        ) from None
+    return private_key.public_key().public_bytes_raw()
+
+
+TEMPLATE = f"""\
+# Configuration of the control plane. Relative paths are taken from this file's folder.
+
+[database]
+# PostgreSQL. `control-plane migrate` makes the tables. Write the URL here, or, so that this file
+# holds no password, into a file that only this user may read (chmod 600).
+url = "postgresql://control_plane@127.0.0.1:5432/control_plane"
+# url_file = "database-url"
+
+[public_api]
+# Where applications come in: HTTPS with bearer tokens (`control-plane token create`).
+host = "0.0.0.0"
+port = 8443
+certificate = "tls/public-api.crt"    # leaf first, then the intermediate
+private_key = "tls/public-api.key"
+
+[node_api]
+# Where nodes come in: mutual TLS. Only nodes that `control-plane node add` registered get work.
+host = "0.0.0.0"
+port = 8444
+certificate = "tls/node-api.crt"
+private_key = "tls/node-api.key"
+client_ca = "tls/ca.crt"              # the root whose nodes are let in
+
+[metrics]
+# Prometheus metrics without authentication: keep them local. Leave the section out for none.
+host = "127.0.0.1"
+port = 9464
+
+[jobs]
+# Signs every job. Nodes pin its public key and do nothing that it has not signed. Keep a copy
+# offline; who has it can ask nodes for signatures.
+signing_key = "{SIGNING_KEY_FILE}"
+lifetime_seconds = 900                # a request that is not done by then fails as expired
+lease_seconds = 30                    # how long a node holds a job before another may have it
+
+[groups]
+# Which group of nodes serves each store of the API.
+hsm = "hsm"
+"""
