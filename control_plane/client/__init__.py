@@ -1,0 +1,69 @@
+"""Client library: wallets, keys and signatures, from threads (Custody) or asyncio (AsyncCustody).
+
+>>> from control_plane.client import Custody, Network
+>>> with Custody.from_environment() as custody:
+...     wallet = custody.create_wallet(Network.ETHEREUM)
+...     signature = custody.sign_message(wallet.key_id, "hello")
+
+Every POST carries an external id, so what fails on the way is safe to try again, and is.
+"""
+
+from control_plane.client.client import AsyncCustody, Custody
+from control_plane.client.errors import (
+    CustodyError,
+    Ended,
+    ExternalIdConflict,
+    Failed,
+    InvalidRequest,
+    KeyNotActive,
+    MissingScope,
+    NotFinal,
+    NotFound,
+    Refused,
+    Rejected,
+    Unauthenticated,
+    Unavailable,
+    UnexpectedAnswer,
+    Unreachable,
+    Unsupported,
+    Untrusted,
+)
+from wire.algorithms import Curve, HashFunction, Network, Protection, Scheme, Store
+from wire.resources import Key, KeyStatus, Node, Reason, Signature, SignatureStatus, Wallet
+from wire.signatures import SignatureResult
+
+__all__ = [
+    "AsyncCustody",
+    "Curve",
+    "Custody",
+    "CustodyError",
+    "Ended",
+    "ExternalIdConflict",
+    "Failed",
+    "HashFunction",
+    "InvalidRequest",
+    "Key",
+    "KeyNotActive",
+    "KeyStatus",
+    "MissingScope",
+    "Network",
+    "Node",
+    "NotFinal",
+    "NotFound",
+    "Protection",
+    "Reason",
+    "Refused",
+    "Rejected",
+    "Scheme",
+    "Signature",
+    "SignatureResult",
+    "SignatureStatus",
+    "Store",
+    "Unauthenticated",
+    "Unavailable",
+    "UnexpectedAnswer",
+    "Unreachable",
+    "Unsupported",
+    "Untrusted",
+    "Wallet",
+]

@@ -1,0 +1,64 @@
+"""Calls of the API, described without doing them: the same description serves both clients.
+
+An operation is a generator: it yields the calls it needs, is sent their answers, and returns its
+result. How a call travels, in a thread or in an event loop, is the connection's business alone.
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from pydantic import BaseModel
+
+from wire.resources import Page
+
+Answer = TypeVar("Answer")
+Item = TypeVar("Item")
+AnswerModel = TypeVar("AnswerModel", bound=BaseModel)
+
+Steps: TypeAlias = Generator["Call[Any]", Any, Answer]
+"""An operation under way: yields calls, is sent their answers, returns an Answer."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[Answer]):
+    """One request and how to read its answer.
+
+    Every call may be sent again: a GET changes nothing, and a POST carries an external id.
+    """
+
+    method: str
+    path: str
+    read: Callable[[bytes], Answer] = field(repr=False)
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+    def __iter__(self) -> Steps[Answer]:
+        """Inside an operation: ``answer = yield from call``."""
+        answer: Answer = yield self
+        return answer
+
+    def waiting(self, seconds: float) -> "Call[Answer]":
+        """The same call, held open by the service until what it is about is final."""
+        return replace(self, query={**self.query, "wait": f"{seconds:.3f}"}) if seconds else self
+
+    @property
+    def wait(self) -> float:
+        """Seconds that the service may hold this call open."""
+        return float(self.query.get("wait", 0))
+
+
+def get(path: str, model: type[AnswerModel]) -> Call[AnswerModel]:
+    return Call("GET", path, model.model_validate_json)
+
+
+def post(path: str, body: BaseModel, model: type[AnswerModel]) -> Call[AnswerModel]:
+    content = body.model_dump_json(exclude_none=True).encode()
+    return Call("POST", path, model.model_validate_json, body=content)
+
+
+def next_page(call: Call[Page[Item]], page: Page[Item]) -> Call[Page[Item]] | None:
+    """The call for what follows a page; None after the last."""
+    if page.next_cursor is None:
+        return None
+    return replace(call, query={**call.query, "cursor": page.next_cursor})

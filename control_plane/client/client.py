@@ -1,0 +1,128 @@
+"""The two clients: the same operations, one for threads and one for event loops."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TypedDict
+
+from control_plane.client import operations
+from control_plane.client.connections import (
+    DEFAULT_PATIENCE,
+    AsyncConnection,
+    Connection,
+    options,
+)
+from control_plane.client.methods import Listing, Operation
+
+
+class Operations:
+    """What both clients can do; see ``control_plane.client.operations`` for each."""
+
+    create_wallet = Operation(operations.create_wallet)
+    get_wallet = Operation(operations.get_wallet)
+    list_wallets = Listing(operations.list_wallets)
+    create_key = Operation(operations.create_key)
+    get_key = Operation(operations.get_key)
+    list_keys = Listing(operations.list_keys)
+    sign_message = Operation(operations.sign_message)
+    sign_hash = Operation(operations.sign_hash)
+    get_signature = Operation(operations.get_signature)
+    list_signatures = Listing(operations.list_signatures)
+    list_nodes = Listing(operations.list_nodes)
+
+
+class Custody(Operations):
+    """Client for threads: ``with Custody(url, token) as custody: custody.list_wallets()``.
+
+    ``ca``: file with the CA that signed the service's certificate; None: those of the system.
+    ``patience``: seconds of further attempts while the service is away.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        ca: Path | str | None = None,
+        patience: float = DEFAULT_PATIENCE,
+    ) -> None:
+        self._url = url
+        self.connection = Connection(options(url, token, ca), patience)
+
+    @classmethod
+    def from_environment(cls, patience: float = DEFAULT_PATIENCE) -> "Custody":
+        """Client of CUSTODY_API_URL, CUSTODY_API_TOKEN and, where it is set, CUSTODY_CA."""
+        return cls(**_from_environment(os.environ), patience=patience)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def __enter__(self) -> "Custody":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Custody({self._url!r})"
+
+
+class AsyncCustody(Operations):
+    """Client for event loops: ``async with AsyncCustody(url, token) as custody: ...``.
+
+    The same operations as Custody's, each to be awaited; lists by ``async for``.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        ca: Path | str | None = None,
+        patience: float = DEFAULT_PATIENCE,
+    ) -> None:
+        self._url = url
+        self.connection = AsyncConnection(options(url, token, ca), patience)
+
+    @classmethod
+    def from_environment(cls, patience: float = DEFAULT_PATIENCE) -> "AsyncCustody":
+        """Client of CUSTODY_API_URL, CUSTODY_API_TOKEN and, where it is set, CUSTODY_CA."""
+        return cls(**_from_environment(os.environ), patience=patience)
+
+    async def close(self) -> None:
+        await self.connection.close()
+
+    async def __aenter__(self) -> "AsyncCustody":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"AsyncCustody({self._url!r})"
+
+
+class _Address(TypedDict):
+    url: str
+    token: str
+    ca: str | None
+
+
+def _from_environment(environment: Mapping[str, str]) -> _Address:
+    missing = [name for name in ("CUSTODY_API_URL", "CUSTODY_API_TOKEN") if name not in environment]
+    if missing:
+        raise ValueError(f"set {' and '.join(missing)} in the environment")
+    return _Address(
+        url=environment["CUSTODY_API_URL"],
+        token=environment["CUSTODY_API_TOKEN"],
+        ca=environment.get("CUSTODY_CA"),
+    )

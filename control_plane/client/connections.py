@@ -1,0 +1,199 @@
+"""How calls travel: two thin drivers, over httpx.Client and httpx.AsyncClient."""
+
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, TypedDict, TypeVar
+
+import httpx
+from pydantic import ValidationError
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_exponential_jitter,
+)
+
+from control_plane.client.calls import Call, Steps, next_page
+from control_plane.client.errors import (
+    CustodyError,
+    Unavailable,
+    UnexpectedAnswer,
+    Unreachable,
+    Untrusted,
+    refusal,
+)
+from wire.resources import Page, Problem
+
+Answer = TypeVar("Answer")
+Item = TypeVar("Item")
+
+TIMEOUT = 10.0
+"""Seconds for an answer, beyond what the service may hold the call open."""
+DEFAULT_PATIENCE = 30.0
+"""Seconds of further attempts while the service is away."""
+
+
+class Options(TypedDict):
+    base_url: str
+    headers: dict[str, str]
+    verify: ssl.SSLContext
+    trust_env: bool
+
+
+def options(url: str, token: str, ca: Path | str | None) -> Options:
+    """Settings of httpx for a service. Only the CA given is believed; without one, the system's.
+
+    Raises ValueError for a URL that is not https: the token would travel in clear.
+    """
+    if httpx.URL(url).scheme != "https":
+        raise ValueError(f"the service's URL must start with https://, but is {url}")
+    context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    return Options(base_url=url, headers=headers, verify=context, trust_env=False)
+
+
+class Policy(TypedDict):
+    retry: retry_if_exception_type
+    stop: stop_after_delay
+    wait: Any
+    reraise: bool
+
+
+def policy(patience: float) -> Policy:
+    """When and how often a call is tried again; for at most ``patience`` seconds."""
+    backoff = wait_exponential_jitter(initial=0.1, max=5, jitter=0.1)
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, Unavailable) else None
+        return max(backoff(state), asked or 0)
+
+    return Policy(
+        retry=retry_if_exception_type((Unreachable, Unavailable)),
+        stop=stop_after_delay(patience),
+        wait=wait,
+        reraise=True,
+    )
+
+
+def read(call: Call[Answer], response: httpx.Response) -> Answer:
+    """The answer in a response. Raises Refused or UnexpectedAnswer."""
+    try:
+        if response.is_success:
+            return call.read(response.content)
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError as error:
+        raise UnexpectedAnswer(
+            f"{call.method} {call.path}: status {response.status_code} with a body that is not "
+            f"what version 1 of the API answers ({error.error_count()} faults)"
+        ) from None
+    raise refusal(problem, _retry_after(response))
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds (RFC 9110, section 10.2.3); a date is not what this service sends."""
+    try:
+        return float(response.headers["Retry-After"])
+    except (KeyError, ValueError):
+        return None
+
+
+def transport_error(error: httpx.TransportError, base_url: httpx.URL) -> CustodyError:
+    """Our error for one of httpx's, with the service's address in it."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, httpx.ConnectError) and "CERTIFICATE_VERIFY_FAILED" in text:
+        return Untrusted(f"{base_url}: {text}. Give the CA that signed its certificate.")
+    return Unreachable(f"{base_url}: {text}")
+
+
+def _parts(call: Call[Any]) -> dict[str, Any]:
+    return {
+        "method": call.method,
+        "url": call.path,
+        "params": dict(call.query),
+        "content": call.body,
+        "timeout": httpx.Timeout(TIMEOUT, read=TIMEOUT + call.wait),
+    }
+
+
+class Connection:
+    """Runs operations, one call after the other."""
+
+    def __init__(self, settings: Options, patience: float) -> None:
+        self._http = httpx.Client(**settings)
+        self._retrying = Retrying(**policy(patience))
+
+    def run(self, steps: Steps[Answer]) -> Answer:
+        answer = None
+        while True:
+            try:
+                call = steps.send(answer)
+            except StopIteration as result:
+                value: Answer = result.value
+                return value
+            answer = self.send(call)
+
+    def items(self, call: Call[Page[Item]]) -> Iterator[Item]:
+        following: Call[Page[Item]] | None = call
+        while following is not None:
+            page = self.send(following)
+            yield from page.items
+            following = next_page(following, page)
+
+    def send(self, call: Call[Answer]) -> Answer:
+        answer: Answer = self._retrying.copy()(self._exchange, call)
+        return answer
+
+    def _exchange(self, call: Call[Answer]) -> Answer:
+        try:
+            response = self._http.request(**_parts(call))
+        except httpx.TransportError as error:
+            raise transport_error(error, self._http.base_url) from None
+        return read(call, response)
+
+    def close(self) -> None:
+        self._http.close()
+
+
+class AsyncConnection:
+    """Runs operations in the event loop of its caller, any number at a time."""
+
+    def __init__(self, settings: Options, patience: float) -> None:
+        self._http = httpx.AsyncClient(**settings)
+        self._retrying = AsyncRetrying(**policy(patience))
+
+    async def run(self, steps: Steps[Answer]) -> Answer:
+        answer = None
+        while True:
+            try:
+                call = steps.send(answer)
+            except StopIteration as result:
+                value: Answer = result.value
+                return value
+            answer = await self.send(call)
+
+    async def items(self, call: Call[Page[Item]]) -> AsyncIterator[Item]:
+        following: Call[Page[Item]] | None = call
+        while following is not None:
+            page = await self.send(following)
+            for item in page.items:
+                yield item
+            following = next_page(following, page)
+
+    async def send(self, call: Call[Answer]) -> Answer:
+        answer: Answer = await self._retrying.copy()(self._exchange, call)
+        return answer
+
+    async def _exchange(self, call: Call[Answer]) -> Answer:
+        try:
+            response = await self._http.request(**_parts(call))
+        except httpx.TransportError as error:
+            raise transport_error(error, self._http.base_url) from None
+        return read(call, response)
+
+    async def close(self) -> None:
+        await self._http.aclose()

@@ -1,0 +1,118 @@
+"""What can go wrong, by what a caller can do about it."""
+
+from wire.resources import Key, Problem, Signature, Wallet
+
+
+class CustodyError(Exception):
+    """Base of every error of this library. None carries the token."""
+
+
+class Unreachable(CustodyError):
+    """No answer after several attempts: the service or the network is away. Safe to try again."""
+
+
+class Untrusted(CustodyError):
+    """The service's certificate is not signed by the CA given, or is for another host."""
+
+
+class UnexpectedAnswer(CustodyError):
+    """Not the service that this library was made for: check the URL and both versions."""
+
+
+class Refused(CustodyError):
+    """The service answered with a problem (RFC 9457); ``problem.code`` is stable."""
+
+    def __init__(self, problem: Problem, retry_after: float | None = None) -> None:
+        super().__init__(f"{problem.code}: {problem.detail}")
+        self.problem = problem
+        self.retry_after = retry_after
+
+    @property
+    def code(self) -> str:
+        return self.problem.code
+
+
+class Unauthenticated(Refused):
+    """The token is unknown, revoked or expired: get another."""
+
+
+class MissingScope(Refused):
+    """The token may not do this: get one with the scope that the text names."""
+
+
+class NotFound(Refused):
+    """There is no such thing, or it is another application's."""
+
+
+class InvalidRequest(Refused):
+    """The request breaks a rule of the API: the same one will never do."""
+
+
+class Unsupported(Refused):
+    """No node of the store's group can do this algorithm: ask the operator."""
+
+
+class KeyNotActive(Refused):
+    """The key cannot sign, or not yet: wait for it with ``get_key``."""
+
+
+class ExternalIdConflict(Refused):
+    """The external id was used before with another body: choose another."""
+
+
+class Unavailable(Refused):
+    """The service cannot work at the moment. Safe to try again."""
+
+
+class NotFinal(CustodyError):
+    """Time was up before the request was final. It goes on: ``resource`` is how it stood."""
+
+    def __init__(self, resource: "Wallet | Key | Signature") -> None:
+        super().__init__(f"{_name(resource)} is still {resource.status.value}; it goes on")
+        self.resource = resource
+
+
+class Ended(CustodyError):
+    """The request ended without a result: ``resource`` as it is for good, with its reason."""
+
+    def __init__(self, resource: "Wallet | Key | Signature") -> None:
+        reason = resource.reason
+        why = f"{reason.code}: {reason.detail}" if reason else "no reason was given"
+        super().__init__(f"{_name(resource)} is {resource.status.value}: {why}")
+        self.resource = resource
+
+
+class Rejected(Ended):
+    """Decided against; the same request would be again."""
+
+
+class Failed(Ended):
+    """It could not be done; a new request may succeed."""
+
+
+def _name(resource: "Wallet | Key | Signature") -> str:
+    return f"{type(resource).__name__.lower()} {resource.id}"
+
+
+_BY_CODE: dict[str, type[Refused]] = {
+    "unauthenticated": Unauthenticated,
+    "missing_scope": MissingScope,
+    "not_found": NotFound,
+    "invalid_request": InvalidRequest,
+    "malformed_json": InvalidRequest,
+    "not_signable": InvalidRequest,
+    "too_large": InvalidRequest,
+    "unsupported_algorithm": Unsupported,
+    "no_capable_node": Unsupported,
+    "key_not_active": KeyNotActive,
+    "external_id_conflict": ExternalIdConflict,
+    "unavailable": Unavailable,
+}
+
+
+def refusal(problem: Problem, retry_after: float | None) -> Refused:
+    """The error of a problem's code; of an unknown code, by its status."""
+    kind = _BY_CODE.get(problem.code)
+    if kind is None:
+        kind = Unavailable if problem.status == 503 else Refused
+    return kind(problem, retry_after)
