@@ -1,0 +1,52 @@
+# Every target installs what it needs first; the second time that takes a second.
+
+BIN := .venv/bin
+UV_VERSION := 0.13.8
+COMPILE := build/uv/bin/uv pip compile --quiet pyproject.toml --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-header --no-annotate
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up down test lint format bench lock clean
+
+help: ## show this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+install: ## install what is missing: Debian packages, and Python's in .venv
+	@devstack/bootstrap.sh
+
+demo: install ## make wallets, sign with them, verify, and stop again
+	@$(BIN)/python -m devstack demo
+
+up: install ## start everything on this machine and leave it running (build/dev/env)
+	@$(BIN)/python -m devstack up
+
+down: install ## stop what `make up` started
+	@$(BIN)/python -m devstack down
+
+test: install ## run all tests; some of them: make test ARGS="tests/unit -x"
+	@$(BIN)/pytest $(ARGS)
+
+lint: install ## check format, style, types and the direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## put the code into our format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install ## measure signatures a second, beside the HSM's own limit
+	@$(BIN)/python -m benchmarks
+
+lock: install ## resolve dependencies anew; newer versions: make lock ARGS=--upgrade
+	@test -x build/uv/bin/uv || $(BIN)/python -m venv build/uv
+	@build/uv/bin/pip install --quiet uv==$(UV_VERSION)
+	$(COMPILE) $(ARGS) --extra dev --output-file requirements-dev.lock
+	$(COMPILE) $(ARGS) --constraint requirements-dev.lock --output-file requirements.lock
+
+clean: ## stop the local stack and delete everything that was made
+	@if [ -e build/dev ] && [ -x $(BIN)/python ]; then $(BIN)/python -m devstack down; fi
+	rm -rf build dist .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

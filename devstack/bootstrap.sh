@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Installs what is missing on a Debian machine, and makes .venv. Quick when all is there.
+#
+# As root, or as a user with sudo. PYTHON names another interpreter than the one found.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+checkout=$PWD
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $1"; say "  -> $2"; exit 1; }
+
+# --- Debian packages --------------------------------------------------------------------------
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"
+    elif command -v sudo >/dev/null; then sudo "$@"
+    else die "not root, and there is no sudo" "as root, run: $*"
+    fi
+}
+
+is_usable_python() { # 3.11 to 3.13, with what a virtual environment needs
+    "$1" -c 'import ctypes, ensurepip, ssl, sys, venv
+sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1
+}
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-python3 /usr/bin/python3 python3.13 python3.12 python3.11}; do
+        if is_usable_python "$candidate"; then command -v "$candidate"; return; fi
+    done
+    return 1
+}
+
+is_postgresql_there() {
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null
+}
+
+missing_packages() {
+    command -v softhsm2-util >/dev/null || echo softhsm2
+    command -v pkcs11-tool >/dev/null || echo opensc
+    is_postgresql_there || echo postgresql
+    find_python >/dev/null || echo python3 python3-venv
+}
+
+install_packages() {
+    local packages
+    packages=$(missing_packages | xargs)
+    [ -n "$packages" ] || return 0
+    command -v apt-get >/dev/null ||
+        die "missing here: $packages" "install them with this system's package manager"
+    say "installing Debian packages: $packages"
+    local log=$checkout/build/apt.log
+    # shellcheck disable=SC2086  # a list of words
+    as_root env DEBIAN_FRONTEND=noninteractive sh -c \
+        'apt-get update -q && apt-get install -q -y --no-install-recommends "$@"' sh $packages \
+        >"$log" 2>&1 || { tail -n 15 "$log" >&2; die "apt-get failed; all of it: $log" "mend that"; }
+    packages=$(missing_packages | xargs)
+    [ -z "$packages" ] || die "still missing after apt-get: $packages" \
+        "a Python of 3.11 to 3.13 with venv is needed (PYTHON=/path/to/python3), SoftHSM 2, OpenSC, PostgreSQL"
+}
+
+# --- Python packages --------------------------------------------------------------------------
+
+fingerprint() { # of everything that decides what is in .venv
+    cat requirements-dev.lock requirements.lock pyproject.toml
+    echo "$checkout"
+    .venv/bin/python --version
+}
+
+is_environment_current() {
+    [ -x .venv/bin/python ] && [ -f .venv/stamp ] &&
+        [ "$(fingerprint 2>/dev/null | sha256sum)" = "$(cat .venv/stamp)" ]
+}
+
+make_environment() {
+    is_usable_python .venv/bin/python && .venv/bin/python -m pip --version >/dev/null 2>&1 ||
+        "$(find_python)" -m venv --clear .venv
+    rm -f .venv/stamp
+    local pip=(.venv/bin/python -m pip --disable-pip-version-check --quiet)
+    say "installing Python packages into .venv"
+    "${pip[@]}" install --require-hashes -r requirements-dev.lock
+    "${pip[@]}" install --no-deps --no-build-isolation -e .
+    fingerprint | sha256sum >.venv/stamp
+}
+
+mkdir -p build
+exec 9>build/bootstrap.lock
+flock 9 # one at a time: the others find everything there
+install_packages
+is_environment_current || make_environment
