@@ -29,7 +29,11 @@ class Batcher(Generic[Item, Answer]):
         self._worker: asyncio.Task[None] | None = None
 
     async def submit(self, item: Item) -> Answer:
-        """Answer for one item. Cancelling the caller leaves the batch to finish for the others."""
+        """Answer for one item.
+
+        Cancelling the caller takes its item out when its batch has not begun, and otherwise
+        leaves the batch to finish for the others.
+        """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._worker is None:
@@ -40,10 +44,15 @@ class Batcher(Generic[Item, Answer]):
         try:
             while self._waiting:
                 await asyncio.sleep(0)  # let everything that is ready at this moment get in
-                batch = self._waiting[: self._max_batch]
-                del self._waiting[: self._max_batch]
-                await self._run_batch(batch)
+                wanted = [entry for entry in self._waiting if not entry[1].done()]
+                batch, self._waiting = wanted[: self._max_batch], wanted[self._max_batch :]
+                if batch:
+                    await self._run_batch(batch)
         finally:
+            # Empty unless this task is cancelled: then nobody would come for those who wait.
+            for _, future in self._waiting:
+                future.cancel()
+            self._waiting = []
             self._worker = None
 
     async def _run_batch(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:

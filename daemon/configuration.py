@@ -26,11 +26,15 @@ def load(path: Path, model: type[Settings]) -> Settings:
     Raises ConfigurationError that names the file and each key at fault.
     """
     try:
-        data = tomllib.loads(path.read_text())
+        data = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigurationError(
             f"cannot read the configuration {path}: {error.strerror}",
             "Give its path with --config, or write a new one with the init command.",
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(
+            f"{path} is not UTF-8, so it is not TOML", "Save it as UTF-8 text."
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is not TOML: {error}", "Mend that line.") from None
@@ -72,6 +76,16 @@ def write_secret(path: Path, secret: bytes) -> None:
         file.write(secret)
         file.flush()
         os.fsync(file.fileno())
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a folder's entries on disk: without it a new file's name may not outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def credential_path(name: str) -> Path:
