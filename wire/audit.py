@@ -1,6 +1,9 @@
 """The audit chain's form: each record's hash covers the one before it; the head is signed."""
 
 import hashlib
+from typing import Annotated
+
+from pydantic import Field
 
 from wire.encoding import HexBytes, Model
 
@@ -19,5 +22,5 @@ class AuditHead(Model):
     """The last record of a node's chain: ``sequence`` counts from 1; 0 is the empty chain."""
 
     node: str
-    sequence: int
-    hash: HexBytes
+    sequence: Annotated[int, Field(ge=0)]
+    hash: Annotated[HexBytes, Field(min_length=32, max_length=32)]
