@@ -82,12 +82,17 @@ class AuditChain:
         """The transaction may or may not have been committed: read the head again."""
         self._head = None
 
-    async def signed_head(self) -> SignedBytes:
-        """The committed head, signed by the node."""
+    async def head(self) -> AuditHead:
+        """The last committed record's place and hash."""
         if self._head is None:
             async with self._engine.connect() as connection:
                 self._head = await self._read_head(connection)
-        return self._signer.sign(AUDIT_HEAD_TYPE, self._head.model_dump_json().encode())
+        return self._head
+
+    async def signed_head(self) -> SignedBytes:
+        """The committed head, signed by the node."""
+        head = await self.head()
+        return self._signer.sign(AUDIT_HEAD_TYPE, head.model_dump_json().encode())
 
     async def _read_head(self, connection: AsyncConnection) -> AuditHead:
         row = (

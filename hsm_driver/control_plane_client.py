@@ -1,7 +1,8 @@
 """The driver's side of the node API."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +30,8 @@ REQUEST_TIMEOUT = 15.0
 """Seconds that an answer may take, beyond what the request itself asks to wait."""
 CONNECT_TIMEOUT = 5.0
 KEEPALIVE_SECONDS = 60.0
+SILENCE_IS_A_PROBLEM = timedelta(seconds=45)
+"""Longer than a heartbeat's interval and a claim's wait."""
 
 
 class ControlPlaneUnavailable(Exception):
@@ -46,7 +49,9 @@ class ControlPlaneClient:
         self._url = url.rstrip("/")
         self._files = (ca, certificate, private_key)
         self._http = self._open()
-        self.last_answer: datetime | None = None
+        self._last_answer: datetime | None = None
+        self.server_date: datetime | None = None
+        """The control plane's clock at its last answer, in whole seconds."""
 
     def _open(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -56,6 +61,15 @@ class ControlPlaneClient:
             limits=httpx.Limits(keepalive_expiry=KEEPALIVE_SECONDS),
             trust_env=False,
         )
+
+    def problem(self) -> str | None:
+        """Why the control plane counts as away; None while it answers."""
+        if self._last_answer is None:
+            return "has not answered yet"
+        silence = datetime.now(UTC) - self._last_answer
+        if silence > SILENCE_IS_A_PROBLEM:
+            return f"last answered {silence.total_seconds():.0f} s ago"
+        return None
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -98,7 +112,9 @@ class ControlPlaneClient:
                 f"cannot reach {self._url}: {error or type(error).__name__}"
             ) from None
         if response.status_code == httpx.codes.OK:
-            self.last_answer = datetime.now(UTC)
+            self._last_answer = datetime.now(UTC)
+            if "date" in response.headers:
+                self.server_date = parsedate_to_datetime(response.headers["date"])
             return response.content
         message = f"{self._url} answered {response.status_code} to {path}: {_detail(response)}"
         if response.is_server_error or response.status_code == httpx.codes.TOO_MANY_REQUESTS:

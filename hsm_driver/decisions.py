@@ -94,6 +94,9 @@ class Clock:
     def in_step(self) -> bool:
         return abs(self.offset) <= self._max_offset
 
+    def problem(self) -> str | None:
+        return None if self.in_step else f"{self.offset} apart from the control plane's"
+
 
 def decide(job: Job, now: datetime, clock: Clock) -> None:
     """Raise Denied or Failed unless the job may be done at this time."""

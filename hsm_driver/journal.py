@@ -110,7 +110,10 @@ class Journal:
         self._chain = chain
         self._lookups = Batcher[UUID, Recorded | None](self._look_up)
         self._commits = Batcher[Commit, Recorded](self._commit)
-        self.database_is_there = True
+        self._database_is_there = True
+
+    def problem(self) -> str | None:
+        return None if self._database_is_there else "does not answer; waiting for it"
 
     async def look_up(self, job_id: UUID) -> Recorded | None:
         return await self._lookups.submit(job_id)
@@ -230,9 +233,9 @@ class Journal:
         ):
             with attempt:
                 answer = await act()
-        if not self.database_is_there:
+        if not self._database_is_there:
             log.info("database is back")
-            self.database_is_there = True
+            self._database_is_there = True
         return answer
 
     def _worth_another_try(self, state: RetryCallState) -> bool:
@@ -241,9 +244,9 @@ class Journal:
             return state.attempt_number < CONFLICT_ATTEMPTS
         if error is None or not is_transient(error):
             return False
-        if self.database_is_there:
+        if self._database_is_there:
             log.warning("database is away, waiting for it", error=str(error).split("\n")[0])
-            self.database_is_there = False
+            self._database_is_there = False
         return True
 
 

@@ -4,7 +4,8 @@ from collections.abc import Awaitable
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Uuid, bindparam, func, insert, select
+from sqlalchemy import ARRAY, Uuid, bindparam, func, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from daemon.batching import Batcher
@@ -63,25 +64,29 @@ class Vault:
             raise Failed("key_mismatch", "the stored public key is not the job's")
         return key
 
-    async def check_master_keys(self) -> None:
+    async def compare_master_keys(self) -> dict[str, bytes]:
         """Compare the token's master keys with those that this database's keys are wrapped by.
 
-        Raises OperatorError when one is missing or another; notes those that are new.
+        Returns those that the database does not know yet, by name, with their check values.
+        Raises OperatorError when one is missing or another.
         """
         present = await self._hsm.check_values()
+        async with self._engine.connect() as connection:
+            rows = await connection.execute(select(master_keys.c.id, master_keys.c.check_value))
+            known = {row.id: row.check_value for row in rows}
+        for name, check_value in known.items():
+            _compare(name, check_value, present.get(name))
+        return {name: value for name, value in present.items() if name not in known}
+
+    async def adopt_master_keys(self) -> None:
+        """Compare, and have the database know the new ones. Raises OperatorError."""
+        new = await self.compare_master_keys()
+        if not new:
+            return
+        rows = [{"id": name, "check_value": value} for name, value in new.items()]
         async with self._engine.begin() as connection:
-            known = {
-                row.id: row.check_value for row in await connection.execute(select(master_keys))
-            }
-            for name, check_value in known.items():
-                _check_master_key(name, check_value, present.get(name))
-            new = [
-                {"id": name, "check_value": value}
-                for name, value in present.items()
-                if name not in known
-            ]
-            if new:
-                await connection.execute(insert(master_keys).values(new))
+            await connection.execute(insert(master_keys).values(rows).on_conflict_do_nothing())
+        await self.compare_master_keys()  # another driver may have been first, with another token
 
     async def _select(self, key_ids: list[UUID]) -> list[Any]:
         async with self._engine.connect() as connection:
@@ -128,7 +133,7 @@ async def _failing(operation: Awaitable[Answer]) -> Answer:
         raise Failed(error.code, error.reason, transient=error.transient) from error
 
 
-def _check_master_key(name: str, known: bytes, found: bytes | None) -> None:
+def _compare(name: str, known: bytes, found: bytes | None) -> None:
     if found is None:
         raise OperatorError(
             f"the token has no master key {name!r}, by which keys of this database are wrapped",

@@ -1,0 +1,183 @@
+"""hsm-driver: what an operator types. Each command puts together what it needs, and calls it."""
+
+import asyncio
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+
+from daemon import log
+from daemon.configuration import load
+from daemon.console import (
+    EXIT_FAILED,
+    application,
+    err,
+    operator_errors,
+    out,
+    print_json,
+)
+from daemon.database import migrate as migrate_database
+from daemon.errors import OperatorError
+from daemon.hardening import harden
+from hsm_driver import audit_command, driver, keys_commands
+from hsm_driver.checks import Check, Status
+from hsm_driver.configuration import hsm_settings, new_configuration
+from hsm_driver.doctor import checks
+from hsm_driver.hsm.commands import master_key_app
+from hsm_driver.identity import create_identity
+from hsm_driver.settings import DriverSettings
+
+app = application(
+    """Guards private keys in an HSM, and does the control plane's jobs with them.
+
+    A new node, in order: init, doctor, master-key generate, migrate, doctor again, run.
+    """
+)
+
+Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")]
+COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"}
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    config: Annotated[
+        Path, typer.Option("--config", "-c", envvar="HSM_DRIVER_CONFIG", help="The TOML file.")
+    ] = Path("hsm-driver.toml"),
+) -> None:
+    context.obj = config
+
+
+def _settings(context: typer.Context) -> DriverSettings:
+    settings = load(context.find_root().obj, DriverSettings)
+    log.configure(settings.log.level)
+    return settings
+
+
+@app.command()
+def init(
+    context: typer.Context,
+    node: Annotated[str, typer.Option(help="This node's id: a-z, 0-9, '.', '_', '-'.")],
+    module: Annotated[Path, typer.Option(help="The vendor's PKCS#11 library.")],
+    token_label: Annotated[str, typer.Option(help="The token's label.")],
+    job_signing_key: Annotated[
+        list[str], typer.Option(help="As `control-plane init` printed it; may be repeated.")
+    ],
+    group: Annotated[str, typer.Option(help="The group of drivers with one database.")] = "hsm",
+    url: Annotated[str, typer.Option(help="The node API.")] = "https://localhost:8444",
+    ca: Annotated[Path, typer.Option(help="The root certificate.")] = Path("ca.pem"),
+    certificate: Annotated[Path, typer.Option(help="This node's.")] = Path("certificate.pem"),
+    private_key: Annotated[Path, typer.Option(help="The certificate's.")] = Path("private_key.pem"),
+    database_url: Annotated[
+        str | None, typer.Option(help="Without a password in it; else use --database-url-file.")
+    ] = None,
+    database_url_file: Annotated[
+        Path | None, typer.Option(help="A file of mode 0600 that holds the URL.")
+    ] = None,
+    pin_file: Annotated[Path, typer.Option(help="A file of mode 0600 with the PIN.")] = Path("pin"),
+    host_signing: Annotated[
+        list[str] | None,
+        typer.Option(help="Algorithm that may be signed on the host, as EdDSA/ed25519."),
+    ] = None,
+    health_port: Annotated[int, typer.Option(help="For /healthz, /readyz, /metrics.")] = 9464,
+) -> None:
+    """Write a configuration file with every setting explained, and this node's identity key.
+
+    Never overwrites either. What is not known yet can be put in later, by hand.
+    """
+    path: Path = context.find_root().obj
+    with operator_errors():
+        if database_url is None and database_url_file is None:
+            database_url = "postgresql://hsm_driver@localhost/hsm_driver"
+        text = new_configuration(
+            node=node,
+            group=group,
+            url=url,
+            ca=ca,
+            certificate=certificate,
+            private_key=private_key,
+            job_signing_keys=job_signing_key,
+            database_url=database_url,
+            database_url_file=database_url_file,
+            module=module,
+            token_label=token_label,
+            pin_file=pin_file,
+            host_signing=host_signing or [],
+            health_port=health_port,
+        )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("x") as file:
+                file.write(text)
+            settings = load(path, DriverSettings)
+            signer = create_identity(settings.identity.private_key)
+        except FileExistsError as error:
+            raise OperatorError(
+                f"{error.filename} is there already", "Move it away, or give another --config."
+            ) from None
+    out.print(f"wrote {path} and {settings.identity.private_key} (identity {signer.key_id})")
+    out.print("next: put in what is missing, then: hsm-driver doctor")
+
+
+@app.command()
+def doctor(context: typer.Context, as_json: Json = False) -> None:
+    """Try everything that this driver needs, and say what to do about what is not there.
+
+    Exit code 0: all well, or only warnings; 1: something must be mended.
+    """
+    with operator_errors():
+        settings = _settings(context)
+        found = asyncio.run(_doctor(settings, show=not as_json))
+    if as_json:
+        print_json([asdict(check) for check in found])
+    if any(check.status is Status.FAIL for check in found):
+        raise typer.Exit(EXIT_FAILED)
+
+
+async def _doctor(settings: DriverSettings, show: bool) -> list[Check]:
+    found = []
+    async for check in checks(settings):
+        found.append(check)
+        if show:
+            colour = COLOURS[check.status]
+            out.print(f"[{colour}]{check.status.value:<5}[/] {check.name:<26} ", end="")
+            out.print(check.detail, markup=False)
+            if check.todo:
+                out.print(f"      -> {check.todo}", markup=False)
+    return found
+
+
+@app.command()
+def migrate(
+    context: typer.Context,
+    revision: Annotated[str, typer.Option(help="Alembic revision.")] = "head",
+) -> None:
+    """Bring the group's database to this version's schema. Harmless when it is there already."""
+    with operator_errors():
+        settings = _settings(context)
+        migrate_database("hsm_driver", settings.database.read_url(), revision)
+    err.print(f"the database is at {revision}")
+
+
+@app.command()
+def run(context: typer.Context) -> None:
+    """Do jobs until SIGTERM, which lets those under way end first."""
+    harden()
+    with operator_errors():
+        settings = _settings(context)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(driver.run(settings))
+
+
+app.add_typer(
+    master_key_app(lambda context: hsm_settings(_settings(context))),
+    name="master-key",
+)
+app.add_typer(keys_commands.application(_settings), name="keys")
+app.add_typer(audit_command.application(_settings), name="audit")
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,144 @@
+"""`doctor`: everything that a driver needs, tried; and what to do about what is not there."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+
+from daemon.errors import OperatorError
+from hsm_driver.audit import AuditChain, open_heads
+from hsm_driver.checks import Check, Status
+from hsm_driver.configuration import hsm_settings, pinned_job_keys
+from hsm_driver.control_plane_client import ControlPlaneRefused, ControlPlaneUnavailable
+from hsm_driver.decisions import Clock
+from hsm_driver.driver import open_client, open_database, open_hsm
+from hsm_driver.hsm.doctor import hsm_checks
+from hsm_driver.identity import load_identity
+from hsm_driver.settings import DriverSettings
+from hsm_driver.vault import Vault
+from wire.nodes import node_id_of
+
+EXPIRES_SOON = timedelta(days=14)
+
+
+async def checks(settings: DriverSettings) -> AsyncIterator[Check]:
+    """Each check as soon as it is made. None of them changes anything."""
+    for part in (_identity, _certificate, _job_keys):
+        yield part(settings)
+    async for check in hsm_checks(hsm_settings(settings, workers=1)):
+        yield check
+    async for check in _database(settings):
+        yield check
+    async for check in _control_plane(settings):
+        yield check
+
+
+def _identity(settings: DriverSettings) -> Check:
+    try:
+        signer = load_identity(settings.identity.private_key)
+    except OperatorError as error:
+        return _failed("identity key", error)
+    return Check("identity key", Status.OK, f"Ed25519 {signer.key_id}")
+
+
+def _job_keys(settings: DriverSettings) -> Check:
+    try:
+        pinned_job_keys(settings)
+    except OperatorError as error:
+        return _failed("job-signing keys", error)
+    count = len(settings.control_plane.job_signing_keys)
+    return Check("job-signing keys", Status.OK, f"{count} pinned")
+
+
+def _certificate(settings: DriverSettings) -> Check:
+    path: Path = settings.control_plane.certificate
+    try:
+        certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        uris = names.value.get_values_for_type(x509.UniformResourceIdentifier)
+        identity = node_id_of(uris)
+    except (OSError, ValueError, x509.ExtensionNotFound) as error:
+        return Check(
+            "certificate", Status.FAIL, f"{path}: {error}", f"pki issue node {settings.node.id}"
+        )
+    left = certificate.not_valid_after_utc - datetime.now(UTC)
+    if identity != settings.node.id:
+        return Check(
+            "certificate",
+            Status.FAIL,
+            f"{path} is of node {identity!r}, the configuration says {settings.node.id!r}",
+            "Mend [node] id, or name the other certificate.",
+        )
+    if left < EXPIRES_SOON:
+        status = Status.WARN if left > timedelta() else Status.FAIL
+        return Check(
+            "certificate",
+            status,
+            f"{path} expires at {certificate.not_valid_after_utc.isoformat()}",
+            f"pki issue node {settings.node.id}, in a new folder, and name that one.",
+        )
+    return Check("certificate", Status.OK, f"{identity}, {left.days} days left")
+
+
+async def _database(settings: DriverSettings) -> AsyncIterator[Check]:
+    try:
+        async with open_database(settings) as engine:
+            yield Check("database", Status.OK, "reached, schema is this version's")
+            async with open_hsm(settings, workers=1) as hsm:
+                await Vault(engine, hsm).compare_master_keys()
+            yield Check("master key and database", Status.OK, "check values agree")
+    except OperatorError as error:
+        name = "master key and database" if "master key" in error.what else "database"
+        yield _failed(name, error)
+
+
+async def _control_plane(settings: DriverSettings) -> AsyncIterator[Check]:
+    try:
+        async with open_client(settings) as client:
+            sent = datetime.now(UTC)
+            heads = await client.audit_heads()
+            yield Check("control plane", Status.OK, f"{settings.control_plane.url} knows this node")
+            clock = Clock(timedelta(seconds=settings.loop.max_clock_offset_seconds))
+            if client.server_date is not None:
+                # an HTTP date has whole seconds
+                clock.compare(client.server_date, sent - timedelta(seconds=1), datetime.now(UTC))
+            yield _clock(clock)
+            signer = load_identity(settings.identity.private_key)
+            kept = open_heads(heads, signer, settings.node.id)
+            async with open_database(settings) as engine:
+                head = await AuditChain(engine, settings.node.id, signer).head()
+            yield _audit(max((known.sequence for known in kept), default=0), head.sequence)
+    except OperatorError as error:
+        yield _failed("control plane", error)
+    except ControlPlaneUnavailable as error:
+        yield Check("control plane", Status.FAIL, str(error), "Start it, or mend [control_plane].")
+    except ControlPlaneRefused as error:
+        yield Check(
+            "control plane",
+            Status.FAIL,
+            str(error),
+            f"On the control plane: control-plane node add {settings.node.id} "
+            f"--group {settings.node.group}",
+        )
+
+
+def _clock(clock: Clock) -> Check:
+    if clock.in_step:
+        return Check("clock", Status.OK, f"{abs(clock.offset).total_seconds():.0f} s apart at most")
+    return Check("clock", Status.FAIL, str(clock.problem()), "Set the clock by NTP on both hosts.")
+
+
+def _audit(kept: int, local: int) -> Check:
+    if kept > local:
+        return Check(
+            "audit chain",
+            Status.FAIL,
+            f"the control plane keeps head {kept}, the database ends at {local}",
+            "hsm-driver audit verify",
+        )
+    return Check("audit chain", Status.OK, f"{local} records, {kept} of them reported")
+
+
+def _failed(name: str, error: OperatorError) -> Check:
+    return Check(name, Status.FAIL, error.what, error.todo)

@@ -1,0 +1,165 @@
+"""hsm-driver keys: the wrapped keys in the group's database."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from rich.progress import Progress
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from daemon.console import (
+    EXIT_FAILED,
+    err,
+    operator_errors,
+    out,
+    print_json,
+    print_table,
+)
+from daemon.console import (
+    application as new_application,
+)
+from daemon.errors import OperatorError
+from hsm_driver.decisions import Failed
+from hsm_driver.driver import open_database, open_hsm
+from hsm_driver.possession import prove_possession
+from hsm_driver.settings import DriverSettings
+from hsm_driver.tables import wrapped_keys
+from hsm_driver.vault import Vault, wrapped_key
+
+Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")]
+PAGE = 256
+TEXT_COLUMNS = ["key_id", "scheme", "curve", "network", "protection", "master_key", "created_at"]
+
+
+@dataclass(frozen=True)
+class BadKey:
+    key_id: str
+    what: str
+
+
+def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer.Typer:
+    app = new_application("The wrapped keys in the group's database. No command shows a secret.")
+
+    @app.command("list")
+    def list_keys(
+        context: typer.Context,
+        limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+        as_json: Json = False,
+    ) -> None:
+        """The newest keys."""
+        with operator_errors():
+            rows = asyncio.run(_newest(settings_of(context), limit))
+        if as_json:
+            print_json(rows)
+        else:
+            print_table(TEXT_COLUMNS, [[row[name] for name in TEXT_COLUMNS] for row in rows])
+
+    @app.command()
+    def show(context: typer.Context, key_id: UUID, as_json: Json = False) -> None:
+        """All that is stored of one key, beside its wrapped private key."""
+        with operator_errors():
+            row = asyncio.run(_one(settings_of(context), key_id))
+        if as_json:
+            print_json(row)
+        else:
+            print_table(["", ""], list(row.items()))
+
+    @app.command()
+    def verify(
+        context: typer.Context,
+        key_id: Annotated[list[UUID] | None, typer.Argument(help="These; all when none.")] = None,
+        as_json: Json = False,
+    ) -> None:
+        """Unwrap keys in the HSM, sign a message of our own, and verify it. Changes nothing.
+
+        Exit code 0: every key is usable; 1: some are not.
+        """
+        with operator_errors():
+            count, bad = asyncio.run(_verify(settings_of(context), key_id or []))
+        if as_json:
+            print_json({"verified": count - len(bad), "bad": [vars(key) for key in bad]})
+        else:
+            out.print(f"{count - len(bad)} of {count} keys sign for their public key")
+            if bad:
+                print_table(["key_id", "what"], [(key.key_id, key.what) for key in bad])
+        if bad:
+            raise typer.Exit(EXIT_FAILED)
+
+    return app
+
+
+def _described(row: Any) -> dict[str, Any]:
+    described = dict(row._mapping)
+    described["key_id"] = str(row.key_id)
+    described["public_key"] = "0x" + row.public_key.hex()
+    described["created_at"] = row.created_at.isoformat()
+    described["wrapped"] = f"{len(row.wrapped)} bytes"
+    return described
+
+
+async def _newest(settings: DriverSettings, limit: int) -> list[dict[str, Any]]:
+    async with open_database(settings) as engine, engine.connect() as connection:
+        rows = await connection.execute(
+            select(wrapped_keys).order_by(wrapped_keys.c.created_at.desc()).limit(limit)
+        )
+        return [_described(row) for row in rows]
+
+
+async def _one(settings: DriverSettings, key_id: UUID) -> dict[str, Any]:
+    async with open_database(settings) as engine, engine.connect() as connection:
+        row = (
+            await connection.execute(select(wrapped_keys).where(wrapped_keys.c.key_id == key_id))
+        ).first()
+    if row is None:
+        raise OperatorError(f"there is no key {key_id}", "hsm-driver keys list")
+    return _described(row)
+
+
+async def _verify(settings: DriverSettings, key_ids: list[UUID]) -> tuple[int, list[BadKey]]:
+    async with open_database(settings) as engine, open_hsm(settings) as hsm:
+        vault = Vault(engine, hsm)
+        await vault.compare_master_keys()
+        with Progress(console=err, transient=True) as progress:
+            task = progress.add_task("keys", total=len(key_ids) or await _count(engine))
+            bad: list[BadKey] = []
+            count = 0
+            last: UUID | None = None
+            while rows := await _page(engine, key_ids, last):
+                answers = await asyncio.gather(*(_bad_key(vault, row) for row in rows))
+                bad += [answer for answer in answers if answer]
+                count += len(rows)
+                last = rows[-1].key_id
+                progress.update(task, completed=count)
+    missing = len(key_ids) - count
+    if missing > 0:
+        raise OperatorError(f"{missing} of the keys are not there", "hsm-driver keys list")
+    return count, bad
+
+
+async def _bad_key(vault: Vault, row: Any) -> BadKey | None:
+    try:
+        await prove_possession(vault, row.key_id, wrapped_key(row))
+    except Failed as error:
+        return BadKey(str(row.key_id), error.reason)
+    return None
+
+
+async def _count(engine: AsyncEngine) -> int:
+    async with engine.connect() as connection:
+        return (
+            await connection.execute(select(func.count()).select_from(wrapped_keys))
+        ).scalar_one()
+
+
+async def _page(engine: AsyncEngine, key_ids: list[UUID], last: UUID | None) -> list[Any]:
+    query = select(wrapped_keys).order_by(wrapped_keys.c.key_id).limit(PAGE)
+    if key_ids:
+        query = query.where(wrapped_keys.c.key_id.in_(key_ids))
+    if last is not None:
+        query = query.where(wrapped_keys.c.key_id > last)
+    async with engine.connect() as connection:
+        return list(await connection.execute(query))
