@@ -1,0 +1,144 @@
+"""Checks addresses and signatures with libraries that no part of the service uses for them."""
+
+import hashlib
+from collections.abc import Callable
+
+import bdkpython
+import bitcoin.wallet
+from bitcoin.core import Hash160
+from bitcoin.core.key import CPubKey
+from bitcoin.core.script import OP_0, CScript
+from bitcoin.signmessage import BitcoinMessage
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from eth_account import Account
+from eth_account.messages import defunct_hash_message, encode_defunct
+from eth_keys.datatypes import PublicKey
+from nacl.exceptions import BadSignatureError
+from nacl.signing import VerifyKey
+from solders.pubkey import Pubkey
+from solders.signature import Signature as SolanaSignature
+
+from control_plane.client import Key, Network, Signature, Wallet
+
+P2WPKH_HEADERS = range(39, 43)  # BIP-137
+COMPRESSED_HEADER = 31  # what libraries older than segwit expect for a compressed public key
+
+
+class NotVerified(Exception):
+    """An address or a signature is not what another library finds."""
+
+
+def verify_wallet(wallet: Wallet, key: Key) -> str:
+    """Check a wallet's address against its public key; returns the libraries that agree."""
+    address = _addresses(wallet.network)(_public_key(key))
+    _require(wallet.address == address, f"the address should be {address}, is {wallet.address}")
+    return _ADDRESS_LIBRARIES[wallet.network]
+
+
+def verify_message(message: str, signature: Signature, key: Key, address: str | None) -> str:
+    """Check a signature over a message; returns the libraries that agree. Raises NotVerified."""
+    match key.network:
+        case Network.ETHEREUM:
+            return _ethereum(message, signature, _public_key(key), address)
+        case Network.BITCOIN:
+            return _bitcoin(message, signature, _public_key(key))
+        case Network.SOLANA:
+            return _solana(message, signature, address)
+        case None:
+            return _p256(message, signature, _public_key(key))
+
+
+def _addresses(network: Network) -> Callable[[bytes], str]:
+    return {
+        Network.ETHEREUM: lambda point: PublicKey.from_compressed_bytes(
+            point
+        ).to_checksum_address(),
+        Network.BITCOIN: _p2wpkh_address,
+        Network.SOLANA: lambda point: str(Pubkey.from_bytes(point)),
+    }[network]
+
+
+_ADDRESS_LIBRARIES = {
+    Network.ETHEREUM: "eth-keys",
+    Network.BITCOIN: "python-bitcoinlib, bdkpython",
+    Network.SOLANA: "solders",
+}
+
+
+def _p2wpkh_address(point: bytes) -> str:
+    script = CScript([OP_0, Hash160(point)])
+    address = str(bitcoin.wallet.P2WPKHBitcoinAddress.from_scriptPubKey(script))
+    again = str(
+        bdkpython.Address.from_script(bdkpython.Script(bytes(script)), bdkpython.Network.BITCOIN)
+    )
+    _require(address == again, f"two libraries find two addresses: {address} and {again}")
+    return address
+
+
+def _ethereum(message: str, signature: Signature, point: bytes, address: str | None) -> str:
+    """EIP-191: the signer's address recovers from r, s and v."""
+    encoded = _encoded(signature)
+    digest = bytes(defunct_hash_message(text=message))
+    _require(signature.digest == digest, f"the digest should be 0x{digest.hex()}")
+    signer = Account.recover_message(encode_defunct(text=message), signature=encoded)
+    _require(signer == address, f"the signature is {signer}'s, not {address}'s")
+    found = PublicKey.from_compressed_bytes(point).to_checksum_address()
+    _require(found == signer, "the public key is not the signer's")
+    return "eth-account, eth-keys"
+
+
+def _bitcoin(message: str, signature: Signature, point: bytes) -> str:
+    """BIP-137: the public key recovers from header, r and s."""
+    encoded = _encoded(signature)
+    digest = BitcoinMessage(message).GetHash()
+    _require(signature.digest == digest, f"the digest should be 0x{digest.hex()}")
+    _require(encoded[0] in P2WPKH_HEADERS, f"the header of P2WPKH is 39 to 42, not {encoded[0]}")
+    compact = bytes([encoded[0] - P2WPKH_HEADERS.start + COMPRESSED_HEADER]) + encoded[1:]
+    found = CPubKey.recover_compact(digest, compact)
+    _require(found == point, "the signature is of another public key")
+    return "python-bitcoinlib"
+
+
+def _solana(message: str, signature: Signature, address: str | None) -> str:
+    """Ed25519 over the message itself; the address is the public key."""
+    encoded = _encoded(signature)
+    _require(signature.digest is None, "Ed25519 has no digest")
+    signer = Pubkey.from_string(address or "")
+    good = SolanaSignature.from_bytes(encoded).verify(signer, message.encode())
+    _require(good, f"the signature is not {signer}'s")
+    try:
+        VerifyKey(bytes(signer)).verify(message.encode(), encoded)
+    except BadSignatureError:
+        raise NotVerified(f"the signature is not {signer}'s") from None
+    return "solders, pynacl"
+
+
+def _p256(message: str, signature: Signature, point: bytes) -> str:
+    """ECDSA over SHA-256, in DER."""
+    digest = hashlib.sha256(message.encode()).digest()
+    _require(signature.digest == digest, f"the digest should be 0x{digest.hex()}")
+    public_key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+    try:
+        public_key.verify(_encoded(signature), message.encode(), ec.ECDSA(SHA256()))
+    except InvalidSignature:
+        raise NotVerified("the signature is of another public key or message") from None
+    return "cryptography (OpenSSL)"
+
+
+def _public_key(key: Key) -> bytes:
+    if key.public_key is None:
+        raise NotVerified(f"key {key.id} has no public key")
+    return key.public_key
+
+
+def _encoded(signature: Signature) -> bytes:
+    if signature.signature is None:
+        raise NotVerified(f"signature {signature.id} is {signature.status.value}")
+    return signature.signature.encoded
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise NotVerified(otherwise)
