@@ -44,7 +44,8 @@ class JobState(StrEnum):
 
 
 TRANSITIONS = {
-    JobState.QUEUED: {JobState.LEASED, JobState.FAILED},  # claimed; expired
+    # claimed; expired; or reported after its lease had lapsed
+    JobState.QUEUED: {JobState.LEASED, JobState.FAILED, JobState.DONE, JobState.DENIED},
     # reported; or lapsed, or failed in a way worth another attempt
     JobState.LEASED: {JobState.DONE, JobState.DENIED, JobState.FAILED, JobState.QUEUED},
     JobState.DONE: set(),
@@ -86,6 +87,7 @@ nodes = Table(
     Column("capabilities", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("health", JSONB),
     Column("identity_public_key", LargeBinary),
+    Column("audit_alarm", String),  # why its audit chain is in doubt; kept until it is re-added
     _created_at(),
     Column("last_seen", DateTime(timezone=True)),
 )

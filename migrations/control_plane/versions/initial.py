@@ -63,6 +63,7 @@ def _nodes_and_audit_heads() -> None:
         ),
         sa.Column("health", postgresql.JSONB()),
         sa.Column("identity_public_key", sa.LargeBinary()),
+        sa.Column("audit_alarm", sa.String()),
         _now("created_at"),
         sa.Column("last_seen", sa.DateTime(timezone=True)),
         sa.PrimaryKeyConstraint("id", name="pk_nodes"),
