@@ -1,0 +1,211 @@
+"""The examples of docs/wire-protocol.md, made from the models themselves.
+
+``python -m tests.unit.wire.protocol_examples`` writes them into the document again after the
+models have changed; the test beside this file fails until somebody has.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+from coincurve import PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from wire.algorithms import ECDSA_SECP256K1, Curve, Network, Protection, Scheme
+from wire.audit import GENESIS, AuditHead, chain_hash
+from wire.digests import eip191
+from wire.encoding import Model
+from wire.envelope import AUDIT_HEAD_TYPE, JOB_TYPE, Signer, pre_authentication_encoding
+from wire.jobs import Endpoint, Job, JobKind, KeyReference
+from wire.node_api import (
+    AuditHeads,
+    ClaimedJob,
+    ClaimRequest,
+    ClaimResponse,
+    ExtendRequest,
+    ExtendResponse,
+    HeartbeatRequest,
+    HeartbeatResponse,
+    Lease,
+    NodeHealth,
+    Report,
+    ReportRequest,
+    ReportResponse,
+    ReportResult,
+)
+from wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
+from wire.requests import SignMessage
+from wire.resources import Problem
+from wire.signatures import finish
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "wire-protocol.md"
+BLOCK = re.compile(r"<!-- example: ([\w-]+) -->\n```(json|text)\n(.*?)\n```", re.DOTALL)
+
+NODE = "zurich-1"
+CREATED_AT = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+KEY_ID = UUID("5b0f4e0e-6a53-4f0a-8a6c-0d6c7e2f9b11")
+SIGNATURE_ID = UUID("c1d9a1a4-58b4-4b5e-9d1b-7f3f4a2e6c22")
+LEASE = UUID("0e8a7c56-2f1d-4f7b-b0a9-3c5d7e9f1a33")
+REQUEST = b'{"kind": "Message", "message": "hello", "external_id": "order-7"}'
+
+
+def _seeded(name: str) -> Signer:
+    seed = hashlib.sha256(name.encode()).digest()
+    return Signer(Ed25519PrivateKey.from_private_bytes(seed))
+
+
+JOB_SIGNER = _seeded("example: the control plane's job-signing key")
+NODE_SIGNER = _seeded("example: the node's identity key")
+WALLET = PrivateKey(hashlib.sha256(b"example: a wallet's key").digest())
+
+GENERATE = Job(
+    id=KEY_ID,
+    kind=JobKind.GENERATE_KEY,
+    group="hsm",
+    key=KeyReference(
+        id=KEY_ID,
+        scheme=Scheme.ECDSA,
+        curve=Curve.SECP256K1,
+        network=Network.ETHEREUM,
+        public_key=None,
+    ),
+    endpoint=Endpoint.WALLETS,
+    request=b'{"network": "Ethereum", "store": "hsm"}',
+    created_at=CREATED_AT,
+    expires_at=CREATED_AT + timedelta(minutes=15),
+)
+SIGN = Job(
+    id=SIGNATURE_ID,
+    kind=JobKind.SIGN,
+    group="hsm",
+    key=GENERATE.key.model_copy(update={"public_key": WALLET.public_key.format()}),
+    endpoint=Endpoint.SIGNATURES,
+    request=REQUEST,
+    created_at=CREATED_AT,
+    expires_at=CREATED_AT + timedelta(minutes=15),
+)
+SIGN_PAYLOAD = SIGN.model_dump_json().encode()
+SIGNED_JOB = JOB_SIGNER.sign(JOB_TYPE, SIGN_PAYLOAD)
+
+KEY_OUTCOME = Outcome(
+    job_id=KEY_ID,
+    node=NODE,
+    status=OutcomeStatus.DONE,
+    result=GeneratedKey(
+        scheme=Scheme.ECDSA,
+        curve=Curve.SECP256K1,
+        public_key=WALLET.public_key.format(),
+        protection=Protection.HSM,
+    ),
+)
+
+
+def _signature_outcome() -> Outcome:
+    request = SignMessage.model_validate_json(REQUEST)
+    digest = eip191(request.content)
+    raw = WALLET.sign_recoverable(digest, hasher=None)[:64]
+    public_key = WALLET.public_key.format()
+    signature = finish(raw, public_key, ECDSA_SECP256K1, Network.ETHEREUM, request, digest)
+    return Outcome(
+        job_id=SIGNATURE_ID,
+        node=NODE,
+        status=OutcomeStatus.DONE,
+        result=MadeSignature(digest=digest, signature=signature),
+    )
+
+
+SIGNATURE_OUTCOME = _signature_outcome()
+FAILED_OUTCOME = Outcome(
+    job_id=SIGNATURE_ID,
+    node=NODE,
+    status=OutcomeStatus.FAILED,
+    code="hsm_unavailable",
+    reason="the token does not answer",
+    transient=True,
+)
+HEAD = AuditHead(node=NODE, sequence=1, hash=chain_hash(GENESIS, b"the first record"))
+SIGNED_HEAD = NODE_SIGNER.sign(AUDIT_HEAD_TYPE, HEAD.model_dump_json().encode())
+
+MODELS: dict[str, Model] = {
+    "signed-job": SIGNED_JOB,
+    "job-sign": SIGN,
+    "job-generate": GENERATE,
+    "outcome-key": KEY_OUTCOME,
+    "outcome-signature": SIGNATURE_OUTCOME,
+    "outcome-failed": FAILED_OUTCOME,
+    "audit-head": HEAD,
+    "claim-request": ClaimRequest(kinds=["GenerateKey", "Sign"], slots=32, wait=30),
+    "claim-response": ClaimResponse(
+        jobs=[
+            ClaimedJob(
+                job_id=SIGNATURE_ID, job=SIGNED_JOB, attempt=1, lease=LEASE, lease_seconds=30
+            )
+        ]
+    ),
+    "report-request": ReportRequest(
+        reports=[
+            Report(
+                job_id=SIGNATURE_ID,
+                lease=LEASE,
+                outcome=SIGNATURE_OUTCOME.model_dump_json().encode(),
+            )
+        ],
+        audit_head=SIGNED_HEAD,
+    ),
+    "report-response": ReportResponse(results=[ReportResult(job_id=SIGNATURE_ID, note="recorded")]),
+    "extend-request": ExtendRequest(leases=[Lease(job_id=SIGNATURE_ID, lease=LEASE)]),
+    "extend-response": ExtendResponse(extended=[SIGNATURE_ID], lease_seconds=30),
+    "heartbeat-request": HeartbeatRequest(
+        version="0.1.0",
+        group="hsm",
+        kinds=["GenerateKey", "Sign"],
+        capabilities={
+            "ECDSA/secp256k1": "hsm",
+            "ECDSA/secp256r1": "hsm",
+            "EdDSA/ed25519": "host",
+        },
+        health=NodeHealth(status="ok"),
+        identity_public_key=NODE_SIGNER.public_key,
+        audit_head=SIGNED_HEAD,
+    ),
+    "heartbeat-response": HeartbeatResponse(node=NODE, group="hsm", time=CREATED_AT),
+    "audit-heads": AuditHeads(heads=[SIGNED_HEAD]),
+    "problem": Problem(
+        type="urn:custody:problem:invalid_request",
+        title="Invalid request",
+        status=422,
+        code="invalid_request",
+        detail="slots: Input should be greater than or equal to 1",
+    ),
+}
+
+
+def examples() -> dict[str, str]:
+    """Each example's name, and its text as the document must have it."""
+    texts = {name: _pretty(model) for name, model in MODELS.items()}
+    texts["job-payload"] = SIGN_PAYLOAD.decode()
+    texts["job-signed-bytes"] = pre_authentication_encoding(JOB_TYPE, SIGN_PAYLOAD).decode()
+    texts["job-signing-key"] = base64.b64encode(JOB_SIGNER.public_key).decode()
+    return texts
+
+
+def _pretty(model: Model) -> str:
+    return json.dumps(model.model_dump(mode="json"), indent=2, ensure_ascii=False)
+
+
+def main() -> None:
+    texts = examples()
+
+    def write(block: re.Match[str]) -> str:
+        name, language, _ = block.groups()
+        return f"<!-- example: {name} -->\n```{language}\n{texts[name]}\n```"
+
+    DOCUMENT.write_text(BLOCK.sub(write, DOCUMENT.read_text("utf-8")), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""docs/wire-protocol.md says what the code does: its examples and its table are checked."""
+
+import json
+import re
+from collections.abc import Callable
+
+import pytest
+from coincurve import PrivateKey
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from tests.unit.wire import protocol_examples
+from tests.unit.wire.protocol_examples import BLOCK, DOCUMENT, MODELS, examples
+from wire.algorithms import (
+    ECDSA_SECP256K1,
+    ECDSA_SECP256R1,
+    EDDSA_ED25519,
+    Algorithm,
+    HashFunction,
+    Network,
+)
+from wire.digests import HASHES, NotSignable, bip137, digest_of, eip191
+from wire.envelope import JOB_TYPE, PinnedKeys
+from wire.requests import SignHash, SignMessage
+from wire.signatures import SignatureResult, der, finish
+
+TEXT = DOCUMENT.read_text("utf-8")
+BLOCKS = {name: text for name, _, text in BLOCK.findall(TEXT)}
+
+
+def test_every_example_is_in_the_document_and_no_other():
+    assert set(BLOCKS) == set(examples())
+
+
+@pytest.mark.parametrize("name", list(examples()))
+def test_an_example_is_what_the_models_give(name):
+    assert BLOCKS.get(name) == examples()[name], "run: python -m tests.unit.wire.protocol_examples"
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_an_example_is_read_back_by_its_model(name):
+    model = MODELS[name]
+    assert type(model).model_validate_json(BLOCKS[name]) == model
+
+
+def test_every_json_block_is_a_checked_example():
+    unchecked = BLOCK.sub("", TEXT)
+    assert "```json" not in unchecked
+
+
+def test_the_signed_job_of_the_document_opens_under_its_key():
+    pinned = PinnedKeys([protocol_examples.JOB_SIGNER.public_key])
+    signed = protocol_examples.SIGNED_JOB
+    assert pinned.open(JOB_TYPE, signed).decode() == BLOCKS["job-payload"]
+    assert json.loads(BLOCKS["job-payload"]) == json.loads(BLOCKS["job-sign"])
+
+
+# The table: key, kind, digest, encoded
+
+ROW = re.compile(r"^\| (.+?) \| (Hash|Message) \| (.+?) \| (.+?) \|$", re.MULTILINE)
+ROWS = ROW.findall(TEXT)
+
+KEYS: dict[str, tuple[Algorithm, Network | None]] = {
+    "Ethereum wallet": (ECDSA_SECP256K1, Network.ETHEREUM),
+    "Bitcoin wallet": (ECDSA_SECP256K1, Network.BITCOIN),
+    "Solana wallet": (EDDSA_ED25519, Network.SOLANA),
+    "ECDSA secp256k1 key": (ECDSA_SECP256K1, None),
+    "ECDSA secp256r1 key": (ECDSA_SECP256R1, None),
+    "EdDSA ed25519 key": (EDDSA_ED25519, None),
+}
+DIGESTS: dict[str, Callable[[bytes], bytes | None]] = {
+    "`hash`": lambda content: content,
+    "EIP-191 (version 0x45): Keccak-256": eip191,
+    "BIP-137: double SHA-256": bip137,
+    "`hash_function` of the message": HASHES[HashFunction.SHA3_256],
+    "null": lambda content: None,
+}
+ENCODED: dict[str, Callable[[SignatureResult], bytes]] = {
+    "r ‖ s ‖ v, v = 27 + recid": lambda made: made.r + made.s + bytes([27 + (made.recid or 0)]),
+    "header ‖ r ‖ s, header = 39 + recid": lambda made: (
+        bytes([39 + (made.recid or 0)]) + made.r + made.s
+    ),
+    "DER of r and s": lambda made: der(made.r + made.s),
+    "R ‖ S": lambda made: made.r + made.s,
+}
+CONTENT = bytes(range(32))
+SECRET = 7
+
+
+def request_of(kind: str, digest: str) -> SignHash | SignMessage:
+    if kind == "Hash":
+        return SignHash(kind="Hash", hash=CONTENT)
+    function = HashFunction.SHA3_256 if digest.startswith("`hash_function`") else None
+    return SignMessage(kind="Message", message="0x" + CONTENT.hex(), hash_function=function)
+
+
+def sign(algorithm: Algorithm, digest: bytes | None) -> tuple[bytes, bytes]:
+    """A public key and its raw signature."""
+    if digest is None:
+        edwards = ed25519.Ed25519PrivateKey.from_private_bytes(bytes([SECRET] * 32))
+        return edwards.public_key().public_bytes_raw(), edwards.sign(CONTENT)
+    if algorithm == ECDSA_SECP256K1:
+        key = PrivateKey.from_int(SECRET)
+        return key.public_key.format(), key.sign_recoverable(digest, hasher=None)[:64]
+    private_key = ec.derive_private_key(SECRET, ec.SECP256R1())
+    signed = private_key.sign(digest, ec.ECDSA(utils.Prehashed(SHA256())))
+    r, s = utils.decode_dss_signature(signed)
+    numbers = private_key.public_key().public_numbers()
+    public_key = bytes([2 + numbers.y % 2]) + numbers.x.to_bytes(32)
+    return public_key, r.to_bytes(32) + s.to_bytes(32)
+
+
+def test_the_table_has_every_kind_of_every_key_once():
+    assert [(key, kind) for key, kind, _, _ in ROWS] == [
+        (key, kind) for key in KEYS for kind in ("Hash", "Message")
+    ]
+
+
+@pytest.mark.parametrize(("key", "kind", "digest_text", "encoded_text"), ROWS)
+def test_a_row_of_the_table_is_what_is_signed_and_how_it_leaves(
+    key, kind, digest_text, encoded_text
+):
+    algorithm, network = KEYS[key]
+    request = request_of(kind, digest_text)
+    if digest_text == "422 `not_signable`":
+        with pytest.raises(NotSignable):
+            digest_of(request, algorithm, network)
+        return
+    digest = digest_of(request, algorithm, network)
+    assert digest == DIGESTS[digest_text](CONTENT)
+    public_key, raw = sign(algorithm, digest)
+    made: SignatureResult = finish(raw, public_key, algorithm, network, request, digest)
+    assert made.encoded == ENCODED[encoded_text](made)
+    assert (made.recid is not None) == (algorithm == ECDSA_SECP256K1)
