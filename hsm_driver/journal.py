@@ -228,7 +228,7 @@ class Journal:
         """Do it, again and again while the database is away."""
         async for attempt in AsyncRetrying(
             retry=self._worth_another_try,
-            wait=wait_exponential_jitter(FIRST_PAUSE, LONGEST_PAUSE),
+            wait=wait_exponential_jitter(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE),
             reraise=True,
         ):
             with attempt:

@@ -124,7 +124,7 @@ class JobLoop:
         )
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type((ControlPlaneUnavailable, ControlPlaneRefused)),
-            wait=wait_exponential_jitter(FIRST_PAUSE, LONGEST_PAUSE),
+            wait=wait_exponential_jitter(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE),
             before_sleep=lambda state: log.warning(
                 "claim failed, trying again",
                 error=str(state.outcome.exception()) if state.outcome else None,

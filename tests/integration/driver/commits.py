@@ -1,0 +1,42 @@
+"""Commits as the loop makes them."""
+
+from uuid import UUID, uuid4
+
+from hsm_driver.audit import Entry
+from hsm_driver.journal import Commit
+from hsm_driver.tables import wrapped_keys
+from wire.outcomes import Outcome, OutcomeStatus
+
+DIGEST = bytes(32)
+
+
+def commit(
+    status: OutcomeStatus = OutcomeStatus.DONE,
+    *,
+    job_id: UUID | None = None,
+    digest: bytes = DIGEST,
+    node: str = "driver-1",
+    key_row: bool = False,
+) -> Commit:
+    job_id = job_id or uuid4()
+    outcome = Outcome(job_id=job_id, node=node, status=status, reason=f"of {node}")
+
+    def entry(outcome_digest: bytes) -> Entry:
+        return Entry(job_id, "Sign", job_id, digest, status.value, None, outcome_digest, {})
+
+    rows = [(wrapped_keys, key_row_of(job_id))] if key_row else []
+    return Commit(job_id, digest, outcome, entry, rows)
+
+
+def key_row_of(key_id: UUID) -> dict[str, object]:
+    return {
+        "key_id": key_id,
+        "scheme": "ECDSA",
+        "curve": "secp256k1",
+        "network": None,
+        "public_key": bytes(33),
+        "protection": "hsm",
+        "wrapped": b"wrapped",
+        "master_key": "custody-1",
+        "mechanism": "AES_KEY_WRAP_PAD",
+    }

@@ -1,0 +1,141 @@
+"""The journal: one effect a job, whoever commits and however often."""
+
+import asyncio
+from datetime import timedelta
+from uuid import uuid4
+
+from sqlalchemy import func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from daemon.database import create_engine
+from hsm_driver.tables import audit, journal, wrapped_keys
+from tests.integration.driver.commits import commit
+from tests.integration.driver.conftest import NodeParts, node_parts
+from wire.outcomes import OutcomeStatus
+
+
+async def count(engine: AsyncEngine, table) -> int:
+    async with engine.connect() as connection:
+        return (await connection.execute(select(func.count()).select_from(table))).scalar_one()
+
+
+async def test_a_committed_outcome_is_found_byte_for_byte(node: NodeParts) -> None:
+    one = commit()
+    recorded = await node.journal.commit(one)
+    assert recorded.outcome == one.outcome.model_dump_json().encode()
+    assert await node.journal.look_up(one.job_id) == recorded
+    assert await node.journal.look_up(uuid4()) is None
+
+
+async def test_the_first_of_two_drivers_wins_and_the_other_gets_its_outcome(
+    engine: AsyncEngine, node: NodeParts
+) -> None:
+    other = node_parts(engine, "driver-2")
+    job_id = uuid4()
+    mine = commit(job_id=job_id, key_row=True)
+    theirs = commit(job_id=job_id, key_row=True, node="driver-2")
+    first, second = await asyncio.gather(node.journal.commit(mine), other.journal.commit(theirs))
+    assert first == second
+    assert await count(engine, wrapped_keys) == 1
+    assert await count(engine, audit) == 1
+
+
+async def test_many_drivers_commit_the_same_jobs_in_any_order(engine: AsyncEngine) -> None:
+    nodes = [node_parts(engine, f"driver-{number}") for number in range(4)]
+    job_ids = [uuid4() for _ in range(50)]
+    results = await asyncio.gather(
+        *(
+            node.journal.commit(commit(job_id=job_id, node=node.name, key_row=True))
+            for shift, node in enumerate(nodes)
+            for job_id in job_ids[shift * 10 :] + job_ids[: shift * 10]
+        )
+    )
+    assert len({recorded.outcome for recorded in results}) == len(job_ids)
+    assert await count(engine, wrapped_keys) == len(job_ids)
+    assert await count(engine, audit) == len(job_ids)
+
+
+async def test_a_failure_gives_way_to_a_later_result_but_never_the_reverse(
+    node: NodeParts,
+) -> None:
+    job_id = uuid4()
+    await node.journal.commit(commit(OutcomeStatus.FAILED, job_id=job_id))
+    done = await node.journal.commit(commit(OutcomeStatus.DONE, job_id=job_id))
+    late = await node.journal.commit(commit(OutcomeStatus.FAILED, job_id=job_id))
+    assert done.status is OutcomeStatus.DONE
+    assert late == done
+    assert await node.journal.look_up(job_id) == done
+
+
+async def test_another_payload_under_a_known_id_gets_what_is_recorded_and_changes_nothing(
+    node: NodeParts,
+) -> None:
+    job_id = uuid4()
+    first = await node.journal.commit(commit(OutcomeStatus.FAILED, job_id=job_id))
+    other = await node.journal.commit(commit(job_id=job_id, digest=bytes([1] * 32)))
+    assert other == first
+
+
+async def test_one_that_cannot_be_committed_does_not_keep_the_others_back(
+    engine: AsyncEngine, node: NodeParts
+) -> None:
+    taken = commit(key_row=True)
+    await node.journal.commit(taken)
+    bad = commit()
+    bad.rows.append(taken.rows[0])
+    good = [commit(key_row=True) for _ in range(5)]
+    results = await asyncio.gather(
+        *(node.journal.commit(one) for one in [*good, bad]), return_exceptions=True
+    )
+    assert isinstance(results[-1], Exception)
+    assert all(not isinstance(result, Exception) for result in results[:-1])
+    assert await node.journal.look_up(bad.job_id) is None
+    assert await count(engine, wrapped_keys) == 6
+
+
+async def test_unreported_outcomes_are_those_of_this_node_not_yet_marked(
+    engine: AsyncEngine, node: NodeParts
+) -> None:
+    other = node_parts(engine, "driver-2")
+    reported, waiting = commit(), commit()
+    await node.journal.commit(reported)
+    await node.journal.commit(waiting)
+    await other.journal.commit(commit(node="driver-2"))
+    await node.journal.mark_reported([reported.job_id])
+    assert set(await node.journal.unreported()) == {waiting.job_id}
+
+
+async def test_purging_takes_only_what_is_old_and_reported(
+    engine: AsyncEngine, node: NodeParts
+) -> None:
+    old, unreported, new = commit(), commit(), commit()
+    for one in (old, unreported, new):
+        await node.journal.commit(one)
+    await node.journal.mark_reported([old.job_id, new.job_id])
+    async with engine.begin() as connection:
+        await connection.execute(
+            update(journal)
+            .where(journal.c.job_id.in_([old.job_id, unreported.job_id]))
+            .values(committed_at=func.now() - timedelta(days=100))
+        )
+    assert await node.journal.purge(timedelta(days=90)) == 1
+    assert await node.journal.look_up(old.job_id) is None
+    assert await node.journal.look_up(unreported.job_id) is not None
+    assert await node.journal.look_up(new.job_id) is not None
+
+
+async def test_work_goes_on_after_every_connection_was_cut(
+    engine: AsyncEngine, node: NodeParts
+) -> None:
+    await node.journal.commit(commit())
+    cut = text(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    other = create_engine(engine.url.render_as_string(hide_password=False))
+    async with other.connect() as connection:
+        assert (await connection.execute(cut)).scalar_one() >= 1
+    await other.dispose()
+    await asyncio.gather(*(node.journal.commit(commit()) for _ in range(20)))
+    assert await count(engine, journal) == 21
+    assert await count(engine, audit) == 21

@@ -1,0 +1,118 @@
+"""Which jobs a node believes and does: no socket, no database, no HSM."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from hsm_driver.decisions import Authenticator, Clock, Denied, Failed, Refused, decide
+from wire.algorithms import Curve, Scheme
+from wire.envelope import JOB_TYPE, PinnedKeys, Signer
+from wire.jobs import Endpoint, Job, JobKind, KeyReference
+from wire.node_api import ClaimedJob
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CONTROL_PLANE = Signer(Ed25519PrivateKey.generate())
+AUTHENTICATOR = Authenticator(
+    PinnedKeys([CONTROL_PLANE.public_key]), "hsm", frozenset({JobKind.SIGN.value})
+)
+
+
+def job(**changes: object) -> Job:
+    key = KeyReference(
+        id=uuid4(),
+        scheme=Scheme.ECDSA,
+        curve=Curve.SECP256K1,
+        network=None,
+        public_key=b"\x02" + bytes(32),
+    )
+    fields = {
+        "id": uuid4(),
+        "kind": JobKind.SIGN.value,
+        "group": "hsm",
+        "key": key,
+        "endpoint": Endpoint.SIGNATURES,
+        "request": b"{}",
+        "created_at": NOW,
+        "expires_at": NOW + timedelta(minutes=5),
+    }
+    return Job(**(fields | changes))
+
+
+def claimed(job: Job, signer: Signer = CONTROL_PLANE, payload: bytes | None = None) -> ClaimedJob:
+    signed = signer.sign(JOB_TYPE, payload or job.model_dump_json().encode())
+    return ClaimedJob(job_id=job.id, job=signed, attempt=1, lease=uuid4(), lease_seconds=30)
+
+
+def refusal(claimed_job: ClaimedJob) -> str:
+    with pytest.raises(Refused) as caught:
+        AUTHENTICATOR.open(claimed_job)
+    return caught.value.code
+
+
+def test_a_job_that_a_pinned_key_signed_is_opened() -> None:
+    one = job()
+    assert AUTHENTICATOR.open(claimed(one)) == one
+
+
+def test_a_job_that_another_key_signed_is_refused() -> None:
+    assert refusal(claimed(job(), Signer(Ed25519PrivateKey.generate()))) == "bad_job_signature"
+
+
+def test_a_payload_changed_after_signing_is_refused() -> None:
+    one = claimed(job())
+    changed = one.job.model_copy(update={"payload": one.job.payload.replace(b'"hsm"', b'"mpc"')})
+    assert refusal(one.model_copy(update={"job": changed})) == "bad_job_signature"
+
+
+def test_signed_bytes_of_another_type_are_refused() -> None:
+    one = job()
+    signed = CONTROL_PLANE.sign("application/vnd.custody.other", one.model_dump_json().encode())
+    assert refusal(claimed(one).model_copy(update={"job": signed})) == "bad_job_signature"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"group": "other"}, "wrong_group"),
+        ({"kind": "Export"}, "unknown_kind"),
+        ({"kind": JobKind.GENERATE_KEY.value}, "unknown_kind"),
+    ],
+)
+def test_a_job_that_is_not_this_nodes_to_do_is_refused(changes: dict, code: str) -> None:
+    assert refusal(claimed(job(**changes))) == code
+
+
+def test_a_job_claimed_under_another_id_is_refused() -> None:
+    one = claimed(job())
+    assert refusal(one.model_copy(update={"job_id": uuid4()})) == "wrong_job"
+
+
+def test_signed_nonsense_is_refused() -> None:
+    assert refusal(claimed(job(), payload=b'{"version": 2}')) == "malformed_job"
+
+
+def test_a_job_within_its_life_is_done() -> None:
+    decide(job(), NOW, Clock(timedelta(seconds=30)))
+
+
+def test_an_expired_job_is_denied() -> None:
+    with pytest.raises(Denied, match="expired"):
+        decide(job(expires_at=NOW), NOW, Clock(timedelta(seconds=30)))
+
+
+def test_nothing_is_done_while_the_clocks_are_apart() -> None:
+    clock = Clock(timedelta(seconds=30))
+    clock.compare(NOW + timedelta(seconds=31), NOW, NOW)
+    with pytest.raises(Failed) as caught:
+        decide(job(), NOW, clock)
+    assert caught.value.transient
+    clock.compare(NOW + timedelta(seconds=29), NOW, NOW)
+    decide(job(), NOW, clock)
+
+
+def test_a_reading_between_sending_and_receiving_is_in_step() -> None:
+    clock = Clock(timedelta(seconds=1))
+    clock.compare(NOW + timedelta(seconds=50), NOW, NOW + timedelta(seconds=100))
+    assert clock.offset == timedelta()
