@@ -17,6 +17,10 @@ class KeyStatus(StrEnum):
     ACTIVE = "Active"
     FAILED = "Failed"
 
+    @property
+    def is_final(self) -> bool:
+        return self is not self.PENDING
+
 
 class SignatureStatus(StrEnum):
     PENDING = "Pending"
