@@ -72,10 +72,13 @@ class Notifications:
             application_name="control-plane notifications",
             **KEEPALIVES,
         )
-        self.origin = uuid4().hex  # tells our own notifications, which woke us already
+        self.origin = uuid4().hex
+        """First word of each payload: who hears its own was woken already."""
         self._waiting: dict[tuple[str, str], set[Waiter]] = {}
         self._task: asyncio.Task[None] | None = None
         self.listening = False
+        self.closed = False
+        """Set by close: who is woken then ends its wait, whatever time is left."""
 
     def start(self) -> None:
         """Begin to listen. Needs no database: connecting is tried for ever."""
@@ -83,6 +86,7 @@ class Notifications:
 
     async def close(self) -> None:
         """Stop listening and wake everybody, so that they can end."""
+        self.closed = True
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
