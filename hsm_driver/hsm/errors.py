@@ -40,8 +40,30 @@ class SchemeUnsupported(HsmFailure):
     transient = False
 
 
+class InvalidData(HsmFailure):
+    """What is to be signed does not have the size that the scheme signs."""
+
+    code = "invalid_data"
+    transient = False
+
+
 class KeyUnusable(HsmFailure):
     """The wrapped key is damaged, or of another master key than the one that it names."""
 
     code = "key_unusable"
     transient = False
+
+
+BY_CODE: dict[str, type[HsmFailure]] = {
+    kind.code: kind
+    for kind in (
+        HsmFailure,
+        HsmTimeout,
+        HsmUnavailable,
+        HsmCrashed,
+        SchemeUnsupported,
+        InvalidData,
+        KeyUnusable,
+    )
+}
+"""How a failure that a worker reports becomes an exception again."""

@@ -1,5 +1,8 @@
 """The HSM as the rest of the driver sees it."""
 
+from hsm_driver.hsm.errors import HsmFailure, SchemeUnsupported
+from hsm_driver.hsm.messages import Answer, Generate, Generated, Ready, Sign, Signed
+from hsm_driver.hsm.pool import Pool
 from hsm_driver.hsm.settings import HsmSettings
 from hsm_driver.hsm.wrapped_key import WrappedKey
 from wire.algorithms import Algorithm, Protection
@@ -9,33 +12,69 @@ class Hsm:
     """Asynchronous facade over the worker processes. All failures of operations are HsmFailure."""
 
     def __init__(self, settings: HsmSettings) -> None:
-        self._settings = settings
+        self._pool = Pool(settings)
+        self._found: Ready | None = None
 
     async def start(self) -> None:
         """Log in and start the workers. Raises OperatorError: module, token, PIN, master key."""
-        raise NotImplementedError
+        self._found = await self._pool.start()
 
     async def close(self) -> None:
         """End the workers; operations under way fail with HsmUnavailable."""
-        raise NotImplementedError
+        await self._pool.close()
 
     @property
     def problem(self) -> str | None:
         """Why no operation can run at present; None when at least one worker is ready."""
-        raise NotImplementedError
+        return self._pool.problem
+
+    @property
+    def workers(self) -> int:
+        """How many workers are logged in at this moment."""
+        return self._pool.alive
+
+    @property
+    def worker_process_ids(self) -> list[int]:
+        """For the log, and for those who look after the processes."""
+        return self._pool.process_ids
 
     async def capabilities(self) -> dict[Algorithm, Protection]:
-        """What keys can be made and used, found out by doing it."""
-        raise NotImplementedError
+        """What keys can be made and used, found out by doing it when the HSM was started."""
+        found = self._started()
+        return {capability.algorithm: capability.protection for capability in found.capabilities}
 
     async def check_values(self) -> dict[str, bytes]:
-        """Check value, 32 bytes, of every master key on the token, by name."""
-        raise NotImplementedError
+        """Check value, 32 bytes, of every master key on the token, by name.
+
+        Keys added since ``start`` are not in it, and not used. Every worker proves these same
+        values before it does anything, so what the caller has compared once stays true.
+        """
+        return dict(self._started().check_values)
 
     async def generate(self, algorithm: Algorithm) -> WrappedKey:
-        """A new key, wrapped by the newest master key."""
-        raise NotImplementedError
+        """A new key, wrapped by the newest master key. Raises HsmFailure."""
+        if algorithm not in await self.capabilities():
+            raise SchemeUnsupported(f"this node has no way to make {algorithm} keys")
+        answer = await self._pool.run(Generate.model_construct(algorithm=algorithm))
+        if not isinstance(answer, Generated):
+            raise _unexpected(answer)
+        return answer.key
 
     async def sign(self, key: WrappedKey, data: bytes) -> bytes:
-        """r and s, 32 bytes each, not yet verified; data: ECDSA's digest or Ed25519's message."""
-        raise NotImplementedError
+        """r and s, 32 bytes each, not yet verified; data: ECDSA's digest or Ed25519's message.
+
+        Raises HsmFailure.
+        """
+        answer = await self._pool.run(Sign.model_construct(key=key, data=data))
+        if not isinstance(answer, Signed):
+            raise _unexpected(answer)
+        return answer.signature
+
+    def _started(self) -> Ready:
+        if self._found is None:
+            raise RuntimeError("the HSM is not started")
+        return self._found
+
+
+def _unexpected(answer: Answer) -> HsmFailure:
+    return HsmFailure(f"the worker answered with {answer.kind!r}")

@@ -32,19 +32,25 @@ class Capability(Message):
     mechanism: str
 
 
+class PinStanding(StrEnum):
+    """What is known of a PIN before it is tried: how careful to be with the token's count."""
+
+    PROVEN = "proven"  # it has worked: logging in sets the token's count of wrong ones back
+    NEW = "new"
+    UNANSWERED = "unanswered"  # an earlier try had no answer, so it may have been counted as wrong
+
+
 class Hello(Message):
     """The first message to a worker: where to log in, and what it must find there.
 
     ``check_values`` names the master keys that must be on the token, as an earlier worker found
     them; None to the first worker, which reports what there is. ``capabilities`` likewise.
-    ``unanswered_login``: an earlier login with this PIN never had its answer, so none is made
-    while the token counts a wrong one.
     """
 
     module: str
     token_label: str
     pin: str = Field(repr=False)
-    unanswered_login: bool
+    pin_standing: PinStanding
     master_key_label: str
     host_signing: list[Algorithm]
     purpose: Literal["operations", "administration"]
@@ -65,7 +71,7 @@ class Obstacle(StrEnum):
     """What kept a worker from its work."""
 
     MODULE = "module"
-    TOKEN = "token"
+    TOKEN = "token"  # noqa: S105 - an HSM's token, not a password
     PIN = "pin"
     LOGIN = "login"
     MASTER_KEY = "master_key"

@@ -1,0 +1,38 @@
+"""CKA_UNWRAP_TEMPLATE for python-pkcs11, which knows no attribute that is a list of attributes."""
+
+import ctypes
+from typing import Any
+
+from pkcs11 import Attribute
+from pkcs11.attributes import AttributeMapper
+
+
+class _CkAttribute(ctypes.Structure):
+    """CK_ATTRIBUTE (PKCS#11 3.1, section 3.5)."""
+
+    _fields_ = (
+        ("type", ctypes.c_ulong),
+        ("pValue", ctypes.c_void_p),
+        ("ulValueLen", ctypes.c_ulong),
+    )
+
+
+class NestedAttributeMapper(AttributeMapper):
+    """Packs an UNWRAP_TEMPLATE given as a mapping of attributes to values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # The packed array points into these, so they live as long as the session's mapper does.
+        self._buffers: list[Any] = []
+        self.register_handler(Attribute.UNWRAP_TEMPLATE, self._pack_template, bytes)
+
+    def _pack_template(self, template: dict[Attribute, Any]) -> bytes:
+        array = (_CkAttribute * len(template))()
+        for index, (attribute, value) in enumerate(template.items()):
+            packed = self.pack_attribute(attribute, value)
+            buffer = ctypes.create_string_buffer(packed, len(packed))
+            self._buffers.append(buffer)
+            array[index] = _CkAttribute(
+                int(attribute), ctypes.cast(buffer, ctypes.c_void_p), len(packed)
+            )
+        return bytes(array)

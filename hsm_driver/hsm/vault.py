@@ -1,0 +1,162 @@
+"""Keys made and used with one session: the operations of a worker. Workers only."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from pkcs11 import Mechanism, Session
+from pkcs11.exceptions import PKCS11Error
+
+from hsm_driver.hsm import host_key, host_signing, token_scheme
+from hsm_driver.hsm.errors import HsmFailure, InvalidData, KeyUnusable, SchemeUnsupported
+from hsm_driver.hsm.login import CannotStart, name_of
+from hsm_driver.hsm.master_key import MasterKey, check_value, newest
+from hsm_driver.hsm.messages import Capability
+from hsm_driver.hsm.session_errors import SESSION_LOST, SessionLost
+from hsm_driver.hsm.wrapped_key import WrappedKey
+from wire.algorithms import Algorithm, Protection, Scheme
+from wire.signatures import RAW_SIZE
+
+DIGEST_SIZE = 32
+
+
+class Vault:
+    """Generates and signs. Every failure is HsmFailure, or SessionLost when the worker must go."""
+
+    def __init__(
+        self,
+        session: Session,
+        masters: list[MasterKey],
+        check_values: Mapping[str, bytes],
+        capabilities: list[Capability],
+    ) -> None:
+        self._session = session
+        self._masters = {master.name: master for master in masters}
+        self._check_values = check_values
+        self._capabilities = {capability.algorithm: capability for capability in capabilities}
+
+    def generate(self, algorithm: Algorithm) -> WrappedKey:
+        """A new key under the newest master key."""
+        capability = self._capabilities.get(algorithm)
+        if capability is None:
+            raise SchemeUnsupported(f"this node has no way to make {algorithm} keys")
+        is_host = capability.protection is Protection.HOST
+        master = newest(list(self._masters.values()), is_host)
+        if master is None:
+            raise SchemeUnsupported(f"the token has no master key for {algorithm} keys")
+        with _translated(f"generate a key of {algorithm}"):
+            if is_host:
+                public_key, wrapped = self._generate_on_host(master, algorithm)
+            else:
+                public_key, wrapped = self._generate_inside(master, capability)
+        return WrappedKey(
+            algorithm=algorithm,
+            public_key=public_key,
+            protection=capability.protection,
+            wrapped=wrapped,
+            master_key=master.name,
+            mechanism=capability.mechanism,
+        )
+
+    def _generate_inside(self, master: MasterKey, capability: Capability) -> tuple[bytes, bytes]:
+        mechanism = Mechanism[capability.mechanism]
+        with token_scheme.generated(self._session, capability.algorithm) as (_, private, public):
+            wrapped: bytes = master.key.wrap_key(private, mechanism=mechanism)
+            return public, wrapped
+
+    def _generate_on_host(self, master: MasterKey, algorithm: Algorithm) -> tuple[bytes, bytes]:
+        private_key, public_key = host_signing.generate(algorithm)
+        bound = host_signing.associated_data(algorithm, public_key)
+        return public_key, host_key.seal(master, private_key, bound)
+
+    def sign(self, key: WrappedKey, data: list[bytes]) -> list[bytes | HsmFailure]:
+        """Signatures in the order of ``data``, the key unwrapped once for all of them."""
+        master = self._masters.get(key.master_key)
+        if master is None:
+            raise KeyUnusable(
+                f"the key is wrapped by {key.master_key!r}, which this token does not have"
+            )
+        if master.is_host is not (key.protection is Protection.HOST):
+            raise KeyUnusable(f"{key.master_key!r} wraps no keys of protection {key.protection}")
+        if master.is_host:
+            return self._sign_on_host(master, key, data)
+        return self._sign_inside(master, key, data)
+
+    def _sign_inside(
+        self, master: MasterKey, key: WrappedKey, data: list[bytes]
+    ) -> list[bytes | HsmFailure]:
+        mechanism = _wrap_mechanism(key.mechanism)
+        try:
+            private_key = token_scheme.unwrap(master.key, key.algorithm, key.wrapped, mechanism)
+        except PKCS11Error as error:
+            raise self._unwrap_failure(master, error) from None
+        try:
+            return [_sign_inside(private_key, key.algorithm, item) for item in data]
+        finally:
+            with _translated("destroy an unwrapped key"):
+                private_key.destroy()
+
+    def _sign_on_host(
+        self, master: MasterKey, key: WrappedKey, data: list[bytes]
+    ) -> list[bytes | HsmFailure]:
+        bound = host_signing.associated_data(key.algorithm, key.public_key)
+        try:
+            private_key = host_key.unseal(master, key.wrapped, bound)
+        except PKCS11Error as error:
+            raise self._unwrap_failure(master, error) from None
+        return [
+            _size_fault(key.algorithm, item) or host_signing.sign(key.algorithm, private_key, item)
+            for item in data
+        ]
+
+    def _unwrap_failure(self, master: MasterKey, error: PKCS11Error) -> HsmFailure:
+        """Tokens answer a damaged key with any error: while the master key still proves itself,
+        it is the wrapped key's fault, else the session is lost."""
+        if isinstance(error, SESSION_LOST):
+            raise SessionLost(name_of(error)) from None
+        try:
+            proof = check_value(self._session, master)
+        except (PKCS11Error, CannotStart) as second:
+            raise SessionLost(f"{name_of(error)}, then {second}") from None
+        if proof != self._check_values[master.name]:
+            raise SessionLost(f"{master.name!r} is not the key that it was")
+        return KeyUnusable(
+            f"the wrapped key is damaged, or not of {master.name!r} ({name_of(error)})"
+        )
+
+
+def _wrap_mechanism(name: str) -> Mechanism:
+    for mechanism in token_scheme.WRAP_MECHANISMS:
+        if mechanism.name == name:
+            return mechanism
+    raise KeyUnusable(f"{name!r} is no mechanism that keys are wrapped with")
+
+
+def _size_fault(algorithm: Algorithm, data: bytes) -> HsmFailure | None:
+    if algorithm.scheme is Scheme.ECDSA and len(data) != DIGEST_SIZE:
+        return InvalidData(f"ECDSA signs {DIGEST_SIZE} bytes, not {len(data)}")
+    return None
+
+
+def _sign_inside(private_key: object, algorithm: Algorithm, data: bytes) -> bytes | HsmFailure:
+    fault = _size_fault(algorithm, data)
+    if fault is not None:
+        return fault
+    try:
+        with _translated("sign"):
+            raw = token_scheme.sign(private_key, algorithm, data)
+    except HsmFailure as failure:
+        return failure
+    if len(raw) != RAW_SIZE:
+        return HsmFailure(f"the token made a signature of {len(raw)} bytes, not {RAW_SIZE}")
+    return raw
+
+
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    """PKCS#11's errors into ours."""
+    try:
+        yield
+    except SESSION_LOST as error:
+        raise SessionLost(name_of(error)) from None
+    except PKCS11Error as error:
+        raise HsmFailure(f"cannot {doing}: the token answered {name_of(error)}") from None
