@@ -1,0 +1,311 @@
+"""The job queue: add, claim, report, extend, sweep. ``jobs.state`` is written here alone.
+
+Each statement is a transaction of its own, and each may be run again. A report reads its jobs,
+decides (control_plane/transitions.py), and writes where the job is still in the state that was
+decided upon; what has moved in the meantime is read and decided again. So no lock is held while
+signatures are verified, and a batch of reports costs two round trips.
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from control_plane.notifications import Notifications
+from control_plane.queue_statements import (
+    ADD,
+    CLAIM,
+    EXTEND,
+    KEEP_LATE,
+    LAPSE,
+    READ_EXPIRED,
+    READ_REPORTED,
+    RELEASE,
+    WRITE,
+    WRITE_WITH_KEYS,
+)
+from control_plane.reading import AnyRow, Reader
+from control_plane.results import KeyFacts
+from control_plane.tables import JobState
+from control_plane.transitions import Change, JobFacts, Note, decide, expire
+from wire.algorithms import Algorithm, Curve, Network, Scheme
+from wire.envelope import SignedBytes
+from wire.node_api import ClaimedJob, Lease, Report, ReportResult
+
+LEASE_SECONDS = 30.0
+SEEN_LATELY_SECONDS = 60
+"""A node silent for longer does not count among those that could still take a refused job."""
+SWEEP_BATCH = 500
+RETRY_WINDOW_SECONDS = 3
+"""How far back a sweep looks for retries that have come due: longer than between two sweeps."""
+MAX_PASSES = 5
+"""A job is final after at most as many races as it has transitions; more means a bug."""
+
+log = structlog.get_logger(__name__)
+
+
+class Contended(Exception):
+    """Jobs kept changing under a report: nothing of it is lost, the node sends it again."""
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A job to queue; the columns of ``jobs`` that its creation sets."""
+
+    id: UUID
+    kind: str
+    endpoint: str
+    application_id: UUID
+    key_id: UUID
+    node_group: str
+    external_id: str | None
+    body_digest: bytes
+    payload: bytes
+    signature: bytes
+    signing_key_id: str
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Swept:
+    """How many leases a sweep took back, and how many jobs it ended because they expired."""
+
+    lapsed: int
+    expired: int
+
+
+class Queue:
+    """The jobs of every group. Safe with any number of replicas at once."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        notifications: Notifications,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        self._statements = Reader(engine)
+        self._notifications = notifications
+        self.lease_seconds = lease_seconds
+
+    async def add(self, connection: AsyncConnection, new: Sequence[NewJob]) -> set[UUID]:
+        """Queue jobs within the caller's transaction. Returns the ids that were added.
+
+        A job whose external id is taken is left out. The caller announces the others.
+        """
+        if not new:
+            return set()
+        columns = zip(*(astuple(job) for job in new), strict=True)
+        names = (field.name for field in fields(NewJob))
+        values = {name: list(column) for name, column in zip(names, columns, strict=True)}
+        return set((await connection.execute(ADD, values)).scalars())
+
+    async def claim(
+        self, node: str, group: str, kinds: Sequence[str], slots: int
+    ) -> list[ClaimedJob]:
+        """Lease up to ``slots`` jobs to a node, the longest waiting first."""
+        rows = await self._statements.rows(
+            CLAIM,
+            {
+                "node": node,
+                "group": group,
+                "kinds": list(kinds),
+                "slots": slots,
+                "lease_seconds": self.lease_seconds,
+            },
+        )
+        return [_claimed(row, self.lease_seconds) for row in rows]
+
+    async def release(self, group: str, claimed: Sequence[ClaimedJob]) -> None:
+        """Take back leases that never reached their node."""
+        parameters = {
+            "ids": [job.job_id for job in claimed],
+            "leases": [job.lease for job in claimed],
+        }
+        await self._statements.rows(RELEASE, parameters)
+        self._notifications.wake_jobs(group)
+
+    async def extend(self, node: str, leases: Sequence[Lease]) -> list[UUID]:
+        """Prolong leases; returns the jobs that the node still holds."""
+        rows = await self._statements.rows(
+            EXTEND,
+            {
+                "node": node,
+                "ids": [held.job_id for held in leases],
+                "leases": [held.lease for held in leases],
+                "lease_seconds": self.lease_seconds,
+            },
+        )
+        return [row.id for row in rows]
+
+    async def report(self, node: str, group: str, reports: Sequence[Report]) -> list[ReportResult]:
+        """Record a node's outcomes, and wake who waits for them. Raises Contended."""
+        results: list[ReportResult] = []
+        left = list(reports)
+        for _ in range(MAX_PASSES):
+            if not left:
+                return results
+            now, later = _one_each(left)
+            done, again = await self._report_once(node, group, now)
+            results += done
+            left = again + later
+        if left:
+            raise Contended(f"{len(left)} jobs kept changing")
+        return results
+
+    async def sweep(self) -> Swept:
+        """Queue jobs whose lease has lapsed, end those that expired, announce due retries."""
+        rows = await self._statements.rows(
+            LAPSE,
+            {
+                "limit": SWEEP_BATCH,
+                "retry_window": RETRY_WINDOW_SECONDS,
+                "origin": self._notifications.origin,
+            },
+        )
+        for row in rows:
+            self._notifications.wake_jobs(row.node_group)
+        expired = await self._statements.rows(READ_EXPIRED, {"limit": SWEEP_BATCH})
+        ended = await self._write([expire(_facts(row), row.last_failure) for row in expired])
+        return Swept(lapsed=sum(int(row.lapsed) for row in rows), expired=len(ended))
+
+    async def _report_once(
+        self, node: str, group: str, reports: Sequence[Report]
+    ) -> tuple[list[ReportResult], list[Report]]:
+        """One pass over reports of different jobs. Returns results, and what to decide again."""
+        rows = await self._statements.rows(
+            READ_REPORTED,
+            {
+                "ids": [report.job_id for report in reports],
+                "group": group,
+                "seen_lately": SEEN_LATELY_SECONDS,
+            },
+        )
+        found = {row.id: row for row in rows}
+        changes = [
+            _decide(found[report.job_id], node, report)
+            for report in reports
+            if report.job_id in found
+        ]
+        written = await self._write([change for change in changes if change.state is not None])
+        await self._keep_late([change for change in changes if change.late_outcome is not None])
+        settled = {
+            change.job.id: change
+            for change in changes
+            if change.state is None or change.job.id in written
+        }
+        _log_faults(node, settled.values())
+        again = [each for each in reports if each.job_id in found and each.job_id not in settled]
+        results = [
+            ReportResult(job_id=job_id, note=settled[job_id].note)
+            if job_id in settled
+            else ReportResult(job_id=job_id, note=Note.UNKNOWN)
+            for job_id in (each.job_id for each in reports if each not in again)
+        ]
+        return results, again
+
+    async def _write(self, changes: Sequence[Change]) -> set[UUID]:
+        """Write changes of jobs that are still as they were; returns the ids of those."""
+        if not changes:
+            return set()
+        has_keys = any(change.new_key is not None for change in changes)
+        rows = await self._statements.rows(
+            WRITE_WITH_KEYS if has_keys else WRITE,
+            {"origin": self._notifications.origin, **_columns(changes)},
+        )
+        for row in rows:
+            if row.final:
+                self._notifications.wake_done(row.ids)
+            elif row.due:
+                self._notifications.wake_jobs(row.node_group)
+        return {job_id for row in rows for job_id in row.ids}
+
+    async def _keep_late(self, changes: Sequence[Change]) -> None:
+        if not changes:
+            return
+        parameters = {
+            "ids": [change.job.id for change in changes],
+            "outcomes": [change.late_outcome for change in changes],
+        }
+        await self._statements.rows(KEEP_LATE, parameters)
+
+
+def _claimed(row: AnyRow, lease_seconds: float) -> ClaimedJob:
+    return ClaimedJob(
+        job_id=row.id,
+        job=SignedBytes(
+            payload=row.payload, signature=row.signature, signing_key_id=row.signing_key_id
+        ),
+        attempt=row.attempt,
+        lease=row.lease,
+        lease_seconds=lease_seconds,
+    )
+
+
+def _facts(row: AnyRow) -> JobFacts:
+    return JobFacts(
+        id=row.id,
+        kind=row.kind,
+        payload=row.payload,
+        state=JobState(row.state),
+        attempt=row.attempt,
+        lease=row.lease,
+        lease_node=row.lease_node,
+        refused_by=frozenset(row.refused_by),
+        outcome=row.outcome,
+        key=KeyFacts(
+            algorithm=Algorithm(Scheme(row.scheme), Curve(row.curve)),
+            network=None if row.network is None else Network(row.network),
+            public_key=row.public_key,
+        ),
+    )
+
+
+def _decide(row: AnyRow, node: str, report: Report) -> Change:
+    return decide(
+        _facts(row),
+        node,
+        report.lease,
+        report.outcome,
+        frozenset(row.willing),
+        random.random(),  # noqa: S311 (it spreads retries and keeps no secret)
+    )
+
+
+def _columns(changes: Sequence[Change]) -> dict[str, list[Any]]:
+    """Changes as the arrays that WRITE takes."""
+    keys = [change.new_key for change in changes]
+    return {
+        "ids": [change.job.id for change in changes],
+        "seen_states": [change.job.state.value for change in changes],
+        "seen_leases": [change.job.lease for change in changes],
+        "states": [change.state and change.state.value for change in changes],
+        "outcomes": [change.outcome for change in changes],
+        "failures": [change.last_failure for change in changes],
+        "delays": [change.delay_seconds for change in changes],
+        "refusers": [change.refused_by for change in changes],
+        "public_keys": [key and key.public_key for key in keys],
+        "protections": [key and key.protection for key in keys],
+        "addresses": [key and key.address for key in keys],
+    }
+
+
+def _one_each(reports: Sequence[Report]) -> tuple[list[Report], list[Report]]:
+    """The first report on each job, and what is left for the next pass."""
+    first = {report.job_id: report for report in reversed(reports)}
+    return list(first.values()), [each for each in reports if first[each.job_id] is not each]
+
+
+def _log_faults(node: str, changes: Iterable[Change]) -> None:
+    for change in changes:
+        if change.fault is not None:
+            log.warning(
+                "report not accepted", node=node, job=str(change.job.id), reason=change.fault
+            )
+        elif change.note is Note.LATE:
+            log.warning("report came after the end", node=node, job=str(change.job.id))

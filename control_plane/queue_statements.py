@@ -1,0 +1,183 @@
+"""The queue's SQL. Only ``control_plane/queue.py`` runs it, and nothing else writes jobs.state.
+
+Every statement takes a whole batch, as arrays, and is a transaction of its own.
+"""
+
+from sqlalchemy import text
+
+from control_plane.notifications import DONE_CHANNEL, IDS_PER_NOTIFICATION, JOBS_CHANNEL
+
+ADD = text(
+    """
+    INSERT INTO jobs (id, kind, endpoint, application_id, key_id, node_group, external_id,
+        body_digest, payload, signature, signing_key_id, created_at, expires_at, state)
+    SELECT new.*, 'Queued' FROM unnest(
+        CAST(:id AS uuid[]), CAST(:kind AS varchar[]), CAST(:endpoint AS varchar[]),
+        CAST(:application_id AS uuid[]), CAST(:key_id AS uuid[]), CAST(:node_group AS varchar[]),
+        CAST(:external_id AS varchar[]), CAST(:body_digest AS bytea[]), CAST(:payload AS bytea[]),
+        CAST(:signature AS bytea[]), CAST(:signing_key_id AS varchar[]),
+        CAST(:created_at AS timestamptz[]), CAST(:expires_at AS timestamptz[])
+    ) AS new
+    ON CONFLICT (application_id, endpoint, external_id) DO NOTHING
+    RETURNING id
+    """
+)
+
+CLAIM = text(
+    """
+    WITH claimable AS (
+        SELECT id FROM jobs
+        WHERE state = 'Queued' AND node_group = :group AND run_after <= now()
+            AND expires_at > now() AND kind = ANY(CAST(:kinds AS varchar[]))
+            AND NOT CAST(:node AS varchar) = ANY(refused_by)
+            AND EXISTS (SELECT FROM nodes WHERE id = :node AND node_group = :group)
+        ORDER BY run_after LIMIT :slots
+        FOR UPDATE SKIP LOCKED
+    )
+    UPDATE jobs SET state = 'Leased', attempt = attempt + 1, lease = gen_random_uuid(),
+        lease_node = :node, lease_until = now() + make_interval(secs => :lease_seconds)
+    FROM claimable WHERE jobs.id = claimable.id
+    RETURNING jobs.id, payload, signature, signing_key_id, attempt, lease
+    """
+)
+
+RELEASE = text(
+    """
+    UPDATE jobs SET state = 'Queued', attempt = attempt - 1, run_after = now(),
+        lease = NULL, lease_node = NULL, lease_until = NULL
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:leases AS uuid[])) AS given(id, lease)
+    WHERE jobs.id = given.id AND state = 'Leased' AND jobs.lease = given.lease
+    RETURNING jobs.id
+    """
+)
+
+EXTEND = text(
+    """
+    UPDATE jobs SET lease_until = now() + make_interval(secs => :lease_seconds)
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:leases AS uuid[])) AS held(id, lease)
+    WHERE jobs.id = held.id AND jobs.lease = held.lease
+        AND lease_node = :node AND state = 'Leased'
+    RETURNING jobs.id
+    """
+)
+
+_FACTS = """
+    SELECT jobs.id, kind, payload, state, attempt, lease, lease_node, refused_by, outcome,
+        last_failure, scheme, curve, network, public_key
+"""
+
+READ_REPORTED = text(
+    _FACTS
+    + """
+        , (SELECT coalesce(array_agg(id), '{}') FROM nodes WHERE node_group = :group
+            AND last_seen > now() - make_interval(secs => :seen_lately)) AS willing
+    FROM jobs JOIN keys ON keys.id = jobs.key_id
+    WHERE jobs.id = ANY(CAST(:ids AS uuid[])) AND jobs.node_group = :group
+    """
+)
+
+READ_EXPIRED = text(
+    _FACTS
+    + """
+    FROM jobs JOIN keys ON keys.id = jobs.key_id
+    WHERE finished_at IS NULL AND expires_at <= now() ORDER BY expires_at LIMIT :limit
+    """
+)
+
+_CHANGE = """
+    WITH change AS (
+        SELECT * FROM unnest(
+            CAST(:ids AS uuid[]), CAST(:seen_states AS varchar[]), CAST(:seen_leases AS uuid[]),
+            CAST(:states AS varchar[]), CAST(:outcomes AS bytea[]), CAST(:failures AS bytea[]),
+            CAST(:delays AS float8[]), CAST(:refusers AS varchar[]),
+            CAST(:public_keys AS bytea[]), CAST(:protections AS varchar[]),
+            CAST(:addresses AS varchar[])
+        ) AS change(id, seen_state, seen_lease, state, outcome, failure, delay, refuser,
+            public_key, protection, address)
+    ), changed AS (
+        UPDATE jobs SET
+            state = change.state,
+            outcome = change.outcome,
+            last_failure = coalesce(change.failure, last_failure),
+            run_after = now() + make_interval(secs => change.delay),
+            refused_by = CASE WHEN refuser IS NULL THEN refused_by
+                ELSE array_append(refused_by, refuser) END,
+            lease = NULL, lease_node = NULL, lease_until = NULL,
+            finished_at = CASE WHEN change.state <> 'Queued' THEN now() END
+        FROM change
+        WHERE jobs.id = change.id AND jobs.state = seen_state
+            AND jobs.lease IS NOT DISTINCT FROM seen_lease
+        RETURNING jobs.id, jobs.node_group, jobs.finished_at IS NOT NULL AS final,
+            jobs.run_after <= now() AS due,
+            change.public_key, change.protection, change.address
+    )
+"""
+
+_CHANGE_KEYS = """
+    , changed_keys AS (
+        UPDATE keys SET public_key = changed.public_key, protection = changed.protection
+        FROM changed WHERE keys.id = changed.id AND changed.public_key IS NOT NULL
+    ), changed_wallets AS (
+        UPDATE wallets SET address = changed.address
+        FROM changed WHERE wallets.key_id = changed.id AND changed.address IS NOT NULL
+    )
+"""
+
+_CHANNELS = {
+    "jobs_channel": JOBS_CHANNEL,
+    "done_channel": DONE_CHANNEL,
+    "part_size": IDS_PER_NOTIFICATION,
+}
+
+_ANNOUNCE = """
+    SELECT array_agg(id) AS ids, final, due, node_group, CASE
+        WHEN final THEN
+            pg_notify(:done_channel, concat_ws(' ', :origin, string_agg(CAST(id AS text), ' ')))
+        WHEN due THEN pg_notify(:jobs_channel, concat_ws(' ', :origin, node_group))
+        END
+    FROM (
+        SELECT id, final, due, node_group,
+            row_number() OVER (PARTITION BY final, due, node_group) / :part_size AS part
+        FROM changed
+    ) AS parts
+    GROUP BY final, due, node_group, part
+"""
+
+WRITE = text(_CHANGE + _ANNOUNCE).bindparams(**_CHANNELS)
+WRITE_WITH_KEYS = text(_CHANGE + _CHANGE_KEYS + _ANNOUNCE).bindparams(**_CHANNELS)
+
+KEEP_LATE = text(
+    """
+    UPDATE jobs SET late_outcome = late.outcome
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:outcomes AS bytea[])) AS late(id, outcome)
+    WHERE jobs.id = late.id AND late_outcome IS NULL
+    RETURNING jobs.id
+    """
+)
+
+LAPSE = text(
+    """
+    WITH lapsing AS (
+        SELECT id FROM jobs
+        WHERE state = 'Leased' AND lease_until <= now() AND expires_at > now()
+        ORDER BY lease_until LIMIT :limit
+        FOR UPDATE SKIP LOCKED
+    ), lapsed AS (
+        UPDATE jobs SET state = 'Queued', run_after = now(),
+            lease = NULL, lease_node = NULL, lease_until = NULL
+        FROM lapsing WHERE jobs.id = lapsing.id
+        RETURNING node_group
+    ), due AS (
+        SELECT node_group FROM jobs
+        WHERE state = 'Queued' AND attempt > 0 AND run_after <= now()
+            AND run_after > now() - make_interval(secs => :retry_window)
+    )
+    SELECT node_group, sum(lapsed) AS lapsed,
+        pg_notify(:jobs_channel, concat_ws(' ', :origin, node_group))
+    FROM (
+        SELECT node_group, count(*) AS lapsed FROM lapsed GROUP BY node_group
+        UNION ALL SELECT DISTINCT node_group, 0 FROM due
+    ) AS groups
+    GROUP BY node_group
+    """
+).bindparams(jobs_channel=JOBS_CHANNEL)

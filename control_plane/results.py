@@ -1,0 +1,110 @@
+"""What must hold of a node's result before it is recorded: nodes are not believed, but checked."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from coincurve import PublicKey as Secp256k1PublicKey
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from pydantic import ValidationError
+
+from wire.addresses import address_of
+from wire.algorithms import PUBLIC_KEY_SIZE, Algorithm, Curve, Network
+from wire.digests import digest_of
+from wire.jobs import Job, JobKind
+from wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
+from wire.requests import CREATE_SIGNATURE
+from wire.signatures import verify
+
+MAX_OUTCOME_SIZE = 64 * 1024
+"""Bytes of an Outcome; a signature's takes less than one kilobyte."""
+
+
+class BadResult(Exception):
+    """A report that cannot be recorded: the text says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class KeyFacts:
+    """The key that a job is about, as the control plane's own row has it."""
+
+    algorithm: Algorithm
+    network: Network | None
+    public_key: bytes | None
+
+
+@dataclass(frozen=True)
+class NewKey:
+    """What a job that made a key adds to the key's row, and to its wallet's."""
+
+    public_key: bytes
+    protection: str
+    address: str | None
+
+
+def read_outcome(raw: bytes, job_id: UUID, node: str) -> Outcome:
+    """Parse a reported outcome. Raises BadResult unless it is this node's about this job."""
+    if len(raw) > MAX_OUTCOME_SIZE:
+        raise BadResult(f"an outcome may have {MAX_OUTCOME_SIZE} bytes, this one has {len(raw)}")
+    try:
+        outcome = Outcome.model_validate_json(raw)
+    except ValidationError as error:
+        raise BadResult(f"not an outcome: {error.error_count()} faults in it") from None
+    if outcome.job_id != job_id:
+        raise BadResult(f"the outcome is of another job, {outcome.job_id}")
+    if outcome.node != node:
+        raise BadResult(f"the outcome is of another node, {outcome.node}")
+    if outcome.status is not OutcomeStatus.DONE and outcome.code is None:
+        raise BadResult(f"an outcome that is {outcome.status.value} needs a code")
+    return outcome
+
+
+def check_result(outcome: Outcome, kind: str, payload: bytes, key: KeyFacts) -> NewKey | None:
+    """Check what a DONE outcome brings; returns the key that it made, if it made one.
+
+    ``payload`` is the job as it was signed. Raises BadResult.
+    """
+    result = outcome.result
+    if kind == JobKind.GENERATE_KEY and isinstance(result, GeneratedKey):
+        return _check_key(result, key)
+    if kind == JobKind.SIGN and isinstance(result, MadeSignature):
+        _check_signature(result, payload, key)
+        return None
+    found = result.type if result is not None else "nothing"
+    raise BadResult(f"the result of a {kind} job cannot be {found}")
+
+
+def _check_key(result: GeneratedKey, key: KeyFacts) -> NewKey:
+    made = Algorithm(result.scheme, result.curve)
+    if made != key.algorithm:
+        raise BadResult(f"a key of {made} was made, {key.algorithm} was asked for")
+    if len(result.public_key) != PUBLIC_KEY_SIZE[made]:
+        raise BadResult(f"a public key of {made} has {PUBLIC_KEY_SIZE[made]} bytes")
+    try:
+        _check_point(made.curve, result.public_key)
+        address = address_of(key.network, result.public_key) if key.network else None
+    except ValueError:
+        raise BadResult(f"the public key is none of {made}") from None
+    return NewKey(result.public_key, result.protection.value, address)
+
+
+def _check_point(curve: Curve, public_key: bytes) -> None:
+    match curve:
+        case Curve.SECP256K1:
+            Secp256k1PublicKey(public_key)
+        case Curve.SECP256R1:
+            ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public_key)
+        case Curve.ED25519:
+            ed25519.Ed25519PublicKey.from_public_bytes(public_key)
+
+
+def _check_signature(result: MadeSignature, payload: bytes, key: KeyFacts) -> None:
+    if key.public_key is None:
+        raise BadResult("a signature was made with a key that is not active")
+    try:
+        request = CREATE_SIGNATURE.validate_json(Job.model_validate_json(payload).request)
+        digest = digest_of(request, key.algorithm, key.network)
+        if result.digest != digest:
+            raise BadResult("the digest is not that of the request")
+        verify(result.signature, key.public_key, key.algorithm, key.network, request, digest)
+    except ValueError as error:
+        raise BadResult(str(error)) from None
