@@ -1,0 +1,61 @@
+"""A PKI of the stack's own: certificates for the control plane and each node."""
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from devstack.processes import LOCALHOST
+from pki import certificates
+from pki.directory import CA, CERTIFICATE, INTERMEDIATE, NODES, PRIVATE_KEY, ROOT, SERVERS
+from pki.directory import Directory as PkiDirectory
+
+DAYS = 30
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A leaf's files: its chain, its private key, and the root."""
+
+    certificate: Path
+    private_key: Path
+    ca: Path
+
+    @classmethod
+    def of(cls, folder: Path) -> "Leaf":
+        return cls(folder / CERTIFICATE, folder / PRIVATE_KEY, folder / CA)
+
+
+class Certificates:
+    """Root and intermediate, made new, and leaves on demand."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._directory = PkiDirectory(folder)
+        root_key = certificates.new_private_key()
+        root = certificates.issue_root("Custody local root", root_key, DAYS)
+        self._directory.add_authority(ROOT, root_key, root)
+        key = certificates.new_private_key()
+        intermediate = certificates.issue_intermediate(
+            "Custody local intermediate", key.public_key(), self._directory.root(), DAYS
+        )
+        self._directory.add_authority(INTERMEDIATE, key, intermediate)
+
+    @property
+    def ca(self) -> Path:
+        """The root's certificate: what clients and nodes believe."""
+        return self.folder / ROOT / CERTIFICATE
+
+    def server(self, name: str) -> Leaf:
+        """Issue a certificate for a server on this machine."""
+        key = certificates.new_private_key()
+        names = certificates.ServerNames(["localhost"], [ipaddress.ip_address(LOCALHOST)])
+        issuer = self._directory.intermediate()
+        leaf = certificates.issue_server(name, names, key.public_key(), issuer, DAYS)
+        return Leaf.of(self._directory.add_leaf(SERVERS, name, key, leaf))
+
+    def node(self, node_id: str) -> Leaf:
+        """Issue a node's certificate."""
+        key = certificates.new_private_key()
+        issuer = self._directory.intermediate()
+        leaf = certificates.issue_node(node_id, key.public_key(), issuer, DAYS)
+        return Leaf.of(self._directory.add_leaf(NODES, node_id, key, leaf))

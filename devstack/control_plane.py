@@ -1,0 +1,139 @@
+"""Control-plane processes: configuration, database, tokens, nodes, start and stop."""
+
+import base64
+import json
+import ssl
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from control_plane.settings import initialise
+from devstack import configuration_file
+from devstack.certificates import Certificates
+from devstack.processes import LOCALHOST, Program, failure, free_port, run
+from devstack.service import Service, clean_environment, command
+
+ALL_SCOPES = ("read", "wallets", "sign", "admin")
+
+
+@dataclass(frozen=True)
+class ControlPlaneOptions:
+    """``lifetime_seconds``: of a request; ``lease_seconds``: how long a node holds a job."""
+
+    lifetime_seconds: int = 900
+    lease_seconds: int = 30
+    group: str = "hsm"
+
+
+class ControlPlane(Service):
+    """One replica. Replicas share database, job-signing key and certificates."""
+
+    def __init__(self, name: str, config: Path, log: Path, ca: Path, tied: bool) -> None:
+        super().__init__(name, tied)
+        self.config = config
+        self.log = log
+        self._ca = ca
+        self.port = free_port()
+        self.node_port = free_port()
+        self.metrics_port = free_port()
+
+    @property
+    def url(self) -> str:
+        return f"https://{LOCALHOST}:{self.port}"
+
+    @property
+    def node_url(self) -> str:
+        return f"https://{LOCALHOST}:{self.node_port}"
+
+    def program(self) -> Program:
+        return self._program("serve")
+
+    def is_ready(self) -> bool:
+        """Any answer will do, a refusal too: it comes from an application that has started."""
+        context = ssl.create_default_context(cafile=str(self._ca))
+        try:
+            httpx.get(f"{self.url}/v1/nodes", verify=context, trust_env=False, timeout=2)
+        except httpx.TransportError:
+            return False
+        return True
+
+    def migrate(self) -> None:
+        """Bring the database to this version's schema. Raises OperatorError."""
+        run(self._program("migrate"), "make the control plane's tables")
+
+    def add_node(self, node_id: str, group: str) -> None:
+        """Register a node. Raises OperatorError."""
+        run(self._program("node", "add", node_id, "--group", group), f"register {node_id}")
+
+    def create_token(self, application: str, scopes: tuple[str, ...] = ALL_SCOPES) -> str:
+        """Make a bearer token. Raises OperatorError."""
+        options = [text for scope in scopes for text in ("--scope", scope)]
+        program = self._program("token", "create", application, *options, "--json")
+        done = subprocess.run(  # not into the log: a token is shown once and kept nowhere
+            list(map(str, program.arguments)),
+            cwd=program.folder,
+            env=program.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            program.log.open("a").write(done.stderr)
+            raise failure(program, "could not make a token")
+        token: str = json.loads(done.stdout)["token"]
+        return token
+
+    def _program(self, *arguments: str) -> Program:
+        full: list[str | Path] = [command("control-plane"), "--config", self.config, *arguments]
+        return Program(self.name, full, self.config.parent, self.log, clean_environment())
+
+
+class ControlPlaneFiles:
+    """What all replicas share: the job-signing key and the certificates."""
+
+    def __init__(self, folder: Path, certificates: Certificates, database_url: str) -> None:
+        self._folder = folder
+        self._ca = certificates.ca
+        self._database_url = database_url
+        self._public_api = certificates.server("public-api")
+        self._node_api = certificates.server("node-api")
+        folder.mkdir(parents=True)
+        public_key = initialise(folder / "as-written-by-init.toml")
+        self.job_signing_key = base64.b64encode(public_key).decode()
+        (self._signing_key,) = folder.glob("*.pem")
+
+    def replica(
+        self, name: str, log: Path, tied: bool, options: ControlPlaneOptions
+    ) -> ControlPlane:
+        """Write a replica's configuration."""
+        config = self._folder / f"{name}.toml"
+        made = ControlPlane(name, config, log, self._ca, tied)
+        configuration_file.write(
+            config,
+            {
+                "database": {"url": self._database_url},
+                "public_api": {
+                    "host": LOCALHOST,
+                    "port": made.port,
+                    "certificate": self._public_api.certificate,
+                    "private_key": self._public_api.private_key,
+                },
+                "node_api": {
+                    "host": LOCALHOST,
+                    "port": made.node_port,
+                    "certificate": self._node_api.certificate,
+                    "private_key": self._node_api.private_key,
+                    "client_ca": self._ca,
+                },
+                "metrics": {"host": LOCALHOST, "port": made.metrics_port},
+                "jobs": {
+                    "signing_key": self._signing_key,
+                    "lifetime_seconds": options.lifetime_seconds,
+                    "lease_seconds": options.lease_seconds,
+                },
+                "groups": {"hsm": options.group},
+            },
+        )
+        return made

@@ -1,0 +1,69 @@
+"""A daemon of ours as an operator would run it: start, wait until ready, stop, kill."""
+
+import os
+import signal
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+
+from devstack.processes import Process, Program, wait_until
+
+READY_TIMEOUT = 60.0
+
+
+def command(name: str) -> Path:
+    """Path of one of this environment's commands: control-plane, hsm-driver, pki."""
+    return Path(sys.executable).parent / name
+
+
+def clean_environment(**more: str | Path) -> Mapping[str, str]:
+    """What a service manager would give a process, and ``more``: nothing of the shell's."""
+    kept = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+    return kept | {"LANG": "C.UTF-8"} | {key: str(value) for key, value in more.items()}
+
+
+class Service(ABC):
+    """One process that can be started again and again. ``tied``: it ends when we do."""
+
+    def __init__(self, name: str, tied: bool) -> None:
+        self.name = name
+        self._tied = signal.SIGKILL if tied else None
+        self._process: Process | None = None
+
+    @abstractmethod
+    def program(self) -> Program:
+        """What to run."""
+
+    @abstractmethod
+    def is_ready(self) -> bool:
+        """Whether it does its work now."""
+
+    @property
+    def process(self) -> Process:
+        """The running process; RuntimeError when it was not started."""
+        if self._process is None:
+            raise RuntimeError(f"{self.name} is not running")
+        return self._process
+
+    def start(self, wait: bool = True) -> None:
+        """Start; ``wait`` until it is ready. Raises OperatorError when it ends instead."""
+        self._process = Process(self.program(), self._tied)
+        if wait:
+            self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Raises OperatorError, with the end of the log, when it ends or takes too long."""
+        wait_until(self.process, self.is_ready, READY_TIMEOUT)
+
+    def stop(self) -> None:
+        """Ask it to finish what is under way and end; harmless when it is not running."""
+        if self._process is not None:
+            self._process.stop(signal.SIGTERM)
+            self._process = None
+
+    def kill(self) -> None:
+        """SIGKILL; harmless when it is not running."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None

@@ -1,0 +1,222 @@
+"""The whole system, started and stopped: what `make up`, the demo, tests and benchmarks share."""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from control_plane.client import AsyncCustody, Custody
+from daemon.errors import OperatorError
+from devstack.certificates import Certificates
+from devstack.control_plane import ControlPlane, ControlPlaneFiles, ControlPlaneOptions
+from devstack.driver import Driver, DriverOptions, Surroundings
+from devstack.postgres import Cluster
+from devstack.service import Service
+from devstack.token import Token
+
+HEARTBEAT_TIMEOUT = 30.0
+
+Step = Callable[[str], AbstractContextManager[None]]
+"""Says what is being done for as long as it takes."""
+
+
+def quietly(_: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+@dataclass(frozen=True)
+class Databases:
+    """URLs of migrated databases that somebody else looks after."""
+
+    control_plane: str
+    driver: str
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """``separate_clusters``: a PostgreSQL server for each side, so that one alone can be stopped.
+
+    ``durable``: PostgreSQL with fsync, as in production. ``tied``: everything ends when this
+    process does, however that happens.
+    """
+
+    drivers: int = 1
+    replicas: int = 1
+    separate_clusters: bool = False
+    durable: bool = True
+    tied: bool = True
+    control_plane: ControlPlaneOptions = field(default_factory=ControlPlaneOptions)
+    driver: DriverOptions = field(default_factory=DriverOptions)
+
+
+class Stack:
+    """PostgreSQL, a token with a fresh master key, a PKI, control planes and drivers.
+
+    ``with Stack(folder) as stack: stack.client().create_wallet(...)``
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        options: StackOptions | None = None,
+        databases: Databases | None = None,
+        step: Step = quietly,
+    ) -> None:
+        self.folder = folder.resolve()
+        self.options = options or StackOptions()
+        self.clusters: list[Cluster] = []
+        self.control_planes: list[ControlPlane] = []
+        self.drivers: list[Driver] = []
+        self._given = databases
+        self._step = step
+
+    def log(self, name: str) -> Path:
+        """Where a part's output goes."""
+        return self.folder / "logs" / f"{name}.log"
+
+    def start(self) -> None:
+        """Start everything and wait until a driver's capabilities are known to the API.
+
+        Raises OperatorError, having stopped what was started.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._step("PostgreSQL"):
+            self.databases = self._given or self._start_clusters()
+        with self._step("certificates: root, intermediate, servers, nodes"):
+            self.certificates = Certificates(self.folder / "pki")
+        with self._step("control plane: configuration, tables, token"):
+            self._prepare_control_planes()
+        with self._step("SoftHSM token with a fresh master key"):
+            self.token = Token(self.folder / "token")
+            self._prepare_drivers()
+        with self._step("control plane: start"):
+            for control_plane in self.control_planes:
+                control_plane.start(wait=False)
+            for control_plane in self.control_planes:
+                control_plane.wait_until_ready()
+        with self._step("hsm-driver: start"):
+            for driver in self.drivers:
+                driver.start(wait=False)
+            for driver in self.drivers:
+                driver.wait_until_ready()
+            self._wait_for_capabilities()
+
+    def _start_clusters(self) -> Databases:
+        """One server for both sides, or one for each."""
+        names = ["postgres-control-plane", "postgres-driver"]
+        for name in names if self.options.separate_clusters else ["postgres"]:
+            cluster = Cluster(self.log(name), self.options.durable, self.options.tied)
+            self.clusters.append(cluster)
+            cluster.start()
+        return Databases(
+            self.clusters[0].create_database("control_plane"),
+            self.clusters[-1].create_database("hsm_driver"),
+        )
+
+    def _prepare_control_planes(self) -> None:
+        self.control_plane_files = ControlPlaneFiles(
+            self.folder / "control-plane", self.certificates, self.databases.control_plane
+        )
+        for number in range(self.options.replicas):
+            self.add_control_plane(numbered("control-plane", number))
+        first = self.control_planes[0]
+        if self._given is None:
+            first.migrate()
+        self.api_token = first.create_token("local")
+
+    def add_control_plane(self, name: str) -> ControlPlane:
+        """Configure one more replica; it is the caller's to start."""
+        control_plane = self.control_plane_files.replica(
+            name, self.log(name), self.options.tied, self.options.control_plane
+        )
+        self.control_planes.append(control_plane)
+        return control_plane
+
+    def _prepare_drivers(self) -> None:
+        for number in range(self.options.drivers):
+            self.add_driver(numbered("hsm-driver", number))
+        first = self.drivers[0]
+        first.generate_master_key()
+        if self._given is None:
+            first.migrate()
+
+    def add_driver(self, node_id: str, options: DriverOptions | None = None) -> Driver:
+        """Register and configure one more driver; it is the caller's to start."""
+        options = options or self.options.driver
+        control_plane = self.control_planes[len(self.drivers) % len(self.control_planes)]
+        driver = Driver(
+            node_id, self.folder / node_id, self.log(node_id), self.token, self.options.tied
+        )
+        surroundings = Surroundings(
+            node_url=control_plane.node_url,
+            job_signing_key=self.control_plane_files.job_signing_key,
+            database_url=self.databases.driver,
+        )
+        driver.configure(surroundings, self.certificates.node(node_id), options)
+        control_plane.add_node(node_id, options.group)
+        self.drivers.append(driver)
+        return driver
+
+    def _wait_for_capabilities(self) -> None:
+        """Heartbeats tell the API what each driver can do; until then it takes no requests."""
+        deadline = time.monotonic() + HEARTBEAT_TIMEOUT
+        wanted = {driver.node_id for driver in self.drivers}
+        with self.client() as custody:
+            while wanted - {node.id for node in custody.list_nodes() if node.capabilities}:
+                for driver in self.drivers:
+                    driver.process.check()
+                if time.monotonic() > deadline:
+                    raise OperatorError(
+                        f"no heartbeat of every driver after {HEARTBEAT_TIMEOUT:.0f} s",
+                        f"See the logs in {self.folder / 'logs'}.",
+                    )
+                time.sleep(0.05)
+
+    @property
+    def api_url(self) -> str:
+        return self.control_planes[0].url
+
+    @property
+    def ca(self) -> Path:
+        return self.certificates.ca
+
+    def client(self, token: str | None = None, replica: int = 0) -> Custody:
+        """A client of one replica, with all scopes or with the token given."""
+        return Custody(self.control_planes[replica].url, token or self.api_token, self.ca)
+
+    def async_client(self, token: str | None = None, replica: int = 0) -> AsyncCustody:
+        return AsyncCustody(self.control_planes[replica].url, token or self.api_token, self.ca)
+
+    def stop(self) -> None:
+        """Stop everything: drivers finish what is under way; databases are deleted."""
+        services: list[Service] = [*self.drivers, *self.control_planes]
+        for service in services:
+            service.stop()
+        for cluster in self.clusters:
+            cluster.remove()
+
+    def __enter__(self) -> "Stack":
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def numbered(name: str, number: int) -> str:
+    """The first has the plain name, so that one alone looks as in production."""
+    return name if number == 0 else f"{name}-{number + 1}"
