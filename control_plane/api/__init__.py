@@ -1,0 +1,1 @@
+"""The public API: what applications ask for, over HTTPS with bearer tokens."""

@@ -1,0 +1,44 @@
+"""Bearer tokens at the door: each route says which scope it needs."""
+
+from fastapi import Request
+from fastapi.openapi.models import HTTPBearer as BearerScheme
+from fastapi.security.base import SecurityBase
+
+from control_plane.problems import Code, ProblemError
+from control_plane.tokens import Caller, Scope, Tokens
+
+DESCRIPTION = (
+    "A token of `control-plane token create`. Scopes: `read` for every GET, `wallets` to create "
+    "wallets and keys, `sign` to create signatures, `admin` for all of these. An application "
+    "sees only what its own tokens made."
+)
+
+
+class Requires(SecurityBase):
+    """A dependency: the caller, whose token is valid and has the scope."""
+
+    def __init__(self, tokens: Tokens, scope: Scope) -> None:
+        self._tokens = tokens
+        self._scope = scope
+        self.scheme_name = "token"
+        self.model = BearerScheme(description=DESCRIPTION)
+
+    async def __call__(self, request: Request) -> Caller:
+        """Raises ProblemError unauthenticated or missing_scope."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise ProblemError(Code.UNAUTHENTICATED, "Send the header Authorization: Bearer TOKEN.")
+        caller = await self._tokens.caller(token.strip())
+        if caller is None:
+            raise ProblemError(
+                Code.UNAUTHENTICATED,
+                "This token is unknown, revoked or expired. An operator makes a new one with "
+                "`control-plane token create`.",
+            )
+        if not caller.may(self._scope):
+            raise ProblemError(
+                Code.MISSING_SCOPE,
+                f"This token lacks the scope {self._scope}. An operator makes one that has it "
+                f"with `control-plane token create --scope {self._scope}`.",
+            )
+        return caller

@@ -1,0 +1,107 @@
+"""Routes of keys."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response, Security
+from pydantic import TypeAdapter
+
+from control_plane.api import key_creation
+from control_plane.api.answers import WITH_BODY, answer, body, problems
+from control_plane.api.authentication import Requires
+from control_plane.api.requests import Cursor, ExternalIdFilter, Limit, Wait, body_of
+from control_plane.api.services import Services
+from control_plane.api.waiting import wait_for
+from control_plane.keys import status_is
+from control_plane.pages import DEFAULT_LIMIT, PageRequest
+from control_plane.problems import Code
+from control_plane.tables import jobs, keys
+from control_plane.tokens import Caller, Scope
+from wire.algorithms import Curve, Network, Scheme, Store
+from wire.jobs import Endpoint
+from wire.requests import CreateKey
+from wire.resources import Key, KeyStatus, Page
+
+_CREATE_KEY = TypeAdapter(CreateKey)
+
+
+def router(services: Services) -> APIRouter:
+    """POST and GET of keys."""
+    routes = APIRouter(prefix="/v1/keys", tags=["Keys"])
+    creator = Annotated[Caller, Security(Requires(services.tokens, Scope.WALLETS))]
+    reader = Annotated[Caller, Security(Requires(services.tokens, Scope.READ))]
+
+    @routes.post(
+        "",
+        operation_id="create_key",
+        summary="Create a key",
+        status_code=201,
+        response_model=Key,
+        responses={
+            200: {"model": Key, "description": "The first result of this external_id."},
+            **problems(*WITH_BODY, Code.UNSUPPORTED_ALGORITHM, Code.NO_CAPABLE_NODE),
+        },
+        openapi_extra=body(
+            "CreateKey",
+            P256={"scheme": "ECDSA", "curve": "secp256r1", "store": "hsm"},
+            Ed25519={"scheme": "EdDSA", "curve": "ed25519", "store": "hsm"},
+        ),
+    )
+    async def create_key(request: Request, caller: creator, wait: Wait = 0) -> Response:
+        """A bare key, of no network: it signs hashes, and messages by a hash function named."""
+        text, wanted = await body_of(request, _CREATE_KEY)
+        settled = await key_creation.create(services, caller, wanted, text, wallet_id=None)
+
+        async def read() -> Key:
+            return await services.keys.get(caller.application_id, settled.job_id)
+
+        key = await wait_for(services.notifications, settled.job_id, read, wait)
+        return answer(key, 201 if settled.is_new else 200, location=f"/v1/keys/{key.id}")
+
+    @routes.get(
+        "",
+        operation_id="list_keys",
+        summary="List keys",
+        response_model=Page[Key],
+        responses=problems(),
+    )
+    async def list_keys(
+        caller: reader,
+        scheme: Scheme | None = None,
+        curve: Curve | None = None,
+        network: Network | None = None,
+        store: Store | None = None,
+        status: KeyStatus | None = None,
+        external_id: ExternalIdFilter = None,
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
+    ) -> Response:
+        """The application's keys, newest first, those of its wallets among them."""
+        filters = [
+            *([keys.c.scheme == scheme] if scheme else []),
+            *([keys.c.curve == curve] if curve else []),
+            *([keys.c.network == network] if network else []),
+            *([keys.c.store == store] if store else []),
+            *([status_is(status)] if status else []),
+        ]
+        if external_id is not None:
+            filters += [jobs.c.external_id == external_id, jobs.c.endpoint == Endpoint.KEYS]
+        page = PageRequest(limit, cursor)
+        return answer(await services.keys.page(caller.application_id, filters, page))
+
+    @routes.get(
+        "/{key_id}",
+        operation_id="get_key",
+        summary="Get a key",
+        response_model=Key,
+        responses=problems(Code.NOT_FOUND),
+    )
+    async def get_key(caller: reader, key_id: UUID, wait: Wait = 0) -> Response:
+        """A key; with `wait`, once its status is final."""
+
+        async def read() -> Key:
+            return await services.keys.get(caller.application_id, key_id)
+
+        return answer(await wait_for(services.notifications, key_id, read, wait))
+
+    return routes

@@ -1,0 +1,34 @@
+"""The route of nodes."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response, Security
+
+from control_plane.api.answers import answer, problems
+from control_plane.api.authentication import Requires
+from control_plane.api.services import Services
+from control_plane.tokens import Caller, Scope
+from wire.resources import Node, Page
+
+
+def router(services: Services) -> APIRouter:
+    """GET of nodes."""
+    routes = APIRouter(prefix="/v1/nodes", tags=["Nodes"])
+    reader = Annotated[Caller, Security(Requires(services.tokens, Scope.READ))]
+
+    @routes.get(
+        "",
+        operation_id="list_nodes",
+        summary="List nodes",
+        response_model=Page[Node],
+        responses=problems(),
+    )
+    async def list_nodes(
+        caller: reader,  # noqa: ARG001 - only lets in who may read
+        group: Annotated[str | None, Query(description="Only the nodes of this group.")] = None,
+    ) -> Response:
+        """The registered drivers, by id: when last seen, their version, abilities and health."""
+        nodes = await services.groups.nodes(group)
+        return answer(Page[Node](items=nodes, next_cursor=None))
+
+    return routes

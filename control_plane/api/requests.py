@@ -1,0 +1,43 @@
+"""Parameters and bodies that several routes share."""
+
+from typing import Annotated, TypeVar
+
+from fastapi import Query, Request
+from pydantic import TypeAdapter, ValidationError
+
+from control_plane.api.waiting import MAX_WAIT
+from control_plane.bodies import read_body
+from control_plane.pages import MAX_LIMIT
+from control_plane.problems import invalid
+
+MAX_BODY_SIZE = 256 * 1024
+"""Bytes of a public request's body."""
+
+Wait = Annotated[
+    float,
+    Query(
+        ge=0,
+        le=MAX_WAIT,
+        description="Seconds to hold the answer back until the status is final. When the time is "
+        "over, the answer shows the status so far; GET with `wait` goes on waiting.",
+    ),
+]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items on a page.")]
+Cursor = Annotated[
+    str | None,
+    Query(description="`next_cursor` of the page before; left out for the first page."),
+]
+ExternalIdFilter = Annotated[
+    str | None, Query(description="Only the one made with this external id.")
+]
+
+Body = TypeVar("Body")
+
+
+async def body_of(request: Request, adapter: TypeAdapter[Body]) -> tuple[bytes, Body]:
+    """The body as it came and as its model. Raises ProblemError for one that cannot be used."""
+    text = await read_body(request, MAX_BODY_SIZE)
+    try:
+        return text, adapter.validate_json(text)
+    except ValidationError as error:
+        raise invalid(error) from None

@@ -1,0 +1,147 @@
+"""Routes of signatures."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response, Security
+
+from control_plane.api.answers import WITH_BODY, answer, body, problems
+from control_plane.api.authentication import Requires
+from control_plane.api.requests import Cursor, ExternalIdFilter, Limit, Wait, body_of
+from control_plane.api.services import Services
+from control_plane.api.waiting import until_final, wait_for
+from control_plane.keys import SigningKey
+from control_plane.new_jobs import Order
+from control_plane.pages import DEFAULT_LIMIT, PageRequest
+from control_plane.problems import Code, ProblemError
+from control_plane.resources import QUEUED, SignatureRequest, signature_of
+from control_plane.signatures import status_is
+from control_plane.tables import jobs
+from control_plane.tokens import Caller, Scope
+from wire.digests import NotSignable, digest_of
+from wire.requests import CREATE_SIGNATURE, SignHash, SignMessage
+from wire.resources import Page, Signature, SignatureStatus
+
+_ONE_OF = {
+    "oneOf": [
+        {"$ref": "#/components/schemas/SignHash"},
+        {"$ref": "#/components/schemas/SignMessage"},
+    ],
+    "discriminator": {
+        "propertyName": "kind",
+        "mapping": {
+            "Hash": "#/components/schemas/SignHash",
+            "Message": "#/components/schemas/SignMessage",
+        },
+    },
+}
+
+
+def router(services: Services) -> APIRouter:
+    """POST and GET of a key's signatures."""
+    routes = APIRouter(prefix="/v1/keys/{key_id}/signatures", tags=["Signatures"])
+    signer = Annotated[Caller, Security(Requires(services.tokens, Scope.SIGN))]
+    reader = Annotated[Caller, Security(Requires(services.tokens, Scope.READ))]
+
+    @routes.post(
+        "",
+        operation_id="create_signature",
+        summary="Sign with a key",
+        status_code=201,
+        response_model=Signature,
+        responses={
+            200: {"model": Signature, "description": "The first result of this external_id."},
+            **problems(*WITH_BODY, Code.NOT_FOUND, Code.KEY_NOT_ACTIVE, Code.NOT_SIGNABLE),
+        },
+        openapi_extra=body(
+            _ONE_OF,
+            message={"kind": "Message", "message": "Hello", "external_id": "payment-1"},
+            bytes_as_message={"kind": "Message", "message": "0x48656c6c6f"},
+            message_with_a_bare_ECDSA_key={
+                "kind": "Message",
+                "message": "Hello",
+                "hash_function": "SHA-256",
+            },
+            hash={"kind": "Hash", "hash": "0x" + "5c" * 32},
+        ),
+    )
+    async def create_signature(
+        request: Request, key_id: UUID, caller: signer, wait: Wait = 0
+    ) -> Response:
+        """Ask for a signature. With `wait` the answer is most often the signature itself.
+
+        A message is signed as the network's wallets do it: EIP-191 on Ethereum, BIP-137 on
+        Bitcoin, its bytes as they are by an Ed25519 key. A bare ECDSA key needs `hash_function`.
+        """
+        text, wanted = await body_of(request, CREATE_SIGNATURE)
+        key = await services.keys.active(caller.application_id, key_id)
+        digest = _digest(wanted, key)
+        order = Order(caller.application_id, key.node_group, text)
+        job, new = services.job_maker.sign(order, key.reference, wanted)
+        asked = SignatureRequest(job, wanted, digest)
+
+        async def read_new() -> Signature:
+            return signature_of(asked, await services.signatures.progress(job.id))
+
+        async def read_first() -> Signature:
+            return await services.signatures.get(caller.application_id, key_id, settled.job_id)
+
+        with services.notifications.done(job.id) as waiter:
+            settled = await services.creation.signature(new)
+            if settled.is_new:
+                found = await until_final(
+                    services.notifications, waiter, signature_of(asked, QUEUED), read_new, wait
+                )
+                return answer(found, 201, location=f"/v1/keys/{key_id}/signatures/{found.id}")
+        first = await wait_for(services.notifications, settled.job_id, read_first, wait)
+        return answer(first, 200, location=f"/v1/keys/{key_id}/signatures/{first.id}")
+
+    @routes.get(
+        "",
+        operation_id="list_signatures",
+        summary="List a key's signatures",
+        response_model=Page[Signature],
+        responses=problems(Code.NOT_FOUND),
+    )
+    async def list_signatures(
+        caller: reader,
+        key_id: UUID,
+        status: SignatureStatus | None = None,
+        external_id: ExternalIdFilter = None,
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
+    ) -> Response:
+        """What the key has been asked to sign, newest first."""
+        await services.keys.get(caller.application_id, key_id)
+        filters = [
+            *([status_is(status)] if status else []),
+            *([jobs.c.external_id == external_id] if external_id is not None else []),
+        ]
+        page = PageRequest(limit, cursor)
+        return answer(await services.signatures.page(caller.application_id, key_id, filters, page))
+
+    @routes.get(
+        "/{signature_id}",
+        operation_id="get_signature",
+        summary="Get a signature",
+        response_model=Signature,
+        responses=problems(Code.NOT_FOUND),
+    )
+    async def get_signature(
+        caller: reader, key_id: UUID, signature_id: UUID, wait: Wait = 0
+    ) -> Response:
+        """A signature; with `wait`, once its status is final. A final one never changes."""
+
+        async def read() -> Signature:
+            return await services.signatures.get(caller.application_id, key_id, signature_id)
+
+        return answer(await wait_for(services.notifications, signature_id, read, wait))
+
+    return routes
+
+
+def _digest(wanted: SignHash | SignMessage, key: SigningKey) -> bytes | None:
+    try:
+        return digest_of(wanted, key.reference.algorithm, key.reference.network)
+    except NotSignable as error:
+        raise ProblemError(Code.NOT_SIGNABLE, str(error)) from None

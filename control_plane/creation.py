@@ -1,0 +1,107 @@
+"""New wallets, keys and signatures into the database, many requests in one round trip."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from control_plane.external_ids import Settled, settle
+from control_plane.notifications import Notifications
+from control_plane.queue import NewJob, Queue
+from control_plane.reading import once_more_if_disconnected
+from control_plane.tables import keys, wallets
+from daemon.batching import Batcher
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key's row with its GenerateKey job and, where a wallet was asked for, the wallet's row."""
+
+    job: NewJob
+    key: dict[str, Any]
+    wallet: dict[str, Any] | None
+
+
+class Creation:
+    """Adds requests. A batch is tried again when its connection was dead: ids make that safe."""
+
+    def __init__(self, engine: AsyncEngine, queue: Queue, notifications: Notifications) -> None:
+        self._engine = engine
+        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._queue = queue
+        self._notifications = notifications
+        self._keys = Batcher(self._add_keys)
+        self._signatures = Batcher(self._add_signatures)
+
+    async def key(self, new: NewKey) -> Settled:
+        """Add a key or a wallet. Raises ProblemError external_id_conflict."""
+        return await self._keys.submit(new)
+
+    async def signature(self, new: NewJob) -> Settled:
+        """Add a signature. Raises ProblemError external_id_conflict."""
+        return await self._signatures.submit(new)
+
+    async def _add_signatures(self, new: list[NewJob]) -> list[Settled | Exception]:
+        """Adding is one statement, so it needs no transaction around it, and commits by itself."""
+
+        async def add() -> list[Settled | Exception]:
+            async with self._autocommit.connect() as connection:
+                settled = await self._add_jobs(connection, new)
+                self._wake(new)
+                await self._notify(connection, new)
+            return settled
+
+        return await once_more_if_disconnected(add)
+
+    async def _add_keys(self, new: list[NewKey]) -> list[Settled | Exception]:
+        async def add() -> list[Settled | Exception]:
+            async with self._engine.begin() as connection:
+                await _insert(connection, keys, [one.key for one in new])
+                settled = await self._add_jobs(connection, [one.job for one in new])
+                await _keep_only_settled(connection, new, settled)
+                await self._notify(connection, [one.job for one in new])
+            self._wake([one.job for one in new])
+            return settled
+
+        return await once_more_if_disconnected(add)
+
+    async def _add_jobs(
+        self, connection: AsyncConnection, new: Sequence[NewJob]
+    ) -> list[Settled | Exception]:
+        # Everybody inserts external ids in the same order, so that no two batches deadlock.
+        ordered = sorted(
+            new, key=lambda job: (job.application_id, job.endpoint, job.external_id or "")
+        )
+        added = await self._queue.add(connection, ordered)
+        return await settle(connection, new, added)
+
+    async def _notify(self, connection: AsyncConnection, new: Sequence[NewJob]) -> None:
+        await self._notifications.notify_jobs(connection, {job.node_group for job in new})
+
+    def _wake(self, new: Sequence[NewJob]) -> None:
+        for group in {job.node_group for job in new}:
+            self._notifications.wake_jobs(group)
+
+
+async def _keep_only_settled(
+    connection: AsyncConnection, new: list[NewKey], settled: list[Settled | Exception]
+) -> None:
+    """Wallets for the keys that are new; no key for a request that another one stands for."""
+    kept: list[NewKey] = []
+    dropped: list[NewKey] = []
+    for one, answer in zip(new, settled, strict=True):
+        is_new = isinstance(answer, Settled) and answer.is_new
+        (kept if is_new else dropped).append(one)
+    if dropped:
+        await connection.execute(
+            delete(keys).where(keys.c.id.in_([one.key["id"] for one in dropped]))
+        )
+    await _insert(connection, wallets, [one.wallet for one in kept if one.wallet is not None])
+
+
+async def _insert(connection: AsyncConnection, table: Any, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        await connection.execute(insert(table).on_conflict_do_nothing(), rows)

@@ -1,0 +1,60 @@
+"""What a group of nodes can do: the union of what its nodes have reported."""
+
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy import select
+
+from control_plane.problems import Code, ProblemError
+from control_plane.reading import Reader
+from control_plane.resources import node_of
+from control_plane.tables import nodes
+from wire.algorithms import Algorithm, Store
+from wire.resources import Node
+
+
+class Groups:
+    """Which group serves a store, and whether it can."""
+
+    def __init__(self, reader: Reader, group_of_store: Mapping[Store, str]) -> None:
+        self._reader = reader
+        self._group_of_store = group_of_store
+
+    def serving(self, store: Store) -> str:
+        """The group of nodes that serves a store."""
+        return self._group_of_store[store]
+
+    async def check(self, group: str, algorithm: Algorithm) -> None:
+        """Raises ProblemError when no node of the group can do the algorithm."""
+        rows = await self._reader.rows(
+            select(nodes.c.capabilities)
+            .where(nodes.c.node_group == group)
+            .where(nodes.c.last_seen.is_not(None))
+        )
+        check_capability(group, algorithm, [row.capabilities for row in rows])
+
+    async def nodes(self, group: str | None) -> list[Node]:
+        """All nodes, or those of one group, by id."""
+        statement = select(nodes).order_by(nodes.c.id)
+        if group is not None:
+            statement = statement.where(nodes.c.node_group == group)
+        return [node_of(row) for row in await self._reader.rows(statement)]
+
+
+def check_capability(
+    group: str, algorithm: Algorithm, reported: Iterable[Mapping[str, str]]
+) -> None:
+    """Raise ProblemError unless a node of the group has reported the algorithm."""
+    capabilities = list(reported)
+    if not capabilities:
+        raise ProblemError(
+            Code.NO_CAPABLE_NODE,
+            f"No node of group {group} has reported yet. Register one with "
+            f"`control-plane node add ID --group {group}`, start it, and ask again.",
+        )
+    known = sorted({name for one in capabilities for name in one})
+    if str(algorithm) not in known:
+        raise ProblemError(
+            Code.UNSUPPORTED_ALGORITHM,
+            f"No node of group {group} can do {algorithm}; what they can do: "
+            f"{', '.join(known) or 'nothing'}.",
+        )

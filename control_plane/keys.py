@@ -1,0 +1,92 @@
+"""Keys as applications read them, each its own alone, and what signing needs to know of one."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, select
+
+from control_plane.pages import PageRequest
+from control_plane.problems import Code, ProblemError
+from control_plane.reading import AnyRow, Reader
+from control_plane.resources import KEY_STATUS, key_of
+from control_plane.tables import JobState, jobs, keys
+from wire.algorithms import Curve, Network, Scheme
+from wire.jobs import KeyReference
+from wire.resources import Key, KeyStatus, Page
+
+PROGRESS = (jobs.c.endpoint, jobs.c.external_id, jobs.c.state, jobs.c.outcome, jobs.c.last_failure)
+_KEYS = select(keys, *PROGRESS).join(jobs, jobs.c.id == keys.c.id)
+
+MAX_REMEMBERED = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    application_id: UUID
+    node_group: str
+    reference: KeyReference
+
+
+class Keys:
+    """Reads keys."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        # An Active key never changes, so one that is in use need not be read again.
+        self._active: OrderedDict[UUID, SigningKey] = OrderedDict()
+
+    async def get(self, application_id: UUID, key_id: UUID) -> Key:
+        """Raises ProblemError not_found."""
+        return key_of(await self._row(application_id, key_id))
+
+    async def page(
+        self, application_id: UUID, filters: list[ColumnElement[bool]], request: PageRequest
+    ) -> Page[Key]:
+        statement = _KEYS.where(keys.c.application_id == application_id, *filters)
+        return await request.fetch(self._reader, statement, keys, key_of)
+
+    async def active(self, application_id: UUID, key_id: UUID) -> SigningKey:
+        """The key, ready to sign with. Raises ProblemError not_found or key_not_active."""
+        found = self._active.get(key_id)
+        if found is None:
+            row = await self._row(application_id, key_id)
+            status = KEY_STATUS[JobState(row.state)]
+            if status is not KeyStatus.ACTIVE:
+                raise ProblemError(Code.KEY_NOT_ACTIVE, f"Key {key_id} is {status}, not Active.")
+            found = _signing_key(row)
+            if len(self._active) >= MAX_REMEMBERED:
+                self._active.popitem(last=False)
+            self._active[key_id] = found
+        if found.application_id != application_id:
+            raise _not_found(key_id)
+        self._active.move_to_end(key_id)
+        return found
+
+    async def _row(self, application_id: UUID, key_id: UUID) -> AnyRow:
+        row = await self._reader.row(
+            _KEYS.where(keys.c.id == key_id, keys.c.application_id == application_id)
+        )
+        if row is None:
+            raise _not_found(key_id)
+        return row
+
+
+def status_is(status: KeyStatus) -> ColumnElement[bool]:
+    """The rows whose GenerateKey job is in a state that shows as this status."""
+    return jobs.c.state.in_([state for state, shown in KEY_STATUS.items() if shown is status])
+
+
+def _not_found(key_id: UUID) -> ProblemError:
+    return ProblemError(Code.NOT_FOUND, f"There is no key {key_id}.")
+
+
+def _signing_key(row: AnyRow) -> SigningKey:
+    reference = KeyReference(
+        id=row.id,
+        scheme=Scheme(row.scheme),
+        curve=Curve(row.curve),
+        network=None if row.network is None else Network(row.network),
+        public_key=row.public_key,
+    )
+    return SigningKey(row.application_id, row.node_group, reference)

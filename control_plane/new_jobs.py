@@ -1,0 +1,88 @@
+"""Jobs as they are made: signed once, the same bytes at every attempt."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from control_plane.external_ids import body_digest
+from control_plane.queue import NewJob
+from wire.envelope import JOB_TYPE, Signer
+from wire.jobs import Endpoint, Job, JobKind, KeyReference
+from wire.requests import CreateKey, CreateWallet, SignHash, SignMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Who asks for what, in which words: ``text`` is the request's body, byte for byte."""
+
+    application_id: UUID
+    node_group: str
+    text: bytes
+
+
+class JobMaker:
+    """Makes jobs and signs them. Pure but for the clock and fresh ids."""
+
+    def __init__(self, signer: Signer, lifetime_seconds: int) -> None:
+        self._signer = signer
+        self._lifetime = timedelta(seconds=lifetime_seconds)
+
+    def generate_key(self, order: Order, body: CreateKey | CreateWallet) -> tuple[Job, NewJob]:
+        """The job that makes the key of a wallet, or a bare key. The job's id is the key's."""
+        key_id = uuid4()
+        is_wallet = isinstance(body, CreateWallet)
+        key = KeyReference(
+            id=key_id,
+            scheme=body.algorithm.scheme,
+            curve=body.algorithm.curve,
+            network=body.network if isinstance(body, CreateWallet) else None,
+            public_key=None,
+        )
+        job = self._job(
+            key_id,
+            JobKind.GENERATE_KEY,
+            Endpoint.WALLETS if is_wallet else Endpoint.KEYS,
+            order,
+            key,
+        )
+        return job, self._signed(job, order, body.external_id, body_digest(body))
+
+    def sign(
+        self, order: Order, key: KeyReference, body: SignHash | SignMessage
+    ) -> tuple[Job, NewJob]:
+        """The job that makes a signature. The job's id is the signature's."""
+        job = self._job(uuid4(), JobKind.SIGN, Endpoint.SIGNATURES, order, key)
+        return job, self._signed(job, order, body.external_id, body_digest(body, key.id))
+
+    def _job(
+        self, id_: UUID, kind: JobKind, endpoint: Endpoint, order: Order, key: KeyReference
+    ) -> Job:
+        now = datetime.now(UTC)
+        return Job(
+            id=id_,
+            kind=kind,
+            group=order.node_group,
+            key=key,
+            endpoint=endpoint,
+            request=order.text,
+            created_at=now,
+            expires_at=now + self._lifetime,
+        )
+
+    def _signed(self, job: Job, order: Order, external_id: str | None, digest: bytes) -> NewJob:
+        signed = self._signer.sign(JOB_TYPE, job.model_dump_json().encode())
+        return NewJob(
+            id=job.id,
+            kind=job.kind,
+            endpoint=job.endpoint,
+            application_id=order.application_id,
+            key_id=job.key.id,
+            node_group=order.node_group,
+            external_id=external_id,
+            body_digest=digest,
+            payload=signed.payload,
+            signature=signed.signature,
+            signing_key_id=signed.signing_key_id,
+            created_at=job.created_at,
+            expires_at=job.expires_at,
+        )

@@ -1,0 +1,161 @@
+"""Errors as applications and nodes see them: problem+json (RFC 9457) with stable codes."""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from daemon.database import is_transient
+from wire.resources import Problem
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:custody:problem:"
+RETRY_AFTER_SECONDS = 1
+
+
+class Code(StrEnum):
+    """Stable names of what can go wrong; new ones may come, these never change their meaning."""
+
+    MALFORMED_JSON = "malformed_json"
+    UNAUTHENTICATED = "unauthenticated"
+    MISSING_SCOPE = "missing_scope"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    EXTERNAL_ID_CONFLICT = "external_id_conflict"
+    KEY_NOT_ACTIVE = "key_not_active"
+    TOO_LARGE = "too_large"
+    INVALID_REQUEST = "invalid_request"
+    UNSUPPORTED_ALGORITHM = "unsupported_algorithm"
+    NO_CAPABLE_NODE = "no_capable_node"
+    NOT_SIGNABLE = "not_signable"
+    INTERNAL_ERROR = "internal_error"
+    UNAVAILABLE = "unavailable"
+
+
+STATUS_AND_TITLE = {
+    Code.MALFORMED_JSON: (400, "The body is not JSON"),
+    Code.UNAUTHENTICATED: (401, "A valid bearer token is needed"),
+    Code.MISSING_SCOPE: (403, "The token may not do this"),
+    Code.NOT_FOUND: (404, "There is no such thing"),
+    Code.METHOD_NOT_ALLOWED: (405, "This path has no such method"),
+    Code.EXTERNAL_ID_CONFLICT: (409, "The external id was used for another request"),
+    Code.KEY_NOT_ACTIVE: (409, "The key cannot sign"),
+    Code.TOO_LARGE: (413, "The body is too large"),
+    Code.INVALID_REQUEST: (422, "The request is not valid"),
+    Code.UNSUPPORTED_ALGORITHM: (422, "No node of the group can do this algorithm"),
+    Code.NO_CAPABLE_NODE: (422, "No node of the group has reported yet"),
+    Code.NOT_SIGNABLE: (422, "This key cannot sign this request"),
+    Code.INTERNAL_ERROR: (500, "Something went wrong here"),
+    Code.UNAVAILABLE: (503, "Try again soon"),
+}
+
+EXTRA_HEADERS = {
+    Code.UNAUTHENTICATED: {"WWW-Authenticate": "Bearer"},
+    Code.UNAVAILABLE: {"Retry-After": str(RETRY_AFTER_SECONDS)},
+}
+
+
+class ProblemError(Exception):
+    """Ends a request with a problem. ``detail`` says what was wrong and what to do about it."""
+
+    def __init__(self, code: Code, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+        self.headers = {**EXTRA_HEADERS.get(code, {}), **(headers or {})}
+
+    def response(self) -> Response:
+        status, title = STATUS_AND_TITLE[self.code]
+        problem = Problem(
+            type=TYPE_PREFIX + self.code,
+            title=title,
+            status=status,
+            code=self.code,
+            detail=self.detail,
+        )
+        return Response(
+            problem.model_dump_json(), status, headers=self.headers, media_type=MEDIA_TYPE
+        )
+
+
+def invalid(error: ValidationError | RequestValidationError) -> ProblemError:
+    """The problem of data that does not fit its model: each fault, never the data itself."""
+    faults = error.errors()
+    if any(fault["type"] == "json_invalid" for fault in faults):
+        return ProblemError(Code.MALFORMED_JSON, _faults(faults))
+    return ProblemError(Code.INVALID_REQUEST, _faults(faults))
+
+
+def _faults(faults: Iterable[Mapping[str, Any]]) -> str:
+    return "; ".join(_fault(fault["loc"], fault["msg"]) for fault in faults)
+
+
+def _fault(location: tuple[str | int, ...], message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return f"{'.'.join(map(str, location))}: {message}" if location else message
+
+
+def unavailable() -> ProblemError:
+    return ProblemError(
+        Code.UNAVAILABLE,
+        "The service cannot reach its database just now. Send the request again; with an "
+        "external_id that is always safe.",
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Have an application answer with problems only."""
+    app.add_exception_handler(ProblemError, _on_problem)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(SQLAlchemyError, _on_database_error)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+async def _on_problem(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, ProblemError):
+        raise error
+    return error.response()
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """What the router itself raises: no such path, no such method on it."""
+    if not isinstance(error, HTTPException):
+        raise error
+    if error.status_code == 404:
+        problem = ProblemError(Code.NOT_FOUND, f"There is nothing at {request.url.path}.")
+    elif error.status_code == 405:
+        problem = ProblemError(
+            Code.METHOD_NOT_ALLOWED,
+            f"{request.url.path} has no {request.method}.",
+            headers=error.headers,
+        )
+    else:
+        problem = ProblemError(Code.INVALID_REQUEST, str(error.detail))
+    return problem.response()
+
+
+async def _on_validation_error(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    return invalid(error).response()
+
+
+async def _on_database_error(_request: Request, error: Exception) -> Response:
+    if not is_transient(error):
+        raise error
+    return unavailable().response()
+
+
+async def _on_bug(_request: Request, _error: Exception) -> Response:
+    """The traceback goes to the log, never to the caller."""
+    return ProblemError(
+        Code.INTERNAL_ERROR,
+        "This is a fault of the service, and is in its log. Trying again may help; with an "
+        "external_id that is always safe.",
+    ).response()

@@ -1,0 +1,157 @@
+"""Rows into what the public API shows. Pure: every state of a request can be shown from here."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from control_plane.tables import JobState
+from wire.algorithms import Curve, Network, Protection, Scheme, Store
+from wire.digests import digest_of
+from wire.jobs import Endpoint, Job
+from wire.node_api import NodeHealth
+from wire.outcomes import MadeSignature, Outcome
+from wire.requests import CREATE_SIGNATURE, SignHash, SignMessage
+from wire.resources import Key, KeyStatus, Node, Reason, Signature, SignatureStatus, Wallet
+from wire.signatures import SignatureResult
+
+KEY_STATUS = {
+    JobState.QUEUED: KeyStatus.PENDING,
+    JobState.LEASED: KeyStatus.PENDING,
+    JobState.DONE: KeyStatus.ACTIVE,
+    JobState.DENIED: KeyStatus.FAILED,
+    JobState.FAILED: KeyStatus.FAILED,
+}
+
+SIGNATURE_STATUS = {
+    JobState.QUEUED: SignatureStatus.PENDING,
+    JobState.LEASED: SignatureStatus.EXECUTING,
+    JobState.DONE: SignatureStatus.SIGNED,
+    JobState.DENIED: SignatureStatus.REJECTED,
+    JobState.FAILED: SignatureStatus.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is: its state, and the exact bytes of the Outcomes there are."""
+
+    state: JobState
+    outcome: bytes | None = None
+    last_failure: bytes | None = None
+
+    @classmethod
+    def of(cls, row: Any) -> "Progress":
+        return cls(JobState(row.state), row.outcome, row.last_failure)
+
+    @property
+    def is_final(self) -> bool:
+        return self.outcome is not None
+
+
+QUEUED = Progress(JobState.QUEUED)
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureRequest:
+    """A Sign job, read: what is to be signed, and the digest that it comes to."""
+
+    job: Job
+    body: SignHash | SignMessage
+    digest: bytes | None
+
+    @classmethod
+    def read(cls, payload: bytes) -> "SignatureRequest":
+        """From the payload that this control plane signed; so it fits its models."""
+        job = Job.model_validate_json(payload)
+        body = CREATE_SIGNATURE.validate_json(job.request)
+        return cls(job, body, digest_of(body, job.key.algorithm, job.key.network))
+
+
+def key_of(row: Any) -> Key:
+    """A key from its row and its GenerateKey job's."""
+    progress = Progress.of(row)
+    return Key(
+        id=row.id,
+        status=KEY_STATUS[progress.state],
+        store=Store(row.store),
+        scheme=Scheme(row.scheme),
+        curve=Curve(row.curve),
+        network=None if row.network is None else Network(row.network),
+        public_key=row.public_key,
+        protection=None if row.protection is None else Protection(row.protection),
+        external_id=row.external_id if row.endpoint == Endpoint.KEYS else None,
+        reason=reason_of(progress),
+        created_at=row.created_at,
+    )
+
+
+def wallet_of(row: Any) -> Wallet:
+    """A wallet from its row, its key's, and the key's GenerateKey job's."""
+    progress = Progress.of(row)
+    return Wallet(
+        id=row.id,
+        status=KEY_STATUS[progress.state],
+        store=Store(row.store),
+        network=Network(row.network),
+        key_id=row.key_id,
+        address=row.address,
+        external_id=row.external_id,
+        reason=reason_of(progress),
+        created_at=row.created_at,
+    )
+
+
+def signature_of(request: SignatureRequest, progress: Progress) -> Signature:
+    """A signature from its Sign job."""
+    body = request.body
+    return Signature(
+        id=request.job.id,
+        key_id=request.job.key.id,
+        status=SIGNATURE_STATUS[progress.state],
+        kind=body.kind,
+        message=body.message if isinstance(body, SignMessage) else None,
+        digest=request.digest,
+        signature=_result_of(progress),
+        external_id=body.external_id,
+        reason=reason_of(progress),
+        created_at=request.job.created_at,
+        expires_at=request.job.expires_at,
+    )
+
+
+def node_of(row: Any) -> Node:
+    """A node from its row; one that never sent a heartbeat is failing."""
+    health = (
+        NodeHealth(status="failing", detail="has never reported")
+        if row.health is None
+        else NodeHealth.model_validate(row.health)
+    )
+    return Node(
+        id=row.id,
+        group=row.node_group,
+        version=row.version,
+        capabilities=row.capabilities,
+        health=health,
+        last_seen=row.last_seen,
+    )
+
+
+def reason_of(progress: Progress) -> Reason | None:
+    """Why a job was denied or failed; while it is not final, why its last attempt failed."""
+    if progress.state is JobState.DONE:
+        return None
+    recorded = progress.outcome or progress.last_failure
+    if recorded is None:
+        return None
+    outcome = Outcome.model_validate_json(recorded)
+    return Reason(
+        code=outcome.code or outcome.status.value.lower(),
+        detail=outcome.reason or "The node gave no reason.",
+        node=outcome.node,
+    )
+
+
+def _result_of(progress: Progress) -> SignatureResult | None:
+    if progress.state is not JobState.DONE or progress.outcome is None:
+        return None
+    made = Outcome.model_validate_json(progress.outcome).result
+    return made.signature if isinstance(made, MadeSignature) else None

@@ -1,0 +1,48 @@
+"""Wallets as applications read them, each its own alone. A wallet's life is its key's."""
+
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, select
+
+from control_plane.keys import PROGRESS
+from control_plane.pages import PageRequest
+from control_plane.problems import Code, ProblemError
+from control_plane.reading import Reader
+from control_plane.resources import wallet_of
+from control_plane.tables import jobs, keys, wallets
+from wire.resources import Page, Wallet
+
+_WALLETS = (
+    select(wallets, keys.c.store, *PROGRESS)
+    .join(keys, keys.c.id == wallets.c.key_id)
+    .join(jobs, jobs.c.id == wallets.c.key_id)
+)
+
+
+class Wallets:
+    """Reads wallets."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def get(self, application_id: UUID, wallet_id: UUID) -> Wallet:
+        """Raises ProblemError not_found."""
+        return await self._one(application_id, wallets.c.id == wallet_id)
+
+    async def of_key(self, application_id: UUID, key_id: UUID) -> Wallet:
+        """The wallet of a key. Raises ProblemError not_found."""
+        return await self._one(application_id, wallets.c.key_id == key_id)
+
+    async def page(
+        self, application_id: UUID, filters: list[ColumnElement[bool]], request: PageRequest
+    ) -> Page[Wallet]:
+        statement = _WALLETS.where(wallets.c.application_id == application_id, *filters)
+        return await request.fetch(self._reader, statement, wallets, wallet_of)
+
+    async def _one(self, application_id: UUID, which: ColumnElement[bool]) -> Wallet:
+        row = await self._reader.row(
+            _WALLETS.where(which, wallets.c.application_id == application_id)
+        )
+        if row is None:
+            raise ProblemError(Code.NOT_FOUND, "There is no such wallet.")
+        return wallet_of(row)
