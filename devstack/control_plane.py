@@ -12,6 +12,7 @@ import httpx
 from control_plane.settings import initialise
 from devstack import configuration_file
 from devstack.certificates import Certificates
+from devstack.launcher import Launcher
 from devstack.processes import LOCALHOST, Program, failure, free_port, run
 from devstack.service import Service, clean_environment, command
 
@@ -30,8 +31,8 @@ class ControlPlaneOptions:
 class ControlPlane(Service):
     """One replica. Replicas share database, job-signing key and certificates."""
 
-    def __init__(self, name: str, config: Path, log: Path, ca: Path, tied: bool) -> None:
-        super().__init__(name, tied)
+    def __init__(self, name: str, config: Path, log: Path, ca: Path, launcher: Launcher) -> None:
+        super().__init__(name, launcher)
         self.config = config
         self.log = log
         self._ca = ca
@@ -105,11 +106,11 @@ class ControlPlaneFiles:
         (self._signing_key,) = folder.glob("*.pem")
 
     def replica(
-        self, name: str, log: Path, tied: bool, options: ControlPlaneOptions
+        self, name: str, log: Path, launcher: Launcher, options: ControlPlaneOptions
     ) -> ControlPlane:
         """Write a replica's configuration."""
         config = self._folder / f"{name}.toml"
-        made = ControlPlane(name, config, log, self._ca, tied)
+        made = ControlPlane(name, config, log, self._ca, launcher)
         configuration_file.write(
             config,
             {

@@ -8,6 +8,7 @@ import httpx
 
 from devstack import configuration_file
 from devstack.certificates import Leaf
+from devstack.launcher import Launcher
 from devstack.processes import LOCALHOST, Program, free_port, run
 from devstack.service import Service, clean_environment, command
 from devstack.token import Token
@@ -43,8 +44,10 @@ class Driver(Service):
     ``run_command`` is what ``start`` runs; tests put in their own, which ends at a given step.
     """
 
-    def __init__(self, node_id: str, folder: Path, log: Path, token: Token, tied: bool) -> None:
-        super().__init__(node_id, tied)
+    def __init__(
+        self, node_id: str, folder: Path, log: Path, token: Token, launcher: Launcher
+    ) -> None:
+        super().__init__(node_id, launcher)
         self.node_id = node_id
         self.folder = folder
         self.log = log

@@ -16,10 +16,10 @@ import psycopg
 from psycopg import sql
 
 from daemon.errors import OperatorError
+from devstack.launcher import Launcher, Tied, remove_abandoned
 from devstack.processes import (
     LOCALHOST,
     Process,
-    ProcessIdentity,
     Program,
     free_port,
     run,
@@ -38,28 +38,28 @@ class Cluster:
     """One PostgreSQL server on a free port of 127.0.0.1, with a random password (SCRAM).
 
     ``durable``: fsync on, as in production; off, only a power cut would tell.
-    ``tied``: the server ends when this process does, however that happens.
     """
 
-    def __init__(self, log: Path, durable: bool = True, tied: bool = True) -> None:
-        _remove_abandoned()
+    def __init__(self, log: Path, durable: bool = True, launcher: Launcher | None = None) -> None:
+        remove_abandoned(BASE, PREFIX)
         self._binaries = find_binaries()
         self._user = _unprivileged_user()
-        self._tied = tied
+        self._launcher = launcher or Tied()
         self._log = log
         self._password = secrets.token_urlsafe(24)
         self._process: Process | None = None
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=BASE))
         self.port = free_port()
-        self._initialise(durable)
+        try:
+            self._initialise(durable)
+        except BaseException:
+            self.remove()
+            raise
 
     def _initialise(self, durable: bool) -> None:
+        self._launcher.keep_folder(self.folder)
         password_file = self.folder / "password"
         password_file.write_text(self._password)
-        owner = self.folder / "owner"
-        identity = ProcessIdentity.of(os.getpid())
-        if self._tied and identity is not None:
-            owner.write_text(identity.model_dump_json())
         if self._user is not None:
             shutil.chown(self.folder, self._user, self._user)
             shutil.chown(password_file, self._user, self._user)
@@ -91,15 +91,8 @@ class Cluster:
         return self.folder / "data"
 
     @property
-    def pid(self) -> int:
-        """Process id of the running server."""
-        return self._running().pid
-
-    @property
-    def identity(self) -> ProcessIdentity:
-        return self._running().identity
-
-    def _running(self) -> Process:
+    def process(self) -> Process:
+        """The running server; RuntimeError when it was not started."""
         if self._process is None:
             raise RuntimeError("this PostgreSQL server is not running")
         return self._process
@@ -111,8 +104,8 @@ class Cluster:
     def start(self) -> None:
         """Start the server and wait until it takes connections. Raises OperatorError."""
         postgres: list[str | Path] = [self._binaries / "postgres", "-D", self._data]
-        tied = signal.SIGINT if self._tied else None
-        self._process = Process(self._program("postgres", postgres), tied)
+        program = self._program("postgres", postgres)
+        self._process = self._launcher.start(program, signal.SIGINT)
         wait_until(self._process, self._is_ready, START_TIMEOUT)
 
     def _is_ready(self) -> bool:
@@ -121,7 +114,7 @@ class Cluster:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
-        return len(lines) > 7 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
+        return len(lines) > 7 and lines[0] == str(self.process.pid) and lines[7].strip() == "ready"
 
     def stop(self) -> None:
         """A fast shutdown: sessions are cut off, transactions rolled back."""
@@ -131,7 +124,7 @@ class Cluster:
 
     def kill(self) -> None:
         """An immediate shutdown, without a checkpoint: the next start recovers from its log."""
-        self._running().stop(signal.SIGQUIT)
+        self.process.stop(signal.SIGQUIT)
         self._process = None
 
     def remove(self) -> None:
@@ -186,14 +179,3 @@ def _unprivileged_user() -> str | None:
             "apt-get install postgresql makes that user; or run this as another user.",
         ) from None
     return UNPRIVILEGED_USER
-
-
-def _remove_abandoned() -> None:
-    """Delete the folders of tied clusters whose process was killed before it could."""
-    for owner in BASE.glob(f"{PREFIX}*/owner"):
-        try:
-            identity = ProcessIdentity.model_validate_json(owner.read_text())
-        except (OSError, ValueError):
-            continue  # another user's, or just being made or deleted
-        if not identity.is_alive():
-            shutil.rmtree(owner.parent, ignore_errors=True)

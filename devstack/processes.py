@@ -80,7 +80,7 @@ class Process:
     ``tied``: the kernel sends it this signal when we end, however that happens; None: it stays.
     """
 
-    def __init__(self, program: Program, tied: signal.Signals | None) -> None:
+    def __init__(self, program: Program, tied: signal.Signals | None = None) -> None:
         self.program = program
         self._popen = _spawner.submit(_spawn, program, tied).result()
         identity = ProcessIdentity.of(self._popen.pid)
@@ -102,6 +102,10 @@ class Process:
         code = self._popen.poll()
         if code is not None:
             raise failure(self.program, f"ended with status {code}")
+
+    def wait(self) -> int:
+        """Exit status, once it has ended; negative: the signal that ended it."""
+        return self._popen.wait()
 
     def stop(self, gently: signal.Signals = signal.SIGTERM, timeout: float = 30) -> int:
         """End the process and return its exit status; negative: the signal that ended it."""
@@ -147,7 +151,12 @@ def _setpriv(user: str | None, tied: signal.Signals | None) -> list[str]:
 
 def run(program: Program, what: str) -> None:
     """Run a program to its end. Raises OperatorError, with the end of its log, when it fails."""
-    code = Process(program, tied=signal.SIGKILL)._popen.wait()
+    process = Process(program, tied=signal.SIGKILL)
+    try:
+        code = process.wait()
+    except BaseException:
+        process.kill()
+        raise
     if code != 0:
         raise failure(program, f"could not {what} (status {code})")
 

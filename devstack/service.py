@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
+from devstack.launcher import Launcher
 from devstack.processes import Process, Program, wait_until
 
 READY_TIMEOUT = 60.0
@@ -24,11 +25,11 @@ def clean_environment(**more: str | Path) -> Mapping[str, str]:
 
 
 class Service(ABC):
-    """One process that can be started again and again. ``tied``: it ends when we do."""
+    """One process that can be started again and again."""
 
-    def __init__(self, name: str, tied: bool) -> None:
+    def __init__(self, name: str, launcher: Launcher) -> None:
         self.name = name
-        self._tied = signal.SIGKILL if tied else None
+        self._launcher = launcher
         self._process: Process | None = None
 
     @abstractmethod
@@ -48,7 +49,7 @@ class Service(ABC):
 
     def start(self, wait: bool = True) -> None:
         """Start; ``wait`` until it is ready. Raises OperatorError when it ends instead."""
-        self._process = Process(self.program(), self._tied)
+        self._process = self._launcher.start(self.program(), signal.SIGTERM)
         if wait:
             self.wait_until_ready()
 

@@ -12,7 +12,9 @@ from daemon.errors import OperatorError
 from devstack.certificates import Certificates
 from devstack.control_plane import ControlPlane, ControlPlaneFiles, ControlPlaneOptions
 from devstack.driver import Driver, DriverOptions, Surroundings
+from devstack.launcher import Launcher, Tied
 from devstack.postgres import Cluster
+from devstack.processes import Process
 from devstack.service import Service
 from devstack.token import Token
 
@@ -38,15 +40,13 @@ class Databases:
 class StackOptions:
     """``separate_clusters``: a PostgreSQL server for each side, so that one alone can be stopped.
 
-    ``durable``: PostgreSQL with fsync, as in production. ``tied``: everything ends when this
-    process does, however that happens.
+    ``durable``: PostgreSQL with fsync, as in production.
     """
 
     drivers: int = 1
     replicas: int = 1
     separate_clusters: bool = False
     durable: bool = True
-    tied: bool = True
     control_plane: ControlPlaneOptions = field(default_factory=ControlPlaneOptions)
     driver: DriverOptions = field(default_factory=DriverOptions)
 
@@ -62,6 +62,7 @@ class Stack:
         folder: Path,
         options: StackOptions | None = None,
         databases: Databases | None = None,
+        launcher: Launcher | None = None,
         step: Step = quietly,
     ) -> None:
         self.folder = folder.resolve()
@@ -70,6 +71,7 @@ class Stack:
         self.control_planes: list[ControlPlane] = []
         self.drivers: list[Driver] = []
         self._given = databases
+        self._launcher = launcher or Tied()
         self._step = step
 
     def log(self, name: str) -> Path:
@@ -114,7 +116,7 @@ class Stack:
         """One server for both sides, or one for each."""
         names = ["postgres-control-plane", "postgres-driver"]
         for name in names if self.options.separate_clusters else ["postgres"]:
-            cluster = Cluster(self.log(name), self.options.durable, self.options.tied)
+            cluster = Cluster(self.log(name), self.options.durable, self._launcher)
             self.clusters.append(cluster)
             cluster.start()
         return Databases(
@@ -136,7 +138,7 @@ class Stack:
     def add_control_plane(self, name: str) -> ControlPlane:
         """Configure one more replica; it is the caller's to start."""
         control_plane = self.control_plane_files.replica(
-            name, self.log(name), self.options.tied, self.options.control_plane
+            name, self.log(name), self._launcher, self.options.control_plane
         )
         self.control_planes.append(control_plane)
         return control_plane
@@ -154,7 +156,7 @@ class Stack:
         options = options or self.options.driver
         control_plane = self.control_planes[len(self.drivers) % len(self.control_planes)]
         driver = Driver(
-            node_id, self.folder / node_id, self.log(node_id), self.token, self.options.tied
+            node_id, self.folder / node_id, self.log(node_id), self.token, self._launcher
         )
         surroundings = Surroundings(
             node_url=control_plane.node_url,
@@ -195,6 +197,12 @@ class Stack:
 
     def async_client(self, token: str | None = None, replica: int = 0) -> AsyncCustody:
         return AsyncCustody(self.control_planes[replica].url, token or self.api_token, self.ca)
+
+    def processes(self) -> list[Process]:
+        """What is running, in the order of its start."""
+        services: list[Service] = [*self.control_planes, *self.drivers]
+        servers = [cluster.process for cluster in self.clusters]
+        return [*servers, *(service.process for service in services)]
 
     def stop(self) -> None:
         """Stop everything: drivers finish what is under way; databases are deleted."""

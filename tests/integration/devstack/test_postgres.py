@@ -52,7 +52,7 @@ def test_a_connection_without_the_password_is_refused(cluster):
 def test_nothing_is_left_after_remove(tmp_path):
     cluster = Cluster(tmp_path / "postgres.log", durable=False)
     cluster.start()
-    identity, folder = cluster.identity, Path(cluster.folder)
+    identity, folder = cluster.process.identity, Path(cluster.folder)
     cluster.remove()
     assert not identity.is_alive()
     assert not folder.exists()

@@ -1,0 +1,59 @@
+"""python -m devstack up | down | demo"""
+
+import logging
+import sys
+from pathlib import Path
+
+from control_plane.client import CustodyError
+from daemon.console import application, err, operator_errors
+from daemon.errors import OperatorError
+from devstack.demo import demo as run_demo
+from devstack.interruption import Interrupted, interruptible
+from devstack.local import LocalStack
+from devstack.progress import say
+from devstack.verification import NotVerified
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+DEV = CHECKOUT / "build" / "dev"
+DEMO = CHECKOUT / "build" / "demo"
+
+app = application("The whole system on this machine, with a SoftHSM token.")
+
+
+@app.command()
+def up() -> None:
+    """Start everything and leave it running; build/dev/env says how to reach it."""
+    local = LocalStack(DEV)
+    local.up()
+    say(f"\nIt is up. To use it: set -a; . {local.environment_file}; set +a")
+
+
+@app.command()
+def down() -> None:
+    """Stop what `up` started and delete its data."""
+    LocalStack(DEV).down()
+
+
+@app.command()
+def demo() -> None:
+    """Create wallets, sign with them, verify with other libraries, and stop again."""
+    try:
+        run_demo(DEMO)
+    except (CustodyError, NotVerified) as error:
+        raise OperatorError(
+            f"{type(error).__name__}: {error}", f"See the logs in {DEMO / 'logs'}."
+        ) from error
+
+
+def main() -> None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        with interruptible(), operator_errors():
+            app()
+    except Interrupted as interrupted:
+        err.print(f"{interrupted}: everything was stopped")
+        sys.exit(interrupted.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""`make up` and `make down`: a stack that is left running, and what others need to use it."""
+
+import fcntl
+import shlex
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from devstack.launcher import Recorded
+from devstack.progress import say, step
+from devstack.stack import Stack
+
+ENVIRONMENT_FILE = "env"
+RECORD_FILE = "processes"
+STOP_TIMEOUT = 30.0
+
+
+class LocalStack:
+    """The one stack of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.environment_file = self.folder / ENVIRONMENT_FILE
+        self._record = Recorded(self.folder / RECORD_FILE)
+
+    def up(self) -> None:
+        """Start it, unless it is running; a half that is left of it is stopped first.
+
+        What an earlier one held is gone: this is for trying things. Raises OperatorError.
+        """
+        with self._alone():
+            if self._is_up():
+                say(f"It is running already: {self.environment_file}")
+                return
+            self._end()
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True, mode=0o700)
+            self._start()
+
+    def down(self) -> None:
+        """Stop what ``up`` started and delete its data; logs stay. Harmless when nothing runs."""
+        with self._alone():
+            ended = self._end()
+            if self.folder.exists():
+                for path in self.folder.iterdir():
+                    if path.name != "logs":
+                        _delete(path)
+        say(f"Stopped: {', '.join(ended)}." if ended else "Nothing was running.")
+
+    def _is_up(self) -> bool:
+        processes = self._record.processes()
+        return self.environment_file.exists() and all(
+            process.identity.is_alive() for process in processes
+        )
+
+    def _start(self) -> None:
+        stack = Stack(self.folder, launcher=self._record, step=step)
+        stack.start()
+        try:
+            _write_environment(self.environment_file, environment_of(stack))
+        except BaseException:
+            stack.stop()
+            raise
+
+    def _end(self) -> list[str]:
+        """End what the record says and still lives, last started first; returns the names."""
+        ended = []
+        for process in reversed(self._record.processes()):
+            if process.identity.is_alive():
+                process.identity.end(process.gently, STOP_TIMEOUT)
+                ended.append(process.name)
+        for folder in self._record.folders():
+            shutil.rmtree(folder, ignore_errors=True)
+        return ended
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One up or down at a time."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with self.folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def environment_of(stack: Stack) -> Mapping[str, str | Path | int]:
+    """What a script needs to use a stack."""
+    control_plane, driver = stack.control_planes[0], stack.drivers[0]
+    pids = {process.name: process.pid for process in stack.processes()}
+    return {
+        "CUSTODY_API_URL": stack.api_url,
+        "CUSTODY_API_TOKEN": stack.api_token,
+        "CUSTODY_CA": stack.ca,
+        "CUSTODY_NODE_API_URL": control_plane.node_url,
+        "CONTROL_PLANE_CONFIG": control_plane.config,
+        "CONTROL_PLANE_DATABASE_URL": stack.databases.control_plane,
+        "HSM_DRIVER_CONFIG": driver.config,
+        "DRIVER_DATABASE_URL": stack.databases.driver,
+        "SOFTHSM2_CONF": stack.token.configuration,
+        "PKCS11_MODULE": stack.token.module,
+        "PKI_DIR": stack.certificates.folder,
+        **{f"PID_{name.upper().replace('-', '_')}": pid for name, pid in pids.items()},
+    }
+
+
+def _write_environment(path: Path, environment: Mapping[str, str | Path | int]) -> None:
+    lines = [f"{name}={shlex.quote(str(value))}\n" for name, value in environment.items()]
+    path.touch(mode=0o600)
+    path.write_text("".join(lines))
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

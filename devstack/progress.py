@@ -1,0 +1,23 @@
+"""Shows what is being done, and for how long."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from daemon.console import out
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """One line for a step: a spinner on a terminal while it lasts, then its time."""
+    started = time.monotonic()
+    if out.is_terminal:
+        with out.status(what):
+            yield
+    else:
+        yield
+    out.print(f"  [green]ok[/]  {what} [dim]{time.monotonic() - started:.1f} s[/]")
+
+
+def say(text: str) -> None:
+    out.print(text)
