@@ -52,13 +52,12 @@ class ControlPlane(Service):
         return self._program("serve")
 
     def is_ready(self) -> bool:
-        """Any answer will do, a refusal too: it comes from an application that has started."""
         context = ssl.create_default_context(cafile=str(self._ca))
+        url = f"{self.url}/readyz"
         try:
-            httpx.get(f"{self.url}/v1/nodes", verify=context, trust_env=False, timeout=2)
+            return httpx.get(url, verify=context, trust_env=False, timeout=2).is_success
         except httpx.TransportError:
             return False
-        return True
 
     def migrate(self) -> None:
         """Bring the database to this version's schema. Raises OperatorError."""

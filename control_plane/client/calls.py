@@ -48,8 +48,10 @@ class Call(Generic[Answer]):
         return float(self.query.get("wait", 0))
 
 
-def get(path: str, model: type[AnswerModel]) -> Call[AnswerModel]:
-    return Call("GET", path, model.model_validate_json)
+def get(path: str, model: type[AnswerModel], **filters: str | None) -> Call[AnswerModel]:
+    """A GET; ``filters`` are query parameters, left out where they are None."""
+    query = {name: value for name, value in filters.items() if value is not None}
+    return Call("GET", path, model.model_validate_json, query)
 
 
 def post(path: str, body: BaseModel, model: type[AnswerModel]) -> Call[AnswerModel]:

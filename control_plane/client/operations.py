@@ -11,7 +11,7 @@ from control_plane.client.calls import Call, Steps, get, post
 from control_plane.client.waiting import until_final
 from wire.algorithms import Curve, HashFunction, Network, Scheme, Store
 from wire.requests import CreateKey, CreateWallet, SignHash, SignMessage
-from wire.resources import Key, Node, Page, Signature, Wallet
+from wire.resources import Key, KeyStatus, Node, Page, Signature, SignatureStatus, Wallet
 
 DEFAULT_WAIT = 60.0
 
@@ -52,9 +52,11 @@ def get_wallet(wallet_id: UUID | str, *, wait: float = 0) -> Steps[Wallet]:
     return until_final(_wallet(wallet_id), lambda wallet: _wallet(wallet.id), wait)
 
 
-def list_wallets() -> Call[Page[Wallet]]:
+def list_wallets(
+    *, status: KeyStatus | None = None, external_id: str | None = None
+) -> Call[Page[Wallet]]:
     """The application's wallets, page after page as they are read, newest first."""
-    return get("/v1/wallets", Page[Wallet])
+    return get("/v1/wallets", Page[Wallet], status=status, external_id=external_id)
 
 
 def create_key(
@@ -78,9 +80,11 @@ def get_key(key_id: UUID | str, *, wait: float = 0) -> Steps[Key]:
     return until_final(_key(key_id), lambda key: _key(key.id), wait)
 
 
-def list_keys() -> Call[Page[Key]]:
+def list_keys(
+    *, status: KeyStatus | None = None, external_id: str | None = None
+) -> Call[Page[Key]]:
     """The application's keys, page after page as they are read, newest first."""
-    return get("/v1/keys", Page[Key])
+    return get("/v1/keys", Page[Key], status=status, external_id=external_id)
 
 
 def sign_message(
@@ -142,11 +146,14 @@ def get_signature(
     )
 
 
-def list_signatures(key_id: UUID | str) -> Call[Page[Signature]]:
+def list_signatures(
+    key_id: UUID | str, *, status: SignatureStatus | None = None, external_id: str | None = None
+) -> Call[Page[Signature]]:
     """A key's signatures, page after page as they are read, newest first."""
-    return get(f"/v1/keys/{key_id}/signatures", Page[Signature])
+    path = f"/v1/keys/{key_id}/signatures"
+    return get(path, Page[Signature], status=status, external_id=external_id)
 
 
-def list_nodes() -> Call[Page[Node]]:
-    """The drivers: last seen, version, capabilities, health."""
-    return get("/v1/nodes", Page[Node])
+def list_nodes(*, group: str | None = None) -> Call[Page[Node]]:
+    """The drivers, by id: last seen, version, capabilities, health."""
+    return get("/v1/nodes", Page[Node], group=group)
