@@ -28,11 +28,20 @@ class CannotStart(Exception):
         self.todo = todo
 
 
+UNMAPPED = {
+    "0x1b": "ActionProhibited",  # CKR_ACTION_PROHIBITED
+    "0x68": "KeyFunctionNotPermitted",  # CKR_KEY_FUNCTION_NOT_PERMITTED
+}
+"""Answers that python-pkcs11 has no names for (PKCS#11 3.1, section 5.1)."""
+
+
 def name_of(error: PKCS11Error) -> str:
     """The token's own words, which never contain a secret: PKCS#11 knows only codes."""
     text = str(error)
-    name = type(error).__name__
-    return f"{name} ({text})" if text else name
+    for code, name in UNMAPPED.items():
+        if text.endswith(f" {code}"):
+            return name
+    return f"{type(error).__name__} ({text})" if text else type(error).__name__
 
 
 def open_session(hello: Hello) -> pkcs11.Session:

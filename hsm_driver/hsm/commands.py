@@ -1,0 +1,119 @@
+"""``hsm-driver master-key``: the AES keys in the HSM that everything else is wrapped by."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from daemon.console import application, operator_errors, out, print_json, print_table
+from daemon.errors import OperatorError
+from hsm_driver.hsm.administration import administration
+from hsm_driver.hsm.messages import MasterKeyRecord
+from hsm_driver.hsm.pin import PinMemory
+from hsm_driver.hsm.settings import HsmSettings
+
+COLUMNS = ("name", "purpose", "check value", "extractable", "modifiable", "copyable")
+
+Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")]
+
+
+def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Typer:
+    """The commands, which find their settings by way of the caller's context."""
+    app = application("The keys in the HSM that every stored key is wrapped by.")
+
+    @app.command()
+    def generate(
+        context: typer.Context,
+        rewrappable: Annotated[
+            bool,
+            typer.Option(
+                "--rewrappable",
+                help="Keys can later be wrapped anew by a next generation, online. Whoever has "
+                "the PIN can then wrap them by a key of their own, too (docs/threat-model.md).",
+            ),
+        ] = False,
+        extractable: Annotated[
+            bool,
+            typer.Option(
+                "--extractable",
+                help="For HSMs that clone only extractable keys. Whoever has the PIN may then be "
+                "able to take the master key out.",
+            ),
+        ] = False,
+        as_json: Json = False,
+    ) -> None:
+        """Make the next generation inside the HSM. A running driver uses it after a restart.
+
+        Older generations stay: the keys wrapped by them need them. Back the token up, or clone
+        it, by its vendor's means: a lost master key is the loss of every key under it.
+        """
+        with operator_errors():
+            keys = asyncio.run(_generate(settings(context), rewrappable, extractable))
+        _show(keys, as_json)
+
+    @app.command("list")
+    def list_(context: typer.Context, as_json: Json = False) -> None:
+        """Every generation on the token, with its check value."""
+        with operator_errors():
+            keys = asyncio.run(_list(settings(context)))
+        _show(keys, as_json)
+
+    @app.command()
+    def check(
+        context: typer.Context,
+        retry_pin: Annotated[
+            bool,
+            typer.Option(
+                "--retry-pin",
+                help="Try the PIN once more though the token has refused it. Wrong PINs lock HSMs.",
+            ),
+        ] = False,
+        as_json: Json = False,
+    ) -> None:
+        """Log in and have every master key prove itself; exit code 1 when there is none."""
+        with operator_errors():
+            found = settings(context)
+            if retry_pin:
+                PinMemory(found).forget()
+            keys = asyncio.run(_list(found))
+            if not keys:
+                raise OperatorError(
+                    f"the token {found.token_label!r} has no master key",
+                    "Make one with: hsm-driver master-key generate",
+                )
+        _show(keys, as_json)
+
+    return app
+
+
+async def _generate(
+    settings: HsmSettings, rewrappable: bool, extractable: bool
+) -> list[MasterKeyRecord]:
+    async with administration(settings) as token:
+        return await token.make_master_key(rewrappable, extractable)
+
+
+async def _list(settings: HsmSettings) -> list[MasterKeyRecord]:
+    async with administration(settings) as token:
+        return await token.master_keys()
+
+
+def _show(keys: list[MasterKeyRecord], as_json: bool) -> None:
+    if as_json:
+        print_json([_as_json(key) for key in keys])
+    elif not keys:
+        out.print("no master key yet; make one with: hsm-driver master-key generate")
+    else:
+        rows = [_row(key) for key in keys]
+        print_table(COLUMNS, rows)
+
+
+def _as_json(key: MasterKeyRecord) -> dict[str, Any]:
+    return {**key.model_dump(), "check_value": "0x" + key.check_value.hex()}
+
+
+def _row(key: MasterKeyRecord) -> tuple[object, ...]:
+    flags = (key.extractable, key.modifiable, key.copyable)
+    value = key.check_value.hex()
+    return (key.name, key.purpose, f"{value[:16]}…", *("yes" if flag else "no" for flag in flags))

@@ -1,0 +1,132 @@
+"""The HSM's part of ``doctor``: each step on the way to a signature, tried."""
+
+from collections.abc import AsyncIterator
+
+from daemon.errors import OperatorError
+from hsm_driver.checks import Check, Status
+from hsm_driver.hsm.administration import Administration, administration
+from hsm_driver.hsm.extraction_attempts import ATTEMPTS, Attempt
+from hsm_driver.hsm.launch import HsmCannotStart
+from hsm_driver.hsm.messages import MasterKeyRecord, Obstacle
+from hsm_driver.hsm.pin import PinRefused
+from hsm_driver.hsm.settings import HsmSettings
+from wire.algorithms import ALGORITHMS, Protection
+
+STEPS = {Obstacle.MODULE: "module", Obstacle.TOKEN: "token", Obstacle.PIN: "PIN"}
+
+
+async def hsm_checks(settings: HsmSettings) -> AsyncIterator[Check]:
+    """Each check as soon as it is made. Leaves nothing behind on the token."""
+    try:
+        async with administration(settings) as token:
+            yield Check("module", Status.OK, str(settings.module))
+            yield Check("token", Status.OK, settings.token_label)
+            yield Check("PIN", Status.OK, "accepted")
+            async for check in _token_checks(settings, token):
+                yield check
+    except PinRefused as error:
+        yield Check("PIN", Status.FAIL, error.what, error.todo)
+    except HsmCannotStart as error:
+        for check in _steps_before(settings, error.obstacle):
+            yield check
+        name = STEPS.get(error.obstacle, "login") if error.obstacle else "HSM worker"
+        yield Check(name, Status.FAIL, error.what, error.todo)
+    except OperatorError as error:
+        yield Check("HSM", Status.FAIL, error.what, error.todo)
+
+
+def _steps_before(settings: HsmSettings, obstacle: Obstacle | None) -> list[Check]:
+    """What must have worked for the worker to come as far as it did."""
+    passed = []
+    if obstacle not in (None, Obstacle.MODULE):
+        passed.append(Check("module", Status.OK, str(settings.module)))
+    if obstacle not in (None, Obstacle.MODULE, Obstacle.TOKEN):
+        passed.append(Check("token", Status.OK, settings.token_label))
+    return passed
+
+
+async def _token_checks(settings: HsmSettings, token: Administration) -> AsyncIterator[Check]:
+    async for check in _capabilities(settings, token):
+        yield check
+    keys = await token.master_keys()
+    wrapping = [key for key in keys if key.purpose == "wraps keys"]
+    yield _master_key(wrapping)
+    if settings.host_signing:
+        yield _host_signing(settings, keys)
+    if wrapping:
+        for attempt in ATTEMPTS:
+            yield await _extraction(token, attempt)
+
+
+async def _capabilities(settings: HsmSettings, token: Administration) -> AsyncIterator[Check]:
+    probed = await token.probe()
+    found = {capability.algorithm: capability for capability in probed.capabilities}
+    for algorithm in ALGORITHMS:
+        name = str(algorithm)
+        capability = found.get(algorithm)
+        if capability is None:
+            allowed = algorithm in settings.host_signing
+            todo = (
+                "See the reason, then run hsm-driver master-key generate if there is no key yet."
+                if allowed
+                else f'If that is acceptable: [hsm] host_signing = ["{name}"] signs on the host.'
+            )
+            yield Check(name, Status.WARN, f"not possible: {probed.why_not[name]}", todo)
+        elif capability.protection is Protection.HSM:
+            yield Check(name, Status.OK, f"inside the HSM, wrapped by {capability.mechanism}")
+        else:
+            yield Check(name, Status.OK, f"on the host (inside: {probed.why_not[name]})")
+
+
+def _master_key(keys: list[MasterKeyRecord]) -> Check:
+    name = "master key"
+    if not keys:
+        return Check(name, Status.FAIL, "none", "hsm-driver master-key generate")
+    newest = keys[-1]
+    detail = f"{newest.name}, check value {newest.check_value.hex()[:16]}…"
+    if not newest.sensitive:
+        return Check(name, Status.FAIL, f"{detail}: not sensitive", _REMAKE)
+    weak = [
+        flag
+        for flag, is_set in (
+            ("extractable", newest.extractable),
+            ("modifiable", newest.modifiable),
+            ("copyable", newest.copyable),
+        )
+        if is_set
+    ]
+    if weak:
+        return Check(name, Status.WARN, f"{detail}: {', '.join(weak)}", _REMAKE)
+    return Check(name, Status.OK, detail)
+
+
+_REMAKE = "Unless that is wanted, make the next generation: hsm-driver master-key generate"
+
+
+def _host_signing(settings: HsmSettings, keys: list[MasterKeyRecord]) -> Check:
+    allowed = ", ".join(sorted(map(str, settings.host_signing)))
+    if not any(key.purpose == "encrypts host keys" for key in keys):
+        return Check(
+            "host signing",
+            Status.FAIL,
+            f"allowed for {allowed}, but the token has no key to encrypt host keys",
+            "hsm-driver master-key generate",
+        )
+    return Check(
+        "host signing",
+        Status.WARN,
+        f"allowed for {allowed}: where the token cannot sign inside, private keys are in this "
+        "host's memory while they sign, and whoever has PIN and database can decrypt them",
+        "Where that is not acceptable, take the algorithm out of [hsm] host_signing.",
+    )
+
+
+async def _extraction(token: Administration, attempt: Attempt) -> Check:
+    name = f"try: {attempt.name}"
+    try:
+        outcome = await token.extract(attempt.name)
+    except OperatorError as error:
+        return Check(name, Status.WARN, f"could not be tried: {error.what}", error.todo)
+    if not outcome.succeeded:
+        return Check(name, Status.OK, outcome.detail)
+    return Check(name, attempt.status, f"{attempt.meaning} ({outcome.detail})", attempt.todo)

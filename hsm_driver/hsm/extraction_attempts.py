@@ -1,0 +1,79 @@
+"""How somebody with the PIN might take keys out: what is tried, and what follows if it works."""
+
+from dataclasses import dataclass
+
+from hsm_driver.checks import Status
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One way; ``status`` is how bad it is when it works."""
+
+    name: str
+    meaning: str
+    todo: str
+    status: Status = Status.FAIL
+
+
+_NEXT_GENERATION = (
+    "Make a master key that holds: hsm-driver master-key generate. If its attempts work too, "
+    "this token does not keep what PKCS#11 promises: read docs/threat-model.md before using it."
+)
+_EXTRACTABLE = (
+    "Expected of master-key generate --extractable, which some HSMs need for cloning. Where it "
+    "was not wanted: hsm-driver master-key generate"
+)
+_REWRAPPABLE = (
+    "Expected of master-key generate --rewrappable. Where it was not wanted: "
+    "hsm-driver master-key generate"
+)
+
+ATTEMPTS = (
+    Attempt(
+        "read-master-key",
+        "a master key's value can be read in the clear: every stored key is open",
+        _NEXT_GENERATION,
+    ),
+    Attempt(
+        "wrap-master-key",
+        "a master key can be wrapped by another key, and so taken out: every stored key is open",
+        _EXTRACTABLE,
+        Status.WARN,
+    ),
+    Attempt(
+        "change-master-key",
+        "the PIN holder can change what a master key may do, and then decrypt stored keys",
+        _NEXT_GENERATION,
+    ),
+    Attempt(
+        "copy-master-key",
+        "the PIN holder can copy a master key as one that may do more, and decrypt stored keys",
+        _NEXT_GENERATION,
+    ),
+    Attempt(
+        "decrypt-stored-key",
+        "a master key decrypts stored keys in the clear though it is not allowed to",
+        _NEXT_GENERATION,
+    ),
+    Attempt(
+        "unwrap-readable",
+        "a stored key can be unwrapped as one whose value can be read",
+        _NEXT_GENERATION,
+    ),
+    Attempt(
+        "unwrap-as-secret",
+        "a stored private key can be unwrapped as a secret whose value can be read",
+        _NEXT_GENERATION,
+    ),
+    Attempt(
+        "unwrap-extractable",
+        "a stored key can be unwrapped as extractable and wrapped by a key of the PIN holder's",
+        _REWRAPPABLE,
+        Status.WARN,
+    ),
+    Attempt(
+        "change-unwrapped-key",
+        "a key that is unwrapped to sign can be made readable or extractable",
+        _NEXT_GENERATION,
+    ),
+)
