@@ -18,6 +18,8 @@ from wire.signatures import verify
 MAX_OUTCOME_SIZE = 64 * 1024
 """Bytes of an Outcome; a signature's takes less than one kilobyte."""
 
+FINAL = (OutcomeStatus.DONE, OutcomeStatus.DENIED)
+
 
 class BadResult(Exception):
     """A report that cannot be recorded: the text says what is wrong with it."""
@@ -42,7 +44,11 @@ class NewKey:
 
 
 def read_outcome(raw: bytes, job_id: UUID, node: str) -> Outcome:
-    """Parse a reported outcome. Raises BadResult unless it is this node's about this job."""
+    """Parse the outcome of a job that ``node`` reports. Raises BadResult.
+
+    A final one may be another node's: drivers of a group share a journal, and one that finds there
+    what another committed before it ended sends that, byte for byte. Anything else is its own.
+    """
     if len(raw) > MAX_OUTCOME_SIZE:
         raise BadResult(f"an outcome may have {MAX_OUTCOME_SIZE} bytes, this one has {len(raw)}")
     try:
@@ -51,7 +57,9 @@ def read_outcome(raw: bytes, job_id: UUID, node: str) -> Outcome:
         raise BadResult(f"not an outcome: {error.error_count()} faults in it") from None
     if outcome.job_id != job_id:
         raise BadResult(f"the outcome is of another job, {outcome.job_id}")
-    if outcome.node != node:
+    if outcome.node is None:
+        raise BadResult("the outcome names no node")
+    if outcome.node != node and outcome.status not in FINAL:
         raise BadResult(f"the outcome is of another node, {outcome.node}")
     if outcome.status is not OutcomeStatus.DONE and outcome.code is None:
         raise BadResult(f"an outcome that is {outcome.status.value} needs a code")
