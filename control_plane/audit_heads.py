@@ -1,0 +1,166 @@
+"""The signed heads of the nodes' audit chains: evidence that a node cannot take back.
+
+Every head is kept, so that a chain that was rewritten or cut differs from one of them. After
+KEPT_WHOLE_DAYS only the last head of each hour stays. What is wrong with a head raises the node's
+audit alarm, which shows as its health until the operator has removed and added the node again.
+"""
+
+from dataclasses import dataclass
+
+import structlog
+from pydantic import ValidationError
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from control_plane.reading import Reader
+from wire.audit import AuditHead
+from wire.envelope import AUDIT_HEAD_TYPE, BadEnvelope, PinnedKeys, SignedBytes
+
+KEPT_WHOLE_DAYS = 7
+MAX_HEADS = 10_000
+"""Heads in one answer, the newest ones: a year of hours, and more."""
+OVERTAKEN_SECONDS = 60.0
+"""A heartbeat and a report may overtake each other, but not by so long."""
+
+_KEEP = text(
+    """
+    WITH kept AS (
+        INSERT INTO audit_heads (node_id, sequence, payload, signature, signing_key_id)
+        SELECT id, :sequence, :payload, :signature, :signing_key_id FROM nodes WHERE id = :node
+        ON CONFLICT (node_id, sequence) DO NOTHING
+    )
+    SELECT same.payload, highest.sequence, highest.age FROM (SELECT) AS one
+    LEFT JOIN audit_heads same ON same.node_id = :node AND same.sequence = :sequence
+    LEFT JOIN LATERAL (
+        SELECT sequence, CAST(extract(epoch FROM now() - received_at) AS float8) AS age
+        FROM audit_heads WHERE node_id = :node ORDER BY sequence DESC LIMIT 1
+    ) AS highest ON true
+    """
+)
+
+_RAISE_ALARM = text(
+    """
+    UPDATE nodes SET audit_alarm = coalesce(audit_alarm, :alarm), health = jsonb_build_object(
+        'status', 'failing', 'detail', coalesce(audit_alarm, :alarm))
+    WHERE id = :node
+    RETURNING id
+    """
+)
+
+_READ = text(
+    """
+    SELECT payload, signature, signing_key_id FROM audit_heads
+    WHERE node_id = :node ORDER BY sequence DESC LIMIT :limit
+    """
+)
+
+_THIN = text(
+    """
+    DELETE FROM audit_heads USING (
+        SELECT node_id, sequence, row_number() OVER (
+            PARTITION BY node_id, date_trunc('hour', received_at) ORDER BY sequence DESC) AS place
+        FROM audit_heads WHERE received_at < now() - make_interval(days => :days)
+    ) AS old
+    WHERE old.place > 1 AND audit_heads.node_id = old.node_id
+        AND audit_heads.sequence = old.sequence
+    RETURNING audit_heads.sequence
+    """
+)
+
+log = structlog.get_logger(__name__)
+
+
+class BadHead(ValueError):
+    """A head that this node's identity key has not signed as its own."""
+
+
+@dataclass(frozen=True)
+class KeptBefore:
+    """What was known when a head came: the hash kept for the same sequence, and the highest."""
+
+    same_hash: bytes | None
+    highest: int
+    highest_age_seconds: float
+
+
+class AuditHeads:
+    """Keeps the heads that nodes send, and judges each against those before it."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._statements = Reader(engine)
+
+    async def keep(self, node: str, identity: bytes, signed: SignedBytes, is_current: bool) -> None:
+        """Keep a head signed under ``identity``, the node's 32-byte Ed25519 public key.
+
+        ``is_current``: the node sent its head of this moment (a heartbeat), so that it must not
+        go back. A report's may be old, when the report had to be sent again.
+        """
+        try:
+            head = open_head(node, identity, signed)
+        except BadHead as bad:
+            await self._raise_alarm(node, str(bad))
+            return
+        before = await self._keep(node, head, signed)
+        alarm = judge(head, before, is_current)
+        if alarm is not None:
+            await self._raise_alarm(node, alarm)
+
+    async def kept(self, node: str) -> list[SignedBytes]:
+        """The newest MAX_HEADS heads of a node, oldest first."""
+        rows = await self._statements.rows(_READ, {"node": node, "limit": MAX_HEADS})
+        return [
+            SignedBytes(
+                payload=row.payload, signature=row.signature, signing_key_id=row.signing_key_id
+            )
+            for row in reversed(rows)
+        ]
+
+    async def thin(self) -> int:
+        """Drop old heads but for the last of each hour; returns how many."""
+        return len(await self._statements.rows(_THIN, {"days": KEPT_WHOLE_DAYS}))
+
+    async def _keep(self, node: str, head: AuditHead, signed: SignedBytes) -> KeptBefore:
+        row = await self._statements.row(
+            _KEEP, {"node": node, "sequence": head.sequence, **dict(signed)}
+        )
+        if row is None or row.sequence is None:
+            return KeptBefore(None, 0, 0.0)
+        same = None if row.payload is None else AuditHead.model_validate_json(row.payload).hash
+        return KeptBefore(same, row.sequence, row.age)
+
+    async def _raise_alarm(self, node: str, alarm: str) -> None:
+        log.error("audit chain in doubt", node=node, reason=alarm)
+        await self._statements.rows(_RAISE_ALARM, {"node": node, "alarm": alarm})
+
+
+def open_head(node: str, identity: bytes, signed: SignedBytes) -> AuditHead:
+    """The head, once its signature holds and it is this node's. Raises BadHead."""
+    try:
+        payload = PinnedKeys([identity]).open(AUDIT_HEAD_TYPE, signed)
+        head = AuditHead.model_validate_json(payload)
+    except BadEnvelope as bad:
+        raise BadHead(f"an audit head is not signed by the node's identity key: {bad}") from None
+    except ValidationError:
+        raise BadHead("what the node signed as its audit head is none") from None
+    if head.node != node:
+        raise BadHead(f"the node sent an audit head of another node, {head.node}")
+    return head
+
+
+def judge(head: AuditHead, before: KeptBefore, is_current: bool) -> str | None:
+    """What is wrong with a head, given those before it; None when nothing is."""
+    if before.same_hash is not None and before.same_hash != head.hash:
+        return (
+            f"audit record {head.sequence} was changed after it was reported: its hash was "
+            f"{before.same_hash.hex()}, and is now {head.hash.hex()}"
+        )
+    if (
+        is_current
+        and head.sequence < before.highest
+        and before.highest_age_seconds > OVERTAKEN_SECONDS
+    ):
+        return (
+            f"the audit chain ends at record {head.sequence}, but record {before.highest} "
+            "had been reported: the last records are gone"
+        )
+    return None

@@ -1,0 +1,1 @@
+"""What nodes call over mutual TLS: claim, report, extend, heartbeat, audit-heads."""

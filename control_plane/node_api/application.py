@@ -1,0 +1,109 @@
+"""The node API as an ASGI application. Its listener is control_plane.mtls.MutualTlsProtocol's."""
+
+from typing import TypeVar
+
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from control_plane import problems
+from control_plane.audit_heads import AuditHeads
+from control_plane.bodies import read_body
+from control_plane.node_api.authorisation import Registry
+from control_plane.node_api.claims import Claims
+from control_plane.node_api.heartbeats import Heartbeats
+from control_plane.notifications import Notifications
+from control_plane.problems import Code, ProblemError
+from control_plane.queue import Contended, Queue
+from wire import node_api
+from wire.encoding import Model
+
+MAX_BODY = 8 * 1024 * 1024
+"""Bytes; a full report of ordinary outcomes takes less than one tenth."""
+
+PREFIX = "/node/v1"
+
+Body = TypeVar("Body", bound=Model)
+
+
+def create_node_app(engine: AsyncEngine, queue: Queue, notifications: Notifications) -> Starlette:
+    """The application, on parts that the caller opens and closes."""
+    api = _NodeApi(engine, queue, notifications)
+    app = Starlette(
+        routes=[
+            Route(f"{PREFIX}/claim", api.claim, methods=["POST"]),
+            Route(f"{PREFIX}/report", api.report, methods=["POST"]),
+            Route(f"{PREFIX}/extend", api.extend, methods=["POST"]),
+            Route(f"{PREFIX}/heartbeat", api.heartbeat, methods=["POST"]),
+            Route(f"{PREFIX}/audit-heads", api.audit_heads, methods=["GET"]),
+        ]
+    )
+    problems.install(app)
+    return app
+
+
+class _NodeApi:
+    def __init__(self, engine: AsyncEngine, queue: Queue, notifications: Notifications) -> None:
+        self._registry = Registry(engine)
+        self._queue = queue
+        self._claims = Claims(queue, notifications)
+        self._heartbeats = Heartbeats(engine)
+        self._audit_heads = AuditHeads(engine)
+
+    async def claim(self, request: Request) -> Response:
+        node = await self._registry.authorise(request)
+        asked = await _read(request, node_api.ClaimRequest)
+        jobs = await self._claims.claim(request, node, asked)
+        return _answer(node_api.ClaimResponse(jobs=jobs))
+
+    async def report(self, request: Request) -> Response:
+        node = await self._registry.authorise(request)
+        body = await _read(request, node_api.ReportRequest)
+        try:
+            results = await self._queue.report(node.id, node.group, body.reports)
+        except Contended:
+            raise ProblemError(
+                Code.UNAVAILABLE, "The jobs are changing just now. Send the report again."
+            ) from None
+        if body.audit_head is not None and node.identity is not None:
+            await self._audit_heads.keep(node.id, node.identity, body.audit_head, is_current=False)
+        return _answer(node_api.ReportResponse(results=results))
+
+    async def extend(self, request: Request) -> Response:
+        node = await self._registry.authorise(request)
+        body = await _read(request, node_api.ExtendRequest)
+        extended = await self._queue.extend(node.id, body.leases)
+        return _answer(
+            node_api.ExtendResponse(extended=extended, lease_seconds=self._queue.lease_seconds)
+        )
+
+    async def heartbeat(self, request: Request) -> Response:
+        node = await self._registry.authorise(request)
+        body = await _read(request, node_api.HeartbeatRequest)
+        time = await self._heartbeats.record(node, body)
+        if body.audit_head is not None:
+            await self._audit_heads.keep(
+                node.id, body.identity_public_key, body.audit_head, is_current=True
+            )
+        return _answer(node_api.HeartbeatResponse(node=node.id, group=node.group, time=time))
+
+    async def audit_heads(self, request: Request) -> Response:
+        node = await self._registry.authorise(request)
+        return _answer(node_api.AuditHeads(heads=await self._audit_heads.kept(node.id)))
+
+
+async def _read(request: Request, model: type[Body]) -> Body:
+    body = await read_body(request, MAX_BODY)
+    if b"\\u0000" in body:  # PostgreSQL's text cannot hold it
+        raise ProblemError(Code.INVALID_REQUEST, "The character U+0000 is not allowed.")
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise problems.invalid(error) from None
+
+
+def _answer(model: Model) -> Response:
+    return Response(model.model_dump_json(), media_type="application/json")

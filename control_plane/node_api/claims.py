@@ -1,0 +1,57 @@
+"""Claiming: jobs at once, or as soon as there are some while the node waits."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+from fastapi import Request
+
+from control_plane.node_api.authorisation import RegisteredNode
+from control_plane.notifications import Notifications, Waiter
+from control_plane.queue import Queue
+from wire.node_api import ClaimedJob, ClaimRequest
+
+
+class Claims:
+    """Long polls for jobs. Nothing is leased to a node that has gone away meanwhile."""
+
+    def __init__(self, queue: Queue, notifications: Notifications) -> None:
+        self._queue = queue
+        self._notifications = notifications
+
+    async def claim(
+        self, request: Request, node: RegisteredNode, asked: ClaimRequest
+    ) -> list[ClaimedJob]:
+        """Up to ``asked.slots`` jobs; none when ``asked.wait`` seconds brought none.
+
+        The request's body must have been read.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + asked.wait
+        with self._notifications.jobs(node.group) as waiter, _departure(request, waiter) as left:
+            while not left.done():
+                jobs = await self._queue.claim(node.id, node.group, asked.kinds, asked.slots)
+                if jobs and left.done():
+                    await self._queue.release(node.group, jobs)
+                    break
+                time_left = deadline - clock()
+                if jobs or time_left <= 0 or self._notifications.closed:
+                    return jobs
+                await waiter.wait(time_left)
+        return []
+
+
+@contextlib.contextmanager
+def _departure(request: Request, waiter: Waiter) -> Iterator[asyncio.Task[None]]:
+    """A task that is done, and wakes the waiter, when the client has closed its connection."""
+    task = asyncio.create_task(_disconnected(request))
+    task.add_done_callback(lambda _: waiter.wake())
+    try:
+        yield task
+    finally:
+        task.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

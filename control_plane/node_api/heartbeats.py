@@ -1,0 +1,74 @@
+"""Heartbeats: what a node says of itself, and the identity key that it is held to."""
+
+import json
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from control_plane.node_api.authorisation import RegisteredNode
+from control_plane.problems import Code, ProblemError
+from control_plane.reading import Reader
+from wire.node_api import HeartbeatRequest
+
+IDENTITY_SIZE = 32
+"""Bytes of an Ed25519 public key (RFC 8032, section 5.1.5)."""
+
+_BEAT = text(
+    """
+    UPDATE nodes SET
+        version = :version,
+        capabilities = CAST(:capabilities AS jsonb),
+        health = CASE WHEN audit_alarm IS NULL THEN CAST(:health AS jsonb)
+            ELSE jsonb_build_object('status', 'failing', 'detail', audit_alarm) END,
+        identity_public_key = :identity,
+        last_seen = now()
+    WHERE id = :node AND coalesce(identity_public_key, :identity) = :identity
+    RETURNING clock_timestamp() AS time
+    """
+)
+
+
+class Heartbeats:
+    """Records heartbeats.
+
+    A node's identity key signs its audit heads. It is believed at the first heartbeat after the
+    operator has registered the node, and held to from then on: a node that could change it could
+    disown its audit chain. After the node was set up anew, the operator removes and adds it again.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._statements = Reader(engine)
+
+    async def record(self, node: RegisteredNode, beat: HeartbeatRequest) -> datetime:
+        """Returns the control plane's time. Raises ProblemError."""
+        if beat.group != node.group:
+            raise ProblemError(
+                Code.WRONG_GROUP,
+                f"Node {node.id} is registered in group {node.group}, and its configuration says "
+                f"{beat.group}. Mend the one or the other.",
+            )
+        if len(beat.identity_public_key) != IDENTITY_SIZE:
+            raise ProblemError(
+                Code.INVALID_REQUEST,
+                f"identity_public_key: an Ed25519 public key has {IDENTITY_SIZE} bytes",
+            )
+        row = await self._statements.row(
+            _BEAT,
+            {
+                "node": node.id,
+                "version": beat.version,
+                "capabilities": json.dumps(beat.capabilities),
+                "health": beat.health.model_dump_json(),
+                "identity": beat.identity_public_key,
+            },
+        )
+        if row is None:
+            raise ProblemError(
+                Code.IDENTITY_CHANGED,
+                f"Node {node.id} has shown another identity key before. If it was set up anew, "
+                f"run: control-plane node remove {node.id}, then: control-plane node add "
+                f"{node.id} --group {node.group}. Otherwise somebody else has its certificate.",
+            )
+        time: datetime = row.time
+        return time

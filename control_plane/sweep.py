@@ -1,0 +1,51 @@
+"""The periodic sweep: lapsed leases, expired jobs, due retries, old audit heads."""
+
+import asyncio
+import time
+
+import structlog
+
+from control_plane.audit_heads import AuditHeads
+from control_plane.queue import Queue
+from daemon.database import is_transient
+
+SWEEP_SECONDS = 1.0
+THIN_SECONDS = 3600.0
+
+log = structlog.get_logger(__name__)
+
+
+class Sweep:
+    """Sweeps for as long as the process lives. Any number of replicas may do so at once."""
+
+    def __init__(self, queue: Queue, audit_heads: AuditHeads) -> None:
+        self._queue = queue
+        self._audit_heads = audit_heads
+        self._thin_at = time.monotonic() + THIN_SECONDS
+        self._failing = False
+
+    async def run(self) -> None:
+        """Sweep every second until cancelled; whatever fails is tried again with the next."""
+        while True:
+            try:
+                await self._once()
+                self._failing = False
+            except Exception as error:
+                self._say_failed(error)
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _once(self) -> None:
+        swept = await self._queue.sweep()
+        if swept.lapsed or swept.expired:
+            log.info("swept", lapsed_leases=swept.lapsed, expired_jobs=swept.expired)
+        if time.monotonic() >= self._thin_at:
+            self._thin_at = time.monotonic() + THIN_SECONDS
+            await self._audit_heads.thin()
+
+    def _say_failed(self, error: Exception) -> None:
+        """Once per outage of the database; every time for anything else, which is a bug."""
+        if not is_transient(error):
+            log.error("sweep failed", exc_info=error)
+        elif not self._failing:
+            log.warning("sweep failed, will go on trying", reason=type(error).__name__)
+        self._failing = True
