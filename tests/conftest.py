@@ -1,12 +1,16 @@
 """Real parts for tests: PostgreSQL, tokens, whole stacks."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from control_plane.client import Custody
 from daemon.database import migrate
 from devstack.postgres import Cluster
+from devstack.stack import Databases, Stack, StackOptions
+from devstack.token import Token
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +63,62 @@ def driver_database(postgres: Cluster, driver_template: str) -> Iterator[str]:
 def empty_database(postgres: Cluster) -> Iterator[str]:
     """URL of a database without a schema."""
     yield from fresh_database(postgres, "template0")
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> Token:
+    """A SoftHSM token without a master key, this test's alone."""
+    return Token(tmp_path / "token")
+
+
+MakeStack = Callable[..., Stack]
+
+
+@pytest.fixture(scope="session")
+def stack(
+    postgres: Cluster,
+    control_plane_template: str,
+    driver_template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Stack]:
+    """One control plane and one driver for the session, for tests that break neither."""
+    databases = Databases(
+        postgres.create_database("stack_control_plane", control_plane_template),
+        postgres.create_database("stack_driver", driver_template),
+    )
+    with Stack(tmp_path_factory.mktemp("stack"), databases=databases) as stack:
+        yield stack
+
+
+@pytest.fixture
+def custody(stack: Stack) -> Iterator[Custody]:
+    """A client of the session's stack, with all scopes."""
+    with stack.client() as custody:
+        yield custody
+
+
+@pytest.fixture
+def make_stack(
+    control_plane_database: str, driver_database: str, tmp_path: Path
+) -> Iterator[MakeStack]:
+    """Starts a stack of this test's own: ``make_stack(drivers=2)``; see StackOptions.
+
+    With ``separate_clusters`` it has PostgreSQL servers of its own, which may be stopped.
+    """
+    made: list[Stack] = []
+
+    def make(**options) -> Stack:
+        databases = Databases(control_plane_database, driver_database)
+        own = options.get("separate_clusters", False)
+        stack = Stack(
+            tmp_path / f"stack-{len(made)}",
+            StackOptions(durable=False, **options),
+            databases=None if own else databases,
+        )
+        made.append(stack)
+        stack.start()
+        return stack
+
+    yield make
+    for stack in made:
+        stack.stop()

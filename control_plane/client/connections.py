@@ -13,7 +13,8 @@ from tenacity import (
     Retrying,
     retry_if_exception_type,
     stop_after_delay,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 
 from control_plane.client.calls import Call, Steps, next_page
@@ -65,7 +66,7 @@ class Policy(TypedDict):
 
 def policy(patience: float) -> Policy:
     """When and how often a call is tried again; for at most ``patience`` seconds."""
-    backoff = wait_exponential_jitter(initial=0.1, max=5, jitter=0.1)
+    backoff = wait_exponential(multiplier=0.1, max=5) + wait_random(0, 0.1)
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

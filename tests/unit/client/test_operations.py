@@ -1,0 +1,154 @@
+"""Operations describe calls: what is sent, what is read, and when waiting ends. No network."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any, assert_type
+from uuid import uuid4
+
+import pytest
+
+from control_plane.client import (
+    AsyncCustody,
+    Curve,
+    Custody,
+    Failed,
+    Network,
+    NotFinal,
+    Rejected,
+    Scheme,
+    Signature,
+    SignatureStatus,
+    Wallet,
+    operations,
+)
+from control_plane.client.calls import Call, Steps
+from wire.resources import Reason
+
+KEY = uuid4()
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def signature(status: SignatureStatus) -> Signature:
+    reason = Reason(code="denied", detail="not today") if status.is_final else None
+    return Signature(
+        id=uuid4(),
+        key_id=KEY,
+        status=status,
+        kind="Message",
+        message="hello",
+        digest=None,
+        signature=None,
+        external_id=None,
+        reason=reason,
+        created_at=NOW,
+        expires_at=NOW,
+    )
+
+
+def first_call(steps: Steps[Any]) -> Call[Any]:
+    return next(steps)
+
+
+def finish(steps: Steps[Any], answer: object) -> Any:
+    """Send the last answer and return the result."""
+    with pytest.raises(StopIteration) as end:
+        steps.send(answer)
+    return end.value.value
+
+
+def body(call: Call[Any]) -> dict[str, Any]:
+    assert call.body is not None
+    data: dict[str, Any] = json.loads(call.body)
+    return data
+
+
+def test_every_post_carries_an_external_id_so_that_it_may_be_sent_again():
+    calls = [
+        first_call(operations.create_wallet(Network.ETHEREUM)),
+        first_call(operations.create_key(Scheme.ECDSA, Curve.SECP256R1)),
+        first_call(operations.sign_message(KEY, "hello")),
+        first_call(operations.sign_hash(KEY, bytes(32))),
+    ]
+    ids = {body(call)["external_id"] for call in calls}
+    assert len(ids) == 4
+
+
+def test_an_external_id_given_is_the_one_sent():
+    call = first_call(operations.create_wallet(Network.SOLANA, external_id="order-7"))
+    assert body(call) == {"network": "Solana", "store": "hsm", "external_id": "order-7"}
+
+
+@pytest.mark.parametrize(
+    ("message", "sent"),
+    [
+        ("hello", "hello"),
+        (b"\x00\xff", "0x00ff"),
+        ("0xcafe", "0x" + b"0xcafe".hex()),
+    ],
+)
+def test_text_is_signed_as_text_and_bytes_as_bytes(message, sent):
+    assert body(first_call(operations.sign_message(KEY, message)))["message"] == sent
+
+
+def test_without_wait_the_first_answer_is_the_result_whatever_it_is():
+    steps = operations.sign_message(KEY, "hello", wait=0)
+    assert "wait" not in first_call(steps).query
+    pending = signature(SignatureStatus.PENDING)
+    assert finish(steps, pending) is pending
+
+
+def test_with_wait_calls_are_held_open_until_the_result_is_final():
+    steps = operations.sign_message(KEY, "hello", wait=100)
+    assert first_call(steps).wait == 30
+    pending = signature(SignatureStatus.EXECUTING)
+    again = steps.send(pending)
+    assert (again.method, again.wait) == ("GET", 30)
+    assert again.path == f"/v1/keys/{KEY}/signatures/{pending.id}"
+    signed = signature(SignatureStatus.SIGNED)
+    assert finish(steps, signed) is signed
+
+
+def test_when_time_is_up_the_error_has_the_request_as_it_stood():
+    steps = operations.sign_message(KEY, "hello", wait=1e-9)
+    first_call(steps)
+    pending = signature(SignatureStatus.PENDING)
+    with pytest.raises(NotFinal, match="still Pending") as raised:
+        steps.send(pending)
+    assert raised.value.resource is pending
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(SignatureStatus.REJECTED, Rejected), (SignatureStatus.FAILED, Failed)],
+)
+def test_denied_and_failed_are_different_errors_with_the_reason(status, error):
+    steps = operations.sign_message(KEY, "hello")
+    first_call(steps)
+    with pytest.raises(error, match="denied: not today"):
+        steps.send(signature(status))
+
+
+def test_lists_ask_for_what_is_filtered_only():
+    assert operations.list_wallets().query == {}
+    assert operations.list_wallets(external_id="a").query == {"external_id": "a"}
+
+
+def test_the_token_is_in_no_representation():
+    secret = "custody_" + "s" * 43
+    for client in (Custody("https://localhost", secret), AsyncCustody("https://localhost", secret)):
+        assert secret not in repr(client) + repr(vars(client)) + str(vars(client.connection))
+
+
+def test_a_url_without_tls_is_refused():
+    with pytest.raises(ValueError, match="https"):
+        Custody("http://localhost", "custody_x")
+
+
+def types_of_both_clients(custody: Custody, async_custody: AsyncCustody) -> None:
+    """Checked by mypy alone: one description, real types in both clients."""
+    assert_type(custody.create_wallet(Network.ETHEREUM), Wallet)
+
+    async def ask() -> None:
+        assert_type(await async_custody.create_wallet(Network.ETHEREUM), Wallet)
+        async for each in async_custody.list_signatures(KEY):
+            assert_type(each, Signature)
