@@ -66,23 +66,25 @@ _FACTS = """
         last_failure, scheme, curve, network, public_key
 """
 
-READ_REPORTED = text(
-    _FACTS
-    + """
+_WILLING = """
         , (SELECT coalesce(array_agg(id), '{}') FROM nodes WHERE node_group = :group
             AND last_seen > now() - make_interval(secs => :seen_lately)) AS willing
-    FROM jobs JOIN keys ON keys.id = jobs.key_id
-    WHERE jobs.id = ANY(CAST(:ids AS uuid[])) AND jobs.node_group = :group
-    """
-)
+"""
 
-READ_EXPIRED = text(
-    _FACTS
-    + """
+_WITH_KEYS = """
     FROM jobs JOIN keys ON keys.id = jobs.key_id
+"""
+
+_ARE_REPORTED = """
+    WHERE jobs.id = ANY(CAST(:ids AS uuid[])) AND jobs.node_group = :group
+"""
+
+_HAVE_EXPIRED = """
     WHERE finished_at IS NULL AND expires_at <= now() ORDER BY expires_at LIMIT :limit
-    """
-)
+"""
+
+READ_REPORTED = text(_FACTS + _WILLING + _WITH_KEYS + _ARE_REPORTED)
+READ_EXPIRED = text(_FACTS + _WITH_KEYS + _HAVE_EXPIRED)
 
 _CHANGE = """
     WITH change AS (
@@ -131,12 +133,11 @@ _CHANNELS = {
 
 _ANNOUNCE = """
     SELECT array_agg(id) AS ids, final, due, node_group, CASE
-        WHEN final THEN
-            pg_notify(:done_channel, concat_ws(' ', :origin, string_agg(CAST(id AS text), ' ')))
-        WHEN due THEN pg_notify(:jobs_channel, concat_ws(' ', :origin, node_group))
+        WHEN final THEN pg_notify(:done_channel, :origin || ' ' || string_agg(id_text, ' '))
+        WHEN due THEN pg_notify(:jobs_channel, :origin || ' ' || node_group)
         END
     FROM (
-        SELECT id, final, due, node_group,
+        SELECT id, CAST(id AS text) AS id_text, final, due, node_group,
             row_number() OVER (PARTITION BY final, due, node_group) / :part_size AS part
         FROM changed
     ) AS parts
@@ -173,7 +174,7 @@ LAPSE = text(
             AND run_after > now() - make_interval(secs => :retry_window)
     )
     SELECT node_group, sum(lapsed) AS lapsed,
-        pg_notify(:jobs_channel, concat_ws(' ', :origin, node_group))
+        pg_notify(:jobs_channel, :origin || ' ' || node_group)
     FROM (
         SELECT node_group, count(*) AS lapsed FROM lapsed GROUP BY node_group
         UNION ALL SELECT DISTINCT node_group, 0 FROM due

@@ -1,0 +1,55 @@
+"""Certificates made by the pki command's own parts, once each."""
+
+import ipaddress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from unittest.mock import patch
+
+from pki import certificates
+from pki.certificates import Authority, ServerNames
+from pki.directory import INTERMEDIATE, NODES, ROOT, SERVERS, Directory
+
+
+class Certificates:
+    """A PKI in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._directory = Directory(folder)
+        key = certificates.new_private_key()
+        root = certificates.issue_root("test root", key, 10)
+        self._directory.add_authority(ROOT, key, root)
+        inner = certificates.new_private_key()
+        intermediate = certificates.issue_intermediate(
+            "test intermediate", inner.public_key(), Authority(root, key), 10
+        )
+        self._directory.add_authority(INTERMEDIATE, inner, intermediate)
+
+    def server(self) -> Path:
+        """The folder of a server on 127.0.0.1."""
+        home = self.folder / SERVERS / "node-api"
+        if not home.exists():
+            key = certificates.new_private_key()
+            names = ServerNames(ip=[ipaddress.ip_address("127.0.0.1")])
+            leaf = certificates.issue_server(
+                "node-api", names, key.public_key(), self._directory.intermediate(), 1
+            )
+            self._directory.add_leaf(SERVERS, "node-api", key, leaf)
+        return home
+
+    def node(self, node_id: str) -> Path:
+        """The folder of a node."""
+        home = self.folder / NODES / node_id
+        return home if home.exists() else self._issue(node_id)
+
+    def node_that_ends(self, node_id: str, seconds: float) -> Path:
+        """A node whose certificate ends so many seconds from now, or ended that long ago."""
+        end = datetime.now(UTC) + timedelta(seconds=seconds)
+        with patch.object(certificates, "_until", lambda *_: end):
+            return self._issue(node_id)
+
+    def _issue(self, node_id: str) -> Path:
+        key = certificates.new_private_key()
+        issuer = self._directory.intermediate()
+        leaf = certificates.issue_node(node_id, key.public_key(), issuer, 1)
+        return self._directory.add_leaf(NODES, node_id, key, leaf)
