@@ -84,20 +84,20 @@ def _master_key(keys: list[MasterKeyRecord]) -> Check:
         return Check(name, Status.FAIL, "none", "hsm-driver master-key generate")
     newest = keys[-1]
     detail = f"{newest.name}, check value {newest.check_value.hex()[:16]}…"
-    if not newest.sensitive:
-        return Check(name, Status.FAIL, f"{detail}: not sensitive", _REMAKE)
-    weak = [
-        flag
-        for flag, is_set in (
-            ("extractable", newest.extractable),
-            ("modifiable", newest.modifiable),
-            ("copyable", newest.copyable),
-        )
-        if is_set
-    ]
+    weak = [f"{key.name} is {weakness}" for key in keys for weakness in _weaknesses(key)]
     if weak:
-        return Check(name, Status.WARN, f"{detail}: {', '.join(weak)}", _REMAKE)
+        return Check(name, Status.WARN, f"{detail}; {', '.join(weak)}", _REMAKE)
     return Check(name, Status.OK, detail)
+
+
+def _weaknesses(key: MasterKeyRecord) -> list[str]:
+    flags = (
+        (not key.sensitive, "not sensitive"),
+        (key.extractable, "extractable"),
+        (key.modifiable, "modifiable"),
+        (key.copyable, "copyable"),
+    )
+    return [words for is_weak, words in flags if is_weak]
 
 
 _REMAKE = "Unless that is wanted, make the next generation: hsm-driver master-key generate"

@@ -14,7 +14,7 @@ from pkcs11.exceptions import PKCS11Error
 
 from hsm_driver.hsm import token_scheme
 from hsm_driver.hsm.login import name_of
-from hsm_driver.hsm.master_key import KEY_BITS, MasterKey, newest
+from hsm_driver.hsm.master_key import KEY_BITS, MasterKey
 from hsm_driver.hsm.messages import Extracted
 from hsm_driver.hsm.session_errors import SESSION_LOST
 from wire.algorithms import ALGORITHMS
@@ -43,10 +43,10 @@ class Refused(Exception):
 class Attacker:
     """Somebody with the PIN. Every method says how the key came out, or raises Refused."""
 
-    def __init__(self, session: Session, masters: list[MasterKey]) -> None:
+    def __init__(self, session: Session, wrapping: MasterKey, hosts: list[MasterKey]) -> None:
         self._session = session
-        self._masters = [found for host in (False, True) if (found := newest(masters, host))]
-        self._wrapping = self._masters[0]
+        self._wrapping = wrapping
+        self._masters = [wrapping, *hosts]
         self.attempts: dict[str, Callable[[], str]] = {
             "read-master-key": self.read_master_key,
             "wrap-master-key": self.wrap_master_key,
@@ -241,14 +241,22 @@ def _words(change: Mapping[Attribute, bool]) -> str:
 
 
 def attempt(session: Session, masters: list[MasterKey], name: str) -> Extracted:
-    """Try one; ``succeeded`` means that a key came out. Raises PKCS11Error: session lost."""
-    if newest(masters, is_host=False) is None:
-        return Extracted(succeeded=False, detail="there is no master key to try it on")
-    try:
-        return Extracted(succeeded=True, detail=Attacker(session, masters).attempts[name]())
-    except Refused as refused:
-        return Extracted(succeeded=False, detail=f"refused: {refused}")
-    except SESSION_LOST:
-        raise
-    except PKCS11Error as error:
-        return Extracted(succeeded=False, detail=f"refused: {name_of(error)}")
+    """Try one on every generation; ``succeeded`` means that a key came out of one of them.
+
+    Raises PKCS11Error when the session is lost.
+    """
+    refusals = set()
+    for wrapping in masters:
+        if wrapping.is_host:
+            continue
+        hosts = [key for key in masters if key.is_host and key.generation == wrapping.generation]
+        try:
+            way = Attacker(session, wrapping, hosts).attempts[name]()
+            return Extracted(succeeded=True, detail=f"{wrapping.name}: {way}")
+        except Refused as refused:
+            refusals.add(str(refused))
+        except SESSION_LOST:
+            raise
+        except PKCS11Error as error:
+            refusals.add(name_of(error))
+    return Extracted(succeeded=False, detail=f"refused: {'; '.join(sorted(refusals))}")

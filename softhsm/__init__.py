@@ -1,0 +1,1 @@
+"""SoftHSM tokens for development and tests: made, listed, cloned, wiped."""

@@ -1,0 +1,79 @@
+"""``softhsm/token``: local tokens for development."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daemon.console import application, operator_errors, out, print_table
+from softhsm.tokens import TokenFolder
+
+app = application("SoftHSM tokens for development, in a folder of their own. Not for real keys.")
+
+Label = Annotated[str, typer.Argument(help="The token's label.")]
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Option(help="Where the tokens are.")] = Path("build/softhsm"),
+) -> None:
+    with operator_errors():
+        context.obj = TokenFolder(folder)
+
+
+@app.command()
+def make(context: typer.Context, label: Label = "custody") -> None:
+    """Make a token with a random PIN. Prints what a driver's configuration needs."""
+    tokens: TokenFolder = context.obj
+    with operator_errors():
+        pin_file = tokens.make(label)
+    _show(tokens, label, pin_file)
+
+
+@app.command("list")
+def list_(context: typer.Context) -> None:
+    """The tokens of the folder."""
+    tokens: TokenFolder = context.obj
+    with operator_errors():
+        found = tokens.list()
+    rows = [(token.label, token.serial, tokens.pin_file(token.label)) for token in found]
+    print_table(("label", "serial", "PIN file"), rows)
+
+
+@app.command()
+def wipe(
+    context: typer.Context,
+    label: Label,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a token, and with it every key that only its master key can unwrap."""
+    tokens: TokenFolder = context.obj
+    if not yes:
+        typer.confirm(f"Delete the token {label!r} in {tokens.folder}?", abort=True)
+    with operator_errors():
+        tokens.wipe(label)
+
+
+@app.command()
+def clone(
+    context: typer.Context,
+    to: Annotated[Path, typer.Argument(help="The folder of the second token.")],
+    label: Label = "custody",
+) -> None:
+    """Make a second token with the same master key, as a vendor's cloning would."""
+    tokens: TokenFolder = context.obj
+    with operator_errors():
+        other = TokenFolder(to)
+        pin_file = tokens.clone(label, other)
+    _show(other, label, pin_file)
+
+
+def _show(tokens: TokenFolder, label: str, pin_file: Path) -> None:
+    for name, value in tokens.environment.items():
+        out.print(f"export {name}={value}", markup=False)
+    out.print(f'# [hsm] token_label = "{label}", pin_file = "{pin_file}"', markup=False)
+
+
+if __name__ == "__main__":
+    app()
