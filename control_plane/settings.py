@@ -166,7 +166,7 @@ client_ca = "tls/ca.crt"              # the root whose nodes are let in
 [metrics]
 # Prometheus metrics without authentication: keep them local. Leave the section out for none.
 host = "127.0.0.1"
-port = 9464
+port = 9465
 
 [jobs]
 # Signs every job. Nodes pin its public key and do nothing that it has not signed. Keep a copy

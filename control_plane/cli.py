@@ -1,0 +1,269 @@
+"""control-plane: what an operator types. Each command puts together what it needs, and calls it."""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, TypeVar
+from uuid import UUID
+
+import typer
+import uvloop
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from control_plane import registry, serve, tokens
+from control_plane.reading import AnyRow
+from control_plane.settings import (
+    CONFIG_VARIABLE,
+    DEFAULT_CONFIG,
+    SIGNING_KEY_FILE,
+    Settings,
+    initialise,
+    load_settings,
+)
+from daemon import database, log
+from daemon.console import application, operator_errors, out, print_json, print_table
+from daemon.database_errors import database_errors
+from daemon.errors import OperatorError
+from daemon.hardening import harden
+
+app = application(
+    """Takes applications' requests, and has them done by nodes that hold the keys.
+
+    A new control plane, in order: init, migrate, node add, token create, serve.
+    """
+)
+token_app = application("Bearer tokens of applications.")
+node_app = application("The nodes that may have work.")
+app.add_typer(token_app, name="token")
+app.add_typer(node_app, name="node")
+
+Result = TypeVar("Result")
+Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")]
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    config: Annotated[
+        Path, typer.Option("--config", "-c", envvar=CONFIG_VARIABLE, help="The TOML file.")
+    ] = Path(DEFAULT_CONFIG),
+) -> None:
+    context.obj = config
+
+
+def _path(context: typer.Context) -> Path:
+    path: Path = context.find_root().obj
+    return path
+
+
+def _settings(context: typer.Context) -> Settings:
+    return load_settings(_path(context))
+
+
+def _with_database(
+    context: typer.Context, work: Callable[[AsyncConnection], Awaitable[Result]]
+) -> Result:
+    """Do something in one transaction on the configured database. Raises OperatorError."""
+    url = _settings(context).database.resolve()
+
+    async def run() -> Result:
+        engine = database.create_engine(url, pool_size=1, name="control-plane")
+        try:
+            await database.check_schema(engine, serve.TREE, serve.MIGRATE_COMMAND)
+            async with database.transaction(engine) as connection:
+                return await work(connection)
+        finally:
+            await engine.dispose()
+
+    with database_errors():
+        return asyncio.run(run())
+
+
+@app.command()
+def init(context: typer.Context) -> None:
+    """Write a configuration with every setting explained, and the key that signs jobs."""
+    path = _path(context)
+    with operator_errors():
+        public_key = initialise(path)
+    out.print(f"wrote {path} and {path.parent / SIGNING_KEY_FILE}", markup=False)
+    out.print("job-signing public key, for every node's job_signing_keys:")
+    out.print(f"  {base64.b64encode(public_key).decode()}", markup=False)
+    out.print("next: put in what is missing, then: control-plane migrate")
+
+
+@app.command()
+def migrate(context: typer.Context) -> None:
+    """Bring the database to this version's schema. Safe to run twice, and twice at once."""
+    with operator_errors(), database_errors():
+        database.migrate(serve.TREE, _settings(context).database.resolve())
+    out.print("the database has this version's schema")
+
+
+@app.command("serve")
+def serve_command(
+    context: typer.Context,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Serve the public API and the node API until SIGTERM."""
+    with operator_errors():
+        harden()
+        log.configure(log_level)
+        uvloop.run(serve.serve(_settings(context)))
+
+
+@app.command()
+def openapi() -> None:
+    """Print the public API's OpenAPI document. Needs no configuration."""
+    print_json(serve.openapi_document())
+
+
+@token_app.command("create")
+def token_create(
+    context: typer.Context,
+    application_name: Annotated[
+        str, typer.Argument(metavar="APPLICATION", help="Its tokens see the same wallets.")
+    ],
+    scope: Annotated[
+        list[tokens.Scope], typer.Option(help="What the token may do; may be repeated.")
+    ],
+    days: Annotated[
+        int | None, typer.Option(min=1, help="Days until it expires; never without this.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a bearer token and show it, this once. Makes the application if it is new."""
+    expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
+    with operator_errors():
+        made = _with_database(
+            context,
+            lambda connection: tokens.create_token(connection, application_name, scope, expires_at),
+        )
+    if as_json:
+        print_json(
+            {
+                "id": made.id,
+                "application": made.application,
+                "application_id": made.application_id,
+                "scopes": made.scopes,
+                "expires_at": made.expires_at,
+                "token": made.text,
+            }
+        )
+        return
+    out.print(f"token {made.id} of {made.application}, kept nowhere:", markup=False)
+    out.print(made.text, markup=False)
+
+
+@token_app.command("revoke")
+def token_revoke(
+    context: typer.Context,
+    token_id: Annotated[UUID, typer.Argument(help="As `token list` shows it.")],
+) -> None:
+    """Have a token refused from now on, for good."""
+    with operator_errors():
+        if not _with_database(
+            context, lambda connection: tokens.revoke_token(connection, token_id)
+        ):
+            raise OperatorError(
+                f"there is no token {token_id}", "See which there are: control-plane token list"
+            )
+    out.print(f"token {token_id} is revoked")
+
+
+@token_app.command("list")
+def token_list(context: typer.Context, as_json: Json = False) -> None:
+    """Show every token, never its text."""
+    with operator_errors():
+        rows = _with_database(context, tokens.list_tokens)
+    if as_json:
+        print_json([dict(row._mapping) for row in rows])
+        return
+    print_table(
+        ["id", "application", "scopes", "created", "expires", "revoked"],
+        [
+            [
+                row.id,
+                row.application,
+                " ".join(row.scopes),
+                _time(row.created_at),
+                _time(row.expires_at),
+                _time(row.revoked_at),
+            ]
+            for row in rows
+        ],
+    )
+
+
+@node_app.command("add")
+def node_add(
+    context: typer.Context,
+    node_id: Annotated[str, typer.Argument(metavar="ID", help="As its certificate names it.")],
+    group: Annotated[str, typer.Option(help="As its configuration names it.")],
+) -> None:
+    """Register a node, so that its certificate gets it the work of its group."""
+    with operator_errors():
+        _with_database(context, lambda connection: registry.add_node(connection, node_id, group))
+    out.print(f"node {node_id} is registered in group {group}", markup=False)
+
+
+@node_app.command("list")
+def node_list(context: typer.Context, as_json: Json = False) -> None:
+    """Show every registered node, and what its last heartbeat said."""
+    with operator_errors():
+        rows = _with_database(context, registry.list_nodes)
+    if as_json:
+        print_json([_node(row) for row in rows])
+        return
+    print_table(
+        ["id", "group", "version", "last seen", "health", "capabilities"],
+        [
+            [
+                row.id,
+                row.node_group,
+                row.version,
+                _time(row.last_seen),
+                (row.health or {}).get("status"),
+                ", ".join(f"{name} ({where})" for name, where in sorted(row.capabilities.items())),
+            ]
+            for row in rows
+        ],
+    )
+
+
+@node_app.command("remove")
+def node_remove(
+    context: typer.Context,
+    node_id: Annotated[str, typer.Argument(metavar="ID")],
+    with_audit_heads: Annotated[
+        bool, typer.Option("--with-audit-heads", help="Delete what proves its audit chain, too.")
+    ] = False,
+) -> None:
+    """Give a node no more work. What it holds goes to others of its group when the lease ends."""
+    with operator_errors():
+        _with_database(
+            context,
+            lambda connection: registry.remove_node(connection, node_id, with_audit_heads),
+        )
+    out.print(f"node {node_id} is removed", markup=False)
+
+
+def _node(row: AnyRow) -> dict[str, object]:
+    return {
+        "id": row.id,
+        "group": row.node_group,
+        "version": row.version,
+        "last_seen": row.last_seen,
+        "health": row.health,
+        "capabilities": row.capabilities,
+    }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def main() -> None:
+    """Entry point."""
+    app()

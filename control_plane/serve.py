@@ -1,0 +1,198 @@
+"""The control plane as a process: public API, node API, metrics and sweep in one event loop."""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import ssl
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from typing import Any
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from control_plane.api.application import create_application
+from control_plane.api.services import Services
+from control_plane.audit_heads import AuditHeads
+from control_plane.creation import Creation
+from control_plane.groups import Groups
+from control_plane.keys import Keys
+from control_plane.metrics import Measured, Metrics
+from control_plane.mtls import MutualTlsProtocol
+from control_plane.new_jobs import JobMaker
+from control_plane.node_api.application import create_node_app
+from control_plane.notifications import Notifications
+from control_plane.queue import Queue
+from control_plane.reading import Reader
+from control_plane.settings import Settings
+from control_plane.signatures import Signatures
+from control_plane.sweep import Sweep
+from control_plane.tokens import Tokens
+from control_plane.wallets import Wallets
+from daemon.database import check_schema, create_engine
+from daemon.database_errors import once_reachable
+from daemon.listener import Listener, config
+from daemon.tls import server_context
+from wire.algorithms import Store
+from wire.envelope import Signer
+
+TREE = "control_plane"
+MIGRATE_COMMAND = "control-plane migrate"
+DISTRIBUTION = "custody"
+POOL_SIZE = 10
+
+log = structlog.get_logger(__name__)
+
+
+async def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT, then finish what is under way. Raises OperatorError.
+
+    A database that is away is waited for, at the start as later; one that refuses us, or has
+    another schema, ends the start.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    public_tls = server_context(settings.public_api.certificate, settings.public_api.private_key)
+    node_tls = server_context(
+        settings.node_api.certificate, settings.node_api.private_key, settings.node_api.client_ca
+    )
+    signer = settings.jobs.signer()
+    url = settings.database.resolve()
+    engine = create_engine(url, POOL_SIZE, "control-plane")
+    try:
+        if not await _schema_is_right(engine, stop):
+            return
+        async with _listening(Notifications(url)) as notifications:
+            queue = Queue(engine, notifications, settings.jobs.lease_seconds)
+            services = compose(
+                engine,
+                notifications,
+                queue,
+                JobMaker(signer, settings.jobs.lifetime_seconds),
+                settings.groups,
+            )
+            listeners = _listeners(settings, services, engine, queue, public_tls, node_tls)
+            sweep = Sweep(queue, AuditHeads(engine))
+            await _run(listeners, sweep, notifications, stop)
+    finally:
+        await engine.dispose()
+
+
+def compose(
+    engine: AsyncEngine,
+    notifications: Notifications,
+    queue: Queue,
+    job_maker: JobMaker,
+    groups: dict[Store, str],
+) -> Services:
+    """The parts of the public API, put together."""
+    reader = Reader(engine)
+    return Services(
+        reader=reader,
+        tokens=Tokens(reader),
+        keys=Keys(reader),
+        wallets=Wallets(reader),
+        signatures=Signatures(reader),
+        groups=Groups(reader, groups),
+        job_maker=job_maker,
+        creation=Creation(engine, queue, notifications),
+        notifications=notifications,
+    )
+
+
+def openapi_document() -> dict[str, Any]:
+    """The public API's OpenAPI document, made of parts that are never connected."""
+    url = "postgresql://"
+    engine = create_engine(url)
+    notifications = Notifications(url)
+    services = compose(
+        engine,
+        notifications,
+        Queue(engine, notifications),
+        JobMaker(Signer(Ed25519PrivateKey.generate()), lifetime_seconds=1),
+        dict.fromkeys(Store, "none"),
+    )
+    return create_application(services, version(DISTRIBUTION)).openapi()
+
+
+async def _schema_is_right(engine: AsyncEngine, stop: asyncio.Event) -> bool:
+    """Wait for the database, and check its schema. False when told to stop meanwhile."""
+    check = asyncio.create_task(once_reachable(lambda: check_schema(engine, TREE, MIGRATE_COMMAND)))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([check, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not check.done():
+        check.cancel()
+        return False
+    check.result()
+    return True
+
+
+@contextlib.asynccontextmanager
+async def _listening(notifications: Notifications) -> AsyncIterator[Notifications]:
+    notifications.start()
+    try:
+        yield notifications
+    finally:
+        await notifications.close()
+
+
+def _listeners(
+    settings: Settings,
+    services: Services,
+    engine: AsyncEngine,
+    queue: Queue,
+    public_tls: ssl.SSLContext,
+    node_tls: ssl.SSLContext,
+) -> dict[str, Listener]:
+    metrics = Metrics(services.reader)
+    public_app = create_application(services, version(DISTRIBUTION))
+    node_app = create_node_app(engine, queue, services.notifications)
+    listeners = {
+        "public API": Listener(
+            config(
+                Measured(public_app, metrics, "public"),
+                settings.public_api.host,
+                settings.public_api.port,
+                ssl_context_factory=lambda *_: public_tls,
+            )
+        ),
+        "node API": Listener(
+            config(
+                Measured(node_app, metrics, "node"),
+                settings.node_api.host,
+                settings.node_api.port,
+                http=MutualTlsProtocol,
+                ssl_context_factory=lambda *_: node_tls,
+            )
+        ),
+    }
+    if settings.metrics is not None:
+        listeners["metrics"] = Listener(
+            config(metrics.application(), settings.metrics.host, settings.metrics.port)
+        )
+    return listeners
+
+
+async def _run(
+    listeners: dict[str, Listener],
+    sweep: Sweep,
+    notifications: Notifications,
+    stop: asyncio.Event,
+) -> None:
+    sweeping = asyncio.create_task(sweep.run(), name="sweep")
+    try:
+        ports = {name: await listener.start() for name, listener in listeners.items()}
+        gc.collect()
+        gc.freeze()  # what is there now stays: later collections need not look at it
+        log.info("serving", ports=ports)
+        await stop.wait()
+        log.info("draining")
+    finally:
+        await notifications.close()  # ends the long polls
+        await asyncio.gather(*(listener.stop() for listener in listeners.values()))
+        sweeping.cancel()
+    log.info("stopped")
