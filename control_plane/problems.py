@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from daemon.database import is_transient
@@ -24,9 +25,13 @@ class Code(StrEnum):
     MALFORMED_JSON = "malformed_json"
     UNAUTHENTICATED = "unauthenticated"
     MISSING_SCOPE = "missing_scope"
+    CERTIFICATE_REJECTED = "certificate_rejected"
+    NODE_NOT_REGISTERED = "node_not_registered"
+    WRONG_GROUP = "wrong_group"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     EXTERNAL_ID_CONFLICT = "external_id_conflict"
+    IDENTITY_CHANGED = "identity_changed"
     KEY_NOT_ACTIVE = "key_not_active"
     TOO_LARGE = "too_large"
     INVALID_REQUEST = "invalid_request"
@@ -41,9 +46,13 @@ STATUS_AND_TITLE = {
     Code.MALFORMED_JSON: (400, "The body is not JSON"),
     Code.UNAUTHENTICATED: (401, "A valid bearer token is needed"),
     Code.MISSING_SCOPE: (403, "The token may not do this"),
+    Code.CERTIFICATE_REJECTED: (403, "The client certificate is not a node's, or has expired"),
+    Code.NODE_NOT_REGISTERED: (403, "The node is not registered"),
+    Code.WRONG_GROUP: (403, "The node belongs to another group"),
     Code.NOT_FOUND: (404, "There is no such thing"),
     Code.METHOD_NOT_ALLOWED: (405, "This path has no such method"),
     Code.EXTERNAL_ID_CONFLICT: (409, "The external id was used for another request"),
+    Code.IDENTITY_CHANGED: (409, "The node's identity key is another than before"),
     Code.KEY_NOT_ACTIVE: (409, "The key cannot sign"),
     Code.TOO_LARGE: (413, "The body is too large"),
     Code.INVALID_REQUEST: (422, "The request is not valid"),
@@ -108,7 +117,7 @@ def unavailable() -> ProblemError:
     )
 
 
-def install(app: FastAPI) -> None:
+def install(app: Starlette) -> None:
     """Have an application answer with problems only."""
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(HTTPException, _on_http_exception)
