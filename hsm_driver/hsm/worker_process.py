@@ -7,7 +7,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from hsm_driver.hsm.messages import (
     HEADER,
@@ -121,9 +121,8 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
         return f"ended with exit code {code}"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.WriteTransport):
-            raise TypeError("a socket's transport can be written to")
-        self._transport = transport
+        # A socket's transport can be written to; uvloop's own is no subclass of asyncio's.
+        self._transport = cast(asyncio.WriteTransport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._received += data
