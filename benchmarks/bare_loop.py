@@ -1,0 +1,112 @@
+"""The limit: unwrap, sign and destroy in a bare loop on the token, nothing else around it.
+
+``bare_rate`` runs it in as many processes as asked. Alone, with the PIN on stdin:
+``python -m benchmarks.bare_loop MODULE TOKEN_LABEL SECONDS``.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Protocol
+
+import pkcs11
+
+from hsm_driver.hsm import token_scheme
+from hsm_driver.hsm.attributes import NestedAttributeMapper
+from hsm_driver.hsm.master_key import passing_wrapping_key
+from wire.algorithms import ECDSA_SECP256K1
+
+DIGEST = hashlib.sha256(b"custody bench").digest()
+
+
+class Token(Protocol):
+    """What the loop must know of a SoftHSM token."""
+
+    @property
+    def module(self) -> Path: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def pin_file(self) -> Path: ...
+    @property
+    def configuration(self) -> Path: ...
+
+
+def bare_rate(token: Token, processes: int, seconds: float) -> float:
+    """secp256k1 signatures a second, over all processes together. They begin at once."""
+    command = [sys.executable, "-m", "benchmarks.bare_loop"]
+    arguments = [str(token.module), token.label, str(seconds)]
+    loops = [
+        subprocess.Popen(
+            [*command, *arguments],
+            env={**os.environ, "SOFTHSM2_CONF": str(token.configuration)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(processes)
+    ]
+    try:
+        return sum(_run(loops, token.pin_file.read_text().strip()))
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def _run(loops: Sequence["subprocess.Popen[str]"], pin: str) -> list[float]:
+    for loop in loops:
+        _say(loop.stdin, pin)
+    for loop in loops:
+        _hear(loop.stdout)
+    for loop in loops:
+        _say(loop.stdin, "go")
+    return [float(_hear(loop.stdout)) for loop in loops]
+
+
+def _say(pipe: IO[str] | None, line: str) -> None:
+    assert pipe is not None
+    pipe.write(line + "\n")
+    pipe.flush()
+
+
+def _hear(pipe: IO[str] | None) -> str:
+    assert pipe is not None
+    line = pipe.readline()
+    if not line:
+        raise RuntimeError("a bare loop ended without a word; its stderr says why")
+    return line
+
+
+def loop(module: str, label: str, pin: str, seconds: float) -> None:
+    """Print ``ready``, wait for a line, then sign for some seconds and print the rate."""
+    token = pkcs11.lib(module).get_token(token_label=label)
+    session = token.open(user_pin=pin, attribute_mapper=NestedAttributeMapper())
+    master = passing_wrapping_key(session)
+    for mechanism in token_scheme.WRAP_MECHANISMS:
+        with token_scheme.generated(session, ECDSA_SECP256K1) as (_, private, _public):
+            try:
+                wrapped = master.wrap_key(private, mechanism=mechanism)
+                break
+            except pkcs11.PKCS11Error:
+                continue
+    else:
+        raise RuntimeError("the token wraps no secp256k1 key")
+    print("ready", flush=True)
+    sys.stdin.readline()
+    count = 0
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < seconds:
+        key = token_scheme.unwrap(master, ECDSA_SECP256K1, wrapped, mechanism)
+        token_scheme.sign(key, ECDSA_SECP256K1, DIGEST)
+        key.destroy()
+        count += 1
+    print(count / (time.perf_counter() - begin), flush=True)
+
+
+if __name__ == "__main__":
+    loop(sys.argv[1], sys.argv[2], sys.stdin.readline().strip(), float(sys.argv[3]))
