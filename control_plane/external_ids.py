@@ -41,11 +41,15 @@ def body_digest(body: Model, key_id: UUID | None = None) -> bytes:
     return hashlib.sha256(canonical.encode()).digest()
 
 
-_WANTED = func.unnest(
-    bindparam("applications", type_=ARRAY(Uuid)),
-    bindparam("endpoints", type_=ARRAY(String)),
-    bindparam("external_ids", type_=ARRAY(String)),
-).table_valued("application_id", "endpoint", "external_id", name="wanted")
+_WANTED = (
+    func.unnest(
+        bindparam("applications", type_=ARRAY(Uuid)),
+        bindparam("endpoints", type_=ARRAY(String)),
+        bindparam("external_ids", type_=ARRAY(String)),
+    )
+    .table_valued("application_id", "endpoint", "external_id", name="wanted")
+    .render_derived()
+)
 
 _FIRST = select(
     jobs.c.id, jobs.c.application_id, jobs.c.endpoint, jobs.c.external_id, jobs.c.body_digest
