@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,17 +25,21 @@ class Listener:
     async def start(self) -> int:
         """Bind and serve. Returns the port. Raises OperatorError when the address is not free."""
         try:
-            socket = self._config.bind_socket()
+            bound = self._config.bind_socket()
         except SystemExit:  # how uvicorn says that it cannot bind
             raise OperatorError(
                 f"cannot listen on {self._config.host}:{self._config.port}",
                 "Free that port, or name another one in the configuration.",
             ) from None
-        self._task = asyncio.create_task(self._server.serve(sockets=[socket]))
-        async with asyncio.timeout(START_SECONDS):
-            while not self._server.started and not self._task.done():
-                await asyncio.sleep(0.01)
-        port: int = socket.getsockname()[1]
+        self._task = asyncio.create_task(self._server.serve(sockets=[bound]))
+        listening = asyncio.create_task(self._server.listening.wait())
+        await asyncio.wait(
+            [listening, self._task], timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        listening.cancel()
+        if self._task.done():
+            self._task.result()
+        port: int = bound.getsockname()[1]
         return port
 
     async def stop(self) -> None:
@@ -45,6 +50,14 @@ class Listener:
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -62,6 +75,7 @@ def config(app: Any, host: str, port: int, **settings: Any) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=STOP_SECONDS,
         **settings,
