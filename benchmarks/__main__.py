@@ -1,0 +1,104 @@
+"""`make bench`: the HSM's own limit, the driver, and the whole way, side by side in one run."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import sqlalchemy
+import typer
+
+from benchmarks.bare_loop import bare_rate
+from benchmarks.figures import TARGETS, Figures, reached
+from benchmarks.scenes import Api, StubbedNodeApi
+from daemon.console import err, operator_errors, out, print_table
+from daemon.database import database_url
+from devstack.stack import Stack
+
+KEYS = 8
+CLIENTS = (1, 8, 32)
+
+
+def measure(stack: Stack, folder: Path, seconds: float) -> Figures:
+    """Every scene, one after the other, saying which."""
+    settings = database_settings(stack)
+    _say("PostgreSQL: " + ", ".join(f"{name} = {value}" for name, value in settings.items()))
+    bare = {}
+    for processes in range(1, (os.cpu_count() or 1) + 1):
+        _say(f"bare loop of unwrap, sign, destroy: {processes} processes")
+        bare[processes] = bare_rate(stack.token, processes, seconds)
+    api = Api(stack, KEYS)
+    api.signatures(8, 2)  # warm up: connections, pools, caches
+    signatures, wallets = {}, {}
+    for clients in CLIENTS:
+        _say(f"POST to Signed: {clients} clients")
+        signatures[clients] = api.signatures(clients, seconds)
+    for clients in (1, 8):
+        _say(f"wallets, POST to Active: {clients} clients")
+        wallets[clients] = api.wallets(clients, seconds)
+    for service in (*stack.drivers, *stack.control_planes):
+        service.stop()
+    stub = StubbedNodeApi(stack, folder / "alone")
+    try:
+        _say("mTLS round trips")
+        round_trip = stub.round_trips().quantile(0.5)
+        _say("driver alone, fed by a stub of the node API")
+        alone = stub.driver_alone(KEYS, int(max(bare.values()) * seconds))
+    finally:
+        stub.stop()
+    return Figures(
+        settings=settings,
+        bare=bare,
+        round_trip=round_trip,
+        driver_alone=alone,
+        signatures=signatures,
+        wallets=wallets,
+    )
+
+
+def database_settings(stack: Stack) -> dict[str, str]:
+    """What PostgreSQL itself says of its durability. Raises RuntimeError unless it is on."""
+    engine = sqlalchemy.create_engine(database_url(stack.databases.control_plane))
+    with engine.connect() as connection:
+        found = {
+            name: str(connection.exec_driver_sql(f"SHOW {name}").scalar_one())
+            for name in ("fsync", "synchronous_commit")
+        }
+    engine.dispose()
+    if set(found.values()) != {"on"}:
+        raise RuntimeError(f"a benchmark without durability says nothing: {found}")
+    return found
+
+
+def _say(what: str) -> None:
+    err.print(f"  {what}", markup=False)
+
+
+def main(
+    seconds: Annotated[float, typer.Option(help="How long each scene is measured.")] = 10.0,
+    folder: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("build/bench"),
+) -> None:
+    """Measure signatures a second, as ratios to what the HSM does by itself.
+
+    The machine's own speed is in every figure of a run: compare ratios, not runs.
+    """
+    with operator_errors():
+        shutil.rmtree(folder, ignore_errors=True)
+        with Stack(folder / "stack") as stack:
+            figures = measure(stack, folder.resolve(), seconds)
+    result = folder / "result.json"
+    result.write_text(json.dumps(figures.as_json(), indent=2) + "\n")
+    print_table(
+        ["scene", "clients", "a second", "of the limit", "p50 ms", "p99 ms"], figures.rows()
+    )
+    out.print(f"one mTLS round trip: {figures.round_trip * 1e3:.2f} ms")
+    for name, ratio in figures.ratios().items():
+        how, target = TARGETS[name]
+        mark = "[green]reached[/]" if reached(name, ratio) else "[yellow]missed[/]"
+        out.print(f"{name:<24} {ratio:6.2f}   to reach: {how} {target:g}   {mark}")
+    out.print(f"wrote {result}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

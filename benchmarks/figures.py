@@ -1,0 +1,98 @@
+"""What a run measured, as ratios and as a table."""
+
+from typing import Any
+
+from benchmarks.http_load import LoadResult
+from benchmarks.scenes import Alone
+from wire.encoding import Model
+
+TARGETS = {
+    "driver_to_bare": ("at least", 0.60),
+    "end_to_end_to_bare_32": ("at least", 0.25),
+    "latency_to_bare_1": ("at most", 5.0),
+}
+
+
+class Figures(Model):
+    """Rates in operations a second, latencies in seconds.
+
+    ``bare``: processes to rate. ``signatures`` and ``wallets``: clients to what they saw.
+    """
+
+    settings: dict[str, str]
+    bare: dict[int, float]
+    round_trip: float
+    driver_alone: Alone
+    signatures: dict[int, LoadResult]
+    wallets: dict[int, LoadResult]
+
+    @property
+    def best_bare(self) -> float:
+        return max(self.bare.values())
+
+    def ratios(self) -> dict[str, float]:
+        """``latency_to_bare_1``: p50 at one client less two round trips, in bare operations."""
+        own_latency = self.signatures[1].quantile(0.5) - 2 * self.round_trip
+        return {
+            "driver_to_bare": self.driver_alone.rate / self.best_bare,
+            "end_to_end_to_bare_32": self.signatures[32].rate / self.best_bare,
+            "latency_to_bare_1": own_latency * self.bare[1],
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "settings": self.settings,
+            "bare_per_second": self.bare,
+            "mtls_round_trip_ms": self.round_trip * 1e3,
+            "driver_per_second": self.driver_alone.rate,
+            "signatures": {clients: _seen(load) for clients, load in self.signatures.items()},
+            "wallets": {clients: _seen(load) for clients, load in self.wallets.items()},
+            "ratios": self.ratios(),
+            "targets": {name: f"{how} {value:g}" for name, (how, value) in TARGETS.items()},
+        }
+
+    def rows(self) -> list[list[object]]:
+        """(scene, clients, a second, of the limit, p50 ms, p99 ms)"""
+        rows: list[list[object]] = [
+            [
+                f"bare loop, {processes} processes",
+                None,
+                f"{rate:.0f}",
+                self._share(rate),
+                None,
+                None,
+            ]
+            for processes, rate in self.bare.items()
+        ]
+        rate = self.driver_alone.rate
+        rows.append(["driver alone", None, f"{rate:.0f}", self._share(rate), None, None])
+        for name, loads in (("POST to Signed", self.signatures), ("POST to Active", self.wallets)):
+            for clients, load in loads.items():
+                rows.append(
+                    [
+                        name,
+                        clients,
+                        f"{load.rate:.0f}",
+                        self._share(load.rate),
+                        f"{load.quantile(0.5) * 1e3:.1f}",
+                        f"{load.quantile(0.99) * 1e3:.1f}",
+                    ]
+                )
+        return rows
+
+    def _share(self, rate: float) -> str:
+        return f"{rate / self.best_bare:.0%}"
+
+
+def reached(name: str, ratio: float) -> bool:
+    """Whether a ratio is where it should be."""
+    how, target = TARGETS[name]
+    return ratio >= target if how == "at least" else ratio <= target
+
+
+def _seen(load: LoadResult) -> dict[str, float]:
+    return {
+        "per_second": load.rate,
+        "p50_ms": load.quantile(0.5) * 1e3,
+        "p99_ms": load.quantile(0.99) * 1e3,
+    }
