@@ -98,6 +98,8 @@ class Vault:
     def _sign_on_host(
         self, master: MasterKey, key: WrappedKey, data: list[bytes]
     ) -> list[bytes | HsmFailure]:
+        if key.mechanism != host_key.MECHANISM:
+            raise KeyUnusable(f"{key.mechanism!r} is no mechanism that host keys are sealed with")
         bound = host_signing.associated_data(key.algorithm, key.public_key)
         try:
             private_key = host_key.unseal(master, key.wrapped, bound)

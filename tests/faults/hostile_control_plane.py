@@ -1,0 +1,249 @@
+"""A control plane that somebody else runs: it speaks the node API and gives out what it is told.
+
+It is real in everything but its intentions: mTLS under the same root, signed bytes, leases. It runs
+in a thread of its own, so that tests read from top to bottom.
+"""
+
+import asyncio
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from uuid import UUID, uuid4
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from daemon.listener import Listener, config
+from daemon.tls import server_context
+from devstack.certificates import Leaf
+from devstack.processes import LOCALHOST
+from wire.algorithms import Algorithm, Network
+from wire.encoding import Model
+from wire.envelope import JOB_TYPE, SignedBytes, Signer
+from wire.jobs import Endpoint, Job, JobKind, KeyReference
+from wire.node_api import (
+    AuditHeads,
+    ClaimedJob,
+    ClaimRequest,
+    ClaimResponse,
+    ExtendRequest,
+    ExtendResponse,
+    HeartbeatRequest,
+    HeartbeatResponse,
+    ReportRequest,
+    ReportResponse,
+    ReportResult,
+)
+from wire.outcomes import Outcome
+from wire.requests import CreateKey, CreateWallet, SignHash, SignMessage
+
+LEASE_SECONDS = 30.0
+OUTCOME_TIMEOUT = 30.0
+GROUP = "hsm"
+
+
+@dataclass
+class Given:
+    """A job that was given out, and the outcomes that came back, byte for byte."""
+
+    job_id: UUID
+    outcomes: list[bytes] = field(default_factory=list)
+    reported: threading.Event = field(default_factory=threading.Event)
+
+
+class HostileControlPlane:
+    """``with HostileControlPlane(leaf, ca) as plane: plane.ask(plane.sign_job(...))``"""
+
+    def __init__(self, leaf: Leaf, client_ca: Path) -> None:
+        self.signer = Signer(Ed25519PrivateKey.generate())
+        self.clock_offset = timedelta()
+        """How far this control plane's clock is ahead."""
+        self.heartbeats: list[HeartbeatRequest] = []
+        self._tls = (leaf.certificate, leaf.private_key, client_ca)
+        self._given: dict[UUID, Given] = {}
+        self._waiting: list[ClaimedJob] = []
+        self._work = asyncio.Event()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"https://{LOCALHOST}:{self.port}"
+
+    # What a test says
+
+    def ask(self, signed: SignedBytes, job_id: UUID) -> Outcome:
+        """Give the job to whoever claims next, and return what is reported of it."""
+        return Outcome.model_validate_json(self.ask_for_bytes(signed, job_id))
+
+    def ask_for_bytes(self, signed: SignedBytes, job_id: UUID) -> bytes:
+        given = Given(job_id)
+        claimed = ClaimedJob(
+            job_id=job_id, job=signed, attempt=1, lease=uuid4(), lease_seconds=LEASE_SECONDS
+        )
+        self._loop.call_soon_threadsafe(self._give, given, claimed)
+        if not given.reported.wait(OUTCOME_TIMEOUT):
+            raise TimeoutError(f"nothing was reported of job {job_id}")
+        return given.outcomes[0]
+
+    def _give(self, given: Given, claimed: ClaimedJob) -> None:
+        self._given[given.job_id] = given
+        self._waiting.append(claimed)
+        self._work.set()
+
+    def sign(self, job: Job) -> SignedBytes:
+        return self.signer.sign(JOB_TYPE, job.model_dump_json().encode())
+
+    def wait_for_heartbeat(self, timeout: float = 30) -> HeartbeatRequest:
+        """The first heartbeat from now on."""
+        seen = len(self.heartbeats)
+        deadline = time.monotonic() + timeout
+        while len(self.heartbeats) == seen:
+            if time.monotonic() > deadline:
+                raise TimeoutError("no heartbeat came")
+            time.sleep(0.05)
+        return self.heartbeats[-1]
+
+    # The node API
+
+    async def _claim(self, body: ClaimRequest) -> ClaimResponse:
+        try:
+            async with asyncio.timeout(body.wait):
+                while not self._waiting:
+                    self._work.clear()
+                    await self._work.wait()
+        except TimeoutError:
+            return ClaimResponse(jobs=[])
+        jobs, self._waiting = self._waiting[: body.slots], self._waiting[body.slots :]
+        return ClaimResponse(jobs=jobs)
+
+    async def _report(self, body: ReportRequest) -> ReportResponse:
+        for report in body.reports:
+            given = self._given.get(report.job_id)
+            if given is not None:
+                given.outcomes.append(report.outcome)
+                given.reported.set()
+        return ReportResponse(
+            results=[ReportResult(job_id=report.job_id, note="recorded") for report in body.reports]
+        )
+
+    async def _extend(self, body: ExtendRequest) -> ExtendResponse:
+        extended = [lease.job_id for lease in body.leases]
+        return ExtendResponse(extended=extended, lease_seconds=LEASE_SECONDS)
+
+    async def _heartbeat(self, body: HeartbeatRequest) -> HeartbeatResponse:
+        self.heartbeats.append(body)
+        now = datetime.now(UTC) + self.clock_offset
+        return HeartbeatResponse(node="whoever", group=body.group, time=now)
+
+    # The server
+
+    def __enter__(self) -> "HostileControlPlane":
+        self._thread.start()
+        if not self._started.wait(15):
+            raise TimeoutError("the control plane did not start")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(15)
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        context = server_context(*self._tls)
+        listener = Listener(
+            config(self._application(), LOCALHOST, 0, ssl_context_factory=lambda *_: context)
+        )
+        self.port = await listener.start()
+        self._started.set()
+        await self._stop.wait()
+        stopping = asyncio.create_task(listener.stop())
+        self._work.set()
+        await asyncio.wait([stopping], timeout=2)
+
+    def _application(self) -> Starlette:
+        async def claim(request: Request) -> Response:
+            body = ClaimRequest.model_validate_json(await request.body())
+            return _json(await self._claim(body))
+
+        async def report(request: Request) -> Response:
+            body = ReportRequest.model_validate_json(await request.body())
+            return _json(await self._report(body))
+
+        async def extend(request: Request) -> Response:
+            body = ExtendRequest.model_validate_json(await request.body())
+            return _json(await self._extend(body))
+
+        async def heartbeat(request: Request) -> Response:
+            body = HeartbeatRequest.model_validate_json(await request.body())
+            return _json(await self._heartbeat(body))
+
+        async def audit_heads(_: Request) -> Response:
+            return _json(AuditHeads(heads=[]))
+
+        return Starlette(
+            routes=[
+                Route("/node/v1/claim", claim, methods=["POST"]),
+                Route("/node/v1/report", report, methods=["POST"]),
+                Route("/node/v1/extend", extend, methods=["POST"]),
+                Route("/node/v1/heartbeat", heartbeat, methods=["POST"]),
+                Route("/node/v1/audit-heads", audit_heads),
+            ]
+        )
+
+
+def _json(model: Model) -> Response:
+    return Response(model.model_dump_json(), media_type="application/json")
+
+
+# Jobs as an honest control plane would make them; tests change what they are about
+
+
+def generate_job(algorithm: Algorithm, network: Network | None = None) -> Job:
+    key_id = uuid4()
+    request: CreateKey | CreateWallet
+    if network is None:
+        request = CreateKey(scheme=algorithm.scheme, curve=algorithm.curve, store="hsm")
+        endpoint = Endpoint.KEYS
+    else:
+        request = CreateWallet(network=network, store="hsm")
+        endpoint = Endpoint.WALLETS
+    reference = KeyReference(
+        id=key_id,
+        scheme=algorithm.scheme,
+        curve=algorithm.curve,
+        network=network,
+        public_key=None,
+    )
+    return _job(key_id, JobKind.GENERATE_KEY, reference, endpoint, request)
+
+
+def sign_job(key: KeyReference, request: SignHash | SignMessage) -> Job:
+    return _job(uuid4(), JobKind.SIGN, key, Endpoint.SIGNATURES, request)
+
+
+def _job(job_id: UUID, kind: JobKind, key: KeyReference, endpoint: Endpoint, request: Model) -> Job:
+    now = datetime.now(UTC)
+    return Job(
+        id=job_id,
+        kind=kind,
+        group=GROUP,
+        key=key,
+        endpoint=endpoint,
+        request=request.model_dump_json(exclude_none=True).encode(),
+        created_at=now,
+        expires_at=now + timedelta(minutes=15),
+    )
