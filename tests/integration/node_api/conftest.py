@@ -1,5 +1,6 @@
 """The node API as it runs: PostgreSQL, uvicorn, mutual TLS with certificates made by pki."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,10 +9,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from control_plane.audit_heads import AuditHeads
 from control_plane.mtls import MutualTlsProtocol
 from control_plane.node_api.application import create_node_app
 from control_plane.notifications import Notifications
 from control_plane.queue import Queue
+from control_plane.sweep import Sweep
 from daemon import listener
 from daemon.database import create_engine
 from daemon.tls import server_context
@@ -51,6 +54,14 @@ async def notifications(control_plane_database: str) -> AsyncIterator[Notificati
 @pytest.fixture
 def queue(engine: AsyncEngine, notifications: Notifications) -> Queue:
     return Queue(engine, notifications, lease_seconds=LEASE_SECONDS)
+
+
+@pytest.fixture
+async def sweeping(queue: Queue, engine: AsyncEngine) -> AsyncIterator[None]:
+    """The periodic sweep, as it runs beside the APIs."""
+    task = asyncio.create_task(Sweep(queue, AuditHeads(engine)).run())
+    yield
+    task.cancel()
 
 
 @pytest.fixture
