@@ -108,19 +108,17 @@ async def _run(
         JobKind.GENERATE_KEY.value: GenerateKey(vault),
         JobKind.SIGN.value: Sign(vault),
     }
-    health = Health(
-        [
-            Part("hsm", lambda: hsm.problem),
-            Part("database", journal.problem),
-            Part("control plane", client.problem),
-            Part("clock", clock.problem),
-        ]
-    )
+    own_parts = [
+        Part("hsm", lambda: hsm.problem),
+        Part("database", journal.problem),
+        Part("clock", clock.problem),
+    ]
+    health = Health([*own_parts, Part("control plane", client.problem)])
     heartbeat = Heartbeat(
         client=client,
         chain=chain,
         clock=clock,
-        health=health,
+        health=Health(own_parts),  # whoever gets a heartbeat is not away
         group=settings.node.group,
         kinds=sorted(handlers),
         capabilities=capabilities,
