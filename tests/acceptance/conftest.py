@@ -1,0 +1,69 @@
+"""One whole stack for all acceptance tests: two replicas, two drivers of one group."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+
+from control_plane.client import (
+    AsyncCustody,
+    Curve,
+    Custody,
+    Key,
+    Network,
+    Scheme,
+)
+from daemon.tls import client_context
+from devstack.stack import Stack, StackOptions
+
+BARE_KEYS = {
+    "ECDSA secp256k1": (Scheme.ECDSA, Curve.SECP256K1),
+    "ECDSA secp256r1": (Scheme.ECDSA, Curve.SECP256R1),
+    "EdDSA ed25519": (Scheme.EDDSA, Curve.ED25519),
+}
+KEYS = [*(network.value for network in Network), *BARE_KEYS]
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    options = StackOptions(replicas=2, drivers=2, durable=False)
+    with Stack(tmp_path_factory.mktemp("stack"), options) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def custody(stack: Stack) -> Iterator[Custody]:
+    with stack.client() as custody:
+        yield custody
+
+
+@pytest.fixture
+async def async_custody(stack: Stack) -> AsyncIterator[AsyncCustody]:
+    async with stack.async_client() as custody:
+        yield custody
+
+
+@pytest.fixture(scope="session")
+def keys(custody: Custody) -> dict[str, Key]:
+    """An active key of every kind: each network's wallet's, and each bare one."""
+    made = {
+        network.value: custody.get_key(custody.create_wallet(network).key_id) for network in Network
+    }
+    return made | {name: custody.create_key(*of) for name, of in BARE_KEYS.items()}
+
+
+def raw_client(stack: Stack, token: str | None = None, replica: int = 0) -> httpx.Client:
+    """HTTP as an application without our library would speak it."""
+    return httpx.Client(
+        base_url=stack.control_planes[replica].url,
+        headers={"authorization": f"Bearer {token or stack.api_token}"},
+        verify=client_context(stack.ca),
+        trust_env=False,
+        timeout=60,
+    )
+
+
+@pytest.fixture(scope="session")
+def api(stack: Stack) -> Iterator[httpx.Client]:
+    with raw_client(stack) as client:
+        yield client
