@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
 from control_plane.client import (
     Curve,
     Custody,
@@ -20,10 +23,13 @@ from control_plane.client import (
     Signature,
     Wallet,
 )
-from daemon.console import print_table
+from daemon.console import out
 from devstack.progress import say, step
 from devstack.stack import Stack
 from devstack.verification import verify_message, verify_wallet
+
+WIDTH = 120
+"""Columns of the table where nobody says how many there are."""
 
 MESSAGE = "Hello from {name}: signed by a key that only the HSM can unwrap"
 HOST_MESSAGE = "Hello from {name}: signed on the host, by a key that the HSM decrypts for it"
@@ -45,6 +51,11 @@ class Made:
         if self.wallet is not None and self.wallet.address is not None:
             return self.wallet.address
         return "0x" + (self.key.public_key or b"").hex()
+
+    @property
+    def short_signature(self) -> str:
+        encoded = self.signature.signature.encoded if self.signature.signature else b""
+        return f"0x{encoded.hex()[:8]}…"
 
 
 def demo(folder: Path) -> Path:
@@ -95,18 +106,14 @@ def _create_p256(custody: Custody) -> Key:
 
 
 def _show(made: list[Made]) -> None:
-    rows = [
-        (
-            one.name,
-            one.identity,
-            one.key.protection and one.key.protection.value,
-            f"0x{one.signature.signature.encoded.hex()[:16]}…" if one.signature.signature else None,
-            one.verified_by,
-        )
-        for one in made
-    ]
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("what", "address or public key", "used in", "signature", "verified by"):
+        table.add_column(column, overflow="fold")
+    for one in made:
+        protection = one.key.protection.value if one.key.protection else "?"
+        table.add_row(one.name, one.identity, protection, one.short_signature, one.verified_by)
     say("")
-    print_table(("what", "address or public key", "key lives in", "signature", "verified by"), rows)
+    (out if out.is_terminal else Console(width=WIDTH)).print(table)
     say("")
 
 

@@ -33,7 +33,8 @@ class LocalStack:
             if self._is_up():
                 say(f"It is running already: {self.environment_file}")
                 return
-            self._end()
+            if ended := self._end():
+                say(f"Stopped what was left of an earlier one: {', '.join(ended)}.")
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True, mode=0o700)
             self._start()
