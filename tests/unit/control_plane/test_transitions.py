@@ -1,0 +1,160 @@
+"""What a report does to a job, without a database: every status in every state."""
+
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import pytest
+
+from control_plane.results import KeyFacts
+from control_plane.tables import TRANSITIONS, JobState
+from control_plane.transitions import Change, JobFacts, Note, backoff, decide, expire
+from wire.algorithms import EDDSA_ED25519
+from wire.outcomes import Outcome, OutcomeStatus
+
+NODE = "driver-1"
+LEASE = uuid4()
+FINAL = [JobState.DONE, JobState.DENIED, JobState.FAILED]
+JOB = JobFacts(
+    id=uuid4(),
+    kind="Sign",
+    payload=b"{}",
+    state=JobState.LEASED,
+    attempt=1,
+    lease=LEASE,
+    lease_node=NODE,
+    refused_by=frozenset(),
+    outcome=None,
+    key=KeyFacts(EDDSA_ED25519, None, bytes(32)),
+)
+
+
+def outcome(status: OutcomeStatus, transient: bool = False) -> bytes:
+    made = Outcome(
+        job_id=JOB.id, node=NODE, status=status, code="code", reason="why", transient=transient
+    )
+    return made.model_dump_json().encode()
+
+
+def report(
+    status: OutcomeStatus,
+    job: JobFacts = JOB,
+    transient: bool = False,
+    lease: UUID | None = LEASE,
+    willing: frozenset[str] = frozenset(),
+) -> Change:
+    return decide(job, NODE, lease, outcome(status, transient), willing, 0.5)
+
+
+def test_a_denial_ends_the_job():
+    change = report(OutcomeStatus.DENIED)
+    assert (change.note, change.state) == (Note.RECORDED, JobState.DENIED)
+    assert change.outcome == outcome(OutcomeStatus.DENIED)
+
+
+def test_a_denial_counts_without_the_lease():
+    queued = replace(JOB, state=JobState.QUEUED, lease=None, lease_node=None)
+    assert report(OutcomeStatus.DENIED, queued).state is JobState.DENIED
+    taken = replace(JOB, lease=uuid4(), lease_node="driver-2")
+    assert report(OutcomeStatus.DENIED, taken).state is JobState.DENIED
+
+
+@pytest.mark.parametrize("status", [OutcomeStatus.FAILED, OutcomeStatus.REFUSED])
+@pytest.mark.parametrize(
+    "job",
+    [
+        replace(JOB, state=JobState.QUEUED, lease=None, lease_node=None),
+        replace(JOB, lease=uuid4()),
+        replace(JOB, lease_node="driver-2"),
+    ],
+)
+def test_what_asks_for_another_attempt_counts_with_the_lease_only(
+    status: OutcomeStatus, job: JobFacts
+):
+    change = report(status, job)
+    assert (change.note, change.state, change.last_failure) == (Note.RETRIED, None, None)
+
+
+def test_a_transient_failure_queues_again_after_a_pause():
+    change = report(OutcomeStatus.FAILED, replace(JOB, attempt=3), transient=True)
+    assert (change.note, change.state, change.outcome) == (Note.RETRIED, JobState.QUEUED, None)
+    assert change.last_failure == outcome(OutcomeStatus.FAILED, transient=True)
+    assert change.delay_seconds == 4
+
+
+def test_a_failure_that_is_not_transient_ends_the_job():
+    change = report(OutcomeStatus.FAILED)
+    assert (change.note, change.state) == (Note.RECORDED, JobState.FAILED)
+
+
+def test_a_refused_job_goes_at_once_to_another_willing_node():
+    change = report(OutcomeStatus.REFUSED, willing=frozenset({NODE, "driver-2"}))
+    assert (change.state, change.refused_by, change.delay_seconds) == (JobState.QUEUED, NODE, 0)
+
+
+@pytest.mark.parametrize("willing", [set(), {NODE}, {"driver-2"}, {NODE, "driver-2"}])
+def test_a_job_that_every_node_refused_has_failed(willing: set[str]):
+    job = replace(JOB, refused_by=frozenset({"driver-2"}))
+    change = report(OutcomeStatus.REFUSED, job, willing=frozenset(willing))
+    assert (change.state, change.outcome) == (JobState.FAILED, outcome(OutcomeStatus.REFUSED))
+
+
+@pytest.mark.parametrize("state", FINAL)
+def test_nothing_changes_a_final_job(state: JobState):
+    job = replace(JOB, state=state, outcome=outcome(OutcomeStatus.DENIED))
+    assert report(OutcomeStatus.DENIED, job) == Change(job, Note.DUPLICATE)
+    late = report(OutcomeStatus.FAILED, job)
+    assert (late.note, late.state, late.late_outcome) == (Note.LATE, None, None)
+    job = replace(job, outcome=b"another")
+    late = report(OutcomeStatus.DENIED, job)
+    assert (late.note, late.state) == (Note.LATE, None)
+    assert late.late_outcome == outcome(OutcomeStatus.DENIED)
+
+
+@pytest.mark.parametrize("state", FINAL)
+def test_rubbish_about_a_final_job_is_late_and_not_kept(state: JobState):
+    job = replace(JOB, state=state, outcome=b"another")
+    change = decide(job, NODE, LEASE, b"rubbish", frozenset(), 0.5)
+    assert (change.note, change.state, change.late_outcome) == (Note.LATE, None, None)
+    assert change.fault is not None
+
+
+def test_rubbish_is_a_transient_failure_that_says_whose():
+    change = decide(JOB, NODE, LEASE, b"rubbish", frozenset(), 0.5)
+    assert (change.state, change.delay_seconds) == (JobState.QUEUED, 1)
+    failure = Outcome.model_validate_json(change.last_failure or b"")
+    assert (failure.code, failure.node, failure.transient) == ("bad_result", NODE, True)
+
+
+def test_rubbish_without_the_lease_changes_nothing():
+    change = decide(JOB, NODE, uuid4(), b"rubbish", frozenset(), 0.5)
+    assert (change.note, change.state) == (Note.RETRIED, None)
+
+
+def test_done_without_a_result_is_rubbish():
+    change = report(OutcomeStatus.DONE)
+    assert change.state is JobState.QUEUED
+    assert "cannot be nothing" in str(change.fault)
+
+
+def test_an_expired_job_tells_of_its_last_failure():
+    change = expire(JOB, outcome(OutcomeStatus.FAILED, transient=True))
+    assert change.state is JobState.FAILED
+    ended = Outcome.model_validate_json(change.outcome or b"")
+    assert (ended.code, ended.node) == ("expired", None)
+    assert "code: why" in str(ended.reason)
+
+
+def test_the_pause_doubles_up_to_a_minute():
+    assert [backoff(attempt, 0.5) for attempt in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert backoff(1_000_000, 0.5) == 60
+
+
+def test_the_pause_varies_by_a_quarter():
+    assert (backoff(1, 0), backoff(1, 1)) == (0.75, 1.25)
+
+
+@pytest.mark.parametrize("state", FINAL)
+def test_no_change_can_leave_a_final_state(state: JobState):
+    assert TRANSITIONS[state] == set()
+    with pytest.raises(RuntimeError, match="cannot go from"):
+        Change(replace(JOB, state=state), Note.RECORDED, JobState.QUEUED)
