@@ -4,6 +4,7 @@ from hsm_driver.hsm.errors import HsmFailure, SchemeUnsupported
 from hsm_driver.hsm.messages import Answer, Generate, Generated, Ready, Sign, Signed
 from hsm_driver.hsm.pool import Pool
 from hsm_driver.hsm.settings import HsmSettings
+from hsm_driver.hsm.worker_process import WORKER_MODULE
 from hsm_driver.hsm.wrapped_key import WrappedKey
 from wire.algorithms import Algorithm, Protection
 
@@ -11,8 +12,9 @@ from wire.algorithms import Algorithm, Protection
 class Hsm:
     """Asynchronous facade over the worker processes. All failures of operations are HsmFailure."""
 
-    def __init__(self, settings: HsmSettings) -> None:
-        self._pool = Pool(settings)
+    def __init__(self, settings: HsmSettings, worker_module: str = WORKER_MODULE) -> None:
+        """``worker_module`` is the entry point of the worker processes."""
+        self._pool = Pool(settings, worker_module)
         self._found: Ready | None = None
 
     async def start(self) -> None:

@@ -12,7 +12,7 @@ from hsm_driver.hsm.errors import BY_CODE, HsmCrashed, HsmFailure, HsmTimeout, H
 from hsm_driver.hsm.launch import launch
 from hsm_driver.hsm.messages import Answer, Failure, Lost, Operation, Ready
 from hsm_driver.hsm.settings import HsmSettings
-from hsm_driver.hsm.worker_process import WorkerProcess
+from hsm_driver.hsm.worker_process import WORKER_MODULE, WorkerProcess
 
 MAX_GROUP = 8
 """Operations a worker does before it answers: enough to make the messages' cost small, few enough
@@ -24,7 +24,7 @@ ENDS_ALONE = 2
 FIRST_BACKOFF_SECONDS = 0.5
 LAST_BACKOFF_SECONDS = 30.0
 SETTLED_SECONDS = 10.0
-"""A worker that lived this long is replaced at once."""
+"""A worker that lived this long, or that ended over its work, is replaced at once."""
 
 log = structlog.get_logger()
 
@@ -46,8 +46,9 @@ Worker = WorkerProcess[Batch]
 class Pool:
     """Keeps the configured number of workers alive and shares the operations out among them."""
 
-    def __init__(self, settings: HsmSettings) -> None:
+    def __init__(self, settings: HsmSettings, worker_module: str = WORKER_MODULE) -> None:
         self._settings = settings
+        self._worker_module = worker_module
         self._ready: deque[Task] = deque()
         self._suspects: deque[Task] = deque()
         self._workers: list[Worker] = []
@@ -194,7 +195,7 @@ class Pool:
     # Keeping workers alive
 
     def _new_worker(self) -> Worker:
-        worker: Worker = WorkerProcess(self._settings.deadline_seconds)
+        worker: Worker = WorkerProcess(self._settings.deadline_seconds, self._worker_module)
         worker.on_answers = self._answered
         return worker
 
@@ -211,16 +212,17 @@ class Pool:
             if worker is None:
                 await asyncio.sleep(backoff)
                 worker = await self._replace()
-            if worker is not None:
-                born = loop.time()
-                how = await worker.ended()
-                self._bury(worker, how)
-                log.warning("hsm worker ended", pid=worker.process_id, how=how)
-                worker = None
-                if loop.time() - born >= SETTLED_SECONDS:
-                    backoff = 0.0
-                    continue
-            backoff = min(LAST_BACKOFF_SECONDS, max(FIRST_BACKOFF_SECONDS, backoff * 2))
+            if worker is None:
+                backoff = min(LAST_BACKOFF_SECONDS, max(FIRST_BACKOFF_SECONDS, backoff * 2))
+                continue
+            born = loop.time()
+            how = await worker.ended()
+            log.warning("hsm worker ended", pid=worker.process_id, how=how)
+            at_work = bool(worker.outstanding)
+            self._bury(worker, how)
+            worker = None
+            settled = loop.time() - born >= SETTLED_SECONDS
+            backoff = 0.0 if at_work or settled else FIRST_BACKOFF_SECONDS
 
     async def _replace(self) -> Worker | None:
         """One login at a time: a PIN that has just been refused is not tried by the next seat."""

@@ -24,6 +24,7 @@ from hsm_driver.hsm.messages import (
     frame,
 )
 
+WORKER_MODULE = "hsm_driver.hsm.worker"
 STDERR = 2
 
 Item = TypeVar("Item")
@@ -44,8 +45,10 @@ class StartRefused(Exception):
 class WorkerProcess(asyncio.Protocol, Generic[Item]):
     """Answers come in the order of the groups sent. ``Item`` is what the owner calls a group."""
 
-    def __init__(self, deadline_seconds: float) -> None:
+    def __init__(self, deadline_seconds: float, module: str = WORKER_MODULE) -> None:
+        """``module`` is the worker's entry point."""
         self._deadline_seconds = deadline_seconds
+        self._module = module
         self._received = bytearray()
         self._timer: asyncio.TimerHandle | None = None
         self._started: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
@@ -65,7 +68,7 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
                     sys.executable,
                     "-P",  # nothing is imported from the folder that the daemon was started in
                     "-m",
-                    "hsm_driver.hsm.worker",
+                    self._module,
                     str(theirs.fileno()),
                     str(os.getpid()),
                     pass_fds=(theirs.fileno(),),

@@ -1,0 +1,89 @@
+"""PKCS#11 from outside the driver, in a process of its own: what an operator or attacker does."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from softhsm.tokens import TokenFolder
+
+LABEL = "custody"
+
+_PRELUDE = """
+import json, sys
+import pkcs11
+from pkcs11 import Attribute, KeyType, MechanismFlag, TokenFlag
+module, label, pin = sys.argv[1:4]
+token = pkcs11.lib(module).get_token(token_label=label)
+"""
+
+
+def run(tokens: TokenFolder, code: str, pin: str | None = None) -> Any:
+    """Run some lines that end by printing JSON."""
+    right = tokens.pin_file(LABEL).read_text()
+    done = subprocess.run(
+        [sys.executable, "-c", _PRELUDE + code, tokens.module, LABEL, pin or right],
+        env=tokens.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def counts_a_wrong_pin(tokens: TokenFolder) -> bool:
+    """Whether a wrong PIN was tried since the last right one."""
+    found = run(tokens, "print(json.dumps(bool(token.flags & TokenFlag.USER_PIN_COUNT_LOW)))")
+    return bool(found)
+
+
+def log_in(tokens: TokenFolder, pin: str) -> None:
+    """With the right PIN: sets the token's count of wrong ones back."""
+    run(tokens, "token.open(user_pin=pin).close(); print('true')", pin)
+
+
+def change_pin(tokens: TokenFolder, new: str) -> None:
+    run(
+        tokens,
+        f"token.open(rw=True, user_pin=pin).set_pin(pin, {new!r}); print('true')",
+    )
+
+
+def objects(tokens: TokenFolder) -> list[str]:
+    """Labels of everything stored on the token."""
+    code = "session = token.open(user_pin=pin)\n"
+    code += "print(json.dumps(sorted(o[Attribute.LABEL] for o in session.get_objects())))"
+    labels: list[str] = run(tokens, code)
+    return labels
+
+
+def make_weak_master_key(tokens: TokenFolder) -> None:
+    """As somebody without our template would: sensitive and not extractable, and no more."""
+    run(
+        tokens,
+        """
+session = token.open(rw=True, user_pin=pin)
+session.generate_key(
+    KeyType.AES, 256, label="custody", id=(1).to_bytes(4), store=True,
+    capabilities=MechanismFlag.WRAP | MechanismFlag.UNWRAP,
+    template={Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False},
+)
+print("true")
+""",
+    )
+
+
+def processes_with(text: str) -> list[int]:
+    """Process ids whose command line contains a text."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if text in command:
+                found.append(int(entry.name))
+    return found
