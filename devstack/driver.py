@@ -49,6 +49,7 @@ class Driver(Service):
     ) -> None:
         super().__init__(node_id, launcher)
         self.node_id = node_id
+        self.group = ""
         self.folder = folder
         self.log = log
         self.config = folder / "hsm-driver.toml"
@@ -58,6 +59,7 @@ class Driver(Service):
 
     def configure(self, surroundings: Surroundings, leaf: Leaf, options: DriverOptions) -> None:
         """Write the configuration, and the identity key where there is none yet."""
+        self.group = options.group
         identity = self.folder / "identity.pem"
         if not identity.exists():
             self.folder.mkdir(parents=True, exist_ok=True)

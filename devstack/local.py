@@ -13,7 +13,6 @@ from devstack.stack import Stack
 
 ENVIRONMENT_FILE = "env"
 RECORD_FILE = "processes"
-STOP_TIMEOUT = 30.0
 
 
 class LocalStack:
@@ -69,7 +68,7 @@ class LocalStack:
         ended = []
         for process in reversed(self._record.processes()):
             if process.identity.is_alive():
-                process.identity.end(process.gently, STOP_TIMEOUT)
+                process.identity.end(process.gently)
                 ended.append(process.name)
         for folder in self._record.folders():
             shutil.rmtree(folder, ignore_errors=True)

@@ -17,6 +17,8 @@ from daemon.errors import OperatorError
 
 LOCALHOST = "127.0.0.1"
 TAIL_LINES = 15
+STOP_TIMEOUT = 30.0
+"""Seconds for what is under way, after a process was asked to end."""
 
 # The kernel ties PR_SET_PDEATHSIG to the thread that forked (prctl(2)): one that lives as long as
 # this process does.
@@ -43,8 +45,8 @@ class ProcessIdentity(BaseModel):
     def is_alive(self) -> bool:
         return ProcessIdentity.of(self.pid) == self
 
-    def end(self, gently: signal.Signals = signal.SIGTERM, timeout: float = 30) -> None:
-        """Ask the process to end; kill it when it has not within ``timeout`` seconds."""
+    def end(self, gently: signal.Signals) -> None:
+        """Ask the process to end; kill it when it has not in time."""
         try:
             handle = os.pidfd_open(self.pid)
         except ProcessLookupError:
@@ -52,7 +54,7 @@ class ProcessIdentity(BaseModel):
         try:
             if not self.is_alive():  # asked after the handle is held: it cannot change hands now
                 return
-            for number, patience in ((gently, timeout), (signal.SIGKILL, 10.0)):
+            for number, patience in ((gently, STOP_TIMEOUT), (signal.SIGKILL, STOP_TIMEOUT)):
                 signal.pidfd_send_signal(handle, number)
                 if select.select([handle], [], [], patience)[0]:
                     return
@@ -107,11 +109,15 @@ class Process:
         """Exit status, once it has ended; negative: the signal that ended it."""
         return self._popen.wait()
 
-    def stop(self, gently: signal.Signals = signal.SIGTERM, timeout: float = 30) -> int:
+    def stop(self, gently: signal.Signals) -> int:
         """End the process and return its exit status; negative: the signal that ended it."""
         self.signal(gently)
+        return self.finish()
+
+    def finish(self) -> int:
+        """Wait for the end of a process that was asked to; kill it when that takes too long."""
         try:
-            return self._popen.wait(timeout)
+            return self._popen.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._popen.kill()
             return self._popen.wait()

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from devstack.launcher import Launcher
@@ -57,14 +57,32 @@ class Service(ABC):
         """Raises OperatorError, with the end of the log, when it ends or takes too long."""
         wait_until(self.process, self.is_ready, READY_TIMEOUT)
 
-    def stop(self) -> None:
-        """Ask it to finish what is under way and end; harmless when it is not running."""
+    def ask_to_stop(self) -> None:
+        """Have it finish what is under way and end; harmless when it is not running."""
         if self._process is not None:
-            self._process.stop(signal.SIGTERM)
+            self._process.signal(signal.SIGTERM)
+
+    def finish(self) -> None:
+        """Wait until it has ended, and kill it when that takes too long."""
+        if self._process is not None:
+            self._process.finish()
             self._process = None
+
+    def stop(self) -> None:
+        """Ask it to stop, and wait until it has; harmless when it is not running."""
+        self.ask_to_stop()
+        self.finish()
 
     def kill(self) -> None:
         """SIGKILL; harmless when it is not running."""
         if self._process is not None:
             self._process.kill()
             self._process = None
+
+
+def stop_together(services: Sequence[Service]) -> None:
+    """Stop several at once."""
+    for service in services:
+        service.ask_to_stop()
+    for service in services:
+        service.finish()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from devstack.driver import Driver, DriverOptions, Surroundings
 from devstack.launcher import Launcher, Tied
 from devstack.postgres import Cluster
 from devstack.processes import Process
-from devstack.service import Service
+from devstack.service import Service, stop_together
 from devstack.token import Token
 
 HEARTBEAT_TIMEOUT = 30.0
@@ -93,13 +94,14 @@ class Stack:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._step("PostgreSQL"):
             self.databases = self._given or self._start_clusters()
-        with self._step("certificates: root, intermediate, servers, nodes"):
-            self.certificates = Certificates(self.folder / "pki")
-        with self._step("control plane: configuration, tables, token"):
-            self._prepare_control_planes()
-        with self._step("SoftHSM token with a fresh master key"):
-            self.token = Token(self.folder / "token")
-            self._prepare_drivers()
+        with self._step("certificates and configurations"):
+            self._configure()
+        with self._step("tables, master key, node, token"), ThreadPoolExecutor() as threads:
+            for done in [
+                threads.submit(self._prepare_control_plane),
+                threads.submit(self._prepare_driver),
+            ]:
+                done.result()
         with self._step("control plane: start"):
             for control_plane in self.control_planes:
                 control_plane.start(wait=False)
@@ -124,16 +126,30 @@ class Stack:
             self.clusters[-1].create_database("hsm_driver"),
         )
 
-    def _prepare_control_planes(self) -> None:
+    def _configure(self) -> None:
+        self.certificates = Certificates(self.folder / "pki")
+        self.token = Token(self.folder / "token")
         self.control_plane_files = ControlPlaneFiles(
             self.folder / "control-plane", self.certificates, self.databases.control_plane
         )
         for number in range(self.options.replicas):
             self.add_control_plane(numbered("control-plane", number))
+        for number in range(self.options.drivers):
+            self._configure_driver(numbered("hsm-driver", number), self.options.driver)
+
+    def _prepare_control_plane(self) -> None:
         first = self.control_planes[0]
         if self._given is None:
             first.migrate()
+        for driver in self.drivers:
+            first.add_node(driver.node_id, driver.group)
         self.api_token = first.create_token("local")
+
+    def _prepare_driver(self) -> None:
+        first = self.drivers[0]
+        first.generate_master_key()
+        if self._given is None:
+            first.migrate()
 
     def add_control_plane(self, name: str) -> ControlPlane:
         """Configure one more replica; it is the caller's to start."""
@@ -143,28 +159,22 @@ class Stack:
         self.control_planes.append(control_plane)
         return control_plane
 
-    def _prepare_drivers(self) -> None:
-        for number in range(self.options.drivers):
-            self.add_driver(numbered("hsm-driver", number))
-        first = self.drivers[0]
-        first.generate_master_key()
-        if self._given is None:
-            first.migrate()
-
     def add_driver(self, node_id: str, options: DriverOptions | None = None) -> Driver:
         """Register and configure one more driver; it is the caller's to start."""
-        options = options or self.options.driver
+        driver = self._configure_driver(node_id, options or self.options.driver)
+        self.control_planes[0].add_node(node_id, driver.group)
+        return driver
+
+    def _configure_driver(self, node_id: str, options: DriverOptions) -> Driver:
         control_plane = self.control_planes[len(self.drivers) % len(self.control_planes)]
-        driver = Driver(
-            node_id, self.folder / node_id, self.log(node_id), self.token, self._launcher
-        )
+        folder, log = self.folder / node_id, self.log(node_id)
+        driver = Driver(node_id, folder, log, self.token, self._launcher)
         surroundings = Surroundings(
             node_url=control_plane.node_url,
             job_signing_key=self.control_plane_files.job_signing_key,
             database_url=self.databases.driver,
         )
         driver.configure(surroundings, self.certificates.node(node_id), options)
-        control_plane.add_node(node_id, options.group)
         self.drivers.append(driver)
         return driver
 
@@ -206,9 +216,8 @@ class Stack:
 
     def stop(self) -> None:
         """Stop everything: drivers finish what is under way; databases are deleted."""
-        services: list[Service] = [*self.drivers, *self.control_planes]
-        for service in services:
-            service.stop()
+        stop_together(self.drivers)
+        stop_together(self.control_planes)
         for cluster in self.clusters:
             cluster.remove()
 
