@@ -7,7 +7,7 @@ import pytest
 from tests.integration.node_api.conftest import Nodes
 from tests.integration.node_api.nodes import Node, report_of
 from tests.integration.node_api.workload import Workload
-from wire.algorithms import Network
+from wire.algorithms import Curve, Network, Scheme
 from wire.node_api import Report
 from wire.outcomes import OutcomeStatus
 
@@ -116,7 +116,9 @@ async def test_a_signature_by_another_key_is_not_recorded(node: Node, workload: 
 async def test_a_key_of_another_curve_is_not_recorded(node: Node, workload: Workload):
     key, job_id = await workload.wallet(Network.SOLANA)
     (job,) = await node.claim()
-    result = workload.generated(key).model_copy(update={"scheme": "ECDSA", "curve": "secp256k1"})
+    result = workload.generated(key).model_copy(
+        update={"scheme": Scheme.ECDSA, "curve": Curve.SECP256K1}
+    )
     outcome = node.outcome(job_id, OutcomeStatus.DONE, result=result)
     assert "was asked for" in await bad_result(node, workload, report_of(job, outcome))
     assert (await workload.key_row(key.id)).public_key is None
