@@ -49,11 +49,10 @@ async def _token_checks(settings: HsmSettings, token: Administration) -> AsyncIt
     async for check in _capabilities(settings, token):
         yield check
     keys = await token.master_keys()
-    wrapping = [key for key in keys if key.purpose == "wraps keys"]
-    yield _master_key(wrapping)
+    yield _master_key(keys)
     if settings.host_signing:
         yield _host_signing(settings, keys)
-    if wrapping:
+    if any(key.purpose == "wraps keys" for key in keys):
         for attempt in ATTEMPTS:
             yield await _extraction(token, attempt)
 
@@ -80,9 +79,17 @@ async def _capabilities(settings: HsmSettings, token: Administration) -> AsyncIt
 
 def _master_key(keys: list[MasterKeyRecord]) -> Check:
     name = "master key"
-    if not keys:
+    if not any(key.purpose == "wraps keys" for key in keys):
         return Check(name, Status.FAIL, "none", "hsm-driver master-key generate")
-    newest = keys[-1]
+    for key in keys:
+        if not key.made_inside:
+            return Check(
+                name,
+                Status.FAIL,
+                f"{key.name} was not made inside the HSM: somebody may know its value",
+                "Find out who put it there and delete it: the driver does not start with it.",
+            )
+    newest = [key for key in keys if key.purpose == "wraps keys"][-1]
     detail = f"{newest.name}, check value {newest.check_value.hex()[:16]}…"
     weak = [f"{key.name} is {weakness}" for key in keys for weakness in _weaknesses(key)]
     if weak:

@@ -130,6 +130,20 @@ def make(session: Session, label: str, rewrappable: bool, extractable: bool) -> 
     )
 
 
+def must_be_made_inside(master: MasterKey) -> None:
+    """Raises CannotStart for a key that was put into the token: somebody may know its value.
+
+    CKA_LOCAL is the token's own word on that (PKCS#11 3.1, section 4.9). Without this, whoever has
+    the PIN could add a next generation of his own, and read every key made from then on.
+    """
+    if not _flag(master.key, Attribute.LOCAL, otherwise=False):
+        raise CannotStart(
+            Obstacle.MASTER_KEY,
+            f"the key {master.name!r} was not made inside the HSM: somebody may know its value",
+            "Find out who put it there and delete it, or give it another label.",
+        )
+
+
 def passing_wrapping_key(session: Session) -> WrappingKey:
     """A session key like a master key, to probe a token that has no master key yet."""
     key: Any = session.generate_key(
@@ -196,6 +210,7 @@ def describe(session: Session, master: MasterKey) -> MasterKeyRecord:
         generation=master.generation,
         check_value=check_value(session, master),
         purpose="encrypts host keys" if master.is_host else "wraps keys",
+        made_inside=_flag(master.key, Attribute.LOCAL, otherwise=False),
         sensitive=_flag(master.key, Attribute.SENSITIVE, otherwise=False),
         extractable=_flag(master.key, Attribute.EXTRACTABLE, otherwise=True),
         modifiable=_flag(master.key, Attribute.MODIFIABLE, otherwise=True),

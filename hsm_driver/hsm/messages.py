@@ -173,6 +173,7 @@ class MasterKeyRecord(Message):
     generation: int
     check_value: bytes
     purpose: Literal["wraps keys", "encrypts host keys"]
+    made_inside: bool
     sensitive: bool
     extractable: bool
     modifiable: bool

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 
 import structlog
@@ -141,7 +142,9 @@ class Pool:
         taken = [self._ready.popleft() for _ in range(share)]
         return [task for task in taken if not task.answer.done()]
 
-    def _answered(self, batch: Batch, answers: list[Answer]) -> None:
+    def _answered(self, worker: Worker, batch: Batch, answers: list[Answer]) -> None:
+        if any(isinstance(answer, Lost) for answer in answers):
+            self._retire(worker)
         for task, answer in zip(batch, answers, strict=True):
             if isinstance(answer, Lost):
                 self._again(task, HsmUnavailable(f"the HSM's session was lost: {answer.reason}"))
@@ -150,6 +153,17 @@ class Pool:
         self._dispatch_soon()
 
     # When a worker ends
+
+    def _retire(self, worker: Worker) -> None:
+        """Its session is lost and it is ending itself: what it has not begun is done by others."""
+        if worker in self._workers:
+            self._workers.remove(worker)
+        self._give_back(worker)
+
+    def _give_back(self, worker: Worker) -> None:
+        for batch in reversed(worker.outstanding):
+            self._ready.extendleft(reversed(batch))
+        worker.outstanding.clear()
 
     def _again(self, task: Task, verdict: HsmFailure) -> None:
         """Run it again, alone; the verdict stands once it has ended its workers too often."""
@@ -170,9 +184,7 @@ class Pool:
             for task in suspects:
                 task.alone = task.alone or len(suspects) == 1
                 self._blame(task, worker, how)
-        for batch in reversed(worker.outstanding):
-            self._ready.extendleft(reversed(batch))
-        worker.outstanding.clear()
+        self._give_back(worker)
         self._dispatch_soon()
 
     def _blame(self, task: Task, worker: Worker, how: str) -> None:
@@ -196,7 +208,7 @@ class Pool:
 
     def _new_worker(self) -> Worker:
         worker: Worker = WorkerProcess(self._settings.deadline_seconds, self._worker_module)
-        worker.on_answers = self._answered
+        worker.on_answers = partial(self._answered, worker)
         return worker
 
     def _add(self, worker: Worker) -> None:

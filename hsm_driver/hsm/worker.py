@@ -73,6 +73,8 @@ class Worker:
             return Ready(token=hello.token_label, check_values={}, capabilities=[])
         if hello.check_values is not None:
             masters = [master for master in masters if master.name in hello.check_values]
+        for master in masters:
+            master_key.must_be_made_inside(master)
         found = {master.name: master_key.check_value(self._session, master) for master in masters}
         _compare(hello, found)
         known = hello.capabilities

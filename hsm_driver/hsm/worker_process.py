@@ -43,7 +43,11 @@ class StartRefused(Exception):
 
 
 class WorkerProcess(asyncio.Protocol, Generic[Item]):
-    """Answers come in the order of the groups sent. ``Item`` is what the owner calls a group."""
+    """Answers come in the order of the groups sent. ``Item`` is what the owner calls a group.
+
+    To be started from a thread that lives as long as the daemon: the kernel ends the worker when
+    the thread that started it ends (PR_SET_PDEATHSIG).
+    """
 
     def __init__(self, deadline_seconds: float, module: str = WORKER_MODULE) -> None:
         """``module`` is the worker's entry point."""

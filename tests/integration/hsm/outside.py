@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 from softhsm.tokens import TokenFolder
@@ -75,15 +74,19 @@ print("true")
     )
 
 
-def processes_with(text: str) -> list[int]:
-    """Process ids whose command line contains a text."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:
-                continue
-            if text in command:
-                found.append(int(entry.name))
-    return found
+def put_in_master_key(tokens: TokenFolder, generation: int) -> None:
+    """A key whose value is known outside, under our label: with the PIN, anybody can do that."""
+    run(
+        tokens,
+        f"""
+session = token.open(rw=True, user_pin=pin)
+session.create_object({{
+    Attribute.CLASS: pkcs11.ObjectClass.SECRET_KEY, Attribute.KEY_TYPE: KeyType.AES,
+    Attribute.VALUE: bytes(32), Attribute.LABEL: "custody", Attribute.TOKEN: True,
+    Attribute.ID: ({generation}).to_bytes(4), Attribute.PRIVATE: True, Attribute.SENSITIVE: True,
+    Attribute.EXTRACTABLE: False, Attribute.WRAP: True, Attribute.UNWRAP: True,
+    Attribute.MODIFIABLE: False,
+}})
+print("true")
+""",
+    )

@@ -16,7 +16,7 @@ from hsm_driver.hsm.messages import Obstacle
 from hsm_driver.hsm.settings import HsmSettings
 from softhsm.tokens import TokenFolder
 from tests.integration.hsm.conftest import make_master_key, opened, settings_for
-from tests.integration.hsm.outside import LABEL, make_weak_master_key, objects
+from tests.integration.hsm.outside import LABEL, make_weak_master_key, objects, put_in_master_key
 from tests.integration.hsm.test_schemes import digest, verified
 from tests.integration.hsm.test_workers import until
 from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519
@@ -77,6 +77,18 @@ async def test_a_token_exchanged_while_running_signs_nothing(
         assert "not those of before" in str(hsm.problem)
         with pytest.raises(HsmUnavailable):
             await hsm.sign(key, digest(1))
+
+
+async def test_a_key_put_into_the_token_is_no_master_key(
+    settings: HsmSettings, tokens: TokenFolder
+):
+    put_in_master_key(tokens, generation=2)
+    with pytest.raises(HsmCannotStart) as failure:
+        async with opened(settings):
+            pass
+    assert failure.value.obstacle is Obstacle.MASTER_KEY
+    assert "custody/2" in failure.value.what
+    assert (await doctor(settings))["master key"].status is Status.FAIL
 
 
 async def test_every_extraction_is_refused(settings: HsmSettings, tokens: TokenFolder):
