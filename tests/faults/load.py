@@ -214,13 +214,13 @@ class Load:
         check_wallet(wallet, key)
 
 
-def check_databases(stack: Stack, load: Load) -> None:
+def check_databases(stack: Stack, loads: list[Load]) -> None:
     """Both sides agree: one outcome a request, the same bytes, and one row for each key."""
     jobs = pairs(stack.databases.control_plane, "SELECT id, outcome FROM jobs")
     keys = pairs(stack.databases.control_plane, "SELECT id, public_key FROM keys")
     journal = pairs(stack.databases.driver, "SELECT job_id, outcome FROM journal")
     rows = pairs(stack.databases.driver, "SELECT key_id, public_key FROM wrapped_keys")
-    assert len(jobs) == len(load.asked) + len(load.keys)
+    assert len(jobs) == sum(len(load.asked) + len(load.keys) for load in loads)
     assert journal == jobs
     assert rows == keys
 

@@ -105,7 +105,7 @@ async def test_every_request_ends_with_one_result_wherever_the_driver_is_killed(
     assert killed == dict.fromkeys(STEPS, KILLS_PER_STEP)
 
     driver.stop()
-    check_databases(stack, load)
+    check_databases(stack, [load])
     assert token_objects(stack) == objects
     driver.start()
     audit_verify(stack, driver)
