@@ -20,7 +20,7 @@ from hsm_driver.handlers import Handler
 from hsm_driver.health import Health, Part
 from hsm_driver.heartbeat import Heartbeat
 from hsm_driver.hsm.hsm import Hsm
-from hsm_driver.identity import load_identity
+from hsm_driver.identity import load_identity, require_certificate_of
 from hsm_driver.journal import Journal
 from hsm_driver.key_generation import GenerateKey
 from hsm_driver.loop import JobLoop, OnStep
@@ -71,6 +71,7 @@ async def open_hsm(settings: DriverSettings, workers: int | None = None) -> Asyn
 async def open_client(settings: DriverSettings) -> AsyncIterator[ControlPlaneClient]:
     """A client of the control plane under this node's certificate. Raises OperatorError."""
     section = settings.control_plane
+    require_certificate_of(settings.node.id, section.certificate)
     client = ControlPlaneClient(section.url, section.ca, section.certificate, section.private_key)
     try:
         yield client

@@ -1,7 +1,8 @@
-"""The node's own Ed25519 key, which signs its audit heads."""
+"""Who this node is: its Ed25519 key, which signs audit heads, and the node of its certificate."""
 
 from pathlib import Path
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -12,7 +13,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from daemon.configuration import read_secret, write_secret
 from daemon.errors import ConfigurationError
+from daemon.tls import load_certificates
 from wire.envelope import Signer
+from wire.nodes import node_id_of
 
 
 def create_identity(path: Path) -> Signer:
@@ -35,3 +38,24 @@ def load_identity(path: Path) -> Signer:
             "Restore the file from its backup; a new identity starts a new audit history.",
         )
     return Signer(key)
+
+
+def require_certificate_of(node: str, path: Path) -> None:
+    """Raise ConfigurationError unless the certificate is this node's.
+
+    The control plane knows a node by its certificate: under another's, outcomes and audit heads
+    would name a node that did not send them.
+    """
+    leaf = load_certificates(path)[0]
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        found = node_id_of(names.get_values_for_type(x509.UniformResourceIdentifier))
+    except (x509.ExtensionNotFound, ValueError):
+        raise ConfigurationError(
+            f"the certificate {path} names no node", f"Take one from: pki issue node {node}"
+        ) from None
+    if found != node:
+        raise ConfigurationError(
+            f"the certificate {path} is of node {found!r}, the configuration says {node!r}",
+            "Mend [node] id, or name the other certificate.",
+        )

@@ -1,0 +1,188 @@
+"""A driver that must not work, says why it does not, and what to do."""
+
+import base64
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from daemon.errors import OperatorError
+from devstack.certificates import Certificates, Leaf
+from devstack.driver import DriverOptions, Surroundings
+from pki.certificates import new_private_key
+from pki.directory import Directory
+from tests.faults.conftest import LonelyDriver, lonely_driver
+from tests.faults.hostile_control_plane import HostileControlPlane, generate_job
+from wire.algorithms import ECDSA_SECP256K1
+from wire.outcomes import OutcomeStatus
+
+
+@pytest.fixture
+def other_certificates(tmp_path: Path) -> Certificates:
+    """A PKI with another root."""
+    return Certificates(tmp_path / "other-pki")
+
+
+@pytest.fixture
+def stranger(
+    tmp_path: Path, plane: HostileControlPlane, driver_database: str, token, node_leaf: Leaf
+) -> Iterator[LonelyDriver]:
+    """A driver that was not started, for a test to spoil."""
+    with lonely_driver(tmp_path, plane, driver_database, token, node_leaf) as lonely:
+        yield lonely
+
+
+def with_leaf(lonely: LonelyDriver, leaf: Leaf, url: str | None = None) -> None:
+    key = base64.b64encode(lonely.plane.signer.public_key).decode()
+    surroundings = Surroundings(url or lonely.plane.url, key, lonely.database_url)
+    lonely.driver.configure(surroundings, leaf, DriverOptions(workers=1))
+
+
+def assert_does_not_start(lonely: LonelyDriver, *words: str) -> None:
+    """It ends by itself, with status 1, the words and what to do next, and no traceback."""
+    with pytest.raises(OperatorError, match="ended with status 1"):
+        lonely.driver.start()
+    said = lonely.log_text()
+    for word in words:
+        assert word in said
+    assert "  -> " in said
+    assert "Traceback" not in said
+
+
+def assert_starts_but_says(lonely: LonelyDriver, *words: str, seconds: float = 20) -> None:
+    """It runs and tries again and again, is not ready, and its log has the words."""
+    lonely.driver.start(wait=False)
+    deadline = time.monotonic() + seconds
+    while not all(word in lonely.log_text() for word in words):
+        lonely.driver.process.check()
+        assert time.monotonic() < deadline, lonely.log_text()
+        time.sleep(0.05)
+    assert not lonely.driver.is_ready()
+    assert "Traceback" not in lonely.log_text()
+
+
+# Another master key
+
+
+def test_it_does_not_start_on_a_token_with_another_master_key(
+    stranger: LonelyDriver, make_token: Callable, tmp_path: Path, node_leaf: Leaf
+):
+    stranger.driver.start()
+    job = generate_job(ECDSA_SECP256K1)
+    outcome = stranger.plane.ask(stranger.plane.sign(job), job.id)
+    assert outcome.status is OutcomeStatus.DONE
+    stranger.driver.stop()
+
+    folder = tmp_path / "elsewhere"
+    with lonely_driver(
+        folder, stranger.plane, stranger.database_url, make_token(), node_leaf
+    ) as elsewhere:
+        assert_does_not_start(elsewhere, "master key", "Point [hsm] at the right token")
+
+    stranger.driver.start()
+
+
+# Client certificates
+
+
+def test_without_its_certificate_it_does_not_start(stranger, node_leaf):
+    nothing = Leaf(Path("/nowhere/certificate.pem"), node_leaf.private_key, node_leaf.ca)
+    with_leaf(stranger, nothing)
+    assert_does_not_start(stranger, "cannot read the certificate /nowhere/certificate.pem")
+
+
+def test_without_the_certificates_private_key_it_does_not_start(stranger, node_leaf):
+    nothing = Leaf(node_leaf.certificate, Path("/nowhere/private_key.pem"), node_leaf.ca)
+    with_leaf(stranger, nothing)
+    assert_does_not_start(stranger, "/nowhere/private_key.pem")
+
+
+def test_with_an_expired_certificate_it_does_not_start(stranger, certificates, node_leaf):
+    with_leaf(stranger, expired_leaf(stranger.driver.folder, certificates, node_leaf))
+    assert_does_not_start(stranger, "expired at")
+
+
+def test_with_another_nodes_certificate_it_does_not_start(stranger, certificates):
+    with_leaf(stranger, certificates.node("node-9"))
+    assert_does_not_start(stranger, "is of node 'node-9', the configuration says 'node-1'")
+
+
+def test_with_a_servers_certificate_it_does_not_start(stranger, server_leaf):
+    with_leaf(stranger, server_leaf)
+    assert_does_not_start(stranger, "names no node")
+
+
+def test_a_certificate_from_another_ca_is_said_to_be_refused(
+    stranger, other_certificates, certificates
+):
+    foreign = other_certificates.node("node-1")
+    before = len(stranger.plane.heartbeats)
+    with_leaf(stranger, Leaf(foreign.certificate, foreign.private_key, certificates.ca))
+    assert_starts_but_says(stranger, "does not accept this node's certificate")
+    assert len(stranger.plane.heartbeats) == before
+
+
+def test_a_control_plane_under_another_ca_is_not_believed(
+    stranger, other_certificates, certificates, node_leaf
+):
+    impostor_leaf = other_certificates.server("impostor")
+    with HostileControlPlane(impostor_leaf, certificates.ca) as impostor:
+        with_leaf(stranger, node_leaf, impostor.url)
+        assert_starts_but_says(stranger, "certificate")
+        assert impostor.heartbeats == []
+
+
+def test_a_control_plane_under_another_name_is_not_believed(stranger, node_leaf):
+    with_leaf(stranger, node_leaf, stranger.plane.url.replace("127.0.0.1", "127.0.0.2"))
+    assert_starts_but_says(stranger, "cannot reach")
+
+
+def expired_leaf(folder: Path, certificates: Certificates, like: Leaf) -> Leaf:
+    """The node's certificate, issued anew with a period that is over."""
+    issuer = Directory(certificates.folder).intermediate()
+    template, *chain = x509.load_pem_x509_certificates(like.certificate.read_bytes())
+    key = new_private_key()
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(template.subject)
+        .issuer_name(template.issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(datetime.now(UTC) - timedelta(days=2))
+        .not_valid_after(datetime.now(UTC) - timedelta(seconds=1))
+    )
+    for extension in template.extensions:
+        if not isinstance(extension.value, x509.SubjectKeyIdentifier):
+            builder = builder.add_extension(extension.value, extension.critical)
+    leaf = builder.sign(issuer.private_key, SHA256())
+    made = Leaf(folder / "expired.pem", folder / "expired-key.pem", like.ca)
+    made.certificate.write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in (leaf, *chain)))
+    made.private_key.touch(mode=0o600)
+    made.private_key.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    return made
+
+
+# Clocks
+
+
+def test_with_clocks_out_of_step_nothing_is_done(
+    tmp_path, server_leaf, certificates, driver_database, token, node_leaf
+):
+    with HostileControlPlane(server_leaf, certificates.ca) as plane:
+        plane.clock_offset = timedelta(minutes=5)
+        with lonely_driver(tmp_path, plane, driver_database, token, node_leaf) as lonely:
+            lonely.driver.start(wait=False)
+            plane.wait_for_heartbeat()
+            time.sleep(0.2)
+            job = generate_job(ECDSA_SECP256K1)
+            outcome = plane.ask(plane.sign(job), job.id)
+            assert (outcome.status, outcome.code) == (OutcomeStatus.FAILED, "clock_out_of_step")
+            assert outcome.transient
+            assert not lonely.driver.is_ready()
