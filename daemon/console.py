@@ -17,6 +17,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+MAX_TABLE_WIDTH = 1000
 
 
 def print_json(data: Any) -> None:
@@ -25,11 +26,11 @@ def print_json(data: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table on stdout; None shows as a dash."""
+    """A table on stdout; None shows as a dash. Wider than the terminal, never cut: ids matter."""
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*("-" if cell is None else str(cell) for cell in row))
-    out.print(table)
+    Console(highlight=False, width=MAX_TABLE_WIDTH).print(table)
 
 
 def fail(error: OperatorError) -> NoReturn:
