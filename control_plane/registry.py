@@ -1,6 +1,5 @@
 """The nodes that the operator has registered: a certificate alone gets no work."""
 
-import re
 from collections.abc import Sequence
 
 from sqlalchemy import delete, func, select
@@ -12,8 +11,6 @@ from control_plane.tables import audit_heads, nodes
 from daemon.errors import OperatorError
 from wire.nodes import NODE_ID, node_urn
 
-GROUP_NAME = re.compile(NODE_ID.pattern)
-
 
 async def add_node(connection: AsyncConnection, node_id: str, group: str) -> None:
     """Register a node; once more with the same group changes nothing. Raises OperatorError."""
@@ -21,7 +18,7 @@ async def add_node(connection: AsyncConnection, node_id: str, group: str) -> Non
         node_urn(node_id)
     except ValueError as error:
         raise OperatorError(str(error), "Give the id that its certificate names.") from None
-    if not GROUP_NAME.match(group):
+    if not NODE_ID.fullmatch(group):
         raise OperatorError(
             f"{group!r} is no group: 1 to 63 of a-z, 0-9, '.', '_' and '-'",
             "Give the group that the node's configuration names.",

@@ -60,13 +60,16 @@ async def once_reachable(work: Callable[[], Awaitable[Result]]) -> Result:
     def waitable(error: BaseException) -> bool:
         return is_transient(error) and not is_refusal(error)
 
+    async def attempt() -> Result:  # tenacity awaits coroutine functions, but no lambda's result
+        return await work()
+
     try:
         return await AsyncRetrying(
             retry=retry_if_exception(waitable),
             wait=wait_exponential(multiplier=0.2, max=MAX_WAIT_SECONDS),
             before_sleep=_say_waiting,
             reraise=True,
-        )(work)
+        )(attempt)
     except SQLAlchemyError as error:
         if not is_refusal(error):
             raise

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Response, Security
 
 from control_plane.api.answers import answer, problems
 from control_plane.api.authentication import Requires
+from control_plane.api.requests import Name
 from control_plane.api.services import Services
 from control_plane.tokens import Caller, Scope
 from wire.resources import Node, Page
@@ -25,7 +26,7 @@ def router(services: Services) -> APIRouter:
     )
     async def list_nodes(
         caller: reader,  # noqa: ARG001 - only lets in who may read
-        group: Annotated[str | None, Query(description="Only the nodes of this group.")] = None,
+        group: Annotated[Name | None, Query(description="Only the nodes of this group.")] = None,
     ) -> Response:
         """The registered drivers, by id: when last seen, their version, abilities and health."""
         nodes = await services.groups.nodes(group)

@@ -3,12 +3,13 @@
 from typing import Annotated, TypeVar
 
 from fastapi import Query, Request
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from control_plane.api.waiting import MAX_WAIT
 from control_plane.bodies import read_body
 from control_plane.pages import MAX_LIMIT
 from control_plane.problems import invalid
+from wire.requests import ExternalId
 
 MAX_BODY_SIZE = 256 * 1024
 """Bytes of a public request's body."""
@@ -28,8 +29,10 @@ Cursor = Annotated[
     Query(description="`next_cursor` of the page before; left out for the first page."),
 ]
 ExternalIdFilter = Annotated[
-    str | None, Query(description="Only the one made with this external id.")
+    ExternalId | None, Query(description="Only the one made with this external id.")
 ]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+"""Printable ASCII: the names and addresses that lists are filtered by."""
 
 Body = TypeVar("Body")
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from control_plane.api import key_creation
 from control_plane.api.answers import WITH_BODY, answer, body, problems
 from control_plane.api.authentication import Requires
-from control_plane.api.requests import Cursor, ExternalIdFilter, Limit, Wait, body_of
+from control_plane.api.requests import Cursor, ExternalIdFilter, Limit, Name, Wait, body_of
 from control_plane.api.services import Services
 from control_plane.api.waiting import wait_for
 from control_plane.keys import status_is
@@ -70,7 +70,7 @@ def router(services: Services) -> APIRouter:
         network: Network | None = None,
         store: Store | None = None,
         status: KeyStatus | None = None,
-        address: Annotated[str | None, Query(description="Exactly this address.")] = None,
+        address: Annotated[Name | None, Query(description="Exactly this address.")] = None,
         external_id: ExternalIdFilter = None,
         limit: Limit = DEFAULT_LIMIT,
         cursor: Cursor = None,
