@@ -1,0 +1,139 @@
+"""A node without an HSM: does the queue's jobs with keys in memory."""
+
+import asyncio
+
+from coincurve import PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import func
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from control_plane.notifications import Notifications
+from control_plane.queue import Queue
+from control_plane.tables import nodes
+from wire.algorithms import Protection, Scheme
+from wire.digests import digest_of
+from wire.jobs import Job, JobKind
+from wire.node_api import ClaimedJob, Report
+from wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
+from wire.requests import CREATE_SIGNATURE, SignMessage
+from wire.signatures import finish
+
+CAPABILITIES = {"ECDSA/secp256k1": "hsm", "EdDSA/ed25519": "host"}
+
+
+class MemoryNode:
+    """Does jobs when told to: ``await node.work()``."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        queue: Queue,
+        notifications: Notifications,
+        name: str = "driver-1",
+    ) -> None:
+        self._engine = engine
+        self._queue = queue
+        self._notifications = notifications
+        self._keys: dict[str, PrivateKey | Ed25519PrivateKey] = {}
+        self.name = name
+        self.group = "hsm"
+
+    async def report_in(self, capabilities: dict[str, str] = CAPABILITIES) -> None:
+        """Be registered, and have sent a heartbeat."""
+        values = {
+            "id": self.name,
+            "node_group": self.group,
+            "version": "1.2.3",
+            "capabilities": capabilities,
+            "health": {"status": "ok", "detail": None},
+            "last_seen": func.now(),
+        }
+        async with self._engine.begin() as connection:
+            await connection.execute(
+                insert(nodes)
+                .values(values)
+                .on_conflict_do_update(index_elements=["id"], set_=values)
+            )
+
+    async def claim(self) -> list[ClaimedJob]:
+        kinds = [kind.value for kind in JobKind]
+        return await self._queue.claim(self.name, self.group, kinds, 100)
+
+    async def work(self) -> int:
+        """Claim what there is, do it, report it; returns how many jobs."""
+        claimed = await self.claim()
+        await self.report([(job, self.do(job)) for job in claimed])
+        return len(claimed)
+
+    async def work_soon(self) -> int:
+        """Wait for jobs, and do them."""
+        with self._notifications.jobs(self.group) as waiter:
+            async with asyncio.timeout(10):
+                while not (done := await self.work()):
+                    await waiter.wait(10)
+        return done
+
+    async def work_on(self) -> None:
+        """Do what comes, until cancelled."""
+        while True:
+            await self.work_soon()
+
+    async def report(self, outcomes: list[tuple[ClaimedJob, Outcome]]) -> None:
+        reports = [
+            Report(job_id=job.job_id, lease=job.lease, outcome=outcome.model_dump_json().encode())
+            for job, outcome in outcomes
+        ]
+        if reports:
+            await self._queue.report(self.name, self.group, reports)
+
+    def failed(self, claimed: ClaimedJob, status: OutcomeStatus, transient: bool) -> Outcome:
+        return Outcome(
+            job_id=claimed.job_id,
+            node=self.name,
+            status=status,
+            code="out_of_order",
+            reason="The token is out of order.",
+            transient=transient,
+        )
+
+    def with_keys_of(self, other: "MemoryNode") -> "MemoryNode":
+        self._keys = other._keys
+        return self
+
+    def read(self, claimed: ClaimedJob) -> Job:
+        return Job.model_validate_json(claimed.job.payload)
+
+    def do(self, claimed: ClaimedJob) -> Outcome:
+        job = self.read(claimed)
+        made = self._generate(job) if job.kind == JobKind.GENERATE_KEY else self._sign(job)
+        return Outcome(job_id=job.id, node=self.name, status=OutcomeStatus.DONE, result=made)
+
+    def _generate(self, job: Job) -> GeneratedKey:
+        if job.key.scheme is Scheme.EDDSA:
+            key: PrivateKey | Ed25519PrivateKey = Ed25519PrivateKey.generate()
+            public_key = key.public_key().public_bytes_raw()
+        else:
+            key = PrivateKey()
+            public_key = key.public_key.format()
+        self._keys[str(job.key.id)] = key
+        return GeneratedKey(
+            scheme=job.key.scheme,
+            curve=job.key.curve,
+            public_key=public_key,
+            protection=Protection.HSM,
+        )
+
+    def _sign(self, job: Job) -> MadeSignature:
+        key = self._keys[str(job.key.id)]
+        request = CREATE_SIGNATURE.validate_json(job.request)
+        digest = digest_of(request, job.key.algorithm, job.key.network)
+        if isinstance(key, Ed25519PrivateKey):
+            assert isinstance(request, SignMessage)
+            raw = key.sign(request.content)
+        else:
+            raw = key.sign_recoverable(digest, hasher=None)[:64]
+        result = finish(
+            raw, job.key.public_key, job.key.algorithm, job.key.network, request, digest
+        )
+        return MadeSignature(digest=digest, signature=result)

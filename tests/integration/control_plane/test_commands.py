@@ -1,0 +1,128 @@
+"""control-plane's commands, as an operator types them."""
+
+import base64
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from control_plane.settings import load_settings
+from devstack.service import clean_environment, command
+from wire.envelope import Signer
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def control_plane(tmp_path: Path) -> Command:
+    """Runs `control-plane` with a configuration in this test's folder."""
+
+    def run(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [command("control-plane"), *arguments],
+            cwd=tmp_path,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def configured(control_plane: Command, tmp_path: Path, empty_database: str) -> Command:
+    """The same, after init, with a database that has no tables yet."""
+    control_plane("init")
+    path = tmp_path / "control-plane.toml"
+    lines = path.read_text().splitlines()
+    path.write_text(
+        "\n".join(
+            f'url = "{empty_database}"' if line.startswith("url =") else line for line in lines
+        )
+    )
+    return control_plane
+
+
+def test_init_writes_a_configuration_that_loads_and_the_key(control_plane: Command, tmp_path: Path):
+    shown = control_plane("init").stdout
+    settings = load_settings(tmp_path / "control-plane.toml")
+    signer: Signer = settings.jobs.signer()
+    assert base64.b64encode(signer.public_key).decode() in shown
+    assert settings.jobs.signing_key == tmp_path / "job-signing.pem"
+    assert settings.jobs.signing_key.stat().st_mode & 0o777 == 0o600
+    assert settings.public_api.certificate == tmp_path / "tls/public-api.crt"
+
+
+def test_init_overwrites_nothing(control_plane: Command, tmp_path: Path):
+    control_plane("init")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert "there already" in control_plane("init", status=1).stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_new_control_plane_in_the_order_of_the_help(configured: Command):
+    error = configured("token", "create", "shop", "--scope", "read", status=1).stderr
+    assert "control-plane migrate" in error
+    configured("migrate")
+    configured("migrate")
+    configured("node", "add", "driver-1", "--group", "hsm")
+    configured("node", "add", "driver-1", "--group", "hsm")
+    assert "remove" in configured("node", "add", "driver-1", "--group", "b", status=1).stderr
+    (node,) = json.loads(configured("node", "list", "--json").stdout)
+    assert (node["id"], node["group"], node["last_seen"]) == ("driver-1", "hsm", None)
+    options = ["--scope", "read", "--scope", "sign", "--days", "30"]
+    made = json.loads(configured("token", "create", "shop", *options, "--json").stdout)
+    assert made["token"].startswith("custody_")
+    assert made["scopes"] == ["read", "sign"]
+    listed = configured("token", "list")
+    assert made["id"] in listed.stdout
+    assert made["token"] not in listed.stdout
+    configured("token", "revoke", made["id"])
+    (row,) = json.loads(configured("token", "list", "--json").stdout)
+    assert row["revoked_at"] is not None
+    configured("node", "remove", "driver-1")
+    assert "node list" in configured("node", "remove", "driver-1", status=1).stderr
+
+
+def test_a_node_needs_an_id_that_a_certificate_can_name(configured: Command):
+    configured("migrate")
+    assert "node id" in configured("node", "add", "a b", "--group", "hsm", status=1).stderr
+    assert "no group" in configured("node", "add", "driver-1", "--group", "a b", status=1).stderr
+
+
+def test_mistakes_in_the_configuration_are_named(configured: Command, tmp_path: Path):
+    path = tmp_path / "control-plane.toml"
+    text = path.read_text()
+    path.write_text(text.replace("port = 8443", 'port = "many"\ncolour = "red"'))
+    error = configured("token", "list", status=1).stderr
+    assert "public_api.port" in error
+    assert "public_api.colour" in error
+    path.write_text(text.replace("[database]\n", '[database]\nurl_file = "database-url"\n'))
+    assert "either url or url_file" in configured("token", "list", status=1).stderr
+    path.unlink()
+    assert "--config" in configured("token", "list", status=1).stderr
+
+
+def test_a_database_that_is_not_there_is_said_plainly(configured: Command, tmp_path: Path):
+    path = tmp_path / "control-plane.toml"
+    text = path.read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("url =")]
+    path.write_text(text.replace(line, 'url = "postgresql://nobody@127.0.0.1:1/none"'))
+    for arguments in (["migrate"], ["token", "list"], ["node", "list"]):
+        assert "Connection refused" in configured(*arguments, status=1).stderr
+
+
+def test_serve_says_what_is_missing(configured: Command):
+    error = configured("serve", status=1).stderr
+    assert "tls/public-api.crt" in error
+
+
+def test_openapi_needs_no_configuration(control_plane: Command):
+    document = json.loads(control_plane("openapi").stdout)
+    assert document["info"]["title"] == "Custody"

@@ -1,0 +1,97 @@
+"""Lists: pages, cursors, filters."""
+
+from uuid import UUID
+
+import httpx
+import pytest
+
+from tests.integration.control_plane.conftest import assert_problem
+from tests.integration.control_plane.node import MemoryNode
+
+
+async def all_pages(api: httpx.AsyncClient, path: str, **parameters: str | int) -> list[dict]:
+    items, cursor = [], None
+    while True:
+        query = parameters if cursor is None else {**parameters, "cursor": cursor}
+        page = (await api.get(path, params=query)).json()
+        assert len(page["items"]) <= int(parameters.get("limit", 50))
+        items += page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return items
+
+
+async def test_pages_show_each_wallet_once_newest_first(api: httpx.AsyncClient, node: MemoryNode):
+    made = []
+    for number in range(7):
+        network = ("Ethereum", "Solana")[number % 2]
+        body = {"network": network, "store": "hsm", "external_id": f"user-{number}"}
+        made.append((await api.post("/v1/wallets", json=body)).json()["id"])
+    for limit in (1, 2, 3, 7, 200):
+        shown = await all_pages(api, "/v1/wallets", limit=limit)
+        assert [wallet["id"] for wallet in shown] == made[::-1]
+
+
+async def test_a_wallet_made_meanwhile_does_not_move_the_pages(
+    api: httpx.AsyncClient, node: MemoryNode
+):
+    body = {"network": "Ethereum", "store": "hsm"}
+    made = [(await api.post("/v1/wallets", json=body)).json()["id"] for _ in range(3)]
+    first = (await api.get("/v1/wallets?limit=2")).json()
+    await api.post("/v1/wallets", json=body)
+    parameters = {"limit": 2, "cursor": first["next_cursor"]}
+    second = (await api.get("/v1/wallets", params=parameters)).json()
+    assert [one["id"] for one in first["items"] + second["items"]] == made[::-1]
+    assert second["next_cursor"] is None
+
+
+async def test_filters(api: httpx.AsyncClient, node: MemoryNode):
+    for network in ("Ethereum", "Bitcoin", "Solana"):
+        body = {"network": network, "store": "hsm", "external_id": network}
+        await api.post("/v1/wallets", json=body)
+    await node.work()
+    pending = {"scheme": "ECDSA", "curve": "secp256k1", "store": "hsm", "external_id": "bare"}
+    await api.post("/v1/keys", json=pending)
+
+    async def count(path: str, **parameters: str) -> int:
+        return len((await api.get(path, params=parameters)).json()["items"])
+
+    address = (await api.get("/v1/wallets?network=Bitcoin")).json()["items"][0]["address"]
+    assert await count("/v1/wallets") == 3
+    assert await count("/v1/wallets", network="Ethereum", store="hsm") == 1
+    assert await count("/v1/wallets", status="Active") == 3
+    assert await count("/v1/wallets", status="Pending") == 0
+    assert await count("/v1/wallets", external_id="Solana") == 1
+    assert await count("/v1/wallets", address=address) == 1
+    assert await count("/v1/keys") == 4
+    assert await count("/v1/keys", curve="secp256k1") == 3
+    assert await count("/v1/keys", scheme="EdDSA", network="Solana") == 1
+    assert await count("/v1/keys", status="Pending") == 1
+    assert await count("/v1/keys", external_id="bare") == 1
+    assert await count("/v1/keys", external_id="Solana") == 0
+
+
+async def test_signatures_of_a_key(api: httpx.AsyncClient, node: MemoryNode, key: UUID):
+    path = f"/v1/keys/{key}/signatures"
+    for number in range(5):
+        a_hash = {"kind": "Hash", "hash": f"0x{number:064x}", "external_id": f"n{number}"}
+        await api.post(path, json=a_hash)
+        if number == 3:
+            await node.work()
+    shown = await all_pages(api, path, limit=2)
+    assert [one["digest"] for one in shown] == [f"0x{number:064x}" for number in (4, 3, 2, 1, 0)]
+    assert len(await all_pages(api, path, status="Signed")) == 4
+    (one,) = await all_pages(api, path, external_id="n4")
+    assert (one["status"], one["kind"], one["message"]) == ("Pending", "Hash", None)
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "AAAA", "!", "MjAyNi0wMS0wMSBub25l", "é"])
+async def test_a_cursor_that_no_page_gave(api: httpx.AsyncClient, cursor: str):
+    answer = await api.get("/v1/wallets", params={"cursor": cursor})
+    assert "next_cursor" in assert_problem(answer, 422, "invalid_request")
+
+
+@pytest.mark.parametrize("limit", ["0", "201", "-1", "many"])
+async def test_a_limit_out_of_range(api: httpx.AsyncClient, limit: str):
+    answer = await api.get("/v1/keys", params={"limit": limit})
+    assert "limit" in assert_problem(answer, 422, "invalid_request")

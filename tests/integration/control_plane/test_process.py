@@ -1,0 +1,194 @@
+"""control-plane serve as a process: outages, stopping, refusals at the start."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from daemon.database import migrate
+from daemon.errors import OperatorError
+from devstack.certificates import Certificates
+from devstack.control_plane import ControlPlane, ControlPlaneFiles, ControlPlaneOptions
+from devstack.launcher import Tied
+from devstack.postgres import Cluster
+from tests.integration.control_plane.conftest import assert_problem
+
+WALLET = {"network": "Ethereum", "store": "hsm"}
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    return Certificates(tmp_path / "pki")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A PostgreSQL of this test's own, which may be stopped."""
+    cluster = Cluster(tmp_path / "postgres.log", durable=False)
+    cluster.start()
+    yield cluster
+    cluster.remove()
+
+
+@pytest.fixture
+def replica(tmp_path: Path, cluster: Cluster, certificates: Certificates) -> Iterator[ControlPlane]:
+    """Not started; its database has no tables yet."""
+    files = ControlPlaneFiles(
+        tmp_path / "control-plane", certificates, cluster.create_database("control_plane")
+    )
+    replica = files.replica(
+        "control-plane", tmp_path / "control-plane.log", Tied(), ControlPlaneOptions()
+    )
+    yield replica
+    replica.kill()
+
+
+def client(replica: ControlPlane, certificates: Certificates) -> httpx.AsyncClient:
+    context = ssl.create_default_context(cafile=str(certificates.ca))
+    headers = {"Authorization": f"Bearer {replica.create_token('shop')}"}
+    return httpx.AsyncClient(
+        base_url=replica.url, headers=headers, verify=context, trust_env=False, timeout=70
+    )
+
+
+def has_reported(cluster: Cluster) -> None:
+    """As if a driver had sent a heartbeat."""
+    with psycopg.connect(cluster.url("control_plane"), autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO nodes (id, node_group, capabilities, last_seen) "
+            "VALUES (%s, %s, %s, now())",
+            ("driver-1", "hsm", json.dumps({"ECDSA/secp256k1": "hsm"})),
+        )
+
+
+async def until_answered(client: httpx.AsyncClient, path: str) -> httpx.Response:
+    """Ask again while the answer is 503."""
+    async with asyncio.timeout(20):
+        while (answer := await client.get(path)).status_code == 503:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    return answer
+
+
+async def test_an_outage_of_the_database_and_its_end(
+    replica: ControlPlane, cluster: Cluster, certificates: Certificates
+):
+    replica.migrate()
+    replica.start()
+    has_reported(cluster)
+    async with client(replica, certificates) as api:
+        before = (await api.post("/v1/wallets", json=WALLET)).json()
+        path = f"/v1/wallets/{before['id']}"
+        waiting = asyncio.create_task(api.get(f"{path}?wait=6"))
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(cluster.stop)
+        for method, where in (("GET", path), ("POST", "/v1/wallets"), ("GET", "/readyz")):
+            answer = await api.request(method, where, json=WALLET if method == "POST" else None)
+            assert_problem(answer, 503, "unavailable")
+            assert answer.headers["retry-after"] == "1"
+        assert (await api.get("/healthz")).json() == {"status": "ok"}
+        assert (await waiting).json() == before  # held open through the outage
+        await asyncio.to_thread(cluster.start)
+        assert (await until_answered(api, path)).json() == before
+        assert (await api.post("/v1/wallets", json=WALLET)).status_code == 201
+        assert (await api.get("/readyz")).status_code == 200
+
+
+async def test_after_a_quick_restart_of_the_database_nobody_notices(
+    replica: ControlPlane, cluster: Cluster, certificates: Certificates
+):
+    replica.migrate()
+    replica.start()
+    has_reported(cluster)
+    async with client(replica, certificates) as api:
+        await asyncio.gather(*(api.post("/v1/wallets", json=WALLET) for _ in range(20)))
+        await asyncio.to_thread(cluster.stop)
+        await asyncio.to_thread(cluster.start)
+        answers = await asyncio.gather(*(api.post("/v1/wallets", json=WALLET) for _ in range(20)))
+        assert {answer.status_code for answer in answers} == {201}
+        assert len((await api.get("/v1/wallets")).json()["items"]) == 40
+
+
+async def test_a_start_without_the_database_waits_for_it(
+    replica: ControlPlane, cluster: Cluster, certificates: Certificates
+):
+    replica.migrate()
+    await asyncio.to_thread(cluster.stop)
+    replica.start(wait=False)
+    await asyncio.sleep(3)
+    assert "waiting for the database" in replica.log.read_text()
+    await asyncio.to_thread(cluster.start)
+    await asyncio.to_thread(replica.wait_until_ready)
+    async with client(replica, certificates) as api:
+        assert (await api.get("/v1/keys")).status_code == 200
+
+
+async def test_while_it_waits_for_the_database_it_can_be_stopped(
+    replica: ControlPlane, cluster: Cluster
+):
+    await asyncio.to_thread(cluster.stop)
+    replica.start(wait=False)
+    await asyncio.sleep(3)
+    pid = replica.process.pid
+    replica.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_database_without_our_tables_is_refused(replica: ControlPlane):
+    with pytest.raises(OperatorError, match="control-plane migrate"):
+        replica.start()
+
+
+def test_a_database_that_refuses_us_ends_the_start(replica: ControlPlane):
+    text = replica.config.read_text()
+    replica.config.write_text(re.sub(r"/control_plane\b", "/of_nobody", text, count=1))
+    with pytest.raises(OperatorError, match=r"of_nobody.*does not exist"):
+        replica.start()
+
+
+async def test_sigterm_answers_who_is_waiting_and_ends(
+    replica: ControlPlane, cluster: Cluster, certificates: Certificates
+):
+    replica.migrate()
+    replica.start()
+    has_reported(cluster)
+    async with client(replica, certificates) as api:
+        waiting = asyncio.create_task(api.post("/v1/wallets?wait=60", json=WALLET))
+        await asyncio.sleep(0.5)
+        replica.process.signal(signal.SIGTERM)
+        answer = await asyncio.wait_for(waiting, 5)
+        assert (answer.status_code, answer.json()["status"]) == (201, "Pending")
+    await asyncio.to_thread(replica.stop)
+    assert '"stopped"' in replica.log.read_text()
+
+
+async def test_metrics_are_local_and_count_routes(
+    replica: ControlPlane, cluster: Cluster, certificates: Certificates
+):
+    replica.migrate()
+    replica.start()
+    has_reported(cluster)
+    async with client(replica, certificates) as api:
+        wallet = (await api.post("/v1/wallets", json=WALLET)).json()
+        await api.get(f"/v1/wallets/{wallet['id']}")
+        await api.get("/v1/nothing")
+    async with httpx.AsyncClient(trust_env=False) as plain:
+        shown = (await plain.get(f"http://127.0.0.1:{replica.metrics_port}/metrics")).text
+    assert 'route="/v1/wallets/{wallet_id}",status="200"} 1.0' in shown
+    assert 'custody_jobs_unfinished{group="hsm",state="Queued"} 1.0' in shown
+    assert 'custody_node_silence_seconds{node="driver-1"}' in shown
+    assert wallet["id"] not in shown
+    assert "custody_database_up 1.0" in shown
+
+
+def test_migrations_and_serve_agree_on_the_schema(cluster: Cluster, replica: ControlPlane):
+    migrate("control_plane", cluster.url("control_plane"))
+    replica.start()

@@ -1,0 +1,123 @@
+"""Who is let in, and to what."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from control_plane.tables import tokens
+from control_plane.tokens import Scope, create_token, list_tokens, revoke_token
+from tests.integration.control_plane.conftest import Replica, assert_problem
+from tests.integration.control_plane.node import MemoryNode
+
+WALLET = {"network": "Ethereum", "store": "hsm"}
+KEY = {"scheme": "ECDSA", "curve": "secp256k1", "store": "hsm"}
+A_HASH = {"kind": "Hash", "hash": "0x" + "5c" * 32}
+
+
+def routes(key: UUID) -> dict[tuple[str, str], Scope]:
+    """Every route of the API, and the scope that opens it."""
+    a_key, a_signature = f"/v1/keys/{key}", f"/v1/keys/{key}/signatures"
+    return {
+        ("POST", "/v1/wallets"): Scope.WALLETS,
+        ("POST", "/v1/keys"): Scope.WALLETS,
+        ("POST", a_signature): Scope.SIGN,
+        ("GET", "/v1/wallets"): Scope.READ,
+        ("GET", f"/v1/wallets/{uuid4()}"): Scope.READ,
+        ("GET", "/v1/keys"): Scope.READ,
+        ("GET", a_key): Scope.READ,
+        ("GET", a_signature): Scope.READ,
+        ("GET", f"{a_signature}/{uuid4()}"): Scope.READ,
+        ("GET", "/v1/nodes"): Scope.READ,
+    }
+
+
+BODIES = {"wallets": WALLET, "keys": KEY, "signatures": A_HASH}
+
+
+async def send(client: httpx.AsyncClient, method: str, path: str) -> httpx.Response:
+    body = BODIES[path.rsplit("/", 1)[1]] if method == "POST" else None
+    return await client.request(method, path, json=body)
+
+
+async def test_the_list_of_routes_above_is_whole(replica: Replica, key: UUID):
+    document = (await replica.client(None).get("/openapi.json")).json()
+    described = {
+        (method.upper(), path.count("/"), path.split("/")[-1].startswith("{"), path.split("/")[2])
+        for path, methods in document["paths"].items()
+        if path.startswith("/v1/")
+        for method in methods
+    }
+    assert len(described) == len(routes(key))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "Bearer",
+        "Basic dXNlcjpwYXNz",
+        "Bearer nonsense",
+        "Bearer custody_",
+        "Bearer custody_" + "A" * 43,
+        "Bearer custody_\xe9",
+        "Bearer custody_" + "A" * 5000,
+    ],
+)
+async def test_nothing_is_open_without_a_token(replica: Replica, key: UUID, header: str | None):
+    client = replica.client(None)
+    headers = {} if header is None else {"Authorization": header.encode("latin-1")}
+    for method, path in routes(key):
+        answer = await client.request(method, path, headers=headers, content=b"not even JSON")
+        assert_problem(answer, 401, "unauthenticated")
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+async def test_each_scope_opens_its_own_routes(
+    replica: Replica, node: MemoryNode, key: UUID, scope: Scope
+):
+    client = replica.client((await replica.token([scope])).text)
+    for (method, path), needed in routes(key).items():
+        answer = await send(client, method, path)
+        if scope in (needed, Scope.ADMIN):
+            assert answer.status_code in (200, 201, 404), answer.text
+        else:
+            detail = assert_problem(answer, 403, "missing_scope")
+            assert f"--scope {needed}" in detail
+
+
+async def test_a_revoked_token_is_refused_at_once(replica: Replica):
+    token = await replica.token()
+    client = replica.client(token.text)
+    assert (await client.get("/v1/keys")).status_code == 200
+    async with replica.engine.begin() as connection:
+        assert await revoke_token(connection, token.id)
+        assert await revoke_token(connection, token.id)
+        assert not await revoke_token(connection, uuid4())
+    assert_problem(await client.get("/v1/keys"), 401, "unauthenticated")
+
+
+async def test_an_expired_token_is_refused(replica: Replica):
+    async with replica.engine.begin() as connection:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        token = await create_token(connection, "shop", [Scope.ADMIN], past)
+    assert_problem(await replica.client(token.text).get("/v1/keys"), 401, "unauthenticated")
+
+
+async def test_tokens_of_one_application_see_the_same(replica: Replica, node: MemoryNode):
+    clients = [replica.client((await replica.token()).text) for _ in range(2)]
+    wallet = (await clients[0].post("/v1/wallets", json=WALLET)).json()
+    assert (await clients[1].get(f"/v1/wallets/{wallet['id']}")).json() == wallet
+
+
+async def test_only_the_hash_of_a_token_is_kept(replica: Replica):
+    token = await replica.token([Scope.SIGN, Scope.READ])
+    async with replica.engine.connect() as connection:
+        (row,) = (await connection.execute(select(tokens))).all()
+        (listed,) = await list_tokens(connection)
+    assert token.text not in repr(row)
+    assert len(row.hash) == 32
+    assert (listed.application, listed.scopes) == ("shop", ["read", "sign"])
