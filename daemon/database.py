@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psycopg
 import sqlalchemy
 from alembic import command
 from alembic.config import Config
@@ -59,6 +60,8 @@ def create_engine(url: str, pool_size: int = 8, name: str = "custody") -> AsyncE
 def is_transient(error: BaseException) -> bool:
     """Whether a database error says that the database is away, not that we asked wrongly."""
     if isinstance(error, PoolTimeout | OperationalError | OSError):
+        return True
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return True
     return isinstance(error, DBAPIError) and error.connection_invalidated
 

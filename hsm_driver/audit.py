@@ -1,15 +1,13 @@
 """The audit chain: one hash chain a node of everything it decided, checked against its heads."""
 
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-
-from hsm_driver.tables import audit
+from daemon.statements import Statements
 from wire.audit import GENESIS, AuditHead, chain_hash
 from wire.envelope import AUDIT_HEAD_TYPE, BadEnvelope, PinnedKeys, SignedBytes, Signer
 
@@ -48,35 +46,63 @@ class Entry:
         ).encode()
 
 
-class AuditChain:
-    """Appends to this node's chain. One process at a time: a second one's append conflicts."""
+@dataclass(frozen=True)
+class Links:
+    """Records ready to insert, and the head once they are committed."""
 
-    def __init__(self, engine: AsyncEngine, node: str, signer: Signer) -> None:
-        self._engine = engine
+    head: AuditHead
+    sequences: list[int]
+    records: list[bytes]
+    hashes: list[bytes]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """For INSERT_LINKS."""
+        return {
+            "node": self.head.node,
+            "sequences": self.sequences,
+            "records": self.records,
+            "hashes": self.hashes,
+        }
+
+
+INSERT_LINKS = """
+    INSERT INTO audit (node, sequence, record, hash)
+    SELECT %(node)s, sequence, record, hash
+    FROM unnest(%(sequences)s::bigint[], %(records)s::bytea[], %(hashes)s::bytea[])
+        AS link (sequence, record, hash)
+"""
+
+_HEAD = "SELECT sequence, hash FROM audit WHERE node = %(node)s ORDER BY sequence DESC LIMIT 1"
+
+
+class AuditChain:
+    """Links records to this node's chain. A second process of that name would conflict."""
+
+    def __init__(self, statements: Statements, node: str, signer: Signer) -> None:
+        self._statements = statements
         self._node = node
         self._signer = signer
         self._head: AuditHead | None = None
 
-    async def append(self, connection: AsyncConnection, entries: list[Entry]) -> AuditHead:
-        """Insert records in the caller's transaction; give the new head to ``advance`` after it."""
-        head = self._head or await self._read_head(connection)
+    async def link(self, entries: list[Entry]) -> Links:
+        """Records that follow the committed head. Once they are committed: ``advance``."""
+        head = await self.head()
         now = datetime.now(UTC)
-        rows = []
         sequence, previous = head.sequence, head.hash
+        links = Links(head, [], [], [])
         for entry in entries:
             sequence += 1
             record = entry.record(self._node, sequence, now)
             previous = chain_hash(previous, record)
-            rows.append(
-                {"node": self._node, "sequence": sequence, "record": record, "hash": previous}
-            )
-        if rows:
-            await connection.execute(insert(audit).values(rows))
-        return AuditHead(node=self._node, sequence=sequence, hash=previous)
+            links.sequences.append(sequence)
+            links.records.append(record)
+            links.hashes.append(previous)
+        return replace(links, head=AuditHead(node=self._node, sequence=sequence, hash=previous))
 
-    def advance(self, head: AuditHead) -> None:
-        """The transaction that appended up to this head is committed."""
-        self._head = head
+    def advance(self, links: Links) -> None:
+        """The transaction that inserted these is committed."""
+        self._head = links.head
 
     def forget_head(self) -> None:
         """The transaction may or may not have been committed: read the head again."""
@@ -85,27 +111,15 @@ class AuditChain:
     async def head(self) -> AuditHead:
         """The last committed record's place and hash."""
         if self._head is None:
-            async with self._engine.connect() as connection:
-                self._head = await self._read_head(connection)
+            rows = await self._statements.rows(_HEAD, {"node": self._node})
+            sequence, last = rows[0] if rows else (0, GENESIS)
+            self._head = AuditHead(node=self._node, sequence=sequence, hash=last)
         return self._head
 
     async def signed_head(self) -> SignedBytes:
         """The committed head, signed by the node."""
         head = await self.head()
         return self._signer.sign(AUDIT_HEAD_TYPE, head.model_dump_json().encode())
-
-    async def _read_head(self, connection: AsyncConnection) -> AuditHead:
-        row = (
-            await connection.execute(
-                select(audit.c.sequence, audit.c.hash)
-                .where(audit.c.node == self._node)
-                .order_by(audit.c.sequence.desc())
-                .limit(1)
-            )
-        ).first()
-        if row is None:
-            return AuditHead(node=self._node, sequence=0, hash=GENESIS)
-        return AuditHead(node=self._node, sequence=row.sequence, hash=row.hash)
 
 
 @dataclass(frozen=True)
@@ -162,7 +176,7 @@ class ChainCheck:
         return []
 
 
-def open_heads(heads: list[SignedBytes], signer: Signer, node: str) -> list[AuditHead]:
+def open_heads(heads: Sequence[SignedBytes], signer: Signer, node: str) -> list[AuditHead]:
     """The kept heads, once each is seen to be signed by this node. Raises BadEnvelope."""
     pinned = PinnedKeys([signer.public_key])
     opened = [AuditHead.model_validate_json(pinned.open(AUDIT_HEAD_TYPE, head)) for head in heads]
@@ -172,21 +186,19 @@ def open_heads(heads: list[SignedBytes], signer: Signer, node: str) -> list[Audi
     return opened
 
 
-async def records(engine: AsyncEngine, node: str) -> AsyncIterator[tuple[int, bytes, bytes]]:
+_PAGE = """
+    SELECT sequence, record, hash FROM audit WHERE node = %(node)s AND sequence > %(last)s
+    ORDER BY sequence LIMIT %(limit)s
+"""
+
+
+async def records(statements: Statements, node: str) -> AsyncIterator[tuple[int, bytes, bytes]]:
     """(sequence, record, hash) of a node's chain, in order, a page at a time."""
     last = 0
-    async with engine.connect() as connection:
-        while True:
-            page = (
-                await connection.execute(
-                    select(audit.c.sequence, audit.c.record, audit.c.hash)
-                    .where(audit.c.node == node, audit.c.sequence > last)
-                    .order_by(audit.c.sequence)
-                    .limit(PAGE)
-                )
-            ).all()
-            for row in page:
-                yield row.sequence, row.record, row.hash
-            if len(page) < PAGE:
-                return
-            last = page[-1].sequence
+    while True:
+        page = await statements.rows(_PAGE, {"node": node, "last": last, "limit": PAGE})
+        for row in page:
+            yield row.sequence, row.record, row.hash
+        if len(page) < PAGE:
+            return
+        last = page[-1].sequence

@@ -64,11 +64,11 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
 
 async def _verify(settings: DriverSettings, offline: bool) -> Verification:
     heads = [] if offline else await _kept_heads(settings)
-    async with open_database(settings) as engine:
+    async with open_database(settings) as database:
         with Progress(console=err, transient=True) as progress:
             task = progress.add_task("records", total=None)
             return await verify_chain(
-                engine,
+                database,
                 settings.node.id,
                 heads,
                 lambda sequence: progress.update(task, completed=sequence),

@@ -6,11 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from hsm_driver.audit import ChainCheck, Finding, records
-from hsm_driver.tables import journal
+from daemon.statements import Statements
+from hsm_driver.audit import PAGE, ChainCheck, Finding, records
 from wire.audit import AuditHead
 
 
@@ -24,36 +21,41 @@ class Verification:
 
 
 async def verify_chain(
-    engine: AsyncEngine, node: str, heads: list[AuditHead], progress: Callable[[int], None]
+    statements: Statements, node: str, heads: list[AuditHead], progress: Callable[[int], None]
 ) -> Verification:
     """Walk the chain from its first record, calling ``progress`` with each sequence number."""
     check = ChainCheck(node, heads)
     findings: list[Finding] = []
     last_outcomes: dict[UUID, tuple[int, str]] = {}
-    async for sequence, record, stored_hash in records(engine, node):
+    async for sequence, record, stored_hash in records(statements, node):
         findings += check.record(sequence, record, stored_hash)
         said = json.loads(record)
         if said["code"] != "replayed":
             last_outcomes[UUID(said["job_id"])] = (sequence, said["outcome_digest"])
         progress(sequence)
     findings += check.end()
-    findings += await _compare_journal(engine, node, last_outcomes)
+    findings += await _compare_journal(statements, node, last_outcomes)
     return Verification(check.sequence, check.compared, findings)
 
 
+_PAGE = """
+    SELECT job_id, outcome FROM journal WHERE node = %(node)s AND job_id > %(last)s
+    ORDER BY job_id LIMIT %(limit)s
+"""
+
+
 async def _compare_journal(
-    engine: AsyncEngine, node: str, last_outcomes: dict[UUID, tuple[int, str]]
+    statements: Statements, node: str, last_outcomes: dict[UUID, tuple[int, str]]
 ) -> list[Finding]:
     """Every outcome that is still in the journal must be the one that the chain recorded."""
     findings = []
-    async with engine.connect() as connection:
-        rows = await connection.stream(
-            select(journal.c.job_id, journal.c.outcome).where(journal.c.node == node)
-        )
-        async for row in rows:
+    last = UUID(int=0)
+    while page := await statements.rows(_PAGE, {"node": node, "last": last, "limit": PAGE}):
+        for row in page:
             sequence, digest = last_outcomes.get(row.job_id, (0, ""))
             if hashlib.sha256(row.outcome).hexdigest() != digest:
                 findings.append(
                     Finding(sequence, f"the journal's outcome of job {row.job_id} is another")
                 )
+        last = page[-1].job_id
     return findings

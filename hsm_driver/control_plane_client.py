@@ -1,12 +1,14 @@
 """The driver's side of the node API."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import TypeVar
 
-import httpx
+import aiohttp
 from pydantic import ValidationError
 
 from daemon.tls import client_context
@@ -32,6 +34,7 @@ CONNECT_TIMEOUT = 5.0
 KEEPALIVE_SECONDS = 60.0
 SILENCE_IS_A_PROBLEM = timedelta(seconds=45)
 """Longer than a heartbeat's interval and a claim's wait."""
+BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT)
 
 
 class ControlPlaneUnavailable(Exception):
@@ -43,24 +46,22 @@ class ControlPlaneRefused(Exception):
 
 
 class ControlPlaneClient:
-    """Speaks the node API over mTLS, on connections that are kept."""
+    """Speaks the node API over mTLS, on connections that are kept. Use it as a context."""
 
     def __init__(self, url: str, ca: Path, certificate: Path, private_key: Path) -> None:
         self._url = url.rstrip("/")
-        self._files = (ca, certificate, private_key)
-        self._http = self._open()
+        self._tls = client_context(ca, certificate, private_key)
         self._last_answer: datetime | None = None
         self.server_date: datetime | None = None
         """The control plane's clock at its last answer, in whole seconds."""
 
-    def _open(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            base_url=self._url + "/node/v1/",
-            verify=client_context(*self._files),
-            timeout=httpx.Timeout(REQUEST_TIMEOUT, connect=CONNECT_TIMEOUT),
-            limits=httpx.Limits(keepalive_expiry=KEEPALIVE_SECONDS),
-            trust_env=False,
-        )
+    async def __aenter__(self) -> "ControlPlaneClient":
+        connector = aiohttp.TCPConnector(ssl=self._tls, keepalive_timeout=KEEPALIVE_SECONDS)
+        self._http = aiohttp.ClientSession(connector=connector)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.close()
 
     def problem(self) -> str | None:
         """Why the control plane counts as away; None while it answers."""
@@ -70,9 +71,6 @@ class ControlPlaneClient:
         if silence > SILENCE_IS_A_PROBLEM:
             return f"last answered {silence.total_seconds():.0f} s ago"
         return None
-
-    async def close(self) -> None:
-        await self._http.aclose()
 
     async def claim(self, request: ClaimRequest) -> ClaimResponse:
         return await self._post("claim", request, ClaimResponse, request.wait)
@@ -86,40 +84,50 @@ class ControlPlaneClient:
     async def heartbeat(self, request: HeartbeatRequest) -> HeartbeatResponse:
         return await self._post("heartbeat", request, HeartbeatResponse)
 
-    async def audit_heads(self) -> list[SignedBytes]:
+    async def audit_heads(self) -> Sequence[SignedBytes]:
         return _parse(await self._send("GET", "audit-heads", None, 0), AuditHeads).heads
 
     async def _post(self, path: str, body: Model, answer: type[Answer], wait: float = 0) -> Answer:
-        return _parse(await self._send("POST", path, body.model_dump_json(), wait), answer)
+        content = body.model_dump_json().encode()
+        return _parse(await self._send("POST", path, content, wait), answer)
 
-    async def _send(self, method: str, path: str, body: str | None, wait: float) -> bytes:
+    async def _send(self, method: str, path: str, body: bytes | None, wait: float) -> bytes:
         try:
-            response = await self._http.request(
+            async with self._http.request(
                 method,
-                path,
-                content=body,
-                headers={"content-type": "application/json"} if body is not None else None,
-                timeout=httpx.Timeout(wait + REQUEST_TIMEOUT, connect=CONNECT_TIMEOUT),
-            )
-        except httpx.RemoteProtocolError as error:
-            # with TLS 1.3 the server's refusal of our certificate arrives after the handshake
+                f"{self._url}/node/v1/{path}",
+                data=body,
+                headers={"content-type": "application/json"},
+                timeout=aiohttp.ClientTimeout(
+                    total=wait + REQUEST_TIMEOUT, sock_connect=CONNECT_TIMEOUT
+                ),
+                allow_redirects=False,
+            ) as response:
+                content = await response.read()
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            raise ControlPlaneUnavailable(self._lost(error)) from None
+        except (TimeoutError, aiohttp.ClientError) as error:
             raise ControlPlaneUnavailable(
-                f"{self._url} closed the connection without an answer ({error}): it is going down, "
-                "or it does not accept this node's certificate"
+                f"no answer from {self._url}: {error or type(error).__name__}"
             ) from None
-        except httpx.TransportError as error:
-            raise ControlPlaneUnavailable(
-                f"cannot reach {self._url}: {error or type(error).__name__}"
-            ) from None
-        if response.status_code == httpx.codes.OK:
+        if response.status == HTTPStatus.OK:
             self._last_answer = datetime.now(UTC)
             if "date" in response.headers:
                 self.server_date = parsedate_to_datetime(response.headers["date"])
-            return response.content
-        message = f"{self._url} answered {response.status_code} to {path}: {_detail(response)}"
-        if response.is_server_error or response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            return content
+        message = f"{self._url} answered {response.status} to {path}: {_detail(content)}"
+        if response.status in BUSY or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise ControlPlaneUnavailable(message)
         raise ControlPlaneRefused(message)
+
+    def _lost(self, error: aiohttp.ClientError) -> str:
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return f"cannot reach {self._url}: {error}"
+        # with TLS 1.3 the server's refusal of our certificate arrives after the handshake
+        return (
+            f"{self._url} closed the connection without an answer ({error}): it is going down, "
+            "or it does not accept this node's certificate"
+        )
 
 
 def _parse(content: bytes, answer: type[Answer]) -> Answer:
@@ -131,8 +139,8 @@ def _parse(content: bytes, answer: type[Answer]) -> Answer:
         ) from None
 
 
-def _detail(response: httpx.Response) -> str:
+def _detail(content: bytes) -> str:
     try:
-        return str(json.loads(response.content)["detail"])
+        return str(json.loads(content)["detail"])
     except (ValueError, KeyError, TypeError):
-        return response.text[:200]
+        return content[:200].decode(errors="replace")

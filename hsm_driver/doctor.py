@@ -83,10 +83,10 @@ def _certificate(settings: DriverSettings) -> Check:
 
 async def _database(settings: DriverSettings) -> AsyncIterator[Check]:
     try:
-        async with open_database(settings) as engine:
+        async with open_database(settings) as database:
             yield Check("database", Status.OK, "reached, schema is this version's")
             async with open_hsm(settings, workers=1) as hsm:
-                await Vault(engine, hsm).compare_master_keys()
+                await Vault(database, hsm).compare_master_keys()
             yield Check("master key and database", Status.OK, "check values agree")
     except OperatorError as error:
         name = "master key and database" if "master key" in error.what else "database"
@@ -106,8 +106,8 @@ async def _control_plane(settings: DriverSettings) -> AsyncIterator[Check]:
             yield _clock(clock)
             signer = load_identity(settings.identity.private_key)
             kept = open_heads(heads, signer, settings.node.id)
-            async with open_database(settings) as engine:
-                head = await AuditChain(engine, settings.node.id, signer).head()
+            async with open_database(settings) as database:
+                head = await AuditChain(database, settings.node.id, signer).head()
             yield _audit(max((known.sequence for known in kept), default=0), head.sequence)
     except OperatorError as error:
         yield _failed("control plane", error)

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Coroutine
 from datetime import timedelta
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from daemon.database import check_schema, create_engine, is_transient
 from daemon.errors import OperatorError
 from daemon.listener import Listener, config
+from daemon.statements import Statements
 from hsm_driver.audit import AuditChain
 from hsm_driver.configuration import hsm_settings, pinned_job_keys
 from hsm_driver.control_plane_client import ControlPlaneClient
@@ -34,26 +34,28 @@ log = structlog.get_logger()
 
 DRAIN_SECONDS = 25.0
 PURGE_INTERVAL = 3600.0
+CONNECTIONS = 8
 MIGRATE = "hsm-driver migrate"
 
 
 @contextlib.asynccontextmanager
-async def open_database(settings: DriverSettings) -> AsyncIterator[AsyncEngine]:
+async def open_database(settings: DriverSettings) -> AsyncIterator[Statements]:
     """The group's database, with the schema that this version needs. Raises OperatorError."""
-    engine = create_engine(settings.database.read_url(), name=f"hsm-driver {settings.node.id}")
+    url, name = settings.database.read_url(), f"hsm-driver {settings.node.id}"
+    engine = create_engine(url, name=name)
     try:
-        try:
-            await check_schema(engine, "hsm_driver", MIGRATE)
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            raise OperatorError(
-                f"cannot reach the database: {str(error).splitlines()[0]}",
-                "Start it, or mend [database] in the configuration.",
-            ) from None
-        yield engine
+        await check_schema(engine, "hsm_driver", MIGRATE)
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        raise OperatorError(
+            f"cannot reach the database: {str(error).splitlines()[0]}",
+            "Start it, or mend [database] in the configuration.",
+        ) from None
     finally:
         await engine.dispose()
+    async with Statements(url, CONNECTIONS, name) as statements:
+        yield statements
 
 
 @contextlib.asynccontextmanager
@@ -72,36 +74,35 @@ async def open_client(settings: DriverSettings) -> AsyncIterator[ControlPlaneCli
     """A client of the control plane under this node's certificate. Raises OperatorError."""
     section = settings.control_plane
     require_certificate_of(settings.node.id, section.certificate)
-    client = ControlPlaneClient(section.url, section.ca, section.certificate, section.private_key)
-    try:
+    async with ControlPlaneClient(
+        section.url, section.ca, section.certificate, section.private_key
+    ) as client:
         yield client
-    finally:
-        await client.close()
 
 
 async def run(settings: DriverSettings, on_step: OnStep = lambda _: None) -> None:
     """Run until SIGTERM or SIGINT; then finish what is under way. Raises OperatorError."""
     async with (
-        open_database(settings) as engine,
+        open_database(settings) as database,
         open_client(settings) as client,
         open_hsm(settings) as hsm,
     ):
-        await _run(settings, engine, client, hsm, on_step)
+        await _run(settings, database, client, hsm, on_step)
 
 
 async def _run(
     settings: DriverSettings,
-    engine: AsyncEngine,
+    database: Statements,
     client: ControlPlaneClient,
     hsm: Hsm,
     on_step: OnStep,
 ) -> None:
     node = settings.node.id
     signer = load_identity(settings.identity.private_key)
-    chain = AuditChain(engine, node, signer)
-    journal = Journal(engine, node, chain)
+    chain = AuditChain(database, node, signer)
+    journal = Journal(database, node, chain)
     reporter = Reporter(client, journal, chain)
-    vault = Vault(engine, hsm)
+    vault = Vault(database, hsm)
     await vault.adopt_master_keys()
     capabilities = await hsm.capabilities()
     clock = Clock(timedelta(seconds=settings.loop.max_clock_offset_seconds))
@@ -151,12 +152,13 @@ async def _run(
         await _until_signalled(
             heartbeat.run(),
             reporter.report_left_over(),
+            reporter.mark_for_ever(),
             _purge_for_ever(journal, timedelta(days=settings.loop.journal_retention_days)),
             loop.run(),
         )
         log.info("draining")
         left = await loop.drain(DRAIN_SECONDS)
-        await reporter.close()
+        await reporter.mark()
         log.info("stopped", jobs_left=left)
     finally:
         await listener.stop()

@@ -3,10 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sqlalchemy import Table
-
 from wire.jobs import Job
 from wire.outcomes import GeneratedKey, MadeSignature
+
+
+@dataclass(frozen=True)
+class NewRow:
+    """A row to insert: values of one row, for a statement that takes an array of each."""
+
+    statement: str
+    values: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -15,7 +21,7 @@ class Handled:
 
     result: GeneratedKey | MadeSignature
     audit: dict[str, str | None]
-    rows: list[tuple[Table, dict[str, Any]]] = field(default_factory=list)
+    rows: list[NewRow] = field(default_factory=list)
 
 
 class Handler(Protocol):

@@ -4,6 +4,7 @@ A job is known by its id and the digest of its signed payload. Outcome, new rows
 are committed in one transaction; the first commit wins.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -12,22 +13,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
-from sqlalchemy import (
-    ARRAY,
-    LargeBinary,
-    String,
-    Table,
-    Uuid,
-    bindparam,
-    delete,
-    func,
-    insert,
-    select,
-    text,
-    update,
-)
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from psycopg.errors import IntegrityError, UniqueViolation
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -36,8 +22,9 @@ from tenacity import (
 
 from daemon.batching import Batcher
 from daemon.database import is_transient
-from hsm_driver.audit import AuditChain, Entry
-from hsm_driver.tables import journal
+from daemon.statements import Connection, Statements
+from hsm_driver.audit import INSERT_LINKS, AuditChain, Entry
+from hsm_driver.handlers import NewRow
 from wire.outcomes import Outcome, OutcomeStatus
 
 log = structlog.get_logger()
@@ -76,36 +63,54 @@ class Commit:
     outcome: Outcome
     entry: Callable[[bytes], Entry]
     """The audit entry, given the SHA-256 of the outcome's bytes."""
-    rows: list[tuple[Table, dict[str, Any]]] = field(default_factory=list)
+    rows: list[NewRow] = field(default_factory=list)
     journalled: bool = True
     """False for a decision on a job whose id the journal knows with another digest: audit only."""
 
 
-_INSERT = text(
-    """
+_NEW = """
+    FROM unnest(%(job_ids)s::uuid[], %(digests)s::bytea[], %(statuses)s::varchar[],
+        %(outcomes)s::bytea[]) AS new (job_id, digest, status, outcome)
+"""
+
+_INSERT = f"""
     INSERT INTO journal AS known (job_id, digest, node, status, outcome)
-    SELECT job_id, digest, :node, status, outcome
-    FROM unnest(:job_ids, :digests, :statuses, :outcomes)
-        AS new (job_id, digest, status, outcome)
+    SELECT job_id, digest, %(node)s, status, outcome {_NEW}
+"""
+
+_INSERT_WITH_LINKS = f"WITH inserted AS ({_INSERT}) {INSERT_LINKS}"
+
+_INSERT_OR_KEEP = f"""
+    {_INSERT}
     ON CONFLICT (job_id) DO UPDATE
         SET node = excluded.node, status = excluded.status, outcome = excluded.outcome,
             committed_at = now(), reported_at = NULL
         WHERE known.status = 'FAILED' AND known.digest = excluded.digest
     RETURNING job_id
-    """
-).bindparams(
-    bindparam("job_ids", type_=ARRAY(Uuid)),
-    bindparam("digests", type_=ARRAY(LargeBinary)),
-    bindparam("statuses", type_=ARRAY(String)),
-    bindparam("outcomes", type_=ARRAY(LargeBinary)),
-)
+"""
+
+_RECORDED = """
+    SELECT job_id, digest, status, outcome FROM journal WHERE job_id = ANY(%(job_ids)s::uuid[])
+"""
+
+_UNREPORTED = "SELECT job_id, outcome FROM journal WHERE node = %(node)s AND reported_at IS NULL"
+
+_MARK_REPORTED = """
+    UPDATE journal SET reported_at = now()
+    WHERE job_id = ANY(%(job_ids)s::uuid[]) AND node = %(node)s
+"""
+
+_PURGE = """
+    DELETE FROM journal WHERE reported_at IS NOT NULL AND committed_at < %(before)s
+    RETURNING job_id
+"""
 
 
 class Journal:
     """Looks up and commits in batches; while the database is away, it waits and tries again."""
 
-    def __init__(self, engine: AsyncEngine, node: str, chain: AuditChain) -> None:
-        self._engine = engine
+    def __init__(self, statements: Statements, node: str, chain: AuditChain) -> None:
+        self._statements = statements
         self._node = node
         self._chain = chain
         self._lookups = Batcher[UUID, Recorded | None](self._look_up)
@@ -124,49 +129,24 @@ class Journal:
 
     async def unreported(self) -> dict[UUID, bytes]:
         """Outcomes of this node that the control plane has not confirmed."""
-
-        async def read() -> dict[UUID, bytes]:
-            async with self._engine.connect() as connection:
-                rows = await connection.execute(
-                    select(journal.c.job_id, journal.c.outcome).where(
-                        journal.c.node == self._node, journal.c.reported_at.is_(None)
-                    )
-                )
-                return {row.job_id: row.outcome for row in rows}
-
-        return await self._patiently(read)
+        rows = await self._patiently(
+            lambda: self._statements.rows(_UNREPORTED, {"node": self._node})
+        )
+        return {row.job_id: row.outcome for row in rows}
 
     async def mark_reported(self, job_ids: list[UUID]) -> None:
         """The control plane has these. Losing this in a crash only repeats the report."""
-
-        async def mark() -> None:
-            async with self._engine.begin() as connection:
-                await connection.execute(text("SET LOCAL synchronous_commit = off"))
-                await connection.execute(
-                    update(journal)
-                    .where(journal.c.job_id.in_(job_ids), journal.c.node == self._node)
-                    .values(reported_at=func.now())
-                )
-
-        await self._patiently(mark)
+        parameters = {"job_ids": job_ids, "node": self._node}
+        await self._patiently(lambda: self._statements.rows(_MARK_REPORTED, parameters))
 
     async def purge(self, older_than: timedelta) -> int:
         """Delete reported rows committed longer ago than any job lives. Returns how many."""
-        async with self._engine.begin() as connection:
-            result = await connection.execute(
-                delete(journal).where(
-                    journal.c.reported_at.is_not(None),
-                    journal.c.committed_at < datetime.now(UTC) - older_than,
-                )
-            )
-            return result.rowcount
+        before = datetime.now(UTC) - older_than
+        return len(await self._statements.rows(_PURGE, {"before": before}))
 
     async def _look_up(self, job_ids: list[UUID]) -> list[Recorded | Exception | None]:
-        async def read() -> dict[UUID, Recorded]:
-            async with self._engine.connect() as connection:
-                return await _recorded(connection, job_ids)
-
-        found = await self._patiently(read)
+        rows = await self._patiently(lambda: self._statements.rows(_RECORDED, {"job_ids": job_ids}))
+        found = _recorded(rows)
         return [found.get(job_id) for job_id in job_ids]
 
     async def _commit(self, commits: list[Commit]) -> list[Recorded | Exception]:
@@ -191,38 +171,48 @@ class Journal:
 
     async def _commit_once(self, commits: list[Commit]) -> dict[UUID, Recorded]:
         ours = {commit.job_id: Recorded.of(commit.digest, commit.outcome) for commit in commits}
-        async with self._engine.begin() as connection:
-            journalled = {commit.job_id for commit in commits if commit.journalled}
-            written = await self._insert(connection, {id_: ours[id_] for id_ in journalled})
-            won = [
-                commit for commit in commits if not commit.journalled or commit.job_id in written
-            ]
-            lost = list(journalled - written)
+        if all(commit.journalled and not commit.rows for commit in commits):
+            with contextlib.suppress(UniqueViolation):
+                return await self._commit_unknown(commits, ours)
+            self._chain.forget_head()
+        return await self._commit_carefully(commits, ours)
+
+    async def _commit_unknown(
+        self, commits: list[Commit], ours: dict[UUID, Recorded]
+    ) -> dict[UUID, Recorded]:
+        """One statement, for jobs that nobody has journalled yet. Raises UniqueViolation."""
+        links = await self._chain.link(_entries(commits, ours))
+        await self._statements.rows(_INSERT_WITH_LINKS, self._insertion(ours) | links.parameters)
+        self._chain.advance(links)
+        return ours
+
+    async def _commit_carefully(
+        self, commits: list[Commit], ours: dict[UUID, Recorded]
+    ) -> dict[UUID, Recorded]:
+        journalled = {commit.job_id: ours[commit.job_id] for commit in commits if commit.journalled}
+        async with self._statements.transaction() as connection:
+            cursor = await connection.execute(_INSERT_OR_KEEP, self._insertion(journalled))
+            written = {row.job_id for row in await cursor.fetchall()}
+            won = [one for one in commits if not one.journalled or one.job_id in written]
             await _insert_rows(connection, won)
-            entries = [
-                commit.entry(hashlib.sha256(ours[commit.job_id].outcome).digest()) for commit in won
-            ]
-            head = await self._chain.append(connection, entries)
-            earlier = await _recorded(connection, lost) if lost else {}
-        self._chain.advance(head)
+            links = await self._chain.link(_entries(won, ours))
+            await connection.execute(INSERT_LINKS, links.parameters)
+            lost = {"job_ids": list(journalled.keys() - written)}
+            cursor = await connection.execute(_RECORDED, lost)
+            earlier = _recorded(await cursor.fetchall())
+        self._chain.advance(links)
         return ours | earlier
 
-    async def _insert(
-        self, connection: AsyncConnection, outcomes: dict[UUID, Recorded]
-    ) -> set[UUID]:
+    def _insertion(self, outcomes: dict[UUID, Recorded]) -> dict[str, Any]:
         # in one order everywhere, so that two drivers of a group cannot deadlock
         ordered = sorted(outcomes.items())
-        rows = await connection.execute(
-            _INSERT,
-            {
-                "node": self._node,
-                "job_ids": [job_id for job_id, _ in ordered],
-                "digests": [recorded.digest for _, recorded in ordered],
-                "statuses": [recorded.status.value for _, recorded in ordered],
-                "outcomes": [recorded.outcome for _, recorded in ordered],
-            },
-        )
-        return {row.job_id for row in rows}
+        return {
+            "node": self._node,
+            "job_ids": [job_id for job_id, _ in ordered],
+            "digests": [recorded.digest for _, recorded in ordered],
+            "statuses": [recorded.status.value for _, recorded in ordered],
+            "outcomes": [recorded.outcome for _, recorded in ordered],
+        }
 
     async def _patiently(self, act: Callable[[], Awaitable[Answer]]) -> Answer:
         """Do it, again and again while the database is away."""
@@ -250,21 +240,22 @@ class Journal:
         return True
 
 
-async def _recorded(connection: AsyncConnection, job_ids: list[UUID]) -> dict[UUID, Recorded]:
-    rows = await connection.execute(
-        select(journal.c.job_id, journal.c.digest, journal.c.status, journal.c.outcome).where(
-            journal.c.job_id == func.any(bindparam("ids", job_ids, type_=ARRAY(Uuid)))
-        )
-    )
+def _recorded(rows: list[Any]) -> dict[UUID, Recorded]:
     return {
         row.job_id: Recorded(row.digest, OutcomeStatus(row.status), row.outcome) for row in rows
     }
 
 
-async def _insert_rows(connection: AsyncConnection, commits: list[Commit]) -> None:
-    by_table: dict[Table, list[dict[str, Any]]] = {}
+def _entries(commits: list[Commit], ours: dict[UUID, Recorded]) -> list[Entry]:
+    return [
+        commit.entry(hashlib.sha256(ours[commit.job_id].outcome).digest()) for commit in commits
+    ]
+
+
+async def _insert_rows(connection: Connection, commits: list[Commit]) -> None:
+    by_statement: dict[str, list[dict[str, Any]]] = {}
     for commit in commits:
-        for table, row in commit.rows:
-            by_table.setdefault(table, []).append(row)
-    for table, rows in by_table.items():
-        await connection.execute(insert(table).values(rows))
+        for row in commit.rows:
+            by_statement.setdefault(row.statement, []).append(row.values)
+    for statement, rows in by_statement.items():
+        await connection.execute(statement, {name: [row[name] for row in rows] for name in rows[0]})

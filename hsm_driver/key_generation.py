@@ -5,7 +5,6 @@ from pydantic import ValidationError
 from hsm_driver.decisions import Denied
 from hsm_driver.handlers import Handled
 from hsm_driver.possession import prove_possession
-from hsm_driver.tables import wrapped_keys
 from hsm_driver.vault import Vault, row_of
 from wire.algorithms import Algorithm, Network
 from wire.jobs import Endpoint, Job
@@ -37,7 +36,7 @@ class GenerateKey:
                 "protection": key.protection.value,
                 "master_key": key.master_key,
             },
-            rows=[(wrapped_keys, row_of(job.key.id, network, key))],
+            rows=[row_of(job.key.id, network, key)],
         )
 
 

@@ -8,8 +8,6 @@ from uuid import UUID
 
 import typer
 from rich.progress import Progress
-from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from daemon.console import (
     EXIT_FAILED,
@@ -23,15 +21,28 @@ from daemon.console import (
     application as new_application,
 )
 from daemon.errors import OperatorError
+from daemon.statements import Statements
 from hsm_driver.decisions import Failed
 from hsm_driver.driver import open_database, open_hsm
 from hsm_driver.possession import prove_possession
 from hsm_driver.settings import DriverSettings
-from hsm_driver.tables import wrapped_keys
 from hsm_driver.vault import Vault, wrapped_key
 
 Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")]
 PAGE = 256
+
+_COLUMNS = """
+    key_id, scheme, curve, network, public_key, protection, wrapped, master_key, mechanism,
+    created_at
+"""
+_NEWEST = f"SELECT {_COLUMNS} FROM wrapped_keys ORDER BY created_at DESC LIMIT %(limit)s"
+_SOME = f"""
+    SELECT {_COLUMNS} FROM wrapped_keys
+    WHERE (%(key_ids)s::uuid[] = '{{}}' OR key_id = ANY(%(key_ids)s::uuid[]))
+        AND (%(last)s::uuid IS NULL OR key_id > %(last)s::uuid)
+    ORDER BY key_id LIMIT %(limit)s
+"""
+
 TEXT_COLUMNS = ["key_id", "scheme", "curve", "network", "protection", "master_key", "created_at"]
 
 
@@ -93,7 +104,7 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
 
 
 def _described(row: Any) -> dict[str, Any]:
-    described = dict(row._mapping)
+    described: dict[str, Any] = row._asdict()
     described["key_id"] = str(row.key_id)
     described["public_key"] = "0x" + row.public_key.hex()
     described["created_at"] = row.created_at.isoformat()
@@ -102,33 +113,28 @@ def _described(row: Any) -> dict[str, Any]:
 
 
 async def _newest(settings: DriverSettings, limit: int) -> list[dict[str, Any]]:
-    async with open_database(settings) as engine, engine.connect() as connection:
-        rows = await connection.execute(
-            select(wrapped_keys).order_by(wrapped_keys.c.created_at.desc()).limit(limit)
-        )
-        return [_described(row) for row in rows]
+    async with open_database(settings) as database:
+        return [_described(row) for row in await database.rows(_NEWEST, {"limit": limit})]
 
 
 async def _one(settings: DriverSettings, key_id: UUID) -> dict[str, Any]:
-    async with open_database(settings) as engine, engine.connect() as connection:
-        row = (
-            await connection.execute(select(wrapped_keys).where(wrapped_keys.c.key_id == key_id))
-        ).first()
-    if row is None:
+    async with open_database(settings) as database:
+        rows = await database.rows(_SOME, {"key_ids": [key_id], "last": None, "limit": 1})
+    if not rows:
         raise OperatorError(f"there is no key {key_id}", "hsm-driver keys list")
-    return _described(row)
+    return _described(rows[0])
 
 
 async def _verify(settings: DriverSettings, key_ids: list[UUID]) -> tuple[int, list[BadKey]]:
-    async with open_database(settings) as engine, open_hsm(settings) as hsm:
-        vault = Vault(engine, hsm)
+    async with open_database(settings) as database, open_hsm(settings) as hsm:
+        vault = Vault(database, hsm)
         await vault.compare_master_keys()
         with Progress(console=err, transient=True) as progress:
-            task = progress.add_task("keys", total=len(key_ids) or await _count(engine))
+            task = progress.add_task("keys", total=len(key_ids) or await _count(database))
             bad: list[BadKey] = []
             count = 0
             last: UUID | None = None
-            while rows := await _page(engine, key_ids, last):
+            while rows := await _page(database, key_ids, last):
                 answers = await asyncio.gather(*(_bad_key(vault, row) for row in rows))
                 bad += [answer for answer in answers if answer]
                 count += len(rows)
@@ -148,18 +154,9 @@ async def _bad_key(vault: Vault, row: Any) -> BadKey | None:
     return None
 
 
-async def _count(engine: AsyncEngine) -> int:
-    async with engine.connect() as connection:
-        return (
-            await connection.execute(select(func.count()).select_from(wrapped_keys))
-        ).scalar_one()
+async def _count(database: Statements) -> int:
+    return int((await database.rows("SELECT count(*) AS number FROM wrapped_keys"))[0].number)
 
 
-async def _page(engine: AsyncEngine, key_ids: list[UUID], last: UUID | None) -> list[Any]:
-    query = select(wrapped_keys).order_by(wrapped_keys.c.key_id).limit(PAGE)
-    if key_ids:
-        query = query.where(wrapped_keys.c.key_id.in_(key_ids))
-    if last is not None:
-        query = query.where(wrapped_keys.c.key_id > last)
-    async with engine.connect() as connection:
-        return list(await connection.execute(query))
+async def _page(database: Statements, key_ids: list[UUID], last: UUID | None) -> list[Any]:
+    return await database.rows(_SOME, {"key_ids": key_ids, "last": last, "limit": PAGE})

@@ -1,7 +1,6 @@
 """Sends outcomes until the control plane has them, also after a restart."""
 
 import asyncio
-from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -22,11 +21,7 @@ log = structlog.get_logger()
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
-
-
-@dataclass(frozen=True)
-class _Confirmed:
-    note: str
+MARK_INTERVAL = 1.0
 
 
 class Reporter:
@@ -36,25 +31,19 @@ class Reporter:
         self._client = client
         self._journal = journal
         self._chain = chain
-        self._batcher = Batcher[Report, _Confirmed](self._send, MAX_BATCH)
-        self._marker = Batcher[UUID, None](self._mark)
-        self._marking: set[asyncio.Task[None]] = set()
+        self._batcher = Batcher[Report, str](self._send, MAX_BATCH)
+        self._confirmed: list[UUID] = []
         self._waiting = 0
 
     async def report(self, job_id: UUID, lease: UUID | None, outcome: bytes) -> None:
         """Return when the control plane has the outcome."""
         self._count(1)
         try:
-            confirmed = await self._batcher.submit(
-                Report(job_id=job_id, lease=lease, outcome=outcome)
-            )
+            note = await self._batcher.submit(Report(job_id=job_id, lease=lease, outcome=outcome))
         finally:
             self._count(-1)
-        log.debug("reported", job=str(job_id), note=confirmed.note)
-        # nothing waits for this mark: without it, the report is only sent once more
-        task = asyncio.create_task(self._marker.submit(job_id))
-        self._marking.add(task)
-        task.add_done_callback(self._marking.discard)
+        log.debug("reported", job=str(job_id), note=note)
+        self._confirmed.append(job_id)
 
     async def report_left_over(self) -> None:
         """Send what an earlier run of this node committed and did not get through."""
@@ -65,16 +54,22 @@ class Reporter:
             *(self.report(job_id, None, outcome) for job_id, outcome in left_over.items())
         )
 
-    async def close(self) -> None:
-        """Wait for the marks under way."""
-        if self._marking:
-            await asyncio.wait(self._marking, timeout=LONGEST_PAUSE)
+    async def mark_for_ever(self) -> None:
+        """Mark what the control plane has, now and then: without it, it is only sent once more."""
+        while True:
+            await asyncio.sleep(MARK_INTERVAL)
+            await self.mark()
+
+    async def mark(self) -> None:
+        confirmed, self._confirmed = self._confirmed, []
+        if confirmed:
+            await self._journal.mark_reported(confirmed)
 
     def _count(self, change: int) -> None:
         self._waiting += change
         UNREPORTED.set(self._waiting)
 
-    async def _send(self, reports: list[Report]) -> list[_Confirmed | Exception]:
+    async def _send(self, reports: list[Report]) -> list[str | Exception]:
         request = ReportRequest(reports=reports, audit_head=await self._chain.signed_head())
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type((ControlPlaneUnavailable, ControlPlaneRefused)),
@@ -88,8 +83,4 @@ class Reporter:
             with attempt:
                 response = await self._client.report(request)
         notes = {result.job_id: result.note for result in response.results}
-        return [_Confirmed(notes.get(report.job_id, "unmentioned")) for report in reports]
-
-    async def _mark(self, job_ids: list[UUID]) -> list[Exception | None]:
-        await self._journal.mark_reported(job_ids)
-        return [None] * len(job_ids)
+        return [notes.get(report.job_id, "unmentioned") for report in reports]

@@ -4,30 +4,47 @@ from collections.abc import Awaitable
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Uuid, bindparam, func, select
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from daemon.batching import Batcher
 from daemon.database import is_transient
 from daemon.errors import OperatorError
+from daemon.statements import Statements
 from hsm_driver.decisions import Failed
+from hsm_driver.handlers import NewRow
 from hsm_driver.hsm.errors import HsmFailure
 from hsm_driver.hsm.hsm import Hsm
 from hsm_driver.hsm.wrapped_key import WrappedKey
 from hsm_driver.metrics import HSM_SECONDS
-from hsm_driver.tables import master_keys, wrapped_keys
 from wire.algorithms import Algorithm, Curve, Network, Protection, Scheme
 from wire.jobs import KeyReference
 
 Answer = TypeVar("Answer")
 
+_SELECT_KEYS = """
+    SELECT key_id, scheme, curve, network, public_key, protection, wrapped, master_key, mechanism
+    FROM wrapped_keys WHERE key_id = ANY(%(key_ids)s::uuid[])
+"""
+
+_INSERT_KEYS = """
+    INSERT INTO wrapped_keys (key_id, scheme, curve, network, public_key, protection, wrapped,
+        master_key, mechanism)
+    SELECT * FROM unnest(%(key_id)s::uuid[], %(scheme)s::varchar[], %(curve)s::varchar[],
+        %(network)s::varchar[], %(public_key)s::bytea[], %(protection)s::varchar[],
+        %(wrapped)s::bytea[], %(master_key)s::varchar[], %(mechanism)s::varchar[])
+"""
+
+_MASTER_KEYS = "SELECT id, check_value FROM master_keys"
+
+_ADOPT = """
+    INSERT INTO master_keys (id, check_value)
+    SELECT * FROM unnest(%(ids)s::varchar[], %(check_values)s::bytea[]) ON CONFLICT DO NOTHING
+"""
+
 
 class Vault:
     """Generates and uses keys. Failures are Failed, with the code that the API shows."""
 
-    def __init__(self, engine: AsyncEngine, hsm: Hsm) -> None:
-        self._engine = engine
+    def __init__(self, statements: Statements, hsm: Hsm) -> None:
+        self._statements = statements
         self._hsm = hsm
         self._rows = Batcher[UUID, Any](self._select)
 
@@ -71,9 +88,7 @@ class Vault:
         Raises OperatorError when one is missing or another.
         """
         present = await self._hsm.check_values()
-        async with self._engine.connect() as connection:
-            rows = await connection.execute(select(master_keys.c.id, master_keys.c.check_value))
-            known = {row.id: row.check_value for row in rows}
+        known = {row.id: row.check_value for row in await self._statements.rows(_MASTER_KEYS)}
         for name, check_value in known.items():
             _compare(name, check_value, present.get(name))
         return {name: value for name, value in present.items() if name not in known}
@@ -83,19 +98,12 @@ class Vault:
         new = await self.compare_master_keys()
         if not new:
             return
-        rows = [{"id": name, "check_value": value} for name, value in new.items()]
-        async with self._engine.begin() as connection:
-            await connection.execute(insert(master_keys).values(rows).on_conflict_do_nothing())
+        await self._statements.rows(_ADOPT, {"ids": list(new), "check_values": list(new.values())})
         await self.compare_master_keys()  # another driver may have been first, with another token
 
     async def _select(self, key_ids: list[UUID]) -> list[Any]:
-        async with self._engine.connect() as connection:
-            rows = await connection.execute(
-                select(wrapped_keys).where(
-                    wrapped_keys.c.key_id == func.any(bindparam("ids", key_ids, ARRAY(Uuid)))
-                )
-            )
-            found = {row.key_id: row for row in rows}
+        rows = await self._statements.rows(_SELECT_KEYS, {"key_ids": key_ids})
+        found = {row.key_id: row for row in rows}
         return [found.get(key_id) for key_id in key_ids]
 
 
@@ -111,9 +119,9 @@ def wrapped_key(row: Any) -> WrappedKey:
     )
 
 
-def row_of(key_id: UUID, network: Network | None, key: WrappedKey) -> dict[str, Any]:
+def row_of(key_id: UUID, network: Network | None, key: WrappedKey) -> NewRow:
     """The row of wrapped_keys for a new key."""
-    return {
+    values = {
         "key_id": key_id,
         "scheme": key.algorithm.scheme.value,
         "curve": key.algorithm.curve.value,
@@ -124,6 +132,7 @@ def row_of(key_id: UUID, network: Network | None, key: WrappedKey) -> dict[str, 
         "master_key": key.master_key,
         "mechanism": key.mechanism,
     }
+    return NewRow(_INSERT_KEYS, values)
 
 
 async def _failing(operation: Awaitable[Answer]) -> Answer:

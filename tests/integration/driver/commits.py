@@ -3,8 +3,11 @@
 from uuid import UUID, uuid4
 
 from hsm_driver.audit import Entry
+from hsm_driver.handlers import NewRow
+from hsm_driver.hsm.wrapped_key import WrappedKey
 from hsm_driver.journal import Commit
-from hsm_driver.tables import wrapped_keys
+from hsm_driver.vault import row_of
+from wire.algorithms import ECDSA_SECP256K1, Protection
 from wire.outcomes import Outcome, OutcomeStatus
 
 DIGEST = bytes(32)
@@ -24,19 +27,17 @@ def commit(
     def entry(outcome_digest: bytes) -> Entry:
         return Entry(job_id, "Sign", job_id, digest, status.value, None, outcome_digest, {})
 
-    rows = [(wrapped_keys, key_row_of(job_id))] if key_row else []
+    rows = [key_row_of(job_id)] if key_row else []
     return Commit(job_id, digest, outcome, entry, rows)
 
 
-def key_row_of(key_id: UUID) -> dict[str, object]:
-    return {
-        "key_id": key_id,
-        "scheme": "ECDSA",
-        "curve": "secp256k1",
-        "network": None,
-        "public_key": bytes(33),
-        "protection": "hsm",
-        "wrapped": b"wrapped",
-        "master_key": "custody-1",
-        "mechanism": "AES_KEY_WRAP_PAD",
-    }
+def key_row_of(key_id: UUID) -> NewRow:
+    key = WrappedKey(
+        algorithm=ECDSA_SECP256K1,
+        public_key=bytes(33),
+        protection=Protection.HSM,
+        wrapped=b"wrapped",
+        master_key="custody-1",
+        mechanism="AES_KEY_WRAP_PAD",
+    )
+    return row_of(key_id, None, key)

@@ -6,6 +6,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from daemon.database import create_engine
+from daemon.statements import Statements
 from hsm_driver.audit import AuditChain
 from hsm_driver.journal import Journal
 from wire.envelope import Signer
@@ -28,12 +29,18 @@ async def engine(driver_database: str) -> AsyncIterator[AsyncEngine]:
     await engine.dispose()
 
 
-def node_parts(engine: AsyncEngine, name: str, signer: Signer | None = None) -> NodeParts:
+@pytest.fixture
+async def statements(driver_database: str) -> AsyncIterator[Statements]:
+    async with Statements(driver_database, 8, "test") as statements:
+        yield statements
+
+
+def node_parts(statements: Statements, name: str, signer: Signer | None = None) -> NodeParts:
     signer = signer or Signer(Ed25519PrivateKey.generate())
-    chain = AuditChain(engine, name, signer)
-    return NodeParts(name, signer, chain, Journal(engine, name, chain))
+    chain = AuditChain(statements, name, signer)
+    return NodeParts(name, signer, chain, Journal(statements, name, chain))
 
 
 @pytest.fixture
-def node(engine: AsyncEngine) -> NodeParts:
-    return node_parts(engine, "driver-1")
+def node(statements: Statements) -> NodeParts:
+    return node_parts(statements, "driver-1")

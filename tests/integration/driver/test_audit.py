@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from daemon.statements import Statements
 from hsm_driver.audit import open_heads
 from hsm_driver.chain_verification import Verification, verify_chain
 from hsm_driver.tables import audit, journal
@@ -27,20 +28,20 @@ async def heads(node: NodeParts) -> list[SignedBytes]:
     return heads
 
 
-async def verify(engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]) -> Verification:
+async def verify(statements: Statements, node: NodeParts, heads: list[SignedBytes]) -> Verification:
     opened = open_heads(heads, node.signer, node.name)
-    return await verify_chain(engine, node.name, opened, lambda _: None)
+    return await verify_chain(statements, node.name, opened, lambda _: None)
 
 
 async def test_an_untouched_chain_agrees_with_every_head(
-    engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
+    statements: Statements, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
-    found = await verify(engine, node, heads)
+    found = await verify(statements, node, heads)
     assert (found.records, found.compared, found.findings) == (RECORDS, RECORDS, [])
 
 
 async def test_a_changed_record_is_found(
-    engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
+    statements: Statements, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     async with engine.begin() as connection:
         record = (
@@ -48,21 +49,21 @@ async def test_a_changed_record_is_found(
         ).scalar_one()
         forged = json.dumps(json.loads(record) | {"status": "DENIED"}).encode()
         await connection.execute(update(audit).where(audit.c.sequence == 3).values(record=forged))
-    found = await verify(engine, node, heads)
+    found = await verify(statements, node, heads)
     assert [finding.sequence for finding in found.findings] == [3]
 
 
 async def test_a_deleted_record_is_found(
-    engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
+    statements: Statements, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     async with engine.begin() as connection:
         await connection.execute(delete(audit).where(audit.c.sequence == 2))
-    found = await verify(engine, node, heads)
+    found = await verify(statements, node, heads)
     assert any("missing" in finding.what for finding in found.findings)
 
 
 async def test_deleted_last_records_are_found_by_the_kept_head(
-    engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
+    statements: Statements, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     async with engine.begin() as connection:
         rows = await connection.execute(
@@ -71,13 +72,13 @@ async def test_deleted_last_records_are_found_by_the_kept_head(
         for row in rows:
             job_id = json.loads(row.record)["job_id"]
             await connection.execute(delete(journal).where(journal.c.job_id == job_id))
-    assert (await verify(engine, node, [])).findings == []
-    found = await verify(engine, node, heads)
+    assert (await verify(statements, node, [])).findings == []
+    found = await verify(statements, node, heads)
     assert [finding.sequence for finding in found.findings] == [RECORDS]
 
 
 async def test_a_recomputed_chain_is_found_by_the_kept_heads(
-    engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
+    statements: Statements, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     async with engine.begin() as connection:
         rows = (await connection.execute(select(audit).order_by(audit.c.sequence))).all()
@@ -92,38 +93,38 @@ async def test_a_recomputed_chain_is_found_by_the_kept_heads(
                 .where(audit.c.sequence == row.sequence)
                 .values(record=record, hash=previous)
             )
-    assert (await verify(engine, node, [])).findings == []
-    found = await verify(engine, node, heads)
+    assert (await verify(statements, node, [])).findings == []
+    found = await verify(statements, node, heads)
     assert [finding.sequence for finding in found.findings] == [2, 3, 4, 5]
 
 
 async def test_a_changed_outcome_in_the_journal_is_found(
-    engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
+    statements: Statements, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     async with engine.begin() as connection:
         job_id = (await connection.execute(select(journal.c.job_id).limit(1))).scalar_one()
         await connection.execute(
             update(journal).where(journal.c.job_id == job_id).values(outcome=b"{}")
         )
-    found = await verify(engine, node, heads)
+    found = await verify(statements, node, heads)
     assert [str(job_id) in finding.what for finding in found.findings] == [True]
 
 
 async def test_a_kept_head_that_another_key_signed_is_not_believed(
-    engine: AsyncEngine, node: NodeParts
+    statements: Statements, node: NodeParts
 ) -> None:
-    forger = node_parts(engine, node.name)
+    forger = node_parts(statements, node.name)
     with pytest.raises(BadEnvelope):
         open_heads([await forger.chain.signed_head()], node.signer, node.name)
 
 
 async def test_after_a_restart_the_chain_goes_on_where_it_was(
-    engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
+    statements: Statements, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
-    again = node_parts(engine, node.name, node.signer)
+    again = node_parts(statements, node.name, node.signer)
     assert (await again.chain.head()).sequence == RECORDS
     await again.journal.commit(commit())
-    found = await verify(engine, node, [*heads, await again.chain.signed_head()])
+    found = await verify(statements, node, [*heads, await again.chain.signed_head()])
     assert (found.records, found.findings) == (RECORDS + 1, [])
 
 

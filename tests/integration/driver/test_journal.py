@@ -8,6 +8,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from daemon.database import create_engine
+from daemon.statements import Statements
 from hsm_driver.tables import audit, journal, wrapped_keys
 from tests.integration.driver.commits import commit
 from tests.integration.driver.conftest import NodeParts, node_parts
@@ -28,9 +29,9 @@ async def test_a_committed_outcome_is_found_byte_for_byte(node: NodeParts) -> No
 
 
 async def test_the_first_of_two_drivers_wins_and_the_other_gets_its_outcome(
-    engine: AsyncEngine, node: NodeParts
+    statements: Statements, engine: AsyncEngine, node: NodeParts
 ) -> None:
-    other = node_parts(engine, "driver-2")
+    other = node_parts(statements, "driver-2")
     job_id = uuid4()
     mine = commit(job_id=job_id, key_row=True)
     theirs = commit(job_id=job_id, key_row=True, node="driver-2")
@@ -40,8 +41,10 @@ async def test_the_first_of_two_drivers_wins_and_the_other_gets_its_outcome(
     assert await count(engine, audit) == 1
 
 
-async def test_many_drivers_commit_the_same_jobs_in_any_order(engine: AsyncEngine) -> None:
-    nodes = [node_parts(engine, f"driver-{number}") for number in range(4)]
+async def test_many_drivers_commit_the_same_jobs_in_any_order(
+    statements: Statements, engine: AsyncEngine
+) -> None:
+    nodes = [node_parts(statements, f"driver-{number}") for number in range(4)]
     job_ids = [uuid4() for _ in range(50)]
     results = await asyncio.gather(
         *(
@@ -94,9 +97,9 @@ async def test_one_that_cannot_be_committed_does_not_keep_the_others_back(
 
 
 async def test_unreported_outcomes_are_those_of_this_node_not_yet_marked(
-    engine: AsyncEngine, node: NodeParts
+    statements: Statements, node: NodeParts
 ) -> None:
-    other = node_parts(engine, "driver-2")
+    other = node_parts(statements, "driver-2")
     reported, waiting = commit(), commit()
     await node.journal.commit(reported)
     await node.journal.commit(waiting)
