@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.client import Custody
 from daemon.database import migrate
 from devstack.postgres import Cluster
 from devstack.stack import Databases, Stack, StackOptions
-from devstack.token import Token
 
 
 @pytest.fixture(scope="session")
@@ -65,56 +63,20 @@ def empty_database(postgres: Cluster) -> Iterator[str]:
     yield from fresh_database(postgres, "template0")
 
 
-@pytest.fixture
-def token(tmp_path: Path) -> Token:
-    """A SoftHSM token without a master key, this test's alone."""
-    return Token(tmp_path / "token")
-
-
 MakeStack = Callable[..., Stack]
-
-
-@pytest.fixture(scope="session")
-def stack(
-    postgres: Cluster,
-    control_plane_template: str,
-    driver_template: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Stack]:
-    """One control plane and one driver for the session, for tests that break neither."""
-    databases = Databases(
-        postgres.create_database("stack_control_plane", control_plane_template),
-        postgres.create_database("stack_driver", driver_template),
-    )
-    with Stack(tmp_path_factory.mktemp("stack"), databases=databases) as stack:
-        yield stack
-
-
-@pytest.fixture
-def custody(stack: Stack) -> Iterator[Custody]:
-    """A client of the session's stack, with all scopes."""
-    with stack.client() as custody:
-        yield custody
 
 
 @pytest.fixture
 def make_stack(
     control_plane_database: str, driver_database: str, tmp_path: Path
 ) -> Iterator[MakeStack]:
-    """Starts a stack of this test's own: ``make_stack(drivers=2)``; see StackOptions.
-
-    With ``separate_clusters`` it has PostgreSQL servers of its own, which may be stopped.
-    """
+    """Starts stacks of this test's own, stopped at its end; options as StackOptions has them."""
+    databases = Databases(control_plane_database, driver_database)
     made: list[Stack] = []
 
     def make(**options) -> Stack:
-        databases = Databases(control_plane_database, driver_database)
-        own = options.get("separate_clusters", False)
-        stack = Stack(
-            tmp_path / f"stack-{len(made)}",
-            StackOptions(durable=False, **options),
-            databases=None if own else databases,
-        )
+        folder = tmp_path / f"stack-{len(made)}"
+        stack = Stack(folder, StackOptions(durable=False, **options), databases)
         made.append(stack)
         stack.start()
         return stack
