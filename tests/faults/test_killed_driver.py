@@ -17,7 +17,7 @@ from devstack.control_plane import ControlPlaneOptions
 from devstack.driver import Driver, DriverOptions
 from devstack.service import clean_environment, command
 from devstack.stack import Stack, StackOptions
-from hsm_driver.loop import STEPS
+from hsm_driver.loop import STEPS, Step
 from tests.faults import killing_driver
 from tests.faults.load import Load, check_databases
 
@@ -72,8 +72,9 @@ def token_objects(stack: Stack) -> list[str]:
     return listed.stdout.splitlines()
 
 
-def killing(driver: Driver, plan: Path) -> None:
-    """Have the driver's next start be one that ends by the plan."""
+def kill_at(driver: Driver, step: Step, plan: Path, nth: int = 1) -> None:
+    """Have the driver's next starts end when a job does that step for the nth time."""
+    plan.write_text(killing_driver.Plan(step=step, nth=nth).model_dump_json())
     driver.run_command = [sys.executable, killing_driver.__file__, driver.config, plan]
 
 
@@ -83,16 +84,13 @@ async def test_every_request_ends_with_one_result_wherever_the_driver_is_killed(
     plan = tmp_path / "plan.json"
     objects = token_objects(stack)
     driver.stop()
-    killing(driver, plan)
     killed: Counter[str] = Counter()
     driver.start()
     async with Load(stack, IN_FLIGHT) as load:
         await load.wait_for(IN_FLIGHT)
         driver.stop()
         for number, step in itertools.product(range(KILLS_PER_STEP), STEPS):
-            plan.write_text(
-                killing_driver.Plan(step=step, nth=1 + number % IN_FLIGHT).model_dump_json()
-            )
+            kill_at(driver, step, plan, nth=1 + number % IN_FLIGHT)
             status, session = await asyncio.to_thread(run_to_its_end, driver)
             assert status == -signal.SIGKILL, f"at {step}: see {driver.log}"
             wait_until_nothing_is_left_of(session)
