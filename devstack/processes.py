@@ -109,7 +109,7 @@ class Process:
         """Exit status, once it has ended; negative: the signal that ended it."""
         return self._popen.wait()
 
-    def stop(self, gently: signal.Signals) -> int:
+    def stop(self, gently: signal.Signals = signal.SIGTERM) -> int:
         """End the process and return its exit status; negative: the signal that ended it."""
         self.signal(gently)
         return self.finish()
