@@ -8,9 +8,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Wi
 
 
 class Model(BaseModel):
-    """Base of everything on the wire: immutable, and an unknown field is an error."""
+    """Base of everything on the wire: immutable, and an unknown field is an error.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    A docstring under a field is its description in the OpenAPI document.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 def hex_to_bytes(value: object) -> bytes:

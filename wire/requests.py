@@ -29,7 +29,9 @@ class CreateWallet(Model):
 
     network: Network
     store: Store
+    """Which nodes are to hold the key."""
     external_id: ExternalId | None = None
+    """Your own name for this request: repeating the request with it is safe."""
 
     @property
     def algorithm(self) -> Algorithm:
@@ -42,7 +44,9 @@ class CreateKey(Model):
     scheme: Scheme
     curve: Curve
     store: Store
+    """Which nodes are to hold the key."""
     external_id: ExternalId | None = None
+    """Your own name for this request: repeating the request with it is safe."""
 
     @model_validator(mode="after")
     def _scheme_goes_with_curve(self) -> "CreateKey":
@@ -61,7 +65,9 @@ class SignHash(Model):
 
     kind: Literal["Hash"]
     hash: HexBytes
+    """32 bytes."""
     external_id: ExternalId | None = None
+    """Your own name for this request: repeating the request with it is safe."""
 
     @field_validator("hash")
     @classmethod
@@ -76,8 +82,11 @@ class SignMessage(Model):
 
     kind: Literal["Message"]
     message: str
+    """Bytes as hex where it starts with 0x, else text, of which the UTF-8 is signed; 64 KiB."""
     hash_function: HashFunction | None = None
+    """For a bare ECDSA key, and only there."""
     external_id: ExternalId | None = None
+    """Your own name for this request: repeating the request with it is safe."""
 
     @field_validator("message")
     @classmethod

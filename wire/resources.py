@@ -38,8 +38,11 @@ class Reason(Model):
     """Why a request was rejected or failed, or (while Pending) why its last attempt failed."""
 
     code: str
+    """Stable, for programs."""
     detail: str
+    """For people."""
     node: str | None = None
+    """The node that says so; null when the control plane does, at expiry."""
 
 
 class Key(Model):
@@ -49,23 +52,27 @@ class Key(Model):
     scheme: Scheme
     curve: Curve
     network: Network | None
+    """The wallet's; null for a bare key."""
     public_key: HexBytes | None
     """33 bytes compressed SEC1, or 32 bytes raw for Ed25519; null until Active."""
     protection: Protection | None
+    """Where the private key is used: in the HSM, or on the node's host; null until Active."""
     external_id: str | None
     reason: Reason | None
     created_at: AwareDatetime
 
 
 class Wallet(Model):
-    """``status`` is its key's; ``address`` is null until that is Active."""
+    """A key with the address that a network gives it. Its status is its key's."""
 
     id: UUID
     status: KeyStatus
     store: Store
     network: Network
     key_id: UUID
+    """Sign with POST /v1/keys/{key_id}/signatures."""
     address: str | None
+    """Null until the wallet is Active."""
     external_id: str | None
     reason: Reason | None
     created_at: AwareDatetime
@@ -85,6 +92,7 @@ class Signature(Model):
     reason: Reason | None
     created_at: AwareDatetime
     expires_at: AwareDatetime
+    """A signature that is not final by then fails as expired."""
 
 
 class Node(Model):
@@ -94,18 +102,21 @@ class Node(Model):
     group: str
     version: str | None
     capabilities: dict[str, str]
+    """Algorithm, as ECDSA/secp256k1, to protection: hsm or host."""
     health: NodeHealth
     last_seen: AwareDatetime | None
+    """Time of its last heartbeat; null when it has never reported."""
 
 
 Item = TypeVar("Item")
 
 
 class Page(Model, Generic[Item]):
-    """``next_cursor`` is null on the last page."""
+    """A page of a list, newest first."""
 
     items: list[Item]
     next_cursor: str | None
+    """Null on the last page."""
 
 
 class Problem(Model):

@@ -29,7 +29,10 @@ class SignatureResult(Model):
     r: HexBytes
     s: HexBytes
     recid: int | None = None
+    """secp256k1 only, 0 to 3: the public key recovers with it (SEC 1, section 4.1.6)."""
     encoded: HexBytes
+    """The form usual for key and network: r, s, v on Ethereum; BIP-137 for a Bitcoin message; DER
+    for other ECDSA; R, S for Ed25519."""
 
 
 def finish(
