@@ -68,6 +68,7 @@ class HostileControlPlane:
         self._tls = (leaf.certificate, leaf.private_key, client_ca)
         self._given: dict[UUID, Given] = {}
         self._waiting: list[ClaimedJob] = []
+        self._nonsense: list[tuple[Response, threading.Event]] = []
         self._work = asyncio.Event()
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
@@ -98,6 +99,17 @@ class HostileControlPlane:
         self._waiting.append(claimed)
         self._work.set()
 
+    def say(self, nonsense: Response) -> None:
+        """Answer the next claim with this, and return when it was sent."""
+        said = threading.Event()
+        self._loop.call_soon_threadsafe(self._say, nonsense, said)
+        if not said.wait(OUTCOME_TIMEOUT):
+            raise TimeoutError("nobody claimed")
+
+    def _say(self, nonsense: Response, said: threading.Event) -> None:
+        self._nonsense.append((nonsense, said))
+        self._work.set()
+
     def sign(self, job: Job) -> SignedBytes:
         return self.signer.sign(JOB_TYPE, job.model_dump_json().encode())
 
@@ -113,16 +125,20 @@ class HostileControlPlane:
 
     # The node API
 
-    async def _claim(self, body: ClaimRequest) -> ClaimResponse:
+    async def _claim(self, body: ClaimRequest) -> Response:
         try:
             async with asyncio.timeout(body.wait):
-                while not self._waiting:
+                while not self._waiting and not self._nonsense:
                     self._work.clear()
                     await self._work.wait()
         except TimeoutError:
-            return ClaimResponse(jobs=[])
+            return _json(ClaimResponse(jobs=[]))
+        if self._nonsense:
+            nonsense, said = self._nonsense.pop()
+            said.set()
+            return nonsense
         jobs, self._waiting = self._waiting[: body.slots], self._waiting[body.slots :]
-        return ClaimResponse(jobs=jobs)
+        return _json(ClaimResponse(jobs=jobs))
 
     async def _report(self, body: ReportRequest) -> ReportResponse:
         for report in body.reports:
@@ -177,7 +193,7 @@ class HostileControlPlane:
     def _application(self) -> Starlette:
         async def claim(request: Request) -> Response:
             body = ClaimRequest.model_validate_json(await request.body())
-            return _json(await self._claim(body))
+            return await self._claim(body)
 
         async def report(request: Request) -> Response:
             body = ReportRequest.model_validate_json(await request.body())

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from starlette.responses import Response
 
 from tests.faults.conftest import LonelyDriver
 from tests.faults.hostile_control_plane import (
@@ -280,6 +281,30 @@ def test_a_job_for_another_key_than_the_stored_one_signs_nothing(lonely, key, ch
     reference = key.model_copy(update=changes)
     request = message_for(reference)
     assert_not_done(do(lonely.plane, sign_job(reference, request)), OutcomeStatus.FAILED, code)
+
+
+# Answers that are none
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        Response(b""),
+        Response(b"{"),
+        Response(b'{"jobs": 7}'),
+        Response(b'{"jobs": [], "urgent": true}'),
+        Response(b'{"jobs": [{"job_id": "x"}]}'),
+        Response(b"\xff" * 1_000_000),
+        Response(b"an error", status_code=500),
+        Response(b"{}", status_code=422),
+        Response(status_code=302, headers={"location": "https://127.0.0.1:1/"}),
+        Response(status_code=204),
+    ],
+    ids=lambda response: f"{response.status_code}-{bytes(response.body)[:12]!r}",
+)
+def test_an_answer_that_is_none_does_not_stop_the_driver(lonely, nonsense):
+    lonely.plane.say(nonsense)
+    assert lonely.driver.process.is_alive()
 
 
 # A database that somebody has tampered with

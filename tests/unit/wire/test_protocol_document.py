@@ -1,14 +1,18 @@
 """docs/wire-protocol.md says what the code does: its examples and its table are checked."""
 
+import ast
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from coincurve import PrivateKey
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 
+import hsm_driver
+from hsm_driver.hsm.errors import BY_CODE
 from tests.unit.wire import protocol_examples
 from tests.unit.wire.protocol_examples import BLOCK, DOCUMENT, MODELS, examples
 from wire.algorithms import (
@@ -132,3 +136,30 @@ def test_a_row_of_the_table_is_what_is_signed_and_how_it_leaves(
     made: SignatureResult = finish(raw, public_key, algorithm, network, request, digest)
     assert made.encoded == ENCODED[encoded_text](made)
     assert (made.recid is not None) == (algorithm == ECDSA_SECP256K1)
+
+
+# The driver's codes
+
+CODE_ROW = re.compile(r"^\| `(\w+)` \| (REFUSED|DENIED|FAILED)(, transient)? \|", re.MULTILINE)
+
+
+def codes_in_the_driver() -> Iterator[tuple[str, str, bool]]:
+    """(code, status, transient) of every outcome that the driver's source can end a job with."""
+    for path in Path(str(hsm_driver.__file__)).parent.glob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            match call:
+                case ast.Call(
+                    func=ast.Name(id="Refused" | "Denied" | "Failed" as name),
+                    args=[ast.Constant(value=str(code)), *_],
+                    keywords=keywords,
+                ):
+                    yield code, name.upper(), any(each.arg == "transient" for each in keywords)
+    for kind in BY_CODE.values():
+        yield kind.code, "FAILED", kind.transient
+
+
+def test_every_code_of_the_driver_is_in_the_document_and_no_other():
+    documented = {
+        (code, status, bool(transient)) for code, status, transient in CODE_ROW.findall(TEXT)
+    }
+    assert documented == set(codes_in_the_driver())
