@@ -5,10 +5,8 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 from uuid import UUID
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from control_plane.notifications import Notifications, Waiter
-from daemon.database import is_transient
+from daemon.database import DATABASE_ERRORS, is_transient
 
 MAX_WAIT = 60.0
 
@@ -46,7 +44,7 @@ async def until_final(
         await waiter.wait(left)
         try:
             found = await read()
-        except SQLAlchemyError as error:
+        except DATABASE_ERRORS as error:
             if not is_transient(error):
                 raise
     return found
