@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import structlog
 from pydantic import ValidationError
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from control_plane.reading import Reader
+from control_plane.database import Database
 from wire.audit import AuditHead
 from wire.envelope import AUDIT_HEAD_TYPE, BadEnvelope, PinnedKeys, SignedBytes
 
@@ -86,8 +85,8 @@ class KeptBefore:
 class AuditHeads:
     """Keeps the heads that nodes send, and judges each against those before it."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._statements = Reader(engine)
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def keep(self, node: str, identity: bytes, signed: SignedBytes, is_current: bool) -> None:
         """Keep a head signed under ``identity``, the node's 32-byte Ed25519 public key.
@@ -107,7 +106,7 @@ class AuditHeads:
 
     async def kept(self, node: str) -> list[SignedBytes]:
         """The newest MAX_HEADS heads of a node, oldest first."""
-        rows = await self._statements.rows(_READ, {"node": node, "limit": MAX_HEADS})
+        rows = await self._database.rows(_READ, {"node": node, "limit": MAX_HEADS})
         return [
             SignedBytes(
                 payload=row.payload, signature=row.signature, signing_key_id=row.signing_key_id
@@ -117,10 +116,10 @@ class AuditHeads:
 
     async def thin(self) -> int:
         """Drop old heads but for the last of each hour; returns how many."""
-        return len(await self._statements.rows(_THIN, {"days": KEPT_WHOLE_DAYS}))
+        return len(await self._database.rows(_THIN, {"days": KEPT_WHOLE_DAYS}))
 
     async def _keep(self, node: str, head: AuditHead, signed: SignedBytes) -> KeptBefore:
-        row = await self._statements.row(
+        row = await self._database.row(
             _KEEP, {"node": node, "sequence": head.sequence, **dict(signed)}
         )
         if row is None or row.sequence is None:
@@ -130,7 +129,7 @@ class AuditHeads:
 
     async def _raise_alarm(self, node: str, alarm: str) -> None:
         log.error("audit chain in doubt", node=node, reason=alarm)
-        await self._statements.rows(_RAISE_ALARM, {"node": node, "alarm": alarm})
+        await self._database.rows(_RAISE_ALARM, {"node": node, "alarm": alarm})
 
 
 def open_head(node: str, identity: bytes, signed: SignedBytes) -> AuditHead:

@@ -13,7 +13,7 @@ import uvloop
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control_plane import registry, serve, tokens
-from control_plane.reading import AnyRow
+from control_plane.database import AnyRow
 from control_plane.settings import (
     CONFIG_VARIABLE,
     DEFAULT_CONFIG,

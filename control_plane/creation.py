@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete
+from sqlalchemy import Executable, delete
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from control_plane.database import AnyRow, Database, once_more_if_disconnected
 from control_plane.external_ids import Settled, settle
 from control_plane.notifications import Notifications
 from control_plane.queue import NewJob, Queue
-from control_plane.reading import once_more_if_disconnected
 from control_plane.tables import keys, wallets
 from daemon.batching import Batcher
 
@@ -28,9 +28,8 @@ class NewKey:
 class Creation:
     """Adds requests. A batch is tried again when its connection was dead: ids make that safe."""
 
-    def __init__(self, engine: AsyncEngine, queue: Queue, notifications: Notifications) -> None:
-        self._engine = engine
-        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+    def __init__(self, database: Database, queue: Queue, notifications: Notifications) -> None:
+        self._database = database
         self._queue = queue
         self._notifications = notifications
         self._keys = Batcher(self._add_keys)
@@ -45,45 +44,35 @@ class Creation:
         return await self._signatures.submit(new)
 
     async def _add_signatures(self, new: list[NewJob]) -> list[Settled | Exception]:
-        """Adding is one statement, so it needs no transaction around it, and commits by itself."""
-
-        async def add() -> list[Settled | Exception]:
-            async with self._autocommit.connect() as connection:
-                settled = await self._add_jobs(connection, new)
-                self._wake(new)
-                await self._notify(connection, new)
-            return settled
-
-        return await once_more_if_disconnected(add)
+        """Adding is one statement, which commits by itself."""
+        added = await self._queue.add(_in_one_order(new))
+        return await settle(self._database.rows, new, added)
 
     async def _add_keys(self, new: list[NewKey]) -> list[Settled | Exception]:
         async def add() -> list[Settled | Exception]:
-            async with self._engine.begin() as connection:
+            jobs = [one.job for one in new]
+            async with self._database.transaction() as connection:
                 await _insert(connection, keys, [one.key for one in new])
-                settled = await self._add_jobs(connection, [one.job for one in new])
+                added = await self._queue.add_within(connection, _in_one_order(jobs))
+
+                async def read(statement: Executable, values: dict[str, Any]) -> Sequence[AnyRow]:
+                    return (await connection.execute(statement, values)).all()
+
+                settled = await settle(read, jobs, added)
                 await _keep_only_settled(connection, new, settled)
-                await self._notify(connection, [one.job for one in new])
-            self._wake([one.job for one in new])
+            self._wake(jobs)
             return settled
 
         return await once_more_if_disconnected(add)
-
-    async def _add_jobs(
-        self, connection: AsyncConnection, new: Sequence[NewJob]
-    ) -> list[Settled | Exception]:
-        # Everybody inserts external ids in the same order, so that no two batches deadlock.
-        ordered = sorted(
-            new, key=lambda job: (job.application_id, job.endpoint, job.external_id or "")
-        )
-        added = await self._queue.add(connection, ordered)
-        return await settle(connection, new, added)
-
-    async def _notify(self, connection: AsyncConnection, new: Sequence[NewJob]) -> None:
-        await self._notifications.notify_jobs(connection, {job.node_group for job in new})
 
     def _wake(self, new: Sequence[NewJob]) -> None:
         for group in {job.node_group for job in new}:
             self._notifications.wake_jobs(group)
+
+
+def _in_one_order(new: Sequence[NewJob]) -> list[NewJob]:
+    """Everybody inserts external ids in the same order, so that no two batches deadlock."""
+    return sorted(new, key=lambda job: (job.application_id, job.endpoint, job.external_id or ""))
 
 
 async def _keep_only_settled(

@@ -6,17 +6,16 @@ inserts first is the first, also between replicas. Everybody else compares with 
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, String, Uuid, and_, bindparam, func, select, union
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ARRAY, Executable, String, Uuid, and_, bindparam, func, select, union
 
+from control_plane.database import AnyRow, Database
 from control_plane.problems import Code, ProblemError
 from control_plane.queue import NewJob
-from control_plane.reading import Reader
 from control_plane.tables import jobs
 from wire.encoding import Model
 
@@ -77,17 +76,18 @@ def _wanted(new: Sequence[NewJob]) -> dict[str, Any]:
     }
 
 
-async def find_first(reader: Reader, new: NewJob) -> Settled | None:
+async def find_first(database: Database, new: NewJob) -> Settled | None:
     """An earlier request with the same external id. Raises ProblemError external_id_conflict."""
     if new.external_id is None:
         return None
-    first = await reader.row(_FIRSTS, _wanted([new]))
+    first = await database.row(_FIRSTS, _wanted([new]))
     return None if first is None else compare(new, first)
 
 
-async def settle(
-    connection: AsyncConnection, new: Sequence[NewJob], added: set[UUID]
-) -> list[Settled | Exception]:
+Read = Callable[[Executable, dict[str, Any]], Awaitable[Sequence[AnyRow]]]
+
+
+async def settle(read: Read, new: Sequence[NewJob], added: set[UUID]) -> list[Settled | Exception]:
     """For each job that was to be added, the one that stands for it now, or a ProblemError.
 
     A job that was not added, and is there all the same under its own id, was added by an earlier
@@ -96,7 +96,7 @@ async def settle(
     left_out = [job for job in new if job.id not in added]
     if not left_out:
         return [Settled(job.id, is_new=True) for job in new]
-    firsts = (await connection.execute(_FIRSTS, _wanted(left_out))).all()
+    firsts = await read(_FIRSTS, _wanted(left_out))
     ours = added | {row.id for row in firsts}
     by_name = {(row.application_id, row.endpoint, row.external_id): row for row in firsts}
     return [

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy import select
 
+from control_plane.database import Database
 from control_plane.problems import Code, ProblemError
-from control_plane.reading import Reader
 from control_plane.resources import node_of
 from control_plane.tables import nodes
 from wire.algorithms import Algorithm, Store
@@ -15,8 +15,8 @@ from wire.resources import Node
 class Groups:
     """Which group serves a store, and whether it can."""
 
-    def __init__(self, reader: Reader, group_of_store: Mapping[Store, str]) -> None:
-        self._reader = reader
+    def __init__(self, database: Database, group_of_store: Mapping[Store, str]) -> None:
+        self._database = database
         self._group_of_store = group_of_store
 
     def serving(self, store: Store) -> str:
@@ -25,7 +25,7 @@ class Groups:
 
     async def check(self, group: str, algorithm: Algorithm) -> None:
         """Raises ProblemError when no node of the group can do the algorithm."""
-        rows = await self._reader.rows(
+        rows = await self._database.rows(
             select(nodes.c.capabilities)
             .where(nodes.c.node_group == group)
             .where(nodes.c.last_seen.is_not(None))
@@ -37,7 +37,7 @@ class Groups:
         statement = select(nodes).order_by(nodes.c.id)
         if group is not None:
             statement = statement.where(nodes.c.node_group == group)
-        return [node_of(row) for row in await self._reader.rows(statement)]
+        return [node_of(row) for row in await self._database.rows(statement)]
 
 
 def check_capability(

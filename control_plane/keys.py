@@ -6,9 +6,9 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, select
 
+from control_plane.database import AnyRow, Database
 from control_plane.pages import PageRequest
 from control_plane.problems import Code, ProblemError
-from control_plane.reading import AnyRow, Reader
 from control_plane.resources import KEY_STATUS, key_of
 from control_plane.tables import JobState, jobs, keys
 from wire.algorithms import Curve, Network, Scheme
@@ -31,8 +31,8 @@ class SigningKey:
 class Keys:
     """Reads keys."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, database: Database) -> None:
+        self._database = database
         # An Active key never changes, so one that is in use need not be read again.
         self._active: OrderedDict[UUID, SigningKey] = OrderedDict()
 
@@ -44,7 +44,7 @@ class Keys:
         self, application_id: UUID, filters: list[ColumnElement[bool]], request: PageRequest
     ) -> Page[Key]:
         statement = _KEYS.where(keys.c.application_id == application_id, *filters)
-        return await request.fetch(self._reader, statement, keys, key_of)
+        return await request.fetch(self._database, statement, keys, key_of)
 
     async def active(self, application_id: UUID, key_id: UUID) -> SigningKey:
         """The key, ready to sign with. Raises ProblemError not_found or key_not_active."""
@@ -64,7 +64,7 @@ class Keys:
         return found
 
     async def _row(self, application_id: UUID, key_id: UUID) -> AnyRow:
-        row = await self._reader.row(
+        row = await self._database.row(
             _KEYS.where(keys.c.id == key_id, keys.c.application_id == application_id)
         )
         if row is None:

@@ -6,14 +6,14 @@ from typing import Any
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 from sqlalchemy import func, select
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from control_plane.reading import Reader
+from control_plane.database import Database
 from control_plane.tables import jobs, nodes
+from daemon.database import DATABASE_ERRORS
 
 _UNFINISHED = (
     select(jobs.c.node_group, jobs.c.state, func.count().label("jobs"))
@@ -28,8 +28,8 @@ _SILENCE = select(
 class Metrics:
     """What this replica counts, and the application that shows it."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._registry = CollectorRegistry()
         self.requests = Counter(
             "custody_requests_total",
@@ -43,7 +43,7 @@ class Metrics:
             ["api", "method", "route"],
             registry=self._registry,
         )
-        self._database = Gauge(
+        self._database_up = Gauge(
             "custody_database_up", "1 when the database answered.", registry=self._registry
         )
         self._unfinished = Gauge(
@@ -66,14 +66,14 @@ class Metrics:
     async def _show(self, _request: Request) -> Response:
         try:
             await self._read_queue()
-            self._database.set(1)
-        except SQLAlchemyError:
-            self._database.set(0)
+            self._database_up.set(1)
+        except DATABASE_ERRORS:
+            self._database_up.set(0)
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
 
     async def _read_queue(self) -> None:
-        unfinished = await self._reader.rows(_UNFINISHED)
-        silence = await self._reader.rows(_SILENCE)
+        unfinished = await self._database.rows(_UNFINISHED)
+        silence = await self._database.rows(_SILENCE)
         self._unfinished.clear()
         self._silence.clear()
         for row in unfinished:

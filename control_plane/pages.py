@@ -10,8 +10,8 @@ from uuid import UUID
 
 from sqlalchemy import Select, Table, tuple_
 
+from control_plane.database import AnyRow, Database
 from control_plane.problems import Code, ProblemError
-from control_plane.reading import AnyRow, Reader
 from wire.resources import Page
 
 DEFAULT_LIMIT = 50
@@ -54,7 +54,7 @@ class PageRequest:
 
     async def fetch(
         self,
-        reader: Reader,
+        database: Database,
         statement: Select[*tuple[Any, ...]],
         order_by: Table,
         convert: Callable[[AnyRow], Item],
@@ -65,7 +65,7 @@ class PageRequest:
             after = Position.parse(self.cursor)
             statement = statement.where(tuple_(*place) < tuple_(after.created_at, after.id))
         newest_first = statement.order_by(*(column.desc() for column in place))
-        rows = await reader.rows(newest_first.limit(self.limit + 1))
+        rows = await database.rows(newest_first.limit(self.limit + 1))
         shown = rows[: self.limit]
         last = shown[-1] if len(rows) > self.limit else None
         return Page(

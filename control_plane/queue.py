@@ -8,14 +8,15 @@ signatures are verified, and a batch of reports costs two round trips.
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from control_plane.database import AnyRow, Database
 from control_plane.notifications import Notifications
 from control_plane.queue_statements import (
     ADD,
@@ -29,7 +30,6 @@ from control_plane.queue_statements import (
     WRITE,
     WRITE_WITH_KEYS,
 )
-from control_plane.reading import AnyRow, Reader
 from control_plane.results import KeyFacts
 from control_plane.tables import JobState
 from control_plane.transitions import Change, JobFacts, Note, decide, expire
@@ -85,31 +85,39 @@ class Queue:
 
     def __init__(
         self,
-        engine: AsyncEngine,
+        database: Database,
         notifications: Notifications,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
-        self._statements = Reader(engine)
+        self._database = database
         self._notifications = notifications
         self.lease_seconds = lease_seconds
 
-    async def add(self, connection: AsyncConnection, new: Sequence[NewJob]) -> set[UUID]:
-        """Queue jobs within the caller's transaction. Returns the ids that were added.
+    async def add(self, new: Sequence[NewJob]) -> set[UUID]:
+        """Queue jobs and announce them. Returns the ids that were added.
 
-        A job whose external id is taken is left out. The caller announces the others.
+        A job whose external id is taken is left out.
         """
-        if not new:
-            return set()
-        columns = zip(*(astuple(job) for job in new), strict=True)
+        rows = await self._database.rows(ADD, self._additions(new))
+        for group in {job.node_group for job in new}:
+            self._notifications.wake_jobs(group)
+        return {row.id for row in rows}
+
+    async def add_within(self, connection: AsyncConnection, new: Sequence[NewJob]) -> set[UUID]:
+        """As ``add``, within the caller's transaction, who wakes this replica after it."""
+        return set((await connection.execute(ADD, self._additions(new))).scalars())
+
+    def _additions(self, new: Sequence[NewJob]) -> dict[str, Any]:
+        columns = zip(*(_values(job) for job in new), strict=True)
         names = (field.name for field in fields(NewJob))
-        values = {name: list(column) for name, column in zip(names, columns, strict=True)}
-        return set((await connection.execute(ADD, values)).scalars())
+        arrays = {name: list(column) for name, column in zip(names, columns, strict=True)}
+        return {"origin": self._notifications.origin, **arrays}
 
     async def claim(
         self, node: str, group: str, kinds: Sequence[str], slots: int
     ) -> list[ClaimedJob]:
         """Lease up to ``slots`` jobs to a node, the longest waiting first."""
-        rows = await self._statements.rows(
+        rows = await self._database.hastily(
             CLAIM,
             {
                 "node": node,
@@ -127,12 +135,12 @@ class Queue:
             "ids": [job.job_id for job in claimed],
             "leases": [job.lease for job in claimed],
         }
-        await self._statements.rows(RELEASE, parameters)
+        await self._database.hastily(RELEASE, parameters)
         self._notifications.wake_jobs(group)
 
     async def extend(self, node: str, leases: Sequence[Lease]) -> list[UUID]:
         """Prolong leases; returns the jobs that the node still holds."""
-        rows = await self._statements.rows(
+        rows = await self._database.hastily(
             EXTEND,
             {
                 "node": node,
@@ -160,7 +168,7 @@ class Queue:
 
     async def sweep(self) -> Swept:
         """Queue jobs whose lease has lapsed, end those that expired, announce due retries."""
-        rows = await self._statements.rows(
+        rows = await self._database.hastily(
             LAPSE,
             {
                 "limit": SWEEP_BATCH,
@@ -170,7 +178,7 @@ class Queue:
         )
         for row in rows:
             self._notifications.wake_jobs(row.node_group)
-        expired = await self._statements.rows(READ_EXPIRED, {"limit": SWEEP_BATCH})
+        expired = await self._database.rows(READ_EXPIRED, {"limit": SWEEP_BATCH})
         ended = await self._write([expire(_facts(row), row.last_failure) for row in expired])
         return Swept(lapsed=sum(int(row.lapsed) for row in rows), expired=len(ended))
 
@@ -178,7 +186,7 @@ class Queue:
         self, node: str, group: str, reports: Sequence[Report]
     ) -> tuple[list[ReportResult], list[Report]]:
         """One pass over reports of different jobs. Returns results, and what to decide again."""
-        rows = await self._statements.rows(
+        rows = await self._database.rows(
             READ_REPORTED,
             {
                 "ids": [report.job_id for report in reports],
@@ -214,7 +222,7 @@ class Queue:
         if not changes:
             return set()
         has_keys = any(change.new_key is not None for change in changes)
-        rows = await self._statements.rows(
+        rows = await self._database.rows(
             WRITE_WITH_KEYS if has_keys else WRITE,
             {"origin": self._notifications.origin, **_columns(changes)},
         )
@@ -232,7 +240,11 @@ class Queue:
             "ids": [change.job.id for change in changes],
             "outcomes": [change.late_outcome for change in changes],
         }
-        await self._statements.rows(KEEP_LATE, parameters)
+        await self._database.rows(KEEP_LATE, parameters)
+
+
+def _values(job: NewJob) -> tuple[Any, ...]:
+    return tuple(getattr(job, field.name) for field in fields(NewJob))
 
 
 def _claimed(row: AnyRow, lease_seconds: float) -> ClaimedJob:

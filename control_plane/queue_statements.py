@@ -9,6 +9,7 @@ from control_plane.notifications import DONE_CHANNEL, IDS_PER_NOTIFICATION, JOBS
 
 ADD = text(
     """
+    WITH added AS (
     INSERT INTO jobs (id, kind, endpoint, application_id, key_id, node_group, external_id,
         body_digest, payload, signature, signing_key_id, created_at, expires_at, state)
     SELECT new.*, 'Queued' FROM unnest(
@@ -19,9 +20,14 @@ ADD = text(
         CAST(:created_at AS timestamptz[]), CAST(:expires_at AS timestamptz[])
     ) AS new
     ON CONFLICT (application_id, endpoint, external_id) DO NOTHING
-    RETURNING id
+    RETURNING id, node_group
+    ), announced AS MATERIALIZED (
+        SELECT pg_notify(:jobs_channel, concat_ws(' ', CAST(:origin AS text), node_group))
+        FROM (SELECT DISTINCT node_group FROM added) AS groups
+    )
+    SELECT id, (SELECT count(*) FROM announced) FROM added
     """
-)
+).bindparams(jobs_channel=JOBS_CHANNEL)
 
 CLAIM = text(
     """

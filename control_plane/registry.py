@@ -6,7 +6,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from control_plane.reading import AnyRow
+from control_plane.database import AnyRow
 from control_plane.tables import audit_heads, nodes
 from daemon.errors import OperatorError
 from wire.nodes import NODE_ID, node_urn

@@ -11,12 +11,12 @@ from typing import Any
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from control_plane.api.application import create_application
 from control_plane.api.services import Services
 from control_plane.audit_heads import AuditHeads
 from control_plane.creation import Creation
+from control_plane.database import NAME, Database
 from control_plane.groups import Groups
 from control_plane.keys import Keys
 from control_plane.metrics import Measured, Metrics
@@ -25,7 +25,6 @@ from control_plane.new_jobs import JobMaker
 from control_plane.node_api.application import create_node_app
 from control_plane.notifications import Notifications
 from control_plane.queue import Queue
-from control_plane.reading import Reader
 from control_plane.settings import Settings
 from control_plane.signatures import Signatures
 from control_plane.sweep import Sweep
@@ -61,44 +60,39 @@ async def serve(settings: Settings) -> None:
     )
     signer = settings.jobs.signer()
     url = settings.database.resolve()
-    engine = create_engine(url, POOL_SIZE, "control-plane")
-    try:
-        if not await _schema_is_right(engine, stop):
-            return
-        async with _listening(Notifications(url)) as notifications:
-            queue = Queue(engine, notifications, settings.jobs.lease_seconds)
-            services = compose(
-                engine,
-                notifications,
-                queue,
-                JobMaker(signer, settings.jobs.lifetime_seconds),
-                settings.groups,
-            )
-            listeners = _listeners(settings, services, engine, queue, public_tls, node_tls)
-            sweep = Sweep(queue, AuditHeads(engine))
-            await _run(listeners, sweep, notifications, stop)
-    finally:
-        await engine.dispose()
+    if not await _schema_is_right(url, stop):
+        return
+    async with Database(url) as database, _listening(Notifications(url)) as notifications:
+        queue = Queue(database, notifications, settings.jobs.lease_seconds)
+        services = compose(
+            database,
+            notifications,
+            queue,
+            JobMaker(signer, settings.jobs.lifetime_seconds),
+            settings.groups,
+        )
+        listeners = _listeners(settings, services, queue, public_tls, node_tls)
+        sweep = Sweep(queue, AuditHeads(database))
+        await _run(listeners, sweep, notifications, stop)
 
 
 def compose(
-    engine: AsyncEngine,
+    database: Database,
     notifications: Notifications,
     queue: Queue,
     job_maker: JobMaker,
     groups: dict[Store, str],
 ) -> Services:
     """The parts of the public API, put together."""
-    reader = Reader(engine)
     return Services(
-        reader=reader,
-        tokens=Tokens(reader),
-        keys=Keys(reader),
-        wallets=Wallets(reader),
-        signatures=Signatures(reader),
-        groups=Groups(reader, groups),
+        database=database,
+        tokens=Tokens(database),
+        keys=Keys(database),
+        wallets=Wallets(database),
+        signatures=Signatures(database),
+        groups=Groups(database, groups),
         job_maker=job_maker,
-        creation=Creation(engine, queue, notifications),
+        creation=Creation(database, queue, notifications),
         notifications=notifications,
     )
 
@@ -106,20 +100,21 @@ def compose(
 def openapi_document() -> dict[str, Any]:
     """The public API's OpenAPI document, made of parts that are never connected."""
     url = "postgresql://"
-    engine = create_engine(url)
+    database = Database(url)
     notifications = Notifications(url)
     services = compose(
-        engine,
+        database,
         notifications,
-        Queue(engine, notifications),
+        Queue(database, notifications),
         JobMaker(Signer(Ed25519PrivateKey.generate()), lifetime_seconds=1),
         dict.fromkeys(Store, "none"),
     )
     return create_application(services, version(DISTRIBUTION)).openapi()
 
 
-async def _schema_is_right(engine: AsyncEngine, stop: asyncio.Event) -> bool:
+async def _schema_is_right(url: str, stop: asyncio.Event) -> bool:
     """Wait for the database, and check its schema. False when told to stop meanwhile."""
+    engine = create_engine(url, 1, NAME)
     check = asyncio.create_task(once_reachable(lambda: check_schema(engine, TREE, MIGRATE_COMMAND)))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([check, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -127,6 +122,7 @@ async def _schema_is_right(engine: AsyncEngine, stop: asyncio.Event) -> bool:
     if not check.done():
         check.cancel()
         return False
+    await engine.dispose()
     check.result()
     return True
 
@@ -143,14 +139,13 @@ async def _listening(notifications: Notifications) -> AsyncIterator[Notification
 def _listeners(
     settings: Settings,
     services: Services,
-    engine: AsyncEngine,
     queue: Queue,
     public_tls: ssl.SSLContext,
     node_tls: ssl.SSLContext,
 ) -> dict[str, Listener]:
-    metrics = Metrics(services.reader)
+    metrics = Metrics(services.database)
     public_app = create_application(services, version(DISTRIBUTION))
-    node_app = create_node_app(engine, queue, services.notifications)
+    node_app = create_node_app(services.database, queue, services.notifications)
     listeners = {
         "public API": Listener(
             config(

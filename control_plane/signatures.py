@@ -4,9 +4,9 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, ColumnElement, Uuid, bindparam, func, select
 
+from control_plane.database import AnyRow, Database
 from control_plane.pages import PageRequest
 from control_plane.problems import Code, ProblemError
-from control_plane.reading import AnyRow, Reader
 from control_plane.resources import SIGNATURE_STATUS, Progress, SignatureRequest, signature_of
 from control_plane.tables import jobs
 from daemon.batching import Batcher
@@ -29,13 +29,13 @@ _SIGNATURES = select(
 class Signatures:
     """Reads signatures."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._lookups = Batcher(self._look_up)
 
     async def get(self, application_id: UUID, key_id: UUID, signature_id: UUID) -> Signature:
         """Raises ProblemError not_found."""
-        row = await self._reader.row(
+        row = await self._database.row(
             _SIGNATURES.where(
                 jobs.c.id == signature_id,
                 jobs.c.key_id == key_id,
@@ -57,14 +57,14 @@ class Signatures:
         statement = _SIGNATURES.where(
             jobs.c.key_id == key_id, jobs.c.application_id == application_id, *filters
         )
-        return await request.fetch(self._reader, statement, jobs, _signature_of_row)
+        return await request.fetch(self._database, statement, jobs, _signature_of_row)
 
     async def progress(self, signature_id: UUID) -> Progress:
         """How far a signature is that is known to be there."""
         return await self._lookups.submit(signature_id)
 
     async def _look_up(self, ids: list[UUID]) -> list[Progress | Exception]:
-        rows = await self._reader.rows(_PROGRESS, {"ids": ids})
+        rows = await self._database.rows(_PROGRESS, {"ids": ids})
         found = {row.id: Progress.of(row) for row in rows}
         return [found.get(id_) or RuntimeError(f"signature {id_} is gone") for id_ in ids]
 

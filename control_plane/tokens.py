@@ -12,7 +12,7 @@ from sqlalchemy import ARRAY, LargeBinary, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from control_plane.reading import AnyRow, Reader
+from control_plane.database import AnyRow, Database
 from control_plane.tables import applications, tokens
 from daemon.batching import Batcher
 
@@ -65,8 +65,8 @@ _BY_HASH = (
 class Tokens:
     """Looks tokens up in the database, every time: a revoked one is refused from then on."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._lookups = Batcher(self._look_up)
 
     async def caller(self, token: str) -> Caller | None:
@@ -76,7 +76,7 @@ class Tokens:
         return await self._lookups.submit(token_hash(token))
 
     async def _look_up(self, hashes: list[bytes]) -> list[Caller | Exception | None]:
-        rows = await self._reader.rows(_BY_HASH, {"hashes": list(set(hashes))})
+        rows = await self._database.rows(_BY_HASH, {"hashes": list(set(hashes))})
         callers = {row.hash: Caller(row.application_id, frozenset(row.scopes)) for row in rows}
         return [callers.get(hash_) for hash_ in hashes]
 

@@ -4,10 +4,10 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, select
 
+from control_plane.database import Database
 from control_plane.keys import PROGRESS
 from control_plane.pages import PageRequest
 from control_plane.problems import Code, ProblemError
-from control_plane.reading import Reader
 from control_plane.resources import wallet_of
 from control_plane.tables import jobs, keys, wallets
 from wire.resources import Page, Wallet
@@ -22,8 +22,8 @@ _WALLETS = (
 class Wallets:
     """Reads wallets."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def get(self, application_id: UUID, wallet_id: UUID) -> Wallet:
         """Raises ProblemError not_found."""
@@ -37,10 +37,10 @@ class Wallets:
         self, application_id: UUID, filters: list[ColumnElement[bool]], request: PageRequest
     ) -> Page[Wallet]:
         statement = _WALLETS.where(wallets.c.application_id == application_id, *filters)
-        return await request.fetch(self._reader, statement, wallets, wallet_of)
+        return await request.fetch(self._database, statement, wallets, wallet_of)
 
     async def _one(self, application_id: UUID, which: ColumnElement[bool]) -> Wallet:
-        row = await self._reader.row(
+        row = await self._database.row(
             _WALLETS.where(which, wallets.c.application_id == application_id)
         )
         if row is None:

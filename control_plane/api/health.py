@@ -34,7 +34,7 @@ def router(services: Services) -> APIRouter:
         """200 while requests can be served."""
         if services.notifications.closed:
             return answer(Health(status="stopping"), 503)
-        await services.reader.rows(_PROBE)
+        await services.database.rows(_PROBE)
         return answer(Health(status="ok"))
 
     return routes

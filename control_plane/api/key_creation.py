@@ -25,7 +25,7 @@ async def create(
     group = services.groups.serving(body.store)
     order = Order(caller.application_id, group, text)
     job, new = services.job_maker.generate_key(order, body)
-    first = await find_first(services.reader, new)
+    first = await find_first(services.database, new)
     if first is not None:
         return first
     await services.groups.check(group, body.algorithm)

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from control_plane.creation import Creation
+from control_plane.database import Database
 from control_plane.groups import Groups
 from control_plane.keys import Keys
 from control_plane.new_jobs import JobMaker
 from control_plane.notifications import Notifications
-from control_plane.reading import Reader
 from control_plane.signatures import Signatures
 from control_plane.tokens import Tokens
 from control_plane.wallets import Wallets
@@ -15,7 +15,7 @@ from control_plane.wallets import Wallets
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    reader: Reader
+    database: Database
     tokens: Tokens
     keys: Keys
     wallets: Wallets

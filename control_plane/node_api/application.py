@@ -3,7 +3,6 @@
 from typing import TypeVar
 
 from pydantic import ValidationError
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,6 +11,7 @@ from starlette.routing import Route
 from control_plane import problems
 from control_plane.audit_heads import AuditHeads
 from control_plane.bodies import read_body
+from control_plane.database import Database
 from control_plane.node_api.authorisation import Registry
 from control_plane.node_api.claims import Claims
 from control_plane.node_api.heartbeats import Heartbeats
@@ -29,9 +29,9 @@ PREFIX = "/node/v1"
 Body = TypeVar("Body", bound=Model)
 
 
-def create_node_app(engine: AsyncEngine, queue: Queue, notifications: Notifications) -> Starlette:
+def create_node_app(database: Database, queue: Queue, notifications: Notifications) -> Starlette:
     """The application, on parts that the caller opens and closes."""
-    api = _NodeApi(engine, queue, notifications)
+    api = _NodeApi(database, queue, notifications)
     app = Starlette(
         routes=[
             Route(f"{PREFIX}/claim", api.claim, methods=["POST"]),
@@ -46,12 +46,12 @@ def create_node_app(engine: AsyncEngine, queue: Queue, notifications: Notificati
 
 
 class _NodeApi:
-    def __init__(self, engine: AsyncEngine, queue: Queue, notifications: Notifications) -> None:
-        self._registry = Registry(engine)
+    def __init__(self, database: Database, queue: Queue, notifications: Notifications) -> None:
+        self._registry = Registry(database)
         self._queue = queue
         self._claims = Claims(queue, notifications)
-        self._heartbeats = Heartbeats(engine)
-        self._audit_heads = AuditHeads(engine)
+        self._heartbeats = Heartbeats(database)
+        self._audit_heads = AuditHeads(database)
 
     async def claim(self, request: Request) -> Response:
         node = await self._registry.authorise(request)

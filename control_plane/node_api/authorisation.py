@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 
 from fastapi import Request
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from control_plane.database import Database
 from control_plane.mtls import PeerCertificate, peer_of
 from control_plane.problems import Code, ProblemError
-from control_plane.reading import Reader
 from control_plane.tables import nodes
 
 BELIEVED_SECONDS = 1.0
@@ -29,8 +28,8 @@ class RegisteredNode:
 class Registry:
     """Looks nodes up, and remembers those it found for a moment."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._statements = Reader(engine)
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._found: dict[str, tuple[float, RegisteredNode]] = {}
 
     async def authorise(self, request: Request) -> RegisteredNode:
@@ -46,7 +45,7 @@ class Registry:
 
     async def _read(self, node_id: str) -> RegisteredNode:
         statement = select(nodes.c.node_group, nodes.c.identity_public_key)
-        row = await self._statements.row(statement.where(nodes.c.id == node_id))
+        row = await self._database.row(statement.where(nodes.c.id == node_id))
         if row is None:
             self._found.pop(node_id, None)
             raise ProblemError(

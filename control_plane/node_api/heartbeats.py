@@ -4,11 +4,10 @@ import json
 from datetime import datetime
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from control_plane.database import Database
 from control_plane.node_api.authorisation import RegisteredNode
 from control_plane.problems import Code, ProblemError
-from control_plane.reading import Reader
 from wire.node_api import HeartbeatRequest
 
 IDENTITY_SIZE = 32
@@ -37,8 +36,8 @@ class Heartbeats:
     disown its audit chain. After the node was set up anew, the operator removes and adds it again.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._statements = Reader(engine)
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def record(self, node: RegisteredNode, beat: HeartbeatRequest) -> datetime:
         """Returns the control plane's time. Raises ProblemError."""
@@ -53,7 +52,7 @@ class Heartbeats:
                 Code.INVALID_REQUEST,
                 f"identity_public_key: an Ed25519 public key has {IDENTITY_SIZE} bytes",
             )
-        row = await self._statements.row(
+        row = await self._database.row(
             _BEAT,
             {
                 "node": node.id,

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from control_plane.api.application import create_application
 from control_plane.api.services import Services
+from control_plane.database import Database
 from control_plane.new_jobs import JobMaker
 from control_plane.notifications import Notifications
 from control_plane.queue import Queue
@@ -31,10 +32,11 @@ class Replica:
     def __init__(self, database_url: str) -> None:
         self.engine: AsyncEngine = create_engine(database_url)
         self.notifications = Notifications(database_url)
-        self.queue = Queue(self.engine, self.notifications)
+        self.database = Database(database_url)
+        self.queue = Queue(self.database, self.notifications)
         self.signer = Signer(Ed25519PrivateKey.generate())
         self.services: Services = compose(
-            self.engine,
+            self.database,
             self.notifications,
             self.queue,
             JobMaker(self.signer, LIFETIME_SECONDS),
@@ -46,6 +48,7 @@ class Replica:
         self.url = ""
 
     async def start(self) -> None:
+        await self.database.__aenter__()
         self.notifications.start()
         self.url = f"http://127.0.0.1:{await self._listener.start()}"
 
@@ -54,6 +57,7 @@ class Replica:
             await client.aclose()
         await self.notifications.close()
         await self._listener.stop()
+        await self.database.__aexit__()
         await self.engine.dispose()
 
     async def token(
@@ -95,7 +99,7 @@ async def api(replica: Replica) -> httpx.AsyncClient:
 @pytest.fixture
 async def node(replica: Replica) -> MemoryNode:
     """A node that has reported and does secp256k1 and Ed25519."""
-    node = MemoryNode(replica.engine, replica.queue, replica.notifications)
+    node = MemoryNode(replica.database, replica.queue, replica.notifications)
     await node.report_in()
     return node
 

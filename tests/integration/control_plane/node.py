@@ -6,8 +6,8 @@ from coincurve import PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from control_plane.database import Database
 from control_plane.notifications import Notifications
 from control_plane.queue import Queue
 from control_plane.tables import nodes
@@ -27,12 +27,12 @@ class MemoryNode:
 
     def __init__(
         self,
-        engine: AsyncEngine,
+        database: Database,
         queue: Queue,
         notifications: Notifications,
         name: str = "driver-1",
     ) -> None:
-        self._engine = engine
+        self._database = database
         self._queue = queue
         self._notifications = notifications
         self._keys: dict[str, PrivateKey | Ed25519PrivateKey] = {}
@@ -49,7 +49,7 @@ class MemoryNode:
             "health": {"status": "ok", "detail": None},
             "last_seen": func.now(),
         }
-        async with self._engine.begin() as connection:
+        async with self._database.transaction() as connection:
             await connection.execute(
                 insert(nodes)
                 .values(values)

@@ -69,6 +69,11 @@ def has_reported(cluster: Cluster) -> None:
         )
 
 
+async def metrics(replica: ControlPlane) -> str:
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as plain:
+        return (await plain.get(f"http://127.0.0.1:{replica.metrics_port}/metrics")).text
+
+
 async def until_answered(client: httpx.AsyncClient, path: str) -> httpx.Response:
     """Ask again while the answer is 503."""
     async with asyncio.timeout(20):
@@ -94,6 +99,7 @@ async def test_an_outage_of_the_database_and_its_end(
             assert_problem(answer, 503, "unavailable")
             assert answer.headers["retry-after"] == "1"
         assert (await api.get("/healthz")).json() == {"status": "ok"}
+        assert "custody_database_up 0.0" in await metrics(replica)
         assert (await waiting).json() == before  # held open through the outage
         await asyncio.to_thread(cluster.start)
         assert (await until_answered(api, path)).json() == before
@@ -180,8 +186,7 @@ async def test_metrics_are_local_and_count_routes(
         wallet = (await api.post("/v1/wallets", json=WALLET)).json()
         await api.get(f"/v1/wallets/{wallet['id']}")
         await api.get("/v1/nothing")
-    async with httpx.AsyncClient(trust_env=False) as plain:
-        shown = (await plain.get(f"http://127.0.0.1:{replica.metrics_port}/metrics")).text
+    shown = await metrics(replica)
     assert 'route="/v1/wallets/{wallet_id}",status="200"} 1.0' in shown
     assert 'custody_jobs_unfinished{group="hsm",state="Queued"} 1.0' in shown
     assert 'custody_node_silence_seconds{node="driver-1"}' in shown

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from control_plane.audit_heads import AuditHeads
+from control_plane.database import Database
 from control_plane.mtls import MutualTlsProtocol
 from control_plane.node_api.application import create_node_app
 from control_plane.notifications import Notifications
@@ -50,6 +51,12 @@ async def engine(control_plane_database: str) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
+async def database(control_plane_database: str) -> AsyncIterator[Database]:
+    async with Database(control_plane_database) as database:
+        yield database
+
+
+@pytest.fixture
 async def notifications(control_plane_database: str) -> AsyncIterator[Notifications]:
     notifications = Notifications(control_plane_database)
     notifications.start()
@@ -58,21 +65,21 @@ async def notifications(control_plane_database: str) -> AsyncIterator[Notificati
 
 
 @pytest.fixture
-def queue(engine: AsyncEngine, notifications: Notifications) -> Queue:
-    return Queue(engine, notifications, lease_seconds=LEASE_SECONDS)
+def queue(database: Database, notifications: Notifications) -> Queue:
+    return Queue(database, notifications, lease_seconds=LEASE_SECONDS)
 
 
 @pytest.fixture
-async def sweeping(queue: Queue, engine: AsyncEngine) -> AsyncIterator[None]:
+async def sweeping(queue: Queue, database: Database) -> AsyncIterator[None]:
     """The periodic sweep, as it runs beside the APIs."""
-    task = asyncio.create_task(Sweep(queue, AuditHeads(engine)).run())
+    task = asyncio.create_task(Sweep(queue, AuditHeads(database)).run())
     yield
     task.cancel()
 
 
 @pytest.fixture
 async def url(
-    engine: AsyncEngine, queue: Queue, notifications: Notifications, certificates: Certificates
+    database: Database, queue: Queue, notifications: Notifications, certificates: Certificates
 ) -> AsyncIterator[str]:
     """Where the node API listens."""
 
@@ -80,7 +87,7 @@ async def url(
         home = certificates.server()
         return server_context(home / "certificate.pem", home / "private_key.pem", home / "ca.pem")
 
-    app = create_node_app(engine, queue, notifications)
+    app = create_node_app(database, queue, notifications)
     serving = listener.Listener(
         listener.config(app, "127.0.0.1", 0, http=MutualTlsProtocol, ssl_context_factory=context)
     )

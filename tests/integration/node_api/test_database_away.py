@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from daemon.database import migrate
 from devstack.postgres import Cluster
@@ -33,7 +34,7 @@ def control_plane_database(cluster: Cluster) -> str:
 
 
 async def test_nodes_are_told_to_come_back_and_then_go_on(
-    node: Node, workload: Workload, cluster: Cluster, sweeping: None
+    node: Node, workload: Workload, cluster: Cluster, sweeping: None, engine: AsyncEngine
 ):
     key = await workload.key()
     job_id = await workload.signature(key)
@@ -49,6 +50,7 @@ async def test_nodes_are_told_to_come_back_and_then_go_on(
     problem(await waiting, 503, "unavailable")
     await asyncio.to_thread(cluster.start)
     assert (await node.report(report))[job_id] == "recorded"
+    await engine.dispose()  # the test's own connections are dead too
     assert (await workload.job(job_id)).state == "Done"
     late = asyncio.create_task(node.claim(wait=15))
     await asyncio.sleep(0.2)

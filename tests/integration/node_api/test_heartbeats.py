@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from control_plane.audit_heads import KEPT_WHOLE_DAYS, AuditHeads
+from control_plane.database import Database
 from tests.integration.node_api.nodes import Node
 from tests.integration.node_api.test_admission import problem
 from tests.integration.node_api.workload import Workload
@@ -127,7 +128,9 @@ async def test_a_head_of_another_node_raises_the_alarm(node: Node, workload: Wor
     assert "another node, driver-2" in str(await alarm(node, workload))
 
 
-async def test_old_heads_are_thinned_to_the_last_of_each_hour(node: Node, engine: AsyncEngine):
+async def test_old_heads_are_thinned_to_the_last_of_each_hour(
+    node: Node, engine: AsyncEngine, database: Database
+):
     for sequence in (1, 2, 3):
         await node.heartbeat(audit_head=node.head(sequence))
     async with engine.begin() as connection:
@@ -136,5 +139,5 @@ async def test_old_heads_are_thinned_to_the_last_of_each_hour(node: Node, engine
         )
     await age_heads(engine, KEPT_WHOLE_DAYS * 86400 + 60)
     await node.heartbeat(audit_head=node.head(4))
-    assert await AuditHeads(engine).thin() == 2
+    assert await AuditHeads(database).thin() == 2
     assert await node.kept_heads() == [node.head(3), node.head(4)]

@@ -5,10 +5,10 @@ import asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from control_plane.audit_heads import AuditHeads
+from control_plane.database import Database
 from control_plane.notifications import Notifications
 from control_plane.queue import Queue
 from control_plane.sweep import Sweep
-from daemon.database import create_engine
 from tests.integration.node_api.conftest import LEASE_SECONDS, Nodes
 from tests.integration.node_api.nodes import Node, report_of
 from tests.integration.node_api.workload import Workload
@@ -164,20 +164,19 @@ async def test_several_replicas_sweep_at_once(
         await workload.signature(key)
     await node.claim()
     await lapse()
-    second = create_engine(control_plane_database)
-    queues = [queue, Queue(second, Notifications(control_plane_database))]
-    swept = await asyncio.gather(*(each.sweep() for each in queues * 2))
-    await second.dispose()
+    async with Database(control_plane_database) as second:
+        queues = [queue, Queue(second, Notifications(control_plane_database))]
+        swept = await asyncio.gather(*(each.sweep() for each in queues * 2))
     assert sum(each.lapsed for each in swept) == 40
     assert sum(each.expired for each in swept) == 40
 
 
 async def test_the_sweep_task_takes_leases_back_by_itself(
-    node: Node, workload: Workload, engine: AsyncEngine, queue: Queue
+    node: Node, workload: Workload, database: Database, queue: Queue
 ):
     job_id = await workload.signature(await workload.key())
     await node.claim()
-    task = asyncio.create_task(Sweep(queue, AuditHeads(engine)).run())
+    task = asyncio.create_task(Sweep(queue, AuditHeads(database)).run())
     (job,) = await node.claim(wait=10)
     task.cancel()
     assert (job.job_id, job.attempt) == (job_id, 2)

@@ -173,9 +173,7 @@ class Workload:
         lifetime: float = 900,
     ) -> UUID:
         job = self._new_job(key, kind, endpoint, body, job_id, group, lifetime)
-        async with self._engine.begin() as connection:
-            assert await self._queue.add(connection, [job]) == {job_id}
-        self._queue._notifications.wake_jobs(group)
+        assert await self._queue.add([job]) == {job_id}
         return job_id
 
     def _new_job(

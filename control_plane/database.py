@@ -1,0 +1,109 @@
+"""The control plane's database: one statement a round trip, or a transaction of several.
+
+Statements are SQLAlchemy's, compiled once, and run on psycopg's own pool (daemon/statements.py).
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from sqlalchemy import ClauseElement, Executable
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from daemon.database import create_engine
+from daemon.statements import Statements
+
+Result = TypeVar("Result")
+AnyRow = Any
+"""A row, its columns as attributes."""
+
+NAME = "control-plane"
+CONNECTIONS = 8
+TRANSACTIONS = 4
+
+_DIALECT: Dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+
+
+class Database:
+    """Use it as a context. Its parts connect when they are first used."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = create_engine(url, TRANSACTIONS, NAME)
+        self._statements = Statements(url, CONNECTIONS, NAME)
+        self._hasty = Statements(url, CONNECTIONS, NAME, durable=False)
+
+    async def __aenter__(self) -> "Database":
+        await self._statements.__aenter__()
+        await self._hasty.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._statements.__aexit__()
+        await self._hasty.__aexit__()
+        await self._engine.dispose()
+
+    async def rows(
+        self, statement: Executable, parameters: dict[str, Any] | None = None
+    ) -> Sequence[AnyRow]:
+        """All rows of a statement, a transaction of its own; it may be run twice."""
+        compiled = _compiled(statement)
+        return await self._statements.rows(compiled.string, _bound(compiled, parameters))
+
+    async def row(
+        self, statement: Executable, parameters: dict[str, Any] | None = None
+    ) -> AnyRow | None:
+        """The first row, or None."""
+        return next(iter(await self.rows(statement, parameters)), None)
+
+    async def hastily(
+        self, statement: Executable, parameters: dict[str, Any] | None = None
+    ) -> Sequence[AnyRow]:
+        """As ``rows``, without waiting for the disk.
+
+        What a crash of the database server loses of it must be made good by itself: a lost lease
+        lapses anyway, a lost audit head is followed by the next.
+        """
+        compiled = _compiled(statement)
+        return await self._hasty.rows(compiled.string, _bound(compiled, parameters))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Several statements: committed at the end, rolled back by an error."""
+        async with self._engine.begin() as connection:
+            yield connection
+
+
+@lru_cache(maxsize=256)
+def _compiled(statement: Executable) -> SQLCompiler:
+    assert isinstance(statement, ClauseElement)
+    compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+    assert isinstance(compiled, SQLCompiler)
+    return compiled
+
+
+def _bound(compiled: SQLCompiler, parameters: dict[str, Any] | None) -> dict[str, Any]:
+    bound = dict(compiled.construct_params(parameters))
+    for bind, name in compiled.bind_names.items():
+        process = bind.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
+        if process is not None:
+            bound[name] = process(bound[name])
+    return bound
+
+
+async def once_more_if_disconnected(work: Callable[[], Awaitable[Result]]) -> Result:
+    """Run something that may be run twice; again when its pooled connection turned out dead.
+
+    After PostgreSQL was restarted every pooled connection is dead; the pool notices at the first
+    use and replaces them all, so one more try is enough. What fails again is raised.
+    """
+    try:
+        return await work()
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+    return await work()
