@@ -34,6 +34,8 @@ CONNECT_TIMEOUT = 5.0
 KEEPALIVE_SECONDS = 60.0
 SILENCE_IS_A_PROBLEM = timedelta(seconds=45)
 """Longer than a heartbeat's interval and a claim's wait."""
+MAX_ANSWER = 128 * 1024 * 1024
+"""Bytes of an answer. MAX_BATCH jobs around requests of 256 KiB, each in base64 twice, are less."""
 BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT)
 
 
@@ -57,7 +59,7 @@ class ControlPlaneClient:
 
     async def __aenter__(self) -> "ControlPlaneClient":
         connector = aiohttp.TCPConnector(ssl=self._tls, keepalive_timeout=KEEPALIVE_SECONDS)
-        self._http = aiohttp.ClientSession(connector=connector)
+        self._http = aiohttp.ClientSession(connector=connector, auto_decompress=False)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -103,7 +105,7 @@ class ControlPlaneClient:
                 ),
                 allow_redirects=False,
             ) as response:
-                content = await response.read()
+                content = await _read(response)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             raise ControlPlaneUnavailable(self._lost(error)) from None
         except (TimeoutError, aiohttp.ClientError) as error:
@@ -112,8 +114,7 @@ class ControlPlaneClient:
             ) from None
         if response.status == HTTPStatus.OK:
             self._last_answer = datetime.now(UTC)
-            if "date" in response.headers:
-                self.server_date = parsedate_to_datetime(response.headers["date"])
+            self.server_date = _date(response.headers.get("date"))
             return content
         message = f"{self._url} answered {response.status} to {path}: {_detail(content)}"
         if response.status in BUSY or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -128,6 +129,25 @@ class ControlPlaneClient:
             f"{self._url} closed the connection without an answer ({error}): it is going down, "
             "or it does not accept this node's certificate"
         )
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """The body, as long as its size is announced and sane. Raises ControlPlaneRefused."""
+    size = response.content_length
+    if size is None and response.status == HTTPStatus.OK:
+        raise ControlPlaneRefused("an answer that does not say how long it is")
+    if size is not None and size > MAX_ANSWER:
+        raise ControlPlaneRefused(f"an answer of {size} bytes, when {MAX_ANSWER} are the most")
+    return await response.read() if size is not None else b""
+
+
+def _date(header: str | None) -> datetime | None:
+    """The control plane's clock; None when it does not say."""
+    try:
+        date = parsedate_to_datetime(header or "")
+    except ValueError:
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
 
 def _parse(content: bytes, answer: type[Answer]) -> Answer:

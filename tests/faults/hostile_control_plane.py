@@ -181,7 +181,13 @@ class HostileControlPlane:
         self._stop = asyncio.Event()
         context = server_context(*self._tls)
         listener = Listener(
-            config(self._application(), LOCALHOST, 0, ssl_context_factory=lambda *_: context)
+            config(
+                self._application(),
+                LOCALHOST,
+                0,
+                ssl_context_factory=lambda *_: context,
+                date_header=False,
+            )
         )
         self.port = await listener.start()
         self._started.set()

@@ -1,12 +1,13 @@
 """What a control plane gone bad, or a database tampered with, gets out of a driver: nothing."""
 
+import gzip
 from collections.abc import Iterator
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from tests.faults.conftest import LonelyDriver
 from tests.faults.hostile_control_plane import (
@@ -295,12 +296,16 @@ def test_a_job_for_another_key_than_the_stored_one_signs_nothing(lonely, key, ch
         Response(b'{"jobs": [], "urgent": true}'),
         Response(b'{"jobs": [{"job_id": "x"}]}'),
         Response(b"\xff" * 1_000_000),
+        Response(b'{"jobs": []}', headers={"date": "the day before yesterday"}),
+        Response(b'{"jobs": []}', headers={"content-encoding": "gzip"}),
+        Response(gzip.compress(bytes(100_000_000)), headers={"content-encoding": "gzip"}),
+        StreamingResponse(iter([b" " * 1_000_000] * 50)),
         Response(b"an error", status_code=500),
         Response(b"{}", status_code=422),
         Response(status_code=302, headers={"location": "https://127.0.0.1:1/"}),
         Response(status_code=204),
     ],
-    ids=lambda response: f"{response.status_code}-{bytes(response.body)[:12]!r}",
+    ids=range(14),
 )
 def test_an_answer_that_is_none_does_not_stop_the_driver(lonely, nonsense):
     lonely.plane.say(nonsense)
