@@ -1,6 +1,8 @@
 """One whole stack for all acceptance tests: two replicas, two drivers of one group."""
 
+import ssl
 from collections.abc import AsyncIterator, Iterator
+from typing import TypedDict
 
 import httpx
 import pytest
@@ -15,6 +17,17 @@ from control_plane.client import (
 )
 from daemon.tls import client_context
 from devstack.stack import Stack, StackOptions
+
+
+class RawOptions(TypedDict):
+    """What both of httpx's clients take."""
+
+    base_url: str
+    headers: dict[str, str]
+    verify: ssl.SSLContext
+    trust_env: bool
+    timeout: float
+
 
 BARE_KEYS = {
     "ECDSA secp256k1": (Scheme.ECDSA, Curve.SECP256K1),
@@ -52,15 +65,23 @@ def keys(custody: Custody) -> dict[str, Key]:
     return made | {name: custody.create_key(*of) for name, of in BARE_KEYS.items()}
 
 
-def raw_client(stack: Stack, token: str | None = None, replica: int = 0) -> httpx.Client:
-    """HTTP as an application without our library would speak it."""
-    return httpx.Client(
+def raw_options(stack: Stack, token: str | None, replica: int) -> RawOptions:
+    return RawOptions(
         base_url=stack.control_planes[replica].url,
         headers={"authorization": f"Bearer {token or stack.api_token}"},
         verify=client_context(stack.ca),
         trust_env=False,
         timeout=60,
     )
+
+
+def raw_client(stack: Stack, token: str | None = None, replica: int = 0) -> httpx.Client:
+    """HTTP as an application without our library would speak it."""
+    return httpx.Client(**raw_options(stack, token, replica))
+
+
+def async_raw_client(stack: Stack) -> httpx.AsyncClient:
+    return httpx.AsyncClient(**raw_options(stack, None, 0))
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,14 @@
 """Several replicas and several drivers of one group work at once."""
 
 import asyncio
+import json
 from collections import Counter
 from uuid import UUID
 
 import psycopg
 
-from control_plane.client import AsyncCustody, Curve, Key, Network, Scheme
+from control_plane.client import AsyncCustody, Curve, Key, Network, Scheme, Signature
+from tests.acceptance.conftest import async_raw_client
 from tests.second_opinion import Wanted, check_signature, check_wallet
 
 CLIENTS = 24
@@ -59,6 +61,27 @@ async def test_a_key_made_at_one_replica_signs_through_the_other_at_once(stack):
             key = await here.create_key(Scheme.ECDSA, Curve.SECP256K1)
             wanted = Wanted("Hash", bytes(32))
             check_signature(key, wanted, await there.sign_hash(key.id, wanted.content))
+
+
+async def test_the_largest_requests_there_can_be_are_done_at_once_too(stack, keys):
+    key, content = keys["Bitcoin"], bytes(65_536)
+    body = Wanted("Message", content).body()
+    padded = json.dumps(body) + " " * (256 * 1024 - len(json.dumps(body)))
+    async with async_raw_client(stack) as client:
+        answers = await asyncio.gather(
+            *(
+                client.post(
+                    f"/v1/keys/{key.id}/signatures?wait=30",
+                    content=padded,
+                    headers={"content-type": "application/json"},
+                )
+                for _ in range(32)
+            )
+        )
+    for answer in answers:
+        assert answer.status_code == 201, answer.text[:300]
+        signature = Signature.model_validate_json(answer.content)
+        check_signature(key, Wanted("Message", content), signature)
 
 
 def test_the_nodes_are_listed_with_what_they_can_do(stack, custody):
