@@ -40,7 +40,6 @@ from wire.envelope import Signer
 TREE = "control_plane"
 MIGRATE_COMMAND = "control-plane migrate"
 DISTRIBUTION = "custody"
-POOL_SIZE = 10
 
 log = structlog.get_logger(__name__)
 
@@ -117,14 +116,15 @@ async def _schema_is_right(url: str, stop: asyncio.Event) -> bool:
     engine = create_engine(url, 1, NAME)
     check = asyncio.create_task(once_reachable(lambda: check_schema(engine, TREE, MIGRATE_COMMAND)))
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([check, stopping], return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not check.done():
+    try:
+        await asyncio.wait([check, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if check.done():
+            check.result()
+        return check.done()
+    finally:
         check.cancel()
-        return False
-    await engine.dispose()
-    check.result()
-    return True
+        stopping.cancel()
+        await engine.dispose()
 
 
 @contextlib.asynccontextmanager

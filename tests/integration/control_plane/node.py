@@ -111,12 +111,13 @@ class MemoryNode:
 
     def _generate(self, job: Job) -> GeneratedKey:
         if job.key.scheme is Scheme.EDDSA:
-            key: PrivateKey | Ed25519PrivateKey = Ed25519PrivateKey.generate()
-            public_key = key.public_key().public_bytes_raw()
+            ed25519 = Ed25519PrivateKey.generate()
+            public_key = ed25519.public_key().public_bytes_raw()
+            self._keys[str(job.key.id)] = ed25519
         else:
-            key = PrivateKey()
-            public_key = key.public_key.format()
-        self._keys[str(job.key.id)] = key
+            secp256k1 = PrivateKey()
+            public_key = secp256k1.public_key.format()
+            self._keys[str(job.key.id)] = secp256k1
         return GeneratedKey(
             scheme=job.key.scheme,
             curve=job.key.curve,
@@ -132,7 +133,9 @@ class MemoryNode:
             assert isinstance(request, SignMessage)
             raw = key.sign(request.content)
         else:
+            assert digest is not None
             raw = key.sign_recoverable(digest, hasher=None)[:64]
+        assert job.key.public_key is not None
         result = finish(
             raw, job.key.public_key, job.key.algorithm, job.key.network, request, digest
         )

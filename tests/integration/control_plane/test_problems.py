@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from uuid import UUID
 
 import httpx
@@ -89,7 +90,7 @@ async def test_a_body_that_is_too_large(api: httpx.AsyncClient):
 
 
 async def test_a_body_that_grows_too_large_without_having_said_so(api: httpx.AsyncClient):
-    async def chunks():
+    async def chunks() -> AsyncIterator[bytes]:
         for _ in range(LIMIT // 1024 + 1):
             yield b" " * 1024
 

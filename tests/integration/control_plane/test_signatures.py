@@ -70,7 +70,7 @@ async def test_a_wait_on_one_replica_ends_by_a_result_on_another(
     api: httpx.AsyncClient, other_replica: Replica, node: MemoryNode, key: UUID
 ):
     elsewhere = MemoryNode(
-        other_replica.engine, other_replica.queue, other_replica.notifications
+        other_replica.database, other_replica.queue, other_replica.notifications
     ).with_keys_of(node)
     working = asyncio.create_task(elsewhere.work_soon())
     started = time.monotonic()

@@ -68,7 +68,7 @@ async def test_the_list_of_routes_above_is_whole(replica: Replica, key: UUID):
 )
 async def test_nothing_is_open_without_a_token(replica: Replica, key: UUID, header: str | None):
     client = replica.client(None)
-    headers = {} if header is None else {"Authorization": header.encode("latin-1")}
+    headers = {} if header is None else {b"Authorization": header.encode("latin-1")}
     for method, path in routes(key):
         answer = await client.request(method, path, headers=headers, content=b"not even JSON")
         assert_problem(answer, 401, "unauthenticated")
