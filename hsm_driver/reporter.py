@@ -4,9 +4,10 @@ import asyncio
 from uuid import UUID
 
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception, wait_exponential_jitter
 
 from daemon.batching import Batcher
+from daemon.database import is_transient
 from hsm_driver.audit import AuditChain
 from hsm_driver.control_plane_client import (
     ControlPlaneClient,
@@ -70,9 +71,8 @@ class Reporter:
         UNREPORTED.set(self._waiting)
 
     async def _send(self, reports: list[Report]) -> list[str | Exception]:
-        request = ReportRequest(reports=reports, audit_head=await self._chain.signed_head())
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type((ControlPlaneUnavailable, ControlPlaneRefused)),
+            retry=retry_if_exception(_worth_another_try),
             wait=wait_exponential_jitter(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE),
             before_sleep=lambda state: log.warning(
                 "report failed, trying again",
@@ -81,6 +81,13 @@ class Reporter:
             ),
         ):
             with attempt:
+                head = await self._chain.signed_head()
+                request = ReportRequest(reports=reports, audit_head=head)
                 response = await self._client.report(request)
         notes = {result.job_id: result.note for result in response.results}
         return [notes.get(report.job_id, "unmentioned") for report in reports]
+
+
+def _worth_another_try(error: BaseException) -> bool:
+    """Also when our database is away: the head of the audit chain is read from it."""
+    return isinstance(error, ControlPlaneUnavailable | ControlPlaneRefused) or is_transient(error)

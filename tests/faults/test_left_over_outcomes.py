@@ -1,0 +1,57 @@
+"""Outcomes committed by an earlier run are reported also when the database is away meanwhile."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from daemon.database import migrate
+from daemon.statements import Statements
+from devstack.certificates import Leaf
+from devstack.postgres import Cluster
+from hsm_driver.audit import AuditChain
+from hsm_driver.control_plane_client import ControlPlaneClient
+from hsm_driver.journal import Journal
+from hsm_driver.reporter import Reporter
+from tests.faults.hostile_control_plane import HostileControlPlane
+from wire.envelope import Signer
+from wire.outcomes import Outcome, OutcomeStatus
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A server of this test's own, to stop and start."""
+    cluster = Cluster(tmp_path / "postgres.log", durable=False)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+async def test_a_database_that_goes_away_before_the_report_only_delays_it(
+    cluster: Cluster, plane: HostileControlPlane, node_leaf: Leaf
+):
+    url = cluster.create_database("hsm_driver")
+    await asyncio.to_thread(migrate, "hsm_driver", url)
+    outcome = Outcome(job_id=uuid4(), node="node-1", status=OutcomeStatus.DENIED, code="expired")
+    content = outcome.model_dump_json().encode()
+    async with (
+        Statements(url, 2, "test") as statements,
+        ControlPlaneClient(
+            plane.url, node_leaf.ca, node_leaf.certificate, node_leaf.private_key
+        ) as client,
+    ):
+        chain = AuditChain(statements, "node-1", Signer(Ed25519PrivateKey.generate()))
+        reporter = Reporter(client, Journal(statements, "node-1", chain), chain)
+        given = plane.expect(outcome.job_id)
+        await asyncio.to_thread(cluster.stop)
+        reporting = asyncio.create_task(reporter.report(outcome.job_id, None, content))
+        await asyncio.sleep(2)
+        assert not reporting.done()
+        await asyncio.to_thread(cluster.start)
+        await asyncio.wait_for(reporting, 30)
+    assert given.outcomes == [content]
