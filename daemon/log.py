@@ -6,9 +6,17 @@ from typing import Any
 
 import structlog
 
+from daemon.errors import ConfigurationError
+
+LEVELS = ("debug", "info", "warning", "error")
+
 
 def configure(level: str = "info", text: bool | None = None) -> None:
-    """Set up structlog and the standard library's loggers alike."""
+    """Set up structlog and the standard library's loggers alike. Raises ConfigurationError."""
+    if level not in LEVELS:
+        raise ConfigurationError(
+            f"there is no log level {level!r}", f"Write one of {', '.join(LEVELS)}."
+        )
     as_text = sys.stderr.isatty() if text is None else text
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
