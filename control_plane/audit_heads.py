@@ -5,6 +5,7 @@ KEPT_WHOLE_DAYS only the last head of each hour stays. What is wrong with a head
 audit alarm, which shows as its health until the operator has removed and added the node again.
 """
 
+import asyncio
 from dataclasses import dataclass
 
 import structlog
@@ -12,12 +13,14 @@ from pydantic import ValidationError
 from sqlalchemy import text
 
 from control_plane.database import Database
+from daemon.database import is_transient
 from wire.audit import AuditHead
 from wire.envelope import AUDIT_HEAD_TYPE, BadEnvelope, PinnedKeys, SignedBytes
 
 KEPT_WHOLE_DAYS = 7
 MAX_HEADS = 10_000
 """Heads in one answer, the newest ones: a year of hours, and more."""
+GATHERING_SECONDS = 0.25
 OVERTAKEN_SECONDS = 60.0
 """A heartbeat and a report may overtake each other, but not by so long."""
 
@@ -87,6 +90,32 @@ class AuditHeads:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._latest: dict[str, tuple[bytes, SignedBytes]] = {}
+        self._keeping: asyncio.Task[None] | None = None
+
+    def keep_soon(self, node: str, identity: bytes, signed: SignedBytes) -> None:
+        """Keep a report's head, or the one of a later report, within GATHERING_SECONDS.
+
+        Each head covers all that were before it, so nobody waits for this one.
+        """
+        self._latest[node] = (identity, signed)
+        if self._keeping is None or self._keeping.done():
+            self._keeping = asyncio.create_task(self._keep_gathered(), name="audit heads")
+
+    async def _keep_gathered(self) -> None:
+        await asyncio.sleep(GATHERING_SECONDS)
+        try:
+            await self.keep_latest()
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            log.warning("audit heads not kept, the next ones follow", error=type(error).__name__)
+
+    async def keep_latest(self) -> None:
+        """Keep what ``keep_soon`` has gathered now."""
+        latest, self._latest = self._latest, {}
+        for node, (identity, signed) in latest.items():
+            await self.keep(node, identity, signed, is_current=False)
 
     async def keep(self, node: str, identity: bytes, signed: SignedBytes, is_current: bool) -> None:
         """Keep a head signed under ``identity``, the node's 32-byte Ed25519 public key.
@@ -106,6 +135,7 @@ class AuditHeads:
 
     async def kept(self, node: str) -> list[SignedBytes]:
         """The newest MAX_HEADS heads of a node, oldest first."""
+        await self.keep_latest()
         rows = await self._database.rows(_READ, {"node": node, "limit": MAX_HEADS})
         return [
             SignedBytes(
@@ -119,9 +149,8 @@ class AuditHeads:
         return len(await self._database.rows(_THIN, {"days": KEPT_WHOLE_DAYS}))
 
     async def _keep(self, node: str, head: AuditHead, signed: SignedBytes) -> KeptBefore:
-        row = await self._database.row(
-            _KEEP, {"node": node, "sequence": head.sequence, **dict(signed)}
-        )
+        parameters = {"node": node, "sequence": head.sequence, **dict(signed)}
+        row = next(iter(await self._database.hastily(_KEEP, parameters)), None)
         if row is None or row.sequence is None:
             return KeptBefore(None, 0, 0.0)
         same = None if row.payload is None else AuditHead.model_validate_json(row.payload).hash

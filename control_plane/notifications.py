@@ -28,6 +28,7 @@ from daemon.database import CONNECT_TIMEOUT, KEEPALIVES, database_url
 
 JOBS_CHANNEL = "custody_jobs"
 DONE_CHANNEL = "custody_done"
+REVOKED_CHANNEL = "custody_revoked"
 RECHECK_SECONDS = 5.0
 PROBE_SECONDS = 10.0
 """How long the listening connection may be silent before it is probed."""
@@ -77,6 +78,8 @@ class Notifications:
         self._waiting: dict[tuple[str, str], set[Waiter]] = {}
         self._task: asyncio.Task[None] | None = None
         self.listening = False
+        self.revocations = 0
+        """How many revoked tokens were heard of: what was read before the last may be wrong."""
         self.closed = False
         """Set by close: who is woken then ends its wait, whatever time is left."""
 
@@ -168,6 +171,8 @@ class Notifications:
         ) as connection:
             await connection.execute(f"LISTEN {JOBS_CHANNEL}")
             await connection.execute(f"LISTEN {DONE_CHANNEL}")
+            await connection.execute(f"LISTEN {REVOKED_CHANNEL}")
+            self.revocations += 1  # whatever was revoked while nobody listened
             self.listening = True
             self._wake_everybody()  # what was announced while nobody listened
             while True:
@@ -177,6 +182,9 @@ class Notifications:
                     await connection.execute("SELECT 1")
 
     def _receive(self, channel: str, payload: str) -> None:
+        if channel == REVOKED_CHANNEL:
+            self.revocations += 1
+            return
         origin, *names = payload.split(" ")
         if origin != self.origin:
             for name in names:

@@ -43,6 +43,7 @@ SEEN_LATELY_SECONDS = 60
 SWEEP_BATCH = 500
 RETRY_WINDOW_SECONDS = 3
 """How far back a sweep looks for retries that have come due: longer than between two sweeps."""
+MAX_FINALS = 2_000
 MAX_PASSES = 5
 """A job is final after at most as many races as it has transitions; more means a bug."""
 
@@ -73,6 +74,14 @@ class NewJob:
 
 
 @dataclass(frozen=True)
+class Final:
+    """A final state and the Outcome's bytes, as they are in the database from now on."""
+
+    state: JobState
+    outcome: bytes
+
+
+@dataclass(frozen=True)
 class Swept:
     """How many leases a sweep took back, and how many jobs it ended because they expired."""
 
@@ -92,6 +101,7 @@ class Queue:
         self._database = database
         self._notifications = notifications
         self.lease_seconds = lease_seconds
+        self._finals: dict[UUID, Final] = {}
 
     async def add(self, new: Sequence[NewJob]) -> set[UUID]:
         """Queue jobs and announce them. Returns the ids that were added.
@@ -128,6 +138,10 @@ class Queue:
             },
         )
         return [_claimed(row, self.lease_seconds) for row in rows]
+
+    def final(self, job_id: UUID) -> "Final | None":
+        """How a job ended that this replica ended lately: who waits for it need not ask again."""
+        return self._finals.get(job_id)
 
     async def release(self, group: str, claimed: Sequence[ClaimedJob]) -> None:
         """Take back leases that never reached their node."""
@@ -226,12 +240,21 @@ class Queue:
             WRITE_WITH_KEYS if has_keys else WRITE,
             {"origin": self._notifications.origin, **_columns(changes)},
         )
+        by_id = {change.job.id: change for change in changes}
         for row in rows:
             if row.final:
+                self._remember(by_id[job_id] for job_id in row.ids)
                 self._notifications.wake_done(row.ids)
             elif row.due:
                 self._notifications.wake_jobs(row.node_group)
         return {job_id for row in rows for job_id in row.ids}
+
+    def _remember(self, changes: Iterable[Change]) -> None:
+        if len(self._finals) > MAX_FINALS:
+            self._finals.clear()
+        for change in changes:
+            if change.state is not None and change.outcome is not None:
+                self._finals[change.job.id] = Final(change.state, change.outcome)
 
     async def _keep_late(self, changes: Sequence[Change]) -> None:
         if not changes:

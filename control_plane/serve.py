@@ -85,10 +85,10 @@ def compose(
     """The parts of the public API, put together."""
     return Services(
         database=database,
-        tokens=Tokens(database),
+        tokens=Tokens(database, notifications),
         keys=Keys(database),
         wallets=Wallets(database),
-        signatures=Signatures(database),
+        signatures=Signatures(database, queue),
         groups=Groups(database, groups),
         job_maker=job_maker,
         creation=Creation(database, queue, notifications),

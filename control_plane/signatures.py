@@ -7,6 +7,7 @@ from sqlalchemy import ARRAY, ColumnElement, Uuid, bindparam, func, select
 from control_plane.database import AnyRow, Database
 from control_plane.pages import PageRequest
 from control_plane.problems import Code, ProblemError
+from control_plane.queue import Queue
 from control_plane.resources import SIGNATURE_STATUS, Progress, SignatureRequest, signature_of
 from control_plane.tables import jobs
 from daemon.batching import Batcher
@@ -29,8 +30,9 @@ _SIGNATURES = select(
 class Signatures:
     """Reads signatures."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, queue: Queue) -> None:
         self._database = database
+        self._queue = queue
         self._lookups = Batcher(self._look_up)
 
     async def get(self, application_id: UUID, key_id: UUID, signature_id: UUID) -> Signature:
@@ -61,6 +63,9 @@ class Signatures:
 
     async def progress(self, signature_id: UUID) -> Progress:
         """How far a signature is that is known to be there."""
+        final = self._queue.final(signature_id)
+        if final is not None:
+            return Progress(final.state, final.outcome)
         return await self._lookups.submit(signature_id)
 
     async def _look_up(self, ids: list[UUID]) -> list[Progress | Exception]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,9 +14,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control_plane.database import AnyRow, Database
+from control_plane.notifications import REVOKED_CHANNEL, Notifications
 from control_plane.tables import applications, tokens
 from daemon.batching import Batcher
 
+BELIEVED_SECONDS = 1.0
+MAX_BELIEVED = 10_000
 TOKEN_PREFIX = "custody_"  # noqa: S105 - what people and secret scanners know one by
 TOKEN_BYTES = 32
 
@@ -62,22 +66,54 @@ _BY_HASH = (
 )
 
 
-class Tokens:
-    """Looks tokens up in the database, every time: a revoked one is refused from then on."""
+@dataclass(frozen=True, slots=True)
+class _Believed:
+    """``revocations``: how many had been heard of when the token was looked up."""
 
-    def __init__(self, database: Database) -> None:
+    caller: Caller
+    until: float
+    revocations: int
+
+
+class Tokens:
+    """Looks tokens up, and believes one that it found for BELIEVED_SECONDS.
+
+    A revoked one is refused as soon as the notification of it is heard, which is at once; without
+    a listening connection nothing is believed.
+    """
+
+    def __init__(self, database: Database, notifications: Notifications) -> None:
         self._database = database
+        self._notifications = notifications
         self._lookups = Batcher(self._look_up)
+        self._believed: dict[bytes, _Believed] = {}
 
     async def caller(self, token: str) -> Caller | None:
         """Who a token belongs to; None when it is unknown, revoked or expired."""
         if not token.startswith(TOKEN_PREFIX):
             return None
-        return await self._lookups.submit(token_hash(token))
+        hash_ = token_hash(token)
+        believed = self._believed.get(hash_)
+        if believed is not None and self._is_current(believed):
+            return believed.caller
+        return await self._lookups.submit(hash_)
+
+    def _is_current(self, believed: "_Believed") -> bool:
+        return (
+            self._notifications.listening
+            and believed.revocations == self._notifications.revocations
+            and time.monotonic() < believed.until
+        )
 
     async def _look_up(self, hashes: list[bytes]) -> list[Caller | Exception | None]:
+        before = self._notifications.revocations
         rows = await self._database.rows(_BY_HASH, {"hashes": list(set(hashes))})
         callers = {row.hash: Caller(row.application_id, frozenset(row.scopes)) for row in rows}
+        until = time.monotonic() + BELIEVED_SECONDS
+        if len(self._believed) > MAX_BELIEVED:
+            self._believed.clear()
+        for hash_, caller in callers.items():
+            self._believed[hash_] = _Believed(caller, until, before)
         return [callers.get(hash_) for hash_ in hashes]
 
 
@@ -131,6 +167,7 @@ async def revoke_token(connection: AsyncConnection, token_id: UUID) -> bool:
     result = await connection.execute(
         update(tokens).where(tokens.c.id == token_id).values(revoked_at=revoked_at)
     )
+    await connection.execute(select(func.pg_notify(REVOKED_CHANNEL, str(token_id))))
     return result.rowcount == 1
 
 

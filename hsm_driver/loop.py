@@ -52,6 +52,7 @@ FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
 EXTENSIONS_PER_LEASE = 3
 GATHERING_SECONDS = 0.02
+CLAIM_PAUSE = 0.002
 
 
 class JobLoop:
@@ -103,6 +104,8 @@ class JobLoop:
             await self._wait_for_slots()
             for claimed in await self._claim():
                 self._start(claimed)
+            # let these get going first, and what comes meanwhile come together
+            await asyncio.sleep(CLAIM_PAUSE)
 
     async def _wait_for_slots(self) -> None:
         # under load, wait a moment for half of the slots: few claims of many jobs each

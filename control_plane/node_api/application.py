@@ -69,7 +69,7 @@ class _NodeApi:
                 Code.UNAVAILABLE, "The jobs are changing just now. Send the report again."
             ) from None
         if body.audit_head is not None and node.identity is not None:
-            await self._audit_heads.keep(node.id, node.identity, body.audit_head, is_current=False)
+            self._audit_heads.keep_soon(node.id, node.identity, body.audit_head)
         return _answer(node_api.ReportResponse(results=results))
 
     async def extend(self, request: Request) -> Response:

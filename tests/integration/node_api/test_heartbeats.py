@@ -28,6 +28,7 @@ async def age_heads(engine: AsyncEngine, seconds: float) -> None:
 
 async def alarm(node: Node, workload: Workload) -> str | None:
     """The node's audit alarm, once its health is seen to show it, also after a heartbeat."""
+    await node.kept_heads()  # a report's head is kept a moment later, or when they are asked for
     await node.heartbeat()
     row = await workload.node_row(node.id)
     if row.audit_alarm is None:
