@@ -66,7 +66,7 @@ def _with_database(
     context: typer.Context, work: Callable[[AsyncConnection], Awaitable[Result]]
 ) -> Result:
     """Do something in one transaction on the configured database. Raises OperatorError."""
-    url = _settings(context).database.resolve()
+    url = _settings(context).database.read_url()
 
     async def run() -> Result:
         engine = database.create_engine(url, pool_size=1, name="control-plane")
@@ -97,7 +97,7 @@ def init(context: typer.Context) -> None:
 def migrate(context: typer.Context) -> None:
     """Bring the database to this version's schema. Safe to run twice, and twice at once."""
     with operator_errors(), database_errors():
-        database.migrate(serve.TREE, _settings(context).database.resolve())
+        database.migrate(serve.TREE, _settings(context).database.read_url())
     out.print("the database has this version's schema")
 
 

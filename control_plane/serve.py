@@ -58,7 +58,7 @@ async def serve(settings: Settings) -> None:
         settings.node_api.certificate, settings.node_api.private_key, settings.node_api.client_ca
     )
     signer = settings.jobs.signer()
-    url = settings.database.resolve()
+    url = settings.database.read_url()
     if not await _schema_is_right(url, stop):
         return
     async with Database(url) as database, _listening(Notifications(url)) as notifications:

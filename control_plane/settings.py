@@ -11,9 +11,16 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import Field, model_validator
 
-from daemon.configuration import Section, load, read_secret, write_secret
+from daemon.configuration import (
+    ConfiguredPath,
+    DatabaseSection,
+    Section,
+    load,
+    read_secret,
+    write_secret,
+)
 from daemon.errors import ConfigurationError
 from wire.algorithms import Store
 from wire.envelope import Signer
@@ -23,58 +30,31 @@ CONFIG_VARIABLE = "CONTROL_PLANE_CONFIG"
 SIGNING_KEY_FILE = "job-signing.pem"
 
 
-def _from_configuration_folder(path: Path, info: ValidationInfo) -> Path:
-    folder = (info.context or {}).get("folder", Path.cwd())
-    return Path(folder) / path
-
-
-FilePath = Annotated[Path, AfterValidator(_from_configuration_folder)]
-"""A relative path is taken from the configuration file's folder."""
-
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
-class DatabaseSettings(Section):
-    url: str | None = None
-    url_file: FilePath | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> "DatabaseSettings":
-        if (self.url is None) == (self.url_file is None):
-            raise ValueError("give either url or url_file")
-        return self
-
-    def resolve(self) -> str:
-        """The URL, from the file where one is named. Raises ConfigurationError."""
-        if self.url is not None:
-            return self.url
-        if self.url_file is None:
-            raise ConfigurationError("no database URL is set", "Set url or url_file.")
-        return read_secret(self.url_file, "the database URL").decode()
-
-
-class PublicApiSettings(Section):
+class PublicApiSection(Section):
     host: str
     port: Port
-    certificate: FilePath
-    private_key: FilePath
+    certificate: ConfiguredPath
+    private_key: ConfiguredPath
 
 
-class NodeApiSettings(Section):
+class NodeApiSection(Section):
     host: str
     port: Port
-    certificate: FilePath
-    private_key: FilePath
-    client_ca: FilePath
+    certificate: ConfiguredPath
+    private_key: ConfiguredPath
+    client_ca: ConfiguredPath
 
 
-class MetricsSettings(Section):
+class MetricsSection(Section):
     host: str = "127.0.0.1"
     port: Port
 
 
-class JobSettings(Section):
-    signing_key: FilePath
+class JobsSection(Section):
+    signing_key: ConfiguredPath
     lifetime_seconds: Annotated[int, Field(ge=1, le=86_400)] = 900
     lease_seconds: Annotated[int, Field(ge=1, le=3_600)] = 30
 
@@ -94,11 +74,11 @@ class JobSettings(Section):
 
 
 class Settings(Section):
-    database: DatabaseSettings
-    public_api: PublicApiSettings
-    node_api: NodeApiSettings
-    metrics: MetricsSettings | None = None
-    jobs: JobSettings
+    database: DatabaseSection
+    public_api: PublicApiSection
+    node_api: NodeApiSection
+    metrics: MetricsSection | None = None
+    jobs: JobsSection
     groups: dict[Store, str] = Field(default_factory=lambda: {Store.HSM: "hsm"})
 
     @model_validator(mode="after")

@@ -4,24 +4,60 @@ import os
 import stat
 import tomllib
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from daemon.errors import ConfigurationError
 
 
 class Section(BaseModel):
-    """Base of configuration models: an unknown key is an error, paths are kept as written."""
+    """Base of configuration models: an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _from_the_files_folder(path: Path, info: ValidationInfo) -> Path:
+    folder: Path = (info.context or {}).get("folder", Path())
+    return folder / path
+
+
+ConfiguredPath = Annotated[Path, AfterValidator(_from_the_files_folder)]
+"""A relative path counts from the configuration file's folder."""
+
+
+class DatabaseSection(Section):
+    """[database]: the URL, or a file of mode 0600 that holds it."""
+
+    url: str | None = None
+    url_file: ConfiguredPath | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "DatabaseSection":
+        if (self.url is None) == (self.url_file is None):
+            raise ValueError("give either url or url_file")
+        return self
+
+    def read_url(self) -> str:
+        """The URL, from the file where one is named. Raises ConfigurationError."""
+        if self.url is not None:
+            return self.url
+        assert self.url_file is not None
+        return read_secret(self.url_file, "the database URL").decode()
 
 
 Settings = TypeVar("Settings", bound=Section)
 
 
 def load(path: Path, model: type[Settings]) -> Settings:
-    """Read a TOML file into a model. Relative paths in it are the caller's to resolve.
+    """Read a TOML file into a model.
 
     Raises ConfigurationError that names the file and each key at fault.
     """

@@ -1,22 +1,12 @@
 """The driver's configuration file."""
 
-from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from daemon.configuration import Section, read_secret
+from daemon.configuration import ConfiguredPath, DatabaseSection, Section
 from wire.algorithms import Algorithm
 from wire.nodes import node_urn
-
-
-def _resolve(path: Path, info: ValidationInfo) -> Path:
-    """A relative path counts from the configuration file's folder."""
-    folder: Path = (info.context or {}).get("folder", Path())
-    return folder / path
-
-
-ConfiguredPath = Annotated[Path, AfterValidator(_resolve)]
 
 
 class NodeSection(Section):
@@ -37,23 +27,6 @@ class ControlPlaneSection(Section):
     private_key: ConfiguredPath
     job_signing_keys: Annotated[list[str], Field(min_length=1)]
     """Base64 of the 32-byte Ed25519 public keys whose jobs this node believes."""
-
-
-class DatabaseSection(Section):
-    url: str | None = None
-    url_file: ConfiguredPath | None = None
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> "DatabaseSection":
-        if (self.url is None) == (self.url_file is None):
-            raise ValueError("give either url or url_file")
-        return self
-
-    def read_url(self) -> str:
-        if self.url is not None:
-            return self.url
-        assert self.url_file is not None
-        return read_secret(self.url_file, "the database URL").decode()
 
 
 class HsmSection(Section):
