@@ -23,7 +23,7 @@ from control_plane.settings import (
     load_settings,
 )
 from daemon import database, log
-from daemon.console import application, operator_errors, out, print_json, print_table
+from daemon.console import Json, application, operator_errors, out, print_json, print_table
 from daemon.database_errors import database_errors
 from daemon.errors import OperatorError
 from daemon.hardening import harden
@@ -40,7 +40,6 @@ app.add_typer(token_app, name="token")
 app.add_typer(node_app, name="node")
 
 Result = TypeVar("Result")
-Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")]
 
 
 @app.callback()

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -16,8 +16,10 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 EXIT_FAILED = 1
-EXIT_USAGE = 2
 MAX_TABLE_WIDTH = 1000
+
+Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")]
+"""The option of every command that shows something."""
 
 
 def print_json(data: Any) -> None:

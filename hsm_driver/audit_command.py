@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from daemon.console import (
     EXIT_FAILED,
+    Json,
     err,
     operator_errors,
     out,
@@ -43,7 +44,7 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
         offline: Annotated[
             bool, typer.Option(help="Without the heads that the control plane keeps.")
         ] = False,
-        as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+        as_json: Json = False,
     ) -> None:
         """Compare every record with its chain, the journal, and the heads kept elsewhere.
 

@@ -12,6 +12,7 @@ from daemon import log
 from daemon.configuration import load
 from daemon.console import (
     EXIT_FAILED,
+    Json,
     application,
     err,
     operator_errors,
@@ -36,7 +37,6 @@ app = application(
     """
 )
 
-Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")]
 COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"}
 
 

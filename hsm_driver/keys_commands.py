@@ -11,6 +11,7 @@ from rich.progress import Progress
 
 from daemon.console import (
     EXIT_FAILED,
+    Json,
     err,
     operator_errors,
     out,
@@ -28,7 +29,6 @@ from hsm_driver.possession import prove_possession
 from hsm_driver.settings import DriverSettings
 from hsm_driver.vault import Vault, wrapped_key
 
-Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")]
 PAGE = 256
 
 _COLUMNS = """

@@ -149,12 +149,12 @@ def issue_server(
 @application.command()
 def show(
     file: Annotated[Path, typer.Argument(help="A certificate.pem or ca.pem.")],
-    json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: console.Json = False,
 ) -> None:
     """Show the certificates in a file: for whom, by whom, and how long they last."""
     with console.operator_errors():
         found = [describe(certificate) for certificate in load_certificates(file)]
-        if json:
+        if as_json:
             console.print_json([each.model_dump(mode="json") for each in found])
             return
         for each in found:

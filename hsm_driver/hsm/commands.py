@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon.console import application, operator_errors, out, print_json, print_table
+from daemon.console import Json, application, operator_errors, out, print_json, print_table
 from daemon.errors import OperatorError
 from hsm_driver.hsm.administration import administration
 from hsm_driver.hsm.messages import MasterKeyRecord
@@ -14,8 +14,6 @@ from hsm_driver.hsm.pin import PinMemory
 from hsm_driver.hsm.settings import HsmSettings
 
 COLUMNS = ("name", "purpose", "check value", "extractable", "modifiable", "copyable")
-
-Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")]
 
 
 def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Typer:
