@@ -15,7 +15,9 @@ writes it inside of statements that change jobs, and saves a round trip by that.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -29,15 +31,21 @@ from daemon.database import CONNECT_TIMEOUT, KEEPALIVES, database_url
 JOBS_CHANNEL = "custody_jobs"
 DONE_CHANNEL = "custody_done"
 REVOKED_CHANNEL = "custody_revoked"
+REPLICAS_CHANNEL = "custody_replicas"
+CHANNELS = (JOBS_CHANNEL, DONE_CHANNEL, REVOKED_CHANNEL, REPLICAS_CHANNEL)
 RECHECK_SECONDS = 5.0
 PROBE_SECONDS = 10.0
 """How long the listening connection may be silent before it is probed."""
+SILENT_SECONDS = 3 * PROBE_SECONDS
+"""A replica not heard of for so long is not there any more."""
 BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 5.0
 IDS_PER_NOTIFICATION = 200
 """A payload must be shorter than 8000 bytes (PostgreSQL, NOTIFY); an id takes 37."""
 
 _NOTIFY = text("SELECT pg_notify(:channel, payload) FROM unnest(CAST(:payloads AS text[])) payload")
+
+Connection = psycopg.AsyncConnection[Any]
 
 _log = structlog.get_logger(__name__)
 
@@ -80,6 +88,8 @@ class Notifications:
         self.listening = False
         self.revocations = 0
         """How many revoked tokens were heard of: what was read before the last may be wrong."""
+        self._heard: dict[str, float] = {}
+        self._is_asked = False
         self.closed = False
         """Set by close: who is woken then ends its wait, whatever time is left."""
 
@@ -96,6 +106,16 @@ class Notifications:
                 await self._task
             self._task = None
         self._wake_everybody()
+
+    @property
+    def has_company(self) -> bool:
+        """Whether another replica may be listening: alone, there is nobody to announce things to.
+
+        One that has just started is heard of before it waits for anything.
+        """
+        earliest = time.monotonic() - SILENT_SECONDS
+        self._heard = {origin: at for origin, at in self._heard.items() if at > earliest}
+        return bool(self._heard) or not self.listening
 
     def jobs(self, group: str) -> contextlib.AbstractContextManager[Waiter]:
         """Wait for claimable jobs of a node group."""
@@ -169,23 +189,37 @@ class Notifications:
         async with await psycopg.AsyncConnection.connect(
             self._conninfo, autocommit=True
         ) as connection:
-            await connection.execute(f"LISTEN {JOBS_CHANNEL}")
-            await connection.execute(f"LISTEN {DONE_CHANNEL}")
-            await connection.execute(f"LISTEN {REVOKED_CHANNEL}")
+            for channel in CHANNELS:
+                await connection.execute(f"LISTEN {channel}")
+            await self._introduce(connection, "new")
             self.revocations += 1  # whatever was revoked while nobody listened
             self.listening = True
             self._wake_everybody()  # what was announced while nobody listened
             while True:
                 async for notification in connection.notifies(timeout=PROBE_SECONDS):
                     self._receive(notification.channel, notification.payload)
+                    if self._is_asked:
+                        break
                 async with asyncio.timeout(CONNECT_TIMEOUT):
-                    await connection.execute("SELECT 1")
+                    await self._introduce(connection, "here")
+
+    async def _introduce(self, connection: Connection, word: str) -> None:
+        """Tell the other replicas that we listen; "new" asks each to do the same."""
+        self._is_asked = False
+        await connection.execute(
+            "SELECT pg_notify(%s, %s)", (REPLICAS_CHANNEL, f"{self.origin} {word}")
+        )
 
     def _receive(self, channel: str, payload: str) -> None:
         if channel == REVOKED_CHANNEL:
             self.revocations += 1
             return
         origin, *names = payload.split(" ")
-        if origin != self.origin:
-            for name in names:
-                self._wake((channel, name))
+        if origin == self.origin:
+            return
+        self._heard[origin] = time.monotonic()
+        if channel == REPLICAS_CHANNEL:
+            self._is_asked = self._is_asked or names == ["new"]
+            return
+        for name in names:
+            self._wake((channel, name))

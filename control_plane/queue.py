@@ -43,7 +43,8 @@ SEEN_LATELY_SECONDS = 60
 SWEEP_BATCH = 500
 RETRY_WINDOW_SECONDS = 3
 """How far back a sweep looks for retries that have come due: longer than between two sweeps."""
-MAX_FINALS = 2_000
+MAX_REMEMBERED = 2_000
+"""Leased and ended jobs that a replica remembers, so as not to ask for them again."""
 MAX_PASSES = 5
 """A job is final after at most as many races as it has transitions; more means a bug."""
 
@@ -101,6 +102,7 @@ class Queue:
         self._database = database
         self._notifications = notifications
         self.lease_seconds = lease_seconds
+        self._leased: dict[UUID, JobFacts] = {}
         self._finals: dict[UUID, Final] = {}
 
     async def add(self, new: Sequence[NewJob]) -> set[UUID]:
@@ -121,7 +123,16 @@ class Queue:
         columns = zip(*(_values(job) for job in new), strict=True)
         names = (field.name for field in fields(NewJob))
         arrays = {name: list(column) for name, column in zip(names, columns, strict=True)}
-        return {"origin": self._notifications.origin, **arrays}
+        return self._announcing(arrays)
+
+    def _announcing(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """For statements that tell the other replicas what they did."""
+        notifications = self._notifications
+        return {
+            "origin": notifications.origin,
+            "announce": notifications.has_company,
+            **parameters,
+        }
 
     async def claim(
         self, node: str, group: str, kinds: Sequence[str], slots: int
@@ -137,6 +148,9 @@ class Queue:
                 "lease_seconds": self.lease_seconds,
             },
         )
+        if len(self._leased) > MAX_REMEMBERED:
+            self._leased.clear()
+        self._leased.update((row.id, _facts(row)) for row in rows)
         return [_claimed(row, self.lease_seconds) for row in rows]
 
     def final(self, job_id: UUID) -> "Final | None":
@@ -167,8 +181,7 @@ class Queue:
 
     async def report(self, node: str, group: str, reports: Sequence[Report]) -> list[ReportResult]:
         """Record a node's outcomes, and wake who waits for them. Raises Contended."""
-        results: list[ReportResult] = []
-        left = list(reports)
+        results, left = await self._report_from_memory(node, reports)
         for _ in range(MAX_PASSES):
             if not left:
                 return results
@@ -196,6 +209,30 @@ class Queue:
         ended = await self._write([expire(_facts(row), row.last_failure) for row in expired])
         return Swept(lapsed=sum(int(row.lapsed) for row in rows), expired=len(ended))
 
+    async def _report_from_memory(
+        self, node: str, reports: Sequence[Report]
+    ) -> tuple[list[ReportResult], list[Report]]:
+        """Decide on what this replica leased to the node, without asking for it again.
+
+        It is written only where the job is still under that very lease; else, and for refusals,
+        which are decided by who else is there, the database is asked.
+        """
+        changes: dict[UUID, Change] = {}
+        decided: dict[UUID, Report] = {}
+        for report in reports:
+            facts = self._leased.pop(report.job_id, None)
+            if facts is None or (facts.lease, facts.lease_node) != (report.lease, node):
+                continue
+            change = _decide(facts, node, report, frozenset())
+            if change.state is not None and change.refused_by is None:
+                changes[report.job_id] = change
+                decided[report.job_id] = report
+        written = await self._write(list(changes.values()))
+        _log_faults(node, (changes[job_id] for job_id in written))
+        results = [ReportResult(job_id=id_, note=changes[id_].note) for id_ in written]
+        done = {id(decided[job_id]) for job_id in written}
+        return results, [each for each in reports if id(each) not in done]
+
     async def _report_once(
         self, node: str, group: str, reports: Sequence[Report]
     ) -> tuple[list[ReportResult], list[Report]]:
@@ -210,7 +247,9 @@ class Queue:
         )
         found = {row.id: row for row in rows}
         changes = [
-            _decide(found[report.job_id], node, report)
+            _decide(
+                _facts(found[report.job_id]), node, report, frozenset(found[report.job_id].willing)
+            )
             for report in reports
             if report.job_id in found
         ]
@@ -238,7 +277,7 @@ class Queue:
         has_keys = any(change.new_key is not None for change in changes)
         rows = await self._database.rows(
             WRITE_WITH_KEYS if has_keys else WRITE,
-            {"origin": self._notifications.origin, **_columns(changes)},
+            self._announcing(_columns(changes)),
         )
         by_id = {change.job.id: change for change in changes}
         for row in rows:
@@ -250,7 +289,7 @@ class Queue:
         return {job_id for row in rows for job_id in row.ids}
 
     def _remember(self, changes: Iterable[Change]) -> None:
-        if len(self._finals) > MAX_FINALS:
+        if len(self._finals) > MAX_REMEMBERED:
             self._finals.clear()
         for change in changes:
             if change.state is not None and change.outcome is not None:
@@ -301,13 +340,13 @@ def _facts(row: AnyRow) -> JobFacts:
     )
 
 
-def _decide(row: AnyRow, node: str, report: Report) -> Change:
+def _decide(job: JobFacts, node: str, report: Report, willing: frozenset[str]) -> Change:
     return decide(
-        _facts(row),
+        job,
         node,
         report.lease,
         report.outcome,
-        frozenset(row.willing),
+        willing,
         random.random(),  # noqa: S311 (it spreads retries and keeps no secret)
     )
 

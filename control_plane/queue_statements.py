@@ -23,7 +23,7 @@ ADD = text(
     RETURNING id, node_group
     ), announced AS MATERIALIZED (
         SELECT pg_notify(:jobs_channel, concat_ws(' ', CAST(:origin AS text), node_group))
-        FROM (SELECT DISTINCT node_group FROM added) AS groups
+        FROM (SELECT DISTINCT node_group FROM added) AS groups WHERE CAST(:announce AS boolean)
     )
     SELECT id, (SELECT count(*) FROM announced) FROM added
     """
@@ -39,11 +39,15 @@ CLAIM = text(
             AND EXISTS (SELECT FROM nodes WHERE id = :node AND node_group = :group)
         ORDER BY run_after LIMIT :slots
         FOR UPDATE SKIP LOCKED
+    ), claimed AS (
+        UPDATE jobs SET state = 'Leased', attempt = attempt + 1, lease = gen_random_uuid(),
+            lease_node = :node, lease_until = now() + make_interval(secs => :lease_seconds)
+        FROM claimable WHERE jobs.id = claimable.id
+        RETURNING jobs.*
     )
-    UPDATE jobs SET state = 'Leased', attempt = attempt + 1, lease = gen_random_uuid(),
-        lease_node = :node, lease_until = now() + make_interval(secs => :lease_seconds)
-    FROM claimable WHERE jobs.id = claimable.id
-    RETURNING jobs.id, payload, signature, signing_key_id, attempt, lease
+    SELECT claimed.id, kind, payload, signature, signing_key_id, state, attempt, lease, lease_node,
+        refused_by, outcome, scheme, curve, network, public_key
+    FROM claimed JOIN keys ON keys.id = claimed.key_id
     """
 )
 
@@ -139,6 +143,7 @@ _CHANNELS = {
 
 _ANNOUNCE = """
     SELECT array_agg(id) AS ids, final, due, node_group, CASE
+        WHEN NOT CAST(:announce AS boolean) THEN NULL
         WHEN final THEN pg_notify(:done_channel, :origin || ' ' || string_agg(id_text, ' '))
         WHEN due THEN pg_notify(:jobs_channel, :origin || ' ' || node_group)
         END
