@@ -4,13 +4,6 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
 from pydantic import Field, model_validator
 
 from daemon.configuration import (
@@ -18,10 +11,10 @@ from daemon.configuration import (
     DatabaseSection,
     Section,
     load,
-    read_secret,
     write_secret,
 )
 from daemon.errors import ConfigurationError
+from daemon.signing_key import create_signing_key, load_signing_key
 from wire.algorithms import Store
 from wire.envelope import Signer
 
@@ -60,17 +53,11 @@ class JobsSection(Section):
 
     def signer(self) -> Signer:
         """The key that signs jobs. Raises ConfigurationError."""
-        pem = read_secret(self.signing_key, "the job-signing key")
-        try:
-            private_key = load_pem_private_key(pem, password=None)
-        except (ValueError, TypeError):
-            private_key = None
-        if not isinstance(private_key, Ed25519PrivateKey):
-            raise ConfigurationError(
-                f"{self.signing_key} holds no Ed25519 private key in PEM without a passphrase",
-                "Name the file that `control-plane init` made, or restore it from its copy.",
-            )
-        return Signer(private_key)
+        return load_signing_key(
+            self.signing_key,
+            "the job-signing key",
+            "Name the file that `control-plane init` made, or restore it from its copy.",
+        )
 
 
 class Settings(Section):
@@ -106,17 +93,15 @@ def initialise(path: Path) -> bytes:
                 f"{existing} is there already",
                 "Keep it, or choose another place with --config; nothing was changed.",
             )
-    private_key = Ed25519PrivateKey.generate()
-    pem = private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
-        write_secret(key_path, pem)
+        signer = create_signing_key(key_path)
         write_secret(path, TEMPLATE.encode())
     except OSError as error:
         raise ConfigurationError(
             f"cannot write into {path.parent}: {os.strerror(error.errno or 0)}",
             "Choose a folder that this user may write to, with --config.",
         ) from None
-    return private_key.public_key().public_bytes_raw()
+    return signer.public_key
 
 
 TEMPLATE = f"""\

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import httpx
 
+from daemon.signing_key import create_signing_key
 from devstack import configuration_file
 from devstack.certificates import Leaf
 from devstack.launcher import Launcher
 from devstack.processes import LOCALHOST, Program, free_port, run
 from devstack.service import Service, clean_environment, command
 from devstack.token import Token
-from hsm_driver.identity import create_identity
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Driver(Service):
         identity = self.folder / "identity.pem"
         if not identity.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            create_identity(identity)
+            create_signing_key(identity)
         workers = {} if options.workers is None else {"workers": options.workers}
         configuration_file.write(
             self.config,

@@ -22,12 +22,12 @@ from daemon.console import (
 from daemon.database import migrate as migrate_database
 from daemon.errors import OperatorError
 from daemon.hardening import harden
+from daemon.signing_key import create_signing_key
 from hsm_driver import audit_command, driver, keys_commands
 from hsm_driver.checks import Check, Status
 from hsm_driver.configuration import hsm_settings, new_configuration
 from hsm_driver.doctor import checks
 from hsm_driver.hsm.commands import master_key_app
-from hsm_driver.identity import create_identity
 from hsm_driver.settings import DriverSettings
 
 app = application(
@@ -112,7 +112,7 @@ def init(
             with path.open("x") as file:
                 file.write(text)
             settings = load(path, DriverSettings)
-            signer = create_identity(settings.identity.private_key)
+            signer = create_signing_key(settings.identity.private_key)
         except FileExistsError as error:
             raise OperatorError(
                 f"{error.filename} is there already", "Move it away, or give another --config."
