@@ -19,7 +19,7 @@ ADD = text(
         CAST(:signature AS bytea[]), CAST(:signing_key_id AS varchar[]),
         CAST(:created_at AS timestamptz[]), CAST(:expires_at AS timestamptz[])
     ) AS new
-    ON CONFLICT (application_id, endpoint, external_id) DO NOTHING
+    ON CONFLICT DO NOTHING  -- the external id's, or the id's, when this is run twice
     RETURNING id, node_group
     ), announced AS MATERIALIZED (
         SELECT pg_notify(:jobs_channel, concat_ws(' ', CAST(:origin AS text), node_group))

@@ -19,6 +19,9 @@ from daemon.database import CONNECT_TIMEOUT, KEEPALIVES, STATEMENT_TIMEOUT_MS, d
 
 Connection = AsyncConnection[Any]
 
+ANSWER_SECONDS = STATEMENT_TIMEOUT_MS / 1000 + 5
+"""A server that does not even keep its own timeout is frozen: TimeoutError, which is transient."""
+
 
 class Statements:
     """Runs statements on kept connections. ``daemon.database.is_transient`` knows its errors.
@@ -70,7 +73,7 @@ class Statements:
             yield connection
 
     async def _rows(self, statement: str, parameters: Mapping[str, Any] | None) -> list[Any]:
-        async with self._connection() as connection:
+        async with asyncio.timeout(ANSWER_SECONDS), self._connection() as connection:
             # every statement here is run again and again: prepare it at once
             cursor = await connection.execute(statement, parameters, prepare=True)
             return [] if cursor.description is None else await cursor.fetchall()

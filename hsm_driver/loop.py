@@ -218,7 +218,8 @@ class JobLoop:
         """The journal knows this id with another payload: its outcome is for that one alone."""
         denial = Denied("replayed", "this node knows the job's id with another request")
         commit = self._commit_of(job, digest, denial, journalled=False)
-        return (await self._journal.commit(commit)).outcome
+        await self._journal.commit(commit)
+        return self._bytes_of(commit.outcome)
 
     def _outcome(self, job_id: UUID, error: NotDone) -> Outcome:
         return Outcome(
