@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from daemon.configuration import read_secret, write_secret
+from daemon.configuration import read_secret, sync_folder, write_secret
 from daemon.errors import OperatorError
 from daemon.tls import load_certificates
 from pki.certificates import Authority
@@ -127,7 +127,7 @@ class Directory:
                 _write_certificates(unfinished / name, certificates)
             unfinished.chmod(mode)
             unfinished.rename(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except OSError as error:
             raise OperatorError(
                 f"cannot write {path}: {error.strerror}", "Give a --dir that you may write to."
@@ -145,14 +145,6 @@ def _write_certificates(path: Path, certificates: list[x509.Certificate]) -> Non
         file.write(pem)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _belongs(key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> bool:

@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from daemon.configuration import credential_path, read_secret
+from daemon.configuration import credential_path, read_secret, sync_folder
 from daemon.errors import ConfigurationError, OperatorError
 from hsm_driver.hsm.messages import PinStanding
 from hsm_driver.hsm.settings import HsmSettings, PinFile
@@ -118,13 +118,13 @@ class PinMemory:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(self._file)
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
 
     def forget(self) -> None:
         """Let the PIN be tried as if for the first time."""
         with self._writable():
             self._file.unlink(missing_ok=True)
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -171,11 +171,3 @@ class PinMemory:
             "Give the right PIN to LoadCredential= and run, with it: hsm-driver master-key check "
             "--retry-pin"
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
