@@ -14,12 +14,12 @@ from daemon.console import (
     EXIT_FAILED,
     Json,
     application,
-    err,
     operator_errors,
     out,
     print_json,
 )
 from daemon.database import migrate as migrate_database
+from daemon.database_errors import database_errors
 from daemon.errors import OperatorError
 from daemon.hardening import harden
 from daemon.signing_key import create_signing_key
@@ -150,15 +150,11 @@ async def _doctor(settings: DriverSettings, show: bool) -> list[Check]:
 
 
 @app.command()
-def migrate(
-    context: typer.Context,
-    revision: Annotated[str, typer.Option(help="Alembic revision.")] = "head",
-) -> None:
+def migrate(context: typer.Context) -> None:
     """Bring the group's database to this version's schema. Harmless when it is there already."""
-    with operator_errors():
-        settings = _settings(context)
-        migrate_database("hsm_driver", settings.database.read_url(), revision)
-    err.print(f"the database is at {revision}")
+    with operator_errors(), database_errors():
+        migrate_database("hsm_driver", _settings(context).database.read_url())
+    out.print("the database has this version's schema")
 
 
 @app.command()
