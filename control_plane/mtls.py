@@ -14,7 +14,7 @@ from typing import Any
 from cryptography import x509
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from wire.nodes import node_id_of
+from wire.nodes import node_of
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,6 @@ def peer_of(scope: Any) -> PeerCertificate | None:
 
 def _node(certificate: x509.Certificate) -> str | None:
     try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        return node_id_of(names.get_values_for_type(x509.UniformResourceIdentifier))
-    except (x509.ExtensionNotFound, ValueError):
+        return node_of(certificate)
+    except ValueError:
         return None

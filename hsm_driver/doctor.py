@@ -2,11 +2,9 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-
-from cryptography import x509
 
 from daemon.errors import OperatorError
+from daemon.tls import load_certificates
 from hsm_driver.audit import AuditChain, open_heads
 from hsm_driver.checks import Check, Status
 from hsm_driver.configuration import hsm_settings, pinned_job_keys
@@ -14,10 +12,9 @@ from hsm_driver.control_plane_client import ControlPlaneRefused, ControlPlaneUna
 from hsm_driver.decisions import Clock
 from hsm_driver.driver import open_client, open_database, open_hsm
 from hsm_driver.hsm.doctor import hsm_checks
-from hsm_driver.identity import load_identity
+from hsm_driver.identity import load_identity, require_certificate_of
 from hsm_driver.settings import DriverSettings
 from hsm_driver.vault import Vault
-from wire.nodes import node_id_of
 
 EXPIRES_SOON = timedelta(days=14)
 
@@ -52,24 +49,13 @@ def _job_keys(settings: DriverSettings) -> Check:
 
 
 def _certificate(settings: DriverSettings) -> Check:
-    path: Path = settings.control_plane.certificate
+    path = settings.control_plane.certificate
     try:
-        certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        uris = names.value.get_values_for_type(x509.UniformResourceIdentifier)
-        identity = node_id_of(uris)
-    except (OSError, ValueError, x509.ExtensionNotFound) as error:
-        return Check(
-            "certificate", Status.FAIL, f"{path}: {error}", f"pki issue node {settings.node.id}"
-        )
+        require_certificate_of(settings.node.id, path)
+        certificate = load_certificates(path)[0]
+    except OperatorError as error:
+        return _failed("certificate", error)
     left = certificate.not_valid_after_utc - datetime.now(UTC)
-    if identity != settings.node.id:
-        return Check(
-            "certificate",
-            Status.FAIL,
-            f"{path} is of node {identity!r}, the configuration says {settings.node.id!r}",
-            "Mend [node] id, or name the other certificate.",
-        )
     if left < EXPIRES_SOON:
         status = Status.WARN if left > timedelta() else Status.FAIL
         return Check(
@@ -78,7 +64,7 @@ def _certificate(settings: DriverSettings) -> Check:
             f"{path} expires at {certificate.not_valid_after_utc.isoformat()}",
             f"pki issue node {settings.node.id}, in a new folder, and name that one.",
         )
-    return Check("certificate", Status.OK, f"{identity}, {left.days} days left")
+    return Check("certificate", Status.OK, f"{settings.node.id}, {left.days} days left")
 
 
 async def _database(settings: DriverSettings) -> AsyncIterator[Check]:

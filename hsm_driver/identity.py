@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-from cryptography import x509
-
 from daemon.errors import ConfigurationError
 from daemon.signing_key import load_signing_key
 from daemon.tls import load_certificates
 from wire.envelope import Signer
-from wire.nodes import node_id_of
+from wire.nodes import node_of
 
 
 def load_identity(path: Path) -> Signer:
@@ -26,11 +24,9 @@ def require_certificate_of(node: str, path: Path) -> None:
     The control plane knows a node by its certificate: under another's, outcomes and audit heads
     would name a node that did not send them.
     """
-    leaf = load_certificates(path)[0]
     try:
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        found = node_id_of(names.get_values_for_type(x509.UniformResourceIdentifier))
-    except (x509.ExtensionNotFound, ValueError):
+        found = node_of(load_certificates(path)[0])
+    except ValueError:
         raise ConfigurationError(
             f"the certificate {path} names no node", f"Take one from: pki issue node {node}"
         ) from None

@@ -9,7 +9,7 @@ from cryptography.x509.oid import NameOID
 from pydantic import AwareDatetime
 
 from wire.encoding import Model
-from wire.nodes import URN_PREFIX, node_id_of
+from wire.nodes import URN_PREFIX, node_of
 
 
 class Description(Model):
@@ -56,7 +56,7 @@ def _kind_and_identity(
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     if any(uri.startswith(URN_PREFIX) for uri in uris):
         try:
-            return "node", node_id_of(uris)
+            return "node", node_of(certificate)
         except ValueError:
             return "other", ", ".join(uris)
     addresses = map(str, names.get_values_for_type(x509.IPAddress))

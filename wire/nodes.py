@@ -2,6 +2,8 @@
 
 import re
 
+from cryptography import x509
+
 URN_PREFIX = "urn:custody:node:"
 NODE_ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
@@ -19,3 +21,12 @@ def node_id_of(uris: list[str]) -> str:
     if len(ids) != 1 or not NODE_ID.fullmatch(ids[0]):
         raise ValueError(f"the certificate names {len(ids)} nodes in SAN URIs {URN_PREFIX}<id>")
     return ids[0]
+
+
+def node_of(certificate: x509.Certificate) -> str:
+    """The node that a certificate names; ValueError when it names none, or several."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return node_id_of([])
+    return node_id_of(names.get_values_for_type(x509.UniformResourceIdentifier))
