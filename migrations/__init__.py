@@ -1,0 +1,1 @@
+"""Alembic: one tree of migrations for each kind of database."""
