@@ -35,7 +35,7 @@ class KeyFacts:
 
 
 @dataclass(frozen=True)
-class NewKey:
+class MadeKey:
     """What a job that made a key adds to the key's row, and to its wallet's."""
 
     public_key: bytes
@@ -66,7 +66,7 @@ def read_outcome(raw: bytes, job_id: UUID, node: str) -> Outcome:
     return outcome
 
 
-def check_result(outcome: Outcome, kind: str, payload: bytes, key: KeyFacts) -> NewKey | None:
+def check_result(outcome: Outcome, kind: str, payload: bytes, key: KeyFacts) -> MadeKey | None:
     """Check what a DONE outcome brings; returns the key that it made, if it made one.
 
     ``payload`` is the job as it was signed. Raises BadResult.
@@ -81,7 +81,7 @@ def check_result(outcome: Outcome, kind: str, payload: bytes, key: KeyFacts) -> 
     raise BadResult(f"the result of a {kind} job cannot be {found}")
 
 
-def _check_key(result: GeneratedKey, key: KeyFacts) -> NewKey:
+def _check_key(result: GeneratedKey, key: KeyFacts) -> MadeKey:
     made = Algorithm(result.scheme, result.curve)
     if made != key.algorithm:
         raise BadResult(f"a key of {made} was made, {key.algorithm} was asked for")
@@ -92,7 +92,7 @@ def _check_key(result: GeneratedKey, key: KeyFacts) -> NewKey:
         address = address_of(key.network, result.public_key) if key.network else None
     except ValueError:
         raise BadResult(f"the public key is none of {made}") from None
-    return NewKey(result.public_key, result.protection.value, address)
+    return MadeKey(result.public_key, result.protection.value, address)
 
 
 def _check_point(curve: Curve, public_key: bytes) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from control_plane.results import BadResult, KeyFacts, NewKey, check_result, read_outcome
+from control_plane.results import BadResult, KeyFacts, MadeKey, check_result, read_outcome
 from control_plane.tables import TRANSITIONS, JobState
 from wire.outcomes import Outcome, OutcomeStatus
 
@@ -58,7 +58,7 @@ class Change:
     late_outcome: bytes | None = None
     delay_seconds: float = 0.0
     refused_by: str | None = None
-    new_key: NewKey | None = None
+    new_key: MadeKey | None = None
     fault: str | None = None
 
     def __post_init__(self) -> None:

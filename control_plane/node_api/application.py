@@ -12,7 +12,7 @@ from control_plane import problems
 from control_plane.audit_heads import AuditHeads
 from control_plane.bodies import read_body
 from control_plane.database import Database
-from control_plane.node_api.authorisation import Registry
+from control_plane.node_api.authorisation import Authorisation
 from control_plane.node_api.claims import Claims
 from control_plane.node_api.heartbeats import Heartbeats
 from control_plane.notifications import Notifications
@@ -47,20 +47,20 @@ def create_node_app(database: Database, queue: Queue, notifications: Notificatio
 
 class _NodeApi:
     def __init__(self, database: Database, queue: Queue, notifications: Notifications) -> None:
-        self._registry = Registry(database)
+        self._authorisation = Authorisation(database)
         self._queue = queue
         self._claims = Claims(queue, notifications)
         self._heartbeats = Heartbeats(database)
         self._audit_heads = AuditHeads(database)
 
     async def claim(self, request: Request) -> Response:
-        node = await self._registry.authorise(request)
+        node = await self._authorisation.authorise(request)
         asked = await _read(request, node_api.ClaimRequest)
         jobs = await self._claims.claim(request, node, asked)
         return _answer(node_api.ClaimResponse(jobs=jobs))
 
     async def report(self, request: Request) -> Response:
-        node = await self._registry.authorise(request)
+        node = await self._authorisation.authorise(request)
         body = await _read(request, node_api.ReportRequest)
         try:
             results = await self._queue.report(node.id, node.group, body.reports)
@@ -73,7 +73,7 @@ class _NodeApi:
         return _answer(node_api.ReportResponse(results=results))
 
     async def extend(self, request: Request) -> Response:
-        node = await self._registry.authorise(request)
+        node = await self._authorisation.authorise(request)
         body = await _read(request, node_api.ExtendRequest)
         extended = await self._queue.extend(node.id, body.leases)
         return _answer(
@@ -81,7 +81,7 @@ class _NodeApi:
         )
 
     async def heartbeat(self, request: Request) -> Response:
-        node = await self._registry.authorise(request)
+        node = await self._authorisation.authorise(request)
         body = await _read(request, node_api.HeartbeatRequest)
         time = await self._heartbeats.record(node, body)
         if body.audit_head is not None:
@@ -91,7 +91,7 @@ class _NodeApi:
         return _answer(node_api.HeartbeatResponse(node=node.id, group=node.group, time=time))
 
     async def audit_heads(self, request: Request) -> Response:
-        node = await self._registry.authorise(request)
+        node = await self._authorisation.authorise(request)
         return _answer(node_api.AuditHeads(heads=await self._audit_heads.kept(node.id)))
 
 

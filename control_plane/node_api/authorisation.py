@@ -25,7 +25,7 @@ class RegisteredNode:
     identity: bytes | None
 
 
-class Registry:
+class Authorisation:
     """Looks nodes up, and remembers those it found for a moment."""
 
     def __init__(self, database: Database) -> None:
