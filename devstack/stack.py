@@ -159,12 +159,6 @@ class Stack:
         self.control_planes.append(control_plane)
         return control_plane
 
-    def add_driver(self, node_id: str, options: DriverOptions | None = None) -> Driver:
-        """Register and configure one more driver; it is the caller's to start."""
-        driver = self._configure_driver(node_id, options or self.options.driver)
-        self.control_planes[0].add_node(node_id, driver.group)
-        return driver
-
     def _configure_driver(self, node_id: str, options: DriverOptions) -> Driver:
         control_plane = self.control_planes[len(self.drivers) % len(self.control_planes)]
         folder, log = self.folder / node_id, self.log(node_id)
