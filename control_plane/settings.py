@@ -117,16 +117,16 @@ url = "postgresql://control_plane@127.0.0.1:5432/control_plane"
 # Where applications come in: HTTPS with bearer tokens (`control-plane token create`).
 host = "0.0.0.0"
 port = 8443
-certificate = "tls/public-api.crt"    # leaf first, then the intermediate
-private_key = "tls/public-api.key"
+certificate = "tls/certificate.pem"   # leaf first, then the intermediate
+private_key = "tls/private_key.pem"   # tls/ is the folder that `pki issue server` made
 
 [node_api]
 # Where nodes come in: mutual TLS. Only nodes that `control-plane node add` registered get work.
 host = "0.0.0.0"
 port = 8444
-certificate = "tls/node-api.crt"
-private_key = "tls/node-api.key"
-client_ca = "tls/ca.crt"              # the root whose nodes are let in
+certificate = "tls/certificate.pem"
+private_key = "tls/private_key.pem"
+client_ca = "tls/ca.pem"              # the root whose nodes are let in
 
 [metrics]
 # Prometheus metrics without authentication: keep them local. Leave the section out for none.

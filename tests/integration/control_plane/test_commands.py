@@ -56,7 +56,7 @@ def test_init_writes_a_configuration_that_loads_and_the_key(control_plane: Comma
     assert base64.b64encode(signer.public_key).decode() in shown
     assert settings.jobs.signing_key == tmp_path / "job-signing.pem"
     assert settings.jobs.signing_key.stat().st_mode & 0o777 == 0o600
-    assert settings.public_api.certificate == tmp_path / "tls/public-api.crt"
+    assert settings.public_api.certificate == tmp_path / "tls/certificate.pem"
 
 
 def test_init_overwrites_nothing(control_plane: Command, tmp_path: Path):
@@ -120,7 +120,7 @@ def test_a_database_that_is_not_there_is_said_plainly(configured: Command, tmp_p
 
 def test_serve_says_what_is_missing(configured: Command):
     error = configured("serve", status=1).stderr
-    assert "tls/public-api.crt" in error
+    assert "tls/certificate.pem" in error
 
 
 def test_openapi_needs_no_configuration(control_plane: Command):
