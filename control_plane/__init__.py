@@ -1,1 +1,1 @@
-"""The control plane: takes applications' requests, and has nodes do them. Holds no key of theirs."""
+"""The control plane: takes applications' requests, and has nodes do them. It holds no key."""
