@@ -15,6 +15,7 @@ from hsm_driver.hsm.doctor import hsm_checks
 from hsm_driver.identity import load_identity, require_certificate_of
 from hsm_driver.settings import DriverSettings
 from hsm_driver.vault import Vault
+from wire.envelope import BadEnvelope
 
 EXPIRES_SOON = timedelta(days=14)
 
@@ -68,40 +69,55 @@ def _certificate(settings: DriverSettings) -> Check:
 
 
 async def _database(settings: DriverSettings) -> AsyncIterator[Check]:
+    name = "database"
     try:
         async with open_database(settings) as database:
-            yield Check("database", Status.OK, "reached, schema is this version's")
+            yield Check(name, Status.OK, "reached, schema is this version's")
+            name = "master key and database"
             async with open_hsm(settings, workers=1) as hsm:
                 await Vault(database, hsm).compare_master_keys()
-            yield Check("master key and database", Status.OK, "check values agree")
+            yield Check(name, Status.OK, "check values agree")
     except OperatorError as error:
-        name = "master key and database" if "master key" in error.what else "database"
         yield _failed(name, error)
 
 
 async def _control_plane(settings: DriverSettings) -> AsyncIterator[Check]:
+    name = "control plane"
     try:
         async with open_client(settings) as client:
             sent = datetime.now(UTC)
             heads = await client.audit_heads()
-            yield Check("control plane", Status.OK, f"{settings.control_plane.url} knows this node")
+            yield Check(name, Status.OK, f"{settings.control_plane.url} knows this node")
             clock = Clock(timedelta(seconds=settings.loop.max_clock_offset_seconds))
             if client.server_date is not None:
                 # an HTTP date has whole seconds
                 clock.compare(client.server_date, sent - timedelta(seconds=1), datetime.now(UTC))
             yield _clock(clock)
-            signer = load_identity(settings.identity.private_key)
-            kept = open_heads(heads, signer, settings.node.id)
-            async with open_database(settings) as database:
-                head = await AuditChain(database, settings.node.id, signer).head()
-            yield _audit(max((known.sequence for known in kept), default=0), head.sequence)
+        name = "audit chain"
+        signer = load_identity(settings.identity.private_key)
+        kept = open_heads(heads, signer, settings.node.id)
+        async with open_database(settings) as database:
+            head = await AuditChain(database, settings.node.id, signer).head()
+        yield _audit(max((known.sequence for known in kept), default=0), head.sequence)
     except OperatorError as error:
-        yield _failed("control plane", error)
+        yield _failed(name, error)
+    except BadEnvelope as error:
+        yield Check(
+            name,
+            Status.FAIL,
+            f"the control plane keeps a head that is not this node's: {error}",
+            "Find out who replaced this node's identity key, or the kept heads.",
+        )
     except ControlPlaneUnavailable as error:
-        yield Check("control plane", Status.FAIL, str(error), "Start it, or mend [control_plane].")
+        yield Check(
+            name,
+            Status.FAIL,
+            str(error),
+            "Start it, or mend url, ca or certificate in [control_plane].",
+        )
     except ControlPlaneRefused as error:
         yield Check(
-            "control plane",
+            name,
             Status.FAIL,
             str(error),
             f"On the control plane: control-plane node add {settings.node.id} "

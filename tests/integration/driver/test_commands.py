@@ -1,5 +1,6 @@
 """``hsm-driver``, as an operator types it, where something is not there."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,14 @@ def test_a_database_that_is_away_is_an_error_that_says_what_to_do(config: Path, 
     assert isinstance(done.exception, SystemExit)
     assert "Connection refused" in done.stderr
     assert "[database]" in done.stderr
+
+
+def test_doctor_says_what_to_do_about_each_thing_that_is_not_there(config: Path):
+    done = CliRunner().invoke(app, ["--config", str(config), "doctor", "--json"])
+    assert done.exit_code == 1
+    failed = [check for check in json.loads(done.stdout) if check["status"] == "fail"]
+    names = [check["name"] for check in failed]
+    assert names == [
+        "identity key", "certificate", "job-signing keys", "module", "database", "control plane",
+    ]  # fmt: skip
+    assert all(check["detail"] and check["todo"] for check in failed)
