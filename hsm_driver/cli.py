@@ -29,6 +29,7 @@ from hsm_driver.configuration import hsm_settings, new_configuration
 from hsm_driver.doctor import checks
 from hsm_driver.hsm.commands import master_key_app
 from hsm_driver.settings import DriverSettings
+from hsm_driver.vault import Vault
 
 app = application(
     """Guards private keys in an HSM, and does the control plane's jobs with them.
@@ -167,10 +168,30 @@ def run(context: typer.Context) -> None:
             runner.run(driver.run(settings))
 
 
-app.add_typer(
-    master_key_app(lambda context: hsm_settings(_settings(context))),
-    name="master-key",
-)
+master_keys = master_key_app(lambda context: hsm_settings(_settings(context)))
+app.add_typer(master_keys, name="master-key")
+
+
+@master_keys.command()
+def adopt(context: typer.Context) -> None:
+    """Have the group's database know a generation that was made since the drivers' first start.
+
+    Until then no driver starts with it: whoever has the PIN can put a key on the token. From the
+    next start of each driver on, new keys are wrapped by it.
+    """
+    with operator_errors():
+        adopted = asyncio.run(_adopt(_settings(context)))
+    out.print(f"adopted {', '.join(adopted)}" if adopted else "there is no new master key")
+
+
+async def _adopt(settings: DriverSettings) -> list[str]:
+    async with (
+        driver.open_database(settings) as database,
+        driver.open_hsm(settings, workers=1) as hsm,
+    ):
+        return await Vault(database, hsm).adopt_master_keys()
+
+
 app.add_typer(keys_commands.application(_settings), name="keys")
 app.add_typer(audit_command.application(_settings), name="audit")
 

@@ -103,7 +103,7 @@ async def _run(
     journal = Journal(database, node, chain)
     reporter = Reporter(client, journal, chain)
     vault = Vault(database, hsm)
-    await vault.adopt_master_keys()
+    await vault.adopt_first_master_keys()
     capabilities = await hsm.capabilities()
     clock = Clock(timedelta(seconds=settings.loop.max_clock_offset_seconds))
     handlers: dict[str, Handler] = {

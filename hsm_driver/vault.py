@@ -81,25 +81,49 @@ class Vault:
             raise Failed("key_mismatch", "the stored public key is not the job's")
         return key
 
-    async def compare_master_keys(self) -> dict[str, bytes]:
-        """Compare the token's master keys with those that this database's keys are wrapped by.
+    async def compare_master_keys(self) -> None:
+        """Raises OperatorError unless the token's master keys are those of this database.
 
-        Returns those that the database does not know yet, by name, with their check values.
-        Raises OperatorError when one is missing or another.
+        A database that knows none yet has nothing to compare with. After that a new one is refused
+        until the operator adopts it: keys wrapped by one that somebody else put on the token, and
+        whose value he may know, would be his.
+        """
+        known, strangers = await self._compared()
+        if known and strangers:
+            raise OperatorError(
+                "the token has a master key that this database does not know: "
+                + ", ".join(sorted(strangers)),
+                "If you made it: hsm-driver master-key adopt. If you did not, somebody who has "
+                "the PIN did: find out who, and delete it with the vendor's tool.",
+            )
+
+    async def adopt_first_master_keys(self) -> None:
+        """Compare; a database that knows none yet learns them. Raises OperatorError."""
+        await self.compare_master_keys()
+        await self.adopt_master_keys()
+
+    async def adopt_master_keys(self) -> list[str]:
+        """Have the database know the token's new ones; returns their names. Raises OperatorError.
+
+        From then on new keys are wrapped by the newest.
+        """
+        _, new = await self._compared()
+        if new:
+            values = {"ids": list(new), "check_values": list(new.values())}
+            await self._statements.rows(_ADOPT, values)
+            await self._compared()  # another driver may have been first, with another token
+        return sorted(new)
+
+    async def _compared(self) -> tuple[bool, dict[str, bytes]]:
+        """Whether the database knows any, and the token's check values that it does not know.
+
+        Raises OperatorError when the token lacks one, or has another under its name.
         """
         present = await self._hsm.check_values()
         known = {row.id: row.check_value for row in await self._statements.rows(_MASTER_KEYS)}
         for name, check_value in known.items():
             _compare(name, check_value, present.get(name))
-        return {name: value for name, value in present.items() if name not in known}
-
-    async def adopt_master_keys(self) -> None:
-        """Compare, and have the database know the new ones. Raises OperatorError."""
-        new = await self.compare_master_keys()
-        if not new:
-            return
-        await self._statements.rows(_ADOPT, {"ids": list(new), "check_values": list(new.values())})
-        await self.compare_master_keys()  # another driver may have been first, with another token
+        return bool(known), {name: value for name, value in present.items() if name not in known}
 
     async def _select(self, key_ids: list[UUID]) -> list[Any]:
         rows = await self._statements.rows(_SELECT_KEYS, {"key_ids": key_ids})

@@ -41,8 +41,9 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
         ] = False,
         as_json: Json = False,
     ) -> None:
-        """Make the next generation inside the HSM. A running driver uses it after a restart.
+        """Make the next generation inside the HSM.
 
+        From the second on it is used after `master-key adopt` and a restart of each driver.
         Older generations stay: the keys wrapped by them need them. Back the token up, or clone
         it, by its vendor's means: a lost master key is the loss of every key under it.
         """

@@ -1,6 +1,7 @@
 """A driver that must not work, says why it does not, and what to do."""
 
 import base64
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from daemon.errors import OperatorError
 from devstack.certificates import Certificates, Leaf
 from devstack.driver import DriverOptions, Surroundings
+from devstack.service import command
 from pki.certificates import new_private_key
 from pki.directory import Directory
 from tests.faults.conftest import LonelyDriver, lonely_driver
@@ -85,6 +87,54 @@ def test_it_does_not_start_on_a_token_with_another_master_key(
         assert_does_not_start(elsewhere, "master key", "Point [hsm] at the right token")
 
     stranger.driver.start()
+
+
+def test_a_master_key_that_nobody_adopted_keeps_it_from_starting(
+    tmp_path: Path,
+    plane: HostileControlPlane,
+    driver_database: str,
+    make_token: Callable,
+    node_leaf: Leaf,
+):
+    """Else whoever has the PIN could add a key that he can take out, to have new keys under it."""
+    with lonely_driver(tmp_path, plane, driver_database, make_token(), node_leaf) as lonely:
+        lonely.driver.start()
+        assert master_key_of_a_new_key(lonely) == "custody/1"
+        lonely.driver.generate_master_key()
+        assert master_key_of_a_new_key(lonely) == "custody/1"
+        lonely.driver.stop()
+
+        assert_does_not_start(lonely, "does not know: custody-host/2, custody/2", "adopt")
+        for words in ("adopted custody-host/2, custody/2", "there is no new master key"):
+            assert words in hsm_driver(lonely, "master-key", "adopt")
+
+        lonely.driver.start()
+        with lonely.database() as database:
+            rows = database.execute("SELECT id FROM master_keys ORDER BY id").fetchall()
+        assert [name for (name,) in rows] == [
+            "custody-host/1", "custody-host/2", "custody/1", "custody/2"
+        ]  # fmt: skip
+
+
+def master_key_of_a_new_key(lonely: LonelyDriver) -> str:
+    job = generate_job(ECDSA_SECP256K1)
+    assert lonely.plane.ask(lonely.plane.sign(job), job.id).status is OutcomeStatus.DONE
+    with lonely.database() as database:
+        row = database.execute("SELECT master_key FROM wrapped_keys WHERE key_id = %s", [job.id])
+        (name,) = row.fetchone()
+    return name
+
+
+def hsm_driver(lonely: LonelyDriver, *arguments: str) -> str:
+    program = lonely.driver.program()
+    done = subprocess.run(
+        [command("hsm-driver"), "--config", lonely.driver.config, *arguments],
+        env=program.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
 
 
 # Client certificates
