@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from daemon.configuration import write_secret
 from devstack.processes import LOCALHOST, free_port
 from hsm_driver.cli import app
 from hsm_driver.configuration import new_configuration
@@ -14,6 +15,7 @@ from hsm_driver.configuration import new_configuration
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """A configuration as ``init`` writes it, whose database is away."""
+    write_secret(tmp_path / "pin", b"1234")
     path = tmp_path / "hsm-driver.toml"
     path.write_text(
         new_configuration(
