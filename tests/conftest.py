@@ -13,8 +13,19 @@ from devstack.stack import Databases, Stack, StackOptions
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """One PostgreSQL server for the session. Tests that stop a server start one of their own."""
+    """One PostgreSQL server for the session; tests that stop a server take ``cluster``."""
     cluster = Cluster(tmp_path_factory.mktemp("postgres") / "postgres.log", durable=False)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A PostgreSQL server of this test's own, to stop and start."""
+    cluster = Cluster(tmp_path / "postgres.log", durable=False)
     try:
         cluster.start()
         yield cluster

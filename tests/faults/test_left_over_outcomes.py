@@ -1,11 +1,8 @@
 """Outcomes committed by an earlier run are reported also when the database is away meanwhile."""
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
-import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from daemon.database import migrate
@@ -19,17 +16,6 @@ from hsm_driver.reporter import Reporter
 from tests.faults.hostile_control_plane import HostileControlPlane
 from wire.envelope import Signer
 from wire.outcomes import Outcome, OutcomeStatus
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """A server of this test's own, to stop and start."""
-    cluster = Cluster(tmp_path / "postgres.log", durable=False)
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.remove()
 
 
 async def test_a_database_that_goes_away_before_the_report_only_delays_it(

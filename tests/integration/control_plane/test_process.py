@@ -30,15 +30,6 @@ def certificates(tmp_path: Path) -> Certificates:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """A PostgreSQL of this test's own, which may be stopped."""
-    cluster = Cluster(tmp_path / "postgres.log", durable=False)
-    cluster.start()
-    yield cluster
-    cluster.remove()
-
-
-@pytest.fixture
 def replica(tmp_path: Path, cluster: Cluster, certificates: Certificates) -> Iterator[ControlPlane]:
     """Not started; its database has no tables yet."""
     files = ControlPlaneFiles(

@@ -8,14 +8,6 @@ import pytest
 from devstack.postgres import Cluster
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    cluster = Cluster(tmp_path / "postgres.log", durable=False)
-    cluster.start()
-    yield cluster
-    cluster.remove()
-
-
 def write(url: str) -> None:
     with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE notes (text varchar)")

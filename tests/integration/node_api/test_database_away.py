@@ -1,8 +1,6 @@
 """The control plane's database stopped and started: nodes are told to wait, and go on."""
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -13,17 +11,6 @@ from tests.integration.node_api.nodes import Node, report_of
 from tests.integration.node_api.test_admission import CLAIM, problem
 from tests.integration.node_api.workload import Workload
 from wire.outcomes import OutcomeStatus
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """A PostgreSQL server of this test's own, to stop."""
-    cluster = Cluster(tmp_path / "postgres.log", durable=False)
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.remove()
 
 
 @pytest.fixture
