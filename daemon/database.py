@@ -22,6 +22,13 @@ CONNECT_TIMEOUT = 5
 STATEMENT_TIMEOUT_MS = 30_000
 DATABASE_ERRORS = (SQLAlchemyError, psycopg.Error)
 """What statements raise: psycopg's own where they run on its pool, SQLAlchemy's elsewhere."""
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+"""Of indexes and constraints, the same on every machine: migrations name them."""
 KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3}
 
 

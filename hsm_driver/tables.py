@@ -13,14 +13,9 @@ from sqlalchemy import (
     func,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from daemon.database import NAMES
+
+metadata = MetaData(naming_convention=NAMES)
 
 
 def _now(name: str) -> Column[object]:
