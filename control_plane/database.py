@@ -1,6 +1,7 @@
 """The control plane's database: one statement a round trip, or a transaction of several.
 
-Statements are SQLAlchemy's, compiled once, and run on psycopg's own pool (daemon/statements.py).
+Statements are SQLAlchemy's, compiled once, and run by daemon/statements.py; transactions of several
+run on SQLAlchemy's pool.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

@@ -21,7 +21,7 @@ from daemon.errors import ConfigurationError, SchemaError
 CONNECT_TIMEOUT = 5
 STATEMENT_TIMEOUT_MS = 30_000
 DATABASE_ERRORS = (SQLAlchemyError, psycopg.Error)
-"""What statements raise: psycopg's own where they run on its pool, SQLAlchemy's elsewhere."""
+"""What statements raise: psycopg's own in daemon/statements.py, SQLAlchemy's elsewhere."""
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -84,9 +84,14 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 def alembic_config(tree: str, url: str) -> Config:
     """Alembic's configuration of one migration tree: control_plane, hsm_driver, ..."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(str(migrations.__file__)).parent / tree))
+    config = _tree(tree)
     config.attributes["url"] = database_url(url)
+    return config
+
+
+def _tree(name: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(str(migrations.__file__)).parent / name))
     return config
 
 
@@ -97,9 +102,7 @@ def migrate(tree: str, url: str, revision: str = "head") -> None:
 
 async def check_schema(engine: AsyncEngine, tree: str, migrate_command: str) -> str:
     """Return the schema's revision. Raises SchemaError unless it is this version's head."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(str(migrations.__file__)).parent / tree))
-    head = ScriptDirectory.from_config(config).get_current_head()
+    head = ScriptDirectory.from_config(_tree(tree)).get_current_head()
 
     def current(connection: Connection) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
