@@ -22,5 +22,5 @@ class AuditHead(Model):
     """The last record of a node's chain: ``sequence`` counts from 1; 0 is the empty chain."""
 
     node: str
-    sequence: Annotated[int, Field(ge=0)]
+    sequence: Annotated[int, Field(ge=0, lt=2**63)]
     hash: Annotated[HexBytes, Field(min_length=32, max_length=32)]

@@ -73,6 +73,18 @@ async def test_heads_are_kept_and_given_back_to_their_node(node: Node, workload:
     assert await alarm(node, workload) is None
 
 
+async def test_a_head_with_a_number_that_no_chain_reaches_raises_the_alarm(
+    node: Node, workload: Workload
+):
+    """It must neither be a fault of ours nor keep other nodes' heads from being kept."""
+    await node.heartbeat()
+    beyond = AuditHead.model_construct(node=node.id, sequence=2**63, hash=bytes(32))
+    signed = node.signer.sign(AUDIT_HEAD_TYPE, beyond.model_dump_json().encode())
+    answer = await node.heartbeat(audit_head=signed)
+    assert answer.status_code == 200
+    assert "is none" in str(await alarm(node, workload))
+
+
 async def test_a_report_before_the_first_heartbeat_leaves_its_head_out(
     node: Node, workload: Workload
 ):
