@@ -76,4 +76,4 @@ def _show(tokens: TokenFolder, label: str, pin_file: Path) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="token")
