@@ -9,7 +9,7 @@ import typer
 import uvloop
 
 from daemon import log
-from daemon.configuration import load
+from daemon.configuration import load, write_secret
 from daemon.console import (
     EXIT_FAILED,
     Json,
@@ -109,9 +109,7 @@ def init(
             health_port=health_port,
         )
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("x") as file:
-                file.write(text)
+            write_secret(path, text.encode())  # a database URL may have a password in it
             settings = load(path, DriverSettings)
             signer = create_signing_key(settings.identity.private_key)
         except FileExistsError as error:
