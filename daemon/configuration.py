@@ -96,12 +96,23 @@ def read_secret(path: Path, what: str) -> bytes:
             f"cannot read {what} from {path}: {error.strerror}",
             "Make the file, readable by this user alone (chmod 600), or mend the configuration.",
         ) from None
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if _others_may_read(path, mode):
         raise ConfigurationError(
             f"{path}, which holds {what}, may be read by other users",
             f"chmod 600 {path}",
         )
     return secret.rstrip(b"\r\n")
+
+
+def _others_may_read(path: Path, mode: int) -> bool:
+    """By its mode; in a systemd credential's, the group's bit stands for an access list.
+
+    Since systemd 254 that list lets in the unit's own user, and the folder nobody else.
+    """
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    is_credential = folder is not None and path.parent == Path(folder)
+    expected = stat.S_IRGRP if is_credential else 0
+    return bool(mode & (stat.S_IRWXG | stat.S_IRWXO) & ~expected)
 
 
 def write_secret(path: Path, secret: bytes) -> None:

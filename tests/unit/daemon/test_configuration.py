@@ -136,6 +136,18 @@ def test_a_systemd_credential_is_found_where_systemd_puts_it(monkeypatch):
     assert credential_path("pin") == Path("/run/credentials/hsm-driver.service/pin")
 
 
+def test_a_credentials_access_list_shows_as_its_groups_right(tmp_path, monkeypatch):
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    path = credential_path("pin")
+    write_secret(path, b"1234")
+    path.chmod(0o440)
+    assert read_secret(path, "the PIN") == b"1234"
+    for mode in (0o460, 0o444):
+        path.chmod(mode)
+        with pytest.raises(ConfigurationError, match="may be read by other users"):
+            read_secret(path, "the PIN")
+
+
 def test_without_systemd_a_credential_says_what_to_add_to_the_unit(monkeypatch):
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     with pytest.raises(ConfigurationError) as caught:
