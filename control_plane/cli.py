@@ -71,7 +71,7 @@ def _with_database(
         engine = database.create_engine(url, pool_size=1, name="control-plane")
         try:
             await database.check_schema(engine, serve.TREE, serve.MIGRATE_COMMAND)
-            async with database.transaction(engine) as connection:
+            async with engine.begin() as connection:
                 return await work(connection)
         finally:
             await engine.dispose()

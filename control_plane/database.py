@@ -4,8 +4,8 @@ Statements are SQLAlchemy's, compiled once, and run by daemon/statements.py; tra
 run on SQLAlchemy's pool.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -72,11 +72,9 @@ class Database:
         compiled = _compiled(statement)
         return await self._hasty.rows(compiled.string, _bound(compiled, parameters))
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """Several statements: committed at the end, rolled back by an error."""
-        async with self._engine.begin() as connection:
-            yield connection
+        return self._engine.begin()
 
 
 @lru_cache(maxsize=256)
