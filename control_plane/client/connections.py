@@ -47,11 +47,15 @@ class Options(TypedDict):
 def options(url: str, token: str, ca: Path | str | None) -> Options:
     """Settings of httpx for a service. Only the CA given is believed; without one, the system's.
 
-    Raises ValueError for a URL that is not https: the token would travel in clear.
+    Raises ValueError for a URL that is not https, with which the token would travel in clear, and
+    for a CA that cannot be read.
     """
     if httpx.URL(url).scheme != "https":
         raise ValueError(f"the service's URL must start with https://, but is {url}")
-    context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+    try:
+        context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+    except OSError as error:
+        raise ValueError(f"cannot read the CA {ca}: {error.strerror or error}") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     return Options(base_url=url, headers=headers, verify=context, trust_env=False)

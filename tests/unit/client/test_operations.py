@@ -144,6 +144,11 @@ def test_a_url_without_tls_is_refused():
         Custody("http://localhost", "custody_x")
 
 
+def test_a_ca_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="/nowhere/ca.pem: No such file"):
+        Custody("https://localhost", "custody_x", "/nowhere/ca.pem")
+
+
 def types_of_both_clients(custody: Custody, async_custody: AsyncCustody) -> None:
     """Checked by mypy alone: one description, real types in both clients."""
     assert_type(custody.create_wallet(Network.ETHEREUM), Wallet)
