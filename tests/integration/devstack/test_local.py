@@ -104,12 +104,12 @@ def test_down_ends_what_a_killed_up_had_started(local):
 
 
 def test_down_leaves_a_process_alone_that_only_has_the_same_pid(local):
-    local.up()
-    record = local.folder / "processes"
+    local.folder.mkdir()
     bystander = subprocess.Popen(["sleep", "60"])
     try:
         entry = {"name": "old", "identity": {"pid": bystander.pid, "started": 1}, "gently": 15}
-        record.write_text(record.read_text() + json.dumps(entry) + "\n")
+        (local.folder / "processes").write_text(json.dumps(entry) + "\n")
+        assert started(local) == [("old", bystander.pid)]
         local.down()
         assert bystander.poll() is None
     finally:
