@@ -84,8 +84,11 @@ class Reporter:
                 head = await self._chain.signed_head()
                 request = ReportRequest(reports=reports, audit_head=head)
                 response = await self._client.report(request)
-        notes = {result.job_id: result.note for result in response.results}
-        return [notes.get(report.job_id, "unmentioned") for report in reports]
+                notes = {result.job_id: result.note for result in response.results}
+                if any(report.job_id not in notes for report in reports):
+                    # only what it answers for is it known to have
+                    raise ControlPlaneUnavailable("the answer leaves outcomes of the report out")
+        return [notes[report.job_id] for report in reports]
 
 
 def _worth_another_try(error: BaseException) -> bool:
