@@ -9,7 +9,7 @@ from datetime import timedelta
 import structlog
 
 from daemon.database import check_schema, create_engine, is_transient
-from daemon.errors import OperatorError
+from daemon.database_errors import database_errors
 from daemon.listener import Listener, config
 from daemon.statements import Statements
 from hsm_driver.audit import AuditChain
@@ -44,14 +44,8 @@ async def open_database(settings: DriverSettings) -> AsyncIterator[Statements]:
     url, name = settings.database.read_url(), f"hsm-driver {settings.node.id}"
     engine = create_engine(url, name=name)
     try:
-        await check_schema(engine, "hsm_driver", MIGRATE)
-    except Exception as error:
-        if not is_transient(error):
-            raise
-        raise OperatorError(
-            f"cannot reach the database: {str(error).splitlines()[0]}",
-            "Start it, or mend [database] in the configuration.",
-        ) from None
+        with database_errors():
+            await check_schema(engine, "hsm_driver", MIGRATE)
     finally:
         await engine.dispose()
     async with Statements(url, CONNECTIONS, name) as statements:
