@@ -145,7 +145,7 @@ def test_a_url_without_tls_is_refused():
 
 
 def test_a_ca_that_is_not_there_is_named():
-    with pytest.raises(ValueError, match="/nowhere/ca.pem: No such file"):
+    with pytest.raises(ValueError, match=r"/nowhere/ca\.pem: No such file"):
         Custody("https://localhost", "custody_x", "/nowhere/ca.pem")
 
 
