@@ -120,9 +120,9 @@ def master_key_of_a_new_key(lonely: LonelyDriver) -> str:
     job = generate_job(ECDSA_SECP256K1)
     assert lonely.plane.ask(lonely.plane.sign(job), job.id).status is OutcomeStatus.DONE
     with lonely.database() as database:
-        row = database.execute("SELECT master_key FROM wrapped_keys WHERE key_id = %s", [job.id])
-        (name,) = row.fetchone()
-    return name
+        rows = database.execute("SELECT master_key FROM wrapped_keys WHERE key_id = %s", [job.id])
+        ((name,),) = rows.fetchall()
+    return str(name)
 
 
 def hsm_driver(lonely: LonelyDriver, *arguments: str) -> str:
