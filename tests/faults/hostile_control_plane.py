@@ -130,13 +130,15 @@ class HostileControlPlane:
 
     # The node API
 
-    async def _claim(self, body: ClaimRequest) -> Response:
+    async def _claim(self, request: Request, body: ClaimRequest) -> Response:
         try:
             async with asyncio.timeout(body.wait):
                 while not self._waiting and not self._nonsense:
                     self._work.clear()
                     await self._work.wait()
         except TimeoutError:
+            return _json(ClaimResponse(jobs=[]))
+        if await request.is_disconnected():  # a driver that was stopped: the next one's work
             return _json(ClaimResponse(jobs=[]))
         if self._nonsense:
             nonsense, said = self._nonsense.pop()
@@ -204,7 +206,7 @@ class HostileControlPlane:
     def _application(self) -> Starlette:
         async def claim(request: Request) -> Response:
             body = ClaimRequest.model_validate_json(await request.body())
-            return await self._claim(body)
+            return await self._claim(request, body)
 
         async def report(request: Request) -> Response:
             body = ReportRequest.model_validate_json(await request.body())
