@@ -45,6 +45,8 @@ RETRY_WINDOW_SECONDS = 3
 """How far back a sweep looks for retries that have come due: longer than between two sweeps."""
 MAX_REMEMBERED = 2_000
 """Leased and ended jobs that a replica remembers, so as not to ask for them again."""
+MAX_REMEMBERED_SIZE = 16_384
+"""Bytes of a job's payload; larger ones are rare, and read again."""
 MAX_PASSES = 5
 """A job is final after at most as many races as it has transitions; more means a bug."""
 
@@ -150,7 +152,8 @@ class Queue:
         )
         if len(self._leased) > MAX_REMEMBERED:
             self._leased.clear()
-        self._leased.update((row.id, _facts(row)) for row in rows)
+        small = (row for row in rows if len(row.payload) <= MAX_REMEMBERED_SIZE)
+        self._leased.update((row.id, _facts(row)) for row in small)
         return [_claimed(row, self.lease_seconds) for row in rows]
 
     def final(self, job_id: UUID) -> "Final | None":

@@ -80,7 +80,7 @@ async def _kept_heads(settings: DriverSettings) -> list[AuditHead]:
     signer = load_identity(settings.identity.private_key)
     try:
         async with open_client(settings) as client:
-            return open_heads(await client.audit_heads(), signer, settings.node.id)
+            return open_heads((await client.audit_heads()).heads, signer, settings.node.id)
     except (ControlPlaneUnavailable, ControlPlaneRefused) as error:
         raise OperatorError(
             f"cannot get the heads that the control plane keeps: {error}",

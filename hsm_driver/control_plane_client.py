@@ -1,7 +1,6 @@
 """The driver's side of the node API."""
 
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -13,7 +12,6 @@ from pydantic import ValidationError
 
 from daemon.tls import client_context
 from wire.encoding import Model
-from wire.envelope import SignedBytes
 from wire.node_api import (
     AuditHeads,
     ClaimRequest,
@@ -54,6 +52,7 @@ class ControlPlaneClient:
         self._url = url.rstrip("/")
         self._tls = client_context(ca, certificate, private_key)
         self._last_answer: datetime | None = None
+        self._refusal: str | None = None
         self.server_date: datetime | None = None
         """The control plane's clock at its last answer, in whole seconds."""
 
@@ -66,7 +65,9 @@ class ControlPlaneClient:
         await self._http.close()
 
     def problem(self) -> str | None:
-        """Why the control plane counts as away; None while it answers."""
+        """Why nothing comes from the control plane; None while it answers as it should."""
+        if self._refusal is not None:
+            return self._refusal
         if self._last_answer is None:
             return "has not answered yet"
         silence = datetime.now(UTC) - self._last_answer
@@ -86,8 +87,8 @@ class ControlPlaneClient:
     async def heartbeat(self, request: HeartbeatRequest) -> HeartbeatResponse:
         return await self._post("heartbeat", request, HeartbeatResponse)
 
-    async def audit_heads(self) -> Sequence[SignedBytes]:
-        return _parse(await self._send("GET", "audit-heads", None, 0), AuditHeads).heads
+    async def audit_heads(self) -> AuditHeads:
+        return _parse(await self._send("GET", "audit-heads", None, 0), AuditHeads)
 
     async def _post(self, path: str, body: Model, answer: type[Answer], wait: float = 0) -> Answer:
         content = body.model_dump_json().encode()
@@ -114,11 +115,13 @@ class ControlPlaneClient:
             ) from None
         if response.status == HTTPStatus.OK:
             self._last_answer = datetime.now(UTC)
+            self._refusal = None
             self.server_date = _date(response.headers.get("date"))
             return content
         message = f"{self._url} answered {response.status} to {path}: {_detail(content)}"
         if response.status in BUSY or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise ControlPlaneUnavailable(message)
+        self._refusal = message
         raise ControlPlaneRefused(message)
 
     def _lost(self, error: aiohttp.ClientError) -> str:

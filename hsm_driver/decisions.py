@@ -1,5 +1,6 @@
 """Whether to do a job: what ends it other than its result."""
 
+import asyncio
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
@@ -8,6 +9,9 @@ from wire.envelope import JOB_TYPE, BadEnvelope, PinnedKeys
 from wire.jobs import Job
 from wire.node_api import ClaimedJob
 from wire.outcomes import OutcomeStatus
+
+READING_LASTS = timedelta(minutes=2)
+"""A comparison of clocks is made with each heartbeat, every 10 s."""
 
 
 class NotDone(Exception):
@@ -75,11 +79,13 @@ class Authenticator:
 
 
 class Clock:
-    """How far the control plane's clock is from ours."""
+    """How far the control plane's clock is from ours; unknown until compared, and after a while."""
 
     def __init__(self, max_offset: timedelta) -> None:
         self._max_offset = max_offset
+        self._compared_at: datetime | None = None
         self.offset = timedelta()
+        self.compared = asyncio.Event()
 
     def compare(self, theirs: datetime, sent: datetime, received: datetime) -> None:
         """Take a reading: their time, somewhere between our sending and receiving."""
@@ -89,22 +95,32 @@ class Clock:
             self.offset = theirs - sent
         else:
             self.offset = timedelta()
+        self._compared_at = received
+        self.compared.set()
 
-    @property
-    def in_step(self) -> bool:
-        return abs(self.offset) <= self._max_offset
+    def problem(self, now: datetime) -> str | None:
+        """Why times cannot be judged by our clock; None while it is in step."""
+        if self._compared_at is None or abs(now - self._compared_at) > READING_LASTS:
+            return "not compared with the control plane's of late"
+        if abs(self.offset) > self._max_offset:
+            return f"{self.offset} apart from the control plane's"
+        return None
 
-    def problem(self) -> str | None:
-        return None if self.in_step else f"{self.offset} apart from the control plane's"
 
+def decide(job: Job, now: datetime, clock: Clock, longest_life: timedelta) -> None:
+    """Raise Denied or Failed unless the job may be done at this time.
 
-def decide(job: Job, now: datetime, clock: Clock) -> None:
-    """Raise Denied or Failed unless the job may be done at this time."""
+    ``longest_life`` is how long the journal remembers: a job that outlives that could be done
+    twice.
+    """
     if job.expires_at <= now:
         raise Denied("expired", f"the request expired at {job.expires_at.isoformat()}")
-    if not clock.in_step:
-        raise Failed(
-            "clock_out_of_step",
-            f"this node's clock and the control plane's are {clock.offset} apart",
-            transient=True,
+    if job.expires_at - now > longest_life:
+        raise Denied(
+            "lives_too_long",
+            f"the request lives until {job.expires_at.isoformat()}, longer than this node's "
+            "journal remembers it",
         )
+    problem = clock.problem(now)
+    if problem is not None:
+        raise Failed("clock_out_of_step", f"this node's clock is {problem}", transient=True)

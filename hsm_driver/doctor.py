@@ -86,16 +86,15 @@ async def _control_plane(settings: DriverSettings) -> AsyncIterator[Check]:
     try:
         async with open_client(settings) as client:
             sent = datetime.now(UTC)
-            heads = await client.audit_heads()
-            yield Check(name, Status.OK, f"{settings.control_plane.url} knows this node")
+            answer = await client.audit_heads()
+            yield _group(settings, answer.group)
             clock = Clock(timedelta(seconds=settings.loop.max_clock_offset_seconds))
-            if client.server_date is not None:
-                # an HTTP date has whole seconds
+            if client.server_date is not None:  # an HTTP date has whole seconds
                 clock.compare(client.server_date, sent - timedelta(seconds=1), datetime.now(UTC))
             yield _clock(clock)
         name = "audit chain"
         signer = load_identity(settings.identity.private_key)
-        kept = open_heads(heads, signer, settings.node.id)
+        kept = open_heads(answer.heads, signer, settings.node.id)
         async with open_database(settings) as database:
             head = await AuditChain(database, settings.node.id, signer).head()
         yield _audit(max((known.sequence for known in kept), default=0), head.sequence)
@@ -125,10 +124,23 @@ async def _control_plane(settings: DriverSettings) -> AsyncIterator[Check]:
         )
 
 
+def _group(settings: DriverSettings, registered: str) -> Check:
+    ours, url = settings.node.group, settings.control_plane.url
+    if registered == ours:
+        return Check("control plane", Status.OK, f"{url} knows this node, in group {ours}")
+    return Check(
+        "control plane",
+        Status.FAIL,
+        f"{url} knows this node in group {registered!r}, the configuration says {ours!r}",
+        "Mend [node] group, or on the control plane remove the node and add it to the other group.",
+    )
+
+
 def _clock(clock: Clock) -> Check:
-    if clock.in_step:
+    problem = clock.problem(datetime.now(UTC))
+    if problem is None:
         return Check("clock", Status.OK, f"{abs(clock.offset).total_seconds():.0f} s apart at most")
-    return Check("clock", Status.FAIL, str(clock.problem()), "Set the clock by NTP on both hosts.")
+    return Check("clock", Status.FAIL, problem, "Set the clock by NTP on both hosts.")
 
 
 def _audit(kept: int, local: int) -> Check:

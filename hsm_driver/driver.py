@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Coroutine
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from daemon.database import check_schema, create_engine, is_transient
-from daemon.database_errors import database_errors
+from daemon.database_errors import database_errors, once_reachable
 from daemon.listener import Listener, config
 from daemon.statements import Statements
 from hsm_driver.audit import AuditChain
@@ -39,13 +39,21 @@ MIGRATE = "hsm-driver migrate"
 
 
 @contextlib.asynccontextmanager
-async def open_database(settings: DriverSettings) -> AsyncIterator[Statements]:
-    """The group's database, with the schema that this version needs. Raises OperatorError."""
+async def open_database(
+    settings: DriverSettings, *, patient: bool = False
+) -> AsyncIterator[Statements]:
+    """The group's database, with the schema that this version needs. Raises OperatorError.
+
+    ``patient``: one that is away is waited for.
+    """
     url, name = settings.database.read_url(), f"hsm-driver {settings.node.id}"
     engine = create_engine(url, name=name)
     try:
         with database_errors():
-            await check_schema(engine, "hsm_driver", MIGRATE)
+            if patient:
+                await once_reachable(lambda: check_schema(engine, "hsm_driver", MIGRATE))
+            else:
+                await check_schema(engine, "hsm_driver", MIGRATE)
     finally:
         await engine.dispose()
     async with Statements(url, CONNECTIONS, name) as statements:
@@ -77,7 +85,7 @@ async def open_client(settings: DriverSettings) -> AsyncIterator[ControlPlaneCli
 async def run(settings: DriverSettings, on_step: OnStep = lambda _: None) -> None:
     """Run until SIGTERM or SIGINT; then finish what is under way. Raises OperatorError."""
     async with (
-        open_database(settings) as database,
+        open_database(settings, patient=True) as database,
         open_client(settings) as client,
         open_hsm(settings) as hsm,
     ):
@@ -99,6 +107,7 @@ async def _run(
     vault = Vault(database, hsm)
     await vault.adopt_first_master_keys()
     capabilities = await hsm.capabilities()
+    retention = timedelta(days=settings.loop.journal_retention_days)
     clock = Clock(timedelta(seconds=settings.loop.max_clock_offset_seconds))
     handlers: dict[str, Handler] = {
         JobKind.GENERATE_KEY.value: GenerateKey(vault),
@@ -107,7 +116,7 @@ async def _run(
     own_parts = [
         Part("hsm", lambda: hsm.problem),
         Part("database", journal.problem),
-        Part("clock", clock.problem),
+        Part("clock", lambda: clock.problem(datetime.now(UTC))),
     ]
     health = Health([*own_parts, Part("control plane", client.problem)])
     heartbeat = Heartbeat(
@@ -131,6 +140,7 @@ async def _run(
         handlers=handlers,
         reporter=reporter,
         slots=settings.loop.slots,
+        longest_life=retention,
         on_step=on_step,
     )
     listener = Listener(config(health.application(), settings.health.host, settings.health.port))
@@ -147,7 +157,7 @@ async def _run(
             heartbeat.run(),
             reporter.report_left_over(),
             reporter.mark_for_ever(),
-            _purge_for_ever(journal, timedelta(days=settings.loop.journal_retention_days)),
+            _purge_for_ever(journal, retention),
             loop.run(),
         )
         log.info("draining")

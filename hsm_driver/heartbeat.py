@@ -75,5 +75,5 @@ class Heartbeat:
         answer = await self._client.heartbeat(request)
         self._clock.compare(answer.time, sent, datetime.now(UTC))
         CLOCK_OFFSET.set(self._clock.offset.total_seconds())
-        if not self._clock.in_step:
+        if self._clock.problem(datetime.now(UTC)) is not None:
             log.error("clock out of step: nothing is signed", offset=str(self._clock.offset))

@@ -86,6 +86,7 @@ _INSERT_OR_KEEP = f"""
         SET node = excluded.node, status = excluded.status, outcome = excluded.outcome,
             committed_at = now(), reported_at = NULL
         WHERE known.status = 'FAILED' AND known.digest = excluded.digest
+            AND known.outcome <> excluded.outcome
     RETURNING job_id
 """
 
@@ -97,7 +98,9 @@ _UNREPORTED = "SELECT job_id, outcome FROM journal WHERE node = %(node)s AND rep
 
 _MARK_REPORTED = """
     UPDATE journal SET reported_at = now()
-    WHERE job_id = ANY(%(job_ids)s::uuid[]) AND node = %(node)s
+    FROM unnest(%(job_ids)s::uuid[], %(digests)s::bytea[]) AS reported (job_id, digest)
+    WHERE journal.job_id = reported.job_id AND sha256(outcome) = reported.digest
+        AND node = %(node)s
 """
 
 _PURGE = """
@@ -134,9 +137,17 @@ class Journal:
         )
         return {row.job_id: row.outcome for row in rows}
 
-    async def mark_reported(self, job_ids: list[UUID]) -> None:
-        """The control plane has these. Losing this in a crash only repeats the report."""
-        parameters = {"job_ids": job_ids, "node": self._node}
+    async def mark_reported(self, outcomes: dict[UUID, bytes]) -> None:
+        """The control plane has these outcomes, by the SHA-256 of their bytes.
+
+        One that a later attempt has replaced stays unmarked. Losing a mark in a crash only
+        repeats the report.
+        """
+        parameters = {
+            "job_ids": list(outcomes),
+            "digests": list(outcomes.values()),
+            "node": self._node,
+        }
         await self._patiently(lambda: self._statements.rows(_MARK_REPORTED, parameters))
 
     async def purge(self, older_than: timedelta) -> int:
@@ -150,6 +161,8 @@ class Journal:
         return [found.get(job_id) for job_id in job_ids]
 
     async def _commit(self, commits: list[Commit]) -> list[Recorded | Exception]:
+        if len(commits) > 1 and not all(commit.journalled for commit in commits):
+            return await self._commit_apart(commits)
         # a job can be in one batch twice, when its lease lapsed while we still worked on it
         ours = {commit.job_id: commit for commit in reversed(commits)}
 
@@ -168,6 +181,15 @@ class Journal:
             # one of them cannot be committed: find it, and let the others through
             return [(await self._commit([commit]))[0] for commit in commits]
         return [recorded[commit.job_id] for commit in commits]
+
+    async def _commit_apart(self, commits: list[Commit]) -> list[Recorded | Exception]:
+        """Denials of replays share their job's id, and so go each in a transaction of its own."""
+        journalled = [commit for commit in commits if commit.journalled]
+        recorded = iter(await self._commit(journalled) if journalled else [])
+        return [
+            next(recorded) if commit.journalled else (await self._commit([commit]))[0]
+            for commit in commits
+        ]
 
     async def _commit_once(self, commits: list[Commit]) -> dict[UUID, Recorded]:
         ours = {commit.job_id: Recorded.of(commit.digest, commit.outcome) for commit in commits}

@@ -7,7 +7,7 @@ reads from top to bottom; the round trips under it are shared with whatever else
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from uuid import UUID
@@ -69,6 +69,7 @@ class JobLoop:
         handlers: Mapping[str, Handler],
         reporter: Reporter,
         slots: int,
+        longest_life: timedelta,
         on_step: OnStep,
     ) -> None:
         self._node = node
@@ -79,6 +80,7 @@ class JobLoop:
         self._handlers = handlers
         self._reporter = reporter
         self._slots = slots
+        self._longest_life = longest_life
         self._on_step = on_step
         self._jobs: dict[asyncio.Task[None], Lease] = {}
         self._slot_freed = asyncio.Event()
@@ -100,6 +102,7 @@ class JobLoop:
         return len(pending)
 
     async def _claim_for_ever(self) -> None:
+        await self._clock.compared.wait()
         while True:
             await self._wait_for_slots()
             for claimed in await self._claim():
@@ -189,7 +192,7 @@ class JobLoop:
     async def _attempt(self, job: Job, digest: bytes) -> Commit:
         """Decide and handle; whatever becomes of it is an outcome to commit."""
         try:
-            decide(job, datetime.now(UTC), self._clock)
+            decide(job, datetime.now(UTC), self._clock, self._longest_life)
             self._on_step(Step.DECIDED)
             handled = await self._handlers[job.kind].handle(job)
         except NotDone as error:

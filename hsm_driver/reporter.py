@@ -1,6 +1,7 @@
 """Sends outcomes until the control plane has them, also after a restart."""
 
 import asyncio
+import hashlib
 from uuid import UUID
 
 import structlog
@@ -33,7 +34,7 @@ class Reporter:
         self._journal = journal
         self._chain = chain
         self._batcher = Batcher[Report, str](self._send, MAX_BATCH)
-        self._confirmed: list[UUID] = []
+        self._confirmed: dict[UUID, bytes] = {}
         self._waiting = 0
 
     async def report(self, job_id: UUID, lease: UUID | None, outcome: bytes) -> None:
@@ -44,7 +45,7 @@ class Reporter:
         finally:
             self._count(-1)
         log.debug("reported", job=str(job_id), note=note)
-        self._confirmed.append(job_id)
+        self._confirmed[job_id] = hashlib.sha256(outcome).digest()
 
     async def report_left_over(self) -> None:
         """Send what an earlier run of this node committed and did not get through."""
@@ -62,7 +63,7 @@ class Reporter:
             await self.mark()
 
     async def mark(self) -> None:
-        confirmed, self._confirmed = self._confirmed, []
+        confirmed, self._confirmed = self._confirmed, {}
         if confirmed:
             await self._journal.mark_reported(confirmed)
 

@@ -21,7 +21,8 @@ class NodeSection(Section):
 
 
 class ControlPlaneSection(Section):
-    url: str
+    url: Annotated[str, Field(pattern=r"^https://[^/]+/?$")]
+    """https://host:port of the node API."""
     ca: ConfiguredPath
     certificate: ConfiguredPath
     private_key: ConfiguredPath

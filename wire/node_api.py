@@ -107,6 +107,10 @@ class HeartbeatResponse(Model):
 
 
 class AuditHeads(Model):
-    """The heads that the control plane has kept of the asking node, oldest first."""
+    """The heads that the control plane has kept of the asking node, oldest first.
 
+    ``group`` is the one that the node is registered in.
+    """
+
+    group: str
     heads: list[SignedBytes]

@@ -92,7 +92,8 @@ class _NodeApi:
 
     async def audit_heads(self, request: Request) -> Response:
         node = await self._authorisation.authorise(request)
-        return _answer(node_api.AuditHeads(heads=await self._audit_heads.kept(node.id)))
+        heads = await self._audit_heads.kept(node.id)
+        return _answer(node_api.AuditHeads(group=node.group, heads=heads))
 
 
 async def _read(request: Request, model: type[Body]) -> Body:

@@ -221,7 +221,7 @@ class HostileControlPlane:
             return _json(await self._heartbeat(body))
 
         async def audit_heads(_: Request) -> Response:
-            return _json(AuditHeads(heads=[]))
+            return _json(AuditHeads(group="hsm", heads=[]))
 
         return Starlette(
             routes=[

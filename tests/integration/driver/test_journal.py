@@ -1,14 +1,17 @@
 """The journal: one effect a job, whoever commits and however often."""
 
 import asyncio
+import hashlib
+from dataclasses import replace
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from daemon.database import create_engine
 from daemon.statements import Statements
+from hsm_driver.journal import Commit
 from hsm_driver.tables import audit, journal, wrapped_keys
 from tests.integration.driver.commits import commit
 from tests.integration.driver.conftest import NodeParts, node_parts
@@ -18,6 +21,13 @@ from wire.outcomes import OutcomeStatus
 async def count(engine: AsyncEngine, table) -> int:
     async with engine.connect() as connection:
         return (await connection.execute(select(func.count()).select_from(table))).scalar_one()
+
+
+def digests(*commits: Commit) -> dict[UUID, bytes]:
+    return {
+        one.job_id: hashlib.sha256(one.outcome.model_dump_json().encode()).digest()
+        for one in commits
+    }
 
 
 async def test_a_committed_outcome_is_found_byte_for_byte(node: NodeParts) -> None:
@@ -104,7 +114,7 @@ async def test_unreported_outcomes_are_those_of_this_node_not_yet_marked(
     await node.journal.commit(reported)
     await node.journal.commit(waiting)
     await other.journal.commit(commit(node="driver-2"))
-    await node.journal.mark_reported([reported.job_id])
+    await node.journal.mark_reported(digests(reported))
     assert set(await node.journal.unreported()) == {waiting.job_id}
 
 
@@ -114,7 +124,7 @@ async def test_purging_takes_only_what_is_old_and_reported(
     old, unreported, new = commit(), commit(), commit()
     for one in (old, unreported, new):
         await node.journal.commit(one)
-    await node.journal.mark_reported([old.job_id, new.job_id])
+    await node.journal.mark_reported(digests(old, new))
     async with engine.begin() as connection:
         await connection.execute(
             update(journal)
@@ -142,3 +152,39 @@ async def test_work_goes_on_after_every_connection_was_cut(
     await asyncio.gather(*(node.journal.commit(commit()) for _ in range(20)))
     assert await count(engine, journal) == 21
     assert await count(engine, audit) == 21
+
+
+async def test_a_mark_for_a_failure_does_not_mark_the_result_that_followed(
+    node: NodeParts,
+) -> None:
+    failed = commit(OutcomeStatus.FAILED)
+    done = commit(job_id=failed.job_id)
+    await node.journal.commit(failed)
+    await node.journal.commit(done)
+    await node.journal.mark_reported(digests(failed))
+    assert set(await node.journal.unreported()) == {done.job_id}
+    await node.journal.mark_reported(digests(done))
+    assert await node.journal.unreported() == {}
+
+
+async def test_denials_and_results_of_one_id_in_one_batch_are_all_audited(
+    engine: AsyncEngine, node: NodeParts
+) -> None:
+    job_id = uuid4()
+    denial = replace(commit(OutcomeStatus.DENIED, job_id=job_id), journalled=False)
+    done = commit(job_id=job_id)
+    _, recorded, _ = await asyncio.gather(
+        *(node.journal.commit(one) for one in (denial, done, denial))
+    )
+    assert recorded == await node.journal.look_up(job_id)
+    assert recorded.status is OutcomeStatus.DONE
+    assert await count(engine, audit) == 3
+
+
+async def test_a_failure_committed_again_is_audited_once(
+    engine: AsyncEngine, node: NodeParts
+) -> None:
+    failed = commit(OutcomeStatus.FAILED)
+    first = await node.journal.commit(failed)
+    assert await node.journal.commit(failed) == first
+    assert await count(engine, audit) == 1

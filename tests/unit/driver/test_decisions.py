@@ -93,23 +93,49 @@ def test_signed_nonsense_is_refused() -> None:
     assert refusal(claimed(job(), payload=b'{"version": 2}')) == "malformed_job"
 
 
+LONGEST_LIFE = timedelta(days=90)
+
+
+def in_step() -> Clock:
+    clock = Clock(timedelta(seconds=30))
+    clock.compare(NOW, NOW, NOW)
+    return clock
+
+
 def test_a_job_within_its_life_is_done() -> None:
-    decide(job(), NOW, Clock(timedelta(seconds=30)))
+    decide(job(), NOW, in_step(), LONGEST_LIFE)
 
 
 def test_an_expired_job_is_denied() -> None:
     with pytest.raises(Denied, match="expired"):
-        decide(job(expires_at=NOW), NOW, Clock(timedelta(seconds=30)))
+        decide(job(expires_at=NOW), NOW, in_step(), LONGEST_LIFE)
+
+
+def test_a_job_that_outlives_the_journal_is_denied() -> None:
+    with pytest.raises(Denied, match="lives_too_long"):
+        decide(job(expires_at=NOW + timedelta(days=91)), NOW, in_step(), LONGEST_LIFE)
+
+
+def failure(clock: Clock, now: datetime = NOW) -> Failed:
+    with pytest.raises(Failed) as caught:
+        decide(job(), now, clock, LONGEST_LIFE)
+    return caught.value
 
 
 def test_nothing_is_done_while_the_clocks_are_apart() -> None:
-    clock = Clock(timedelta(seconds=30))
+    clock = in_step()
     clock.compare(NOW + timedelta(seconds=31), NOW, NOW)
-    with pytest.raises(Failed) as caught:
-        decide(job(), NOW, clock)
-    assert caught.value.transient
+    assert failure(clock).transient
     clock.compare(NOW + timedelta(seconds=29), NOW, NOW)
-    decide(job(), NOW, clock)
+    decide(job(), NOW, clock, LONGEST_LIFE)
+
+
+def test_nothing_is_done_before_the_clocks_were_compared() -> None:
+    assert failure(Clock(timedelta(seconds=30))).transient
+
+
+def test_nothing_is_done_when_the_clocks_were_compared_long_ago() -> None:
+    assert failure(in_step(), NOW + timedelta(minutes=3)).code == "clock_out_of_step"
 
 
 def test_a_reading_between_sending_and_receiving_is_in_step() -> None:

@@ -173,7 +173,7 @@ MODELS: dict[str, Model] = {
         audit_head=SIGNED_HEAD,
     ),
     "heartbeat-response": HeartbeatResponse(node=NODE, group="hsm", time=CREATED_AT),
-    "audit-heads": AuditHeads(heads=[SIGNED_HEAD]),
+    "audit-heads": AuditHeads(group="hsm", heads=[SIGNED_HEAD]),
     "problem": Problem(
         type="urn:custody:problem:invalid_request",
         title="Invalid request",
