@@ -12,7 +12,7 @@ from wire.requests import CreateKey, CreateWallet, SignHash, SignMessage
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Submission:
     """Who asks for what, in which words: ``text`` is the request's body, byte for byte."""
 
     application_id: UUID
@@ -27,7 +27,9 @@ class JobMaker:
         self._signer = signer
         self._lifetime = timedelta(seconds=lifetime_seconds)
 
-    def generate_key(self, order: Order, body: CreateKey | CreateWallet) -> tuple[Job, NewJob]:
+    def generate_key(
+        self, submission: Submission, body: CreateKey | CreateWallet
+    ) -> tuple[Job, NewJob]:
         """The job that makes the key of a wallet, or a bare key. The job's id is the key's."""
         key_id = uuid4()
         is_wallet = isinstance(body, CreateWallet)
@@ -42,42 +44,49 @@ class JobMaker:
             key_id,
             JobKind.GENERATE_KEY,
             Endpoint.WALLETS if is_wallet else Endpoint.KEYS,
-            order,
+            submission,
             key,
         )
-        return job, self._signed(job, order, body.external_id, body_digest(body))
+        return job, self._signed(job, submission, body.external_id, body_digest(body))
 
     def sign(
-        self, order: Order, key: KeyReference, body: SignHash | SignMessage
+        self, submission: Submission, key: KeyReference, body: SignHash | SignMessage
     ) -> tuple[Job, NewJob]:
         """The job that makes a signature. The job's id is the signature's."""
-        job = self._job(uuid4(), JobKind.SIGN, Endpoint.SIGNATURES, order, key)
-        return job, self._signed(job, order, body.external_id, body_digest(body, key.id))
+        job = self._job(uuid4(), JobKind.SIGN, Endpoint.SIGNATURES, submission, key)
+        return job, self._signed(job, submission, body.external_id, body_digest(body, key.id))
 
     def _job(
-        self, id_: UUID, kind: JobKind, endpoint: Endpoint, order: Order, key: KeyReference
+        self,
+        id_: UUID,
+        kind: JobKind,
+        endpoint: Endpoint,
+        submission: Submission,
+        key: KeyReference,
     ) -> Job:
         now = datetime.now(UTC)
         return Job(
             id=id_,
             kind=kind,
-            group=order.node_group,
+            group=submission.node_group,
             key=key,
             endpoint=endpoint,
-            request=order.text,
+            request=submission.text,
             created_at=now,
             expires_at=now + self._lifetime,
         )
 
-    def _signed(self, job: Job, order: Order, external_id: str | None, digest: bytes) -> NewJob:
+    def _signed(
+        self, job: Job, submission: Submission, external_id: str | None, digest: bytes
+    ) -> NewJob:
         signed = self._signer.sign(JOB_TYPE, job.model_dump_json().encode())
         return NewJob(
             id=job.id,
             kind=job.kind,
             endpoint=job.endpoint,
-            application_id=order.application_id,
+            application_id=submission.application_id,
             key_id=job.key.id,
-            node_group=order.node_group,
+            node_group=submission.node_group,
             external_id=external_id,
             body_digest=digest,
             payload=signed.payload,

@@ -16,17 +16,14 @@ writes it inside of statements that change jobs, and saves a round trip by that.
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 import structlog
-from psycopg.conninfo import make_conninfo
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon.database import CONNECT_TIMEOUT, KEEPALIVES, database_url
+from daemon.database import CONNECT_TIMEOUT, conninfo
 
 JOBS_CHANNEL = "custody_jobs"
 DONE_CHANNEL = "custody_done"
@@ -42,8 +39,6 @@ BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 5.0
 IDS_PER_NOTIFICATION = 200
 """A payload must be shorter than 8000 bytes (PostgreSQL, NOTIFY); an id takes 37."""
-
-_NOTIFY = text("SELECT pg_notify(:channel, payload) FROM unnest(CAST(:payloads AS text[])) payload")
 
 Connection = psycopg.AsyncConnection[Any]
 
@@ -74,13 +69,7 @@ class Notifications:
     """One connection that listens, and everybody in this process who waits."""
 
     def __init__(self, url: str) -> None:
-        libpq_url = database_url(url).set(drivername="postgresql")
-        self._conninfo = make_conninfo(
-            libpq_url.render_as_string(hide_password=False),
-            connect_timeout=CONNECT_TIMEOUT,
-            application_name="control-plane notifications",
-            **KEEPALIVES,
-        )
+        self._conninfo = conninfo(url, "control-plane notifications")
         self.origin = uuid4().hex
         """First word of each payload: who hears its own was woken already."""
         self._waiting: dict[tuple[str, str], set[Waiter]] = {}
@@ -125,19 +114,6 @@ class Notifications:
         """Wait for a job to become final."""
         return self._register((DONE_CHANNEL, str(job_id)))
 
-    async def notify_jobs(self, connection: AsyncConnection, groups: Iterable[str]) -> None:
-        """Within a transaction: tell the other replicas that groups have claimable jobs."""
-        payloads = [f"{self.origin} {group}" for group in sorted(set(groups))]
-        await self._notify(connection, JOBS_CHANNEL, payloads)
-
-    async def notify_done(self, connection: AsyncConnection, job_ids: Sequence[UUID]) -> None:
-        """Within a transaction: tell the other replicas that jobs are final."""
-        payloads = [
-            " ".join([self.origin, *map(str, job_ids[start : start + IDS_PER_NOTIFICATION])])
-            for start in range(0, len(job_ids), IDS_PER_NOTIFICATION)
-        ]
-        await self._notify(connection, DONE_CHANNEL, payloads)
-
     def wake_jobs(self, group: str) -> None:
         """After the commit: wake this replica's waiters for jobs of a group."""
         self._wake((JOBS_CHANNEL, group))
@@ -166,10 +142,6 @@ class Notifications:
     def _wake_everybody(self) -> None:
         for topic in self._waiting:
             self._wake(topic)
-
-    async def _notify(self, connection: AsyncConnection, channel: str, payloads: list[str]) -> None:
-        if payloads:
-            await connection.execute(_NOTIFY, {"channel": channel, "payloads": payloads})
 
     async def _listen_for_ever(self) -> None:
         backoff = BACKOFF_SECONDS

@@ -8,6 +8,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.conninfo import make_conninfo
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -44,6 +45,18 @@ def database_url(url: str) -> sqlalchemy.URL:
             "Write postgresql://user@host:port/database.",
         )
     return parsed.set(drivername="postgresql+psycopg")
+
+
+def conninfo(url: str, name: str, **more: str) -> str:
+    """A connection string for psycopg itself, with what every connection of ours has."""
+    parsed = database_url(url).set(drivername="postgresql")
+    return make_conninfo(
+        parsed.render_as_string(hide_password=False),
+        connect_timeout=CONNECT_TIMEOUT,
+        application_name=name,
+        **KEEPALIVES,
+        **more,
+    )
 
 
 def create_engine(url: str, pool_size: int = 8, name: str = "custody") -> AsyncEngine:

@@ -1,5 +1,5 @@
-"""The hot statements: psycopg and its pool, without SQLAlchemy's layers, which cost more
-than the statements do.
+"""The hot statements: psycopg without SQLAlchemy's layers, which cost more than the
+statements do.
 
 Each statement is a transaction of its own unless it is run in ``transaction``. SQL is psycopg's,
 with %(name)s parameters, and takes whole batches as arrays.
@@ -11,11 +11,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from psycopg import AsyncConnection, OperationalError
-from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import namedtuple_row
 
-from daemon.database import CONNECT_TIMEOUT, KEEPALIVES, STATEMENT_TIMEOUT_MS, database_url
+from daemon.database import STATEMENT_TIMEOUT_MS, conninfo
 
 Connection = AsyncConnection[Any]
 
@@ -34,15 +33,10 @@ class Statements:
     """
 
     def __init__(self, url: str, size: int, name: str, *, durable: bool = True) -> None:
-        parsed = database_url(url).set(drivername="postgresql")
-        self._conninfo = make_conninfo(
-            parsed.render_as_string(hide_password=False),
-            connect_timeout=CONNECT_TIMEOUT,
-            application_name=name,
-            options=f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"
-            + ("" if durable else " -c synchronous_commit=off"),
-            **KEEPALIVES,
-        )
+        options = f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"
+        if not durable:
+            options += " -c synchronous_commit=off"
+        self._conninfo = conninfo(url, name, options=options)
         self._places = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
 

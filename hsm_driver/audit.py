@@ -15,7 +15,7 @@ PAGE = 1_000
 
 
 @dataclass(frozen=True)
-class Entry:
+class AuditRecord:
     """What one record says beside its place and time. ``details`` never holds a secret."""
 
     job_id: UUID
@@ -85,15 +85,15 @@ class AuditChain:
         self._signer = signer
         self._head: AuditHead | None = None
 
-    async def link(self, entries: list[Entry]) -> Links:
+    async def link(self, audit_records: list[AuditRecord]) -> Links:
         """Records that follow the committed head. Once they are committed: ``advance``."""
         head = await self.head()
         now = datetime.now(UTC)
         sequence, previous = head.sequence, head.hash
         links = Links(head, [], [], [])
-        for entry in entries:
+        for each in audit_records:
             sequence += 1
-            record = entry.record(self._node, sequence, now)
+            record = each.record(self._node, sequence, now)
             previous = chain_hash(previous, record)
             links.sequences.append(sequence)
             links.records.append(record)

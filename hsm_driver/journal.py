@@ -23,7 +23,7 @@ from tenacity import (
 from daemon.batching import Batcher
 from daemon.database import is_transient
 from daemon.statements import Connection, Statements
-from hsm_driver.audit import INSERT_LINKS, AuditChain, Entry
+from hsm_driver.audit import INSERT_LINKS, AuditChain, AuditRecord
 from hsm_driver.handlers import NewRow
 from wire.outcomes import Outcome, OutcomeStatus
 
@@ -36,6 +36,11 @@ FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 
 
+def outcome_bytes(outcome: Outcome) -> bytes:
+    """The bytes that are journalled and reported."""
+    return outcome.model_dump_json().encode()
+
+
 @dataclass(frozen=True)
 class Recorded:
     """A journalled outcome: its exact bytes and the digest of the job that they answer."""
@@ -46,8 +51,7 @@ class Recorded:
 
     @classmethod
     def of(cls, digest: bytes, outcome: Outcome) -> "Recorded":
-        encoded = outcome.model_dump_json().encode()
-        return cls(digest, outcome.status, encoded)
+        return cls(digest, outcome.status, outcome_bytes(outcome))
 
     @property
     def is_final(self) -> bool:
@@ -61,8 +65,8 @@ class Commit:
     job_id: UUID
     digest: bytes
     outcome: Outcome
-    entry: Callable[[bytes], Entry]
-    """The audit entry, given the SHA-256 of the outcome's bytes."""
+    audit_record: Callable[[bytes], AuditRecord]
+    """The audit record, given the SHA-256 of the outcome's bytes."""
     rows: list[NewRow] = field(default_factory=list)
     journalled: bool = True
     """False for a decision on a job whose id the journal knows with another digest: audit only."""
@@ -203,7 +207,7 @@ class Journal:
         self, commits: list[Commit], ours: dict[UUID, Recorded]
     ) -> dict[UUID, Recorded]:
         """One statement, for jobs that nobody has journalled yet. Raises UniqueViolation."""
-        links = await self._chain.link(_entries(commits, ours))
+        links = await self._chain.link(_audit_records(commits, ours))
         await self._statements.rows(_INSERT_WITH_LINKS, self._insertion(ours) | links.parameters)
         self._chain.advance(links)
         return ours
@@ -217,7 +221,7 @@ class Journal:
             written = {row.job_id for row in await cursor.fetchall()}
             won = [one for one in commits if not one.journalled or one.job_id in written]
             await _insert_rows(connection, won)
-            links = await self._chain.link(_entries(won, ours))
+            links = await self._chain.link(_audit_records(won, ours))
             await connection.execute(INSERT_LINKS, links.parameters)
             lost = {"job_ids": list(journalled.keys() - written)}
             cursor = await connection.execute(_RECORDED, lost)
@@ -268,9 +272,10 @@ def _recorded(rows: list[Any]) -> dict[UUID, Recorded]:
     }
 
 
-def _entries(commits: list[Commit], ours: dict[UUID, Recorded]) -> list[Entry]:
+def _audit_records(commits: list[Commit], ours: dict[UUID, Recorded]) -> list[AuditRecord]:
     return [
-        commit.entry(hashlib.sha256(ours[commit.job_id].outcome).digest()) for commit in commits
+        commit.audit_record(hashlib.sha256(ours[commit.job_id].outcome).digest())
+        for commit in commits
     ]
 
 

@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
 
-from hsm_driver.audit import Entry
+from hsm_driver.audit import AuditRecord
 from hsm_driver.control_plane_client import (
     ControlPlaneClient,
     ControlPlaneRefused,
@@ -23,7 +23,7 @@ from hsm_driver.control_plane_client import (
 )
 from hsm_driver.decisions import Authenticator, Clock, Denied, Failed, NotDone, Refused, decide
 from hsm_driver.handlers import Handler
-from hsm_driver.journal import Commit, Journal, Recorded
+from hsm_driver.journal import Commit, Journal, outcome_bytes
 from hsm_driver.metrics import IN_FLIGHT, JOBS
 from hsm_driver.reporter import Reporter
 from wire.jobs import Job, job_digest
@@ -170,7 +170,7 @@ class JobLoop:
             job = self._authenticator.open(claimed)
         except Refused as refusal:
             log.warning("job refused", job=str(claimed.job_id), code=refusal.code)
-            return self._bytes_of(self._outcome(claimed.job_id, refusal))
+            return outcome_bytes(self._outcome(claimed.job_id, refusal))
         self._on_step(Step.AUTHENTICATED)
 
         recorded = await self._journal.look_up(job.id)
@@ -205,8 +205,8 @@ class JobLoop:
         outcome = Outcome(
             job_id=job.id, node=self._node, status=OutcomeStatus.DONE, result=handled.result
         )
-        entry = partial(_entry, job, digest, outcome, handled.audit)
-        return Commit(job.id, digest, outcome, entry, handled.rows)
+        audit_record = partial(_audit_record, job, digest, outcome, handled.audit)
+        return Commit(job.id, digest, outcome, audit_record, handled.rows)
 
     def _commit_of(
         self, job: Job, digest: bytes, error: NotDone, *, journalled: bool = True
@@ -214,15 +214,15 @@ class JobLoop:
         JOBS.labels(job.kind, error.status.value).inc()
         log.warning("job not done", job=str(job.id), kind=job.kind, error=str(error))
         outcome = self._outcome(job.id, error)
-        entry = partial(_entry, job, digest, outcome, {})
-        return Commit(job.id, digest, outcome, entry, journalled=journalled)
+        audit_record = partial(_audit_record, job, digest, outcome, {})
+        return Commit(job.id, digest, outcome, audit_record, journalled=journalled)
 
     async def _deny_replay(self, job: Job, digest: bytes) -> bytes:
         """The journal knows this id with another payload: its outcome is for that one alone."""
         denial = Denied("replayed", "this node knows the job's id with another request")
         commit = self._commit_of(job, digest, denial, journalled=False)
         await self._journal.commit(commit)
-        return self._bytes_of(commit.outcome)
+        return outcome_bytes(commit.outcome)
 
     def _outcome(self, job_id: UUID, error: NotDone) -> Outcome:
         return Outcome(
@@ -233,10 +233,6 @@ class JobLoop:
             reason=error.reason,
             transient=error.transient,
         )
-
-    @staticmethod
-    def _bytes_of(outcome: Outcome) -> bytes:
-        return Recorded.of(b"", outcome).outcome
 
     async def _extend_for_ever(self) -> None:
         """Prolong the leases of the jobs under way, well before they lapse."""
@@ -249,14 +245,14 @@ class JobLoop:
                 await self._client.extend(ExtendRequest(leases=leases))
 
 
-def _entry(
+def _audit_record(
     job: Job,
     digest: bytes,
     outcome: Outcome,
     details: dict[str, str | None],
     outcome_digest: bytes,
-) -> Entry:
-    return Entry(
+) -> AuditRecord:
+    return AuditRecord(
         job_id=job.id,
         kind=job.kind,
         key_id=job.key.id,

@@ -5,7 +5,7 @@ from uuid import UUID
 from control_plane.api.services import Services
 from control_plane.creation import NewKey
 from control_plane.external_ids import Settled, find_first
-from control_plane.new_jobs import Order
+from control_plane.new_jobs import Submission
 from control_plane.tokens import Caller
 from wire.jobs import Job
 from wire.requests import CreateKey, CreateWallet
@@ -23,22 +23,22 @@ async def create(
     A repeated external id gets its first result even where no node could do it any more.
     """
     group = services.groups.serving(body.store)
-    order = Order(caller.application_id, group, text)
-    job, new = services.job_maker.generate_key(order, body)
+    submission = Submission(caller.application_id, group, text)
+    job, new = services.job_maker.generate_key(submission, body)
     first = await find_first(services.database, new)
     if first is not None:
         return first
     await services.groups.check(group, body.algorithm)
-    key = _key_row(order, job, body)
-    wallet = None if wallet_id is None else _wallet_row(order, job, wallet_id)
+    key = _key_row(submission, job, body)
+    wallet = None if wallet_id is None else _wallet_row(submission, job, wallet_id)
     return await services.creation.key(NewKey(new, key, wallet))
 
 
-def _key_row(order: Order, job: Job, body: CreateKey | CreateWallet) -> dict[str, object]:
+def _key_row(submission: Submission, job: Job, body: CreateKey | CreateWallet) -> dict[str, object]:
     return {
         "id": job.key.id,
-        "application_id": order.application_id,
-        "node_group": order.node_group,
+        "application_id": submission.application_id,
+        "node_group": submission.node_group,
         "store": body.store,
         "scheme": job.key.scheme,
         "curve": job.key.curve,
@@ -47,10 +47,10 @@ def _key_row(order: Order, job: Job, body: CreateKey | CreateWallet) -> dict[str
     }
 
 
-def _wallet_row(order: Order, job: Job, wallet_id: UUID) -> dict[str, object]:
+def _wallet_row(submission: Submission, job: Job, wallet_id: UUID) -> dict[str, object]:
     return {
         "id": wallet_id,
-        "application_id": order.application_id,
+        "application_id": submission.application_id,
         "network": job.key.network,
         "key_id": job.key.id,
         "created_at": job.created_at,

@@ -11,7 +11,7 @@ from control_plane.api.requests import Cursor, ExternalIdFilter, Limit, Wait, bo
 from control_plane.api.services import Services
 from control_plane.api.waiting import until_final, wait_for
 from control_plane.keys import SigningKey
-from control_plane.new_jobs import Order
+from control_plane.new_jobs import Submission
 from control_plane.pages import DEFAULT_LIMIT, PageRequest
 from control_plane.problems import Code, ProblemError
 from control_plane.resources import QUEUED, SignatureRequest, signature_of
@@ -76,8 +76,8 @@ def router(services: Services) -> APIRouter:
         text, wanted = await body_of(request, CREATE_SIGNATURE)
         key = await services.keys.active(caller.application_id, key_id)
         digest = _digest(wanted, key)
-        order = Order(caller.application_id, key.node_group, text)
-        job, new = services.job_maker.sign(order, key.reference, wanted)
+        submission = Submission(caller.application_id, key.node_group, text)
+        job, new = services.job_maker.sign(submission, key.reference, wanted)
         asked = SignatureRequest(job, wanted, digest)
 
         async def read_new() -> Signature:

@@ -46,7 +46,7 @@ from hsm_driver.hsm.messages import (
     frame,
 )
 from hsm_driver.hsm.session_errors import SESSION_LOST, SessionLost
-from hsm_driver.hsm.vault import Vault
+from hsm_driver.hsm.session_keys import SessionKeys
 from hsm_driver.hsm.wrapped_key import WrappedKey
 
 
@@ -80,7 +80,7 @@ class Worker:
         known = hello.capabilities
         if known is None:
             known = capabilities.probe(self._session, masters, hello.host_signing).capabilities
-        self._vault = Vault(self._session, masters, found, known)
+        self._keys = SessionKeys(self._session, masters, found, known)
         return Ready(token=hello.token_label, check_values=found, capabilities=known)
 
     def run(self, operations: list[Operation]) -> list[Answer]:
@@ -103,7 +103,7 @@ class Worker:
 
     def _sign(self, key: WrappedKey, data: dict[int, bytes], answers: dict[int, Answer]) -> None:
         try:
-            signatures = self._vault.sign(key, list(data.values()))
+            signatures = self._keys.sign(key, list(data.values()))
             for index, signature in zip(data, signatures, strict=True):
                 answers[index] = _answer(signature)
         except HsmFailure as failure:
@@ -125,7 +125,7 @@ class Worker:
     def _do(self, operation: Operation) -> Answer:
         match operation:
             case Generate():
-                return Generated(key=self._vault.generate(operation.algorithm))
+                return Generated(key=self._keys.generate(operation.algorithm))
             case MakeMasterKey():
                 master_key.make(
                     self._session,

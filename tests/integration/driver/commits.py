@@ -2,7 +2,7 @@
 
 from uuid import UUID, uuid4
 
-from hsm_driver.audit import Entry
+from hsm_driver.audit import AuditRecord
 from hsm_driver.handlers import NewRow
 from hsm_driver.hsm.wrapped_key import WrappedKey
 from hsm_driver.journal import Commit
@@ -24,11 +24,11 @@ def commit(
     job_id = job_id or uuid4()
     outcome = Outcome(job_id=job_id, node=node, status=status, reason=f"of {node}")
 
-    def entry(outcome_digest: bytes) -> Entry:
-        return Entry(job_id, "Sign", job_id, digest, status.value, None, outcome_digest, {})
+    def audit_record(outcome_digest: bytes) -> AuditRecord:
+        return AuditRecord(job_id, "Sign", job_id, digest, status.value, None, outcome_digest, {})
 
     rows = [key_row_of(job_id)] if key_row else []
-    return Commit(job_id, digest, outcome, entry, rows)
+    return Commit(job_id, digest, outcome, audit_record, rows)
 
 
 def key_row_of(key_id: UUID) -> NewRow:

@@ -19,7 +19,7 @@ from wire.signatures import RAW_SIZE
 DIGEST_SIZE = 32
 
 
-class Vault:
+class SessionKeys:
     """Generates and signs. Every failure is HsmFailure, or SessionLost when the worker must go."""
 
     def __init__(
