@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -25,7 +26,7 @@ from hsm_driver.journal import Journal
 from hsm_driver.key_generation import GenerateKey
 from hsm_driver.loop import JobLoop, OnStep
 from hsm_driver.reporter import Reporter
-from hsm_driver.settings import DriverSettings
+from hsm_driver.settings import DriverSettings, HealthSection
 from hsm_driver.signing import Sign
 from hsm_driver.vault import Vault
 from wire.jobs import JobKind
@@ -84,47 +85,83 @@ async def open_client(settings: DriverSettings) -> AsyncIterator[ControlPlaneCli
 
 async def run(settings: DriverSettings, on_step: OnStep = lambda _: None) -> None:
     """Run until SIGTERM or SIGINT; then finish what is under way. Raises OperatorError."""
+    structlog.contextvars.bind_contextvars(node=settings.node.id, group=settings.node.group)
     async with (
         open_database(settings, patient=True) as database,
         open_client(settings) as client,
         open_hsm(settings) as hsm,
     ):
-        await _run(settings, database, client, hsm, on_step)
+        driver = await _put_together(settings, database, client, hsm, on_step)
+        await driver.run(settings.health)
 
 
-async def _run(
+@dataclass(frozen=True)
+class _Driver:
+    """The parts that do something by themselves."""
+
+    journal: Journal
+    reporter: Reporter
+    heartbeat: Heartbeat
+    loop: JobLoop
+    health: Health
+    retention: timedelta
+
+    async def run(self, settings: HealthSection) -> None:
+        """Do jobs until a signal; then finish those under way."""
+        application = self.health.application()
+        listener = Listener(config(application, settings.host, settings.port))
+        log.info("driver started", health_port=await listener.start())
+        try:
+            await _until_signalled(
+                self.heartbeat.run(),
+                self.reporter.report_left_over(),
+                self.reporter.mark_for_ever(),
+                _purge_for_ever(self.journal, self.retention),
+                self.loop.run(),
+            )
+            log.info("draining")
+            left = await self.loop.drain(DRAIN_SECONDS)
+            await self.reporter.mark()
+            log.info("stopped", jobs_left=left)
+        finally:
+            await listener.stop()
+
+
+async def _put_together(
     settings: DriverSettings,
     database: Statements,
     client: ControlPlaneClient,
     hsm: Hsm,
     on_step: OnStep,
-) -> None:
-    node = settings.node.id
+) -> _Driver:
+    node, group = settings.node.id, settings.node.group
     signer = load_identity(settings.identity.private_key)
     chain = AuditChain(database, node, signer)
     journal = Journal(database, node, chain)
     reporter = Reporter(client, journal, chain)
     vault = Vault(database, hsm)
     await vault.adopt_first_master_keys()
-    capabilities = await hsm.capabilities()
     retention = timedelta(days=settings.loop.journal_retention_days)
     clock = Clock(timedelta(seconds=settings.loop.max_clock_offset_seconds))
     handlers: dict[str, Handler] = {
         JobKind.GENERATE_KEY.value: GenerateKey(vault),
         JobKind.SIGN.value: Sign(vault),
     }
-    own_parts = [
-        Part("hsm", lambda: hsm.problem),
-        Part("database", journal.problem),
-        Part("clock", lambda: clock.problem(datetime.now(UTC))),
-    ]
-    health = Health([*own_parts, Part("control plane", client.problem)])
+    capabilities = await hsm.capabilities()
+    log.info("hsm ready", capabilities={str(key): how.value for key, how in capabilities.items()})
+
+    def clock_problem() -> str | None:
+        return clock.problem(datetime.now(UTC))
+
+    own_parts = [Part("hsm", lambda: hsm.problem), Part("database", journal.problem)]
+    compared_clock = Part("clock", lambda: clock_problem() if clock.compared.is_set() else None)
     heartbeat = Heartbeat(
         client=client,
         chain=chain,
         clock=clock,
-        health=Health(own_parts),  # whoever gets a heartbeat is not away
-        group=settings.node.group,
+        # whoever gets a heartbeat is not away, and the first one's answer compares the clocks
+        health=Health([*own_parts, compared_clock]),
+        group=group,
         kinds=sorted(handlers),
         capabilities=capabilities,
         identity_public_key=signer.public_key,
@@ -132,9 +169,7 @@ async def _run(
     loop = JobLoop(
         node=node,
         client=client,
-        authenticator=Authenticator(
-            pinned_job_keys(settings), settings.node.group, frozenset(handlers)
-        ),
+        authenticator=Authenticator(pinned_job_keys(settings), group, frozenset(handlers)),
         journal=journal,
         clock=clock,
         handlers=handlers,
@@ -143,29 +178,10 @@ async def _run(
         longest_life=retention,
         on_step=on_step,
     )
-    listener = Listener(config(health.application(), settings.health.host, settings.health.port))
-    port = await listener.start()
-    log.info(
-        "driver started",
-        node=node,
-        group=settings.node.group,
-        health_port=port,
-        capabilities={str(key): value.value for key, value in capabilities.items()},
+    health = Health(
+        [*own_parts, Part("clock", clock_problem), Part("control plane", client.problem)]
     )
-    try:
-        await _until_signalled(
-            heartbeat.run(),
-            reporter.report_left_over(),
-            reporter.mark_for_ever(),
-            _purge_for_ever(journal, retention),
-            loop.run(),
-        )
-        log.info("draining")
-        left = await loop.drain(DRAIN_SECONDS)
-        await reporter.mark()
-        log.info("stopped", jobs_left=left)
-    finally:
-        await listener.stop()
+    return _Driver(journal, reporter, heartbeat, loop, health, retention)
 
 
 async def _until_signalled(*activities: Coroutine[None, None, None]) -> None:
