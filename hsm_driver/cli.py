@@ -27,6 +27,7 @@ from hsm_driver import audit_command, driver, keys_commands
 from hsm_driver.checks import Check, Status
 from hsm_driver.configuration import hsm_settings, new_configuration
 from hsm_driver.doctor import checks
+from hsm_driver.freeze import Freeze
 from hsm_driver.hsm.commands import master_key_app
 from hsm_driver.settings import DriverSettings
 from hsm_driver.vault import Vault
@@ -154,6 +155,29 @@ def migrate(context: typer.Context) -> None:
     with operator_errors(), database_errors():
         migrate_database("hsm_driver", _settings(context).database.read_url())
     out.print("the database has this version's schema")
+
+
+@app.command()
+def freeze(
+    context: typer.Context,
+    reason: Annotated[str, typer.Option(help="For those who find the node frozen.")],
+) -> None:
+    """Stop this node's work at once, also across restarts, until `unfreeze`.
+
+    Requests stay Pending, or go to other drivers of the group: freeze each of them.
+    """
+    with operator_errors():
+        frozen = Freeze(_settings(context).hsm.state_directory)
+        frozen.freeze(reason)
+    out.print(f"this node is {frozen.problem()}", markup=False)
+
+
+@app.command()
+def unfreeze(context: typer.Context) -> None:
+    """Let this node work again. What still waits is done at its next attempt."""
+    with operator_errors():
+        was_frozen = Freeze(_settings(context).hsm.state_directory).unfreeze()
+    out.print("this node works again" if was_frozen else "this node was not frozen")
 
 
 @app.command()

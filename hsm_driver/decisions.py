@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
+from hsm_driver.freeze import Freeze
 from wire.envelope import JOB_TYPE, BadEnvelope, PinnedKeys
 from wire.jobs import Job
 from wire.node_api import ClaimedJob
@@ -105,6 +106,13 @@ class Clock:
         if abs(self.offset) > self._max_offset:
             return f"{self.offset} apart from the control plane's"
         return None
+
+
+def require_thawed(freeze: Freeze) -> None:
+    """Raise Failed, worth another attempt, while this node is frozen."""
+    problem = freeze.problem()
+    if problem is not None:
+        raise Failed("frozen", f"this node is {problem}", transient=True)
 
 
 def decide(job: Job, now: datetime, clock: Clock, longest_life: timedelta) -> None:

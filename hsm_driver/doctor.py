@@ -11,6 +11,7 @@ from hsm_driver.configuration import hsm_settings, pinned_job_keys
 from hsm_driver.control_plane_client import ControlPlaneRefused, ControlPlaneUnavailable
 from hsm_driver.decisions import Clock
 from hsm_driver.driver import open_client, open_database, open_hsm
+from hsm_driver.freeze import Freeze
 from hsm_driver.hsm.doctor import hsm_checks
 from hsm_driver.identity import load_identity, require_certificate_of
 from hsm_driver.settings import DriverSettings
@@ -22,7 +23,7 @@ EXPIRES_SOON = timedelta(days=14)
 
 async def checks(settings: DriverSettings) -> AsyncIterator[Check]:
     """Each check as soon as it is made. None of them changes anything."""
-    for part in (_identity, _certificate, _job_keys):
+    for part in (_identity, _certificate, _job_keys, _freeze):
         yield part(settings)
     async for check in hsm_checks(hsm_settings(settings, workers=1)):
         yield check
@@ -38,6 +39,13 @@ def _identity(settings: DriverSettings) -> Check:
     except OperatorError as error:
         return _failed("identity key", error)
     return Check("identity key", Status.OK, f"Ed25519 {signer.key_id}")
+
+
+def _freeze(settings: DriverSettings) -> Check:
+    problem = Freeze(settings.hsm.state_directory).problem()
+    if problem is None:
+        return Check("freeze", Status.OK, "not frozen")
+    return Check("freeze", Status.WARN, problem, "When that is over: hsm-driver unfreeze")
 
 
 def _job_keys(settings: DriverSettings) -> Check:

@@ -17,6 +17,7 @@ from hsm_driver.audit import AuditChain
 from hsm_driver.configuration import hsm_settings, pinned_job_keys
 from hsm_driver.control_plane_client import ControlPlaneClient
 from hsm_driver.decisions import Authenticator, Clock
+from hsm_driver.freeze import Freeze
 from hsm_driver.handlers import Handler
 from hsm_driver.health import Health, Part
 from hsm_driver.heartbeat import Heartbeat
@@ -153,7 +154,12 @@ async def _put_together(
     def clock_problem() -> str | None:
         return clock.problem(datetime.now(UTC))
 
-    own_parts = [Part("hsm", lambda: hsm.problem), Part("database", journal.problem)]
+    freeze = Freeze(settings.hsm.state_directory)
+    own_parts = [
+        Part("hsm", lambda: hsm.problem),
+        Part("database", journal.problem),
+        Part("freeze", freeze.problem),
+    ]
     compared_clock = Part("clock", lambda: clock_problem() if clock.compared.is_set() else None)
     heartbeat = Heartbeat(
         client=client,
@@ -176,6 +182,7 @@ async def _put_together(
         reporter=reporter,
         slots=settings.loop.slots,
         longest_life=retention,
+        freeze=freeze,
         on_step=on_step,
     )
     health = Health(

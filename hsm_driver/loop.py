@@ -21,7 +21,17 @@ from hsm_driver.control_plane_client import (
     ControlPlaneRefused,
     ControlPlaneUnavailable,
 )
-from hsm_driver.decisions import Authenticator, Clock, Denied, Failed, NotDone, Refused, decide
+from hsm_driver.decisions import (
+    Authenticator,
+    Clock,
+    Denied,
+    Failed,
+    NotDone,
+    Refused,
+    decide,
+    require_thawed,
+)
+from hsm_driver.freeze import Freeze
 from hsm_driver.handlers import Handler
 from hsm_driver.journal import Commit, Journal, outcome_bytes
 from hsm_driver.metrics import IN_FLIGHT, JOBS
@@ -70,6 +80,7 @@ class JobLoop:
         reporter: Reporter,
         slots: int,
         longest_life: timedelta,
+        freeze: Freeze,
         on_step: OnStep,
     ) -> None:
         self._node = node
@@ -81,6 +92,7 @@ class JobLoop:
         self._reporter = reporter
         self._slots = slots
         self._longest_life = longest_life
+        self._freeze = freeze
         self._on_step = on_step
         self._jobs: dict[asyncio.Task[None], Lease] = {}
         self._slot_freed = asyncio.Event()
@@ -193,8 +205,10 @@ class JobLoop:
         """Decide and handle; whatever becomes of it is an outcome to commit."""
         try:
             decide(job, datetime.now(UTC), self._clock, self._longest_life)
+            require_thawed(self._freeze)
             self._on_step(Step.DECIDED)
             handled = await self._handlers[job.kind].handle(job)
+            require_thawed(self._freeze)  # what was made meanwhile does not leave either
         except NotDone as error:
             return self._commit_of(job, digest, error)
         except Exception:

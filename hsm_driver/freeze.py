@@ -1,0 +1,67 @@
+"""The freeze: a file on this host stops all work of its node, until an operator takes it away.
+
+It needs no database and no control plane, and holds across restarts. Whatever cannot be read
+counts as frozen.
+"""
+
+import getpass
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from daemon.configuration import sync_folder
+from daemon.errors import OperatorError
+
+NAME = "frozen"
+
+
+class Freeze:
+    """Asked before a job is handled, and again before what it made is committed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / NAME
+
+    def problem(self) -> str | None:
+        """Since when, by whom and why this node is frozen; None while it is not."""
+        try:
+            said = json.loads(self._file.read_bytes())
+            return f"frozen at {said['at']} by {said['by']}: {said['reason']}"
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return f"frozen: {self._file} is there and cannot be read ({type(error).__name__})"
+
+    def freeze(self, reason: str) -> None:
+        """On disk when this returns; a freeze that is there stays as it was."""
+        said = {"at": datetime.now(UTC).isoformat(), "by": getpass.getuser(), "reason": reason}
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            temporary = self._file.with_name(f"{NAME}.{os.getpid()}")
+            with temporary.open("wb") as file:
+                file.write(json.dumps(said).encode())
+                file.flush()
+                os.fsync(file.fileno())
+            if not self._file.exists():
+                temporary.rename(self._file)
+            temporary.unlink(missing_ok=True)
+            sync_folder(self._file.parent)
+        except OSError as error:
+            raise OperatorError(
+                f"cannot write {self._file}: {error.strerror}",
+                "Stop the driver instead, as long as that is so.",
+            ) from None
+
+    def unfreeze(self) -> bool:
+        """Take the freeze away, for good when this returns. False when there was none."""
+        try:
+            self._file.unlink()
+            sync_folder(self._file.parent)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise OperatorError(
+                f"cannot take {self._file} away: {error.strerror}",
+                "Run this as the user who may write to that folder.",
+            ) from None
+        return True

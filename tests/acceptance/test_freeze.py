@@ -1,0 +1,62 @@
+"""An operator freezes a node: nothing is signed until it is unfrozen, across restarts too."""
+
+import subprocess
+import time
+
+from control_plane.client import Custody, Network
+from devstack.service import clean_environment, command
+from devstack.stack import Stack
+from wire.node_api import NodeHealth
+from wire.resources import Signature, SignatureStatus
+
+REASON = "lost laptop, see ticket 17"
+
+
+def hsm_driver(stack: Stack, *arguments: str) -> str:
+    done = subprocess.run(
+        [command("hsm-driver"), "--config", stack.drivers[0].config, *arguments],
+        env=clean_environment(SOFTHSM2_CONF=stack.token.configuration),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def waiting(custody: Custody, signature: Signature) -> Signature:
+    """The signature once its first attempt has failed."""
+    deadline = time.monotonic() + 15
+    while signature.reason is None:
+        assert time.monotonic() < deadline, signature
+        time.sleep(0.1)
+        signature = custody.get_signature(signature.key_id, signature.id)
+    return signature
+
+
+def health(custody: Custody) -> NodeHealth:
+    return next(iter(custody.list_nodes())).health
+
+
+def test_a_frozen_node_signs_nothing_until_it_is_unfrozen(make_stack) -> None:
+    stack: Stack = make_stack()
+    with stack.client() as custody:
+        wallet = custody.create_wallet(Network.ETHEREUM)
+        assert REASON in hsm_driver(stack, "freeze", "--reason", REASON)
+        asked = waiting(custody, custody.sign_message(wallet.key_id, "hello", wait=0))
+        assert asked.status is SignatureStatus.PENDING
+        assert asked.reason is not None
+        assert asked.reason.code == "frozen"
+        assert REASON in asked.reason.detail
+        assert not stack.drivers[0].is_ready()
+
+        stack.drivers[0].stop()
+        stack.drivers[0].start(wait=False)
+        again = waiting(custody, custody.sign_message(wallet.key_id, "again", wait=0))
+        assert again.reason is not None
+        assert again.reason.code == "frozen"
+        assert REASON in str(health(custody).detail)
+
+        assert "works again" in hsm_driver(stack, "unfreeze")
+        for one in (asked, again):
+            done = custody.get_signature(one.key_id, one.id, wait=60)
+            assert done.status is SignatureStatus.SIGNED
