@@ -1,5 +1,6 @@
 """Structured logs: one JSON object a line on stderr, or coloured text on a terminal."""
 
+import contextlib
 import logging
 import sys
 from typing import Any
@@ -31,7 +32,7 @@ def configure(level: str = "info", text: bool | None = None) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_Stderr,
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -44,3 +45,16 @@ def configure(level: str = "info", text: bool | None = None) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(max(numeric, logging.WARNING))
+
+
+class _Stderr:
+    """Writes lines to stderr, whatever that is just now; one that is gone ends nothing."""
+
+    def __init__(self, *_: object) -> None:
+        """structlog passes what a logger was asked for by."""
+
+    def msg(self, message: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            print(message, file=sys.stderr, flush=True)  # noqa: T201
+
+    debug = info = warning = error = critical = msg

@@ -218,7 +218,6 @@ class Pool:
 
     async def _keep(self, worker: Worker | None) -> None:
         """One seat: whenever its worker ends, another takes its place."""
-        loop = asyncio.get_running_loop()
         backoff = 0.0
         while True:
             if worker is None:
@@ -227,14 +226,24 @@ class Pool:
             if worker is None:
                 backoff = min(LAST_BACKOFF_SECONDS, max(FIRST_BACKOFF_SECONDS, backoff * 2))
                 continue
-            born = loop.time()
-            how = await worker.ended()
-            log.warning("hsm worker ended", pid=worker.process_id, how=how)
-            at_work = bool(worker.outstanding)
-            self._bury(worker, how)
+            try:
+                backoff = await self._see_out(worker)
+            except Exception:
+                log.exception("hsm worker lost", pid=worker.process_id)
+                self._bury(worker, "could not be looked after")
+                backoff = FIRST_BACKOFF_SECONDS
             worker = None
-            settled = loop.time() - born >= SETTLED_SECONDS
-            backoff = 0.0 if at_work or settled else FIRST_BACKOFF_SECONDS
+
+    async def _see_out(self, worker: Worker) -> float:
+        """Wait for a worker's end and bury it. Returns the seconds until the next may begin."""
+        loop = asyncio.get_running_loop()
+        born = loop.time()
+        how = await worker.ended()
+        log.warning("hsm worker ended", pid=worker.process_id, how=how)
+        at_work = bool(worker.outstanding)
+        self._bury(worker, how)
+        settled = loop.time() - born >= SETTLED_SECONDS
+        return 0.0 if at_work or settled else FIRST_BACKOFF_SECONDS
 
     async def _replace(self) -> Worker | None:
         """One login at a time: a PIN that has just been refused is not tried by the next seat."""
