@@ -253,9 +253,17 @@ class Pool:
                 await launch(self._settings, worker, known=self._known)
             except OperatorError as error:
                 log.error("hsm worker cannot start", what=error.what, todo=error.todo)
-                if not self._workers:
-                    self._problem = error.what
-                    self._fail_waiting()
+                self._without_worker(error.what)
+                return None
+            except Exception:
+                log.exception("hsm worker cannot start")
+                self._without_worker("a worker could not be started; see the log")
                 return None
         self._add(worker)
         return worker
+
+    def _without_worker(self, problem: str) -> None:
+        """Nobody waits for a worker that does not come, unless another is there."""
+        if not self._workers:
+            self._problem = problem
+            self._fail_waiting()
