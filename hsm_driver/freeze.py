@@ -10,7 +10,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from daemon.configuration import sync_folder
+from daemon.configuration import replace_file, sync_folder
 from daemon.errors import OperatorError
 
 NAME = "frozen"
@@ -34,18 +34,11 @@ class Freeze:
 
     def freeze(self, reason: str) -> None:
         """On disk when this returns; a freeze that is there stays as it was."""
-        said = {"at": datetime.now(UTC).isoformat(), "by": getpass.getuser(), "reason": reason}
+        said = {"at": datetime.now(UTC).isoformat(), "by": _operator(), "reason": reason}
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            temporary = self._file.with_name(f"{NAME}.{os.getpid()}")
-            with temporary.open("wb") as file:
-                file.write(json.dumps(said).encode())
-                file.flush()
-                os.fsync(file.fileno())
             if not self._file.exists():
-                temporary.rename(self._file)
-            temporary.unlink(missing_ok=True)
-            sync_folder(self._file.parent)
+                replace_file(self._file, json.dumps(said).encode())
         except OSError as error:
             raise OperatorError(
                 f"cannot write {self._file}: {error.strerror}",
@@ -65,3 +58,11 @@ class Freeze:
                 "Run this as the user who may write to that folder.",
             ) from None
         return True
+
+
+def _operator() -> str:
+    """Who is at work; a user id without a name must not keep anybody from freezing."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"

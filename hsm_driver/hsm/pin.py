@@ -10,14 +10,13 @@ explicitly that it may be tried again.
 import asyncio
 import fcntl
 import json
-import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from daemon.configuration import credential_path, read_secret, sync_folder
+from daemon.configuration import credential_path, read_secret, replace_file, sync_folder
 from daemon.errors import ConfigurationError, OperatorError
 from hsm_driver.hsm.messages import PinStanding
 from hsm_driver.hsm.settings import HsmSettings, PinFile
@@ -112,13 +111,7 @@ class PinMemory:
             return
         record = json.dumps({"pin": self._identity, "verdict": verdict}).encode()
         with self._writable():
-            temporary = self._folder / f"{FILE_NAME}.{os.getpid()}"
-            with temporary.open("wb") as file:
-                file.write(record)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._file)
-            sync_folder(self._folder)
+            replace_file(self._file, record)
 
     def forget(self) -> None:
         """Let the PIN be tried as if for the first time."""

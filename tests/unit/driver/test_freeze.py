@@ -1,5 +1,7 @@
 """The freeze: there until it is taken away, and in doubt there."""
 
+import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,18 @@ def test_the_first_reason_stays(tmp_path: Path) -> None:
     freeze.freeze("second")
     assert str(freeze.problem()).endswith("first")
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def test_a_user_without_a_name_can_freeze(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless(_: int) -> None:
+        raise KeyError
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nameless)
+    freeze = Freeze(tmp_path)
+    freeze.freeze("drill")
+    assert f"by user {os.getuid()}: drill" in str(freeze.problem())
 
 
 def test_unfreezing_lets_it_work_again(tmp_path: Path) -> None:
