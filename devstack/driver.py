@@ -68,7 +68,11 @@ class Driver(Service):
         configuration_file.write(
             self.config,
             {
-                "node": {"id": self.node_id, "group": options.group},
+                "node": {
+                    "id": self.node_id,
+                    "group": options.group,
+                    "state_directory": self.folder / "state",
+                },
                 "control_plane": {
                     "url": surroundings.node_url,
                     "ca": leaf.ca,
@@ -82,7 +86,6 @@ class Driver(Service):
                     "token_label": self._token.label,
                     "pin_file": self._token.pin_file,
                     "deadline_seconds": options.deadline_seconds,
-                    "state_directory": self.folder / "state",
                     "host_signing": options.host_signing,
                     **workers,
                 },

@@ -1,7 +1,6 @@
 """hsm-driver: what an operator types. Each command puts together what it needs, and calls it."""
 
 import asyncio
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -10,27 +9,18 @@ import uvloop
 
 from daemon import log
 from daemon.configuration import load, write_secret
-from daemon.console import (
-    EXIT_FAILED,
-    Json,
-    application,
-    operator_errors,
-    out,
-    print_json,
-)
-from daemon.database import migrate as migrate_database
-from daemon.database_errors import database_errors
+from daemon.console import application, operator_errors, out
 from daemon.errors import OperatorError
 from daemon.hardening import harden
 from daemon.signing_key import create_signing_key
-from hsm_driver import audit_command, driver, keys_commands
-from hsm_driver.checks import Check, Status
+from hsm_driver import driver, keys_commands
 from hsm_driver.configuration import hsm_settings, new_configuration
 from hsm_driver.doctor import checks
-from hsm_driver.freeze import Freeze
 from hsm_driver.hsm.commands import master_key_app
 from hsm_driver.settings import DriverSettings
 from hsm_driver.vault import Vault
+from node.commands import add_node_commands
+from node.connections import open_database
 
 app = application(
     """Guards private keys in an HSM, and does the control plane's jobs with them.
@@ -38,8 +28,6 @@ app = application(
     A new node, in order: init, doctor, master-key generate, migrate, doctor again, run.
     """
 )
-
-COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"}
 
 
 @app.callback()
@@ -121,63 +109,7 @@ def init(
     out.print("next: put in what is missing, then: hsm-driver doctor")
 
 
-@app.command()
-def doctor(context: typer.Context, as_json: Json = False) -> None:
-    """Try everything that this driver needs, and say what to do about what is not there.
-
-    Exit code 0: all well, or only warnings; 1: something must be mended.
-    """
-    with operator_errors():
-        settings = _settings(context)
-        found = asyncio.run(_doctor(settings, show=not as_json))
-    if as_json:
-        print_json([asdict(check) for check in found])
-    if any(check.status is Status.FAIL for check in found):
-        raise typer.Exit(EXIT_FAILED)
-
-
-async def _doctor(settings: DriverSettings, show: bool) -> list[Check]:
-    found = []
-    async for check in checks(settings):
-        found.append(check)
-        if show:
-            colour = COLOURS[check.status]
-            out.print(f"[{colour}]{check.status.value:<5}[/] {check.name:<26} ", end="")
-            out.print(check.detail, markup=False)
-            if check.todo:
-                out.print(f"      -> {check.todo}", markup=False)
-    return found
-
-
-@app.command()
-def migrate(context: typer.Context) -> None:
-    """Bring the group's database to this version's schema. Harmless when it is there already."""
-    with operator_errors(), database_errors():
-        migrate_database("hsm_driver", _settings(context).database.read_url())
-    out.print("the database has this version's schema")
-
-
-@app.command()
-def freeze(
-    context: typer.Context,
-    reason: Annotated[str, typer.Option(help="For those who find the node frozen.")],
-) -> None:
-    """Stop this node's work at once, also across restarts, until `unfreeze`.
-
-    Requests stay Pending, or go to other drivers of the group: freeze each of them.
-    """
-    with operator_errors():
-        frozen = Freeze(_settings(context).hsm.state_directory)
-        frozen.freeze(reason)
-    out.print(f"this node is {frozen.problem()}", markup=False)
-
-
-@app.command()
-def unfreeze(context: typer.Context) -> None:
-    """Let this node work again. What still waits is done at its next attempt."""
-    with operator_errors():
-        was_frozen = Freeze(_settings(context).hsm.state_directory).unfreeze()
-    out.print("this node works again" if was_frozen else "this node was not frozen")
+add_node_commands(app, _settings, checks)
 
 
 @app.command()
@@ -208,14 +140,13 @@ def adopt(context: typer.Context) -> None:
 
 async def _adopt(settings: DriverSettings) -> list[str]:
     async with (
-        driver.open_database(settings) as database,
+        open_database(settings) as database,
         driver.open_hsm(settings, workers=1) as hsm,
     ):
         return await Vault(database, hsm).adopt_master_keys()
 
 
 app.add_typer(keys_commands.application(_settings), name="keys")
-app.add_typer(audit_command.application(_settings), name="audit")
 
 
 def main() -> None:

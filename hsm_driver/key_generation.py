@@ -2,10 +2,10 @@
 
 from pydantic import ValidationError
 
-from hsm_driver.decisions import Denied
-from hsm_driver.handlers import Handled
 from hsm_driver.possession import prove_possession
 from hsm_driver.vault import Vault, row_of
+from node.decisions import Denied
+from node.handlers import Handled
 from wire.algorithms import Algorithm, Network
 from wire.jobs import Endpoint, Job
 from wire.outcomes import GeneratedKey

@@ -23,11 +23,12 @@ from daemon.console import (
 )
 from daemon.errors import OperatorError
 from daemon.statements import Statements
-from hsm_driver.decisions import Failed
-from hsm_driver.driver import open_database, open_hsm
+from hsm_driver.driver import open_hsm
 from hsm_driver.possession import prove_possession
 from hsm_driver.settings import DriverSettings
 from hsm_driver.vault import Vault, wrapped_key
+from node.connections import open_database
+from node.decisions import Failed
 
 PAGE = 256
 

@@ -3,9 +3,9 @@
 import hashlib
 from uuid import UUID
 
-from hsm_driver.decisions import Failed
 from hsm_driver.hsm.wrapped_key import WrappedKey
 from hsm_driver.vault import Vault
+from node.decisions import Failed
 from wire.algorithms import Scheme
 from wire.digests import digest_of
 from wire.requests import SignHash, SignMessage

@@ -1,33 +1,12 @@
 """The driver's configuration file."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from daemon.configuration import ConfiguredPath, DatabaseSection, Section
+from daemon.configuration import ConfiguredPath, Section
+from node.settings import NodeSettings
 from wire.algorithms import Algorithm
-from wire.nodes import node_urn
-
-
-class NodeSection(Section):
-    id: str
-    group: str
-
-    @field_validator("id")
-    @classmethod
-    def _is_a_node_id(cls, value: str) -> str:
-        node_urn(value)
-        return value
-
-
-class ControlPlaneSection(Section):
-    url: Annotated[str, Field(pattern=r"^https://[^/]+/?$")]
-    """https://host:port of the node API."""
-    ca: ConfiguredPath
-    certificate: ConfiguredPath
-    private_key: ConfiguredPath
-    job_signing_keys: Annotated[list[str], Field(min_length=1)]
-    """Base64 of the 32-byte Ed25519 public keys whose jobs this node believes."""
 
 
 class HsmSection(Section):
@@ -37,7 +16,6 @@ class HsmSection(Section):
     pin_credential: str | None = None
     workers: Annotated[int, Field(ge=1, le=64)] | None = None
     deadline_seconds: Annotated[float, Field(gt=0)] = 10.0
-    state_directory: ConfiguredPath
     host_signing: tuple[str, ...] = ()
 
     @field_validator("host_signing")
@@ -54,31 +32,7 @@ class HsmSection(Section):
         return self
 
 
-class IdentitySection(Section):
-    private_key: ConfiguredPath
+class DriverSettings(NodeSettings):
+    program: ClassVar[str] = "hsm-driver"
 
-
-class HealthSection(Section):
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 9464
-
-
-class LoopSection(Section):
-    slots: Annotated[int, Field(ge=1, le=256)] = 64
-    max_clock_offset_seconds: Annotated[float, Field(gt=0)] = 30.0
-    journal_retention_days: Annotated[int, Field(ge=1)] = 90
-
-
-class LogSection(Section):
-    level: str = "info"
-
-
-class DriverSettings(Section):
-    node: NodeSection
-    control_plane: ControlPlaneSection
-    database: DatabaseSection
     hsm: HsmSection
-    identity: IdentitySection
-    health: HealthSection = HealthSection()
-    loop: LoopSection = LoopSection()
-    log: LogSection = LogSection()

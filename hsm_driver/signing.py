@@ -2,9 +2,9 @@
 
 from pydantic import ValidationError
 
-from hsm_driver.decisions import Denied, Failed
-from hsm_driver.handlers import Handled
 from hsm_driver.vault import Vault
+from node.decisions import Denied, Failed
+from node.handlers import Handled
 from wire.digests import NotSignable, digest_of
 from wire.jobs import Endpoint, Job
 from wire.outcomes import MadeSignature

@@ -8,12 +8,12 @@ from daemon.batching import Batcher
 from daemon.database import is_transient
 from daemon.errors import OperatorError
 from daemon.statements import Statements
-from hsm_driver.decisions import Failed
-from hsm_driver.handlers import NewRow
 from hsm_driver.hsm.errors import HsmFailure
 from hsm_driver.hsm.hsm import Hsm
 from hsm_driver.hsm.wrapped_key import WrappedKey
-from hsm_driver.metrics import HSM_SECONDS
+from node.decisions import Failed
+from node.handlers import NewRow
+from node.metrics import HSM_SECONDS
 from wire.algorithms import Algorithm, Curve, Network, Protection, Scheme
 from wire.jobs import KeyReference
 

@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 
 from daemon.errors import OperatorError
-from hsm_driver.checks import Check, Status
 from hsm_driver.hsm.administration import Administration, administration
 from hsm_driver.hsm.extraction_attempts import ATTEMPTS, Attempt
 from hsm_driver.hsm.launch import HsmCannotStart
 from hsm_driver.hsm.messages import MasterKeyRecord, Obstacle
 from hsm_driver.hsm.pin import PinRefused
 from hsm_driver.hsm.settings import HsmSettings
+from node.checks import Check, Status
 from wire.algorithms import ALGORITHMS, Protection
 
 STEPS = {Obstacle.MODULE: "module", Obstacle.TOKEN: "token", Obstacle.PIN: "PIN"}

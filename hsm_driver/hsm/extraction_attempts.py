@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hsm_driver.checks import Status
+from node.checks import Status
 
 
 @dataclass(frozen=True)

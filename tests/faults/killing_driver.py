@@ -20,8 +20,8 @@ from daemon.configuration import load
 from daemon.console import operator_errors
 from daemon.hardening import harden
 from hsm_driver import driver
-from hsm_driver.loop import Step
 from hsm_driver.settings import DriverSettings
+from node.loop import Step
 
 
 class Plan(BaseModel):

@@ -17,7 +17,7 @@ from devstack.control_plane import ControlPlaneOptions
 from devstack.driver import Driver, DriverOptions
 from devstack.service import clean_environment, command
 from devstack.stack import Stack, StackOptions
-from hsm_driver.loop import STEPS, Step
+from node.loop import STEPS, Step
 from tests.faults import killing_driver
 from tests.faults.load import Load, check_databases
 

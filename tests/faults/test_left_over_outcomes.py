@@ -9,10 +9,10 @@ from daemon.database import migrate
 from daemon.statements import Statements
 from devstack.certificates import Leaf
 from devstack.postgres import Cluster
-from hsm_driver.audit import AuditChain
-from hsm_driver.control_plane_client import ControlPlaneClient
-from hsm_driver.journal import Journal
-from hsm_driver.reporter import Reporter
+from node.audit import AuditChain
+from node.control_plane_client import ControlPlaneClient
+from node.journal import Journal
+from node.reporter import Reporter
 from tests.faults.hostile_control_plane import HostileControlPlane
 from wire.envelope import Signer
 from wire.outcomes import Outcome, OutcomeStatus

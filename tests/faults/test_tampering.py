@@ -20,7 +20,7 @@ from control_plane.client import (
 from devstack.control_plane import ControlPlaneOptions
 from devstack.driver import Driver, DriverOptions
 from devstack.stack import Stack, StackOptions
-from hsm_driver.loop import Step
+from node.loop import Step
 from tests.faults.test_killed_driver import kill_at
 from tests.second_opinion import Wanted, check_signature
 from wire.jobs import Job

@@ -2,11 +2,11 @@
 
 from uuid import UUID, uuid4
 
-from hsm_driver.audit import AuditRecord
-from hsm_driver.handlers import NewRow
 from hsm_driver.hsm.wrapped_key import WrappedKey
-from hsm_driver.journal import Commit
 from hsm_driver.vault import row_of
+from node.audit import AuditRecord
+from node.handlers import NewRow
+from node.journal import Commit
 from wire.algorithms import ECDSA_SECP256K1, Protection
 from wire.outcomes import Outcome, OutcomeStatus
 

@@ -7,8 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from daemon.database import create_engine
 from daemon.statements import Statements
-from hsm_driver.audit import AuditChain
-from hsm_driver.journal import Journal
+from node.audit import AuditChain
+from node.journal import Journal
 from wire.envelope import Signer
 
 

@@ -7,9 +7,9 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from daemon.statements import Statements
-from hsm_driver.audit import open_heads
-from hsm_driver.chain_verification import Verification, verify_chain
 from hsm_driver.tables import audit, journal
+from node.audit import open_heads
+from node.chain_verification import Verification, verify_chain
 from tests.integration.driver.commits import commit
 from tests.integration.driver.conftest import NodeParts, node_parts
 from wire.audit import GENESIS, AuditHead, chain_hash

@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from daemon.database import create_engine
 from daemon.statements import Statements
-from hsm_driver.journal import Commit
 from hsm_driver.tables import audit, journal, wrapped_keys
+from node.journal import Commit
 from tests.integration.driver.commits import commit
 from tests.integration.driver.conftest import NodeParts, node_parts
 from wire.outcomes import OutcomeStatus

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 
 import hsm_driver
+import node
 from hsm_driver.hsm.errors import BY_CODE
 from tests.unit.wire import protocol_examples
 from tests.unit.wire.protocol_examples import BLOCK, DOCUMENT, MODELS, examples
@@ -138,14 +140,18 @@ def test_a_row_of_the_table_is_what_is_signed_and_how_it_leaves(
     assert (made.recid is not None) == (algorithm == ECDSA_SECP256K1)
 
 
-# The driver's codes
+# The nodes' codes
 
 CODE_ROW = re.compile(r"^\| `(\w+)` \| (REFUSED|DENIED|FAILED)(, transient)? \|", re.MULTILINE)
 
 
-def codes_in_the_driver() -> Iterator[tuple[str, str, bool]]:
-    """(code, status, transient) of every outcome that the driver's source can end a job with."""
-    for path in Path(str(hsm_driver.__file__)).parent.glob("*.py"):
+NODE_PACKAGES = (node, hsm_driver)
+
+
+def codes_of_the_nodes() -> Iterator[tuple[str, str, bool]]:
+    """(code, status, transient) of every outcome that a node's source can end a job with."""
+    sources = (Path(str(package.__file__)).parent.glob("*.py") for package in NODE_PACKAGES)
+    for path in chain.from_iterable(sources):
         for call in ast.walk(ast.parse(path.read_text())):
             match call:
                 case ast.Call(
@@ -158,8 +164,8 @@ def codes_in_the_driver() -> Iterator[tuple[str, str, bool]]:
         yield kind.code, "FAILED", kind.transient
 
 
-def test_every_code_of_the_driver_is_in_the_document_and_no_other():
+def test_every_code_of_the_nodes_is_in_the_document_and_no_other():
     documented = {
         (code, status, bool(transient)) for code, status, transient in CODE_ROW.findall(TEXT)
     }
-    assert documented == set(codes_in_the_driver())
+    assert documented == set(codes_of_the_nodes())

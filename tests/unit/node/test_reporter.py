@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from structlog.testing import capture_logs
 
-from hsm_driver.reporter import Reporter
+from node.reporter import Reporter
 from wire.audit import GENESIS, AuditHead
 from wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, Signer
 from wire.node_api import ReportRequest, ReportResponse, ReportResult

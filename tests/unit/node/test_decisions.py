@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from hsm_driver.decisions import Authenticator, Clock, Denied, Failed, Refused, decide
+from node.decisions import Authenticator, Clock, Denied, Failed, Refused, decide
 from wire.algorithms import Curve, Scheme
 from wire.envelope import JOB_TYPE, PinnedKeys, Signer
 from wire.jobs import Endpoint, Job, JobKind, KeyReference

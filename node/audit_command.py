@@ -1,4 +1,4 @@
-"""hsm-driver audit: the chain of what this node decided."""
+"""`audit`: the chain of what this node decided."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,17 +21,17 @@ from daemon.console import (
     application as new_application,
 )
 from daemon.errors import OperatorError
-from hsm_driver.audit import open_heads
-from hsm_driver.chain_verification import Verification, verify_chain
-from hsm_driver.control_plane_client import ControlPlaneRefused, ControlPlaneUnavailable
-from hsm_driver.driver import open_client, open_database
-from hsm_driver.identity import load_identity
-from hsm_driver.settings import DriverSettings
+from node.audit import open_heads
+from node.chain_verification import Verification, verify_chain
+from node.connections import open_client, open_database
+from node.control_plane_client import ControlPlaneRefused, ControlPlaneUnavailable
+from node.identity import load_identity
+from node.settings import NodeSettings
 from wire.audit import AuditHead
 from wire.envelope import BadEnvelope
 
 
-def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer.Typer:
+def application(settings_of: Callable[[typer.Context], NodeSettings]) -> typer.Typer:
     app = new_application("The hash chain of everything that this node decided and did.")
 
     @app.callback()
@@ -63,7 +63,7 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
     return app
 
 
-async def _verify(settings: DriverSettings, offline: bool) -> Verification:
+async def _verify(settings: NodeSettings, offline: bool) -> Verification:
     heads = [] if offline else await _kept_heads(settings)
     async with open_database(settings) as database:
         with Progress(console=err, transient=True) as progress:
@@ -76,7 +76,7 @@ async def _verify(settings: DriverSettings, offline: bool) -> Verification:
             )
 
 
-async def _kept_heads(settings: DriverSettings) -> list[AuditHead]:
+async def _kept_heads(settings: NodeSettings) -> list[AuditHead]:
     signer = load_identity(settings.identity.private_key)
     try:
         async with open_client(settings) as client:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from hsm_driver.metrics import READY
+from node.metrics import READY
 from wire.node_api import NodeHealth
 
 

@@ -15,13 +15,13 @@ from uuid import UUID
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
 
-from hsm_driver.audit import AuditRecord
-from hsm_driver.control_plane_client import (
+from node.audit import AuditRecord
+from node.control_plane_client import (
     ControlPlaneClient,
     ControlPlaneRefused,
     ControlPlaneUnavailable,
 )
-from hsm_driver.decisions import (
+from node.decisions import (
     Authenticator,
     Clock,
     Denied,
@@ -31,11 +31,11 @@ from hsm_driver.decisions import (
     decide,
     require_thawed,
 )
-from hsm_driver.freeze import Freeze
-from hsm_driver.handlers import Handler
-from hsm_driver.journal import Commit, Journal, outcome_bytes
-from hsm_driver.metrics import IN_FLIGHT, JOBS
-from hsm_driver.reporter import Reporter
+from node.freeze import Freeze
+from node.handlers import Handler
+from node.journal import Commit, Journal, outcome_bytes
+from node.metrics import IN_FLIGHT, JOBS
+from node.reporter import Reporter
 from wire.jobs import Job, job_digest
 from wire.node_api import MAX_CLAIM_WAIT, ClaimedJob, ClaimRequest, ExtendRequest, Lease
 from wire.outcomes import Outcome, OutcomeStatus

@@ -9,14 +9,14 @@ from tenacity import AsyncRetrying, retry_if_exception, wait_exponential_jitter
 
 from daemon.batching import Batcher
 from daemon.database import is_transient
-from hsm_driver.audit import AuditChain
-from hsm_driver.control_plane_client import (
+from node.audit import AuditChain
+from node.control_plane_client import (
     ControlPlaneClient,
     ControlPlaneRefused,
     ControlPlaneUnavailable,
 )
-from hsm_driver.journal import Journal
-from hsm_driver.metrics import UNREPORTED
+from node.journal import Journal
+from node.metrics import UNREPORTED
 from wire.node_api import MAX_BATCH, Report, ReportRequest
 
 log = structlog.get_logger()

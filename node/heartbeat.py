@@ -1,20 +1,21 @@
 """Tells the control plane who this node is and how it does, and compares clocks."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 import structlog
 
-from hsm_driver.audit import AuditChain
-from hsm_driver.control_plane_client import (
+from node.audit import AuditChain
+from node.control_plane_client import (
     ControlPlaneClient,
     ControlPlaneRefused,
     ControlPlaneUnavailable,
 )
-from hsm_driver.decisions import Clock
-from hsm_driver.health import Health
-from hsm_driver.metrics import CLOCK_OFFSET
+from node.decisions import Clock
+from node.health import Health
+from node.metrics import CLOCK_OFFSET
 from wire.algorithms import Algorithm, Protection
 from wire.node_api import HeartbeatRequest
 
@@ -35,7 +36,7 @@ class Heartbeat:
         health: Health,
         group: str,
         kinds: list[str],
-        capabilities: dict[Algorithm, Protection],
+        capabilities: Mapping[Algorithm, Protection],
         identity_public_key: bytes,
     ) -> None:
         self._client = client

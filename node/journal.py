@@ -23,8 +23,8 @@ from tenacity import (
 from daemon.batching import Batcher
 from daemon.database import is_transient
 from daemon.statements import Connection, Statements
-from hsm_driver.audit import INSERT_LINKS, AuditChain, AuditRecord
-from hsm_driver.handlers import NewRow
+from node.audit import INSERT_LINKS, AuditChain, AuditRecord
+from node.handlers import NewRow
 from wire.outcomes import Outcome, OutcomeStatus
 
 log = structlog.get_logger()

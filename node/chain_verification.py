@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from daemon.statements import Statements
-from hsm_driver.audit import PAGE, ChainCheck, Finding, records
+from node.audit import PAGE, ChainCheck, Finding, records
 from wire.audit import AuditHead
 
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
-from hsm_driver.freeze import Freeze
+from node.freeze import Freeze
 from wire.envelope import JOB_TYPE, BadEnvelope, PinnedKeys
 from wire.jobs import Job
 from wire.node_api import ClaimedJob

@@ -1,0 +1,1 @@
+"""What every node has: the job loop, journal, audit, reports, health, freeze."""

@@ -1,0 +1,122 @@
+"""What every node's configuration file has: the pinned keys in it, and its explained text."""
+
+import base64
+import binascii
+import json
+from pathlib import Path
+
+from daemon.errors import ConfigurationError
+from node.settings import NodeSettings
+from wire.envelope import PinnedKeys
+
+
+def pinned_job_keys(settings: NodeSettings) -> PinnedKeys:
+    """The control plane's job-signing keys. Raises ConfigurationError."""
+    try:
+        return PinnedKeys(
+            [
+                base64.b64decode(text, validate=True)
+                for text in settings.control_plane.job_signing_keys
+            ]
+        )
+    except (binascii.Error, ValueError):
+        raise ConfigurationError(
+            "[control_plane] job_signing_keys has something that is no Ed25519 public key",
+            "Put in what `control-plane init` printed: base64 of 32 bytes.",
+        ) from None
+
+
+FIRST_SECTIONS = """\
+[node]
+# This node's name, as in its certificate's SAN URI urn:custody:node:<id>.
+id = {node_text}
+# The group of drivers that share one database and one queue. The operator of the control plane
+# registers it: control-plane node add {node} --group {group}
+group = {group_text}
+# What this host remembers without a database: the freeze, and that a PIN was refused.
+state_directory = "state"
+
+[control_plane]
+# The node API.
+url = {url}
+# The root certificate that the control plane's must be under.
+ca = {ca}
+# This node's certificate (leaf, then intermediate) and its private key (mode 0600), as
+# `pki issue node {node}` makes them.
+certificate = {certificate}
+private_key = {private_key}
+# The control plane's job-signing public keys, as `control-plane init` prints them. A job that
+# none of them has signed is refused. Two while a key is being replaced.
+job_signing_keys = [{job_signing_keys}]
+
+[database]
+# PostgreSQL of the group: postgresql://user@host:port/database. With a password in it, keep the
+# URL in a file of mode 0600 and write url_file = "..." instead.
+{database}
+
+"""
+
+LAST_SECTIONS = """\
+[identity]
+# The node's own Ed25519 key (mode 0600), which signs the head of its audit chain.
+private_key = "identity.pem"
+
+[health]
+# /healthz, /readyz and /metrics. Keep it on a local address: it asks for no credentials.
+host = "127.0.0.1"
+port = {health_port}
+
+[loop]
+# Jobs at once, between claim and report.
+slots = 64
+# Nothing is signed while our clock and the control plane's are further apart than this.
+max_clock_offset_seconds = 30
+# How long the journal remembers jobs; must be longer than any request lives.
+journal_retention_days = 90
+
+[log]
+# debug, info, warning or error
+level = "info"
+"""
+
+
+def first_sections(
+    *,
+    node: str,
+    group: str,
+    url: str,
+    ca: Path,
+    certificate: Path,
+    private_key: Path,
+    job_signing_keys: list[str],
+    database_url: str | None,
+    database_url_file: Path | None,
+) -> str:
+    """Text of [node], [control_plane] and [database], explained."""
+    database = (
+        f"url_file = {quoted(database_url_file)}"
+        if database_url_file is not None
+        else f"url = {quoted(database_url or '')}"
+    )
+    return FIRST_SECTIONS.format(
+        node=node,
+        group=group,
+        node_text=quoted(node),
+        group_text=quoted(group),
+        url=quoted(url),
+        ca=quoted(ca),
+        certificate=quoted(certificate),
+        private_key=quoted(private_key),
+        job_signing_keys=", ".join(map(quoted, job_signing_keys)),
+        database=database,
+    )
+
+
+def last_sections(*, health_port: int) -> str:
+    """Text of [identity], [health], [loop] and [log], explained."""
+    return LAST_SECTIONS.format(health_port=health_port)
+
+
+def quoted(value: str | Path) -> str:
+    """A TOML basic string, which has JSON's escapes."""
+    return json.dumps(str(value), ensure_ascii=False)

@@ -1,0 +1,149 @@
+"""`doctor`, as far as every node has it: each thing is tried, and nothing changed."""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+
+from daemon.errors import OperatorError
+from daemon.tls import load_certificates
+from node.audit import AuditChain, open_heads
+from node.checks import Check, Status
+from node.configuration import pinned_job_keys
+from node.connections import open_client, open_database
+from node.control_plane_client import ControlPlaneRefused, ControlPlaneUnavailable
+from node.decisions import Clock
+from node.freeze import Freeze
+from node.identity import load_identity, require_certificate_of
+from node.settings import NodeSettings
+from wire.envelope import BadEnvelope
+
+EXPIRES_SOON = timedelta(days=14)
+
+
+def host_checks(settings: NodeSettings) -> Iterator[Check]:
+    """What is on this host: files, certificate, freeze."""
+    for part in (_identity, _certificate, _job_keys, _freeze):
+        yield part(settings)
+
+
+def _identity(settings: NodeSettings) -> Check:
+    try:
+        signer = load_identity(settings.identity.private_key)
+    except OperatorError as error:
+        return failed("identity key", error)
+    return Check("identity key", Status.OK, f"Ed25519 {signer.key_id}")
+
+
+def _freeze(settings: NodeSettings) -> Check:
+    problem = Freeze(settings.node.state_directory).problem()
+    if problem is None:
+        return Check("freeze", Status.OK, "not frozen")
+    return Check("freeze", Status.WARN, problem, f"When that is over: {settings.program} unfreeze")
+
+
+def _job_keys(settings: NodeSettings) -> Check:
+    try:
+        pinned_job_keys(settings)
+    except OperatorError as error:
+        return failed("job-signing keys", error)
+    count = len(settings.control_plane.job_signing_keys)
+    return Check("job-signing keys", Status.OK, f"{count} pinned")
+
+
+def _certificate(settings: NodeSettings) -> Check:
+    path = settings.control_plane.certificate
+    try:
+        require_certificate_of(settings.node.id, path)
+        certificate = load_certificates(path)[0]
+    except OperatorError as error:
+        return failed("certificate", error)
+    left = certificate.not_valid_after_utc - datetime.now(UTC)
+    if left < EXPIRES_SOON:
+        status = Status.WARN if left > timedelta() else Status.FAIL
+        return Check(
+            "certificate",
+            status,
+            f"{path} expires at {certificate.not_valid_after_utc.isoformat()}",
+            f"pki issue node {settings.node.id}, in a new folder, and name that one.",
+        )
+    return Check("certificate", Status.OK, f"{settings.node.id}, {left.days} days left")
+
+
+async def control_plane_checks(settings: NodeSettings) -> AsyncIterator[Check]:
+    """Whether it knows this node, and what it remembers of its audit chain."""
+    name = "control plane"
+    try:
+        async with open_client(settings) as client:
+            sent = datetime.now(UTC)
+            answer = await client.audit_heads()
+            yield _group(settings, answer.group)
+            clock = Clock(timedelta(seconds=settings.loop.max_clock_offset_seconds))
+            if client.server_date is not None:  # an HTTP date has whole seconds
+                clock.compare(client.server_date, sent - timedelta(seconds=1), datetime.now(UTC))
+            yield _clock(clock)
+        name = "audit chain"
+        signer = load_identity(settings.identity.private_key)
+        kept = open_heads(answer.heads, signer, settings.node.id)
+        async with open_database(settings) as database:
+            head = await AuditChain(database, settings.node.id, signer).head()
+        yield _audit(
+            settings.program, max((known.sequence for known in kept), default=0), head.sequence
+        )
+    except OperatorError as error:
+        yield failed(name, error)
+    except BadEnvelope as error:
+        yield Check(
+            name,
+            Status.FAIL,
+            f"the control plane keeps a head that is not this node's: {error}",
+            "Find out who replaced this node's identity key, or the kept heads.",
+        )
+    except ControlPlaneUnavailable as error:
+        yield Check(
+            name,
+            Status.FAIL,
+            str(error),
+            "Start it, or mend url, ca or certificate in [control_plane].",
+        )
+    except ControlPlaneRefused as error:
+        yield Check(
+            name,
+            Status.FAIL,
+            str(error),
+            f"On the control plane: control-plane node add {settings.node.id} "
+            f"--group {settings.node.group}",
+        )
+
+
+def _group(settings: NodeSettings, registered: str) -> Check:
+    ours, url = settings.node.group, settings.control_plane.url
+    if registered == ours:
+        return Check("control plane", Status.OK, f"{url} knows this node, in group {ours}")
+    return Check(
+        "control plane",
+        Status.FAIL,
+        f"{url} knows this node in group {registered!r}, the configuration says {ours!r}",
+        "Mend [node] group, or on the control plane remove the node and add it to the other group.",
+    )
+
+
+def _clock(clock: Clock) -> Check:
+    problem = clock.problem(datetime.now(UTC))
+    if problem is None:
+        return Check("clock", Status.OK, f"{abs(clock.offset).total_seconds():.0f} s apart at most")
+    return Check("clock", Status.FAIL, problem, "Set the clock by NTP on both hosts.")
+
+
+def _audit(program: str, kept: int, local: int) -> Check:
+    if kept > local:
+        return Check(
+            "audit chain",
+            Status.FAIL,
+            f"the control plane keeps head {kept}, the database ends at {local}",
+            f"{program} audit verify",
+        )
+    return Check("audit chain", Status.OK, f"{local} records, {kept} of them reported")
+
+
+def failed(name: str, error: OperatorError) -> Check:
+    """The check that an error is the answer of."""
+    return Check(name, Status.FAIL, error.what, error.todo)

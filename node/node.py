@@ -1,0 +1,156 @@
+"""A running node: the loop and what goes on beside it. A mode brings handlers and parts."""
+
+import asyncio
+import signal
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from daemon.database import is_transient
+from daemon.listener import Listener, config
+from daemon.statements import Statements
+from node.audit import AuditChain
+from node.configuration import pinned_job_keys
+from node.control_plane_client import ControlPlaneClient
+from node.decisions import Authenticator, Clock
+from node.freeze import Freeze
+from node.handlers import Handler
+from node.health import Health, Part
+from node.heartbeat import Heartbeat
+from node.journal import Journal
+from node.loop import JobLoop, OnStep
+from node.reporter import Reporter
+from node.settings import HealthSection, NodeSettings
+from wire.algorithms import Algorithm, Protection
+from wire.envelope import Signer
+
+log = structlog.get_logger()
+
+DRAIN_SECONDS = 25.0
+PURGE_INTERVAL = 3600.0
+
+
+@dataclass(frozen=True)
+class Mode:
+    """What makes a node of one mode: what it does, and what must be well for that."""
+
+    handlers: Mapping[str, Handler]
+    parts: list[Part]
+    capabilities: Mapping[Algorithm, Protection]
+
+
+@dataclass(frozen=True)
+class Node:
+    """The parts that do something by themselves."""
+
+    journal: Journal
+    reporter: Reporter
+    heartbeat: Heartbeat
+    loop: JobLoop
+    health: Health
+    retention: timedelta
+
+    async def run(self, settings: HealthSection, *activities: Coroutine[None, None, None]) -> None:
+        """Do jobs until SIGTERM or SIGINT; then finish those under way.
+
+        ``activities``: what the mode does all the while.
+        """
+        application = self.health.application()
+        listener = Listener(config(application, settings.host, settings.port))
+        log.info("node started", health_port=await listener.start())
+        try:
+            await _until_signalled(
+                self.heartbeat.run(),
+                self.reporter.report_left_over(),
+                self.reporter.mark_for_ever(),
+                _purge_for_ever(self.journal, self.retention),
+                self.loop.run(),
+                *activities,
+            )
+            log.info("draining")
+            left = await self.loop.drain(DRAIN_SECONDS)
+            await self.reporter.mark()
+            log.info("stopped", jobs_left=left)
+        finally:
+            await listener.stop()
+
+
+def put_together(
+    settings: NodeSettings,
+    database: Statements,
+    client: ControlPlaneClient,
+    signer: Signer,
+    mode: Mode,
+    on_step: OnStep = lambda _: None,
+) -> Node:
+    """Make a node of its parts. Raises ConfigurationError."""
+    node, group = settings.node.id, settings.node.group
+    chain = AuditChain(database, node, signer)
+    journal = Journal(database, node, chain)
+    reporter = Reporter(client, journal, chain)
+    retention = timedelta(days=settings.loop.journal_retention_days)
+    clock = Clock(timedelta(seconds=settings.loop.max_clock_offset_seconds))
+
+    def clock_problem() -> str | None:
+        return clock.problem(datetime.now(UTC))
+
+    freeze = Freeze(settings.node.state_directory)
+    own_parts = [
+        *mode.parts,
+        Part("database", journal.problem),
+        Part("freeze", freeze.problem),
+    ]
+    compared_clock = Part("clock", lambda: clock_problem() if clock.compared.is_set() else None)
+    heartbeat = Heartbeat(
+        client=client,
+        chain=chain,
+        clock=clock,
+        # whoever gets a heartbeat is not away, and the first one's answer compares the clocks
+        health=Health([*own_parts, compared_clock]),
+        group=group,
+        kinds=sorted(mode.handlers),
+        capabilities=mode.capabilities,
+        identity_public_key=signer.public_key,
+    )
+    loop = JobLoop(
+        node=node,
+        client=client,
+        authenticator=Authenticator(pinned_job_keys(settings), group, frozenset(mode.handlers)),
+        journal=journal,
+        clock=clock,
+        handlers=mode.handlers,
+        reporter=reporter,
+        slots=settings.loop.slots,
+        longest_life=retention,
+        freeze=freeze,
+        on_step=on_step,
+    )
+    health = Health(
+        [*own_parts, Part("clock", clock_problem), Part("control plane", client.problem)]
+    )
+    return Node(journal, reporter, heartbeat, loop, health, retention)
+
+
+async def _until_signalled(*activities: Coroutine[None, None, None]) -> None:
+    """Run activities until a signal comes; one that ends by an error ends the node with it."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(activity) for activity in activities]
+        await stop.wait()
+        for task in tasks:
+            task.cancel()
+
+
+async def _purge_for_ever(journal: Journal, retention: timedelta) -> None:
+    while True:
+        try:
+            if purged := await journal.purge(retention):
+                log.info("purged the journal", rows=purged)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+        await asyncio.sleep(PURGE_INTERVAL)
