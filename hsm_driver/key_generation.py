@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from hsm_driver.possession import prove_possession
 from hsm_driver.vault import Vault, row_of
 from node.decisions import Denied
-from node.handlers import Handled
+from node.handlers import Handled, Work
 from wire.algorithms import Algorithm, Network
 from wire.jobs import Endpoint, Job
 from wire.outcomes import GeneratedKey
@@ -18,7 +18,8 @@ class GenerateKey:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
 
-    async def handle(self, job: Job) -> Handled:
+    async def handle(self, work: Work) -> Handled:
+        job = work.job
         algorithm, network = _wanted(job)
         if await self._vault.find(job.key.id) is not None:
             raise Denied("key_exists", f"this node has a key {job.key.id} already")

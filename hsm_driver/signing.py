@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from hsm_driver.vault import Vault
 from node.decisions import Denied, Failed
-from node.handlers import Handled
+from node.handlers import Handled, Work
 from wire.digests import NotSignable, digest_of
 from wire.jobs import Endpoint, Job
 from wire.outcomes import MadeSignature
@@ -18,7 +18,8 @@ class Sign:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
 
-    async def handle(self, job: Job) -> Handled:
+    async def handle(self, work: Work) -> Handled:
+        job = work.job
         request, digest = _wanted(job)
         key = await self._vault.find_for(job.key)
         raw = await self._vault.sign(key, _signed_bytes(request, digest))

@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 from pydantic import ValidationError
 
 from node.freeze import Freeze
-from wire.envelope import JOB_TYPE, BadEnvelope, PinnedKeys
-from wire.jobs import Job
+from node.handlers import Work
+from wire.envelope import JOB_TYPE, TICKET_TYPE, BadEnvelope, PinnedKeys, SignedBytes
+from wire.jobs import Job, job_digest
 from wire.node_api import ClaimedJob
 from wire.outcomes import OutcomeStatus
+from wire.tickets import Ticket
 
 READING_LASTS = timedelta(minutes=2)
 """A comparison of clocks is made with each heartbeat, every 10 s."""
@@ -53,8 +55,15 @@ class Authenticator:
         self._group = group
         self._kinds = kinds
 
-    def open(self, claimed: ClaimedJob) -> Job:
-        """The job inside. Raises Refused."""
+    def open(self, claimed: ClaimedJob) -> Work:
+        """The job inside, and its ticket. Raises Refused."""
+        job = self._open_job(claimed)
+        ticket = None
+        if claimed.ticket is not None:
+            ticket = self._open_ticket(claimed.ticket)
+        return Work(job, job_digest(claimed.job.payload), ticket)
+
+    def _open_job(self, claimed: ClaimedJob) -> Job:
         try:
             payload = self._keys.open(JOB_TYPE, claimed.job)
         except BadEnvelope as error:
@@ -77,6 +86,18 @@ class Authenticator:
         if job.kind not in self._kinds:
             raise Refused("unknown_kind", f"this node does no jobs of kind {job.kind!r}")
         return job
+
+    def _open_ticket(self, signed: SignedBytes) -> Ticket:
+        try:
+            return Ticket.model_validate_json(self._keys.open(TICKET_TYPE, signed))
+        except BadEnvelope as error:
+            raise Refused(
+                "bad_ticket_signature", f"this node does not believe the ticket: {error}"
+            ) from None
+        except ValidationError as error:
+            raise Refused(
+                "malformed_ticket", f"the signed ticket has {error.error_count()} faults"
+            ) from None
 
 
 class Clock:

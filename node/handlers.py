@@ -4,7 +4,17 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from wire.jobs import Job
-from wire.outcomes import GeneratedKey, MadeSignature
+from wire.outcomes import Result
+from wire.tickets import Ticket
+
+
+@dataclass(frozen=True)
+class Work:
+    """An authentic job. ``digest``: SHA-256 of its signed payload; ``ticket``: signers only."""
+
+    job: Job
+    digest: bytes
+    ticket: Ticket | None = None
 
 
 @dataclass(frozen=True)
@@ -19,12 +29,12 @@ class NewRow:
 class Handled:
     """A result, the rows that must be committed with it, and what the audit says of it."""
 
-    result: GeneratedKey | MadeSignature
+    result: Result
     audit: dict[str, str | None]
     rows: list[NewRow] = field(default_factory=list)
 
 
 class Handler(Protocol):
-    async def handle(self, job: Job) -> Handled:
+    async def handle(self, work: Work) -> Handled:
         """Do the job. Raises Denied or Failed; anything else counts as a failure of ours."""
         ...

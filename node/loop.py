@@ -32,11 +32,11 @@ from node.decisions import (
     require_thawed,
 )
 from node.freeze import Freeze
-from node.handlers import Handler
+from node.handlers import Handler, Work
 from node.journal import Commit, Journal, outcome_bytes
 from node.metrics import IN_FLIGHT, JOBS
 from node.reporter import Reporter
-from wire.jobs import Job, job_digest
+from wire.jobs import Job
 from wire.node_api import MAX_CLAIM_WAIT, ClaimedJob, ClaimRequest, ExtendRequest, Lease
 from wire.outcomes import Outcome, OutcomeStatus
 
@@ -177,13 +177,13 @@ class JobLoop:
 
     async def _do(self, claimed: ClaimedJob) -> bytes:
         """One job, to the bytes of its outcome."""
-        digest = job_digest(claimed.job.payload)
         try:
-            job = self._authenticator.open(claimed)
+            work = self._authenticator.open(claimed)
         except Refused as refusal:
             log.warning("job refused", job=str(claimed.job_id), code=refusal.code)
             return outcome_bytes(self._outcome(claimed.job_id, refusal))
         self._on_step(Step.AUTHENTICATED)
+        job, digest = work.job, work.digest
 
         recorded = await self._journal.look_up(job.id)
         self._on_step(Step.LOOKED_UP)
@@ -192,7 +192,7 @@ class JobLoop:
         if recorded is not None and recorded.is_final:
             return recorded.outcome
 
-        commit = await self._attempt(job, digest)
+        commit = await self._attempt(work)
         self._on_step(Step.HANDLED)
 
         recorded = await self._journal.commit(commit)
@@ -201,13 +201,14 @@ class JobLoop:
             return await self._deny_replay(job, digest)
         return recorded.outcome
 
-    async def _attempt(self, job: Job, digest: bytes) -> Commit:
+    async def _attempt(self, work: Work) -> Commit:
         """Decide and handle; whatever becomes of it is an outcome to commit."""
+        job, digest = work.job, work.digest
         try:
             decide(job, datetime.now(UTC), self._clock, self._longest_life)
             require_thawed(self._freeze)
             self._on_step(Step.DECIDED)
-            handled = await self._handlers[job.kind].handle(job)
+            handled = await self._handlers[job.kind].handle(work)
             require_thawed(self._freeze)  # what was made meanwhile does not leave either
         except NotDone as error:
             return self._commit_of(job, digest, error)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 class Scheme(StrEnum):
     ECDSA = "ECDSA"  # FIPS 186-5, section 6
     EDDSA = "EdDSA"  # RFC 8032
+    SCHNORR = "Schnorr"  # BIP-340
 
 
 class Curve(StrEnum):
@@ -25,13 +26,15 @@ class Store(StrEnum):
     """Where a key lives: the mode of the nodes that hold it."""
 
     HSM = "hsm"
+    MPC = "mpc"
 
 
 class Protection(StrEnum):
-    """Where the private key is used: inside the HSM, or (host signing) on the node's host."""
+    """Where the private key is: in the HSM, (host signing) on the node's host, or nowhere whole."""
 
     HSM = "hsm"
     HOST = "host"
+    MPC = "mpc"
 
 
 class HashFunction(StrEnum):
@@ -63,7 +66,8 @@ class Algorithm(NamedTuple):
 ECDSA_SECP256K1 = Algorithm(Scheme.ECDSA, Curve.SECP256K1)
 ECDSA_SECP256R1 = Algorithm(Scheme.ECDSA, Curve.SECP256R1)
 EDDSA_ED25519 = Algorithm(Scheme.EDDSA, Curve.ED25519)
-ALGORITHMS = (ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519)
+SCHNORR_SECP256K1 = Algorithm(Scheme.SCHNORR, Curve.SECP256K1)
+ALGORITHMS = (ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519, SCHNORR_SECP256K1)
 
 NETWORK_ALGORITHM = {
     Network.ETHEREUM: ECDSA_SECP256K1,
@@ -75,4 +79,5 @@ PUBLIC_KEY_SIZE = {
     ECDSA_SECP256K1: 33,  # SEC 1, section 2.3.3, compressed
     ECDSA_SECP256R1: 33,
     EDDSA_ED25519: 32,  # RFC 8032, section 5.1.2
+    SCHNORR_SECP256K1: 32,  # BIP-340, section "Public Key Conversion"; the tweaked output key
 }

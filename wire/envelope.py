@@ -13,6 +13,11 @@ from wire.encoding import Base64Bytes, Model
 
 JOB_TYPE = "application/vnd.custody.job.v1+json"
 AUDIT_HEAD_TYPE = "application/vnd.custody.audit-head.v1+json"
+TICKET_TYPE = "application/vnd.custody.ticket.v1+json"
+CONFIRMATION_TYPE = "application/vnd.custody.confirmation.v1+json"
+ABANDONMENT_TYPE = "application/vnd.custody.abandonment.v1+json"
+ATTESTATION_TYPE = "application/vnd.custody.attestation.v1+json"
+BAN_TYPE = "application/vnd.custody.ban.v1+json"
 
 
 class BadEnvelope(ValueError):

@@ -2,10 +2,10 @@
 
 import hashlib
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from wire.algorithms import (
     ALGORITHMS,
@@ -17,11 +17,30 @@ from wire.algorithms import (
     Scheme,
 )
 from wire.encoding import Base64Bytes, HexBytes, Model
+from wire.envelope import SignedBytes
+from wire.tickets import MAX_SIGNERS
+
+MAX_DEPTH = 10
+PathIndex = Annotated[int, Field(ge=0, lt=2**31)]
+"""A step of a derivation path; from 2**31 on it would be hardened (BIP-32)."""
 
 
 class JobKind(StrEnum):
     GENERATE_KEY = "GenerateKey"
     SIGN = "Sign"
+    # of signers alone
+    APPROVE = "Approve"
+    """Decide about a request, before any ceremony for it."""
+    PROVE_KEY = "ProveKey"
+    """Sign a message of the signers' own with a set of shares that is not in use yet."""
+    ACTIVATE_KEY = "ActivateKey"
+    """Use a set of shares from now on, and erase the one before it."""
+    REFRESH_KEY = "RefreshKey"
+    REPAIR_SHARE = "RepairShare"
+    ABANDON = "Abandon"
+    """Say for good that a set of shares will not be confirmed, unless it was."""
+    DISCARD = "Discard"
+    """Erase a share of a set that another signer has abandoned."""
 
 
 class Endpoint(StrEnum):
@@ -30,12 +49,19 @@ class Endpoint(StrEnum):
     WALLETS = "wallets"
     KEYS = "keys"
     SIGNATURES = "signatures"
+    REFRESHES = "refreshes"
+    REPAIRS = "repairs"
 
 
 class KeyReference(Model):
-    """The key a job is about. ``public_key`` is null only in the job that generates it."""
+    """The key a job is about. ``public_key`` is null only in the job that generates it.
+
+    A derived key names its ``root`` and the ``path`` from there (BIP-32, unhardened).
+    """
 
     id: UUID
+    root: UUID | None = None
+    path: Annotated[tuple[PathIndex, ...], Field(max_length=MAX_DEPTH)] = ()
     scheme: Scheme
     curve: Curve
     network: Network | None
@@ -47,6 +73,8 @@ class KeyReference(Model):
             raise ValueError(f"{self.algorithm} is no algorithm of this service")
         if self.network is not None and NETWORK_ALGORITHM[self.network] != self.algorithm:
             raise ValueError(f"{self.network.value} has no keys of {self.algorithm}")
+        if (self.root is not None) != bool(self.path):
+            raise ValueError("a derived key has a root and a path, another key neither")
         size = PUBLIC_KEY_SIZE[self.algorithm]
         if self.public_key is not None and len(self.public_key) != size:
             raise ValueError(f"a public key of {self.algorithm} has {size} bytes")
@@ -60,7 +88,10 @@ class KeyReference(Model):
 class Job(Model):
     """The signed payload, the same bytes at every attempt: no lease, no attempt in it.
 
-    ``id`` is the request's: the key's for GenerateKey, the signature's for Sign.
+    ``id`` is the request's: the key's for GenerateKey in HSM mode, the signature's for Sign. The
+    steps that signers take for a request (all kinds but Sign) have an id of their own each time:
+    that of their ceremony, or of the order.
+    ``evidence``: statements of signers that the job rests on, as confirmations under ActivateKey.
     ``kind`` is a plain string, so that a node can refuse by name a kind it does not know.
     """
 
@@ -71,6 +102,9 @@ class Job(Model):
     key: KeyReference
     endpoint: Endpoint
     request: Base64Bytes
+    evidence: Annotated[tuple[SignedBytes, ...], Field(max_length=2 * MAX_SIGNERS)] = ()
+    ceremony: UUID | None = None
+    """The set of shares that ProveKey, ActivateKey, Abandon or Discard is about."""
     created_at: AwareDatetime
     expires_at: AwareDatetime
 

@@ -11,6 +11,9 @@ from wire.envelope import SignedBytes
 MAX_BATCH = 256
 """Jobs in one claim, outcomes in one report, leases in one extend."""
 
+MAX_BANS = 1_000
+"""Bans in one heartbeat."""
+
 MAX_CLAIM_WAIT = 30.0
 """Seconds that a claim may wait for work."""
 
@@ -24,13 +27,17 @@ class ClaimRequest(Model):
 
 
 class ClaimedJob(Model):
-    """A job with its lease. The lease's token proves in report and extend that it is still ours."""
+    """A job with its lease. The lease's token proves in report and extend that it is still ours.
+
+    ``ticket``: the signed Ticket of the ceremony that the job is to be done in; signers only.
+    """
 
     job_id: UUID
     job: SignedBytes
     attempt: int
     lease: UUID
     lease_seconds: float
+    ticket: SignedBytes | None = None
 
 
 class ClaimResponse(Model):
@@ -96,6 +103,12 @@ class HeartbeatRequest(Model):
     identity_public_key: HexBytes
     """Ed25519; it signs audit heads."""
     audit_head: SignedBytes | None = None
+    slots: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 1
+    """Jobs at once."""
+    has_gate: bool = False
+    """Whether the owner's validation gate is asked before this node signs."""
+    bans: Annotated[tuple[SignedBytes, ...], Field(max_length=MAX_BANS)] = ()
+    """Each a Ban by this signer; newest first where there are more."""
 
 
 class HeartbeatResponse(Model):

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from wire.algorithms import Curve, Protection, Scheme
 from wire.encoding import HexBytes, Model
+from wire.envelope import SignedBytes
 from wire.signatures import SignatureResult
 
 
@@ -28,6 +29,7 @@ class GeneratedKey(Model):
     curve: Curve
     public_key: HexBytes
     protection: Protection
+    attestation: SignedBytes | None = None
 
 
 class MadeSignature(Model):
@@ -36,8 +38,51 @@ class MadeSignature(Model):
     signature: SignatureResult
 
 
+class PreparedShare(Model):
+    """``confirmation``: a Confirmation, signed by the signer that reports it."""
+
+    type: Literal["Prepared"] = "Prepared"
+    confirmation: SignedBytes
+
+
+class ActivatedShare(Model):
+    type: Literal["Activated"] = "Activated"
+    attestation: SignedBytes
+
+
+class Approved(Model):
+    """The signer's owner lets it take part."""
+
+    type: Literal["Approved"] = "Approved"
+
+
+class AbandonedShare(Model):
+    type: Literal["Abandoned"] = "Abandoned"
+    abandonment: SignedBytes
+
+
+class NothingMade(Model):
+    """The work leaves nothing to tell of: Discard, and a helper's part in RepairShare."""
+
+    type: Literal["Nothing"] = "Nothing"
+
+
+Result = (
+    GeneratedKey
+    | MadeSignature
+    | PreparedShare
+    | ActivatedShare
+    | Approved
+    | AbandonedShare
+    | NothingMade
+)
+
+
 class Outcome(Model):
-    """``code`` is stable, snake_case, for machines; ``reason`` is for people. Neither for DONE."""
+    """``code`` is stable, snake_case, for machines; ``reason`` is for people. Neither for DONE.
+
+    ``culprits``: the signers that the reporting one blames for the end of a ceremony.
+    """
 
     job_id: UUID
     node: str | None
@@ -46,4 +91,5 @@ class Outcome(Model):
     code: str | None = None
     reason: str | None = None
     transient: bool = False
-    result: Annotated[GeneratedKey | MadeSignature, Field(discriminator="type")] | None = None
+    culprits: tuple[str, ...] = ()
+    result: Annotated[Result, Field(discriminator="type")] | None = None

@@ -53,7 +53,7 @@ def refusal(claimed_job: ClaimedJob) -> str:
 
 def test_a_job_that_a_pinned_key_signed_is_opened() -> None:
     one = job()
-    assert AUTHENTICATOR.open(claimed(one)) == one
+    assert AUTHENTICATOR.open(claimed(one)).job == one
 
 
 def test_a_job_that_another_key_signed_is_refused() -> None:

@@ -1,0 +1,86 @@
+"""What nodes state under their identity keys, for others to rely on.
+
+A statement travels as SignedBytes, and is parsed only after its signature holds.
+"""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field
+
+from wire.algorithms import Curve, Protection, Scheme, Store
+from wire.encoding import HexBytes, Model
+from wire.tickets import Protocol
+
+
+class Confirmation(Model):
+    """A signer holds its share of this set durably, and will not throw it away (CONFIRMATION_TYPE).
+
+    Two-step commit: with one of each of the n signers, all of them that agree, the set may be used.
+    """
+
+    version: Literal[1] = 1
+    key_id: UUID
+    ceremony: UUID
+    """The Generate, Refresh or Repair that made the set."""
+    generation: int
+    protocol: Protocol
+    group: str
+    threshold: int
+    signers: list[str]
+    public_key: HexBytes
+    chain_code: HexBytes | None
+    """BIP-32; null where the protocol has none."""
+    transcript: HexBytes
+    """SHA-256 of what all signers must have seen alike."""
+    signer: str
+    index: int
+
+    @property
+    def agreed(self) -> dict[str, object]:
+        """What must be the same in each signer's."""
+        return self.model_dump(exclude={"signer", "index"})
+
+
+class Abandonment(Model):
+    """A signer has no share of this ceremony and will never confirm one (ABANDONMENT_TYPE)."""
+
+    version: Literal[1] = 1
+    key_id: UUID
+    ceremony: UUID
+    signer: str
+
+
+class Attestation(Model):
+    """A node holds this key, or its share of it (ATTESTATION_TYPE): what an address rests on."""
+
+    version: Literal[1] = 1
+    key_id: UUID
+    store: Store
+    scheme: Scheme
+    curve: Curve
+    public_key: HexBytes
+    chain_code: HexBytes | None = None
+    """BIP-32, of MPC keys on secp256k1 with ECDSA: children follow from it."""
+    protection: Protection
+    group: str
+    """The group of drivers, or the signer group."""
+    threshold: Annotated[int, Field(ge=1)]
+    """How many nodes it takes to sign: 1 in HSM mode."""
+    signers: list[str]
+    """The n nodes that hold shares; in HSM mode the one that made the key."""
+    node: str
+
+
+class Ban(Model):
+    """A signer never again signs with that one under this key or its children (BAN_TYPE)."""
+
+    version: Literal[1] = 1
+    key_id: UUID
+    """The root's."""
+    signer: str
+    """Who bans."""
+    banned: str
+    reason: str
+    ceremony: UUID | None
+    at: AwareDatetime
