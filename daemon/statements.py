@@ -66,6 +66,15 @@ class Statements:
         async with self._connection() as connection, connection.transaction():
             yield connection
 
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection to itself, each statement committed at once: for locks that outlive one.
+
+        Give back the locks before the end, or close it.
+        """
+        async with self._connection() as connection:
+            yield connection
+
     async def _rows(self, statement: str, parameters: Mapping[str, Any] | None) -> list[Any]:
         async with asyncio.timeout(ANSWER_SECONDS), self._connection() as connection:
             # every statement here is run again and again: prepare it at once

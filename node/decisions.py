@@ -18,15 +18,21 @@ READING_LASTS = timedelta(minutes=2)
 
 
 class NotDone(Exception):
-    """Base of what ends a job without a result: a stable code and a reason for people."""
+    """Base of what ends a job without a result: a stable code and a reason for people.
+
+    ``culprits``: the signers to blame, where a ceremony ended by their fault.
+    """
 
     status: OutcomeStatus
 
-    def __init__(self, code: str, reason: str, *, transient: bool = False) -> None:
+    def __init__(
+        self, code: str, reason: str, *, transient: bool = False, culprits: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(f"{code}: {reason}")
         self.code = code
         self.reason = reason
         self.transient = transient
+        self.culprits = culprits
 
 
 class Refused(NotDone):

@@ -247,6 +247,7 @@ class JobLoop:
             code=error.code,
             reason=error.reason,
             transient=error.transient,
+            culprits=error.culprits,
         )
 
     async def _extend_for_ever(self) -> None:
