@@ -1,15 +1,11 @@
 """Jobs of kind GenerateKey."""
 
-from pydantic import ValidationError
-
 from hsm_driver.possession import prove_possession
 from hsm_driver.vault import Vault, row_of
 from node.decisions import Denied
 from node.handlers import Handled, Work
-from wire.algorithms import Algorithm, Network
-from wire.jobs import Endpoint, Job
+from node.wanted import wanted_key
 from wire.outcomes import GeneratedKey
-from wire.requests import CreateKey, CreateWallet
 
 
 class GenerateKey:
@@ -20,7 +16,9 @@ class GenerateKey:
 
     async def handle(self, work: Work) -> Handled:
         job = work.job
-        algorithm, network = _wanted(job)
+        if job.id != job.key.id:
+            raise Denied("malformed_job", "a GenerateKey job has the key's id")
+        algorithm, network = wanted_key(job)
         if await self._vault.find(job.key.id) is not None:
             raise Denied("key_exists", f"this node has a key {job.key.id} already")
         key = await self._vault.generate(algorithm)
@@ -39,23 +37,3 @@ class GenerateKey:
             },
             rows=[row_of(job.key.id, network, key)],
         )
-
-
-def _wanted(job: Job) -> tuple[Algorithm, Network | None]:
-    """What the application asked for. Raises Denied when the job says something else."""
-    if job.id != job.key.id or job.key.public_key is not None:
-        raise Denied("malformed_job", "a GenerateKey job has the key's id and no public key")
-    try:
-        network: Network | None = None
-        if job.endpoint is Endpoint.WALLETS:
-            wallet = CreateWallet.model_validate_json(job.request)
-            algorithm, network = wallet.algorithm, wallet.network
-        else:
-            algorithm = CreateKey.model_validate_json(job.request).algorithm
-    except ValidationError as error:
-        raise Denied(
-            "malformed_request", f"the request has {error.error_count()} malformed fields"
-        ) from None
-    if (algorithm, network) != (job.key.algorithm, job.key.network):
-        raise Denied("request_mismatch", "the job is not for the key that the request asks for")
-    return algorithm, network

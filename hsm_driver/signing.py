@@ -1,14 +1,10 @@
 """Jobs of kind Sign."""
 
-from pydantic import ValidationError
-
 from hsm_driver.vault import Vault
-from node.decisions import Denied, Failed
+from node.decisions import Failed
 from node.handlers import Handled, Work
-from wire.digests import NotSignable, digest_of
-from wire.jobs import Endpoint, Job
+from node.wanted import signed_bytes, wanted_signature
 from wire.outcomes import MadeSignature
-from wire.requests import CREATE_SIGNATURE, SignHash, SignMessage
 from wire.signatures import BadSignature, finish
 
 
@@ -20,9 +16,9 @@ class Sign:
 
     async def handle(self, work: Work) -> Handled:
         job = work.job
-        request, digest = _wanted(job)
+        request, digest = wanted_signature(job)
         key = await self._vault.find_for(job.key)
-        raw = await self._vault.sign(key, _signed_bytes(request, digest))
+        raw = await self._vault.sign(key, signed_bytes(request, digest))
         try:
             signature = finish(raw, key.public_key, key.algorithm, job.key.network, request, digest)
         except BadSignature as error:
@@ -35,26 +31,3 @@ class Sign:
                 "digest": digest.hex() if digest is not None else None,
             },
         )
-
-
-def _wanted(job: Job) -> tuple[SignHash | SignMessage, bytes | None]:
-    """The request and its digest. Raises Denied when they make no sense for the key."""
-    if job.endpoint is not Endpoint.SIGNATURES:
-        raise Denied("malformed_job", f"a Sign job has no request to {job.endpoint.value}")
-    try:
-        request = CREATE_SIGNATURE.validate_json(job.request)
-        return request, digest_of(request, job.key.algorithm, job.key.network)
-    except ValidationError as error:
-        raise Denied(
-            "malformed_request", f"the request has {error.error_count()} malformed fields"
-        ) from None
-    except NotSignable as error:
-        raise Denied("not_signable", str(error)) from None
-
-
-def _signed_bytes(request: SignHash | SignMessage, digest: bytes | None) -> bytes:
-    """What the HSM gets: ECDSA's digest, or the message that Ed25519 hashes itself."""
-    if digest is not None:
-        return digest
-    assert isinstance(request, SignMessage)  # digest_of refuses a Hash for Ed25519
-    return request.content
