@@ -67,7 +67,7 @@ class Authenticator:
         ticket = None
         if claimed.ticket is not None:
             ticket = self._open_ticket(claimed.ticket)
-        return Work(job, job_digest(claimed.job.payload), ticket)
+        return Work(job, job_digest(claimed.job.payload), ticket, claimed.ticket)
 
     def _open_job(self, claimed: ClaimedJob) -> Job:
         try:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from wire.envelope import SignedBytes
 from wire.jobs import Job
 from wire.outcomes import Result
 from wire.tickets import Ticket
@@ -10,11 +11,15 @@ from wire.tickets import Ticket
 
 @dataclass(frozen=True)
 class Work:
-    """An authentic job. ``digest``: SHA-256 of its signed payload; ``ticket``: signers only."""
+    """An authentic job. ``digest``: SHA-256 of its signed payload.
+
+    ``ticket``: of the ceremony to do it in, with the bytes that were signed; signers only.
+    """
 
     job: Job
     digest: bytes
     ticket: Ticket | None = None
+    signed_ticket: SignedBytes | None = None
 
 
 @dataclass(frozen=True)
