@@ -20,7 +20,7 @@ def now(name: str) -> Column[object]:
 
 
 def add_node_tables(metadata: MetaData) -> tuple[Table, Table]:
-    """Journal and audit chain, to the tables of a mode."""
+    """Journal, audit chain and locks, to the tables of a mode. Returns the first two."""
     journal = Table(
         "journal",
         metadata,
@@ -47,4 +47,38 @@ def add_node_tables(metadata: MetaData) -> tuple[Table, Table]:
         Column("record", LargeBinary, nullable=False),
         Column("hash", LargeBinary, nullable=False),
     )
+    _add_locks(metadata)
     return journal, audit
+
+
+def _add_locks(metadata: MetaData) -> None:
+    Table(
+        "applications",
+        metadata,
+        Column("name", String, primary_key=True),
+        Column("public_key", LargeBinary, nullable=False, unique=True),  # Ed25519
+        now("added_at"),
+    )
+    signed_requests = Table(
+        "signed_requests",
+        metadata,
+        Column("application_key", LargeBinary, primary_key=True),
+        Column("endpoint", String, primary_key=True),
+        Column("external_id", String, primary_key=True),
+        Column("request_id", Uuid, nullable=False),
+        Column("digest", LargeBinary, nullable=False),  # Job.request_digest
+        Column("expires_at", DateTime(timezone=True), nullable=False),
+        now("seen_at"),
+    )
+    Index("ix_signed_requests_expires_at", signed_requests.c.expires_at)
+    approvals = Table(
+        "approvals",
+        metadata,
+        Column("request_id", Uuid, primary_key=True),
+        Column("digest", LargeBinary, primary_key=True),  # Job.request_digest
+        Column("node", String, nullable=False),
+        Column("decision", String, nullable=False),
+        Column("reason", String),
+        now("decided_at"),
+    )
+    Index("ix_approvals_decided_at", approvals.c.decided_at)

@@ -1,0 +1,80 @@
+"""The tables of every node's database, as the trees of the modes make them.
+
+A function stays as it is once a revision has called it; what comes later gets a new one.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+
+def now(name: str) -> sa.Column[object]:
+    """A column for a time, by default that of the insertion."""
+    return sa.Column(
+        name, sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")
+    )
+
+
+def create_journal_and_audit() -> None:
+    op.create_table(
+        "journal",
+        sa.Column("job_id", sa.Uuid(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("node", sa.String(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("outcome", sa.LargeBinary(), nullable=False),
+        now("committed_at"),
+        sa.Column("reported_at", sa.DateTime(timezone=True)),
+        sa.PrimaryKeyConstraint("job_id", name="pk_journal"),
+    )
+    op.create_index(
+        "ix_journal_unreported",
+        "journal",
+        ["node"],
+        postgresql_where=sa.text("reported_at IS NULL"),
+    )
+    op.create_index("ix_journal_committed_at", "journal", ["committed_at"])
+    op.create_table(
+        "audit",
+        sa.Column("node", sa.String(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("record", sa.LargeBinary(), nullable=False),
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("node", "sequence", name="pk_audit"),
+    )
+
+
+def create_locks() -> None:
+    """Pinned applications, the requests that they have signed, the gate's decisions."""
+    op.create_table(
+        "applications",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        now("added_at"),
+        sa.PrimaryKeyConstraint("name", name="pk_applications"),
+        sa.UniqueConstraint("public_key", name="uq_applications_public_key"),
+    )
+    op.create_table(
+        "signed_requests",
+        sa.Column("application_key", sa.LargeBinary(), nullable=False),
+        sa.Column("endpoint", sa.String(), nullable=False),
+        sa.Column("external_id", sa.String(), nullable=False),
+        sa.Column("request_id", sa.Uuid(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        now("seen_at"),
+        sa.PrimaryKeyConstraint(
+            "application_key", "endpoint", "external_id", name="pk_signed_requests"
+        ),
+    )
+    op.create_index("ix_signed_requests_expires_at", "signed_requests", ["expires_at"])
+    op.create_table(
+        "approvals",
+        sa.Column("request_id", sa.Uuid(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("node", sa.String(), nullable=False),
+        sa.Column("decision", sa.String(), nullable=False),
+        sa.Column("reason", sa.String()),
+        now("decided_at"),
+        sa.PrimaryKeyConstraint("request_id", "digest", name="pk_approvals"),
+    )
+    op.create_index("ix_approvals_decided_at", "approvals", ["decided_at"])
