@@ -30,6 +30,18 @@ class SignedBytes(Model):
     signing_key_id: str
 
 
+class DetachedSignature(Model):
+    """The signature of bytes that travel beside it."""
+
+    signature: Base64Bytes
+    signing_key_id: str
+
+    def of(self, payload: bytes) -> SignedBytes:
+        return SignedBytes(
+            payload=payload, signature=self.signature, signing_key_id=self.signing_key_id
+        )
+
+
 def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
     """DSSE's PAE: type and payload, each with its size in bytes before it."""
     kind = payload_type.encode()

@@ -1,6 +1,7 @@
 """A job: what the control plane signs and a node does."""
 
 import hashlib
+import json
 from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import UUID
@@ -17,7 +18,7 @@ from wire.algorithms import (
     Scheme,
 )
 from wire.encoding import Base64Bytes, HexBytes, Model
-from wire.envelope import SignedBytes
+from wire.envelope import DetachedSignature, SignedBytes
 from wire.tickets import MAX_SIGNERS
 
 MAX_DEPTH = 10
@@ -90,23 +91,49 @@ class Job(Model):
 
     ``id`` is the request's: the key's for GenerateKey in HSM mode, the signature's for Sign. The
     steps that signers take for a request (all kinds but Sign) have an id of their own each time:
-    that of their ceremony, or of the order.
+    that of their ceremony, or of the order; ``step_of`` is the request's then.
     ``evidence``: statements of signers that the job rests on, as confirmations under ActivateKey.
     ``kind`` is a plain string, so that a node can refuse by name a kind it does not know.
     """
 
     version: Literal[1] = 1
     id: UUID
+    step_of: UUID | None = None
     kind: str
     group: str
     key: KeyReference
     endpoint: Endpoint
     request: Base64Bytes
+    request_signature: DetachedSignature | None = None
+    """The application's own, over ``request`` as its signed_requests.payload_type."""
     evidence: Annotated[tuple[SignedBytes, ...], Field(max_length=2 * MAX_SIGNERS)] = ()
     ceremony: UUID | None = None
     """The set of shares that ProveKey, ActivateKey, Abandon or Discard is about."""
     created_at: AwareDatetime
     expires_at: AwareDatetime
+
+    @model_validator(mode="after")
+    def _a_signature_is_its_own_request(self) -> "Job":
+        if self.kind == JobKind.SIGN and self.step_of is not None:
+            raise ValueError("a Sign job has its request's id")
+        return self
+
+    @property
+    def request_id(self) -> UUID:
+        """The same at every step and attempt."""
+        return self.step_of or self.id
+
+    @property
+    def request_digest(self) -> bytes:
+        """SHA-256 of what is asked for, of which key; the same at every step and attempt."""
+        content = {
+            "request_id": str(self.request_id),
+            "endpoint": self.endpoint,
+            "key": self.key.model_dump(mode="json"),
+            "request": self.request.hex(),
+        }
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(b"custody-request-v1\x00" + canonical.encode()).digest()
 
 
 def job_digest(payload: bytes) -> bytes:

@@ -1,8 +1,9 @@
 """What an application asks for. These bytes reach the node exactly as the application sent them."""
 
 from typing import Annotated, Literal
+from uuid import UUID
 
-from pydantic import Field, TypeAdapter, field_validator, model_validator
+from pydantic import AwareDatetime, Field, TypeAdapter, field_validator, model_validator
 
 from wire.algorithms import (
     ALGORITHMS,
@@ -24,29 +25,43 @@ ExternalId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21
 """An application's own name for a request: printable ASCII without spaces."""
 
 
-class CreateWallet(Model):
+class Request(Model):
+    """What every body may have; one that is signed needs both (docs/wire-protocol.md)."""
+
+    external_id: ExternalId | None = None
+    """Your own name for this request: repeating the request with it is safe."""
+    expires_at: AwareDatetime | None = None
+    """Nothing is done for the request from then on."""
+
+
+class KeyRequest(Request):
+    """What a body about a key may say of it again; one that is signed must say both."""
+
+    key_id: UUID | None = None
+    """The key in the path."""
+    store: Store | None = None
+    """That key's."""
+
+
+class CreateWallet(Request):
     """Body of POST /v1/wallets."""
 
     network: Network
     store: Store
     """Which nodes are to hold the key."""
-    external_id: ExternalId | None = None
-    """Your own name for this request: repeating the request with it is safe."""
 
     @property
     def algorithm(self) -> Algorithm:
         return NETWORK_ALGORITHM[self.network]
 
 
-class CreateKey(Model):
+class CreateKey(Request):
     """Body of POST /v1/keys."""
 
     scheme: Scheme
     curve: Curve
     store: Store
     """Which nodes are to hold the key."""
-    external_id: ExternalId | None = None
-    """Your own name for this request: repeating the request with it is safe."""
 
     @model_validator(mode="after")
     def _scheme_goes_with_curve(self) -> "CreateKey":
@@ -60,14 +75,12 @@ class CreateKey(Model):
         return Algorithm(self.scheme, self.curve)
 
 
-class SignHash(Model):
+class SignHash(KeyRequest):
     """Sign a 32-byte digest as it is."""
 
     kind: Literal["Hash"]
     hash: HexBytes
     """32 bytes."""
-    external_id: ExternalId | None = None
-    """Your own name for this request: repeating the request with it is safe."""
 
     @field_validator("hash")
     @classmethod
@@ -77,7 +90,7 @@ class SignHash(Model):
         return value
 
 
-class SignMessage(Model):
+class SignMessage(KeyRequest):
     """Sign a message in the way the wallet's network means it; see docs/wire-protocol.md."""
 
     kind: Literal["Message"]
@@ -85,8 +98,6 @@ class SignMessage(Model):
     """Bytes as hex where it starts with 0x, else text, of which the UTF-8 is signed; 64 KiB."""
     hash_function: HashFunction | None = None
     """For a bare ECDSA key, and only there."""
-    external_id: ExternalId | None = None
-    """Your own name for this request: repeating the request with it is safe."""
 
     @field_validator("message")
     @classmethod
