@@ -1,0 +1,1 @@
+"""The MPC mode: keys that never exist whole."""

@@ -1,0 +1,77 @@
+//! ECDSA on secp256k1 by DKLs23, in the order of its life: DKG, signing, refresh, repair.
+
+mod dkg;
+mod points;
+mod refresh;
+mod repair;
+mod setup;
+mod share;
+mod signing;
+
+pub use dkg::dkg;
+pub use refresh::refresh;
+pub use repair::repair;
+pub use share::{Share, derive_public_key};
+pub use signing::signing;
+
+use dkls23_core::protocols::{Abort, AbortKind, AbortReason, PartiesMessage, PartyIndex};
+
+use crate::errors::Failure;
+
+type Curve = k256::Secp256k1;
+type Scalar = k256::Scalar;
+type Point = k256::AffinePoint;
+
+/// Addresses are made elsewhere, by network.
+fn no_address(_: &Point) -> String {
+    String::new()
+}
+
+fn party(index: u8) -> PartyIndex {
+    PartyIndex::new(index).expect("indices are checked to be from 1 when a session is made")
+}
+
+/// The fields of a message that repeat who sent it and to whom must say so.
+fn check_route(parties: &PartiesMessage, sender: u8, us: u8) -> Result<(), &'static str> {
+    if parties.sender.as_u8() != sender || parties.receiver.as_u8() != us {
+        return Err("a message names another sender or recipient within");
+    }
+    Ok(())
+}
+
+/// What the library's abort means to us, the participant `us`.
+fn failure(abort: &Abort, us: u8) -> Failure {
+    if let AbortKind::BanCounterparty(culprit) = abort.kind {
+        return Failure::Ban {
+            culprit: culprit.as_u8(),
+            reason: abort.description(),
+        };
+    }
+    use AbortReason as R;
+    let culprit = match &abort.reason {
+        R::InvalidLocalState { .. } | R::MissingMulState { .. } => {
+            return Failure::Misuse(abort.description());
+        }
+        R::UnexpectedSender { sender } | R::DuplicateSender { sender } => Some(sender),
+        R::MissingMessageFromParty { party }
+        | R::MissingCommittedPoint { party }
+        | R::ChainCodeCommitmentFailed { party } => Some(party),
+        R::SessionBindingMismatch { counterparty }
+        | R::ProofVerificationFailed { counterparty }
+        | R::CommitmentMismatch { counterparty }
+        | R::TrivialInstancePoint { counterparty }
+        | R::OtConsistencyCheckFailed { counterparty }
+        | R::MultiplicationVerificationFailed { counterparty, .. }
+        | R::GammaUInconsistency { counterparty }
+        | R::ZeroShareDecommitFailed { counterparty } => Some(counterparty),
+        _ => None,
+    };
+    Failure::Abort {
+        culprits: culprit
+            .map(|index| index.as_u8())
+            .filter(|index| *index != us)
+            .into_iter()
+            .collect(),
+        reason: abort.description(),
+    }
+}

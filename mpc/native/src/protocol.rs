@@ -1,0 +1,136 @@
+//! What there is to choose from: three protocols, four ceremonies.
+
+use sha2::{Digest, Sha256};
+
+use crate::errors::{Failure, Result};
+
+/// More participants than this are refused: it bounds the size of shares and messages.
+pub const MAX_SIGNERS: u8 = 32;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Protocol {
+    Dkls = 1,
+    Ed25519 = 2,
+    Taproot = 3,
+}
+
+impl Protocol {
+    pub const ALL: [Protocol; 3] = [Self::Dkls, Self::Ed25519, Self::Taproot];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dkls => "dkls23-secp256k1",
+            Self::Ed25519 => "frost-ed25519",
+            Self::Taproot => "frost-secp256k1-tr",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|protocol| protocol.name() == name)
+            .ok_or_else(|| Failure::misuse("no such protocol"))
+    }
+
+    pub fn from_byte(byte: u8) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|protocol| *protocol as u8 == byte)
+            .ok_or_else(|| Failure::misuse("no such protocol"))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Ceremony {
+    Dkg = 1,
+    Signing = 2,
+    Refresh = 3,
+    Repair = 4,
+}
+
+/// One participant's view of one ceremony: what all its messages are bound to.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub protocol: Protocol,
+    pub ceremony: Ceremony,
+    /// Ours, in 1..=signers.
+    pub index: u8,
+    pub threshold: u8,
+    pub signers: u8,
+    /// Everyone who takes part, with us; ascending, without repetitions.
+    pub participants: Vec<u8>,
+    /// The hash of all this (but our index), the session id and what the ceremony is about.
+    pub context: [u8; 32],
+}
+
+impl Setting {
+    /// `about` are the further values that all participants must have in common.
+    pub fn new(
+        (protocol, ceremony): (Protocol, Ceremony),
+        index: u8,
+        (threshold, signers): (u8, u8),
+        mut participants: Vec<u8>,
+        session_id: &[u8],
+        about: &[&[u8]],
+    ) -> Result<Self> {
+        check_sizes(index, threshold, signers)?;
+        if session_id.len() != 32 {
+            return Err(Failure::misuse("a session id has 32 bytes"));
+        }
+        participants.sort_unstable();
+        if participants.windows(2).any(|pair| pair[0] == pair[1])
+            || participants
+                .iter()
+                .any(|&other| other == 0 || other > signers)
+        {
+            return Err(Failure::misuse("participants repeat or are out of range"));
+        }
+        if !participants.contains(&index) {
+            return Err(Failure::misuse("this index does not take part"));
+        }
+        let sizes = [protocol as u8, ceremony as u8, threshold, signers];
+        let mut parts: Vec<&[u8]> = vec![&sizes, &participants, session_id];
+        parts.extend(about);
+        let context = tagged_hash("custody mpc context v1", &parts);
+        Ok(Self {
+            protocol,
+            ceremony,
+            index,
+            threshold,
+            signers,
+            participants,
+            context,
+        })
+    }
+
+    pub fn others(&self) -> impl Iterator<Item = u8> + '_ {
+        self.participants
+            .iter()
+            .copied()
+            .filter(|other| *other != self.index)
+    }
+}
+
+pub fn check_sizes(index: u8, threshold: u8, signers: u8) -> Result<()> {
+    if threshold < 2 || threshold > signers || signers > MAX_SIGNERS {
+        return Err(Failure::misuse(
+            "2 <= threshold <= signers <= 32 does not hold",
+        ));
+    }
+    if index == 0 || index > signers {
+        return Err(Failure::misuse("the index is not in 1..=signers"));
+    }
+    Ok(())
+}
+
+/// SHA-256 over a tag and parts, each with its length before it (8 bytes, big endian).
+pub fn tagged_hash(tag: &str, parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in [tag.as_bytes()].iter().chain(parts) {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}

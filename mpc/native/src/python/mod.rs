@@ -1,0 +1,47 @@
+//! The Python module `mpc._native`. Its types are in `mpc/_native.pyi`.
+
+mod errors;
+mod sessions;
+mod share;
+
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use crate::protocol::Protocol;
+use errors::raised;
+
+/// BIP-32 CKDpub along a path without hardened steps.
+#[pyfunction]
+fn derive_public_key(
+    py: Python<'_>,
+    public_key: &[u8],
+    chain_code: &[u8],
+    path: Vec<u32>,
+) -> PyResult<Vec<u8>> {
+    py.detach(|| {
+        crate::session::guarded(|| crate::derive_public_key(public_key, chain_code, &path))
+    })
+    .map_err(|failure| raised(py, failure))
+}
+
+#[pymodule]
+#[pyo3(name = "_native")]
+fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // A panic becomes an error of its ceremony. What it would print may quote a secret.
+    std::panic::set_hook(Box::new(|panic| {
+        if let Some(location) = panic.location() {
+            eprintln!("mpc._native: panic at {location}");
+        }
+    }));
+    let names = Protocol::ALL.map(Protocol::name);
+    module.add("PROTOCOLS", PyTuple::new(module.py(), names)?)?;
+    errors::add_to(module)?;
+    module.add_class::<share::Share>()?;
+    module.add_class::<sessions::Messages>()?;
+    module.add_class::<sessions::Session>()?;
+    module.add_class::<sessions::Dkg>()?;
+    module.add_class::<sessions::Signing>()?;
+    module.add_class::<sessions::Refresh>()?;
+    module.add_class::<sessions::Repair>()?;
+    module.add_function(wrap_pyfunction!(derive_public_key, module)?)
+}

@@ -1,0 +1,34 @@
+//! Holds what the protocol libraries do not wipe themselves.
+
+use std::ops::{Deref, DerefMut};
+
+/// A value and how its secrets are overwritten when it is dropped.
+pub struct Wiped<T> {
+    value: T,
+    wipe: fn(&mut T),
+}
+
+impl<T> Wiped<T> {
+    pub fn new(value: T, wipe: fn(&mut T)) -> Self {
+        Self { value, wipe }
+    }
+}
+
+impl<T> Deref for Wiped<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> DerefMut for Wiped<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T> Drop for Wiped<T> {
+    fn drop(&mut self) {
+        (self.wipe)(&mut self.value);
+    }
+}
