@@ -57,8 +57,9 @@ class Participant(Model):
 class Ticket(Model):
     """``job_id`` and ``job_digest`` bind it to one job; ``ceremony`` is used once.
 
-    ``generation`` counts a key's sets of shares from 0; ``shares`` is the ceremony that made the
-    set which this one uses (null for Generate). ``participants`` are in order of their index.
+    ``generation`` counts a key's sets of shares from 0: it is that of the set which Generate and
+    Refresh make, or which Sign and Repair use. ``shares`` is the ceremony that made the set which
+    this one uses (null for Generate). ``participants`` are in order of their index.
     ``target`` is the index that Repair makes a share for.
     """
 
