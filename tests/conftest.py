@@ -50,6 +50,11 @@ def driver_template(postgres: Cluster) -> str:
     return migrated_template(postgres, "hsm_driver")
 
 
+@pytest.fixture(scope="session")
+def signer_template(postgres: Cluster) -> str:
+    return migrated_template(postgres, "mpc_signer")
+
+
 def fresh_database(cluster: Cluster, template: str) -> Iterator[str]:
     name = f"test_{secrets.token_hex(6)}"
     yield cluster.create_database(name, template)
@@ -66,6 +71,12 @@ def control_plane_database(postgres: Cluster, control_plane_template: str) -> It
 def driver_database(postgres: Cluster, driver_template: str) -> Iterator[str]:
     """URL of a driver's database, migrated and empty, this test's alone."""
     yield from fresh_database(postgres, driver_template)
+
+
+@pytest.fixture
+def signer_database(postgres: Cluster, signer_template: str) -> Iterator[str]:
+    """URL of a signer's database, migrated and empty, this test's alone."""
+    yield from fresh_database(postgres, signer_template)
 
 
 @pytest.fixture

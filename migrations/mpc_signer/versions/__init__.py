@@ -1,0 +1,1 @@
+"""The revisions of the mpc_signer tree, from empty."""

@@ -1,0 +1,149 @@
+"""The tables of a signer's database."""
+
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Uuid,
+    false,
+)
+
+from daemon.database import NAMES
+from node.tables import add_node_tables, now
+
+metadata = MetaData(naming_convention=NAMES)
+journal, audit = add_node_tables(metadata)
+
+peers = Table(
+    "peers",
+    metadata,
+    Column("signer", String, primary_key=True),
+    Column("identity_public_key", LargeBinary, nullable=False, unique=True),  # Ed25519
+    now("added_at"),
+)
+
+encryption_keys = Table(
+    "encryption_keys",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("check_value", LargeBinary, nullable=False),
+    now("first_seen"),
+)
+
+SHARE_STATES = (
+    "confirmed",  # on disk, and this signer has said so: it is kept, whatever else ends
+    "active",  # signs
+    "repaired",  # made anew by Repair: goes into Refresh, and signs nothing
+    "retired",  # another set is in its place; erased
+    "discarded",  # another signer has abandoned its set; erased
+    "abandoned",  # this signer will never confirm it, and has nothing of it
+)
+shares = Table(
+    "shares",
+    metadata,
+    Column("key_id", Uuid, primary_key=True),
+    Column("ceremony", Uuid, primary_key=True),  # that made the set of shares
+    Column("state", String, nullable=False),
+    Column("generation", Integer),
+    Column("protocol", String),
+    Column("group_name", String),
+    Column("threshold", Integer),
+    Column("signers", ARRAY(String)),  # all n, in order of their index
+    Column("share_index", Integer),
+    Column("network", String),  # of the root's wallet
+    Column("public_key", LargeBinary),
+    Column("chain_code", LargeBinary),  # BIP-32; null where the protocol has none
+    Column("transcript", LargeBinary),
+    Column("proved", Boolean, nullable=False, server_default=false()),
+    Column("data_key", LargeBinary),  # wrapped by the encryption key
+    Column("ciphertext", LargeBinary),
+    Column("encryption_key", String, ForeignKey("encryption_keys.id")),
+    now("created_at"),
+    now("changed_at"),
+    CheckConstraint(f"state IN {SHARE_STATES}", name="ck_shares_state"),
+    CheckConstraint(  # what is not in use is erased
+        "num_nonnulls(data_key, ciphertext, encryption_key)"
+        " = CASE WHEN state IN ('confirmed', 'active', 'repaired') THEN 3 ELSE 0 END",
+        name="ck_shares_erased",
+    ),
+    CheckConstraint(  # of a set that was never made here nothing is known
+        "state IN ('discarded', 'abandoned') OR num_nonnulls(generation, protocol, group_name,"
+        " threshold, signers, share_index, public_key, transcript) = 8",
+        name="ck_shares_facts",
+    ),
+)
+Index(
+    "uq_shares_in_use",
+    shares.c.key_id,
+    unique=True,
+    postgresql_where=shares.c.state.in_(("active", "repaired")),
+)
+Index(  # of two that all n have confirmed, some signers could be told of one, some of the other
+    "uq_shares_confirmed",
+    shares.c.key_id,
+    unique=True,
+    postgresql_where=shares.c.state == "confirmed",
+)
+Index("ix_shares_encryption_key", shares.c.encryption_key)
+
+used_tickets = Table(
+    "used_tickets",
+    metadata,
+    Column("ceremony", Uuid, primary_key=True),
+    now("used_at"),
+)
+Index("ix_used_tickets_used_at", used_tickets.c.used_at)
+
+in_flight = Table(
+    "in_flight",
+    metadata,
+    Column("key_id", Uuid, primary_key=True),  # the root's
+    Column("signer", String, primary_key=True),
+    Column("ceremony", Uuid, nullable=False),
+    now("begun_at"),
+)
+
+cleared = Table(  # what was left in flight, once an operator has looked
+    "cleared",
+    metadata,
+    Column("key_id", Uuid, primary_key=True),
+    Column("signer", String, primary_key=True),
+    Column("ceremony", Uuid, primary_key=True),
+    Column("begun_at", DateTime(timezone=True), nullable=False),
+    Column("operator", String, nullable=False),
+    Column("reason", String, nullable=False),
+    now("cleared_at"),
+)
+
+bans = Table(
+    "bans",
+    metadata,
+    Column("key_id", Uuid, primary_key=True),  # the root's
+    Column("signer", String, primary_key=True),  # who bans
+    Column("banned", String, primary_key=True),
+    Column("reason", String, nullable=False),
+    Column("payload", LargeBinary, nullable=False),  # a Ban, signed by who bans
+    Column("signature", LargeBinary, nullable=False),
+    Column("signing_key_id", String, nullable=False),
+    now("learned_at"),
+)
+
+repair_approvals = Table(
+    "repair_approvals",
+    metadata,
+    Column("key_id", Uuid, primary_key=True),
+    Column("signer", String, primary_key=True),  # whose share is to be repaired
+    Column("operator", String, nullable=False),
+    Column("reason", String, nullable=False),
+    now("approved_at"),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+)

@@ -1,0 +1,22 @@
+"""The mpc_signer tree, from empty, and against the models."""
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, inspect
+
+from daemon.database import database_url, migrate
+from mpc.tables import metadata
+
+
+def test_from_empty_to_what_the_models_say(empty_database: str) -> None:
+    migrate("mpc_signer", empty_database)
+    engine = create_engine(database_url(empty_database))
+    with engine.connect() as connection:
+        assert set(inspect(connection).get_table_names()) == {*metadata.tables, "alembic_version"}
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_migrating_again_changes_nothing(signer_database: str) -> None:
+    migrate("mpc_signer", signer_database)
