@@ -50,6 +50,7 @@ class Endpoint(StrEnum):
     WALLETS = "wallets"
     KEYS = "keys"
     SIGNATURES = "signatures"
+    DERIVATIONS = "derivations"
     REFRESHES = "refreshes"
     REPAIRS = "repairs"
 

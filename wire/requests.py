@@ -16,6 +16,7 @@ from wire.algorithms import (
     Store,
 )
 from wire.encoding import HexBytes, Model, hex_to_bytes
+from wire.tickets import MAX_SIGNERS, MIN_THRESHOLD
 
 DIGEST_SIZE = 32
 MAX_MESSAGE_SIZE = 65_536
@@ -43,28 +44,65 @@ class KeyRequest(Request):
     """That key's."""
 
 
-class CreateWallet(Request):
+SignerId = Annotated[str, Field(min_length=1, max_length=63)]
+GroupName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
+"""Name of a signer group: 1 to 63 of a-z, 0-9, '.', '_' and '-'."""
+
+DerivationPath = Annotated[str, Field(pattern=r"^m(/[0-9]{1,10}){1,10}$")]
+"""From a key to a child, unhardened (BIP-32), as in ``m/0/5``."""
+
+
+class NewKeyRequest(Request):
+    """What every body that asks for a key says."""
+
+    store: Store
+    """Which nodes are to hold the key."""
+    signer_group: GroupName | None = None
+    """The signers that are to hold it; store mpc alone, and needed there for a new key."""
+
+    def _needs_group(self, is_derived: bool) -> None:
+        """Raises ValueError."""
+        needs = self.store is Store.MPC and not is_derived
+        if needs != (self.signer_group is not None):
+            raise ValueError(
+                "signer_group: name the group that is to hold the key"
+                if needs
+                else "signer_group: a new key of store mpc has one, no other"
+            )
+
+
+class CreateWallet(NewKeyRequest):
     """Body of POST /v1/wallets."""
 
     network: Network
-    store: Store
-    """Which nodes are to hold the key."""
+    master_key: UUID | None = None
+    """Derive the wallet's key from this one instead of making a new one; store mpc alone."""
+    path: DerivationPath | None = None
+    """From the master key."""
+
+    @model_validator(mode="after")
+    def _parts_go_together(self) -> "CreateWallet":
+        if (self.master_key is None) != (self.path is None):
+            raise ValueError("master_key and path: give both or neither")
+        if self.master_key is not None and self.store is not Store.MPC:
+            raise ValueError("master_key: keys of store mpc alone have children")
+        self._needs_group(is_derived=self.master_key is not None)
+        return self
 
     @property
     def algorithm(self) -> Algorithm:
         return NETWORK_ALGORITHM[self.network]
 
 
-class CreateKey(Request):
+class CreateKey(NewKeyRequest):
     """Body of POST /v1/keys."""
 
     scheme: Scheme
     curve: Curve
-    store: Store
-    """Which nodes are to hold the key."""
 
     @model_validator(mode="after")
-    def _scheme_goes_with_curve(self) -> "CreateKey":
+    def _parts_go_together(self) -> "CreateKey":
+        self._needs_group(is_derived=False)
         if self.algorithm not in ALGORITHMS:
             known = ", ".join(map(str, ALGORITHMS))
             raise ValueError(f"{self.algorithm} is no algorithm of this service: one of {known}")
@@ -73,6 +111,42 @@ class CreateKey(Request):
     @property
     def algorithm(self) -> Algorithm:
         return Algorithm(self.scheme, self.curve)
+
+
+class DeriveKey(KeyRequest):
+    """Body of POST /v1/keys/{id}/derive."""
+
+    path: DerivationPath
+    """From the key in the path of the URL."""
+
+
+class RefreshKey(KeyRequest):
+    """Body of POST /v1/keys/{id}/refresh."""
+
+
+class RepairShare(KeyRequest):
+    """Body of POST /v1/keys/{id}/repair."""
+
+    signer: SignerId
+    """The one that lost its share."""
+
+
+class CreateSignerGroup(Model):
+    """Body of POST /v1/signer-groups. The name makes it safe to repeat."""
+
+    name: GroupName
+    signers: Annotated[list[SignerId], Field(min_length=MIN_THRESHOLD, max_length=MAX_SIGNERS)]
+    """Their order is that of their index: 1 to n."""
+    threshold: Annotated[int, Field(ge=MIN_THRESHOLD, le=MAX_SIGNERS)]
+    """How many it takes to sign."""
+
+    @model_validator(mode="after")
+    def _parts_go_together(self) -> "CreateSignerGroup":
+        if len(set(self.signers)) != len(self.signers):
+            raise ValueError("signers: each once")
+        if self.threshold > len(self.signers):
+            raise ValueError("threshold: more than there are signers")
+        return self
 
 
 class SignHash(KeyRequest):
