@@ -1,0 +1,209 @@
+"""The signer's side of the delivery servers: hand in an exchange, and get the others' messages."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+from pydantic import ValidationError
+
+from daemon.tls import client_context
+from mpc.envelopes import MAX_MESSAGE
+from wire.delivery import (
+    SERVER_PATH,
+    DeliveryCode,
+    DeliveryProblem,
+    ServerFacts,
+    abort_path,
+    decode_messages,
+    encode_abort,
+    encode_hand_in,
+    exchange_path,
+)
+from wire.envelope import SignedBytes
+from wire.framing import Malformed
+from wire.tickets import MAX_SIGNERS, Ticket
+
+CONNECT_TIMEOUT = 3.0
+KEEPALIVE_SECONDS = 60.0
+GRACE = 2.0
+"""Seconds past the deadline for the server's own word, which names who was silent."""
+PATIENCE = timedelta(seconds=5)
+"""For what waits for nobody else: an abort, a question."""
+PAUSES = (0.0, 0.1, 0.3, 0.8)
+"""Before each further attempt after a lost connection, in seconds. The first is for a connection
+that was kept too long; a server that is gone for longer ends the attempt, and another is taken."""
+MAX_ANSWER = MAX_SIGNERS * (MAX_MESSAGE + 1024)
+
+
+class DeliveryUnavailable(Exception):
+    """The server cannot be reached, is full, or has forgotten the ceremony: take another one."""
+
+
+class DeliveryRefused(Exception):
+    """The server answered that it will not; ``code`` is a DeliveryCode."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+
+
+class PeerAborted(Exception):
+    """Another participant has ended the ceremony, with this code."""
+
+    def __init__(self, signer: str, code: str) -> None:
+        super().__init__(f"{signer} ended the ceremony: {code}")
+        self.signer = signer
+        self.code = code
+
+
+class CeremonyExpired(Exception):
+    """The deadline came first. ``silent``: who had not handed in; empty when nobody could tell."""
+
+    def __init__(self, silent: tuple[str, ...]) -> None:
+        whom = f"nothing came from {', '.join(silent)}" if silent else "no answer"
+        super().__init__(f"{whom} until the ceremony's deadline")
+        self.silent = silent
+
+
+@dataclass(frozen=True)
+class DeliveryServer:
+    """``name``: as tickets have it. ``url``: https://host:port. ``ca``: the root it is under."""
+
+    name: str
+    url: str
+    ca: Path
+
+
+class DeliveryClient:
+    """Speaks to all delivery servers, on connections that are kept. Use it as a context."""
+
+    def __init__(
+        self, servers: Sequence[DeliveryServer], certificate: Path, private_key: Path
+    ) -> None:
+        """``certificate``, ``private_key``: the node's. Raises ConfigurationError."""
+        self._servers = {
+            each.name: (each.url.rstrip("/"), client_context(each.ca, certificate, private_key))
+            for each in servers
+        }
+
+    async def __aenter__(self) -> "DeliveryClient":
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
+        self._http = aiohttp.ClientSession(connector=connector, auto_decompress=False)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.close()
+
+    async def exchange(
+        self,
+        server: str,
+        ticket: SignedBytes,
+        number: int,
+        outgoing: Mapping[str, bytes],
+        deadline: datetime,
+    ) -> dict[str, bytes]:
+        """Hand in our messages by recipient; the others' by sender, once all have handed in.
+
+        A lost connection is tried again with the same bytes, which the server takes as the same.
+        Raises DeliveryUnavailable, DeliveryRefused, PeerAborted, CeremonyExpired.
+        """
+        ceremony = Ticket.model_validate_json(ticket.payload).ceremony
+        body = encode_hand_in(ticket if number == 0 else None, outgoing)
+        answer = await self._send(server, "POST", exchange_path(ceremony, number), body, deadline)
+        try:
+            return decode_messages(answer)
+        except Malformed as error:
+            raise DeliveryUnavailable(f"{server} gave a malformed answer: {error}") from None
+
+    async def abort(self, server: str, ticket: SignedBytes, code: str) -> None:
+        """End the ceremony for all who take part. Raises DeliveryUnavailable, DeliveryRefused."""
+        ceremony = Ticket.model_validate_json(ticket.payload).ceremony
+        await self._ask(server, "POST", abort_path(ceremony), encode_abort(ticket, code))
+
+    async def facts(self, server: str) -> ServerFacts:
+        """What a server says of itself. Raises DeliveryUnavailable, DeliveryRefused."""
+        answer = await self._ask(server, "GET", SERVER_PATH, None)
+        try:
+            return ServerFacts.model_validate_json(answer)
+        except ValidationError:
+            raise DeliveryUnavailable(f"{server} answers, but is no delivery server") from None
+
+    async def _ask(self, server: str, method: str, path: str, body: bytes | None) -> bytes:
+        try:
+            return await self._send(server, method, path, body, datetime.now(UTC) + PATIENCE)
+        except (CeremonyExpired, PeerAborted):
+            raise DeliveryUnavailable(f"no answer from {server}") from None
+
+    async def _send(
+        self, server: str, method: str, path: str, body: bytes | None, deadline: datetime
+    ) -> bytes:
+        if server not in self._servers:
+            raise DeliveryUnavailable(
+                f"the delivery server {server!r} is not in this signer's configuration"
+            )
+        for pause in (*PAUSES, None):
+            left = (deadline - datetime.now(UTC)).total_seconds()
+            if left <= 0:
+                raise CeremonyExpired(())
+            try:
+                return await self._attempt(server, method, path, body, left + GRACE)
+            except aiohttp.ClientError as error:  # before TimeoutError: connecting's is both
+                if pause is None or isinstance(error, aiohttp.ClientConnectorCertificateError):
+                    raise DeliveryUnavailable(_lost(server, error)) from None
+                await asyncio.sleep(min(pause, left))
+            except TimeoutError:
+                raise CeremonyExpired(()) from None
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _attempt(
+        self, server: str, method: str, path: str, body: bytes | None, seconds: float
+    ) -> bytes:
+        url, tls = self._servers[server]
+        async with self._http.request(
+            method,
+            url + path,
+            data=body,
+            ssl=tls,
+            headers={"content-type": "application/octet-stream"},
+            timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_TIMEOUT),
+            allow_redirects=False,
+        ) as response:
+            size = response.content_length
+            if response.status == 204:
+                return b""
+            if size is None or size > MAX_ANSWER:
+                raise DeliveryUnavailable(f"{server} gave an answer of {size} bytes")
+            content = await response.read()
+        if response.status == 200:
+            return content
+        raise _problem(server, response.status, content)
+
+
+def _problem(server: str, status: int, content: bytes) -> Exception:
+    """What to raise for an answer that brings no messages."""
+    try:
+        problem = DeliveryProblem.model_validate_json(content)
+    except ValidationError:
+        return DeliveryUnavailable(f"{server} answered {status}, without a reason")
+    match problem.code:
+        case DeliveryCode.ABORTED:
+            return PeerAborted(problem.signer or "somebody", problem.abort_code or "no_reason")
+        case DeliveryCode.EXPIRED:
+            return CeremonyExpired(tuple(problem.silent))
+        case DeliveryCode.BUSY | DeliveryCode.UNKNOWN_CEREMONY:
+            return DeliveryUnavailable(f"{server}: {problem.detail}")
+        case _:
+            return DeliveryRefused(problem.code.value, f"{server}: {problem.detail}")
+
+
+def _lost(server: str, error: aiohttp.ClientError) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot reach {server}: {error}"
+    # with TLS 1.3 the server's refusal of our certificate arrives after the handshake
+    return (
+        f"{server} closed the connection without an answer ({error}): it is going down, or it "
+        "does not accept this node's certificate"
+    )

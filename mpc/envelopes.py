@@ -1,0 +1,291 @@
+"""What signers tell each other in a ceremony, so that nobody between them can read or change it.
+
+A channel is one participant's end of one ceremony: first a hello from each (exchange 0), then one
+envelope for each other participant at each exchange. Pure: bytes in, bytes out, no I/O.
+
+Every message is 64 bytes of signature and what is signed. A hello's is in mpc/hello.py. An
+envelope is a header and a ciphertext:
+
+    version 1 | ceremony 16 | exchange 2 | sender's index 1 | recipient's index 1 | ciphertext
+
+The sender's identity key signs the header and the ciphertext's SHA-256 (Ed25519, DSSE's encoding);
+HPKE binds the same header (``info``). The plaintext is echo, broadcast and private message.
+
+The echo is a hash over all broadcasts of all exchanges before, in order of index; at exchange 1 it
+is the session id, which covers the hellos and the ticket. A participant that tells one peer this
+and another that is found one exchange later, before what was said then is used. It covers all but
+the last exchange's broadcasts: DKG and refresh end with an exchange in which all compare their
+transcripts, and a signature made of shares that were not the same for all does not verify.
+"""
+
+import hashlib
+import secrets
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from mpc.ceremony_keys import CeremonyKey, PeerKey
+from mpc.hello import CONTRIBUTION_BYTES, MAX_HELLO, Hello
+from wire.envelope import SignedBytes, Signer, pre_authentication_encoding
+from wire.framing import join, split_exactly
+from wire.tickets import Ticket
+
+HELLO_TYPE = "application/vnd.custody.ceremony-hello.v1"
+ENVELOPE_TYPE = "application/vnd.custody.ceremony-envelope.v1"
+MAX_MESSAGE = 512 * 1024
+"""Bytes of a message: the protocols' largest pair of broadcast and private message is 384 KiB."""
+
+VERSION = 1
+SIGNATURE_BYTES = 64
+_HEADER = struct.Struct(">B16sHBB")
+_SESSION = b"custody-ceremony-session-v1"
+_ECHO = b"custody-ceremony-echo-v1"
+
+
+class BadMessage(Exception):
+    """What arrived ends the ceremony; nothing more may be sent in it.
+
+    ``code``: bad_message, echo_mismatch or not_pinned. ``culprits``: whose message it was, as the
+    delivery server said; empty where it shows only that somebody lies. A message that its sender
+    has not signed for this place may also be the delivery server's doing, and the reason says so.
+    """
+
+    def __init__(self, culprits: tuple[str, ...], code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.culprits = culprits
+        self.code = code
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a peer's hello brought: the protocol's opening, and its statements of bans.
+
+    The bans are as the peer sent them: their own signatures are still to be verified.
+    """
+
+    opening: bytes
+    bans: tuple[SignedBytes, ...]
+
+
+class CeremonyChannel:
+    """One participant's end of one ceremony. Its calls come in order, each once:
+
+    hello, open_hellos, then seal(1), open(1), seal(2), open(2) ... Anything else is a ValueError;
+    after BadMessage nothing is sealed or opened any more. In a forked process: RuntimeError.
+    """
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        ticket_digest: bytes,
+        me: str,
+        signer: Signer,
+        identities: Mapping[str, bytes],
+    ) -> None:
+        """``ticket_digest``: SHA-256 of the bytes that were signed. ``identities``: Ed25519 keys.
+
+        Raises BadMessage not_pinned when a participant is not among the identities.
+        """
+        self._ticket = ticket
+        self._digest = ticket_digest
+        self._me = me
+        self._signer = signer
+        self._index = {each.signer: each.index for each in ticket.participants}
+        self._others = [name for name in self._index if name != me]
+        unknown = tuple(name for name in self._others if name not in identities)
+        if unknown:
+            raise BadMessage(unknown, "not_pinned", f"{', '.join(unknown)} is not pinned here")
+        if me not in self._index:
+            raise ValueError(f"{me} does not take part")
+        self._identities = {
+            name: Ed25519PublicKey.from_public_bytes(identities[name]) for name in self._others
+        }
+        self._key = CeremonyKey()
+        self._peers: dict[str, PeerKey] = {}
+        self._hello = b""
+        self._broadcast = b""
+        self._echo = b""
+        self._next = ("hello", 0)
+
+    def hello(self, bans: Sequence[SignedBytes], opening: bytes = b"") -> bytes:
+        """What to send to each other participant at exchange 0."""
+        self._step("hello", 0, then=("open", 0))
+        self._hello = Hello(
+            ceremony=self._ticket.ceremony,
+            ticket_digest=self._digest,
+            index=self._index[self._me],
+            kem_public_key=self._key.public_key,
+            contribution=secrets.token_bytes(CONTRIBUTION_BYTES),
+            opening=opening,
+            bans=tuple(bans),
+        ).to_bytes()
+        return self._signer.sign(HELLO_TYPE, self._hello).signature + self._hello
+
+    def open_hellos(self, incoming: Mapping[str, bytes]) -> dict[str, Opened]:
+        """The others' hellos. Raises BadMessage."""
+        self._step("open", 0, then=("ended", 0))
+        self._require_senders(incoming)
+        payloads, opened = {self._me: self._hello}, {}
+        for sender in self._others:
+            payloads[sender], hello = self._open_hello(sender, incoming[sender])
+            opened[sender] = Opened(hello.opening, hello.bans)
+        self._echo = hashlib.sha256(
+            join(
+                _SESSION,
+                self._ticket.ceremony.bytes,
+                self._digest,
+                *(payloads[name] for name in self._index),
+            )
+        ).digest()
+        self._session_id = self._echo
+        self._next = ("seal", 1)
+        return opened
+
+    @property
+    def session_id(self) -> bytes:
+        """32 bytes that no participant could choose alone; there once the hellos are open."""
+        if not self._peers:
+            raise ValueError("there is no session id before the hellos are open")
+        return self._session_id
+
+    def seal(self, number: int, broadcast: bytes, private: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Our envelopes of one exchange, by recipient. ``private`` may leave recipients out.
+
+        Raises BadMessage when a peer's key of this ceremony is none.
+        """
+        strangers = private.keys() - set(self._others)
+        if strangers:
+            raise ValueError(f"{', '.join(sorted(strangers))} does not take part")
+        self._step("seal", number, then=("ended", number))
+        self._broadcast = broadcast
+        sealed = {
+            recipient: self._seal(number, recipient, broadcast, private.get(recipient, b""))
+            for recipient in self._others
+        }
+        self._next = ("open", number)
+        return sealed
+
+    def open(self, number: int, incoming: Mapping[str, bytes]) -> dict[str, tuple[bytes, bytes]]:
+        """Broadcast and private message of each other participant. Raises BadMessage."""
+        self._step("open", number, then=("ended", number))
+        self._require_senders(incoming)
+        opened = {sender: self._open(number, sender, incoming[sender]) for sender in self._others}
+        # after all are known to be from their senders: now the first difference tells the truth
+        for sender, (echo, _, _) in opened.items():
+            if echo != self._echo:
+                raise BadMessage(
+                    (),
+                    "echo_mismatch",
+                    f"{sender} was told something else than we were before exchange {number}",
+                )
+        broadcasts = {self._me: self._broadcast} | {
+            sender: broadcast for sender, (_, broadcast, _) in opened.items()
+        }
+        self._echo = hashlib.sha256(
+            join(
+                _ECHO,
+                self._echo,
+                number.to_bytes(2, "big"),
+                *(broadcasts[name] for name in self._index),
+            )
+        ).digest()
+        self._next = ("seal", number + 1)
+        return {sender: (broadcast, private) for sender, (_, broadcast, private) in opened.items()}
+
+    def _step(self, step: str, number: int, then: tuple[str, int]) -> None:
+        self._key.require_own_process()
+        if self._next != (step, number):
+            raise ValueError(f"{step} {number}, when {self._next[0]} {self._next[1]} is next")
+        self._next = then
+
+    def _require_senders(self, incoming: Mapping[str, bytes]) -> None:
+        if incoming.keys() != set(self._others):
+            raise BadMessage(
+                (),
+                "bad_message",
+                f"messages of {', '.join(sorted(incoming)) or 'nobody'} arrived, "
+                f"those of {', '.join(self._others)} were due",
+            )
+
+    def _verify(self, sender: str, signature: bytes, payload_type: str, signed: bytes) -> None:
+        try:
+            self._identities[sender].verify(
+                signature, pre_authentication_encoding(payload_type, signed)
+            )
+        except InvalidSignature:
+            raise _bad(
+                sender,
+                "is not signed by its identity key as pinned here: it was changed on its way, or "
+                "never was that signer's",
+            ) from None
+
+    def _open_hello(self, sender: str, message: bytes) -> tuple[bytes, Hello]:
+        if len(message) > MAX_HELLO:
+            raise _bad(sender, f"has {len(message)} bytes")
+        signature, payload = message[:SIGNATURE_BYTES], message[SIGNATURE_BYTES:]
+        self._verify(sender, signature, HELLO_TYPE, payload)
+        try:
+            hello = Hello.from_bytes(payload)
+            peer = PeerKey(hello.kem_public_key)
+        except ValueError as error:
+            raise _bad(sender, f"is no hello: {error}") from None
+        if hello.ceremony != self._ticket.ceremony:
+            raise _bad(sender, "is for another ceremony")
+        if hello.index != self._index[sender]:
+            raise _bad(sender, f"claims index {hello.index}")
+        if hello.ticket_digest != self._digest:
+            # the control plane's doing, not the sender's
+            raise BadMessage((), "bad_message", f"{sender} was given another ticket than we were")
+        self._peers[sender] = peer
+        return payload, hello
+
+    def _seal(self, number: int, recipient: str, broadcast: bytes, private: bytes) -> bytes:
+        header = self._header(number, self._me, recipient)
+        plaintext = join(self._echo, broadcast, private)
+        try:
+            ciphertext = self._peers[recipient].seal(plaintext, header)
+        except ValueError:
+            raise BadMessage(
+                (recipient,), "bad_message", f"nothing can be sealed to the key of {recipient}"
+            ) from None
+        signed = self._signer.sign(ENVELOPE_TYPE, _signed(header, ciphertext))
+        message = signed.signature + header + ciphertext
+        if len(message) > MAX_MESSAGE:
+            raise ValueError(f"a message of {len(message)} bytes, when {MAX_MESSAGE} are the most")
+        return message
+
+    def _open(self, number: int, sender: str, message: bytes) -> tuple[bytes, bytes, bytes]:
+        start = SIGNATURE_BYTES + _HEADER.size
+        if not start < len(message) <= MAX_MESSAGE:
+            raise _bad(sender, f"has {len(message)} bytes")
+        signature, header = message[:SIGNATURE_BYTES], message[SIGNATURE_BYTES:start]
+        ciphertext = message[start:]
+        self._verify(sender, signature, ENVELOPE_TYPE, _signed(header, ciphertext))
+        if header != self._header(number, sender, self._me):
+            raise _bad(sender, "is for another place: it was replayed, or sent wrongly")
+        try:
+            echo, broadcast, private = split_exactly(self._key.open(ciphertext, header), 3)
+        except ValueError as error:
+            raise _bad(sender, f"does not open: {error}") from None
+        return echo, broadcast, private
+
+    def _header(self, number: int, sender: str, recipient: str) -> bytes:
+        return _HEADER.pack(
+            VERSION,
+            self._ticket.ceremony.bytes,
+            number,
+            self._index[sender],
+            self._index[recipient],
+        )
+
+
+def _signed(header: bytes, ciphertext: bytes) -> bytes:
+    return header + hashlib.sha256(ciphertext).digest()
+
+
+def _bad(sender: str, what: str) -> BadMessage:
+    return BadMessage((sender,), "bad_message", f"what came as {sender}'s message {what}")
