@@ -12,7 +12,7 @@ from hsm_driver.hsm.login import name_of
 from hsm_driver.hsm.master_key import MasterKey, WrappingKey, newest, passing_wrapping_key
 from hsm_driver.hsm.messages import Capability, Probed
 from hsm_driver.hsm.session_errors import SESSION_LOST
-from wire.algorithms import ALGORITHMS, Algorithm, Protection, Scheme
+from wire.algorithms import Algorithm, Protection, Scheme
 from wire.requests import SignHash, SignMessage
 from wire.signatures import BadSignature, finish
 
@@ -36,7 +36,7 @@ def probe(
     master = newest(masters, is_host=False)
     wrapping = passing_wrapping_key(session) if master is None else master.key
     try:
-        for algorithm in ALGORITHMS:
+        for algorithm in token_scheme.SCHEMES:
             try:
                 mechanism = _probe_inside(session, wrapping, algorithm)
                 capabilities.append(_capability(algorithm, Protection.HSM, mechanism.name))

@@ -64,6 +64,8 @@ async def _capabilities(settings: HsmSettings, token: Administration) -> AsyncIt
         name = str(algorithm)
         capability = found.get(algorithm)
         if capability is None:
+            if name not in probed.why_not:
+                continue  # MPC's alone
             allowed = algorithm in settings.host_signing
             todo = (
                 "See the reason, then run hsm-driver master-key generate if there is no key yet."

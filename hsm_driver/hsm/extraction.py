@@ -17,7 +17,6 @@ from hsm_driver.hsm.login import name_of
 from hsm_driver.hsm.master_key import KEY_BITS, MasterKey
 from hsm_driver.hsm.messages import Extracted
 from hsm_driver.hsm.session_errors import SESSION_LOST
-from wire.algorithms import ALGORITHMS
 
 LOOSENED: tuple[Mapping[Attribute, bool], ...] = (
     {Attribute.DECRYPT: True},
@@ -155,7 +154,7 @@ class Attacker:
 
     def _stored_key(self) -> tuple[KeyType, bytes, Mechanism]:
         """A key as the database would hold it. Raises Refused where the token makes none."""
-        for algorithm in ALGORITHMS:
+        for algorithm in token_scheme.SCHEMES:
             for mechanism in token_scheme.WRAP_MECHANISMS:
                 with (
                     suppress(PKCS11Error),

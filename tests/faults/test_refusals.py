@@ -16,8 +16,8 @@ from tests.faults.hostile_control_plane import (
     sign_job,
 )
 from wire.algorithms import (
-    ALGORITHMS,
     ECDSA_SECP256K1,
+    ECDSA_SECP256R1,
     EDDSA_ED25519,
     Algorithm,
     HashFunction,
@@ -31,6 +31,7 @@ from wire.requests import SignHash, SignMessage
 from wire.signatures import verify
 
 MESSAGE = SignMessage(kind="Message", message="hello")
+ALGORITHMS = (ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519)
 
 
 def message_for(key: KeyReference) -> SignMessage:
