@@ -16,6 +16,7 @@ from node.health import Part
 from node.identity import load_identity
 from node.loop import OnStep
 from node.node import Mode, put_together
+from wire.algorithms import Store
 from wire.jobs import JobKind
 
 log = structlog.get_logger()
@@ -48,6 +49,7 @@ async def run(settings: DriverSettings, on_step: OnStep = lambda _: None) -> Non
             "hsm ready", capabilities={str(key): how.value for key, how in capabilities.items()}
         )
         mode = Mode(
+            store=Store.HSM,
             handlers={
                 JobKind.GENERATE_KEY.value: GenerateKey(vault),
                 JobKind.SIGN.value: Sign(vault),

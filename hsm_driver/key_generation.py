@@ -11,6 +11,9 @@ from wire.outcomes import GeneratedKey
 class GenerateKey:
     """Makes a key in the HSM, and uses its wrapped form once before anybody relies on it."""
 
+    carries_request = True
+    asks_gate = False
+
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
 

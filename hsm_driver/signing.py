@@ -11,6 +11,9 @@ from wire.signatures import BadSignature, finish
 class Sign:
     """Signs with a stored key. The digest is computed here, from the application's own bytes."""
 
+    carries_request = True
+    asks_gate = True
+
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
 

@@ -40,6 +40,18 @@ class Handled:
 
 
 class Handler(Protocol):
+    """The locks are open when it is called (node/locks.py)."""
+
+    @property
+    def carries_request(self) -> bool:
+        """Whether the job does what an application asked for, which must have signed that."""
+        ...
+
+    @property
+    def asks_gate(self) -> bool:
+        """Whether the owner's validation gate decides about the job."""
+        ...
+
     async def handle(self, work: Work) -> Handled:
         """Do the job. Raises Denied or Failed; anything else counts as a failure of ours."""
         ...

@@ -38,6 +38,8 @@ class Heartbeat:
         kinds: list[str],
         capabilities: Mapping[Algorithm, Protection],
         identity_public_key: bytes,
+        slots: int,
+        has_gate: bool,
     ) -> None:
         self._client = client
         self._chain = chain
@@ -47,6 +49,8 @@ class Heartbeat:
         self._kinds = kinds
         self._capabilities = {str(key): value.value for key, value in capabilities.items()}
         self._identity_public_key = identity_public_key
+        self._slots = slots
+        self._has_gate = has_gate
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -71,6 +75,8 @@ class Heartbeat:
             health=self._health.summary(),
             identity_public_key=self._identity_public_key,
             audit_head=await self._chain.signed_head(),
+            slots=self._slots,
+            has_gate=self._has_gate,
         )
         sent = datetime.now(UTC)
         answer = await self._client.heartbeat(request)

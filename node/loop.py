@@ -34,10 +34,19 @@ from node.decisions import (
 from node.freeze import Freeze
 from node.handlers import Handler, Work
 from node.journal import Commit, Journal, outcome_bytes
+from node.locks import Details, Locks
 from node.metrics import IN_FLIGHT, JOBS
 from node.reporter import Reporter
+from node.slots import Slots
 from wire.jobs import Job
-from wire.node_api import MAX_CLAIM_WAIT, ClaimedJob, ClaimRequest, ExtendRequest, Lease
+from wire.node_api import (
+    MAX_BATCH,
+    MAX_CLAIM_WAIT,
+    ClaimedJob,
+    ClaimRequest,
+    ExtendRequest,
+    Lease,
+)
 from wire.outcomes import Outcome, OutcomeStatus
 
 log = structlog.get_logger()
@@ -50,6 +59,7 @@ class Step(StrEnum):
     AUTHENTICATED = "authenticated"
     LOOKED_UP = "looked_up"
     DECIDED = "decided"
+    UNLOCKED = "unlocked"
     HANDLED = "handled"
     COMMITTED = "committed"
     REPORTED = "reported"
@@ -78,9 +88,10 @@ class JobLoop:
         clock: Clock,
         handlers: Mapping[str, Handler],
         reporter: Reporter,
-        slots: int,
+        slots: Slots,
         longest_life: timedelta,
         freeze: Freeze,
+        locks: Locks,
         on_step: OnStep,
     ) -> None:
         self._node = node
@@ -93,9 +104,9 @@ class JobLoop:
         self._slots = slots
         self._longest_life = longest_life
         self._freeze = freeze
+        self._locks = locks
         self._on_step = on_step
         self._jobs: dict[asyncio.Task[None], Lease] = {}
-        self._slot_freed = asyncio.Event()
         self._lease_seconds = MAX_CLAIM_WAIT
 
     async def run(self) -> None:
@@ -126,18 +137,13 @@ class JobLoop:
         # under load, wait a moment for half of the slots: few claims of many jobs each
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GATHERING_SECONDS):
-                await self._wait_until_busy_at_most(self._slots // 2)
-        await self._wait_until_busy_at_most(self._slots - 1)
-
-    async def _wait_until_busy_at_most(self, jobs: int) -> None:
-        while len(self._jobs) > jobs:
-            self._slot_freed.clear()
-            await self._slot_freed.wait()
+                await self._slots.wait_until_busy_at_most(self._slots.total // 2)
+        await self._slots.wait_until_busy_at_most(self._slots.total - 1)
 
     async def _claim(self) -> list[ClaimedJob]:
         request = ClaimRequest(
             kinds=sorted(self._handlers),
-            slots=self._slots - len(self._jobs),
+            slots=self._slots.total - self._slots.busy,
             wait=MAX_CLAIM_WAIT,
         )
         async for attempt in AsyncRetrying(
@@ -158,13 +164,14 @@ class JobLoop:
         lease = Lease(job_id=claimed.job_id, lease=claimed.lease)
         task = asyncio.create_task(self._see_to(claimed), name=f"job {claimed.job_id}")
         self._jobs[task] = lease
+        self._slots.take()
         IN_FLIGHT.set(len(self._jobs))
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._jobs[task]
+        self._slots.give_back()
         IN_FLIGHT.set(len(self._jobs))
-        self._slot_freed.set()
         if not task.cancelled() and (error := task.exception()):
             # the lease lapses, and another attempt follows
             log.error("job dropped", task=task.get_name(), exc_info=error)
@@ -204,38 +211,52 @@ class JobLoop:
     async def _attempt(self, work: Work) -> Commit:
         """Decide and handle; whatever becomes of it is an outcome to commit."""
         job, digest = work.job, work.digest
+        handler = self._handlers[job.kind]
+        details: Details = {}
         try:
-            decide(job, datetime.now(UTC), self._clock, self._longest_life)
-            require_thawed(self._freeze)
+            self._decide(job)
             self._on_step(Step.DECIDED)
-            handled = await self._handlers[job.kind].handle(work)
+            await self._locks.open(job, handler, details)
+            self._decide(job)  # the gate may have taken its time
+            self._on_step(Step.UNLOCKED)
+            handled = await handler.handle(work)
             require_thawed(self._freeze)  # what was made meanwhile does not leave either
         except NotDone as error:
-            return self._commit_of(job, digest, error)
+            return self._commit_of(job, digest, error, details)
         except Exception:
             log.exception("handler failed", job=str(job.id), kind=job.kind)
             failure = Failed("internal_error", "the node failed; see its log", transient=True)
-            return self._commit_of(job, digest, failure)
+            return self._commit_of(job, digest, failure, details)
         JOBS.labels(job.kind, OutcomeStatus.DONE.value).inc()
         outcome = Outcome(
             job_id=job.id, node=self._node, status=OutcomeStatus.DONE, result=handled.result
         )
-        audit_record = partial(_audit_record, job, digest, outcome, handled.audit)
+        audit_record = partial(_audit_record, job, digest, outcome, details | handled.audit)
         return Commit(job.id, digest, outcome, audit_record, handled.rows)
 
+    def _decide(self, job: Job) -> None:
+        decide(job, datetime.now(UTC), self._clock, self._longest_life)
+        require_thawed(self._freeze)
+
     def _commit_of(
-        self, job: Job, digest: bytes, error: NotDone, *, journalled: bool = True
+        self,
+        job: Job,
+        digest: bytes,
+        error: NotDone,
+        details: Details,
+        *,
+        journalled: bool = True,
     ) -> Commit:
         JOBS.labels(job.kind, error.status.value).inc()
         log.warning("job not done", job=str(job.id), kind=job.kind, error=str(error))
         outcome = self._outcome(job.id, error)
-        audit_record = partial(_audit_record, job, digest, outcome, {})
+        audit_record = partial(_audit_record, job, digest, outcome, details)
         return Commit(job.id, digest, outcome, audit_record, journalled=journalled)
 
     async def _deny_replay(self, job: Job, digest: bytes) -> bytes:
         """The journal knows this id with another payload: its outcome is for that one alone."""
         denial = Denied("replayed", "this node knows the job's id with another request")
-        commit = self._commit_of(job, digest, denial, journalled=False)
+        commit = self._commit_of(job, digest, denial, {}, journalled=False)
         await self._journal.commit(commit)
         return outcome_bytes(commit.outcome)
 
@@ -255,10 +276,11 @@ class JobLoop:
         while True:
             await asyncio.sleep(self._lease_seconds / EXTENSIONS_PER_LEASE)
             leases = list(self._jobs.values())
-            if not leases:
-                continue
-            with contextlib.suppress(ControlPlaneUnavailable, ControlPlaneRefused):
-                await self._client.extend(ExtendRequest(leases=leases))
+            # those at the gate hold no slot, so there may be more than one request takes
+            for start in range(0, len(leases), MAX_BATCH):
+                with contextlib.suppress(ControlPlaneUnavailable, ControlPlaneRefused):
+                    request = ExtendRequest(leases=leases[start : start + MAX_BATCH])
+                    await self._client.extend(request)
 
 
 def _audit_record(

@@ -11,5 +11,16 @@ HSM_SECONDS = Histogram(
     ["operation"],
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+GATE_DECISIONS = Counter(
+    "custody_gate_decisions_total",
+    "The gate's answers: approve, reject, pending; unavailable, bad_answer, busy are none",
+    ["decision"],
+)
+GATE_SECONDS = Histogram(
+    "custody_gate_seconds",
+    "Time from asking the gate to its answer",
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+GATE_WAITING = Gauge("custody_gate_waiting", "Requests that the gate has been asked about")
 CLOCK_OFFSET = Gauge("custody_clock_offset_seconds", "The control plane's clock less ours")
 READY = Gauge("custody_ready", "1 when the node can do jobs")

@@ -1,6 +1,7 @@
 """A running node: the loop and what goes on beside it. A mode brings handlers and parts."""
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
@@ -11,19 +12,25 @@ import structlog
 from daemon.database import is_transient
 from daemon.listener import Listener, config
 from daemon.statements import Statements
+from node.approvals import Approvals
 from node.audit import AuditChain
 from node.configuration import pinned_job_keys
 from node.control_plane_client import ControlPlaneClient
 from node.decisions import Authenticator, Clock
 from node.freeze import Freeze
+from node.gate import Gate
+from node.gate_client import GateClient
 from node.handlers import Handler
 from node.health import Health, Part
 from node.heartbeat import Heartbeat
 from node.journal import Journal
+from node.locks import Locks
 from node.loop import JobLoop, OnStep
 from node.reporter import Reporter
 from node.settings import HealthSection, NodeSettings
-from wire.algorithms import Algorithm, Protection
+from node.signed_requests import SignedRequests
+from node.slots import Slots
+from wire.algorithms import Algorithm, Protection, Store
 from wire.envelope import Signer
 
 log = structlog.get_logger()
@@ -36,6 +43,7 @@ PURGE_INTERVAL = 3600.0
 class Mode:
     """What makes a node of one mode: what it does, and what must be well for that."""
 
+    store: Store
     handlers: Mapping[str, Handler]
     parts: list[Part]
     capabilities: Mapping[Algorithm, Protection]
@@ -49,6 +57,8 @@ class Node:
     reporter: Reporter
     heartbeat: Heartbeat
     loop: JobLoop
+    locks: Locks
+    gate_client: GateClient | None
     health: Health
     retention: timedelta
 
@@ -61,20 +71,32 @@ class Node:
         listener = Listener(config(application, settings.host, settings.port))
         log.info("node started", health_port=await listener.start())
         try:
-            await _until_signalled(
-                self.heartbeat.run(),
-                self.reporter.report_left_over(),
-                self.reporter.mark_for_ever(),
-                _purge_for_ever(self.journal, self.retention),
-                self.loop.run(),
-                *activities,
-            )
-            log.info("draining")
-            left = await self.loop.drain(DRAIN_SECONDS)
+            async with self.gate_client or contextlib.nullcontext():
+                await _until_signalled(
+                    self.heartbeat.run(),
+                    self.reporter.report_left_over(),
+                    self.reporter.mark_for_ever(),
+                    self._purge_for_ever(),
+                    self.loop.run(),
+                    *activities,
+                )
+                log.info("draining")
+                left = await self.loop.drain(DRAIN_SECONDS)
             await self.reporter.mark()
             log.info("stopped", jobs_left=left)
         finally:
             await listener.stop()
+
+    async def _purge_for_ever(self) -> None:
+        while True:
+            try:
+                if purged := await self.journal.purge(self.retention):
+                    log.info("purged the journal", rows=purged)
+                await self.locks.purge(datetime.now(UTC) - self.retention)
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+            await asyncio.sleep(PURGE_INTERVAL)
 
 
 def put_together(
@@ -96,6 +118,9 @@ def put_together(
     def clock_problem() -> str | None:
         return clock.problem(datetime.now(UTC))
 
+    slots = Slots(settings.loop.slots)
+    gate_client = None if settings.gate is None else GateClient(settings.gate)
+    locks = _locks(settings, database, mode.store, slots, gate_client)
     freeze = Freeze(settings.node.state_directory)
     own_parts = [
         *mode.parts,
@@ -113,6 +138,8 @@ def put_together(
         kinds=sorted(mode.handlers),
         capabilities=mode.capabilities,
         identity_public_key=signer.public_key,
+        slots=slots.total,
+        has_gate=gate_client is not None,
     )
     loop = JobLoop(
         node=node,
@@ -122,15 +149,34 @@ def put_together(
         clock=clock,
         handlers=mode.handlers,
         reporter=reporter,
-        slots=settings.loop.slots,
+        slots=slots,
         longest_life=retention,
         freeze=freeze,
+        locks=locks,
         on_step=on_step,
     )
     health = Health(
         [*own_parts, Part("clock", clock_problem), Part("control plane", client.problem)]
     )
-    return Node(journal, reporter, heartbeat, loop, health, retention)
+    return Node(journal, reporter, heartbeat, loop, locks, gate_client, health, retention)
+
+
+def _locks(
+    settings: NodeSettings,
+    database: Statements,
+    store: Store,
+    slots: Slots,
+    gate_client: GateClient | None,
+) -> Locks:
+    node = settings.node.id
+    retention = timedelta(days=settings.loop.journal_retention_days)
+    required = settings.requests.require_signature
+    signed_requests = SignedRequests(database, store, retention, required=required)
+    approvals = Approvals(database, node)
+    gate = None
+    if settings.gate is not None and gate_client is not None:
+        gate = Gate(settings.gate, gate_client, approvals, slots, node=node, store=store)
+    return Locks(signed_requests, gate, approvals)
 
 
 async def _until_signalled(*activities: Coroutine[None, None, None]) -> None:
@@ -143,14 +189,3 @@ async def _until_signalled(*activities: Coroutine[None, None, None]) -> None:
         await stop.wait()
         for task in tasks:
             task.cancel()
-
-
-async def _purge_for_ever(journal: Journal, retention: timedelta) -> None:
-    while True:
-        try:
-            if purged := await journal.purge(retention):
-                log.info("purged the journal", rows=purged)
-        except Exception as error:
-            if not is_transient(error):
-                raise
-        await asyncio.sleep(PURGE_INTERVAL)

@@ -46,6 +46,21 @@ class LoopSection(Section):
     journal_retention_days: Annotated[int, Field(ge=1)] = 90
 
 
+class RequestsSection(Section):
+    require_signature: bool = False
+
+
+class GateSection(Section):
+    url: Annotated[str, Field(pattern=r"^https://[^/@]+(/[^?#]*)?$")]
+    ca: ConfiguredPath
+    certificate: ConfiguredPath | None = None
+    private_key: ConfiguredPath | None = None
+    hmac_key_file: ConfiguredPath
+    timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+    allow_bare_hashes: bool = True
+    at_once: Annotated[int, Field(ge=1, le=4096)] = 256
+
+
 class LogSection(Section):
     level: str = "info"
 
@@ -62,4 +77,6 @@ class NodeSettings(Section):
     identity: IdentitySection
     health: HealthSection = HealthSection()
     loop: LoopSection = LoopSection()
+    requests: RequestsSection = RequestsSection()
+    gate: GateSection | None = None
     log: LogSection = LogSection()

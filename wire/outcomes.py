@@ -12,6 +12,10 @@ from wire.envelope import SignedBytes
 from wire.signatures import SignatureResult
 
 
+APPROVAL_PENDING = "approval_pending"
+"""The code of an attempt that ended because the owner's gate has not decided yet."""
+
+
 class OutcomeStatus(StrEnum):
     DONE = "DONE"
     """The work is done; final."""

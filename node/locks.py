@@ -1,0 +1,62 @@
+"""The locks that only the node's owner opens: signed requests, then the validation gate."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from daemon.database import is_transient
+from node.approvals import Approvals
+from node.decisions import Denied, Failed, NotDone
+from node.gate import Gate
+from node.gate_messages import Decision
+from node.handlers import Handler
+from node.signed_requests import SignedRequests
+from wire.jobs import Job
+
+Details = dict[str, str | None]
+
+
+class Locks:
+    """Asked about each job before its handler is; what is not open is not done."""
+
+    def __init__(
+        self, signed_requests: SignedRequests, gate: Gate | None, approvals: Approvals
+    ) -> None:
+        self._signed_requests = signed_requests
+        self._gate = gate
+        self._approvals = approvals
+
+    async def open(self, job: Job, handler: Handler, details: Details) -> None:
+        """Return when nothing is shut. Raises Denied or Failed.
+
+        ``details`` takes, as they become known, who asked and who decided: for the audit.
+        """
+        with _database_needed():
+            application = None
+            if handler.carries_request:
+                signed_by = await self._signed_requests.check(job, datetime.now(UTC))
+                if signed_by is not None:
+                    application = details["application"] = signed_by.name
+            if handler.asks_gate and self._gate is not None:
+                approval = await self._gate.decide(job, application)
+                details["gate"] = approval.decision.value
+                details["gate_reason"] = approval.reason
+                if approval.decision is not Decision.APPROVE:
+                    reason = approval.reason or "no reason was given"
+                    raise Denied("gate_rejected", f"the owner's gate rejected it: {reason}")
+
+    async def purge(self, before: datetime) -> None:
+        await self._signed_requests.purge(before)
+        await self._approvals.purge(before)
+
+
+@contextmanager
+def _database_needed() -> Iterator[None]:
+    try:
+        yield
+    except NotDone:
+        raise
+    except Exception as error:
+        if is_transient(error):
+            raise Failed("database_away", "the node's database is away", transient=True) from error
+        raise
