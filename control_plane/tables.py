@@ -1,7 +1,9 @@
 """The control plane's tables.
 
 A signature is a Sign job, and a key's life is its GenerateKey job: there is one state column,
-``jobs.state``, written in ``control_plane/queue.py`` alone. What the API shows is read from it.
+``jobs.state``, written by ``control_plane/queue_statements.py`` alone. What the API shows is read
+from it. In MPC mode a request is a job that no node claims: it is done in steps, each a ceremony or
+an order, and the signers claim the tasks of these.
 """
 
 from enum import StrEnum
@@ -9,6 +11,7 @@ from enum import StrEnum
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     ForeignKey,
@@ -20,8 +23,10 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     Uuid,
+    false,
     func,
     text,
+    true,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -82,9 +87,30 @@ nodes = Table(
     Column("capabilities", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("health", JSONB),
     Column("identity_public_key", LargeBinary),
+    Column("owner", String),  # whose signer it is, as the operator says
+    Column("slots", Integer, nullable=False, server_default=text("1")),
+    Column("has_gate", Boolean, nullable=False, server_default=false()),
+    Column("silent_since", DateTime(timezone=True)),  # when it last left a task of its unclaimed
     Column("audit_alarm", String),  # why its audit chain is in doubt; kept until it is re-added
     _created_at(),
     Column("last_seen", DateTime(timezone=True)),
+)
+
+signer_groups = Table(
+    "signer_groups",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("threshold", Integer, nullable=False),
+    _created_at(),
+)
+
+signer_group_members = Table(
+    "signer_group_members",
+    metadata,
+    Column("group_name", String, ForeignKey("signer_groups.name"), primary_key=True),
+    Column("share_index", Integer, primary_key=True),  # 1 to n
+    Column("signer", String, nullable=False),  # of nodes; stays when the node is removed
+    UniqueConstraint("group_name", "signer"),
 )
 
 keys = Table(
@@ -99,6 +125,17 @@ keys = Table(
     Column("network", String),
     Column("public_key", LargeBinary),
     Column("protection", String),
+    Column("attestations", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    # of store mpc
+    Column("signer_group", String, ForeignKey("signer_groups.name")),
+    Column("root_id", Uuid, ForeignKey("keys.id")),  # of a derived key, as its path
+    Column("path", ARRAY(BigInteger)),
+    Column("chain_code", LargeBinary),
+    Column("generation", Integer),
+    Column("shares", Uuid),  # the ceremony that made the set of shares in use
+    # a refresh whose set is coming into use: the signers that use it already
+    Column("next_shares", Uuid),
+    Column("next_users", ARRAY(String), nullable=False, server_default=text("'{}'::varchar[]")),
     _created_at(),
 )
 Index("ix_keys_application_id_created_at_id", keys.c.application_id, keys.c.created_at, keys.c.id)
@@ -147,6 +184,7 @@ jobs = Table(
     Column("last_failure", LargeBinary),  # Outcome of the last attempt worth another
     Column("outcome", LargeBinary),  # the final Outcome; never changes once it is there
     Column("late_outcome", LargeBinary),  # came after expiry; for admins
+    Column("must_finish", Boolean, nullable=False, server_default=false()),  # whatever its expiry
     _created_at(),
     Column("expires_at", DateTime(timezone=True), nullable=False),
     Column("finished_at", DateTime(timezone=True)),
@@ -161,6 +199,63 @@ Index(
 Index("ix_jobs_leased", jobs.c.lease_until, postgresql_where=jobs.c.state == JobState.LEASED.value)
 Index("ix_jobs_unfinished", jobs.c.expires_at, postgresql_where=jobs.c.finished_at.is_(None))
 Index("ix_jobs_key_id_created_at_id", jobs.c.key_id, jobs.c.created_at, jobs.c.id)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # of its ceremony, or order
+    Column("request_id", Uuid, ForeignKey("jobs.id"), nullable=False),
+    Column("number", Integer, nullable=False),  # within its request, from 1
+    Column("kind", String, nullable=False),  # wire.jobs.JobKind
+    Column("job_id", Uuid, nullable=False),  # the request's own for Sign, else this step's
+    Column("shares", Uuid),  # the set of shares that it makes, uses or is about
+    # its job, as signed; null for Sign, which is the request's
+    Column("payload", LargeBinary),
+    Column("signature", LargeBinary),
+    Column("signing_key_id", String),
+    # its ticket, as signed; null for an order
+    Column("ticket", LargeBinary),
+    Column("ticket_signature", LargeBinary),
+    Column("ticket_key_id", String),
+    _created_at(),
+    Column("deadline", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("ending", String),
+    Column("culprits", ARRAY(String), nullable=False, server_default=text("'{}'::varchar[]")),
+    Column("is_unsettled", Boolean, nullable=False, server_default=false()),  # shares may be left
+    UniqueConstraint("request_id", "number"),
+)
+Index("ix_steps_open", steps.c.deadline, postgresql_where=steps.c.ended_at.is_(None))
+Index("ix_steps_unsettled", steps.c.request_id, postgresql_where=steps.c.is_unsettled)
+Index("ix_steps_job_id", steps.c.job_id)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("step_id", Uuid, ForeignKey("steps.id"), primary_key=True),
+    Column("signer", String, primary_key=True),
+    Column("is_open", Boolean, nullable=False, server_default=true()),  # it takes up a slot
+    Column("lease", Uuid),
+    Column("lease_until", DateTime(timezone=True)),
+    Column("outcome", LargeBinary),  # as the signer reported it, and as far as it was accepted
+    Column("reported_at", DateTime(timezone=True)),
+)
+Index("ix_tasks_open", tasks.c.signer, postgresql_where=tasks.c.is_open)
+
+bans = Table(
+    "bans",
+    metadata,
+    Column("key_id", Uuid, primary_key=True),  # the root's
+    Column("signer", String, primary_key=True),  # who bans
+    Column("banned", String, primary_key=True),
+    Column("reason", String, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    # a Ban, as the signer signed it
+    Column("payload", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("signing_key_id", String, nullable=False),
+    Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
 
 audit_heads = Table(
     "audit_heads",

@@ -8,6 +8,7 @@ from pydantic import AwareDatetime
 
 from wire.algorithms import Curve, Network, Protection, Scheme, Store
 from wire.encoding import HexBytes, Model
+from wire.envelope import SignedBytes
 from wire.node_api import NodeHealth
 from wire.signatures import SignatureResult
 
@@ -34,6 +35,20 @@ class SignatureStatus(StrEnum):
         return self in (self.SIGNED, self.REJECTED, self.FAILED)
 
 
+class ChangeStatus(StrEnum):
+    """Of a refresh or a repair."""
+
+    PENDING = "Pending"
+    EXECUTING = "Executing"
+    DONE = "Done"
+    REJECTED = "Rejected"
+    FAILED = "Failed"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (self.DONE, self.REJECTED, self.FAILED)
+
+
 class Reason(Model):
     """Why a request was rejected or failed, or (while Pending) why its last attempt failed."""
 
@@ -56,7 +71,25 @@ class Key(Model):
     public_key: HexBytes | None
     """33 bytes compressed SEC1, or 32 bytes raw for Ed25519; null until Active."""
     protection: Protection | None
-    """Where the private key is used: in the HSM, or on the node's host; null until Active."""
+    """Where the private key is used: in the HSM, on the node's host, or nowhere whole (mpc); null
+    until Active."""
+    signer_group: str | None = None
+    """The signers that hold shares of it; of store mpc, as all that follows."""
+    threshold: int | None = None
+    """How many of them it takes to sign."""
+    signers: list[str] | None = None
+    """All of them, in order of their index."""
+    generation: int | None = None
+    """How often the shares have been refreshed; null until Active, and of a derived key."""
+    root: UUID | None = None
+    """The key that this one is derived from; null for any other."""
+    path: str | None = None
+    """From the root, as in ``m/0/5``."""
+    chain_code: HexBytes | None = None
+    """With it, children's public keys follow from this one's (BIP-32)."""
+    attestations: tuple[SignedBytes, ...] = ()
+    """What the nodes that hold the key state of it, signed by each; a derived key's are its
+    root's."""
     external_id: str | None
     reason: Reason | None
     created_at: AwareDatetime
@@ -69,6 +102,8 @@ class Wallet(Model):
     status: KeyStatus
     store: Store
     network: Network
+    signer_group: str | None = None
+    """The signers that hold shares of its key; of store mpc."""
     key_id: UUID
     """Sign with POST /v1/keys/{key_id}/signatures."""
     address: str | None
@@ -93,6 +128,60 @@ class Signature(Model):
     created_at: AwareDatetime
     expires_at: AwareDatetime
     """A signature that is not final by then fails as expired."""
+
+
+class KeyChange(Model):
+    """A refresh of a key's shares, or the repair of one: the key stays the same."""
+
+    id: UUID
+    key_id: UUID
+    kind: Literal["Refresh", "Repair"]
+    signer: str | None
+    """Whose share is repaired; null for a refresh."""
+    status: ChangeStatus
+    external_id: str | None
+    reason: Reason | None
+    created_at: AwareDatetime
+    expires_at: AwareDatetime
+    """What is not done by then fails as expired, unless all signers have confirmed new shares."""
+
+
+class SignerGroup(Model):
+    """The signers that make keys together, any ``threshold`` of which sign."""
+
+    name: str
+    signers: list[str]
+    """In order of their index: 1 to n."""
+    threshold: int
+    owners: list[str | None]
+    """Of each signer, in the same order; null where the operator named none."""
+    single_owner_quorum: str | None
+    """An owner whose signers alone reach the threshold; null when none does."""
+    created_at: AwareDatetime
+
+
+class SignerBan(Model):
+    """One signer never again signs with another under a key or its children."""
+
+    key_id: UUID
+    banned: str
+    reason: str
+    at: AwareDatetime
+
+
+class RegisteredSigner(Model):
+    """A signer: whose it is, and what its last heartbeat said."""
+
+    id: str
+    owner: str | None
+    version: str | None
+    health: NodeHealth
+    last_seen: AwareDatetime | None
+    """Time of its last heartbeat; null when it has never reported."""
+    has_gate: bool
+    """Whether its owner's validation gate is asked before it signs."""
+    bans: list[SignerBan]
+    """Those that it has stated."""
 
 
 class Node(Model):
