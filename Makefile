@@ -1,12 +1,13 @@
 # Every target installs what it needs first; the second time that takes a second.
 
 BIN := .venv/bin
+CARGO := cd mpc/native && PATH="$$PATH:$$HOME/.cargo/bin" nice cargo
 UV_VERSION := 0.13.8
 COMPILE := build/uv/bin/uv pip compile --quiet pyproject.toml --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test lint format bench lock clean
+.PHONY: help install demo up down test lint format bench wheel lock clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -24,6 +25,7 @@ down: install ## stop what `make up` started
 	@$(BIN)/python -m devstack down
 
 test: install ## run all tests; some of them: make test ARGS="tests/unit -x"
+	$(if $(ARGS),,@$(CARGO) test --workspace --release --locked --quiet)
 	@$(BIN)/pytest $(ARGS)
 
 lint: install ## check format, style, types and the direction of imports
@@ -31,13 +33,21 @@ lint: install ## check format, style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --release --locked --quiet -- -D warnings
 
 format: install ## put the code into our format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(CARGO) fmt --all
 
 bench: install ## measure signatures a second, beside the HSM's own limit
 	@$(BIN)/python -m benchmarks
+
+wheel: install ## build dist/*.whl, which installs where there is no Rust
+	@$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation \
+		--wheel-dir dist .
+	@ls dist/*.whl
 
 lock: install ## resolve dependencies anew; newer versions: make lock ARGS=--upgrade
 	@test -x build/uv/bin/uv || $(BIN)/python -m venv build/uv
@@ -47,6 +57,6 @@ lock: install ## resolve dependencies anew; newer versions: make lock ARGS=--upg
 
 clean: ## stop the local stack and delete everything that was made
 	@if [ -e build/dev ] && [ -x $(BIN)/python ]; then $(BIN)/python -m devstack down; fi
-	rm -rf build dist .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf build dist .venv mpc/_native*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -40,6 +40,7 @@ missing_packages() {
     command -v pkcs11-tool >/dev/null || echo opensc
     is_postgresql_there || echo postgresql
     find_python >/dev/null || echo python3 python3-venv
+    command -v cc >/dev/null || echo gcc libc6-dev # Rust links with it
 }
 
 install_packages() {
@@ -62,13 +63,14 @@ install_packages() {
 # --- Python packages --------------------------------------------------------------------------
 
 fingerprint() { # of everything that decides what is in .venv
-    cat requirements-dev.lock requirements.lock pyproject.toml
+    cat requirements-dev.lock requirements.lock pyproject.toml .cargo/config.toml
+    find mpc/native -type f ! -name '*.md' ! -name '*.pyc' -print0 | sort -z | xargs -0 cat
     echo "$checkout"
     .venv/bin/python --version
 }
 
 is_environment_current() {
-    [ -x .venv/bin/python ] && [ -f .venv/stamp ] &&
+    [ -x .venv/bin/python ] && [ -f .venv/stamp ] && [ -f mpc/_native.abi3.so ] &&
         [ "$(fingerprint 2>/dev/null | sha256sum)" = "$(cat .venv/stamp)" ]
 }
 
@@ -79,6 +81,8 @@ make_environment() {
     local pip=(.venv/bin/python -m pip --disable-pip-version-check --quiet)
     say "installing Python packages into .venv"
     "${pip[@]}" install --require-hashes -r requirements-dev.lock
+    .venv/bin/python mpc/native/backend.py # says what is missing where Rust is
+    say "compiling the MPC protocols (the first time takes a minute or two)"
     "${pip[@]}" install --no-deps --no-build-isolation -e .
     fingerprint | sha256sum >.venv/stamp
 }

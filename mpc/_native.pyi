@@ -72,7 +72,7 @@ class Share:
     def signers(self) -> int: ...
     @property
     def public_key(self) -> bytes:
-        """33 bytes SEC1 compressed (ECDSA), 32 raw (Ed25519), 32 x-only (BIP-340, the output key)."""
+        """33 bytes SEC1 compressed (ECDSA), 32 raw (Ed25519), 32 x-only (BIP-340 output key)."""
 
     @property
     def chain_code(self) -> bytes:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from pathlib import Path
 from typing import Any
 
 import maturin
@@ -36,8 +37,15 @@ ADVICE = (
     "  -> install it from https://rustup.rs, or install a wheel that `make wheel` built elsewhere"
 ).format(*OLDEST_RUST, found="{found}")
 
-# Without build isolation pip does not put the environment's own programs, as maturin, on PATH.
-os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+# Without build isolation pip does not put the environment's own programs, as maturin, on PATH;
+# and a service's or sudo's PATH leaves out where rustup installs.
+os.environ["PATH"] = os.pathsep.join(
+    [
+        sysconfig.get_path("scripts"),
+        os.environ.get("PATH", os.defpath),
+        str(Path.home() / ".cargo" / "bin"),
+    ]
+)
 
 
 def explain_missing_rust() -> str | None:

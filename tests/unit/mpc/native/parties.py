@@ -114,9 +114,7 @@ def repair_sessions(
     }
 
 
-def repair(
-    shares: Mapping[int, native.Share], target: int, helpers: list[int]
-) -> native.Share:
+def repair(shares: Mapping[int, native.Share], target: int, helpers: list[int]) -> native.Share:
     results = run(repair_sessions(shares, target, helpers))
     assert all(results[helper] is None for helper in helpers)
     repaired = results[target]

@@ -8,9 +8,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use super::errors::raised;
-use crate::errors::Failure;
-use crate::session::guarded;
-use crate::share::{Facts, Share as KeyShare};
+use mpc_native::errors::Failure;
+use mpc_native::session::guarded;
+use mpc_native::share::{Facts, Share as KeyShare};
 
 #[pyclass(frozen, module = "mpc._native")]
 pub struct Share {

@@ -9,11 +9,11 @@ use pyo3::types::{PyBytes, PyDict, PyFrozenSet, PyMapping};
 
 use super::errors::raised;
 use super::share::{Share, bytes_by_index};
-use crate::ceremonies;
-use crate::errors::{Failure, Result};
-use crate::messages::{Arrived, Outgoing};
-use crate::protocol::Protocol;
-use crate::session::{Product, Session as Part};
+use mpc_native::ceremonies;
+use mpc_native::errors::{Failure, Result};
+use mpc_native::messages::{Arrived, Outgoing};
+use mpc_native::protocol::Protocol;
+use mpc_native::session::{Product, Session as Part};
 
 /// What one exchange sends.
 #[pyclass(frozen, module = "mpc._native")]
@@ -52,7 +52,7 @@ impl Session {
     /// Makes a session, with the interpreter let go of.
     fn make(py: Python<'_>, make: impl FnOnce() -> Result<Part> + Send) -> PyResult<Self> {
         let part = py
-            .detach(|| crate::session::guarded(make))
+            .detach(|| mpc_native::session::guarded(make))
             .map_err(|failure| raised(py, failure))?;
         Ok(Self {
             exchanges: part.exchanges,

@@ -5,7 +5,7 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use crate::errors::Failure;
+use mpc_native::errors::Failure;
 
 create_exception!(
     mpc._native,

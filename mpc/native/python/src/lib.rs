@@ -7,8 +7,8 @@ mod share;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use crate::protocol::Protocol;
 use errors::raised;
+use mpc_native::protocol::Protocol;
 
 /// BIP-32 CKDpub along a path without hardened steps.
 #[pyfunction]
@@ -19,7 +19,9 @@ fn derive_public_key(
     path: Vec<u32>,
 ) -> PyResult<Vec<u8>> {
     py.detach(|| {
-        crate::session::guarded(|| crate::derive_public_key(public_key, chain_code, &path))
+        mpc_native::session::guarded(|| {
+            mpc_native::derive_public_key(public_key, chain_code, &path)
+        })
     })
     .map_err(|failure| raised(py, failure))
 }
