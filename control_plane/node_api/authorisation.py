@@ -8,9 +8,10 @@ from fastapi import Request
 from sqlalchemy import select
 
 from control_plane.database import Database
-from control_plane.mtls import PeerCertificate, peer_of
+from control_plane.mtls import peer_of
 from control_plane.problems import Code, ProblemError
 from control_plane.tables import nodes
+from daemon.peer_certificate import PeerCertificate
 
 BELIEVED_SECONDS = 1.0
 """How long a node that was removed may still be let in, at most."""
