@@ -88,4 +88,6 @@ def new_configuration(
         pin_file=quoted(pin_file),
         host_signing=", ".join(map(quoted, host_signing)),
     )
-    return TITLE + first + hsm + last_sections(health_port=health_port)
+    return (
+        TITLE + first + hsm + last_sections(program=DriverSettings.program, health_port=health_port)
+    )

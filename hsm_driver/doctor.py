@@ -11,6 +11,8 @@ from hsm_driver.vault import Vault
 from node.checks import Check, Status
 from node.connections import open_database
 from node.doctor import control_plane_checks, failed, host_checks
+from node.lock_checks import lock_checks
+from wire.algorithms import Store
 
 
 async def checks(settings: DriverSettings) -> AsyncIterator[Check]:
@@ -20,6 +22,8 @@ async def checks(settings: DriverSettings) -> AsyncIterator[Check]:
     async for check in hsm_checks(hsm_settings(settings, workers=1)):
         yield check
     async for check in _database(settings):
+        yield check
+    async for check in lock_checks(settings, Store.HSM):
         yield check
     async for check in control_plane_checks(settings):
         yield check

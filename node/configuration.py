@@ -74,6 +74,23 @@ max_clock_offset_seconds = 30
 # How long the journal remembers jobs; must be longer than any request lives.
 journal_retention_days = 90
 
+[requests]
+# true: only what an application has signed itself is done, under a key pinned by `{program} apps
+# add`. Then a stolen control plane has nothing signed. Applications must be ready for it.
+require_signature = false
+
+# The owner's validation gate, asked before anything is signed: docs/operations.md, Validation gate.
+# Without an approval nothing is; without this section there is no gate.
+# [gate]
+# url = "https://gate.example:8450/decide"
+# ca = "gate-ca.pem"              # the root that its certificate must be under
+# hmac_key_file = "gate-hmac.key" # mode 0600, shared with the gate, which knows us by it
+# certificate = "certificate.pem" # for mutual TLS; both or none
+# private_key = "private_key.pem"
+# timeout_seconds = 5             # a later answer counts for nothing
+# allow_bare_hashes = true        # false: hashes, of which nobody can say what they are, are denied
+# at_once = 256                   # requests that wait at the gate; more are tried again later
+
 [log]
 # debug, info, warning or error
 level = "info"
@@ -112,9 +129,9 @@ def first_sections(
     )
 
 
-def last_sections(*, health_port: int) -> str:
-    """Text of [identity], [health], [loop] and [log], explained."""
-    return LAST_SECTIONS.format(health_port=health_port)
+def last_sections(*, program: str, health_port: int) -> str:
+    """Text of [identity], [health], [loop], [requests], [gate] and [log], explained."""
+    return LAST_SECTIONS.format(program=program, health_port=health_port)
 
 
 def quoted(value: str | Path) -> str:

@@ -35,7 +35,8 @@ def wanted_signature(job: Job) -> tuple[SignHash | SignMessage, bytes | None]:
         raise Denied("malformed_job", f"a Sign job has no request to {job.endpoint.value}")
     try:
         request = CREATE_SIGNATURE.validate_json(job.request)
-        return request, digest_of(request, job.key.algorithm, job.key.network)
+        key = job.key
+        return request, digest_of(request, key.algorithm, key.network, key.public_key)
     except ValidationError as error:
         raise Denied(
             "malformed_request", f"the request has {error.error_count()} malformed fields"
