@@ -76,7 +76,7 @@ shares = Table(
         name="ck_shares_erased",
     ),
     CheckConstraint(  # of a set that was never made here nothing is known
-        "state IN ('discarded', 'abandoned') OR num_nonnulls(generation, protocol, group_name,"
+        "state = 'abandoned' OR num_nonnulls(generation, protocol, group_name,"
         " threshold, signers, share_index, public_key, transcript) = 8",
         name="ck_shares_facts",
     ),

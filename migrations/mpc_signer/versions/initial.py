@@ -77,7 +77,7 @@ def _shares() -> None:
             name="ck_shares_erased",
         ),
         sa.CheckConstraint(
-            "state IN ('discarded', 'abandoned') OR num_nonnulls(generation, protocol, group_name,"
+            "state = 'abandoned' OR num_nonnulls(generation, protocol, group_name,"
             " threshold, signers, share_index, public_key, transcript) = 8",
             name="ck_shares_facts",
         ),

@@ -1,0 +1,140 @@
+"""Who never again signs with whom under a key: this signer's own bans, and what peers have stated.
+
+A ban is of a root key, and holds for its children. It cannot be lifted: the way out is a new key.
+It outlives a restored database, since every peer that it was stated to states it again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from daemon.statements import Statements
+from wire.envelope import BAN_TYPE, BadEnvelope, PinnedKeys, SignedBytes, Signer, signing_key_id
+from wire.statements import Ban
+
+MAX_REASON = 500
+
+_INSERT = """
+    INSERT INTO bans (key_id, signer, banned, reason, payload, signature, signing_key_id)
+    VALUES (%(key_id)s, %(signer)s, %(banned)s, %(reason)s, %(payload)s, %(signature)s,
+        %(signing_key_id)s)
+    ON CONFLICT DO NOTHING
+"""
+
+_OF_KEY = """
+    SELECT payload, signature, signing_key_id FROM bans
+    WHERE key_id = %(key_id)s ORDER BY learned_at, signer, banned
+"""
+
+_OWN = """
+    SELECT payload, signature, signing_key_id FROM bans
+    WHERE signer = %(me)s ORDER BY learned_at DESC LIMIT %(limit)s
+"""
+
+_PAIRS = """
+    SELECT signer, banned FROM bans
+    WHERE key_id = %(key_id)s AND signer = ANY(%(names)s::varchar[])
+        AND banned = ANY(%(names)s::varchar[])
+"""
+
+_ALL = """
+    SELECT key_id, signer, banned, reason, learned_at FROM bans
+    ORDER BY learned_at DESC, key_id, signer, banned
+"""
+
+
+@dataclass(frozen=True)
+class KnownBan:
+    key_id: UUID
+    signer: str
+    banned: str
+    reason: str
+    learned_at: datetime
+
+
+class Bans:
+    """``me``: this signer's id; ``signer``: its identity, under which it states its own bans."""
+
+    def __init__(self, statements: Statements, me: str, signer: Signer) -> None:
+        self._statements = statements
+        self._me = me
+        self._signer = signer
+
+    async def ban(self, key_id: UUID, banned: str, reason: str, ceremony: UUID | None) -> None:
+        """Durable when this returns. ``key_id`` is the root's."""
+        ban = Ban(
+            key_id=key_id,
+            signer=self._me,
+            banned=banned,
+            reason=reason[:MAX_REASON],
+            ceremony=ceremony,
+            at=datetime.now(UTC),
+        )
+        signed = self._signer.sign(BAN_TYPE, ban.model_dump_json().encode())
+        await self._statements.rows(_INSERT, _row(ban, signed))
+
+    async def statements(self, key_id: UUID) -> list[SignedBytes]:
+        """Every ban that is known of a root key, as it was signed: for the peers to know it too."""
+        rows = await self._statements.rows(_OF_KEY, {"key_id": key_id})
+        return [SignedBytes(**row._asdict()) for row in rows]
+
+    async def own(self, limit: int) -> list[SignedBytes]:
+        """This signer's own bans, newest first, for the control plane to choose quorums by."""
+        rows = await self._statements.rows(_OWN, {"me": self._me, "limit": limit})
+        return [SignedBytes(**row._asdict()) for row in rows]
+
+    async def learn(
+        self, key_id: UUID, statements: Sequence[SignedBytes], identities: Mapping[str, bytes]
+    ) -> None:
+        """Take in bans of a root key that peers pass on; durable when this returns.
+
+        ``identities`` are the pinned ones, by signer, with this signer's own: a database that was
+        restored learns its own bans again. What does not hold under them, or is of another key, is
+        left out: a peer cannot speak for others.
+        """
+        for signed in statements:
+            ban = _opened(signed, identities)
+            if ban is not None and ban.key_id == key_id:
+                await self._statements.rows(_INSERT, _row(ban, signed))
+
+    async def among(self, key_id: UUID, signers: Sequence[str]) -> tuple[str, ...]:
+        """Whose presence bars a quorum of ``signers`` with this one, in order.
+
+        The banned one of each pair; the one that bans where that is this signer.
+        """
+        names = [self._me, *signers]
+        rows = await self._statements.rows(_PAIRS, {"key_id": key_id, "names": names})
+        found = {row.signer if row.banned == self._me else row.banned for row in rows}
+        return tuple(sorted(found))
+
+    async def all(self) -> list[KnownBan]:
+        """Newest first."""
+        return [KnownBan(*row) for row in await self._statements.rows(_ALL)]
+
+
+def _opened(signed: SignedBytes, identities: Mapping[str, bytes]) -> Ban | None:
+    """The ban, when the signer that it names has signed it."""
+    for name, key in identities.items():
+        if signing_key_id(key) == signed.signing_key_id:
+            try:
+                ban = Ban.model_validate_json(PinnedKeys([key]).open(BAN_TYPE, signed))
+            except (BadEnvelope, ValidationError):
+                return None
+            return ban if ban.signer == name != ban.banned else None
+    return None
+
+
+def _row(ban: Ban, signed: SignedBytes) -> dict[str, Any]:
+    return {
+        "key_id": ban.key_id,
+        "signer": ban.signer,
+        "banned": ban.banned,
+        "reason": ban.reason,
+        "payload": signed.payload,
+        "signature": signed.signature,
+        "signing_key_id": signed.signing_key_id,
+    }

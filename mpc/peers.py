@@ -1,0 +1,112 @@
+"""The signers that this one's owner has pinned: nobody else gets into a ceremony with it."""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from datetime import datetime
+
+from Crypto.Signature import eddsa
+
+from daemon.errors import OperatorError
+from daemon.statements import Statements
+from wire.nodes import node_urn
+
+SUBGROUP_ORDER = 2**252 + 27742317777372353535851937790883648493  # RFC 8032, section 5.1
+
+_ALL = "SELECT signer, identity_public_key, added_at FROM peers ORDER BY signer"
+
+_ADD = """
+    INSERT INTO peers (signer, identity_public_key) VALUES (%(signer)s, %(public_key)s)
+    ON CONFLICT DO NOTHING RETURNING signer
+"""
+
+_OF_SIGNER_OR_KEY = """
+    SELECT signer, identity_public_key FROM peers
+    WHERE signer = %(signer)s OR identity_public_key = %(public_key)s
+"""
+
+_REMOVE = "DELETE FROM peers WHERE signer = %(signer)s RETURNING signer"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """``identity_public_key``: Ed25519, 32 bytes."""
+
+    signer: str
+    identity_public_key: bytes
+    added_at: datetime
+
+
+class Peers:
+    """Pins are changed by the owner's commands alone, and hold from the next ceremony on."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    async def identities(self) -> dict[str, bytes]:
+        """Identity public keys by signer."""
+        return {peer.signer: peer.identity_public_key for peer in await self.all()}
+
+    async def all(self) -> list[Peer]:
+        return [Peer(*row) for row in await self._statements.rows(_ALL)]
+
+    async def add(self, signer: str, public_key: bytes) -> bool:
+        """Pin a signer; False when it is pinned with this key already. Raises OperatorError."""
+        values = {"signer": signer, "public_key": public_key}
+        if await self._statements.rows(_ADD, values):
+            return True
+        for known in await self._statements.rows(_OF_SIGNER_OR_KEY, values):
+            if known.signer != signer:
+                raise OperatorError(
+                    f"that identity key is pinned already, as {known.signer}'s",
+                    "Two signers never have one identity: ask the owner of each for its own, from "
+                    "mpc-signer identity show.",
+                )
+            if known.identity_public_key != public_key:
+                raise OperatorError(
+                    f"{signer} is pinned already, with another identity key",
+                    "Find out from its owner, face to face or by telephone, which one holds. If "
+                    f"this one: mpc-signer peers remove {signer}, then add it again.",
+                )
+        return False
+
+    async def remove(self, signer: str) -> bool:
+        """False when it was not pinned."""
+        return bool(await self._statements.rows(_REMOVE, {"signer": signer}))
+
+
+def checked_signer(name: str) -> str:
+    """Raises OperatorError for what is no node id."""
+    try:
+        node_urn(name)
+    except ValueError as error:
+        raise OperatorError(str(error), "Give the id that its certificate names.") from None
+    return name
+
+
+def checked_identity(text: str) -> bytes:
+    """The Ed25519 public key in base64: canonical, on the curve, of prime order.
+
+    Under a point of small order anybody can sign (RFC 8032, section 5.1.7; cofactor 8). Raises
+    OperatorError.
+    """
+    try:
+        raw = base64.b64decode(text, validate=True)
+        point = eddsa.import_public_key(raw)
+    except (binascii.Error, ValueError):
+        raise _no_identity("32 bytes in base64 that are a point of the curve") from None
+    if point.export_key(format="raw") != raw:
+        raise _no_identity("written in the one canonical way")
+    if (
+        point.pointQ.is_point_at_infinity()
+        or not (point.pointQ * SUBGROUP_ORDER).is_point_at_infinity()
+    ):
+        raise _no_identity("a point of the prime-order group")
+    return raw
+
+
+def _no_identity(wanted: str) -> OperatorError:
+    return OperatorError(
+        f"that is no identity key: it is not {wanted}",
+        "Give what mpc-signer identity show prints on that signer's host.",
+    )

@@ -1,0 +1,64 @@
+"""What this signer's operator has agreed to: helping another signer to its share again."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from daemon.statements import Statements
+
+_HOLDS = """
+    SELECT FROM repair_approvals
+    WHERE key_id = %(key_id)s AND signer = %(signer)s AND expires_at > now()
+"""
+
+_ALL = """
+    SELECT key_id, signer, operator, reason, approved_at, expires_at FROM repair_approvals
+    WHERE expires_at > now() ORDER BY expires_at
+"""
+
+_APPROVE = """
+    INSERT INTO repair_approvals (key_id, signer, operator, reason, expires_at)
+    VALUES (%(key_id)s, %(signer)s, %(operator)s, %(reason)s, now() + %(lasts)s)
+    ON CONFLICT (key_id, signer) DO UPDATE SET operator = excluded.operator,
+        reason = excluded.reason, approved_at = now(), expires_at = excluded.expires_at
+"""
+
+_REVOKE = """
+    DELETE FROM repair_approvals
+    WHERE key_id = %(key_id)s AND signer = %(signer)s RETURNING key_id
+"""
+
+
+@dataclass(frozen=True)
+class RepairApproval:
+    """``signer``: whose share of ``key_id`` may be made again."""
+
+    key_id: UUID
+    signer: str
+    operator: str
+    reason: str
+    approved_at: datetime
+    expires_at: datetime
+
+
+class RepairApprovals:
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    async def holds(self, key_id: UUID, signer: str) -> bool:
+        """Whether the operator has approved this repair, and that has not expired."""
+        return bool(await self._statements.rows(_HOLDS, {"key_id": key_id, "signer": signer}))
+
+    async def all(self) -> list[RepairApproval]:
+        """Those that have not expired."""
+        return [RepairApproval(*row) for row in await self._statements.rows(_ALL)]
+
+    async def approve(
+        self, key_id: UUID, signer: str, lasts: timedelta, operator: str, reason: str
+    ) -> None:
+        values = {"key_id": key_id, "signer": signer, "lasts": lasts}
+        await self._statements.rows(_APPROVE, values | {"operator": operator, "reason": reason})
+
+    async def revoke(self, key_id: UUID, signer: str) -> bool:
+        """False when there was nothing to revoke."""
+        return bool(await self._statements.rows(_REVOKE, {"key_id": key_id, "signer": signer}))

@@ -1,0 +1,114 @@
+"""The SQL of shares. The only place that writes their state.
+
+Each statement takes arrays, one element for each share. A change that is not allowed has no state
+to go to, which NOT NULL refuses; so its transaction, with the outcome in it, is not committed.
+"""
+
+FACTS = """
+    key_id, ceremony, state, generation, protocol, group_name, threshold, signers, share_index,
+    network, public_key, chain_code, transcript, proved, encryption_key, created_at
+"""
+
+FIND = f"""
+    SELECT {FACTS} FROM shares
+    WHERE key_id = %(key_id)s AND ceremony = %(ceremony)s AND generation IS NOT NULL
+"""
+
+ACTIVE = f"SELECT {FACTS} FROM shares WHERE key_id = %(key_id)s AND state = 'active'"
+
+CONFIRMED = f"SELECT {FACTS} FROM shares WHERE key_id = %(key_id)s AND state = 'confirmed'"
+
+SECRETS = """
+    SELECT data_key, ciphertext, encryption_key FROM shares
+    WHERE key_id = %(key_id)s AND ceremony = %(ceremony)s AND ciphertext IS NOT NULL
+"""
+
+_NEW_SHARES = """
+    SELECT key_id, ceremony, state, generation, protocol, group_name, threshold,
+        string_to_array(signers, ','), share_index, network, public_key, chain_code, transcript,
+        data_key, ciphertext, encryption_key
+    FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[], %(state)s::varchar[],
+        %(generation)s::integer[], %(protocol)s::varchar[], %(group_name)s::varchar[],
+        %(threshold)s::integer[], %(signers)s::varchar[], %(share_index)s::integer[],
+        %(network)s::varchar[], %(public_key)s::bytea[], %(chain_code)s::bytea[],
+        %(transcript)s::bytea[], %(data_key)s::bytea[], %(ciphertext)s::bytea[],
+        %(encryption_key)s::varchar[])
+        AS new (key_id, ceremony, state, generation, protocol, group_name, threshold, signers,
+            share_index, network, public_key, chain_code, transcript, data_key, ciphertext,
+            encryption_key)
+"""
+
+INSERT = f"""
+    INSERT INTO shares (key_id, ceremony, state, generation, protocol, group_name, threshold,
+        signers, share_index, network, public_key, chain_code, transcript, data_key, ciphertext,
+        encryption_key)
+    {_NEW_SHARES}
+"""
+
+_WANTED = """
+    wanted AS (
+        SELECT * FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[], %(generation)s::integer[])
+            AS wanted (key_id, ceremony, generation)
+    ), retired AS (
+        UPDATE shares SET state = 'retired', changed_at = now(),
+            data_key = NULL, ciphertext = NULL, encryption_key = NULL
+        FROM wanted
+        WHERE shares.key_id = wanted.key_id AND shares.ceremony <> wanted.ceremony
+            AND shares.state IN ('active', 'repaired')
+            AND shares.generation < wanted.generation
+        RETURNING shares.ceremony
+    )
+"""
+"""The sets that the wanted ones take the place of. Asked for before anything else is done: an older
+set that is to take the place of a newer meets the unique index."""
+
+ACTIVATE = f"""
+    WITH {_WANTED}
+    UPDATE shares SET changed_at = now(),
+        state = CASE
+            WHEN shares.state = 'active' OR shares.state = 'confirmed' AND shares.proved
+            THEN 'active' END
+    FROM wanted
+    WHERE shares.key_id = wanted.key_id AND shares.ceremony = wanted.ceremony
+        AND (SELECT count(*) FROM retired) >= 0
+"""
+
+REPAIR = f"""
+    WITH {_WANTED}, new AS ({_NEW_SHARES} WHERE (SELECT count(*) FROM retired) >= 0)
+    INSERT INTO shares (key_id, ceremony, state, generation, protocol, group_name, threshold,
+        signers, share_index, network, public_key, chain_code, transcript, data_key, ciphertext,
+        encryption_key)
+    SELECT * FROM new
+    ON CONFLICT (key_id, ceremony) DO UPDATE SET changed_at = now(),
+        state = CASE
+            WHEN shares.state IN ('active', 'repaired')
+                AND shares.generation = excluded.generation
+                AND shares.share_index = excluded.share_index
+                AND shares.public_key = excluded.public_key
+            THEN 'repaired' END,
+        transcript = excluded.transcript, data_key = excluded.data_key,
+        ciphertext = excluded.ciphertext, encryption_key = excluded.encryption_key
+"""
+
+PROVE = """
+    UPDATE shares SET proved = true
+    FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[]) AS wanted (key_id, ceremony)
+    WHERE shares.key_id = wanted.key_id AND shares.ceremony = wanted.ceremony
+        AND shares.state = 'confirmed'
+"""
+
+ABANDON = """
+    INSERT INTO shares (key_id, ceremony, state)
+    SELECT key_id, ceremony, 'abandoned'
+    FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[]) AS wanted (key_id, ceremony)
+    ON CONFLICT (key_id, ceremony) DO UPDATE SET
+        state = CASE WHEN shares.state = 'abandoned' THEN 'abandoned' END
+"""
+
+DISCARD = """
+    UPDATE shares SET changed_at = now(),
+        state = CASE WHEN shares.state IN ('confirmed', 'discarded') THEN 'discarded' END,
+        data_key = NULL, ciphertext = NULL, encryption_key = NULL
+    FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[]) AS wanted (key_id, ceremony)
+    WHERE shares.key_id = wanted.key_id AND shares.ceremony = wanted.ceremony
+"""

@@ -1,0 +1,238 @@
+"""Shares at rest: AES-256-GCM under a data key of each, which the encryption key wraps."""
+
+import asyncio
+import os
+from collections import OrderedDict
+from typing import Any
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from daemon.database import is_transient
+from daemon.statements import Statements
+from mpc import share_statements
+from mpc._native import LocalMisuse, Share
+from mpc.encryption_keys import EncryptionKeys
+from mpc.stored_share import ShareState, StoredShare, associated_data
+from node.decisions import Failed
+from node.handlers import NewRow
+from wire.algorithms import Network
+from wire.statements import Confirmation
+from wire.tickets import Protocol, Ticket
+
+MAX_LOADED = 64
+"""Shares kept open; one of 3-of-5 has 210 kB."""
+DATA_KEY_SIZE = 32
+NONCE_SIZE = 12
+
+Place = tuple[UUID, UUID]
+"""Key id and ceremony."""
+
+
+class Shares:
+    """Finds, opens and changes shares. What cannot be had is Failed."""
+
+    def __init__(self, statements: Statements, keys: EncryptionKeys) -> None:
+        self._statements = statements
+        self._keys = keys
+        self._open: OrderedDict[Place, asyncio.Task[Share]] = OrderedDict()
+
+    async def find(self, key_id: UUID, ceremony: UUID) -> StoredShare | None:
+        """The share of a set, whatever became of it; None when none was ever made here."""
+        return await self._one(share_statements.FIND, {"key_id": key_id, "ceremony": ceremony})
+
+    async def active(self, key_id: UUID) -> StoredShare | None:
+        """The share that a root key signs with at present."""
+        stored = await self._one(share_statements.ACTIVE, {"key_id": key_id})
+        if stored is not None:
+            self._close_older(stored)
+        return stored
+
+    async def confirmed(self, key_id: UUID) -> StoredShare | None:
+        """The share that waits for being activated or discarded: no other can be confirmed."""
+        return await self._one(share_statements.CONFIRMED, {"key_id": key_id})
+
+    async def open(self, stored: StoredShare) -> Share:
+        """The share itself, checked as it is loaded, and kept open for the next time."""
+        place = (stored.key_id, stored.ceremony)
+        opening = self._open.get(place)
+        if opening is None:
+            opening = asyncio.create_task(self._load(stored))
+            opening.add_done_callback(lambda done: self._opened(place, done))
+            self._open[place] = opening
+            while len(self._open) > MAX_LOADED:
+                self._open.popitem(last=False)
+        self._open.move_to_end(place)
+        return await asyncio.shield(opening)
+
+    def close(self, key_id: UUID) -> None:
+        """Keep no share of a key open."""
+        for place in [place for place in self._open if place[0] == key_id]:
+            del self._open[place]
+
+    async def prepare_row(
+        self, confirmation: Confirmation, network: Network | None, share: Share
+    ) -> NewRow:
+        """A new share, durable and confirmed at once. It is refused while another one is
+        confirmed, and for a set that was abandoned here."""
+        values = {
+            "key_id": confirmation.key_id,
+            "ceremony": confirmation.ceremony,
+            "state": ShareState.CONFIRMED.value,
+            "generation": confirmation.generation,
+            "protocol": confirmation.protocol.value,
+            "group_name": confirmation.group,
+            "threshold": confirmation.threshold,
+            "signers": ",".join(confirmation.signers),
+            "share_index": confirmation.index,
+            "network": network.value if network else None,
+        }
+        return NewRow(share_statements.INSERT, values | await self._sealed(values, share))
+
+    async def repaired_row(self, ticket: Ticket, network: Network | None, share: Share) -> NewRow:
+        """A share that Repair made anew, in the place of what this signer has of the set or of an
+        earlier one. It goes into Refresh, and signs nothing."""
+        values = {
+            "key_id": ticket.key_id,
+            "ceremony": ticket.shares,
+            "state": ShareState.REPAIRED.value,
+            "generation": ticket.generation,
+            "protocol": ticket.protocol.value,
+            "group_name": ticket.group,
+            "threshold": ticket.threshold,
+            "signers": ",".join(ticket.signers),
+            "share_index": share.index,
+            "network": network.value if network else None,
+        }
+        self.close(ticket.key_id)
+        return NewRow(share_statements.REPAIR, values | await self._sealed(values, share))
+
+    def proved_row(self, stored: StoredShare) -> NewRow:
+        """It has signed; before that it cannot be activated."""
+        return NewRow(share_statements.PROVE, _place(stored))
+
+    def activate_row(self, stored: StoredShare) -> NewRow:
+        """From now on it signs, and the one before it is erased."""
+        self.close(stored.key_id)
+        values = {**_place(stored), "generation": stored.generation}
+        return NewRow(share_statements.ACTIVATE, values)
+
+    def discard_row(self, stored: StoredShare) -> NewRow:
+        """Erase a share that was confirmed, and was never in use."""
+        self.close(stored.key_id)
+        return NewRow(share_statements.DISCARD, _place(stored))
+
+    def abandon_row(self, key_id: UUID, ceremony: UUID) -> NewRow:
+        """Never confirm a share of this set. Refused once it was confirmed."""
+        return NewRow(share_statements.ABANDON, {"key_id": key_id, "ceremony": ceremony})
+
+    async def _one(self, statement: str, parameters: dict[str, Any]) -> StoredShare | None:
+        rows = await self._rows(statement, parameters)
+        return stored_share(rows[0]) if rows else None
+
+    async def _rows(self, statement: str, parameters: dict[str, Any]) -> list[Any]:
+        try:
+            return await self._statements.rows(statement, parameters)
+        except Exception as error:
+            if is_transient(error):
+                raise Failed(
+                    "database_away", "this signer's database is away", transient=True
+                ) from error
+            raise
+
+    async def _sealed(self, facts: dict[str, Any], share: Share) -> dict[str, Any]:
+        """What the row has of the share itself."""
+        bound = associated_data(
+            facts["key_id"], facts["ceremony"], share.index, facts["generation"]
+        )
+        data_key, nonce = os.urandom(DATA_KEY_SIZE), os.urandom(NONCE_SIZE)
+        sealed = await asyncio.to_thread(
+            lambda: AESGCM(data_key).encrypt(nonce, share.to_bytes(), bound)
+        )
+        key = self._keys.current
+        return {
+            "public_key": share.public_key,
+            "chain_code": share.chain_code or None,
+            "transcript": share.transcript(),
+            "data_key": await key.wrap(data_key),
+            "ciphertext": nonce + sealed,
+            "encryption_key": key.id,
+        }
+
+    async def _load(self, stored: StoredShare) -> Share:
+        rows = await self._rows(share_statements.SECRETS, _place(stored))
+        if not rows:
+            raise Failed("no_share", "the share is erased", transient=True)
+        row = rows[0]
+        data_key = await self._keys.get(row.encryption_key).unwrap(row.data_key)
+        return await asyncio.to_thread(_opened, stored, data_key, row.ciphertext)
+
+    def _opened(self, place: Place, done: asyncio.Task[Share]) -> None:
+        """A share that could not be opened is tried again the next time."""
+        if (done.cancelled() or done.exception()) and self._open.get(place) is done:
+            del self._open[place]
+
+    def _close_older(self, active: StoredShare) -> None:
+        for place in [
+            place
+            for place in self._open
+            if place[0] == active.key_id and place[1] != active.ceremony
+        ]:
+            del self._open[place]
+
+
+def stored_share(row: Any) -> StoredShare:
+    """A row of shares, as FACTS selects it."""
+    return StoredShare(
+        key_id=row.key_id,
+        ceremony=row.ceremony,
+        state=ShareState(row.state),
+        generation=row.generation,
+        protocol=Protocol(row.protocol),
+        group=row.group_name,
+        threshold=row.threshold,
+        signers=tuple(row.signers),
+        index=row.share_index,
+        network=Network(row.network) if row.network else None,
+        public_key=row.public_key,
+        chain_code=row.chain_code,
+        transcript=row.transcript,
+        is_proved=row.proved,
+        encryption_key=row.encryption_key,
+        created_at=row.created_at,
+    )
+
+
+def _opened(stored: StoredShare, data_key: bytes, ciphertext: bytes) -> Share:
+    """Decrypt and load. Raises Failed when the share is damaged, swapped, or of another key."""
+    bound = associated_data(stored.key_id, stored.ceremony, stored.index, stored.generation)
+    try:
+        data = AESGCM(data_key).decrypt(ciphertext[:NONCE_SIZE], ciphertext[NONCE_SIZE:], bound)
+        share = Share.load(data)
+    except InvalidTag:
+        raise _unusable("the stored share is damaged, or another row's") from None
+    except LocalMisuse as error:
+        raise _unusable(f"the stored share is not whole: {error}") from None
+    for name, found, wanted in (
+        ("protocol", share.protocol, stored.protocol.value),
+        ("public key", share.public_key, stored.public_key),
+        ("chain code", share.chain_code or None, stored.chain_code),
+        ("index", share.index, stored.index),
+        ("threshold", share.threshold, stored.threshold),
+        ("number of signers", share.signers, len(stored.signers)),
+        ("transcript", share.transcript(), stored.transcript),
+        ("kind", share.is_repaired, stored.state is ShareState.REPAIRED),
+    ):
+        if found != wanted:
+            raise _unusable(f"the stored share has another {name} than its row")
+    return share
+
+
+def _place(stored: StoredShare) -> dict[str, Any]:
+    return {"key_id": stored.key_id, "ceremony": stored.ceremony}
+
+
+def _unusable(reason: str) -> Failed:
+    """Other signers can sign without this one, so that it is worth another attempt."""
+    return Failed("share_unusable", reason, transient=True)

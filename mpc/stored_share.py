@@ -1,0 +1,83 @@
+"""What is known of a share without opening it."""
+
+import struct
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from wire.algorithms import Network
+from wire.tickets import Protocol
+
+ASSOCIATED_DATA = b"custody share, version 1"
+INDEX_AND_GENERATION = struct.Struct("!HQ")
+
+
+class ShareState(StrEnum):
+    CONFIRMED = "confirmed"
+    """On disk, and this signer has said so: it is kept, whatever else ends."""
+    ACTIVE = "active"
+    """Signs."""
+    REPAIRED = "repaired"
+    """Made anew by Repair: goes into Refresh, and signs nothing."""
+    RETIRED = "retired"
+    """Another set is in its place; erased."""
+    DISCARDED = "discarded"
+    """Another signer has abandoned its set; erased."""
+    ABANDONED = "abandoned"
+    """This signer will never confirm it, and has nothing of it."""
+
+
+KEPT = frozenset({ShareState.CONFIRMED, ShareState.ACTIVE, ShareState.REPAIRED})
+IN_USE = frozenset({ShareState.ACTIVE, ShareState.REPAIRED})
+
+
+@dataclass(frozen=True)
+class StoredShare:
+    """A row of shares, without its secret. ``ceremony``: that made the set which it is of.
+
+    ``public_key`` and ``chain_code`` are the root's; ``encryption_key`` is null once erased.
+    """
+
+    key_id: UUID
+    ceremony: UUID
+    state: ShareState
+    generation: int
+    protocol: Protocol
+    group: str
+    threshold: int
+    signers: tuple[str, ...]
+    index: int
+    network: Network | None
+    public_key: bytes
+    chain_code: bytes | None
+    transcript: bytes
+    is_proved: bool
+    encryption_key: str | None
+    created_at: datetime
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Its set waits for being activated or discarded."""
+        return self.state is ShareState.CONFIRMED
+
+    @property
+    def is_active(self) -> bool:
+        """The key signs with it at present."""
+        return self.state is ShareState.ACTIVE
+
+    @property
+    def is_in_use(self) -> bool:
+        """Of the set that is in use at present: active, or repaired and so only for Refresh."""
+        return self.state in IN_USE
+
+    @property
+    def is_kept(self) -> bool:
+        """There is something to open."""
+        return self.state in KEPT
+
+
+def associated_data(key_id: UUID, ceremony: UUID, index: int, generation: int) -> bytes:
+    """What binds a ciphertext to its row: one put into another row does not decrypt."""
+    place = INDEX_AND_GENERATION.pack(index, generation)
+    return b"".join((ASSOCIATED_DATA, key_id.bytes, ceremony.bytes, place))
