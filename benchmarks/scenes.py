@@ -13,8 +13,9 @@ import httpx
 from benchmarks.http_load import Load, LoadResult
 from daemon.tls import client_context
 from devstack.certificates import Leaf
-from devstack.driver import Driver, Surroundings
+from devstack.driver import Driver
 from devstack.launcher import Tied
+from devstack.node import Surroundings
 from devstack.processes import Program, free_port, wait_until
 from devstack.stack import Stack
 from wire.algorithms import Curve, Network, Scheme, Store

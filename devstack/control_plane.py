@@ -4,6 +4,7 @@ import base64
 import json
 import ssl
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +22,15 @@ ALL_SCOPES = ("read", "wallets", "sign", "admin")
 
 @dataclass(frozen=True)
 class ControlPlaneOptions:
-    """``lifetime_seconds``: of a request; ``lease_seconds``: how long a node holds a job."""
+    """``lifetime_seconds``: of a request; ``lease_seconds``: how long a node holds a job.
+
+    ``group``, ``signers``: the node groups of stores hsm and mpc.
+    """
 
     lifetime_seconds: int = 900
     lease_seconds: int = 30
     group: str = "hsm"
+    signers: str = "mpc"
 
 
 class ControlPlane(Service):
@@ -63,9 +68,11 @@ class ControlPlane(Service):
         """Bring the database to this version's schema. Raises OperatorError."""
         run(self._program("migrate"), "make the control plane's tables")
 
-    def add_node(self, node_id: str, group: str) -> None:
-        """Register a node. Raises OperatorError."""
-        run(self._program("node", "add", node_id, "--group", group), f"register {node_id}")
+    def add_node(self, node_id: str, group: str, owner: str | None = None) -> None:
+        """Register a node; ``owner``: of a signer. Raises OperatorError."""
+        owned = [] if owner is None else ["--owner", owner]
+        program = self._program("node", "add", node_id, "--group", group, *owned)
+        run(program, f"register {node_id}")
 
     def create_token(self, application: str, scopes: tuple[str, ...] = ALL_SCOPES) -> str:
         """Make a bearer token. Raises OperatorError."""
@@ -105,9 +112,15 @@ class ControlPlaneFiles:
         (self._signing_key,) = folder.glob("*.pem")
 
     def replica(
-        self, name: str, log: Path, launcher: Launcher, options: ControlPlaneOptions
+        self,
+        name: str,
+        log: Path,
+        launcher: Launcher,
+        options: ControlPlaneOptions,
+        delivery_servers: Sequence[str] = (),
     ) -> ControlPlane:
-        """Write a replica's configuration."""
+        """Write a replica's configuration; it has signers meet at these servers."""
+        delivery = {"delivery": {"servers": delivery_servers}} if delivery_servers else {}
         config = self._folder / f"{name}.toml"
         made = ControlPlane(name, config, log, self._ca, launcher)
         configuration_file.write(
@@ -133,7 +146,8 @@ class ControlPlaneFiles:
                     "lifetime_seconds": options.lifetime_seconds,
                     "lease_seconds": options.lease_seconds,
                 },
-                "groups": {"hsm": options.group},
+                "groups": {"hsm": options.group, "mpc": options.signers},
+                **delivery,
             },
         )
         return made

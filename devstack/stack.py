@@ -12,8 +12,9 @@ from control_plane.client import AsyncCustody, Custody
 from daemon.errors import OperatorError
 from devstack.certificates import Certificates
 from devstack.control_plane import ControlPlane, ControlPlaneFiles, ControlPlaneOptions
-from devstack.driver import Driver, DriverOptions, Surroundings
+from devstack.driver import Driver, DriverOptions
 from devstack.launcher import Launcher, Tied
+from devstack.node import Surroundings
 from devstack.postgres import Cluster
 from devstack.processes import Process
 from devstack.service import Service, stop_together

@@ -10,8 +10,9 @@ import psycopg
 import pytest
 
 from devstack.certificates import Certificates, Leaf
-from devstack.driver import Driver, DriverOptions, Surroundings
+from devstack.driver import Driver, DriverOptions
 from devstack.launcher import Tied
+from devstack.node import Surroundings
 from devstack.postgres import Cluster
 from devstack.token import Token
 from tests.conftest import fresh_database

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from daemon.errors import OperatorError
 from devstack.certificates import Certificates, Leaf
-from devstack.driver import DriverOptions, Surroundings
+from devstack.driver import DriverOptions
+from devstack.node import Surroundings
 from devstack.service import command
 from pki.certificates import new_private_key
 from pki.directory import Directory

@@ -58,7 +58,7 @@ def driver(stack: Stack) -> Iterator[Driver]:
     yield first
     for one in stack.drivers:
         one.stop()
-        one.run_command = one._command("run")
+        one.run_command = one.command("run")
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_an_outcome_that_comes_after_expiry_is_kept_and_not_shown(
     assert reason_of(custody, key, signature) == "expired"
     expired = custody.get_signature(key, signature.id)
 
-    driver.run_command = driver._command("run")
+    driver.run_command = driver.command("run")
     driver.start()
     deadline = time.monotonic() + 20
     while (late := late_outcome(stack, signature.id)) is None:

@@ -1,0 +1,111 @@
+"""What the processes of every node have in common: configuration, identity, tables, health."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from daemon.signing_key import create_signing_key
+from devstack import configuration_file
+from devstack.certificates import Leaf
+from devstack.configuration_file import Sections
+from devstack.launcher import Launcher
+from devstack.processes import LOCALHOST, Program, free_port, run
+from devstack.service import Service, clean_environment, command
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a node talks to: the node API and its own database."""
+
+    node_url: str
+    job_signing_key: str
+    database_url: str
+
+
+class Node(Service):
+    """One node. ``command_name``: hsm-driver or mpc-signer.
+
+    ``run_command`` is what ``start`` runs; tests put in their own, which ends at a given step.
+    """
+
+    def __init__(
+        self, command_name: str, node_id: str, folder: Path, log: Path, launcher: Launcher
+    ) -> None:
+        super().__init__(node_id, launcher)
+        self.node_id = node_id
+        self.group = ""
+        self.folder = folder
+        self.log = log
+        self.config = folder / f"{command_name}.toml"
+        self.identity = folder / "identity.pem"
+        self.health_port = free_port()
+        self._command_name = command_name
+        self.run_command: Sequence[str | Path] = self.command("run")
+
+    def write_configuration(
+        self, surroundings: Surroundings, leaf: Leaf, group: str, slots: int, own: Sections
+    ) -> None:
+        """Write the configuration, and the identity key where there is none yet.
+
+        ``own``: the sections that this kind of node alone has.
+        """
+        self.group = group
+        if not self.identity.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            create_signing_key(self.identity)
+        configuration_file.write(
+            self.config,
+            {
+                "node": {
+                    "id": self.node_id,
+                    "group": group,
+                    "state_directory": self.folder / "state",
+                },
+                "control_plane": {
+                    "url": surroundings.node_url,
+                    "ca": leaf.ca,
+                    "certificate": leaf.certificate,
+                    "private_key": leaf.private_key,
+                    "job_signing_keys": [surroundings.job_signing_key],
+                },
+                "database": {"url": surroundings.database_url},
+                "identity": {"private_key": self.identity},
+                "health": {"host": LOCALHOST, "port": self.health_port},
+                "loop": {"slots": slots},
+                **own,
+            },
+        )
+
+    def run(self, what: str, *arguments: str) -> None:
+        """Run one of the node's commands; ``what`` says what for. Raises OperatorError."""
+        run(self.program_of(self.command(*arguments)), what)
+
+    def migrate(self) -> None:
+        """Bring the node's database to this version's schema. Raises OperatorError."""
+        self.run("make the node's tables", "migrate")
+
+    def program(self) -> Program:
+        return self.program_of(self.run_command)
+
+    def is_ready(self) -> bool:
+        try:
+            url = f"http://{LOCALHOST}:{self.health_port}/readyz"
+            return httpx.get(url, trust_env=False, timeout=2).is_success
+        except httpx.TransportError:
+            return False
+
+    def command(self, *arguments: str) -> list[str | Path]:
+        """The words that an operator types."""
+        return [command(self._command_name), "--config", self.config, *arguments]
+
+    def program_of(self, arguments: Sequence[str | Path]) -> Program:
+        """A command line in this node's folder and environment."""
+        return Program(
+            self.node_id, arguments, self.folder, self.log, clean_environment(**self.environment())
+        )
+
+    def environment(self) -> dict[str, str | Path]:
+        """Variables that this kind of node needs."""
+        return {}
