@@ -1,17 +1,26 @@
 """From the configuration file to what the parts want of it; and a new file, explained."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from hsm_driver.hsm.settings import HsmSettings, PinCredential, PinFile
-from hsm_driver.settings import DriverSettings
+from hsm_driver.settings import DriverSettings, TokenSection
 from node.configuration import first_sections, last_sections, quoted
 from wire.algorithms import Algorithm
 
 
 def hsm_settings(settings: DriverSettings, workers: int | None = None) -> HsmSettings:
     """The HSM's settings; ``workers`` overrides the file's number."""
-    section = settings.hsm
+    token = token_settings(settings.hsm, settings.node.state_directory, workers)
+    algorithms = frozenset(Algorithm.parse(text) for text in settings.hsm.host_signing)
+    return replace(token, host_signing=algorithms)
+
+
+def token_settings(
+    section: TokenSection, state_directory: Path, workers: int | None = None
+) -> HsmSettings:
+    """How to reach the token of a section of any node's configuration."""
     pin = (
         PinFile(section.pin_file)
         if section.pin_file is not None
@@ -21,9 +30,8 @@ def hsm_settings(settings: DriverSettings, workers: int | None = None) -> HsmSet
         module=section.module,
         token_label=section.token_label,
         pin=pin,
-        state_directory=settings.node.state_directory,
+        state_directory=state_directory,
         deadline_seconds=section.deadline_seconds,
-        host_signing=frozenset(Algorithm.parse(text) for text in section.host_signing),
         workers=workers or section.workers or os.cpu_count() or 1,
     )
 

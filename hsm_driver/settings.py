@@ -9,13 +9,24 @@ from node.settings import NodeSettings
 from wire.algorithms import Algorithm
 
 
-class HsmSection(Section):
+class TokenSection(Section):
+    """Which token, and how its PIN is found."""
+
     module: ConfiguredPath
     token_label: str
     pin_file: ConfiguredPath | None = None
     pin_credential: str | None = None
     workers: Annotated[int, Field(ge=1, le=64)] | None = None
     deadline_seconds: Annotated[float, Field(gt=0)] = 10.0
+
+    @model_validator(mode="after")
+    def _one_pin(self) -> "TokenSection":
+        if (self.pin_file is None) == (self.pin_credential is None):
+            raise ValueError("give either pin_file or pin_credential")
+        return self
+
+
+class HsmSection(TokenSection):
     host_signing: tuple[str, ...] = ()
 
     @field_validator("host_signing")
@@ -24,12 +35,6 @@ class HsmSection(Section):
         for text in value:
             Algorithm.parse(text)
         return value
-
-    @model_validator(mode="after")
-    def _one_pin(self) -> "HsmSection":
-        if (self.pin_file is None) == (self.pin_credential is None):
-            raise ValueError("give either pin_file or pin_credential")
-        return self
 
 
 class DriverSettings(NodeSettings):

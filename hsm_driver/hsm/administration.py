@@ -75,7 +75,7 @@ class Administration:
         finally:
             ended.cancel()
         if isinstance(answer, Failure | Lost):
-            raise OperatorError(answer.reason, "Run: hsm-driver doctor")
+            raise OperatorError(answer.reason, "Run the doctor command.")
         if not isinstance(answer, expected):
             raise TypeError(f"the worker answered with {answer.kind!r}")
         return answer

@@ -79,7 +79,7 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
             if not keys:
                 raise OperatorError(
                     f"the token {found.token_label!r} has no master key",
-                    "Make one with: hsm-driver master-key generate",
+                    "Make one with: master-key generate",
                 )
         _show(keys, as_json)
 
@@ -102,7 +102,7 @@ def _show(keys: list[MasterKeyRecord], as_json: bool) -> None:
     if as_json:
         print_json([_as_json(key) for key in keys])
     elif not keys:
-        out.print("no master key yet; make one with: hsm-driver master-key generate")
+        out.print("no master key yet; make one with: master-key generate")
     else:
         rows = [_row(key) for key in keys]
         print_table(COLUMNS, rows)

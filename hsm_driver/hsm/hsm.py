@@ -1,7 +1,18 @@
 """The HSM as the rest of the driver sees it."""
 
 from hsm_driver.hsm.errors import HsmFailure, SchemeUnsupported
-from hsm_driver.hsm.messages import Answer, Generate, Generated, Ready, Sign, Signed
+from hsm_driver.hsm.messages import (
+    Answer,
+    Generate,
+    Generated,
+    Ready,
+    Seal,
+    Sealed,
+    Sign,
+    Signed,
+    Unseal,
+    Unsealed,
+)
 from hsm_driver.hsm.pool import Pool
 from hsm_driver.hsm.settings import HsmSettings
 from hsm_driver.hsm.worker_process import WORKER_MODULE
@@ -71,6 +82,22 @@ class Hsm:
         if not isinstance(answer, Signed):
             raise _unexpected(answer)
         return answer.signature
+
+    async def seal(self, master_key: str, secret: bytes, associated_data: bytes) -> bytes:
+        """Encrypt a secret by the named key, of those that encrypt host keys. Raises HsmFailure."""
+        seal = Seal(master_key=master_key, secret=secret, associated_data=associated_data)
+        answer = await self._pool.run(seal)
+        if not isinstance(answer, Sealed):
+            raise _unexpected(answer)
+        return answer.sealed
+
+    async def unseal(self, master_key: str, sealed: bytes, associated_data: bytes) -> bytes:
+        """Decrypt what ``seal`` made. Raises HsmFailure: KeyUnusable for anything else."""
+        unseal = Unseal(master_key=master_key, sealed=sealed, associated_data=associated_data)
+        answer = await self._pool.run(unseal)
+        if not isinstance(answer, Unsealed):
+            raise _unexpected(answer)
+        return answer.secret
 
     def _started(self) -> Ready:
         if self._found is None:

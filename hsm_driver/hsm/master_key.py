@@ -198,7 +198,7 @@ def _wrap_known(master: MasterKey, known: Object) -> bytes:
     raise CannotStart(
         Obstacle.MASTER_KEY,
         f"the key {master.name!r} wraps nothing ({'; '.join(refusals)})",
-        "Run hsm-driver doctor: it shows which wrap mechanisms the token has.",
+        "Run the doctor command: it shows which wrap mechanisms the token has.",
     )
 
 

@@ -104,6 +104,24 @@ class Sign(Message):
     data: bytes
 
 
+class Seal(Message):
+    """Encrypt a secret by the named key, which encrypts host keys."""
+
+    kind: Literal["seal"] = "seal"
+    master_key: str
+    secret: bytes = Field(repr=False)
+    associated_data: bytes
+
+
+class Unseal(Message):
+    """Decrypt what Seal made, under the same associated data."""
+
+    kind: Literal["unseal"] = "unseal"
+    master_key: str
+    sealed: bytes
+    associated_data: bytes
+
+
 class MakeMasterKey(Message):
     """Generate the next generation of the master key and its second key for host signing."""
 
@@ -131,7 +149,7 @@ class Extract(Message):
     attempt: str
 
 
-Operation = Generate | Sign | MakeMasterKey | ListMasterKeys | Probe | Extract
+Operation = Generate | Sign | Seal | Unseal | MakeMasterKey | ListMasterKeys | Probe | Extract
 
 
 class Group(Message):
@@ -163,6 +181,16 @@ class Signed(Message):
 class Generated(Message):
     kind: Literal["generated"] = "generated"
     key: WrappedKey
+
+
+class Sealed(Message):
+    kind: Literal["sealed"] = "sealed"
+    sealed: bytes
+
+
+class Unsealed(Message):
+    kind: Literal["unsealed"] = "unsealed"
+    secret: bytes = Field(repr=False)
 
 
 class MasterKeyRecord(Message):
@@ -201,7 +229,7 @@ class Extracted(Message):
     detail: str
 
 
-Answer = Failure | Lost | Signed | Generated | MasterKeys | Probed | Extracted
+Answer = Failure | Lost | Signed | Generated | Sealed | Unsealed | MasterKeys | Probed | Extracted
 
 
 class Answers(Message):

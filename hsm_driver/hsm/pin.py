@@ -157,10 +157,9 @@ class PinMemory:
         if isinstance(self._settings.pin, PinFile):
             return (
                 f"Write the right PIN into {self._settings.pin.path}: once the file has changed "
-                "it is tried. If the PIN is right after all: hsm-driver master-key check "
+                "it is tried. If the PIN is right after all: master-key check "
                 "--retry-pin"
             )
         return (
-            "Give the right PIN to LoadCredential= and run, with it: hsm-driver master-key check "
-            "--retry-pin"
+            "Give the right PIN to LoadCredential= and run, with it: master-key check --retry-pin"
         )

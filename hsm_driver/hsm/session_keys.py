@@ -68,6 +68,25 @@ class SessionKeys:
         bound = host_signing.associated_data(algorithm, public_key)
         return public_key, host_key.seal(master, private_key, bound)
 
+    def seal(self, name: str, secret: bytes, associated_data: bytes) -> bytes:
+        """Encrypt what is kept outside, by a key that encrypts host keys."""
+        with _translated("encrypt"):
+            return host_key.seal(self._encrypting(name), secret, associated_data)
+
+    def unseal(self, name: str, sealed: bytes, associated_data: bytes) -> bytes:
+        """Decrypt what ``seal`` made. Raises KeyUnusable for anything else."""
+        master = self._encrypting(name)
+        try:
+            return host_key.unseal(master, sealed, associated_data)
+        except PKCS11Error as error:
+            raise self._unwrap_failure(master, error) from None
+
+    def _encrypting(self, name: str) -> MasterKey:
+        master = self._masters.get(name)
+        if master is None or not master.is_host:
+            raise KeyUnusable(f"the token has no key {name!r} that encrypts")
+        return master
+
     def sign(self, key: WrappedKey, data: list[bytes]) -> list[bytes | HsmFailure]:
         """Signatures in the order of ``data``, the key unwrapped once for all of them."""
         master = self._masters.get(key.master_key)

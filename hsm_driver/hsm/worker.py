@@ -39,10 +39,14 @@ from hsm_driver.hsm.messages import (
     Operation,
     Probe,
     Ready,
+    Seal,
+    Sealed,
     Sign,
     Signed,
     StartAnswer,
     StartFailed,
+    Unseal,
+    Unsealed,
     frame,
 )
 from hsm_driver.hsm.session_errors import SESSION_LOST, SessionLost
@@ -63,7 +67,7 @@ class Worker:
             raise CannotStart(
                 Obstacle.MASTER_KEY,
                 f"the token {hello.token_label!r} does not work: {name_of(error)}",
-                "Run hsm-driver doctor: it shows step by step what the token can do.",
+                "Run the doctor command: it shows step by step what the token can do.",
             ) from None
 
     def _prove(self) -> Ready:
@@ -126,6 +130,16 @@ class Worker:
         match operation:
             case Generate():
                 return Generated(key=self._keys.generate(operation.algorithm))
+            case Seal():
+                sealed = self._keys.seal(
+                    operation.master_key, operation.secret, operation.associated_data
+                )
+                return Sealed(sealed=sealed)
+            case Unseal():
+                secret = self._keys.unseal(
+                    operation.master_key, operation.sealed, operation.associated_data
+                )
+                return Unsealed(secret=secret)
             case MakeMasterKey():
                 master_key.make(
                     self._session,
@@ -173,7 +187,7 @@ def _compare(hello: Hello, found: dict[str, bytes]) -> None:
         raise CannotStart(
             Obstacle.MASTER_KEY,
             f"the token {hello.token_label!r} has no master key {hello.master_key_label!r}",
-            "Make one with: hsm-driver master-key generate",
+            "Make one with: master-key generate",
         )
     if hello.check_values is not None and found != hello.check_values:
         raise CannotStart(
