@@ -31,9 +31,13 @@ class Settled:
 def body_digest(body: Model, key_id: UUID | None = None) -> bytes:
     """SHA-256 of what a repeated request must bring again: the parsed body, canonical.
 
-    Spaces, the order of fields, and null for a field left out make no difference.
+    Spaces, the order of fields, null for a field left out, and until when it is asked for make no
+    difference, nor does saying again which key the path names.
     """
-    content: dict[str, Any] = {"body": body.model_dump(mode="json", exclude_none=True)}
+    said_again = {"expires_at"} if key_id is None else {"expires_at", "key_id", "store"}
+    content: dict[str, Any] = {
+        "body": body.model_dump(mode="json", exclude_none=True, exclude=said_again)
+    }
     if key_id is not None:
         content["key_id"] = str(key_id)
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))

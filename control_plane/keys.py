@@ -11,7 +11,7 @@ from control_plane.pages import PageRequest
 from control_plane.problems import Code, ProblemError
 from control_plane.resources import KEY_STATUS, key_of
 from control_plane.tables import JobState, jobs, keys
-from wire.algorithms import Curve, Network, Scheme
+from wire.algorithms import Curve, Network, Scheme, Store
 from wire.jobs import KeyReference
 from wire.resources import Key, KeyStatus, Page
 
@@ -25,6 +25,7 @@ MAX_REMEMBERED = 20_000
 class SigningKey:
     application_id: UUID
     node_group: str
+    store: Store
     reference: KeyReference
 
 
@@ -89,4 +90,4 @@ def _signing_key(row: AnyRow) -> SigningKey:
         network=None if row.network is None else Network(row.network),
         public_key=row.public_key,
     )
-    return SigningKey(row.application_id, row.node_group, reference)
+    return SigningKey(row.application_id, row.node_group, Store(row.store), reference)

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from control_plane.external_ids import body_digest
 from control_plane.queue import NewJob
-from wire.envelope import JOB_TYPE, Signer
+from wire.envelope import JOB_TYPE, DetachedSignature, Signer
 from wire.jobs import Endpoint, Job, JobKind, KeyReference
 from wire.requests import CreateKey, CreateWallet, SignHash, SignMessage
 
@@ -18,6 +18,8 @@ class Submission:
     application_id: UUID
     node_group: str
     text: bytes
+    signature: DetachedSignature | None = None
+    """The application's own, of ``text``."""
 
 
 class JobMaker:
@@ -46,6 +48,7 @@ class JobMaker:
             Endpoint.WALLETS if is_wallet else Endpoint.KEYS,
             submission,
             key,
+            body.expires_at,
         )
         return job, self._signed(job, submission, body.external_id, body_digest(body))
 
@@ -53,7 +56,9 @@ class JobMaker:
         self, submission: Submission, key: KeyReference, body: SignHash | SignMessage
     ) -> tuple[Job, NewJob]:
         """The job that makes a signature. The job's id is the signature's."""
-        job = self._job(uuid4(), JobKind.SIGN, Endpoint.SIGNATURES, submission, key)
+        job = self._job(
+            uuid4(), JobKind.SIGN, Endpoint.SIGNATURES, submission, key, body.expires_at
+        )
         return job, self._signed(job, submission, body.external_id, body_digest(body, key.id))
 
     def _job(
@@ -63,8 +68,10 @@ class JobMaker:
         endpoint: Endpoint,
         submission: Submission,
         key: KeyReference,
+        expires_at: datetime | None,
     ) -> Job:
         now = datetime.now(UTC)
+        latest = now + self._lifetime
         return Job(
             id=id_,
             kind=kind,
@@ -72,8 +79,9 @@ class JobMaker:
             key=key,
             endpoint=endpoint,
             request=submission.text,
+            request_signature=submission.signature,
             created_at=now,
-            expires_at=now + self._lifetime,
+            expires_at=latest if expires_at is None else min(latest, expires_at),
         )
 
     def _signed(

@@ -37,6 +37,8 @@ class Code(StrEnum):
     UNSUPPORTED_ALGORITHM = "unsupported_algorithm"
     NO_CAPABLE_NODE = "no_capable_node"
     NOT_SIGNABLE = "not_signable"
+    REQUEST_MISMATCH = "request_mismatch"
+    REQUEST_EXPIRED = "request_expired"
     INTERNAL_ERROR = "internal_error"
     UNAVAILABLE = "unavailable"
 
@@ -58,6 +60,8 @@ STATUS_AND_TITLE = {
     Code.UNSUPPORTED_ALGORITHM: (422, "No node of the group can do this algorithm"),
     Code.NO_CAPABLE_NODE: (422, "No node of the group has reported yet"),
     Code.NOT_SIGNABLE: (422, "This key cannot sign this request"),
+    Code.REQUEST_MISMATCH: (422, "The body is about something else than the path"),
+    Code.REQUEST_EXPIRED: (422, "The request's own time is over"),
     Code.INTERNAL_ERROR: (500, "Something went wrong here"),
     Code.UNAVAILABLE: (503, "Try again soon"),
 }

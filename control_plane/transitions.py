@@ -6,10 +6,12 @@ from uuid import UUID
 
 from control_plane.results import BadResult, KeyFacts, MadeKey, check_result, read_outcome
 from control_plane.tables import TRANSITIONS, JobState
-from wire.outcomes import Outcome, OutcomeStatus
+from wire.outcomes import APPROVAL_PENDING, Outcome, OutcomeStatus
 
 FIRST_BACKOFF_SECONDS = 1.0
 MAX_BACKOFF_SECONDS = 60.0
+MAX_PENDING_SECONDS = 15.0
+"""An owner who has not decided yet is asked again that soon."""
 JITTER = 0.25
 """A pause is longer or shorter by up to this part of it, so that retries do not come in waves."""
 
@@ -96,7 +98,8 @@ def decide(
     if outcome.status is OutcomeStatus.REFUSED:
         return _refused(job, node, raw, willing)
     if outcome.transient:
-        return _try_again(job, raw, jitter)
+        longest = MAX_PENDING_SECONDS if outcome.code == APPROVAL_PENDING else MAX_BACKOFF_SECONDS
+        return _try_again(job, raw, jitter, longest=longest)
     return Change(job, Note.RECORDED, JobState.FAILED, raw)
 
 
@@ -112,9 +115,9 @@ def expire(job: JobFacts, last_failure: bytes | None) -> Change:
     return Change(job, Note.RECORDED, JobState.FAILED, outcome.model_dump_json().encode())
 
 
-def backoff(attempt: int, jitter: float) -> float:
+def backoff(attempt: int, jitter: float, longest: float = MAX_BACKOFF_SECONDS) -> float:
     """Seconds until the attempt after the ``attempt``-th: doubled each time, up to a limit."""
-    pause = min(FIRST_BACKOFF_SECONDS * 2.0 ** min(attempt - 1, 30), MAX_BACKOFF_SECONDS)
+    pause = min(FIRST_BACKOFF_SECONDS * 2.0 ** min(attempt - 1, 30), longest)
     return pause * (1 + JITTER * (2 * jitter - 1))
 
 
@@ -145,13 +148,19 @@ def _bad_result(job: JobFacts, node: str, lease: UUID | None, fault: str, jitter
     return _try_again(job, failure.model_dump_json().encode(), jitter, fault)
 
 
-def _try_again(job: JobFacts, failure: bytes, jitter: float, fault: str | None = None) -> Change:
+def _try_again(
+    job: JobFacts,
+    failure: bytes,
+    jitter: float,
+    fault: str | None = None,
+    longest: float = MAX_BACKOFF_SECONDS,
+) -> Change:
     return Change(
         job,
         Note.RETRIED,
         JobState.QUEUED,
         last_failure=failure,
-        delay_seconds=backoff(job.attempt, jitter),
+        delay_seconds=backoff(job.attempt, jitter, longest),
         fault=fault,
     )
 

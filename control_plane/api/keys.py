@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from control_plane.api import key_creation
 from control_plane.api.answers import WITH_BODY, answer, body, problems
 from control_plane.api.authentication import Requires
+from control_plane.api.request_signatures import SignatureHeader
 from control_plane.api.requests import Cursor, ExternalIdFilter, Limit, Wait, body_of
 from control_plane.api.services import Services
 from control_plane.api.waiting import wait_for
@@ -39,7 +40,7 @@ def router(services: Services) -> APIRouter:
         response_model=Key,
         responses={
             200: {"model": Key, "description": "The first result of this external_id."},
-            **problems(*WITH_BODY, Code.UNSUPPORTED_ALGORITHM, Code.NO_CAPABLE_NODE),
+            **problems(*WITH_BODY, *key_creation.PROBLEMS),
         },
         openapi_extra=body(
             "CreateKey",
@@ -47,10 +48,14 @@ def router(services: Services) -> APIRouter:
             Ed25519={"scheme": "EdDSA", "curve": "ed25519", "store": "hsm"},
         ),
     )
-    async def create_key(request: Request, caller: creator, wait: Wait = 0) -> Response:
+    async def create_key(
+        request: Request, caller: creator, wait: Wait = 0, signature: SignatureHeader = None
+    ) -> Response:
         """A bare key, of no network: it signs hashes, and messages by a hash function named."""
         text, wanted = await body_of(request, _CREATE_KEY)
-        settled = await key_creation.create(services, caller, wanted, text, wallet_id=None)
+        settled = await key_creation.create(
+            services, caller, wanted, text, signature, wallet_id=None
+        )
 
         async def read() -> Key:
             return await services.keys.get(caller.application_id, settled.job_id)

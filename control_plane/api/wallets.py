@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from control_plane.api import key_creation
 from control_plane.api.answers import WITH_BODY, answer, body, problems
 from control_plane.api.authentication import Requires
+from control_plane.api.request_signatures import SignatureHeader
 from control_plane.api.requests import Cursor, ExternalIdFilter, Limit, Name, Wait, body_of
 from control_plane.api.services import Services
 from control_plane.api.waiting import wait_for
@@ -38,7 +39,7 @@ def router(services: Services) -> APIRouter:
         response_model=Wallet,
         responses={
             200: {"model": Wallet, "description": "The first result of this external_id."},
-            **problems(*WITH_BODY, Code.UNSUPPORTED_ALGORITHM, Code.NO_CAPABLE_NODE),
+            **problems(*WITH_BODY, *key_creation.PROBLEMS),
         },
         openapi_extra=body(
             "CreateWallet",
@@ -46,10 +47,14 @@ def router(services: Services) -> APIRouter:
             with_external_id={"network": "Bitcoin", "store": "hsm", "external_id": "user-17"},
         ),
     )
-    async def create_wallet(request: Request, caller: creator, wait: Wait = 0) -> Response:
+    async def create_wallet(
+        request: Request, caller: creator, wait: Wait = 0, signature: SignatureHeader = None
+    ) -> Response:
         """A new key, and the network's address of it once the wallet is Active."""
         text, wanted = await body_of(request, _CREATE_WALLET)
-        settled = await key_creation.create(services, caller, wanted, text, wallet_id=uuid4())
+        settled = await key_creation.create(
+            services, caller, wanted, text, signature, wallet_id=uuid4()
+        )
 
         async def read() -> Wallet:
             return await services.wallets.of_key(caller.application_id, settled.job_id)
