@@ -7,9 +7,12 @@ result. How a call travels, in a thread or in an event loop, is the connection's
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeAlias, TypeVar
+from uuid import UUID
 
 from pydantic import BaseModel
 
+from wire.jobs import Endpoint
+from wire.requests import Request
 from wire.resources import Page
 
 Answer = TypeVar("Answer")
@@ -32,6 +35,9 @@ class Call(Generic[Answer]):
     read: Callable[[bytes], Answer] = field(repr=False)
     query: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    wish: "Wish | None" = None
+    signature: str | None = None
+    """Value of the header Custody-Signature."""
 
     def __iter__(self) -> Steps[Answer]:
         """Inside an operation: ``answer = yield from call``."""
@@ -48,6 +54,20 @@ class Call(Generic[Answer]):
         return float(self.query.get("wait", 0))
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What a POST asks for, in a form that can be completed and signed. ``key_id``: the path's."""
+
+    endpoint: Endpoint
+    request: Request
+    key_id: UUID | None = None
+
+
+def content(body: BaseModel) -> bytes:
+    """A body as it travels."""
+    return body.model_dump_json(exclude_none=True).encode()
+
+
 def get(path: str, model: type[AnswerModel], **filters: str | None) -> Call[AnswerModel]:
     """A GET; ``filters`` are query parameters, left out where they are None."""
     query = {name: value for name, value in filters.items() if value is not None}
@@ -55,8 +75,12 @@ def get(path: str, model: type[AnswerModel], **filters: str | None) -> Call[Answ
 
 
 def post(path: str, body: BaseModel, model: type[AnswerModel]) -> Call[AnswerModel]:
-    content = body.model_dump_json(exclude_none=True).encode()
-    return Call("POST", path, model.model_validate_json, body=content)
+    return Call("POST", path, model.model_validate_json, body=content(body))
+
+
+def wish(path: str, wanted: Wish, model: type[AnswerModel]) -> Call[AnswerModel]:
+    """A POST that makes nodes do something, so that their owner may want it signed."""
+    return replace(post(path, wanted.request, model), wish=wanted)
 
 
 def next_page(call: Call[Page[Item]], page: Page[Item]) -> Call[Page[Item]] | None:

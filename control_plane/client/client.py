@@ -14,6 +14,7 @@ from control_plane.client.connections import (
     options,
 )
 from control_plane.client.methods import Listing, Operation
+from control_plane.client.request_signing import RequestSigning, SigningKey
 
 
 class Operations:
@@ -37,6 +38,8 @@ class Custody(Operations):
 
     ``ca``: file with the CA that signed the service's certificate; None: those of the system.
     ``patience``: seconds of further attempts while the service is away.
+    ``signing_key``: the application's own Ed25519 key, or its PEM file: every request for a key or
+    a signature is signed with it, which the keys' owner may require.
     """
 
     def __init__(
@@ -45,13 +48,18 @@ class Custody(Operations):
         token: str,
         ca: Path | str | None = None,
         patience: float = DEFAULT_PATIENCE,
+        signing_key: SigningKey | None = None,
     ) -> None:
         self._url = url
-        self.connection = Connection(options(url, token, ca), patience)
+        signing = None if signing_key is None else RequestSigning(signing_key)
+        self.connection = Connection(options(url, token, ca), patience, signing)
 
     @classmethod
     def from_environment(cls, patience: float = DEFAULT_PATIENCE) -> "Custody":
-        """Client of CUSTODY_API_URL, CUSTODY_API_TOKEN and, where it is set, CUSTODY_CA."""
+        """Client of CUSTODY_API_URL and CUSTODY_API_TOKEN.
+
+        Where they are set also of CUSTODY_CA and CUSTODY_SIGNING_KEY_FILE.
+        """
         return cls(**_from_environment(os.environ), patience=patience)
 
     def close(self) -> None:
@@ -75,7 +83,7 @@ class Custody(Operations):
 class AsyncCustody(Operations):
     """Client for event loops: ``async with AsyncCustody(url, token) as custody: ...``.
 
-    The same operations as Custody's, each to be awaited; lists by ``async for``.
+    The same operations and parameters as Custody's, each to be awaited; lists by ``async for``.
     """
 
     def __init__(
@@ -84,13 +92,18 @@ class AsyncCustody(Operations):
         token: str,
         ca: Path | str | None = None,
         patience: float = DEFAULT_PATIENCE,
+        signing_key: SigningKey | None = None,
     ) -> None:
         self._url = url
-        self.connection = AsyncConnection(options(url, token, ca), patience)
+        signing = None if signing_key is None else RequestSigning(signing_key)
+        self.connection = AsyncConnection(options(url, token, ca), patience, signing)
 
     @classmethod
     def from_environment(cls, patience: float = DEFAULT_PATIENCE) -> "AsyncCustody":
-        """Client of CUSTODY_API_URL, CUSTODY_API_TOKEN and, where it is set, CUSTODY_CA."""
+        """Client of CUSTODY_API_URL and CUSTODY_API_TOKEN.
+
+        Where they are set also of CUSTODY_CA and CUSTODY_SIGNING_KEY_FILE.
+        """
         return cls(**_from_environment(os.environ), patience=patience)
 
     async def close(self) -> None:
@@ -115,6 +128,7 @@ class _Address(TypedDict):
     url: str
     token: str
     ca: str | None
+    signing_key: str | None
 
 
 def _from_environment(environment: Mapping[str, str]) -> _Address:
@@ -125,4 +139,5 @@ def _from_environment(environment: Mapping[str, str]) -> _Address:
         url=environment["CUSTODY_API_URL"],
         token=environment["CUSTODY_API_TOKEN"],
         ca=environment.get("CUSTODY_CA"),
+        signing_key=environment.get("CUSTODY_SIGNING_KEY_FILE"),
     )

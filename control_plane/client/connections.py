@@ -26,7 +26,9 @@ from control_plane.client.errors import (
     Untrusted,
     refusal,
 )
+from control_plane.client.request_signing import RequestSigning
 from wire.resources import Page, Problem
+from wire.signed_requests import SIGNATURE_HEADER
 
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
@@ -121,6 +123,7 @@ def _parts(call: Call[Any]) -> dict[str, Any]:
         "url": call.path,
         "params": dict(call.query),
         "content": call.body,
+        "headers": {} if call.signature is None else {SIGNATURE_HEADER: call.signature},
         "timeout": httpx.Timeout(TIMEOUT, read=TIMEOUT + call.wait),
     }
 
@@ -128,11 +131,15 @@ def _parts(call: Call[Any]) -> dict[str, Any]:
 class Connection:
     """Runs operations, one call after the other."""
 
-    def __init__(self, settings: Options, patience: float) -> None:
+    def __init__(
+        self, settings: Options, patience: float, signing: RequestSigning | None = None
+    ) -> None:
         self._http = httpx.Client(**settings)
+        self._signing = signing
         self._retrying = Retrying(**policy(patience))
 
     def run(self, steps: Steps[Answer]) -> Answer:
+        steps = steps if self._signing is None else self._signing.signed(steps)
         answer = None
         while True:
             try:
@@ -167,11 +174,15 @@ class Connection:
 class AsyncConnection:
     """Runs operations in the event loop of its caller, any number at a time."""
 
-    def __init__(self, settings: Options, patience: float) -> None:
+    def __init__(
+        self, settings: Options, patience: float, signing: RequestSigning | None = None
+    ) -> None:
         self._http = httpx.AsyncClient(**settings)
+        self._signing = signing
         self._retrying = AsyncRetrying(**policy(patience))
 
     async def run(self, steps: Steps[Answer]) -> Answer:
+        steps = steps if self._signing is None else self._signing.signed(steps)
         answer = None
         while True:
             try:

@@ -7,9 +7,10 @@ first result again, also after a crash in between; without one, a random id is t
 
 from uuid import UUID, uuid4
 
-from control_plane.client.calls import Call, Steps, get, post
+from control_plane.client.calls import Call, Steps, Wish, get, wish
 from control_plane.client.waiting import until_final
 from wire.algorithms import Curve, HashFunction, Network, Scheme, Store
+from wire.jobs import Endpoint
 from wire.requests import CreateKey, CreateWallet, SignHash, SignMessage
 from wire.resources import Key, KeyStatus, Node, Page, Signature, SignatureStatus, Wallet
 
@@ -44,7 +45,8 @@ def create_wallet(
     Raises Unsupported, ExternalIdConflict, NotFinal, Failed.
     """
     body = CreateWallet(network=network, store=store, external_id=_external_id(external_id))
-    return until_final(post("/v1/wallets", body, Wallet), lambda wallet: _wallet(wallet.id), wait)
+    call = wish("/v1/wallets", Wish(Endpoint.WALLETS, body), Wallet)
+    return until_final(call, lambda wallet: _wallet(wallet.id), wait)
 
 
 def get_wallet(wallet_id: UUID | str, *, wait: float = 0) -> Steps[Wallet]:
@@ -72,7 +74,8 @@ def create_key(
     Raises Unsupported, ExternalIdConflict, NotFinal, Failed.
     """
     body = CreateKey(scheme=scheme, curve=curve, store=store, external_id=_external_id(external_id))
-    return until_final(post("/v1/keys", body, Key), lambda key: _key(key.id), wait)
+    call = wish("/v1/keys", Wish(Endpoint.KEYS, body), Key)
+    return until_final(call, lambda key: _key(key.id), wait)
 
 
 def get_key(key_id: UUID | str, *, wait: float = 0) -> Steps[Key]:
@@ -130,8 +133,9 @@ def _message(message: str | bytes) -> str:
 
 
 def _sign(key_id: UUID | str, body: SignHash | SignMessage, wait: float) -> Steps[Signature]:
+    wanted = Wish(Endpoint.SIGNATURES, body, UUID(str(key_id)))
     return until_final(
-        post(f"/v1/keys/{key_id}/signatures", body, Signature),
+        wish(f"/v1/keys/{key_id}/signatures", wanted, Signature),
         lambda signature: _signature(key_id, signature.id),
         wait,
     )
