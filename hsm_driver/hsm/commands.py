@@ -43,7 +43,8 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
     ) -> None:
         """Make the next generation inside the HSM.
 
-        From the second on it is used after `master-key adopt` and a restart of each driver.
+        From the second on it is used once the database knows it: after `hsm-driver master-key
+        adopt` and a restart of each driver, or after `mpc-signer rewrap --to-hsm`.
         Older generations stay: the keys wrapped by them need them. Back the token up, or clone
         it, by its vendor's means: a lost master key is the loss of every key under it.
         """

@@ -1,0 +1,63 @@
+"""The signer's configuration file."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from daemon.configuration import ConfiguredPath, Section
+from hsm_driver.settings import TokenSection
+from node.settings import NodeSettings
+from wire.tickets import MAX_SIGNERS, MIN_THRESHOLD
+
+DEFAULT_KEY_LABEL = "custody-signer"
+
+
+class EncryptionHsmSection(TokenSection):
+    """[encryption.hsm]: the token whose key encrypts data keys."""
+
+    workers: Annotated[int, Field(ge=1, le=64)] | None = 1
+    key_label: Annotated[str, Field(min_length=1)] = DEFAULT_KEY_LABEL
+
+
+class EncryptionSection(Section):
+    """[encryption]: what new shares are under, and what else shares may still be under."""
+
+    key: Literal["file", "hsm"] = "file"
+    key_file: ConfiguredPath | None = None
+    other_key_files: tuple[ConfiguredPath, ...] = ()
+    hsm: EncryptionHsmSection | None = None
+
+    @model_validator(mode="after")
+    def _the_key_is_there(self) -> "EncryptionSection":
+        if self.key == "file" and self.key_file is None:
+            raise ValueError('give key_file, or key = "hsm" and [encryption.hsm]')
+        if self.key == "hsm" and self.hsm is None:
+            raise ValueError('key = "hsm" needs a section [encryption.hsm]')
+        if self.key == "hsm" and self.key_file is not None:
+            raise ValueError('with key = "hsm", name the key\'s file in other_key_files')
+        return self
+
+
+class QuorumSection(Section):
+    min_threshold: Annotated[int, Field(ge=MIN_THRESHOLD, le=MAX_SIGNERS)] = MIN_THRESHOLD
+
+
+class DeliverySection(Section):
+    name: Annotated[str, Field(min_length=1)]
+    url: Annotated[str, Field(pattern=r"^https://[^/@]+/?$")]
+    ca: ConfiguredPath
+
+
+class SignerSettings(NodeSettings):
+    program: ClassVar[str] = "mpc-signer"
+
+    encryption: EncryptionSection
+    quorum: QuorumSection = QuorumSection()
+    delivery: Annotated[tuple[DeliverySection, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> "SignerSettings":
+        names = [server.name for server in self.delivery]
+        if len(set(names)) != len(names):
+            raise ValueError("two delivery servers have the same name")
+        return self
