@@ -32,3 +32,19 @@ impl<T> Drop for Wiped<T> {
         (self.wipe)(&mut self.value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Wiped;
+
+    #[test]
+    fn what_is_dropped_is_wiped_first() {
+        use std::sync::atomic::{AtomicU8, Ordering};
+        static LEFT: AtomicU8 = AtomicU8::new(7);
+        drop(Wiped::new(7u8, |secret| {
+            *secret = 0;
+            LEFT.store(*secret, Ordering::SeqCst);
+        }));
+        assert_eq!(LEFT.load(Ordering::SeqCst), 0);
+    }
+}

@@ -7,6 +7,8 @@ mod repair;
 mod setup;
 mod share;
 mod signing;
+#[cfg(test)]
+mod tests;
 
 pub use dkg::dkg;
 pub use refresh::refresh;

@@ -36,7 +36,7 @@ impl Payload for First {
 
 /// Exchange 2, private: the opening, and the multiplication's answer.
 #[derive(Serialize, Deserialize)]
-struct Second(TransmitPhase2to3<Curve>);
+pub struct Second(pub TransmitPhase2to3<Curve>);
 
 impl Payload for Second {
     const LIMIT: usize = 128 << 10;
