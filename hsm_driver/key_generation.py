@@ -21,15 +21,15 @@ class GenerateKey:
         job = work.job
         if job.id != job.key.id:
             raise Denied("malformed_job", "a GenerateKey job has the key's id")
-        algorithm, network = wanted_key(job)
+        wanted = wanted_key(job)
         if await self._vault.find(job.key.id) is not None:
             raise Denied("key_exists", f"this node has a key {job.key.id} already")
-        key = await self._vault.generate(algorithm)
+        key = await self._vault.generate(wanted.algorithm)
         await prove_possession(self._vault, job.key.id, key)
         return Handled(
             result=GeneratedKey(
-                scheme=algorithm.scheme,
-                curve=algorithm.curve,
+                scheme=wanted.algorithm.scheme,
+                curve=wanted.algorithm.curve,
                 public_key=key.public_key,
                 protection=key.protection,
             ),
@@ -38,5 +38,5 @@ class GenerateKey:
                 "protection": key.protection.value,
                 "master_key": key.master_key,
             },
-            rows=[row_of(job.key.id, network, key)],
+            rows=[row_of(job.key.id, wanted.network, key)],
         )

@@ -1,7 +1,7 @@
 """Tells the control plane who this node is and how it does, and compares clocks."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -17,6 +17,7 @@ from node.decisions import Clock
 from node.health import Health
 from node.metrics import CLOCK_OFFSET
 from wire.algorithms import Algorithm, Protection
+from wire.envelope import SignedBytes
 from wire.node_api import HeartbeatRequest
 
 log = structlog.get_logger()
@@ -37,6 +38,7 @@ class Heartbeat:
         group: str,
         kinds: list[str],
         capabilities: Mapping[Algorithm, Protection],
+        bans: Callable[[], Awaitable[Sequence[SignedBytes]]] | None,
         identity_public_key: bytes,
         slots: int,
         has_gate: bool,
@@ -48,6 +50,7 @@ class Heartbeat:
         self._group = group
         self._kinds = kinds
         self._capabilities = {str(key): value.value for key, value in capabilities.items()}
+        self._bans = bans
         self._identity_public_key = identity_public_key
         self._slots = slots
         self._has_gate = has_gate
@@ -75,6 +78,7 @@ class Heartbeat:
             health=self._health.summary(),
             identity_public_key=self._identity_public_key,
             audit_head=await self._chain.signed_head(),
+            bans=tuple(await self._bans()) if self._bans else (),
             slots=self._slots,
             has_gate=self._has_gate,
         )

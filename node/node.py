@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -31,7 +31,7 @@ from node.settings import HealthSection, NodeSettings
 from node.signed_requests import SignedRequests
 from node.slots import Slots
 from wire.algorithms import Algorithm, Protection, Store
-from wire.envelope import Signer
+from wire.envelope import SignedBytes, Signer
 
 log = structlog.get_logger()
 
@@ -47,6 +47,8 @@ class Mode:
     handlers: Mapping[str, Handler]
     parts: list[Part]
     capabilities: Mapping[Algorithm, Protection]
+    bans: Callable[[], Awaitable[Sequence[SignedBytes]]] | None = None
+    """Whom this signer never signs with again, for the control plane to know."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ def put_together(
         group=group,
         kinds=sorted(mode.handlers),
         capabilities=mode.capabilities,
+        bans=mode.bans,
         identity_public_key=signer.public_key,
         slots=slots.total,
         has_gate=gate_client is not None,

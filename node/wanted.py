@@ -1,5 +1,7 @@
 """What an application wants of a node, read from its own bytes in the job."""
 
+from dataclasses import dataclass
+
 from pydantic import ValidationError
 
 from node.decisions import Denied
@@ -9,24 +11,33 @@ from wire.jobs import Endpoint, Job
 from wire.requests import CREATE_SIGNATURE, CreateKey, CreateWallet, SignHash, SignMessage
 
 
-def wanted_key(job: Job) -> tuple[Algorithm, Network | None]:
+@dataclass(frozen=True)
+class WantedKey:
+    """``signer_group``: the signers that are to hold it, in MPC mode."""
+
+    algorithm: Algorithm
+    network: Network | None
+    signer_group: str | None
+
+
+def wanted_key(job: Job) -> WantedKey:
     """What the application asked for. Raises Denied when the job says something else."""
     if job.key.public_key is not None:
         raise Denied("malformed_job", "a GenerateKey job has no public key")
     try:
-        network: Network | None = None
+        body: CreateWallet | CreateKey
         if job.endpoint is Endpoint.WALLETS:
-            wallet = CreateWallet.model_validate_json(job.request)
-            algorithm, network = wallet.algorithm, wallet.network
+            body = CreateWallet.model_validate_json(job.request)
         else:
-            algorithm = CreateKey.model_validate_json(job.request).algorithm
+            body = CreateKey.model_validate_json(job.request)
     except ValidationError as error:
         raise Denied(
             "malformed_request", f"the request has {error.error_count()} malformed fields"
         ) from None
-    if (algorithm, network) != (job.key.algorithm, job.key.network):
+    network = body.network if isinstance(body, CreateWallet) else None
+    if (body.algorithm, network) != (job.key.algorithm, job.key.network):
         raise Denied("request_mismatch", "the job is not for the key that the request asks for")
-    return algorithm, network
+    return WantedKey(body.algorithm, network, body.signer_group)
 
 
 def wanted_signature(job: Job) -> tuple[SignHash | SignMessage, bytes | None]:

@@ -1,0 +1,32 @@
+"""Lets a job into a ceremony: its ticket, against the peers that are pinned at this moment."""
+
+from datetime import UTC, datetime
+
+from mpc.ceremony import Admitted
+from mpc.peers import Peers
+from mpc.tickets import Quorum, require_ticket
+from node.decisions import Refused
+from node.handlers import Work
+
+
+class Admission:
+    """``identity``: this signer's own Ed25519 public key."""
+
+    def __init__(self, me: str, identity: bytes, peers: Peers, min_threshold: int) -> None:
+        self._me = me
+        self._identity = identity
+        self._peers = peers
+        self._min_threshold = min_threshold
+
+    async def quorum(self) -> Quorum:
+        """With whom this signer works."""
+        identities = {**await self._peers.identities(), self._me: self._identity}
+        return Quorum(self._me, identities, self._min_threshold)
+
+    async def admit(self, work: Work) -> Admitted:
+        """Raises Refused, Denied or Failed."""
+        quorum = await self.quorum()
+        ticket = require_ticket(work, quorum, datetime.now(UTC))
+        if work.signed_ticket is None:
+            raise Refused("bad_ticket", f"a {work.job.kind} job needs a ticket")
+        return Admitted(ticket, work.signed_ticket, quorum)

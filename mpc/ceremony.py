@@ -1,0 +1,269 @@
+"""A ceremony, from the first hello to the result: exchange by exchange, with the other signers.
+
+Nothing of it is written down but that its ticket was used. Whatever goes wrong ends it; the next
+attempt is another ceremony.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from daemon.statements import Statements
+from mpc._native import BanCounterparty, LocalMisuse, Messages, ProtocolAbort
+from mpc.ban_locks import BanLocks, banned
+from mpc.bans import Bans
+from mpc.delivery_client import (
+    CeremonyExpired,
+    DeliveryClient,
+    DeliveryRefused,
+    DeliveryUnavailable,
+    PeerAborted,
+)
+from mpc.envelopes import BadMessage, CeremonyChannel, Opened
+from mpc.tickets import Quorum, index_of
+from node.decisions import Failed, NotDone, Refused
+from wire.envelope import SignedBytes, Signer
+from wire.tickets import Protocol, Ticket
+
+log = structlog.get_logger()
+
+HELLO = 0
+"""Number of the exchange in which signers agree on keys; the protocol's begin with 1."""
+
+_USE_TICKET = """
+    INSERT INTO used_tickets (ceremony) VALUES (%(ceremony)s)
+    ON CONFLICT DO NOTHING RETURNING ceremony
+"""
+
+
+class Session(typing.Protocol):
+    """One party's state of a threshold protocol; mpc._native has one for each."""
+
+    @property
+    def guarded(self) -> frozenset[int]: ...
+    def start(self) -> Messages: ...
+    def advance(self, incoming: Mapping[int, tuple[bytes, bytes]]) -> Messages | None: ...
+
+
+Running = TypeVar("Running", bound=Session)
+Incoming = Mapping[str, tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A ticket that was checked, the bytes of it that were signed, and who may take part."""
+
+    ticket: Ticket
+    signed: SignedBytes
+    quorum: Quorum
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the signed bytes: signers with different tickets do not get past the hello."""
+        return hashlib.sha256(self.signed.payload).digest()
+
+
+class Ceremonies:
+    """Holds ceremonies with the signers that tickets name."""
+
+    def __init__(
+        self,
+        *,
+        statements: Statements,
+        signer: Signer,
+        delivery: DeliveryClient,
+        bans: Bans,
+        locks: BanLocks,
+    ) -> None:
+        self._statements = statements
+        self._signer = signer
+        self._delivery = delivery
+        self._bans = bans
+        self._locks = locks
+
+    async def hold(
+        self, admitted: Admitted, make: Callable[[bytes], Running], *, opens_early: bool = False
+    ) -> Running:
+        """The session, with its result in it. Raises Failed with the culprits, or Refused.
+
+        ``make`` gets the 32-byte session id, to which every participant has contributed.
+        ``opens_early``: the protocol's first messages are public, need no session id, and go along
+        with the hello.
+        """
+        try:
+            with _named(admitted.ticket):
+                return await self._hold(admitted, make, opens_early)
+        except BaseException as error:
+            code = error.code if isinstance(error, NotDone) else "internal_error"
+            await self._release_the_others(admitted, code)
+            raise
+
+    async def _hold(
+        self, admitted: Admitted, make: Callable[[bytes], Running], opens_early: bool
+    ) -> Running:
+        ticket, quorum = admitted.ticket, admitted.quorum
+        channel = CeremonyChannel(
+            ticket, admitted.digest, quorum.me, self._signer, quorum.identities
+        )
+        session = make(admitted.digest) if opens_early else None
+        opening = b"" if session is None else (await asyncio.to_thread(session.start)).broadcast
+        used = asyncio.create_task(self._use_once(ticket))
+        try:
+            openings = await self._meet(admitted, channel, opening)
+        finally:
+            await used  # before anything leaves that depends on a secret
+        steps = 0
+        if session is None:
+            session = make(channel.session_id)
+            messages: Messages | None = await asyncio.to_thread(session.start)
+        else:
+            steps += 1
+            messages = await self._advance(ticket, session, steps, openings)
+        number = HELLO
+        while messages is not None:
+            number, steps = number + 1, steps + 1
+            incoming = await self._exchange(admitted, channel, number, messages)
+            messages = await self._advance(ticket, session, steps, incoming)
+        return session
+
+    async def _use_once(self, ticket: Ticket) -> None:
+        """Remember the ticket, on disk. Raises Refused when it was used before."""
+        async with self._statements.connection() as connection:
+            cursor = await connection.execute(
+                _USE_TICKET, {"ceremony": ticket.ceremony}, prepare=True
+            )
+            if await cursor.fetchone() is None:
+                raise Refused("ticket_used", f"ceremony {ticket.ceremony} was held here before")
+
+    async def _meet(self, admitted: Admitted, channel: CeremonyChannel, opening: bytes) -> Incoming:
+        """Exchange hellos: keys of the ceremony, contributions, bans. Returns the openings."""
+        ticket, me = admitted.ticket, admitted.quorum.me
+        others = [each.signer for each in ticket.participants if each.signer != me]
+        can_ban = ticket.protocol is Protocol.DKLS23_SECP256K1
+        known = await self._bans.statements(ticket.key_id) if can_ban else []
+        incoming = await self._delivery.exchange(
+            ticket.delivery,
+            admitted.signed,
+            HELLO,
+            dict.fromkeys(others, channel.hello(known, opening)),
+            ticket.expires_at,
+        )
+        opened = channel.open_hellos(incoming)
+        if can_ban:
+            await self._require_no_ban(admitted, others, opened)
+        return {name: (hello.opening, b"") for name, hello in opened.items()}
+
+    async def _require_no_ban(
+        self, admitted: Admitted, others: list[str], opened: Mapping[str, Opened]
+    ) -> None:
+        """Learn what the others know of bans, ours too, which a restored database may lack."""
+        key_id = admitted.ticket.key_id
+        heard = [statement for hello in opened.values() for statement in hello.bans]
+        if heard:
+            await self._bans.learn(key_id, heard, admitted.quorum.identities)
+        barred = await self._bans.among(key_id, others)
+        if barred:
+            raise banned(barred)
+
+    async def _exchange(
+        self, admitted: Admitted, channel: CeremonyChannel, number: int, messages: Messages
+    ) -> Incoming:
+        ticket = admitted.ticket
+        names = {each.index: each.signer for each in ticket.participants}
+        private = {names[index]: message for index, message in messages.private.items()}
+        incoming = await self._delivery.exchange(
+            ticket.delivery,
+            admitted.signed,
+            number,
+            channel.seal(number, messages.broadcast, private),
+            ticket.expires_at,
+        )
+        return channel.open(number, incoming)
+
+    async def _advance(
+        self, ticket: Ticket, session: Session, step: int, incoming: Incoming
+    ) -> Messages | None:
+        indexed = {index_of(ticket, name): both for name, both in incoming.items()}
+        if not session.guarded:
+            return await asyncio.to_thread(session.advance, indexed)
+        # not to be given up half-way: whoever left it unfinished would be banned
+        return await asyncio.shield(self._advance_guarded(ticket, session, step, indexed))
+
+    async def _advance_guarded(
+        self,
+        ticket: Ticket,
+        session: Session,
+        step: int,
+        incoming: Mapping[int, tuple[bytes, bytes]],
+    ) -> Messages | None:
+        others = [each.signer for each in ticket.participants if each.index in incoming]
+        if step not in session.guarded:
+            barred = await self._bans.among(ticket.key_id, others)
+            if barred:
+                raise banned(barred)
+            return await self._advance_or_ban(ticket, session, incoming)
+        async with self._locks.hold(ticket.key_id, others, ticket.ceremony):
+            return await self._advance_or_ban(ticket, session, incoming)
+
+    async def _advance_or_ban(
+        self, ticket: Ticket, session: Session, incoming: Mapping[int, tuple[bytes, bytes]]
+    ) -> Messages | None:
+        """Raises Failed, once the ban of a counterparty that earned one is on disk.
+
+        Anything else that is raised leaves open how far the phase went.
+        """
+        try:
+            return await asyncio.to_thread(session.advance, incoming)
+        except ProtocolAbort as error:
+            raise _aborted(ticket, error) from None
+        except BanCounterparty as error:
+            culprit = _signers(ticket, (error.culprit,))
+            await self._bans.ban(ticket.key_id, culprit[0], error.reason, ticket.ceremony)
+            log.error("counterparty banned", signer=culprit[0], key=str(ticket.key_id))
+            raise banned(culprit) from None
+
+    async def _release_the_others(self, admitted: Admitted, code: str) -> None:
+        with contextlib.suppress(DeliveryUnavailable, DeliveryRefused):
+            await self._delivery.abort(admitted.ticket.delivery, admitted.signed, code)
+
+
+def _signers(ticket: Ticket, indices: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(ticket.signers[index - 1] for index in indices)
+
+
+def _aborted(ticket: Ticket, error: ProtocolAbort) -> Failed:
+    return Failed(
+        "ceremony_aborted",
+        error.reason,
+        transient=True,
+        culprits=_signers(ticket, error.culprits),
+    )
+
+
+@contextlib.contextmanager
+def _named(ticket: Ticket) -> Iterator[None]:
+    """Turn what ends a ceremony into Failed, with the culprits by name."""
+    try:
+        yield
+    except ProtocolAbort as error:
+        raise _aborted(ticket, error) from None
+    except BadMessage as error:
+        if error.code == "echo_mismatch":
+            raise Failed("echo_mismatch", error.reason, transient=True) from None
+        raise Failed("bad_message", error.reason, transient=True, culprits=error.culprits) from None
+    except PeerAborted as error:
+        raise Failed(
+            "peer_aborted", f"{error.signer} ended the ceremony: {error.code}", transient=True
+        ) from None
+    except CeremonyExpired as error:
+        raise Failed("peer_silent", str(error), transient=True) from None
+    except (DeliveryUnavailable, DeliveryRefused) as error:
+        raise Failed("delivery_unavailable", str(error), transient=True) from None
+    except LocalMisuse as error:
+        raise Failed("protocol_failed", str(error), transient=True) from None

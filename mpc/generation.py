@@ -1,0 +1,39 @@
+"""Jobs of kind GenerateKey: a key that is made in shares, and never exists whole."""
+
+from mpc._native import Dkg
+from mpc.admission import Admission
+from mpc.ceremony import Ceremonies
+from mpc.preparation import Preparation
+from mpc.tickets import index_of
+from node.decisions import Denied
+from node.handlers import Handled, Work
+from node.wanted import wanted_key
+
+
+class GenerateKey:
+    """Distributed key generation with all n, up to a share that is on disk and confirmed."""
+
+    carries_request = True
+    asks_gate = False
+
+    def __init__(
+        self, admission: Admission, ceremonies: Ceremonies, preparation: Preparation
+    ) -> None:
+        self._admission = admission
+        self._ceremonies = ceremonies
+        self._preparation = preparation
+
+    async def handle(self, work: Work) -> Handled:
+        wanted = wanted_key(work.job)
+        admitted = await self._admission.admit(work)
+        ticket = admitted.ticket
+        if wanted.signer_group != ticket.group:
+            raise Denied("request_mismatch", "the ticket is not for the group that was asked for")
+        index = index_of(ticket, admitted.quorum.me)
+        session = await self._ceremonies.hold(
+            admitted,
+            lambda session_id: Dkg(
+                ticket.protocol, index, ticket.threshold, len(ticket.signers), session_id
+            ),
+        )
+        return await self._preparation.prepare(work.job, ticket, session.result())

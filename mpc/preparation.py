@@ -1,0 +1,69 @@
+"""A new share put on disk and confirmed, in the transaction that journals it."""
+
+from mpc._native import Share
+from mpc.shares import Shares
+from mpc.stored_share import StoredShare
+from node.decisions import Failed
+from node.handlers import Handled
+from wire.envelope import CONFIRMATION_TYPE, SignedBytes, Signer
+from wire.jobs import Job
+from wire.outcomes import PreparedShare
+from wire.statements import Confirmation
+from wire.tickets import Ticket
+
+
+class Preparation:
+    def __init__(self, me: str, signer: Signer, shares: Shares) -> None:
+        self._me = me
+        self._signer = signer
+        self._shares = shares
+
+    async def prepare(self, job: Job, ticket: Ticket, share: Share) -> Handled:
+        """The outcome of the ceremony that made a share. Raises Failed for one of another key."""
+        known = job.key.public_key
+        if known is not None and share.public_key != known:
+            raise Failed("wrong_share", "the ceremony ended with a share of another key")
+        confirmation = Confirmation(
+            key_id=ticket.key_id,
+            ceremony=ticket.ceremony,
+            generation=ticket.generation,
+            protocol=ticket.protocol,
+            group=ticket.group,
+            threshold=ticket.threshold,
+            signers=ticket.signers,
+            public_key=share.public_key,
+            chain_code=share.chain_code or None,
+            transcript=share.transcript(),
+            signer=self._me,
+            index=share.index,
+        )
+        return Handled(
+            result=PreparedShare(confirmation=self.sign(confirmation)),
+            audit={
+                "public_key": share.public_key.hex(),
+                "group": ticket.group,
+                "generation": str(ticket.generation),
+                "ceremony": str(ticket.ceremony),
+            },
+            rows=[await self._shares.prepare_row(confirmation, job.key.network, share)],
+        )
+
+    def confirmation(self, stored: StoredShare) -> Confirmation:
+        """What this signer has confirmed of a share that it keeps, the same each time."""
+        return Confirmation(
+            key_id=stored.key_id,
+            ceremony=stored.ceremony,
+            generation=stored.generation,
+            protocol=stored.protocol,
+            group=stored.group,
+            threshold=stored.threshold,
+            signers=list(stored.signers),
+            public_key=stored.public_key,
+            chain_code=stored.chain_code,
+            transcript=stored.transcript,
+            signer=self._me,
+            index=stored.index,
+        )
+
+    def sign(self, confirmation: Confirmation) -> SignedBytes:
+        return self._signer.sign(CONFIRMATION_TYPE, confirmation.model_dump_json().encode())

@@ -1,0 +1,141 @@
+"""Jobs of kind RefreshKey and RepairShare: new shares of a key that stays."""
+
+from pydantic import ValidationError
+
+from mpc._native import Refresh, Repair, Share
+from mpc.admission import Admission
+from mpc.ceremony import Admitted, Ceremonies
+from mpc.preparation import Preparation
+from mpc.repair_approvals import RepairApprovals
+from mpc.shares import Shares
+from mpc.signing import circumstances, require_share_of
+from mpc.stored_share import StoredShare
+from mpc.tickets import index_of
+from node.decisions import Denied, Failed
+from node.handlers import Handled, Work
+from wire import requests
+from wire.jobs import Endpoint, Job
+from wire.outcomes import NothingMade
+from wire.tickets import Ticket
+
+
+class RefreshKey:
+    """The complete refresh by all n: the next generation, up to a confirmed share."""
+
+    carries_request = True
+    asks_gate = True
+
+    def __init__(
+        self,
+        admission: Admission,
+        ceremonies: Ceremonies,
+        shares: Shares,
+        preparation: Preparation,
+    ) -> None:
+        self._admission = admission
+        self._ceremonies = ceremonies
+        self._shares = shares
+        self._preparation = preparation
+
+    async def handle(self, work: Work) -> Handled:
+        _require_request(work.job)
+        admitted = await self._admission.admit(work)
+        ticket = admitted.ticket
+        stored = await _share_of(self._shares, ticket)
+        require_share_of(stored, admitted, ticket.generation - 1)
+        share = await self._shares.open(stored)
+        session = await self._ceremonies.hold(
+            admitted, lambda session_id: Refresh(share, session_id)
+        )
+        return await self._preparation.prepare(work.job, ticket, session.result())
+
+
+class RepairShare:
+    """t helpers give a signer that lost its share the share again; a refresh must follow.
+
+    Each helper's operator has agreed on its host (``mpc-signer repair approve``).
+    """
+
+    carries_request = True
+    asks_gate = True
+
+    def __init__(
+        self,
+        admission: Admission,
+        ceremonies: Ceremonies,
+        shares: Shares,
+        approvals: RepairApprovals,
+    ) -> None:
+        self._admission = admission
+        self._ceremonies = ceremonies
+        self._shares = shares
+        self._approvals = approvals
+
+    async def handle(self, work: Work) -> Handled:
+        admitted = await self._admission.admit(work)
+        ticket = admitted.ticket
+        target = ticket.target
+        assert target is not None  # the ticket's model sees to it
+        if _require_request(work.job) != ticket.signers[target - 1]:
+            raise Denied("request_mismatch", "the ticket is not for the signer that was asked for")
+        me = index_of(ticket, admitted.quorum.me)
+        helpers = [each.index for each in ticket.participants if each.index != target]
+        share = None if me == target else await self._helpers_share(admitted)
+        session = await self._ceremonies.hold(
+            admitted,
+            lambda session_id: Repair(ticket.protocol, me, target, helpers, share, session_id),
+        )
+        repaired = session.result()
+        if repaired is None:
+            return Handled(result=NothingMade(), audit=circumstances(admitted))
+        if repaired.public_key != work.job.key.public_key:
+            raise Failed("wrong_share", "the helpers gave a share of another key")
+        return Handled(
+            result=NothingMade(),
+            audit=circumstances(admitted),
+            rows=[await self._shares.repaired_row(ticket, work.job.key.network, repaired)],
+        )
+
+    async def _helpers_share(self, admitted: Admitted) -> Share:
+        """Raises Failed until this signer's operator has approved the repair."""
+        ticket = admitted.ticket
+        assert ticket.target is not None
+        target = ticket.signers[ticket.target - 1]
+        if not await self._approvals.holds(ticket.key_id, target):
+            raise Failed(
+                "repair_not_approved",
+                f"the operator of this signer has not approved it: mpc-signer repair approve "
+                f"{ticket.key_id} {target}",
+                transient=True,
+            )
+        stored = await _share_of(self._shares, ticket)
+        require_share_of(stored, admitted, ticket.generation)
+        return await self._shares.open(stored)
+
+
+def _require_request(job: Job) -> str | None:
+    """The signer whose share the application wants repaired; None where it wants a refresh.
+
+    Raises Denied for a request of anything else.
+    """
+    try:
+        match job.endpoint:
+            case Endpoint.REFRESHES:
+                requests.RefreshKey.model_validate_json(job.request)
+                return None
+            case Endpoint.REPAIRS:
+                return requests.RepairShare.model_validate_json(job.request).signer
+    except ValidationError as error:
+        raise Denied(
+            "malformed_request", f"the request has {error.error_count()} malformed fields"
+        ) from None
+    raise Denied("malformed_job", f"a {job.kind} job has no request to {job.endpoint.value}")
+
+
+async def _share_of(shares: Shares, ticket: Ticket) -> StoredShare:
+    """The share of the set that the ticket is about. Raises Failed."""
+    assert ticket.shares is not None  # the ticket's model sees to it
+    stored = await shares.find(ticket.key_id, ticket.shares)
+    if stored is None or not stored.is_in_use:
+        raise Failed("no_share", "this signer has no share of that set in use", transient=True)
+    return stored

@@ -1,0 +1,99 @@
+"""mpc-signer: a node that has one share of each key."""
+
+import structlog
+
+from daemon.statements import Statements
+from mpc.admission import Admission
+from mpc.ban_locks import BanLocks
+from mpc.bans import Bans
+from mpc.ceremony import Ceremonies
+from mpc.delivery_client import DeliveryClient, DeliveryServer
+from mpc.encryption_keys import open_encryption_keys
+from mpc.generation import GenerateKey
+from mpc.orders import Abandon, ActivateKey, Approve, Discard
+from mpc.peers import Peers
+from mpc.preparation import Preparation
+from mpc.refreshing import RefreshKey, RepairShare
+from mpc.repair_approvals import RepairApprovals
+from mpc.settings import SignerSettings
+from mpc.shares import Shares
+from mpc.signing import ProveKey, QuorumSigning, Sign
+from node.connections import open_client, open_database
+from node.handlers import Handler
+from node.health import Part
+from node.identity import load_identity
+from node.loop import OnStep
+from node.node import Mode, put_together
+from wire.algorithms import Protection, Store
+from wire.envelope import Signer
+from wire.jobs import JobKind
+from wire.node_api import MAX_BANS
+from wire.tickets import PROTOCOL
+
+log = structlog.get_logger()
+
+
+async def run(settings: SignerSettings, on_step: OnStep = lambda _: None) -> None:
+    """Run until SIGTERM or SIGINT; then finish what is under way. Raises OperatorError."""
+    structlog.contextvars.bind_contextvars(node=settings.node.id)
+    signer = load_identity(settings.identity.private_key)
+    async with (
+        open_database(settings, patient=True) as database,
+        open_client(settings) as client,
+        open_encryption_keys(settings) as keys,
+        open_delivery_client(settings) as delivery,
+    ):
+        await keys.adopt_first(database)
+        shares = Shares(database, keys)
+        bans = Bans(database, settings.node.id, signer)
+        mode = Mode(
+            store=Store.MPC,
+            handlers=handlers(settings, database, signer, shares, bans, delivery),
+            parts=[Part("encryption key", keys.problem)],
+            capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
+            bans=lambda: bans.own(MAX_BANS),
+        )
+        node = put_together(settings, database, client, signer, mode, on_step)
+        await node.run(settings.health)
+
+
+def open_delivery_client(settings: SignerSettings) -> DeliveryClient:
+    """A client of the delivery servers that the configuration names."""
+    servers = [DeliveryServer(each.name, each.url, each.ca) for each in settings.delivery]
+    section = settings.control_plane
+    return DeliveryClient(servers, section.certificate, section.private_key)
+
+
+def handlers(
+    settings: SignerSettings,
+    database: Statements,
+    signer: Signer,
+    shares: Shares,
+    bans: Bans,
+    delivery: DeliveryClient,
+) -> dict[str, Handler]:
+    """What a signer does, by job kind."""
+    me = settings.node.id
+    admission = Admission(me, signer.public_key, Peers(database), settings.quorum.min_threshold)
+    ceremonies = Ceremonies(
+        statements=database,
+        signer=signer,
+        delivery=delivery,
+        bans=bans,
+        locks=BanLocks(database, me),
+    )
+    signing = QuorumSigning(ceremonies, shares)
+    preparation = Preparation(me, signer, shares)
+    return {
+        JobKind.APPROVE.value: Approve(),
+        JobKind.GENERATE_KEY.value: GenerateKey(admission, ceremonies, preparation),
+        JobKind.PROVE_KEY.value: ProveKey(admission, shares, signing),
+        JobKind.ACTIVATE_KEY.value: ActivateKey(admission, shares, preparation, signer),
+        JobKind.SIGN.value: Sign(admission, shares, signing),
+        JobKind.REFRESH_KEY.value: RefreshKey(admission, ceremonies, shares, preparation),
+        JobKind.REPAIR_SHARE.value: RepairShare(
+            admission, ceremonies, shares, RepairApprovals(database)
+        ),
+        JobKind.ABANDON.value: Abandon(me, shares, preparation, signer),
+        JobKind.DISCARD.value: Discard(admission, shares),
+    }

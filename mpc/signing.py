@@ -1,0 +1,172 @@
+"""Jobs of kind Sign and ProveKey: t signers sign together."""
+
+from collections.abc import Sequence
+
+from wire.derivation import child_public_key
+
+from mpc._native import Signing
+from mpc.admission import Admission
+from mpc.ceremony import Admitted, Ceremonies
+from mpc.shares import Shares
+from mpc.stored_share import StoredShare
+from node.decisions import Failed, Refused
+from node.handlers import Handled, Work
+from node.wanted import signed_bytes, wanted_signature
+from wire.jobs import KeyReference
+from wire.outcomes import MadeSignature
+from wire.possession import possession_request
+from wire.requests import SignHash, SignMessage
+from wire.signatures import RAW_SIZE, BadSignature, SignatureResult, finish
+from wire.tickets import Protocol
+
+
+class QuorumSigning:
+    """What signs: a ceremony of t, and the check of what came of it."""
+
+    def __init__(self, ceremonies: Ceremonies, shares: Shares) -> None:
+        self._ceremonies = ceremonies
+        self._shares = shares
+
+    async def sign(
+        self, admitted: Admitted, stored: StoredShare, message: bytes, path: Sequence[int]
+    ) -> bytes:
+        """64 raw bytes, not yet verified here; message: a digest, or Ed25519's message."""
+        ticket = admitted.ticket
+        require_share_of(stored, admitted, ticket.generation)
+        share = await self._shares.open(stored)
+        participants = [each.index for each in ticket.participants]
+        session = await self._ceremonies.hold(
+            admitted,
+            lambda session_id: Signing(share, participants, message, session_id, list(path)),
+            opens_early=ticket.protocol is not Protocol.DKLS23_SECP256K1,
+        )
+        return session.result()[:RAW_SIZE]
+
+
+class Sign:
+    """Signs an application's request with the shares that are in use."""
+
+    carries_request = True
+    asks_gate = True
+
+    def __init__(self, admission: Admission, shares: Shares, signing: QuorumSigning) -> None:
+        self._admission = admission
+        self._shares = shares
+        self._signing = signing
+
+    async def handle(self, work: Work) -> Handled:
+        job = work.job
+        request, digest = wanted_signature(job)
+        admitted = await self._admission.admit(work)
+        if admitted.ticket.digest != digest:
+            raise Refused("bad_ticket", "the ticket's digest is not that of the request")
+        stored = await self._shares.active(admitted.ticket.key_id)
+        if stored is None:
+            raise Failed("no_share", "this signer has no share of the key in use", transient=True)
+        _require_key(stored, job.key)
+        raw = await self._signing.sign(
+            admitted, stored, signed_bytes(request, digest), job.key.path
+        )
+        signature = _finished(raw, job.key, request, digest)
+        return Handled(
+            result=MadeSignature(digest=digest, signature=signature),
+            audit={
+                "public_key": _hex(job.key.public_key),
+                "request_kind": request.kind,
+                "digest": _hex(digest),
+                **circumstances(admitted),
+            },
+        )
+
+
+class ProveKey:
+    """Signs a message of the signers' own with a set of shares before it comes into use."""
+
+    carries_request = False
+    asks_gate = False
+
+    def __init__(self, admission: Admission, shares: Shares, signing: QuorumSigning) -> None:
+        self._admission = admission
+        self._shares = shares
+        self._signing = signing
+
+    async def handle(self, work: Work) -> Handled:
+        job = work.job
+        if job.ceremony is None or job.key.path:
+            raise Refused("malformed_job", "a ProveKey job names a set of shares of a root key")
+        admitted = await self._admission.admit(work)
+        stored = await self._shares.find(admitted.ticket.key_id, job.ceremony)
+        if stored is None or not stored.is_confirmed:
+            raise Failed("no_share", "this signer has confirmed no share of that set")
+        _require_key(stored, job.key)
+        request, digest = possession_request(job.key.algorithm, job.key.id, job.ceremony)
+        if admitted.ticket.digest != digest:
+            raise Refused("bad_ticket", "the ticket's digest is not that of the key's own message")
+        raw = await self._signing.sign(admitted, stored, signed_bytes(request, digest), ())
+        bare = job.key.model_copy(update={"network": None})
+        signature = _finished(raw, bare, request, digest)
+        return Handled(
+            result=MadeSignature(digest=digest, signature=signature),
+            audit={"public_key": stored.public_key.hex(), **circumstances(admitted)},
+            rows=[self._shares.proved_row(stored)],
+        )
+
+
+def require_share_of(stored: StoredShare, admitted: Admitted, generation: int) -> None:
+    """Raise Failed or Refused unless the ticket is for the very set that a share is of."""
+    ticket = admitted.ticket
+    if (stored.ceremony, stored.generation) != (ticket.shares, generation):
+        raise Failed(
+            "wrong_generation",
+            f"the ticket wants a share of generation {generation}, this signer's is of "
+            f"{stored.generation}",
+            transient=True,
+        )
+    if (stored.group, stored.threshold, list(stored.signers), stored.protocol) != (
+        ticket.group,
+        ticket.threshold,
+        ticket.signers,
+        ticket.protocol,
+    ):
+        raise Refused("bad_ticket", "the ticket's group is not that of the share")
+    if stored.signers[stored.index - 1] != admitted.quorum.me:
+        raise Refused("bad_ticket", "the share is of another signer")
+
+
+def _require_key(stored: StoredShare, key: KeyReference) -> None:
+    """Raise Failed unless the job's key is the share's, or a child of it."""
+    if key.path:
+        if stored.chain_code is None:
+            raise Failed("key_mismatch", "this signer's key has no children")
+        found = child_public_key(stored.public_key, stored.chain_code, key.path)
+    else:
+        found = stored.public_key
+        if stored.network != key.network:
+            raise Failed("key_mismatch", "the share is of a wallet of another network")
+    if found != key.public_key:
+        raise Failed("key_mismatch", "the job's public key is not that of this signer's share")
+
+
+def _finished(
+    raw: bytes, key: KeyReference, request: SignHash | SignMessage, digest: bytes | None
+) -> SignatureResult:
+    """Raises Failed for a signature that does not verify: it does not leave."""
+    assert key.public_key is not None  # _require_key has compared it
+    try:
+        return finish(raw, key.public_key, key.algorithm, key.network, request, digest)
+    except BadSignature as error:
+        raise Failed("bad_signature", f"made, but not released: {error}", transient=True) from None
+
+
+def circumstances(admitted: Admitted) -> dict[str, str | None]:
+    """What the audit says of a ceremony."""
+    ticket = admitted.ticket
+    return {
+        "ceremony": str(ticket.ceremony),
+        "generation": str(ticket.generation),
+        "participants": ", ".join(each.signer for each in ticket.participants),
+    }
+
+
+def _hex(value: bytes | None) -> str | None:
+    return None if value is None else value.hex()

@@ -1,0 +1,78 @@
+"""Whether a ticket is one that this signer holds a ceremony under. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from node.decisions import Denied, Failed, Refused
+from node.handlers import Work
+from wire.jobs import JobKind
+from wire.tickets import CeremonyKind, Ticket, protocol_of
+
+LONGEST_CEREMONY = timedelta(minutes=30)
+
+CEREMONY_OF = {
+    JobKind.GENERATE_KEY: CeremonyKind.GENERATE,
+    JobKind.SIGN: CeremonyKind.SIGN,
+    JobKind.PROVE_KEY: CeremonyKind.SIGN,
+    JobKind.REFRESH_KEY: CeremonyKind.REFRESH,
+    JobKind.REPAIR_SHARE: CeremonyKind.REPAIR,
+}
+
+
+@dataclass(frozen=True)
+class Quorum:
+    """What this signer's owner has settled: who it is, and with whom it works, how many at least.
+
+    ``identities``: Ed25519 public keys by signer, its own among them.
+    """
+
+    me: str
+    identities: Mapping[str, bytes]
+    min_threshold: int
+
+
+def require_ticket(work: Work, quorum: Quorum, now: datetime) -> Ticket:
+    """The job's ticket, once it is bound to the job and to signers that are pinned here.
+
+    Raises Refused for one that cannot be right, Denied or Failed for one that is not wanted.
+    """
+    ticket, job = work.ticket, work.job
+    if ticket is None:
+        raise Refused("bad_ticket", f"a {job.kind} job needs a ticket")
+    key = job.key
+    for name, found, wanted in (
+        ("kind", ticket.kind, CEREMONY_OF.get(JobKind(job.kind))),
+        ("job_id", ticket.job_id, job.id),
+        ("job_digest", ticket.job_digest, work.digest),
+        ("key_id", ticket.key_id, key.root or key.id),
+        ("protocol", ticket.protocol, protocol_of(key.algorithm)),
+    ):
+        if found != wanted:
+            raise Refused("bad_ticket", f"the ticket's {name} is not that of its job")
+    if job.kind not in (JobKind.SIGN,) and ticket.ceremony != job.id:
+        raise Refused("bad_ticket", "the ticket's ceremony is not the job")
+    if all(each.signer != quorum.me for each in ticket.participants):
+        raise Refused("bad_ticket", "the ticket is for others")
+    if not now < ticket.expires_at <= now + LONGEST_CEREMONY:
+        raise Failed("ticket_expired", "the ceremony's time is over", transient=True)
+    if ticket.threshold < quorum.min_threshold:
+        raise Denied(
+            "threshold_too_low",
+            f"a threshold of {ticket.threshold}: this signer's owner wants at least "
+            f"{quorum.min_threshold}",
+        )
+    unknown = tuple(name for name in ticket.signers if name not in quorum.identities)
+    if unknown:
+        raise Failed(
+            "not_pinned",
+            f"{', '.join(unknown)} is not pinned here: mpc-signer peers add",
+            transient=True,
+            culprits=unknown,
+        )
+    return ticket
+
+
+def index_of(ticket: Ticket, signer: str) -> int:
+    """The index of a participant."""
+    return next(each.index for each in ticket.participants if each.signer == signer)

@@ -1,0 +1,155 @@
+"""Which tickets a signer holds a ceremony under."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pydantic import ValidationError
+
+from mpc.tickets import Quorum, require_ticket
+from node.decisions import NotDone
+from node.handlers import Work
+from wire.jobs import Endpoint, Job, JobKind, KeyReference
+from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SIGNERS = ["signer-1", "signer-2", "signer-3"]
+QUORUM = Quorum("signer-1", dict.fromkeys(SIGNERS, b"\x01" * 32), min_threshold=2)
+DIGEST = b"\x05" * 32
+
+
+def job(kind: JobKind = JobKind.SIGN, **changes: Any) -> Job:
+    key = KeyReference(
+        id=uuid4(), scheme="ECDSA", curve="secp256k1", network=None, public_key=b"\x02" * 33
+    )
+    fields: dict[str, Any] = {
+        "id": uuid4(),
+        "kind": kind,
+        "group": "mpc",
+        "key": key,
+        "endpoint": Endpoint.SIGNATURES,
+        "request": b"{}",
+        "created_at": NOW,
+        "expires_at": NOW + timedelta(hours=1),
+    }
+    return Job(**fields | changes)
+
+
+def ticket_for(one: Job, **changes: Any) -> Ticket:
+    fields: dict[str, Any] = {
+        "ceremony": one.id if one.kind != JobKind.SIGN else uuid4(),
+        "kind": CeremonyKind.SIGN,
+        "job_id": one.id,
+        "job_digest": DIGEST,
+        "key_id": one.key.root or one.key.id,
+        "generation": 0,
+        "shares": uuid4(),
+        "protocol": Protocol.DKLS23_SECP256K1,
+        "group": "two-of-three",
+        "threshold": 2,
+        "signers": SIGNERS,
+        "participants": [
+            Participant(signer="signer-1", index=1),
+            Participant(signer="signer-3", index=3),
+        ],
+        "digest": b"\x07" * 32,
+        "delivery": "delivery-1",
+        "expires_at": NOW + timedelta(seconds=15),
+    }
+    return Ticket(**fields | changes)
+
+
+def code_of(one: Job, ticket: Ticket | None, quorum: Quorum = QUORUM) -> str:
+    with pytest.raises(NotDone) as caught:
+        require_ticket(Work(one, DIGEST, ticket), quorum, NOW)
+    return f"{caught.value.status.value} {caught.value.code}"
+
+
+def test_a_ticket_that_fits_its_job_is_taken():
+    one = job()
+    ticket = ticket_for(one)
+    assert require_ticket(Work(one, DIGEST, ticket), QUORUM, NOW) == ticket
+
+
+def test_a_derived_keys_ticket_names_the_root():
+    root = uuid4()
+    child = job().key.model_copy(update={"root": root, "path": (0, 5)})
+    one = job(key=child)
+    assert require_ticket(Work(one, DIGEST, ticket_for(one)), QUORUM, NOW).key_id == root
+
+
+def test_a_ceremony_without_a_ticket_is_refused():
+    assert code_of(job(), None) == "REFUSED bad_ticket"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"job_id": uuid4()},
+        {"job_digest": b"\x06" * 32},
+        {"key_id": uuid4()},
+        {"protocol": Protocol.FROST_ED25519},
+        {
+            "participants": [
+                Participant(signer="signer-2", index=2),
+                Participant(signer="signer-3", index=3),
+            ]
+        },
+        {
+            "kind": CeremonyKind.REFRESH,
+            "participants": [Participant(signer=s, index=i + 1) for i, s in enumerate(SIGNERS)],
+        },
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_ticket_for_something_else_is_refused(change):
+    one = job()
+    assert code_of(one, ticket_for(one, **change)) == "REFUSED bad_ticket"
+
+
+def test_the_ceremony_of_a_step_is_the_step_itself():
+    one = job(JobKind.PROVE_KEY)
+    assert code_of(one, ticket_for(one, ceremony=uuid4())) == "REFUSED bad_ticket"
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 24 * 3600])
+def test_a_ticket_is_good_for_its_time_alone(seconds):
+    one = job()
+    late = ticket_for(one, expires_at=NOW + timedelta(seconds=seconds))
+    assert code_of(one, late) == "FAILED ticket_expired"
+
+
+def test_a_signer_that_is_not_pinned_is_no_peer_even_where_it_does_not_take_part():
+    one = job()
+    others = Quorum("signer-1", {"signer-1": b"", "signer-3": b""}, 2)
+    assert code_of(one, ticket_for(one), others) == "FAILED not_pinned"
+
+
+def test_a_threshold_below_the_owners_is_denied():
+    one = job()
+    strict = Quorum("signer-1", QUORUM.identities, min_threshold=3)
+    assert code_of(one, ticket_for(one), strict) == "DENIED threshold_too_low"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"signers": ["signer-1", "signer-1", "signer-3"]},
+        {"threshold": 4},
+        {"threshold": 1},
+        {"participants": [Participant(signer="signer-1", index=1)]},
+        {"participants": [Participant(signer="signer-1", index=2)] * 2},
+        {
+            "participants": [
+                Participant(signer="signer-1", index=1),
+                Participant(signer="signer-9", index=3),
+            ]
+        },
+        {"target": 3},
+        {"shares": None},
+    ],
+)
+def test_a_ticket_that_contradicts_itself_is_no_ticket(change):
+    with pytest.raises(ValidationError):
+        ticket_for(job(), **change)
