@@ -1,0 +1,143 @@
+"""From the configuration file to what the parts want of it; and a new file, explained."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mpc.delivery_client import DeliveryServer
+from mpc.settings import SignerSettings
+from node.configuration import first_sections, last_sections, quoted
+
+
+def delivery_servers(settings: SignerSettings) -> list[DeliveryServer]:
+    """Where the delivery servers are that tickets name."""
+    return [DeliveryServer(each.name, each.url, each.ca) for each in settings.delivery]
+
+
+TITLE = """\
+# Configuration of mpc-signer. Relative paths count from this file's folder.
+
+"""
+
+SIGNER_SECTIONS = """\
+[encryption]
+# What this signer's shares are encrypted under at rest: a file of mode 0600, which init makes. Back
+# it up, apart from the database: without it the shares cannot be used, and a signer that has lost
+# its shares needs t others to get them back.
+{encryption}
+# Keys that shares may still be under while mpc-signer rewrap puts them under another.
+# other_key_files = []
+
+{hsm}
+[quorum]
+# This signer takes part in nothing that fewer signers than this could do, whatever the control
+# plane says.
+min_threshold = {min_threshold}
+
+# Where signers exchange messages. They see only ciphertext. Tickets name them as they are named
+# here; the certificate that they get is this node's. Several, so that one may fail.
+{delivery}
+"""
+
+FILE = """\
+key = "file"
+key_file = {key_file}"""
+
+IN_HSM = """\
+key = "hsm\""""
+
+HSM_EXPLAINED = """\
+# A key in an HSM instead: key = "hsm" above, no key_file, and this section; then make the key with
+# mpc-signer master-key generate. From a file to the HSM: mpc-signer rewrap --to-hsm.
+# [encryption.hsm]
+# module = "/usr/lib/softhsm/libsofthsm2.so"
+# token_label = "signer"
+# pin_file = "pin"           # mode 0600, or pin_credential = "<name>" for LoadCredential=
+# key_label = "custody-signer"
+# workers = 1                # processes, each with one session
+# deadline_seconds = 10
+"""
+
+HSM_SECTION = """\
+[encryption.hsm]
+# The vendor's PKCS#11 library and the token's label.
+module = {module}
+token_label = {token_label}
+# The user PIN: a file of mode 0600, or pin_credential = "<name>" for systemd's LoadCredential=.
+# A wrong PIN is tried once, then not again until the file changes.
+pin_file = {pin_file}
+# Label of the AES key, which mpc-signer master-key generate makes.
+key_label = "custody-signer"
+# Worker processes, each with one session: a share is decrypted once, then kept open.
+workers = 1
+# A worker that takes longer than this over one group of operations is killed and replaced.
+deadline_seconds = 10
+"""
+
+DELIVERY_SECTION = """\
+[[delivery]]
+name = {name}
+url = {url}
+# The root certificate that the server's must be under.
+ca = {ca}
+"""
+
+
+@dataclass(frozen=True)
+class Token:
+    """An HSM's token, for an encryption key that is in it."""
+
+    module: Path
+    label: str
+    pin_file: Path
+
+
+def new_configuration(
+    *,
+    node: str,
+    group: str,
+    url: str,
+    ca: Path,
+    certificate: Path,
+    private_key: Path,
+    job_signing_keys: list[str],
+    database_url: str | None,
+    database_url_file: Path | None,
+    key_file: Path,
+    token: Token | None,
+    min_threshold: int,
+    delivery: dict[str, str],
+    health_port: int,
+) -> str:
+    """The text of a configuration file, with every setting explained.
+
+    ``delivery``: URLs by name. ``token``: null for a key in ``key_file``.
+    """
+    first = first_sections(
+        node=node,
+        group=group,
+        url=url,
+        ca=ca,
+        certificate=certificate,
+        private_key=private_key,
+        job_signing_keys=job_signing_keys,
+        database_url=database_url,
+        database_url_file=database_url_file,
+    )
+    signer = SIGNER_SECTIONS.format(
+        encryption=IN_HSM if token else FILE.format(key_file=quoted(key_file)),
+        hsm=_hsm_section(token) if token else HSM_EXPLAINED,
+        min_threshold=min_threshold,
+        delivery="\n".join(
+            DELIVERY_SECTION.format(name=quoted(name), url=quoted(where), ca=quoted(ca))
+            for name, where in delivery.items()
+        ),
+    )
+    return TITLE + first + signer + last_sections(program="mpc-signer", health_port=health_port)
+
+
+def _hsm_section(token: Token) -> str:
+    return HSM_SECTION.format(
+        module=quoted(token.module),
+        token_label=quoted(token.label),
+        pin_file=quoted(token.pin_file),
+    )
