@@ -122,6 +122,7 @@ def new_configuration(
         job_signing_keys=job_signing_keys,
         database_url=database_url,
         database_url_file=database_url_file,
+        group_is="The node group of all signers. The database is this signer's alone.",
     )
     signer = SIGNER_SECTIONS.format(
         encryption=IN_HSM if token else FILE.format(key_file=quoted(key_file)),

@@ -10,7 +10,7 @@ import typer
 from daemon.console import EXIT_FAILED, Json, operator_errors, out, print_json
 from daemon.database import migrate as migrate_database
 from daemon.database_errors import database_errors
-from node import apps_command, audit_command
+from node import apps_command, audit_command, identity_command
 from node.checks import Check, Status
 from node.connections import schema_of
 from node.freeze import Freeze
@@ -26,9 +26,10 @@ def add_node_commands(
     settings_of: Callable[[typer.Context], Settings],
     checks: Callable[[Settings], AsyncIterator[Check]],
 ) -> None:
-    """Add doctor, migrate, freeze, unfreeze, apps and audit."""
+    """Add doctor, migrate, freeze, unfreeze, identity, apps and audit."""
     app.add_typer(apps_command.application(settings_of), name="apps")
     app.add_typer(audit_command.application(settings_of), name="audit")
+    app.add_typer(identity_command.application(settings_of), name="identity")
 
     @app.command()
     def doctor(context: typer.Context, as_json: Json = False) -> None:

@@ -30,7 +30,7 @@ FIRST_SECTIONS = """\
 [node]
 # This node's name, as in its certificate's SAN URI urn:custody:node:<id>.
 id = {node_text}
-# The group of drivers that share one database and one queue. The operator of the control plane
+# {group_is} The operator of the control plane
 # registers it: control-plane node add {node} --group {group}
 group = {group_text}
 # What this host remembers without a database: the freeze, and that a PIN was refused.
@@ -50,8 +50,8 @@ private_key = {private_key}
 job_signing_keys = [{job_signing_keys}]
 
 [database]
-# PostgreSQL of the group: postgresql://user@host:port/database. With a password in it, keep the
-# URL in a file of mode 0600 and write url_file = "..." instead.
+# PostgreSQL: postgresql://user@host:port/database. With a password in it, keep the URL in a file
+# of mode 0600 and write url_file = "..." instead.
 {database}
 
 """
@@ -108,6 +108,7 @@ def first_sections(
     job_signing_keys: list[str],
     database_url: str | None,
     database_url_file: Path | None,
+    group_is: str = "The group of drivers that share one database and one queue.",
 ) -> str:
     """Text of [node], [control_plane] and [database], explained."""
     database = (
@@ -120,6 +121,7 @@ def first_sections(
         group=group,
         node_text=quoted(node),
         group_text=quoted(group),
+        group_is=group_is,
         url=quoted(url),
         ca=quoted(ca),
         certificate=quoted(certificate),
