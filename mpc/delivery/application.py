@@ -1,0 +1,165 @@
+"""The HTTP face of a delivery server: wire/delivery.py tells what is said."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from uuid import UUID
+
+import structlog
+from aiohttp import web
+
+from daemon.peer_certificate import peer_of_connection
+from mpc.delivery.admission import require_signer
+from mpc.delivery.metrics import ANSWERS, ENDED, RECEIVED_BYTES, SECONDS
+from mpc.delivery.problems import NotDelivered, not_delivered
+from mpc.delivery.sessions import Sessions, aborted
+from mpc.delivery.settings import Settings
+from wire.delivery import (
+    MAX_TICKET,
+    PREFIX,
+    SERVER_PATH,
+    DeliveryCode,
+    ServerFacts,
+    decode_abort,
+    decode_hand_in,
+    encode_messages,
+)
+from wire.framing import Malformed
+from wire.tickets import MAX_SIGNERS
+
+MAX_EXCHANGE = 31
+"""The protocols have fewer than 10 exchanges."""
+FRAMING_BYTES = 256
+"""Of a message: its recipient's name and two lengths."""
+_CEREMONY = f"{PREFIX}/ceremonies/{{ceremony}}"
+_NUMBER = r"{number:\d{1,3}}"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = structlog.get_logger()
+
+
+class Delivery:
+    """Answers signers."""
+
+    def __init__(self, sessions: Sessions, settings: Settings, version: str) -> None:
+        self._sessions = sessions
+        self._limits = settings.limits
+        self._facts = ServerFacts(name=settings.server.name, version=version)
+
+    def application(self) -> web.Application:
+        app = web.Application(middlewares=[_problems])
+        app.router.add_post(f"{_CEREMONY}/exchanges/{_NUMBER}", self._hand_in)
+        app.router.add_post(f"{_CEREMONY}/abort", self._abort)
+        app.router.add_get(SERVER_PATH, self._show_facts)
+        return app
+
+    async def _hand_in(self, request: web.Request) -> web.Response:
+        started = time.perf_counter()
+        signer, ceremony = _signer(request), _ceremony(request)
+        number = int(request.match_info["number"])
+        if number > MAX_EXCHANGE:
+            raise not_delivered(DeliveryCode.MALFORMED, f"there is no exchange {number}")
+        others, ticket_bytes = MAX_SIGNERS - 1, MAX_TICKET
+        if number > 0:  # before anything is received
+            others = len(self._sessions.find(ceremony, signer).participants) - 1
+            ticket_bytes = 0
+        message_bytes = self._limits.message_bytes + FRAMING_BYTES
+        size = _size(request, ticket_bytes + FRAMING_BYTES + others * message_bytes)
+        self._sessions.budget.reserve(signer, size)
+        kept = 0
+        try:
+            ticket, messages = decode_hand_in(await self._body(request, size))
+            if any(len(message) > self._limits.message_bytes for message in messages.values()):
+                raise not_delivered(
+                    DeliveryCode.TOO_LARGE,
+                    f"a message of more than {self._limits.message_bytes} bytes",
+                )
+            if number == 0:
+                if ticket is None:
+                    raise not_delivered(DeliveryCode.BAD_TICKET, "exchange 0 needs the ticket")
+                session = self._sessions.begin(ceremony, signer, ticket)
+            else:
+                session = self._sessions.find(ceremony, signer)
+            session.hand_in(signer, number, messages)
+            kept = sum(map(len, messages.values()))
+        finally:
+            self._sessions.budget.release(signer, size - kept)
+        session.last_hand_in = asyncio.get_running_loop().time()
+        RECEIVED_BYTES.inc(kept)
+        answer = encode_messages(await session.collect(signer, number))
+        SECONDS.observe(time.perf_counter() - started)
+        return web.Response(body=answer, content_type="application/octet-stream")
+
+    async def _abort(self, request: web.Request) -> web.Response:
+        signer, ceremony = _signer(request), _ceremony(request)
+        size = _size(request, MAX_TICKET + FRAMING_BYTES)
+        self._sessions.budget.reserve(signer, size)
+        try:
+            ticket, code = decode_abort(await self._body(request, size))
+        finally:
+            self._sessions.budget.release(signer, size)
+        session = self._sessions.begin(ceremony, signer, ticket)
+        if not session.has_ended:
+            ENDED.labels(DeliveryCode.ABORTED.value).inc()
+            log.info("ceremony aborted", ceremony=str(ceremony), signer=signer, code=code)
+        session.end(aborted(signer, code))
+        return web.Response(status=204)
+
+    async def _show_facts(self, request: web.Request) -> web.Response:
+        _signer(request)
+        return _json(200, self._facts.model_dump_json())
+
+    async def _body(self, request: web.Request, size: int) -> bytes:
+        # not request.read(), which keeps the body for as long as the request waits
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                return await request.content.readexactly(size)
+        except asyncio.IncompleteReadError:
+            raise not_delivered(DeliveryCode.MALFORMED, "a request that was cut off") from None
+        except TimeoutError:
+            raise not_delivered(
+                DeliveryCode.MALFORMED, f"no whole request in {self._limits.body_seconds:.0f} s"
+            ) from None
+
+
+@web.middleware
+async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        try:
+            answer = await handler(request)
+        except Malformed as error:
+            raise not_delivered(DeliveryCode.MALFORMED, str(error)) from None
+    except NotDelivered as error:
+        ANSWERS.labels(error.problem.code.value).inc()
+        return _json(error.status, error.problem.model_dump_json())
+    ANSWERS.labels("ok").inc()
+    return answer
+
+
+def _signer(request: web.Request) -> str:
+    assert request.transport is not None
+    return require_signer(peer_of_connection(request.transport), datetime.now(UTC))
+
+
+def _ceremony(request: web.Request) -> UUID:
+    text = request.match_info["ceremony"]
+    try:
+        return UUID(text)
+    except ValueError:
+        raise not_delivered(DeliveryCode.MALFORMED, "a ceremony's name is a UUID") from None
+
+
+def _size(request: web.Request, most: int) -> int:
+    """Bytes of the body, as announced: nobody sends more. Raises NotDelivered."""
+    size = request.content_length
+    if size is None:
+        raise not_delivered(DeliveryCode.MALFORMED, "the request does not say how long it is")
+    if size > most:
+        raise not_delivered(DeliveryCode.TOO_LARGE, f"{size} bytes, when {most} are the most")
+    return size
+
+
+def _json(status: int, text: str) -> web.Response:
+    return web.Response(status=status, text=text, content_type="application/json")

@@ -1,0 +1,15 @@
+"""What Prometheus sees of a delivery server."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+ANSWERS = Counter("custody_delivery_answers_total", "Requests answered, by how", ["code"])
+ENDED = Counter("custody_delivery_ended_total", "Ceremonies ended or forgotten, by why", ["code"])
+SESSIONS = Gauge("custody_delivery_sessions", "Ceremonies that are remembered")
+HELD_BYTES = Gauge("custody_delivery_held_bytes", "Messages held or being received")
+RECEIVED_BYTES = Counter("custody_delivery_received_bytes_total", "Messages handed in")
+SECONDS = Histogram(
+    "custody_delivery_exchange_seconds",
+    "From a participant's hand-in to its answer, waiting for the others included",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+READY = Gauge("custody_ready", "1 when ceremonies can begin here")

@@ -1,0 +1,145 @@
+"""All ceremonies that this server delivers for."""
+
+import asyncio
+import hashlib
+from collections import Counter
+from datetime import UTC, datetime
+from uuid import UUID
+
+import structlog
+
+from mpc.delivery.admission import Admission, require_participant
+from mpc.delivery.budget import Budget
+from mpc.delivery.metrics import ENDED
+from mpc.delivery.problems import not_delivered
+from mpc.delivery.session import Session
+from mpc.delivery.settings import LimitsSection
+from wire.delivery import DeliveryCode, DeliveryProblem
+from wire.envelope import SignedBytes
+
+SWEEP_SECONDS = 0.5
+"""How late the end of a ceremony may be told, at most."""
+
+log = structlog.get_logger()
+
+
+class Sessions:
+    """Begun by a ticket, ended by an abort, the ticket's end or silence.
+
+    One that has ended is remembered until its ticket ends, so that whoever comes late is told.
+    """
+
+    def __init__(self, admission: Admission, limits: LimitsSection) -> None:
+        self.budget = Budget(limits)
+        self._admission = admission
+        self._limits = limits
+        self._sessions: dict[UUID, Session] = {}
+        self._of_signer = Counter[str]()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def is_full(self) -> bool:
+        """Whether no ceremony can be begun here now."""
+        return (
+            len(self._sessions) >= self._limits.total_sessions
+            or self.budget.held + self._limits.message_bytes > self._limits.total_bytes
+        )
+
+    def find(self, ceremony: UUID, signer: str) -> Session:
+        """A ceremony that was begun, for one who takes part. Raises NotDelivered."""
+        session = self._sessions.get(ceremony)
+        if session is None:
+            raise not_delivered(DeliveryCode.UNKNOWN_CEREMONY, "the ceremony is not known here")
+        require_participant(signer, session.participants)
+        return session
+
+    def begin(self, ceremony: UUID, signer: str, signed: SignedBytes) -> Session:
+        """The ticket's ceremony, new or begun by another participant. Raises NotDelivered."""
+        digest = hashlib.sha256(signed.payload).digest()
+        session = self._sessions.get(ceremony)
+        if session is not None and session.ticket_digest == digest:
+            require_participant(signer, session.participants)
+            return session
+        ticket = self._admission.admit(signed, ceremony, signer, datetime.now(UTC))
+        if session is not None:
+            # signed by the control plane, both of them: nobody need wait for the others
+            problem = not_delivered(DeliveryCode.CONFLICT, "participants brought unlike tickets")
+            if signer in session.participants:
+                session.end(problem.problem)
+            raise problem
+        self._require_room(signer)
+        session = Session(
+            tuple(each.signer for each in ticket.participants),
+            digest,
+            ticket.expires_at,
+            signer,
+            self.budget,
+            self._limits.session_bytes,
+        )
+        session.last_hand_in = asyncio.get_running_loop().time()
+        self._sessions[ceremony] = session
+        self._of_signer[signer] += 1
+        return session
+
+    async def sweep_for_ever(self) -> None:
+        """End what nobody hands in at, and what is past its time."""
+        while True:
+            self.sweep(datetime.now(UTC), asyncio.get_running_loop().time())
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    def sweep(self, now: datetime, time: float) -> None:
+        """``now``: the wall clock, for tickets. ``time``: the event loop's, for silence."""
+        for ceremony, session in list(self._sessions.items()):
+            if session.expires_at <= now:
+                self._forget(ceremony, session, _expired(session))
+            elif time - session.last_hand_in > self._limits.idle_seconds:
+                self._forget(ceremony, session, _idle(self._limits.idle_seconds))
+
+    def end_all(self) -> None:
+        """Release everybody who waits: this server is going down."""
+        for ceremony, session in list(self._sessions.items()):
+            problem = DeliveryProblem(code=DeliveryCode.BUSY, detail="going down")
+            self._forget(ceremony, session, problem)
+
+    def _forget(self, ceremony: UUID, session: Session, problem: DeliveryProblem) -> None:
+        if not session.has_ended:
+            ENDED.labels(problem.code.value).inc()
+            log.debug("ceremony ended", ceremony=str(ceremony), why=problem.code.value)
+        session.end(problem)
+        session.forget()
+        del self._sessions[ceremony]
+        self._of_signer[session.opened_by] -= 1
+        if not self._of_signer[session.opened_by]:
+            del self._of_signer[session.opened_by]
+
+    def _require_room(self, signer: str) -> None:
+        if len(self._sessions) >= self._limits.total_sessions:
+            raise not_delivered(DeliveryCode.BUSY, f"{len(self._sessions)} ceremonies are open")
+        if self._of_signer[signer] >= self._limits.signer_sessions:
+            raise not_delivered(
+                DeliveryCode.BUSY, f"{signer} has begun {self._of_signer[signer]} ceremonies"
+            )
+
+
+def aborted(signer: str, code: str) -> DeliveryProblem:
+    """What the others are told when a participant has ended the ceremony."""
+    return DeliveryProblem(
+        code=DeliveryCode.ABORTED,
+        detail=f"{signer} has ended the ceremony: {code}",
+        signer=signer,
+        abort_code=code,
+    )
+
+
+def _expired(session: Session) -> DeliveryProblem:
+    return DeliveryProblem(
+        code=DeliveryCode.EXPIRED, detail="the ticket's time is over", silent=session.silent()
+    )
+
+
+def _idle(seconds: float) -> DeliveryProblem:
+    return DeliveryProblem(
+        code=DeliveryCode.UNKNOWN_CEREMONY,
+        detail=f"nobody has handed anything in for {seconds:.0f} s: the ceremony is forgotten",
+    )

@@ -1,0 +1,87 @@
+"""The delivery server's configuration file, and what ``mpc-delivery init`` writes."""
+
+import base64
+import binascii
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from daemon.configuration import ConfiguredPath, Section, load
+from daemon.errors import ConfigurationError
+from wire.envelope import PinnedKeys
+
+DEFAULT_CONFIG = "mpc-delivery.toml"
+CONFIG_VARIABLE = "MPC_DELIVERY_CONFIG"
+
+Count = Annotated[int, Field(ge=1)]
+KIB, MIB = 1024, 1024 * 1024
+
+
+class ServerSection(Section):
+    name: Annotated[str, Field(min_length=1)]
+    """As tickets have it."""
+    host: str = "0.0.0.0"  # noqa: S104  # signers come from other hosts
+    port: Annotated[int, Field(ge=0, le=65535)] = 8445
+    certificate: ConfiguredPath
+    private_key: ConfiguredPath
+    client_ca: ConfiguredPath
+
+
+class TicketsSection(Section):
+    job_signing_keys: Annotated[list[str], Field(min_length=1)]
+    """Base64 of the 32-byte Ed25519 public keys whose tickets are let in."""
+
+    def pinned(self) -> PinnedKeys:
+        """Raises ConfigurationError."""
+        try:
+            return PinnedKeys(
+                [base64.b64decode(text, validate=True) for text in self.job_signing_keys]
+            )
+        except (binascii.Error, ValueError):
+            raise ConfigurationError(
+                "[tickets] job_signing_keys has something that is no Ed25519 public key",
+                "Put in what `control-plane init` printed: base64 of 32 bytes.",
+            ) from None
+
+
+class LimitsSection(Section):
+    """``..._bytes``: of messages that are held, or being received."""
+
+    message_bytes: Count = 512 * KIB
+    session_bytes: Count = 32 * MIB
+    signer_bytes: Count = 64 * MIB
+    total_bytes: Count = 256 * MIB
+    signer_sessions: Count = 4096
+    total_sessions: Count = 16384
+    idle_seconds: Annotated[float, Field(gt=0)] = 120.0
+    body_seconds: Annotated[float, Field(gt=0)] = 15.0
+
+    @model_validator(mode="after")
+    def _smaller_ones_fit(self) -> "LimitsSection":
+        smallest = min(self.session_bytes, self.signer_bytes)
+        if not self.message_bytes <= smallest <= self.total_bytes:
+            raise ValueError("a message must fit a session's and a signer's, and those the total")
+        return self
+
+
+class HealthSection(Section):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 9466
+
+
+class LogSection(Section):
+    level: str = "info"
+
+
+class Settings(Section):
+    server: ServerSection
+    tickets: TicketsSection
+    limits: LimitsSection = LimitsSection()
+    health: HealthSection = HealthSection()
+    log: LogSection = LogSection()
+
+
+def load_settings(path: Path) -> Settings:
+    """Read and check the configuration. Raises ConfigurationError."""
+    return load(path, Settings)
