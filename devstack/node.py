@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from daemon.signing_key import create_signing_key
 from devstack import configuration_file
 from devstack.certificates import Leaf
 from devstack.configuration_file import Sections
 from devstack.launcher import Launcher
 from devstack.processes import LOCALHOST, Program, free_port, run
-from devstack.service import Service, clean_environment, command
+from devstack.service import Service, clean_environment, command, says_ready
 
 
 @dataclass(frozen=True)
@@ -90,11 +88,7 @@ class Node(Service):
         return self.program_of(self.run_command)
 
     def is_ready(self) -> bool:
-        try:
-            url = f"http://{LOCALHOST}:{self.health_port}/readyz"
-            return httpx.get(url, trust_env=False, timeout=2).is_success
-        except httpx.TransportError:
-            return False
+        return says_ready(self.health_port)
 
     def command(self, *arguments: str) -> list[str | Path]:
         """The words that an operator types."""

@@ -7,14 +7,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import httpx
+
 from devstack.launcher import Launcher
-from devstack.processes import Process, Program, wait_until
+from devstack.processes import LOCALHOST, Process, Program, wait_until
 
 READY_TIMEOUT = 60.0
 
 
 def command(name: str) -> Path:
-    """Path of one of this environment's commands: control-plane, hsm-driver, pki."""
+    """Path of one of this environment's commands: control-plane, hsm-driver, mpc-signer."""
     return Path(sys.executable).parent / name
 
 
@@ -22,6 +24,15 @@ def clean_environment(**more: str | Path) -> Mapping[str, str]:
     """What a service manager would give a process, and ``more``: nothing of the shell's."""
     kept = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
     return kept | {"LANG": "C.UTF-8"} | {key: str(value) for key, value in more.items()}
+
+
+def says_ready(health_port: int) -> bool:
+    """Whether the daemon with this health port says that it does its work."""
+    try:
+        url = f"http://{LOCALHOST}:{health_port}/readyz"
+        return httpx.get(url, trust_env=False, timeout=2).is_success
+    except httpx.TransportError:
+        return False
 
 
 class Service(ABC):
@@ -61,6 +72,7 @@ class Service(ABC):
         """Have it finish what is under way and end; harmless when it is not running."""
         if self._process is not None:
             self._process.signal(signal.SIGTERM)
+            self._process.signal(signal.SIGCONT)  # one that is paused would not notice
 
     def finish(self) -> None:
         """Wait until it has ended, and kill it when that takes too long."""
@@ -78,6 +90,21 @@ class Service(ABC):
         if self._process is not None:
             self._process.kill()
             self._process = None
+
+    def pause(self) -> None:
+        """Freeze the process where it is, as a machine that hangs: its connections stay open."""
+        self.process.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.signal(signal.SIGCONT)
+
+
+def start_together(services: Sequence[Service]) -> None:
+    """Start several at once, and wait until all are ready. Raises OperatorError."""
+    for service in services:
+        service.start(wait=False)
+    for service in services:
+        service.wait_until_ready()
 
 
 def stop_together(services: Sequence[Service]) -> None:

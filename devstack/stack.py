@@ -9,15 +9,19 @@ from pathlib import Path
 from types import TracebackType
 
 from control_plane.client import AsyncCustody, Custody
+from daemon.database import migrate
 from daemon.errors import OperatorError
 from devstack.certificates import Certificates
 from devstack.control_plane import ControlPlane, ControlPlaneFiles, ControlPlaneOptions
+from devstack.delivery import DeliveryOptions
 from devstack.driver import Driver, DriverOptions
 from devstack.launcher import Launcher, Tied
-from devstack.node import Surroundings
+from devstack.node import Node, Surroundings
 from devstack.postgres import Cluster
 from devstack.processes import Process
-from devstack.service import Service, stop_together
+from devstack.service import Service, start_together, stop_together
+from devstack.signer import Signer, SignerOptions
+from devstack.signers import Signers
 from devstack.token import Token
 
 HEARTBEAT_TIMEOUT = 30.0
@@ -36,25 +40,31 @@ class Databases:
 
     control_plane: str
     driver: str
+    signers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class StackOptions:
     """``separate_clusters``: a PostgreSQL server for each side, so that one alone can be stopped.
 
-    ``durable``: PostgreSQL with fsync, as in production.
+    ``durable``: PostgreSQL with fsync, as in production. ``signers`` belong to ``owners`` in turn.
     """
 
     drivers: int = 1
     replicas: int = 1
+    signers: int = 0
+    delivery_servers: int = 1
+    owners: tuple[str, ...] = ("acme", "bank")
     separate_clusters: bool = False
     durable: bool = True
     control_plane: ControlPlaneOptions = field(default_factory=ControlPlaneOptions)
     driver: DriverOptions = field(default_factory=DriverOptions)
+    signer: SignerOptions = field(default_factory=SignerOptions)
+    delivery: DeliveryOptions = field(default_factory=DeliveryOptions)
 
 
 class Stack:
-    """PostgreSQL, a token with a fresh master key, a PKI, control planes and drivers.
+    """PostgreSQL, a PKI, control planes, drivers with a token and a fresh master key, signers.
 
     ``with Stack(folder) as stack: stack.client().create_wallet(...)``
     """
@@ -75,13 +85,14 @@ class Stack:
         self._given = databases
         self._launcher = launcher or Tied()
         self._step = step
+        self.signers = Signers(self.options, self.folder, self.log, self._launcher)
 
     def log(self, name: str) -> Path:
         """Where a part's output goes."""
         return self.folder / "logs" / f"{name}.log"
 
     def start(self) -> None:
-        """Start everything and wait until a driver's capabilities are known to the API.
+        """Start everything and wait until each node's capabilities are known to the API.
 
         Raises OperatorError, having stopped what was started.
         """
@@ -97,46 +108,51 @@ class Stack:
             self.databases = self._given or self._start_clusters()
         with self._step("certificates and configurations"):
             self._configure()
-        with self._step("tables, master key, node, token"), ThreadPoolExecutor() as threads:
+        with self._step("tables, keys, nodes, token"), ThreadPoolExecutor() as threads:
             for done in [
                 threads.submit(self._prepare_control_plane),
                 threads.submit(self._prepare_driver),
+                threads.submit(self._prepare_signers),
             ]:
                 done.result()
         with self._step("control plane: start"):
-            for control_plane in self.control_planes:
-                control_plane.start(wait=False)
-            for control_plane in self.control_planes:
-                control_plane.wait_until_ready()
-        with self._step("hsm-driver: start"):
-            for driver in self.drivers:
-                driver.start(wait=False)
-            for driver in self.drivers:
-                driver.wait_until_ready()
+            start_together(self.control_planes)
+        nodes: list[Service] = [*self.drivers, *self.signers.services]
+        with self._step(f"{', '.join(node.name for node in nodes)}: start"):
+            start_together(nodes)
             self._wait_for_capabilities()
 
     def _start_clusters(self) -> Databases:
         """One server for both sides, or one for each."""
-        names = ["postgres-control-plane", "postgres-driver"]
+        names = ["postgres-control-plane", "postgres-nodes"]
         for name in names if self.options.separate_clusters else ["postgres"]:
             cluster = Cluster(self.log(name), self.options.durable, self._launcher)
             self.clusters.append(cluster)
             cluster.start()
+        nodes = self.clusters[-1]
         return Databases(
             self.clusters[0].create_database("control_plane"),
-            self.clusters[-1].create_database("hsm_driver"),
+            nodes.create_database("hsm_driver"),
+            tuple(nodes.url(database_name(signer)) for signer in self.signers.all),
         )
 
     def _configure(self) -> None:
         self.certificates = Certificates(self.folder / "pki")
-        self.token = Token(self.folder / "token")
         self.control_plane_files = ControlPlaneFiles(
             self.folder / "control-plane", self.certificates, self.databases.control_plane
         )
         for number in range(self.options.replicas):
             self.add_control_plane(numbered("control-plane", number))
+        if self.options.drivers:
+            self.token = Token(self.folder / "token")
         for number in range(self.options.drivers):
             self._configure_driver(numbered("hsm-driver", number), self.options.driver)
+        self.signers.configure(
+            [control_plane.node_url for control_plane in self.control_planes],
+            self.control_plane_files.job_signing_key,
+            self.databases.signers,
+            self.certificates,
+        )
 
     def _prepare_control_plane(self) -> None:
         first = self.control_planes[0]
@@ -144,18 +160,34 @@ class Stack:
             first.migrate()
         for driver in self.drivers:
             first.add_node(driver.node_id, driver.group)
+        for signer in self.signers.all:
+            first.add_node(signer.node_id, signer.group, signer.owner)
         self.api_token = first.create_token("local")
 
     def _prepare_driver(self) -> None:
-        first = self.drivers[0]
-        first.generate_master_key()
-        if self._given is None:
-            first.migrate()
+        for first in self.drivers[:1]:
+            first.generate_master_key()
+            if self._given is None:
+                first.migrate()
+
+    def _prepare_signers(self) -> None:
+        """The first database is migrated, the others are copies of it while it is empty."""
+        names = [database_name(signer) for signer in self.signers.all]
+        if self._given is None and names:
+            first, *others = names
+            migrate("mpc_signer", self.clusters[-1].create_database(first))
+            for name in others:
+                self.clusters[-1].create_database(name, template=first)
+        self.signers.pin_each_other()
 
     def add_control_plane(self, name: str) -> ControlPlane:
         """Configure one more replica; it is the caller's to start."""
         control_plane = self.control_plane_files.replica(
-            name, self.log(name), self._launcher, self.options.control_plane
+            name,
+            self.log(name),
+            self._launcher,
+            self.options.control_plane,
+            [server.name for server in self.signers.delivery_servers],
         )
         self.control_planes.append(control_plane)
         return control_plane
@@ -174,16 +206,17 @@ class Stack:
         return driver
 
     def _wait_for_capabilities(self) -> None:
-        """Heartbeats tell the API what each driver can do; until then it takes no requests."""
+        """Heartbeats tell the API what each node can do; until then it takes no requests."""
         deadline = time.monotonic() + HEARTBEAT_TIMEOUT
-        wanted = {driver.node_id for driver in self.drivers}
+        nodes: list[Node] = [*self.drivers, *self.signers.all]
+        wanted = {node.node_id for node in nodes}
         with self.client() as custody:
             while wanted - {node.id for node in custody.list_nodes() if node.capabilities}:
-                for driver in self.drivers:
-                    driver.process.check()
+                for node in nodes:
+                    node.process.check()
                 if time.monotonic() > deadline:
                     raise OperatorError(
-                        f"no heartbeat of every driver after {HEARTBEAT_TIMEOUT:.0f} s",
+                        f"no heartbeat of every node after {HEARTBEAT_TIMEOUT:.0f} s",
                         f"See the logs in {self.folder / 'logs'}.",
                     )
                 time.sleep(0.05)
@@ -205,13 +238,14 @@ class Stack:
 
     def processes(self) -> list[Process]:
         """What is running, in the order of its start."""
-        services: list[Service] = [*self.control_planes, *self.drivers]
+        services = [*self.control_planes, *self.drivers, *self.signers.services]
         servers = [cluster.process for cluster in self.clusters]
         return [*servers, *(service.process for service in services)]
 
     def stop(self) -> None:
-        """Stop everything: drivers finish what is under way; databases are deleted."""
-        stop_together(self.drivers)
+        """Stop everything: nodes finish what is under way; databases are deleted."""
+        stop_together([*self.drivers, *self.signers.all])
+        stop_together(self.signers.delivery_servers)
         stop_together(self.control_planes)
         for cluster in self.clusters:
             cluster.remove()
@@ -232,3 +266,8 @@ class Stack:
 def numbered(name: str, number: int) -> str:
     """The first has the plain name, so that one alone looks as in production."""
     return name if number == 0 else f"{name}-{number + 1}"
+
+
+def database_name(signer: Signer) -> str:
+    """Of the signer's own database, on the cluster that all share here."""
+    return f"mpc_{signer.node_id.replace('-', '_')}"

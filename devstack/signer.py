@@ -1,0 +1,86 @@
+"""mpc-signer processes: encryption key, peers, delivery servers; the rest is every node's."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.statements import Statements
+from devstack.certificates import Leaf
+from devstack.configuration_file import Sections
+from devstack.delivery import DeliveryServer
+from devstack.launcher import Launcher
+from devstack.node import Node, Surroundings
+from mpc.encryption_key import create_key_file
+from mpc.peers import Peers
+from node.freeze import Freeze
+from node.identity import load_identity
+
+
+@dataclass(frozen=True)
+class SignerOptions:
+    """``slots``: ceremonies at once. ``min_threshold``: of the groups that it takes part in.
+
+    ``more``: sections of the configuration beyond those, as a gate.
+    """
+
+    group: str = "mpc"
+    slots: int = 64
+    min_threshold: int = 2
+    more: Sections | None = None
+
+
+class Signer(Node):
+    """One signer. ``owner``: who is said to run it."""
+
+    def __init__(
+        self, node_id: str, owner: str, folder: Path, log: Path, launcher: Launcher
+    ) -> None:
+        super().__init__("mpc-signer", node_id, folder, log, launcher)
+        self.owner = owner
+        self.database_url = ""
+
+    def configure(
+        self,
+        surroundings: Surroundings,
+        leaf: Leaf,
+        options: SignerOptions,
+        delivery_servers: Sequence[DeliveryServer],
+    ) -> None:
+        """Write the configuration, and identity and encryption key where there are none yet."""
+        self.database_url = surroundings.database_url
+        key_file = self.folder / "encryption.key"
+        own: Sections = {
+            "encryption": {"key_file": key_file},
+            "quorum": {"min_threshold": options.min_threshold},
+            "delivery": [
+                {"name": server.name, "url": server.url, "ca": leaf.ca}
+                for server in delivery_servers
+            ],
+            **(options.more or {}),
+        }
+        self.write_configuration(surroundings, leaf, options.group, options.slots, own)
+        if not key_file.exists():
+            create_key_file(key_file)
+
+    @property
+    def identity_public_key(self) -> bytes:
+        """Ed25519, 32 bytes: what others pin."""
+        return load_identity(self.identity).public_key
+
+    async def pin(self, peers: Mapping[str, bytes]) -> None:
+        """Pin identity public keys by signer, as `mpc-signer peers add` does one at a time."""
+        async with Statements(self.database_url, 1, "devstack") as statements:
+            pinned = Peers(statements)
+            for signer, public_key in peers.items():
+                await pinned.add(signer, public_key)
+
+    def freeze(self, reason: str) -> None:
+        """As `mpc-signer freeze`: from now on nothing leaves it."""
+        self._freeze.freeze(reason)
+
+    def unfreeze(self) -> None:
+        self._freeze.unfreeze()
+
+    @property
+    def _freeze(self) -> Freeze:
+        return Freeze(self.folder / "state")
