@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devstack.certificates import Leaf
-from devstack.configuration_file import Table
+from devstack.configuration_file import Sections, Table
 from devstack.launcher import Launcher
 from devstack.node import Node, Surroundings
 from devstack.token import Token
@@ -15,6 +15,7 @@ class DriverOptions:
     """``host_signing``: algorithms that may be signed on the host, as ``EdDSA/ed25519``.
 
     ``workers``: processes that use the HSM; None: as many as cores. ``slots``: jobs at once.
+    ``more``: sections of the configuration beyond those, as a gate.
     """
 
     group: str = "hsm"
@@ -22,6 +23,7 @@ class DriverOptions:
     workers: int | None = None
     slots: int = 64
     deadline_seconds: float = 10.0
+    more: Sections | None = None
 
 
 class Driver(Node):
@@ -44,7 +46,8 @@ class Driver(Node):
             "host_signing": options.host_signing,
             **workers,
         }
-        self.write_configuration(surroundings, leaf, options.group, options.slots, {"hsm": hsm})
+        own: Sections = {"hsm": hsm, **(options.more or {})}
+        self.write_configuration(surroundings, leaf, options.group, options.slots, own)
 
     def generate_master_key(self) -> None:
         """Make the token's master key. Raises OperatorError."""
