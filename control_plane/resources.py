@@ -63,7 +63,8 @@ class SignatureRequest:
         """From the payload that this control plane signed; so it fits its models."""
         job = Job.model_validate_json(payload)
         body = CREATE_SIGNATURE.validate_json(job.request)
-        return cls(job, body, digest_of(body, job.key.algorithm, job.key.network))
+        key = job.key
+        return cls(job, body, digest_of(body, key.algorithm, key.network, key.public_key))
 
 
 def key_of(row: Any) -> Key:

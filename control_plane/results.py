@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from coincurve import PublicKey as Secp256k1PublicKey
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from pydantic import ValidationError
 
 from wire.addresses import address_of
-from wire.algorithms import PUBLIC_KEY_SIZE, Algorithm, Curve, Network
+from wire.algorithms import Algorithm, Network
 from wire.digests import digest_of
 from wire.jobs import Job, JobKind
 from wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
+from wire.public_keys import check_public_key
 from wire.requests import CREATE_SIGNATURE
 from wire.signatures import verify
 
@@ -85,24 +84,12 @@ def _check_key(result: GeneratedKey, key: KeyFacts) -> MadeKey:
     made = Algorithm(result.scheme, result.curve)
     if made != key.algorithm:
         raise BadResult(f"a key of {made} was made, {key.algorithm} was asked for")
-    if len(result.public_key) != PUBLIC_KEY_SIZE[made]:
-        raise BadResult(f"a public key of {made} has {PUBLIC_KEY_SIZE[made]} bytes")
     try:
-        _check_point(made.curve, result.public_key)
-        address = address_of(key.network, result.public_key) if key.network else None
-    except ValueError:
-        raise BadResult(f"the public key is none of {made}") from None
+        check_public_key(made, result.public_key)
+        address = address_of(key.network, made, result.public_key) if key.network else None
+    except ValueError as error:
+        raise BadResult(str(error)) from None
     return MadeKey(result.public_key, result.protection.value, address)
-
-
-def _check_point(curve: Curve, public_key: bytes) -> None:
-    match curve:
-        case Curve.SECP256K1:
-            Secp256k1PublicKey(public_key)
-        case Curve.SECP256R1:
-            ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public_key)
-        case Curve.ED25519:
-            ed25519.Ed25519PublicKey.from_public_bytes(public_key)
 
 
 def _check_signature(result: MadeSignature, payload: bytes, key: KeyFacts) -> None:
@@ -110,7 +97,7 @@ def _check_signature(result: MadeSignature, payload: bytes, key: KeyFacts) -> No
         raise BadResult("a signature was made with a key that is not active")
     try:
         request = CREATE_SIGNATURE.validate_json(Job.model_validate_json(payload).request)
-        digest = digest_of(request, key.algorithm, key.network)
+        digest = digest_of(request, key.algorithm, key.network, key.public_key)
         if result.digest != digest:
             raise BadResult("the digest is not that of the request")
         verify(result.signature, key.public_key, key.algorithm, key.network, request, digest)

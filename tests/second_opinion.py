@@ -13,6 +13,8 @@ from bitcoin.core import Hash160
 from bitcoin.core.key import CPubKey
 from bitcoin.signmessage import BitcoinMessage
 from bitcoin.wallet import P2WPKHBitcoinAddress
+from buidl.ecc import S256Point, SchnorrSignature
+from buidl.script import P2TRScriptPubKey
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 from eth_account import Account
@@ -35,6 +37,7 @@ from control_plane.client import (
     SignatureStatus,
     Wallet,
 )
+from devstack.bip322 import check_taproot_message
 
 OPENSSL_CURVES = {Curve.SECP256K1: ec.SECP256K1(), Curve.SECP256R1: ec.SECP256R1()}
 
@@ -67,6 +70,8 @@ def check_wallet(wallet: Wallet, key: Key) -> None:
         case Network.ETHEREUM:
             point = eth_keys.PublicKey.from_compressed_bytes(key.public_key)
             assert wallet.address == point.to_checksum_address()
+        case Network.BITCOIN if key.scheme is Scheme.SCHNORR:
+            assert wallet.address == P2TRScriptPubKey(key.public_key).address()
         case Network.BITCOIN:
             program = P2WPKHBitcoinAddress.from_bytes(0, Hash160(key.public_key))
             descriptor = bdk.Descriptor(f"wpkh({key.public_key.hex()})", bdk.NetworkKind.MAIN)
@@ -83,6 +88,9 @@ def check_key(key: Key) -> None:
     if key.scheme is Scheme.EDDSA:
         assert key.protection is Protection.HOST  # SoftHSM does not wrap Ed25519
         assert Pubkey.from_bytes(key.public_key).is_on_curve()
+    elif key.scheme is Scheme.SCHNORR:
+        assert key.protection is Protection.MPC  # no token signs by BIP-340
+        S256Point.parse_bip340(key.public_key)
     else:
         assert key.protection is Protection.HSM
         ec.EllipticCurvePublicKey.from_encoded_point(OPENSSL_CURVES[key.curve], key.public_key)
@@ -93,10 +101,13 @@ def check_signature(key: Key, wanted: Wanted, signature: Signature) -> None:
     assert signature.key_id == key.id
     assert signature.kind == wanted.kind
     assert signature.reason is None
-    digest = expected_digest(key, wanted)
-    assert signature.digest == digest
     assert signature.signature is not None
     assert key.public_key is not None
+    if key.scheme is Scheme.SCHNORR:
+        _check_schnorr(key, key.public_key, wanted, signature)
+        return
+    digest = expected_digest(key, wanted)
+    assert signature.digest == digest
     if digest is None:
         _check_ed25519(key.public_key, wanted.content, signature.signature)
     else:
@@ -129,7 +140,7 @@ def _hashed(wanted: Wanted) -> bytes:
         case HashFunction.KECCAK_256:
             return keccak(wanted.content)
         case None:
-            raise AssertionError("a bare ECDSA key needs a hash function")
+            raise AssertionError("a bare ECDSA or Schnorr key needs a hash function")
 
 
 def _check_ed25519(public_key: bytes, message: bytes, made: SignatureResult) -> None:
@@ -138,6 +149,21 @@ def _check_ed25519(public_key: bytes, message: bytes, made: SignatureResult) -> 
     nacl.signing.VerifyKey(public_key).verify(message, made.encoded)
     address = Pubkey.from_bytes(public_key)
     assert SolanaSignature.from_bytes(made.encoded).verify(address, message)
+
+
+def _check_schnorr(key: Key, public_key: bytes, wanted: Wanted, signature: Signature) -> None:
+    made = signature.signature
+    assert made is not None
+    assert signature.digest is not None
+    assert made.recid is None
+    point = S256Point.parse_bip340(public_key)
+    assert point.verify_schnorr(signature.digest, SchnorrSignature.parse(made.r + made.s))
+    if key.network is Network.BITCOIN and wanted.kind == "Message":
+        address = P2TRScriptPubKey(public_key).address()
+        check_taproot_message(address, wanted.content, made.encoded)
+        return
+    assert made.encoded == made.r + made.s
+    assert signature.digest == (wanted.content if wanted.kind == "Hash" else _hashed(wanted))
 
 
 def _check_ecdsa(curve: Curve, public_key: bytes, digest: bytes, made: SignatureResult) -> None:

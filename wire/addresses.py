@@ -6,23 +6,30 @@ from coincurve import PublicKey
 from Crypto.Hash import RIPEMD160
 from embit import base58, bech32
 
-from wire.algorithms import NETWORK_ALGORITHM, PUBLIC_KEY_SIZE, Network
+from wire.algorithms import (
+    NETWORK_ALGORITHMS,
+    SCHNORR_SECP256K1,
+    Algorithm,
+    Network,
+)
 from wire.digests import keccak_256
+from wire.public_keys import check_public_key
 
 
-def address_of(network: Network, public_key: bytes) -> str:
-    """Address of a compressed SEC1 (secp256k1) or 32-byte raw (Ed25519) public key.
+def address_of(network: Network, algorithm: Algorithm, public_key: bytes) -> str:
+    """Address of a public key, in the form that its algorithm gives it (PUBLIC_KEY_SIZE).
 
-    Raises ValueError for anything else: what is sent to an address of no key is lost.
+    A Schnorr key is the output key, which BIP-341's tweak is in already. Raises ValueError for what
+    is no such key: what is sent to an address of no key is lost.
     """
-    size = PUBLIC_KEY_SIZE[NETWORK_ALGORITHM[network]]
-    if len(public_key) != size:
-        raise ValueError(
-            f"a public key of {network.value} has {size} bytes, this one {len(public_key)}"
-        )
+    if algorithm not in NETWORK_ALGORITHMS[network]:
+        raise ValueError(f"{network.value} has no public key of {algorithm}")
+    check_public_key(algorithm, public_key)
     match network:
         case Network.ETHEREUM:
             return _ethereum(public_key)
+        case Network.BITCOIN if algorithm == SCHNORR_SECP256K1:
+            return _p2tr(public_key)
         case Network.BITCOIN:
             return _p2wpkh(public_key)
         case Network.SOLANA:
@@ -47,6 +54,10 @@ def eip55(address: bytes) -> str:
 
 def _p2wpkh(public_key: bytes) -> str:
     """Segwit version 0 program of HASH160(public key), mainnet (BIP-141, BIP-173)."""
-    compressed = PublicKey(public_key).format()
-    program = RIPEMD160.new(hashlib.sha256(compressed).digest()).digest()
+    program = RIPEMD160.new(hashlib.sha256(public_key).digest()).digest()
     return str(bech32.encode("bc", 0, program))
+
+
+def _p2tr(output_key: bytes) -> str:
+    """Segwit version 1 program: the output key as it is, mainnet (BIP-341, BIP-350)."""
+    return str(bech32.encode("bc", 1, output_key))

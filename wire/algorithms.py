@@ -22,6 +22,13 @@ class Network(StrEnum):
     SOLANA = "Solana"
 
 
+class AddressType(StrEnum):
+    """What a Bitcoin wallet's address is made of, which fixes its algorithm."""
+
+    P2WPKH = "p2wpkh"  # BIP-141
+    P2TR = "p2tr"  # BIP-341, of a key alone, without scripts
+
+
 class Store(StrEnum):
     """Where a key lives: the mode of the nodes that hold it."""
 
@@ -38,7 +45,7 @@ class Protection(StrEnum):
 
 
 class HashFunction(StrEnum):
-    """Hash functions of 32 bytes that a bare ECDSA key signs the digest of."""
+    """Hash functions of 32 bytes that a bare ECDSA or Schnorr key signs the digest of."""
 
     SHA_256 = "SHA-256"  # FIPS 180-4
     SHA3_256 = "SHA3-256"  # FIPS 202
@@ -69,10 +76,16 @@ EDDSA_ED25519 = Algorithm(Scheme.EDDSA, Curve.ED25519)
 SCHNORR_SECP256K1 = Algorithm(Scheme.SCHNORR, Curve.SECP256K1)
 ALGORITHMS = (ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519, SCHNORR_SECP256K1)
 
-NETWORK_ALGORITHM = {
-    Network.ETHEREUM: ECDSA_SECP256K1,
-    Network.BITCOIN: ECDSA_SECP256K1,
-    Network.SOLANA: EDDSA_ED25519,
+NETWORK_ALGORITHMS = {
+    Network.ETHEREUM: (ECDSA_SECP256K1,),
+    Network.BITCOIN: (ECDSA_SECP256K1, SCHNORR_SECP256K1),
+    Network.SOLANA: (EDDSA_ED25519,),
+}
+"""What keys a network's wallets can have; the first is what they have unless asked otherwise."""
+
+ADDRESS_TYPE_ALGORITHM = {
+    AddressType.P2WPKH: ECDSA_SECP256K1,
+    AddressType.P2TR: SCHNORR_SECP256K1,
 }
 
 PUBLIC_KEY_SIZE = {
@@ -81,3 +94,12 @@ PUBLIC_KEY_SIZE = {
     EDDSA_ED25519: 32,  # RFC 8032, section 5.1.2
     SCHNORR_SECP256K1: 32,  # BIP-340, section "Public Key Conversion"; the tweaked output key
 }
+
+
+def network_algorithm(network: Network, address_type: AddressType | None = None) -> Algorithm:
+    """What a wallet's key signs by. ValueError for an address type that the network has not."""
+    if address_type is None:
+        return NETWORK_ALGORITHMS[network][0]
+    if network is not Network.BITCOIN:
+        raise ValueError(f"address_type is for Bitcoin wallets, not for {network.value}")
+    return ADDRESS_TYPE_ALGORITHM[address_type]

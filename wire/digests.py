@@ -4,6 +4,7 @@ import hashlib
 
 from Crypto.Hash import keccak
 
+from wire import bip322
 from wire.algorithms import Algorithm, HashFunction, Network, Scheme
 from wire.requests import SignHash, SignMessage
 
@@ -46,11 +47,15 @@ HASHES = {
 
 
 def digest_of(
-    request: SignHash | SignMessage, algorithm: Algorithm, network: Network | None
+    request: SignHash | SignMessage,
+    algorithm: Algorithm,
+    network: Network | None,
+    public_key: bytes | None,
 ) -> bytes | None:
     """The 32-byte digest that is signed; None for Ed25519, which signs the message itself.
 
-    Raises NotSignable when the request makes no sense for the key.
+    A Taproot wallet's depends on its public key (wire/bip322.py). Raises NotSignable when the
+    request makes no sense for the key.
     """
     if algorithm.scheme is Scheme.EDDSA:
         if isinstance(request, SignHash):
@@ -62,8 +67,16 @@ def digest_of(
         return request.hash
     if network is None:
         if request.hash_function is None:
-            raise NotSignable("a bare ECDSA key needs hash_function to sign a Message")
+            raise NotSignable(
+                f"a bare {algorithm.scheme.value} key needs hash_function to sign a Message"
+            )
         return HASHES[request.hash_function](request.content)
     if request.hash_function is not None:
         raise NotSignable(f"the {network.value} wallet fixes the hash: leave hash_function out")
-    return eip191(request.content) if network is Network.ETHEREUM else bip137(request.content)
+    if network is Network.ETHEREUM:
+        return eip191(request.content)
+    if algorithm.scheme is Scheme.ECDSA:
+        return bip137(request.content)
+    if public_key is None:
+        raise NotSignable("the Taproot wallet has no public key yet, which its messages hang on")
+    return bip322.digest(request.content, public_key)

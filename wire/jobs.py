@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from wire.algorithms import (
     ALGORITHMS,
-    NETWORK_ALGORITHM,
+    NETWORK_ALGORITHMS,
     PUBLIC_KEY_SIZE,
     Algorithm,
     Curve,
@@ -73,7 +73,7 @@ class KeyReference(Model):
     def _parts_go_together(self) -> "KeyReference":
         if self.algorithm not in ALGORITHMS:
             raise ValueError(f"{self.algorithm} is no algorithm of this service")
-        if self.network is not None and NETWORK_ALGORITHM[self.network] != self.algorithm:
+        if self.network is not None and self.algorithm not in NETWORK_ALGORITHMS[self.network]:
             raise ValueError(f"{self.network.value} has no keys of {self.algorithm}")
         if (self.root is not None) != bool(self.path):
             raise ValueError("a derived key has a root and a path, another key neither")

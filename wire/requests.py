@@ -7,13 +7,15 @@ from pydantic import AwareDatetime, Field, TypeAdapter, field_validator, model_v
 
 from wire.algorithms import (
     ALGORITHMS,
-    NETWORK_ALGORITHM,
+    ECDSA_SECP256K1,
+    AddressType,
     Algorithm,
     Curve,
     HashFunction,
     Network,
     Scheme,
     Store,
+    network_algorithm,
 )
 from wire.encoding import HexBytes, Model, hex_to_bytes
 from wire.tickets import MAX_SIGNERS, MIN_THRESHOLD
@@ -75,6 +77,9 @@ class CreateWallet(NewKeyRequest):
     """Body of POST /v1/wallets."""
 
     network: Network
+    address_type: AddressType | None = None
+    """Of a Bitcoin wallet alone: p2wpkh, unless you ask for p2tr (Taproot), which only store mpc
+    has."""
     master_key: UUID | None = None
     """Derive the wallet's key from this one instead of making a new one; store mpc alone."""
     path: DerivationPath | None = None
@@ -86,12 +91,14 @@ class CreateWallet(NewKeyRequest):
             raise ValueError("master_key and path: give both or neither")
         if self.master_key is not None and self.store is not Store.MPC:
             raise ValueError("master_key: keys of store mpc alone have children")
+        if self.master_key is not None and self.algorithm != ECDSA_SECP256K1:
+            raise ValueError(f"master_key: there are no children of {self.algorithm}")
         self._needs_group(is_derived=self.master_key is not None)
         return self
 
     @property
     def algorithm(self) -> Algorithm:
-        return NETWORK_ALGORITHM[self.network]
+        return network_algorithm(self.network, self.address_type)
 
 
 class CreateKey(NewKeyRequest):
@@ -171,7 +178,7 @@ class SignMessage(KeyRequest):
     message: str
     """Bytes as hex where it starts with 0x, else text, of which the UTF-8 is signed; 64 KiB."""
     hash_function: HashFunction | None = None
-    """For a bare ECDSA key, and only there."""
+    """For a bare ECDSA or Schnorr key, and only there."""
 
     @field_validator("message")
     @classmethod

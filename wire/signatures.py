@@ -1,12 +1,22 @@
 """Raw signatures into the form that leaves: verified, low-s, with recovery id and encoding."""
 
 from coincurve import PublicKey as Secp256k1PublicKey
+from coincurve import PublicKeyXOnly
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from wire.algorithms import ECDSA_SECP256K1, Algorithm, Curve, Network, Scheme
+from wire import bip322
+from wire.algorithms import (
+    ECDSA_SECP256K1,
+    SCHNORR_SECP256K1,
+    Algorithm,
+    Curve,
+    Network,
+    Scheme,
+)
 from wire.encoding import HexBytes, Model
+from wire.public_keys import check_public_key
 from wire.requests import SignHash, SignMessage
 
 ORDER = {
@@ -24,15 +34,16 @@ class BadSignature(ValueError):
 
 
 class SignatureResult(Model):
-    """r and s are 32 bytes each; for EdDSA, R and S as RFC 8032, section 5.1.6, encodes them."""
+    """r and s are 32 bytes each; for EdDSA and Schnorr, as RFC 8032 and BIP-340 encode them."""
 
     r: HexBytes
     s: HexBytes
     recid: int | None = None
-    """secp256k1 only, 0 to 3: the public key recovers with it (SEC 1, section 4.1.6)."""
+    """ECDSA on secp256k1 only, 0 to 3: the public key recovers with it (SEC 1, section 4.1.6)."""
     encoded: HexBytes
-    """The form usual for key and network: r, s, v on Ethereum; BIP-137 for a Bitcoin message; DER
-    for other ECDSA; R, S for Ed25519."""
+    """The form usual for key and network: r, s, v on Ethereum; BIP-137 for a Bitcoin message, the
+    witness of BIP-322 for a Taproot wallet's; DER for other ECDSA; the 64 bytes themselves for
+    other Schnorr and for Ed25519."""
 
 
 def finish(
@@ -52,7 +63,12 @@ def finish(
         _verify_ed25519(raw, public_key, request.content)
         return SignatureResult(r=raw[:32], s=raw[32:], encoded=raw)
     if digest is None:
-        raise BadSignature("ECDSA signs a digest")
+        raise BadSignature(f"{algorithm.scheme.value} signs a digest")
+    if algorithm.scheme is Scheme.SCHNORR:
+        _verify_schnorr(raw, public_key, digest)
+        is_taproot_message = network is not None and isinstance(request, SignMessage)
+        encoded = bip322.witness(raw) if is_taproot_message else raw
+        return SignatureResult(r=raw[:32], s=raw[32:], encoded=encoded)
     low = _low_s(raw, algorithm.curve)
     recid = None
     if algorithm == ECDSA_SECP256K1:
@@ -114,6 +130,16 @@ def _verify_p256(raw: bytes, public_key: bytes, digest: bytes) -> None:
         point.verify(der(raw), digest, ec.ECDSA(utils.Prehashed(SHA256())))
     except InvalidSignature:
         raise BadSignature("the ECDSA signature does not verify under the public key") from None
+
+
+def _verify_schnorr(raw: bytes, public_key: bytes, digest: bytes) -> None:
+    """BIP-340, section "Verification"."""
+    try:
+        check_public_key(SCHNORR_SECP256K1, public_key)
+    except ValueError as error:
+        raise BadSignature(str(error)) from None
+    if not PublicKeyXOnly(public_key).verify(raw, digest):
+        raise BadSignature("the Schnorr signature does not verify under the public key")
 
 
 def _verify_ed25519(raw: bytes, public_key: bytes, message: bytes) -> None:

@@ -142,6 +142,7 @@ def router(services: Services) -> APIRouter:
 
 def _digest(wanted: SignHash | SignMessage, key: SigningKey) -> bytes | None:
     try:
-        return digest_of(wanted, key.reference.algorithm, key.reference.network)
+        reference = key.reference
+        return digest_of(wanted, reference.algorithm, reference.network, reference.public_key)
     except NotSignable as error:
         raise ProblemError(Code.NOT_SIGNABLE, str(error)) from None

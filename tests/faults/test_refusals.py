@@ -65,7 +65,7 @@ def assert_signs(plane: HostileControlPlane, key: KeyReference) -> None:
     assert outcome.status is OutcomeStatus.DONE, outcome
     assert isinstance(outcome.result, MadeSignature)
     assert key.public_key is not None
-    digest = digest_of(request, key.algorithm, key.network)
+    digest = digest_of(request, key.algorithm, key.network, key.public_key)
     assert outcome.result.digest == digest
     verify(outcome.result.signature, key.public_key, key.algorithm, key.network, request, digest)
 

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from solders.pubkey import Pubkey
 
 from wire.addresses import address_of, eip55
-from wire.algorithms import Network
+from wire.algorithms import (
+    ECDSA_SECP256K1,
+    ECDSA_SECP256R1,
+    EDDSA_ED25519,
+    NETWORK_ALGORITHMS,
+    SCHNORR_SECP256K1,
+    Network,
+)
 
 ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 secp256k1_secrets = st.integers(min_value=1, max_value=ORDER - 1)
@@ -54,7 +61,7 @@ def test_eip55_checksums_are_those_of_the_specification(text):
     ],
 )
 def test_ethereum_addresses_are_the_published_ones(secret, address):
-    assert address_of(Network.ETHEREUM, compressed(secret)) == address
+    assert address_of(Network.ETHEREUM, ECDSA_SECP256K1, compressed(secret)) == address
 
 
 @pytest.mark.parametrize(
@@ -77,27 +84,27 @@ def test_ethereum_addresses_are_the_published_ones(secret, address):
     ],
 )
 def test_p2wpkh_addresses_are_the_published_ones(public_key, address):
-    assert address_of(Network.BITCOIN, bytes.fromhex(public_key)) == address
+    assert address_of(Network.BITCOIN, ECDSA_SECP256K1, bytes.fromhex(public_key)) == address
 
 
 def test_a_solana_address_is_the_base58_of_the_key():
     # the System Program's address, and RFC 8032's first key
-    assert address_of(Network.SOLANA, bytes(32)) == "1" * 32
+    assert address_of(Network.SOLANA, EDDSA_ED25519, bytes(32)) == "1" * 32
     key = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
-    assert address_of(Network.SOLANA, key) == str(Pubkey.from_bytes(key))
+    assert address_of(Network.SOLANA, EDDSA_ED25519, key) == str(Pubkey.from_bytes(key))
 
 
 @given(secp256k1_secrets)
 def test_ethereum_addresses_are_those_of_eth_keys(secret):
     theirs = eth_keys.PrivateKey(secret.to_bytes(32)).public_key.to_checksum_address()
-    assert address_of(Network.ETHEREUM, compressed(secret)) == theirs
+    assert address_of(Network.ETHEREUM, ECDSA_SECP256K1, compressed(secret)) == theirs
 
 
 @given(secp256k1_secrets)
 def test_p2wpkh_addresses_are_those_of_python_bitcoinlib(secret):
     public_key = compressed(secret)
     theirs = P2WPKHBitcoinAddress.from_bytes(0, Hash160(public_key))
-    assert address_of(Network.BITCOIN, public_key) == str(theirs)
+    assert address_of(Network.BITCOIN, ECDSA_SECP256K1, public_key) == str(theirs)
 
 
 @given(secp256k1_secrets)
@@ -105,15 +112,20 @@ def test_p2wpkh_addresses_are_those_of_bdk(secret):
     public_key = compressed(secret)
     descriptor = bdk.Descriptor(f"wpkh({public_key.hex()})", bdk.NetworkKind.MAIN)
     theirs = descriptor.derive_address(0, bdk.Network.BITCOIN)
-    assert address_of(Network.BITCOIN, public_key) == str(theirs)
+    assert address_of(Network.BITCOIN, ECDSA_SECP256K1, public_key) == str(theirs)
 
 
 @given(st.binary(min_size=32, max_size=32))
 def test_solana_addresses_are_those_of_solders(public_key):
-    assert address_of(Network.SOLANA, public_key) == str(Pubkey.from_bytes(public_key))
+    assert address_of(Network.SOLANA, EDDSA_ED25519, public_key) == str(
+        Pubkey.from_bytes(public_key)
+    )
 
 
-@pytest.mark.parametrize("network", list(Network))
+@pytest.mark.parametrize(
+    ("network", "algorithm"),
+    [(network, algorithm) for network in Network for algorithm in NETWORK_ALGORITHMS[network]],
+)
 @pytest.mark.parametrize(
     "public_key",
     [
@@ -125,6 +137,19 @@ def test_solana_addresses_are_those_of_solders(public_key):
     ],
     ids=["empty", "short", "zero", "off-curve", "uncompressed"],
 )
-def test_what_is_no_public_key_of_the_network_has_no_address(network, public_key):
+def test_what_is_no_public_key_of_the_network_has_no_address(network, algorithm, public_key):
     with pytest.raises(ValueError, match="public key"):
-        address_of(network, public_key)
+        address_of(network, algorithm, public_key)
+
+
+@pytest.mark.parametrize(
+    ("network", "algorithm", "public_key"),
+    [
+        (Network.ETHEREUM, SCHNORR_SECP256K1, compressed(1)[1:]),
+        (Network.SOLANA, ECDSA_SECP256K1, compressed(1)),
+        (Network.BITCOIN, ECDSA_SECP256R1, compressed(1)),
+    ],
+)
+def test_a_network_has_no_addresses_of_keys_that_do_not_sign_on_it(network, algorithm, public_key):
+    with pytest.raises(ValueError, match="has no public key of"):
+        address_of(network, algorithm, public_key)

@@ -13,7 +13,6 @@ from wire.algorithms import (
     ECDSA_SECP256K1,
     ECDSA_SECP256R1,
     EDDSA_ED25519,
-    NETWORK_ALGORITHM,
     HashFunction,
     Network,
 )
@@ -95,25 +94,25 @@ def test_bip137_sizes_are_those_of_python_bitcoinlib_at_every_step_of_the_encodi
 def test_a_hash_is_signed_as_it_is_by_every_ecdsa_key():
     request = SignHash(kind="Hash", hash=bytes(range(32)))
     for network in (None, Network.ETHEREUM, Network.BITCOIN):
-        assert digest_of(request, ECDSA_SECP256K1, network) == bytes(range(32))
-    assert digest_of(request, ECDSA_SECP256R1, None) == bytes(range(32))
+        assert digest_of(request, ECDSA_SECP256K1, network, None) == bytes(range(32))
+    assert digest_of(request, ECDSA_SECP256R1, None, None) == bytes(range(32))
 
 
 def test_a_wallet_fixes_the_digest_of_a_message():
-    assert digest_of(message("hi"), ECDSA_SECP256K1, Network.ETHEREUM) == eip191(b"hi")
-    assert digest_of(message("hi"), ECDSA_SECP256K1, Network.BITCOIN) == bip137(b"hi")
-    assert digest_of(message("hi"), EDDSA_ED25519, Network.SOLANA) is None
+    assert digest_of(message("hi"), ECDSA_SECP256K1, Network.ETHEREUM, None) == eip191(b"hi")
+    assert digest_of(message("hi"), ECDSA_SECP256K1, Network.BITCOIN, None) == bip137(b"hi")
+    assert digest_of(message("hi"), EDDSA_ED25519, Network.SOLANA, None) is None
 
 
 def test_hex_messages_are_the_bytes_and_not_the_text():
-    assert digest_of(message("0x6869"), ECDSA_SECP256K1, Network.ETHEREUM) == eip191(b"hi")
+    assert digest_of(message("0x6869"), ECDSA_SECP256K1, Network.ETHEREUM, None) == eip191(b"hi")
 
 
 @pytest.mark.parametrize("algorithm", [ECDSA_SECP256K1, ECDSA_SECP256R1])
 @pytest.mark.parametrize("function", list(HashFunction))
 def test_a_bare_ecdsa_key_signs_by_the_named_hash_function(algorithm, function):
     names = {"SHA-256": "sha256", "SHA3-256": "sha3_256"}
-    digest = digest_of(message("hi", function), algorithm, None)
+    digest = digest_of(message("hi", function), algorithm, None, None)
     if function in names:
         assert digest == hashlib.new(names[function], b"hi").digest()
     else:
@@ -130,13 +129,13 @@ def test_a_bare_ecdsa_key_signs_by_the_named_hash_function(algorithm, function):
         (message("hi"), ECDSA_SECP256R1, None, "needs hash_function"),
         (
             message("hi", HashFunction.SHA_256),
-            NETWORK_ALGORITHM[Network.ETHEREUM],
+            ECDSA_SECP256K1,
             Network.ETHEREUM,
             "Ethereum wallet fixes the hash",
         ),
         (
             message("hi", HashFunction.SHA_256),
-            NETWORK_ALGORITHM[Network.BITCOIN],
+            ECDSA_SECP256K1,
             Network.BITCOIN,
             "Bitcoin wallet fixes the hash",
         ),
@@ -146,4 +145,4 @@ def test_requests_that_make_no_sense_for_the_key_are_not_signable(
     request_, algorithm, network, reason
 ):
     with pytest.raises(NotSignable, match=reason):
-        digest_of(request_, algorithm, network)
+        digest_of(request_, algorithm, network, None)

@@ -54,7 +54,7 @@ def high_s(raw: bytes, curve: Curve) -> bytes:
 def finish_secp256k1(
     secret: int, request: SignHash | SignMessage, network: Network | None
 ) -> SignatureResult:
-    digest = digest_of(request, ECDSA_SECP256K1, network)
+    digest = digest_of(request, ECDSA_SECP256K1, network, None)
     assert digest is not None
     public_key = PrivateKey.from_int(secret).public_key.format()
     raw = raw_secp256k1(secret, digest)
@@ -117,7 +117,7 @@ RFC6979_P256_PUBLIC_KEY = bytes.fromhex(  # RFC 6979, section A.2.5; Uy is odd
 )
 def test_rfc6979_signatures_of_p256_verify_and_leave_with_low_s(text, r, s):
     request = SignMessage(kind="Message", message=text, hash_function=HashFunction.SHA_256)
-    digest = digest_of(request, ECDSA_SECP256R1, None)
+    digest = digest_of(request, ECDSA_SECP256R1, None, None)
     raw = bytes.fromhex(r + s)
     result = finish(raw, RFC6979_P256_PUBLIC_KEY, ECDSA_SECP256R1, None, request, digest)
     assert result.r == bytes.fromhex(r)
@@ -179,7 +179,7 @@ def test_ethereum_messages_are_recovered_by_eth_account(secret, text):
     public_key = PrivateKey.from_int(secret).public_key.format()
     signable = encode_defunct(primitive=text.encode())
     recovered = Account.recover_message(signable, signature=encoded.encoded)
-    assert recovered == address_of(Network.ETHEREUM, public_key)
+    assert recovered == address_of(Network.ETHEREUM, ECDSA_SECP256K1, public_key)
 
 
 @given(secp256k1_secrets, digests)
@@ -196,7 +196,7 @@ def test_ethereum_hashes_leave_as_r_s_v_and_verify_in_eth_keys(secret, digest):
 def test_bitcoin_messages_are_recovered_by_python_bitcoinlib(secret, text):
     result = finish_secp256k1(secret, message_request("0x" + text.encode().hex()), Network.BITCOIN)
     digest = digest_of(
-        message_request("0x" + text.encode().hex()), ECDSA_SECP256K1, Network.BITCOIN
+        message_request("0x" + text.encode().hex()), ECDSA_SECP256K1, Network.BITCOIN, None
     )
     header = result.encoded[0]
     assert 39 <= header <= 42  # BIP-137: P2WPKH
@@ -248,7 +248,7 @@ def test_ed25519_signatures_verify_in_libsodium_and_in_solders(seed, content):
     result = finish(raw, public_key, EDDSA_ED25519, Network.SOLANA, request, None)
     assert result.r + result.s == result.encoded == raw
     key.verify_key.verify(content, result.encoded)
-    address = Pubkey.from_string(address_of(Network.SOLANA, public_key))
+    address = Pubkey.from_string(address_of(Network.SOLANA, EDDSA_ED25519, public_key))
     assert SolanaSignature.from_bytes(result.encoded).verify(address, content)
 
 
@@ -372,7 +372,7 @@ def test_the_control_plane_takes_a_result_only_in_the_form_that_finish_gives():
     result = finish_secp256k1(7, message_request("hi"), Network.ETHEREUM)
     public_key = PrivateKey.from_int(7).public_key.format()
     request = message_request("hi")
-    digest = digest_of(request, ECDSA_SECP256K1, Network.ETHEREUM)
+    digest = digest_of(request, ECDSA_SECP256K1, Network.ETHEREUM, None)
 
     def check(**changes: object) -> None:
         changed = result.model_copy(update=changes)

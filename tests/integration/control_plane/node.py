@@ -128,7 +128,7 @@ class MemoryNode:
     def _sign(self, job: Job) -> MadeSignature:
         key = self._keys[str(job.key.id)]
         request = CREATE_SIGNATURE.validate_json(job.request)
-        digest = digest_of(request, job.key.algorithm, job.key.network)
+        digest = digest_of(request, job.key.algorithm, job.key.network, job.key.public_key)
         if isinstance(key, Ed25519PrivateKey):
             assert isinstance(request, SignMessage)
             raw = key.sign(request.content)

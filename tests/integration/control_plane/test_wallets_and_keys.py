@@ -8,7 +8,7 @@ import pytest
 from tests.integration.control_plane.conftest import Replica, assert_problem
 from tests.integration.control_plane.node import MemoryNode
 from wire.addresses import address_of
-from wire.algorithms import Network
+from wire.algorithms import Network, network_algorithm
 from wire.outcomes import OutcomeStatus
 
 ETHEREUM = {"network": "Ethereum", "store": "hsm"}
@@ -29,7 +29,8 @@ async def test_a_wallet_gets_its_address_from_its_key(
     key = (await api.get(f"/v1/keys/{wallet['key_id']}")).json()
     assert (wallet["status"], key["status"]) == ("Active", "Active")
     assert (key["network"], key["protection"]) == (network, "hsm")
-    assert wallet["address"] == address_of(network, bytes.fromhex(key["public_key"][2:]))
+    public_key = bytes.fromhex(key["public_key"][2:])
+    assert wallet["address"] == address_of(network, network_algorithm(network), public_key)
 
 
 async def test_wait_ends_when_the_wallet_is_active(api: httpx.AsyncClient, node: MemoryNode):

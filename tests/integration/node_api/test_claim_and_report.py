@@ -5,7 +5,7 @@ from uuid import uuid4
 from tests.integration.node_api.nodes import Node, report_of
 from tests.integration.node_api.workload import Workload
 from wire.addresses import address_of
-from wire.algorithms import Network
+from wire.algorithms import ECDSA_SECP256K1, Network
 from wire.node_api import Report
 from wire.outcomes import OutcomeStatus
 
@@ -30,7 +30,7 @@ async def test_a_made_key_gives_the_wallet_its_address(node: Node, workload: Wor
     row = await workload.key_row(key.id)
     assert (row.public_key, row.protection) == (key.public_key, "hsm")
     wallet = await workload.wallet_row(key.id)
-    assert wallet.address == address_of(Network.BITCOIN, key.public_key)
+    assert wallet.address == address_of(Network.BITCOIN, ECDSA_SECP256K1, key.public_key)
 
 
 async def test_the_signed_job_travels_byte_for_byte_at_every_attempt(

@@ -108,7 +108,7 @@ class Workload:
     def signed(self, key: TestKey, message: str = "hello") -> MadeSignature:
         """What a node makes of a job for this message."""
         request = SignMessage(kind="Message", message=message)
-        digest = digest_of(request, key.algorithm, key.network)
+        digest = digest_of(request, key.algorithm, key.network, key.public_key)
         assert digest is not None
         raw = key.private_key.sign_recoverable(digest, hasher=None)[:64]
         result = finish(raw, key.public_key, key.algorithm, key.network, request, digest)

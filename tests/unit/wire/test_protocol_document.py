@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from coincurve import PrivateKey
+from coincurve import PrivateKey, PublicKeyXOnly
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 
@@ -17,10 +17,12 @@ import node
 from hsm_driver.hsm.errors import BY_CODE
 from tests.unit.wire import protocol_examples
 from tests.unit.wire.protocol_examples import BLOCK, DOCUMENT, MODELS, examples
+from wire import bip322
 from wire.algorithms import (
     ECDSA_SECP256K1,
     ECDSA_SECP256R1,
     EDDSA_ED25519,
+    SCHNORR_SECP256K1,
     Algorithm,
     HashFunction,
     Network,
@@ -68,16 +70,21 @@ ROWS = ROW.findall(TEXT)
 
 KEYS: dict[str, tuple[Algorithm, Network | None]] = {
     "Ethereum wallet": (ECDSA_SECP256K1, Network.ETHEREUM),
-    "Bitcoin wallet": (ECDSA_SECP256K1, Network.BITCOIN),
+    "Bitcoin wallet, p2wpkh": (ECDSA_SECP256K1, Network.BITCOIN),
+    "Bitcoin wallet, p2tr": (SCHNORR_SECP256K1, Network.BITCOIN),
     "Solana wallet": (EDDSA_ED25519, Network.SOLANA),
     "ECDSA secp256k1 key": (ECDSA_SECP256K1, None),
     "ECDSA secp256r1 key": (ECDSA_SECP256R1, None),
+    "Schnorr secp256k1 key": (SCHNORR_SECP256K1, None),
     "EdDSA ed25519 key": (EDDSA_ED25519, None),
 }
+SECRET = 7
+X_ONLY = PublicKeyXOnly.from_secret(SECRET.to_bytes(32)).format()
 DIGESTS: dict[str, Callable[[bytes], bytes | None]] = {
     "`hash`": lambda content: content,
     "EIP-191 (version 0x45): Keccak-256": eip191,
     "BIP-137: double SHA-256": bip137,
+    "BIP-322: signature hash of `to_sign`": lambda content: bip322.digest(content, X_ONLY),
     "`hash_function` of the message": HASHES[HashFunction.SHA3_256],
     "null": lambda content: None,
 }
@@ -87,10 +94,11 @@ ENCODED: dict[str, Callable[[SignatureResult], bytes]] = {
         bytes([39 + (made.recid or 0)]) + made.r + made.s
     ),
     "DER of r and s": lambda made: der(made.r + made.s),
+    "01 40 ‖ r ‖ s": lambda made: b"\x01\x40" + made.r + made.s,
+    "r ‖ s": lambda made: made.r + made.s,
     "R ‖ S": lambda made: made.r + made.s,
 }
 CONTENT = bytes(range(32))
-SECRET = 7
 
 
 def request_of(kind: str, digest: str) -> SignHash | SignMessage:
@@ -102,6 +110,8 @@ def request_of(kind: str, digest: str) -> SignHash | SignMessage:
 
 def sign(algorithm: Algorithm, digest: bytes | None) -> tuple[bytes, bytes]:
     """A public key and its raw signature."""
+    if algorithm == SCHNORR_SECP256K1:
+        return X_ONLY, PrivateKey.from_int(SECRET).sign_schnorr(digest)
     if digest is None:
         edwards = ed25519.Ed25519PrivateKey.from_private_bytes(bytes([SECRET] * 32))
         return edwards.public_key().public_bytes_raw(), edwards.sign(CONTENT)
@@ -130,9 +140,9 @@ def test_a_row_of_the_table_is_what_is_signed_and_how_it_leaves(
     request = request_of(kind, digest_text)
     if digest_text == "422 `not_signable`":
         with pytest.raises(NotSignable):
-            digest_of(request, algorithm, network)
+            digest_of(request, algorithm, network, X_ONLY)
         return
-    digest = digest_of(request, algorithm, network)
+    digest = digest_of(request, algorithm, network, X_ONLY)
     assert digest == DIGESTS[digest_text](CONTENT)
     public_key, raw = sign(algorithm, digest)
     made: SignatureResult = finish(raw, public_key, algorithm, network, request, digest)
