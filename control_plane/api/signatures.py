@@ -7,6 +7,12 @@ from fastapi import APIRouter, Request, Response, Security
 
 from control_plane.api.answers import WITH_BODY, answer, body, problems
 from control_plane.api.authentication import Requires
+from control_plane.api.request_signatures import (
+    SignatureHeader,
+    check_key,
+    check_lives,
+    detached_signature,
+)
 from control_plane.api.requests import Cursor, ExternalIdFilter, Limit, Wait, body_of
 from control_plane.api.services import Services
 from control_plane.api.waiting import until_final, wait_for
@@ -51,7 +57,14 @@ def router(services: Services) -> APIRouter:
         response_model=Signature,
         responses={
             200: {"model": Signature, "description": "The first result of this external_id."},
-            **problems(*WITH_BODY, Code.NOT_FOUND, Code.KEY_NOT_ACTIVE, Code.NOT_SIGNABLE),
+            **problems(
+                *WITH_BODY,
+                Code.NOT_FOUND,
+                Code.KEY_NOT_ACTIVE,
+                Code.NOT_SIGNABLE,
+                Code.REQUEST_MISMATCH,
+                Code.REQUEST_EXPIRED,
+            ),
         },
         openapi_extra=body(
             _ONE_OF,
@@ -66,7 +79,11 @@ def router(services: Services) -> APIRouter:
         ),
     )
     async def create_signature(
-        request: Request, key_id: UUID, caller: signer, wait: Wait = 0
+        request: Request,
+        key_id: UUID,
+        caller: signer,
+        wait: Wait = 0,
+        signature: SignatureHeader = None,
     ) -> Response:
         """Ask for a signature. With `wait` the answer is most often the signature itself.
 
@@ -75,9 +92,12 @@ def router(services: Services) -> APIRouter:
         """
         text, wanted = await body_of(request, CREATE_SIGNATURE)
         key = await services.keys.active(caller.application_id, key_id)
+        check_key(wanted, key_id, key.store)
         digest = _digest(wanted, key)
-        submission = Submission(caller.application_id, key.node_group, text)
+        by_application = detached_signature(signature)
+        submission = Submission(caller.application_id, key.node_group, text, by_application)
         job, new = services.job_maker.sign(submission, key.reference, wanted)
+        await check_lives(wanted, new, services.database)
         asked = SignatureRequest(job, wanted, digest)
 
         async def read_new() -> Signature:

@@ -102,6 +102,8 @@ _BY_CODE: dict[str, type[Refused]] = {
     "malformed_json": InvalidRequest,
     "not_signable": InvalidRequest,
     "too_large": InvalidRequest,
+    "request_mismatch": InvalidRequest,
+    "request_expired": InvalidRequest,
     "unsupported_algorithm": Unsupported,
     "no_capable_node": Unsupported,
     "key_not_active": KeyNotActive,
