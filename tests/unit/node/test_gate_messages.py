@@ -1,0 +1,144 @@
+"""What the gate is shown, and what counts as its answer."""
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from node.decisions import Denied
+from node.gate_messages import (
+    MAX_REASON,
+    BadAnswer,
+    Decision,
+    ShownHash,
+    ShownMessage,
+    ShownRepair,
+    question_about,
+    read_answer,
+    sign_question,
+)
+from tests.unit.node.requests import KEY, NOW, complete, job_around
+from wire.algorithms import Curve, Network, Scheme, Store
+from wire.digests import eip191
+from wire.jobs import Endpoint, JobKind
+from wire.requests import SignHash
+
+DIGEST = bytes(range(32))
+HEX = "0x" + DIGEST.hex()
+
+
+def about(job, application: str | None = None):
+    return question_about(job, node="zurich-1", store=Store.HSM, application=application, now=NOW)
+
+
+def test_the_digest_shown_is_the_one_that_is_signed() -> None:
+    question = about(job_around(complete()), "shop")
+    assert question.digest == eip191(b"hello")
+    assert question.decoded == ShownMessage(content=b"hello", text="hello")
+    assert (question.kind, question.application, question.key) == ("Sign", "shop", KEY)
+
+
+def test_an_ed25519_message_is_shown_with_its_sha_256() -> None:
+    solana = KEY.model_copy(
+        update={
+            "scheme": Scheme.EDDSA,
+            "curve": Curve.ED25519,
+            "network": Network.SOLANA,
+            "public_key": bytes(32),
+        }
+    )
+    question = about(job_around(complete(message="0xff00"), key=solana))
+    assert question.digest == hashlib.sha256(b"\xff\x00").digest()
+    assert question.decoded == ShownMessage(content=b"\xff\x00", text=None)
+
+
+def test_a_bare_hash_is_shown_as_such() -> None:
+    question = about(job_around(SignHash(kind="Hash", hash=DIGEST)))
+    assert (question.digest, question.decoded) == (DIGEST, ShownHash(hash=DIGEST))
+
+
+def test_a_repair_is_shown_with_its_signer_and_the_digest_of_the_request() -> None:
+    job = job_around(b'{"signer": "s-2"}', kind="RepairShare", endpoint=Endpoint.REPAIRS)
+    question = about(job)
+    assert (question.kind, question.digest) == ("RepairShare", job.request_digest)
+    assert question.decoded == ShownRepair(signer="s-2")
+
+
+def test_an_approval_is_asked_for_in_the_words_of_what_follows() -> None:
+    sign = job_around(complete())
+    approve = job_around(complete(), kind=JobKind.APPROVE.value, step_of=sign.id)
+    assert about(approve) == about(sign)
+
+
+def test_the_age_is_counted_from_the_request() -> None:
+    job = job_around(complete(), created_at=NOW - timedelta(seconds=90))
+    assert about(job).age_seconds == 90
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"endpoint": Endpoint.WALLETS},
+        {"endpoint": Endpoint.REFRESHES},
+        {"kind": JobKind.REFRESH_KEY.value},
+    ],
+)
+def test_a_job_around_another_kind_of_request_is_not_asked_about(changes) -> None:
+    with pytest.raises(Denied, match="malformed_job"):
+        about(job_around(complete(), **changes))
+
+
+def test_the_question_is_signed_as_documented() -> None:
+    now = datetime(2026, 3, 1, 12, 0, 0, 900_000, tzinfo=UTC)
+    # printf '1772366400.{}' | openssl dgst -sha256 -hmac 0123456789abcdef
+    assert sign_question(b"0123456789abcdef", b"{}", now) == (
+        "t=1772366400,v1=045b94e22889c4d3f49ea1ebebe0e8ca0e2883cb1419c86020b25064809b5516"
+    )
+
+
+def answer(**changes: Any) -> bytes:
+    fields = {"decision": "approve", "digest": HEX, "reason": "by policy"}
+    return json.dumps(fields | changes).encode()
+
+
+@pytest.mark.parametrize("decision", list(Decision))
+def test_an_answer_about_the_digest_is_one(decision: Decision) -> None:
+    read = read_answer(answer(decision=decision.value), DIGEST)
+    assert (read.decision, read.reason) == (decision, "by policy")
+
+
+def test_a_reason_may_be_left_out() -> None:
+    content = json.dumps({"decision": "reject", "digest": HEX}).encode()
+    assert read_answer(content, DIGEST).reason is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"approve",
+        b"null",
+        b"[]",
+        b"{}",
+        b"[" * 10_000,
+        b"\xff\xfe",
+        answer() + b"{}",
+        answer(decision="Approve"),
+        answer(decision="approved"),
+        answer(decision=True),
+        answer(decision=None),
+        answer(digest=None),
+        answer(digest=HEX[2:]),
+        answer(digest=HEX[:-2]),
+        answer(digest="0x" + bytes(32).hex()),
+        answer(reason=7),
+        answer(reason="x" * (MAX_REASON + 1)),
+        answer(urgent=True),
+        b'{"decision": "reject", "decision": "approve", "digest": "%s"}' % HEX.encode(),
+    ],
+)
+def test_anything_else_is_no_answer(content: bytes) -> None:
+    with pytest.raises(BadAnswer):
+        read_answer(content, DIGEST)

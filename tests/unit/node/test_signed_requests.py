@@ -1,0 +1,90 @@
+"""What a request must say of itself, and who must have signed it, before a node believes it."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from node.decisions import Denied
+from node.signed_requests import (
+    check_binding,
+    check_signature,
+    read_binding,
+    require_complete,
+)
+from tests.unit.node.requests import APPLICATION, NOW, complete, job_around, signed
+from wire.algorithms import Network, Store
+from wire.envelope import Signer
+from wire.jobs import Endpoint
+from wire.requests import CreateWallet
+
+LONGEST_LIFE = timedelta(days=90)
+
+
+def test_a_request_that_the_application_signed_is_believed() -> None:
+    check_signature(signed(job_around(complete())), APPLICATION.public_key)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        signed(job_around(complete()), Signer(Ed25519PrivateKey.generate())),
+        signed(job_around(complete()), endpoint=Endpoint.KEYS),
+        signed(job_around(complete())).model_copy(update={"request": b"{}"}),
+        signed(job_around(complete())).model_copy(update={"endpoint": Endpoint.REFRESHES}),
+    ],
+    ids=["another key", "for another endpoint", "another body", "moved to another endpoint"],
+)
+def test_anything_else_is_denied(forged) -> None:
+    with pytest.raises(Denied) as caught:
+        check_signature(forged, APPLICATION.public_key)
+    assert caught.value.code == "bad_request_signature"
+
+
+def binding_code(request) -> str | None:
+    job = job_around(request)
+    try:
+        check_binding(read_binding(job), job, Store.HSM, NOW, LONGEST_LIFE)
+    except Denied as denied:
+        return denied.code
+    return None
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({}, None),
+        ({"key_id": None, "store": None, "expires_at": None, "external_id": None}, None),
+        ({"key_id": uuid4()}, "request_mismatch"),
+        ({"store": Store.MPC}, "request_mismatch"),
+        ({"expires_at": NOW}, "expired"),
+        ({"expires_at": NOW + timedelta(days=91)}, "lives_too_long"),
+    ],
+)
+def test_what_a_request_says_of_itself_must_be_so(changes, code) -> None:
+    assert binding_code(complete(**changes)) == code
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"key_id": 7}', b'{"expires_at": "soon"}'])
+def test_a_request_that_cannot_be_read_is_denied(body) -> None:
+    assert binding_code(body) == "malformed_request"
+
+
+@pytest.mark.parametrize("name", ["key_id", "store", "expires_at", "external_id"])
+def test_a_signed_request_about_a_key_says_everything(name) -> None:
+    require_complete(read_binding(job_around(complete())), Endpoint.SIGNATURES)
+    incomplete = read_binding(job_around(complete(**{name: None})))
+    with pytest.raises(Denied, match=name) as caught:
+        require_complete(incomplete, Endpoint.SIGNATURES)
+    assert caught.value.code == "unbound_request"
+
+
+def test_a_signed_request_for_a_key_names_no_key_yet() -> None:
+    wallet = CreateWallet(
+        network=Network.ETHEREUM,
+        store=Store.HSM,
+        external_id="user-1",
+        expires_at=NOW + timedelta(minutes=5),
+    )
+    require_complete(read_binding(job_around(wallet)), Endpoint.WALLETS)
