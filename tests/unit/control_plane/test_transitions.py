@@ -9,7 +9,7 @@ from control_plane.results import KeyFacts
 from control_plane.tables import TRANSITIONS, JobState
 from control_plane.transitions import Change, JobFacts, Note, backoff, decide, expire
 from wire.algorithms import EDDSA_ED25519
-from wire.outcomes import Outcome, OutcomeStatus
+from wire.outcomes import APPROVAL_PENDING, Outcome, OutcomeStatus
 
 NODE = "driver-1"
 LEASE = uuid4()
@@ -147,6 +147,20 @@ def test_an_expired_job_tells_of_its_last_failure():
 def test_the_pause_doubles_up_to_a_minute():
     assert [backoff(attempt, 0.5) for attempt in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
     assert backoff(1_000_000, 0.5) == 60
+
+
+def test_an_owner_who_has_not_decided_is_asked_again_soon():
+    pending = Outcome(
+        job_id=JOB.id,
+        node=NODE,
+        status=OutcomeStatus.FAILED,
+        code=APPROVAL_PENDING,
+        reason="waits for a person",
+        transient=True,
+    )
+    raw = pending.model_dump_json().encode()
+    change = decide(replace(JOB, attempt=20), NODE, LEASE, raw, frozenset(), 0.5)
+    assert (change.state, change.delay_seconds) == (JobState.QUEUED, 15)
 
 
 def test_the_pause_varies_by_a_quarter():

@@ -1,0 +1,94 @@
+"""What an application asks for, completed and signed with its own key. No network."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from control_plane.client import Network, operations
+from control_plane.client.calls import Call
+from control_plane.client.request_signing import LIFETIME, RequestSigning, load_key
+from wire.algorithms import Store
+from wire.envelope import PinnedKeys, Signer
+from wire.jobs import Endpoint
+from wire.signed_requests import parse_header, payload_type
+
+PRIVATE_KEY = Ed25519PrivateKey.generate()
+SIGNING = RequestSigning(PRIVATE_KEY)
+KEY = uuid4()
+
+
+class KeyInStore:
+    """As much of a key as signing looks at."""
+
+    store = Store.MPC
+
+
+def opened(call: Call[Any], endpoint: Endpoint) -> dict[str, Any]:
+    """The body, once its signature is seen to hold."""
+    assert call.body is not None
+    assert call.signature is not None
+    signed = parse_header(call.signature).of(call.body)
+    pinned = PinnedKeys([Signer(PRIVATE_KEY).public_key])
+    body: dict[str, Any] = json.loads(pinned.open(payload_type(endpoint), signed))
+    return body
+
+
+def test_a_signature_is_asked_for_by_key_store_and_time() -> None:
+    signing = RequestSigning(PRIVATE_KEY)
+    steps = signing.signed(operations.sign_message(KEY, "hello", external_id="payment-1"))
+    lookup = next(steps)
+    assert (lookup.method, lookup.path, lookup.signature) == ("GET", f"/v1/keys/{KEY}", None)
+    body = opened(steps.send(KeyInStore()), Endpoint.SIGNATURES)
+    assert (UUID(body["key_id"]), body["store"]) == (KEY, "mpc")
+    assert (body["message"], body["external_id"]) == ("hello", "payment-1")
+    left = datetime.fromisoformat(body["expires_at"]) - datetime.now(UTC)
+    assert timedelta() < left <= LIFETIME
+
+    again = next(signing.signed(operations.sign_hash(KEY, bytes(32))))
+    assert opened(again, Endpoint.SIGNATURES)["store"] == "mpc"
+
+
+def test_a_wallet_is_asked_for_at_once() -> None:
+    call = next(SIGNING.signed(operations.create_wallet(Network.ETHEREUM)))
+    body = opened(call, Endpoint.WALLETS)
+    assert body.keys() == {"network", "store", "external_id", "expires_at"}
+
+
+def test_reading_is_not_signed() -> None:
+    call = next(SIGNING.signed(operations.get_wallet(uuid4())))
+    assert call.signature is None
+
+
+def test_what_is_sent_again_is_the_same() -> None:
+    steps = SIGNING.signed(operations.create_wallet(Network.ETHEREUM))
+    call = next(steps)
+    assert call.waiting(5).body == call.body
+    assert call.waiting(5).signature == call.signature
+
+
+def pem(key: Any) -> bytes:
+    content: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return content
+
+
+def test_the_key_may_be_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "app.pem"
+    file.write_bytes(pem(PRIVATE_KEY))
+    assert load_key(file).public_key() == PRIVATE_KEY.public_key()
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", pem(X25519PrivateKey.generate())])
+def test_a_file_with_something_else_is_an_error(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "app.pem"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match="no Ed25519 private key"):
+        RequestSigning(file)
+    with pytest.raises(ValueError, match="cannot read"):
+        RequestSigning(tmp_path / "none")
