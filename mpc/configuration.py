@@ -1,17 +1,9 @@
-"""From the configuration file to what the parts want of it; and a new file, explained."""
+"""The text of a new configuration file, every setting explained."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpc.delivery_client import DeliveryServer
-from mpc.settings import SignerSettings
 from node.configuration import first_sections, last_sections, quoted
-
-
-def delivery_servers(settings: SignerSettings) -> list[DeliveryServer]:
-    """Where the delivery servers are that tickets name."""
-    return [DeliveryServer(each.name, each.url, each.ca) for each in settings.delivery]
-
 
 TITLE = """\
 # Configuration of mpc-signer. Relative paths count from this file's folder.

@@ -72,9 +72,7 @@ class EncryptionKeys:
 
         And unless one of the candidates is among them: the wrong key gets nothing to protect.
         """
-        known = await known_keys(statements)
-        for key_id, check_value in known.items():
-            self._compare(key_id, check_value)
+        known = await self.require_known(statements)
         usable = [key for key in self._candidates if key.id in known or not known]
         if not usable:
             raise OperatorError(
@@ -83,6 +81,18 @@ class EncryptionKeys:
                 "Name the right key in [encryption]. To replace it: mpc-signer rewrap.",
             )
         self._current = usable[0]
+
+    async def require_known(self, statements: Statements) -> Mapping[str, bytes]:
+        """Check values by id of the keys that the database knows. Raises OperatorError unless each
+        of them is here, and the same."""
+        known = {row.id: row.check_value for row in await statements.rows(_KNOWN)}
+        for key_id, check_value in known.items():
+            self._compare(key_id, check_value)
+        return known
+
+    def add(self, key: EncryptionKey) -> None:
+        """Have one more at hand, for what is under it."""
+        self._keys[key.id] = key
 
     def _compare(self, key_id: str, check_value: bytes) -> None:
         key = self._keys.get(key_id)
@@ -102,11 +112,6 @@ class EncryptionKeys:
 
     def __iter__(self) -> Iterator[EncryptionKey]:
         return iter(self._keys.values())
-
-
-async def known_keys(statements: Statements) -> Mapping[str, bytes]:
-    """Check values by id, of the keys that shares of this database may be under."""
-    return {row.id: row.check_value for row in await statements.rows(_KNOWN)}
 
 
 async def adopt(statements: Statements, key: EncryptionKey) -> None:

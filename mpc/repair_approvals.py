@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from daemon.statements import Statements
+from mpc.acts import Acts
 
 _HOLDS = """
     SELECT FROM repair_approvals
@@ -21,6 +22,7 @@ _APPROVE = """
     VALUES (%(key_id)s, %(signer)s, %(operator)s, %(reason)s, now() + %(lasts)s)
     ON CONFLICT (key_id, signer) DO UPDATE SET operator = excluded.operator,
         reason = excluded.reason, approved_at = now(), expires_at = excluded.expires_at
+    RETURNING expires_at
 """
 
 _REVOKE = """
@@ -53,12 +55,20 @@ class RepairApprovals:
         """Those that have not expired."""
         return [RepairApproval(*row) for row in await self._statements.rows(_ALL)]
 
-    async def approve(
-        self, key_id: UUID, signer: str, lasts: timedelta, operator: str, reason: str
-    ) -> None:
-        values = {"key_id": key_id, "signer": signer, "lasts": lasts}
-        await self._statements.rows(_APPROVE, values | {"operator": operator, "reason": reason})
 
-    async def revoke(self, key_id: UUID, signer: str) -> bool:
-        """False when there was nothing to revoke."""
-        return bool(await self._statements.rows(_REVOKE, {"key_id": key_id, "signer": signer}))
+async def approve(
+    acts: Acts, key_id: UUID, signer: str, lasts: timedelta, operator: str, reason: str
+) -> datetime:
+    """Until when it holds. One that is there already is replaced."""
+    details = {"signer": signer, "operator": operator, "reason": reason}
+    values = {"key_id": key_id, "lasts": lasts, **details}
+    rows = await acts.do("ApproveRepair", key_id, _APPROVE, values, details)
+    expires_at: datetime = rows[0].expires_at
+    return expires_at
+
+
+async def revoke(acts: Acts, key_id: UUID, signer: str, operator: str) -> bool:
+    """False when there was nothing to revoke."""
+    details = {"signer": signer, "operator": operator}
+    values = {"key_id": key_id, "signer": signer}
+    return bool(await acts.do("RevokeRepair", key_id, _REVOKE, values, details))

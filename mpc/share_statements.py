@@ -112,3 +112,25 @@ DISCARD = """
     FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[]) AS wanted (key_id, ceremony)
     WHERE shares.key_id = wanted.key_id AND shares.ceremony = wanted.ceremony
 """
+
+LIST = """
+    SELECT key_id, ceremony, state, generation, protocol, group_name, threshold, signers,
+        share_index, network, public_key, proved, encryption_key, created_at, changed_at
+    FROM shares
+    WHERE %(all)s OR state IN ('confirmed', 'active', 'repaired')
+    ORDER BY created_at DESC, key_id, ceremony LIMIT %(limit)s
+"""
+
+KEPT = f"""
+    SELECT {FACTS} FROM shares
+    WHERE ciphertext IS NOT NULL
+        AND (%(key_ids)s::uuid[] = '{{}}' OR key_id = ANY(%(key_ids)s::uuid[]))
+        AND (key_id, ceremony) > (%(last_key)s::uuid, %(last_ceremony)s::uuid)
+    ORDER BY key_id, ceremony LIMIT %(limit)s
+"""
+
+COUNT_KEPT = """
+    SELECT count(*) AS number FROM shares
+    WHERE ciphertext IS NOT NULL
+        AND (%(key_ids)s::uuid[] = '{}' OR key_id = ANY(%(key_ids)s::uuid[]))
+"""

@@ -34,7 +34,7 @@ class Freeze:
 
     def freeze(self, reason: str) -> None:
         """On disk when this returns; a freeze that is there stays as it was."""
-        said = {"at": datetime.now(UTC).isoformat(), "by": _operator(), "reason": reason}
+        said = {"at": datetime.now(UTC).isoformat(), "by": operator_name(), "reason": reason}
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not self._file.exists():
@@ -60,7 +60,7 @@ class Freeze:
         return True
 
 
-def _operator() -> str:
+def operator_name() -> str:
     """Who is at work; a user id without a name must not keep anybody from freezing."""
     try:
         return getpass.getuser()

@@ -1,0 +1,74 @@
+"""What an operator does to a signer's database, with its record in the audit chain."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID, uuid4
+
+from psycopg.errors import UniqueViolation
+
+from daemon.statements import Statements
+from node.audit import INSERT_LINKS, AuditChain, AuditRecord
+from wire.envelope import Signer
+from wire.outcomes import OutcomeStatus
+
+ATTEMPTS = 10
+"""The running signer links to the same chain: whoever read its head too early tries again."""
+
+
+class Acts:
+    """Does a statement and records it, both in one transaction. ``node``: the signer's id."""
+
+    def __init__(self, statements: Statements, node: str, signer: Signer) -> None:
+        self._statements = statements
+        self._chain = AuditChain(statements, node, signer)
+
+    async def do(
+        self,
+        kind: str,
+        key_id: UUID,
+        statement: str,
+        values: dict[str, Any],
+        details: Mapping[str, str | None],
+    ) -> list[Any]:
+        """The rows that the statement returns; where there is none, nothing was done or recorded.
+
+        ``details``: who and why, and what else the audit should say. No secrets.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                return await self._once(kind, key_id, statement, values, details)
+            except UniqueViolation:
+                self._chain.forget_head()
+                if attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _once(
+        self,
+        kind: str,
+        key_id: UUID,
+        statement: str,
+        values: dict[str, Any],
+        details: Mapping[str, str | None],
+    ) -> list[Any]:
+        said = json.dumps(dict(details), sort_keys=True).encode()
+        record = AuditRecord(
+            job_id=uuid4(),  # of no job
+            kind=kind,
+            key_id=key_id,
+            job_digest=hashlib.sha256(b"").digest(),
+            status=OutcomeStatus.DONE.value,
+            code=None,
+            outcome_digest=hashlib.sha256(said).digest(),
+            details=dict(details),
+        )
+        async with self._statements.transaction() as connection:
+            rows: list[Any] = await (await connection.execute(statement, values)).fetchall()
+            if not rows:
+                return []
+            links = await self._chain.link([record])
+            await connection.execute(INSERT_LINKS, links.parameters)
+        self._chain.advance(links)
+        return rows

@@ -1,0 +1,118 @@
+"""mpc-signer bans: with whom this signer does not sign, under which key, and why."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+
+from daemon.console import Json, operator_errors, out, print_json, print_table
+from daemon.console import application as new_application
+from daemon.errors import OperatorError
+from mpc.acts import Acts
+from mpc.bans import Bans, KnownBan
+from mpc.in_flight import InFlight, clear, find_left, in_flight
+from mpc.settings import SignerSettings
+from node.connections import open_database
+from node.freeze import operator_name
+from node.identity import load_identity
+
+COLUMNS = ["key_id", "signer", "does_not_sign_with", "since", "why"]
+
+
+def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer.Typer:
+    app = new_application("Who never again signs with whom under a key, and its children.")
+
+    @app.command("list")
+    def list_bans(context: typer.Context, as_json: Json = False) -> None:
+        """Every ban that this signer knows, and what a crash of it has left in flight."""
+        with operator_errors():
+            settings = settings_of(context)
+            bans, left = asyncio.run(_all(settings))
+        rows = [_left_row(each, settings.node.id) for each in left] + [_row(ban) for ban in bans]
+        if as_json:
+            print_json(rows)
+        else:
+            print_table(COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
+            if left:
+                out.print("what is left in flight counts as a ban: mpc-signer bans resolve")
+
+    @app.command()
+    def resolve(
+        context: typer.Context,
+        key: Annotated[UUID, typer.Argument(help="The root key's id.")],
+        signer: Annotated[str, typer.Argument(help="The other one of the pair.")],
+        reason: Annotated[str, typer.Option(help="What you found; for the audit.")],
+        is_cleared: Annotated[
+            bool, typer.Option("--clear", help="This signer's host is known to be the cause.")
+        ] = False,
+        is_ban: Annotated[
+            bool, typer.Option("--ban", help="The other may have brought it about: ban it.")
+        ] = False,
+    ) -> None:
+        """Say what became of a signature that a crash of this signer has left in flight.
+
+        --clear only where you know why the process ended: a restart, a power cut, the kernel's
+        memory killer. Each crash that the other one brought about could give it a bit of this
+        signer's secret, so whatever nobody can explain is a --ban. A ban is for good: there is no
+        command that lifts one. The way out is a new key, or the signers that are left.
+        """
+        with operator_errors():
+            if is_cleared == is_ban:
+                raise OperatorError("what became of it?", "Give either --clear or --ban.")
+            said = asyncio.run(_resolve(settings_of(context), key, signer, reason, is_ban))
+        out.print(said, markup=False)
+
+    return app
+
+
+async def _all(settings: SignerSettings) -> tuple[list[KnownBan], list[InFlight]]:
+    async with open_database(settings) as database:
+        identity = load_identity(settings.identity.private_key)
+        bans = await Bans(database, settings.node.id, identity).all()
+        return bans, [each for each in await in_flight(database) if not each.is_under_way]
+
+
+async def _resolve(
+    settings: SignerSettings, key: UUID, signer: str, reason: str, is_ban: bool
+) -> str:
+    identity = load_identity(settings.identity.private_key)
+    operator = operator_name()
+    async with open_database(settings) as database:
+        left = await find_left(database, key, signer)
+        if is_ban:
+            bans = Bans(database, settings.node.id, identity)
+            why = f"left in flight, then banned by {operator}: {reason}"
+            await bans.ban(key, signer, why, left.ceremony)
+        acts = Acts(database, settings.node.id, identity)
+        if not await clear(acts, left, operator, reason):
+            raise OperatorError(
+                f"a ceremony with {signer} under {key} is under way", "Try again in a minute."
+            )
+    if is_ban:
+        return f"banned {signer} under {key}, for good"
+    times = left.cleared_before + 1
+    return f"cleared: {signer} may sign with this signer under {key} again ({times} so far)"
+
+
+def _row(ban: KnownBan) -> dict[str, Any]:
+    return {
+        "key_id": str(ban.key_id),
+        "signer": ban.signer,
+        "does_not_sign_with": ban.banned,
+        "since": ban.learned_at.isoformat(),
+        "why": ban.reason,
+        "is_left_in_flight": False,
+    }
+
+
+def _left_row(left: InFlight, me: str) -> dict[str, Any]:
+    return {
+        "key_id": str(left.key_id),
+        "signer": me,
+        "does_not_sign_with": left.signer,
+        "since": left.begun_at.isoformat(),
+        "why": f"left in flight by a crash; cleared {left.cleared_before} times before",
+        "is_left_in_flight": True,
+    }

@@ -1,0 +1,173 @@
+"""mpc-signer: what an operator types. Each command puts together what it needs, and calls it."""
+
+import asyncio
+import base64
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+
+from daemon import log
+from daemon.configuration import load, write_secret
+from daemon.console import application, operator_errors, out
+from daemon.errors import OperatorError
+from daemon.hardening import harden
+from daemon.signing_key import create_signing_key
+from hsm_driver.hsm.commands import master_key_app
+from mpc import bans_commands, peers_commands, repair_commands, shares_commands, signer
+from mpc.configuration import Token, new_configuration
+from mpc.doctor import checks
+from mpc.encryption_key import create_key_file
+from mpc.encryption_keys import hsm_settings
+from mpc.rewrap_command import add_rewrap
+from mpc.settings import SignerSettings
+from node.commands import add_node_commands
+from wire.tickets import MIN_THRESHOLD
+
+app = application(
+    """Has one share of each key, and signs together with other signers.
+
+    A new signer, in order: init, migrate, peers add (each of the others), doctor, run.
+    """
+)
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    config: Annotated[
+        Path, typer.Option("--config", "-c", envvar="MPC_SIGNER_CONFIG", help="The TOML file.")
+    ] = Path("mpc-signer.toml"),
+) -> None:
+    context.obj = config
+
+
+def _settings(context: typer.Context) -> SignerSettings:
+    settings = load(context.find_root().obj, SignerSettings)
+    log.configure(settings.log.level)
+    return settings
+
+
+@app.command()
+def init(
+    context: typer.Context,
+    node: Annotated[str, typer.Option(help="This signer's id: a-z, 0-9, '.', '_', '-'.")],
+    job_signing_key: Annotated[
+        list[str], typer.Option(help="As `control-plane init` printed it; may be repeated.")
+    ],
+    delivery: Annotated[
+        list[str], typer.Option(help="NAME=https://host:port of a delivery server; repeatable.")
+    ],
+    group: Annotated[str, typer.Option(help="The node group of all signers.")] = "mpc",
+    url: Annotated[str, typer.Option(help="The node API.")] = "https://localhost:8444",
+    ca: Annotated[Path, typer.Option(help="The root certificate.")] = Path("ca.pem"),
+    certificate: Annotated[Path, typer.Option(help="This node's.")] = Path("certificate.pem"),
+    private_key: Annotated[Path, typer.Option(help="The certificate's.")] = Path("private_key.pem"),
+    database_url: Annotated[
+        str | None, typer.Option(help="Without a password in it; else use --database-url-file.")
+    ] = None,
+    database_url_file: Annotated[
+        Path | None, typer.Option(help="A file of mode 0600 that holds the URL.")
+    ] = None,
+    key_file: Annotated[
+        Path, typer.Option(help="The encryption key of this signer's shares.")
+    ] = Path("encryption.key"),
+    module: Annotated[
+        Path | None, typer.Option(help="PKCS#11 library, for an encryption key in an HSM.")
+    ] = None,
+    token_label: Annotated[str | None, typer.Option(help="That token's label.")] = None,
+    pin_file: Annotated[Path, typer.Option(help="A file of mode 0600 with its PIN.")] = Path("pin"),
+    min_threshold: Annotated[
+        int, typer.Option(min=MIN_THRESHOLD, help="Fewer signers than this do nothing with us.")
+    ] = MIN_THRESHOLD,
+    health_port: Annotated[int, typer.Option(help="For /healthz, /readyz, /metrics.")] = 9465,
+) -> None:
+    """Write a configuration file with every setting explained, an identity and an encryption key.
+
+    Never overwrites any of them. Prints what the other signers pin this one by.
+    """
+    path: Path = context.find_root().obj
+    with operator_errors():
+        if database_url is None and database_url_file is None:
+            database_url = "postgresql://mpc_signer@localhost/mpc_signer"
+        text = new_configuration(
+            node=node,
+            group=group,
+            url=url,
+            ca=ca,
+            certificate=certificate,
+            private_key=private_key,
+            job_signing_keys=job_signing_key,
+            database_url=database_url,
+            database_url_file=database_url_file,
+            key_file=key_file,
+            token=_token(module, token_label, pin_file),
+            min_threshold=min_threshold,
+            delivery=_delivery(delivery),
+            health_port=health_port,
+        )
+        try:
+            write_secret(path, text.encode())  # a database URL may have a password in it
+            settings = load(path, SignerSettings)
+            identity = create_signing_key(settings.identity.private_key)
+            if settings.encryption.key_file is not None:
+                key = create_key_file(settings.encryption.key_file)
+                out.print(f"wrote {key.name} (encryption key {key.id}): back it up", markup=False)
+        except FileExistsError as error:
+            raise OperatorError(
+                f"{error.filename} is there already", "Move it away, or give another --config."
+            ) from None
+    public_key = base64.b64encode(identity.public_key).decode()
+    out.print(f"wrote {path} and {settings.identity.private_key}", markup=False)
+    out.print(f"on every other signer: mpc-signer peers add {node} --identity {public_key}")
+    out.print("next: put in what is missing, then: mpc-signer migrate, mpc-signer doctor")
+
+
+def _token(module: Path | None, label: str | None, pin_file: Path) -> Token | None:
+    if module is None and label is None:
+        return None
+    if module is None or label is None:
+        raise OperatorError(
+            "an encryption key in an HSM needs a module and a token",
+            "Give both --module and --token-label, or neither.",
+        )
+    return Token(module, label, pin_file)
+
+
+def _delivery(servers: list[str]) -> dict[str, str]:
+    """URLs by name. Raises OperatorError."""
+    named = {}
+    for text in servers:
+        name, equals, url = text.partition("=")
+        if not (name and equals and url):
+            raise OperatorError(f"{text!r} is no delivery server", "Write NAME=https://host:port.")
+        named[name] = url
+    return named
+
+
+add_node_commands(app, _settings, checks)
+add_rewrap(app, _settings)
+app.add_typer(peers_commands.application(_settings), name="peers")
+app.add_typer(shares_commands.application(_settings), name="shares")
+app.add_typer(bans_commands.application(_settings), name="bans")
+app.add_typer(repair_commands.application(_settings), name="repair")
+app.add_typer(
+    master_key_app(lambda context: hsm_settings(_settings(context))),
+    name="master-key",
+    help="The key in an HSM that encrypts shares, where the configuration names a token.",
+)
+
+
+@app.command()
+def run(context: typer.Context) -> None:
+    """Take part in ceremonies until SIGTERM, which lets those under way end first."""
+    harden()
+    with operator_errors():
+        settings = _settings(context)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(signer.run(settings))
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,152 @@
+"""`doctor`: everything that a signer needs, tried; and what to do about what is not there."""
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from daemon.errors import OperatorError
+from daemon.statements import Statements
+from mpc._native import PROTOCOLS, Dkg, LocalMisuse
+from mpc.delivery_client import DeliveryClient, DeliveryRefused, DeliveryUnavailable
+from mpc.encryption_keys import open_encryption_keys
+from mpc.in_flight import in_flight
+from mpc.settings import SignerSettings
+from mpc.signer import open_delivery_client
+from node.checks import Check, Status
+from node.connections import open_database
+from node.doctor import control_plane_checks, failed, host_checks
+from node.lock_checks import lock_checks
+from wire.algorithms import Store
+
+_UNPINNED = """
+    SELECT DISTINCT unnest(signers) AS signer FROM shares WHERE ciphertext IS NOT NULL
+    EXCEPT SELECT signer FROM peers EXCEPT SELECT %(me)s ORDER BY signer
+"""
+
+_COUNTS = """
+    SELECT (SELECT count(*) FROM peers) AS peers, (SELECT count(*) FROM bans) AS bans,
+        (SELECT count(*) FROM shares WHERE state = 'active') AS shares
+"""
+
+
+async def checks(settings: SignerSettings) -> AsyncIterator[Check]:
+    """Each check as soon as it is made. None of them changes anything."""
+    for check in host_checks(settings):
+        yield check
+    yield _protocols()
+    yield await _database(settings)
+    for name, make in (
+        ("encryption key", _encryption_key),
+        ("peers", _peers),
+        ("bans", _bans),
+    ):
+        yield await _on_database(name, settings, make)
+    async for check in _delivery(settings):
+        yield check
+    async for check in lock_checks(settings, Store.MPC):
+        yield check
+    async for check in control_plane_checks(settings):
+        yield check
+
+
+def _protocols() -> Check:
+    """Whether each library starts a key generation, and no two of them alike."""
+    name = "threshold protocols"
+    session_id = secrets.token_bytes(32)
+    try:
+        for protocol in PROTOCOLS:
+            first, second = (Dkg(protocol, 1, 2, 2, session_id).start() for _ in range(2))
+            if (first.broadcast, first.private) == (second.broadcast, second.private):
+                return Check(
+                    name,
+                    Status.FAIL,
+                    f"{protocol} repeats its randomness",
+                    "Do not run this signer: its keys would be known. Install it anew.",
+                )
+    except LocalMisuse as error:
+        return Check(name, Status.FAIL, str(error), "Install this version anew.")
+    return Check(name, Status.OK, ", ".join(PROTOCOLS))
+
+
+async def _database(settings: SignerSettings) -> Check:
+    try:
+        async with open_database(settings) as database:
+            count = (await database.rows(_COUNTS))[0].shares
+    except OperatorError as error:
+        return failed("database", error)
+    return Check("database", Status.OK, f"reached, schema is this version's, {count} keys")
+
+
+async def _on_database(
+    name: str,
+    settings: SignerSettings,
+    make: Callable[[SignerSettings, Statements], Awaitable[Check]],
+) -> Check:
+    try:
+        async with open_database(settings) as database:
+            return await make(settings, database)
+    except OperatorError as error:
+        return failed(name, error)
+
+
+async def _encryption_key(settings: SignerSettings, database: Statements) -> Check:
+    name = "encryption key"
+    async with open_encryption_keys(settings) as keys:
+        known = await keys.require_known(database)
+        if len(known) > 1:
+            return Check(
+                name,
+                Status.WARN,
+                f"shares are under several: {', '.join(sorted(known))}",
+                "Finish what was begun: mpc-signer rewrap, as it was given.",
+            )
+        await keys.compare(database)
+        current = keys.current
+    if not known:
+        return Check(name, Status.OK, f"{current.id} ({current.name}), adopted by the first run")
+    return Check(name, Status.OK, f"{current.id} ({current.name}), check value agrees")
+
+
+async def _peers(settings: SignerSettings, database: Statements) -> Check:
+    count = (await database.rows(_COUNTS))[0].peers
+    todo = "On each of the others: mpc-signer identity show. Here: mpc-signer peers add"
+    if not count:
+        return Check("peers", Status.FAIL, "none pinned: no ceremony can be held", todo)
+    rows = await database.rows(_UNPINNED, {"me": settings.node.id})
+    if rows:
+        missing = ", ".join(row.signer for row in rows)
+        return Check("peers", Status.WARN, f"{missing}: shares a key, and is not pinned", todo)
+    return Check("peers", Status.OK, f"{count} pinned")
+
+
+async def _bans(_: SignerSettings, database: Statements) -> Check:
+    count = (await database.rows(_COUNTS))[0].bans
+    left = [each for each in await in_flight(database) if not each.is_under_way]
+    if left:
+        return Check(
+            "bans",
+            Status.WARN,
+            f"{count} bans, and {len(left)} left in flight by a crash, which count as bans",
+            "mpc-signer bans list, then mpc-signer bans resolve",
+        )
+    return Check("bans", Status.OK, f"{count}, nothing left in flight")
+
+
+async def _delivery(settings: SignerSettings) -> AsyncIterator[Check]:
+    try:
+        async with open_delivery_client(settings) as client:
+            for server in settings.delivery:
+                yield await _server(client, server.name, server.url)
+    except OperatorError as error:
+        yield failed("delivery servers", error)
+
+
+async def _server(client: DeliveryClient, name: str, url: str) -> Check:
+    check = f"delivery {name}"
+    todo = "Start it, or mend its name, url or ca in [[delivery]]."
+    try:
+        facts = await client.facts(name)
+    except (DeliveryUnavailable, DeliveryRefused) as error:
+        return Check(check, Status.FAIL, str(error), todo)
+    if facts.name != name:
+        return Check(check, Status.FAIL, f"{url} calls itself {facts.name!r}", todo)
+    return Check(check, Status.OK, f"{url}, version {facts.version}")

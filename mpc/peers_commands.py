@@ -1,0 +1,92 @@
+"""mpc-signer peers: the signers that this one works with."""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import typer
+
+from daemon.console import Json, operator_errors, out, print_json, print_table
+from daemon.console import application as new_application
+from daemon.errors import OperatorError
+from mpc.peers import Peer, Peers, checked_identity, checked_signer
+from mpc.settings import SignerSettings
+from node.connections import open_database
+from wire.envelope import signing_key_id
+
+COLUMNS = ["signer", "key_id", "identity", "added_at"]
+
+Answer = TypeVar("Answer")
+
+
+def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer.Typer:
+    app = new_application(
+        "The signers whose identity this one's owner has pinned. No others get into a ceremony."
+    )
+
+    @app.command()
+    def add(
+        context: typer.Context,
+        signer: Annotated[str, typer.Argument(help="Its id, as in its certificate.")],
+        identity: Annotated[
+            str, typer.Option(help="What `mpc-signer identity show` prints on its host.")
+        ],
+    ) -> None:
+        """Pin a signer's identity key. Counts from the next ceremony on; no restart is needed.
+
+        Get the key from the signer's owner himself: whoever can put in another takes its place.
+        """
+        with operator_errors():
+            settings = settings_of(context)
+            name, key = checked_signer(signer), checked_identity(identity)
+            if name == settings.node.id:
+                raise OperatorError(f"{name} is this signer itself", "Add the others of its group.")
+            added = _with(settings, lambda peers: peers.add(name, key))
+        what = "pinned" if added else "was pinned already:"
+        out.print(f"{what} {name}, identity {signing_key_id(key)}", markup=False)
+
+    @app.command("list")
+    def list_peers(context: typer.Context, as_json: Json = False) -> None:
+        """Every pinned signer."""
+        with operator_errors():
+            rows = [_row(peer) for peer in _with(settings_of(context), lambda peers: peers.all())]
+        if as_json:
+            print_json(rows)
+        else:
+            print_table(COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
+
+    @app.command()
+    def remove(context: typer.Context, signer: str) -> None:
+        """Work no longer with a signer, from the next ceremony on.
+
+        This signer then signs in no quorum with it, and takes part in no new key, refresh or
+        repair of a group that it is in. The keys stay, and so do both signers' shares of them.
+        """
+        with operator_errors():
+            if not _with(settings_of(context), lambda peers: peers.remove(signer)):
+                raise OperatorError(f"{signer!r} is not pinned", "See: mpc-signer peers list")
+        out.print(
+            f"removed {signer}: no ceremony with it from now on. Keys of a group with it can no "
+            "longer be refreshed; where it is gone for good, move their funds to a new group.",
+            markup=False,
+        )
+
+    return app
+
+
+def _with(settings: SignerSettings, act: Callable[[Peers], Awaitable[Answer]]) -> Answer:
+    async def run() -> Answer:
+        async with open_database(settings) as database:
+            return await act(Peers(database))
+
+    return asyncio.run(run())
+
+
+def _row(peer: Peer) -> dict[str, str]:
+    return {
+        "signer": peer.signer,
+        "key_id": signing_key_id(peer.identity_public_key),
+        "identity": base64.b64encode(peer.identity_public_key).decode(),
+        "added_at": peer.added_at.isoformat(),
+    }

@@ -1,0 +1,98 @@
+"""mpc-signer repair: what this signer's operator agrees to help another signer with."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from daemon.console import Json, operator_errors, out, print_json, print_table
+from daemon.console import application as new_application
+from daemon.errors import OperatorError
+from mpc.acts import Acts
+from mpc.peers import Peers
+from mpc.repair_approvals import RepairApproval, RepairApprovals, approve, revoke
+from mpc.settings import SignerSettings
+from node.connections import open_database
+from node.freeze import operator_name
+from node.identity import load_identity
+
+COLUMNS = ["key_id", "signer", "operator", "reason", "approved_at", "expires_at"]
+LONGEST_HOURS = 24 * 14
+
+
+def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer.Typer:
+    app = new_application(
+        "Helping a signer that lost its share of a key to get it again: t operators must agree."
+    )
+
+    @app.command("approve")
+    def approve_repair(
+        context: typer.Context,
+        key: Annotated[UUID, typer.Argument(help="The key's id; a derived key's root.")],
+        signer: Annotated[str, typer.Argument(help="Who has lost its share.")],
+        reason: Annotated[str, typer.Option(help="For the audit.")],
+        hours: Annotated[
+            int, typer.Option(min=1, max=LONGEST_HOURS, help="It holds so long.")
+        ] = 24,
+    ) -> None:
+        """Let this signer help another one to its share of a key, for a time.
+
+        Talk to the other's operator first: t shares are as good as the key, so never help a
+        stranger to one. Then ask the control plane for the repair.
+        """
+        with operator_errors():
+            expires_at = asyncio.run(
+                _approve(settings_of(context), key, signer, timedelta(hours=hours), reason)
+            )
+        out.print(f"approved until {expires_at.isoformat()}")
+
+    @app.command("list")
+    def list_approvals(context: typer.Context, as_json: Json = False) -> None:
+        """What is approved at present."""
+        with operator_errors():
+            rows = [asdict(each) for each in asyncio.run(_all(settings_of(context)))]
+        if as_json:
+            print_json(rows)
+        else:
+            print_table(COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
+
+    @app.command("revoke")
+    def revoke_approval(context: typer.Context, key: UUID, signer: str) -> None:
+        """Take an approval back. What is under way already is not stopped: freeze does that."""
+        with operator_errors():
+            if not asyncio.run(_revoke(settings_of(context), key, signer)):
+                raise OperatorError("there is no such approval", "See: mpc-signer repair list")
+        out.print("revoked")
+
+    return app
+
+
+async def _approve(
+    settings: SignerSettings, key: UUID, signer: str, lasts: timedelta, reason: str
+) -> datetime:
+    identity = load_identity(settings.identity.private_key)
+    async with open_database(settings) as database:
+        if signer not in await Peers(database).identities():
+            raise OperatorError(
+                f"{signer!r} is not pinned here, so nothing can be done with it",
+                "See: mpc-signer peers list",
+            )
+        acts = Acts(database, settings.node.id, identity)
+        return await approve(acts, key, signer, lasts, operator_name(), reason)
+
+
+async def _all(settings: SignerSettings) -> list[RepairApproval]:
+    async with open_database(settings) as database:
+        return await RepairApprovals(database).all()
+
+
+async def _revoke(settings: SignerSettings, key: UUID, signer: str) -> bool:
+    identity = load_identity(settings.identity.private_key)
+    async with open_database(settings) as database:
+        return await revoke(
+            Acts(database, settings.node.id, identity), key, signer, operator_name()
+        )

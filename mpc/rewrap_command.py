@@ -1,0 +1,127 @@
+"""mpc-signer rewrap: another encryption key for all shares."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from daemon.console import EXIT_FAILED, Json, err, operator_errors, out, print_json, print_table
+from daemon.errors import OperatorError
+from mpc.encryption_key import EncryptionKey, HsmKey, create_key_file, load_key_file
+from mpc.encryption_keys import EncryptionKeys, open_encryption_keys
+from mpc.rewrap import Rewrapped, count, rewrap
+from mpc.settings import SignerSettings
+from node.connections import open_database
+
+
+@dataclass(frozen=True)
+class Done:
+    """``unused``: id and, where it is known, the place of each key that nothing is under now."""
+
+    rewrapped: Rewrapped
+    under: EncryptionKey
+    unused: list[str]
+
+
+def add_rewrap(app: typer.Typer, settings_of: Callable[[typer.Context], SignerSettings]) -> None:
+    """Add the command to an application."""
+
+    @app.command("rewrap")
+    def rewrap_shares(
+        context: typer.Context,
+        new_key_file: Annotated[
+            Path | None, typer.Option(help="Made, mode 0600, when it is not there yet.")
+        ] = None,
+        to_hsm: Annotated[
+            bool, typer.Option("--to-hsm", help="Take the newest key of the token.")
+        ] = False,
+        as_json: Json = False,
+    ) -> None:
+        """Put every share under another encryption key.
+
+        Stop this signer before, or restart it at once afterwards: the others sign without it. When
+        this command is interrupted, give it again: it goes on where it was. Exit code 1: shares
+        are left that cannot be decrypted; they stay as they are.
+        """
+        with operator_errors():
+            if (new_key_file is None) is not to_hsm:
+                raise OperatorError("under which key?", "Give either --new-key-file or --to-hsm.")
+            settings, existing = settings_of(context), _existing(new_key_file)
+            done = asyncio.run(_rewrap(settings, new_key_file, existing))
+        if as_json:
+            found = {"under": done.under.id, "unused": done.unused}
+            print_json(asdict(done.rewrapped) | found)
+        else:
+            _show(done, to_hsm)
+        if done.rewrapped.stuck:
+            raise typer.Exit(EXIT_FAILED)
+
+
+async def _rewrap(
+    settings: SignerSettings, new_key_file: Path | None, existing: EncryptionKey | None
+) -> Done:
+    """Under the token's newest key where no file is named."""
+    async with open_database(settings) as database, open_encryption_keys(settings) as keys:
+        if existing is not None:
+            keys.add(existing)
+        await keys.require_known(database)  # before a file is made: this may be the wrong place
+        if new_key_file is None:
+            new = _newest_in_hsm(keys)
+        else:
+            new = existing or _made(new_key_file)
+            keys.add(new)
+        with Progress(console=err, transient=True) as progress:
+            task = progress.add_task("shares", total=await count(database, new))
+            rewrapped = await rewrap(
+                database, keys, new, lambda done: progress.update(task, completed=done)
+            )
+        names = {key.id: key.name for key in keys}
+        unused = [f"{key_id} ({names[key_id]})" for key_id in rewrapped.unused]
+        return Done(rewrapped, new, unused)
+
+
+def _newest_in_hsm(keys: EncryptionKeys) -> EncryptionKey:
+    for key in keys:
+        if isinstance(key, HsmKey):
+            return key
+    raise OperatorError(
+        "the configuration has no section [encryption.hsm]",
+        "Add it, as mpc-signer init explains it, then: mpc-signer master-key generate.",
+    )
+
+
+def _existing(path: Path | None) -> EncryptionKey | None:
+    """The key of an interrupted rewrap, or one that the operator has made."""
+    return load_key_file(path) if path is not None and path.exists() else None
+
+
+def _made(path: Path) -> EncryptionKey:
+    try:
+        return create_key_file(path)
+    except OSError as error:
+        raise OperatorError(
+            f"cannot write {path}: {error.strerror}", "Name a file in a folder of this user's."
+        ) from None
+
+
+def _show(done: Done, to_hsm: bool) -> None:
+    out.print(
+        f"{done.rewrapped.shares} shares are now under {done.under.id} ({done.under.name})",
+        markup=False,
+    )
+    if done.rewrapped.stuck:
+        print_table(
+            ["key_id", "ceremony", "what"],
+            [(each.key_id, each.ceremony, each.what) for each in done.rewrapped.stuck],
+        )
+    for key in done.unused:
+        out.print(
+            f"unused from now on: {key}; backups of the database from before still need it",
+            markup=False,
+        )
+    entry = 'key = "hsm", without key_file' if to_hsm else f'key_file = "{done.under.name}"'
+    out.print(f"next: [encryption] {entry}; then mpc-signer doctor, and restart", markup=False)

@@ -1,0 +1,152 @@
+"""mpc-signer shares: what this signer has of which keys."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from rich.progress import Progress
+
+from daemon.console import EXIT_FAILED, Json, err, operator_errors, out, print_json, print_table
+from daemon.console import application as new_application
+from daemon.errors import OperatorError
+from daemon.statements import Statements
+from mpc import share_statements
+from mpc.encryption_keys import open_encryption_keys
+from mpc.settings import SignerSettings
+from mpc.shares import Shares, stored_share
+from mpc.stored_share import StoredShare
+from node.connections import open_database
+from node.decisions import Failed
+
+PAGE = 32
+COLUMNS = [
+    "key_id", "state", "generation", "protocol", "group", "share", "threshold", "network",
+    "encryption_key", "created_at",
+]  # fmt: skip
+FIRST = UUID(int=0)
+
+
+@dataclass(frozen=True)
+class BadShare:
+    key_id: str
+    ceremony: str
+    what: str
+
+
+def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer.Typer:
+    app = new_application("This signer's shares of keys. No command shows a secret.")
+
+    @app.command("list")
+    def list_shares(
+        context: typer.Context,
+        limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+        show_all: Annotated[
+            bool, typer.Option("--all", help="With those that are erased.")
+        ] = False,
+        as_json: Json = False,
+    ) -> None:
+        """The newest shares."""
+        with operator_errors():
+            rows = asyncio.run(_newest(settings_of(context), limit, show_all))
+        if as_json:
+            print_json(rows)
+        else:
+            print_table(COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
+
+    @app.command()
+    def verify(
+        context: typer.Context,
+        key_id: Annotated[list[UUID] | None, typer.Argument(help="These; all when none.")] = None,
+        as_json: Json = False,
+    ) -> None:
+        """Decrypt shares, have the protocol's library check them, and compare with their rows.
+
+        Changes nothing. Exit code 0: every share can be used; 1: some cannot.
+        """
+        with operator_errors():
+            count, bad = asyncio.run(_verify(settings_of(context), key_id or []))
+        if as_json:
+            print_json({"verified": count - len(bad), "bad": [asdict(share) for share in bad]})
+        else:
+            out.print(f"{count - len(bad)} of {count} shares can be used")
+            if bad:
+                columns = ["key_id", "ceremony", "what"]
+                print_table(columns, [(each.key_id, each.ceremony, each.what) for each in bad])
+        if bad:
+            raise typer.Exit(EXIT_FAILED)
+
+    return app
+
+
+async def _newest(settings: SignerSettings, limit: int, show_all: bool) -> list[dict[str, Any]]:
+    async with open_database(settings) as database:
+        found = await database.rows(share_statements.LIST, {"limit": limit, "all": show_all})
+    return [_described(row) for row in found]
+
+
+def _described(row: Any) -> dict[str, Any]:
+    return {
+        "key_id": str(row.key_id),
+        "ceremony": str(row.ceremony),
+        "state": row.state,
+        "generation": row.generation,
+        "protocol": row.protocol,
+        "group": row.group_name,
+        "share": row.share_index,
+        "threshold": row.threshold and f"{row.threshold} of {len(row.signers)}",
+        "signers": row.signers,
+        "network": row.network,
+        "public_key": row.public_key and "0x" + row.public_key.hex(),
+        "has_signed": row.proved,
+        "encryption_key": row.encryption_key,
+        "created_at": row.created_at.isoformat(),
+        "changed_at": row.changed_at.isoformat(),
+    }
+
+
+async def _verify(settings: SignerSettings, key_ids: list[UUID]) -> tuple[int, list[BadShare]]:
+    async with open_database(settings) as database, open_encryption_keys(settings) as keys:
+        await keys.compare(database)
+        shares = Shares(database, keys)
+        total = (await database.rows(share_statements.COUNT_KEPT, {"key_ids": key_ids}))[0].number
+        with Progress(console=err, transient=True) as progress:
+            task = progress.add_task("shares", total=total)
+            bad: list[BadShare] = []
+            seen: set[UUID] = set()
+            count = 0
+            async for stored in _kept(database, key_ids):
+                what = await _fault(shares, stored)
+                if what is not None:
+                    bad.append(BadShare(str(stored.key_id), str(stored.ceremony), what))
+                seen.add(stored.key_id)
+                count += 1
+                progress.update(task, completed=count)
+    missing = sorted(str(key_id) for key_id in key_ids if key_id not in seen)
+    if missing:
+        raise OperatorError(
+            f"this signer has no share of {', '.join(missing)}", "mpc-signer shares list"
+        )
+    return count, bad
+
+
+async def _kept(database: Statements, key_ids: list[UUID]) -> AsyncIterator[StoredShare]:
+    place = {"last_key": FIRST, "last_ceremony": FIRST}
+    while rows := await database.rows(
+        share_statements.KEPT, {"key_ids": key_ids, "limit": PAGE, **place}
+    ):
+        for row in rows:
+            yield stored_share(row)
+        place = {"last_key": rows[-1].key_id, "last_ceremony": rows[-1].ceremony}
+
+
+async def _fault(shares: Shares, stored: StoredShare) -> str | None:
+    try:
+        await shares.open(stored)
+    except Failed as error:
+        return error.reason
+    finally:
+        shares.close(stored.key_id)
+    return None
