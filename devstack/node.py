@@ -40,6 +40,7 @@ class Node(Service):
         self.identity = folder / "identity.pem"
         self.health_port = free_port()
         self._command_name = command_name
+        self._sections: Sections = {}
         self.run_command: Sequence[str | Path] = self.command("run")
 
     def write_configuration(
@@ -53,8 +54,8 @@ class Node(Service):
         if not self.identity.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             create_signing_key(self.identity)
-        configuration_file.write(
-            self.config,
+        self._sections = {}
+        self.add_sections(
             {
                 "node": {
                     "id": self.node_id,
@@ -73,8 +74,13 @@ class Node(Service):
                 "health": {"host": LOCALHOST, "port": self.health_port},
                 "loop": {"slots": slots},
                 **own,
-            },
+            }
         )
+
+    def add_sections(self, sections: Sections) -> None:
+        """Write the configuration with these sections in it; it counts from the next start on."""
+        self._sections = {**self._sections, **sections}
+        configuration_file.write(self.config, self._sections)
 
     def run(self, what: str, *arguments: str) -> None:
         """Run one of the node's commands; ``what`` says what for. Raises OperatorError."""

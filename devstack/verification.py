@@ -9,6 +9,7 @@ from bitcoin.core import Hash160
 from bitcoin.core.key import CPubKey
 from bitcoin.core.script import OP_0, CScript
 from bitcoin.signmessage import BitcoinMessage
+from buidl.script import P2TRScriptPubKey
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -20,7 +21,8 @@ from nacl.signing import VerifyKey
 from solders.pubkey import Pubkey
 from solders.signature import Signature as SolanaSignature
 
-from control_plane.client import Key, Network, Signature, Wallet
+from control_plane.client import Key, Network, Scheme, Signature, Wallet
+from devstack.bip322 import NotSigned, check_taproot_message
 
 P2WPKH_HEADERS = range(39, 43)  # BIP-137
 COMPRESSED_HEADER = 31  # what libraries older than segwit expect for a compressed public key
@@ -32,9 +34,10 @@ class NotVerified(Exception):
 
 def verify_wallet(wallet: Wallet, key: Key) -> str:
     """Check a wallet's address against its public key; returns the libraries that agree."""
-    address = _addresses(wallet.network)(_public_key(key))
+    find, libraries = _ADDRESSES[wallet.network, key.scheme]
+    address = find(_public_key(key))
     _require(wallet.address == address, f"the address should be {address}, is {wallet.address}")
-    return _ADDRESS_LIBRARIES[wallet.network]
+    return libraries
 
 
 def verify_message(message: str, signature: Signature, key: Key, address: str | None) -> str:
@@ -42,6 +45,8 @@ def verify_message(message: str, signature: Signature, key: Key, address: str | 
     match key.network:
         case Network.ETHEREUM:
             return _ethereum(message, signature, _public_key(key), address)
+        case Network.BITCOIN if key.scheme is Scheme.SCHNORR:
+            return _taproot(message, signature, address)
         case Network.BITCOIN:
             return _bitcoin(message, signature, _public_key(key))
         case Network.SOLANA:
@@ -50,31 +55,37 @@ def verify_message(message: str, signature: Signature, key: Key, address: str | 
             return _p256(message, signature, _public_key(key))
 
 
-def _addresses(network: Network) -> Callable[[bytes], str]:
-    return {
-        Network.ETHEREUM: lambda point: PublicKey.from_compressed_bytes(
-            point
-        ).to_checksum_address(),
-        Network.BITCOIN: _p2wpkh_address,
-        Network.SOLANA: lambda point: str(Pubkey.from_bytes(point)),
-    }[network]
-
-
-_ADDRESS_LIBRARIES = {
-    Network.ETHEREUM: "eth-keys",
-    Network.BITCOIN: "python-bitcoinlib, bdkpython",
-    Network.SOLANA: "solders",
-}
-
-
 def _p2wpkh_address(point: bytes) -> str:
     script = CScript([OP_0, Hash160(point)])
     address = str(bitcoin.wallet.P2WPKHBitcoinAddress.from_scriptPubKey(script))
-    again = str(
-        bdkpython.Address.from_script(bdkpython.Script(bytes(script)), bdkpython.Network.BITCOIN)
-    )
+    return _same(address, _bdk_address(bytes(script)))
+
+
+def _p2tr_address(output_key: bytes) -> str:
+    script = P2TRScriptPubKey(output_key)
+    return _same(script.address(), _bdk_address(script.raw_serialize()))
+
+
+def _bdk_address(script: bytes) -> str:
+    found = bdkpython.Address.from_script(bdkpython.Script(script), bdkpython.Network.BITCOIN)
+    return str(found)
+
+
+def _same(address: str, again: str) -> str:
     _require(address == again, f"two libraries find two addresses: {address} and {again}")
     return address
+
+
+_ADDRESSES: dict[tuple[Network, Scheme], tuple[Callable[[bytes], str], str]] = {
+    (Network.ETHEREUM, Scheme.ECDSA): (
+        lambda point: PublicKey.from_compressed_bytes(point).to_checksum_address(),
+        "eth-keys",
+    ),
+    (Network.BITCOIN, Scheme.ECDSA): (_p2wpkh_address, "python-bitcoinlib, bdkpython"),
+    (Network.BITCOIN, Scheme.SCHNORR): (_p2tr_address, "buidl, bdkpython"),
+    (Network.SOLANA, Scheme.EDDSA): (lambda point: str(Pubkey.from_bytes(point)), "solders"),
+}
+"""How an address is found without us, and by which libraries."""
 
 
 def _ethereum(message: str, signature: Signature, point: bytes, address: str | None) -> str:
@@ -99,6 +110,15 @@ def _bitcoin(message: str, signature: Signature, point: bytes) -> str:
     found = CPubKey.recover_compact(digest, compact)
     _require(found == point, "the signature is of another public key")
     return "python-bitcoinlib"
+
+
+def _taproot(message: str, signature: Signature, address: str | None) -> str:
+    """BIP-322: the witness spends what stands for the message, as consensus checks it."""
+    try:
+        check_taproot_message(address or "", message.encode(), _encoded(signature))
+    except NotSigned as error:
+        raise NotVerified(str(error)) from None
+    return "buidl"
 
 
 def _solana(message: str, signature: Signature, address: str | None) -> str:
