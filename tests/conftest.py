@@ -90,14 +90,28 @@ MakeStack = Callable[..., Stack]
 
 @pytest.fixture
 def make_stack(
-    control_plane_database: str, driver_database: str, tmp_path: Path
+    request: pytest.FixtureRequest,
+    postgres: Cluster,
+    control_plane_database: str,
+    driver_database: str,
+    tmp_path: Path,
 ) -> Iterator[MakeStack]:
     """Starts stacks of this test's own, stopped at its end; options as StackOptions has them."""
-    databases = Databases(control_plane_database, driver_database)
     made: list[Stack] = []
+    signer_databases: list[Iterator[str]] = []
+
+    def databases_of_signers(count: int) -> tuple[str, ...]:
+        if count == 0:
+            return ()
+        template = request.getfixturevalue("signer_template")
+        fresh = [fresh_database(postgres, template) for _ in range(count)]
+        signer_databases.extend(fresh)
+        return tuple(next(database) for database in fresh)
 
     def make(**options) -> Stack:
         folder = tmp_path / f"stack-{len(made)}"
+        of_signers = databases_of_signers(options.get("signers", 0))
+        databases = Databases(control_plane_database, driver_database, of_signers)
         stack = Stack(folder, StackOptions(durable=False, **options), databases)
         made.append(stack)
         stack.start()
@@ -106,3 +120,5 @@ def make_stack(
     yield make
     for stack in made:
         stack.stop()
+    for database in signer_databases:
+        next(database, None)
