@@ -68,22 +68,22 @@ def _need_rust() -> None:
 
 def prepare_metadata_for_build_wheel(*args: Any, **kwargs: Any) -> str:
     _need_rust()
-    return maturin.prepare_metadata_for_build_wheel(*args, **kwargs)
+    return str(maturin.prepare_metadata_for_build_wheel(*args, **kwargs))
 
 
 def prepare_metadata_for_build_editable(*args: Any, **kwargs: Any) -> str:
     _need_rust()
-    return maturin.prepare_metadata_for_build_editable(*args, **kwargs)
+    return str(maturin.prepare_metadata_for_build_editable(*args, **kwargs))
 
 
 def build_wheel(*args: Any, **kwargs: Any) -> str:
     _need_rust()
-    return maturin.build_wheel(*args, **kwargs)
+    return str(maturin.build_wheel(*args, **kwargs))
 
 
 def build_editable(*args: Any, **kwargs: Any) -> str:
     _need_rust()
-    return maturin.build_editable(*args, **kwargs)
+    return str(maturin.build_editable(*args, **kwargs))
 
 
 if __name__ == "__main__":
