@@ -19,6 +19,7 @@ from tests.conftest import fresh_database
 from tests.faults.hostile_control_plane import HostileControlPlane
 
 NODE = "node-1"
+WORKS_ALONE = DriverOptions(workers=1)
 
 
 @dataclass
@@ -76,12 +77,17 @@ def token(make_token: Callable[[], Token]) -> Token:
 
 @contextmanager
 def lonely_driver(
-    folder: Path, plane: HostileControlPlane, database_url: str, token: Token, leaf: Leaf
+    folder: Path,
+    plane: HostileControlPlane,
+    database_url: str,
+    token: Token,
+    leaf: Leaf,
+    options: DriverOptions = WORKS_ALONE,
 ) -> Iterator[LonelyDriver]:
     """A configured driver, which is the caller's to start; stopped at the end."""
     driver = Driver(NODE, folder / NODE, folder / "driver.log", token, Tied())
     key = base64.b64encode(plane.signer.public_key).decode()
-    driver.configure(Surroundings(plane.url, key, database_url), leaf, DriverOptions(workers=1))
+    driver.configure(Surroundings(plane.url, key, database_url), leaf, options)
     try:
         yield LonelyDriver(driver, plane, database_url, token)
     finally:

@@ -56,6 +56,12 @@ class Given:
     outcomes: list[bytes] = field(default_factory=list)
     reported: threading.Event = field(default_factory=threading.Event)
 
+    def first(self) -> bytes:
+        """The first outcome, once it is reported."""
+        if not self.reported.wait(OUTCOME_TIMEOUT):
+            raise TimeoutError(f"nothing was reported of job {self.job_id}")
+        return self.outcomes[0]
+
 
 class HostileControlPlane:
     """``with HostileControlPlane(leaf, ca) as plane: plane.ask(plane.sign_job(...))``"""
@@ -85,14 +91,16 @@ class HostileControlPlane:
         return Outcome.model_validate_json(self.ask_for_bytes(signed, job_id))
 
     def ask_for_bytes(self, signed: SignedBytes, job_id: UUID) -> bytes:
+        return self.give(signed, job_id).first()
+
+    def give(self, signed: SignedBytes, job_id: UUID) -> Given:
+        """Give the job to whoever claims next, and wait for nothing."""
         given = Given(job_id)
         claimed = ClaimedJob(
             job_id=job_id, job=signed, attempt=1, lease=uuid4(), lease_seconds=LEASE_SECONDS
         )
         self._loop.call_soon_threadsafe(self._give, given, claimed)
-        if not given.reported.wait(OUTCOME_TIMEOUT):
-            raise TimeoutError(f"nothing was reported of job {job_id}")
-        return given.outcomes[0]
+        return given
 
     def _give(self, given: Given, claimed: ClaimedJob) -> None:
         self._given[given.job_id] = given

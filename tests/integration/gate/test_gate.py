@@ -14,7 +14,7 @@ from daemon.errors import ConfigurationError
 from daemon.statements import Statements
 from devstack.certificates import Certificates, Leaf
 from devstack.processes import LOCALHOST, free_port
-from node.approvals import Approvals
+from node.approvals import Approval, Approvals
 from node.decisions import Denied, Failed
 from node.gate import Gate
 from node.gate_client import GateClient
@@ -26,6 +26,7 @@ from tests.integration.gate.conftest import gate_section
 from tests.played_gate import PlayedGate
 from tests.unit.node.requests import KEY, complete, job_around
 from wire.algorithms import Store
+from wire.jobs import Job
 from wire.requests import SignHash
 
 TIMEOUT = 0.5
@@ -47,7 +48,7 @@ class OpenGate:
             store=Store.HSM,
         )
 
-    async def decide(self, job):
+    async def decide(self, job: Job) -> Approval:
         self.slots.take()
         try:
             return await self.gate.decide(job, "shop")
