@@ -210,7 +210,7 @@ def _opened(stored: StoredShare, data_key: bytes, ciphertext: bytes) -> Share:
     try:
         data = AESGCM(data_key).decrypt(ciphertext[:NONCE_SIZE], ciphertext[NONCE_SIZE:], bound)
         share = Share.load(data)
-    except InvalidTag:
+    except (InvalidTag, ValueError):  # ValueError: it is even too short
         raise _unusable("the stored share is damaged, or another row's") from None
     except LocalMisuse as error:
         raise _unusable(f"the stored share is not whole: {error}") from None

@@ -1,0 +1,80 @@
+"""A signer's database, encryption keys and configuration, each test's own."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from daemon.configuration import load
+from daemon.statements import Statements
+from devstack.processes import LOCALHOST, free_port
+from mpc.configuration import new_configuration
+from mpc.encryption_key import FileKey, create_key_file
+from mpc.encryption_keys import EncryptionKeys
+from mpc.settings import SignerSettings
+from mpc.shares import Shares
+from tests.integration.signer.keys import ME
+from wire.envelope import Signer
+
+
+@pytest.fixture
+async def statements(signer_database: str) -> AsyncIterator[Statements]:
+    async with Statements(signer_database, 8, "test") as statements:
+        yield statements
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> FileKey:
+    return create_key_file(tmp_path / "encryption.key")
+
+
+@pytest.fixture
+async def keys(key: FileKey, statements: Statements) -> EncryptionKeys:
+    keys = EncryptionKeys([key], [])
+    await keys.adopt_first(statements)
+    return keys
+
+
+@pytest.fixture
+def shares(statements: Statements, keys: EncryptionKeys) -> Shares:
+    return Shares(statements, keys)
+
+
+@pytest.fixture
+def identity() -> Signer:
+    return Signer(Ed25519PrivateKey.generate())
+
+
+def configuration_text(database: str, **changes: object) -> str:
+    """As init writes it; whatever it would reach beside the database is away."""
+    options: dict[str, object] = {
+        "node": ME,
+        "group": "mpc",
+        "url": f"https://{LOCALHOST}:{free_port()}",
+        "ca": Path("ca.pem"),
+        "certificate": Path("certificate.pem"),
+        "private_key": Path("private_key.pem"),
+        "job_signing_keys": ["11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="],  # RFC 8032, 7.1
+        "database_url": database,
+        "database_url_file": None,
+        "key_file": Path("encryption.key"),
+        "token": None,
+        "min_threshold": 2,
+        "delivery": {"delivery-1": f"https://{LOCALHOST}:{free_port()}"},
+        "health_port": 0,
+    }
+    return new_configuration(**(options | changes))
+
+
+@pytest.fixture
+def config(tmp_path: Path, signer_database: str, key: FileKey) -> Path:
+    """A configuration file over this test's database and encryption key."""
+    path = tmp_path / "mpc-signer.toml"
+    path.write_text(configuration_text(signer_database))
+    return path
+
+
+@pytest.fixture
+def settings(config: Path) -> SignerSettings:
+    return load(config, SignerSettings)

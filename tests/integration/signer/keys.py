@@ -1,0 +1,106 @@
+"""Sets of shares as ceremonies make them, and what a signer keeps of its own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+from daemon.statements import Statements
+from mpc._native import Share
+from mpc.shares import Shares
+from mpc.stored_share import StoredShare
+from node.handlers import NewRow
+from tests.unit.mpc.native import parties
+from wire.statements import Confirmation
+from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
+
+ME, INDEX = "signer-1", 1
+SIGNERS = ["signer-1", "signer-2", "signer-3"]
+GROUP = "two-of-three"
+
+
+@dataclass(frozen=True)
+class SetOfShares:
+    """What one ceremony has left with all three signers."""
+
+    shares: Mapping[int, Share]
+    key_id: UUID = field(default_factory=uuid4)
+    ceremony: UUID = field(default_factory=uuid4)
+    generation: int = 0
+
+    @property
+    def ours(self) -> Share:
+        return self.shares[INDEX]
+
+    @property
+    def confirmation(self) -> Confirmation:
+        """Ours."""
+        share = self.ours
+        return Confirmation(
+            key_id=self.key_id,
+            ceremony=self.ceremony,
+            generation=self.generation,
+            protocol=Protocol(share.protocol),
+            group=GROUP,
+            threshold=2,
+            signers=SIGNERS,
+            public_key=share.public_key,
+            chain_code=share.chain_code or None,
+            transcript=share.transcript(),
+            signer=ME,
+            index=INDEX,
+        )
+
+    def refreshed(self) -> "SetOfShares":
+        """The next generation."""
+        shares = parties.refresh(self.shares)
+        return SetOfShares(shares, self.key_id, generation=self.generation + 1)
+
+    def repaired(self) -> Share:
+        """Our share, as the other two can give it to us again."""
+        return parties.repair(self.shares, target=INDEX, helpers=[2, 3])
+
+    def repair_ticket(self) -> Ticket:
+        participants = [Participant(signer=each, index=i + 1) for i, each in enumerate(SIGNERS)]
+        return Ticket.model_construct(
+            ceremony=uuid4(),
+            kind=CeremonyKind.REPAIR,
+            key_id=self.key_id,
+            generation=self.generation,
+            shares=self.ceremony,
+            protocol=Protocol(self.ours.protocol),
+            group=GROUP,
+            threshold=2,
+            signers=SIGNERS,
+            participants=participants,
+            target=INDEX,
+        )
+
+
+def new_key(protocol: Protocol = Protocol.FROST_ED25519) -> SetOfShares:
+    return SetOfShares(parties.make_key(protocol.value, 2, 3))
+
+
+async def put(statements: Statements, *rows: NewRow) -> None:
+    """Change rows as a commit of the journal does, in one transaction."""
+    async with statements.transaction() as connection:
+        for row in rows:
+            values = {name: [value] for name, value in row.values.items()}
+            await connection.execute(row.statement, values)
+
+
+async def confirm(statements: Statements, shares: Shares, made: SetOfShares) -> StoredShare:
+    await put(statements, await shares.prepare_row(made.confirmation, None, made.ours))
+    return await found(shares, made)
+
+
+async def activate(statements: Statements, shares: Shares, made: SetOfShares) -> StoredShare:
+    """Confirm it, let it have signed, and take it into use."""
+    stored = await confirm(statements, shares, made)
+    await put(statements, shares.proved_row(stored), shares.activate_row(stored))
+    return await found(shares, made)
+
+
+async def found(shares: Shares, made: SetOfShares) -> StoredShare:
+    stored = await shares.find(made.key_id, made.ceremony)
+    assert stored is not None
+    return stored

@@ -1,0 +1,322 @@
+"""Shares at rest: what is stored, what opens, and what never happens to a set."""
+
+from uuid import uuid4
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from psycopg.errors import IntegrityError, NotNullViolation, UniqueViolation
+
+from daemon.statements import Statements
+from mpc.encryption_key import create_key_file
+from mpc.encryption_keys import EncryptionKeys
+from mpc.shares import Shares
+from mpc.stored_share import ShareState
+from node.decisions import Failed
+from tests.integration.signer.keys import activate, confirm, found, new_key, put
+from tests.unit.mpc.native import parties
+from wire.tickets import Protocol
+
+
+async def erased(statements: Statements, ceremony) -> bool:
+    """Whether nothing of a share is left in its row."""
+    (row,) = await statements.rows(
+        "SELECT num_nonnulls(data_key, ciphertext, encryption_key) AS left_over FROM shares "
+        "WHERE ceremony = %(ceremony)s",
+        {"ceremony": ceremony},
+    )
+    return row.left_over == 0
+
+
+@pytest.mark.parametrize("protocol", list(Protocol))
+async def test_a_share_that_was_put_away_signs(statements, shares: Shares, protocol: Protocol):
+    made = new_key(protocol)
+    stored = await activate(statements, shares, made)
+    shares.close(made.key_id)
+    opened = await shares.open(stored)
+    message = bytes(32)
+    signature = parties.sign({**made.shares, 1: opened}, (1, 3), message)
+    if protocol is Protocol.FROST_ED25519:
+        Ed25519PublicKey.from_public_bytes(stored.public_key).verify(signature, message)
+    assert (stored.public_key, stored.chain_code) == (
+        made.ours.public_key,
+        made.ours.chain_code or None,
+    )
+
+
+async def test_the_row_says_nothing_of_the_share(statements: Statements, shares: Shares):
+    made = new_key()
+    await confirm(statements, shares, made)
+    (row,) = await statements.rows("SELECT * FROM shares")
+    secret = made.ours.to_bytes()
+    # the header and the public parts are no secret, but they would be there in the clear, too
+    windows = {secret[start : start + 8] for start in range(0, len(secret) - 8)}
+    assert not [window for window in windows if window in row.ciphertext + row.data_key]
+
+
+async def test_the_same_share_never_looks_the_same_twice(statements, shares: Shares):
+    made = new_key()
+    first = await shares.prepare_row(made.confirmation, None, made.ours)
+    second = await shares.prepare_row(made.confirmation, None, made.ours)
+    for column in ("ciphertext", "data_key"):
+        assert first.values[column] != second.values[column]
+
+
+async def test_a_share_in_another_row_does_not_open(statements: Statements, shares: Shares):
+    made, other = new_key(), new_key()
+    stored = await confirm(statements, shares, made)
+    await confirm(statements, shares, other)
+    await statements.rows(
+        "UPDATE shares SET data_key = other.data_key, ciphertext = other.ciphertext "
+        "FROM shares AS other WHERE shares.key_id = %(ours)s AND other.key_id = %(others)s",
+        {"ours": made.key_id, "others": other.key_id},
+    )
+    with pytest.raises(Failed, match="another row's"):
+        await shares.open(stored)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "generation = generation + 1",
+        "share_index = 2",
+        "ceremony = gen_random_uuid()",
+        "key_id = gen_random_uuid()",
+        "public_key = sha256(public_key)",
+        "threshold = 3",
+        "transcript = sha256(transcript)",
+        "protocol = 'frost-secp256k1-tr'",
+        "state = 'repaired'",
+        "ciphertext = set_byte(ciphertext, 40, get_byte(ciphertext, 40) # 1)",
+        "ciphertext = substring(ciphertext for 10)",
+        "data_key = set_byte(data_key, 3, get_byte(data_key, 3) # 1)",
+    ],
+)
+async def test_a_row_that_somebody_changed_does_not_open(statements, shares: Shares, change: str):
+    made = new_key()
+    await activate(statements, shares, made)
+    shares.close(made.key_id)
+    await statements.rows(f"UPDATE shares SET {change}")
+    (row,) = await statements.rows("SELECT key_id, ceremony FROM shares")
+    stored = await shares.find(row.key_id, row.ceremony)
+    assert stored is not None
+    with pytest.raises(Failed) as error:
+        await shares.open(stored)
+    assert error.value.code == "share_unusable"
+    assert error.value.transient  # others can sign without this signer
+
+
+async def test_a_share_under_a_key_that_is_not_here_does_not_open(
+    statements, shares: Shares, tmp_path
+):
+    stored = await confirm(statements, shares, new_key())
+    elsewhere = EncryptionKeys([create_key_file(tmp_path / "another.key")], [])
+    with pytest.raises(Failed, match="which is not here"):
+        await Shares(statements, elsewhere).open(stored)
+
+
+async def test_a_share_that_is_open_is_not_read_again(statements, shares: Shares):
+    made = new_key()
+    stored = await activate(statements, shares, made)
+    opened = await shares.open(stored)
+    await statements.rows("UPDATE shares SET ciphertext = '\\x00'")
+    assert await shares.open(stored) is opened
+    shares.close(made.key_id)
+    with pytest.raises(Failed):
+        await shares.open(stored)
+
+
+async def test_a_share_that_did_not_open_is_tried_again(statements, shares: Shares):
+    stored = await activate(statements, shares, new_key())
+    await statements.rows("UPDATE shares SET ciphertext = '\\x00' || ciphertext")
+    with pytest.raises(Failed):
+        await shares.open(stored)
+    await statements.rows("UPDATE shares SET ciphertext = substring(ciphertext from 2)")
+    assert (await shares.open(stored)).public_key == stored.public_key
+
+
+async def test_the_share_of_an_earlier_set_is_closed_when_the_next_one_signs(
+    statements, shares: Shares, keys
+):
+    made = new_key()
+    before = await activate(statements, shares, made)
+    await shares.open(before)
+    # another process of this signer activates the next set
+    await activate(statements, Shares(statements, keys), made.refreshed())
+    await shares.active(made.key_id)
+    with pytest.raises(Failed, match="erased"):
+        await shares.open(before)
+
+
+async def test_a_confirmed_share_signs_nothing_until_it_is_activated(statements, shares: Shares):
+    made = new_key()
+    stored = await confirm(statements, shares, made)
+    assert stored.is_confirmed
+    assert await shares.active(made.key_id) is None
+    assert await shares.confirmed(made.key_id) == stored
+
+
+async def test_a_share_that_has_not_signed_is_not_activated(statements, shares: Shares):
+    stored = await confirm(statements, shares, new_key())
+    with pytest.raises(NotNullViolation):
+        await put(statements, shares.activate_row(stored))
+
+
+async def test_activating_erases_the_set_before(statements, shares: Shares):
+    made = new_key()
+    await activate(statements, shares, made)
+    following = made.refreshed()
+    stored = await activate(statements, shares, following)
+    assert await shares.active(made.key_id) == stored
+    assert (await found(shares, made)).state is ShareState.RETIRED
+    assert await erased(statements, made.ceremony)
+    assert not await erased(statements, following.ceremony)
+
+
+async def test_until_it_is_activated_the_set_before_stays(statements, shares: Shares):
+    made = new_key()
+    before = await activate(statements, shares, made)
+    await confirm(statements, shares, made.refreshed())
+    assert await shares.active(made.key_id) == before
+    assert (await shares.open(before)).public_key == before.public_key
+
+
+async def test_activating_twice_changes_nothing(statements, shares: Shares):
+    stored = await activate(statements, shares, new_key())
+    await put(statements, shares.activate_row(stored))
+    assert await shares.active(stored.key_id) == stored
+
+
+async def test_an_older_set_does_not_come_into_use_again(statements, shares: Shares):
+    """A control plane that kept old confirmations cannot have a signer go back."""
+    made = new_key()
+    await activate(statements, shares, made.refreshed())
+    older = await confirm(statements, shares, made)
+    await put(statements, shares.proved_row(older))
+    with pytest.raises(UniqueViolation):
+        await put(statements, shares.activate_row(older))
+    retired = await found(shares, made)
+    assert retired.is_confirmed
+    active = await shares.active(made.key_id)
+    assert active is not None
+    assert active.generation == 1
+
+
+async def test_of_two_sets_of_a_key_only_one_can_be_confirmed(statements, shares: Shares):
+    """Else, with both confirmed by all, some signers could be told of one and some of the other."""
+    made = new_key()
+    await activate(statements, shares, made)
+    await confirm(statements, shares, made.refreshed())
+    with pytest.raises(UniqueViolation):
+        await confirm(statements, shares, made.refreshed())
+
+
+async def test_an_abandoned_set_is_never_confirmed(statements, shares: Shares):
+    made = new_key()
+    await put(statements, shares.abandon_row(made.key_id, made.ceremony))
+    with pytest.raises(UniqueViolation):
+        await confirm(statements, shares, made)
+    assert await shares.find(made.key_id, made.ceremony) is None
+
+
+async def test_a_confirmed_set_is_not_abandoned(statements, shares: Shares):
+    made = new_key()
+    stored = await confirm(statements, shares, made)
+    with pytest.raises(NotNullViolation):
+        await put(statements, shares.abandon_row(made.key_id, made.ceremony))
+    assert (await shares.open(stored)).public_key == stored.public_key
+
+
+async def test_abandoning_twice_changes_nothing(statements, shares: Shares):
+    key_id, ceremony = uuid4(), uuid4()
+    for _ in range(2):
+        await put(statements, shares.abandon_row(key_id, ceremony))
+    (row,) = await statements.rows("SELECT state FROM shares")
+    assert row.state == "abandoned"
+
+
+async def test_a_discarded_share_is_erased_for_good(statements, shares: Shares):
+    made = new_key()
+    stored = await confirm(statements, shares, made)
+    await put(statements, shares.proved_row(stored), shares.discard_row(stored))
+    assert (await found(shares, made)).state is ShareState.DISCARDED
+    assert await erased(statements, made.ceremony)
+    with pytest.raises(NotNullViolation):
+        await put(statements, shares.activate_row(stored))
+    with pytest.raises(IntegrityError):
+        await confirm(statements, shares, made)
+
+
+async def test_a_share_in_use_is_not_discarded(statements, shares: Shares):
+    stored = await activate(statements, shares, new_key())
+    with pytest.raises(NotNullViolation):
+        await put(statements, shares.discard_row(stored))
+    assert await shares.active(stored.key_id) == stored
+
+
+async def test_one_change_that_is_not_allowed_keeps_out_all_of_its_transaction(
+    statements, shares: Shares
+):
+    made = new_key()
+    stored = await activate(statements, shares, made)
+    other = new_key()
+    row = await shares.prepare_row(other.confirmation, None, other.ours)
+    with pytest.raises(NotNullViolation):
+        await put(statements, row, shares.discard_row(stored))
+    assert await shares.find(other.key_id, other.ceremony) is None
+
+
+async def test_changes_of_many_keys_go_in_one_statement(statements, shares: Shares):
+    keys = [new_key() for _ in range(3)]
+    rows = [await shares.prepare_row(each.confirmation, None, each.ours) for each in keys]
+    values = {name: [row.values[name] for row in rows] for name in rows[0].values}
+    async with statements.transaction() as connection:
+        await connection.execute(rows[0].statement, values)
+    for each in keys:
+        stored = await found(shares, each)
+        assert (await shares.open(stored)).transcript() == each.ours.transcript()
+
+
+async def test_a_repaired_share_signs_nothing_and_goes_into_the_refresh(
+    statements, shares: Shares
+):
+    made = new_key()
+    row = await shares.repaired_row(made.repair_ticket(), None, made.repaired())
+    await put(statements, row)
+    assert await shares.active(made.key_id) is None
+    stored = await found(shares, made)
+    assert stored.is_in_use
+    repaired = await shares.open(stored)
+    assert repaired.is_repaired
+    refreshed = parties.refresh({**made.shares, 1: repaired})
+    following = type(made)(refreshed, made.key_id, generation=1)
+    assert (await activate(statements, shares, following)).is_active
+    assert (await found(shares, made)).state is ShareState.RETIRED
+
+
+async def test_a_repaired_share_takes_the_place_of_one_that_is_damaged(statements, shares: Shares):
+    made = new_key()
+    await activate(statements, shares, made)
+    await statements.rows("UPDATE shares SET ciphertext = '\\x00'")
+    shares.close(made.key_id)
+    row = await shares.repaired_row(made.repair_ticket(), None, made.repaired())
+    await put(statements, row)
+    assert (await shares.open(await found(shares, made))).is_repaired
+
+
+async def test_a_repaired_share_takes_the_place_of_an_older_set(statements, shares: Shares):
+    """As when the database was restored from before a refresh."""
+    made = new_key()
+    await activate(statements, shares, made)
+    following = made.refreshed()
+    row = await shares.repaired_row(following.repair_ticket(), None, following.repaired())
+    await put(statements, row)
+    assert (await found(shares, following)).state is ShareState.REPAIRED
+    assert (await found(shares, made)).state is ShareState.RETIRED
+
+
+async def test_a_share_of_another_key_does_not_pass_for_a_repaired_one(statements, shares: Shares):
+    made, other = new_key(), new_key()
+    await activate(statements, shares, made)
+    row = await shares.repaired_row(made.repair_ticket(), None, other.repaired())
+    with pytest.raises(NotNullViolation):
+        await put(statements, row)
