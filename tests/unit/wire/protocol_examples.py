@@ -15,7 +15,8 @@ from uuid import UUID
 from coincurve import PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from wire.algorithms import ECDSA_SECP256K1, Curve, Network, Protection, Scheme
+from node.gate_messages import Decision, GateAnswer, question_about
+from wire.algorithms import ECDSA_SECP256K1, Curve, Network, Protection, Scheme, Store
 from wire.audit import GENESIS, AuditHead, chain_hash
 from wire.digests import eip191
 from wire.encoding import Model
@@ -41,6 +42,7 @@ from wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
 from wire.requests import SignMessage
 from wire.resources import Problem
 from wire.signatures import finish
+from wire.signed_requests import SIGNATURE_HEADER, sign_request
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "wire-protocol.md"
 BLOCK = re.compile(r"<!-- example: ([\w-]+) -->\n```(json|text)\n(.*?)\n```", re.DOTALL)
@@ -58,6 +60,7 @@ def _seeded(name: str) -> Signer:
     return Signer(Ed25519PrivateKey.from_private_bytes(seed))
 
 
+APPLICATION = _seeded("example: an application's own key")
 JOB_SIGNER = _seeded("example: the control plane's job-signing key")
 NODE_SIGNER = _seeded("example: the node's identity key")
 WALLET = PrivateKey(hashlib.sha256(b"example: a wallet's key").digest())
@@ -90,6 +93,19 @@ SIGN = Job(
 )
 SIGN_PAYLOAD = SIGN.model_dump_json().encode()
 SIGNED_JOB = JOB_SIGNER.sign(JOB_TYPE, SIGN_PAYLOAD)
+
+SIGNED_REQUEST = (
+    b'{"kind": "Message", "message": "hello", "key_id": "%s", "store": "hsm", '
+    b'"external_id": "order-7", "expires_at": "2026-03-01T12:10:00Z"}' % str(KEY_ID).encode()
+)
+REQUEST_HEADER = sign_request(APPLICATION, Endpoint.SIGNATURES, SIGNED_REQUEST)
+GATE_QUESTION = question_about(
+    SIGN.model_copy(update={"request": SIGNED_REQUEST}),
+    node=NODE,
+    store=Store.HSM,
+    application="shop",
+    now=CREATED_AT + timedelta(seconds=2),
+)
 
 KEY_OUTCOME = Outcome(
     job_id=KEY_ID,
@@ -173,6 +189,10 @@ MODELS: dict[str, Model] = {
         audit_head=SIGNED_HEAD,
     ),
     "heartbeat-response": HeartbeatResponse(node=NODE, group="hsm", time=CREATED_AT),
+    "gate-question": GATE_QUESTION,
+    "gate-answer": GateAnswer(
+        decision=Decision.APPROVE, digest=GATE_QUESTION.digest, reason="within the daily limit"
+    ),
     "audit-heads": AuditHeads(group="hsm", heads=[SIGNED_HEAD]),
     "problem": Problem(
         type="urn:custody:problem:invalid_request",
@@ -189,6 +209,9 @@ def examples() -> dict[str, str]:
     texts = {name: _pretty(model) for name, model in MODELS.items()}
     texts["job-payload"] = SIGN_PAYLOAD.decode()
     texts["job-signed-bytes"] = pre_authentication_encoding(JOB_TYPE, SIGN_PAYLOAD).decode()
+    texts["signed-request"] = SIGNED_REQUEST.decode()
+    texts["signed-request-header"] = f"{SIGNATURE_HEADER}: {REQUEST_HEADER}"
+    texts["application-key"] = base64.b64encode(APPLICATION.public_key).decode()
     texts["job-signing-key"] = base64.b64encode(JOB_SIGNER.public_key).decode()
     return texts
 

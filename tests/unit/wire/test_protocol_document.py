@@ -29,6 +29,7 @@ from wire.algorithms import (
 )
 from wire.digests import HASHES, NotSignable, bip137, digest_of, eip191
 from wire.envelope import JOB_TYPE, PinnedKeys
+from wire.outcomes import APPROVAL_PENDING
 from wire.requests import SignHash, SignMessage
 from wire.signatures import SignatureResult, der, finish
 
@@ -156,6 +157,7 @@ CODE_ROW = re.compile(r"^\| `(\w+)` \| (REFUSED|DENIED|FAILED)(, transient)? \|"
 
 
 NODE_PACKAGES = (node, hsm_driver)
+NAMED_CODES = {"APPROVAL_PENDING": APPROVAL_PENDING}
 
 
 def codes_of_the_nodes() -> Iterator[tuple[str, str, bool]]:
@@ -166,9 +168,10 @@ def codes_of_the_nodes() -> Iterator[tuple[str, str, bool]]:
             match call:
                 case ast.Call(
                     func=ast.Name(id="Refused" | "Denied" | "Failed" as name),
-                    args=[ast.Constant(value=str(code)), *_],
+                    args=[ast.Constant(value=str(code)) | ast.Name(id=code), *_],
                     keywords=keywords,
                 ):
+                    code = NAMED_CODES.get(code, code)
                     yield code, name.upper(), any(each.arg == "transient" for each in keywords)
     for kind in BY_CODE.values():
         yield kind.code, "FAILED", kind.transient
