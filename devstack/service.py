@@ -58,6 +58,11 @@ class Service(ABC):
             raise RuntimeError(f"{self.name} is not running")
         return self._process
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and has neither been stopped nor ended by itself."""
+        return self._process is not None and self._process.is_alive()
+
     def start(self, wait: bool = True) -> None:
         """Start; ``wait`` until it is ready. Raises OperatorError when it ends instead."""
         self._process = self._launcher.start(self.program(), signal.SIGTERM)

@@ -35,6 +35,7 @@ from control_plane.client import (
     Signature,
     SignatureResult,
     SignatureStatus,
+    Store,
     Wallet,
 )
 from devstack.bip322 import check_taproot_message
@@ -85,15 +86,21 @@ def check_key(key: Key) -> None:
     """The public key is a point of its curve, and the protection is as this stack must have it."""
     assert key.status is KeyStatus.ACTIVE
     assert key.public_key is not None
+    assert key.protection is _expected_protection(key)
     if key.scheme is Scheme.EDDSA:
-        assert key.protection is Protection.HOST  # SoftHSM does not wrap Ed25519
         assert Pubkey.from_bytes(key.public_key).is_on_curve()
     elif key.scheme is Scheme.SCHNORR:
-        assert key.protection is Protection.MPC  # no token signs by BIP-340
         S256Point.parse_bip340(key.public_key)
     else:
-        assert key.protection is Protection.HSM
         ec.EllipticCurvePublicKey.from_encoded_point(OPENSSL_CURVES[key.curve], key.public_key)
+
+
+def _expected_protection(key: Key) -> Protection:
+    if key.store is Store.MPC:
+        return Protection.MPC
+    assert key.scheme is not Scheme.SCHNORR  # no token signs by BIP-340
+    # SoftHSM does not wrap Ed25519
+    return Protection.HOST if key.scheme is Scheme.EDDSA else Protection.HSM
 
 
 def check_signature(key: Key, wanted: Wanted, signature: Signature) -> None:
