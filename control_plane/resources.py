@@ -79,6 +79,7 @@ def key_of(row: Any) -> Key:
         network=None if row.network is None else Network(row.network),
         public_key=row.public_key,
         protection=None if row.protection is None else Protection(row.protection),
+        attestations=row.attestations,
         external_id=row.external_id if row.endpoint == Endpoint.KEYS else None,
         reason=reason_of(progress),
         created_at=row.created_at,

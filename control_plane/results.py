@@ -3,19 +3,23 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from wire.addresses import address_of
 from wire.algorithms import Algorithm, Network
 from wire.digests import digest_of
+from wire.envelope import SignedBytes
 from wire.jobs import Job, JobKind
 from wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
 from wire.public_keys import check_public_key
 from wire.requests import CREATE_SIGNATURE
 from wire.signatures import verify
+from wire.statements import Attestation
 
 MAX_OUTCOME_SIZE = 64 * 1024
 """Bytes of an Outcome; a signature's takes less than one kilobyte."""
+
+ATTESTATIONS: TypeAdapter[tuple[SignedBytes, ...]] = TypeAdapter(tuple[SignedBytes, ...])
 
 FINAL = (OutcomeStatus.DONE, OutcomeStatus.DENIED)
 
@@ -40,6 +44,16 @@ class MadeKey:
     public_key: bytes
     protection: str
     address: str | None
+    attestations: tuple[SignedBytes, ...] = ()
+    chain_code: bytes | None = None
+    generation: int | None = None
+    shares: UUID | None = None
+    """The ceremony that made the set of shares; of store mpc, as the generation."""
+
+
+def attestations_json(key: MadeKey) -> str:
+    """As the database keeps them."""
+    return ATTESTATIONS.dump_json(key.attestations).decode()
 
 
 def read_outcome(raw: bytes, job_id: UUID, node: str) -> Outcome:
@@ -72,7 +86,7 @@ def check_result(outcome: Outcome, kind: str, payload: bytes, key: KeyFacts) -> 
     """
     result = outcome.result
     if kind == JobKind.GENERATE_KEY and isinstance(result, GeneratedKey):
-        return _check_key(result, key)
+        return _check_key(outcome, result, key)
     if kind == JobKind.SIGN and isinstance(result, MadeSignature):
         _check_signature(result, payload, key)
         return None
@@ -80,7 +94,7 @@ def check_result(outcome: Outcome, kind: str, payload: bytes, key: KeyFacts) -> 
     raise BadResult(f"the result of a {kind} job cannot be {found}")
 
 
-def _check_key(result: GeneratedKey, key: KeyFacts) -> MadeKey:
+def _check_key(outcome: Outcome, result: GeneratedKey, key: KeyFacts) -> MadeKey:
     made = Algorithm(result.scheme, result.curve)
     if made != key.algorithm:
         raise BadResult(f"a key of {made} was made, {key.algorithm} was asked for")
@@ -89,7 +103,24 @@ def _check_key(result: GeneratedKey, key: KeyFacts) -> MadeKey:
         address = address_of(key.network, made, result.public_key) if key.network else None
     except ValueError as error:
         raise BadResult(str(error)) from None
-    return MadeKey(result.public_key, result.protection.value, address)
+    attestations = () if result.attestation is None else (result.attestation,)
+    for signed in attestations:
+        _check_attestation(signed, outcome, result)
+    return MadeKey(result.public_key, result.protection.value, address, attestations)
+
+
+def _check_attestation(signed: SignedBytes, outcome: Outcome, result: GeneratedKey) -> None:
+    """That it is about this key. Whose signature it has is for those to judge who pin nodes."""
+    try:
+        attested = Attestation.model_validate_json(signed.payload)
+    except ValidationError:
+        raise BadResult("the attestation is none") from None
+    if (attested.key_id, attested.node) != (outcome.job_id, outcome.node):
+        raise BadResult("the attestation is of another key or node")
+    if (attested.scheme, attested.curve) != (result.scheme, result.curve):
+        raise BadResult("the attestation is of another algorithm")
+    if (attested.public_key, attested.protection) != (result.public_key, result.protection):
+        raise BadResult("the attestation is of another public key or protection")
 
 
 def _check_signature(result: MadeSignature, payload: bytes, key: KeyFacts) -> None:

@@ -51,7 +51,9 @@ async def run(settings: DriverSettings, on_step: OnStep = lambda _: None) -> Non
         mode = Mode(
             store=Store.HSM,
             handlers={
-                JobKind.GENERATE_KEY.value: GenerateKey(vault),
+                JobKind.GENERATE_KEY.value: GenerateKey(
+                    vault, settings.node.id, settings.node.group, signer
+                ),
                 JobKind.SIGN.value: Sign(vault),
             },
             parts=[Part("hsm", lambda: hsm.problem)],

@@ -1,21 +1,30 @@
 """Jobs of kind GenerateKey."""
 
+from uuid import UUID
+
+from hsm_driver.hsm.wrapped_key import WrappedKey
 from hsm_driver.possession import prove_possession
 from hsm_driver.vault import Vault, row_of
 from node.decisions import Denied
 from node.handlers import Handled, Work
 from node.wanted import wanted_key
+from wire.algorithms import Store
+from wire.envelope import ATTESTATION_TYPE, SignedBytes, Signer
 from wire.outcomes import GeneratedKey
+from wire.statements import Attestation
 
 
 class GenerateKey:
-    """Makes a key in the HSM, and uses its wrapped form once before anybody relies on it."""
+    """Makes a key in the HSM, uses its wrapped form once, and attests that the key is here."""
 
     carries_request = True
     asks_gate = False
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, node: str, group: str, signer: Signer) -> None:
         self._vault = vault
+        self._node = node
+        self._group = group
+        self._signer = signer
 
     async def handle(self, work: Work) -> Handled:
         job = work.job
@@ -32,6 +41,7 @@ class GenerateKey:
                 curve=wanted.algorithm.curve,
                 public_key=key.public_key,
                 protection=key.protection,
+                attestation=self._attest(job.key.id, key),
             ),
             audit={
                 "public_key": key.public_key.hex(),
@@ -40,3 +50,19 @@ class GenerateKey:
             },
             rows=[row_of(job.key.id, wanted.network, key)],
         )
+
+    def _attest(self, key_id: UUID, key: WrappedKey) -> SignedBytes:
+        """With this, who has pinned the node finds an address that was put in the key's place."""
+        attestation = Attestation(
+            key_id=key_id,
+            store=Store.HSM,
+            scheme=key.algorithm.scheme,
+            curve=key.algorithm.curve,
+            public_key=key.public_key,
+            protection=key.protection,
+            group=self._group,
+            threshold=1,
+            signers=[self._node],
+            node=self._node,
+        )
+        return self._signer.sign(ATTESTATION_TYPE, attestation.model_dump_json().encode())

@@ -71,6 +71,11 @@ class Attestation(Model):
     """The n nodes that hold shares; in HSM mode the one that made the key."""
     node: str
 
+    @property
+    def agreed(self) -> dict[str, object]:
+        """What must be the same in each signer's."""
+        return self.model_dump(exclude={"node"})
+
 
 class Ban(Model):
     """A signer never again signs with that one under this key or its children (BAN_TYPE)."""

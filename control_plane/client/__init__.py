@@ -17,6 +17,7 @@ from control_plane.client.errors import (
     InvalidRequest,
     KeyNotActive,
     MissingScope,
+    NotAttested,
     NotFinal,
     NotFound,
     Refused,
@@ -28,7 +29,9 @@ from control_plane.client.errors import (
     Unsupported,
     Untrusted,
 )
+from control_plane.client.pinned_nodes import read_pinned_nodes
 from wire.algorithms import Curve, HashFunction, Network, Protection, Scheme, Store
+from wire.attestations import PinnedNodes
 from wire.resources import Key, KeyStatus, Node, Reason, Signature, SignatureStatus, Wallet
 from wire.signatures import SignatureResult
 
@@ -48,8 +51,10 @@ __all__ = [
     "MissingScope",
     "Network",
     "Node",
+    "NotAttested",
     "NotFinal",
     "NotFound",
+    "PinnedNodes",
     "Protection",
     "Reason",
     "Refused",
@@ -66,4 +71,5 @@ __all__ = [
     "Unsupported",
     "Untrusted",
     "Wallet",
+    "read_pinned_nodes",
 ]

@@ -14,7 +14,9 @@ from control_plane.client.connections import (
     options,
 )
 from control_plane.client.methods import Listing, Operation
+from control_plane.client.pinned_nodes import AttestedKeys
 from control_plane.client.request_signing import RequestSigning, SigningKey
+from wire.attestations import PinnedNodes
 
 
 class Operations:
@@ -40,6 +42,8 @@ class Custody(Operations):
     ``patience``: seconds of further attempts while the service is away.
     ``signing_key``: the application's own Ed25519 key, or its PEM file: every request for a key or
     a signature is signed with it, which the keys' owner may require.
+    ``pinned_nodes``, or their TOML file: every wallet and key is checked against what these nodes
+    attest before you get it, and NotAttested raised otherwise. None: the service is believed.
     """
 
     def __init__(
@@ -49,16 +53,18 @@ class Custody(Operations):
         ca: Path | str | None = None,
         patience: float = DEFAULT_PATIENCE,
         signing_key: SigningKey | None = None,
+        pinned_nodes: PinnedNodes | Path | str | None = None,
     ) -> None:
         self._url = url
         signing = None if signing_key is None else RequestSigning(signing_key)
-        self.connection = Connection(options(url, token, ca), patience, signing)
+        attested = None if pinned_nodes is None else AttestedKeys(pinned_nodes)
+        self.connection = Connection(options(url, token, ca), patience, signing, attested)
 
     @classmethod
     def from_environment(cls, patience: float = DEFAULT_PATIENCE) -> "Custody":
         """Client of CUSTODY_API_URL and CUSTODY_API_TOKEN.
 
-        Where they are set also of CUSTODY_CA and CUSTODY_SIGNING_KEY_FILE.
+        Where they are set also of CUSTODY_CA, CUSTODY_SIGNING_KEY_FILE, CUSTODY_PINNED_NODES_FILE.
         """
         return cls(**_from_environment(os.environ), patience=patience)
 
@@ -93,16 +99,18 @@ class AsyncCustody(Operations):
         ca: Path | str | None = None,
         patience: float = DEFAULT_PATIENCE,
         signing_key: SigningKey | None = None,
+        pinned_nodes: PinnedNodes | Path | str | None = None,
     ) -> None:
         self._url = url
         signing = None if signing_key is None else RequestSigning(signing_key)
-        self.connection = AsyncConnection(options(url, token, ca), patience, signing)
+        attested = None if pinned_nodes is None else AttestedKeys(pinned_nodes)
+        self.connection = AsyncConnection(options(url, token, ca), patience, signing, attested)
 
     @classmethod
     def from_environment(cls, patience: float = DEFAULT_PATIENCE) -> "AsyncCustody":
         """Client of CUSTODY_API_URL and CUSTODY_API_TOKEN.
 
-        Where they are set also of CUSTODY_CA and CUSTODY_SIGNING_KEY_FILE.
+        Where they are set also of CUSTODY_CA, CUSTODY_SIGNING_KEY_FILE, CUSTODY_PINNED_NODES_FILE.
         """
         return cls(**_from_environment(os.environ), patience=patience)
 
@@ -129,6 +137,7 @@ class _Address(TypedDict):
     token: str
     ca: str | None
     signing_key: str | None
+    pinned_nodes: str | None
 
 
 def _from_environment(environment: Mapping[str, str]) -> _Address:
@@ -140,4 +149,5 @@ def _from_environment(environment: Mapping[str, str]) -> _Address:
         token=environment["CUSTODY_API_TOKEN"],
         ca=environment.get("CUSTODY_CA"),
         signing_key=environment.get("CUSTODY_SIGNING_KEY_FILE"),
+        pinned_nodes=environment.get("CUSTODY_PINNED_NODES_FILE"),
     )

@@ -26,6 +26,7 @@ from control_plane.client.errors import (
     Untrusted,
     refusal,
 )
+from control_plane.client.pinned_nodes import AttestedKeys
 from control_plane.client.request_signing import RequestSigning
 from wire.resources import Page, Problem
 from wire.signed_requests import SIGNATURE_HEADER
@@ -132,14 +133,20 @@ class Connection:
     """Runs operations, one call after the other."""
 
     def __init__(
-        self, settings: Options, patience: float, signing: RequestSigning | None = None
+        self,
+        settings: Options,
+        patience: float,
+        signing: RequestSigning | None = None,
+        attested: AttestedKeys | None = None,
     ) -> None:
         self._http = httpx.Client(**settings)
         self._signing = signing
+        self._attested = attested
         self._retrying = Retrying(**policy(patience))
 
     def run(self, steps: Steps[Answer]) -> Answer:
         steps = steps if self._signing is None else self._signing.signed(steps)
+        steps = steps if self._attested is None else self._attested.checked(steps)
         answer = None
         while True:
             try:
@@ -153,7 +160,10 @@ class Connection:
         following: Call[Page[Item]] | None = call
         while following is not None:
             page = self.send(following)
-            yield from page.items
+            for item in page.items:
+                if self._attested is not None:
+                    self.run(self._attested.check(item))
+                yield item
             following = next_page(following, page)
 
     def send(self, call: Call[Answer]) -> Answer:
@@ -175,14 +185,20 @@ class AsyncConnection:
     """Runs operations in the event loop of its caller, any number at a time."""
 
     def __init__(
-        self, settings: Options, patience: float, signing: RequestSigning | None = None
+        self,
+        settings: Options,
+        patience: float,
+        signing: RequestSigning | None = None,
+        attested: AttestedKeys | None = None,
     ) -> None:
         self._http = httpx.AsyncClient(**settings)
         self._signing = signing
+        self._attested = attested
         self._retrying = AsyncRetrying(**policy(patience))
 
     async def run(self, steps: Steps[Answer]) -> Answer:
         steps = steps if self._signing is None else self._signing.signed(steps)
+        steps = steps if self._attested is None else self._attested.checked(steps)
         answer = None
         while True:
             try:
@@ -197,6 +213,8 @@ class AsyncConnection:
         while following is not None:
             page = await self.send(following)
             for item in page.items:
+                if self._attested is not None:
+                    await self.run(self._attested.check(item))
                 yield item
             following = next_page(following, page)
 

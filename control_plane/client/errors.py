@@ -15,6 +15,14 @@ class Untrusted(CustodyError):
     """The service's certificate is not signed by the CA given, or is for another host."""
 
 
+class NotAttested(CustodyError):
+    """The nodes that you have pinned do not vouch for this key: pay nothing to its address.
+
+    Either the service, or its database, shows another key than the nodes hold; or nodes have
+    changed, and you must pin the new ones first.
+    """
+
+
 class UnexpectedAnswer(CustodyError):
     """Not the service that this library was made for: check the URL and both versions."""
 

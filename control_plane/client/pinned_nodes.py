@@ -1,0 +1,145 @@
+"""What an application believes of a key: what the nodes say that it has pinned, not the service.
+
+Each wallet and key is checked before the application gets it; so is one in an error.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from control_plane.client.calls import Answer, Call, Steps, Wish, get
+from control_plane.client.errors import Ended, NotAttested, NotFinal
+from wire.algorithms import Algorithm
+from wire.attestations import ClaimedKey, PinnedNodes, check
+from wire.derivation import parse_path
+from wire.encoding import Base64Bytes, Model
+from wire.requests import CreateKey, CreateWallet
+from wire.resources import Key, Wallet
+from wire.tickets import MIN_THRESHOLD
+
+AS_ASKED = ("store", "network", "scheme", "curve", "signer_group")
+"""What a request for a key says, and its answer must say again."""
+
+
+class _PinnedNodesFile(Model):
+    """Identity keys by node id, in base64, as ``identity show`` prints them."""
+
+    min_threshold: Annotated[int, Field(ge=MIN_THRESHOLD)] = MIN_THRESHOLD
+    drivers: dict[str, Base64Bytes] = Field(default_factory=dict)
+    signers: dict[str, Base64Bytes] = Field(default_factory=dict)
+
+
+def read_pinned_nodes(path: Path | str) -> PinnedNodes:
+    """Pinned nodes from a TOML file: ``min_threshold``, ``[drivers]``, ``[signers]``.
+
+    Raises ValueError.
+    """
+    try:
+        pins = _PinnedNodesFile.model_validate(tomllib.loads(Path(path).read_text("utf-8")))
+        return PinnedNodes(pins.drivers, pins.signers, pins.min_threshold)
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    except ValidationError as error:
+        faults = "; ".join(f"{_place(each['loc'])}: {each['msg']}" for each in error.errors())
+        raise ValueError(f"{path}: {faults}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, location))
+
+
+class AttestedKeys:
+    """Lets through what the pinned nodes vouch for, and raises NotAttested for anything else."""
+
+    def __init__(self, pinned: PinnedNodes | Path | str) -> None:
+        """``pinned``, or the file that has them. Raises ValueError for one that cannot be read."""
+        self._pinned = pinned if isinstance(pinned, PinnedNodes) else read_pinned_nodes(pinned)
+
+    def checked(self, steps: Steps[Answer]) -> Steps[Answer]:
+        """The same operation, and then a look at what it has brought."""
+        wish: Wish | None = None
+        answer: Any = None
+        while True:
+            try:
+                call: Call[Any] = steps.send(answer)
+            except StopIteration as end:
+                result: Answer = end.value
+                yield from self.check(result, wish)
+                return result
+            except (NotFinal, Ended) as error:
+                yield from self.check(error.resource, wish)
+                raise
+            wish = wish or call.wish
+            answer = yield call
+            if call.method == "GET" and isinstance(answer, Wallet | Key):
+                _require_id(call, answer)
+
+    def check(self, found: object, wish: Wish | None = None) -> Steps[None]:
+        """Raise NotAttested for a wallet or key; anything else has no address. May read a key."""
+        if isinstance(found, Wallet):
+            yield from self._check_wallet(found, wish)
+        elif isinstance(found, Key):
+            _require_as_asked(found, wish)
+            self._check_key(found, None)
+
+    def _check_wallet(self, wallet: Wallet, wish: Wish | None) -> Steps[None]:
+        _require_as_asked(wallet, wish)
+        if wallet.address is None:
+            return
+        key = yield from get(f"/v1/keys/{wallet.key_id}", Key)
+        _require_as_asked(key, wish)
+        told = (wallet.key_id, wallet.network, wallet.store)
+        is_its = wallet.signer_group in (None, key.signer_group)
+        if told != (key.id, key.network, key.store) or not is_its:
+            raise NotAttested(f"wallet {wallet.id} is shown with another key than its own")
+        if key.public_key is None:
+            raise NotAttested(f"wallet {wallet.id} has an address, and its key no public key")
+        self._check_key(key, wallet.address)
+
+    def _check_key(self, key: Key, address: str | None) -> None:
+        if key.public_key is None:
+            return
+        try:
+            check(key.attestations, _claimed(key, key.public_key, address), self._pinned)
+        except ValueError as error:
+            raise NotAttested(f"key {key.id}: {error}") from None
+
+
+def _claimed(key: Key, public_key: bytes, address: str | None) -> ClaimedKey:
+    """Raises ValueError."""
+    return ClaimedKey(
+        id=key.id,
+        root=key.root,
+        path=() if key.path is None else parse_path(key.path),
+        store=key.store,
+        algorithm=Algorithm(key.scheme, key.curve),
+        public_key=public_key,
+        network=key.network,
+        address=address,
+        chain_code=key.chain_code,
+        protection=key.protection,
+        group=key.signer_group,
+        threshold=key.threshold,
+        signers=None if key.signers is None else tuple(key.signers),
+    )
+
+
+def _require_id(call: Call[Any], found: Wallet | Key) -> None:
+    if call.path.rpartition("/")[2] != str(found.id):
+        raise NotAttested(f"{call.path} shows another one, {found.id}")
+
+
+def _require_as_asked(found: Wallet | Key, wish: Wish | None) -> None:
+    """A service that gives something else than was asked for could give less safety by it."""
+    if wish is None or not isinstance(wish.request, CreateWallet | CreateKey):
+        return
+    for name in AS_ASKED:
+        asked, given = getattr(wish.request, name, None), getattr(found, name, None)
+        if asked is not None and hasattr(found, name) and asked != given:
+            raise NotAttested(f"{name}: asked for {asked}, was given {given}")
+    if isinstance(found, Key) and Algorithm(found.scheme, found.curve) != wish.request.algorithm:
+        raise NotAttested(f"asked for a key of {wish.request.algorithm}, was given another")
