@@ -1,0 +1,286 @@
+"""With nodes pinned, a client hands out only what they attest, whatever the service says. Pure."""
+
+import base64
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from control_plane.client import (
+    Curve,
+    Failed,
+    Key,
+    KeyStatus,
+    Network,
+    NotAttested,
+    NotFinal,
+    PinnedNodes,
+    Protection,
+    Reason,
+    Scheme,
+    Store,
+    Wallet,
+    operations,
+    read_pinned_nodes,
+)
+from control_plane.client.calls import Steps, Wish, wish
+from control_plane.client.pinned_nodes import AttestedKeys
+from tests.unit.wire.test_attestations import (
+    ADDRESS,
+    CHILD,
+    HSM,
+    KEY_ID,
+    MPC,
+    OTHER_ID,
+    OTHER_KEY,
+    PINNED,
+    PUBLIC_KEY,
+    SIGNERS,
+    by_all,
+    identity,
+    signed,
+)
+from wire.addresses import address_of
+from wire.algorithms import ECDSA_SECP256K1
+from wire.derivation import format_path
+from wire.jobs import Endpoint
+from wire.requests import CreateWallet
+from wire.resources import Node, NodeHealth
+
+WALLET_ID = UUID("0e8a7c56-2f1d-4f7b-b0a9-3c5d7e9f1a33")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+OTHER_ADDRESS = address_of(Network.ETHEREUM, ECDSA_SECP256K1, OTHER_KEY)
+
+KEY = Key(
+    id=KEY_ID,
+    status=KeyStatus.ACTIVE,
+    store=Store.HSM,
+    scheme=Scheme.ECDSA,
+    curve=Curve.SECP256K1,
+    network=Network.ETHEREUM,
+    public_key=PUBLIC_KEY,
+    protection=Protection.HSM,
+    attestations=[signed(HSM)],
+    external_id=None,
+    reason=None,
+    created_at=NOW,
+)
+WALLET = Wallet(
+    id=WALLET_ID,
+    status=KeyStatus.ACTIVE,
+    store=Store.HSM,
+    network=Network.ETHEREUM,
+    key_id=KEY_ID,
+    address=ADDRESS,
+    external_id=None,
+    reason=None,
+    created_at=NOW,
+)
+MPC_KEY = KEY.model_copy(
+    update={
+        "store": Store.MPC,
+        "protection": Protection.MPC,
+        "signer_group": "treasury",
+        "threshold": 3,
+        "signers": SIGNERS,
+        "generation": 0,
+        "chain_code": MPC.chain_code,
+        "attestations": by_all(),
+    }
+)
+MPC_WALLET = WALLET.model_copy(update={"store": Store.MPC, "signer_group": "treasury"})
+CHILD_KEY = MPC_KEY.model_copy(
+    update={
+        "id": CHILD.id,
+        "root": CHILD.root,
+        "path": format_path(CHILD.path),
+        "public_key": CHILD.public_key,
+        "chain_code": CHILD.chain_code,
+    }
+)
+CHILD_WALLET = MPC_WALLET.model_copy(update={"key_id": CHILD.id, "address": CHILD.address})
+
+
+def run(steps: Steps[Any], wallet: Wallet = WALLET, key: Key = KEY) -> Any:
+    """An operation of a client with pinned nodes, of a service that shows this wallet and key."""
+    checked = AttestedKeys(PINNED).checked(steps)
+    answer: Any = None
+    while True:
+        try:
+            call = checked.send(answer)
+        except StopIteration as end:
+            return end.value
+        answer = wallet if "/wallets" in call.path else key
+
+
+def test_what_the_nodes_attest_is_handed_out():
+    assert run(operations.create_wallet(Network.ETHEREUM)) == WALLET
+    assert run(operations.get_wallet(WALLET_ID)) == WALLET
+    assert run(operations.get_key(KEY_ID)) == KEY
+    assert run(operations.get_wallet(WALLET_ID), MPC_WALLET, MPC_KEY) == MPC_WALLET
+    assert run(operations.get_key(KEY_ID), key=MPC_KEY) == MPC_KEY
+    assert run(operations.get_wallet(WALLET_ID), CHILD_WALLET, CHILD_KEY) == CHILD_WALLET
+    assert run(operations.get_key(CHILD.id), key=CHILD_KEY) == CHILD_KEY
+
+
+OPERATIONS: dict[str, Callable[[], Steps[Any]]] = {
+    "create_wallet": lambda: operations.create_wallet(Network.ETHEREUM, wait=0.001),
+    "create_wallet without waiting": lambda: operations.create_wallet(Network.ETHEREUM, wait=0),
+    "get_wallet": lambda: operations.get_wallet(WALLET_ID),
+}
+LIES: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+    "another address": ({"address": OTHER_ADDRESS}, {}),
+    "another key and its address": ({"address": OTHER_ADDRESS}, {"public_key": OTHER_KEY}),
+    "another key": ({}, {"public_key": OTHER_KEY}),
+    "an address that is there before the wallet is Active": (
+        {"address": OTHER_ADDRESS, "status": KeyStatus.PENDING},
+        {"public_key": OTHER_KEY, "status": KeyStatus.PENDING},
+    ),
+    "no attestation": ({}, {"attestations": []}),
+    "an attestation of nobody pinned": ({}, {"attestations": [signed(HSM, by="mallory")]}),
+    "a key without public key": ({}, {"public_key": None}),
+    "a key of another network": ({}, {"network": Network.BITCOIN}),
+    "a key of another store": ({}, {"store": Store.MPC}),
+    "a wallet of another store": ({"store": Store.MPC}, {}),
+    "another key's id": ({"key_id": OTHER_ID}, {}),
+    "another wallet's key": ({"key_id": OTHER_ID}, {"id": OTHER_ID}),
+    "a better protection": ({}, {"protection": Protection.MPC}),
+    "a signer group": ({"signer_group": "treasury"}, {}),
+}
+
+
+@pytest.mark.parametrize("steps", OPERATIONS.values(), ids=OPERATIONS)
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+def test_a_wallet_is_not_handed_out_with(steps, lie):
+    wallet, key = WALLET.model_copy(update=lie[0]), KEY.model_copy(update=lie[1])
+    with pytest.raises(NotAttested):
+        run(steps(), wallet, key)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"public_key": OTHER_KEY},
+        {"chain_code": bytes(32)},
+        {"threshold": 5},
+        {"signers": SIGNERS[:3]},
+        {"signer_group": "other"},
+        {"attestations": by_all()[:4]},
+        {"path": "m/0/6", "root": CHILD.root},
+        {"path": "m/0'", "root": CHILD.root},
+        {"path": "anywhere", "root": CHILD.root},
+        {"curve": Curve.SECP256R1},
+    ],
+    ids=str,
+)
+def test_a_key_is_not_handed_out_with(lie):
+    with pytest.raises(NotAttested):
+        run(operations.get_key(KEY_ID), key=MPC_KEY.model_copy(update=lie))
+
+
+def test_what_is_asked_for_by_id_is_what_is_handed_out():
+    elsewhere = MPC_KEY.model_copy(update={"id": OTHER_ID})
+    with pytest.raises(NotAttested, match="shows another one"):
+        run(operations.get_key(KEY_ID), key=elsewhere)
+    with pytest.raises(NotAttested, match="shows another one"):
+        run(operations.get_wallet(OTHER_ID))
+
+
+def test_less_than_was_asked_for_is_not_handed_out_though_it_is_attested():
+    body = CreateWallet(network=Network.ETHEREUM, store=Store.MPC, signer_group="treasury")
+    with pytest.raises(NotAttested, match="store: asked for mpc, was given hsm"):
+        run(iter(wish("/v1/wallets", Wish(Endpoint.WALLETS, body), Wallet)))
+    of_others = MPC_WALLET.model_copy(update={"signer_group": "others"})
+    with pytest.raises(NotAttested, match="signer_group: asked for treasury, was given others"):
+        run(iter(wish("/v1/wallets", Wish(Endpoint.WALLETS, body), Wallet)), of_others)
+    with pytest.raises(NotAttested, match="network: asked for Bitcoin"):
+        run(operations.create_wallet(Network.BITCOIN))
+    with pytest.raises(NotAttested, match="curve: asked for secp256r1"):
+        run(operations.create_key(Scheme.ECDSA, Curve.SECP256R1))
+
+
+def test_a_wallet_that_is_not_there_yet_needs_no_attestation():
+    pending = WALLET.model_copy(update={"status": KeyStatus.PENDING, "address": None})
+    key = KEY.model_copy(
+        update={"status": KeyStatus.PENDING, "public_key": None, "attestations": []}
+    )
+    assert run(operations.get_wallet(WALLET_ID), pending, key) == pending
+    assert run(operations.get_key(KEY_ID), pending, key) == key
+
+
+def test_what_an_error_carries_is_checked_too():
+    reason = Reason(code="x", detail="y")
+    for status, error in ((KeyStatus.PENDING, NotFinal), (KeyStatus.FAILED, Failed)):
+        update = {"status": status, "reason": reason}
+        honest = WALLET.model_copy(update={**update, "address": None})
+        with pytest.raises(error):
+            run(operations.get_wallet(WALLET_ID, wait=1e-9), honest)
+        with pytest.raises(NotAttested):
+            run(
+                operations.get_wallet(WALLET_ID, wait=1e-9),
+                honest.model_copy(update={"address": OTHER_ADDRESS}),
+            )
+
+
+def test_the_items_of_lists_are_checked_one_by_one():
+    keys = AttestedKeys(PINNED)
+    assert list(keys.check(KEY)) == []
+    with pytest.raises(NotAttested):
+        list(keys.check(KEY.model_copy(update={"attestations": []})))
+    node = Node(
+        id="zurich-1",
+        group="hsm",
+        version=None,
+        capabilities={},
+        health=NodeHealth(status="ok"),
+        last_seen=None,
+    )
+    assert list(keys.check(node)) == []
+
+
+def pins_file(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_pins_are_read_from_a_file(tmp_path):
+    lines = [
+        f'{name} = "{base64.b64encode(identity(name).public_key).decode()}"' for name in SIGNERS
+    ]
+    driver = base64.b64encode(identity("zurich-1").public_key).decode()
+    text = "\n".join(
+        ["min_threshold = 3", "[drivers]", f'zurich-1 = "{driver}"', "[signers]", *lines]
+    )
+    pinned = read_pinned_nodes(pins_file(tmp_path / "pins.toml", text))
+    assert pinned.min_threshold == 3
+    assert pinned.open(Store.HSM, signed(HSM)) == HSM
+    assert pinned.open(Store.MPC, signed(MPC)) == MPC
+    assert isinstance(pinned, PinnedNodes)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('[drivers]\nzurich-1 = "AAAA"', "zurich-1: an identity key has 32 bytes"),
+        ('[drivers]\nzurich-1 = "?"', "drivers.zurich-1: .*base64"),
+        ("[drivers]\nzurich-1 = 7", "drivers.zurich-1"),
+        ('[nodes]\nzurich-1 = "AAAA"', "nodes: Extra inputs"),
+        ("min_threshold = 1", "min_threshold"),
+        ("no toml", "pins.toml"),
+        ("\udcff", "pins.toml"),
+    ],
+)
+def test_a_file_that_pins_nothing_right_is_refused_by_name(tmp_path, text, reason):
+    path = tmp_path / "pins.toml"
+    path.write_text(text, errors="surrogateescape")
+    with pytest.raises(ValueError, match=reason) as caught:
+        read_pinned_nodes(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_of_pins_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"cannot read .*pins.toml: No such file"):
+        read_pinned_nodes(tmp_path / "pins.toml")
