@@ -49,7 +49,7 @@ async def test_the_row_says_nothing_of_the_share(statements: Statements, shares:
     (row,) = await statements.rows("SELECT * FROM shares")
     secret = made.ours.to_bytes()
     # the header and the public parts are no secret, but they would be there in the clear, too
-    windows = {secret[start : start + 8] for start in range(0, len(secret) - 8)}
+    windows = {secret[start : start + 8] for start in range(len(secret) - 8)}
     assert not [window for window in windows if window in row.ciphertext + row.data_key]
 
 
@@ -276,9 +276,7 @@ async def test_changes_of_many_keys_go_in_one_statement(statements, shares: Shar
         assert (await shares.open(stored)).transcript() == each.ours.transcript()
 
 
-async def test_a_repaired_share_signs_nothing_and_goes_into_the_refresh(
-    statements, shares: Shares
-):
+async def test_a_repaired_share_signs_nothing_and_goes_into_the_refresh(statements, shares: Shares):
     made = new_key()
     row = await shares.repaired_row(made.repair_ticket(), None, made.repaired())
     await put(statements, row)

@@ -1,0 +1,131 @@
+"""An encryption key that stays in an HSM: a real SoftHSM token."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from daemon.configuration import load
+from daemon.statements import Statements
+from hsm_driver.hsm.administration import administration
+from mpc.configuration import Token
+from mpc.encryption_key import FileKey
+from mpc.encryption_keys import EncryptionKeys, hsm_settings, open_encryption_keys
+from mpc.settings import SignerSettings
+from mpc.shares import Shares
+from softhsm.tokens import TokenFolder
+from tests.integration.signer.commands import command, edit
+from tests.integration.signer.conftest import configuration_text
+from tests.integration.signer.keys import activate, found, new_key
+
+LABEL = "signer"
+
+
+@pytest.fixture
+def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Token:
+    tokens = TokenFolder(tmp_path / "token")
+    tokens.make(LABEL)
+    monkeypatch.setenv("SOFTHSM2_CONF", str(tokens.configuration))
+    return Token(tokens.module, LABEL, tokens.pin_file(LABEL))
+
+
+@pytest.fixture
+def config(tmp_path: Path, signer_database: str, token: Token) -> Path:
+    path = tmp_path / "mpc-signer.toml"
+    path.write_text(configuration_text(signer_database, token=token))
+    return path
+
+
+@pytest.fixture
+def settings(config: Path) -> SignerSettings:
+    return load(config, SignerSettings)
+
+
+async def make_key(settings: SignerSettings) -> None:
+    async with administration(hsm_settings(settings)) as token:
+        await token.make_master_key(rewrappable=False, extractable=False)
+
+
+async def test_shares_open_with_the_token_and_not_without(
+    statements: Statements, settings: SignerSettings
+):
+    await make_key(settings)
+    made = new_key()
+    async with open_encryption_keys(settings) as keys:
+        await keys.adopt_first(statements)
+        shares = Shares(statements, keys)
+        stored = await activate(statements, shares, made)
+        shares.close(made.key_id)
+        opened = await shares.open(stored)
+        assert opened.transcript() == made.ours.transcript()
+        assert keys.problem() is None
+    assert keys.problem() is not None
+
+
+async def test_a_token_without_a_key_says_how_to_make_one(config: Path):
+    done = await command(config, "shares", "verify")
+    assert done.exit_code == 1
+    assert "master-key generate" in done.stderr
+
+
+async def test_a_key_that_somebody_else_made_on_the_token_gets_nothing_to_protect(
+    statements: Statements, settings: SignerSettings
+):
+    await make_key(settings)
+    async with open_encryption_keys(settings) as keys:
+        await keys.adopt_first(statements)
+        first = keys.current.id
+    await make_key(settings)
+    async with open_encryption_keys(settings) as keys:
+        await keys.adopt_first(statements)
+        assert keys.current.id == first
+        assert len(list(keys)) == 2
+
+
+async def test_rewrap_takes_the_newest_key_of_the_token(
+    statements: Statements, settings: SignerSettings, config: Path
+):
+    await make_key(settings)
+    made = new_key()
+    async with open_encryption_keys(settings) as keys:
+        await keys.adopt_first(statements)
+        await activate(statements, Shares(statements, keys), made)
+        first = keys.current.id
+    await make_key(settings)
+    done = await command(config, "rewrap", "--to-hsm", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["unused"] == [f"{first} (custody-signer-host/1)"]
+    async with open_encryption_keys(settings) as keys:
+        await keys.compare(statements)
+        assert keys.current.name == "custody-signer-host/2"
+        shares = Shares(statements, keys)
+        assert await shares.open(await found(shares, made))
+
+
+async def test_from_a_file_to_the_token_and_back(
+    statements: Statements,
+    key: FileKey,
+    keys: EncryptionKeys,
+    shares: Shares,
+    config: Path,
+    settings: SignerSettings,
+    tmp_path: Path,
+):
+    await make_key(settings)
+    made = new_key()
+    await activate(statements, shares, made)
+
+    edit(config, 'key = "hsm"', 'key = "file"\nkey_file = "encryption.key"')
+    done = await command(config, "rewrap", "--to-hsm", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["unused"] == [f"{key.id} ({key.name})"]
+
+    edit(config, 'key = "file"\nkey_file = "encryption.key"', 'key = "hsm"')
+    assert (await command(config, "shares", "verify")).exit_code == 0
+    back = tmp_path / "back.key"
+    done = await command(config, "rewrap", "--new-key-file", back)
+    assert done.exit_code == 0, done.stderr
+
+    edit(config, 'key = "hsm"', 'key = "file"\nkey_file = "back.key"')
+    done = await command(config, "shares", "verify", "--json")
+    assert json.loads(done.stdout) == {"verified": 1, "bad": []}

@@ -1,0 +1,163 @@
+"""What a crash leaves in flight, and what an operator can say of it."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from tenacity import AsyncRetrying, retry_if_result, wait_fixed
+
+from daemon.signing_key import create_signing_key
+from daemon.statements import Statements
+from mpc.ban_locks import BanLocks
+from mpc.bans import Bans
+from mpc.in_flight import in_flight
+from node.audit import ChainCheck, records
+from node.decisions import Failed
+from tests.integration.signer.commands import command
+from tests.integration.signer.keys import ME
+
+OTHER = "signer-2"
+
+CRASHING = """
+import asyncio, os, signal, sys
+from uuid import UUID
+from daemon.statements import Statements
+from mpc.ban_locks import BanLocks
+
+async def main(url, key, ceremony):
+    async with Statements(url, 2, "crashing") as statements:
+        async with BanLocks(statements, "signer-1").hold(UUID(key), ["signer-2"], UUID(ceremony)):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def config(config: Path) -> Path:
+    create_signing_key(config.parent / "identity.pem")
+    return config
+
+
+@pytest.fixture
+async def left(signer_database: str) -> UUID:
+    """A key under which a killed signer has left a row in flight."""
+    key = uuid4()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CRASHING, signer_database, str(key), str(uuid4())
+    )
+    assert await process.wait() == -signal.SIGKILL
+    return key
+
+
+async def can_sign(statements: Statements, key: UUID) -> bool:
+    with contextlib.suppress(Failed):
+        async with BanLocks(statements, ME).hold(key, [OTHER], uuid4()):
+            return True
+    return False
+
+
+async def eventually_left(statements: Statements, key: UUID) -> None:
+    """Once the server has seen that the killed process is gone."""
+
+    async def is_left() -> bool:
+        return [key] == [
+            each.key_id for each in await in_flight(statements) if not each.is_under_way
+        ]
+
+    await AsyncRetrying(retry=retry_if_result(lambda left: not left), wait=wait_fixed(0.01))(
+        is_left
+    )
+
+
+async def test_what_a_crash_left_bars_the_pair_until_an_operator_clears_it(
+    statements: Statements, config: Path, left: UUID
+):
+    await eventually_left(statements, left)
+    assert not await can_sign(statements, left)
+    done = await command(config, "bans", "list", "--json")
+    (row,) = json.loads(done.stdout)
+    assert (row["does_not_sign_with"], row["is_left_in_flight"]) == (OTHER, True)
+
+    done = await command(
+        config, "bans", "resolve", left, OTHER, "--clear", "--reason", "power cut of the rack"
+    )
+    assert done.exit_code == 0, done.stderr
+    assert "1 so far" in done.stdout
+    assert await can_sign(statements, left)
+
+
+async def test_clearing_is_in_the_audit_chain(statements: Statements, config: Path, left: UUID):
+    await eventually_left(statements, left)
+    await command(config, "bans", "resolve", left, OTHER, "--clear", "--reason", "power cut")
+    check = ChainCheck(ME, [])
+    said = []
+    async for sequence, record, stored_hash in records(statements, ME):
+        assert check.record(sequence, record, stored_hash) == []
+        said.append(json.loads(record))
+    (act,) = said
+    assert (act["kind"], act["signer"], act["reason"]) == ("ClearInFlight", OTHER, "power cut")
+    assert act["key_id"] == str(left)
+    assert act["operator"]
+
+
+async def test_what_nobody_can_explain_becomes_a_ban_for_good(
+    statements: Statements, config: Path, left: UUID
+):
+    await eventually_left(statements, left)
+    arguments = ["bans", "resolve", left, OTHER]
+    done = await command(config, *arguments, "--ban", "--reason", "crashed three times")
+    assert done.exit_code == 0, done.stderr
+    assert not await can_sign(statements, left)
+    assert await in_flight(statements) == []
+    for flag in ("--clear", "--ban"):
+        done = await command(config, *arguments, flag, "--reason", "please")
+        assert done.exit_code == 1
+        assert "A ban cannot be lifted" in done.stderr
+    assert not await can_sign(statements, left)
+
+
+async def test_what_is_under_way_is_neither_shown_nor_cleared(statements: Statements, config: Path):
+    key = uuid4()
+    async with BanLocks(statements, ME).hold(key, [OTHER], uuid4()):
+        assert json.loads((await command(config, "bans", "list", "--json")).stdout) == []
+        done = await command(
+            config, "bans", "resolve", key, OTHER, "--clear", "--reason", "impatience"
+        )
+        assert done.exit_code == 1
+        assert "under way" in done.stderr
+        assert len(await in_flight(statements)) == 1
+    assert await in_flight(statements) == []
+
+
+async def test_how_often_the_same_was_cleared_is_counted(
+    statements: Statements, config: Path, signer_database: str, left: UUID
+):
+    await eventually_left(statements, left)
+    await command(config, "bans", "resolve", left, OTHER, "--clear", "--reason", "first")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CRASHING, signer_database, str(left), str(uuid4())
+    )
+    await process.wait()
+    await eventually_left(statements, left)
+    (row,) = json.loads((await command(config, "bans", "list", "--json")).stdout)
+    assert "cleared 1 times before" in row["why"]
+
+
+@pytest.mark.parametrize("flags", [[], ["--clear", "--ban"]])
+async def test_it_must_be_said_which(config: Path, left: UUID, flags: list[str]):
+    done = await command(config, "bans", "resolve", left, OTHER, *flags, "--reason", "unsure")
+    assert done.exit_code == 1
+    assert "Give either --clear or --ban" in done.stderr
+
+
+async def test_an_own_ban_is_listed_with_its_reason(statements: Statements, config: Path, identity):
+    key = uuid4()
+    await Bans(statements, ME, identity).ban(key, OTHER, "a check failed", None)
+    (row,) = json.loads((await command(config, "bans", "list", "--json")).stdout)
+    assert (row["key_id"], row["signer"], row["why"]) == (str(key), ME, "a check failed")
