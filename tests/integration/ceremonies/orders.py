@@ -1,0 +1,256 @@
+"""What a control plane has signers do, step by step: signed jobs and tickets. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from wire.algorithms import SCHNORR_SECP256K1, AddressType, Algorithm, Network, Store
+from wire.encoding import Model
+from wire.envelope import JOB_TYPE, TICKET_TYPE, SignedBytes, Signer
+from wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
+from wire.node_api import ClaimedJob
+from wire.possession import possession_request
+from wire.requests import CreateKey, CreateWallet, RefreshKey, RepairShare, SignHash, SignMessage
+from wire.tickets import CeremonyKind, Participant, Ticket, protocol_of
+
+NODE_GROUP = "mpc"
+SIGNER_GROUP = "treasury"
+DELIVERY = "delivery-1"
+SECONDS = 30.0
+"""Until a ticket's deadline."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """``shares``: the ceremony that made the set in use, of ``generation``; None before."""
+
+    algorithm: Algorithm
+    threshold: int
+    signers: tuple[str, ...]
+    network: Network | None = None
+    id: UUID = field(default_factory=uuid4)
+    public_key: bytes | None = None
+    chain_code: bytes | None = None
+    shares: UUID | None = None
+    generation: int = 0
+
+    @property
+    def quorum(self) -> tuple[str, ...]:
+        """The first t."""
+        return self.signers[: self.threshold]
+
+    def reference(self) -> KeyReference:
+        return KeyReference(
+            id=self.id,
+            scheme=self.algorithm.scheme,
+            curve=self.algorithm.curve,
+            network=self.network,
+            public_key=self.public_key,
+        )
+
+
+@dataclass(frozen=True)
+class Order:
+    """A job, and the ticket of the ceremony to do it in."""
+
+    job: Job
+    ticket: Ticket | None = None
+
+    @property
+    def ceremony(self) -> UUID:
+        assert self.ticket is not None
+        return self.ticket.ceremony
+
+    @property
+    def participants(self) -> tuple[str, ...]:
+        assert self.ticket is not None
+        return tuple(each.signer for each in self.ticket.participants)
+
+    def with_ticket(self, **changes: object) -> "Order":
+        """The same job with another ticket, whose parts need not go together."""
+        assert self.ticket is not None
+        return replace(self, ticket=self.ticket.model_copy(update=changes))
+
+    def with_job(self, **changes: object) -> "Order":
+        """Another job, with the ticket bound to it."""
+        return replace(self, job=self.job.model_copy(update=changes)).bound()
+
+    def bound(self) -> "Order":
+        if self.ticket is None:
+            return self
+        return self.with_ticket(job_id=self.job.id, job_digest=job_digest(_payload(self.job)))
+
+    def until(self, seconds: float) -> "Order":
+        """The same with another deadline."""
+        return self.with_ticket(expires_at=datetime.now(UTC) + timedelta(seconds=seconds))
+
+    def again(self) -> "Order":
+        """The next attempt of a Sign job: another ceremony, the same job."""
+        return self.with_ticket(ceremony=uuid4())
+
+
+class ControlPlane:
+    """Signs what it is told to."""
+
+    def __init__(self) -> None:
+        self.signer = Signer(Ed25519PrivateKey.generate())
+
+    def claimed(self, order: Order) -> ClaimedJob:
+        ticket = None if order.ticket is None else self.sign_ticket(order.ticket)
+        return ClaimedJob(
+            job_id=order.job.id,
+            job=self.signer.sign(JOB_TYPE, _payload(order.job)),
+            attempt=1,
+            lease=uuid4(),
+            lease_seconds=60,
+            ticket=ticket,
+        )
+
+    def sign_ticket(self, ticket: Ticket) -> SignedBytes:
+        return self.signer.sign(TICKET_TYPE, ticket.model_dump_json().encode())
+
+
+def generate(key: Key) -> Order:
+    request: CreateKey | CreateWallet
+    endpoint = Endpoint.KEYS
+    if key.network is None:
+        request = CreateKey(
+            scheme=key.algorithm.scheme,
+            curve=key.algorithm.curve,
+            store=Store.MPC,
+            signer_group=SIGNER_GROUP,
+        )
+    else:
+        endpoint = Endpoint.WALLETS
+        is_taproot = key.algorithm == SCHNORR_SECP256K1
+        request = CreateWallet(
+            network=key.network,
+            address_type=AddressType.P2TR if is_taproot else None,
+            store=Store.MPC,
+            signer_group=SIGNER_GROUP,
+        )
+    reference = key.reference().model_copy(update={"public_key": None})
+    job = _job(uuid4(), JobKind.GENERATE_KEY, reference, endpoint, request, step_of=key.id)
+    return _ceremony(job, key, CeremonyKind.GENERATE, key.signers)
+
+
+def sign(key: Key, quorum: Sequence[str], request: SignHash | SignMessage) -> Order:
+    job = _job(uuid4(), JobKind.SIGN, key.reference(), Endpoint.SIGNATURES, request)
+    digest = request.hash if isinstance(request, SignHash) else None
+    return _ceremony(job, key, CeremonyKind.SIGN, quorum, digest=digest, ceremony=uuid4())
+
+
+def prove(key: Key, quorum: Sequence[str]) -> Order:
+    """``key``: as it will be, once its set is in use."""
+    assert key.shares is not None
+    _, digest = possession_request(key.algorithm, key.id, key.shares)
+    job = _job(uuid4(), JobKind.PROVE_KEY, key.reference(), Endpoint.KEYS, None, of=key.shares)
+    return _ceremony(job, key, CeremonyKind.SIGN, quorum, digest=digest)
+
+
+def refresh(key: Key) -> Order:
+    job = _job(
+        uuid4(), JobKind.REFRESH_KEY, key.reference(), Endpoint.REFRESHES, RefreshKey(),
+        step_of=uuid4(),
+    )  # fmt: skip
+    following = replace(key, generation=key.generation + 1)
+    return _ceremony(job, following, CeremonyKind.REFRESH, key.signers)
+
+
+def repair(key: Key, target: str, helpers: Sequence[str]) -> Order:
+    request = RepairShare(signer=target)
+    job = _job(
+        uuid4(), JobKind.REPAIR_SHARE, key.reference(), Endpoint.REPAIRS, request, step_of=uuid4()
+    )
+    return _ceremony(
+        job, key, CeremonyKind.REPAIR, [*helpers, target], target=key.signers.index(target) + 1
+    )
+
+
+def activate(key: Key, evidence: Sequence[SignedBytes]) -> Order:
+    """``key``: as it will be."""
+    return _order(key, JobKind.ACTIVATE_KEY, key.shares, evidence)
+
+
+def abandon(key: Key, ceremony: UUID) -> Order:
+    return _order(key, JobKind.ABANDON, ceremony, ())
+
+
+def discard(key: Key, ceremony: UUID, evidence: Sequence[SignedBytes]) -> Order:
+    return _order(key, JobKind.DISCARD, ceremony, evidence)
+
+
+def _order(
+    key: Key, kind: JobKind, ceremony: UUID | None, evidence: Sequence[SignedBytes]
+) -> Order:
+    job = _job(uuid4(), kind, key.reference(), Endpoint.KEYS, None, of=ceremony)
+    return Order(job.model_copy(update={"evidence": tuple(evidence)}))
+
+
+def _ceremony(
+    job: Job,
+    key: Key,
+    kind: CeremonyKind,
+    signers: Sequence[str],
+    *,
+    ceremony: UUID | None = None,
+    digest: bytes | None = None,
+    target: int | None = None,
+) -> Order:
+    participants = [
+        Participant(signer=name, index=index)
+        for index, name in enumerate(key.signers, 1)
+        if name in signers
+    ]
+    ticket = Ticket(
+        ceremony=ceremony or job.id,
+        kind=kind,
+        job_id=job.id,
+        job_digest=job_digest(_payload(job)),
+        key_id=key.id,
+        generation=key.generation,
+        shares=None if kind is CeremonyKind.GENERATE else key.shares,
+        protocol=protocol_of(key.algorithm),
+        group=SIGNER_GROUP,
+        threshold=key.threshold,
+        signers=list(key.signers),
+        participants=participants,
+        target=target,
+        digest=digest,
+        delivery=DELIVERY,
+        expires_at=datetime.now(UTC) + timedelta(seconds=SECONDS),
+    )
+    return Order(job, ticket)
+
+
+def _job(
+    job_id: UUID,
+    kind: JobKind,
+    key: KeyReference,
+    endpoint: Endpoint,
+    request: Model | None,
+    *,
+    step_of: UUID | None = None,
+    of: UUID | None = None,
+) -> Job:
+    now = datetime.now(UTC)
+    body = b"{}" if request is None else request.model_dump_json(exclude_none=True).encode()
+    return Job(
+        id=job_id,
+        step_of=step_of,
+        kind=kind,
+        group=NODE_GROUP,
+        key=key,
+        endpoint=endpoint,
+        request=body,
+        ceremony=of,
+        created_at=now,
+        expires_at=now + timedelta(minutes=15),
+    )
+
+
+def _payload(job: Job) -> bytes:
+    return job.model_dump_json().encode()

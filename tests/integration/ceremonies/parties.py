@@ -1,0 +1,312 @@
+"""Signers in one process, each with its own database, keys and certificate; the test orders.
+
+Everything of a signer is real but its claims and reports: jobs go straight into its loop.
+"""
+
+import asyncio
+import base64
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from daemon.statements import Statements
+from devstack.certificates import Certificates, Leaf
+from devstack.delivery import DeliveryOptions, DeliveryServer
+from devstack.launcher import Tied
+from devstack.processes import LOCALHOST
+from mpc.bans import Bans
+from mpc.encryption_key import FileKey
+from mpc.encryption_keys import EncryptionKeys
+from mpc.peers import Peers
+from mpc.settings import SignerSettings
+from mpc.shares import Shares
+from mpc.signer import handlers, open_delivery_client
+from node.connections import open_client
+from node.node import Mode, put_together
+from tests.integration.ceremonies import orders
+from tests.integration.ceremonies.orders import DELIVERY, ControlPlane, Key, Order
+from wire.algorithms import Protection, Store
+from wire.envelope import CONFIRMATION_TYPE, PinnedKeys, SignedBytes, Signer
+from wire.node_api import ClaimedJob
+from wire.outcomes import (
+    AbandonedShare,
+    ActivatedShare,
+    MadeSignature,
+    Outcome,
+    OutcomeStatus,
+    PreparedShare,
+)
+from wire.requests import SignHash, SignMessage
+from wire.signatures import verify
+from wire.statements import Confirmation
+from wire.tickets import PROTOCOL
+
+NAMES = ("signer-1", "signer-2", "signer-3", "signer-4", "signer-5")
+
+
+@dataclass(frozen=True)
+class Belongings:
+    """What a signer has beside its database."""
+
+    name: str
+    identity: Signer
+    encryption_key: FileKey
+    leaf: Leaf
+
+
+class Organisation:
+    """The signers, their control plane, and a delivery server that runs: for all tests."""
+
+    def __init__(self, folder: Path) -> None:
+        certificates = Certificates(folder / "pki")
+        self.control_plane = ControlPlane()
+        self.server_leaf = certificates.server(DELIVERY)
+        self.server = DeliveryServer(DELIVERY, folder / DELIVERY, folder / "delivery.log", Tied())
+        self.server.configure(self.job_signing_key, self.server_leaf, DeliveryOptions())
+        self.members = {
+            name: Belongings(
+                name,
+                Signer(Ed25519PrivateKey.generate()),
+                FileKey(bytes([number]) * 32, f"{name}'s"),
+                certificates.node(name),
+            )
+            for number, name in enumerate(NAMES, 1)
+        }
+
+    @property
+    def job_signing_key(self) -> str:
+        return base64.b64encode(self.control_plane.signer.public_key).decode()
+
+    def signer_settings(self, name: str, database: str, delivery_url: str) -> SignerSettings:
+        leaf = self.members[name].leaf
+        return SignerSettings.model_validate(
+            {
+                "node": {"id": name, "group": orders.NODE_GROUP, "state_directory": leaf.ca.parent},
+                "control_plane": {
+                    "url": f"https://{LOCALHOST}:1",
+                    "ca": leaf.ca,
+                    "certificate": leaf.certificate,
+                    "private_key": leaf.private_key,
+                    "job_signing_keys": [self.job_signing_key],
+                },
+                "database": {"url": database},
+                "identity": {"private_key": "not-read.pem"},
+                "encryption": {"key_file": "not-read.key"},
+                "delivery": [{"name": DELIVERY, "url": delivery_url, "ca": leaf.ca}],
+            }
+        )
+
+
+class Party:
+    """One signer."""
+
+    def __init__(self, name: str, statements: Statements, shares: Shares, bans: Bans) -> None:
+        self.name = name
+        self.statements = statements
+        self.shares = shares
+        self.bans = bans
+        self.peers = Peers(statements)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def running(
+        cls, own: Belongings, settings: SignerSettings, database: str
+    ) -> AsyncIterator["Party"]:
+        name = own.name
+        async with (
+            Statements(database, 8, name) as statements,
+            open_client(settings) as client,
+            open_delivery_client(settings) as delivery,
+        ):
+            keys = EncryptionKeys([own.encryption_key], [])
+            await keys.adopt_first(statements)
+            party = cls(
+                name, statements, Shares(statements, keys), Bans(statements, name, own.identity)
+            )
+            party.delivery = delivery
+            mode = Mode(
+                store=Store.MPC,
+                handlers=handlers(
+                    settings, statements, own.identity, party.shares, party.bans, delivery
+                ),
+                parts=[],
+                capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
+            )
+            party._loop = put_together(settings, statements, client, own.identity, mode).loop
+            yield party
+
+    async def do(self, claimed: ClaimedJob) -> Outcome:
+        """A job, as the loop sees to it between claim and report."""
+        now = datetime.now(UTC)
+        self._loop._clock.compare(now, now, now)
+        return Outcome.model_validate_json(await self._loop._do(claimed))
+
+    async def rows(self, statement: str, **parameters: object) -> list[Any]:
+        return await self.statements.rows(statement, parameters)
+
+    async def states(self, key: Key) -> list[str]:
+        """Of its shares of a key, oldest set first."""
+        rows = await self.rows(
+            "SELECT state FROM shares WHERE key_id = %(id)s ORDER BY generation, created_at",
+            id=key.id,
+        )
+        return [row.state for row in rows]
+
+
+class Parties:
+    """All signers of an organisation that run."""
+
+    def __init__(self, organisation: Organisation, parties: Iterable[Party]) -> None:
+        self.organisation = organisation
+        self.control_plane = organisation.control_plane
+        self.by_name = {party.name: party for party in parties}
+
+    def __getitem__(self, name: str) -> Party:
+        return self.by_name[name]
+
+    def of(self, key: Key) -> list[Party]:
+        return [self[name] for name in key.signers]
+
+    async def hold(self, order: Order, among: Sequence[str] | None = None) -> dict[str, Outcome]:
+        """Give an order to each participant, or to those that are named."""
+        claimed = self.control_plane.claimed(order)
+        names = order.participants if among is None else among
+        outcomes = await asyncio.gather(*(self[name].do(claimed) for name in names))
+        return dict(zip(names, outcomes, strict=True))
+
+    async def give(self, orders: Mapping[str, Order]) -> dict[str, Outcome]:
+        """Give each an order of its own, all at once."""
+        outcomes = await asyncio.gather(
+            *(self[name].do(self.control_plane.claimed(order)) for name, order in orders.items())
+        )
+        return dict(zip(orders, outcomes, strict=True))
+
+    async def prepare(self, order: Order) -> list[SignedBytes]:
+        """Hold a ceremony that makes shares; all confirm."""
+        return confirmations(await self.hold(order))
+
+    async def make_key(self, key: Key) -> Key:
+        """Generate, prove and activate."""
+        order = orders.generate(key)
+        return await self.take_into_use(key, order, await self.prepare(order))
+
+    async def refresh(self, key: Key) -> Key:
+        order = orders.refresh(key)
+        return await self.take_into_use(key, order, await self.prepare(order))
+
+    async def take_into_use(self, key: Key, order: Order, confirmed: Sequence[SignedBytes]) -> Key:
+        new = self.confirmed_key(key, order, confirmed)
+        await self.prove(new)
+        for outcome in (await self.hold(orders.activate(new, confirmed), new.signers)).values():
+            assert isinstance(outcome.result, ActivatedShare), outcome
+        return new
+
+    def confirmed_key(self, key: Key, order: Order, confirmed: Sequence[SignedBytes]) -> Key:
+        """As it will be with the set that the order made."""
+        pinned = PinnedKeys([own.identity.public_key for own in self.organisation.members.values()])
+        said = [
+            Confirmation.model_validate_json(pinned.open(CONFIRMATION_TYPE, signed))
+            for signed in confirmed
+        ]
+        assert all(each.agreed == said[0].agreed for each in said)
+        assert [each.signer for each in said] == list(key.signers)
+        return replace(
+            key,
+            public_key=said[0].public_key,
+            chain_code=said[0].chain_code,
+            shares=order.ceremony,
+            generation=said[0].generation,
+        )
+
+    async def prove(self, key: Key) -> None:
+        """Quorums sign until every share of the set has."""
+        left = list(key.signers)
+        while left:
+            quorum = (left + [name for name in key.signers if name not in left])[: key.threshold]
+            for outcome in (await self.hold(orders.prove(key, quorum))).values():
+                assert outcome.status is OutcomeStatus.DONE, outcome
+            left = left[key.threshold :]
+
+    async def sign(self, key: Key, quorum: Sequence[str] | None = None) -> None:
+        """A message that nobody has signed before; every participant has the same signature."""
+        request = wanted(key)
+        outcomes = await self.hold(orders.sign(key, quorum or key.quorum, request))
+        results = [signature_of(outcome) for outcome in outcomes.values()]
+        assert all(result == results[0] for result in results)
+        check_signature(key, request, results[0])
+
+
+def wanted(key: Key) -> SignHash | SignMessage:
+    """A request for a signature that was never asked for."""
+    content = (uuid4().bytes + uuid4().bytes).hex()
+    if key.algorithm.scheme == "EdDSA":
+        return SignMessage(kind="Message", message="0x" + content)
+    return SignHash(kind="Hash", hash=bytes.fromhex(content))
+
+
+def signature_of(outcome: Outcome) -> MadeSignature:
+    assert isinstance(outcome.result, MadeSignature), outcome
+    return outcome.result
+
+
+def check_signature(key: Key, request: SignHash | SignMessage, made: MadeSignature) -> None:
+    """Raises BadSignature."""
+    assert key.public_key is not None
+    digest = request.hash if isinstance(request, SignHash) else None
+    verify(made.signature, key.public_key, key.algorithm, key.network, request, digest)
+
+
+def confirmations(outcomes: Mapping[str, Outcome]) -> list[SignedBytes]:
+    found = []
+    for outcome in outcomes.values():
+        assert isinstance(outcome.result, PreparedShare), outcome
+        found.append(outcome.result.confirmation)
+    return found
+
+
+def abandonment(outcome: Outcome) -> SignedBytes:
+    assert isinstance(outcome.result, AbandonedShare), outcome
+    return outcome.result.abandonment
+
+
+def ended(outcome: Outcome) -> tuple[str, tuple[str, ...]]:
+    """How it ended without a result: code and culprits."""
+    assert outcome.result is None, outcome
+    assert outcome.code is not None
+    return outcome.code, outcome.culprits
+
+
+@contextlib.asynccontextmanager
+async def running(
+    organisation: Organisation, databases: Mapping[str, str], delivery_url: str | None = None
+) -> AsyncIterator[Parties]:
+    """Signers over these databases; peers as the databases have them.
+
+    ``delivery_url``: of whom they take for the delivery server, where that is another.
+    """
+    url = delivery_url or organisation.server.url
+    async with contextlib.AsyncExitStack() as stack:
+        parties = [
+            await stack.enter_async_context(
+                Party.running(
+                    organisation.members[name],
+                    organisation.signer_settings(name, database, url),
+                    database,
+                )
+            )
+            for name, database in databases.items()
+        ]
+        yield Parties(organisation, parties)
+
+
+async def pin_each_other(organisation: Organisation, parties: Parties) -> None:
+    for party in parties.by_name.values():
+        for name in parties.by_name:
+            if name != party.name:
+                await party.peers.add(name, organisation.members[name].identity.public_key)
