@@ -32,6 +32,8 @@ signer_bytes = 67108864      # of what one signer has handed in
 total_bytes = 268435456
 signer_sessions = 4096       # ceremonies that one signer has begun, until their tickets expire
 total_sessions = 16384
+signer_connections = 128     # each waiting exchange has one: at least a signer's [loop] slots
+total_connections = 1024     # each takes up to 0.7 MiB beside the messages
 idle_seconds = 120           # a ceremony in which nobody hands anything in for so long is forgotten
 body_seconds = 15            # for a request to arrive
 

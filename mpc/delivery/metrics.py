@@ -7,6 +7,9 @@ ENDED = Counter("custody_delivery_ended_total", "Ceremonies ended or forgotten, 
 SESSIONS = Gauge("custody_delivery_sessions", "Ceremonies that are remembered")
 HELD_BYTES = Gauge("custody_delivery_held_bytes", "Messages held or being received")
 RECEIVED_BYTES = Counter("custody_delivery_received_bytes_total", "Messages handed in")
+REFUSED_CONNECTIONS = Counter(
+    "custody_delivery_refused_connections_total", "Connections closed for being too many"
+)
 SECONDS = Histogram(
     "custody_delivery_exchange_seconds",
     "From a participant's hand-in to its answer, waiting for the others included",

@@ -14,6 +14,7 @@ from daemon.errors import OperatorError
 from daemon.tls import server_context
 from mpc.delivery.admission import Admission
 from mpc.delivery.application import Delivery
+from mpc.delivery.connections import Connections, CountedProtocol
 from mpc.delivery.health import Health
 from mpc.delivery.sessions import Sessions
 from mpc.delivery.settings import Settings
@@ -22,6 +23,7 @@ DISTRIBUTION = "custody"
 KEEPALIVE_SECONDS = 75.0
 STOP_SECONDS = 5.0
 BACKLOG = 512
+HANDSHAKE_SECONDS = 10.0
 
 log = structlog.get_logger()
 
@@ -47,11 +49,12 @@ async def serving(settings: Settings) -> AsyncIterator[dict[str, int]]:
     sessions = Sessions(Admission(settings.tickets.pinned(), section.name), settings.limits)
     delivery = Delivery(sessions, settings, version(DISTRIBUTION)).application()
     health = Health(sessions).application()
+    connections = Connections(settings.limits)
     sweeping = asyncio.create_task(sessions.sweep_for_ever(), name="sweep")
     try:
         async with (
             _listening(health, settings.health.host, settings.health.port) as health_port,
-            _listening(delivery, section.host, section.port, tls) as port,
+            _listening(delivery, section.host, section.port, tls, connections) as port,
         ):
             yield {"delivery": port, "health": health_port}
             sessions.end_all()
@@ -61,7 +64,11 @@ async def serving(settings: Settings) -> AsyncIterator[dict[str, int]]:
 
 @contextlib.asynccontextmanager
 async def _listening(
-    app: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None
+    app: web.Application,
+    host: str,
+    port: int,
+    tls: ssl.SSLContext | None = None,
+    connections: Connections | None = None,
 ) -> AsyncIterator[int]:
     # a request whose sender is gone is given up; its messages stay for the others
     runner = web.AppRunner(
@@ -73,15 +80,25 @@ async def _listening(
         auto_decompress=False,
     )
     await runner.setup()
+    make = runner.server
+    assert make is not None
     try:
-        site = web.TCPSite(runner, host, port, ssl_context=tls, backlog=BACKLOG)
-        try:
-            await site.start()
-        except OSError as error:
-            raise OperatorError(
-                f"cannot listen on {host}:{port}: {error.strerror or error}",
-                "Free that port, or name another one in the configuration.",
-            ) from None
-        yield runner.addresses[0][1]
+        listener = await asyncio.get_running_loop().create_server(
+            make if connections is None else lambda: CountedProtocol(connections, make),
+            host,
+            port,
+            ssl=tls,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=None if tls is None else HANDSHAKE_SECONDS,
+        )
+    except OSError as error:
+        await runner.cleanup()
+        raise OperatorError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            "Free that port, or name another one in the configuration.",
+        ) from None
+    try:
+        yield listener.sockets[0].getsockname()[1]
     finally:
+        listener.close()
         await runner.cleanup()

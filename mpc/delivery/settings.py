@@ -54,6 +54,8 @@ class LimitsSection(Section):
     total_bytes: Count = 256 * MIB
     signer_sessions: Count = 4096
     total_sessions: Count = 16384
+    signer_connections: Count = 128
+    total_connections: Count = 1024
     idle_seconds: Annotated[float, Field(gt=0)] = 120.0
     body_seconds: Annotated[float, Field(gt=0)] = 15.0
 

@@ -1,0 +1,122 @@
+"""Only whom a signed ticket names is delivered for, and only as the certificate says who it is."""
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+
+from mpc.delivery_client import DeliveryRefused, DeliveryUnavailable
+from tests.integration.delivery.ceremonies import SERVER, ControlPlane, Party
+from tests.integration.delivery.conftest import SIGNERS, Connect, Pki, Server
+from wire.delivery import DeliveryCode
+from wire.envelope import SignedBytes
+
+
+async def refused(party: Party, ticket: SignedBytes, number: int = 0) -> str:
+    """The code that a hand-in is refused with."""
+    with pytest.raises(DeliveryRefused) as caught:
+        await party.hand_in(ticket, number, *SIGNERS)
+    return caught.value.code
+
+
+async def test_a_node_that_does_not_take_part_is_refused(
+    parties: list[Party], connect: Connect, control_plane: ControlPlane
+):
+    outsider = await connect("outsider")
+    ticket = control_plane.ticket(*SIGNERS)
+    assert await refused(outsider, ticket) == DeliveryCode.NOT_A_PARTICIPANT
+    waiting = parties[0].hand_in(ticket, 0, *SIGNERS)
+    await asyncio.sleep(0.2)
+    for number in (0, 1):
+        assert await refused(outsider, ticket, number) == DeliveryCode.NOT_A_PARTICIPANT
+    with pytest.raises(DeliveryRefused, match="does not take part"):
+        await outsider.abort(ticket)
+    assert not waiting.done()
+    waiting.cancel()
+
+
+async def test_a_participant_cannot_speak_for_another(
+    server: Server, connect: Connect, pki: Pki, control_plane: ControlPlane
+):
+    """The certificate says who it is: what it hands in as signer-1 counts as signer-2's."""
+    await server.start()
+    impostor = await connect("signer-1", leaf=pki.node("signer-2"))
+    with pytest.raises(DeliveryRefused, match="each other participant"):
+        await impostor.hand_in(control_plane.ticket(*SIGNERS), 0, *SIGNERS)
+
+
+async def test_a_forged_ticket_is_refused(parties: list[Party], control_plane: ControlPlane):
+    good = control_plane.ticket(*SIGNERS)
+    assert await refused(parties[0], ControlPlane().ticket(*SIGNERS)) == DeliveryCode.BAD_TICKET
+    payload = good.payload.replace(b'"treasury"', b'"treasures"')
+    changed = good.model_copy(update={"payload": payload})
+    assert await refused(parties[0], changed) == DeliveryCode.BAD_TICKET
+
+
+async def test_no_ticket_is_a_ticket_of_something_else(
+    parties: list[Party], control_plane: ControlPlane
+):
+    ticket = control_plane.ticket(*SIGNERS)
+    other_type = control_plane.signer.sign("application/vnd.custody.job.v1+json", ticket.payload)
+    assert await refused(parties[0], other_type) == DeliveryCode.BAD_TICKET
+
+
+@pytest.mark.parametrize("seconds", [-1.0, 7200.0], ids=["expired", "good-for-too-long"])
+async def test_a_ticket_of_another_time_is_refused(
+    parties: list[Party], control_plane: ControlPlane, seconds: float
+):
+    ticket = control_plane.ticket(*SIGNERS, seconds=seconds)
+    assert await refused(parties[0], ticket) == DeliveryCode.BAD_TICKET
+
+
+async def test_a_ticket_that_names_another_server_is_refused(
+    parties: list[Party], control_plane: ControlPlane
+):
+    ticket = control_plane.ticket(*SIGNERS, delivery="delivery-2")
+    assert await refused(parties[0], ticket) == DeliveryCode.BAD_TICKET
+
+
+async def test_unlike_tickets_for_one_ceremony_end_it_at_once(
+    parties: list[Party], control_plane: ControlPlane
+):
+    ceremony = uuid4()
+    waiting = parties[0].hand_in(control_plane.ticket(*SIGNERS, ceremony=ceremony), 0, *SIGNERS)
+    await asyncio.sleep(0.2)
+    other = control_plane.ticket(*SIGNERS, ceremony=ceremony)
+    assert await refused(parties[1], other) == DeliveryCode.CONFLICT
+    with pytest.raises(DeliveryRefused, match="unlike tickets"):
+        await asyncio.wait_for(waiting, 2)
+
+
+async def test_an_exchange_of_an_unknown_ceremony_says_so(
+    parties: list[Party], control_plane: ControlPlane
+):
+    with pytest.raises(DeliveryUnavailable, match="not known here"):
+        await parties[0].hand_in(control_plane.ticket(*SIGNERS), 1, *SIGNERS)
+
+
+async def test_a_certificate_that_names_no_node_is_refused(
+    server: Server, connect: Connect, pki: Pki, control_plane: ControlPlane
+):
+    await server.start()
+    with_server_certificate = await connect("signer-1", leaf=pki.nameless())
+    ticket = control_plane.ticket(*SIGNERS)
+    assert await refused(with_server_certificate, ticket) == DeliveryCode.CERTIFICATE_REJECTED
+
+
+async def test_a_certificate_under_another_root_gets_no_connection(
+    server: Server, connect: Connect, strangers: Pki
+):
+    await server.start()
+    stranger = await connect("signer-1", leaf=strangers.node("signer-1"))
+    with pytest.raises(DeliveryUnavailable, match="does not accept this node's certificate"):
+        await stranger.client.facts(SERVER)
+
+
+async def test_a_server_under_another_root_is_not_believed(
+    server: Server, pki: Pki, strangers: Pki, connect: Connect
+):
+    await server.start()
+    party = await connect("signer-1", ca=strangers.server().ca)
+    with pytest.raises(DeliveryUnavailable, match="certificate verify failed"):
+        await party.client.facts(SERVER)

@@ -1,0 +1,91 @@
+"""mpc-delivery as an operator uses it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from mpc.delivery.cli import app
+from mpc.delivery.settings import Settings, load_settings
+from tests.integration.delivery.ceremonies import ControlPlane
+from tests.integration.delivery.conftest import Pki, job_signing_key
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return tmp_path / "mpc-delivery.toml"
+
+
+def call(config: Path, *words: str) -> Result:
+    return CliRunner().invoke(app, ["--config", str(config), *words])
+
+
+def init(config: Path, pki: Pki, control_plane: ControlPlane, *more: str) -> Result:
+    leaf = pki.server()
+    key = job_signing_key(control_plane)
+    files = ["--certificate", leaf.certificate, "--private-key", leaf.private_key]
+    words = ["init", "--name", "delivery-1", "--job-signing-key", key, *map(str, files)]
+    return call(config, *words, "--client-ca", str(leaf.ca), "--port", "0", *more)
+
+
+def test_what_init_writes_is_what_it_would_be_by_default(
+    config: Path, pki: Pki, control_plane: ControlPlane
+):
+    result = init(config, pki, control_plane)
+    assert result.exit_code == 0, result.output
+    assert config.stat().st_mode & 0o777 == 0o600
+    settings = load_settings(config)
+    defaults = Settings(server=settings.server, tickets=settings.tickets)
+    assert settings == defaults
+
+
+def test_init_overwrites_nothing(config: Path, pki: Pki, control_plane: ControlPlane):
+    config.write_text("precious")
+    result = init(config, pki, control_plane)
+    assert result.exit_code == 1
+    assert "is there already" in result.output
+    assert config.read_text() == "precious"
+
+
+def test_doctor_finds_all_well(config: Path, pki: Pki, control_plane: ControlPlane):
+    init(config, pki, control_plane)
+    result = call(config, "doctor", "--json")
+    assert result.exit_code == 0, result.output
+    found = {each["name"]: each["status"] for each in json.loads(result.stdout)}
+    assert found == {"certificate": "ok", "job-signing keys": "ok", "port": "ok"}
+
+
+def test_doctor_says_what_is_to_be_mended(config: Path, pki: Pki, control_plane: ControlPlane):
+    init(config, pki, control_plane, "--private-key", str(pki.node("signer-1").private_key))
+    config.write_text(config.read_text().replace(job_signing_key(control_plane), "bm8ga2V5"))
+    result = call(config, "doctor")
+    assert result.exit_code == 1
+    assert "does not belong to the certificate" in result.output
+    assert "no Ed25519 public key" in result.output
+
+
+@pytest.mark.parametrize(
+    ("line", "replacement", "fault"),
+    [
+        ("message_bytes = 524288", "message_bytes = 999999999", "a message must fit"),
+        ("message_bytes = 524288", "message_byte = 1", "message_byte"),
+        ("total_sessions = 16384", "total_sessions = 0", "total_sessions"),
+    ],
+)
+def test_limits_that_cannot_hold_are_refused(
+    config: Path, pki: Pki, control_plane: ControlPlane, line: str, replacement: str, fault: str
+):
+    init(config, pki, control_plane)
+    config.write_text(config.read_text().replace(line, replacement))
+    result = call(config, "doctor")
+    assert result.exit_code == 1
+    assert fault in result.output
+
+
+def test_doctor_refuses_a_nodes_certificate(config: Path, pki: Pki, control_plane: ControlPlane):
+    node = pki.node("signer-1")
+    init(config, pki, control_plane, "--certificate", str(node.certificate))
+    result = call(config, "doctor")
+    assert result.exit_code == 1
+    assert "not a certificate for a server" in result.output
