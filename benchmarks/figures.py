@@ -3,6 +3,7 @@
 from typing import Any
 
 from benchmarks.http_load import LoadResult
+from benchmarks.mpc_figures import MpcFigures
 from benchmarks.scenes import Alone
 from wire.encoding import Model
 
@@ -25,6 +26,7 @@ class Figures(Model):
     driver_alone: Alone
     signatures: dict[int, LoadResult]
     wallets: dict[int, LoadResult]
+    mpc: MpcFigures
 
     @property
     def best_bare(self) -> float:
@@ -37,7 +39,12 @@ class Figures(Model):
             "driver_to_bare": self.driver_alone.rate / self.best_bare,
             "end_to_end_to_bare_32": self.signatures[32].rate / self.best_bare,
             "latency_to_bare_1": own_latency * self.bare[1],
+            **self.mpc.ratios(self.round_trip),
         }
+
+    def targets(self) -> dict[str, tuple[str, float]]:
+        """By the ratio's name: at least or at most what."""
+        return {**TARGETS, **self.mpc.targets()}
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -47,8 +54,9 @@ class Figures(Model):
             "driver_per_second": self.driver_alone.rate,
             "signatures": {clients: _seen(load) for clients, load in self.signatures.items()},
             "wallets": {clients: _seen(load) for clients, load in self.wallets.items()},
+            "mpc": self.mpc.as_json(),
             "ratios": self.ratios(),
-            "targets": {name: f"{how} {value:g}" for name, (how, value) in TARGETS.items()},
+            "targets": {name: f"{how} {value:g}" for name, (how, value) in self.targets().items()},
         }
 
     def rows(self) -> list[list[object]]:
@@ -78,15 +86,15 @@ class Figures(Model):
                         f"{load.quantile(0.99) * 1e3:.1f}",
                     ]
                 )
-        return rows
+        return [*rows, *self.mpc.rows()]
 
     def _share(self, rate: float) -> str:
         return f"{rate / self.best_bare:.0%}"
 
 
-def reached(name: str, ratio: float) -> bool:
+def reached(aim: tuple[str, float], ratio: float) -> bool:
     """Whether a ratio is where it should be."""
-    how, target = TARGETS[name]
+    how, target = aim
     return ratio >= target if how == "at least" else ratio <= target
 
 
