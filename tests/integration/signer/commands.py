@@ -28,3 +28,7 @@ def edit(config: Path, before: str, after: str) -> None:
     text = config.read_text()
     assert before in text
     config.write_text(text.replace(before, after))
+
+
+def rewrite(config: Path, text: str) -> None:
+    config.write_text(text)

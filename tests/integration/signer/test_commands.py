@@ -1,0 +1,243 @@
+"""``mpc-signer``, as an operator types it."""
+
+import asyncio
+import base64
+import json
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from daemon.configuration import load
+from daemon.signing_key import create_signing_key
+from daemon.statements import Statements
+from devstack.processes import LOCALHOST, free_port
+from mpc.acts import Acts
+from mpc.repair_approvals import RepairApprovals, approve
+from mpc.settings import SignerSettings
+from mpc.shares import Shares
+from tests.integration.signer.commands import command, rewrite
+from tests.integration.signer.conftest import configuration_text
+from tests.integration.signer.keys import ME, SIGNERS, activate, confirm, new_key, put
+from wire.envelope import Signer
+
+
+def public_key() -> str:
+    return base64.b64encode(Ed25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
+
+
+@pytest.fixture
+def config(config: Path) -> Path:
+    create_signing_key(config.parent / "identity.pem")
+    return config
+
+
+async def peers(config: Path) -> dict[str, str]:
+    done = await command(config, "peers", "list", "--json")
+    return {each["signer"]: each["identity"] for each in json.loads(done.stdout)}
+
+
+async def test_peers_are_pinned_listed_and_removed(config: Path):
+    first, second = public_key(), public_key()
+    for name, key in (("signer-2", first), ("signer-3", second)):
+        assert (await command(config, "peers", "add", name, "--identity", key)).exit_code == 0
+    assert await peers(config) == {"signer-2": first, "signer-3": second}
+    done = await command(config, "peers", "remove", "signer-2")
+    assert done.exit_code == 0
+    assert "no ceremony with it from now on" in done.stdout
+    assert await peers(config) == {"signer-3": second}
+    assert (await command(config, "peers", "remove", "signer-2")).exit_code == 1
+
+
+async def test_pinning_the_same_again_changes_nothing(config: Path):
+    key = public_key()
+    for _ in range(2):
+        assert (await command(config, "peers", "add", "signer-2", "--identity", key)).exit_code == 0
+    assert await peers(config) == {"signer-2": key}
+
+
+async def test_a_pin_is_never_replaced_in_passing(config: Path):
+    key = public_key()
+    await command(config, "peers", "add", "signer-2", "--identity", key)
+    done = await command(config, "peers", "add", "signer-2", "--identity", public_key())
+    assert done.exit_code == 1
+    assert "another identity key" in done.stderr
+    assert await peers(config) == {"signer-2": key}
+
+
+async def test_two_signers_never_have_one_identity(config: Path):
+    key = public_key()
+    await command(config, "peers", "add", "signer-2", "--identity", key)
+    done = await command(config, "peers", "add", "signer-3", "--identity", key)
+    assert done.exit_code == 1
+    assert "signer-2's" in done.stderr
+
+
+async def test_a_signer_is_not_its_own_peer(config: Path):
+    done = await command(config, "peers", "add", ME, "--identity", public_key())
+    assert done.exit_code == 1
+    assert await peers(config) == {}
+
+
+async def test_identity_show_prints_what_others_pin(config: Path, tmp_path: Path):
+    shown = json.loads((await command(config, "identity", "show", "--json")).stdout)
+    settings = load(config, SignerSettings)
+    assert shown["node"] == settings.node.id
+    done = await command(config, "peers", "add", "signer-9", "--identity", shown["public_key"])
+    assert done.exit_code == 0
+
+
+async def test_a_repair_is_approved_for_a_time_and_revoked(statements: Statements, config: Path):
+    await command(config, "peers", "add", "signer-2", "--identity", public_key())
+    key = uuid4()
+    approvals = RepairApprovals(statements)
+    words = ["repair", "approve", key, "signer-2", "--reason", "disk failed, spoke to Ada"]
+    done = await command(config, *words, "--hours", 2)
+    assert done.exit_code == 0, done.stderr
+    assert await approvals.holds(key, "signer-2")
+    assert not await approvals.holds(key, "signer-3")
+    assert not await approvals.holds(uuid4(), "signer-2")
+    (row,) = json.loads((await command(config, "repair", "list", "--json")).stdout)
+    assert (row["signer"], row["reason"]) == ("signer-2", "disk failed, spoke to Ada")
+    assert (await command(config, "repair", "revoke", key, "signer-2")).exit_code == 0
+    assert not await approvals.holds(key, "signer-2")
+    assert (await command(config, "repair", "revoke", key, "signer-2")).exit_code == 1
+    kinds = [
+        json.loads(row.record)["kind"]
+        for row in await statements.rows("SELECT record FROM audit ORDER BY sequence")
+    ]
+    assert kinds == ["ApproveRepair", "RevokeRepair"]
+
+
+async def test_an_approval_ends_with_its_time(statements: Statements, config: Path):
+    await command(config, "peers", "add", "signer-2", "--identity", public_key())
+    key = uuid4()
+    await command(config, "repair", "approve", key, "signer-2", "--reason", "disk failed")
+    await statements.rows("UPDATE repair_approvals SET expires_at = now()")
+    assert not await RepairApprovals(statements).holds(key, "signer-2")
+    assert json.loads((await command(config, "repair", "list", "--json")).stdout) == []
+
+
+async def test_nobody_is_helped_who_is_not_pinned(statements: Statements, config: Path):
+    done = await command(config, "repair", "approve", uuid4(), "signer-2", "--reason", "asked")
+    assert done.exit_code == 1
+    assert "not pinned" in done.stderr
+    assert await RepairApprovals(statements).all() == []
+
+
+async def test_shares_are_listed_without_a_secret(
+    statements: Statements, shares: Shares, config: Path
+):
+    first, second = new_key(), new_key()
+    await activate(statements, shares, first)
+    following = first.refreshed()
+    await activate(statements, shares, following)
+    await confirm(statements, shares, second)
+    kept = json.loads((await command(config, "shares", "list", "--json")).stdout)
+    assert {each["ceremony"]: each["state"] for each in kept} == {
+        str(following.ceremony): "active",
+        str(second.ceremony): "confirmed",
+    }
+    assert kept[0]["signers"] == SIGNERS
+    everything = await command(config, "shares", "list", "--all", "--json")
+    states = [each["state"] for each in json.loads(everything.stdout)]
+    assert sorted(states) == ["active", "confirmed", "retired"]
+    assert "data_key" not in everything.stdout
+    assert "ciphertext" not in everything.stdout
+
+
+async def test_a_set_that_was_never_made_here_is_listed(statements, shares: Shares, config: Path):
+    await put(statements, shares.abandon_row(uuid4(), uuid4()))
+    (row,) = json.loads((await command(config, "shares", "list", "--all", "--json")).stdout)
+    assert (row["state"], row["generation"]) == ("abandoned", None)
+    assert (await command(config, "shares", "list", "--all")).exit_code == 0
+
+
+async def test_verify_finds_each_share_that_cannot_be_used(
+    statements: Statements, shares: Shares, config: Path
+):
+    good, bad = new_key(), new_key()
+    await activate(statements, shares, good)
+    await activate(statements, shares, bad)
+    done = await command(config, "shares", "verify", "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout) == {"verified": 2, "bad": []}
+
+    await statements.rows(
+        "UPDATE shares SET public_key = sha256(public_key) WHERE key_id = %(key_id)s",
+        {"key_id": bad.key_id},
+    )
+    done = await command(config, "shares", "verify", "--json")
+    assert done.exit_code == 1
+    said = json.loads(done.stdout)
+    assert said["verified"] == 1
+    assert [each["key_id"] for each in said["bad"]] == [str(bad.key_id)]
+    assert "public key" in said["bad"][0]["what"]
+    assert (await command(config, "shares", "verify", good.key_id)).exit_code == 0
+    done = await command(config, "shares", "verify", uuid4())
+    assert done.exit_code == 1
+    assert "has no share" in done.stderr
+
+
+async def test_verify_sees_more_than_one_page(statements, shares: Shares, config: Path):
+    keys = [new_key() for _ in range(35)]
+    await put(
+        statements, *[await shares.prepare_row(each.confirmation, None, each.ours) for each in keys]
+    )
+    done = await command(config, "shares", "verify", "--json")
+    assert json.loads(done.stdout)["verified"] == 35
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["migrate"],
+        ["peers", "list"],
+        ["shares", "list"],
+        ["shares", "verify"],
+        ["bans", "list"],
+        ["repair", "list"],
+        ["rewrap", "--new-key-file", "next.key"],
+    ],
+)
+async def test_a_database_that_is_away_is_an_error_that_says_what_to_do(
+    config: Path, words: list[str]
+):
+    rewrite(config, configuration_text(f"postgresql://me@{LOCALHOST}:{free_port()}/signer"))
+    done = await command(config, *words)
+    assert done.exit_code == 1
+    assert isinstance(done.exception, SystemExit)
+    assert "[database]" in done.stderr
+
+
+async def test_rewrap_wants_to_know_under_which_key(config: Path):
+    for words in ([], ["--to-hsm", "--new-key-file", "next.key"]):
+        done = await command(config, "rewrap", *words)
+        assert done.exit_code == 1
+        assert "Give either --new-key-file or --to-hsm" in done.stderr
+    done = await command(config, "rewrap", "--to-hsm")
+    assert done.exit_code == 1
+    assert "[encryption.hsm]" in done.stderr
+
+
+async def test_acts_of_an_operator_and_of_the_running_signer_make_one_chain(
+    statements: Statements, identity: Signer
+):
+    """Both link to it at the same time; neither loses a record."""
+    acts = [Acts(statements, ME, identity) for _ in range(4)]
+    await asyncio.gather(
+        *(approve(one, uuid4(), "signer-2", timedelta(hours=1), "ada", "why") for one in acts)
+    )
+    rows = await statements.rows("SELECT sequence FROM audit ORDER BY sequence")
+    assert [row.sequence for row in rows] == [1, 2, 3, 4]
+
+
+async def test_the_schema_must_be_this_versions(config: Path, empty_database: str):
+    rewrite(config, configuration_text(empty_database))
+    done = await command(config, "shares", "list")
+    assert done.exit_code == 1
+    assert "mpc-signer migrate" in done.stderr
+    assert (await command(config, "migrate")).exit_code == 0
+    assert (await command(config, "shares", "list")).exit_code == 0
