@@ -20,7 +20,13 @@ from wire.algorithms import ECDSA_SECP256K1, Curve, Network, Protection, Scheme,
 from wire.audit import GENESIS, AuditHead, chain_hash
 from wire.digests import eip191
 from wire.encoding import Model
-from wire.envelope import AUDIT_HEAD_TYPE, JOB_TYPE, Signer, pre_authentication_encoding
+from wire.envelope import (
+    ATTESTATION_TYPE,
+    AUDIT_HEAD_TYPE,
+    JOB_TYPE,
+    Signer,
+    pre_authentication_encoding,
+)
 from wire.jobs import Endpoint, Job, JobKind, KeyReference
 from wire.node_api import (
     AuditHeads,
@@ -43,6 +49,7 @@ from wire.requests import SignMessage
 from wire.resources import Problem
 from wire.signatures import finish
 from wire.signed_requests import SIGNATURE_HEADER, sign_request
+from wire.statements import Attestation
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "wire-protocol.md"
 BLOCK = re.compile(r"<!-- example: ([\w-]+) -->\n```(json|text)\n(.*?)\n```", re.DOTALL)
@@ -107,6 +114,18 @@ GATE_QUESTION = question_about(
     now=CREATED_AT + timedelta(seconds=2),
 )
 
+ATTESTATION = Attestation(
+    key_id=KEY_ID,
+    store=Store.HSM,
+    scheme=Scheme.ECDSA,
+    curve=Curve.SECP256K1,
+    public_key=WALLET.public_key.format(),
+    protection=Protection.HSM,
+    group="hsm",
+    threshold=1,
+    signers=[NODE],
+    node=NODE,
+)
 KEY_OUTCOME = Outcome(
     job_id=KEY_ID,
     node=NODE,
@@ -116,6 +135,7 @@ KEY_OUTCOME = Outcome(
         curve=Curve.SECP256K1,
         public_key=WALLET.public_key.format(),
         protection=Protection.HSM,
+        attestation=NODE_SIGNER.sign(ATTESTATION_TYPE, ATTESTATION.model_dump_json().encode()),
     ),
 )
 
@@ -151,6 +171,7 @@ MODELS: dict[str, Model] = {
     "job-sign": SIGN,
     "job-generate": GENERATE,
     "outcome-key": KEY_OUTCOME,
+    "attestation": ATTESTATION,
     "outcome-signature": SIGNATURE_OUTCOME,
     "outcome-failed": FAILED_OUTCOME,
     "audit-head": HEAD,

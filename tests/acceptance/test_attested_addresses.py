@@ -1,0 +1,151 @@
+"""An application that has pinned the owner's nodes finds an address put in the place of its own."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from coincurve import PrivateKey
+
+from control_plane.client import (
+    AsyncCustody,
+    Curve,
+    Custody,
+    Network,
+    NotAttested,
+    Scheme,
+    Store,
+    Wallet,
+)
+from devstack.service import clean_environment, command
+from devstack.stack import Stack
+from tests.second_opinion import check_wallet
+from wire.addresses import address_of
+from wire.algorithms import network_algorithm
+from wire.statements import Attestation
+
+STRANGER = PrivateKey().public_key.format()
+
+
+def identity(stack: Stack, number: int) -> dict[str, str]:
+    """What a driver's operator reads off his host."""
+    config = stack.drivers[number].config
+    shown = subprocess.run(
+        [command("hsm-driver"), "--config", config, "identity", "show", "--json"],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, str] = json.loads(shown.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def pins(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    lines = [
+        f'{driver["node"]} = "{driver["public_key"]}"'
+        for driver in (identity(stack, number) for number in range(len(stack.drivers)))
+    ]
+    path = tmp_path_factory.mktemp("pins") / "pinned-nodes.toml"
+    path.write_text("\n".join(["[drivers]", *lines]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def pinning(stack: Stack, pins: Path) -> Iterator[Custody]:
+    url = stack.control_planes[0].url
+    with Custody(url, stack.api_token, stack.ca, pinned_nodes=pins) as custody:
+        yield custody
+
+
+def swap(stack: Stack, wallet: Wallet) -> None:
+    """What somebody does who can write to the control plane's database."""
+    address = address_of(wallet.network, network_algorithm(wallet.network), STRANGER)
+    with psycopg.connect(stack.databases.control_plane, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE keys SET public_key = %s WHERE id = %s", [STRANGER, wallet.key_id]
+        )
+        connection.execute("UPDATE wallets SET address = %s WHERE id = %s", [address, wallet.id])
+
+
+@pytest.mark.parametrize("network", list(Network))
+def test_a_wallet_is_attested_by_the_driver_that_made_its_key(pinning, network):
+    wallet = pinning.create_wallet(network)
+    key = pinning.get_key(wallet.key_id)
+    check_wallet(wallet, key)
+    (signed,) = key.attestations
+    attestation = Attestation.model_validate_json(signed.payload)
+    assert (attestation.store, attestation.key_id) == (Store.HSM, key.id)
+    assert attestation.public_key == key.public_key
+
+
+def test_a_bare_key_is_attested_too(pinning):
+    key = pinning.create_key(Scheme.ECDSA, Curve.SECP256R1, external_id="attested-bare")
+    assert pinning.get_key(key.id) == key
+    assert list(pinning.list_keys(external_id="attested-bare")) == [key]
+
+
+def test_an_address_swapped_in_the_database_is_not_handed_out(stack, custody, pinning):
+    wallet = pinning.create_wallet(Network.ETHEREUM, external_id="attested-then-swapped")
+    swap(stack, wallet)
+    assert custody.get_wallet(wallet.id).address != wallet.address, "nothing was swapped"
+    for read in (
+        lambda: pinning.get_wallet(wallet.id),
+        lambda: pinning.get_key(wallet.key_id),
+        lambda: pinning.create_wallet(Network.ETHEREUM, external_id="attested-then-swapped"),
+        lambda: list(pinning.list_wallets(external_id="attested-then-swapped")),
+    ):
+        with pytest.raises(NotAttested, match="another public key is attested"):
+            read()
+
+
+async def test_the_async_client_does_not_hand_it_out_either(stack, pins):
+    url = stack.control_planes[1].url
+    async with AsyncCustody(url, stack.api_token, stack.ca, pinned_nodes=pins) as custody:
+        wallet = await custody.create_wallet(Network.BITCOIN, external_id="swapped-too")
+        swap(stack, wallet)
+        with pytest.raises(NotAttested):
+            await custody.get_wallet(wallet.id)
+        with pytest.raises(NotAttested):
+            _ = [each async for each in custody.list_wallets(external_id="swapped-too")]
+
+
+def test_a_swapped_attestation_does_not_help(stack, pinning):
+    wallet, other = (pinning.create_wallet(Network.ETHEREUM) for _ in range(2))
+    with psycopg.connect(stack.databases.control_plane, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE keys SET (public_key, attestations) ="
+            " (SELECT public_key, attestations FROM keys WHERE id = %s) WHERE id = %s",
+            [other.key_id, wallet.key_id],
+        )
+        connection.execute(
+            "UPDATE wallets SET address = %s WHERE id = %s", [other.address, wallet.id]
+        )
+    with pytest.raises(NotAttested, match="another key that is attested"):
+        pinning.get_wallet(wallet.id)
+
+
+def test_a_driver_that_is_not_pinned_vouches_for_nothing(stack, tmp_path):
+    pins = tmp_path / "pins.toml"
+    pins.write_text("[drivers]\n")
+    url = stack.control_planes[0].url
+    with (
+        Custody(url, stack.api_token, stack.ca, pinned_nodes=pins) as custody,
+        pytest.raises(NotAttested, match="not pinned"),
+    ):
+        custody.create_wallet(Network.SOLANA)
+
+
+def test_pins_come_from_the_environment_too(stack, pins, monkeypatch):
+    with stack.client() as plain:
+        wallet = plain.create_wallet(Network.ETHEREUM)
+    swap(stack, wallet)
+    monkeypatch.setenv("CUSTODY_API_URL", stack.control_planes[0].url)
+    monkeypatch.setenv("CUSTODY_API_TOKEN", stack.api_token)
+    monkeypatch.setenv("CUSTODY_CA", str(stack.ca))
+    monkeypatch.setenv("CUSTODY_PINNED_NODES_FILE", str(pins))
+    with Custody.from_environment() as custody, pytest.raises(NotAttested):
+        custody.get_wallet(wallet.id)

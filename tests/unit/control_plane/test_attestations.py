@@ -1,0 +1,82 @@
+"""An attestation that comes with a new key is kept when it is about that key, and only then."""
+
+from uuid import uuid4
+
+import pytest
+from coincurve import PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from control_plane.results import BadResult, KeyFacts, MadeKey, check_result
+from wire.algorithms import ECDSA_SECP256K1, Curve, Network, Protection, Scheme, Store
+from wire.envelope import ATTESTATION_TYPE, SignedBytes, Signer
+from wire.jobs import JobKind
+from wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
+from wire.statements import Attestation
+
+KEY_ID = uuid4()
+PUBLIC_KEY = PrivateKey.from_int(7).public_key.format()
+FACTS = KeyFacts(ECDSA_SECP256K1, Network.ETHEREUM, None)
+SIGNER = Signer(Ed25519PrivateKey.generate())
+ATTESTATION = Attestation(
+    key_id=KEY_ID,
+    store=Store.HSM,
+    scheme=Scheme.ECDSA,
+    curve=Curve.SECP256K1,
+    public_key=PUBLIC_KEY,
+    protection=Protection.HSM,
+    group="hsm",
+    threshold=1,
+    signers=["zurich-1"],
+    node="zurich-1",
+)
+
+
+def signed(attestation: Attestation) -> SignedBytes:
+    return SIGNER.sign(ATTESTATION_TYPE, attestation.model_dump_json().encode())
+
+
+def made_with(attestation: SignedBytes | None) -> MadeKey | None:
+    result = GeneratedKey(
+        scheme=Scheme.ECDSA,
+        curve=Curve.SECP256K1,
+        public_key=PUBLIC_KEY,
+        protection=Protection.HSM,
+        attestation=attestation,
+    )
+    outcome = Outcome(job_id=KEY_ID, node="zurich-1", status=OutcomeStatus.DONE, result=result)
+    return check_result(outcome, JobKind.GENERATE_KEY, b"", FACTS)
+
+
+def test_the_attestation_of_a_new_key_is_kept_as_it_came():
+    attestation = signed(ATTESTATION)
+    made = made_with(attestation)
+    assert made is not None
+    assert made.attestations == (attestation,)
+
+
+def test_a_key_of_a_node_that_does_not_attest_yet_is_a_key_all_the_same():
+    made = made_with(None)
+    assert made is not None
+    assert made.attestations == ()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"key_id": uuid4()},
+        {"node": "zurich-2"},
+        {"scheme": Scheme.EDDSA},
+        {"curve": Curve.SECP256R1},
+        {"public_key": PrivateKey.from_int(8).public_key.format()},
+        {"protection": Protection.HOST},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_an_attestation_of_something_else_is_no_result(change):
+    with pytest.raises(BadResult, match="the attestation is of another"):
+        made_with(signed(ATTESTATION.model_copy(update=change)))
+
+
+def test_what_is_no_attestation_is_no_result():
+    with pytest.raises(BadResult, match="the attestation is none"):
+        made_with(SIGNER.sign(ATTESTATION_TYPE, b"{}"))
