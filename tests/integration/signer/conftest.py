@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -46,9 +47,9 @@ def identity() -> Signer:
     return Signer(Ed25519PrivateKey.generate())
 
 
-def configuration_text(database: str, **changes: object) -> str:
+def configuration_text(database: str, **changes: Any) -> str:
     """As init writes it; whatever it would reach beside the database is away."""
-    options: dict[str, object] = {
+    options: dict[str, Any] = {
         "node": ME,
         "group": "mpc",
         "url": f"https://{LOCALHOST}:{free_port()}",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from daemon.statements import Statements
@@ -60,10 +61,12 @@ class SetOfShares:
         return parties.repair(self.shares, target=INDEX, helpers=[2, 3])
 
     def repair_ticket(self) -> Ticket:
-        participants = [Participant(signer=each, index=i + 1) for i, each in enumerate(SIGNERS)]
-        return Ticket.model_construct(
+        participants = [Participant(signer=each, index=i) for i, each in enumerate(SIGNERS, 1)]
+        return Ticket(
             ceremony=uuid4(),
             kind=CeremonyKind.REPAIR,
+            job_id=uuid4(),
+            job_digest=bytes(32),
             key_id=self.key_id,
             generation=self.generation,
             shares=self.ceremony,
@@ -73,6 +76,8 @@ class SetOfShares:
             signers=SIGNERS,
             participants=participants,
             target=INDEX,
+            delivery="delivery-1",
+            expires_at=datetime.now(UTC) + timedelta(minutes=2),
         )
 
 

@@ -24,7 +24,7 @@ async def erased(statements: Statements, ceremony) -> bool:
         "WHERE ceremony = %(ceremony)s",
         {"ceremony": ceremony},
     )
-    return row.left_over == 0
+    return bool(row.left_over == 0)
 
 
 @pytest.mark.parametrize("protocol", list(Protocol))
