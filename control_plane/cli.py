@@ -200,10 +200,15 @@ def node_add(
     context: typer.Context,
     node_id: Annotated[str, typer.Argument(metavar="ID", help="As its certificate names it.")],
     group: Annotated[str, typer.Option(help="As its configuration names it.")],
+    owner: Annotated[
+        str | None, typer.Option(help="Whose it is: shown of signers and their groups.")
+    ] = None,
 ) -> None:
     """Register a node, so that its certificate gets it the work of its group."""
     with operator_errors():
-        _with_database(context, lambda connection: registry.add_node(connection, node_id, group))
+        _with_database(
+            context, lambda connection: registry.add_node(connection, node_id, group, owner)
+        )
     out.print(f"node {node_id} is registered in group {group}", markup=False)
 
 
@@ -216,11 +221,12 @@ def node_list(context: typer.Context, as_json: Json = False) -> None:
         print_json([_node(row) for row in rows])
         return
     print_table(
-        ["id", "group", "version", "last seen", "health", "capabilities"],
+        ["id", "group", "owner", "version", "last seen", "health", "capabilities"],
         [
             [
                 row.id,
                 row.node_group,
+                row.owner,
                 row.version,
                 _time(row.last_seen),
                 (row.health or {}).get("status"),
@@ -252,6 +258,7 @@ def _node(row: AnyRow) -> dict[str, object]:
     return {
         "id": row.id,
         "group": row.node_group,
+        "owner": row.owner,
         "version": row.version,
         "last_seen": row.last_seen,
         "health": row.health,

@@ -4,11 +4,12 @@ Statements are SQLAlchemy's, compiled once, and run by daemon/statements.py; tra
 run on SQLAlchemy's pool.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from psycopg import AsyncCursor
 from sqlalchemy import ClauseElement, Executable
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import Dialect
@@ -17,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from daemon.database import create_engine
-from daemon.statements import Statements
+from daemon.statements import Connection, Statements
 
 Result = TypeVar("Result")
 AnyRow = Any
@@ -72,9 +73,43 @@ class Database:
         compiled = _compiled(statement)
         return await self._hasty.rows(compiled.string, _bound(compiled, parameters))
 
+    @asynccontextmanager
+    async def pipeline(self) -> AsyncIterator["Pipeline"]:
+        """A transaction whose statements travel together: a round trip for each time of reading.
+
+        Its commit does not wait for the disk, unless a statement in it says that it should.
+        """
+        async with (
+            self._hasty.connection() as connection,
+            connection.pipeline(),
+            connection.transaction(),
+        ):
+            yield Pipeline(connection)
+
     def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """Several statements: committed at the end, rolled back by an error."""
         return self._engine.begin()
+
+
+class Pipeline:
+    """A transaction under way. Statements are sent at once, and awaited where rows are read."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def send(
+        self, statement: Executable, parameters: dict[str, Any] | None = None
+    ) -> AsyncCursor[Any]:
+        """Begin a statement; its errors come with a later reading, or with the commit."""
+        compiled = _compiled(statement)
+        bound = _bound(compiled, parameters)
+        return await self._connection.execute(compiled.string, bound, prepare=True)
+
+    async def rows(
+        self, statement: Executable, parameters: dict[str, Any] | None = None
+    ) -> Sequence[AnyRow]:
+        cursor = await self.send(statement, parameters)
+        return await cursor.fetchall()
 
 
 @lru_cache(maxsize=256)

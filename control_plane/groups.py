@@ -7,6 +7,7 @@ from sqlalchemy import select
 from control_plane.database import Database
 from control_plane.problems import Code, ProblemError
 from control_plane.resources import node_of
+from control_plane.settings import GroupsSection
 from control_plane.tables import nodes
 from wire.algorithms import Algorithm, Store
 from wire.resources import Node
@@ -15,13 +16,13 @@ from wire.resources import Node
 class Groups:
     """Which group serves a store, and whether it can."""
 
-    def __init__(self, database: Database, group_of_store: Mapping[Store, str]) -> None:
+    def __init__(self, database: Database, settings: GroupsSection) -> None:
         self._database = database
-        self._group_of_store = group_of_store
+        self._settings = settings
 
     def serving(self, store: Store) -> str:
         """The group of nodes that serves a store."""
-        return self._group_of_store[store]
+        return self._settings.serving(store)
 
     async def check(self, group: str, algorithm: Algorithm) -> None:
         """Raises ProblemError when no node of the group can do the algorithm."""

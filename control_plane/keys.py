@@ -4,19 +4,35 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from control_plane.database import AnyRow, Database
 from control_plane.pages import PageRequest
 from control_plane.problems import Code, ProblemError
 from control_plane.resources import KEY_STATUS, key_of
-from control_plane.tables import JobState, jobs, keys
+from control_plane.tables import JobState, jobs, keys, signer_group_members, signer_groups
 from wire.algorithms import Curve, Network, Scheme, Store
+from wire.derivation import parse_path
 from wire.jobs import KeyReference
 from wire.resources import Key, KeyStatus, Page
 
 PROGRESS = (jobs.c.endpoint, jobs.c.external_id, jobs.c.state, jobs.c.outcome, jobs.c.last_failure)
-_KEYS = select(keys, *PROGRESS).join(jobs, jobs.c.id == keys.c.id)
+_GROUP = (
+    select(signer_groups.c.threshold)
+    .where(signer_groups.c.name == keys.c.signer_group)
+    .scalar_subquery()
+    .label("threshold"),
+    select(
+        func.array_agg(
+            aggregate_order_by(signer_group_members.c.signer, signer_group_members.c.share_index)
+        )
+    )
+    .where(signer_group_members.c.group_name == keys.c.signer_group)
+    .scalar_subquery()
+    .label("signers"),
+)
+_KEYS = select(keys, *_GROUP, *PROGRESS).join(jobs, jobs.c.id == keys.c.id)
 
 MAX_REMEMBERED = 20_000
 
@@ -41,6 +57,12 @@ class Keys:
         """Raises ProblemError not_found."""
         return key_of(await self._row(application_id, key_id))
 
+    async def get_active(self, application_id: UUID, key_id: UUID) -> Key:
+        """Raises ProblemError not_found or key_not_active."""
+        key = await self.get(application_id, key_id)
+        _require_active(key.id, key.status)
+        return key
+
     async def page(
         self, application_id: UUID, filters: list[ColumnElement[bool]], request: PageRequest
     ) -> Page[Key]:
@@ -52,9 +74,7 @@ class Keys:
         found = self._active.get(key_id)
         if found is None:
             row = await self._row(application_id, key_id)
-            status = KEY_STATUS[JobState(row.state)]
-            if status is not KeyStatus.ACTIVE:
-                raise ProblemError(Code.KEY_NOT_ACTIVE, f"Key {key_id} is {status}, not Active.")
+            _require_active(key_id, KEY_STATUS[JobState(row.state)])
             found = _signing_key(row)
             if len(self._active) >= MAX_REMEMBERED:
                 self._active.popitem(last=False)
@@ -78,13 +98,33 @@ def status_is(status: KeyStatus) -> ColumnElement[bool]:
     return jobs.c.state.in_([state for state, shown in KEY_STATUS.items() if shown is status])
 
 
+def _require_active(key_id: UUID, status: KeyStatus) -> None:
+    if status is not KeyStatus.ACTIVE:
+        raise ProblemError(Code.KEY_NOT_ACTIVE, f"Key {key_id} is {status}, not Active.")
+
+
 def _not_found(key_id: UUID) -> ProblemError:
     return ProblemError(Code.NOT_FOUND, f"There is no key {key_id}.")
+
+
+def reference_of(key: Key) -> KeyReference:
+    """An Active key as jobs name it."""
+    return KeyReference(
+        id=key.id,
+        root=key.root,
+        path=() if key.path is None else parse_path(key.path),
+        scheme=key.scheme,
+        curve=key.curve,
+        network=key.network,
+        public_key=key.public_key,
+    )
 
 
 def _signing_key(row: AnyRow) -> SigningKey:
     reference = KeyReference(
         id=row.id,
+        root=row.root_id,
+        path=tuple(row.path or ()),
         scheme=Scheme(row.scheme),
         curve=Curve(row.curve),
         network=None if row.network is None else Network(row.network),

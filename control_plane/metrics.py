@@ -12,13 +12,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from control_plane.database import Database
-from control_plane.tables import jobs, nodes
+from control_plane.tables import jobs, nodes, steps
 from daemon.database import DATABASE_ERRORS
 
 _UNFINISHED = (
     select(jobs.c.node_group, jobs.c.state, func.count().label("jobs"))
     .where(jobs.c.finished_at.is_(None))
     .group_by(jobs.c.node_group, jobs.c.state)
+)
+_OPEN_STEPS = (
+    select(steps.c.kind, func.count().label("steps"))
+    .where(steps.c.ended_at.is_(None))
+    .group_by(steps.c.kind)
 )
 _SILENCE = select(
     nodes.c.id, func.extract("epoch", func.now() - nodes.c.last_seen).label("seconds")
@@ -28,9 +33,9 @@ _SILENCE = select(
 class Metrics:
     """What this replica counts, and the application that shows it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, registry: CollectorRegistry) -> None:
         self._database = database
-        self._registry = CollectorRegistry()
+        self._registry = registry
         self.requests = Counter(
             "custody_requests_total",
             "Requests answered.",
@@ -50,6 +55,12 @@ class Metrics:
             "custody_jobs_unfinished",
             "Jobs that are not final, of all replicas.",
             ["group", "state"],
+            registry=self._registry,
+        )
+        self._open_steps = Gauge(
+            "custody_steps_open",
+            "Ceremonies and orders under way, of all replicas.",
+            ["kind"],
             registry=self._registry,
         )
         self._silence = Gauge(
@@ -73,11 +84,15 @@ class Metrics:
 
     async def _read_queue(self) -> None:
         unfinished = await self._database.rows(_UNFINISHED)
+        open_steps = await self._database.rows(_OPEN_STEPS)
         silence = await self._database.rows(_SILENCE)
         self._unfinished.clear()
+        self._open_steps.clear()
         self._silence.clear()
         for row in unfinished:
             self._unfinished.labels(row.node_group, row.state).set(row.jobs)
+        for row in open_steps:
+            self._open_steps.labels(row.kind).set(row.steps)
         for row in silence:
             self._silence.labels(row.id).set(float(row.seconds))
 

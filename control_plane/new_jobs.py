@@ -1,6 +1,6 @@
 """Jobs as they are made: signed once, the same bytes at every attempt."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -8,7 +8,16 @@ from control_plane.external_ids import body_digest
 from control_plane.queue import NewJob
 from wire.envelope import JOB_TYPE, DetachedSignature, Signer
 from wire.jobs import Endpoint, Job, JobKind, KeyReference
-from wire.requests import CreateKey, CreateWallet, SignHash, SignMessage
+from wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
+from wire.requests import (
+    CreateKey,
+    CreateWallet,
+    DeriveKey,
+    RefreshKey,
+    RepairShare,
+    SignHash,
+    SignMessage,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,37 @@ class JobMaker:
             body.expires_at,
         )
         return job, self._signed(job, submission, body.external_id, body_digest(body))
+
+    def derive_key(
+        self,
+        submission: Submission,
+        key: KeyReference,
+        body: CreateWallet | DeriveKey,
+        master_id: UUID,
+        result: GeneratedKey,
+    ) -> NewJob:
+        """The job that stands for a derived key: it is done, and no node gets it."""
+        endpoint = Endpoint.WALLETS if isinstance(body, CreateWallet) else Endpoint.DERIVATIONS
+        job = self._job(key.id, JobKind.GENERATE_KEY, endpoint, submission, key, body.expires_at)
+        outcome = Outcome(job_id=key.id, node=None, status=OutcomeStatus.DONE, result=result)
+        digest = body_digest(body, None if isinstance(body, CreateWallet) else master_id)
+        new = self._signed(job, submission, body.external_id, digest)
+        return replace(new, outcome=outcome.model_dump_json().encode())
+
+    def change_shares(
+        self, submission: Submission, key: KeyReference, body: RefreshKey | RepairShare
+    ) -> NewJob:
+        """The job that stands for a refresh or a repair; signers do it in steps."""
+        is_repair = isinstance(body, RepairShare)
+        job = self._job(
+            uuid4(),
+            JobKind.REPAIR_SHARE if is_repair else JobKind.REFRESH_KEY,
+            Endpoint.REPAIRS if is_repair else Endpoint.REFRESHES,
+            submission,
+            key,
+            body.expires_at,
+        )
+        return self._signed(job, submission, body.external_id, body_digest(body, key.id))
 
     def sign(
         self, submission: Submission, key: KeyReference, body: SignHash | SignMessage

@@ -9,8 +9,9 @@ after RECHECK_SECONDS at the latest. To wait without missing anything, register,
 
 Two steps announce a change: ``notify_*`` inside the transaction, for the other replicas, and
 ``wake_*`` after its commit, for this one, which needs no round trip. A payload is the announcing
-replica's ``origin``, then the groups or job ids, with spaces between; ``control_plane/queue.py``
-writes it inside of statements that change jobs, and saves a round trip by that.
+replica's ``origin``, then the groups, signers or job ids, with spaces between;
+``control_plane/queue.py`` writes it inside of statements that change jobs, and saves a round trip
+by that.
 """
 
 import asyncio
@@ -26,10 +27,11 @@ import structlog
 from daemon.database import CONNECT_TIMEOUT, conninfo
 
 JOBS_CHANNEL = "custody_jobs"
+TASKS_CHANNEL = "custody_tasks"
 DONE_CHANNEL = "custody_done"
 REVOKED_CHANNEL = "custody_revoked"
 REPLICAS_CHANNEL = "custody_replicas"
-CHANNELS = (JOBS_CHANNEL, DONE_CHANNEL, REVOKED_CHANNEL, REPLICAS_CHANNEL)
+CHANNELS = (JOBS_CHANNEL, TASKS_CHANNEL, DONE_CHANNEL, REVOKED_CHANNEL, REPLICAS_CHANNEL)
 RECHECK_SECONDS = 5.0
 PROBE_SECONDS = 10.0
 """How long the listening connection may be silent before it is probed."""
@@ -110,6 +112,10 @@ class Notifications:
         """Wait for claimable jobs of a node group."""
         return self._register((JOBS_CHANNEL, group))
 
+    def tasks(self, signer: str) -> contextlib.AbstractContextManager[Waiter]:
+        """Wait for a signer's tasks."""
+        return self._register((TASKS_CHANNEL, signer))
+
     def done(self, job_id: UUID) -> contextlib.AbstractContextManager[Waiter]:
         """Wait for a job to become final."""
         return self._register((DONE_CHANNEL, str(job_id)))
@@ -117,6 +123,11 @@ class Notifications:
     def wake_jobs(self, group: str) -> None:
         """After the commit: wake this replica's waiters for jobs of a group."""
         self._wake((JOBS_CHANNEL, group))
+
+    def wake_tasks(self, signers: Iterable[str]) -> None:
+        """After the commit: wake the claims of these signers that wait at this replica."""
+        for signer in signers:
+            self._wake((TASKS_CHANNEL, signer))
 
     def wake_done(self, job_ids: Iterable[UUID]) -> None:
         """After the commit: wake this replica's waiters for these jobs."""

@@ -36,6 +36,12 @@ class Code(StrEnum):
     INVALID_REQUEST = "invalid_request"
     UNSUPPORTED_ALGORITHM = "unsupported_algorithm"
     NO_CAPABLE_NODE = "no_capable_node"
+    NO_DELIVERY_SERVER = "no_delivery_server"
+    UNKNOWN_SIGNER = "unknown_signer"
+    UNKNOWN_SIGNER_GROUP = "unknown_signer_group"
+    GROUP_EXISTS = "group_exists"
+    NOT_DERIVABLE = "not_derivable"
+    NOT_REFRESHABLE = "not_refreshable"
     NOT_SIGNABLE = "not_signable"
     REQUEST_MISMATCH = "request_mismatch"
     REQUEST_EXPIRED = "request_expired"
@@ -59,6 +65,12 @@ STATUS_AND_TITLE = {
     Code.INVALID_REQUEST: (422, "The request is not valid"),
     Code.UNSUPPORTED_ALGORITHM: (422, "No node of the group can do this algorithm"),
     Code.NO_CAPABLE_NODE: (422, "No node of the group has reported yet"),
+    Code.NO_DELIVERY_SERVER: (422, "The signers have no way to each other"),
+    Code.UNKNOWN_SIGNER: (422, "There is no such signer"),
+    Code.UNKNOWN_SIGNER_GROUP: (422, "There is no such signer group"),
+    Code.GROUP_EXISTS: (409, "The name is another signer group's"),
+    Code.NOT_DERIVABLE: (422, "This key has no such child"),
+    Code.NOT_REFRESHABLE: (422, "The shares of this key are not its own"),
     Code.NOT_SIGNABLE: (422, "This key cannot sign this request"),
     Code.REQUEST_MISMATCH: (422, "The body is about something else than the path"),
     Code.REQUEST_EXPIRED: (422, "The request's own time is over"),

@@ -1,4 +1,4 @@
-"""The job queue: add, claim, report, extend, sweep. ``jobs.state`` is written here alone.
+"""The job queue: add, claim, report, extend, sweep.
 
 Each statement is a transaction of its own, and each may be run again. A report reads its jobs,
 decides (control_plane/transitions.py), and writes where the job is still in the state that was
@@ -30,7 +30,7 @@ from control_plane.queue_statements import (
     WRITE,
     WRITE_WITH_KEYS,
 )
-from control_plane.results import KeyFacts
+from control_plane.results import KeyFacts, attestations_json
 from control_plane.tables import JobState
 from control_plane.transitions import Change, JobFacts, Note, decide, expire
 from wire.algorithms import Algorithm, Curve, Network, Scheme
@@ -59,7 +59,10 @@ class Contended(Exception):
 
 @dataclass(frozen=True)
 class NewJob:
-    """A job to queue; the columns of ``jobs`` that its creation sets."""
+    """A job to queue; the columns of ``jobs`` that its creation sets.
+
+    ``outcome``: of one that is done as soon as it is there.
+    """
 
     id: UUID
     kind: str
@@ -74,6 +77,7 @@ class NewJob:
     signing_key_id: str
     created_at: datetime
     expires_at: datetime
+    outcome: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -209,7 +213,7 @@ class Queue:
         for row in rows:
             self._notifications.wake_jobs(row.node_group)
         expired = await self._database.rows(READ_EXPIRED, {"limit": SWEEP_BATCH})
-        ended = await self._write([expire(_facts(row), row.last_failure) for row in expired])
+        ended = await self.write([expire(_facts(row), row.last_failure) for row in expired])
         return Swept(lapsed=sum(int(row.lapsed) for row in rows), expired=len(ended))
 
     async def _report_from_memory(
@@ -230,7 +234,7 @@ class Queue:
             if change.state is not None and change.refused_by is None:
                 changes[report.job_id] = change
                 decided[report.job_id] = report
-        written = await self._write(list(changes.values()))
+        written = await self.write(list(changes.values()))
         _log_faults(node, (changes[job_id] for job_id in written))
         results = [ReportResult(job_id=id_, note=changes[id_].note) for id_ in written]
         done = {id(decided[job_id]) for job_id in written}
@@ -256,8 +260,8 @@ class Queue:
             for report in reports
             if report.job_id in found
         ]
-        written = await self._write([change for change in changes if change.state is not None])
-        await self._keep_late([change for change in changes if change.late_outcome is not None])
+        written = await self.write([change for change in changes if change.state is not None])
+        await self.keep_late([change for change in changes if change.late_outcome is not None])
         settled = {
             change.job.id: change
             for change in changes
@@ -273,7 +277,7 @@ class Queue:
         ]
         return results, again
 
-    async def _write(self, changes: Sequence[Change]) -> set[UUID]:
+    async def write(self, changes: Sequence[Change]) -> set[UUID]:
         """Write changes of jobs that are still as they were; returns the ids of those."""
         if not changes:
             return set()
@@ -298,7 +302,8 @@ class Queue:
             if change.state is not None and change.outcome is not None:
                 self._finals[change.job.id] = Final(change.state, change.outcome)
 
-    async def _keep_late(self, changes: Sequence[Change]) -> None:
+    async def keep_late(self, changes: Sequence[Change]) -> None:
+        """Keep outcomes that came after the end, for admins."""
         if not changes:
             return
         parameters = {
@@ -369,6 +374,10 @@ def _columns(changes: Sequence[Change]) -> dict[str, list[Any]]:
         "public_keys": [key and key.public_key for key in keys],
         "protections": [key and key.protection for key in keys],
         "addresses": [key and key.address for key in keys],
+        "attestations": [key and attestations_json(key) for key in keys],
+        "chain_codes": [key and key.chain_code for key in keys],
+        "generations": [key and key.generation for key in keys],
+        "shares": [key and key.shares for key in keys],
     }
 
 

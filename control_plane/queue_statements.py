@@ -1,24 +1,35 @@
-"""The queue's SQL. Only ``control_plane/queue.py`` runs it, and nothing else writes jobs.state.
+"""The queue's SQL: nothing else writes jobs.state. Every statement takes a whole batch, as arrays.
 
-Every statement takes a whole batch, as arrays, and is a transaction of its own.
+``control_plane/queue.py`` runs it; BEGIN_STEPS, for the jobs that signers do in steps,
+``control_plane/mpc/conductor.py``.
 """
 
 from sqlalchemy import text
 
-from control_plane.notifications import DONE_CHANNEL, IDS_PER_NOTIFICATION, JOBS_CHANNEL
+from control_plane.notifications import (
+    DONE_CHANNEL,
+    IDS_PER_NOTIFICATION,
+    JOBS_CHANNEL,
+    TASKS_CHANNEL,
+)
 
 ADD = text(
     """
     WITH added AS (
     INSERT INTO jobs (id, kind, endpoint, application_id, key_id, node_group, external_id,
-        body_digest, payload, signature, signing_key_id, created_at, expires_at, state)
-    SELECT new.*, 'Queued' FROM unnest(
+        body_digest, payload, signature, signing_key_id, created_at, expires_at, outcome, state,
+        finished_at)
+    SELECT new.*, CASE WHEN new.outcome IS NULL THEN 'Queued' ELSE 'Done' END,
+        CASE WHEN new.outcome IS NOT NULL THEN now() END
+    FROM unnest(
         CAST(:id AS uuid[]), CAST(:kind AS varchar[]), CAST(:endpoint AS varchar[]),
         CAST(:application_id AS uuid[]), CAST(:key_id AS uuid[]), CAST(:node_group AS varchar[]),
         CAST(:external_id AS varchar[]), CAST(:body_digest AS bytea[]), CAST(:payload AS bytea[]),
         CAST(:signature AS bytea[]), CAST(:signing_key_id AS varchar[]),
-        CAST(:created_at AS timestamptz[]), CAST(:expires_at AS timestamptz[])
-    ) AS new
+        CAST(:created_at AS timestamptz[]), CAST(:expires_at AS timestamptz[]),
+        CAST(:outcome AS bytea[])
+    ) AS new(id, kind, endpoint, application_id, key_id, node_group, external_id, body_digest,
+        payload, signature, signing_key_id, created_at, expires_at, outcome)
     ON CONFLICT DO NOTHING  -- the external id's, or the id's, when this is run twice
     RETURNING id, node_group
     ), announced AS MATERIALIZED (
@@ -90,7 +101,8 @@ _ARE_REPORTED = """
 """
 
 _HAVE_EXPIRED = """
-    WHERE finished_at IS NULL AND expires_at <= now() ORDER BY expires_at LIMIT :limit
+    WHERE finished_at IS NULL AND expires_at <= now() AND NOT must_finish
+    ORDER BY expires_at LIMIT :limit
 """
 
 READ_REPORTED = text(_FACTS + _WILLING + _WITH_KEYS + _ARE_REPORTED)
@@ -103,9 +115,10 @@ _CHANGE = """
             CAST(:states AS varchar[]), CAST(:outcomes AS bytea[]), CAST(:failures AS bytea[]),
             CAST(:delays AS float8[]), CAST(:refusers AS varchar[]),
             CAST(:public_keys AS bytea[]), CAST(:protections AS varchar[]),
-            CAST(:addresses AS varchar[])
+            CAST(:addresses AS varchar[]), CAST(:attestations AS jsonb[]),
+            CAST(:chain_codes AS bytea[]), CAST(:generations AS int[]), CAST(:shares AS uuid[])
         ) AS change(id, seen_state, seen_lease, state, outcome, failure, delay, refuser,
-            public_key, protection, address)
+            public_key, protection, address, attestations, chain_code, generation, shares)
     ), changed AS (
         UPDATE jobs SET
             state = change.state,
@@ -119,19 +132,22 @@ _CHANGE = """
         FROM change
         WHERE jobs.id = change.id AND jobs.state = seen_state
             AND jobs.lease IS NOT DISTINCT FROM seen_lease
-        RETURNING jobs.id, jobs.node_group, jobs.finished_at IS NOT NULL AS final,
-            jobs.run_after <= now() AS due,
-            change.public_key, change.protection, change.address
+        RETURNING jobs.id, jobs.key_id, jobs.node_group, jobs.finished_at IS NOT NULL AS final,
+            jobs.run_after <= now() AS due, change.public_key, change.protection, change.address,
+            change.attestations, change.chain_code, change.generation, change.shares
     )
 """
 
 _CHANGE_KEYS = """
     , changed_keys AS (
-        UPDATE keys SET public_key = changed.public_key, protection = changed.protection
-        FROM changed WHERE keys.id = changed.id AND changed.public_key IS NOT NULL
+        UPDATE keys SET public_key = changed.public_key, protection = changed.protection,
+            attestations = changed.attestations, chain_code = changed.chain_code,
+            generation = changed.generation, shares = changed.shares,
+            next_shares = NULL, next_users = '{}'
+        FROM changed WHERE keys.id = changed.key_id AND changed.public_key IS NOT NULL
     ), changed_wallets AS (
         UPDATE wallets SET address = changed.address
-        FROM changed WHERE wallets.key_id = changed.id AND changed.address IS NOT NULL
+        FROM changed WHERE wallets.key_id = changed.key_id AND changed.address IS NOT NULL
     )
 """
 
@@ -193,3 +209,47 @@ LAPSE = text(
     GROUP BY node_group
     """
 ).bindparams(jobs_channel=JOBS_CHANNEL)
+
+BEGIN_STEPS = text(
+    """
+    WITH moved AS (
+        UPDATE jobs SET
+            state = move.state,
+            attempt = attempt + move.attempts,
+            last_failure = coalesce(move.failure, last_failure),
+            run_after = now() + make_interval(secs => move.delay),
+            must_finish = must_finish OR move.must_finish
+        FROM unnest(
+            CAST(:ids AS uuid[]), CAST(:seen_states AS varchar[]), CAST(:states AS varchar[]),
+            CAST(:attempts AS int[]), CAST(:failures AS bytea[]), CAST(:delays AS float8[]),
+            CAST(:must_finish AS boolean[])
+        ) AS move(id, seen_state, state, attempts, failure, delay, must_finish)
+        WHERE jobs.id = move.id AND jobs.state = seen_state
+        RETURNING jobs.id
+    ), begun AS (
+        INSERT INTO steps (id, request_id, number, kind, job_id, shares, payload, signature,
+            signing_key_id, ticket, ticket_signature, ticket_key_id, deadline, is_unsettled)
+        SELECT new.* FROM unnest(
+            CAST(:step_ids AS uuid[]), CAST(:request_ids AS uuid[]), CAST(:numbers AS int[]),
+            CAST(:kinds AS varchar[]), CAST(:job_ids AS uuid[]), CAST(:shares AS uuid[]),
+            CAST(:payloads AS bytea[]), CAST(:signatures AS bytea[]),
+            CAST(:signing_key_ids AS varchar[]), CAST(:tickets AS bytea[]),
+            CAST(:ticket_signatures AS bytea[]), CAST(:ticket_key_ids AS varchar[]),
+            CAST(:deadlines AS timestamptz[]), CAST(:unsettled AS boolean[])
+        ) AS new(id, request_id)
+        WHERE request_id IN (SELECT id FROM moved)
+        RETURNING id
+    ), given AS (
+        INSERT INTO tasks (step_id, signer)
+        SELECT * FROM unnest(CAST(:task_steps AS uuid[]), CAST(:task_signers AS varchar[]))
+            AS new(step_id, signer)
+        WHERE step_id IN (SELECT id FROM begun)
+        RETURNING signer
+    ), announced AS MATERIALIZED (
+        SELECT pg_notify(:tasks_channel, :origin || ' ' || string_agg(DISTINCT signer, ' '))
+        FROM given WHERE CAST(:announce AS boolean) HAVING count(*) > 0
+    )
+    SELECT id, (SELECT count(*) FROM announced) FROM moved
+    """
+).bindparams(tasks_channel=TASKS_CHANNEL)
+"""Move jobs, and give signers the tasks of their next steps; returns the jobs that were moved."""

@@ -12,8 +12,13 @@ from daemon.errors import OperatorError
 from wire.nodes import NODE_ID, node_urn
 
 
-async def add_node(connection: AsyncConnection, node_id: str, group: str) -> None:
-    """Register a node; once more with the same group changes nothing. Raises OperatorError."""
+async def add_node(
+    connection: AsyncConnection, node_id: str, group: str, owner: str | None = None
+) -> None:
+    """Register a node; once more with the same group and owner changes nothing.
+
+    Raises OperatorError.
+    """
     try:
         node_urn(node_id)
     except ValueError as error:
@@ -24,12 +29,13 @@ async def add_node(connection: AsyncConnection, node_id: str, group: str) -> Non
             "Give the group that the node's configuration names.",
         )
     await connection.execute(
-        insert(nodes).values(id=node_id, node_group=group).on_conflict_do_nothing()
+        insert(nodes).values(id=node_id, node_group=group, owner=owner).on_conflict_do_nothing()
     )
-    registered = await _group_of(connection, node_id)
-    if registered != group:
+    row = (await connection.execute(select(nodes).where(nodes.c.id == node_id))).one()
+    if (row.node_group, row.owner) != (group, owner):
+        whose = "" if row.owner is None else f", as {row.owner}'s"
         raise OperatorError(
-            f"node {node_id} is registered already, in group {registered}",
+            f"node {node_id} is registered already, in group {row.node_group}{whose}",
             f"Run: control-plane node remove {node_id}, then add it again.",
         )
 

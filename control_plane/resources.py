@@ -5,12 +5,23 @@ from typing import Any
 
 from control_plane.tables import JobState
 from wire.algorithms import Curve, Network, Protection, Scheme, Store
+from wire.derivation import format_path
 from wire.digests import digest_of
-from wire.jobs import Endpoint, Job
+from wire.jobs import Endpoint, Job, JobKind
 from wire.node_api import NodeHealth
 from wire.outcomes import MadeSignature, Outcome
-from wire.requests import CREATE_SIGNATURE, SignHash, SignMessage
-from wire.resources import Key, KeyStatus, Node, Reason, Signature, SignatureStatus, Wallet
+from wire.requests import CREATE_SIGNATURE, RepairShare, SignHash, SignMessage
+from wire.resources import (
+    ChangeStatus,
+    Key,
+    KeyChange,
+    KeyStatus,
+    Node,
+    Reason,
+    Signature,
+    SignatureStatus,
+    Wallet,
+)
 from wire.signatures import SignatureResult
 
 KEY_STATUS = {
@@ -27,6 +38,14 @@ SIGNATURE_STATUS = {
     JobState.DONE: SignatureStatus.SIGNED,
     JobState.DENIED: SignatureStatus.REJECTED,
     JobState.FAILED: SignatureStatus.FAILED,
+}
+
+CHANGE_STATUS = {
+    JobState.QUEUED: ChangeStatus.PENDING,
+    JobState.LEASED: ChangeStatus.EXECUTING,
+    JobState.DONE: ChangeStatus.DONE,
+    JobState.DENIED: ChangeStatus.REJECTED,
+    JobState.FAILED: ChangeStatus.FAILED,
 }
 
 
@@ -79,6 +98,13 @@ def key_of(row: Any) -> Key:
         network=None if row.network is None else Network(row.network),
         public_key=row.public_key,
         protection=None if row.protection is None else Protection(row.protection),
+        signer_group=row.signer_group,
+        threshold=row.threshold,
+        signers=row.signers,
+        generation=row.generation,
+        root=row.root_id,
+        path=None if row.path is None else format_path(row.path),
+        chain_code=row.chain_code,
         attestations=row.attestations,
         external_id=row.external_id if row.endpoint == Endpoint.KEYS else None,
         reason=reason_of(progress),
@@ -94,6 +120,7 @@ def wallet_of(row: Any) -> Wallet:
         status=KEY_STATUS[progress.state],
         store=Store(row.store),
         network=Network(row.network),
+        signer_group=row.signer_group,
         key_id=row.key_id,
         address=row.address,
         external_id=row.external_id,
@@ -117,6 +144,24 @@ def signature_of(request: SignatureRequest, progress: Progress) -> Signature:
         reason=reason_of(progress),
         created_at=request.job.created_at,
         expires_at=request.job.expires_at,
+    )
+
+
+def change_of(row: Any) -> KeyChange:
+    """A refresh or a repair from its job."""
+    progress = Progress.of(row)
+    job = Job.model_validate_json(row.payload)
+    is_repair = job.kind == JobKind.REPAIR_SHARE
+    return KeyChange(
+        id=row.id,
+        key_id=job.key.id,
+        kind="Repair" if is_repair else "Refresh",
+        signer=RepairShare.model_validate_json(job.request).signer if is_repair else None,
+        status=CHANGE_STATUS[progress.state],
+        external_id=row.external_id,
+        reason=reason_of(progress),
+        created_at=job.created_at,
+        expires_at=job.expires_at,
     )
 
 
@@ -145,10 +190,11 @@ def reason_of(progress: Progress) -> Reason | None:
     if recorded is None:
         return None
     outcome = Outcome.model_validate_json(recorded)
+    detail = outcome.reason or "The node gave no reason."
+    if outcome.culprits:
+        detail += f" (to blame: {', '.join(outcome.culprits)})"
     return Reason(
-        code=outcome.code or outcome.status.value.lower(),
-        detail=outcome.reason or "The node gave no reason.",
-        node=outcome.node,
+        code=outcome.code or outcome.status.value.lower(), detail=detail, node=outcome.node
     )
 
 

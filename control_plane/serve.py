@@ -5,27 +5,33 @@ import contextlib
 import gc
 import signal
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from importlib.metadata import version
 from typing import Any
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from prometheus_client import CollectorRegistry
 
 from control_plane.api.application import create_application
 from control_plane.api.services import Services
 from control_plane.audit_heads import AuditHeads
+from control_plane.changes import Changes
 from control_plane.creation import Creation
 from control_plane.database import NAME, Database
 from control_plane.groups import Groups
 from control_plane.keys import Keys
 from control_plane.metrics import Measured, Metrics
+from control_plane.mpc.composition import MpcOptions, put_together
+from control_plane.mpc.groups import SignerGroups
+from control_plane.mpc.metrics import StepMetrics
+from control_plane.mpc.tasks import Tasks
 from control_plane.mtls import MutualTlsProtocol
 from control_plane.new_jobs import JobMaker
 from control_plane.node_api.application import create_node_app
 from control_plane.notifications import Notifications
 from control_plane.queue import Queue
-from control_plane.settings import Settings
+from control_plane.settings import GroupsSection, Settings
 from control_plane.signatures import Signatures
 from control_plane.sweep import Sweep
 from control_plane.tokens import Tokens
@@ -34,7 +40,6 @@ from daemon.database import check_schema, create_engine
 from daemon.database_errors import once_reachable
 from daemon.listener import Listener, config
 from daemon.tls import server_context
-from wire.algorithms import Store
 from wire.envelope import Signer
 
 TREE = "control_plane"
@@ -63,16 +68,26 @@ async def serve(settings: Settings) -> None:
         return
     async with Database(url) as database, _listening(Notifications(url)) as notifications:
         queue = Queue(database, notifications, settings.jobs.lease_seconds)
+        registry = CollectorRegistry()
+        options = MpcOptions(
+            node_group=settings.groups.mpc,
+            delivery_servers=settings.delivery.servers,
+            ceremonies=settings.ceremonies,
+            lifetime_seconds=settings.jobs.lifetime_seconds,
+        )
+        mpc = put_together(database, notifications, queue, signer, options, StepMetrics(registry))
         services = compose(
             database,
             notifications,
             queue,
             JobMaker(signer, settings.jobs.lifetime_seconds),
             settings.groups,
+            mpc.groups,
         )
-        listeners = _listeners(settings, services, queue, public_tls, node_tls)
-        sweep = Sweep(queue, AuditHeads(database))
-        await _run(listeners, sweep, notifications, stop)
+        metrics = Metrics(database, registry)
+        listeners = _listeners(settings, services, queue, mpc.tasks, metrics, public_tls, node_tls)
+        sweep = Sweep(queue, AuditHeads(database), mpc.conductor)
+        await _run(listeners, [sweep.run(), mpc.conductor.run()], notifications, stop)
 
 
 def compose(
@@ -80,7 +95,8 @@ def compose(
     notifications: Notifications,
     queue: Queue,
     job_maker: JobMaker,
-    groups: dict[Store, str],
+    groups: GroupsSection,
+    signer_groups: SignerGroups,
 ) -> Services:
     """The parts of the public API, put together."""
     return Services(
@@ -89,7 +105,9 @@ def compose(
         keys=Keys(database),
         wallets=Wallets(database),
         signatures=Signatures(database, queue),
+        changes=Changes(database),
         groups=Groups(database, groups),
+        signer_groups=signer_groups,
         job_maker=job_maker,
         creation=Creation(database, queue, notifications),
         notifications=notifications,
@@ -106,7 +124,8 @@ def openapi_document() -> dict[str, Any]:
         notifications,
         Queue(database, notifications),
         JobMaker(Signer(Ed25519PrivateKey.generate()), lifetime_seconds=1),
-        dict.fromkeys(Store, "none"),
+        GroupsSection(),
+        SignerGroups(database, "none", has_delivery=False),
     )
     return create_application(services, version(DISTRIBUTION)).openapi()
 
@@ -140,12 +159,13 @@ def _listeners(
     settings: Settings,
     services: Services,
     queue: Queue,
+    tasks: Tasks,
+    metrics: Metrics,
     public_tls: ssl.SSLContext,
     node_tls: ssl.SSLContext,
 ) -> dict[str, Listener]:
-    metrics = Metrics(services.database)
     public_app = create_application(services, version(DISTRIBUTION))
-    node_app = create_node_app(services.database, queue, services.notifications)
+    node_app = create_node_app(services.database, queue, tasks, services.notifications)
     listeners = {
         "public API": Listener(
             config(
@@ -174,11 +194,11 @@ def _listeners(
 
 async def _run(
     listeners: dict[str, Listener],
-    sweep: Sweep,
+    work: Sequence[Coroutine[Any, Any, None]],
     notifications: Notifications,
     stop: asyncio.Event,
 ) -> None:
-    sweeping = asyncio.create_task(sweep.run(), name="sweep")
+    working = [asyncio.create_task(one) for one in work]
     try:
         ports = {name: await listener.start() for name, listener in listeners.items()}
         gc.collect()
@@ -189,5 +209,6 @@ async def _run(
     finally:
         await notifications.close()  # ends the long polls
         await asyncio.gather(*(listener.stop() for listener in listeners.values()))
-        sweeping.cancel()
+        for task in working:
+            task.cancel()
     log.info("stopped")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from control_plane.mpc.settings import CeremoniesSection, DeliverySection
 from daemon.configuration import (
     ConfiguredPath,
     DatabaseSection,
@@ -60,20 +61,31 @@ class JobsSection(Section):
         )
 
 
+class GroupsSection(Section):
+    """Which group of nodes serves each store."""
+
+    hsm: str = "hsm"
+    mpc: str = "mpc"
+
+    @model_validator(mode="after")
+    def _each_has_its_own(self) -> "GroupsSection":
+        if self.hsm == self.mpc:
+            raise ValueError("drivers and signers need groups of their own")
+        return self
+
+    def serving(self, store: Store) -> str:
+        return self.hsm if store is Store.HSM else self.mpc
+
+
 class Settings(Section):
     database: DatabaseSection
     public_api: PublicApiSection
     node_api: NodeApiSection
     metrics: MetricsSection | None = None
     jobs: JobsSection
-    groups: dict[Store, str] = Field(default_factory=lambda: {Store.HSM: "hsm"})
-
-    @model_validator(mode="after")
-    def _every_store_has_a_group(self) -> "Settings":
-        missing = [store.value for store in Store if store not in self.groups]
-        if missing:
-            raise ValueError(f"groups names no node group for: {', '.join(missing)}")
-        return self
+    groups: GroupsSection = GroupsSection()
+    delivery: DeliverySection = DeliverySection()
+    ceremonies: CeremoniesSection = CeremoniesSection()
 
 
 def load_settings(path: Path) -> Settings:
@@ -143,4 +155,17 @@ lease_seconds = 30                    # how long a node holds a job before anoth
 [groups]
 # Which group of nodes serves each store of the API.
 hsm = "hsm"
+mpc = "mpc"                           # of all signers; the API makes signer groups of them
+
+[delivery]
+# Through which servers signers talk, by the names that their configurations give them. They are
+# taken in turn. Without one there are no keys of store mpc.
+servers = []                          # as ["delivery-1", "delivery-2"]
+
+[ceremonies]
+sign_seconds = 15                     # for a quorum of signers to sign, before another is chosen
+keys_seconds = 120                    # for all signers to make, refresh or repair shares
+order_seconds = 30                    # for a signer to do an order, or to ask its owner's gate
+claim_seconds = 3                     # for a signer to take up its task
+alive_seconds = 25                    # a signer whose last heartbeat is older is away
 """

@@ -1,4 +1,4 @@
-"""The periodic sweep: lapsed leases, expired jobs, due retries, old audit heads."""
+"""The periodic sweep: lapsed leases, expired jobs, due retries, overdue steps, old audit heads."""
 
 import asyncio
 import time
@@ -6,6 +6,7 @@ import time
 import structlog
 
 from control_plane.audit_heads import AuditHeads
+from control_plane.mpc.conductor import Conductor
 from control_plane.queue import Queue
 from daemon.database import is_transient
 
@@ -18,9 +19,12 @@ log = structlog.get_logger(__name__)
 class Sweep:
     """Sweeps for as long as the process lives. Any number of replicas may do so at once."""
 
-    def __init__(self, queue: Queue, audit_heads: AuditHeads) -> None:
+    def __init__(
+        self, queue: Queue, audit_heads: AuditHeads, conductor: Conductor | None = None
+    ) -> None:
         self._queue = queue
         self._audit_heads = audit_heads
+        self._conductor = conductor
         self._thin_at = time.monotonic() + THIN_SECONDS
         self._failing = False
 
@@ -38,6 +42,8 @@ class Sweep:
         swept = await self._queue.sweep()
         if swept.lapsed or swept.expired:
             log.info("swept", lapsed_leases=swept.lapsed, expired_jobs=swept.expired)
+        if self._conductor is not None:
+            await self._conductor.sweep()
         if time.monotonic() >= self._thin_at:
             self._thin_at = time.monotonic() + THIN_SECONDS
             await self._audit_heads.thin()

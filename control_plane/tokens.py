@@ -28,11 +28,11 @@ class Scope(StrEnum):
     READ = "read"
     """GET everything of the application, and the nodes."""
     WALLETS = "wallets"
-    """Create wallets and keys."""
+    """Create wallets and keys, and refresh and repair their shares."""
     SIGN = "sign"
     """Create signatures."""
     ADMIN = "admin"
-    """All of the above."""
+    """All of the above, and create signer groups."""
 
 
 @dataclass(frozen=True, slots=True)

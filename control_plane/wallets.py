@@ -13,7 +13,7 @@ from control_plane.tables import jobs, keys, wallets
 from wire.resources import Page, Wallet
 
 _WALLETS = (
-    select(wallets, keys.c.store, *PROGRESS)
+    select(wallets, keys.c.store, keys.c.signer_group, *PROGRESS)
     .join(keys, keys.c.id == wallets.c.key_id)
     .join(jobs, jobs.c.id == wallets.c.key_id)
 )

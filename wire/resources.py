@@ -73,21 +73,21 @@ class Key(Model):
     protection: Protection | None
     """Where the private key is used: in the HSM, on the node's host, or nowhere whole (mpc); null
     until Active."""
-    signer_group: str | None = None
+    signer_group: str | None
     """The signers that hold shares of it; of store mpc, as all that follows."""
-    threshold: int | None = None
+    threshold: int | None
     """How many of them it takes to sign."""
-    signers: list[str] | None = None
+    signers: list[str] | None
     """All of them, in order of their index."""
-    generation: int | None = None
+    generation: int | None
     """How often the shares have been refreshed; null until Active, and of a derived key."""
-    root: UUID | None = None
+    root: UUID | None
     """The key that this one is derived from; null for any other."""
-    path: str | None = None
+    path: str | None
     """From the root, as in ``m/0/5``."""
-    chain_code: HexBytes | None = None
+    chain_code: HexBytes | None
     """With it, children's public keys follow from this one's (BIP-32)."""
-    attestations: tuple[SignedBytes, ...] = ()
+    attestations: tuple[SignedBytes, ...]
     """What the nodes that hold the key state of it, signed by each; a derived key's are its
     root's."""
     external_id: str | None
@@ -102,7 +102,7 @@ class Wallet(Model):
     status: KeyStatus
     store: Store
     network: Network
-    signer_group: str | None = None
+    signer_group: str | None
     """The signers that hold shares of its key; of store mpc."""
     key_id: UUID
     """Sign with POST /v1/keys/{key_id}/signatures."""

@@ -7,9 +7,18 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from control_plane import problems
-from control_plane.api import health, keys, nodes, signatures, wallets
+from control_plane.api import changes, health, keys, nodes, signatures, signer_groups, wallets
 from control_plane.api.services import Services
-from wire.requests import CreateKey, CreateWallet, SignHash, SignMessage
+from wire.requests import (
+    CreateKey,
+    CreateSignerGroup,
+    CreateWallet,
+    DeriveKey,
+    RefreshKey,
+    RepairShare,
+    SignHash,
+    SignMessage,
+)
 from wire.resources import Problem
 
 DESCRIPTION = """\
@@ -33,10 +42,21 @@ TAGS = [
     {"name": "Keys", "description": "Keys, of wallets or bare."},
     {"name": "Signatures", "description": "What a key has been asked to sign, and the results."},
     {"name": "Nodes", "description": "The drivers that hold the keys."},
+    {"name": "Signers", "description": "The nodes that hold keys in shares, and their groups."},
     {"name": "Health", "description": "For load balancers; without a token."},
 ]
 
-_REQUEST_MODELS = (CreateWallet, CreateKey, SignHash, SignMessage, Problem)
+_REQUEST_MODELS = (
+    CreateWallet,
+    CreateKey,
+    SignHash,
+    SignMessage,
+    DeriveKey,
+    RefreshKey,
+    RepairShare,
+    CreateSignerGroup,
+    Problem,
+)
 
 
 def create_application(services: Services, version: str) -> FastAPI:
@@ -51,7 +71,7 @@ def create_application(services: Services, version: str) -> FastAPI:
         redirect_slashes=False,
     )
     problems.install(app)
-    for routes in (wallets, keys, signatures, nodes, health):
+    for routes in (wallets, keys, changes, signatures, nodes, signer_groups, health):
         app.include_router(routes.router(services))
     _complete_openapi(app)
     return app

@@ -9,8 +9,8 @@ from control_plane.tokens import Caller, Scope, Tokens
 
 DESCRIPTION = (
     "A token of `control-plane token create`. Scopes: `read` for every GET, `wallets` to create "
-    "wallets and keys, `sign` to create signatures, `admin` for all of these. An application "
-    "sees only what its own tokens made."
+    "wallets and keys and to refresh and repair their shares, `sign` to create signatures, `admin` "
+    "for all of these and for signer groups. An application sees only what its own tokens made."
 )
 
 

@@ -1,5 +1,6 @@
 """What POST of a wallet and of a bare key share: a GenerateKey job with its rows."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from control_plane.api.request_signatures import check_lives, detached_signature
@@ -8,11 +9,21 @@ from control_plane.creation import NewKey
 from control_plane.external_ids import Settled, find_first
 from control_plane.new_jobs import Submission
 from control_plane.problems import Code
+from control_plane.queue import NewJob
 from control_plane.tokens import Caller
-from wire.jobs import Job
+from wire.algorithms import Store
+from wire.envelope import SignedBytes
+from wire.jobs import KeyReference
+from wire.outcomes import GeneratedKey
 from wire.requests import CreateKey, CreateWallet
 
-PROBLEMS = (Code.UNSUPPORTED_ALGORITHM, Code.NO_CAPABLE_NODE, Code.REQUEST_EXPIRED)
+PROBLEMS = (
+    Code.UNSUPPORTED_ALGORITHM,
+    Code.NO_CAPABLE_NODE,
+    Code.REQUEST_EXPIRED,
+    Code.UNKNOWN_SIGNER_GROUP,
+    Code.NO_DELIVERY_SERVER,
+)
 
 
 async def create(
@@ -34,30 +45,54 @@ async def create(
     if first is not None:
         return first
     await check_lives(body, new, services.database)
-    await services.groups.check(group, body.algorithm)
-    key = _key_row(submission, job, body)
-    wallet = None if wallet_id is None else _wallet_row(submission, job, wallet_id)
-    return await services.creation.key(NewKey(new, key, wallet))
+    if body.signer_group is None:
+        await services.groups.check(group, body.algorithm)
+    else:
+        await services.signer_groups.check(body.signer_group, body.algorithm)
+    row = key_row(new, job.key, body.store, signer_group=body.signer_group)
+    wallet = None if wallet_id is None else wallet_row(new, job.key, wallet_id, address=None)
+    return await services.creation.key(NewKey(new, row, wallet))
 
 
-def _key_row(submission: Submission, job: Job, body: CreateKey | CreateWallet) -> dict[str, object]:
+def key_row(
+    new: NewJob,
+    key: KeyReference,
+    store: Store,
+    *,
+    signer_group: str | None = None,
+    result: GeneratedKey | None = None,
+    chain_code: bytes | None = None,
+    attestations: Sequence[SignedBytes] = (),
+) -> dict[str, object]:
+    """A row of ``keys``; with a ``result`` of one that is there already."""
     return {
-        "id": job.key.id,
-        "application_id": submission.application_id,
-        "node_group": submission.node_group,
-        "store": body.store,
-        "scheme": job.key.scheme,
-        "curve": job.key.curve,
-        "network": job.key.network,
-        "created_at": job.created_at,
+        "id": key.id,
+        "application_id": new.application_id,
+        "node_group": new.node_group,
+        "store": store,
+        "scheme": key.scheme,
+        "curve": key.curve,
+        "network": key.network,
+        "created_at": new.created_at,
+        "signer_group": signer_group,
+        "root_id": key.root,
+        "path": list(key.path) or None,
+        "public_key": result and result.public_key,
+        "protection": result and result.protection,
+        "chain_code": chain_code,
+        "attestations": [signed.model_dump(mode="json") for signed in attestations],
     }
 
 
-def _wallet_row(submission: Submission, job: Job, wallet_id: UUID) -> dict[str, object]:
+def wallet_row(
+    new: NewJob, key: KeyReference, wallet_id: UUID, address: str | None
+) -> dict[str, object]:
+    """A row of ``wallets``."""
     return {
         "id": wallet_id,
-        "application_id": submission.application_id,
-        "network": job.key.network,
-        "key_id": job.key.id,
-        "created_at": job.created_at,
+        "application_id": new.application_id,
+        "network": key.network,
+        "key_id": key.id,
+        "address": address,
+        "created_at": new.created_at,
     }

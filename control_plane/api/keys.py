@@ -46,6 +46,12 @@ def router(services: Services) -> APIRouter:
             "CreateKey",
             P256={"scheme": "ECDSA", "curve": "secp256r1", "store": "hsm"},
             Ed25519={"scheme": "EdDSA", "curve": "ed25519", "store": "hsm"},
+            of_signers={
+                "scheme": "ECDSA",
+                "curve": "secp256k1",
+                "store": "mpc",
+                "signer_group": "treasury",
+            },
         ),
     )
     async def create_key(

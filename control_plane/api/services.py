@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+from control_plane.changes import Changes
 from control_plane.creation import Creation
 from control_plane.database import Database
 from control_plane.groups import Groups
 from control_plane.keys import Keys
+from control_plane.mpc.groups import SignerGroups
 from control_plane.new_jobs import JobMaker
 from control_plane.notifications import Notifications
 from control_plane.signatures import Signatures
@@ -20,7 +22,9 @@ class Services:
     keys: Keys
     wallets: Wallets
     signatures: Signatures
+    changes: Changes
     groups: Groups
+    signer_groups: SignerGroups
     job_maker: JobMaker
     creation: Creation
     notifications: Notifications

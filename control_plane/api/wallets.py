@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, Query, Request, Response, Security
 from pydantic import TypeAdapter
 
-from control_plane.api import key_creation
+from control_plane.api import derivation, key_creation
 from control_plane.api.answers import WITH_BODY, answer, body, problems
 from control_plane.api.authentication import Requires
 from control_plane.api.request_signatures import SignatureHeader
@@ -39,22 +39,41 @@ def router(services: Services) -> APIRouter:
         response_model=Wallet,
         responses={
             200: {"model": Wallet, "description": "The first result of this external_id."},
-            **problems(*WITH_BODY, *key_creation.PROBLEMS),
+            **problems(*WITH_BODY, *key_creation.PROBLEMS, *derivation.PROBLEMS),
         },
         openapi_extra=body(
             "CreateWallet",
             Ethereum={"network": "Ethereum", "store": "hsm"},
+            Taproot={
+                "network": "Bitcoin",
+                "store": "mpc",
+                "signer_group": "treasury",
+                "address_type": "p2tr",
+            },
+            child_of_a_master_key={
+                "network": "Ethereum",
+                "store": "mpc",
+                "master_key": "5b2d1c5e-3c6f-4f6e-9d0e-0f1a2b3c4d5e",
+                "path": "m/0/5",
+            },
             with_external_id={"network": "Bitcoin", "store": "hsm", "external_id": "user-17"},
         ),
     )
     async def create_wallet(
         request: Request, caller: creator, wait: Wait = 0, signature: SignatureHeader = None
     ) -> Response:
-        """A new key, and the network's address of it once the wallet is Active."""
+        """A new key, and the network's address of it once the wallet is Active.
+
+        A wallet from a master key needs no new one, and is Active at once.
+        """
         text, wanted = await body_of(request, _CREATE_WALLET)
-        settled = await key_creation.create(
-            services, caller, wanted, text, signature, wallet_id=uuid4()
-        )
+        if wanted.master_key is None:
+            settled = await key_creation.create(
+                services, caller, wanted, text, signature, wallet_id=uuid4()
+            )
+        else:
+            parent = await services.keys.get_active(caller.application_id, wanted.master_key)
+            settled = await derivation.derive(services, caller, parent, wanted, text, signature)
 
         async def read() -> Wallet:
             return await services.wallets.of_key(caller.application_id, settled.job_id)

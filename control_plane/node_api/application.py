@@ -12,7 +12,9 @@ from control_plane import problems
 from control_plane.audit_heads import AuditHeads
 from control_plane.bodies import read_body
 from control_plane.database import Database
-from control_plane.node_api.authorisation import Authorisation
+from control_plane.mpc.bans import Bans
+from control_plane.mpc.tasks import Tasks
+from control_plane.node_api.authorisation import Authorisation, RegisteredNode
 from control_plane.node_api.claims import Claims
 from control_plane.node_api.heartbeats import Heartbeats
 from control_plane.notifications import Notifications
@@ -29,9 +31,11 @@ PREFIX = "/node/v1"
 Body = TypeVar("Body", bound=Model)
 
 
-def create_node_app(database: Database, queue: Queue, notifications: Notifications) -> Starlette:
+def create_node_app(
+    database: Database, queue: Queue, tasks: Tasks, notifications: Notifications
+) -> Starlette:
     """The application, on parts that the caller opens and closes."""
-    api = _NodeApi(database, queue, notifications)
+    api = _NodeApi(database, queue, tasks, notifications)
     app = Starlette(
         routes=[
             Route(f"{PREFIX}/claim", api.claim, methods=["POST"]),
@@ -46,11 +50,15 @@ def create_node_app(database: Database, queue: Queue, notifications: Notificatio
 
 
 class _NodeApi:
-    def __init__(self, database: Database, queue: Queue, notifications: Notifications) -> None:
+    def __init__(
+        self, database: Database, queue: Queue, tasks: Tasks, notifications: Notifications
+    ) -> None:
         self._authorisation = Authorisation(database)
         self._queue = queue
-        self._claims = Claims(queue, notifications)
+        self._tasks = tasks
+        self._claims = Claims(queue, tasks, notifications)
         self._heartbeats = Heartbeats(database)
+        self._bans = Bans(database)
         self._audit_heads = AuditHeads(database)
 
     async def claim(self, request: Request) -> Response:
@@ -63,7 +71,7 @@ class _NodeApi:
         node = await self._authorisation.authorise(request)
         body = await _read(request, node_api.ReportRequest)
         try:
-            results = await self._queue.report(node.id, node.group, body.reports)
+            results = await self._report(node, body)
         except Contended:
             raise ProblemError(
                 Code.UNAVAILABLE, "The jobs are changing just now. Send the report again."
@@ -72,10 +80,22 @@ class _NodeApi:
             self._audit_heads.keep_soon(node.id, node.identity, body.audit_head)
         return _answer(node_api.ReportResponse(results=results))
 
+    async def _report(
+        self, node: RegisteredNode, body: node_api.ReportRequest
+    ) -> list[node_api.ReportResult]:
+        if node.group != self._tasks.node_group:
+            return await self._queue.report(node.id, node.group, body.reports)
+        if node.identity is None:
+            raise ProblemError(
+                Code.UNAVAILABLE, "A signer's first heartbeat comes before its first report."
+            )
+        return await self._tasks.report(node.id, node.identity, body.reports)
+
     async def extend(self, request: Request) -> Response:
         node = await self._authorisation.authorise(request)
         body = await _read(request, node_api.ExtendRequest)
-        extended = await self._queue.extend(node.id, body.leases)
+        held = self._tasks if node.group == self._tasks.node_group else self._queue
+        extended = await held.extend(node.id, body.leases)
         return _answer(
             node_api.ExtendResponse(extended=extended, lease_seconds=self._queue.lease_seconds)
         )
@@ -84,6 +104,7 @@ class _NodeApi:
         node = await self._authorisation.authorise(request)
         body = await _read(request, node_api.HeartbeatRequest)
         time = await self._heartbeats.record(node, body)
+        await self._bans.keep(node.id, body.identity_public_key, body.bans)
         if body.audit_head is not None:
             await self._audit_heads.keep(
                 node.id, body.identity_public_key, body.audit_head, is_current=True

@@ -1,4 +1,7 @@
-"""Claiming: jobs at once, or as soon as there are some while the node waits."""
+"""Claiming: jobs at once, or as soon as there are some while the node waits.
+
+A driver claims the jobs of its group, a signer its own tasks.
+"""
 
 import asyncio
 import contextlib
@@ -6,6 +9,7 @@ from collections.abc import Iterator
 
 from fastapi import Request
 
+from control_plane.mpc.tasks import Tasks
 from control_plane.node_api.authorisation import RegisteredNode
 from control_plane.notifications import Notifications, Waiter
 from control_plane.queue import Queue
@@ -15,8 +19,9 @@ from wire.node_api import ClaimedJob, ClaimRequest
 class Claims:
     """Long polls for jobs. Nothing is leased to a node that has gone away meanwhile."""
 
-    def __init__(self, queue: Queue, notifications: Notifications) -> None:
+    def __init__(self, queue: Queue, tasks: Tasks, notifications: Notifications) -> None:
         self._queue = queue
+        self._tasks = tasks
         self._notifications = notifications
 
     async def claim(
@@ -28,17 +33,33 @@ class Claims:
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + asked.wait
-        with self._notifications.jobs(node.group) as waiter, _departure(request, waiter) as left:
+        with self._waiting(node) as waiter, _departure(request, waiter) as left:
             while not left.done():
-                jobs = await self._queue.claim(node.id, node.group, asked.kinds, asked.slots)
+                jobs = await self._claim(node, asked)
                 if jobs and left.done():
-                    await self._queue.release(node.group, jobs)
+                    await self._release(node, jobs)
                     break
                 time_left = deadline - clock()
                 if jobs or time_left <= 0 or self._notifications.closed:
                     return jobs
                 await waiter.wait(time_left)
         return []
+
+    def _waiting(self, node: RegisteredNode) -> contextlib.AbstractContextManager[Waiter]:
+        if node.group == self._tasks.node_group:
+            return self._notifications.tasks(node.id)
+        return self._notifications.jobs(node.group)
+
+    async def _claim(self, node: RegisteredNode, asked: ClaimRequest) -> list[ClaimedJob]:
+        if node.group == self._tasks.node_group:
+            return await self._tasks.claim(node.id, asked.kinds, asked.slots)
+        return await self._queue.claim(node.id, node.group, asked.kinds, asked.slots)
+
+    async def _release(self, node: RegisteredNode, jobs: list[ClaimedJob]) -> None:
+        if node.group == self._tasks.node_group:
+            await self._tasks.release(node.id, jobs)
+        else:
+            await self._queue.release(node.group, jobs)
 
 
 @contextlib.contextmanager

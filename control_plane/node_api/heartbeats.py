@@ -21,6 +21,8 @@ _BEAT = text(
         health = CASE WHEN audit_alarm IS NULL THEN CAST(:health AS jsonb)
             ELSE jsonb_build_object('status', 'failing', 'detail', audit_alarm) END,
         identity_public_key = :identity,
+        slots = :slots,
+        has_gate = :has_gate,
         last_seen = now()
     WHERE id = :node AND coalesce(identity_public_key, :identity) = :identity
     RETURNING clock_timestamp() AS time
@@ -60,6 +62,8 @@ class Heartbeats:
                 "capabilities": json.dumps(beat.capabilities),
                 "health": beat.health.model_dump_json(),
                 "identity": beat.identity_public_key,
+                "slots": beat.slots,
+                "has_gate": beat.has_gate,
             },
         )
         if row is None:

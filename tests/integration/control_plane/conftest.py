@@ -6,41 +6,67 @@ from uuid import UUID
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from control_plane.api.application import create_application
 from control_plane.api.services import Services
 from control_plane.database import Database
+from control_plane.mpc.composition import MpcOptions, put_together
+from control_plane.mpc.metrics import StepMetrics
+from control_plane.mpc.settings import CeremoniesSection
 from control_plane.new_jobs import JobMaker
 from control_plane.notifications import Notifications
 from control_plane.queue import Queue
 from control_plane.serve import compose
+from control_plane.settings import GroupsSection
 from control_plane.tokens import NewToken, Scope, create_token
 from daemon import listener
 from daemon.database import create_engine
 from tests.integration.control_plane.node import MemoryNode
-from wire.algorithms import Store
 from wire.envelope import Signer
 
 LIFETIME_SECONDS = 60
+GROUPS = GroupsSection()
+CEREMONIES = CeremoniesSection()
 PROBLEM = "application/problem+json"
 
 
 class Replica:
     """One control plane over a database, without its process."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        ceremonies: CeremoniesSection = CEREMONIES,
+        lifetime_seconds: int = LIFETIME_SECONDS,
+    ) -> None:
         self.engine: AsyncEngine = create_engine(database_url)
         self.notifications = Notifications(database_url)
         self.database = Database(database_url)
         self.queue = Queue(self.database, self.notifications)
         self.signer = Signer(Ed25519PrivateKey.generate())
+        options = MpcOptions(
+            node_group=GROUPS.mpc,
+            delivery_servers=["delivery-1", "delivery-2"],
+            ceremonies=ceremonies,
+            lifetime_seconds=lifetime_seconds,
+        )
+        self.mpc = put_together(
+            self.database,
+            self.notifications,
+            self.queue,
+            self.signer,
+            options,
+            StepMetrics(CollectorRegistry()),
+        )
         self.services: Services = compose(
             self.database,
             self.notifications,
             self.queue,
-            JobMaker(self.signer, LIFETIME_SECONDS),
-            {Store.HSM: "hsm"},
+            JobMaker(self.signer, lifetime_seconds),
+            GROUPS,
+            self.mpc.groups,
         )
         app = create_application(self.services, "0.0.0")
         self._listener = listener.Listener(listener.config(app, "127.0.0.1", 0))

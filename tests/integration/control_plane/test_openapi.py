@@ -9,6 +9,8 @@ import pytest
 from control_plane.serve import openapi_document
 from tests.integration.control_plane.conftest import Replica
 
+NOBODY_THERE = {"no_capable_node", "unknown_signer", "unknown_signer_group", "not_found"}
+"""What a request that is understood comes to, where there is nothing yet."""
 DOCUMENT = openapi_document()
 OPERATIONS = [
     (path, method, operation)

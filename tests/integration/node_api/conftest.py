@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from control_plane.audit_heads import AuditHeads
 from control_plane.database import Database
+from control_plane.mpc.composition import MpcOptions, put_together
+from control_plane.mpc.metrics import StepMetrics
+from control_plane.mpc.settings import CeremoniesSection
 from control_plane.mtls import MutualTlsProtocol
 from control_plane.node_api.application import create_node_app
 from control_plane.notifications import Notifications
@@ -23,6 +27,7 @@ from daemon.tls import server_context
 from tests.integration.node_api.certificates import Certificates
 from tests.integration.node_api.nodes import Node
 from tests.integration.node_api.workload import Workload
+from wire.envelope import Signer
 
 LEASE_SECONDS = 0.5
 
@@ -87,7 +92,10 @@ async def url(
         home = certificates.server()
         return server_context(home / "certificate.pem", home / "private_key.pem", home / "ca.pem")
 
-    app = create_node_app(database, queue, notifications)
+    options = MpcOptions("mpc", ["delivery-1"], CeremoniesSection(), lifetime_seconds=60)
+    job_signer, metrics = Signer(Ed25519PrivateKey.generate()), StepMetrics(CollectorRegistry())
+    mpc = put_together(database, notifications, queue, job_signer, options, metrics)
+    app = create_node_app(database, queue, mpc.tasks, notifications)
     serving = listener.Listener(
         listener.config(app, "127.0.0.1", 0, http=MutualTlsProtocol, ssl_context_factory=context)
     )

@@ -1,0 +1,1 @@
+"""What signers do for applications: requests in steps, each a ceremony or an order."""

@@ -1,0 +1,199 @@
+"""Moves the requests of MPC mode on: reads facts, plans, writes what comes next.
+
+All it knows is in the rows, so it goes on after a crash at any point, and any replica may take over
+in the middle. One replica plans at a time: that is how slots are reserved, all or none. Whatever is
+due is planned together.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from control_plane.database import Database, Pipeline
+from control_plane.mpc import statements
+from control_plane.mpc.decisions import Begin, Complete, End
+from control_plane.mpc.facts import CEREMONY_OF, Member
+from control_plane.mpc.groups import SignerGroups
+from control_plane.mpc.metrics import StepMetrics
+from control_plane.mpc.planning import plan
+from control_plane.mpc.reading import Facts, facts_of, member_of
+from control_plane.mpc.settings import CeremoniesSection
+from control_plane.mpc.step_making import StepMaker
+from control_plane.mpc.writing import Planned, Written, final_change, written
+from control_plane.notifications import Notifications
+from control_plane.queue import Queue
+from control_plane.queue_statements import BEGIN_STEPS
+from daemon.database import is_transient
+
+MAX_REQUESTS = 64
+"""In one plan; more follow at once."""
+RETRY_SECONDS = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+class Conductor:
+    """``look`` has it look at requests at once; it looks for due ones by itself."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        notifications: Notifications,
+        queue: Queue,
+        node_group: str,
+        groups: SignerGroups,
+        maker: StepMaker,
+        settings: CeremoniesSection,
+        metrics: StepMetrics,
+    ) -> None:
+        self._database = database
+        self._notifications = notifications
+        self._queue = queue
+        self._node_group = node_group
+        self._groups = groups
+        self._maker = maker
+        self._settings = settings
+        self._metrics = metrics
+        self._to_look_at: set[UUID] = set()
+        self._is_short_of_slots = False
+
+    def look(self, request_ids: Iterable[UUID]) -> None:
+        """Something was reported on these."""
+        self._to_look_at.update(request_ids)
+        self._notifications.wake_jobs(self._node_group)
+
+    def slots_freed(self) -> None:
+        """Plan the requests that wait for slots, if there are some."""
+        if self._is_short_of_slots:
+            self._notifications.wake_jobs(self._node_group)
+
+    async def run(self) -> None:
+        """Plan whenever there is something to plan, until cancelled."""
+        with self._notifications.jobs(self._node_group) as waiter:
+            while True:
+                await self._plan_safely()
+                while not self._to_look_at and not await waiter.wait(60):
+                    pass
+
+    async def sweep(self) -> int:
+        """Look at requests whose time for something has passed; returns how many."""
+        rows = await self._database.hastily(
+            statements.READ_OVERDUE,
+            {
+                "claim_seconds": self._settings.claim_seconds,
+                "group": self._node_group,
+                "limit": MAX_REQUESTS,
+            },
+        )
+        if rows:
+            self.look(row.request_id for row in rows)
+        return len(rows)
+
+    async def _plan_safely(self) -> None:
+        ids = {self._to_look_at.pop() for _ in range(min(len(self._to_look_at), MAX_REQUESTS))}
+        try:
+            await self.plan_once(ids)
+        except Exception as error:
+            self._to_look_at |= ids
+            if not is_transient(error):
+                log.error("plan failed", exc_info=error)
+            else:
+                log.warning("plan failed, will try again", reason=type(error).__name__)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def plan_once(self, ids: set[UUID]) -> None:
+        """Plan these requests, and those that are due."""
+        async with self._database.pipeline() as pipeline:
+            facts, members = await self._read(pipeline, ids)
+            planned = self._plan(facts, members)
+            to_write = written(planned)
+            moved = await self._write(pipeline, to_write)
+        self._after(planned, moved)
+        ends = [final_change(one) for one in planned if _is_final(one)]
+        await self._queue.write(ends)
+
+    async def _read(
+        self, pipeline: Pipeline, ids: set[UUID]
+    ) -> tuple[list[Facts], dict[str, Member]]:
+        wanted = {"ids": list(ids), "group": self._node_group, "limit": MAX_REQUESTS}
+        seconds = {"claim_seconds": self._settings.claim_seconds}
+        alive = {"alive_seconds": self._settings.alive_seconds, "group": self._node_group}
+        await pipeline.send(statements.LIMIT_IDLENESS)
+        await pipeline.send(statements.LOCK)
+        reading = [
+            await pipeline.send(statements.READ_REQUESTS, wanted),
+            await pipeline.send(statements.READ_STEPS, wanted | seconds),
+            await pipeline.send(statements.READ_MEMBERS, alive),
+            await pipeline.send(statements.READ_BANS, wanted),
+        ]
+        requests, steps, nodes, bans = [await cursor.fetchall() for cursor in reading]
+        members = {row.id: member_of(row) for row in nodes}
+        groups = await self._groups.of({row.signer_group for row in requests})
+        return facts_of(requests, steps, members, bans, groups), members
+
+    def _plan(self, facts: list[Facts], members: dict[str, Member]) -> list[Planned]:
+        """The plans, in order; each takes slots that the next then has no more."""
+        planned = []
+        for one in facts:
+            made = plan(one.request, random.random())  # noqa: S311 (it spreads retries)
+            begin = made.decision
+            step = None
+            if isinstance(begin, Begin) and made.delay_seconds == 0:
+                step = self._maker.make(one.asked(begin), begin)
+                if begin.kind in CEREMONY_OF:
+                    _take_slots(members, begin.signers)
+            planned.append(Planned(one, made, step))
+        return planned
+
+    async def _write(self, pipeline: Pipeline, to_write: Written) -> set[UUID]:
+        """Returns the requests that were moved."""
+        if to_write.is_durable:
+            await pipeline.send(statements.WAIT_FOR_DISK)
+        for statement, values in to_write.statements():
+            await pipeline.send(statement, values)
+        if not to_write.moves["ids"]:
+            return set()
+        notifications = self._notifications
+        announcing: dict[str, Any] = {
+            "origin": notifications.origin,
+            "announce": notifications.has_company,
+        }
+        rows = await pipeline.rows(BEGIN_STEPS, {**to_write.moves, **announcing})
+        return {row.id for row in rows}
+
+    def _after(self, planned: list[Planned], moved: set[UUID]) -> None:
+        clock = asyncio.get_running_loop()
+        self._is_short_of_slots = False
+        for one in planned:
+            if one.step is not None and one.facts.request.id in moved:
+                self._notifications.wake_tasks(one.step.signers)
+            if one.plan.delay_seconds > 0:
+                clock.call_later(
+                    one.plan.delay_seconds, self._notifications.wake_jobs, self._node_group
+                )
+            if one.is_short_of_slots:
+                self._is_short_of_slots = True
+            if one.plan.ended is not None:
+                ended = one.plan.ended
+                self._metrics.ended.labels(ended.step.kind.value, ended.ending.value).inc()
+                for culprit in ended.culprits:
+                    self._metrics.culprits.labels(culprit, ended.step.kind.value).inc()
+        if len(planned) >= MAX_REQUESTS:
+            self._notifications.wake_jobs(self._node_group)
+
+
+def _is_final(planned: Planned) -> bool:
+    return isinstance(planned.plan.decision, End | Complete) and planned.plan.delay_seconds == 0
+
+
+def _take_slots(members: dict[str, Member], signers: Iterable[str]) -> None:
+    for signer in signers:
+        member = members[signer]
+        taken = replace(member, free=member.free - 1, load=member.load + 1 / max(member.free, 1))
+        members[signer] = taken

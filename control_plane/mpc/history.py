@@ -1,0 +1,174 @@
+"""What a request's steps so far tell. Pure: each answer follows from the outcomes alone."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from control_plane.mpc.facts import MAKES_SHARES, Pair, Request, Step
+from wire.envelope import SignedBytes
+from wire.jobs import JobKind
+from wire.outcomes import (
+    AbandonedShare,
+    ActivatedShare,
+    Outcome,
+    OutcomeStatus,
+    PreparedShare,
+)
+from wire.statements import Attestation, Confirmation
+
+BANNED = "banned_counterparty"
+NOT_PROVED = "not_proved"
+USED_TICKET = "ticket_used"
+BLAMELESS = ("delivery_unavailable", "ceremony_aborted")
+"""Codes with which a signer blames nobody, and is not to blame itself."""
+
+_DECIDING = (
+    JobKind.SIGN,
+    JobKind.APPROVE,
+    JobKind.GENERATE_KEY,
+    JobKind.REFRESH_KEY,
+    JobKind.REPAIR_SHARE,
+)
+"""The kinds whose No is a signer's No to the request."""
+
+
+def refusals(request: Request) -> dict[str, Outcome]:
+    """The signers that will not do this request, or never can, with why."""
+    found: dict[str, Outcome] = {}
+    for step in request.steps:
+        if step.kind in _DECIDING:
+            found.update(
+                (signer, outcome) for signer, outcome in step.outcomes.items() if is_no(outcome)
+            )
+    return found
+
+
+def is_no(outcome: Outcome) -> bool:
+    """Whether the same signer would give the same answer again."""
+    match outcome.status:
+        case OutcomeStatus.DONE:
+            return False
+        case OutcomeStatus.DENIED:
+            return True
+        case OutcomeStatus.FAILED:
+            return not outcome.transient
+        case OutcomeStatus.REFUSED:
+            return outcome.code != USED_TICKET
+
+
+def approvals(request: Request) -> frozenset[str]:
+    """The signers whose owners let them take part."""
+    return frozenset(
+        signer
+        for step in request.steps
+        if step.kind is JobKind.APPROVE
+        for signer, outcome in step.outcomes.items()
+        if outcome.status is OutcomeStatus.DONE
+    )
+
+
+def blame(request: Request) -> Counter[str]:
+    """How often each signer was to blame for the end of a step."""
+    return Counter(signer for step in request.steps for signer in step.culprits)
+
+
+def culprits_of(signer: str, outcome: Outcome) -> tuple[str, ...]:
+    """Whom a signer's outcome blames: those it names, or else itself."""
+    if outcome.status in (OutcomeStatus.DONE, OutcomeStatus.DENIED):
+        return ()
+    if outcome.culprits:
+        return outcome.culprits
+    return () if outcome.code in BLAMELESS else (signer,)
+
+
+def banned_pairs(request: Request) -> frozenset[Pair]:
+    """The key's bans, and those that this request's outcomes tell of before they are stated."""
+    told = (
+        frozenset((signer, culprit))
+        for step in request.steps
+        for signer, outcome in step.outcomes.items()
+        if outcome.code == BANNED
+        for culprit in outcome.culprits
+    )
+    return request.bans | {pair for pair in told if len(pair) == 2}
+
+
+def repaired(request: Request) -> bool:
+    """Whether the share of a repair's target has been made again."""
+    return any(
+        step.kind is JobKind.REPAIR_SHARE
+        and request.target in step.outcomes
+        and step.outcomes[request.target].status is OutcomeStatus.DONE
+        for step in request.steps
+    )
+
+
+@dataclass(slots=True)
+class ShareSet:
+    """The set of shares that a step was to make, and what each signer has said of it since."""
+
+    step: Step
+    confirmed: dict[str, SignedBytes] = field(default_factory=dict)
+    abandoned: dict[str, SignedBytes] = field(default_factory=dict)
+    asked_to_discard: set[str] = field(default_factory=set)
+    discarded: set[str] = field(default_factory=set)
+    proved: set[str] = field(default_factory=set)
+    attestations: dict[str, SignedBytes] = field(default_factory=dict)
+
+    def confirmations(self) -> dict[str, Confirmation]:
+        return {
+            signer: Confirmation.model_validate_json(signed.payload)
+            for signer, signed in self.confirmed.items()
+        }
+
+    def attested(self) -> Attestation:
+        """What all who use the set attest alike."""
+        signed = next(iter(self.attestations.values()))
+        return Attestation.model_validate_json(signed.payload)
+
+
+def share_sets(request: Request) -> list[ShareSet]:
+    """Every set that the request has begun to make, the first one first."""
+    sets = {step.id: ShareSet(step) for step in request.steps if step.kind in MAKES_SHARES}
+    for step in request.steps:
+        about = sets.get(step.shares) if step.shares is not None else None
+        if about is not None:
+            _take_in(about, step)
+    return list(sets.values())
+
+
+def _take_in(about: ShareSet, step: Step) -> None:
+    if step.kind is JobKind.DISCARD:
+        about.asked_to_discard |= {task.signer for task in step.tasks}
+    for signer, outcome in step.outcomes.items():
+        if step.kind is JobKind.ACTIVATE_KEY and outcome.code == NOT_PROVED:
+            about.proved.discard(signer)
+        if outcome.status is not OutcomeStatus.DONE:
+            continue
+        match outcome.result:
+            case PreparedShare():
+                about.confirmed[signer] = outcome.result.confirmation
+            case AbandonedShare():
+                about.abandoned[signer] = outcome.result.abandonment
+            case ActivatedShare():
+                about.attestations[signer] = outcome.result.attestation
+        if step.kind is JobKind.DISCARD:
+            about.discarded.add(signer)
+        if step.kind is JobKind.PROVE_KEY:
+            about.proved.add(signer)
+
+
+def dissenters(confirmations: Mapping[str, Confirmation]) -> tuple[str, ...] | None:
+    """Who has confirmed another set than most have; None when all agree.
+
+    Empty when they differ, and none of the versions is most signers'.
+    """
+    versions: dict[str, list[str]] = {}
+    for signer, confirmation in confirmations.items():
+        versions.setdefault(str(sorted(confirmation.agreed.items())), []).append(signer)
+    if len(versions) <= 1:
+        return None
+    largest = max(versions.values(), key=len)
+    if 2 * len(largest) <= len(confirmations):
+        return ()
+    return tuple(sorted(set(confirmations) - set(largest)))

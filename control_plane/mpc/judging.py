@@ -1,0 +1,188 @@
+"""What must hold of a signer's report: statements are its own and true, signatures verify. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from control_plane.results import BadResult, KeyFacts, check_result, read_outcome
+from control_plane.transitions import BAD_RESULT
+from wire.algorithms import Protection, Store
+from wire.envelope import (
+    ABANDONMENT_TYPE,
+    ATTESTATION_TYPE,
+    CONFIRMATION_TYPE,
+    BadEnvelope,
+    PinnedKeys,
+    SignedBytes,
+)
+from wire.jobs import Job, JobKind
+from wire.outcomes import (
+    AbandonedShare,
+    ActivatedShare,
+    Approved,
+    MadeSignature,
+    NothingMade,
+    Outcome,
+    OutcomeStatus,
+    PreparedShare,
+)
+from wire.possession import possession_request
+from wire.public_keys import check_public_key
+from wire.signatures import BadSignature, verify
+from wire.statements import Abandonment, Attestation, Confirmation
+from wire.tickets import Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class GivenTask:
+    """A task that a signer has claimed. ``payload``, ``ticket``: as the control plane signed."""
+
+    step_id: UUID
+    request_id: UUID
+    job_id: UUID
+    kind: JobKind
+    lease: UUID
+    payload: bytes
+    ticket: bytes | None
+    begun_at: datetime
+    outcome: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """``raw``: what to keep. ``fault``: what was wrong with the report, for the log."""
+
+    task: GivenTask
+    outcome: Outcome
+    raw: bytes
+    fault: str | None = None
+
+    @property
+    def is_signature(self) -> bool:
+        """Whether the request is done by it."""
+        return self.task.kind is JobKind.SIGN and self.outcome.status is OutcomeStatus.DONE
+
+
+def judge(task: GivenTask, signer: str, identity: bytes, raw: bytes) -> Judged:
+    """A report as it counts: one that cannot be accepted is a failure by fault of its signer.
+
+    ``identity``: the signer's Ed25519 public key.
+    """
+    try:
+        outcome = read_outcome(raw, task.job_id, signer)
+        if outcome.node != signer:
+            raise BadResult(f"the outcome is of another node, {outcome.node}")
+        if outcome.status is OutcomeStatus.DONE:
+            _check(task, signer, PinnedKeys([identity]), outcome)
+    except (BadResult, BadEnvelope, BadSignature, ValidationError) as bad:
+        return _faulty(task, signer, str(bad))
+    return Judged(task, outcome, raw)
+
+
+def _faulty(task: GivenTask, signer: str, fault: str) -> Judged:
+    outcome = Outcome(
+        job_id=task.job_id,
+        node=signer,
+        status=OutcomeStatus.FAILED,
+        code=BAD_RESULT,
+        reason=f"the control plane could not accept the signer's result: {fault}",
+        transient=True,
+        culprits=(signer,),
+    )
+    return Judged(task, outcome, outcome.model_dump_json().encode(), fault)
+
+
+def _check(task: GivenTask, signer: str, identity: PinnedKeys, outcome: Outcome) -> None:
+    """Raises BadResult, BadEnvelope, BadSignature or ValidationError."""
+    job = Job.model_validate_json(task.payload)
+    result = outcome.result
+    match task.kind, result:
+        case JobKind.SIGN, MadeSignature():
+            key = job.key
+            check_result(
+                outcome, JobKind.SIGN, task.payload,
+                KeyFacts(key.algorithm, key.network, key.public_key),
+            )  # fmt: skip
+        case JobKind.PROVE_KEY, MadeSignature():
+            _check_proof(job, result)
+        case ((JobKind.GENERATE_KEY | JobKind.REFRESH_KEY), PreparedShare()):
+            _check_confirmation(task.step_id, job, signer, identity, result.confirmation)
+            _check_against_ticket(task, result.confirmation)
+        case JobKind.ABANDON, PreparedShare():
+            _check_confirmation(job.ceremony, job, signer, identity, result.confirmation)
+        case JobKind.ABANDON, AbandonedShare():
+            said = Abandonment.model_validate_json(
+                identity.open(ABANDONMENT_TYPE, result.abandonment)
+            )
+            _require("abandonment", said.signer == signer)
+            _require("abandonment", (said.key_id, said.ceremony) == (job.key.id, job.ceremony))
+        case JobKind.ACTIVATE_KEY, ActivatedShare():
+            _check_attestation(job, signer, identity, result.attestation)
+        case JobKind.APPROVE, Approved():
+            pass
+        case ((JobKind.REPAIR_SHARE | JobKind.DISCARD), NothingMade()):
+            pass
+        case _:
+            found = "nothing" if result is None else result.type
+            raise BadResult(f"the result of a {task.kind.value} job cannot be {found}")
+
+
+def _check_proof(job: Job, result: MadeSignature) -> None:
+    key = job.key
+    request, digest = possession_request(key.algorithm, key.id, job.ceremony)
+    _require("digest", result.digest == digest)
+    if key.public_key is None:
+        raise BadResult("the key has no public key yet")
+    verify(result.signature, key.public_key, key.algorithm, None, request, digest)
+
+
+def _check_confirmation(
+    ceremony: UUID | None, job: Job, signer: str, identity: PinnedKeys, signed: SignedBytes
+) -> None:
+    said = Confirmation.model_validate_json(identity.open(CONFIRMATION_TYPE, signed))
+    _require("confirmation", said.signer == signer)
+    _require("confirmation", (said.key_id, said.ceremony) == (job.key.id, ceremony))
+    _require("confirmation", said.signers[said.index - 1 : said.index] == [signer])
+    try:
+        check_public_key(job.key.algorithm, said.public_key)
+    except ValueError as error:
+        raise BadResult(str(error)) from None
+    if job.key.public_key is not None:
+        _require("confirmation", said.public_key == job.key.public_key)
+
+
+def _check_against_ticket(task: GivenTask, signed: SignedBytes) -> None:
+    if task.ticket is None:
+        raise BadResult("there was no ceremony")
+    said = Confirmation.model_validate_json(signed.payload)
+    ticket = Ticket.model_validate_json(task.ticket)
+    for name in ("generation", "protocol", "group", "threshold", "signers"):
+        _require(f"confirmation's {name}", getattr(said, name) == getattr(ticket, name))
+
+
+def _check_attestation(job: Job, signer: str, identity: PinnedKeys, signed: SignedBytes) -> None:
+    """What is attested is what all n have confirmed: the order carries their confirmations."""
+    said = Attestation.model_validate_json(identity.open(ATTESTATION_TYPE, signed))
+    confirmed = Confirmation.model_validate_json(job.evidence[0].payload)
+    key = job.key
+    right = Attestation(
+        key_id=key.id,
+        store=Store.MPC,
+        scheme=key.scheme,
+        curve=key.curve,
+        public_key=confirmed.public_key,
+        chain_code=confirmed.chain_code,
+        protection=Protection.MPC,
+        group=confirmed.group,
+        threshold=confirmed.threshold,
+        signers=confirmed.signers,
+        node=signer,
+    )
+    _require("attestation", said == right)
+
+
+def _require(what: str, holds: bool) -> None:
+    if not holds:
+        raise BadResult(f"the {what} is of something else than the job")

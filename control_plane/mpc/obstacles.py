@@ -1,0 +1,68 @@
+"""Why a request cannot go on: for now, or for good. Pure."""
+
+from collections.abc import Collection, Sequence
+
+from control_plane.mpc.decisions import End, Pause, Reason
+from control_plane.mpc.facts import Pair, Request
+from control_plane.mpc.history import refusals
+from control_plane.mpc.quorum import choose, largest
+from wire.outcomes import Outcome, OutcomeStatus
+
+NO_QUORUM = "no_quorum_left"
+WAITING = "waiting_for_signers"
+BUSY = "signers_busy"
+BLOCKED = "another_change_under_way"
+DENIED = "denied_by_signers"
+CANNOT = "signers_cannot"
+
+
+def hopeless(
+    request: Request, count: int, among: Sequence[str], banned: Collection[Pair]
+) -> End | None:
+    """The end of a request for which ``count`` of ``among`` will never be found; None if they may.
+
+    Rejected when the signers that said No would be enough to end it, whatever the others do.
+    """
+    if choose(count, among, banned) is None:
+        pairs = sorted(" and ".join(sorted(pair)) for pair in banned if pair <= set(among))
+        text = (
+            f"banned pairs of signers leave no {count} that may work together: {', '.join(pairs)}; "
+            "the way out is a new key"
+        )
+        culprits = tuple(sorted({signer for pair in banned for signer in pair if signer in among}))
+        return End(OutcomeStatus.FAILED, Reason(NO_QUORUM, text, culprits=culprits))
+    out = {signer: why for signer, why in refusals(request).items() if signer in among}
+    if choose(count, [signer for signer in among if signer not in out], banned) is not None:
+        return None
+    denied = {signer for signer, why in out.items() if why.status is OutcomeStatus.DENIED}
+    is_denied = choose(count, [each for each in among if each not in denied], banned) is None
+    status = OutcomeStatus.DENIED if is_denied else OutcomeStatus.FAILED
+    telling = {each: out[each] for each in out if each in denied or not is_denied}
+    return End(status, _because(telling, count, len(among), DENIED if is_denied else CANNOT))
+
+
+def _because(out: dict[str, Outcome], count: int, of: int, fallback: str) -> Reason:
+    codes = {outcome.code for outcome in out.values() if outcome.code is not None}
+    said = "; ".join(
+        f"{signer}: {outcome.reason or outcome.code}" for signer, outcome in out.items()
+    )
+    culprits = sorted({culprit for outcome in out.values() for culprit in outcome.culprits})
+    return Reason(
+        code=codes.pop() if len(codes) == 1 else fallback,
+        text=f"{said} ({count} of {of} signers are needed)",
+        node=next(iter(out)) if len(out) == 1 else None,
+        culprits=tuple(culprits),
+    )
+
+
+def waiting(request: Request, count: int, among: Sequence[str], banned: Collection[Pair]) -> Pause:
+    """Signers are away, or have all their slots taken."""
+    there = request.there(among)
+    able = largest(there, banned, count)
+    if able >= count:
+        return Pause(Reason(BUSY, f"the {count} signers needed are there, and have no slot free"))
+    away = [signer for signer in among if signer not in there]
+    text = f"{able} of the {count} signers needed are there"
+    if away:
+        text += f" (away: {', '.join(away)})"
+    return Pause(Reason(WAITING, text))

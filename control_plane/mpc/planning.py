@@ -1,0 +1,117 @@
+"""What to do about a request now. Pure: its facts in, the plan out.
+
+A request that is final may still have shares to clean up: that goes on until nothing is left over.
+"""
+
+from dataclasses import replace
+from uuid import UUID
+
+from control_plane.mpc.decisions import Begin, Complete, Decision, End, Ended, Pause, Plan, Rest
+from control_plane.mpc.endings import ending_of, failure_of
+from control_plane.mpc.facts import Ending, Request
+from control_plane.mpc.history import ShareSet, is_no, share_sets
+from control_plane.mpc.set_making import (
+    ask_to_abandon,
+    ask_to_discard,
+    is_confirmed,
+    next_change_step,
+)
+from control_plane.mpc.signing import has_approvals_enough, next_signing_step
+from wire.jobs import JobKind
+from wire.outcomes import OutcomeStatus
+
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 15.0
+JITTER = 0.25
+CLEANING = (JobKind.ABANDON, JobKind.DISCARD)
+
+
+def plan(request: Request, jitter: float) -> Plan:
+    """``jitter`` is random, in [0, 1)."""
+    step = request.open_step
+    if step is None:
+        if not request.is_due:
+            return Plan(Rest())
+        return Plan(_next(request), settled=settled(request))
+    ended = ending_of(request, step)
+    if ended is None and step.kind is JobKind.APPROVE and _may_overtake(request):
+        ended = Ended(step, Ending.OVERTAKEN, ())
+    if ended is None:
+        return Plan(Rest())
+    over = replace(step, ending=ended.ending, culprits=ended.culprits)
+    after = request.with_step(over)
+    decision = _next(after)
+    if ended.ending in (Ending.DONE, Ending.OVERTAKEN):
+        return Plan(decision, ended, settled=settled(after))
+    delay = 0.0 if _goes_on_at_once(over.kind, ended, decision) else pause(after, jitter)
+    return Plan(decision, ended, failure_of(ended), delay, settled(after))
+
+
+def _next(request: Request) -> Decision:
+    if request.is_final:
+        return _clean_up(request)
+    if request.kind is JobKind.SIGN:
+        return next_signing_step(request)
+    return next_change_step(request)
+
+
+def _may_overtake(request: Request) -> bool:
+    return request.kind is JobKind.SIGN and has_approvals_enough(request)
+
+
+def _goes_on_at_once(kind: JobKind, ended: Ended, decision: Decision) -> bool:
+    """Cleaning up, an end, and another signer in place of one that said No need no pause."""
+    if isinstance(decision, End | Complete | Pause):
+        return True
+    if isinstance(decision, Begin) and decision.kind in CLEANING:
+        return kind not in CLEANING
+    failures = [
+        each for each in ended.step.outcomes.values() if each.status is not OutcomeStatus.DONE
+    ]
+    return not ended.silent and all(is_no(outcome) for outcome in failures)
+
+
+def pause(request: Request, jitter: float) -> float:
+    """Seconds until the next attempt: doubled with each that failed, up to a limit."""
+    failed = sum(step.ending in (Ending.FAILED, Ending.SILENT) for step in request.steps)
+    seconds = min(FIRST_PAUSE_SECONDS * 2.0 ** min(failed - 1, 30), LONGEST_PAUSE_SECONDS)
+    return seconds * (1 + JITTER * (2 * jitter - 1))
+
+
+def _clean_up(request: Request) -> Decision:
+    for made in _unsettled(request):
+        if _is_over(request, made):
+            continue
+        if made.abandoned:
+            discarding = ask_to_discard(request, made, again=True)
+            if discarding is not None:
+                return discarding
+        else:
+            decision = ask_to_abandon(request, made)
+            if isinstance(decision, Begin):
+                return decision
+    return Rest()
+
+
+def settled(request: Request) -> tuple[UUID, ...]:
+    """The sets of whose shares nothing more is to be done: gone everywhere, or here to stay."""
+    is_last = {made.step.id for made in share_sets(request)[-1:]}
+    return tuple(
+        made.step.id
+        for made in _unsettled(request)
+        if _is_over(request, made) and (request.is_final or made.step.id not in is_last)
+    )
+
+
+def _unsettled(request: Request) -> list[ShareSet]:
+    return [
+        made
+        for made in share_sets(request)
+        if made.step.is_unsettled and made.step.ending is not None
+    ]
+
+
+def _is_over(request: Request, made: ShareSet) -> bool:
+    """Gone at all n; or confirmed by all n, and so kept for good."""
+    gone = set(made.abandoned) | made.discarded
+    return is_confirmed(request, made) or gone >= set(request.group.signers)

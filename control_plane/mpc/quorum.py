@@ -1,0 +1,56 @@
+"""Which signers do a step together. Pure."""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from uuid import UUID
+
+from control_plane.mpc.facts import Pair, Request
+
+
+def choose(
+    count: int, ordered: Sequence[str], banned: Collection[Pair], start: Sequence[str] = ()
+) -> tuple[str, ...] | None:
+    """``count`` signers of whom no two are a banned pair, the earlier in ``ordered`` the better.
+
+    ``start``: who is in it already. None when there is no such choice. Of all choices it is the
+    first in lexicographic order of places, found by backtracking: there are at most 16 signers.
+    """
+    chosen = list(start)
+    if len(chosen) == count:
+        return tuple(chosen)
+    for place, signer in enumerate(ordered):
+        if len(chosen) + len(ordered) - place < count:
+            return None
+        if any(frozenset((signer, other)) in banned for other in chosen):
+            continue
+        found = choose(count, ordered[place + 1 :], banned, [*chosen, signer])
+        if found is not None:
+            return found
+    return None
+
+
+def largest(ordered: Sequence[str], banned: Collection[Pair], at_most: int) -> int:
+    """How many signers of these could work together, as far as ``at_most``."""
+    for count in range(min(at_most, len(ordered)), 0, -1):
+        if choose(count, ordered, banned) is not None:
+            return count
+    return 0
+
+
+def prefer(request: Request, signers: Sequence[str], blamed: Mapping[str, int]) -> list[str]:
+    """Those whom this request's failures were blamed on least, then the least busy; then in turn.
+
+    The turn is another for each request, so that all signers get their part of the work.
+    """
+    return sorted(
+        signers,
+        key=lambda signer: (
+            blamed.get(signer, 0),
+            request.member(signer).load,
+            _turn(request.id, signer),
+        ),
+    )
+
+
+def _turn(request_id: UUID, signer: str) -> bytes:
+    return hashlib.blake2s(request_id.bytes + signer.encode(), digest_size=8).digest()

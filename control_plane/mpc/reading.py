@@ -1,0 +1,133 @@
+"""Rows into the facts that a plan is made of."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from uuid import UUID
+
+from control_plane.database import AnyRow
+from control_plane.mpc.decisions import Begin
+from control_plane.mpc.facts import (
+    Ending,
+    Member,
+    Pair,
+    Request,
+    SharesInUse,
+    SignerGroup,
+    Step,
+    Task,
+)
+from control_plane.mpc.step_making import Asked
+from wire.jobs import Job, JobKind
+from wire.outcomes import Outcome
+from wire.requests import RepairShare
+
+OUTLIVES = (JobKind.ACTIVATE_KEY, JobKind.ABANDON, JobKind.DISCARD)
+DEGRADED_LOAD = 1.0
+"""A signer that is not well is as one that has all its slots taken, when others can be chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A request's row with what its plan is made of."""
+
+    row: AnyRow
+    job: Job
+    request: Request
+
+    def asked(self, begin: Begin) -> Asked:
+        """What a step of it is made of. What must come to its end may outlive the request."""
+        may_outlive = self.row.must_finish or self.row.is_final or begin.kind in OUTLIVES
+        return Asked(
+            payload=self.row.payload,
+            job=self.job,
+            group=self.request.group,
+            steps_so_far=max((step.number for step in self.request.steps), default=0),
+            may_outlive=may_outlive,
+            target=self.request.target,
+        )
+
+
+def facts_of(
+    requests: Sequence[AnyRow],
+    steps: Sequence[AnyRow],
+    members: Mapping[str, Member],
+    bans: Sequence[AnyRow],
+    groups: Mapping[str, SignerGroup],
+) -> list[Facts]:
+    """The requests, in order of their creation."""
+    by_request: dict[UUID, list[Step]] = defaultdict(list)
+    for (request_id, _), rows in groupby(steps, lambda row: (row.request_id, row.number)):
+        by_request[request_id].append(_step(list(rows)))
+    banned: dict[UUID, set[Pair]] = defaultdict(set)
+    for row in bans:
+        banned[row.key_id].add(frozenset((row.signer, row.banned)))
+    return [
+        _facts(row, by_request[row.id], members, banned[row.root_id], groups[row.signer_group])
+        for row in requests
+    ]
+
+
+def member_of(row: AnyRow) -> Member:
+    """A signer as its row and its open tasks show it."""
+    load = row.open / row.slots + (DEGRADED_LOAD if row.is_degraded else 0.0)
+    return Member(
+        is_there=row.is_there,
+        free=max(row.slots - row.open, 0),
+        load=load,
+        has_gate=row.has_gate,
+    )
+
+
+def _facts(
+    row: AnyRow,
+    steps: list[Step],
+    members: Mapping[str, Member],
+    bans: set[Pair],
+    group: SignerGroup,
+) -> Facts:
+    job = Job.model_validate_json(row.payload)
+    target = None
+    if row.kind == JobKind.REPAIR_SHARE:
+        target = RepairShare.model_validate_json(job.request).signer
+    request = Request(
+        id=row.id,
+        kind=JobKind(row.kind),
+        group=group,
+        in_use=SharesInUse(
+            generation=row.generation or 0,
+            shares=row.shares,
+            next_shares=row.next_shares,
+            next_users=frozenset(row.next_users),
+        ),
+        is_final=row.is_final,
+        is_due=row.is_due,
+        is_blocked=row.is_blocked,
+        target=target,
+        members=members,
+        bans=frozenset(bans),
+        steps=tuple(steps),
+    )
+    return Facts(row, job, request)
+
+
+def _step(rows: list[AnyRow]) -> Step:
+    first = rows[0]
+    return Step(
+        id=first.id,
+        number=first.number,
+        kind=JobKind(first.kind),
+        shares=first.shares,
+        tasks=tuple(
+            Task(
+                row.signer,
+                None if row.outcome is None else Outcome.model_validate_json(row.outcome),
+                row.is_late,
+            )
+            for row in rows
+        ),
+        ending=None if first.ending is None else Ending(first.ending),
+        culprits=tuple(first.culprits),
+        is_unsettled=first.is_unsettled,
+    )

@@ -1,0 +1,38 @@
+"""What an operator settles about ceremonies: [ceremonies] and [delivery]."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from daemon.configuration import Section
+from wire.jobs import JobKind
+
+Seconds = Annotated[float, Field(gt=0, le=1_800)]
+
+
+class CeremoniesSection(Section):
+    sign_seconds: Seconds = 15
+    """For a quorum to sign."""
+    keys_seconds: Seconds = 120
+    """For all signers to make, refresh or repair shares."""
+    order_seconds: Seconds = 30
+    """For a signer to do an order, as activating a key, or to ask its owner's gate."""
+    claim_seconds: Seconds = 3
+    """For a signer to take up its task."""
+    alive_seconds: Seconds = 25
+    """A signer whose last heartbeat is older is away."""
+
+    def seconds_for(self, kind: JobKind) -> float:
+        """Until a step's deadline."""
+        match kind:
+            case JobKind.SIGN | JobKind.PROVE_KEY:
+                return self.sign_seconds
+            case JobKind.GENERATE_KEY | JobKind.REFRESH_KEY | JobKind.REPAIR_SHARE:
+                return self.keys_seconds
+            case _:
+                return self.order_seconds
+
+
+class DeliverySection(Section):
+    servers: list[Annotated[str, Field(min_length=1, max_length=63)]] = Field(default_factory=list)
+    """By the names that the signers' configurations give them; taken in turn."""

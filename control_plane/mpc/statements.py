@@ -1,0 +1,229 @@
+"""The SQL of steps and tasks. It writes no ``jobs.state``: control_plane/queue_statements.py does.
+
+Every statement takes a whole batch, as arrays. A task is open while its step is and its signer has
+not reported. Open tasks of ceremonies take up a signer's slots; orders do not.
+"""
+
+from sqlalchemy import text
+
+PLANNING_LOCK = 0x637573746F6479  # "custody", of which replicas have one at a time
+
+LIMIT_IDLENESS = text("SET LOCAL idle_in_transaction_session_timeout = '10s'")
+"""A replica that is stopped in the middle does not keep the lock from the others."""
+
+LOCK = text("SELECT pg_advisory_xact_lock(:key)").bindparams(key=PLANNING_LOCK)
+
+WAIT_FOR_DISK = text("SET LOCAL synchronous_commit = on")
+
+_WANTED = """
+    WITH wanted AS (
+        SELECT id FROM jobs WHERE id = ANY(CAST(:ids AS uuid[])) AND node_group = :group
+        UNION (
+            SELECT id FROM jobs
+            WHERE state = 'Queued' AND node_group = :group AND run_after <= now()
+                AND (expires_at > now() OR must_finish)
+            ORDER BY run_after LIMIT :limit
+        )
+    )
+"""
+
+READ_REQUESTS = text(
+    _WANTED
+    + """
+    SELECT jobs.id, jobs.kind, jobs.state, jobs.attempt, jobs.payload, jobs.created_at,
+        jobs.expires_at, jobs.must_finish, jobs.last_failure,
+        jobs.run_after <= now() AS is_due, jobs.finished_at IS NOT NULL AS is_final,
+        root.id AS root_id, root.signer_group, root.generation, root.shares, root.next_shares,
+        root.next_users, jobs.kind <> 'Sign' AND EXISTS (
+            SELECT FROM jobs other
+            WHERE other.key_id = jobs.key_id AND other.finished_at IS NULL
+                AND other.kind IN ('GenerateKey', 'RefreshKey', 'RepairShare')
+                AND (other.created_at, other.id) < (jobs.created_at, jobs.id)
+        ) AS is_blocked
+    FROM wanted JOIN jobs ON jobs.id = wanted.id
+    JOIN keys ON keys.id = jobs.key_id
+    JOIN keys root ON root.id = coalesce(keys.root_id, keys.id)
+    ORDER BY jobs.created_at, jobs.id
+    """
+)
+
+_LATE = """
+    (steps.deadline <= now() OR tasks.lease_until <= now() OR (tasks.lease IS NULL
+        AND steps.created_at <= now() - make_interval(secs => :claim_seconds)))
+"""
+
+READ_STEPS = text(
+    _WANTED
+    + """
+    SELECT steps.request_id, steps.id, steps.number, steps.kind, steps.shares, steps.ending,
+        steps.culprits, steps.is_unsettled, tasks.signer, tasks.outcome,
+        steps.ended_at IS NULL AND """
+    + _LATE
+    + """ AS is_late
+    FROM wanted JOIN jobs ON jobs.id = wanted.id
+    JOIN steps ON steps.request_id = jobs.id
+    JOIN tasks ON tasks.step_id = steps.id
+    WHERE jobs.attempt > 0
+    ORDER BY steps.request_id, steps.number, tasks.signer
+    """
+)
+
+READ_MEMBERS = text(
+    """
+    SELECT id, slots, has_gate, coalesce(last_seen > now() - make_interval(secs => :alive_seconds)
+            AND (silent_since IS NULL OR last_seen > silent_since)
+            AND health ->> 'status' <> 'failing'
+            AND coalesce(health ->> 'detail', '') !~ '(^|; )freeze: ', false) AS is_there,
+        coalesce(health ->> 'status', '') <> 'ok' AS is_degraded,
+        (SELECT count(*) FROM tasks JOIN steps ON steps.id = tasks.step_id
+            WHERE tasks.signer = nodes.id AND is_open AND steps.ticket IS NOT NULL) AS open
+    FROM nodes WHERE node_group = :group
+    """
+)
+
+READ_BANS = text(
+    _WANTED
+    + """
+    SELECT bans.key_id, bans.signer, bans.banned
+    FROM bans WHERE bans.key_id IN (
+        SELECT coalesce(keys.root_id, keys.id) FROM wanted
+        JOIN jobs ON jobs.id = wanted.id JOIN keys ON keys.id = jobs.key_id)
+    """
+)
+
+END_STEPS = text(
+    """
+    WITH ended AS (
+        UPDATE steps SET ended_at = now(), ending = over.ending,
+            culprits = string_to_array(over.culprits, ' ')
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:endings AS varchar[]),
+            CAST(:culprits AS varchar[])) AS over(id, ending, culprits)
+        WHERE steps.id = over.id AND steps.ended_at IS NULL
+        RETURNING steps.id
+    )
+    UPDATE tasks SET is_open = false FROM ended WHERE tasks.step_id = ended.id AND is_open
+    """
+)
+
+FALL_SILENT = text(
+    "UPDATE nodes SET silent_since = now() WHERE id = ANY(CAST(:signers AS varchar[]))"
+)
+
+SETTLE = text(
+    "UPDATE steps SET is_unsettled = false WHERE id = ANY(CAST(:ids AS uuid[])) AND is_unsettled"
+)
+
+COME_INTO_USE = text(
+    """
+    UPDATE keys SET next_shares = coming.shares, next_users = string_to_array(coming.users, ' ')
+    FROM unnest(CAST(:keys AS uuid[]), CAST(:shares AS uuid[]), CAST(:users AS varchar[]))
+        AS coming(key_id, shares, users)
+    WHERE keys.id = coming.key_id AND keys.shares IS DISTINCT FROM coming.shares
+    """
+)
+
+READ_OVERDUE = text(
+    """
+    SELECT DISTINCT steps.request_id FROM steps JOIN tasks ON tasks.step_id = steps.id
+    WHERE steps.ended_at IS NULL AND tasks.outcome IS NULL AND """
+    + _LATE
+    + """
+    UNION SELECT steps.request_id FROM steps JOIN jobs ON jobs.id = steps.request_id
+    WHERE is_unsettled AND jobs.finished_at IS NOT NULL AND jobs.run_after <= now()
+    UNION SELECT id FROM jobs
+    WHERE state = 'Leased' AND node_group = :group AND NOT EXISTS (
+        SELECT FROM steps WHERE steps.request_id = jobs.id AND steps.ended_at IS NULL)
+    LIMIT :limit
+    """
+)
+
+CLAIM_TASKS = text(
+    """
+    WITH claimable AS (
+        SELECT tasks.step_id, tasks.signer FROM tasks JOIN steps ON steps.id = tasks.step_id
+        WHERE tasks.signer = :node AND tasks.is_open AND tasks.lease IS NULL
+            AND steps.ended_at IS NULL AND steps.deadline > now()
+            AND steps.kind = ANY(CAST(:kinds AS varchar[]))
+            AND EXISTS (SELECT FROM nodes WHERE id = :node AND node_group = :group)
+        ORDER BY steps.created_at LIMIT :slots
+        FOR UPDATE OF tasks SKIP LOCKED
+    ), claimed AS (
+        UPDATE tasks SET lease = gen_random_uuid(),
+            lease_until = now() + make_interval(secs => :lease_seconds)
+        FROM claimable
+        WHERE tasks.step_id = claimable.step_id AND tasks.signer = claimable.signer
+        RETURNING tasks.step_id, tasks.signer, tasks.lease, tasks.outcome
+    )
+    SELECT claimed.step_id, claimed.lease, claimed.outcome, steps.request_id, steps.kind,
+        steps.job_id, steps.created_at, jobs.attempt,
+        coalesce(steps.payload, jobs.payload) AS payload,
+        coalesce(steps.signature, jobs.signature) AS signature,
+        coalesce(steps.signing_key_id, jobs.signing_key_id) AS signing_key_id,
+        steps.ticket, steps.ticket_signature, steps.ticket_key_id
+    FROM claimed JOIN steps ON steps.id = claimed.step_id
+    JOIN jobs ON jobs.id = steps.request_id
+    """
+)
+
+RELEASE_TASKS = text(
+    """
+    UPDATE tasks SET lease = NULL, lease_until = NULL
+    WHERE lease = ANY(CAST(:leases AS uuid[])) AND signer = :node AND is_open
+    """
+)
+
+EXTEND_TASKS = text(
+    """
+    UPDATE tasks SET lease_until = now() + make_interval(secs => :lease_seconds)
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:leases AS uuid[])) AS held(job_id, lease), steps
+    WHERE tasks.signer = :node AND tasks.is_open AND tasks.lease = held.lease
+        AND steps.id = tasks.step_id AND steps.job_id = held.job_id
+    RETURNING held.job_id
+    """
+)
+
+READ_STATES = text(
+    "SELECT id, state FROM jobs WHERE id = ANY(CAST(:ids AS uuid[])) AND node_group = :group"
+)
+
+READ_TASKS = text(
+    """
+    SELECT tasks.step_id, tasks.lease, tasks.outcome, steps.request_id, steps.kind, steps.job_id,
+        steps.created_at, coalesce(steps.payload, jobs.payload) AS payload, steps.ticket
+    FROM steps JOIN tasks ON tasks.step_id = steps.id
+    JOIN jobs ON jobs.id = steps.request_id
+    WHERE steps.job_id = ANY(CAST(:ids AS uuid[])) AND tasks.signer = :node
+        AND tasks.lease IS NOT NULL
+    ORDER BY steps.number DESC
+    """
+)
+
+RECORD = text(
+    """
+    UPDATE tasks SET outcome = reported.outcome, reported_at = now(), is_open = false
+    FROM unnest(CAST(:steps AS uuid[]), CAST(:outcomes AS bytea[])) AS reported(step_id, outcome)
+    WHERE tasks.step_id = reported.step_id AND tasks.signer = :node AND tasks.outcome IS NULL
+    RETURNING tasks.step_id
+    """
+)
+
+FINISH_SIGNED = text(
+    """
+    WITH signed AS (
+        UPDATE tasks SET outcome = reported.outcome, reported_at = now(), is_open = false
+        FROM unnest(CAST(:steps AS uuid[]), CAST(:outcomes AS bytea[]))
+            AS reported(step_id, outcome)
+        WHERE tasks.step_id = reported.step_id AND tasks.signer = :node AND tasks.outcome IS NULL
+        RETURNING tasks.step_id
+    ), ended AS (
+        UPDATE steps SET ended_at = now(), ending = 'done'
+        FROM signed WHERE steps.id = signed.step_id AND steps.ended_at IS NULL
+        RETURNING steps.id
+    )
+    , others AS (
+        UPDATE tasks SET is_open = false FROM ended
+        WHERE tasks.step_id = ended.id AND is_open AND tasks.signer <> :node
+    )
+    SELECT id FROM ended
+    """
+)

@@ -1,0 +1,267 @@
+"""The tasks of signers: claimed, extended, reported. A request to sign is done by one report."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import structlog
+
+from control_plane.database import AnyRow, Database
+from control_plane.mpc import statements
+from control_plane.mpc.conductor import Conductor
+from control_plane.mpc.judging import GivenTask, Judged, judge
+from control_plane.mpc.metrics import StepMetrics
+from control_plane.notifications import Notifications
+from control_plane.queue import Queue
+from control_plane.results import KeyFacts
+from control_plane.tables import JobState
+from control_plane.transitions import Change, JobFacts, Note
+from wire.envelope import SignedBytes
+from wire.jobs import Job, JobKind
+from wire.node_api import ClaimedJob, Lease, Report, ReportResult
+
+MAX_REMEMBERED = 2_000
+"""Claimed tasks that a replica remembers, so as not to ask for them again."""
+MAX_REMEMBERED_SIZE = 16_384
+SEEN_STATES = (JobState.LEASED, JobState.QUEUED)
+"""The states of a request that a signature may still come for, the likely one first."""
+
+log = structlog.get_logger(__name__)
+
+
+class Tasks:
+    """What the node API does for signers; ``node_group`` is the one of all of them."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        notifications: Notifications,
+        queue: Queue,
+        conductor: Conductor,
+        node_group: str,
+        metrics: StepMetrics,
+    ) -> None:
+        self._database = database
+        self._notifications = notifications
+        self._queue = queue
+        self._conductor = conductor
+        self._metrics = metrics
+        self.node_group = node_group
+        self._given: dict[UUID, GivenTask] = {}
+
+    async def claim(self, signer: str, kinds: Sequence[str], slots: int) -> list[ClaimedJob]:
+        """Lease up to ``slots`` tasks to a signer, the longest waiting first."""
+        rows = await self._database.hastily(
+            statements.CLAIM_TASKS,
+            {
+                "node": signer,
+                "group": self.node_group,
+                "kinds": list(kinds),
+                "slots": slots,
+                "lease_seconds": self._queue.lease_seconds,
+            },
+        )
+        if len(self._given) > MAX_REMEMBERED:
+            self._given.clear()
+        for row in rows:
+            if len(row.payload) <= MAX_REMEMBERED_SIZE:
+                self._given[row.lease] = _given(row)
+        return [_claimed(row, self._queue.lease_seconds) for row in rows]
+
+    async def release(self, signer: str, claimed: Sequence[ClaimedJob]) -> None:
+        """Take back leases that never reached their signer."""
+        leases = [job.lease for job in claimed]
+        await self._database.hastily(statements.RELEASE_TASKS, {"node": signer, "leases": leases})
+        self._notifications.wake_tasks([signer])
+
+    async def extend(self, signer: str, leases: Sequence[Lease]) -> list[UUID]:
+        """Prolong leases; returns the jobs that the signer still holds."""
+        rows = await self._database.hastily(
+            statements.EXTEND_TASKS,
+            {
+                "node": signer,
+                "ids": [held.job_id for held in leases],
+                "leases": [held.lease for held in leases],
+                "lease_seconds": self._queue.lease_seconds,
+            },
+        )
+        return [row.job_id for row in rows]
+
+    async def report(
+        self, signer: str, identity: bytes, reports: Sequence[Report]
+    ) -> list[ReportResult]:
+        """Record a signer's outcomes. ``identity``: its Ed25519 public key."""
+        tasks = await self._find(signer, reports)
+        notes: dict[int, Note] = {}
+        judged: dict[int, Judged] = {}
+        for place, report in enumerate(reports):
+            task = tasks.get(place)
+            if task is None:
+                notes[place] = Note.UNKNOWN
+                continue
+            judged[place] = judge(task, signer, identity, report.outcome)
+            if judged[place].fault is not None:
+                log.warning(
+                    "report not accepted",
+                    node=signer,
+                    job=str(task.job_id),
+                    reason=judged[place].fault,
+                )
+        signed = {place: one for place, one in judged.items() if one.is_signature}
+        others = {place: one for place, one in judged.items() if not one.is_signature}
+        for recorded in await asyncio.gather(
+            self._finish(signer, signed), self._record(signer, others)
+        ):
+            notes |= recorded
+        return [
+            ReportResult(job_id=report.job_id, note=notes[place])
+            for place, report in enumerate(reports)
+        ]
+
+    async def _find(self, signer: str, reports: Sequence[Report]) -> dict[int, GivenTask]:
+        """The task of each report, by its place: by lease, or else the signer's last of the job."""
+        found: dict[int, GivenTask] = {}
+        for place, report in enumerate(reports):
+            task = None if report.lease is None else self._given.pop(report.lease, None)
+            if task is not None and task.job_id == report.job_id:
+                found[place] = task
+        missing = [report.job_id for place, report in enumerate(reports) if place not in found]
+        if not missing:
+            return found
+        rows = await self._database.rows(statements.READ_TASKS, {"ids": missing, "node": signer})
+        for place, report in enumerate(reports):
+            of_job = [row for row in rows if row.job_id == report.job_id]
+            held = [row for row in of_job if row.lease == report.lease]
+            if place not in found and of_job:
+                found[place] = _given((held or of_job)[0])
+        return found
+
+    async def _record(self, signer: str, judged: dict[int, Judged]) -> dict[int, Note]:
+        """What the request's next step depends on."""
+        if not judged:
+            return {}
+        rows = await self._database.rows(
+            statements.RECORD,
+            {
+                "node": signer,
+                "steps": [one.task.step_id for one in judged.values()],
+                "outcomes": [one.raw for one in judged.values()],
+            },
+        )
+        recorded = {row.step_id for row in rows}
+        self._conductor.look(one.task.request_id for one in judged.values())
+        return {
+            place: Note.RECORDED
+            if one.task.step_id in recorded
+            else (Note.DUPLICATE if one.task.outcome == one.raw else Note.LATE)
+            for place, one in judged.items()
+        }
+
+    async def _finish(self, signer: str, judged: dict[int, Judged]) -> dict[int, Note]:
+        """Signatures that verify: each ends its request, unless another one has."""
+        if not judged:
+            return {}
+        ending = self._database.hastily(
+            statements.FINISH_SIGNED,
+            {
+                "node": signer,
+                "steps": [one.task.step_id for one in judged.values()],
+                "outcomes": [one.raw for one in judged.values()],
+            },
+        )
+        done, ended = await asyncio.gather(self._sign(judged), ending)
+        for row in ended:
+            self._metrics.ended.labels(JobKind.SIGN.value, "done").inc()
+            begun_at = next(
+                one.task.begun_at for one in judged.values() if one.task.step_id == row.id
+            )
+            self._metrics.seconds.observe((datetime.now(UTC) - begun_at).total_seconds())
+        self._conductor.slots_freed()
+        return done
+
+    async def _sign(self, judged: dict[int, Judged]) -> dict[int, Note]:
+        notes: dict[int, Note] = {}
+        left = dict(judged)
+        for state in SEEN_STATES:
+            if not left:
+                break
+            changes = [_signed(one, state) for one in left.values()]
+            written = await self._queue.write(changes)
+            settled = {place for place, one in left.items() if one.task.request_id in written}
+            notes |= dict.fromkeys(settled, Note.RECORDED)
+            left = {place: one for place, one in left.items() if place not in settled}
+        if left:
+            notes |= await self._late(left)
+        return notes
+
+    async def _late(self, judged: dict[int, Judged]) -> dict[int, Note]:
+        """The other signers of a quorum report the same; after an expiry it is for admins only."""
+        ids = [one.task.request_id for one in judged.values()]
+        rows = await self._database.rows(
+            statements.READ_STATES, {"ids": ids, "group": self.node_group}
+        )
+        done = {row.id for row in rows if row.state == JobState.DONE}
+        late = [one for one in judged.values() if one.task.request_id not in done]
+        await self._queue.keep_late([_late_outcome(one) for one in late])
+        return {
+            place: Note.DUPLICATE if one.task.request_id in done else Note.LATE
+            for place, one in judged.items()
+        }
+
+
+def _signed(one: Judged, state: JobState) -> Change:
+    return Change(_job_facts(one, state), Note.RECORDED, JobState.DONE, one.raw)
+
+
+def _late_outcome(one: Judged) -> Change:
+    return Change(_job_facts(one, JobState.FAILED), Note.LATE, late_outcome=one.raw)
+
+
+def _job_facts(one: Judged, state: JobState) -> JobFacts:
+    key = Job.model_validate_json(one.task.payload).key
+    return JobFacts(
+        id=one.task.request_id,
+        kind=one.task.kind.value,
+        payload=one.task.payload,
+        state=state,
+        attempt=0,
+        lease=None,
+        lease_node=None,
+        refused_by=frozenset(),
+        outcome=None,
+        key=KeyFacts(key.algorithm, key.network, key.public_key),
+    )
+
+
+def _given(row: AnyRow) -> GivenTask:
+    return GivenTask(
+        step_id=row.step_id,
+        request_id=row.request_id,
+        job_id=row.job_id,
+        kind=JobKind(row.kind),
+        lease=row.lease,
+        payload=row.payload,
+        ticket=row.ticket,
+        begun_at=row.created_at,
+        outcome=row.outcome,
+    )
+
+
+def _claimed(row: AnyRow, lease_seconds: float) -> ClaimedJob:
+    ticket = None
+    if row.ticket is not None:
+        ticket = SignedBytes(
+            payload=row.ticket, signature=row.ticket_signature, signing_key_id=row.ticket_key_id
+        )
+    return ClaimedJob(
+        job_id=row.job_id,
+        job=SignedBytes(
+            payload=row.payload, signature=row.signature, signing_key_id=row.signing_key_id
+        ),
+        attempt=row.attempt,
+        lease=row.lease,
+        lease_seconds=lease_seconds,
+        ticket=ticket,
+    )
