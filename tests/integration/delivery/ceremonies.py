@@ -60,9 +60,9 @@ class Party:
         self.client = client
 
     async def exchange(
-        self, ticket: SignedBytes, number: int, outgoing: Mapping[str, bytes], seconds: float = 30.0
+        self, ticket: SignedBytes, number: int, outgoing: Mapping[str, bytes]
     ) -> dict[str, bytes]:
-        deadline = datetime.now(UTC) + timedelta(seconds=seconds)
+        deadline = Ticket.model_validate_json(ticket.payload).expires_at
         return await self.client.exchange(SERVER, ticket, number, outgoing, deadline)
 
     def hand_in(

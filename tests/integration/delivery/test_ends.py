@@ -61,10 +61,7 @@ async def test_without_a_word_from_the_server_the_deadline_still_holds(
 ):
     process.start()
     party = await connect("signer-1", url=process.url)
-    outgoing = {"signer-2": b"", "signer-3": b""}
-    waiting = asyncio.create_task(
-        party.exchange(control_plane.ticket(*SIGNERS), 0, outgoing, seconds=0.5)
-    )
+    waiting = party.hand_in(control_plane.ticket(*SIGNERS, seconds=1), 0, *SIGNERS)
     await asyncio.sleep(0.2)
     process.process.signal(signal.SIGSTOP)
     try:
