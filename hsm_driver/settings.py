@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from daemon.configuration import ConfiguredPath, Section
 from node.settings import NodeSettings
-from wire.algorithms import Algorithm
+from wire.algorithms import HSM_ALGORITHMS, Algorithm
 
 
 class TokenSection(Section):
@@ -33,7 +33,8 @@ class HsmSection(TokenSection):
     @classmethod
     def _are_algorithms(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
-            Algorithm.parse(text)
+            if Algorithm.parse(text) not in HSM_ALGORITHMS:
+                raise ValueError(f"{text} is for MPC keys alone")
         return value
 
 

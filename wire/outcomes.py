@@ -11,7 +11,6 @@ from wire.encoding import HexBytes, Model
 from wire.envelope import SignedBytes
 from wire.signatures import SignatureResult
 
-
 APPROVAL_PENDING = "approval_pending"
 """The code of an attempt that ended because the owner's gate has not decided yet."""
 

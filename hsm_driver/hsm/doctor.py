@@ -10,7 +10,7 @@ from hsm_driver.hsm.messages import MasterKeyRecord, Obstacle
 from hsm_driver.hsm.pin import PinRefused
 from hsm_driver.hsm.settings import HsmSettings
 from node.checks import Check, Status
-from wire.algorithms import ALGORITHMS, Protection
+from wire.algorithms import HSM_ALGORITHMS, Protection
 
 STEPS = {Obstacle.MODULE: "module", Obstacle.TOKEN: "token", Obstacle.PIN: "PIN"}
 
@@ -60,12 +60,10 @@ async def _token_checks(settings: HsmSettings, token: Administration) -> AsyncIt
 async def _capabilities(settings: HsmSettings, token: Administration) -> AsyncIterator[Check]:
     probed = await token.probe()
     found = {capability.algorithm: capability for capability in probed.capabilities}
-    for algorithm in ALGORITHMS:
+    for algorithm in HSM_ALGORITHMS:
         name = str(algorithm)
         capability = found.get(algorithm)
         if capability is None:
-            if name not in probed.why_not:
-                continue  # MPC's alone
             allowed = algorithm in settings.host_signing
             todo = (
                 "See the reason, then run hsm-driver master-key generate if there is no key yet."

@@ -17,8 +17,8 @@ from tests.faults.hostile_control_plane import (
 )
 from wire.algorithms import (
     ECDSA_SECP256K1,
-    ECDSA_SECP256R1,
     EDDSA_ED25519,
+    HSM_ALGORITHMS,
     Algorithm,
     HashFunction,
     Network,
@@ -31,7 +31,6 @@ from wire.requests import SignHash, SignMessage
 from wire.signatures import verify
 
 MESSAGE = SignMessage(kind="Message", message="hello")
-ALGORITHMS = (ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519)
 
 
 def message_for(key: KeyReference) -> SignMessage:
@@ -324,7 +323,7 @@ SWAPS = {
 
 
 @pytest.mark.parametrize("columns", SWAPS.values(), ids=SWAPS.keys())
-@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=str)
+@pytest.mark.parametrize("algorithm", HSM_ALGORITHMS, ids=str)
 def test_two_rows_swapped_sign_for_neither_key(lonely, algorithm, columns):
     one, other = (make_key(lonely.plane, algorithm, None) for _ in range(2))
     swap(lonely, one, other, columns)
@@ -364,7 +363,7 @@ def swap(lonely: LonelyDriver, one: KeyReference, other: KeyReference, columns: 
         "mechanism = ''",
     ],
 )
-@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=str)
+@pytest.mark.parametrize("algorithm", HSM_ALGORITHMS, ids=str)
 def test_a_damaged_row_signs_nothing_and_does_not_stop_the_driver(lonely, algorithm, damage):
     key = make_key(lonely.plane, algorithm, None)
     with lonely.database() as connection:

@@ -1,15 +1,18 @@
 """``hsm-driver``, as an operator types it, where something is not there."""
 
+import base64
 import json
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from daemon.configuration import write_secret
+from daemon.configuration import load, write_secret
 from devstack.processes import LOCALHOST, free_port
 from hsm_driver.cli import app
 from hsm_driver.configuration import new_configuration
+from hsm_driver.settings import DriverSettings
+from node.settings import GateSection
 
 
 @pytest.fixture
@@ -45,6 +48,48 @@ def test_a_database_that_is_away_is_an_error_that_says_what_to_do(config: Path, 
     assert isinstance(done.exception, SystemExit)
     assert "Connection refused" in done.stderr
     assert "[database]" in done.stderr
+
+
+def test_host_signing_is_not_for_algorithms_that_only_mpc_has(config: Path):
+    text = config.read_text().replace("host_signing = []", 'host_signing = ["Schnorr/secp256k1"]')
+    config.write_text(text)
+    done = CliRunner().invoke(app, ["--config", str(config), "doctor"])
+    assert done.exit_code == 1
+    assert "Schnorr/secp256k1 is for MPC keys alone" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "which public key"),
+        (["--public-key", "AAAA", "--public-key-file", "app.pem"], "which public key"),
+        (["--public-key", "no base64"], "no Ed25519 public key"),
+        (["--public-key", "AAAA"], "no Ed25519 public key"),
+        (["--public-key", base64.b64encode(bytes(32)).decode()], "prime-order"),
+        (["--public-key", base64.b64encode(b"\x01" + bytes(31)).decode()], "prime-order"),
+        (["--public-key", base64.b64encode(b"\xff" * 32).decode()], "point of the curve"),
+        (["--public-key-file", "/nowhere/app.pem"], "cannot read"),
+    ],
+)
+def test_what_is_no_applications_key_is_not_pinned(config: Path, arguments, said: str):
+    done = CliRunner().invoke(app, ["--config", str(config), "apps", "add", "shop", *arguments])
+    assert done.exit_code == 1
+    assert said in done.stderr
+
+
+def test_the_explained_settings_of_the_gate_are_those_that_there_are(config: Path):
+    text = config.read_text()
+    begin, end = text.index("# [gate]"), text.index("[log]")
+    uncommented = text[begin:end].replace("\n# ", "\n").removeprefix("# ")
+    config.write_text(text[:begin] + uncommented + text[end:])
+    gate = load(config, DriverSettings).gate
+    assert gate is not None
+    assert gate.model_fields_set == set(GateSection.model_fields)
+    defaults = {name: GateSection.model_fields[name].default for name in OPTIONAL}
+    assert gate.model_dump(include=set(OPTIONAL)) == defaults
+
+
+OPTIONAL = ("timeout_seconds", "allow_bare_hashes", "at_once")
 
 
 def test_doctor_says_what_to_do_about_each_thing_that_is_not_there(config: Path):

@@ -5,10 +5,10 @@ import pytest
 from hsm_driver.hsm import host_signing
 from hsm_driver.hsm.wrapped_key import WrappedKey
 from tests.integration.hsm.test_schemes import digest, verified
-from wire.algorithms import ALGORITHMS, Algorithm, Protection
+from wire.algorithms import HSM_ALGORITHMS, Algorithm, Protection
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=str)
+@pytest.mark.parametrize("algorithm", HSM_ALGORITHMS, ids=str)
 def test_a_host_key_signs_what_its_public_key_verifies(algorithm: Algorithm):
     for number in range(10):
         private_key, public_key = host_signing.generate(algorithm)
@@ -21,7 +21,7 @@ def test_a_host_key_signs_what_its_public_key_verifies(algorithm: Algorithm):
 def test_associated_data_tells_keys_and_algorithms_apart():
     bound = {
         host_signing.associated_data(algorithm, public_key)
-        for algorithm in ALGORITHMS
+        for algorithm in HSM_ALGORITHMS
         for public_key in (bytes(32), bytes(33), b"\x01" * 32)
     }
     assert len(bound) == 9

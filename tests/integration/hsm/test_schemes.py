@@ -11,10 +11,10 @@ from hsm_driver.hsm.settings import HsmSettings
 from hsm_driver.hsm.wrapped_key import WrappedKey
 from tests.integration.hsm.conftest import opened
 from wire.algorithms import (
-    ALGORITHMS,
     ECDSA_SECP256K1,
     ECDSA_SECP256R1,
     EDDSA_ED25519,
+    HSM_ALGORITHMS,
     PUBLIC_KEY_SIZE,
     Algorithm,
     Protection,
@@ -37,7 +37,7 @@ def verified(key: WrappedKey, data: bytes, raw: bytes) -> SignatureResult:
     return finish(raw, key.public_key, key.algorithm, None, message, None)
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=str)
+@pytest.mark.parametrize("algorithm", HSM_ALGORITHMS, ids=str)
 async def test_a_key_signs_what_its_public_key_verifies(hsm: Hsm, algorithm: Algorithm):
     key = await hsm.generate(algorithm)
     assert len(key.public_key) == PUBLIC_KEY_SIZE[algorithm]
@@ -72,7 +72,7 @@ async def test_two_keys_are_never_the_same(hsm: Hsm):
 
 
 async def test_many_at_once_each_get_their_own_signature(hsm: Hsm):
-    keys = await asyncio.gather(*(hsm.generate(algorithm) for algorithm in ALGORITHMS * 4))
+    keys = await asyncio.gather(*(hsm.generate(algorithm) for algorithm in HSM_ALGORITHMS * 4))
     work = [(keys[number % len(keys)], digest(number)) for number in range(200)]
     signatures = await asyncio.gather(*(hsm.sign(key, data) for key, data in work))
     for (key, data), raw in zip(work, signatures, strict=True):

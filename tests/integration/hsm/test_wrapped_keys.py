@@ -12,7 +12,7 @@ from softhsm.tokens import TokenFolder
 from tests.integration.hsm.conftest import make_master_key, opened, settings_for
 from tests.integration.hsm.outside import LABEL
 from tests.integration.hsm.test_schemes import digest, verified
-from wire.algorithms import ALGORITHMS, ECDSA_SECP256K1, EDDSA_ED25519, Algorithm, Protection
+from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, HSM_ALGORITHMS, Algorithm, Protection
 from wire.signatures import BadSignature
 
 
@@ -25,7 +25,7 @@ def damaged(blob: bytes) -> list[bytes]:
     return [*turned, blob[:-8], blob[:5], blob + blob, b""]
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=str)
+@pytest.mark.parametrize("algorithm", HSM_ALGORITHMS, ids=str)
 async def test_a_damaged_blob_is_refused_and_the_worker_lives_on(hsm: Hsm, algorithm: Algorithm):
     key = await hsm.generate(algorithm)
     workers = set(hsm.worker_process_ids)
@@ -68,7 +68,7 @@ async def test_what_names_a_key_must_fit(hsm: Hsm):
             await hsm.sign(changed, digest(1))
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=str)
+@pytest.mark.parametrize("algorithm", HSM_ALGORITHMS, ids=str)
 async def test_another_tokens_master_key_unwraps_nothing(
     settings: HsmSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: Algorithm
 ):
@@ -92,7 +92,7 @@ async def test_a_cloned_token_signs_with_the_same_keys(
     settings: HsmSettings, tokens: TokenFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     async with opened(settings) as hsm:
-        keys = [await hsm.generate(algorithm) for algorithm in ALGORITHMS]
+        keys = [await hsm.generate(algorithm) for algorithm in HSM_ALGORITHMS]
         values = await hsm.check_values()
     second = TokenFolder(tmp_path / "second")
     tokens.clone(LABEL, second)

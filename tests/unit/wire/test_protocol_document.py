@@ -112,6 +112,7 @@ def request_of(kind: str, digest: str) -> SignHash | SignMessage:
 def sign(algorithm: Algorithm, digest: bytes | None) -> tuple[bytes, bytes]:
     """A public key and its raw signature."""
     if algorithm == SCHNORR_SECP256K1:
+        assert digest is not None
         return X_ONLY, PrivateKey.from_int(SECRET).sign_schnorr(digest)
     if digest is None:
         edwards = ed25519.Ed25519PrivateKey.from_private_bytes(bytes([SECRET] * 32))
