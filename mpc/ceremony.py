@@ -262,7 +262,7 @@ def _named(ticket: Ticket) -> Iterator[None]:
             "peer_aborted", f"{error.signer} ended the ceremony: {error.code}", transient=True
         ) from None
     except CeremonyExpired as error:
-        raise Failed("peer_silent", str(error), transient=True) from None
+        raise Failed("peer_silent", str(error), transient=True, culprits=error.silent) from None
     except (DeliveryUnavailable, DeliveryRefused) as error:
         raise Failed("delivery_unavailable", str(error), transient=True) from None
     except LocalMisuse as error:
