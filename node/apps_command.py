@@ -19,6 +19,7 @@ from daemon.errors import OperatorError
 from node.applications import Application, Applications
 from node.connections import open_database
 from node.settings import NodeSettings
+from wire.ed25519_points import check_pinnable
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 COLUMNS = ["name", "key_id", "public_key", "added_at"]
@@ -104,11 +105,20 @@ def _public_key(text: str | None, file: Path | None) -> bytes:
     except OSError as error:
         raise OperatorError(f"cannot read {file}: {error.strerror}", "Mend the path.") from None
     except (ValueError, binascii.Error, UnsupportedAlgorithm):
-        key = None
+        raise _no_key("32 bytes in base64, or a public key in PEM") from None
     if not isinstance(key, Ed25519PublicKey):
-        raise OperatorError(
-            "that is no Ed25519 public key",
-            "The application's owner makes it: openssl genpkey -algorithm ed25519 -out app.pem; "
-            "openssl pkey -in app.pem -pubout",
-        )
-    return key.public_bytes_raw()
+        raise _no_key("a key of that kind")
+    raw = key.public_bytes_raw()
+    try:
+        check_pinnable(raw)
+    except ValueError as wanted:
+        raise _no_key(str(wanted)) from None
+    return raw
+
+
+def _no_key(wanted: str) -> OperatorError:
+    return OperatorError(
+        f"that is no Ed25519 public key: it is not {wanted}",
+        "The application's owner makes one: openssl genpkey -algorithm ed25519 -out app.pem; "
+        "openssl pkey -in app.pem -pubout",
+    )
