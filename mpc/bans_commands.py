@@ -13,6 +13,7 @@ from daemon.errors import OperatorError
 from mpc.acts import Acts
 from mpc.bans import Bans, KnownBan
 from mpc.in_flight import InFlight, clear, find_left, in_flight
+from mpc.peers import checked_signer
 from mpc.settings import SignerSettings
 from node.connections import open_database
 from node.freeze import operator_name
@@ -37,6 +38,21 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
             print_table(COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
             if left:
                 out.print("what is left in flight counts as a ban: mpc-signer bans resolve")
+
+    @app.command()
+    def add(
+        context: typer.Context,
+        key: Annotated[UUID, typer.Argument(help="The root key's id.")],
+        signer: Annotated[str, typer.Argument(help="Who is never signed with again.")],
+        reason: Annotated[str, typer.Option(help="What is known of it.")],
+    ) -> None:
+        """Ban a signer by hand, for good: as when this signer's restored database lacks a ban."""
+        with operator_errors():
+            settings, banned = settings_of(context), checked_signer(signer)
+            if banned == settings.node.id:
+                raise OperatorError(f"{banned} is this signer itself", "To stop it: freeze.")
+            asyncio.run(_add(settings, key, banned, f"by {operator_name()}: {reason}"))
+        out.print(f"banned {banned} under {key}, for good", markup=False)
 
     @app.command()
     def resolve(
@@ -72,6 +88,12 @@ async def _all(settings: SignerSettings) -> tuple[list[KnownBan], list[InFlight]
         identity = load_identity(settings.identity.private_key)
         bans = await Bans(database, settings.node.id, identity).all()
         return bans, [each for each in await in_flight(database) if not each.is_under_way]
+
+
+async def _add(settings: SignerSettings, key: UUID, banned: str, reason: str) -> None:
+    identity = load_identity(settings.identity.private_key)
+    async with open_database(settings) as database:
+        await Bans(database, settings.node.id, identity).ban(key, banned, reason, None)
 
 
 async def _resolve(

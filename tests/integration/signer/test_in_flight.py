@@ -156,6 +156,20 @@ async def test_it_must_be_said_which(config: Path, left: UUID, flags: list[str])
     assert "Give either --clear or --ban" in done.stderr
 
 
+async def test_a_ban_by_hand_bars_the_pair_at_once_and_is_signed(
+    statements: Statements, config: Path
+):
+    key = uuid4()
+    done = await command(config, "bans", "add", key, OTHER, "--reason", "restored without it")
+    assert done.exit_code == 0, done.stderr
+    assert not await can_sign(statements, key)
+    assert await can_sign(statements, uuid4())
+    (row,) = json.loads((await command(config, "bans", "list", "--json")).stdout)
+    assert "restored without it" in row["why"]
+    done = await command(config, "bans", "add", key, ME, "--reason", "oneself")
+    assert done.exit_code == 1
+
+
 async def test_an_own_ban_is_listed_with_its_reason(statements: Statements, config: Path, identity):
     key = uuid4()
     await Bans(statements, ME, identity).ban(key, OTHER, "a check failed", None)
