@@ -67,7 +67,7 @@ def parts(extended: str) -> tuple[bytes, bytes]:
 
 def extended(public_key: bytes, chain_code: bytes) -> str:
     """A key as the extended public key of a master (BIP-32, "Serialization format")."""
-    return base58.encode_check(bytes.fromhex("0488b21e") + bytes(9) + chain_code + public_key)
+    return str(base58.encode_check(bytes.fromhex("0488b21e") + bytes(9) + chain_code + public_key))
 
 
 @pytest.mark.parametrize(("parent", "path", "child"), VECTORS)

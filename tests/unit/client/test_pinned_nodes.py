@@ -47,8 +47,9 @@ from wire.addresses import address_of
 from wire.algorithms import ECDSA_SECP256K1
 from wire.derivation import format_path
 from wire.jobs import Endpoint
+from wire.node_api import NodeHealth
 from wire.requests import CreateWallet
-from wire.resources import Node, NodeHealth
+from wire.resources import Node
 
 WALLET_ID = UUID("0e8a7c56-2f1d-4f7b-b0a9-3c5d7e9f1a33")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -195,7 +195,7 @@ def test_what_is_claimed_otherwise_than_attested_is_refused(key, attestations, c
 
 
 def test_a_swapped_key_with_its_own_address_is_refused():
-    swapped = {
+    swapped: dict[str, Any] = {
         "public_key": OTHER_KEY,
         "address": address_of(Network.ETHEREUM, ECDSA_SECP256K1, OTHER_KEY),
     }
