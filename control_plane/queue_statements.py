@@ -218,7 +218,7 @@ BEGIN_STEPS = text(
             attempt = attempt + move.attempts,
             last_failure = coalesce(move.failure, last_failure),
             run_after = now() + make_interval(secs => move.delay),
-            must_finish = must_finish OR move.must_finish
+            must_finish = jobs.must_finish OR move.must_finish
         FROM unnest(
             CAST(:ids AS uuid[]), CAST(:seen_states AS varchar[]), CAST(:states AS varchar[]),
             CAST(:attempts AS int[]), CAST(:failures AS bytea[]), CAST(:delays AS float8[]),
