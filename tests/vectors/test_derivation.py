@@ -178,5 +178,5 @@ PUBLIC_KEY = PrivateKey.from_int(7).public_key.format()
     ],
 )
 def test_what_has_no_children_gives_none(public_key, chain_code, path):
-    with pytest.raises(ValueError, match="public key|chain code|path"):
+    with pytest.raises(ValueError, match=r"public key|chain code|path"):
         child_public_key(public_key, chain_code, path)
