@@ -25,8 +25,8 @@ SECRETS = """
 
 _NEW_SHARES = """
     SELECT key_id, ceremony, state, generation, protocol, group_name, threshold,
-        string_to_array(signers, ','), share_index, network, public_key, chain_code, transcript,
-        data_key, ciphertext, encryption_key
+        string_to_array(signers, ',') AS signers, share_index, network, public_key, chain_code,
+        transcript, data_key, ciphertext, encryption_key
     FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[], %(state)s::varchar[],
         %(generation)s::integer[], %(protocol)s::varchar[], %(group_name)s::varchar[],
         %(threshold)s::integer[], %(signers)s::varchar[], %(share_index)s::integer[],
@@ -39,16 +39,26 @@ _NEW_SHARES = """
 """
 
 INSERT = f"""
+    WITH new AS ({_NEW_SHARES})
     INSERT INTO shares (key_id, ceremony, state, generation, protocol, group_name, threshold,
         signers, share_index, network, public_key, chain_code, transcript, data_key, ciphertext,
         encryption_key)
-    {_NEW_SHARES}
+    SELECT key_id, ceremony,
+        CASE WHEN NOT EXISTS (
+            SELECT FROM shares AS used
+            WHERE used.key_id = new.key_id AND used.public_key <> new.public_key
+                AND used.state IN ('active', 'repaired', 'retired')
+        ) THEN state END,
+        generation, protocol, group_name, threshold, signers, share_index, network, public_key,
+        chain_code, transcript, data_key, ciphertext, encryption_key
+    FROM new
 """
+"""A key that was ever in use stays the key that it is, whatever is generated under its id."""
 
 _WANTED = """
     wanted AS (
-        SELECT * FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[], %(generation)s::integer[])
-            AS wanted (key_id, ceremony, generation)
+        SELECT * FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[], %(generation)s::integer[],
+            %(public_key)s::bytea[]) AS wanted (key_id, ceremony, generation, public_key)
     ), retired AS (
         UPDATE shares SET state = 'retired', changed_at = now(),
             data_key = NULL, ciphertext = NULL, encryption_key = NULL
@@ -56,11 +66,12 @@ _WANTED = """
         WHERE shares.key_id = wanted.key_id AND shares.ceremony <> wanted.ceremony
             AND shares.state IN ('active', 'repaired')
             AND shares.generation < wanted.generation
+            AND shares.public_key = wanted.public_key
         RETURNING shares.ceremony
     )
 """
-"""The sets that the wanted ones take the place of. Asked for before anything else is done: an older
-set that is to take the place of a newer meets the unique index."""
+"""The sets that the wanted ones take the place of: older ones of the same key. Asked for before
+anything else is done; a set that is to take the place of any other meets the unique index."""
 
 ACTIVATE = f"""
     WITH {_WANTED}

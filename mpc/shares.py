@@ -74,8 +74,11 @@ class Shares:
     async def prepare_row(
         self, confirmation: Confirmation, network: Network | None, share: Share
     ) -> NewRow:
-        """A new share, durable and confirmed at once. It is refused while another one is
-        confirmed, and for a set that was abandoned here."""
+        """A new share, durable and confirmed at once.
+
+        It is refused while another one of the key is confirmed, for a set that was abandoned here,
+        and where the key id is that of another key, which was in use already.
+        """
         values = {
             "key_id": confirmation.key_id,
             "ceremony": confirmation.ceremony,
@@ -115,7 +118,11 @@ class Shares:
     def activate_row(self, stored: StoredShare) -> NewRow:
         """From now on it signs, and the one before it is erased."""
         self.close(stored.key_id)
-        values = {**_place(stored), "generation": stored.generation}
+        values = {
+            **_place(stored),
+            "generation": stored.generation,
+            "public_key": stored.public_key,
+        }
         return NewRow(share_statements.ACTIVATE, values)
 
     def discard_row(self, stored: StoredShare) -> NewRow:

@@ -1,5 +1,6 @@
 """Shares at rest: what is stored, what opens, and what never happens to a set."""
 
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -199,6 +200,41 @@ async def test_an_older_set_does_not_come_into_use_again(statements, shares: Sha
     active = await shares.active(made.key_id)
     assert active is not None
     assert active.generation == 1
+
+
+async def test_another_key_never_takes_the_place_of_one_in_use(statements, shares: Shares):
+    """A control plane that has a key generated under the id of another one cannot erase that."""
+    made = new_key()
+    stored = await activate(statements, shares, made)
+    for generation in (0, 7):
+        another = replace(new_key(), key_id=made.key_id, generation=generation)
+        with pytest.raises(NotNullViolation):
+            await confirm(statements, shares, another)
+    assert await shares.active(made.key_id) == stored
+
+
+async def test_activating_erases_no_set_of_another_key(statements, shares: Shares):
+    made = new_key()
+    await activate(statements, shares, made)
+    following = await confirm(statements, shares, made.refreshed())
+    await put(statements, shares.proved_row(following))
+    await statements.rows(
+        "UPDATE shares SET public_key = sha256(public_key) WHERE state = 'active'"
+    )
+    with pytest.raises(UniqueViolation):
+        await put(statements, shares.activate_row(following))
+    assert not await erased(statements, made.ceremony)
+
+
+async def test_a_key_that_was_never_in_use_is_generated_again_as_another_one(
+    statements, shares: Shares
+):
+    """Its first set was abandoned by another signer; the next ceremony makes other shares."""
+    made = new_key()
+    stored = await confirm(statements, shares, made)
+    await put(statements, shares.discard_row(stored))
+    another = replace(new_key(), key_id=made.key_id)
+    assert (await activate(statements, shares, another)).public_key == another.ours.public_key
 
 
 async def test_of_two_sets_of_a_key_only_one_can_be_confirmed(statements, shares: Shares):
