@@ -30,13 +30,27 @@ from control_plane.client.errors import (
     Untrusted,
 )
 from control_plane.client.pinned_nodes import read_pinned_nodes
-from wire.algorithms import Curve, HashFunction, Network, Protection, Scheme, Store
+from wire.algorithms import AddressType, Curve, HashFunction, Network, Protection, Scheme, Store
 from wire.attestations import PinnedNodes
-from wire.resources import Key, KeyStatus, Node, Reason, Signature, SignatureStatus, Wallet
+from wire.resources import (
+    ChangeStatus,
+    Key,
+    KeyChange,
+    KeyStatus,
+    Node,
+    Reason,
+    RegisteredSigner,
+    Signature,
+    SignatureStatus,
+    SignerGroup,
+    Wallet,
+)
 from wire.signatures import SignatureResult
 
 __all__ = [
+    "AddressType",
     "AsyncCustody",
+    "ChangeStatus",
     "Curve",
     "Custody",
     "CustodyError",
@@ -46,6 +60,7 @@ __all__ = [
     "HashFunction",
     "InvalidRequest",
     "Key",
+    "KeyChange",
     "KeyNotActive",
     "KeyStatus",
     "MissingScope",
@@ -58,11 +73,13 @@ __all__ = [
     "Protection",
     "Reason",
     "Refused",
+    "RegisteredSigner",
     "Rejected",
     "Scheme",
     "Signature",
     "SignatureResult",
     "SignatureStatus",
+    "SignerGroup",
     "Store",
     "Unauthenticated",
     "Unavailable",

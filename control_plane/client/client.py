@@ -33,6 +33,15 @@ class Operations:
     get_signature = Operation(operations.get_signature)
     list_signatures = Listing(operations.list_signatures)
     list_nodes = Listing(operations.list_nodes)
+    derive_key = Operation(operations.derive_key)
+    refresh_key = Operation(operations.refresh_key)
+    get_refresh = Operation(operations.get_refresh)
+    repair_share = Operation(operations.repair_share)
+    get_repair = Operation(operations.get_repair)
+    create_signer_group = Operation(operations.create_signer_group)
+    get_signer_group = Operation(operations.get_signer_group)
+    list_signer_groups = Listing(operations.list_signer_groups)
+    list_signers = Listing(operations.list_signers)
 
 
 class Custody(Operations):

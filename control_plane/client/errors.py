@@ -1,6 +1,11 @@
 """What can go wrong, by what a caller can do about it."""
 
-from wire.resources import Key, Problem, Signature, Wallet
+from typing import TypeAlias
+
+from wire.resources import Key, KeyChange, Problem, Signature, Wallet
+
+Resource: TypeAlias = Wallet | Key | Signature | KeyChange
+"""What a request is about."""
 
 
 class CustodyError(Exception):
@@ -75,7 +80,7 @@ class Unavailable(Refused):
 class NotFinal(CustodyError):
     """Time was up before the request was final. It goes on: ``resource`` is how it stood."""
 
-    def __init__(self, resource: "Wallet | Key | Signature") -> None:
+    def __init__(self, resource: Resource) -> None:
         super().__init__(f"{_name(resource)} is still {resource.status.value}; it goes on")
         self.resource = resource
 
@@ -83,7 +88,7 @@ class NotFinal(CustodyError):
 class Ended(CustodyError):
     """The request ended without a result: ``resource`` as it is for good, with its reason."""
 
-    def __init__(self, resource: "Wallet | Key | Signature") -> None:
+    def __init__(self, resource: Resource) -> None:
         reason = resource.reason
         why = f"{reason.code}: {reason.detail}" if reason else "no reason was given"
         super().__init__(f"{_name(resource)} is {resource.status.value}: {why}")
@@ -98,8 +103,9 @@ class Failed(Ended):
     """It could not be done; a new request may succeed."""
 
 
-def _name(resource: "Wallet | Key | Signature") -> str:
-    return f"{type(resource).__name__.lower()} {resource.id}"
+def _name(resource: Resource) -> str:
+    kind = resource.kind if isinstance(resource, KeyChange) else type(resource).__name__
+    return f"{kind.lower()} {resource.id}"
 
 
 _BY_CODE: dict[str, type[Refused]] = {
@@ -109,11 +115,17 @@ _BY_CODE: dict[str, type[Refused]] = {
     "invalid_request": InvalidRequest,
     "malformed_json": InvalidRequest,
     "not_signable": InvalidRequest,
+    "not_derivable": InvalidRequest,
+    "not_refreshable": InvalidRequest,
+    "unknown_signer": InvalidRequest,
+    "unknown_signer_group": InvalidRequest,
+    "group_exists": InvalidRequest,
     "too_large": InvalidRequest,
     "request_mismatch": InvalidRequest,
     "request_expired": InvalidRequest,
     "unsupported_algorithm": Unsupported,
     "no_capable_node": Unsupported,
+    "no_delivery_server": Unsupported,
     "key_not_active": KeyNotActive,
     "external_id_conflict": ExternalIdConflict,
     "unavailable": Unavailable,

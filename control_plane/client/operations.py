@@ -5,20 +5,46 @@
 first result again, also after a crash in between; without one, a random id is taken.
 """
 
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
-from control_plane.client.calls import Call, Steps, Wish, get, wish
+from control_plane.client.calls import Answer, Call, Steps, Wish, get, post, wish
 from control_plane.client.waiting import until_final
-from wire.algorithms import Curve, HashFunction, Network, Scheme, Store
+from wire.algorithms import AddressType, Curve, HashFunction, Network, Scheme, Store
 from wire.jobs import Endpoint
-from wire.requests import CreateKey, CreateWallet, SignHash, SignMessage
-from wire.resources import Key, KeyStatus, Node, Page, Signature, SignatureStatus, Wallet
+from wire.requests import (
+    CreateKey,
+    CreateSignerGroup,
+    CreateWallet,
+    DeriveKey,
+    RefreshKey,
+    RepairShare,
+    SignHash,
+    SignMessage,
+)
+from wire.resources import (
+    Key,
+    KeyChange,
+    KeyStatus,
+    Node,
+    Page,
+    RegisteredSigner,
+    Signature,
+    SignatureStatus,
+    SignerGroup,
+    Wallet,
+)
 
 DEFAULT_WAIT = 60.0
 
 
 def _external_id(given: str | None) -> str:
     return given if given is not None else f"client-{uuid4()}"
+
+
+def _once(call: Call[Answer]) -> Steps[Answer]:
+    """An operation of one call, whose answer is there at once."""
+    return (yield from call)
 
 
 def _wallet(wallet_id: UUID | str) -> Call[Wallet]:
@@ -37,14 +63,28 @@ def create_wallet(
     network: Network,
     store: Store = Store.HSM,
     *,
+    signer_group: str | None = None,
+    address_type: AddressType | None = None,
+    master_key: UUID | str | None = None,
+    path: str | None = None,
     external_id: str | None = None,
     wait: float = DEFAULT_WAIT,
 ) -> Steps[Wallet]:
-    """Create a wallet with a key of its own, and wait for its address.
+    """Create a wallet, and wait for its address.
 
+    It has a key of its own; of store mpc with shares at ``signer_group``, or else derived from
+    ``master_key`` along ``path``. ``address_type`` is for Bitcoin.
     Raises Unsupported, ExternalIdConflict, NotFinal, Failed.
     """
-    body = CreateWallet(network=network, store=store, external_id=_external_id(external_id))
+    body = CreateWallet(
+        network=network,
+        store=store,
+        signer_group=signer_group,
+        address_type=address_type,
+        master_key=None if master_key is None else UUID(str(master_key)),
+        path=path,
+        external_id=_external_id(external_id),
+    )
     call = wish("/v1/wallets", Wish(Endpoint.WALLETS, body), Wallet)
     return until_final(call, lambda wallet: _wallet(wallet.id), wait)
 
@@ -66,14 +106,21 @@ def create_key(
     curve: Curve,
     store: Store = Store.HSM,
     *,
+    signer_group: str | None = None,
     external_id: str | None = None,
     wait: float = DEFAULT_WAIT,
 ) -> Steps[Key]:
-    """Create a bare key, and wait until it is Active.
+    """Create a bare key, and wait until it is Active; of store mpc with shares at ``signer_group``.
 
     Raises Unsupported, ExternalIdConflict, NotFinal, Failed.
     """
-    body = CreateKey(scheme=scheme, curve=curve, store=store, external_id=_external_id(external_id))
+    body = CreateKey(
+        scheme=scheme,
+        curve=curve,
+        store=store,
+        signer_group=signer_group,
+        external_id=_external_id(external_id),
+    )
     call = wish("/v1/keys", Wish(Endpoint.KEYS, body), Key)
     return until_final(call, lambda key: _key(key.id), wait)
 
@@ -88,6 +135,63 @@ def list_keys(
 ) -> Call[Page[Key]]:
     """The application's keys, page after page as they are read, newest first."""
     return get("/v1/keys", Page[Key], status=status, external_id=external_id)
+
+
+def derive_key(key_id: UUID | str, path: str, *, external_id: str | None = None) -> Steps[Key]:
+    """A child of an ECDSA key of store mpc, as ``m/0/5`` says (BIP-32, unhardened): Active at once.
+
+    Raises InvalidRequest, KeyNotActive, ExternalIdConflict.
+    """
+    body = DeriveKey(path=path, external_id=_external_id(external_id))
+    wanted = Wish(Endpoint.DERIVATIONS, body, UUID(str(key_id)))
+    return _once(wish(f"/v1/keys/{key_id}/derive", wanted, Key))
+
+
+def refresh_key(
+    key_id: UUID | str, *, external_id: str | None = None, wait: float = DEFAULT_WAIT
+) -> Steps[KeyChange]:
+    """Have all signers replace their shares of a key of store mpc, and wait until they have.
+
+    Raises InvalidRequest, KeyNotActive, ExternalIdConflict, NotFinal, Rejected, Failed.
+    """
+    body = RefreshKey(external_id=_external_id(external_id))
+    return _change(key_id, "refresh", Wish(Endpoint.REFRESHES, body, UUID(str(key_id))), wait)
+
+
+def repair_share(
+    key_id: UUID | str, signer: str, *, external_id: str | None = None, wait: float = DEFAULT_WAIT
+) -> Steps[KeyChange]:
+    """Have t signers give another one its lost share back, then all refresh; wait until they have.
+
+    Their operators agree first, on their hosts: ``mpc-signer repair approve``. Errors as for
+    refresh_key.
+    """
+    body = RepairShare(signer=signer, external_id=_external_id(external_id))
+    return _change(key_id, "repair", Wish(Endpoint.REPAIRS, body, UUID(str(key_id))), wait)
+
+
+def _change(key_id: UUID | str, verb: str, wanted: Wish, wait: float) -> Steps[KeyChange]:
+    path = f"/v1/keys/{key_id}/{wanted.endpoint.value}"
+    return until_final(
+        wish(f"/v1/keys/{key_id}/{verb}", wanted, KeyChange),
+        lambda change: get(f"{path}/{change.id}", KeyChange),
+        wait,
+    )
+
+
+def get_refresh(key_id: UUID | str, change_id: UUID | str, *, wait: float = 0) -> Steps[KeyChange]:
+    """Read a refresh. Raises NotFound; with ``wait`` also NotFinal, Rejected, Failed."""
+    return _read_change(f"/v1/keys/{key_id}/refreshes/{change_id}", wait)
+
+
+def get_repair(key_id: UUID | str, change_id: UUID | str, *, wait: float = 0) -> Steps[KeyChange]:
+    """Read a repair. Raises NotFound; with ``wait`` also NotFinal, Rejected, Failed."""
+    return _read_change(f"/v1/keys/{key_id}/repairs/{change_id}", wait)
+
+
+def _read_change(path: str, wait: float) -> Steps[KeyChange]:
+    call = get(path, KeyChange)
+    return until_final(call, lambda _: call, wait)
 
 
 def sign_message(
@@ -161,3 +265,27 @@ def list_signatures(
 def list_nodes(*, group: str | None = None) -> Call[Page[Node]]:
     """The drivers, by id: last seen, version, capabilities, health."""
     return get("/v1/nodes", Page[Node], group=group)
+
+
+def create_signer_group(name: str, signers: Sequence[str], threshold: int) -> Steps[SignerGroup]:
+    """Make a group of signers, any ``threshold`` of which sign; the same again is the same.
+
+    Raises InvalidRequest, where there is another group of that name too; MissingScope.
+    """
+    body = CreateSignerGroup(name=name, signers=list(signers), threshold=threshold)
+    return _once(post("/v1/signer-groups", body, SignerGroup))
+
+
+def get_signer_group(name: str) -> Steps[SignerGroup]:
+    """Read a signer group: who is in it, whose they are. Raises NotFound."""
+    return _once(get(f"/v1/signer-groups/{name}", SignerGroup))
+
+
+def list_signer_groups() -> Call[Page[SignerGroup]]:
+    """All signer groups, by name."""
+    return get("/v1/signer-groups", Page[SignerGroup])
+
+
+def list_signers() -> Call[Page[RegisteredSigner]]:
+    """The signers, by id: last seen, version, owner, health, bans."""
+    return get("/v1/signers", Page[RegisteredSigner])

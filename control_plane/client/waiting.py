@@ -6,12 +6,20 @@ from typing import TypeVar
 
 from control_plane.client.calls import Call, Steps
 from control_plane.client.errors import Failed, NotFinal, Rejected
-from wire.resources import Key, KeyStatus, Signature, SignatureStatus, Wallet
+from wire.resources import (
+    ChangeStatus,
+    Key,
+    KeyChange,
+    KeyStatus,
+    Signature,
+    SignatureStatus,
+    Wallet,
+)
 
 LONGEST_CALL = 30.0
 """Seconds of one long poll; longer waits are several."""
 
-Resource = TypeVar("Resource", Wallet, Key, Signature)
+Resource = TypeVar("Resource", Wallet, Key, Signature, KeyChange)
 
 
 def until_final(
@@ -33,14 +41,14 @@ def until_final(
     return resource
 
 
-def _is_final(resource: Wallet | Key | Signature) -> bool:
+def _is_final(resource: Wallet | Key | Signature | KeyChange) -> bool:
     """Whether there is a result. Raises Rejected or Failed when there never will be."""
     match resource.status:
-        case SignatureStatus.REJECTED:
+        case SignatureStatus.REJECTED | ChangeStatus.REJECTED:
             raise Rejected(resource)
-        case SignatureStatus.FAILED | KeyStatus.FAILED:
+        case SignatureStatus.FAILED | KeyStatus.FAILED | ChangeStatus.FAILED:
             raise Failed(resource)
-        case SignatureStatus.SIGNED | KeyStatus.ACTIVE:
+        case SignatureStatus.SIGNED | KeyStatus.ACTIVE | ChangeStatus.DONE:
             return True
         case _:
             return False
