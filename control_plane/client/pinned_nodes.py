@@ -6,6 +6,7 @@ Each wallet and key is checked before the application gets it; so is one in an e
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 from pydantic import Field, ValidationError
 
@@ -13,9 +14,9 @@ from control_plane.client.calls import Answer, Call, Steps, Wish, get
 from control_plane.client.errors import Ended, NotAttested, NotFinal
 from wire.algorithms import Algorithm
 from wire.attestations import ClaimedKey, PinnedNodes, check
-from wire.derivation import parse_path
+from wire.derivation import child_public_key, parse_path
 from wire.encoding import Base64Bytes, Model
-from wire.requests import CreateKey, CreateWallet
+from wire.requests import CreateKey, CreateWallet, DeriveKey
 from wire.resources import Key, Wallet
 from wire.tickets import MIN_THRESHOLD
 
@@ -85,6 +86,7 @@ class AttestedKeys:
         elif isinstance(found, Key):
             _require_as_asked(found, wish)
             self._check_key(found, None)
+            yield from self._check_child(found, wish)
 
     def _check_wallet(self, wallet: Wallet, wish: Wish | None) -> Steps[None]:
         _require_as_asked(wallet, wish)
@@ -99,6 +101,21 @@ class AttestedKeys:
         if key.public_key is None:
             raise NotAttested(f"wallet {wallet.id} has an address, and its key no public key")
         self._check_key(key, wallet.address)
+        yield from self._check_child(key, wish)
+
+    def _check_child(self, key: Key, wish: Wish | None) -> Steps[None]:
+        """That a key which was to be derived is the child that was meant, and no other."""
+        asked = _derivation(wish)
+        if asked is None or key.public_key is None:
+            return
+        parent_id, path = asked
+        parent = yield from get(f"/v1/keys/{parent_id}", Key)
+        if parent.id != parent_id or parent.public_key is None or parent.chain_code is None:
+            raise NotAttested(f"key {parent_id} is not shown with what its children follow from")
+        self._check_key(parent, None)
+        child = child_public_key(parent.public_key, parent.chain_code, parse_path(path))
+        if key.public_key != child:
+            raise NotAttested(f"key {key.id} is not the child {path} of key {parent_id}")
 
     def _check_key(self, key: Key, address: str | None) -> None:
         if key.public_key is None:
@@ -107,6 +124,17 @@ class AttestedKeys:
             check(key.attestations, _claimed(key, key.public_key, address), self._pinned)
         except ValueError as error:
             raise NotAttested(f"key {key.id}: {error}") from None
+
+
+def _derivation(wish: Wish | None) -> tuple[UUID, str] | None:
+    """The parent and the path of a key that was to be derived."""
+    match wish:
+        case Wish(request=CreateWallet(master_key=UUID() as parent, path=str(path))):
+            return parent, path
+        case Wish(request=DeriveKey(path=path), key_id=UUID() as parent):
+            return parent, path
+        case _:
+            return None
 
 
 def _claimed(key: Key, public_key: bytes, address: str | None) -> ClaimedKey:

@@ -113,8 +113,13 @@ CHILD_KEY = MPC_KEY.model_copy(
 CHILD_WALLET = MPC_WALLET.model_copy(update={"key_id": CHILD.id, "address": CHILD.address})
 
 
-def run(steps: Steps[Any], wallet: Wallet = WALLET, key: Key = KEY) -> Any:
-    """An operation of a client with pinned nodes, of a service that shows this wallet and key."""
+def run(
+    steps: Steps[Any], wallet: Wallet = WALLET, key: Key = KEY, parent: Key | None = None
+) -> Any:
+    """An operation of a client with pinned nodes, of a service that shows this wallet and key.
+
+    ``parent``: what it shows under KEY_ID, where that is another key.
+    """
     checked = AttestedKeys(PINNED).checked(steps)
     answer: Any = None
     while True:
@@ -123,6 +128,8 @@ def run(steps: Steps[Any], wallet: Wallet = WALLET, key: Key = KEY) -> Any:
         except StopIteration as end:
             return end.value
         answer = wallet if "/wallets" in call.path else key
+        if parent is not None and call.path == f"/v1/keys/{KEY_ID}":
+            answer = parent
 
 
 def test_what_the_nodes_attest_is_handed_out():
@@ -209,6 +216,35 @@ def test_less_than_was_asked_for_is_not_handed_out_though_it_is_attested():
         run(operations.create_wallet(Network.BITCOIN))
     with pytest.raises(NotAttested, match="curve: asked for secp256r1"):
         run(operations.create_key(Scheme.ECDSA, Curve.SECP256R1))
+
+
+def derived(path: str) -> list[Steps[Any]]:
+    """Both ways to ask for a child."""
+    return [
+        operations.create_wallet(Network.ETHEREUM, Store.MPC, master_key=KEY_ID, path=path),
+        operations.derive_key(KEY_ID, path),
+    ]
+
+
+def test_a_derived_key_is_the_child_that_was_asked_for():
+    path = format_path(CHILD.path)
+    assert [run(steps, CHILD_WALLET, CHILD_KEY, MPC_KEY) for steps in derived(path)] == [
+        CHILD_WALLET,
+        CHILD_KEY,
+    ]
+    for steps in derived("m/0/6"):
+        with pytest.raises(NotAttested, match=f"is not the child m/0/6 of key {KEY_ID}"):
+            run(steps, CHILD_WALLET, CHILD_KEY, MPC_KEY)
+
+
+@pytest.mark.parametrize(
+    "lie", [{"public_key": OTHER_KEY}, {"public_key": None}, {"chain_code": None}, {"id": OTHER_ID}]
+)
+def test_a_parent_is_believed_no_more_than_any_key(lie):
+    parent = MPC_KEY.model_copy(update=lie)
+    for steps in derived(format_path(CHILD.path)):
+        with pytest.raises(NotAttested):
+            run(steps, CHILD_WALLET, CHILD_KEY, parent)
 
 
 def test_a_wallet_that_is_not_there_yet_needs_no_attestation():
