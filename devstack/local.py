@@ -1,18 +1,23 @@
 """`make up` and `make down`: a stack that is left running, and what others need to use it."""
 
+import base64
 import fcntl
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from devstack import configuration_file
 from devstack.launcher import Recorded
+from devstack.node import Node
 from devstack.progress import say, step
-from devstack.stack import Stack
+from devstack.signer_groups import SIGNER_GROUPS, SIGNERS, create_signer_groups
+from devstack.stack import Stack, StackOptions
 
 ENVIRONMENT_FILE = "env"
 RECORD_FILE = "processes"
+PINNED_NODES_FILE = "pinned-nodes.toml"
 
 
 class LocalStack:
@@ -55,10 +60,15 @@ class LocalStack:
         )
 
     def _start(self) -> None:
-        stack = Stack(self.folder, launcher=self._record, step=step)
+        options = StackOptions(signers=SIGNERS)
+        stack = Stack(self.folder, options, launcher=self._record, step=step)
         stack.start()
         try:
-            _write_environment(self.environment_file, environment_of(stack))
+            with step(f"signer groups: {', '.join(SIGNER_GROUPS)}"), stack.client() as custody:
+                create_signer_groups(custody)
+            pinned_nodes = self.folder / PINNED_NODES_FILE
+            _write_pinned_nodes(pinned_nodes, stack)
+            _write_environment(self.environment_file, environment_of(stack, pinned_nodes))
         except BaseException:
             stack.stop()
             raise
@@ -83,14 +93,17 @@ class LocalStack:
             yield
 
 
-def environment_of(stack: Stack) -> Mapping[str, str | Path | int]:
+def environment_of(stack: Stack, pinned_nodes: Path) -> Mapping[str, str | Path | int]:
     """What a script needs to use a stack."""
     control_plane, driver = stack.control_planes[0], stack.drivers[0]
     pids = {process.name: process.pid for process in stack.processes()}
+    signers = {variable(signer.name): signer for signer in stack.signers.all}
+    delivery_servers = {variable(server.name): server for server in stack.signers.delivery_servers}
     return {
         "CUSTODY_API_URL": stack.api_url,
         "CUSTODY_API_TOKEN": stack.api_token,
         "CUSTODY_CA": stack.ca,
+        "CUSTODY_PINNED_NODES_FILE": pinned_nodes,
         "CUSTODY_NODE_API_URL": control_plane.node_url,
         "CONTROL_PLANE_CONFIG": control_plane.config,
         "CONTROL_PLANE_DATABASE_URL": stack.databases.control_plane,
@@ -99,8 +112,36 @@ def environment_of(stack: Stack) -> Mapping[str, str | Path | int]:
         "SOFTHSM2_CONF": stack.token.configuration,
         "PKCS11_MODULE": stack.token.module,
         "PKI_DIR": stack.certificates.folder,
-        **{f"PID_{name.upper().replace('-', '_')}": pid for name, pid in pids.items()},
+        "MPC_SIGNER_CONFIG": stack.signers.all[0].config,
+        "MPC_DELIVERY_CONFIG": stack.signers.delivery_servers[0].config,
+        "CUSTODY_SIGNER_GROUPS": ",".join(SIGNER_GROUPS),
+        **{f"CUSTODY_{name}_CONFIG": signer.config for name, signer in signers.items()},
+        **{f"CUSTODY_{name}_DATABASE_URL": each.database_url for name, each in signers.items()},
+        **{
+            f"CUSTODY_{name}_PID": service.process.pid
+            for name, service in {**signers, **delivery_servers}.items()
+        },
+        **{f"PID_{variable(name)}": pid for name, pid in pids.items()},
     }
+
+
+def variable(name: str) -> str:
+    """A process's name in the names of variables."""
+    return name.upper().replace("-", "_")
+
+
+def _write_pinned_nodes(path: Path, stack: Stack) -> None:
+    """What makes Custody.from_environment check every address."""
+    sides: dict[str, Sequence[Node]] = {"drivers": stack.drivers, "signers": stack.signers.all}
+    configuration_file.write(
+        path,
+        {
+            side: {
+                node.node_id: base64.b64encode(node.identity_public_key).decode() for node in nodes
+            }
+            for side, nodes in sides.items()
+        },
+    )
 
 
 def _write_environment(path: Path, environment: Mapping[str, str | Path | int]) -> None:

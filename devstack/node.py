@@ -11,6 +11,7 @@ from devstack.configuration_file import Sections
 from devstack.launcher import Launcher
 from devstack.processes import LOCALHOST, Program, free_port, run
 from devstack.service import Service, clean_environment, command, says_ready
+from node.identity import load_identity
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,11 @@ class Node(Service):
         """Write the configuration with these sections in it; it counts from the next start on."""
         self._sections = {**self._sections, **sections}
         configuration_file.write(self.config, self._sections)
+
+    @property
+    def identity_public_key(self) -> bytes:
+        """Ed25519, 32 bytes: what others pin."""
+        return load_identity(self.identity).public_key
 
     def run(self, what: str, *arguments: str) -> None:
         """Run one of the node's commands; ``what`` says what for. Raises OperatorError."""

@@ -13,7 +13,6 @@ from devstack.node import Node, Surroundings
 from mpc.encryption_key import create_key_file
 from mpc.peers import Peers
 from node.freeze import Freeze
-from node.identity import load_identity
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,6 @@ class Signer(Node):
         self.write_configuration(surroundings, leaf, options.group, options.slots, own)
         if not key_file.exists():
             create_key_file(key_file)
-
-    @property
-    def identity_public_key(self) -> bytes:
-        """Ed25519, 32 bytes: what others pin."""
-        return load_identity(self.identity).public_key
 
     async def pin(self, peers: Mapping[str, bytes]) -> None:
         """Pin identity public keys by signer, as `mpc-signer peers add` does one at a time."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from control_plane.client import AsyncCustody, Custody
+from control_plane.client import AsyncCustody, Custody, PinnedNodes
 from daemon.database import migrate
 from daemon.errors import OperatorError
 from devstack.certificates import Certificates
@@ -226,12 +226,26 @@ class Stack:
         return self.control_planes[0].url
 
     @property
+    def pinned_nodes(self) -> PinnedNodes:
+        """All nodes, for a client that believes the control plane in nothing."""
+        return PinnedNodes(
+            {driver.node_id: driver.identity_public_key for driver in self.drivers},
+            {signer.node_id: signer.identity_public_key for signer in self.signers.all},
+        )
+
+    @property
     def ca(self) -> Path:
         return self.certificates.ca
 
-    def client(self, token: str | None = None, replica: int = 0) -> Custody:
+    def client(
+        self,
+        token: str | None = None,
+        replica: int = 0,
+        pinned_nodes: PinnedNodes | None = None,
+    ) -> Custody:
         """A client of one replica, with all scopes or with the token given."""
-        return Custody(self.control_planes[replica].url, token or self.api_token, self.ca)
+        url = self.control_planes[replica].url
+        return Custody(url, token or self.api_token, self.ca, pinned_nodes=pinned_nodes)
 
     def async_client(self, token: str | None = None, replica: int = 0) -> AsyncCustody:
         return AsyncCustody(self.control_planes[replica].url, token or self.api_token, self.ca)

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from buidl.ecc import S256Point
 from coincurve import PublicKey
 from cryptography.hazmat.primitives.asymmetric import ec
 from eth_account import Account
 from eth_account.messages import encode_defunct
 
 from control_plane.client import Curve, HashFunction, Key, KeyStatus, Network, Scheme, Signature
+from devstack.bip322 import check_taproot_message
 from tests.second_opinion import Wanted, check_signature
 
 ROOT = Path(__file__).parents[2]
@@ -21,30 +23,62 @@ EPOCH = "2026-01-01T00:00:00Z"
 
 @pytest.fixture(scope="module")
 def result() -> Any:
-    subprocess.run([sys.executable, "-m", "devstack", "demo"], cwd=ROOT, check=True, timeout=240)
+    subprocess.run([sys.executable, "-m", "devstack", "demo"], cwd=ROOT, check=True, timeout=480)
     return json.loads((ROOT / "build" / "demo" / "result.json").read_text())
 
 
-def test_it_has_the_three_wallets_and_the_bare_key(result):
-    assert [wallet["network"] for wallet in result["wallets"]] == [
+def of_store(result: Any, store: str, kind: str) -> list[Any]:
+    return [one for one in result[kind] if one["store"] == store]
+
+
+def test_in_the_hsm_it_has_the_three_wallets_and_the_bare_key(result):
+    assert [wallet["network"] for wallet in of_store(result, "hsm", "wallets")] == [
         "Ethereum", "Bitcoin", "Solana",
     ]  # fmt: skip
-    assert len(result["keys"]) == 4
-    assert {(key["scheme"], key["curve"], key["protection"]) for key in result["keys"]} == {
+    keys = of_store(result, "hsm", "keys")
+    assert len(keys) == 4
+    assert {(key["scheme"], key["curve"], key["protection"]) for key in keys} == {
         ("ECDSA", "secp256k1", "hsm"),
         ("ECDSA", "secp256r1", "hsm"),
         ("EdDSA", "ed25519", "host"),
     }
-    assert {signature["key_id"] for signature in result["signatures"]} == {
-        key["id"] for key in result["keys"]
-    }
+
+
+def test_in_shares_it_has_the_three_wallets_and_a_child(result):
+    keys = {key["id"]: key for key in of_store(result, "mpc", "keys")}
+    assert [
+        (
+            wallet["network"],
+            keys[wallet["key_id"]]["scheme"],
+            wallet["threshold"],
+            len(wallet["signers"]),
+        )
+        for wallet in of_store(result, "mpc", "wallets")
+    ] == [
+        ("Ethereum", "ECDSA", 3, 5),
+        ("Bitcoin", "Schnorr", 2, 3),
+        ("Solana", "EdDSA", 2, 3),
+        ("Ethereum", "ECDSA", 3, 5),
+    ]
+    assert {key["protection"] for key in keys.values()} == {"mpc"}
+    taproot = of_store(result, "mpc", "wallets")[1]
+    assert taproot["address"].startswith("bc1p")
+
+
+def test_every_key_has_signed_and_the_3_of_5_one_with_signers_away_too(result):
+    signed = [signature["key_id"] for signature in result["signatures"]]
+    assert set(signed) == {key["id"] for key in result["keys"]}
+    assert signed.count(of_store(result, "mpc", "wallets")[0]["key_id"]) == 3
+
+
+HELD = {"store", "threshold", "signers"}
 
 
 def test_every_field_that_was_promised_is_there_and_no_other(result):
     for wallet in result["wallets"]:
-        assert set(wallet) == {"id", "network", "address", "key_id"}
+        assert set(wallet) == {"id", "network", "address", "key_id"} | HELD
     for key in result["keys"]:
-        assert set(key) == {"id", "store", "scheme", "curve", "protection", "public_key"}
+        assert set(key) == {"id", "scheme", "curve", "protection", "public_key"} | HELD
     for signature in result["signatures"]:
         assert set(signature) == {"id", "key_id", "kind", "message", "digest", "signature"}
 
@@ -69,20 +103,33 @@ def test_every_signature_verifies(result):
         check_signature(key, Wanted("Message", made["message"].encode(), function), signature)
 
 
-def test_the_ethereum_address_is_the_signers(result):
-    wallet = result["wallets"][0]
-    made = next(each for each in result["signatures"] if each["key_id"] == wallet["key_id"])
-    message = encode_defunct(text=made["message"])
-    assert (
-        Account.recover_message(message, signature=made["signature"]["encoded"])
-        == wallet["address"]
-    )
+def test_every_ethereum_address_is_the_signers(result):
+    wallets = {each["key_id"]: each for each in result["wallets"] if each["network"] == "Ethereum"}
+    made = [each for each in result["signatures"] if each["key_id"] in wallets]
+    assert len(made) == 5
+    for each in made:
+        message = encode_defunct(text=each["message"])
+        found = Account.recover_message(message, signature=each["signature"]["encoded"])
+        assert found == wallets[each["key_id"]]["address"]
+
+
+def test_every_taproot_message_is_the_addresss_by_bip_322(result):
+    wallets = {each["key_id"]: each for each in result["wallets"]}
+    schnorr = {key["id"] for key in result["keys"] if key["scheme"] == "Schnorr"}
+    made = [each for each in result["signatures"] if each["key_id"] in schnorr]
+    assert made
+    for each in made:
+        witness = bytes.fromhex(each["signature"]["encoded"].removeprefix("0x"))
+        address = wallets[each["key_id"]]["address"]
+        check_taproot_message(address, each["message"].encode(), witness)
 
 
 def test_the_public_keys_are_points(result):
     for key in result["keys"]:
         point = bytes.fromhex(key["public_key"].removeprefix("0x"))
         match Curve(key["curve"]):
+            case Curve.SECP256K1 if key["scheme"] == "Schnorr":
+                S256Point.parse_bip340(point)
             case Curve.SECP256K1:
                 PublicKey(point)
             case Curve.SECP256R1:

@@ -1,0 +1,95 @@
+"""What the demo has made: its table, and result.json."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from control_plane.client import Key, Signature, Store, Wallet
+from daemon.console import out
+from devstack.progress import say
+
+WIDTH = 120
+"""Columns of the table where nobody says how many there are."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A line of the table: a signature, and the wallet or bare key that it is of."""
+
+    name: str
+    wallet: Wallet | None
+    key: Key
+    signature: Signature
+    verified_by: str
+
+    @property
+    def identity(self) -> str:
+        """Address of a wallet, else the public key."""
+        if self.wallet is not None and self.wallet.address is not None:
+            return self.wallet.address
+        return "0x" + (self.key.public_key or b"").hex()
+
+    @property
+    def used_in(self) -> str:
+        """Where the private key is when it signs."""
+        if self.key.store is Store.MPC and self.key.signers is not None:
+            return f"{self.key.threshold} of {len(self.key.signers)} signers"
+        return self.key.protection.value if self.key.protection else "?"
+
+    @property
+    def short_signature(self) -> str:
+        encoded = self.signature.signature.encoded if self.signature.signature else b""
+        return f"0x{encoded.hex()[:8]}…"
+
+
+def show(made: list[Made]) -> None:
+    """A table on stdout."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("what", "address or public key", "used in", "signature", "verified by"):
+        table.add_column(column, overflow="fold")
+    for one in made:
+        table.add_row(one.name, one.identity, one.used_in, one.short_signature, one.verified_by)
+    say("")
+    (out if out.is_terminal else Console(width=WIDTH)).print(table)
+    say("")
+
+
+def result_of(made: list[Made]) -> dict[str, Any]:
+    """The demo's result: bytes as 0x-hex, public keys compressed or 32 raw bytes.
+
+    Of store mpc, ``signers`` are all that hold a share, any ``threshold`` of which sign.
+    """
+    wallets = {one.wallet.id: (one.wallet, one.key) for one in made if one.wallet is not None}
+    keys = {one.key.id: one.key for one in made}
+    return {
+        "wallets": [
+            _fields(wallet, "id", "network", "address", "key_id") | _fields(key, *_HELD)
+            for wallet, key in wallets.values()
+        ],
+        "keys": [
+            _fields(key, "id", "scheme", "curve", "protection", "public_key", *_HELD)
+            for key in keys.values()
+        ],
+        "signatures": [
+            _fields(one.signature, "id", "key_id", "kind", "message", "digest")
+            | {"signature": _signature(one.signature)}
+            for one in made
+        ],
+    }
+
+
+_HELD = ("store", "threshold", "signers")
+"""How a key is held; the last two are null in HSM mode."""
+
+
+def _fields(resource: Wallet | Key | Signature, *names: str) -> dict[str, Any]:
+    data = resource.model_dump(mode="json", include=set(names))
+    return {name: data[name] for name in names}
+
+
+def _signature(signature: Signature) -> dict[str, Any] | None:
+    if signature.signature is None:
+        return None
+    return signature.signature.model_dump(mode="json", exclude_none=True)
