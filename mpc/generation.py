@@ -29,6 +29,7 @@ class GenerateKey:
         ticket = admitted.ticket
         if wanted.signer_group != ticket.group:
             raise Denied("request_mismatch", "the ticket is not for the group that was asked for")
+        await self._preparation.require_room(ticket)
         index = index_of(ticket, admitted.quorum.me)
         session = await self._ceremonies.hold(
             admitted,

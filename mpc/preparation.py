@@ -3,13 +3,13 @@
 from mpc._native import Share
 from mpc.shares import Shares
 from mpc.stored_share import StoredShare
-from node.decisions import Failed
+from node.decisions import Denied, Failed
 from node.handlers import Handled
 from wire.envelope import CONFIRMATION_TYPE, SignedBytes, Signer
 from wire.jobs import Job
 from wire.outcomes import PreparedShare
 from wire.statements import Confirmation
-from wire.tickets import Ticket
+from wire.tickets import CeremonyKind, Ticket
 
 
 class Preparation:
@@ -17,6 +17,17 @@ class Preparation:
         self._me = me
         self._signer = signer
         self._shares = shares
+
+    async def require_room(self, ticket: Ticket) -> None:
+        """Raise Failed or Denied, before a ceremony, where its share could not be put on disk."""
+        if await self._shares.confirmed(ticket.key_id) is not None:
+            raise Failed(
+                "set_pending",
+                "another set of the key waits here for being activated or discarded",
+                transient=True,
+            )
+        if ticket.kind is CeremonyKind.GENERATE and await self._shares.active(ticket.key_id):
+            raise Denied("key_exists", "the key is in use, and is not made again")
 
     async def prepare(self, job: Job, ticket: Ticket, share: Share) -> Handled:
         """The outcome of the ceremony that made a share. Raises Failed for one of another key."""

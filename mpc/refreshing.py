@@ -43,6 +43,7 @@ class RefreshKey:
         ticket = admitted.ticket
         stored = await _share_of(self._shares, ticket)
         require_share_of(stored, admitted, ticket.generation - 1)
+        await self._preparation.require_room(ticket)
         share = await self._shares.open(stored)
         session = await self._ceremonies.hold(
             admitted, lambda session_id: Refresh(share, session_id)

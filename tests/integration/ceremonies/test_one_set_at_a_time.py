@@ -1,0 +1,28 @@
+"""Two sets of one key never compete, and no key takes another's place."""
+
+from tests.integration.ceremonies import orders
+from tests.integration.ceremonies.parties import ended
+from wire.algorithms import EDDSA_ED25519
+from wire.outcomes import OutcomeStatus
+
+
+async def test_while_one_set_waits_no_other_is_made(with_key):
+    """With two that all have confirmed, a lying control plane could activate both, in parts."""
+    parties, key = await with_key(EDDSA_ED25519)
+    order = orders.refresh(key)
+    confirmed = await parties.prepare(order)
+    outcomes = await parties.hold(orders.refresh(key))
+    assert {ended(outcome)[0] for outcome in outcomes.values()} == {"set_pending"}
+    refreshed = await parties.take_into_use(key, order, confirmed)
+    await parties.sign(refreshed)
+    await parties.refresh(refreshed)
+
+
+async def test_a_key_in_use_is_not_generated_again(with_key):
+    parties, key = await with_key(EDDSA_ED25519)
+    for generation in (0, 7):
+        order = orders.generate(key).with_ticket(generation=generation)
+        outcomes = await parties.hold(order)
+        assert {ended(outcome)[0] for outcome in outcomes.values()} == {"key_exists"}
+        assert {outcome.status for outcome in outcomes.values()} == {OutcomeStatus.DENIED}
+    await parties.sign(key)
