@@ -105,7 +105,9 @@ async def _wrapped_anew(
             data_key = await keys.get(row.encryption_key).unwrap(row.data_key)
             wrapped = await new.wrap(data_key)
             if await new.unwrap(wrapped) != data_key:
-                raise Failed("encryption_key_failed", f"{new.name} does not give back what it got")
+                raise Failed(
+                    "share_unusable", f"{new.name} does not give back what it got", transient=True
+                )
         except Failed as error:
             stuck.append(Stuck(str(row.key_id), str(row.ceremony), error.reason))
         else:

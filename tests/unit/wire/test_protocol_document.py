@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 
 import hsm_driver
+import mpc
 import node
 from hsm_driver.hsm.errors import BY_CODE
 from tests.unit.wire import protocol_examples
@@ -157,7 +158,7 @@ def test_a_row_of_the_table_is_what_is_signed_and_how_it_leaves(
 CODE_ROW = re.compile(r"^\| `(\w+)` \| (REFUSED|DENIED|FAILED)(, transient)? \|", re.MULTILINE)
 
 
-NODE_PACKAGES = (node, hsm_driver)
+NODE_PACKAGES = (node, hsm_driver, mpc)
 NAMED_CODES = {"APPROVAL_PENDING": APPROVAL_PENDING}
 
 
