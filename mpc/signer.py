@@ -18,6 +18,7 @@ from mpc.repair_approvals import RepairApprovals
 from mpc.settings import SignerSettings
 from mpc.shares import Shares
 from mpc.signing import ProveKey, QuorumSigning, Sign
+from mpc.used_tickets import forget_for_ever
 from node.connections import open_client, open_database
 from node.handlers import Handler
 from node.health import Part
@@ -54,7 +55,7 @@ async def run(settings: SignerSettings, on_step: OnStep = lambda _: None) -> Non
             bans=lambda: bans.own(MAX_BANS),
         )
         node = put_together(settings, database, client, signer, mode, on_step)
-        await node.run(settings.health)
+        await node.run(settings.health, forget_for_ever(database, node.retention))
 
 
 def open_delivery_client(settings: SignerSettings) -> DeliveryClient:

@@ -1,0 +1,17 @@
+"""Used tickets are remembered for as long as the journal remembers, and no longer."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+from daemon.statements import Statements
+from mpc.used_tickets import forget
+
+
+async def test_only_what_is_older_is_forgotten(statements: Statements):
+    for days in (1, 89, 91):
+        await statements.rows(
+            "INSERT INTO used_tickets (ceremony, used_at) VALUES (%(ceremony)s, now() - %(ago)s)",
+            {"ceremony": uuid4(), "ago": timedelta(days=days)},
+        )
+    assert await forget(statements, timedelta(days=90)) == 1
+    assert len(await statements.rows("SELECT FROM used_tickets")) == 2
