@@ -1,0 +1,80 @@
+"""What deploy/ has fits the commands and the source that are there."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
+SYSTEMD_ANALYZE = shutil.which("systemd-analyze")
+
+
+def command_of(unit: Path) -> list[str]:
+    (line,) = re.findall(r"^ExecStart=/opt/custody/bin/(.*)$", unit.read_text(), re.MULTILINE)
+    return str(line).split()
+
+
+def test_there_is_a_unit_for_each_daemon():
+    assert [unit.stem for unit in UNITS] == [
+        "control-plane",
+        "hsm-driver",
+        "mpc-delivery",
+        "mpc-signer",
+    ]
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_unit_runs_a_command_that_is_there(unit: Path):
+    name, *words = command_of(unit)
+    assert name == unit.stem
+    program = Path(sys.executable).parent / name
+    done = subprocess.run([program, *words, "--help"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_unit_has_a_user_of_its_own(unit: Path):
+    users = (ROOT / "deploy/systemd/custody.sysusers").read_text()
+    (user,) = re.findall(r"^User=(.*)$", unit.read_text(), re.MULTILINE)
+    assert user == unit.stem
+    assert re.search(rf"^u {user}\s", users, re.MULTILINE)
+
+
+@pytest.mark.skipif(SYSTEMD_ANALYZE is None, reason="there is no systemd here")
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_systemd_understands_a_unit(unit: Path, tmp_path: Path):
+    assert SYSTEMD_ANALYZE is not None
+    installed = tmp_path / unit.name
+    installed.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text()))
+    done = subprocess.run(
+        [SYSTEMD_ANALYZE, "verify", "--man=no", installed],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_image_is_built_from_all_packages():
+    """.containerignore lets in what it names, and what the wheel is made of is named there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    let_in = {
+        line.removeprefix("!")
+        for line in (ROOT / ".containerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    assert set(project["tool"]["maturin"]["python-packages"]) <= let_in
+    assert project["project"]["readme"] in let_in
+    assert all((ROOT / name).exists() for name in let_in)
+
+
+def test_the_image_copies_what_is_there():
+    text = (ROOT / "deploy/Containerfile").read_text()
+    for line in re.findall(r"^COPY (?!--from)(.*)$", text, re.MULTILINE):
+        *sources, _ = line.split()
+        assert all((ROOT / source).exists() for source in sources)
