@@ -84,7 +84,7 @@ def job_signing_key(control_plane: ControlPlane) -> str:
 
 
 class Server:
-    """A delivery server in this process. ``limits``: what is not as by default."""
+    """A delivery server in this process."""
 
     def __init__(self, pki: Pki, control_plane: ControlPlane) -> None:
         self._pki = pki
@@ -97,7 +97,8 @@ class Server:
     def url(self) -> str:
         return f"https://{LOCALHOST}:{self.port}"
 
-    async def start(self, **limits: float) -> None:
+    async def start(self, client_ca: Path | None = None, **limits: float) -> None:
+        """``client_ca``: other roots than the server's own; ``limits``: not as by default."""
         leaf = self._pki.server()
         settings = Settings(
             server=ServerSection(
@@ -106,7 +107,7 @@ class Server:
                 port=self.port,
                 certificate=leaf.certificate,
                 private_key=leaf.private_key,
-                client_ca=leaf.ca,
+                client_ca=client_ca or leaf.ca,
             ),
             tickets=TicketsSection(job_signing_keys=[self._job_signing_key]),
             limits=LimitsSection.model_validate(limits),

@@ -1,6 +1,8 @@
 """Only whom a signed ticket names is delivered for, and only as the certificate says who it is."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -66,7 +68,11 @@ async def test_a_ticket_of_another_time_is_refused(
     parties: list[Party], control_plane: ControlPlane, seconds: float
 ):
     ticket = control_plane.ticket(*SIGNERS, seconds=seconds)
-    assert await refused(parties[0], ticket) == DeliveryCode.BAD_TICKET
+    outgoing = {"signer-2": b"", "signer-3": b""}
+    soon = datetime.now(UTC) + timedelta(seconds=5)
+    with pytest.raises(DeliveryRefused, match="the ticket is good until") as caught:
+        await parties[0].client.exchange(SERVER, ticket, 0, outgoing, soon)
+    assert caught.value.code == DeliveryCode.BAD_TICKET
 
 
 async def test_a_ticket_that_names_another_server_is_refused(
@@ -120,3 +126,21 @@ async def test_a_server_under_another_root_is_not_believed(
     party = await connect("signer-1", ca=strangers.server().ca)
     with pytest.raises(DeliveryUnavailable, match="certificate verify failed"):
         await party.client.facts(SERVER)
+
+
+async def test_signers_of_two_organisations_meet_under_two_roots(
+    server: Server,
+    connect: Connect,
+    pki: Pki,
+    strangers: Pki,
+    control_plane: ControlPlane,
+    tmp_path: Path,
+):
+    both = tmp_path / "both.pem"
+    both.write_bytes(pki.server().ca.read_bytes() + strangers.server().ca.read_bytes())
+    await server.start(client_ca=both)
+    ours = await connect("signer-1")
+    theirs = await connect("signer-2", leaf=strangers.node("signer-2"))
+    ticket = control_plane.ticket("signer-1", "signer-2")
+    handed_in = [party.hand_in(ticket, 0, "signer-1", "signer-2") for party in (ours, theirs)]
+    assert [len(answer) for answer in await asyncio.gather(*handed_in)] == [1, 1]
