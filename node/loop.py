@@ -13,6 +13,7 @@ from functools import partial
 from uuid import UUID
 
 import structlog
+from psycopg.errors import IntegrityError
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
 
 from node.audit import AuditRecord
@@ -202,7 +203,15 @@ class JobLoop:
         commit = await self._attempt(work)
         self._on_step(Step.HANDLED)
 
-        recorded = await self._journal.commit(commit)
+        try:
+            recorded = await self._journal.commit(commit)
+        except IntegrityError:
+            # what the handler saw has changed meanwhile, and the database let none of it in
+            log.exception("nothing committed", job=str(job.id), kind=job.kind)
+            failure = Failed(
+                "conflict", "the node's database refused what the job had made", transient=True
+            )
+            recorded = await self._journal.commit(self._commit_of(job, digest, failure, {}))
         self._on_step(Step.COMMITTED)
         if recorded.digest != digest:
             return await self._deny_replay(job, digest)
@@ -222,7 +231,9 @@ class JobLoop:
             handled = await handler.handle(work)
             require_thawed(self._freeze)  # what was made meanwhile does not leave either
         except NotDone as error:
-            return self._commit_of(job, digest, error, details)
+            # a refusal is of this attempt alone, and not in the way of what a later one brings
+            journalled = not isinstance(error, Refused)
+            return self._commit_of(job, digest, error, details, journalled=journalled)
         except Exception:
             log.exception("handler failed", job=str(job.id), kind=job.kind)
             failure = Failed("internal_error", "the node failed; see its log", transient=True)
