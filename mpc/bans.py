@@ -92,13 +92,14 @@ class Bans:
     ) -> None:
         """Take in bans of a root key that peers pass on; durable when this returns.
 
-        ``identities`` are the pinned ones, by signer, with this signer's own: a database that was
-        restored learns its own bans again. What does not hold under them, or is of another key, is
-        left out: a peer cannot speak for others.
+        ``identities`` are the pinned ones of the key's group, by signer, with this signer's own: a
+        database that was restored learns its own bans again. What does not hold under them, or is
+        of another key or of somebody else, is left out: a peer cannot speak for others, nor fill
+        what every hello has room for.
         """
         for signed in statements:
             ban = _opened(signed, identities)
-            if ban is not None and ban.key_id == key_id:
+            if ban is not None and ban.key_id == key_id and ban.banned in identities:
                 await self._statements.rows(_INSERT, _row(ban, signed))
 
     async def among(self, key_id: UUID, signers: Sequence[str]) -> tuple[str, ...]:

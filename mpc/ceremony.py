@@ -36,6 +36,8 @@ log = structlog.get_logger()
 HELLO = 0
 """Number of the exchange in which signers agree on keys; the protocol's begin with 1."""
 
+TICKET_USED = "ticket_used"
+
 _USE_TICKET = """
     INSERT INTO used_tickets (ceremony) VALUES (%(ceremony)s)
     ON CONFLICT DO NOTHING RETURNING ceremony
@@ -101,7 +103,8 @@ class Ceremonies:
                 return await self._hold(admitted, make, opens_early)
         except BaseException as error:
             code = error.code if isinstance(error, NotDone) else "internal_error"
-            await self._release_the_others(admitted, code)
+            if code != TICKET_USED:  # it may be under way, in another attempt at the same job
+                await self._release_the_others(admitted, code)
             raise
 
     async def _hold(
@@ -139,7 +142,7 @@ class Ceremonies:
                 _USE_TICKET, {"ceremony": ticket.ceremony}, prepare=True
             )
             if await cursor.fetchone() is None:
-                raise Refused("ticket_used", f"ceremony {ticket.ceremony} was held here before")
+                raise Refused(TICKET_USED, f"ceremony {ticket.ceremony} was held here before")
 
     async def _meet(self, admitted: Admitted, channel: CeremonyChannel, opening: bytes) -> Incoming:
         """Exchange hellos: keys of the ceremony, contributions, bans. Returns the openings."""
@@ -166,7 +169,10 @@ class Ceremonies:
         key_id = admitted.ticket.key_id
         heard = [statement for hello in opened.values() for statement in hello.bans]
         if heard:
-            await self._bans.learn(key_id, heard, admitted.quorum.identities)
+            # of others there is nothing to know, however much a peer has to tell of them
+            identities = admitted.quorum.identities
+            group = {name: identities[name] for name in admitted.ticket.signers}
+            await self._bans.learn(key_id, heard, group)
         barred = await self._bans.among(key_id, others)
         if barred:
             raise banned(barred)

@@ -52,6 +52,9 @@ def require_ticket(work: Work, quorum: Quorum, now: datetime) -> Ticket:
             raise Refused("bad_ticket", f"the ticket's {name} is not that of its job")
     if job.kind not in (JobKind.SIGN,) and ticket.ceremony != job.id:
         raise Refused("bad_ticket", "the ticket's ceremony is not the job")
+    if ticket.kind is CeremonyKind.GENERATE and ticket.generation != 0:
+        # a later one would take the place of the key that is in use
+        raise Refused("bad_ticket", "a key that is made has shares of generation 0")
     if all(each.signer != quorum.me for each in ticket.participants):
         raise Refused("bad_ticket", "the ticket is for others")
     if not now < ticket.expires_at <= now + LONGEST_CEREMONY:
