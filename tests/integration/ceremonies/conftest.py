@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from typing import Any
 
 import pytest
 import uvloop
@@ -90,7 +91,7 @@ def templates(postgres: Cluster, signer_template: str, organisation: Organisatio
 
 @pytest.fixture
 async def with_key(templates: Templates, organisation: Organisation) -> AsyncIterator[WithKey]:
-    """Starts n signers with a key in use, t of n: (algorithm, threshold, signers, network)."""
+    """Starts n signers with a key in use, t of n. What more is given, ``running`` gets."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(
@@ -98,13 +99,15 @@ async def with_key(templates: Templates, organisation: Organisation) -> AsyncIte
             threshold: int = 2,
             signers: int = 3,
             network: Network | None = None,
+            **more: Any,
         ) -> tuple[Parties, Key]:
             wanted = Key(algorithm, threshold, NAMES[:signers], network)
             key, made = templates.get(wanted, signers, (algorithm, threshold, signers, network))
             assert key is not None
             databases = templates.copies(made)
             stack.callback(templates.drop, databases)
-            return await stack.enter_async_context(running(organisation, databases)), key
+            parties = await stack.enter_async_context(running(organisation, databases, **more))
+            return parties, key
 
         yield start
 
@@ -114,10 +117,10 @@ async def start(templates: Templates, organisation: Organisation) -> AsyncIterat
     """Starts n signers that have pinned each other, and have no keys."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(signers: int = 3) -> Parties:
+        async def start(signers: int = 3, **more: Any) -> Parties:
             _, made = templates.get(None, signers, signers)
             databases = templates.copies(made)
             stack.callback(templates.drop, databases)
-            return await stack.enter_async_context(running(organisation, databases))
+            return await stack.enter_async_context(running(organisation, databases, **more))
 
         yield start

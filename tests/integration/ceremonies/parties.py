@@ -83,7 +83,9 @@ class Organisation:
     def job_signing_key(self) -> str:
         return base64.b64encode(self.control_plane.signer.public_key).decode()
 
-    def signer_settings(self, name: str, database: str, delivery_url: str) -> SignerSettings:
+    def signer_settings(
+        self, name: str, database: str, delivery_url: str, min_threshold: int
+    ) -> SignerSettings:
         leaf = self.members[name].leaf
         return SignerSettings.model_validate(
             {
@@ -98,6 +100,7 @@ class Organisation:
                 "database": {"url": database},
                 "identity": {"private_key": "not-read.pem"},
                 "encryption": {"key_file": "not-read.key"},
+                "quorum": {"min_threshold": min_threshold},
                 "delivery": [{"name": DELIVERY, "url": delivery_url, "ca": leaf.ca}],
             }
         )
@@ -149,6 +152,12 @@ class Party:
 
     async def rows(self, statement: str, **parameters: object) -> list[Any]:
         return await self.statements.rows(statement, parameters)
+
+    async def has_begun(self, order: Order) -> None:
+        """Return once it has used the order's ticket."""
+        used = "SELECT FROM used_tickets WHERE ceremony = %(ceremony)s"
+        while not await self.rows(used, ceremony=order.ceremony):  # noqa: ASYNC110 (PostgreSQL's)
+            await asyncio.sleep(0.01)
 
     async def states(self, key: Key) -> list[str]:
         """Of its shares of a key, oldest set first."""
@@ -284,7 +293,11 @@ def ended(outcome: Outcome) -> tuple[str, tuple[str, ...]]:
 
 @contextlib.asynccontextmanager
 async def running(
-    organisation: Organisation, databases: Mapping[str, str], delivery_url: str | None = None
+    organisation: Organisation,
+    databases: Mapping[str, str],
+    *,
+    delivery_url: str | None = None,
+    min_threshold: int = 2,
 ) -> AsyncIterator[Parties]:
     """Signers over these databases; peers as the databases have them.
 
@@ -296,7 +309,7 @@ async def running(
             await stack.enter_async_context(
                 Party.running(
                     organisation.members[name],
-                    organisation.signer_settings(name, database, url),
+                    organisation.signer_settings(name, database, url, min_threshold),
                     database,
                 )
             )

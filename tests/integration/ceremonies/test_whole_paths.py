@@ -202,3 +202,13 @@ async def approve_repair(party, key: Key, signer: str) -> None:
         key=key.id,
         signer=signer,
     )
+
+
+async def test_a_share_that_can_be_opened_is_not_replaced_by_a_repair(with_key):
+    parties, key = await with_key(EDDSA_ED25519)
+    target, *helpers = key.signers
+    for helper in helpers:
+        await approve_repair(parties[helper], key, target)
+    outcomes = await parties.hold(orders.repair(key, target, helpers).until(3))
+    assert ended(outcomes[target])[0] == "share_not_lost"
+    assert await parties[target].states(key) == ["active"]
