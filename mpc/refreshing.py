@@ -1,5 +1,7 @@
 """Jobs of kind RefreshKey and RepairShare: new shares of a key that stays."""
 
+import contextlib
+
 from pydantic import ValidationError
 
 from mpc._native import Refresh, Repair, Share
@@ -81,7 +83,11 @@ class RepairShare:
             raise Denied("request_mismatch", "the ticket is not for the signer that was asked for")
         me = index_of(ticket, admitted.quorum.me)
         helpers = [each.index for each in ticket.participants if each.index != target]
-        share = None if me == target else await self._helpers_share(admitted)
+        share = None
+        if me == target:
+            await self._require_lost(ticket)
+        else:
+            share = await self._helpers_share(admitted)
         session = await self._ceremonies.hold(
             admitted,
             lambda session_id: Repair(ticket.protocol, me, target, helpers, share, session_id),
@@ -96,6 +102,16 @@ class RepairShare:
             audit=circumstances(admitted),
             rows=[await self._shares.repaired_row(ticket, work.job.key.network, repaired)],
         )
+
+    async def _require_lost(self, ticket: Ticket) -> None:
+        """Raise Denied while this signer's own share of the set is good: it would be replaced."""
+        assert ticket.shares is not None
+        stored = await self._shares.find(ticket.key_id, ticket.shares)
+        if stored is None or not stored.is_active:
+            return
+        with contextlib.suppress(Failed):
+            await self._shares.open(stored)
+            raise Denied("share_not_lost", "this signer's share can be opened: nothing to repair")
 
     async def _helpers_share(self, admitted: Admitted) -> Share:
         """Raises Failed until this signer's operator has approved the repair."""
