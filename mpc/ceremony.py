@@ -27,7 +27,8 @@ from mpc.delivery_client import (
 )
 from mpc.envelopes import BadMessage, CeremonyChannel, Opened
 from mpc.tickets import Quorum, index_of
-from node.decisions import Failed, NotDone, Refused
+from node.decisions import Failed, Refused
+from node.handlers import Work
 from wire.envelope import SignedBytes, Signer
 from wire.tickets import Protocol, Ticket
 
@@ -36,7 +37,10 @@ log = structlog.get_logger()
 HELLO = 0
 """Number of the exchange in which signers agree on keys; the protocol's begin with 1."""
 
-TICKET_USED = "ticket_used"
+
+_STILL_HELD = ("ticket_used", "peer_aborted", "peer_silent", "delivery_unavailable")
+"""Codes with which there is nobody to let go: the ceremony has ended for all, or (a ticket that was
+used) may be under way in another attempt at the same job."""
 
 _USE_TICKET = """
     INSERT INTO used_tickets (ceremony) VALUES (%(ceremony)s)
@@ -98,14 +102,8 @@ class Ceremonies:
         ``opens_early``: the protocol's first messages are public, need no session id, and go along
         with the hello.
         """
-        try:
-            with _named(admitted.ticket):
-                return await self._hold(admitted, make, opens_early)
-        except BaseException as error:
-            code = error.code if isinstance(error, NotDone) else "internal_error"
-            if code != TICKET_USED:  # it may be under way, in another attempt at the same job
-                await self._release_the_others(admitted, code)
-            raise
+        with _named(admitted.ticket):
+            return await self._hold(admitted, make, opens_early)
 
     async def _hold(
         self, admitted: Admitted, make: Callable[[bytes], Running], opens_early: bool
@@ -142,7 +140,7 @@ class Ceremonies:
                 _USE_TICKET, {"ceremony": ticket.ceremony}, prepare=True
             )
             if await cursor.fetchone() is None:
-                raise Refused(TICKET_USED, f"ceremony {ticket.ceremony} was held here before")
+                raise Refused("ticket_used", f"ceremony {ticket.ceremony} was held here before")
 
     async def _meet(self, admitted: Admitted, channel: CeremonyChannel, opening: bytes) -> Incoming:
         """Exchange hellos: keys of the ceremony, contributions, bans. Returns the openings."""
@@ -234,9 +232,13 @@ class Ceremonies:
             log.error("counterparty banned", signer=culprit[0], key=str(ticket.key_id))
             raise banned(culprit) from None
 
-    async def _release_the_others(self, admitted: Admitted, code: str) -> None:
-        with contextlib.suppress(DeliveryUnavailable, DeliveryRefused):
-            await self._delivery.abort(admitted.ticket.delivery, admitted.signed, code)
+
+async def withdraw(delivery: DeliveryClient, work: Work, code: str) -> None:
+    """Let the other participants of a job's ceremony go, now that this one does not go on."""
+    if work.ticket is None or work.signed_ticket is None or code in _STILL_HELD:
+        return
+    with contextlib.suppress(DeliveryUnavailable, DeliveryRefused):
+        await delivery.abort(work.ticket.delivery, work.signed_ticket, code)
 
 
 def _signers(ticket: Ticket, indices: tuple[int, ...]) -> tuple[str, ...]:

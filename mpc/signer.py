@@ -1,12 +1,14 @@
 """mpc-signer: a node that has one share of each key."""
 
+from functools import partial
+
 import structlog
 
 from daemon.statements import Statements
 from mpc.admission import Admission
 from mpc.ban_locks import BanLocks
 from mpc.bans import Bans
-from mpc.ceremony import Ceremonies
+from mpc.ceremony import Ceremonies, withdraw
 from mpc.delivery_client import DeliveryClient, DeliveryServer
 from mpc.encryption_keys import open_encryption_keys
 from mpc.generation import GenerateKey
@@ -53,6 +55,7 @@ async def run(settings: SignerSettings, on_step: OnStep = lambda _: None) -> Non
             parts=[Part("encryption key", keys.problem)],
             capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
             bans=lambda: bans.own(MAX_BANS),
+            withdraw=partial(withdraw, delivery),
         )
         node = put_together(settings, database, client, signer, mode, on_step)
         await node.run(settings.health, forget_for_ever(database, node.retention))

@@ -6,7 +6,7 @@ reads from top to bottom; the round trips under it are shared with whatever else
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -68,6 +68,7 @@ class Step(StrEnum):
 
 STEPS = tuple(Step)
 OnStep = Callable[[Step], None]
+Withdraw = Callable[[Work, str], Awaitable[None]]
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
@@ -94,6 +95,7 @@ class JobLoop:
         freeze: Freeze,
         locks: Locks,
         on_step: OnStep,
+        withdraw: Withdraw | None = None,
     ) -> None:
         self._node = node
         self._client = client
@@ -107,6 +109,7 @@ class JobLoop:
         self._freeze = freeze
         self._locks = locks
         self._on_step = on_step
+        self._withdraw = withdraw
         self._jobs: dict[asyncio.Task[None], Lease] = {}
         self._lease_seconds = MAX_CLAIM_WAIT
 
@@ -231,12 +234,14 @@ class JobLoop:
             handled = await handler.handle(work)
             require_thawed(self._freeze)  # what was made meanwhile does not leave either
         except NotDone as error:
+            await self._withdraw_from(work, error.code)
             # a refusal is of this attempt alone, and not in the way of what a later one brings
             journalled = not isinstance(error, Refused)
             return self._commit_of(job, digest, error, details, journalled=journalled)
         except Exception:
             log.exception("handler failed", job=str(job.id), kind=job.kind)
             failure = Failed("internal_error", "the node failed; see its log", transient=True)
+            await self._withdraw_from(work, failure.code)
             return self._commit_of(job, digest, failure, details)
         JOBS.labels(job.kind, OutcomeStatus.DONE.value).inc()
         outcome = Outcome(
@@ -244,6 +249,10 @@ class JobLoop:
         )
         audit_record = partial(_audit_record, job, digest, outcome, details | handled.audit)
         return Commit(job.id, digest, outcome, audit_record, handled.rows)
+
+    async def _withdraw_from(self, work: Work, code: str) -> None:
+        if self._withdraw is not None:
+            await self._withdraw(work, code)
 
     def _decide(self, job: Job) -> None:
         decide(job, datetime.now(UTC), self._clock, self._longest_life)

@@ -25,7 +25,7 @@ from node.health import Health, Part
 from node.heartbeat import Heartbeat
 from node.journal import Journal
 from node.locks import Locks
-from node.loop import JobLoop, OnStep
+from node.loop import JobLoop, OnStep, Withdraw
 from node.reporter import Reporter
 from node.settings import HealthSection, NodeSettings
 from node.signed_requests import SignedRequests
@@ -49,6 +49,8 @@ class Mode:
     capabilities: Mapping[Algorithm, Protection]
     bans: Callable[[], Awaitable[Sequence[SignedBytes]]] | None = None
     """Whom this signer never signs with again, for the control plane to know."""
+    withdraw: Withdraw | None = None
+    """Told of each job that was not done, with the code, before that is reported."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,7 @@ def put_together(
         freeze=freeze,
         locks=locks,
         on_step=on_step,
+        withdraw=mode.withdraw,
     )
     health = Health(
         [*own_parts, Part("clock", clock_problem), Part("control plane", client.problem)]

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,6 +22,7 @@ from devstack.delivery import DeliveryOptions, DeliveryServer
 from devstack.launcher import Tied
 from devstack.processes import LOCALHOST
 from mpc.bans import Bans
+from mpc.ceremony import withdraw
 from mpc.encryption_key import FileKey
 from mpc.encryption_keys import EncryptionKeys
 from mpc.peers import Peers
@@ -140,6 +142,7 @@ class Party:
                 ),
                 parts=[],
                 capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
+                withdraw=partial(withdraw, delivery),
             )
             party._loop = put_together(settings, statements, client, own.identity, mode).loop
             yield party

@@ -82,7 +82,7 @@ async def test_a_repair_is_refused_while_a_helpers_operator_has_not_approved_it(
     await approve_repair(parties[one], key, loser)
     outcomes = await parties.hold(orders.repair(key, loser, [one, other]).until(3))
     assert ended(outcomes[other])[0] == "repair_not_approved"
-    assert ended(outcomes[one])[0] == "peer_silent"
+    assert ended(outcomes[one])[0] == "peer_aborted"
     assert await parties[loser].states(key) == []
 
 
