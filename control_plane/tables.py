@@ -90,7 +90,8 @@ nodes = Table(
     Column("owner", String),  # whose signer it is, as the operator says
     Column("slots", Integer, nullable=False, server_default=text("1")),
     Column("has_gate", Boolean, nullable=False, server_default=false()),
-    Column("silent_since", DateTime(timezone=True)),  # when it last left a task of its unclaimed
+    # begin of the last step in which it left its task undone: it is away until it beats again
+    Column("silent_since", DateTime(timezone=True)),
     Column("audit_alarm", String),  # why its audit chain is in doubt; kept until it is re-added
     _created_at(),
     Column("last_seen", DateTime(timezone=True)),

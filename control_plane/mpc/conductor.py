@@ -33,6 +33,8 @@ from daemon.database import is_transient
 MAX_REQUESTS = 64
 """In one plan; more follow at once."""
 RETRY_SECONDS = 0.5
+UNSEEN_SECONDS = 0.5
+"""Reports older than that, and not yet seen to, were left by a replica that ended."""
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +89,7 @@ class Conductor:
             statements.READ_OVERDUE,
             {
                 "claim_seconds": self._settings.claim_seconds,
+                "report_seconds": UNSEEN_SECONDS,
                 "group": self._node_group,
                 "limit": MAX_REQUESTS,
             },
@@ -182,7 +185,7 @@ class Conductor:
             if one.plan.ended is not None:
                 ended = one.plan.ended
                 self._metrics.ended.labels(ended.step.kind.value, ended.ending.value).inc()
-                for culprit in ended.culprits:
+                for culprit in set(ended.culprits) - set(ended.step.culprits):
                     self._metrics.culprits.labels(culprit, ended.step.kind.value).inc()
         if len(planned) >= MAX_REQUESTS:
             self._notifications.wake_jobs(self._node_group)

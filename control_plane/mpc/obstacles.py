@@ -37,7 +37,7 @@ def hopeless(
     denied = {signer for signer, why in out.items() if why.status is OutcomeStatus.DENIED}
     is_denied = choose(count, [each for each in among if each not in denied], banned) is None
     status = OutcomeStatus.DENIED if is_denied else OutcomeStatus.FAILED
-    telling = {each: out[each] for each in out if each in denied or not is_denied}
+    telling = {each: out[each] for each in sorted(out) if each in denied or not is_denied}
     return End(status, _because(telling, count, len(among), DENIED if is_denied else CANNOT))
 
 

@@ -106,8 +106,14 @@ END_STEPS = text(
 )
 
 FALL_SILENT = text(
-    "UPDATE nodes SET silent_since = now() WHERE id = ANY(CAST(:signers AS varchar[]))"
+    """
+    UPDATE nodes SET silent_since = greatest(silent_since, steps.created_at)
+    FROM unnest(CAST(:steps AS uuid[]), CAST(:signers AS varchar[])) AS silent(step_id, signer)
+    JOIN steps ON steps.id = silent.step_id
+    WHERE nodes.id = silent.signer
+    """
 )
+"""A signer that left a task undone is away unless it has sent a heartbeat since the step began."""
 
 SETTLE = text(
     "UPDATE steps SET is_unsettled = false WHERE id = ANY(CAST(:ids AS uuid[])) AND is_unsettled"
@@ -122,14 +128,20 @@ COME_INTO_USE = text(
     """
 )
 
-READ_OVERDUE = text(
+READ_OVERDUE = text(  # late tasks; reports, shares or ends that nobody saw to
     """
     SELECT DISTINCT steps.request_id FROM steps JOIN tasks ON tasks.step_id = steps.id
     WHERE steps.ended_at IS NULL AND tasks.outcome IS NULL AND """
     + _LATE
     + """
+    UNION SELECT steps.request_id FROM steps
+    WHERE steps.ended_at IS NULL AND NOT EXISTS (
+        SELECT FROM tasks WHERE tasks.step_id = steps.id AND (tasks.outcome IS NULL
+            OR tasks.reported_at > now() - make_interval(secs => :report_seconds)))
     UNION SELECT steps.request_id FROM steps JOIN jobs ON jobs.id = steps.request_id
     WHERE is_unsettled AND jobs.finished_at IS NOT NULL AND jobs.run_after <= now()
+    UNION SELECT id FROM jobs
+    WHERE state = 'Queued' AND node_group = :group AND run_after <= now()
     UNION SELECT id FROM jobs
     WHERE state = 'Leased' AND node_group = :group AND NOT EXISTS (
         SELECT FROM steps WHERE steps.request_id = jobs.id AND steps.ended_at IS NULL)
@@ -204,6 +216,14 @@ RECORD = text(
     FROM unnest(CAST(:steps AS uuid[]), CAST(:outcomes AS bytea[])) AS reported(step_id, outcome)
     WHERE tasks.step_id = reported.step_id AND tasks.signer = :node AND tasks.outcome IS NULL
     RETURNING tasks.step_id
+    """
+)
+
+BLAME = text(
+    """
+    UPDATE steps SET culprits = array_append(culprits, CAST(:node AS varchar))
+    WHERE id = ANY(CAST(:ids AS uuid[])) AND NOT CAST(:node AS varchar) = ANY(culprits)
+    RETURNING kind
     """
 )
 

@@ -151,6 +151,7 @@ class Tasks:
             },
         )
         recorded = {row.step_id for row in rows}
+        await self._blame(signer, [one for one in judged.values() if one.fault is not None])
         self._conductor.look(one.task.request_id for one in judged.values())
         return {
             place: Note.RECORDED
@@ -158,6 +159,14 @@ class Tasks:
             else (Note.DUPLICATE if one.task.outcome == one.raw else Note.LATE)
             for place, one in judged.items()
         }
+
+    async def _blame(self, signer: str, faulty: Sequence[Judged]) -> None:
+        """Put down who brought something wrong, also where the step goes on, or is over."""
+        if not faulty:
+            return
+        ids = [one.task.step_id for one in faulty]
+        for row in await self._database.rows(statements.BLAME, {"node": signer, "ids": ids}):
+            self._metrics.culprits.labels(signer, row.kind).inc()
 
     async def _finish(self, signer: str, judged: dict[int, Judged]) -> dict[int, Note]:
         """Signatures that verify: each ends its request, unless another one has."""

@@ -72,7 +72,7 @@ class Written:
     """``is_durable``: the commit waits for the disk, so that no shares are ever forgotten."""
 
     endings: Arrays = field(default_factory=lambda: {"ids": [], "endings": [], "culprits": []})
-    silent: set[str] = field(default_factory=set)
+    silent: Arrays = field(default_factory=lambda: {"steps": [], "signers": []})
     settled: list[Any] = field(default_factory=list)
     coming: Arrays = field(default_factory=lambda: {"keys": [], "shares": [], "users": []})
     moves: Arrays = field(default_factory=lambda: {name: [] for name in _MOVES})
@@ -82,8 +82,8 @@ class Written:
         """Those that have something to write, but for the moves."""
         if self.endings["ids"]:
             yield statements.END_STEPS, self.endings
-        if self.silent:
-            yield statements.FALL_SILENT, {"signers": sorted(self.silent)}
+        if self.silent["steps"]:
+            yield statements.FALL_SILENT, self.silent
         if self.settled:
             yield statements.SETTLE, {"ids": self.settled}
         if self.coming["keys"]:
@@ -122,7 +122,8 @@ def _add_ending(to_write: Written, one: Planned) -> None:
     to_write.endings["ids"].append(ended.step.id)
     to_write.endings["endings"].append(ended.ending.value)
     to_write.endings["culprits"].append(" ".join(ended.culprits))
-    to_write.silent |= set(ended.silent)
+    to_write.silent["steps"] += [ended.step.id] * len(ended.silent)
+    to_write.silent["signers"] += ended.silent
     to_write.is_durable |= ended.step.kind in MAKES_SHARES
 
 

@@ -11,20 +11,21 @@ import httpx
 import pytest
 import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select, update
 
 from control_plane.audit_heads import AuditHeads
 from control_plane.mpc.settings import CeremoniesSection
+from control_plane.mtls import MutualTlsProtocol
 from control_plane.node_api.application import create_node_app
 from control_plane.sweep import Sweep
 from control_plane.tables import bans, jobs, keys, nodes, steps, tasks
 from daemon import listener
-from control_plane.mtls import MutualTlsProtocol
 from daemon.tls import server_context
 from tests.integration.conductor.scripted_signer import ScriptedSigner, Stage
 from tests.integration.control_plane.conftest import Replica
 from tests.integration.node_api.certificates import Certificates
 from tests.integration.node_api.nodes import Node
+from wire.jobs import Job
 
 QUICK = CeremoniesSection(
     sign_seconds=3, keys_seconds=4, order_seconds=2, claim_seconds=0.7, alive_seconds=25
@@ -173,9 +174,25 @@ class Troupe:
             return list((await connection.execute(select(table).where(*where))).all())
 
     async def steps_of(self, request_id: str) -> list[tuple[str, str | None]]:
-        """Kind and ending of each step, in order."""
+        """Kind and ending of each step, in order, once none is open."""
+        of_request = steps.c.request_id == UUID(request_id)
+        await self.until(lambda: self._has_no(steps, of_request, steps.c.ended_at.is_(None)))
         rows = await self.rows(steps, steps.c.request_id == UUID(request_id))
         return [(row.kind, row.ending) for row in sorted(rows, key=lambda row: row.number)]
+
+    async def culprits_of(self, request_id: str) -> list[set[str]]:
+        """Whom the end of each step was blamed on, in order."""
+        rows = await self.rows(steps, steps.c.request_id == UUID(request_id))
+        return [set(row.culprits) for row in sorted(rows, key=lambda row: row.number)]
+
+    async def signers_of(self, request_id: str) -> list[set[str]]:
+        """Who had a task of each step, in order."""
+        rows = await self.rows(steps, steps.c.request_id == UUID(request_id))
+        given = await self.rows(tasks, tasks.c.step_id.in_([row.id for row in rows]))
+        return [
+            {task.signer for task in given if task.step_id == row.id}
+            for row in sorted(rows, key=lambda row: row.number)
+        ]
 
     async def key_row(self, key_id: str) -> Any:
         (row,) = await self.rows(keys, keys.c.id == UUID(key_id))
@@ -185,11 +202,30 @@ class Troupe:
         (row,) = await self.rows(jobs, jobs.c.id == UUID(request_id))
         return row
 
-    async def open_tasks(self) -> int:
-        return len(await self.rows(tasks, tasks.c.is_open))
+    async def has_free_slots(self) -> None:
+        """Wait until no task is open."""
+        await self.until(lambda: self._has_no(tasks, tasks.c.is_open))
+
+    async def _has_no(self, table: Any, *where: Any) -> bool:
+        return not await self.rows(table, *where)
 
     async def banned(self) -> set[tuple[str, str]]:
         return {(row.signer, row.banned) for row in await self.rows(bans)}
+
+    @property
+    def taken(self) -> list[Job]:
+        """All jobs that signers have taken up."""
+        return [job for signer in self.signers.values() for job in signer.taken]
+
+    async def has_failed(self, request_id: str) -> bool:
+        """Whether an attempt has failed."""
+        return (await self.job_row(request_id)).last_failure is not None
+
+    async def expire(self, request_id: str) -> None:
+        """Let the request's time be over."""
+        async with self.conducting.replica.engine.begin() as connection:
+            statement = update(jobs).where(jobs.c.id == UUID(request_id))
+            await connection.execute(statement.values(expires_at=func.now()))
 
     async def until(self, holds: Callable[[], Any], seconds: float = 15) -> None:
         """Wait until something holds; ``holds`` may be a coroutine function."""

@@ -46,6 +46,7 @@ from wire.signatures import finish
 from wire.statements import Abandonment, Attestation, Ban, Confirmation
 from wire.tickets import Ticket
 
+BEAT_SECONDS = 1.0
 Key = PrivateKey | Ed25519PrivateKey
 CHAIN_CODE = bytes(range(32))
 CAPABILITIES = {"ECDSA/secp256k1": "mpc", "EdDSA/ed25519": "mpc", "Schnorr/secp256k1": "mpc"}
@@ -145,7 +146,7 @@ class ScriptedSigner:
         self.on: dict[JobKind, Script] = {}
         self.spoil: Callable[[Job, Result], Result] = lambda _, result: result
         self.crash_on: set[JobKind] = set()
-        self.done: list[JobKind] = []
+        self.taken: list[Job] = []
         self.shares: dict[UUID, Share] = {}
         self.abandoned: set[UUID] = set()
         self.bans: list[SignedBytes] = []
@@ -153,7 +154,7 @@ class ScriptedSigner:
         self.slots = 4
         self._journal: dict[UUID, bytes] = {}
         self._running: set[asyncio.Task[None]] = set()
-        self._loop: asyncio.Task[None] | None = None
+        self._loops: list[asyncio.Task[None]] = []
 
     @property
     def active(self) -> set[UUID]:
@@ -171,11 +172,11 @@ class ScriptedSigner:
 
     async def start(self) -> None:
         await self.beat()
-        self._loop = asyncio.create_task(self._work())
+        self._loops = [asyncio.create_task(self._work()), asyncio.create_task(self._beat_on())]
 
     async def stop(self) -> None:
         """As a process that is killed: what it was doing is never reported."""
-        tasks = [*self._running, *([self._loop] if self._loop else [])]
+        tasks = [*self._running, *self._loops]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -190,6 +191,11 @@ class ScriptedSigner:
             at=datetime.now(UTC),
         )
         self.bans.append(self.node.signer.sign(BAN_TYPE, made.model_dump_json().encode()))
+
+    async def _beat_on(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            await self.beat()
 
     async def _work(self) -> None:
         while True:
@@ -211,6 +217,7 @@ class ScriptedSigner:
 
     async def _do(self, job: Job, ticket: Ticket | None) -> bytes | None:
         kind = JobKind(job.kind)
+        self.taken.append(job)
         fields: dict[str, Any]
         try:
             if kind in self.on:
@@ -218,7 +225,6 @@ class ScriptedSigner:
             if kind in self.crash_on:
                 return None
             result = self.spoil(job, await self._handle(kind, job, ticket))
-            self.done.append(kind)
             fields = {"status": OutcomeStatus.DONE, "result": result}
         except NotDone as not_done:
             fields = not_done.fields

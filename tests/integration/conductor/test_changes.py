@@ -1,0 +1,137 @@
+"""New shares of a key that stays: refresh and repair, with signers that come and go."""
+
+import asyncio
+from typing import Any
+
+from tests.integration.conductor.conftest import Troupe
+from tests.integration.conductor.scripted_signer import denied, failed
+from wire.jobs import JobKind
+from wire.tickets import CeremonyKind
+
+
+def always(error: Exception) -> Any:
+    def script(*_: object) -> None:
+        raise error
+
+    return script
+
+
+async def test_a_refresh_makes_a_new_generation_of_the_same_key(troupe: Troupe):
+    wallet = await troupe.wallet()
+    before = await troupe.key(wallet["key_id"])
+    old = troupe[1].active
+    change = await troupe.change(before["id"], "refresh")
+    assert (change["kind"], change["status"], change["reason"]) == ("Refresh", "Done", None)
+    after = await troupe.key(before["id"])
+    assert after["public_key"] == before["public_key"]
+    assert after["generation"] == 1
+    kinds = [kind for kind, _ in await troupe.steps_of(change["id"])]
+    assert kinds == ["RefreshKey", "ProveKey", "ProveKey", "ActivateKey"]
+    for signer in troupe.signers.values():
+        assert len(signer.shares) == 1
+        assert signer.active != old
+    assert (await troupe.sign(before["id"]))["status"] == "Signed"
+    assert troupe.stage.tickets[-1].generation == 1
+    again = await troupe.change(before["id"], "refresh")
+    assert again["status"] == "Done"
+    assert (await troupe.key(before["id"]))["generation"] == 2
+
+
+async def test_a_refresh_can_be_read_again_and_listed(troupe: Troupe):
+    wallet = await troupe.wallet()
+    body = {"external_id": "refresh-1"}
+    path = f"/v1/keys/{wallet['key_id']}"
+    change = await troupe.change(wallet["key_id"], "refresh", **body)
+    assert (await troupe.api.get(f"{path}/refreshes/{change['id']}")).json() == change
+    assert (await troupe.api.get(f"{path}/refreshes")).json()["items"] == [change]
+    assert (await troupe.api.get(f"{path}/repairs")).json()["items"] == []
+    assert (await troupe.api.get(f"{path}/repairs/{change['id']}")).status_code == 404
+    again = await troupe.api.post(f"{path}/refresh", json=body)
+    assert (again.status_code, again.json()) == (200, change)
+
+
+async def test_the_old_shares_sign_until_the_new_ones_are_confirmed(troupe: Troupe):
+    wallet = await troupe.wallet()
+    troupe[3].on[JobKind.REFRESH_KEY] = always(failed("database_away"))
+    change = await troupe.change(wallet["key_id"], "refresh", wait=0)
+    await troupe.until(lambda: troupe.has_failed(change["id"]))
+    signed = await troupe.sign(wallet["key_id"])
+    assert signed["status"] == "Signed"
+    troupe[3].on.clear()
+    path = f"/v1/keys/{wallet['key_id']}/refreshes/{change['id']}?wait=20"
+    assert (await troupe.api.get(path)).json()["status"] == "Done"
+
+
+async def test_signing_goes_on_while_a_signer_is_away_from_the_activation(troupe: Troupe):
+    wallet = await troupe.wallet()
+    troupe[2].on[JobKind.ACTIVATE_KEY] = always(failed("database_away"))
+    change = await troupe.change(wallet["key_id"], "refresh", wait=0)
+    await troupe.until(lambda: troupe.has_failed(change["id"]))
+    await troupe[2].stop()
+    for number in range(3):
+        signed = await troupe.sign(wallet["key_id"], f"message {number}")
+        assert signed["status"] == "Signed"
+        assert troupe.stage.tickets[-1].generation == 1
+    assert (await troupe.key(wallet["key_id"]))["generation"] == 0
+    await troupe.expire(change["id"])
+    await asyncio.sleep(1.5)  # a sweep and more: it is gone on with all the same
+    troupe[2].on.clear()
+    await troupe[2].start()
+    path = f"/v1/keys/{wallet['key_id']}/refreshes/{change['id']}?wait=20"
+    assert (await troupe.api.get(path)).json()["status"] == "Done"
+    assert (await troupe.key(wallet["key_id"]))["generation"] == 1
+
+
+async def test_two_refreshes_of_a_key_follow_each_other(troupe: Troupe):
+    wallet = await troupe.wallet()
+    both = await asyncio.gather(
+        *(troupe.change(wallet["key_id"], "refresh", wait=30) for _ in range(2))
+    )
+    assert [each["status"] for each in both] == ["Done", "Done"], both
+    assert (await troupe.key(wallet["key_id"]))["generation"] == 2
+
+
+async def test_one_no_of_all_n_rejects_a_refresh(troupe: Troupe):
+    wallet = await troupe.wallet()
+    troupe[2].on[JobKind.REFRESH_KEY] = always(denied("gate_rejected"))
+    change = await troupe.change(wallet["key_id"], "refresh")
+    assert change["status"] == "Rejected"
+    assert (change["reason"]["code"], change["reason"]["node"]) == ("gate_rejected", "signer-2")
+    await troupe.until(lambda: all(len(each.shares) == 1 for each in troupe.signers.values()))
+    assert (await troupe.sign(wallet["key_id"]))["status"] == "Signed"
+
+
+async def test_a_lost_share_is_repaired_by_the_others_and_all_are_refreshed(troupe: Troupe):
+    wallet = await troupe.wallet()
+    troupe[2].shares.clear()
+    change = await troupe.change(wallet["key_id"], "repair", signer="signer-2")
+    assert (change["status"], change["signer"]) == ("Done", "signer-2")
+    kinds = [kind for kind, _ in await troupe.steps_of(change["id"])]
+    assert kinds == ["RepairShare", "RefreshKey", "ProveKey", "ProveKey", "ActivateKey"]
+    repair = next(each for each in troupe.stage.tickets if each.kind is CeremonyKind.REPAIR)
+    assert (len(repair.participants), repair.target, repair.generation) == (3, 2, 0)
+    assert all(len(each.active) == 1 for each in troupe.signers.values())
+    assert (await troupe.key(wallet["key_id"]))["generation"] == 1
+
+
+async def test_a_repair_waits_for_the_operators_that_have_not_approved(troupe: Troupe):
+    wallet = await troupe.wallet()
+    troupe[1].on[JobKind.REPAIR_SHARE] = always(failed("repair_not_approved"))
+    change = await troupe.change(wallet["key_id"], "repair", wait=0, signer="signer-2")
+    await troupe.until(lambda: troupe.has_failed(change["id"]))
+    path = f"/v1/keys/{wallet['key_id']}/repairs/{change['id']}"
+    shown = (await troupe.api.get(path)).json()
+    assert shown["status"] != "Done"
+    assert shown["reason"]["code"] == "repair_not_approved"
+    troupe[1].on.clear()
+    assert (await troupe.api.get(f"{path}?wait=30")).json()["status"] == "Done"
+
+
+async def test_what_has_no_shares_of_its_own_is_not_refreshed(troupe: Troupe):
+    wallet = await troupe.wallet()
+    child = await troupe.change(wallet["key_id"], "derive", wait=0, path="m/0")
+    refused = await troupe.api.post(f"/v1/keys/{child['id']}/refresh", json={})
+    assert (refused.status_code, refused.json()["code"]) == (422, "not_refreshable")
+    stranger = {"signer": "signer-9"}
+    refused = await troupe.api.post(f"/v1/keys/{wallet['key_id']}/repair", json=stranger)
+    assert (refused.status_code, refused.json()["code"]) == (422, "unknown_signer")

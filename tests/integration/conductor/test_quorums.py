@@ -1,0 +1,177 @@
+"""Signers that fail, lie, say No or are away: others sign, or the request says why not."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tests.integration.conductor.conftest import Troupe
+from tests.integration.conductor.scripted_signer import denied, failed
+from wire.jobs import JobKind
+from wire.outcomes import MadeSignature, Result
+
+SIGN = JobKind.SIGN
+
+
+def raising(error: Exception) -> Any:
+    def script(*_: object) -> None:
+        raise error
+
+    return script
+
+
+async def test_a_signer_that_cannot_is_replaced(troupe: Troupe):
+    wallet = await troupe.wallet()
+    troupe[1].on[SIGN] = raising(failed("share_unreadable"))
+    for number in range(4):
+        signed = await troupe.sign(wallet["key_id"], f"message {number}")
+        assert signed["status"] == "Signed"
+        assert (await troupe.culprits_of(signed["id"]))[1:] in ([], [set()])
+    await troupe.has_free_slots()
+
+
+@pytest.mark.parametrize("name", ["signer-1", "signer-2", "signer-3"])
+async def test_each_signer_may_be_away(troupe: Troupe, name: str):
+    wallet = await troupe.wallet()
+    await troupe.signers[name].stop()
+    signed = await troupe.sign(wallet["key_id"])
+    assert signed["status"] == "Signed"
+
+
+async def test_a_signer_that_takes_a_task_and_falls_silent_is_named_by_the_other(troupe: Troupe):
+    wallet = await troupe.wallet()
+    troupe[2].crash_on = {SIGN}
+    troupe[1].on[SIGN] = raising(failed("peer_silent", "signer-2"))
+    troupe[3].on[SIGN] = raising(failed("peer_silent", "signer-2"))
+    pending = await troupe.sign(wallet["key_id"], wait=0)
+    path = f"/v1/keys/{wallet['key_id']}/signatures/{pending['id']}"
+
+    async def blamed() -> bool:
+        reason = (await troupe.api.get(path)).json()["reason"]
+        return reason is not None and "to blame: signer-2" in reason["detail"]
+
+    await troupe.until(blamed)
+    troupe[1].on.clear()
+    troupe[3].on.clear()
+    assert (await troupe.api.get(path + "?wait=20")).json()["status"] == "Signed"
+
+
+async def test_too_few_signers_leave_it_pending_until_one_comes_back(troupe: Troupe):
+    wallet = await troupe.wallet()
+    for index in (1, 2):
+        await troupe[index].stop()
+    pending = await troupe.sign(wallet["key_id"], wait=0)
+    path = f"/v1/keys/{wallet['key_id']}/signatures/{pending['id']}"
+
+    async def says_who() -> bool:
+        shown = (await troupe.api.get(path)).json()
+        reason = shown["reason"] or {}
+        return reason.get("code") == "waiting_for_signers" and shown["status"] == "Pending"
+
+    await troupe.until(says_who)
+    reason = (await troupe.api.get(path)).json()["reason"]
+    assert reason["detail"] == ("1 of the 2 signers needed are there (away: signer-1, signer-2)")
+    await troupe[1].start()
+    assert (await troupe.api.get(path + "?wait=20")).json()["status"] == "Signed"
+
+
+async def test_one_no_takes_that_signer_out_alone(troupe: Troupe):
+    wallet = await troupe.wallet()
+    troupe[1].on[SIGN] = raising(denied("gate_rejected"))
+    for number in range(4):
+        signed = await troupe.sign(wallet["key_id"], f"message {number}")
+        assert signed["status"] == "Signed"
+
+
+async def test_a_request_is_rejected_when_too_few_can_still_say_yes(troupe: Troupe):
+    wallet = await troupe.wallet()
+    for index in (1, 2):
+        troupe[index].on[SIGN] = raising(denied("gate_rejected"))
+    rejected = await troupe.sign(wallet["key_id"])
+    assert rejected["status"] == "Rejected"
+    assert rejected["reason"] == {
+        "code": "gate_rejected",
+        "detail": "signer-1: because of gate_rejected; signer-2: because of gate_rejected "
+        "(2 of 3 signers are needed)",
+        "node": None,
+    }
+
+
+async def test_a_request_that_too_few_can_do_fails_and_says_who(troupe: Troupe):
+    wallet = await troupe.wallet()
+    for index in (1, 3):
+        troupe[index].on[SIGN] = raising(failed("no_share", transient=False))
+    ended = await troupe.sign(wallet["key_id"])
+    assert (ended["status"], ended["reason"]["code"]) == ("Failed", "no_share")
+    assert "signer-1: because of no_share; signer-3" in ended["reason"]["detail"]
+
+
+async def test_a_signature_that_does_not_verify_is_its_signers_fault(troupe: Troupe):
+    wallet = await troupe.wallet()
+
+    def wrong(job: Any, result: Result) -> Result:
+        if isinstance(result, MadeSignature) and job.kind == SIGN:
+            signature = result.signature.model_copy(update={"s": bytes(31) + b"\x01"})
+            return result.model_copy(update={"signature": signature})
+        return result
+
+    troupe[1].spoil = wrong
+    troupe[3].on[SIGN] = raising(failed("share_unreadable"))
+    signed = await troupe.sign(wallet["key_id"])
+    assert signed["status"] == "Signed"
+
+    async def is_named() -> bool:
+        culprits = await troupe.culprits_of(signed["id"])
+        return "signer-1" in set().union(*culprits)
+
+    await troupe.until(is_named)
+
+
+async def test_banned_pairs_never_sign_together(troupe: Troupe):
+    wallet = await troupe.wallet()
+    troupe[1].ban("signer-2", UUID(wallet["key_id"]))
+    await troupe[1].beat()
+    assert await troupe.banned() == {("signer-1", "signer-2")}
+    troupe.stage.tickets.clear()
+    for number in range(8):
+        assert (await troupe.sign(wallet["key_id"], f"m {number}"))["status"] == "Signed"
+    for ticket in troupe.stage.tickets:
+        assert "signer-3" in {each.signer for each in ticket.participants}
+    shown = (await troupe.api.get("/v1/signers")).json()["items"]
+    assert [ban["banned"] for ban in shown[0]["bans"]] == ["signer-2"]
+
+
+async def test_bans_that_leave_no_quorum_end_a_request(troupe: Troupe):
+    wallet = await troupe.wallet()
+    child = await troupe.change(wallet["key_id"], "derive", wait=0, path="m/1")
+    for banning, banned in ((1, 2), (2, 3), (3, 1)):
+        troupe[banning].ban(f"signer-{banned}", UUID(wallet["key_id"]))
+        await troupe[banning].beat()
+    for key_id, more in ((wallet["key_id"], {}), (child["id"], {"hash_function": "SHA-256"})):
+        ended = await troupe.sign(key_id, **more)
+        assert (ended["status"], ended["reason"]["code"]) == ("Failed", "no_quorum_left")
+    other = await troupe.wallet()
+    assert (await troupe.sign(other["key_id"]))["status"] == "Signed"
+
+
+async def test_a_ban_told_in_an_outcome_counts_before_it_is_stated(troupe: Troupe):
+    wallet = await troupe.wallet()
+
+    def bans_signer_2(_: object, ticket: Any) -> None:
+        if any(each.signer == "signer-2" for each in ticket.participants):
+            raise failed("banned_counterparty", "signer-2")
+
+    troupe[1].on[SIGN] = bans_signer_2
+    for number in range(6):
+        signed = await troupe.sign(wallet["key_id"], f"message {number}")
+        assert signed["status"] == "Signed"
+        attempts = await troupe.signers_of(signed["id"])
+        assert attempts.count({"signer-1", "signer-2"}) <= 1
+
+
+async def test_a_ban_by_somebody_else_is_not_believed(troupe: Troupe):
+    wallet = await troupe.wallet()
+    troupe[1].ban("signer-2", UUID(wallet["key_id"]))
+    troupe[3].bans = troupe[1].bans
+    await troupe[3].beat()
+    assert await troupe.banned() == set()
