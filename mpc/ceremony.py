@@ -26,11 +26,12 @@ from mpc.delivery_client import (
     PeerAborted,
 )
 from mpc.envelopes import BadMessage, CeremonyChannel, Opened
+from mpc.in_flight import left_among
 from mpc.tickets import Quorum, index_of
 from node.decisions import Failed, Refused
 from node.handlers import Work
 from wire.envelope import SignedBytes, Signer
-from wire.tickets import Protocol, Ticket
+from wire.tickets import CeremonyKind, Protocol, Ticket
 
 log = structlog.get_logger()
 
@@ -172,6 +173,9 @@ class Ceremonies:
             group = {name: identities[name] for name in admitted.ticket.signers}
             await self._bans.learn(key_id, heard, group)
         barred = await self._bans.among(key_id, others)
+        if not barred and admitted.ticket.kind is not CeremonyKind.SIGN:
+            # signing looks under its locks
+            barred = tuple(await left_among(self._statements, key_id, others))
         if barred:
             raise banned(barred)
 

@@ -1,5 +1,6 @@
 """What a crash left in flight in phase 2 of signing: a ban until an operator has looked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -47,6 +48,21 @@ class InFlight:
 async def in_flight(statements: Statements) -> list[InFlight]:
     """What is in flight, and what a crash has left so: that alone is not under way."""
     return [InFlight(*row) for row in await statements.rows(_ALL)]
+
+
+async def left_among(statements: Statements, key_id: UUID, signers: Sequence[str]) -> list[str]:
+    """Those of ``signers`` with whom a crash left something under a key."""
+
+    async def left() -> set[tuple[str, UUID]]:
+        return {
+            (each.signer, each.ceremony)
+            for each in await in_flight(statements)
+            if each.key_id == key_id and each.signer in signers and not each.is_under_way
+        }
+
+    # what has come to its end while we looked is gone when we look again
+    found = await left()
+    return sorted({signer for signer, _ in found & await left()}) if found else []
 
 
 async def find_left(statements: Statements, key_id: UUID, signer: str) -> InFlight:
