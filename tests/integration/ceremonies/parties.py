@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -33,7 +34,7 @@ from node.connections import open_client
 from node.node import Mode, put_together
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.orders import DELIVERY, ControlPlane, Key, Order
-from wire.algorithms import Protection, Store
+from wire.algorithms import ECDSA_SECP256K1, Protection, Store
 from wire.envelope import CONFIRMATION_TYPE, PinnedKeys, SignedBytes, Signer
 from wire.node_api import ClaimedJob
 from wire.outcomes import (
@@ -237,13 +238,15 @@ class Parties:
         )
 
     async def prove(self, key: Key) -> None:
-        """Quorums sign until every share of the set has."""
-        left = list(key.signers)
-        while left:
-            quorum = (left + [name for name in key.signers if name not in left])[: key.threshold]
-            for outcome in (await self.hold(orders.prove(key, quorum))).values():
-                assert outcome.status is OutcomeStatus.DONE, outcome
-            left = left[key.threshold :]
+        """Quorums sign until every share of the set has; in DKLs23 every pair, together."""
+        size = 2 if key.algorithm == ECDSA_SECP256K1 else 1
+        left = set(combinations(key.signers, size))
+        for quorum in combinations(key.signers, key.threshold):
+            proved = left.intersection(combinations(quorum, size))
+            if proved:
+                for outcome in (await self.hold(orders.prove(key, quorum))).values():
+                    assert outcome.status is OutcomeStatus.DONE, outcome
+            left -= proved
 
     async def sign(self, key: Key, quorum: Sequence[str] | None = None) -> None:
         """A message that nobody has signed before; every participant has the same signature."""
