@@ -46,7 +46,8 @@ class ActivateKey:
         if stored is None or not (stored.is_confirmed or stored.is_active):
             raise Failed("no_share", "this signer has confirmed no share of that set")
         if not stored.is_proved:
-            raise Failed("not_proved", "this signer's share has not signed yet")
+            missing = ", ".join(stored.unproved_with)
+            raise Failed("not_proved", f"this signer's share has not signed yet with {missing}")
         quorum = await self._admission.quorum()
         ours = self._preparation.confirmation(stored)
         require_confirmations(job.evidence, ours, quorum.identities)

@@ -6,7 +6,7 @@ to go to, which NOT NULL refuses; so its transaction, with the outcome in it, is
 
 FACTS = """
     key_id, ceremony, state, generation, protocol, group_name, threshold, signers, share_index,
-    network, public_key, chain_code, transcript, proved, encryption_key, created_at
+    network, public_key, chain_code, transcript, proved_with, proved, encryption_key, created_at
 """
 
 FIND = f"""
@@ -102,11 +102,19 @@ REPAIR = f"""
 """
 
 PROVE = """
-    UPDATE shares SET proved = true
-    FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[]) AS wanted (key_id, ceremony)
-    WHERE shares.key_id = wanted.key_id AND shares.ceremony = wanted.ceremony
+    WITH proofs AS (
+        SELECT key_id, ceremony, string_to_array(string_agg(others, ','), ',') AS others
+        FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[], %(others)s::varchar[])
+            AS proof (key_id, ceremony, others)
+        GROUP BY key_id, ceremony
+    )
+    UPDATE shares SET proved_with = ARRAY(
+        SELECT DISTINCT unnest(shares.proved_with || proofs.others::varchar[]) ORDER BY 1)
+    FROM proofs
+    WHERE shares.key_id = proofs.key_id AND shares.ceremony = proofs.ceremony
         AND shares.state = 'confirmed'
 """
+"""With whom each share has signed, until there is nobody left who must be among them."""
 
 ABANDON = """
     INSERT INTO shares (key_id, ceremony, state)

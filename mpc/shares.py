@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -111,9 +112,9 @@ class Shares:
         self.close(ticket.key_id)
         return NewRow(share_statements.REPAIR, values | await self._sealed(values, share))
 
-    def proved_row(self, stored: StoredShare) -> NewRow:
-        """It has signed; before that it cannot be activated."""
-        return NewRow(share_statements.PROVE, _place(stored))
+    def proved_row(self, stored: StoredShare, others: Sequence[str]) -> NewRow:
+        """It has signed with these. It is activated once it has with some; in DKLs23, with all."""
+        return NewRow(share_statements.PROVE, {**_place(stored), "others": ",".join(others)})
 
     def activate_row(self, stored: StoredShare) -> NewRow:
         """From now on it signs, and the one before it is erased."""
@@ -205,6 +206,7 @@ def stored_share(row: Any) -> StoredShare:
         public_key=row.public_key,
         chain_code=row.chain_code,
         transcript=row.transcript,
+        proved_with=tuple(row.proved_with),
         is_proved=row.proved,
         encryption_key=row.encryption_key,
         created_at=row.created_at,

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from wire.derivation import child_public_key
-
 from mpc._native import Signing
 from mpc.admission import Admission
 from mpc.ceremony import Admitted, Ceremonies
@@ -12,6 +10,7 @@ from mpc.stored_share import StoredShare
 from node.decisions import Failed, Refused
 from node.handlers import Handled, Work
 from node.wanted import signed_bytes, wanted_signature
+from wire.derivation import child_public_key
 from wire.jobs import KeyReference
 from wire.outcomes import MadeSignature
 from wire.possession import possession_request
@@ -105,10 +104,12 @@ class ProveKey:
         raw = await self._signing.sign(admitted, stored, signed_bytes(request, digest), ())
         bare = job.key.model_copy(update={"network": None})
         signature = _finished(raw, bare, request, digest)
+        participants = [each.signer for each in admitted.ticket.participants]
+        others = [name for name in participants if name != admitted.quorum.me]
         return Handled(
             result=MadeSignature(digest=digest, signature=signature),
             audit={"public_key": stored.public_key.hex(), **circumstances(admitted)},
-            rows=[self._shares.proved_row(stored)],
+            rows=[self._shares.proved_row(stored, others)],
         )
 
 

@@ -37,6 +37,7 @@ class StoredShare:
     """A row of shares, without its secret. ``ceremony``: that made the set which it is of.
 
     ``public_key`` and ``chain_code`` are the root's; ``encryption_key`` is null once erased.
+    ``is_proved``: it has signed with all whom it must have signed with before it is used.
     """
 
     key_id: UUID
@@ -52,6 +53,7 @@ class StoredShare:
     public_key: bytes
     chain_code: bytes | None
     transcript: bytes
+    proved_with: tuple[str, ...]
     is_proved: bool
     encryption_key: str | None
     created_at: datetime
@@ -70,6 +72,12 @@ class StoredShare:
     def is_in_use(self) -> bool:
         """Of the set that is in use at present: active, or repaired and so only for Refresh."""
         return self.state in IN_USE
+
+    @property
+    def unproved_with(self) -> tuple[str, ...]:
+        """The other signers with whom it has not signed yet."""
+        signed = {*self.proved_with, self.signers[self.index - 1]}
+        return tuple(name for name in self.signers if name not in signed)
 
     @property
     def is_kept(self) -> bool:

@@ -5,6 +5,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     DateTime,
     ForeignKey,
     Index,
@@ -14,7 +15,6 @@ from sqlalchemy import (
     String,
     Table,
     Uuid,
-    false,
 )
 
 from daemon.database import NAMES
@@ -63,7 +63,18 @@ shares = Table(
     Column("public_key", LargeBinary),
     Column("chain_code", LargeBinary),  # BIP-32; null where the protocol has none
     Column("transcript", LargeBinary),
-    Column("proved", Boolean, nullable=False, server_default=false()),
+    Column("proved_with", ARRAY(String), nullable=False, server_default="{}"),
+    Column(  # it has signed; in DKLs23 with every other, since each pair has a set-up of its own
+        "proved",
+        Boolean,
+        Computed(
+            "CASE protocol WHEN 'dkls23-secp256k1'"
+            " THEN signers <@ (proved_with || signers[share_index])"
+            " ELSE cardinality(proved_with) > 0 END",
+            persisted=True,
+        ),
+        nullable=False,
+    ),
     Column("data_key", LargeBinary),  # wrapped by the encryption key
     Column("ciphertext", LargeBinary),
     Column("encryption_key", String, ForeignKey("encryption_keys.id")),

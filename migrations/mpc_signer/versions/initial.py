@@ -55,7 +55,20 @@ def _shares() -> None:
         sa.Column("public_key", sa.LargeBinary()),
         sa.Column("chain_code", sa.LargeBinary()),
         sa.Column("transcript", sa.LargeBinary()),
-        sa.Column("proved", sa.Boolean(), nullable=False, server_default=sa.text("false")),
+        sa.Column(
+            "proved_with", postgresql.ARRAY(sa.String()), nullable=False, server_default="{}"
+        ),
+        sa.Column(
+            "proved",
+            sa.Boolean(),
+            sa.Computed(
+                "CASE protocol WHEN 'dkls23-secp256k1'"
+                " THEN signers <@ (proved_with || signers[share_index])"
+                " ELSE cardinality(proved_with) > 0 END",
+                persisted=True,
+            ),
+            nullable=False,
+        ),
         sa.Column("data_key", sa.LargeBinary()),
         sa.Column("ciphertext", sa.LargeBinary()),
         sa.Column("encryption_key", sa.String()),

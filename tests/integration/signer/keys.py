@@ -16,6 +16,7 @@ from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 
 ME, INDEX = "signer-1", 1
 SIGNERS = ["signer-1", "signer-2", "signer-3"]
+OTHERS = SIGNERS[1:]
 GROUP = "two-of-three"
 
 
@@ -101,7 +102,7 @@ async def confirm(statements: Statements, shares: Shares, made: SetOfShares) -> 
 async def activate(statements: Statements, shares: Shares, made: SetOfShares) -> StoredShare:
     """Confirm it, let it have signed, and take it into use."""
     stored = await confirm(statements, shares, made)
-    await put(statements, shares.proved_row(stored), shares.activate_row(stored))
+    await put(statements, shares.proved_row(stored, OTHERS), shares.activate_row(stored))
     return await found(shares, made)
 
 

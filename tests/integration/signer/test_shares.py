@@ -13,7 +13,7 @@ from mpc.encryption_keys import EncryptionKeys
 from mpc.shares import Shares
 from mpc.stored_share import ShareState
 from node.decisions import Failed
-from tests.integration.signer.keys import activate, confirm, found, new_key, put
+from tests.integration.signer.keys import OTHERS, activate, confirm, found, new_key, put
 from tests.unit.mpc.native import parties
 from wire.tickets import Protocol
 
@@ -162,6 +162,24 @@ async def test_a_share_that_has_not_signed_is_not_activated(statements, shares: 
         await put(statements, shares.activate_row(stored))
 
 
+async def test_an_ecdsa_share_is_not_activated_before_it_has_signed_with_every_other_signer(
+    statements, shares: Shares
+):
+    stored = await confirm(statements, shares, new_key(Protocol.DKLS23_SECP256K1))
+    for _ in range(2):
+        await put(statements, shares.proved_row(stored, OTHERS[:1]))
+        with pytest.raises(NotNullViolation):
+            await put(statements, shares.activate_row(stored))
+    await put(statements, shares.proved_row(stored, OTHERS[1:]), shares.activate_row(stored))
+    assert (await shares.active(stored.key_id)) is not None
+
+
+async def test_a_frost_share_is_activated_once_it_has_signed(statements, shares: Shares):
+    stored = await confirm(statements, shares, new_key())
+    await put(statements, shares.proved_row(stored, OTHERS[:1]), shares.activate_row(stored))
+    assert (await shares.active(stored.key_id)) is not None
+
+
 async def test_activating_erases_the_set_before(statements, shares: Shares):
     made = new_key()
     await activate(statements, shares, made)
@@ -192,7 +210,7 @@ async def test_an_older_set_does_not_come_into_use_again(statements, shares: Sha
     made = new_key()
     await activate(statements, shares, made.refreshed())
     older = await confirm(statements, shares, made)
-    await put(statements, shares.proved_row(older))
+    await put(statements, shares.proved_row(older, OTHERS))
     with pytest.raises(UniqueViolation):
         await put(statements, shares.activate_row(older))
     retired = await found(shares, made)
@@ -217,7 +235,7 @@ async def test_activating_erases_no_set_of_another_key(statements, shares: Share
     made = new_key()
     await activate(statements, shares, made)
     following = await confirm(statements, shares, made.refreshed())
-    await put(statements, shares.proved_row(following))
+    await put(statements, shares.proved_row(following, OTHERS))
     await statements.rows(
         "UPDATE shares SET public_key = sha256(public_key) WHERE state = 'active'"
     )
@@ -273,7 +291,7 @@ async def test_abandoning_twice_changes_nothing(statements, shares: Shares):
 async def test_a_discarded_share_is_erased_for_good(statements, shares: Shares):
     made = new_key()
     stored = await confirm(statements, shares, made)
-    await put(statements, shares.proved_row(stored), shares.discard_row(stored))
+    await put(statements, shares.proved_row(stored, OTHERS), shares.discard_row(stored))
     assert (await found(shares, made)).state is ShareState.DISCARDED
     assert await erased(statements, made.ceremony)
     with pytest.raises(NotNullViolation):
