@@ -1,7 +1,8 @@
 """The text of a new configuration file."""
 
-import json
 from pathlib import Path
+
+from daemon.configuration import quoted
 
 TEMPLATE = """\
 # Configuration of a delivery server. Relative paths are taken from this file's folder.
@@ -34,7 +35,8 @@ signer_sessions = 4096       # ceremonies that one signer has begun, until their
 total_sessions = 16384
 signer_connections = 128     # each waiting exchange has one: at least a signer's [loop] slots
 total_connections = 1024     # each takes up to 0.7 MiB beside the messages
-idle_seconds = 120           # a ceremony in which nobody hands anything in for so long is forgotten
+hello_seconds = 5            # from one hello to the next; then the ceremony is forgotten
+idle_seconds = 30            # the same for what follows, in which signers compute
 body_seconds = 15            # for a request to arrive
 
 [health]
@@ -62,17 +64,12 @@ def new_configuration(
     """Every setting, explained."""
     return TEMPLATE.format(
         plain_name=name,
-        name=_quoted(name),
-        host=_quoted(host),
+        name=quoted(name),
+        host=quoted(host),
         port=port,
-        certificate=_quoted(certificate),
-        private_key=_quoted(private_key),
-        client_ca=_quoted(client_ca),
-        job_signing_keys=", ".join(map(_quoted, job_signing_keys)),
+        certificate=quoted(certificate),
+        private_key=quoted(private_key),
+        client_ca=quoted(client_ca),
+        job_signing_keys=", ".join(map(quoted, job_signing_keys)),
         health_port=health_port,
     )
-
-
-def _quoted(value: str | Path) -> str:
-    """A TOML basic string, which has JSON's escapes."""
-    return json.dumps(str(value), ensure_ascii=False)

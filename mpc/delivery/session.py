@@ -111,6 +111,11 @@ class Session:
     def has_ended(self) -> bool:
         return self._end is not None
 
+    @property
+    def has_met(self) -> bool:
+        """Everybody has handed in a hello."""
+        return min(self._reached.values()) >= 0
+
     def silent(self) -> list[str]:
         """Who has not handed in at the exchange that others are at."""
         furthest = max(self._reached.values())

@@ -93,8 +93,12 @@ class Sessions:
         for ceremony, session in list(self._sessions.items()):
             if session.expires_at <= now:
                 self._forget(ceremony, session, _expired(session))
-            elif time - session.last_hand_in > self._limits.idle_seconds:
-                self._forget(ceremony, session, _idle(self._limits.idle_seconds))
+            elif time - session.last_hand_in > self._patience(session):
+                self._forget(ceremony, session, _silent(session, self._patience(session)))
+
+    def _patience(self, session: Session) -> float:
+        """Seconds from one hand-in to the next: who is there at all says hello at once."""
+        return self._limits.idle_seconds if session.has_met else self._limits.hello_seconds
 
     def end_all(self) -> None:
         """Release everybody who waits: this server is going down."""
@@ -138,8 +142,9 @@ def _expired(session: Session) -> DeliveryProblem:
     )
 
 
-def _idle(seconds: float) -> DeliveryProblem:
+def _silent(session: Session, seconds: float) -> DeliveryProblem:
     return DeliveryProblem(
-        code=DeliveryCode.UNKNOWN_CEREMONY,
+        code=DeliveryCode.EXPIRED,
         detail=f"nobody has handed anything in for {seconds:.0f} s: the ceremony is forgotten",
+        silent=session.silent(),
     )

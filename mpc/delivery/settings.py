@@ -1,15 +1,12 @@
-"""The delivery server's configuration file, and what ``mpc-delivery init`` writes."""
+"""The delivery server's configuration file, and what."""
 
-import base64
-import binascii
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from daemon.configuration import ConfiguredPath, Section, load
-from daemon.errors import ConfigurationError
-from wire.envelope import PinnedKeys
+from daemon.job_signing_keys import JobSigningKeys
 
 DEFAULT_CONFIG = "mpc-delivery.toml"
 CONFIG_VARIABLE = "MPC_DELIVERY_CONFIG"
@@ -29,20 +26,8 @@ class ServerSection(Section):
 
 
 class TicketsSection(Section):
-    job_signing_keys: Annotated[list[str], Field(min_length=1)]
-    """Base64 of the 32-byte Ed25519 public keys whose tickets are let in."""
-
-    def pinned(self) -> PinnedKeys:
-        """Raises ConfigurationError."""
-        try:
-            return PinnedKeys(
-                [base64.b64decode(text, validate=True) for text in self.job_signing_keys]
-            )
-        except (binascii.Error, ValueError):
-            raise ConfigurationError(
-                "[tickets] job_signing_keys has something that is no Ed25519 public key",
-                "Put in what `control-plane init` printed: base64 of 32 bytes.",
-            ) from None
+    job_signing_keys: JobSigningKeys
+    """Whose tickets are let in."""
 
 
 class LimitsSection(Section):
@@ -56,7 +41,8 @@ class LimitsSection(Section):
     total_sessions: Count = 16384
     signer_connections: Count = 128
     total_connections: Count = 1024
-    idle_seconds: Annotated[float, Field(gt=0)] = 120.0
+    hello_seconds: Annotated[float, Field(gt=0)] = 5.0
+    idle_seconds: Annotated[float, Field(gt=0)] = 30.0
     body_seconds: Annotated[float, Field(gt=0)] = 15.0
 
     @model_validator(mode="after")

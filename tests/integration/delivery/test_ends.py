@@ -72,17 +72,32 @@ async def test_without_a_word_from_the_server_the_deadline_still_holds(
         process.process.signal(signal.SIGCONT)
 
 
-async def test_when_nobody_comes_for_long_the_ceremony_is_forgotten(
+async def test_when_a_peer_says_no_hello_the_ceremony_is_forgotten_and_the_peer_named(
     server: Server, connect: Connect, control_plane: ControlPlane
 ):
-    await server.start(idle_seconds=1)
+    await server.start(hello_seconds=1)
     party = await connect("signer-1")
     ticket = control_plane.ticket(*SIGNERS)
     waiting = party.hand_in(ticket, 0, *SIGNERS)
-    with pytest.raises(DeliveryUnavailable, match="the ceremony is forgotten"):
+    with pytest.raises(CeremonyExpired) as caught:
         await asyncio.wait_for(waiting, 5)
+    assert caught.value.silent == ("signer-2", "signer-3")
     assert "custody_delivery_sessions 0.0" in await server.metrics()
     assert "custody_delivery_held_bytes 0.0" in await server.metrics()
+
+
+async def test_a_peer_that_falls_silent_later_is_waited_for_longer_and_named(
+    server: Server, connect: Connect, control_plane: ControlPlane
+):
+    await server.start(hello_seconds=0.1, idle_seconds=1)
+    parties = [await connect(name) for name in SIGNERS]
+    ticket = control_plane.ticket(*SIGNERS)
+    await asyncio.gather(*(party.hand_in(ticket, 0, *SIGNERS) for party in parties))
+    waiting = [party.hand_in(ticket, 1, *SIGNERS) for party in parties[:2]]
+    for each in waiting:
+        with pytest.raises(CeremonyExpired) as caught:
+            await asyncio.wait_for(each, 5)
+        assert caught.value.silent == ("signer-3",)
 
 
 async def test_a_killed_server_is_unavailable_after_a_few_attempts(
