@@ -1,10 +1,11 @@
 """How commands speak: tables for people, --json for machines, errors that name the next step."""
 
+import inspect
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -17,6 +18,8 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 EXIT_FAILED = 1
 MAX_TABLE_WIDTH = 1000
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")]
 """The option of every command that shows something."""
@@ -51,9 +54,21 @@ def operator_errors() -> Iterator[None]:
         fail(error)
 
 
+class _Application(typer.Typer):
+    """Fills the lines of help; typer alone would break them where the source's lines end."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Command], Command]:
+        def add(function: Command) -> Command:
+            paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+            text = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+            return super(_Application, self).command(name, help=text, **settings)(function)
+
+        return add
+
+
 def application(help_text: str) -> typer.Typer:
     """A command-line application in our habits: help without arguments, shell completion."""
-    return typer.Typer(
+    return _Application(
         help=help_text,
         no_args_is_help=True,
         pretty_exceptions_enable=False,

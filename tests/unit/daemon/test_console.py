@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from typer.testing import CliRunner
 
-from daemon.console import EXIT_FAILED, operator_errors, print_json, print_table
+from daemon.console import EXIT_FAILED, application, operator_errors, print_json, print_table
 from daemon.errors import ConfigurationError
 
 
@@ -32,3 +33,21 @@ def test_a_table_shows_what_is_missing_as_a_dash(capsys):
 def test_json_is_one_document(capsys):
     print_json({"ok": True, "rows": [1, 2]})
     assert json.loads(capsys.readouterr().out) == {"ok": True, "rows": [1, 2]}
+
+
+def test_help_fills_its_lines_wherever_the_sources_lines_end():
+    app = application("Commands.")
+
+    @app.command()
+    def show() -> None:
+        """Show it.
+
+        The first line
+        goes on here.
+
+        Another paragraph.
+        """
+
+    lines = [line.strip() for line in CliRunner().invoke(app, ["--help"]).output.splitlines()]
+    assert "The first line goes on here." in lines
+    assert "Another paragraph." in lines
