@@ -128,8 +128,9 @@ class Cluster:
         self._process = None
 
     def remove(self) -> None:
-        """Stop the server and delete its data."""
-        self.stop()
+        """Stop the server and delete its data, for which nothing need be written first."""
+        if self._process is not None:
+            self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def create_database(self, name: str, template: str = "template0") -> str:
