@@ -1,5 +1,6 @@
 """TOML configuration files into checked models; secrets from files or systemd credentials."""
 
+import json
 import os
 import stat
 import tomllib
@@ -84,6 +85,11 @@ def load(path: Path, model: type[Settings]) -> Settings:
             f"{path} has settings that cannot be used:\n{faults}",
             "Mend them; the init command writes a file with every setting explained.",
         ) from None
+
+
+def quoted(value: str | Path) -> str:
+    """A TOML basic string, which has JSON's escapes."""
+    return json.dumps(str(value), ensure_ascii=False)
 
 
 def read_secret(path: Path, what: str) -> bytes:

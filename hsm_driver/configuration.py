@@ -4,9 +4,10 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from daemon.configuration import quoted
 from hsm_driver.hsm.settings import HsmSettings, PinCredential, PinFile
 from hsm_driver.settings import DriverSettings, TokenSection
-from node.configuration import first_sections, last_sections, quoted
+from node.configuration import first_sections, last_sections
 from wire.algorithms import Algorithm
 
 

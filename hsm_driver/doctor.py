@@ -2,15 +2,15 @@
 
 from collections.abc import AsyncIterator
 
+from daemon.checks import Check, Status, failed
 from daemon.errors import OperatorError
 from hsm_driver.configuration import hsm_settings
 from hsm_driver.driver import open_hsm
 from hsm_driver.hsm.doctor import hsm_checks
 from hsm_driver.settings import DriverSettings
 from hsm_driver.vault import Vault
-from node.checks import Check, Status
 from node.connections import open_database
-from node.doctor import control_plane_checks, failed, host_checks
+from node.doctor import control_plane_checks, host_checks
 from node.lock_checks import lock_checks
 from wire.algorithms import Store
 

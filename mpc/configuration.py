@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.configuration import first_sections, last_sections, quoted
+from daemon.configuration import quoted
+from node.configuration import first_sections, last_sections
 
 TITLE = """\
 # Configuration of mpc-signer. Relative paths count from this file's folder.

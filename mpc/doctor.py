@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from daemon.checks import Check, Status, failed
 from daemon.errors import OperatorError
 from daemon.statements import Statements
 from mpc._native import PROTOCOLS, Dkg, LocalMisuse
@@ -11,9 +12,8 @@ from mpc.encryption_keys import open_encryption_keys
 from mpc.in_flight import in_flight
 from mpc.settings import SignerSettings
 from mpc.signer import open_delivery_client
-from node.checks import Check, Status
 from node.connections import open_database
-from node.doctor import control_plane_checks, failed, host_checks
+from node.doctor import control_plane_checks, host_checks
 from node.lock_checks import lock_checks
 from wire.algorithms import Store
 

@@ -7,16 +7,14 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from daemon.checks import Check, Status, print_check
 from daemon.console import EXIT_FAILED, Json, operator_errors, out, print_json
 from daemon.database import migrate as migrate_database
 from daemon.database_errors import database_errors
 from node import apps_command, audit_command, identity_command
-from node.checks import Check, Status
 from node.connections import schema_of
 from node.freeze import Freeze
 from node.settings import NodeSettings
-
-COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"}
 
 Settings = TypeVar("Settings", bound=NodeSettings)
 
@@ -80,9 +78,5 @@ async def _made(checks: AsyncIterator[Check], show: bool) -> list[Check]:
     async for check in checks:
         found.append(check)
         if show:
-            colour = COLOURS[check.status]
-            out.print(f"[{colour}]{check.status.value:<5}[/] {check.name:<26} ", end="")
-            out.print(check.detail, markup=False)
-            if check.todo:
-                out.print(f"      -> {check.todo}", markup=False)
+            print_check(check)
     return found

@@ -1,30 +1,8 @@
-"""What every node's configuration file has: the pinned keys in it, and its explained text."""
+"""The text of what every node's new configuration file has, every setting explained."""
 
-import base64
-import binascii
-import json
 from pathlib import Path
 
-from daemon.errors import ConfigurationError
-from node.settings import NodeSettings
-from wire.envelope import PinnedKeys
-
-
-def pinned_job_keys(settings: NodeSettings) -> PinnedKeys:
-    """The control plane's job-signing keys. Raises ConfigurationError."""
-    try:
-        return PinnedKeys(
-            [
-                base64.b64decode(text, validate=True)
-                for text in settings.control_plane.job_signing_keys
-            ]
-        )
-    except (binascii.Error, ValueError):
-        raise ConfigurationError(
-            "[control_plane] job_signing_keys has something that is no Ed25519 public key",
-            "Put in what `control-plane init` printed: base64 of 32 bytes.",
-        ) from None
-
+from daemon.configuration import quoted
 
 FIRST_SECTIONS = """\
 [node]
@@ -134,8 +112,3 @@ def first_sections(
 def last_sections(*, program: str, health_port: int) -> str:
     """Text of [identity], [health], [loop], [requests], [gate] and [log], explained."""
     return LAST_SECTIONS.format(program=program, health_port=health_port)
-
-
-def quoted(value: str | Path) -> str:
-    """A TOML basic string, which has JSON's escapes."""
-    return json.dumps(str(value), ensure_ascii=False)

@@ -3,11 +3,10 @@
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 
+from daemon.checks import Check, Status, expiry_check, failed
 from daemon.errors import OperatorError
-from daemon.tls import load_certificates
+from daemon.job_signing_keys import pinned_job_keys
 from node.audit import AuditChain, open_heads
-from node.checks import Check, Status
-from node.configuration import pinned_job_keys
 from node.connections import open_client, open_database
 from node.control_plane_client import ControlPlaneRefused, ControlPlaneUnavailable
 from node.decisions import Clock
@@ -15,8 +14,6 @@ from node.freeze import Freeze
 from node.identity import load_identity, require_certificate_of
 from node.settings import NodeSettings
 from wire.envelope import BadEnvelope
-
-EXPIRES_SOON = timedelta(days=14)
 
 
 def host_checks(settings: NodeSettings) -> Iterator[Check]:
@@ -41,31 +38,21 @@ def _freeze(settings: NodeSettings) -> Check:
 
 
 def _job_keys(settings: NodeSettings) -> Check:
+    keys = settings.control_plane.job_signing_keys
     try:
-        pinned_job_keys(settings)
+        pinned_job_keys(keys, "control_plane")
     except OperatorError as error:
         return failed("job-signing keys", error)
-    count = len(settings.control_plane.job_signing_keys)
-    return Check("job-signing keys", Status.OK, f"{count} pinned")
+    return Check("job-signing keys", Status.OK, f"{len(keys)} pinned")
 
 
 def _certificate(settings: NodeSettings) -> Check:
-    path = settings.control_plane.certificate
+    node, path = settings.node.id, settings.control_plane.certificate
     try:
-        require_certificate_of(settings.node.id, path)
-        certificate = load_certificates(path)[0]
+        require_certificate_of(node, path)
+        return expiry_check(path, node, f"pki issue node {node}, in a new folder, and name that.")
     except OperatorError as error:
         return failed("certificate", error)
-    left = certificate.not_valid_after_utc - datetime.now(UTC)
-    if left < EXPIRES_SOON:
-        status = Status.WARN if left > timedelta() else Status.FAIL
-        return Check(
-            "certificate",
-            status,
-            f"{path} expires at {certificate.not_valid_after_utc.isoformat()}",
-            f"pki issue node {settings.node.id}, in a new folder, and name that one.",
-        )
-    return Check("certificate", Status.OK, f"{settings.node.id}, {left.days} days left")
 
 
 async def control_plane_checks(settings: NodeSettings) -> AsyncIterator[Check]:
@@ -142,8 +129,3 @@ def _audit(program: str, kept: int, local: int) -> Check:
             f"{program} audit verify",
         )
     return Check("audit chain", Status.OK, f"{local} records, {kept} of them reported")
-
-
-def failed(name: str, error: OperatorError) -> Check:
-    """The check that an error is the answer of."""
-    return Check(name, Status.FAIL, error.what, error.todo)

@@ -4,11 +4,10 @@ import secrets
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
+from daemon.checks import Check, Status, failed
 from daemon.errors import OperatorError
 from node.applications import Applications
-from node.checks import Check, Status
 from node.connections import open_database
-from node.doctor import failed
 from node.gate_client import GateClient, GateUnavailable
 from node.gate_messages import BadAnswer, ping, read_answer
 from node.settings import GateSection, NodeSettings

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from daemon.database import is_transient
+from daemon.job_signing_keys import pinned_job_keys
 from daemon.listener import Listener, config
 from daemon.statements import Statements
 from node.approvals import Approvals
 from node.audit import AuditChain
-from node.configuration import pinned_job_keys
 from node.control_plane_client import ControlPlaneClient
 from node.decisions import Authenticator, Clock
 from node.freeze import Freeze
@@ -146,10 +146,11 @@ def put_together(
         slots=slots.total,
         has_gate=gate_client is not None,
     )
+    job_keys = pinned_job_keys(settings.control_plane.job_signing_keys, "control_plane")
     loop = JobLoop(
         node=node,
         client=client,
-        authenticator=Authenticator(pinned_job_keys(settings), group, frozenset(mode.handlers)),
+        authenticator=Authenticator(job_keys, group, frozenset(mode.handlers)),
         journal=journal,
         clock=clock,
         handlers=mode.handlers,

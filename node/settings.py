@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, field_validator
 
 from daemon.configuration import ConfiguredPath, DatabaseSection, Section
+from daemon.job_signing_keys import JobSigningKeys
 from wire.nodes import node_urn
 
 
@@ -27,8 +28,8 @@ class ControlPlaneSection(Section):
     ca: ConfiguredPath
     certificate: ConfiguredPath
     private_key: ConfiguredPath
-    job_signing_keys: Annotated[list[str], Field(min_length=1)]
-    """Base64 of the 32-byte Ed25519 public keys whose jobs this node believes."""
+    job_signing_keys: JobSigningKeys
+    """Whose jobs this node believes."""
 
 
 class IdentitySection(Section):

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+from daemon.checks import Check, Status
 from daemon.errors import OperatorError
 from hsm_driver.hsm.administration import Administration, administration
 from hsm_driver.hsm.extraction_attempts import ATTEMPTS, Attempt
@@ -9,7 +10,6 @@ from hsm_driver.hsm.launch import HsmCannotStart
 from hsm_driver.hsm.messages import MasterKeyRecord, Obstacle
 from hsm_driver.hsm.pin import PinRefused
 from hsm_driver.hsm.settings import HsmSettings
-from node.checks import Check, Status
 from wire.algorithms import HSM_ALGORITHMS, Protection
 
 STEPS = {Obstacle.MODULE: "module", Obstacle.TOKEN: "token", Obstacle.PIN: "PIN"}

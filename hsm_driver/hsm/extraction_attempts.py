@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from node.checks import Status
+from daemon.checks import Status
 
 
 @dataclass(frozen=True)

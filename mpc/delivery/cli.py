@@ -8,6 +8,7 @@ import typer
 import uvloop
 
 from daemon import log
+from daemon.checks import Status, print_check
 from daemon.configuration import write_secret
 from daemon.console import (
     EXIT_FAILED,
@@ -21,10 +22,8 @@ from daemon.errors import OperatorError
 from daemon.hardening import harden
 from mpc.delivery import server
 from mpc.delivery.configuration import new_configuration
-from mpc.delivery.doctor import findings
+from mpc.delivery.doctor import checks
 from mpc.delivery.settings import CONFIG_VARIABLE, DEFAULT_CONFIG, Settings, load_settings
-
-COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 app = application(
     """Takes signers' messages to each other. It sees ciphertext, and keeps nothing.
@@ -95,16 +94,13 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
     Exit code 0: all well, or only warnings; 1: something must be mended.
     """
     with operator_errors():
-        found = list(findings(_settings(context)))
+        found = list(checks(_settings(context)))
     if as_json:
         print_json([asdict(each) for each in found])
     else:
         for each in found:
-            out.print(f"[{COLOURS[each.status]}]{each.status:<5}[/] {each.name:<18} ", end="")
-            out.print(each.detail, markup=False)
-            if each.todo:
-                out.print(f"      -> {each.todo}", markup=False)
-    if any(each.status == "fail" for each in found):
+            print_check(each)
+    if any(each.status is Status.FAIL for each in found):
         raise typer.Exit(EXIT_FAILED)
 
 

@@ -2,68 +2,51 @@
 
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
+from daemon.checks import Check, Status, expiry_check, failed
 from daemon.errors import OperatorError
-from daemon.tls import load_certificates, server_context
+from daemon.job_signing_keys import pinned_job_keys
+from daemon.tls import server_context
 from mpc.delivery.settings import Settings
 
-EXPIRES_SOON = timedelta(days=14)
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One line: ``status`` is ok, warn or fail; ``todo`` says what to do about it."""
-
-    name: str
-    status: str
-    detail: str
-    todo: str | None = None
-
-
-def findings(settings: Settings) -> Iterator[Finding]:
-    for name, look in (
+def checks(settings: Settings) -> Iterator[Check]:
+    """Each check as soon as it is made. None of them changes anything."""
+    for name, make in (
         ("certificate", _certificate),
         ("job-signing keys", _job_keys),
         ("port", _port),
     ):
         try:
-            yield look(settings)
+            yield make(settings)
         except OperatorError as error:
-            yield Finding(name, "fail", error.what, error.todo)
+            yield failed(name, error)
 
 
-def _certificate(settings: Settings) -> Finding:
+def _certificate(settings: Settings) -> Check:
     section = settings.server
     server_context(section.certificate, section.private_key, section.client_ca)
-    left = load_certificates(section.certificate)[0].not_valid_after_utc - datetime.now(UTC)
-    if left < EXPIRES_SOON:
-        return Finding(
-            "certificate",
-            "warn",
-            f"{section.certificate} has {left.days} days left",
-            f"pki issue server {section.name}, in a new folder, and name that one.",
-        )
-    return Finding("certificate", "ok", f"{section.certificate}, {left.days} days left")
+    todo = f"pki issue server {section.name}, in a new folder, and name that."
+    return expiry_check(section.certificate, section.name, todo)
 
 
-def _job_keys(settings: Settings) -> Finding:
-    settings.tickets.pinned()
-    return Finding("job-signing keys", "ok", f"{len(settings.tickets.job_signing_keys)} pinned")
+def _job_keys(settings: Settings) -> Check:
+    keys = settings.tickets.job_signing_keys
+    pinned_job_keys(keys, "tickets")
+    return Check("job-signing keys", Status.OK, f"{len(keys)} pinned")
 
 
-def _port(settings: Settings) -> Finding:
+def _port(settings: Settings) -> Check:
     host, port = settings.server.host, settings.server.port
     try:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
-        return Finding(
+        return Check(
             "port",
-            "warn",
+            Status.WARN,
             f"{host}:{port}: {error.strerror}",
             "Well if this server runs already; else free the port, or name another.",
         )
-    return Finding("port", "ok", f"{host}:{port} is free")
+    return Check("port", Status.OK, f"{host}:{port} is free")

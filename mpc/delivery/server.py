@@ -11,6 +11,7 @@ import structlog
 from aiohttp import web
 
 from daemon.errors import OperatorError
+from daemon.job_signing_keys import pinned_job_keys
 from daemon.tls import server_context
 from mpc.delivery.admission import Admission
 from mpc.delivery.application import Delivery
@@ -46,7 +47,8 @@ async def serving(settings: Settings) -> AsyncIterator[dict[str, int]]:
     """Serve inside; yields the ports. Raises OperatorError."""
     section = settings.server
     tls = server_context(section.certificate, section.private_key, section.client_ca)
-    sessions = Sessions(Admission(settings.tickets.pinned(), section.name), settings.limits)
+    job_keys = pinned_job_keys(settings.tickets.job_signing_keys, "tickets")
+    sessions = Sessions(Admission(job_keys, section.name), settings.limits)
     delivery = Delivery(sessions, settings, version(DISTRIBUTION)).application()
     health = Health(sessions).application()
     connections = Connections(settings.limits)

@@ -1,4 +1,4 @@
-"""The delivery server's configuration file, and what."""
+"""The delivery server's configuration file."""
 
 from pathlib import Path
 from typing import Annotated

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.checks import Check, Status
 from hsm_driver.hsm.administration import administration
 from hsm_driver.hsm.doctor import hsm_checks
 from hsm_driver.hsm.errors import HsmUnavailable
@@ -13,7 +14,6 @@ from hsm_driver.hsm.extraction_attempts import ATTEMPTS
 from hsm_driver.hsm.launch import HsmCannotStart
 from hsm_driver.hsm.messages import Obstacle
 from hsm_driver.hsm.settings import HsmSettings
-from node.checks import Check, Status
 from softhsm.tokens import TokenFolder
 from tests.integration.hsm.conftest import make_master_key, opened, settings_for
 from tests.integration.hsm.outside import LABEL, make_weak_master_key, objects, put_in_master_key
