@@ -1,0 +1,82 @@
+"""A delivery server that somebody else runs: it gives each signer what the test says.
+
+It speaks the protocol over TLS, asks no ticket for anything, and keeps all that it was handed.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from uuid import UUID
+
+from aiohttp import web
+
+from daemon.peer_certificate import peer_of_connection
+from daemon.tls import server_context
+from devstack.certificates import Leaf
+from devstack.processes import LOCALHOST
+from wire.delivery import PREFIX, decode_hand_in, encode_messages
+from wire.tickets import Ticket
+
+Handed = dict[tuple[UUID, int], dict[str, dict[str, bytes]]]
+"""(ceremony, exchange) -> sender -> recipient -> message."""
+Answer = dict[str, bytes] | web.Response
+Deceit = Callable[["LyingDelivery", UUID, int, str, dict[str, bytes]], Answer]
+"""(server, ceremony, exchange, recipient, messages by sender) -> what it is answered with."""
+
+
+def honestly(
+    _: "LyingDelivery", __: UUID, ___: int, ____: str, messages: dict[str, bytes]
+) -> Answer:
+    return messages
+
+
+class LyingDelivery:
+    """``deceit`` is applied to each answer."""
+
+    def __init__(self) -> None:
+        self.deceit: Deceit = honestly
+        self.delay = 0.0
+        self.handed: Handed = {}
+        self.url = ""
+        self._participants: dict[UUID, set[str]] = {}
+        self._changed = asyncio.Condition()
+
+    async def _hand_in(self, request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        peer = peer_of_connection(request.transport)
+        assert peer is not None
+        assert peer.node is not None
+        ceremony, number = UUID(request.match_info["ceremony"]), int(request.match_info["number"])
+        ticket, messages = decode_hand_in(await request.read())
+        if ticket is not None:
+            named = Ticket.model_validate_json(ticket.payload).participants
+            self._participants.setdefault(ceremony, {each.signer for each in named})
+        exchange = self.handed.setdefault((ceremony, number), {})
+        async with self._changed:
+            exchange[peer.node] = messages
+            self._changed.notify_all()
+            await self._changed.wait_for(lambda: exchange.keys() >= self._participants[ceremony])
+        await asyncio.sleep(self.delay)
+        told = {sender: sent[peer.node] for sender, sent in exchange.items() if peer.node in sent}
+        answer = self.deceit(self, ceremony, number, peer.node, told)
+        if isinstance(answer, web.Response):
+            return answer
+        return web.Response(body=encode_messages(answer))
+
+    async def _abort(self, _: web.Request) -> web.Response:
+        return web.Response(status=204)  # and tells nobody
+
+    @contextlib.asynccontextmanager
+    async def serving(self, leaf: Leaf) -> AsyncIterator["LyingDelivery"]:
+        app = web.Application(client_max_size=2**26)
+        app.router.add_post(f"{PREFIX}/ceremonies/{{ceremony}}/exchanges/{{number}}", self._hand_in)
+        app.router.add_post(f"{PREFIX}/ceremonies/{{ceremony}}/abort", self._abort)
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
+        await runner.setup()
+        try:
+            tls = server_context(leaf.certificate, leaf.private_key, leaf.ca)
+            await web.TCPSite(runner, LOCALHOST, 0, ssl_context=tls).start()
+            self.url = f"https://{LOCALHOST}:{runner.addresses[0][1]}"
+            yield self
+        finally:
+            await runner.cleanup()
