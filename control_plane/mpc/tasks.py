@@ -13,7 +13,7 @@ from control_plane.mpc.conductor import Conductor
 from control_plane.mpc.judging import GivenTask, Judged, judge
 from control_plane.mpc.metrics import StepMetrics
 from control_plane.notifications import Notifications
-from control_plane.queue import Queue
+from control_plane.queue import Contended, Queue
 from control_plane.results import KeyFacts
 from control_plane.tables import JobState
 from control_plane.transitions import Change, JobFacts, Note
@@ -25,7 +25,7 @@ MAX_REMEMBERED = 2_000
 """Claimed tasks that a replica remembers, so as not to ask for them again."""
 MAX_REMEMBERED_SIZE = 16_384
 SEEN_STATES = (JobState.LEASED, JobState.QUEUED)
-"""The states of a request that a signature may still come for, the likely one first."""
+"""The states of a request that a signature ends, the likely one first."""
 
 log = structlog.get_logger(__name__)
 
@@ -92,7 +92,7 @@ class Tasks:
     async def report(
         self, signer: str, identity: bytes, reports: Sequence[Report]
     ) -> list[ReportResult]:
-        """Record a signer's outcomes. ``identity``: its Ed25519 public key."""
+        """Record a signer's outcomes. ``identity``: its Ed25519 public key. Raises Contended."""
         tasks = await self._find(signer, reports)
         notes: dict[int, Note] = {}
         judged: dict[int, Judged] = {}
@@ -191,33 +191,45 @@ class Tasks:
         return done
 
     async def _sign(self, judged: dict[int, Judged]) -> dict[int, Note]:
-        notes: dict[int, Note] = {}
-        left = dict(judged)
+        """End what is under way; what is not, is looked at, and ended where it may still be."""
+        notes = {
+            place: Note.DUPLICATE
+            for place, one in judged.items()
+            if self._is_known_done(one.task.request_id)
+        }
         for state in SEEN_STATES:
-            if not left:
-                break
-            changes = [_signed(one, state) for one in left.values()]
-            written = await self._queue.write(changes)
-            settled = {place for place, one in left.items() if one.task.request_id in written}
-            notes |= dict.fromkeys(settled, Note.RECORDED)
-            left = {place: one for place, one in left.items() if place not in settled}
-        if left:
+            left = {place: one for place, one in judged.items() if place not in notes}
+            written = await self._queue.write([_signed(one, state) for one in left.values()])
+            for place, one in left.items():
+                if one.task.request_id in written:
+                    notes[place] = Note.RECORDED
+            left = {place: one for place, one in left.items() if place not in notes}
             notes |= await self._late(left)
+        if len(notes) < len(judged):
+            raise Contended(f"{len(judged) - len(notes)} requests kept changing")
         return notes
+
+    def _is_known_done(self, request_id: UUID) -> bool:
+        final = self._queue.final(request_id)
+        return final is not None and final.state is JobState.DONE
 
     async def _late(self, judged: dict[int, Judged]) -> dict[int, Note]:
         """The other signers of a quorum report the same; after an expiry it is for admins only."""
+        if not judged:
+            return {}
         ids = [one.task.request_id for one in judged.values()]
         rows = await self._database.rows(
             statements.READ_STATES, {"ids": ids, "group": self.node_group}
         )
-        done = {row.id for row in rows if row.state == JobState.DONE}
-        late = [one for one in judged.values() if one.task.request_id not in done]
-        await self._queue.keep_late([_late_outcome(one) for one in late])
-        return {
-            place: Note.DUPLICATE if one.task.request_id in done else Note.LATE
+        states = {row.id: JobState(row.state) for row in rows}
+        ended = {
+            place: one
             for place, one in judged.items()
+            if states[one.task.request_id] not in SEEN_STATES
         }
+        late = [one for one in ended.values() if states[one.task.request_id] is not JobState.DONE]
+        await self._queue.keep_late([_late_outcome(one) for one in late])
+        return {place: Note.LATE if one in late else Note.DUPLICATE for place, one in ended.items()}
 
 
 def _signed(one: Judged, state: JobState) -> Change:

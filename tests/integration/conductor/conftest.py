@@ -155,7 +155,7 @@ class Troupe:
         return shown
 
     async def sign(
-        self, key_id: str, message: str = "hello", wait: float = 20, **more: Any
+        self, key_id: str, message: str = "hello", *, wait: float = 20, **more: Any
     ) -> dict[str, Any]:
         body = {"kind": "Message", "message": message, **more}
         made = await self.api.post(f"/v1/keys/{key_id}/signatures?wait={wait}", json=body)
@@ -163,7 +163,9 @@ class Troupe:
         shown: dict[str, Any] = made.json()
         return shown
 
-    async def change(self, key_id: str, what: str, wait: float = 20, **body: Any) -> dict[str, Any]:
+    async def change(
+        self, key_id: str, what: str, *, wait: float = 20, **body: Any
+    ) -> dict[str, Any]:
         made = await self.api.post(f"/v1/keys/{key_id}/{what}?wait={wait}", json=body)
         assert made.status_code == 201, made.text
         shown: dict[str, Any] = made.json()

@@ -44,7 +44,7 @@ from wire.possession import possession_request
 from wire.requests import CREATE_SIGNATURE, SignHash, SignMessage
 from wire.signatures import finish
 from wire.statements import Abandonment, Attestation, Ban, Confirmation
-from wire.tickets import Ticket
+from wire.tickets import Protocol, Ticket
 
 BEAT_SECONDS = 1.0
 Key = PrivateKey | Ed25519PrivateKey
@@ -126,7 +126,7 @@ class Share:
     """A signer's part of a set, and its confirmation of it."""
 
     confirmation: Confirmation
-    is_proved: bool = False
+    proved_with: set[str] = field(default_factory=set)
     is_active: bool = False
 
 
@@ -244,7 +244,8 @@ class ScriptedSigner:
                 assert ticket is not None
                 return self._sign(job, ticket)
             case JobKind.PROVE_KEY:
-                return self._prove(job)
+                assert ticket is not None
+                return self._prove(job, ticket)
             case JobKind.ACTIVATE_KEY:
                 return self._activate(job)
             case JobKind.ABANDON:
@@ -291,9 +292,9 @@ class ScriptedSigner:
         assert ticket.digest == digest
         return self._signature(ticket.shares, key, request, digest)
 
-    def _prove(self, job: Job) -> MadeSignature:
+    def _prove(self, job: Job, ticket: Ticket) -> MadeSignature:
         share = self.shares[_set_of(job)]
-        share.is_proved = True
+        share.proved_with |= {each.signer for each in ticket.participants} - {self.id}
         request, digest = possession_request(job.key.algorithm, job.key.id, job.ceremony)
         bare = job.key.model_copy(update={"network": None})
         return self._signature(_set_of(job), bare, request, digest)
@@ -317,7 +318,10 @@ class ScriptedSigner:
 
     def _activate(self, job: Job) -> ActivatedShare:
         share = self.shares[_set_of(job)]
-        if not share.is_proved:
+        confirmed = share.confirmation
+        missing = set(confirmed.signers) - {self.id} - share.proved_with
+        is_ecdsa = confirmed.protocol is Protocol.DKLS23_SECP256K1
+        if not share.proved_with or (is_ecdsa and missing):
             raise failed("not_proved")
         said = [Confirmation.model_validate_json(each.payload) for each in job.evidence]
         assert [each.signer for each in said] == share.confirmation.signers
@@ -325,7 +329,6 @@ class ScriptedSigner:
         for ceremony in self.active - {_set_of(job)}:
             del self.shares[ceremony]
         share.is_active = True
-        confirmed = share.confirmation
         attestation = Attestation(
             key_id=job.key.id,
             store=Store.MPC,
@@ -371,7 +374,7 @@ class ScriptedSigner:
                 signer=self.id,
                 index=ticket.target,
             )
-            self.shares[ticket.shares] = Share(confirmation, is_proved=True, is_active=True)
+            self.shares[ticket.shares] = Share(confirmation, is_active=True)
         return NothingMade()
 
     def _signed(self, payload_type: str, statement: Any) -> SignedBytes:

@@ -147,7 +147,10 @@ async def test_bans_that_leave_no_quorum_end_a_request(troupe: Troupe):
     for banning, banned in ((1, 2), (2, 3), (3, 1)):
         troupe[banning].ban(f"signer-{banned}", UUID(wallet["key_id"]))
         await troupe[banning].beat()
-    for key_id, more in ((wallet["key_id"], {}), (child["id"], {"hash_function": "SHA-256"})):
+    for key_id, more in (
+        (wallet["key_id"], dict[str, Any]()),
+        (child["id"], {"hash_function": "SHA-256"}),
+    ):
         ended = await troupe.sign(key_id, **more)
         assert (ended["status"], ended["reason"]["code"]) == ("Failed", "no_quorum_left")
     other = await troupe.wallet()

@@ -8,6 +8,7 @@ import pytest
 from tests.integration.conductor.conftest import QUICK, Conducting, Troupe
 from tests.integration.control_plane.conftest import Replica
 from tests.integration.node_api.certificates import Certificates
+from wire.tickets import Ticket
 
 
 @pytest.fixture
@@ -60,9 +61,9 @@ async def test_a_signature_that_comes_after_the_expiry_is_for_admins_only(troupe
     meet = troupe.stage.meet
     may_go_on = asyncio.Event()
 
-    async def held_up(*of: object) -> None:
+    async def held_up(signer: str, ticket: Ticket) -> None:
         await may_go_on.wait()
-        await meet(*of)  # type: ignore[arg-type]
+        await meet(signer, ticket)
 
     troupe.stage.meet = held_up  # type: ignore[method-assign]
     pending = await troupe.sign(wallet["key_id"], wait=0)

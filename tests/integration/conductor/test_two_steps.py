@@ -12,6 +12,7 @@ from wire.envelope import CONFIRMATION_TYPE
 from wire.jobs import Job, JobKind
 from wire.outcomes import PreparedShare, Result
 from wire.statements import Confirmation
+from wire.tickets import Ticket
 
 
 def left_over(troupe: Troupe) -> dict[str, set[UUID]]:
@@ -65,7 +66,7 @@ async def test_a_confirmation_that_was_not_reported_is_asked_for_again(troupe: T
     wallet = await troupe.wallet()
     assert wallet["status"] == "Active", wallet
     kinds = [kind for kind, _ in await troupe.steps_of(wallet["key_id"])]
-    assert kinds == ["GenerateKey", "Abandon", "ProveKey", "ProveKey", "ActivateKey"]
+    assert kinds == ["GenerateKey", "Abandon", *["ProveKey"] * 3, "ActivateKey"]
     assert left_over(troupe) == {}
 
 
@@ -86,6 +87,18 @@ async def test_a_signer_that_crashes_in_a_step_comes_back_and_the_key_is_made(
     assert shown["status"] == "Active", (shown, await troupe.steps_of(pending["key_id"]))
     assert left_over(troupe) == {}
     assert all(len(each.active) == 1 for each in troupe.signers.values())
+
+
+async def test_a_key_that_two_signers_cannot_sign_with_together_is_never_active(troupe: Troupe):
+    def spoiled(_: Job, ticket: Ticket | None) -> None:
+        assert ticket is not None
+        if {each.signer for each in ticket.participants} == {"signer-1", "signer-2"}:
+            raise failed("banned_counterparty", "signer-2")
+
+    troupe[1].on[JobKind.PROVE_KEY] = spoiled
+    ended = await troupe.wallet()
+    assert (ended["status"], ended["reason"]["code"]) == ("Failed", "no_quorum_left")
+    assert all(not each.active for each in troupe.signers.values())
 
 
 async def test_a_key_is_never_active_before_all_have_activated(troupe: Troupe):

@@ -1,0 +1,176 @@
+"""Requests in every stage, built from what signers have said."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
+
+from control_plane.mpc.facts import (
+    AWAY,
+    Ending,
+    Member,
+    Request,
+    SharesInUse,
+    SignerGroup,
+    Step,
+    Task,
+)
+from wire.algorithms import Curve, Protection, Scheme, Store
+from wire.envelope import SignedBytes
+from wire.jobs import JobKind
+from wire.outcomes import (
+    AbandonedShare,
+    ActivatedShare,
+    Approved,
+    NothingMade,
+    Outcome,
+    OutcomeStatus,
+    PreparedShare,
+)
+from wire.statements import Attestation, Confirmation
+from wire.tickets import Protocol
+
+THREE = ("a", "b", "c")
+GROUP = SignerGroup("treasury", 2, THREE)
+KEY_ID, SHARES = uuid4(), uuid4()
+PUBLIC_KEY = bytes(32)
+
+
+def sign(steps: tuple[Step, ...] = (), **more: Any) -> Request:
+    fields: dict[str, Any] = {
+        "id": uuid4(),
+        "kind": JobKind.SIGN,
+        "group": GROUP,
+        "in_use": SharesInUse(0, SHARES),
+        "members": {signer: Member() for signer in THREE},
+        "steps": steps,
+    }
+    return Request(**(fields | more))
+
+
+def generate(steps: tuple[Step, ...] = (), **more: Any) -> Request:
+    return sign(steps, **({"kind": JobKind.GENERATE_KEY, "in_use": SharesInUse()} | more))
+
+
+def refresh(steps: tuple[Step, ...] = (), **more: Any) -> Request:
+    return sign(steps, **({"kind": JobKind.REFRESH_KEY} | more))
+
+
+def without(request: Request, *signers: str) -> Request:
+    """The same while these are away."""
+    away = dict.fromkeys(signers, AWAY)
+    return replace(request, members={**request.members, **away})
+
+
+def step(
+    kind: JobKind,
+    said: Mapping[str, Outcome | None],
+    ending: Ending | None = Ending.DONE,
+    *,
+    late: tuple[str, ...] = (),
+    **more: Any,
+) -> Step:
+    """A step with what each signer has said; ``late``: who should have."""
+    fields: dict[str, Any] = {
+        "id": uuid4(),
+        "number": 1,
+        "kind": kind,
+        "shares": SHARES,
+        "tasks": tuple(Task(signer, outcome, signer in late) for signer, outcome in said.items()),
+        "ending": ending,
+    }
+    return Step(**(fields | more))
+
+
+def made(
+    said: Mapping[str, Outcome | None],
+    kind: JobKind = JobKind.GENERATE_KEY,
+    ending: Ending | None = Ending.DONE,
+    ceremony: UUID | None = None,
+    **more: Any,
+) -> Step:
+    """A step that makes a set of shares."""
+    id_ = ceremony or uuid4()
+    return step(kind, said, ending, id=id_, shares=id_, is_unsettled=True, **more)
+
+
+def _done(result: Any) -> Outcome:
+    return Outcome(job_id=KEY_ID, node="x", status=OutcomeStatus.DONE, result=result)
+
+
+def _signed(payload: bytes) -> SignedBytes:
+    return SignedBytes(payload=payload, signature=b"", signing_key_id="")
+
+
+def confirmed(signer: str, public_key: bytes = PUBLIC_KEY) -> Outcome:
+    said = Confirmation(
+        key_id=KEY_ID,
+        ceremony=SHARES,
+        generation=0,
+        protocol=Protocol.FROST_ED25519,
+        group="treasury",
+        threshold=2,
+        signers=list(THREE),
+        public_key=public_key,
+        chain_code=None,
+        transcript=bytes(32),
+        signer=signer,
+        index=THREE.index(signer) + 1,
+    )
+    return _done(PreparedShare(confirmation=_signed(said.model_dump_json().encode())))
+
+
+def abandoned(signer: str) -> Outcome:
+    return _done(AbandonedShare(abandonment=_signed(signer.encode())))
+
+
+def activated(signer: str) -> Outcome:
+    said = Attestation(
+        key_id=KEY_ID,
+        store=Store.MPC,
+        scheme=Scheme.EDDSA,
+        curve=Curve.ED25519,
+        public_key=PUBLIC_KEY,
+        protection=Protection.MPC,
+        group="treasury",
+        threshold=2,
+        signers=list(THREE),
+        node=signer,
+    )
+    return _done(ActivatedShare(attestation=_signed(said.model_dump_json().encode())))
+
+
+def approved() -> Outcome:
+    return _done(Approved())
+
+
+def nothing() -> Outcome:
+    return _done(NothingMade())
+
+
+def not_done(status: OutcomeStatus, code: str, *culprits: str, transient: bool = False) -> Outcome:
+    return Outcome(
+        job_id=KEY_ID,
+        node="x",
+        status=status,
+        code=code,
+        reason=f"because of {code}",
+        transient=transient,
+        culprits=culprits,
+    )
+
+
+def failed(code: str = "database_away", *culprits: str) -> Outcome:
+    return not_done(OutcomeStatus.FAILED, code, *culprits, transient=True)
+
+
+def cannot(code: str = "no_share") -> Outcome:
+    return not_done(OutcomeStatus.FAILED, code)
+
+
+def denied(code: str = "gate_rejected") -> Outcome:
+    return not_done(OutcomeStatus.DENIED, code)
+
+
+def refused(code: str = "bad_job_signature") -> Outcome:
+    return not_done(OutcomeStatus.REFUSED, code)

@@ -1,0 +1,257 @@
+"""The two-step commit, decided from what signers have said: every step in its turn."""
+
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from control_plane.mpc.decisions import Begin, Complete, End, Pause, Rest
+from control_plane.mpc.facts import Ending, Member, Request, SharesInUse, Step
+from control_plane.mpc.planning import plan
+from control_plane.mpc.set_making import next_change_step
+from tests.unit.control_plane.mpc.stories import (
+    SHARES,
+    THREE,
+    abandoned,
+    activated,
+    confirmed,
+    denied,
+    failed,
+    generate,
+    made,
+    nothing,
+    refresh,
+    step,
+    without,
+)
+from wire.jobs import JobKind
+from wire.outcomes import Outcome, OutcomeStatus
+
+ALL_CONFIRMED = {signer: confirmed(signer) for signer in THREE}
+SAID: dict[str, Callable[[str], Outcome | None]] = {
+    "confirmed": confirmed,
+    "failed": lambda _: failed(),
+    "abandoned": abandoned,
+    "silent": lambda _: None,
+}
+
+
+def begun(decision: object) -> Begin:
+    assert isinstance(decision, Begin), decision
+    return decision
+
+
+def test_all_n_make_a_key():
+    decision = begun(next_change_step(generate()))
+    assert (decision.kind, decision.signers) == (JobKind.GENERATE_KEY, THREE)
+    assert (decision.shares, decision.generation) == (None, 0)
+
+
+@pytest.mark.parametrize("away", THREE)
+def test_a_key_waits_for_all_n(away: str):
+    decision = next_change_step(without(generate(), away))
+    assert isinstance(decision, Pause)
+    assert decision.reason.text == f"2 of the 3 signers needed are there (away: {away})"
+
+
+@pytest.mark.parametrize("states", list(product(SAID, repeat=3)))
+def test_what_follows_a_ceremony_whatever_each_signer_has_said(states: tuple[str, ...]):
+    """Proof when all n have confirmed; after an abandonment, the end of the set; else the
+    question to those who have not confirmed."""
+    said: dict[str, Outcome | None] = {
+        signer: SAID[state](signer) for signer, state in zip(THREE, states, strict=True)
+    }
+    the_set = made(said, ending=Ending.FAILED)
+    decision = begun(next_change_step(generate((the_set,))))
+    gone = {signer for signer in THREE if said[signer] == abandoned(signer)}
+    if states == ("confirmed",) * 3:
+        assert (decision.kind, len(decision.signers)) == (JobKind.PROVE_KEY, 2)
+    elif gone == set(THREE):
+        assert decision.kind is JobKind.GENERATE_KEY
+    elif gone:
+        assert (decision.kind, set(decision.signers)) == (JobKind.DISCARD, set(THREE) - gone)
+        assert len(decision.evidence) == 1
+    else:
+        missing = {each for each, state in zip(THREE, states, strict=True) if state != "confirmed"}
+        assert (decision.kind, set(decision.signers)) == (JobKind.ABANDON, missing)
+    if decision.kind is not JobKind.GENERATE_KEY:
+        assert decision.shares == the_set.id
+
+
+def test_nobody_discards_without_an_abandonment():
+    for missing in THREE:
+        said = {**ALL_CONFIRMED, missing: failed()}
+        decision = next_change_step(without(generate((made(said),)), missing))
+        assert isinstance(decision, Pause)
+
+
+def test_a_confirmation_that_comes_after_all_counts():
+    the_set = made({**ALL_CONFIRMED, "b": failed()})
+    asked = step(JobKind.ABANDON, {"b": confirmed("b")}, shares=the_set.id)
+    assert begun(next_change_step(generate((the_set, asked)))).kind is JobKind.PROVE_KEY
+
+
+def test_a_new_set_is_made_once_the_old_one_is_dead_also_while_some_still_have_to_discard():
+    the_set = made({**ALL_CONFIRMED, "b": failed()})
+    gave_up = step(JobKind.ABANDON, {"b": abandoned("b")}, shares=the_set.id)
+    discarding = step(
+        JobKind.DISCARD, {"a": nothing(), "c": failed()}, Ending.FAILED, shares=the_set.id
+    )
+    decision = begun(next_change_step(generate((the_set, gave_up, discarding))))
+    assert decision.kind is JobKind.GENERATE_KEY
+
+
+def proving(the_set: Step, *signers: str) -> Step:
+    said = {signer: nothing() for signer in signers}
+    return step(JobKind.PROVE_KEY, said, shares=the_set.id)
+
+
+def test_quorums_sign_until_every_share_has():
+    the_set = made(dict(ALL_CONFIRMED))
+    first = begun(next_change_step(generate((the_set,))))
+    proof = proving(the_set, *first.signers)
+    second = begun(next_change_step(generate((the_set, proof))))
+    assert second.kind is JobKind.PROVE_KEY
+    assert set(first.signers) | set(second.signers) == set(THREE)
+    last = proving(the_set, *second.signers)
+    third = begun(next_change_step(generate((the_set, proof, last))))
+    assert (third.kind, third.signers) == (JobKind.ACTIVATE_KEY, THREE)
+    assert len(third.evidence) == 3
+    assert third.public_key == bytes(32)
+
+
+def all_proved() -> tuple[Step, ...]:
+    the_set = made(dict(ALL_CONFIRMED))
+    return the_set, proving(the_set, "a", "b"), proving(the_set, "b", "c")
+
+
+@pytest.mark.parametrize("count", range(4))
+def test_a_key_is_complete_when_all_n_have_activated_and_not_before(count: int):
+    steps = all_proved()
+    said = {signer: activated(signer) for signer in THREE[:count]}
+    activation = step(JobKind.ACTIVATE_KEY, said, shares=steps[0].id)
+    decision = next_change_step(generate((*steps, activation)))
+    if count == 3:
+        assert isinstance(decision, Complete)
+    else:
+        assert begun(decision).signers == THREE[count:]
+
+
+def test_one_that_says_it_has_not_signed_signs_again():
+    steps = all_proved()
+    said = {"a": activated("a"), "b": activated("b"), "c": failed("not_proved")}
+    activation = step(JobKind.ACTIVATE_KEY, said, shares=steps[0].id)
+    decision = begun(next_change_step(generate((*steps, activation))))
+    assert decision.kind is JobKind.PROVE_KEY
+    assert "c" in decision.signers
+
+
+def test_bans_that_leave_a_share_no_quorum_to_sign_in_end_a_key():
+    the_set = made(dict(ALL_CONFIRMED))
+    bans = frozenset([frozenset("ac"), frozenset("bc")])
+    decision = next_change_step(generate((the_set,), bans=bans))
+    assert isinstance(decision, End)
+    assert (decision.reason.code, decision.reason.culprits) == ("no_quorum_left", ("c",))
+
+
+@pytest.mark.parametrize("liar", THREE)
+def test_one_that_confirms_another_key_is_named(liar: str):
+    the_set = made({**ALL_CONFIRMED, liar: confirmed(liar, b"\x01" * 32)})
+    decision = next_change_step(generate((the_set,)))
+    assert isinstance(decision, End)
+    assert (decision.status, decision.reason.code) == (OutcomeStatus.FAILED, "signers_disagree")
+    assert decision.reason.culprits == (liar,)
+
+
+def test_a_refresh_uses_the_set_in_use_and_makes_the_next_generation():
+    decision = begun(next_change_step(refresh(in_use=SharesInUse(3, SHARES))))
+    assert (decision.kind, decision.shares) == (JobKind.REFRESH_KEY, SHARES)
+    assert decision.generation == 4
+
+
+def test_a_refresh_asks_every_gate_first():
+    members = {"a": Member(), "b": Member(has_gate=True), "c": Member(has_gate=True)}
+    decision = begun(next_change_step(refresh(members=members)))
+    assert (decision.kind, set(decision.signers)) == (JobKind.APPROVE, {"b", "c"})
+
+
+def test_a_banned_pair_is_never_in_a_refresh():
+    decision = next_change_step(refresh(bans=frozenset([frozenset("ab")])))
+    assert isinstance(decision, End)
+    assert decision.reason.code == "no_quorum_left"
+
+
+def test_a_refresh_waits_for_another_change_of_the_key():
+    decision = next_change_step(refresh(is_blocked=True))
+    assert isinstance(decision, Pause)
+    assert decision.reason.code == "another_change_under_way"
+
+
+def repair(*steps: Step, **more: Any) -> Request:
+    return refresh(steps, kind=JobKind.REPAIR_SHARE, target="b", **more)
+
+
+def test_t_helpers_repair_a_share_and_all_refresh_then():
+    request = repair(in_use=SharesInUse(1, SHARES))
+    decision = begun(next_change_step(request))
+    assert (decision.kind, set(decision.signers)) == (JobKind.REPAIR_SHARE, set(THREE))
+    assert decision.generation == 1
+    done = step(JobKind.REPAIR_SHARE, {signer: nothing() for signer in THREE})
+    after = repair(done, in_use=SharesInUse(1, SHARES))
+    assert begun(next_change_step(after)).kind is JobKind.REFRESH_KEY
+
+
+def test_a_repair_that_the_target_has_not_finished_is_tried_again():
+    half = step(JobKind.REPAIR_SHARE, {"a": nothing(), "b": failed(), "c": nothing()})
+    assert begun(next_change_step(repair(half))).kind is JobKind.REPAIR_SHARE
+
+
+def test_too_few_willing_helpers_end_a_repair():
+    no = step(JobKind.REPAIR_SHARE, {"a": denied("not_pinned"), "c": nothing()})
+    decision = next_change_step(repair(no))
+    assert isinstance(decision, End)
+    assert decision.status is OutcomeStatus.DENIED
+
+
+def test_helpers_banned_by_the_target_do_not_help():
+    decision = next_change_step(repair(bans=frozenset([frozenset("bc")])))
+    assert isinstance(decision, End)
+    assert decision.reason.code == "no_quorum_left"
+
+
+def test_a_final_request_still_has_its_shares_abandoned_and_discarded():
+    the_set = made({"a": confirmed("a"), "b": failed(), "c": confirmed("c")}, ending=Ending.FAILED)
+    first = plan(generate((the_set,), is_final=True), 0.5)
+    assert begun(first.decision).kind is JobKind.ABANDON
+    assert first.settled == ()
+    gave_up = step(JobKind.ABANDON, {"b": abandoned("b")}, shares=the_set.id)
+    second = plan(generate((the_set, gave_up), is_final=True), 0.5)
+    assert set(begun(second.decision).signers) == {"a", "c"}
+    gone = step(JobKind.DISCARD, {"a": nothing(), "c": nothing()}, shares=the_set.id)
+    third = plan(generate((the_set, gave_up, gone), is_final=True), 0.5)
+    assert isinstance(third.decision, Rest)
+    assert third.settled == (the_set.id,)
+
+
+def test_a_set_that_all_have_confirmed_is_never_cleaned_away():
+    the_set = made(dict(ALL_CONFIRMED))
+    done = plan(generate((the_set,), is_final=True), 0.5)
+    assert isinstance(done.decision, Rest)
+    assert done.settled == (the_set.id,)
+
+
+def test_a_signer_that_is_away_is_cleaned_up_after_when_it_is_back():
+    the_set = made({"a": abandoned("a"), "b": abandoned("b"), "c": None})
+    request = generate((the_set,), is_final=True)
+    assert isinstance(plan(without(request, "c"), 0.5).decision, Rest)
+    again = step(JobKind.DISCARD, {"c": failed()}, Ending.FAILED, shares=the_set.id)
+    later = generate((the_set, again), is_final=True)
+    assert begun(plan(later, 0.5).decision).signers == ("c",)
+
+
+def test_ids_of_sets_are_those_of_their_ceremonies():
+    ceremony = uuid4()
+    the_set = made({**ALL_CONFIRMED, "a": failed()}, ceremony=ceremony)
+    assert begun(next_change_step(generate((the_set,)))).shares == ceremony
