@@ -11,7 +11,7 @@ from node.decisions import Denied, Failed, Refused
 from node.handlers import Handled, Work
 from wire.algorithms import Protection, Store
 from wire.envelope import ABANDONMENT_TYPE, ATTESTATION_TYPE, SignedBytes, Signer
-from wire.jobs import Job
+from wire.jobs import Job, KeyReference
 from wire.outcomes import (
     AbandonedShare,
     ActivatedShare,
@@ -20,6 +20,7 @@ from wire.outcomes import (
     PreparedShare,
 )
 from wire.statements import Abandonment, Attestation
+from wire.tickets import PROTOCOL
 
 
 class ActivateKey:
@@ -45,6 +46,7 @@ class ActivateKey:
         stored = await self._shares.find(job.key.id, _set_of(job))
         if stored is None or not (stored.is_confirmed or stored.is_active):
             raise Failed("no_share", "this signer has confirmed no share of that set")
+        _require_key(stored, job.key)
         if not stored.is_proved:
             missing = ", ".join(stored.unproved_with)
             raise Failed("not_proved", f"this signer's share has not signed yet with {missing}")
@@ -142,6 +144,13 @@ class Approve:
 
     async def handle(self, _: Work) -> Handled:
         return Handled(result=Approved(), audit={})
+
+
+def _require_key(stored: StoredShare, key: KeyReference) -> None:
+    """Raise Failed unless an order says of the key what its share does: it is attested so."""
+    said = (PROTOCOL.get(key.algorithm), key.public_key, key.network)
+    if said != (stored.protocol, stored.public_key, stored.network):
+        raise Failed("key_mismatch", "the order is about another key than this signer's share")
 
 
 def _set_of(job: Job) -> UUID:
