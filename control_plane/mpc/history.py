@@ -105,14 +105,17 @@ def repaired(request: Request) -> bool:
 
 @dataclass(slots=True)
 class ShareSet:
-    """The set of shares that a step was to make, and what each signer has said of it since."""
+    """The set of shares that a step was to make, and what each signer has said of it since.
+
+    ``proved_with``: by signer, with whom it says that its share has signed.
+    """
 
     step: Step
     confirmed: dict[str, SignedBytes] = field(default_factory=dict)
     abandoned: dict[str, SignedBytes] = field(default_factory=dict)
     asked_to_discard: set[str] = field(default_factory=set)
     discarded: set[str] = field(default_factory=set)
-    proved: set[str] = field(default_factory=set)
+    proved_with: dict[str, set[str]] = field(default_factory=dict)
     attestations: dict[str, SignedBytes] = field(default_factory=dict)
 
     def confirmations(self) -> dict[str, Confirmation]:
@@ -142,7 +145,7 @@ def _take_in(about: ShareSet, step: Step) -> None:
         about.asked_to_discard |= {task.signer for task in step.tasks}
     for signer, outcome in step.outcomes.items():
         if step.kind is JobKind.ACTIVATE_KEY and outcome.code == NOT_PROVED:
-            about.proved.discard(signer)
+            about.proved_with.pop(signer, None)
         if outcome.status is not OutcomeStatus.DONE:
             continue
         match outcome.result:
@@ -155,7 +158,8 @@ def _take_in(about: ShareSet, step: Step) -> None:
         if step.kind is JobKind.DISCARD:
             about.discarded.add(signer)
         if step.kind is JobKind.PROVE_KEY:
-            about.proved.add(signer)
+            others = {task.signer for task in step.tasks} - {signer}
+            about.proved_with.setdefault(signer, set()).update(others)
 
 
 def dissenters(confirmations: Mapping[str, Confirmation]) -> tuple[str, ...] | None:

@@ -1,7 +1,7 @@
 """Which signers do a step together. Pure."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from uuid import UUID
 
 from control_plane.mpc.facts import Pair, Request
@@ -27,6 +27,51 @@ def choose(
         if found is not None:
             return found
     return None
+
+
+def gather(
+    count: int,
+    ordered: Sequence[str],
+    wanted: Collection[frozenset[str]],
+    banned: Collection[Pair],
+) -> tuple[str, ...] | None:
+    """``count`` signers among whom is one of ``wanted``, each a few signers; and more of these,
+    as far as adding whoever completes most finds them. The earlier in ``ordered`` the better.
+
+    None when none of ``wanted`` can be among ``count`` of ``ordered`` that may work together.
+    """
+    place = {signer: number for number, signer in enumerate(ordered)}
+    possible = [sorted(each, key=place.__getitem__) for each in wanted if each <= place.keys()]
+    for first in sorted(possible, key=lambda each: [place[signer] for signer in each]):
+        chosen = tuple(first)
+        if any(pair <= set(chosen) for pair in banned):
+            continue
+        if choose(count, _left(ordered, chosen), banned, chosen) is None:
+            continue
+        while len(chosen) < count:
+            chosen = max(_one_more(count, ordered, banned, chosen), key=_completes(wanted))
+        return chosen
+    return None
+
+
+def _one_more(
+    count: int, ordered: Sequence[str], banned: Collection[Pair], chosen: tuple[str, ...]
+) -> Iterator[tuple[str, ...]]:
+    """Each way to add one so that there is still a whole quorum to come to."""
+    for signer in _left(ordered, chosen):
+        more = (*chosen, signer)
+        if any(frozenset((signer, other)) in banned for other in chosen):
+            continue
+        if choose(count, _left(ordered, more), banned, more) is not None:
+            yield more
+
+
+def _completes(wanted: Collection[frozenset[str]]) -> Callable[[tuple[str, ...]], int]:
+    return lambda chosen: sum(each <= set(chosen) for each in wanted)
+
+
+def _left(ordered: Sequence[str], chosen: Sequence[str]) -> list[str]:
+    return [signer for signer in ordered if signer not in chosen]
 
 
 def largest(ordered: Sequence[str], banned: Collection[Pair], at_most: int) -> int:

@@ -1,8 +1,8 @@
 """The next step of a request that makes a set of shares: a new key, a refresh, a repair. Pure.
 
-Two-step commit: all n make and confirm shares; every share signs a message of the signers' own;
-all n take the set into use. A set that not all have confirmed is abandoned by one that has not,
-which it states for good, and then discarded by the others.
+Two-step commit: all n make and confirm shares; quorums sign a message of the signers' own
+(proving.py); all n take the set into use. A set that not all have confirmed is abandoned by one
+that has not, which it states for good, and then discarded by the others.
 """
 
 from control_plane.mpc.decisions import Begin, Complete, Decision, End, Pause, Reason
@@ -16,7 +16,8 @@ from control_plane.mpc.history import (
     repaired,
     share_sets,
 )
-from control_plane.mpc.obstacles import BLOCKED, NO_QUORUM, hopeless, waiting
+from control_plane.mpc.obstacles import BLOCKED, hopeless, waiting
+from control_plane.mpc.proving import next_proof
 from control_plane.mpc.quorum import choose, prefer
 from control_plane.mpc.signing import free_to_take_part
 from wire.jobs import JobKind
@@ -88,10 +89,10 @@ def _take_into_use(request: Request, made: ShareSet) -> Decision:
         reason = Reason(DISAGREE, f"the signers have confirmed different keys{who}", culprits=wrong)
         return End(OutcomeStatus.FAILED, reason)
     signers = request.group.signers
-    public_key = confirmations[signers[0]].public_key
-    unproved = [signer for signer in signers if signer not in made.proved]
-    if unproved:
-        return _prove(request, made, unproved, public_key)
+    agreed, generation = confirmations[signers[0]], new_generation(request)
+    proof = next_proof(request, made, generation, agreed.protocol, agreed.public_key)
+    if proof is not None:
+        return proof
     missing = [signer for signer in signers if signer not in made.attestations]
     if not missing:
         return Complete(made)
@@ -103,41 +104,10 @@ def _take_into_use(request: Request, made: ShareSet) -> Decision:
         JobKind.ACTIVATE_KEY,
         tuple(there),
         made.step.id,
-        new_generation(request),
+        generation,
         evidence,
-        public_key,
+        agreed.public_key,
     )
-
-
-def _prove(request: Request, made: ShareSet, unproved: list[str], public_key: bytes) -> Decision:
-    """Quorums sign until every share has: first those that have not."""
-    threshold, signers = request.group.threshold, request.group.signers
-    banned = banned_pairs(request)
-    for signer in unproved:
-        others = [each for each in signers if each != signer]
-        if choose(threshold, others, banned, start=[signer]) is None:
-            return _hopeless_proof(request, signer)
-    blamed = blame(request)
-    able = [each for each in request.there(signers) if request.member(each).free > 0]
-    first = prefer(request, [each for each in able if each in unproved], blamed)
-    then = prefer(request, [each for each in able if each not in unproved], blamed)
-    for place, signer in enumerate(first):
-        quorum = choose(threshold, first[place + 1 :] + then, banned, start=[signer])
-        if quorum is not None:
-            return Begin(
-                JobKind.PROVE_KEY,
-                quorum,
-                made.step.id,
-                new_generation(request),
-                public_key=public_key,
-            )
-    return waiting(request, threshold, signers, banned)
-
-
-def _hopeless_proof(request: Request, signer: str) -> End:
-    threshold = request.group.threshold
-    text = f"banned pairs leave no {threshold} signers with {signer} that may work together"
-    return End(OutcomeStatus.FAILED, Reason(NO_QUORUM, text, culprits=(signer,)))
 
 
 def _make(request: Request) -> Decision:
