@@ -104,5 +104,5 @@ def network_algorithm(network: Network, address_type: AddressType | None = None)
     if address_type is None:
         return NETWORK_ALGORITHMS[network][0]
     if network is not Network.BITCOIN:
-        raise ValueError(f"address_type is for Bitcoin wallets, not for {network.value}")
+        raise ValueError(f"address_type: of Bitcoin wallets alone, {network.value} has none")
     return ADDRESS_TYPE_ALGORITHM[address_type]

@@ -89,10 +89,11 @@ class CreateWallet(NewKeyRequest):
     def _parts_go_together(self) -> "CreateWallet":
         if (self.master_key is None) != (self.path is None):
             raise ValueError("master_key and path: give both or neither")
+        algorithm = self.algorithm
         if self.master_key is not None and self.store is not Store.MPC:
             raise ValueError("master_key: keys of store mpc alone have children")
-        if self.master_key is not None and self.algorithm != ECDSA_SECP256K1:
-            raise ValueError(f"master_key: there are no children of {self.algorithm}")
+        if self.master_key is not None and algorithm != ECDSA_SECP256K1:
+            raise ValueError(f"master_key: there are no children of {algorithm}")
         self._needs_group(is_derived=self.master_key is not None)
         return self
 

@@ -9,6 +9,7 @@ from wire.algorithms import (
     ALGORITHMS,
     ECDSA_SECP256K1,
     EDDSA_ED25519,
+    AddressType,
     Algorithm,
     Curve,
     Network,
@@ -34,6 +35,14 @@ def test_a_wallets_network_names_its_algorithm():
 
     assert algorithm(Network.ETHEREUM) == algorithm(Network.BITCOIN) == ECDSA_SECP256K1
     assert algorithm(Network.SOLANA) == EDDSA_ED25519
+
+
+@pytest.mark.parametrize("network", [Network.ETHEREUM, Network.SOLANA])
+@pytest.mark.parametrize("address_type", list(AddressType))
+def test_bitcoin_wallets_alone_have_an_address_type(network, address_type):
+    body = {"network": network, "store": "mpc", "signer_group": "g", "address_type": address_type}
+    with pytest.raises(ValidationError, match="address_type: of Bitcoin wallets alone"):
+        CreateWallet.model_validate(body)
 
 
 @pytest.mark.parametrize("scheme", list(Scheme))
