@@ -13,6 +13,7 @@ import httpx
 from control_plane.settings import initialise
 from devstack import configuration_file
 from devstack.certificates import Certificates
+from devstack.configuration_file import Table
 from devstack.launcher import Launcher
 from devstack.processes import LOCALHOST, Program, failure, free_port, run
 from devstack.service import Service, clean_environment, command
@@ -24,13 +25,15 @@ ALL_SCOPES = ("read", "wallets", "sign", "admin")
 class ControlPlaneOptions:
     """``lifetime_seconds``: of a request; ``lease_seconds``: how long a node holds a job.
 
-    ``group``, ``signers``: the node groups of stores hsm and mpc.
+    ``group``, ``signers``: the node groups of stores hsm and mpc. ``ceremonies``: what of that
+    section is not as it is by default.
     """
 
     lifetime_seconds: int = 900
     lease_seconds: int = 30
     group: str = "hsm"
     signers: str = "mpc"
+    ceremonies: Table | None = None
 
 
 class ControlPlane(Service):
@@ -147,6 +150,7 @@ class ControlPlaneFiles:
                     "lease_seconds": options.lease_seconds,
                 },
                 "groups": {"hsm": options.group, "mpc": options.signers},
+                "ceremonies": options.ceremonies or {},
                 **delivery,
             },
         )

@@ -1,0 +1,114 @@
+"""mpc-signer that ends by SIGKILL at a point of a ceremony, or of what is to be committed after it.
+
+    python -m tests.faults.mpc.killing_signer CONFIG PLAN
+
+PLAN is a JSON file, read at the start: ``{"kind": "GenerateKey", "at": "seal 2"}`` kills the
+process the first time that a job of this kind comes to that point. Points are ``hello 0``,
+``seal N`` and ``open N`` for exchange N, ``phase 2`` of ECDSA signing, and what a job comes to
+after it was handled: ``handled``, ``committed``, ``reported``.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from pydantic import BaseModel
+
+from daemon import log
+from daemon.configuration import load
+from daemon.console import operator_errors
+from daemon.hardening import harden
+from mpc import ceremony, signer
+from mpc.ban_locks import BanLocks
+from mpc.envelopes import CeremonyChannel
+from mpc.settings import SignerSettings
+from node.handlers import Handled, Handler, Work
+from node.loop import Step
+
+EXCHANGES = "hello 0", "seal 1", "seal 2", "seal 3", "open 3"
+"""Of FROST's DKG and refresh; before each, the others wait for this signer in vain."""
+COMMIT = "handled", "committed"
+"""A job that was committed is reported after the next start, and does not come by here again."""
+
+
+class Plan(BaseModel):
+    kind: str
+    at: str
+
+
+class Killer:
+    """Knows which kind of job was begun last: tests give a signer one at a time."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._kind = ""
+
+    def begin(self, kind: str) -> None:
+        self._kind = kind
+
+    def pass_by(self, point: str) -> None:
+        if (self._kind, point) == (self._plan.kind, self._plan.at):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_step(self, step: Step) -> None:
+        self.pass_by(step.value)
+
+
+class Watched:
+    """A handler that says what it begins."""
+
+    def __init__(self, handler: Handler, killer: Killer) -> None:
+        self._handler = handler
+        self._killer = killer
+        self.carries_request = handler.carries_request
+        self.asks_gate = handler.asks_gate
+
+    async def handle(self, work: Work) -> Handled:
+        self._killer.begin(work.job.kind)
+        return await self._handler.handle(work)
+
+
+def put_in(killer: Killer) -> None:
+    """Have the signer that this process will be pass by the killer."""
+
+    class Channel(CeremonyChannel):
+        def _step(self, step: str, number: int, then: tuple[str, int]) -> None:
+            killer.pass_by(f"{step} {number}")
+            super()._step(step, number, then)
+
+    class Locks(BanLocks):
+        @asynccontextmanager
+        async def hold(self, *arguments: Any) -> AsyncIterator[None]:
+            async with super().hold(*arguments):
+                killer.pass_by("phase 2")
+                yield
+
+    make = signer.handlers
+
+    def handlers(*arguments: Any) -> dict[str, Handler]:
+        return {kind: Watched(handler, killer) for kind, handler in make(*arguments).items()}
+
+    ceremony.CeremonyChannel = Channel  # type: ignore[misc]
+    signer.BanLocks = Locks  # type: ignore[misc]
+    signer.handlers = handlers
+
+
+def main(config: Path, plan: Path) -> None:
+    harden()
+    with operator_errors():
+        settings = load(config, SignerSettings)
+        log.configure(settings.log.level)
+        killer = Killer(Plan.model_validate_json(plan.read_text()))
+        put_in(killer)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(signer.run(settings, on_step=killer.on_step))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,253 @@
+"""One signer killed at each exchange of a ceremony and at each step of what is committed after it.
+
+One request goes on through all of these deaths: each costs an attempt at most, and at its end the
+request is done, with the same set of shares in use at all three, and with nothing left over.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from control_plane.client import (
+    ChangeStatus,
+    Curve,
+    Custody,
+    Key,
+    KeyStatus,
+    Scheme,
+    SignatureStatus,
+    Store,
+)
+from devstack.signer import Signer
+from devstack.stack import Stack
+from tests.faults.mpc.conftest import (
+    GROUP,
+    SECONDS,
+    VICTIM,
+    is_active_everywhere,
+    kill_at,
+    never_active_too_soon,
+    nothing_is_left_over,
+    rows,
+    wait_for,
+)
+from tests.faults.mpc.killing_signer import COMMIT, EXCHANGES
+
+AlgorithmOf = {"EdDSA": (Scheme.EDDSA, Curve.ED25519), "ECDSA": (Scheme.ECDSA, Curve.SECP256K1)}
+Points = list[tuple[str, str]]
+PROVE_AND_ACTIVATE = [
+    ("ProveKey", "handled"),
+    ("ProveKey", "reported"),
+    ("ActivateKey", "handled"),
+    ("ActivateKey", "committed"),
+]
+
+
+def points(kind: str, exchanges: tuple[str, ...] = EXCHANGES) -> Points:
+    return [(kind, at) for at in (*exchanges, *COMMIT)]
+
+
+def die_at_each(
+    victim: Signer, folder: Path, deaths: Points, begin: Callable[[], None],
+    check: Callable[[], None],
+) -> None:  # fmt: skip
+    """Begin, and have the victim end at one point after the other; then let it live."""
+    for number, (kind, at) in enumerate(deaths):
+        kill_at(victim, kind, at, folder)
+        victim.kill()
+        victim.start()
+        if number == 0:
+            begin()
+        deadline = time.monotonic() + SECONDS
+        while victim.is_running:
+            check()
+            assert time.monotonic() < deadline, f"did not come to {kind}, {at}: see {victim.log}"
+            time.sleep(0.05)
+        assert victim.process.wait() == -signal.SIGKILL, f"see {victim.log}"
+    victim.run_command = victim.command("run")
+    victim.start()
+
+
+@contextmanager
+def without(signer: Signer) -> Iterator[None]:
+    signer.stop()
+    try:
+        yield
+    finally:
+        signer.start()
+
+
+def make_key(custody: Custody, scheme: str) -> Key:
+    return custody.create_key(*AlgorithmOf[scheme], Store.MPC, signer_group=GROUP, wait=SECONDS)
+
+
+@pytest.fixture
+def key(custody: Custody) -> Key:
+    return make_key(custody, "EdDSA")
+
+
+@pytest.mark.timeout(300)
+def test_a_key_is_made_wherever_a_signer_is_killed(stack: Stack, custody, victim, tmp_path):
+    made: list[UUID] = []
+
+    def begin() -> None:
+        new = custody.create_key(Scheme.EDDSA, Curve.ED25519, Store.MPC, signer_group=GROUP, wait=0)
+        made.append(new.id)
+
+    deaths = points("GenerateKey") + PROVE_AND_ACTIVATE
+    die_at_each(
+        victim, tmp_path, deaths, begin, lambda: never_active_too_soon(stack, custody, made[0])
+    )
+    done = custody.get_key(made[0], wait=SECONDS)
+    assert done.status is KeyStatus.ACTIVE
+    assert is_active_everywhere(stack, done.id)
+    nothing_is_left_over(stack, done.id)
+    assert custody.sign_message(done.id, "alive", wait=SECONDS).status is SignatureStatus.SIGNED
+
+
+@pytest.mark.timeout(300)
+def test_shares_are_refreshed_wherever_a_signer_is_killed(
+    stack: Stack, custody: Custody, key: Key, victim, tmp_path
+):
+    changes = []
+
+    def begin() -> None:
+        changes.append(custody.refresh_key(key.id, wait=0))
+
+    deaths = points("RefreshKey") + PROVE_AND_ACTIVATE
+    die_at_each(victim, tmp_path, deaths, begin, lambda: None)
+    done = custody.get_refresh(key.id, changes[0].id, wait=SECONDS)
+    assert done.status is ChangeStatus.DONE
+    assert custody.get_key(key.id).generation == key.generation + 1
+    nothing_is_left_over(stack, key.id)
+    assert custody.sign_message(key.id, "alive", wait=SECONDS).status is SignatureStatus.SIGNED
+
+
+@pytest.mark.timeout(300)
+def test_a_message_is_signed_wherever_a_signer_is_killed(
+    stack: Stack, custody: Custody, key: Key, victim, tmp_path
+):
+    begun = []
+    with without(stack.signers["signer-3"]):
+        die_at_each(
+            victim,
+            tmp_path,
+            points("Sign", ("hello 0", "open 0", "seal 1", "open 1")),
+            lambda: begun.append(custody.sign_message(key.id, "whoever dies", wait=0)),
+            lambda: None,
+        )
+        done = custody.get_signature(key.id, begun[0].id, wait=SECONDS)
+    assert done.status is SignatureStatus.SIGNED
+    nothing_is_left_over(stack, key.id)
+
+
+@pytest.mark.timeout(300)
+def test_a_lost_share_is_repaired_wherever_its_signer_is_killed(
+    stack: Stack, custody: Custody, key: Key, victim, tmp_path
+):
+    victim.stop()
+    rows(victim, "DELETE FROM shares WHERE key_id = %s RETURNING key_id", key.id)
+    for name in ("signer-1", "signer-3"):
+        helper = stack.signers[name]
+        helper.run("approve", "repair", "approve", str(key.id), VICTIM, "--reason", "a lost disk")
+    changes = []
+
+    def begin() -> None:
+        changes.append(custody.repair_share(key.id, VICTIM, wait=0))
+
+    die_at_each(
+        victim, tmp_path, points("RepairShare", ("hello 0", "seal 1", "seal 2")), begin,
+        lambda: None,
+    )  # fmt: skip
+    done = custody.get_repair(key.id, changes[0].id, wait=SECONDS)
+    assert done.status is ChangeStatus.DONE, done
+    nothing_is_left_over(stack, key.id)
+    assert custody.sign_message(key.id, "alive", wait=SECONDS).status is SignatureStatus.SIGNED
+
+
+@pytest.mark.timeout(300)
+def test_an_ecdsa_signature_survives_deaths_and_one_in_phase_2_bars_the_pair_until_resolved(
+    stack: Stack, custody: Custody, victim, tmp_path
+):
+    key = make_key(custody, "ECDSA")
+    digest = iter(bytes([number]) * 32 for number in range(1, 10))
+    begun = []
+    with without(stack.signers["signer-3"]):
+        die_at_each(
+            victim,
+            tmp_path,
+            [("Sign", at) for at in ("hello 0", "seal 1", "seal 2", "seal 3", "phase 2")],
+            lambda: begun.append(custody.sign_hash(key.id, next(digest), wait=0)),
+            lambda: None,
+        )
+        left = "SELECT signer FROM in_flight WHERE key_id = %s"
+        assert rows(victim, left, key.id) == [("signer-1",)]
+    # the others are a quorum: nobody need wait for the operator
+    done = custody.get_signature(key.id, begun[0].id, wait=SECONDS)
+    assert done.status is SignatureStatus.SIGNED
+    assert rows(victim, left, key.id) == [("signer-1",)]
+
+    victim.run(
+        "resolve",
+        "bans",
+        "resolve",
+        str(key.id),
+        "signer-1",
+        "--clear",
+        "--reason",
+        "a test's kill",
+    )
+    nothing_is_left_over(stack, key.id)
+    with without(stack.signers["signer-3"]):
+        again = custody.sign_hash(key.id, next(digest), wait=SECONDS)
+        assert again.status is SignatureStatus.SIGNED
+
+
+def test_a_delivery_server_that_is_killed_in_a_ceremony_costs_an_attempt(stack: Stack, custody):
+    new = custody.create_key(*AlgorithmOf["ECDSA"], Store.MPC, signer_group=GROUP, wait=0)
+    used = "SELECT FROM used_tickets WHERE used_at > now() - interval '2 seconds'"
+    wait_for(lambda: bool(rows(stack.signers["signer-1"], used)), "no ceremony was begun")
+    killed = stack.signers.delivery_servers[0]
+    killed.kill()
+    try:
+        done = custody.get_key(new.id, wait=SECONDS)
+        assert done.status is KeyStatus.ACTIVE
+        nothing_is_left_over(stack, done.id)
+        signature = custody.sign_hash(done.id, bytes([9]) * 32, wait=SECONDS)
+        assert signature.status is SignatureStatus.SIGNED
+    finally:
+        killed.start()
+
+
+def test_a_signer_that_is_slow_costs_time_and_nothing_else(stack: Stack, custody, key):
+    slow = stack.signers[VICTIM]
+    change = custody.refresh_key(key.id, wait=0)
+    for _ in range(4):
+        slow.pause()
+        time.sleep(0.4)
+        slow.resume()
+        time.sleep(0.1)
+    done = custody.get_refresh(key.id, change.id, wait=SECONDS)
+    assert done.status is ChangeStatus.DONE
+    nothing_is_left_over(stack, key.id)
+
+
+def test_a_refresh_waits_for_a_signer_that_hangs_and_the_others_sign_meanwhile(
+    stack: Stack, custody, key
+):
+    silent = stack.signers[VICTIM]
+    silent.pause()
+    try:
+        change = custody.refresh_key(key.id, wait=0)
+        signature = custody.sign_message(key.id, "meanwhile", wait=SECONDS)
+        assert signature.status is SignatureStatus.SIGNED
+        assert custody.get_refresh(key.id, change.id).status is ChangeStatus.PENDING
+    finally:
+        silent.resume()
+    assert custody.get_refresh(key.id, change.id, wait=SECONDS).status is ChangeStatus.DONE
+    nothing_is_left_over(stack, key.id)
