@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from control_plane.mpc.facts import MAKES_SHARES, Pair, Request, Step
+from control_plane.mpc.facts import CEREMONY_OF, MAKES_SHARES, Ending, Pair, Request, Step, Task
 from wire.envelope import SignedBytes
 from wire.jobs import JobKind
 from wire.outcomes import (
+    APPROVAL_PENDING,
     AbandonedShare,
     ActivatedShare,
     Outcome,
@@ -18,9 +19,28 @@ from wire.statements import Attestation, Confirmation
 
 BANNED = "banned_counterparty"
 NOT_PROVED = "not_proved"
+NOT_PINNED = "not_pinned"
 USED_TICKET = "ticket_used"
-BLAMELESS = ("delivery_unavailable", "ceremony_aborted")
-"""Codes with which a signer blames nobody, and is not to blame itself."""
+BLAMELESS = frozenset(
+    {
+        APPROVAL_PENDING,
+        "bad_message",
+        "bad_signature",
+        "ceremony_aborted",
+        "delivery_unavailable",
+        "echo_mismatch",
+        NOT_PROVED,
+        "peer_aborted",
+        "peer_silent",
+        "set_pending",
+        USED_TICKET,
+    }
+)
+"""Codes with which a signer that names nobody is not to blame itself: what it tells of is another's
+doing, or the delivery server's, or ours."""
+
+Blame = tuple[int, int]
+"""Ceremonies that failed with a signer in them, and those whose failure was blamed on it."""
 
 _DECIDING = (
     JobKind.SIGN,
@@ -67,15 +87,34 @@ def approvals(request: Request) -> frozenset[str]:
     )
 
 
-def blame(request: Request) -> Counter[str]:
-    """How often each signer was to blame for the end of a step."""
-    return Counter(signer for step in request.steps for signer in step.culprits)
+def blame(request: Request) -> dict[str, Blame]:
+    """How little is to be expected of each signer, by what became of this request's ceremonies.
+
+    How many that failed it was in counts first: whom the others name is their word alone, and one
+    that is never to be in a signature's way names somebody else each time, or nobody.
+    """
+    failed: Counter[str] = Counter()
+    named: Counter[str] = Counter()
+    for step in request.steps:
+        named.update(step.culprits)
+        if step.kind in CEREMONY_OF and step.ending in (Ending.FAILED, Ending.SILENT):
+            failed.update(task.signer for task in step.tasks if not _is_done(task))
+    return {signer: (failed[signer], named[signer]) for signer in failed | named}
+
+
+def _is_done(task: Task) -> bool:
+    return task.outcome is not None and task.outcome.status is OutcomeStatus.DONE
 
 
 def culprits_of(signer: str, outcome: Outcome) -> tuple[str, ...]:
-    """Whom a signer's outcome blames: those it names, or else itself."""
+    """Whom a signer's outcome blames: those it names, or else itself.
+
+    One that lacks the pin of another works with nobody of the group: it is itself to be avoided.
+    """
     if outcome.status in (OutcomeStatus.DONE, OutcomeStatus.DENIED):
         return ()
+    if outcome.code == NOT_PINNED:
+        return (signer,)
     if outcome.culprits:
         return outcome.culprits
     return () if outcome.code in BLAMELESS else (signer,)

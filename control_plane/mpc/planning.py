@@ -21,6 +21,8 @@ from wire.jobs import JobKind
 from wire.outcomes import OutcomeStatus
 
 FIRST_PAUSE_SECONDS = 0.1
+FIRST_APPROVAL_PAUSE_SECONDS = 1.0
+"""Before owners who have not decided yet are asked again; by their gates, that are not ours."""
 LONGEST_PAUSE_SECONDS = 15.0
 JITTER = 0.25
 CLEANING = (JobKind.ABANDON, JobKind.DISCARD)
@@ -72,9 +74,14 @@ def _goes_on_at_once(kind: JobKind, ended: Ended, decision: Decision) -> bool:
 
 
 def pause(request: Request, jitter: float) -> float:
-    """Seconds until the next attempt: doubled with each that failed, up to a limit."""
-    failed = sum(step.ending in (Ending.FAILED, Ending.SILENT) for step in request.steps)
-    seconds = min(FIRST_PAUSE_SECONDS * 2.0 ** min(failed - 1, 30), LONGEST_PAUSE_SECONDS)
+    """Seconds until the next attempt: doubled with each of the kind that failed, up to a limit."""
+    kind = max(request.steps, key=lambda step: step.number).kind
+    failed = sum(
+        step.kind is kind and step.ending in (Ending.FAILED, Ending.SILENT)
+        for step in request.steps
+    )
+    first = FIRST_APPROVAL_PAUSE_SECONDS if kind is JobKind.APPROVE else FIRST_PAUSE_SECONDS
+    seconds = min(first * 2.0 ** min(failed - 1, 30), LONGEST_PAUSE_SECONDS)
     return seconds * (1 + JITTER * (2 * jitter - 1))
 
 

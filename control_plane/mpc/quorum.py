@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from uuid import UUID
 
 from control_plane.mpc.facts import Pair, Request
+from control_plane.mpc.history import Blame
 
 
 def choose(
@@ -82,15 +83,15 @@ def largest(ordered: Sequence[str], banned: Collection[Pair], at_most: int) -> i
     return 0
 
 
-def prefer(request: Request, signers: Sequence[str], blamed: Mapping[str, int]) -> list[str]:
-    """Those whom this request's failures were blamed on least, then the least busy; then in turn.
+def prefer(request: Request, signers: Sequence[str], blamed: Mapping[str, Blame]) -> list[str]:
+    """Those who had least to do with this request's failures, then the least busy; then in turn.
 
     The turn is another for each request, so that all signers get their part of the work.
     """
     return sorted(
         signers,
         key=lambda signer: (
-            blamed.get(signer, 0),
+            blamed.get(signer, (0, 0)),
             request.member(signer).load,
             _turn(request.id, signer),
         ),

@@ -8,6 +8,7 @@ import pytest
 from control_plane.mpc.decisions import Begin, End, Pause, Rest
 from control_plane.mpc.endings import ending_of, failure_of
 from control_plane.mpc.facts import Ending, Member, Step
+from control_plane.mpc.history import BLAMELESS
 from control_plane.mpc.planning import LONGEST_PAUSE_SECONDS, pause, plan
 from tests.unit.control_plane.mpc.stories import (
     THREE,
@@ -69,12 +70,29 @@ def test_whom_a_signer_names_is_to_blame_and_not_itself():
     assert (reason.code, reason.node, reason.culprits) == ("bad_message", "a", ("b",))
 
 
-@pytest.mark.parametrize("code", ["delivery_unavailable", "ceremony_aborted"])
+@pytest.mark.parametrize("code", sorted(BLAMELESS))
 def test_nobody_is_to_blame_for_what_was_not_a_signers_doing(code: str):
     over = open_step(SIGN, {"a": failed(code), "b": failed(code)})
     ended = ending_of(sign((over,)), over)
     assert ended is not None
     assert ended.culprits == ()
+
+
+@pytest.mark.parametrize(
+    "code", ["frozen", "database_away", "clock_out_of_step", "share_unusable", "gate_unavailable"]
+)
+def test_who_cannot_do_its_own_part_is_to_blame(code: str):
+    over = open_step(SIGN, {"a": failed(code), "b": failed("peer_aborted")})
+    ended = ending_of(sign((over,)), over)
+    assert ended is not None
+    assert ended.culprits == ("a",)
+
+
+def test_who_has_not_pinned_another_is_itself_to_blame_since_it_works_with_nobody_of_the_group():
+    over = open_step(SIGN, {"a": failed("not_pinned", "c"), "b": None})
+    ended = ending_of(sign((over,)), over)
+    assert ended is not None
+    assert ended.culprits == ("a",)
 
 
 def test_who_names_somebody_is_quoted_rather_than_who_does_not():
@@ -159,3 +177,23 @@ def test_the_pause_doubles_up_to_a_limit_and_varies_by_a_quarter():
     ]
     once = sign((step(SIGN, {"a": failed()}, Ending.SILENT),))
     assert (pause(once, 0), pause(once, 1)) == pytest.approx((0.075, 0.125))
+
+
+def test_an_owner_who_has_not_decided_is_asked_again_within_fifteen_seconds():
+    def after(failures: int) -> float:
+        asked = tuple(
+            step(JobKind.APPROVE, {"a": failed("approval_pending")}, Ending.FAILED, number=number)
+            for number in range(failures)
+        )
+        return pause(sign(asked), 0.5)
+
+    assert [after(count) for count in range(1, 7)] == [1, 2, 4, 8, 15, 15]
+
+
+def test_that_an_owner_took_long_does_not_hold_up_the_ceremonies_that_follow():
+    asked = tuple(
+        step(JobKind.APPROVE, {"a": failed("approval_pending")}, Ending.FAILED, number=number)
+        for number in range(9)
+    )
+    tried = step(SIGN, {"a": failed()}, Ending.FAILED, number=10)
+    assert pause(sign((*asked, tried)), 0.5) == 0.1

@@ -71,7 +71,7 @@ def request(members: dict[str, Member], id_: UUID | None = None) -> Request:
 
 def test_blame_counts_more_than_load():
     members = {"a": Member(load=0.0), "b": Member(load=0.9), "c": Member(load=0.5)}
-    assert prefer(request(members), ["a", "b", "c"], {"a": 1}) == ["c", "b", "a"]
+    assert prefer(request(members), ["a", "b", "c"], {"a": (0, 1)}) == ["c", "b", "a"]
 
 
 def test_equals_take_turns():
