@@ -1,0 +1,26 @@
+"""The control plane's own reasons are in the document, each once."""
+
+import re
+from pathlib import Path
+
+from control_plane.mpc import endings, obstacles, set_making
+from control_plane.transitions import BAD_RESULT, EXPIRED
+
+DOCUMENT = Path(__file__).parents[4] / "docs" / "mpc.md"
+ROW = re.compile(r"^\| `(\w+)` \| (?:Pending|Failed|Rejected) \|", re.MULTILINE)
+
+
+def test_every_reason_is_in_the_document():
+    codes = {
+        obstacles.WAITING,
+        obstacles.BUSY,
+        obstacles.BLOCKED,
+        obstacles.NO_QUORUM,
+        obstacles.DENIED,
+        obstacles.CANNOT,
+        endings.SILENT,
+        set_making.DISAGREE,
+        BAD_RESULT,
+        EXPIRED,
+    }
+    assert sorted(ROW.findall(DOCUMENT.read_text())) == sorted(codes)
