@@ -74,6 +74,7 @@ def judge(task: GivenTask, signer: str, identity: bytes, raw: bytes) -> Judged:
         outcome = read_outcome(raw, task.job_id, signer)
         if outcome.node != signer:
             raise BadResult(f"the outcome is of another node, {outcome.node}")
+        _check_culprits(task, outcome)
         if outcome.status is OutcomeStatus.DONE:
             _check(task, signer, PinnedKeys([identity]), outcome)
     except (BadResult, BadEnvelope, BadSignature, ValidationError) as bad:
@@ -92,6 +93,15 @@ def _faulty(task: GivenTask, signer: str, fault: str) -> Judged:
         culprits=(signer,),
     )
     return Judged(task, outcome, outcome.model_dump_json().encode(), fault)
+
+
+def _check_culprits(task: GivenTask, outcome: Outcome) -> None:
+    """Nobody is blamed but signers of the group that the ceremony was for."""
+    if not outcome.culprits:
+        return
+    known = [] if task.ticket is None else Ticket.model_validate_json(task.ticket).signers
+    if len(outcome.culprits) > len(known) or not set(outcome.culprits) <= set(known):
+        raise BadResult("it blames somebody who is no signer of the group")
 
 
 def _check(task: GivenTask, signer: str, identity: PinnedKeys, outcome: Outcome) -> None:
