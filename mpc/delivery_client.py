@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from daemon.tls import client_context
 from mpc.envelopes import MAX_MESSAGE
 from wire.delivery import (
+    ABORT_CODE,
     SERVER_PATH,
     DeliveryCode,
     DeliveryProblem,
@@ -35,6 +36,8 @@ PATIENCE = timedelta(seconds=5)
 PAUSES = (0.0, 0.1, 0.3, 0.8)
 """Before each further attempt after a lost connection, in seconds. The first is for a connection
 that was kept too long; a server that is gone for longer ends the attempt, and another is taken."""
+MAX_DETAIL = 500
+"""Characters of what a server says when it delivers nothing."""
 MAX_ANSWER = MAX_SIGNERS * (MAX_MESSAGE + 1024)
 
 
@@ -179,31 +182,39 @@ class DeliveryClient:
             content = await response.read()
         if response.status == 200:
             return content
-        raise _problem(server, response.status, content)
+        raise problem_of(server, response.status, content)
 
 
-def _problem(server: str, status: int, content: bytes) -> Exception:
+def problem_of(server: str, status: int, content: bytes) -> Exception:
     """What to raise for an answer that brings no messages."""
     try:
         problem = DeliveryProblem.model_validate_json(content)
     except ValidationError:
         return DeliveryUnavailable(f"{server} answered {status}, without a reason")
+    detail = f"{server}: {_readable(problem.detail)}"
     match problem.code:
         case DeliveryCode.ABORTED:
-            return PeerAborted(problem.signer or "somebody", problem.abort_code or "no_reason")
+            code = problem.abort_code or ""
+            is_code = ABORT_CODE.fullmatch(code) is not None
+            return PeerAborted(problem.signer or "", code if is_code else "no_reason")
         case DeliveryCode.EXPIRED:
             return CeremonyExpired(tuple(problem.silent))
         case DeliveryCode.BUSY | DeliveryCode.UNKNOWN_CEREMONY:
-            return DeliveryUnavailable(f"{server}: {problem.detail}")
+            return DeliveryUnavailable(detail)
         case _:
-            return DeliveryRefused(problem.code.value, f"{server}: {problem.detail}")
+            return DeliveryRefused(problem.code.value, detail)
 
 
 def _lost(server: str, error: aiohttp.ClientError) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot reach {server}: {error}"
+        return f"cannot reach {server}: {_readable(str(error))}"
     # with TLS 1.3 the server's refusal of our certificate arrives after the handshake
     return (
-        f"{server} closed the connection without an answer ({error}): it is going down, or it "
-        "does not accept this node's certificate"
+        f"{server} closed the connection without an answer ({_readable(str(error))}): it is going "
+        "down, or it does not accept this node's certificate"
     )
+
+
+def _readable(text: str) -> str:
+    """A server's words, as far as a report has room for them."""
+    return "".join(each if each.isprintable() else "?" for each in text[:MAX_DETAIL])

@@ -13,9 +13,10 @@ from pathlib import Path
 from uuid import UUID
 
 from coincurve import PrivateKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from node.gate_messages import Decision, GateAnswer, question_about
+from tests.unit.wire import signer_examples
+from tests.unit.wire.example_keys import JOB_SIGNER, seeded
 from wire.algorithms import ECDSA_SECP256K1, Curve, Network, Protection, Scheme, Store
 from wire.audit import GENESIS, AuditHead, chain_hash
 from wire.digests import eip191
@@ -24,7 +25,6 @@ from wire.envelope import (
     ATTESTATION_TYPE,
     AUDIT_HEAD_TYPE,
     JOB_TYPE,
-    Signer,
     pre_authentication_encoding,
 )
 from wire.jobs import Endpoint, Job, JobKind, KeyReference
@@ -62,14 +62,8 @@ LEASE = UUID("0e8a7c56-2f1d-4f7b-b0a9-3c5d7e9f1a33")
 REQUEST = b'{"kind": "Message", "message": "hello", "external_id": "order-7"}'
 
 
-def _seeded(name: str) -> Signer:
-    seed = hashlib.sha256(name.encode()).digest()
-    return Signer(Ed25519PrivateKey.from_private_bytes(seed))
-
-
-APPLICATION = _seeded("example: an application's own key")
-JOB_SIGNER = _seeded("example: the control plane's job-signing key")
-NODE_SIGNER = _seeded("example: the node's identity key")
+APPLICATION = seeded("example: an application's own key")
+NODE_SIGNER = seeded("example: the node's identity key")
 WALLET = PrivateKey(hashlib.sha256(b"example: a wallet's key").digest())
 
 GENERATE = Job(
@@ -222,6 +216,7 @@ MODELS: dict[str, Model] = {
         code="invalid_request",
         detail="slots: Input should be greater than or equal to 1",
     ),
+    **signer_examples.MODELS,
 }
 
 
@@ -234,7 +229,7 @@ def examples() -> dict[str, str]:
     texts["signed-request-header"] = f"{SIGNATURE_HEADER}: {REQUEST_HEADER}"
     texts["application-key"] = base64.b64encode(APPLICATION.public_key).decode()
     texts["job-signing-key"] = base64.b64encode(JOB_SIGNER.public_key).decode()
-    return texts
+    return texts | signer_examples.texts()
 
 
 def _pretty(model: Model) -> str:

@@ -15,7 +15,16 @@ from cryptography.hazmat.primitives.hashes import SHA256
 import hsm_driver
 import mpc
 import node
+from control_plane.mpc.history import BLAMELESS
 from hsm_driver.hsm.errors import BY_CODE
+from mpc.delivery.problems import STATUS
+from mpc.delivery_client import (
+    CeremonyExpired,
+    DeliveryRefused,
+    DeliveryUnavailable,
+    PeerAborted,
+    problem_of,
+)
 from tests.unit.wire import protocol_examples
 from tests.unit.wire.protocol_examples import BLOCK, DOCUMENT, MODELS, examples
 from wire import bip322
@@ -28,8 +37,15 @@ from wire.algorithms import (
     HashFunction,
     Network,
 )
+from wire.delivery import (
+    DeliveryCode,
+    DeliveryProblem,
+    decode_abort,
+    decode_hand_in,
+    decode_messages,
+)
 from wire.digests import HASHES, NotSignable, bip137, digest_of, eip191
-from wire.envelope import JOB_TYPE, PinnedKeys
+from wire.envelope import JOB_TYPE, TICKET_TYPE, PinnedKeys
 from wire.outcomes import APPROVAL_PENDING
 from wire.requests import SignHash, SignMessage
 from wire.signatures import SignatureResult, der, finish
@@ -184,3 +200,45 @@ def test_every_code_of_the_nodes_is_in_the_document_and_no_other():
         (code, status, bool(transient)) for code, status, transient in CODE_ROW.findall(TEXT)
     }
     assert documented == set(codes_of_the_nodes())
+
+
+# The delivery servers' codes
+
+DELIVERY_ROW = re.compile(r"^\| (\d{3}) \| `(\w+)` \| .+? \| `(\w+)` \|$", re.MULTILINE)
+
+
+def test_every_code_of_a_delivery_server_is_in_the_document_with_its_status():
+    documented = {(code, int(status)) for status, code, _ in DELIVERY_ROW.findall(TEXT)}
+    assert documented == {(code.value, status) for code, status in STATUS.items()}
+
+
+@pytest.mark.parametrize(("status", "code", "outcome"), DELIVERY_ROW.findall(TEXT))
+def test_a_signer_takes_a_delivery_servers_code_as_documented(status, code, outcome):
+    problem = DeliveryProblem(code=DeliveryCode(code), detail="", signer="signer-3", abort_code="x")
+    raised = problem_of("delivery-1", int(status), problem.model_dump_json().encode())
+    outcomes = {
+        PeerAborted: "peer_aborted",
+        CeremonyExpired: "peer_silent",
+        DeliveryUnavailable: "delivery_unavailable",
+        DeliveryRefused: "delivery_unavailable",
+    }
+    assert outcomes[type(raised)] == outcome
+
+
+def test_the_codes_for_which_nobody_is_to_blame_are_documented():
+    [told] = re.findall(r"but for what is another's doing: after\n(.+?) nobody is", TEXT, re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", told)) == BLAMELESS
+
+
+# The bytes of the delivery API
+
+
+def test_the_bodies_of_the_document_are_read_back():
+    ticket, messages = decode_hand_in(bytes.fromhex(BLOCKS["delivery-hand-in"]))
+    assert (ticket, messages) == (None, {"signer-3": b"to three"})
+    assert decode_messages(bytes.fromhex(BLOCKS["delivery-answer"])) == {"signer-3": b"from three"}
+    signed, code = decode_abort(bytes.fromhex(BLOCKS["delivery-abort"]))
+    pinned = PinnedKeys([protocol_examples.JOB_SIGNER.public_key])
+    ticket_payload = pinned.open(TICKET_TYPE, signed)
+    assert json.loads(ticket_payload) == json.loads(BLOCKS["ticket"])
+    assert code == "frozen"

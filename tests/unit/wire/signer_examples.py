@@ -1,0 +1,153 @@
+"""The examples of docs/wire-protocol.md that are about signers and delivery servers."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from coincurve import PrivateKey
+
+from tests.unit.wire.example_keys import JOB_SIGNER, SIGNER
+from wire.algorithms import Curve, Network, Scheme
+from wire.delivery import (
+    DeliveryCode,
+    DeliveryProblem,
+    ServerFacts,
+    encode_abort,
+    encode_hand_in,
+    encode_messages,
+)
+from wire.digests import eip191
+from wire.encoding import Model
+from wire.envelope import CONFIRMATION_TYPE, TICKET_TYPE
+from wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
+from wire.outcomes import Outcome, OutcomeStatus, PreparedShare
+from wire.requests import SignMessage
+from wire.statements import Abandonment, Ban, Confirmation
+from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
+
+NAMES = ("signer-1", "signer-2", "signer-3")
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+KEY_ID = UUID("7a3b1c5d-2e4f-4a6b-8c9d-0e1f2a3b4c55")
+SIGNATURE_ID = UUID("d2c4e6a8-1b3d-4f5a-9c7e-8a6b4c2d0e66")
+SHARES = UUID("3f5e7d9c-8b6a-4d2f-a1c3-5e7f9b1d3a77")
+CEREMONY = UUID("9e8d7c6b-5a4f-4e3d-82c1-b0a9f8e7d688")
+PROOF = UUID("b7a6c5d4-e3f2-4b1a-90d8-c7b6a5f4e399")
+PUBLIC_KEY = PrivateKey(bytes([7]) * 32).public_key.format()
+REQUEST = b'{"kind": "Message", "message": "hello"}'
+
+SIGN = Job(
+    id=SIGNATURE_ID,
+    kind=JobKind.SIGN,
+    group="mpc",
+    key=KeyReference(
+        id=KEY_ID,
+        scheme=Scheme.ECDSA,
+        curve=Curve.SECP256K1,
+        network=Network.ETHEREUM,
+        public_key=PUBLIC_KEY,
+    ),
+    endpoint=Endpoint.SIGNATURES,
+    request=REQUEST,
+    created_at=NOW,
+    expires_at=NOW + timedelta(minutes=15),
+)
+PROVE = SIGN.model_copy(
+    update={
+        "id": PROOF,
+        "step_of": KEY_ID,
+        "kind": JobKind.PROVE_KEY.value,
+        "endpoint": Endpoint.WALLETS,
+        "request": b'{"network": "Ethereum", "store": "mpc", "signer_group": "treasury"}',
+        "ceremony": SHARES,
+    }
+)
+TICKET = Ticket(
+    ceremony=CEREMONY,
+    kind=CeremonyKind.SIGN,
+    job_id=SIGNATURE_ID,
+    job_digest=job_digest(SIGN.model_dump_json().encode()),
+    key_id=KEY_ID,
+    generation=0,
+    shares=SHARES,
+    protocol=Protocol.DKLS23_SECP256K1,
+    group="treasury",
+    threshold=2,
+    signers=list(NAMES),
+    participants=[
+        Participant(signer="signer-1", index=1),
+        Participant(signer="signer-3", index=3),
+    ],
+    digest=eip191(SignMessage.model_validate_json(REQUEST).content),
+    delivery="delivery-1",
+    expires_at=NOW + timedelta(seconds=15),
+)
+SIGNED_TICKET = JOB_SIGNER.sign(TICKET_TYPE, TICKET.model_dump_json().encode())
+CONFIRMATION = Confirmation(
+    key_id=KEY_ID,
+    ceremony=SHARES,
+    generation=0,
+    protocol=Protocol.DKLS23_SECP256K1,
+    group="treasury",
+    threshold=2,
+    signers=list(NAMES),
+    public_key=PUBLIC_KEY,
+    chain_code=bytes(range(32)),
+    transcript=bytes(range(32, 64)),
+    signer="signer-1",
+    index=1,
+)
+
+MODELS: dict[str, Model] = {
+    "ticket": TICKET,
+    "job-prove": PROVE,
+    "confirmation": CONFIRMATION,
+    "abandonment": Abandonment(key_id=KEY_ID, ceremony=SHARES, signer="signer-1"),
+    "ban": Ban(
+        key_id=KEY_ID,
+        signer="signer-1",
+        banned="signer-3",
+        reason="the OT extension's check does not hold",
+        ceremony=CEREMONY,
+        at=NOW,
+    ),
+    "outcome-prepared": Outcome(
+        job_id=SHARES,
+        node="signer-1",
+        status=OutcomeStatus.DONE,
+        result=PreparedShare(
+            confirmation=SIGNER.sign(CONFIRMATION_TYPE, CONFIRMATION.model_dump_json().encode())
+        ),
+    ),
+    "outcome-ceremony-failed": Outcome(
+        job_id=SIGNATURE_ID,
+        node="signer-1",
+        status=OutcomeStatus.FAILED,
+        code="peer_silent",
+        reason="nothing came from signer-3 until the ceremony's deadline",
+        transient=True,
+        culprits=("signer-3",),
+    ),
+    "delivery-server": ServerFacts(name="delivery-1", version="0.1.0"),
+    "delivery-aborted": DeliveryProblem(
+        code=DeliveryCode.ABORTED,
+        detail="signer-3 has ended the ceremony: frozen",
+        signer="signer-3",
+        abort_code="frozen",
+    ),
+    "delivery-expired": DeliveryProblem(
+        code=DeliveryCode.EXPIRED,
+        detail="the ticket's time is over",
+        silent=["signer-3"],
+    ),
+}
+
+HAND_IN = encode_hand_in(None, {"signer-3": b"to three"})
+ANSWER = encode_messages({"signer-3": b"from three"})
+
+
+def texts() -> dict[str, str]:
+    """Bytes as hex digits."""
+    return {
+        "delivery-hand-in": HAND_IN.hex(),
+        "delivery-answer": ANSWER.hex(),
+        "delivery-abort": encode_abort(SIGNED_TICKET, "frozen").hex(),
+    }
