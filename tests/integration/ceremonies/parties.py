@@ -24,6 +24,7 @@ from devstack.launcher import Tied
 from devstack.processes import LOCALHOST
 from mpc.bans import Bans
 from mpc.ceremony import withdraw
+from mpc.delivery_client import DeliveryClient
 from mpc.encryption_key import FileKey
 from mpc.encryption_keys import EncryptionKeys
 from mpc.peers import Peers
@@ -31,6 +32,7 @@ from mpc.settings import SignerSettings
 from mpc.shares import Shares
 from mpc.signer import handlers, open_delivery_client
 from node.connections import open_client
+from node.loop import JobLoop
 from node.node import Mode, put_together
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.orders import DELIVERY, ControlPlane, Key, Order
@@ -112,12 +114,22 @@ class Organisation:
 class Party:
     """One signer."""
 
-    def __init__(self, name: str, statements: Statements, shares: Shares, bans: Bans) -> None:
+    def __init__(
+        self,
+        name: str,
+        statements: Statements,
+        shares: Shares,
+        bans: Bans,
+        delivery: DeliveryClient,
+        loop: JobLoop,
+    ) -> None:
         self.name = name
         self.statements = statements
         self.shares = shares
         self.bans = bans
         self.peers = Peers(statements)
+        self.delivery = delivery
+        self._loop = loop
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -132,21 +144,16 @@ class Party:
         ):
             keys = EncryptionKeys([own.encryption_key], [])
             await keys.adopt_first(statements)
-            party = cls(
-                name, statements, Shares(statements, keys), Bans(statements, name, own.identity)
-            )
-            party.delivery = delivery
+            shares, bans = Shares(statements, keys), Bans(statements, name, own.identity)
             mode = Mode(
                 store=Store.MPC,
-                handlers=handlers(
-                    settings, statements, own.identity, party.shares, party.bans, delivery
-                ),
+                handlers=handlers(settings, statements, own.identity, shares, bans, delivery),
                 parts=[],
                 capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
                 withdraw=partial(withdraw, delivery),
             )
-            party._loop = put_together(settings, statements, client, own.identity, mode).loop
-            yield party
+            loop = put_together(settings, statements, client, own.identity, mode).loop
+            yield cls(name, statements, shares, bans, delivery, loop)
 
     async def do(self, claimed: ClaimedJob) -> Outcome:
         """A job, as the loop sees to it between claim and report."""

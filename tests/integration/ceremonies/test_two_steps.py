@@ -24,7 +24,7 @@ from tests.integration.ceremonies.parties import (
     wanted,
 )
 from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519
-from wire.envelope import ABANDONMENT_TYPE, CONFIRMATION_TYPE, SignedBytes
+from wire.envelope import ABANDONMENT_TYPE, CONFIRMATION_TYPE, SignedBytes, Signer
 from wire.outcomes import ActivatedShare, OutcomeStatus, PreparedShare
 from wire.statements import Abandonment, Confirmation
 
@@ -160,7 +160,8 @@ async def test_a_confirmed_share_is_thrown_away_by_an_abandonment_of_its_set_alo
     def said(signer: str, by: str | None = None, **changes: Any) -> SignedBytes:
         fields = {"key_id": key.id, "ceremony": order.ceremony, "signer": signer} | changes
         payload = Abandonment(**fields).model_dump_json().encode()
-        return members[by or signer].identity.sign(ABANDONMENT_TYPE, payload)
+        identity: Signer = members[by or signer].identity
+        return identity.sign(ABANDONMENT_TYPE, payload)
 
     stranger = ControlPlane().signer
     forged = stranger.sign(ABANDONMENT_TYPE, said(TWO).payload)

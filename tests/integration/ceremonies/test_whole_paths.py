@@ -17,6 +17,7 @@ from tests.integration.ceremonies.parties import (
 from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1, Network
 from wire.derivation import child_public_key
 from wire.outcomes import OutcomeStatus
+from wire.requests import SignHash
 from wire.signatures import verify
 from wire.tickets import PROTOCOL
 
@@ -117,6 +118,7 @@ async def test_three_of_five_sign_without_the_other_two(with_key):
 async def test_a_child_signs_under_the_key_that_follows_from_its_path(with_key):
     parties, root = await with_key(ECDSA_SECP256K1)
     request = wanted(root)
+    assert isinstance(request, SignHash)
     order = child_order(root, (0, 5), request)
     outcomes = await parties.hold(order)
     for outcome in outcomes.values():
