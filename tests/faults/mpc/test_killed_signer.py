@@ -20,6 +20,7 @@ from control_plane.client import (
     Key,
     KeyStatus,
     Scheme,
+    Signature,
     SignatureStatus,
     Store,
 )
@@ -132,17 +133,19 @@ def test_shares_are_refreshed_wherever_a_signer_is_killed(
 def test_a_message_is_signed_wherever_a_signer_is_killed(
     stack: Stack, custody: Custody, key: Key, victim, tmp_path
 ):
-    begun = []
+    begun: list[Signature] = []
+
+    def begin() -> None:
+        begun.append(custody.sign_message(key.id, f"message {len(begun)}", wait=0))
+
+    early = [("Sign", at) for at in ("hello 0", "open 0", "seal 1")]
+    # from here on the other one has all that it takes, and the request needs nobody's return
+    late = [[("Sign", at)] for at in ("open 1", *COMMIT)]
     with without(stack.signers["signer-3"]):
-        die_at_each(
-            victim,
-            tmp_path,
-            points("Sign", ("hello 0", "open 0", "seal 1", "open 1")),
-            lambda: begun.append(custody.sign_message(key.id, "whoever dies", wait=0)),
-            lambda: None,
-        )
-        done = custody.get_signature(key.id, begun[0].id, wait=SECONDS)
-    assert done.status is SignatureStatus.SIGNED
+        for deaths in (early, *late):
+            die_at_each(victim, tmp_path, deaths, begin, lambda: None)
+            done = custody.get_signature(key.id, begun[-1].id, wait=SECONDS)
+            assert done.status is SignatureStatus.SIGNED
     nothing_is_left_over(stack, key.id)
 
 
@@ -246,7 +249,7 @@ def test_a_refresh_waits_for_a_signer_that_hangs_and_the_others_sign_meanwhile(
         change = custody.refresh_key(key.id, wait=0)
         signature = custody.sign_message(key.id, "meanwhile", wait=SECONDS)
         assert signature.status is SignatureStatus.SIGNED
-        assert custody.get_refresh(key.id, change.id).status is ChangeStatus.PENDING
+        assert custody.get_refresh(key.id, change.id).status is not ChangeStatus.DONE
     finally:
         silent.resume()
     assert custody.get_refresh(key.id, change.id, wait=SECONDS).status is ChangeStatus.DONE
