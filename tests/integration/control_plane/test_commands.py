@@ -96,6 +96,16 @@ def test_a_node_needs_an_id_that_a_certificate_can_name(configured: Command):
     assert "no group" in configured("node", "add", "driver-1", "--group", "a b", status=1).stderr
 
 
+def test_a_signer_is_registered_with_its_owner(configured: Command):
+    configured("migrate")
+    add = ("node", "add", "signer-1", "--group", "mpc", "--owner")
+    configured(*add, "acme")
+    configured(*add, "acme")
+    assert "as acme's" in configured(*add, "bank", status=1).stderr
+    (node,) = json.loads(configured("node", "list", "--json").stdout)
+    assert (node["id"], node["group"], node["owner"]) == ("signer-1", "mpc", "acme")
+
+
 def test_mistakes_in_the_configuration_are_named(configured: Command, tmp_path: Path):
     path = tmp_path / "control-plane.toml"
     text = path.read_text()
