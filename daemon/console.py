@@ -66,6 +66,17 @@ class _Application(typer.Typer):
         return add
 
 
+@contextmanager
+def no_overwriting() -> Iterator[None]:
+    """Wrap what `init` writes. Raises OperatorError for a file that is there."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise OperatorError(
+            f"{error.filename} is there already", "Move it away, or give another --config."
+        ) from None
+
+
 def application(help_text: str) -> typer.Typer:
     """A command-line application in our habits: help without arguments, shell completion."""
     return _Application(

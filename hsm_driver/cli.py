@@ -9,8 +9,7 @@ import uvloop
 
 from daemon import log
 from daemon.configuration import load, write_secret
-from daemon.console import application, operator_errors, out
-from daemon.errors import OperatorError
+from daemon.console import application, no_overwriting, operator_errors, out
 from daemon.hardening import harden
 from daemon.signing_key import create_signing_key
 from hsm_driver import driver, keys_commands
@@ -20,7 +19,21 @@ from hsm_driver.hsm.commands import master_key_app
 from hsm_driver.settings import DriverSettings
 from hsm_driver.vault import Vault
 from node.commands import add_node_commands
+from node.configuration import NewNode
 from node.connections import open_database
+from node.init_options import (
+    Ca,
+    Certificate,
+    DatabaseUrl,
+    DatabaseUrlFile,
+    HealthPort,
+    JobSigningKey,
+    Node,
+    PrivateKey,
+    Url,
+)
+
+DATABASE = "postgresql://hsm_driver@localhost/hsm_driver"
 
 app = application(
     """Guards private keys in an HSM, and does the control plane's jobs with them.
@@ -49,29 +62,23 @@ def _settings(context: typer.Context) -> DriverSettings:
 @app.command()
 def init(
     context: typer.Context,
-    node: Annotated[str, typer.Option(help="This node's id: a-z, 0-9, '.', '_', '-'.")],
+    node: Node,
     module: Annotated[Path, typer.Option(help="The vendor's PKCS#11 library.")],
     token_label: Annotated[str, typer.Option(help="The token's label.")],
-    job_signing_key: Annotated[
-        list[str], typer.Option(help="As `control-plane init` printed it; may be repeated.")
-    ],
+    job_signing_key: JobSigningKey,
     group: Annotated[str, typer.Option(help="The group of drivers with one database.")] = "hsm",
-    url: Annotated[str, typer.Option(help="The node API.")] = "https://localhost:8444",
-    ca: Annotated[Path, typer.Option(help="The root certificate.")] = Path("ca.pem"),
-    certificate: Annotated[Path, typer.Option(help="This node's.")] = Path("certificate.pem"),
-    private_key: Annotated[Path, typer.Option(help="The certificate's.")] = Path("private_key.pem"),
-    database_url: Annotated[
-        str | None, typer.Option(help="Without a password in it; else use --database-url-file.")
-    ] = None,
-    database_url_file: Annotated[
-        Path | None, typer.Option(help="A file of mode 0600 that holds the URL.")
-    ] = None,
+    url: Url = NewNode.url,
+    ca: Ca = NewNode.ca,
+    certificate: Certificate = NewNode.certificate,
+    private_key: PrivateKey = NewNode.private_key,
+    database_url: DatabaseUrl = None,
+    database_url_file: DatabaseUrlFile = None,
     pin_file: Annotated[Path, typer.Option(help="A file of mode 0600 with the PIN.")] = Path("pin"),
     host_signing: Annotated[
         list[str] | None,
         typer.Option(help="Algorithm that may be signed on the host, as EdDSA/ed25519."),
     ] = None,
-    health_port: Annotated[int, typer.Option(help="For /healthz, /readyz, /metrics.")] = 9464,
+    health_port: HealthPort = 9464,
 ) -> None:
     """Write a configuration file with every setting explained, and this node's identity key.
 
@@ -79,9 +86,7 @@ def init(
     """
     path: Path = context.find_root().obj
     with operator_errors():
-        if database_url is None and database_url_file is None:
-            database_url = "postgresql://hsm_driver@localhost/hsm_driver"
-        text = new_configuration(
+        new = NewNode(
             node=node,
             group=group,
             url=url,
@@ -89,22 +94,20 @@ def init(
             certificate=certificate,
             private_key=private_key,
             job_signing_keys=job_signing_key,
-            database_url=database_url,
-            database_url_file=database_url_file,
+            database=database_url_file or database_url or DATABASE,
+            health_port=health_port,
+        )
+        text = new_configuration(
+            new,
             module=module,
             token_label=token_label,
             pin_file=pin_file,
             host_signing=host_signing or [],
-            health_port=health_port,
         )
-        try:
+        with no_overwriting():
             write_secret(path, text.encode())  # a database URL may have a password in it
             settings = load(path, DriverSettings)
             signer = create_signing_key(settings.identity.private_key)
-        except FileExistsError as error:
-            raise OperatorError(
-                f"{error.filename} is there already", "Move it away, or give another --config."
-            ) from None
     out.print(f"wrote {path} and {settings.identity.private_key} (identity {signer.key_id})")
     out.print("next: put in what is missing, then: hsm-driver doctor")
 

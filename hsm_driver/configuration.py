@@ -7,7 +7,7 @@ from pathlib import Path
 from daemon.configuration import quoted
 from hsm_driver.hsm.settings import HsmSettings, PinCredential, PinFile
 from hsm_driver.settings import DriverSettings, TokenSection
-from node.configuration import first_sections, last_sections
+from node.configuration import NewNode, first_sections, last_sections
 from wire.algorithms import Algorithm
 
 
@@ -63,40 +63,19 @@ host_signing = [{host_signing}]
 
 
 def new_configuration(
+    new: NewNode,
     *,
-    node: str,
-    group: str,
-    url: str,
-    ca: Path,
-    certificate: Path,
-    private_key: Path,
-    job_signing_keys: list[str],
-    database_url: str | None,
-    database_url_file: Path | None,
     module: Path,
     token_label: str,
     pin_file: Path,
     host_signing: list[str],
-    health_port: int,
 ) -> str:
     """The text of a configuration file, with every setting explained."""
-    first = first_sections(
-        node=node,
-        group=group,
-        url=url,
-        ca=ca,
-        certificate=certificate,
-        private_key=private_key,
-        job_signing_keys=job_signing_keys,
-        database_url=database_url,
-        database_url_file=database_url_file,
-    )
+    first = first_sections(new)
     hsm = HSM_SECTION.format(
         module=quoted(module),
         token_label=quoted(token_label),
         pin_file=quoted(pin_file),
         host_signing=", ".join(map(quoted, host_signing)),
     )
-    return (
-        TITLE + first + hsm + last_sections(program=DriverSettings.program, health_port=health_port)
-    )
+    return TITLE + first + hsm + last_sections(new, DriverSettings.program)

@@ -10,7 +10,7 @@ import uvloop
 
 from daemon import log
 from daemon.configuration import load, write_secret
-from daemon.console import application, operator_errors, out
+from daemon.console import application, no_overwriting, operator_errors, out
 from daemon.errors import OperatorError
 from daemon.hardening import harden
 from daemon.signing_key import create_signing_key
@@ -23,7 +23,21 @@ from mpc.encryption_keys import hsm_settings
 from mpc.rewrap_command import add_rewrap
 from mpc.settings import SignerSettings
 from node.commands import add_node_commands
+from node.configuration import NewNode
+from node.init_options import (
+    Ca,
+    Certificate,
+    DatabaseUrl,
+    DatabaseUrlFile,
+    HealthPort,
+    JobSigningKey,
+    Node,
+    PrivateKey,
+    Url,
+)
 from wire.tickets import MIN_THRESHOLD
+
+DATABASE = "postgresql://mpc_signer@localhost/mpc_signer"
 
 app = application(
     """Has one share of each key, and signs together with other signers.
@@ -52,24 +66,18 @@ def _settings(context: typer.Context) -> SignerSettings:
 @app.command()
 def init(
     context: typer.Context,
-    node: Annotated[str, typer.Option(help="This signer's id: a-z, 0-9, '.', '_', '-'.")],
-    job_signing_key: Annotated[
-        list[str], typer.Option(help="As `control-plane init` printed it; may be repeated.")
-    ],
+    node: Node,
+    job_signing_key: JobSigningKey,
     delivery: Annotated[
         list[str], typer.Option(help="NAME=https://host:port of a delivery server; repeatable.")
     ],
     group: Annotated[str, typer.Option(help="The node group of all signers.")] = "mpc",
-    url: Annotated[str, typer.Option(help="The node API.")] = "https://localhost:8444",
-    ca: Annotated[Path, typer.Option(help="The root certificate.")] = Path("ca.pem"),
-    certificate: Annotated[Path, typer.Option(help="This node's.")] = Path("certificate.pem"),
-    private_key: Annotated[Path, typer.Option(help="The certificate's.")] = Path("private_key.pem"),
-    database_url: Annotated[
-        str | None, typer.Option(help="Without a password in it; else use --database-url-file.")
-    ] = None,
-    database_url_file: Annotated[
-        Path | None, typer.Option(help="A file of mode 0600 that holds the URL.")
-    ] = None,
+    url: Url = NewNode.url,
+    ca: Ca = NewNode.ca,
+    certificate: Certificate = NewNode.certificate,
+    private_key: PrivateKey = NewNode.private_key,
+    database_url: DatabaseUrl = None,
+    database_url_file: DatabaseUrlFile = None,
     key_file: Annotated[
         Path, typer.Option(help="The encryption key of this signer's shares.")
     ] = Path("encryption.key"),
@@ -81,7 +89,7 @@ def init(
     min_threshold: Annotated[
         int, typer.Option(min=MIN_THRESHOLD, help="Fewer signers than this do nothing with us.")
     ] = MIN_THRESHOLD,
-    health_port: Annotated[int, typer.Option(help="For /healthz, /readyz, /metrics.")] = 9465,
+    health_port: HealthPort = 9465,
 ) -> None:
     """Write a configuration file with every setting explained, an identity and an encryption key.
 
@@ -89,9 +97,7 @@ def init(
     """
     path: Path = context.find_root().obj
     with operator_errors():
-        if database_url is None and database_url_file is None:
-            database_url = "postgresql://mpc_signer@localhost/mpc_signer"
-        text = new_configuration(
+        new = NewNode(
             node=node,
             group=group,
             url=url,
@@ -99,25 +105,23 @@ def init(
             certificate=certificate,
             private_key=private_key,
             job_signing_keys=job_signing_key,
-            database_url=database_url,
-            database_url_file=database_url_file,
+            database=database_url_file or database_url or DATABASE,
+            health_port=health_port,
+        )
+        text = new_configuration(
+            new,
             key_file=key_file,
             token=_token(module, token_label, pin_file),
             min_threshold=min_threshold,
             delivery=_delivery(delivery),
-            health_port=health_port,
         )
-        try:
+        with no_overwriting():
             write_secret(path, text.encode())  # a database URL may have a password in it
             settings = load(path, SignerSettings)
             identity = create_signing_key(settings.identity.private_key)
             if settings.encryption.key_file is not None:
                 key = create_key_file(settings.encryption.key_file)
                 out.print(f"wrote {key.name} (encryption key {key.id}): back it up", markup=False)
-        except FileExistsError as error:
-            raise OperatorError(
-                f"{error.filename} is there already", "Move it away, or give another --config."
-            ) from None
     public_key = base64.b64encode(identity.public_key).decode()
     out.print(f"wrote {path} and {settings.identity.private_key}", markup=False)
     out.print(f"on every other signer: mpc-signer peers add {node} --identity {public_key}")

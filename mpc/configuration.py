@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.configuration import quoted
-from node.configuration import first_sections, last_sections
+from mpc.settings import SignerSettings
+from node.configuration import NewNode, first_sections, last_sections
 
 TITLE = """\
 # Configuration of mpc-signer. Relative paths count from this file's folder.
@@ -85,48 +86,30 @@ class Token:
 
 
 def new_configuration(
+    new: NewNode,
     *,
-    node: str,
-    group: str,
-    url: str,
-    ca: Path,
-    certificate: Path,
-    private_key: Path,
-    job_signing_keys: list[str],
-    database_url: str | None,
-    database_url_file: Path | None,
     key_file: Path,
     token: Token | None,
     min_threshold: int,
     delivery: dict[str, str],
-    health_port: int,
 ) -> str:
     """The text of a configuration file, with every setting explained.
 
     ``delivery``: URLs by name. ``token``: null for a key in ``key_file``.
     """
     first = first_sections(
-        node=node,
-        group=group,
-        url=url,
-        ca=ca,
-        certificate=certificate,
-        private_key=private_key,
-        job_signing_keys=job_signing_keys,
-        database_url=database_url,
-        database_url_file=database_url_file,
-        group_is="The node group of all signers. The database is this signer's alone.",
+        new, "The node group of all signers. The database is this signer's alone."
     )
     signer = SIGNER_SECTIONS.format(
         encryption=IN_HSM if token else FILE.format(key_file=quoted(key_file)),
         hsm=_hsm_section(token) if token else HSM_EXPLAINED,
         min_threshold=min_threshold,
         delivery="\n".join(
-            DELIVERY_SECTION.format(name=quoted(name), url=quoted(where), ca=quoted(ca))
+            DELIVERY_SECTION.format(name=quoted(name), url=quoted(where), ca=quoted(new.ca))
             for name, where in delivery.items()
         ),
     )
-    return TITLE + first + signer + last_sections(program="mpc-signer", health_port=health_port)
+    return TITLE + first + signer + last_sections(new, SignerSettings.program)
 
 
 def _hsm_section(token: Token) -> str:

@@ -1,5 +1,7 @@
 """The text of what every node's new configuration file has, every setting explained."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.configuration import quoted
@@ -75,40 +77,44 @@ level = "info"
 """
 
 
+@dataclass(frozen=True, kw_only=True)
+class NewNode:
+    """What `init` knows of a node of either mode.
+
+    ``database``: the URL of PostgreSQL, or the file of mode 0600 that holds it.
+    """
+
+    node: str
+    group: str
+    url: str = "https://localhost:8444"
+    ca: Path = Path("ca.pem")
+    certificate: Path = Path("certificate.pem")
+    private_key: Path = Path("private_key.pem")
+    job_signing_keys: Sequence[str]
+    database: str | Path
+    health_port: int
+
+
 def first_sections(
-    *,
-    node: str,
-    group: str,
-    url: str,
-    ca: Path,
-    certificate: Path,
-    private_key: Path,
-    job_signing_keys: list[str],
-    database_url: str | None,
-    database_url_file: Path | None,
-    group_is: str = "The group of drivers that share one database and one queue.",
+    new: NewNode, group_is: str = "The group of drivers that share one database and one queue."
 ) -> str:
     """Text of [node], [control_plane] and [database], explained."""
-    database = (
-        f"url_file = {quoted(database_url_file)}"
-        if database_url_file is not None
-        else f"url = {quoted(database_url or '')}"
-    )
+    database = "url_file" if isinstance(new.database, Path) else "url"
     return FIRST_SECTIONS.format(
-        node=node,
-        group=group,
-        node_text=quoted(node),
-        group_text=quoted(group),
+        node=new.node,
+        group=new.group,
+        node_text=quoted(new.node),
+        group_text=quoted(new.group),
         group_is=group_is,
-        url=quoted(url),
-        ca=quoted(ca),
-        certificate=quoted(certificate),
-        private_key=quoted(private_key),
-        job_signing_keys=", ".join(map(quoted, job_signing_keys)),
-        database=database,
+        url=quoted(new.url),
+        ca=quoted(new.ca),
+        certificate=quoted(new.certificate),
+        private_key=quoted(new.private_key),
+        job_signing_keys=", ".join(map(quoted, new.job_signing_keys)),
+        database=f"{database} = {quoted(new.database)}",
     )
 
 
-def last_sections(*, program: str, health_port: int) -> str:
+def last_sections(new: NewNode, program: str) -> str:
     """Text of [identity], [health], [loop], [requests], [gate] and [log], explained."""
-    return LAST_SECTIONS.format(program=program, health_port=health_port)
+    return LAST_SECTIONS.format(program=program, health_port=new.health_port)

@@ -14,11 +14,11 @@ from daemon.console import (
     EXIT_FAILED,
     Json,
     application,
+    no_overwriting,
     operator_errors,
     out,
     print_json,
 )
-from daemon.errors import OperatorError
 from daemon.hardening import harden
 from mpc.delivery import server
 from mpc.delivery.configuration import new_configuration
@@ -76,12 +76,8 @@ def init(
         health_port=health_port,
     )
     with operator_errors():
-        try:
+        with no_overwriting():
             write_secret(path, text.encode())
-        except FileExistsError:
-            raise OperatorError(
-                f"{path} is there already", "Move it away, or give another --config."
-            ) from None
         load_settings(path)
     out.print(f"wrote {path}", markup=False)
     out.print("next: put in what is missing, then: mpc-delivery doctor")

@@ -8,6 +8,7 @@ from devstack.processes import LOCALHOST, free_port
 from mpc.configuration import new_configuration
 from mpc.doctor import checks
 from mpc.settings import SignerSettings
+from node.configuration import NewNode
 from tests.integration.delivery.ceremonies import SERVER
 from tests.integration.delivery.conftest import Pki, Server
 
@@ -17,20 +18,21 @@ def settings(folder: Path, pki: Pki, delivery: dict[str, str]) -> SignerSettings
     path = folder / "mpc-signer.toml"
     path.write_text(
         new_configuration(
-            node="signer-1",
-            group="mpc",
-            url=f"https://{LOCALHOST}:{free_port()}",
-            ca=leaf.ca,
-            certificate=leaf.certificate,
-            private_key=leaf.private_key,
-            job_signing_keys=["AAAA"],
-            database_url=f"postgresql://nobody@{LOCALHOST}:{free_port()}/nothing",
-            database_url_file=None,
+            NewNode(
+                node="signer-1",
+                group="mpc",
+                url=f"https://{LOCALHOST}:{free_port()}",
+                ca=leaf.ca,
+                certificate=leaf.certificate,
+                private_key=leaf.private_key,
+                job_signing_keys=["AAAA"],
+                database=f"postgresql://nobody@{LOCALHOST}:{free_port()}/nothing",
+                health_port=0,
+            ),
             key_file=Path("encryption.key"),
             token=None,
             min_threshold=2,
             delivery=delivery,
-            health_port=0,
         )
     )
     return load(path, SignerSettings)

@@ -12,6 +12,7 @@ from devstack.processes import LOCALHOST, free_port
 from hsm_driver.cli import app
 from hsm_driver.configuration import new_configuration
 from hsm_driver.settings import DriverSettings
+from node.configuration import NewNode
 from node.settings import GateSection
 
 
@@ -22,20 +23,18 @@ def config(tmp_path: Path) -> Path:
     path = tmp_path / "hsm-driver.toml"
     path.write_text(
         new_configuration(
-            node="node-1",
-            group="hsm",
-            url="https://localhost:1",
-            ca=Path("ca.pem"),
-            certificate=Path("certificate.pem"),
-            private_key=Path("private_key.pem"),
-            job_signing_keys=["AAAA"],
-            database_url=f"postgresql://hsm_driver@{LOCALHOST}:{free_port()}/hsm_driver",
-            database_url_file=None,
+            NewNode(
+                node="node-1",
+                group="hsm",
+                url="https://localhost:1",
+                job_signing_keys=["AAAA"],
+                database=f"postgresql://hsm_driver@{LOCALHOST}:{free_port()}/hsm_driver",
+                health_port=0,
+            ),
             module=Path("/nowhere/pkcs11.so"),
             token_label="custody",
             pin_file=Path("pin"),
             host_signing=[],
-            health_port=0,
         )
     )
     return path

@@ -15,6 +15,7 @@ from mpc.encryption_key import FileKey, create_key_file
 from mpc.encryption_keys import EncryptionKeys
 from mpc.settings import SignerSettings
 from mpc.shares import Shares
+from node.configuration import NewNode
 from tests.integration.signer.keys import ME
 from wire.envelope import Signer
 
@@ -49,23 +50,21 @@ def identity() -> Signer:
 
 def configuration_text(database: str, **changes: Any) -> str:
     """As init writes it; whatever it would reach beside the database is away."""
+    node = NewNode(
+        node=ME,
+        group="mpc",
+        url=f"https://{LOCALHOST}:{free_port()}",
+        job_signing_keys=["11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="],  # RFC 8032, 7.1
+        database=database,
+        health_port=0,
+    )
     options: dict[str, Any] = {
-        "node": ME,
-        "group": "mpc",
-        "url": f"https://{LOCALHOST}:{free_port()}",
-        "ca": Path("ca.pem"),
-        "certificate": Path("certificate.pem"),
-        "private_key": Path("private_key.pem"),
-        "job_signing_keys": ["11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="],  # RFC 8032, 7.1
-        "database_url": database,
-        "database_url_file": None,
         "key_file": Path("encryption.key"),
         "token": None,
         "min_threshold": 2,
         "delivery": {"delivery-1": f"https://{LOCALHOST}:{free_port()}"},
-        "health_port": 0,
     }
-    return new_configuration(**(options | changes))
+    return new_configuration(node, **(options | changes))
 
 
 @pytest.fixture

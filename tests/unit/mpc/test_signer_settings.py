@@ -9,26 +9,24 @@ from daemon.configuration import load
 from daemon.errors import ConfigurationError
 from mpc.configuration import Token, new_configuration
 from mpc.settings import SignerSettings
+from node.configuration import NewNode
 
 
 def text(**changes: Any) -> str:
+    node = NewNode(
+        node="zurich-1",
+        group="mpc",
+        job_signing_keys=["AAAA"],
+        database="postgresql://localhost/mpc_signer",
+        health_port=9465,
+    )
     options: dict[str, Any] = {
-        "node": "zurich-1",
-        "group": "mpc",
-        "url": "https://localhost:8444",
-        "ca": Path("ca.pem"),
-        "certificate": Path("certificate.pem"),
-        "private_key": Path("private_key.pem"),
-        "job_signing_keys": ["AAAA"],
-        "database_url": "postgresql://localhost/mpc_signer",
-        "database_url_file": None,
         "key_file": Path("encryption.key"),
         "token": None,
         "min_threshold": 2,
         "delivery": {"delivery-1": "https://localhost:8445"},
-        "health_port": 9465,
     }
-    return new_configuration(**options | changes)
+    return new_configuration(node, **options | changes)
 
 
 def settings(folder: Path, content: str) -> SignerSettings:
