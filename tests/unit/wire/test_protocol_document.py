@@ -26,6 +26,7 @@ from mpc.delivery_client import (
     problem_of,
 )
 from tests.unit.wire import protocol_examples
+from tests.unit.wire.example_keys import JOB_SIGNER
 from tests.unit.wire.protocol_examples import BLOCK, DOCUMENT, MODELS, examples
 from wire import bip322
 from wire.algorithms import (
@@ -75,7 +76,7 @@ def test_every_json_block_is_a_checked_example():
 
 
 def test_the_signed_job_of_the_document_opens_under_its_key():
-    pinned = PinnedKeys([protocol_examples.JOB_SIGNER.public_key])
+    pinned = PinnedKeys([JOB_SIGNER.public_key])
     signed = protocol_examples.SIGNED_JOB
     assert pinned.open(JOB_TYPE, signed).decode() == BLOCKS["job-payload"]
     assert json.loads(BLOCKS["job-payload"]) == json.loads(BLOCKS["job-sign"])
@@ -238,7 +239,7 @@ def test_the_bodies_of_the_document_are_read_back():
     assert (ticket, messages) == (None, {"signer-3": b"to three"})
     assert decode_messages(bytes.fromhex(BLOCKS["delivery-answer"])) == {"signer-3": b"from three"}
     signed, code = decode_abort(bytes.fromhex(BLOCKS["delivery-abort"]))
-    pinned = PinnedKeys([protocol_examples.JOB_SIGNER.public_key])
+    pinned = PinnedKeys([JOB_SIGNER.public_key])
     ticket_payload = pinned.open(TICKET_TYPE, signed)
     assert json.loads(ticket_payload) == json.loads(BLOCKS["ticket"])
     assert code == "frozen"
