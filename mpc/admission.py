@@ -29,4 +29,5 @@ class Admission:
         ticket = require_ticket(work, quorum, datetime.now(UTC))
         if work.signed_ticket is None:
             raise Refused("bad_ticket", f"a {work.job.kind} job needs a ticket")
-        return Admitted(ticket, work.signed_ticket, quorum)
+        deadline = min(ticket.expires_at, work.job.expires_at)
+        return Admitted(ticket, work.signed_ticket, quorum, deadline)

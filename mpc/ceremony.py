@@ -10,6 +10,7 @@ import hashlib
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 import structlog
@@ -28,7 +29,8 @@ from mpc.delivery_client import (
 from mpc.envelopes import BadMessage, CeremonyChannel, Opened
 from mpc.in_flight import left_among
 from mpc.tickets import Quorum, index_of
-from node.decisions import Failed, Refused
+from node.decisions import Failed, Refused, require_thawed
+from node.freeze import Freeze
 from node.handlers import Work
 from wire.envelope import SignedBytes, Signer
 from wire.tickets import CeremonyKind, Protocol, Ticket
@@ -64,11 +66,15 @@ Incoming = Mapping[str, tuple[bytes, bytes]]
 
 @dataclass(frozen=True)
 class Admitted:
-    """A ticket that was checked, the bytes of it that were signed, and who may take part."""
+    """A ticket that was checked, the bytes of it that were signed, and who may take part.
+
+    ``deadline``: the ticket's, or the job's where that is sooner.
+    """
 
     ticket: Ticket
     signed: SignedBytes
     quorum: Quorum
+    deadline: datetime
 
     @property
     def digest(self) -> bytes:
@@ -87,12 +93,14 @@ class Ceremonies:
         delivery: DeliveryClient,
         bans: Bans,
         locks: BanLocks,
+        freeze: Freeze,
     ) -> None:
         self._statements = statements
         self._signer = signer
         self._delivery = delivery
         self._bans = bans
         self._locks = locks
+        self._freeze = freeze
 
     async def hold(
         self, admitted: Admitted, make: Callable[[bytes], Running], *, opens_early: bool = False
@@ -154,7 +162,7 @@ class Ceremonies:
             admitted.signed,
             HELLO,
             dict.fromkeys(others, channel.hello(known, opening)),
-            ticket.expires_at,
+            admitted.deadline,
         )
         opened = channel.open_hellos(incoming)
         if can_ban:
@@ -185,12 +193,13 @@ class Ceremonies:
         ticket = admitted.ticket
         names = {each.index: each.signer for each in ticket.participants}
         private = {names[index]: message for index, message in messages.private.items()}
+        require_thawed(self._freeze)  # the others need no more than our messages
         incoming = await self._delivery.exchange(
             ticket.delivery,
             admitted.signed,
             number,
             channel.seal(number, messages.broadcast, private),
-            ticket.expires_at,
+            admitted.deadline,
         )
         return channel.open(number, incoming)
 
@@ -249,6 +258,11 @@ def _signers(ticket: Ticket, indices: tuple[int, ...]) -> tuple[str, ...]:
     return tuple(ticket.signers[index - 1] for index in indices)
 
 
+def _participants(ticket: Ticket, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that take part: a delivery server may say any name."""
+    return tuple(each.signer for each in ticket.participants if each.signer in names)
+
+
 def _aborted(ticket: Ticket, error: ProtocolAbort) -> Failed:
     return Failed(
         "ceremony_aborted",
@@ -270,11 +284,13 @@ def _named(ticket: Ticket) -> Iterator[None]:
             raise Failed("echo_mismatch", error.reason, transient=True) from None
         raise Failed("bad_message", error.reason, transient=True, culprits=error.culprits) from None
     except PeerAborted as error:
-        raise Failed(
-            "peer_aborted", f"{error.signer} ended the ceremony: {error.code}", transient=True
-        ) from None
+        [name] = _participants(ticket, (error.signer,)) or ("somebody",)
+        reason = f"{name} ended the ceremony: {error.code}"
+        raise Failed("peer_aborted", reason, transient=True) from None
     except CeremonyExpired as error:
-        raise Failed("peer_silent", str(error), transient=True, culprits=error.silent) from None
+        silent = _participants(ticket, error.silent)
+        reason = str(CeremonyExpired(silent))
+        raise Failed("peer_silent", reason, transient=True, culprits=silent) from None
     except (DeliveryUnavailable, DeliveryRefused) as error:
         raise Failed("delivery_unavailable", str(error), transient=True) from None
     except LocalMisuse as error:

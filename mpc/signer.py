@@ -22,6 +22,7 @@ from mpc.shares import Shares
 from mpc.signing import ProveKey, QuorumSigning, Sign
 from mpc.used_tickets import forget_for_ever
 from node.connections import open_client, open_database
+from node.freeze import Freeze
 from node.handlers import Handler
 from node.health import Part
 from node.identity import load_identity
@@ -85,6 +86,7 @@ def handlers(
         delivery=delivery,
         bans=bans,
         locks=BanLocks(database, me),
+        freeze=Freeze(settings.node.state_directory),
     )
     signing = QuorumSigning(ceremonies, shares)
     preparation = Preparation(me, signer, shares)

@@ -14,7 +14,7 @@ from node.applications import Application, Applications
 from node.decisions import Denied
 from wire.algorithms import Store
 from wire.envelope import BadEnvelope, PinnedKeys
-from wire.jobs import Endpoint, Job
+from wire.jobs import Endpoint, Job, JobKind
 from wire.requests import ExternalId
 from wire.signed_requests import payload_type
 
@@ -64,6 +64,12 @@ def check_binding(
         raise Denied("expired", f"the request expired at {binding.expires_at.isoformat()}")
     if binding.expires_at is not None and binding.expires_at - now > longest_life:
         raise Denied("lives_too_long", f"the request lives until {binding.expires_at.isoformat()}")
+    if (
+        job.kind == JobKind.SIGN  # whose ceremony ends in time, by the job's
+        and binding.expires_at is not None
+        and binding.expires_at < job.expires_at
+    ):
+        raise Denied("request_mismatch", "the job lives longer than the request")
 
 
 def require_complete(binding: Binding, endpoint: Endpoint) -> None:

@@ -1,10 +1,21 @@
 """What a control plane that somebody else has cannot get out of signers by orders of its own."""
 
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
+from node.freeze import Freeze
 from tests.integration.ceremonies import orders
+from tests.integration.ceremonies.lying_delivery import LyingDelivery, honestly
 from tests.integration.ceremonies.orders import Key
-from tests.integration.ceremonies.parties import NAMES, confirmations, ended
+from tests.integration.ceremonies.parties import (
+    NAMES,
+    Organisation,
+    confirmations,
+    ended,
+    wanted,
+)
 from wire.algorithms import (
     ECDSA_SECP256K1,
     ECDSA_SECP256R1,
@@ -13,6 +24,15 @@ from wire.algorithms import (
     Algorithm,
     Network,
 )
+
+ONE, TWO = NAMES[:2]
+
+
+@pytest.fixture
+async def server(organisation: Organisation) -> AsyncIterator[LyingDelivery]:
+    """Its control plane's accomplice."""
+    async with LyingDelivery().serving(organisation.server_leaf) as server:
+        yield server
 
 
 @pytest.mark.parametrize(
@@ -54,3 +74,37 @@ async def test_a_set_is_not_taken_into_use_as_another_keys(start):
         for outcome in (await parties.hold(lie, new.signers)).values():
             assert ended(outcome)[0] == "key_mismatch"
     await parties.take_into_use(key, order, confirmed)
+
+
+@pytest.mark.parametrize("algorithm", [ECDSA_SECP256K1, EDDSA_ED25519], ids=str)
+async def test_a_ceremony_that_is_held_up_does_not_outlive_its_request(with_key, server, algorithm):
+    """The application counts on it: it may have asked for the same again, in other words."""
+    parties, key = await with_key(algorithm, delivery_url=server.url)
+    server.delay = 2.0
+    soon = datetime.now(UTC) + timedelta(seconds=1.5)
+    order = orders.sign(key, key.quorum, wanted(key)).with_job(expires_at=soon)
+    for outcome in (await parties.hold(order)).values():
+        assert ended(outcome)[0] == "peer_silent"
+    assert {number for _, number in server.handed} == {0}
+
+
+@pytest.mark.parametrize("algorithm", [ECDSA_SECP256K1, EDDSA_ED25519], ids=str)
+async def test_a_signer_that_is_frozen_in_the_middle_of_a_ceremony_says_nothing_more(
+    with_key, server, organisation, algorithm
+):
+    parties, key = await with_key(algorithm, delivery_url=server.url)
+    settings = organisation.signer_settings(ONE, "postgresql://unused", server.url, 2)
+    freeze = Freeze(settings.node.state_directory)
+
+    def freezing(*told):
+        freeze.freeze("now")
+        return honestly(*told)
+
+    server.deceit = freezing
+    order = orders.sign(key, key.quorum, wanted(key)).until(3)
+    try:
+        outcomes = await parties.hold(order, [ONE, TWO])
+    finally:
+        freeze.unfreeze()
+    assert ended(outcomes[ONE])[0] == "frozen"
+    assert not any(ONE in handed for (_, number), handed in server.handed.items() if number > 0)

@@ -66,6 +66,12 @@ def test_what_a_request_says_of_itself_must_be_so(changes, code) -> None:
     assert binding_code(complete(**changes)) == code
 
 
+def test_a_signature_is_not_still_made_when_its_request_is_over() -> None:
+    job = job_around(complete(), expires_at=NOW + timedelta(minutes=6))
+    with pytest.raises(Denied, match="lives longer"):
+        check_binding(read_binding(job), job, Store.HSM, NOW, LONGEST_LIFE)
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"key_id": 7}', b'{"expires_at": "soon"}'])
 def test_a_request_that_cannot_be_read_is_denied(body) -> None:
     assert binding_code(body) == "malformed_request"

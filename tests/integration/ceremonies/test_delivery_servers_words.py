@@ -1,0 +1,51 @@
+"""What a delivery server says of others goes no further than it may be true."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from tests.integration.ceremonies import orders
+from tests.integration.ceremonies.lying_delivery import LyingDelivery
+from tests.integration.ceremonies.parties import NAMES, Organisation, wanted
+from wire.algorithms import EDDSA_ED25519
+from wire.delivery import DeliveryCode, DeliveryProblem
+
+ONE, TWO, THREE = NAMES[:3]
+MUCH = "\x00\n" * 100_000
+
+
+@pytest.fixture
+async def server(organisation: Organisation) -> AsyncIterator[LyingDelivery]:
+    async with LyingDelivery().serving(organisation.server_leaf) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "culprits"),
+    [
+        (
+            {"code": DeliveryCode.EXPIRED, "silent": [TWO, THREE, "nobody", "\x00", MUCH]},
+            "peer_silent",
+            (TWO,),
+        ),
+        ({"code": DeliveryCode.ABORTED, "signer": MUCH, "abort_code": MUCH}, "peer_aborted", ()),
+        ({"code": DeliveryCode.ABORTED, "signer": THREE, "abort_code": "a b"}, "peer_aborted", ()),
+        ({"code": DeliveryCode.BUSY, "detail": MUCH}, "delivery_unavailable", ()),
+        ({"code": DeliveryCode.CONFLICT, "detail": MUCH}, "delivery_unavailable", ()),
+    ],
+    ids=["silent", "ended by nobody", "ended by another", "busy", "refused"],
+)
+async def test_no_names_but_participants_and_no_more_than_a_report_holds(
+    with_key, server, problem, code, culprits
+):
+    parties, key = await with_key(EDDSA_ED25519, delivery_url=server.url)
+    text = DeliveryProblem(**({"detail": ""} | problem)).model_dump_json()
+    server.deceit = lambda *_: web.Response(status=409, text=text)
+    order = orders.sign(key, key.quorum, wanted(key)).until(5)
+    outcome = (await parties.hold(order))[ONE]
+    assert (outcome.code, outcome.culprits) == (code, culprits)
+    assert outcome.reason is not None
+    assert outcome.reason.isprintable()
+    assert len(outcome.reason) < 1_000
+    assert THREE not in outcome.reason
