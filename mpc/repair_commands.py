@@ -12,6 +12,7 @@ import typer
 from daemon.console import Json, operator_errors, out, print_json, print_table
 from daemon.console import application as new_application
 from daemon.errors import OperatorError
+from mpc import share_statements
 from mpc.acts import Acts
 from mpc.peers import Peers
 from mpc.repair_approvals import RepairApproval, RepairApprovals, approve, revoke
@@ -55,6 +56,8 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         """What is approved at present."""
         with operator_errors():
             rows = [asdict(each) for each in asyncio.run(_all(settings_of(context)))]
+        for row in rows:
+            row |= {name: row[name].isoformat() for name in ("approved_at", "expires_at")}
         if as_json:
             print_json(rows)
         else:
@@ -80,6 +83,12 @@ async def _approve(
             raise OperatorError(
                 f"{signer!r} is not pinned here, so nothing can be done with it",
                 "See: mpc-signer peers list",
+            )
+        rows = await database.rows(share_statements.ACTIVE, {"key_id": key})
+        if not rows or signer not in rows[0].signers:
+            raise OperatorError(
+                f"this signer has no share of key {key} in use with {signer}, so it cannot help",
+                "See: mpc-signer shares list; of a derived key, name the root.",
             )
         acts = Acts(database, settings.node.id, identity)
         return await approve(acts, key, signer, lasts, operator_name(), reason)

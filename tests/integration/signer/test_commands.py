@@ -5,7 +5,7 @@ import base64
 import json
 from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -89,9 +89,17 @@ async def test_identity_show_prints_what_others_pin(config: Path, tmp_path: Path
     assert done.exit_code == 0
 
 
-async def test_a_repair_is_approved_for_a_time_and_revoked(statements: Statements, config: Path):
+async def key_in_use(shares: Shares, statements: Statements) -> UUID:
+    made = new_key()
+    await activate(statements, shares, made)
+    return made.key_id
+
+
+async def test_a_repair_is_approved_for_a_time_and_revoked(
+    shares: Shares, statements: Statements, config: Path
+):
     await command(config, "peers", "add", "signer-2", "--identity", public_key())
-    key = uuid4()
+    key = await key_in_use(shares, statements)
     approvals = RepairApprovals(statements)
     words = ["repair", "approve", key, "signer-2", "--reason", "disk failed, spoke to Ada"]
     done = await command(config, *words, "--hours", 2)
@@ -111,9 +119,22 @@ async def test_a_repair_is_approved_for_a_time_and_revoked(statements: Statement
     assert kinds == ["ApproveRepair", "RevokeRepair"]
 
 
-async def test_an_approval_ends_with_its_time(statements: Statements, config: Path):
+async def test_only_a_repair_that_this_signer_can_help_with_is_approved(
+    shares: Shares, statements: Statements, config: Path
+):
+    for name in ("signer-2", "signer-9"):
+        await command(config, "peers", "add", name, "--identity", public_key())
+    key = await key_in_use(shares, statements)
+    for whose, signer in ((uuid4(), "signer-2"), (key, "signer-9")):
+        done = await command(config, "repair", "approve", whose, signer, "--reason", "a slip")
+        assert done.exit_code == 1
+        assert "no share" in done.stderr
+    assert json.loads((await command(config, "repair", "list", "--json")).stdout) == []
+
+
+async def test_an_approval_ends_with_its_time(shares: Shares, statements: Statements, config: Path):
     await command(config, "peers", "add", "signer-2", "--identity", public_key())
-    key = uuid4()
+    key = await key_in_use(shares, statements)
     await command(config, "repair", "approve", key, "signer-2", "--reason", "disk failed")
     await statements.rows("UPDATE repair_approvals SET expires_at = now()")
     assert not await RepairApprovals(statements).holds(key, "signer-2")
