@@ -23,7 +23,7 @@ from node.decisions import Failed
 
 PAGE = 32
 COLUMNS = [
-    "key_id", "state", "generation", "protocol", "group", "share", "threshold", "network",
+    "key_id", "state", "generation", "protocol", "group", "index", "threshold", "network",
     "encryption_key", "created_at",
 ]  # fmt: skip
 FIRST = UUID(int=0)
@@ -54,6 +54,8 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         if as_json:
             print_json(rows)
         else:
+            for row in rows:
+                row["threshold"] = row["threshold"] and f"{row['threshold']} of {len(row['signers'])}"
             print_table(COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
 
     @app.command()
@@ -95,8 +97,8 @@ def _described(row: Any) -> dict[str, Any]:
         "generation": row.generation,
         "protocol": row.protocol,
         "group": row.group_name,
-        "share": row.share_index,
-        "threshold": row.threshold and f"{row.threshold} of {len(row.signers)}",
+        "index": row.share_index,
+        "threshold": row.threshold,
         "signers": row.signers,
         "network": row.network,
         "public_key": row.public_key and "0x" + row.public_key.hex(),
