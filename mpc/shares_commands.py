@@ -55,7 +55,8 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
             print_json(rows)
         else:
             for row in rows:
-                row["threshold"] = row["threshold"] and f"{row['threshold']} of {len(row['signers'])}"
+                if row["threshold"] is not None:
+                    row["threshold"] = f"{row['threshold']} of {len(row['signers'])}"
             print_table(COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
 
     @app.command()
