@@ -13,7 +13,7 @@ from daemon.errors import OperatorError
 from mpc.acts import Acts
 from mpc.bans import Bans, KnownBan
 from mpc.in_flight import InFlight, clear, find_left, in_flight
-from mpc.peers import checked_signer
+from mpc.peers import Peers, checked_signer
 from mpc.settings import SignerSettings
 from node.connections import open_database
 from node.freeze import operator_name
@@ -93,6 +93,7 @@ async def _all(settings: SignerSettings) -> tuple[list[KnownBan], list[InFlight]
 async def _add(settings: SignerSettings, key: UUID, banned: str, reason: str) -> None:
     identity = load_identity(settings.identity.private_key)
     async with open_database(settings) as database:
+        await Peers(database).require(banned)
         await Bans(database, settings.node.id, identity).ban(key, banned, reason, None)
 
 

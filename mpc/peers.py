@@ -47,6 +47,14 @@ class Peers:
     async def all(self) -> list[Peer]:
         return [Peer(*row) for row in await self._statements.rows(_ALL)]
 
+    async def require(self, signer: str) -> None:
+        """Raises OperatorError for one that is not pinned, as a name with a slip in it."""
+        if signer not in await self.identities():
+            raise OperatorError(
+                f"{signer!r} is not pinned here, so nothing can be done with it",
+                "See: mpc-signer peers list",
+            )
+
     async def add(self, signer: str, public_key: bytes) -> bool:
         """Pin a signer; False when it is pinned with this key already. Raises OperatorError."""
         values = {"signer": signer, "public_key": public_key}

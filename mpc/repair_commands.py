@@ -79,11 +79,7 @@ async def _approve(
 ) -> datetime:
     identity = load_identity(settings.identity.private_key)
     async with open_database(settings) as database:
-        if signer not in await Peers(database).identities():
-            raise OperatorError(
-                f"{signer!r} is not pinned here, so nothing can be done with it",
-                "See: mpc-signer peers list",
-            )
+        await Peers(database).require(signer)
         rows = await database.rows(share_statements.ACTIVE, {"key_id": key})
         if not rows or signer not in rows[0].signers:
             raise OperatorError(

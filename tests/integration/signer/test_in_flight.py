@@ -16,6 +16,7 @@ from daemon.statements import Statements
 from mpc.ban_locks import BanLocks
 from mpc.bans import Bans
 from mpc.in_flight import in_flight
+from mpc.peers import Peers
 from node.audit import ChainCheck, records
 from node.decisions import Failed
 from tests.integration.signer.commands import command
@@ -157,10 +158,14 @@ async def test_it_must_be_said_which(config: Path, left: UUID, flags: list[str])
 
 
 async def test_a_ban_by_hand_bars_the_pair_at_once_and_is_signed(
-    statements: Statements, config: Path
+    statements: Statements, config: Path, tmp_path: Path
 ):
     key = uuid4()
-    done = await command(config, "bans", "add", key, OTHER, "--reason", "restored without it")
+    by_hand = ["bans", "add", key, OTHER, "--reason", "restored without it"]
+    done = await command(config, *by_hand)
+    assert (done.exit_code, "not pinned here" in done.stderr) == (1, True)
+    await Peers(statements).add(OTHER, create_signing_key(tmp_path / "other.pem").public_key)
+    done = await command(config, *by_hand)
     assert done.exit_code == 0, done.stderr
     assert not await can_sign(statements, key)
     assert await can_sign(statements, uuid4())
