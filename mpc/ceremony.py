@@ -40,8 +40,7 @@ log = structlog.get_logger()
 HELLO = 0
 """Number of the exchange in which signers agree on keys; the protocol's begin with 1."""
 
-
-_STILL_HELD = ("ticket_used", "peer_aborted", "peer_silent", "delivery_unavailable")
+_NOBODY_WAITS = ("ticket_used", "peer_aborted", "peer_silent")
 """Codes with which there is nobody to let go: the ceremony has ended for all, or (a ticket that was
 used) may be under way in another attempt at the same job."""
 
@@ -248,7 +247,7 @@ class Ceremonies:
 
 async def withdraw(delivery: DeliveryClient, work: Work, code: str) -> None:
     """Let the other participants of a job's ceremony go, now that this one does not go on."""
-    if work.ticket is None or work.signed_ticket is None or code in _STILL_HELD:
+    if work.ticket is None or work.signed_ticket is None or code in _NOBODY_WAITS:
         return
     with contextlib.suppress(DeliveryUnavailable, DeliveryRefused):
         await delivery.abort(work.ticket.delivery, work.signed_ticket, code)

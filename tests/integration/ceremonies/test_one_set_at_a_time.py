@@ -20,9 +20,12 @@ async def test_while_one_set_waits_no_other_is_made(with_key):
 
 async def test_a_key_in_use_is_not_generated_again(with_key):
     parties, key = await with_key(EDDSA_ED25519)
-    for generation in (0, 7):
+    for generation, code, status in (
+        (0, "key_exists", OutcomeStatus.DENIED),
+        (7, "bad_ticket", OutcomeStatus.REFUSED),
+    ):
         order = orders.generate(key).with_ticket(generation=generation)
         outcomes = await parties.hold(order)
-        assert {ended(outcome)[0] for outcome in outcomes.values()} == {"key_exists"}
-        assert {outcome.status for outcome in outcomes.values()} == {OutcomeStatus.DENIED}
+        assert {ended(outcome)[0] for outcome in outcomes.values()} == {code}
+        assert {outcome.status for outcome in outcomes.values()} == {status}
     await parties.sign(key)
