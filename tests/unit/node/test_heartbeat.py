@@ -1,0 +1,117 @@
+"""The heartbeat: what changes between two of them is told without waiting for the next."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from node import heartbeat
+from node.control_plane_client import ControlPlaneUnavailable
+from node.decisions import Clock
+from node.health import Health, Part
+from node.heartbeat import Heartbeat
+from wire.audit import GENESIS, AuditHead
+from wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, Signer
+from wire.node_api import HeartbeatRequest, HeartbeatResponse
+
+SECONDS = 20
+FREEZE = "frozen by a test"
+
+
+class Chain:
+    """Signs its head, unless its database is away."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+
+    async def signed_head(self) -> SignedBytes:
+        if self.is_away:
+            raise OSError("the database is away")
+        head = AuditHead(node="node-1", sequence=0, hash=GENESIS)
+        signer = Signer(Ed25519PrivateKey.generate())
+        return signer.sign(AUDIT_HEAD_TYPE, head.model_dump_json().encode())
+
+
+class ControlPlane:
+    def __init__(self) -> None:
+        self.told: asyncio.Queue[str] = asyncio.Queue()
+        self.is_away = False
+        self.asked = 0
+
+    async def heartbeat(self, request: HeartbeatRequest) -> HeartbeatResponse:
+        self.asked += 1
+        if self.is_away:
+            raise ControlPlaneUnavailable("away")
+        self.told.put_nowait(request.health.status)
+        return HeartbeatResponse(node="node-1", group="hsm", time=datetime.now(UTC))
+
+
+class Node:
+    """A heartbeat with what it needs; ``problem`` is the node's own."""
+
+    def __init__(self) -> None:
+        self.problem: str | None = None
+        self.plane, self.chain = ControlPlane(), Chain()
+        parts: Any = {"client": self.plane, "chain": self.chain}
+        self.heartbeat = Heartbeat(
+            **parts,
+            clock=Clock(timedelta(seconds=30)),
+            health=Health([Part("freeze", lambda: self.problem)]),
+            group="hsm",
+            kinds=[],
+            capabilities={},
+            bans=None,
+            identity_public_key=bytes(32),
+            slots=1,
+            has_gate=False,
+        )
+
+    async def next_told(self) -> str:
+        async with asyncio.timeout(SECONDS):
+            return await self.plane.told.get()
+
+
+@pytest.fixture
+async def node(monkeypatch):
+    """Its next heartbeat by the clock is an hour away."""
+    monkeypatch.setattr(heartbeat, "INTERVAL", 3600.0)
+    monkeypatch.setattr(heartbeat, "LOOK", 0.001)
+    node = Node()
+    running = asyncio.create_task(node.heartbeat.run())
+    yield node
+    running.cancel()
+
+
+async def test_a_freeze_and_its_end_are_told_at_once(node):
+    assert await node.next_told() == "ok"
+    node.problem = FREEZE
+    assert await node.next_told() == "degraded"
+    node.problem = None
+    assert await node.next_told() == "ok"
+
+
+async def test_what_stays_as_it_was_told_is_not_told_again(node):
+    assert await node.next_told() == "ok"
+    node.problem = FREEZE
+    assert await node.next_told() == "degraded"
+    node.problem = f"{FREEZE}, and by another"  # words alone
+    await asyncio.sleep(0.1)
+    assert node.plane.told.empty()
+
+
+async def test_a_heartbeat_that_fails_is_not_tried_again_at_every_look(node):
+    assert await node.next_told() == "ok"
+    node.plane.is_away = True
+    node.problem = FREEZE
+    await asyncio.sleep(0.1)
+    assert node.plane.asked == 2
+
+
+async def test_one_that_cannot_even_be_made_is_not_either(node):
+    assert await node.next_told() == "ok"
+    node.chain.is_away = True
+    node.problem = FREEZE
+    await asyncio.sleep(0.1)
+    assert node.plane.asked == 1
