@@ -1,0 +1,60 @@
+"""With too few signers there a request waits, says for how many, and is done when they are back."""
+
+import time
+
+import pytest
+
+from control_plane.client import Custody, Signature, SignatureStatus
+from devstack.service import stop_together
+from tests.acceptance.mpc.conftest import make_key, sign_and_check
+
+SECONDS = 60
+
+
+def until_it_waits(custody: Custody, signature: Signature) -> Signature:
+    """The signature, once its reason is that it waits for signers."""
+    deadline = time.monotonic() + SECONDS
+    while signature.reason is None or signature.reason.code != "waiting_for_signers":
+        assert signature.status in (SignatureStatus.PENDING, SignatureStatus.EXECUTING)
+        assert time.monotonic() < deadline, signature
+        time.sleep(0.1)
+        signature = custody.get_signature(signature.key_id, signature.id)
+    return signature
+
+
+@pytest.fixture(scope="module")
+def key(custody):
+    return make_key(custody, "EdDSA", "3-of-5")
+
+
+def test_it_signs_while_n_minus_t_are_stopped(custody, key, signers):
+    stop_together(signers[3:5])
+    sign_and_check(custody, key, b"two are away")
+
+
+def test_it_signs_while_n_minus_t_hang(custody, key, signers):
+    for signer in signers[:2]:
+        signer.pause()
+    try:
+        sign_and_check(custody, key, b"two hang")
+    finally:
+        for signer in signers[:2]:
+            signer.resume()
+
+
+def test_it_signs_after_n_minus_t_were_killed(custody, key, signers):
+    for signer in signers[1:3]:
+        signer.kill()
+    sign_and_check(custody, key, b"two were killed")
+
+
+def test_it_says_how_many_are_there_and_is_done_when_one_comes_back(custody, key, signers):
+    stop_together(signers[2:5])
+    waiting = until_it_waits(custody, custody.sign_message(key.id, "three are away", wait=0))
+    assert waiting.status is SignatureStatus.PENDING
+    assert waiting.reason is not None
+    assert waiting.reason.detail == "2 of the 3 signers needed are there"
+    signers[2].start()
+    done = custody.get_signature(key.id, waiting.id, wait=SECONDS)
+    assert done.status is SignatureStatus.SIGNED
+    assert done.reason is None
