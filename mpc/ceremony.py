@@ -51,7 +51,7 @@ _USE_TICKET = """
 
 
 class Session(typing.Protocol):
-    """One party's state of a threshold protocol; mpc._native has one for each."""
+    """One participant's state of a threshold protocol; mpc._native has one for each."""
 
     @property
     def guarded(self) -> frozenset[int]: ...
