@@ -28,13 +28,6 @@ def test_every_quorum_of_3_of_5_signs(protocol: str, quorum: tuple[int, ...]) ->
     assert is_valid(protocol, shares[1].public_key, DIGEST, signature)
 
 
-def test_every_quorum_of_a_3_of_5_ecdsa_key_signs() -> None:
-    shares = key(DKLS, 3, 5)
-    for quorum in combinations(range(1, 6), 3):
-        signature = parties.sign(shares, quorum, DIGEST)
-        assert is_valid(DKLS, shares[1].public_key, DIGEST, signature)
-
-
 @pytest.mark.parametrize("protocol", native.PROTOCOLS)
 def test_a_signature_of_another_digest_is_not_valid(protocol: str) -> None:
     shares = key(protocol)
