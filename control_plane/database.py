@@ -4,8 +4,9 @@ Statements are SQLAlchemy's, compiled once, and run by daemon/statements.py; tra
 run on SQLAlchemy's pool.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -54,7 +55,7 @@ class Database:
     ) -> Sequence[AnyRow]:
         """All rows of a statement, a transaction of its own; it may be run twice."""
         compiled = _compiled(statement)
-        return await self._statements.rows(compiled.string, _bound(compiled, parameters))
+        return await self._statements.rows(compiled.text, compiled.bind(parameters))
 
     async def row(
         self, statement: Executable, parameters: dict[str, Any] | None = None
@@ -71,7 +72,7 @@ class Database:
         lapses anyway, a lost audit head is followed by the next.
         """
         compiled = _compiled(statement)
-        return await self._hasty.rows(compiled.string, _bound(compiled, parameters))
+        return await self._hasty.rows(compiled.text, compiled.bind(parameters))
 
     @asynccontextmanager
     async def pipeline(self) -> AsyncIterator["Pipeline"]:
@@ -102,31 +103,38 @@ class Pipeline:
     ) -> AsyncCursor[Any]:
         """Begin a statement; its errors come with a later reading, or with the commit."""
         compiled = _compiled(statement)
-        bound = _bound(compiled, parameters)
-        return await self._connection.execute(compiled.string, bound, prepare=True)
+        bound = compiled.bind(parameters)
+        return await self._connection.execute(compiled.text, bound, prepare=True)
 
-    async def rows(
-        self, statement: Executable, parameters: dict[str, Any] | None = None
-    ) -> Sequence[AnyRow]:
-        cursor = await self.send(statement, parameters)
-        return await cursor.fetchall()
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A statement in psycopg's form; ``values`` are those it brings itself."""
+
+    text: str
+    values: dict[str, Any]
+    processors: Mapping[str, Callable[[Any], Any]]
+
+    def bind(self, parameters: dict[str, Any] | None) -> dict[str, Any]:
+        bound = self.values if parameters is None else self.values | parameters
+        if self.processors:
+            bound = bound | {name: to(bound[name]) for name, to in self.processors.items()}
+        return bound
 
 
 @lru_cache(maxsize=256)
-def _compiled(statement: Executable) -> SQLCompiler:
+def _compiled(statement: Executable) -> _Compiled:
     assert isinstance(statement, ClauseElement)
     compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
     assert isinstance(compiled, SQLCompiler)
-    return compiled
-
-
-def _bound(compiled: SQLCompiler, parameters: dict[str, Any] | None) -> dict[str, Any]:
-    bound = dict(compiled.construct_params(parameters))
+    processors, values = {}, {}
     for bind, name in compiled.bind_names.items():
         process = bind.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
         if process is not None:
-            bound[name] = process(bound[name])
-    return bound
+            processors[name] = process
+        if not bind.required:
+            values[name] = bind.effective_value
+    return _Compiled(compiled.string, values, processors)
 
 
 async def once_more_if_disconnected(work: Callable[[], Awaitable[Result]]) -> Result:

@@ -4,6 +4,7 @@ import ssl
 from asyncio import BaseTransport
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from cryptography import x509
 
@@ -29,6 +30,7 @@ def peer_of_connection(transport: BaseTransport) -> PeerCertificate | None:
     return None if der is None else _parse(der)
 
 
+@lru_cache(maxsize=256)  # a peer shows the same at every request
 def _parse(der: bytes) -> PeerCertificate:
     certificate = x509.load_der_x509_certificate(der)
     return PeerCertificate(

@@ -79,7 +79,8 @@ class Statements:
         async with asyncio.timeout(ANSWER_SECONDS), self._connection() as connection:
             # every statement here is run again and again: prepare it at once
             cursor = await connection.execute(statement, parameters, prepare=True)
-            return [] if cursor.description is None else await cursor.fetchall()
+            result = cursor.pgresult  # not cursor.description, which describes every column anew
+            return await cursor.fetchall() if result is not None and result.nfields > 0 else []
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:

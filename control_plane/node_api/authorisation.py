@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fastapi import Request
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from control_plane.database import Database
 from control_plane.mtls import peer_of
@@ -15,6 +15,10 @@ from daemon.peer_certificate import PeerCertificate
 
 BELIEVED_SECONDS = 1.0
 """How long a node that was removed may still be let in, at most."""
+
+_NODE = select(nodes.c.node_group, nodes.c.identity_public_key).where(
+    nodes.c.id == bindparam("node")
+)
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,7 @@ class Authorisation:
         return node
 
     async def _read(self, node_id: str) -> RegisteredNode:
-        statement = select(nodes.c.node_group, nodes.c.identity_public_key)
-        row = await self._database.row(statement.where(nodes.c.id == node_id))
+        row = await self._database.row(_NODE, {"node": node_id})
         if row is None:
             self._found.pop(node_id, None)
             raise ProblemError(
