@@ -17,6 +17,7 @@ by that.
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -75,6 +76,9 @@ class Notifications:
         self.origin = uuid4().hex
         """First word of each payload: who hears its own was woken already."""
         self._waiting: dict[tuple[str, str], set[Waiter]] = {}
+        self._announced = Counter[str]()
+        self._gaps = 0
+        """How often there was time in which announcements may have been missed."""
         self._task: asyncio.Task[None] | None = None
         self.listening = False
         self.revocations = 0
@@ -146,11 +150,18 @@ class Notifications:
             if not waiters and self._waiting.get(topic) is waiters:
                 del self._waiting[topic]
 
+    def tasks_announced(self, signer: str) -> int:
+        """How often tasks of a signer were announced, whether or not anybody waited for them."""
+        return self._announced[signer] + self._gaps
+
     def _wake(self, topic: tuple[str, str]) -> None:
+        if topic[0] == TASKS_CHANNEL:
+            self._announced[topic[1]] += 1
         for waiter in self._waiting.get(topic, ()):
             waiter.wake()
 
     def _wake_everybody(self) -> None:
+        self._gaps += 1
         for topic in self._waiting:
             self._wake(topic)
 

@@ -1,6 +1,7 @@
 """What must hold of a node's result before it is recorded: nodes are not believed, but checked."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
@@ -49,6 +50,12 @@ class MadeKey:
     generation: int | None = None
     shares: UUID | None = None
     """The ceremony that made the set of shares; of store mpc, as the generation."""
+
+
+@lru_cache(maxsize=256)
+def job_of(payload: bytes) -> Job:
+    """A job as it was signed. Kept, since the reports of a quorum come at the same time."""
+    return Job.model_validate_json(payload)
 
 
 def attestations_json(key: MadeKey) -> str:
@@ -127,7 +134,7 @@ def _check_signature(result: MadeSignature, payload: bytes, key: KeyFacts) -> No
     if key.public_key is None:
         raise BadResult("a signature was made with a key that is not active")
     try:
-        request = CREATE_SIGNATURE.validate_json(Job.model_validate_json(payload).request)
+        request = CREATE_SIGNATURE.validate_json(job_of(payload).request)
         digest = digest_of(request, key.algorithm, key.network, key.public_key)
         if result.digest != digest:
             raise BadResult("the digest is not that of the request")

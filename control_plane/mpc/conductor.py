@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from psycopg import AsyncCursor
 
 from control_plane.database import Database, Pipeline
 from control_plane.mpc import statements
@@ -116,7 +117,9 @@ class Conductor:
             facts, members = await self._read(pipeline, ids)
             planned = self._plan(facts, members)
             to_write = written(planned)
-            moved = await self._write(pipeline, to_write)
+            moving = await self._write(pipeline, to_write)
+        # its answer came with the commit's
+        moved = set() if moving is None else {row.id for row in await moving.fetchall()}
         self._after(planned, moved)
         ends = [final_change(one) for one in planned if _is_final(one)]
         await self._queue.write(ends)
@@ -127,18 +130,16 @@ class Conductor:
         wanted = {"ids": list(ids), "group": self._node_group, "limit": MAX_REQUESTS}
         seconds = {"claim_seconds": self._settings.claim_seconds}
         alive = {"alive_seconds": self._settings.alive_seconds, "group": self._node_group}
-        await pipeline.send(statements.LIMIT_IDLENESS)
         await pipeline.send(statements.LOCK)
         reading = [
             await pipeline.send(statements.READ_REQUESTS, wanted),
             await pipeline.send(statements.READ_STEPS, wanted | seconds),
             await pipeline.send(statements.READ_MEMBERS, alive),
-            await pipeline.send(statements.READ_BANS, wanted),
         ]
-        requests, steps, nodes, bans = [await cursor.fetchall() for cursor in reading]
+        requests, steps, nodes = [await cursor.fetchall() for cursor in reading]
         members = {row.id: member_of(row) for row in nodes}
         groups = await self._groups.of({row.signer_group for row in requests})
-        return facts_of(requests, steps, members, bans, groups), members
+        return facts_of(requests, steps, members, groups), members
 
     def _plan(self, facts: list[Facts], members: dict[str, Member]) -> list[Planned]:
         """The plans, in order; each takes slots that the next then has no more."""
@@ -154,21 +155,20 @@ class Conductor:
             planned.append(Planned(one, made, step))
         return planned
 
-    async def _write(self, pipeline: Pipeline, to_write: Written) -> set[UUID]:
-        """Returns the requests that were moved."""
+    async def _write(self, pipeline: Pipeline, to_write: Written) -> AsyncCursor[Any] | None:
+        """Returns where the requests that were moved can be read after the commit."""
         if to_write.is_durable:
             await pipeline.send(statements.WAIT_FOR_DISK)
         for statement, values in to_write.statements():
             await pipeline.send(statement, values)
         if not to_write.moves["ids"]:
-            return set()
+            return None
         notifications = self._notifications
         announcing: dict[str, Any] = {
             "origin": notifications.origin,
             "announce": notifications.has_company,
         }
-        rows = await pipeline.rows(BEGIN_STEPS, {**to_write.moves, **announcing})
-        return {row.id for row in rows}
+        return await pipeline.send(BEGIN_STEPS, {**to_write.moves, **announcing})
 
     def _after(self, planned: list[Planned], moved: set[UUID]) -> None:
         clock = asyncio.get_running_loop()

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from control_plane.results import BadResult, KeyFacts, check_result, read_outcome
+from control_plane.results import BadResult, KeyFacts, check_result, job_of, read_outcome
 from control_plane.transitions import BAD_RESULT
 from wire.algorithms import Protection, Store
 from wire.envelope import (
@@ -106,7 +106,7 @@ def _check_culprits(task: GivenTask, outcome: Outcome) -> None:
 
 def _check(task: GivenTask, signer: str, identity: PinnedKeys, outcome: Outcome) -> None:
     """Raises BadResult, BadEnvelope, BadSignature or ValidationError."""
-    job = Job.model_validate_json(task.payload)
+    job = job_of(task.payload)
     result = outcome.result
     match task.kind, result:
         case JobKind.SIGN, MadeSignature():

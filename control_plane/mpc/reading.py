@@ -11,7 +11,6 @@ from control_plane.mpc.decisions import Begin
 from control_plane.mpc.facts import (
     Ending,
     Member,
-    Pair,
     Request,
     SharesInUse,
     SignerGroup,
@@ -53,20 +52,13 @@ def facts_of(
     requests: Sequence[AnyRow],
     steps: Sequence[AnyRow],
     members: Mapping[str, Member],
-    bans: Sequence[AnyRow],
     groups: Mapping[str, SignerGroup],
 ) -> list[Facts]:
     """The requests, in order of their creation."""
     by_request: dict[UUID, list[Step]] = defaultdict(list)
     for (request_id, _), rows in groupby(steps, lambda row: (row.request_id, row.number)):
         by_request[request_id].append(_step(list(rows)))
-    banned: dict[UUID, set[Pair]] = defaultdict(set)
-    for row in bans:
-        banned[row.key_id].add(frozenset((row.signer, row.banned)))
-    return [
-        _facts(row, by_request[row.id], members, banned[row.root_id], groups[row.signer_group])
-        for row in requests
-    ]
+    return [_facts(row, by_request[row.id], members, groups[row.signer_group]) for row in requests]
 
 
 def member_of(row: AnyRow) -> Member:
@@ -84,7 +76,6 @@ def _facts(
     row: AnyRow,
     steps: list[Step],
     members: Mapping[str, Member],
-    bans: set[Pair],
     group: SignerGroup,
 ) -> Facts:
     job = Job.model_validate_json(row.payload)
@@ -106,7 +97,7 @@ def _facts(
         is_blocked=row.is_blocked,
         target=target,
         members=members,
-        bans=frozenset(bans),
+        bans=frozenset(frozenset(pair.split(" ")) for pair in row.banned_pairs),
         steps=tuple(steps),
     )
     return Facts(row, job, request)

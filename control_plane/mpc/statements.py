@@ -8,10 +8,13 @@ from sqlalchemy import text
 
 PLANNING_LOCK = 0x637573746F6479  # "custody", of which replicas have one at a time
 
-LIMIT_IDLENESS = text("SET LOCAL idle_in_transaction_session_timeout = '10s'")
+LOCK = text(
+    """
+    SELECT set_config('idle_in_transaction_session_timeout', '10s', true),
+        pg_advisory_xact_lock(:key)
+    """
+).bindparams(key=PLANNING_LOCK)
 """A replica that is stopped in the middle does not keep the lock from the others."""
-
-LOCK = text("SELECT pg_advisory_xact_lock(:key)").bindparams(key=PLANNING_LOCK)
 
 WAIT_FOR_DISK = text("SET LOCAL synchronous_commit = on")
 
@@ -34,7 +37,9 @@ READ_REQUESTS = text(
         jobs.expires_at, jobs.must_finish, jobs.last_failure,
         jobs.run_after <= now() AS is_due, jobs.finished_at IS NOT NULL AS is_final,
         root.id AS root_id, root.signer_group, root.generation, root.shares, root.next_shares,
-        root.next_users, jobs.kind <> 'Sign' AND EXISTS (
+        root.next_users,
+        ARRAY(SELECT signer || ' ' || banned FROM bans WHERE key_id = root.id) AS banned_pairs,
+        jobs.kind <> 'Sign' AND EXISTS (
             SELECT FROM jobs other
             WHERE other.key_id = jobs.key_id AND other.finished_at IS NULL
                 AND other.kind IN ('GenerateKey', 'RefreshKey', 'RepairShare')
@@ -73,21 +78,12 @@ READ_MEMBERS = text(
     SELECT id, slots, has_gate, coalesce(last_seen > now() - make_interval(secs => :alive_seconds)
             AND (silent_since IS NULL OR last_seen > silent_since)
             AND health ->> 'status' <> 'failing'
-            AND coalesce(health ->> 'detail', '') !~ '(^|; )freeze: ', false) AS is_there,
+            AND coalesce(health ->> 'detail', '') !~ '(^|; )(freeze|database): ', false)
+            AS is_there,
         coalesce(health ->> 'status', '') <> 'ok' AS is_degraded,
         (SELECT count(*) FROM tasks JOIN steps ON steps.id = tasks.step_id
             WHERE tasks.signer = nodes.id AND is_open AND steps.ticket IS NOT NULL) AS open
     FROM nodes WHERE node_group = :group
-    """
-)
-
-READ_BANS = text(
-    _WANTED
-    + """
-    SELECT bans.key_id, bans.signer, bans.banned
-    FROM bans WHERE bans.key_id IN (
-        SELECT coalesce(keys.root_id, keys.id) FROM wanted
-        JOIN jobs ON jobs.id = wanted.id JOIN keys ON keys.id = jobs.key_id)
     """
 )
 
@@ -231,10 +227,11 @@ FINISH_SIGNED = text(
     """
     WITH signed AS (
         UPDATE tasks SET outcome = reported.outcome, reported_at = now(), is_open = false
-        FROM unnest(CAST(:steps AS uuid[]), CAST(:outcomes AS bytea[]))
-            AS reported(step_id, outcome)
-        WHERE tasks.step_id = reported.step_id AND tasks.signer = :node AND tasks.outcome IS NULL
-        RETURNING tasks.step_id
+        FROM unnest(CAST(:steps AS uuid[]), CAST(:signers AS varchar[]),
+            CAST(:outcomes AS bytea[])) AS reported(step_id, signer, outcome)
+        WHERE tasks.step_id = reported.step_id AND tasks.signer = reported.signer
+            AND tasks.outcome IS NULL
+        RETURNING tasks.step_id, tasks.signer
     ), ended AS (
         UPDATE steps SET ended_at = now(), ending = 'done'
         FROM signed WHERE steps.id = signed.step_id AND steps.ended_at IS NULL
@@ -242,7 +239,9 @@ FINISH_SIGNED = text(
     )
     , others AS (
         UPDATE tasks SET is_open = false FROM ended
-        WHERE tasks.step_id = ended.id AND is_open AND tasks.signer <> :node
+        WHERE tasks.step_id = ended.id AND is_open AND NOT EXISTS (
+            SELECT FROM signed
+            WHERE signed.step_id = tasks.step_id AND signed.signer = tasks.signer)
     )
     SELECT id FROM ended
     """

@@ -1,7 +1,9 @@
 """The tasks of signers: claimed, extended, reported. A request to sign is done by one report."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -12,13 +14,14 @@ from control_plane.mpc import statements
 from control_plane.mpc.conductor import Conductor
 from control_plane.mpc.judging import GivenTask, Judged, judge
 from control_plane.mpc.metrics import StepMetrics
-from control_plane.notifications import Notifications
+from control_plane.notifications import RECHECK_SECONDS, Notifications
 from control_plane.queue import Contended, Queue
-from control_plane.results import KeyFacts
+from control_plane.results import KeyFacts, job_of
 from control_plane.tables import JobState
 from control_plane.transitions import Change, JobFacts, Note
+from daemon.batching import Batcher
 from wire.envelope import SignedBytes
-from wire.jobs import Job, JobKind
+from wire.jobs import JobKind
 from wire.node_api import ClaimedJob, Lease, Report, ReportResult
 
 MAX_REMEMBERED = 2_000
@@ -28,6 +31,18 @@ SEEN_STATES = (JobState.LEASED, JobState.QUEUED)
 """The states of a request that a signature ends, the likely one first."""
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """When a signer's tasks were asked for, and how many had been announced by then."""
+
+    announced: int
+    at: float
+
+    def is_like(self, last: "_Look") -> bool:
+        """Whether it would find what the last one found."""
+        return self.announced == last.announced and self.at < last.at + RECHECK_SECONDS
 
 
 class Tasks:
@@ -50,9 +65,19 @@ class Tasks:
         self._metrics = metrics
         self.node_group = node_group
         self._given: dict[UUID, GivenTask] = {}
+        self._found_none: dict[str, _Look] = {}
+        self._signatures = Batcher(self._finish)
 
     async def claim(self, signer: str, kinds: Sequence[str], slots: int) -> list[ClaimedJob]:
-        """Lease up to ``slots`` tasks to a signer, the longest waiting first."""
+        """Lease up to ``slots`` tasks to a signer, the longest waiting first.
+
+        Where none was left the last time, and none was announced since, it asks for none.
+        """
+        look = _Look(self._notifications.tasks_announced(signer), time.monotonic())
+        last = self._found_none.get(signer)
+        if last is not None and look.is_like(last):
+            return []
+        self._found_none.pop(signer, None)
         rows = await self._database.hastily(
             statements.CLAIM_TASKS,
             {
@@ -63,6 +88,8 @@ class Tasks:
                 "lease_seconds": self._queue.lease_seconds,
             },
         )
+        if len(rows) < slots:
+            self._found_none[signer] = look
         if len(self._given) > MAX_REMEMBERED:
             self._given.clear()
         for row in rows:
@@ -112,7 +139,7 @@ class Tasks:
         signed = {place: one for place, one in judged.items() if one.is_signature}
         others = {place: one for place, one in judged.items() if not one.is_signature}
         for recorded in await asyncio.gather(
-            self._finish(signer, signed), self._record(signer, others)
+            self._finish_together(signed), self._record(signer, others)
         ):
             notes |= recorded
         return [
@@ -168,68 +195,74 @@ class Tasks:
         for row in await self._database.rows(statements.BLAME, {"node": signer, "ids": ids}):
             self._metrics.culprits.labels(signer, row.kind).inc()
 
-    async def _finish(self, signer: str, judged: dict[int, Judged]) -> dict[int, Note]:
+    async def _finish_together(self, judged: dict[int, Judged]) -> dict[int, Note]:
+        """A quorum's reports come at the same time: the second need not ask what the first did."""
+        notes = await asyncio.gather(*map(self._signatures.submit, judged.values()))
+        return dict(zip(judged, notes, strict=True))
+
+    async def _finish(self, judged: list[Judged]) -> list[Note | Exception]:
         """Signatures that verify: each ends its request, unless another one has."""
-        if not judged:
-            return {}
         ending = self._database.hastily(
             statements.FINISH_SIGNED,
             {
-                "node": signer,
-                "steps": [one.task.step_id for one in judged.values()],
-                "outcomes": [one.raw for one in judged.values()],
+                "steps": [one.task.step_id for one in judged],
+                "signers": [one.outcome.node for one in judged],
+                "outcomes": [one.raw for one in judged],
             },
         )
-        done, ended = await asyncio.gather(self._sign(judged), ending)
+        notes, ended = await asyncio.gather(self._sign(judged), ending)
         for row in ended:
             self._metrics.ended.labels(JobKind.SIGN.value, "done").inc()
-            begun_at = next(
-                one.task.begun_at for one in judged.values() if one.task.step_id == row.id
-            )
+            begun_at = next(one.task.begun_at for one in judged if one.task.step_id == row.id)
             self._metrics.seconds.observe((datetime.now(UTC) - begun_at).total_seconds())
         self._conductor.slots_freed()
-        return done
-
-    async def _sign(self, judged: dict[int, Judged]) -> dict[int, Note]:
-        """End what is under way; what is not, is looked at, and ended where it may still be."""
-        notes = {
-            place: Note.DUPLICATE
-            for place, one in judged.items()
-            if self._is_known_done(one.task.request_id)
-        }
-        for state in SEEN_STATES:
-            left = {place: one for place, one in judged.items() if place not in notes}
-            written = await self._queue.write([_signed(one, state) for one in left.values()])
-            for place, one in left.items():
-                if one.task.request_id in written:
-                    notes[place] = Note.RECORDED
-            left = {place: one for place, one in left.items() if place not in notes}
-            notes |= await self._late(left)
-        if len(notes) < len(judged):
-            raise Contended(f"{len(judged) - len(notes)} requests kept changing")
         return notes
+
+    async def _sign(self, judged: Sequence[Judged]) -> list[Note | Exception]:
+        """End what is under way; what is not, is looked at, and ended where it may still be."""
+        first: dict[UUID, Judged] = {}
+        for one in judged:
+            if not self._is_known_done(one.task.request_id):
+                first.setdefault(one.task.request_id, one)
+        notes: dict[UUID, Note] = {}
+        for state in SEEN_STATES:
+            left = {id_: one for id_, one in first.items() if id_ not in notes}
+            written = await self._queue.write([_signed(one, state) for one in left.values()])
+            notes |= dict.fromkeys(written, Note.RECORDED)
+            notes |= await self._late([one for id_, one in left.items() if id_ not in written])
+        return [_note(one, first, notes) for one in judged]
 
     def _is_known_done(self, request_id: UUID) -> bool:
         final = self._queue.final(request_id)
         return final is not None and final.state is JobState.DONE
 
-    async def _late(self, judged: dict[int, Judged]) -> dict[int, Note]:
-        """The other signers of a quorum report the same; after an expiry it is for admins only."""
+    async def _late(self, judged: Sequence[Judged]) -> dict[UUID, Note]:
+        """By request that has ended: as this signature says, or else it is for admins only."""
         if not judged:
             return {}
-        ids = [one.task.request_id for one in judged.values()]
+        ids = [one.task.request_id for one in judged]
         rows = await self._database.rows(
             statements.READ_STATES, {"ids": ids, "group": self.node_group}
         )
         states = {row.id: JobState(row.state) for row in rows}
-        ended = {
-            place: one
-            for place, one in judged.items()
-            if states[one.task.request_id] not in SEEN_STATES
-        }
-        late = [one for one in ended.values() if states[one.task.request_id] is not JobState.DONE]
+        ended = [one for one in judged if states[one.task.request_id] not in SEEN_STATES]
+        late = [one for one in ended if states[one.task.request_id] is not JobState.DONE]
         await self._queue.keep_late([_late_outcome(one) for one in late])
-        return {place: Note.LATE if one in late else Note.DUPLICATE for place, one in ended.items()}
+        return {one.task.request_id: Note.LATE if one in late else Note.DUPLICATE for one in ended}
+
+
+def _note(
+    one: Judged, first: Mapping[UUID, Judged], notes: Mapping[UUID, Note]
+) -> Note | Exception:
+    """What a signer is told; ``first``: whose report on a request was to count."""
+    request_id = one.task.request_id
+    if request_id not in first:
+        return Note.DUPLICATE
+    if request_id not in notes:
+        return Contended(f"request {request_id} kept changing")
+    if one is not first[request_id] and notes[request_id] is Note.RECORDED:
+        return Note.DUPLICATE
+    return notes[request_id]
 
 
 def _signed(one: Judged, state: JobState) -> Change:
@@ -241,7 +274,7 @@ def _late_outcome(one: Judged) -> Change:
 
 
 def _job_facts(one: Judged, state: JobState) -> JobFacts:
-    key = Job.model_validate_json(one.task.payload).key
+    key = job_of(one.task.payload).key
     return JobFacts(
         id=one.task.request_id,
         kind=one.task.kind.value,
