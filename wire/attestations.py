@@ -13,6 +13,7 @@ from wire.addresses import address_of
 from wire.algorithms import ECDSA_SECP256K1, Algorithm, Network, Protection, Store
 from wire.derivation import child_chain_code, child_public_key, format_path
 from wire.envelope import ATTESTATION_TYPE, BadEnvelope, PinnedKeys, SignedBytes, signing_key_id
+from wire.jobs import check_key_id
 from wire.public_keys import check_public_key
 from wire.statements import Attestation
 from wire.tickets import MAX_SIGNERS, MIN_THRESHOLD
@@ -160,6 +161,10 @@ def _require_same_key(attested: Attestation, key: ClaimedKey) -> None:
         raise Unattested("another public key is attested")
     if key.chain_code not in (None, chain_code):
         raise Unattested("another chain code is attested")
+    try:
+        check_key_id(key.id, key.root, key.path, key.network)
+    except ValueError as error:
+        raise Unattested(str(error)) from None
 
 
 def _descendant(attested: Attestation, path: tuple[int, ...]) -> tuple[bytes, bytes]:

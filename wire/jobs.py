@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import UUID
@@ -22,6 +23,8 @@ from wire.envelope import DetachedSignature, SignedBytes
 from wire.tickets import MAX_SIGNERS
 
 MAX_DEPTH = 10
+CHILD_KEY_VERSION = 8
+_CHILD = b"custody-child-key-v1\x00"
 PathIndex = Annotated[int, Field(ge=0, lt=2**31)]
 """A step of a derivation path; from 2**31 on it would be hardened (BIP-32)."""
 
@@ -55,10 +58,34 @@ class Endpoint(StrEnum):
     REPAIRS = "repairs"
 
 
+def child_key_id(root: UUID, path: Sequence[int], network: Network | None) -> UUID:
+    """The id of a derived key: a UUID of version 8 (RFC 9562, section 5.8) of what it is.
+
+    No node has a row of a derived key: whoever signs, approves or pins an id must mean one key by
+    it, whatever a control plane says that it is the id of.
+    """
+    steps = b"".join(step.to_bytes(4, "big") for step in path)
+    name = b"" if network is None else network.value.encode()
+    number = int.from_bytes(hashlib.sha256(_CHILD + root.bytes + steps + name).digest()[:16], "big")
+    number &= ~(0xF << 76 | 0x3 << 62)
+    return UUID(int=number | CHILD_KEY_VERSION << 76 | 0x2 << 62)
+
+
+def check_key_id(
+    key_id: UUID, root: UUID | None, path: Sequence[int], network: Network | None
+) -> None:
+    """Raises ValueError for a derived key with another id than its own, and for a root with one."""
+    if (root or key_id).version == CHILD_KEY_VERSION:
+        raise ValueError("a key that is not derived has the id of one that is")
+    if root is not None and key_id != child_key_id(root, path, network):
+        raise ValueError("a derived key has another id than follows from its root and path")
+
+
 class KeyReference(Model):
     """The key a job is about. ``public_key`` is null only in the job that generates it.
 
-    A derived key names its ``root`` and the ``path`` from there (BIP-32, unhardened).
+    A derived key names its ``root`` and the ``path`` from there (BIP-32, unhardened); its ``id``
+    follows from them.
     """
 
     id: UUID
@@ -77,6 +104,7 @@ class KeyReference(Model):
             raise ValueError(f"{self.network.value} has no keys of {self.algorithm}")
         if (self.root is not None) != bool(self.path):
             raise ValueError("a derived key has a root and a path, another key neither")
+        check_key_id(self.id, self.root, self.path, self.network)
         size = PUBLIC_KEY_SIZE[self.algorithm]
         if self.public_key is not None and len(self.public_key) != size:
             raise ValueError(f"a public key of {self.algorithm} has {size} bytes")

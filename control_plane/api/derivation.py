@@ -6,14 +6,14 @@ from control_plane.api.key_creation import key_row, wallet_row
 from control_plane.api.request_signatures import check_lives, detached_signature
 from control_plane.api.services import Services
 from control_plane.creation import NewKey
-from control_plane.external_ids import Settled
+from control_plane.external_ids import Settled, find_first
 from control_plane.new_jobs import Submission
 from control_plane.problems import Code, ProblemError
 from control_plane.tokens import Caller
 from wire.addresses import address_of
 from wire.algorithms import Network, Protection, Store
 from wire.derivation import child_chain_code, child_public_key, format_path, parse_path
-from wire.jobs import MAX_DEPTH, KeyReference
+from wire.jobs import MAX_DEPTH, KeyReference, child_key_id
 from wire.outcomes import GeneratedKey
 from wire.requests import CreateWallet, DeriveKey
 from wire.resources import Key
@@ -48,6 +48,9 @@ async def derive(
     )
     asked = reference.model_copy(update={"public_key": None})
     new = services.job_maker.derive_key(submission, asked, body, parent.id, result)
+    first = await find_first(services.database, new)
+    if first is not None:
+        return first
     await check_lives(body, new, services.database)
     row = key_row(
         new,
@@ -66,7 +69,10 @@ async def derive(
 
 
 def child_of(parent: Key, path: str, network: Network | None) -> tuple[KeyReference, bytes]:
-    """A child, under a fresh id, and its chain code. Raises ProblemError not_derivable."""
+    """A child, under the id that is its own for good, and its chain code.
+
+    Raises ProblemError not_derivable.
+    """
     if parent.chain_code is None or parent.public_key is None:
         raise ProblemError(
             Code.NOT_DERIVABLE,
@@ -83,7 +89,7 @@ def child_of(parent: Key, path: str, network: Network | None) -> tuple[KeyRefere
     except ValueError as error:
         raise ProblemError(Code.NOT_DERIVABLE, f"path: {error}") from None
     reference = KeyReference(
-        id=uuid4(),
+        id=child_key_id(root, before + steps, network),
         root=root,
         path=before + steps,
         scheme=parent.scheme,

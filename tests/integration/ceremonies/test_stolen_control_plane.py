@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.integration.ceremonies.parties import (
     ended,
     wanted,
 )
+from tests.integration.ceremonies.test_whole_paths import child_order
 from wire.algorithms import (
     ECDSA_SECP256K1,
     ECDSA_SECP256R1,
@@ -24,6 +26,7 @@ from wire.algorithms import (
     Algorithm,
     Network,
 )
+from wire.jobs import child_key_id
 
 ONE, TWO = NAMES[:2]
 
@@ -108,3 +111,30 @@ async def test_a_signer_that_is_frozen_in_the_middle_of_a_ceremony_says_nothing_
         freeze.unfreeze()
     assert ended(outcomes[ONE])[0] == "frozen"
     assert not any(ONE in handed for (_, number), handed in server.handed.items() if number > 0)
+
+
+async def test_what_an_application_signs_for_one_child_is_not_done_with_another(with_key):
+    """No signer has a row of a child: its id says which one it is, and so for which network."""
+    parties, root = await with_key(ECDSA_SECP256K1)
+    meant = child_order(root, (0, 5), wanted(root)).job.key
+    other = child_order(root, (0, 6), wanted(root))
+    for changes in (
+        {"id": meant.id},
+        {"id": meant.id, "path": (0, 6)},
+        {"id": root.id},
+        {"id": uuid4()},
+        {"network": Network.BITCOIN},
+    ):
+        lie = other.with_job(key=other.job.key.model_copy(update=changes))
+        for outcome in (await parties.hold(lie)).values():
+            assert ended(outcome)[0] == "malformed_job"
+
+
+async def test_no_key_is_generated_under_the_id_of_a_child(start):
+    parties = await start()
+    key = Key(EDDSA_ED25519, 2, NAMES[:3])
+    order = orders.generate(key)
+    child = child_key_id(key.id, (0, 5), None)
+    posing = order.with_job(key=order.job.key.model_copy(update={"id": child}))
+    for outcome in (await parties.hold(posing)).values():
+        assert ended(outcome)[0] == "malformed_job"

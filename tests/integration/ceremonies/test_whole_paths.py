@@ -16,6 +16,7 @@ from tests.integration.ceremonies.parties import (
 )
 from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1, Network
 from wire.derivation import child_public_key
+from wire.jobs import child_key_id
 from wire.outcomes import OutcomeStatus
 from wire.requests import SignHash
 from wire.signatures import verify
@@ -133,7 +134,10 @@ async def test_a_child_signs_under_the_key_that_follows_from_its_path(with_key):
 async def test_a_child_of_another_path_than_its_public_key_says_is_refused(with_key):
     parties, root = await with_key(ECDSA_SECP256K1)
     order = child_order(root, (0, 5), wanted(root))
-    wrong = order.job.key.model_copy(update={"path": (0, 6)})
+    path = (0, 6)
+    wrong = order.job.key.model_copy(
+        update={"id": child_key_id(root.id, path, root.network), "path": path}
+    )
     outcomes = await parties.hold(order.with_job(key=wrong))
     assert {ended(outcome)[0] for outcome in outcomes.values()} == {"key_mismatch"}
 
@@ -141,7 +145,8 @@ async def test_a_child_of_another_path_than_its_public_key_says_is_refused(with_
 @pytest.mark.parametrize("algorithm", FROST, ids=str)
 async def test_a_key_that_has_no_children_signs_for_none(with_key, algorithm):
     parties, root = await with_key(algorithm)
-    key = root.reference().model_copy(update={"id": root.id, "root": root.id, "path": (1,)})
+    child = child_key_id(root.id, (1,), root.network)
+    key = root.reference().model_copy(update={"id": child, "root": root.id, "path": (1,)})
     outcomes = await parties.hold(orders.sign(root, root.quorum, wanted(root)).with_job(key=key))
     assert {ended(outcome)[0] for outcome in outcomes.values()} == {"key_mismatch"}
 
@@ -189,6 +194,7 @@ def child_order(root: Key, path: tuple[int, ...], request) -> orders.Order:
     assert root.chain_code is not None
     child = root.reference().model_copy(
         update={
+            "id": child_key_id(root.id, path, root.network),
             "root": root.id,
             "path": path,
             "public_key": child_public_key(root.public_key, root.chain_code, path),

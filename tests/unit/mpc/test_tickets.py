@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from mpc.tickets import Quorum, require_ticket
 from node.decisions import NotDone
 from node.handlers import Work
-from wire.jobs import Endpoint, Job, JobKind, KeyReference
+from wire.jobs import Endpoint, Job, JobKind, KeyReference, child_key_id
 from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -74,7 +74,9 @@ def test_a_ticket_that_fits_its_job_is_taken():
 
 def test_a_derived_keys_ticket_names_the_root():
     root = uuid4()
-    child = job().key.model_copy(update={"root": root, "path": (0, 5)})
+    child = job().key.model_copy(
+        update={"root": root, "path": (0, 5), "id": child_key_id(root, (0, 5), None)}
+    )
     one = job(key=child)
     assert require_ticket(Work(one, DIGEST, ticket_for(one)), QUORUM, NOW).key_id == root
 

@@ -24,6 +24,7 @@ from wire.algorithms import (
 from wire.attestations import ClaimedKey, PinnedNodes, Unattested, check
 from wire.derivation import child_chain_code, child_public_key
 from wire.envelope import ATTESTATION_TYPE, CONFIRMATION_TYPE, SignedBytes, Signer
+from wire.jobs import child_key_id
 from wire.statements import Attestation
 
 KEY_ID = UUID("5b0f4e0e-6a53-4f0a-8a6c-0d6c7e2f9b11")
@@ -93,7 +94,7 @@ PATH = (0, 5)
 CHILD_KEY = child_public_key(PUBLIC_KEY, CHAIN_CODE, PATH)
 CHILD = replace(
     MPC_WALLET,
-    id=OTHER_ID,
+    id=child_key_id(KEY_ID, PATH, Network.ETHEREUM),
     root=KEY_ID,
     path=PATH,
     public_key=CHILD_KEY,
@@ -225,6 +226,16 @@ def test_a_swapped_key_with_its_own_address_is_refused():
 )
 def test_what_is_claimed_of_a_child_is_computed_again(change, reason):
     assert reason in refused(by_all(), replace(CHILD, **change))
+
+
+def test_a_child_is_not_shown_under_the_id_of_another():
+    """Whoever signs for an id means one key: nobody else keeps which."""
+    for network, path in ((None, PATH), (Network.BITCOIN, PATH), (Network.ETHEREUM, (0, 6))):
+        other = replace(CHILD, id=child_key_id(KEY_ID, path, network))
+        assert "another id" in refused(by_all(), other)
+    assert "another id" in refused(by_all(), replace(CHILD, id=OTHER_ID))
+    posing = MPC.model_copy(update={"key_id": CHILD.id})
+    assert "has the id of one that is" in refused(by_all(posing), replace(MPC_WALLET, id=CHILD.id))
 
 
 def test_a_key_attested_without_chain_code_has_no_children():
