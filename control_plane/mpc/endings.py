@@ -41,7 +41,7 @@ def failure_of(ended: Ended) -> Reason:
         for signer, outcome in ended.step.outcomes.items()
         if outcome.status is not OutcomeStatus.DONE
     }
-    naming = {signer: outcome for signer, outcome in said.items() if outcome.culprits} or said
+    naming = {signer: each for signer, each in said.items() if culprits_of(signer, each)} or said
     texts = [f"{signer}: {outcome.reason or outcome.code}" for signer, outcome in naming.items()]
     if ended.silent:
         texts.append(f"{', '.join(ended.silent)} did not answer in time")

@@ -102,6 +102,13 @@ def test_who_names_somebody_is_quoted_rather_than_who_does_not():
     assert (failure_of(ended).code, failure_of(ended).node) == ("bad_message", "b")
 
 
+def test_who_could_not_do_its_part_is_quoted_rather_than_who_only_heard_of_it():
+    over = open_step(SIGN, {"a": failed("peer_aborted"), "b": failed("share_unusable")})
+    ended = ending_of(sign((over,)), over)
+    assert ended is not None
+    assert (failure_of(ended).code, failure_of(ended).node) == ("share_unusable", "b")
+
+
 def test_after_a_failure_the_next_attempt_waits():
     over = open_step(SIGN, {"a": failed(), "b": None})
     decided = plan(sign((over,)), 0.5)
