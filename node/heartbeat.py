@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 import structlog
 
+from daemon.database import is_transient
 from node.audit import AuditChain
 from node.control_plane_client import (
     ControlPlaneClient,
@@ -15,6 +16,7 @@ from node.control_plane_client import (
 )
 from node.decisions import Clock
 from node.health import Health
+from node.journal import Journal
 from node.metrics import CLOCK_OFFSET
 from wire.algorithms import Algorithm, Protection
 from wire.envelope import SignedBytes
@@ -34,6 +36,7 @@ class Heartbeat:
         self,
         *,
         client: ControlPlaneClient,
+        journal: Journal,
         chain: AuditChain,
         clock: Clock,
         health: Health,
@@ -46,6 +49,7 @@ class Heartbeat:
         has_gate: bool,
     ) -> None:
         self._client = client
+        self._journal = journal
         self._chain = chain
         self._clock = clock
         self._health = health
@@ -68,8 +72,11 @@ class Heartbeat:
             except (ControlPlaneUnavailable, ControlPlaneRefused) as error:
                 log.warning("heartbeat failed", error=str(error))
                 pause = min(pause * 2, INTERVAL)
-            except Exception:
-                log.exception("heartbeat failed")
+            except Exception as error:
+                if is_transient(error):
+                    log.warning("heartbeat failed", error=str(error))
+                else:
+                    log.exception("heartbeat failed")
             await self._rest(pause)
 
     async def _rest(self, seconds: float) -> None:
@@ -83,6 +90,8 @@ class Heartbeat:
 
     async def beat(self) -> None:
         self._told = None
+        # without its database a node can still say that it is without
+        has_database = await self._journal.probe()
         request = HeartbeatRequest(
             version=version("custody"),
             group=self._group,
@@ -90,8 +99,8 @@ class Heartbeat:
             capabilities=self._capabilities,
             health=self._health.summary(),
             identity_public_key=self._identity_public_key,
-            audit_head=await self._chain.signed_head(),
-            bans=tuple(await self._bans()) if self._bans else (),
+            audit_head=await self._chain.signed_head() if has_database else None,
+            bans=tuple(await self._bans()) if self._bans and has_database else (),
             slots=self._slots,
             has_gate=self._has_gate,
         )

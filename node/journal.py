@@ -127,6 +127,18 @@ class Journal:
     def problem(self) -> str | None:
         return None if self._database_is_there else "does not answer; waiting for it"
 
+    async def probe(self) -> bool:
+        """Whether the database answers now: one that nobody asks would seem well for ever."""
+        try:
+            await self._statements.rows("SELECT 1")
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            self._lose(error)
+            return False
+        self._find()
+        return True
+
     async def look_up(self, job_id: UUID) -> Recorded | None:
         return await self._lookups.submit(job_id)
 
@@ -249,9 +261,7 @@ class Journal:
         ):
             with attempt:
                 answer = await act()
-        if not self._database_is_there:
-            log.info("database is back")
-            self._database_is_there = True
+        self._find()
         return answer
 
     def _worth_another_try(self, state: RetryCallState) -> bool:
@@ -260,10 +270,18 @@ class Journal:
             return state.attempt_number < CONFLICT_ATTEMPTS
         if error is None or not is_transient(error):
             return False
+        self._lose(error)
+        return True
+
+    def _lose(self, error: BaseException) -> None:
         if self._database_is_there:
             log.warning("database is away, waiting for it", error=str(error).split("\n")[0])
-            self._database_is_there = False
-        return True
+        self._database_is_there = False
+
+    def _find(self) -> None:
+        if not self._database_is_there:
+            log.info("database is back")
+        self._database_is_there = True
 
 
 def _recorded(rows: list[Any]) -> dict[UUID, Recorded]:

@@ -134,6 +134,7 @@ def put_together(
     compared_clock = Part("clock", lambda: clock_problem() if clock.compared.is_set() else None)
     heartbeat = Heartbeat(
         client=client,
+        journal=journal,
         chain=chain,
         clock=clock,
         # whoever gets a heartbeat is not away, and the first one's answer compares the clocks

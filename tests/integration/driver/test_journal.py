@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+import pytest
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -188,3 +189,15 @@ async def test_a_failure_committed_again_is_audited_once(
     first = await node.journal.commit(failed)
     assert await node.journal.commit(failed) == first
     assert await count(engine, audit) == 1
+
+
+async def test_a_database_that_went_away_is_noticed_by_a_probe_and_so_is_its_return(
+    node: NodeParts, statements: Statements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await node.journal.probe(), node.journal.problem()) == (True, None)
+    async with Statements("postgresql://127.0.0.1:1/nothing", 1, "test") as nowhere:
+        with monkeypatch.context() as patched:
+            patched.setattr(node.journal, "_statements", nowhere)
+            assert await node.journal.probe() is False
+            assert node.journal.problem() is not None
+    assert (await node.journal.probe(), node.journal.problem()) == (True, None)

@@ -34,9 +34,23 @@ class Chain:
         return signer.sign(AUDIT_HEAD_TYPE, head.model_dump_json().encode())
 
 
+class Journal:
+    """Its database answers or does not."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+
+    async def probe(self) -> bool:
+        return not self.is_away
+
+    def problem(self) -> str | None:
+        return "does not answer" if self.is_away else None
+
+
 class ControlPlane:
     def __init__(self) -> None:
         self.told: asyncio.Queue[str] = asyncio.Queue()
+        self.last: HeartbeatRequest | None = None
         self.is_away = False
         self.asked = 0
 
@@ -44,6 +58,7 @@ class ControlPlane:
         self.asked += 1
         if self.is_away:
             raise ControlPlaneUnavailable("away")
+        self.last = request
         self.told.put_nowait(request.health.status)
         return HeartbeatResponse(node="node-1", group="hsm", time=datetime.now(UTC))
 
@@ -53,12 +68,14 @@ class Node:
 
     def __init__(self) -> None:
         self.problem: str | None = None
-        self.plane, self.chain = ControlPlane(), Chain()
-        parts: Any = {"client": self.plane, "chain": self.chain}
+        self.plane, self.chain, self.journal = ControlPlane(), Chain(), Journal()
+        parts: Any = {"client": self.plane, "chain": self.chain, "journal": self.journal}
         self.heartbeat = Heartbeat(
             **parts,
             clock=Clock(timedelta(seconds=30)),
-            health=Health([Part("freeze", lambda: self.problem)]),
+            health=Health(
+                [Part("freeze", lambda: self.problem), Part("database", self.journal.problem)]
+            ),
             group="hsm",
             kinds=[],
             capabilities={},
@@ -115,3 +132,11 @@ async def test_one_that_cannot_even_be_made_is_not_either(node):
     node.problem = FREEZE
     await asyncio.sleep(0.1)
     assert node.plane.asked == 1
+
+
+async def test_a_node_without_its_database_tells_that_it_is_without(node):
+    assert await node.next_told() == "ok"
+    node.journal.is_away = node.chain.is_away = True
+    assert await node.next_told() == "degraded"
+    assert node.plane.last.health.detail == "database: does not answer"
+    assert node.plane.last.audit_head is None
