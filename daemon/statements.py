@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from psycopg import AsyncConnection, OperationalError
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import namedtuple_row
 
 from daemon.database import STATEMENT_TIMEOUT_MS, conninfo
@@ -80,7 +80,8 @@ class Statements:
             # every statement here is run again and again: prepare it at once
             cursor = await connection.execute(statement, parameters, prepare=True)
             result = cursor.pgresult  # not cursor.description, which describes every column anew
-            return await cursor.fetchall() if result is not None and result.nfields > 0 else []
+            has_rows = result is not None and result.status == ExecStatus.TUPLES_OK
+            return await cursor.fetchall() if has_rows else []
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
