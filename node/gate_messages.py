@@ -28,6 +28,9 @@ GATED = {
 }
 """What is done, once the gate approves, for a request to an endpoint."""
 
+FOLLOWS = {Endpoint.REPAIRS: JobKind.REFRESH_KEY}
+"""What is done after that for the same request, under the same decision."""
+
 PING = "Ping"
 """The kind of `doctor`'s question: nothing is done, whatever the answer."""
 
@@ -94,7 +97,8 @@ class GateQuestion(Model):
 class GateAnswer(Model):
     decision: Decision
     digest: HexBytes
-    reason: Annotated[str, Field(max_length=MAX_REASON)] | None = None
+    reason: Annotated[str, Field(max_length=MAX_REASON, pattern=r"^[^\x00]*$")] | None = None
+    """Without NUL, which PostgreSQL does not keep."""
 
 
 class BadAnswer(ValueError):
@@ -106,7 +110,7 @@ def question_about(
 ) -> GateQuestion:
     """What the gate is shown of a job. Raises Denied when the job makes no sense."""
     kind = GATED.get(job.endpoint)
-    if kind is None or job.kind not in (kind, JobKind.APPROVE):
+    if kind is None or job.kind not in (kind, JobKind.APPROVE, FOLLOWS.get(job.endpoint)):
         raise Denied("malformed_job", f"a {job.kind} job around a request to {job.endpoint}")
     digest, decoded = _shown(job)
     return GateQuestion(

@@ -10,7 +10,7 @@ from node.decisions import Denied, Failed, NotDone
 from node.gate import Gate
 from node.gate_messages import Decision
 from node.handlers import Handler
-from node.signed_requests import SignedRequests
+from node.signed_requests import SignedRequests, require_one_meaning
 from wire.jobs import Job
 
 Details = dict[str, str | None]
@@ -34,6 +34,7 @@ class Locks:
         with _database_needed():
             application = None
             if handler.carries_request:
+                require_one_meaning(job)
                 signed_by = await self._signed_requests.check(job, datetime.now(UTC))
                 if signed_by is not None:
                     application = details["application"] = signed_by.name

@@ -1,5 +1,6 @@
 """The first lock: a request that its application has signed, for one effect alone."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -40,6 +41,19 @@ def read_binding(job: Job) -> Binding:
         raise Denied(
             "malformed_request", f"the request has {error.error_count()} malformed fields"
         ) from None
+
+
+def require_one_meaning(job: Job) -> None:
+    """Raise Denied for a body with a field twice: not every reader takes the last one, as we do."""
+    try:
+        json.loads(job.request, object_pairs_hook=_once_each)
+    except (ValueError, RecursionError):
+        raise Denied("malformed_request", "the request is no JSON with each field once") from None
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError("a field twice")
 
 
 def check_signature(job: Job, public_key: bytes) -> None:

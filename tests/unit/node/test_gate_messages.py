@@ -66,6 +66,12 @@ def test_a_repair_is_shown_with_its_signer_and_the_digest_of_the_request() -> No
     assert question.decoded == ShownRepair(signer="s-2")
 
 
+def test_the_refresh_that_follows_a_repair_is_decided_with_it() -> None:
+    repair = job_around(b'{"signer": "s-2"}', kind="RepairShare", endpoint=Endpoint.REPAIRS)
+    refresh = repair.model_copy(update={"kind": "RefreshKey"})
+    assert about(refresh) == about(repair)
+
+
 def test_an_approval_is_asked_for_in_the_words_of_what_follows() -> None:
     sign = job_around(complete())
     approve = job_around(complete(), kind=JobKind.APPROVE.value, step_of=sign.id)
@@ -135,6 +141,7 @@ def test_a_reason_may_be_left_out() -> None:
         answer(digest="0x" + bytes(32).hex()),
         answer(reason=7),
         answer(reason="x" * (MAX_REASON + 1)),
+        answer(reason="no\x00"),
         answer(urgent=True),
         b'{"decision": "reject", "decision": "approve", "digest": "%s"}' % HEX.encode(),
     ],

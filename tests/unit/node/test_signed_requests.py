@@ -12,6 +12,7 @@ from node.signed_requests import (
     check_signature,
     read_binding,
     require_complete,
+    require_one_meaning,
 )
 from tests.unit.node.requests import APPLICATION, NOW, complete, job_around, signed
 from wire.algorithms import Network, Store
@@ -75,6 +76,16 @@ def test_a_signature_is_not_still_made_when_its_request_is_over() -> None:
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"key_id": 7}', b'{"expires_at": "soon"}'])
 def test_a_request_that_cannot_be_read_is_denied(body) -> None:
     assert binding_code(body) == "malformed_request"
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"message": "1 coin", "message": "100 coins"}', b'{"a": {"b": 1, "b": 2}}', b"\xff"]
+)
+def test_a_body_that_two_readers_could_read_differently_is_denied(body) -> None:
+    with pytest.raises(Denied) as caught:
+        require_one_meaning(job_around(body))
+    assert caught.value.code == "malformed_request"
+    require_one_meaning(job_around(complete()))
 
 
 @pytest.mark.parametrize("name", ["key_id", "store", "expires_at", "external_id"])
