@@ -1,7 +1,8 @@
-"""Forgets the tickets that were used, long after nobody could use them again."""
+"""Each ticket is used once: which were, until long after nobody could use them again."""
 
 import asyncio
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 
@@ -12,9 +13,22 @@ log = structlog.get_logger()
 
 INTERVAL = 3600.0
 
+_USE = """
+    INSERT INTO used_tickets (ceremony) VALUES (%(ceremony)s)
+    ON CONFLICT DO NOTHING RETURNING ceremony
+"""
+
 _FORGET = """
     DELETE FROM used_tickets WHERE used_at < now() - %(older_than)s RETURNING ceremony
 """
+
+
+async def use(statements: Statements, ceremony: UUID) -> bool:
+    """Remember a ceremony's ticket, on disk when this returns. False when it was used before."""
+    # not rows(), which tries again: the second time would find the first's own row
+    async with statements.connection() as connection:
+        cursor = await connection.execute(_USE, {"ceremony": ceremony}, prepare=True)
+        return await cursor.fetchone() is not None
 
 
 async def forget(statements: Statements, older_than: timedelta) -> int:
