@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import LiteralString
 from uuid import UUID
 
 import psycopg
@@ -62,9 +63,9 @@ def kill_at(signer: Signer, kind: str, at: str, folder: Path) -> None:
     signer.run_command = [sys.executable, killing_signer.__file__, signer.config, plan]
 
 
-def rows(signer: Signer, statement: str, *parameters: object) -> list[tuple[object, ...]]:
+def rows(signer: Signer, statement: LiteralString, *parameters: object) -> list[tuple[object, ...]]:
     with psycopg.connect(signer.database_url) as connection:
-        return connection.execute(statement, parameters).fetchall()  # type: ignore[arg-type]
+        return connection.execute(statement, parameters).fetchall()
 
 
 def is_active_everywhere(stack: Stack, key_id: UUID) -> bool:

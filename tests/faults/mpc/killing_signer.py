@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import uvloop
 from pydantic import BaseModel
@@ -94,9 +95,9 @@ def put_in(killer: Killer) -> None:
     def handlers(*arguments: Any) -> dict[str, Handler]:
         return {kind: Watched(handler, killer) for kind, handler in make(*arguments).items()}
 
-    ceremony.CeremonyChannel = Channel  # type: ignore[misc]
-    signer.BanLocks = Locks  # type: ignore[misc]
-    signer.handlers = handlers
+    patch.object(ceremony, "CeremonyChannel", Channel).start()
+    patch.object(signer, "BanLocks", Locks).start()
+    patch.object(signer, "handlers", handlers).start()
 
 
 def main(config: Path, plan: Path) -> None:

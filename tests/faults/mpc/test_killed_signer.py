@@ -124,7 +124,7 @@ def test_shares_are_refreshed_wherever_a_signer_is_killed(
     die_at_each(victim, tmp_path, deaths, begin, lambda: None)
     done = custody.get_refresh(key.id, changes[0].id, wait=SECONDS)
     assert done.status is ChangeStatus.DONE
-    assert custody.get_key(key.id).generation == key.generation + 1
+    assert (key.generation, custody.get_key(key.id).generation) == (0, 1)
     nothing_is_left_over(stack, key.id)
     assert custody.sign_message(key.id, "alive", wait=SECONDS).status is SignatureStatus.SIGNED
 
