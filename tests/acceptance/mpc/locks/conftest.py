@@ -145,9 +145,18 @@ def key(custody: Custody) -> Key:
 
 
 @pytest.fixture(autouse=True)
-def _gates_as_they_come(locked: Locked) -> None:
+def _all_as_they_come(locked: Locked) -> None:
+    """Policies, and signers that the control plane knows to be there and well, with their gates."""
     for gate in locked.gates.values():
         gate.set_policy()
+    with psycopg.connect(locked.stack.databases.control_plane, autocommit=True) as connection:
+        until(
+            lambda: connection.execute(
+                "SELECT 1 FROM nodes HAVING count(*) FILTER (WHERE has_gate"
+                " AND health ->> 'status' = 'ok') = %s",
+                (len(NAMES),),
+            ).fetchone()
+        )
 
 
 def signed(key: Key, signature: Signature, text: str) -> Signature:
