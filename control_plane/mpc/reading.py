@@ -9,6 +9,7 @@ from uuid import UUID
 from control_plane.database import AnyRow
 from control_plane.mpc.decisions import Begin
 from control_plane.mpc.facts import (
+    CEREMONY_OF,
     Ending,
     Member,
     Request,
@@ -43,6 +44,7 @@ class Facts:
             job=self.job,
             group=self.request.group,
             steps_so_far=max((step.number for step in self.request.steps), default=0),
+            ceremonies_so_far=sum(step.kind in CEREMONY_OF for step in self.request.steps),
             may_outlive=may_outlive,
             target=self.request.target,
         )
@@ -69,6 +71,7 @@ def member_of(row: AnyRow) -> Member:
         free=max(row.slots - row.open, 0),
         load=load,
         has_gate=row.has_gate,
+        problem=row.problem,
     )
 
 

@@ -53,6 +53,7 @@ class Asked:
     job: Job
     group: SignerGroup
     steps_so_far: int
+    ceremonies_so_far: int
     may_outlive: bool
     target: str | None = None
 
@@ -152,8 +153,8 @@ class StepMaker:
         )
 
     def _server(self, asked: Asked) -> str:
-        """In turn: another one for the next attempt."""
-        return self._servers[(asked.job.id.int + asked.steps_so_far) % len(self._servers)]
+        """In turn: another one for the next attempt, however many orders are given between them."""
+        return self._servers[(asked.job.id.int + asked.ceremonies_so_far) % len(self._servers)]
 
 
 def _digest(begin: Begin, job: Job) -> bytes | None:

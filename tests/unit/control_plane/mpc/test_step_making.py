@@ -1,0 +1,53 @@
+"""What a step is made of."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from control_plane.mpc.decisions import Begin
+from control_plane.mpc.settings import CeremoniesSection
+from control_plane.mpc.step_making import Asked, StepMaker
+from tests.unit.control_plane.mpc.stories import GROUP, THREE
+from wire.algorithms import Curve, Scheme
+from wire.envelope import Signer
+from wire.jobs import Endpoint, Job, JobKind, KeyReference
+from wire.tickets import Ticket
+
+SERVERS = ["delivery-1", "delivery-2"]
+GENERATE = Begin(JobKind.GENERATE_KEY, THREE, None, 0)
+
+
+def asked(request_id: UUID, steps: int, ceremonies: int) -> Asked:
+    now = datetime.now(UTC)
+    key = KeyReference(
+        id=request_id, scheme=Scheme.EDDSA, curve=Curve.ED25519, network=None, public_key=None
+    )
+    job = Job(
+        id=request_id,
+        kind=JobKind.GENERATE_KEY,
+        group="mpc",
+        key=key,
+        endpoint=Endpoint.KEYS,
+        request=b"{}",
+        created_at=now,
+        expires_at=now + timedelta(minutes=15),
+    )
+    return Asked(job.model_dump_json().encode(), job, GROUP, steps, ceremonies, may_outlive=False)
+
+
+@pytest.mark.parametrize("orders_between", [0, 1, 2, 3])
+def test_the_next_attempt_meets_at_another_delivery_server(orders_between: int):
+    """Whatever was ordered after the ceremony that failed, as to abandon what came of it."""
+    maker = StepMaker(Signer(Ed25519PrivateKey.generate()), CeremoniesSection(), SERVERS, 900)
+    request_id = uuid4()
+    servers = []
+    for ceremonies in range(4):
+        step = maker.make(
+            asked(request_id, ceremonies * (1 + orders_between), ceremonies), GENERATE
+        )
+        assert step.ticket is not None
+        servers.append(Ticket.model_validate_json(step.ticket.payload).delivery)
+    assert set(servers[:2]) == set(SERVERS)
+    assert servers[:2] == servers[2:]
