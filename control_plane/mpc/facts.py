@@ -76,12 +76,16 @@ class SignerGroup:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A signer as it stands. ``free``: slots; ``load``: the part of its slots that is taken."""
+    """A signer as it stands. ``free``: slots; ``load``: the part of its slots that is taken.
+
+    ``problem``: what it says itself that it lacks, as that it is frozen.
+    """
 
     is_there: bool = True
     free: int = 1
     load: float = 0.0
     has_gate: bool = False
+    problem: str | None = None
 
 
 AWAY = Member(is_there=False, free=0)

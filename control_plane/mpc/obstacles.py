@@ -65,4 +65,6 @@ def waiting(request: Request, count: int, among: Sequence[str], banned: Collecti
     text = f"{able} of the {count} signers needed are there"
     if away:
         text += f" (away: {', '.join(away)})"
+    problems = {signer: request.member(signer).problem for signer in away}
+    text += "".join(f"; {signer}: {problem}" for signer, problem in problems.items() if problem)
     return Pause(Reason(WAITING, text))

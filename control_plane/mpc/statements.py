@@ -80,6 +80,8 @@ READ_MEMBERS = text(
             AND health ->> 'status' <> 'failing'
             AND coalesce(health ->> 'detail', '') !~ '(^|; )(freeze|database): ', false)
             AS is_there,
+        CASE WHEN last_seen > now() - make_interval(secs => :alive_seconds)
+            THEN left(health ->> 'detail', 200) END AS problem,
         coalesce(health ->> 'status', '') <> 'ok' AS is_degraded,
         (SELECT count(*) FROM tasks JOIN steps ON steps.id = tasks.step_id
             WHERE tasks.signer = nodes.id AND is_open AND steps.ticket IS NOT NULL) AS open

@@ -28,7 +28,7 @@ from wire.envelope import (
     SignedBytes,
 )
 from wire.jobs import Job, JobKind, KeyReference
-from wire.node_api import ClaimedJob
+from wire.node_api import ClaimedJob, NodeHealth
 from wire.outcomes import (
     AbandonedShare,
     ActivatedShare,
@@ -151,6 +151,7 @@ class ScriptedSigner:
         self.abandoned: set[UUID] = set()
         self.bans: list[SignedBytes] = []
         self.has_gate = False
+        self.health = NodeHealth(status="ok")
         self.slots = 4
         self._journal: dict[UUID, bytes] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -167,6 +168,7 @@ class ScriptedSigner:
             slots=self.slots,
             has_gate=self.has_gate,
             bans=tuple(self.bans),
+            health=self.health,
         )
         assert answer.status_code == 200, answer.text
 

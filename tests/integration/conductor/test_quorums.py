@@ -8,6 +8,7 @@ import pytest
 from tests.integration.conductor.conftest import Troupe
 from tests.integration.conductor.scripted_signer import denied, failed
 from wire.jobs import JobKind
+from wire.node_api import NodeHealth
 from wire.outcomes import MadeSignature, Result
 
 SIGN = JobKind.SIGN
@@ -53,6 +54,25 @@ async def test_a_signer_that_takes_a_task_and_falls_silent_is_named_by_the_other
     await troupe.until(blamed)
     troupe[1].on.clear()
     troupe[3].on.clear()
+    assert (await troupe.api.get(path + "?wait=20")).json()["status"] == "Signed"
+
+
+async def test_a_frozen_signer_is_chosen_for_nothing_and_the_api_says_why(troupe: Troupe):
+    wallet = await troupe.wallet()
+    await troupe[1].stop()
+    words = "freeze: frozen by ada: lost laptop"
+    troupe[2].health = NodeHealth(status="degraded", detail=words)
+    await troupe[2].beat()
+    pending = await troupe.sign(wallet["key_id"], wait=0)
+    path = f"/v1/keys/{wallet['key_id']}/signatures/{pending['id']}"
+
+    async def says_why() -> bool:
+        reason = (await troupe.api.get(path)).json()["reason"] or {}
+        return words in reason.get("detail", "")
+
+    await troupe.until(says_why)
+    troupe[2].health = NodeHealth(status="ok")
+    await troupe[2].beat()
     assert (await troupe.api.get(path + "?wait=20")).json()["status"] == "Signed"
 
 

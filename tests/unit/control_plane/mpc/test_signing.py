@@ -1,5 +1,6 @@
 """The next step of a request to sign, for every mix of what three signers can be."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -87,6 +88,16 @@ def test_waiting_says_how_many_of_how_many_are_there():
     decision = next_signing_step(without(sign(), "a", "c"))
     assert isinstance(decision, Pause)
     assert decision.reason.text == "1 of the 2 signers needed are there (away: a, c)"
+
+
+def test_waiting_says_what_a_signer_that_is_kept_out_says_of_itself():
+    frozen = Member(is_there=False, problem="freeze: frozen by ada: lost laptop")
+    request = without(sign(), "a", "c")
+    decision = next_signing_step(replace(request, members={**request.members, "c": frozen}))
+    assert isinstance(decision, Pause)
+    assert decision.reason.text == (
+        "1 of the 2 signers needed are there (away: a, c); c: freeze: frozen by ada: lost laptop"
+    )
 
 
 def test_bans_that_leave_no_quorum_end_it_even_while_signers_are_away():
