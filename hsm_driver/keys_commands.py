@@ -130,7 +130,7 @@ async def _verify(settings: DriverSettings, key_ids: list[UUID]) -> tuple[int, l
     async with open_database(settings) as database, open_hsm(settings) as hsm:
         vault = Vault(database, hsm)
         await vault.compare_master_keys()
-        with Progress(console=err, transient=True) as progress:
+        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
             task = progress.add_task("keys", total=len(key_ids) or await _count(database))
             bad: list[BadKey] = []
             count = 0

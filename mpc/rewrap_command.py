@@ -74,7 +74,7 @@ async def _rewrap(
         else:
             new = existing or _made(new_key_file)
             keys.add(new)
-        with Progress(console=err, transient=True) as progress:
+        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
             task = progress.add_task("shares", total=await count(database, new))
             rewrapped = await rewrap(
                 database, keys, new, lambda done: progress.update(task, completed=done)

@@ -115,7 +115,7 @@ async def _verify(settings: SignerSettings, key_ids: list[UUID]) -> tuple[int, l
         await keys.compare(database)
         shares = Shares(database, keys)
         total = (await database.rows(share_statements.COUNT_KEPT, {"key_ids": key_ids}))[0].number
-        with Progress(console=err, transient=True) as progress:
+        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
             task = progress.add_task("shares", total=total)
             bad: list[BadShare] = []
             seen: set[UUID] = set()

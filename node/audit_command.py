@@ -66,7 +66,7 @@ def application(settings_of: Callable[[typer.Context], NodeSettings]) -> typer.T
 async def _verify(settings: NodeSettings, offline: bool) -> Verification:
     heads = [] if offline else await _kept_heads(settings)
     async with open_database(settings) as database:
-        with Progress(console=err, transient=True) as progress:
+        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
             task = progress.add_task("records", total=None)
             return await verify_chain(
                 database,
