@@ -75,7 +75,7 @@ def _find_token(hello: Hello) -> pkcs11.Token:
         raise CannotStart(
             Obstacle.MODULE,
             f"there is no PKCS#11 module {hello.module}",
-            "Install the vendor's client library, or mend [hsm] module in the configuration.",
+            "Install the vendor's client library, or mend module in the configuration.",
         )
     try:
         library = pkcs11.lib(hello.module)
@@ -91,7 +91,7 @@ def _find_token(hello: Hello) -> pkcs11.Token:
         raise CannotStart(
             Obstacle.TOKEN,
             f"the module {hello.module} has no token {hello.token_label!r}",
-            "Mend [hsm] token_label, initialise the token, or see to the HSM's connection.",
+            "Mend token_label in the configuration, initialise the token, or see to the HSM's connection.",
         ) from None
     except MultipleTokensReturned:
         raise CannotStart(
