@@ -91,7 +91,8 @@ def _find_token(hello: Hello) -> pkcs11.Token:
         raise CannotStart(
             Obstacle.TOKEN,
             f"the module {hello.module} has no token {hello.token_label!r}",
-            "Mend token_label in the configuration, initialise the token, or see to the HSM's connection.",
+            "Mend token_label in the configuration, initialise the token, or see to the HSM's "
+            "connection.",
         ) from None
     except MultipleTokensReturned:
         raise CannotStart(

@@ -59,7 +59,8 @@ def identity(settings: HsmSettings) -> dict[str, Any]:
         except OSError as error:
             raise ConfigurationError(
                 f"cannot find the PIN file {settings.pin.path}: {error.strerror}",
-                "Write the token's user PIN into it (chmod 600), or mend pin_file in the configuration.",
+                "Write the token's user PIN into it (chmod 600), or mend pin_file in the "
+                "configuration.",
             ) from None
         source = {
             "file": str(settings.pin.path),
