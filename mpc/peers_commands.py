@@ -13,6 +13,7 @@ from daemon.errors import OperatorError
 from mpc.peers import Peer, Peers, checked_identity, checked_signer
 from mpc.settings import SignerSettings
 from node.connections import open_database
+from node.identity import load_identity
 from wire.envelope import signing_key_id
 
 COLUMNS = ["signer", "key_id", "identity", "added_at"]
@@ -42,6 +43,11 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
             name, key = checked_signer(signer), checked_identity(identity)
             if name == settings.node.id:
                 raise OperatorError(f"{name} is this signer itself", "Add the others of its group.")
+            if key == load_identity(settings.identity.private_key).public_key:
+                raise OperatorError(
+                    f"that is this signer's own identity, not {name}'s",
+                    "Ask the signer's owner for its own, from mpc-signer identity show there.",
+                )
             added = _with(settings, lambda peers: peers.add(name, key))
         what = "pinned" if added else "was pinned already:"
         out.print(f"{what} {name}, identity {signing_key_id(key)}", markup=False)

@@ -1,7 +1,5 @@
 """Jobs of kind RefreshKey and RepairShare: new shares of a key that stays."""
 
-import contextlib
-
 from pydantic import ValidationError
 
 from mpc._native import Refresh, Repair, Share
@@ -109,9 +107,13 @@ class RepairShare:
         stored = await self._shares.find(ticket.key_id, ticket.shares)
         if stored is None or not stored.is_active:
             return
-        with contextlib.suppress(Failed):
+        try:
             await self._shares.open(stored)
-            raise Denied("share_not_lost", "this signer's share can be opened: nothing to repair")
+        except Failed as error:
+            if error.code == "share_unusable":
+                return
+            raise
+        raise Denied("share_not_lost", "this signer's share can be opened: nothing to repair")
 
     async def _helpers_share(self, admitted: Admitted) -> Share:
         """Raises Failed until this signer's operator has approved the repair."""

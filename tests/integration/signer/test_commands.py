@@ -75,6 +75,14 @@ async def test_two_signers_never_have_one_identity(config: Path):
     assert "signer-2's" in done.stderr
 
 
+async def test_a_signers_own_identity_is_no_peers(config: Path):
+    own = json.loads((await command(config, "identity", "show", "--json")).stdout)["public_key"]
+    done = await command(config, "peers", "add", "signer-2", "--identity", own)
+    assert done.exit_code == 1
+    assert "own identity" in done.stderr
+    assert await peers(config) == {}
+
+
 async def test_a_signer_is_not_its_own_peer(config: Path):
     done = await command(config, "peers", "add", ME, "--identity", public_key())
     assert done.exit_code == 1
