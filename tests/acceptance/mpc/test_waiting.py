@@ -53,7 +53,9 @@ def test_it_says_how_many_are_there_and_is_done_when_one_comes_back(custody, key
     waiting = until_it_waits(custody, custody.sign_message(key.id, "three are away", wait=0))
     assert waiting.status is SignatureStatus.PENDING
     assert waiting.reason is not None
-    assert waiting.reason.detail == "2 of the 3 signers needed are there"
+    assert waiting.reason.detail == (
+        "2 of the 3 signers needed are there (away: signer-3, signer-4, signer-5)"
+    )
     signers[2].start()
     done = custody.get_signature(key.id, waiting.id, wait=SECONDS)
     assert done.status is SignatureStatus.SIGNED
