@@ -5,7 +5,7 @@ import os
 import stat
 import tomllib
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -76,15 +76,34 @@ def load(path: Path, model: type[Settings]) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is not TOML: {error}", "Mend that line.") from None
     try:
-        return model.model_validate(data, context={"folder": path.resolve().parent})
+        return _checked(data, path, model)
     except ValidationError as error:
-        faults = "\n".join(
-            f"  {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
-        )
         raise ConfigurationError(
-            f"{path} has settings that cannot be used:\n{faults}",
+            f"{path} has settings that cannot be used:\n{_faults(error)}",
             "Mend them; the init command writes a file with every setting explained.",
         ) from None
+
+
+def check(text: str, path: Path, model: type[Settings]) -> Settings:
+    """What a file of this text would say, before it is written. Raises ConfigurationError."""
+    try:
+        return _checked(tomllib.loads(text), path, model)
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"nothing was written, for these settings could not be used:\n{_faults(error)}",
+            "Mend the options that they come from.",
+        ) from None
+
+
+def _checked(data: dict[str, Any], path: Path, model: type[Settings]) -> Settings:
+    return model.model_validate(data, context={"folder": path.resolve().parent})
+
+
+def _faults(error: ValidationError) -> str:
+    return "\n".join(
+        f"  {'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
+        for fault in error.errors()
+    )
 
 
 def quoted(value: str | Path) -> str:

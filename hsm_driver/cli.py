@@ -8,9 +8,10 @@ import typer
 import uvloop
 
 from daemon import log
-from daemon.configuration import load, write_secret
+from daemon.configuration import check, load, write_secret
 from daemon.console import application, no_overwriting, operator_errors, out
 from daemon.hardening import harden
+from daemon.job_signing_keys import pinned_job_keys
 from daemon.signing_key import create_signing_key
 from hsm_driver import driver, keys_commands
 from hsm_driver.configuration import hsm_settings, new_configuration
@@ -104,9 +105,10 @@ def init(
             pin_file=pin_file,
             host_signing=host_signing or [],
         )
+        settings = check(text, path, DriverSettings)
+        pinned_job_keys(job_signing_key, "control_plane")
         with no_overwriting():
             write_secret(path, text.encode())  # a database URL may have a password in it
-            settings = load(path, DriverSettings)
             signer = create_signing_key(settings.identity.private_key)
     out.print(f"wrote {path} and {settings.identity.private_key} (identity {signer.key_id})")
     out.print("next: put in what is missing, then: hsm-driver doctor")

@@ -9,10 +9,11 @@ import typer
 import uvloop
 
 from daemon import log
-from daemon.configuration import load, write_secret
+from daemon.configuration import check, load, write_secret
 from daemon.console import application, no_overwriting, operator_errors, out
 from daemon.errors import OperatorError
 from daemon.hardening import harden
+from daemon.job_signing_keys import pinned_job_keys
 from daemon.signing_key import create_signing_key
 from hsm_driver.hsm.commands import master_key_app
 from mpc import bans_commands, peers_commands, repair_commands, shares_commands, signer
@@ -115,9 +116,10 @@ def init(
             min_threshold=min_threshold,
             delivery=_delivery(delivery),
         )
+        settings = check(text, path, SignerSettings)
+        pinned_job_keys(job_signing_key, "control_plane")
         with no_overwriting():
             write_secret(path, text.encode())  # a database URL may have a password in it
-            settings = load(path, SignerSettings)
             identity = create_signing_key(settings.identity.private_key)
             if settings.encryption.key_file is not None:
                 key = create_key_file(settings.encryption.key_file)

@@ -9,7 +9,7 @@ import uvloop
 
 from daemon import log
 from daemon.checks import Status, print_check
-from daemon.configuration import write_secret
+from daemon.configuration import check, write_secret
 from daemon.console import (
     EXIT_FAILED,
     Json,
@@ -20,6 +20,7 @@ from daemon.console import (
     print_json,
 )
 from daemon.hardening import harden
+from daemon.job_signing_keys import pinned_job_keys
 from mpc.delivery import server
 from mpc.delivery.configuration import new_configuration
 from mpc.delivery.doctor import checks
@@ -76,9 +77,10 @@ def init(
         health_port=health_port,
     )
     with operator_errors():
+        check(text, path, Settings)
+        pinned_job_keys(job_signing_key, "tickets")
         with no_overwriting():
             write_secret(path, text.encode())
-        load_settings(path)
     out.print(f"wrote {path}", markup=False)
     out.print("next: put in what is missing, then: mpc-delivery doctor")
 

@@ -48,6 +48,14 @@ def test_init_overwrites_nothing(config: Path, pki: Pki, control_plane: ControlP
     assert config.read_text() == "precious"
 
 
+@pytest.mark.parametrize("more", [("--job-signing-key", "no key"), ("--name", "")])
+def test_init_writes_nothing_that_could_not_be_used(
+    config: Path, pki: Pki, control_plane: ControlPlane, more: tuple[str, str]
+):
+    assert init(config, pki, control_plane, *more).exit_code == 1
+    assert not config.exists()
+
+
 def test_doctor_finds_all_well(config: Path, pki: Pki, control_plane: ControlPlane):
     init(config, pki, control_plane)
     result = call(config, "doctor", "--json")

@@ -86,6 +86,9 @@ def test_nothing_that_is_there_is_overwritten(config: Path, name: str):
         ["--delivery", "https://delivery:8445"],
         ["--module", "/lib/hsm.so"],
         ["--token-label", "signer"],
+        ["--node", "Zürich 1"],
+        ["--url", "http://plain:8444"],
+        ["--job-signing-key", "no key"],
     ],
 )
 def test_what_makes_no_sense_is_said_before_anything_is_written(config: Path, more: list[str]):
