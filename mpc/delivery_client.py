@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
+from uuid import UUID
 
 import aiohttp
 from pydantic import ValidationError
@@ -113,7 +115,7 @@ class DeliveryClient:
         A lost connection is tried again with the same bytes, which the server takes as the same.
         Raises DeliveryUnavailable, DeliveryRefused, PeerAborted, CeremonyExpired.
         """
-        ceremony = Ticket.model_validate_json(ticket.payload).ceremony
+        ceremony = _ceremony(ticket.payload)
         body = encode_hand_in(ticket if number == 0 else None, outgoing)
         answer = await self._send(server, "POST", exchange_path(ceremony, number), body, deadline)
         try:
@@ -123,7 +125,7 @@ class DeliveryClient:
 
     async def abort(self, server: str, ticket: SignedBytes, code: str) -> None:
         """End the ceremony for all who take part. Raises DeliveryUnavailable, DeliveryRefused."""
-        ceremony = Ticket.model_validate_json(ticket.payload).ceremony
+        ceremony = _ceremony(ticket.payload)
         await self._ask(server, "POST", abort_path(ceremony), encode_abort(ticket, code))
 
     async def facts(self, server: str) -> ServerFacts:
@@ -183,6 +185,11 @@ class DeliveryClient:
         if response.status == 200:
             return content
         raise problem_of(server, response.status, content)
+
+
+@lru_cache(maxsize=256)  # asked for again at each exchange
+def _ceremony(ticket: bytes) -> UUID:
+    return Ticket.model_validate_json(ticket).ceremony
 
 
 def problem_of(server: str, status: int, content: bytes) -> Exception:

@@ -1,5 +1,6 @@
 """Jobs of kind Sign and ProveKey: t signers sign together."""
 
+import asyncio
 from collections.abc import Sequence
 
 from mpc._native import Signing
@@ -56,10 +57,11 @@ class Sign:
     async def handle(self, work: Work) -> Handled:
         job = work.job
         request, digest = wanted_signature(job)
-        admitted = await self._admission.admit(work)
+        admitted, stored = await asyncio.gather(
+            self._admission.admit(work), self._shares.active(job.key.root or job.key.id)
+        )
         if admitted.ticket.digest != digest:
             raise Refused("bad_ticket", "the ticket's digest is not that of the request")
-        stored = await self._shares.active(admitted.ticket.key_id)
         if stored is None:
             raise Failed("no_share", "this signer has no share of the key in use", transient=True)
         _require_key(stored, job.key)
