@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from daemon.errors import OperatorError
 
 START_SECONDS = 15
 STOP_SECONDS = 30
+CLOSE_SECONDS = 1
+"""For a connection without a request to end in good order."""
 
 
 class Listener:
@@ -58,9 +61,33 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self.listening.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        cutting = asyncio.create_task(self._cut_idle())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cutting.cancel()
+
+    async def _cut_idle(self) -> None:
+        """Drop connections that have nothing more to be answered.
+
+        To end one, TLS waits for the other side's word (close_notify): a client that keeps a
+        connection for its next request, and does not look at it before, would hold us up.
+        """
+        while True:
+            await asyncio.sleep(CLOSE_SECONDS)
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, HttpToolsProtocol) and _is_idle(connection):
+                    connection.transport.abort()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _is_idle(connection: HttpToolsProtocol) -> bool:
+    is_answered = connection.cycle is None or connection.cycle.response_complete
+    return is_answered and connection.transport.get_write_buffer_size() == 0
 
 
 def config(app: Any, host: str, port: int, **settings: Any) -> uvicorn.Config:

@@ -167,6 +167,20 @@ async def test_sigterm_answers_who_is_waiting_and_ends(
     assert '"stopped"' in replica.log.read_text()
 
 
+def test_a_client_that_keeps_its_connection_and_asks_nothing_does_not_hold_up_the_end(
+    replica: ControlPlane, certificates: Certificates
+):
+    replica.migrate()
+    replica.start()
+    context = ssl.create_default_context(cafile=str(certificates.ca))
+    with httpx.Client(base_url=replica.url, verify=context, trust_env=False) as idle:
+        assert idle.get("/healthz").is_success
+        assert replica.process.stop() == 0  # not killed in the end
+        with pytest.raises(httpx.ConnectError):  # it was told: the next request makes another one
+            idle.get("/healthz")
+    assert '"stopped"' in replica.log.read_text()
+
+
 async def test_metrics_are_local_and_count_routes(
     replica: ControlPlane, cluster: Cluster, certificates: Certificates
 ):
