@@ -8,7 +8,7 @@ from uuid import UUID
 
 from control_plane.mpc.decisions import Begin, Complete, Decision, End, Ended, Pause, Plan, Rest
 from control_plane.mpc.endings import ending_of, failure_of
-from control_plane.mpc.facts import Ending, Request
+from control_plane.mpc.facts import MAKES_SHARES, Ending, Request
 from control_plane.mpc.history import ShareSet, is_no, share_sets
 from control_plane.mpc.set_making import (
     ask_to_abandon,
@@ -43,9 +43,15 @@ def plan(request: Request, jitter: float) -> Plan:
     over = replace(step, ending=ended.ending, culprits=ended.culprits)
     after = request.with_step(over)
     decision = _next(after)
+    kind = decision.kind if isinstance(decision, Begin) else over.kind
+    is_made_again = over.kind in CLEANING and kind in MAKES_SHARES
     if ended.ending in (Ending.DONE, Ending.OVERTAKEN):
-        return Plan(decision, ended, settled=settled(after))
-    delay = 0.0 if _goes_on_at_once(over.kind, ended, decision) else pause(after, jitter)
+        # the pause after the failure, before which its shares were cleaned up
+        delay = pause(after, kind, jitter) if is_made_again else 0.0
+        return Plan(decision, ended, delay_seconds=delay, settled=settled(after))
+    delay = 0.0
+    if not _goes_on_at_once(over.kind, ended, decision):
+        delay = pause(after, kind if is_made_again else over.kind, jitter)
     return Plan(decision, ended, failure_of(ended), delay, settled(after))
 
 
@@ -73,9 +79,8 @@ def _goes_on_at_once(kind: JobKind, ended: Ended, decision: Decision) -> bool:
     return not ended.silent and all(is_no(outcome) for outcome in failures)
 
 
-def pause(request: Request, jitter: float) -> float:
+def pause(request: Request, kind: JobKind, jitter: float) -> float:
     """Seconds until the next attempt: doubled with each of the kind that failed, up to a limit."""
-    kind = max(request.steps, key=lambda step: step.number).kind
     failed = sum(
         step.kind is kind and step.ending in (Ending.FAILED, Ending.SILENT)
         for step in request.steps

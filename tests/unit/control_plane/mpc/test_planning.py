@@ -12,6 +12,7 @@ from control_plane.mpc.history import BLAMELESS
 from control_plane.mpc.planning import LONGEST_PAUSE_SECONDS, pause, plan
 from tests.unit.control_plane.mpc.stories import (
     THREE,
+    abandoned,
     approved,
     denied,
     failed,
@@ -139,6 +140,24 @@ def test_shares_are_abandoned_at_once():
     assert (decided.decision.kind, decided.delay_seconds) == (JobKind.ABANDON, 0)
 
 
+def test_shares_are_made_again_only_after_a_pause_that_grows():
+    def pause_after(failures: int) -> float:
+        history: list[Step] = []
+        for number in range(0, 2 * failures, 2):
+            said = {"a": failed(), "b": None, "c": None}
+            tried = made(said, ending=Ending.FAILED, number=number)
+            ending = Ending.DONE if number < 2 * failures - 2 else None
+            told = {signer: abandoned(signer) for signer in THREE}
+            cleaned = step(JobKind.ABANDON, told, ending, shares=tried.id, number=number + 1)
+            history += [tried, cleaned]
+        decided = plan(generate(tuple(history)), 0.5)
+        assert isinstance(decided.decision, Begin)
+        assert decided.decision.kind is JobKind.GENERATE_KEY
+        return decided.delay_seconds
+
+    assert [pause_after(count) for count in (1, 2, 3)] == [0.1, 0.2, 0.4]
+
+
 def test_nothing_is_begun_before_a_pause_is_over():
     assert isinstance(plan(sign(is_due=False), 0.5).decision, Rest)
 
@@ -169,7 +188,7 @@ def test_waiting_for_signers_is_no_failure():
 def test_the_pause_doubles_up_to_a_limit_and_varies_by_a_quarter():
     def after(failures: int) -> float:
         history = tuple(step(SIGN, {"a": failed()}, Ending.FAILED) for _ in range(failures))
-        return pause(sign(history), 0.5)
+        return pause(sign(history), SIGN, 0.5)
 
     assert [round(after(count), 1) for count in range(1, 10)] == [
         0.1,
@@ -183,7 +202,7 @@ def test_the_pause_doubles_up_to_a_limit_and_varies_by_a_quarter():
         LONGEST_PAUSE_SECONDS,
     ]
     once = sign((step(SIGN, {"a": failed()}, Ending.SILENT),))
-    assert (pause(once, 0), pause(once, 1)) == pytest.approx((0.075, 0.125))
+    assert (pause(once, SIGN, 0), pause(once, SIGN, 1)) == pytest.approx((0.075, 0.125))
 
 
 def test_an_owner_who_has_not_decided_is_asked_again_within_fifteen_seconds():
@@ -192,7 +211,7 @@ def test_an_owner_who_has_not_decided_is_asked_again_within_fifteen_seconds():
             step(JobKind.APPROVE, {"a": failed("approval_pending")}, Ending.FAILED, number=number)
             for number in range(failures)
         )
-        return pause(sign(asked), 0.5)
+        return pause(sign(asked), JobKind.APPROVE, 0.5)
 
     assert [after(count) for count in range(1, 7)] == [1, 2, 4, 8, 15, 15]
 
@@ -203,4 +222,4 @@ def test_that_an_owner_took_long_does_not_hold_up_the_ceremonies_that_follow():
         for number in range(9)
     )
     tried = step(SIGN, {"a": failed()}, Ending.FAILED, number=10)
-    assert pause(sign((*asked, tried)), 0.5) == 0.1
+    assert pause(sign((*asked, tried)), SIGN, 0.5) == 0.1
