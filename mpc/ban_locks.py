@@ -10,6 +10,7 @@ operator has looked at it (``mpc-signer bans``).
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -75,17 +76,22 @@ class BanLocks:
                 here = self._here.setdefault((key_id, signer), asyncio.Lock())
                 await stack.enter_async_context(here)
             connection = await stack.enter_async_context(self._statements.connection())
-            async with _advisory_locks(connection, [f"{key_id}/{name}" for name in signers]):
+            async with _unlocked_at_the_end(connection):
                 await self._enter(connection, parameters)
                 try:
                     yield
                 except Failed:
-                    await connection.execute(_LEAVE, parameters, prepare=True)
+                    await _leave(connection, parameters)
                     raise
-                await connection.execute(_LEAVE, parameters, prepare=True)
+                await _leave(connection, parameters)
 
-    async def _enter(self, connection: Connection, parameters: dict[str, object]) -> None:
-        cursor = await connection.execute(_ENTER, parameters, prepare=True)
+    async def _enter(self, connection: Connection, parameters: dict[str, Any]) -> None:
+        """The locks, then the row, in one round trip: it looks when it has all of them."""
+        async with connection.pipeline():
+            for signer in parameters["signers"]:
+                name = f"{parameters['key_id']}/{signer}"
+                await connection.execute(_LOCK, {"name": name}, prepare=True)
+            cursor = await connection.execute(_ENTER, parameters, prepare=True)
         barred = tuple(sorted(row.signer for row in await cursor.fetchall()))
         if barred:
             raise banned(barred)
@@ -101,16 +107,22 @@ def banned(signers: tuple[str, ...]) -> Failed:
     )
 
 
+async def _leave(connection: Connection, parameters: dict[str, Any]) -> None:
+    """In one round trip, too: the row's end is on disk before the locks go."""
+    async with connection.pipeline() as pipeline:
+        await connection.execute(_LEAVE, parameters, prepare=True)
+        await pipeline.sync()
+        await connection.execute(_UNLOCK, prepare=True)
+
+
 @contextlib.asynccontextmanager
-async def _advisory_locks(connection: Connection, names: list[str]) -> AsyncIterator[None]:
-    """Session locks, given back on every way out; with the connection, if need be."""
+async def _unlocked_at_the_end(connection: Connection) -> AsyncIterator[None]:
+    """Give back the session's locks on every way out; with the connection, if need be."""
     try:
-        for name in names:
-            await connection.execute(_LOCK, {"name": name}, prepare=True)
         yield
-    finally:
+    except BaseException:
         try:
             await connection.execute(_UNLOCK, prepare=True)
         except (psycopg.Error, asyncio.CancelledError):
             await connection.close()
-            raise
+        raise

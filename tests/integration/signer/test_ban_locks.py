@@ -111,6 +111,17 @@ async def test_whoever_waited_while_a_ban_was_made_is_not_let_in(locks, bans):
     assert await asyncio.gather(*waiting) == [("signer-2",)] * 20
 
 
+async def test_whoever_waited_in_another_process_sees_the_ban_too(locks, bans, signer_database):
+    async with Statements(signer_database, 8, "another process") as elsewhere:
+        async with locks.hold(KEY, ["signer-2"], uuid4()):
+            waiting = asyncio.create_task(barred(BanLocks(elsewhere, ME), "signer-2", "signer-3"))
+            await asyncio.sleep(0.1)
+            await bans.ban(KEY, "signer-2", "a check of the multiplication failed", uuid4())
+        assert await waiting == ("signer-2",)
+    async with locks.hold(KEY, ["signer-3"], uuid4()):
+        pass
+
+
 async def test_one_whom_the_counterparty_has_banned_is_kept_out_too(statements, locks):
     theirs = Signer(Ed25519PrivateKey.generate())
     await Bans(statements, "signer-2", theirs).ban(KEY, ME, "they say so", None)
