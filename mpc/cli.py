@@ -90,7 +90,7 @@ def init(
     min_threshold: Annotated[
         int, typer.Option(min=MIN_THRESHOLD, help="Fewer signers than this do nothing with us.")
     ] = MIN_THRESHOLD,
-    health_port: HealthPort = 9465,
+    health_port: HealthPort = 9467,
 ) -> None:
     """Write a configuration file with every setting explained, an identity and an encryption key.
 

@@ -18,7 +18,7 @@ def text(**changes: Any) -> str:
         group="mpc",
         job_signing_keys=["AAAA"],
         database="postgresql://localhost/mpc_signer",
-        health_port=9465,
+        health_port=9467,
     )
     options: dict[str, Any] = {
         "key_file": Path("encryption.key"),
