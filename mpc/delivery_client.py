@@ -214,7 +214,8 @@ def problem_of(server: str, status: int, content: bytes) -> Exception:
 
 def _lost(server: str, error: aiohttp.ClientError) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot reach {server}: {_readable(str(error))}"
+        why = _readable(str(error.__cause__ or error))
+        return f"cannot reach {server} at {error.host}:{error.port}: {why}"
     # with TLS 1.3 the server's refusal of our certificate arrives after the handshake
     return (
         f"{server} closed the connection without an answer ({_readable(str(error))}): it is going "

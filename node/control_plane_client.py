@@ -126,7 +126,7 @@ class ControlPlaneClient:
 
     def _lost(self, error: aiohttp.ClientError) -> str:
         if isinstance(error, aiohttp.ClientConnectorError):
-            return f"cannot reach {self._url}: {error}"
+            return f"cannot reach {self._url}: {error.__cause__ or error}"
         # with TLS 1.3 the server's refusal of our certificate arrives after the handshake
         return (
             f"{self._url} closed the connection without an answer ({error}): it is going down, "
