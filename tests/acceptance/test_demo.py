@@ -144,6 +144,8 @@ def _key(key: dict, network: str | None) -> Key:
             **key,
             "status": KeyStatus.ACTIVE,
             "network": network and Network(network),
+            **dict.fromkeys(("signer_group", "generation", "root", "path", "chain_code")),
+            "attestations": (),
             "external_id": None,
             "reason": None,
             "created_at": EPOCH,

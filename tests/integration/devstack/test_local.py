@@ -8,18 +8,23 @@ import sys
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from devstack.launcher import Recorded
 from devstack.local import LocalStack
 
 USE = """
-from control_plane.client import Custody, Network
+import os
+from control_plane.client import Custody, Network, Store
 with Custody.from_environment() as custody:
-    wallet = custody.create_wallet(Network.SOLANA, external_id="customer-42")
-    signature = custody.sign_message(wallet.key_id, "hello")
-    print(signature.model_dump_json())
+    wallets = [custody.create_wallet(Network.SOLANA, external_id="customer-42")]
+    for group in os.environ["CUSTODY_SIGNER_GROUPS"].split(","):
+        wallets.append(custody.create_wallet(Network.SOLANA, Store.MPC, signer_group=group))
+    for wallet in wallets:
+        print(custody.sign_message(wallet.key_id, "hello").model_dump_json())
 """
+SIGNERS = [f"signer-{number}" for number in range(1, 6)]
 
 
 def environment(local: LocalStack) -> dict[str, str]:
@@ -30,6 +35,18 @@ def environment(local: LocalStack) -> dict[str, str]:
     )
     pairs = shown.stdout.decode().rstrip("\0").split("\0")
     return dict(pair.split("=", 1) for pair in pairs)
+
+
+def variable(name: str) -> str:
+    return name.upper().replace("-", "_")
+
+
+def shares_of(database_url: str) -> int:
+    """How many keys a signer has a share of."""
+    with psycopg.connect(database_url) as connection:
+        found = connection.execute("SELECT count(*) FROM shares WHERE state = 'active'").fetchone()
+        assert found is not None
+        return int(found[0])
 
 
 def started(local: LocalStack) -> list[tuple[str, int]]:
@@ -58,13 +75,21 @@ def test_up_is_usable_by_its_env_file_alone_and_down_ends_it_all(local):
     done = subprocess.run(
         [sys.executable, "-c", USE], env=variables, capture_output=True, text=True, check=True
     )
-    assert json.loads(done.stdout)["status"] == "Signed"
+    made = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [each["status"] for each in made] == ["Signed"] * 3
+    assert variables["CUSTODY_SIGNER_GROUPS"] == "three-of-five,two-of-three"
 
     before = started(local)
-    assert [name for name, _ in before] == ["postgres", "control-plane", "hsm-driver"]
-    assert [variables[f"PID_{name.upper().replace('-', '_')}"] for name, _ in before] == [
+    assert [name for name, _ in before] == [
+        "postgres", "control-plane", "hsm-driver", "delivery-1", *SIGNERS,
+    ]  # fmt: skip
+    assert [variables[f"PID_{variable(name)}"] for name, _ in before] == [
         str(pid) for _, pid in before
     ]
+    for name in ("delivery-1", *SIGNERS):
+        assert variables[f"CUSTODY_{variable(name)}_PID"] == variables[f"PID_{variable(name)}"]
+    urls = [variables[f"CUSTODY_{variable(name)}_DATABASE_URL"] for name in SIGNERS]
+    assert [shares_of(url) for url in urls] == [2, 2, 2, 1, 1]
     local.up()
     assert started(local) == before
 
