@@ -198,18 +198,24 @@ def token_list(context: typer.Context, as_json: Json = False) -> None:
 @node_app.command("add")
 def node_add(
     context: typer.Context,
-    node_id: Annotated[str, typer.Argument(metavar="ID", help="As its certificate names it.")],
-    group: Annotated[str, typer.Option(help="As its configuration names it.")],
+    node_ids: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="As their certificates name them.")
+    ],
+    group: Annotated[str, typer.Option(help="As their configuration names it.")],
     owner: Annotated[
-        str | None, typer.Option(help="Whose it is: shown of signers and their groups.")
+        str | None, typer.Option(help="Whose they are: shown of signers and their groups.")
     ] = None,
 ) -> None:
-    """Register a node, so that its certificate gets it the work of its group."""
+    """Register nodes, so that their certificates get them the work of their group."""
+
+    async def add(connection: AsyncConnection) -> None:
+        for node_id in node_ids:
+            await registry.add_node(connection, node_id, group, owner)
+
     with operator_errors():
-        _with_database(
-            context, lambda connection: registry.add_node(connection, node_id, group, owner)
-        )
-    out.print(f"node {node_id} is registered in group {group}", markup=False)
+        _with_database(context, add)
+    for node_id in node_ids:
+        out.print(f"node {node_id} is registered in group {group}", markup=False)
 
 
 @node_app.command("list")

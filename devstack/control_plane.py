@@ -71,11 +71,11 @@ class ControlPlane(Service):
         """Bring the database to this version's schema. Raises OperatorError."""
         run(self._program("migrate"), "make the control plane's tables")
 
-    def add_node(self, node_id: str, group: str, owner: str | None = None) -> None:
-        """Register a node; ``owner``: of a signer. Raises OperatorError."""
+    def add_nodes(self, node_ids: Sequence[str], group: str, owner: str | None = None) -> None:
+        """Register nodes; ``owner``: of signers. Raises OperatorError."""
         owned = [] if owner is None else ["--owner", owner]
-        program = self._program("node", "add", node_id, "--group", group, *owned)
-        run(program, f"register {node_id}")
+        program = self._program("node", "add", *node_ids, "--group", group, *owned)
+        run(program, f"register {', '.join(node_ids)}")
 
     def create_token(self, application: str, scopes: tuple[str, ...] = ALL_SCOPES) -> str:
         """Make a bearer token. Raises OperatorError."""

@@ -80,6 +80,12 @@ class Signers:
     def __getitem__(self, node_id: str) -> Signer:
         return next(signer for signer in self.all if signer.node_id == node_id)
 
+    def by_owner(self) -> dict[str, list[Signer]]:
+        return {
+            owner: [signer for signer in self.all if signer.owner == owner]
+            for owner in dict.fromkeys(signer.owner for signer in self.all)
+        }
+
     @property
     def services(self) -> list[Service]:
         """In the order of their start."""

@@ -158,10 +158,12 @@ class Stack:
         first = self.control_planes[0]
         if self._given is None:
             first.migrate()
-        for driver in self.drivers:
-            first.add_node(driver.node_id, driver.group)
-        for signer in self.signers.all:
-            first.add_node(signer.node_id, signer.group, signer.owner)
+        if self.drivers:
+            group = self.options.driver.group
+            first.add_nodes([driver.node_id for driver in self.drivers], group)
+        for owner, signers in self.signers.by_owner().items():
+            group = self.options.signer.group
+            first.add_nodes([signer.node_id for signer in signers], group, owner)
         self.api_token = first.create_token("local")
 
     def _prepare_driver(self) -> None:

@@ -222,5 +222,5 @@ def test_a_node_that_is_not_registered_gets_no_job_and_says_what_to_do(stack, cu
         assert time.monotonic() < deadline, second.log.read_text()
         time.sleep(0.1)
     assert not second.is_ready()
-    stack.control_planes[0].add_node(second.node_id, "hsm")
+    stack.control_planes[0].add_nodes([second.node_id], "hsm")
     second.wait_until_ready()
