@@ -84,8 +84,12 @@ async def find_first(database: Database, new: NewJob) -> Settled | None:
     """An earlier request with the same external id. Raises ProblemError external_id_conflict."""
     if new.external_id is None:
         return None
-    first = await database.row(_FIRSTS, _wanted([new]))
-    return None if first is None else compare(new, first)
+    rows = await database.rows(_FIRSTS, _wanted([new]))
+    for first in rows:
+        if first.external_id == new.external_id:
+            return compare(new, first)
+    # there under its own id: a child that was derived before, under another name or none
+    return Settled(new.id, is_new=True) if rows else None
 
 
 Read = Callable[[Executable, dict[str, Any]], Awaitable[Sequence[AnyRow]]]
