@@ -127,7 +127,10 @@ def _compiled(statement: Executable) -> _Compiled:
     assert isinstance(statement, ClauseElement)
     compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
     assert isinstance(compiled, SQLCompiler)
-    processors, values = {}, {}
+    processors: dict[str, Callable[[Any], Any]] = {}
+    names = set(compiled.bind_names.values())
+    # each value of an IN has a name of its own
+    values = {name: value for name, value in compiled.params.items() if name not in names}
     for bind, name in compiled.bind_names.items():
         process = bind.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
         if process is not None:
