@@ -30,11 +30,32 @@ def routes(key: UUID) -> dict[tuple[str, str], Scope]:
         ("GET", a_key): Scope.READ,
         ("GET", a_signature): Scope.READ,
         ("GET", f"{a_signature}/{uuid4()}"): Scope.READ,
+        ("POST", f"{a_key}/derive"): Scope.WALLETS,
+        ("POST", f"{a_key}/refresh"): Scope.WALLETS,
+        ("POST", f"{a_key}/repair"): Scope.WALLETS,
+        ("GET", f"{a_key}/refreshes"): Scope.READ,
+        ("GET", f"{a_key}/refreshes/{uuid4()}"): Scope.READ,
+        ("GET", f"{a_key}/repairs"): Scope.READ,
+        ("GET", f"{a_key}/repairs/{uuid4()}"): Scope.READ,
         ("GET", "/v1/nodes"): Scope.READ,
+        ("GET", "/v1/signers"): Scope.READ,
+        ("POST", "/v1/signer-groups"): Scope.ADMIN,
+        ("GET", "/v1/signer-groups"): Scope.READ,
+        ("GET", "/v1/signer-groups/two-of-three"): Scope.READ,
     }
 
 
-BODIES = {"wallets": WALLET, "keys": KEY, "signatures": A_HASH}
+BODIES = {
+    "wallets": WALLET,
+    "keys": KEY,
+    "signatures": A_HASH,
+    "derive": {"path": "m/0"},
+    "refresh": {},
+    "repair": {"signer": "signer-1"},
+    "signer-groups": {"name": "g", "signers": ["signer-1", "signer-2"], "threshold": 2},
+}
+UNSUITED = (409, 422)
+"""What a route answers that was let in, and wants a key of store mpc, or signers."""
 
 
 async def send(client: httpx.AsyncClient, method: str, path: str) -> httpx.Response:
@@ -44,12 +65,12 @@ async def send(client: httpx.AsyncClient, method: str, path: str) -> httpx.Respo
 
 async def test_the_list_of_routes_above_is_whole(replica: Replica, key: UUID):
     document = (await replica.client(None).get("/openapi.json")).json()
-    described = {
-        (method.upper(), path.count("/"), path.split("/")[-1].startswith("{"), path.split("/")[2])
+    described = [
+        (method.upper(), path)
         for path, methods in document["paths"].items()
         if path.startswith("/v1/")
         for method in methods
-    }
+    ]
     assert len(described) == len(routes(key))
 
 
@@ -83,7 +104,7 @@ async def test_each_scope_opens_its_own_routes(
     for (method, path), needed in routes(key).items():
         answer = await send(client, method, path)
         if scope in (needed, Scope.ADMIN):
-            assert answer.status_code in (200, 201, 404), answer.text
+            assert answer.status_code in (200, 201, 404, *UNSUITED), answer.text
         else:
             detail = assert_problem(answer, 403, "missing_scope")
             assert f"--scope {needed}" in detail
