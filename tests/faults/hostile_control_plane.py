@@ -282,5 +282,5 @@ def _job(job_id: UUID, kind: JobKind, key: KeyReference, endpoint: Endpoint, req
         endpoint=endpoint,
         request=request.model_dump_json(exclude_none=True).encode(),
         created_at=now,
-        expires_at=now + timedelta(minutes=15),
+        expires_at=now + timedelta(minutes=5),
     )
