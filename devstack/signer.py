@@ -10,8 +10,8 @@ from devstack.configuration_file import Sections
 from devstack.delivery import DeliveryServer
 from devstack.launcher import Launcher
 from devstack.node import Node, Surroundings
-from mpc.encryption_key import create_key_file
 from mpc.peers import Peers
+from mpc.shares.encryption_key import create_key_file
 from node.freeze import Freeze
 
 

@@ -16,13 +16,17 @@ from daemon.hardening import harden
 from daemon.job_signing_keys import pinned_job_keys
 from daemon.signing_key import create_signing_key
 from hsm_driver.hsm.commands import master_key_app
-from mpc import bans_commands, peers_commands, repair_commands, shares_commands, signer
+from mpc import signer
+from mpc.commands import bans as bans_commands
+from mpc.commands import peers as peers_commands
+from mpc.commands import repair as repair_commands
+from mpc.commands import shares as shares_commands
+from mpc.commands.rewrap import add_rewrap
 from mpc.configuration import Token, new_configuration
 from mpc.doctor import checks
-from mpc.encryption_key import create_key_file
-from mpc.encryption_keys import hsm_settings
-from mpc.rewrap_command import add_rewrap
 from mpc.settings import SignerSettings
+from mpc.shares.encryption_key import create_key_file
+from mpc.shares.encryption_keys import hsm_settings
 from node.commands import add_node_commands
 from node.configuration import NewNode
 from node.init_options import (

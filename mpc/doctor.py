@@ -7,10 +7,10 @@ from daemon.checks import Check, Status, failed
 from daemon.errors import OperatorError
 from daemon.statements import Statements
 from mpc._native import PROTOCOLS, Dkg, LocalMisuse
-from mpc.delivery_client import DeliveryClient, DeliveryRefused, DeliveryUnavailable
-from mpc.encryption_keys import open_encryption_keys
-from mpc.in_flight import in_flight
+from mpc.bans.in_flight import in_flight
+from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryRefused, DeliveryUnavailable
 from mpc.settings import SignerSettings
+from mpc.shares.encryption_keys import open_encryption_keys
 from mpc.signer import open_delivery_client
 from node.connections import open_database
 from node.doctor import control_plane_checks, host_checks

@@ -5,22 +5,22 @@ from functools import partial
 import structlog
 
 from daemon.statements import Statements
-from mpc.admission import Admission
-from mpc.ban_locks import BanLocks
-from mpc.bans import Bans
-from mpc.ceremony import Ceremonies, withdraw
-from mpc.delivery_client import DeliveryClient, DeliveryServer
-from mpc.encryption_keys import open_encryption_keys
-from mpc.generation import GenerateKey
-from mpc.orders import Abandon, ActivateKey, Approve, Discard
+from mpc.bans.ban_locks import BanLocks
+from mpc.bans.bans import Bans
+from mpc.ceremonies.admission import Admission
+from mpc.ceremonies.ceremony import Ceremonies, withdraw
+from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryServer
+from mpc.ceremonies.used_tickets import forget_for_ever
+from mpc.handlers.generation import GenerateKey
+from mpc.handlers.orders import Abandon, ActivateKey, Approve, Discard
+from mpc.handlers.preparation import Preparation
+from mpc.handlers.refreshing import RefreshKey, RepairShare
+from mpc.handlers.signing import ProveKey, QuorumSigning, Sign
 from mpc.peers import Peers
-from mpc.preparation import Preparation
-from mpc.refreshing import RefreshKey, RepairShare
 from mpc.repair_approvals import RepairApprovals
 from mpc.settings import SignerSettings
-from mpc.shares import Shares
-from mpc.signing import ProveKey, QuorumSigning, Sign
-from mpc.used_tickets import forget_for_ever
+from mpc.shares.encryption_keys import open_encryption_keys
+from mpc.shares.shares import Shares
 from node.connections import open_client, open_database
 from node.freeze import Freeze
 from node.handlers import Handler

@@ -25,9 +25,10 @@ from daemon import log
 from daemon.configuration import load
 from daemon.console import operator_errors
 from daemon.hardening import harden
-from mpc import ceremony, signer
-from mpc.ban_locks import BanLocks
-from mpc.envelopes import CeremonyChannel
+from mpc import signer
+from mpc.bans.ban_locks import BanLocks
+from mpc.ceremonies import ceremony
+from mpc.ceremonies.envelopes import CeremonyChannel
 from mpc.settings import SignerSettings
 from node.handlers import Handled, Handler, Work
 from node.loop import Step

@@ -12,8 +12,8 @@ from uuid import UUID
 
 import pytest
 
-import mpc.ceremony
-from mpc.envelopes import CeremonyChannel
+import mpc.ceremonies.ceremony
+from mpc.ceremonies.envelopes import CeremonyChannel
 from tests.integration.ceremonies.parties import Party
 from tests.unit.mpc.native.lies import Change
 from wire.envelope import SignedBytes
@@ -115,7 +115,7 @@ class Liars:
         self._lies: dict[str, Lie] = {}
         self._channels: dict[UUID, LyingChannel] = {}
         self._are_heard: set[str] = set()
-        patch.setattr(mpc.ceremony, "CeremonyChannel", self._channel)
+        patch.setattr(mpc.ceremonies.ceremony, "CeremonyChannel", self._channel)
 
     def lies(self, party: Party, lie: Lie) -> Lie:
         """Instead of what it told before."""

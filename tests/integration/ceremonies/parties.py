@@ -22,14 +22,14 @@ from devstack.certificates import Certificates, Leaf
 from devstack.delivery import DeliveryOptions, DeliveryServer
 from devstack.launcher import Tied
 from devstack.processes import LOCALHOST
-from mpc.bans import Bans
-from mpc.ceremony import withdraw
-from mpc.delivery_client import DeliveryClient
-from mpc.encryption_key import FileKey
-from mpc.encryption_keys import EncryptionKeys
+from mpc.bans.bans import Bans
+from mpc.ceremonies.ceremony import withdraw
+from mpc.ceremonies.delivery_client import DeliveryClient
 from mpc.peers import Peers
 from mpc.settings import SignerSettings
-from mpc.shares import Shares
+from mpc.shares.encryption_key import FileKey
+from mpc.shares.encryption_keys import EncryptionKeys
+from mpc.shares.shares import Shares
 from mpc.signer import handlers, open_delivery_client
 from node.connections import open_client
 from node.loop import JobLoop

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-import mpc.signing
+import mpc.handlers.signing
 from mpc._native import Signing
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.lying import Liars, Lie, changed
@@ -56,7 +56,7 @@ class SecondPhases:
             def __getattr__(self, name: str) -> Any:
                 return getattr(self._session, name)
 
-        patch.setattr(mpc.signing, "Signing", Counted)
+        patch.setattr(mpc.handlers.signing, "Signing", Counted)
 
 
 async def extract(parties: Parties, key: Key, liars: Liars) -> None:

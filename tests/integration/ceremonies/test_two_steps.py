@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import pytest
 
-from mpc import ceremony
-from mpc.envelopes import CeremonyChannel
+from mpc.ceremonies import ceremony
+from mpc.ceremonies.envelopes import CeremonyChannel
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.orders import ControlPlane, Key, Order
 from tests.integration.ceremonies.parties import (

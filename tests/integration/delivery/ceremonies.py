@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mpc.delivery_client import DeliveryClient
+from mpc.ceremonies.delivery_client import DeliveryClient
 from wire.envelope import TICKET_TYPE, SignedBytes, Signer
 from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 

@@ -15,7 +15,8 @@ from devstack.certificates import Certificates, Leaf
 from devstack.delivery import DeliveryOptions, DeliveryServer
 from devstack.launcher import Tied
 from devstack.processes import LOCALHOST
-from mpc import delivery_client
+from mpc.ceremonies import delivery_client
+from mpc.ceremonies.delivery_client import DeliveryClient
 from mpc.delivery.server import serving
 from mpc.delivery.settings import (
     HealthSection,
@@ -24,7 +25,6 @@ from mpc.delivery.settings import (
     Settings,
     TicketsSection,
 )
-from mpc.delivery_client import DeliveryClient
 from pki import certificates
 from tests.integration.delivery.ceremonies import SERVER, ControlPlane, Party
 

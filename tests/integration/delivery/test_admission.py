@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from mpc.delivery_client import DeliveryRefused, DeliveryUnavailable
+from mpc.ceremonies.delivery_client import DeliveryRefused, DeliveryUnavailable
 from tests.integration.delivery.ceremonies import SERVER, ControlPlane, Party
 from tests.integration.delivery.conftest import SIGNERS, Connect, Pki, Server
 from wire.delivery import DeliveryCode

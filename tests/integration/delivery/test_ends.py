@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from devstack.delivery import DeliveryServer
-from mpc.delivery_client import CeremonyExpired, DeliveryUnavailable, PeerAborted
+from mpc.ceremonies.delivery_client import CeremonyExpired, DeliveryUnavailable, PeerAborted
 from tests.integration.delivery.ceremonies import ControlPlane, Party
 from tests.integration.delivery.conftest import SIGNERS, Connect, Server
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from mpc.delivery_client import DeliveryRefused, DeliveryUnavailable
+from mpc.ceremonies.delivery_client import DeliveryRefused, DeliveryUnavailable
 from tests.integration.delivery.ceremonies import SERVER, ControlPlane, Party
 from tests.integration.delivery.conftest import SIGNERS
 

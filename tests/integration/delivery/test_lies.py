@@ -12,8 +12,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from devstack.delivery import DeliveryOptions
 from devstack.launcher import Tied
-from mpc.delivery_client import CeremonyExpired, DeliveryRefused, DeliveryUnavailable, PeerAborted
-from mpc.envelopes import BadMessage, CeremonyChannel
+from mpc.ceremonies.delivery_client import (
+    CeremonyExpired,
+    DeliveryRefused,
+    DeliveryUnavailable,
+    PeerAborted,
+)
+from mpc.ceremonies.envelopes import BadMessage, CeremonyChannel
 from tests.faults.lying_delivery import LieKind, LyingDelivery
 from tests.integration.delivery.ceremonies import SERVER, ControlPlane, Party
 from tests.integration.delivery.conftest import SIGNERS, Connect, Pki, job_signing_key

@@ -10,7 +10,7 @@ import pytest
 from daemon.tls import client_context
 from devstack.delivery import DeliveryOptions, DeliveryServer
 from devstack.launcher import Tied
-from mpc.delivery_client import DeliveryRefused, DeliveryUnavailable
+from mpc.ceremonies.delivery_client import DeliveryRefused, DeliveryUnavailable
 from tests.integration.delivery.ceremonies import SERVER, ControlPlane, Party, ceremony_of
 from tests.integration.delivery.conftest import SIGNERS, Connect, Pki, Server, job_signing_key
 from wire.delivery import MAX_TICKET, DeliveryCode, encode_hand_in, exchange_path

@@ -11,10 +11,10 @@ from daemon.configuration import load
 from daemon.statements import Statements
 from devstack.processes import LOCALHOST, free_port
 from mpc.configuration import new_configuration
-from mpc.encryption_key import FileKey, create_key_file
-from mpc.encryption_keys import EncryptionKeys
 from mpc.settings import SignerSettings
-from mpc.shares import Shares
+from mpc.shares.encryption_key import FileKey, create_key_file
+from mpc.shares.encryption_keys import EncryptionKeys
+from mpc.shares.shares import Shares
 from node.configuration import NewNode
 from tests.integration.signer.keys import ME
 from wire.envelope import Signer

@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 from daemon.statements import Statements
 from mpc._native import Share
-from mpc.shares import Shares
-from mpc.stored_share import StoredShare
+from mpc.shares.shares import Shares
+from mpc.shares.stored_share import StoredShare
 from node.handlers import NewRow
 from tests.unit.mpc.native import parties
 from wire.statements import Confirmation

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import mpc.rewrap
+import mpc.shares.rewrap
 from daemon.statements import Statements
 from mpc.cli import app
 
@@ -32,7 +32,7 @@ async def rows(
 
 
 def main(config: Path, new_key_file: Path) -> None:
-    mpc.rewrap.PAGE = 2
+    mpc.shares.rewrap.PAGE = 2
     Statements.rows = rows  # type: ignore[method-assign]
     app(["--config", str(config), "rewrap", "--new-key-file", str(new_key_file)])
 

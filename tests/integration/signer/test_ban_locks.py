@@ -7,8 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from daemon.statements import Statements
-from mpc.ban_locks import BanLocks
-from mpc.bans import Bans
+from mpc.bans.ban_locks import BanLocks
+from mpc.bans.bans import Bans
 from node.decisions import Failed
 from wire.envelope import Signer
 

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from daemon.statements import Statements
-from mpc.bans import Bans
+from mpc.bans.bans import Bans
 from wire.envelope import BAN_TYPE, SignedBytes, Signer
 from wire.statements import Ban
 

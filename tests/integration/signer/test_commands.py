@@ -18,7 +18,7 @@ from mpc.acts import Acts
 from mpc.peers import checked_identity
 from mpc.repair_approvals import RepairApprovals, approve
 from mpc.settings import SignerSettings
-from mpc.shares import Shares
+from mpc.shares.shares import Shares
 from node.identity import load_identity
 from tests.integration.signer.commands import command, rewrite
 from tests.integration.signer.conftest import configuration_text

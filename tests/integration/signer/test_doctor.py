@@ -9,9 +9,9 @@ import pytest
 from daemon.signing_key import create_signing_key
 from daemon.statements import Statements
 from devstack.processes import LOCALHOST, free_port
-from mpc.encryption_key import FileKey, create_key_file
 from mpc.peers import Peers, checked_identity
-from mpc.shares import Shares
+from mpc.shares.encryption_key import FileKey, create_key_file
+from mpc.shares.shares import Shares
 from tests.integration.signer.commands import command, edit, rewrite
 from tests.integration.signer.conftest import configuration_text
 from tests.integration.signer.keys import activate, new_key

@@ -9,9 +9,9 @@ from psycopg.errors import ForeignKeyViolation
 
 from daemon.errors import ConfigurationError, OperatorError
 from daemon.statements import Statements
-from mpc.encryption_key import FileKey, create_key_file, load_key_file
-from mpc.encryption_keys import EncryptionKeys, open_encryption_keys
 from mpc.settings import SignerSettings
+from mpc.shares.encryption_key import FileKey, create_key_file, load_key_file
+from mpc.shares.encryption_keys import EncryptionKeys, open_encryption_keys
 from tests.integration.signer.keys import confirm, new_key
 
 

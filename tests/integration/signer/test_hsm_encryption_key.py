@@ -9,10 +9,10 @@ from daemon.configuration import load
 from daemon.statements import Statements
 from hsm_driver.hsm.administration import administration
 from mpc.configuration import Token
-from mpc.encryption_key import FileKey
-from mpc.encryption_keys import EncryptionKeys, hsm_settings, open_encryption_keys
 from mpc.settings import SignerSettings
-from mpc.shares import Shares
+from mpc.shares.encryption_key import FileKey
+from mpc.shares.encryption_keys import EncryptionKeys, hsm_settings, open_encryption_keys
+from mpc.shares.shares import Shares
 from softhsm.tokens import TokenFolder
 from tests.integration.signer.commands import command, edit
 from tests.integration.signer.conftest import configuration_text

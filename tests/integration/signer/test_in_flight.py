@@ -13,9 +13,9 @@ from tenacity import AsyncRetrying, retry_if_result, wait_fixed
 
 from daemon.signing_key import create_signing_key
 from daemon.statements import Statements
-from mpc.ban_locks import BanLocks
-from mpc.bans import Bans
-from mpc.in_flight import in_flight
+from mpc.bans.ban_locks import BanLocks
+from mpc.bans.bans import Bans
+from mpc.bans.in_flight import in_flight
 from mpc.peers import Peers
 from node.audit import ChainCheck, records
 from node.decisions import Failed
@@ -28,7 +28,7 @@ CRASHING = """
 import asyncio, os, signal, sys
 from uuid import UUID
 from daemon.statements import Statements
-from mpc.ban_locks import BanLocks
+from mpc.bans.ban_locks import BanLocks
 
 async def main(url, key, ceremony):
     async with Statements(url, 2, "crashing") as statements:

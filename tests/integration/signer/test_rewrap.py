@@ -8,9 +8,9 @@ import pytest
 from psycopg.errors import ForeignKeyViolation
 
 from daemon.statements import Statements
-from mpc.encryption_key import FileKey, create_key_file, load_key_file
-from mpc.encryption_keys import EncryptionKeys
-from mpc.shares import Shares
+from mpc.shares.encryption_key import FileKey, create_key_file, load_key_file
+from mpc.shares.encryption_keys import EncryptionKeys
+from mpc.shares.shares import Shares
 from tests.integration.signer.commands import command, edit, rewrap_until_killed
 from tests.integration.signer.keys import SetOfShares, activate, found, new_key, put
 

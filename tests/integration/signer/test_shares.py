@@ -8,10 +8,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from psycopg.errors import IntegrityError, NotNullViolation, UniqueViolation
 
 from daemon.statements import Statements
-from mpc.encryption_key import create_key_file
-from mpc.encryption_keys import EncryptionKeys
-from mpc.shares import Shares
-from mpc.stored_share import ShareState
+from mpc.shares.encryption_key import create_key_file
+from mpc.shares.encryption_keys import EncryptionKeys
+from mpc.shares.shares import Shares
+from mpc.shares.stored_share import ShareState
 from node.decisions import Failed
 from tests.integration.signer.keys import OTHERS, activate, confirm, found, new_key, put
 from tests.unit.mpc.native import parties

@@ -4,7 +4,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 from daemon.statements import Statements
-from mpc.used_tickets import forget
+from mpc.ceremonies.used_tickets import forget
 
 
 async def test_only_what_is_older_is_forgotten(statements: Statements):

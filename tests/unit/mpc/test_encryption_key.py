@@ -5,8 +5,8 @@ from uuid import UUID
 import pytest
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 
-from mpc.encryption_key import FileKey
-from mpc.stored_share import associated_data
+from mpc.shares.encryption_key import FileKey
+from mpc.shares.stored_share import associated_data
 from node.decisions import Failed
 
 

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mpc.envelopes import HELLO_TYPE, MAX_MESSAGE, BadMessage, CeremonyChannel
-from mpc.hello import MAX_BANS, MAX_HELLO, Hello
+from mpc.ceremonies.envelopes import HELLO_TYPE, MAX_MESSAGE, BadMessage, CeremonyChannel
+from mpc.ceremonies.hello import MAX_BANS, MAX_HELLO, Hello
 from wire.envelope import BAN_TYPE, Signer
 from wire.framing import join
 from wire.tickets import CeremonyKind, Participant, Protocol, Ticket

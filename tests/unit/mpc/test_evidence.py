@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mpc.evidence import require_abandonment, require_confirmations
+from mpc.handlers.evidence import require_abandonment, require_confirmations
 from node.decisions import Denied
 from wire.envelope import ABANDONMENT_TYPE, CONFIRMATION_TYPE, SignedBytes, Signer
 from wire.statements import Abandonment, Confirmation

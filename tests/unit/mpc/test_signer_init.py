@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 from daemon.configuration import load
 from daemon.signing_key import load_signing_key
 from mpc.cli import app
-from mpc.encryption_key import load_key_file
 from mpc.settings import SignerSettings
+from mpc.shares.encryption_key import load_key_file
 
 JOB_KEY = base64.b64encode(bytes(32)).decode()
 

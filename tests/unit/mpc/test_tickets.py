@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from pydantic import ValidationError
 
-from mpc.tickets import Quorum, require_ticket
+from mpc.ceremonies.tickets import Quorum, require_ticket
 from node.decisions import NotDone
 from node.handlers import Work
 from wire.jobs import Endpoint, Job, JobKind, KeyReference, child_key_id

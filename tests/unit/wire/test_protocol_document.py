@@ -13,18 +13,21 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 
 import hsm_driver
-import mpc
+import mpc.bans
+import mpc.ceremonies
+import mpc.handlers
+import mpc.shares
 import node
 from control_plane.mpc.history import BLAMELESS
 from hsm_driver.hsm.errors import BY_CODE
-from mpc.delivery.problems import STATUS
-from mpc.delivery_client import (
+from mpc.ceremonies.delivery_client import (
     CeremonyExpired,
     DeliveryRefused,
     DeliveryUnavailable,
     PeerAborted,
     problem_of,
 )
+from mpc.delivery.problems import STATUS
 from tests.unit.wire import protocol_examples
 from tests.unit.wire.example_keys import JOB_SIGNER
 from tests.unit.wire.protocol_examples import BLOCK, DOCUMENT, MODELS, examples
@@ -175,7 +178,7 @@ def test_a_row_of_the_table_is_what_is_signed_and_how_it_leaves(
 CODE_ROW = re.compile(r"^\| `(\w+)` \| (REFUSED|DENIED|FAILED)(, transient)? \|", re.MULTILINE)
 
 
-NODE_PACKAGES = (node, hsm_driver, mpc)
+NODE_PACKAGES = (node, hsm_driver, mpc.bans, mpc.ceremonies, mpc.handlers, mpc.shares)
 NAMED_CODES = {"APPROVAL_PENDING": APPROVAL_PENDING}
 
 

@@ -1,8 +1,8 @@
 """A new share put on disk and confirmed, in the transaction that journals it."""
 
 from mpc._native import Share
-from mpc.shares import Shares
-from mpc.stored_share import StoredShare
+from mpc.shares.shares import Shares
+from mpc.shares.stored_share import StoredShare
 from node.decisions import Denied, Failed
 from node.handlers import Handled
 from wire.envelope import CONFIRMATION_TYPE, SignedBytes, Signer

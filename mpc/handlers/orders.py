@@ -2,11 +2,11 @@
 
 from uuid import UUID
 
-from mpc.admission import Admission
-from mpc.evidence import require_abandonment, require_confirmations
-from mpc.preparation import Preparation
-from mpc.shares import Shares
-from mpc.stored_share import StoredShare
+from mpc.ceremonies.admission import Admission
+from mpc.handlers.evidence import require_abandonment, require_confirmations
+from mpc.handlers.preparation import Preparation
+from mpc.shares.shares import Shares
+from mpc.shares.stored_share import StoredShare
 from node.decisions import Denied, Failed, Refused
 from node.handlers import Handled, Work
 from wire.algorithms import Protection, Store

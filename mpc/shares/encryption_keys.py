@@ -10,8 +10,8 @@ from hsm_driver.configuration import token_settings
 from hsm_driver.hsm.hsm import Hsm
 from hsm_driver.hsm.master_key import HOST_SUFFIX
 from hsm_driver.hsm.settings import HsmSettings
-from mpc.encryption_key import EncryptionKey, HsmKey, load_key_file
 from mpc.settings import SignerSettings
+from mpc.shares.encryption_key import EncryptionKey, HsmKey, load_key_file
 from node.decisions import Failed
 
 _KNOWN = "SELECT id, check_value FROM encryption_keys"

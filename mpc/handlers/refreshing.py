@@ -3,14 +3,14 @@
 from pydantic import ValidationError
 
 from mpc._native import Refresh, Repair, Share
-from mpc.admission import Admission
-from mpc.ceremony import Admitted, Ceremonies
-from mpc.preparation import Preparation
+from mpc.ceremonies.admission import Admission
+from mpc.ceremonies.ceremony import Admitted, Ceremonies
+from mpc.ceremonies.tickets import index_of
+from mpc.handlers.preparation import Preparation
+from mpc.handlers.signing import circumstances, require_share_of
 from mpc.repair_approvals import RepairApprovals
-from mpc.shares import Shares
-from mpc.signing import circumstances, require_share_of
-from mpc.stored_share import StoredShare
-from mpc.tickets import index_of
+from mpc.shares.shares import Shares
+from mpc.shares.stored_share import StoredShare
 from node.decisions import Denied, Failed
 from node.handlers import Handled, Work
 from wire import requests

@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from daemon.database import is_transient
 from daemon.statements import Statements
-from mpc import share_statements
 from mpc._native import LocalMisuse, Share
-from mpc.encryption_keys import EncryptionKeys
-from mpc.stored_share import ShareState, StoredShare, associated_data
+from mpc.shares import share_statements
+from mpc.shares.encryption_keys import EncryptionKeys
+from mpc.shares.stored_share import ShareState, StoredShare, associated_data
 from node.decisions import Failed
 from node.handlers import NewRow
 from wire.algorithms import Network

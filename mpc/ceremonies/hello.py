@@ -9,7 +9,7 @@ seal what is. The form is versioned bytes, no JSON:
 from dataclasses import dataclass
 from uuid import UUID
 
-from mpc.ceremony_keys import PUBLIC_KEY_BYTES
+from mpc.ceremonies.ceremony_keys import PUBLIC_KEY_BYTES
 from wire.envelope import SignedBytes
 from wire.framing import Malformed, join, split, split_exactly
 

@@ -13,11 +13,11 @@ from daemon.console import EXIT_FAILED, Json, err, operator_errors, out, print_j
 from daemon.console import application as new_application
 from daemon.errors import OperatorError
 from daemon.statements import Statements
-from mpc import share_statements
-from mpc.encryption_keys import open_encryption_keys
 from mpc.settings import SignerSettings
-from mpc.shares import Shares, stored_share
-from mpc.stored_share import StoredShare
+from mpc.shares import share_statements
+from mpc.shares.encryption_keys import open_encryption_keys
+from mpc.shares.shares import Shares, stored_share
+from mpc.shares.stored_share import StoredShare
 from node.connections import open_database
 from node.decisions import Failed
 

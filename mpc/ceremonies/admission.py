@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
-from mpc.ceremony import Admitted
+from mpc.ceremonies.ceremony import Admitted
+from mpc.ceremonies.tickets import Quorum, require_ticket
 from mpc.peers import Peers
-from mpc.tickets import Quorum, require_ticket
 from node.decisions import Refused
 from node.handlers import Work
 

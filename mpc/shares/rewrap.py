@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from daemon.statements import Statements
-from mpc.encryption_key import EncryptionKey
-from mpc.encryption_keys import EncryptionKeys, adopt
+from mpc.shares.encryption_key import EncryptionKey
+from mpc.shares.encryption_keys import EncryptionKeys, adopt
 from node.decisions import Failed
 
 PAGE = 100

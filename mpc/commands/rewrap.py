@@ -11,10 +11,10 @@ from rich.progress import Progress
 
 from daemon.console import EXIT_FAILED, Json, err, operator_errors, out, print_json, print_table
 from daemon.errors import OperatorError
-from mpc.encryption_key import EncryptionKey, HsmKey, create_key_file, load_key_file
-from mpc.encryption_keys import EncryptionKeys, open_encryption_keys
-from mpc.rewrap import Rewrapped, count, rewrap
 from mpc.settings import SignerSettings
+from mpc.shares.encryption_key import EncryptionKey, HsmKey, create_key_file, load_key_file
+from mpc.shares.encryption_keys import EncryptionKeys, open_encryption_keys
+from mpc.shares.rewrap import Rewrapped, count, rewrap
 from node.connections import open_database
 
 

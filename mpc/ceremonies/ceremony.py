@@ -17,19 +17,19 @@ import structlog
 
 from daemon.statements import Statements
 from mpc._native import BanCounterparty, LocalMisuse, Messages, ProtocolAbort
-from mpc.ban_locks import BanLocks, banned
-from mpc.bans import Bans
-from mpc.delivery_client import (
+from mpc.bans.ban_locks import BanLocks, banned
+from mpc.bans.bans import Bans
+from mpc.bans.in_flight import left_among
+from mpc.ceremonies.delivery_client import (
     CeremonyExpired,
     DeliveryClient,
     DeliveryRefused,
     DeliveryUnavailable,
     PeerAborted,
 )
-from mpc.envelopes import BadMessage, CeremonyChannel, Opened
-from mpc.in_flight import left_among
-from mpc.tickets import Quorum, index_of
-from mpc.used_tickets import use
+from mpc.ceremonies.envelopes import BadMessage, CeremonyChannel, Opened
+from mpc.ceremonies.tickets import Quorum, index_of
+from mpc.ceremonies.used_tickets import use
 from node.decisions import Failed, Refused, require_thawed
 from node.freeze import Freeze
 from node.handlers import Work

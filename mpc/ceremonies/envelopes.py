@@ -3,8 +3,8 @@
 A channel is one participant's end of one ceremony: first a hello from each (exchange 0), then one
 envelope for each other participant at each exchange. Pure: bytes in, bytes out, no I/O.
 
-Every message is 64 bytes of signature and what is signed. A hello's is in mpc/hello.py. An
-envelope is a header and a ciphertext:
+Every message is 64 bytes of signature and what is signed. A hello's is in hello.py. An envelope is
+a header and a ciphertext:
 
     version 1 | ceremony 16 | exchange 2 | sender's index 1 | recipient's index 1 | ciphertext
 
@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from mpc.ceremony_keys import CeremonyKey, PeerKey
-from mpc.hello import CONTRIBUTION_BYTES, MAX_HELLO, Hello
+from mpc.ceremonies.ceremony_keys import CeremonyKey, PeerKey
+from mpc.ceremonies.hello import CONTRIBUTION_BYTES, MAX_HELLO, Hello
 from wire.envelope import SignedBytes, Signer, pre_authentication_encoding
 from wire.framing import join, split_exactly
 from wire.tickets import Ticket

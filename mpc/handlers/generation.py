@@ -1,10 +1,10 @@
 """Jobs of kind GenerateKey: a key that is made in shares, and never exists whole."""
 
 from mpc._native import Dkg
-from mpc.admission import Admission
-from mpc.ceremony import Ceremonies
-from mpc.preparation import Preparation
-from mpc.tickets import index_of
+from mpc.ceremonies.admission import Admission
+from mpc.ceremonies.ceremony import Ceremonies
+from mpc.ceremonies.tickets import index_of
+from mpc.handlers.preparation import Preparation
 from node.decisions import Denied
 from node.handlers import Handled, Work
 from node.wanted import wanted_key

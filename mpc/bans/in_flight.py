@@ -9,7 +9,7 @@ from daemon.errors import OperatorError
 from daemon.statements import Statements
 from mpc.acts import Acts
 
-# The advisory lock is the one that mpc/ban_locks.py holds while the ceremony is under way.
+# The advisory lock is the one that mpc/bans/ban_locks.py holds while the ceremony is under way.
 _ALL = """
     SELECT key_id, signer, ceremony, begun_at,
         NOT pg_try_advisory_xact_lock(hashtextextended(key_id::text || '/' || signer, 0))

@@ -12,7 +12,7 @@ import aiohttp
 from pydantic import ValidationError
 
 from daemon.tls import client_context
-from mpc.envelopes import MAX_MESSAGE
+from mpc.ceremonies.envelopes import MAX_MESSAGE
 from wire.delivery import (
     ABORT_CODE,
     SERVER_PATH,

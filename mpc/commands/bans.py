@@ -11,8 +11,8 @@ from daemon.console import Json, operator_errors, out, print_json, print_table
 from daemon.console import application as new_application
 from daemon.errors import OperatorError
 from mpc.acts import Acts
-from mpc.bans import Bans, KnownBan
-from mpc.in_flight import InFlight, clear, find_left, in_flight
+from mpc.bans.bans import Bans, KnownBan
+from mpc.bans.in_flight import InFlight, clear, find_left, in_flight
 from mpc.peers import Peers, checked_signer
 from mpc.settings import SignerSettings
 from node.connections import open_database

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Sequence
 
 from mpc._native import Signing
-from mpc.admission import Admission
-from mpc.ceremony import Admitted, Ceremonies
-from mpc.shares import Shares
-from mpc.stored_share import StoredShare
+from mpc.ceremonies.admission import Admission
+from mpc.ceremonies.ceremony import Admitted, Ceremonies
+from mpc.shares.shares import Shares
+from mpc.shares.stored_share import StoredShare
 from node.decisions import Failed, Refused
 from node.handlers import Handled, Work
 from node.wanted import signed_bytes, wanted_signature

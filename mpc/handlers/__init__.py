@@ -1,0 +1,1 @@
+"""What a signer does for each kind of job."""
