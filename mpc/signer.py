@@ -12,7 +12,7 @@ from mpc.ceremonies.ceremony import Ceremonies, withdraw
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryServer
 from mpc.ceremonies.used_tickets import forget_for_ever
 from mpc.handlers.generation import GenerateKey
-from mpc.handlers.orders import Abandon, ActivateKey, Approve, Discard
+from mpc.handlers.orders import Abandon, ActivateKey, Approve, Discard, Promise
 from mpc.handlers.preparation import Preparation
 from mpc.handlers.refreshing import RefreshKey, RepairShare
 from mpc.handlers.signing import ProveKey, QuorumSigning, Sign
@@ -94,6 +94,7 @@ def handlers(
         JobKind.APPROVE.value: Approve(),
         JobKind.GENERATE_KEY.value: GenerateKey(admission, ceremonies, preparation),
         JobKind.PROVE_KEY.value: ProveKey(admission, shares, signing),
+        JobKind.PROMISE.value: Promise(admission, shares, preparation),
         JobKind.ACTIVATE_KEY.value: ActivateKey(admission, shares, preparation, signer),
         JobKind.SIGN.value: Sign(admission, shares, signing),
         JobKind.REFRESH_KEY.value: RefreshKey(admission, ceremonies, shares, preparation),
@@ -101,5 +102,5 @@ def handlers(
             admission, ceremonies, shares, RepairApprovals(database)
         ),
         JobKind.ABANDON.value: Abandon(me, shares, preparation, signer),
-        JobKind.DISCARD.value: Discard(admission, shares),
+        JobKind.DISCARD.value: Discard(admission, shares, preparation),
     }

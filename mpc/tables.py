@@ -40,12 +40,13 @@ encryption_keys = Table(
 )
 
 SHARE_STATES = (
-    "confirmed",  # on disk, and this signer has said so: it is kept, whatever else ends
+    "confirmed",  # on disk, and this signer has said so
+    "promised",  # has signed, and is kept until t others have abandoned its set
     "active",  # signs
     "repaired",  # made anew by Repair: goes into Refresh, and signs nothing
     "retired",  # another set is in its place; erased
-    "discarded",  # another signer has abandoned its set; erased
-    "abandoned",  # this signer will never confirm it, and has nothing of it
+    "discarded",  # t others have abandoned its set; erased
+    "abandoned",  # this signer will never promise it, and has nothing of it
 )
 shares = Table(
     "shares",
@@ -83,7 +84,7 @@ shares = Table(
     CheckConstraint(f"state IN {SHARE_STATES}", name="ck_shares_state"),
     CheckConstraint(  # what is not in use is erased
         "num_nonnulls(data_key, ciphertext, encryption_key)"
-        " = CASE WHEN state IN ('confirmed', 'active', 'repaired') THEN 3 ELSE 0 END",
+        " = CASE WHEN state IN ('confirmed', 'promised', 'active', 'repaired') THEN 3 ELSE 0 END",
         name="ck_shares_erased",
     ),
     CheckConstraint(  # of a set that was never made here nothing is known
@@ -98,11 +99,11 @@ Index(
     unique=True,
     postgresql_where=shares.c.state.in_(("active", "repaired")),
 )
-Index(  # of two that all n have confirmed, some signers could be told of one, some of the other
-    "uq_shares_confirmed",
+Index(  # of two that all n have promised, some signers could be told of one, some of the other
+    "uq_shares_waiting",
     shares.c.key_id,
     unique=True,
-    postgresql_where=shares.c.state == "confirmed",
+    postgresql_where=shares.c.state.in_(("confirmed", "promised")),
 )
 Index("ix_shares_encryption_key", shares.c.encryption_key)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -20,19 +21,27 @@ READING_LASTS = timedelta(minutes=2)
 class NotDone(Exception):
     """Base of what ends a job without a result: a stable code and a reason for people.
 
-    ``culprits``: the signers to blame, where a ceremony ended by their fault.
+    ``culprits``: the signers to blame, where a ceremony ended by their fault. ``shares``: the set
+    of shares that is in the way, by its ceremony.
     """
 
     status: OutcomeStatus
 
     def __init__(
-        self, code: str, reason: str, *, transient: bool = False, culprits: tuple[str, ...] = ()
+        self,
+        code: str,
+        reason: str,
+        *,
+        transient: bool = False,
+        culprits: tuple[str, ...] = (),
+        shares: UUID | None = None,
     ) -> None:
         super().__init__(f"{code}: {reason}")
         self.code = code
         self.reason = reason
         self.transient = transient
         self.culprits = culprits
+        self.shares = shares
 
 
 class Refused(NotDone):

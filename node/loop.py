@@ -289,6 +289,7 @@ class JobLoop:
             reason=error.reason,
             transient=error.transient,
             culprits=error.culprits,
+            shares=error.shares,
         )
 
     async def _extend_for_ever(self) -> None:

@@ -37,14 +37,16 @@ class JobKind(StrEnum):
     """Decide about a request, before any ceremony for it."""
     PROVE_KEY = "ProveKey"
     """Sign a message of the signers' own with a set of shares that is not in use yet."""
+    PROMISE = "Promise"
+    """Say for good that a set of shares is kept here, now that all n have confirmed it."""
     ACTIVATE_KEY = "ActivateKey"
     """Use a set of shares from now on, and erase the one before it."""
     REFRESH_KEY = "RefreshKey"
     REPAIR_SHARE = "RepairShare"
     ABANDON = "Abandon"
-    """Say for good that a set of shares will not be confirmed, unless it was."""
+    """Erase a share and say for good that it will not be promised, unless it was."""
     DISCARD = "Discard"
-    """Erase a share of a set that another signer has abandoned."""
+    """Erase a share that was promised, of a set that t others have abandoned."""
 
 
 class Endpoint(StrEnum):
@@ -121,7 +123,7 @@ class Job(Model):
     ``id`` is the request's: the key's for GenerateKey in HSM mode, the signature's for Sign. The
     steps that signers take for a request (all kinds but Sign) have an id of their own each time:
     that of their ceremony, or of the order; ``step_of`` is the request's then.
-    ``evidence``: statements of signers that the job rests on, as confirmations under ActivateKey.
+    ``evidence``: statements of signers that the job rests on, as promises under ActivateKey.
     ``kind`` is a plain string, so that a node can refuse by name a kind it does not know.
     """
 
@@ -137,7 +139,7 @@ class Job(Model):
     """The application's own, over ``request`` as its signed_requests.payload_type."""
     evidence: Annotated[tuple[SignedBytes, ...], Field(max_length=2 * MAX_SIGNERS)] = ()
     ceremony: UUID | None = None
-    """The set of shares that ProveKey, ActivateKey, Abandon or Discard is about."""
+    """The set of shares that ProveKey, Promise, ActivateKey, Abandon or Discard is about."""
     created_at: AwareDatetime
     expires_at: AwareDatetime
 

@@ -48,6 +48,13 @@ class PreparedShare(Model):
     confirmation: SignedBytes
 
 
+class PromisedShare(Model):
+    """``promise``: a Promise, signed by the signer that reports it."""
+
+    type: Literal["Promised"] = "Promised"
+    promise: SignedBytes
+
+
 class ActivatedShare(Model):
     type: Literal["Activated"] = "Activated"
     attestation: SignedBytes
@@ -74,6 +81,7 @@ Result = (
     GeneratedKey
     | MadeSignature
     | PreparedShare
+    | PromisedShare
     | ActivatedShare
     | Approved
     | AbandonedShare
@@ -85,6 +93,7 @@ class Outcome(Model):
     """``code`` is stable, snake_case, for machines; ``reason`` is for people. Neither for DONE.
 
     ``culprits``: the signers that the reporting one blames for the end of a ceremony.
+    ``shares``: the ceremony of the set of shares that is in the way, where another one is.
     """
 
     job_id: UUID
@@ -95,4 +104,5 @@ class Outcome(Model):
     reason: str | None = None
     transient: bool = False
     culprits: tuple[str, ...] = ()
+    shares: UUID | None = None
     result: Annotated[Result, Field(discriminator="type")] | None = None

@@ -13,11 +13,8 @@ from wire.encoding import HexBytes, Model
 from wire.tickets import Protocol
 
 
-class Confirmation(Model):
-    """A signer holds its share of this set durably, and will not throw it away (CONFIRMATION_TYPE).
-
-    Two-step commit: with one of each of the n signers, all of them that agree, the set may be used.
-    """
+class ShareStatement(Model):
+    """What a signer states of its share of a set."""
 
     version: Literal[1] = 1
     key_id: UUID
@@ -42,8 +39,23 @@ class Confirmation(Model):
         return self.model_dump(exclude={"signer", "index"})
 
 
+class Confirmation(ShareStatement):
+    """A signer has its share of this set on disk (CONFIRMATION_TYPE).
+
+    With one of each of the n signers, all of them that agree, a signer may promise.
+    """
+
+
+class Promise(ShareStatement):
+    """A signer keeps its share of this set, which has signed, whatever comes (PROMISE_TYPE).
+
+    With one of each of the n signers the set may be used. A signer ever states this of a set or
+    its Abandonment, never both.
+    """
+
+
 class Abandonment(Model):
-    """A signer has no share of this ceremony and will never confirm one (ABANDONMENT_TYPE)."""
+    """A signer has no share of this ceremony, and will never promise one (ABANDONMENT_TYPE)."""
 
     version: Literal[1] = 1
     key_id: UUID

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from control_plane.mpc.facts import CEREMONY_OF, MAKES_SHARES, Ending, Pair, Request, Step, Task
 from wire.envelope import SignedBytes
@@ -14,12 +15,14 @@ from wire.outcomes import (
     Outcome,
     OutcomeStatus,
     PreparedShare,
+    PromisedShare,
 )
-from wire.statements import Attestation, Confirmation
+from wire.statements import Attestation, Confirmation, Promise, ShareStatement
 
 BANNED = "banned_counterparty"
 NOT_PROVED = "not_proved"
 NOT_PINNED = "not_pinned"
+SET_PENDING = "set_pending"
 USED_TICKET = "ticket_used"
 BLAMELESS = frozenset(
     {
@@ -32,7 +35,7 @@ BLAMELESS = frozenset(
         NOT_PROVED,
         "peer_aborted",
         "peer_silent",
-        "set_pending",
+        SET_PENDING,
         USED_TICKET,
     }
 )
@@ -144,23 +147,35 @@ def repaired(request: Request) -> bool:
 
 @dataclass(slots=True)
 class ShareSet:
-    """The set of shares that a step was to make, and what each signer has said of it since.
+    """A set of shares, by its ceremony, and what each signer has said of it since.
 
-    ``proved_with``: by signer, with whom it says that its share has signed.
+    ``is_unsettled``: it may have left shares behind. ``proved_with``: by signer, with whom it says
+    that its share has signed.
     """
 
-    step: Step
+    id: UUID
+    is_unsettled: bool = False
     confirmed: dict[str, SignedBytes] = field(default_factory=dict)
+    promised: dict[str, SignedBytes] = field(default_factory=dict)
     abandoned: dict[str, SignedBytes] = field(default_factory=dict)
-    asked_to_discard: set[str] = field(default_factory=set)
     discarded: set[str] = field(default_factory=set)
     proved_with: dict[str, set[str]] = field(default_factory=dict)
     attestations: dict[str, SignedBytes] = field(default_factory=dict)
 
-    def confirmations(self) -> dict[str, Confirmation]:
-        return {
+    @property
+    def gone(self) -> set[str]:
+        """The signers that have no share of it, and never will."""
+        return {*self.abandoned, *self.discarded}
+
+    def said(self) -> dict[str, ShareStatement]:
+        """What each signer says that the set is: its promise, or else its confirmation."""
+        confirmed: dict[str, ShareStatement] = {
             signer: Confirmation.model_validate_json(signed.payload)
             for signer, signed in self.confirmed.items()
+        }
+        return confirmed | {
+            signer: Promise.model_validate_json(signed.payload)
+            for signer, signed in self.promised.items()
         }
 
     def attested(self) -> Attestation:
@@ -170,8 +185,19 @@ class ShareSet:
 
 
 def share_sets(request: Request) -> list[ShareSet]:
-    """Every set that the request has begun to make, the first one first."""
-    sets = {step.id: ShareSet(step) for step in request.steps if step.kind in MAKES_SHARES}
+    """Those in the way of the last attempt, and every set that the request has begun to make, the
+    last one last."""
+    making = [step for step in request.steps if step.kind in MAKES_SHARES]
+    own = {
+        step.id: ShareSet(step.id, step.is_unsettled and step.ending is not None) for step in making
+    }
+    in_the_way = {
+        outcome.shares: ShareSet(outcome.shares)
+        for step in making[-1:]
+        for outcome in step.outcomes.values()
+        if outcome.code == SET_PENDING and outcome.shares is not None
+    }
+    sets = in_the_way | own
     for step in request.steps:
         about = sets.get(step.shares) if step.shares is not None else None
         if about is not None:
@@ -179,17 +205,26 @@ def share_sets(request: Request) -> list[ShareSet]:
     return list(sets.values())
 
 
+def current_set(request: Request) -> ShareSet | None:
+    """The set that the request brings into use: one that all n have promised, or else its last."""
+    signers = set(request.group.signers)
+    sets = share_sets(request)
+    kept = [made for made in sets if signers <= set(made.promised)]
+    usable = kept or sets
+    return usable[-1] if usable else None
+
+
 def _take_in(about: ShareSet, step: Step) -> None:
-    if step.kind is JobKind.DISCARD:
-        about.asked_to_discard |= {task.signer for task in step.tasks}
     for signer, outcome in step.outcomes.items():
-        if step.kind is JobKind.ACTIVATE_KEY and outcome.code == NOT_PROVED:
+        if step.kind is JobKind.PROMISE and outcome.code == NOT_PROVED:
             about.proved_with.pop(signer, None)
         if outcome.status is not OutcomeStatus.DONE:
             continue
         match outcome.result:
             case PreparedShare():
                 about.confirmed[signer] = outcome.result.confirmation
+            case PromisedShare():
+                about.promised[signer] = outcome.result.promise
             case AbandonedShare():
                 about.abandoned[signer] = outcome.result.abandonment
             case ActivatedShare():
@@ -201,17 +236,17 @@ def _take_in(about: ShareSet, step: Step) -> None:
             about.proved_with.setdefault(signer, set()).update(others)
 
 
-def dissenters(confirmations: Mapping[str, Confirmation]) -> tuple[str, ...] | None:
-    """Who has confirmed another set than most have; None when all agree.
+def dissenters(said: Mapping[str, ShareStatement]) -> tuple[str, ...] | None:
+    """Who has stated another set than most have; None when all agree.
 
     Empty when they differ, and none of the versions is most signers'.
     """
     versions: dict[str, list[str]] = {}
-    for signer, confirmation in confirmations.items():
-        versions.setdefault(str(sorted(confirmation.agreed.items())), []).append(signer)
+    for signer, statement in said.items():
+        versions.setdefault(str(sorted(statement.agreed.items())), []).append(signer)
     if len(versions) <= 1:
         return None
     largest = max(versions.values(), key=len)
-    if 2 * len(largest) <= len(confirmations):
+    if 2 * len(largest) <= len(said):
         return ()
-    return tuple(sorted(set(confirmations) - set(largest)))
+    return tuple(sorted(set(said) - set(largest)))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from wire.envelope import (
     ABANDONMENT_TYPE,
     ATTESTATION_TYPE,
     CONFIRMATION_TYPE,
+    PROMISE_TYPE,
     BadEnvelope,
     PinnedKeys,
     SignedBytes,
@@ -27,12 +29,15 @@ from wire.outcomes import (
     Outcome,
     OutcomeStatus,
     PreparedShare,
+    PromisedShare,
 )
 from wire.possession import possession_request
 from wire.public_keys import check_public_key
 from wire.signatures import BadSignature, verify
-from wire.statements import Abandonment, Attestation, Confirmation
+from wire.statements import Abandonment, Attestation, Confirmation, Promise, ShareStatement
 from wire.tickets import Ticket
+
+Statement = TypeVar("Statement", Confirmation, Promise, Abandonment, Attestation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +123,17 @@ def _check(task: GivenTask, signer: str, identity: PinnedKeys, outcome: Outcome)
         case JobKind.PROVE_KEY, MadeSignature():
             _check_proof(job, result)
         case ((JobKind.GENERATE_KEY | JobKind.REFRESH_KEY), PreparedShare()):
-            _check_confirmation(task.step_id, job, signer, identity, result.confirmation)
-            _check_against_ticket(task, result.confirmation)
-        case JobKind.ABANDON, PreparedShare():
-            _check_confirmation(job.ceremony, job, signer, identity, result.confirmation)
+            confirmed = _opened(Confirmation, CONFIRMATION_TYPE, identity, result.confirmation)
+            _check_share(confirmed, task.step_id, job, signer)
+            _check_against_ticket(task, confirmed)
+        case ((JobKind.PROMISE | JobKind.ABANDON), PromisedShare()):
+            promised = _opened(Promise, PROMISE_TYPE, identity, result.promise)
+            _check_share(promised, job.ceremony, job, signer)
+            for signed in job.evidence[:1]:
+                confirmed = Confirmation.model_validate_json(signed.payload)
+                _require("promise", promised.agreed == confirmed.agreed)
         case JobKind.ABANDON, AbandonedShare():
-            said = Abandonment.model_validate_json(
-                identity.open(ABANDONMENT_TYPE, result.abandonment)
-            )
+            said = _opened(Abandonment, ABANDONMENT_TYPE, identity, result.abandonment)
             _require("abandonment", said.signer == signer)
             _require("abandonment", (said.key_id, said.ceremony) == (job.key.id, job.ceremony))
         case JobKind.ACTIVATE_KEY, ActivatedShare():
@@ -148,46 +156,48 @@ def _check_proof(job: Job, result: MadeSignature) -> None:
     verify(result.signature, key.public_key, key.algorithm, None, request, digest)
 
 
-def _check_confirmation(
-    ceremony: UUID | None, job: Job, signer: str, identity: PinnedKeys, signed: SignedBytes
-) -> None:
-    said = Confirmation.model_validate_json(identity.open(CONFIRMATION_TYPE, signed))
-    _require("confirmation", said.signer == signer)
-    _require("confirmation", (said.key_id, said.ceremony) == (job.key.id, ceremony))
-    _require("confirmation", said.signers[said.index - 1 : said.index] == [signer])
+def _opened(
+    model: type[Statement], payload_type: str, identity: PinnedKeys, signed: SignedBytes
+) -> Statement:
+    return model.model_validate_json(identity.open(payload_type, signed))
+
+
+def _check_share(said: ShareStatement, ceremony: UUID | None, job: Job, signer: str) -> None:
+    _require("statement", said.signer == signer)
+    _require("statement", (said.key_id, said.ceremony) == (job.key.id, ceremony))
+    _require("statement", said.signers[said.index - 1 : said.index] == [signer])
     try:
         check_public_key(job.key.algorithm, said.public_key)
     except ValueError as error:
         raise BadResult(str(error)) from None
     if job.key.public_key is not None:
-        _require("confirmation", said.public_key == job.key.public_key)
+        _require("statement", said.public_key == job.key.public_key)
 
 
-def _check_against_ticket(task: GivenTask, signed: SignedBytes) -> None:
+def _check_against_ticket(task: GivenTask, said: Confirmation) -> None:
     if task.ticket is None:
         raise BadResult("there was no ceremony")
-    said = Confirmation.model_validate_json(signed.payload)
     ticket = Ticket.model_validate_json(task.ticket)
     for name in ("generation", "protocol", "group", "threshold", "signers"):
         _require(f"confirmation's {name}", getattr(said, name) == getattr(ticket, name))
 
 
 def _check_attestation(job: Job, signer: str, identity: PinnedKeys, signed: SignedBytes) -> None:
-    """What is attested is what all n have confirmed: the order carries their confirmations."""
-    said = Attestation.model_validate_json(identity.open(ATTESTATION_TYPE, signed))
-    confirmed = Confirmation.model_validate_json(job.evidence[0].payload)
+    """What is attested is what all n have promised to keep: the order carries their promises."""
+    said = _opened(Attestation, ATTESTATION_TYPE, identity, signed)
+    promised = Promise.model_validate_json(job.evidence[0].payload)
     key = job.key
     right = Attestation(
         key_id=key.id,
         store=Store.MPC,
         scheme=key.scheme,
         curve=key.curve,
-        public_key=confirmed.public_key,
-        chain_code=confirmed.chain_code,
+        public_key=promised.public_key,
+        chain_code=promised.chain_code,
         protection=Protection.MPC,
-        group=confirmed.group,
-        threshold=confirmed.threshold,
-        signers=confirmed.signers,
+        group=promised.group,
+        threshold=promised.threshold,
+        signers=promised.signers,
         node=signer,
     )
     _require("attestation", said == right)

@@ -10,12 +10,7 @@ from control_plane.mpc.decisions import Begin, Complete, Decision, End, Ended, P
 from control_plane.mpc.endings import ending_of, failure_of
 from control_plane.mpc.facts import MAKES_SHARES, Ending, Request
 from control_plane.mpc.history import ShareSet, is_no, share_sets
-from control_plane.mpc.set_making import (
-    ask_to_abandon,
-    ask_to_discard,
-    is_confirmed,
-    next_change_step,
-)
+from control_plane.mpc.set_making import give_up, is_gone, is_kept, next_change_step
 from control_plane.mpc.signing import has_approvals_enough, next_signing_step
 from wire.jobs import JobKind
 from wire.outcomes import OutcomeStatus
@@ -94,36 +89,25 @@ def _clean_up(request: Request) -> Decision:
     for made in _unsettled(request):
         if _is_over(request, made):
             continue
-        if made.abandoned:
-            discarding = ask_to_discard(request, made, again=True)
-            if discarding is not None:
-                return discarding
-        else:
-            decision = ask_to_abandon(request, made)
-            if isinstance(decision, Begin):
-                return decision
+        decision = give_up(request, made)
+        if isinstance(decision, Begin):
+            return decision
     return Rest()
 
 
 def settled(request: Request) -> tuple[UUID, ...]:
     """The sets of whose shares nothing more is to be done: gone everywhere, or here to stay."""
-    is_last = {made.step.id for made in share_sets(request)[-1:]}
+    is_last = {made.id for made in share_sets(request)[-1:]}
     return tuple(
-        made.step.id
+        made.id
         for made in _unsettled(request)
-        if _is_over(request, made) and (request.is_final or made.step.id not in is_last)
+        if _is_over(request, made) and (request.is_final or made.id not in is_last)
     )
 
 
 def _unsettled(request: Request) -> list[ShareSet]:
-    return [
-        made
-        for made in share_sets(request)
-        if made.step.is_unsettled and made.step.ending is not None
-    ]
+    return [made for made in share_sets(request) if made.is_unsettled]
 
 
 def _is_over(request: Request, made: ShareSet) -> bool:
-    """Gone at all n; or confirmed by all n, and so kept for good."""
-    gone = set(made.abandoned) | made.discarded
-    return is_confirmed(request, made) or gone >= set(request.group.signers)
+    return is_kept(request, made) or is_gone(request, made)

@@ -35,7 +35,7 @@ def next_proof(
     able = [each for each in request.there(signers) if request.member(each).free > 0]
     quorum = gather(threshold, prefer(request, able, blame(request)), unproved, banned)
     if quorum is not None:
-        return Begin(JobKind.PROVE_KEY, quorum, made.step.id, generation, public_key=public_key)
+        return Begin(JobKind.PROVE_KEY, quorum, made.id, generation, public_key=public_key)
     needed = [each for each in signers if any(each in among for among in unproved)]
     if len(request.there(needed)) < len(needed):
         return waiting(request, len(needed), needed, ())

@@ -23,7 +23,7 @@ from wire.jobs import Job, JobKind
 from wire.outcomes import Outcome
 from wire.requests import RepairShare
 
-OUTLIVES = (JobKind.ACTIVATE_KEY, JobKind.ABANDON, JobKind.DISCARD)
+OUTLIVES = (JobKind.PROMISE, JobKind.ACTIVATE_KEY, JobKind.ABANDON, JobKind.DISCARD)
 DEGRADED_LOAD = 1.0
 """A signer that is not well is as one that has all its slots taken, when others can be chosen."""
 

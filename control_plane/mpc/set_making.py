@@ -1,8 +1,8 @@
 """The next step of a request that makes a set of shares: a new key, a refresh, a repair. Pure.
 
-Two-step commit: all n make and confirm shares; quorums sign a message of the signers' own
-(proving.py); all n take the set into use. A set that not all have confirmed is abandoned by one
-that has not, which it states for good, and then discarded by the others.
+Three phases: all n make shares and confirm them; quorums sign a message of the signers' own
+(proving.py), and all n promise to keep the set; all n take it into use. A set that does not come so
+far is given up: whoever has not promised abandons it, and t abandonments let the others discard.
 """
 
 from control_plane.mpc.decisions import Begin, Complete, Decision, End, Pause, Reason
@@ -11,6 +11,7 @@ from control_plane.mpc.history import (
     ShareSet,
     banned_pairs,
     blame,
+    current_set,
     dissenters,
     refusals,
     repaired,
@@ -20,6 +21,7 @@ from control_plane.mpc.obstacles import BLOCKED, hopeless, waiting
 from control_plane.mpc.proving import next_proof
 from control_plane.mpc.quorum import choose, prefer
 from control_plane.mpc.signing import free_to_take_part
+from wire.envelope import SignedBytes
 from wire.jobs import JobKind
 from wire.outcomes import OutcomeStatus
 
@@ -28,16 +30,12 @@ DISAGREE = "signers_disagree"
 
 def next_change_step(request: Request) -> Decision:
     """The next step of GenerateKey, RefreshKey or RepairShare."""
-    sets = share_sets(request)
-    current = sets[-1] if sets else None
-    if current is not None and is_confirmed(request, current):
+    current = current_set(request)
+    if current is not None and (is_kept(request, current) or _is_usable(request, current)):
         return _take_into_use(request, current)
-    if current is not None and not current.abandoned:
-        return ask_to_abandon(request, current)
-    for made in sets:
-        discarding = ask_to_discard(request, made, again=False)
-        if discarding is not None:
-            return discarding
+    for made in share_sets(request):
+        if not is_gone(request, made):
+            return give_up(request, made) or _split(made)
     if request.is_blocked:
         text = "another request is changing the shares of this key; this one follows"
         return Pause(Reason(BLOCKED, text))
@@ -52,60 +50,73 @@ def new_generation(request: Request) -> int:
     return 0 if in_use.shares is None else in_use.generation + 1
 
 
-def is_confirmed(request: Request, made: ShareSet) -> bool:
-    return set(made.confirmed) >= set(request.group.signers)
+def is_kept(request: Request, made: ShareSet) -> bool:
+    """Whether all n have promised: it is here to stay."""
+    return set(made.promised) >= set(request.group.signers)
 
 
-def ask_to_abandon(request: Request, made: ShareSet) -> Decision:
-    """Those who have not confirmed say for good that they will not; or that they have."""
-    missing = [each for each in request.group.signers if each not in made.confirmed]
-    there = request.there(missing)
+def is_gone(request: Request, made: ShareSet) -> bool:
+    """Whether no signer has a share of it any more."""
+    return made.gone >= set(request.group.signers)
+
+
+def give_up(request: Request, made: ShareSet) -> Decision | None:
+    """Have all abandon the set who have not promised, and the others discard it for that.
+
+    None when nothing more can be done: the others keep it, for fewer than t have abandoned it.
+    """
+    group, generation = request.group, new_generation(request)
+    kind, evidence = JobKind.ABANDON, tuple[SignedBytes, ...]()
+    left = [each for each in group.signers if each not in made.gone and each not in made.promised]
+    if not left:
+        if len(made.abandoned) < group.threshold:
+            return None
+        kind, evidence = JobKind.DISCARD, tuple(made.abandoned.values())[: group.threshold]
+        left = [each for each in group.signers if each not in made.gone]
+    there = request.there(left)
     if not there:
-        return waiting(request, len(missing), missing, ())
-    return Begin(JobKind.ABANDON, tuple(there), made.step.id, new_generation(request))
+        return waiting(request, len(left), left, ())
+    return Begin(kind, tuple(there), made.id, generation, evidence)
 
 
-def ask_to_discard(request: Request, made: ShareSet, again: bool) -> Begin | None:
-    """The others erase their shares of an abandoned set. ``again``: those too that were asked."""
-    if not made.abandoned:
-        return None
-    asked = made.discarded if again else made.asked_to_discard
-    there = request.there(
-        [each for each in request.group.signers if each not in asked and each not in made.abandoned]
-    )
-    if not there:
-        return None
-    evidence = (next(iter(made.abandoned.values())),)
-    return Begin(
-        JobKind.DISCARD, tuple(there), made.step.id, new_generation(request), evidence=evidence
-    )
+def _is_usable(request: Request, made: ShareSet) -> bool:
+    return set(made.confirmed) >= set(request.group.signers) and not made.abandoned
+
+
+def _split(made: ShareSet) -> End:
+    keeping = ", ".join(sorted(made.promised))
+    text = f"{keeping} keep a set of shares that others have given up; see the signers' shares list"
+    return End(OutcomeStatus.FAILED, Reason(DISAGREE, text))
 
 
 def _take_into_use(request: Request, made: ShareSet) -> Decision:
-    confirmations = made.confirmations()
-    wrong = dissenters(confirmations)
+    said = made.said()
+    wrong = dissenters(said)
     if wrong is not None:
         who = f": {', '.join(wrong)} says another" if wrong else ""
         reason = Reason(DISAGREE, f"the signers have confirmed different keys{who}", culprits=wrong)
         return End(OutcomeStatus.FAILED, reason)
     signers = request.group.signers
-    agreed, generation = confirmations[signers[0]], new_generation(request)
-    proof = next_proof(request, made, generation, agreed.protocol, agreed.public_key)
-    if proof is not None:
-        return proof
-    missing = [signer for signer in signers if signer not in made.attestations]
+    agreed, generation = said[signers[0]], new_generation(request)
+    if not is_kept(request, made):
+        proof = next_proof(request, made, generation, agreed.protocol, agreed.public_key)
+        if proof is not None:
+            return proof
+        kind, done, evidence = JobKind.PROMISE, set(made.promised), made.confirmed
+    else:
+        kind, done, evidence = JobKind.ACTIVATE_KEY, set(made.attestations), made.promised
+    missing = [signer for signer in signers if signer not in done]
     if not missing:
         return Complete(made)
     there = request.there(missing)
     if not there:
         return waiting(request, len(missing), missing, ())
-    evidence = tuple(made.confirmed[signer] for signer in signers)
     return Begin(
-        JobKind.ACTIVATE_KEY,
+        kind,
         tuple(there),
-        made.step.id,
+        made.id,
         generation,
-        evidence,
+        tuple(evidence[signer] for signer in signers),
         agreed.public_key,
     )
 

@@ -18,7 +18,13 @@ from wire.tickets import CeremonyKind, Participant, Ticket, protocol_of
 GRACE = timedelta(seconds=2)
 """For those to report who waited for a silent one until the ticket expired."""
 
-ABOUT_A_SET = (JobKind.PROVE_KEY, JobKind.ACTIVATE_KEY, JobKind.ABANDON, JobKind.DISCARD)
+ABOUT_A_SET = (
+    JobKind.PROVE_KEY,
+    JobKind.PROMISE,
+    JobKind.ACTIVATE_KEY,
+    JobKind.ABANDON,
+    JobKind.DISCARD,
+)
 
 
 @dataclass(frozen=True, slots=True)

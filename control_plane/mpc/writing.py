@@ -9,7 +9,7 @@ from sqlalchemy import TextClause
 from control_plane.mpc import statements
 from control_plane.mpc.decisions import Begin, Complete, End, Pause, Plan, Reason
 from control_plane.mpc.facts import MAKES_SHARES
-from control_plane.mpc.history import ShareSet, share_sets
+from control_plane.mpc.history import ShareSet, current_set
 from control_plane.mpc.obstacles import BUSY
 from control_plane.mpc.reading import Facts
 from control_plane.mpc.step_making import NewStep
@@ -159,9 +159,7 @@ def _must_finish(one: Planned) -> bool:
     """Whether it can only go on: signers are about to use, or keep for good, what it made."""
     if one.step is None:
         return False
-    if one.facts.request.kind is JobKind.GENERATE_KEY:
-        return one.step.kind is JobKind.ACTIVATE_KEY
-    return one.step.kind in (JobKind.PROVE_KEY, JobKind.ACTIVATE_KEY)
+    return one.step.kind in (JobKind.PROMISE, JobKind.ACTIVATE_KEY)
 
 
 def _add_step(moves: Arrays, step: NewStep) -> None:
@@ -189,14 +187,13 @@ def _add_coming_into_use(to_write: Written, one: Planned) -> None:
     request = one.facts.request
     if request.is_final or request.kind not in (JobKind.REFRESH_KEY, JobKind.REPAIR_SHARE):
         return
-    current = share_sets(request)[-1:]
-    decision = one.plan.decision
+    made, decision = current_set(request), one.plan.decision
     begins = isinstance(decision, Begin) and decision.kind is JobKind.ACTIVATE_KEY
-    for made in current:
-        if (made.attestations or begins) and not isinstance(decision, Complete):
-            to_write.coming["keys"].append(one.facts.row.root_id)
-            to_write.coming["shares"].append(made.step.id)
-            to_write.coming["users"].append(" ".join(sorted(made.attestations)))
+    if made is None or isinstance(decision, Complete) or not (made.attestations or begins):
+        return
+    to_write.coming["keys"].append(one.facts.row.root_id)
+    to_write.coming["shares"].append(made.id)
+    to_write.coming["users"].append(" ".join(sorted(made.attestations)))
 
 
 def _completed(facts: Facts, made: ShareSet) -> Change:
@@ -206,15 +203,14 @@ def _completed(facts: Facts, made: ShareSet) -> Change:
     address = None
     if is_new and key.network is not None:
         address = address_of(key.network, key.algorithm, attested.public_key)
-    in_use = facts.request.in_use
     new_key = MadeKey(
         public_key=attested.public_key,
         protection=Protection.MPC.value,
         address=address,
         attestations=tuple(made.attestations[each] for each in facts.request.group.signers),
         chain_code=attested.chain_code,
-        generation=0 if is_new else in_use.generation + 1,
-        shares=made.step.id,
+        generation=next(iter(made.said().values())).generation,
+        shares=made.id,
     )
     result = GeneratedKey(
         scheme=key.scheme,

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
-from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -10,46 +9,62 @@ from node.decisions import Denied
 from wire.envelope import (
     ABANDONMENT_TYPE,
     CONFIRMATION_TYPE,
+    PROMISE_TYPE,
     BadEnvelope,
     PinnedKeys,
     SignedBytes,
     signing_key_id,
 )
-from wire.statements import Abandonment, Confirmation
+from wire.statements import Abandonment, Confirmation, Promise, ShareStatement
 
-Statement = TypeVar("Statement", Confirmation, Abandonment)
+Statement = TypeVar("Statement", Confirmation, Promise, Abandonment)
 
 
 def require_confirmations(
-    evidence: Sequence[SignedBytes], ours: Confirmation, identities: Mapping[str, bytes]
+    evidence: Sequence[SignedBytes], ours: ShareStatement, identities: Mapping[str, bytes]
 ) -> None:
     """Raise Denied unless each of the n signers has confirmed the very set that we have."""
-    confirmed = set()
-    for signed in evidence:
-        said = _open(CONFIRMATION_TYPE, signed, Confirmation, identities)
-        if said.agreed != ours.agreed:
-            raise Denied("bad_evidence", f"{said.signer} has confirmed another set of shares")
-        if ours.signers[said.index - 1 : said.index] != [said.signer]:
-            raise Denied("bad_evidence", f"{said.signer} has not index {said.index}")
-        confirmed.add(said.signer)
-    missing = [name for name in ours.signers if name not in confirmed]
-    if missing:
-        raise Denied("bad_evidence", f"{', '.join(missing)} has not confirmed")
+    said = [_open(CONFIRMATION_TYPE, signed, Confirmation, identities) for signed in evidence]
+    _require_all(said, ours, "confirmed")
 
 
-def require_abandonment(
-    evidence: Sequence[SignedBytes],
-    key_id: UUID,
-    ceremony: UUID,
-    signers: Sequence[str],
-    identities: Mapping[str, bytes],
-) -> str:
-    """The signer of the set that has abandoned it. Raises Denied when none has."""
+def require_promises(
+    evidence: Sequence[SignedBytes], ours: ShareStatement, identities: Mapping[str, bytes]
+) -> None:
+    """Raise Denied unless each of the n signers has promised to keep the very set that we have."""
+    said = [_open(PROMISE_TYPE, signed, Promise, identities) for signed in evidence]
+    _require_all(said, ours, "promised")
+
+
+def require_abandonments(
+    evidence: Sequence[SignedBytes], ours: ShareStatement, identities: Mapping[str, bytes]
+) -> list[str]:
+    """The others that have abandoned our set. Raises Denied for fewer than its threshold: among
+    that many is an honest one, which will never promise, so that nobody can use the set."""
+    place = (ours.key_id, ours.ceremony)
+    found = set()
     for signed in evidence:
         said = _open(ABANDONMENT_TYPE, signed, Abandonment, identities)
-        if (said.key_id, said.ceremony) == (key_id, ceremony) and said.signer in signers:
-            return said.signer
-    raise Denied("bad_evidence", "no signer of the set has abandoned it")
+        if (said.key_id, said.ceremony) == place and said.signer in ours.signers:
+            found.add(said.signer)
+    others = sorted(found - {ours.signer})
+    if len(others) < ours.threshold:
+        raise Denied(
+            "bad_evidence", f"{len(others)} others have abandoned it, {ours.threshold} are needed"
+        )
+    return others
+
+
+def _require_all(said: Sequence[ShareStatement], ours: ShareStatement, done: str) -> None:
+    for each in said:
+        if each.agreed != ours.agreed:
+            raise Denied("bad_evidence", f"{each.signer} has {done} another set of shares")
+        if ours.signers[each.index - 1 : each.index] != [each.signer]:
+            raise Denied("bad_evidence", f"{each.signer} has not index {each.index}")
+    stated = {each.signer for each in said}
+    missing = [name for name in ours.signers if name not in stated]
+    if missing:
+        raise Denied("bad_evidence", f"{', '.join(missing)} has not {done}")
 
 
 def _open(

@@ -1,9 +1,19 @@
-"""Jobs of kind ActivateKey, Abandon and Discard: what becomes of a set of shares."""
+"""Jobs of kind Promise, ActivateKey, Abandon and Discard: what becomes of a set of shares.
+
+A signer promises a set once all n have confirmed it and its own share has signed; uses it once all
+n have promised; and, until it has promised, gives it up whenever it is asked. Who has promised
+discards for t abandonments alone: one of them is an honest signer's, without whose promise nobody
+uses the set. So no honest signer erases what another one uses, as long as fewer than t lie.
+"""
 
 from uuid import UUID
 
 from mpc.ceremonies.admission import Admission
-from mpc.handlers.evidence import require_abandonment, require_confirmations
+from mpc.handlers.evidence import (
+    require_abandonments,
+    require_confirmations,
+    require_promises,
+)
 from mpc.handlers.preparation import Preparation
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
@@ -17,18 +27,44 @@ from wire.outcomes import (
     ActivatedShare,
     Approved,
     NothingMade,
-    PreparedShare,
+    PromisedShare,
 )
 from wire.statements import Abandonment, Attestation
 from wire.tickets import PROTOCOL
 
 
-class ActivateKey:
-    """Takes a set into use once all n have confirmed it and it has signed; erases the one before.
+class Promise:
+    """Keeps a share for good, once all n have confirmed their shares and this one has signed."""
 
-    With n confirmations no signer throws its share of the set away any more, so it is safe to
-    let go of the one before.
-    """
+    carries_request = False
+    asks_gate = False
+
+    def __init__(self, admission: Admission, shares: Shares, preparation: Preparation) -> None:
+        self._admission = admission
+        self._shares = shares
+        self._preparation = preparation
+
+    async def handle(self, work: Work) -> Handled:
+        job = work.job
+        stored = await self._shares.find(job.key.id, _set_of(job))
+        if stored is None or not (stored.is_waiting or stored.is_active):
+            raise Failed("no_share", "this signer has confirmed no share of that set")
+        _require_key(stored, job.key)
+        if not stored.is_proved:
+            missing = ", ".join(stored.unproved_with)
+            raise Failed("not_proved", f"this signer's share has not signed yet with {missing}")
+        quorum = await self._admission.quorum()
+        ours = self._preparation.promise(stored)
+        require_confirmations(job.evidence, ours, quorum.identities)
+        return Handled(
+            result=PromisedShare(promise=self._preparation.sign(ours)),
+            audit=_circumstances(stored),
+            rows=[self._shares.promise_row(stored)] if stored.is_confirmed else [],
+        )
+
+
+class ActivateKey:
+    """Takes a set into use once all n have promised to keep it; erases the one before."""
 
     carries_request = False
     asks_gate = False
@@ -44,23 +80,15 @@ class ActivateKey:
     async def handle(self, work: Work) -> Handled:
         job = work.job
         stored = await self._shares.find(job.key.id, _set_of(job))
-        if stored is None or not (stored.is_confirmed or stored.is_active):
-            raise Failed("no_share", "this signer has confirmed no share of that set")
+        if stored is None or not (stored.is_promised or stored.is_active):
+            raise Failed("no_share", "this signer has promised no share of that set")
         _require_key(stored, job.key)
-        if not stored.is_proved:
-            missing = ", ".join(stored.unproved_with)
-            raise Failed("not_proved", f"this signer's share has not signed yet with {missing}")
         quorum = await self._admission.quorum()
-        ours = self._preparation.confirmation(stored)
-        require_confirmations(job.evidence, ours, quorum.identities)
+        require_promises(job.evidence, self._preparation.promise(stored), quorum.identities)
         attestation = self._attest(job, stored, quorum.me)
         return Handled(
             result=ActivatedShare(attestation=attestation),
-            audit={
-                "public_key": stored.public_key.hex(),
-                "generation": str(stored.generation),
-                "ceremony": str(stored.ceremony),
-            },
+            audit=_circumstances(stored),
             rows=[] if stored.is_active else [self._shares.activate_row(stored)],
         )
 
@@ -82,7 +110,7 @@ class ActivateKey:
 
 
 class Abandon:
-    """States for good that a set will not be confirmed here; or that it was."""
+    """Gives a set up for good, and states so; or states that it was promised, and is kept."""
 
     carries_request = False
     asks_gate = False
@@ -96,9 +124,9 @@ class Abandon:
     async def handle(self, work: Work) -> Handled:
         job, ceremony = work.job, _set_of(work.job)
         stored = await self._shares.find(job.key.id, ceremony)
-        if stored is not None and (stored.is_confirmed or stored.is_active):
-            confirmation = self._preparation.sign(self._preparation.confirmation(stored))
-            return Handled(result=PreparedShare(confirmation=confirmation), audit={})
+        if stored is not None and (stored.is_promised or stored.is_active):
+            promise = self._preparation.sign(self._preparation.promise(stored))
+            return Handled(result=PromisedShare(promise=promise), audit=_circumstances(stored))
         abandonment = Abandonment(key_id=job.key.id, ceremony=ceremony, signer=self._me)
         signed = self._signer.sign(ABANDONMENT_TYPE, abandonment.model_dump_json().encode())
         return Handled(
@@ -109,29 +137,30 @@ class Abandon:
 
 
 class Discard:
-    """Erases a confirmed share of a set that another signer will never confirm."""
+    """Erases a share that was promised, of a set that t others have abandoned."""
 
     carries_request = False
     asks_gate = False
 
-    def __init__(self, admission: Admission, shares: Shares) -> None:
+    def __init__(self, admission: Admission, shares: Shares, preparation: Preparation) -> None:
         self._admission = admission
         self._shares = shares
+        self._preparation = preparation
 
     async def handle(self, work: Work) -> Handled:
         job, ceremony = work.job, _set_of(work.job)
         stored = await self._shares.find(job.key.id, ceremony)
         if stored is None or not stored.is_kept:
             return Handled(result=NothingMade(), audit={"ceremony": str(ceremony)})
-        if stored.is_active:
-            raise Denied("bad_evidence", "the set is in use")
+        if not stored.is_promised:
+            raise Denied("bad_evidence", f"the share is {stored.state.value}, not promised")
         quorum = await self._admission.quorum()
-        by = require_abandonment(
-            job.evidence, job.key.id, ceremony, stored.signers, quorum.identities
+        by = require_abandonments(
+            job.evidence, self._preparation.promise(stored), quorum.identities
         )
         return Handled(
             result=NothingMade(),
-            audit={"ceremony": str(ceremony), "abandoned_by": by},
+            audit={"ceremony": str(ceremony), "abandoned_by": ", ".join(by)},
             rows=[self._shares.discard_row(stored)],
         )
 
@@ -151,6 +180,15 @@ def _require_key(stored: StoredShare, key: KeyReference) -> None:
     said = (PROTOCOL.get(key.algorithm), key.public_key, key.network)
     if said != (stored.protocol, stored.public_key, stored.network):
         raise Failed("key_mismatch", "the order is about another key than this signer's share")
+
+
+def _circumstances(stored: StoredShare) -> dict[str, str | None]:
+    """What the audit says of an order."""
+    return {
+        "public_key": stored.public_key.hex(),
+        "generation": str(stored.generation),
+        "ceremony": str(stored.ceremony),
+    }
 
 
 def _set_of(job: Job) -> UUID:

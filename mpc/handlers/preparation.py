@@ -1,14 +1,14 @@
-"""A new share put on disk and confirmed, in the transaction that journals it."""
+"""What a signer states of its shares; a new one is confirmed as it is put on disk."""
 
 from mpc._native import Share
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
 from node.decisions import Denied, Failed
 from node.handlers import Handled
-from wire.envelope import CONFIRMATION_TYPE, SignedBytes, Signer
+from wire.envelope import CONFIRMATION_TYPE, PROMISE_TYPE, SignedBytes, Signer
 from wire.jobs import Job
 from wire.outcomes import PreparedShare
-from wire.statements import Confirmation
+from wire.statements import Confirmation, Promise, ShareStatement
 from wire.tickets import CeremonyKind, Ticket
 
 
@@ -20,11 +20,14 @@ class Preparation:
 
     async def require_room(self, ticket: Ticket) -> None:
         """Raise Failed or Denied, before a ceremony, where its share could not be put on disk."""
-        if await self._shares.confirmed(ticket.key_id) is not None:
+        waiting = await self._shares.waiting(ticket.key_id)
+        if waiting is not None:
             raise Failed(
                 "set_pending",
-                "another set of the key waits here for being activated or discarded",
+                f"another set of the key waits here for being activated or given up, of generation "
+                f"{waiting.generation}: {waiting.ceremony} is {waiting.state.value}",
                 transient=True,
+                shares=waiting.ceremony,
             )
         if ticket.kind is CeremonyKind.GENERATE and await self._shares.active(ticket.key_id):
             raise Denied("key_exists", "the key is in use, and is not made again")
@@ -49,7 +52,7 @@ class Preparation:
             index=share.index,
         )
         return Handled(
-            result=PreparedShare(confirmation=self.sign(confirmation)),
+            result=PreparedShare(confirmation=self._sign(CONFIRMATION_TYPE, confirmation)),
             audit={
                 "public_key": share.public_key.hex(),
                 "group": ticket.group,
@@ -59,9 +62,9 @@ class Preparation:
             rows=[await self._shares.prepare_row(confirmation, job.key.network, share)],
         )
 
-    def confirmation(self, stored: StoredShare) -> Confirmation:
-        """What this signer has confirmed of a share that it keeps, the same each time."""
-        return Confirmation(
+    def promise(self, stored: StoredShare) -> Promise:
+        """What this signer says of a share that it keeps, the same each time."""
+        return Promise(
             key_id=stored.key_id,
             ceremony=stored.ceremony,
             generation=stored.generation,
@@ -76,5 +79,8 @@ class Preparation:
             index=stored.index,
         )
 
-    def sign(self, confirmation: Confirmation) -> SignedBytes:
-        return self._signer.sign(CONFIRMATION_TYPE, confirmation.model_dump_json().encode())
+    def sign(self, promise: Promise) -> SignedBytes:
+        return self._sign(PROMISE_TYPE, promise)
+
+    def _sign(self, payload_type: str, said: ShareStatement) -> SignedBytes:
+        return self._signer.sign(payload_type, said.model_dump_json().encode())

@@ -97,7 +97,7 @@ class ProveKey:
             raise Refused("malformed_job", "a ProveKey job names a set of shares of a root key")
         admitted = await self._admission.admit(work)
         stored = await self._shares.find(admitted.ticket.key_id, job.ceremony)
-        if stored is None or not stored.is_confirmed:
+        if stored is None or not stored.is_waiting:
             raise Failed("no_share", "this signer has confirmed no share of that set")
         _require_key(stored, job.key)
         request, digest = possession_request(job.key.algorithm, job.key.id, job.ceremony)

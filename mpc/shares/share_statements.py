@@ -16,7 +16,10 @@ FIND = f"""
 
 ACTIVE = f"SELECT {FACTS} FROM shares WHERE key_id = %(key_id)s AND state = 'active'"
 
-CONFIRMED = f"SELECT {FACTS} FROM shares WHERE key_id = %(key_id)s AND state = 'confirmed'"
+WAITING = f"""
+    SELECT {FACTS} FROM shares
+    WHERE key_id = %(key_id)s AND state IN ('confirmed', 'promised')
+"""
 
 SECRETS = """
     SELECT data_key, ciphertext, encryption_key FROM shares
@@ -77,8 +80,7 @@ ACTIVATE = f"""
     WITH {_WANTED}
     UPDATE shares SET changed_at = now(),
         state = CASE
-            WHEN shares.state = 'active' OR shares.state = 'confirmed' AND shares.proved
-            THEN 'active' END
+            WHEN shares.state IN ('promised', 'active') THEN 'active' END
     FROM wanted
     WHERE shares.key_id = wanted.key_id AND shares.ceremony = wanted.ceremony
         AND (SELECT count(*) FROM retired) >= 0
@@ -112,21 +114,29 @@ PROVE = """
         SELECT DISTINCT unnest(shares.proved_with || proofs.others::varchar[]) ORDER BY 1)
     FROM proofs
     WHERE shares.key_id = proofs.key_id AND shares.ceremony = proofs.ceremony
-        AND shares.state = 'confirmed'
+        AND shares.state IN ('confirmed', 'promised')
 """
 """With whom each share has signed, until there is nobody left who must be among them."""
+
+PROMISE = """
+    UPDATE shares SET changed_at = now(),
+        state = CASE WHEN shares.state = 'confirmed' AND shares.proved THEN 'promised' END
+    FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[]) AS wanted (key_id, ceremony)
+    WHERE shares.key_id = wanted.key_id AND shares.ceremony = wanted.ceremony
+"""
 
 ABANDON = """
     INSERT INTO shares (key_id, ceremony, state)
     SELECT key_id, ceremony, 'abandoned'
     FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[]) AS wanted (key_id, ceremony)
-    ON CONFLICT (key_id, ceremony) DO UPDATE SET
-        state = CASE WHEN shares.state = 'abandoned' THEN 'abandoned' END
+    ON CONFLICT (key_id, ceremony) DO UPDATE SET changed_at = now(),
+        state = CASE WHEN shares.state IN ('confirmed', 'abandoned') THEN 'abandoned' END,
+        data_key = NULL, ciphertext = NULL, encryption_key = NULL
 """
 
 DISCARD = """
     UPDATE shares SET changed_at = now(),
-        state = CASE WHEN shares.state IN ('confirmed', 'discarded') THEN 'discarded' END,
+        state = CASE WHEN shares.state IN ('promised', 'discarded') THEN 'discarded' END,
         data_key = NULL, ciphertext = NULL, encryption_key = NULL
     FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[]) AS wanted (key_id, ceremony)
     WHERE shares.key_id = wanted.key_id AND shares.ceremony = wanted.ceremony
@@ -136,7 +146,7 @@ LIST = """
     SELECT key_id, ceremony, state, generation, protocol, group_name, threshold, signers,
         share_index, network, public_key, proved, encryption_key, created_at, changed_at
     FROM shares
-    WHERE %(all)s OR state IN ('confirmed', 'active', 'repaired')
+    WHERE %(all)s OR state IN ('confirmed', 'promised', 'active', 'repaired')
     ORDER BY created_at DESC, key_id, ceremony LIMIT %(limit)s
 """
 

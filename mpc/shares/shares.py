@@ -50,9 +50,9 @@ class Shares:
             self._close_older(stored)
         return stored
 
-    async def confirmed(self, key_id: UUID) -> StoredShare | None:
-        """The share that waits for being activated or discarded: no other can be confirmed."""
-        return await self._one(share_statements.CONFIRMED, {"key_id": key_id})
+    async def waiting(self, key_id: UUID) -> StoredShare | None:
+        """The share that waits for being activated or given up: no other can be confirmed."""
+        return await self._one(share_statements.WAITING, {"key_id": key_id})
 
     async def open(self, stored: StoredShare) -> Share:
         """The share itself, checked as it is loaded, and kept open for the next time."""
@@ -77,7 +77,7 @@ class Shares:
     ) -> NewRow:
         """A new share, durable and confirmed at once.
 
-        It is refused while another one of the key is confirmed, for a set that was abandoned here,
+        It is refused while another one of the key waits, for a set that was abandoned here,
         and where the key id is that of another key, which was in use already.
         """
         values = {
@@ -113,8 +113,12 @@ class Shares:
         return NewRow(share_statements.REPAIR, values | await self._sealed(values, share))
 
     def proved_row(self, stored: StoredShare, others: Sequence[str]) -> NewRow:
-        """It has signed with these. It is activated once it has with some; in DKLs23, with all."""
+        """It has signed with these. It is promised once it has with some; in DKLs23, with all."""
         return NewRow(share_statements.PROVE, {**_place(stored), "others": ",".join(others)})
+
+    def promise_row(self, stored: StoredShare) -> NewRow:
+        """Keep it. Refused until it is proved, and once it is abandoned."""
+        return NewRow(share_statements.PROMISE, _place(stored))
 
     def activate_row(self, stored: StoredShare) -> NewRow:
         """From now on it signs, and the one before it is erased."""
@@ -127,12 +131,13 @@ class Shares:
         return NewRow(share_statements.ACTIVATE, values)
 
     def discard_row(self, stored: StoredShare) -> NewRow:
-        """Erase a share that was confirmed, and was never in use."""
+        """Erase a share that was promised, and was never in use."""
         self.close(stored.key_id)
         return NewRow(share_statements.DISCARD, _place(stored))
 
     def abandon_row(self, key_id: UUID, ceremony: UUID) -> NewRow:
-        """Never confirm a share of this set. Refused once it was confirmed."""
+        """Erase what there is of this set, and never promise it. Refused once it was promised."""
+        self.close(key_id)
         return NewRow(share_statements.ABANDON, {"key_id": key_id, "ceremony": ceremony})
 
     async def _one(self, statement: str, parameters: dict[str, Any]) -> StoredShare | None:

@@ -15,7 +15,9 @@ INDEX_AND_GENERATION = struct.Struct("!HQ")
 
 class ShareState(StrEnum):
     CONFIRMED = "confirmed"
-    """On disk, and this signer has said so: it is kept, whatever else ends."""
+    """On disk, and this signer has said so."""
+    PROMISED = "promised"
+    """Has signed, and is kept until t others have abandoned its set: this signer has said so."""
     ACTIVE = "active"
     """Signs."""
     REPAIRED = "repaired"
@@ -23,12 +25,13 @@ class ShareState(StrEnum):
     RETIRED = "retired"
     """Another set is in its place; erased."""
     DISCARDED = "discarded"
-    """Another signer has abandoned its set; erased."""
+    """t others have abandoned its set; erased."""
     ABANDONED = "abandoned"
-    """This signer will never confirm it, and has nothing of it."""
+    """This signer will never promise it, and has nothing of it."""
 
 
-KEPT = frozenset({ShareState.CONFIRMED, ShareState.ACTIVE, ShareState.REPAIRED})
+WAITING = frozenset({ShareState.CONFIRMED, ShareState.PROMISED})
+KEPT = frozenset({*WAITING, ShareState.ACTIVE, ShareState.REPAIRED})
 IN_USE = frozenset({ShareState.ACTIVE, ShareState.REPAIRED})
 
 
@@ -60,8 +63,18 @@ class StoredShare:
 
     @property
     def is_confirmed(self) -> bool:
-        """Its set waits for being activated or discarded."""
+        """On disk, and not promised yet: it may still be abandoned."""
         return self.state is ShareState.CONFIRMED
+
+    @property
+    def is_promised(self) -> bool:
+        """Kept for good, unless t others have abandoned its set."""
+        return self.state is ShareState.PROMISED
+
+    @property
+    def is_waiting(self) -> bool:
+        """Its set waits for being activated, or given up."""
+        return self.state in WAITING
 
     @property
     def is_active(self) -> bool:

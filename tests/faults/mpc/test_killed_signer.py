@@ -41,9 +41,11 @@ from tests.faults.mpc.killing_signer import COMMIT, EXCHANGES
 
 AlgorithmOf = {"EdDSA": (Scheme.EDDSA, Curve.ED25519), "ECDSA": (Scheme.ECDSA, Curve.SECP256K1)}
 Points = list[tuple[str, str]]
-PROVE_AND_ACTIVATE = [
+TAKE_INTO_USE = [
     ("ProveKey", "handled"),
     ("ProveKey", "reported"),
+    ("Promise", "handled"),
+    ("Promise", "committed"),
     ("ActivateKey", "handled"),
     ("ActivateKey", "committed"),
 ]
@@ -100,7 +102,7 @@ def test_a_key_is_made_wherever_a_signer_is_killed(stack: Stack, custody, victim
         new = custody.create_key(Scheme.EDDSA, Curve.ED25519, Store.MPC, signer_group=GROUP, wait=0)
         made.append(new.id)
 
-    deaths = points("GenerateKey") + PROVE_AND_ACTIVATE
+    deaths = points("GenerateKey") + TAKE_INTO_USE
     die_at_each(
         victim, tmp_path, deaths, begin, lambda: never_active_too_soon(stack, custody, made[0])
     )
@@ -120,7 +122,7 @@ def test_shares_are_refreshed_wherever_a_signer_is_killed(
     def begin() -> None:
         changes.append(custody.refresh_key(key.id, wait=0))
 
-    deaths = points("RefreshKey") + PROVE_AND_ACTIVATE
+    deaths = points("RefreshKey") + TAKE_INTO_USE
     die_at_each(victim, tmp_path, deaths, begin, lambda: None)
     done = custody.get_refresh(key.id, changes[0].id, wait=SECONDS)
     assert done.status is ChangeStatus.DONE

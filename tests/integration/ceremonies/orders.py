@@ -170,6 +170,11 @@ def repair(key: Key, target: str, helpers: Sequence[str]) -> Order:
     )
 
 
+def promise(key: Key, evidence: Sequence[SignedBytes]) -> Order:
+    """``key``: as it will be."""
+    return _order(key, JobKind.PROMISE, key.shares, evidence)
+
+
 def activate(key: Key, evidence: Sequence[SignedBytes]) -> Order:
     """``key``: as it will be."""
     return _order(key, JobKind.ACTIVATE_KEY, key.shares, evidence)

@@ -46,6 +46,7 @@ from wire.outcomes import (
     Outcome,
     OutcomeStatus,
     PreparedShare,
+    PromisedShare,
 )
 from wire.requests import SignHash, SignMessage
 from wire.signatures import verify
@@ -212,7 +213,7 @@ class Parties:
         return confirmations(await self.hold(order))
 
     async def make_key(self, key: Key) -> Key:
-        """Generate, prove and activate."""
+        """Generate, prove, promise and activate."""
         order = orders.generate(key)
         return await self.take_into_use(key, order, await self.prepare(order))
 
@@ -222,10 +223,16 @@ class Parties:
 
     async def take_into_use(self, key: Key, order: Order, confirmed: Sequence[SignedBytes]) -> Key:
         new = self.confirmed_key(key, order, confirmed)
-        await self.prove(new)
-        for outcome in (await self.hold(orders.activate(new, confirmed), new.signers)).values():
+        promised = await self.promise(new, confirmed)
+        for outcome in (await self.hold(orders.activate(new, promised), new.signers)).values():
             assert isinstance(outcome.result, ActivatedShare), outcome
         return new
+
+    async def promise(self, new: Key, confirmed: Sequence[SignedBytes]) -> list[SignedBytes]:
+        """All n sign with the set, and promise to keep it."""
+        await self.prove(new)
+        outcomes = await self.hold(orders.promise(new, confirmed), new.signers)
+        return [promise_of(outcome) for outcome in outcomes.values()]
 
     def confirmed_key(self, key: Key, order: Order, confirmed: Sequence[SignedBytes]) -> Key:
         """As it will be with the set that the order made."""
@@ -290,6 +297,11 @@ def confirmations(outcomes: Mapping[str, Outcome]) -> list[SignedBytes]:
         assert isinstance(outcome.result, PreparedShare), outcome
         found.append(outcome.result.confirmation)
     return found
+
+
+def promise_of(outcome: Outcome) -> SignedBytes:
+    assert isinstance(outcome.result, PromisedShare), outcome
+    return outcome.result.promise
 
 
 def abandonment(outcome: Outcome) -> SignedBytes:

@@ -285,7 +285,7 @@ async def test_who_greets_each_with_another_hello_is_found_out(with_key, liars, 
 
 @pytest.mark.parametrize("kind", ["dkg", "refresh"])
 async def test_a_lie_to_one_at_the_very_end_leaves_a_set_that_is_never_used(with_key, liars, kind):
-    """The others have confirmed, and keep their shares until that one has abandoned the set."""
+    """The others have confirmed, and give it up when they are asked."""
     parties, key = await with_key(ED25519)
     lie = Lie(3, words=broadcast(flip(-1), only_to=TARGET))
     order = order_of(kind, key)
@@ -295,11 +295,11 @@ async def test_a_lie_to_one_at_the_very_end_leaves_a_set_that_is_never_used(with
     confirmed = [outcomes[name] for name in (HONEST, LIAR)]
     assert [each.status for each in confirmed] == ["DONE", "DONE"]
     about = key if kind == "refresh" else replace(key, id=order.job.key.id)
-    said = (await parties.hold(orders.abandon(about, order.ceremony), [TARGET]))[TARGET]
-    discarding = orders.discard(about, order.ceremony, [abandonment(said)])
-    await parties.hold(discarding, [HONEST, LIAR])
-    assert (await parties[HONEST].states(about))[-1] == "discarded"
-    assert (await parties[TARGET].states(about))[-1] == "abandoned"
+    everybody = [HONEST, LIAR, TARGET]
+    given_up = await parties.hold(orders.abandon(about, order.ceremony), everybody)
+    for name, said in given_up.items():
+        abandonment(said)
+        assert (await parties[name].states(about))[-1] == "abandoned"
     await parties.sign(key)
 
 

@@ -7,12 +7,13 @@ from wire.outcomes import OutcomeStatus
 
 
 async def test_while_one_set_waits_no_other_is_made(with_key):
-    """With two that all have confirmed, a lying control plane could activate both, in parts."""
+    """With two that all have promised, a lying control plane could activate both, in parts."""
     parties, key = await with_key(EDDSA_ED25519)
     order = orders.refresh(key)
     confirmed = await parties.prepare(order)
     outcomes = await parties.hold(orders.refresh(key))
     assert {ended(outcome)[0] for outcome in outcomes.values()} == {"set_pending"}
+    assert {outcome.shares for outcome in outcomes.values()} == {order.ceremony}
     refreshed = await parties.take_into_use(key, order, confirmed)
     await parties.sign(refreshed)
     await parties.refresh(refreshed)

@@ -9,7 +9,7 @@ import pytest
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.lying import Liars, Lie, changed
 from tests.integration.ceremonies.orders import Key
-from tests.integration.ceremonies.parties import NAMES, confirmations, ended
+from tests.integration.ceremonies.parties import NAMES, abandonment, confirmations, ended
 from tests.unit.mpc.native.lies import flip
 from wire.algorithms import ECDSA_SECP256K1
 from wire.outcomes import OutcomeStatus
@@ -39,8 +39,10 @@ async def test_who_spoils_the_set_up_with_one_other_makes_no_key_that_comes_into
         assert {outcome.status for outcome in outcomes.values()} == {OutcomeStatus.DONE}
     outcomes = await parties.hold(orders.prove(key, (HONEST, LIAR)))
     assert ended(outcomes[HONEST]) == ("ceremony_aborted", (LIAR,))
-    activated = await parties.hold(orders.activate(key, confirmed), [HONEST])
-    assert ended(activated[HONEST]) == ("not_proved", ())
-    assert LIAR in (activated[HONEST].reason or "")
-    assert THIRD not in (activated[HONEST].reason or "")
+    promised = await parties.hold(orders.promise(key, confirmed), [HONEST])
+    assert ended(promised[HONEST]) == ("not_proved", ())
+    assert LIAR in (promised[HONEST].reason or "")
+    assert THIRD not in (promised[HONEST].reason or "")
     assert await parties[HONEST].states(key) == ["confirmed"]
+    abandonment((await parties.hold(orders.abandon(key, order.ceremony), [HONEST]))[HONEST])
+    assert await parties[HONEST].states(key) == ["abandoned"]

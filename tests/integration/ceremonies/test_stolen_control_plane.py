@@ -27,6 +27,7 @@ from wire.algorithms import (
     Network,
 )
 from wire.jobs import child_key_id
+from wire.outcomes import OutcomeStatus
 
 ONE, TWO = NAMES[:2]
 
@@ -55,11 +56,11 @@ async def test_a_key_is_attested_as_nothing_but_what_its_shares_are(
     order = orders.refresh(key)
     confirmed = await parties.prepare(order)
     new = parties.confirmed_key(key, order, confirmed)
-    await parties.prove(new)
+    promised = await parties.promise(new, confirmed)
     reference = new.reference().model_copy(
         update={"scheme": claimed.scheme, "curve": claimed.curve}
     )
-    lie = orders.activate(new, confirmed).with_job(key=reference)
+    lie = orders.activate(new, promised).with_job(key=reference)
     for outcome in (await parties.hold(lie, new.signers)).values():
         assert ended(outcome)[0] == "key_mismatch"
 
@@ -70,13 +71,14 @@ async def test_a_set_is_not_taken_into_use_as_another_keys(start):
     order = orders.generate(key)
     confirmed = confirmations(await parties.hold(order))
     new = parties.confirmed_key(key, order, confirmed)
-    await parties.prove(new)
+    promised = await parties.promise(new, confirmed)
     for changes in ({"public_key": bytes(32)}, {"public_key": None}, {"network": None}):
         reference = new.reference().model_copy(update=changes)
-        lie = orders.activate(new, confirmed).with_job(key=reference)
-        for outcome in (await parties.hold(lie, new.signers)).values():
-            assert ended(outcome)[0] == "key_mismatch"
-    await parties.take_into_use(key, order, confirmed)
+        for lie in (orders.promise(new, confirmed), orders.activate(new, promised)):
+            outcomes = await parties.hold(lie.with_job(key=reference), new.signers)
+            assert {ended(outcome)[0] for outcome in outcomes.values()} == {"key_mismatch"}
+    outcomes = await parties.hold(orders.activate(new, promised), new.signers)
+    assert {outcome.status for outcome in outcomes.values()} == {OutcomeStatus.DONE}
 
 
 @pytest.mark.parametrize("algorithm", [ECDSA_SECP256K1, EDDSA_ED25519], ids=str)

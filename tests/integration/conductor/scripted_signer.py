@@ -2,7 +2,7 @@
 
 The threshold protocols are other people's program: here a key is one private key, which the stage
 gives only to signers that are in the ceremony together. All else is as signers do it: confirming,
-abandoning, activating, refusing what they have not confirmed.
+promising, activating, abandoning what they have not promised.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from wire.envelope import (
     ATTESTATION_TYPE,
     BAN_TYPE,
     CONFIRMATION_TYPE,
+    PROMISE_TYPE,
     SignedBytes,
 )
 from wire.jobs import Job, JobKind, KeyReference
@@ -38,12 +39,13 @@ from wire.outcomes import (
     Outcome,
     OutcomeStatus,
     PreparedShare,
+    PromisedShare,
     Result,
 )
 from wire.possession import possession_request
 from wire.requests import CREATE_SIGNATURE, SignHash, SignMessage
 from wire.signatures import finish
-from wire.statements import Abandonment, Attestation, Ban, Confirmation
+from wire.statements import Abandonment, Attestation, Ban, Confirmation, Promise
 from wire.tickets import Protocol, Ticket
 
 BEAT_SECONDS = 1.0
@@ -127,6 +129,7 @@ class Share:
 
     confirmation: Confirmation
     proved_with: set[str] = field(default_factory=set)
+    is_promised: bool = False
     is_active: bool = False
 
 
@@ -248,6 +251,8 @@ class ScriptedSigner:
             case JobKind.PROVE_KEY:
                 assert ticket is not None
                 return self._prove(job, ticket)
+            case JobKind.PROMISE:
+                return self._promise(job)
             case JobKind.ACTIVATE_KEY:
                 return self._activate(job)
             case JobKind.ABANDON:
@@ -263,6 +268,9 @@ class ScriptedSigner:
     def _prepare(self, job: Job, ticket: Ticket) -> PreparedShare:
         if ticket.ceremony in self.abandoned:
             raise failed("abandoned")
+        for ceremony, share in self.shares.items():
+            if not share.is_active:
+                raise NotDone(OutcomeStatus.FAILED, "set_pending", transient=True, shares=ceremony)
         if ticket.shares is not None:
             self.stage.keys[ticket.ceremony] = self.stage.keys[ticket.shares]
         key = self.stage.key_of(ticket.ceremony, job.key)
@@ -318,7 +326,7 @@ class ScriptedSigner:
         result = finish(raw, key.public_key, key.algorithm, key.network, request, digest)
         return MadeSignature(digest=digest, signature=result)
 
-    def _activate(self, job: Job) -> ActivatedShare:
+    def _promise(self, job: Job) -> PromisedShare:
         share = self.shares[_set_of(job)]
         confirmed = share.confirmation
         missing = set(confirmed.signers) - {self.id} - share.proved_with
@@ -326,8 +334,22 @@ class ScriptedSigner:
         if not share.proved_with or (is_ecdsa and missing):
             raise failed("not_proved")
         said = [Confirmation.model_validate_json(each.payload) for each in job.evidence]
-        assert [each.signer for each in said] == share.confirmation.signers
-        assert all(each.agreed == share.confirmation.agreed for each in said)
+        assert [each.signer for each in said] == confirmed.signers
+        assert all(each.agreed == confirmed.agreed for each in said)
+        share.is_promised = True
+        return self._promise_of(share)
+
+    def _promise_of(self, share: Share) -> PromisedShare:
+        promise = Promise(**share.confirmation.model_dump())
+        return PromisedShare(promise=self._signed(PROMISE_TYPE, promise))
+
+    def _activate(self, job: Job) -> ActivatedShare:
+        share = self.shares[_set_of(job)]
+        confirmed = share.confirmation
+        assert share.is_promised
+        said = [Promise.model_validate_json(each.payload) for each in job.evidence]
+        assert [each.signer for each in said] == confirmed.signers
+        assert all(each.agreed == confirmed.agreed for each in said)
         for ceremony in self.active - {_set_of(job)}:
             del self.shares[ceremony]
         share.is_active = True
@@ -346,11 +368,11 @@ class ScriptedSigner:
         )
         return ActivatedShare(attestation=self._signed(ATTESTATION_TYPE, attestation))
 
-    def _abandon(self, job: Job) -> AbandonedShare | PreparedShare:
+    def _abandon(self, job: Job) -> AbandonedShare | PromisedShare:
         ceremony = _set_of(job)
-        if ceremony in self.shares:
-            confirmation = self.shares[ceremony].confirmation
-            return PreparedShare(confirmation=self._signed(CONFIRMATION_TYPE, confirmation))
+        if ceremony in self.shares and self.shares[ceremony].is_promised:
+            return self._promise_of(self.shares[ceremony])
+        self.shares.pop(ceremony, None)
         self.abandoned.add(ceremony)
         abandonment = Abandonment(key_id=job.key.id, ceremony=ceremony, signer=self.id)
         return AbandonedShare(abandonment=self._signed(ABANDONMENT_TYPE, abandonment))
@@ -376,7 +398,7 @@ class ScriptedSigner:
                 signer=self.id,
                 index=ticket.target,
             )
-            self.shares[ticket.shares] = Share(confirmation, is_active=True)
+            self.shares[ticket.shares] = Share(confirmation, is_promised=True, is_active=True)
         return NothingMade()
 
     def _signed(self, payload_type: str, statement: Any) -> SignedBytes:

@@ -2,9 +2,12 @@
 
 import asyncio
 from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
 
 from tests.integration.conductor.conftest import Troupe
-from tests.integration.conductor.scripted_signer import denied, failed
+from tests.integration.conductor.scripted_signer import Share, denied, failed
 from wire.jobs import JobKind
 from wire.tickets import CeremonyKind
 
@@ -26,7 +29,7 @@ async def test_a_refresh_makes_a_new_generation_of_the_same_key(troupe: Troupe):
     assert after["public_key"] == before["public_key"]
     assert after["generation"] == 1
     kinds = [kind for kind, _ in await troupe.steps_of(change["id"])]
-    assert kinds == ["RefreshKey", *["ProveKey"] * 3, "ActivateKey"]
+    assert kinds == ["RefreshKey", *["ProveKey"] * 3, "Promise", "ActivateKey"]
     for signer in troupe.signers.values():
         assert len(signer.shares) == 1
         assert signer.active != old
@@ -48,6 +51,49 @@ async def test_a_refresh_can_be_read_again_and_listed(troupe: Troupe):
     assert (await troupe.api.get(f"{path}/repairs/{change['id']}")).status_code == 404
     again = await troupe.api.post(f"{path}/refresh", json=body)
     assert (again.status_code, again.json()) == (200, change)
+
+
+async def promised_in_another_life(troupe: Troupe, *names: str) -> UUID:
+    """A refreshed set that all have confirmed, and these have promised, of which the control
+    plane knows nothing: its database was restored from before. Returns its ceremony."""
+    ceremony = uuid4()
+    for signer in troupe.signers.values():
+        (in_use,) = signer.active
+        before = signer.shares[in_use].confirmation
+        confirmation = before.model_copy(
+            update={"ceremony": ceremony, "generation": before.generation + 1}
+        )
+        others = {*before.signers} - {signer.id}
+        signer.shares[ceremony] = Share(confirmation, others, is_promised=signer.id in names)
+        troupe.stage.keys[ceremony] = troupe.stage.keys[in_use]
+    return ceremony
+
+
+@pytest.mark.parametrize("promised", [(), ("signer-1",)])
+async def test_a_set_that_nobody_remembers_is_given_up_and_another_one_made(
+    troupe: Troupe, promised: tuple[str, ...]
+):
+    wallet = await troupe.wallet()
+    forgotten = await promised_in_another_life(troupe, *promised)
+    change = await troupe.change(wallet["key_id"], "refresh")
+    assert change["status"] == "Done", change
+    for signer in troupe.signers.values():
+        assert set(signer.shares) == signer.active
+        assert forgotten not in signer.active
+    assert (await troupe.key(wallet["key_id"]))["generation"] == 1
+    assert (await troupe.sign(wallet["key_id"]))["status"] == "Signed"
+
+
+async def test_a_set_that_nobody_remembers_and_all_have_promised_is_the_refreshed_one(
+    troupe: Troupe,
+):
+    wallet = await troupe.wallet()
+    forgotten = await promised_in_another_life(troupe, *troupe.signers)
+    change = await troupe.change(wallet["key_id"], "refresh")
+    assert change["status"] == "Done", change
+    assert all(signer.active == {forgotten} for signer in troupe.signers.values())
+    assert (await troupe.key(wallet["key_id"]))["generation"] == 1
+    assert (await troupe.sign(wallet["key_id"]))["status"] == "Signed"
 
 
 async def test_the_old_shares_sign_until_the_new_ones_are_confirmed(troupe: Troupe):
@@ -107,7 +153,7 @@ async def test_a_lost_share_is_repaired_by_the_others_and_all_are_refreshed(trou
     change = await troupe.change(wallet["key_id"], "repair", signer="signer-2")
     assert (change["status"], change["signer"]) == ("Done", "signer-2")
     kinds = [kind for kind, _ in await troupe.steps_of(change["id"])]
-    assert kinds == ["RepairShare", "RefreshKey", *["ProveKey"] * 3, "ActivateKey"]
+    assert kinds == ["RepairShare", "RefreshKey", *["ProveKey"] * 3, "Promise", "ActivateKey"]
     repair = next(each for each in troupe.stage.tickets if each.kind is CeremonyKind.REPAIR)
     assert (len(repair.participants), repair.target, repair.generation) == (3, 2, 0)
     assert all(len(each.active) == 1 for each in troupe.signers.values())

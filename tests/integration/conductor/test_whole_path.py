@@ -28,6 +28,7 @@ async def test_a_wallet_is_made_by_all_proved_by_quorums_and_activated_by_all(tr
     assert await troupe.steps_of(wallet["key_id"]) == [
         ("GenerateKey", "done"),
         *[("ProveKey", "done")] * 3,
+        ("Promise", "done"),
         ("ActivateKey", "done"),
     ]
     assert all(len(signer.active) == 1 for signer in troupe.signers.values())

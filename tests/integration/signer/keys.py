@@ -99,10 +99,17 @@ async def confirm(statements: Statements, shares: Shares, made: SetOfShares) -> 
     return await found(shares, made)
 
 
-async def activate(statements: Statements, shares: Shares, made: SetOfShares) -> StoredShare:
-    """Confirm it, let it have signed, and take it into use."""
+async def promise(statements: Statements, shares: Shares, made: SetOfShares) -> StoredShare:
+    """Confirm it, let it have signed, and promise to keep it."""
     stored = await confirm(statements, shares, made)
-    await put(statements, shares.proved_row(stored, OTHERS), shares.activate_row(stored))
+    await put(statements, shares.proved_row(stored, OTHERS), shares.promise_row(stored))
+    return await found(shares, made)
+
+
+async def activate(statements: Statements, shares: Shares, made: SetOfShares) -> StoredShare:
+    """Promise it, and take it into use."""
+    stored = await promise(statements, shares, made)
+    await put(statements, shares.activate_row(stored))
     return await found(shares, made)
 
 

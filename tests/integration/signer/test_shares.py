@@ -13,7 +13,7 @@ from mpc.shares.encryption_keys import EncryptionKeys
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import ShareState
 from node.decisions import Failed
-from tests.integration.signer.keys import OTHERS, activate, confirm, found, new_key, put
+from tests.integration.signer.keys import OTHERS, activate, confirm, found, new_key, promise, put
 from tests.unit.mpc.native import parties
 from wire.tickets import Protocol
 
@@ -153,31 +153,48 @@ async def test_a_confirmed_share_signs_nothing_until_it_is_activated(statements,
     stored = await confirm(statements, shares, made)
     assert stored.is_confirmed
     assert await shares.active(made.key_id) is None
-    assert await shares.confirmed(made.key_id) == stored
+    assert await shares.waiting(made.key_id) == stored
 
 
-async def test_a_share_that_has_not_signed_is_not_activated(statements, shares: Shares):
+async def test_a_promised_share_signs_nothing_until_it_is_activated(statements, shares: Shares):
+    made = new_key()
+    stored = await promise(statements, shares, made)
+    assert stored.is_promised
+    assert await shares.active(made.key_id) is None
+    assert await shares.waiting(made.key_id) == stored
+
+
+async def test_a_share_that_has_not_signed_is_not_promised(statements, shares: Shares):
     stored = await confirm(statements, shares, new_key())
     with pytest.raises(NotNullViolation):
-        await put(statements, shares.activate_row(stored))
+        await put(statements, shares.promise_row(stored))
 
 
-async def test_an_ecdsa_share_is_not_activated_before_it_has_signed_with_every_other_signer(
+async def test_an_ecdsa_share_is_not_promised_before_it_has_signed_with_every_other_signer(
     statements, shares: Shares
 ):
-    stored = await confirm(statements, shares, new_key(Protocol.DKLS23_SECP256K1))
+    made = new_key(Protocol.DKLS23_SECP256K1)
+    stored = await confirm(statements, shares, made)
     for _ in range(2):
         await put(statements, shares.proved_row(stored, OTHERS[:1]))
         with pytest.raises(NotNullViolation):
-            await put(statements, shares.activate_row(stored))
-    await put(statements, shares.proved_row(stored, OTHERS[1:]), shares.activate_row(stored))
-    assert (await shares.active(stored.key_id)) is not None
+            await put(statements, shares.promise_row(stored))
+    await put(statements, shares.proved_row(stored, OTHERS[1:]), shares.promise_row(stored))
+    assert (await found(shares, made)).is_promised
 
 
-async def test_a_frost_share_is_activated_once_it_has_signed(statements, shares: Shares):
+async def test_a_frost_share_is_promised_once_it_has_signed(statements, shares: Shares):
+    made = new_key()
+    stored = await confirm(statements, shares, made)
+    await put(statements, shares.proved_row(stored, OTHERS[:1]), shares.promise_row(stored))
+    assert (await found(shares, made)).is_promised
+
+
+async def test_a_share_that_was_not_promised_is_not_activated(statements, shares: Shares):
     stored = await confirm(statements, shares, new_key())
-    await put(statements, shares.proved_row(stored, OTHERS[:1]), shares.activate_row(stored))
-    assert (await shares.active(stored.key_id)) is not None
+    await put(statements, shares.proved_row(stored, OTHERS))
+    with pytest.raises(NotNullViolation):
+        await put(statements, shares.activate_row(stored))
 
 
 async def test_activating_erases_the_set_before(statements, shares: Shares):
@@ -209,12 +226,10 @@ async def test_an_older_set_does_not_come_into_use_again(statements, shares: Sha
     """A control plane that kept old confirmations cannot have a signer go back."""
     made = new_key()
     await activate(statements, shares, made.refreshed())
-    older = await confirm(statements, shares, made)
-    await put(statements, shares.proved_row(older, OTHERS))
+    older = await promise(statements, shares, made)
     with pytest.raises(UniqueViolation):
         await put(statements, shares.activate_row(older))
-    retired = await found(shares, made)
-    assert retired.is_confirmed
+    assert (await found(shares, made)).is_promised
     active = await shares.active(made.key_id)
     assert active is not None
     assert active.generation == 1
@@ -234,8 +249,7 @@ async def test_another_key_never_takes_the_place_of_one_in_use(statements, share
 async def test_activating_erases_no_set_of_another_key(statements, shares: Shares):
     made = new_key()
     await activate(statements, shares, made)
-    following = await confirm(statements, shares, made.refreshed())
-    await put(statements, shares.proved_row(following, OTHERS))
+    following = await promise(statements, shares, made.refreshed())
     await statements.rows(
         "UPDATE shares SET public_key = sha256(public_key) WHERE state = 'active'"
     )
@@ -247,19 +261,20 @@ async def test_activating_erases_no_set_of_another_key(statements, shares: Share
 async def test_a_key_that_was_never_in_use_is_generated_again_as_another_one(
     statements, shares: Shares
 ):
-    """Its first set was abandoned by another signer; the next ceremony makes other shares."""
+    """Its first set was given up; the next ceremony makes other shares."""
     made = new_key()
-    stored = await confirm(statements, shares, made)
-    await put(statements, shares.discard_row(stored))
+    await confirm(statements, shares, made)
+    await put(statements, shares.abandon_row(made.key_id, made.ceremony))
     another = replace(new_key(), key_id=made.key_id)
     assert (await activate(statements, shares, another)).public_key == another.ours.public_key
 
 
-async def test_of_two_sets_of_a_key_only_one_can_be_confirmed(statements, shares: Shares):
-    """Else, with both confirmed by all, some signers could be told of one and some of the other."""
+@pytest.mark.parametrize("wait", [confirm, promise])
+async def test_of_two_sets_of_a_key_only_one_can_wait(statements, shares: Shares, wait):
+    """Else, with both promised by all, some signers could be told of one and some of the other."""
     made = new_key()
     await activate(statements, shares, made)
-    await confirm(statements, shares, made.refreshed())
+    await wait(statements, shares, made.refreshed())
     with pytest.raises(UniqueViolation):
         await confirm(statements, shares, made.refreshed())
 
@@ -272,9 +287,24 @@ async def test_an_abandoned_set_is_never_confirmed(statements, shares: Shares):
     assert await shares.find(made.key_id, made.ceremony) is None
 
 
-async def test_a_confirmed_set_is_not_abandoned(statements, shares: Shares):
+async def test_a_confirmed_share_that_is_abandoned_is_erased_for_good(statements, shares: Shares):
     made = new_key()
     stored = await confirm(statements, shares, made)
+    proved = shares.proved_row(stored, OTHERS)
+    await put(statements, proved, shares.abandon_row(made.key_id, made.ceremony))
+    assert (await found(shares, made)).state is ShareState.ABANDONED
+    assert await erased(statements, made.ceremony)
+    for row in (shares.promise_row(stored), shares.activate_row(stored)):
+        with pytest.raises(NotNullViolation):
+            await put(statements, row)
+    with pytest.raises(UniqueViolation):
+        await confirm(statements, shares, made)
+
+
+@pytest.mark.parametrize("kept", [promise, activate])
+async def test_a_set_that_was_promised_is_not_abandoned(statements, shares: Shares, kept):
+    made = new_key()
+    stored = await kept(statements, shares, made)
     with pytest.raises(NotNullViolation):
         await put(statements, shares.abandon_row(made.key_id, made.ceremony))
     assert (await shares.open(stored)).public_key == stored.public_key
@@ -290,8 +320,8 @@ async def test_abandoning_twice_changes_nothing(statements, shares: Shares):
 
 async def test_a_discarded_share_is_erased_for_good(statements, shares: Shares):
     made = new_key()
-    stored = await confirm(statements, shares, made)
-    await put(statements, shares.proved_row(stored, OTHERS), shares.discard_row(stored))
+    stored = await promise(statements, shares, made)
+    await put(statements, shares.discard_row(stored))
     assert (await found(shares, made)).state is ShareState.DISCARDED
     assert await erased(statements, made.ceremony)
     with pytest.raises(NotNullViolation):
@@ -300,11 +330,13 @@ async def test_a_discarded_share_is_erased_for_good(statements, shares: Shares):
         await confirm(statements, shares, made)
 
 
-async def test_a_share_in_use_is_not_discarded(statements, shares: Shares):
-    stored = await activate(statements, shares, new_key())
+@pytest.mark.parametrize("state", [confirm, activate])
+async def test_a_share_that_is_not_promised_is_not_discarded(statements, shares: Shares, state):
+    made = new_key()
+    stored = await state(statements, shares, made)
     with pytest.raises(NotNullViolation):
         await put(statements, shares.discard_row(stored))
-    assert await shares.active(stored.key_id) == stored
+    assert await found(shares, made) == stored
 
 
 async def test_one_change_that_is_not_allowed_keeps_out_all_of_its_transaction(

@@ -1,24 +1,36 @@
 """What a signer believes of others' statements."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mpc.handlers.evidence import require_abandonment, require_confirmations
+from mpc.handlers.evidence import require_abandonments, require_confirmations, require_promises
 from node.decisions import Denied
-from wire.envelope import ABANDONMENT_TYPE, CONFIRMATION_TYPE, SignedBytes, Signer
-from wire.statements import Abandonment, Confirmation
+from wire.envelope import (
+    ABANDONMENT_TYPE,
+    CONFIRMATION_TYPE,
+    PROMISE_TYPE,
+    SignedBytes,
+    Signer,
+)
+from wire.statements import Abandonment, Confirmation, Promise, ShareStatement
 from wire.tickets import Protocol
 
 NAMES = ["signer-1", "signer-2", "signer-3"]
-KEYS = {name: Signer(Ed25519PrivateKey.generate()) for name in NAMES}
+KEYS = {name: Signer(Ed25519PrivateKey.generate()) for name in (*NAMES, "signer-4")}
 IDENTITIES = {name: signer.public_key for name, signer in KEYS.items()}
 KEY, CEREMONY = uuid4(), uuid4()
+OF_ALL = [
+    pytest.param(CONFIRMATION_TYPE, Confirmation, require_confirmations, id="confirmations"),
+    pytest.param(PROMISE_TYPE, Promise, require_promises, id="promises"),
+]
+Require = Callable[[list[SignedBytes], ShareStatement, dict[str, bytes]], None]
 
 
-def confirmation(index: int = 1, **changes: Any) -> Confirmation:
+def said(index: int = 1, model: type[ShareStatement] = Promise, **changes: Any) -> ShareStatement:
     fields: dict[str, Any] = {
         "key_id": KEY,
         "ceremony": CEREMONY,
@@ -33,68 +45,92 @@ def confirmation(index: int = 1, **changes: Any) -> Confirmation:
         "signer": NAMES[index - 1],
         "index": index,
     }
-    return Confirmation(**fields | changes)
+    return model(**fields | changes)
 
 
-def signed(said: Confirmation, by: Signer | None = None) -> SignedBytes:
-    signer = by or KEYS[said.signer]
-    return signer.sign(CONFIRMATION_TYPE, said.model_dump_json().encode())
+def signed(payload_type: str, statement: ShareStatement, by: str | None = None) -> SignedBytes:
+    payload = statement.model_dump_json().encode()
+    return KEYS[by or statement.signer].sign(payload_type, payload)
 
 
-ALL = [signed(confirmation(index)) for index in (1, 2, 3)]
+@pytest.mark.parametrize(("payload_type", "model", "require"), OF_ALL)
+def test_the_statements_of_all_n_are_enough(
+    payload_type: str, model: type[ShareStatement], require: Require
+):
+    require([signed(payload_type, said(i, model)) for i in (1, 2, 3)], said(), IDENTITIES)
 
 
-def test_the_confirmations_of_all_n_are_enough():
-    require_confirmations(ALL, confirmation(), IDENTITIES)
-
-
-@pytest.mark.parametrize("missing", [0, 1, 2])
-def test_those_of_fewer_are_not(missing):
+@pytest.mark.parametrize("missing", [1, 2, 3])
+@pytest.mark.parametrize(("payload_type", "model", "require"), OF_ALL)
+def test_those_of_fewer_are_not(
+    payload_type: str, model: type[ShareStatement], require: Require, missing: int
+):
+    evidence = [signed(payload_type, said(i, model)) for i in (1, 2, 3) if i != missing]
     with pytest.raises(Denied):
-        require_confirmations(
-            [each for at, each in enumerate(ALL) if at != missing], confirmation(), IDENTITIES
-        )
+        require(evidence, said(), IDENTITIES)
 
 
 @pytest.mark.parametrize(
     "third",
     [
-        signed(confirmation(3, transcript=b"\x03" * 32)),
-        signed(confirmation(3, public_key=b"\x04" * 32)),
-        signed(confirmation(3, ceremony=uuid4())),
-        signed(confirmation(3, threshold=3)),
-        signed(confirmation(3), by=KEYS["signer-2"]),
-        signed(confirmation(3), by=Signer(Ed25519PrivateKey.generate())),
-        signed(confirmation(3).model_copy(update={"index": 2})),
-        signed(confirmation(2)),
-        ALL[2].model_copy(update={"payload": ALL[1].payload}),
-        KEYS["signer-3"].sign(ABANDONMENT_TYPE, confirmation(3).model_dump_json().encode()),
-        KEYS["signer-3"].sign(CONFIRMATION_TYPE, b"{}"),
+        lambda kind: signed(kind, said(3, transcript=b"\x03" * 32)),
+        lambda kind: signed(kind, said(3, public_key=b"\x04" * 32)),
+        lambda kind: signed(kind, said(3, ceremony=uuid4())),
+        lambda kind: signed(kind, said(3, threshold=3)),
+        lambda kind: signed(kind, said(3), by="signer-2"),
+        lambda kind: Signer(Ed25519PrivateKey.generate()).sign(kind, b"{}"),
+        lambda kind: signed(kind, said(3).model_copy(update={"index": 2})),
+        lambda kind: signed(kind, said(2)),
+        lambda kind: signed(kind, said(3)).model_copy(
+            update={"payload": said(2).model_dump_json().encode()}
+        ),
+        lambda _: signed(ABANDONMENT_TYPE, said(3)),
+        lambda kind: signed(
+            PROMISE_TYPE if kind == CONFIRMATION_TYPE else CONFIRMATION_TYPE, said(3)
+        ),
+        lambda kind: KEYS["signer-3"].sign(kind, b"{}"),
     ],
 )
-def test_a_statement_of_something_else_does_not_count(third):
+@pytest.mark.parametrize(("payload_type", "model", "require"), OF_ALL)
+def test_a_statement_of_something_else_does_not_count(
+    payload_type: str,
+    model: type[ShareStatement],
+    require: Require,
+    third: Callable[[str], SignedBytes],
+):
+    evidence = [signed(payload_type, said(i, model)) for i in (1, 2)]
     with pytest.raises(Denied):
-        require_confirmations([*ALL[:2], third], confirmation(), IDENTITIES)
+        require([*evidence, third(payload_type)], said(), IDENTITIES)
 
 
-def abandonment(signer: str = "signer-2", **changes: Any) -> SignedBytes:
+def abandonment(signer: str, **changes: Any) -> SignedBytes:
     fields = {"key_id": KEY, "ceremony": CEREMONY, "signer": signer}
-    said = Abandonment(**fields | changes)
-    return KEYS[signer].sign(ABANDONMENT_TYPE, said.model_dump_json().encode())
+    statement = Abandonment(**fields | changes)
+    return KEYS[signer].sign(ABANDONMENT_TYPE, statement.model_dump_json().encode())
 
 
-def test_the_abandonment_of_one_signer_of_the_set_is_enough():
-    assert require_abandonment([abandonment()], KEY, CEREMONY, NAMES, IDENTITIES) == "signer-2"
+ENOUGH = [abandonment("signer-2"), abandonment("signer-3")]
+
+
+def test_the_abandonments_of_t_others_are_enough():
+    assert require_abandonments(ENOUGH, said(), IDENTITIES) == NAMES[1:]
 
 
 @pytest.mark.parametrize(
-    "evidence", [[], [abandonment(ceremony=uuid4())], [abandonment(key_id=uuid4())], [ALL[0]]]
-)
-def test_nothing_else_is(evidence):
+    "evidence",
+    [
+        [],
+        ENOUGH[:1],
+        [ENOUGH[0], ENOUGH[0]],
+        [ENOUGH[0], abandonment("signer-1")],
+        [ENOUGH[0], abandonment("signer-4")],
+        [ENOUGH[0], abandonment("signer-3", ceremony=uuid4())],
+        [ENOUGH[0], abandonment("signer-3", key_id=uuid4())],
+        [*ENOUGH, signed(CONFIRMATION_TYPE, said(3, Confirmation))],
+    ],
+    ids=["none", "fewer", "one twice", "our own", "a stranger's", "of another set",
+         "of another key", "another statement among them"],
+)  # fmt: skip
+def test_nothing_else_is(evidence: list[SignedBytes]):
     with pytest.raises(Denied):
-        require_abandonment(evidence, KEY, CEREMONY, NAMES, IDENTITIES)
-
-
-def test_a_pinned_signer_outside_of_the_set_cannot_abandon_it():
-    with pytest.raises(Denied):
-        require_abandonment([abandonment("signer-3")], KEY, CEREMONY, NAMES[:2], IDENTITIES)
+        require_abandonments(evidence, said(), IDENTITIES)

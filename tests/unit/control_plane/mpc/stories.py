@@ -26,8 +26,9 @@ from wire.outcomes import (
     Outcome,
     OutcomeStatus,
     PreparedShare,
+    PromisedShare,
 )
-from wire.statements import Attestation, Confirmation
+from wire.statements import Attestation, Confirmation, Promise, ShareStatement
 from wire.tickets import Protocol
 
 THREE = ("a", "b", "c")
@@ -103,7 +104,17 @@ def _signed(payload: bytes) -> SignedBytes:
 
 
 def confirmed(signer: str, public_key: bytes = PUBLIC_KEY) -> Outcome:
-    said = Confirmation(
+    said = _of_share(Confirmation, signer, public_key)
+    return _done(PreparedShare(confirmation=_signed(said.model_dump_json().encode())))
+
+
+def promised(signer: str, public_key: bytes = PUBLIC_KEY) -> Outcome:
+    said = _of_share(Promise, signer, public_key)
+    return _done(PromisedShare(promise=_signed(said.model_dump_json().encode())))
+
+
+def _of_share(model: type[ShareStatement], signer: str, public_key: bytes) -> ShareStatement:
+    return model(
         key_id=KEY_ID,
         ceremony=SHARES,
         generation=0,
@@ -117,7 +128,6 @@ def confirmed(signer: str, public_key: bytes = PUBLIC_KEY) -> Outcome:
         signer=signer,
         index=THREE.index(signer) + 1,
     )
-    return _done(PreparedShare(confirmation=_signed(said.model_dump_json().encode())))
 
 
 def abandoned(signer: str) -> Outcome:
@@ -146,6 +156,11 @@ def approved() -> Outcome:
 
 def nothing() -> Outcome:
     return _done(NothingMade())
+
+
+def in_the_way(shares: UUID) -> Outcome:
+    """Another set of the key waits at the signer."""
+    return failed("set_pending").model_copy(update={"shares": shares})
 
 
 def not_done(status: OutcomeStatus, code: str, *culprits: str, transient: bool = False) -> Outcome:

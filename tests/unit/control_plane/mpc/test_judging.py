@@ -15,6 +15,7 @@ from wire.envelope import (
     ABANDONMENT_TYPE,
     ATTESTATION_TYPE,
     CONFIRMATION_TYPE,
+    PROMISE_TYPE,
     SignedBytes,
     Signer,
 )
@@ -28,12 +29,13 @@ from wire.outcomes import (
     Outcome,
     OutcomeStatus,
     PreparedShare,
+    PromisedShare,
     Result,
 )
 from wire.possession import possession_request
 from wire.requests import SignHash, SignMessage
 from wire.signatures import finish
-from wire.statements import Abandonment, Attestation, Confirmation
+from wire.statements import Abandonment, Attestation, Confirmation, Promise
 from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 
 ME, OTHER = Signer(Ed25519PrivateKey.generate()), Signer(Ed25519PrivateKey.generate())
@@ -56,6 +58,7 @@ CONFIRMATION = Confirmation(
     signer="signer-1",
     index=1,
 )
+PROMISE = Promise(**CONFIRMATION.model_dump(exclude={"ceremony"}), ceremony=SHARES)
 ATTESTATION = Attestation(
     key_id=KEY_ID,
     store=Store.MPC,
@@ -80,6 +83,12 @@ def changed(statement: Any, **fields: Any) -> Any:
     return statement.model_copy(update=fields)
 
 
+EVIDENCE = {
+    JobKind.PROMISE: (signed(CONFIRMATION_TYPE, changed(CONFIRMATION, ceremony=SHARES)),),
+    JobKind.ACTIVATE_KEY: (signed(PROMISE_TYPE, PROMISE),),
+}
+
+
 def task(
     kind: JobKind, public_key: bytes | None = PUBLIC_KEY, shares: UUID | None = None
 ) -> GivenTask:
@@ -99,7 +108,7 @@ def task(
         ),
         endpoint=Endpoint.SIGNATURES if is_sign else Endpoint.KEYS,
         request=REQUEST.model_dump_json().encode() if is_sign else b"{}",
-        evidence=(signed(CONFIRMATION_TYPE, CONFIRMATION),),
+        evidence=EVIDENCE.get(kind, ()),
         ceremony=shares,
         created_at=now,
         expires_at=now + timedelta(minutes=1),
@@ -152,6 +161,10 @@ def prepared(confirmation: Confirmation = CONFIRMATION, by: Signer = ME) -> Prep
     return PreparedShare(confirmation=signed(CONFIRMATION_TYPE, confirmation, by))
 
 
+def promised(promise: Promise = PROMISE, by: Signer = ME) -> PromisedShare:
+    return PromisedShare(promise=signed(PROMISE_TYPE, promise, by))
+
+
 def test_a_signers_own_true_statements_count():
     assert fault_of(task(JobKind.GENERATE_KEY, None), prepared()) is None
     assert fault_of(task(JobKind.REFRESH_KEY), prepared()) is None
@@ -159,6 +172,8 @@ def test_a_signers_own_true_statements_count():
     assert fault_of(task(JobKind.ACTIVATE_KEY, shares=SHARES), activated) is None
     abandoned = AbandonedShare(abandonment=signed(ABANDONMENT_TYPE, ABANDONMENT))
     assert fault_of(task(JobKind.ABANDON, shares=SHARES), abandoned) is None
+    for kind in (JobKind.PROMISE, JobKind.ABANDON):
+        assert fault_of(task(kind, shares=SHARES), promised()) is None
     assert fault_of(task(JobKind.APPROVE), Approved()) is None
     assert fault_of(task(JobKind.DISCARD, shares=SHARES), NothingMade()) is None
     assert fault_of(task(JobKind.REPAIR_SHARE), NothingMade()) is None
@@ -200,6 +215,29 @@ def test_a_statement_under_another_identity_is_a_fault():
     assert fault_of(given, PreparedShare(confirmation=under_my_name)) is not None
     as_another_kind = signed(ATTESTATION_TYPE, CONFIRMATION)
     assert fault_of(given, PreparedShare(confirmation=as_another_kind)) is not None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"signer": "signer-2", "index": 2},
+        {"key_id": uuid4()},
+        {"ceremony": uuid4()},
+        {"public_key": PrivateKey().public_key.format()},
+        {"transcript": b"\x01" * 32},
+        {"signers": ["signer-1", "signer-3"]},
+        {"threshold": 1},
+    ],
+    ids=str,
+)
+def test_a_promise_of_anything_but_what_was_confirmed_is_a_fault(fields: dict[str, Any]):
+    given = task(JobKind.PROMISE, shares=SHARES)
+    assert fault_of(given, promised(changed(PROMISE, **fields))) is not None
+
+
+def test_a_promise_under_another_identity_is_a_fault():
+    for kind in (JobKind.PROMISE, JobKind.ABANDON):
+        assert fault_of(task(kind, shares=SHARES), promised(by=OTHER)) is not None
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,13 @@ from uuid import uuid4
 import pytest
 
 from control_plane.mpc.decisions import Begin, Decision, End, Pause
-from control_plane.mpc.facts import Member, Request, SignerGroup, Step
+from control_plane.mpc.facts import Member, Request, SignerGroup
 from control_plane.mpc.history import ShareSet
 from control_plane.mpc.proving import next_proof
 from wire.jobs import JobKind
 from wire.tickets import Protocol
 
 DKLS, FROST = Protocol.DKLS23_SECP256K1, Protocol.FROST_ED25519
-STEP = Step(uuid4(), 1, JobKind.GENERATE_KEY, None, ())
 
 
 def request_of(threshold: int, count: int) -> Request:
@@ -35,7 +34,7 @@ def sign_together(made: ShareSet, quorum: tuple[str, ...]) -> None:
 
 def proofs(request: Request, protocol: Protocol) -> list[tuple[str, ...]]:
     """The quorums that sign, one after the other."""
-    made, quorums = ShareSet(STEP), []
+    made, quorums = ShareSet(uuid4()), []
     while isinstance(decision := decide(request, made, protocol), Begin):
         assert decision.kind is JobKind.PROVE_KEY
         assert len(set(decision.signers)) == request.group.threshold
@@ -66,20 +65,20 @@ def test_in_frost_every_share_signs_in_as_few_signatures_as_can_be(threshold: in
 
 
 def test_a_pair_of_which_one_alone_says_that_it_signed_signs_again():
-    request, made = request_of(2, 2), ShareSet(STEP)
+    request, made = request_of(2, 2), ShareSet(uuid4())
     made.proved_with["signer-1"] = {"signer-2"}
     assert isinstance(decide(request, made, DKLS), Begin)
 
 
 def test_a_banned_pair_ends_it_though_quorums_without_the_pair_could_sign():
     pair = frozenset(("signer-2", "signer-4"))
-    decision = decide(replace(request_of(3, 5), bans=frozenset((pair,))), ShareSet(STEP), DKLS)
+    decision = decide(replace(request_of(3, 5), bans=frozenset((pair,))), ShareSet(uuid4()), DKLS)
     assert isinstance(decision, End)
     assert (decision.reason.code, set(decision.reason.culprits)) == ("no_quorum_left", set(pair))
 
 
 def test_while_a_signer_is_away_the_others_sign_and_then_it_is_waited_for():
-    request, made = request_of(2, 3), ShareSet(STEP)
+    request, made = request_of(2, 3), ShareSet(uuid4())
     away = replace(request, members={**request.members, "signer-2": Member(is_there=False)})
     decision = decide(away, made, DKLS)
     assert isinstance(decision, Begin)
@@ -93,6 +92,6 @@ def test_while_a_signer_is_away_the_others_sign_and_then_it_is_waited_for():
 def test_while_all_slots_are_taken_it_waits_for_one():
     request = request_of(2, 3)
     busy = replace(request, members=dict.fromkeys(request.members, Member(free=0)))
-    decision = decide(busy, ShareSet(STEP), DKLS)
+    decision = decide(busy, ShareSet(uuid4()), DKLS)
     assert isinstance(decision, Pause)
     assert decision.reason.code == "signers_busy"

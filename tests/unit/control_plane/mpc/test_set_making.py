@@ -1,9 +1,9 @@
-"""The two-step commit, decided from what signers have said: every step in its turn."""
+"""The three phases of a set, decided from what signers have said: every step in its turn."""
 
 from collections.abc import Callable
 from itertools import product
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -20,14 +20,17 @@ from tests.unit.control_plane.mpc.stories import (
     denied,
     failed,
     generate,
+    in_the_way,
     made,
     nothing,
+    promised,
     refresh,
     step,
     without,
 )
+from wire.envelope import SignedBytes
 from wire.jobs import JobKind
-from wire.outcomes import Outcome, OutcomeStatus
+from wire.outcomes import Outcome, OutcomeStatus, PreparedShare, PromisedShare
 
 ALL_CONFIRMED = {signer: confirmed(signer) for signer in THREE}
 SAID: dict[str, Callable[[str], Outcome | None]] = {
@@ -58,8 +61,7 @@ def test_a_key_waits_for_all_n(away: str):
 
 @pytest.mark.parametrize("states", list(product(SAID, repeat=3)))
 def test_what_follows_a_ceremony_whatever_each_signer_has_said(states: tuple[str, ...]):
-    """Proof when all n have confirmed; after an abandonment, the end of the set; else the
-    question to those who have not confirmed."""
+    """Proof when all n have confirmed; else all give it up that have not yet."""
     said: dict[str, Outcome | None] = {
         signer: SAID[state](signer) for signer, state in zip(THREE, states, strict=True)
     }
@@ -70,37 +72,48 @@ def test_what_follows_a_ceremony_whatever_each_signer_has_said(states: tuple[str
         assert (decision.kind, len(decision.signers)) == (JobKind.PROVE_KEY, 2)
     elif gone == set(THREE):
         assert decision.kind is JobKind.GENERATE_KEY
-    elif gone:
-        assert (decision.kind, set(decision.signers)) == (JobKind.DISCARD, set(THREE) - gone)
-        assert len(decision.evidence) == 1
     else:
-        missing = {each for each, state in zip(THREE, states, strict=True) if state != "confirmed"}
-        assert (decision.kind, set(decision.signers)) == (JobKind.ABANDON, missing)
+        assert (decision.kind, set(decision.signers)) == (JobKind.ABANDON, set(THREE) - gone)
     if decision.kind is not JobKind.GENERATE_KEY:
         assert decision.shares == the_set.id
 
 
-def test_nobody_discards_without_an_abandonment():
-    for missing in THREE:
-        said = {**ALL_CONFIRMED, missing: failed()}
-        decision = next_change_step(without(generate((made(said),)), missing))
-        assert isinstance(decision, Pause)
+@pytest.mark.parametrize("missing", THREE)
+def test_a_set_waits_for_who_is_away_to_give_it_up(missing: str):
+    the_set = made({**ALL_CONFIRMED, missing: failed()})
+    request = without(generate((the_set,)), missing)
+    others = set(THREE) - {missing}
+    first = begun(next_change_step(request))
+    assert (first.kind, set(first.signers)) == (JobKind.ABANDON, others)
+    gave_up = step(JobKind.ABANDON, {each: abandoned(each) for each in others}, shares=the_set.id)
+    assert isinstance(next_change_step(without(generate((the_set, gave_up)), missing)), Pause)
+    last = begun(next_change_step(generate((the_set, gave_up))))
+    assert (last.kind, last.signers) == (JobKind.ABANDON, (missing,))
 
 
-def test_a_confirmation_that_comes_after_all_counts():
-    the_set = made({**ALL_CONFIRMED, "b": failed()})
-    asked = step(JobKind.ABANDON, {"b": confirmed("b")}, shares=the_set.id)
-    assert begun(next_change_step(generate((the_set, asked)))).kind is JobKind.PROVE_KEY
+def test_who_has_promised_discards_for_the_abandonments_of_t_others():
+    the_set = made(dict(ALL_CONFIRMED))
+    told = {"a": promised("a"), "b": abandoned("b"), "c": failed()}
+    asked = step(JobKind.ABANDON, told, Ending.FAILED, shares=the_set.id)
+    again = begun(next_change_step(generate((the_set, asked))))
+    assert (again.kind, again.signers) == (JobKind.ABANDON, ("c",))
+    last = step(JobKind.ABANDON, {"c": abandoned("c")}, shares=the_set.id)
+    discarding = begun(next_change_step(generate((the_set, asked, last))))
+    assert (discarding.kind, discarding.signers) == (JobKind.DISCARD, ("a",))
+    assert [each.payload for each in discarding.evidence] == [b"b", b"c"]
+    gone = step(JobKind.DISCARD, {"a": nothing()}, shares=the_set.id)
+    made_anew = begun(next_change_step(generate((the_set, asked, last, gone))))
+    assert made_anew.kind is JobKind.GENERATE_KEY
 
 
-def test_a_new_set_is_made_once_the_old_one_is_dead_also_while_some_still_have_to_discard():
-    the_set = made({**ALL_CONFIRMED, "b": failed()})
-    gave_up = step(JobKind.ABANDON, {"b": abandoned("b")}, shares=the_set.id)
-    discarding = step(
-        JobKind.DISCARD, {"a": nothing(), "c": failed()}, Ending.FAILED, shares=the_set.id
-    )
-    decision = begun(next_change_step(generate((the_set, gave_up, discarding))))
-    assert decision.kind is JobKind.GENERATE_KEY
+def test_what_too_few_have_abandoned_for_the_others_to_discard_ends_the_request():
+    the_set = made(dict(ALL_CONFIRMED))
+    told = {"a": promised("a"), "b": promised("b"), "c": abandoned("c")}
+    asked = step(JobKind.ABANDON, told, shares=the_set.id)
+    decision = next_change_step(generate((the_set, asked)))
+    assert isinstance(decision, End)
+    assert decision.reason.code == "signers_disagree"
+    assert "a, b keep" in decision.reason.text
 
 
 def proving(the_set: Step, *signers: str) -> Step:
@@ -117,9 +130,17 @@ def test_quorums_sign_until_every_share_has():
     assert set(first.signers) | set(second.signers) == set(THREE)
     last = proving(the_set, *second.signers)
     third = begun(next_change_step(generate((the_set, proof, last))))
-    assert (third.kind, third.signers) == (JobKind.ACTIVATE_KEY, THREE)
-    assert len(third.evidence) == 3
+    assert (third.kind, third.signers) == (JobKind.PROMISE, THREE)
+    assert third.evidence == tuple(result_of(ALL_CONFIRMED[signer]) for signer in THREE)
     assert third.public_key == bytes(32)
+
+
+def result_of(outcome: Outcome) -> SignedBytes:
+    """The statement in it."""
+    assert isinstance(outcome.result, PreparedShare | PromisedShare)
+    if isinstance(outcome.result, PreparedShare):
+        return outcome.result.confirmation
+    return outcome.result.promise
 
 
 def all_proved() -> tuple[Step, ...]:
@@ -127,9 +148,35 @@ def all_proved() -> tuple[Step, ...]:
     return the_set, proving(the_set, "a", "b"), proving(the_set, "b", "c")
 
 
+def all_promised() -> tuple[Step, ...]:
+    steps = all_proved()
+    said = {signer: promised(signer) for signer in THREE}
+    return (*steps, step(JobKind.PROMISE, said, shares=steps[0].id))
+
+
+@pytest.mark.parametrize("count", range(4))
+def test_a_set_is_taken_into_use_when_all_n_have_promised_and_not_before(count: int):
+    steps = all_proved()
+    said = {signer: promised(signer) for signer in THREE[:count]}
+    promising = step(JobKind.PROMISE, said, shares=steps[0].id)
+    decision = begun(next_change_step(generate((*steps, promising))))
+    if count < 3:
+        assert (decision.kind, decision.signers) == (JobKind.PROMISE, THREE[count:])
+    else:
+        assert (decision.kind, decision.signers) == (JobKind.ACTIVATE_KEY, THREE)
+        assert decision.evidence == tuple(result_of(promised(signer)) for signer in THREE)
+
+
+def test_a_set_that_all_have_promised_is_used_whatever_one_says_besides():
+    """It lies, or has lost its memory: the others can never discard it."""
+    steps = all_promised()
+    gave_up = step(JobKind.ABANDON, {"c": abandoned("c")}, shares=steps[0].id)
+    assert begun(next_change_step(generate((*steps, gave_up)))).kind is JobKind.ACTIVATE_KEY
+
+
 @pytest.mark.parametrize("count", range(4))
 def test_a_key_is_complete_when_all_n_have_activated_and_not_before(count: int):
-    steps = all_proved()
+    steps = all_promised()
     said = {signer: activated(signer) for signer in THREE[:count]}
     activation = step(JobKind.ACTIVATE_KEY, said, shares=steps[0].id)
     decision = next_change_step(generate((*steps, activation)))
@@ -141,9 +188,9 @@ def test_a_key_is_complete_when_all_n_have_activated_and_not_before(count: int):
 
 def test_one_that_says_it_has_not_signed_signs_again():
     steps = all_proved()
-    said = {"a": activated("a"), "b": activated("b"), "c": failed("not_proved")}
-    activation = step(JobKind.ACTIVATE_KEY, said, shares=steps[0].id)
-    decision = begun(next_change_step(generate((*steps, activation))))
+    said = {"a": promised("a"), "b": promised("b"), "c": failed("not_proved")}
+    promising = step(JobKind.PROMISE, said, shares=steps[0].id)
+    decision = begun(next_change_step(generate((*steps, promising))))
     assert decision.kind is JobKind.PROVE_KEY
     assert "c" in decision.signers
 
@@ -224,29 +271,79 @@ def test_helpers_banned_by_the_target_do_not_help():
 def test_a_final_request_still_has_its_shares_abandoned_and_discarded():
     the_set = made({"a": confirmed("a"), "b": failed(), "c": confirmed("c")}, ending=Ending.FAILED)
     first = plan(generate((the_set,), is_final=True), 0.5)
-    assert begun(first.decision).kind is JobKind.ABANDON
+    assert (begun(first.decision).kind, begun(first.decision).signers) == (JobKind.ABANDON, THREE)
     assert first.settled == ()
-    gave_up = step(JobKind.ABANDON, {"b": abandoned("b")}, shares=the_set.id)
+    told = {"a": abandoned("a"), "b": abandoned("b"), "c": promised("c")}
+    gave_up = step(JobKind.ABANDON, told, shares=the_set.id)
     second = plan(generate((the_set, gave_up), is_final=True), 0.5)
-    assert set(begun(second.decision).signers) == {"a", "c"}
-    gone = step(JobKind.DISCARD, {"a": nothing(), "c": nothing()}, shares=the_set.id)
+    assert begun(second.decision).signers == ("c",)
+    gone = step(JobKind.DISCARD, {"c": nothing()}, shares=the_set.id)
     third = plan(generate((the_set, gave_up, gone), is_final=True), 0.5)
     assert isinstance(third.decision, Rest)
     assert third.settled == (the_set.id,)
 
 
-def test_a_set_that_all_have_confirmed_is_never_cleaned_away():
+def test_a_set_that_all_have_promised_is_never_cleaned_away():
+    steps = all_promised()
+    done = plan(generate(steps, is_final=True), 0.5)
+    assert isinstance(done.decision, Rest)
+    assert done.settled == (steps[0].id,)
+
+
+def test_a_set_that_all_have_confirmed_and_not_promised_is_given_up_with_its_request():
     the_set = made(dict(ALL_CONFIRMED))
     done = plan(generate((the_set,), is_final=True), 0.5)
-    assert isinstance(done.decision, Rest)
-    assert done.settled == (the_set.id,)
+    assert (begun(done.decision).kind, begun(done.decision).signers) == (JobKind.ABANDON, THREE)
+
+
+def waiting_for(*in_way: tuple[str, UUID]) -> Step:
+    """A refresh that failed, for sets that nobody here knows were in its way."""
+    said: dict[str, Outcome | None] = dict.fromkeys(THREE)
+    return made(
+        said | {signer: in_the_way(shares) for signer, shares in in_way},
+        JobKind.REFRESH_KEY,
+        Ending.FAILED,
+    )
+
+
+def test_a_set_in_the_way_that_nobody_knows_is_given_up():
+    """As when the control plane's database was restored from before that set was made."""
+    unknown = uuid4()
+    tried = waiting_for(("a", unknown))
+    own = step(JobKind.ABANDON, {each: abandoned(each) for each in THREE}, shares=tried.id)
+    decision = begun(next_change_step(refresh((tried, own))))
+    assert (decision.kind, decision.signers, decision.shares) == (JobKind.ABANDON, THREE, unknown)
+    told = {"a": promised("a"), "b": abandoned("b"), "c": abandoned("c")}
+    asked = step(JobKind.ABANDON, told, shares=unknown)
+    discarding = begun(next_change_step(refresh((tried, own, asked))))
+    assert (discarding.kind, discarding.signers, discarding.shares) == (
+        JobKind.DISCARD,
+        ("a",),
+        unknown,
+    )
+    gone = step(JobKind.DISCARD, {"a": nothing()}, shares=unknown)
+    again = begun(next_change_step(refresh((tried, own, asked, gone))))
+    assert again.kind is JobKind.REFRESH_KEY
+
+
+def test_a_set_in_the_way_that_all_have_promised_is_taken_into_use():
+    unknown = uuid4()
+    tried = waiting_for(("b", unknown))
+    own = step(JobKind.ABANDON, {each: abandoned(each) for each in THREE}, shares=tried.id)
+    asked = step(JobKind.ABANDON, {each: promised(each) for each in THREE}, shares=unknown)
+    decision = begun(next_change_step(refresh((tried, own, asked))))
+    assert (decision.kind, decision.shares) == (JobKind.ACTIVATE_KEY, unknown)
+    done = step(JobKind.ACTIVATE_KEY, {each: activated(each) for each in THREE}, shares=unknown)
+    complete = next_change_step(refresh((tried, own, asked, done)))
+    assert isinstance(complete, Complete)
+    assert complete.made.id == unknown
 
 
 def test_a_signer_that_is_away_is_cleaned_up_after_when_it_is_back():
     the_set = made({"a": abandoned("a"), "b": abandoned("b"), "c": None})
     request = generate((the_set,), is_final=True)
     assert isinstance(plan(without(request, "c"), 0.5).decision, Rest)
-    again = step(JobKind.DISCARD, {"c": failed()}, Ending.FAILED, shares=the_set.id)
+    again = step(JobKind.ABANDON, {"c": failed()}, Ending.FAILED, shares=the_set.id)
     later = generate((the_set, again), is_final=True)
     assert begun(plan(later, 0.5).decision).signers == ("c",)
 

@@ -19,14 +19,20 @@ from tests.integration.ceremonies.parties import (
     NAMES,
     Parties,
     abandonment,
-    confirmations,
     ended,
+    promise_of,
     wanted,
 )
 from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519
-from wire.envelope import ABANDONMENT_TYPE, CONFIRMATION_TYPE, SignedBytes, Signer
-from wire.outcomes import ActivatedShare, OutcomeStatus, PreparedShare
-from wire.statements import Abandonment, Confirmation
+from wire.envelope import (
+    ABANDONMENT_TYPE,
+    CONFIRMATION_TYPE,
+    PROMISE_TYPE,
+    SignedBytes,
+    Signer,
+)
+from wire.outcomes import ActivatedShare, OutcomeStatus, PromisedShare
+from wire.statements import Abandonment, Promise
 
 ONE, TWO, THREE = NAMES[:3]
 
@@ -86,15 +92,10 @@ async def clear_away(parties: Parties, key: Key, order: Order) -> None:
     """As an honest control plane does after a ceremony that not all have confirmed."""
     about = key if key.id == order.job.key.id else replace(key, id=order.job.key.id)
     said = await parties.hold(orders.abandon(about, order.ceremony), key.signers)
-    evidence = [
-        abandonment(outcome)
-        for outcome in said.values()
-        if not isinstance(outcome.result, PreparedShare)
-    ]
-    kept = [name for name, each in said.items() if isinstance(each.result, PreparedShare)]
-    assert evidence
+    kept = [name for name, each in said.items() if isinstance(each.result, PromisedShare)]
     if kept:
-        await parties.hold(orders.discard(about, order.ceremony, evidence[:1]), kept)
+        evidence = [abandonment(said[name]) for name in said if name not in kept]
+        await parties.hold(orders.discard(about, order.ceremony, evidence), kept)
     for party in parties.of(key):
         rows = await party.rows(
             "SELECT state, ciphertext FROM shares WHERE ceremony = %(ceremony)s",
@@ -152,9 +153,19 @@ async def half_confirmed(parties: Parties, key: Key, kills: Kills) -> Order:
     return order
 
 
-async def test_a_confirmed_share_is_thrown_away_by_an_abandonment_of_its_set_alone(with_key, kills):
+async def promised_by_one(parties: Parties, key: Key) -> Order:
+    """A refresh that all have confirmed, and ONE alone has promised."""
+    order = orders.refresh(key)
+    confirmed = await parties.prepare(order)
+    new = parties.confirmed_key(key, order, confirmed)
+    await parties.prove(new)
+    promise_of((await parties.hold(orders.promise(new, confirmed), [ONE]))[ONE])
+    return order
+
+
+async def test_a_promised_share_is_thrown_away_by_the_abandonments_of_t_others_alone(with_key):
     parties, key = await with_key(EDDSA_ED25519)
-    order = await half_confirmed(parties, key, kills)
+    order = await promised_by_one(parties, key)
     members = parties.organisation.members
 
     def said(signer: str, by: str | None = None, **changes: Any) -> SignedBytes:
@@ -165,8 +176,10 @@ async def test_a_confirmed_share_is_thrown_away_by_an_abandonment_of_its_set_alo
 
     stranger = ControlPlane().signer
     forged = stranger.sign(ABANDONMENT_TYPE, said(TWO).payload)
-    for evidence in (
+    for second in (
         [],
+        [said(THREE)],  # the same again
+        [said(ONE)],  # its own
         [said(TWO, ceremony=uuid4())],
         [said(TWO, key_id=uuid4())],
         [said(TWO, by=THREE)],
@@ -176,22 +189,77 @@ async def test_a_confirmed_share_is_thrown_away_by_an_abandonment_of_its_set_alo
         [said(TWO).model_copy(update={"payload": said(THREE).payload})],
         [members[TWO].identity.sign(CONFIRMATION_TYPE, said(TWO).payload)],
     ):
-        discarding = orders.discard(key, order.ceremony, evidence)
+        discarding = orders.discard(key, order.ceremony, [said(THREE), *second])
         outcome = (await parties.hold(discarding, [ONE]))[ONE]
         assert (outcome.status, outcome.code) == (OutcomeStatus.DENIED, "bad_evidence")
-        assert await parties[ONE].states(key) == ["active", "confirmed"]
-    told = await parties.hold(orders.abandon(key, order.ceremony), [TWO])
-    discarding = orders.discard(key, order.ceremony, [abandonment(told[TWO])])
+        assert await parties[ONE].states(key) == ["active", "promised"]
+    told = await parties.hold(orders.abandon(key, order.ceremony), [TWO, THREE])
+    evidence = [abandonment(outcome) for outcome in told.values()]
+    discarding = orders.discard(key, order.ceremony, evidence)
     assert (await parties.hold(discarding, [ONE]))[ONE].status is OutcomeStatus.DONE
     assert await parties[ONE].states(key) == ["active", "discarded"]
 
 
-async def test_who_has_confirmed_does_not_abandon_but_says_so_again(with_key, kills):
+async def test_who_has_promised_does_not_abandon_but_says_so_again(with_key):
     parties, key = await with_key(EDDSA_ED25519)
-    order = await half_confirmed(parties, key, kills)
-    outcomes = await parties.hold(orders.abandon(key, order.ceremony), [ONE, THREE])
-    assert len(confirmations(outcomes)) == 2
-    assert await parties[ONE].states(key) == ["active", "confirmed"]
+    order = await promised_by_one(parties, key)
+    outcomes = await parties.hold(orders.abandon(key, order.ceremony), [ONE])
+    promise_of(outcomes[ONE])
+    assert await parties[ONE].states(key) == ["active", "promised"]
+
+
+async def test_who_has_confirmed_alone_gives_up_for_good_when_asked(with_key, kills):
+    parties, key = await with_key(EDDSA_ED25519)
+    order = orders.refresh(key)
+    confirmed = await parties.prepare(order)
+    new = parties.confirmed_key(key, order, confirmed)
+    await parties.prove(new)
+    for _ in range(2):
+        abandonment((await parties.hold(orders.abandon(key, order.ceremony), [ONE]))[ONE])
+    outcomes = await parties.hold(orders.promise(new, confirmed), key.signers)
+    assert ended(outcomes[ONE])[0] == "no_share"
+    assert await parties[ONE].states(key) == ["active", "abandoned"]
+
+
+@pytest.mark.parametrize("lies", ["before the others promise", "after they have"])
+async def test_no_control_plane_and_lying_signer_have_some_use_what_others_throw_away(
+    with_key, lies
+):
+    """LIAR states everything, in whatever order suits: that it promises, and that it abandons."""
+    parties, key = await with_key(EDDSA_ED25519)
+    liar, honest = THREE, [ONE, TWO]
+    order = orders.refresh(key)
+    confirmed = await parties.prepare(order)
+    new = parties.confirmed_key(key, order, confirmed)
+    await parties.prove(new)
+    identity = parties.organisation.members[liar].identity
+    gone = Abandonment(key_id=key.id, ceremony=order.ceremony, signer=liar)
+    lied = identity.sign(ABANDONMENT_TYPE, gone.model_dump_json().encode())
+    if lies == "before the others promise":
+        told = await parties.hold(orders.abandon(key, order.ceremony), [ONE])
+        evidence = [lied, abandonment(told[ONE])]
+        promised = await parties.hold(orders.promise(new, confirmed), [TWO, liar])
+        said = [promise_of(each) for each in promised.values()]
+        used = await parties.hold(orders.activate(new, said), [TWO])
+        assert ended(used[TWO])[0] == "bad_evidence"
+        discarded = await parties.hold(orders.discard(key, order.ceremony, evidence), [TWO])
+        assert discarded[TWO].status is OutcomeStatus.DONE
+        assert await parties[ONE].states(key) == ["active", "abandoned"]
+        assert await parties[TWO].states(key) == ["active", "discarded"]
+        await parties.sign(key, honest)
+    else:
+        outcomes = await parties.hold(orders.promise(new, confirmed), key.signers)
+        said = [promise_of(each) for each in outcomes.values()]
+        used = await parties.hold(orders.activate(new, said), [ONE])
+        assert isinstance(used[ONE].result, ActivatedShare)
+        for _ in range(2):
+            told = await parties.hold(orders.abandon(key, order.ceremony), [TWO])
+            promise_of(told[TWO])
+            discarded = await parties.hold(orders.discard(key, order.ceremony, [lied]), [TWO])
+            assert ended(discarded[TWO])[0] == "bad_evidence"
+        used = await parties.hold(orders.activate(new, said), [TWO])
+        assert isinstance(used[TWO].result, ActivatedShare)
+        await parties.sign(new, honest)
 
 
 async def test_who_has_abandoned_a_set_never_confirms_it(start, kills):
@@ -205,67 +273,82 @@ async def test_who_has_abandoned_a_set_never_confirms_it(start, kills):
     assert await parties[TWO].states(key) == ["abandoned"]
 
 
-async def test_a_set_is_taken_into_use_with_the_confirmations_of_all_and_no_others(start):
+@pytest.mark.parametrize("phase", ["promise", "activate"])
+async def test_each_phase_takes_what_all_have_stated_and_nothing_else(start, phase):
     parties = await start()
     key = Key(EDDSA_ED25519, 2, NAMES[:3])
     order, other_order = orders.generate(key), orders.generate(Key(EDDSA_ED25519, 2, NAMES[:3]))
     confirmed, others = await parties.prepare(order), await parties.prepare(other_order)
     new = parties.confirmed_key(key, order, confirmed)
-    assert ended((await parties.hold(orders.activate(new, confirmed), [ONE]))[ONE])[0] == (
-        "not_proved"
-    )
-    await parties.prove(new)
-    said = Confirmation.model_validate_json(confirmed[2].payload)
-    members = parties.organisation.members
-    relabelled = said.model_copy(update={"signer": TWO, "index": 2})
-    by_three = members[THREE].identity.sign(
-        CONFIRMATION_TYPE, relabelled.model_dump_json().encode()
-    )
-    of_more = said.model_copy(update={"transcript": bytes(32)})
-    disagreeing = members[THREE].identity.sign(
-        CONFIRMATION_TYPE, of_more.model_dump_json().encode()
-    )
+    if phase == "promise":
+        give, payload_type, said, waiting = (
+            orders.promise,
+            CONFIRMATION_TYPE,
+            confirmed,
+            "confirmed",
+        )
+        early = (await parties.hold(orders.promise(new, confirmed), [ONE]))[ONE]
+        assert ended(early)[0] == "not_proved"
+        await parties.prove(new)
+    else:
+        early = (await parties.hold(orders.activate(new, confirmed), [ONE]))[ONE]
+        assert ended(early)[0] == "no_share"
+        give, payload_type, waiting = orders.activate, PROMISE_TYPE, "promised"
+        said = await parties.promise(new, confirmed)
+    third = Promise.model_validate_json(said[2].payload)
+    identity: Signer = parties.organisation.members[THREE].identity
+
+    def stated(statement: Promise) -> SignedBytes:
+        return identity.sign(payload_type, statement.model_dump_json().encode())
+
+    another_type = CONFIRMATION_TYPE if phase == "activate" else PROMISE_TYPE
     for evidence in (
         [],
-        confirmed[:2],
-        [confirmed[0], confirmed[0], confirmed[1]],
-        [*confirmed[:2], others[2]],
-        [confirmed[0], by_three, confirmed[2]],
-        [*confirmed[:2], disagreeing],
-        [*confirmed[:2], ControlPlane().signer.sign(CONFIRMATION_TYPE, confirmed[2].payload)],
+        said[:2],
+        [said[0], said[0], said[1]],
+        [*said[:2], others[2]],
+        [said[0], stated(third.model_copy(update={"signer": TWO, "index": 2})), said[2]],
+        [*said[:2], stated(third.model_copy(update={"transcript": bytes(32)}))],
+        [*said[:2], ControlPlane().signer.sign(payload_type, said[2].payload)],
+        [*said[:2], identity.sign(another_type, said[2].payload)],
     ):
-        outcome = (await parties.hold(orders.activate(new, evidence), [ONE]))[ONE]
+        outcome = (await parties.hold(give(new, evidence), [ONE]))[ONE]
         assert (outcome.status, outcome.code) == (OutcomeStatus.DENIED, "bad_evidence")
-        assert await parties[ONE].states(key) == ["confirmed"]
-    first = await parties.hold(orders.activate(new, confirmed), key.signers)
-    again = await parties.hold(orders.activate(new, confirmed), key.signers)
+        assert await parties[ONE].states(key) == [waiting]
+    first = await parties.hold(give(new, said), key.signers)
+    again = await parties.hold(give(new, said), key.signers)
     for outcomes in (first, again):
-        assert all(isinstance(each.result, ActivatedShare) for each in outcomes.values())
-    for party in parties.of(key):
-        assert await party.states(key) == ["active"]
-    await parties.sign(new)
+        results = [type(each.result) for each in outcomes.values()]
+        assert results == [PromisedShare if phase == "promise" else ActivatedShare] * 3
+    if phase == "activate":
+        for party in parties.of(key):
+            assert await party.states(key) == ["active"]
+        await parties.sign(new)
 
 
 async def test_a_set_in_use_is_neither_discarded_nor_abandoned(with_key):
     parties, key = await with_key(EDDSA_ED25519)
     assert key.shares is not None
-    payload = Abandonment(key_id=key.id, ceremony=key.shares, signer=TWO).model_dump_json()
-    lied = parties.organisation.members[TWO].identity.sign(ABANDONMENT_TYPE, payload.encode())
-    outcomes = await parties.hold(orders.discard(key, key.shares, [lied]), [ONE])
+    lied = []
+    for name in (TWO, THREE):
+        payload = Abandonment(key_id=key.id, ceremony=key.shares, signer=name).model_dump_json()
+        identity = parties.organisation.members[name].identity
+        lied.append(identity.sign(ABANDONMENT_TYPE, payload.encode()))
+    outcomes = await parties.hold(orders.discard(key, key.shares, lied), [ONE])
     assert ended(outcomes[ONE])[0] == "bad_evidence"
     told = await parties.hold(orders.abandon(key, key.shares), [ONE])
-    assert isinstance(told[ONE].result, PreparedShare)
+    promise_of(told[ONE])
     assert await parties[ONE].states(key) == ["active"]
 
 
-async def test_what_was_discarded_or_replaced_is_not_confirmed_again(with_key, kills):
+async def test_what_was_discarded_or_replaced_is_not_promised_again(with_key):
     """The order comes again: after a crash, or from who hopes for another answer."""
     parties, key = await with_key(EDDSA_ED25519)
-    order = await half_confirmed(parties, key, kills)
+    order = await promised_by_one(parties, key)
     await clear_away(parties, key, order)
     for _ in range(2):
         told = await parties.hold(orders.abandon(key, order.ceremony), [ONE])
-        assert not isinstance(told[ONE].result, PreparedShare)
+        assert told[ONE].result is None
     await parties.refresh(key)
     assert key.shares is not None
     told = await parties.hold(orders.abandon(key, key.shares), [ONE])

@@ -1,0 +1,42 @@
+"""A state between confirmed and active: promised to be kept."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+BEFORE = ("confirmed", "active", "repaired")
+KEPT = ("confirmed", "promised", "active", "repaired")
+ERASED = ("retired", "discarded", "abandoned")
+
+
+def upgrade() -> None:
+    _constrain(KEPT)
+    op.drop_index("uq_shares_confirmed", "shares")
+    _only_one("uq_shares_waiting", "state IN ('confirmed', 'promised')")
+
+
+def downgrade() -> None:
+    """Fails while a share is promised: have its set activated first."""
+    _constrain(BEFORE)
+    op.drop_index("uq_shares_waiting", "shares")
+    _only_one("uq_shares_confirmed", "state = 'confirmed'")
+
+
+def _constrain(kept: tuple[str, ...]) -> None:
+    op.drop_constraint("ck_shares_state", "shares")
+    op.drop_constraint("ck_shares_erased", "shares")
+    op.create_check_constraint("ck_shares_state", "shares", f"state IN {kept + ERASED}")
+    op.create_check_constraint(
+        "ck_shares_erased",
+        "shares",
+        "num_nonnulls(data_key, ciphertext, encryption_key)"
+        f" = CASE WHEN state IN {kept} THEN 3 ELSE 0 END",
+    )
+
+
+def _only_one(name: str, where: str) -> None:
+    op.create_index(name, "shares", ["key_id"], unique=True, postgresql_where=sa.text(where))
