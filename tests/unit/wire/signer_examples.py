@@ -17,11 +17,11 @@ from wire.delivery import (
 )
 from wire.digests import eip191
 from wire.encoding import Model
-from wire.envelope import CONFIRMATION_TYPE, TICKET_TYPE
+from wire.envelope import CONFIRMATION_TYPE, PROMISE_TYPE, TICKET_TYPE
 from wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
-from wire.outcomes import Outcome, OutcomeStatus, PreparedShare
+from wire.outcomes import Outcome, OutcomeStatus, PreparedShare, PromisedShare
 from wire.requests import SignMessage
-from wire.statements import Abandonment, Ban, Confirmation
+from wire.statements import Abandonment, Ban, Confirmation, Promise
 from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 
 NAMES = ("signer-1", "signer-2", "signer-3")
@@ -30,6 +30,7 @@ KEY_ID = UUID("7a3b1c5d-2e4f-4a6b-8c9d-0e1f2a3b4c55")
 SIGNATURE_ID = UUID("d2c4e6a8-1b3d-4f5a-9c7e-8a6b4c2d0e66")
 SHARES = UUID("3f5e7d9c-8b6a-4d2f-a1c3-5e7f9b1d3a77")
 CEREMONY = UUID("9e8d7c6b-5a4f-4e3d-82c1-b0a9f8e7d688")
+PROMISED = UUID("c4d5e6f7-0a1b-4c2d-8e3f-4a5b6c7d8e9f")
 PROOF = UUID("b7a6c5d4-e3f2-4b1a-90d8-c7b6a5f4e399")
 PUBLIC_KEY = PrivateKey(bytes([7]) * 32).public_key.format()
 REQUEST = b'{"kind": "Message", "message": "hello"}'
@@ -95,6 +96,7 @@ CONFIRMATION = Confirmation(
     signer="signer-1",
     index=1,
 )
+PROMISE = Promise(**CONFIRMATION.model_dump())
 
 MODELS: dict[str, Model] = {
     "ticket": TICKET,
@@ -116,6 +118,12 @@ MODELS: dict[str, Model] = {
         result=PreparedShare(
             confirmation=SIGNER.sign(CONFIRMATION_TYPE, CONFIRMATION.model_dump_json().encode())
         ),
+    ),
+    "outcome-promised": Outcome(
+        job_id=PROMISED,
+        node="signer-1",
+        status=OutcomeStatus.DONE,
+        result=PromisedShare(promise=SIGNER.sign(PROMISE_TYPE, PROMISE.model_dump_json().encode())),
     ),
     "outcome-ceremony-failed": Outcome(
         job_id=SIGNATURE_ID,
