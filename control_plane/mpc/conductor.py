@@ -17,11 +17,11 @@ from psycopg import AsyncCursor
 
 from control_plane.database import Database, Pipeline
 from control_plane.mpc import statements
-from control_plane.mpc.decisions import Begin, Complete, End
-from control_plane.mpc.facts import CEREMONY_OF, Member
 from control_plane.mpc.groups import SignerGroups
 from control_plane.mpc.metrics import StepMetrics
-from control_plane.mpc.planning import plan
+from control_plane.mpc.planning.decisions import Begin, Complete, End
+from control_plane.mpc.planning.facts import CEREMONY_OF, Member
+from control_plane.mpc.planning.plan import plan
 from control_plane.mpc.reading import Facts, facts_of, member_of
 from control_plane.mpc.settings import CeremoniesSection
 from control_plane.mpc.step_making import StepMaker

@@ -8,7 +8,7 @@ from sqlalchemy import ARRAY, String, bindparam, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as insert_or
 
 from control_plane.database import AnyRow, Database
-from control_plane.mpc.facts import SignerGroup
+from control_plane.mpc.planning.facts import SignerGroup
 from control_plane.problems import Code, ProblemError
 from control_plane.tables import bans, nodes, signer_group_members, signer_groups
 from wire.algorithms import Algorithm

@@ -7,8 +7,8 @@ from itertools import groupby
 from uuid import UUID
 
 from control_plane.database import AnyRow
-from control_plane.mpc.decisions import Begin
-from control_plane.mpc.facts import (
+from control_plane.mpc.planning.decisions import Begin
+from control_plane.mpc.planning.facts import (
     CEREMONY_OF,
     Ending,
     Member,

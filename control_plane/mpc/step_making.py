@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from control_plane.mpc.decisions import Begin
-from control_plane.mpc.facts import CEREMONY_OF, MAKES_SHARES, SignerGroup
+from control_plane.mpc.planning.decisions import Begin
+from control_plane.mpc.planning.facts import CEREMONY_OF, MAKES_SHARES, SignerGroup
 from control_plane.mpc.settings import CeremoniesSection
 from wire.digests import digest_of
 from wire.envelope import JOB_TYPE, TICKET_TYPE, SignedBytes, Signer

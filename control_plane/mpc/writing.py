@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import TextClause
 
 from control_plane.mpc import statements
-from control_plane.mpc.decisions import Begin, Complete, End, Pause, Plan, Reason
-from control_plane.mpc.facts import MAKES_SHARES
-from control_plane.mpc.history import ShareSet, current_set
-from control_plane.mpc.obstacles import BUSY
+from control_plane.mpc.planning.decisions import Begin, Complete, End, Pause, Plan, Reason
+from control_plane.mpc.planning.facts import MAKES_SHARES
+from control_plane.mpc.planning.history import ShareSet, current_set
+from control_plane.mpc.planning.obstacles import BUSY
 from control_plane.mpc.reading import Facts
 from control_plane.mpc.step_making import NewStep
 from control_plane.results import KeyFacts, MadeKey

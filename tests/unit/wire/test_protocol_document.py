@@ -18,7 +18,7 @@ import mpc.ceremonies
 import mpc.handlers
 import mpc.shares
 import node
-from control_plane.mpc.history import BLAMELESS
+from control_plane.mpc.planning.history import BLAMELESS
 from hsm_driver.hsm.errors import BY_CODE
 from mpc.ceremonies.delivery_client import (
     CeremonyExpired,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
-from control_plane.mpc.facts import (
+from control_plane.mpc.planning.facts import (
     AWAY,
     Ending,
     Member,

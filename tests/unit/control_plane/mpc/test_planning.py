@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from control_plane.mpc.decisions import Begin, End, Pause, Rest
-from control_plane.mpc.endings import ending_of, failure_of
-from control_plane.mpc.facts import Ending, Member, Step
-from control_plane.mpc.history import BLAMELESS
-from control_plane.mpc.planning import LONGEST_PAUSE_SECONDS, pause, plan
+from control_plane.mpc.planning.decisions import Begin, End, Pause, Rest
+from control_plane.mpc.planning.endings import ending_of, failure_of
+from control_plane.mpc.planning.facts import Ending, Member, Step
+from control_plane.mpc.planning.history import BLAMELESS
+from control_plane.mpc.planning.plan import LONGEST_PAUSE_SECONDS, pause, plan
 from tests.unit.control_plane.mpc.stories import (
     THREE,
     abandoned,

@@ -6,10 +6,10 @@ from uuid import uuid4
 
 import pytest
 
-from control_plane.mpc.decisions import Begin, Decision, End, Pause
-from control_plane.mpc.facts import Member, Request, SignerGroup
-from control_plane.mpc.history import ShareSet
-from control_plane.mpc.proving import next_proof
+from control_plane.mpc.planning.decisions import Begin, Decision, End, Pause
+from control_plane.mpc.planning.facts import Member, Request, SignerGroup
+from control_plane.mpc.planning.history import ShareSet
+from control_plane.mpc.planning.proving import next_proof
 from wire.jobs import JobKind
 from wire.tickets import Protocol
 

@@ -6,9 +6,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from control_plane.mpc.facts import Member, Pair, Request, SignerGroup
 from control_plane.mpc.groups import single_owner_quorum
-from control_plane.mpc.quorum import choose, largest, prefer
+from control_plane.mpc.planning.facts import Member, Pair, Request, SignerGroup
+from control_plane.mpc.planning.quorum import choose, largest, prefer
 from wire.jobs import JobKind
 
 SIGNERS = ("a", "b", "c", "d", "e")

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from control_plane.mpc import endings, obstacles, set_making
+from control_plane.mpc.planning import endings, obstacles, set_making
 from control_plane.transitions import BAD_RESULT, EXPIRED
 
 DOCUMENT = Path(__file__).parents[4] / "docs" / "mpc.md"

@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from control_plane.mpc.decisions import Begin, Complete, End, Pause, Rest
-from control_plane.mpc.facts import Ending, Member, Request, SharesInUse, Step
-from control_plane.mpc.planning import plan
-from control_plane.mpc.set_making import next_change_step
+from control_plane.mpc.planning.decisions import Begin, Complete, End, Pause, Rest
+from control_plane.mpc.planning.facts import Ending, Member, Request, SharesInUse, Step
+from control_plane.mpc.planning.plan import plan
+from control_plane.mpc.planning.set_making import next_change_step
 from tests.unit.control_plane.mpc.stories import (
     SHARES,
     THREE,

@@ -5,9 +5,9 @@ from itertools import product
 
 import pytest
 
-from control_plane.mpc.decisions import Begin, End, Pause
-from control_plane.mpc.facts import AWAY, Member, SharesInUse
-from control_plane.mpc.signing import next_signing_step
+from control_plane.mpc.planning.decisions import Begin, End, Pause
+from control_plane.mpc.planning.facts import AWAY, Member, SharesInUse
+from control_plane.mpc.planning.signing import next_signing_step
 from tests.unit.control_plane.mpc.stories import (
     SHARES,
     THREE,

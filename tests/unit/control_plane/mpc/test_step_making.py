@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from control_plane.mpc.decisions import Begin
+from control_plane.mpc.planning.decisions import Begin
 from control_plane.mpc.settings import CeremoniesSection
 from control_plane.mpc.step_making import Asked, StepMaker
 from tests.unit.control_plane.mpc.stories import GROUP, THREE

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from uuid import UUID
 
-from control_plane.mpc.decisions import Begin, Decision
-from control_plane.mpc.facts import Request
-from control_plane.mpc.history import approvals, banned_pairs, blame, refusals
-from control_plane.mpc.obstacles import hopeless, waiting
-from control_plane.mpc.quorum import choose, prefer
+from control_plane.mpc.planning.decisions import Begin, Decision
+from control_plane.mpc.planning.facts import Request
+from control_plane.mpc.planning.history import approvals, banned_pairs, blame, refusals
+from control_plane.mpc.planning.obstacles import hopeless, waiting
+from control_plane.mpc.planning.quorum import choose, prefer
 from wire.jobs import JobKind
 
 

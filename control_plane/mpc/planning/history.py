@@ -5,7 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from control_plane.mpc.facts import CEREMONY_OF, MAKES_SHARES, Ending, Pair, Request, Step, Task
+from control_plane.mpc.planning.facts import (
+    CEREMONY_OF,
+    MAKES_SHARES,
+    Ending,
+    Pair,
+    Request,
+    Step,
+    Task,
+)
 from wire.envelope import SignedBytes
 from wire.jobs import JobKind
 from wire.outcomes import (

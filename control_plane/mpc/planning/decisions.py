@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from control_plane.mpc.facts import Ending, Step
-from control_plane.mpc.history import ShareSet
+from control_plane.mpc.planning.facts import Ending, Step
+from control_plane.mpc.planning.history import ShareSet
 from wire.envelope import SignedBytes
 from wire.jobs import JobKind
 from wire.outcomes import OutcomeStatus

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Sequence
 
-from control_plane.mpc.decisions import End, Pause, Reason
-from control_plane.mpc.facts import Pair, Request
-from control_plane.mpc.history import refusals
-from control_plane.mpc.quorum import choose, largest
+from control_plane.mpc.planning.decisions import End, Pause, Reason
+from control_plane.mpc.planning.facts import Pair, Request
+from control_plane.mpc.planning.history import refusals
+from control_plane.mpc.planning.quorum import choose, largest
 from wire.outcomes import Outcome, OutcomeStatus
 
 NO_QUORUM = "no_quorum_left"

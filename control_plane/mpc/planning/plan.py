@@ -6,12 +6,21 @@ A request that is final may still have shares to clean up: that goes on until no
 from dataclasses import replace
 from uuid import UUID
 
-from control_plane.mpc.decisions import Begin, Complete, Decision, End, Ended, Pause, Plan, Rest
-from control_plane.mpc.endings import ending_of, failure_of
-from control_plane.mpc.facts import MAKES_SHARES, Ending, Request
-from control_plane.mpc.history import ShareSet, is_no, share_sets
-from control_plane.mpc.set_making import give_up, is_gone, is_kept, next_change_step
-from control_plane.mpc.signing import has_approvals_enough, next_signing_step
+from control_plane.mpc.planning.decisions import (
+    Begin,
+    Complete,
+    Decision,
+    End,
+    Ended,
+    Pause,
+    Plan,
+    Rest,
+)
+from control_plane.mpc.planning.endings import ending_of, failure_of
+from control_plane.mpc.planning.facts import MAKES_SHARES, Ending, Request
+from control_plane.mpc.planning.history import ShareSet, is_no, share_sets
+from control_plane.mpc.planning.set_making import give_up, is_gone, is_kept, next_change_step
+from control_plane.mpc.planning.signing import has_approvals_enough, next_signing_step
 from wire.jobs import JobKind
 from wire.outcomes import OutcomeStatus
 

@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from uuid import UUID
 
-from control_plane.mpc.facts import Pair, Request
-from control_plane.mpc.history import Blame
+from control_plane.mpc.planning.facts import Pair, Request
+from control_plane.mpc.planning.history import Blame
 
 
 def choose(

@@ -5,9 +5,9 @@ Three phases: all n make shares and confirm them; quorums sign a message of the 
 far is given up: whoever has not promised abandons it, and t abandonments let the others discard.
 """
 
-from control_plane.mpc.decisions import Begin, Complete, Decision, End, Pause, Reason
-from control_plane.mpc.facts import Request
-from control_plane.mpc.history import (
+from control_plane.mpc.planning.decisions import Begin, Complete, Decision, End, Pause, Reason
+from control_plane.mpc.planning.facts import Request
+from control_plane.mpc.planning.history import (
     ShareSet,
     banned_pairs,
     blame,
@@ -17,10 +17,10 @@ from control_plane.mpc.history import (
     repaired,
     share_sets,
 )
-from control_plane.mpc.obstacles import BLOCKED, hopeless, waiting
-from control_plane.mpc.proving import next_proof
-from control_plane.mpc.quorum import choose, prefer
-from control_plane.mpc.signing import free_to_take_part
+from control_plane.mpc.planning.obstacles import BLOCKED, hopeless, waiting
+from control_plane.mpc.planning.proving import next_proof
+from control_plane.mpc.planning.quorum import choose, prefer
+from control_plane.mpc.planning.signing import free_to_take_part
 from wire.envelope import SignedBytes
 from wire.jobs import JobKind
 from wire.outcomes import OutcomeStatus

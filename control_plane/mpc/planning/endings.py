@@ -1,8 +1,8 @@
 """When a step is over, and who is to blame. Pure."""
 
-from control_plane.mpc.decisions import Ended, Reason
-from control_plane.mpc.facts import CEREMONY_OF, Ending, Request, Step
-from control_plane.mpc.history import culprits_of
+from control_plane.mpc.planning.decisions import Ended, Reason
+from control_plane.mpc.planning.facts import CEREMONY_OF, Ending, Request, Step
+from control_plane.mpc.planning.history import culprits_of
 from wire.jobs import JobKind
 from wire.outcomes import OutcomeStatus
 

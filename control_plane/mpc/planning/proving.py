@@ -7,11 +7,11 @@ their own, which no transcript covers, and one that is spoiled is found by signi
 from collections.abc import Collection, Sequence
 from itertools import combinations
 
-from control_plane.mpc.decisions import Begin, Decision, End, Reason
-from control_plane.mpc.facts import Request
-from control_plane.mpc.history import ShareSet, banned_pairs, blame
-from control_plane.mpc.obstacles import NO_QUORUM, waiting
-from control_plane.mpc.quorum import gather, prefer
+from control_plane.mpc.planning.decisions import Begin, Decision, End, Reason
+from control_plane.mpc.planning.facts import Request
+from control_plane.mpc.planning.history import ShareSet, banned_pairs, blame
+from control_plane.mpc.planning.obstacles import NO_QUORUM, waiting
+from control_plane.mpc.planning.quorum import gather, prefer
 from wire.jobs import JobKind
 from wire.outcomes import OutcomeStatus
 from wire.tickets import Protocol
