@@ -31,18 +31,18 @@ class Note(StrEnum):
 
 @dataclass(frozen=True)
 class JobFacts:
-    """A job's row, and its key's, when a report on it comes."""
+    """A job's row, and its key's, when a report on it comes. One for signers is never leased."""
 
     id: UUID
     kind: str
     payload: bytes
     state: JobState
-    attempt: int
-    lease: UUID | None
-    lease_node: str | None
-    refused_by: frozenset[str]
-    outcome: bytes | None
     key: KeyFacts
+    attempt: int = 0
+    lease: UUID | None = None
+    lease_node: str | None = None
+    refused_by: frozenset[str] = frozenset()
+    outcome: bytes | None = None
 
 
 @dataclass(frozen=True)

@@ -280,11 +280,6 @@ def _job_facts(one: Judged, state: JobState) -> JobFacts:
         kind=one.task.kind.value,
         payload=one.task.payload,
         state=state,
-        attempt=0,
-        lease=None,
-        lease_node=None,
-        refused_by=frozenset(),
-        outcome=None,
         key=KeyFacts(key.algorithm, key.network, key.public_key),
     )
 

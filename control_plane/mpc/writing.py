@@ -235,11 +235,6 @@ def _job_facts(facts: Facts) -> JobFacts:
         kind=facts.row.kind,
         payload=facts.row.payload,
         state=JobState(facts.row.state),
-        attempt=facts.row.attempt,
-        lease=None,
-        lease_node=None,
-        refused_by=frozenset(),
-        outcome=None,
         key=KeyFacts(key.algorithm, key.network, key.public_key),
     )
 

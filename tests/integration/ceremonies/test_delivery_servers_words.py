@@ -6,8 +6,8 @@ import pytest
 from aiohttp import web
 
 from tests.integration.ceremonies import orders
-from tests.integration.ceremonies.lying_delivery import LyingDelivery
 from tests.integration.ceremonies.parties import NAMES, Organisation, wanted
+from tests.integration.ceremonies.scripted_delivery import ScriptedDelivery
 from wire.algorithms import EDDSA_ED25519
 from wire.delivery import DeliveryCode, DeliveryProblem
 
@@ -16,8 +16,8 @@ MUCH = "\x00\n" * 100_000
 
 
 @pytest.fixture
-async def server(organisation: Organisation) -> AsyncIterator[LyingDelivery]:
-    async with LyingDelivery().serving(organisation.server_leaf) as server:
+async def server(organisation: Organisation) -> AsyncIterator[ScriptedDelivery]:
+    async with ScriptedDelivery().serving(organisation.server_leaf) as server:
         yield server
 
 

@@ -7,7 +7,6 @@ import pytest
 from aiohttp import web
 
 from tests.integration.ceremonies import orders
-from tests.integration.ceremonies.lying_delivery import Answer, LyingDelivery, honestly
 from tests.integration.ceremonies.orders import Key, Order
 from tests.integration.ceremonies.parties import (
     NAMES,
@@ -18,6 +17,7 @@ from tests.integration.ceremonies.parties import (
     signature_of,
     wanted,
 )
+from tests.integration.ceremonies.scripted_delivery import Answer, ScriptedDelivery, honestly
 from tests.unit.mpc.native.lies import flip
 from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519
 from wire.delivery import DeliveryCode, DeliveryProblem
@@ -28,8 +28,8 @@ ONE, TWO, THREE = NAMES[:3]
 
 
 @pytest.fixture
-async def server(organisation: Organisation) -> AsyncIterator[LyingDelivery]:
-    async with LyingDelivery().serving(organisation.server_leaf) as server:
+async def server(organisation: Organisation) -> AsyncIterator[ScriptedDelivery]:
+    async with ScriptedDelivery().serving(organisation.server_leaf) as server:
         yield server
 
 
@@ -37,36 +37,40 @@ def first_of(messages: dict[str, bytes]) -> str:
     return min(messages)
 
 
-def drops(_: LyingDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]) -> Answer:
+def drops(_: ScriptedDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]) -> Answer:
     return {name: each for name, each in messages.items() if name != first_of(messages)}
 
 
 def changes_the_signature(
-    _: LyingDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]
+    _: ScriptedDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]
 ) -> Answer:
     return messages | {first_of(messages): flip(5)(messages[first_of(messages)])}
 
 
 def changes_the_end(
-    _: LyingDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]
+    _: ScriptedDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]
 ) -> Answer:
     return messages | {first_of(messages): flip(-1)(messages[first_of(messages)])}
 
 
-def cuts(_: LyingDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]) -> Answer:
+def cuts(_: ScriptedDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]) -> Answer:
     return messages | {first_of(messages): messages[first_of(messages)][:-1]}
 
 
-def empties(_: LyingDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]) -> Answer:
+def empties(
+    _: ScriptedDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]
+) -> Answer:
     return dict.fromkeys(messages, b"")
 
 
-def inflates(_: LyingDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]) -> Answer:
+def inflates(
+    _: ScriptedDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]
+) -> Answer:
     return messages | {first_of(messages): messages[first_of(messages)] + bytes(600_000)}
 
 
 def swaps_recipients(
-    server: LyingDelivery, ceremony: UUID, number: int, me: str, messages: dict[str, bytes]
+    server: ScriptedDelivery, ceremony: UUID, number: int, me: str, messages: dict[str, bytes]
 ) -> Answer:
     """What was for us goes to another, and the other's to us."""
     return {
@@ -80,28 +84,28 @@ def swaps_recipients(
 
 
 def swaps_senders(
-    _: LyingDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]
+    _: ScriptedDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]
 ) -> Answer:
     names = sorted(messages)
     return dict(zip(names, [messages[name] for name in reversed(names)], strict=True))
 
 
 def echoes(
-    server: LyingDelivery, ceremony: UUID, number: int, me: str, messages: dict[str, bytes]
+    server: ScriptedDelivery, ceremony: UUID, number: int, me: str, messages: dict[str, bytes]
 ) -> Answer:
     """Our own words, as everybody else's."""
     return {sender: server.handed[ceremony, number][me][sender] for sender in messages}
 
 
 def replays_the_exchange_before(
-    server: LyingDelivery, ceremony: UUID, number: int, me: str, messages: dict[str, bytes]
+    server: ScriptedDelivery, ceremony: UUID, number: int, me: str, messages: dict[str, bytes]
 ) -> Answer:
     before = server.handed.get((ceremony, number - 1))
     return messages if before is None else {sender: before[sender][me] for sender in messages}
 
 
 def replays_another_ceremony(
-    server: LyingDelivery, ceremony: UUID, number: int, me: str, messages: dict[str, bytes]
+    server: ScriptedDelivery, ceremony: UUID, number: int, me: str, messages: dict[str, bytes]
 ) -> Answer:
     for (other, at), exchange in server.handed.items():
         if other != ceremony and at == number and exchange.keys() >= messages.keys():
@@ -110,13 +114,13 @@ def replays_another_ceremony(
 
 
 def adds_a_stranger(
-    _: LyingDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]
+    _: ScriptedDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]
 ) -> Answer:
     return {**messages, "signer-9": messages[first_of(messages)]}
 
 
 def says_that_one_has_ended_it(
-    _: LyingDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]
+    _: ScriptedDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]
 ) -> Answer:
     problem = DeliveryProblem(
         code=DeliveryCode.ABORTED, detail="", signer=first_of(messages), abort_code="bad_message"
@@ -125,12 +129,12 @@ def says_that_one_has_ended_it(
 
 
 def answers_nonsense(
-    _: LyingDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]
+    _: ScriptedDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]
 ) -> Answer:
     return web.Response(body=b"\xff" * 100)
 
 
-def fails(_: LyingDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]) -> Answer:
+def fails(_: ScriptedDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]) -> Answer:
     return web.Response(status=500, text="no")
 
 
@@ -157,7 +161,7 @@ def at(exchange: int, deceit, only_to: str | None = None):
     """The deceit at one exchange, towards all or one; honest before and after."""
 
     def only_then(
-        server: LyingDelivery, ceremony: UUID, number: int, me: str, messages: dict[str, bytes]
+        server: ScriptedDelivery, ceremony: UUID, number: int, me: str, messages: dict[str, bytes]
     ) -> Answer:
         is_now = number == exchange and only_to in (None, me)
         return (deceit if is_now else honestly)(server, ceremony, number, me, messages)

@@ -8,7 +8,6 @@ import pytest
 
 from node.freeze import Freeze
 from tests.integration.ceremonies import orders
-from tests.integration.ceremonies.lying_delivery import LyingDelivery, honestly
 from tests.integration.ceremonies.orders import Key
 from tests.integration.ceremonies.parties import (
     NAMES,
@@ -17,6 +16,7 @@ from tests.integration.ceremonies.parties import (
     ended,
     wanted,
 )
+from tests.integration.ceremonies.scripted_delivery import ScriptedDelivery, honestly
 from tests.integration.ceremonies.test_whole_paths import child_order
 from wire.algorithms import (
     ECDSA_SECP256K1,
@@ -33,9 +33,9 @@ ONE, TWO = NAMES[:2]
 
 
 @pytest.fixture
-async def server(organisation: Organisation) -> AsyncIterator[LyingDelivery]:
+async def server(organisation: Organisation) -> AsyncIterator[ScriptedDelivery]:
     """Its control plane's accomplice."""
-    async with LyingDelivery().serving(organisation.server_leaf) as server:
+    async with ScriptedDelivery().serving(organisation.server_leaf) as server:
         yield server
 
 

@@ -20,17 +20,17 @@ from wire.tickets import Ticket
 Handed = dict[tuple[UUID, int], dict[str, dict[str, bytes]]]
 """(ceremony, exchange) -> sender -> recipient -> message."""
 Answer = dict[str, bytes] | web.Response
-Deceit = Callable[["LyingDelivery", UUID, int, str, dict[str, bytes]], Answer]
+Deceit = Callable[["ScriptedDelivery", UUID, int, str, dict[str, bytes]], Answer]
 """(server, ceremony, exchange, recipient, messages by sender) -> what it is answered with."""
 
 
 def honestly(
-    _: "LyingDelivery", __: UUID, ___: int, ____: str, messages: dict[str, bytes]
+    _: "ScriptedDelivery", __: UUID, ___: int, ____: str, messages: dict[str, bytes]
 ) -> Answer:
     return messages
 
 
-class LyingDelivery:
+class ScriptedDelivery:
     """``deceit`` is applied to each answer."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class LyingDelivery:
         return web.Response(status=204)  # and tells nobody
 
     @contextlib.asynccontextmanager
-    async def serving(self, leaf: Leaf) -> AsyncIterator["LyingDelivery"]:
+    async def serving(self, leaf: Leaf) -> AsyncIterator["ScriptedDelivery"]:
         app = web.Application(client_max_size=2**26)
         app.router.add_post(f"{PREFIX}/ceremonies/{{ceremony}}/exchanges/{{number}}", self._hand_in)
         app.router.add_post(f"{PREFIX}/ceremonies/{{ceremony}}/abort", self._abort)
