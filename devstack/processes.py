@@ -1,6 +1,8 @@
 """Processes that we start and end: by pid and start time, so that a reused pid is never hit."""
 
+import contextlib
 import os
+import random
 import select
 import signal
 import socket
@@ -16,6 +18,8 @@ from pydantic import BaseModel
 from daemon.errors import OperatorError
 
 LOCALHOST = "127.0.0.1"
+PORTS = range(15_000, 32_000)
+"""Below those that outgoing connections take by themselves (ip_local_port_range)."""
 TAIL_LINES = 15
 STOP_TIMEOUT = 30.0
 """Seconds for what is under way, after a process was asked to end."""
@@ -195,8 +199,9 @@ def wait_until(process: Process, ready: Callable[[], bool], timeout: float) -> N
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind((LOCALHOST, 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A TCP port on 127.0.0.1 that was free a moment ago, and that no outgoing connection gets."""
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind((LOCALHOST, port))
+            return port
+    raise OperatorError("no TCP port is free on 127.0.0.1", "End what listens on them: ss -tln")

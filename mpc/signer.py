@@ -59,7 +59,7 @@ async def run(settings: SignerSettings, on_step: OnStep = lambda _: None) -> Non
             withdraw=partial(withdraw, delivery),
         )
         node = put_together(settings, database, client, signer, mode, on_step)
-        await node.run(settings.health, forget_for_ever(database, node.retention))
+        await node.run(settings.health, partial(forget_for_ever, database, node.retention))
 
 
 def open_delivery_client(settings: SignerSettings) -> DeliveryClient:

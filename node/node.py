@@ -39,6 +39,9 @@ DRAIN_SECONDS = 25.0
 PURGE_INTERVAL = 3600.0
 
 
+Activity = Callable[[], Coroutine[None, None, None]]
+
+
 @dataclass(frozen=True)
 class Mode:
     """What makes a node of one mode: what it does, and what must be well for that."""
@@ -66,7 +69,7 @@ class Node:
     health: Health
     retention: timedelta
 
-    async def run(self, settings: HealthSection, *activities: Coroutine[None, None, None]) -> None:
+    async def run(self, settings: HealthSection, *activities: Activity) -> None:
         """Do jobs until SIGTERM or SIGINT; then finish those under way.
 
         ``activities``: what the mode does all the while.
@@ -82,7 +85,7 @@ class Node:
                     self.reporter.mark_for_ever(),
                     self._purge_for_ever(),
                     self.loop.run(),
-                    *activities,
+                    *(begin() for begin in activities),
                 )
                 log.info("draining")
                 left = await self.loop.drain(DRAIN_SECONDS)

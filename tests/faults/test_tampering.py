@@ -26,7 +26,7 @@ from tests.second_opinion import Wanted, check_signature
 from wire.jobs import Job
 from wire.outcomes import Outcome
 
-LIFETIME_SECONDS = 10
+LIFETIME_SECONDS = 15
 HELLO = Wanted("Message", b"hello")
 
 
