@@ -63,7 +63,7 @@ def die_at_each(
     for number, (kind, at) in enumerate(deaths):
         kill_at(victim, kind, at, folder)
         victim.kill()
-        victim.start()
+        victim.start(wait=False)
         if number == 0:
             begin()
         deadline = time.monotonic() + SECONDS
