@@ -378,6 +378,7 @@ def _columns(changes: Sequence[Change]) -> dict[str, list[Any]]:
         "chain_codes": [key and key.chain_code for key in keys],
         "generations": [key and key.generation for key in keys],
         "shares": [key and key.shares for key in keys],
+        "are_expiries": [change.is_expiry for change in changes],
     }
 
 

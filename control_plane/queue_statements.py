@@ -116,9 +116,11 @@ _CHANGE = """
             CAST(:delays AS float8[]), CAST(:refusers AS varchar[]),
             CAST(:public_keys AS bytea[]), CAST(:protections AS varchar[]),
             CAST(:addresses AS varchar[]), CAST(:attestations AS jsonb[]),
-            CAST(:chain_codes AS bytea[]), CAST(:generations AS int[]), CAST(:shares AS uuid[])
+            CAST(:chain_codes AS bytea[]), CAST(:generations AS int[]), CAST(:shares AS uuid[]),
+            CAST(:are_expiries AS boolean[])
         ) AS change(id, seen_state, seen_lease, state, outcome, failure, delay, refuser,
-            public_key, protection, address, attestations, chain_code, generation, shares)
+            public_key, protection, address, attestations, chain_code, generation, shares,
+            is_expiry)
     ), changed AS (
         UPDATE jobs SET
             state = change.state,
@@ -132,6 +134,7 @@ _CHANGE = """
         FROM change
         WHERE jobs.id = change.id AND jobs.state = seen_state
             AND jobs.lease IS NOT DISTINCT FROM seen_lease
+            AND NOT (is_expiry AND jobs.must_finish)
         RETURNING jobs.id, jobs.key_id, jobs.node_group, jobs.finished_at IS NOT NULL AS final,
             jobs.run_after <= now() AS due, change.public_key, change.protection, change.address,
             change.attestations, change.chain_code, change.generation, change.shares
@@ -141,7 +144,8 @@ _CHANGE = """
 _CHANGE_KEYS = """
     , changed_keys AS (
         UPDATE keys SET public_key = changed.public_key, protection = changed.protection,
-            attestations = changed.attestations, chain_code = changed.chain_code,
+            attestations = coalesce(changed.attestations, keys.attestations),
+            chain_code = changed.chain_code,
             generation = changed.generation, shares = changed.shares,
             next_shares = NULL, next_users = '{}'
         FROM changed WHERE keys.id = changed.key_id AND changed.public_key IS NOT NULL

@@ -45,7 +45,8 @@ class MadeKey:
     public_key: bytes
     protection: str
     address: str | None
-    attestations: tuple[SignedBytes, ...] = ()
+    attestations: tuple[SignedBytes, ...] | None = ()
+    """None leaves those that the key has."""
     chain_code: bytes | None = None
     generation: int | None = None
     shares: UUID | None = None
@@ -58,8 +59,10 @@ def job_of(payload: bytes) -> Job:
     return Job.model_validate_json(payload)
 
 
-def attestations_json(key: MadeKey) -> str:
+def attestations_json(key: MadeKey) -> str | None:
     """As the database keeps them."""
+    if key.attestations is None:
+        return None
     return ATTESTATIONS.dump_json(key.attestations).decode()
 
 

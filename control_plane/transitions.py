@@ -62,6 +62,8 @@ class Change:
     refused_by: str | None = None
     new_key: MadeKey | None = None
     fault: str | None = None
+    is_expiry: bool = False
+    """Not written where the job must be finished by now, whatever its time."""
 
     def __post_init__(self) -> None:
         if self.state is not None and self.state not in TRANSITIONS[self.job.state]:
@@ -112,7 +114,8 @@ def expire(job: JobFacts, last_failure: bytes | None) -> Change:
     outcome = Outcome(
         job_id=job.id, node=None, status=OutcomeStatus.FAILED, code=EXPIRED, reason=reason
     )
-    return Change(job, Note.RECORDED, JobState.FAILED, outcome.model_dump_json().encode())
+    raw = outcome.model_dump_json().encode()
+    return Change(job, Note.RECORDED, JobState.FAILED, raw, is_expiry=True)
 
 
 def backoff(attempt: int, jitter: float, longest: float = MAX_BACKOFF_SECONDS) -> float:

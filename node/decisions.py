@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -11,7 +10,7 @@ from node.handlers import Work
 from wire.envelope import JOB_TYPE, TICKET_TYPE, BadEnvelope, PinnedKeys, SignedBytes
 from wire.jobs import Job, job_digest
 from wire.node_api import ClaimedJob
-from wire.outcomes import OutcomeStatus
+from wire.outcomes import OutcomeStatus, SetOfShares
 from wire.tickets import Ticket
 
 READING_LASTS = timedelta(minutes=2)
@@ -21,8 +20,8 @@ READING_LASTS = timedelta(minutes=2)
 class NotDone(Exception):
     """Base of what ends a job without a result: a stable code and a reason for people.
 
-    ``culprits``: the signers to blame, where a ceremony ended by their fault. ``shares``: the set
-    of shares that is in the way, by its ceremony.
+    ``culprits``: the signers to blame, where a ceremony ended by their fault. ``shares``: what is
+    here instead of the set of shares that the job is about, or waits for an end.
     """
 
     status: OutcomeStatus
@@ -34,7 +33,7 @@ class NotDone(Exception):
         *,
         transient: bool = False,
         culprits: tuple[str, ...] = (),
-        shares: UUID | None = None,
+        shares: SetOfShares | None = None,
     ) -> None:
         super().__init__(f"{code}: {reason}")
         self.code = code

@@ -89,11 +89,18 @@ Result = (
 )
 
 
+class SetOfShares(Model):
+    """``ceremony``: that made it."""
+
+    ceremony: UUID
+    generation: int
+
+
 class Outcome(Model):
     """``code`` is stable, snake_case, for machines; ``reason`` is for people. Neither for DONE.
 
     ``culprits``: the signers that the reporting one blames for the end of a ceremony.
-    ``shares``: the ceremony of the set of shares that is in the way, where another one is.
+    ``shares``: what the signer has instead of the set that the job is about, or waits for an end.
     """
 
     job_id: UUID
@@ -104,5 +111,5 @@ class Outcome(Model):
     reason: str | None = None
     transient: bool = False
     culprits: tuple[str, ...] = ()
-    shares: UUID | None = None
+    shares: SetOfShares | None = None
     result: Annotated[Result, Field(discriminator="type")] | None = None

@@ -140,7 +140,7 @@ def _check(task: GivenTask, signer: str, identity: PinnedKeys, outcome: Outcome)
             _check_attestation(job, signer, identity, result.attestation)
         case JobKind.APPROVE, Approved():
             pass
-        case ((JobKind.REPAIR_SHARE | JobKind.DISCARD), NothingMade()):
+        case ((JobKind.REPAIR_SHARE | JobKind.DISCARD | JobKind.ABANDON), NothingMade()):
             pass
         case _:
             found = "nothing" if result is None else result.type

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from control_plane.mpc.planning.facts import (
     Step,
     Task,
 )
+from control_plane.mpc.planning.history import set_in_use
 from control_plane.mpc.step_making import Asked
 from wire.jobs import Job, JobKind
 from wire.outcomes import Outcome
@@ -103,7 +104,7 @@ def _facts(
         bans=frozenset(frozenset(pair.split(" ")) for pair in row.banned_pairs),
         steps=tuple(steps),
     )
-    return Facts(row, job, request)
+    return Facts(row, job, replace(request, in_use=set_in_use(request)))
 
 
 def _step(rows: list[AnyRow]) -> Step:

@@ -43,7 +43,8 @@ READ_REQUESTS = text(
             SELECT FROM jobs other
             WHERE other.key_id = jobs.key_id AND other.finished_at IS NULL
                 AND other.kind IN ('GenerateKey', 'RefreshKey', 'RepairShare')
-                AND (other.created_at, other.id) < (jobs.created_at, jobs.id)
+                AND (other.attempt = 0, other.created_at, other.id)
+                    < (jobs.attempt = 0, jobs.created_at, jobs.id)
         ) AS is_blocked
     FROM wanted JOIN jobs ON jobs.id = wanted.id
     JOIN keys ON keys.id = jobs.key_id
@@ -115,6 +116,17 @@ FALL_SILENT = text(
 
 SETTLE = text(
     "UPDATE steps SET is_unsettled = false WHERE id = ANY(CAST(:ids AS uuid[])) AND is_unsettled"
+)
+
+CORRECT_SHARES = text(
+    """
+    UPDATE keys SET shares = said.shares, generation = said.generation, next_shares = NULL,
+        next_users = '{}'
+    FROM unnest(CAST(:keys AS uuid[]), CAST(:shares AS uuid[]), CAST(:generations AS integer[]))
+        AS said(key_id, shares, generation)
+    WHERE keys.id = said.key_id AND keys.generation < said.generation
+        AND (keys.next_shares IS NULL OR keys.next_shares = said.shares)
+    """
 )
 
 COME_INTO_USE = text(

@@ -74,6 +74,7 @@ class Written:
     endings: Arrays = field(default_factory=lambda: {"ids": [], "endings": [], "culprits": []})
     silent: Arrays = field(default_factory=lambda: {"steps": [], "signers": []})
     settled: list[Any] = field(default_factory=list)
+    in_use: Arrays = field(default_factory=lambda: {"keys": [], "shares": [], "generations": []})
     coming: Arrays = field(default_factory=lambda: {"keys": [], "shares": [], "users": []})
     moves: Arrays = field(default_factory=lambda: {name: [] for name in _MOVES})
     is_durable: bool = False
@@ -86,6 +87,8 @@ class Written:
             yield statements.FALL_SILENT, self.silent
         if self.settled:
             yield statements.SETTLE, {"ids": self.settled}
+        if self.in_use["keys"]:
+            yield statements.CORRECT_SHARES, self.in_use
         if self.coming["keys"]:
             yield statements.COME_INTO_USE, self.coming
 
@@ -96,6 +99,7 @@ def written(planned: Sequence[Planned]) -> Written:
     for one in planned:
         _add_ending(to_write, one)
         _add_move(to_write, one)
+        _add_correction(to_write, one)
         _add_coming_into_use(to_write, one)
         if one.step is not None:
             _add_step(to_write.moves, one.step)
@@ -182,6 +186,15 @@ def _add_step(moves: Arrays, step: NewStep) -> None:
     moves["task_signers"] += step.signers
 
 
+def _add_correction(to_write: Written, one: Planned) -> None:
+    """Where the signers are further than the key's row."""
+    in_use, row = one.facts.request.in_use, one.facts.row
+    if in_use.shares != row.shares:
+        to_write.in_use["keys"].append(row.root_id)
+        to_write.in_use["shares"].append(in_use.shares)
+        to_write.in_use["generations"].append(in_use.generation)
+
+
 def _add_coming_into_use(to_write: Written, one: Planned) -> None:
     """While the signers take a refreshed set into use one after the other, both sets sign."""
     request = one.facts.request
@@ -203,11 +216,15 @@ def _completed(facts: Facts, made: ShareSet) -> Change:
     address = None
     if is_new and key.network is not None:
         address = address_of(key.network, key.algorithm, attested.public_key)
+    signers = facts.request.group.signers
+    attestations = None
+    if set(made.attestations) >= set(signers):
+        attestations = tuple(made.attestations[each] for each in signers)
     new_key = MadeKey(
         public_key=attested.public_key,
         protection=Protection.MPC.value,
         address=address,
-        attestations=tuple(made.attestations[each] for each in facts.request.group.signers),
+        attestations=attestations,
         chain_code=attested.chain_code,
         generation=next(iter(made.said().values())).generation,
         shares=made.id,

@@ -39,8 +39,10 @@ def require_promises(
 def require_abandonments(
     evidence: Sequence[SignedBytes], ours: ShareStatement, identities: Mapping[str, bytes]
 ) -> list[str]:
-    """The others that have abandoned our set. Raises Denied for fewer than its threshold: among
-    that many is an honest one, which will never promise, so that nobody can use the set."""
+    """The others that have abandoned our set. Raises Denied for fewer than its threshold, or than
+    there are others: among so many is an honest one that will never promise, if there is another
+    honest one at all. So nobody that is honest uses the set."""
+    needed = min(ours.threshold, len(ours.signers) - 1)
     place = (ours.key_id, ours.ceremony)
     found = set()
     for signed in evidence:
@@ -48,10 +50,8 @@ def require_abandonments(
         if (said.key_id, said.ceremony) == place and said.signer in ours.signers:
             found.add(said.signer)
     others = sorted(found - {ours.signer})
-    if len(others) < ours.threshold:
-        raise Denied(
-            "bad_evidence", f"{len(others)} others have abandoned it, {ours.threshold} are needed"
-        )
+    if len(others) < needed:
+        raise Denied("bad_evidence", f"{len(others)} others have abandoned it, {needed} are needed")
     return others
 
 

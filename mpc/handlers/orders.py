@@ -110,7 +110,10 @@ class ActivateKey:
 
 
 class Abandon:
-    """Gives a set up for good, and states so; or states that it was promised, and is kept."""
+    """Gives a set up for good, and states so; or states that it was promised, and is kept.
+
+    Of one that was promised and is erased since, there is nothing to state.
+    """
 
     carries_request = False
     asks_gate = False
@@ -127,6 +130,10 @@ class Abandon:
         if stored is not None and (stored.is_promised or stored.is_active):
             promise = self._preparation.sign(self._preparation.promise(stored))
             return Handled(result=PromisedShare(promise=promise), audit=_circumstances(stored))
+        if stored is not None and stored.is_repaired:
+            raise Denied("bad_evidence", "the set is in use")
+        if stored is not None and stored.was_kept:
+            return Handled(result=NothingMade(), audit=_circumstances(stored))
         abandonment = Abandonment(key_id=job.key.id, ceremony=ceremony, signer=self._me)
         signed = self._signer.sign(ABANDONMENT_TYPE, abandonment.model_dump_json().encode())
         return Handled(

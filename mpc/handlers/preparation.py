@@ -27,7 +27,7 @@ class Preparation:
                 f"another set of the key waits here for being activated or given up, of generation "
                 f"{waiting.generation}: {waiting.ceremony} is {waiting.state.value}",
                 transient=True,
-                shares=waiting.ceremony,
+                shares=waiting.set,
             )
         if ticket.kind is CeremonyKind.GENERATE and await self._shares.active(ticket.key_id):
             raise Denied("key_exists", "the key is in use, and is not made again")

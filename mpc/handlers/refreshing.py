@@ -7,7 +7,7 @@ from mpc.ceremonies.admission import Admission
 from mpc.ceremonies.ceremony import Admitted, Ceremonies
 from mpc.ceremonies.tickets import index_of
 from mpc.handlers.preparation import Preparation
-from mpc.handlers.signing import circumstances, require_share_of
+from mpc.handlers.signing import another_set, circumstances, require_share_of
 from mpc.repair_approvals import RepairApprovals
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
@@ -16,7 +16,7 @@ from node.handlers import Handled, Work
 from wire import requests
 from wire.jobs import Endpoint, Job
 from wire.outcomes import NothingMade
-from wire.tickets import Ticket
+from wire.tickets import CeremonyKind, Ticket
 
 
 class RefreshKey:
@@ -155,6 +155,9 @@ async def _share_of(shares: Shares, ticket: Ticket) -> StoredShare:
     """The share of the set that the ticket is about. Raises Failed."""
     assert ticket.shares is not None  # the ticket's model sees to it
     stored = await shares.find(ticket.key_id, ticket.shares)
-    if stored is None or not stored.is_in_use:
-        raise Failed("no_share", "this signer has no share of that set in use", transient=True)
-    return stored
+    if stored is not None and stored.is_in_use:
+        return stored
+    active = await shares.active(ticket.key_id)
+    if active is not None:
+        raise another_set(active, ticket.generation - (ticket.kind is CeremonyKind.REFRESH))
+    raise Failed("no_share", "this signer has no share of that set in use", transient=True)

@@ -115,16 +115,21 @@ class ProveKey:
         )
 
 
+def another_set(stored: StoredShare, wanted: int) -> Failed:
+    """This signer uses a share of another set; ``wanted``: the generation that a ticket is for."""
+    return Failed(
+        "wrong_generation",
+        f"the ticket wants a share of generation {wanted}, this signer's is of {stored.generation}",
+        transient=True,
+        shares=stored.set,
+    )
+
+
 def require_share_of(stored: StoredShare, admitted: Admitted, generation: int) -> None:
     """Raise Failed or Refused unless the ticket is for the very set that a share is of."""
     ticket = admitted.ticket
     if (stored.ceremony, stored.generation) != (ticket.shares, generation):
-        raise Failed(
-            "wrong_generation",
-            f"the ticket wants a share of generation {generation}, this signer's is of "
-            f"{stored.generation}",
-            transient=True,
-        )
+        raise another_set(stored, generation)
     if (stored.group, stored.threshold, list(stored.signers), stored.protocol) != (
         ticket.group,
         ticket.threshold,

@@ -127,7 +127,7 @@ PROMISE = """
 
 ABANDON = """
     INSERT INTO shares (key_id, ceremony, state)
-    SELECT key_id, ceremony, 'abandoned'
+    SELECT DISTINCT key_id, ceremony, 'abandoned'
     FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[]) AS wanted (key_id, ceremony)
     ON CONFLICT (key_id, ceremony) DO UPDATE SET changed_at = now(),
         state = CASE WHEN shares.state IN ('confirmed', 'abandoned') THEN 'abandoned' END,

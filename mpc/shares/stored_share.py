@@ -7,6 +7,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from wire.algorithms import Network
+from wire.outcomes import SetOfShares
 from wire.tickets import Protocol
 
 ASSOCIATED_DATA = b"custody share, version 1"
@@ -62,6 +63,11 @@ class StoredShare:
     created_at: datetime
 
     @property
+    def set(self) -> SetOfShares:
+        """The set that it is of."""
+        return SetOfShares(ceremony=self.ceremony, generation=self.generation)
+
+    @property
     def is_confirmed(self) -> bool:
         """On disk, and not promised yet: it may still be abandoned."""
         return self.state is ShareState.CONFIRMED
@@ -80,6 +86,16 @@ class StoredShare:
     def is_active(self) -> bool:
         """The key signs with it at present."""
         return self.state is ShareState.ACTIVE
+
+    @property
+    def is_repaired(self) -> bool:
+        """It goes into Refresh, and signs nothing."""
+        return self.state is ShareState.REPAIRED
+
+    @property
+    def was_kept(self) -> bool:
+        """It was promised, and is erased since."""
+        return self.state in (ShareState.RETIRED, ShareState.DISCARDED)
 
     @property
     def is_in_use(self) -> bool:

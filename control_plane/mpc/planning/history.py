@@ -11,6 +11,7 @@ from control_plane.mpc.planning.facts import (
     Ending,
     Pair,
     Request,
+    SharesInUse,
     Step,
     Task,
 )
@@ -20,6 +21,7 @@ from wire.outcomes import (
     APPROVAL_PENDING,
     AbandonedShare,
     ActivatedShare,
+    NothingMade,
     Outcome,
     OutcomeStatus,
     PreparedShare,
@@ -28,9 +30,11 @@ from wire.outcomes import (
 from wire.statements import Attestation, Confirmation, Promise, ShareStatement
 
 BANNED = "banned_counterparty"
+NO_SHARE = "no_share"
 NOT_PROVED = "not_proved"
 NOT_PINNED = "not_pinned"
 SET_PENDING = "set_pending"
+WRONG_GENERATION = "wrong_generation"
 USED_TICKET = "ticket_used"
 BLAMELESS = frozenset(
     {
@@ -53,7 +57,7 @@ doing, or the delivery server's, or ours."""
 Blame = tuple[int, int]
 """Ceremonies that failed with a signer in them, and those whose failure was blamed on it."""
 
-_DECIDING = (
+DECIDING = (
     JobKind.SIGN,
     JobKind.APPROVE,
     JobKind.GENERATE_KEY,
@@ -63,11 +67,14 @@ _DECIDING = (
 """The kinds whose No is a signer's No to the request."""
 
 
+_WITH_A_SHARE = (JobKind.PROVE_KEY, JobKind.PROMISE, JobKind.ACTIVATE_KEY)
+
+
 def refusals(request: Request) -> dict[str, Outcome]:
     """The signers that will not do this request, or never can, with why."""
     found: dict[str, Outcome] = {}
     for step in request.steps:
-        if step.kind in _DECIDING:
+        if step.kind in DECIDING:
             found.update(
                 (signer, outcome) for signer, outcome in step.outcomes.items() if is_no(outcome)
             )
@@ -157,16 +164,19 @@ def repaired(request: Request) -> bool:
 class ShareSet:
     """A set of shares, by its ceremony, and what each signer has said of it since.
 
-    ``is_unsettled``: it may have left shares behind. ``proved_with``: by signer, with whom it says
-    that its share has signed.
+    ``is_unsettled``: it may have left shares behind. ``is_foreign``: the request has not begun it,
+    a signer has named it. ``lost``: the signers that say that they have no share of it.
+    ``proved_with``: by signer, with whom it says that its share has signed.
     """
 
     id: UUID
     is_unsettled: bool = False
+    is_foreign: bool = False
     confirmed: dict[str, SignedBytes] = field(default_factory=dict)
     promised: dict[str, SignedBytes] = field(default_factory=dict)
     abandoned: dict[str, SignedBytes] = field(default_factory=dict)
     discarded: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
     proved_with: dict[str, set[str]] = field(default_factory=dict)
     attestations: dict[str, SignedBytes] = field(default_factory=dict)
 
@@ -192,18 +202,47 @@ class ShareSet:
         return Attestation.model_validate_json(signed.payload)
 
 
+def set_in_use(request: Request) -> SharesInUse:
+    """As the key's row has it; or a later one, of which t signers say that they use it.
+
+    As after the control plane's database was restored from before a refresh. Among t is one that
+    does not lie, and no honest signer uses a set that not all have promised.
+    """
+    if request.in_use.shares is None:
+        return request.in_use
+    for made in share_sets(request):
+        uses_it = {*made.attestations, *made.lost} >= set(request.group.signers)
+        if made.is_foreign and made.attestations and uses_it:
+            return SharesInUse(next(iter(made.said().values())).generation, made.id)
+    if request.in_use.next_shares is not None:
+        return request.in_use
+    told: dict[SharesInUse, set[str]] = {}
+    for step in request.steps:
+        for signer, outcome in step.outcomes.items():
+            if outcome.code == WRONG_GENERATION and outcome.shares is not None:
+                said = SharesInUse(outcome.shares.generation, outcome.shares.ceremony)
+                told.setdefault(said, set()).add(signer)
+    believed = [said for said, by in told.items() if len(by) >= request.group.threshold]
+    return max([request.in_use, *believed], key=lambda each: each.generation)
+
+
 def share_sets(request: Request) -> list[ShareSet]:
-    """Those in the way of the last attempt, and every set that the request has begun to make, the
-    last one last."""
+    """Foreign ones in the way of the last attempt, and every set that the request has begun to
+    make, the last one last."""
     making = [step for step in request.steps if step.kind in MAKES_SHARES]
     own = {
         step.id: ShareSet(step.id, step.is_unsettled and step.ending is not None) for step in making
     }
-    in_the_way = {
-        outcome.shares: ShareSet(outcome.shares)
+    named = [
+        outcome.shares.ceremony
         for step in making[-1:]
         for outcome in step.outcomes.values()
         if outcome.code == SET_PENDING and outcome.shares is not None
+    ]
+    in_the_way = {
+        ceremony: ShareSet(ceremony, is_foreign=True)
+        for ceremony in named
+        if ceremony != request.in_use.shares
     }
     sets = in_the_way | own
     for step in request.steps:
@@ -226,6 +265,8 @@ def _take_in(about: ShareSet, step: Step) -> None:
     for signer, outcome in step.outcomes.items():
         if step.kind is JobKind.PROMISE and outcome.code == NOT_PROVED:
             about.proved_with.pop(signer, None)
+        if step.kind in _WITH_A_SHARE and outcome.code == NO_SHARE and not outcome.transient:
+            about.lost.add(signer)
         if outcome.status is not OutcomeStatus.DONE:
             continue
         match outcome.result:
@@ -237,8 +278,8 @@ def _take_in(about: ShareSet, step: Step) -> None:
                 about.abandoned[signer] = outcome.result.abandonment
             case ActivatedShare():
                 about.attestations[signer] = outcome.result.attestation
-        if step.kind is JobKind.DISCARD:
-            about.discarded.add(signer)
+            case NothingMade() if step.kind in (JobKind.ABANDON, JobKind.DISCARD):
+                about.discarded.add(signer)
         if step.kind is JobKind.PROVE_KEY:
             others = {task.signer for task in step.tasks} - {signer}
             about.proved_with.setdefault(signer, set()).update(others)

@@ -18,7 +18,7 @@ from control_plane.mpc.planning.decisions import (
 )
 from control_plane.mpc.planning.endings import ending_of, failure_of
 from control_plane.mpc.planning.facts import MAKES_SHARES, Ending, Request
-from control_plane.mpc.planning.history import ShareSet, is_no, share_sets
+from control_plane.mpc.planning.history import DECIDING, ShareSet, is_no, share_sets
 from control_plane.mpc.planning.set_making import give_up, is_gone, is_kept, next_change_step
 from control_plane.mpc.planning.signing import has_approvals_enough, next_signing_step
 from wire.jobs import JobKind
@@ -80,7 +80,8 @@ def _goes_on_at_once(kind: JobKind, ended: Ended, decision: Decision) -> bool:
     failures = [
         each for each in ended.step.outcomes.values() if each.status is not OutcomeStatus.DONE
     ]
-    return not ended.silent and all(is_no(outcome) for outcome in failures)
+    says_no = all(is_no(outcome) for outcome in failures)
+    return kind in DECIDING and not ended.silent and says_no
 
 
 def pause(request: Request, kind: JobKind, jitter: float) -> float:

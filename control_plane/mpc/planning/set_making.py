@@ -8,6 +8,7 @@ far is given up: whoever has not promised abandons it, and t abandonments let th
 from control_plane.mpc.planning.decisions import Begin, Complete, Decision, End, Pause, Reason
 from control_plane.mpc.planning.facts import Request
 from control_plane.mpc.planning.history import (
+    NO_SHARE,
     ShareSet,
     banned_pairs,
     blame,
@@ -69,9 +70,10 @@ def give_up(request: Request, made: ShareSet) -> Decision | None:
     kind, evidence = JobKind.ABANDON, tuple[SignedBytes, ...]()
     left = [each for each in group.signers if each not in made.gone and each not in made.promised]
     if not left:
-        if len(made.abandoned) < group.threshold:
+        needed = min(group.threshold, len(group.signers) - 1)
+        if len(made.abandoned) < needed:
             return None
-        kind, evidence = JobKind.DISCARD, tuple(made.abandoned.values())[: group.threshold]
+        kind, evidence = JobKind.DISCARD, tuple(made.abandoned.values())[:needed]
         left = [each for each in group.signers if each not in made.gone]
     there = request.there(left)
     if not there:
@@ -80,12 +82,17 @@ def give_up(request: Request, made: ShareSet) -> Decision | None:
 
 
 def _is_usable(request: Request, made: ShareSet) -> bool:
-    return set(made.confirmed) >= set(request.group.signers) and not made.abandoned
+    is_confirmed = set(made.confirmed) >= set(request.group.signers)
+    return is_confirmed and not made.abandoned and not made.lost
 
 
 def _split(made: ShareSet) -> End:
-    keeping = ", ".join(sorted(made.promised))
-    text = f"{keeping} keep a set of shares that others have given up; see the signers' shares list"
+    keeping = ", ".join(sorted(set(made.promised) - made.gone))
+    gone = ", ".join(sorted(made.gone))
+    text = (
+        f"{keeping} keep the set of shares {made.id}, which {gone} have given up: once no operator "
+        "sees it in use, mpc-signer shares discard"
+    )
     return End(OutcomeStatus.FAILED, Reason(DISAGREE, text))
 
 
@@ -98,6 +105,9 @@ def _take_into_use(request: Request, made: ShareSet) -> Decision:
         return End(OutcomeStatus.FAILED, reason)
     signers = request.group.signers
     agreed, generation = said[signers[0]], new_generation(request)
+    if agreed.generation != generation:
+        text = f"the set {made.id} is of generation {agreed.generation}, not of {generation}"
+        return End(OutcomeStatus.FAILED, Reason(DISAGREE, text))
     if not is_kept(request, made):
         proof = next_proof(request, made, generation, agreed.protocol, agreed.public_key)
         if proof is not None:
@@ -108,6 +118,8 @@ def _take_into_use(request: Request, made: ShareSet) -> Decision:
     missing = [signer for signer in signers if signer not in done]
     if not missing:
         return Complete(made)
+    if is_kept(request, made) and set(missing) <= made.lost:
+        return _complete_without(request, made, missing)
     there = request.there(missing)
     if not there:
         return waiting(request, len(missing), missing, ())
@@ -119,6 +131,14 @@ def _take_into_use(request: Request, made: ShareSet) -> Decision:
         tuple(evidence[signer] for signer in signers),
         agreed.public_key,
     )
+
+
+def _complete_without(request: Request, made: ShareSet, lost: list[str]) -> Complete | End:
+    """Some have lost what they had promised, as by restoring a backup. The others use it."""
+    if request.kind is not JobKind.GENERATE_KEY:
+        return Complete(made)
+    text = f"{', '.join(lost)} has lost its share: make another key"
+    return End(OutcomeStatus.FAILED, Reason(NO_SHARE, text, culprits=tuple(lost)))
 
 
 def _make(request: Request) -> Decision:

@@ -14,6 +14,13 @@ ERASED = ("retired", "discarded", "abandoned")
 
 
 def upgrade() -> None:
+    """Fails while a set waits: the version before took such a set into use without promises."""
+    waiting = op.get_bind().scalar(sa.text("SELECT count(*) FROM shares WHERE state = 'confirmed'"))
+    if waiting:
+        raise RuntimeError(
+            f"{waiting} new sets of shares are neither in use nor discarded: let the version "
+            "before finish them, with no key or refresh asked for meanwhile, and migrate again"
+        )
     _constrain(KEPT)
     op.drop_index("uq_shares_confirmed", "shares")
     _only_one("uq_shares_waiting", "state IN ('confirmed', 'promised')")

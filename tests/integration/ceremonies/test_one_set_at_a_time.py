@@ -3,7 +3,7 @@
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.parties import ended
 from wire.algorithms import EDDSA_ED25519
-from wire.outcomes import OutcomeStatus
+from wire.outcomes import OutcomeStatus, SetOfShares
 
 
 async def test_while_one_set_waits_no_other_is_made(with_key):
@@ -13,7 +13,8 @@ async def test_while_one_set_waits_no_other_is_made(with_key):
     confirmed = await parties.prepare(order)
     outcomes = await parties.hold(orders.refresh(key))
     assert {ended(outcome)[0] for outcome in outcomes.values()} == {"set_pending"}
-    assert {outcome.shares for outcome in outcomes.values()} == {order.ceremony}
+    for outcome in outcomes.values():
+        assert outcome.shares == SetOfShares(ceremony=order.ceremony, generation=1)
     refreshed = await parties.take_into_use(key, order, confirmed)
     await parties.sign(refreshed)
     await parties.refresh(refreshed)

@@ -10,7 +10,7 @@ from tests.integration.ceremonies.orders import ControlPlane, Key
 from tests.integration.ceremonies.parties import NAMES, confirmations, ended, signature_of, wanted
 from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1
 from wire.envelope import TICKET_TYPE
-from wire.outcomes import OutcomeStatus
+from wire.outcomes import OutcomeStatus, SetOfShares
 from wire.tickets import CeremonyKind, Participant, Protocol
 
 ONE, TWO, THREE = NAMES[:3]
@@ -165,6 +165,17 @@ async def test_a_second_set_that_was_under_way_when_the_first_came_into_use_chan
     assert ended(await parties[THREE].do(claimed))[0] == "key_exists"
     late.cancel()
     await parties.sign(in_use)
+
+
+async def test_who_is_given_a_ticket_of_an_earlier_set_names_the_one_in_use(with_key):
+    """A control plane whose database was restored from before the refresh learns of it so."""
+    parties, old = await with_key(EDDSA_ED25519)
+    new = await parties.refresh(old)
+    in_use = SetOfShares(ceremony=new.shares, generation=1)
+    for order in (orders.sign(old, old.quorum, wanted(old)), orders.refresh(old)):
+        outcomes = await parties.hold(order)
+        assert codes(outcomes) == {"wrong_generation"}
+        assert {outcome.shares for outcome in outcomes.values()} == {in_use}
 
 
 async def test_a_refresh_of_a_generation_that_is_not_the_next_is_refused(with_key):

@@ -41,6 +41,7 @@ from wire.outcomes import (
     PreparedShare,
     PromisedShare,
     Result,
+    SetOfShares,
 )
 from wire.possession import possession_request
 from wire.requests import CREATE_SIGNATURE, SignHash, SignMessage
@@ -152,6 +153,7 @@ class ScriptedSigner:
         self.taken: list[Job] = []
         self.shares: dict[UUID, Share] = {}
         self.abandoned: set[UUID] = set()
+        self.erased: set[UUID] = set()
         self.bans: list[SignedBytes] = []
         self.has_gate = False
         self.health = NodeHealth(status="ok")
@@ -258,7 +260,8 @@ class ScriptedSigner:
             case JobKind.ABANDON:
                 return self._abandon(job)
             case JobKind.DISCARD:
-                self.shares.pop(_set_of(job), None)
+                if self.shares.pop(_set_of(job), None) is not None:
+                    self.erased.add(_set_of(job))
                 return NothingMade()
             case JobKind.REPAIR_SHARE:
                 return self._repair(job, ticket)
@@ -270,7 +273,8 @@ class ScriptedSigner:
             raise failed("abandoned")
         for ceremony, share in self.shares.items():
             if not share.is_active:
-                raise NotDone(OutcomeStatus.FAILED, "set_pending", transient=True, shares=ceremony)
+                raise self._has("set_pending", ceremony)
+        self._require_active(ticket)
         if ticket.shares is not None:
             self.stage.keys[ticket.ceremony] = self.stage.keys[ticket.shares]
         key = self.stage.key_of(ticket.ceremony, job.key)
@@ -292,10 +296,19 @@ class ScriptedSigner:
         self.shares[ticket.ceremony] = Share(confirmation)
         return PreparedShare(confirmation=self._signed(CONFIRMATION_TYPE, confirmation))
 
+    def _require_active(self, ticket: Ticket) -> None:
+        for ceremony in self.active:
+            if ticket.shares not in (None, ceremony):
+                raise self._has("wrong_generation", ceremony)
+
+    def _has(self, code: str, ceremony: UUID) -> NotDone:
+        generation = self.shares[ceremony].confirmation.generation
+        here = SetOfShares(ceremony=ceremony, generation=generation)
+        return NotDone(OutcomeStatus.FAILED, code, transient=True, shares=here)
+
     def _sign(self, job: Job, ticket: Ticket) -> MadeSignature:
+        self._require_active(ticket)
         assert ticket.shares is not None
-        if ticket.shares not in self.active:
-            raise failed("wrong_generation")
         request = CREATE_SIGNATURE.validate_json(job.request)
         key = job.key
         digest = digest_of(request, key.algorithm, key.network, key.public_key)
@@ -352,6 +365,7 @@ class ScriptedSigner:
         assert all(each.agreed == confirmed.agreed for each in said)
         for ceremony in self.active - {_set_of(job)}:
             del self.shares[ceremony]
+            self.erased.add(ceremony)
         share.is_active = True
         attestation = Attestation(
             key_id=job.key.id,
@@ -368,8 +382,10 @@ class ScriptedSigner:
         )
         return ActivatedShare(attestation=self._signed(ATTESTATION_TYPE, attestation))
 
-    def _abandon(self, job: Job) -> AbandonedShare | PromisedShare:
+    def _abandon(self, job: Job) -> AbandonedShare | PromisedShare | NothingMade:
         ceremony = _set_of(job)
+        if ceremony in self.erased:
+            return NothingMade()
         if ceremony in self.shares and self.shares[ceremony].is_promised:
             return self._promise_of(self.shares[ceremony])
         self.shares.pop(ceremony, None)

@@ -5,11 +5,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import update
 
+from control_plane.tables import keys
 from tests.integration.conductor.conftest import Troupe
-from tests.integration.conductor.scripted_signer import Share, denied, failed
-from wire.jobs import JobKind
-from wire.tickets import CeremonyKind
+from tests.integration.conductor.scripted_signer import NotDone, Share, denied, failed
+from wire.jobs import Job, JobKind
+from wire.outcomes import OutcomeStatus, SetOfShares
+from wire.tickets import CeremonyKind, Ticket
 
 
 def always(error: Exception) -> Any:
@@ -84,15 +87,83 @@ async def test_a_set_that_nobody_remembers_is_given_up_and_another_one_made(
     assert (await troupe.sign(wallet["key_id"]))["status"] == "Signed"
 
 
-async def test_a_set_that_nobody_remembers_and_all_have_promised_is_the_refreshed_one(
+async def test_a_set_that_nobody_remembers_and_all_have_promised_is_used_and_then_refreshed(
     troupe: Troupe,
 ):
     wallet = await troupe.wallet()
     forgotten = await promised_in_another_life(troupe, *troupe.signers)
     change = await troupe.change(wallet["key_id"], "refresh")
     assert change["status"] == "Done", change
-    assert all(signer.active == {forgotten} for signer in troupe.signers.values())
+    assert all(forgotten in signer.erased for signer in troupe.signers.values())
+    assert (await troupe.key(wallet["key_id"]))["generation"] == 2
+    assert (await troupe.sign(wallet["key_id"]))["status"] == "Signed"
+
+
+@pytest.mark.parametrize("then", ["sign", "refresh"])
+async def test_a_refresh_that_the_control_plane_has_forgotten_is_learnt_from_the_signers(
+    troupe: Troupe, then: str
+):
+    """Its database was restored from before the refresh."""
+    wallet = await troupe.wallet()
+    of_key = keys.c.id == UUID(wallet["key_id"])
+    (before,) = await troupe.rows(keys, of_key)
+    assert (await troupe.change(wallet["key_id"], "refresh"))["status"] == "Done"
+    (after,) = await troupe.rows(keys, of_key)
+    async with troupe.conducting.replica.engine.begin() as connection:
+        old = {"generation": before.generation, "shares": before.shares}
+        await connection.execute(update(keys).where(of_key).values(old))
+    if then == "sign":
+        assert (await troupe.sign(wallet["key_id"]))["status"] == "Signed"
+        (learnt,) = await troupe.rows(keys, of_key)
+        assert (learnt.generation, learnt.shares) == (after.generation, after.shares)
+    else:
+        assert (await troupe.change(wallet["key_id"], "refresh"))["status"] == "Done"
+        assert (await troupe.key(wallet["key_id"]))["generation"] == after.generation + 1
+
+
+async def test_a_lying_signer_cannot_have_a_refresh_done_that_was_not(troupe: Troupe):
+    """It says that the set in use is in its way."""
+    wallet = await troupe.wallet()
+    (in_use,) = troupe[3].active
+    here = SetOfShares(ceremony=in_use, generation=0)
+    lie = NotDone(OutcomeStatus.FAILED, "set_pending", transient=True, shares=here)
+    troupe[3].on[JobKind.REFRESH_KEY] = always(lie)
+    change = await troupe.change(wallet["key_id"], "refresh", wait=0)
+    await troupe.until(lambda: troupe.has_failed(change["id"]))
+    troupe[3].on.clear()
+    path = f"/v1/keys/{wallet['key_id']}/refreshes/{change['id']}?wait=20"
+    done = (await troupe.api.get(path)).json()
+    assert done["status"] == "Done"
     assert (await troupe.key(wallet["key_id"]))["generation"] == 1
+    assert all(in_use in signer.erased for signer in troupe.signers.values())
+
+
+@pytest.mark.parametrize("kind", [JobKind.PROMISE, JobKind.ACTIVATE_KEY])
+async def test_an_order_that_is_refused_is_not_given_again_and_again(troupe: Troupe, kind: JobKind):
+    """As while an operator has taken a pin away."""
+    troupe[2].on[kind] = always(denied("bad_evidence"))
+    pending = await troupe.wallet(wait=0)
+    await troupe.until(lambda: any(job.kind == kind for job in troupe[2].taken))
+    await asyncio.sleep(1)
+    assert sum(job.kind == kind for job in troupe[2].taken) <= 5
+    troupe[2].on.clear()
+    path = f"/v1/wallets/{pending['id']}?wait=30"
+    assert (await troupe.api.get(path)).json()["status"] == "Active"
+
+
+async def test_a_signer_that_lost_a_promised_share_is_repaired_afterwards(troupe: Troupe):
+    wallet = await troupe.wallet()
+    lost: list[bool] = []
+
+    def lose(job: Job, _: Ticket | None) -> None:
+        lost.append(True)
+        del troupe[3].shares[UUID(str(job.ceremony))]
+        raise failed("no_share", transient=False)
+
+    troupe[3].on[JobKind.ACTIVATE_KEY] = lambda job, ticket: None if lost else lose(job, ticket)
+    change = await troupe.change(wallet["key_id"], "refresh")
+    assert change["status"] == "Done", change
+    assert troupe[1].active == troupe[2].active != troupe[3].active
     assert (await troupe.sign(wallet["key_id"]))["status"] == "Signed"
 
 

@@ -134,3 +134,10 @@ def test_the_abandonments_of_t_others_are_enough():
 def test_nothing_else_is(evidence: list[SignedBytes]):
     with pytest.raises(Denied):
         require_abandonments(evidence, said(), IDENTITIES)
+
+
+def test_where_all_n_must_sign_the_abandonments_of_all_others_are_enough():
+    """A threshold of n cannot be reached by the others; and where n - 1 lie, nobody is split."""
+    assert require_abandonments(ENOUGH, said(threshold=3), IDENTITIES) == NAMES[1:]
+    with pytest.raises(Denied):
+        require_abandonments(ENOUGH[:1], said(threshold=3), IDENTITIES)

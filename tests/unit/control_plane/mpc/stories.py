@@ -27,6 +27,7 @@ from wire.outcomes import (
     OutcomeStatus,
     PreparedShare,
     PromisedShare,
+    SetOfShares,
 )
 from wire.statements import Attestation, Confirmation, Promise, ShareStatement
 from wire.tickets import Protocol
@@ -108,8 +109,8 @@ def confirmed(signer: str, public_key: bytes = PUBLIC_KEY) -> Outcome:
     return _done(PreparedShare(confirmation=_signed(said.model_dump_json().encode())))
 
 
-def promised(signer: str, public_key: bytes = PUBLIC_KEY) -> Outcome:
-    said = _of_share(Promise, signer, public_key)
+def promised(signer: str, generation: int = 0) -> Outcome:
+    said = _of_share(Promise, signer, PUBLIC_KEY).model_copy(update={"generation": generation})
     return _done(PromisedShare(promise=_signed(said.model_dump_json().encode())))
 
 
@@ -160,7 +161,17 @@ def nothing() -> Outcome:
 
 def in_the_way(shares: UUID) -> Outcome:
     """Another set of the key waits at the signer."""
-    return failed("set_pending").model_copy(update={"shares": shares})
+    return _with_set("set_pending", shares, 1)
+
+
+def further(shares: UUID, generation: int) -> Outcome:
+    """The signer uses another set than the ticket is about."""
+    return _with_set("wrong_generation", shares, generation)
+
+
+def _with_set(code: str, shares: UUID, generation: int) -> Outcome:
+    here = SetOfShares(ceremony=shares, generation=generation)
+    return failed(code).model_copy(update={"shares": here})
 
 
 def not_done(status: OutcomeStatus, code: str, *culprits: str, transient: bool = False) -> Outcome:

@@ -1,6 +1,7 @@
 """The three phases of a set, decided from what signers have said: every step in its turn."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from typing import Any
 from uuid import UUID, uuid4
@@ -8,7 +9,15 @@ from uuid import UUID, uuid4
 import pytest
 
 from control_plane.mpc.planning.decisions import Begin, Complete, End, Pause, Rest
-from control_plane.mpc.planning.facts import Ending, Member, Request, SharesInUse, Step
+from control_plane.mpc.planning.facts import (
+    Ending,
+    Member,
+    Request,
+    SharesInUse,
+    SignerGroup,
+    Step,
+)
+from control_plane.mpc.planning.history import set_in_use
 from control_plane.mpc.planning.plan import plan
 from control_plane.mpc.planning.set_making import next_change_step
 from tests.unit.control_plane.mpc.stories import (
@@ -16,15 +25,18 @@ from tests.unit.control_plane.mpc.stories import (
     THREE,
     abandoned,
     activated,
+    cannot,
     confirmed,
     denied,
     failed,
+    further,
     generate,
     in_the_way,
     made,
     nothing,
     promised,
     refresh,
+    sign,
     step,
     without,
 )
@@ -326,17 +338,105 @@ def test_a_set_in_the_way_that_nobody_knows_is_given_up():
     assert again.kind is JobKind.REFRESH_KEY
 
 
-def test_a_set_in_the_way_that_all_have_promised_is_taken_into_use():
-    unknown = uuid4()
+def forgotten(unknown: UUID, generation: int = 1) -> tuple[Step, ...]:
+    """A refresh that met a set which all have promised."""
     tried = waiting_for(("b", unknown))
     own = step(JobKind.ABANDON, {each: abandoned(each) for each in THREE}, shares=tried.id)
-    asked = step(JobKind.ABANDON, {each: promised(each) for each in THREE}, shares=unknown)
-    decision = begun(next_change_step(refresh((tried, own, asked))))
+    said = {each: promised(each, generation=generation) for each in THREE}
+    return tried, own, step(JobKind.ABANDON, said, shares=unknown)
+
+
+def test_a_set_in_the_way_that_all_have_promised_is_taken_into_use_and_another_one_made():
+    """What was stolen since it was made is to be of no use after the refresh."""
+    unknown = uuid4()
+    before = forgotten(unknown)
+    decision = begun(next_change_step(refresh(before)))
     assert (decision.kind, decision.shares) == (JobKind.ACTIVATE_KEY, unknown)
     done = step(JobKind.ACTIVATE_KEY, {each: activated(each) for each in THREE}, shares=unknown)
-    complete = next_change_step(refresh((tried, own, asked, done)))
-    assert isinstance(complete, Complete)
-    assert complete.made.id == unknown
+    after = refresh((*before, done))
+    in_use = set_in_use(after)
+    assert in_use == SharesInUse(1, unknown)
+    following = begun(next_change_step(replace(after, in_use=in_use)))
+    assert (following.kind, following.shares, following.generation) == (
+        JobKind.REFRESH_KEY,
+        unknown,
+        2,
+    )
+
+
+@pytest.mark.parametrize("generation", [0, 2])
+def test_a_promised_set_of_another_generation_than_the_next_is_not_taken_into_use(generation: int):
+    decision = next_change_step(refresh(forgotten(uuid4(), generation)))
+    assert isinstance(decision, End)
+    assert decision.reason.code == "signers_disagree"
+
+
+def test_a_lying_signer_cannot_have_the_set_in_use_taken_for_the_refreshed_one():
+    tried = waiting_for(("c", SHARES))
+    own = step(JobKind.ABANDON, {each: abandoned(each) for each in THREE}, shares=tried.id)
+    decision = begun(next_change_step(refresh((tried, own))))
+    assert (decision.kind, decision.shares) == (JobKind.REFRESH_KEY, SHARES)
+
+
+def test_a_signer_that_has_lost_its_share_before_it_promised_ends_the_set():
+    steps = all_proved()
+    said = {"a": promised("a"), "b": failed(), "c": cannot("no_share")}
+    asked = step(JobKind.PROMISE, said, Ending.FAILED, shares=steps[0].id)
+    decision = begun(next_change_step(refresh((*steps, asked))))
+    assert (decision.kind, decision.signers) == (JobKind.ABANDON, ("b", "c"))
+
+
+@pytest.mark.parametrize("kind", [JobKind.GENERATE_KEY, JobKind.REFRESH_KEY])
+def test_a_signer_that_has_lost_what_it_promised_does_not_hold_up_the_others(kind: JobKind):
+    """They use the set: the share is repaired afterwards. Of a new key there is nothing to keep."""
+    steps = all_promised()
+    said = {"a": activated("a"), "b": failed(), "c": cannot("no_share")}
+    activation = step(JobKind.ACTIVATE_KEY, said, Ending.FAILED, shares=steps[0].id)
+    make = generate if kind is JobKind.GENERATE_KEY else refresh_of_none
+    waiting = begun(next_change_step(make((*steps, activation))))
+    assert (waiting.kind, waiting.signers) == (JobKind.ACTIVATE_KEY, ("b", "c"))
+    last = step(JobKind.ACTIVATE_KEY, {"b": activated("b")}, shares=steps[0].id)
+    decision = next_change_step(make((*steps, activation, last)))
+    if kind is JobKind.GENERATE_KEY:
+        assert isinstance(decision, End)
+        assert (decision.reason.code, decision.reason.culprits) == ("no_share", ("c",))
+    else:
+        assert isinstance(decision, Complete)
+
+
+def refresh_of_none(steps: tuple[Step, ...]) -> Request:
+    """A refresh whose new set is of generation 0, as the stories have it."""
+    return refresh(steps, in_use=SharesInUse(-1, SHARES))
+
+
+@pytest.mark.parametrize("kind", [JobKind.PROMISE, JobKind.ACTIVATE_KEY, JobKind.PROVE_KEY])
+def test_an_order_that_a_signer_refuses_is_given_again_after_a_pause(kind: JobKind):
+    """Nobody else can do it in its place."""
+    steps = all_promised() if kind is JobKind.ACTIVATE_KEY else all_proved()
+    said = {"a": denied("bad_evidence"), "b": nothing(), "c": nothing()}
+    asked = step(kind, said, None, shares=steps[0].id)
+    decided = plan(generate((*steps, asked)), 0.5)
+    assert isinstance(decided.decision, Begin)
+    assert decided.delay_seconds > 0
+
+
+def test_of_two_signers_that_both_must_sign_one_abandonment_lets_the_other_discard():
+    group = SignerGroup("pair", 2, THREE[:2])
+    the_set = made({"a": confirmed("a"), "b": confirmed("b")})
+    asked = step(JobKind.ABANDON, {"a": promised("a"), "b": abandoned("b")}, shares=the_set.id)
+    decision = begun(next_change_step(generate((the_set, asked), group=group)))
+    assert (decision.kind, decision.signers, len(decision.evidence)) == (
+        JobKind.DISCARD,
+        ("a",),
+        1,
+    )
+
+
+def test_a_share_that_was_erased_before_counts_as_gone():
+    the_set = made(dict(ALL_CONFIRMED), ending=Ending.FAILED)
+    told = {"a": abandoned("a"), "b": nothing(), "c": abandoned("c")}
+    asked = step(JobKind.ABANDON, told, shares=the_set.id)
+    assert plan(generate((the_set, asked), is_final=True), 0.5).settled == (the_set.id,)
 
 
 def test_a_signer_that_is_away_is_cleaned_up_after_when_it_is_back():
@@ -352,3 +452,37 @@ def test_ids_of_sets_are_those_of_their_ceremonies():
     ceremony = uuid4()
     the_set = made({**ALL_CONFIRMED, "a": failed()}, ceremony=ceremony)
     assert begun(next_change_step(generate((the_set,)))).shares == ceremony
+
+
+@pytest.mark.parametrize("count", range(4))
+def test_a_later_set_is_believed_in_when_t_signers_say_that_they_use_it(count: int):
+    """As after the control plane's database was restored from before a refresh."""
+    later, in_use = uuid4(), SharesInUse(1, SHARES)
+    said: dict[str, Outcome | None] = dict.fromkeys(THREE, failed())
+    said |= {signer: further(later, 3) for signer in THREE[:count]}
+    tried = step(JobKind.SIGN, said, Ending.FAILED)
+    expected = in_use if count < 2 else SharesInUse(3, later)
+    assert set_in_use(sign((tried,), in_use=in_use)) == expected
+
+
+@pytest.mark.parametrize("generation", [0, 1])
+def test_an_older_set_is_not_believed_in(generation: int):
+    in_use = SharesInUse(1, SHARES)
+    said = {signer: further(uuid4(), generation) for signer in THREE}
+    assert set_in_use(sign((step(JobKind.SIGN, said),), in_use=in_use)) == in_use
+
+
+def test_while_a_refresh_comes_into_use_signers_of_both_sets_are_believed():
+    in_use = SharesInUse(1, SHARES, uuid4(), frozenset({"a"}))
+    said = {signer: further(uuid4(), 2) for signer in THREE}
+    assert set_in_use(sign((step(JobKind.SIGN, said),), in_use=in_use)) == in_use
+
+
+def test_a_signature_is_tried_again_with_the_later_set():
+    later = uuid4()
+    said = {signer: further(later, 3) for signer in THREE[:2]}
+    open_step = step(JobKind.SIGN, said, None)
+    request = sign((open_step,), in_use=SharesInUse(1, SHARES))
+    decided = plan(replace(request, in_use=set_in_use(request)), 0.5)
+    decision = begun(decided.decision)
+    assert (decision.kind, decision.shares, decision.generation) == (JobKind.SIGN, later, 3)
