@@ -13,6 +13,7 @@ from daemon.console import EXIT_FAILED, Json, err, operator_errors, out, print_j
 from daemon.console import application as new_application
 from daemon.errors import OperatorError
 from daemon.statements import Statements
+from mpc.acts import Acts
 from mpc.settings import SignerSettings
 from mpc.shares import share_statements
 from mpc.shares.encryption_keys import open_encryption_keys
@@ -20,11 +21,13 @@ from mpc.shares.shares import Shares, stored_share
 from mpc.shares.stored_share import StoredShare
 from node.connections import open_database
 from node.decisions import Failed
+from node.freeze import operator_name
+from node.identity import load_identity
 
 PAGE = 32
 COLUMNS = [
-    "key_id", "state", "generation", "protocol", "group", "index", "threshold", "network",
-    "encryption_key", "created_at",
+    "key_id", "ceremony", "state", "generation", "protocol", "group", "index", "threshold",
+    "network", "encryption_key", "created_at",
 ]  # fmt: skip
 FIRST = UUID(int=0)
 
@@ -81,7 +84,38 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         if bad:
             raise typer.Exit(EXIT_FAILED)
 
+    @app.command()
+    def discard(
+        context: typer.Context,
+        key_id: Annotated[UUID, typer.Argument(help="The root key's id.")],
+        ceremony: Annotated[UUID, typer.Argument(help="That made the set, as shares list shows.")],
+        reason: Annotated[str, typer.Option(help="Whom you spoke to; for the audit.")],
+    ) -> None:
+        """Erase a share that waits for a set which never comes into use.
+
+        Where some signers have promised to keep a set and others have given it up, no order of the
+        control plane ends it: it may be lying. The operators can. Look at shares list on every
+        signer's host first: as long as one of them has the set active, it must be kept. Signing
+        goes on with the set in use meanwhile.
+        """
+        with operator_errors():
+            asyncio.run(_discard(settings_of(context), key_id, ceremony, reason))
+        out.print(f"discarded this signer's share of {ceremony}", markup=False)
+
     return app
+
+
+async def _discard(settings: SignerSettings, key_id: UUID, ceremony: UUID, reason: str) -> None:
+    identity = load_identity(settings.identity.private_key)
+    place = {"key_id": key_id, "ceremony": ceremony}
+    details = {"ceremony": str(ceremony), "operator": operator_name(), "reason": reason}
+    async with open_database(settings) as database:
+        acts = Acts(database, settings.node.id, identity)
+        statement = share_statements.DISCARD_BY_HAND
+        if not await acts.do("DiscardShare", key_id, statement, place, details):
+            raise OperatorError(
+                f"no share of {ceremony} waits here", "mpc-signer shares list shows what does."
+            )
 
 
 async def _newest(settings: SignerSettings, limit: int, show_all: bool) -> list[dict[str, Any]]:

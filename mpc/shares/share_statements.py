@@ -142,6 +142,14 @@ DISCARD = """
     WHERE shares.key_id = wanted.key_id AND shares.ceremony = wanted.ceremony
 """
 
+DISCARD_BY_HAND = """
+    UPDATE shares SET changed_at = now(), state = 'discarded',
+        data_key = NULL, ciphertext = NULL, encryption_key = NULL
+    WHERE key_id = %(key_id)s AND ceremony = %(ceremony)s AND state IN ('confirmed', 'promised')
+    RETURNING key_id
+"""
+"""The operators', who can see that no signer uses the set."""
+
 LIST = """
     SELECT key_id, ceremony, state, generation, protocol, group_name, threshold, signers,
         share_index, network, public_key, proved, encryption_key, created_at, changed_at

@@ -31,7 +31,7 @@ from wire.envelope import (
     SignedBytes,
     Signer,
 )
-from wire.outcomes import ActivatedShare, OutcomeStatus, PromisedShare
+from wire.outcomes import ActivatedShare, NothingMade, OutcomeStatus, PromisedShare
 from wire.statements import Abandonment, Promise
 
 ONE, TWO, THREE = NAMES[:3]
@@ -262,6 +262,26 @@ async def test_no_control_plane_and_lying_signer_have_some_use_what_others_throw
         await parties.sign(new, honest)
 
 
+async def test_a_set_is_abandoned_by_two_orders_at_once(start):
+    """Of two requests that both clean up after a third, in one commit of the journal."""
+    parties = await start()
+    key, ceremony = Key(EDDSA_ED25519, 2, NAMES[:3]), uuid4()
+    told = await asyncio.gather(
+        *(parties.hold(orders.abandon(key, ceremony), [ONE]) for _ in range(5))
+    )
+    assert {abandonment(each[ONE]).payload for each in told}
+    assert await parties[ONE].states(key) == ["abandoned"]
+
+
+async def test_of_two_that_both_must_sign_one_discards_what_the_other_gave_up(with_key):
+    parties, key = await with_key(EDDSA_ED25519, 2, 2)
+    order = await promised_by_one(parties, key)
+    told = await parties.hold(orders.abandon(key, order.ceremony), [TWO])
+    discarding = orders.discard(key, order.ceremony, [abandonment(told[TWO])])
+    assert (await parties.hold(discarding, [ONE]))[ONE].status is OutcomeStatus.DONE
+    await parties.sign(await parties.refresh(key))
+
+
 async def test_who_has_abandoned_a_set_never_confirms_it(start, kills):
     parties = await start()
     key = Key(EDDSA_ED25519, 2, NAMES[:3])
@@ -348,11 +368,11 @@ async def test_what_was_discarded_or_replaced_is_not_promised_again(with_key):
     await clear_away(parties, key, order)
     for _ in range(2):
         told = await parties.hold(orders.abandon(key, order.ceremony), [ONE])
-        assert told[ONE].result is None
+        assert told[ONE].result == NothingMade()
     await parties.refresh(key)
     assert key.shares is not None
     told = await parties.hold(orders.abandon(key, key.shares), [ONE])
-    assert told[ONE].result is None
+    assert told[ONE].result == NothingMade()
     assert await parties[ONE].states(key) == ["retired", "discarded", "active"]
 
 

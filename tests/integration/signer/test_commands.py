@@ -19,10 +19,20 @@ from mpc.peers import checked_identity
 from mpc.repair_approvals import RepairApprovals, approve
 from mpc.settings import SignerSettings
 from mpc.shares.shares import Shares
+from mpc.shares.stored_share import ShareState
 from node.identity import load_identity
 from tests.integration.signer.commands import command, rewrite
 from tests.integration.signer.conftest import configuration_text
-from tests.integration.signer.keys import ME, SIGNERS, activate, confirm, new_key, put
+from tests.integration.signer.keys import (
+    ME,
+    SIGNERS,
+    activate,
+    confirm,
+    found,
+    new_key,
+    promise,
+    put,
+)
 from wire.envelope import Signer
 
 
@@ -103,6 +113,40 @@ async def key_in_use(shares: Shares, statements: Statements) -> UUID:
     made = new_key()
     await activate(statements, shares, made)
     return made.key_id
+
+
+@pytest.mark.parametrize("wait", [confirm, promise])
+async def test_a_share_that_waits_is_discarded_by_hand(
+    shares: Shares, statements: Statements, config: Path, wait
+):
+    made = new_key()
+    await activate(statements, shares, made)
+    waiting = made.refreshed()
+    await wait(statements, shares, waiting)
+    words = ["shares", "discard", made.key_id, waiting.ceremony, "--reason", "spoke to Ada and Bo"]
+    done = await command(config, *words)
+    assert done.exit_code == 0, done.stderr
+    assert (await found(shares, waiting)).state is ShareState.DISCARDED
+    assert (await found(shares, made)).is_active
+    (row,) = await statements.rows("SELECT record FROM audit")
+    record = json.loads(row.record)
+    assert record["kind"] == "DiscardShare"
+    assert record["details"]["reason"] == "spoke to Ada and Bo"
+    assert (await command(config, *words)).exit_code == 1
+
+
+async def test_a_share_in_use_is_not_discarded_by_hand(
+    shares: Shares, statements: Statements, config: Path
+):
+    made = new_key()
+    await activate(statements, shares, made)
+    done = await command(
+        config, "shares", "discard", made.key_id, made.ceremony, "--reason", "a slip"
+    )
+    assert done.exit_code == 1
+    assert "shares list" in done.stderr
+    assert (await found(shares, made)).is_active
+    assert await statements.rows("SELECT FROM audit") == []
 
 
 async def test_a_repair_is_approved_for_a_time_and_revoked(

@@ -318,6 +318,16 @@ async def test_abandoning_twice_changes_nothing(statements, shares: Shares):
     assert row.state == "abandoned"
 
 
+async def test_a_set_is_abandoned_twice_in_one_statement(statements, shares: Shares):
+    made = new_key()
+    await confirm(statements, shares, made)
+    row = shares.abandon_row(made.key_id, made.ceremony)
+    values = {name: [value, value] for name, value in row.values.items()}
+    async with statements.transaction() as connection:
+        await connection.execute(row.statement, values)
+    assert (await found(shares, made)).state is ShareState.ABANDONED
+
+
 async def test_a_discarded_share_is_erased_for_good(statements, shares: Shares):
     made = new_key()
     stored = await promise(statements, shares, made)
