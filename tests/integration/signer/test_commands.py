@@ -131,7 +131,7 @@ async def test_a_share_that_waits_is_discarded_by_hand(
     (row,) = await statements.rows("SELECT record FROM audit")
     record = json.loads(row.record)
     assert record["kind"] == "DiscardShare"
-    assert record["details"]["reason"] == "spoke to Ada and Bo"
+    assert record["reason"] == "spoke to Ada and Bo"
     assert (await command(config, *words)).exit_code == 1
 
 
