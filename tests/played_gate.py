@@ -1,11 +1,9 @@
 """A validation gate as its owner might have it, good or bad: real HTTPS, answers by the test."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from starlette.applications import Starlette
@@ -13,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from daemon.listener import Listener, config
 from daemon.tls import server_context
 from devstack.certificates import Leaf
 from devstack.processes import LOCALHOST
 from node.gate_messages import SIGNATURE_HEADER, GateQuestion
+from tests.server_in_a_thread import ServerInAThread
 
 Play = Callable[[GateQuestion], Awaitable[Response]]
 
@@ -98,16 +96,15 @@ async def approve_bit_by_bit(question: GateQuestion) -> Response:
     return StreamingResponse(drip())
 
 
-class PlayedGate:
-    """``with PlayedGate(leaf) as gate: gate.play = reject``; it runs in a thread of its own."""
+class PlayedGate(ServerInAThread):
+    """``with PlayedGate(leaf) as gate: gate.play = reject``"""
+
+    name = "gate"
 
     def __init__(self, leaf: Leaf) -> None:
+        super().__init__(server_context(leaf.certificate, leaf.private_key))
         self.play: Play = approve
         self.asked: list[Asked] = []
-        self._leaf = leaf
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
-        self.port = 0
 
     @property
     def url(self) -> str:
@@ -129,36 +126,13 @@ class PlayedGate:
     async def _approves(self, request: Request) -> Response:
         return await approve(GateQuestion.model_validate_json(await request.body()))
 
-    def __enter__(self) -> "PlayedGate":
-        self._thread.start()
-        if not self._started.wait(15):
-            raise TimeoutError("the gate did not start")
-        return self
+    def let_go(self) -> None:
+        """What hangs is to hang on."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(15)
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        context = server_context(self._leaf.certificate, self._leaf.private_key)
-        application = Starlette(
+    def application(self) -> Starlette:
+        return Starlette(
             routes=[
                 Route("/decide", self._decide, methods=["POST"]),
                 Route("/approves", self._approves, methods=["POST"]),
             ]
         )
-        listener = Listener(
-            config(application, LOCALHOST, 0, ssl_context_factory=lambda *_: context)
-        )
-        self.port = await listener.start()
-        self._started.set()
-        await self._stop.wait()
-        # what hangs is left hanging: the thread ends with the loop
-        await asyncio.wait([asyncio.create_task(listener.stop())], timeout=0.2)

@@ -10,7 +10,6 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
 from uuid import UUID, uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -19,10 +18,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from daemon.listener import Listener, config
 from daemon.tls import server_context
 from devstack.certificates import Leaf
 from devstack.processes import LOCALHOST
+from tests.server_in_a_thread import ServerInAThread
 from wire.algorithms import Algorithm, Network
 from wire.encoding import Model
 from wire.envelope import JOB_TYPE, SignedBytes, Signer
@@ -63,22 +62,21 @@ class Given:
         return self.outcomes[0]
 
 
-class HostileControlPlane:
+class HostileControlPlane(ServerInAThread):
     """``with HostileControlPlane(leaf, ca) as plane: plane.ask(plane.sign_job(...))``"""
 
+    name = "control plane"
+
     def __init__(self, leaf: Leaf, client_ca: Path) -> None:
+        super().__init__(server_context(leaf.certificate, leaf.private_key, client_ca))
         self.signer = Signer(Ed25519PrivateKey.generate())
         self.clock_offset = timedelta()
         """How far this control plane's clock is ahead."""
         self.heartbeats: list[HeartbeatRequest] = []
-        self._tls = (leaf.certificate, leaf.private_key, client_ca)
         self._given: dict[UUID, Given] = {}
         self._waiting: list[ClaimedJob] = []
         self._nonsense: list[tuple[Response, threading.Event]] = []
         self._work = asyncio.Event()
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
-        self.port = 0
 
     @property
     def url(self) -> str:
@@ -176,42 +174,10 @@ class HostileControlPlane:
 
     # The server
 
-    def __enter__(self) -> "HostileControlPlane":
-        self._thread.start()
-        if not self._started.wait(15):
-            raise TimeoutError("the control plane did not start")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(15)
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        context = server_context(*self._tls)
-        listener = Listener(
-            config(
-                self._application(),
-                LOCALHOST,
-                0,
-                ssl_context_factory=lambda *_: context,
-                date_header=False,
-            )
-        )
-        self.port = await listener.start()
-        self._started.set()
-        await self._stop.wait()
-        stopping = asyncio.create_task(listener.stop())
+    def let_go(self) -> None:
         self._work.set()
-        await asyncio.wait([stopping], timeout=2)
 
-    def _application(self) -> Starlette:
+    def application(self) -> Starlette:
         async def claim(request: Request) -> Response:
             body = ClaimRequest.model_validate_json(await request.body())
             return await self._claim(request, body)
