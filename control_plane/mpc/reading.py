@@ -18,7 +18,7 @@ from control_plane.mpc.planning.facts import (
     Step,
     Task,
 )
-from control_plane.mpc.planning.history import set_in_use
+from control_plane.mpc.planning.share_sets import set_in_use
 from control_plane.mpc.step_making import Asked
 from wire.jobs import Job, JobKind
 from wire.outcomes import Outcome

@@ -9,8 +9,8 @@ from sqlalchemy import TextClause
 from control_plane.mpc import statements
 from control_plane.mpc.planning.decisions import Begin, Complete, End, Pause, Plan, Reason
 from control_plane.mpc.planning.facts import MAKES_SHARES
-from control_plane.mpc.planning.history import ShareSet, current_set
 from control_plane.mpc.planning.obstacles import BUSY
+from control_plane.mpc.planning.share_sets import ShareSet, current_set
 from control_plane.mpc.reading import Facts
 from control_plane.mpc.step_making import NewStep
 from control_plane.results import KeyFacts, MadeKey

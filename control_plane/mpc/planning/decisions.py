@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from control_plane.mpc.planning.facts import Ending, Step
-from control_plane.mpc.planning.history import ShareSet
+from control_plane.mpc.planning.share_sets import ShareSet
 from wire.envelope import SignedBytes
 from wire.jobs import JobKind
 from wire.outcomes import OutcomeStatus

@@ -18,8 +18,9 @@ from control_plane.mpc.planning.decisions import (
 )
 from control_plane.mpc.planning.endings import ending_of, failure_of
 from control_plane.mpc.planning.facts import MAKES_SHARES, Ending, Request
-from control_plane.mpc.planning.history import DECIDING, ShareSet, is_no, share_sets
+from control_plane.mpc.planning.history import DECIDING, is_no
 from control_plane.mpc.planning.set_making import give_up, is_gone, is_kept, next_change_step
+from control_plane.mpc.planning.share_sets import ShareSet, share_sets
 from control_plane.mpc.planning.signing import has_approvals_enough, next_signing_step
 from wire.jobs import JobKind
 from wire.outcomes import OutcomeStatus

@@ -9,9 +9,10 @@ from itertools import combinations
 
 from control_plane.mpc.planning.decisions import Begin, Decision, End, Reason
 from control_plane.mpc.planning.facts import Request
-from control_plane.mpc.planning.history import ShareSet, banned_pairs, blame
+from control_plane.mpc.planning.history import banned_pairs, blame
 from control_plane.mpc.planning.obstacles import NO_QUORUM, waiting
 from control_plane.mpc.planning.quorum import gather, prefer
+from control_plane.mpc.planning.share_sets import ShareSet
 from wire.jobs import JobKind
 from wire.outcomes import OutcomeStatus
 from wire.tickets import Protocol

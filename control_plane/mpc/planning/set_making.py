@@ -7,20 +7,17 @@ far is given up: whoever has not promised abandons it, and t abandonments let th
 
 from control_plane.mpc.planning.decisions import Begin, Complete, Decision, End, Pause, Reason
 from control_plane.mpc.planning.facts import Request
-from control_plane.mpc.planning.history import (
-    NO_SHARE,
-    ShareSet,
-    banned_pairs,
-    blame,
-    current_set,
-    dissenters,
-    refusals,
-    repaired,
-    share_sets,
-)
+from control_plane.mpc.planning.history import banned_pairs, blame, refusals, repaired
 from control_plane.mpc.planning.obstacles import BLOCKED, hopeless, waiting
 from control_plane.mpc.planning.proving import next_proof
 from control_plane.mpc.planning.quorum import choose, prefer
+from control_plane.mpc.planning.share_sets import (
+    NO_SHARE,
+    ShareSet,
+    current_set,
+    dissenters,
+    share_sets,
+)
 from control_plane.mpc.planning.signing import free_to_take_part
 from wire.envelope import SignedBytes
 from wire.jobs import JobKind
@@ -135,9 +132,10 @@ def _take_into_use(request: Request, made: ShareSet) -> Decision:
 
 def _complete_without(request: Request, made: ShareSet, lost: list[str]) -> Complete | End:
     """Some have lost what they had promised, as by restoring a backup. The others use it."""
-    if request.kind is not JobKind.GENERATE_KEY:
+    is_enough = len(made.attestations) >= request.group.threshold
+    if request.kind is not JobKind.GENERATE_KEY and is_enough:
         return Complete(made)
-    text = f"{', '.join(lost)} has lost its share: make another key"
+    text = f"{', '.join(lost)} has lost its share of {made.id}: make another key"
     return End(OutcomeStatus.FAILED, Reason(NO_SHARE, text, culprits=tuple(lost)))
 
 

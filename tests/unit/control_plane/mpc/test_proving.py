@@ -8,8 +8,8 @@ import pytest
 
 from control_plane.mpc.planning.decisions import Begin, Decision, End, Pause
 from control_plane.mpc.planning.facts import Member, Request, SignerGroup
-from control_plane.mpc.planning.history import ShareSet
 from control_plane.mpc.planning.proving import next_proof
+from control_plane.mpc.planning.share_sets import ShareSet
 from wire.jobs import JobKind
 from wire.tickets import Protocol
 

@@ -17,9 +17,9 @@ from control_plane.mpc.planning.facts import (
     SignerGroup,
     Step,
 )
-from control_plane.mpc.planning.history import set_in_use
 from control_plane.mpc.planning.plan import plan
 from control_plane.mpc.planning.set_making import next_change_step
+from control_plane.mpc.planning.share_sets import set_in_use
 from tests.unit.control_plane.mpc.stories import (
     SHARES,
     THREE,
@@ -402,6 +402,15 @@ def test_a_signer_that_has_lost_what_it_promised_does_not_hold_up_the_others(kin
         assert (decision.reason.code, decision.reason.culprits) == ("no_share", ("c",))
     else:
         assert isinstance(decision, Complete)
+
+
+def test_a_set_that_fewer_than_t_have_kept_ends_the_request():
+    steps = all_promised()
+    said = {"a": activated("a"), "b": cannot("no_share"), "c": cannot("no_share")}
+    activation = step(JobKind.ACTIVATE_KEY, said, Ending.FAILED, shares=steps[0].id)
+    decision = next_change_step(refresh_of_none((*steps, activation)))
+    assert isinstance(decision, End)
+    assert (decision.reason.code, decision.reason.culprits) == ("no_share", ("b", "c"))
 
 
 def refresh_of_none(steps: tuple[Step, ...]) -> Request:

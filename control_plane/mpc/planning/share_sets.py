@@ -1,0 +1,166 @@
+"""The sets of shares that a request is about, and what the signers have said of each. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from control_plane.mpc.planning.facts import MAKES_SHARES, Request, SharesInUse, Step
+from wire.envelope import SignedBytes
+from wire.jobs import JobKind
+from wire.outcomes import (
+    AbandonedShare,
+    ActivatedShare,
+    NothingMade,
+    OutcomeStatus,
+    PreparedShare,
+    PromisedShare,
+)
+from wire.statements import Attestation, Confirmation, Promise, ShareStatement
+
+NO_SHARE = "no_share"
+NOT_PROVED = "not_proved"
+SET_PENDING = "set_pending"
+WRONG_GENERATION = "wrong_generation"
+
+_WITH_A_SHARE = (JobKind.PROVE_KEY, JobKind.PROMISE, JobKind.ACTIVATE_KEY)
+
+
+@dataclass(slots=True)
+class ShareSet:
+    """A set of shares, by its ceremony, and what each signer has said of it since.
+
+    ``is_unsettled``: it may have left shares behind. ``is_foreign``: the request has not begun it,
+    a signer has named it. ``lost``: the signers that say that they have no share of it.
+    ``proved_with``: by signer, with whom it says that its share has signed.
+    """
+
+    id: UUID
+    is_unsettled: bool = False
+    is_foreign: bool = False
+    confirmed: dict[str, SignedBytes] = field(default_factory=dict)
+    promised: dict[str, SignedBytes] = field(default_factory=dict)
+    abandoned: dict[str, SignedBytes] = field(default_factory=dict)
+    discarded: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
+    proved_with: dict[str, set[str]] = field(default_factory=dict)
+    attestations: dict[str, SignedBytes] = field(default_factory=dict)
+
+    @property
+    def gone(self) -> set[str]:
+        """The signers that have no share of it, and never will."""
+        return {*self.abandoned, *self.discarded}
+
+    def said(self) -> dict[str, ShareStatement]:
+        """What each signer says that the set is: its promise, or else its confirmation."""
+        confirmed: dict[str, ShareStatement] = {
+            signer: Confirmation.model_validate_json(signed.payload)
+            for signer, signed in self.confirmed.items()
+        }
+        return confirmed | {
+            signer: Promise.model_validate_json(signed.payload)
+            for signer, signed in self.promised.items()
+        }
+
+    def attested(self) -> Attestation:
+        """What all who use the set attest alike."""
+        signed = next(iter(self.attestations.values()))
+        return Attestation.model_validate_json(signed.payload)
+
+
+def set_in_use(request: Request) -> SharesInUse:
+    """As the key's row has it; or a later one, of which t signers say that they use it.
+
+    As after the control plane's database was restored from before a refresh. Among t is one that
+    does not lie, and no honest signer uses a set that not all have promised.
+    """
+    if request.in_use.shares is None:
+        return request.in_use
+    for made in share_sets(request):
+        uses_it = {*made.attestations, *made.lost} >= set(request.group.signers)
+        if made.is_foreign and made.attestations and uses_it:
+            return SharesInUse(next(iter(made.said().values())).generation, made.id)
+    if request.in_use.next_shares is not None:
+        return request.in_use
+    told: dict[SharesInUse, set[str]] = {}
+    for step in request.steps:
+        for signer, outcome in step.outcomes.items():
+            if outcome.code == WRONG_GENERATION and outcome.shares is not None:
+                said = SharesInUse(outcome.shares.generation, outcome.shares.ceremony)
+                told.setdefault(said, set()).add(signer)
+    believed = [said for said, by in told.items() if len(by) >= request.group.threshold]
+    return max([request.in_use, *believed], key=lambda each: each.generation)
+
+
+def share_sets(request: Request) -> list[ShareSet]:
+    """Foreign ones in the way of the last attempt, and every set that the request has begun to
+    make, the last one last."""
+    making = [step for step in request.steps if step.kind in MAKES_SHARES]
+    own = {
+        step.id: ShareSet(step.id, step.is_unsettled and step.ending is not None) for step in making
+    }
+    named = [
+        outcome.shares.ceremony
+        for step in making[-1:]
+        for outcome in step.outcomes.values()
+        if outcome.code == SET_PENDING and outcome.shares is not None
+    ]
+    in_the_way = {
+        ceremony: ShareSet(ceremony, is_foreign=True)
+        for ceremony in named
+        if ceremony != request.in_use.shares
+    }
+    sets = in_the_way | own
+    for step in request.steps:
+        about = sets.get(step.shares) if step.shares is not None else None
+        if about is not None:
+            _take_in(about, step)
+    return list(sets.values())
+
+
+def current_set(request: Request) -> ShareSet | None:
+    """The set that the request brings into use: one that all n have promised, or else its last."""
+    signers = set(request.group.signers)
+    sets = share_sets(request)
+    kept = [made for made in sets if signers <= set(made.promised)]
+    usable = kept or sets
+    return usable[-1] if usable else None
+
+
+def _take_in(about: ShareSet, step: Step) -> None:
+    for signer, outcome in step.outcomes.items():
+        if step.kind is JobKind.PROMISE and outcome.code == NOT_PROVED:
+            about.proved_with.pop(signer, None)
+        if step.kind in _WITH_A_SHARE and outcome.code == NO_SHARE and not outcome.transient:
+            about.lost.add(signer)
+        if outcome.status is not OutcomeStatus.DONE:
+            continue
+        match outcome.result:
+            case PreparedShare():
+                about.confirmed[signer] = outcome.result.confirmation
+            case PromisedShare():
+                about.promised[signer] = outcome.result.promise
+            case AbandonedShare():
+                about.abandoned[signer] = outcome.result.abandonment
+            case ActivatedShare():
+                about.attestations[signer] = outcome.result.attestation
+            case NothingMade() if step.kind in (JobKind.ABANDON, JobKind.DISCARD):
+                about.discarded.add(signer)
+        if step.kind is JobKind.PROVE_KEY:
+            others = {task.signer for task in step.tasks} - {signer}
+            about.proved_with.setdefault(signer, set()).update(others)
+
+
+def dissenters(said: Mapping[str, ShareStatement]) -> tuple[str, ...] | None:
+    """Who has stated another set than most have; None when all agree.
+
+    Empty when they differ, and none of the versions is most signers'.
+    """
+    versions: dict[str, list[str]] = {}
+    for signer, statement in said.items():
+        versions.setdefault(str(sorted(statement.agreed.items())), []).append(signer)
+    if len(versions) <= 1:
+        return None
+    largest = max(versions.values(), key=len)
+    if 2 * len(largest) <= len(said):
+        return ()
+    return tuple(sorted(set(said) - set(largest)))
