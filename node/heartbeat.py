@@ -20,7 +20,7 @@ from node.journal import Journal
 from node.metrics import CLOCK_OFFSET
 from wire.algorithms import Algorithm, Protection
 from wire.envelope import SignedBytes
-from wire.node_api import HeartbeatRequest
+from wire.node_api import HeartbeatRequest, NodeHealth
 
 log = structlog.get_logger()
 
@@ -29,6 +29,9 @@ INTERVAL = 10.0
 LOOK = 0.5
 """Seconds between looks at our own health; a change is told without waiting."""
 FIRST_PAUSE = 0.5
+LAST_SECONDS = 2.0
+"""The last heartbeat may take so long, and holds up the stop no longer."""
+STOPPING = NodeHealth(status="failing", detail="was told to stop")
 
 
 class Heartbeat:
@@ -92,17 +95,10 @@ class Heartbeat:
         self._told = None
         # without its database a node can still say that it is without
         has_database = await self._journal.probe()
-        request = HeartbeatRequest(
-            version=version("custody"),
-            group=self._group,
-            kinds=self._kinds,
-            capabilities=self._capabilities,
-            health=self._health.summary(),
-            identity_public_key=self._identity_public_key,
+        request = self._request(
+            self._health.summary(),
             audit_head=await self._chain.signed_head() if has_database else None,
             bans=tuple(await self._bans()) if self._bans and has_database else (),
-            slots=self._slots,
-            has_gate=self._has_gate,
         )
         sent = datetime.now(UTC)
         answer = await self._client.heartbeat(request)
@@ -111,3 +107,30 @@ class Heartbeat:
         CLOCK_OFFSET.set(self._clock.offset.total_seconds())
         if self._clock.problem(datetime.now(UTC)) is not None:
             log.error("clock out of step: nothing is signed", offset=str(self._clock.offset))
+
+    async def say_stopping(self) -> None:
+        """The last heartbeat: whoever chooses among nodes need not find out by their silence."""
+        try:
+            async with asyncio.timeout(LAST_SECONDS):
+                await self._client.heartbeat(self._request(STOPPING))
+        except (TimeoutError, ControlPlaneUnavailable, ControlPlaneRefused) as error:
+            log.warning("last heartbeat failed", error=str(error) or type(error).__name__)
+
+    def _request(
+        self,
+        health: NodeHealth,
+        audit_head: SignedBytes | None = None,
+        bans: tuple[SignedBytes, ...] = (),
+    ) -> HeartbeatRequest:
+        return HeartbeatRequest(
+            version=version("custody"),
+            group=self._group,
+            kinds=self._kinds,
+            capabilities=self._capabilities,
+            health=health,
+            identity_public_key=self._identity_public_key,
+            audit_head=audit_head,
+            bans=bans,
+            slots=self._slots,
+            has_gate=self._has_gate,
+        )

@@ -88,7 +88,9 @@ class Node:
                     *(begin() for begin in activities),
                 )
                 log.info("draining")
-                left = await self.loop.drain(DRAIN_SECONDS)
+                left, _ = await asyncio.gather(
+                    self.loop.drain(DRAIN_SECONDS), self.heartbeat.say_stopping()
+                )
             await self.reporter.mark()
             log.info("stopped", jobs_left=left)
         finally:

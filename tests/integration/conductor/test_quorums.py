@@ -57,11 +57,16 @@ async def test_a_signer_that_takes_a_task_and_falls_silent_is_named_by_the_other
     assert (await troupe.api.get(path + "?wait=20")).json()["status"] == "Signed"
 
 
-async def test_a_frozen_signer_is_chosen_for_nothing_and_the_api_says_why(troupe: Troupe):
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [("degraded", "freeze: frozen by ada: lost laptop"), ("failing", "was told to stop")],
+)
+async def test_a_signer_frozen_or_stopping_is_chosen_for_nothing_and_the_api_says_why(
+    troupe: Troupe, status: str, words: str
+):
     wallet = await troupe.wallet()
     await troupe[1].stop()
-    words = "freeze: frozen by ada: lost laptop"
-    troupe[2].health = NodeHealth(status="degraded", detail=words)
+    troupe[2].health = NodeHealth(status=status, detail=words)
     await troupe[2].beat()
     pending = await troupe.sign(wallet["key_id"], wait=0)
     path = f"/v1/keys/{wallet['key_id']}/signatures/{pending['id']}"

@@ -14,7 +14,7 @@ from node.health import Health, Part
 from node.heartbeat import Heartbeat
 from wire.audit import GENESIS, AuditHead
 from wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, Signer
-from wire.node_api import HeartbeatRequest, HeartbeatResponse
+from wire.node_api import HeartbeatRequest, HeartbeatResponse, NodeHealth
 
 SECONDS = 20
 FREEZE = "frozen by a test"
@@ -51,13 +51,15 @@ class ControlPlane:
     def __init__(self) -> None:
         self.told: asyncio.Queue[str] = asyncio.Queue()
         self.last: HeartbeatRequest | None = None
-        self.is_away = False
+        self.is_away = self.hangs = False
         self.asked = 0
 
     async def heartbeat(self, request: HeartbeatRequest) -> HeartbeatResponse:
         self.asked += 1
         if self.is_away:
             raise ControlPlaneUnavailable("away")
+        if self.hangs:
+            await asyncio.Event().wait()
         self.last = request
         self.told.put_nowait(request.health.status)
         return HeartbeatResponse(node="node-1", group="hsm", time=datetime.now(UTC))
@@ -140,3 +142,22 @@ async def test_a_node_without_its_database_tells_that_it_is_without(node):
     assert await node.next_told() == "degraded"
     assert node.plane.last.health.detail == "database: does not answer"
     assert node.plane.last.audit_head is None
+
+
+async def test_a_node_that_is_told_to_stop_says_so_without_its_database(node):
+    assert await node.next_told() == "ok"
+    node.journal.is_away = node.chain.is_away = True
+    await node.heartbeat.say_stopping()
+    assert node.plane.last.health == NodeHealth(status="failing", detail="was told to stop")
+
+
+@pytest.mark.parametrize("fault", ["is_away", "hangs"])
+async def test_a_last_heartbeat_that_cannot_be_sent_does_not_keep_a_node_from_stopping(
+    node, monkeypatch, fault
+):
+    monkeypatch.setattr(heartbeat, "LAST_SECONDS", 0.05)
+    assert await node.next_told() == "ok"
+    setattr(node.plane, fault, True)
+    async with asyncio.timeout(SECONDS):
+        await node.heartbeat.say_stopping()
+    assert node.plane.asked == 2
