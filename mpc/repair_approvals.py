@@ -6,6 +6,7 @@ from uuid import UUID
 
 from daemon.statements import Statements
 from mpc.acts import Acts
+from wire.tickets import Ticket
 
 _HOLDS = """
     SELECT FROM repair_approvals
@@ -54,6 +55,16 @@ class RepairApprovals:
     async def all(self) -> list[RepairApproval]:
         """Those that have not expired."""
         return [RepairApproval(*row) for row in await self._statements.rows(_ALL)]
+
+
+def how_to_approve(ticket: Ticket) -> str:
+    """What a helper's operator has to do before a repair."""
+    assert ticket.target is not None  # the ticket's model sees to it
+    target = ticket.signers[ticket.target - 1]
+    return (
+        "its operator has not approved the repair; the command on its host is: "
+        f"mpc-signer repair approve {ticket.key_id} {target} --reason WHY"
+    )
 
 
 async def approve(

@@ -30,6 +30,7 @@ from mpc.ceremonies.delivery_client import (
 from mpc.ceremonies.envelopes import BadMessage, CeremonyChannel, Opened
 from mpc.ceremonies.tickets import Quorum, index_of
 from mpc.ceremonies.used_tickets import use
+from mpc.repair_approvals import how_to_approve
 from node.decisions import Failed, Refused, require_thawed
 from node.freeze import Freeze
 from node.handlers import Work
@@ -284,7 +285,9 @@ def _named(ticket: Ticket) -> Iterator[None]:
         raise Failed("bad_message", error.reason, transient=True, culprits=error.culprits) from None
     except PeerAborted as error:
         [name] = _participants(ticket, (error.signer,)) or ("somebody",)
-        reason = f"{name} ended the ceremony: {error.code}"
+        is_known = error.code == "repair_not_approved" and ticket.kind is CeremonyKind.REPAIR
+        why = how_to_approve(ticket) if is_known else error.code
+        reason = f"{name} ended the ceremony: {why}"
         raise Failed("peer_aborted", reason, transient=True) from None
     except CeremonyExpired as error:
         silent = _participants(ticket, error.silent)

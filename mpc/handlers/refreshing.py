@@ -8,7 +8,7 @@ from mpc.ceremonies.ceremony import Admitted, Ceremonies
 from mpc.ceremonies.tickets import index_of
 from mpc.handlers.preparation import Preparation
 from mpc.handlers.signing import another_set, circumstances, require_share_of
-from mpc.repair_approvals import RepairApprovals
+from mpc.repair_approvals import RepairApprovals, how_to_approve
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
 from node.decisions import Denied, Failed
@@ -121,12 +121,7 @@ class RepairShare:
         assert ticket.target is not None
         target = ticket.signers[ticket.target - 1]
         if not await self._approvals.holds(ticket.key_id, target):
-            raise Failed(
-                "repair_not_approved",
-                f"the operator of this signer has not approved it: mpc-signer repair approve "
-                f"{ticket.key_id} {target}",
-                transient=True,
-            )
+            raise Failed("repair_not_approved", how_to_approve(ticket), transient=True)
         stored = await _share_of(self._shares, ticket)
         require_share_of(stored, admitted, ticket.generation)
         return await self._shares.open(stored)

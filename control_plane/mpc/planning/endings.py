@@ -2,7 +2,7 @@
 
 from control_plane.mpc.planning.decisions import Ended, Reason
 from control_plane.mpc.planning.facts import CEREMONY_OF, Ending, Request, Step
-from control_plane.mpc.planning.history import culprits_of
+from control_plane.mpc.planning.history import PEER_ABORTED, culprits_of
 from wire.jobs import JobKind
 from wire.outcomes import OutcomeStatus
 
@@ -41,7 +41,10 @@ def failure_of(ended: Ended) -> Reason:
         for signer, outcome in ended.step.outcomes.items()
         if outcome.status is not OutcomeStatus.DONE
     }
-    naming = {signer: each for signer, each in said.items() if culprits_of(signer, each)} or said
+    naming = {signer: each for signer, each in said.items() if culprits_of(signer, each)}
+    # else who ended it, rather than who was told that it had ended
+    ending = {signer: each for signer, each in said.items() if each.code != PEER_ABORTED}
+    naming = naming or ending or said
     texts = [f"{signer}: {outcome.reason or outcome.code}" for signer, outcome in naming.items()]
     if ended.silent:
         texts.append(f"{', '.join(ended.silent)} did not answer in time")

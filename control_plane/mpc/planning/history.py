@@ -19,6 +19,8 @@ from wire.outcomes import (
 
 BANNED = "banned_counterparty"
 NOT_PINNED = "not_pinned"
+NOT_APPROVED = "repair_not_approved"
+PEER_ABORTED = "peer_aborted"
 USED_TICKET = "ticket_used"
 BLAMELESS = frozenset(
     {
@@ -28,15 +30,16 @@ BLAMELESS = frozenset(
         "ceremony_aborted",
         "delivery_unavailable",
         "echo_mismatch",
+        NOT_APPROVED,
         NOT_PROVED,
-        "peer_aborted",
+        PEER_ABORTED,
         "peer_silent",
         SET_PENDING,
         USED_TICKET,
     }
 )
 """Codes with which a signer that names nobody is not to blame itself: what it tells of is another's
-doing, or the delivery server's, or ours."""
+doing, or the delivery server's, or ours; or its operator has yet to decide."""
 
 Blame = tuple[int, int]
 """Ceremonies that failed with a signer in them, and those whose failure was blamed on it."""
@@ -96,9 +99,15 @@ def blame(request: Request) -> dict[str, Blame]:
     named: Counter[str] = Counter()
     for step in request.steps:
         named.update(step.culprits)
+        # no fault of theirs, but others may have their operator's approval already
+        named.update(task.signer for task in step.tasks if _lacks_approval(task))
         if step.kind in CEREMONY_OF and step.ending in (Ending.FAILED, Ending.SILENT):
             failed.update(task.signer for task in step.tasks if not _is_done(task))
     return {signer: (failed[signer], named[signer]) for signer in failed | named}
+
+
+def _lacks_approval(task: Task) -> bool:
+    return task.outcome is not None and task.outcome.code == NOT_APPROVED
 
 
 def _is_done(task: Task) -> bool:

@@ -85,6 +85,11 @@ async def test_a_repair_is_refused_while_a_helpers_operator_has_not_approved_it(
     outcomes = await parties.hold(orders.repair(key, loser, [one, other]).until(3))
     assert ended(outcomes[other])[0] == "repair_not_approved"
     assert ended(outcomes[one])[0] == "peer_aborted"
+    for name in (one, other):  # whichever the application gets to read
+        reason = outcomes[name].reason
+        assert reason is not None
+        assert f"mpc-signer repair approve {key.id} {loser} --reason" in reason
+    assert outcomes[one].reason.startswith(f"{other} ended the ceremony")
     assert await parties[loser].states(key) == []
 
 

@@ -240,6 +240,8 @@ async def test_a_repair_waits_for_the_operators_that_have_not_approved(troupe: T
     shown = (await troupe.api.get(path)).json()
     assert shown["status"] != "Done"
     assert shown["reason"]["code"] == "repair_not_approved"
+    assert "to blame" not in shown["reason"]["detail"]
+    assert not any(await troupe.culprits_of(change["id"]))
     troupe[1].on.clear()
     assert (await troupe.api.get(f"{path}?wait=30")).json()["status"] == "Done"
 

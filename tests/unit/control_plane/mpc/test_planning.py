@@ -103,6 +103,19 @@ def test_who_names_somebody_is_quoted_rather_than_who_does_not():
     assert (failure_of(ended).code, failure_of(ended).node) == ("bad_message", "b")
 
 
+def test_who_ended_a_ceremony_by_nobodys_fault_is_quoted_rather_than_who_only_heard_of_it():
+    said = {
+        "a": failed("peer_aborted"),
+        "b": failed("repair_not_approved"),
+        "c": failed("peer_aborted"),
+    }
+    over = open_step(JobKind.REPAIR_SHARE, said)
+    ended = ending_of(sign((over,)), over)
+    assert ended is not None
+    reason = failure_of(ended)
+    assert (reason.code, reason.node, reason.culprits) == ("repair_not_approved", "b", ())
+
+
 def test_who_could_not_do_its_part_is_quoted_rather_than_who_only_heard_of_it():
     over = open_step(SIGN, {"a": failed("peer_aborted"), "b": failed("share_unusable")})
     ended = ending_of(sign((over,)), over)

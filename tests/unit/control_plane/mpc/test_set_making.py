@@ -267,6 +267,19 @@ def test_a_repair_that_the_target_has_not_finished_is_tried_again():
     assert begun(next_change_step(repair(half))).kind is JobKind.REPAIR_SHARE
 
 
+def test_a_helper_that_lacks_its_operators_approval_is_passed_over_for_one_that_was_not_asked():
+    five = ("a", "b", "c", "d", "e")
+    told = failed("peer_aborted")
+    lacking = {"a": told, "b": told, "c": told, "d": failed("repair_not_approved")}
+    for _ in range(20):  # among equals it is another signer's turn with each request
+        request = repair(
+            step(JobKind.REPAIR_SHARE, lacking, Ending.FAILED),
+            group=SignerGroup("treasury", 3, five),
+            members={signer: Member() for signer in five},
+        )
+        assert set(begun(next_change_step(request)).signers) == {"a", "b", "c", "e"}
+
+
 def test_too_few_willing_helpers_end_a_repair():
     no = step(JobKind.REPAIR_SHARE, {"a": denied("not_pinned"), "c": nothing()})
     decision = next_change_step(repair(no))
