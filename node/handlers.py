@@ -1,5 +1,6 @@
 """What a handler of one job kind is. The loop knows this, and no kind."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -28,6 +29,8 @@ class NewRow:
 
     statement: str
     values: dict[str, Any]
+    after: Callable[[], None] | None = None
+    """Called once the row is committed, as to forget what it takes the place of."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -109,8 +110,11 @@ class Shares:
             "share_index": share.index,
             "network": network.value if network else None,
         }
-        self.close(ticket.key_id)
-        return NewRow(share_statements.REPAIR, values | await self._sealed(values, share))
+        return NewRow(
+            share_statements.REPAIR,
+            values | await self._sealed(values, share),
+            after=partial(self.close, ticket.key_id),
+        )
 
     def proved_row(self, stored: StoredShare, others: Sequence[str]) -> NewRow:
         """It has signed with these. It is promised once it has with some; in DKLs23, with all."""
@@ -122,23 +126,23 @@ class Shares:
 
     def activate_row(self, stored: StoredShare) -> NewRow:
         """From now on it signs, and the one before it is erased."""
-        self.close(stored.key_id)
         values = {
             **_place(stored),
             "generation": stored.generation,
             "public_key": stored.public_key,
         }
-        return NewRow(share_statements.ACTIVATE, values)
+        return NewRow(share_statements.ACTIVATE, values, after=partial(self.close, stored.key_id))
 
     def discard_row(self, stored: StoredShare) -> NewRow:
         """Erase a share that was promised, and was never in use."""
-        self.close(stored.key_id)
-        return NewRow(share_statements.DISCARD, _place(stored))
+        return NewRow(
+            share_statements.DISCARD, _place(stored), after=partial(self.close, stored.key_id)
+        )
 
     def abandon_row(self, key_id: UUID, ceremony: UUID) -> NewRow:
         """Erase what there is of this set, and never promise it. Refused once it was promised."""
-        self.close(key_id)
-        return NewRow(share_statements.ABANDON, {"key_id": key_id, "ceremony": ceremony})
+        values = {"key_id": key_id, "ceremony": ceremony}
+        return NewRow(share_statements.ABANDON, values, after=partial(self.close, key_id))
 
     async def _one(self, statement: str, parameters: dict[str, Any]) -> StoredShare | None:
         rows = await self._rows(statement, parameters)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from node.decisions import Failed
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.orders import Key
 from tests.integration.ceremonies.parties import (
@@ -38,7 +39,13 @@ async def test_a_refreshed_key_is_the_same_key_and_only_the_new_shares_are_kept(
     with_key, algorithm
 ):
     parties, key = await with_key(algorithm)
+    open_shares = {party: await party.shares.active(key.id) for party in parties.of(key)}
+    for party, stored in open_shares.items():
+        await party.shares.open(stored)
     refreshed = await parties.refresh(key)
+    for party, stored in open_shares.items():
+        with pytest.raises(Failed, match="erased"):
+            await party.shares.open(stored)
     assert (refreshed.public_key, refreshed.chain_code) == (key.public_key, key.chain_code)
     assert refreshed.generation == key.generation + 1
     for party in parties.of(key):

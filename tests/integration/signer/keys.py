@@ -87,11 +87,14 @@ def new_key(protocol: Protocol = Protocol.FROST_ED25519) -> SetOfShares:
 
 
 async def put(statements: Statements, *rows: NewRow) -> None:
-    """Change rows as a commit of the journal does, in one transaction."""
+    """Change rows as the job loop does, in one transaction; then forget what they replace."""
     async with statements.transaction() as connection:
         for row in rows:
             values = {name: [value] for name, value in row.values.items()}
             await connection.execute(row.statement, values)
+    for row in rows:
+        if row.after is not None:
+            row.after()
 
 
 async def confirm(statements: Statements, shares: Shares, made: SetOfShares) -> StoredShare:

@@ -148,6 +148,32 @@ async def test_the_share_of_an_earlier_set_is_closed_when_the_next_one_signs(
         await shares.open(before)
 
 
+async def test_a_share_that_is_erased_is_closed_though_it_was_used_until_then(
+    statements, shares: Shares
+):
+    made = new_key()
+    before = await activate(statements, shares, made)
+    following = await promise(statements, shares, made.refreshed())
+    activating = shares.activate_row(following)
+    await shares.open(before)  # to sign, while the row is on its way
+    await put(statements, activating)
+    with pytest.raises(Failed, match="erased"):
+        await shares.open(before)
+
+
+async def test_a_share_that_is_abandoned_or_discarded_is_closed_too(statements, shares: Shares):
+    first, second = new_key(), new_key()
+    confirmed = await confirm(statements, shares, first)
+    promised = await promise(statements, shares, second)
+    erasing = [shares.abandon_row(first.key_id, first.ceremony), shares.discard_row(promised)]
+    for stored in (confirmed, promised):
+        await shares.open(stored)
+    await put(statements, *erasing)
+    for stored in (confirmed, promised):
+        with pytest.raises(Failed, match="erased"):
+            await shares.open(stored)
+
+
 async def test_a_confirmed_share_signs_nothing_until_it_is_activated(statements, shares: Shares):
     made = new_key()
     stored = await confirm(statements, shares, made)
