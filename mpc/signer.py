@@ -16,6 +16,7 @@ from mpc.handlers.orders import Abandon, ActivateKey, Approve, Discard, Promise
 from mpc.handlers.preparation import Preparation
 from mpc.handlers.refreshing import RefreshKey, RepairShare
 from mpc.handlers.signing import ProveKey, QuorumSigning, Sign
+from mpc.metrics import count_for_ever
 from mpc.peers import Peers
 from mpc.repair_approvals import RepairApprovals
 from mpc.settings import SignerSettings
@@ -53,13 +54,17 @@ async def run(settings: SignerSettings, on_step: OnStep = lambda _: None) -> Non
         mode = Mode(
             store=Store.MPC,
             handlers=handlers(settings, database, signer, shares, bans, delivery),
-            parts=[Part("encryption key", keys.problem)],
+            parts=[Part("encryption key", keys.problem), Part("shares", shares.problem)],
             capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
             bans=lambda: bans.own(MAX_BANS),
             withdraw=partial(withdraw, delivery),
         )
         node = put_together(settings, database, client, signer, mode, on_step)
-        await node.run(settings.health, partial(forget_for_ever, database, node.retention))
+        await node.run(
+            settings.health,
+            partial(forget_for_ever, database, node.retention),
+            partial(count_for_ever, database),
+        )
 
 
 def open_delivery_client(settings: SignerSettings) -> DeliveryClient:

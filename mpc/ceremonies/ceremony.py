@@ -30,8 +30,9 @@ from mpc.ceremonies.delivery_client import (
 from mpc.ceremonies.envelopes import BadMessage, CeremonyChannel, Opened
 from mpc.ceremonies.tickets import Quorum, index_of
 from mpc.ceremonies.used_tickets import use
+from mpc.metrics import CEREMONIES
 from mpc.repair_approvals import how_to_approve
-from node.decisions import Failed, Refused, require_thawed
+from node.decisions import Failed, NotDone, Refused, require_thawed
 from node.freeze import Freeze
 from node.handlers import Work
 from wire.envelope import SignedBytes, Signer
@@ -108,7 +109,7 @@ class Ceremonies:
         ``opens_early``: the protocol's first messages are public, need no session id, and go along
         with the hello.
         """
-        with _named(admitted.ticket):
+        with _counted(admitted.ticket), _named(admitted.ticket):
             return await self._hold(admitted, make, opens_early)
 
     async def _hold(
@@ -270,6 +271,22 @@ def _aborted(ticket: Ticket, error: ProtocolAbort) -> Failed:
         transient=True,
         culprits=_signers(ticket, error.culprits),
     )
+
+
+@contextlib.contextmanager
+def _counted(ticket: Ticket) -> Iterator[None]:
+    end = "internal_error"
+    try:
+        yield
+        end = "done"
+    except NotDone as error:
+        end = error.code
+        raise
+    except asyncio.CancelledError:
+        end = "cancelled"
+        raise
+    finally:
+        CEREMONIES.labels(ticket.kind.value, end).inc()
 
 
 @contextlib.contextmanager

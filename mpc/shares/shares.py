@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from daemon.database import is_transient
 from daemon.statements import Statements
 from mpc._native import LocalMisuse, Share
+from mpc.metrics import UNUSABLE_SHARES
 from mpc.shares import share_statements
 from mpc.shares.encryption_keys import EncryptionKeys
 from mpc.shares.stored_share import ShareState, StoredShare, associated_data
@@ -39,6 +40,14 @@ class Shares:
         self._statements = statements
         self._keys = keys
         self._open: OrderedDict[Place, asyncio.Task[Share]] = OrderedDict()
+        self._unusable: set[Place] = set()
+
+    def problem(self) -> str | None:
+        """How many shares did not open when they were last wanted; None while there is none."""
+        UNUSABLE_SHARES.set(len(self._unusable))
+        if not self._unusable:
+            return None
+        return f"{len(self._unusable)} cannot be used; see mpc-signer shares verify"
 
     async def find(self, key_id: UUID, ceremony: UUID) -> StoredShare | None:
         """The share of a set, whatever became of it; None when none was ever made here."""
@@ -72,6 +81,7 @@ class Shares:
         """Keep no share of a key open."""
         for place in [place for place in self._open if place[0] == key_id]:
             del self._open[place]
+        self._unusable = {place for place in self._unusable if place[0] != key_id}
 
     async def prepare_row(
         self, confirmation: Confirmation, network: Network | None, share: Share
@@ -187,8 +197,13 @@ class Shares:
 
     def _opened(self, place: Place, done: asyncio.Task[Share]) -> None:
         """A share that could not be opened is tried again the next time."""
-        if (done.cancelled() or done.exception()) and self._open.get(place) is done:
+        error = None if done.cancelled() else done.exception()
+        if (done.cancelled() or error) and self._open.get(place) is done:
             del self._open[place]
+        if isinstance(error, Failed) and error.code == "share_unusable":
+            self._unusable.add(place)
+        elif not done.cancelled() and error is None:
+            self._unusable.discard(place)
 
     def _close_older(self, active: StoredShare) -> None:
         for place in [

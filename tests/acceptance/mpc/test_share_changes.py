@@ -1,9 +1,13 @@
 """Refresh and repair: other shares of the same key, whose earlier ones are gone."""
 
+import time
+
+import httpx
 import psycopg
 import pytest
 
-from control_plane.client import ChangeStatus, Key, Rejected
+from control_plane.client import ChangeStatus, Custody, Key, Rejected, SignatureStatus
+from devstack.processes import LOCALHOST
 from devstack.signer import Signer
 from tests.acceptance.mpc.conftest import SCHEMES, frozen, make_key, sign_and_check
 
@@ -50,6 +54,48 @@ def test_a_signer_that_lost_its_share_gets_it_back(stack, custody, key):
     for helper in helpers:  # so the repaired share signs with each other one
         with frozen(custody, [helper]):
             sign_and_check(custody, custody.get_key(key.id), b"with a repaired share")
+
+
+def test_a_share_that_cannot_be_used_shows_until_it_is_repaired(stack, custody, signers):
+    key = make_key(custody, "EdDSA")
+    assert key.signers is not None
+    damaged, other, third = (stack.signers[name] for name in key.signers)
+    damaged.stop()  # it may have the share open
+    with psycopg.connect(damaged.database_url) as connection:
+        connection.execute("UPDATE shares SET ciphertext = 'x' WHERE key_id = %s", (key.id,))
+    damaged.start()
+    with frozen(custody, [other]):
+        waiting = custody.sign_message(key.id, "by two, of whom one cannot", wait=0)
+        wait_for_health(custody, damaged, "shares: 1 cannot be used; see mpc-signer shares verify")
+    assert metric(damaged, "custody_unusable_shares") == 1
+    signature = custody.get_signature(key.id, waiting.id, wait=SECONDS)
+    assert signature.status is SignatureStatus.SIGNED
+    for helper in (other, third):
+        helper.run("approve a repair", *approve(key, damaged))
+    assert custody.repair_share(key.id, damaged.node_id, wait=SECONDS).status is ChangeStatus.DONE
+    wait_for_health(custody, damaged, None)
+    assert metric(damaged, "custody_unusable_shares") == 0
+    ceremonies = 'custody_ceremonies_total{end="done",kind="Repair"}'
+    assert metric(damaged, ceremonies) == 1
+    assert metric(damaged, "custody_bans") == metric(damaged, "custody_signing_in_flight") == 0
+
+
+def wait_for_health(custody: Custody, signer: Signer, detail: str | None) -> None:
+    """Until the API shows this of a signer; None: that it is well."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        [shown] = [each.health for each in custody.list_signers() if each.id == signer.node_id]
+        if (shown.status, shown.detail) == ("degraded" if detail else "ok", detail):
+            return
+        assert time.monotonic() < deadline, shown
+        time.sleep(0.1)
+
+
+def metric(signer: Signer, name: str) -> float:
+    """The value of one line of a signer's metrics."""
+    said = httpx.get(f"http://{LOCALHOST}:{signer.health_port}/metrics", trust_env=False).text
+    [line] = [line for line in said.splitlines() if line.startswith(f"{name} ")]
+    return float(line.rpartition(" ")[2])
 
 
 def test_a_repair_that_no_operator_has_approved_is_rejected(custody, keys):

@@ -135,6 +135,23 @@ async def test_a_share_that_did_not_open_is_tried_again(statements, shares: Shar
     assert (await shares.open(stored)).public_key == stored.public_key
 
 
+async def test_shares_that_cannot_be_used_are_counted_until_they_can(statements, shares: Shares):
+    keys = [await activate(statements, shares, new_key()) for _ in range(2)]
+    assert shares.problem() is None
+    await statements.rows("UPDATE shares SET ciphertext = '\\x00' || ciphertext")
+    for stored in (*keys, *keys):
+        with pytest.raises(Failed):
+            await shares.open(stored)
+    said = shares.problem()
+    assert said is not None
+    assert said.startswith("2 cannot be used")
+    await statements.rows("UPDATE shares SET ciphertext = substring(ciphertext from 2)")
+    await shares.open(keys[0])
+    assert shares.problem() != said
+    shares.close(keys[1].key_id)  # as when another one has taken its place
+    assert shares.problem() is None
+
+
 async def test_the_share_of_an_earlier_set_is_closed_when_the_next_one_signs(
     statements, shares: Shares, keys
 ):

@@ -1,0 +1,42 @@
+"""What Prometheus sees of a signer, beside what it sees of every node."""
+
+import asyncio
+
+from prometheus_client import Counter, Gauge
+
+from daemon.database import is_transient
+from daemon.statements import Statements
+
+INTERVAL = 10.0
+"""Seconds between counts of what is in the database."""
+
+CEREMONIES = Counter(
+    "custody_ceremonies_total",
+    "Ceremonies ended at this signer, by kind and how: done, or the code of what went wrong",
+    ["kind", "end"],
+)
+UNUSABLE_SHARES = Gauge(
+    "custody_unusable_shares", "Shares that did not open when they were last wanted"
+)
+BANS = Gauge("custody_bans", "Bans that this signer knows, its own and its peers'")
+IN_FLIGHT = Gauge(
+    "custody_signing_in_flight",
+    "Counterparties in the guarded phase of ECDSA signing, or left there by a crash",
+)
+
+_COUNT = """
+    SELECT (SELECT count(*) FROM bans) AS bans, (SELECT count(*) FROM in_flight) AS in_flight
+"""
+
+
+async def count_for_ever(statements: Statements) -> None:
+    """Count bans and what is in flight every few seconds, until cancelled."""
+    while True:
+        try:
+            [counted] = await statements.rows(_COUNT)
+            BANS.set(counted.bans)
+            IN_FLIGHT.set(counted.in_flight)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+        await asyncio.sleep(INTERVAL)
