@@ -2,7 +2,6 @@
 
 import json
 import os
-import stat
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -17,6 +16,7 @@ from pydantic import (
 )
 
 from daemon.errors import ConfigurationError
+from wire.secret_files import CREDENTIALS, others_may_read
 
 
 class Section(BaseModel):
@@ -121,23 +121,12 @@ def read_secret(path: Path, what: str) -> bytes:
             f"cannot read {what} from {path}: {error.strerror}",
             "Make the file, readable by this user alone (chmod 600), or mend the configuration.",
         ) from None
-    if _others_may_read(path, mode):
+    if others_may_read(path, mode, os.environ.get(CREDENTIALS)):
         raise ConfigurationError(
             f"{path}, which holds {what}, may be read by other users",
             f"chmod 600 {path}",
         )
     return secret.rstrip(b"\r\n")
-
-
-def _others_may_read(path: Path, mode: int) -> bool:
-    """By its mode; in a systemd credential's, the group's bit stands for an access list.
-
-    Since systemd 254 that list lets in the unit's own user, and the folder nobody else.
-    """
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    is_credential = folder is not None and path.parent == Path(folder)
-    expected = stat.S_IRGRP if is_credential else 0
-    return bool(mode & (stat.S_IRWXG | stat.S_IRWXO) & ~expected)
 
 
 def write_secret(path: Path, secret: bytes) -> None:
@@ -173,7 +162,7 @@ def sync_folder(folder: Path) -> None:
 
 def credential_path(name: str) -> Path:
     """Path of a systemd credential (LoadCredential=, systemd.exec(5))."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    folder = os.environ.get(CREDENTIALS)
     if folder is None:
         raise ConfigurationError(
             f"the credential {name!r} is wanted, but systemd passed none to this process",

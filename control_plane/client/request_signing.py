@@ -1,5 +1,6 @@
 """Signs what an application asks for, so that nobody between it and the node can change that."""
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,11 +16,12 @@ from wire.algorithms import Store
 from wire.envelope import Signer
 from wire.requests import KeyRequest, Request
 from wire.resources import Key
+from wire.secret_files import CREDENTIALS, others_may_read
 from wire.signed_requests import sign_request
 
 Answer = TypeVar("Answer")
 SigningKey: TypeAlias = Ed25519PrivateKey | Path | str
-"""A key, or the file that has it in PEM (PKCS#8, not encrypted)."""
+"""A key, or the file that has it in PEM (PKCS#8, not encrypted), readable by its user alone."""
 
 LIFETIME = timedelta(minutes=15)
 """As long as the service itself keeps trying, by default."""
@@ -69,11 +71,18 @@ class RequestSigning:
 
 
 def load_key(path: Path) -> Ed25519PrivateKey:
-    """Raises ValueError for a file that cannot be read or holds another kind of key."""
+    """Raises ValueError for a file that cannot be read, that others may read, or of no such key."""
     try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
+        mode = path.stat().st_mode
+        pem = path.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot read the signing key {path}: {error.strerror}") from None
+    if others_may_read(path, mode, os.environ.get(CREDENTIALS)):
+        raise ValueError(
+            f"{path}, which holds the signing key, may be read by other users: chmod 600 {path}"
+        )
+    try:
+        key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PrivateKey):

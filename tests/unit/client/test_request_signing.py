@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from control_plane.client import Network, operations
+from control_plane.client import Custody, Network, operations
 from control_plane.client.calls import Call
 from control_plane.client.request_signing import LIFETIME, RequestSigning, load_key
 from wire.algorithms import Store
@@ -73,22 +73,49 @@ def test_what_is_sent_again_is_the_same() -> None:
     assert call.waiting(5).signature == call.signature
 
 
+def in_file(folder: Path, content: bytes, mode: int = 0o600) -> Path:
+    file = folder / "app.pem"
+    file.write_bytes(content)
+    file.chmod(mode)
+    return file
+
+
 def pem(key: Any) -> bytes:
     content: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return content
 
 
 def test_the_key_may_be_in_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "app.pem"
-    file.write_bytes(pem(PRIVATE_KEY))
+    file = in_file(tmp_path, pem(PRIVATE_KEY))
     assert load_key(file).public_key() == PRIVATE_KEY.public_key()
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", pem(X25519PrivateKey.generate())])
 def test_a_file_with_something_else_is_an_error(tmp_path: Path, content: bytes) -> None:
-    file = tmp_path / "app.pem"
-    file.write_bytes(content)
+    file = in_file(tmp_path, content)
     with pytest.raises(ValueError, match="no Ed25519 private key"):
         RequestSigning(file)
     with pytest.raises(ValueError, match="cannot read"):
         RequestSigning(tmp_path / "none")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o610, 0o644])
+def test_a_file_that_others_may_read_is_refused_with_the_command_that_mends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    file = in_file(tmp_path, pem(PRIVATE_KEY), mode)
+    with pytest.raises(ValueError, match=f"may be read by other users: chmod 600 {file}"):
+        RequestSigning(file)
+    monkeypatch.setenv("CUSTODY_API_URL", "https://localhost:1")
+    monkeypatch.setenv("CUSTODY_API_TOKEN", "token")
+    monkeypatch.setenv("CUSTODY_SIGNING_KEY_FILE", str(file))
+    with pytest.raises(ValueError, match="chmod 600"):
+        Custody.from_environment()
+
+
+def test_a_systemd_credential_is_read_though_its_access_list_shows_as_the_groups_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = in_file(tmp_path, pem(PRIVATE_KEY), 0o440)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert load_key(file).public_key() == PRIVATE_KEY.public_key()
