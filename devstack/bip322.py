@@ -3,12 +3,15 @@
 import io
 
 from buidl.bech32 import decode_bech32
+from buidl.ecc import S256Point, SchnorrSignature
 from buidl.hash import tagged_hash
 from buidl.script import P2TRScriptPubKey, Script
 from buidl.tx import Tx, TxIn, TxOut
 from buidl.witness import Witness
 
 OP_0, OP_RETURN = 0x00, 0x6A
+SIGHASH_DEFAULT, SIGHASH_ALL = 0x00, 0x01
+SIGNATURE_SIZE = 64
 COINBASE_INDEX = 0xFFFFFFFF
 
 
@@ -17,7 +20,11 @@ class NotSigned(Exception):
 
 
 def check_taproot_message(address: str, message: bytes, signature: bytes) -> None:
-    """Raise NotSigned unless the witness, serialised, signs the message for the address."""
+    """Raise NotSigned unless the witness, serialised, signs the message for the address.
+
+    buidl's own ``verify_input`` takes a signature that begins with 0x50 for an annex, and checks
+    nothing then; BIP-341 has one only beside a signature.
+    """
     hrp, version, program = decode_bech32(address)
     if (hrp, version, len(program)) != ("mainnet", 1, 32):
         raise NotSigned(f"{address} is no Taproot address")
@@ -27,11 +34,29 @@ def check_taproot_message(address: str, message: bytes, signature: bytes) -> Non
     to_spend = Tx(0, [challenge], [TxOut(0, paid)], 0, network="mainnet")
     spending = TxIn(to_spend.hash(), 0, Script(), sequence=0)
     spending._value, spending._script_pubkey = 0, paid
-    spending.witness = Witness.parse(io.BytesIO(signature))
     to_sign = Tx(0, [spending], [TxOut(0, Script([OP_RETURN]))], 0, network="mainnet", segwit=True)
+    raw, hash_type = _only_item(signature)
     try:
-        is_signed = to_sign.verify_input(0)
+        parsed = SchnorrSignature.parse(raw)
+        is_signed = S256Point.parse_bip340(program).verify_schnorr(
+            to_sign.sig_hash(0, hash_type), parsed
+        )
     except (ValueError, RuntimeError, IndexError) as error:
         raise NotSigned(str(error)) from None
     if not is_signed:
         raise NotSigned(f"the signature is not {address}'s of this message")
+
+
+def _only_item(witness: bytes) -> tuple[bytes, int]:
+    """The signature of a key path spend, and its hash type. Raises NotSigned."""
+    stream = io.BytesIO(witness)
+    try:
+        items = Witness.parse(stream).items
+    except (OSError, ValueError, RuntimeError, IndexError) as error:
+        raise NotSigned(f"no witness: {error}") from None
+    if len(items) != 1 or stream.read():
+        raise NotSigned(f"a witness of {len(items)} items, not of a signature alone")
+    raw, hash_type = items[0][:SIGNATURE_SIZE], items[0][SIGNATURE_SIZE:]
+    if len(raw) != SIGNATURE_SIZE or hash_type not in (b"", bytes([SIGHASH_ALL])):
+        raise NotSigned(f"a signature of {len(items[0])} bytes, or of another hash type")
+    return raw, hash_type[0] if hash_type else SIGHASH_DEFAULT

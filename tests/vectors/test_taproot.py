@@ -192,6 +192,35 @@ def test_a_wallets_message_is_one_that_another_library_verifies(secret, content)
         check_taproot_message(address, content + b"!", made.encoded)
 
 
+def test_the_second_library_looks_also_at_a_signature_that_begins_like_an_annex():
+    """One of 256 does."""
+    secret, content = 37, bytes.fromhex("e0d936f204d343eaf344c3da2778a135d439d8ef")
+    begins_with_0x50 = bytes.fromhex(
+        "0140501e6c6a5e83e4b76ff7a0be4b31dd626f692569b4d06dbe62fff91c8ebfa2a9"
+        "b71d7b00231c1f08303d1585b3ece0226ecd9160eb3411c2a26e30bf4e6ee349"
+    )
+    address = address_of(Network.BITCOIN, SCHNORR_SECP256K1, x_only(secret))
+    check_taproot_message(address, content, begins_with_0x50)
+    with pytest.raises(NotSigned):
+        check_taproot_message(address, content + b"!", begins_with_0x50)
+
+
+@pytest.mark.parametrize(
+    "witness",
+    [
+        b"",
+        b"\x00",
+        CORE_SIGNATURE[:-1],
+        CORE_SIGNATURE + b"\x00",
+        b"\x02" + CORE_SIGNATURE[1:] + b"\x01\x50",
+        CORE_SIGNATURE[:-1] + b"\x02",
+    ],
+)
+def test_the_second_library_takes_a_signature_alone(witness):
+    with pytest.raises(NotSigned):
+        check_taproot_message(CORE_ADDRESS, b"Hello World", witness)
+
+
 def test_cores_key_signs_for_cores_address():
     tweaked = CORE_SECRET.taproot_tweak(b"")
     secret = int.from_bytes(tweaked.secret)
