@@ -68,7 +68,7 @@ require_signature = false
 # certificate = "certificate.pem" # for mutual TLS; both or none
 # private_key = "private_key.pem"
 # timeout_seconds = 5             # a later answer counts for nothing
-# allow_bare_hashes = true        # false: hashes, of which nobody can say what they are, are denied
+# allow_bare_hashes = true        # false: hashes, and what may be one, are denied
 # at_once = 256                   # requests that wait at the gate; more are tried again later
 
 [log]

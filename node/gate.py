@@ -25,6 +25,8 @@ from wire.outcomes import APPROVAL_PENDING
 
 log = structlog.get_logger()
 
+BARE_HASH_REFUSED = "this node signs no bare hashes, nor SHA-256 of 32 bytes, which may be one"
+
 
 class Gate:
     """Asks about each request until it has a decision; nothing else than `approve` opens it."""
@@ -57,7 +59,7 @@ class Gate:
             now=datetime.now(UTC),
         )
         if isinstance(question.decoded, ShownHash) and not self._settings.allow_bare_hashes:
-            raise Denied("bare_hash_refused", "this node signs no bare hashes")
+            raise Denied("bare_hash_refused", BARE_HASH_REFUSED)
         known = await self._approvals.find(job)
         if known is not None:
             return known

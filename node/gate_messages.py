@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from node.decisions import Denied
 from node.wanted import signed_bytes, wanted_signature
-from wire.algorithms import Store
+from wire.algorithms import Curve, Store
+from wire.digests import is_bare_hash
 from wire.encoding import HexBytes, Model
 from wire.jobs import Endpoint, Job, JobKind, KeyReference
 from wire.requests import SignHash, SignMessage
@@ -50,7 +51,7 @@ class ShownMessage(Model):
 
 
 class ShownHash(Model):
-    """Nothing can be said of what stands behind a bare hash."""
+    """Nothing can be said of what stands behind a bare hash. ``hash``: the digest to sign."""
 
     type: Literal["BareHash"] = "BareHash"
     hash: HexBytes
@@ -151,16 +152,18 @@ def _shown(job: Job) -> tuple[bytes, Shown]:
             request, digest = wanted_signature(job)
             if digest is None:
                 digest = hashlib.sha256(signed_bytes(request, None)).digest()
-            return digest, _shown_signature(request)
+            return digest, _shown_signature(request, digest, job.key.curve)
         case Endpoint.REPAIRS:
             return job.request_digest, ShownRepair(signer=_repaired(job))
         case _:
             return job.request_digest, ShownRefresh()
 
 
-def _shown_signature(request: SignHash | SignMessage) -> ShownHash | ShownMessage:
-    if isinstance(request, SignHash):
-        return ShownHash(hash=request.hash)
+def _shown_signature(
+    request: SignHash | SignMessage, digest: bytes, curve: Curve
+) -> ShownHash | ShownMessage:
+    if isinstance(request, SignHash) or is_bare_hash(request, curve):
+        return ShownHash(hash=digest)
     try:
         text = request.content.decode()
     except UnicodeDecodeError:

@@ -5,8 +5,8 @@ import hashlib
 from Crypto.Hash import keccak
 
 from wire import bip322
-from wire.algorithms import Algorithm, HashFunction, Network, Scheme
-from wire.requests import SignHash, SignMessage
+from wire.algorithms import Algorithm, Curve, HashFunction, Network, Scheme
+from wire.requests import DIGEST_SIZE, SignHash, SignMessage
 
 
 class NotSignable(ValueError):
@@ -80,3 +80,18 @@ def digest_of(
     if public_key is None:
         raise NotSignable("the Taproot wallet has no public key yet, which its messages hang on")
     return bip322.digest(request.content, public_key)
+
+
+def is_bare_hash(request: SignHash | SignMessage, curve: Curve) -> bool:
+    """Whether nobody can say what stands behind the digest.
+
+    Bitcoin signs SHA-256 of SHA-256 of a transaction's parts (BIP-143): a message of 32 bytes under
+    SHA-256 may be the inner hash, and the signature that of a transaction.
+    """
+    if isinstance(request, SignHash):
+        return True
+    return (
+        curve is Curve.SECP256K1
+        and request.hash_function is HashFunction.SHA_256
+        and len(request.content) == DIGEST_SIZE
+    )

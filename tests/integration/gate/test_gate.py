@@ -25,7 +25,7 @@ from tests import played_gate
 from tests.integration.gate.conftest import gate_section
 from tests.played_gate import PlayedGate
 from tests.unit.node.requests import KEY, complete, job_around
-from wire.algorithms import Store
+from wire.algorithms import HashFunction, Store
 from wire.jobs import Job
 from wire.requests import SignHash
 
@@ -199,6 +199,10 @@ async def test_bare_hashes_are_refused_unasked_where_the_owner_says_so(
         with pytest.raises(Denied) as caught:
             await opened.decide(job_around(SignHash(kind="Hash", hash=bytes(32))))
         assert caught.value.code == "bare_hash_refused"
+        bare = KEY.model_copy(update={"network": None})
+        inner = complete(message="0x" + bytes(32).hex(), hash_function=HashFunction.SHA_256)
+        with pytest.raises(Denied, match="bare_hash_refused"):
+            await opened.decide(job_around(inner, key=bare))
         assert played.asked == []
         await opened.decide(job_around(complete()))
 

@@ -20,9 +20,9 @@ from node.gate_messages import (
     sign_question,
 )
 from tests.unit.node.requests import KEY, NOW, complete, job_around
-from wire.algorithms import Curve, Network, Scheme, Store
+from wire.algorithms import Curve, HashFunction, Network, Scheme, Store
 from wire.digests import eip191
-from wire.jobs import Endpoint, JobKind
+from wire.jobs import Endpoint, JobKind, KeyReference
 from wire.requests import SignHash
 
 DIGEST = bytes(range(32))
@@ -57,6 +57,41 @@ def test_an_ed25519_message_is_shown_with_its_sha_256() -> None:
 def test_a_bare_hash_is_shown_as_such() -> None:
     question = about(job_around(SignHash(kind="Hash", hash=DIGEST)))
     assert (question.digest, question.decoded) == (DIGEST, ShownHash(hash=DIGEST))
+
+
+def bare(**changes: object) -> KeyReference:
+    return KEY.model_copy(update={"network": None, **changes})
+
+
+@pytest.mark.parametrize(
+    "key", [bare(), bare(scheme=Scheme.SCHNORR, public_key=bytes(31) + b"\x01")]
+)
+def test_sha_256_of_32_bytes_is_shown_as_a_bare_hash_since_it_is_bitcoins_of_a_transaction(
+    key: KeyReference,
+) -> None:
+    request = complete(message=HEX, hash_function=HashFunction.SHA_256)
+    question = about(job_around(request, key=key))
+    digest = hashlib.sha256(DIGEST).digest()
+    assert (question.digest, question.decoded) == (digest, ShownHash(hash=digest))
+    text = complete(message="a" * 32, hash_function=HashFunction.SHA_256)
+    assert isinstance(about(job_around(text, key=key)).decoded, ShownHash)
+
+
+@pytest.mark.parametrize(
+    ("message", "hash_function", "key"),
+    [
+        ("0x" + bytes(31).hex(), HashFunction.SHA_256, bare()),
+        ("0x" + bytes(33).hex(), HashFunction.SHA_256, bare()),
+        (HEX, HashFunction.KECCAK_256, bare()),
+        (HEX, HashFunction.SHA_256, bare(curve=Curve.SECP256R1)),
+        (HEX, None, KEY),
+    ],
+)
+def test_a_message_that_is_no_transactions_hash_is_shown_as_it_is(
+    message: str, hash_function: HashFunction | None, key: KeyReference
+) -> None:
+    question = about(job_around(complete(message=message, hash_function=hash_function), key=key))
+    assert isinstance(question.decoded, ShownMessage)
 
 
 def test_a_repair_is_shown_with_its_signer_and_the_digest_of_the_request() -> None:
