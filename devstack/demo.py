@@ -19,7 +19,7 @@ from devstack.demo_mpc import MpcDemo
 from devstack.demo_results import Made, result_of, show
 from devstack.demo_steps import sign
 from devstack.progress import say, step
-from devstack.signer_groups import SIGNERS
+from devstack.signer_groups import OWNERS, SIGNERS
 from devstack.stack import Stack, StackOptions
 
 MESSAGE = "Hello from {name}: signed by a key that only the HSM can unwrap"
@@ -33,7 +33,7 @@ def demo(folder: Path) -> Path:
     """
     with _alone(folder):
         shutil.rmtree(folder, ignore_errors=True)
-        stack = Stack(folder, StackOptions(signers=SIGNERS), step=step)
+        stack = Stack(folder, StackOptions(signers=SIGNERS, owners=OWNERS), step=step)
         say("Starting everything on this machine")
         try:
             stack.start()

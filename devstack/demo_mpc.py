@@ -28,8 +28,8 @@ WAITING = "waiting_for_signers"
 PATIENCE = 60.0
 REFUSED_MESSAGE = "drain the wallet"
 """The example's policy has the first of these words in it."""
-GATED = ("signer-1", "signer-3", "signer-5")
-"""One owner's."""
+GATED = ("signer-1", "signer-2")
+"""Two owners': with the third one's signer alone there are too few for a 2-of-3."""
 CHILD_PATH = "m/0/5"
 
 
@@ -137,15 +137,15 @@ class MpcDemo:
         return signature.reason
 
     def _ask_a_gate(self, made: Made) -> None:
-        """An owner has its signers ask a gate: what that rejects is signed by nobody."""
-        certificates, folder = self._stack.certificates, self._stack.folder / "gate"
-        gate = ExampleGate("gate", folder, certificates.server("gate"), Tied())
+        """Two owners have their signers ask gates: what both reject is signed by nobody."""
         signers = [self._stack.signers[name] for name in GATED]
+        gates = {signer: self._gate_of(signer) for signer in signers}
+        owners = " and ".join(signer.owner for signer in signers)
         try:
-            with step(f"{', '.join(GATED)}: start again with a gate (docs/examples/gate)"):
-                gate.start()
+            with step(f"{owners}: start {', '.join(GATED)} again, each with its owner's gate"):
+                start_together(list(gates.values()))
                 stop_together(signers)
-                for signer in signers:
+                for signer, gate in gates.items():
                     signer.add_sections({"gate": gate.settings()})
                 start_together(signers)
             with step(f"{made.name}: sign {REFUSED_MESSAGE!r}, and be rejected"):
@@ -157,4 +157,11 @@ class MpcDemo:
                     raise NotVerified("what the gate rejects was signed")
             say(f"      the API says: Rejected, {reason.detail if reason else '?'}")
         finally:
-            gate.stop()
+            for gate in gates.values():
+                gate.stop()
+
+    def _gate_of(self, signer: Signer) -> ExampleGate:
+        """The example of a validation gate (docs/examples/gate), its owner's own."""
+        name = f"gate-{signer.owner}"
+        leaf = self._stack.certificates.server(name)
+        return ExampleGate(name, self._stack.folder / name, leaf, Tied())

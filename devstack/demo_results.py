@@ -3,15 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from control_plane.client import Key, Signature, Store, Wallet
-from daemon.console import out
+from daemon.console import print_table
 from devstack.progress import say
 
-WIDTH = 120
-"""Columns of the table where nobody says how many there are."""
+COLUMNS = ("address or public key", "of", "used in", "signature", "verified by")
 
 
 @dataclass(frozen=True)
@@ -45,14 +41,15 @@ class Made:
 
 
 def show(made: list[Made]) -> None:
-    """A table on stdout."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("what", "address or public key", "used in", "signature", "verified by"):
-        table.add_column(column, overflow="fold")
-    for one in made:
-        table.add_row(one.name, one.identity, one.used_in, one.short_signature, one.verified_by)
+    """A table on stdout, the addresses first: they are whole however narrow the terminal is."""
     say("")
-    (out if out.is_terminal else Console(width=WIDTH)).print(table)
+    print_table(
+        COLUMNS,
+        [
+            (one.identity, one.name, one.used_in, one.short_signature, one.verified_by)
+            for one in made
+        ],
+    )
     say("")
 
 

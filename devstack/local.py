@@ -12,7 +12,7 @@ from devstack import configuration_file
 from devstack.launcher import Recorded
 from devstack.node import Node
 from devstack.progress import say, step
-from devstack.signer_groups import SIGNER_GROUPS, SIGNERS, create_signer_groups
+from devstack.signer_groups import OWNERS, SIGNER_GROUPS, SIGNERS, create_signer_groups
 from devstack.stack import Stack, StackOptions
 
 ENVIRONMENT_FILE = "env"
@@ -60,7 +60,7 @@ class LocalStack:
         )
 
     def _start(self) -> None:
-        options = StackOptions(signers=SIGNERS)
+        options = StackOptions(signers=SIGNERS, owners=OWNERS)
         stack = Stack(self.folder, options, launcher=self._record, step=step)
         stack.start()
         try:

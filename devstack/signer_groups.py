@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from control_plane.client import Custody, SignerGroup
 
 SIGNERS = 5
+OWNERS = ("acme", "globex", "trustee")
+"""Who have the signers in turn: two, two and one, so that no owner alone reaches a threshold."""
 
 
 @dataclass(frozen=True)

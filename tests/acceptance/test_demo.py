@@ -22,8 +22,17 @@ EPOCH = "2026-01-01T00:00:00Z"
 
 
 @pytest.fixture(scope="module")
-def result() -> Any:
-    subprocess.run([sys.executable, "-m", "devstack", "demo"], cwd=ROOT, check=True, timeout=480)
+def said() -> str:
+    """What a demo prints."""
+    command = [sys.executable, "-m", "devstack", "demo"]
+    done = subprocess.run(
+        command, cwd=ROOT, check=True, timeout=480, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def result(said: str) -> Any:
     return json.loads((ROOT / "build" / "demo" / "result.json").read_text())
 
 
@@ -69,6 +78,18 @@ def test_every_key_has_signed_and_the_3_of_5_one_with_signers_away_too(result):
     signed = [signature["key_id"] for signature in result["signatures"]]
     assert set(signed) == {key["id"] for key in result["keys"]}
     assert signed.count(of_store(result, "mpc", "wallets")[0]["key_id"]) == 3
+
+
+def test_no_owner_alone_signs(said: str):
+    groups = [line for line in said.splitlines() if ": signers of " in line]
+    assert len(groups) == 2
+    assert all(line.endswith("no owner alone reaches it") for line in groups)
+
+
+def test_the_table_has_every_address_on_one_line(said: str, result):
+    table = said[said.index("address or public key") :]
+    for wallet in result["wallets"]:
+        assert wallet["address"] in table
 
 
 HELD = {"store", "threshold", "signers"}
