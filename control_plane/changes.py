@@ -1,12 +1,14 @@
-"""Refreshes and repairs of keys' shares as applications read them: jobs, shown."""
+"""Refreshes and repairs of keys' shares as applications read them, and which may be asked for."""
 
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control_plane.database import Database
 from control_plane.pages import PageRequest
 from control_plane.problems import Code, ProblemError
+from control_plane.queue import NewJob
 from control_plane.resources import change_of
 from control_plane.tables import jobs
 from wire.jobs import JobKind
@@ -21,6 +23,41 @@ _CHANGES = select(
     jobs.c.outcome,
     jobs.c.last_failure,
 )
+
+
+_IN_THE_WAY = {
+    JobKind.REFRESH_KEY: (JobKind.REFRESH_KEY, JobKind.REPAIR_SHARE),
+    JobKind.REPAIR_SHARE: (JobKind.REPAIR_SHARE,),
+}
+"""A repair ends with a refresh; and it may follow one that cannot go on without it."""
+
+_OPEN = text(
+    """
+    SELECT id, kind FROM jobs
+    WHERE key_id = :key_id AND id <> :id AND kind = ANY(CAST(:kinds AS varchar[]))
+        AND finished_at IS NULL AND (expires_at > now() OR must_finish)
+    ORDER BY created_at, id LIMIT 1
+    """
+)
+
+
+async def require_no_other_change(connection: AsyncConnection, new: NewJob) -> None:
+    """Raise ProblemError change_under_way while the key's shares are being changed already.
+
+    Else a key would have as many changes to come as anybody asks for.
+    """
+    kinds = [kind.value for kind in _IN_THE_WAY[JobKind(new.kind)]]
+    values = {"key_id": new.key_id, "id": new.id, "kinds": kinds}
+    row = (await connection.execute(_OPEN, values)).first()
+    if row is None:
+        return
+    is_refresh = row.kind == JobKind.REFRESH_KEY
+    what, path = ("Refresh", "refreshes") if is_refresh else ("Repair", "repairs")
+    raise ProblemError(
+        Code.CHANGE_UNDER_WAY,
+        f"{what} {row.id} of this key is under way. Wait until its status is final "
+        f"(GET /v1/keys/{new.key_id}/{path}/{row.id}), then ask again.",
+    )
 
 
 class Changes:

@@ -4,16 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Executable, delete
+from sqlalchemy import Executable, delete, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from control_plane.changes import require_no_other_change
 from control_plane.database import AnyRow, Database, once_more_if_disconnected
 from control_plane.external_ids import Settled, settle
 from control_plane.notifications import Notifications
 from control_plane.queue import NewJob, Queue
 from control_plane.tables import keys, wallets
 from daemon.batching import Batcher
+
+_LOCK_KEY = text("SELECT FROM keys WHERE id = :key_id FOR NO KEY UPDATE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,32 @@ class Creation:
     async def signature(self, new: NewJob) -> Settled:
         """Add a signature. Raises ProblemError external_id_conflict."""
         return await self._signatures.submit(new)
+
+    async def change(self, new: NewJob) -> Settled:
+        """Add a refresh or a repair, once no other stands in its way.
+
+        Raises ProblemError external_id_conflict or change_under_way.
+        """
+
+        async def add() -> Settled:
+            async with self._database.transaction() as connection:
+                # one after the other for a key, so that none is overlooked
+                await connection.execute(_LOCK_KEY, {"key_id": new.key_id})
+                added = await self._queue.add_within(connection, [new])
+
+                async def read(statement: Executable, values: dict[str, Any]) -> Sequence[AnyRow]:
+                    return (await connection.execute(statement, values)).all()
+
+                [settled] = await settle(read, [new], added)
+                if isinstance(settled, Exception):
+                    raise settled
+                if settled.is_new:
+                    await require_no_other_change(connection, new)
+            return settled
+
+        settled = await once_more_if_disconnected(add)
+        self._wake([new])
+        return settled
 
     async def _add_signatures(self, new: list[NewJob]) -> list[Settled | Exception]:
         """Adding is one statement, which commits by itself."""

@@ -32,6 +32,7 @@ class Code(StrEnum):
     EXTERNAL_ID_CONFLICT = "external_id_conflict"
     IDENTITY_CHANGED = "identity_changed"
     KEY_NOT_ACTIVE = "key_not_active"
+    CHANGE_UNDER_WAY = "change_under_way"
     TOO_LARGE = "too_large"
     INVALID_REQUEST = "invalid_request"
     UNSUPPORTED_ALGORITHM = "unsupported_algorithm"
@@ -61,6 +62,7 @@ STATUS_AND_TITLE = {
     Code.EXTERNAL_ID_CONFLICT: (409, "The external id was used for another request"),
     Code.IDENTITY_CHANGED: (409, "The node's identity key is another than before"),
     Code.KEY_NOT_ACTIVE: (409, "The key cannot sign"),
+    Code.CHANGE_UNDER_WAY: (409, "The key's shares are being changed already"),
     Code.TOO_LARGE: (413, "The body is too large"),
     Code.INVALID_REQUEST: (422, "The request is not valid"),
     Code.UNSUPPORTED_ALGORITHM: (422, "No node of the group can do this algorithm"),

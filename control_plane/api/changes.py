@@ -40,6 +40,7 @@ _PROBLEMS = (
     *WITH_BODY,
     Code.NOT_FOUND,
     Code.KEY_NOT_ACTIVE,
+    Code.CHANGE_UNDER_WAY,
     Code.NOT_REFRESHABLE,
     Code.REQUEST_MISMATCH,
     Code.REQUEST_EXPIRED,
@@ -98,7 +99,8 @@ def router(services: Services) -> APIRouter:
     ) -> Response:
         """All signers replace their shares of a key, which stays the same; old shares are erased.
 
-        It needs all n signers. Until they all have new shares, the old ones go on signing.
+        It needs all n signers. Until they all have new shares, the old ones go on signing. While
+        another refresh or a repair of the key is under way, it is refused.
         """
         text, wanted = await body_of(request, _REFRESH)
         key = await _changeable(services, caller, key_id)
@@ -123,7 +125,8 @@ def router(services: Services) -> APIRouter:
     ) -> Response:
         """A signer that lost its share gets it back from t others; then all shares are refreshed.
 
-        The operators of these t agree first, on their hosts: `mpc-signer repair approve`.
+        The operators of these t agree first, on their hosts: `mpc-signer repair approve`. One
+        repair of a key at a time; it waits for a refresh that was asked for before.
         """
         text, wanted = await body_of(request, _REPAIR)
         key = await _changeable(services, caller, key_id)
@@ -206,7 +209,7 @@ async def _change(
     )
     new = services.job_maker.change_shares(submission, reference_of(key), wanted)
     await check_lives(wanted, new, services.database)
-    settled = await services.creation.signature(new)
+    settled = await services.creation.change(new)
 
     async def read() -> KeyChange:
         kind = JobKind(new.kind)

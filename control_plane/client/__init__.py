@@ -10,6 +10,7 @@ Every POST carries an external id, so what fails on the way is safe to try again
 
 from control_plane.client.client import AsyncCustody, Custody
 from control_plane.client.errors import (
+    ChangeUnderWay,
     CustodyError,
     Ended,
     ExternalIdConflict,
@@ -51,6 +52,7 @@ __all__ = [
     "AddressType",
     "AsyncCustody",
     "ChangeStatus",
+    "ChangeUnderWay",
     "Curve",
     "Custody",
     "CustodyError",

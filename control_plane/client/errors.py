@@ -69,6 +69,10 @@ class KeyNotActive(Refused):
     """The key cannot sign, or not yet: wait for it with ``get_key``."""
 
 
+class ChangeUnderWay(Refused):
+    """The key's shares are being refreshed or repaired already: wait for what the text names."""
+
+
 class ExternalIdConflict(Refused):
     """The external id was used before with another body: choose another."""
 
@@ -127,6 +131,7 @@ _BY_CODE: dict[str, type[Refused]] = {
     "no_capable_node": Unsupported,
     "no_delivery_server": Unsupported,
     "key_not_active": KeyNotActive,
+    "change_under_way": ChangeUnderWay,
     "external_id_conflict": ExternalIdConflict,
     "unavailable": Unavailable,
 }

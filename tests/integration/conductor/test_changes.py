@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from sqlalchemy import update
 
@@ -199,13 +200,54 @@ async def test_signing_goes_on_while_a_signer_is_away_from_the_activation(troupe
     assert (await troupe.key(wallet["key_id"]))["generation"] == 1
 
 
-async def test_two_refreshes_of_a_key_follow_each_other(troupe: Troupe):
+async def asked(troupe: Troupe, key_id: str, what: str, **body: str) -> httpx.Response:
+    return await troupe.api.post(f"/v1/keys/{key_id}/{what}", json=body)
+
+
+def refused_for(response: httpx.Response, change: dict[str, Any]) -> bool:
+    """Whether it was refused with the name of the one that is under way."""
+    problem = response.json()
+    is_refused = (response.status_code, problem.get("code")) == (409, "change_under_way")
+    return is_refused and change["id"] in problem["detail"]
+
+
+async def test_a_second_refresh_is_refused_with_the_name_of_the_one_under_way(troupe: Troupe):
     wallet = await troupe.wallet()
-    both = await asyncio.gather(
-        *(troupe.change(wallet["key_id"], "refresh", wait=30) for _ in range(2))
-    )
-    assert [each["status"] for each in both] == ["Done", "Done"], both
-    assert (await troupe.key(wallet["key_id"]))["generation"] == 2
+    key_id = wallet["key_id"]
+    await troupe[3].stop()
+    change = await troupe.change(key_id, "refresh", wait=0, external_id="first")
+    assert refused_for(await asked(troupe, key_id, "refresh"), change)
+    assert refused_for(await asked(troupe, key_id, "refresh", external_id="second"), change)
+    again = await asked(troupe, key_id, "refresh", external_id="first")
+    assert (again.status_code, again.json()["id"]) == (200, change["id"])
+    await troupe[3].start()
+    path = f"/v1/keys/{key_id}/refreshes/{change['id']}"
+    assert (await troupe.api.get(f"{path}?wait=30")).json()["status"] == "Done"
+    # what was refused has not taken its external id
+    assert (await troupe.change(key_id, "refresh", external_id="second"))["status"] == "Done"
+
+
+async def test_of_many_refreshes_at_once_one_is_under_way(troupe: Troupe):
+    wallet = await troupe.wallet()
+    await troupe[3].stop()
+    answers = await asyncio.gather(*(asked(troupe, wallet["key_id"], "refresh") for _ in range(12)))
+    [made] = [each.json() for each in answers if each.status_code == 201]
+    assert sum(refused_for(each, made) for each in answers) == 11
+
+
+async def test_a_repair_follows_a_refresh_and_nothing_follows_a_repair(troupe: Troupe):
+    wallet = await troupe.wallet()
+    key_id = wallet["key_id"]
+    troupe[2].shares.clear()
+    await troupe[3].stop()
+    refresh = await troupe.change(key_id, "refresh", wait=0)
+    repair = await troupe.change(key_id, "repair", wait=0, signer="signer-2")
+    assert refused_for(await asked(troupe, key_id, "refresh"), refresh)
+    assert refused_for(await asked(troupe, key_id, "repair", signer="signer-1"), repair)
+    await troupe.expire(refresh["id"])
+    await troupe[3].start()
+    path = f"/v1/keys/{key_id}/repairs/{repair['id']}"
+    assert (await troupe.api.get(f"{path}?wait=30")).json()["status"] == "Done"
 
 
 async def test_one_no_of_all_n_rejects_a_refresh(troupe: Troupe):
