@@ -37,7 +37,10 @@ class ControlPlaneOptions:
 
 
 class ControlPlane(Service):
-    """One replica. Replicas share database, job-signing key and certificates."""
+    """One replica. Replicas share database, job-signing key and certificates.
+
+    ``serve_command`` is what ``start`` runs; tests put in their own, which ends at a given point.
+    """
 
     def __init__(self, name: str, config: Path, log: Path, ca: Path, launcher: Launcher) -> None:
         super().__init__(name, launcher)
@@ -47,6 +50,7 @@ class ControlPlane(Service):
         self.port = free_port()
         self.node_port = free_port()
         self.metrics_port = free_port()
+        self.serve_command: Sequence[str | Path] = self.command("serve")
 
     @property
     def url(self) -> str:
@@ -57,7 +61,7 @@ class ControlPlane(Service):
         return f"https://{LOCALHOST}:{self.node_port}"
 
     def program(self) -> Program:
-        return self._program("serve")
+        return self._program_of(self.serve_command)
 
     def is_ready(self) -> bool:
         context = ssl.create_default_context(cafile=str(self._ca))
@@ -95,9 +99,15 @@ class ControlPlane(Service):
         token: str = json.loads(done.stdout)["token"]
         return token
 
+    def command(self, *arguments: str) -> list[str | Path]:
+        """The words that an operator types."""
+        return [command("control-plane"), "--config", self.config, *arguments]
+
     def _program(self, *arguments: str) -> Program:
-        full: list[str | Path] = [command("control-plane"), "--config", self.config, *arguments]
-        return Program(self.name, full, self.config.parent, self.log, clean_environment())
+        return self._program_of(self.command(*arguments))
+
+    def _program_of(self, arguments: Sequence[str | Path]) -> Program:
+        return Program(self.name, arguments, self.config.parent, self.log, clean_environment())
 
 
 class ControlPlaneFiles:
