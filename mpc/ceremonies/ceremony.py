@@ -57,6 +57,19 @@ class Session(typing.Protocol):
     def advance(self, incoming: Mapping[int, tuple[bytes, bytes]]) -> Messages | None: ...
 
 
+@dataclass(frozen=True)
+class _Advanced:
+    """A step that was done, and its messages: None after the last.
+
+    ``leaving``: the way out of the ban locks, begun already. It ends before the next step does
+    anything, but the messages need not wait for the disk: all that it says is that the phase is
+    over, and a row that a crash leaves there bars the counterparty.
+    """
+
+    messages: Messages | None
+    leaving: asyncio.Task[None] | None = None
+
+
 Running = TypeVar("Running", bound=Session)
 Result = TypeVar("Result")
 Incoming = Mapping[str, tuple[bytes, bytes]]
@@ -129,15 +142,19 @@ class Ceremonies:
         steps = 0
         if session is None:
             session = make(channel.session_id)
-            messages: Messages | None = await _compute(ticket, session.start)
+            advanced = _Advanced(await _compute(ticket, session.start))
         else:
             steps += 1
-            messages = await self._advance(ticket, session, steps, openings)
+            advanced = await self._advance(ticket, session, steps, openings)
         number = HELLO
-        while messages is not None:
+        while advanced.messages is not None:
             number, steps = number + 1, steps + 1
-            incoming = await self._exchange(admitted, channel, number, messages)
-            messages = await self._advance(ticket, session, steps, incoming)
+            try:
+                incoming = await self._exchange(admitted, channel, number, advanced.messages)
+            finally:
+                if advanced.leaving is not None:
+                    await asyncio.shield(advanced.leaving)
+            advanced = await self._advance(ticket, session, steps, incoming)
         return session
 
     async def _use_once(self, ticket: Ticket) -> None:
@@ -199,28 +216,38 @@ class Ceremonies:
 
     async def _advance(
         self, ticket: Ticket, session: Session, step: int, incoming: Incoming
-    ) -> Messages | None:
+    ) -> _Advanced:
         indexed = {index_of(ticket, name): both for name, both in incoming.items()}
         if not session.guarded:
-            return await _compute(ticket, lambda: session.advance(indexed))
-        # not to be given up half-way: whoever left it unfinished would be banned
-        return await asyncio.shield(self._advance_guarded(ticket, session, step, indexed))
+            return _Advanced(await _compute(ticket, lambda: session.advance(indexed)))
+        others = list(incoming)
+        if step in session.guarded:
+            return await self._advance_in_locks(ticket, session, others, indexed)
+        barred = await self._bans.among(ticket.key_id, others)
+        if barred:
+            raise banned(barred)
+        # not to be given up half-way: whoever has earned a ban would get away
+        return _Advanced(await asyncio.shield(self._advance_or_ban(ticket, session, indexed)))
 
-    async def _advance_guarded(
+    async def _advance_in_locks(
         self,
         ticket: Ticket,
         session: Session,
-        step: int,
+        others: list[str],
         incoming: Mapping[int, tuple[bytes, bytes]],
-    ) -> Messages | None:
-        others = [each.signer for each in ticket.participants if each.index in incoming]
-        if step not in session.guarded:
-            barred = await self._bans.among(ticket.key_id, others)
-            if barred:
-                raise banned(barred)
-            return await self._advance_or_ban(ticket, session, incoming)
-        async with self._locks.hold(ticket.key_id, others, ticket.ceremony):
-            return await self._advance_or_ban(ticket, session, incoming)
+    ) -> _Advanced:
+        done = asyncio.get_running_loop().create_future()
+
+        async def advance() -> None:
+            async with self._locks.hold(ticket.key_id, others, ticket.ceremony):
+                done.set_result(await self._advance_or_ban(ticket, session, incoming))
+
+        # a task, which our own end does not end: whoever left it half-way would be banned
+        leaving = asyncio.create_task(advance())
+        await asyncio.wait((done, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not done.done():
+            await leaving  # raises what came in the way
+        return _Advanced(done.result(), leaving)
 
     async def _advance_or_ban(
         self, ticket: Ticket, session: Session, incoming: Mapping[int, tuple[bytes, bytes]]

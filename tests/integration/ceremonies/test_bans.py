@@ -59,6 +59,28 @@ class SecondPhases:
         patch.setattr(mpc.handlers.signing, "Signing", Counted)
 
 
+class Steps:
+    """The steps of protocols as they begin: index of the share, number of the step."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.begun: list[tuple[int, int]] = []
+        begun = self.begun
+
+        class Noted:
+            def __init__(self, share: Any, *arguments: Any) -> None:
+                self._session = Signing(share, *arguments)
+                self._index, self._steps = share.index, itertools.count(1)
+
+            def advance(self, incoming: Any) -> Any:
+                begun.append((self._index, next(self._steps)))
+                return self._session.advance(incoming)
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self._session, name)
+
+        patch.setattr(mpc.handlers.signing, "Signing", Noted)
+
+
 async def extract(parties: Parties, key: Key, liars: Liars) -> None:
     """The liar tests one bit, and is banned."""
     liars.lies(parties[LIAR], Lie(1, words=EXTRACTION))
@@ -104,6 +126,30 @@ async def test_honest_sessions_with_one_counterparty_go_through_one_after_the_ot
     phases = SecondPhases(monkeypatch, index=1)
     await asyncio.gather(*(parties.sign(key, [HONEST, LIAR]) for _ in range(8)))
     assert (phases.begun, phases.most_at_once) == (8, 1)
+
+
+async def test_the_answer_of_phase_2_goes_out_while_its_row_does_and_no_step_is_done_meanwhile(
+    with_key, monkeypatch
+):
+    parties, key = await with_key(ECDSA_SECP256K1)
+    steps = Steps(monkeypatch)
+    honest = parties[HONEST]
+    await honest.rows("CREATE FUNCTION hindered() RETURNS trigger LANGUAGE plpgsql AS"
+                      " 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN old; END'")  # fmt: skip
+    await honest.rows(
+        "CREATE TRIGGER leaves BEFORE DELETE ON in_flight FOR EACH ROW EXECUTE FUNCTION hindered()"
+    )
+    async with honest.statements.transaction() as connection:
+        await connection.execute("SELECT pg_advisory_xact_lock(1)")
+        signing = asyncio.create_task(parties.sign(key, [HONEST, LIAR]))
+        async with asyncio.timeout(10):  # until the peer's next step, which takes our answer
+            while (2, 2) not in steps.begun:  # noqa: ASYNC110 (a thread's doing)
+                await asyncio.sleep(0.01)
+        assert len(await honest.rows("SELECT FROM in_flight")) == 1
+        assert (1, 2) not in steps.begun
+    await signing
+    assert (1, 3) in steps.begun
+    assert await honest.rows("SELECT FROM in_flight") == []
 
 
 async def test_the_banned_pair_never_works_together_again_and_the_others_sign(with_key, liars):
