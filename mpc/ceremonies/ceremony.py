@@ -136,15 +136,20 @@ class Ceremonies:
         opening = b"" if session is None else (await _compute(ticket, session.start)).broadcast
         used = asyncio.create_task(self._use_once(ticket))
         try:
-            openings = await self._meet(admitted, channel, opening)
+            opened = await self._meet(admitted, channel, opening)
         finally:
             await used  # before anything leaves that depends on a secret
         steps = 0
         if session is None:
             session = make(channel.session_id)
-            advanced = _Advanced(await _compute(ticket, session.start))
+            # what it computes here is of no peer's making, and leaves once nothing bars them
+            messages, _ = await asyncio.gather(
+                _compute(ticket, session.start), self._require_no_ban(admitted, opened)
+            )
+            advanced = _Advanced(messages)
         else:
             steps += 1
+            openings = {name: (hello.opening, b"") for name, hello in opened.items()}
             advanced = await self._advance(ticket, session, steps, openings)
         number = HELLO
         while advanced.messages is not None:
@@ -162,12 +167,13 @@ class Ceremonies:
         if not await use(self._statements, ticket.ceremony):
             raise Refused("ticket_used", f"ceremony {ticket.ceremony} was held here before")
 
-    async def _meet(self, admitted: Admitted, channel: CeremonyChannel, opening: bytes) -> Incoming:
-        """Exchange hellos: keys of the ceremony, contributions, bans. Returns the openings."""
+    async def _meet(
+        self, admitted: Admitted, channel: CeremonyChannel, opening: bytes
+    ) -> dict[str, Opened]:
+        """Exchange hellos: keys of the ceremony, contributions, bans."""
         ticket, me = admitted.ticket, admitted.quorum.me
         others = [each.signer for each in ticket.participants if each.signer != me]
-        can_ban = ticket.protocol is Protocol.DKLS23_SECP256K1
-        known = await self._bans.statements(ticket.key_id) if can_ban else []
+        known = await self._bans.statements(ticket.key_id) if _can_ban(ticket) else []
         incoming = await self._delivery.exchange(
             ticket.delivery,
             admitted.signed,
@@ -175,16 +181,13 @@ class Ceremonies:
             dict.fromkeys(others, channel.hello(known, opening)),
             admitted.deadline,
         )
-        opened = channel.open_hellos(incoming)
-        if can_ban:
-            await self._require_no_ban(admitted, others, opened)
-        return {name: (hello.opening, b"") for name, hello in opened.items()}
+        return channel.open_hellos(incoming)
 
-    async def _require_no_ban(
-        self, admitted: Admitted, others: list[str], opened: Mapping[str, Opened]
-    ) -> None:
+    async def _require_no_ban(self, admitted: Admitted, opened: Mapping[str, Opened]) -> None:
         """Learn what the others know of bans, ours too, which a restored database may lack."""
-        key_id = admitted.ticket.key_id
+        if not _can_ban(admitted.ticket):
+            return
+        key_id, others = admitted.ticket.key_id, list(opened)
         heard = [statement for hello in opened.values() for statement in hello.bans]
         if heard:
             # of others there is nothing to know, however much a peer has to tell of them
@@ -273,6 +276,10 @@ async def withdraw(delivery: DeliveryClient, work: Work, code: str) -> None:
         return
     with contextlib.suppress(DeliveryUnavailable, DeliveryRefused):
         await delivery.abort(work.ticket.delivery, work.signed_ticket, code)
+
+
+def _can_ban(ticket: Ticket) -> bool:
+    return ticket.protocol is Protocol.DKLS23_SECP256K1
 
 
 async def _compute(ticket: Ticket, step: Callable[[], Result]) -> Result:
