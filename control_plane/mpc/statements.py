@@ -162,13 +162,18 @@ READ_OVERDUE = text(  # late tasks; reports, shares or ends that nobody saw to
 CLAIM_TASKS = text(
     """
     WITH claimable AS (
-        SELECT tasks.step_id, tasks.signer FROM tasks JOIN steps ON steps.id = tasks.step_id
-        WHERE tasks.signer = :node AND tasks.is_open AND tasks.lease IS NULL
-            AND steps.ended_at IS NULL AND steps.deadline > now()
-            AND steps.kind = ANY(CAST(:kinds AS varchar[]))
-            AND EXISTS (SELECT FROM nodes WHERE id = :node AND node_group = :group)
-        ORDER BY steps.created_at LIMIT :slots
-        FOR UPDATE OF tasks SKIP LOCKED
+        SELECT free.step_id, free.signer
+        FROM unnest(CAST(:nodes AS varchar[]), CAST(:kinds AS varchar[]), CAST(:slots AS int[]))
+            AS claim(node, kinds, slots)
+        JOIN nodes ON nodes.id = claim.node AND nodes.node_group = :group,
+        LATERAL (
+            SELECT tasks.step_id, tasks.signer FROM tasks JOIN steps ON steps.id = tasks.step_id
+            WHERE tasks.signer = claim.node AND tasks.is_open AND tasks.lease IS NULL
+                AND steps.ended_at IS NULL AND steps.deadline > now()
+                AND steps.kind = ANY(string_to_array(claim.kinds, ' '))
+            ORDER BY steps.created_at LIMIT claim.slots
+            FOR UPDATE OF tasks SKIP LOCKED
+        ) AS free
     ), claimed AS (
         UPDATE tasks SET lease = gen_random_uuid(),
             lease_until = now() + make_interval(secs => :lease_seconds)
@@ -176,8 +181,8 @@ CLAIM_TASKS = text(
         WHERE tasks.step_id = claimable.step_id AND tasks.signer = claimable.signer
         RETURNING tasks.step_id, tasks.signer, tasks.lease, tasks.outcome
     )
-    SELECT claimed.step_id, claimed.lease, claimed.outcome, steps.request_id, steps.kind,
-        steps.job_id, steps.created_at, jobs.attempt,
+    SELECT claimed.step_id, claimed.signer, claimed.lease, claimed.outcome, steps.request_id,
+        steps.kind, steps.job_id, steps.created_at, jobs.attempt,
         coalesce(steps.payload, jobs.payload) AS payload,
         coalesce(steps.signature, jobs.signature) AS signature,
         coalesce(steps.signing_key_id, jobs.signing_key_id) AS signing_key_id,

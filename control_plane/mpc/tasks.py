@@ -45,6 +45,16 @@ class _Look:
         return self.announced == last.announced and self.at < last.at + RECHECK_SECONDS
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Claim:
+    """``kinds``: with spaces between. ``look``: the state of things that it was made in."""
+
+    signer: str
+    kinds: str
+    slots: int
+    look: _Look
+
+
 class Tasks:
     """What the node API does for signers; ``node_group`` is the one of all of them."""
 
@@ -66,6 +76,7 @@ class Tasks:
         self.node_group = node_group
         self._given: dict[UUID, GivenTask] = {}
         self._found_none: dict[str, _Look] = {}
+        self._claims = Batcher(self._claim)
         self._signatures = Batcher(self._finish)
 
     async def claim(self, signer: str, kinds: Sequence[str], slots: int) -> list[ClaimedJob]:
@@ -78,24 +89,37 @@ class Tasks:
         if last is not None and look.is_like(last):
             return []
         self._found_none.pop(signer, None)
+        return await self._claims.submit(_Claim(signer, " ".join(kinds), slots, look))
+
+    async def _claim(self, claims: list[_Claim]) -> list[list[ClaimedJob] | Exception]:
+        """A quorum's claims are woken at the same time, and share a statement."""
+        firsts = {one.signer: one for one in reversed(claims)}
         rows = await self._database.hastily(
             statements.CLAIM_TASKS,
             {
-                "node": signer,
                 "group": self.node_group,
-                "kinds": list(kinds),
-                "slots": slots,
+                "nodes": list(firsts),
+                "kinds": [one.kinds for one in firsts.values()],
+                "slots": [one.slots for one in firsts.values()],
                 "lease_seconds": self._queue.lease_seconds,
             },
         )
-        if len(rows) < slots:
-            self._found_none[signer] = look
+        given = {one: [row for row in rows if row.signer == one.signer] for one in firsts.values()}
+        for one, its_rows in given.items():
+            if len(its_rows) < one.slots:
+                self._found_none[one.signer] = one.look
+        self._remember(rows)
+        return [
+            [_claimed(row, self._queue.lease_seconds) for row in given.get(one, ())]
+            for one in claims
+        ]
+
+    def _remember(self, rows: Sequence[AnyRow]) -> None:
         if len(self._given) > MAX_REMEMBERED:
             self._given.clear()
         for row in rows:
             if len(row.payload) <= MAX_REMEMBERED_SIZE:
                 self._given[row.lease] = _given(row)
-        return [_claimed(row, self._queue.lease_seconds) for row in rows]
 
     async def release(self, signer: str, claimed: Sequence[ClaimedJob]) -> None:
         """Take back leases that never reached their signer."""
