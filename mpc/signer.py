@@ -84,7 +84,8 @@ def handlers(
 ) -> dict[str, Handler]:
     """What a signer does, by job kind."""
     me = settings.node.id
-    admission = Admission(me, signer.public_key, Peers(database), settings.quorum.min_threshold)
+    peers = Peers(database)
+    admission = Admission(me, signer.public_key, peers, bans, settings.quorum.min_threshold)
     ceremonies = Ceremonies(
         statements=database,
         signer=signer,

@@ -1,21 +1,28 @@
 """Lets a job into a ceremony: its ticket, against the peers that are pinned at this moment."""
 
+import asyncio
 from datetime import UTC, datetime
 
-from mpc.ceremonies.ceremony import Admitted
+from mpc.bans.bans import Bans
+from mpc.ceremonies.ceremony import Admitted, can_ban
 from mpc.ceremonies.tickets import Quorum, require_ticket
 from mpc.peers import Peers
 from node.decisions import Refused
 from node.handlers import Work
+from wire.envelope import SignedBytes
+from wire.tickets import Ticket
 
 
 class Admission:
     """``identity``: this signer's own Ed25519 public key."""
 
-    def __init__(self, me: str, identity: bytes, peers: Peers, min_threshold: int) -> None:
+    def __init__(
+        self, me: str, identity: bytes, peers: Peers, bans: Bans, min_threshold: int
+    ) -> None:
         self._me = me
         self._identity = identity
         self._peers = peers
+        self._bans = bans
         self._min_threshold = min_threshold
 
     async def quorum(self) -> Quorum:
@@ -25,9 +32,14 @@ class Admission:
 
     async def admit(self, work: Work) -> Admitted:
         """Raises Refused, Denied or Failed."""
-        quorum = await self.quorum()
+        quorum, bans = await asyncio.gather(self.quorum(), self._known_bans(work.ticket))
         ticket = require_ticket(work, quorum, datetime.now(UTC))
         if work.signed_ticket is None:
             raise Refused("bad_ticket", f"a {work.job.kind} job needs a ticket")
         deadline = min(ticket.expires_at, work.job.expires_at)
-        return Admitted(ticket, work.signed_ticket, quorum, deadline)
+        return Admitted(ticket, work.signed_ticket, quorum, deadline, bans)
+
+    async def _known_bans(self, ticket: Ticket | None) -> list[SignedBytes]:
+        if ticket is None or not can_ban(ticket):
+            return []
+        return await self._bans.statements(ticket.key_id)

@@ -79,13 +79,15 @@ Incoming = Mapping[str, tuple[bytes, bytes]]
 class Admitted:
     """A ticket that was checked, the bytes of it that were signed, and who may take part.
 
-    ``deadline``: the ticket's, or the job's where that is sooner.
+    ``deadline``: the ticket's, or the job's where that is sooner. ``bans``: what is known here of
+    the key's, for the others to know it too.
     """
 
     ticket: Ticket
     signed: SignedBytes
     quorum: Quorum
     deadline: datetime
+    bans: list[SignedBytes]
 
     @property
     def digest(self) -> bytes:
@@ -173,19 +175,18 @@ class Ceremonies:
         """Exchange hellos: keys of the ceremony, contributions, bans."""
         ticket, me = admitted.ticket, admitted.quorum.me
         others = [each.signer for each in ticket.participants if each.signer != me]
-        known = await self._bans.statements(ticket.key_id) if _can_ban(ticket) else []
         incoming = await self._delivery.exchange(
             ticket.delivery,
             admitted.signed,
             HELLO,
-            dict.fromkeys(others, channel.hello(known, opening)),
+            dict.fromkeys(others, channel.hello(admitted.bans, opening)),
             admitted.deadline,
         )
         return channel.open_hellos(incoming)
 
     async def _require_no_ban(self, admitted: Admitted, opened: Mapping[str, Opened]) -> None:
         """Learn what the others know of bans, ours too, which a restored database may lack."""
-        if not _can_ban(admitted.ticket):
+        if not can_ban(admitted.ticket):
             return
         key_id, others = admitted.ticket.key_id, list(opened)
         heard = [statement for hello in opened.values() for statement in hello.bans]
@@ -278,7 +279,8 @@ async def withdraw(delivery: DeliveryClient, work: Work, code: str) -> None:
         await delivery.abort(work.ticket.delivery, work.signed_ticket, code)
 
 
-def _can_ban(ticket: Ticket) -> bool:
+def can_ban(ticket: Ticket) -> bool:
+    """Whether its protocol has messages that test a secret, for which senders are banned."""
     return ticket.protocol is Protocol.DKLS23_SECP256K1
 
 
