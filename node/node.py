@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,6 +78,8 @@ class Node:
         application = self.health.application()
         listener = Listener(config(application, settings.host, settings.port))
         log.info("node started", health_port=await listener.start())
+        gc.collect()
+        gc.freeze()  # what is there now stays: later collections need not look at it
         try:
             async with self.gate_client or contextlib.nullcontext():
                 await _until_signalled(

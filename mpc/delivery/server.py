@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import ssl
 from collections.abc import AsyncIterator
@@ -36,6 +37,8 @@ async def run(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     structlog.contextvars.bind_contextvars(server=settings.server.name)
     async with serving(settings) as ports:
+        gc.collect()
+        gc.freeze()  # what is there now stays: later collections need not look at it
         log.info("delivering", ports=ports)
         await stop.wait()
         log.info("going down")
