@@ -44,7 +44,7 @@ def measure(stack: Stack, folder: Path, seconds: float) -> Figures:
     for case in CASES:
         _say(f"{case.name}: the library alone, a key, POST to Signed")
         cases[case.name] = groups.measure(case, seconds)
-    mpc = MpcFigures(cases=cases, memory=groups.memory())
+    mpc = MpcFigures(cases=cases, round_trip=groups.round_trip(), memory=groups.memory())
     for service in (*stack.drivers, *stack.signers.services, *stack.control_planes):
         service.stop()
     stub = StubbedNodeApi(stack, folder / "alone")
@@ -101,7 +101,10 @@ def main(
     print_table(
         ["scene", "clients", "a second", "of the limit", "p50 ms", "p99 ms"], figures.rows()
     )
-    out.print(f"one mTLS round trip: {figures.round_trip * 1e3:.2f} ms")
+    out.print(
+        f"one mTLS round trip, to a server that does nothing: {figures.round_trip * 1e3:.2f} ms"
+    )
+    out.print(f"one of a signer's, to a delivery server: {figures.mpc.round_trip * 1e3:.2f} ms")
     for line in figures.mpc.sizes():
         out.print(line)
     targets = figures.targets()

@@ -1,17 +1,22 @@
 """What is measured in MPC mode: keys and signatures over the API, by groups of real signers."""
 
+import asyncio
 import itertools
 import json
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import uvloop
+
 from benchmarks.http_load import Load, LoadResult
 from benchmarks.library_alone import Alone, Library
-from benchmarks.scenes import WAIT, run_load
+from benchmarks.scenes import ROUND_TRIPS, WAIT, run_load
 from devstack.stack import Stack
+from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryServer
 from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Algorithm, Store
 from wire.encoding import Model
 from wire.resources import SignatureStatus
@@ -71,6 +76,24 @@ class SignerGroups:
             generate=generate,
             signatures={clients: self._sign(case, keys, clients, seconds) for clients in CLIENTS},
         )
+
+    def round_trip(self) -> float:
+        """Seconds, at the median, until a signer's own client knows a delivery server's name."""
+        leaf = self._stack.certificates.node("signer-that-asks")
+        (running,) = self._stack.signers.delivery_servers
+        server = DeliveryServer(running.name, running.url, leaf.ca)
+
+        async def ask() -> list[float]:
+            times = []
+            async with DeliveryClient([server], leaf.certificate, leaf.private_key) as client:
+                for _ in range(ROUND_TRIPS):
+                    began = time.perf_counter()
+                    await client.facts(server.name)
+                    times.append(time.perf_counter() - began)
+            return times
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return statistics.median(runner.run(ask()))
 
     def memory(self) -> dict[str, int]:
         """Bytes that each signer has resident by now."""
