@@ -10,13 +10,19 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection, OperationalError
+from psycopg.adapt import AdaptersMap
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import namedtuple_row
 
+from daemon.arrays import ArrayDumper
 from daemon.database import STATEMENT_TIMEOUT_MS, conninfo
 
 Connection = AsyncConnection[Any]
+
+ADAPTERS = AdaptersMap(psycopg.adapters)
+ADAPTERS.register_dumper(list, ArrayDumper)
 
 ANSWER_SECONDS = STATEMENT_TIMEOUT_MS / 1000 + 5
 """A server that does not even keep its own timeout is frozen: TimeoutError, which is transient."""
@@ -98,7 +104,7 @@ class Statements:
 
     async def _connect(self) -> Connection:
         return await AsyncConnection.connect(
-            self._conninfo, autocommit=True, row_factory=namedtuple_row
+            self._conninfo, autocommit=True, row_factory=namedtuple_row, context=ADAPTERS
         )
 
     async def _close_idle(self) -> None:
