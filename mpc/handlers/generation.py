@@ -1,5 +1,8 @@
 """Jobs of kind GenerateKey: a key that is made in shares, and never exists whole."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 from mpc._native import Dkg
 from mpc.ceremonies.admission import Admission
 from mpc.ceremonies.ceremony import Ceremonies
@@ -10,31 +13,28 @@ from node.handlers import Handled, Work
 from node.wanted import wanted_key
 
 
+@dataclass(frozen=True)
 class GenerateKey:
     """Distributed key generation with all n, up to a share that is on disk and confirmed."""
 
-    carries_request = True
-    asks_gate = False
-
-    def __init__(
-        self, admission: Admission, ceremonies: Ceremonies, preparation: Preparation
-    ) -> None:
-        self._admission = admission
-        self._ceremonies = ceremonies
-        self._preparation = preparation
+    carries_request: ClassVar[bool] = True
+    asks_gate: ClassVar[bool] = False
+    admission: Admission
+    ceremonies: Ceremonies
+    preparation: Preparation
 
     async def handle(self, work: Work) -> Handled:
         wanted = wanted_key(work.job)
-        admitted = await self._admission.admit(work)
+        admitted = await self.admission.admit(work)
         ticket = admitted.ticket
         if wanted.signer_group != ticket.group:
             raise Denied("request_mismatch", "the ticket is not for the group that was asked for")
-        await self._preparation.require_room(ticket)
+        await self.preparation.require_room(ticket)
         index = index_of(ticket, admitted.quorum.me)
-        session = await self._ceremonies.hold(
+        session = await self.ceremonies.hold(
             admitted,
             lambda session_id: Dkg(
                 ticket.protocol, index, ticket.threshold, len(ticket.signers), session_id
             ),
         )
-        return await self._preparation.prepare(work.job, ticket, session.result())
+        return await self.preparation.prepare(work.job, ticket, session.result())

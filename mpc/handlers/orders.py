@@ -6,6 +6,8 @@ discards for t abandonments alone: one of them is an honest signer's, without wh
 uses the set. So no honest signer erases what another one uses, as long as fewer than t lie.
 """
 
+from dataclasses import dataclass
+from typing import ClassVar
 from uuid import UUID
 
 from mpc.ceremonies.admission import Admission
@@ -33,63 +35,59 @@ from wire.statements import Abandonment, Attestation
 from wire.tickets import PROTOCOL
 
 
+@dataclass(frozen=True)
 class Promise:
     """Keeps a share for good, once all n have confirmed their shares and this one has signed."""
 
-    carries_request = False
-    asks_gate = False
-
-    def __init__(self, admission: Admission, shares: Shares, preparation: Preparation) -> None:
-        self._admission = admission
-        self._shares = shares
-        self._preparation = preparation
+    carries_request: ClassVar[bool] = False
+    asks_gate: ClassVar[bool] = False
+    admission: Admission
+    shares: Shares
+    preparation: Preparation
 
     async def handle(self, work: Work) -> Handled:
         job = work.job
-        stored = await self._shares.find(job.key.id, _set_of(job))
+        stored = await self.shares.find(job.key.id, _set_of(job))
         if stored is None or not (stored.is_waiting or stored.is_active):
             raise Failed("no_share", "this signer has confirmed no share of that set")
         _require_key(stored, job.key)
         if not stored.is_proved:
             missing = ", ".join(stored.unproved_with)
             raise Failed("not_proved", f"this signer's share has not signed yet with {missing}")
-        quorum = await self._admission.quorum()
-        ours = self._preparation.promise(stored)
+        quorum = await self.admission.quorum()
+        ours = self.preparation.promise(stored)
         require_confirmations(job.evidence, ours, quorum.identities)
         return Handled(
-            result=PromisedShare(promise=self._preparation.sign(ours)),
+            result=PromisedShare(promise=self.preparation.sign(ours)),
             audit=_circumstances(stored),
-            rows=[self._shares.promise_row(stored)] if stored.is_confirmed else [],
+            rows=[self.shares.promise_row(stored)] if stored.is_confirmed else [],
         )
 
 
+@dataclass(frozen=True)
 class ActivateKey:
     """Takes a set into use once all n have promised to keep it; erases the one before."""
 
-    carries_request = False
-    asks_gate = False
-
-    def __init__(
-        self, admission: Admission, shares: Shares, preparation: Preparation, signer: Signer
-    ) -> None:
-        self._admission = admission
-        self._shares = shares
-        self._preparation = preparation
-        self._signer = signer
+    carries_request: ClassVar[bool] = False
+    asks_gate: ClassVar[bool] = False
+    admission: Admission
+    shares: Shares
+    preparation: Preparation
+    signer: Signer
 
     async def handle(self, work: Work) -> Handled:
         job = work.job
-        stored = await self._shares.find(job.key.id, _set_of(job))
+        stored = await self.shares.find(job.key.id, _set_of(job))
         if stored is None or not (stored.is_promised or stored.is_active):
             raise Failed("no_share", "this signer has promised no share of that set")
         _require_key(stored, job.key)
-        quorum = await self._admission.quorum()
-        require_promises(job.evidence, self._preparation.promise(stored), quorum.identities)
+        quorum = await self.admission.quorum()
+        require_promises(job.evidence, self.preparation.promise(stored), quorum.identities)
         attestation = self._attest(job, stored, quorum.me)
         return Handled(
             result=ActivatedShare(attestation=attestation),
             audit=_circumstances(stored),
-            rows=[] if stored.is_active else [self._shares.activate_row(stored)],
+            rows=[] if stored.is_active else [self.shares.activate_row(stored)],
         )
 
     def _attest(self, job: Job, stored: StoredShare, me: str) -> SignedBytes:
@@ -106,69 +104,65 @@ class ActivateKey:
             signers=list(stored.signers),
             node=me,
         )
-        return self._signer.sign(ATTESTATION_TYPE, attestation.model_dump_json().encode())
+        return self.signer.sign(ATTESTATION_TYPE, attestation.model_dump_json().encode())
 
 
+@dataclass(frozen=True)
 class Abandon:
     """Gives a set up for good, and states so; or states that it was promised, and is kept.
 
     Of one that was promised and is erased since, there is nothing to state.
     """
 
-    carries_request = False
-    asks_gate = False
-
-    def __init__(self, me: str, shares: Shares, preparation: Preparation, signer: Signer) -> None:
-        self._me = me
-        self._shares = shares
-        self._preparation = preparation
-        self._signer = signer
+    carries_request: ClassVar[bool] = False
+    asks_gate: ClassVar[bool] = False
+    me: str
+    shares: Shares
+    preparation: Preparation
+    signer: Signer
 
     async def handle(self, work: Work) -> Handled:
         job, ceremony = work.job, _set_of(work.job)
-        stored = await self._shares.find(job.key.id, ceremony)
+        stored = await self.shares.find(job.key.id, ceremony)
         if stored is not None and (stored.is_promised or stored.is_active):
-            promise = self._preparation.sign(self._preparation.promise(stored))
+            promise = self.preparation.sign(self.preparation.promise(stored))
             return Handled(result=PromisedShare(promise=promise), audit=_circumstances(stored))
         if stored is not None and stored.is_repaired:
             raise Denied("bad_evidence", "the set is in use")
         if stored is not None and stored.was_kept:
             return Handled(result=NothingMade(), audit=_circumstances(stored))
-        abandonment = Abandonment(key_id=job.key.id, ceremony=ceremony, signer=self._me)
-        signed = self._signer.sign(ABANDONMENT_TYPE, abandonment.model_dump_json().encode())
+        abandonment = Abandonment(key_id=job.key.id, ceremony=ceremony, signer=self.me)
+        signed = self.signer.sign(ABANDONMENT_TYPE, abandonment.model_dump_json().encode())
         return Handled(
             result=AbandonedShare(abandonment=signed),
             audit={"ceremony": str(ceremony)},
-            rows=[self._shares.abandon_row(job.key.id, ceremony)],
+            rows=[self.shares.abandon_row(job.key.id, ceremony)],
         )
 
 
+@dataclass(frozen=True)
 class Discard:
     """Erases a share that was promised, of a set that t others have abandoned."""
 
-    carries_request = False
-    asks_gate = False
-
-    def __init__(self, admission: Admission, shares: Shares, preparation: Preparation) -> None:
-        self._admission = admission
-        self._shares = shares
-        self._preparation = preparation
+    carries_request: ClassVar[bool] = False
+    asks_gate: ClassVar[bool] = False
+    admission: Admission
+    shares: Shares
+    preparation: Preparation
 
     async def handle(self, work: Work) -> Handled:
         job, ceremony = work.job, _set_of(work.job)
-        stored = await self._shares.find(job.key.id, ceremony)
+        stored = await self.shares.find(job.key.id, ceremony)
         if stored is None or not stored.is_kept:
             return Handled(result=NothingMade(), audit={"ceremony": str(ceremony)})
         if not stored.is_promised:
             raise Denied("bad_evidence", f"the share is {stored.state.value}, not promised")
-        quorum = await self._admission.quorum()
-        by = require_abandonments(
-            job.evidence, self._preparation.promise(stored), quorum.identities
-        )
+        quorum = await self.admission.quorum()
+        by = require_abandonments(job.evidence, self.preparation.promise(stored), quorum.identities)
         return Handled(
             result=NothingMade(),
             audit={"ceremony": str(ceremony), "abandoned_by": ", ".join(by)},
-            rows=[self._shares.discard_row(stored)],
+            rows=[self.shares.discard_row(stored)],
         )
 
 

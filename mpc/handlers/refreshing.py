@@ -1,5 +1,8 @@
 """Jobs of kind RefreshKey and RepairShare: new shares of a key that stays."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 from pydantic import ValidationError
 
 from mpc._native import Refresh, Repair, Share
@@ -19,61 +22,47 @@ from wire.outcomes import NothingMade
 from wire.tickets import CeremonyKind, Ticket
 
 
+@dataclass(frozen=True)
 class RefreshKey:
     """The complete refresh by all n: the next generation, up to a confirmed share."""
 
-    carries_request = True
-    asks_gate = True
-
-    def __init__(
-        self,
-        admission: Admission,
-        ceremonies: Ceremonies,
-        shares: Shares,
-        preparation: Preparation,
-    ) -> None:
-        self._admission = admission
-        self._ceremonies = ceremonies
-        self._shares = shares
-        self._preparation = preparation
+    carries_request: ClassVar[bool] = True
+    asks_gate: ClassVar[bool] = True
+    admission: Admission
+    ceremonies: Ceremonies
+    shares: Shares
+    preparation: Preparation
 
     async def handle(self, work: Work) -> Handled:
         _require_request(work.job)
-        admitted = await self._admission.admit(work)
+        admitted = await self.admission.admit(work)
         ticket = admitted.ticket
-        stored = await _share_of(self._shares, ticket)
+        stored = await _share_of(self.shares, ticket)
         require_share_of(stored, admitted, ticket.generation - 1)
-        await self._preparation.require_room(ticket)
-        share = await self._shares.open(stored)
-        session = await self._ceremonies.hold(
+        await self.preparation.require_room(ticket)
+        share = await self.shares.open(stored)
+        session = await self.ceremonies.hold(
             admitted, lambda session_id: Refresh(share, session_id)
         )
-        return await self._preparation.prepare(work.job, ticket, session.result())
+        return await self.preparation.prepare(work.job, ticket, session.result())
 
 
+@dataclass(frozen=True)
 class RepairShare:
     """t helpers give a signer that lost its share the share again; a refresh must follow.
 
     Each helper's operator has agreed on its host (``mpc-signer repair approve``).
     """
 
-    carries_request = True
-    asks_gate = True
-
-    def __init__(
-        self,
-        admission: Admission,
-        ceremonies: Ceremonies,
-        shares: Shares,
-        approvals: RepairApprovals,
-    ) -> None:
-        self._admission = admission
-        self._ceremonies = ceremonies
-        self._shares = shares
-        self._approvals = approvals
+    carries_request: ClassVar[bool] = True
+    asks_gate: ClassVar[bool] = True
+    admission: Admission
+    ceremonies: Ceremonies
+    shares: Shares
+    approvals: RepairApprovals
 
     async def handle(self, work: Work) -> Handled:
-        admitted = await self._admission.admit(work)
+        admitted = await self.admission.admit(work)
         ticket = admitted.ticket
         target = ticket.target
         assert target is not None  # the ticket's model sees to it
@@ -86,7 +75,7 @@ class RepairShare:
             await self._require_lost(ticket)
         else:
             share = await self._helpers_share(admitted)
-        session = await self._ceremonies.hold(
+        session = await self.ceremonies.hold(
             admitted,
             lambda session_id: Repair(ticket.protocol, me, target, helpers, share, session_id),
         )
@@ -98,17 +87,17 @@ class RepairShare:
         return Handled(
             result=NothingMade(),
             audit=circumstances(admitted),
-            rows=[await self._shares.repaired_row(ticket, work.job.key.network, repaired)],
+            rows=[await self.shares.repaired_row(ticket, work.job.key.network, repaired)],
         )
 
     async def _require_lost(self, ticket: Ticket) -> None:
         """Raise Denied while this signer's own share of the set is good: it would be replaced."""
         assert ticket.shares is not None
-        stored = await self._shares.find(ticket.key_id, ticket.shares)
+        stored = await self.shares.find(ticket.key_id, ticket.shares)
         if stored is None or not stored.is_active:
             return
         try:
-            await self._shares.open(stored)
+            await self.shares.open(stored)
         except Failed as error:
             if error.code == "share_unusable":
                 return
@@ -120,11 +109,11 @@ class RepairShare:
         ticket = admitted.ticket
         assert ticket.target is not None
         target = ticket.signers[ticket.target - 1]
-        if not await self._approvals.holds(ticket.key_id, target):
+        if not await self.approvals.holds(ticket.key_id, target):
             raise Failed("repair_not_approved", how_to_approve(ticket), transient=True)
-        stored = await _share_of(self._shares, ticket)
+        stored = await _share_of(self.shares, ticket)
         require_share_of(stored, admitted, ticket.generation)
-        return await self._shares.open(stored)
+        return await self.shares.open(stored)
 
 
 def _require_request(job: Job) -> str | None:

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from mpc._native import Signing
 from mpc.ceremonies.admission import Admission
@@ -43,31 +45,28 @@ class QuorumSigning:
         return session.result()[:RAW_SIZE]
 
 
+@dataclass(frozen=True)
 class Sign:
     """Signs an application's request with the shares that are in use."""
 
-    carries_request = True
-    asks_gate = True
-
-    def __init__(self, admission: Admission, shares: Shares, signing: QuorumSigning) -> None:
-        self._admission = admission
-        self._shares = shares
-        self._signing = signing
+    carries_request: ClassVar[bool] = True
+    asks_gate: ClassVar[bool] = True
+    admission: Admission
+    shares: Shares
+    signing: QuorumSigning
 
     async def handle(self, work: Work) -> Handled:
         job = work.job
         request, digest = wanted_signature(job)
         admitted, stored = await asyncio.gather(
-            self._admission.admit(work), self._shares.active(job.key.root or job.key.id)
+            self.admission.admit(work), self.shares.active(job.key.root or job.key.id)
         )
         if admitted.ticket.digest != digest:
             raise Refused("bad_ticket", "the ticket's digest is not that of the request")
         if stored is None:
             raise Failed("no_share", "this signer has no share of the key in use", transient=True)
         _require_key(stored, job.key)
-        raw = await self._signing.sign(
-            admitted, stored, signed_bytes(request, digest), job.key.path
-        )
+        raw = await self.signing.sign(admitted, stored, signed_bytes(request, digest), job.key.path)
         signature = _finished(raw, job.key, request, digest)
         return Handled(
             result=MadeSignature(digest=digest, signature=signature),
@@ -80,30 +79,29 @@ class Sign:
         )
 
 
+@dataclass(frozen=True)
 class ProveKey:
     """Signs a message of the signers' own with a set of shares before it comes into use."""
 
-    carries_request = False
-    asks_gate = False
-
-    def __init__(self, admission: Admission, shares: Shares, signing: QuorumSigning) -> None:
-        self._admission = admission
-        self._shares = shares
-        self._signing = signing
+    carries_request: ClassVar[bool] = False
+    asks_gate: ClassVar[bool] = False
+    admission: Admission
+    shares: Shares
+    signing: QuorumSigning
 
     async def handle(self, work: Work) -> Handled:
         job = work.job
         if job.ceremony is None or job.key.path:
             raise Refused("malformed_job", "a ProveKey job names a set of shares of a root key")
-        admitted = await self._admission.admit(work)
-        stored = await self._shares.find(admitted.ticket.key_id, job.ceremony)
+        admitted = await self.admission.admit(work)
+        stored = await self.shares.find(admitted.ticket.key_id, job.ceremony)
         if stored is None or not stored.is_waiting:
             raise Failed("no_share", "this signer has confirmed no share of that set")
         _require_key(stored, job.key)
         request, digest = possession_request(job.key.algorithm, job.key.id, job.ceremony)
         if admitted.ticket.digest != digest:
             raise Refused("bad_ticket", "the ticket's digest is not that of the key's own message")
-        raw = await self._signing.sign(admitted, stored, signed_bytes(request, digest), ())
+        raw = await self.signing.sign(admitted, stored, signed_bytes(request, digest), ())
         bare = job.key.model_copy(update={"network": None})
         signature = _finished(raw, bare, request, digest)
         participants = [each.signer for each in admitted.ticket.participants]
@@ -111,7 +109,7 @@ class ProveKey:
         return Handled(
             result=MadeSignature(digest=digest, signature=signature),
             audit={"public_key": stored.public_key.hex(), **circumstances(admitted)},
-            rows=[self._shares.proved_row(stored, others)],
+            rows=[self.shares.proved_row(stored, others)],
         )
 
 
