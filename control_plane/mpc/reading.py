@@ -98,6 +98,7 @@ def _facts(
         ),
         is_final=row.is_final,
         is_due=row.is_due,
+        is_late=row.is_late,
         is_blocked=row.is_blocked,
         target=target,
         members=members,

@@ -35,7 +35,8 @@ READ_REQUESTS = text(
     + """
     SELECT jobs.id, jobs.kind, jobs.state, jobs.attempt, jobs.payload, jobs.created_at,
         jobs.expires_at, jobs.must_finish, jobs.last_failure,
-        jobs.run_after <= now() AS is_due, jobs.finished_at IS NOT NULL AS is_final,
+        jobs.run_after <= now() AS is_due, jobs.expires_at <= now() AS is_late,
+        jobs.finished_at IS NOT NULL AS is_final,
         root.id AS root_id, root.signer_group, root.generation, root.shares, root.next_shares,
         root.next_users,
         ARRAY(SELECT signer || ' ' || banned FROM bans WHERE key_id = root.id) AS banned_pairs,

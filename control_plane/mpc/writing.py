@@ -10,7 +10,7 @@ from control_plane.mpc import statements
 from control_plane.mpc.planning.decisions import Begin, Complete, End, Pause, Plan, Reason
 from control_plane.mpc.planning.facts import MAKES_SHARES
 from control_plane.mpc.planning.obstacles import BUSY
-from control_plane.mpc.planning.share_sets import ShareSet, current_set
+from control_plane.mpc.planning.share_sets import ShareSet, coming_set
 from control_plane.mpc.reading import Facts
 from control_plane.mpc.step_making import NewStep
 from control_plane.results import KeyFacts, MadeKey
@@ -200,13 +200,14 @@ def _add_coming_into_use(to_write: Written, one: Planned) -> None:
     request = one.facts.request
     if request.is_final or request.kind not in (JobKind.REFRESH_KEY, JobKind.REPAIR_SHARE):
         return
-    made, decision = current_set(request), one.plan.decision
+    made, decision = coming_set(request), one.plan.decision
     begins = isinstance(decision, Begin) and decision.kind is JobKind.ACTIVATE_KEY
     if made is None or isinstance(decision, Complete) or not (made.attestations or begins):
         return
+    is_over = isinstance(decision, End)  # fewer than t use it, so it signs nothing
     to_write.coming["keys"].append(one.facts.row.root_id)
-    to_write.coming["shares"].append(made.id)
-    to_write.coming["users"].append(" ".join(sorted(made.attestations)))
+    to_write.coming["shares"].append(None if is_over else made.id)
+    to_write.coming["users"].append("" if is_over else " ".join(sorted(made.attestations)))
 
 
 def _completed(facts: Facts, made: ShareSet) -> Change:

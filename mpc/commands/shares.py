@@ -94,9 +94,9 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         """Erase a share that waits for a set which never comes into use.
 
         Where some signers have promised to keep a set and others have given it up, no order of the
-        control plane ends it: it may be lying. The operators can. Look at shares list on every
-        signer's host first: as long as one of them has the set active, it must be kept. Signing
-        goes on with the set in use meanwhile.
+        control plane ends it: it may be lying. The operators can. Stop every signer that has a
+        share of the set, then look at shares list on each host: if one of them has the set active,
+        it must be kept. Start them again when all have discarded it.
         """
         with operator_errors():
             asyncio.run(_discard(settings_of(context), key_id, ceremony, reason))

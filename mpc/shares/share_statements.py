@@ -94,13 +94,19 @@ REPAIR = f"""
     SELECT * FROM new
     ON CONFLICT (key_id, ceremony) DO UPDATE SET changed_at = now(),
         state = CASE
-            WHEN shares.state IN ('active', 'repaired')
+            WHEN shares.state = 'abandoned' THEN 'repaired'
+            WHEN shares.state IN ('active', 'repaired', 'confirmed', 'promised', 'discarded')
                 AND shares.generation = excluded.generation
                 AND shares.share_index = excluded.share_index
                 AND shares.public_key = excluded.public_key
             THEN 'repaired' END,
-        transcript = excluded.transcript, data_key = excluded.data_key,
-        ciphertext = excluded.ciphertext, encryption_key = excluded.encryption_key
+        generation = excluded.generation, protocol = excluded.protocol,
+        group_name = excluded.group_name, threshold = excluded.threshold,
+        signers = excluded.signers, share_index = excluded.share_index,
+        network = excluded.network, public_key = excluded.public_key,
+        chain_code = excluded.chain_code, transcript = excluded.transcript,
+        data_key = excluded.data_key, ciphertext = excluded.ciphertext,
+        encryption_key = excluded.encryption_key
 """
 
 PROVE = """
@@ -143,7 +149,8 @@ DISCARD = """
 """
 
 DISCARD_BY_HAND = """
-    UPDATE shares SET changed_at = now(), state = 'discarded',
+    UPDATE shares SET changed_at = now(),
+        state = CASE state WHEN 'confirmed' THEN 'abandoned' ELSE 'discarded' END,
         data_key = NULL, ciphertext = NULL, encryption_key = NULL
     WHERE key_id = %(key_id)s AND ceremony = %(ceremony)s AND state IN ('confirmed', 'promised')
     RETURNING key_id

@@ -109,8 +109,9 @@ class SharesInUse:
 class Request:
     """An application's request in MPC mode, with all that its next step depends on.
 
-    ``is_due``: its pause after a failure is over. ``is_blocked``: another request is changing the
-    key's shares. ``target``: whose share is to be repaired.
+    ``is_due``: its pause after a failure is over. ``is_late``: its time to be done in is over.
+    ``is_blocked``: another request is changing the key's shares. ``target``: whose share is to be
+    repaired.
     """
 
     id: UUID
@@ -119,6 +120,7 @@ class Request:
     in_use: SharesInUse = field(default_factory=SharesInUse)
     is_final: bool = False
     is_due: bool = True
+    is_late: bool = False
     is_blocked: bool = False
     target: str | None = None
     members: Mapping[str, Member] = field(default_factory=dict)

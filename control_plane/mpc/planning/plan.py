@@ -19,8 +19,8 @@ from control_plane.mpc.planning.decisions import (
 from control_plane.mpc.planning.endings import ending_of, failure_of
 from control_plane.mpc.planning.facts import MAKES_SHARES, Ending, Request
 from control_plane.mpc.planning.history import DECIDING, is_no
-from control_plane.mpc.planning.set_making import give_up, is_gone, is_kept, next_change_step
-from control_plane.mpc.planning.share_sets import ShareSet, share_sets
+from control_plane.mpc.planning.set_making import give_up, next_change_step
+from control_plane.mpc.planning.share_sets import ShareSet, is_gone, is_kept, share_sets
 from control_plane.mpc.planning.signing import has_approvals_enough, next_signing_step
 from wire.jobs import JobKind
 from wire.outcomes import OutcomeStatus
@@ -29,6 +29,8 @@ FIRST_PAUSE_SECONDS = 0.1
 FIRST_APPROVAL_PAUSE_SECONDS = 1.0
 """Before owners who have not decided yet are asked again; by their gates, that are not ours."""
 LONGEST_PAUSE_SECONDS = 15.0
+LONGEST_PAUSE_AFTER_THE_END_SECONDS = 3600.0
+"""Nobody waits any more, and who has not done it until then may never do it."""
 JITTER = 0.25
 CLEANING = (JobKind.ABANDON, JobKind.DISCARD)
 
@@ -92,7 +94,9 @@ def pause(request: Request, kind: JobKind, jitter: float) -> float:
         for step in request.steps
     )
     first = FIRST_APPROVAL_PAUSE_SECONDS if kind is JobKind.APPROVE else FIRST_PAUSE_SECONDS
-    seconds = min(first * 2.0 ** min(failed - 1, 30), LONGEST_PAUSE_SECONDS)
+    is_over = request.is_final or request.is_late
+    longest = LONGEST_PAUSE_AFTER_THE_END_SECONDS if is_over else LONGEST_PAUSE_SECONDS
+    seconds = min(first * 2.0 ** min(failed - 1, 30), longest)
     return seconds * (1 + JITTER * (2 * jitter - 1))
 
 

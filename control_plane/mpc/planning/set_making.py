@@ -14,11 +14,15 @@ from control_plane.mpc.planning.quorum import choose, prefer
 from control_plane.mpc.planning.share_sets import (
     NO_SHARE,
     ShareSet,
-    current_set,
     dissenters,
+    is_gone,
+    is_kept,
+    is_used,
     share_sets,
+    unable,
 )
 from control_plane.mpc.planning.signing import free_to_take_part
+from control_plane.transitions import EXPIRED
 from wire.envelope import SignedBytes
 from wire.jobs import JobKind
 from wire.outcomes import OutcomeStatus
@@ -28,12 +32,13 @@ DISAGREE = "signers_disagree"
 
 def next_change_step(request: Request) -> Decision:
     """The next step of GenerateKey, RefreshKey or RepairShare."""
-    current = current_set(request)
-    if current is not None and (is_kept(request, current) or _is_usable(request, current)):
-        return _take_into_use(request, current)
-    for made in share_sets(request):
-        if not is_gone(request, made):
-            return give_up(request, made) or _split(made)
+    sets = share_sets(request)
+    for made in sets:
+        decision = _see_to(request, made, is_last=made is sets[-1])
+        if decision is not None:
+            return decision
+    if request.is_late:
+        return End(OutcomeStatus.FAILED, Reason(EXPIRED, "it was not done before it expired"))
     if request.is_blocked:
         text = "another request is changing the shares of this key; this one follows"
         return Pause(Reason(BLOCKED, text))
@@ -48,14 +53,19 @@ def new_generation(request: Request) -> int:
     return 0 if in_use.shares is None else in_use.generation + 1
 
 
-def is_kept(request: Request, made: ShareSet) -> bool:
-    """Whether all n have promised: it is here to stay."""
-    return set(made.promised) >= set(request.group.signers)
-
-
-def is_gone(request: Request, made: ShareSet) -> bool:
-    """Whether no signer has a share of it any more."""
-    return made.gone >= set(request.group.signers)
+def _see_to(request: Request, made: ShareSet, is_last: bool) -> Decision | None:
+    """What a set still needs: to be taken into use, or to be given up; None when it is done."""
+    if is_kept(request, made):
+        is_done = made.is_foreign and is_used(request, made)
+        return None if is_done else _take_into_use(request, made)
+    if is_last and _is_usable(request, made):
+        return _take_into_use(request, made)
+    if is_gone(request, made):
+        return None
+    decision = give_up(request, made)
+    if decision is None and made.is_foreign and not made.abandoned:
+        return None  # one signer alone says that there is such a set
+    return decision or _split(made)
 
 
 def give_up(request: Request, made: ShareSet) -> Decision | None:
@@ -79,8 +89,10 @@ def give_up(request: Request, made: ShareSet) -> Decision | None:
 
 
 def _is_usable(request: Request, made: ShareSet) -> bool:
+    """Whether it may still come into use; once the request's time is over, if it was promised."""
     is_confirmed = set(made.confirmed) >= set(request.group.signers)
-    return is_confirmed and not made.abandoned and not made.lost
+    has_begun = bool(made.promised) or not request.is_late
+    return is_confirmed and has_begun and not made.abandoned and not unable(request, made)
 
 
 def _split(made: ShareSet) -> End:
@@ -102,6 +114,8 @@ def _take_into_use(request: Request, made: ShareSet) -> Decision:
         return End(OutcomeStatus.FAILED, reason)
     signers = request.group.signers
     agreed, generation = said[signers[0]], new_generation(request)
+    if made.id == request.in_use.shares:  # some did not hear of it
+        generation = request.in_use.generation
     if agreed.generation != generation:
         text = f"the set {made.id} is of generation {agreed.generation}, not of {generation}"
         return End(OutcomeStatus.FAILED, Reason(DISAGREE, text))
@@ -115,8 +129,10 @@ def _take_into_use(request: Request, made: ShareSet) -> Decision:
     missing = [signer for signer in signers if signer not in done]
     if not missing:
         return Complete(made)
-    if is_kept(request, made) and set(missing) <= made.lost:
-        return _complete_without(request, made, missing)
+    if is_kept(request, made):
+        decision = _go_on_without(request, made, missing)
+        if decision is not None:
+            return decision
     there = request.there(missing)
     if not there:
         return waiting(request, len(missing), missing, ())
@@ -130,13 +146,21 @@ def _take_into_use(request: Request, made: ShareSet) -> Decision:
     )
 
 
-def _complete_without(request: Request, made: ShareSet, lost: list[str]) -> Complete | End:
-    """Some have lost what they had promised, as by restoring a backup. The others use it."""
-    is_enough = len(made.attestations) >= request.group.threshold
-    if request.kind is not JobKind.GENERATE_KEY and is_enough:
+def _go_on_without(request: Request, made: ShareSet, missing: list[str]) -> Complete | End | None:
+    """Of a set that all have promised: t others use it without them; a new key is not made so."""
+    if not set(missing) <= unable(request, made):
+        return None
+    is_change = request.kind is not JobKind.GENERATE_KEY
+    if is_change and len(made.attestations) >= request.group.threshold:
         return Complete(made)
-    text = f"{', '.join(lost)} has lost its share of {made.id}: make another key"
-    return End(OutcomeStatus.FAILED, Reason(NO_SHARE, text, culprits=tuple(lost)))
+    who = ", ".join(missing)
+    if set(missing) <= made.lost:
+        text = f"{who} has lost its share of {made.id}: make another key"
+        return End(OutcomeStatus.FAILED, Reason(NO_SHARE, text, culprits=tuple(missing)))
+    if is_change:
+        return None
+    text = f"it was not done before it expired: {who} has not taken the key into use"
+    return End(OutcomeStatus.FAILED, Reason(EXPIRED, text, culprits=tuple(missing)))
 
 
 def _make(request: Request) -> Decision:

@@ -30,7 +30,8 @@ class ShareSet:
     """A set of shares, by its ceremony, and what each signer has said of it since.
 
     ``is_unsettled``: it may have left shares behind. ``is_foreign``: the request has not begun it,
-    a signer has named it. ``lost``: the signers that say that they have no share of it.
+    a signer has named it. ``lost``: the signers that say that they have no share of it. ``failed``:
+    those that were asked to promise or use it, and have answered that they do not.
     ``proved_with``: by signer, with whom it says that its share has signed.
     """
 
@@ -42,6 +43,7 @@ class ShareSet:
     abandoned: dict[str, SignedBytes] = field(default_factory=dict)
     discarded: set[str] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
     proved_with: dict[str, set[str]] = field(default_factory=dict)
     attestations: dict[str, SignedBytes] = field(default_factory=dict)
 
@@ -76,9 +78,9 @@ def set_in_use(request: Request) -> SharesInUse:
     if request.in_use.shares is None:
         return request.in_use
     for made in share_sets(request):
-        uses_it = {*made.attestations, *made.lost} >= set(request.group.signers)
-        if made.is_foreign and made.attestations and uses_it:
-            return SharesInUse(next(iter(made.said().values())).generation, made.id)
+        generation = max((each.generation for each in made.said().values()), default=0)
+        if made.is_foreign and is_used(request, made) and generation > request.in_use.generation:
+            return SharesInUse(generation, made.id)
     if request.in_use.next_shares is not None:
         return request.in_use
     told: dict[SharesInUse, set[str]] = {}
@@ -104,11 +106,7 @@ def share_sets(request: Request) -> list[ShareSet]:
         for outcome in step.outcomes.values()
         if outcome.code == SET_PENDING and outcome.shares is not None
     ]
-    in_the_way = {
-        ceremony: ShareSet(ceremony, is_foreign=True)
-        for ceremony in named
-        if ceremony != request.in_use.shares
-    }
+    in_the_way = {ceremony: ShareSet(ceremony, is_foreign=True) for ceremony in named}
     sets = in_the_way | own
     for step in request.steps:
         about = sets.get(step.shares) if step.shares is not None else None
@@ -117,13 +115,33 @@ def share_sets(request: Request) -> list[ShareSet]:
     return list(sets.values())
 
 
-def current_set(request: Request) -> ShareSet | None:
-    """The set that the request brings into use: one that all n have promised, or else its last."""
-    signers = set(request.group.signers)
-    sets = share_sets(request)
-    kept = [made for made in sets if signers <= set(made.promised)]
-    usable = kept or sets
-    return usable[-1] if usable else None
+def is_kept(request: Request, made: ShareSet) -> bool:
+    """Whether all n have promised: it is here to stay."""
+    return set(made.promised) >= set(request.group.signers)
+
+
+def is_gone(request: Request, made: ShareSet) -> bool:
+    """Whether no signer has a share of it any more."""
+    return made.gone >= set(request.group.signers)
+
+
+def is_used(request: Request, made: ShareSet) -> bool:
+    """Whether t signers use it, and the others never will."""
+    users = set(made.attestations)
+    everybody = users | unable(request, made) >= set(request.group.signers)
+    return len(users) >= request.group.threshold and everybody
+
+
+def unable(request: Request, made: ShareSet) -> set[str]:
+    """Whom the others do not wait for: who has lost its share or, once the request's time is over,
+    has been asked in vain."""
+    return made.lost | made.failed if request.is_late else made.lost
+
+
+def coming_set(request: Request) -> ShareSet | None:
+    """The set that the signers take into use one after the other at present."""
+    kept = [made for made in share_sets(request) if is_kept(request, made)]
+    return next((made for made in kept if not is_used(request, made)), None)
 
 
 def _take_in(about: ShareSet, step: Step) -> None:
@@ -133,6 +151,8 @@ def _take_in(about: ShareSet, step: Step) -> None:
         if step.kind in _WITH_A_SHARE and outcome.code == NO_SHARE and not outcome.transient:
             about.lost.add(signer)
         if outcome.status is not OutcomeStatus.DONE:
+            if step.kind in (JobKind.PROMISE, JobKind.ACTIVATE_KEY):
+                about.failed.add(signer)
             continue
         match outcome.result:
             case PreparedShare():

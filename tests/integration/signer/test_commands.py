@@ -115,9 +115,11 @@ async def key_in_use(shares: Shares, statements: Statements) -> UUID:
     return made.key_id
 
 
-@pytest.mark.parametrize("wait", [confirm, promise])
+@pytest.mark.parametrize(
+    ("wait", "state"), [(confirm, ShareState.ABANDONED), (promise, ShareState.DISCARDED)]
+)
 async def test_a_share_that_waits_is_discarded_by_hand(
-    shares: Shares, statements: Statements, config: Path, wait
+    shares: Shares, statements: Statements, config: Path, wait, state: ShareState
 ):
     made = new_key()
     await activate(statements, shares, made)
@@ -126,7 +128,7 @@ async def test_a_share_that_waits_is_discarded_by_hand(
     words = ["shares", "discard", made.key_id, waiting.ceremony, "--reason", "spoke to Ada and Bo"]
     done = await command(config, *words)
     assert done.exit_code == 0, done.stderr
-    assert (await found(shares, waiting)).state is ShareState.DISCARDED
+    assert (await found(shares, waiting)).state is state
     assert (await found(shares, made)).is_active
     (row,) = await statements.rows("SELECT record FROM audit")
     record = json.loads(row.record)

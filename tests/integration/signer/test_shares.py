@@ -13,7 +13,16 @@ from mpc.shares.encryption_keys import EncryptionKeys
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import ShareState
 from node.decisions import Failed
-from tests.integration.signer.keys import OTHERS, activate, confirm, found, new_key, promise, put
+from tests.integration.signer.keys import (
+    OTHERS,
+    SetOfShares,
+    activate,
+    confirm,
+    found,
+    new_key,
+    promise,
+    put,
+)
 from tests.unit.mpc.native import parties
 from wire.tickets import Protocol
 
@@ -438,6 +447,39 @@ async def test_a_repaired_share_takes_the_place_of_one_that_is_damaged(statement
     row = await shares.repaired_row(made.repair_ticket(), None, made.repaired())
     await put(statements, row)
     assert (await shares.open(await found(shares, made))).is_repaired
+
+
+async def abandon(statements: Statements, shares: Shares, made: SetOfShares) -> None:
+    await put(statements, shares.abandon_row(made.key_id, made.ceremony))
+
+
+async def confirm_and_abandon(statements: Statements, shares: Shares, made: SetOfShares) -> None:
+    await confirm(statements, shares, made)
+    await abandon(statements, shares, made)
+
+
+async def promise_and_discard(statements: Statements, shares: Shares, made: SetOfShares) -> None:
+    stored = await promise(statements, shares, made)
+    await put(statements, shares.discard_row(stored))
+
+
+@pytest.mark.parametrize(
+    "before", [confirm, promise, abandon, confirm_and_abandon, promise_and_discard]
+)
+async def test_a_repaired_share_takes_the_place_of_one_that_never_came_into_use_here(
+    statements, shares: Shares, before
+):
+    """The others use the set; this signer has not heard of it, or has thrown its share away."""
+    made = new_key()
+    await activate(statements, shares, made)
+    following = made.refreshed()
+    await before(statements, shares, following)
+    row = await shares.repaired_row(following.repair_ticket(), None, following.repaired())
+    await put(statements, row)
+    repaired = await found(shares, following)
+    assert repaired.state is ShareState.REPAIRED
+    assert (await shares.open(repaired)).is_repaired
+    assert (await found(shares, made)).state is ShareState.RETIRED
 
 
 async def test_a_repaired_share_takes_the_place_of_an_older_set(statements, shares: Shares):

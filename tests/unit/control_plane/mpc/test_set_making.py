@@ -17,7 +17,7 @@ from control_plane.mpc.planning.facts import (
     SignerGroup,
     Step,
 )
-from control_plane.mpc.planning.plan import plan
+from control_plane.mpc.planning.plan import pause, plan
 from control_plane.mpc.planning.set_making import next_change_step
 from control_plane.mpc.planning.share_sets import set_in_use
 from tests.unit.control_plane.mpc.stories import (
@@ -385,9 +385,9 @@ def test_a_promised_set_of_another_generation_than_the_next_is_not_taken_into_us
 
 
 def test_a_lying_signer_cannot_have_the_set_in_use_taken_for_the_refreshed_one():
-    tried = waiting_for(("c", SHARES))
-    own = step(JobKind.ABANDON, {each: abandoned(each) for each in THREE}, shares=tried.id)
-    decision = begun(next_change_step(refresh((tried, own))))
+    steps = forgotten(SHARES, generation=0)
+    done = step(JobKind.ACTIVATE_KEY, {each: activated(each) for each in THREE})
+    decision = begun(next_change_step(refresh((*steps, done))))
     assert (decision.kind, decision.shares) == (JobKind.REFRESH_KEY, SHARES)
 
 
@@ -424,6 +424,99 @@ def test_a_set_that_fewer_than_t_have_kept_ends_the_request():
     decision = next_change_step(refresh_of_none((*steps, activation)))
     assert isinstance(decision, End)
     assert (decision.reason.code, decision.reason.culprits) == ("no_share", ("b", "c"))
+
+
+LATE = {"is_late": True, "in_use": SharesInUse(-1, SHARES)}
+
+
+def test_a_set_that_a_signer_does_not_promise_is_given_up_once_the_time_is_over():
+    steps = all_proved()
+    said = {"a": promised("a"), "b": promised("b"), "c": denied("bad_evidence")}
+    asked = step(JobKind.PROMISE, said, Ending.FAILED, shares=steps[0].id)
+    in_time = begun(next_change_step(generate((*steps, asked))))
+    assert (in_time.kind, in_time.signers) == (JobKind.PROMISE, ("c",))
+    late = begun(next_change_step(refresh((*steps, asked), **LATE)))
+    assert (late.kind, late.signers) == (JobKind.ABANDON, ("c",))
+    gave_up = step(JobKind.ABANDON, {"c": abandoned("c")}, shares=steps[0].id)
+    decision = next_change_step(refresh((*steps, asked, gave_up), **LATE))
+    assert isinstance(decision, End)
+    assert decision.reason.code == "signers_disagree"
+
+
+def test_a_signer_that_is_away_may_still_promise_after_the_time_is_over():
+    steps = all_proved()
+    said = {"a": promised("a"), "b": promised("b"), "c": None}
+    asked = step(JobKind.PROMISE, said, Ending.SILENT, shares=steps[0].id)
+    decision = begun(next_change_step(refresh((*steps, asked), **LATE)))
+    assert (decision.kind, decision.signers) == (JobKind.PROMISE, ("c",))
+
+
+def test_a_set_that_nobody_has_promised_in_time_is_given_up_and_the_request_ends():
+    steps = all_proved()
+    first = begun(next_change_step(refresh(steps, **LATE)))
+    assert (first.kind, first.signers) == (JobKind.ABANDON, THREE)
+    gave_up = step(JobKind.ABANDON, {each: abandoned(each) for each in THREE}, shares=steps[0].id)
+    decision = next_change_step(refresh((*steps, gave_up), **LATE))
+    assert isinstance(decision, End)
+    assert decision.reason.code == "expired"
+
+
+@pytest.mark.parametrize("users", [1, 2])
+def test_t_that_use_a_set_are_enough_once_the_time_is_over(users: int):
+    steps = all_promised()
+    said = {signer: activated(signer) for signer in THREE[:users]}
+    others = {signer: denied("bad_evidence") for signer in THREE[users:]}
+    activation = step(JobKind.ACTIVATE_KEY, said | others, Ending.FAILED, shares=steps[0].id)
+    assert isinstance(next_change_step(refresh_of_none((*steps, activation))), Begin)
+    decision = next_change_step(refresh((*steps, activation), **LATE))
+    assert isinstance(decision, Complete if users == 2 else Begin)
+    of_key = next_change_step(generate((*steps, activation), is_late=True))
+    assert isinstance(of_key, End)
+    assert of_key.reason.code == "expired"
+
+
+def test_what_nobody_waits_for_any_more_is_asked_for_ever_less_often():
+    steps: list[Step] = [made(dict(ALL_CONFIRMED), ending=Ending.FAILED)]
+    for number in range(2, 30):
+        told = {"c": denied("bad_evidence")}
+        steps.append(step(JobKind.ABANDON, told, Ending.FAILED, shares=steps[0].id, number=number))
+    assert pause(generate(tuple(steps)), JobKind.ABANDON, 0.5) == 15
+    assert pause(generate(tuple(steps), is_final=True), JobKind.ABANDON, 0.5) == 3600
+
+
+def test_one_signer_cannot_have_a_set_used_that_the_others_have_lost():
+    """It withholds its promise until their operators have discarded theirs."""
+    steps = forgotten(uuid4())
+    unknown = steps[-1].shares
+    said = {"a": cannot("no_share"), "b": cannot("no_share"), "c": activated("c")}
+    activation = step(JobKind.ACTIVATE_KEY, said, Ending.FAILED, shares=unknown)
+    request = refresh((*steps, activation))
+    assert set_in_use(request) == request.in_use
+    decision = next_change_step(request)
+    assert isinstance(decision, End)
+    assert decision.reason.code == "no_share"
+
+
+def test_a_signer_that_did_not_hear_of_the_set_in_use_is_told_before_another_one_is_made():
+    """The control plane's database fell back to before the refresh that all had promised."""
+    in_use = SharesInUse(1, SHARES)
+    before = forgotten(SHARES)
+    decision = begun(next_change_step(refresh(before, in_use=in_use)))
+    assert (decision.kind, decision.shares) == (JobKind.ACTIVATE_KEY, SHARES)
+    done = step(JobKind.ACTIVATE_KEY, {each: activated(each) for each in THREE})
+    after = refresh((*before, done), in_use=in_use)
+    assert set_in_use(after) == in_use
+    following = begun(next_change_step(after))
+    assert (following.kind, following.generation) == (JobKind.REFRESH_KEY, 2)
+
+
+def test_a_set_that_one_signer_alone_says_there_is_changes_nothing():
+    gone = uuid4()
+    tried = waiting_for(("c", gone))
+    own = step(JobKind.ABANDON, {each: abandoned(each) for each in THREE}, shares=tried.id)
+    told = {"a": nothing(), "b": nothing(), "c": promised("c", generation=1)}
+    asked = step(JobKind.ABANDON, told, shares=gone)
+    assert begun(next_change_step(refresh((tried, own, asked)))).kind is JobKind.REFRESH_KEY
 
 
 def refresh_of_none(steps: tuple[Step, ...]) -> Request:
