@@ -31,7 +31,7 @@ class ShareSet:
 
     ``is_unsettled``: it may have left shares behind. ``is_foreign``: the request has not begun it,
     a signer has named it. ``lost``: the signers that say that they have no share of it. ``failed``:
-    those that were asked to promise or use it, and have answered that they do not.
+    those whose last answer to being asked to promise or use it was that they do not.
     ``proved_with``: by signer, with whom it says that its share has signed.
     """
 
@@ -159,10 +159,12 @@ def _take_in(about: ShareSet, step: Step) -> None:
                 about.confirmed[signer] = outcome.result.confirmation
             case PromisedShare():
                 about.promised[signer] = outcome.result.promise
+                about.failed.discard(signer)
             case AbandonedShare():
                 about.abandoned[signer] = outcome.result.abandonment
             case ActivatedShare():
                 about.attestations[signer] = outcome.result.attestation
+                about.failed.discard(signer)
             case NothingMade() if step.kind in (JobKind.ABANDON, JobKind.DISCARD):
                 about.discarded.add(signer)
         if step.kind is JobKind.PROVE_KEY:

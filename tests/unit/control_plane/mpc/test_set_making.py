@@ -451,6 +451,22 @@ def test_a_signer_that_is_away_may_still_promise_after_the_time_is_over():
     assert (decision.kind, decision.signers) == (JobKind.PROMISE, ("c",))
 
 
+@pytest.mark.parametrize("is_promised_by_all", [False, True])
+def test_what_a_signer_failed_at_and_did_later_is_not_held_against_it(is_promised_by_all: bool):
+    """It was without its database for a moment; now it, or another one, is away."""
+    steps = all_proved()
+    first = {"a": promised("a"), "b": failed(), "c": promised("c") if is_promised_by_all else None}
+    asked = step(JobKind.PROMISE, first, Ending.FAILED, shares=steps[0].id)
+    again = step(JobKind.PROMISE, {"b": promised("b")}, shares=steps[0].id)
+    before = (*steps, asked, again)
+    if is_promised_by_all:
+        used = {"a": activated("a"), "b": None, "c": activated("c")}
+        before += (step(JobKind.ACTIVATE_KEY, used, Ending.SILENT, shares=steps[0].id),)
+    decision = begun(next_change_step(refresh(before, **LATE)))
+    expected = (JobKind.ACTIVATE_KEY, ("b",)) if is_promised_by_all else (JobKind.PROMISE, ("c",))
+    assert (decision.kind, decision.signers) == expected
+
+
 def test_a_set_that_nobody_has_promised_in_time_is_given_up_and_the_request_ends():
     steps = all_proved()
     first = begun(next_change_step(refresh(steps, **LATE)))
