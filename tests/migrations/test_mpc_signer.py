@@ -1,10 +1,12 @@
 """The mpc_signer tree, from empty, and against the models."""
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, inspect, text
 
 from daemon.database import database_url, migrate
+from daemon.errors import OperatorError
 from mpc.tables import metadata
 
 
@@ -15,6 +17,30 @@ def test_from_empty_to_what_the_models_say(empty_database: str) -> None:
         assert set(inspect(connection).get_table_names()) == {*metadata.tables, "alembic_version"}
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
         assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_a_set_that_waits_is_not_carried_over_to_where_it_would_be_abandoned(
+    empty_database: str,
+) -> None:
+    """The version before takes it into use without promises, and others may have done so."""
+    migrate("mpc_signer", empty_database, "0001")
+    engine = create_engine(database_url(empty_database))
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO encryption_keys (id, check_value) VALUES ('k', '')"))
+        connection.execute(
+            text(
+                "INSERT INTO shares (key_id, ceremony, state, generation, protocol, group_name,"
+                " threshold, signers, share_index, public_key, transcript, data_key, ciphertext,"
+                " encryption_key) VALUES (gen_random_uuid(), gen_random_uuid(), 'confirmed', 0,"
+                " 'frost-ed25519', 'g', 2, '{a,b}', 1, '', '', '', '', 'k')"
+            )
+        )
+    with pytest.raises(OperatorError, match="1 new sets of shares"):
+        migrate("mpc_signer", empty_database)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE shares SET state = 'active', proved_with = '{b}'"))
+    migrate("mpc_signer", empty_database)
     engine.dispose()
 
 

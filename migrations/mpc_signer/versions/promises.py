@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from daemon.errors import OperatorError
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -17,9 +19,10 @@ def upgrade() -> None:
     """Fails while a set waits: the version before took such a set into use without promises."""
     waiting = op.get_bind().scalar(sa.text("SELECT count(*) FROM shares WHERE state = 'confirmed'"))
     if waiting:
-        raise RuntimeError(
-            f"{waiting} new sets of shares are neither in use nor discarded: let the version "
-            "before finish them, with no key or refresh asked for meanwhile, and migrate again"
+        raise OperatorError(
+            f"{waiting} new sets of shares are neither in use nor discarded",
+            "Start the version before, with no key or refresh asked for meanwhile, until "
+            "mpc-signer shares list shows none that is confirmed; then migrate again.",
         )
     _constrain(KEPT)
     op.drop_index("uq_shares_confirmed", "shares")
