@@ -78,8 +78,10 @@ def set_in_use(request: Request) -> SharesInUse:
     if request.in_use.shares is None:
         return request.in_use
     for made in share_sets(request):
-        generation = max((each.generation for each in made.said().values()), default=0)
-        if made.is_foreign and is_used(request, made) and generation > request.in_use.generation:
+        if not made.is_foreign or not is_used(request, made):
+            continue
+        generation = max(each.generation for each in made.said().values())
+        if generation > request.in_use.generation:
             return SharesInUse(generation, made.id)
     if request.in_use.next_shares is not None:
         return request.in_use
