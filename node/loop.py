@@ -215,9 +215,10 @@ class JobLoop:
                 "conflict", "the node's database refused what the job had made", transient=True
             )
             recorded = await self._journal.commit(self._commit_of(job, digest, failure, {}))
-        for row in commit.rows:
-            if row.after is not None:
-                row.after()
+        else:
+            for row in commit.rows:
+                if row.after is not None:
+                    row.after()
         self._on_step(Step.COMMITTED)
         if recorded.digest != digest:
             return await self._deny_replay(job, digest)
