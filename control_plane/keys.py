@@ -13,6 +13,7 @@ from control_plane.problems import Code, ProblemError
 from control_plane.resources import KEY_STATUS, key_of
 from control_plane.tables import JobState, jobs, keys, signer_group_members, signer_groups
 from wire.algorithms import Curve, Network, Scheme, Store
+from wire.answers import Unknown
 from wire.derivation import parse_path
 from wire.jobs import KeyReference
 from wire.resources import Key, KeyStatus, Page
@@ -98,7 +99,7 @@ def status_is(status: KeyStatus) -> ColumnElement[bool]:
     return jobs.c.state.in_([state for state, shown in KEY_STATUS.items() if shown is status])
 
 
-def _require_active(key_id: UUID, status: KeyStatus) -> None:
+def _require_active(key_id: UUID, status: KeyStatus | Unknown) -> None:
     if status is not KeyStatus.ACTIVE:
         raise ProblemError(Code.KEY_NOT_ACTIVE, f"Key {key_id} is {status}, not Active.")
 

@@ -23,6 +23,7 @@ from solders.signature import Signature as SolanaSignature
 
 from control_plane.client import Key, Network, Scheme, Signature, Wallet
 from devstack.bip322 import NotSigned, check_taproot_message
+from wire.answers import known
 
 P2WPKH_HEADERS = range(39, 43)  # BIP-137
 COMPRESSED_HEADER = 31  # what libraries older than segwit expect for a compressed public key
@@ -34,7 +35,7 @@ class NotVerified(Exception):
 
 def verify_wallet(wallet: Wallet, key: Key) -> str:
     """Check a wallet's address against its public key; returns the libraries that agree."""
-    find, libraries = _ADDRESSES[wallet.network, key.scheme]
+    find, libraries = _ADDRESSES[known(wallet.network), known(key.scheme)]
     address = find(_public_key(key))
     _require(wallet.address == address, f"the address should be {address}, is {wallet.address}")
     return libraries
@@ -42,7 +43,7 @@ def verify_wallet(wallet: Wallet, key: Key) -> str:
 
 def verify_message(message: str, signature: Signature, key: Key, address: str | None) -> str:
     """Check a signature over a message; returns the libraries that agree. Raises NotVerified."""
-    match key.network:
+    match None if key.network is None else known(key.network):
         case Network.ETHEREUM:
             return _ethereum(message, signature, _public_key(key), address)
         case Network.BITCOIN if key.scheme is Scheme.SCHNORR:

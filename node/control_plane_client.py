@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import TypeVar
 
 import aiohttp
 from pydantic import ValidationError
 
 from daemon.tls import client_context
+from wire.answers import AnyAnswer, read_answer
 from wire.encoding import Model
 from wire.node_api import (
     AuditHeads,
@@ -23,8 +23,6 @@ from wire.node_api import (
     ReportRequest,
     ReportResponse,
 )
-
-Answer = TypeVar("Answer", bound=Model)
 
 REQUEST_TIMEOUT = 15.0
 """Seconds that an answer may take, beyond what the request itself asks to wait."""
@@ -90,7 +88,9 @@ class ControlPlaneClient:
     async def audit_heads(self) -> AuditHeads:
         return _parse(await self._send("GET", "audit-heads", None, 0), AuditHeads)
 
-    async def _post(self, path: str, body: Model, answer: type[Answer], wait: float = 0) -> Answer:
+    async def _post(
+        self, path: str, body: Model, answer: type[AnyAnswer], wait: float = 0
+    ) -> AnyAnswer:
         content = body.model_dump_json().encode()
         return _parse(await self._send("POST", path, content, wait), answer)
 
@@ -153,9 +153,9 @@ def _date(header: str | None) -> datetime | None:
     return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
 
-def _parse(content: bytes, answer: type[Answer]) -> Answer:
+def _parse(content: bytes, answer: type[AnyAnswer]) -> AnyAnswer:
     try:
-        return answer.model_validate_json(content)
+        return read_answer(answer, content)
     except ValidationError as error:
         raise ControlPlaneRefused(
             f"an answer that is no {answer.__name__}: {error.error_count()} malformed fields"

@@ -39,6 +39,7 @@ from control_plane.client import (
     Wallet,
 )
 from devstack.bip322 import check_taproot_message
+from wire.answers import known
 
 OPENSSL_CURVES = {Curve.SECP256K1: ec.SECP256K1(), Curve.SECP256R1: ec.SECP256R1()}
 
@@ -92,7 +93,8 @@ def check_key(key: Key) -> None:
     elif key.scheme is Scheme.SCHNORR:
         S256Point.parse_bip340(key.public_key)
     else:
-        ec.EllipticCurvePublicKey.from_encoded_point(OPENSSL_CURVES[key.curve], key.public_key)
+        curve = OPENSSL_CURVES[known(key.curve)]
+        ec.EllipticCurvePublicKey.from_encoded_point(curve, key.public_key)
 
 
 def _expected_protection(key: Key) -> Protection:
@@ -118,7 +120,7 @@ def check_signature(key: Key, wanted: Wanted, signature: Signature) -> None:
     if digest is None:
         _check_ed25519(key.public_key, wanted.content, signature.signature)
     else:
-        _check_ecdsa(key.curve, key.public_key, digest, signature.signature)
+        _check_ecdsa(known(key.curve), key.public_key, digest, signature.signature)
         _check_encoded(key, wanted, digest, signature.signature)
 
 

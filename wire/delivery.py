@@ -16,7 +16,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from wire.encoding import Model
+from wire.answers import Answer, Open
 from wire.envelope import SignedBytes
 from wire.framing import Malformed, join, split, split_exactly
 from wire.tickets import MAX_SIGNERS
@@ -47,15 +47,15 @@ class DeliveryCode(StrEnum):
     """As many sessions or bytes as this server takes; another one may have room."""
 
 
-class DeliveryProblem(Model):
-    code: DeliveryCode
+class DeliveryProblem(Answer):
+    code: Open[DeliveryCode]
     detail: str
     signer: str | None = None
     abort_code: str | None = None
     silent: list[str] = Field(default_factory=list)
 
 
-class ServerFacts(Model):
+class ServerFacts(Answer):
     """Answer to GET /delivery/v1/server."""
 
     name: str

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
+from wire.answers import Answer
 from wire.encoding import Base64Bytes, HexBytes, Model
 from wire.envelope import SignedBytes
 
@@ -26,7 +27,7 @@ class ClaimRequest(Model):
     wait: Annotated[float, Field(ge=0, le=MAX_CLAIM_WAIT)] = 0
 
 
-class ClaimedJob(Model):
+class ClaimedJob(Answer):
     """A job with its lease. The lease's token proves in report and extend that it is still ours.
 
     ``ticket``: the signed Ticket of the ceremony that the job is to be done in; signers only.
@@ -40,7 +41,7 @@ class ClaimedJob(Model):
     ticket: SignedBytes | None = None
 
 
-class ClaimResponse(Model):
+class ClaimResponse(Answer):
     jobs: list[ClaimedJob]
 
 
@@ -59,14 +60,14 @@ class ReportRequest(Model):
     audit_head: SignedBytes | None = None
 
 
-class ReportResult(Model):
+class ReportResult(Answer):
     """The control plane has it; ``note``: recorded, duplicate, late, retried or unknown."""
 
     job_id: UUID
     note: str
 
 
-class ReportResponse(Model):
+class ReportResponse(Answer):
     results: list[ReportResult]
 
 
@@ -79,7 +80,7 @@ class ExtendRequest(Model):
     leases: Annotated[list[Lease], Field(min_length=1, max_length=MAX_BATCH)]
 
 
-class ExtendResponse(Model):
+class ExtendResponse(Answer):
     """The jobs whose lease now lasts ``lease_seconds`` again; what is missing is no longer ours."""
 
     extended: list[UUID]
@@ -111,7 +112,7 @@ class HeartbeatRequest(Model):
     """Each a Ban by this signer; newest first where there are more."""
 
 
-class HeartbeatResponse(Model):
+class HeartbeatResponse(Answer):
     """``time``: the control plane's clock, for the node to compare its own with."""
 
     node: str
@@ -119,7 +120,7 @@ class HeartbeatResponse(Model):
     time: AwareDatetime
 
 
-class AuditHeads(Model):
+class AuditHeads(Answer):
     """The heads that the control plane has kept of the asking node, oldest first.
 
     ``group`` is the one that the node is registered in.

@@ -7,7 +7,8 @@ from uuid import UUID
 from pydantic import AwareDatetime
 
 from wire.algorithms import Curve, Network, Protection, Scheme, Store
-from wire.encoding import HexBytes, Model
+from wire.answers import Answer, Open
+from wire.encoding import HexBytes
 from wire.envelope import SignedBytes
 from wire.node_api import NodeHealth
 from wire.signatures import SignatureResult
@@ -49,7 +50,7 @@ class ChangeStatus(StrEnum):
         return self in (self.DONE, self.REJECTED, self.FAILED)
 
 
-class Reason(Model):
+class Reason(Answer):
     """Why a request was rejected or failed, or (while Pending) why its last attempt failed."""
 
     code: str
@@ -60,17 +61,17 @@ class Reason(Model):
     """The node that says so; null when the control plane does, at expiry."""
 
 
-class Key(Model):
+class Key(Answer):
     id: UUID
-    status: KeyStatus
-    store: Store
-    scheme: Scheme
-    curve: Curve
-    network: Network | None
+    status: Open[KeyStatus]
+    store: Open[Store]
+    scheme: Open[Scheme]
+    curve: Open[Curve]
+    network: Open[Network] | None
     """The wallet's; null for a bare key."""
     public_key: HexBytes | None
     """33 bytes compressed SEC1, or 32 bytes raw for Ed25519; null until Active."""
-    protection: Protection | None
+    protection: Open[Protection] | None
     """Where the private key is used: in the HSM, on the node's host, or nowhere whole (mpc); null
     until Active."""
     signer_group: str | None
@@ -95,13 +96,13 @@ class Key(Model):
     created_at: AwareDatetime
 
 
-class Wallet(Model):
+class Wallet(Answer):
     """A key with the address that a network gives it. Its status is its key's."""
 
     id: UUID
-    status: KeyStatus
-    store: Store
-    network: Network
+    status: Open[KeyStatus]
+    store: Open[Store]
+    network: Open[Network]
     signer_group: str | None
     """The signers that hold shares of its key; of store mpc."""
     key_id: UUID
@@ -113,11 +114,11 @@ class Wallet(Model):
     created_at: AwareDatetime
 
 
-class Signature(Model):
+class Signature(Answer):
     id: UUID
     key_id: UUID
-    status: SignatureStatus
-    kind: Literal["Hash", "Message"]
+    status: Open[SignatureStatus]
+    kind: Open[Literal["Hash", "Message"]]
     message: str | None
     """As the request gave it; null for kind Hash."""
     digest: HexBytes | None
@@ -130,15 +131,15 @@ class Signature(Model):
     """A signature that is not final by then fails as expired."""
 
 
-class KeyChange(Model):
+class KeyChange(Answer):
     """A refresh of a key's shares, or the repair of one: the key stays the same."""
 
     id: UUID
     key_id: UUID
-    kind: Literal["Refresh", "Repair"]
+    kind: Open[Literal["Refresh", "Repair"]]
     signer: str | None
     """Whose share is repaired; null for a refresh."""
-    status: ChangeStatus
+    status: Open[ChangeStatus]
     external_id: str | None
     reason: Reason | None
     created_at: AwareDatetime
@@ -146,7 +147,7 @@ class KeyChange(Model):
     """What is not done by then fails as expired, unless all signers have confirmed new shares."""
 
 
-class SignerGroup(Model):
+class SignerGroup(Answer):
     """The signers that make keys together, any ``threshold`` of which sign."""
 
     name: str
@@ -160,7 +161,7 @@ class SignerGroup(Model):
     created_at: AwareDatetime
 
 
-class SignerBan(Model):
+class SignerBan(Answer):
     """One signer never again signs with another under a key or its children."""
 
     key_id: UUID
@@ -169,7 +170,7 @@ class SignerBan(Model):
     at: AwareDatetime
 
 
-class RegisteredSigner(Model):
+class RegisteredSigner(Answer):
     """A signer: whose it is, and what its last heartbeat said."""
 
     id: str
@@ -184,7 +185,7 @@ class RegisteredSigner(Model):
     """Those that it has stated."""
 
 
-class Node(Model):
+class Node(Answer):
     """A driver: its certificate's id, and what its last heartbeat said."""
 
     id: str
@@ -200,7 +201,7 @@ class Node(Model):
 Item = TypeVar("Item")
 
 
-class Page(Model, Generic[Item]):
+class Page(Answer, Generic[Item]):
     """A page of a list, newest first."""
 
     items: list[Item]
@@ -208,7 +209,7 @@ class Page(Model, Generic[Item]):
     """Null on the last page."""
 
 
-class Problem(Model):
+class Problem(Answer):
     """An error (RFC 9457, application/problem+json). ``code`` is stable; ``type`` is derived."""
 
     type: str

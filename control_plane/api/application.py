@@ -35,6 +35,9 @@ asks for them to be used.
   body gets 409. `wait` may differ.
 - **Lists** come in pages, newest first: pass `next_cursor` as `cursor` until it is null.
 - **Errors** are `application/problem+json` (RFC 9457) with a stable `code`. 503 has `Retry-After`.
+- **Later versions** may answer with more fields, and with values of a status, a network or the like
+  that are not in this document: ignore those fields, and take no unknown status for final. In a
+  request, a field that this document does not have is an error.
 """
 
 TAGS = [
@@ -55,7 +58,6 @@ _REQUEST_MODELS = (
     RefreshKey,
     RepairShare,
     CreateSignerGroup,
-    Problem,
 )
 
 
@@ -78,13 +80,18 @@ def create_application(services: Services, version: str) -> FastAPI:
 
 
 def _complete_openapi(app: FastAPI) -> None:
-    """Add the models of request bodies, which the routes read themselves, to the document."""
+    """Add the models of request bodies, which the routes read themselves, to the document.
+
+    Those are closed: the API refuses a field that it does not know. Answers are open.
+    """
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = generate()
-            document.setdefault("components", {}).setdefault("schemas", {}).update(_schemas())
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            opened = {name: _open(schema) for name, schema in schemas.items()}
+            schemas.update(opened, **_schemas())
         return generate()
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -96,4 +103,9 @@ def _schemas() -> Mapping[str, Any]:
         ref_template="#/components/schemas/{model}",
     )
     schemas: dict[str, Any] = document["$defs"]
-    return schemas
+    return schemas | {"Problem": _open(Problem.model_json_schema())}
+
+
+def _open(schema: dict[str, Any]) -> dict[str, Any]:
+    """Without the rule that there are no other fields."""
+    return {name: value for name, value in schema.items() if name != "additionalProperties"}

@@ -14,6 +14,7 @@ from control_plane.external_ids import find_first
 from control_plane.problems import Code, ProblemError
 from control_plane.queue import NewJob
 from wire.algorithms import Store
+from wire.answers import Unknown
 from wire.envelope import DetachedSignature
 from wire.requests import KeyRequest, Request
 from wire.signed_requests import SIGNATURE_HEADER, parse_header
@@ -51,7 +52,7 @@ async def check_lives(body: Request, new: NewJob, database: Database) -> None:
         )
 
 
-def check_key(body: KeyRequest, key_id: UUID, store: Store) -> None:
+def check_key(body: KeyRequest, key_id: UUID, store: Store | Unknown) -> None:
     """Raises ProblemError request_mismatch where the body says another key than the path."""
     if body.key_id not in (None, key_id):
         raise ProblemError(

@@ -6,6 +6,10 @@
 ...     signature = custody.sign_message(wallet.key_id, "hello")
 
 Every POST carries an external id, so what fails on the way is safe to try again, and is.
+
+A newer service may answer with fields and values that this version does not know. Unknown fields
+are ignored. An unknown status, network, protection or the like is an Unknown, whose text is what
+the service said; a request whose status is Unknown is not taken for final.
 """
 
 from control_plane.client.client import AsyncCustody, Custody
@@ -32,6 +36,7 @@ from control_plane.client.errors import (
 )
 from control_plane.client.pinned_nodes import read_pinned_nodes
 from wire.algorithms import AddressType, Curve, HashFunction, Network, Protection, Scheme, Store
+from wire.answers import Unknown
 from wire.attestations import PinnedNodes
 from wire.resources import (
     ChangeStatus,
@@ -86,6 +91,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "UnexpectedAnswer",
+    "Unknown",
     "Unreachable",
     "Unsupported",
     "Untrusted",

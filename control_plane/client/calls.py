@@ -6,18 +6,19 @@ result. How a call travels, in a thread or in an event loop, is the connection's
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel
 
+from wire.answers import AnyAnswer, read_answer
 from wire.jobs import Endpoint
 from wire.requests import Request
 from wire.resources import Page
 
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
-AnswerModel = TypeVar("AnswerModel", bound=BaseModel)
 
 Steps: TypeAlias = Generator["Call[Any]", Any, Answer]
 """An operation under way: yields calls, is sent their answers, returns an Answer."""
@@ -36,6 +37,8 @@ class Call(Generic[Answer]):
     query: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     wish: "Wish | None" = None
+    pause: float = 0
+    """Seconds to let pass before it is sent."""
     signature: str | None = None
     """Value of the header Custody-Signature."""
 
@@ -68,17 +71,17 @@ def content(body: BaseModel) -> bytes:
     return body.model_dump_json(exclude_none=True).encode()
 
 
-def get(path: str, model: type[AnswerModel], **filters: str | None) -> Call[AnswerModel]:
+def get(path: str, model: type[AnyAnswer], **filters: str | None) -> Call[AnyAnswer]:
     """A GET; ``filters`` are query parameters, left out where they are None."""
     query = {name: value for name, value in filters.items() if value is not None}
-    return Call("GET", path, model.model_validate_json, query)
+    return Call("GET", path, partial(read_answer, model), query)
 
 
-def post(path: str, body: BaseModel, model: type[AnswerModel]) -> Call[AnswerModel]:
-    return Call("POST", path, model.model_validate_json, body=content(body))
+def post(path: str, body: BaseModel, model: type[AnyAnswer]) -> Call[AnyAnswer]:
+    return Call("POST", path, partial(read_answer, model), body=content(body))
 
 
-def wish(path: str, wanted: Wish, model: type[AnswerModel]) -> Call[AnswerModel]:
+def wish(path: str, wanted: Wish, model: type[AnyAnswer]) -> Call[AnyAnswer]:
     """A POST that makes nodes do something, so that their owner may want it signed."""
     return replace(post(path, wanted.request, model), wish=wanted)
 

@@ -1,6 +1,8 @@
 """How calls travel: two thin drivers, over httpx.Client and httpx.AsyncClient."""
 
+import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
@@ -28,6 +30,7 @@ from control_plane.client.errors import (
 )
 from control_plane.client.pinned_nodes import AttestedKeys
 from control_plane.client.request_signing import RequestSigning
+from wire.answers import read_answer
 from wire.resources import Page, Problem
 from wire.signed_requests import SIGNATURE_HEADER
 
@@ -93,7 +96,7 @@ def read(call: Call[Answer], response: httpx.Response) -> Answer:
     try:
         if response.is_success:
             return call.read(response.content)
-        problem = Problem.model_validate_json(response.content)
+        problem = read_answer(Problem, response.content)
     except ValidationError as error:
         raise UnexpectedAnswer(
             f"{call.method} {call.path}: status {response.status_code} with a body that is not "
@@ -167,6 +170,8 @@ class Connection:
             following = next_page(following, page)
 
     def send(self, call: Call[Answer]) -> Answer:
+        if call.pause:
+            time.sleep(call.pause)
         answer: Answer = self._retrying.copy()(self._exchange, call)
         return answer
 
@@ -219,6 +224,8 @@ class AsyncConnection:
             following = next_page(following, page)
 
     async def send(self, call: Call[Answer]) -> Answer:
+        if call.pause:
+            await asyncio.sleep(call.pause)
         answer: Answer = await self._retrying.copy()(self._exchange, call)
         return answer
 

@@ -2,6 +2,7 @@
 
 from typing import TypeAlias
 
+from wire.answers import Unknown
 from wire.resources import Key, KeyChange, Problem, Signature, Wallet
 
 Resource: TypeAlias = Wallet | Key | Signature | KeyChange
@@ -82,10 +83,18 @@ class Unavailable(Refused):
 
 
 class NotFinal(CustodyError):
-    """Time was up before the request was final. It goes on: ``resource`` is how it stood."""
+    """Time was up before the request was final. It goes on: ``resource`` is how it stood.
+
+    Its status may also be one that this version of the library does not know (Unknown).
+    """
 
     def __init__(self, resource: Resource) -> None:
-        super().__init__(f"{_name(resource)} is still {resource.status.value}; it goes on")
+        status = resource.status
+        if isinstance(status, Unknown):
+            how = f"{status.value}, a status that this version does not know; it may be final"
+        else:
+            how = f"still {status.value}; it goes on"
+        super().__init__(f"{_name(resource)} is {how}")
         self.resource = resource
 
 

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 from control_plane.client.calls import Answer, Call, Steps, Wish, get
 from control_plane.client.errors import Ended, NotAttested, NotFinal
 from wire.algorithms import Algorithm
+from wire.answers import known
 from wire.attestations import ClaimedKey, PinnedNodes, check
 from wire.derivation import child_public_key, parse_path
 from wire.encoding import Base64Bytes, Model
@@ -143,13 +144,13 @@ def _claimed(key: Key, public_key: bytes, address: str | None) -> ClaimedKey:
         id=key.id,
         root=key.root,
         path=() if key.path is None else parse_path(key.path),
-        store=key.store,
-        algorithm=Algorithm(key.scheme, key.curve),
+        store=known(key.store),
+        algorithm=Algorithm(known(key.scheme), known(key.curve)),
         public_key=public_key,
-        network=key.network,
+        network=None if key.network is None else known(key.network),
         address=address,
         chain_code=key.chain_code,
-        protection=key.protection,
+        protection=None if key.protection is None else known(key.protection),
         group=key.signer_group,
         threshold=key.threshold,
         signers=None if key.signers is None else tuple(key.signers),
@@ -169,5 +170,5 @@ def _require_as_asked(found: Wallet | Key, wish: Wish | None) -> None:
         asked, given = getattr(wish.request, name, None), getattr(found, name, None)
         if asked is not None and hasattr(found, name) and asked != given:
             raise NotAttested(f"{name}: asked for {asked}, was given {given}")
-    if isinstance(found, Key) and Algorithm(found.scheme, found.curve) != wish.request.algorithm:
+    if isinstance(found, Key) and (found.scheme, found.curve) != wish.request.algorithm:
         raise NotAttested(f"asked for a key of {wish.request.algorithm}, was given another")

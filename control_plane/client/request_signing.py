@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from control_plane.client.calls import Call, Steps, Wish, content, get
+from control_plane.client.errors import UnexpectedAnswer
 from wire.algorithms import Store
+from wire.answers import known
 from wire.envelope import Signer
 from wire.requests import KeyRequest, Request
 from wire.resources import Key
@@ -66,7 +68,10 @@ class RequestSigning:
             key = yield from get(f"/v1/keys/{key_id}", Key)
             if len(self._stores) >= MAX_REMEMBERED:
                 self._stores.clear()
-            self._stores[key_id] = key.store
+            try:
+                self._stores[key_id] = known(key.store)
+            except ValueError as error:
+                raise UnexpectedAnswer(f"the store of key {key_id}: {error}") from None
         return self._stores[key_id]
 
 

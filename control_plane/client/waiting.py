@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from control_plane.client.calls import Call, Steps
@@ -19,26 +20,36 @@ from wire.resources import (
 LONGEST_CALL = 30.0
 """Seconds of one long poll; longer waits are several."""
 
+SHORTEST_ROUND = 1.0
+"""Seconds from one long poll to the next, also where the service answers at once: a newer service
+does so for a status that it knows to be final and this version does not."""
+
 Resource = TypeVar("Resource", Wallet, Key, Signature, KeyChange)
 
 
 def until_final(
     first: Call[Resource], again: Callable[[Resource], Call[Resource]], wait: float
 ) -> Steps[Resource]:
-    """Make the first call, then look again until the resource is final.
+    """Make the first call, then poll until the resource is final. An Unknown status is not final.
 
     ``wait`` in seconds; 0 returns it as it is. Raises NotFinal, Rejected, Failed.
     """
     if wait <= 0:
         return (yield from first)
     deadline = time.monotonic() + wait
-    resource = yield from first.waiting(min(wait, LONGEST_CALL))
-    while not _is_final(resource):
-        left = deadline - time.monotonic()
+    call = first.waiting(min(wait, LONGEST_CALL))
+    while True:
+        sent = time.monotonic()
+        resource = yield from call
+        if _is_final(resource):
+            return resource
+        now = time.monotonic()
+        left = deadline - now
         if left <= 0:
             raise NotFinal(resource)
-        resource = yield from again(resource).waiting(min(left, LONGEST_CALL))
-    return resource
+        pause = min(max(0.0, SHORTEST_ROUND - (now - sent)), left)
+        call = again(resource).waiting(min(left - pause, LONGEST_CALL))
+        call = replace(call, pause=pause)
 
 
 def _is_final(resource: Wallet | Key | Signature | KeyChange) -> bool:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from daemon.tls import client_context
 from mpc.ceremonies.envelopes import MAX_MESSAGE
+from wire.answers import Unknown, read_answer
 from wire.delivery import (
     ABORT_CODE,
     SERVER_PATH,
@@ -132,7 +133,7 @@ class DeliveryClient:
         """What a server says of itself. Raises DeliveryUnavailable, DeliveryRefused."""
         answer = await self._ask(server, "GET", SERVER_PATH, None)
         try:
-            return ServerFacts.model_validate_json(answer)
+            return read_answer(ServerFacts, answer)
         except ValidationError:
             raise DeliveryUnavailable(f"{server} answers, but is no delivery server") from None
 
@@ -195,7 +196,7 @@ def _ceremony(ticket: bytes) -> UUID:
 def problem_of(server: str, status: int, content: bytes) -> Exception:
     """What to raise for an answer that brings no messages."""
     try:
-        problem = DeliveryProblem.model_validate_json(content)
+        problem = read_answer(DeliveryProblem, content)
     except ValidationError:
         return DeliveryUnavailable(f"{server} answered {status}, without a reason")
     detail = f"{server}: {_readable(problem.detail)}"
@@ -206,7 +207,7 @@ def problem_of(server: str, status: int, content: bytes) -> Exception:
             return PeerAborted(problem.signer or "", code if is_code else "no_reason")
         case DeliveryCode.EXPIRED:
             return CeremonyExpired(tuple(problem.silent))
-        case DeliveryCode.BUSY | DeliveryCode.UNKNOWN_CEREMONY:
+        case DeliveryCode.BUSY | DeliveryCode.UNKNOWN_CEREMONY | Unknown():
             return DeliveryUnavailable(detail)
         case _:
             return DeliveryRefused(problem.code.value, detail)

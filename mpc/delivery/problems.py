@@ -1,5 +1,6 @@
 """Why a request is not answered with messages."""
 
+from wire.answers import known
 from wire.delivery import DeliveryCode, DeliveryProblem
 
 STATUS = {
@@ -25,7 +26,7 @@ class NotDelivered(Exception):
 
     @property
     def status(self) -> int:
-        return STATUS[self.problem.code]
+        return STATUS[known(self.problem.code)]
 
 
 def not_delivered(code: DeliveryCode, detail: str) -> NotDelivered:

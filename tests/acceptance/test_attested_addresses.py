@@ -24,6 +24,7 @@ from devstack.stack import Stack
 from tests.second_opinion import check_wallet
 from wire.addresses import address_of
 from wire.algorithms import network_algorithm
+from wire.answers import known
 from wire.statements import Attestation
 
 STRANGER = PrivateKey().public_key.format()
@@ -63,7 +64,8 @@ def pinning(stack: Stack, pins: Path) -> Iterator[Custody]:
 
 def swap(stack: Stack, wallet: Wallet) -> None:
     """What somebody does who can write to the control plane's database."""
-    address = address_of(wallet.network, network_algorithm(wallet.network), STRANGER)
+    network = known(wallet.network)
+    address = address_of(network, network_algorithm(network), STRANGER)
     with psycopg.connect(stack.databases.control_plane, autocommit=True) as connection:
         connection.execute(
             "UPDATE keys SET public_key = %s WHERE id = %s", [STRANGER, wallet.key_id]

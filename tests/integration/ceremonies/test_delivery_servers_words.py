@@ -21,6 +21,19 @@ async def server(organisation: Organisation) -> AsyncIterator[ScriptedDelivery]:
         yield server
 
 
+@pytest.mark.parametrize("status", [410, 503])
+async def test_a_newer_servers_code_ends_the_attempt_and_another_server_is_taken(
+    with_key, server, status
+):
+    parties, key = await with_key(EDDSA_ED25519, delivery_url=server.url)
+    text = '{"code": "moved", "detail": "to delivery-2", "where": "delivery-2"}'
+    server.deceit = lambda *_: web.Response(status=status, text=text)
+    order = orders.sign(key, key.quorum, wanted(key)).until(5)
+    outcome = (await parties.hold(order))[ONE]
+    assert (outcome.code, outcome.transient) == ("delivery_unavailable", True)
+    assert "to delivery-2" in (outcome.reason or "")
+
+
 @pytest.mark.parametrize(
     ("problem", "code", "culprits"),
     [

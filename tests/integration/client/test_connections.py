@@ -15,6 +15,7 @@ from control_plane.client import (
     ExternalIdConflict,
     MissingScope,
     Network,
+    Refused,
     UnexpectedAnswer,
     Unreachable,
     Untrusted,
@@ -22,6 +23,14 @@ from control_plane.client import (
 from devstack.certificates import Certificates
 
 EMPTY_PAGE: dict[str, object] = {"items": [], "next_cursor": None}
+NODE: dict[str, object] = {
+    "id": "zurich-1",
+    "group": "hsm",
+    "version": "9.0.0",
+    "capabilities": {"ECDSA/secp256k1": "vault"},
+    "health": {"status": "resting", "detail": None, "since": "noon"},
+    "last_seen": None,
+}
 
 
 def problem(status: int, code: str) -> dict[str, object]:
@@ -130,6 +139,16 @@ def test_a_refusal_is_not_tried_again(server, custody):
 def test_what_is_not_our_service_is_said_to_be_so(server, custody):
     server[1].add(200, {"hello": "world"})
     with pytest.raises(UnexpectedAnswer, match="GET /v1/nodes"):
+        list(custody.list_nodes())
+
+
+def test_a_newer_service_is_read_by_an_older_client(server, custody):
+    page = {"items": [{**NODE, "shelf": "B"}], "next_cursor": None, "total": 1}
+    server[1].add(200, page)
+    [node] = custody.list_nodes()
+    assert (node.id, node.health.status) == ("zurich-1", "resting")
+    server[1].add(409, {**problem(409, "key_is_resting"), "until": "noon"})
+    with pytest.raises(Refused, match="key_is_resting: why"):
         list(custody.list_nodes())
 
 

@@ -80,6 +80,19 @@ def test_every_field_of_an_answer_is_there_to_rely_on():
         assert set(schema["required"]) == set(schema["properties"])
 
 
+def test_requests_are_closed_and_answers_may_have_more_in_later_versions():
+    schemas = DOCUMENT["components"]["schemas"]
+    for name in ("CreateWallet", "CreateKey", "SignHash", "SignMessage", "CreateSignerGroup"):
+        assert schemas[name]["additionalProperties"] is False
+    for name in ("Wallet", "Key", "Signature", "SignedBytes", "NodeHealth", "Reason", "Problem"):
+        assert "additionalProperties" not in schemas[name]
+    status = schemas["Wallet"]["properties"]["status"]
+    assert [each.get("type", each.get("$ref")) for each in status["anyOf"]] == [
+        "#/components/schemas/KeyStatus",
+        "string",
+    ]
+
+
 async def test_the_examples_of_requests_are_understood(replica: Replica):
     api: httpx.AsyncClient = replica.client((await replica.token()).text)
     for path, method, operation in OPERATIONS:

@@ -18,6 +18,7 @@ from control_plane.client import (
     Scheme,
     Signature,
     SignatureStatus,
+    Unknown,
     Wallet,
     operations,
 )
@@ -126,6 +127,23 @@ def test_denied_and_failed_are_different_errors_with_the_reason(status, error):
     first_call(steps)
     with pytest.raises(error, match="denied: not today"):
         steps.send(signature(status))
+
+
+def test_a_status_that_is_unknown_is_not_final_and_is_asked_for_once_a_second():
+    steps = operations.sign_message(KEY, "hello", wait=100)
+    first_call(steps)
+    later = signature(SignatureStatus.PENDING).model_copy(update={"status": Unknown("Cancelled")})
+    again = steps.send(later)
+    assert 0.9 < again.pause <= 1
+    assert finish(steps, signed := signature(SignatureStatus.SIGNED)) is signed
+
+
+def test_a_status_that_stays_unknown_is_named_when_time_is_up():
+    steps = operations.sign_message(KEY, "hello", wait=1e-9)
+    first_call(steps)
+    later = signature(SignatureStatus.PENDING).model_copy(update={"status": Unknown("Cancelled")})
+    with pytest.raises(NotFinal, match="is Cancelled, a status that this version does not know"):
+        steps.send(later)
 
 
 def test_lists_ask_for_what_is_filtered_only():

@@ -22,6 +22,7 @@ from control_plane.client import (
     Reason,
     Scheme,
     Store,
+    Unknown,
     Wallet,
     operations,
     read_pinned_nodes,
@@ -195,6 +196,13 @@ def test_a_wallet_is_not_handed_out_with(steps, lie):
 def test_a_key_is_not_handed_out_with(lie):
     with pytest.raises(NotAttested):
         run(operations.get_key(KEY_ID), key=MPC_KEY.model_copy(update=lie))
+
+
+@pytest.mark.parametrize("name", ["store", "scheme", "curve", "network", "protection"])
+def test_a_key_of_a_kind_that_came_later_is_not_handed_out(name):
+    later = KEY.model_copy(update={name: Unknown("later")})
+    with pytest.raises(NotAttested, match="does not know 'later'"):
+        run(operations.get_key(KEY_ID), key=later)
 
 
 def test_what_is_asked_for_by_id_is_what_is_handed_out():

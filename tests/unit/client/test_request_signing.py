@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from control_plane.client import Custody, Network, operations
+from control_plane.client import Custody, Network, UnexpectedAnswer, Unknown, operations
 from control_plane.client.calls import Call
 from control_plane.client.request_signing import LIFETIME, RequestSigning, load_key
 from wire.algorithms import Store
@@ -53,6 +53,16 @@ def test_a_signature_is_asked_for_by_key_store_and_time() -> None:
 
     again = next(signing.signed(operations.sign_hash(KEY, bytes(32))))
     assert opened(again, Endpoint.SIGNATURES)["store"] == "mpc"
+
+
+def test_a_key_in_a_store_that_came_later_cannot_be_asked_of() -> None:
+    class KeyInLaterStore:
+        store = Unknown("enclave")
+
+    steps = RequestSigning(PRIVATE_KEY).signed(operations.sign_message(KEY, "hello"))
+    next(steps)
+    with pytest.raises(UnexpectedAnswer, match=f"store of key {KEY}: .*'enclave'"):
+        steps.send(KeyInLaterStore())
 
 
 def test_a_wallet_is_asked_for_at_once() -> None:
