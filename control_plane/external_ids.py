@@ -4,7 +4,6 @@ The database decides, by a unique constraint on (application, endpoint, external
 inserts first is the first, also between replicas. Everybody else compares with what is there.
 """
 
-import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from control_plane.problems import Code, ProblemError
 from control_plane.queue import NewJob
 from control_plane.tables import jobs
 from wire.encoding import Model
+from wire.framing import Domain, tagged_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Settled:
 
 
 def body_digest(body: Model, key_id: UUID | None = None) -> bytes:
-    """SHA-256 of what a repeated request must bring again: the parsed body, canonical.
+    """Hash of what a repeated request must bring again: the parsed body, canonical.
 
     Spaces, the order of fields, null for a field left out, and until when it is asked for make no
     difference, nor does saying again which key the path names.
@@ -41,7 +41,7 @@ def body_digest(body: Model, key_id: UUID | None = None) -> bytes:
     if key_id is not None:
         content["key_id"] = str(key_id)
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).digest()
+    return tagged_hash(Domain.BODY, canonical.encode())
 
 
 _WANTED = (

@@ -1,9 +1,9 @@
 """What every tree's env.py does: one transaction, one migration at a time."""
 
-import hashlib
-
 from alembic import context
 from sqlalchemy import MetaData, create_engine, pool, text
+
+from wire.framing import Domain, tagged_hash
 
 
 def run(tree: str, target_metadata: MetaData) -> None:
@@ -21,5 +21,4 @@ def run(tree: str, target_metadata: MetaData) -> None:
 
 def lock_key(tree: str) -> int:
     """The advisory lock of a tree: a signed 64-bit number made from its name."""
-    digest = hashlib.sha256(f"custody migrations {tree}".encode()).digest()
-    return int.from_bytes(digest[:8], signed=True)
+    return int.from_bytes(tagged_hash(Domain.MIGRATIONS, tree.encode())[:8], signed=True)

@@ -1,21 +1,19 @@
 """The audit chain's form: each record's hash covers the one before it; the head is signed."""
 
-import hashlib
 from typing import Annotated
 
 from pydantic import Field
 
 from wire.encoding import HexBytes, Model
+from wire.framing import Domain, tagged_hash
 
 GENESIS = bytes(32)
 """The hash before the first record."""
 
-_DOMAIN = b"custody-audit-v1\x00"
-
 
 def chain_hash(previous: bytes, record: bytes) -> bytes:
-    """SHA-256 over domain, the previous record's hash (32 bytes) and this record's bytes."""
-    return hashlib.sha256(_DOMAIN + previous + record).digest()
+    """Tagged hash of the previous record's hash (32 bytes) and this record's bytes."""
+    return tagged_hash(Domain.AUDIT, previous, record)
 
 
 class AuditHead(Model):

@@ -20,11 +20,11 @@ from wire.algorithms import (
 )
 from wire.encoding import Base64Bytes, HexBytes, Model
 from wire.envelope import DetachedSignature, SignedBytes
+from wire.framing import Domain, tagged_hash
 from wire.tickets import MAX_SIGNERS
 
 MAX_DEPTH = 10
 CHILD_KEY_VERSION = 8
-_CHILD = b"custody-child-key-v1\x00"
 PathIndex = Annotated[int, Field(ge=0, lt=2**31)]
 """A step of a derivation path; from 2**31 on it would be hardened (BIP-32)."""
 
@@ -68,7 +68,7 @@ def child_key_id(root: UUID, path: Sequence[int], network: Network | None) -> UU
     """
     steps = b"".join(step.to_bytes(4, "big") for step in path)
     name = b"" if network is None else network.value.encode()
-    number = int.from_bytes(hashlib.sha256(_CHILD + root.bytes + steps + name).digest()[:16], "big")
+    number = int.from_bytes(tagged_hash(Domain.CHILD_KEY, root.bytes, steps, name)[:16], "big")
     number &= ~(0xF << 76 | 0x3 << 62)
     return UUID(int=number | CHILD_KEY_VERSION << 76 | 0x2 << 62)
 
@@ -156,7 +156,7 @@ class Job(Model):
 
     @property
     def request_digest(self) -> bytes:
-        """SHA-256 of what is asked for, of which key; the same at every step and attempt."""
+        """Hash of what is asked for, of which key; the same at every step and attempt."""
         content = {
             "request_id": str(self.request_id),
             "endpoint": self.endpoint,
@@ -164,7 +164,7 @@ class Job(Model):
             "request": self.request.hex(),
         }
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(b"custody-request-v1\x00" + canonical.encode()).digest()
+        return tagged_hash(Domain.REQUEST, canonical.encode())
 
 
 def job_digest(payload: bytes) -> bytes:

@@ -1,18 +1,16 @@
 """The message that a new key signs before anybody relies on it: no transaction, no request."""
 
-import hashlib
 from uuid import UUID
 
 from wire.algorithms import Algorithm, Scheme
+from wire.framing import Domain, tagged_hash
 from wire.requests import SignHash, SignMessage
-
-_DOMAIN = b"custody-key-check-v1\x00"
 
 
 def possession_digest(key_id: UUID, ceremony: UUID | None = None) -> bytes:
-    """SHA-256 of a fixed domain, the key's id and, of an MPC key, the set of shares that signs."""
+    """Tagged hash of the key's id and, of an MPC key, the set of shares that signs."""
     made_by = b"" if ceremony is None else ceremony.bytes
-    return hashlib.sha256(_DOMAIN + key_id.bytes + made_by).digest()
+    return tagged_hash(Domain.KEY_CHECK, key_id.bytes, made_by)
 
 
 def possession_request(

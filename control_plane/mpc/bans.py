@@ -1,6 +1,5 @@
 """The bans that signers state: kept for good, and for the choice of quorums."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from sqlalchemy import text
 
 from control_plane.database import Database
 from wire.envelope import BAN_TYPE, BadEnvelope, PinnedKeys, SignedBytes
+from wire.framing import Domain, tagged_hash
 from wire.statements import Ban
 
 MAX_REMEMBERED = 100_000
@@ -74,8 +74,7 @@ def open_ban(signer: str, identity: bytes, signed: SignedBytes) -> Ban:
 
 
 def _digest(signer: str, signed: SignedBytes) -> bytes:
-    content = signer.encode() + b"\x00" + signed.signature + signed.payload
-    return hashlib.sha256(content).digest()
+    return tagged_hash(Domain.BAN, signer.encode(), signed.signature, signed.payload)
 
 
 def _columns(opened: Sequence[tuple[Ban, SignedBytes]]) -> dict[str, list[Any]]:

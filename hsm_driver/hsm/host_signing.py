@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from wire.algorithms import ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519, Algorithm
+from wire.framing import Domain, tagged
 
 SECRET_SIZE = 32
-ASSOCIATED_DATA = b"custody host key, version 1"
 
 
 def associated_data(algorithm: Algorithm, public_key: bytes) -> bytes:
     """What binds a ciphertext to its key: one stored under another key does not decrypt."""
-    return b"\x00".join((ASSOCIATED_DATA, str(algorithm).encode(), public_key))
+    return tagged(Domain.HOST_KEY, str(algorithm).encode(), public_key)
 
 
 def generate(algorithm: Algorithm) -> tuple[bytes, bytes]:

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from mpc.ceremonies.ceremony_keys import CeremonyKey, PeerKey
 from mpc.ceremonies.hello import CONTRIBUTION_BYTES, MAX_HELLO, Hello
 from wire.envelope import SignedBytes, Signer, pre_authentication_encoding
-from wire.framing import join, split_exactly
+from wire.framing import Domain, join, split_exactly, tagged, tagged_hash
 from wire.tickets import Ticket
 
 HELLO_TYPE = "application/vnd.custody.ceremony-hello.v1"
@@ -41,8 +41,6 @@ MAX_MESSAGE = 512 * 1024
 VERSION = 1
 SIGNATURE_BYTES = 64
 _HEADER = struct.Struct(">B16sHBB")
-_SESSION = b"custody-ceremony-session-v1"
-_ECHO = b"custody-ceremony-echo-v1"
 
 
 class BadMessage(Exception):
@@ -133,14 +131,12 @@ class CeremonyChannel:
         for sender in self._others:
             payloads[sender], hello = self._open_hello(sender, incoming[sender])
             opened[sender] = Opened(hello.opening, hello.bans)
-        self._echo = hashlib.sha256(
-            join(
-                _SESSION,
-                self._ticket.ceremony.bytes,
-                self._digest,
-                *(payloads[name] for name in self._index),
-            )
-        ).digest()
+        self._echo = tagged_hash(
+            Domain.SESSION,
+            self._ticket.ceremony.bytes,
+            self._digest,
+            *(payloads[name] for name in self._index),
+        )
         self._session_id = self._echo
         self._next = ("seal", 1)
         return opened
@@ -185,14 +181,12 @@ class CeremonyChannel:
         broadcasts = {self._me: self._broadcast} | {
             sender: broadcast for sender, (_, broadcast, _) in opened.items()
         }
-        self._echo = hashlib.sha256(
-            join(
-                _ECHO,
-                self._echo,
-                number.to_bytes(2, "big"),
-                *(broadcasts[name] for name in self._index),
-            )
-        ).digest()
+        self._echo = tagged_hash(
+            Domain.ECHO,
+            self._echo,
+            number.to_bytes(2, "big"),
+            *(broadcasts[name] for name in self._index),
+        )
         self._next = ("seal", number + 1)
         return {sender: (broadcast, private) for sender, (_, broadcast, private) in opened.items()}
 
@@ -247,7 +241,7 @@ class CeremonyChannel:
         header = self._header(number, self._me, recipient)
         plaintext = join(self._echo, broadcast, private)
         try:
-            ciphertext = self._peers[recipient].seal(plaintext, header)
+            ciphertext = self._peers[recipient].seal(plaintext, tagged(Domain.SEAL, header))
         except ValueError:
             raise BadMessage(
                 (recipient,), "bad_message", f"nothing can be sealed to the key of {recipient}"
@@ -267,8 +261,9 @@ class CeremonyChannel:
         self._verify(sender, signature, ENVELOPE_TYPE, _signed(header, ciphertext))
         if header != self._header(number, sender, self._me):
             raise _bad(sender, "is for another place: it was replayed, or sent wrongly")
+        sealed_for = tagged(Domain.SEAL, header)
         try:
-            echo, broadcast, private = split_exactly(self._key.open(ciphertext, header), 3)
+            echo, broadcast, private = split_exactly(self._key.open(ciphertext, sealed_for), 3)
         except ValueError as error:
             raise _bad(sender, f"does not open: {error}") from None
         return echo, broadcast, private

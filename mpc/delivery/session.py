@@ -1,14 +1,13 @@
 """One ceremony's messages, from hand-in until they are known to have arrived."""
 
 import asyncio
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 
 from mpc.delivery.budget import Budget
 from mpc.delivery.problems import NotDelivered, not_delivered
 from wire.delivery import DeliveryCode, DeliveryProblem
-from wire.framing import join
+from wire.framing import Domain, tagged_hash
 
 
 class Exchange:
@@ -64,7 +63,7 @@ class Session:
             raise not_delivered(
                 DeliveryCode.MALFORMED, "not one message for each other participant"
             )
-        digest = hashlib.sha256(join(*(messages[name] for name in others))).digest()
+        digest = tagged_hash(Domain.HAND_IN, *(messages[name] for name in others))
         size = sum(map(len, messages.values()))
         if number == self._reached[sender]:
             self._require_same(number, sender, digest)

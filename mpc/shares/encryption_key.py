@@ -21,11 +21,12 @@ from daemon.errors import ConfigurationError
 from hsm_driver.hsm.errors import HsmFailure
 from hsm_driver.hsm.hsm import Hsm
 from node.decisions import Failed
+from wire.framing import Domain, tagged
 
 KEY_SIZE = 32
 ID_SIZE = 16
 CHECK_VALUE_SEED = b"custody encryption key check value, version 1"
-WRAPPED_DATA_KEY = b"custody data key, version 1"
+WRAPPED_DATA_KEY = tagged(Domain.DATA_KEY)
 """Associated data of what an HSM encrypts: nothing else that it decrypts passes for a data key."""
 
 

@@ -7,10 +7,10 @@ from enum import StrEnum
 from uuid import UUID
 
 from wire.algorithms import Network
+from wire.framing import Domain, tagged
 from wire.outcomes import SetOfShares
 from wire.tickets import Protocol
 
-ASSOCIATED_DATA = b"custody share, version 1"
 INDEX_AND_GENERATION = struct.Struct("!HQ")
 
 
@@ -117,4 +117,4 @@ class StoredShare:
 def associated_data(key_id: UUID, ceremony: UUID, index: int, generation: int) -> bytes:
     """What binds a ciphertext to its row: one put into another row does not decrypt."""
     place = INDEX_AND_GENERATION.pack(index, generation)
-    return b"".join((ASSOCIATED_DATA, key_id.bytes, ceremony.bytes, place))
+    return tagged(Domain.SHARE, key_id.bytes, ceremony.bytes, place)

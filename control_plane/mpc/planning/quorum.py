@@ -1,11 +1,11 @@
 """Which signers do a step together. Pure."""
 
-import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from uuid import UUID
 
 from control_plane.mpc.planning.facts import Pair, Request
 from control_plane.mpc.planning.history import Blame
+from wire.framing import Domain, tagged_hash
 
 
 def choose(
@@ -99,4 +99,4 @@ def prefer(request: Request, signers: Sequence[str], blamed: Mapping[str, Blame]
 
 
 def _turn(request_id: UUID, signer: str) -> bytes:
-    return hashlib.blake2s(request_id.bytes + signer.encode(), digest_size=8).digest()
+    return tagged_hash(Domain.TURN, request_id.bytes, signer.encode())

@@ -93,7 +93,7 @@ impl Setting {
         let sizes = [protocol as u8, ceremony as u8, threshold, signers];
         let mut parts: Vec<&[u8]> = vec![&sizes, &participants, session_id];
         parts.extend(about);
-        let context = tagged_hash("custody mpc context v1", &parts);
+        let context = tagged_hash("custody-mpc-context-v1", &parts);
         Ok(Self {
             protocol,
             ceremony,
@@ -125,12 +125,43 @@ pub fn check_sizes(index: u8, threshold: u8, signers: u8) -> Result<()> {
     Ok(())
 }
 
-/// SHA-256 over a tag and parts, each with its length before it (8 bytes, big endian).
+/// SHA-256 over a tag and parts, each with its length before it (4 bytes, big endian):
+/// `wire.framing.tagged_hash`, with a domain of our own.
+///
+/// # Panics
+/// For a part of 4 GiB or more.
 pub fn tagged_hash(tag: &str, parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for part in [tag.as_bytes()].iter().chain(parts) {
-        hasher.update((part.len() as u64).to_be_bytes());
+        let length = u32::try_from(part.len()).expect("a part is below 4 GiB");
+        hasher.update(length.to_be_bytes());
         hasher.update(part);
     }
     hasher.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tagged_hash;
+
+    /// As in tests/unit/wire/test_tagged_bytes.py.
+    #[test]
+    fn a_tagged_hash_is_that_of_wire_framing() {
+        let hash = tagged_hash("custody-mpc-context-v1", &[&[1, 2], &[], b"abc"]);
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex,
+            "11cfe5a8256f0cf9c704aa464a573e621d2285506c9591f501bb8dba25c996b0"
+        );
+    }
+
+    #[test]
+    fn a_byte_that_moves_to_the_next_part_makes_another_hash() {
+        let tag = "custody-mpc-context-v1";
+        assert_ne!(
+            tagged_hash(tag, &[b"ab", b"c"]),
+            tagged_hash(tag, &[b"a", b"bc"])
+        );
+        assert_ne!(tagged_hash(tag, &[b"a"]), tagged_hash(tag, &[b"a", b""]));
+    }
 }

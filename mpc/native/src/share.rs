@@ -59,7 +59,7 @@ impl Facts {
             .flat_map(|(index, share)| std::iter::once(*index).chain(share.iter().copied()))
             .collect();
         tagged_hash(
-            "custody mpc transcript v1",
+            "custody-mpc-transcript-v1",
             &[
                 &sizes,
                 &self.public_key,

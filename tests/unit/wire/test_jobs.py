@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from wire.algorithms import Curve, Network, Protection, Scheme
 from wire.audit import GENESIS, AuditHead, chain_hash
+from wire.framing import join
 from wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
 from wire.node_api import MAX_BATCH, ClaimRequest, ExtendRequest, Lease, Report, ReportRequest
 from wire.nodes import node_id_of, node_urn
@@ -137,7 +138,7 @@ def test_networks_are_written_as_the_api_writes_them():
 def test_a_chain_hash_covers_the_record_and_everything_before_it():
     first = chain_hash(GENESIS, b"first")
     second = chain_hash(first, b"second")
-    assert first == hashlib.sha256(b"custody-audit-v1\x00" + bytes(32) + b"first").digest()
+    assert first == hashlib.sha256(join(b"custody-audit-v1", bytes(32), b"first")).digest()
     assert len({first, second, chain_hash(GENESIS, b"second"), chain_hash(first, b"first")}) == 4
 
 

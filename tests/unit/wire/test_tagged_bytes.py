@@ -1,0 +1,193 @@
+"""No two values make the same hash or associated data by running into each other."""
+
+import ast
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from control_plane.external_ids import body_digest
+from control_plane.mpc.bans import _digest as ban_digest
+from control_plane.mpc.planning.quorum import _turn
+from hsm_driver.hsm import host_signing
+from mpc.shares.stored_share import associated_data
+from tests.unit.wire.protocol_examples import DOCUMENT
+from wire.algorithms import ALGORITHMS, Network, Store
+from wire.audit import chain_hash
+from wire.envelope import SignedBytes, pre_authentication_encoding
+from wire.framing import Domain, join, tagged, tagged_hash
+from wire.jobs import MAX_DEPTH, child_key_id
+from wire.possession import possession_digest
+from wire.requests import CreateKey, CreateWallet, DeriveKey
+
+ROOT = Path(__file__).parents[3]
+PACKAGES = ("control_plane", "daemon", "hsm_driver", "migrations", "mpc", "node", "pki", "wire")
+
+ids = st.sampled_from([UUID(int=number) for number in range(4)])
+spelled = st.sampled_from([int.from_bytes(text) for text in (b"Ethe", b"reum", b"Bitc", b"oin\0")])
+paths = st.lists(st.one_of(st.integers(0, 3), spelled), max_size=MAX_DEPTH).map(tuple)
+networks = st.sampled_from([None, *Network])
+names = st.text("ab\0/", max_size=3)
+few = st.binary(max_size=2)
+
+
+CONSTRUCTIONS: dict[Domain, tuple[Callable[..., object], tuple[st.SearchStrategy, ...]]] = {
+    Domain.CHILD_KEY: (child_key_id, (ids, paths, networks)),
+    Domain.BODY: (
+        body_digest,
+        (
+            st.one_of(
+                st.builds(DeriveKey, path=st.sampled_from(["m/0", "m/1"])),
+                st.builds(
+                    CreateWallet,
+                    store=st.just(Store.HSM),
+                    network=st.sampled_from(Network),
+                    external_id=st.sampled_from([None, "a", "b"]),
+                ),
+                st.just(CreateKey(store=Store.HSM, scheme="ECDSA", curve="secp256k1")),
+            ),
+            st.one_of(st.none(), ids),
+        ),
+    ),
+    Domain.KEY_CHECK: (possession_digest, (ids, st.one_of(st.none(), ids))),
+    Domain.AUDIT: (chain_hash, (few, few)),
+    Domain.SHARE: (associated_data, (ids, ids, st.integers(0, 3), st.integers(0, 3))),
+    Domain.HOST_KEY: (
+        host_signing.associated_data,
+        (st.sampled_from(sorted(ALGORITHMS, key=str)), few),
+    ),
+    Domain.BAN: (
+        lambda signer, signature, payload: ban_digest(
+            signer, SignedBytes(payload=payload, signature=signature, signing_key_id="")
+        ),
+        (names, few, few),
+    ),
+    Domain.TURN: (_turn, (ids, names)),
+}
+JOINED_WHERE_THEY_ARE_MADE = {
+    Domain.REQUEST: "one part: JSON",
+    Domain.SESSION: "tests/unit/mpc/test_envelopes.py",
+    Domain.ECHO: "tests/unit/mpc/test_envelopes.py",
+    Domain.SEAL: "one part: a header of fixed fields",
+    Domain.HAND_IN: "tests/integration/delivery",
+    Domain.DATA_KEY: "no parts",
+    Domain.MIGRATIONS: "one part: a name",
+}
+
+
+@pytest.mark.parametrize("domain", CONSTRUCTIONS)
+@given(data=st.data())
+def test_other_values_make_other_bytes(domain: Domain, data: st.DataObject):
+    construct, parts = CONSTRUCTIONS[domain]
+    one, two = data.draw(st.tuples(*parts)), data.draw(st.tuples(*parts))
+    assume(one != two)
+    assert construct(*one) != construct(*two)
+
+
+@pytest.mark.parametrize("domain", [Domain.AUDIT, Domain.HOST_KEY, Domain.BAN, Domain.TURN])
+@given(
+    whole=st.binary(min_size=1, max_size=8), cuts=st.tuples(st.integers(0, 8), st.integers(0, 8))
+)
+def test_a_byte_that_moves_to_the_next_value_makes_other_bytes(domain, whole, cuts):
+    one, two = ((whole[:cut], whole[cut:]) for cut in cuts)
+    assume(one != two)
+    assert tagged(domain, *one) != tagged(domain, *two)
+    assert tagged_hash(domain, *one) != tagged_hash(domain, *two)
+
+
+def test_every_domain_is_accounted_for():
+    assert CONSTRUCTIONS.keys() | JOINED_WHERE_THEY_ARE_MADE.keys() == set(Domain)
+
+
+@given(st.tuples(ids, paths, networks), st.tuples(ids, paths, networks))
+@example((UUID(int=1), (0,), Network.ETHEREUM), (UUID(int=1), (0, 0x45746865, 0x7265756D), None))
+def test_an_id_is_that_of_one_child(one, two):
+    """The path m/0/1165256805/1919251821 spells "Ethereum"."""
+    assert (child_key_id(*one) == child_key_id(*two)) == (one == two)
+
+
+@given(st.tuples(names, few), st.tuples(names, few))
+def test_signed_bytes_of_two_types_are_not_alike(one, two):
+    assume(one != two)
+    assert pre_authentication_encoding(*one) != pre_authentication_encoding(*two)
+
+
+def test_a_ban_is_not_taken_for_one_whose_signature_reaches_into_the_payload():
+    honest = SignedBytes(payload=b"payload", signature=b"signature", signing_key_id="")
+    shifted = SignedBytes(payload=b"ayload", signature=b"signaturep", signing_key_id="")
+    assert ban_digest("signer-1", honest) != ban_digest("signer-1", shifted)
+
+
+def test_the_native_module_hashes_as_we_do():
+    """The same vector as in mpc/native/src/protocol.rs."""
+    content = join(b"custody-mpc-context-v1", b"\x01\x02", b"", b"abc")
+    assert hashlib.sha256(content).hexdigest() == VECTOR
+    native = (ROOT / "mpc/native/src/protocol.rs").read_text()
+    assert VECTOR in native
+
+
+VECTOR = "11cfe5a8256f0cf9c704aa464a573e621d2285506c9591f501bb8dba25c996b0"
+
+
+# One way to do it, in all sources
+
+STANDARDS = {
+    "wire/framing.py": "where it is done",
+    "wire/bip322.py": "the tagged hash of BIP-340 and BIP-322",
+}
+FIXED = {
+    "node/gate_messages.py": "time, full stop, body: the digits of a time have no full stop",
+    "hsm_driver/hsm/master_key.py": "a constant",
+}
+
+
+def sources() -> Iterator[tuple[str, ast.Module]]:
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())
+
+
+def is_put_together(node: ast.expr) -> bool:
+    """Several values, written side by side."""
+    return any(
+        isinstance(each, ast.BinOp | ast.JoinedStr)
+        or (isinstance(each, ast.Attribute) and each.attr == "join")
+        or (isinstance(each, ast.Name) and each.id == "join")
+        for each in ast.walk(node)
+    )
+
+
+def test_no_hash_is_made_over_values_that_were_put_side_by_side():
+    found = set()
+    for name, tree in sources():
+        for call in ast.walk(tree):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).startswith(
+                ("hashlib.", "hmac.")
+            ):
+                found |= {name for argument in call.args if is_put_together(argument)}
+    assert found == (STANDARDS | FIXED).keys() - {"wire/framing.py"}
+
+
+def test_no_two_modules_use_one_domain():
+    users = defaultdict(set)
+    for name, tree in sources():
+        for each in ast.walk(tree):
+            if isinstance(each, ast.Attribute) and ast.unparse(each.value) == "Domain":
+                users[each.attr].add(name)
+    assert users.keys() == {domain.name for domain in Domain}
+    assert {name: used for name, used in users.items() if len(used) > 1} == {}
+
+
+def test_the_document_lists_every_construction():
+    native = "".join(path.read_text() for path in (ROOT / "mpc/native/src").rglob("*.rs"))
+    domains = {domain.value for domain in Domain} | set(
+        re.findall(r'tagged_hash\(\s*"([^"]+)"', native)
+    )
+    listed = re.findall(r"^\| `(custody-[a-z0-9-]+)` \|", DOCUMENT.read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(domains)
