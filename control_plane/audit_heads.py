@@ -109,7 +109,7 @@ class AuditHeads:
         except Exception as error:
             if not is_transient(error):
                 raise
-            log.warning("audit heads not kept, the next ones follow", error=type(error).__name__)
+            log.debug("audit heads not kept, the next ones follow", error=type(error).__name__)
 
     async def keep_latest(self) -> None:
         """Keep what ``keep_soon`` has gathered now."""

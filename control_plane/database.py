@@ -4,8 +4,8 @@ Statements are SQLAlchemy's, compiled once, and run by daemon/statements.py; tra
 run on SQLAlchemy's pool.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -18,7 +18,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from daemon.database import create_engine
+from daemon.database import DATABASE_ERRORS, create_engine, is_transient
+from daemon.database_health import DatabaseHealth
 from daemon.statements import Connection, Statements
 
 Result = TypeVar("Result")
@@ -33,12 +34,16 @@ _DIALECT: Dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 
 
 class Database:
-    """Use it as a context. Its parts connect when they are first used."""
+    """Use it as a context. Its parts connect when they are first used.
+
+    ``health`` is told of every statement that fails.
+    """
 
     def __init__(self, url: str) -> None:
         self._engine = create_engine(url, TRANSACTIONS, NAME)
         self._statements = Statements(url, CONNECTIONS, NAME)
         self._hasty = Statements(url, CONNECTIONS, NAME, durable=False)
+        self.health = DatabaseHealth(self._statements)
 
     async def __aenter__(self) -> "Database":
         await self._statements.__aenter__()
@@ -55,7 +60,8 @@ class Database:
     ) -> Sequence[AnyRow]:
         """All rows of a statement, a transaction of its own; it may be run twice."""
         compiled = _compiled(statement)
-        return await self._statements.rows(compiled.text, compiled.bind(parameters))
+        with self._noting():
+            return await self._statements.rows(compiled.text, compiled.bind(parameters))
 
     async def row(
         self, statement: Executable, parameters: dict[str, Any] | None = None
@@ -72,7 +78,8 @@ class Database:
         lapses anyway, a lost audit head is followed by the next.
         """
         compiled = _compiled(statement)
-        return await self._hasty.rows(compiled.text, compiled.bind(parameters))
+        with self._noting():
+            return await self._hasty.rows(compiled.text, compiled.bind(parameters))
 
     @asynccontextmanager
     async def pipeline(self) -> AsyncIterator["Pipeline"]:
@@ -80,16 +87,29 @@ class Database:
 
         Its commit does not wait for the disk, unless a statement in it says that it should.
         """
-        async with (
-            self._hasty.connection() as connection,
-            connection.pipeline(),
-            connection.transaction(),
-        ):
-            yield Pipeline(connection)
+        with self._noting():
+            async with (
+                self._hasty.connection() as connection,
+                connection.pipeline(),
+                connection.transaction(),
+            ):
+                yield Pipeline(connection)
 
-    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Several statements: committed at the end, rolled back by an error."""
-        return self._engine.begin()
+        with self._noting():
+            async with self._engine.begin() as connection:
+                yield connection
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except DATABASE_ERRORS as error:
+            if is_transient(error):
+                self.health.failed(error)
+            raise
 
 
 class Pipeline:

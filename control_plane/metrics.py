@@ -77,7 +77,7 @@ class Metrics:
     async def _show(self, _request: Request) -> Response:
         try:
             await self._read_queue()
-            self._database_up.set(1)
+            self._database_up.set(await self._database.health.check() is None)
         except DATABASE_ERRORS:
             self._database_up.set(0)
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)

@@ -11,11 +11,14 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from daemon.database import DATABASE_ERRORS, is_transient
+from daemon.database_causes import Cause, cause_of
 from wire.resources import Problem
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:custody:problem:"
 RETRY_AFTER_SECONDS = 1
+LONG_RETRY_AFTER_SECONDS = 5
+"""Where somebody must do something first, as to free a disk."""
 
 
 class Code(StrEnum):
@@ -126,11 +129,14 @@ def _fault(location: tuple[str | int, ...], message: str) -> str:
     return f"{'.'.join(map(str, location))}: {message}" if location else message
 
 
-def unavailable() -> ProblemError:
+def unavailable(cause: Cause) -> ProblemError:
+    """The problem of a database that cannot be used now."""
+    wait = LONG_RETRY_AFTER_SECONDS if cause.needs_quiet else RETRY_AFTER_SECONDS
     return ProblemError(
         Code.UNAVAILABLE,
-        "The service cannot reach its database just now. Send the request again; with an "
-        "external_id that is always safe.",
+        f"The service cannot use its database just now: {cause.what}. Send the request again; with "
+        "an external_id that is always safe.",
+        headers={"Retry-After": str(wait)},
     )
 
 
@@ -176,7 +182,7 @@ async def _on_validation_error(_request: Request, error: Exception) -> Response:
 async def _on_database_error(_request: Request, error: Exception) -> Response:
     if not is_transient(error):
         raise error
-    return unavailable().response()
+    return unavailable(cause_of(error)).response()
 
 
 async def _on_bug(_request: Request, _error: Exception) -> Response:

@@ -87,7 +87,8 @@ async def serve(settings: Settings) -> None:
         metrics = Metrics(database, registry)
         listeners = _listeners(settings, services, queue, mpc.tasks, metrics, public_tls, node_tls)
         sweep = Sweep(queue, AuditHeads(database), mpc.conductor)
-        await _run(listeners, [sweep.run(), mpc.conductor.run()], notifications, stop)
+        work = [sweep.run(), mpc.conductor.run(), database.health.watch()]
+        await _run(listeners, work, notifications, stop)
 
 
 def compose(

@@ -26,14 +26,12 @@ class Sweep:
         self._audit_heads = audit_heads
         self._conductor = conductor
         self._thin_at = time.monotonic() + THIN_SECONDS
-        self._failing = False
 
     async def run(self) -> None:
         """Sweep every second until cancelled; whatever fails is tried again with the next."""
         while True:
             try:
                 await self._once()
-                self._failing = False
             except Exception as error:
                 self._say_failed(error)
             await asyncio.sleep(SWEEP_SECONDS)
@@ -49,9 +47,6 @@ class Sweep:
             await self._audit_heads.thin()
 
     def _say_failed(self, error: Exception) -> None:
-        """Once per outage of the database; every time for anything else, which is a bug."""
+        """Every time, for it is a bug; but of an outage the database's health tells."""
         if not is_transient(error):
             log.error("sweep failed", exc_info=error)
-        elif not self._failing:
-            log.warning("sweep failed, will go on trying", reason=type(error).__name__)
-        self._failing = True

@@ -31,8 +31,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from daemon.database import NAMES
+from daemon.probe_table import add_probe_table
 
 metadata = MetaData(naming_convention=NAMES)
+add_probe_table(metadata)
 
 
 class JobState(StrEnum):

@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 import migrations
+from daemon.database_causes import is_read_only
 from daemon.errors import ConfigurationError, SchemaError
 
 CONNECT_TIMEOUT = 5
@@ -78,8 +79,12 @@ def create_engine(url: str, pool_size: int = 8, name: str = "custody") -> AsyncE
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether a database error says that the database is away, not that we asked wrongly."""
-    if isinstance(error, PoolTimeout | OperationalError | OSError):
+    """Whether a database error says that the database cannot be used now.
+
+    So for one that is away, whose disk is full or that takes no writes; False where what was asked
+    for was wrong.
+    """
+    if isinstance(error, PoolTimeout | OperationalError | OSError) or is_read_only(error):
         return True
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return True

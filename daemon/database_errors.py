@@ -8,7 +8,8 @@ import structlog
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential
 
-from daemon.database import is_transient
+from daemon.database import DATABASE_ERRORS, is_transient
+from daemon.database_causes import DOES_NOT_ANSWER, cause_of
 from daemon.errors import OperatorError
 
 Result = TypeVar("Result")
@@ -31,11 +32,16 @@ def is_refusal(error: BaseException) -> bool:
     return "FATAL" in text and not any(passing in text for passing in PASSING_REFUSALS)
 
 
-def explain(error: SQLAlchemyError) -> OperatorError:
+def explain(error: BaseException) -> OperatorError:
     """What libpq or the server said, without our statement; libpq never repeats the password."""
     said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    cause = cause_of(error)
+    if cause is not DOES_NOT_ANSWER and not is_refusal(error):
+        return OperatorError(
+            f"the database cannot be used: {cause.what}: {said.splitlines()[0]}", cause.todo
+        )
     return OperatorError(
-        f"the database cannot be used: {' '.join(said.split())}",
+        f"the database cannot be used: {' '.join(said.split()) or type(error).__name__}",
         "See that PostgreSQL runs and that the [database] section of the configuration is right.",
     )
 
@@ -45,7 +51,7 @@ def database_errors() -> Iterator[None]:
     """For commands: a database that is away or refuses is an OperatorError, not a traceback."""
     try:
         yield
-    except SQLAlchemyError as error:
+    except DATABASE_ERRORS as error:
         if not is_transient(error):
             raise
         raise explain(error) from None

@@ -78,3 +78,14 @@ def create_locks() -> None:
         sa.PrimaryKeyConstraint("request_id", "digest", name="pk_approvals"),
     )
     op.create_index("ix_approvals_decided_at", "approvals", ["decided_at"])
+
+
+def create_database_probe() -> None:
+    """What is written to find out whether the database takes writes."""
+    op.create_table(
+        "database_probe",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("filler", sa.LargeBinary()),
+        now("written_at"),
+        sa.PrimaryKeyConstraint("id", name="pk_database_probe"),
+    )

@@ -19,7 +19,8 @@ async def open_database(
 ) -> AsyncIterator[Statements]:
     """The node's database, with the schema that this version needs. Raises OperatorError.
 
-    ``patient``: one that is away is waited for.
+    ``patient``: one that is away is waited for. To a command (not patient) one that goes away, is
+    full or takes no writes is an OperatorError, whenever that happens.
     """
     url, name = settings.database.read_url(), f"{settings.program} {settings.node.id}"
     schema, migrate = schema_of(settings.program), f"{settings.program} migrate"
@@ -33,7 +34,8 @@ async def open_database(
     finally:
         await engine.dispose()
     async with Statements(url, CONNECTIONS, name) as statements:
-        yield statements
+        with contextlib.nullcontext() if patient else database_errors():
+            yield statements
 
 
 def schema_of(program: str) -> str:

@@ -94,7 +94,7 @@ class Heartbeat:
     async def beat(self) -> None:
         self._told = None
         # without its database a node can still say that it is without
-        has_database = await self._journal.probe()
+        has_database = await self._journal.database.probe()
         request = self._request(
             self._health.summary(),
             audit_head=await self._chain.signed_head() if has_database else None,

@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-import structlog
 from psycopg.errors import IntegrityError, UniqueViolation
 from tenacity import (
     AsyncRetrying,
@@ -22,12 +21,12 @@ from tenacity import (
 
 from daemon.batching import Batcher
 from daemon.database import is_transient
+from daemon.database_health import DatabaseHealth
 from daemon.statements import Connection, Statements
 from node.audit import INSERT_LINKS, AuditChain, AuditRecord
 from node.handlers import NewRow
 from wire.outcomes import Outcome, OutcomeStatus
 
-log = structlog.get_logger()
 Answer = TypeVar("Answer")
 
 CONFLICT_ATTEMPTS = 4
@@ -122,22 +121,7 @@ class Journal:
         self._chain = chain
         self._lookups = Batcher[UUID, Recorded | None](self._look_up)
         self._commits = Batcher[Commit, Recorded](self._commit)
-        self._database_is_there = True
-
-    def problem(self) -> str | None:
-        return None if self._database_is_there else "does not answer; waiting for it"
-
-    async def probe(self) -> bool:
-        """Whether the database answers now: one that nobody asks would seem well for ever."""
-        try:
-            await self._statements.rows("SELECT 1")
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            self._lose(error)
-            return False
-        self._find()
-        return True
+        self.database = DatabaseHealth(statements)
 
     async def look_up(self, job_id: UUID) -> Recorded | None:
         return await self._lookups.submit(job_id)
@@ -261,7 +245,6 @@ class Journal:
         ):
             with attempt:
                 answer = await act()
-        self._find()
         return answer
 
     def _worth_another_try(self, state: RetryCallState) -> bool:
@@ -270,18 +253,8 @@ class Journal:
             return state.attempt_number < CONFLICT_ATTEMPTS
         if error is None or not is_transient(error):
             return False
-        self._lose(error)
+        self.database.failed(error)
         return True
-
-    def _lose(self, error: BaseException) -> None:
-        if self._database_is_there:
-            log.warning("database is away, waiting for it", error=str(error).split("\n")[0])
-        self._database_is_there = False
-
-    def _find(self) -> None:
-        if not self._database_is_there:
-            log.info("database is back")
-        self._database_is_there = True
 
 
 def _recorded(rows: list[Any]) -> dict[UUID, Recorded]:

@@ -87,6 +87,7 @@ class Node:
                     self.reporter.report_left_over(),
                     self.reporter.mark_for_ever(),
                     self._purge_for_ever(),
+                    self.journal.database.watch(),
                     self.loop.run(),
                     *(begin() for begin in activities),
                 )
@@ -136,7 +137,7 @@ def put_together(
     freeze = Freeze(settings.node.state_directory)
     own_parts = [
         *mode.parts,
-        Part("database", journal.problem),
+        Part("database", journal.database.problem),
         Part("freeze", freeze.problem),
     ]
     compared_clock = Part("clock", lambda: clock_problem() if clock.compared.is_set() else None)

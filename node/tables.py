@@ -13,6 +13,8 @@ from sqlalchemy import (
     func,
 )
 
+from daemon.probe_table import add_probe_table
+
 
 def now(name: str) -> Column[object]:
     """A column for a time, by default that of the insertion."""
@@ -48,6 +50,7 @@ def add_node_tables(metadata: MetaData) -> tuple[Table, Table]:
         Column("hash", LargeBinary, nullable=False),
     )
     _add_locks(metadata)
+    add_probe_table(metadata)
     return journal, audit
 
 

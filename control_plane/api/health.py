@@ -2,12 +2,10 @@
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
-from sqlalchemy import text
 
 from control_plane.api.answers import answer
 from control_plane.api.services import Services
-
-_PROBE = text("SELECT 1")
+from control_plane.problems import unavailable
 
 
 class Health(BaseModel):
@@ -28,13 +26,17 @@ def router(services: Services) -> APIRouter:
         operation_id="is_ready",
         summary="Ready?",
         response_model=Health,
-        responses={503: {"description": "The database is away, or the process is stopping."}},
+        responses={
+            503: {"description": "The database takes no writes, or the process is stopping."}
+        },
     )
     async def readyz() -> Response:
-        """200 while requests can be served."""
+        """200 while requests can be served: a write to the database was committed lately."""
         if services.notifications.closed:
             return answer(Health(status="stopping"), 503)
-        await services.database.rows(_PROBE)
+        cause = await services.database.health.check()
+        if cause is not None:
+            raise unavailable(cause)
         return answer(Health(status="ok"))
 
     return routes

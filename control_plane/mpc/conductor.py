@@ -105,10 +105,8 @@ class Conductor:
             await self.plan_once(ids)
         except Exception as error:
             self._to_look_at |= ids
-            if not is_transient(error):
+            if not is_transient(error):  # of an outage the database's health tells
                 log.error("plan failed", exc_info=error)
-            else:
-                log.warning("plan failed, will try again", reason=type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
 
     async def plan_once(self, ids: set[UUID]) -> None:

@@ -95,7 +95,7 @@ async def test_an_outage_of_the_database_and_its_end(
         await asyncio.to_thread(cluster.start)
         assert (await until_answered(api, path)).json() == before
         assert (await api.post("/v1/wallets", json=WALLET)).status_code == 201
-        assert (await api.get("/readyz")).status_code == 200
+        assert (await until_answered(api, "/readyz")).status_code == 200
 
 
 async def test_after_a_quick_restart_of_the_database_nobody_notices(

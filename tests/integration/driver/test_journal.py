@@ -192,12 +192,13 @@ async def test_a_failure_committed_again_is_audited_once(
 
 
 async def test_a_database_that_went_away_is_noticed_by_a_probe_and_so_is_its_return(
-    node: NodeParts, statements: Statements, monkeypatch: pytest.MonkeyPatch
+    node: NodeParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert (await node.journal.probe(), node.journal.problem()) == (True, None)
+    health = node.journal.database
+    assert (await health.probe(), health.problem()) == (True, None)
     async with Statements("postgresql://127.0.0.1:1/nothing", 1, "test") as nowhere:
         with monkeypatch.context() as patched:
-            patched.setattr(node.journal, "_statements", nowhere)
-            assert await node.journal.probe() is False
-            assert node.journal.problem() is not None
-    assert (await node.journal.probe(), node.journal.problem()) == (True, None)
+            patched.setattr(health, "_statements", nowhere)
+            assert await health.probe() is False
+            assert health.problem() is not None
+    assert (await health.probe(), health.problem()) == (True, None)

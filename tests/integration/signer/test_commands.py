@@ -318,3 +318,15 @@ async def test_the_schema_must_be_this_versions(config: Path, empty_database: st
     assert "mpc-signer migrate" in done.stderr
     assert (await command(config, "migrate")).exit_code == 0
     assert (await command(config, "shares", "list")).exit_code == 0
+
+
+async def test_a_database_that_takes_no_writes_is_an_error_that_says_what_to_do(
+    statements: Statements, config: Path
+):
+    [row] = await statements.rows("SELECT current_database() AS name")
+    await statements.rows(f"ALTER DATABASE {row.name} SET default_transaction_read_only = on")
+    done = await command(config, "peers", "add", "signer-2", "--identity", public_key())
+    assert done.exit_code == 1
+    assert isinstance(done.exception, SystemExit)
+    assert "takes no writes" in done.stderr
+    assert "primary" in done.stderr

@@ -1,0 +1,18 @@
+"""A table to write into, which tells whether the database takes writes."""
+
+from alembic import op
+
+from migrations.node_tables import create_database_probe
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    create_database_probe()
+
+
+def downgrade() -> None:
+    op.drop_table("database_probe")
