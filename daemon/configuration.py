@@ -3,6 +3,8 @@
 import json
 import os
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -130,25 +132,40 @@ def read_secret(path: Path, what: str) -> bytes:
 
 
 def write_secret(path: Path, secret: bytes) -> None:
-    """Write a new secret file, mode 0600, on disk when this returns. Never overwrites."""
+    """Write a new secret file, mode 0600, on disk when this returns. Never overwrites.
+
+    On a disk that is full nothing is left: half a secret would pass for the whole one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secret)
-        file.flush()
-        os.fsync(file.fileno())
-    sync_folder(path.parent)
+    with _removed_on_failure(path):
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secret)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(path.parent)
 
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file whole, on disk when this returns: a crash leaves the old one or the new one."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with _removed_on_failure(temporary):
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
     sync_folder(path.parent)
+
+
+@contextmanager
+def _removed_on_failure(path: Path) -> Iterator[None]:
+    """Name the file in the error, which the system leaves out when a write fails."""
+    try:
+        yield
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def sync_folder(folder: Path) -> None:

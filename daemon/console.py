@@ -1,5 +1,6 @@
 """How commands speak: tables for people, --json for machines, errors that name the next step."""
 
+import errno
 import inspect
 import json
 import sys
@@ -17,6 +18,7 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 EXIT_FAILED = 1
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 MAX_TABLE_WIDTH = 1000
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -47,11 +49,24 @@ def fail(error: OperatorError) -> NoReturn:
 
 @contextmanager
 def operator_errors() -> Iterator[None]:
-    """Wrap a command's body: an OperatorError in it is printed, never a traceback."""
+    """Wrap a command's body: an OperatorError in it is printed, never a traceback.
+
+    So is a disk that takes no more, wherever the command met it.
+    """
     try:
         yield
     except OperatorError as error:
         fail(error)
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        where = f" {error.filename}" if error.filename else ""
+        fail(
+            OperatorError(
+                f"cannot write{where}: {error.strerror}",
+                "Make room on that disk (df), or see why it takes no writes, and try again.",
+            )
+        )
 
 
 class _Application(typer.Typer):

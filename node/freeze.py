@@ -30,20 +30,30 @@ class Freeze:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            return f"frozen: {self._file} is there and cannot be read ({type(error).__name__})"
+            return f"frozen: {self._file} is there and does not say why ({type(error).__name__})"
 
     def freeze(self, reason: str) -> None:
-        """On disk when this returns; a freeze that is there stays as it was."""
+        """On disk when this returns; a freeze that is there stays as it was.
+
+        On a full disk an empty file freezes as well, without a reason in it.
+        """
         said = {"at": datetime.now(UTC).isoformat(), "by": operator_name(), "reason": reason}
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not self._file.exists():
-                replace_file(self._file, json.dumps(said).encode())
+                self._write(json.dumps(said).encode())
         except OSError as error:
             raise OperatorError(
                 f"cannot write {self._file}: {error.strerror}",
-                "Stop the driver instead, as long as that is so.",
+                "Stop the daemon instead, as long as that is so.",
             ) from None
+
+    def _write(self, content: bytes) -> None:
+        try:
+            replace_file(self._file, content)
+        except OSError:
+            self._file.touch(mode=0o600)
+            sync_folder(self._file.parent)
 
     def unfreeze(self) -> bool:
         """Take the freeze away, for good when this returns. False when there was none."""

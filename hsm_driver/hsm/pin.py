@@ -140,7 +140,8 @@ class PinMemory:
         except OSError as error:
             raise ConfigurationError(
                 f"cannot write to the state directory {self._folder}: {error.strerror}",
-                "Make it writable for this user: a refused PIN must be remembered there.",
+                "Make room there, and make it writable for this user: that a PIN is being tried is "
+                "written down before it is.",
             ) from None
 
     def _verdict(self) -> Verdict | None:
