@@ -23,12 +23,16 @@ COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"}
 
 @dataclass(frozen=True)
 class Check:
-    """What was looked at, how it is, and (unless ok) what to do about it."""
+    """What was looked at, how it is, and (unless ok) what to do about it.
+
+    ``ids``: of everything that the check is about, where that may be many; only --json shows them.
+    """
 
     name: str
     status: Status
     detail: str
     todo: str | None = None
+    ids: tuple[str, ...] = ()
 
 
 def failed(name: str, error: OperatorError) -> Check:

@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 
 from daemon.checks import Check, Status, failed
 from daemon.errors import OperatorError
+from daemon.statements import Statements
 from hsm_driver.configuration import hsm_settings
 from hsm_driver.driver import open_hsm
-from hsm_driver.hsm.doctor import hsm_checks
+from hsm_driver.hsm.doctor import WeakGenerations, hsm_checks
 from hsm_driver.settings import DriverSettings
 from hsm_driver.vault import Vault
 from node.connections import open_database
@@ -14,14 +15,20 @@ from node.doctor import control_plane_checks, host_checks
 from node.lock_checks import lock_checks
 from wire.algorithms import Store
 
+_UNDER = """
+    SELECT master_key, array_agg(key_id ORDER BY key_id) AS key_ids FROM wrapped_keys
+    WHERE master_key = ANY(%(master_keys)s::varchar[]) GROUP BY master_key ORDER BY master_key
+"""
+
 
 async def checks(settings: DriverSettings) -> AsyncIterator[Check]:
-    """Each check as soon as it is made. None of them changes anything."""
+    """Each check as soon as it is made. None of them leaves a change."""
     for check in host_checks(settings):
         yield check
-    async for check in hsm_checks(hsm_settings(settings, workers=1)):
+    weak: WeakGenerations = {}
+    async for check in hsm_checks(hsm_settings(settings, workers=1), weak):
         yield check
-    async for check in _database(settings):
+    async for check in _database(settings, weak):
         yield check
     async for check in lock_checks(settings, Store.HSM):
         yield check
@@ -29,14 +36,34 @@ async def checks(settings: DriverSettings) -> AsyncIterator[Check]:
         yield check
 
 
-async def _database(settings: DriverSettings) -> AsyncIterator[Check]:
+async def _database(settings: DriverSettings, weak: WeakGenerations) -> AsyncIterator[Check]:
     name = "database"
     try:
         async with open_database(settings) as database:
             yield Check(name, Status.OK, "reached, schema is this version's")
+            name = "keys and master keys"
+            for check in await _weak_keys(database, weak):
+                yield check
             name = "master key and database"
             async with open_hsm(settings, workers=1) as hsm:
                 await Vault(database, hsm).compare_master_keys()
             yield Check(name, Status.OK, "check values agree")
     except OperatorError as error:
         yield failed(name, error)
+
+
+async def _weak_keys(database: Statements, weak: WeakGenerations) -> list[Check]:
+    """The stored keys that the holder of the PIN can take out, for each master key."""
+    checks = []
+    for row in await database.rows(_UNDER, {"master_keys": sorted(weak)}):
+        checks.append(
+            Check(
+                f"keys under {row.master_key}",
+                Status.WARN,
+                f"{len(row.key_ids)} stored keys are open to: {', '.join(weak[row.master_key])}",
+                "Make and adopt a stronger master key, then move the funds to new wallets. "
+                f"List these keys: hsm-driver keys list --master-key {row.master_key}",
+                ids=tuple(map(str, row.key_ids)),
+            )
+        )
+    return checks

@@ -36,7 +36,17 @@ _COLUMNS = """
     key_id, scheme, curve, network, public_key, protection, wrapped, master_key, mechanism,
     created_at
 """
-_NEWEST = f"SELECT {_COLUMNS} FROM wrapped_keys ORDER BY created_at DESC LIMIT %(limit)s"
+_IS_OLDER = """
+    EXISTS (SELECT FROM master_keys AS newer
+        WHERE split_part(newer.id, '/', 1) = split_part(master_key, '/', 1)
+            AND split_part(newer.id, '/', 2)::int > split_part(master_key, '/', 2)::int)
+"""
+_NEWEST = f"""
+    SELECT {_COLUMNS} FROM wrapped_keys
+    WHERE (%(master_key)s::varchar IS NULL OR master_key = %(master_key)s)
+        AND (NOT %(older)s::boolean OR {_IS_OLDER})
+    ORDER BY created_at DESC LIMIT %(limit)s
+"""
 _SOME = f"""
     SELECT {_COLUMNS} FROM wrapped_keys
     WHERE (%(key_ids)s::uuid[] = '{{}}' OR key_id = ANY(%(key_ids)s::uuid[]))
@@ -60,11 +70,20 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
     def list_keys(
         context: typer.Context,
         limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+        master_key: Annotated[
+            str | None, typer.Option(help="Only those that this master key wraps, as custody/1.")
+        ] = None,
+        older: Annotated[
+            bool,
+            typer.Option(
+                "--older", help="Only those under an older master key than the newest adopted one."
+            ),
+        ] = False,
         as_json: Json = False,
     ) -> None:
-        """The newest keys."""
+        """The newest keys, or those of one master key."""
         with operator_errors():
-            rows = asyncio.run(_newest(settings_of(context), limit))
+            rows = asyncio.run(_newest(settings_of(context), limit, master_key, older=older))
         if as_json:
             print_json(rows)
         else:
@@ -113,9 +132,12 @@ def _described(row: Any) -> dict[str, Any]:
     return described
 
 
-async def _newest(settings: DriverSettings, limit: int) -> list[dict[str, Any]]:
+async def _newest(
+    settings: DriverSettings, limit: int, master_key: str | None, *, older: bool
+) -> list[dict[str, Any]]:
+    wanted = {"limit": limit, "master_key": master_key, "older": older}
     async with open_database(settings) as database:
-        return [_described(row) for row in await database.rows(_NEWEST, {"limit": limit})]
+        return [_described(row) for row in await database.rows(_NEWEST, wanted)]
 
 
 async def _one(settings: DriverSettings, key_id: UUID) -> dict[str, Any]:

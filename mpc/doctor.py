@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from daemon.checks import Check, Status, failed
 from daemon.errors import OperatorError
 from daemon.statements import Statements
+from hsm_driver.hsm.doctor import encryption_key_checks
 from mpc._native import PROTOCOLS, Dkg, LocalMisuse
 from mpc.bans.in_flight import in_flight
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryRefused, DeliveryUnavailable
 from mpc.settings import SignerSettings
-from mpc.shares.encryption_keys import open_encryption_keys
+from mpc.shares.encryption_keys import hsm_settings, open_encryption_keys
 from mpc.signer import open_delivery_client
 from node.connections import open_database
 from node.doctor import control_plane_checks, host_checks
@@ -40,6 +41,9 @@ async def checks(settings: SignerSettings) -> AsyncIterator[Check]:
         ("bans", _bans),
     ):
         yield await _on_database(name, settings, make)
+    if settings.encryption.hsm is not None:
+        async for check in encryption_key_checks(hsm_settings(settings)):
+            yield check
     async for check in _delivery(settings):
         yield check
     async for check in lock_checks(settings, Store.MPC):

@@ -44,10 +44,10 @@ class Administration:
         """Every generation: first the keys that wrap, then those of host signing."""
         return (await self._do(ListMasterKeys(), MasterKeys)).keys
 
-    async def make_master_key(self, rewrappable: bool, extractable: bool) -> list[MasterKeyRecord]:
-        """Generate the next generation; all of them, as ``master_keys`` lists them."""
+    async def make_master_key(self, rewrappable: bool, extractable: bool) -> MasterKeys:
+        """Generate the next generation; all of them, and what the token refused of the new one."""
         operation = MakeMasterKey(rewrappable=rewrappable, extractable=extractable)
-        return (await self._do(operation, MasterKeys)).keys
+        return await self._do(operation, MasterKeys)
 
     async def probe(self) -> Probed:
         """The token's capabilities, and why it has not the others."""

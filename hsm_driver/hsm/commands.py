@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon.console import Json, application, operator_errors, out, print_json, print_table
+from daemon.console import Json, application, err, operator_errors, out, print_json, print_table
 from daemon.errors import OperatorError
 from hsm_driver.hsm.administration import administration
-from hsm_driver.hsm.messages import MasterKeyRecord
+from hsm_driver.hsm.messages import MasterKeyRecord, MasterKeys
 from hsm_driver.hsm.pin import PinMemory
 from hsm_driver.hsm.settings import HsmSettings
 
@@ -27,7 +27,7 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
             bool,
             typer.Option(
                 "--rewrappable",
-                help="Keys can later be wrapped anew by a next generation, online. Whoever has "
+                help="Keys can later be wrapped again by a next generation, online. The holder of "
                 "the PIN can then wrap them by a key of their own, too (docs/threat-model.md).",
             ),
         ] = False,
@@ -41,16 +41,22 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
         ] = False,
         as_json: Json = False,
     ) -> None:
-        """Make the next generation inside the HSM.
+        """Make the next generation inside the HSM, under the strongest attributes that it takes.
 
+        Attributes that the token refuses are left out, and named on stderr. `doctor` then tries
+        what the holder of the PIN can do with stored keys of each generation.
         From the second on it is used once the database knows it: after `hsm-driver master-key
         adopt` and a restart of each driver, or after `mpc-signer rewrap --to-hsm`.
         Older generations stay: the keys wrapped by them need them. Back the token up, or clone
         it, by its vendor's means: a lost master key is the loss of every key under it.
         """
         with operator_errors():
-            keys = asyncio.run(_generate(settings(context), rewrappable, extractable))
-        _show(keys, as_json)
+            made = asyncio.run(_generate(settings(context), rewrappable, extractable))
+        _show(made.keys, as_json)
+        for refused in made.left_out:
+            err.print(f"left out, since the token refuses it: {refused}", markup=False)
+        if made.left_out:
+            err.print("what that lets the holder of the PIN do: doctor", markup=False)
 
     @app.command("list")
     def list_(context: typer.Context, as_json: Json = False) -> None:
@@ -87,9 +93,7 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
     return app
 
 
-async def _generate(
-    settings: HsmSettings, rewrappable: bool, extractable: bool
-) -> list[MasterKeyRecord]:
+async def _generate(settings: HsmSettings, rewrappable: bool, extractable: bool) -> MasterKeys:
     async with administration(settings) as token:
         return await token.make_master_key(rewrappable, extractable)
 

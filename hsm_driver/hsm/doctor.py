@@ -15,14 +15,20 @@ from wire.algorithms import HSM_ALGORITHMS, Protection
 STEPS = {Obstacle.MODULE: "module", Obstacle.TOKEN: "token", Obstacle.PIN: "PIN"}
 
 
-async def hsm_checks(settings: HsmSettings) -> AsyncIterator[Check]:
-    """Each check as soon as it is made. Leaves nothing behind on the token."""
+WeakGenerations = dict[str, list[str]]
+"""The names of the attempts that succeeded, by the name of the master key."""
+
+
+async def hsm_checks(
+    settings: HsmSettings, weak: WeakGenerations | None = None
+) -> AsyncIterator[Check]:
+    """Each check as soon as it is made; ``weak`` is filled in. Leaves nothing on the token."""
     try:
         async with administration(settings) as token:
             yield Check("module", Status.OK, str(settings.module))
             yield Check("token", Status.OK, settings.token_label)
             yield Check("PIN", Status.OK, "accepted")
-            async for check in _token_checks(settings, token):
+            async for check in _token_checks(settings, token, {} if weak is None else weak):
                 yield check
     except PinRefused as error:
         yield Check("PIN", Status.FAIL, error.what, error.todo)
@@ -45,7 +51,23 @@ def _steps_before(settings: HsmSettings, obstacle: Obstacle | None) -> list[Chec
     return passed
 
 
-async def _token_checks(settings: HsmSettings, token: Administration) -> AsyncIterator[Check]:
+async def encryption_key_checks(settings: HsmSettings) -> AsyncIterator[Check]:
+    """Attempts to take out keys that encrypt and wrap no stored key: a signer's."""
+    try:
+        async with administration(settings) as token:
+            if not await token.master_keys():
+                yield Check("HSM", Status.FAIL, "no key that encrypts", "master-key generate")
+                return
+            for attempt in ATTEMPTS:
+                if attempt.of_master_key:
+                    yield await _extraction(token, attempt, {})
+    except OperatorError as error:
+        yield Check("HSM", Status.FAIL, error.what, error.todo)
+
+
+async def _token_checks(
+    settings: HsmSettings, token: Administration, weak: WeakGenerations
+) -> AsyncIterator[Check]:
     async for check in _capabilities(settings, token):
         yield check
     keys = await token.master_keys()
@@ -54,7 +76,7 @@ async def _token_checks(settings: HsmSettings, token: Administration) -> AsyncIt
         yield _host_signing(settings, keys)
     if any(key.purpose == "wraps keys" for key in keys):
         for attempt in ATTEMPTS:
-            yield await _extraction(token, attempt)
+            yield await _extraction(token, attempt, weak)
 
 
 async def _capabilities(settings: HsmSettings, token: Administration) -> AsyncIterator[Check]:
@@ -128,12 +150,25 @@ def _host_signing(settings: HsmSettings, keys: list[MasterKeyRecord]) -> Check:
     )
 
 
-async def _extraction(token: Administration, attempt: Attempt) -> Check:
+async def _extraction(token: Administration, attempt: Attempt, weak: WeakGenerations) -> Check:
     name = f"try: {attempt.name}"
     try:
         outcome = await token.extract(attempt.name)
     except OperatorError as error:
         return Check(name, Status.WARN, f"could not be tried: {error.what}", error.todo)
     if not outcome.succeeded:
-        return Check(name, Status.OK, outcome.detail)
-    return Check(name, attempt.status, f"{attempt.meaning} ({outcome.detail})", attempt.todo)
+        return Check(name, Status.OK, f"refused: {'; '.join(outcome.refusals)}")
+    for generation in outcome.succeeded:
+        weak.setdefault(generation, []).append(attempt.name)
+    ways = "; ".join(f"{generation}: {way}" for generation, way in outcome.succeeded.items())
+    if outcome.newest in outcome.succeeded:
+        return Check(name, attempt.status, f"{attempt.meaning} ({ways})", attempt.todo)
+    return Check(
+        name, Status.WARN, f"under an older master key, {attempt.meaning} ({ways})", _OLDER
+    )
+
+
+_OLDER = (
+    "New keys are safe from it once the drivers have adopted the newest master key. Keys under the "
+    "older one are not: see the check of weaker generations."
+)

@@ -7,25 +7,28 @@ from daemon.checks import Status
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way; ``status`` is how bad it is when it works."""
+    """One way; ``status`` is how bad it is when it works with the newest master key.
+
+    ``of_master_key``: it is about the master keys themselves, and so about a signer's, too.
+    """
 
     name: str
     meaning: str
     todo: str
     status: Status = Status.FAIL
+    of_master_key: bool = False
 
 
 _NEXT_GENERATION = (
-    "Make a master key that holds: hsm-driver master-key generate. If its attempts work too, "
+    "Make a master key that holds: master-key generate, then adopt it. If its attempts work too, "
     "this token does not keep what PKCS#11 promises: read docs/threat-model.md before using it."
 )
 _EXTRACTABLE = (
     "Expected of master-key generate --extractable, which some HSMs need for cloning. Where it "
-    "was not wanted: hsm-driver master-key generate"
+    "was not wanted: master-key generate"
 )
 _REWRAPPABLE = (
-    "Expected of master-key generate --rewrappable. Where it was not wanted: "
-    "hsm-driver master-key generate"
+    "Expected of master-key generate --rewrappable. Where it was not wanted: master-key generate"
 )
 
 ATTEMPTS = (
@@ -33,22 +36,26 @@ ATTEMPTS = (
         "read-master-key",
         "a master key's value can be read in the clear: every stored key is open",
         _NEXT_GENERATION,
+        of_master_key=True,
     ),
     Attempt(
         "wrap-master-key",
         "a master key can be wrapped by another key, and so taken out: every stored key is open",
         _EXTRACTABLE,
         Status.WARN,
+        of_master_key=True,
     ),
     Attempt(
         "change-master-key",
         "the PIN holder can change what a master key may do, and then decrypt stored keys",
         _NEXT_GENERATION,
+        of_master_key=True,
     ),
     Attempt(
         "copy-master-key",
         "the PIN holder can copy a master key as one that may do more, and decrypt stored keys",
         _NEXT_GENERATION,
+        of_master_key=True,
     ),
     Attempt(
         "decrypt-stored-key",
@@ -61,8 +68,33 @@ ATTEMPTS = (
         _NEXT_GENERATION,
     ),
     Attempt(
+        "unwrap-public",
+        "a stored key can be unwrapped as an object that needs no login",
+        _NEXT_GENERATION,
+    ),
+    Attempt(
+        "unwrap-on-token",
+        "a stored key can be unwrapped onto the token, where it signs without the database",
+        _NEXT_GENERATION,
+    ),
+    Attempt(
         "unwrap-as-secret",
-        "a stored private key can be unwrapped as a secret whose value can be read",
+        "a stored private key can be unwrapped as a secret key, to be read or derived from",
+        _NEXT_GENERATION,
+    ),
+    Attempt(
+        "unwrap-as-other-type",
+        "a stored key can be unwrapped as a private key of another type",
+        _NEXT_GENERATION,
+    ),
+    Attempt(
+        "unwrap-for-other-use",
+        "a stored key can be unwrapped for more than signing",
+        _NEXT_GENERATION,
+    ),
+    Attempt(
+        "derive-by-unwrapped-key",
+        "a stored key makes shared secrets by ECDH, with points that the PIN holder chooses",
         _NEXT_GENERATION,
     ),
     Attempt(
@@ -73,7 +105,7 @@ ATTEMPTS = (
     ),
     Attempt(
         "change-unwrapped-key",
-        "a key that is unwrapped to sign can be made readable or extractable",
+        "a key that is unwrapped to sign can be made readable or extractable, or be copied",
         _NEXT_GENERATION,
     ),
 )

@@ -83,53 +83,6 @@ def newest(keys: list[MasterKey], is_host: bool) -> MasterKey | None:
     return max(candidates, key=lambda key: key.generation, default=None)
 
 
-def template(rewrappable: bool, extractable: bool) -> dict[Attribute, Any]:
-    """Attributes under which not even the PIN holder gets a wrapped key out in the clear.
-
-    A flag alone does not hold while the key can be modified or copied (tried: see docs). With
-    ``rewrappable`` keys may be unwrapped as extractable, so that they can be wrapped anew by the
-    next generation; whoever has the PIN can then do the same with a key of their own choosing.
-    """
-    inner: dict[Attribute, Any] = {Attribute.SENSITIVE: True}
-    if not rewrappable:
-        inner[Attribute.EXTRACTABLE] = False
-    return {**_base_template(extractable), Attribute.UNWRAP_TEMPLATE: inner}
-
-
-def _base_template(extractable: bool) -> dict[Attribute, Any]:
-    return {
-        Attribute.PRIVATE: True,
-        Attribute.SENSITIVE: True,
-        Attribute.EXTRACTABLE: extractable,
-        Attribute.MODIFIABLE: False,
-        Attribute.COPYABLE: False,
-    }
-
-
-def make(session: Session, label: str, rewrappable: bool, extractable: bool) -> None:
-    """Generate the next generation of both keys on the token. Raises PKCS11Error."""
-    generation = 1 + max((key.generation for key in find(session, label)), default=0)
-    identity = generation.to_bytes(GENERATION_SIZE)
-    session.generate_key(
-        KeyType.AES,
-        KEY_BITS,
-        id=identity,
-        label=label,
-        store=True,
-        capabilities=MechanismFlag.WRAP | MechanismFlag.UNWRAP,
-        template=template(rewrappable, extractable),
-    )
-    session.generate_key(
-        KeyType.AES,
-        KEY_BITS,
-        id=identity,
-        label=label + HOST_SUFFIX,
-        store=True,
-        capabilities=MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT,
-        template=_base_template(extractable),
-    )
-
-
 def must_be_made_inside(master: MasterKey) -> None:
     """Raises CannotStart for a key that was put into the token: somebody may know its value.
 
@@ -145,13 +98,13 @@ def must_be_made_inside(master: MasterKey) -> None:
 
 
 def passing_wrapping_key(session: Session) -> WrappingKey:
-    """A session key like a master key, to probe a token that has no master key yet."""
+    """A session key that wraps and insists on nothing, to find out what the token can do."""
     key: Any = session.generate_key(
         KeyType.AES,
         KEY_BITS,
         store=False,
         capabilities=MechanismFlag.WRAP | MechanismFlag.UNWRAP,
-        template=template(rewrappable=False, extractable=False),
+        template={Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False},
     )
     passing: WrappingKey = key
     return passing

@@ -25,11 +25,15 @@ class Message(BaseModel):
 
 
 class Capability(Message):
-    """How keys of one algorithm are made and kept, as probed: by this mechanism."""
+    """How keys of one algorithm are made and kept, as probed: by this mechanism.
+
+    ``unwrapped_without``: PKCS#11 attributes that the token refuses when it unwraps such a key.
+    """
 
     algorithm: Algorithm
     protection: Protection
     mechanism: str
+    unwrapped_without: list[str] = []
 
 
 class PinStanding(StrEnum):
@@ -209,8 +213,11 @@ class MasterKeyRecord(Message):
 
 
 class MasterKeys(Message):
+    """``left_out``: the attributes of a new master key that the token refused, with its answers."""
+
     kind: Literal["master_keys"] = "master_keys"
     keys: list[MasterKeyRecord]
+    left_out: list[str] = []
 
 
 class Probed(Message):
@@ -222,11 +229,16 @@ class Probed(Message):
 
 
 class Extracted(Message):
-    """Outcome of one attempt at extraction: ``succeeded`` is bad news."""
+    """Outcome of one attempt at extraction.
+
+    ``succeeded``: how it succeeded, by the name of the master key; empty is good news.
+    ``refusals``: what the token answered elsewhere. ``newest``: the newest master key's name.
+    """
 
     kind: Literal["extracted"] = "extracted"
-    succeeded: bool
-    detail: str
+    newest: str
+    succeeded: dict[str, str]
+    refusals: list[str]
 
 
 Answer = Failure | Lost | Signed | Generated | Sealed | Unsealed | MasterKeys | Probed | Extracted

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from pkcs11 import Mechanism, Session
+from pkcs11 import Attribute, Mechanism, Session
 from pkcs11.exceptions import PKCS11Error
 
 from hsm_driver.hsm import host_key, host_signing, token_scheme
@@ -105,7 +105,9 @@ class SessionKeys:
     ) -> list[bytes | HsmFailure]:
         mechanism = _wrap_mechanism(key.mechanism)
         try:
-            private_key = token_scheme.unwrap(master.key, key.algorithm, key.wrapped, mechanism)
+            private_key = token_scheme.unwrap(
+                master.key, key.algorithm, key.wrapped, mechanism, self._left_out(key.algorithm)
+            )
         except PKCS11Error as error:
             raise self._unwrap_failure(master, error) from None
         try:
@@ -113,6 +115,12 @@ class SessionKeys:
         finally:
             with _translated("destroy an unwrapped key"):
                 private_key.destroy()
+
+    def _left_out(self, algorithm: Algorithm) -> list[Attribute]:
+        """The attributes that this token refuses when it unwraps such a key."""
+        capability = self._capabilities.get(algorithm)
+        names = [] if capability is None else capability.unwrapped_without
+        return [Attribute[name] for name in names]
 
     def _sign_on_host(
         self, master: MasterKey, key: WrappedKey, data: list[bytes]

@@ -1,11 +1,10 @@
 """Key pairs inside the token: generated, wrapped, unwrapped, used, destroyed. Workers only."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import pkcs11
 from coincurve import PublicKey as Secp256k1PublicKey
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -14,6 +13,7 @@ from pkcs11.exceptions import PKCS11Error
 from pkcs11.util.ec import encode_named_curve_parameters
 
 from hsm_driver.hsm.master_key import WrappingKey
+from hsm_driver.hsm.unwrap_template import call_template
 from wire.algorithms import ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519, Algorithm
 
 WRAP_MECHANISMS = (
@@ -53,17 +53,6 @@ SCHEMES = {
     ),
 }
 
-UNWRAPPED_TEMPLATE: dict[Attribute, Any] = {
-    Attribute.TOKEN: False,
-    Attribute.PRIVATE: True,
-    Attribute.SENSITIVE: True,
-    Attribute.EXTRACTABLE: False,
-    # python-pkcs11 would ask for these, which a private EC key has not.
-    Attribute.ENCRYPT: pkcs11.DEFAULT,
-    Attribute.VERIFY: pkcs11.DEFAULT,
-    Attribute.WRAP: pkcs11.DEFAULT,
-}
-
 
 @contextmanager
 def generated(session: Session, algorithm: Algorithm) -> Iterator[tuple[Any, Any, bytes]]:
@@ -97,15 +86,24 @@ def _generate_with(session: Session, scheme: TokenScheme, parameters: bytes) -> 
     )
 
 
-def unwrap(master: WrappingKey, algorithm: Algorithm, wrapped: bytes, mechanism: Mechanism) -> Any:
-    """The private key as a session object that can only sign; the caller destroys it."""
+def unwrap(
+    master: WrappingKey,
+    algorithm: Algorithm,
+    wrapped: bytes,
+    mechanism: Mechanism,
+    without: Collection[Attribute] = (),
+) -> Any:
+    """The private key as a session object that can only sign; the caller destroys it.
+
+    ``without``: the attributes that this token refuses when it unwraps.
+    """
     return master.unwrap_key(
         ObjectClass.PRIVATE_KEY,
         SCHEMES[algorithm].key_type,
         wrapped,
         mechanism=mechanism,
         capabilities=MechanismFlag.SIGN,
-        template=UNWRAPPED_TEMPLATE,
+        template=call_template(without),
     )
 
 

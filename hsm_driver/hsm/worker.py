@@ -15,7 +15,7 @@ from contextlib import suppress
 from pkcs11.exceptions import PKCS11Error
 
 from daemon.hardening import die_with_parent, harden
-from hsm_driver.hsm import capabilities, extraction, master_key
+from hsm_driver.hsm import capabilities, extraction, master_key, master_key_making
 from hsm_driver.hsm.errors import HsmFailure
 from hsm_driver.hsm.login import CannotStart, name_of, open_session
 from hsm_driver.hsm.messages import (
@@ -141,15 +141,15 @@ class Worker:
                 )
                 return Unsealed(secret=secret)
             case MakeMasterKey():
-                master_key.make(
+                left_out = master_key_making.make(
                     self._session,
                     self._hello.master_key_label,
                     operation.rewrappable,
                     operation.extractable,
                 )
-                return self._master_keys()
+                return self._master_keys(left_out)
             case ListMasterKeys():
-                return self._master_keys()
+                return self._master_keys([])
             case Probe():
                 masters = master_key.find(self._session, self._hello.master_key_label)
                 return capabilities.probe(self._session, masters, self._hello.host_signing)
@@ -158,13 +158,14 @@ class Worker:
             case Sign():
                 raise ValueError("signatures go by key")
 
-    def _master_keys(self) -> MasterKeys:
+    def _master_keys(self, left_out: list[str]) -> MasterKeys:
         masters = master_key.find(self._session, self._hello.master_key_label)
-        return MasterKeys(keys=[master_key.describe(self._session, key) for key in masters])
+        keys = [master_key.describe(self._session, key) for key in masters]
+        return MasterKeys(keys=keys, left_out=left_out)
 
     def _extract(self, attempt: str) -> Extracted:
         masters = master_key.find(self._session, self._hello.master_key_label)
-        return extraction.attempt(self._session, masters, attempt)
+        return extraction.attempt(self._session, self._hello, masters, attempt)
 
 
 def _sign_data(operation: Operation) -> bytes:

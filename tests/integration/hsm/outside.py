@@ -74,6 +74,45 @@ print("true")
     )
 
 
+def make_first_generation(tokens: TokenFolder) -> None:
+    """As ``master-key generate`` made it before it fixed more than two of the attributes."""
+    run(
+        tokens,
+        """
+from hsm_driver.hsm.attributes import NestedAttributeMapper
+session = token.open(rw=True, user_pin=pin, attribute_mapper=NestedAttributeMapper())
+closed = {
+    Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False,
+    Attribute.MODIFIABLE: False, Attribute.COPYABLE: False,
+}
+inner = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
+for label, capabilities, more in (
+    ("custody", MechanismFlag.WRAP | MechanismFlag.UNWRAP, {Attribute.UNWRAP_TEMPLATE: inner}),
+    ("custody-host", MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT, {}),
+):
+    session.generate_key(
+        KeyType.AES, 256, label=label, id=(1).to_bytes(4), store=True,
+        capabilities=capabilities, template={**closed, **more},
+    )
+print("true")
+""",
+    )
+
+
+def leave_behind(tokens: TokenFolder, label: str) -> None:
+    """An object on the token as an attempt leaves it that is killed in the middle."""
+    run(
+        tokens,
+        f"""
+session = token.open(rw=True, user_pin=pin)
+session.generate_key(
+    KeyType.AES, 256, label={label!r}, store=True, template={{Attribute.PRIVATE: False}}
+)
+print("true")
+""",
+    )
+
+
 def put_in_master_key(tokens: TokenFolder, generation: int) -> None:
     """A key whose value is known outside, under our label: with the PIN, anybody can do that."""
     run(

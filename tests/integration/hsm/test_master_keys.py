@@ -25,7 +25,10 @@ from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519
 async def extractions(settings: HsmSettings) -> dict[str, bool]:
     """Which attempts succeed."""
     async with administration(settings) as token:
-        return {attempt.name: (await token.extract(attempt.name)).succeeded for attempt in ATTEMPTS}
+        return {
+            attempt.name: bool((await token.extract(attempt.name)).succeeded)
+            for attempt in ATTEMPTS
+        }
 
 
 async def doctor(settings: HsmSettings) -> dict[str, Check]:

@@ -62,6 +62,22 @@ async def test_shares_open_with_the_token_and_not_without(
     assert keys.problem() is not None
 
 
+async def test_doctor_tries_to_take_the_encryption_key_out(
+    statements: Statements, settings: SignerSettings, config: Path
+):
+    await make_key(settings)
+    async with open_encryption_keys(settings) as keys:
+        await keys.adopt_first(statements)
+    done = await command(config, "doctor", "--json")
+    tried = {check["name"]: check for check in json.loads(done.stdout) if "try: " in check["name"]}
+    assert set(tried) == {
+        "try: read-master-key", "try: wrap-master-key", "try: change-master-key",
+        "try: copy-master-key",
+    }  # fmt: skip
+    assert {check["status"] for check in tried.values()} == {"ok"}
+    assert all("refused: " in check["detail"] for check in tried.values())
+
+
 async def test_a_token_without_a_key_says_how_to_make_one(config: Path):
     done = await command(config, "shares", "verify")
     assert done.exit_code == 1

@@ -1,0 +1,58 @@
+"""What a stored key is allowed to be while it is unwrapped.
+
+A master key carries these attributes as its CKA_UNWRAP_TEMPLATE (PKCS#11 3.1, section 4.10), so
+that the token refuses to unwrap a stored key as anything else. The driver unwraps with the same
+ones: SoftHSM refuses a call that leaves one of them out.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+import pkcs11
+from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
+
+SIGNING_MECHANISMS = (Mechanism.ECDSA, Mechanism.EDDSA)
+"""One list for every key: a token compares it byte by byte with that of the master key."""
+
+ATTRIBUTES: dict[Attribute, Any] = {
+    Attribute.TOKEN: False,
+    Attribute.PRIVATE: True,
+    Attribute.SENSITIVE: True,
+    Attribute.EXTRACTABLE: False,
+    Attribute.DERIVE: False,
+    Attribute.DECRYPT: False,
+    Attribute.UNWRAP: False,
+    Attribute.SIGN: True,
+    Attribute.SIGN_RECOVER: False,
+    Attribute.COPYABLE: False,
+    Attribute.ALLOWED_MECHANISMS: SIGNING_MECHANISMS,
+    # The last one: SoftHSM accepts no attribute of an object after this one.
+    Attribute.MODIFIABLE: False,
+}
+ALWAYS = (Attribute.TOKEN, Attribute.PRIVATE, Attribute.SENSITIVE, Attribute.EXTRACTABLE)
+"""Every token knows these. The others are left out for a token that refuses them."""
+OPTIONAL = tuple(attribute for attribute in ATTRIBUTES if attribute not in ALWAYS)
+
+NOT_OF_PRIVATE_KEYS: dict[Attribute, Any] = {
+    # python-pkcs11 would ask for these, which a private EC key does not have
+    Attribute.ENCRYPT: pkcs11.DEFAULT,
+    Attribute.VERIFY: pkcs11.DEFAULT,
+    Attribute.WRAP: pkcs11.DEFAULT,
+}
+
+
+def call_template(without: Collection[Attribute] = ()) -> dict[Attribute, Any]:
+    """The template of an unwrap call; ``without``: attributes that this token refuses."""
+    left_out = dict.fromkeys(without, pkcs11.DEFAULT)
+    return {**NOT_OF_PRIVATE_KEYS, **ATTRIBUTES, **left_out}
+
+
+def insisted_on(key_types: Collection[KeyType]) -> dict[Attribute, Any]:
+    """The unwrap template of a new master key.
+
+    ``key_types``: of the keys that this token wraps. CKA_KEY_TYPE has one value, so it is in the
+    template only where the token wraps keys of one type (docs/adr/0019).
+    """
+    types = set(key_types)
+    key_type = {Attribute.KEY_TYPE: types.pop()} if len(types) == 1 else {}
+    return {Attribute.CLASS: ObjectClass.PRIVATE_KEY, **key_type, **ATTRIBUTES}
