@@ -1,5 +1,6 @@
 """Refreshes and repairs of keys' shares as applications read them, and which may be asked for."""
 
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -11,6 +12,7 @@ from control_plane.problems import Code, ProblemError
 from control_plane.queue import NewJob
 from control_plane.resources import change_of
 from control_plane.tables import jobs
+from control_plane.tokens import Caller
 from wire.jobs import JobKind
 from wire.resources import KeyChange, Page
 
@@ -66,29 +68,28 @@ class Changes:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def get(
-        self, application_id: UUID, key_id: UUID, kind: JobKind, change_id: UUID
-    ) -> KeyChange:
+    async def get(self, caller: Caller, key_id: UUID, kind: JobKind, change_id: UUID) -> KeyChange:
         """Raises ProblemError not_found."""
         row = await self._database.row(
             _CHANGES.where(
                 jobs.c.id == change_id,
                 jobs.c.kind == kind.value,
                 jobs.c.key_id == key_id,
-                jobs.c.application_id == application_id,
+                jobs.c.application_id == caller.application_id,
             )
         )
         if row is None:
             raise ProblemError(Code.NOT_FOUND, f"Key {key_id} has no such request.")
-        return change_of(row)
+        return change_of(row, caller.sees_details)
 
     async def page(
-        self, application_id: UUID, key_id: UUID, kind: JobKind, request: PageRequest
+        self, caller: Caller, key_id: UUID, kind: JobKind, request: PageRequest
     ) -> Page[KeyChange]:
         """A key's refreshes, or its repairs, newest first."""
         statement = _CHANGES.where(
             jobs.c.kind == kind.value,
             jobs.c.key_id == key_id,
-            jobs.c.application_id == application_id,
+            jobs.c.application_id == caller.application_id,
         )
-        return await request.fetch(self._database, statement, jobs, change_of)
+        shown = partial(change_of, sees_details=caller.sees_details)
+        return await request.fetch(self._database, statement, jobs, shown)

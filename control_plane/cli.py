@@ -125,7 +125,12 @@ def token_create(
         str, typer.Argument(metavar="APPLICATION", help="Its tokens see the same wallets.")
     ],
     scope: Annotated[
-        list[tokens.Scope], typer.Option(help="What the token may do; may be repeated.")
+        list[tokens.Scope],
+        typer.Option(
+            help="What the token may do; may be repeated. read: every GET. wallets: make wallets and "
+            "keys. sign: make signatures. admin: all of these, make signer groups, and see what is "
+            "for operators: nodes' faults, freezes, bans, and whole reasons of requests."
+        ),
     ],
     days: Annotated[
         int | None, typer.Option(min=1, help="Days until it expires; never without this.")

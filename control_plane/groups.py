@@ -33,12 +33,12 @@ class Groups:
         )
         check_capability(group, algorithm, [row.capabilities for row in rows])
 
-    async def nodes(self, group: str | None) -> list[Node]:
+    async def nodes(self, group: str | None, sees_details: bool) -> list[Node]:
         """All nodes, or those of one group, by id."""
         statement = select(nodes).order_by(nodes.c.id)
         if group is not None:
             statement = statement.where(nodes.c.node_group == group)
-        return [node_of(row) for row in await self._database.rows(statement)]
+        return [node_of(row, sees_details) for row in await self._database.rows(statement)]
 
 
 def check_capability(

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, select
@@ -12,6 +13,7 @@ from control_plane.pages import PageRequest
 from control_plane.problems import Code, ProblemError
 from control_plane.resources import KEY_STATUS, key_of
 from control_plane.tables import JobState, jobs, keys, signer_group_members, signer_groups
+from control_plane.tokens import Caller
 from wire.algorithms import Curve, Network, Scheme, Store
 from wire.answers import Unknown
 from wire.derivation import parse_path
@@ -54,21 +56,22 @@ class Keys:
         # An Active key never changes, so one that is in use need not be read again.
         self._active: OrderedDict[UUID, SigningKey] = OrderedDict()
 
-    async def get(self, application_id: UUID, key_id: UUID) -> Key:
+    async def get(self, caller: Caller, key_id: UUID) -> Key:
         """Raises ProblemError not_found."""
-        return key_of(await self._row(application_id, key_id))
+        return key_of(await self._row(caller.application_id, key_id), caller.sees_details)
 
-    async def get_active(self, application_id: UUID, key_id: UUID) -> Key:
+    async def get_active(self, caller: Caller, key_id: UUID) -> Key:
         """Raises ProblemError not_found or key_not_active."""
-        key = await self.get(application_id, key_id)
+        key = await self.get(caller, key_id)
         _require_active(key.id, key.status)
         return key
 
     async def page(
-        self, application_id: UUID, filters: list[ColumnElement[bool]], request: PageRequest
+        self, caller: Caller, filters: list[ColumnElement[bool]], request: PageRequest
     ) -> Page[Key]:
-        statement = _KEYS.where(keys.c.application_id == application_id, *filters)
-        return await request.fetch(self._database, statement, keys, key_of)
+        statement = _KEYS.where(keys.c.application_id == caller.application_id, *filters)
+        shown = partial(key_of, sees_details=caller.sees_details)
+        return await request.fetch(self._database, statement, keys, shown)
 
     async def active(self, application_id: UUID, key_id: UUID) -> SigningKey:
         """The key, ready to sign with. Raises ProblemError not_found or key_not_active."""

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+from control_plane.reasons import reason_of
 from control_plane.tables import JobState
 from wire.algorithms import Curve, Network, Protection, Scheme, Store
 from wire.derivation import format_path
 from wire.digests import digest_of
 from wire.jobs import Endpoint, Job, JobKind
-from wire.node_api import NodeHealth
+from wire.node_api import HealthStatus, NodeHealth
 from wire.outcomes import MadeSignature, Outcome
 from wire.requests import CREATE_SIGNATURE, RepairShare, SignHash, SignMessage
 from wire.resources import (
@@ -86,7 +87,7 @@ class SignatureRequest:
         return cls(job, body, digest_of(body, key.algorithm, key.network, key.public_key))
 
 
-def key_of(row: Any) -> Key:
+def key_of(row: Any, sees_details: bool) -> Key:
     """A key from its row and its GenerateKey job's."""
     progress = Progress.of(row)
     return Key(
@@ -107,12 +108,12 @@ def key_of(row: Any) -> Key:
         chain_code=row.chain_code,
         attestations=row.attestations,
         external_id=row.external_id if row.endpoint == Endpoint.KEYS else None,
-        reason=reason_of(progress),
+        reason=_reason(progress, sees_details),
         created_at=row.created_at,
     )
 
 
-def wallet_of(row: Any) -> Wallet:
+def wallet_of(row: Any, sees_details: bool) -> Wallet:
     """A wallet from its row, its key's, and the key's GenerateKey job's."""
     progress = Progress.of(row)
     return Wallet(
@@ -124,12 +125,12 @@ def wallet_of(row: Any) -> Wallet:
         key_id=row.key_id,
         address=row.address,
         external_id=row.external_id,
-        reason=reason_of(progress),
+        reason=_reason(progress, sees_details),
         created_at=row.created_at,
     )
 
 
-def signature_of(request: SignatureRequest, progress: Progress) -> Signature:
+def signature_of(request: SignatureRequest, progress: Progress, sees_details: bool) -> Signature:
     """A signature from its Sign job."""
     body = request.body
     return Signature(
@@ -141,13 +142,13 @@ def signature_of(request: SignatureRequest, progress: Progress) -> Signature:
         digest=request.digest,
         signature=_result_of(progress),
         external_id=body.external_id,
-        reason=reason_of(progress),
+        reason=_reason(progress, sees_details),
         created_at=request.job.created_at,
         expires_at=request.job.expires_at,
     )
 
 
-def change_of(row: Any) -> KeyChange:
+def change_of(row: Any, sees_details: bool) -> KeyChange:
     """A refresh or a repair from its job."""
     progress = Progress.of(row)
     job = Job.model_validate_json(row.payload)
@@ -159,43 +160,40 @@ def change_of(row: Any) -> KeyChange:
         signer=RepairShare.model_validate_json(job.request).signer if is_repair else None,
         status=CHANGE_STATUS[progress.state],
         external_id=row.external_id,
-        reason=reason_of(progress),
+        reason=_reason(progress, sees_details),
         created_at=job.created_at,
         expires_at=job.expires_at,
     )
 
 
-def node_of(row: Any) -> Node:
-    """A node from its row; one that never sent a heartbeat is failing."""
-    health = (
-        NodeHealth(status="failing", detail="has never reported")
-        if row.health is None
-        else NodeHealth.model_validate(row.health)
-    )
+def node_of(row: Any, sees_details: bool) -> Node:
+    """A node from its row."""
     return Node(
         id=row.id,
         group=row.node_group,
-        version=row.version,
+        version=row.version if sees_details else None,
         capabilities=row.capabilities,
-        health=health,
-        last_seen=row.last_seen,
+        health=health_of(row, sees_details),
+        last_seen=row.last_seen if sees_details else None,
     )
 
 
-def reason_of(progress: Progress) -> Reason | None:
+def health_of(row: Any, sees_details: bool) -> NodeHealth:
+    """What a node last said of itself; one that never sent a heartbeat is failing."""
+    health = (
+        NodeHealth(status=HealthStatus.FAILING, detail="has never reported")
+        if row.health is None
+        else NodeHealth.model_validate(row.health)
+    )
+    return health if sees_details else NodeHealth(status=health.status)
+
+
+def _reason(progress: Progress, sees_details: bool) -> Reason | None:
     """Why a job was denied or failed; while it is not final, why its last attempt failed."""
-    if progress.state is JobState.DONE:
-        return None
     recorded = progress.outcome or progress.last_failure
-    if recorded is None:
+    if progress.state is JobState.DONE or recorded is None:
         return None
-    outcome = Outcome.model_validate_json(recorded)
-    detail = outcome.reason or "The node gave no reason."
-    if outcome.culprits:
-        detail += f" (to blame: {', '.join(outcome.culprits)})"
-    return Reason(
-        code=outcome.code or outcome.status.value.lower(), detail=detail, node=outcome.node
-    )
+    return reason_of(recorded, progress.is_final, sees_details)
 
 
 def _result_of(progress: Progress) -> SignatureResult | None:

@@ -1,5 +1,6 @@
 """Signatures as applications read them: Sign jobs, shown."""
 
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import ARRAY, ColumnElement, Uuid, bindparam, func, select
@@ -10,6 +11,7 @@ from control_plane.problems import Code, ProblemError
 from control_plane.queue import Queue
 from control_plane.resources import SIGNATURE_STATUS, Progress, SignatureRequest, signature_of
 from control_plane.tables import jobs
+from control_plane.tokens import Caller
 from daemon.batching import Batcher
 from wire.jobs import JobKind
 from wire.resources import Page, Signature, SignatureStatus
@@ -35,31 +37,32 @@ class Signatures:
         self._queue = queue
         self._lookups = Batcher(self._look_up)
 
-    async def get(self, application_id: UUID, key_id: UUID, signature_id: UUID) -> Signature:
+    async def get(self, caller: Caller, key_id: UUID, signature_id: UUID) -> Signature:
         """Raises ProblemError not_found."""
         row = await self._database.row(
             _SIGNATURES.where(
                 jobs.c.id == signature_id,
                 jobs.c.key_id == key_id,
-                jobs.c.application_id == application_id,
+                jobs.c.application_id == caller.application_id,
             )
         )
         if row is None:
             raise ProblemError(Code.NOT_FOUND, f"Key {key_id} has no signature {signature_id}.")
-        return _signature_of_row(row)
+        return _signature_of_row(row, caller.sees_details)
 
     async def page(
         self,
-        application_id: UUID,
+        caller: Caller,
         key_id: UUID,
         filters: list[ColumnElement[bool]],
         request: PageRequest,
     ) -> Page[Signature]:
         """A key's signatures; none where the key is another application's."""
         statement = _SIGNATURES.where(
-            jobs.c.key_id == key_id, jobs.c.application_id == application_id, *filters
+            jobs.c.key_id == key_id, jobs.c.application_id == caller.application_id, *filters
         )
-        return await request.fetch(self._database, statement, jobs, _signature_of_row)
+        shown = partial(_signature_of_row, sees_details=caller.sees_details)
+        return await request.fetch(self._database, statement, jobs, shown)
 
     async def progress(self, signature_id: UUID) -> Progress:
         """How far a signature is that is known to be there."""
@@ -79,5 +82,5 @@ def status_is(status: SignatureStatus) -> ColumnElement[bool]:
     return jobs.c.state.in_([state for state, shown in SIGNATURE_STATUS.items() if shown is status])
 
 
-def _signature_of_row(row: AnyRow) -> Signature:
-    return signature_of(SignatureRequest.read(row.payload), Progress.of(row))
+def _signature_of_row(row: AnyRow, sees_details: bool) -> Signature:
+    return signature_of(SignatureRequest.read(row.payload), Progress.of(row), sees_details)

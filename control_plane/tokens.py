@@ -26,13 +26,14 @@ TOKEN_BYTES = 32
 
 class Scope(StrEnum):
     READ = "read"
-    """GET everything of the application, and the nodes."""
+    """GET everything of the application, and which nodes there are."""
     WALLETS = "wallets"
     """Create wallets and keys, and refresh and repair their shares."""
     SIGN = "sign"
     """Create signatures."""
     ADMIN = "admin"
-    """All of the above, and create signer groups."""
+    """All of the above, create signer groups, and see what is for operators: nodes' faults,
+    freezes, bans and owners, and those reasons of a request that name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,11 @@ class Caller:
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    @property
+    def sees_details(self) -> bool:
+        """Whether nodes' faults, their operators and what these are to do are shown to it."""
+        return Scope.ADMIN in self.scopes
 
 
 @dataclass(frozen=True, slots=True)

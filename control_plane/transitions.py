@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
+from control_plane.reasons import RecordedOutcome
 from control_plane.results import BadResult, KeyFacts, MadeKey, check_result, read_outcome
 from control_plane.tables import TRANSITIONS, JobState
 from wire.outcomes import APPROVAL_PENDING, Outcome, OutcomeStatus
@@ -17,6 +18,7 @@ JITTER = 0.25
 
 EXPIRED = "expired"
 BAD_RESULT = "bad_result"
+NOT_DONE = "it was not done before it expired"
 
 
 class Note(StrEnum):
@@ -107,12 +109,18 @@ def decide(
 
 def expire(job: JobFacts, last_failure: bytes | None) -> Change:
     """The end of a job whose time is over before anybody did it."""
-    reason = "it was not done before it expired"
+    reason = summary = NOT_DONE
     if last_failure is not None:
-        last = Outcome.model_validate_json(last_failure)
-        reason += f"; the last attempt ended with {last.code}: {last.reason}"
-    outcome = Outcome(
-        job_id=job.id, node=None, status=OutcomeStatus.FAILED, code=EXPIRED, reason=reason
+        last = RecordedOutcome.model_validate_json(last_failure)
+        summary += f"; the last attempt ended with {last.code}"
+        reason = f"{summary}: {last.reason}"
+    outcome = RecordedOutcome(
+        job_id=job.id,
+        node=None,
+        status=OutcomeStatus.FAILED,
+        code=EXPIRED,
+        reason=reason,
+        summary=summary,
     )
     raw = outcome.model_dump_json().encode()
     return Change(job, Note.RECORDED, JobState.FAILED, raw, is_expiry=True)

@@ -1,5 +1,6 @@
 """Wallets as applications read them, each its own alone. A wallet's life is its key's."""
 
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, select
@@ -10,6 +11,7 @@ from control_plane.pages import PageRequest
 from control_plane.problems import Code, ProblemError
 from control_plane.resources import wallet_of
 from control_plane.tables import jobs, keys, wallets
+from control_plane.tokens import Caller
 from wire.resources import Page, Wallet
 
 _WALLETS = (
@@ -25,24 +27,25 @@ class Wallets:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def get(self, application_id: UUID, wallet_id: UUID) -> Wallet:
+    async def get(self, caller: Caller, wallet_id: UUID) -> Wallet:
         """Raises ProblemError not_found."""
-        return await self._one(application_id, wallets.c.id == wallet_id)
+        return await self._one(caller, wallets.c.id == wallet_id)
 
-    async def of_key(self, application_id: UUID, key_id: UUID) -> Wallet:
+    async def of_key(self, caller: Caller, key_id: UUID) -> Wallet:
         """The wallet of a key. Raises ProblemError not_found."""
-        return await self._one(application_id, wallets.c.key_id == key_id)
+        return await self._one(caller, wallets.c.key_id == key_id)
 
     async def page(
-        self, application_id: UUID, filters: list[ColumnElement[bool]], request: PageRequest
+        self, caller: Caller, filters: list[ColumnElement[bool]], request: PageRequest
     ) -> Page[Wallet]:
-        statement = _WALLETS.where(wallets.c.application_id == application_id, *filters)
-        return await request.fetch(self._database, statement, wallets, wallet_of)
+        statement = _WALLETS.where(wallets.c.application_id == caller.application_id, *filters)
+        shown = partial(wallet_of, sees_details=caller.sees_details)
+        return await request.fetch(self._database, statement, wallets, shown)
 
-    async def _one(self, application_id: UUID, which: ColumnElement[bool]) -> Wallet:
+    async def _one(self, caller: Caller, which: ColumnElement[bool]) -> Wallet:
         row = await self._database.row(
-            _WALLETS.where(which, wallets.c.application_id == application_id)
+            _WALLETS.where(which, wallets.c.application_id == caller.application_id)
         )
         if row is None:
             raise ProblemError(Code.NOT_FOUND, "There is no such wallet.")
-        return wallet_of(row)
+        return wallet_of(row, caller.sees_details)

@@ -1,11 +1,12 @@
 """Bodies of the node API: claim, report, extend, heartbeat (mTLS, JSON)."""
 
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from wire.answers import Answer
+from wire.answers import Answer, Open
 from wire.encoding import Base64Bytes, HexBytes, Model
 from wire.envelope import SignedBytes
 
@@ -87,10 +88,18 @@ class ExtendResponse(Answer):
     lease_seconds: float
 
 
+class HealthStatus(StrEnum):
+    OK = "ok"
+    DEGRADED = "degraded"
+    """Something is wrong with the node: ``detail`` says what."""
+    FAILING = "failing"
+    """It takes no work: it was told to stop, never reported, or its audit chain does not hold."""
+
+
 class NodeHealth(Model):
-    status: str
-    """ok, degraded or failing"""
+    status: Open[HealthStatus]
     detail: str | None = None
+    """For operators: what is wrong."""
 
 
 class HeartbeatRequest(Model):

@@ -56,9 +56,9 @@ class Reason(Answer):
     code: str
     """Stable, for programs."""
     detail: str
-    """For people."""
+    """For people. What names nodes, their operators and their faults is shown to scope admin."""
     node: str | None = None
-    """The node that says so; null when the control plane does, at expiry."""
+    """The node that says so; null without the scope admin, and when the control plane does."""
 
 
 class Key(Answer):
@@ -171,22 +171,32 @@ class SignerBan(Answer):
 
 
 class RegisteredSigner(Answer):
-    """A signer: whose it is, and what its last heartbeat said."""
+    """A signer, and what its last heartbeat said.
+
+    From ``owner`` on, and ``health.detail``: null without the scope admin.
+    """
 
     id: str
+    group: str
+    """Of nodes: that of all signers."""
+    capabilities: dict[str, str]
+    """Algorithm, as ECDSA/secp256k1, to protection: mpc."""
+    health: NodeHealth
     owner: str | None
     version: str | None
-    health: NodeHealth
     last_seen: AwareDatetime | None
     """Time of its last heartbeat; null when it has never reported."""
-    has_gate: bool
+    has_gate: bool | None
     """Whether its owner's validation gate is asked before it signs."""
-    bans: list[SignerBan]
+    bans: list[SignerBan] | None
     """Those that it has stated."""
 
 
 class Node(Answer):
-    """A driver: its certificate's id, and what its last heartbeat said."""
+    """A node: its certificate's id, and what its last heartbeat said.
+
+    ``version``, ``last_seen`` and ``health.detail`` are null without the scope admin.
+    """
 
     id: str
     group: str

@@ -74,10 +74,10 @@ def router(services: Services) -> APIRouter:
         It is a bare key, of the same signers; its own children count from the same root.
         """
         text, wanted = await body_of(request, _DERIVE)
-        parent = await services.keys.get_active(caller.application_id, key_id)
+        parent = await services.keys.get_active(caller, key_id)
         check_key(wanted, key_id, parent.store)
         settled = await derivation.derive(services, caller, parent, wanted, text, signature)
-        key = await services.keys.get(caller.application_id, settled.job_id)
+        key = await services.keys.get(caller, settled.job_id)
         status = 201 if settled.is_new else 200
         return answer(key, status, location=f"/v1/keys/{key.id}")
 
@@ -159,9 +159,9 @@ def _add_reading(routes: APIRouter, services: Services, name: str, kind: JobKind
         caller: reader, key_id: UUID, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
     ) -> Response:
         """Newest first."""
-        await services.keys.get(caller.application_id, key_id)
+        await services.keys.get(caller, key_id)
         page = PageRequest(limit, cursor)
-        return answer(await services.changes.page(caller.application_id, key_id, kind, page))
+        return answer(await services.changes.page(caller, key_id, kind, page))
 
     @routes.get(
         f"/{name}/{{change_id}}",
@@ -174,14 +174,14 @@ def _add_reading(routes: APIRouter, services: Services, name: str, kind: JobKind
         """How far it is; with `wait`, once its status is final."""
 
         async def read() -> KeyChange:
-            return await services.changes.get(caller.application_id, key_id, kind, change_id)
+            return await services.changes.get(caller, key_id, kind, change_id)
 
         return answer(await wait_for(services.notifications, change_id, read, wait))
 
 
 async def _changeable(services: Services, caller: Caller, key_id: UUID) -> Key:
     """Raises ProblemError unless the key is Active and has shares of its own."""
-    key = await services.keys.get_active(caller.application_id, key_id)
+    key = await services.keys.get_active(caller, key_id)
     if key.store is not Store.MPC:
         raise ProblemError(Code.NOT_REFRESHABLE, f"Key {key_id} is of store hsm: no shares.")
     if key.root is not None:
@@ -213,7 +213,7 @@ async def _change(
 
     async def read() -> KeyChange:
         kind = JobKind(new.kind)
-        return await services.changes.get(caller.application_id, key.id, kind, settled.job_id)
+        return await services.changes.get(caller, key.id, kind, settled.job_id)
 
     change = await wait_for(services.notifications, settled.job_id, read, wait)
     location = f"/v1/keys/{key.id}/{new.endpoint}/{change.id}"

@@ -64,7 +64,7 @@ def router(services: Services) -> APIRouter:
         )
 
         async def read() -> Key:
-            return await services.keys.get(caller.application_id, settled.job_id)
+            return await services.keys.get(caller, settled.job_id)
 
         key = await wait_for(services.notifications, settled.job_id, read, wait)
         return answer(key, 201 if settled.is_new else 200, location=f"/v1/keys/{key.id}")
@@ -98,7 +98,7 @@ def router(services: Services) -> APIRouter:
         if external_id is not None:
             filters += [jobs.c.external_id == external_id, jobs.c.endpoint == Endpoint.KEYS]
         page = PageRequest(limit, cursor)
-        return answer(await services.keys.page(caller.application_id, filters, page))
+        return answer(await services.keys.page(caller, filters, page))
 
     @routes.get(
         "/{key_id}",
@@ -111,7 +111,7 @@ def router(services: Services) -> APIRouter:
         """A key; with `wait`, once its status is final."""
 
         async def read() -> Key:
-            return await services.keys.get(caller.application_id, key_id)
+            return await services.keys.get(caller, key_id)
 
         return answer(await wait_for(services.notifications, key_id, read, wait))
 

@@ -25,11 +25,14 @@ def router(services: Services) -> APIRouter:
         responses=problems(),
     )
     async def list_nodes(
-        caller: reader,  # noqa: ARG001 - only lets in who may read
+        caller: reader,
         group: Annotated[Name | None, Query(description="Only the nodes of this group.")] = None,
     ) -> Response:
-        """The registered drivers, by id: when last seen, their version, abilities and health."""
-        nodes = await services.groups.nodes(group)
+        """The registered nodes, by id: group, abilities, status.
+
+        With scope `admin` also the version, when it was last seen, and what is wrong with it.
+        """
+        nodes = await services.groups.nodes(group, caller.sees_details)
         return answer(Page[Node](items=nodes, next_cursor=None))
 
     return routes

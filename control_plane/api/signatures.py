@@ -1,5 +1,6 @@
 """Routes of signatures."""
 
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -99,18 +100,19 @@ def router(services: Services) -> APIRouter:
         job, new = services.job_maker.sign(submission, key.reference, wanted)
         await check_lives(wanted, new, services.database)
         asked = SignatureRequest(job, wanted, digest)
+        show = partial(signature_of, asked, sees_details=caller.sees_details)
 
         async def read_new() -> Signature:
-            return signature_of(asked, await services.signatures.progress(job.id))
+            return show(await services.signatures.progress(job.id))
 
         async def read_first() -> Signature:
-            return await services.signatures.get(caller.application_id, key_id, settled.job_id)
+            return await services.signatures.get(caller, key_id, settled.job_id)
 
         with services.notifications.done(job.id) as waiter:
             settled = await services.creation.signature(new)
             if settled.is_new:
                 found = await until_final(
-                    services.notifications, waiter, signature_of(asked, QUEUED), read_new, wait
+                    services.notifications, waiter, show(QUEUED), read_new, wait
                 )
                 return answer(found, 201, location=f"/v1/keys/{key_id}/signatures/{found.id}")
         first = await wait_for(services.notifications, settled.job_id, read_first, wait)
@@ -132,13 +134,13 @@ def router(services: Services) -> APIRouter:
         cursor: Cursor = None,
     ) -> Response:
         """What the key has been asked to sign, newest first."""
-        await services.keys.get(caller.application_id, key_id)
+        await services.keys.get(caller, key_id)
         filters = [
             *([status_is(status)] if status else []),
             *([jobs.c.external_id == external_id] if external_id is not None else []),
         ]
         page = PageRequest(limit, cursor)
-        return answer(await services.signatures.page(caller.application_id, key_id, filters, page))
+        return answer(await services.signatures.page(caller, key_id, filters, page))
 
     @routes.get(
         "/{signature_id}",
@@ -153,7 +155,7 @@ def router(services: Services) -> APIRouter:
         """A signature; with `wait`, once its status is final. A final one never changes."""
 
         async def read() -> Signature:
-            return await services.signatures.get(caller.application_id, key_id, signature_id)
+            return await services.signatures.get(caller, key_id, signature_id)
 
         return answer(await wait_for(services.notifications, signature_id, read, wait))
 

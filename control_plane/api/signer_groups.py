@@ -91,11 +91,13 @@ def router(services: Services) -> APIRouter:
         response_model=Page[RegisteredSigner],
         responses=problems(),
     )
-    async def list_signers(
-        caller: reader,  # noqa: ARG001 - only lets in who may read
-    ) -> Response:
-        """The registered signers, by id: when last seen, whose, how well, whom they have banned."""
-        signers = await services.signer_groups.signers()
+    async def list_signers(caller: reader) -> Response:
+        """The registered signers, by id: group, abilities, status.
+
+        With scope `admin` also whose they are, when they were last seen, what is wrong with them,
+        and whom they have banned.
+        """
+        signers = await services.signer_groups.signers(caller.sees_details)
         return answer(Page[RegisteredSigner](items=signers, next_cursor=None))
 
     return routes

@@ -72,11 +72,11 @@ def router(services: Services) -> APIRouter:
                 services, caller, wanted, text, signature, wallet_id=uuid4()
             )
         else:
-            parent = await services.keys.get_active(caller.application_id, wanted.master_key)
+            parent = await services.keys.get_active(caller, wanted.master_key)
             settled = await derivation.derive(services, caller, parent, wanted, text, signature)
 
         async def read() -> Wallet:
-            return await services.wallets.of_key(caller.application_id, settled.job_id)
+            return await services.wallets.of_key(caller, settled.job_id)
 
         wallet = await wait_for(services.notifications, settled.job_id, read, wait)
         status = 201 if settled.is_new else 200
@@ -108,7 +108,7 @@ def router(services: Services) -> APIRouter:
             *([jobs.c.external_id == external_id] if external_id is not None else []),
         ]
         page = PageRequest(limit, cursor)
-        return answer(await services.wallets.page(caller.application_id, filters, page))
+        return answer(await services.wallets.page(caller, filters, page))
 
     @routes.get(
         "/{wallet_id}",
@@ -121,7 +121,7 @@ def router(services: Services) -> APIRouter:
         """A wallet; with `wait`, once its status is final."""
 
         async def read() -> Wallet:
-            return await services.wallets.get(caller.application_id, wallet_id)
+            return await services.wallets.get(caller, wallet_id)
 
         found = await read()
         if wait and not found.status.is_final:

@@ -10,9 +10,9 @@ from sqlalchemy.dialects.postgresql import insert as insert_or
 from control_plane.database import AnyRow, Database
 from control_plane.mpc.planning.facts import SignerGroup
 from control_plane.problems import Code, ProblemError
+from control_plane.resources import health_of
 from control_plane.tables import bans, nodes, signer_group_members, signer_groups
 from wire.algorithms import Algorithm
-from wire.node_api import NodeHealth
 from wire.requests import CreateSignerGroup
 from wire.resources import RegisteredSigner, SignerBan
 from wire.resources import SignerGroup as ShownGroup
@@ -95,15 +95,19 @@ class SignerGroups:
             )
         return group, is_new
 
-    async def signers(self) -> Sequence[RegisteredSigner]:
-        """Every signer, by id, with the bans that it has stated."""
+    async def signers(self, sees_details: bool) -> Sequence[RegisteredSigner]:
+        """Every signer, by id; with details, also the bans that it has stated."""
+        of_group = select(nodes).where(nodes.c.node_group == self._node_group).order_by(nodes.c.id)
+        if not sees_details:
+            return [_signer(row) for row in await self._database.rows(of_group)]
         stated: dict[str, list[SignerBan]] = defaultdict(list)
         for row in await self._database.rows(select(bans).order_by(bans.c.at)):
             stated[row.signer].append(
                 SignerBan(key_id=row.key_id, banned=row.banned, reason=row.reason, at=row.at)
             )
-        of_group = select(nodes).where(nodes.c.node_group == self._node_group).order_by(nodes.c.id)
-        return [_signer(row, stated[row.id]) for row in await self._database.rows(of_group)]
+        return [
+            _signer_in_detail(row, stated[row.id]) for row in await self._database.rows(of_group)
+        ]
 
     async def check(self, name: str, algorithm: Algorithm) -> None:
         """Raises ProblemError when the group cannot make keys of the algorithm."""
@@ -122,7 +126,7 @@ class SignerGroups:
         check_signers(group, algorithm, {row.id: row.capabilities for row in rows})
 
     async def _require_signers(self, wanted: Sequence[str]) -> None:
-        registered = {signer.id for signer in await self.signers()}
+        registered = {signer.id for signer in await self.signers(sees_details=False)}
         unknown = [signer for signer in wanted if signer not in registered]
         if unknown:
             raise ProblemError(
@@ -181,13 +185,29 @@ def single_owner_quorum(owners: Sequence[str | None], threshold: int) -> str | N
     return None
 
 
-def _signer(row: Any, stated: list[SignerBan]) -> RegisteredSigner:
-    never = NodeHealth(status="failing", detail="has never reported")
+def _signer(row: Any) -> RegisteredSigner:
+    """As every application sees it."""
     return RegisteredSigner(
         id=row.id,
+        group=row.node_group,
+        capabilities=row.capabilities,
+        health=health_of(row, sees_details=False),
+        owner=None,
+        version=None,
+        last_seen=None,
+        has_gate=None,
+        bans=None,
+    )
+
+
+def _signer_in_detail(row: Any, stated: list[SignerBan]) -> RegisteredSigner:
+    return RegisteredSigner(
+        id=row.id,
+        group=row.node_group,
+        capabilities=row.capabilities,
+        health=health_of(row, sees_details=True),
         owner=row.owner,
         version=row.version,
-        health=never if row.health is None else NodeHealth.model_validate(row.health),
         last_seen=row.last_seen,
         has_gate=row.has_gate,
         bans=stated,

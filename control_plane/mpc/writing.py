@@ -13,6 +13,7 @@ from control_plane.mpc.planning.obstacles import BUSY
 from control_plane.mpc.planning.share_sets import ShareSet, coming_set
 from control_plane.mpc.reading import Facts
 from control_plane.mpc.step_making import NewStep
+from control_plane.reasons import RecordedOutcome
 from control_plane.results import KeyFacts, MadeKey
 from control_plane.tables import JobState
 from control_plane.transitions import Change, JobFacts, Note
@@ -258,12 +259,13 @@ def _job_facts(facts: Facts) -> JobFacts:
 
 
 def _outcome(facts: Facts, status: OutcomeStatus, reason: Reason, is_transient: bool) -> bytes:
-    outcome = Outcome(
+    outcome = RecordedOutcome(
         job_id=facts.request.id,
         node=reason.node,
         status=status,
         code=reason.code,
         reason=reason.text,
+        summary=reason.summary,
         transient=is_transient,
         culprits=reason.culprits,
     )

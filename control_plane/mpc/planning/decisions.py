@@ -12,10 +12,14 @@ from wire.outcomes import OutcomeStatus
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """``node``: the signer that says so, where it is one alone."""
+    """``node``: the signer that says so, where it is one alone.
+
+    ``text`` is for operators, ``summary`` is as much of it as every application may read.
+    """
 
     code: str
     text: str
+    summary: str | None = None
     node: str | None = None
     culprits: tuple[str, ...] = ()
 

@@ -3,6 +3,7 @@
 from control_plane.mpc.planning.decisions import Ended, Reason
 from control_plane.mpc.planning.facts import CEREMONY_OF, Ending, Request, Step
 from control_plane.mpc.planning.history import PEER_ABORTED, culprits_of
+from control_plane.reasons import summary_of
 from wire.jobs import JobKind
 from wire.outcomes import OutcomeStatus
 
@@ -52,6 +53,7 @@ def failure_of(ended: Ended) -> Reason:
     return Reason(
         code=codes[0] if codes else SILENT,
         text="; ".join(texts),
+        summary=None if ended.silent else summary_of(list(naming.values())),
         node=next(iter(naming)) if len(naming) == 1 and not ended.silent else None,
         culprits=ended.culprits,
     )

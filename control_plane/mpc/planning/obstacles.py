@@ -6,6 +6,7 @@ from control_plane.mpc.planning.decisions import End, Pause, Reason
 from control_plane.mpc.planning.facts import Pair, Request
 from control_plane.mpc.planning.history import refusals
 from control_plane.mpc.planning.quorum import choose, largest
+from control_plane.reasons import summary_of
 from wire.outcomes import Outcome, OutcomeStatus
 
 NO_QUORUM = "no_quorum_left"
@@ -30,7 +31,11 @@ def hopeless(
             "the way out is a new key"
         )
         culprits = tuple(sorted({signer for pair in banned for signer in pair if signer in among}))
-        return End(OutcomeStatus.FAILED, Reason(NO_QUORUM, text, culprits=culprits))
+        summary = (
+            f"banned pairs of signers leave no {count} that may work together; the way out is a "
+            "new key"
+        )
+        return End(OutcomeStatus.FAILED, Reason(NO_QUORUM, text, summary, culprits=culprits))
     out = {signer: why for signer, why in refusals(request).items() if signer in among}
     if choose(count, [signer for signer in among if signer not in out], banned) is not None:
         return None
@@ -47,9 +52,12 @@ def _because(out: dict[str, Outcome], count: int, of: int, fallback: str) -> Rea
         f"{signer}: {outcome.reason or outcome.code}" for signer, outcome in out.items()
     )
     culprits = sorted({culprit for outcome in out.values() for culprit in outcome.culprits})
+    needed = f"({count} of {of} signers are needed)"
+    summary = summary_of(list(out.values())) or f"{len(out)} signers said no, or cannot"
     return Reason(
         code=codes.pop() if len(codes) == 1 else fallback,
-        text=f"{said} ({count} of {of} signers are needed)",
+        text=f"{said} {needed}",
+        summary=f"{summary} {needed}",
         node=next(iter(out)) if len(out) == 1 else None,
         culprits=tuple(culprits),
     )
@@ -60,11 +68,12 @@ def waiting(request: Request, count: int, among: Sequence[str], banned: Collecti
     there = request.there(among)
     able = largest(there, banned, count)
     if able >= count:
-        return Pause(Reason(BUSY, f"the {count} signers needed are there, and have no slot free"))
+        text = f"the {count} signers needed are there, and have no slot free"
+        return Pause(Reason(BUSY, text, text))
     away = [signer for signer in among if signer not in there]
-    text = f"{able} of the {count} signers needed are there"
+    text = summary = f"{able} of the {count} signers needed are there"
     if away:
         text += f" (away: {', '.join(away)})"
     problems = {signer: request.member(signer).problem for signer in away}
     text += "".join(f"; {signer}: {problem}" for signer, problem in problems.items() if problem)
-    return Pause(Reason(WAITING, text))
+    return Pause(Reason(WAITING, text, summary))

@@ -58,4 +58,7 @@ def _unproved(made: ShareSet, signers: Sequence[str], protocol: Protocol) -> lis
 def _hopeless(request: Request, among: Collection[str]) -> End:
     who, threshold = " and ".join(sorted(among)), request.group.threshold
     text = f"banned pairs leave no {threshold} signers with {who} that may work together"
-    return End(OutcomeStatus.FAILED, Reason(NO_QUORUM, text, culprits=tuple(sorted(among))))
+    summary = f"banned pairs leave no {threshold} signers that may work together"
+    return End(
+        OutcomeStatus.FAILED, Reason(NO_QUORUM, text, summary, culprits=tuple(sorted(among)))
+    )

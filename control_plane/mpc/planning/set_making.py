@@ -22,7 +22,7 @@ from control_plane.mpc.planning.share_sets import (
     unable,
 )
 from control_plane.mpc.planning.signing import free_to_take_part
-from control_plane.transitions import EXPIRED
+from control_plane.transitions import EXPIRED, NOT_DONE
 from wire.envelope import SignedBytes
 from wire.jobs import JobKind
 from wire.outcomes import OutcomeStatus
@@ -38,10 +38,10 @@ def next_change_step(request: Request) -> Decision:
         if decision is not None:
             return decision
     if request.is_late:
-        return End(OutcomeStatus.FAILED, Reason(EXPIRED, "it was not done before it expired"))
+        return End(OutcomeStatus.FAILED, Reason(EXPIRED, NOT_DONE, NOT_DONE))
     if request.is_blocked:
         text = "another request is changing the shares of this key; this one follows"
-        return Pause(Reason(BLOCKED, text))
+        return Pause(Reason(BLOCKED, text, text))
     if request.kind is JobKind.REPAIR_SHARE and not repaired(request):
         return _repair(request)
     return _make(request)
@@ -156,11 +156,13 @@ def _go_on_without(request: Request, made: ShareSet, missing: list[str]) -> Comp
     who = ", ".join(missing)
     if set(missing) <= made.lost:
         text = f"{who} has lost its share of {made.id}: make another key"
-        return End(OutcomeStatus.FAILED, Reason(NO_SHARE, text, culprits=tuple(missing)))
+        summary = "a signer has lost its share: make another key"
+        reason = Reason(NO_SHARE, text, summary, culprits=tuple(missing))
+        return End(OutcomeStatus.FAILED, reason)
     if is_change:
         return None
-    text = f"it was not done before it expired: {who} has not taken the key into use"
-    return End(OutcomeStatus.FAILED, Reason(EXPIRED, text, culprits=tuple(missing)))
+    text = f"{NOT_DONE}: {who} has not taken the key into use"
+    return End(OutcomeStatus.FAILED, Reason(EXPIRED, text, NOT_DONE, culprits=tuple(missing)))
 
 
 def _make(request: Request) -> Decision:

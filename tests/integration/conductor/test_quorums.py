@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from control_plane.tokens import Scope
 from tests.integration.conductor.conftest import Troupe
 from tests.integration.conductor.scripted_signer import denied, failed
 from wire.jobs import JobKind
@@ -79,6 +80,45 @@ async def test_a_signer_frozen_or_stopping_is_chosen_for_nothing_and_the_api_say
     troupe[2].health = NodeHealth(status="ok")
     await troupe[2].beat()
     assert (await troupe.api.get(path + "?wait=20")).json()["status"] == "Signed"
+
+
+async def test_an_ordinary_token_is_told_how_many_are_there_and_not_who_froze_what(troupe: Troupe):
+    wallet = await troupe.wallet()
+    await troupe[1].stop()
+    words = "freeze: frozen by ada: lost laptop"
+    troupe[2].health = NodeHealth(status="degraded", detail=words)
+    await troupe[2].beat()
+    replica = troupe.conducting.replica
+    scopes = (Scope.READ, Scope.WALLETS, Scope.SIGN)
+    application = replica.client((await replica.token(scopes)).text)
+    pending = await troupe.sign(wallet["key_id"], wait=0)
+    path = f"/v1/keys/{wallet['key_id']}/signatures/{pending['id']}"
+
+    async def is_waiting() -> bool:
+        reason = (await application.get(path)).json()["reason"] or {}
+        return reason.get("code") == "waiting_for_signers"
+
+    await troupe.until(is_waiting)
+    reason = (await application.get(path)).json()["reason"]
+    assert reason["detail"] == "1 of the 2 signers needed are there"
+    for listed in ("/v1/signers", "/v1/nodes", f"/v1/keys/{wallet['key_id']}/signatures"):
+        text = (await application.get(listed)).text
+        assert "ada" not in text
+        assert "owner-" not in text
+
+
+async def test_an_ordinary_token_is_told_why_its_request_was_rejected(troupe: Troupe):
+    wallet = await troupe.wallet()
+    for index in (1, 2):
+        troupe[index].on[SIGN] = raising(denied("gate_rejected"))
+    replica = troupe.conducting.replica
+    troupe.api = replica.client((await replica.token((Scope.READ, Scope.SIGN))).text)
+    rejected = await troupe.sign(wallet["key_id"])
+    assert rejected["reason"] == {
+        "code": "gate_rejected",
+        "detail": "because of gate_rejected (2 of 3 signers are needed)",
+        "node": None,
+    }
 
 
 async def test_too_few_signers_leave_it_pending_until_one_comes_back(troupe: Troupe):

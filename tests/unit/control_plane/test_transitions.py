@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from control_plane.reasons import RecordedOutcome
 from control_plane.results import KeyFacts
 from control_plane.tables import TRANSITIONS, JobState
 from control_plane.transitions import Change, JobFacts, Note, backoff, decide, expire
@@ -139,7 +140,7 @@ def test_done_without_a_result_is_rubbish():
 def test_an_expired_job_tells_of_its_last_failure():
     change = expire(JOB, outcome(OutcomeStatus.FAILED, transient=True))
     assert change.state is JobState.FAILED
-    ended = Outcome.model_validate_json(change.outcome or b"")
+    ended = RecordedOutcome.model_validate_json(change.outcome or b"")
     assert (ended.code, ended.node) == ("expired", None)
     assert "code: why" in str(ended.reason)
 

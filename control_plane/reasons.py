@@ -1,0 +1,71 @@
+"""Why a request is not done, as its application is told and as an operator is. Pure.
+
+What nodes say names operators, other signers, their faults and the commands that help: that is for
+tokens of scope admin. Every application sees the code, and what is about its own request.
+"""
+
+from wire.outcomes import APPROVAL_PENDING, Outcome, OutcomeStatus
+from wire.resources import Reason
+
+ABOUT_THE_REQUEST = frozenset(
+    {
+        APPROVAL_PENDING,
+        "bad_request_signature",
+        "bare_hash_refused",
+        "external_id_reused",
+        "gate_rejected",
+        "lives_too_long",
+        "malformed_request",
+        "not_signable",
+        "request_mismatch",
+        "share_not_lost",
+        "unbound_request",
+        "unknown_application",
+        "unsigned_request",
+    }
+)
+"""Codes of nodes whose text tells of nothing but the request itself."""
+
+WHO_SEES_MORE = "A token of scope admin shows the details."
+PENDING = f"The nodes cannot do it yet, and try again until it expires. {WHO_SEES_MORE}"
+DENIED = f"The nodes decided against it. {WHO_SEES_MORE}"
+FAILED = f"The nodes could not do it. {WHO_SEES_MORE}"
+
+
+class RecordedOutcome(Outcome):
+    """An Outcome as this control plane keeps it.
+
+    ``summary``: as much of ``reason`` as every application may read; of its own outcomes alone.
+    """
+
+    summary: str | None = None
+
+
+def reason_of(recorded: bytes, is_final: bool, sees_details: bool) -> Reason:
+    """The reason in a recorded outcome, for an application or, with details, for an operator."""
+    outcome = RecordedOutcome.model_validate_json(recorded)
+    code = outcome.code or outcome.status.value.lower()
+    if not sees_details:
+        return Reason(code=code, detail=_for_applications(outcome, is_final), node=None)
+    detail = outcome.reason or "The node gave no reason."
+    if outcome.culprits:
+        detail += f" (to blame: {', '.join(outcome.culprits)})"
+    return Reason(code=code, detail=detail, node=outcome.node)
+
+
+def summary_of(outcomes: list[Outcome]) -> str | None:
+    """What several nodes say, each thing once, where it is about the request alone."""
+    if not all(outcome.code in ABOUT_THE_REQUEST for outcome in outcomes):
+        return None
+    said = dict.fromkeys(outcome.reason or outcome.code or "" for outcome in outcomes)
+    return "; ".join(said) or None
+
+
+def _for_applications(outcome: RecordedOutcome, is_final: bool) -> str:
+    if outcome.summary is not None:
+        return outcome.summary
+    if outcome.node is not None and outcome.code in ABOUT_THE_REQUEST and outcome.reason:
+        return outcome.reason
+    if not is_final:
+        return PENDING
+    return DENIED if outcome.status is OutcomeStatus.DENIED else FAILED
