@@ -127,9 +127,9 @@ def token_create(
     scope: Annotated[
         list[tokens.Scope],
         typer.Option(
-            help="What the token may do; may be repeated. read: every GET. wallets: make wallets and "
-            "keys. sign: make signatures. admin: all of these, make signer groups, and see what is "
-            "for operators: nodes' faults, freezes, bans, and whole reasons of requests."
+            help="What the token may do; may be repeated. read: every GET. wallets: make wallets "
+            "and keys. sign: make signatures. admin: all of these, make signer groups, and see "
+            "what is for operators: nodes' faults, freezes, bans, and whole reasons of requests."
         ),
     ],
     days: Annotated[
