@@ -19,6 +19,8 @@ from wire.statements import Attestation
 
 MAX_OUTCOME_SIZE = 64 * 1024
 """Bytes of an Outcome; a signature's takes less than one kilobyte."""
+MAX_FAULTS = 3
+"""Faults of a malformed outcome that are told."""
 
 ATTESTATIONS: TypeAdapter[tuple[SignedBytes, ...]] = TypeAdapter(tuple[SignedBytes, ...])
 
@@ -77,7 +79,8 @@ def read_outcome(raw: bytes, job_id: UUID, node: str) -> Outcome:
     try:
         outcome = Outcome.model_validate_json(raw)
     except ValidationError as error:
-        raise BadResult(f"not an outcome: {error.error_count()} faults in it") from None
+        faults = "; ".join(each["msg"] for each in error.errors(include_url=False)[:MAX_FAULTS])
+        raise BadResult(f"not an outcome: {faults}") from None
     if outcome.job_id != job_id:
         raise BadResult(f"the outcome is of another job, {outcome.job_id}")
     if outcome.node is None:

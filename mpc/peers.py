@@ -7,8 +7,8 @@ from datetime import datetime
 
 from daemon.errors import OperatorError
 from daemon.statements import Statements
-from wire.ed25519_points import check_pinnable
 from wire.nodes import node_urn
+from wire.public_keys import check_ed25519
 
 _ALL = "SELECT signer, identity_public_key, added_at FROM peers ORDER BY signer"
 
@@ -94,16 +94,16 @@ def checked_identity(text: str) -> bytes:
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise _no_identity("base64") from None
+        raise _no_identity("it is not base64") from None
     try:
-        check_pinnable(raw)
-    except ValueError as wanted:
-        raise _no_identity(str(wanted)) from None
+        check_ed25519(raw)
+    except ValueError as error:
+        raise _no_identity(str(error)) from None
     return raw
 
 
-def _no_identity(wanted: str) -> OperatorError:
+def _no_identity(why: str) -> OperatorError:
     return OperatorError(
-        f"that is no identity key: it is not {wanted}",
+        f"that is not an identity key: {why}",
         "Give what mpc-signer identity show prints on that signer's host.",
     )

@@ -19,7 +19,7 @@ from daemon.errors import OperatorError
 from node.applications import Application, Applications
 from node.connections import open_database
 from node.settings import NodeSettings
-from wire.ed25519_points import check_pinnable
+from wire.public_keys import check_ed25519
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 COLUMNS = ["name", "key_id", "public_key", "added_at"]
@@ -105,20 +105,20 @@ def _public_key(text: str | None, file: Path | None) -> bytes:
     except OSError as error:
         raise OperatorError(f"cannot read {file}: {error.strerror}", "Mend the path.") from None
     except (ValueError, binascii.Error, UnsupportedAlgorithm):
-        raise _no_key("32 bytes in base64, or a public key in PEM") from None
+        raise _no_key("give 32 bytes in base64, or a public key in PEM") from None
     if not isinstance(key, Ed25519PublicKey):
-        raise _no_key("a key of that kind")
+        raise _no_key("the file has a key of another kind")
     raw = key.public_bytes_raw()
     try:
-        check_pinnable(raw)
-    except ValueError as wanted:
-        raise _no_key(str(wanted)) from None
+        check_ed25519(raw)
+    except ValueError as error:
+        raise _no_key(str(error)) from None
     return raw
 
 
-def _no_key(wanted: str) -> OperatorError:
+def _no_key(why: str) -> OperatorError:
     return OperatorError(
-        f"that is no Ed25519 public key: it is not {wanted}",
+        f"that is not an Ed25519 public key: {why}",
         "The application's owner makes one: openssl genpkey -algorithm ed25519 -out app.pem; "
         "openssl pkey -in app.pem -pubout",
     )

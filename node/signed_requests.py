@@ -14,7 +14,7 @@ from daemon.statements import Statements
 from node.applications import Application, Applications
 from node.decisions import Denied
 from wire.algorithms import Store
-from wire.envelope import BadEnvelope, PinnedKeys
+from wire.envelope import PinnedKeys
 from wire.jobs import Endpoint, Job, JobKind
 from wire.requests import ExternalId
 from wire.signed_requests import payload_type
@@ -62,7 +62,7 @@ def check_signature(job: Job, public_key: bytes) -> None:
     signed = job.request_signature.of(job.request)
     try:
         PinnedKeys([public_key]).open(payload_type(job.endpoint), signed)
-    except BadEnvelope as error:
+    except ValueError as error:  # or its pinned key is not one
         raise Denied("bad_request_signature", f"not the application's request: {error}") from None
 
 

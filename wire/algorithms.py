@@ -76,6 +76,15 @@ EDDSA_ED25519 = Algorithm(Scheme.EDDSA, Curve.ED25519)
 SCHNORR_SECP256K1 = Algorithm(Scheme.SCHNORR, Curve.SECP256K1)
 ALGORITHMS = (ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519, SCHNORR_SECP256K1)
 
+
+def known_algorithm(scheme: Scheme, curve: Curve) -> Algorithm:
+    """ValueError when there is no such algorithm, as EdDSA on secp256k1."""
+    algorithm = Algorithm(scheme, curve)
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"{algorithm} is not an algorithm of this service")
+    return algorithm
+
+
 HSM_ALGORITHMS = (ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519)
 """What HSM mode can have, inside a token or on the host; MPC mode's are in wire/tickets.py."""
 

@@ -10,6 +10,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from wire.encoding import Base64Bytes, Model
+from wire.public_keys import check_ed25519
 
 JOB_TYPE = "application/vnd.custody.job.v1+json"
 AUDIT_HEAD_TYPE = "application/vnd.custody.audit-head.v1+json"
@@ -71,8 +72,10 @@ class PinnedKeys:
     """The Ed25519 public keys that a process believes."""
 
     def __init__(self, public_keys: list[bytes]) -> None:
+        """Raises ValueError for 32 bytes that are not a public key."""
         self._keys = {
-            signing_key_id(key): Ed25519PublicKey.from_public_bytes(key) for key in public_keys
+            signing_key_id(key): Ed25519PublicKey.from_public_bytes(check_ed25519(key))
+            for key in public_keys
         }
 
     def open(self, payload_type: str, signed: SignedBytes) -> bytes:

@@ -12,7 +12,6 @@ from pydantic import AwareDatetime, Field, model_validator
 from wire.algorithms import (
     ALGORITHMS,
     NETWORK_ALGORITHMS,
-    PUBLIC_KEY_SIZE,
     Algorithm,
     Curve,
     Network,
@@ -21,6 +20,7 @@ from wire.algorithms import (
 from wire.encoding import Base64Bytes, HexBytes, Model
 from wire.envelope import DetachedSignature, SignedBytes
 from wire.framing import Domain, tagged_hash
+from wire.public_keys import check_public_key
 from wire.tickets import MAX_SIGNERS
 
 MAX_DEPTH = 10
@@ -107,9 +107,8 @@ class KeyReference(Model):
         if (self.root is not None) != bool(self.path):
             raise ValueError("a derived key has a root and a path, another key neither")
         check_key_id(self.id, self.root, self.path, self.network)
-        size = PUBLIC_KEY_SIZE[self.algorithm]
-        if self.public_key is not None and len(self.public_key) != size:
-            raise ValueError(f"a public key of {self.algorithm} has {size} bytes")
+        if self.public_key is not None:
+            check_public_key(self.algorithm, self.public_key)
         return self
 
     @property

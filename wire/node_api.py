@@ -7,8 +7,9 @@ from uuid import UUID
 from pydantic import AwareDatetime, Field
 
 from wire.answers import Answer, Open
-from wire.encoding import Base64Bytes, HexBytes, Model
+from wire.encoding import Base64Bytes, Model
 from wire.envelope import SignedBytes
+from wire.public_keys import IdentityKey
 
 MAX_BATCH = 256
 """Jobs in one claim, outcomes in one report, leases in one extend."""
@@ -110,7 +111,7 @@ class HeartbeatRequest(Model):
     kinds: list[str]
     capabilities: dict[str, str]
     health: NodeHealth
-    identity_public_key: HexBytes
+    identity_public_key: IdentityKey
     """Ed25519; it signs audit heads."""
     audit_head: SignedBytes | None = None
     slots: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 1

@@ -1,14 +1,15 @@
 """What became of a job."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from wire.algorithms import Curve, Protection, Scheme
+from wire.algorithms import Curve, Protection, Scheme, known_algorithm
 from wire.encoding import HexBytes, Model
 from wire.envelope import SignedBytes
+from wire.public_keys import check_public_key
 from wire.signatures import SignatureResult
 
 APPROVAL_PENDING = "approval_pending"
@@ -33,6 +34,11 @@ class GeneratedKey(Model):
     public_key: HexBytes
     protection: Protection
     attestation: SignedBytes | None = None
+
+    @model_validator(mode="after")
+    def _has_a_public_key(self) -> Self:
+        check_public_key(known_algorithm(self.scheme, self.curve), self.public_key)
+        return self
 
 
 class MadeSignature(Model):

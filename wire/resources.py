@@ -1,16 +1,17 @@
 """What the public API answers with."""
 
 from enum import StrEnum
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, Self, TypeVar
 from uuid import UUID
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, model_validator
 
-from wire.algorithms import Curve, Network, Protection, Scheme, Store
-from wire.answers import Answer, Open
+from wire.algorithms import Curve, Network, Protection, Scheme, Store, known_algorithm
+from wire.answers import Answer, Open, Unknown
 from wire.encoding import HexBytes
 from wire.envelope import SignedBytes
 from wire.node_api import NodeHealth
+from wire.public_keys import check_public_key
 from wire.signatures import SignatureResult
 
 
@@ -94,6 +95,14 @@ class Key(Answer):
     external_id: str | None
     reason: Reason | None
     created_at: AwareDatetime
+
+    @model_validator(mode="after")
+    def _has_a_public_key(self) -> Self:
+        scheme, curve = self.scheme, self.curve
+        if self.public_key is None or isinstance(scheme, Unknown) or isinstance(curve, Unknown):
+            return self
+        check_public_key(known_algorithm(scheme, curve), self.public_key)
+        return self
 
 
 class Wallet(Answer):

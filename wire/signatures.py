@@ -16,7 +16,7 @@ from wire.algorithms import (
     Scheme,
 )
 from wire.encoding import HexBytes, Model
-from wire.public_keys import check_public_key
+from wire.public_keys import check_ed25519, check_public_key
 from wire.requests import SignHash, SignMessage
 
 ORDER = {
@@ -144,11 +144,11 @@ def _verify_schnorr(raw: bytes, public_key: bytes, digest: bytes) -> None:
 
 def _verify_ed25519(raw: bytes, public_key: bytes, message: bytes) -> None:
     try:
-        key = ed25519.Ed25519PublicKey.from_public_bytes(public_key)
-    except ValueError:
-        raise BadSignature("the public key is no Ed25519 key of 32 bytes") from None
+        check_ed25519(public_key)
+    except ValueError as error:
+        raise BadSignature(str(error)) from None
     try:
-        key.verify(raw, message)
+        ed25519.Ed25519PublicKey.from_public_bytes(public_key).verify(raw, message)
     except InvalidSignature:
         raise BadSignature("the Ed25519 signature does not verify under the public key") from None
 

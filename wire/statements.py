@@ -3,14 +3,15 @@
 A statement travels as SignedBytes, and is parsed only after its signature holds.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, model_validator
 
-from wire.algorithms import Curve, Protection, Scheme, Store
+from wire.algorithms import Curve, Protection, Scheme, Store, known_algorithm
 from wire.encoding import HexBytes, Model
-from wire.tickets import Protocol
+from wire.public_keys import check_public_key
+from wire.tickets import ALGORITHM, Protocol
 
 
 class ShareStatement(Model):
@@ -32,6 +33,11 @@ class ShareStatement(Model):
     """SHA-256 of what all signers must have seen alike."""
     signer: str
     index: int
+
+    @model_validator(mode="after")
+    def _has_a_public_key(self) -> Self:
+        check_public_key(ALGORITHM[self.protocol], self.public_key)
+        return self
 
     @property
     def agreed(self) -> dict[str, object]:
@@ -82,6 +88,11 @@ class Attestation(Model):
     signers: list[str]
     """The n nodes that hold shares; in HSM mode the one that made the key."""
     node: str
+
+    @model_validator(mode="after")
+    def _has_a_public_key(self) -> Self:
+        check_public_key(known_algorithm(self.scheme, self.curve), self.public_key)
+        return self
 
     @property
     def agreed(self) -> dict[str, object]:

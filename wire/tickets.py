@@ -29,6 +29,10 @@ PROTOCOL = {
 """What an MPC key of an algorithm is made and used with."""
 
 
+ALGORITHM = {protocol: algorithm for algorithm, protocol in PROTOCOL.items()}
+"""What a protocol's keys sign by."""
+
+
 def protocol_of(algorithm: Algorithm) -> Protocol:
     """ValueError when no threshold protocol is there for it."""
     if algorithm not in PROTOCOL:

@@ -10,9 +10,6 @@ from control_plane.node_api.authorisation import RegisteredNode
 from control_plane.problems import Code, ProblemError
 from wire.node_api import HeartbeatRequest
 
-IDENTITY_SIZE = 32
-"""Bytes of an Ed25519 public key (RFC 8032, section 5.1.5)."""
-
 _BEAT = text(
     """
     UPDATE nodes SET
@@ -48,11 +45,6 @@ class Heartbeats:
                 Code.WRONG_GROUP,
                 f"Node {node.id} is registered in group {node.group}, and its configuration says "
                 f"{beat.group}. Mend the one or the other.",
-            )
-        if len(beat.identity_public_key) != IDENTITY_SIZE:
-            raise ProblemError(
-                Code.INVALID_REQUEST,
-                f"identity_public_key: an Ed25519 public key has {IDENTITY_SIZE} bytes",
             )
         row = await self._database.row(
             _BEAT,

@@ -31,6 +31,7 @@ from mpc.ceremonies.ceremony_keys import CeremonyKey, PeerKey
 from mpc.ceremonies.hello import CONTRIBUTION_BYTES, MAX_HELLO, Hello
 from wire.envelope import SignedBytes, Signer, pre_authentication_encoding
 from wire.framing import Domain, join, split_exactly, tagged, tagged_hash
+from wire.public_keys import check_ed25519
 from wire.tickets import Ticket
 
 HELLO_TYPE = "application/vnd.custody.ceremony-hello.v1"
@@ -100,7 +101,8 @@ class CeremonyChannel:
         if me not in self._index:
             raise ValueError(f"{me} does not take part")
         self._identities = {
-            name: Ed25519PublicKey.from_public_bytes(identities[name]) for name in self._others
+            name: Ed25519PublicKey.from_public_bytes(check_ed25519(identities[name]))
+            for name in self._others
         }
         self._key = CeremonyKey()
         self._peers: dict[str, PeerKey] = {}

@@ -15,6 +15,7 @@ from tests.faults.hostile_control_plane import (
     generate_job,
     sign_job,
 )
+from tests.made_up_keys import made_up_key
 from wire.algorithms import (
     ECDSA_SECP256K1,
     EDDSA_ED25519,
@@ -272,7 +273,7 @@ def test_a_key_is_never_made_twice(lonely, key):
     ("changes", "code"),
     [
         ({"id": uuid4()}, "unknown_key"),
-        ({"public_key": b"\x02" + b"\x01" * 32}, "key_mismatch"),
+        ({"public_key": made_up_key(number=2)}, "key_mismatch"),
         ({"public_key": None}, "key_mismatch"),
         ({"network": Network.BITCOIN}, "key_mismatch"),
         ({"network": None}, "key_mismatch"),

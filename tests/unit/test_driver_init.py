@@ -8,6 +8,8 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from hsm_driver.cli import app
+from tests.made_up_keys import made_up_key
+from wire.algorithms import EDDSA_ED25519
 
 
 def test_the_files_are_their_owners_alone_whatever_the_umask(tmp_path: Path):
@@ -15,7 +17,7 @@ def test_the_files_are_their_owners_alone_whatever_the_umask(tmp_path: Path):
     config = tmp_path / "hsm-driver.toml"
     arguments = ["--config", str(config), "init", "--node", "zurich-1", "--module", "/lib/hsm.so"]
     arguments += ["--token-label", "custody"]
-    arguments += ["--job-signing-key", base64.b64encode(bytes(32)).decode()]
+    arguments += ["--job-signing-key", base64.b64encode(made_up_key(EDDSA_ED25519)).decode()]
     old = os.umask(0)
     try:
         done = CliRunner().invoke(app, arguments)
@@ -32,7 +34,7 @@ def test_an_existing_configuration_is_kept(tmp_path: Path):
     config.write_text("mine")
     arguments = ["--config", str(config), "init", "--node", "zurich-1", "--module", "/lib/hsm.so"]
     arguments += ["--token-label", "custody"]
-    arguments += ["--job-signing-key", base64.b64encode(bytes(32)).decode()]
+    arguments += ["--job-signing-key", base64.b64encode(made_up_key(EDDSA_ED25519)).decode()]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1
     assert config.read_text() == "mine"

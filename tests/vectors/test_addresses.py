@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from solders.pubkey import Pubkey
 
+from tests.made_up_keys import made_up_key
 from wire.addresses import address_of, eip55
 from wire.algorithms import (
     ECDSA_SECP256K1,
@@ -88,8 +89,7 @@ def test_p2wpkh_addresses_are_the_published_ones(public_key, address):
 
 
 def test_a_solana_address_is_the_base58_of_the_key():
-    # the System Program's address, and RFC 8032's first key
-    assert address_of(Network.SOLANA, EDDSA_ED25519, bytes(32)) == "1" * 32
+    # RFC 8032's first key
     key = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
     assert address_of(Network.SOLANA, EDDSA_ED25519, key) == str(Pubkey.from_bytes(key))
 
@@ -115,8 +115,9 @@ def test_p2wpkh_addresses_are_those_of_bdk(secret):
     assert address_of(Network.BITCOIN, ECDSA_SECP256K1, public_key) == str(theirs)
 
 
-@given(st.binary(min_size=32, max_size=32))
-def test_solana_addresses_are_those_of_solders(public_key):
+@given(st.integers(1, 2**256 - 1))
+def test_solana_addresses_are_those_of_solders(secret):
+    public_key = made_up_key(EDDSA_ED25519, secret)
     assert address_of(Network.SOLANA, EDDSA_ED25519, public_key) == str(
         Pubkey.from_bytes(public_key)
     )

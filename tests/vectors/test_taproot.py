@@ -128,7 +128,7 @@ def test_an_address_is_that_of_the_output_key_which_is_not_tweaked_again(output_
 
 
 def test_what_is_no_point_has_no_address():
-    with pytest.raises(ValueError, match="public key is none of Schnorr"):
+    with pytest.raises(ValueError, match="not a public key of Schnorr"):
         address_of(Network.BITCOIN, SCHNORR_SECP256K1, b"\xff" * 32)
 
 

@@ -15,6 +15,7 @@ from tests.integration.ceremonies.parties import (
     signature_of,
     wanted,
 )
+from tests.made_up_keys import made_up_key
 from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1, Network
 from wire.derivation import child_public_key
 from wire.jobs import child_key_id
@@ -116,7 +117,7 @@ async def test_a_repair_takes_no_part_of_a_key_that_the_job_does_not_name(with_k
     await parties[loser].rows("DELETE FROM shares")
     for helper in helpers:
         await approve_repair(parties[helper], key, loser)
-    other = replace(key, public_key=bytes(32))
+    other = replace(key, public_key=made_up_key(EDDSA_ED25519, 1))
     outcomes = await parties.hold(orders.repair(other, loser, helpers))
     assert ended(outcomes[loser])[0] == "wrong_share"
     assert await parties[loser].states(key) == []
@@ -173,7 +174,7 @@ async def test_a_wallets_key_signs_for_no_other_network(with_key):
 
 async def test_a_job_with_another_public_key_than_the_shares_is_refused(with_key):
     parties, key = await with_key(EDDSA_ED25519)
-    other = replace(key, public_key=bytes(31) + b"\x01")
+    other = replace(key, public_key=made_up_key(EDDSA_ED25519, 2))
     outcomes = await parties.hold(orders.sign(other, key.quorum, wanted(key)))
     assert {ended(outcome)[0] for outcome in outcomes.values()} == {"key_mismatch"}
 

@@ -7,6 +7,7 @@ from hsm_driver.vault import row_of
 from node.audit import AuditRecord
 from node.handlers import NewRow
 from node.journal import Commit
+from tests.made_up_keys import made_up_key
 from wire.algorithms import ECDSA_SECP256K1, Protection
 from wire.outcomes import Outcome, OutcomeStatus
 
@@ -34,7 +35,7 @@ def commit(
 def key_row_of(key_id: UUID) -> NewRow:
     key = WrappedKey(
         algorithm=ECDSA_SECP256K1,
-        public_key=bytes(33),
+        public_key=made_up_key(),
         protection=Protection.HSM,
         wrapped=b"wrapped",
         master_key="custody-1",

@@ -62,11 +62,11 @@ def test_host_signing_is_not_for_algorithms_that_only_mpc_has(config: Path):
     [
         ([], "which public key"),
         (["--public-key", "AAAA", "--public-key-file", "app.pem"], "which public key"),
-        (["--public-key", "no base64"], "no Ed25519 public key"),
-        (["--public-key", "AAAA"], "no Ed25519 public key"),
-        (["--public-key", base64.b64encode(bytes(32)).decode()], "no Ed25519 public key"),
-        (["--public-key", base64.b64encode(b"\x01" + bytes(31)).decode()], "prime-order"),
-        (["--public-key", base64.b64encode(b"\xff" * 32).decode()], "point of the curve"),
+        (["--public-key", "no base64"], "not an Ed25519 public key"),
+        (["--public-key", "AAAA"], "not an Ed25519 public key"),
+        (["--public-key", base64.b64encode(bytes(32)).decode()], "not an Ed25519 public key"),
+        (["--public-key", base64.b64encode(b"\x01" + bytes(31)).decode()], "small or mixed order"),
+        (["--public-key", base64.b64encode(b"\xff" * 32).decode()], "a point of the curve"),
         (["--public-key-file", "/nowhere/app.pem"], "cannot read"),
     ],
 )

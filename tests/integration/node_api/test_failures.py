@@ -1,5 +1,6 @@
 """What did not work: retries with backoff, refusals, results that do not hold."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from tests.integration.node_api.conftest import Nodes
 from tests.integration.node_api.nodes import Node, report_of
 from tests.integration.node_api.workload import Workload
-from wire.algorithms import Curve, Network, Scheme
+from wire.algorithms import ECDSA_SECP256K1, Network
 from wire.node_api import Report
 from wire.outcomes import OutcomeStatus
 
@@ -116,23 +117,21 @@ async def test_a_signature_by_another_key_is_not_recorded(node: Node, workload: 
 async def test_a_key_of_another_curve_is_not_recorded(node: Node, workload: Workload):
     key, job_id = await workload.wallet(Network.SOLANA)
     (job,) = await node.claim()
-    result = workload.generated(key).model_copy(
-        update={"scheme": Scheme.ECDSA, "curve": Curve.SECP256K1}
-    )
+    result = workload.generated(replace(key, algorithm=ECDSA_SECP256K1))
     outcome = node.outcome(job_id, OutcomeStatus.DONE, result=result)
     assert "was asked for" in await bad_result(node, workload, report_of(job, outcome))
     assert (await workload.key_row(key.id)).public_key is None
     assert (await workload.wallet_row(key.id)).address is None
 
 
-@pytest.mark.parametrize("point", [b"\x02" * 32, b"\x05" * 33, b"\x02" + b"\xff" * 32])
+@pytest.mark.parametrize("point", [b"\x02" * 32, b"\x05" * 33, b"\x02" + b"\xff" * 32, bytes(33)])
 async def test_bytes_that_are_no_public_key_are_not_recorded(
     node: Node, workload: Workload, point: bytes
 ):
     key, job_id = await workload.wallet(Network.ETHEREUM)
     (job,) = await node.claim()
-    result = workload.generated(key).model_copy(update={"public_key": point})
-    outcome = node.outcome(job_id, OutcomeStatus.DONE, result=result)
+    outcome = node.outcome(job_id, OutcomeStatus.DONE, result=workload.generated(key))
+    outcome = outcome.replace(key.public_key.hex().encode(), point.hex().encode())
     assert "public key" in await bad_result(node, workload, report_of(job, outcome))
 
 

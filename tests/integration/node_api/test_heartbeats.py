@@ -59,8 +59,10 @@ async def test_the_first_identity_key_is_the_one_that_counts(node: Node, workloa
     assert (await workload.node_row("driver-1")).identity_public_key == node.signer.public_key
 
 
-async def test_an_identity_key_of_another_size_is_invalid(node: Node):
-    problem(await node.heartbeat(identity_public_key=b"short"), 422, "invalid_request")
+@pytest.mark.parametrize("key", [b"short", bytes(32), b"\x02" + bytes(31)])
+async def test_what_is_no_public_key_is_no_identity(node: Node, workload: Workload, key: bytes):
+    problem(await node.heartbeat(identity_public_key=key), 422, "invalid_request")
+    assert (await workload.node_row("driver-1")).identity_public_key is None
 
 
 async def test_heads_are_kept_and_given_back_to_their_node(node: Node, workload: Workload):

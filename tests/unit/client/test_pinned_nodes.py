@@ -317,7 +317,7 @@ def test_pins_are_read_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('[drivers]\nzurich-1 = "AAAA"', "zurich-1: an identity key has 32 bytes"),
+        ('[drivers]\nzurich-1 = "AAAA"', "zurich-1: an Ed25519 public key has 32 bytes"),
         ('[drivers]\nzurich-1 = "?"', "drivers.zurich-1: .*base64"),
         ("[drivers]\nzurich-1 = 7", "drivers.zurich-1"),
         ('[nodes]\nzurich-1 = "AAAA"', "nodes: Extra inputs"),

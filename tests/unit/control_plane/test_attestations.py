@@ -7,7 +7,16 @@ from coincurve import PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from control_plane.results import BadResult, KeyFacts, MadeKey, check_result
-from wire.algorithms import ECDSA_SECP256K1, Curve, Network, Protection, Scheme, Store
+from tests.made_up_keys import made_up_key
+from wire.algorithms import (
+    ECDSA_SECP256K1,
+    ECDSA_SECP256R1,
+    Curve,
+    Network,
+    Protection,
+    Scheme,
+    Store,
+)
 from wire.envelope import ATTESTATION_TYPE, SignedBytes, Signer
 from wire.jobs import JobKind
 from wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
@@ -65,8 +74,7 @@ def test_a_key_of_a_node_that_does_not_attest_yet_is_a_key_all_the_same():
     [
         {"key_id": uuid4()},
         {"node": "zurich-2"},
-        {"scheme": Scheme.EDDSA},
-        {"curve": Curve.SECP256R1},
+        {"curve": Curve.SECP256R1, "public_key": made_up_key(ECDSA_SECP256R1)},
         {"public_key": PrivateKey.from_int(8).public_key.format()},
         {"protection": Protection.HOST},
     ],

@@ -9,6 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mpc.handlers.evidence import require_abandonments, require_confirmations, require_promises
 from node.decisions import Denied
+from tests.made_up_keys import made_up_key
+from wire.algorithms import EDDSA_ED25519
 from wire.envelope import (
     ABANDONMENT_TYPE,
     CONFIRMATION_TYPE,
@@ -39,7 +41,7 @@ def said(index: int = 1, model: type[ShareStatement] = Promise, **changes: Any) 
         "group": "two-of-three",
         "threshold": 2,
         "signers": NAMES,
-        "public_key": b"\x01" * 32,
+        "public_key": made_up_key(EDDSA_ED25519),
         "chain_code": None,
         "transcript": b"\x02" * 32,
         "signer": NAMES[index - 1],
@@ -74,7 +76,7 @@ def test_those_of_fewer_are_not(
     "third",
     [
         lambda kind: signed(kind, said(3, transcript=b"\x03" * 32)),
-        lambda kind: signed(kind, said(3, public_key=b"\x04" * 32)),
+        lambda kind: signed(kind, said(3, public_key=made_up_key(EDDSA_ED25519, 2))),
         lambda kind: signed(kind, said(3, ceremony=uuid4())),
         lambda kind: signed(kind, said(3, threshold=3)),
         lambda kind: signed(kind, said(3), by="signer-2"),

@@ -13,8 +13,10 @@ from daemon.signing_key import load_signing_key
 from mpc.cli import app
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_key import load_key_file
+from tests.made_up_keys import made_up_key
+from wire.algorithms import EDDSA_ED25519
 
-JOB_KEY = base64.b64encode(bytes(32)).decode()
+JOB_KEY = base64.b64encode(made_up_key(EDDSA_ED25519)).decode()
 
 
 def init(config: Path, *more: str) -> Result:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from mpc.ceremonies.tickets import Quorum, require_ticket
 from node.decisions import NotDone
 from node.handlers import Work
+from tests.made_up_keys import made_up_key
 from wire.jobs import Endpoint, Job, JobKind, KeyReference, child_key_id
 from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 
@@ -21,7 +22,7 @@ DIGEST = b"\x05" * 32
 
 def job(kind: JobKind = JobKind.SIGN, **changes: Any) -> Job:
     key = KeyReference(
-        id=uuid4(), scheme="ECDSA", curve="secp256k1", network=None, public_key=b"\x02" * 33
+        id=uuid4(), scheme="ECDSA", curve="secp256k1", network=None, public_key=made_up_key()
     )
     fields: dict[str, Any] = {
         "id": uuid4(),

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tests.made_up_keys import made_up_key
 from wire.algorithms import Curve, Network, Scheme, Store
 from wire.encoding import Model
 from wire.envelope import Signer
@@ -19,7 +20,7 @@ KEY = KeyReference(
     scheme=Scheme.ECDSA,
     curve=Curve.SECP256K1,
     network=Network.ETHEREUM,
-    public_key=b"\x02" + bytes(31) + b"\x01",
+    public_key=made_up_key(),
 )
 
 

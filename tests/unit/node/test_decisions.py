@@ -7,6 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from node.decisions import Authenticator, Clock, Denied, Failed, Refused, decide
+from tests.made_up_keys import made_up_key
 from wire.algorithms import Curve, Scheme
 from wire.envelope import JOB_TYPE, PinnedKeys, Signer
 from wire.jobs import Endpoint, Job, JobKind, KeyReference
@@ -25,7 +26,7 @@ def job(**changes: object) -> Job:
         scheme=Scheme.ECDSA,
         curve=Curve.SECP256K1,
         network=None,
-        public_key=b"\x02" + bytes(32),
+        public_key=made_up_key(),
     )
     fields = {
         "id": uuid4(),

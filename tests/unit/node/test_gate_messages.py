@@ -19,8 +19,17 @@ from node.gate_messages import (
     read_answer,
     sign_question,
 )
+from tests.made_up_keys import made_up_key
 from tests.unit.node.requests import KEY, NOW, complete, job_around
-from wire.algorithms import Curve, HashFunction, Network, Scheme, Store
+from wire.algorithms import (
+    ECDSA_SECP256R1,
+    EDDSA_ED25519,
+    Curve,
+    HashFunction,
+    Network,
+    Scheme,
+    Store,
+)
 from wire.digests import eip191
 from wire.jobs import Endpoint, JobKind, KeyReference
 from wire.requests import SignHash
@@ -46,7 +55,7 @@ def test_an_ed25519_message_is_shown_with_its_sha_256() -> None:
             "scheme": Scheme.EDDSA,
             "curve": Curve.ED25519,
             "network": Network.SOLANA,
-            "public_key": bytes(32),
+            "public_key": made_up_key(EDDSA_ED25519),
         }
     )
     question = about(job_around(complete(message="0xff00"), key=solana))
@@ -57,6 +66,9 @@ def test_an_ed25519_message_is_shown_with_its_sha_256() -> None:
 def test_a_bare_hash_is_shown_as_such() -> None:
     question = about(job_around(SignHash(kind="Hash", hash=DIGEST)))
     assert (question.digest, question.decoded) == (DIGEST, ShownHash(hash=DIGEST))
+
+
+P256 = {"curve": Curve.SECP256R1, "public_key": made_up_key(ECDSA_SECP256R1)}
 
 
 def bare(**changes: object) -> KeyReference:
@@ -83,7 +95,11 @@ def test_sha_256_of_32_bytes_is_shown_as_a_bare_hash_since_it_is_bitcoins_of_a_t
         ("0x" + bytes(31).hex(), HashFunction.SHA_256, bare()),
         ("0x" + bytes(33).hex(), HashFunction.SHA_256, bare()),
         (HEX, HashFunction.KECCAK_256, bare()),
-        (HEX, HashFunction.SHA_256, bare(curve=Curve.SECP256R1)),
+        (
+            HEX,
+            HashFunction.SHA_256,
+            bare(**P256),
+        ),
         (HEX, None, KEY),
     ],
 )

@@ -12,6 +12,8 @@ from node.control_plane_client import ControlPlaneUnavailable
 from node.decisions import Clock
 from node.health import Health, Part
 from node.heartbeat import Heartbeat
+from tests.made_up_keys import made_up_key
+from wire.algorithms import EDDSA_ED25519
 from wire.audit import GENESIS, AuditHead
 from wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, Signer
 from wire.node_api import HeartbeatRequest, HeartbeatResponse, NodeHealth
@@ -86,7 +88,7 @@ class Node:
             kinds=[],
             capabilities={},
             bans=None,
-            identity_public_key=bytes(32),
+            identity_public_key=made_up_key(EDDSA_ED25519),
             slots=1,
             has_gate=False,
         )

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from tests.made_up_keys import made_up_key
 from wire.algorithms import Curve, Network, Protection, Scheme
 from wire.audit import GENESIS, AuditHead, chain_hash
 from wire.framing import join
@@ -35,7 +36,7 @@ def job(**changes: object) -> Job:
         "id": uuid4(),
         "kind": JobKind.SIGN,
         "group": "hsm",
-        "key": key_reference(public_key="0x02" + "11" * 32),
+        "key": key_reference(public_key=made_up_key()),
         "endpoint": Endpoint.SIGNATURES,
         "request": b'{"kind": "Message",  "message": "\\u0068i"}',
         "created_at": NOW,
@@ -106,7 +107,7 @@ def test_a_jobs_key_is_one_that_can_be(changes, reason):
         GeneratedKey(
             scheme=Scheme.ECDSA,
             curve=Curve.SECP256K1,
-            public_key=bytes(33),
+            public_key=made_up_key(),
             protection=Protection.HSM,
         ),
         MadeSignature(

@@ -13,6 +13,7 @@ import daemon
 import mpc
 import node
 import wire
+from tests.made_up_keys import made_up_key
 
 PACKAGES = (wire, daemon, node, control_plane, mpc)
 EXAMPLES = {
@@ -117,7 +118,7 @@ def _text(schema: dict[str, Any]) -> str:
         return EXAMPLES[schema["format"]]
     pattern = schema.get("pattern", "")
     if pattern.startswith("^0x"):
-        return "0x" + "11" * 32
+        return "0x" + made_up_key().hex()
     if pattern.startswith("^m"):
         return "m/0/1"
     return "AAAA"[: schema.get("maxLength", 4)]

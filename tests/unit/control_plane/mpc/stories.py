@@ -15,7 +15,8 @@ from control_plane.mpc.planning.facts import (
     Step,
     Task,
 )
-from wire.algorithms import Curve, Protection, Scheme, Store
+from tests.made_up_keys import made_up_key
+from wire.algorithms import EDDSA_ED25519, Curve, Protection, Scheme, Store
 from wire.envelope import SignedBytes
 from wire.jobs import JobKind
 from wire.outcomes import (
@@ -35,7 +36,7 @@ from wire.tickets import Protocol
 THREE = ("a", "b", "c")
 GROUP = SignerGroup("treasury", 2, THREE)
 KEY_ID, SHARES = uuid4(), uuid4()
-PUBLIC_KEY = bytes(32)
+PUBLIC_KEY = made_up_key(EDDSA_ED25519)
 
 
 def sign(steps: tuple[Step, ...] = (), **more: Any) -> Request:

@@ -20,6 +20,7 @@ from control_plane.mpc.planning.facts import (
 from control_plane.mpc.planning.plan import pause, plan
 from control_plane.mpc.planning.set_making import next_change_step
 from control_plane.mpc.planning.share_sets import set_in_use
+from tests.made_up_keys import made_up_key
 from tests.unit.control_plane.mpc.stories import (
     SHARES,
     THREE,
@@ -40,6 +41,7 @@ from tests.unit.control_plane.mpc.stories import (
     step,
     without,
 )
+from wire.algorithms import EDDSA_ED25519
 from wire.envelope import SignedBytes
 from wire.jobs import JobKind
 from wire.outcomes import Outcome, OutcomeStatus, PreparedShare, PromisedShare
@@ -144,7 +146,7 @@ def test_quorums_sign_until_every_share_has():
     third = begun(next_change_step(generate((the_set, proof, last))))
     assert (third.kind, third.signers) == (JobKind.PROMISE, THREE)
     assert third.evidence == tuple(result_of(ALL_CONFIRMED[signer]) for signer in THREE)
-    assert third.public_key == bytes(32)
+    assert third.public_key == made_up_key(EDDSA_ED25519)
 
 
 def result_of(outcome: Outcome) -> SignedBytes:
@@ -217,7 +219,7 @@ def test_bans_that_leave_a_share_no_quorum_to_sign_in_end_a_key():
 
 @pytest.mark.parametrize("liar", THREE)
 def test_one_that_confirms_another_key_is_named(liar: str):
-    the_set = made({**ALL_CONFIRMED, liar: confirmed(liar, b"\x01" * 32)})
+    the_set = made({**ALL_CONFIRMED, liar: confirmed(liar, made_up_key(EDDSA_ED25519, 2))})
     decision = next_change_step(generate((the_set,)))
     assert isinstance(decision, End)
     assert (decision.status, decision.reason.code) == (OutcomeStatus.FAILED, "signers_disagree")
