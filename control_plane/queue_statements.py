@@ -232,13 +232,15 @@ BEGIN_STEPS = text(
         RETURNING jobs.id
     ), begun AS (
         INSERT INTO steps (id, request_id, number, kind, job_id, shares, payload, signature,
-            signing_key_id, ticket, ticket_signature, ticket_key_id, deadline, is_unsettled)
+            signing_key_id, ticket, ticket_signature, ticket_key_id, delivery_ticket,
+            delivery_signature, deadline, is_unsettled)
         SELECT new.* FROM unnest(
             CAST(:step_ids AS uuid[]), CAST(:request_ids AS uuid[]), CAST(:numbers AS int[]),
             CAST(:kinds AS varchar[]), CAST(:job_ids AS uuid[]), CAST(:shares AS uuid[]),
             CAST(:payloads AS bytea[]), CAST(:signatures AS bytea[]),
             CAST(:signing_key_ids AS varchar[]), CAST(:tickets AS bytea[]),
             CAST(:ticket_signatures AS bytea[]), CAST(:ticket_key_ids AS varchar[]),
+            CAST(:delivery_tickets AS bytea[]), CAST(:delivery_signatures AS bytea[]),
             CAST(:deadlines AS timestamptz[]), CAST(:unsettled AS boolean[])
         ) AS new(id, request_id)
         WHERE request_id IN (SELECT id FROM moved)

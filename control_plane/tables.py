@@ -216,10 +216,12 @@ steps = Table(
     Column("payload", LargeBinary),
     Column("signature", LargeBinary),
     Column("signing_key_id", String),
-    # its ticket, as signed; null for an order
+    # its tickets, as signed by one key; null for an order
     Column("ticket", LargeBinary),
     Column("ticket_signature", LargeBinary),
     Column("ticket_key_id", String),
+    Column("delivery_ticket", LargeBinary),
+    Column("delivery_signature", LargeBinary),
     _created_at(),
     Column("deadline", DateTime(timezone=True), nullable=False),
     Column("ended_at", DateTime(timezone=True)),

@@ -57,7 +57,7 @@ async def run(settings: SignerSettings, on_step: OnStep = lambda _: None) -> Non
             parts=[Part("encryption key", keys.problem), Part("shares", shares.problem)],
             capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
             bans=lambda: bans.own(MAX_BANS),
-            withdraw=partial(withdraw, delivery),
+            withdraw=partial(withdraw, delivery, settings.node.id),
         )
         node = put_together(settings, database, client, signer, mode, on_step)
         await node.run(

@@ -2,12 +2,22 @@
 
 import asyncio
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from node.freeze import Freeze
 from node.handlers import Work
-from wire.envelope import JOB_TYPE, TICKET_TYPE, BadEnvelope, PinnedKeys, SignedBytes
+from wire.delivery import DeliveryTicket
+from wire.encoding import Model
+from wire.envelope import (
+    DELIVERY_TICKET_TYPE,
+    JOB_TYPE,
+    TICKET_TYPE,
+    BadEnvelope,
+    PinnedKeys,
+    SignedBytes,
+)
 from wire.jobs import Job, job_digest
 from wire.node_api import ClaimedJob
 from wire.outcomes import OutcomeStatus, SetOfShares
@@ -15,6 +25,9 @@ from wire.tickets import Ticket
 
 READING_LASTS = timedelta(minutes=2)
 """A comparison of clocks is made with each heartbeat, every 10 s."""
+
+
+SomeTicket = TypeVar("SomeTicket", bound=Model)
 
 
 class NotDone(Exception):
@@ -70,12 +83,16 @@ class Authenticator:
         self._kinds = kinds
 
     def open(self, claimed: ClaimedJob) -> Work:
-        """The job inside, and its ticket. Raises Refused."""
+        """The job inside, and its tickets. Raises Refused."""
         job = self._open_job(claimed)
-        ticket = None
-        if claimed.ticket is not None:
-            ticket = self._open_ticket(claimed.ticket)
-        return Work(job, job_digest(claimed.job.payload), ticket, claimed.ticket)
+        return Work(
+            job,
+            job_digest(claimed.job.payload),
+            self._open_ticket(TICKET_TYPE, Ticket, claimed.ticket),
+            claimed.ticket,
+            self._open_ticket(DELIVERY_TICKET_TYPE, DeliveryTicket, claimed.delivery_ticket),
+            claimed.delivery_ticket,
+        )
 
     def _open_job(self, claimed: ClaimedJob) -> Job:
         try:
@@ -101,9 +118,13 @@ class Authenticator:
             raise Refused("unknown_kind", f"this node does no jobs of kind {job.kind!r}")
         return job
 
-    def _open_ticket(self, signed: SignedBytes) -> Ticket:
+    def _open_ticket(
+        self, payload_type: str, model: type[SomeTicket], signed: SignedBytes | None
+    ) -> SomeTicket | None:
+        if signed is None:
+            return None
         try:
-            return Ticket.model_validate_json(self._keys.open(TICKET_TYPE, signed))
+            return model.model_validate_json(self._keys.open(payload_type, signed))
         except BadEnvelope as error:
             raise Refused(
                 "bad_ticket_signature", f"this node does not believe the ticket: {error}"

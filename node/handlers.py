@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from wire.delivery import DeliveryTicket
 from wire.envelope import SignedBytes
 from wire.jobs import Job
 from wire.outcomes import Result
@@ -15,12 +16,15 @@ class Work:
     """An authentic job. ``digest``: SHA-256 of its signed payload.
 
     ``ticket``: of the ceremony to do it in, with the bytes that were signed; signers only.
+    ``delivery_ticket``: what the delivery server is shown instead, with the bytes that were signed.
     """
 
     job: Job
     digest: bytes
     ticket: Ticket | None = None
     signed_ticket: SignedBytes | None = None
+    delivery_ticket: DeliveryTicket | None = None
+    signed_delivery_ticket: SignedBytes | None = None
 
 
 @dataclass(frozen=True)

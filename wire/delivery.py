@@ -1,30 +1,76 @@
 """What signers and a delivery server say to each other, over mutual TLS.
 
-    POST /delivery/v1/ceremonies/<ceremony>/exchanges/<number>
-    POST /delivery/v1/ceremonies/<ceremony>/abort
+    POST /delivery/v1/meetings/<meeting>/exchanges/<number>
+    POST /delivery/v1/meetings/<meeting>/abort
     GET  /delivery/v1/server
 
 The first hands in a participant's messages of one exchange, one for each other participant, and is
-answered with theirs once all have handed in. Bodies are wire.framing's joined fields: a ticket
-(empty after exchange 0), then a name and a message, and again; the answer's have no ticket.
+answered with theirs once all have handed in. Bodies are wire.framing's joined fields: a delivery
+ticket (empty after exchange 0), then a name and a message, and again; the answer's have no ticket.
 Anything but success is answered with a DeliveryProblem in JSON.
+
+A delivery server is told who meets when, and nothing about what the signers do: no key, request,
+job, group, protocol or digest, and no reason for an abort.
 """
 
-import re
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Annotated, Literal
+from uuid import UUID
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field, model_validator
 
 from wire.answers import Answer, Open
+from wire.encoding import Base64Bytes, Model
 from wire.envelope import SignedBytes
 from wire.framing import Malformed, join, split, split_exactly
-from wire.tickets import MAX_SIGNERS
+from wire.tickets import MAX_SIGNERS, MIN_THRESHOLD, Ticket
 
 PREFIX = "/delivery/v1"
-MAX_TICKET = 16 * 1024
-"""Bytes of a ticket with its signature: 16 signers with names of 63 letters need 4 KiB."""
-ABORT_CODE = re.compile(r"[a-z_]{1,40}")
+MAX_TICKET = 4 * 1024
+"""Bytes of a delivery ticket with its signature: 16 names of 63 letters need 2 KiB."""
+MAX_MESSAGE = 512 * 1024
+"""Bytes of a message: the protocols' largest pair of broadcast and private message is 384 KiB."""
+MAX_ABORT_REASON = 256
+"""Bytes of an abort's sealed reason."""
+
+
+class DeliveryTicket(Model):
+    """What the control plane signs to have one ceremony delivered (DELIVERY_TICKET_TYPE).
+
+    The limits are the same for every protocol and kind, so they tell nothing about the ceremony.
+    """
+
+    version: Literal[1] = 1
+    meeting: UUID
+    participants: Annotated[list[str], Field(min_length=MIN_THRESHOLD, max_length=MAX_SIGNERS)]
+    """The names of those that take part, in the order of the ticket's participants."""
+    delivery: str
+    """Name of the delivery server."""
+    message_bytes: Annotated[int, Field(ge=1)]
+    """Of one message."""
+    held_bytes: Annotated[int, Field(ge=1)]
+    """Of all messages that the server holds for this meeting at one time."""
+    expires_at: AwareDatetime
+
+    @model_validator(mode="after")
+    def _each_takes_part_once(self) -> "DeliveryTicket":
+        if len(set(self.participants)) != len(self.participants):
+            raise ValueError("a participant is named twice")
+        return self
+
+    @classmethod
+    def of(cls, ticket: Ticket) -> "DeliveryTicket":
+        """Return the delivery ticket that belongs to a ticket."""
+        pairs = len(ticket.participants) * (len(ticket.participants) - 1)
+        return cls(
+            meeting=ticket.meeting,
+            participants=[each.signer for each in ticket.participants],
+            delivery=ticket.delivery,
+            message_bytes=MAX_MESSAGE,
+            held_bytes=2 * pairs * MAX_MESSAGE,  # two exchanges
+            expires_at=ticket.expires_at,
+        )
 
 
 class DeliveryCode(StrEnum):
@@ -38,7 +84,7 @@ class DeliveryCode(StrEnum):
     CONFLICT = "conflict"
     """Other bytes than were handed in before, or an exchange that is not due."""
     ABORTED = "aborted"
-    """``signer`` ended the ceremony, for the reason ``abort_code``."""
+    """``signer`` ended the ceremony; ``abort_reason`` says why, to the participants alone."""
     EXPIRED = "expired"
     """The ticket's time is over; ``silent`` have not handed in."""
     UNKNOWN_CEREMONY = "unknown_ceremony"
@@ -51,7 +97,8 @@ class DeliveryProblem(Answer):
     code: Open[DeliveryCode]
     detail: str
     signer: str | None = None
-    abort_code: str | None = None
+    abort_reason: Base64Bytes | None = None
+    """As the signer sealed it."""
     silent: list[str] = Field(default_factory=list)
 
 
@@ -62,12 +109,12 @@ class ServerFacts(Answer):
     version: str
 
 
-def exchange_path(ceremony: object, number: int) -> str:
-    return f"{PREFIX}/ceremonies/{ceremony}/exchanges/{number}"
+def exchange_path(meeting: object, number: int) -> str:
+    return f"{PREFIX}/meetings/{meeting}/exchanges/{number}"
 
 
-def abort_path(ceremony: object) -> str:
-    return f"{PREFIX}/ceremonies/{ceremony}/abort"
+def abort_path(meeting: object) -> str:
+    return f"{PREFIX}/meetings/{meeting}/abort"
 
 
 SERVER_PATH = f"{PREFIX}/server"
@@ -96,18 +143,18 @@ def decode_messages(body: bytes) -> dict[str, bytes]:
     return _messages(split(body, 2 * MAX_SIGNERS))
 
 
-def encode_abort(ticket: SignedBytes, code: str) -> bytes:
-    """Body of an abort; ``code``: as in an outcome's reason."""
-    return join(_ticket_bytes(ticket), code.encode())
+def encode_abort(ticket: SignedBytes, reason: bytes) -> bytes:
+    """Body of an abort; ``reason``: sealed for the other participants."""
+    return join(_ticket_bytes(ticket), reason)
 
 
-def decode_abort(body: bytes) -> tuple[SignedBytes, str]:
-    """Ticket and code. Raises Malformed."""
-    first, second = split_exactly(body, 2)
-    ticket, code = _ticket(first), second.decode("ascii", "replace")
-    if ticket is None or not ABORT_CODE.fullmatch(code):
-        raise Malformed("an abort has a ticket and a code of a-z and _")
-    return ticket, code
+def decode_abort(body: bytes) -> tuple[SignedBytes, bytes]:
+    """Ticket and sealed reason. Raises Malformed."""
+    first, reason = split_exactly(body, 2)
+    ticket = _ticket(first)
+    if ticket is None or len(reason) > MAX_ABORT_REASON:
+        raise Malformed(f"an abort has a ticket and a reason of at most {MAX_ABORT_REASON} bytes")
+    return ticket, reason
 
 
 def _messages(fields: list[bytes]) -> dict[str, bytes]:

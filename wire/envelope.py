@@ -15,6 +15,7 @@ from wire.public_keys import check_ed25519
 JOB_TYPE = "application/vnd.custody.job.v1+json"
 AUDIT_HEAD_TYPE = "application/vnd.custody.audit-head.v1+json"
 TICKET_TYPE = "application/vnd.custody.ticket.v1+json"
+DELIVERY_TICKET_TYPE = "application/vnd.custody.delivery-ticket.v1+json"
 CONFIRMATION_TYPE = "application/vnd.custody.confirmation.v1+json"
 PROMISE_TYPE = "application/vnd.custody.promise.v1+json"
 ABANDONMENT_TYPE = "application/vnd.custody.abandonment.v1+json"

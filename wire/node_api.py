@@ -33,6 +33,7 @@ class ClaimedJob(Answer):
     """A job with its lease. The lease's token proves in report and extend that it is still ours.
 
     ``ticket``: the signed Ticket of the ceremony that the job is to be done in; signers only.
+    ``delivery_ticket``: the signed DeliveryTicket of the same ceremony.
     """
 
     job_id: UUID
@@ -41,6 +42,7 @@ class ClaimedJob(Answer):
     lease: UUID
     lease_seconds: float
     ticket: SignedBytes | None = None
+    delivery_ticket: SignedBytes | None = None
 
 
 class ClaimResponse(Answer):

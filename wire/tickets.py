@@ -11,6 +11,7 @@ from wire.encoding import HexBytes, Model
 
 MIN_THRESHOLD = 2
 MAX_SIGNERS = 16
+SECRET_BYTES = 32
 
 
 class Protocol(StrEnum):
@@ -65,10 +66,17 @@ class Ticket(Model):
     Refresh make, or which Sign and Repair use. ``shares`` is the ceremony that made the set which
     this one uses (null for Generate). ``participants`` are in order of their index.
     ``target`` is the index that Repair makes a share for.
+
+    No delivery server sees a ticket: it gets a DeliveryTicket (wire/delivery.py).
     """
 
     version: Literal[1] = 1
     ceremony: UUID
+    meeting: UUID
+    """The delivery server's name for the ceremony: random, and unrelated to every other id."""
+    secret: Annotated[HexBytes, Field(min_length=SECRET_BYTES, max_length=SECRET_BYTES, repr=False)]
+    """Random. The hash of the ticket therefore tells nothing about the other fields, and signers
+    derive keys from it for what they send before they know each other's keys."""
     kind: CeremonyKind
     job_id: UUID
     job_digest: HexBytes

@@ -187,7 +187,8 @@ CLAIM_TASKS = text(
         coalesce(steps.payload, jobs.payload) AS payload,
         coalesce(steps.signature, jobs.signature) AS signature,
         coalesce(steps.signing_key_id, jobs.signing_key_id) AS signing_key_id,
-        steps.ticket, steps.ticket_signature, steps.ticket_key_id
+        steps.ticket, steps.ticket_signature, steps.ticket_key_id, steps.delivery_ticket,
+        steps.delivery_signature
     FROM claimed JOIN steps ON steps.id = claimed.step_id
     JOIN jobs ON jobs.id = steps.request_id
     """

@@ -1,5 +1,6 @@
-"""Steps as they are made: the signed job and, for a ceremony, the signed ticket."""
+"""Steps as they are made: the signed job and, for a ceremony, the two signed tickets."""
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -8,12 +9,13 @@ from uuid import UUID, uuid4
 from control_plane.mpc.planning.decisions import Begin
 from control_plane.mpc.planning.facts import CEREMONY_OF, MAKES_SHARES, SignerGroup
 from control_plane.mpc.settings import CeremoniesSection
+from wire.delivery import DeliveryTicket
 from wire.digests import digest_of
-from wire.envelope import JOB_TYPE, TICKET_TYPE, SignedBytes, Signer
+from wire.envelope import DELIVERY_TICKET_TYPE, JOB_TYPE, TICKET_TYPE, SignedBytes, Signer
 from wire.jobs import Job, JobKind, job_digest
 from wire.possession import possession_request
 from wire.requests import CREATE_SIGNATURE
-from wire.tickets import CeremonyKind, Participant, Ticket, protocol_of
+from wire.tickets import SECRET_BYTES, CeremonyKind, Participant, Ticket, protocol_of
 
 GRACE = timedelta(seconds=2)
 """For those to report who waited for a silent one until the ticket expired."""
@@ -39,6 +41,7 @@ class NewStep:
     shares: UUID | None
     job: SignedBytes | None
     ticket: SignedBytes | None
+    delivery_ticket: SignedBytes | None
     deadline: datetime
     signers: tuple[str, ...]
 
@@ -86,10 +89,12 @@ class StepMaker:
         expires_at = now + timedelta(seconds=self._settings.seconds_for(begin.kind))
         job = asked.job if is_sign else self._job(asked, begin, step_id, now)
         payload = asked.payload if is_sign else job.model_dump_json().encode()
-        ticket = None
+        ticket = delivery_ticket = None
         if begin.kind in CEREMONY_OF:
             made = self._ticket(asked, begin, step_id, job, job_digest(payload), expires_at)
             ticket = self._signer.sign(TICKET_TYPE, made.model_dump_json().encode())
+            shown = DeliveryTicket.of(made).model_dump_json().encode()
+            delivery_ticket = self._signer.sign(DELIVERY_TICKET_TYPE, shown)
         return NewStep(
             id=step_id,
             request_id=asked.job.id,
@@ -99,6 +104,7 @@ class StepMaker:
             shares=step_id if begin.kind in MAKES_SHARES else begin.shares,
             job=None if is_sign else self._signer.sign(JOB_TYPE, payload),
             ticket=ticket,
+            delivery_ticket=delivery_ticket,
             deadline=expires_at + GRACE,
             signers=begin.signers,
         )
@@ -138,6 +144,8 @@ class StepMaker:
         is_repair = kind is CeremonyKind.REPAIR and asked.target is not None
         return Ticket(
             ceremony=ceremony,
+            meeting=uuid4(),
+            secret=secrets.token_bytes(SECRET_BYTES),
             kind=kind,
             job_id=job.id,
             job_digest=digest,

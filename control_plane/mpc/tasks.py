@@ -323,11 +323,6 @@ def _given(row: AnyRow) -> GivenTask:
 
 
 def _claimed(row: AnyRow, lease_seconds: float) -> ClaimedJob:
-    ticket = None
-    if row.ticket is not None:
-        ticket = SignedBytes(
-            payload=row.ticket, signature=row.ticket_signature, signing_key_id=row.ticket_key_id
-        )
     return ClaimedJob(
         job_id=row.job_id,
         job=SignedBytes(
@@ -336,5 +331,14 @@ def _claimed(row: AnyRow, lease_seconds: float) -> ClaimedJob:
         attempt=row.attempt,
         lease=row.lease,
         lease_seconds=lease_seconds,
-        ticket=ticket,
+        ticket=_ticket(row.ticket, row.ticket_signature, row.ticket_key_id),
+        delivery_ticket=_ticket(row.delivery_ticket, row.delivery_signature, row.ticket_key_id),
     )
+
+
+def _ticket(
+    payload: bytes | None, signature: bytes | None, signing_key_id: str | None
+) -> SignedBytes | None:
+    if payload is None or signature is None or signing_key_id is None:
+        return None
+    return SignedBytes(payload=payload, signature=signature, signing_key_id=signing_key_id)

@@ -48,6 +48,8 @@ _MOVES = (
     "tickets",
     "ticket_signatures",
     "ticket_key_ids",
+    "delivery_tickets",
+    "delivery_signatures",
     "deadlines",
     "unsettled",
     "task_steps",
@@ -168,7 +170,7 @@ def _must_finish(one: Planned) -> bool:
 
 
 def _add_step(moves: Arrays, step: NewStep) -> None:
-    job, ticket = step.job, step.ticket
+    job, ticket, delivery_ticket = step.job, step.ticket, step.delivery_ticket
     moves["step_ids"].append(step.id)
     moves["request_ids"].append(step.request_id)
     moves["numbers"].append(step.number)
@@ -181,6 +183,8 @@ def _add_step(moves: Arrays, step: NewStep) -> None:
     moves["tickets"].append(ticket and ticket.payload)
     moves["ticket_signatures"].append(ticket and ticket.signature)
     moves["ticket_key_ids"].append(ticket and ticket.signing_key_id)
+    moves["delivery_tickets"].append(delivery_ticket and delivery_ticket.payload)
+    moves["delivery_signatures"].append(delivery_ticket and delivery_ticket.signature)
     moves["deadlines"].append(step.deadline)
     moves["unsettled"].append(step.is_unsettled)
     moves["task_steps"] += [step.id] * len(step.signers)

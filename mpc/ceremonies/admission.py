@@ -34,10 +34,17 @@ class Admission:
         """Raises Refused, Denied or Failed."""
         quorum, bans = await asyncio.gather(self.quorum(), self._known_bans(work.ticket))
         ticket = require_ticket(work, quorum, datetime.now(UTC))
-        if work.signed_ticket is None:
+        if work.signed_ticket is None or work.signed_delivery_ticket is None:
             raise Refused("bad_ticket", f"a {work.job.kind} job needs a ticket")
         deadline = min(ticket.expires_at, work.job.expires_at)
-        return Admitted(ticket, work.signed_ticket, quorum, deadline, bans)
+        return Admitted(
+            ticket,
+            work.signed_ticket,
+            work.signed_delivery_ticket,
+            quorum,
+            deadline,
+            bans,
+        )
 
     async def _known_bans(self, ticket: Ticket | None) -> list[SignedBytes]:
         if ticket is None or not can_ban(ticket):

@@ -27,8 +27,10 @@ from mpc.ceremonies.delivery_client import (
     DeliveryUnavailable,
     PeerAborted,
 )
-from mpc.ceremonies.envelopes import BadMessage, CeremonyChannel, Opened
-from mpc.ceremonies.tickets import Quorum, index_of
+from mpc.ceremonies.envelopes import BadMessage, CeremonyChannel
+from mpc.ceremonies.hello import Opened
+from mpc.ceremonies.ticket_seal import NO_REASON, TicketSeal
+from mpc.ceremonies.tickets import Quorum, index_of, unlike_field
 from mpc.ceremonies.used_tickets import use
 from mpc.metrics import CEREMONIES
 from mpc.repair_approvals import how_to_approve
@@ -79,12 +81,14 @@ Incoming = Mapping[str, tuple[bytes, bytes]]
 class Admitted:
     """A ticket that was checked, the bytes of it that were signed, and who may take part.
 
-    ``deadline``: the ticket's, or the job's where that is sooner. ``bans``: what is known here of
-    the key's, for the others to know it too.
+    ``delivery_ticket``: what the delivery server is shown instead. ``deadline``: the ticket's, or
+    the job's where that is sooner. ``bans``: what is known here of the key's, for the others to
+    know it too.
     """
 
     ticket: Ticket
     signed: SignedBytes
+    delivery_ticket: SignedBytes
     quorum: Quorum
     deadline: datetime
     bans: list[SignedBytes]
@@ -92,7 +96,7 @@ class Admitted:
     @property
     def digest(self) -> bytes:
         """SHA-256 of the signed bytes: signers with different tickets do not get past the hello."""
-        return hashlib.sha256(self.signed.payload).digest()
+        return ticket_digest(self.signed)
 
 
 class Ceremonies:
@@ -124,13 +128,14 @@ class Ceremonies:
         ``opens_early``: the protocol's first messages are public, need no session id, and go along
         with the hello.
         """
-        with _counted(admitted.ticket), _named(admitted.ticket):
+        with _counted(admitted.ticket), _named(admitted):
             return await self._hold(admitted, make, opens_early)
 
     async def _hold(
         self, admitted: Admitted, make: Callable[[bytes], Running], opens_early: bool
     ) -> Running:
         ticket, quorum = admitted.ticket, admitted.quorum
+        log.debug("ceremony begins", ceremony=str(ticket.ceremony), meeting=str(ticket.meeting))
         channel = CeremonyChannel(
             ticket, admitted.digest, quorum.me, self._signer, quorum.identities
         )
@@ -177,7 +182,7 @@ class Ceremonies:
         others = [each.signer for each in ticket.participants if each.signer != me]
         incoming = await self._delivery.exchange(
             ticket.delivery,
-            admitted.signed,
+            admitted.delivery_ticket,
             HELLO,
             dict.fromkeys(others, channel.hello(admitted.bans, opening)),
             admitted.deadline,
@@ -211,7 +216,7 @@ class Ceremonies:
         require_thawed(self._freeze)  # the others need no more than our messages
         incoming = await self._delivery.exchange(
             ticket.delivery,
-            admitted.signed,
+            admitted.delivery_ticket,
             number,
             channel.seal(number, messages.broadcast, private),
             admitted.deadline,
@@ -271,12 +276,26 @@ class Ceremonies:
             raise banned(culprit) from None
 
 
-async def withdraw(delivery: DeliveryClient, work: Work, code: str) -> None:
-    """Let the other participants of a job's ceremony go, now that this one does not go on."""
-    if work.ticket is None or work.signed_ticket is None or code in _NOBODY_WAITS:
+async def withdraw(delivery: DeliveryClient, me: str, work: Work, code: str) -> None:
+    """Release the other participants of a job's ceremony, now that this signer has left it.
+
+    They learn the code, the delivery server does not.
+    """
+    ticket, signed, shown = work.ticket, work.signed_ticket, work.delivery_ticket
+    if ticket is None or signed is None or shown is None or work.signed_delivery_ticket is None:
         return
+    takes_part = any(each.signer == me for each in ticket.participants)
+    if code in _NOBODY_WAITS or not takes_part or unlike_field(ticket, shown) is not None:
+        return
+    seal = TicketSeal(ticket.secret, ticket_digest(signed))
+    reason = seal.seal_reason(index_of(ticket, me), code)
     with contextlib.suppress(DeliveryUnavailable, DeliveryRefused):
-        await delivery.abort(work.ticket.delivery, work.signed_ticket, code)
+        await delivery.abort(ticket.delivery, work.signed_delivery_ticket, reason)
+
+
+def ticket_digest(signed: SignedBytes) -> bytes:
+    """SHA-256 of a ticket as it was signed."""
+    return hashlib.sha256(signed.payload).digest()
 
 
 def can_ban(ticket: Ticket) -> bool:
@@ -309,6 +328,17 @@ def _aborted(ticket: Ticket, error: ProtocolAbort) -> Failed:
     )
 
 
+def _why_a_peer_ended(admitted: Admitted, error: PeerAborted) -> str:
+    """The reason opens only if the participant that the delivery server names has sealed it."""
+    ticket = admitted.ticket
+    if not _participants(ticket, (error.signer,)):
+        return f"somebody ended the ceremony: {NO_REASON}"
+    seal = TicketSeal(ticket.secret, admitted.digest)
+    code = seal.open_reason(index_of(ticket, error.signer), error.reason)
+    is_known = code == "repair_not_approved" and ticket.kind is CeremonyKind.REPAIR
+    return f"{error.signer} ended the ceremony: {how_to_approve(ticket) if is_known else code}"
+
+
 @contextlib.contextmanager
 def _counted(ticket: Ticket) -> Iterator[None]:
     end = "internal_error"
@@ -326,8 +356,9 @@ def _counted(ticket: Ticket) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _named(ticket: Ticket) -> Iterator[None]:
+def _named(admitted: Admitted) -> Iterator[None]:
     """Turn what ends a ceremony into Failed, with the culprits by name."""
+    ticket = admitted.ticket
     try:
         yield
     except ProtocolAbort as error:
@@ -337,11 +368,7 @@ def _named(ticket: Ticket) -> Iterator[None]:
             raise Failed("echo_mismatch", error.reason, transient=True) from None
         raise Failed("bad_message", error.reason, transient=True, culprits=error.culprits) from None
     except PeerAborted as error:
-        [name] = _participants(ticket, (error.signer,)) or ("somebody",)
-        is_known = error.code == "repair_not_approved" and ticket.kind is CeremonyKind.REPAIR
-        why = how_to_approve(ticket) if is_known else error.code
-        reason = f"{name} ended the ceremony: {why}"
-        raise Failed("peer_aborted", reason, transient=True) from None
+        raise Failed("peer_aborted", _why_a_peer_ended(admitted, error), transient=True) from None
     except CeremonyExpired as error:
         silent = _participants(ticket, error.silent)
         reason = str(CeremonyExpired(silent))

@@ -12,13 +12,14 @@ import aiohttp
 from pydantic import ValidationError
 
 from daemon.tls import client_context
-from mpc.ceremonies.envelopes import MAX_MESSAGE
 from wire.answers import Unknown, read_answer
 from wire.delivery import (
-    ABORT_CODE,
+    MAX_ABORT_REASON,
+    MAX_MESSAGE,
     SERVER_PATH,
     DeliveryCode,
     DeliveryProblem,
+    DeliveryTicket,
     ServerFacts,
     abort_path,
     decode_messages,
@@ -28,7 +29,7 @@ from wire.delivery import (
 )
 from wire.envelope import SignedBytes
 from wire.framing import Malformed
-from wire.tickets import MAX_SIGNERS, Ticket
+from wire.tickets import MAX_SIGNERS
 
 CONNECT_TIMEOUT = 3.0
 KEEPALIVE_SECONDS = 60.0
@@ -57,12 +58,12 @@ class DeliveryRefused(Exception):
 
 
 class PeerAborted(Exception):
-    """Another participant has ended the ceremony, with this code."""
+    """Another participant has ended the ceremony; ``reason``: as that one sealed it."""
 
-    def __init__(self, signer: str, code: str) -> None:
-        super().__init__(f"{signer} ended the ceremony: {code}")
+    def __init__(self, signer: str, reason: bytes) -> None:
+        super().__init__(f"{signer} ended the ceremony")
         self.signer = signer
-        self.code = code
+        self.reason = reason
 
 
 class CeremonyExpired(Exception):
@@ -113,21 +114,25 @@ class DeliveryClient:
     ) -> dict[str, bytes]:
         """Hand in our messages by recipient; the others' by sender, once all have handed in.
 
-        A lost connection is tried again with the same bytes, which the server takes as the same.
+        ``ticket``: the delivery ticket. A lost connection is tried again with the same bytes, which
+        the server takes as the same.
         Raises DeliveryUnavailable, DeliveryRefused, PeerAborted, CeremonyExpired.
         """
-        ceremony = _ceremony(ticket.payload)
         body = encode_hand_in(ticket if number == 0 else None, outgoing)
-        answer = await self._send(server, "POST", exchange_path(ceremony, number), body, deadline)
+        path = exchange_path(_meeting(ticket.payload), number)
+        answer = await self._send(server, "POST", path, body, deadline)
         try:
             return decode_messages(answer)
         except Malformed as error:
             raise DeliveryUnavailable(f"{server} gave a malformed answer: {error}") from None
 
-    async def abort(self, server: str, ticket: SignedBytes, code: str) -> None:
-        """End the ceremony for all who take part. Raises DeliveryUnavailable, DeliveryRefused."""
-        ceremony = _ceremony(ticket.payload)
-        await self._ask(server, "POST", abort_path(ceremony), encode_abort(ticket, code))
+    async def abort(self, server: str, ticket: SignedBytes, reason: bytes) -> None:
+        """End the ceremony for all participants; ``reason``: sealed for them.
+
+        Raises DeliveryUnavailable, DeliveryRefused.
+        """
+        path = abort_path(_meeting(ticket.payload))
+        await self._ask(server, "POST", path, encode_abort(ticket, reason))
 
     async def facts(self, server: str) -> ServerFacts:
         """What a server says of itself. Raises DeliveryUnavailable, DeliveryRefused."""
@@ -189,8 +194,8 @@ class DeliveryClient:
 
 
 @lru_cache(maxsize=256)  # asked for again at each exchange
-def _ceremony(ticket: bytes) -> UUID:
-    return Ticket.model_validate_json(ticket).ceremony
+def _meeting(ticket: bytes) -> UUID:
+    return DeliveryTicket.model_validate_json(ticket).meeting
 
 
 def problem_of(server: str, status: int, content: bytes) -> Exception:
@@ -202,9 +207,8 @@ def problem_of(server: str, status: int, content: bytes) -> Exception:
     detail = f"{server}: {_readable(problem.detail)}"
     match problem.code:
         case DeliveryCode.ABORTED:
-            code = problem.abort_code or ""
-            is_code = ABORT_CODE.fullmatch(code) is not None
-            return PeerAborted(problem.signer or "", code if is_code else "no_reason")
+            reason = problem.abort_reason or b""
+            return PeerAborted(problem.signer or "", reason[:MAX_ABORT_REASON])
         case DeliveryCode.EXPIRED:
             return CeremonyExpired(tuple(problem.silent))
         case DeliveryCode.BUSY | DeliveryCode.UNKNOWN_CEREMONY | Unknown():

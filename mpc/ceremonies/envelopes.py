@@ -6,10 +6,11 @@ envelope for each other participant at each exchange. Pure: bytes in, bytes out,
 Every message is 64 bytes of signature and what is signed. A hello's is in hello.py. An envelope is
 a header and a ciphertext:
 
-    version 1 | ceremony 16 | exchange 2 | sender's index 1 | recipient's index 1 | ciphertext
+    version 1 | meeting 16 | exchange 2 | sender's index 1 | recipient's index 1 | ciphertext
 
 The sender's identity key signs the header and the ciphertext's SHA-256 (Ed25519, DSSE's encoding);
-HPKE binds the same header (``info``). The plaintext is echo, broadcast and private message.
+HPKE binds the same header (``info``). The plaintext is echo, broadcast and private message. The
+header is in clear: the meeting is the delivery server's own name for the ceremony.
 
 The echo is a hash over all broadcasts of all exchanges before, in order of index; at exchange 1 it
 is the session id, which covers the hellos and the ticket. A participant that tells one peer this
@@ -22,13 +23,14 @@ import hashlib
 import secrets
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from mpc.ceremonies.ceremony_keys import CeremonyKey, PeerKey
-from mpc.ceremonies.hello import CONTRIBUTION_BYTES, MAX_HELLO, Hello
+from mpc.ceremonies.hello import CONTRIBUTION_BYTES, MAX_HELLO, Hello, Opened
+from mpc.ceremonies.ticket_seal import TicketSeal
+from wire.delivery import MAX_MESSAGE
 from wire.envelope import SignedBytes, Signer, pre_authentication_encoding
 from wire.framing import Domain, join, split_exactly, tagged, tagged_hash
 from wire.public_keys import check_ed25519
@@ -36,8 +38,6 @@ from wire.tickets import Ticket
 
 HELLO_TYPE = "application/vnd.custody.ceremony-hello.v1"
 ENVELOPE_TYPE = "application/vnd.custody.ceremony-envelope.v1"
-MAX_MESSAGE = 512 * 1024
-"""Bytes of a message: the protocols' largest pair of broadcast and private message is 384 KiB."""
 
 VERSION = 1
 SIGNATURE_BYTES = 64
@@ -57,17 +57,6 @@ class BadMessage(Exception):
         self.culprits = culprits
         self.code = code
         self.reason = reason
-
-
-@dataclass(frozen=True)
-class Opened:
-    """What a peer's hello brought: the protocol's opening, and its statements of bans.
-
-    The bans are as the peer sent them: their own signatures are still to be verified.
-    """
-
-    opening: bytes
-    bans: tuple[SignedBytes, ...]
 
 
 class CeremonyChannel:
@@ -91,6 +80,7 @@ class CeremonyChannel:
         """
         self._ticket = ticket
         self._digest = ticket_digest
+        self._seal_of_ticket = TicketSeal(ticket.secret, ticket_digest)
         self._me = me
         self._signer = signer
         self._index = {each.signer: each.index for each in ticket.participants}
@@ -114,14 +104,14 @@ class CeremonyChannel:
     def hello(self, bans: Sequence[SignedBytes], opening: bytes = b"") -> bytes:
         """What to send to each other participant at exchange 0."""
         self._step("hello", 0, then=("open", 0))
+        index, private = self._index[self._me], Opened(opening, tuple(bans)).to_bytes()
         self._hello = Hello(
-            ceremony=self._ticket.ceremony,
+            meeting=self._ticket.meeting,
             ticket_digest=self._digest,
-            index=self._index[self._me],
+            index=index,
             kem_public_key=self._key.public_key,
             contribution=secrets.token_bytes(CONTRIBUTION_BYTES),
-            opening=opening,
-            bans=tuple(bans),
+            sealed=self._seal_of_ticket.seal_hello(index, private),
         ).to_bytes()
         return self._signer.sign(HELLO_TYPE, self._hello).signature + self._hello
 
@@ -131,8 +121,7 @@ class CeremonyChannel:
         self._require_senders(incoming)
         payloads, opened = {self._me: self._hello}, {}
         for sender in self._others:
-            payloads[sender], hello = self._open_hello(sender, incoming[sender])
-            opened[sender] = Opened(hello.opening, hello.bans)
+            payloads[sender], opened[sender] = self._open_hello(sender, incoming[sender])
         self._echo = tagged_hash(
             Domain.SESSION,
             self._ticket.ceremony.bytes,
@@ -219,7 +208,7 @@ class CeremonyChannel:
                 "never was that signer's",
             ) from None
 
-    def _open_hello(self, sender: str, message: bytes) -> tuple[bytes, Hello]:
+    def _open_hello(self, sender: str, message: bytes) -> tuple[bytes, Opened]:
         if len(message) > MAX_HELLO:
             raise _bad(sender, f"has {len(message)} bytes")
         signature, payload = message[:SIGNATURE_BYTES], message[SIGNATURE_BYTES:]
@@ -229,15 +218,20 @@ class CeremonyChannel:
             peer = PeerKey(hello.kem_public_key)
         except ValueError as error:
             raise _bad(sender, f"is no hello: {error}") from None
-        if hello.ceremony != self._ticket.ceremony:
+        if hello.meeting != self._ticket.meeting:
             raise _bad(sender, "is for another ceremony")
         if hello.index != self._index[sender]:
             raise _bad(sender, f"claims index {hello.index}")
         if hello.ticket_digest != self._digest:
             # the control plane's doing, not the sender's
             raise BadMessage((), "bad_message", f"{sender} was given another ticket than we were")
+        try:
+            private = self._seal_of_ticket.open_hello(hello.index, hello.sealed)
+            opened = Opened.from_bytes(private)
+        except ValueError as error:
+            raise _bad(sender, f"does not open: {error}") from None
         self._peers[sender] = peer
-        return payload, hello
+        return payload, opened
 
     def _seal(self, number: int, recipient: str, broadcast: bytes, private: bytes) -> bytes:
         header = self._header(number, self._me, recipient)
@@ -273,7 +267,7 @@ class CeremonyChannel:
     def _header(self, number: int, sender: str, recipient: str) -> bytes:
         return _HEADER.pack(
             VERSION,
-            self._ticket.ceremony.bytes,
+            self._ticket.meeting.bytes,
             number,
             self._index[sender],
             self._index[recipient],

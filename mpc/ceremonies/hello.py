@@ -1,9 +1,15 @@
 """A hello: what each participant of a ceremony says first.
 
-Nothing in it is secret: signed by the identity key, it makes known the key to which the others
-seal what is. The form is versioned bytes, no JSON:
+It is signed by the identity key. Its public part makes known the key to which the others seal what
+follows; the delivery server can read that part. The private part is sealed for the participants
+(ticket_seal.py): nonce commitments would show which signature on a chain this ceremony made, and a
+ban names the key. The form is versioned bytes, not JSON:
 
-    version | ceremony | ticket digest | sender's index | KEM key | contribution | opening | bans
+    version | meeting | ticket digest | sender's index | KEM key | contribution | sealed part
+
+and inside the sealed part:
+
+    opening | bans | padding
 """
 
 from dataclasses import dataclass
@@ -21,21 +27,18 @@ MAX_BANS = 256
 """As many as 16 signers can have of each other: 240."""
 MAX_BAN = 2 * 1024
 MAX_HELLO = 512 * 1024
+PADDED_TO = 2 * 1024
+"""The sealed part's size is a multiple of this: four bans and a commitment look like nothing."""
 
 
 @dataclass(frozen=True)
-class Hello:
-    """``contribution``: random bytes that go into the session id.
+class Opened:
+    """The private part of a hello: the protocol's opening, and the sender's statements of bans.
 
-    ``opening``: the protocol's first broadcast, where it is public. ``bans``: the sender's
-    statements about the key, as they were signed.
+    ``opening``: the protocol's first broadcast, where it needs no session id. ``bans``: as the
+    sender sent them; their own signatures are still to be verified.
     """
 
-    ceremony: UUID
-    ticket_digest: bytes
-    index: int
-    kem_public_key: bytes
-    contribution: bytes
     opening: bytes
     bans: tuple[SignedBytes, ...]
 
@@ -46,26 +49,49 @@ class Hello:
             raise ValueError("more than a hello holds")
         if any(len(ban) > MAX_BAN for ban in bans):
             raise ValueError("a ban that is larger than a hello holds")
+        content = join(self.opening, join(*bans), b"")
+        return join(self.opening, join(*bans), bytes(-len(content) % PADDED_TO))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Opened":
+        """Raises ValueError for anything but what ``to_bytes`` makes."""
+        opening, bans, _ = split_exactly(data, 3)
+        if len(opening) > MAX_OPENING:
+            raise Malformed("an opening that is too large")
+        return cls(opening, tuple(_ban(ban) for ban in split(bans, MAX_BANS)))
+
+
+@dataclass(frozen=True)
+class Hello:
+    """``contribution``: random bytes that go into the session id. ``sealed``: an Opened, sealed."""
+
+    meeting: UUID
+    ticket_digest: bytes
+    index: int
+    kem_public_key: bytes
+    contribution: bytes
+    sealed: bytes
+
+    def to_bytes(self) -> bytes:
         return join(
             VERSION,
-            self.ceremony.bytes,
+            self.meeting.bytes,
             self.ticket_digest,
             bytes([self.index]),
             self.kem_public_key,
             self.contribution,
-            self.opening,
-            join(*bans),
+            self.sealed,
         )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Hello":
         """Raises ValueError for anything but what ``to_bytes`` makes."""
-        version, *fields = split_exactly(data, 8)
+        version, *fields = split_exactly(data, 7)
         if version != VERSION:
             raise Malformed("another version")
-        ceremony, digest, index, kem_public_key, contribution, opening, bans = fields
+        meeting, digest, index, kem_public_key, contribution, sealed = fields
         for field, size in (
-            (ceremony, 16),
+            (meeting, 16),
             (digest, DIGEST_BYTES),
             (index, 1),
             (kem_public_key, PUBLIC_KEY_BYTES),
@@ -73,16 +99,13 @@ class Hello:
         ):
             if len(field) != size:
                 raise Malformed(f"a field of {len(field)} bytes, not {size}")
-        if len(opening) > MAX_OPENING:
-            raise Malformed("an opening that is too large")
         return cls(
-            ceremony=UUID(bytes=ceremony),
+            meeting=UUID(bytes=meeting),
             ticket_digest=digest,
             index=index[0],
             kem_public_key=kem_public_key,
             contribution=contribution,
-            opening=opening,
-            bans=tuple(_ban(ban) for ban in split(bans, MAX_BANS)),
+            sealed=sealed,
         )
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from node.decisions import Denied, Failed, Refused
 from node.handlers import Work
+from wire.delivery import DeliveryTicket
 from wire.jobs import JobKind
 from wire.tickets import CeremonyKind, Ticket, protocol_of
 
@@ -55,6 +56,7 @@ def require_ticket(work: Work, quorum: Quorum, now: datetime) -> Ticket:
     if ticket.kind is CeremonyKind.GENERATE and ticket.generation != 0:
         # a later one would take the place of the key that is in use
         raise Refused("bad_ticket", "a key that is made has shares of generation 0")
+    _require_same_meeting(ticket, work.delivery_ticket)
     if all(each.signer != quorum.me for each in ticket.participants):
         raise Refused("bad_ticket", "the ticket is for others")
     if not now < ticket.expires_at <= now + LONGEST_CEREMONY:
@@ -74,6 +76,27 @@ def require_ticket(work: Work, quorum: Quorum, now: datetime) -> Ticket:
             culprits=unknown,
         )
     return ticket
+
+
+def unlike_field(ticket: Ticket, shown: DeliveryTicket) -> str | None:
+    """Name the first field in which a delivery ticket is not the ticket's; None without one.
+
+    The limits are for the delivery server alone to compare with its own.
+    """
+    expected = DeliveryTicket.of(ticket)
+    for name in ("meeting", "participants", "delivery", "expires_at"):
+        if getattr(shown, name) != getattr(expected, name):
+            return name
+    return None
+
+
+def _require_same_meeting(ticket: Ticket, shown: DeliveryTicket | None) -> None:
+    """A control plane must not give the delivery server one ceremony and the signers another."""
+    if shown is None:
+        raise Refused("bad_ticket", "the ticket comes without one for the delivery server")
+    unlike = unlike_field(ticket, shown)
+    if unlike is not None:
+        raise Refused("bad_ticket", f"the delivery ticket has another {unlike} than the ticket")
 
 
 def index_of(ticket: Ticket, signer: str) -> int:

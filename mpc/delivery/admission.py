@@ -1,4 +1,4 @@
-"""Whom a delivery server serves: participants of a ceremony that a ticket orders. Pure."""
+"""Whom a delivery server serves: participants of a meeting that a delivery ticket names. Pure."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -7,9 +7,8 @@ from pydantic import ValidationError
 
 from daemon.peer_certificate import PeerCertificate
 from mpc.delivery.problems import not_delivered
-from wire.delivery import DeliveryCode
-from wire.envelope import TICKET_TYPE, BadEnvelope, PinnedKeys, SignedBytes
-from wire.tickets import Ticket
+from wire.delivery import DeliveryCode, DeliveryTicket
+from wire.envelope import DELIVERY_TICKET_TYPE, BadEnvelope, PinnedKeys, SignedBytes
 
 LONGEST_CEREMONY = timedelta(minutes=30)
 
@@ -21,21 +20,24 @@ class Admission:
         self._pinned = pinned
         self._name = name
 
-    def admit(self, signed: SignedBytes, ceremony: UUID, signer: str, now: datetime) -> Ticket:
-        """The ticket, once it lets this signer take part in this ceremony here and now.
+    def admit(
+        self, signed: SignedBytes, meeting: UUID, signer: str, now: datetime
+    ) -> DeliveryTicket:
+        """The ticket, once it lets this signer take part in this meeting here and now.
 
         Raises NotDelivered.
         """
         try:
-            ticket = Ticket.model_validate_json(self._pinned.open(TICKET_TYPE, signed))
+            payload = self._pinned.open(DELIVERY_TICKET_TYPE, signed)
+            ticket = DeliveryTicket.model_validate_json(payload)
         except BadEnvelope as error:
             raise not_delivered(DeliveryCode.BAD_TICKET, f"the ticket: {error}") from None
         except ValidationError as error:
             raise not_delivered(
                 DeliveryCode.BAD_TICKET, f"no ticket: {error.error_count()} malformed fields"
             ) from None
-        if ticket.ceremony != ceremony:
-            raise not_delivered(DeliveryCode.BAD_TICKET, "the ticket is for another ceremony")
+        if ticket.meeting != meeting:
+            raise not_delivered(DeliveryCode.BAD_TICKET, "the ticket is for another meeting")
         if ticket.delivery != self._name:
             raise not_delivered(
                 DeliveryCode.BAD_TICKET,
@@ -46,7 +48,7 @@ class Admission:
                 DeliveryCode.BAD_TICKET,
                 f"the ticket is good until {ticket.expires_at}, and it is {now} here",
             )
-        require_participant(signer, tuple(each.signer for each in ticket.participants))
+        require_participant(signer, tuple(ticket.participants))
         return ticket
 
 

@@ -16,6 +16,7 @@ from mpc.delivery.problems import NotDelivered, not_delivered
 from mpc.delivery.sessions import Sessions, aborted
 from mpc.delivery.settings import Settings
 from wire.delivery import (
+    MAX_ABORT_REASON,
     MAX_TICKET,
     PREFIX,
     SERVER_PATH,
@@ -32,7 +33,7 @@ MAX_EXCHANGE = 31
 """The protocols have fewer than 10 exchanges."""
 FRAMING_BYTES = 256
 """Of a message: its recipient's name and two lengths."""
-_CEREMONY = f"{PREFIX}/ceremonies/{{ceremony}}"
+_MEETING = f"{PREFIX}/meetings/{{meeting}}"
 _NUMBER = r"{number:\d{1,3}}"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -50,38 +51,35 @@ class Delivery:
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[_problems])
-        app.router.add_post(f"{_CEREMONY}/exchanges/{_NUMBER}", self._hand_in)
-        app.router.add_post(f"{_CEREMONY}/abort", self._abort)
+        app.router.add_post(f"{_MEETING}/exchanges/{_NUMBER}", self._hand_in)
+        app.router.add_post(f"{_MEETING}/abort", self._abort)
         app.router.add_get(SERVER_PATH, self._show_facts)
         return app
 
     async def _hand_in(self, request: web.Request) -> web.Response:
         started = time.perf_counter()
-        signer, ceremony = _signer(request), _ceremony(request)
+        signer, meeting = _signer(request), _meeting(request)
         number = int(request.match_info["number"])
         if number > MAX_EXCHANGE:
             raise not_delivered(DeliveryCode.MALFORMED, f"there is no exchange {number}")
         others, ticket_bytes = MAX_SIGNERS - 1, MAX_TICKET
+        message_bytes = self._limits.message_bytes
         if number > 0:  # before anything is received
-            others = len(self._sessions.find(ceremony, signer).participants) - 1
+            session = self._sessions.find(meeting, signer)
+            others, message_bytes = len(session.participants) - 1, session.message_bytes
             ticket_bytes = 0
-        message_bytes = self._limits.message_bytes + FRAMING_BYTES
-        size = _size(request, ticket_bytes + FRAMING_BYTES + others * message_bytes)
+        most = ticket_bytes + FRAMING_BYTES + others * (message_bytes + FRAMING_BYTES)
+        size = _size(request, most)
         self._sessions.budget.reserve(signer, size)
         kept = 0
         try:
             ticket, messages = decode_hand_in(await self._body(request, size))
-            if any(len(message) > self._limits.message_bytes for message in messages.values()):
-                raise not_delivered(
-                    DeliveryCode.TOO_LARGE,
-                    f"a message of more than {self._limits.message_bytes} bytes",
-                )
             if number == 0:
                 if ticket is None:
                     raise not_delivered(DeliveryCode.BAD_TICKET, "exchange 0 needs the ticket")
-                session = self._sessions.begin(ceremony, signer, ticket)
+                session = self._sessions.begin(meeting, signer, ticket)
             else:
-                session = self._sessions.find(ceremony, signer)
+                session = self._sessions.find(meeting, signer)
             session.hand_in(signer, number, messages)
             kept = sum(map(len, messages.values()))
         finally:
@@ -93,18 +91,18 @@ class Delivery:
         return web.Response(body=answer, content_type="application/octet-stream")
 
     async def _abort(self, request: web.Request) -> web.Response:
-        signer, ceremony = _signer(request), _ceremony(request)
-        size = _size(request, MAX_TICKET + FRAMING_BYTES)
+        signer, meeting = _signer(request), _meeting(request)
+        size = _size(request, MAX_TICKET + MAX_ABORT_REASON + FRAMING_BYTES)
         self._sessions.budget.reserve(signer, size)
         try:
-            ticket, code = decode_abort(await self._body(request, size))
+            ticket, reason = decode_abort(await self._body(request, size))
         finally:
             self._sessions.budget.release(signer, size)
-        session = self._sessions.begin(ceremony, signer, ticket)
+        session = self._sessions.begin(meeting, signer, ticket)
         if not session.has_ended:
             ENDED.labels(DeliveryCode.ABORTED.value).inc()
-            log.info("ceremony aborted", ceremony=str(ceremony), signer=signer, code=code)
-        session.end(aborted(signer, code))
+            log.info("ceremony aborted", meeting=str(meeting), signer=signer)
+        session.end(aborted(signer, reason))
         return web.Response(status=204)
 
     async def _show_facts(self, request: web.Request) -> web.Response:
@@ -143,12 +141,12 @@ def _signer(request: web.Request) -> str:
     return require_signer(peer_of_connection(request.transport), datetime.now(UTC))
 
 
-def _ceremony(request: web.Request) -> UUID:
-    text = request.match_info["ceremony"]
+def _meeting(request: web.Request) -> UUID:
+    text = request.match_info["meeting"]
     try:
         return UUID(text)
     except ValueError:
-        raise not_delivered(DeliveryCode.MALFORMED, "a ceremony's name is a UUID") from None
+        raise not_delivered(DeliveryCode.MALFORMED, "the name of a meeting is a UUID") from None
 
 
 def _size(request: web.Request, most: int) -> int:

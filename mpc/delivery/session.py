@@ -37,12 +37,16 @@ class Session:
         expires_at: datetime,
         opened_by: str,
         budget: Budget,
+        *,
+        message_bytes: int,
         session_bytes: int,
     ) -> None:
+        """``message_bytes``, ``session_bytes``: limits for one message and for all held."""
         self.participants = participants
         self.ticket_digest = ticket_digest
         self.expires_at = expires_at
         self.opened_by = opened_by
+        self.message_bytes = message_bytes
         self.last_hand_in = 0.0
         """On the event loop's clock."""
         self._budget = budget
@@ -62,6 +66,10 @@ class Session:
         if messages.keys() != set(others):
             raise not_delivered(
                 DeliveryCode.MALFORMED, "not one message for each other participant"
+            )
+        if any(len(message) > self.message_bytes for message in messages.values()):
+            raise not_delivered(
+                DeliveryCode.TOO_LARGE, f"a message of more than {self.message_bytes} bytes"
             )
         digest = tagged_hash(Domain.HAND_IN, *(messages[name] for name in others))
         size = sum(map(len, messages.values()))

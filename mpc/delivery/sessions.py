@@ -46,22 +46,22 @@ class Sessions:
             or self.budget.held + self._limits.message_bytes > self._limits.total_bytes
         )
 
-    def find(self, ceremony: UUID, signer: str) -> Session:
+    def find(self, meeting: UUID, signer: str) -> Session:
         """A ceremony that was begun, for one who takes part. Raises NotDelivered."""
-        session = self._sessions.get(ceremony)
+        session = self._sessions.get(meeting)
         if session is None:
             raise not_delivered(DeliveryCode.UNKNOWN_CEREMONY, "the ceremony is not known here")
         require_participant(signer, session.participants)
         return session
 
-    def begin(self, ceremony: UUID, signer: str, signed: SignedBytes) -> Session:
+    def begin(self, meeting: UUID, signer: str, signed: SignedBytes) -> Session:
         """The ticket's ceremony, new or begun by another participant. Raises NotDelivered."""
         digest = hashlib.sha256(signed.payload).digest()
-        session = self._sessions.get(ceremony)
+        session = self._sessions.get(meeting)
         if session is not None and session.ticket_digest == digest:
             require_participant(signer, session.participants)
             return session
-        ticket = self._admission.admit(signed, ceremony, signer, datetime.now(UTC))
+        ticket = self._admission.admit(signed, meeting, signer, datetime.now(UTC))
         if session is not None:
             # signed by the control plane, both of them: nobody need wait for the others
             problem = not_delivered(DeliveryCode.CONFLICT, "participants brought unlike tickets")
@@ -70,15 +70,16 @@ class Sessions:
             raise problem
         self._require_room(signer)
         session = Session(
-            tuple(each.signer for each in ticket.participants),
+            tuple(ticket.participants),
             digest,
             ticket.expires_at,
             signer,
             self.budget,
-            self._limits.session_bytes,
+            message_bytes=min(ticket.message_bytes, self._limits.message_bytes),
+            session_bytes=min(ticket.held_bytes, self._limits.session_bytes),
         )
         session.last_hand_in = asyncio.get_running_loop().time()
-        self._sessions[ceremony] = session
+        self._sessions[meeting] = session
         self._of_signer[signer] += 1
         return session
 
@@ -90,11 +91,11 @@ class Sessions:
 
     def sweep(self, now: datetime, time: float) -> None:
         """``now``: the wall clock, for tickets. ``time``: the event loop's, for silence."""
-        for ceremony, session in list(self._sessions.items()):
+        for meeting, session in list(self._sessions.items()):
             if session.expires_at <= now:
-                self._forget(ceremony, session, _expired(session))
+                self._forget(meeting, session, _expired(session))
             elif time - session.last_hand_in > self._patience(session):
-                self._forget(ceremony, session, _silent(session, self._patience(session)))
+                self._forget(meeting, session, _silent(session, self._patience(session)))
 
     def _patience(self, session: Session) -> float:
         """Seconds from one hand-in to the next: who is there at all says hello at once."""
@@ -102,17 +103,17 @@ class Sessions:
 
     def end_all(self) -> None:
         """Release everybody who waits: this server is going down."""
-        for ceremony, session in list(self._sessions.items()):
+        for meeting, session in list(self._sessions.items()):
             problem = DeliveryProblem(code=DeliveryCode.BUSY, detail="going down")
-            self._forget(ceremony, session, problem)
+            self._forget(meeting, session, problem)
 
-    def _forget(self, ceremony: UUID, session: Session, problem: DeliveryProblem) -> None:
+    def _forget(self, meeting: UUID, session: Session, problem: DeliveryProblem) -> None:
         if not session.has_ended:
             ENDED.labels(problem.code.value).inc()
-            log.debug("ceremony ended", ceremony=str(ceremony), why=problem.code.value)
+            log.debug("ceremony ended", meeting=str(meeting), why=problem.code.value)
         session.end(problem)
         session.forget()
-        del self._sessions[ceremony]
+        del self._sessions[meeting]
         self._of_signer[session.opened_by] -= 1
         if not self._of_signer[session.opened_by]:
             del self._of_signer[session.opened_by]
@@ -126,13 +127,13 @@ class Sessions:
             )
 
 
-def aborted(signer: str, code: str) -> DeliveryProblem:
-    """What the others are told when a participant has ended the ceremony."""
+def aborted(signer: str, reason: bytes) -> DeliveryProblem:
+    """What the others are told when a participant has ended the ceremony; they can open why."""
     return DeliveryProblem(
         code=DeliveryCode.ABORTED,
-        detail=f"{signer} has ended the ceremony: {code}",
+        detail=f"{signer} has ended the ceremony",
         signer=signer,
-        abort_code=code,
+        abort_reason=reason,
     )
 
 

@@ -16,6 +16,7 @@ import mpc.ceremonies.ceremony
 from mpc.ceremonies.envelopes import CeremonyChannel
 from tests.integration.ceremonies.parties import Party
 from tests.unit.mpc.native.lies import Change
+from wire.delivery import DeliveryTicket
 from wire.envelope import SignedBytes
 from wire.tickets import Ticket
 
@@ -132,7 +133,7 @@ class Liars:
         if me not in self._lies:
             return CeremonyChannel(ticket, digest, me, *more)
         channel = LyingChannel(self._lies[me], ticket, digest, me, *more)
-        self._channels[ticket.ceremony] = channel
+        self._channels[ticket.meeting] = channel
         return channel
 
     def _hear(self, party: Party) -> None:
@@ -148,9 +149,9 @@ class Liars:
                 lie.told.update(said)
                 await asyncio.Event().wait()
             if lie.other_hello:
-                ceremony = Ticket.model_validate_json(ticket.payload).ceremony
+                meeting = DeliveryTicket.model_validate_json(ticket.payload).meeting
                 lie.told.add(max(said))
-                said[max(said)] = self._channels[ceremony].another_hello()
+                said[max(said)] = self._channels[meeting].another_hello()
             if lie.envelope is not None:
                 said = {name: lie.envelope(name, message) for name, message in said.items()}
                 lie.told.update(said)

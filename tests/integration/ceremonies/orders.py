@@ -1,5 +1,6 @@
 """What a control plane has signers do, step by step: signed jobs and tickets. Pure."""
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -8,13 +9,14 @@ from uuid import UUID, uuid4
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from wire.algorithms import SCHNORR_SECP256K1, AddressType, Algorithm, Network, Store
+from wire.delivery import DeliveryTicket
 from wire.encoding import Model
-from wire.envelope import JOB_TYPE, TICKET_TYPE, SignedBytes, Signer
+from wire.envelope import DELIVERY_TICKET_TYPE, JOB_TYPE, TICKET_TYPE, SignedBytes, Signer
 from wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
 from wire.node_api import ClaimedJob
 from wire.possession import possession_request
 from wire.requests import CreateKey, CreateWallet, RefreshKey, RepairShare, SignHash, SignMessage
-from wire.tickets import CeremonyKind, Participant, Ticket, protocol_of
+from wire.tickets import SECRET_BYTES, CeremonyKind, Participant, Ticket, protocol_of
 
 NODE_GROUP = "mpc"
 SIGNER_GROUP = "treasury"
@@ -54,15 +56,24 @@ class Key:
 
 @dataclass(frozen=True)
 class Order:
-    """A job, and the ticket of the ceremony to do it in."""
+    """A job, and the ticket of the ceremony to do it in.
+
+    ``delivery_ticket``: None for the one that belongs to the ticket.
+    """
 
     job: Job
     ticket: Ticket | None = None
+    delivery_ticket: DeliveryTicket | None = None
 
     @property
     def ceremony(self) -> UUID:
         assert self.ticket is not None
         return self.ticket.ceremony
+
+    @property
+    def meeting(self) -> UUID:
+        assert self.ticket is not None
+        return self.ticket.meeting
 
     @property
     def participants(self) -> tuple[str, ...]:
@@ -73,6 +84,12 @@ class Order:
         """The same job with another ticket, whose parts need not go together."""
         assert self.ticket is not None
         return replace(self, ticket=self.ticket.model_copy(update=changes))
+
+    def with_delivery_ticket(self, **changes: object) -> "Order":
+        """The same job and ticket, with another ticket for the delivery server."""
+        assert self.ticket is not None
+        shown = DeliveryTicket.of(self.ticket).model_copy(update=changes)
+        return replace(self, delivery_ticket=shown)
 
     def with_job(self, **changes: object) -> "Order":
         """Another job, with the ticket bound to it."""
@@ -89,7 +106,7 @@ class Order:
 
     def again(self) -> "Order":
         """The next attempt of a Sign job: another ceremony, the same job."""
-        return self.with_ticket(ceremony=uuid4())
+        return self.with_ticket(ceremony=uuid4(), meeting=uuid4())
 
 
 class ControlPlane:
@@ -99,7 +116,12 @@ class ControlPlane:
         self.signer = Signer(Ed25519PrivateKey.generate())
 
     def claimed(self, order: Order) -> ClaimedJob:
-        ticket = None if order.ticket is None else self.sign_ticket(order.ticket)
+        ticket = shown = None
+        if order.ticket is not None:
+            ticket = self.sign_ticket(order.ticket)
+            shown = self.sign_delivery_ticket(
+                order.delivery_ticket or DeliveryTicket.of(order.ticket)
+            )
         return ClaimedJob(
             job_id=order.job.id,
             job=self.signer.sign(JOB_TYPE, _payload(order.job)),
@@ -107,10 +129,14 @@ class ControlPlane:
             lease=uuid4(),
             lease_seconds=60,
             ticket=ticket,
+            delivery_ticket=shown,
         )
 
     def sign_ticket(self, ticket: Ticket) -> SignedBytes:
         return self.signer.sign(TICKET_TYPE, ticket.model_dump_json().encode())
+
+    def sign_delivery_ticket(self, ticket: DeliveryTicket) -> SignedBytes:
+        return self.signer.sign(DELIVERY_TICKET_TYPE, ticket.model_dump_json().encode())
 
 
 def generate(key: Key) -> Order:
@@ -212,6 +238,8 @@ def _ceremony(
     ]
     ticket = Ticket(
         ceremony=ceremony or job.id,
+        meeting=uuid4(),
+        secret=secrets.token_bytes(SECRET_BYTES),
         kind=kind,
         job_id=job.id,
         job_digest=job_digest(_payload(job)),

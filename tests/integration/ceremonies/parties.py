@@ -151,7 +151,7 @@ class Party:
                 handlers=handlers(settings, statements, own.identity, shares, bans, delivery),
                 parts=[],
                 capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
-                withdraw=partial(withdraw, delivery),
+                withdraw=partial(withdraw, delivery, name),
             )
             loop = put_together(settings, statements, client, own.identity, mode).loop
             yield cls(name, statements, shares, bans, delivery, loop)

@@ -14,14 +14,13 @@ from daemon.peer_certificate import peer_of_connection
 from daemon.tls import server_context
 from devstack.certificates import Leaf
 from devstack.processes import LOCALHOST
-from wire.delivery import PREFIX, decode_hand_in, encode_messages
-from wire.tickets import Ticket
+from wire.delivery import PREFIX, DeliveryTicket, decode_hand_in, encode_messages
 
 Handed = dict[tuple[UUID, int], dict[str, dict[str, bytes]]]
-"""(ceremony, exchange) -> sender -> recipient -> message."""
+"""(meeting, exchange) -> sender -> recipient -> message."""
 Answer = dict[str, bytes] | web.Response
 Deceit = Callable[["ScriptedDelivery", UUID, int, str, dict[str, bytes]], Answer]
-"""(server, ceremony, exchange, recipient, messages by sender) -> what it is answered with."""
+"""(server, meeting, exchange, recipient, messages by sender) -> what it is answered with."""
 
 
 def honestly(
@@ -46,19 +45,19 @@ class ScriptedDelivery:
         peer = peer_of_connection(request.transport)
         assert peer is not None
         assert peer.node is not None
-        ceremony, number = UUID(request.match_info["ceremony"]), int(request.match_info["number"])
+        meeting, number = UUID(request.match_info["meeting"]), int(request.match_info["number"])
         ticket, messages = decode_hand_in(await request.read())
         if ticket is not None:
-            named = Ticket.model_validate_json(ticket.payload).participants
-            self._participants.setdefault(ceremony, {each.signer for each in named})
-        exchange = self.handed.setdefault((ceremony, number), {})
+            named = DeliveryTicket.model_validate_json(ticket.payload).participants
+            self._participants.setdefault(meeting, set(named))
+        exchange = self.handed.setdefault((meeting, number), {})
         async with self._changed:
             exchange[peer.node] = messages
             self._changed.notify_all()
-            await self._changed.wait_for(lambda: exchange.keys() >= self._participants[ceremony])
+            await self._changed.wait_for(lambda: exchange.keys() >= self._participants[meeting])
         await asyncio.sleep(self.delay)
         told = {sender: sent[peer.node] for sender, sent in exchange.items() if peer.node in sent}
-        answer = self.deceit(self, ceremony, number, peer.node, told)
+        answer = self.deceit(self, meeting, number, peer.node, told)
         if isinstance(answer, web.Response):
             return answer
         return web.Response(body=encode_messages(answer))
@@ -69,8 +68,8 @@ class ScriptedDelivery:
     @contextlib.asynccontextmanager
     async def serving(self, leaf: Leaf) -> AsyncIterator["ScriptedDelivery"]:
         app = web.Application(client_max_size=2**26)
-        app.router.add_post(f"{PREFIX}/ceremonies/{{ceremony}}/exchanges/{{number}}", self._hand_in)
-        app.router.add_post(f"{PREFIX}/ceremonies/{{ceremony}}/abort", self._abort)
+        app.router.add_post(f"{PREFIX}/meetings/{{meeting}}/exchanges/{{number}}", self._hand_in)
+        app.router.add_post(f"{PREFIX}/meetings/{{meeting}}/abort", self._abort)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
         await runner.setup()
         try:

@@ -42,8 +42,16 @@ async def test_a_newer_servers_code_ends_the_attempt_and_another_server_is_taken
             "peer_silent",
             (TWO,),
         ),
-        ({"code": DeliveryCode.ABORTED, "signer": MUCH, "abort_code": MUCH}, "peer_aborted", ()),
-        ({"code": DeliveryCode.ABORTED, "signer": THREE, "abort_code": "a b"}, "peer_aborted", ()),
+        (
+            {"code": DeliveryCode.ABORTED, "signer": MUCH, "abort_reason": MUCH.encode()},
+            "peer_aborted",
+            (),
+        ),
+        (
+            {"code": DeliveryCode.ABORTED, "signer": THREE, "abort_reason": b"a b"},
+            "peer_aborted",
+            (),
+        ),
         ({"code": DeliveryCode.BUSY, "detail": MUCH}, "delivery_unavailable", ()),
         ({"code": DeliveryCode.CONFLICT, "detail": MUCH}, "delivery_unavailable", ()),
     ],

@@ -123,7 +123,7 @@ def says_that_one_has_ended_it(
     _: ScriptedDelivery, __: UUID, ___: int, ____: str, messages: dict[str, bytes]
 ) -> Answer:
     problem = DeliveryProblem(
-        code=DeliveryCode.ABORTED, detail="", signer=first_of(messages), abort_code="bad_message"
+        code=DeliveryCode.ABORTED, detail="", signer=first_of(messages), abort_reason=b"bad_message"
     )
     return web.Response(status=409, text=problem.model_dump_json())
 
@@ -268,7 +268,9 @@ async def test_a_server_in_league_with_the_control_plane_cannot_have_two_digests
     """Each signer has a ticket that is good for itself; they find out at the hello."""
     parties, key = await with_key(ECDSA_SECP256K1, delivery_url=server.url)
     one = orders.sign(key, [ONE, TWO], wanted(key))
-    two = orders.sign(key, [ONE, TWO], wanted(key)).with_ticket(ceremony=one.ceremony)
+    two = orders.sign(key, [ONE, TWO], wanted(key)).with_ticket(
+        ceremony=one.ceremony, meeting=one.meeting
+    )
     outcomes = await parties.give({ONE: one, TWO: two})
     assert {ended(outcome) for outcome in outcomes.values()} == {("bad_message", ())}
     assert "another ticket" in (outcomes[ONE].reason or "")

@@ -2,14 +2,17 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
+
+import pytest
 
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.orders import ControlPlane, Key
 from tests.integration.ceremonies.parties import NAMES, confirmations, ended, signature_of, wanted
 from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1
-from wire.envelope import TICKET_TYPE
+from wire.envelope import DELIVERY_TICKET_TYPE, TICKET_TYPE
 from wire.outcomes import OutcomeStatus, SetOfShares
 from wire.tickets import CeremonyKind, Participant, Protocol
 
@@ -29,6 +32,51 @@ async def test_a_ticket_that_the_control_plane_has_not_signed_is_refused(with_ke
     for ticket in (forged, under_our_name):
         outcome = await parties[ONE].do(claimed.model_copy(update={"ticket": ticket}))
         assert (outcome.status, outcome.code) == (OutcomeStatus.REFUSED, "bad_ticket_signature")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"meeting": uuid4()},
+        {"participants": [ONE, THREE]},
+        {"participants": [ONE, TWO, THREE]},
+        {"delivery": "delivery-2"},
+        {"expires_at": datetime.now(UTC) + timedelta(minutes=5)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+async def test_the_delivery_server_is_not_given_another_ceremony_than_the_signers(with_key, change):
+    parties, key = await with_key(EDDSA_ED25519)
+    order = orders.sign(key, key.quorum, wanted(key)).with_delivery_ticket(**change)
+    outcomes = await parties.hold(order)
+    assert codes(outcomes) == {"bad_ticket"}
+    assert {outcome.status for outcome in outcomes.values()} == {OutcomeStatus.REFUSED}
+
+
+async def test_a_delivery_ticket_is_signed_as_one(with_key):
+    parties, key = await with_key(EDDSA_ED25519)
+    claimed = parties.control_plane.claimed(orders.sign(key, key.quorum, wanted(key)))
+    assert claimed.delivery_ticket is not None
+    forged = ControlPlane().signer.sign(DELIVERY_TICKET_TYPE, claimed.delivery_ticket.payload)
+    of_another_type = parties.control_plane.signer.sign(
+        TICKET_TYPE, claimed.delivery_ticket.payload
+    )
+    for shown, code in (
+        (forged, "bad_ticket_signature"),
+        (of_another_type, "bad_ticket_signature"),
+        (claimed.ticket, "bad_ticket_signature"),
+        (None, "bad_ticket"),
+    ):
+        outcome = await parties[ONE].do(claimed.model_copy(update={"delivery_ticket": shown}))
+        assert (outcome.status, outcome.code) == (OutcomeStatus.REFUSED, code)
+
+
+async def test_signers_that_are_given_unlike_delivery_tickets_make_no_signature(with_key):
+    """Alike in all that they compare themselves, so that the delivery server is who finds it."""
+    parties, key = await with_key(EDDSA_ED25519)
+    order = orders.sign(key, key.quorum, wanted(key)).until(5)
+    outcomes = await parties.give({ONE: order, TWO: order.with_delivery_ticket(held_bytes=10_000)})
+    assert codes(outcomes) <= {"delivery_unavailable", "peer_aborted"}
 
 
 async def test_a_ceremony_without_a_ticket_is_refused(with_key):
@@ -70,7 +118,7 @@ async def test_a_ticket_that_is_given_twice_does_not_end_the_ceremony_that_is_un
 async def test_two_requests_within_one_ceremony_give_no_signature(with_key):
     parties, key = await with_key(SCHNORR_SECP256K1)
     one = orders.sign(key, key.quorum, wanted(key))
-    two = orders.sign(key, key.quorum, wanted(key)).with_ticket(ceremony=one.ceremony)
+    two = orders.sign(key, key.quorum, wanted(key)).with_ticket(meeting=one.meeting)
     outcomes = await parties.give({ONE: one.until(3), TWO: two.until(3)})
     assert codes(outcomes) <= {"delivery_unavailable", "peer_aborted", "bad_message"}
 

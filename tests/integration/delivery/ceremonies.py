@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mpc.ceremonies.delivery_client import DeliveryClient
-from wire.envelope import TICKET_TYPE, SignedBytes, Signer
-from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
+from wire.delivery import DeliveryTicket
+from wire.envelope import DELIVERY_TICKET_TYPE, SignedBytes, Signer
 
 SERVER = "delivery-1"
 
@@ -23,33 +23,25 @@ class ControlPlane:
     def ticket(
         self,
         *signers: str,
-        ceremony: UUID | None = None,
+        meeting: UUID | None = None,
         seconds: float = 30.0,
         delivery: str = SERVER,
+        message_bytes: int = 2**20,
+        held_bytes: int = 2**30,
     ) -> SignedBytes:
         """All of ``signers`` take part."""
-        ticket = Ticket(
-            ceremony=ceremony or uuid4(),
-            kind=CeremonyKind.GENERATE,
-            job_id=uuid4(),
-            job_digest=bytes(32),
-            key_id=uuid4(),
-            generation=0,
-            shares=None,
-            protocol=Protocol.FROST_ED25519,
-            group="treasury",
-            threshold=2,
-            signers=list(signers),
-            participants=[
-                Participant(signer=name, index=index) for index, name in enumerate(signers, 1)
-            ],
+        ticket = DeliveryTicket(
+            meeting=meeting or uuid4(),
+            participants=list(signers),
             delivery=delivery,
+            message_bytes=message_bytes,
+            held_bytes=held_bytes,
             expires_at=datetime.now(UTC) + timedelta(seconds=seconds),
         )
         return self.sign(ticket)
 
-    def sign(self, ticket: Ticket) -> SignedBytes:
-        return self.signer.sign(TICKET_TYPE, ticket.model_dump_json().encode())
+    def sign(self, ticket: DeliveryTicket) -> SignedBytes:
+        return self.signer.sign(DELIVERY_TICKET_TYPE, ticket.model_dump_json().encode())
 
 
 class Party:
@@ -62,7 +54,7 @@ class Party:
     async def exchange(
         self, ticket: SignedBytes, number: int, outgoing: Mapping[str, bytes]
     ) -> dict[str, bytes]:
-        deadline = Ticket.model_validate_json(ticket.payload).expires_at
+        deadline = DeliveryTicket.model_validate_json(ticket.payload).expires_at
         return await self.client.exchange(SERVER, ticket, number, outgoing, deadline)
 
     def hand_in(
@@ -72,9 +64,9 @@ class Party:
         outgoing = {name: content for name in recipients if name != self.name}
         return asyncio.create_task(self.exchange(ticket, number, outgoing))
 
-    async def abort(self, ticket: SignedBytes, code: str = "bad_message") -> None:
-        await self.client.abort(SERVER, ticket, code)
+    async def abort(self, ticket: SignedBytes, reason: bytes = b"sealed") -> None:
+        await self.client.abort(SERVER, ticket, reason)
 
 
-def ceremony_of(ticket: SignedBytes) -> UUID:
-    return Ticket.model_validate_json(ticket.payload).ceremony
+def meeting_of(ticket: SignedBytes) -> UUID:
+    return DeliveryTicket.model_validate_json(ticket.payload).meeting

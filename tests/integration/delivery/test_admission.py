@@ -11,7 +11,7 @@ from mpc.ceremonies.delivery_client import DeliveryRefused, DeliveryUnavailable
 from tests.integration.delivery.ceremonies import SERVER, ControlPlane, Party
 from tests.integration.delivery.conftest import SIGNERS, Connect, Pki, Server
 from wire.delivery import DeliveryCode
-from wire.envelope import SignedBytes
+from wire.envelope import JOB_TYPE, TICKET_TYPE, SignedBytes
 
 
 async def refused(party: Party, ticket: SignedBytes, number: int = 0) -> str:
@@ -50,7 +50,7 @@ async def test_a_participant_cannot_speak_for_another(
 async def test_a_forged_ticket_is_refused(parties: list[Party], control_plane: ControlPlane):
     good = control_plane.ticket(*SIGNERS)
     assert await refused(parties[0], ControlPlane().ticket(*SIGNERS)) == DeliveryCode.BAD_TICKET
-    payload = good.payload.replace(b'"treasury"', b'"treasures"')
+    payload = good.payload.replace(b'"signer-3"', b'"signer-4"')
     changed = good.model_copy(update={"payload": payload})
     assert await refused(parties[0], changed) == DeliveryCode.BAD_TICKET
 
@@ -59,8 +59,9 @@ async def test_no_ticket_is_a_ticket_of_something_else(
     parties: list[Party], control_plane: ControlPlane
 ):
     ticket = control_plane.ticket(*SIGNERS)
-    other_type = control_plane.signer.sign("application/vnd.custody.job.v1+json", ticket.payload)
-    assert await refused(parties[0], other_type) == DeliveryCode.BAD_TICKET
+    for payload_type in (JOB_TYPE, TICKET_TYPE):
+        other = control_plane.signer.sign(payload_type, ticket.payload)
+        assert await refused(parties[0], other) == DeliveryCode.BAD_TICKET
 
 
 @pytest.mark.parametrize("seconds", [-1.0, 7200.0], ids=["expired", "good-for-too-long"])
@@ -85,10 +86,10 @@ async def test_a_ticket_that_names_another_server_is_refused(
 async def test_unlike_tickets_for_one_ceremony_end_it_at_once(
     parties: list[Party], control_plane: ControlPlane
 ):
-    ceremony = uuid4()
-    waiting = parties[0].hand_in(control_plane.ticket(*SIGNERS, ceremony=ceremony), 0, *SIGNERS)
+    meeting = uuid4()
+    waiting = parties[0].hand_in(control_plane.ticket(*SIGNERS, meeting=meeting), 0, *SIGNERS)
     await asyncio.sleep(0.2)
-    other = control_plane.ticket(*SIGNERS, ceremony=ceremony)
+    other = control_plane.ticket(*SIGNERS, meeting=meeting)
     assert await refused(parties[1], other) == DeliveryCode.CONFLICT
     with pytest.raises(DeliveryRefused, match="unlike tickets"):
         await asyncio.wait_for(waiting, 2)

@@ -17,11 +17,11 @@ async def test_an_abort_releases_who_waits_and_names_who_and_why(
     ticket = control_plane.ticket(*SIGNERS)
     waiting = [party.hand_in(ticket, 0, *SIGNERS) for party in parties[:2]]
     await asyncio.sleep(0.2)
-    await parties[2].abort(ticket, "banned_counterparty")
+    await parties[2].abort(ticket, b"sealed for the others")
     for each in waiting:
         with pytest.raises(PeerAborted) as caught:
             await asyncio.wait_for(each, 2)
-        assert (caught.value.signer, caught.value.code) == ("signer-3", "banned_counterparty")
+        assert (caught.value.signer, caught.value.reason) == ("signer-3", b"sealed for the others")
 
 
 async def test_an_abort_that_comes_first_is_told_to_who_comes_after(
@@ -29,8 +29,8 @@ async def test_an_abort_that_comes_first_is_told_to_who_comes_after(
 ):
     ticket = control_plane.ticket(*SIGNERS)
     await parties[2].abort(ticket)
-    await parties[1].abort(ticket, "another_code")  # the first one holds
-    with pytest.raises(PeerAborted, match="signer-3 ended the ceremony: bad_message"):
+    await parties[1].abort(ticket, b"another reason")  # the first one holds
+    with pytest.raises(PeerAborted, match="signer-3 ended the ceremony"):
         await parties[0].hand_in(ticket, 0, *SIGNERS)
 
 

@@ -141,7 +141,7 @@ async def test_a_server_that_the_signer_does_not_know_is_unavailable(
     parties: list[Party], control_plane: ControlPlane
 ):
     with pytest.raises(DeliveryUnavailable, match="not in this signer's configuration"):
-        await parties[0].client.abort("delivery-9", control_plane.ticket(*SIGNERS), "bad_message")
+        await parties[0].client.abort("delivery-9", control_plane.ticket(*SIGNERS), b"sealed")
 
 
 async def test_it_says_who_it_is(parties: list[Party]):

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -20,10 +22,10 @@ from mpc.ceremonies.delivery_client import (
 )
 from mpc.ceremonies.envelopes import BadMessage, CeremonyChannel
 from tests.faults.lying_delivery import LieKind, LyingDelivery
-from tests.integration.delivery.ceremonies import SERVER, ControlPlane, Party
+from tests.integration.delivery.ceremonies import SERVER, ControlPlane, Party, meeting_of
 from tests.integration.delivery.conftest import SIGNERS, Connect, Pki, job_signing_key
 from wire.envelope import SignedBytes, Signer
-from wire.tickets import Ticket
+from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 
 EXCHANGES = 3
 LIES = [kind for kind in LieKind if kind is not LieKind.SILENCE]
@@ -50,12 +52,16 @@ class Signers:
     async def hold(self, seconds: float = 20.0) -> list[BaseException | None]:
         """Hold one ceremony; how it ended for each."""
         names = [each.name for each in self._parties]
-        ticket = self._control_plane.ticket(*names, seconds=seconds)
-        return await asyncio.gather(*(self._take_part(each, ticket) for each in self._parties))
+        shown = self._control_plane.ticket(*names, seconds=seconds)
+        ticket = ticket_of(meeting_of(shown), names, seconds)
+        return await asyncio.gather(
+            *(self._take_part(each, ticket, shown) for each in self._parties)
+        )
 
-    async def _take_part(self, party: Party, signed: SignedBytes) -> BaseException | None:
-        ticket = Ticket.model_validate_json(signed.payload)
-        digest = hashlib.sha256(signed.payload).digest()
+    async def _take_part(
+        self, party: Party, ticket: Ticket, signed: SignedBytes
+    ) -> BaseException | None:
+        digest = hashlib.sha256(ticket.model_dump_json().encode()).digest()
         public_keys = {name: signer.public_key for name, signer in self._identities.items()}
         mine = self._identities[party.name]
         channel = CeremonyChannel(ticket, digest, party.name, mine, public_keys)
@@ -76,6 +82,28 @@ class Signers:
                 await party.abort(signed)
             return error
         return None
+
+
+def ticket_of(meeting: UUID, names: Sequence[str], seconds: float) -> Ticket:
+    """What the signers are given beside the delivery ticket."""
+    return Ticket(
+        ceremony=uuid4(),
+        meeting=meeting,
+        secret=os.urandom(32),
+        kind=CeremonyKind.GENERATE,
+        job_id=uuid4(),
+        job_digest=bytes(32),
+        key_id=uuid4(),
+        generation=0,
+        shares=None,
+        protocol=Protocol.FROST_ED25519,
+        group="treasury",
+        threshold=2,
+        signers=list(names),
+        participants=[Participant(signer=name, index=index) for index, name in enumerate(names, 1)],
+        delivery=SERVER,
+        expires_at=datetime.now(UTC) + timedelta(seconds=seconds),
+    )
 
 
 def is_harmless(kind: LieKind, exchange: int, signers: int) -> bool:

@@ -11,7 +11,7 @@ from daemon.tls import client_context
 from devstack.delivery import DeliveryOptions, DeliveryServer
 from devstack.launcher import Tied
 from mpc.ceremonies.delivery_client import DeliveryRefused, DeliveryUnavailable
-from tests.integration.delivery.ceremonies import SERVER, ControlPlane, Party, ceremony_of
+from tests.integration.delivery.ceremonies import SERVER, ControlPlane, Party, meeting_of
 from tests.integration.delivery.conftest import SIGNERS, Connect, Pki, Server, job_signing_key
 from wire.delivery import MAX_TICKET, DeliveryCode, encode_hand_in, exchange_path
 
@@ -48,7 +48,7 @@ async def test_a_request_is_refused_by_the_length_that_it_announces(
     await server.start(message_bytes=1000)
     async with raw(server, pki, "signer-1") as http:
         announced = {"content-length": str(100 * MIB)}
-        path = exchange_path(ceremony_of(control_plane.ticket(*TWO)), 0)
+        path = exchange_path(meeting_of(control_plane.ticket(*TWO)), 0)
         async with http.post(path, data=never(), headers=announced) as answer:
             assert answer.status == 413
             assert (await answer.json())["code"] == DeliveryCode.TOO_LARGE
@@ -59,7 +59,7 @@ async def test_a_request_of_unknown_length_is_refused(
 ):
     await server.start()
     async with raw(server, pki, "signer-1") as http:
-        path = exchange_path(ceremony_of(control_plane.ticket(*TWO)), 0)
+        path = exchange_path(meeting_of(control_plane.ticket(*TWO)), 0)
         async with http.post(path, data=never()) as answer:
             assert answer.status == 400
             assert "how long" in (await answer.json())["detail"]
@@ -70,7 +70,7 @@ async def test_a_request_that_does_not_come_to_an_end_is_given_up(
 ):
     await server.start(body_seconds=0.5)
     async with raw(server, pki, "signer-1") as http:
-        path = exchange_path(ceremony_of(control_plane.ticket(*TWO)), 0)
+        path = exchange_path(meeting_of(control_plane.ticket(*TWO)), 0)
         async with http.post(path, data=never(), headers={"content-length": "1000"}) as answer:
             assert answer.status == 400
     assert "custody_delivery_held_bytes 0.0" in await server.metrics()
@@ -86,7 +86,7 @@ async def test_a_request_that_does_not_come_to_an_end_is_given_up(
         encode_hand_in(None, {"signer-2": b"x"}) + encode_hand_in(None, {}) * 40,
         encode_hand_in(None, {"signer-2": b"x"}) + encode_hand_in(None, {"signer-2": b"x"})[4:],
         encode_hand_in(None, {"signer-2": b"x"}),
-        b"\x00\x00\x50\x00" + bytes(0x5000),
+        b"\x00\x00\x18\x00" + bytes(0x1800),
     ],
     ids=["empty", "cut", "beyond", "rest", "many", "twice", "no-ticket", "large-ticket"],
 )
@@ -96,7 +96,7 @@ async def test_garbage_is_refused_and_nothing_of_it_kept(
     await server.start()
     assert len(body) < 2 * MAX_TICKET
     async with raw(server, pki, "signer-1") as http:
-        path = exchange_path(ceremony_of(control_plane.ticket(*TWO)), 0)
+        path = exchange_path(meeting_of(control_plane.ticket(*TWO)), 0)
         async with http.post(path, data=body) as answer:
             assert answer.status in (400, 403)
     metrics = await server.metrics()
@@ -165,6 +165,24 @@ async def test_one_ceremony_cannot_have_more_bytes_held_than_it_may(
     with pytest.raises(DeliveryUnavailable, match="the ceremony has 1000 bytes held"):
         await second.hand_in(ticket, 0, *TWO, content=bytes(1000))
     await release(waiting)
+
+
+async def test_a_tickets_limits_hold_where_they_are_lower_than_the_servers(
+    server: Server, connect: Connect, control_plane: ControlPlane
+):
+    await server.start(message_bytes=5000, session_bytes=5000)
+    first, second = [await connect(name) for name in TWO]
+    ticket = control_plane.ticket(*TWO, message_bytes=1000, held_bytes=1500)
+    waiting = first.hand_in(ticket, 0, *TWO, content=bytes(1000))
+    await asyncio.sleep(0.3)
+    with pytest.raises(DeliveryRefused, match="a message of more than 1000 bytes"):
+        await second.hand_in(ticket, 0, *TWO, content=bytes(1001))
+    with pytest.raises(DeliveryUnavailable, match="the ceremony has 1000 bytes held"):
+        await second.hand_in(ticket, 0, *TWO, content=bytes(1000))
+    await release(waiting)
+    ticket = control_plane.ticket(*TWO, message_bytes=10_000, held_bytes=100_000)
+    with pytest.raises(DeliveryRefused, match="a message of more than 5000 bytes"):
+        await first.hand_in(ticket, 0, *TWO, content=bytes(5001))
 
 
 async def test_messages_that_have_arrived_are_dropped(

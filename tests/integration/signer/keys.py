@@ -65,6 +65,8 @@ class SetOfShares:
         participants = [Participant(signer=each, index=i) for i, each in enumerate(SIGNERS, 1)]
         return Ticket(
             ceremony=uuid4(),
+            meeting=uuid4(),
+            secret=bytes(32),
             kind=CeremonyKind.REPAIR,
             job_id=uuid4(),
             job_digest=bytes(32),

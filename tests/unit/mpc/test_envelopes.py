@@ -4,13 +4,14 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mpc.ceremonies.envelopes import HELLO_TYPE, MAX_MESSAGE, BadMessage, CeremonyChannel
+from mpc.ceremonies.envelopes import HELLO_TYPE, BadMessage, CeremonyChannel
 from mpc.ceremonies.hello import MAX_BANS, MAX_HELLO, Hello
+from wire.delivery import MAX_MESSAGE
 from wire.envelope import BAN_TYPE, Signer
 from wire.framing import join
 from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
@@ -26,9 +27,12 @@ class Party:
     channel: CeremonyChannel
 
 
-def ticket_of(ceremony: UUID) -> Ticket:
+def new_ticket() -> Ticket:
+    ceremony = uuid4()
     return Ticket(
         ceremony=ceremony,
+        meeting=uuid4(),
+        secret=os.urandom(32),
         kind=CeremonyKind.GENERATE,
         job_id=ceremony,
         job_digest=bytes(32),
@@ -54,11 +58,11 @@ class Ceremony:
 
     def __init__(
         self,
-        ceremony: UUID | None = None,
+        ticket: Ticket | None = None,
         signers: Mapping[str, Signer] | None = None,
         digests: Mapping[str, bytes] | None = None,
     ) -> None:
-        self.ticket = ticket_of(ceremony or uuid4())
+        self.ticket = ticket or new_ticket()
         self.signers = dict(signers or {name: new_signer() for name in NAMES})
         self.identities = {name: signer.public_key for name, signer in self.signers.items()}
         self.parties = {
@@ -142,7 +146,7 @@ def test_all_have_one_session_id_and_each_has_contributed(ceremony: Ceremony):
     ceremony.meet()
     (session_id,) = {ceremony[name].session_id for name in NAMES}
     assert len(session_id) == 32
-    again = Ceremony(ceremony.ticket.ceremony)
+    again = Ceremony(ceremony.ticket)
     again.meet()
     assert again["alice"].session_id != session_id
 
@@ -261,6 +265,25 @@ def test_a_hello_of_another_ceremony_is_refused(ceremony: Ceremony):
     assert "another ceremony" in refused(ceremony["alice"].open_hellos, hellos).reason
 
 
+def test_a_hello_whose_sealed_part_does_not_open_is_its_senders(ceremony: Ceremony):
+    hellos = ceremony.hellos()
+    for sealed in (b"", bytes(200), Hello.from_bytes(hellos["carol"][64:]).sealed):
+        other = ceremony.channel("alice")
+        other.hello([])
+        liar = others("alice", hellos) | {"bob": forged_hello(ceremony, hellos, sealed=sealed)}
+        error = refused(other.open_hellos, liar)
+        assert (error.code, error.culprits) == ("bad_message", ("bob",))
+        assert "does not open" in error.reason
+
+
+def test_a_hello_tells_bans_and_openings_to_the_participants_alone(ceremony: Ceremony):
+    ban = ceremony.signers["bob"].sign(BAN_TYPE, b'{"key_id": "a key that is named"}')
+    hello = ceremony["bob"].hello([ban], b"a commitment of sixteen bytes")
+    for secret in (ban.payload, ban.signature, b"a commitment", b"a key that is named"):
+        assert secret not in hello
+    assert ceremony.ticket.ceremony.bytes not in hello
+
+
 def test_signers_with_different_tickets_do_not_get_past_the_hello():
     """A control plane that wants two digests signed under one ceremony gets nothing."""
     ceremony = Ceremony(digests={"bob": bytes(32)})
@@ -323,7 +346,7 @@ def test_a_message_of_another_ceremony_of_the_same_signers_is_refused(met: Cerem
 
 def test_what_does_not_open_is_refused_though_it_is_signed(met: Ceremony):
     """Another process of bob's, under the same ticket: it has other keys of the ceremony."""
-    other = Ceremony(met.ticket.ceremony, signers=met.signers)
+    other = Ceremony(met.ticket, signers=met.signers)
     other.meet()
     arrived = addressed("alice", met.seal(1)) | {"bob": other.seal(1)["bob"]["alice"]}
     error = refused(met["alice"].open, 1, arrived)

@@ -8,9 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from mpc.ceremonies.tickets import Quorum, require_ticket
-from node.decisions import NotDone
+from node.decisions import NotDone, Refused
 from node.handlers import Work
 from tests.made_up_keys import made_up_key
+from wire.delivery import DeliveryTicket
 from wire.jobs import Endpoint, Job, JobKind, KeyReference, child_key_id
 from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 
@@ -39,6 +40,8 @@ def job(kind: JobKind = JobKind.SIGN, **changes: Any) -> Job:
 
 def ticket_for(one: Job, **changes: Any) -> Ticket:
     fields: dict[str, Any] = {
+        "meeting": uuid4(),
+        "secret": bytes(range(32)),
         "ceremony": one.id if one.kind != JobKind.SIGN else uuid4(),
         "kind": CeremonyKind.SIGN,
         "job_id": one.id,
@@ -61,16 +64,24 @@ def ticket_for(one: Job, **changes: Any) -> Ticket:
     return Ticket(**fields | changes)
 
 
+def work(one: Job, ticket: Ticket | None, **shown: Any) -> Work:
+    """``shown``: what the delivery ticket says otherwise than the ticket."""
+    if ticket is None:
+        return Work(one, DIGEST)
+    delivery_ticket = DeliveryTicket.of(ticket).model_copy(update=shown)
+    return Work(one, DIGEST, ticket, delivery_ticket=delivery_ticket)
+
+
 def code_of(one: Job, ticket: Ticket | None, quorum: Quorum = QUORUM) -> str:
     with pytest.raises(NotDone) as caught:
-        require_ticket(Work(one, DIGEST, ticket), quorum, NOW)
+        require_ticket(work(one, ticket), quorum, NOW)
     return f"{caught.value.status.value} {caught.value.code}"
 
 
 def test_a_ticket_that_fits_its_job_is_taken():
     one = job()
     ticket = ticket_for(one)
-    assert require_ticket(Work(one, DIGEST, ticket), QUORUM, NOW) == ticket
+    assert require_ticket(work(one, ticket), QUORUM, NOW) == ticket
 
 
 def test_a_derived_keys_ticket_names_the_root():
@@ -79,7 +90,7 @@ def test_a_derived_keys_ticket_names_the_root():
         update={"root": root, "path": (0, 5), "id": child_key_id(root, (0, 5), None)}
     )
     one = job(key=child)
-    assert require_ticket(Work(one, DIGEST, ticket_for(one)), QUORUM, NOW).key_id == root
+    assert require_ticket(work(one, ticket_for(one)), QUORUM, NOW).key_id == root
 
 
 def test_a_ceremony_without_a_ticket_is_refused():
@@ -156,3 +167,40 @@ def test_a_threshold_below_the_owners_is_denied():
 def test_a_ticket_that_contradicts_itself_is_no_ticket(change):
     with pytest.raises(ValidationError):
         ticket_for(job(), **change)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("meeting", uuid4()),
+        ("participants", ["signer-1", "signer-2"]),
+        ("participants", ["signer-1"]),
+        ("participants", ["signer-3", "signer-1"]),
+        ("participants", ["signer-1", "signer-3", "signer-4"]),
+        ("delivery", "delivery-2"),
+        ("expires_at", NOW + timedelta(seconds=16)),
+    ],
+)
+def test_a_delivery_ticket_of_another_meeting_than_the_tickets_is_refused(field: str, value: Any):
+    one = job()
+    with pytest.raises(Refused, match=f"the delivery ticket has another {field}") as caught:
+        require_ticket(work(one, ticket_for(one), **{field: value}), QUORUM, NOW)
+    assert caught.value.code == "bad_ticket"
+
+
+def test_limits_of_a_delivery_ticket_are_the_delivery_servers_business():
+    one = job()
+    require_ticket(work(one, ticket_for(one), message_bytes=1, held_bytes=1), QUORUM, NOW)
+
+
+def test_a_ticket_without_one_for_the_delivery_server_is_refused():
+    one = job()
+    with pytest.raises(Refused, match="comes without one for the delivery server"):
+        require_ticket(Work(one, DIGEST, ticket_for(one)), QUORUM, NOW)
+
+
+def test_a_tickets_secret_is_neither_short_nor_shown():
+    ticket = ticket_for(job())
+    assert "secret" not in repr(ticket)
+    with pytest.raises(ValidationError, match="secret"):
+        ticket_for(job(), secret=bytes(31))

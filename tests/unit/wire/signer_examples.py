@@ -10,6 +10,7 @@ from wire.algorithms import Curve, Network, Scheme
 from wire.delivery import (
     DeliveryCode,
     DeliveryProblem,
+    DeliveryTicket,
     ServerFacts,
     encode_abort,
     encode_hand_in,
@@ -17,7 +18,7 @@ from wire.delivery import (
 )
 from wire.digests import eip191
 from wire.encoding import Model
-from wire.envelope import CONFIRMATION_TYPE, PROMISE_TYPE, TICKET_TYPE
+from wire.envelope import CONFIRMATION_TYPE, DELIVERY_TICKET_TYPE, PROMISE_TYPE
 from wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
 from wire.outcomes import Outcome, OutcomeStatus, PreparedShare, PromisedShare
 from wire.requests import SignMessage
@@ -30,6 +31,7 @@ KEY_ID = UUID("7a3b1c5d-2e4f-4a6b-8c9d-0e1f2a3b4c55")
 SIGNATURE_ID = UUID("d2c4e6a8-1b3d-4f5a-9c7e-8a6b4c2d0e66")
 SHARES = UUID("3f5e7d9c-8b6a-4d2f-a1c3-5e7f9b1d3a77")
 CEREMONY = UUID("9e8d7c6b-5a4f-4e3d-82c1-b0a9f8e7d688")
+MEETING = UUID("1f0e2d3c-4b5a-4968-8776-a5b4c3d2e1f0")
 PROMISED = UUID("c4d5e6f7-0a1b-4c2d-8e3f-4a5b6c7d8e9f")
 PROOF = UUID("b7a6c5d4-e3f2-4b1a-90d8-c7b6a5f4e399")
 PUBLIC_KEY = PrivateKey(bytes([7]) * 32).public_key.format()
@@ -63,6 +65,8 @@ PROVE = SIGN.model_copy(
 )
 TICKET = Ticket(
     ceremony=CEREMONY,
+    meeting=MEETING,
+    secret=bytes(range(64, 96)),
     kind=CeremonyKind.SIGN,
     job_id=SIGNATURE_ID,
     job_digest=job_digest(SIGN.model_dump_json().encode()),
@@ -81,7 +85,12 @@ TICKET = Ticket(
     delivery="delivery-1",
     expires_at=NOW + timedelta(seconds=15),
 )
-SIGNED_TICKET = JOB_SIGNER.sign(TICKET_TYPE, TICKET.model_dump_json().encode())
+DELIVERY_TICKET = DeliveryTicket.of(TICKET)
+SIGNED_DELIVERY_TICKET = JOB_SIGNER.sign(
+    DELIVERY_TICKET_TYPE, DELIVERY_TICKET.model_dump_json().encode()
+)
+ABORT_REASON = bytes(range(68))
+"""In place of one that is sealed with a random nonce."""
 CONFIRMATION = Confirmation(
     key_id=KEY_ID,
     ceremony=SHARES,
@@ -100,6 +109,7 @@ PROMISE = Promise(**CONFIRMATION.model_dump())
 
 MODELS: dict[str, Model] = {
     "ticket": TICKET,
+    "delivery-ticket": DELIVERY_TICKET,
     "job-prove": PROVE,
     "confirmation": CONFIRMATION,
     "abandonment": Abandonment(key_id=KEY_ID, ceremony=SHARES, signer="signer-1"),
@@ -137,9 +147,9 @@ MODELS: dict[str, Model] = {
     "delivery-server": ServerFacts(name="delivery-1", version="0.1.0"),
     "delivery-aborted": DeliveryProblem(
         code=DeliveryCode.ABORTED,
-        detail="signer-3 has ended the ceremony: frozen",
+        detail="signer-3 has ended the ceremony",
         signer="signer-3",
-        abort_code="frozen",
+        abort_reason=ABORT_REASON,
     ),
     "delivery-expired": DeliveryProblem(
         code=DeliveryCode.EXPIRED,
@@ -157,5 +167,5 @@ def texts() -> dict[str, str]:
     return {
         "delivery-hand-in": HAND_IN.hex(),
         "delivery-answer": ANSWER.hex(),
-        "delivery-abort": encode_abort(SIGNED_TICKET, "frozen").hex(),
+        "delivery-abort": encode_abort(SIGNED_DELIVERY_TICKET, ABORT_REASON).hex(),
     }

@@ -28,7 +28,7 @@ from mpc.ceremonies.delivery_client import (
     problem_of,
 )
 from mpc.delivery.problems import STATUS
-from tests.unit.wire import protocol_examples
+from tests.unit.wire import protocol_examples, signer_examples
 from tests.unit.wire.example_keys import JOB_SIGNER
 from tests.unit.wire.protocol_examples import BLOCK, DOCUMENT, MODELS, examples
 from wire import bip322
@@ -49,7 +49,7 @@ from wire.delivery import (
     decode_messages,
 )
 from wire.digests import HASHES, NotSignable, bip137, digest_of, eip191
-from wire.envelope import JOB_TYPE, TICKET_TYPE, PinnedKeys
+from wire.envelope import DELIVERY_TICKET_TYPE, JOB_TYPE, PinnedKeys
 from wire.outcomes import APPROVAL_PENDING
 from wire.requests import SignHash, SignMessage
 from wire.signatures import SignatureResult, der, finish
@@ -218,7 +218,7 @@ def test_every_code_of_a_delivery_server_is_in_the_document_with_its_status():
 
 @pytest.mark.parametrize(("status", "code", "outcome"), DELIVERY_ROW.findall(TEXT))
 def test_a_signer_takes_a_delivery_servers_code_as_documented(status, code, outcome):
-    problem = DeliveryProblem(code=DeliveryCode(code), detail="", signer="signer-3", abort_code="x")
+    problem = DeliveryProblem(code=DeliveryCode(code), detail="", signer="signer-3")
     raised = problem_of("delivery-1", int(status), problem.model_dump_json().encode())
     outcomes = {
         PeerAborted: "peer_aborted",
@@ -241,8 +241,8 @@ def test_the_bodies_of_the_document_are_read_back():
     ticket, messages = decode_hand_in(bytes.fromhex(BLOCKS["delivery-hand-in"]))
     assert (ticket, messages) == (None, {"signer-3": b"to three"})
     assert decode_messages(bytes.fromhex(BLOCKS["delivery-answer"])) == {"signer-3": b"from three"}
-    signed, code = decode_abort(bytes.fromhex(BLOCKS["delivery-abort"]))
+    signed, reason = decode_abort(bytes.fromhex(BLOCKS["delivery-abort"]))
     pinned = PinnedKeys([JOB_SIGNER.public_key])
-    ticket_payload = pinned.open(TICKET_TYPE, signed)
-    assert json.loads(ticket_payload) == json.loads(BLOCKS["ticket"])
-    assert code == "frozen"
+    ticket_payload = pinned.open(DELIVERY_TICKET_TYPE, signed)
+    assert json.loads(ticket_payload) == json.loads(BLOCKS["delivery-ticket"])
+    assert reason == signer_examples.ABORT_REASON

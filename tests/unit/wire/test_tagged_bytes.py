@@ -75,6 +75,7 @@ JOINED_WHERE_THEY_ARE_MADE = {
     Domain.SESSION: "tests/unit/mpc/test_envelopes.py",
     Domain.ECHO: "tests/unit/mpc/test_envelopes.py",
     Domain.SEAL: "one part: a header of fixed fields",
+    Domain.TICKET_SEAL: "tests/unit/mpc/test_ticket_seal.py",
     Domain.HAND_IN: "tests/integration/delivery",
     Domain.DATA_KEY: "no parts",
     Domain.MIGRATIONS: "one part: a name",

@@ -115,6 +115,8 @@ def task(
     )
     ticket = Ticket(
         ceremony=STEP,
+        meeting=uuid4(),
+        secret=bytes(32),
         kind=CeremonyKind.GENERATE,
         job_id=STEP,
         job_digest=bytes(32),

@@ -9,9 +9,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from control_plane.mpc.planning.decisions import Begin
 from control_plane.mpc.settings import CeremoniesSection
 from control_plane.mpc.step_making import Asked, StepMaker
+from mpc.ceremonies.tickets import unlike_field
 from tests.unit.control_plane.mpc.stories import GROUP, THREE
 from wire.algorithms import Curve, Scheme
-from wire.envelope import Signer
+from wire.delivery import DeliveryTicket
+from wire.envelope import DELIVERY_TICKET_TYPE, TICKET_TYPE, PinnedKeys, Signer
 from wire.jobs import Endpoint, Job, JobKind, KeyReference
 from wire.tickets import Ticket
 
@@ -51,3 +53,29 @@ def test_the_next_attempt_meets_at_another_delivery_server(orders_between: int):
         servers.append(Ticket.model_validate_json(step.ticket.payload).delivery)
     assert set(servers[:2]) == set(SERVERS)
     assert servers[:2] == servers[2:]
+
+
+def test_a_ceremonys_two_tickets_are_of_one_meeting_that_no_other_id_tells():
+    signer = Signer(Ed25519PrivateKey.generate())
+    maker = StepMaker(signer, CeremoniesSection(), SERVERS, 900)
+    keys = PinnedKeys([signer.public_key])
+    meetings, secrets = set(), set()
+    for attempt in range(3):
+        step = maker.make(asked(uuid4(), attempt, attempt), GENERATE)
+        assert step.ticket is not None
+        assert step.delivery_ticket is not None
+        ticket = Ticket.model_validate_json(keys.open(TICKET_TYPE, step.ticket))
+        payload = keys.open(DELIVERY_TICKET_TYPE, step.delivery_ticket)
+        shown = DeliveryTicket.model_validate_json(payload)
+        assert shown == DeliveryTicket.of(ticket)
+        assert unlike_field(ticket, shown) is None
+        assert ticket.meeting not in (step.id, step.job_id, step.request_id, ticket.key_id)
+        meetings.add(ticket.meeting)
+        secrets.add(ticket.secret)
+    assert len(meetings) == len(secrets) == 3
+
+
+def test_an_order_has_neither_ticket():
+    maker = StepMaker(Signer(Ed25519PrivateKey.generate()), CeremoniesSection(), SERVERS, 900)
+    step = maker.make(asked(uuid4(), 0, 0), Begin(JobKind.ABANDON, THREE, uuid4(), 0))
+    assert (step.ticket, step.delivery_ticket) == (None, None)
