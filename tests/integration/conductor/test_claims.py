@@ -5,6 +5,7 @@ from itertools import chain
 
 from control_plane.tables import tasks
 from tests.integration.conductor.conftest import Troupe
+from wire.delivery import DeliveryTicket
 from wire.jobs import JobKind
 from wire.tickets import Ticket
 
@@ -34,5 +35,8 @@ async def test_claims_at_the_same_time_take_each_task_once_and_no_more_than_they
             assert job.ticket is not None
             ticket = Ticket.model_validate_json(job.ticket.payload)
             assert name in [each.signer for each in ticket.participants]
+            assert job.delivery_ticket is not None
+            shown = DeliveryTicket.model_validate_json(job.delivery_ticket.payload)
+            assert shown == DeliveryTicket.of(ticket)
     leased = await troupe.rows(tasks, tasks.c.lease.in_(leases))
     assert {row.lease for row in leased} == set(leases)
