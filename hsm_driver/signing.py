@@ -20,7 +20,7 @@ class Sign:
     async def handle(self, work: Work) -> Handled:
         job = work.job
         request, digest = wanted_signature(job)
-        key = await self._vault.find_for(job.key)
+        key = await self._vault.find_for(job)
         raw = await self._vault.sign(key, signed_bytes(request, digest))
         try:
             signature = finish(raw, key.public_key, key.algorithm, job.key.network, request, digest)

@@ -14,8 +14,9 @@ from hsm_driver.hsm.wrapped_key import WrappedKey
 from node.decisions import Failed
 from node.handlers import NewRow
 from node.metrics import HSM_SECONDS
+from node.stored_key import StoredKey, require_same_key
 from wire.algorithms import Algorithm, Curve, Network, Protection, Scheme
-from wire.jobs import KeyReference
+from wire.jobs import Job
 
 Answer = TypeVar("Answer")
 
@@ -69,16 +70,14 @@ class Vault:
             raise
         return None if row is None else (wrapped_key(row), row.network and Network(row.network))
 
-    async def find_for(self, reference: KeyReference) -> WrappedKey:
-        """The stored key that a job refers to. Raises Failed unless the row is of that very key."""
-        found = await self.find(reference.id)
+    async def find_for(self, job: Job) -> WrappedKey:
+        """The stored key that a job is about. Raises Failed unless the row is of that very key."""
+        key_id = job.key.root or job.key.id
+        found = await self.find(key_id)
         if found is None:
-            raise Failed("unknown_key", f"this node has no key {reference.id}")
+            raise Failed("unknown_key", f"this node has no key {key_id}")
         key, network = found
-        if (key.algorithm, network) != (reference.algorithm, reference.network):
-            raise Failed("key_mismatch", "the stored key has another algorithm or network")
-        if key.public_key != reference.public_key:
-            raise Failed("key_mismatch", "the stored public key is not the job's")
+        require_same_key(StoredKey(key_id, key.algorithm, network, key.public_key), job)
         return key
 
     async def compare_master_keys(self) -> None:

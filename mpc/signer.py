@@ -97,7 +97,7 @@ def handlers(
     signing = QuorumSigning(ceremonies, shares)
     preparation = Preparation(me, signer, shares)
     return {
-        JobKind.APPROVE.value: Approve(),
+        JobKind.APPROVE.value: Approve(shares),
         JobKind.GENERATE_KEY.value: GenerateKey(admission, ceremonies, preparation),
         JobKind.PROVE_KEY.value: ProveKey(admission, shares, signing),
         JobKind.PROMISE.value: Promise(admission, shares, preparation),

@@ -18,7 +18,7 @@ from wire.envelope import (
     PinnedKeys,
     SignedBytes,
 )
-from wire.jobs import Job, job_digest
+from wire.jobs import CHILD_KINDS, Job, job_digest
 from wire.node_api import ClaimedJob
 from wire.outcomes import OutcomeStatus, SetOfShares
 from wire.tickets import Ticket
@@ -116,6 +116,8 @@ class Authenticator:
             )
         if job.kind not in self._kinds:
             raise Refused("unknown_kind", f"this node does no jobs of kind {job.kind!r}")
+        if job.key.path and job.kind not in CHILD_KINDS:
+            raise Refused("malformed_job", f"a {job.kind} job is about a root key, not a child")
         return job
 
     def _open_ticket(

@@ -24,6 +24,8 @@ def wanted_key(job: Job) -> WantedKey:
     """What the application asked for. Raises Denied when the job says something else."""
     if job.key.public_key is not None:
         raise Denied("malformed_job", "a GenerateKey job has no public key")
+    if job.request_id != job.key.id:
+        raise Denied("malformed_job", "the request for a new key has the id of that key")
     try:
         body: CreateWallet | CreateKey
         if job.endpoint is Endpoint.WALLETS:

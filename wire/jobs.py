@@ -49,6 +49,10 @@ class JobKind(StrEnum):
     """Erase a share that was promised, of a set that t others have abandoned."""
 
 
+CHILD_KINDS = frozenset({JobKind.SIGN, JobKind.APPROVE})
+"""The kinds of job that a node does for a derived key. All others are about a root key alone."""
+
+
 class Endpoint(StrEnum):
     """The request that an external id is unique within, and that a job's request is a body of."""
 

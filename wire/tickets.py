@@ -28,6 +28,7 @@ PROTOCOL = {
     SCHNORR_SECP256K1: Protocol.FROST_SECP256K1_TR,
 }
 """What an MPC key of an algorithm is made and used with."""
+ALGORITHM = {protocol: algorithm for algorithm, protocol in PROTOCOL.items()}
 
 
 ALGORITHM = {protocol: algorithm for algorithm, protocol in PROTOCOL.items()}

@@ -33,6 +33,11 @@ async def derive(
     assert body.path is not None  # the model sees to it
     network = body.network if isinstance(body, CreateWallet) else None
     reference, chain_code = child_of(parent, body.path, network)
+    if network != parent.network:
+        root = parent
+        if parent.root is not None:
+            root = await services.keys.get(caller.application_id, parent.root)
+        require_network(root, network)
     assert reference.public_key is not None
     result = GeneratedKey(
         scheme=reference.scheme,
@@ -66,6 +71,22 @@ async def derive(
         address = address_of(network, reference.algorithm, reference.public_key)
         wallet = wallet_row(new, reference, uuid4(), address)
     return await services.creation.key(NewKey(new, row, wallet))
+
+
+def require_network(root: Key, network: Network | None) -> None:
+    """Raise ProblemError not_derivable for a child that signers would refuse to sign for.
+
+    The children of a wallet's key are keys of wallets of the same network: else one private key
+    would sign what two networks, or a bare key, mean by a message.
+    """
+    if root.network in (None, network):
+        return
+    raise ProblemError(
+        Code.NOT_DERIVABLE,
+        f"Key {root.id} is that of a wallet of {root.network.value}, and so are all keys derived "
+        "from it. For other networks, or for keys without a wallet, derive from a key that was "
+        "made by POST /v1/keys.",
+    )
 
 
 def child_of(parent: Key, path: str, network: Network | None) -> tuple[KeyReference, bytes]:

@@ -21,9 +21,10 @@ from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
 from node.decisions import Denied, Failed, Refused
 from node.handlers import Handled, Work
+from node.stored_key import require_same_key
 from wire.algorithms import Protection, Store
 from wire.envelope import ABANDONMENT_TYPE, ATTESTATION_TYPE, SignedBytes, Signer
-from wire.jobs import Job, KeyReference
+from wire.jobs import Job
 from wire.outcomes import (
     AbandonedShare,
     ActivatedShare,
@@ -32,7 +33,6 @@ from wire.outcomes import (
     PromisedShare,
 )
 from wire.statements import Abandonment, Attestation
-from wire.tickets import PROTOCOL
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Promise:
         stored = await self.shares.find(job.key.id, _set_of(job))
         if stored is None or not (stored.is_waiting or stored.is_active):
             raise Failed("no_share", "this signer has confirmed no share of that set")
-        _require_key(stored, job.key)
+        require_same_key(stored.key, job)
         if not stored.is_proved:
             missing = ", ".join(stored.unproved_with)
             raise Failed("not_proved", f"this signer's share has not signed yet with {missing}")
@@ -80,7 +80,7 @@ class ActivateKey:
         stored = await self.shares.find(job.key.id, _set_of(job))
         if stored is None or not (stored.is_promised or stored.is_active):
             raise Failed("no_share", "this signer has promised no share of that set")
-        _require_key(stored, job.key)
+        require_same_key(stored.key, job)
         quorum = await self.admission.quorum()
         require_promises(job.evidence, self.preparation.promise(stored), quorum.identities)
         attestation = self._attest(job, stored, quorum.me)
@@ -124,6 +124,8 @@ class Abandon:
     async def handle(self, work: Work) -> Handled:
         job, ceremony = work.job, _set_of(work.job)
         stored = await self.shares.find(job.key.id, ceremony)
+        if stored is not None:
+            require_same_key(stored.key, job)
         if stored is not None and (stored.is_promised or stored.is_active):
             promise = self.preparation.sign(self.preparation.promise(stored))
             return Handled(result=PromisedShare(promise=promise), audit=_circumstances(stored))
@@ -155,6 +157,7 @@ class Discard:
         stored = await self.shares.find(job.key.id, ceremony)
         if stored is None or not stored.is_kept:
             return Handled(result=NothingMade(), audit={"ceremony": str(ceremony)})
+        require_same_key(stored.key, job)
         if not stored.is_promised:
             raise Denied("bad_evidence", f"the share is {stored.state.value}, not promised")
         quorum = await self.admission.quorum()
@@ -166,21 +169,23 @@ class Discard:
         )
 
 
+@dataclass(frozen=True)
 class Approve:
-    """The decision alone: whoever gets here has passed this signer's locks."""
+    """The decision alone, once this signer's locks are open.
 
-    carries_request = True
-    asks_gate = True
+    A signer that has lost its share has nothing to compare the key with, and may still approve.
+    """
 
-    async def handle(self, _: Work) -> Handled:
+    carries_request: ClassVar[bool] = True
+    asks_gate: ClassVar[bool] = True
+    shares: Shares
+
+    async def handle(self, work: Work) -> Handled:
+        job = work.job
+        stored = await self.shares.known(job.key.root or job.key.id)
+        if stored is not None:
+            require_same_key(stored.key, job)
         return Handled(result=Approved(), audit={})
-
-
-def _require_key(stored: StoredShare, key: KeyReference) -> None:
-    """Raise Failed unless an order says of the key what its share does: it is attested so."""
-    said = (PROTOCOL.get(key.algorithm), key.public_key, key.network)
-    if said != (stored.protocol, stored.public_key, stored.network):
-        raise Failed("key_mismatch", "the order is about another key than this signer's share")
 
 
 def _circumstances(stored: StoredShare) -> dict[str, str | None]:
@@ -193,6 +198,6 @@ def _circumstances(stored: StoredShare) -> dict[str, str | None]:
 
 
 def _set_of(job: Job) -> UUID:
-    if job.ceremony is None or job.key.path:
-        raise Refused("malformed_job", f"a {job.kind} job names a set of shares of a root key")
+    if job.ceremony is None:
+        raise Refused("malformed_job", f"a {job.kind} job names a set of shares")
     return job.ceremony

@@ -5,6 +5,7 @@ from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
 from node.decisions import Denied, Failed
 from node.handlers import Handled
+from node.stored_key import StoredKey
 from wire.envelope import CONFIRMATION_TYPE, PROMISE_TYPE, SignedBytes, Signer
 from wire.jobs import Job
 from wire.outcomes import PreparedShare
@@ -29,13 +30,19 @@ class Preparation:
                 transient=True,
                 shares=waiting.set,
             )
-        if ticket.kind is CeremonyKind.GENERATE and await self._shares.active(ticket.key_id):
-            raise Denied("key_exists", "the key is in use, and is not made again")
+        if ticket.kind is CeremonyKind.GENERATE and await self._shares.known(ticket.key_id):
+            raise Denied("key_exists", "the key was in use here, and is not made again")
 
-    async def prepare(self, job: Job, ticket: Ticket, share: Share) -> Handled:
-        """The outcome of the ceremony that made a share. Raises Failed for one of another key."""
-        known = job.key.public_key
-        if known is not None and share.public_key != known:
+    async def prepare(
+        self, job: Job, ticket: Ticket, share: Share, known: StoredKey | None = None
+    ) -> Handled:
+        """The outcome of the ceremony that made a share.
+
+        ``known``: the key that it must be a share of, where the key is not new. Raises Failed for
+        a share of another key, or of the same key with another chain code, so other children.
+        """
+        made = share.public_key, share.chain_code or None
+        if known is not None and made != (known.public_key, known.chain_code):
             raise Failed("wrong_share", "the ceremony ended with a share of another key")
         confirmation = Confirmation(
             key_id=ticket.key_id,

@@ -16,6 +16,7 @@ from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
 from node.decisions import Denied, Failed
 from node.handlers import Handled, Work
+from node.stored_key import require_same_key
 from wire import requests
 from wire.jobs import Endpoint, Job
 from wire.outcomes import NothingMade
@@ -38,13 +39,14 @@ class RefreshKey:
         admitted = await self.admission.admit(work)
         ticket = admitted.ticket
         stored = await _share_of(self.shares, ticket)
+        require_same_key(stored.key, work.job, ticket)
         require_share_of(stored, admitted, ticket.generation - 1)
         await self.preparation.require_room(ticket)
         share = await self.shares.open(stored)
         session = await self.ceremonies.hold(
             admitted, lambda session_id: Refresh(share, session_id)
         )
-        return await self.preparation.prepare(work.job, ticket, session.result())
+        return await self.preparation.prepare(work.job, ticket, session.result(), stored.key)
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,10 @@ class RepairShare:
         helpers = [each.index for each in ticket.participants if each.index != target]
         share = None
         if me == target:
+            await self._require_same_key(work.job, ticket)
             await self._require_lost(ticket)
         else:
-            share = await self._helpers_share(admitted)
+            share = await self._helpers_share(work.job, admitted)
         session = await self.ceremonies.hold(
             admitted,
             lambda session_id: Repair(ticket.protocol, me, target, helpers, share, session_id),
@@ -90,6 +93,12 @@ class RepairShare:
             rows=[await self.shares.repaired_row(ticket, work.job.key.network, repaired)],
         )
 
+    async def _require_same_key(self, job: Job, ticket: Ticket) -> None:
+        """Compare with any share of the key that this signer ever used: one may be left."""
+        stored = await self.shares.known(ticket.key_id)
+        if stored is not None:
+            require_same_key(stored.key, job, ticket)
+
     async def _require_lost(self, ticket: Ticket) -> None:
         """Raise Denied while this signer's own share of the set is good: it would be replaced."""
         assert ticket.shares is not None
@@ -104,7 +113,7 @@ class RepairShare:
             raise
         raise Denied("share_not_lost", "this signer's share can be opened: nothing to repair")
 
-    async def _helpers_share(self, admitted: Admitted) -> Share:
+    async def _helpers_share(self, job: Job, admitted: Admitted) -> Share:
         """Raises Failed until this signer's operator has approved the repair."""
         ticket = admitted.ticket
         assert ticket.target is not None
@@ -112,6 +121,7 @@ class RepairShare:
         if not await self.approvals.holds(ticket.key_id, target):
             raise Failed("repair_not_approved", how_to_approve(ticket), transient=True)
         stored = await _share_of(self.shares, ticket)
+        require_same_key(stored.key, job, ticket)
         require_share_of(stored, admitted, ticket.generation)
         return await self.shares.open(stored)
 

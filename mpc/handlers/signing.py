@@ -12,8 +12,8 @@ from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
 from node.decisions import Failed, Refused
 from node.handlers import Handled, Work
+from node.stored_key import require_same_key
 from node.wanted import signed_bytes, wanted_signature
-from wire.derivation import child_public_key
 from wire.jobs import KeyReference
 from wire.outcomes import MadeSignature
 from wire.possession import possession_request
@@ -65,7 +65,7 @@ class Sign:
             raise Refused("bad_ticket", "the ticket's digest is not that of the request")
         if stored is None:
             raise Failed("no_share", "this signer has no share of the key in use", transient=True)
-        _require_key(stored, job.key)
+        require_same_key(stored.key, job, admitted.ticket)
         raw = await self.signing.sign(admitted, stored, signed_bytes(request, digest), job.key.path)
         signature = _finished(raw, job.key, request, digest)
         return Handled(
@@ -91,13 +91,13 @@ class ProveKey:
 
     async def handle(self, work: Work) -> Handled:
         job = work.job
-        if job.ceremony is None or job.key.path:
-            raise Refused("malformed_job", "a ProveKey job names a set of shares of a root key")
+        if job.ceremony is None:
+            raise Refused("malformed_job", "a ProveKey job names a set of shares")
         admitted = await self.admission.admit(work)
         stored = await self.shares.find(admitted.ticket.key_id, job.ceremony)
         if stored is None or not stored.is_waiting:
             raise Failed("no_share", "this signer has confirmed no share of that set")
-        _require_key(stored, job.key)
+        require_same_key(stored.key, job, admitted.ticket)
         request, digest = possession_request(job.key.algorithm, job.key.id, job.ceremony)
         if admitted.ticket.digest != digest:
             raise Refused("bad_ticket", "the ticket's digest is not that of the key's own message")
@@ -124,40 +124,21 @@ def another_set(stored: StoredShare, wanted: int) -> Failed:
 
 
 def require_share_of(stored: StoredShare, admitted: Admitted, generation: int) -> None:
-    """Raise Failed or Refused unless the ticket is for the very set that a share is of."""
-    ticket = admitted.ticket
-    if (stored.ceremony, stored.generation) != (ticket.shares, generation):
+    """Raise Failed or Refused unless the ticket is for the very set that a share is of.
+
+    That the ticket is for the share's key, require_same_key has found before.
+    """
+    if (stored.ceremony, stored.generation) != (admitted.ticket.shares, generation):
         raise another_set(stored, generation)
-    if (stored.group, stored.threshold, list(stored.signers), stored.protocol) != (
-        ticket.group,
-        ticket.threshold,
-        ticket.signers,
-        ticket.protocol,
-    ):
-        raise Refused("bad_ticket", "the ticket's group is not that of the share")
     if stored.signers[stored.index - 1] != admitted.quorum.me:
         raise Refused("bad_ticket", "the share is of another signer")
-
-
-def _require_key(stored: StoredShare, key: KeyReference) -> None:
-    """Raise Failed unless the job's key is the share's, or a child of it."""
-    if key.path:
-        if stored.chain_code is None:
-            raise Failed("key_mismatch", "this signer's key has no children")
-        found = child_public_key(stored.public_key, stored.chain_code, key.path)
-    else:
-        found = stored.public_key
-        if stored.network != key.network:
-            raise Failed("key_mismatch", "the share is of a wallet of another network")
-    if found != key.public_key:
-        raise Failed("key_mismatch", "the job's public key is not that of this signer's share")
 
 
 def _finished(
     raw: bytes, key: KeyReference, request: SignHash | SignMessage, digest: bytes | None
 ) -> SignatureResult:
     """Raises Failed for a signature that does not verify: it does not leave."""
-    assert key.public_key is not None  # _require_key has compared it
+    assert key.public_key is not None  # require_same_key has compared it
     try:
         return finish(raw, key.public_key, key.algorithm, key.network, request, digest)
     except BadSignature as error:

@@ -16,6 +16,12 @@ FIND = f"""
 
 ACTIVE = f"SELECT {FACTS} FROM shares WHERE key_id = %(key_id)s AND state = 'active'"
 
+KNOWN = f"""
+    SELECT {FACTS} FROM shares
+    WHERE key_id = %(key_id)s AND state IN ('active', 'repaired', 'retired')
+    ORDER BY generation DESC, changed_at DESC LIMIT 1
+"""
+
 WAITING = f"""
     SELECT {FACTS} FROM shares
     WHERE key_id = %(key_id)s AND state IN ('confirmed', 'promised')
@@ -28,8 +34,8 @@ SECRETS = """
 
 _NEW_SHARES = """
     SELECT key_id, ceremony, state, generation, protocol, group_name, threshold,
-        string_to_array(signers, ',') AS signers, share_index, network, public_key, chain_code,
-        transcript, data_key, ciphertext, encryption_key
+        string_to_array(signers, ',')::varchar[] AS signers, share_index, network, public_key,
+        chain_code, transcript, data_key, ciphertext, encryption_key
     FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[], %(state)s::varchar[],
         %(generation)s::integer[], %(protocol)s::varchar[], %(group_name)s::varchar[],
         %(threshold)s::integer[], %(signers)s::varchar[], %(share_index)s::integer[],
@@ -41,6 +47,15 @@ _NEW_SHARES = """
             encryption_key)
 """
 
+_SAME_KEY = """
+    ({0}.protocol, {0}.group_name, {0}.threshold, {0}.signers, {0}.share_index, {0}.network,
+        {0}.public_key, {0}.chain_code)
+    IS NOT DISTINCT FROM
+    ({1}.protocol, {1}.group_name, {1}.threshold, {1}.signers, {1}.share_index, {1}.network,
+        {1}.public_key, {1}.chain_code)
+"""
+"""What never changes from one set of a key's shares to the next (node/stored_key.py)."""
+
 INSERT = f"""
     WITH new AS ({_NEW_SHARES})
     INSERT INTO shares (key_id, ceremony, state, generation, protocol, group_name, threshold,
@@ -49,7 +64,7 @@ INSERT = f"""
     SELECT key_id, ceremony,
         CASE WHEN NOT EXISTS (
             SELECT FROM shares AS used
-            WHERE used.key_id = new.key_id AND used.public_key <> new.public_key
+            WHERE used.key_id = new.key_id AND NOT ({_SAME_KEY.format("used", "new")})
                 AND used.state IN ('active', 'repaired', 'retired')
         ) THEN state END,
         generation, protocol, group_name, threshold, signers, share_index, network, public_key,
@@ -58,26 +73,26 @@ INSERT = f"""
 """
 """A key that was ever in use stays the key that it is, whatever is generated under its id."""
 
-_WANTED = """
-    wanted AS (
-        SELECT * FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[], %(generation)s::integer[],
-            %(public_key)s::bytea[]) AS wanted (key_id, ceremony, generation, public_key)
-    ), retired AS (
+_RETIRED = f"""
+    retired AS (
         UPDATE shares SET state = 'retired', changed_at = now(),
             data_key = NULL, ciphertext = NULL, encryption_key = NULL
-        FROM wanted
-        WHERE shares.key_id = wanted.key_id AND shares.ceremony <> wanted.ceremony
+        FROM new
+        WHERE shares.key_id = new.key_id AND shares.ceremony <> new.ceremony
             AND shares.state IN ('active', 'repaired')
-            AND shares.generation < wanted.generation
-            AND shares.public_key = wanted.public_key
+            AND shares.generation < new.generation
+            AND {_SAME_KEY.format("shares", "new")}
         RETURNING shares.ceremony
     )
 """
-"""The sets that the wanted ones take the place of: older ones of the same key. Asked for before
+"""The sets that the new ones take the place of: older ones of the same key. Asked for before
 anything else is done; a set that is to take the place of any other meets the unique index."""
 
 ACTIVATE = f"""
-    WITH {_WANTED}
+    WITH wanted AS (
+        SELECT * FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[])
+            AS wanted (key_id, ceremony)
+    ), new AS (SELECT shares.* FROM shares JOIN wanted USING (key_id, ceremony)), {_RETIRED}
     UPDATE shares SET changed_at = now(),
         state = CASE
             WHEN shares.state IN ('promised', 'active') THEN 'active' END
@@ -87,18 +102,17 @@ ACTIVATE = f"""
 """
 
 REPAIR = f"""
-    WITH {_WANTED}, new AS ({_NEW_SHARES} WHERE (SELECT count(*) FROM retired) >= 0)
+    WITH new AS ({_NEW_SHARES}), {_RETIRED}
     INSERT INTO shares (key_id, ceremony, state, generation, protocol, group_name, threshold,
         signers, share_index, network, public_key, chain_code, transcript, data_key, ciphertext,
         encryption_key)
-    SELECT * FROM new
+    SELECT * FROM new WHERE (SELECT count(*) FROM retired) >= 0
     ON CONFLICT (key_id, ceremony) DO UPDATE SET changed_at = now(),
         state = CASE
             WHEN shares.state = 'abandoned' THEN 'repaired'
             WHEN shares.state IN ('active', 'repaired', 'confirmed', 'promised', 'discarded')
                 AND shares.generation = excluded.generation
-                AND shares.share_index = excluded.share_index
-                AND shares.public_key = excluded.public_key
+                AND {_SAME_KEY.format("shares", "excluded")}
             THEN 'repaired' END,
         generation = excluded.generation, protocol = excluded.protocol,
         group_name = excluded.group_name, threshold = excluded.threshold,

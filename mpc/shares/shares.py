@@ -60,6 +60,13 @@ class Shares:
             self._close_older(stored)
         return stored
 
+    async def known(self, key_id: UUID) -> StoredShare | None:
+        """The newest share of a key that was ever in use here, though it may be erased since.
+
+        It says for good which key has this id.
+        """
+        return await self._one(share_statements.KNOWN, {"key_id": key_id})
+
     async def waiting(self, key_id: UUID) -> StoredShare | None:
         """The share that waits for being activated or given up: no other can be confirmed."""
         return await self._one(share_statements.WAITING, {"key_id": key_id})
@@ -136,12 +143,9 @@ class Shares:
 
     def activate_row(self, stored: StoredShare) -> NewRow:
         """From now on it signs, and the one before it is erased."""
-        values = {
-            **_place(stored),
-            "generation": stored.generation,
-            "public_key": stored.public_key,
-        }
-        return NewRow(share_statements.ACTIVATE, values, after=partial(self.close, stored.key_id))
+        return NewRow(
+            share_statements.ACTIVATE, _place(stored), after=partial(self.close, stored.key_id)
+        )
 
     def discard_row(self, stored: StoredShare) -> NewRow:
         """Erase a share that was promised, and was never in use."""

@@ -6,10 +6,11 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from node.stored_key import Holders, StoredKey
 from wire.algorithms import Network
 from wire.framing import Domain, tagged
 from wire.outcomes import SetOfShares
-from wire.tickets import Protocol
+from wire.tickets import ALGORITHM, Protocol
 
 INDEX_AND_GENERATION = struct.Struct("!HQ")
 
@@ -61,6 +62,18 @@ class StoredShare:
     is_proved: bool
     encryption_key: str | None
     created_at: datetime
+
+    @property
+    def key(self) -> StoredKey:
+        """The facts of its root key, which are the same in each set of the key's shares."""
+        return StoredKey(
+            id=self.key_id,
+            algorithm=ALGORITHM[self.protocol],
+            network=self.network,
+            public_key=self.public_key,
+            chain_code=self.chain_code,
+            holders=Holders(self.group, self.threshold, self.signers),
+        )
 
     @property
     def set(self) -> SetOfShares:

@@ -150,6 +150,19 @@ class Troupe:
         shown: dict[str, Any] = made.json()
         return shown
 
+    async def master(self) -> dict[str, Any]:
+        """A key without a wallet, of which there may be children of every network."""
+        body = {
+            "scheme": "ECDSA",
+            "curve": "secp256k1",
+            "store": "mpc",
+            "signer_group": "treasury",
+        }
+        made = await self.api.post("/v1/keys?wait=20", json=body)
+        assert made.status_code == 201, made.text
+        shown: dict[str, Any] = made.json()
+        return shown
+
     async def key(self, key_id: str) -> dict[str, Any]:
         shown: dict[str, Any] = (await self.api.get(f"/v1/keys/{key_id}")).json()
         return shown

@@ -207,16 +207,13 @@ async def test_banned_pairs_never_sign_together(troupe: Troupe):
 
 
 async def test_bans_that_leave_no_quorum_end_a_request(troupe: Troupe):
-    wallet = await troupe.wallet()
-    child = await troupe.change(wallet["key_id"], "derive", wait=0, path="m/1")
+    master = (await troupe.master())["id"]
+    child = await troupe.change(master, "derive", wait=0, path="m/1")
     for banning, banned in ((1, 2), (2, 3), (3, 1)):
-        troupe[banning].ban(f"signer-{banned}", UUID(wallet["key_id"]))
+        troupe[banning].ban(f"signer-{banned}", UUID(master))
         await troupe[banning].beat()
-    for key_id, more in (
-        (wallet["key_id"], dict[str, Any]()),
-        (child["id"], {"hash_function": "SHA-256"}),
-    ):
-        ended = await troupe.sign(key_id, **more)
+    for key_id in (master, child["id"]):
+        ended = await troupe.sign(key_id, hash_function="SHA-256")
         assert (ended["status"], ended["reason"]["code"]) == ("Failed", "no_quorum_left")
     other = await troupe.wallet()
     assert (await troupe.sign(other["key_id"]))["status"] == "Signed"

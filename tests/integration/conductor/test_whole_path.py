@@ -100,8 +100,7 @@ async def test_no_signer_gets_more_ceremonies_than_it_has_slots(troupe: Troupe):
 
 
 async def test_a_child_is_there_at_once_and_signs_by_its_roots_shares(troupe: Troupe):
-    wallet = await troupe.wallet()
-    master = await troupe.key(wallet["key_id"])
+    master = await troupe.master()
     child = await troupe.change(master["id"], "derive", wait=0, path="m/0/5")
     assert child["status"] == "Active"
     assert (child["root"], child["path"], child["generation"]) == (master["id"], "m/0/5", None)
@@ -116,23 +115,23 @@ async def test_a_child_is_there_at_once_and_signs_by_its_roots_shares(troupe: Tr
 
 
 async def test_a_grandchild_counts_from_the_same_root(troupe: Troupe):
-    wallet = await troupe.wallet()
-    child = await troupe.change(wallet["key_id"], "derive", wait=0, path="m/0")
+    master = (await troupe.master())["id"]
+    child = await troupe.change(master, "derive", wait=0, path="m/0")
     grandchild = await troupe.change(child["id"], "derive", wait=0, path="m/7/1")
-    straight = await troupe.change(wallet["key_id"], "derive", wait=0, path="m/0/7/1")
-    assert grandchild["root"] == wallet["key_id"]
+    straight = await troupe.change(master, "derive", wait=0, path="m/0/7/1")
+    assert grandchild["root"] == master
     assert grandchild["path"] == "m/0/7/1"
     assert grandchild["public_key"] == straight["public_key"]
     assert grandchild["chain_code"] == straight["chain_code"]
 
 
 async def test_a_wallet_from_a_master_key_is_active_at_once(troupe: Troupe):
-    master = await troupe.wallet()
+    master = (await troupe.master())["id"]
     before = len(troupe.stage.tickets)
     body = {
         "network": "Bitcoin",
         "store": "mpc",
-        "master_key": master["key_id"],
+        "master_key": master,
         "path": "m/84/0",
         "external_id": "user-17",
     }
@@ -150,8 +149,8 @@ async def test_a_wallet_from_a_master_key_is_active_at_once(troupe: Troupe):
     "path", ["m", "m/", "m/0'", "m/0h", "0/1", "m/2147483648", "m/-1", "m" + "/1" * 11]
 )
 async def test_a_path_that_public_keys_cannot_follow_is_refused(troupe: Troupe, path: str):
-    wallet = await troupe.wallet()
-    answer = await troupe.api.post(f"/v1/keys/{wallet['key_id']}/derive", json={"path": path})
+    master = (await troupe.master())["id"]
+    answer = await troupe.api.post(f"/v1/keys/{master}/derive", json={"path": path})
     assert answer.status_code == 422
     assert answer.json()["code"] in ("invalid_request", "not_derivable")
 

@@ -24,6 +24,7 @@ from tests.integration.signer.keys import (
     put,
 )
 from tests.unit.mpc.native import parties
+from wire.algorithms import Network
 from wire.tickets import Protocol
 
 
@@ -499,3 +500,39 @@ async def test_a_share_of_another_key_does_not_pass_for_a_repaired_one(statement
     row = await shares.repaired_row(made.repair_ticket(), None, other.repaired())
     with pytest.raises(NotNullViolation):
         await put(statements, row)
+
+
+OTHER_FACTS = [
+    "network = 'Solana'",
+    "network = NULL",
+    "group_name = 'another'",
+    "threshold = 3",
+    "signers = ARRAY['signer-1', 'signer-3', 'signer-2']",
+    "chain_code = sha256('another')",
+    "protocol = 'frost-secp256k1-tr'",
+]
+
+
+@pytest.mark.parametrize("other", OTHER_FACTS)
+async def test_no_set_takes_the_place_of_one_with_another_fact(statements, shares: Shares, other):
+    """Whatever a handler has let pass, the database keeps what the key is."""
+    made = new_key()
+    await put(statements, await shares.prepare_row(made.confirmation, Network.BITCOIN, made.ours))
+    stored = await found(shares, made)
+    await put(statements, shares.proved_row(stored, OTHERS), shares.promise_row(stored))
+    await put(statements, shares.activate_row(stored))
+    following = made.refreshed()
+    row = await shares.prepare_row(following.confirmation, Network.BITCOIN, following.ours)
+    await put(statements, row)
+    new = await found(shares, following)
+    await put(statements, shares.proved_row(new, OTHERS), shares.promise_row(new))
+    await statements.rows(f"UPDATE shares SET {other} WHERE state = 'active'")
+    with pytest.raises(UniqueViolation):
+        await put(statements, shares.activate_row(new))
+    await statements.rows("DELETE FROM shares WHERE state = 'promised'")
+    with pytest.raises(NotNullViolation):  # nor is it confirmed, or repaired
+        await put(statements, row)
+    repair = await shares.repaired_row(made.repair_ticket(), Network.BITCOIN, made.repaired())
+    with pytest.raises(NotNullViolation):
+        await put(statements, repair)
+    assert (await found(shares, made)).is_active
