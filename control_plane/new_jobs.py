@@ -15,8 +15,7 @@ from wire.requests import (
     DeriveKey,
     RefreshKey,
     RepairShare,
-    SignHash,
-    SignMessage,
+    SignRequest,
 )
 
 
@@ -93,7 +92,7 @@ class JobMaker:
         return self._signed(job, submission, body.external_id, body_digest(body, key.id))
 
     def sign(
-        self, submission: Submission, key: KeyReference, body: SignHash | SignMessage
+        self, submission: Submission, key: KeyReference, body: SignRequest
     ) -> tuple[Job, NewJob]:
         """The job that makes a signature. The job's id is the signature's."""
         job = self._job(

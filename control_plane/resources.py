@@ -11,7 +11,13 @@ from wire.digests import digest_of
 from wire.jobs import Endpoint, Job, JobKind
 from wire.node_api import HealthStatus, NodeHealth
 from wire.outcomes import MadeSignature, Outcome
-from wire.requests import CREATE_SIGNATURE, RepairShare, SignHash, SignMessage
+from wire.requests import (
+    CREATE_SIGNATURE,
+    RepairShare,
+    SignMessage,
+    SignRequest,
+    SignTransaction,
+)
 from wire.resources import (
     ChangeStatus,
     Key,
@@ -75,7 +81,7 @@ class SignatureRequest:
     """A Sign job, read: what is to be signed, and the digest that it comes to."""
 
     job: Job
-    body: SignHash | SignMessage
+    body: SignRequest
     digest: bytes | None
 
     @classmethod
@@ -139,6 +145,7 @@ def signature_of(request: SignatureRequest, progress: Progress, sees_details: bo
         status=SIGNATURE_STATUS[progress.state],
         kind=body.kind,
         message=body.message if isinstance(body, SignMessage) else None,
+        transaction=body.transaction if isinstance(body, SignTransaction) else None,
         digest=request.digest,
         signature=_result_of(progress),
         external_id=body.external_id,

@@ -12,7 +12,9 @@ from node.gate_messages import (
     Decision,
     GateAnswer,
     GateQuestion,
+    Shown,
     ShownHash,
+    ShownMessage,
     question_about,
     read_answer,
 )
@@ -26,6 +28,18 @@ from wire.outcomes import APPROVAL_PENDING
 log = structlog.get_logger()
 
 BARE_HASH_REFUSED = "this node signs no bare hashes, nor SHA-256 of 32 bytes, which may be one"
+
+
+def require_plain(decoded: Shown | None) -> None:
+    """Raise Denied for what may be something else than it looks like."""
+    if isinstance(decoded, ShownHash):
+        raise Denied("bare_hash_refused", BARE_HASH_REFUSED)
+    if isinstance(decoded, ShownMessage) and decoded.could_be:
+        meanings = ", ".join(decoded.could_be)
+        raise Denied(
+            "bare_hash_refused",
+            f"this node signs no message of a key without a network that could be: {meanings}",
+        )
 
 
 class Gate:
@@ -58,8 +72,8 @@ class Gate:
             application=application,
             now=datetime.now(UTC),
         )
-        if isinstance(question.decoded, ShownHash) and not self._settings.allow_bare_hashes:
-            raise Denied("bare_hash_refused", BARE_HASH_REFUSED)
+        if not self._settings.allow_bare_hashes:
+            require_plain(question.decoded)
         known = await self._approvals.find(job)
         if known is not None:
             return known

@@ -12,11 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from node.decisions import Denied
 from node.wanted import signed_bytes, wanted_signature
-from wire.algorithms import Curve, Store
+from wire.algorithms import Store
 from wire.digests import is_bare_hash
 from wire.encoding import HexBytes, Model
 from wire.jobs import Endpoint, Job, JobKind, KeyReference
-from wire.requests import SignHash, SignMessage
+from wire.mistakable import Mistakable, could_be
+from wire.requests import SignHash, SignRequest, SignTransaction
 
 SIGNATURE_HEADER = "Custody-Gate-Signature"
 MAX_REASON = 500
@@ -43,11 +44,22 @@ class Decision(StrEnum):
 
 
 class ShownMessage(Model):
-    """``text`` is null where the bytes are not UTF-8."""
+    """``text`` is null where the bytes are not UTF-8.
+
+    ``could_be``: what the same bytes mean elsewhere, where a key without a network signs them.
+    """
 
     type: Literal["Message"] = "Message"
     content: HexBytes
     text: str | None
+    could_be: list[Mistakable]
+
+
+class ShownTransaction(Model):
+    """``content``: the message of the transaction, which is what is signed."""
+
+    type: Literal["SolanaTransaction"] = "SolanaTransaction"
+    content: HexBytes
 
 
 class ShownHash(Model):
@@ -69,7 +81,8 @@ class ShownRepair(Model):
 
 
 Shown = Annotated[
-    ShownMessage | ShownHash | ShownRefresh | ShownRepair, Field(discriminator="type")
+    ShownMessage | ShownTransaction | ShownHash | ShownRefresh | ShownRepair,
+    Field(discriminator="type"),
 ]
 
 
@@ -152,7 +165,7 @@ def _shown(job: Job) -> tuple[bytes, Shown]:
             request, digest = wanted_signature(job)
             if digest is None:
                 digest = hashlib.sha256(signed_bytes(request, None)).digest()
-            return digest, _shown_signature(request, digest, job.key.curve)
+            return digest, _shown_signature(request, digest, job.key)
         case Endpoint.REPAIRS:
             return job.request_digest, ShownRepair(signer=_repaired(job))
         case _:
@@ -160,15 +173,18 @@ def _shown(job: Job) -> tuple[bytes, Shown]:
 
 
 def _shown_signature(
-    request: SignHash | SignMessage, digest: bytes, curve: Curve
-) -> ShownHash | ShownMessage:
-    if isinstance(request, SignHash) or is_bare_hash(request, curve):
+    request: SignRequest, digest: bytes, key: KeyReference
+) -> ShownHash | ShownMessage | ShownTransaction:
+    if isinstance(request, SignHash) or is_bare_hash(request, key.curve):
         return ShownHash(hash=digest)
+    if isinstance(request, SignTransaction):
+        return ShownTransaction(content=request.content)
     try:
         text = request.content.decode()
     except UnicodeDecodeError:
         text = None
-    return ShownMessage(content=request.content, text=text)
+    mistakable = could_be(request, key.algorithm, key.network)
+    return ShownMessage(content=request.content, text=text, could_be=mistakable)
 
 
 class _Repaired(BaseModel):

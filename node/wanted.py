@@ -8,7 +8,8 @@ from node.decisions import Denied
 from wire.algorithms import Algorithm, Network
 from wire.digests import NotSignable, digest_of
 from wire.jobs import Endpoint, Job
-from wire.requests import CREATE_SIGNATURE, CreateKey, CreateWallet, SignHash, SignMessage
+from wire.mistakable import require_signable
+from wire.requests import CREATE_SIGNATURE, CreateKey, CreateWallet, SignHash, SignRequest
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,14 @@ def wanted_key(job: Job) -> WantedKey:
     return WantedKey(body.algorithm, network, body.signer_group)
 
 
-def wanted_signature(job: Job) -> tuple[SignHash | SignMessage, bytes | None]:
+def wanted_signature(job: Job) -> tuple[SignRequest, bytes | None]:
     """The request and its digest. Raises Denied when they make no sense for the key."""
     if job.endpoint is not Endpoint.SIGNATURES:
         raise Denied("malformed_job", f"a Sign job has no request to {job.endpoint.value}")
     try:
         request = CREATE_SIGNATURE.validate_json(job.request)
         key = job.key
+        require_signable(request, key.algorithm, key.network, key.public_key)
         return request, digest_of(request, key.algorithm, key.network, key.public_key)
     except ValidationError as error:
         raise Denied(
@@ -58,9 +60,9 @@ def wanted_signature(job: Job) -> tuple[SignHash | SignMessage, bytes | None]:
         raise Denied("not_signable", str(error)) from None
 
 
-def signed_bytes(request: SignHash | SignMessage, digest: bytes | None) -> bytes:
+def signed_bytes(request: SignRequest, digest: bytes | None) -> bytes:
     """What is signed with the key: the digest, or the message that Ed25519 hashes itself."""
     if digest is not None:
         return digest
-    assert isinstance(request, SignMessage)  # digest_of refuses a Hash for Ed25519
+    assert not isinstance(request, SignHash)  # digest_of refuses a Hash for Ed25519
     return request.content

@@ -6,7 +6,7 @@ from Crypto.Hash import keccak
 
 from wire import bip322
 from wire.algorithms import Algorithm, Curve, HashFunction, Network, Scheme
-from wire.requests import DIGEST_SIZE, SignHash, SignMessage
+from wire.requests import DIGEST_SIZE, SignHash, SignMessage, SignRequest, SignTransaction
 
 
 class NotSignable(ValueError):
@@ -47,7 +47,7 @@ HASHES = {
 
 
 def digest_of(
-    request: SignHash | SignMessage,
+    request: SignRequest,
     algorithm: Algorithm,
     network: Network | None,
     public_key: bytes | None,
@@ -60,11 +60,13 @@ def digest_of(
     if algorithm.scheme is Scheme.EDDSA:
         if isinstance(request, SignHash):
             raise NotSignable("an Ed25519 key signs messages, not hashes: use kind Message")
-        if request.hash_function is not None:
+        if isinstance(request, SignMessage) and request.hash_function is not None:
             raise NotSignable("an Ed25519 key signs the message itself: leave hash_function out")
         return None
     if isinstance(request, SignHash):
         return request.hash
+    if isinstance(request, SignTransaction):
+        raise NotSignable("a transaction of this network is signed by its hash: use kind Hash")
     if network is None:
         if request.hash_function is None:
             raise NotSignable(
@@ -82,7 +84,7 @@ def digest_of(
     return bip322.digest(request.content, public_key)
 
 
-def is_bare_hash(request: SignHash | SignMessage, curve: Curve) -> bool:
+def is_bare_hash(request: SignRequest, curve: Curve) -> bool:
     """Whether nobody can say what stands behind the digest.
 
     Bitcoin signs SHA-256 of SHA-256 of a transaction's parts (BIP-143): a message of 32 bytes under
@@ -91,7 +93,8 @@ def is_bare_hash(request: SignHash | SignMessage, curve: Curve) -> bool:
     if isinstance(request, SignHash):
         return True
     return (
-        curve is Curve.SECP256K1
+        isinstance(request, SignMessage)
+        and curve is Curve.SECP256K1
         and request.hash_function is HashFunction.SHA_256
         and len(request.content) == DIGEST_SIZE
     )

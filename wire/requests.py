@@ -193,10 +193,31 @@ class SignMessage(KeyRequest):
         return message_bytes(self.message)
 
 
-CreateSignature = Annotated[SignHash | SignMessage, Field(discriminator="kind")]
+class SignTransaction(KeyRequest):
+    """Sign a Solana transaction with a Solana wallet's key."""
+
+    kind: Literal["Transaction"]
+    transaction: HexBytes
+    """The message of the transaction, as it is signed: without the signatures; 64 KiB."""
+
+    @field_validator("transaction")
+    @classmethod
+    def _is_not_too_long(cls, value: bytes) -> bytes:
+        if len(value) > MAX_MESSAGE_SIZE:
+            raise ValueError(f"must be at most {MAX_MESSAGE_SIZE} bytes")
+        return value
+
+    @property
+    def content(self) -> bytes:
+        return self.transaction
+
+
+SignRequest = SignHash | SignMessage | SignTransaction
+
+CreateSignature = Annotated[SignRequest, Field(discriminator="kind")]
 """Body of POST /v1/keys/{id}/signatures."""
 
-CREATE_SIGNATURE: TypeAdapter[SignHash | SignMessage] = TypeAdapter(CreateSignature)
+CREATE_SIGNATURE: TypeAdapter[SignRequest] = TypeAdapter(CreateSignature)
 
 
 def message_bytes(message: str) -> bytes:

@@ -127,9 +127,11 @@ class Signature(Answer):
     id: UUID
     key_id: UUID
     status: Open[SignatureStatus]
-    kind: Open[Literal["Hash", "Message"]]
+    kind: Open[Literal["Hash", "Message", "Transaction"]]
     message: str | None
-    """As the request gave it; null for kind Hash."""
+    """As the request gave it; null for other kinds than Message."""
+    transaction: HexBytes | None
+    """As the request gave it; null for other kinds than Transaction."""
     digest: HexBytes | None
     """The 32 bytes that are signed; null for Ed25519, which signs the message itself."""
     signature: SignatureResult | None

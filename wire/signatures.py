@@ -17,7 +17,7 @@ from wire.algorithms import (
 )
 from wire.encoding import HexBytes, Model
 from wire.public_keys import check_ed25519, check_public_key
-from wire.requests import SignHash, SignMessage
+from wire.requests import SignHash, SignMessage, SignRequest
 
 ORDER = {
     # SEC 2, sections 2.4.1 and 2.4.2
@@ -51,14 +51,14 @@ def finish(
     public_key: bytes,
     algorithm: Algorithm,
     network: Network | None,
-    request: SignHash | SignMessage,
+    request: SignRequest,
     digest: bytes | None,
 ) -> SignatureResult:
     """Verify a raw 64-byte signature and give it the form that leaves. Raises BadSignature."""
     if len(raw) != RAW_SIZE:
         raise BadSignature(f"a raw signature has {RAW_SIZE} bytes, this one {len(raw)}")
     if algorithm.scheme is Scheme.EDDSA:
-        if not isinstance(request, SignMessage):
+        if isinstance(request, SignHash):
             raise BadSignature("Ed25519 signs messages only")
         _verify_ed25519(raw, public_key, request.content)
         return SignatureResult(r=raw[:32], s=raw[32:], encoded=raw)
@@ -84,7 +84,7 @@ def verify(
     public_key: bytes,
     algorithm: Algorithm,
     network: Network | None,
-    request: SignHash | SignMessage,
+    request: SignRequest,
     digest: bytes | None,
 ) -> None:
     """Check that a result is exactly what ``finish`` gives. Raises BadSignature."""

@@ -18,6 +18,7 @@ from wire.requests import (
     RepairShare,
     SignHash,
     SignMessage,
+    SignTransaction,
 )
 from wire.resources import Problem
 
@@ -54,6 +55,7 @@ _REQUEST_MODELS = (
     CreateKey,
     SignHash,
     SignMessage,
+    SignTransaction,
     DeriveKey,
     RefreshKey,
     RepairShare,

@@ -36,7 +36,7 @@ async def derive(
     if network != parent.network:
         root = parent
         if parent.root is not None:
-            root = await services.keys.get(caller.application_id, parent.root)
+            root = await services.keys.get(caller, parent.root)
         require_network(root, network)
     assert reference.public_key is not None
     result = GeneratedKey(

@@ -26,19 +26,22 @@ from control_plane.signatures import status_is
 from control_plane.tables import jobs
 from control_plane.tokens import Caller, Scope
 from wire.digests import NotSignable, digest_of
-from wire.requests import CREATE_SIGNATURE, SignHash, SignMessage
+from wire.mistakable import require_signable
+from wire.requests import CREATE_SIGNATURE, SignRequest
 from wire.resources import Page, Signature, SignatureStatus
 
 _ONE_OF = {
     "oneOf": [
         {"$ref": "#/components/schemas/SignHash"},
         {"$ref": "#/components/schemas/SignMessage"},
+        {"$ref": "#/components/schemas/SignTransaction"},
     ],
     "discriminator": {
         "propertyName": "kind",
         "mapping": {
             "Hash": "#/components/schemas/SignHash",
             "Message": "#/components/schemas/SignMessage",
+            "Transaction": "#/components/schemas/SignTransaction",
         },
     },
 }
@@ -77,6 +80,7 @@ def router(services: Services) -> APIRouter:
                 "hash_function": "SHA-256",
             },
             hash={"kind": "Hash", "hash": "0x" + "5c" * 32},
+            Solana_transaction={"kind": "Transaction", "transaction": "0x010001..."},
         ),
     )
     async def create_signature(
@@ -90,6 +94,7 @@ def router(services: Services) -> APIRouter:
 
         A message is signed as the network's wallets do it: EIP-191 on Ethereum, BIP-137 on
         Bitcoin, its bytes as they are by an Ed25519 key. A bare ECDSA key needs `hash_function`.
+        A Solana transaction is signed as kind `Transaction` alone: as a `Message` it is refused.
         """
         text, wanted = await body_of(request, CREATE_SIGNATURE)
         key = await services.keys.active(caller.application_id, key_id)
@@ -162,9 +167,10 @@ def router(services: Services) -> APIRouter:
     return routes
 
 
-def _digest(wanted: SignHash | SignMessage, key: SigningKey) -> bytes | None:
+def _digest(wanted: SignRequest, key: SigningKey) -> bytes | None:
     try:
-        reference = key.reference
-        return digest_of(wanted, reference.algorithm, reference.network, reference.public_key)
+        of_key = key.reference.algorithm, key.reference.network, key.reference.public_key
+        require_signable(wanted, *of_key)
+        return digest_of(wanted, *of_key)
     except NotSignable as error:
         raise ProblemError(Code.NOT_SIGNABLE, str(error)) from None

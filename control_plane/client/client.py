@@ -30,6 +30,7 @@ class Operations:
     list_keys = Listing(operations.list_keys)
     sign_message = Operation(operations.sign_message)
     sign_hash = Operation(operations.sign_hash)
+    sign_transaction = Operation(operations.sign_transaction)
     get_signature = Operation(operations.get_signature)
     list_signatures = Listing(operations.list_signatures)
     list_nodes = Listing(operations.list_nodes)

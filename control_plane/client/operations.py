@@ -21,6 +21,8 @@ from wire.requests import (
     RepairShare,
     SignHash,
     SignMessage,
+    SignRequest,
+    SignTransaction,
 )
 from wire.resources import (
     Key,
@@ -229,6 +231,23 @@ def sign_hash(
     return _sign(key_id, body, wait)
 
 
+def sign_transaction(
+    key_id: UUID | str,
+    transaction: bytes,
+    *,
+    external_id: str | None = None,
+    wait: float = DEFAULT_WAIT,
+) -> Steps[Signature]:
+    """Sign a Solana transaction, given as its serialized message, and wait for the signature.
+
+    The wallet's key must be one of its signers. Errors as for sign_message.
+    """
+    body = SignTransaction(
+        kind="Transaction", transaction=transaction, external_id=_external_id(external_id)
+    )
+    return _sign(key_id, body, wait)
+
+
 def _message(message: str | bytes) -> str:
     """The form that travels: hex when it is bytes, or text that would be taken for hex."""
     if isinstance(message, bytes):
@@ -236,7 +255,7 @@ def _message(message: str | bytes) -> str:
     return "0x" + message.encode().hex() if message.startswith("0x") else message
 
 
-def _sign(key_id: UUID | str, body: SignHash | SignMessage, wait: float) -> Steps[Signature]:
+def _sign(key_id: UUID | str, body: SignRequest, wait: float) -> Steps[Signature]:
     wanted = Wish(Endpoint.SIGNATURES, body, UUID(str(key_id)))
     return until_final(
         wish(f"/v1/keys/{key_id}/signatures", wanted, Signature),

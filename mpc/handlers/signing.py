@@ -17,7 +17,7 @@ from node.wanted import signed_bytes, wanted_signature
 from wire.jobs import KeyReference
 from wire.outcomes import MadeSignature
 from wire.possession import possession_request
-from wire.requests import SignHash, SignMessage
+from wire.requests import SignRequest
 from wire.signatures import RAW_SIZE, BadSignature, SignatureResult, finish
 from wire.tickets import Protocol
 
@@ -135,7 +135,7 @@ def require_share_of(stored: StoredShare, admitted: Admitted, generation: int) -
 
 
 def _finished(
-    raw: bytes, key: KeyReference, request: SignHash | SignMessage, digest: bytes | None
+    raw: bytes, key: KeyReference, request: SignRequest, digest: bytes | None
 ) -> SignatureResult:
     """Raises Failed for a signature that does not verify: it does not leave."""
     assert key.public_key is not None  # require_same_key has compared it

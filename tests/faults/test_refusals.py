@@ -235,6 +235,11 @@ def test_a_request_that_makes_no_sense_for_the_key_is_denied(lonely):
     a_hash = SignHash(kind="Hash", hash=bytes(32))
     outcome = do(lonely.plane, sign_job(solana, a_hash))
     assert_not_done(outcome, OutcomeStatus.DENIED, "not_signable")
+    assert solana.public_key is not None
+    transaction = b"\1\0\0\1" + solana.public_key + bytes(32) + b"\0"
+    as_message = SignMessage(kind="Message", message="0x" + transaction.hex())
+    outcome = do(lonely.plane, sign_job(solana, as_message))
+    assert_not_done(outcome, OutcomeStatus.DENIED, "not_signable")
 
 
 def test_a_sign_job_around_another_endpoints_request_is_denied(lonely, key):

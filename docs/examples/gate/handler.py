@@ -54,6 +54,10 @@ def by_policy(policy: dict[str, Any], question: dict[str, Any]) -> Answer:
     decoded = question["decoded"]
     if decoded["type"] == "BareHash":
         return policy["bare_hashes"], "a bare hash: nobody can say what stands behind it"
+    if decoded["type"] == "SolanaTransaction":
+        return policy["transactions"], "a transaction: decode it, and decide by its instructions"
+    if decoded["could_be"]:
+        return policy["transactions"], f"could be: {', '.join(decoded['could_be'])}"
     text = decoded["text"]
     if text is None:
         return "pending", "not text: a person has to look at it"

@@ -48,7 +48,7 @@ from wire.outcomes import (
     PreparedShare,
     PromisedShare,
 )
-from wire.requests import SignHash, SignMessage
+from wire.requests import SignHash, SignMessage, SignRequest
 from wire.signatures import verify
 from wire.statements import Confirmation
 from wire.tickets import PROTOCOL
@@ -284,7 +284,7 @@ def signature_of(outcome: Outcome) -> MadeSignature:
     return outcome.result
 
 
-def check_signature(key: Key, request: SignHash | SignMessage, made: MadeSignature) -> None:
+def check_signature(key: Key, request: SignRequest, made: MadeSignature) -> None:
     """Raises BadSignature."""
     assert key.public_key is not None
     digest = request.hash if isinstance(request, SignHash) else None

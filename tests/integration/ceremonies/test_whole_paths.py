@@ -119,7 +119,8 @@ async def test_a_repair_takes_no_part_of_a_key_that_the_job_does_not_name(with_k
         await approve_repair(parties[helper], key, loser)
     other = replace(key, public_key=made_up_key(EDDSA_ED25519, 1))
     outcomes = await parties.hold(orders.repair(other, loser, helpers))
-    assert ended(outcomes[loser])[0] == "wrong_share"
+    assert {ended(outcomes[helper])[0] for helper in helpers} == {"key_mismatch"}
+    assert ended(outcomes[loser])[0] == "peer_aborted"
     assert await parties[loser].states(key) == []
 
 

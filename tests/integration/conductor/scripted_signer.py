@@ -44,7 +44,7 @@ from wire.outcomes import (
     SetOfShares,
 )
 from wire.possession import possession_request
-from wire.requests import CREATE_SIGNATURE, SignHash, SignMessage
+from wire.requests import CREATE_SIGNATURE, SignHash, SignRequest
 from wire.signatures import finish
 from wire.statements import Abandonment, Attestation, Ban, Confirmation, Promise
 from wire.tickets import Protocol, Ticket
@@ -323,11 +323,11 @@ class ScriptedSigner:
         return self._signature(_set_of(job), bare, request, digest)
 
     def _signature(
-        self, shares: UUID, key: KeyReference, request: SignHash | SignMessage, digest: bytes | None
+        self, shares: UUID, key: KeyReference, request: SignRequest, digest: bytes | None
     ) -> MadeSignature:
         private_key = child_of(self.stage.keys[shares], key.path)
         if isinstance(private_key, Ed25519PrivateKey):
-            assert isinstance(request, SignMessage)
+            assert not isinstance(request, SignHash)
             raw = private_key.sign(request.content)
         elif key.scheme is Scheme.SCHNORR:
             assert digest is not None

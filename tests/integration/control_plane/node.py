@@ -16,7 +16,7 @@ from wire.digests import digest_of
 from wire.jobs import Job, JobKind
 from wire.node_api import ClaimedJob, Report
 from wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
-from wire.requests import CREATE_SIGNATURE, SignMessage
+from wire.requests import CREATE_SIGNATURE, SignHash
 from wire.signatures import finish
 
 CAPABILITIES = {"ECDSA/secp256k1": "hsm", "EdDSA/ed25519": "host"}
@@ -130,7 +130,7 @@ class MemoryNode:
         request = CREATE_SIGNATURE.validate_json(job.request)
         digest = digest_of(request, job.key.algorithm, job.key.network, job.key.public_key)
         if isinstance(key, Ed25519PrivateKey):
-            assert isinstance(request, SignMessage)
+            assert not isinstance(request, SignHash)
             raw = key.sign(request.content)
         else:
             assert digest is not None

@@ -65,12 +65,13 @@ def test_every_operation_is_described(path: str, method: str, operation: dict):
         assert media["examples"]
 
 
-def test_a_signature_is_asked_for_in_two_ways():
+def test_a_signature_is_asked_for_in_three_ways():
     schema = DOCUMENT["paths"]["/v1/keys/{key_id}/signatures"]["post"]["requestBody"]["content"]
     schema = schema["application/json"]["schema"]
     assert schema["discriminator"]["mapping"] == {
         "Hash": "#/components/schemas/SignHash",
         "Message": "#/components/schemas/SignMessage",
+        "Transaction": "#/components/schemas/SignTransaction",
     }
 
 

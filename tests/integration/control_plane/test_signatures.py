@@ -142,6 +142,27 @@ async def test_a_request_that_the_key_cannot_sign(
     assert_problem(answer, 422, "not_signable")
 
 
+async def test_a_solana_transaction_is_not_a_message(api: httpx.AsyncClient, node: MemoryNode):
+    wallet = (await api.post("/v1/wallets", json={"network": "Solana", "store": "hsm"})).json()
+    await node.work()
+    path = f"/v1/keys/{wallet['key_id']}"
+    public_key = (await api.get(path)).json()["public_key"][2:]
+    transaction = "0x01000001" + public_key + bytes(32).hex() + "00"
+    as_message = {"kind": "Message", "message": transaction}
+    detail = assert_problem(
+        await api.post(f"{path}/signatures", json=as_message), 422, "not_signable"
+    )
+    assert "use kind Transaction" in detail
+    wanted = {"kind": "Transaction", "transaction": transaction}
+    made = (await api.post(f"{path}/signatures", json=wanted)).json()
+    await node.work()
+    signed = (await api.get(f"{path}/signatures/{made['id']}")).json()
+    assert (signed["status"], signed["kind"]) == ("Signed", "Transaction")
+    assert (signed["transaction"], signed["message"]) == (transaction, None)
+    other = {"kind": "Transaction", "transaction": "0x01000001" + bytes(64).hex() + "00"}
+    assert_problem(await api.post(f"{path}/signatures", json=other), 422, "not_signable")
+
+
 async def test_the_node_gets_the_request_byte_for_byte(
     api: httpx.AsyncClient, node: MemoryNode, key: UUID
 ):

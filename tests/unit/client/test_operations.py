@@ -37,6 +37,7 @@ def signature(status: SignatureStatus) -> Signature:
         status=status,
         kind="Message",
         message="hello",
+        transaction=None,
         digest=None,
         signature=None,
         external_id=None,

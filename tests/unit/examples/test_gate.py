@@ -9,10 +9,11 @@ import pytest
 
 from devstack.gate import EXAMPLE
 from node.gate_messages import question_about, sign_question
+from tests.unit.node.requests import KEY as WALLET
 from tests.unit.node.requests import NOW, complete, job_around
-from wire.algorithms import Store
+from wire.algorithms import EDDSA_ED25519, Network, Store
 from wire.jobs import Endpoint, JobKind
-from wire.requests import SignHash
+from wire.requests import SignHash, SignTransaction
 
 _spec = importlib.util.spec_from_file_location("example_gate", EXAMPLE / "handler.py")
 assert _spec is not None
@@ -63,6 +64,12 @@ def test_the_policy_as_it_comes() -> None:
     assert decision(complete(message="x" * 201)) == "pending"
     assert decision(complete(message="0xff")) == "pending"
     assert decision(SignHash(kind="Hash", hash=bytes(32))) == "pending"
+    bare = {"network": None, **EDDSA_ED25519._asdict(), "public_key": bytes(32)}
+    keys = [WALLET.model_copy(update=bare | {"network": each}) for each in (None, Network.SOLANA)]
+    transfer = "0x01000001" + bytes(64).hex() + "00"
+    assert decision(complete(message=transfer), key=keys[0]) == "pending"
+    transaction = SignTransaction(kind="Transaction", transaction=bytes.fromhex(transfer[2:]))
+    assert decision(transaction, key=keys[1]) == "pending"
     refresh: dict[str, Any] = {"kind": JobKind.REFRESH_KEY.value, "endpoint": Endpoint.REFRESHES}
     assert decision(b"{}", **refresh) == "pending"
 

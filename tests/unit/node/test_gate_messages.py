@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from node.decisions import Denied
+from node.gate import require_plain
 from node.gate_messages import (
     MAX_REASON,
     BadAnswer,
@@ -15,10 +16,12 @@ from node.gate_messages import (
     ShownHash,
     ShownMessage,
     ShownRepair,
+    ShownTransaction,
     question_about,
     read_answer,
     sign_question,
 )
+from node.wanted import wanted_signature
 from tests.made_up_keys import made_up_key
 from tests.unit.node.requests import KEY, NOW, complete, job_around
 from wire.algorithms import (
@@ -32,7 +35,8 @@ from wire.algorithms import (
 )
 from wire.digests import eip191
 from wire.jobs import Endpoint, JobKind, KeyReference
-from wire.requests import SignHash
+from wire.mistakable import Mistakable
+from wire.requests import SignHash, SignTransaction
 
 DIGEST = bytes(range(32))
 HEX = "0x" + DIGEST.hex()
@@ -45,7 +49,7 @@ def about(job, application: str | None = None):
 def test_the_digest_shown_is_the_one_that_is_signed() -> None:
     question = about(job_around(complete()), "shop")
     assert question.digest == eip191(b"hello")
-    assert question.decoded == ShownMessage(content=b"hello", text="hello")
+    assert question.decoded == ShownMessage(content=b"hello", text="hello", could_be=[])
     assert (question.kind, question.application, question.key) == ("Sign", "shop", KEY)
 
 
@@ -60,7 +64,7 @@ def test_an_ed25519_message_is_shown_with_its_sha_256() -> None:
     )
     question = about(job_around(complete(message="0xff00"), key=solana))
     assert question.digest == hashlib.sha256(b"\xff\x00").digest()
-    assert question.decoded == ShownMessage(content=b"\xff\x00", text=None)
+    assert question.decoded == ShownMessage(content=b"\xff\x00", text=None, could_be=[])
 
 
 def test_a_bare_hash_is_shown_as_such() -> None:
@@ -72,7 +76,7 @@ P256 = {"curve": Curve.SECP256R1, "public_key": made_up_key(ECDSA_SECP256R1)}
 
 
 def bare(**changes: object) -> KeyReference:
-    return KEY.model_copy(update={"network": None, **changes})
+    return KEY.model_copy(update={"network": None} | changes)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +112,35 @@ def test_a_message_that_is_no_transactions_hash_is_shown_as_it_is(
 ) -> None:
     question = about(job_around(complete(message=message, hash_function=hash_function), key=key))
     assert isinstance(question.decoded, ShownMessage)
+
+
+TRANSFER = bytes.fromhex("01000001" + "00" * 64 + "00")
+"""A Solana transaction of the key of all zeros, without instructions."""
+ED25519 = {"scheme": Scheme.EDDSA, "curve": Curve.ED25519, "public_key": bytes(32)}
+
+
+def test_a_bare_keys_message_is_shown_with_what_it_could_be() -> None:
+    request = complete(message="0x" + TRANSFER.hex())
+    decoded = about(job_around(request, key=bare(**ED25519))).decoded
+    assert decoded == ShownMessage(
+        content=TRANSFER, text=TRANSFER.decode(), could_be=[Mistakable.SOLANA_TRANSACTION]
+    )
+    with pytest.raises(Denied, match=r"bare_hash_refused.*could be: SolanaTransaction"):
+        require_plain(decoded)
+    with pytest.raises(Denied, match="bare_hash_refused"):
+        require_plain(ShownHash(hash=DIGEST))
+    require_plain(about(job_around(complete())).decoded)
+
+
+def test_a_solana_wallets_transaction_is_shown_as_one_and_denied_as_a_message() -> None:
+    wallet = bare(**ED25519, network=Network.SOLANA)
+    wanted = SignTransaction(kind="Transaction", transaction=TRANSFER)
+    question = about(job_around(wanted, key=wallet))
+    assert question.decoded == ShownTransaction(content=TRANSFER)
+    assert question.digest == hashlib.sha256(TRANSFER).digest()
+    require_plain(question.decoded)
+    with pytest.raises(Denied, match=r"not_signable.*is a Solana transaction"):
+        wanted_signature(job_around(complete(message="0x" + TRANSFER.hex()), key=wallet))
 
 
 def test_a_repair_is_shown_with_its_signer_and_the_digest_of_the_request() -> None:

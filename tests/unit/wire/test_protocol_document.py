@@ -51,7 +51,7 @@ from wire.delivery import (
 from wire.digests import HASHES, NotSignable, bip137, digest_of, eip191
 from wire.envelope import DELIVERY_TICKET_TYPE, JOB_TYPE, PinnedKeys
 from wire.outcomes import APPROVAL_PENDING
-from wire.requests import SignHash, SignMessage
+from wire.requests import SignHash, SignMessage, SignRequest, SignTransaction
 from wire.signatures import SignatureResult, der, finish
 
 TEXT = DOCUMENT.read_text("utf-8")
@@ -87,7 +87,7 @@ def test_the_signed_job_of_the_document_opens_under_its_key():
 
 # The table: key, kind, digest, encoded
 
-ROW = re.compile(r"^\| (.+?) \| (Hash|Message) \| (.+?) \| (.+?) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| (.+?) \| (Hash|Message|Transaction) \| (.+?) \| (.+?) \|$", re.MULTILINE)
 ROWS = ROW.findall(TEXT)
 
 KEYS: dict[str, tuple[Algorithm, Network | None]] = {
@@ -123,9 +123,11 @@ ENCODED: dict[str, Callable[[SignatureResult], bytes]] = {
 CONTENT = bytes(range(32))
 
 
-def request_of(kind: str, digest: str) -> SignHash | SignMessage:
+def request_of(kind: str, digest: str) -> SignRequest:
     if kind == "Hash":
         return SignHash(kind="Hash", hash=CONTENT)
+    if kind == "Transaction":
+        return SignTransaction(kind="Transaction", transaction=CONTENT)
     function = HashFunction.SHA3_256 if digest.startswith("`hash_function`") else None
     return SignMessage(kind="Message", message="0x" + CONTENT.hex(), hash_function=function)
 
@@ -151,7 +153,10 @@ def sign(algorithm: Algorithm, digest: bytes | None) -> tuple[bytes, bytes]:
 
 def test_the_table_has_every_kind_of_every_key_once():
     assert [(key, kind) for key, kind, _, _ in ROWS] == [
-        (key, kind) for key in KEYS for kind in ("Hash", "Message")
+        (key, kind)
+        for key in KEYS
+        for kind in ("Hash", "Message", "Transaction")
+        if kind != "Transaction" or key == "Solana wallet"
     ]
 
 

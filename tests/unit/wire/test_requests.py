@@ -20,12 +20,12 @@ from wire.requests import (
     MAX_MESSAGE_SIZE,
     CreateKey,
     CreateWallet,
-    SignHash,
     SignMessage,
+    SignRequest,
 )
 
 
-def sign(**body: object) -> SignHash | SignMessage:
+def sign(**body: object) -> SignRequest:
     return CREATE_SIGNATURE.validate_json(json.dumps(body))
 
 
