@@ -14,6 +14,7 @@ from tests.integration.ceremonies.parties import (
     wanted,
 )
 from tests.integration.ceremonies.test_whole_paths import approve_repair, child_order
+from tests.made_up_keys import made_up_key
 from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1, Network
 from wire.envelope import SignedBytes
 from wire.jobs import CHILD_KINDS, JobKind, child_key_id
@@ -21,9 +22,6 @@ from wire.outcomes import OutcomeStatus
 from wire.tickets import Participant, protocol_of
 
 ONE, TWO, THREE = NAMES[:3]
-X = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
-"""The x coordinate of secp256k1's generator (SEC 2, section 2.4.1): of somebody else's key."""
-
 IN_USE = (JobKind.SIGN, JobKind.APPROVE, JobKind.REFRESH_KEY, JobKind.REPAIR_SHARE)
 """Kinds about the set in use; of the others, these are about a set that all have promised:"""
 PROMISED = (JobKind.ACTIVATE_KEY, JobKind.DISCARD)
@@ -82,9 +80,11 @@ def a_child(order: Order, key: Key) -> Order:
 
 JOB_LIES: dict[str, Callable[[Order, Key], Order]] = {
     "network": told(network=None),
-    "address type": told(scheme=ECDSA_SECP256K1.scheme, public_key=bytes.fromhex("02" + X)),
-    "scheme and curve": told(**EDDSA_ED25519._asdict(), network=None),
-    "public key": told(public_key=bytes.fromhex(X)),
+    "address type": told(scheme=ECDSA_SECP256K1.scheme, public_key=made_up_key(ECDSA_SECP256K1)),
+    "scheme and curve": told(
+        **EDDSA_ED25519._asdict(), network=None, public_key=made_up_key(EDDSA_ED25519)
+    ),
+    "public key": told(public_key=made_up_key(SCHNORR_SECP256K1)),
     "public key: none": told(public_key=None),
     "root and path": a_child,
 }

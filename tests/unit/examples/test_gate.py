@@ -9,6 +9,7 @@ import pytest
 
 from devstack.gate import EXAMPLE
 from node.gate_messages import question_about, sign_question
+from tests.made_up_keys import made_up_key
 from tests.unit.node.requests import KEY as WALLET
 from tests.unit.node.requests import NOW, complete, job_around
 from wire.algorithms import EDDSA_ED25519, Network, Store
@@ -21,6 +22,7 @@ assert _spec.loader is not None
 handler: Any = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(handler)
 
+SOLANA_KEY = made_up_key(EDDSA_ED25519)
 KEY = b"0123456789abcdef"
 BODY = b'{"kind": "Sign"}'
 SENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -64,9 +66,9 @@ def test_the_policy_as_it_comes() -> None:
     assert decision(complete(message="x" * 201)) == "pending"
     assert decision(complete(message="0xff")) == "pending"
     assert decision(SignHash(kind="Hash", hash=bytes(32))) == "pending"
-    bare = {"network": None, **EDDSA_ED25519._asdict(), "public_key": bytes(32)}
+    bare = {"network": None, **EDDSA_ED25519._asdict(), "public_key": SOLANA_KEY}
     keys = [WALLET.model_copy(update=bare | {"network": each}) for each in (None, Network.SOLANA)]
-    transfer = "0x01000001" + bytes(64).hex() + "00"
+    transfer = "0x01000001" + SOLANA_KEY.hex() + bytes(32).hex() + "00"
     assert decision(complete(message=transfer), key=keys[0]) == "pending"
     transaction = SignTransaction(kind="Transaction", transaction=bytes.fromhex(transfer[2:]))
     assert decision(transaction, key=keys[1]) == "pending"

@@ -114,17 +114,17 @@ def test_a_message_that_is_no_transactions_hash_is_shown_as_it_is(
     assert isinstance(question.decoded, ShownMessage)
 
 
-TRANSFER = bytes.fromhex("01000001" + "00" * 64 + "00")
-"""A Solana transaction of the key of all zeros, without instructions."""
-ED25519 = {"scheme": Scheme.EDDSA, "curve": Curve.ED25519, "public_key": bytes(32)}
+SOLANA_KEY = made_up_key(EDDSA_ED25519)
+TRANSFER = b"\x01\x00\x00\x01" + SOLANA_KEY + bytes(32) + b"\x00"
+"""A Solana transaction of that key, without instructions."""
+ED25519 = {"scheme": Scheme.EDDSA, "curve": Curve.ED25519, "public_key": SOLANA_KEY}
 
 
 def test_a_bare_keys_message_is_shown_with_what_it_could_be() -> None:
     request = complete(message="0x" + TRANSFER.hex())
     decoded = about(job_around(request, key=bare(**ED25519))).decoded
-    assert decoded == ShownMessage(
-        content=TRANSFER, text=TRANSFER.decode(), could_be=[Mistakable.SOLANA_TRANSACTION]
-    )
+    assert isinstance(decoded, ShownMessage)
+    assert decoded.could_be == [Mistakable.SOLANA_TRANSACTION]
     with pytest.raises(Denied, match=r"bare_hash_refused.*could be: SolanaTransaction"):
         require_plain(decoded)
     with pytest.raises(Denied, match="bare_hash_refused"):
