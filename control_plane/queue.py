@@ -24,20 +24,40 @@ from control_plane.queue_statements import (
     EXTEND,
     KEEP_LATE,
     LAPSE,
+    NOTE_STRANDED,
     READ_EXPIRED,
+    READ_LAPSING_TOO_OFTEN,
     READ_REPORTED,
+    READ_STRANDED,
     RELEASE,
     WRITE,
     WRITE_WITH_KEYS,
 )
 from control_plane.results import KeyFacts, attestations_json
 from control_plane.tables import JobState
-from control_plane.transitions import Change, JobFacts, Note, decide, expire
+from control_plane.transitions import (
+    LEASE_LAPSED,
+    Change,
+    JobFacts,
+    Note,
+    decide,
+    expire,
+    give_up,
+    stranded,
+)
 from wire.algorithms import Algorithm, Curve, Network, Scheme
 from wire.envelope import SignedBytes
 from wire.node_api import ClaimedJob, Lease, Report, ReportResult
 
 LEASE_SECONDS = 30.0
+STRANDED_AFTER_SECONDS = 1
+MAX_LAPSES = 5
+"""Leases of a job that may lapse in a row before it is given up."""
+SPREAD_SECONDS = 5
+"""How far apart jobs begin again that lapsed together, times how often each has lapsed before."""
+SECOND_CHANCE_SECONDS = 2
+"""How much later than the others the node gets a job that failed it last; shorter than
+RETRY_WINDOW_SECONDS, so that it is woken for it."""
 SEEN_LATELY_SECONDS = 60
 """A node silent for longer does not count among those that could still take a refused job."""
 SWEEP_BATCH = 500
@@ -90,10 +110,12 @@ class Final:
 
 @dataclass(frozen=True)
 class Swept:
-    """How many leases a sweep took back, and how many jobs it ended because they expired."""
+    """How many leases a sweep took back, and how many jobs it ended: because they expired, or
+    because their lease lapsed too often."""
 
     lapsed: int
     expired: int
+    given_up: int
 
 
 class Queue:
@@ -104,10 +126,12 @@ class Queue:
         database: Database,
         notifications: Notifications,
         lease_seconds: float = LEASE_SECONDS,
+        max_lapses: int = MAX_LAPSES,
     ) -> None:
         self._database = database
         self._notifications = notifications
         self.lease_seconds = lease_seconds
+        self._max_lapses = max_lapses
         self._leased: dict[UUID, JobFacts] = {}
         self._finals: dict[UUID, Final] = {}
 
@@ -152,6 +176,8 @@ class Queue:
                 "kinds": list(kinds),
                 "slots": slots,
                 "lease_seconds": self.lease_seconds,
+                "second_chance": SECOND_CHANCE_SECONDS,
+                "seen_lately": SEEN_LATELY_SECONDS,
             },
         )
         if len(self._leased) > MAX_REMEMBERED:
@@ -201,20 +227,48 @@ class Queue:
         return results
 
     async def sweep(self) -> Swept:
-        """Queue jobs whose lease has lapsed, end those that expired, announce due retries."""
+        """Queue jobs whose lease has lapsed, end those that expired or lapsed too often, announce
+        due retries."""
+        lapsing = {"limit": SWEEP_BATCH, "max_lapses": self._max_lapses}
+        too_often = await self._database.rows(READ_LAPSING_TOO_OFTEN, lapsing)
+        given_up = await self.write([give_up(_facts(row), self._max_lapses) for row in too_often])
+        for row in too_often:
+            if row.id in given_up:
+                log.error("job given up", job=str(row.id), node=row.lease_node, code=LEASE_LAPSED)
         rows = await self._database.hastily(
             LAPSE,
             {
-                "limit": SWEEP_BATCH,
+                **lapsing,
+                "spread_seconds": SPREAD_SECONDS,
                 "retry_window": RETRY_WINDOW_SECONDS,
                 "origin": self._notifications.origin,
             },
         )
         for row in rows:
             self._notifications.wake_jobs(row.node_group)
+        await self._note_stranded()
         expired = await self._database.rows(READ_EXPIRED, {"limit": SWEEP_BATCH})
         ended = await self.write([expire(_facts(row), row.last_failure) for row in expired])
-        return Swept(lapsed=sum(int(row.lapsed) for row in rows), expired=len(ended))
+        return Swept(
+            lapsed=sum(int(row.lapsed) for row in rows),
+            expired=len(ended),
+            given_up=len(given_up),
+        )
+
+    async def _note_stranded(self) -> None:
+        """Have jobs say why they wait where no node of their group takes any."""
+        rows = await self._database.rows(
+            READ_STRANDED,
+            {
+                "limit": SWEEP_BATCH,
+                "seen_lately": SEEN_LATELY_SECONDS,
+                "stranded_after": STRANDED_AFTER_SECONDS,
+            },
+        )
+        if rows:
+            failures = [stranded(row.id, row.nodes) for row in rows]
+            noted = {"ids": [row.id for row in rows], "failures": failures}
+            await self._database.hastily(NOTE_STRANDED, noted)
 
     async def _report_from_memory(
         self, node: str, reports: Sequence[Report]

@@ -40,6 +40,9 @@ ADD = text(
     """
 ).bindparams(jobs_channel=JOBS_CHANNEL)
 
+_WORKS = "coalesce(CAST(health ->> 'works' AS boolean), true)"
+"""Of a row of nodes: its last heartbeat says that it takes jobs."""
+
 CLAIM = text(
     """
     WITH claimable AS (
@@ -47,7 +50,16 @@ CLAIM = text(
         WHERE state = 'Queued' AND node_group = :group AND run_after <= now()
             AND expires_at > now() AND kind = ANY(CAST(:kinds AS varchar[]))
             AND NOT CAST(:node AS varchar) = ANY(refused_by)
-            AND EXISTS (SELECT FROM nodes WHERE id = :node AND node_group = :group)
+            AND EXISTS (
+                SELECT FROM nodes WHERE id = :node AND node_group = :group AND {works}
+            ) AND (
+                last_node IS DISTINCT FROM :node
+                OR run_after <= now() - make_interval(secs => :second_chance)
+                OR NOT EXISTS (
+                    SELECT FROM nodes WHERE node_group = :group AND id <> :node AND {works}
+                        AND last_seen > now() - make_interval(secs => :seen_lately)
+                )
+            )
         ORDER BY run_after LIMIT :slots
         FOR UPDATE SKIP LOCKED
     ), claimed AS (
@@ -59,8 +71,9 @@ CLAIM = text(
     SELECT claimed.id, kind, payload, signature, signing_key_id, state, attempt, lease, lease_node,
         refused_by, outcome, scheme, curve, network, public_key
     FROM claimed JOIN keys ON keys.id = claimed.key_id
-    """
+    """.replace("{works}", _WORKS)
 )
+"""The node that failed a job last gets it later than the others, unless there are none."""
 
 RELEASE = text(
     """
@@ -105,8 +118,15 @@ _HAVE_EXPIRED = """
     ORDER BY expires_at LIMIT :limit
 """
 
+_LAPSE_TOO_OFTEN = """
+    WHERE state = 'Leased' AND lease_until <= now() AND expires_at > now()
+        AND lapses + 1 >= :max_lapses
+    ORDER BY lease_until LIMIT :limit
+"""
+
 READ_REPORTED = text(_FACTS + _WILLING + _WITH_KEYS + _ARE_REPORTED)
 READ_EXPIRED = text(_FACTS + _WITH_KEYS + _HAVE_EXPIRED)
+READ_LAPSING_TOO_OFTEN = text(_FACTS + _WITH_KEYS + _LAPSE_TOO_OFTEN)
 
 _CHANGE = """
     WITH change AS (
@@ -129,6 +149,7 @@ _CHANGE = """
             run_after = now() + make_interval(secs => change.delay),
             refused_by = CASE WHEN refuser IS NULL THEN refused_by
                 ELSE array_append(refused_by, refuser) END,
+            last_node = coalesce(lease_node, last_node), lapses = 0,
             lease = NULL, lease_node = NULL, lease_until = NULL,
             finished_at = CASE WHEN change.state <> 'Queued' THEN now() END
         FROM change
@@ -192,10 +213,13 @@ LAPSE = text(
     WITH lapsing AS (
         SELECT id FROM jobs
         WHERE state = 'Leased' AND lease_until <= now() AND expires_at > now()
+            AND lapses + 1 < :max_lapses
         ORDER BY lease_until LIMIT :limit
         FOR UPDATE SKIP LOCKED
     ), lapsed AS (
-        UPDATE jobs SET state = 'Queued', run_after = now(),
+        UPDATE jobs SET state = 'Queued', lapses = lapses + 1, last_node = lease_node,
+            -- apart from the others that lapsed with it: one that ends its node ends it alone
+            run_after = now() + make_interval(secs => lapses * random() * :spread_seconds),
             lease = NULL, lease_node = NULL, lease_until = NULL
         FROM lapsing WHERE jobs.id = lapsing.id
         RETURNING node_group
@@ -213,6 +237,36 @@ LAPSE = text(
     GROUP BY node_group
     """
 ).bindparams(jobs_channel=JOBS_CHANNEL)
+
+READ_STRANDED = text(
+    """
+    SELECT jobs.id, (
+            SELECT string_agg(nodes.id || ': ' || CASE
+                WHEN last_seen > now() - make_interval(secs => :seen_lately)
+                    THEN coalesce(left(health ->> 'detail', 200), 'takes no jobs')
+                ELSE 'away' END, '; ' ORDER BY nodes.id)
+            FROM nodes WHERE nodes.node_group = jobs.node_group
+        ) AS nodes
+    FROM jobs JOIN keys ON keys.id = jobs.key_id AND keys.store = 'hsm'
+    WHERE state = 'Queued' AND last_failure IS NULL AND expires_at > now()
+        AND run_after <= now() - make_interval(secs => :stranded_after)
+        AND NOT EXISTS (
+            SELECT FROM nodes WHERE nodes.node_group = jobs.node_group AND {works}
+                AND last_seen > now() - make_interval(secs => :seen_lately)
+        )
+    ORDER BY run_after LIMIT :limit
+    """.replace("{works}", _WORKS)
+)
+"""Jobs that no node has begun and none can; the conductor says why of those for signers."""
+
+NOTE_STRANDED = text(
+    """
+    UPDATE jobs SET last_failure = noted.failure
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:failures AS bytea[])) AS noted(id, failure)
+    WHERE jobs.id = noted.id AND state = 'Queued' AND last_failure IS NULL
+    RETURNING jobs.id
+    """
+)
 
 BEGIN_STEPS = text(
     """

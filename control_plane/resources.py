@@ -192,7 +192,7 @@ def health_of(row: Any, sees_details: bool) -> NodeHealth:
         if row.health is None
         else NodeHealth.model_validate(row.health)
     )
-    return health if sees_details else NodeHealth(status=health.status)
+    return health if sees_details else NodeHealth(status=health.status, works=health.works)
 
 
 def _reason(progress: Progress, sees_details: bool) -> Reason | None:

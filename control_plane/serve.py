@@ -67,7 +67,9 @@ async def serve(settings: Settings) -> None:
     if not await _schema_is_right(url, stop):
         return
     async with Database(url) as database, _listening(Notifications(url)) as notifications:
-        queue = Queue(database, notifications, settings.jobs.lease_seconds)
+        queue = Queue(
+            database, notifications, settings.jobs.lease_seconds, settings.jobs.max_lapses
+        )
         registry = CollectorRegistry()
         options = MpcOptions(
             node_group=settings.groups.mpc,

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from control_plane.mpc.settings import CeremoniesSection, DeliverySection
+from control_plane.queue import MAX_LAPSES
 from daemon.configuration import (
     ConfiguredPath,
     DatabaseSection,
@@ -51,6 +52,7 @@ class JobsSection(Section):
     signing_key: ConfiguredPath
     lifetime_seconds: Annotated[int, Field(ge=1, le=86_400)] = 900
     lease_seconds: Annotated[int, Field(ge=1, le=3_600)] = 30
+    max_lapses: Annotated[int, Field(ge=2, le=1_000)] = MAX_LAPSES
 
     def signer(self) -> Signer:
         """The key that signs jobs. Raises ConfigurationError."""
@@ -151,6 +153,7 @@ port = 9465
 signing_key = "{SIGNING_KEY_FILE}"
 lifetime_seconds = 900                # a request that is not done by then fails as expired
 lease_seconds = 30                    # how long a node holds a job before another may have it
+max_lapses = {MAX_LAPSES}                        # a job fails after so many leases without a report
 
 [groups]
 # Which group of nodes serves each store of the API.

@@ -38,8 +38,13 @@ class Sweep:
 
     async def _once(self) -> None:
         swept = await self._queue.sweep()
-        if swept.lapsed or swept.expired:
-            log.info("swept", lapsed_leases=swept.lapsed, expired_jobs=swept.expired)
+        if swept.lapsed or swept.expired or swept.given_up:
+            log.info(
+                "swept",
+                lapsed_leases=swept.lapsed,
+                expired_jobs=swept.expired,
+                given_up_jobs=swept.given_up,
+            )
         if self._conductor is not None:
             await self._conductor.sweep()
         if time.monotonic() >= self._thin_at:

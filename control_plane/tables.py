@@ -184,6 +184,9 @@ jobs = Table(
     Column("lease_node", String),
     Column("lease_until", DateTime(timezone=True)),
     Column("refused_by", ARRAY(String), nullable=False, server_default=text("'{}'::varchar[]")),
+    Column("last_node", String),  # had it last, and failed it or let its lease lapse
+    # leases that lapsed since the last report
+    Column("lapses", Integer, nullable=False, server_default=text("0")),
     Column("last_failure", LargeBinary),  # Outcome of the last attempt worth another
     Column("outcome", LargeBinary),  # the final Outcome; never changes once it is there
     Column("late_outcome", LargeBinary),  # came after expiry; for admins

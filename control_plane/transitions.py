@@ -18,6 +18,8 @@ JITTER = 0.25
 
 EXPIRED = "expired"
 BAD_RESULT = "bad_result"
+LEASE_LAPSED = "lease_lapsed"
+NO_NODE_WORKS = "no_node_works"
 NOT_DONE = "it was not done before it expired"
 
 
@@ -124,6 +126,35 @@ def expire(job: JobFacts, last_failure: bytes | None) -> Change:
     )
     raw = outcome.model_dump_json().encode()
     return Change(job, Note.RECORDED, JobState.FAILED, raw, is_expiry=True)
+
+
+def give_up(job: JobFacts, lapses: int) -> Change:
+    """The end of a job that nodes take and never report: each of them may have died of it."""
+    summary = f"{lapses} times in a row a node took it and did not report"
+    outcome = RecordedOutcome(
+        job_id=job.id,
+        node=None,
+        status=OutcomeStatus.FAILED,
+        code=LEASE_LAPSED,
+        reason=f"{summary}, {job.lease_node} last: it may be what ends them; see that node's log",
+        summary=summary,
+    )
+    return Change(job, Note.RECORDED, JobState.FAILED, outcome.model_dump_json().encode())
+
+
+def stranded(job_id: UUID, nodes: str | None) -> bytes:
+    """Why a job waits whose group has no node that works. ``nodes``: what each of them says."""
+    summary = "no node that could do it works at present"
+    outcome = RecordedOutcome(
+        job_id=job_id,
+        node=None,
+        status=OutcomeStatus.FAILED,
+        code=NO_NODE_WORKS,
+        reason=f"{summary} ({nodes or 'none is registered'})",
+        summary=summary,
+        transient=True,
+    )
+    return outcome.model_dump_json().encode()
 
 
 def backoff(attempt: int, jitter: float, longest: float = MAX_BACKOFF_SECONDS) -> float:

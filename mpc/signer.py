@@ -54,7 +54,10 @@ async def run(settings: SignerSettings, on_step: OnStep = lambda _: None) -> Non
         mode = Mode(
             store=Store.MPC,
             handlers=handlers(settings, database, signer, shares, bans, delivery),
-            parts=[Part("encryption key", keys.problem), Part("shares", shares.problem)],
+            parts=[
+                Part("encryption key", keys.problem),
+                Part("shares", shares.problem, stops_work=False),
+            ],
             capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
             bans=lambda: bans.own(MAX_BANS),
             withdraw=partial(withdraw, delivery, settings.node.id),

@@ -15,10 +15,14 @@ from wire.node_api import NodeHealth
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that a node needs; ``problem`` is None while it is well."""
+    """One thing that a node needs; ``problem`` is None while it is well.
+
+    ``stops_work``: with a problem here, no job can be done.
+    """
 
     name: str
     problem: Callable[[], str | None]
+    stops_work: bool = True
 
 
 class Health:
@@ -32,11 +36,21 @@ class Health:
         READY.set(not any(found.values()))
         return {name: problem for name, problem in found.items() if problem}
 
+    def obstacle(self) -> str | None:
+        """A problem with which no job can be done; None while jobs can be taken."""
+        for part in self._parts:
+            if part.stops_work and (problem := part.problem()) is not None:
+                return f"{part.name}: {problem}"
+        return None
+
     def summary(self) -> NodeHealth:
         """As the heartbeat tells it."""
         problems = self.problems()
         detail = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
-        return NodeHealth(status="degraded" if problems else "ok", detail=detail or None)
+        works = not any(part.stops_work and part.name in problems for part in self._parts)
+        return NodeHealth(
+            status="degraded" if problems else "ok", detail=detail or None, works=works
+        )
 
     def application(self) -> Starlette:
         async def healthz(_: Request) -> Response:

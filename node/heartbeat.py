@@ -31,7 +31,7 @@ LOOK = 0.5
 FIRST_PAUSE = 0.5
 LAST_SECONDS = 2.0
 """The last heartbeat may take so long, and holds up the stop no longer."""
-STOPPING = NodeHealth(status="failing", detail="was told to stop")
+STOPPING = NodeHealth(status="failing", detail="was told to stop", works=False)
 
 
 class Heartbeat:
@@ -63,7 +63,7 @@ class Heartbeat:
         self._identity_public_key = identity_public_key
         self._slots = slots
         self._has_gate = has_gate
-        self._told: str | None = None
+        self._told: tuple[str, bool] | None = None
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -88,7 +88,7 @@ class Heartbeat:
         until = clock.time() + seconds
         while (left := until - clock.time()) > 0:
             await asyncio.sleep(min(LOOK, left))
-            if self._told is not None and self._health.summary().status != self._told:
+            if self._told is not None and _gist(self._health.summary()) != self._told:
                 return
 
     async def beat(self) -> None:
@@ -102,7 +102,7 @@ class Heartbeat:
         )
         sent = datetime.now(UTC)
         answer = await self._client.heartbeat(request)
-        self._told = request.health.status
+        self._told = _gist(request.health)
         self._clock.compare(answer.time, sent, datetime.now(UTC))
         CLOCK_OFFSET.set(self._clock.offset.total_seconds())
         if self._clock.problem(datetime.now(UTC)) is not None:
@@ -134,3 +134,8 @@ class Heartbeat:
             slots=self._slots,
             has_gate=self._has_gate,
         )
+
+
+def _gist(health: NodeHealth) -> tuple[str, bool]:
+    """What is told at once when it changes."""
+    return health.status, health.works

@@ -34,6 +34,7 @@ from node.decisions import (
 )
 from node.freeze import Freeze
 from node.handlers import Handler, Work
+from node.health import Health
 from node.journal import Commit, Journal, outcome_bytes
 from node.locks import Details, Locks
 from node.metrics import IN_FLIGHT, JOBS
@@ -75,6 +76,8 @@ LONGEST_PAUSE = 10.0
 EXTENSIONS_PER_LEASE = 3
 GATHERING_SECONDS = 0.02
 CLAIM_PAUSE = 0.002
+LOOK_SECONDS = 0.25
+"""Between looks at whether a problem is over that keeps this node from work."""
 
 
 class JobLoop:
@@ -92,6 +95,7 @@ class JobLoop:
         reporter: Reporter,
         slots: Slots,
         longest_life: timedelta,
+        health: Health,
         freeze: Freeze,
         locks: Locks,
         on_step: OnStep,
@@ -106,6 +110,7 @@ class JobLoop:
         self._reporter = reporter
         self._slots = slots
         self._longest_life = longest_life
+        self._health = health
         self._freeze = freeze
         self._locks = locks
         self._on_step = on_step
@@ -132,6 +137,7 @@ class JobLoop:
         await self._clock.compared.wait()
         while True:
             await self._wait_for_slots()
+            await self._wait_until_able()
             for claimed in await self._claim():
                 self._start(claimed)
             # let these get going first, and what comes meanwhile come together
@@ -143,6 +149,21 @@ class JobLoop:
             async with asyncio.timeout(GATHERING_SECONDS):
                 await self._slots.wait_until_busy_at_most(self._slots.total // 2)
         await self._slots.wait_until_busy_at_most(self._slots.total - 1)
+
+    async def _wait_until_able(self) -> None:
+        """Return when nothing is known that would fail every job: others get them meanwhile.
+
+        Jobs under way and outcomes that wait to be reported need no claim, and continue.
+        """
+        obstacle = self._health.obstacle()
+        if obstacle is None:
+            return
+        log.warning("taking no jobs", reason=obstacle)
+        while self._health.obstacle() is not None:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._journal.database.cause is not None:
+                await self._journal.database.check()  # no job is there to find that it is back
+        log.info("taking jobs again")
 
     async def _claim(self) -> list[ClaimedJob]:
         request = ClaimRequest(

@@ -141,13 +141,14 @@ def put_together(
         Part("freeze", freeze.problem),
     ]
     compared_clock = Part("clock", lambda: clock_problem() if clock.compared.is_set() else None)
+    # the receiver of a heartbeat is not away, and the first one's answer compares the clocks
+    told = Health([*own_parts, compared_clock])
     heartbeat = Heartbeat(
         client=client,
         journal=journal,
         chain=chain,
         clock=clock,
-        # whoever gets a heartbeat is not away, and the first one's answer compares the clocks
-        health=Health([*own_parts, compared_clock]),
+        health=told,
         group=group,
         kinds=sorted(mode.handlers),
         capabilities=mode.capabilities,
@@ -167,6 +168,7 @@ def put_together(
         reporter=reporter,
         slots=slots,
         longest_life=retention,
+        health=told,
         freeze=freeze,
         locks=locks,
         on_step=on_step,

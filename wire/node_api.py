@@ -103,6 +103,8 @@ class NodeHealth(Model):
     status: Open[HealthStatus]
     detail: str | None = None
     """For operators: what is wrong."""
+    works: bool = True
+    """Whether the node takes jobs: false while a problem would have it fail every one of them."""
 
 
 class HeartbeatRequest(Model):

@@ -80,6 +80,7 @@ READ_MEMBERS = text(
     SELECT id, slots, has_gate, coalesce(last_seen > now() - make_interval(secs => :alive_seconds)
             AND (silent_since IS NULL OR last_seen > silent_since)
             AND health ->> 'status' <> 'failing'
+            AND coalesce(CAST(health ->> 'works' AS boolean), true)
             AND coalesce(health ->> 'detail', '') !~ '(^|; )(freeze|database): ', false)
             AS is_there,
         CASE WHEN last_seen > now() - make_interval(secs => :alive_seconds)

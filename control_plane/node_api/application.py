@@ -56,6 +56,7 @@ class _NodeApi:
         self._authorisation = Authorisation(database)
         self._queue = queue
         self._tasks = tasks
+        self._notifications = notifications
         self._claims = Claims(queue, tasks, notifications)
         self._heartbeats = Heartbeats(database)
         self._bans = Bans(database)
@@ -109,6 +110,10 @@ class _NodeApi:
             await self._audit_heads.keep(
                 node.id, body.identity_public_key, body.audit_head, is_current=True
             )
+        if body.health.works:
+            self._notifications.wake_jobs(
+                node.group
+            )  # it may wait already, and get jobs from now on
         return _answer(node_api.HeartbeatResponse(node=node.id, group=node.group, time=time))
 
     async def audit_heads(self, request: Request) -> Response:

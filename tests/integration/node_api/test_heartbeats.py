@@ -45,7 +45,7 @@ async def test_a_heartbeat_says_how_the_node_does(node: Node, workload: Workload
     assert (told.node, told.group) == ("driver-1", "hsm")
     assert abs(told.time - datetime.now(UTC)) < timedelta(seconds=5)
     row = await workload.node_row("driver-1")
-    assert row.health == {"status": "degraded", "detail": "the clock is off"}
+    assert row.health == {"status": "degraded", "detail": "the clock is off", "works": True}
     assert row.capabilities == {"EdDSA/ed25519": "host"}
     assert (row.version, row.identity_public_key) == ("1.0", node.signer.public_key)
     assert abs(row.last_seen - datetime.now(UTC)) < timedelta(seconds=5)

@@ -16,7 +16,7 @@ from tests.made_up_keys import made_up_key
 from wire.algorithms import EDDSA_ED25519
 from wire.audit import GENESIS, AuditHead
 from wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, Signer
-from wire.node_api import HeartbeatRequest, HeartbeatResponse, NodeHealth
+from wire.node_api import HeartbeatRequest, HeartbeatResponse
 
 SECONDS = 20
 FREEZE = "frozen by a test"
@@ -154,7 +154,8 @@ async def test_a_node_that_is_told_to_stop_says_so_without_its_database(node):
     assert await node.next_told() == "ok"
     node.journal.is_away = node.chain.is_away = True
     await node.heartbeat.say_stopping()
-    assert node.plane.last.health == NodeHealth(status="failing", detail="was told to stop")
+    assert node.plane.last.health == heartbeat.STOPPING
+    assert not heartbeat.STOPPING.works
 
 
 @pytest.mark.parametrize("fault", ["is_away", "hangs"])

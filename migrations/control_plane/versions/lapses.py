@@ -1,0 +1,21 @@
+"""Which node had a job last, and how often its lease has lapsed."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("jobs", sa.Column("last_node", sa.String()))
+    op.add_column(
+        "jobs", sa.Column("lapses", sa.Integer(), nullable=False, server_default=sa.text("0"))
+    )
+
+
+def downgrade() -> None:
+    op.drop_column("jobs", "lapses")
+    op.drop_column("jobs", "last_node")

@@ -1,0 +1,111 @@
+"""When the job loop asks for jobs: only while nothing is known that would fail them all."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+from node.decisions import Clock
+from node.freeze import Freeze
+from node.health import Health, Part
+from node.loop import JobLoop
+from node.slots import Slots
+from wire.node_api import ClaimRequest, ClaimResponse
+
+SECONDS = 10
+
+
+class ControlPlane:
+    """Has no jobs; counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.claims = 0
+        self.asked = asyncio.Event()
+
+    async def claim(self, _: ClaimRequest) -> ClaimResponse:
+        self.claims += 1
+        self.asked.set()
+        await asyncio.sleep(0.01)
+        return ClaimResponse(jobs=[])
+
+
+class Database:
+    """Away, until it is asked often enough whether it is back."""
+
+    def __init__(self, checks: int) -> None:
+        self._left = checks
+
+    @property
+    def cause(self) -> str | None:
+        return "away" if self._left else None
+
+    async def check(self) -> None:
+        self._left -= 1
+
+
+class Journal:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+
+def loop_of(control_plane: ControlPlane, health: Health, database: Database) -> JobLoop:
+    clock = Clock(timedelta(seconds=30))
+    now = datetime.now(UTC)
+    clock.compare(now, now, now)
+    unused = cast(Any, None)
+    return JobLoop(
+        node="driver-1",
+        client=cast(Any, control_plane),
+        authenticator=unused,
+        journal=cast(Any, Journal(database)),
+        clock=clock,
+        handlers={"Sign": unused},
+        reporter=unused,
+        slots=Slots(1),
+        longest_life=timedelta(days=1),
+        health=health,
+        freeze=unused,
+        locks=unused,
+        on_step=lambda _: None,
+    )
+
+
+async def test_a_frozen_node_claims_nothing_until_it_is_unfrozen(tmp_path: Path):
+    freeze, control_plane = Freeze(tmp_path), ControlPlane()
+    freeze.freeze("drill")
+    loop = loop_of(control_plane, Health([Part("freeze", freeze.problem)]), Database(0))
+    running = asyncio.create_task(loop.run())
+    await asyncio.sleep(0.6)
+    assert control_plane.claims == 0
+    freeze.unfreeze()
+    async with asyncio.timeout(SECONDS):
+        await control_plane.asked.wait()
+    freeze.freeze("drill")
+    await asyncio.sleep(0.1)  # the claim under way
+    before = control_plane.claims
+    await asyncio.sleep(0.4)
+    assert control_plane.claims == before
+    running.cancel()
+
+
+async def test_a_problem_that_stops_no_work_is_none_for_claiming():
+    control_plane = ControlPlane()
+    health = Health([Part("shares", lambda: "1 does not open", stops_work=False)])
+    running = asyncio.create_task(loop_of(control_plane, health, Database(0)).run())
+    async with asyncio.timeout(SECONDS):
+        await control_plane.asked.wait()
+    running.cancel()
+    assert health.summary().status == "degraded"
+    assert health.summary().works
+
+
+async def test_a_node_finds_out_by_itself_that_its_database_is_back():
+    """Without jobs nothing else would ask it before the next heartbeat."""
+    control_plane, database = ControlPlane(), Database(2)
+    health = Health([Part("database", lambda: database.cause)])
+    assert not health.summary().works
+    running = asyncio.create_task(loop_of(control_plane, health, database).run())
+    async with asyncio.timeout(SECONDS):
+        await control_plane.asked.wait()
+    running.cancel()
+    assert database.cause is None
