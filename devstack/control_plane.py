@@ -68,7 +68,7 @@ class ControlPlane(Service):
         url = f"{self.url}/readyz"
         try:
             return httpx.get(url, verify=context, trust_env=False, timeout=2).is_success
-        except httpx.TransportError:
+        except httpx.RequestError:
             return False
 
     def migrate(self) -> None:

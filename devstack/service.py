@@ -31,7 +31,7 @@ def says_ready(health_port: int) -> bool:
     try:
         url = f"http://{LOCALHOST}:{health_port}/readyz"
         return httpx.get(url, trust_env=False, timeout=2).is_success
-    except httpx.TransportError:
+    except httpx.RequestError:
         return False
 
 

@@ -1,13 +1,14 @@
 """The driver's side of the node API."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 
 import aiohttp
 from pydantic import ValidationError
+from tenacity import RetryCallState, wait_exponential_jitter
 
 from daemon.tls import client_context
 from wire.answers import AnyAnswer, read_answer
@@ -23,6 +24,7 @@ from wire.node_api import (
     ReportRequest,
     ReportResponse,
 )
+from wire.retry_after import COME_BACK, http_date, retry_after
 
 REQUEST_TIMEOUT = 15.0
 """Seconds that an answer may take, beyond what the request itself asks to wait."""
@@ -32,11 +34,19 @@ SILENCE_IS_A_PROBLEM = timedelta(seconds=45)
 """Longer than a heartbeat's interval and a claim's wait."""
 MAX_ANSWER = 128 * 1024 * 1024
 """Bytes of an answer. MAX_BATCH jobs around requests of 256 KiB, each in base64 twice, are less."""
-BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT)
+MAX_REFUSAL = 64 * 1024
+"""Bytes of an answer that brings nothing; what a gateway has to say beyond that is not read."""
 
 
 class ControlPlaneUnavailable(Exception):
-    """No answer, or one that says to come back: try again later."""
+    """No answer, or one that says to come back: try again later.
+
+    ``retry_after``: seconds that the answer asked for, its Retry-After.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ControlPlaneRefused(Exception):
@@ -116,11 +126,11 @@ class ControlPlaneClient:
         if response.status == HTTPStatus.OK:
             self._last_answer = datetime.now(UTC)
             self._refusal = None
-            self.server_date = _date(response.headers.get("date"))
+            self.server_date = http_date(response.headers.get("date", ""))
             return content
         message = f"{self._url} answered {response.status} to {path}: {_detail(content)}"
-        if response.status in BUSY or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise ControlPlaneUnavailable(message)
+        if response.status in COME_BACK or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise ControlPlaneUnavailable(message, retry_after(response.headers))
         self._refusal = message
         raise ControlPlaneRefused(message)
 
@@ -135,22 +145,31 @@ class ControlPlaneClient:
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The body, as long as its size is announced and sane. Raises ControlPlaneRefused."""
-    size = response.content_length
-    if size is None and response.status == HTTPStatus.OK:
-        raise ControlPlaneRefused("an answer that does not say how long it is")
-    if size is not None and size > MAX_ANSWER:
-        raise ControlPlaneRefused(f"an answer of {size} bytes, when {MAX_ANSWER} are the most")
-    return await response.read() if size is not None else b""
+    """The body. Raises ControlPlaneRefused for one that is too large to be an answer."""
+    is_answer = response.status == HTTPStatus.OK
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > MAX_ANSWER:
+            raise ControlPlaneRefused(f"an answer of more than {MAX_ANSWER} bytes")
+        if not is_answer and len(content) > MAX_REFUSAL:
+            break
+    return bytes(content)
 
 
-def _date(header: str | None) -> datetime | None:
-    """The control plane's clock; None when it does not say."""
-    try:
-        date = parsedate_to_datetime(header or "")
-    except ValueError:
-        return None
-    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+def pausing(first: float, longest: float) -> Callable[[RetryCallState], float]:
+    """Seconds until the next attempt: doubled each time, or as long as the answer asked for.
+
+    Neither is more than ``longest``.
+    """
+    backoff = wait_exponential_jitter(multiplier=first, max=longest)
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, ControlPlaneUnavailable) else None
+        return min(longest, max(backoff(state), asked or 0))
+
+    return wait
 
 
 def _parse(content: bytes, answer: type[AnyAnswer]) -> AnyAnswer:
@@ -165,5 +184,5 @@ def _parse(content: bytes, answer: type[AnyAnswer]) -> AnyAnswer:
 def _detail(content: bytes) -> str:
     try:
         return str(json.loads(content)["detail"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return content[:200].decode(errors="replace")

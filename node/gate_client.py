@@ -13,6 +13,7 @@ from daemon.errors import ConfigurationError
 from daemon.tls import client_context
 from node.gate_messages import SIGNATURE_HEADER, BadAnswer, sign_question
 from node.settings import GateSection
+from wire.retry_after import COME_BACK
 
 MAX_ANSWER = 16 * 1024
 """Bytes of an answer."""
@@ -22,7 +23,7 @@ KEEPALIVE_SECONDS = 30.0
 
 
 class GateUnavailable(Exception):
-    """No answer in time, or one that says that the gate cannot work."""
+    """No answer in time, or one by which the gate, or a gateway before it, cannot work now."""
 
 
 class GateClient:
@@ -56,7 +57,9 @@ class GateClient:
             async with asyncio.timeout(self._timeout):
                 try:
                     return await self._post(body)
-                except aiohttp.ServerDisconnectedError:
+                except aiohttp.ClientConnectorError:
+                    raise
+                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                     return await self._post(body)  # the kept connection was closed meanwhile
         except TimeoutError:
             raise GateUnavailable(f"no answer within {self._timeout:g} s") from None
@@ -75,7 +78,8 @@ class GateClient:
         async with self._http.post(
             self._url, data=body, headers=headers, allow_redirects=False
         ) as response:
-            if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            is_server_error = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            if is_server_error or response.status in COME_BACK:
                 raise GateUnavailable(f"{self._host} answered {response.status}")
             if response.status != HTTPStatus.OK:
                 raise BadAnswer(f"status {response.status}")

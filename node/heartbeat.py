@@ -74,7 +74,8 @@ class Heartbeat:
                 pause = INTERVAL
             except (ControlPlaneUnavailable, ControlPlaneRefused) as error:
                 log.warning("heartbeat failed", error=str(error))
-                pause = min(pause * 2, INTERVAL)
+                asked = error.retry_after if isinstance(error, ControlPlaneUnavailable) else None
+                pause = min(max(pause * 2, asked or 0), INTERVAL)
             except Exception as error:
                 if is_transient(error):
                     log.warning("heartbeat failed", error=str(error))

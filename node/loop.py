@@ -14,13 +14,14 @@ from uuid import UUID
 
 import structlog
 from psycopg.errors import IntegrityError
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception_type
 
 from node.audit import AuditRecord
 from node.control_plane_client import (
     ControlPlaneClient,
     ControlPlaneRefused,
     ControlPlaneUnavailable,
+    pausing,
 )
 from node.decisions import (
     Authenticator,
@@ -173,7 +174,7 @@ class JobLoop:
         )
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type((ControlPlaneUnavailable, ControlPlaneRefused)),
-            wait=wait_exponential_jitter(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE),
+            wait=pausing(FIRST_PAUSE, LONGEST_PAUSE),
             before_sleep=lambda state: log.warning(
                 "claim failed, trying again",
                 error=str(state.outcome.exception()) if state.outcome else None,

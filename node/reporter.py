@@ -5,7 +5,7 @@ import hashlib
 from uuid import UUID
 
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception
 
 from daemon.batching import Batcher
 from daemon.database import is_transient
@@ -14,6 +14,7 @@ from node.control_plane_client import (
     ControlPlaneClient,
     ControlPlaneRefused,
     ControlPlaneUnavailable,
+    pausing,
 )
 from node.journal import Journal
 from node.metrics import UNREPORTED
@@ -74,7 +75,7 @@ class Reporter:
     async def _send(self, reports: list[Report]) -> list[str | Exception]:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(_worth_another_try),
-            wait=wait_exponential_jitter(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE),
+            wait=pausing(FIRST_PAUSE, LONGEST_PAUSE),
             before_sleep=lambda state: log.warning(
                 "report failed, trying again",
                 error=str(state.outcome.exception()) if state.outcome else None,

@@ -67,6 +67,10 @@ async def approve_with_status_201(question: GateQuestion) -> Response:
     return approval
 
 
+async def as_a_gateway(status: int, _: GateQuestion) -> Response:
+    return Response(b"<html>approve</html>", status, headers={"Retry-After": "1"})
+
+
 async def redirect(_: GateQuestion) -> Response:
     return Response(status_code=307, headers={"location": "/approves"})
 

@@ -5,7 +5,10 @@
 ...     wallet = custody.create_wallet(Network.ETHEREUM)
 ...     signature = custody.sign_message(wallet.key_id, "hello")
 
-Every POST carries an external id, so what fails on the way is safe to try again, and is.
+Every POST carries an external id, or (a signer group) a name of its own, and every GET changes
+nothing: whatever fails on the way is safe to send again. For ``patience`` seconds it is: after lost
+and broken connections, and after status 408, 429, 502, 503 and 504 with any body, since a gateway
+before the service may answer so. Retry-After is kept to, as far as patience goes.
 
 A newer service may answer with fields and values that this version does not know. Unknown fields
 are ignored. An unknown status, network, protection or the like is an Unknown, whose text is what
@@ -19,6 +22,7 @@ from control_plane.client.errors import (
     Ended,
     ExternalIdConflict,
     Failed,
+    GatewayAnswer,
     InvalidRequest,
     KeyNotActive,
     MissingScope,
@@ -64,6 +68,7 @@ __all__ = [
     "Ended",
     "ExternalIdConflict",
     "Failed",
+    "GatewayAnswer",
     "HashFunction",
     "InvalidRequest",
     "Key",

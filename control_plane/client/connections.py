@@ -22,6 +22,7 @@ from tenacity import (
 from control_plane.client.calls import Call, Steps, next_page
 from control_plane.client.errors import (
     CustodyError,
+    GatewayAnswer,
     Unavailable,
     UnexpectedAnswer,
     Unreachable,
@@ -32,6 +33,7 @@ from control_plane.client.pinned_nodes import AttestedKeys
 from control_plane.client.request_signing import RequestSigning
 from wire.answers import read_answer
 from wire.resources import Page, Problem
+from wire.retry_after import COME_BACK, retry_after
 from wire.signed_requests import SIGNATURE_HEADER
 
 Answer = TypeVar("Answer")
@@ -39,6 +41,10 @@ Item = TypeVar("Item")
 
 TIMEOUT = 10.0
 """Seconds for an answer, beyond what the service may hold the call open."""
+BODY_SECONDS = 60.0
+"""For an answer's body, once it has begun."""
+MAX_ANSWER = 64 * 1024 * 1024
+"""Bytes of an answer; the longest page of messages has less than half."""
 DEFAULT_PATIENCE = 30.0
 """Seconds of further attempts while the service is away."""
 
@@ -75,13 +81,17 @@ class Policy(TypedDict):
 
 
 def policy(patience: float) -> Policy:
-    """When and how often a call is tried again; for at most ``patience`` seconds."""
+    """When and how often a call is tried again; for at most ``patience`` seconds.
+
+    A Retry-After beyond that is cut: the last attempt is made as patience ends.
+    """
     backoff = wait_exponential(multiplier=0.1, max=5) + wait_random(0, 0.1)
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked = error.retry_after if isinstance(error, Unavailable) else None
-        return max(backoff(state), asked or 0)
+        left = patience - (state.seconds_since_start or 0)
+        return max(0.0, min(left, max(backoff(state), asked or 0)))
 
     return Policy(
         retry=retry_if_exception_type((Unreachable, Unavailable)),
@@ -91,29 +101,68 @@ def policy(patience: float) -> Policy:
     )
 
 
-def read(call: Call[Answer], response: httpx.Response) -> Answer:
-    """The answer in a response. Raises Refused or UnexpectedAnswer."""
-    try:
-        if response.is_success:
-            return call.read(response.content)
-        problem = read_answer(Problem, response.content)
-    except ValidationError as error:
-        raise UnexpectedAnswer(
-            f"{call.method} {call.path}: status {response.status_code} with a body that is not "
-            f"what version 1 of the API answers ({error.error_count()} faults)"
-        ) from None
-    raise refusal(problem, _retry_after(response))
+class Incoming:
+    """An answer as it comes in. It may come slowly, but not for ever, and not without end."""
+
+    def __init__(self, call: Call[Any], response: httpx.Response) -> None:
+        self._call = call
+        self._response = response
+        self._until = time.monotonic() + BODY_SECONDS
+        self._chunks: list[bytes] = []
+        self._size = 0
+
+    def add(self, chunk: bytes) -> None:
+        """Raises Unreachable or UnexpectedAnswer."""
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        if self._size > MAX_ANSWER:
+            raise UnexpectedAnswer(f"{self._what} with more than {MAX_ANSWER} bytes")
+        if time.monotonic() > self._until:
+            raise Unreachable(f"{self._what}, and then too slowly: not all in {BODY_SECONDS:.0f} s")
+
+    @property
+    def _what(self) -> str:
+        return f"{self._call.method} {self._call.path}: status {self._response.status_code}"
+
+    def read(self, call: Call[Answer]) -> Answer:
+        """The answer. Raises Refused, Unavailable or UnexpectedAnswer."""
+        response, content = self._response, b"".join(self._chunks)
+        came = f"{self._what} with {self._size} bytes of {_media_type(response)}"
+        try:
+            if response.is_success:
+                return call.read(content)
+            problem = read_answer(Problem, content)
+        except ValidationError as error:
+            if response.is_success and _is_broken_json(response, error):
+                raise Unreachable(f"{came}, which break off") from None
+            if response.status_code in COME_BACK:
+                raise GatewayAnswer(came, retry_after(response.headers)) from None
+            raise UnexpectedAnswer(_unexpected(came, response, error)) from None
+        raise refusal(problem, response.status_code, retry_after(response.headers))
 
 
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds (RFC 9110, section 10.2.3); a date is not what this service sends."""
-    try:
-        return float(response.headers["Retry-After"])
-    except (KeyError, ValueError):
-        return None
+def _media_type(response: httpx.Response) -> str:
+    text: str = response.headers.get("content-type", "")
+    kind = text.partition(";")[0].strip()[:100]
+    return kind if kind.isprintable() and kind else "no content type"
 
 
-def transport_error(error: httpx.TransportError, base_url: httpx.URL) -> CustodyError:
+def _is_broken_json(response: httpx.Response, error: ValidationError) -> bool:
+    """Whether it began as our answer: not every gateway says how long it would have been."""
+    is_json = _media_type(response) == "application/json"
+    return is_json and error.errors()[0]["type"] == "json_invalid"
+
+
+def _unexpected(came: str, response: httpx.Response, error: ValidationError) -> str:
+    if response.is_redirect:
+        return f"{came}: a redirect, which is not followed. Give the service's own URL."
+    return (
+        f"{came}, which is not what version 1 of the API answers ({error.error_count()} faults). "
+        "Check the URL, and what stands between this client and the service."
+    )
+
+
+def transport_error(error: httpx.RequestError, base_url: httpx.URL) -> CustodyError:
     """Our error for one of httpx's, with the service's address in it."""
     text = str(error) or type(error).__name__
     if isinstance(error, httpx.ConnectError) and "CERTIFICATE_VERIFY_FAILED" in text:
@@ -129,6 +178,7 @@ def _parts(call: Call[Any]) -> dict[str, Any]:
         "content": call.body,
         "headers": {} if call.signature is None else {SIGNATURE_HEADER: call.signature},
         "timeout": httpx.Timeout(TIMEOUT, read=TIMEOUT + call.wait),
+        "follow_redirects": False,  # another host would be given the token
     }
 
 
@@ -177,10 +227,13 @@ class Connection:
 
     def _exchange(self, call: Call[Answer]) -> Answer:
         try:
-            response = self._http.request(**_parts(call))
-        except httpx.TransportError as error:
+            with self._http.stream(**_parts(call)) as response:
+                incoming = Incoming(call, response)
+                for chunk in response.iter_bytes():
+                    incoming.add(chunk)
+        except httpx.RequestError as error:
             raise transport_error(error, self._http.base_url) from None
-        return read(call, response)
+        return incoming.read(call)
 
     def close(self) -> None:
         self._http.close()
@@ -231,10 +284,13 @@ class AsyncConnection:
 
     async def _exchange(self, call: Call[Answer]) -> Answer:
         try:
-            response = await self._http.request(**_parts(call))
-        except httpx.TransportError as error:
+            async with self._http.stream(**_parts(call)) as response:
+                incoming = Incoming(call, response)
+                async for chunk in response.aiter_bytes():
+                    incoming.add(chunk)
+        except httpx.RequestError as error:
             raise transport_error(error, self._http.base_url) from None
-        return read(call, response)
+        return incoming.read(call)
 
     async def close(self) -> None:
         await self._http.aclose()

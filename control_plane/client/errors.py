@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 from wire.answers import Unknown
 from wire.resources import Key, KeyChange, Problem, Signature, Wallet
+from wire.retry_after import COME_BACK
 
 Resource: TypeAlias = Wallet | Key | Signature | KeyChange
 """What a request is about."""
@@ -79,7 +80,22 @@ class ExternalIdConflict(Refused):
 
 
 class Unavailable(Refused):
-    """The service cannot work at the moment. Safe to try again."""
+    """The service cannot work, or has too much to do, at the moment. Safe to try again."""
+
+
+class GatewayAnswer(Unavailable):
+    """Status 408, 429, 502, 503 or 504 in words that are not the service's. Safe to try again.
+
+    Most often a load balancer or another gateway answers so, before the service or instead of it.
+    ``problem`` is made up here: its code is ``gateway_answer``.
+    """
+
+    def __init__(self, came: str, retry_after: float | None = None) -> None:
+        """``came``: what was asked, and what was answered."""
+        problem = Problem(
+            type="about:blank", title="Gateway", status=503, code="gateway_answer", detail=came
+        )
+        super().__init__(problem, retry_after)
 
 
 class NotFinal(CustodyError):
@@ -146,9 +162,7 @@ _BY_CODE: dict[str, type[Refused]] = {
 }
 
 
-def refusal(problem: Problem, retry_after: float | None) -> Refused:
-    """The error of a problem's code; of an unknown code, by its status."""
-    kind = _BY_CODE.get(problem.code)
-    if kind is None:
-        kind = Unavailable if problem.status == 503 else Refused
+def refusal(problem: Problem, status: int, retry_after: float | None) -> Refused:
+    """The error of an answer with this status: Unavailable where it says to come back."""
+    kind = Unavailable if status in COME_BACK else _BY_CODE.get(problem.code, Refused)
     return kind(problem, retry_after)

@@ -29,6 +29,7 @@ from wire.delivery import (
 )
 from wire.envelope import SignedBytes
 from wire.framing import Malformed
+from wire.retry_after import COME_BACK, retry_after
 from wire.tickets import MAX_SIGNERS
 
 CONNECT_TIMEOUT = 3.0
@@ -40,9 +41,19 @@ PATIENCE = timedelta(seconds=5)
 PAUSES = (0.0, 0.1, 0.3, 0.8)
 """Before each further attempt after a lost connection, in seconds. The first is for a connection
 that was kept too long; a server that is gone for longer ends the attempt, and another is taken."""
+LONGEST_PAUSE = 2.0
+"""Seconds. A gateway that asks for more ends the attempt, too."""
 MAX_DETAIL = 500
 """Characters of what a server says when it delivers nothing."""
 MAX_ANSWER = MAX_SIGNERS * (MAX_MESSAGE + 1024)
+
+
+class _GatewayAnswer(aiohttp.ClientError):
+    """Something before the server answered that it is busy or away."""
+
+    def __init__(self, status: int, seconds: float | None) -> None:
+        super().__init__(f"a gateway answered {status}")
+        self.retry_after = seconds or 0.0
 
 
 class DeliveryUnavailable(Exception):
@@ -162,9 +173,11 @@ class DeliveryClient:
             try:
                 return await self._attempt(server, method, path, body, left + GRACE)
             except aiohttp.ClientError as error:  # before TimeoutError: connecting's is both
-                if pause is None or isinstance(error, aiohttp.ClientConnectorCertificateError):
+                asked = error.retry_after if isinstance(error, _GatewayAnswer) else 0.0
+                is_untrusted = isinstance(error, aiohttp.ClientConnectorCertificateError)
+                if pause is None or is_untrusted or asked > LONGEST_PAUSE:
                     raise DeliveryUnavailable(_lost(server, error)) from None
-                await asyncio.sleep(min(pause, left))
+                await asyncio.sleep(min(max(pause, asked), left))
             except TimeoutError:
                 raise CeremonyExpired(()) from None
         raise AssertionError("the last attempt returns or raises")
@@ -182,15 +195,17 @@ class DeliveryClient:
             timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_TIMEOUT),
             allow_redirects=False,
         ) as response:
-            size = response.content_length
             if response.status == 204:
                 return b""
-            if size is None or size > MAX_ANSWER:
-                raise DeliveryUnavailable(f"{server} gave an answer of {size} bytes")
-            content = await response.read()
+            content = await _read(server, response)
         if response.status == 200:
             return content
-        raise problem_of(server, response.status, content)
+        problem = problem_of(server, content)
+        if problem is not None:
+            raise problem
+        if response.status in COME_BACK:
+            raise _GatewayAnswer(response.status, retry_after(response.headers))
+        raise DeliveryUnavailable(f"{server} answered {response.status}, without a reason")
 
 
 @lru_cache(maxsize=256)  # asked for again at each exchange
@@ -198,12 +213,22 @@ def _meeting(ticket: bytes) -> UUID:
     return DeliveryTicket.model_validate_json(ticket).meeting
 
 
-def problem_of(server: str, status: int, content: bytes) -> Exception:
-    """What to raise for an answer that brings no messages."""
+async def _read(server: str, response: aiohttp.ClientResponse) -> bytes:
+    """The body. Raises DeliveryUnavailable for more than any answer has."""
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > MAX_ANSWER:
+            raise DeliveryUnavailable(f"{server} gave an answer of more than {MAX_ANSWER} bytes")
+    return bytes(content)
+
+
+def problem_of(server: str, content: bytes) -> Exception | None:
+    """What to raise for an answer that brings no messages; None for words that are no server's."""
     try:
         problem = read_answer(DeliveryProblem, content)
     except ValidationError:
-        return DeliveryUnavailable(f"{server} answered {status}, without a reason")
+        return None
     detail = f"{server}: {_readable(problem.detail)}"
     match problem.code:
         case DeliveryCode.ABORTED:
@@ -218,6 +243,8 @@ def problem_of(server: str, status: int, content: bytes) -> Exception:
 
 
 def _lost(server: str, error: aiohttp.ClientError) -> str:
+    if isinstance(error, _GatewayAnswer):
+        return f"{server}: {error}"
     if isinstance(error, aiohttp.ClientConnectorError):
         why = _readable(str(error.__cause__ or error))
         return f"cannot reach {server} at {error.host}:{error.port}: {why}"

@@ -10,6 +10,7 @@ from tests.integration.ceremonies.parties import NAMES, Organisation, wanted
 from tests.integration.ceremonies.scripted_delivery import ScriptedDelivery
 from wire.algorithms import EDDSA_ED25519
 from wire.delivery import DeliveryCode, DeliveryProblem
+from wire.outcomes import OutcomeStatus
 
 ONE, TWO, THREE = NAMES[:3]
 MUCH = "\x00\n" * 100_000
@@ -19,6 +20,34 @@ MUCH = "\x00\n" * 100_000
 async def server(organisation: Organisation) -> AsyncIterator[ScriptedDelivery]:
     async with ScriptedDelivery().serving(organisation.server_leaf) as server:
         yield server
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize("body", ["<html>Bad Gateway</html>", "", '{"error": 17}'])
+async def test_what_a_gateway_answers_is_tried_again_with_the_same_bytes(
+    with_key, server, status, body
+):
+    parties, key = await with_key(EDDSA_ED25519, delivery_url=server.url)
+    answered = set[object]()
+
+    def once_as_a_gateway(_, ceremony, number, recipient, messages):
+        if recipient != ONE or (ceremony, number) in answered:
+            return messages
+        answered.add((ceremony, number))
+        return web.Response(status=status, text=body, headers={"Retry-After": "0.1"})
+
+    server.deceit = once_as_a_gateway
+    outcomes = await parties.hold(orders.sign(key, key.quorum, wanted(key)).until(10))
+    assert {outcome.status for outcome in outcomes.values()} == {OutcomeStatus.DONE}
+    assert answered
+
+
+async def test_a_gateway_that_asks_for_too_long_a_pause_ends_the_attempt(with_key, server):
+    parties, key = await with_key(EDDSA_ED25519, delivery_url=server.url)
+    server.deceit = lambda *_: web.Response(status=503, headers={"Retry-After": "60"})
+    outcome = (await parties.hold(orders.sign(key, key.quorum, wanted(key)).until(10)))[ONE]
+    assert (outcome.code, outcome.transient) == ("delivery_unavailable", True)
+    assert "a gateway answered 503" in (outcome.reason or "")
 
 
 @pytest.mark.parametrize("status", [410, 503])

@@ -4,8 +4,11 @@ import http.server
 import json
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 
@@ -13,12 +16,14 @@ from control_plane.client import (
     AsyncCustody,
     Custody,
     ExternalIdConflict,
+    GatewayAnswer,
     MissingScope,
     Network,
     Refused,
     UnexpectedAnswer,
     Unreachable,
     Untrusted,
+    connections,
 )
 from devstack.certificates import Certificates
 
@@ -65,12 +70,14 @@ def server(certificates, tmp_path) -> Iterator[tuple[str, Answers]]:
             if planned is None:
                 self.close_connection = True
                 return
+            self.close_connection = "Content_Length" in planned[2]
             status, content, headers = planned
-            data = json.dumps(content).encode()
+            data = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name.replace("_", "-"), value)
-            self.send_header("Content-Length", str(len(data)))
+            if "Content_Length" not in headers:
+                self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
 
@@ -150,6 +157,117 @@ def test_a_newer_service_is_read_by_an_older_client(server, custody):
     server[1].add(409, {**problem(409, "key_is_resting"), "until": "noon"})
     with pytest.raises(Refused, match="key_is_resting: why"):
         list(custody.list_nodes())
+
+
+HTML = b"<html><h1>Bad Gateway</h1></html>"
+OTHER_JSON = {"error": {"code": 17}}
+GATEWAYS = [
+    (502, HTML, "text/html"),
+    (502, b"", ""),
+    (503, HTML, "text/html; charset=utf-8"),
+    (503, OTHER_JSON, "application/json"),
+    (504, b"\xff\x00", "application/octet-stream"),
+    (429, b"slow down", "text/plain"),
+    (429, OTHER_JSON, "application/json"),
+    (408, b"", ""),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "media_type"), GATEWAYS)
+def test_what_a_gateway_answers_is_tried_again_whatever_its_body(
+    server, custody, status, body, media_type
+):
+    answers = server[1]
+    answers.add(status, body, Content_Type=media_type)
+    answers.add(409, problem(409, "external_id_conflict"))
+    with pytest.raises(ExternalIdConflict):
+        custody.create_wallet(Network.ETHEREUM)
+    assert len(answers.seen) == 2
+    assert len(set(answers.seen)) == 1
+
+
+async def test_the_async_client_tries_a_gateways_answers_again_too(server, certificates):
+    url, answers = server
+    for status, body, media_type in GATEWAYS[:3]:
+        answers.add(status, body, Content_Type=media_type)
+    answers.add(200, EMPTY_PAGE)
+    async with AsyncCustody(url, "custody_secret", certificates.ca) as custody:
+        assert [wallet async for wallet in custody.list_wallets()] == []
+    assert len(answers.seen) == 4
+
+
+def test_a_gateway_that_stays_is_named_in_the_end(server, certificates):
+    url, answers = server
+    for _ in range(9):
+        answers.add(502, HTML, Content_Type="text/html")
+    with (
+        Custody(url, "custody_secret", certificates.ca, patience=0.4) as custody,
+        pytest.raises(GatewayAnswer, match=r"GET /v1/keys: status 502 with 33 bytes of text/html"),
+    ):
+        list(custody.list_keys())
+    assert len(answers.seen) > 1
+
+
+@pytest.mark.parametrize("in_seconds", [True, False])
+def test_a_retry_after_beyond_patience_is_cut(server, certificates, in_seconds):
+    url, answers = server
+    later = "3600" if in_seconds else format_datetime(datetime.now(UTC) + timedelta(hours=1), True)
+    for _ in range(2):
+        answers.add(503, HTML, Retry_After=later)
+    started = time.monotonic()
+    with (
+        Custody(url, "custody_secret", certificates.ca, patience=0.5) as custody,
+        pytest.raises(GatewayAnswer),
+    ):
+        list(custody.list_keys())
+    assert 0.4 < time.monotonic() - started < 3
+    assert len(answers.seen) == 2
+
+
+def test_a_gateways_answer_that_says_the_request_is_wrong_is_not_tried_again(server, custody):
+    server[1].add(413, HTML, Content_Type="text/html")
+    with pytest.raises(UnexpectedAnswer, match="status 413 with 33 bytes of text/html"):
+        custody.create_wallet(Network.ETHEREUM)
+    assert len(server[1].seen) == 1
+
+
+@pytest.mark.parametrize("told", [{"Content_Length": "100"}, {"Connection": "close"}])
+def test_half_an_answer_is_tried_again(server, custody, told):
+    answers = server[1]
+    answers.add(200, b'{"items": [], "next_', Content_Type="application/json", **told)
+    answers.add(200, EMPTY_PAGE)
+    assert list(custody.list_keys()) == []
+    assert len(answers.seen) == 2
+
+
+def test_an_answer_in_an_encoding_that_does_not_open_is_tried_again(server, custody):
+    answers = server[1]
+    answers.add(200, b"no gzip", Content_Encoding="gzip")
+    answers.add(200, EMPTY_PAGE)
+    assert list(custody.list_keys()) == []
+
+
+def test_a_page_of_somebody_else_is_said_to_be_one(server, custody):
+    server[1].add(200, HTML, Content_Type="text/html")
+    with pytest.raises(UnexpectedAnswer, match=r"200 with 33 bytes of text/html.*Check the URL"):
+        list(custody.list_keys())
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_since_the_token_would_go_along(server, custody, status):
+    answers = server[1]
+    answers.add(status, b"", Location=f"{server[0]}/elsewhere")
+    with pytest.raises(UnexpectedAnswer, match="a redirect, which is not followed") as refused:
+        custody.create_wallet(Network.ETHEREUM)
+    assert len(answers.seen) == 1
+    assert "custody_secret" not in str(refused.value)
+
+
+def test_an_answer_without_end_is_given_up(server, custody, monkeypatch):
+    monkeypatch.setattr(connections, "MAX_ANSWER", 1000)
+    server[1].add(200, b" " * 1001)
+    with pytest.raises(UnexpectedAnswer, match="more than 1000 bytes"):
+        list(custody.list_keys())
 
 
 def test_another_ca_is_not_believed_and_not_tried_again(server, tmp_path):

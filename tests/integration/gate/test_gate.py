@@ -5,6 +5,7 @@ import hashlib
 import hmac
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -117,6 +118,10 @@ async def test_pending_is_asked_again_until_it_is_decided(
 
 
 NO_ANSWERS = {
+    **{
+        f"a gateway's {status}": (partial(played_gate.as_a_gateway, status), "gate_unavailable")
+        for status in (408, 429, 502, 503, 504)
+    },
     "it hangs": (played_gate.hang, "gate_unavailable"),
     "it ends too late": (played_gate.approve_bit_by_bit, "gate_unavailable"),
     "it fails": (played_gate.approve_with_status_500, "gate_unavailable"),
@@ -151,6 +156,18 @@ async def failure_code(section: GateSection, statements: Statements) -> str:
             await opened.decide(job_around(complete()))
     assert caught.value.transient
     return caught.value.code
+
+
+async def test_after_a_gateways_answer_the_gate_is_asked_again(
+    gate: OpenGate, played: PlayedGate
+) -> None:
+    job = job_around(complete())
+    played.play = partial(played_gate.as_a_gateway, 502)
+    with pytest.raises(Failed, match="answered 502"):
+        await gate.decide(job)
+    played.play = played_gate.approve
+    assert (await gate.decide(job)).decision is Decision.APPROVE
+    assert len(played.asked) == 2
 
 
 async def test_a_gate_that_is_down_opens_nothing(

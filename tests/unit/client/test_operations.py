@@ -23,6 +23,7 @@ from control_plane.client import (
     operations,
 )
 from control_plane.client.calls import Call, Steps
+from control_plane.client.client import Operations
 from wire.resources import Reason
 
 KEY = uuid4()
@@ -64,15 +65,29 @@ def body(call: Call[Any]) -> dict[str, Any]:
     return data
 
 
+POSTS = [
+    operations.create_wallet(Network.ETHEREUM),
+    operations.create_key(Scheme.ECDSA, Curve.SECP256R1),
+    operations.derive_key(KEY, "m/0"),
+    operations.refresh_key(KEY),
+    operations.repair_share(KEY, "signer-1"),
+    operations.sign_message(KEY, "hello"),
+    operations.sign_hash(KEY, bytes(32)),
+]
+
+
 def test_every_post_carries_an_external_id_so_that_it_may_be_sent_again():
-    calls = [
-        first_call(operations.create_wallet(Network.ETHEREUM)),
-        first_call(operations.create_key(Scheme.ECDSA, Curve.SECP256R1)),
-        first_call(operations.sign_message(KEY, "hello")),
-        first_call(operations.sign_hash(KEY, bytes(32))),
-    ]
-    ids = {body(call)["external_id"] for call in calls}
-    assert len(ids) == 4
+    calls = [first_call(steps) for steps in POSTS]
+    assert {call.method for call in calls} == {"POST"}
+    assert len({body(call)["external_id"] for call in calls}) == len(POSTS)
+
+
+def test_no_other_operation_changes_anything_but_a_group_that_has_a_name():
+    """One that is added goes into POSTS, or has a reason to be repeatable of its own."""
+    making = {name for name in vars(Operations) if not name.startswith(("_", "get_", "list_"))}
+    group = first_call(operations.create_signer_group("treasury", ["a", "b"], 2))
+    assert body(group)["name"] == "treasury"
+    assert len(making) == len(POSTS) + len({"create_signer_group"})
 
 
 def test_an_external_id_given_is_the_one_sent():

@@ -224,7 +224,7 @@ def test_every_code_of_a_delivery_server_is_in_the_document_with_its_status():
 @pytest.mark.parametrize(("status", "code", "outcome"), DELIVERY_ROW.findall(TEXT))
 def test_a_signer_takes_a_delivery_servers_code_as_documented(status, code, outcome):
     problem = DeliveryProblem(code=DeliveryCode(code), detail="", signer="signer-3")
-    raised = problem_of("delivery-1", int(status), problem.model_dump_json().encode())
+    raised = problem_of("delivery-1", problem.model_dump_json().encode())
     outcomes = {
         PeerAborted: "peer_aborted",
         CeremonyExpired: "peer_silent",

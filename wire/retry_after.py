@@ -1,0 +1,47 @@
+"""When an answer says to come back later (RFC 9110, sections 10.2.3 and 15)."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+COME_BACK = frozenset(
+    {
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+"""Statuses of a server that is busy or away, or of a gateway before it, whatever the body says.
+
+They decide nothing about the request, so the same request may be sent again.
+"""
+
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, from the header Retry-After in either form; None where it says nothing.
+
+    A date counts from the answer's own Date, so that no clock but the server's matters.
+    """
+    text = headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    until = http_date(text)
+    if until is None:
+        return None
+    now = http_date(headers.get("date", "")) or datetime.now(UTC)
+    return max(0.0, (until - now).total_seconds())
+
+
+def http_date(text: str) -> datetime | None:
+    """A date as in HTTP headers (RFC 9110, section 5.6.7); None for anything else."""
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
