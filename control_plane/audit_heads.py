@@ -1,8 +1,10 @@
 """The signed heads of the nodes' audit chains: evidence that a node cannot take back.
 
 Every head is kept, so that a chain that was rewritten or cut differs from one of them. After
-KEPT_WHOLE_DAYS only the last head of each hour stays. What is wrong with a head raises the node's
-audit alarm, which shows as its health until the operator has removed and added the node again.
+KEPT_WHOLE_DAYS only the last head of each hour stays, but all stay while the chain is in doubt.
+What is wrong with a head raises the node's audit alarm, which shows as its health. An admin's
+acknowledgement that the node's database was restored lifts it (control_plane/audit_restores.py);
+otherwise only removing the node does.
 """
 
 import asyncio
@@ -21,21 +23,31 @@ KEPT_WHOLE_DAYS = 7
 MAX_HEADS = 10_000
 """Heads in one answer, the newest ones: a year of hours, and more."""
 GATHERING_SECONDS = 0.25
+WAY_OUT = (
+    "If the node's database was restored from a backup, run `audit restored` on its host and then "
+    "`control-plane node restored` here"
+)
 OVERTAKEN_SECONDS = 60.0
 """A heartbeat and a report may overtake each other, but not by so long."""
 
+# heads that a restore has cost say nothing of the chain that the node has now
 _KEEP = text(
     """
     WITH kept AS (
-        INSERT INTO audit_heads (node_id, sequence, payload, signature, signing_key_id)
-        SELECT id, :sequence, :payload, :signature, :signing_key_id FROM nodes WHERE id = :node
-        ON CONFLICT (node_id, sequence) DO NOTHING
+        INSERT INTO audit_heads (node_id, sequence, hash, payload, signature, signing_key_id)
+        SELECT id, :sequence, :hash, :payload, :signature, :signing_key_id
+        FROM nodes WHERE id = :node
+        ON CONFLICT (node_id, sequence, hash) DO NOTHING
     )
-    SELECT same.payload, highest.sequence, highest.age FROM (SELECT) AS one
-    LEFT JOIN audit_heads same ON same.node_id = :node AND same.sequence = :sequence
+    SELECT other.hash, highest.sequence, highest.age FROM (SELECT) AS one
+    LEFT JOIN LATERAL (
+        SELECT hash FROM audit_heads WHERE node_id = :node AND sequence = :sequence
+            AND hash <> :hash AND set_aside_by IS NULL LIMIT 1
+    ) AS other ON true
     LEFT JOIN LATERAL (
         SELECT sequence, CAST(extract(epoch FROM now() - received_at) AS float8) AS age
-        FROM audit_heads WHERE node_id = :node ORDER BY sequence DESC LIMIT 1
+        FROM audit_heads WHERE node_id = :node AND set_aside_by IS NULL
+        ORDER BY sequence DESC, received_at LIMIT 1
     ) AS highest ON true
     """
 )
@@ -43,7 +55,8 @@ _KEEP = text(
 _RAISE_ALARM = text(
     """
     UPDATE nodes SET audit_alarm = coalesce(audit_alarm, :alarm), health = jsonb_build_object(
-        'status', 'failing', 'detail', coalesce(audit_alarm, :alarm))
+        'status', 'failing', 'detail', coalesce(audit_alarm, :alarm)),
+        audit_alarm_is_gap = audit_alarm_is_gap AND :is_gap
     WHERE id = :node
     RETURNING id
     """
@@ -52,7 +65,8 @@ _RAISE_ALARM = text(
 _READ = text(
     """
     SELECT payload, signature, signing_key_id FROM audit_heads
-    WHERE node_id = :node ORDER BY sequence DESC LIMIT :limit
+    WHERE node_id = :node AND (set_aside_by IS NOT NULL) = :is_set_aside
+    ORDER BY sequence DESC, received_at DESC LIMIT :limit
     """
 )
 
@@ -61,10 +75,11 @@ _THIN = text(
     DELETE FROM audit_heads USING (
         SELECT node_id, sequence, row_number() OVER (
             PARTITION BY node_id, date_trunc('hour', received_at) ORDER BY sequence DESC) AS place
-        FROM audit_heads WHERE received_at < now() - make_interval(days => :days)
+        FROM audit_heads JOIN nodes ON nodes.id = node_id AND audit_alarm IS NULL
+        WHERE received_at < now() - make_interval(days => :days) AND set_aside_by IS NULL
     ) AS old
     WHERE old.place > 1 AND audit_heads.node_id = old.node_id
-        AND audit_heads.sequence = old.sequence
+        AND audit_heads.sequence = old.sequence AND audit_heads.set_aside_by IS NULL
     RETURNING audit_heads.sequence
     """
 )
@@ -78,9 +93,9 @@ class BadHead(ValueError):
 
 @dataclass(frozen=True)
 class KeptBefore:
-    """What was known when a head came: the hash kept for the same sequence, and the highest."""
+    """What was known when a head came: another hash for the same sequence, and the highest."""
 
-    same_hash: bytes | None
+    other_hash: bytes | None
     highest: int
     highest_age_seconds: float
 
@@ -126,17 +141,21 @@ class AuditHeads:
         try:
             head = open_head(node, identity, signed)
         except BadHead as bad:
-            await self._raise_alarm(node, str(bad))
+            await self._raise_alarm(node, str(bad), is_gap=False)
             return
         before = await self._keep(node, head, signed)
         alarm = judge(head, before, is_current)
         if alarm is not None:
-            await self._raise_alarm(node, alarm)
+            await self._raise_alarm(node, f"{alarm}. {WAY_OUT}", is_gap=True)
 
-    async def kept(self, node: str) -> list[SignedBytes]:
-        """The newest MAX_HEADS heads of a node, oldest first."""
+    async def kept(self, node: str, *, is_set_aside: bool = False) -> list[SignedBytes]:
+        """The newest MAX_HEADS heads of a node, oldest first.
+
+        ``is_set_aside``: those that an acknowledged restore has cost, instead of the others.
+        """
         await self.keep_latest()
-        rows = await self._database.rows(_READ, {"node": node, "limit": MAX_HEADS})
+        values = {"node": node, "limit": MAX_HEADS, "is_set_aside": is_set_aside}
+        rows = await self._database.rows(_READ, values)
         return [
             SignedBytes(
                 payload=row.payload, signature=row.signature, signing_key_id=row.signing_key_id
@@ -149,16 +168,17 @@ class AuditHeads:
         return len(await self._database.rows(_THIN, {"days": KEPT_WHOLE_DAYS}))
 
     async def _keep(self, node: str, head: AuditHead, signed: SignedBytes) -> KeptBefore:
-        parameters = {"node": node, "sequence": head.sequence, **dict(signed)}
+        place = {"node": node, "sequence": head.sequence, "hash": head.hash}
+        parameters = {**place, **dict(signed)}
         row = next(iter(await self._database.hastily(_KEEP, parameters)), None)
         if row is None or row.sequence is None:
             return KeptBefore(None, 0, 0.0)
-        same = None if row.payload is None else AuditHead.model_validate_json(row.payload).hash
-        return KeptBefore(same, row.sequence, row.age)
+        return KeptBefore(row.hash, row.sequence, row.age)
 
-    async def _raise_alarm(self, node: str, alarm: str) -> None:
+    async def _raise_alarm(self, node: str, alarm: str, *, is_gap: bool) -> None:
+        """``is_gap``: a restored database would explain it."""
         log.error("audit chain in doubt", node=node, reason=alarm)
-        await self._database.rows(_RAISE_ALARM, {"node": node, "alarm": alarm})
+        await self._database.rows(_RAISE_ALARM, {"node": node, "alarm": alarm, "is_gap": is_gap})
 
 
 def open_head(node: str, identity: bytes, signed: SignedBytes) -> AuditHead:
@@ -177,10 +197,10 @@ def open_head(node: str, identity: bytes, signed: SignedBytes) -> AuditHead:
 
 def judge(head: AuditHead, before: KeptBefore, is_current: bool) -> str | None:
     """What is wrong with a head, given those before it; None when nothing is."""
-    if before.same_hash is not None and before.same_hash != head.hash:
+    if before.other_hash is not None:
         return (
             f"audit record {head.sequence} was changed after it was reported: its hash was "
-            f"{before.same_hash.hex()}, and is now {head.hash.hex()}"
+            f"{before.other_hash.hex()}, and is now {head.hash.hex()}"
         )
     if (
         is_current

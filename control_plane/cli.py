@@ -12,7 +12,7 @@ import typer
 import uvloop
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from control_plane import registry, serve, tokens
+from control_plane import audit_restores, registry, serve, tokens
 from control_plane.database import AnyRow
 from control_plane.settings import (
     CONFIG_VARIABLE,
@@ -23,10 +23,19 @@ from control_plane.settings import (
     load_settings,
 )
 from daemon import database, log
-from daemon.console import Json, application, operator_errors, out, print_json, print_table
+from daemon.console import (
+    Json,
+    application,
+    operator_errors,
+    out,
+    print_json,
+    print_table,
+    printable,
+)
 from daemon.database_errors import database_errors
 from daemon.errors import OperatorError
 from daemon.hardening import harden
+from daemon.operators import operator_name
 
 app = application(
     """Takes applications' requests, and has them done by nodes that hold the keys.
@@ -240,8 +249,10 @@ def node_list(context: typer.Context, as_json: Json = False) -> None:
                 row.owner,
                 row.version,
                 _time(row.last_seen),
-                (row.health or {}).get("status"),
-                ", ".join(f"{name} ({where})" for name, where in sorted(row.capabilities.items())),
+                _fields(row.health).get("status"),
+                ", ".join(
+                    f"{name} ({where})" for name, where in sorted(_fields(row.capabilities).items())
+                ),
             ]
             for row in rows
         ],
@@ -265,6 +276,107 @@ def node_remove(
     out.print(f"node {node_id} is removed", markup=False)
 
 
+@node_app.command("restored")
+def node_restored(
+    context: typer.Context,
+    node_id: Annotated[str, typer.Argument(metavar="ID")],
+    reason: Annotated[str, typer.Option(help="What you found out, and from whom; kept for ever.")],
+    by: Annotated[str | None, typer.Option(help="Your name; this user's when left out.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Acknowledge that a node's database was restored from a backup, and what that has cost.
+
+    First the node's operator runs `audit restored` on its host. Ask that operator, face to face or
+    by telephone, whether the restore was meant, and which records are gone: somebody who has the
+    node's host can state a restore to get rid of records. Nothing is deleted: both heads stay here
+    with your name and reason, and `audit verify` shows the gap from now on.
+    """
+    with operator_errors():
+        seen = _with_database(context, lambda connection: _claimed(connection, node_id))
+        out.print(_described(seen), markup=False)
+        if not yes:
+            typer.confirm("Acknowledge this?", abort=True)
+        _with_database(
+            context,
+            lambda connection: audit_restores.acknowledge(
+                connection, seen, by or operator_name(), reason
+            ),
+        )
+    out.print(f"acknowledged: node {node_id} counts from its next heartbeat on", markup=False)
+
+
+@node_app.command("restores")
+def node_restores(
+    context: typer.Context,
+    node_id: Annotated[str, typer.Argument(metavar="ID")],
+    as_json: Json = False,
+) -> None:
+    """Show which restored databases a node has stated, and who has acknowledged them."""
+    with operator_errors():
+        found = _with_database(
+            context, lambda connection: audit_restores.restores_of(connection, [node_id])
+        )
+    if as_json:
+        print_json([each.shown.model_dump(mode="json") for each in found])
+        return
+    print_table(
+        [
+            "number",
+            "lost",
+            "lost head",
+            "own head",
+            "stated",
+            "by",
+            "why",
+            "acknowledged",
+            "by",
+            "why",
+        ],
+        [
+            [
+                each.number,
+                each.claim.lost,
+                each.claim.kept.hash.hex(),
+                f"{each.claim.own.sequence} {each.claim.own.hash.hex()}",
+                _time(each.claim.restored.at),
+                each.claim.restored.operator,
+                each.claim.restored.reason,
+                _time(each.acknowledged_at),
+                each.acknowledged_by,
+                each.acknowledged_reason,
+            ]
+            for each in found
+        ],
+    )
+
+
+async def _claimed(connection: AsyncConnection, node_id: str) -> audit_restores.Restore:
+    """The restore that waits for an acknowledgement. Raises OperatorError."""
+    found = await audit_restores.restores_of(connection, [node_id])
+    waiting = [each for each in found if each.acknowledged_at is None]
+    if not waiting:
+        raise OperatorError(
+            f"node {node_id} has stated no restore that is not acknowledged",
+            "On its host run `mpc-signer audit restored --reason ...`, or the same of hsm-driver.",
+        )
+    return waiting[-1]
+
+
+def _described(restore: audit_restores.Restore) -> str:
+    claim = restore.claim
+    return "\n".join(
+        [
+            f"node {restore.node} states that its database was restored, and signed this:",
+            f"  gone:       {claim.lost}; the last one's hash is {claim.kept.hash.hex()}",
+            f"  it has now: {claim.own.sequence} records; the last one's hash is "
+            f"{claim.own.hash.hex()}",
+            f"  in common:  {claim.restored.agreed.sequence} records",
+            f"  stated at:  {_time(claim.restored.at)} by {printable(claim.restored.operator)}",
+            f"  reason:     {printable(claim.restored.reason)}",
+        ]
+    )
+
+
 def _node(row: AnyRow) -> dict[str, object]:
     return {
         "id": row.id,
@@ -275,6 +387,11 @@ def _node(row: AnyRow) -> dict[str, object]:
         "health": row.health,
         "capabilities": row.capabilities,
     }
+
+
+def _fields(stored: object) -> dict[str, object]:
+    """A JSON object of the database; what is not an object shows as an empty one."""
+    return stored if isinstance(stored, dict) else {}
 
 
 def _time(moment: datetime | None) -> str | None:

@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control_plane.database import AnyRow
-from control_plane.tables import audit_heads, nodes
+from control_plane.tables import audit_heads, audit_restores, nodes
 from daemon.errors import OperatorError
 from wire.nodes import NODE_ID, node_urn
 
@@ -55,6 +55,7 @@ async def remove_node(connection: AsyncConnection, node_id: str, with_audit_head
             "Run `hsm-driver audit verify` on its host, then repeat this with --with-audit-heads.",
         )
     await connection.execute(delete(audit_heads).where(audit_heads.c.node_id == node_id))
+    await connection.execute(delete(audit_restores).where(audit_restores.c.node_id == node_id))
     await connection.execute(delete(nodes).where(nodes.c.id == node_id))
 
 

@@ -182,6 +182,7 @@ def node_of(row: Any, sees_details: bool) -> Node:
         capabilities=row.capabilities,
         health=health_of(row, sees_details),
         last_seen=row.last_seen if sees_details else None,
+        restores=(),
     )
 
 

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from control_plane.api.application import create_application
 from control_plane.api.services import Services
 from control_plane.audit_heads import AuditHeads
+from control_plane.audit_restores import AuditRestores
 from control_plane.changes import Changes
 from control_plane.creation import Creation
 from control_plane.database import NAME, Database
@@ -110,6 +111,7 @@ def compose(
         signatures=Signatures(database, queue),
         changes=Changes(database),
         groups=Groups(database, groups),
+        audit_restores=AuditRestores(database),
         signer_groups=signer_groups,
         job_maker=job_maker,
         creation=Creation(database, queue, notifications),

@@ -94,7 +94,9 @@ nodes = Table(
     Column("has_gate", Boolean, nullable=False, server_default=false()),
     # begin of the last step in which it left its task undone: it is away until it beats again
     Column("silent_since", DateTime(timezone=True)),
-    Column("audit_alarm", String),  # why its audit chain is in doubt; kept until it is re-added
+    Column("audit_alarm", String),  # why its audit chain is in doubt
+    # whether a restored database explains all of that, so that an admin may acknowledge it
+    Column("audit_alarm_is_gap", Boolean, nullable=False, server_default=true()),
     _created_at(),
     Column("last_seen", DateTime(timezone=True)),
 )
@@ -265,13 +267,31 @@ bans = Table(
     Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
+audit_restores = Table(  # a node's databases restored from a backup; rows are never deleted
+    "audit_restores",
+    metadata,
+    Column("node_id", String, ForeignKey("nodes.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),  # from 1
+    # a Restored, as the node signed it, with both heads in it
+    Column("payload", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("signing_key_id", String, nullable=False),
+    Column("claimed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("acknowledged_at", DateTime(timezone=True)),
+    Column("acknowledged_by", String),
+    Column("acknowledged_reason", String),
+    Column("alarm", String),  # as it was when it was acknowledged
+)
+
 audit_heads = Table(
     "audit_heads",
     metadata,
     Column("node_id", String, ForeignKey("nodes.id"), primary_key=True),
     Column("sequence", BigInteger, primary_key=True),
+    Column("hash", LargeBinary, primary_key=True),  # of two for one sequence both are evidence
     Column("payload", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
     Column("signing_key_id", String, nullable=False),
     Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("set_aside_by", Integer),  # number of the restore that cost this record
 )

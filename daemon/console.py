@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from daemon.errors import OperatorError
 
@@ -18,6 +19,8 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 EXIT_FAILED = 1
+EXIT_COULD_NOT_CHECK = 2
+"""Of a command that finds faults: neither that it found some, nor that there are none."""
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 MAX_TABLE_WIDTH = 1000
 
@@ -32,23 +35,31 @@ def print_json(data: Any) -> None:
     print(json.dumps(data, indent=2, default=str))  # noqa: T201
 
 
+def printable(value: object) -> str:
+    """A value as text, with what would move the cursor or end a line shown as its escape."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode()
+        for each in str(value)
+    )
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table on stdout; None shows as a dash. Wider than the terminal, never cut: ids matter."""
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*("-" if cell is None else str(cell) for cell in row))
+        table.add_row(*(Text("-" if cell is None else printable(cell)) for cell in row))
     Console(highlight=False, width=MAX_TABLE_WIDTH).print(table)
 
 
-def fail(error: OperatorError) -> NoReturn:
+def fail(error: OperatorError, exit_code: int = EXIT_FAILED) -> NoReturn:
     """Print what happened and what to do next, and end the command."""
     err.print(f"error: {error.what}", style="red", markup=False)
     err.print(f"  -> {error.todo}", markup=False)
-    sys.exit(EXIT_FAILED)
+    sys.exit(exit_code)
 
 
 @contextmanager
-def operator_errors() -> Iterator[None]:
+def operator_errors(exit_code: int = EXIT_FAILED) -> Iterator[None]:
     """Wrap a command's body: an OperatorError in it is printed, never a traceback.
 
     So is a disk that takes no more, wherever the command met it.
@@ -56,7 +67,7 @@ def operator_errors() -> Iterator[None]:
     try:
         yield
     except OperatorError as error:
-        fail(error)
+        fail(error, exit_code)
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
@@ -65,7 +76,8 @@ def operator_errors() -> Iterator[None]:
             OperatorError(
                 f"cannot write{where}: {error.strerror}",
                 "Make room on that disk (df), or see why it takes no writes, and try again.",
-            )
+            ),
+            exit_code,
         )
 
 

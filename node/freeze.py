@@ -4,14 +4,13 @@ It needs no database and no control plane, and holds across restarts. Whatever c
 counts as frozen.
 """
 
-import getpass
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon.configuration import replace_file, sync_folder
 from daemon.errors import OperatorError
+from daemon.operators import operator_name
 
 NAME = "frozen"
 
@@ -68,11 +67,3 @@ class Freeze:
                 "Run this as the user who may write to that folder.",
             ) from None
         return True
-
-
-def operator_name() -> str:
-    """Who is at work; a user id without a name must not keep anybody from freezing."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"

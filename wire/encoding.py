@@ -39,6 +39,11 @@ def _base64_to_bytes(value: object) -> bytes:
         raise ValueError("must be base64") from None
 
 
+def to_base64(value: bytes) -> str:
+    """As bytes travel in what is signed and carried whole."""
+    return base64.b64encode(value).decode()
+
+
 HexBytes = Annotated[
     bytes,
     BeforeValidator(hex_to_bytes),
@@ -50,7 +55,7 @@ HexBytes = Annotated[
 Base64Bytes = Annotated[
     bytes,
     BeforeValidator(_base64_to_bytes),
-    PlainSerializer(lambda value: base64.b64encode(value).decode(), return_type=str),
+    PlainSerializer(to_base64, return_type=str),
     WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
 ]
 """Bytes as base64: the node API, where they are signed bytes carried whole."""

@@ -134,6 +134,21 @@ class HeartbeatResponse(Answer):
     time: AwareDatetime
 
 
+class RestoreClaim(Model):
+    """``restored``: a Restored, signed by the node's identity key."""
+
+    restored: SignedBytes
+
+
+class KnownRestore(Answer):
+    """A Restored that the control plane has; acknowledged by an admin, or not yet."""
+
+    restored: SignedBytes
+    acknowledged_at: AwareDatetime | None = None
+    acknowledged_by: str | None = None
+    acknowledged_reason: str | None = None
+
+
 class AuditHeads(Answer):
     """The heads that the control plane has kept of the asking node, oldest first.
 
@@ -142,3 +157,13 @@ class AuditHeads(Answer):
 
     group: str
     heads: list[SignedBytes]
+    set_aside: tuple[SignedBytes, ...] = ()
+    """Heads of records that an acknowledged restore has cost; still kept."""
+    restores: tuple[KnownRestore, ...] = ()
+    """Oldest first."""
+
+
+class RestoreClaimed(Answer):
+    """``is_acknowledged``: an admin has acknowledged this very statement already."""
+
+    is_acknowledged: bool

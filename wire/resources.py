@@ -203,6 +203,28 @@ class RegisteredSigner(Answer):
     """Those that it has stated."""
 
 
+class NodeRestore(Answer):
+    """A database of a node that was restored from a backup, as the node has stated and signed."""
+
+    number: int
+    agreed_sequence: int
+    """The last audit record that the node still has of those before the restore."""
+    lost_sequence: int
+    """The last record that it had reported, and has no more."""
+    lost_hash: HexBytes
+    own_sequence: int
+    """Its last record when it stated the restore."""
+    own_hash: HexBytes
+    operator: str
+    """Who says so at the node."""
+    reason: str
+    stated_at: AwareDatetime
+    acknowledged_at: AwareDatetime | None
+    """Null: nobody has acknowledged it, and the node is failing."""
+    acknowledged_by: str | None
+    acknowledged_reason: str | None
+
+
 class Node(Answer):
     """A node: its certificate's id, and what its last heartbeat said.
 
@@ -217,6 +239,8 @@ class Node(Answer):
     health: NodeHealth
     last_seen: AwareDatetime | None
     """Time of its last heartbeat; null when it has never reported."""
+    restores: tuple[NodeRestore, ...]
+    """Oldest first; none without the scope admin."""
 
 
 Item = TypeVar("Item")

@@ -30,9 +30,12 @@ def router(services: Services) -> APIRouter:
     ) -> Response:
         """The registered nodes, by id: group, abilities, status.
 
-        With scope `admin` also the version, when it was last seen, and what is wrong with it.
+        With scope `admin` also the version, when it was last seen, and what is wrong with it,
+        and which of its databases were restored.
         """
         nodes = await services.groups.nodes(group, caller.sees_details)
+        if caller.sees_details:
+            nodes = await services.audit_restores.added_to(nodes)
         return answer(Page[Node](items=nodes, next_cursor=None))
 
     return routes

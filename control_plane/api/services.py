@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from control_plane.audit_restores import AuditRestores
 from control_plane.changes import Changes
 from control_plane.creation import Creation
 from control_plane.database import Database
@@ -24,6 +25,7 @@ class Services:
     signatures: Signatures
     changes: Changes
     groups: Groups
+    audit_restores: AuditRestores
     signer_groups: SignerGroups
     job_maker: JobMaker
     creation: Creation

@@ -1,1 +1,1 @@
-"""What nodes call over mutual TLS: claim, report, extend, heartbeat, audit-heads."""
+"""What nodes call over mutual TLS: claim, report, extend, heartbeat, and their audit's heads."""

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from control_plane import problems
 from control_plane.audit_heads import AuditHeads
+from control_plane.audit_restores import AuditRestores
 from control_plane.bodies import read_body
 from control_plane.database import Database
 from control_plane.mpc.bans import Bans
@@ -43,6 +44,7 @@ def create_node_app(
             Route(f"{PREFIX}/extend", api.extend, methods=["POST"]),
             Route(f"{PREFIX}/heartbeat", api.heartbeat, methods=["POST"]),
             Route(f"{PREFIX}/audit-heads", api.audit_heads, methods=["GET"]),
+            Route(f"{PREFIX}/audit-restored", api.audit_restored, methods=["POST"]),
         ]
     )
     problems.install(app)
@@ -61,6 +63,7 @@ class _NodeApi:
         self._heartbeats = Heartbeats(database)
         self._bans = Bans(database)
         self._audit_heads = AuditHeads(database)
+        self._audit_restores = AuditRestores(database)
 
     async def claim(self, request: Request) -> Response:
         node = await self._authorisation.authorise(request)
@@ -118,8 +121,20 @@ class _NodeApi:
 
     async def audit_heads(self, request: Request) -> Response:
         node = await self._authorisation.authorise(request)
-        heads = await self._audit_heads.kept(node.id)
-        return _answer(node_api.AuditHeads(group=node.group, heads=heads))
+        return _answer(
+            node_api.AuditHeads(
+                group=node.group,
+                heads=await self._audit_heads.kept(node.id),
+                set_aside=tuple(await self._audit_heads.kept(node.id, is_set_aside=True)),
+                restores=tuple(await self._audit_restores.of(node.id)),
+            )
+        )
+
+    async def audit_restored(self, request: Request) -> Response:
+        node = await self._authorisation.authorise(request)
+        body = await _read(request, node_api.RestoreClaim)
+        is_acknowledged = await self._audit_restores.claim(node.id, body.restored)
+        return _answer(node_api.RestoreClaimed(is_acknowledged=is_acknowledged))
 
 
 async def _read(request: Request, model: type[Body]) -> Body:

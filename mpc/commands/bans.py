@@ -10,13 +10,13 @@ import typer
 from daemon.console import Json, operator_errors, out, print_json, print_table
 from daemon.console import application as new_application
 from daemon.errors import OperatorError
+from daemon.operators import operator_name
 from mpc.acts import Acts
 from mpc.bans.bans import Bans, KnownBan
 from mpc.bans.in_flight import InFlight, clear, find_left, in_flight
 from mpc.peers import Peers, checked_signer
 from mpc.settings import SignerSettings
 from node.connections import open_database
-from node.freeze import operator_name
 from node.identity import load_identity
 
 COLUMNS = ["key_id", "signer", "does_not_sign_with", "since", "why"]

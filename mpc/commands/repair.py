@@ -12,13 +12,13 @@ import typer
 from daemon.console import Json, operator_errors, out, print_json, print_table
 from daemon.console import application as new_application
 from daemon.errors import OperatorError
+from daemon.operators import operator_name
 from mpc.acts import Acts
 from mpc.peers import Peers
 from mpc.repair_approvals import RepairApproval, RepairApprovals, approve, revoke
 from mpc.settings import SignerSettings
 from mpc.shares import share_statements
 from node.connections import open_database
-from node.freeze import operator_name
 from node.identity import load_identity
 
 COLUMNS = ["key_id", "signer", "operator", "reason", "approved_at", "expires_at"]

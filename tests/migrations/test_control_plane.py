@@ -60,6 +60,29 @@ def test_down_again_leaves_nothing(control_plane_database: str) -> None:
     engine.dispose()
 
 
+def test_heads_and_alarms_of_the_version_before_are_carried_over(empty_database: str) -> None:
+    migrate("control_plane", empty_database, "0004")
+    engine = create_engine(database_url(empty_database))
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO nodes (id, node_group, audit_alarm) VALUES ('a', 'hsm', NULL),"
+            " ('b', 'hsm', 'the audit chain ends at record 4, but record 9 had been reported'),"
+            " ('c', 'hsm', 'an audit head is not signed by the node''s identity key')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO audit_heads (node_id, sequence, payload, signature, signing_key_id)"
+            " VALUES ('a', 1,"
+            " convert_to(format('{\"hash\": \"0x%%s\"}', repeat('ab', 32)), 'UTF8'), '', '')"
+        )
+    migrate("control_plane", empty_database)
+    with engine.connect() as connection:
+        heads = connection.exec_driver_sql("SELECT hash, set_aside_by FROM audit_heads").all()
+        assert [(bytes(row.hash), row.set_aside_by) for row in heads] == [(b"\xab" * 32, None)]
+        gaps = connection.exec_driver_sql("SELECT audit_alarm_is_gap FROM nodes ORDER BY id")
+        assert [row[0] for row in gaps] == [True, True, False]
+    engine.dispose()
+
+
 def _indexes(connection) -> set[tuple[str, str]]:
     rows = connection.exec_driver_sql(
         "SELECT indexname, indexdef FROM pg_indexes "

@@ -7,14 +7,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from control_plane.audit_heads import KEPT_WHOLE_DAYS, AuditHeads
+from control_plane.audit_heads import KEPT_WHOLE_DAYS
+from control_plane.audit_heads import AuditHeads as KeptHeads
 from control_plane.database import Database
 from tests.integration.node_api.nodes import Node
 from tests.integration.node_api.test_admission import problem
 from tests.integration.node_api.workload import Workload
-from wire.audit import AuditHead
-from wire.envelope import AUDIT_HEAD_TYPE, Signer
-from wire.node_api import HeartbeatResponse, NodeHealth
+from wire.audit import AuditHead, Restored
+from wire.envelope import AUDIT_HEAD_TYPE, RESTORED_TYPE, Signer
+from wire.node_api import (
+    AuditHeads,
+    HeartbeatResponse,
+    NodeHealth,
+    RestoreClaim,
+    RestoreClaimed,
+)
 
 
 async def age_heads(engine: AsyncEngine, seconds: float) -> None:
@@ -103,7 +110,7 @@ async def test_a_rewritten_record_raises_the_alarm(node: Node, workload: Workloa
     changed = node.head(5, b"as it should have been")
     await (node.heartbeat if by == "heartbeat" else node.report)(audit_head=changed)
     assert "record 5 was changed" in str(await alarm(node, workload))
-    assert await node.kept_heads() == [first]
+    assert await node.kept_heads() == [first, changed]  # both are evidence
 
 
 async def test_a_chain_that_got_shorter_raises_the_alarm(
@@ -154,5 +161,37 @@ async def test_old_heads_are_thinned_to_the_last_of_each_hour(
         )
     await age_heads(engine, KEPT_WHOLE_DAYS * 86400 + 60)
     await node.heartbeat(audit_head=node.head(4))
-    assert await AuditHeads(database).thin() == 2
+    assert await KeptHeads(database).thin() == 2
     assert await node.kept_heads() == [node.head(3), node.head(4)]
+
+
+async def test_a_restore_is_stated_over_the_node_api_and_told_to_its_node(
+    node: Node, workload: Workload
+):
+    heads = [node.head(sequence, b"%d" % sequence) for sequence in (2, 5)]
+    for head in heads:
+        await node.heartbeat(audit_head=head)
+    restored = Restored(
+        node=node.id,
+        agreed=AuditHead.model_validate_json(heads[0].payload),
+        kept=heads[1],
+        own=heads[0],
+        operator="bo",
+        reason="backup of Monday",
+        at=datetime.now(UTC),
+    )
+    signed = node.signer.sign(RESTORED_TYPE, restored.model_dump_json().encode())
+    answer = await node.post("audit-restored", RestoreClaim(restored=signed))
+    assert RestoreClaimed.model_validate_json(answer.content).is_acknowledged is False
+    told = AuditHeads.model_validate_json((await node.http.get("audit-heads")).content)
+    assert [each.restored for each in told.restores] == [signed]
+    assert told.restores[0].acknowledged_at is None
+    assert (told.heads, told.set_aside) == (heads, ())
+    other = Signer(Ed25519PrivateKey.generate()).sign(RESTORED_TYPE, signed.payload)
+    problem(
+        await node.post(
+            "audit-restored", RestoreClaim(restored=other.model_copy(update={"payload": b"{}"}))
+        ),
+        422,
+        "invalid_request",
+    )

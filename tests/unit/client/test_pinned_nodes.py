@@ -290,6 +290,7 @@ def test_the_items_of_lists_are_checked_one_by_one():
         capabilities={},
         health=NodeHealth(status="ok"),
         last_seen=None,
+        restores=(),
     )
     assert list(keys.check(node)) == []
 

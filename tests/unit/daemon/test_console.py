@@ -51,3 +51,10 @@ def test_help_fills_its_lines_wherever_the_sources_lines_end():
     lines = [line.strip() for line in CliRunner().invoke(app, ["--help"]).output.splitlines()]
     assert "The first line goes on here." in lines
     assert "Another paragraph." in lines
+
+
+def test_what_a_row_says_is_neither_markup_nor_moves_the_cursor(capsys):
+    print_table(["reason"], [["[/bold] [red]gone[/red]"], ["a\x1b[2Jb\nc\u202e"]])
+    shown = capsys.readouterr().out
+    assert "[/bold] [red]gone[/red]" in shown
+    assert "a\\x1b[2Jb\\nc\\u202e" in shown

@@ -18,13 +18,14 @@ from node.gate_messages import Decision, GateAnswer, question_about
 from tests.unit.wire import signer_examples
 from tests.unit.wire.example_keys import JOB_SIGNER, seeded
 from wire.algorithms import ECDSA_SECP256K1, Curve, Network, Protection, Scheme, Store
-from wire.audit import GENESIS, AuditHead, chain_hash
+from wire.audit import GENESIS, AuditHead, Restored, chain_hash
 from wire.digests import eip191
 from wire.encoding import Model
 from wire.envelope import (
     ATTESTATION_TYPE,
     AUDIT_HEAD_TYPE,
     JOB_TYPE,
+    RESTORED_TYPE,
     pre_authentication_encoding,
 )
 from wire.jobs import Endpoint, Job, JobKind, KeyReference
@@ -37,12 +38,15 @@ from wire.node_api import (
     ExtendResponse,
     HeartbeatRequest,
     HeartbeatResponse,
+    KnownRestore,
     Lease,
     NodeHealth,
     Report,
     ReportRequest,
     ReportResponse,
     ReportResult,
+    RestoreClaim,
+    RestoreClaimed,
 )
 from wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
 from wire.requests import SignMessage
@@ -159,6 +163,22 @@ FAILED_OUTCOME = Outcome(
 )
 HEAD = AuditHead(node=NODE, sequence=1, hash=chain_hash(GENESIS, b"the first record"))
 SIGNED_HEAD = NODE_SIGNER.sign(AUDIT_HEAD_TYPE, HEAD.model_dump_json().encode())
+LOST_HEAD = NODE_SIGNER.sign(
+    AUDIT_HEAD_TYPE,
+    AuditHead(node=NODE, sequence=2, hash=chain_hash(HEAD.hash, b"the second record"))
+    .model_dump_json()
+    .encode(),
+)
+RESTORED = Restored(
+    node=NODE,
+    agreed=HEAD,
+    kept=LOST_HEAD,
+    own=SIGNED_HEAD,
+    operator="bo",
+    reason="disk failed, backup of Monday",
+    at=CREATED_AT,
+)
+SIGNED_RESTORED = NODE_SIGNER.sign(RESTORED_TYPE, RESTORED.model_dump_json().encode())
 
 MODELS: dict[str, Model] = {
     "signed-job": SIGNED_JOB,
@@ -208,7 +228,22 @@ MODELS: dict[str, Model] = {
     "gate-answer": GateAnswer(
         decision=Decision.APPROVE, digest=GATE_QUESTION.digest, reason="within the daily limit"
     ),
-    "audit-heads": AuditHeads(group="hsm", heads=[SIGNED_HEAD]),
+    "audit-heads": AuditHeads(
+        group="hsm",
+        heads=[SIGNED_HEAD],
+        set_aside=(LOST_HEAD,),
+        restores=(
+            KnownRestore(
+                restored=SIGNED_RESTORED,
+                acknowledged_at=CREATED_AT,
+                acknowledged_by="ada",
+                acknowledged_reason="asked Bo, who restored it",
+            ),
+        ),
+    ),
+    "audit-restored": RESTORED,
+    "audit-restored-request": RestoreClaim(restored=SIGNED_RESTORED),
+    "audit-restored-response": RestoreClaimed(is_acknowledged=False),
     "problem": Problem(
         type="urn:custody:problem:invalid_request",
         title="Invalid request",
