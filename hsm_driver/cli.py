@@ -14,6 +14,7 @@ from daemon.hardening import harden
 from daemon.job_signing_keys import pinned_job_keys
 from daemon.signing_key import create_signing_key
 from hsm_driver import driver, keys_commands
+from hsm_driver.audited_keys import check_keys
 from hsm_driver.configuration import hsm_settings, new_configuration
 from hsm_driver.doctor import checks
 from hsm_driver.hsm.commands import master_key_app
@@ -114,7 +115,7 @@ def init(
     out.print("next: put in what is missing, then: hsm-driver doctor")
 
 
-add_node_commands(app, _settings, checks)
+add_node_commands(app, _settings, checks, check_keys)
 
 
 @app.command()

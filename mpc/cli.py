@@ -25,6 +25,7 @@ from mpc.commands.rewrap import add_rewrap
 from mpc.configuration import Token, new_configuration
 from mpc.doctor import checks
 from mpc.settings import SignerSettings
+from mpc.shares.audited_shares import check_shares
 from mpc.shares.encryption_key import create_key_file
 from mpc.shares.encryption_keys import hsm_settings
 from node.commands import add_node_commands
@@ -156,7 +157,7 @@ def _delivery(servers: list[str]) -> dict[str, str]:
     return named
 
 
-add_node_commands(app, _settings, checks)
+add_node_commands(app, _settings, checks, check_shares)
 add_rewrap(app, _settings)
 app.add_typer(peers_commands.application(_settings), name="peers")
 app.add_typer(shares_commands.application(_settings), name="shares")

@@ -1,7 +1,6 @@
-"""The audit chain: one hash chain a node of everything it decided, checked against its heads."""
+"""The audit chain: one hash chain a node of everything it decided."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -9,9 +8,7 @@ from uuid import UUID
 
 from daemon.statements import Statements
 from wire.audit import GENESIS, AuditHead, chain_hash
-from wire.envelope import AUDIT_HEAD_TYPE, BadEnvelope, PinnedKeys, SignedBytes, Signer
-
-PAGE = 1_000
+from wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, Signer
 
 
 @dataclass(frozen=True)
@@ -120,85 +117,3 @@ class AuditChain:
         """The committed head, signed by the node."""
         head = await self.head()
         return self._signer.sign(AUDIT_HEAD_TYPE, head.model_dump_json().encode())
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something wrong with a chain, at a sequence number."""
-
-    sequence: int
-    what: str
-
-
-class ChainCheck:
-    """Compares a chain, record by record, with itself and with the heads kept elsewhere."""
-
-    def __init__(self, node: str, heads: list[AuditHead]) -> None:
-        self._node = node
-        self._heads = {head.sequence: head.hash for head in heads}
-        self._highest = max(self._heads, default=0)
-        self._previous = GENESIS
-        self.sequence = 0
-        self.compared = 0
-
-    def record(self, sequence: int, record: bytes, stored_hash: bytes) -> list[Finding]:
-        """Check the next record."""
-        findings = []
-        self.sequence += 1
-        if sequence != self.sequence:
-            findings.append(Finding(self.sequence, f"missing: the next record is {sequence}"))
-            self.sequence = sequence
-        said = json.loads(record)
-        if said.get("sequence") != sequence or said.get("node") != self._node:
-            findings.append(Finding(sequence, "the record says another place than its own"))
-        self._previous = chain_hash(self._previous, record)
-        if self._previous != stored_hash:
-            findings.append(Finding(sequence, "the hash does not follow from the record before it"))
-            self._previous = stored_hash
-        if sequence in self._heads:
-            self.compared += 1
-            if self._heads[sequence] != stored_hash:
-                findings.append(
-                    Finding(sequence, "differs from the head that this node signed and reported")
-                )
-        return findings
-
-    def end(self) -> list[Finding]:
-        """Check that the chain reaches as far as the node has reported."""
-        if self.sequence < self._highest:
-            return [
-                Finding(
-                    self._highest,
-                    f"missing: this node signed and reported {self._highest} records, "
-                    f"the database ends at {self.sequence}",
-                )
-            ]
-        return []
-
-
-def open_heads(heads: Sequence[SignedBytes], signer: Signer, node: str) -> list[AuditHead]:
-    """The kept heads, once each is seen to be signed by this node. Raises BadEnvelope."""
-    pinned = PinnedKeys([signer.public_key])
-    opened = [AuditHead.model_validate_json(pinned.open(AUDIT_HEAD_TYPE, head)) for head in heads]
-    for head in opened:
-        if head.node != node:
-            raise BadEnvelope(f"a kept head is of node {head.node}")
-    return opened
-
-
-_PAGE = """
-    SELECT sequence, record, hash FROM audit WHERE node = %(node)s AND sequence > %(last)s
-    ORDER BY sequence LIMIT %(limit)s
-"""
-
-
-async def records(statements: Statements, node: str) -> AsyncIterator[tuple[int, bytes, bytes]]:
-    """(sequence, record, hash) of a node's chain, in order, a page at a time."""
-    last = 0
-    while True:
-        page = await statements.rows(_PAGE, {"node": node, "last": last, "limit": PAGE})
-        for row in page:
-            yield row.sequence, row.record, row.hash
-        if len(page) < PAGE:
-            return
-        last = page[-1].sequence

@@ -12,6 +12,7 @@ from daemon.console import EXIT_FAILED, Json, operator_errors, out, print_json
 from daemon.database import migrate as migrate_database
 from daemon.database_errors import database_errors
 from node import apps_command, audit_command, identity_command
+from node.chain_verification import KeyCheck
 from node.connections import schema_of
 from node.freeze import Freeze
 from node.settings import NodeSettings
@@ -23,10 +24,11 @@ def add_node_commands(
     app: typer.Typer,
     settings_of: Callable[[typer.Context], Settings],
     checks: Callable[[Settings], AsyncIterator[Check]],
+    check_keys: KeyCheck,
 ) -> None:
     """Add doctor, migrate, freeze, unfreeze, identity, apps and audit."""
     app.add_typer(apps_command.application(settings_of), name="apps")
-    app.add_typer(audit_command.application(settings_of), name="audit")
+    app.add_typer(audit_command.application(settings_of, check_keys), name="audit")
     app.add_typer(identity_command.application(settings_of), name="identity")
 
     @app.command()

@@ -23,6 +23,8 @@ from wire.node_api import (
     HeartbeatResponse,
     ReportRequest,
     ReportResponse,
+    RestoreClaim,
+    RestoreClaimed,
 )
 from wire.retry_after import COME_BACK, http_date, retry_after
 
@@ -94,6 +96,9 @@ class ControlPlaneClient:
 
     async def heartbeat(self, request: HeartbeatRequest) -> HeartbeatResponse:
         return await self._post("heartbeat", request, HeartbeatResponse)
+
+    async def audit_restored(self, claim: RestoreClaim) -> RestoreClaimed:
+        return await self._post("audit-restored", claim, RestoreClaimed)
 
     async def audit_heads(self) -> AuditHeads:
         return _parse(await self._send("GET", "audit-heads", None, 0), AuditHeads)

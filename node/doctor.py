@@ -6,14 +6,15 @@ from datetime import UTC, datetime, timedelta
 from daemon.checks import Check, Status, expiry_check, failed
 from daemon.errors import OperatorError
 from daemon.job_signing_keys import pinned_job_keys
-from node.audit import AuditChain, open_heads
+from node.audit import AuditChain
+from node.audit_records import Kept, KeptHead, read_kept
+from node.audit_restore import lost_heads
 from node.connections import open_client, open_database
 from node.control_plane_client import ControlPlaneRefused, ControlPlaneUnavailable
 from node.decisions import Clock
 from node.freeze import Freeze
 from node.identity import load_identity, require_certificate_of
 from node.settings import NodeSettings
-from wire.envelope import BadEnvelope
 
 
 def host_checks(settings: NodeSettings) -> Iterator[Check]:
@@ -69,21 +70,13 @@ async def control_plane_checks(settings: NodeSettings) -> AsyncIterator[Check]:
             yield _clock(clock)
         name = "audit chain"
         signer = load_identity(settings.identity.private_key)
-        kept = open_heads(answer.heads, signer, settings.node.id)
+        kept = read_kept(answer, signer, settings.node.id)
         async with open_database(settings) as database:
             head = await AuditChain(database, settings.node.id, signer).head()
-        yield _audit(
-            settings.program, max((known.sequence for known in kept), default=0), head.sequence
-        )
+            lost = await lost_heads(database, settings.node.id, kept)
+        yield _audit(settings.program, kept, lost, head.sequence)
     except OperatorError as error:
         yield failed(name, error)
-    except BadEnvelope as error:
-        yield Check(
-            name,
-            Status.FAIL,
-            f"the control plane keeps a head that is not this node's: {error}",
-            "Find out who replaced this node's identity key, or the kept heads.",
-        )
     except ControlPlaneUnavailable as error:
         yield Check(
             name,
@@ -120,12 +113,17 @@ def _clock(clock: Clock) -> Check:
     return Check("clock", Status.FAIL, problem, "Set the clock by NTP on both hosts.")
 
 
-def _audit(program: str, kept: int, local: int) -> Check:
-    if kept > local:
+def _audit(program: str, kept: Kept, lost: list[KeptHead], local: int) -> Check:
+    name = "audit chain"
+    if kept.findings:
+        what, todo = kept.findings[0].what, "Find out who replaced its identity key, or the heads."
+        return Check(name, Status.FAIL, what, todo)
+    if lost:
         return Check(
-            "audit chain",
+            name,
             Status.FAIL,
-            f"the control plane keeps head {kept}, the database ends at {local}",
-            f"{program} audit verify",
+            f"the control plane keeps {len(lost)} heads that the database has not, the last one of "
+            f"record {lost[-1].head.sequence}; the database ends at {local}",
+            f"{program} audit verify; if the database was restored: {program} audit restored",
         )
-    return Check("audit chain", Status.OK, f"{local} records, {kept} of them reported")
+    return Check(name, Status.OK, f"{local} records, agrees with {len(kept.heads)} kept heads")

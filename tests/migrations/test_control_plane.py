@@ -61,7 +61,7 @@ def test_down_again_leaves_nothing(control_plane_database: str) -> None:
 
 
 def test_heads_and_alarms_of_the_version_before_are_carried_over(empty_database: str) -> None:
-    migrate("control_plane", empty_database, "0004")
+    migrate("control_plane", empty_database, "0005")
     engine = create_engine(database_url(empty_database))
     with engine.begin() as connection:
         connection.exec_driver_sql(

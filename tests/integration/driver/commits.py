@@ -21,12 +21,16 @@ def commit(
     digest: bytes = DIGEST,
     node: str = "driver-1",
     key_row: bool = False,
+    kind: str = "Sign",
+    details: dict[str, str | None] | None = None,
 ) -> Commit:
     job_id = job_id or uuid4()
     outcome = Outcome(job_id=job_id, node=node, status=status, reason=f"of {node}")
 
     def audit_record(outcome_digest: bytes) -> AuditRecord:
-        return AuditRecord(job_id, "Sign", job_id, digest, status.value, None, outcome_digest, {})
+        return AuditRecord(
+            job_id, kind, job_id, digest, status.value, None, outcome_digest, details or {}
+        )
 
     rows = [key_row_of(job_id)] if key_row else []
     return Commit(job_id, digest, outcome, audit_record, rows)

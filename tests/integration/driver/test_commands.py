@@ -8,6 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from daemon.configuration import load, write_secret
+from daemon.console import EXIT_COULD_NOT_CHECK
+from daemon.signing_key import create_signing_key
 from devstack.processes import LOCALHOST, free_port
 from hsm_driver.cli import app
 from hsm_driver.configuration import new_configuration
@@ -101,3 +103,14 @@ def test_doctor_says_what_to_do_about_each_thing_that_is_not_there(config: Path)
         "signed requests", "control plane",
     ]  # fmt: skip
     assert all(check["detail"] and check["todo"] for check in failed)
+
+
+@pytest.mark.parametrize("arguments", [["--offline"], ["--offline", "--json"], []])
+def test_a_chain_that_cannot_be_checked_is_told_from_one_with_findings(config: Path, arguments):
+    done = CliRunner().invoke(app, ["--config", str(config), "audit", "verify", *arguments])
+    assert done.exit_code == EXIT_COULD_NOT_CHECK
+    assert isinstance(done.exception, SystemExit)
+    create_signing_key(config.parent / "identity.pem")
+    done = CliRunner().invoke(app, ["--config", str(config), "audit", "verify", *arguments])
+    assert done.exit_code == EXIT_COULD_NOT_CHECK
+    assert isinstance(done.exception, SystemExit)
