@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import psycopg
 import structlog
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential
 
 from daemon.database import DATABASE_ERRORS, is_transient
@@ -51,6 +52,12 @@ def database_errors() -> Iterator[None]:
     """For commands: a database that is away or refuses is an OperatorError, not a traceback."""
     try:
         yield
+    except (psycopg.DataError, DataError) as error:
+        raise OperatorError(
+            f"a row of the database has a value that cannot be read: {str(error).splitlines()[0]}",
+            "Somebody has changed the database by hand, or its disk is damaged: compare it with a "
+            "backup.",
+        ) from None
     except DATABASE_ERRORS as error:
         if not is_transient(error):
             raise

@@ -68,7 +68,7 @@ class Vault:
                     "database_away", "the node's database is away", transient=True
                 ) from error
             raise
-        return None if row is None else (wrapped_key(row), row.network and Network(row.network))
+        return None if row is None else (wrapped_key(row), network_of(row))
 
     async def find_for(self, job: Job) -> WrappedKey:
         """The stored key that a job is about. Raises Failed unless the row is of that very key."""
@@ -130,10 +130,21 @@ class Vault:
         return [found.get(key_id) for key_id in key_ids]
 
 
+def network_of(row: Any) -> Network | None:
+    """The network in a row of wrapped_keys. Raises ValueError."""
+    return None if row.network is None else Network(row.network)
+
+
 def wrapped_key(row: Any) -> WrappedKey:
-    """The key in a row of wrapped_keys."""
+    """The key in a row of wrapped_keys. Raises Failed for one that is damaged."""
+    try:
+        algorithm = Algorithm(Scheme(row.scheme), Curve(row.curve))
+        Protection(row.protection)
+        network_of(row)
+    except ValueError as error:
+        raise Failed("key_mismatch", f"the stored row of the key is damaged: {error}") from None
     return WrappedKey(
-        algorithm=Algorithm(Scheme(row.scheme), Curve(row.curve)),
+        algorithm=algorithm,
         public_key=row.public_key,
         protection=Protection(row.protection),
         wrapped=row.wrapped,

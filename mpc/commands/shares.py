@@ -12,16 +12,16 @@ from rich.progress import Progress
 from daemon.console import EXIT_FAILED, Json, err, operator_errors, out, print_json, print_table
 from daemon.console import application as new_application
 from daemon.errors import OperatorError
+from daemon.operators import operator_name
 from daemon.statements import Statements
 from mpc.acts import Acts
 from mpc.settings import SignerSettings
 from mpc.shares import share_statements
+from mpc.shares.audited_shares import DISCARD_SHARE
 from mpc.shares.encryption_keys import open_encryption_keys
 from mpc.shares.shares import Shares, stored_share
-from mpc.shares.stored_share import StoredShare
 from node.connections import open_database
 from node.decisions import Failed
-from node.freeze import operator_name
 from node.identity import load_identity
 
 PAGE = 32
@@ -59,7 +59,7 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         else:
             for row in rows:
                 if row["threshold"] is not None:
-                    row["threshold"] = f"{row['threshold']} of {len(row['signers'])}"
+                    row["threshold"] = f"{row['threshold']} of {len(row['signers'] or ())}"
             print_table(COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
 
     @app.command()
@@ -112,7 +112,7 @@ async def _discard(settings: SignerSettings, key_id: UUID, ceremony: UUID, reaso
     async with open_database(settings) as database:
         acts = Acts(database, settings.node.id, identity)
         statement = share_statements.DISCARD_BY_HAND
-        if not await acts.do("DiscardShare", key_id, statement, place, details):
+        if not await acts.do(DISCARD_SHARE, key_id, statement, place, details):
             raise OperatorError(
                 f"no share of {ceremony} waits here", "mpc-signer shares list shows what does."
             )
@@ -154,11 +154,11 @@ async def _verify(settings: SignerSettings, key_ids: list[UUID]) -> tuple[int, l
             bad: list[BadShare] = []
             seen: set[UUID] = set()
             count = 0
-            async for stored in _kept(database, key_ids):
-                what = await _fault(shares, stored)
+            async for row in _kept(database, key_ids):
+                what = await _fault(shares, row)
                 if what is not None:
-                    bad.append(BadShare(str(stored.key_id), str(stored.ceremony), what))
-                seen.add(stored.key_id)
+                    bad.append(BadShare(str(row.key_id), str(row.ceremony), what))
+                seen.add(row.key_id)
                 count += 1
                 progress.update(task, completed=count)
     missing = sorted(str(key_id) for key_id in key_ids if key_id not in seen)
@@ -169,21 +169,22 @@ async def _verify(settings: SignerSettings, key_ids: list[UUID]) -> tuple[int, l
     return count, bad
 
 
-async def _kept(database: Statements, key_ids: list[UUID]) -> AsyncIterator[StoredShare]:
+async def _kept(database: Statements, key_ids: list[UUID]) -> AsyncIterator[Any]:
+    """The rows of the shares that are not erased, as FACTS selects them."""
     place = {"last_key": FIRST, "last_ceremony": FIRST}
     while rows := await database.rows(
         share_statements.KEPT, {"key_ids": key_ids, "limit": PAGE, **place}
     ):
         for row in rows:
-            yield stored_share(row)
+            yield row
         place = {"last_key": rows[-1].key_id, "last_ceremony": rows[-1].ceremony}
 
 
-async def _fault(shares: Shares, stored: StoredShare) -> str | None:
+async def _fault(shares: Shares, row: Any) -> str | None:
     try:
-        await shares.open(stored)
+        await shares.open(stored_share(row))
     except Failed as error:
         return error.reason
     finally:
-        shares.close(stored.key_id)
+        shares.close(row.key_id)
     return None

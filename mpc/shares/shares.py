@@ -219,7 +219,14 @@ class Shares:
 
 
 def stored_share(row: Any) -> StoredShare:
-    """A row of shares, as FACTS selects it."""
+    """A row of shares, as FACTS selects it. Raises Failed for one that is damaged."""
+    try:
+        return _stored_share(row)
+    except (ValueError, TypeError) as error:
+        raise _unusable(f"the row of the share is damaged: {error}") from None
+
+
+def _stored_share(row: Any) -> StoredShare:
     return StoredShare(
         key_id=row.key_id,
         ceremony=row.ceremony,

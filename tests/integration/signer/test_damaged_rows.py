@@ -1,0 +1,96 @@
+"""Commands over rows that somebody has changed by hand: shown or named, and never a traceback."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from daemon.signing_key import create_signing_key
+from daemon.statements import Statements
+from mpc.shares.shares import Shares
+from tests.integration.signer.commands import command
+from tests.integration.signer.keys import activate, new_key
+
+LISTS = [
+    ["shares", "list", "--all"],
+    ["bans", "list"],
+    ["peers", "list"],
+    ["apps", "list"],
+    ["repair", "list"],
+]
+MARKUP = "[/bold]\x1b[2J"
+
+
+@pytest.fixture
+async def damaged(config: Path, statements: Statements, shares: Shares) -> Path:
+    create_signing_key(config.parent / "identity.pem")
+    await activate(statements, shares, new_key())
+    await statements.rows(
+        "UPDATE shares SET protocol = 'rot13', group_name = %(markup)s, network = 'Dogecoin'",
+        {"markup": MARKUP},
+    )
+    await statements.rows(
+        "INSERT INTO shares (key_id, ceremony, state, threshold, signers)"
+        " VALUES (gen_random_uuid(), gen_random_uuid(), 'abandoned', 2, NULL)"
+    )
+    await statements.rows(
+        "INSERT INTO bans (key_id, signer, banned, reason, payload, signature, signing_key_id)"
+        " VALUES (gen_random_uuid(), 'signer-1', %(markup)s, %(markup)s, '{', '', '')",
+        {"markup": MARKUP},
+    )
+    for table, name in (("peers", "signer"), ("applications", "name")):
+        column = "identity_public_key" if table == "peers" else "public_key"
+        await statements.rows(
+            f"INSERT INTO {table} ({name}, {column}) VALUES (%(markup)s, 'short')",
+            {"markup": MARKUP},
+        )
+    await statements.rows(
+        "INSERT INTO repair_approvals (key_id, signer, operator, reason, expires_at)"
+        " VALUES (gen_random_uuid(), %(markup)s, %(markup)s, '', now() + interval '1 h')",
+        {"markup": MARKUP},
+    )
+    return config
+
+
+@pytest.mark.parametrize("words", LISTS, ids=" ".join)
+async def test_what_is_damaged_is_listed_as_it_is(damaged: Path, words: list[str]):
+    done = await command(damaged, *words)
+    assert done.exit_code == 0, done.output
+    assert "[/bold]\\x1b[2J" in done.stdout
+    json.loads((await command(damaged, *words, "--json")).stdout)
+
+
+async def test_a_share_whose_row_is_damaged_is_named(damaged: Path, statements: Statements):
+    done = await command(damaged, "shares", "verify", "--json")
+    assert done.exit_code == 1
+    (bad,) = json.loads(done.stdout)["bad"]
+    assert "the row of the share is damaged" in bad["what"]
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "words"),
+    [
+        ("shares", "created_at", ["shares", "list"]),
+        ("bans", "learned_at", ["bans", "list"]),
+        ("peers", "added_at", ["peers", "list"]),
+        ("applications", "added_at", ["apps", "list"]),
+        ("repair_approvals", "approved_at", ["repair", "list"]),
+    ],
+)
+async def test_a_value_that_cannot_even_be_read_is_an_error_that_says_so(
+    damaged: Path, statements: Statements, table: str, column: str, words: list[str]
+):
+    await statements.rows(f"UPDATE {table} SET {column} = 'infinity'")
+    done = await command(damaged, *words)
+    assert done.exit_code == 1
+    assert isinstance(done.exception, SystemExit)
+    assert "has a value that cannot be read" in done.stderr
+
+
+async def test_a_file_in_the_place_of_the_identity_key_is_an_error(config: Path):
+    (config.parent / "identity.pem").write_bytes(b"\xff" * 40)
+    (config.parent / "identity.pem").chmod(0o600)
+    for words in (["audit", "verify", "--offline"], ["bans", "list"], ["identity", "show"]):
+        done = await command(config, *words)
+        assert done.exit_code in (1, 2)
+        assert isinstance(done.exception, SystemExit)
