@@ -156,7 +156,8 @@ async def test_it_learns_nothing_of_what_is_done_in_whole_ceremonies(start, watc
     assert kinds == {"Generate", "Sign", "Refresh", "Repair"}
     assert watched.learned() == set()
     assert watched.delivery.headers() <= HEADERS
-    of_the_server = [line for line in logs if "meeting" in line]
+    of_signers = "ceremony begins"  # they run in this process, too, and log both of its names
+    of_the_server = [line for line in logs if "meeting" in line and line["event"] != of_signers]
     assert not found(repr(of_the_server).encode(), watched.secrets)
 
 
