@@ -12,6 +12,7 @@ pub mod messages;
 pub mod protocol;
 pub mod session;
 pub mod share;
+pub mod verified;
 mod wiped;
 
 pub use dkls::derive_public_key;

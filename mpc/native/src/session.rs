@@ -8,6 +8,7 @@ use crate::errors::{Failure, Result};
 use crate::messages::{Arrived, Outgoing, Received};
 use crate::protocol::Setting;
 use crate::share::Share;
+use crate::verified::Verified;
 
 /// What is kept between two exchanges. It is used up by the next one, so it cannot be used twice.
 pub trait Phase: Send {
@@ -22,7 +23,7 @@ pub enum Step {
 /// What a ceremony ends with.
 pub enum Product {
     Share(Box<Share>),
-    Signature(Vec<u8>),
+    Signature(Verified),
     Nothing,
 }
 

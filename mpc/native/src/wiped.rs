@@ -12,6 +12,13 @@ impl<T> Wiped<T> {
     pub fn new(value: T, wipe: fn(&mut T)) -> Self {
         Self { value, wipe }
     }
+
+    /// What dropping it leaves behind.
+    #[cfg(test)]
+    pub fn wiped(&mut self) -> &T {
+        (self.wipe)(&mut self.value);
+        &self.value
+    }
 }
 
 impl<T> Deref for Wiped<T> {

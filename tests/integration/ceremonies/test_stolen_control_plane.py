@@ -115,6 +115,28 @@ async def test_a_signer_that_is_frozen_in_the_middle_of_a_ceremony_says_nothing_
     assert not any(ONE in handed for (_, number), handed in server.handed.items() if number > 0)
 
 
+async def test_a_signature_that_was_made_while_the_signer_was_frozen_does_not_leave(
+    with_key, server, organisation
+):
+    """All messages were sent when it was frozen: the check after the handler is the last one."""
+    parties, key = await with_key(EDDSA_ED25519, delivery_url=server.url)
+    settings = organisation.signer_settings(ONE, "postgresql://unused", server.url, 2)
+    freeze = Freeze(settings.node.state_directory)
+
+    def freezing_at_the_end(asked, ceremony, number, recipient, messages):
+        if (number, recipient) == (1, ONE):
+            freeze.freeze("now")
+        return honestly(asked, ceremony, number, recipient, messages)
+
+    server.deceit = freezing_at_the_end
+    order = orders.sign(key, key.quorum, wanted(key)).until(5)
+    try:
+        outcome = (await parties.hold(order, [ONE, TWO]))[ONE]
+    finally:
+        freeze.unfreeze()
+    assert ended(outcome)[0] == "frozen"
+
+
 async def test_what_an_application_signs_for_one_child_is_not_done_with_another(with_key):
     """No signer has a row of a child: its id says which one it is, and so for which network."""
     parties, root = await with_key(ECDSA_SECP256K1)

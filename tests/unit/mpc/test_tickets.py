@@ -127,6 +127,26 @@ def test_the_ceremony_of_a_step_is_the_step_itself():
     assert code_of(one, ticket_for(one, ceremony=uuid4())) == "REFUSED bad_ticket"
 
 
+ALL = [Participant(signer=signer, index=index) for index, signer in enumerate(SIGNERS, 1)]
+
+
+def test_a_key_that_is_made_has_shares_of_generation_0():
+    one = job(JobKind.GENERATE_KEY)
+    made: dict[str, Any] = {
+        "kind": CeremonyKind.GENERATE, "shares": None, "participants": ALL, "digest": None
+    }  # fmt: skip
+    assert require_ticket(Work(one, DIGEST, ticket_for(one, **made)), QUORUM, NOW).generation == 0
+    assert code_of(one, ticket_for(one, **made, generation=1)) == "REFUSED bad_ticket"
+
+
+@pytest.mark.parametrize("kind", [CeremonyKind.GENERATE, CeremonyKind.REFRESH])
+def test_a_key_is_made_and_refreshed_by_all_n(kind: CeremonyKind):
+    shares = None if kind is CeremonyKind.GENERATE else uuid4()
+    ticket_for(job(), kind=kind, shares=shares, participants=ALL)
+    with pytest.raises(ValidationError):
+        ticket_for(job(), kind=kind, shares=shares, participants=ALL[:2])
+
+
 @pytest.mark.parametrize("seconds", [0, -1, 24 * 3600])
 def test_a_ticket_is_good_for_its_time_alone(seconds):
     one = job()

@@ -115,7 +115,7 @@ impl Session {
     fn result<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         Ok(match self.with(py, Part::result)? {
             Product::Share(share) => Bound::new(py, Share::new(*share))?.into_any(),
-            Product::Signature(bytes) => PyBytes::new(py, &bytes).into_any(),
+            Product::Signature(bytes) => PyBytes::new(py, &bytes.into_bytes()).into_any(),
             Product::Nothing => py.None().into_bound(py),
         })
     }

@@ -198,3 +198,54 @@ pub fn with_kept_commitment(
         commitment: kept,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use dkls23_core::protocols::Parameters;
+    use dkls23_core::protocols::dkg::{SessionData, phase1, phase2, phase3};
+
+    use super::{Curve, Scalar, multiplication_kept, party, seeds_in_transit, seeds_kept};
+    use super::{PairSetup, seeds_opened};
+
+    #[test]
+    fn what_is_kept_of_the_set_up_leaves_no_secret_when_it_is_dropped() {
+        let data = SessionData {
+            parameters: Parameters::new(2, 2).unwrap(),
+            party_index: party(1),
+            session_id: vec![9; 32],
+        };
+        let fragments = phase1::<Curve>(&data);
+        let (_, _, seeds, _, chain_code, _) = phase2::<Curve>(&data, &fragments);
+        let (opened, sent, multiplication, messages, _) =
+            phase3::<Curve>(&data, &seeds, &chain_code);
+
+        for left in seeds_kept(seeds).wiped().values() {
+            assert!(is_zero(&left.seed) && is_zero(&left.salt));
+        }
+        for left in seeds_opened(opened).wiped().values() {
+            assert!(is_zero(&left.seed));
+        }
+        let setup = PairSetup {
+            seed: sent[0].clone(),
+            multiplication: messages.into_iter().next().unwrap(),
+        };
+        assert!(!is_zero(&setup.seed.seed));
+        for left in seeds_in_transit(vec![setup.seed]).wiped() {
+            assert!(is_zero(&left.seed) && is_zero(&left.salt));
+        }
+        for left in multiplication_kept(multiplication).wiped().values() {
+            assert_eq!(left.nonce, Scalar::ZERO);
+            assert!(left.vec_r.is_empty() && left.correlation.is_empty());
+            assert_eq!(left.ot_sender.s, Scalar::ZERO);
+            assert!(is_zero(&left.ot_receiver.seed));
+        }
+        let nothing: BTreeMap<_, _> = BTreeMap::new();
+        assert!(seeds_opened(nothing).wiped().is_empty());
+    }
+
+    fn is_zero(bytes: &[u8]) -> bool {
+        bytes.iter().all(|byte| *byte == 0)
+    }
+}

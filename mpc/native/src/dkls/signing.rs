@@ -9,9 +9,6 @@ use dkls23_core::protocols::signing::{
     UniqueKeep1to2, UniqueKeep2to3,
 };
 use dkls23_core::protocols::{Party, PartyIndex};
-use k256::ecdsa::signature::hazmat::PrehashVerifier;
-use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
-use k256::elliptic_curve::scalar::IsHigh;
 use serde::{Deserialize, Serialize};
 
 use super::{Curve, Share, check_route, failure, no_address, party, points};
@@ -19,6 +16,7 @@ use crate::errors::{Failure, Result};
 use crate::messages::{Outgoing, Payload, Received};
 use crate::protocol::Setting;
 use crate::session::{Phase, Product, Session, Step};
+use crate::verified::Verified;
 
 type Check = std::result::Result<(), &'static str>;
 
@@ -193,25 +191,8 @@ impl Phase for Adding {
             .party
             .sign_phase4(&ours.data, &self.r, &parts, true)
             .map_err(|abort| failure(&abort, ours.us))?;
-        let signature = verified(&ours, &self.r, &s, recovery_id)
-            .ok_or_else(|| Failure::by_nobody("the signature does not verify"))?;
+        let digest = &ours.data.message_hash;
+        let signature = Verified::ecdsa(ours.party.pk, digest, (&self.r, &s), recovery_id)?;
         Ok(Step::Done(Product::Signature(signature)))
     }
-}
-
-/// r, s and the recovery id, 65 bytes, once another implementation (k256's ECDSA) has found the
-/// signature valid, its s low, and the public key recovered from it ours.
-fn verified(ours: &Ours, r: &str, s: &str, recovery_id: u8) -> Option<Vec<u8>> {
-    let signature: Signature = format!("{r}{s}").parse().ok()?;
-    let key = VerifyingKey::from_affine(ours.party.pk).ok()?;
-    let digest = &ours.data.message_hash;
-    key.verify_prehash(digest, &signature).ok()?;
-    let recovery = RecoveryId::from_byte(recovery_id)?;
-    let recovered = VerifyingKey::recover_from_prehash(digest, &signature, recovery).ok()?;
-    if recovered != key || bool::from(signature.s().is_high()) {
-        return None;
-    }
-    let mut bytes = signature.to_bytes().to_vec();
-    bytes.push(recovery_id);
-    Some(bytes)
 }

@@ -14,6 +14,7 @@ use crate::errors::Result;
 use crate::messages::{Outgoing, Payload, Received};
 use crate::protocol::Setting;
 use crate::session::{Phase, Product, Session, Step};
+use crate::verified::Verified;
 
 type Check = std::result::Result<(), &'static str>;
 
@@ -129,12 +130,9 @@ impl<S: Suite> Phase for Adding<S> {
             &self.ours.package,
             CheaterDetection::AllCheaters,
         )
-        .and_then(|signature| {
-            let key = self.ours.package.verifying_key();
-            key.verify(&self.ours.message, &signature)?;
-            signature.serialize()
-        })
         .map_err(|error| failure(&error))?;
+        let key = self.ours.package.verifying_key();
+        let signature = Verified::frost(key, &self.ours.message, &signature)?;
         Ok(Step::Done(Product::Signature(signature)))
     }
 }

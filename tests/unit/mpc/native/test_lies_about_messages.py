@@ -72,6 +72,23 @@ def test_a_message_that_is_not_due_is_refused(protocol: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", native.PROTOCOLS)
+@pytest.mark.parametrize("kind", ["dkg", "signing", "refresh"])
+def test_a_message_that_is_missing_names_who_did_not_send_it(protocol: str, kind: str) -> None:
+    """The library would only sum fewer fragments."""
+    sessions = started(protocol, kind)
+    sent = {index: session.start() for index, session in sessions.items()}
+    incoming = {
+        sender: (messages.broadcast, messages.private.get(1, b""))
+        for sender, messages in sent.items()
+        if sender != 1
+    }
+    incoming[2] = (b"", b"")
+    with pytest.raises(native.ProtocolAbort, match="a message is missing") as refused:
+        sessions[1].advance(incoming)
+    assert refused.value.culprits == (2,)
+
+
+@pytest.mark.parametrize("protocol", native.PROTOCOLS)
 def test_a_message_of_another_session_is_refused(protocol: str) -> None:
     sessions, others = started(protocol, "signing"), started(protocol, "signing")
     sessions[1].start()

@@ -1,0 +1,48 @@
+//! Limits of size, in both directions.
+
+use std::collections::BTreeMap;
+
+use mpc_native::errors::Failure;
+use mpc_native::messages::{Arrived, Outgoing, Payload, Received};
+use mpc_native::protocol::{Ceremony, Protocol, Setting};
+use serde::{Deserialize, Serialize};
+
+/// The same on the wire with any limit.
+#[derive(Serialize, Deserialize, Debug)]
+struct UpTo<const LIMIT: usize>(Vec<u8>);
+
+impl<const LIMIT: usize> Payload for UpTo<LIMIT> {
+    const LIMIT: usize = LIMIT;
+
+    fn check(&self, _: u8, _: u8) -> Result<(), &'static str> {
+        Ok(())
+    }
+}
+
+fn setting(index: u8) -> Setting {
+    let kind = (Protocol::Dkls, Ceremony::Signing);
+    Setting::new(kind, index, (2, 3), vec![1, 2], &[9; 32], &[]).unwrap()
+}
+
+/// What participant 1 makes of a payload of 5 bytes, and their number before it, from 2.
+fn received_with_limit<const LIMIT: usize>() -> Result<(), Failure> {
+    let sent = Outgoing::default().broadcast(&UpTo::<6>(vec![1; 5]))?;
+    let sent = sent.sealed(&setting(2), 1);
+    let broadcast = sent.broadcast.unwrap();
+    let arrived: Arrived<'_> = BTreeMap::from([(2, (&broadcast[..], &[][..]))]);
+    let received = Received::open(&arrived, &setting(1), 1)?;
+    received.broadcasts::<UpTo<LIMIT>>().map(|_| ())
+}
+
+#[test]
+fn a_payload_over_its_limit_is_refused_though_it_could_be_decoded() {
+    assert_eq!(received_with_limit::<6>(), Ok(()));
+    let refused = Failure::by(2, "a message is over its size limit");
+    assert_eq!(received_with_limit::<5>(), Err(refused));
+}
+
+#[test]
+fn a_payload_over_its_limit_is_not_sent() {
+    let sent = Outgoing::default().broadcast(&UpTo::<5>(vec![1; 5]));
+    assert!(matches!(sent, Err(Failure::Misuse(reason)) if reason.contains("size limit")));
+}
