@@ -2,7 +2,6 @@
 
 use frost_core::{Signature, VerifyingKey};
 use k256::AffinePoint;
-use k256::ecdsa::signature::hazmat::PrehashVerifier;
 use k256::ecdsa::{RecoveryId, Signature as EcdsaSignature, VerifyingKey as EcdsaKey};
 use k256::elliptic_curve::scalar::IsHigh;
 
@@ -16,8 +15,9 @@ impl Verified {
     /// r, s and the recovery id, 65 bytes. `r` and `s` are in hexadecimal.
     ///
     /// # Errors
-    /// `Abort` unless k256's ECDSA, which shares no code with DKLs23's own check, finds the
-    /// signature valid, its s is low, and the public key recovered from it is `public_key`.
+    /// `Abort` unless k256's ECDSA recovers `public_key` from the signature, and s is low. A
+    /// signature from which the key recovers (SEC 1, section 4.1.6) verifies under it. The
+    /// recovery shares no code with DKLs23's own check.
     pub fn ecdsa(
         public_key: AffinePoint,
         digest: &[u8; 32],
@@ -27,7 +27,6 @@ impl Verified {
         let check = || {
             let signature: EcdsaSignature = format!("{r}{s}").parse().ok()?;
             let key = EcdsaKey::from_affine(public_key).ok()?;
-            key.verify_prehash(digest, &signature).ok()?;
             let recovery = RecoveryId::from_byte(recovery_id)?;
             let recovered = EcdsaKey::recover_from_prehash(digest, &signature, recovery).ok()?;
             if recovered != key {

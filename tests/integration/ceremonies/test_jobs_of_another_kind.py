@@ -1,5 +1,6 @@
 """Jobs that ask for one thing under the name of another: signers do none of them."""
 
+import asyncio
 from dataclasses import replace
 from uuid import uuid4
 
@@ -7,7 +8,7 @@ import pytest
 
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.orders import Key, Order
-from tests.integration.ceremonies.parties import NAMES, Parties, ended
+from tests.integration.ceremonies.parties import NAMES, Parties, ended, wanted
 from tests.integration.ceremonies.test_whole_paths import approve_repair, child_order
 from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519
 from wire.jobs import Endpoint, JobKind
@@ -122,3 +123,25 @@ async def test_an_order_names_the_set_that_it_is_about(with_key, kind):
     parties, key = await with_key(EDDSA_ED25519)
     nameless = orders.promise(replace(key, shares=None), ()).with_job(kind=kind)
     assert await ends(parties, nameless, (ONE,)) == {("REFUSED", "malformed_job")}
+
+
+async def test_another_request_under_the_id_of_a_job_that_was_done_is_denied(with_key):
+    parties, key = await with_key(EDDSA_ED25519)
+    first = orders.sign(key, key.quorum, wanted(key))
+    await parties.hold(first)
+    second = orders.sign(key, key.quorum, wanted(key)).with_job(id=first.job.id)
+    assert await ends(parties, second, key.quorum) == {("DENIED", "replayed")}
+    again = (await parties.hold(first.again()))[ONE]
+    assert again.status is OutcomeStatus.DONE
+
+
+async def test_of_two_requests_under_one_id_at_once_one_is_denied(with_key):
+    """Neither is in the journal when the other is looked up: the commit decides."""
+    parties, key = await with_key(EDDSA_ED25519)
+    one, other = (orders.discard(key, uuid4(), ()) for _ in range(2))
+    claimed = [
+        parties.control_plane.claimed(order) for order in (one, other.with_job(id=one.job.id))
+    ]
+    outcomes = await asyncio.gather(*(parties[ONE].do(each) for each in claimed))
+    found = sorted((outcome.status.value, outcome.code) for outcome in outcomes)
+    assert found == [("DENIED", "replayed"), ("DONE", None)]

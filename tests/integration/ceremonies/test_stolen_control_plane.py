@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from node.freeze import Freeze
 from tests.integration.ceremonies import orders
@@ -26,6 +27,7 @@ from wire.algorithms import (
     Algorithm,
     Network,
 )
+from wire.envelope import Signer
 from wire.jobs import child_key_id
 from wire.outcomes import OutcomeStatus
 
@@ -72,7 +74,8 @@ async def test_a_set_is_not_taken_into_use_as_another_keys(start):
     confirmed = confirmations(await parties.hold(order))
     new = parties.confirmed_key(key, order, confirmed)
     promised = await parties.promise(new, confirmed)
-    for changes in ({"public_key": bytes(32)}, {"public_key": None}, {"network": None}):
+    another = Signer(Ed25519PrivateKey.generate()).public_key
+    for changes in ({"public_key": another}, {"public_key": None}, {"network": None}):
         reference = new.reference().model_copy(update=changes)
         for lie in (orders.promise(new, confirmed), orders.activate(new, promised)):
             outcomes = await parties.hold(lie.with_job(key=reference), new.signers)

@@ -155,3 +155,19 @@ async def test_a_name_or_a_key_is_pinned_once(applications: Applications) -> Non
         await applications.add("shop", other)
     with pytest.raises(OperatorError, match="shop"):
         await applications.add("bank", APPLICATION.public_key)
+
+
+@pytest.mark.usefixtures("applications")
+async def test_a_signed_request_about_another_key_is_denied(statements) -> None:
+    for required in (True, False):
+        job = signed(job_around(complete(key_id=uuid4())))
+        assert await denied(lock(statements, required=required).check(job, NOW)) == (
+            "request_mismatch"
+        )
+
+
+@pytest.mark.usefixtures("applications")
+async def test_a_signed_request_that_does_not_say_everything_is_denied(statements) -> None:
+    job = signed(job_around(complete(external_id=None)))
+    assert await denied(lock(statements).check(job, NOW)) == "unbound_request"
+    assert await lock(statements, required=False).check(job, NOW) is not None

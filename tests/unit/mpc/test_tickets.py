@@ -135,7 +135,7 @@ def test_a_key_that_is_made_has_shares_of_generation_0():
     made: dict[str, Any] = {
         "kind": CeremonyKind.GENERATE, "shares": None, "participants": ALL, "digest": None
     }  # fmt: skip
-    assert require_ticket(Work(one, DIGEST, ticket_for(one, **made)), QUORUM, NOW).generation == 0
+    assert require_ticket(work(one, ticket_for(one, **made)), QUORUM, NOW).generation == 0
     assert code_of(one, ticket_for(one, **made, generation=1)) == "REFUSED bad_ticket"
 
 

@@ -44,8 +44,10 @@ def test_shares_of_two_generations_do_not_sign_together(protocol: str) -> None:
 def test_shares_of_two_generations_are_not_refreshed_together(protocol: str) -> None:
     before = key(protocol)
     after = parties.refresh(before)
-    with pytest.raises(parties.Ended):
+    with pytest.raises(parties.Ended) as ended:
         parties.refresh({**after, 2: before[2]})
+    for error in ended.value.errors.values():
+        assert "a message of another ceremony" in str(error)
 
 
 @pytest.mark.parametrize("protocol", native.PROTOCOLS)

@@ -1,0 +1,83 @@
+"""Both locks together: a job for which one of them is shut reaches no handler."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+
+from daemon.statements import Statements
+from hsm_driver.signing import Sign
+from node.applications import Applications
+from node.approvals import Approvals
+from node.decisions import Denied
+from node.gate import Gate
+from node.gate_client import GateClient
+from node.locks import Details, Locks
+from node.settings import GateSection
+from node.signed_requests import SignedRequests
+from node.slots import Slots
+from tests import played_gate
+from tests.played_gate import PlayedGate
+from tests.unit.node.requests import APPLICATION, complete, job_around, signed
+from wire.algorithms import Store
+from wire.jobs import Job
+
+ASKED = Sign(cast(Any, None))
+"""A handler that carries a request and asks the gate."""
+
+
+def job(body: bytes | None = None) -> Job:
+    soon = datetime.now(UTC) + timedelta(minutes=5)
+    return job_around(body or complete(expires_at=soon), expires_at=soon)
+
+
+def locks(statements: Statements, gate: Gate | None = None, *, required: bool = False) -> Locks:
+    requests = SignedRequests(statements, Store.HSM, timedelta(days=90), required=required)
+    return Locks(requests, gate, Approvals(statements, "zurich-1"))
+
+
+@pytest.fixture
+async def gate(section: GateSection, statements: Statements) -> AsyncIterator[Gate]:
+    slots = Slots(2)
+    slots.take()
+    async with GateClient(section) as client:
+        approvals = Approvals(statements, "zurich-1")
+        yield Gate(section, client, approvals, slots, node="zurich-1", store=Store.HSM)
+
+
+async def code_of(opening: Any) -> str:
+    with pytest.raises(Denied) as caught:
+        await opening
+    return caught.value.code
+
+
+async def test_where_requests_must_be_signed_one_that_is_not_opens_nothing(statements):
+    await Applications(statements).add("shop", APPLICATION.public_key)
+    shut = locks(statements, required=True)
+    assert await code_of(shut.open(job(), ASKED, {})) == "unsigned_request"
+    details: Details = {}
+    await shut.open(signed(job()), ASKED, details)
+    assert details == {"application": "shop"}
+
+
+async def test_a_body_that_two_readers_could_read_differently_opens_nothing(statements):
+    body = b'{"kind": "Message", "message": "1 coin", "message": "100 coins"}'
+    assert await code_of(locks(statements).open(job(body), ASKED, {})) == "malformed_request"
+
+
+async def test_what_the_gate_rejects_opens_nothing(
+    statements: Statements, gate: Gate, played: PlayedGate
+):
+    played.play = played_gate.reject
+    details: Details = {}
+    assert await code_of(locks(statements, gate).open(job(), ASKED, details)) == "gate_rejected"
+    assert details["gate"] == "reject"
+
+
+async def test_what_the_gate_approves_is_open(
+    statements: Statements, gate: Gate, played: PlayedGate
+):
+    details: Details = {}
+    await locks(statements, gate).open(job(), ASKED, details)
+    assert details["gate"] == "approve"

@@ -1,0 +1,120 @@
+"""One attempt at a job: what the loop checks before its handler, and after it."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from node.decisions import Clock
+from node.freeze import Freeze
+from node.handlers import Handled, Handler, Work
+from node.locks import Details, Locks
+from node.loop import JobLoop
+from tests.unit.node.requests import complete, job_around
+from wire.jobs import Job
+from wire.outcomes import NothingMade, Outcome
+
+Act = Callable[[], Awaitable[None]]
+
+
+async def nothing() -> None:
+    pass
+
+
+class Handles:
+    """A handler that notes that it was called, and does as a test says meanwhile."""
+
+    carries_request: ClassVar[bool] = False
+    asks_gate: ClassVar[bool] = False
+
+    def __init__(self, meanwhile: Act = nothing) -> None:
+        self.calls = 0
+        self._meanwhile = meanwhile
+
+    async def handle(self, work: Work) -> Handled:
+        self.calls += 1
+        await self._meanwhile()
+        return Handled(result=NothingMade(), audit={})
+
+
+class TakesTime(Locks):
+    """Locks behind a gate that takes its time."""
+
+    def __init__(self, meanwhile: Act = nothing) -> None:
+        self._meanwhile = meanwhile
+
+    async def open(self, job: Job, handler: Handler, details: Details) -> None:
+        await self._meanwhile()
+
+
+@pytest.fixture
+def freeze(tmp_path: Path) -> Freeze:
+    return Freeze(tmp_path)
+
+
+async def attempt(
+    handler: Handles, freeze: Freeze, locks: Locks | None = None, seconds: float = 60
+) -> Outcome:
+    """At a job that lives so long from now; of the loop's parts only those that take part."""
+    now = datetime.now(UTC)
+    clock = Clock(timedelta(seconds=30))
+    clock.compare(now, now, now)
+    job = job_around(complete(), expires_at=now + timedelta(seconds=seconds))
+    parts: dict[str, Any] = dict.fromkeys(inspect.signature(JobLoop).parameters)
+    parts |= {
+        "node": "zurich-1",
+        "clock": clock,
+        "handlers": {job.kind: handler},
+        "longest_life": timedelta(days=90),
+        "freeze": freeze,
+        "locks": locks or TakesTime(),
+        "on_step": lambda _: None,
+    }
+    return (await JobLoop(**parts)._attempt(Work(job, bytes(32)))).outcome
+
+
+async def test_a_job_is_handled(freeze):
+    handler = Handles()
+    assert (await attempt(handler, freeze)).result == NothingMade()
+    assert handler.calls == 1
+
+
+async def test_nothing_is_handled_while_the_node_is_frozen(freeze):
+    handler = Handles()
+    freeze.freeze("a stolen laptop")
+    assert (await attempt(handler, freeze)).code == "frozen"
+    assert handler.calls == 0
+
+
+async def test_a_job_that_expired_is_not_handled(freeze):
+    handler = Handles()
+    assert (await attempt(handler, freeze, seconds=0)).code == "expired"
+    assert handler.calls == 0
+
+
+async def test_a_job_that_expired_while_the_gate_decided_is_not_handled(freeze):
+    handler = Handles()
+    slow = TakesTime(lambda: asyncio.sleep(0.2))
+    assert (await attempt(handler, freeze, slow, seconds=0.1)).code == "expired"
+    assert handler.calls == 0
+
+
+async def test_a_node_that_was_frozen_while_the_gate_decided_handles_nothing(freeze):
+    async def freezing() -> None:
+        freeze.freeze("a stolen laptop")
+
+    handler = Handles()
+    assert (await attempt(handler, freeze, TakesTime(freezing))).code == "frozen"
+    assert handler.calls == 0
+
+
+async def test_what_was_made_while_the_node_was_frozen_does_not_leave(freeze):
+    async def freezing() -> None:
+        freeze.freeze("a stolen laptop")
+
+    outcome = await attempt(Handles(freezing), freeze)
+    assert (outcome.code, outcome.result) == ("frozen", None)

@@ -1,0 +1,77 @@
+"""A job against the request that it carries: they must ask for the same."""
+
+from uuid import uuid4
+
+import pytest
+
+from node.decisions import Denied
+from node.wanted import wanted_key, wanted_signature
+from tests.unit.node.requests import KEY, complete, job_around
+from wire.algorithms import Curve, Network, Scheme, Store
+from wire.jobs import Endpoint, Job, JobKind, KeyReference
+from wire.requests import CreateKey, CreateWallet, SignHash
+
+
+def make(request: CreateWallet | CreateKey, **changes: object) -> Job:
+    """A job that makes a key for an Ethereum wallet, but for the changes of the key."""
+    fields = {
+        "id": uuid4(),
+        "scheme": Scheme.ECDSA,
+        "curve": Curve.SECP256K1,
+        "network": Network.ETHEREUM,
+        "public_key": None,
+    }
+    key = KeyReference(**(fields | changes))
+    endpoint = Endpoint.WALLETS if isinstance(request, CreateWallet) else Endpoint.KEYS
+    kind = JobKind.GENERATE_KEY.value
+    return job_around(request, id=key.id, kind=kind, endpoint=endpoint, key=key)
+
+
+WALLET = CreateWallet(network=Network.ETHEREUM, store=Store.HSM)
+BARE = CreateKey(scheme=Scheme.ECDSA, curve=Curve.SECP256K1, store=Store.HSM)
+
+
+def code_of(job: Job) -> str:
+    with pytest.raises(Denied) as caught:
+        wanted_key(job)
+    return caught.value.code
+
+
+def test_a_key_is_made_as_the_request_asks_for_it():
+    assert wanted_key(make(WALLET)).network is Network.ETHEREUM
+    assert wanted_key(make(BARE, network=None)).network is None
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        make(WALLET, network=Network.BITCOIN),
+        make(WALLET, network=None),
+        make(WALLET, network=None, curve=Curve.SECP256R1),
+        make(BARE),
+        make(BARE, network=None, curve=Curve.SECP256R1),
+    ],
+)
+def test_a_key_of_another_algorithm_or_network_is_not_made(job: Job):
+    assert code_of(job) == "request_mismatch"
+
+
+def test_a_key_that_is_to_be_made_has_no_public_key_yet():
+    assert code_of(make(WALLET, public_key=KEY.public_key)) == "malformed_job"
+
+
+def test_a_key_is_made_for_the_request_with_its_own_id_alone():
+    assert code_of(make(WALLET).model_copy(update={"id": uuid4()})) == "malformed_job"
+
+
+def test_a_request_to_another_endpoint_is_not_signed():
+    assert wanted_signature(job_around(complete()))[0] == complete()
+    for endpoint in set(Endpoint) - {Endpoint.SIGNATURES}:
+        with pytest.raises(Denied, match="no request to"):
+            wanted_signature(job_around(complete(), endpoint=endpoint))
+
+
+def test_a_request_that_cannot_be_read_is_not_signed():
+    with pytest.raises(Denied, match="malformed"):
+        wanted_signature(job_around(b"{}"))
+    assert wanted_signature(job_around(SignHash(kind="Hash", hash=bytes(31) + b"\x01")))[1]
