@@ -7,7 +7,7 @@ COMPILE := build/uv/bin/uv pip compile --quiet pyproject.toml --universal --pyth
 	--generate-hashes --no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test lint format bench wheel lock clean
+.PHONY: help install demo up down test mutants lint format bench wheel lock clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -27,6 +27,9 @@ down: install ## stop what `make up` started
 test: install ## run all tests; some of them: make test ARGS="tests/unit -x"
 	$(if $(ARGS),,@$(CARGO) test --workspace --release --locked --quiet)
 	@$(BIN)/pytest $(ARGS)
+
+mutants: install ## take each guard out, and see that a test fails; some: make mutants ARGS="2 11"
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 lint: install ## check format, style, types and the direction of imports
 	$(BIN)/ruff format --check .
