@@ -34,7 +34,7 @@ class GenerateKey:
         if await self._vault.find(job.key.id) is not None:
             raise Denied("key_exists", f"this node has a key {job.key.id} already")
         key = await self._vault.generate(wanted.algorithm)
-        await prove_possession(self._vault, job.key.id, key)
+        await prove_possession(self._vault, job.key.id, key, work)
         return Handled(
             result=GeneratedKey(
                 scheme=wanted.algorithm.scheme,

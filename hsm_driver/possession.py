@@ -5,15 +5,21 @@ from uuid import UUID
 from hsm_driver.hsm.wrapped_key import WrappedKey
 from hsm_driver.vault import Vault
 from node.decisions import Failed
+from node.handlers import Work
 from node.wanted import signed_bytes
 from wire.possession import possession_request
 from wire.signatures import BadSignature, finish
 
 
-async def prove_possession(vault: Vault, key_id: UUID, key: WrappedKey) -> None:
-    """Sign a message of our own and verify it; nothing of it leaves. Raises Failed."""
+async def prove_possession(
+    vault: Vault, key_id: UUID, key: WrappedKey, work: Work | None = None
+) -> None:
+    """Sign a message of our own and verify it; nothing of it leaves. Raises Failed.
+
+    ``work``: the job that the key is made for; raises Denied when that ends before.
+    """
     request, digest = possession_request(key.algorithm, key_id)
-    raw = await vault.sign(key, signed_bytes(request, digest))
+    raw = await vault.sign(key, signed_bytes(request, digest), work)
     try:
         finish(raw, key.public_key, key.algorithm, None, request, digest)
     except BadSignature as error:

@@ -21,7 +21,7 @@ class Sign:
         job = work.job
         request, digest = wanted_signature(job)
         key = await self._vault.find_for(job)
-        raw = await self._vault.sign(key, signed_bytes(request, digest))
+        raw = await self._vault.sign(key, signed_bytes(request, digest), work)
         try:
             signature = finish(raw, key.public_key, key.algorithm, job.key.network, request, digest)
         except BadSignature as error:

@@ -8,11 +8,11 @@ from daemon.batching import Batcher
 from daemon.database import is_transient
 from daemon.errors import OperatorError
 from daemon.statements import Statements
-from hsm_driver.hsm.errors import HsmFailure
+from hsm_driver.hsm.errors import HsmFailure, TooLate
 from hsm_driver.hsm.hsm import Hsm
 from hsm_driver.hsm.wrapped_key import WrappedKey
-from node.decisions import Failed
-from node.handlers import NewRow
+from node.decisions import Denied, Failed
+from node.handlers import NewRow, Work
 from node.metrics import HSM_SECONDS
 from node.stored_key import StoredKey, require_same_key
 from wire.algorithms import Algorithm, Curve, Network, Protection, Scheme
@@ -53,10 +53,21 @@ class Vault:
         with HSM_SECONDS.labels("generate").time():
             return await _failing(self._hsm.generate(algorithm))
 
-    async def sign(self, key: WrappedKey, data: bytes) -> bytes:
-        """Raw signature, not yet verified; data: 32-byte digest, or Ed25519's message."""
+    async def sign(self, key: WrappedKey, data: bytes, work: Work | None = None) -> bytes:
+        """Raw signature, not yet verified; data: 32-byte digest, or Ed25519's message.
+
+        ``work``: the job that it is for, which may end before the HSM begins. Raises Denied then.
+        """
         with HSM_SECONDS.labels("sign").time():
-            return await _failing(self._hsm.sign(key, data))
+            if work is None:
+                return await _failing(self._hsm.sign(key, data))
+            signing = self._hsm.sign(
+                key,
+                data,
+                not_after=work.not_after.timestamp(),
+                require_wanted=work.require_wanted,
+            )
+            return await _failing(signing)
 
     async def find(self, key_id: UUID) -> tuple[WrappedKey, Network | None] | None:
         """The stored key and its wallet's network."""
@@ -172,6 +183,8 @@ def row_of(key_id: UUID, network: Network | None, key: WrappedKey) -> NewRow:
 async def _failing(operation: Awaitable[Answer]) -> Answer:
     try:
         return await operation
+    except TooLate as error:
+        raise Denied("expired", "the request expired before the HSM began with it") from error
     except HsmFailure as error:
         raise Failed(error.code, error.reason, transient=error.transient) from error
 

@@ -157,6 +157,10 @@ class Clock:
         self._compared_at = received
         self.compared.set()
 
+    def deadline(self, expires_at: datetime) -> datetime:
+        """The moment of our clock from which on something is over by ours or by theirs."""
+        return expires_at - max(self.offset, timedelta())
+
     def problem(self, now: datetime) -> str | None:
         """Why times cannot be judged by our clock; None while it is in step."""
         if self._compared_at is None or abs(now - self._compared_at) > READING_LASTS:
@@ -173,14 +177,19 @@ def require_thawed(freeze: Freeze) -> None:
         raise Failed("frozen", f"this node is {problem}", transient=True)
 
 
+def require_in_time(job: Job, now: datetime, clock: Clock) -> None:
+    """Raise Denied once the job has expired, by this host's clock or by the control plane's."""
+    if clock.deadline(job.expires_at) <= now:
+        raise Denied("expired", f"the request expired at {job.expires_at.isoformat()}")
+
+
 def decide(job: Job, now: datetime, clock: Clock, longest_life: timedelta) -> None:
     """Raise Denied or Failed unless the job may be done at this time.
 
     ``longest_life`` is how long the journal remembers: a job that outlives that could be done
     twice.
     """
-    if job.expires_at <= now:
-        raise Denied("expired", f"the request expired at {job.expires_at.isoformat()}")
+    require_in_time(job, now, clock)
     if job.expires_at - now > longest_life:
         raise Denied(
             "lives_too_long",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from wire.delivery import DeliveryTicket
@@ -10,6 +11,12 @@ from wire.jobs import Job
 from wire.outcomes import Result
 from wire.tickets import Ticket
 
+NO_END = datetime.max.replace(tzinfo=UTC)
+
+
+def _wanted() -> None:
+    """Of work that nobody has put a limit to."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -17,6 +24,9 @@ class Work:
 
     ``ticket``: of the ceremony to do it in, with the bytes that were signed; signers only.
     ``delivery_ticket``: what the delivery server is shown instead, with the bytes that were signed.
+    ``not_after``: when its time is over, by this host's clock. ``require_wanted``, to be called
+    right before something that cannot be taken back, raises Denied or Failed once nothing is to
+    be made of the job any more.
     """
 
     job: Job
@@ -25,6 +35,8 @@ class Work:
     signed_ticket: SignedBytes | None = None
     delivery_ticket: DeliveryTicket | None = None
     signed_delivery_ticket: SignedBytes | None = None
+    not_after: datetime = NO_END
+    require_wanted: Callable[[], None] = field(default=_wanted, compare=False)
 
 
 @dataclass(frozen=True)

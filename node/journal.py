@@ -69,6 +69,11 @@ class Commit:
     rows: list[NewRow] = field(default_factory=list)
     journalled: bool = True
     """False for a decision on a job whose id the journal knows with another digest: audit only."""
+    instead: Callable[[], "Commit | None"] = lambda: None
+    """Asked right before each try: what is to be committed in the place of this by now."""
+
+    def as_of_now(self) -> "Commit":
+        return self.instead() or self
 
 
 _NEW = """
@@ -168,7 +173,7 @@ class Journal:
 
         async def write() -> dict[UUID, Recorded]:
             try:
-                return await self._commit_once(list(ours.values()))
+                return await self._commit_once([commit.as_of_now() for commit in ours.values()])
             except BaseException:
                 self._chain.forget_head()
                 raise

@@ -7,6 +7,7 @@ reads from top to bottom; the round trips under it are shared with whatever else
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -31,12 +32,13 @@ from node.decisions import (
     NotDone,
     Refused,
     decide,
+    require_in_time,
     require_thawed,
 )
 from node.freeze import Freeze
 from node.handlers import Handler, Work
 from node.health import Health
-from node.journal import Commit, Journal, outcome_bytes
+from node.journal import Commit, Journal, Recorded, outcome_bytes
 from node.locks import Details, Locks
 from node.metrics import IN_FLIGHT, JOBS
 from node.reporter import Reporter
@@ -205,8 +207,8 @@ class JobLoop:
     async def _see_to(self, claimed: ClaimedJob) -> None:
         self._on_step(Step.CLAIMED)
         outcome = await self._do(claimed)
-        await self._reporter.report(claimed.job_id, claimed.lease, outcome)
-        self._on_step(Step.REPORTED)
+        if await self._reporter.report(claimed.job_id, claimed.lease, outcome):
+            self._on_step(Step.REPORTED)
 
     async def _do(self, claimed: ClaimedJob) -> bytes:
         """One job, to the bytes of its outcome."""
@@ -238,9 +240,7 @@ class JobLoop:
             )
             recorded = await self._journal.commit(self._commit_of(job, digest, failure, {}))
         else:
-            for row in commit.rows:
-                if row.after is not None:
-                    row.after()
+            self._after_commit(job, commit, recorded)
         self._on_step(Step.COMMITTED)
         if recorded.digest != digest:
             return await self._deny_replay(job, digest)
@@ -257,8 +257,7 @@ class JobLoop:
             await self._locks.open(job, handler, details)
             self._decide(job)  # the gate may have taken its time
             self._on_step(Step.UNLOCKED)
-            handled = await handler.handle(work)
-            require_thawed(self._freeze)  # what was made meanwhile does not leave either
+            handled = await handler.handle(self._limited(work))
         except NotDone as error:
             await self._withdraw_from(work, error.code)
             # a refusal is of this attempt alone, and not in the way of what a later one brings
@@ -269,12 +268,34 @@ class JobLoop:
             failure = Failed("internal_error", "the node failed; see its log", transient=True)
             await self._withdraw_from(work, failure.code)
             return self._commit_of(job, digest, failure, details)
-        JOBS.labels(job.kind, OutcomeStatus.DONE.value).inc()
         outcome = Outcome(
             job_id=job.id, node=self._node, status=OutcomeStatus.DONE, result=handled.result
         )
         audit_record = partial(_audit_record, job, digest, outcome, details | handled.audit)
-        return Commit(job.id, digest, outcome, audit_record, handled.rows)
+        # asked right before the commit: the handler may have stalled, or the database been away
+        instead = partial(self._unwanted, job, digest, details)
+        return Commit(job.id, digest, outcome, audit_record, handled.rows, instead=instead)
+
+    def _limited(self, work: Work) -> Work:
+        """The work with what ends it: its time, and a freeze."""
+        return replace(
+            work,
+            not_after=self._clock.deadline(work.job.expires_at),
+            require_wanted=partial(self._require_wanted, work.job),
+        )
+
+    def _require_wanted(self, job: Job) -> None:
+        require_in_time(job, datetime.now(UTC), self._clock)
+        require_thawed(self._freeze)
+
+    def _unwanted(self, job: Job, digest: bytes, details: Details) -> Commit | None:
+        """The denial or failure that takes the place of a result; None while it is wanted."""
+        try:
+            require_thawed(self._freeze)  # what was made meanwhile does not leave either
+            require_in_time(job, datetime.now(UTC), self._clock)  # nor what was made too late
+        except NotDone as error:
+            return self._ending(job, digest, error, details)
+        return None
 
     async def _withdraw_from(self, work: Work, code: str) -> None:
         if self._withdraw is not None:
@@ -295,9 +316,34 @@ class JobLoop:
     ) -> Commit:
         JOBS.labels(job.kind, error.status.value).inc()
         log.warning("job not done", job=str(job.id), kind=job.kind, error=str(error))
+        return self._ending(job, digest, error, details, journalled=journalled)
+
+    def _ending(
+        self,
+        job: Job,
+        digest: bytes,
+        error: NotDone,
+        details: Details,
+        *,
+        journalled: bool = True,
+    ) -> Commit:
         outcome = self._outcome(job.id, error)
         audit_record = partial(_audit_record, job, digest, outcome, details)
         return Commit(job.id, digest, outcome, audit_record, journalled=journalled)
+
+    def _after_commit(self, job: Job, commit: Commit, recorded: Recorded) -> None:
+        """What follows once an outcome stands in the journal."""
+        if recorded.status is not commit.outcome.status:
+            # another one was first, or what was made was unwanted by the time of the commit
+            log.warning("result thrown away", job=str(job.id), stands=recorded.status.value)
+            if recorded.status is not OutcomeStatus.DONE:
+                JOBS.labels(job.kind, recorded.status.value).inc()
+            return
+        if recorded.status is OutcomeStatus.DONE:
+            JOBS.labels(job.kind, OutcomeStatus.DONE.value).inc()
+        for row in commit.rows:
+            if row.after is not None:
+                row.after()
 
     async def _deny_replay(self, job: Job, digest: bytes) -> bytes:
         """The journal knows this id with another payload: its outcome is for that one alone."""

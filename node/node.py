@@ -86,6 +86,7 @@ class Node:
                     self.heartbeat.run(),
                     self.reporter.report_left_over(),
                     self.reporter.mark_for_ever(),
+                    self.reporter.release_for_ever(),
                     self._purge_for_ever(),
                     self.journal.database.watch(),
                     self.loop.run(),
@@ -124,7 +125,6 @@ def put_together(
     node, group = settings.node.id, settings.node.group
     chain = AuditChain(database, node, signer)
     journal = Journal(database, node, chain)
-    reporter = Reporter(client, journal, chain)
     retention = timedelta(days=settings.loop.journal_retention_days)
     clock = Clock(timedelta(seconds=settings.loop.max_clock_offset_seconds))
 
@@ -135,6 +135,7 @@ def put_together(
     gate_client = None if settings.gate is None else GateClient(settings.gate)
     locks = _locks(settings, database, mode.store, slots, gate_client)
     freeze = Freeze(settings.node.state_directory)
+    reporter = Reporter(client, journal, chain, freeze)
     own_parts = [
         *mode.parts,
         Part("database", journal.database.problem),

@@ -16,37 +16,72 @@ from node.control_plane_client import (
     ControlPlaneUnavailable,
     pausing,
 )
+from node.freeze import Freeze
 from node.journal import Journal
 from node.metrics import UNREPORTED
 from wire.node_api import MAX_BATCH, Report, ReportRequest
+from wire.outcomes import MadeSignature, Outcome
 
 log = structlog.get_logger()
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
 MARK_INTERVAL = 1.0
+LOOK_SECONDS = 0.5
+"""Between looks at whether a freeze is over, while it holds signatures back."""
+HELD = "held"
+"""The note of an outcome that was not sent."""
 
 
 class Reporter:
-    """Batches reports; each carries the signed head of the audit chain that records them."""
+    """Batches reports; each carries the signed head of the audit chain that records them.
 
-    def __init__(self, client: ControlPlaneClient, journal: Journal, chain: AuditChain) -> None:
+    While the node is frozen, no signature leaves it: such outcomes are held until it is not.
+    """
+
+    def __init__(
+        self, client: ControlPlaneClient, journal: Journal, chain: AuditChain, freeze: Freeze
+    ) -> None:
         self._client = client
         self._journal = journal
         self._chain = chain
+        self._freeze = freeze
+        self._held: dict[UUID, Report] = {}
         self._batcher = Batcher[Report, str](self._send, MAX_BATCH)
         self._confirmed: dict[UUID, bytes] = {}
         self._waiting = 0
 
-    async def report(self, job_id: UUID, lease: UUID | None, outcome: bytes) -> None:
-        """Return when the control plane has the outcome."""
+    async def report(self, job_id: UUID, lease: UUID | None, outcome: bytes) -> bool:
+        """Return True when the control plane has the outcome, False when a freeze holds it.
+
+        What is held is in the journal, and ``release_for_ever`` reports it once the freeze is over.
+        Its lease is not extended: a node of the group that is not frozen may report it before.
+        """
+        report = Report(job_id=job_id, lease=lease, outcome=outcome)
         self._count(1)
         try:
-            note = await self._batcher.submit(Report(job_id=job_id, lease=lease, outcome=outcome))
+            note = await self._batcher.submit(report)
         finally:
             self._count(-1)
+        if note == HELD:
+            log.warning("signature held back: this node is frozen", job=str(job_id))
+            self._held[job_id] = report
+            self._count(0)
+            return False
         log.debug("reported", job=str(job_id), note=note)
         self._confirmed[job_id] = hashlib.sha256(outcome).digest()
+        return True
+
+    async def release_for_ever(self) -> None:
+        """Report what a freeze has held, once it is over."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._held and self._freeze.problem() is None:
+                held, self._held = self._held, {}
+                log.info("reporting what the freeze has held", count=len(held))
+                await asyncio.gather(
+                    *(self.report(one.job_id, one.lease, one.outcome) for one in held.values())
+                )
 
     async def report_left_over(self) -> None:
         """Send what an earlier run of this node committed and did not get through."""
@@ -70,9 +105,10 @@ class Reporter:
 
     def _count(self, change: int) -> None:
         self._waiting += change
-        UNREPORTED.set(self._waiting)
+        UNREPORTED.set(self._waiting + len(self._held))
 
     async def _send(self, reports: list[Report]) -> list[str | Exception]:
+        notes: dict[UUID, str] = {}
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(_worth_another_try),
             wait=pausing(FIRST_PAUSE, LONGEST_PAUSE),
@@ -84,13 +120,29 @@ class Reporter:
         ):
             with attempt:
                 head = await self._chain.signed_head()
-                request = ReportRequest(reports=reports, audit_head=head)
-                response = await self._client.report(request)
-                notes = {result.job_id: result.note for result in response.results}
-                if any(report.job_id not in notes for report in reports):
-                    # only what it answers for is it known to have
-                    raise ControlPlaneUnavailable("the answer leaves outcomes of the report out")
+                going = self._free_to_go(reports)  # at each attempt: it may be frozen meanwhile
+                notes = dict.fromkeys((report.job_id for report in reports), HELD)
+                if going:
+                    notes |= await self._notes(ReportRequest(reports=going, audit_head=head))
         return [notes[report.job_id] for report in reports]
+
+    async def _notes(self, request: ReportRequest) -> dict[UUID, str]:
+        response = await self._client.report(request)
+        notes = {result.job_id: result.note for result in response.results}
+        if any(report.job_id not in notes for report in request.reports):
+            # only what it answers for is it known to have
+            raise ControlPlaneUnavailable("the answer leaves outcomes of the report out")
+        return notes
+
+    def _free_to_go(self, reports: list[Report]) -> list[Report]:
+        """All of them; without the signatures while this node is frozen."""
+        if self._freeze.problem() is None:
+            return reports
+        return [report for report in reports if not _is_signature(report.outcome)]
+
+
+def _is_signature(outcome: bytes) -> bool:
+    return isinstance(Outcome.model_validate_json(outcome).result, MadeSignature)
 
 
 def _worth_another_try(error: BaseException) -> bool:

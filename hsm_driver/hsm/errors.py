@@ -47,6 +47,13 @@ class InvalidData(HsmFailure):
     transient = False
 
 
+class TooLate(HsmFailure):
+    """The operation was not begun, since its time was over: nothing was made."""
+
+    code = "too_late"
+    transient = False
+
+
 class KeyUnusable(HsmFailure):
     """The wrapped key is damaged, or of another master key than the one that it names."""
 
@@ -63,6 +70,7 @@ BY_CODE: dict[str, type[HsmFailure]] = {
         HsmCrashed,
         SchemeUnsupported,
         InvalidData,
+        TooLate,
         KeyUnusable,
     )
 }

@@ -1,5 +1,7 @@
 """The HSM as the rest of the driver sees it."""
 
+from collections.abc import Callable
+
 from hsm_driver.hsm.errors import HsmFailure, SchemeUnsupported
 from hsm_driver.hsm.messages import (
     Answer,
@@ -73,12 +75,22 @@ class Hsm:
             raise _unexpected(answer)
         return answer.key
 
-    async def sign(self, key: WrappedKey, data: bytes) -> bytes:
+    async def sign(
+        self,
+        key: WrappedKey,
+        data: bytes,
+        *,
+        not_after: float | None = None,
+        require_wanted: Callable[[], None] | None = None,
+    ) -> bytes:
         """r and s, 32 bytes each, not yet verified; data: ECDSA's digest or Ed25519's message.
 
-        Raises HsmFailure.
+        ``require_wanted`` is called right before the operation goes to a worker, and what it
+        raises is raised; ``not_after`` (seconds since 1970) is looked at by the worker.
+        Raises HsmFailure, TooLate among them.
         """
-        answer = await self._pool.run(Sign.model_construct(key=key, data=data))
+        sign = Sign.model_construct(key=key, data=data, not_after=not_after)
+        answer = await self._pool.run(sign, require_wanted)
         if not isinstance(answer, Signed):
             raise _unexpected(answer)
         return answer.signature

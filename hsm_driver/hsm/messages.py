@@ -101,11 +101,15 @@ class Generate(Message):
 
 
 class Sign(Message):
-    """Sign a 32-byte digest (ECDSA) or a message (Ed25519)."""
+    """Sign a 32-byte digest (ECDSA) or a message (Ed25519).
+
+    ``not_after``: seconds since 1970 by this host's clock, from which on it is not begun.
+    """
 
     kind: Literal["sign"] = "sign"
     key: WrappedKey
     data: bytes
+    not_after: float | None = None
 
 
 class Seal(Message):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -32,12 +33,25 @@ log = structlog.get_logger()
 
 @dataclass(eq=False)
 class Task:
-    """An operation and the one who waits for it."""
+    """An operation and its caller's future. ``require_wanted`` raises once it is not wanted."""
 
     operation: Operation
     answer: asyncio.Future[Answer]
+    require_wanted: Callable[[], None] | None = None
     alone: bool = False
     ended_workers: int = 0
+
+    def is_wanted(self) -> bool:
+        """Whether to send it to a worker: somebody waits for it, and its time is not over."""
+        if self.answer.done():
+            return False
+        try:
+            if self.require_wanted is not None:
+                self.require_wanted()
+        except Exception as error:
+            self.answer.set_exception(error)
+            return False
+        return True
 
 
 Batch = list[Task]
@@ -96,11 +110,16 @@ class Pool:
     def process_ids(self) -> list[int]:
         return [pid for worker in self._workers if (pid := worker.process_id) is not None]
 
-    async def run(self, operation: Operation) -> Answer:
-        """The worker's answer. Raises HsmFailure."""
+    async def run(
+        self, operation: Operation, require_wanted: Callable[[], None] | None = None
+    ) -> Answer:
+        """The worker's answer. Raises HsmFailure, and what ``require_wanted`` raises.
+
+        That is called whenever the operation is about to be sent to a worker.
+        """
         if not self._workers and self._problem is not None:
             raise HsmUnavailable(f"the HSM cannot be used at present: {self._problem}")
-        task = Task(operation, asyncio.get_running_loop().create_future())
+        task = Task(operation, asyncio.get_running_loop().create_future(), require_wanted)
         self._ready.append(task)
         self._dispatch_soon()
         answer = await task.answer
@@ -136,11 +155,11 @@ class Pool:
         """A suspect alone, or this worker's share of what is ready."""
         while self._suspects:
             task = self._suspects.popleft()
-            if not task.answer.done():
+            if task.is_wanted():
                 return [task]
         share = min(MAX_GROUP, ceil(len(self._ready) / max(1, len(self._workers))))
         taken = [self._ready.popleft() for _ in range(share)]
-        return [task for task in taken if not task.answer.done()]
+        return [task for task in taken if task.is_wanted()]
 
     def _answered(self, worker: Worker, batch: Batch, answers: list[Answer]) -> None:
         if any(isinstance(answer, Lost) for answer in answers):

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections import defaultdict
 from contextlib import suppress
 
@@ -16,7 +17,7 @@ from pkcs11.exceptions import PKCS11Error
 
 from daemon.hardening import die_with_parent, harden
 from hsm_driver.hsm import capabilities, extraction, master_key, master_key_making
-from hsm_driver.hsm.errors import HsmFailure
+from hsm_driver.hsm.errors import HsmFailure, TooLate
 from hsm_driver.hsm.login import CannotStart, name_of, open_session
 from hsm_driver.hsm.messages import (
     HEADER,
@@ -99,7 +100,12 @@ class Worker:
                     answers[index] = self._single(operation)
             for key, indexes in by_key.items():
                 data = {index: _sign_data(operations[index]) for index in indexes}
-                self._sign(key, data, answers)
+                # right before the key is unwrapped: an HSM that stalls keeps groups waiting
+                for index in [each for each in data if _is_over(operations[each])]:
+                    answers[index] = _failed(TooLate("its time was over before it was begun"))
+                    del data[index]
+                if data:
+                    self._sign(key, data, answers)
         except SessionLost as lost:
             reason = Lost(reason=str(lost))
             return [answers.get(index, reason) for index in range(len(operations))]
@@ -172,6 +178,14 @@ def _sign_data(operation: Operation) -> bytes:
     if not isinstance(operation, Sign):
         raise TypeError("only signatures go by key")
     return operation.data
+
+
+def _is_over(operation: Operation) -> bool:
+    return (
+        isinstance(operation, Sign)
+        and operation.not_after is not None
+        and time.time() >= operation.not_after
+    )
 
 
 def _answer(signature: bytes | HsmFailure) -> Answer:

@@ -36,7 +36,8 @@ class Admission:
         ticket = require_ticket(work, quorum, datetime.now(UTC))
         if work.signed_ticket is None or work.signed_delivery_ticket is None:
             raise Refused("bad_ticket", f"a {work.job.kind} job needs a ticket")
-        deadline = min(ticket.expires_at, work.job.expires_at)
+        # of the job by either clock: from then on no message leaves, and so no signature
+        deadline = min(ticket.expires_at, work.job.expires_at, work.not_after)
         return Admitted(
             ticket,
             work.signed_ticket,

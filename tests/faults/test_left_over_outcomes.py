@@ -1,6 +1,7 @@
 """Outcomes committed by an earlier run are reported also when the database is away meanwhile."""
 
 import asyncio
+from pathlib import Path
 from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -11,6 +12,7 @@ from devstack.certificates import Leaf
 from devstack.postgres import Cluster
 from node.audit import AuditChain
 from node.control_plane_client import ControlPlaneClient
+from node.freeze import Freeze
 from node.journal import Journal
 from node.reporter import Reporter
 from tests.faults.hostile_control_plane import HostileControlPlane
@@ -19,7 +21,7 @@ from wire.outcomes import Outcome, OutcomeStatus
 
 
 async def test_a_database_that_goes_away_before_the_report_only_delays_it(
-    cluster: Cluster, plane: HostileControlPlane, node_leaf: Leaf
+    cluster: Cluster, plane: HostileControlPlane, node_leaf: Leaf, tmp_path: Path
 ):
     url = cluster.create_database("hsm_driver")
     await asyncio.to_thread(migrate, "hsm_driver", url)
@@ -32,7 +34,7 @@ async def test_a_database_that_goes_away_before_the_report_only_delays_it(
         ) as client,
     ):
         chain = AuditChain(statements, "node-1", Signer(Ed25519PrivateKey.generate()))
-        reporter = Reporter(client, Journal(statements, "node-1", chain), chain)
+        reporter = Reporter(client, Journal(statements, "node-1", chain), chain, Freeze(tmp_path))
         given = plane.expect(outcome.job_id)
         await asyncio.to_thread(cluster.stop)
         reporting = asyncio.create_task(reporter.report(outcome.job_id, None, content))

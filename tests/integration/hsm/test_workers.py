@@ -5,14 +5,16 @@ import hashlib
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from hsm_driver.hsm.errors import HsmCrashed, HsmFailure, HsmTimeout, HsmUnavailable
+from hsm_driver.hsm.errors import HsmCrashed, HsmFailure, HsmTimeout, HsmUnavailable, TooLate
 from hsm_driver.hsm.hsm import Hsm
+from hsm_driver.hsm.pool import MAX_GROUP
 from hsm_driver.hsm.settings import HsmSettings
 from softhsm.tokens import TokenFolder
 from tests.integration.hsm.conftest import opened
@@ -182,3 +184,31 @@ async def test_who_stops_waiting_harms_nobody(hsm: Hsm):
     for task in given_up:
         task.cancel()
     verified(key, digest(7), await hsm.sign(key, digest(7)))
+
+
+async def test_what_waits_behind_a_stalled_hsm_is_not_begun_after_its_time(settings: HsmSettings):
+    """Neither what waits for a worker, nor what has been sent to the one that stalls."""
+    async with opened(settings, faulty=True, workers=1, deadline_seconds=2.0) as hsm:
+        key = await hsm.generate(ECDSA_SECP256K1)
+        over = False
+
+        def require_wanted() -> None:
+            if over:
+                raise TooLate("over")
+
+        not_after = time.time() + 1
+        stalled = asyncio.create_task(hsm.sign(key, STALL))
+        await asyncio.sleep(0.2)
+        waiting = [
+            asyncio.create_task(hsm.sign(key, digest(number), **limit))
+            for number in range(40)
+            for limit in ({"not_after": not_after}, {"require_wanted": require_wanted})
+        ]
+        await asyncio.sleep(1)
+        over = True
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        with pytest.raises(HsmTimeout):
+            await stalled
+        # the group that was sent already is not asked again whether it is wanted, but for its time
+        assert all(isinstance(outcome, TooLate) for outcome in outcomes[::2])
+        assert sum(isinstance(outcome, bytes) for outcome in outcomes[1::2]) <= MAX_GROUP

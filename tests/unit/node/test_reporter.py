@@ -1,11 +1,13 @@
 """The reporter: an outcome counts as delivered once the control plane has answered for it."""
 
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from structlog.testing import capture_logs
 
+from node.freeze import Freeze
 from node.reporter import Reporter
 from wire.audit import GENESIS, AuditHead
 from wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, Signer
@@ -40,9 +42,9 @@ class Journal:
         self.marked += job_ids
 
 
-async def test_what_an_answer_leaves_out_is_sent_again():
+async def test_what_an_answer_leaves_out_is_sent_again(tmp_path: Path):
     plane, journal, chain = ForgetfulControlPlane(), Journal(), Chain()
-    parts: Any = (plane, journal, chain)
+    parts: Any = (plane, journal, chain, Freeze(tmp_path))
     reporter = Reporter(*parts)
     job_id = uuid4()
     with capture_logs() as logs:
