@@ -9,13 +9,13 @@ from pydantic import TypeAdapter, ValidationError
 from wire.addresses import address_of
 from wire.algorithms import Algorithm, Network
 from wire.digests import digest_of
-from wire.envelope import SignedBytes
-from wire.jobs import Job, JobKind
+from wire.envelope import SignedBytes, signing_key_id
+from wire.jobs import Endpoint, Job, JobKind
 from wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
 from wire.public_keys import check_public_key
-from wire.requests import CREATE_SIGNATURE
+from wire.requests import CREATE_SIGNATURE, CreateKey, CreateWallet
 from wire.signatures import verify
-from wire.statements import Attestation
+from wire.statements import Attestation, MadeFor
 
 MAX_OUTCOME_SIZE = 64 * 1024
 """Bytes of an Outcome; a signature's takes less than one kilobyte."""
@@ -99,7 +99,7 @@ def check_result(outcome: Outcome, kind: str, payload: bytes, key: KeyFacts) -> 
     """
     result = outcome.result
     if kind == JobKind.GENERATE_KEY and isinstance(result, GeneratedKey):
-        return _check_key(outcome, result, key)
+        return _check_key(outcome, result, job_of(payload), key)
     if kind == JobKind.SIGN and isinstance(result, MadeSignature):
         _check_signature(result, payload, key)
         return None
@@ -107,7 +107,7 @@ def check_result(outcome: Outcome, kind: str, payload: bytes, key: KeyFacts) -> 
     raise BadResult(f"the result of a {kind} job cannot be {found}")
 
 
-def _check_key(outcome: Outcome, result: GeneratedKey, key: KeyFacts) -> MadeKey:
+def _check_key(outcome: Outcome, result: GeneratedKey, job: Job, key: KeyFacts) -> MadeKey:
     made = Algorithm(result.scheme, result.curve)
     if made != key.algorithm:
         raise BadResult(f"a key of {made} was made, {key.algorithm} was asked for")
@@ -118,11 +118,29 @@ def _check_key(outcome: Outcome, result: GeneratedKey, key: KeyFacts) -> MadeKey
         raise BadResult(str(error)) from None
     attestations = () if result.attestation is None else (result.attestation,)
     for signed in attestations:
-        _check_attestation(signed, outcome, result)
+        _check_attestation(signed, outcome, result, job)
     return MadeKey(result.public_key, result.protection.value, address, attestations)
 
 
-def _check_attestation(signed: SignedBytes, outcome: Outcome, result: GeneratedKey) -> None:
+def is_made_for(job: Job, attested: MadeFor | None) -> bool:
+    """Whether a node attests the very request that a job makes a key for.
+
+    It names an application only where it has pinned the key that signed the request.
+    """
+    if attested is None or attested.endpoint is not job.endpoint:
+        return False
+    signature, application = job.request_signature, attested.application
+    if application is not None and (
+        signature is None or signing_key_id(application) != signature.signing_key_id
+    ):
+        return False
+    body = CreateWallet if job.endpoint is Endpoint.WALLETS else CreateKey
+    return attested.external_id == body.model_validate_json(job.request).external_id
+
+
+def _check_attestation(
+    signed: SignedBytes, outcome: Outcome, result: GeneratedKey, job: Job
+) -> None:
     """That it is about this key. Whose signature it has is for those to judge who pin nodes."""
     try:
         attested = Attestation.model_validate_json(signed.payload)
@@ -132,6 +150,8 @@ def _check_attestation(signed: SignedBytes, outcome: Outcome, result: GeneratedK
         raise BadResult("the attestation is of another key or node")
     if (attested.scheme, attested.curve) != (result.scheme, result.curve):
         raise BadResult("the attestation is of another algorithm")
+    if attested.network != job.key.network or not is_made_for(job, attested.made_for):
+        raise BadResult("the attestation is of another network or request")
     if (attested.public_key, attested.protection) != (result.public_key, result.protection):
         raise BadResult("the attestation is of another public key or protection")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 Value: TypeAlias = str | int | float | bool | Path | Sequence[str]
+"""Of a table in a table, name it ``outer.inner``."""
 Table: TypeAlias = Mapping[str, Value]
 Sections: TypeAlias = Mapping[str, Table | Sequence[Table]]
 """By name; a sequence is an array of tables: ``[[name]]``, once for each."""

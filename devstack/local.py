@@ -136,10 +136,21 @@ def _write_pinned_nodes(path: Path, stack: Stack) -> None:
     configuration_file.write(
         path,
         {
-            side: {
-                node.node_id: base64.b64encode(node.identity_public_key).decode() for node in nodes
-            }
-            for side, nodes in sides.items()
+            **{
+                side: {
+                    node.node_id: base64.b64encode(node.identity_public_key).decode()
+                    for node in nodes
+                }
+                for side, nodes in sides.items()
+            },
+            "driver_groups": stack.driver_groups,
+            **{
+                f"signer_groups.{name}": {
+                    "threshold": group.threshold,
+                    "signers": list(group.signers),
+                }
+                for name, group in SIGNER_GROUPS.items()
+            },
         },
     )
 

@@ -21,6 +21,7 @@ from devstack.postgres import Cluster
 from devstack.processes import Process
 from devstack.service import Service, start_together, stop_together
 from devstack.signer import Signer, SignerOptions
+from devstack.signer_groups import SIGNER_GROUPS
 from devstack.signers import Signers
 from devstack.token import Token
 
@@ -228,11 +229,23 @@ class Stack:
         return self.control_planes[0].url
 
     @property
+    def driver_groups(self) -> dict[str, list[str]]:
+        """Ids of the drivers of each group: here they are all of one."""
+        return {self.options.driver.group: [driver.node_id for driver in self.drivers]}
+
+    @property
     def pinned_nodes(self) -> PinnedNodes:
         """All nodes, for a client that believes the control plane in nothing."""
+        signers = {signer.node_id: signer.identity_public_key for signer in self.signers.all}
         return PinnedNodes(
             {driver.node_id: driver.identity_public_key for driver in self.drivers},
-            {signer.node_id: signer.identity_public_key for signer in self.signers.all},
+            signers,
+            self.driver_groups,
+            {
+                name: group
+                for name, group in SIGNER_GROUPS.items()
+                if signers.keys() >= set(group.signers)
+            },
         )
 
     @property

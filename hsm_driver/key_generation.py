@@ -1,13 +1,11 @@
 """Jobs of kind GenerateKey."""
 
-from uuid import UUID
-
 from hsm_driver.hsm.wrapped_key import WrappedKey
 from hsm_driver.possession import prove_possession
 from hsm_driver.vault import Vault, row_of
 from node.decisions import Denied
 from node.handlers import Handled, Work
-from node.wanted import wanted_key
+from node.wanted import made_for, wanted_key
 from wire.algorithms import Store
 from wire.envelope import ATTESTATION_TYPE, SignedBytes, Signer
 from wire.outcomes import GeneratedKey
@@ -41,7 +39,7 @@ class GenerateKey:
                 curve=wanted.algorithm.curve,
                 public_key=key.public_key,
                 protection=key.protection,
-                attestation=self._attest(job.key.id, key),
+                attestation=self._attest(work, key),
             ),
             audit={
                 "public_key": key.public_key.hex(),
@@ -51,13 +49,15 @@ class GenerateKey:
             rows=[row_of(job.key.id, wanted.network, key)],
         )
 
-    def _attest(self, key_id: UUID, key: WrappedKey) -> SignedBytes:
+    def _attest(self, work: Work, key: WrappedKey) -> SignedBytes:
         """With this, who has pinned the node finds an address that was put in the key's place."""
         attestation = Attestation(
-            key_id=key_id,
+            key_id=work.job.key.id,
+            made_for=made_for(work),
             store=Store.HSM,
             scheme=key.algorithm.scheme,
             curve=key.algorithm.curve,
+            network=work.job.key.network,
             public_key=key.public_key,
             protection=key.protection,
             group=self._group,

@@ -64,6 +64,7 @@ shares = Table(
     Column("public_key", LargeBinary),
     Column("chain_code", LargeBinary),  # BIP-32; null where the protocol has none
     Column("transcript", LargeBinary),
+    Column("made_for", String),  # JSON of a MadeFor; null where it is not known
     Column("proved_with", ARRAY(String), nullable=False, server_default="{}"),
     Column(  # it has signed; in DKLs23 with every other, since each pair has a set-up of its own
         "proved",

@@ -37,6 +37,8 @@ class Work:
     signed_delivery_ticket: SignedBytes | None = None
     not_after: datetime = NO_END
     require_wanted: Callable[[], None] = field(default=_wanted, compare=False)
+    signed_by: bytes | None = None
+    """Public key of the application whose signature of the request was verified here."""
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,15 @@ class Locks:
         self._gate = gate
         self._approvals = approvals
 
-    async def open(self, job: Job, handler: Handler, details: Details) -> None:
-        """Return when nothing is shut. Raises Denied or Failed.
+    async def open(self, job: Job, handler: Handler, details: Details) -> bytes | None:
+        """Public key of the application that signed the request, once nothing is shut.
+
+        None where no pinned application did. Raises Denied or Failed.
 
         ``details`` takes, as they become known, who asked and who decided: for the audit.
         """
         with _database_needed():
-            application = None
+            signed_by = application = None
             if handler.carries_request:
                 require_one_meaning(job)
                 signed_by = await self._signed_requests.check(job, datetime.now(UTC))
@@ -45,6 +47,7 @@ class Locks:
                 if approval.decision is not Decision.APPROVE:
                     reason = approval.reason or "no reason was given"
                     raise Denied("gate_rejected", f"the owner's gate rejected it: {reason}")
+            return None if signed_by is None else signed_by.public_key
 
     async def purge(self, before: datetime) -> None:
         await self._signed_requests.purge(before)

@@ -254,10 +254,10 @@ class JobLoop:
         try:
             self._decide(job)
             self._on_step(Step.DECIDED)
-            await self._locks.open(job, handler, details)
+            signed_by = await self._locks.open(job, handler, details)
             self._decide(job)  # the gate may have taken its time
             self._on_step(Step.UNLOCKED)
-            handled = await handler.handle(self._limited(work))
+            handled = await handler.handle(self._limited(replace(work, signed_by=signed_by)))
         except NotDone as error:
             await self._withdraw_from(work, error.code)
             # a refusal is of this attempt alone, and not in the way of what a later one brings

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from node.decisions import Denied
+from node.handlers import Work
+from node.signed_requests import read_binding
 from wire.algorithms import Algorithm, Network
 from wire.digests import NotSignable, digest_of
 from wire.jobs import Endpoint, Job
 from wire.mistakable import require_signable
 from wire.requests import CREATE_SIGNATURE, CreateKey, CreateWallet, SignHash, SignRequest
+from wire.statements import MadeFor
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,18 @@ def wanted_key(job: Job) -> WantedKey:
     if (body.algorithm, network) != (job.key.algorithm, job.key.network):
         raise Denied("request_mismatch", "the job is not for the key that the request asks for")
     return WantedKey(body.algorithm, network, body.signer_group)
+
+
+def made_for(work: Work) -> MadeFor:
+    """The request that a GenerateKey job makes a key for, as it is known here. Raises Denied."""
+    job = work.job
+    if job.endpoint is not Endpoint.WALLETS and job.endpoint is not Endpoint.KEYS:
+        raise Denied("malformed_job", f"no key is made by a request to {job.endpoint.value}")
+    return MadeFor(
+        endpoint=job.endpoint,
+        external_id=read_binding(job).external_id,
+        application=work.signed_by,
+    )
 
 
 def wanted_signature(job: Job) -> tuple[SignRequest, bytes | None]:

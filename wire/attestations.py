@@ -1,9 +1,10 @@
-"""Whether the nodes that a reader has pinned vouch for a key, and so for its address. Pure.
+"""Whether the nodes that a reader has pinned attest a key, and so its address. Pure.
 
 What stands between them and the reader, an API and its database, is not believed in anything.
 """
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -13,13 +14,21 @@ from wire.addresses import address_of
 from wire.algorithms import ECDSA_SECP256K1, Algorithm, Network, Protection, Store
 from wire.derivation import child_chain_code, child_public_key, format_path
 from wire.envelope import ATTESTATION_TYPE, BadEnvelope, PinnedKeys, SignedBytes, signing_key_id
-from wire.jobs import check_key_id
+from wire.jobs import Endpoint, check_key_id
+from wire.public_keys import check_ed25519
 from wire.statements import Attestation
 from wire.tickets import MAX_SIGNERS, MIN_THRESHOLD
 
 
 class Unattested(ValueError):
-    """The pinned nodes do not vouch for the key: the text says in what."""
+    """The pinned nodes do not attest the key: the text says in what."""
+
+
+def _require_members(groups: Mapping[str, Sequence[str]], nodes: Collection[str]) -> None:
+    for group, members in groups.items():
+        strangers = sorted(set(members) - set(nodes))
+        if strangers:
+            raise ValueError(f"{group}: {', '.join(strangers)} has no identity key here")
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,9 @@ class ClaimedKey:
     """What a reader was told of a key; what is null was not told.
 
     A derived key has a root, and a path from there. ``address`` goes with a network: both are null
-    for a key that is no wallet's.
+    for a key that is no wallet's. ``external_id``: of the request that the wallet, or the bare key,
+    was made for. It is not looked at for a derived key, of which it is not attested, nor for a
+    wallet's key without the address.
     """
 
     id: UUID
@@ -43,25 +54,53 @@ class ClaimedKey:
     group: str | None = None
     threshold: int | None = None
     signers: tuple[str, ...] | None = None
+    external_id: str | None = None
+
+
+@dataclass(frozen=True)
+class PinnedGroup:
+    """A signer group as its owner has it: exactly these signers, of whom ``threshold`` sign."""
+
+    threshold: int
+    signers: Sequence[str]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what no group can be."""
+        if len(set(self.signers)) != len(self.signers):
+            raise ValueError("a signer is named twice")
+        if not MIN_THRESHOLD <= self.threshold <= len(self.signers) <= MAX_SIGNERS:
+            raise ValueError(
+                f"threshold {self.threshold} of {len(self.signers)} signers: it is "
+                f"{MIN_THRESHOLD} at least, and there are no fewer signers, {MAX_SIGNERS} at most"
+            )
 
 
 class PinnedNodes:
-    """The nodes that a reader believes: their Ed25519 identity keys, 32 bytes each, by node id.
+    """The nodes and groups that a reader believes, and whose keys it expects them to attest.
 
-    Signers are pinned apart from drivers, so that no signer alone vouches for a key of store hsm.
-    ``min_threshold``: MPC keys that fewer signers can use are not believed.
+    Signers are pinned apart from drivers, so that no signer alone attests a key of store hsm.
     """
 
     def __init__(
         self,
         drivers: Mapping[str, bytes],
         signers: Mapping[str, bytes],
-        min_threshold: int = MIN_THRESHOLD,
+        driver_groups: Mapping[str, Sequence[str]],
+        signer_groups: Mapping[str, PinnedGroup],
+        application: bytes | None = None,
     ) -> None:
-        """Raises ValueError for what is no identity key, and for one that two nodes would share."""
-        if min_threshold < MIN_THRESHOLD:
-            raise ValueError(f"a threshold below {MIN_THRESHOLD} lets one signer sign alone")
-        self.min_threshold = min_threshold
+        """``drivers``, ``signers``: Ed25519 identity keys, 32 bytes each, by node id.
+
+        ``driver_groups``: the drivers of each group, by name. ``application``: the public key that
+        signs the reader's requests; None where they are not signed.
+        Raises ValueError for what is no public key, for one that two nodes would share, and for a
+        member of a group that is not pinned.
+        """
+        self.application = None if application is None else check_ed25519(application)
+        self._driver_groups = {name: frozenset(each) for name, each in driver_groups.items()}
+        self._signer_groups = dict(signer_groups)
+        _require_members(driver_groups, drivers)
+        _require_members({name: each.signers for name, each in signer_groups.items()}, signers)
         self._nodes: dict[Store, dict[str, tuple[str, PinnedKeys]]] = {Store.HSM: {}, Store.MPC: {}}
         seen: dict[bytes, str] = {}
         pins = [(Store.HSM, *pin) for pin in drivers.items()]
@@ -75,6 +114,34 @@ class PinnedNodes:
             except ValueError as error:
                 raise ValueError(f"{node}: {error}") from None
             self._nodes[store][signing_key_id(public_key)] = (node, pinned)
+
+    def of_application(self, application: bytes) -> "PinnedNodes":
+        """The same, for the application that signs by this key. Raises ValueError for another."""
+        if self.application not in (None, application):
+            raise ValueError("the pinned application's key is not the one that signs requests")
+        theirs = copy.copy(self)
+        theirs.application = check_ed25519(application)
+        return theirs
+
+    def require_drivers_group(self, group: str, driver: str) -> None:
+        """Raise Unattested unless the group is pinned, and the driver is one of it."""
+        if driver not in self._driver_groups.get(group, ()):
+            raise Unattested(f"{driver} is not pinned as a driver of a group {group!r}")
+
+    def require_signer_group(self, group: str, threshold: int, signers: Sequence[str]) -> None:
+        """Raise Unattested unless the group is pinned with this threshold and these signers."""
+        pinned = self._signer_groups.get(group)
+        if pinned is None:
+            raise Unattested(f"the signer group {group!r} is not pinned")
+        if threshold != pinned.threshold:
+            raise Unattested(
+                f"threshold {threshold} is attested, and {pinned.threshold} pinned of {group!r}"
+            )
+        if sorted(signers) != sorted(pinned.signers):
+            raise Unattested(
+                f"the signers {', '.join(signers)} are attested, and "
+                f"{', '.join(pinned.signers)} pinned of {group!r}"
+            )
 
     def open(self, store: Store, signed: SignedBytes) -> Attestation:
         """The attestation, once it is a pinned node's, by its signature and its own word.
@@ -98,7 +165,7 @@ class PinnedNodes:
 
 
 def check(attestations: Sequence[SignedBytes], key: ClaimedKey, pinned: PinnedNodes) -> None:
-    """Raise Unattested unless pinned nodes vouch for all that is claimed of the key."""
+    """Raise Unattested unless pinned nodes attest all that is claimed of the key."""
     if not 1 <= len(attestations) <= MAX_SIGNERS:
         raise Unattested(f"there are {len(attestations)} attestations, not 1 to {MAX_SIGNERS}")
     found = [pinned.open(key.store, signed) for signed in attestations]
@@ -106,15 +173,16 @@ def check(attestations: Sequence[SignedBytes], key: ClaimedKey, pinned: PinnedNo
     if first.store is not key.store:
         raise Unattested(f"the key is attested for store {first.store.value}")
     if key.store is Store.HSM:
-        _require_one_driver(found)
+        _require_one_driver(found, pinned)
     else:
-        _require_all_signers(found, pinned.min_threshold)
+        _require_all_signers(found, pinned)
     _require_same_key(first, key)
+    _require_same_request(first, key, pinned.application)
     _require_same_holders(first, key)
     _require_address(key)
 
 
-def _require_one_driver(found: list[Attestation]) -> None:
+def _require_one_driver(found: list[Attestation], pinned: PinnedNodes) -> None:
     if len(found) != 1:
         raise Unattested("a key of store hsm has one attestation")
     first = found[0]
@@ -122,10 +190,16 @@ def _require_one_driver(found: list[Attestation]) -> None:
         raise Unattested(f"a driver has no keys of protection {first.protection.value}")
     if first.threshold != 1 or first.signers != [first.node]:
         raise Unattested(f"{first.node} does not hold the key alone")
+    pinned.require_drivers_group(first.group, first.node)
 
 
-def _require_all_signers(found: list[Attestation], min_threshold: int) -> None:
+def _require_all_signers(found: list[Attestation], pinned: PinnedNodes) -> None:
     first = found[0]
+    if any(each.made_for != first.made_for for each in found):
+        raise Unattested(
+            "the signers do not attest the same request: each must have the application pinned "
+            "(mpc-signer apps add) before the key is made"
+        )
     if any(each.agreed != first.agreed for each in found):
         raise Unattested("the signers do not attest the same")
     if first.protection is not Protection.MPC:
@@ -134,11 +208,38 @@ def _require_all_signers(found: list[Attestation], min_threshold: int) -> None:
         raise Unattested("a signer is named twice")
     if sorted(each.node for each in found) != sorted(first.signers):
         raise Unattested("it is not each of the signers named that attests, once")
-    if not min_threshold <= first.threshold <= len(first.signers):
+    pinned.require_signer_group(first.group, first.threshold, first.signers)
+
+
+def _require_same_request(
+    attested: Attestation, key: ClaimedKey, application: bytes | None
+) -> None:
+    """The key was made for this application and, unless it is derived, for this request."""
+    made_for = attested.made_for
+    if made_for is None:
+        raise Unattested("the nodes do not know for which request the key was made")
+    if made_for.application != application:
+        raise Unattested(_another_application(made_for.application, application))
+    if key.root is not None:
+        return
+    endpoint = Endpoint.KEYS if key.network is None else Endpoint.WALLETS
+    if made_for.endpoint is not endpoint:
+        raise Unattested(f"the key was made for a request to {made_for.endpoint.value}")
+    is_told = key.network is None or key.address is not None
+    if is_told and key.external_id != made_for.external_id:
         raise Unattested(
-            f"{first.threshold} of {len(first.signers)} signers can use the key, "
-            f"and not less than {min_threshold} must be needed"
+            f"the key was made for external_id {made_for.external_id}, not {key.external_id}"
         )
+
+
+def _another_application(attested: bytes | None, ours: bytes | None) -> str:
+    if attested is None:
+        return (
+            "no application's signature is attested: the nodes must have this one's key pinned "
+            "(apps add) before the key is made"
+        )
+    found = f"the key was made for the application with key {signing_key_id(attested)}"
+    return f"{found}, and this one {'signs nothing' if ours is None else 'has another'}"
 
 
 def _require_same_key(attested: Attestation, key: ClaimedKey) -> None:
@@ -149,6 +250,8 @@ def _require_same_key(attested: Attestation, key: ClaimedKey) -> None:
         raise Unattested(f"it is another key that is attested, {attested.key_id}")
     if (key.root is None) != (not key.path):
         raise Unattested("a derived key has a root and a path, another key neither")
+    if key.root is None and key.network != attested.network:
+        raise Unattested(f"the key is attested to be of network {attested.network}")
     public_key, chain_code = attested.public_key, attested.chain_code
     if key.path:
         public_key, chain_code = _descendant(attested, key.path)

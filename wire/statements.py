@@ -8,10 +8,24 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from wire.algorithms import Curve, Protection, Scheme, Store, known_algorithm
+from wire.algorithms import Curve, Network, Protection, Scheme, Store, known_algorithm
 from wire.encoding import HexBytes, Model
-from wire.public_keys import check_public_key
+from wire.jobs import Endpoint
+from wire.public_keys import IdentityKey, check_public_key
+from wire.requests import ExternalId
 from wire.tickets import ALGORITHM, Protocol
+
+
+class MadeFor(Model):
+    """The request that a key was made for, as a node knows it.
+
+    ``application``: the public key of the application that signed the request. Null where the node
+    has not verified a signature: nobody but the control plane says then who asked.
+    """
+
+    endpoint: Literal[Endpoint.WALLETS, Endpoint.KEYS]
+    external_id: ExternalId | None
+    application: IdentityKey | None
 
 
 class ShareStatement(Model):
@@ -31,6 +45,8 @@ class ShareStatement(Model):
     """BIP-32; null where the protocol has none."""
     transcript: HexBytes
     """SHA-256 of what all signers must have seen alike."""
+    made_for: MadeFor | None
+    """Null where the signer does not know: it got its share by Repair, and no activation since."""
     signer: str
     index: int
 
@@ -42,7 +58,7 @@ class ShareStatement(Model):
     @property
     def agreed(self) -> dict[str, object]:
         """What must be the same in each signer's."""
-        return self.model_dump(exclude={"signer", "index"})
+        return self.model_dump(exclude={"signer", "index", "made_for"})
 
 
 class Confirmation(ShareStatement):
@@ -72,11 +88,15 @@ class Abandonment(Model):
 class Attestation(Model):
     """A node holds this key, or its share of it (ATTESTATION_TYPE): what an address rests on."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     key_id: UUID
+    made_for: MadeFor | None
+    """Null where the node does not know; a derived key has its root's attestations."""
     store: Store
     scheme: Scheme
     curve: Curve
+    network: Network | None
+    """The wallet's: the key signs as that network means it. Null for a bare key."""
     public_key: HexBytes
     chain_code: HexBytes | None = None
     """BIP-32, of MPC keys on secp256k1 with ECDSA: children follow from it."""

@@ -29,9 +29,6 @@ PROTOCOL = {
 }
 """What an MPC key of an algorithm is made and used with."""
 ALGORITHM = {protocol: algorithm for algorithm, protocol in PROTOCOL.items()}
-
-
-ALGORITHM = {protocol: algorithm for algorithm, protocol in PROTOCOL.items()}
 """What a protocol's keys sign by."""
 
 

@@ -41,7 +41,7 @@ from control_plane.client.errors import (
 from control_plane.client.pinned_nodes import read_pinned_nodes
 from wire.algorithms import AddressType, Curve, HashFunction, Network, Protection, Scheme, Store
 from wire.answers import Unknown
-from wire.attestations import PinnedNodes
+from wire.attestations import PinnedGroup, PinnedNodes
 from wire.resources import (
     ChangeStatus,
     Key,
@@ -81,6 +81,7 @@ __all__ = [
     "NotAttested",
     "NotFinal",
     "NotFound",
+    "PinnedGroup",
     "PinnedNodes",
     "Protection",
     "Reason",

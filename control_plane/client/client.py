@@ -67,7 +67,7 @@ class Custody(Operations):
     ) -> None:
         self._url = url
         signing = None if signing_key is None else RequestSigning(signing_key)
-        attested = None if pinned_nodes is None else AttestedKeys(pinned_nodes)
+        attested = _attested(pinned_nodes, signing)
         self.connection = Connection(options(url, token, ca), patience, signing, attested)
 
     @classmethod
@@ -113,7 +113,7 @@ class AsyncCustody(Operations):
     ) -> None:
         self._url = url
         signing = None if signing_key is None else RequestSigning(signing_key)
-        attested = None if pinned_nodes is None else AttestedKeys(pinned_nodes)
+        attested = _attested(pinned_nodes, signing)
         self.connection = AsyncConnection(options(url, token, ca), patience, signing, attested)
 
     @classmethod
@@ -140,6 +140,14 @@ class AsyncCustody(Operations):
 
     def __repr__(self) -> str:
         return f"AsyncCustody({self._url!r})"
+
+
+def _attested(
+    pinned_nodes: PinnedNodes | Path | str | None, signing: RequestSigning | None
+) -> AttestedKeys | None:
+    if pinned_nodes is None:
+        return None
+    return AttestedKeys(pinned_nodes, None if signing is None else signing.public_key)
 
 
 class _Address(TypedDict):

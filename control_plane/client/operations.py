@@ -6,9 +6,11 @@ first result again, also after a crash in between; without one, a random id is t
 """
 
 from collections.abc import Sequence
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 from control_plane.client.calls import Answer, Call, Steps, Wish, get, post, wish
+from control_plane.client.errors import UnexpectedAnswer
 from control_plane.client.waiting import until_final
 from wire.algorithms import AddressType, Curve, HashFunction, Network, Scheme, Store
 from wire.jobs import Endpoint
@@ -39,6 +41,8 @@ from wire.resources import (
 
 DEFAULT_WAIT = 60.0
 
+Named = TypeVar("Named", Wallet, Key)
+
 
 def _external_id(given: str | None) -> str:
     return given if given is not None else f"client-{uuid4()}"
@@ -47,6 +51,14 @@ def _external_id(given: str | None) -> str:
 def _once(call: Call[Answer]) -> Steps[Answer]:
     """An operation of one call, whose answer is there at once."""
     return (yield from call)
+
+
+def _named(steps: Steps[Named], external_id: str | None) -> Steps[Named]:
+    """What ``steps`` bring, if the application has named it so."""
+    found = yield from steps
+    if external_id is not None and found.external_id != external_id:
+        raise UnexpectedAnswer(f"{found.id} has external_id {found.external_id}, not {external_id}")
+    return found
 
 
 def _wallet(wallet_id: UUID | str) -> Call[Wallet]:
@@ -91,9 +103,15 @@ def create_wallet(
     return until_final(call, lambda wallet: _wallet(wallet.id), wait)
 
 
-def get_wallet(wallet_id: UUID | str, *, wait: float = 0) -> Steps[Wallet]:
-    """Read a wallet. Raises NotFound; with ``wait`` also NotFinal, Failed."""
-    return until_final(_wallet(wallet_id), lambda wallet: _wallet(wallet.id), wait)
+def get_wallet(
+    wallet_id: UUID | str, *, external_id: str | None = None, wait: float = 0
+) -> Steps[Wallet]:
+    """Read a wallet. With ``external_id`` it must be the one made under that name.
+
+    Raises NotFound, UnexpectedAnswer for another one; with ``wait`` also NotFinal, Failed.
+    """
+    steps = until_final(_wallet(wallet_id), lambda wallet: _wallet(wallet.id), wait)
+    return _named(steps, external_id)
 
 
 def list_wallets(
@@ -127,9 +145,12 @@ def create_key(
     return until_final(call, lambda key: _key(key.id), wait)
 
 
-def get_key(key_id: UUID | str, *, wait: float = 0) -> Steps[Key]:
-    """Read a key, a wallet's too. Raises NotFound; with ``wait`` also NotFinal, Failed."""
-    return until_final(_key(key_id), lambda key: _key(key.id), wait)
+def get_key(key_id: UUID | str, *, external_id: str | None = None, wait: float = 0) -> Steps[Key]:
+    """Read a key, a wallet's too. With ``external_id``, of a bare key, as for get_wallet.
+
+    Raises NotFound, UnexpectedAnswer for another one; with ``wait`` also NotFinal, Failed.
+    """
+    return _named(until_final(_key(key_id), lambda key: _key(key.id), wait), external_id)
 
 
 def list_keys(

@@ -5,7 +5,7 @@ Each wallet and key is checked before the application gets it; so is one in an e
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 from pydantic import Field, ValidationError
@@ -14,33 +14,49 @@ from control_plane.client.calls import Answer, Call, Steps, Wish, get
 from control_plane.client.errors import Ended, NotAttested, NotFinal
 from wire.algorithms import Algorithm
 from wire.answers import known
-from wire.attestations import ClaimedKey, PinnedNodes, check
+from wire.attestations import ClaimedKey, PinnedGroup, PinnedNodes, check
 from wire.derivation import child_public_key, parse_path
 from wire.encoding import Base64Bytes, Model
 from wire.requests import CreateKey, CreateWallet, DeriveKey
 from wire.resources import Key, Wallet
-from wire.tickets import MIN_THRESHOLD
 
 AS_ASKED = ("store", "network", "scheme", "curve", "signer_group")
 """What a request for a key says, and its answer must say again."""
 
 
-class _PinnedNodesFile(Model):
-    """Identity keys by node id, in base64, as ``identity show`` prints them."""
+class _SignerGroup(Model):
+    """As its owner has it: how many of which signers sign."""
 
-    min_threshold: Annotated[int, Field(ge=MIN_THRESHOLD)] = MIN_THRESHOLD
+    threshold: int
+    signers: list[str]
+
+
+class _PinnedNodesFile(Model):
+    """``drivers``, ``signers``: identity keys by node id, in base64, as ``identity show`` prints.
+
+    ``application``: the public key of the one that signs this application's requests, where the
+    process that reads the file does not have the private key.
+    """
+
+    application: Base64Bytes | None = None
     drivers: dict[str, Base64Bytes] = Field(default_factory=dict)
     signers: dict[str, Base64Bytes] = Field(default_factory=dict)
+    driver_groups: dict[str, list[str]] = Field(default_factory=dict)
+    signer_groups: dict[str, _SignerGroup] = Field(default_factory=dict)
 
 
 def read_pinned_nodes(path: Path | str) -> PinnedNodes:
-    """Pinned nodes from a TOML file: ``min_threshold``, ``[drivers]``, ``[signers]``.
+    """Pinned nodes from a TOML file: keys of drivers and signers, and the groups that they are in.
 
-    Raises ValueError.
+    docs/operations.md has an example. Raises ValueError.
     """
     try:
         pins = _PinnedNodesFile.model_validate(tomllib.loads(Path(path).read_text("utf-8")))
-        return PinnedNodes(pins.drivers, pins.signers, pins.min_threshold)
+        groups = {
+            name: PinnedGroup(group.threshold, group.signers)
+            for name, group in pins.signer_groups.items()
+        }
+        return PinnedNodes(pins.drivers, pins.signers, pins.driver_groups, groups, pins.application)
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except ValidationError as error:
@@ -55,11 +71,17 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 
 class AttestedKeys:
-    """Lets through what the pinned nodes vouch for, and raises NotAttested for anything else."""
+    """Lets through what the pinned nodes attest, and raises NotAttested for anything else."""
 
-    def __init__(self, pinned: PinnedNodes | Path | str) -> None:
-        """``pinned``, or the file that has them. Raises ValueError for one that cannot be read."""
-        self._pinned = pinned if isinstance(pinned, PinnedNodes) else read_pinned_nodes(pinned)
+    def __init__(self, pinned: PinnedNodes | Path | str, application: bytes | None = None) -> None:
+        """``pinned``, or the file that has them. ``application``: the key that signs requests.
+
+        Raises ValueError for a file that cannot be read, or with another application's key.
+        """
+        pinned = pinned if isinstance(pinned, PinnedNodes) else read_pinned_nodes(pinned)
+        if application is not None:
+            pinned = pinned.of_application(application)
+        self._pinned = pinned
 
     def checked(self, steps: Steps[Answer]) -> Steps[Answer]:
         """The same operation, and then a look at what it has brought."""
@@ -86,6 +108,7 @@ class AttestedKeys:
             yield from self._check_wallet(found, wish)
         elif isinstance(found, Key):
             _require_as_asked(found, wish)
+            _require_asked_id(found, wish)
             self._check_key(found, None)
             yield from self._check_child(found, wish)
 
@@ -93,6 +116,7 @@ class AttestedKeys:
         _require_as_asked(wallet, wish)
         if wallet.address is None:
             return
+        _require_asked_id(wallet, wish)
         key = yield from get(f"/v1/keys/{wallet.key_id}", Key)
         _require_as_asked(key, wish)
         told = (wallet.key_id, wallet.network, wallet.store)
@@ -101,7 +125,7 @@ class AttestedKeys:
             raise NotAttested(f"wallet {wallet.id} is shown with another key than its own")
         if key.public_key is None:
             raise NotAttested(f"wallet {wallet.id} has an address, and its key no public key")
-        self._check_key(key, wallet.address)
+        self._check_key(key, wallet)
         yield from self._check_child(key, wish)
 
     def _check_child(self, key: Key, wish: Wish | None) -> Steps[None]:
@@ -118,11 +142,11 @@ class AttestedKeys:
         if key.public_key != child:
             raise NotAttested(f"key {key.id} is not the child {path} of key {parent_id}")
 
-    def _check_key(self, key: Key, address: str | None) -> None:
+    def _check_key(self, key: Key, wallet: Wallet | None) -> None:
         if key.public_key is None:
             return
         try:
-            check(key.attestations, _claimed(key, key.public_key, address), self._pinned)
+            check(key.attestations, _claimed(key, key.public_key, wallet), self._pinned)
         except ValueError as error:
             raise NotAttested(f"key {key.id}: {error}") from None
 
@@ -138,8 +162,8 @@ def _derivation(wish: Wish | None) -> tuple[UUID, str] | None:
             return None
 
 
-def _claimed(key: Key, public_key: bytes, address: str | None) -> ClaimedKey:
-    """Raises ValueError."""
+def _claimed(key: Key, public_key: bytes, wallet: Wallet | None) -> ClaimedKey:
+    """``wallet``: the one that the key was read for, if any. Raises ValueError."""
     return ClaimedKey(
         id=key.id,
         root=key.root,
@@ -148,18 +172,34 @@ def _claimed(key: Key, public_key: bytes, address: str | None) -> ClaimedKey:
         algorithm=Algorithm(known(key.scheme), known(key.curve)),
         public_key=public_key,
         network=None if key.network is None else known(key.network),
-        address=address,
+        address=None if wallet is None else wallet.address,
         chain_code=key.chain_code,
         protection=None if key.protection is None else known(key.protection),
         group=key.signer_group,
         threshold=key.threshold,
         signers=None if key.signers is None else tuple(key.signers),
+        external_id=key.external_id if wallet is None else wallet.external_id,
     )
 
 
 def _require_id(call: Call[Any], found: Wallet | Key) -> None:
     if call.path.rpartition("/")[2] != str(found.id):
         raise NotAttested(f"{call.path} shows another one, {found.id}")
+
+
+def _require_asked_id(found: Wallet | Key, wish: Wish | None) -> None:
+    """What was made for another request of this application is not what was asked for.
+
+    Of what is derived, root and path say that: a child has the name under which it was first
+    derived.
+    """
+    is_new = wish is not None and isinstance(wish.request, CreateWallet | CreateKey)
+    if wish is None or not is_new or _derivation(wish) is not None:
+        return
+    if found.external_id != wish.request.external_id:
+        raise NotAttested(
+            f"external_id: asked for {wish.request.external_id}, was given {found.external_id}"
+        )
 
 
 def _require_as_asked(found: Wallet | Key, wish: Wish | None) -> None:

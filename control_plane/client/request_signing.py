@@ -36,6 +36,7 @@ class RequestSigning:
 
     def __init__(self, key: SigningKey) -> None:
         self._signer = Signer(key if isinstance(key, Ed25519PrivateKey) else load_key(Path(key)))
+        self.public_key = self._signer.public_key
         self._stores: dict[UUID, Store] = {}
 
     def signed(self, steps: Steps[Answer]) -> Steps[Answer]:

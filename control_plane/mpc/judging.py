@@ -7,7 +7,14 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from control_plane.results import BadResult, KeyFacts, check_result, job_of, read_outcome
+from control_plane.results import (
+    BadResult,
+    KeyFacts,
+    check_result,
+    is_made_for,
+    job_of,
+    read_outcome,
+)
 from control_plane.transitions import BAD_RESULT
 from wire.algorithms import Protection, Store
 from wire.envelope import (
@@ -19,7 +26,7 @@ from wire.envelope import (
     PinnedKeys,
     SignedBytes,
 )
-from wire.jobs import Job, JobKind
+from wire.jobs import Endpoint, Job, JobKind
 from wire.outcomes import (
     AbandonedShare,
     ActivatedShare,
@@ -187,11 +194,15 @@ def _check_attestation(job: Job, signer: str, identity: PinnedKeys, signed: Sign
     said = _opened(Attestation, ATTESTATION_TYPE, identity, signed)
     promised = Promise.model_validate_json(job.evidence[0].payload)
     key = job.key
+    if job.endpoint in (Endpoint.WALLETS, Endpoint.KEYS):
+        _require("attestation", is_made_for(job, said.made_for))
     right = Attestation(
         key_id=key.id,
+        made_for=said.made_for,
         store=Store.MPC,
         scheme=key.scheme,
         curve=key.curve,
+        network=key.network,
         public_key=promised.public_key,
         chain_code=promised.chain_code,
         protection=Protection.MPC,

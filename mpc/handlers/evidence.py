@@ -15,7 +15,7 @@ from wire.envelope import (
     SignedBytes,
     signing_key_id,
 )
-from wire.statements import Abandonment, Confirmation, Promise, ShareStatement
+from wire.statements import Abandonment, Confirmation, MadeFor, Promise, ShareStatement
 
 Statement = TypeVar("Statement", Confirmation, Promise, Abandonment)
 
@@ -30,10 +30,22 @@ def require_confirmations(
 
 def require_promises(
     evidence: Sequence[SignedBytes], ours: ShareStatement, identities: Mapping[str, bytes]
-) -> None:
-    """Raise Denied unless each of the n signers has promised to keep the very set that we have."""
+) -> list[Promise]:
+    """The promises of all n signers to keep the very set that we have. Raises Denied."""
     said = [_open(PROMISE_TYPE, signed, Promise, identities) for signed in evidence]
     _require_all(said, ours, "promised")
+    return said
+
+
+def told_by_others(promises: Sequence[Promise], me: str) -> MadeFor | None:
+    """The request that the key was made for, as t other signers say, and nobody says otherwise.
+
+    At least one of t is honest, so that a signer whose share was repaired may believe them.
+    """
+    told = [each.made_for for each in promises if each.signer != me and each.made_for is not None]
+    if len(told) < promises[0].threshold or any(each != told[0] for each in told):
+        return None
+    return told[0]
 
 
 def require_abandonments(

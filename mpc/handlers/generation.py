@@ -10,7 +10,7 @@ from mpc.ceremonies.tickets import index_of
 from mpc.handlers.preparation import Preparation
 from node.decisions import Denied
 from node.handlers import Handled, Work
-from node.wanted import wanted_key
+from node.wanted import made_for, wanted_key
 
 
 @dataclass(frozen=True)
@@ -37,4 +37,4 @@ class GenerateKey:
                 ticket.protocol, index, ticket.threshold, len(ticket.signers), session_id
             ),
         )
-        return await self.preparation.prepare(work.job, ticket, session.result())
+        return await self.preparation.prepare(work.job, ticket, session.result(), made_for(work))

@@ -15,6 +15,7 @@ from mpc.handlers.evidence import (
     require_abandonments,
     require_confirmations,
     require_promises,
+    told_by_others,
 )
 from mpc.handlers.preparation import Preparation
 from mpc.shares.shares import Shares
@@ -32,7 +33,7 @@ from wire.outcomes import (
     NothingMade,
     PromisedShare,
 )
-from wire.statements import Abandonment, Attestation
+from wire.statements import Abandonment, Attestation, MadeFor
 
 
 @dataclass(frozen=True)
@@ -82,20 +83,27 @@ class ActivateKey:
             raise Failed("no_share", "this signer has promised no share of that set")
         require_same_key(stored.key, job)
         quorum = await self.admission.quorum()
-        require_promises(job.evidence, self.preparation.promise(stored), quorum.identities)
-        attestation = self._attest(job, stored, quorum.me)
+        promises = require_promises(
+            job.evidence, self.preparation.promise(stored), quorum.identities
+        )
+        made_for = stored.made_for or told_by_others(promises, quorum.me)
+        attestation = self._attest(job, stored, made_for, quorum.me)
         return Handled(
             result=ActivatedShare(attestation=attestation),
             audit=_circumstances(stored),
-            rows=[] if stored.is_active else [self.shares.activate_row(stored)],
+            rows=[] if stored.is_active else [self.shares.activate_row(stored, made_for)],
         )
 
-    def _attest(self, job: Job, stored: StoredShare, me: str) -> SignedBytes:
+    def _attest(
+        self, job: Job, stored: StoredShare, made_for: MadeFor | None, me: str
+    ) -> SignedBytes:
         attestation = Attestation(
             key_id=stored.key_id,
+            made_for=made_for,
             store=Store.MPC,
             scheme=job.key.scheme,
             curve=job.key.curve,
+            network=stored.network,
             public_key=stored.public_key,
             chain_code=stored.chain_code,
             protection=Protection.MPC,

@@ -9,7 +9,7 @@ from node.stored_key import StoredKey
 from wire.envelope import CONFIRMATION_TYPE, PROMISE_TYPE, SignedBytes, Signer
 from wire.jobs import Job
 from wire.outcomes import PreparedShare
-from wire.statements import Confirmation, Promise, ShareStatement
+from wire.statements import Confirmation, MadeFor, Promise, ShareStatement
 from wire.tickets import CeremonyKind, Ticket
 
 
@@ -34,10 +34,16 @@ class Preparation:
             raise Denied("key_exists", "the key was in use here, and is not made again")
 
     async def prepare(
-        self, job: Job, ticket: Ticket, share: Share, known: StoredKey | None = None
+        self,
+        job: Job,
+        ticket: Ticket,
+        share: Share,
+        made_for: MadeFor | None,
+        known: StoredKey | None = None,
     ) -> Handled:
         """The outcome of the ceremony that made a share.
 
+        ``made_for``: the key's first request, which all later sets of its shares keep.
         ``known``: the key that it must be a share of, where the key is not new. Raises Failed for
         a share of another key, or of the same key with another chain code, so other children.
         """
@@ -55,6 +61,7 @@ class Preparation:
             public_key=share.public_key,
             chain_code=share.chain_code or None,
             transcript=share.transcript(),
+            made_for=made_for,
             signer=self._me,
             index=share.index,
         )
@@ -82,6 +89,7 @@ class Preparation:
             public_key=stored.public_key,
             chain_code=stored.chain_code,
             transcript=stored.transcript,
+            made_for=stored.made_for,
             signer=self._me,
             index=stored.index,
         )

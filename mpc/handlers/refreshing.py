@@ -46,7 +46,9 @@ class RefreshKey:
         session = await self.ceremonies.hold(
             admitted, lambda session_id: Refresh(share, session_id)
         )
-        return await self.preparation.prepare(work.job, ticket, session.result(), stored.key)
+        return await self.preparation.prepare(
+            work.job, ticket, session.result(), stored.made_for, stored.key
+        )
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ to go to, which NOT NULL refuses; so its transaction, with the outcome in it, is
 
 FACTS = """
     key_id, ceremony, state, generation, protocol, group_name, threshold, signers, share_index,
-    network, public_key, chain_code, transcript, proved_with, proved, encryption_key, created_at
+    network, public_key, chain_code, transcript, made_for, proved_with, proved, encryption_key,
+    created_at
 """
 
 FIND = f"""
@@ -35,16 +36,16 @@ SECRETS = """
 _NEW_SHARES = """
     SELECT key_id, ceremony, state, generation, protocol, group_name, threshold,
         string_to_array(signers, ',')::varchar[] AS signers, share_index, network, public_key,
-        chain_code, transcript, data_key, ciphertext, encryption_key
+        chain_code, transcript, made_for, data_key, ciphertext, encryption_key
     FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[], %(state)s::varchar[],
         %(generation)s::integer[], %(protocol)s::varchar[], %(group_name)s::varchar[],
         %(threshold)s::integer[], %(signers)s::varchar[], %(share_index)s::integer[],
         %(network)s::varchar[], %(public_key)s::bytea[], %(chain_code)s::bytea[],
-        %(transcript)s::bytea[], %(data_key)s::bytea[], %(ciphertext)s::bytea[],
-        %(encryption_key)s::varchar[])
+        %(transcript)s::bytea[], %(made_for)s::varchar[], %(data_key)s::bytea[],
+        %(ciphertext)s::bytea[], %(encryption_key)s::varchar[])
         AS new (key_id, ceremony, state, generation, protocol, group_name, threshold, signers,
-            share_index, network, public_key, chain_code, transcript, data_key, ciphertext,
-            encryption_key)
+            share_index, network, public_key, chain_code, transcript, made_for, data_key,
+            ciphertext, encryption_key)
 """
 
 _SAME_KEY = """
@@ -59,8 +60,8 @@ _SAME_KEY = """
 INSERT = f"""
     WITH new AS ({_NEW_SHARES})
     INSERT INTO shares (key_id, ceremony, state, generation, protocol, group_name, threshold,
-        signers, share_index, network, public_key, chain_code, transcript, data_key, ciphertext,
-        encryption_key)
+        signers, share_index, network, public_key, chain_code, transcript, made_for, data_key,
+        ciphertext, encryption_key)
     SELECT key_id, ceremony,
         CASE WHEN NOT EXISTS (
             SELECT FROM shares AS used
@@ -68,7 +69,7 @@ INSERT = f"""
                 AND used.state IN ('active', 'repaired', 'retired')
         ) THEN state END,
         generation, protocol, group_name, threshold, signers, share_index, network, public_key,
-        chain_code, transcript, data_key, ciphertext, encryption_key
+        chain_code, transcript, made_for, data_key, ciphertext, encryption_key
     FROM new
 """
 """A key that was ever in use stays the key that it is, whatever is generated under its id."""
@@ -90,12 +91,15 @@ anything else is done; a set that is to take the place of any other meets the un
 
 ACTIVATE = f"""
     WITH wanted AS (
-        SELECT * FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[])
-            AS wanted (key_id, ceremony)
-    ), new AS (SELECT shares.* FROM shares JOIN wanted USING (key_id, ceremony)), {_RETIRED}
+        SELECT * FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[], %(made_for)s::varchar[])
+            AS wanted (key_id, ceremony, made_for)
+    ), new AS (
+        SELECT shares.* FROM shares JOIN wanted USING (key_id, ceremony)
+    ), {_RETIRED}
     UPDATE shares SET changed_at = now(),
         state = CASE
-            WHEN shares.state IN ('promised', 'active') THEN 'active' END
+            WHEN shares.state IN ('promised', 'active') THEN 'active' END,
+        made_for = coalesce(shares.made_for, wanted.made_for)
     FROM wanted
     WHERE shares.key_id = wanted.key_id AND shares.ceremony = wanted.ceremony
         AND (SELECT count(*) FROM retired) >= 0
@@ -104,8 +108,8 @@ ACTIVATE = f"""
 REPAIR = f"""
     WITH new AS ({_NEW_SHARES}), {_RETIRED}
     INSERT INTO shares (key_id, ceremony, state, generation, protocol, group_name, threshold,
-        signers, share_index, network, public_key, chain_code, transcript, data_key, ciphertext,
-        encryption_key)
+        signers, share_index, network, public_key, chain_code, transcript, made_for, data_key,
+        ciphertext, encryption_key)
     SELECT * FROM new WHERE (SELECT count(*) FROM retired) >= 0
     ON CONFLICT (key_id, ceremony) DO UPDATE SET changed_at = now(),
         state = CASE
@@ -119,6 +123,7 @@ REPAIR = f"""
         signers = excluded.signers, share_index = excluded.share_index,
         network = excluded.network, public_key = excluded.public_key,
         chain_code = excluded.chain_code, transcript = excluded.transcript,
+        made_for = coalesce(shares.made_for, excluded.made_for),
         data_key = excluded.data_key, ciphertext = excluded.ciphertext,
         encryption_key = excluded.encryption_key
 """

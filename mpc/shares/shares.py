@@ -21,7 +21,7 @@ from mpc.shares.stored_share import ShareState, StoredShare, associated_data
 from node.decisions import Failed
 from node.handlers import NewRow
 from wire.algorithms import Network
-from wire.statements import Confirmation
+from wire.statements import Confirmation, MadeFor
 from wire.tickets import Protocol, Ticket
 
 MAX_LOADED = 64
@@ -109,6 +109,7 @@ class Shares:
             "signers": ",".join(confirmation.signers),
             "share_index": confirmation.index,
             "network": network.value if network else None,
+            "made_for": _text(confirmation.made_for),
         }
         return NewRow(share_statements.INSERT, values | await self._sealed(values, share))
 
@@ -126,6 +127,7 @@ class Shares:
             "signers": ",".join(ticket.signers),
             "share_index": share.index,
             "network": network.value if network else None,
+            "made_for": None,
         }
         return NewRow(
             share_statements.REPAIR,
@@ -141,11 +143,13 @@ class Shares:
         """Keep it. Refused until it is proved, and once it is abandoned."""
         return NewRow(share_statements.PROMISE, _place(stored))
 
-    def activate_row(self, stored: StoredShare) -> NewRow:
-        """From now on it signs, and the one before it is erased."""
-        return NewRow(
-            share_statements.ACTIVATE, _place(stored), after=partial(self.close, stored.key_id)
-        )
+    def activate_row(self, stored: StoredShare, made_for: MadeFor | None = None) -> NewRow:
+        """From now on it signs, and the one before it is erased.
+
+        ``made_for`` is kept where the share does not have it: it came from Repair.
+        """
+        values = {**_place(stored), "made_for": _text(made_for)}
+        return NewRow(share_statements.ACTIVATE, values, after=partial(self.close, stored.key_id))
 
     def discard_row(self, stored: StoredShare) -> NewRow:
         """Erase a share that was promised, and was never in use."""
@@ -218,6 +222,10 @@ class Shares:
             del self._open[place]
 
 
+def _text(made_for: MadeFor | None) -> str | None:
+    return None if made_for is None else made_for.model_dump_json()
+
+
 def stored_share(row: Any) -> StoredShare:
     """A row of shares, as FACTS selects it. Raises Failed for one that is damaged."""
     try:
@@ -241,6 +249,7 @@ def _stored_share(row: Any) -> StoredShare:
         public_key=row.public_key,
         chain_code=row.chain_code,
         transcript=row.transcript,
+        made_for=None if row.made_for is None else MadeFor.model_validate_json(row.made_for),
         proved_with=tuple(row.proved_with),
         is_proved=row.proved,
         encryption_key=row.encryption_key,

@@ -10,6 +10,7 @@ from node.stored_key import Holders, StoredKey
 from wire.algorithms import Network
 from wire.framing import Domain, tagged
 from wire.outcomes import SetOfShares
+from wire.statements import MadeFor
 from wire.tickets import ALGORITHM, Protocol
 
 INDEX_AND_GENERATION = struct.Struct("!HQ")
@@ -42,6 +43,7 @@ class StoredShare:
     """A row of shares, without its secret. ``ceremony``: that made the set which it is of.
 
     ``public_key`` and ``chain_code`` are the root's; ``encryption_key`` is null once erased.
+    ``made_for``: the key's first request; null where this signer does not know (after Repair).
     ``is_proved``: it has signed with all whom it must have signed with before it is used.
     """
 
@@ -58,6 +60,7 @@ class StoredShare:
     public_key: bytes
     chain_code: bytes | None
     transcript: bytes
+    made_for: MadeFor | None
     proved_with: tuple[str, ...]
     is_proved: bool
     encryption_key: str | None

@@ -51,7 +51,10 @@ def pins(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for driver in (identity(stack, number) for number in range(len(stack.drivers)))
     ]
     path = tmp_path_factory.mktemp("pins") / "pinned-nodes.toml"
-    path.write_text("\n".join(["[drivers]", *lines]))
+    group, names = next(iter(stack.driver_groups.items()))
+    members = ", ".join(f'"{name}"' for name in names)
+    groups = ["[driver_groups]", f"{group} = [{members}]"]
+    path.write_text("\n".join(["[drivers]", *lines, *groups]))
     return path
 
 

@@ -12,17 +12,20 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from control_plane.client import (
     Custody,
     ExternalIdConflict,
     Network,
+    NotAttested,
     Rejected,
     Signature,
     SignatureStatus,
+    UnexpectedAnswer,
     Wallet,
 )
-from control_plane.client.request_signing import load_key
+from control_plane.client.request_signing import SigningKey, load_key
 from daemon.configuration import replace_file
 from devstack.certificates import Certificates
 from devstack.driver import DriverOptions
@@ -185,6 +188,26 @@ def test_the_same_external_id_gives_the_first_result_though_it_is_signed_anew(
     assert custody.sign_message(wallet.key_id, "once", external_id="once-1") == first
     with pytest.raises(ExternalIdConflict):
         custody.sign_message(wallet.key_id, "twice", external_id="once-1")
+
+
+def test_with_pinned_nodes_a_wallet_is_its_applications_alone(locked: Locked) -> None:
+    stack = locked.stack
+
+    def client(signing_key: SigningKey | None) -> Custody:
+        pins = stack.pinned_nodes
+        return Custody(
+            stack.api_url, stack.api_token, stack.ca, signing_key=signing_key, pinned_nodes=pins
+        )
+
+    with client(locked.signing_key_file) as mine:
+        wallet = mine.create_wallet(Network.ETHEREUM, external_id="pinned-1")
+        assert mine.create_wallet(Network.ETHEREUM, external_id="pinned-1") == wallet
+        assert mine.get_wallet(wallet.id, external_id="pinned-1") == wallet
+        with pytest.raises(UnexpectedAnswer):
+            mine.get_wallet(wallet.id, external_id="pinned-2")
+    for key in (Ed25519PrivateKey.generate(), None):
+        with client(key) as another, pytest.raises(NotAttested, match="made for the application"):
+            another.get_wallet(wallet.id)
 
 
 def test_while_the_gate_is_away_requests_wait_and_then_go_on(

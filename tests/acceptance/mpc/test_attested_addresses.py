@@ -5,7 +5,15 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from control_plane.client import Custody, Network, NotAttested, PinnedNodes, Store, Wallet
+from control_plane.client import (
+    Custody,
+    Network,
+    NotAttested,
+    PinnedGroup,
+    PinnedNodes,
+    Store,
+    Wallet,
+)
 from devstack.stack import Stack
 from tests.acceptance.mpc.conftest import members
 
@@ -14,9 +22,9 @@ def client(stack: Stack, pinned: PinnedNodes) -> Custody:
     return Custody(stack.api_url, stack.api_token, stack.ca, pinned_nodes=pinned)
 
 
-def pinned(stack: Stack, names: list[str], min_threshold: int = 2) -> PinnedNodes:
+def pinned(stack: Stack, names: list[str], threshold: int = 2) -> PinnedNodes:
     identities = {name: stack.signers[name].identity_public_key for name in names}
-    return PinnedNodes({}, identities, min_threshold)
+    return PinnedNodes({}, identities, {}, {"2-of-3": PinnedGroup(threshold, names)})
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +62,8 @@ def test_who_pins_one_signer_less_does_not(stack, wallet):
         custody.get_wallet(wallet.id)
 
 
-def test_who_wants_a_higher_threshold_does_not(stack, wallet):
-    careful = client(stack, pinned(stack, members(3), min_threshold=3))
+def test_who_pins_the_group_with_another_threshold_does_not(stack, wallet):
+    careful = client(stack, pinned(stack, members(3), threshold=3))
     with careful, pytest.raises(NotAttested):
         careful.get_wallet(wallet.id)
 

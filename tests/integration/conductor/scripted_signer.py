@@ -6,6 +6,7 @@ promising, activating, abandoning what they have not promised.
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from wire.envelope import (
     PROMISE_TYPE,
     SignedBytes,
 )
-from wire.jobs import Job, JobKind, KeyReference
+from wire.jobs import Endpoint, Job, JobKind, KeyReference
 from wire.node_api import ClaimedJob, NodeHealth
 from wire.outcomes import (
     AbandonedShare,
@@ -46,7 +47,7 @@ from wire.outcomes import (
 from wire.possession import possession_request
 from wire.requests import CREATE_SIGNATURE, SignHash, SignRequest
 from wire.signatures import finish
-from wire.statements import Abandonment, Attestation, Ban, Confirmation, Promise
+from wire.statements import Abandonment, Attestation, Ban, Confirmation, MadeFor, Promise
 from wire.tickets import Protocol, Ticket
 
 BEAT_SECONDS = 1.0
@@ -290,6 +291,7 @@ class ScriptedSigner:
             public_key=public_key_of(key, job.key.scheme),
             chain_code=CHAIN_CODE if is_ecdsa else None,
             transcript=bytes(32),
+            made_for=_made_for(job),
             signer=self.id,
             index=ticket.signers.index(self.id) + 1,
         )
@@ -369,6 +371,8 @@ class ScriptedSigner:
         share.is_active = True
         attestation = Attestation(
             key_id=job.key.id,
+            made_for=confirmed.made_for or said[0].made_for,
+            network=job.key.network,
             store=Store.MPC,
             scheme=job.key.scheme,
             curve=job.key.curve,
@@ -411,6 +415,7 @@ class ScriptedSigner:
                 public_key=job.key.public_key,
                 chain_code=None,
                 transcript=bytes(32),
+                made_for=None,
                 signer=self.id,
                 index=ticket.target,
             )
@@ -419,6 +424,14 @@ class ScriptedSigner:
 
     def _signed(self, payload_type: str, statement: Any) -> SignedBytes:
         return self.node.signer.sign(payload_type, statement.model_dump_json().encode())
+
+
+def _made_for(job: Job) -> MadeFor | None:
+    """As this stage has no applications' keys; of a refresh it is not kept."""
+    if job.endpoint is not Endpoint.WALLETS and job.endpoint is not Endpoint.KEYS:
+        return None
+    external_id = json.loads(job.request).get("external_id")
+    return MadeFor(endpoint=job.endpoint, external_id=external_id, application=None)
 
 
 def _set_of(job: Job) -> UUID:

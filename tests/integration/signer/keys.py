@@ -11,13 +11,15 @@ from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
 from node.handlers import NewRow
 from tests.unit.mpc.native import parties
-from wire.statements import Confirmation
+from wire.jobs import Endpoint
+from wire.statements import Confirmation, MadeFor
 from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 
 ME, INDEX = "signer-1", 1
 SIGNERS = ["signer-1", "signer-2", "signer-3"]
 OTHERS = SIGNERS[1:]
 GROUP = "two-of-three"
+MADE_FOR = MadeFor(endpoint=Endpoint.KEYS, external_id="order-7", application=None)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class SetOfShares:
             public_key=share.public_key,
             chain_code=share.chain_code or None,
             transcript=share.transcript(),
+            made_for=MADE_FOR,
             signer=ME,
             index=INDEX,
         )

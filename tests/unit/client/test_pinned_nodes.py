@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,7 @@ from control_plane.client import (
     Reason,
     Scheme,
     Store,
+    UnexpectedAnswer,
     Unknown,
     Wallet,
     operations,
@@ -31,9 +33,13 @@ from control_plane.client.calls import Steps, Wish, wish
 from control_plane.client.pinned_nodes import AttestedKeys
 from tests.unit.wire.test_attestations import (
     ADDRESS,
+    APPLICATION,
+    BARE,
     CHILD,
+    EXTERNAL_ID,
     HSM,
     KEY_ID,
+    MADE_FOR,
     MPC,
     OTHER_ID,
     OTHER_KEY,
@@ -46,7 +52,9 @@ from tests.unit.wire.test_attestations import (
 )
 from wire.addresses import address_of
 from wire.algorithms import ECDSA_SECP256K1
+from wire.attestations import Unattested
 from wire.derivation import format_path
+from wire.envelope import SignedBytes
 from wire.jobs import Endpoint
 from wire.node_api import NodeHealth
 from wire.requests import CreateWallet
@@ -85,7 +93,7 @@ WALLET = Wallet(
     signer_group=None,
     key_id=KEY_ID,
     address=ADDRESS,
-    external_id=None,
+    external_id=EXTERNAL_ID,
     reason=None,
     created_at=NOW,
 )
@@ -134,7 +142,7 @@ def run(
 
 
 def test_what_the_nodes_attest_is_handed_out():
-    assert run(operations.create_wallet(Network.ETHEREUM)) == WALLET
+    assert run(operations.create_wallet(Network.ETHEREUM, external_id=EXTERNAL_ID)) == WALLET
     assert run(operations.get_wallet(WALLET_ID)) == WALLET
     assert run(operations.get_key(KEY_ID)) == KEY
     assert run(operations.get_wallet(WALLET_ID), MPC_WALLET, MPC_KEY) == MPC_WALLET
@@ -143,9 +151,14 @@ def test_what_the_nodes_attest_is_handed_out():
     assert run(operations.get_key(CHILD.id), key=CHILD_KEY) == CHILD_KEY
 
 
+create_wallet = partial(operations.create_wallet, Network.ETHEREUM, external_id=EXTERNAL_ID)
 OPERATIONS: dict[str, Callable[[], Steps[Any]]] = {
-    "create_wallet": lambda: operations.create_wallet(Network.ETHEREUM, wait=0.001),
-    "create_wallet without waiting": lambda: operations.create_wallet(Network.ETHEREUM, wait=0),
+    "create_wallet": lambda: operations.create_wallet(
+        Network.ETHEREUM, external_id=EXTERNAL_ID, wait=0.001
+    ),
+    "create_wallet without waiting": lambda: operations.create_wallet(
+        Network.ETHEREUM, external_id=EXTERNAL_ID, wait=0
+    ),
     "get_wallet": lambda: operations.get_wallet(WALLET_ID),
 }
 LIES: dict[str, tuple[dict[str, object], dict[str, object]]] = {
@@ -166,6 +179,12 @@ LIES: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "another wallet's key": ({"key_id": OTHER_ID}, {"id": OTHER_ID}),
     "a better protection": ({}, {"protection": Protection.MPC}),
     "a signer group": ({"signer_group": "treasury"}, {}),
+    "another request's external id": ({"external_id": "order-8"}, {}),
+    "no external id": ({"external_id": None}, {}),
+    "an attestation of the first version": (
+        {},
+        {"attestations": [signed(HSM.model_copy(update={"version": 1}))]},
+    ),
 }
 
 
@@ -214,7 +233,9 @@ def test_what_is_asked_for_by_id_is_what_is_handed_out():
 
 
 def test_less_than_was_asked_for_is_not_handed_out_though_it_is_attested():
-    body = CreateWallet(network=Network.ETHEREUM, store=Store.MPC, signer_group="treasury")
+    body = CreateWallet(
+        network=Network.ETHEREUM, store=Store.MPC, signer_group="treasury", external_id=EXTERNAL_ID
+    )
     with pytest.raises(NotAttested, match="store: asked for mpc, was given hsm"):
         run(iter(wish("/v1/wallets", Wish(Endpoint.WALLETS, body), Wallet)))
     of_others = MPC_WALLET.model_copy(update={"signer_group": "others"})
@@ -224,6 +245,73 @@ def test_less_than_was_asked_for_is_not_handed_out_though_it_is_attested():
         run(operations.create_wallet(Network.BITCOIN))
     with pytest.raises(NotAttested, match="curve: asked for secp256r1"):
         run(operations.create_key(Scheme.ECDSA, Curve.SECP256R1))
+
+
+def attested(**changes: object) -> list[SignedBytes]:
+    return [signed(HSM.model_copy(update=changes))]
+
+
+def test_another_applications_wallet_is_not_handed_out():
+    """It is attested, and was asked for under the same external id."""
+    made_for = MADE_FOR.model_copy(update={"application": identity("other shop").public_key})
+    theirs = KEY.model_copy(update={"attestations": attested(made_for=made_for)})
+    for steps in OPERATIONS.values():
+        with pytest.raises(NotAttested, match="made for the application with key"):
+            run(steps(), WALLET, theirs)
+    with pytest.raises(NotAttested, match="made for the application with key"):
+        run(operations.get_key(KEY_ID), key=theirs)
+
+
+def test_another_wallet_of_this_application_is_not_handed_out():
+    """What the service says that the external id is does not help it."""
+    made_for = MADE_FOR.model_copy(update={"external_id": "order-8"})
+    other = KEY.model_copy(update={"attestations": attested(made_for=made_for)})
+    for steps in OPERATIONS.values():
+        with pytest.raises(NotAttested, match="made for external_id order-8, not order-7"):
+            run(steps(), WALLET, other)
+    told = WALLET.model_copy(update={"external_id": "order-8"})
+    assert run(operations.get_wallet(WALLET_ID), told, other) == told
+    with pytest.raises(NotAttested, match="asked for order-7, was given order-8"):
+        run(OPERATIONS["create_wallet"](), told, other)
+    with pytest.raises(UnexpectedAnswer, match="has external_id order-8, not order-7"):
+        run(operations.get_wallet(WALLET_ID, external_id=EXTERNAL_ID), told, other)
+
+
+def test_the_same_request_again_after_a_restart_gets_the_same_wallet():
+    """The body is signed anew then, with another expiry: the external id is what stays."""
+    for _ in range(2):
+        assert run(OPERATIONS["create_wallet"]()) == WALLET
+    assert run(operations.get_wallet(WALLET_ID, external_id=EXTERNAL_ID)) == WALLET
+
+
+def test_a_bare_key_is_that_of_its_own_request():
+    bare = {"network": None, "external_id": EXTERNAL_ID}
+    key = KEY.model_copy(update={**bare, "attestations": attested(network=None, made_for=BARE)})
+    create = partial(operations.create_key, Scheme.ECDSA, Curve.SECP256K1)
+    assert run(create(external_id=EXTERNAL_ID), key=key) == key
+    with pytest.raises(NotAttested, match="asked for order-8, was given order-7"):
+        run(create(external_id="order-8"), key=key)
+    told = key.model_copy(update={"external_id": "order-8"})
+    with pytest.raises(NotAttested, match="made for external_id order-7, not order-8"):
+        run(create(external_id="order-8"), key=told)
+    of_wallet = key.model_copy(update={"attestations": attested(network=None)})
+    with pytest.raises(NotAttested, match="made for a request to wallets"):
+        run(create(external_id=EXTERNAL_ID), key=of_wallet)
+
+
+def test_a_key_of_liars_under_the_groups_name_is_not_handed_out():
+    """Two signers and the service, as in "cold" of 3 of 5: each of them is pinned."""
+    liars = SIGNERS[:2]
+    theirs = by_all(MPC.model_copy(update={"threshold": 2, "signers": liars}))
+    key = MPC_KEY.model_copy(update={"threshold": 2, "signers": liars, "attestations": theirs})
+    for steps in (
+        operations.create_wallet(
+            Network.ETHEREUM, Store.MPC, signer_group="treasury", external_id=EXTERNAL_ID
+        ),
+        operations.get_wallet(WALLET_ID),
+    ):
+        with pytest.raises(NotAttested, match="threshold 2 is attested, and 3 pinned"):
+            run(steps, MPC_WALLET, key)
 
 
 def derived(path: str) -> list[Steps[Any]]:
@@ -243,6 +331,15 @@ def test_a_derived_key_is_the_child_that_was_asked_for():
     for steps in derived("m/0/6"):
         with pytest.raises(NotAttested, match=f"is not the child m/0/6 of key {KEY_ID}"):
             run(steps, CHILD_WALLET, CHILD_KEY, MPC_KEY)
+
+
+def test_a_child_of_another_applications_root_is_not_handed_out():
+    made_for = MADE_FOR.model_copy(update={"application": identity("other shop").public_key})
+    theirs = {"attestations": by_all(MPC.model_copy(update={"made_for": made_for}))}
+    child, parent = (key.model_copy(update=theirs) for key in (CHILD_KEY, MPC_KEY))
+    for steps in (*derived(format_path(CHILD.path)), operations.get_key(CHILD.id)):
+        with pytest.raises(NotAttested, match="made for the application with key"):
+            run(steps, CHILD_WALLET, child, parent)
 
 
 @pytest.mark.parametrize(
@@ -301,15 +398,31 @@ def pins_file(path: Path, text: str) -> Path:
 
 
 def test_pins_are_read_from_a_file(tmp_path):
+    members = ", ".join(f'"{name}"' for name in SIGNERS)
     lines = [
         f'{name} = "{base64.b64encode(identity(name).public_key).decode()}"' for name in SIGNERS
     ]
     driver = base64.b64encode(identity("zurich-1").public_key).decode()
     text = "\n".join(
-        ["min_threshold = 3", "[drivers]", f'zurich-1 = "{driver}"', "[signers]", *lines]
+        [
+            f'application = "{base64.b64encode(APPLICATION).decode()}"',
+            "[drivers]",
+            f'zurich-1 = "{driver}"',
+            "[signers]",
+            *lines,
+            "[driver_groups]",
+            'hsm = ["zurich-1"]',
+            "[signer_groups.treasury]",
+            "threshold = 3",
+            f"signers = [{members}]",
+        ]
     )
     pinned = read_pinned_nodes(pins_file(tmp_path / "pins.toml", text))
-    assert pinned.min_threshold == 3
+    assert pinned.application == APPLICATION
+    pinned.require_drivers_group("hsm", "zurich-1")
+    pinned.require_signer_group("treasury", 3, SIGNERS)
+    with pytest.raises(Unattested):
+        pinned.require_signer_group("treasury", 2, SIGNERS)
     assert pinned.open(Store.HSM, signed(HSM)) == HSM
     assert pinned.open(Store.MPC, signed(MPC)) == MPC
     assert isinstance(pinned, PinnedNodes)
@@ -322,7 +435,11 @@ def test_pins_are_read_from_a_file(tmp_path):
         ('[drivers]\nzurich-1 = "?"', "drivers.zurich-1: .*base64"),
         ("[drivers]\nzurich-1 = 7", "drivers.zurich-1"),
         ('[nodes]\nzurich-1 = "AAAA"', "nodes: Extra inputs"),
-        ("min_threshold = 1", "min_threshold"),
+        ("min_threshold = 3", "min_threshold: Extra inputs"),
+        ('application = "AAAA"', "an Ed25519 public key has 32 bytes"),
+        ('[driver_groups]\nhsm = ["zurich-1"]', "hsm: zurich-1 has no identity key"),
+        ('[signer_groups.cold]\nthreshold = 2\nsigners = ["a"]', "threshold 2 of 1 signers"),
+        ('[signer_groups.cold]\nsigners = ["a"]', "signer_groups.cold.threshold: Field required"),
         ("no toml", "pins.toml"),
         ("\udcff", "pins.toml"),
     ],

@@ -7,7 +7,12 @@ from uuid import uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mpc.handlers.evidence import require_abandonments, require_confirmations, require_promises
+from mpc.handlers.evidence import (
+    require_abandonments,
+    require_confirmations,
+    require_promises,
+    told_by_others,
+)
 from node.decisions import Denied
 from tests.made_up_keys import made_up_key
 from wire.algorithms import EDDSA_ED25519
@@ -18,7 +23,8 @@ from wire.envelope import (
     SignedBytes,
     Signer,
 )
-from wire.statements import Abandonment, Confirmation, Promise, ShareStatement
+from wire.jobs import Endpoint
+from wire.statements import Abandonment, Confirmation, MadeFor, Promise, ShareStatement
 from wire.tickets import Protocol
 
 NAMES = ["signer-1", "signer-2", "signer-3"]
@@ -44,6 +50,7 @@ def said(index: int = 1, model: type[ShareStatement] = Promise, **changes: Any) 
         "public_key": made_up_key(EDDSA_ED25519),
         "chain_code": None,
         "transcript": b"\x02" * 32,
+        "made_for": None,
         "signer": NAMES[index - 1],
         "index": index,
     }
@@ -143,3 +150,43 @@ def test_where_all_n_must_sign_the_abandonments_of_all_others_are_enough():
     assert require_abandonments(ENOUGH, said(threshold=3), IDENTITIES) == NAMES[1:]
     with pytest.raises(Denied):
         require_abandonments(ENOUGH[:1], said(threshold=3), IDENTITIES)
+
+
+MADE_FOR = MadeFor(endpoint=Endpoint.WALLETS, external_id="order-7", application=None)
+ANOTHER = MADE_FOR.model_copy(update={"external_id": "order-8"})
+
+
+@pytest.mark.parametrize(
+    ("told", "believed"),
+    [
+        ((None, MADE_FOR, MADE_FOR), MADE_FOR),
+        ((ANOTHER, MADE_FOR, MADE_FOR), MADE_FOR),  # ours does not count
+        ((None, MADE_FOR, ANOTHER), None),
+        ((None, MADE_FOR, None), None),
+        ((None, None, None), None),
+    ],
+)
+def test_what_a_key_was_made_for_is_believed_of_t_others(told, believed):
+    promises = [
+        Promise(**dict(said(index, made_for=each))) for index, each in enumerate(told, start=1)
+    ]
+    assert told_by_others(promises, NAMES[0]) == believed
+
+
+def test_two_that_were_repaired_believe_the_three_that_were_not():
+    told = (None, None, MADE_FOR, MADE_FOR, MADE_FOR)
+    names = [f"signer-{number}" for number in range(1, 6)]
+    promises = [
+        Promise(**dict(said(1, made_for=each, threshold=3, signers=names, signer=name)))
+        for name, each in zip(names, told, strict=True)
+    ]
+    for name in names[:2]:
+        assert told_by_others(promises, name) == MADE_FOR
+    assert told_by_others([*promises[:4], promises[1]], names[0]) is None
+
+
+def test_signers_need_not_know_alike_what_a_key_was_made_for():
+    """One that was repaired does not know; one may have an application pinned and another not."""
+    statements = [signed(PROMISE_TYPE, said(index, made_for=each))
+                  for index, each in ((1, MADE_FOR), (2, None), (3, ANOTHER))]  # fmt: skip
+    require_promises(statements, said(made_for=MADE_FOR), IDENTITIES)

@@ -53,7 +53,7 @@ from wire.requests import SignMessage
 from wire.resources import Problem
 from wire.signatures import finish
 from wire.signed_requests import SIGNATURE_HEADER, sign_request
-from wire.statements import Attestation
+from wire.statements import Attestation, MadeFor
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "wire-protocol.md"
 BLOCK = re.compile(r"<!-- example: ([\w-]+) -->\n```(json|text)\n(.*?)\n```", re.DOTALL)
@@ -114,6 +114,10 @@ GATE_QUESTION = question_about(
 
 ATTESTATION = Attestation(
     key_id=KEY_ID,
+    made_for=MadeFor(
+        endpoint=Endpoint.WALLETS, external_id="order-7", application=APPLICATION.public_key
+    ),
+    network=Network.ETHEREUM,
     store=Store.HSM,
     scheme=Scheme.ECDSA,
     curve=Curve.SECP256K1,

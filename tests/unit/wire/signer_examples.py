@@ -22,7 +22,7 @@ from wire.envelope import CONFIRMATION_TYPE, DELIVERY_TICKET_TYPE, PROMISE_TYPE
 from wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
 from wire.outcomes import Outcome, OutcomeStatus, PreparedShare, PromisedShare
 from wire.requests import SignMessage
-from wire.statements import Abandonment, Ban, Confirmation, Promise
+from wire.statements import Abandonment, Ban, Confirmation, MadeFor, Promise
 from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 
 NAMES = ("signer-1", "signer-2", "signer-3")
@@ -102,6 +102,7 @@ CONFIRMATION = Confirmation(
     public_key=PUBLIC_KEY,
     chain_code=bytes(range(32)),
     transcript=bytes(range(32, 64)),
+    made_for=MadeFor(endpoint=Endpoint.WALLETS, external_id="order-7", application=None),
     signer="signer-1",
     index=1,
 )

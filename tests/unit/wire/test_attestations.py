@@ -21,11 +21,11 @@ from wire.algorithms import (
     Scheme,
     Store,
 )
-from wire.attestations import ClaimedKey, PinnedNodes, Unattested, check
+from wire.attestations import ClaimedKey, PinnedGroup, PinnedNodes, Unattested, check
 from wire.derivation import child_chain_code, child_public_key
 from wire.envelope import ATTESTATION_TYPE, CONFIRMATION_TYPE, SignedBytes, Signer
-from wire.jobs import child_key_id
-from wire.statements import Attestation
+from wire.jobs import Endpoint, child_key_id
+from wire.statements import Attestation, MadeFor
 
 KEY_ID = UUID("5b0f4e0e-6a53-4f0a-8a6c-0d6c7e2f9b11")
 OTHER_ID = UUID("c1d9a1a4-58b4-4b5e-9d1b-7f3f4a2e6c22")
@@ -39,14 +39,34 @@ def identity(name: str) -> Signer:
     return Signer(Ed25519PrivateKey.from_private_bytes(name.encode().ljust(32, b"\0")))
 
 
-PINNED = PinnedNodes(
-    drivers={name: identity(name).public_key for name in ("zurich-1", "zurich-2")},
-    signers={name: identity(name).public_key for name in SIGNERS},
-)
+DRIVERS = ("zurich-1", "zurich-2")
+APPLICATION = identity("shop").public_key
+EXTERNAL_ID = "order-7"
+MADE_FOR = MadeFor(endpoint=Endpoint.WALLETS, external_id=EXTERNAL_ID, application=APPLICATION)
+BARE = MadeFor(endpoint=Endpoint.KEYS, external_id=EXTERNAL_ID, application=APPLICATION)
+
+
+def pins(
+    group: PinnedGroup | None = None,
+    drivers: tuple[str, ...] = DRIVERS,
+    application: bytes | None = APPLICATION,
+) -> PinnedNodes:
+    return PinnedNodes(
+        drivers={name: identity(name).public_key for name in DRIVERS},
+        signers={name: identity(name).public_key for name in SIGNERS},
+        driver_groups={"hsm": drivers},
+        signer_groups={"treasury": group or PinnedGroup(3, SIGNERS)},
+        application=application,
+    )
+
+
+PINNED = pins()
 ADDRESS = address_of(Network.ETHEREUM, ECDSA_SECP256K1, PUBLIC_KEY)
 
 HSM = Attestation(
     key_id=KEY_ID,
+    made_for=MADE_FOR,
+    network=Network.ETHEREUM,
     store=Store.HSM,
     scheme=Scheme.ECDSA,
     curve=Curve.SECP256K1,
@@ -59,6 +79,8 @@ HSM = Attestation(
 )
 MPC = Attestation(
     key_id=KEY_ID,
+    made_for=MADE_FOR,
+    network=Network.ETHEREUM,
     store=Store.MPC,
     scheme=Scheme.ECDSA,
     curve=Curve.SECP256K1,
@@ -80,6 +102,7 @@ HSM_WALLET = ClaimedKey(
     network=Network.ETHEREUM,
     address=ADDRESS,
     protection=Protection.HSM,
+    external_id=EXTERNAL_ID,
 )
 MPC_WALLET = replace(
     HSM_WALLET,
@@ -158,6 +181,8 @@ def test_any_algorithm_of_mpc_can_be_attested(algorithm, network, public_key):
             "curve": algorithm.curve,
             "public_key": public_key,
             "chain_code": None,
+            "network": network,
+            "made_for": MADE_FOR if network else BARE,
         }
     )
     key = replace(
@@ -177,9 +202,10 @@ def test_any_algorithm_of_mpc_can_be_attested(algorithm, network, public_key):
         ({"public_key": OTHER_KEY}, "another public key"),
         ({"address": address_of(Network.ETHEREUM, ECDSA_SECP256K1, OTHER_KEY)}, "the address is"),
         ({"address": ADDRESS.lower()}, "the address is"),
-        ({"network": Network.BITCOIN}, "the address is"),
-        ({"network": Network.SOLANA}, "has no public key"),
-        ({"network": None}, "of no network"),
+        ({"network": Network.BITCOIN}, "of network Ethereum"),
+        ({"network": None}, "of network Ethereum"),
+        ({"external_id": "order-8"}, "made for external_id order-7, not order-8"),
+        ({"external_id": None}, "made for external_id order-7, not None"),
         ({"id": OTHER_ID}, "another key that is attested"),
         ({"algorithm": ECDSA_SECP256R1}, "not ECDSA/secp256r1"),
         ({"root": OTHER_ID}, "another key that is attested"),
@@ -263,6 +289,14 @@ BY_STRANGERS: dict[str, Callable[[], list[SignedBytes]]] = {
         )
     ],
     "of a form unknown": lambda: [identity("zurich-1").sign(ATTESTATION_TYPE, b'{"version":2}')],
+    "of the first version, without the request": lambda: [
+        identity("zurich-1").sign(
+            ATTESTATION_TYPE,
+            HSM.model_copy(update={"version": 1})
+            .model_dump_json(exclude={"made_for", "network"})
+            .encode(),
+        )
+    ],
     "a signer that is pinned, as if it were a driver": lambda: [
         signed(HSM.model_copy(update={"node": "berne-1", "signers": ["berne-1"]}))
     ],
@@ -304,6 +338,10 @@ def one_otherwise(**change: Any) -> list[SignedBytes]:
         {"group": "other"},
         {"key_id": OTHER_ID},
         {"protection": Protection.HSM},
+        {"network": None},
+        {"made_for": None},
+        {"made_for": MADE_FOR.model_copy(update={"external_id": "order-8"})},
+        {"made_for": MADE_FOR.model_copy(update={"application": None})},
     ],
     ids=str,
 )
@@ -328,15 +366,88 @@ def test_drivers_do_not_stand_in_for_signers():
     assert "not pinned" in refused(by_all(pair), replace(MPC_WALLET, signers=None, threshold=None))
 
 
-@pytest.mark.parametrize("threshold", [1, 2, 6])
-def test_a_threshold_below_the_owners_or_above_the_group_is_refused(threshold):
-    pinned = PinnedNodes(
-        drivers={}, signers={name: identity(name).public_key for name in SIGNERS}, min_threshold=3
-    )
-    check(by_all(), MPC_WALLET, pinned)
+@pytest.mark.parametrize("threshold", [1, 2, 4, 5, 6])
+def test_another_threshold_than_the_groups_is_refused(threshold):
     attestation = MPC.model_copy(update={"threshold": threshold})
     key = replace(MPC_WALLET, threshold=None)
-    assert "not less than 3" in refused(by_all(attestation), key, pinned)
+    assert f"threshold {threshold} is attested, and 3 pinned" in refused(by_all(attestation), key)
+
+
+def test_two_liars_do_not_pass_off_a_key_of_their_own_as_the_groups():
+    """They are fewer than the threshold of 3, and the control plane helps them."""
+    liars = SIGNERS[:2]
+    key = replace(MPC_WALLET, threshold=2, signers=tuple(liars))
+    theirs = MPC.model_copy(update={"threshold": 2, "signers": liars})
+    assert "threshold 2 is attested, and 3 pinned" in refused(by_all(theirs), key)
+    of_two = pins(PinnedGroup(2, SIGNERS))
+    assert "pinned of 'treasury'" in refused(by_all(theirs), key, of_two)
+    renamed = theirs.model_copy(update={"group": "petty cash"})
+    key = replace(key, group="petty cash")
+    assert "the signer group 'petty cash' is not pinned" in refused(by_all(renamed), key, of_two)
+
+
+def test_the_members_of_a_group_are_exactly_those_pinned():
+    for signers in (SIGNERS[:4], SIGNERS[1:]):
+        attestation = MPC.model_copy(update={"signers": signers})
+        key = replace(MPC_WALLET, signers=None)
+        assert "pinned of 'treasury'" in refused(by_all(attestation), key)
+    check(by_all(), MPC_WALLET, pins(PinnedGroup(3, SIGNERS[::-1])))
+
+
+def test_a_driver_attests_keys_of_a_group_that_it_is_pinned_in():
+    assert "'cold'" in refused([signed(HSM.model_copy(update={"group": "cold"}))], HSM_WALLET)
+    assert "zurich-1 is not pinned as a driver of" in refused(
+        [signed(HSM)], HSM_WALLET, pins(drivers=("zurich-2",))
+    )
+
+
+OF_ANOTHER = MADE_FOR.model_copy(update={"application": identity("other shop").public_key})
+
+
+@pytest.mark.parametrize(
+    ("made_for", "reason"),
+    [
+        (OF_ANOTHER, "made for the application with key"),
+        (MADE_FOR.model_copy(update={"application": None}), "no application's signature"),
+        (None, "do not know for which request"),
+    ],
+)
+@pytest.mark.parametrize("key", [HSM_WALLET, MPC_WALLET, CHILD])
+def test_another_applications_key_is_refused(key, made_for, reason):
+    """Its external id may be the same: each application has its own."""
+    update = {"made_for": made_for}
+    signed_ones = [signed(HSM.model_copy(update=update))]
+    if key is not HSM_WALLET:
+        signed_ones = by_all(MPC.model_copy(update=update))
+    assert reason in refused(signed_ones, key)
+
+
+def test_an_application_that_signs_nothing_has_keys_of_requests_that_nobody_signed():
+    unsigned = MADE_FOR.model_copy(update={"application": None})
+    plain = pins(application=None)
+    check([signed(HSM.model_copy(update={"made_for": unsigned}))], HSM_WALLET, plain)
+    assert "this one signs nothing" in refused([signed(HSM)], HSM_WALLET, plain)
+    other = unsigned.model_copy(update={"external_id": "order-8"})
+    attested = [signed(HSM.model_copy(update={"made_for": other}))]
+    assert "made for external_id order-8" in refused(attested, HSM_WALLET, plain)
+
+
+def test_a_bare_key_is_none_of_a_request_for_a_wallet():
+    """The same external id may name one of each."""
+    bare = replace(HSM_WALLET, network=None, address=None)
+    attestation = HSM.model_copy(update={"network": None, "made_for": BARE})
+    check([signed(attestation)], bare, PINNED)
+    assert "external_id" in refused([signed(attestation)], replace(bare, external_id="order-8"))
+    posing = attestation.model_copy(update={"made_for": MADE_FOR})
+    assert "a request to wallets" in refused([signed(posing)], bare)
+
+
+def test_a_wallets_key_read_without_the_wallet_needs_no_external_id():
+    check([signed(HSM)], replace(HSM_WALLET, address=None, external_id=None), PINNED)
+
+
+def test_the_external_id_of_a_child_is_not_its_roots():
+    check(by_all(), replace(CHILD, external_id="child-1"), PINNED)
 
 
 def test_an_attestation_for_one_store_is_none_for_the_other():
@@ -348,10 +459,34 @@ def test_an_attestation_for_one_store_is_none_for_the_other():
 def test_pins_are_identity_keys_each_of_one_node():
     key = identity("zurich-1").public_key
     with pytest.raises(ValueError, match="32 bytes"):
-        PinnedNodes(drivers={"zurich-1": key[:-1]}, signers={})
+        PinnedNodes({"zurich-1": key[:-1]}, {}, {}, {})
+    with pytest.raises(ValueError, match="32 bytes"):
+        PinnedNodes({"zurich-1": key}, {}, {}, {}, application=key[:-1])
     with pytest.raises(ValueError, match="the same identity key"):
-        PinnedNodes(drivers={"zurich-1": key}, signers={"berne-1": key})
+        PinnedNodes({"zurich-1": key}, {"berne-1": key}, {}, {})
     with pytest.raises(ValueError, match="the same identity key"):
-        PinnedNodes(drivers={}, signers={"berne-1": key, "berne-2": key})
-    with pytest.raises(ValueError, match="below 2"):
-        PinnedNodes(drivers={}, signers={"berne-1": key}, min_threshold=1)
+        PinnedNodes({}, {"berne-1": key, "berne-2": key}, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("threshold", "signers"), [(1, SIGNERS), (6, SIGNERS), (2, []), (2, ["berne-1", "berne-1"])]
+)
+def test_a_pinned_group_is_one_that_can_be(threshold, signers):
+    with pytest.raises(ValueError, match=r"threshold|twice"):
+        PinnedGroup(threshold, signers)
+
+
+def test_the_members_of_pinned_groups_have_pinned_identity_keys():
+    key = identity("zurich-1").public_key
+    with pytest.raises(ValueError, match="hsm: zurich-2 has no identity key"):
+        PinnedNodes({"zurich-1": key}, {}, {"hsm": ["zurich-1", "zurich-2"]}, {})
+    group = PinnedGroup(2, ["berne-2", "zurich-1", "basel-1"])
+    with pytest.raises(ValueError, match="treasury: basel-1, berne-2 has no identity key"):
+        PinnedNodes({}, {"zurich-1": key}, {}, {"treasury": group})
+
+
+def test_pins_are_of_one_application():
+    assert pins().of_application(APPLICATION).application == APPLICATION
+    assert pins(application=None).of_application(APPLICATION).application == APPLICATION
+    with pytest.raises(ValueError, match="not the one that signs"):
+        pins().of_application(identity("other shop").public_key)

@@ -242,17 +242,21 @@ def job_signing_key(bad: bytes) -> None:
 
 
 def pinned_driver(bad: bytes) -> None:
-    PinnedNodes({"zurich-1": bad}, {})
+    PinnedNodes({"zurich-1": bad}, {}, {}, {})
 
 
 def pinned_signer(bad: bytes) -> None:
-    PinnedNodes({}, {"signer-1": bad})
+    PinnedNodes({}, {"signer-1": bad}, {}, {})
 
 
 def stored_application_key(bad: bytes) -> None:
     job = job_around(complete())
     signature = DetachedSignature(signature=bytes(64), signing_key_id="0" * 16)
     check_signature(job.model_copy(update={"request_signature": signature}), bad)
+
+
+def applications_key(bad: bytes) -> None:
+    PinnedNodes({}, {}, {}, {}, application=bad)
 
 
 def participants_identity(bad: bytes) -> None:
@@ -267,7 +271,7 @@ def participants_identity(bad: bytes) -> None:
     "read",
     [
         identity, application_key, job_signing_key, pinned_driver, pinned_signer,
-        stored_application_key, participants_identity, check_ed25519,
+        stored_application_key, applications_key, participants_identity, check_ed25519,
         lambda bad: PinnedKeys([bad]),
     ],
 )  # fmt: skip

@@ -18,7 +18,7 @@ from control_plane.mpc.planning.facts import (
 from tests.made_up_keys import made_up_key
 from wire.algorithms import EDDSA_ED25519, Curve, Protection, Scheme, Store
 from wire.envelope import SignedBytes
-from wire.jobs import JobKind
+from wire.jobs import Endpoint, JobKind
 from wire.outcomes import (
     AbandonedShare,
     ActivatedShare,
@@ -30,13 +30,14 @@ from wire.outcomes import (
     PromisedShare,
     SetOfShares,
 )
-from wire.statements import Attestation, Confirmation, Promise, ShareStatement
+from wire.statements import Attestation, Confirmation, MadeFor, Promise, ShareStatement
 from wire.tickets import Protocol
 
 THREE = ("a", "b", "c")
 GROUP = SignerGroup("treasury", 2, THREE)
 KEY_ID, SHARES = uuid4(), uuid4()
 PUBLIC_KEY = made_up_key(EDDSA_ED25519)
+MADE_FOR = MadeFor(endpoint=Endpoint.KEYS, external_id=None, application=None)
 
 
 def sign(steps: tuple[Step, ...] = (), **more: Any) -> Request:
@@ -127,6 +128,7 @@ def _of_share(model: type[ShareStatement], signer: str, public_key: bytes) -> Sh
         public_key=public_key,
         chain_code=None,
         transcript=bytes(32),
+        made_for=MADE_FOR,
         signer=signer,
         index=THREE.index(signer) + 1,
     )
@@ -139,6 +141,8 @@ def abandoned(signer: str) -> Outcome:
 def activated(signer: str) -> Outcome:
     said = Attestation(
         key_id=KEY_ID,
+        made_for=MADE_FOR,
+        network=None,
         store=Store.MPC,
         scheme=Scheme.EDDSA,
         curve=Curve.ED25519,

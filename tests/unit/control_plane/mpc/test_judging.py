@@ -9,7 +9,7 @@ from coincurve import PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from control_plane.mpc.judging import GivenTask, judge
-from wire.algorithms import ECDSA_SECP256K1, Curve, Protection, Scheme, Store
+from wire.algorithms import ECDSA_SECP256K1, Curve, Network, Protection, Scheme, Store
 from wire.encoding import Model
 from wire.envelope import (
     ABANDONMENT_TYPE,
@@ -35,7 +35,7 @@ from wire.outcomes import (
 from wire.possession import possession_request
 from wire.requests import SignHash, SignMessage
 from wire.signatures import finish
-from wire.statements import Abandonment, Attestation, Confirmation, Promise
+from wire.statements import Abandonment, Attestation, Confirmation, MadeFor, Promise
 from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 
 ME, OTHER = Signer(Ed25519PrivateKey.generate()), Signer(Ed25519PrivateKey.generate())
@@ -43,7 +43,9 @@ SIGNERS = ["signer-1", "signer-2"]
 KEY = PrivateKey()
 PUBLIC_KEY = KEY.public_key.format()
 STEP, KEY_ID, SHARES = uuid4(), uuid4(), uuid4()
+BODY = b'{"scheme": "ECDSA", "curve": "secp256k1", "store": "hsm", "external_id": "order-7"}'
 REQUEST = SignHash(kind="Hash", hash=b"\x05" * 32)
+MADE_FOR = MadeFor(endpoint=Endpoint.KEYS, external_id="order-7", application=None)
 CONFIRMATION = Confirmation(
     key_id=KEY_ID,
     ceremony=STEP,
@@ -55,12 +57,15 @@ CONFIRMATION = Confirmation(
     public_key=PUBLIC_KEY,
     chain_code=bytes(32),
     transcript=bytes(32),
+    made_for=MADE_FOR,
     signer="signer-1",
     index=1,
 )
 PROMISE = Promise(**CONFIRMATION.model_dump(exclude={"ceremony"}), ceremony=SHARES)
 ATTESTATION = Attestation(
     key_id=KEY_ID,
+    made_for=MADE_FOR,
+    network=None,
     store=Store.MPC,
     scheme=Scheme.ECDSA,
     curve=Curve.SECP256K1,
@@ -107,7 +112,7 @@ def task(
             public_key=public_key,
         ),
         endpoint=Endpoint.SIGNATURES if is_sign else Endpoint.KEYS,
-        request=REQUEST.model_dump_json().encode() if is_sign else b"{}",
+        request=REQUEST.model_dump_json().encode() if is_sign else BODY,
         evidence=EVIDENCE.get(kind, ()),
         ceremony=shares,
         created_at=now,
@@ -254,6 +259,10 @@ def test_a_promise_under_another_identity_is_a_fault():
         {"group": "another"},
         {"protection": Protection.HSM},
         {"store": Store.HSM},
+        {"network": Network.ETHEREUM},
+        {"made_for": None},
+        {"made_for": MADE_FOR.model_copy(update={"external_id": "order-8"})},
+        {"made_for": MADE_FOR.model_copy(update={"application": ME.public_key})},
     ],
     ids=str,
 )
