@@ -92,6 +92,8 @@ nodes = Table(
     Column("owner", String),  # whose signer it is, as the operator says
     Column("slots", Integer, nullable=False, server_default=text("1")),
     Column("has_gate", Boolean, nullable=False, server_default=false()),
+    # delivery servers that this signer cannot meet others at, by name, with why
+    Column("delivery_problems", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     # begin of the last step in which it left its task undone: it is away until it beats again
     Column("silent_since", DateTime(timezone=True)),
     Column("audit_alarm", String),  # why its audit chain is in doubt

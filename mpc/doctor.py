@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 
 from daemon.checks import Check, Status, failed
 from daemon.errors import OperatorError
@@ -10,13 +11,16 @@ from hsm_driver.hsm.doctor import encryption_key_checks
 from mpc._native import PROTOCOLS, Dkg, LocalMisuse
 from mpc.bans.in_flight import in_flight
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryRefused, DeliveryUnavailable
+from mpc.delivery_clocks import clock_problem
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_keys import hsm_settings, open_encryption_keys
 from mpc.signer import open_delivery_client
 from node.connections import open_database
+from node.decisions import Clock
 from node.doctor import control_plane_checks, host_checks
 from node.lock_checks import lock_checks
 from wire.algorithms import Store
+from wire.clocks import TICKET_LIFE, allowed_offset
 
 _UNPINNED = """
     SELECT DISTINCT unnest(signers) AS signer FROM shares WHERE ciphertext IS NOT NULL
@@ -27,6 +31,9 @@ _COUNTS = """
     SELECT (SELECT count(*) FROM peers) AS peers, (SELECT count(*) FROM bans) AS bans,
         (SELECT count(*) FROM shares WHERE state = 'active') AS shares
 """
+
+
+ALLOWED = allowed_offset(TICKET_LIFE)
 
 
 async def checks(settings: SignerSettings) -> AsyncIterator[Check]:
@@ -48,7 +55,7 @@ async def checks(settings: SignerSettings) -> AsyncIterator[Check]:
         yield check
     async for check in lock_checks(settings, Store.MPC):
         yield check
-    async for check in control_plane_checks(settings):
+    async for check in control_plane_checks(settings, ALLOWED):
         yield check
 
 
@@ -148,9 +155,15 @@ async def _server(client: DeliveryClient, name: str, url: str) -> Check:
     check = f"delivery {name}"
     todo = "Start it, or mend its name, url or ca in [[delivery]]."
     try:
+        sent = datetime.now(UTC)
         facts = await client.facts(name)
+        received = datetime.now(UTC)
     except (DeliveryUnavailable, DeliveryRefused) as error:
         return Check(check, Status.FAIL, str(error), todo)
     if facts.name != name:
         return Check(check, Status.FAIL, f"{url} calls itself {facts.name!r}", todo)
-    return Check(check, Status.OK, f"{url}, version {facts.version}")
+    problem = clock_problem(facts.time, sent, received, Clock(ALLOWED))
+    if problem is not None:
+        todo = "Have NTP set the clock on that host; if only this signer says so, on this one."
+        return Check(check, Status.FAIL, problem, todo)
+    return Check(check, Status.OK, f"{url}, version {facts.version}, clock in step")

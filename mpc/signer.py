@@ -11,6 +11,7 @@ from mpc.ceremonies.admission import Admission
 from mpc.ceremonies.ceremony import Ceremonies, withdraw
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryServer
 from mpc.ceremonies.used_tickets import forget_for_ever
+from mpc.delivery_clocks import DeliveryClocks
 from mpc.handlers.generation import GenerateKey
 from mpc.handlers.orders import Abandon, ActivateKey, Approve, Discard, Promise
 from mpc.handlers.preparation import Preparation
@@ -28,7 +29,7 @@ from node.handlers import Handler
 from node.health import Part
 from node.identity import load_identity
 from node.loop import OnStep
-from node.node import Mode, put_together
+from node.node import Mode, new_clock, put_together
 from wire.algorithms import Protection, Store
 from wire.envelope import Signer
 from wire.jobs import JobKind
@@ -51,13 +52,19 @@ async def run(settings: SignerSettings, on_step: OnStep = lambda _: None) -> Non
         await keys.adopt_first(database)
         shares = Shares(database, keys)
         bans = Bans(database, settings.node.id, signer)
+        clock = new_clock(settings)
+        names = [each.name for each in settings.delivery]
+        delivery_clocks = DeliveryClocks(delivery, names, clock)
         mode = Mode(
             store=Store.MPC,
             handlers=handlers(settings, database, signer, shares, bans, delivery),
             parts=[
                 Part("encryption key", keys.problem),
                 Part("shares", shares.problem, stops_work=False),
+                Part("delivery servers", delivery_clocks.problem, stops_work=False),
             ],
+            clock=clock,
+            delivery_problems=delivery_clocks.problems,
             capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
             bans=lambda: bans.own(MAX_BANS),
             withdraw=partial(withdraw, delivery, settings.node.id),
@@ -67,6 +74,7 @@ async def run(settings: SignerSettings, on_step: OnStep = lambda _: None) -> Non
             settings.health,
             partial(forget_for_ever, database, node.retention),
             partial(count_for_ever, database),
+            delivery_clocks.compare_for_ever,
         )
 
 

@@ -49,7 +49,8 @@ port = {health_port}
 [loop]
 # Jobs at once, between claim and report.
 slots = 64
-# Nothing is signed while our clock and the control plane's are further apart than this.
+# Nothing is signed while our clock and the control plane's are further apart than this; or, at a
+# signer, than a third of what a ticket lives (the control plane says how much that is).
 max_clock_offset_seconds = 30
 # How long the journal remembers jobs; must be longer than any request lives.
 journal_retention_days = 90

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from node.freeze import Freeze
 from node.handlers import Work
+from wire.clocks import said
 from wire.delivery import DeliveryTicket
 from wire.encoding import Model
 from wire.envelope import (
@@ -138,10 +139,14 @@ class Authenticator:
 
 
 class Clock:
-    """How far the control plane's clock is from ours; unknown until compared, and after a while."""
+    """How far the control plane's clock is from ours; unknown until compared, and after a while.
+
+    ``offset``: theirs less ours, so positive where ours is behind.
+    """
 
     def __init__(self, max_offset: timedelta) -> None:
         self._max_offset = max_offset
+        self._told_offset = max_offset
         self._compared_at: datetime | None = None
         self.offset = timedelta()
         self.compared = asyncio.Event()
@@ -161,12 +166,25 @@ class Clock:
         """The moment of our clock from which on something is over by ours or by theirs."""
         return expires_at - max(self.offset, timedelta())
 
+    def allow(self, told_seconds: float | None) -> None:
+        """Take what the control plane says that its tickets allow; never more than we do."""
+        if told_seconds is not None:
+            self._told_offset = timedelta(seconds=max(told_seconds, 0))
+
+    @property
+    def allowed(self) -> timedelta:
+        """How far the clocks may be apart."""
+        return min(self._max_offset, self._told_offset)
+
     def problem(self, now: datetime) -> str | None:
         """Why times cannot be judged by our clock; None while it is in step."""
         if self._compared_at is None or abs(now - self._compared_at) > READING_LASTS:
             return "not compared with the control plane's of late"
-        if abs(self.offset) > self._max_offset:
-            return f"{self.offset} apart from the control plane's"
+        if abs(self.offset) > self.allowed:
+            return (
+                f"{said(-self.offset)} the control plane's: {self.allowed.total_seconds():g} s "
+                "are allowed"
+            )
         return None
 
 

@@ -56,8 +56,13 @@ def _certificate(settings: NodeSettings) -> Check:
         return failed("certificate", error)
 
 
-async def control_plane_checks(settings: NodeSettings) -> AsyncIterator[Check]:
-    """Whether it knows this node, and what it remembers of its audit chain."""
+async def control_plane_checks(
+    settings: NodeSettings, max_offset: timedelta | None = None
+) -> AsyncIterator[Check]:
+    """Whether it knows this node, and what it remembers of its audit chain.
+
+    ``max_offset``: what the life of tickets allows the clock, where that is less than the settings.
+    """
     name = "control plane"
     try:
         async with open_client(settings) as client:
@@ -65,6 +70,7 @@ async def control_plane_checks(settings: NodeSettings) -> AsyncIterator[Check]:
             answer = await client.audit_heads()
             yield _group(settings, answer.group)
             clock = Clock(timedelta(seconds=settings.loop.max_clock_offset_seconds))
+            clock.allow(None if max_offset is None else max_offset.total_seconds())
             if client.server_date is not None:  # an HTTP date has whole seconds
                 clock.compare(client.server_date, sent - timedelta(seconds=1), datetime.now(UTC))
             yield _clock(clock)

@@ -50,6 +50,7 @@ class Heartbeat:
         identity_public_key: bytes,
         slots: int,
         has_gate: bool,
+        delivery_problems: Callable[[], dict[str, str]] = dict,
     ) -> None:
         self._client = client
         self._journal = journal
@@ -63,6 +64,7 @@ class Heartbeat:
         self._identity_public_key = identity_public_key
         self._slots = slots
         self._has_gate = has_gate
+        self._delivery_problems = delivery_problems
         self._told: tuple[str, bool] | None = None
 
     async def run(self) -> None:
@@ -104,10 +106,12 @@ class Heartbeat:
         sent = datetime.now(UTC)
         answer = await self._client.heartbeat(request)
         self._told = _gist(request.health)
+        self._clock.allow(answer.max_clock_offset_seconds)
         self._clock.compare(answer.time, sent, datetime.now(UTC))
         CLOCK_OFFSET.set(self._clock.offset.total_seconds())
-        if self._clock.problem(datetime.now(UTC)) is not None:
-            log.error("clock out of step: nothing is signed", offset=str(self._clock.offset))
+        problem = self._clock.problem(datetime.now(UTC))
+        if problem is not None:
+            log.error("clock out of step: nothing is signed", problem=problem)
 
     async def say_stopping(self) -> None:
         """The last heartbeat: whoever chooses among nodes need not find out by their silence."""
@@ -134,6 +138,7 @@ class Heartbeat:
             bans=bans,
             slots=self._slots,
             has_gate=self._has_gate,
+            delivery_problems=self._delivery_problems(),
         )
 
 

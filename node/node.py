@@ -53,6 +53,10 @@ class Mode:
     capabilities: Mapping[Algorithm, Protection]
     bans: Callable[[], Awaitable[Sequence[SignedBytes]]] | None = None
     """Whom this signer never signs with again, for the control plane to know."""
+    clock: Clock | None = None
+    """The mode's own, where its parts judge times by it too."""
+    delivery_problems: Callable[[], dict[str, str]] = dict
+    """The delivery servers that this signer cannot meet others at, with why."""
     withdraw: Withdraw | None = None
     """Told of each job that was not done, with the code, before that is reported."""
 
@@ -113,6 +117,11 @@ class Node:
             await asyncio.sleep(PURGE_INTERVAL)
 
 
+def new_clock(settings: NodeSettings) -> Clock:
+    """Not compared yet."""
+    return Clock(timedelta(seconds=settings.loop.max_clock_offset_seconds))
+
+
 def put_together(
     settings: NodeSettings,
     database: Statements,
@@ -126,7 +135,7 @@ def put_together(
     chain = AuditChain(database, node, signer)
     journal = Journal(database, node, chain)
     retention = timedelta(days=settings.loop.journal_retention_days)
-    clock = Clock(timedelta(seconds=settings.loop.max_clock_offset_seconds))
+    clock = mode.clock or new_clock(settings)
 
     def clock_problem() -> str | None:
         return clock.problem(datetime.now(UTC))
@@ -157,6 +166,7 @@ def put_together(
         identity_public_key=signer.public_key,
         slots=slots.total,
         has_gate=gate_client is not None,
+        delivery_problems=mode.delivery_problems,
     )
     job_keys = pinned_job_keys(settings.control_plane.job_signing_keys, "control_plane")
     loop = JobLoop(

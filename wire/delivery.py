@@ -107,6 +107,8 @@ class ServerFacts(Answer):
 
     name: str
     version: str
+    time: AwareDatetime | None = None
+    """The server's clock."""
 
 
 def exchange_path(meeting: object, number: int) -> str:
@@ -118,6 +120,8 @@ def abort_path(meeting: object) -> str:
 
 
 SERVER_PATH = f"{PREFIX}/server"
+TIME_HEADER = "Custody-Time"
+"""A signer's clock (RFC 3339), in a question to SERVER_PATH: a server compares its own with it."""
 
 
 def encode_hand_in(ticket: SignedBytes | None, messages: Mapping[str, bytes]) -> bytes:

@@ -124,6 +124,10 @@ class HeartbeatRequest(Model):
     """Whether the owner's validation gate is asked before this node signs."""
     bans: Annotated[tuple[SignedBytes, ...], Field(max_length=MAX_BANS)] = ()
     """Each a Ban by this signer; newest first where there are more."""
+    delivery_problems: Annotated[dict[str, str], Field(max_length=MAX_BATCH)] = Field(
+        default_factory=dict
+    )
+    """Delivery servers that this signer cannot meet others at, by name, with why."""
 
 
 class HeartbeatResponse(Answer):
@@ -132,6 +136,8 @@ class HeartbeatResponse(Answer):
     node: str
     group: str
     time: AwareDatetime
+    max_clock_offset_seconds: float | None = None
+    """What the life of its tickets allows, for a signer; a node may allow less."""
 
 
 class RestoreClaim(Model):

@@ -65,5 +65,6 @@ def put_together(
         conductor=conductor,
         node_group=options.node_group,
         metrics=metrics,
+        max_clock_offset_seconds=options.ceremonies.max_clock_offset_seconds,
     )
     return Mpc(groups, conductor, tasks)

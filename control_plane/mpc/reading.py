@@ -18,6 +18,7 @@ from control_plane.mpc.planning.facts import (
     Step,
     Task,
 )
+from control_plane.mpc.planning.servers import usable_servers
 from control_plane.mpc.planning.share_sets import set_in_use
 from control_plane.mpc.step_making import Asked
 from wire.jobs import Job, JobKind
@@ -48,6 +49,8 @@ class Facts:
             ceremonies_so_far=sum(step.kind in CEREMONY_OF for step in self.request.steps),
             may_outlive=may_outlive,
             target=self.request.target,
+            now=self.row.read_at,
+            servers=usable_servers(self.request),
         )
 
 
@@ -56,12 +59,16 @@ def facts_of(
     steps: Sequence[AnyRow],
     members: Mapping[str, Member],
     groups: Mapping[str, SignerGroup],
+    servers: Sequence[str],
 ) -> list[Facts]:
-    """The requests, in order of their creation."""
+    """The requests, in order of their creation. ``servers``: the delivery servers there are."""
     by_request: dict[UUID, list[Step]] = defaultdict(list)
     for (request_id, _), rows in groupby(steps, lambda row: (row.request_id, row.number)):
         by_request[request_id].append(_step(list(rows)))
-    return [_facts(row, by_request[row.id], members, groups[row.signer_group]) for row in requests]
+    return [
+        _facts(row, by_request[row.id], members, groups[row.signer_group], servers)
+        for row in requests
+    ]
 
 
 def member_of(row: AnyRow) -> Member:
@@ -73,6 +80,7 @@ def member_of(row: AnyRow) -> Member:
         load=load,
         has_gate=row.has_gate,
         problem=row.problem,
+        delivery_problems=row.delivery_problems,
     )
 
 
@@ -81,6 +89,7 @@ def _facts(
     steps: list[Step],
     members: Mapping[str, Member],
     group: SignerGroup,
+    servers: Sequence[str],
 ) -> Facts:
     job = Job.model_validate_json(row.payload)
     target = None
@@ -104,6 +113,7 @@ def _facts(
         members=members,
         bans=frozenset(frozenset(pair.split(" ")) for pair in row.banned_pairs),
         steps=tuple(steps),
+        servers=tuple(servers),
     )
     return Facts(row, job, replace(request, in_use=set_in_use(request)))
 

@@ -1,10 +1,12 @@
 """What an operator settles about ceremonies: [ceremonies] and [delivery]."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from pydantic import Field
 
 from daemon.configuration import Section
+from wire.clocks import allowed_offset
 from wire.jobs import JobKind
 
 Seconds = Annotated[float, Field(gt=0, le=1_800)]
@@ -21,6 +23,12 @@ class CeremoniesSection(Section):
     """For a signer to take up its task."""
     alive_seconds: Seconds = 25
     """A signer whose last heartbeat is older is away."""
+
+    @property
+    def max_clock_offset_seconds(self) -> float:
+        """How far a signer's clock may be from ours, so that no ticket is over before its time."""
+        shortest = min(self.sign_seconds, self.keys_seconds)
+        return allowed_offset(timedelta(seconds=shortest)).total_seconds()
 
     def seconds_for(self, kind: JobKind) -> float:
         """Until a step's deadline."""

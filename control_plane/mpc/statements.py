@@ -35,7 +35,8 @@ READ_REQUESTS = text(
     + """
     SELECT jobs.id, jobs.kind, jobs.state, jobs.attempt, jobs.payload, jobs.created_at,
         jobs.expires_at, jobs.must_finish, jobs.last_failure,
-        jobs.run_after <= now() AS is_due, jobs.expires_at <= now() AS is_late,
+        clock_timestamp() AS read_at, jobs.run_after <= now() AS is_due,
+        jobs.expires_at <= now() AS is_late,
         jobs.finished_at IS NOT NULL AS is_final,
         root.id AS root_id, root.signer_group, root.generation, root.shares, root.next_shares,
         root.next_users,
@@ -77,11 +78,12 @@ READ_STEPS = text(
 
 READ_MEMBERS = text(
     """
-    SELECT id, slots, has_gate, coalesce(last_seen > now() - make_interval(secs => :alive_seconds)
+    SELECT id, slots, has_gate, delivery_problems,
+        coalesce(last_seen > now() - make_interval(secs => :alive_seconds)
             AND (silent_since IS NULL OR last_seen > silent_since)
             AND health ->> 'status' <> 'failing'
             AND coalesce(CAST(health ->> 'works' AS boolean), true)
-            AND coalesce(health ->> 'detail', '') !~ '(^|; )(freeze|database): ', false)
+            AND coalesce(health ->> 'detail', '') !~ '(^|; )(freeze|database|clock): ', false)
             AS is_there,
         CASE WHEN last_seen > now() - make_interval(secs => :alive_seconds)
             THEN left(health ->> 'detail', 200) END AS problem,

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from control_plane.mpc.planning.decisions import Begin
@@ -55,7 +55,8 @@ class NewStep:
 class Asked:
     """A request as its steps need it: ``payload`` is its job as signed, ``job`` the same, read.
 
-    ``may_outlive``: it is gone on with after its expiry.
+    ``may_outlive``: it is gone on with after its expiry. ``now``: by the database's clock, with
+    which nodes compare theirs. ``servers``: the delivery servers to choose from.
     """
 
     payload: bytes
@@ -64,11 +65,13 @@ class Asked:
     steps_so_far: int
     ceremonies_so_far: int
     may_outlive: bool
+    now: datetime
+    servers: tuple[str, ...]
     target: str | None = None
 
 
 class StepMaker:
-    """Makes steps and signs them. Pure but for the clock and fresh ids."""
+    """Makes steps and signs them. Pure but for fresh ids."""
 
     def __init__(
         self,
@@ -79,11 +82,11 @@ class StepMaker:
     ) -> None:
         self._signer = signer
         self._settings = settings
-        self._servers = list(delivery_servers)
+        self.servers = tuple(delivery_servers)
         self._lifetime = timedelta(seconds=lifetime_seconds)
 
     def make(self, asked: Asked, begin: Begin) -> NewStep:
-        now = datetime.now(UTC)
+        now = asked.now
         step_id = uuid4()
         is_sign = begin.kind is JobKind.SIGN
         expires_at = now + timedelta(seconds=self._settings.seconds_for(begin.kind))
@@ -168,7 +171,7 @@ class StepMaker:
 
     def _server(self, asked: Asked) -> str:
         """In turn: another one for the next attempt, however many orders are given between them."""
-        return self._servers[(asked.job.id.int + asked.ceremonies_so_far) % len(self._servers)]
+        return asked.servers[(asked.job.id.int + asked.ceremonies_so_far) % len(asked.servers)]
 
 
 def _digest(begin: Begin, job: Job) -> bytes | None:

@@ -67,6 +67,7 @@ class Tasks:
         conductor: Conductor,
         node_group: str,
         metrics: StepMetrics,
+        max_clock_offset_seconds: float,
     ) -> None:
         self._database = database
         self._notifications = notifications
@@ -74,10 +75,15 @@ class Tasks:
         self._conductor = conductor
         self._metrics = metrics
         self.node_group = node_group
+        self._max_clock_offset_seconds = max_clock_offset_seconds
         self._given: dict[UUID, GivenTask] = {}
         self._found_none: dict[str, _Look] = {}
         self._claims = Batcher(self._claim)
         self._signatures = Batcher(self._finish)
+
+    def max_clock_offset_seconds(self, group: str) -> float | None:
+        """What tickets allow a node of this group; None for drivers, which get none."""
+        return self._max_clock_offset_seconds if group == self.node_group else None
 
     async def claim(self, signer: str, kinds: Sequence[str], slots: int) -> list[ClaimedJob]:
         """Lease up to ``slots`` tasks to a signer, the longest waiting first.

@@ -117,7 +117,14 @@ class _NodeApi:
             self._notifications.wake_jobs(
                 node.group
             )  # it may wait already, and get jobs from now on
-        return _answer(node_api.HeartbeatResponse(node=node.id, group=node.group, time=time))
+        return _answer(
+            node_api.HeartbeatResponse(
+                node=node.id,
+                group=node.group,
+                time=time,
+                max_clock_offset_seconds=self._tasks.max_clock_offset_seconds(node.group),
+            )
+        )
 
     async def audit_heads(self, request: Request) -> Response:
         node = await self._authorisation.authorise(request)

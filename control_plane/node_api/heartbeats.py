@@ -20,6 +20,7 @@ _BEAT = text(
         identity_public_key = :identity,
         slots = :slots,
         has_gate = :has_gate,
+        delivery_problems = CAST(:delivery_problems AS jsonb),
         last_seen = now()
     WHERE id = :node AND coalesce(identity_public_key, :identity) = :identity
     RETURNING clock_timestamp() AS time
@@ -56,6 +57,7 @@ class Heartbeats:
                 "identity": beat.identity_public_key,
                 "slots": beat.slots,
                 "has_gate": beat.has_gate,
+                "delivery_problems": json.dumps(beat.delivery_problems),
             },
         )
         if row is None:

@@ -17,6 +17,7 @@ from wire.delivery import (
     MAX_ABORT_REASON,
     MAX_MESSAGE,
     SERVER_PATH,
+    TIME_HEADER,
     DeliveryCode,
     DeliveryProblem,
     DeliveryTicket,
@@ -191,7 +192,10 @@ class DeliveryClient:
             url + path,
             data=body,
             ssl=tls,
-            headers={"content-type": "application/octet-stream"},
+            headers={
+                "content-type": "application/octet-stream",
+                TIME_HEADER: datetime.now(UTC).isoformat(),
+            },
             timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_TIMEOUT),
             allow_redirects=False,
         ) as response:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from daemon.peer_certificate import peer_of_connection
 from mpc.delivery.admission import require_signer
+from mpc.delivery.clock import ServerClock
 from mpc.delivery.metrics import ANSWERS, ENDED, RECEIVED_BYTES, SECONDS
 from mpc.delivery.problems import NotDelivered, not_delivered
 from mpc.delivery.sessions import Sessions, aborted
@@ -20,6 +21,7 @@ from wire.delivery import (
     MAX_TICKET,
     PREFIX,
     SERVER_PATH,
+    TIME_HEADER,
     DeliveryCode,
     ServerFacts,
     decode_abort,
@@ -44,10 +46,13 @@ log = structlog.get_logger()
 class Delivery:
     """Answers signers."""
 
-    def __init__(self, sessions: Sessions, settings: Settings, version: str) -> None:
+    def __init__(
+        self, sessions: Sessions, settings: Settings, version: str, clock: ServerClock
+    ) -> None:
         self._sessions = sessions
         self._limits = settings.limits
         self._facts = ServerFacts(name=settings.server.name, version=version)
+        self._clock = clock
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[_problems])
@@ -106,8 +111,9 @@ class Delivery:
         return web.Response(status=204)
 
     async def _show_facts(self, request: web.Request) -> web.Response:
-        _signer(request)
-        return _json(200, self._facts.model_dump_json())
+        signer, now = _signer(request), datetime.now(UTC)
+        self._clock.hear(signer, request.headers.get(TIME_HEADER, ""), now)
+        return _json(200, self._facts.model_copy(update={"time": now}).model_dump_json())
 
     async def _body(self, request: web.Request, size: int) -> bytes:
         # not request.read(), which keeps the body for as long as the request waits

@@ -38,6 +38,7 @@ total_connections = 1024     # each takes up to 0.7 MiB beside the messages
 hello_seconds = 5            # from one hello to the next; then the ceremony is forgotten
 idle_seconds = 30            # the same for what follows, in which signers compute
 body_seconds = 15            # for a request to arrive
+max_clock_offset_seconds = 5 # from the signers' clocks: a third of what a ticket to sign lives
 
 [health]
 # /healthz, /readyz and /metrics. Keep it on a local address: it asks for no credentials.

@@ -3,11 +3,15 @@
 import socket
 from collections.abc import Iterator
 
+import httpx
+
 from daemon.checks import Check, Status, expiry_check, failed
 from daemon.errors import OperatorError
 from daemon.job_signing_keys import pinned_job_keys
 from daemon.tls import server_context
 from mpc.delivery.settings import Settings
+
+HEALTH_SECONDS = 2.0
 
 
 def checks(settings: Settings) -> Iterator[Check]:
@@ -16,6 +20,7 @@ def checks(settings: Settings) -> Iterator[Check]:
         ("certificate", _certificate),
         ("job-signing keys", _job_keys),
         ("port", _port),
+        ("clock", _clock),
     ):
         try:
             yield make(settings)
@@ -34,6 +39,24 @@ def _job_keys(settings: Settings) -> Check:
     keys = settings.tickets.job_signing_keys
     pinned_job_keys(keys, "tickets")
     return Check("job-signing keys", Status.OK, f"{len(keys)} pinned")
+
+
+def _clock(settings: Settings) -> Check:
+    """By the word of the server that runs here: signers tell it their time."""
+    section = settings.health
+    url = f"http://{section.host}:{section.port}/readyz"
+    try:
+        problem = httpx.get(url, timeout=HEALTH_SECONDS).json()["problems"].get("clock")
+    except (httpx.HTTPError, ValueError, KeyError):
+        return Check(
+            "clock",
+            Status.WARN,
+            f"not compared: no server answers at {url}",
+            "Start it: signers tell it their time. Or, on a signer: mpc-signer doctor.",
+        )
+    if problem is not None:
+        return Check("clock", Status.FAIL, problem, "Have NTP set this host's clock.")
+    return Check("clock", Status.OK, "in step with the signers that were heard of late")
 
 
 def _port(settings: Settings) -> Check:

@@ -15,4 +15,7 @@ SECONDS = Histogram(
     "From a participant's hand-in to its answer, waiting for the others included",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
+CLOCK_OFFSET = Gauge(
+    "custody_delivery_clock_offset_seconds", "This server's clock less that of most signers"
+)
 READY = Gauge("custody_delivery_ready", "1 when ceremonies can begin here")

@@ -6,6 +6,7 @@ import gc
 import signal
 import ssl
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from importlib.metadata import version
 
 import structlog
@@ -16,6 +17,7 @@ from daemon.job_signing_keys import pinned_job_keys
 from daemon.tls import server_context
 from mpc.delivery.admission import Admission
 from mpc.delivery.application import Delivery
+from mpc.delivery.clock import ServerClock
 from mpc.delivery.connections import Connections, CountedProtocol
 from mpc.delivery.health import Health
 from mpc.delivery.sessions import Sessions
@@ -52,8 +54,9 @@ async def serving(settings: Settings) -> AsyncIterator[dict[str, int]]:
     tls = server_context(section.certificate, section.private_key, section.client_ca)
     job_keys = pinned_job_keys(settings.tickets.job_signing_keys, "tickets")
     sessions = Sessions(Admission(job_keys, section.name), settings.limits)
-    delivery = Delivery(sessions, settings, version(DISTRIBUTION)).application()
-    health = Health(sessions).application()
+    clock = ServerClock(timedelta(seconds=settings.limits.max_clock_offset_seconds))
+    delivery = Delivery(sessions, settings, version(DISTRIBUTION), clock).application()
+    health = Health(sessions, clock).application()
     connections = Connections(settings.limits)
     sweeping = asyncio.create_task(sessions.sweep_for_ever(), name="sweep")
     try:

@@ -7,12 +7,14 @@ from pydantic import Field, model_validator
 
 from daemon.configuration import ConfiguredPath, Section, load
 from daemon.job_signing_keys import JobSigningKeys
+from wire.clocks import TICKET_LIFE, allowed_offset
 
 DEFAULT_CONFIG = "mpc-delivery.toml"
 CONFIG_VARIABLE = "MPC_DELIVERY_CONFIG"
 
 Count = Annotated[int, Field(ge=1)]
 KIB, MIB = 1024, 1024 * 1024
+ALLOWED_OFFSET = allowed_offset(TICKET_LIFE).total_seconds()
 
 
 class ServerSection(Section):
@@ -44,6 +46,8 @@ class LimitsSection(Section):
     hello_seconds: Annotated[float, Field(gt=0)] = 5.0
     idle_seconds: Annotated[float, Field(gt=0)] = 30.0
     body_seconds: Annotated[float, Field(gt=0)] = 15.0
+    max_clock_offset_seconds: Annotated[float, Field(gt=0)] = ALLOWED_OFFSET
+    """From the signers' clocks: a third of what a ticket to sign lives."""
 
     @model_validator(mode="after")
     def _smaller_ones_fit(self) -> "LimitsSection":

@@ -78,7 +78,8 @@ class SignerGroup:
 class Member:
     """A signer as it stands. ``free``: slots; ``load``: the part of its slots that is taken.
 
-    ``problem``: what it says itself that it lacks, as that it is frozen.
+    ``problem``: what it says itself that it lacks, as that it is frozen. ``delivery_problems``: the
+    delivery servers that it cannot meet others at, with why.
     """
 
     is_there: bool = True
@@ -86,6 +87,7 @@ class Member:
     load: float = 0.0
     has_gate: bool = False
     problem: str | None = None
+    delivery_problems: Mapping[str, str] = field(default_factory=dict)
 
 
 AWAY = Member(is_there=False, free=0)
@@ -111,7 +113,7 @@ class Request:
 
     ``is_due``: its pause after a failure is over. ``is_late``: its time to be done in is over.
     ``is_blocked``: another request is changing the key's shares. ``target``: whose share is to be
-    repaired.
+    repaired. ``servers``: the delivery servers there are.
     """
 
     id: UUID
@@ -126,6 +128,7 @@ class Request:
     members: Mapping[str, Member] = field(default_factory=dict)
     bans: frozenset[Pair] = frozenset()
     steps: tuple[Step, ...] = ()
+    servers: tuple[str, ...] = ()
 
     @property
     def open_step(self) -> Step | None:

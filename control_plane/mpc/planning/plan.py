@@ -17,8 +17,9 @@ from control_plane.mpc.planning.decisions import (
     Rest,
 )
 from control_plane.mpc.planning.endings import ending_of, failure_of
-from control_plane.mpc.planning.facts import MAKES_SHARES, Ending, Request
+from control_plane.mpc.planning.facts import CEREMONY_OF, MAKES_SHARES, Ending, Request
 from control_plane.mpc.planning.history import DECIDING, is_no
+from control_plane.mpc.planning.servers import no_server
 from control_plane.mpc.planning.set_making import give_up, next_change_step
 from control_plane.mpc.planning.share_sets import ShareSet, is_gone, is_kept, share_sets
 from control_plane.mpc.planning.signing import has_approvals_enough, next_signing_step
@@ -65,9 +66,11 @@ def plan(request: Request, jitter: float) -> Plan:
 def _next(request: Request) -> Decision:
     if request.is_final:
         return _clean_up(request)
-    if request.kind is JobKind.SIGN:
-        return next_signing_step(request)
-    return next_change_step(request)
+    is_sign = request.kind is JobKind.SIGN
+    decision = next_signing_step(request) if is_sign else next_change_step(request)
+    if isinstance(decision, Begin) and decision.kind in CEREMONY_OF:
+        return no_server(request) or decision
+    return decision
 
 
 def _may_overtake(request: Request) -> bool:

@@ -158,6 +158,7 @@ class ScriptedSigner:
         self.bans: list[SignedBytes] = []
         self.has_gate = False
         self.health = NodeHealth(status="ok")
+        self.delivery_problems: dict[str, str] = {}
         self.slots = 4
         self._journal: dict[UUID, bytes] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -175,6 +176,7 @@ class ScriptedSigner:
             has_gate=self.has_gate,
             bans=tuple(self.bans),
             health=self.health,
+            delivery_problems=self.delivery_problems,
         )
         assert answer.status_code == 200, answer.text
 

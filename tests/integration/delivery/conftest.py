@@ -113,6 +113,7 @@ class Server:
             limits=LimitsSection.model_validate(limits),
             health=HealthSection(port=0),
         )
+        self.settings = settings
         ports = await self._stack.enter_async_context(serving(settings))
         self.port, self.health_port = ports["delivery"], ports["health"]
 

@@ -145,7 +145,9 @@ MODELS: dict[str, Model] = {
         transient=True,
         culprits=("signer-3",),
     ),
-    "delivery-server": ServerFacts(name="delivery-1", version="0.1.0"),
+    "delivery-server": ServerFacts(
+        name="delivery-1", version="0.1.0", time=datetime(2026, 3, 1, 12, tzinfo=UTC)
+    ),
     "delivery-aborted": DeliveryProblem(
         code=DeliveryCode.ABORTED,
         detail="signer-3 has ended the ceremony",

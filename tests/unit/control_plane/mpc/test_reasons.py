@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from control_plane.mpc.planning import endings, obstacles, set_making, share_sets
+from control_plane.mpc.planning import endings, obstacles, servers, set_making, share_sets
 from control_plane.transitions import BAD_RESULT, EXPIRED
 
 DOCUMENT = Path(__file__).parents[4] / "docs" / "mpc.md"
@@ -16,6 +16,7 @@ def test_every_reason_is_in_the_document():
         obstacles.BUSY,
         obstacles.BLOCKED,
         obstacles.NO_QUORUM,
+        servers.NO_SERVER,
         obstacles.DENIED,
         obstacles.CANNOT,
         endings.SILENT,

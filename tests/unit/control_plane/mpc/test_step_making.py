@@ -36,7 +36,10 @@ def asked(request_id: UUID, steps: int, ceremonies: int) -> Asked:
         created_at=now,
         expires_at=now + timedelta(minutes=15),
     )
-    return Asked(job.model_dump_json().encode(), job, GROUP, steps, ceremonies, may_outlive=False)
+    return Asked(
+        job.model_dump_json().encode(), job, GROUP, steps, ceremonies,
+        may_outlive=False, now=now, servers=tuple(SERVERS),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("orders_between", [0, 1, 2, 3])

@@ -1,0 +1,73 @@
+"""Whether the delivery servers' clocks let tickets pass: each is asked for its time every 10 s.
+
+A server that lies about its clock does not get more than it has, and may as well deliver nothing.
+A signer that lies about a server's clock is one of t that must say so before a server is left out.
+"""
+
+import asyncio
+from datetime import UTC, datetime
+
+import structlog
+
+from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryRefused, DeliveryUnavailable
+from node.decisions import Clock
+from wire.clocks import said
+
+log = structlog.get_logger()
+
+INTERVAL = 10.0
+"""Seconds between questions."""
+
+
+class DeliveryClocks:
+    """``names``: of the servers. ``clock``: ours against the control plane's, which counts."""
+
+    def __init__(self, client: DeliveryClient, names: list[str], clock: Clock) -> None:
+        self._client = client
+        self._names = names
+        self._clock = clock
+        self._problems: dict[str, str] = {}
+
+    def problems(self) -> dict[str, str]:
+        """The servers whose clock is too far off, with how far."""
+        return dict(self._problems)
+
+    def problem(self) -> str | None:
+        """The same, as one text for people."""
+        return "; ".join(f"{name}: {text}" for name, text in self._problems.items()) or None
+
+    async def compare_for_ever(self) -> None:
+        await self._clock.compared.wait()
+        while True:
+            await asyncio.gather(*(self.compare(name) for name in self._names))
+            await asyncio.sleep(INTERVAL)
+
+    async def compare(self, name: str) -> None:
+        """Ask one server. Of one that is away nothing is said: ceremonies find another one."""
+        sent = datetime.now(UTC)
+        try:
+            facts = await self._client.facts(name)
+        except (DeliveryUnavailable, DeliveryRefused):
+            return
+        problem = clock_problem(facts.time, sent, datetime.now(UTC), self._clock)
+        if problem is None:
+            self._problems.pop(name, None)
+        elif self._problems.get(name) != problem:
+            log.warning("a delivery server's clock is out of step", server=name, problem=problem)
+            self._problems[name] = problem
+
+
+def clock_problem(
+    time: datetime | None, sent: datetime, received: datetime, clock: Clock
+) -> str | None:
+    """How far a server's time, read between sending and receiving, is off; None where it is not."""
+    if time is None:
+        return None
+    theirs = Clock(clock.allowed)
+    theirs.compare(time - clock.offset, sent, received)  # as the control plane's clock has it
+    if abs(theirs.offset) <= clock.allowed:
+        return None
+    return (
+        f"its clock is {said(theirs.offset)} the control plane's: "
+        f"{clock.allowed.total_seconds():g} s are allowed"
+    )
