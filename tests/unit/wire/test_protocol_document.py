@@ -19,7 +19,7 @@ import mpc.handlers
 import mpc.shares
 import node
 from control_plane.mpc.planning.history import BLAMELESS
-from hsm_driver.hsm.errors import BY_CODE
+from hsm_driver.hsm.errors import BY_CODE, TooLate
 from mpc.ceremonies.delivery_client import (
     CeremonyExpired,
     DeliveryRefused,
@@ -201,6 +201,8 @@ def codes_of_the_nodes() -> Iterator[tuple[str, str, bool]]:
                     code = NAMED_CODES.get(code, code)
                     yield code, name.upper(), any(each.arg == "transient" for each in keywords)
     for kind in BY_CODE.values():
+        if kind is TooLate:
+            continue  # the vault makes it the denial `expired`
         yield kind.code, "FAILED", kind.transient
 
 
