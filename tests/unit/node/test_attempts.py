@@ -74,7 +74,8 @@ async def attempt(
         "locks": locks or TakesTime(),
         "on_step": lambda _: None,
     }
-    return (await JobLoop(**parts)._attempt(Work(job, bytes(32)))).outcome
+    commit = await JobLoop(**parts)._attempt(Work(job, bytes(32)))
+    return commit.as_of_now().outcome
 
 
 async def test_a_job_is_handled(freeze):
@@ -118,3 +119,8 @@ async def test_what_was_made_while_the_node_was_frozen_does_not_leave(freeze):
 
     outcome = await attempt(Handles(freezing), freeze)
     assert (outcome.code, outcome.result) == ("frozen", None)
+
+
+async def test_what_was_made_after_the_jobs_time_does_not_leave(freeze):
+    outcome = await attempt(Handles(lambda: asyncio.sleep(0.2)), freeze, seconds=0.1)
+    assert (outcome.code, outcome.result) == ("expired", None)
