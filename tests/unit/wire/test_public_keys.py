@@ -39,14 +39,14 @@ from wire.algorithms import (
 from wire.attestations import PinnedNodes
 from wire.encoding import Model
 from wire.envelope import DetachedSignature, PinnedKeys, Signer
-from wire.jobs import KeyReference
+from wire.jobs import Endpoint, KeyReference
 from wire.node_api import HeartbeatRequest, NodeHealth
 from wire.outcomes import GeneratedKey
 from wire.public_keys import check_ed25519, check_public_key
 from wire.requests import SignMessage
 from wire.resources import Key
 from wire.signatures import BadSignature, finish
-from wire.statements import Attestation, Confirmation, Promise, ShareStatement
+from wire.statements import Attestation, Confirmation, MadeFor, Promise, ShareStatement
 from wire.tickets import PROTOCOL
 
 P = 2**255 - 19
@@ -163,7 +163,8 @@ def generated(algorithm: Algorithm, public_key: bytes) -> dict[str, Any]:
 def attestation(algorithm: Algorithm, public_key: bytes) -> dict[str, Any]:
     return {
         **generated(algorithm, public_key), "key_id": uuid4(), "store": Store.HSM, "group": "hsm",
-        "threshold": 1, "signers": ["zurich-1"], "node": "zurich-1",
+        "threshold": 1, "signers": ["zurich-1"], "node": "zurich-1", "made_for": None,
+        "network": None,
     }  # fmt: skip
 
 
@@ -171,7 +172,8 @@ def share_statement(algorithm: Algorithm, public_key: bytes) -> dict[str, Any]:
     return {
         "key_id": uuid4(), "ceremony": uuid4(), "generation": 0, "protocol": PROTOCOL[algorithm],
         "group": "treasury", "threshold": 2, "signers": SIGNERS, "public_key": public_key,
-        "chain_code": None, "transcript": bytes(32), "signer": "signer-1", "index": 1,
+        "chain_code": None, "transcript": bytes(32), "made_for": None, "signer": "signer-1",
+        "index": 1,
     }  # fmt: skip
 
 
@@ -216,6 +218,12 @@ def test_no_model_takes_what_is_no_public_key(model: type[Model], algorithm: Alg
     for bad in NO_KEYS[algorithm].values():
         with pytest.raises(ValidationError, match="public key"):
             model.model_validate(fields(algorithm, bad))
+
+
+@pytest.mark.parametrize("bad", NO_ED25519_KEY)
+def test_no_key_was_made_for_an_application_without_a_public_key(bad: bytes):
+    with pytest.raises(ValidationError, match="public key"):
+        MadeFor(endpoint=Endpoint.KEYS, external_id=None, application=bad)
 
 
 def test_every_model_with_a_public_key_is_tested():
