@@ -187,15 +187,15 @@ class DeliveryClient:
         self, server: str, method: str, path: str, body: bytes | None, seconds: float
     ) -> bytes:
         url, tls = self._servers[server]
+        headers = {"content-type": "application/octet-stream"}
+        if path == SERVER_PATH:  # alone: ceremonies' requests have no header that differs
+            headers[TIME_HEADER] = datetime.now(UTC).isoformat()
         async with self._http.request(
             method,
             url + path,
             data=body,
             ssl=tls,
-            headers={
-                "content-type": "application/octet-stream",
-                TIME_HEADER: datetime.now(UTC).isoformat(),
-            },
+            headers=headers,
             timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_TIMEOUT),
             allow_redirects=False,
         ) as response:
