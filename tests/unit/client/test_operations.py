@@ -73,6 +73,7 @@ POSTS = [
     operations.repair_share(KEY, "signer-1"),
     operations.sign_message(KEY, "hello"),
     operations.sign_hash(KEY, bytes(32)),
+    operations.sign_transaction(KEY, b"transaction"),
 ]
 
 
