@@ -126,6 +126,12 @@ class Pipeline:
         bound = compiled.bind(parameters)
         return await self._connection.execute(compiled.text, bound, prepare=True)
 
+    async def rows(
+        self, statement: Executable, parameters: dict[str, Any] | None = None
+    ) -> Sequence[AnyRow]:
+        """All rows of a statement of this transaction."""
+        return await (await self.send(statement, parameters)).fetchall()
+
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:

@@ -34,6 +34,9 @@ class Statements:
     It connects when it must, and says at once when it cannot: psycopg's own pool keeps callers
     waiting while the database is away, and reconnects in its own time when it is back.
 
+    A task that holds a connection must not ask for a second one: when every holder does, all wait for
+    ever. That is a RuntimeError at once, however many connections are free.
+
     Not ``durable``: a commit does not wait for the disk. For what may be lost when the database
     server crashes, and only then: leases, and marks that save repetition.
     """
@@ -45,6 +48,7 @@ class Statements:
         self._conninfo = conninfo(url, name, options=options)
         self._places = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
+        self._holders = set[asyncio.Task[Any] | None]()
 
     async def __aenter__(self) -> "Statements":
         return self
@@ -92,7 +96,7 @@ class Statements:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
         """The connection used last, so that the others are not kept alive for nothing."""
-        async with self._places:
+        async with self._one_at_a_time(), self._places:
             connection = self._idle.pop() if self._idle else await self._connect()
             try:
                 yield connection
@@ -101,6 +105,17 @@ class Statements:
                     self._idle.append(connection)
                 else:  # dead, or in the middle of an answer that nobody waits for any more
                     await connection.close()
+
+    @asynccontextmanager
+    async def _one_at_a_time(self) -> AsyncIterator[None]:
+        task = asyncio.current_task()
+        if task in self._holders:
+            raise RuntimeError("this task holds a connection, and asks for a second one")
+        self._holders.add(task)
+        try:
+            yield
+        finally:
+            self._holders.discard(task)
 
     async def _connect(self) -> Connection:
         return await AsyncConnection.connect(

@@ -64,11 +64,12 @@ class Acts:
             outcome_digest=hashlib.sha256(said).digest(),
             details=dict(details),
         )
+        head = await self._chain.head()
         async with self._statements.transaction() as connection:
             rows: list[Any] = await (await connection.execute(statement, values)).fetchall()
             if not rows:
                 return []
-            links = await self._chain.link([record])
+            links = self._chain.link(head, [record])
             await connection.execute(INSERT_LINKS, links.parameters)
         self._chain.advance(links)
         return rows

@@ -82,9 +82,12 @@ class AuditChain:
         self._signer = signer
         self._head: AuditHead | None = None
 
-    async def link(self, audit_records: list[AuditRecord]) -> Links:
-        """Records that follow the committed head. Once they are committed: ``advance``."""
-        head = await self.head()
+    def link(self, head: AuditHead, audit_records: list[AuditRecord]) -> Links:
+        """Records that follow ``head``. Once they are committed: ``advance``.
+
+        Read the head before the transaction begins: reading it takes a connection, and whoever
+        holds one must not wait for another.
+        """
         now = datetime.now(UTC)
         sequence, previous = head.sequence, head.hash
         links = Links(head, [], [], [])

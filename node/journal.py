@@ -208,7 +208,7 @@ class Journal:
         self, commits: list[Commit], ours: dict[UUID, Recorded]
     ) -> dict[UUID, Recorded]:
         """One statement, for jobs that nobody has journalled yet. Raises UniqueViolation."""
-        links = await self._chain.link(_audit_records(commits, ours))
+        links = self._chain.link(await self._chain.head(), _audit_records(commits, ours))
         await self._statements.rows(_INSERT_WITH_LINKS, self._insertion(ours) | links.parameters)
         self._chain.advance(links)
         return ours
@@ -217,12 +217,13 @@ class Journal:
         self, commits: list[Commit], ours: dict[UUID, Recorded]
     ) -> dict[UUID, Recorded]:
         journalled = {commit.job_id: ours[commit.job_id] for commit in commits if commit.journalled}
+        head = await self._chain.head()
         async with self._statements.transaction() as connection:
             cursor = await connection.execute(_INSERT_OR_KEEP, self._insertion(journalled))
             written = {row.job_id for row in await cursor.fetchall()}
             won = [one for one in commits if not one.journalled or one.job_id in written]
             await _insert_rows(connection, won)
-            links = await self._chain.link(_audit_records(won, ours))
+            links = self._chain.link(head, _audit_records(won, ours))
             await connection.execute(INSERT_LINKS, links.parameters)
             lost = {"job_ids": list(journalled.keys() - written)}
             cursor = await connection.execute(_RECORDED, lost)

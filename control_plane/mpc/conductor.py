@@ -136,7 +136,7 @@ class Conductor:
         ]
         requests, steps, nodes = [await cursor.fetchall() for cursor in reading]
         members = {row.id: member_of(row) for row in nodes}
-        groups = await self._groups.of({row.signer_group for row in requests})
+        groups = await self._groups.of({row.signer_group for row in requests}, within=pipeline)
         return facts_of(requests, steps, members, groups, self._maker.servers), members
 
     def _plan(self, facts: list[Facts], members: dict[str, Member]) -> list[Planned]:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ARRAY, String, bindparam, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as insert_or
 
-from control_plane.database import AnyRow, Database
+from control_plane.database import AnyRow, Database, Pipeline
 from control_plane.mpc.planning.facts import SignerGroup
 from control_plane.problems import Code, ProblemError
 from control_plane.resources import health_of
@@ -46,11 +46,17 @@ class SignerGroups:
         self._has_delivery = has_delivery
         self._known: dict[str, SignerGroup] = {}
 
-    async def of(self, names: Collection[str]) -> Mapping[str, SignerGroup]:
-        """Groups by name; those that are there."""
+    async def of(
+        self, names: Collection[str], within: Pipeline | None = None
+    ) -> Mapping[str, SignerGroup]:
+        """Groups by name; those that are there.
+
+        ``within``: the transaction of a caller that holds a connection, and so must not wait for
+        another.
+        """
         missing = [name for name in names if name not in self._known]
         if missing:
-            rows = await self._database.rows(_NAMED, {"names": missing})
+            rows = await (within or self._database).rows(_NAMED, {"names": missing})
             for name, members in _by_group(rows).items():
                 self._known[name] = SignerGroup(
                     name, members[0].threshold, tuple(row.signer for row in members)

@@ -69,6 +69,18 @@ async def test_many_drivers_commit_the_same_jobs_in_any_order(
     assert await count(engine, audit) == len(job_ids)
 
 
+async def test_one_connection_is_enough_to_commit_and_to_link(driver_database: str) -> None:
+    """What holds a connection and waits for a second one waits for ever once all do so."""
+    async with Statements(driver_database, 1, "test") as statements, asyncio.timeout(10):
+        nodes = [node_parts(statements, f"driver-{number}") for number in range(4)]
+        # with rows of its own: a transaction of several statements, on a chain not read before
+        commits = [
+            node.journal.commit(commit(node=node.name, key_row=True)) for node in nodes for _ in "ab"
+        ]
+        recorded = await asyncio.gather(*commits)
+    assert {one.status for one in recorded} == {OutcomeStatus.DONE}
+
+
 async def test_a_failure_gives_way_to_a_later_result_but_never_the_reverse(
     node: NodeParts,
 ) -> None:
