@@ -6,12 +6,12 @@ with %(name)s parameters, and takes whole batches as arrays.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection, OperationalError
+from psycopg import AsyncConnection, AsyncCursor, OperationalError
 from psycopg.adapt import AdaptersMap
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import namedtuple_row
@@ -34,8 +34,8 @@ class Statements:
     It connects when it must, and says at once when it cannot: psycopg's own pool keeps callers
     waiting while the database is away, and reconnects in its own time when it is back.
 
-    A task that holds a connection must not ask for a second one: when every holder does, all wait for
-    ever. That is a RuntimeError at once, however many connections are free.
+    A task that holds a connection must not ask for a second one: when every holder does, all wait
+    for ever. That is a RuntimeError at once, however many connections are free.
 
     Not ``durable``: a commit does not wait for the disk. For what may be lost when the database
     server crashes, and only then: leases, and marks that save repetition.
@@ -70,6 +70,21 @@ class Statements:
             await self._close_idle()  # after a restart all of them are dead
         return await self._rows(statement, parameters)
 
+    async def last_rows(
+        self, statements: Sequence[str], parameters: Mapping[str, Any] | None = None
+    ) -> list[Any]:
+        """All rows of the last of several statements: one transaction, in one round trip.
+
+        As in ``rows``, they may be run twice. Each sees what was committed before it began.
+        """
+        try:
+            return await self._last_rows(statements, parameters)
+        except OperationalError as error:
+            if not _was_disconnected(error):
+                raise
+            await self._close_idle()
+        return await self._last_rows(statements, parameters)
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection in a transaction: committed at the end, rolled back by an error."""
@@ -78,20 +93,32 @@ class Statements:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection to itself, each statement committed at once: for locks that outlive one.
-
-        Give back the locks before the end, or close it.
-        """
+        """A connection to itself, each statement committed at once."""
         async with self._connection() as connection:
             yield connection
+
+    @asynccontextmanager
+    async def connection_apart(self) -> AsyncIterator[Connection]:
+        """A connection that is not one of the kept ones: for locks held as long as a process."""
+        connection = await self._connect()
+        try:
+            yield connection
+        finally:
+            await connection.close()
 
     async def _rows(self, statement: str, parameters: Mapping[str, Any] | None) -> list[Any]:
         async with asyncio.timeout(ANSWER_SECONDS), self._connection() as connection:
             # every statement here is run again and again: prepare it at once
-            cursor = await connection.execute(statement, parameters, prepare=True)
-            result = cursor.pgresult  # not cursor.description, which describes every column anew
-            has_rows = result is not None and result.status == ExecStatus.TUPLES_OK
-            return await cursor.fetchall() if has_rows else []
+            return await _fetched(await connection.execute(statement, parameters, prepare=True))
+
+    async def _last_rows(
+        self, statements: Sequence[str], parameters: Mapping[str, Any] | None
+    ) -> list[Any]:
+        async with asyncio.timeout(ANSWER_SECONDS), self._connection() as connection:
+            async with connection.pipeline():  # one implicit transaction, up to its end
+                for statement in statements:
+                    cursor = await connection.execute(statement, parameters, prepare=True)
+            return await _fetched(cursor)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
@@ -126,6 +153,12 @@ class Statements:
         idle, self._idle = self._idle, []
         for connection in idle:
             await connection.close()
+
+
+async def _fetched(cursor: AsyncCursor[Any]) -> list[Any]:
+    result = cursor.pgresult  # not cursor.description, which describes every column anew
+    has_rows = result is not None and result.status == ExecStatus.TUPLES_OK
+    return await cursor.fetchall() if has_rows else []
 
 
 def _was_disconnected(error: OperationalError) -> bool:

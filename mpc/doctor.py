@@ -9,7 +9,7 @@ from daemon.errors import OperatorError
 from daemon.statements import Statements
 from hsm_driver.hsm.doctor import encryption_key_checks
 from mpc._native import PROTOCOLS, Dkg, LocalMisuse
-from mpc.bans.in_flight import in_flight
+from mpc.bans.in_flight import left
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryRefused, DeliveryUnavailable
 from mpc.delivery_clocks import clock_problem
 from mpc.settings import SignerSettings
@@ -131,13 +131,16 @@ async def _peers(settings: SignerSettings, database: Statements) -> Check:
 
 async def _bans(_: SignerSettings, database: Statements) -> Check:
     count = (await database.rows(_COUNTS))[0].bans
-    left = [each for each in await in_flight(database) if not each.is_under_way]
-    if left:
+    found = await left(database)
+    if found:
+        first = found[0]
         return Check(
             "bans",
             Status.WARN,
-            f"{count} bans, and {len(left)} left in flight by a crash, which count as bans",
-            "mpc-signer bans list, then mpc-signer bans resolve",
+            f"{count} bans, and {len(found)} pairs that a stop left in flight: they do not sign "
+            "together",
+            "Find out why this signer stopped, then for each of mpc-signer bans list: mpc-signer "
+            f"bans resolve {first.key_id} {first.signer} --clear --reason TEXT",
         )
     return Check("bans", Status.OK, f"{count}, nothing left in flight")
 

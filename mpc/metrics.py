@@ -21,7 +21,7 @@ UNUSABLE_SHARES = Gauge(
 BANS = Gauge("custody_bans", "Bans that this signer knows, its own and its peers'")
 IN_FLIGHT = Gauge(
     "custody_signing_in_flight",
-    "Counterparties in the guarded phase of ECDSA signing, or left there by a crash",
+    "Counterparties in the guarded phases of ECDSA signing, or left there by a stop",
 )
 
 _COUNT = """

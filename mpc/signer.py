@@ -55,27 +55,30 @@ async def run(settings: SignerSettings, on_step: OnStep = lambda _: None) -> Non
         clock = new_clock(settings)
         names = [each.name for each in settings.delivery]
         delivery_clocks = DeliveryClocks(delivery, names, clock)
-        mode = Mode(
-            store=Store.MPC,
-            handlers=handlers(settings, database, signer, shares, bans, delivery),
-            parts=[
-                Part("encryption key", keys.problem),
-                Part("shares", shares.problem, stops_work=False),
-                Part("delivery servers", delivery_clocks.problem, stops_work=False),
-            ],
-            clock=clock,
-            delivery_problems=delivery_clocks.problems,
-            capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
-            bans=lambda: bans.own(MAX_BANS),
-            withdraw=partial(withdraw, delivery, settings.node.id),
-        )
-        node = put_together(settings, database, client, signer, mode, on_step)
-        await node.run(
-            settings.health,
-            partial(forget_for_ever, database, node.retention),
-            partial(count_for_ever, database),
-            delivery_clocks.compare_for_ever,
-        )
+        async with BanLocks(database, settings.node.id, bans) as locks:
+            mode = Mode(
+                store=Store.MPC,
+                handlers=handlers(settings, database, signer, shares, bans, locks, delivery),
+                parts=[
+                    Part("encryption key", keys.problem),
+                    Part("shares", shares.problem, stops_work=False),
+                    Part("delivery servers", delivery_clocks.problem, stops_work=False),
+                    Part("in flight", locks.left.problem, stops_work=False),
+                ],
+                clock=clock,
+                delivery_problems=delivery_clocks.problems,
+                capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
+                bans=lambda: bans.own(MAX_BANS),
+                left_in_flight=locks.left.read,
+                withdraw=partial(withdraw, delivery, settings.node.id),
+            )
+            node = put_together(settings, database, client, signer, mode, on_step)
+            await node.run(
+                settings.health,
+                partial(forget_for_ever, database, node.retention),
+                partial(count_for_ever, database),
+                delivery_clocks.compare_for_ever,
+            )
 
 
 def open_delivery_client(settings: SignerSettings) -> DeliveryClient:
@@ -91,6 +94,7 @@ def handlers(
     signer: Signer,
     shares: Shares,
     bans: Bans,
+    locks: BanLocks,
     delivery: DeliveryClient,
 ) -> dict[str, Handler]:
     """What a signer does, by job kind."""
@@ -102,7 +106,7 @@ def handlers(
         signer=signer,
         delivery=delivery,
         bans=bans,
-        locks=BanLocks(database, me),
+        locks=locks,
         freeze=Freeze(settings.node.state_directory),
     )
     signing = QuorumSigning(ceremonies, shares)

@@ -121,7 +121,8 @@ in_flight = Table(
     metadata,
     Column("key_id", Uuid, primary_key=True),  # the root's
     Column("signer", String, primary_key=True),
-    Column("ceremony", Uuid, nullable=False),
+    Column("ceremony", Uuid, primary_key=True),
+    Column("process", Uuid),  # that removes it; null: nobody knows what the ceremony gave away
     now("begun_at"),
 )
 

@@ -20,7 +20,8 @@ from node.journal import Journal
 from node.metrics import CLOCK_OFFSET
 from wire.algorithms import Algorithm, Protection
 from wire.envelope import SignedBytes
-from wire.node_api import HeartbeatRequest, NodeHealth
+from wire.left_in_flight import LeftInFlight
+from wire.node_api import MAX_LEFT_IN_FLIGHT, HeartbeatRequest, NodeHealth
 
 log = structlog.get_logger()
 
@@ -47,6 +48,7 @@ class Heartbeat:
         kinds: list[str],
         capabilities: Mapping[Algorithm, Protection],
         bans: Callable[[], Awaitable[Sequence[SignedBytes]]] | None,
+        left_in_flight: Callable[[], Awaitable[Sequence[LeftInFlight]]] | None,
         identity_public_key: bytes,
         slots: int,
         has_gate: bool,
@@ -61,6 +63,7 @@ class Heartbeat:
         self._kinds = kinds
         self._capabilities = {str(key): value.value for key, value in capabilities.items()}
         self._bans = bans
+        self._left_in_flight = left_in_flight
         self._identity_public_key = identity_public_key
         self._slots = slots
         self._has_gate = has_gate
@@ -98,10 +101,14 @@ class Heartbeat:
         self._told = None
         # without its database a node can still say that it is without
         has_database = await self._journal.database.probe()
+        left = (
+            tuple(await self._left_in_flight()) if self._left_in_flight and has_database else None
+        )
         request = self._request(
             self._health.summary(),
             audit_head=await self._chain.signed_head() if has_database else None,
             bans=tuple(await self._bans()) if self._bans and has_database else (),
+            left_in_flight=None if left is None else left[:MAX_LEFT_IN_FLIGHT],
         )
         sent = datetime.now(UTC)
         answer = await self._client.heartbeat(request)
@@ -126,6 +133,7 @@ class Heartbeat:
         health: NodeHealth,
         audit_head: SignedBytes | None = None,
         bans: tuple[SignedBytes, ...] = (),
+        left_in_flight: tuple[LeftInFlight, ...] | None = None,
     ) -> HeartbeatRequest:
         return HeartbeatRequest(
             version=version("custody"),
@@ -136,6 +144,7 @@ class Heartbeat:
             identity_public_key=self._identity_public_key,
             audit_head=audit_head,
             bans=bans,
+            left_in_flight=left_in_flight,
             slots=self._slots,
             has_gate=self._has_gate,
             delivery_problems=self._delivery_problems(),

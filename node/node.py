@@ -33,6 +33,7 @@ from node.signed_requests import SignedRequests
 from node.slots import Slots
 from wire.algorithms import Algorithm, Protection, Store
 from wire.envelope import SignedBytes, Signer
+from wire.left_in_flight import LeftInFlight
 
 log = structlog.get_logger()
 
@@ -57,6 +58,8 @@ class Mode:
     """The mode's own, where its parts judge times by it too."""
     delivery_problems: Callable[[], dict[str, str]] = dict
     """The delivery servers that this signer cannot meet others at, with why."""
+    left_in_flight: Callable[[], Awaitable[Sequence[LeftInFlight]]] | None = None
+    """What this signer left in the middle of signing, for its operator."""
     withdraw: Withdraw | None = None
     """Told of each job that was not done, with the code, before that is reported."""
 
@@ -163,6 +166,7 @@ def put_together(
         kinds=sorted(mode.handlers),
         capabilities=mode.capabilities,
         bans=mode.bans,
+        left_in_flight=mode.left_in_flight,
         identity_public_key=signer.public_key,
         slots=slots.total,
         has_gate=gate_client is not None,

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, Field
 from wire.answers import Answer, Open
 from wire.encoding import Base64Bytes, Model
 from wire.envelope import SignedBytes
+from wire.left_in_flight import LeftInFlight
 from wire.public_keys import IdentityKey
 
 MAX_BATCH = 256
@@ -16,6 +17,9 @@ MAX_BATCH = 256
 
 MAX_BANS = 1_000
 """Bans in one heartbeat."""
+
+MAX_LEFT_IN_FLIGHT = 1_000
+"""Pairs in one heartbeat."""
 
 MAX_CLAIM_WAIT = 30.0
 """Seconds that a claim may wait for work."""
@@ -128,6 +132,10 @@ class HeartbeatRequest(Model):
         default_factory=dict
     )
     """Delivery servers that this signer cannot meet others at, by name, with why."""
+    left_in_flight: Annotated[
+        tuple[LeftInFlight, ...] | None, Field(max_length=MAX_LEFT_IN_FLIGHT)
+    ] = None
+    """All that this signer has left now, oldest first; null when it does not know."""
 
 
 class HeartbeatResponse(Answer):

@@ -1,59 +1,147 @@
-"""The locks around phase 2 of DKLs23 signing, one for each root key and counterparty.
+"""The guarded phases of DKLs23 signing, 2 and 3: one row for each counterparty, from end to end.
 
-Each bad message of that phase tests a bit of a secret that outlives the session, so whoever sends
-one is banned before it may send another: sessions with one counterparty go through the phase one
-after the other, in all processes of this signer, and each looks at the bans first. A row in
-``in_flight`` is there, on disk, all the while. One that a crash has left counts as a ban until an
-operator has looked at it (``mpc-signer bans``).
+Each bad message of phase 2 tests a bit of a secret that outlives the session, so the sender is
+banned before it may send another. Ceremonies with one counterparty go through phase 2 one after the
+other, in all processes of this signer, and each looks at the bans first. Phase 3 bans as well.
+
+A row in ``in_flight`` is committed before phase 2. Nothing removes it but an end that this process
+has seen: a good end of phase 3, a recoverable abort, or a ban, which takes its place in the same
+statement. So no failure of the database loses a ban: what cannot be written bars in memory, and on
+disk by its row. A process that is killed leaves its rows, which bar the pair until an operator has
+looked (``mpc-signer bans``). No connection is held during a phase.
 """
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from types import TracebackType
 from typing import Any
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-import psycopg
+import structlog
 
-from daemon.statements import Connection, Statements
+from daemon.batching import Batcher
+from daemon.database import is_transient
+from daemon.statements import Statements
+from mpc.bans.bans import Bans
+from mpc.bans.in_flight import LeftInFlightHere
+from mpc.bans.process_lock import IS_ALIVE, ProcessLock
 from node.decisions import Failed
+from wire.left_in_flight import how_to_resolve
 
-_LOCK = "SELECT pg_advisory_lock(hashtextextended(%(name)s, 0))"
-_UNLOCK = "SELECT pg_advisory_unlock_all()"
-_ENTER = """
+WAIT_SECONDS = 10.0
+"""For a ceremony of another process of this signer with the same counterparty."""
+RECONNECT_SECONDS = 2.0
+"""For the process lock, while the database is away."""
+POLL_SECONDS = 0.02
+SETTLE_SECONDS = 10.0
+"""Between looks at this process's rows where nothing is known to be wrong."""
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 2.0
+LAST_SECONDS = 2.0
+"""The last look at them, at a stop, may take so long."""
+
+log = structlog.get_logger()
+
+_LOCK = """
+    SELECT pg_advisory_xact_lock(hashtextextended(%(key_id)s::text || '/' || signer, 0))
+    FROM unnest(%(signers)s::varchar[]) AS wanted (signer)
+"""
+"""In the order given. Two processes that enter at once would not see each other's rows."""
+_ENTER = f"""
     WITH wanted AS (SELECT * FROM unnest(%(signers)s::varchar[]) AS wanted (signer)),
     barred AS (
-        SELECT signer FROM wanted
+        SELECT signer, 'banned' AS why FROM wanted
         WHERE EXISTS (
-                SELECT FROM bans WHERE key_id = %(key_id)s AND (
-                    (bans.signer, banned) = (%(me)s, wanted.signer)
-                    OR (bans.signer, banned) = (wanted.signer, %(me)s)))
-            OR EXISTS (
-                SELECT FROM in_flight
-                WHERE key_id = %(key_id)s AND in_flight.signer = wanted.signer)
+            SELECT FROM bans WHERE key_id = %(key_id)s AND (
+                (bans.signer, banned) = (%(me)s, wanted.signer)
+                OR (bans.signer, banned) = (wanted.signer, %(me)s)))
+        UNION ALL
+        SELECT signer, CASE WHEN {IS_ALIVE} THEN 'under way' ELSE 'left' END
+        FROM in_flight JOIN wanted USING (signer)
+        WHERE key_id = %(key_id)s AND process IS DISTINCT FROM %(process)s
     ), entered AS (
-        INSERT INTO in_flight (key_id, signer, ceremony)
-        SELECT %(key_id)s, signer, %(ceremony)s FROM wanted
+        INSERT INTO in_flight (key_id, signer, ceremony, process)
+        SELECT %(key_id)s, signer, %(ceremony)s, %(process)s FROM wanted
         WHERE NOT EXISTS (SELECT FROM barred)
-        RETURNING signer
+        ON CONFLICT DO NOTHING
     )
-    SELECT signer FROM barred
+    SELECT signer, why FROM barred
+"""
+_NOT_DURABLE = "SELECT set_config('synchronous_commit', 'off', true)"
+"""The commit of the outcome waits for the disk, and so for all that was committed before it."""
+_RELEASE = """
+    DELETE FROM in_flight
+    USING unnest(%(key_ids)s::uuid[], %(ceremonies)s::uuid[]) AS over (key_id, ceremony)
+    WHERE in_flight.key_id = over.key_id AND in_flight.ceremony = over.ceremony
+        AND process = %(process)s
 """
 _LEAVE = """
-    DELETE FROM in_flight
-    WHERE key_id = %(key_id)s AND signer = ANY(%(signers)s::varchar[])
-        AND ceremony = %(ceremony)s
+    UPDATE in_flight SET process = NULL
+    WHERE process = %(process)s AND ceremony = ANY(%(ceremonies)s::uuid[])
 """
+_OURS = "SELECT DISTINCT key_id, ceremony FROM in_flight WHERE process = %(process)s"
+
+
+class _State(Enum):
+    UNDER_WAY = auto()
+    LEFT = auto()
+    """Nobody knows what it gave away; its row is to be nobody's."""
+    BANNED = auto()
+    """Its row goes with the ban."""
+
+
+@dataclass
+class _Ceremony:
+    key_id: UUID
+    signers: tuple[str, ...]
+    state: _State = _State.UNDER_WAY
 
 
 class BanLocks:
-    """Lets one ceremony at a time through phase 2 with each counterparty."""
+    """Use it as a context. ``left`` is what other processes of this signer have left in flight.
 
-    def __init__(self, statements: Statements, me: str) -> None:
+    What this process knows of its own rows is in ``_ceremonies``. A row of a ceremony that is not
+    there is over, and is deleted, however often it takes.
+    """
+
+    def __init__(self, statements: Statements, me: str, bans: Bans) -> None:
+        self.left = LeftInFlightHere(statements, me)
         self._statements = statements
         self._me = me
+        self._bans = bans
+        self._process = ProcessLock(statements)
         self._here = WeakValueDictionary[tuple[UUID, str], asyncio.Lock]()
+        self._ceremonies: dict[UUID, _Ceremony] = {}
+        self._releases = Batcher[tuple[UUID, UUID], None](self._release)
+        self._is_unsettled = asyncio.Event()
+        self._settler: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "BanLocks":
+        await self._process.__aenter__()
+        self._settler = asyncio.create_task(
+            self._settle_for_ever(), name="settle what is in flight"
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        if self._settler is not None:
+            self._settler.cancel()
+            await asyncio.wait([self._settler])
+        try:
+            async with asyncio.timeout(LAST_SECONDS):
+                await self.settle()
+        except Exception as failure:
+            log.warning("stopped without its database", error=str(failure).split("\n")[0])
+        await self._process.__aexit__(kind, error, at)
 
     @contextlib.asynccontextmanager
     async def hold(
@@ -61,40 +149,180 @@ class BanLocks:
     ) -> AsyncIterator[None]:
         """Run phase 2 inside. ``key_id`` is the root's, whose secrets its children share.
 
-        Raises Failed banned_counterparty. What is raised inside leaves the rows in flight, unless
-        it is Failed, which says that the phase has come to an end.
+        Raises Failed before the phase: banned_counterparty, left_in_flight, in_flight_elsewhere or
+        database_away. Once the phase has begun its row stays until ``release``, ``ban`` or
+        ``leave``, whatever is raised inside.
         """
-        signers = sorted(counterparties)
-        parameters = {
-            "me": self._me,
-            "key_id": key_id,
-            "signers": signers,
-            "ceremony": ceremony,
-        }
+        signers = tuple(sorted(counterparties))
         async with contextlib.AsyncExitStack() as stack:
             for signer in signers:
                 here = self._here.setdefault((key_id, signer), asyncio.Lock())
                 await stack.enter_async_context(here)
-            connection = await stack.enter_async_context(self._statements.connection())
-            async with _unlocked_at_the_end(connection):
-                await self._enter(connection, parameters)
-                try:
-                    yield
-                except Failed:
-                    await _leave(connection, parameters)
-                    raise
-                await _leave(connection, parameters)
+            self._ceremonies[ceremony] = _Ceremony(key_id, signers)
+            try:
+                await self._enter(key_id, signers, ceremony)
+                self._require_unbarred_here(key_id, signers)
+            except BaseException:
+                # there is no phase; if there is a row, ``settle`` finds it
+                del self._ceremonies[ceremony]
+                raise
+            yield
 
-    async def _enter(self, connection: Connection, parameters: dict[str, Any]) -> None:
-        """The locks, then the row, in one round trip: it looks when it has all of them."""
-        async with connection.pipeline():
-            for signer in parameters["signers"]:
-                name = f"{parameters['key_id']}/{signer}"
-                await connection.execute(_LOCK, {"name": name}, prepare=True)
-            cursor = await connection.execute(_ENTER, parameters, prepare=True)
-        barred = tuple(sorted(row.signer for row in await cursor.fetchall()))
-        if barred:
-            raise banned(barred)
+    async def release(self, ceremony: UUID) -> None:
+        """The ceremony's guarded phases are over, and nobody earned a ban: its rows go.
+
+        While the database is away they go as soon as it is back. A ceremony with a ban, or one
+        that was left, keeps its rows.
+        """
+        found = self._ceremonies.get(ceremony)
+        if found is None or found.state is not _State.UNDER_WAY:
+            return
+        del self._ceremonies[ceremony]
+        try:
+            await self._releases.submit((found.key_id, ceremony))
+        except Exception as error:
+            self._is_unsettled.set()
+            if not is_transient(error):
+                raise
+        except asyncio.CancelledError:
+            self._is_unsettled.set()
+            raise
+
+    async def ban(self, key_id: UUID, banned: str, reason: str, ceremony: UUID) -> None:
+        """Ban a counterparty of a ceremony that is in its guarded phases, for good.
+
+        It is barred at once, and durably by the ceremony's rows; the ban takes their place before
+        this returns or, while the database is away, as soon as it is back.
+        """
+        self._bans.earn(key_id, banned, reason, ceremony)
+        if ceremony in self._ceremonies:
+            self._ceremonies[ceremony].state = _State.BANNED
+        try:
+            await self._keep_bans()
+        except Exception as error:
+            self._is_unsettled.set()
+            if not is_transient(error):
+                raise
+            log.error("ban not on disk yet", signer=banned, key=str(key_id))
+
+    def leave(self, ceremony: UUID) -> None:
+        """A guarded phase ended, nobody knows how: its rows bar until an operator has looked."""
+        found = self._ceremonies.get(ceremony)
+        if found is not None and found.state is _State.UNDER_WAY:
+            found.state = _State.LEFT
+            self._is_unsettled.set()
+
+    async def require_none_left(self, key_id: UUID, signers: Sequence[str]) -> None:
+        """Raise Failed left_in_flight if a guarded phase with one of ``signers`` was left so."""
+        left = await self.left.among(key_id, signers)
+        if left:
+            raise self._left(key_id, left)
+        self._require_unbarred_here(key_id, signers)
+
+    async def settle(self) -> None:
+        """Bring the rows in line with what this process knows. Raises what the database raises."""
+        await self._keep_bans()  # first: a pair must not be free before it is banned
+        mine = {"process": self._process.id}
+        left = [each for each, it in self._ceremonies.items() if it.state is _State.LEFT]
+        if left:
+            await self._statements.rows(_LEAVE, mine | {"ceremonies": left})
+            for ceremony in left:
+                del self._ceremonies[ceremony]
+        rows = await self._statements.rows(_OURS, mine)
+        # by what is known now, since what is under way was noted before its row was there
+        over = [(row.key_id, row.ceremony) for row in rows if row.ceremony not in self._ceremonies]
+        if over:
+            await self._release(over)
+            log.info("cleared what was in flight", ceremonies=len(over))
+        await self.left.read()
+
+    async def _settle_for_ever(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE_SECONDS):
+                    await self._is_unsettled.wait()
+            self._is_unsettled.clear()
+            try:
+                await self.settle()
+                pause = FIRST_PAUSE
+            except Exception as error:
+                if not is_transient(error):
+                    log.exception("what is in flight was not settled")
+                self._is_unsettled.set()
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _enter(self, key_id: UUID, signers: tuple[str, ...], ceremony: UUID) -> None:
+        """Commit the rows. Raises Failed when another process or a ban is in the way."""
+        parameters: dict[str, Any] = {
+            "me": self._me,
+            "key_id": key_id,
+            "signers": list(signers),
+            "ceremony": ceremony,
+            "process": self._process.id,
+        }
+        clock, seen = asyncio.get_running_loop(), tuple[str, ...]()
+        until = clock.time() + WAIT_SECONDS
+        try:
+            async with asyncio.timeout(RECONNECT_SECONDS):
+                await self._process.held()
+            while barred := await self._statements.last_rows((_LOCK, _ENTER), parameters):
+                self._require_no_ban(barred)
+                left = _named(barred, "left")
+                # what ended while we looked is gone when we look again
+                if left and left == seen:
+                    self._is_unsettled.set()  # health is to tell of it now
+                    raise self._left(key_id, left)
+                seen = left
+                if clock.time() > until:
+                    raise _elsewhere(signers)
+                await asyncio.sleep(POLL_SECONDS)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            self._is_unsettled.set()
+            raise Failed(
+                "database_away", "this signer's database does not answer", transient=True
+            ) from None
+
+    def _require_no_ban(self, barred: Sequence[Any]) -> None:
+        found = _named(barred, "banned")
+        if found:
+            raise banned(found)
+
+    def _require_unbarred_here(self, key_id: UUID, signers: Sequence[str]) -> None:
+        """What is not on disk yet bars all the same."""
+        earned = self._bans.earned_among(key_id, signers)
+        if earned:
+            raise banned(earned)
+        left = {
+            signer
+            for each in self._ceremonies.values()
+            if each.key_id == key_id and each.state is _State.LEFT
+            for signer in each.signers
+        }
+        if left.intersection(signers):
+            raise self._left(key_id, tuple(sorted(left.intersection(signers))))
+
+    async def _keep_bans(self) -> None:
+        async for ceremony in self._bans.keep_earned():
+            self._ceremonies.pop(ceremony, None)
+
+    async def _release(self, over: list[tuple[UUID, UUID]]) -> list[Exception | None]:
+        key_ids, ceremonies = zip(*over, strict=True)
+        values = {
+            "key_ids": list(key_ids),
+            "ceremonies": list(ceremonies),
+            "process": self._process.id,
+        }
+        await self._statements.last_rows((_NOT_DURABLE, _RELEASE), values)
+        return [None] * len(over)
+
+    def _left(self, key_id: UUID, signers: tuple[str, ...]) -> Failed:
+        """Not a ban: the operator decides, and until then others sign, or the request waits."""
+        told = "; ".join(how_to_resolve(self._me, signer, key_id) for signer in signers)
+        return Failed("left_in_flight", told, transient=True)
 
 
 def banned(signers: tuple[str, ...]) -> Failed:
@@ -107,22 +335,13 @@ def banned(signers: tuple[str, ...]) -> Failed:
     )
 
 
-async def _leave(connection: Connection, parameters: dict[str, Any]) -> None:
-    """In one round trip, too: the row's end is on disk before the locks go."""
-    async with connection.pipeline() as pipeline:
-        await connection.execute(_LEAVE, parameters, prepare=True)
-        await pipeline.sync()
-        await connection.execute(_UNLOCK, prepare=True)
+def _elsewhere(signers: Sequence[str]) -> Failed:
+    return Failed(
+        "in_flight_elsewhere",
+        f"another process of this signer is signing with {', '.join(signers)} under this key",
+        transient=True,
+    )
 
 
-@contextlib.asynccontextmanager
-async def _unlocked_at_the_end(connection: Connection) -> AsyncIterator[None]:
-    """Give back the session's locks on every way out; with the connection, if need be."""
-    try:
-        yield
-    except BaseException:
-        try:
-            await connection.execute(_UNLOCK, prepare=True)
-        except (psycopg.Error, asyncio.CancelledError):
-            await connection.close()
-        raise
+def _named(barred: Sequence[Any], why: str) -> tuple[str, ...]:
+    return tuple(sorted({row.signer for row in barred if row.why == why}))

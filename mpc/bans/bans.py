@@ -4,7 +4,7 @@ A ban is of a root key, and holds for its children. It cannot be lifted: the way
 It outlives a restored database, since every peer that it was stated to states it again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +23,13 @@ _INSERT = """
     VALUES (%(key_id)s, %(signer)s, %(banned)s, %(reason)s, %(payload)s, %(signature)s,
         %(signing_key_id)s)
     ON CONFLICT DO NOTHING
+"""
+
+_REPLACE_IN_FLIGHT = f"""
+    WITH replaced AS (
+        DELETE FROM in_flight WHERE key_id = %(key_id)s AND ceremony = %(ceremony)s
+    )
+    {_INSERT}
 """
 
 _OF_KEY = """
@@ -63,19 +70,34 @@ class Bans:
         self._statements = statements
         self._me = me
         self._signer = signer
+        self._earned: dict[UUID, dict[str, Any]] = {}
 
     async def ban(self, key_id: UUID, banned: str, reason: str, ceremony: UUID | None) -> None:
         """Durable when this returns. ``key_id`` is the root's."""
-        ban = Ban(
-            key_id=key_id,
-            signer=self._me,
-            banned=banned,
-            reason=reason[:MAX_REASON],
-            ceremony=ceremony,
-            at=datetime.now(UTC),
-        )
-        signed = self._signer.sign(BAN_TYPE, ban.model_dump_json().encode())
-        await self._statements.rows(_INSERT, _row(ban, signed))
+        await self._statements.rows(_INSERT, self._stated(key_id, banned, reason, ceremony))
+
+    def earn(self, key_id: UUID, banned: str, reason: str, ceremony: UUID) -> None:
+        """Ban in this process, at once. ``keep_earned`` makes the ban durable.
+
+        ``ceremony``: whose rows in flight bar the pair until the ban does.
+        """
+        stated = self._stated(key_id, banned, reason, ceremony)
+        self._earned[ceremony] = stated | {"ceremony": ceremony}
+
+    def earned_among(self, key_id: UUID, signers: Sequence[str]) -> tuple[str, ...]:
+        """Those of ``signers`` whose ban is not durable yet, in order."""
+        earned = {each["banned"] for each in self._earned.values() if each["key_id"] == key_id}
+        return tuple(sorted(earned.intersection(signers)))
+
+    async def keep_earned(self) -> AsyncIterator[UUID]:
+        """Make what was earned durable, in place of its rows in flight: each ceremony once it is.
+
+        Raises what the database raises; what is not durable then is still earned.
+        """
+        for ceremony, stated in list(self._earned.items()):
+            await self._statements.rows(_REPLACE_IN_FLIGHT, stated)
+            self._earned.pop(ceremony, None)
+            yield ceremony
 
     async def statements(self, key_id: UUID) -> list[SignedBytes]:
         """Every ban that is known of a root key, as it was signed: for the peers to know it too."""
@@ -110,11 +132,25 @@ class Bans:
         names = [self._me, *signers]
         rows = await self._statements.rows(_PAIRS, {"key_id": key_id, "names": names})
         found = {row.signer if row.banned == self._me else row.banned for row in rows}
-        return tuple(sorted(found))
+        return tuple(sorted(found.union(self.earned_among(key_id, signers))))
 
     async def all(self) -> list[KnownBan]:
         """Newest first."""
         return [KnownBan(*row) for row in await self._statements.rows(_ALL)]
+
+    def _stated(
+        self, key_id: UUID, banned: str, reason: str, ceremony: UUID | None
+    ) -> dict[str, Any]:
+        """The row of a new ban of this signer, signed."""
+        ban = Ban(
+            key_id=key_id,
+            signer=self._me,
+            banned=banned,
+            reason=reason[:MAX_REASON],
+            ceremony=ceremony,
+            at=datetime.now(UTC),
+        )
+        return _row(ban, self._signer.sign(BAN_TYPE, ban.model_dump_json().encode()))
 
 
 def _opened(signed: SignedBytes, identities: Mapping[str, bytes]) -> Ban | None:

@@ -1,4 +1,4 @@
-"""What a crash left in flight in phase 2 of signing: a ban until an operator has looked."""
+"""What a stop has left in the guarded phases of signing: it bars the pair, and is no ban."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,23 +8,25 @@ from uuid import UUID
 from daemon.errors import OperatorError
 from daemon.statements import Statements
 from mpc.acts import Acts
+from mpc.bans.process_lock import IS_ALIVE
+from wire.left_in_flight import LeftInFlight, how_to_resolve
 
-# The advisory lock is the one that mpc/bans/ban_locks.py holds while the ceremony is under way.
-_ALL = """
-    SELECT key_id, signer, ceremony, begun_at,
-        NOT pg_try_advisory_xact_lock(hashtextextended(key_id::text || '/' || signer, 0))
-            AS is_under_way,
-        (SELECT count(*) FROM cleared
-            WHERE cleared.key_id = in_flight.key_id AND cleared.signer = in_flight.signer)
+_ALL = f"""
+    SELECT key_id, signer, min(begun_at) AS begun_at, array_agg(ceremony) AS ceremonies,
+        is_under_way,
+        (SELECT count(DISTINCT cleared_at) FROM cleared
+            WHERE cleared.key_id = each.key_id AND cleared.signer = each.signer)
             AS cleared_before
-    FROM in_flight ORDER BY begun_at, key_id, signer
+    FROM (SELECT *, {IS_ALIVE} AS is_under_way FROM in_flight) AS each
+    GROUP BY key_id, signer, is_under_way
+    ORDER BY begun_at, key_id, signer
 """
 
-_CLEAR = """
+_CLEAR = f"""
     WITH gone AS (
         DELETE FROM in_flight
-        WHERE key_id = %(key_id)s AND signer = %(signer)s AND ceremony = %(ceremony)s
-            AND pg_try_advisory_xact_lock(hashtextextended(key_id::text || '/' || signer, 0))
+        WHERE key_id = %(key_id)s AND signer = %(signer)s
+            AND ceremony = ANY(%(ceremonies)s::uuid[]) AND NOT {IS_ALIVE}
         RETURNING key_id, signer, ceremony, begun_at
     )
     INSERT INTO cleared (key_id, signer, ceremony, begun_at, operator, reason)
@@ -35,57 +37,88 @@ _CLEAR = """
 
 @dataclass(frozen=True)
 class InFlight:
-    """``cleared_before``: how often an operator has cleared the same before."""
+    """A pair's ceremonies. ``cleared_before``: how often an operator has cleared the pair."""
 
     key_id: UUID
     signer: str
-    ceremony: UUID
     begun_at: datetime
+    ceremonies: list[UUID]
     is_under_way: bool
     cleared_before: int
 
 
+class LeftInFlightHere:
+    """What was left at this signer, ``me``: read with each heartbeat, and told by its health."""
+
+    def __init__(self, statements: Statements, me: str) -> None:
+        self._statements = statements
+        self._me = me
+        self._last_read: list[LeftInFlight] = []
+
+    async def read(self) -> list[LeftInFlight]:
+        """Each pair, oldest first."""
+        self._last_read = [
+            LeftInFlight(key_id=each.key_id, signer=each.signer, since=each.begun_at)
+            for each in await left(self._statements)
+        ]
+        return self._last_read
+
+    async def among(self, key_id: UUID, signers: Sequence[str]) -> tuple[str, ...]:
+        """Those of ``signers`` with whom something was left under a key, in order."""
+        read = await self.read()
+        return tuple(sorted(x.signer for x in read if x.key_id == key_id and x.signer in signers))
+
+    def problem(self) -> str | None:
+        """As of the last reading."""
+        if not self._last_read:
+            return None
+        first = self._last_read[0]
+        more = len(self._last_read) - 1
+        told = how_to_resolve(self._me, first.signer, first.key_id)
+        return f"{told} ({more} more: mpc-signer bans list)" if more else told
+
+
 async def in_flight(statements: Statements) -> list[InFlight]:
-    """What is in flight, and what a crash has left so: that alone is not under way."""
+    """What is in flight, and what a stop has left so: that alone is not under way."""
     return [InFlight(*row) for row in await statements.rows(_ALL)]
 
 
-async def left_among(statements: Statements, key_id: UUID, signers: Sequence[str]) -> list[str]:
-    """Those of ``signers`` with whom a crash left something under a key."""
-
-    async def left() -> set[tuple[str, UUID]]:
-        return {
-            (each.signer, each.ceremony)
-            for each in await in_flight(statements)
-            if each.key_id == key_id and each.signer in signers and not each.is_under_way
-        }
-
-    # what has come to its end while we looked is gone when we look again
-    found = await left()
-    return sorted({signer for signer, _ in found & await left()}) if found else []
+async def left(statements: Statements) -> list[InFlight]:
+    """What a stop has left in flight."""
+    found = [each for each in await in_flight(statements) if not each.is_under_way]
+    if not found:
+        return []
+    # what has ended while we looked is gone when we look again
+    again = {each.begun_at for each in await in_flight(statements) if not each.is_under_way}
+    return [each for each in found if each.begun_at in again]
 
 
 async def find_left(statements: Statements, key_id: UUID, signer: str) -> InFlight:
     """What was left for a pair. Raises OperatorError when there is nothing, or nothing yet."""
-    for each in await in_flight(statements):
-        if (each.key_id, each.signer) == (key_id, signer):
-            if each.is_under_way:
-                raise OperatorError(
-                    f"a ceremony with {signer} under {key_id} is under way: nothing was left",
-                    "Look again in a minute: mpc-signer bans list",
-                )
+    of_pair = [
+        each
+        for each in await in_flight(statements)
+        if (each.key_id, each.signer) == (key_id, signer)
+    ]
+    for each in of_pair:
+        if not each.is_under_way:
             return each
+    if of_pair:
+        raise OperatorError(
+            f"a ceremony with {signer} under {key_id} is under way: nothing was left",
+            "Look again in a minute: mpc-signer bans list",
+        )
     raise OperatorError(
         f"nothing was left in flight with {signer} under {key_id}",
         "See: mpc-signer bans list. A ban cannot be lifted: the way out is a new key.",
     )
 
 
-async def clear(acts: Acts, left: InFlight, operator: str, reason: str) -> bool:
+async def clear(acts: Acts, found: InFlight, operator: str, reason: str) -> bool:
     """Let the pair sign again, and keep that it was cleared. False when it was under way, or gone.
 
-    Each time may have given away one bit of a secret, if the counterparty was the crash's cause.
+    Each time may have given away one bit of a secret, if the counterparty was the stop's cause.
     """
-    details = {"signer": left.signer, "operator": operator, "reason": reason}
-    values = {"key_id": left.key_id, "ceremony": left.ceremony, **details}
-    return bool(await acts.do("ClearInFlight", left.key_id, _CLEAR, values, details))
+    details = {"signer": found.signer, "operator": operator, "reason": reason}
+    values = {"key_id": found.key_id, "ceremonies": found.ceremonies, **details}
+    return bool(await acts.do("ClearInFlight", found.key_id, _CLEAR, values, details))

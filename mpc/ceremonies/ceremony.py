@@ -8,10 +8,12 @@ import asyncio
 import contextlib
 import hashlib
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from asyncio import Task
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
+from uuid import UUID
 
 import structlog
 
@@ -19,7 +21,6 @@ from daemon.statements import Statements
 from mpc._native import BanCounterparty, LocalMisuse, Messages, ProtocolAbort
 from mpc.bans.ban_locks import BanLocks, banned
 from mpc.bans.bans import Bans
-from mpc.bans.in_flight import left_among
 from mpc.ceremonies.delivery_client import (
     CeremonyExpired,
     DeliveryClient,
@@ -57,19 +58,6 @@ class Session(typing.Protocol):
     def guarded(self) -> frozenset[int]: ...
     def start(self) -> Messages: ...
     def advance(self, incoming: Mapping[int, tuple[bytes, bytes]]) -> Messages | None: ...
-
-
-@dataclass(frozen=True)
-class _Advanced:
-    """A step that was done, and its messages: None after the last.
-
-    ``leaving``: the way out of the ban locks, begun already. It ends before the next step does
-    anything, but the messages need not wait for the disk: all that it says is that the phase is
-    over, and a row that a crash leaves there bars the counterparty.
-    """
-
-    messages: Messages | None
-    leaving: asyncio.Task[None] | None = None
 
 
 Running = TypeVar("Running", bound=Session)
@@ -118,6 +106,8 @@ class Ceremonies:
         self._bans = bans
         self._locks = locks
         self._freeze = freeze
+        self._running: dict[UUID, list[Task[Any]]] = {}
+        self._leaving = set[Task[None]]()
 
     async def hold(
         self, admitted: Admitted, make: Callable[[bytes], Running], *, opens_early: bool = False
@@ -129,7 +119,11 @@ class Ceremonies:
         with the hello.
         """
         with _counted(admitted.ticket), _named(admitted):
-            return await self._hold(admitted, make, opens_early)
+            try:
+                return await self._hold(admitted, make, opens_early)
+            finally:
+                # however it ended: this process is alive, and its rows in flight are not left
+                await self._leave_locks(admitted.ticket.ceremony)
 
     async def _hold(
         self, admitted: Admitted, make: Callable[[bytes], Running], opens_early: bool
@@ -153,20 +147,16 @@ class Ceremonies:
             messages, _ = await asyncio.gather(
                 _compute(ticket, session.start), self._require_no_ban(admitted, opened)
             )
-            advanced = _Advanced(messages)
+            going_out: Messages | None = messages
         else:
             steps += 1
             openings = {name: (hello.opening, b"") for name, hello in opened.items()}
-            advanced = await self._advance(ticket, session, steps, openings)
+            going_out = await self._advance(ticket, session, steps, openings)
         number = HELLO
-        while advanced.messages is not None:
+        while going_out is not None:
             number, steps = number + 1, steps + 1
-            try:
-                incoming = await self._exchange(admitted, channel, number, advanced.messages)
-            finally:
-                if advanced.leaving is not None:
-                    await asyncio.shield(advanced.leaving)
-            advanced = await self._advance(ticket, session, steps, incoming)
+            incoming = await self._exchange(admitted, channel, number, going_out)
+            going_out = await self._advance(ticket, session, steps, incoming)
         return session
 
     async def _use_once(self, ticket: Ticket) -> None:
@@ -200,10 +190,13 @@ class Ceremonies:
             identities = admitted.quorum.identities
             group = {name: identities[name] for name in admitted.ticket.signers}
             await self._bans.learn(key_id, heard, group)
-        barred = await self._bans.among(key_id, others)
-        if not barred and admitted.ticket.kind is not CeremonyKind.SIGN:
+        await self._require_none_banned(admitted.ticket, others)
+        if admitted.ticket.kind is not CeremonyKind.SIGN:
             # signing looks under its locks
-            barred = tuple(await left_among(self._statements, key_id, others))
+            await self._locks.require_none_left(key_id, others)
+
+    async def _require_none_banned(self, ticket: Ticket, others: list[str]) -> None:
+        barred = await self._bans.among(ticket.key_id, others)
         if barred:
             raise banned(barred)
 
@@ -225,18 +218,28 @@ class Ceremonies:
 
     async def _advance(
         self, ticket: Ticket, session: Session, step: int, incoming: Incoming
-    ) -> _Advanced:
+    ) -> Messages | None:
         indexed = {index_of(ticket, name): both for name, both in incoming.items()}
         if not session.guarded:
-            return _Advanced(await _compute(ticket, lambda: session.advance(indexed)))
+            return await _compute(ticket, lambda: session.advance(indexed))
         others = list(incoming)
         if step in session.guarded:
-            return await self._advance_in_locks(ticket, session, others, indexed)
-        barred = await self._bans.among(ticket.key_id, others)
-        if barred:
-            raise banned(barred)
-        # not to be given up half-way: whoever has earned a ban would get away
-        return _Advanced(await asyncio.shield(self._advance_or_ban(ticket, session, indexed)))
+            phase = self._advance_in_locks(ticket, session, others, indexed)
+            return await self._to_its_end(ticket, phase)
+        await self._require_none_banned(ticket, others)
+        done = await self._to_its_end(ticket, self._advance_or_ban(ticket, session, indexed))
+        # phase 3 is the last that bans, and its messages need not wait for the disk
+        self._in_background(ticket.ceremony, self._locks.release(ticket.ceremony))
+        return done
+
+    async def _to_its_end(
+        self, ticket: Ticket, phase: Coroutine[None, None, Messages | None]
+    ) -> Messages | None:
+        """Run a guarded phase in a task of its own, which our own end does not end.
+
+        Whoever has earned a ban would get away, and whoever has not would be left in flight.
+        """
+        return await asyncio.shield(self._in_background(ticket.ceremony, phase))
 
     async def _advance_in_locks(
         self,
@@ -244,36 +247,44 @@ class Ceremonies:
         session: Session,
         others: list[str],
         incoming: Mapping[int, tuple[bytes, bytes]],
-    ) -> _Advanced:
-        done = asyncio.get_running_loop().create_future()
-
-        async def advance() -> None:
-            async with self._locks.hold(ticket.key_id, others, ticket.ceremony):
-                done.set_result(await self._advance_or_ban(ticket, session, incoming))
-
-        # a task, which our own end does not end: whoever left it half-way would be banned
-        leaving = asyncio.create_task(advance())
-        await asyncio.wait((done, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not done.done():
-            await leaving  # raises what came in the way
-        return _Advanced(done.result(), leaving)
+    ) -> Messages | None:
+        async with self._locks.hold(ticket.key_id, others, ticket.ceremony):
+            return await self._advance_or_ban(ticket, session, incoming)
 
     async def _advance_or_ban(
         self, ticket: Ticket, session: Session, incoming: Mapping[int, tuple[bytes, bytes]]
     ) -> Messages | None:
-        """Raises Failed, once the ban of a counterparty that earned one is on disk.
-
-        Anything else that is raised leaves open how far the phase went.
-        """
+        """Raises Failed, once a counterparty that earned a ban is barred."""
         try:
             return await asyncio.to_thread(session.advance, incoming)
         except ProtocolAbort as error:
             raise _aborted(ticket, error) from None
         except BanCounterparty as error:
             culprit = _signers(ticket, (error.culprit,))
-            await self._bans.ban(ticket.key_id, culprit[0], error.reason, ticket.ceremony)
             log.error("counterparty banned", signer=culprit[0], key=str(ticket.key_id))
+            await self._locks.ban(ticket.key_id, culprit[0], error.reason, ticket.ceremony)
             raise banned(culprit) from None
+        except BaseException:
+            self._locks.leave(ticket.ceremony)  # nobody knows how far the phase went
+            raise
+
+    def _in_background(self, ceremony: UUID, work: Coroutine[None, None, Result]) -> Task[Result]:
+        task = asyncio.create_task(work)
+        self._running.setdefault(ceremony, []).append(task)
+        return task
+
+    async def _leave_locks(self, ceremony: UUID) -> None:
+        """Return once the rows of a ceremony's guarded phases are gone, or are sure to go."""
+        running = self._running.pop(ceremony, None)
+        if running is not None:
+            leaving = asyncio.create_task(self._release_after(running, ceremony))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+            await asyncio.shield(leaving)
+
+    async def _release_after(self, running: list[Task[Any]], ceremony: UUID) -> None:
+        await asyncio.wait(running)
+        await self._locks.release(ceremony)
 
 
 async def withdraw(delivery: DeliveryClient, me: str, work: Work, code: str) -> None:

@@ -13,7 +13,7 @@ from daemon.errors import OperatorError
 from daemon.operators import operator_name
 from mpc.acts import Acts
 from mpc.bans.bans import Bans, KnownBan
-from mpc.bans.in_flight import InFlight, clear, find_left, in_flight
+from mpc.bans.in_flight import InFlight, clear, find_left, left
 from mpc.peers import Peers, checked_signer
 from mpc.settings import SignerSettings
 from node.connections import open_database
@@ -27,17 +27,21 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
 
     @app.command("list")
     def list_bans(context: typer.Context, as_json: Json = False) -> None:
-        """Every ban that this signer knows, and what a crash of it has left in flight."""
+        """Every ban that this signer knows, and what a stop of it has left in flight."""
         with operator_errors():
             settings = settings_of(context)
-            bans, left = asyncio.run(_all(settings))
-        rows = [_left_row(each, settings.node.id) for each in left] + [_row(ban) for ban in bans]
+            bans, was_left = asyncio.run(_all(settings))
+        rows = [_left_row(each, settings.node.id) for each in was_left]
+        rows += [_row(ban) for ban in bans]
         if as_json:
             print_json(rows)
         else:
             print_table(COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
-            if left:
-                out.print("what is left in flight counts as a ban: mpc-signer bans resolve")
+            if was_left:
+                out.print(
+                    "a pair that is left in flight signs again once you have found out why this "
+                    "signer stopped: mpc-signer bans resolve --help"
+                )
 
     @app.command()
     def add(
@@ -67,8 +71,9 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
             bool, typer.Option("--ban", help="The other may have brought it about: ban it.")
         ] = False,
     ) -> None:
-        """Say what became of a signature that a crash of this signer has left in flight.
+        """Say what became of signatures that a stop of this signer has left in flight.
 
+        Until then the two do not sign together under the key, and requests that need them wait.
         --clear only where you know why the process ended: a restart, a power cut, the kernel's
         memory killer. Each crash that the other one brought about could give it a bit of this
         signer's secret, so whatever nobody can explain is a --ban. A ban is for good: there is no
@@ -87,7 +92,7 @@ async def _all(settings: SignerSettings) -> tuple[list[KnownBan], list[InFlight]
     async with open_database(settings) as database:
         identity = load_identity(settings.identity.private_key)
         bans = await Bans(database, settings.node.id, identity).all()
-        return bans, [each for each in await in_flight(database) if not each.is_under_way]
+        return bans, await left(database)
 
 
 async def _add(settings: SignerSettings, key: UUID, banned: str, reason: str) -> None:
@@ -103,19 +108,19 @@ async def _resolve(
     identity = load_identity(settings.identity.private_key)
     operator = operator_name()
     async with open_database(settings) as database:
-        left = await find_left(database, key, signer)
+        found = await find_left(database, key, signer)
         if is_ban:
             bans = Bans(database, settings.node.id, identity)
             why = f"left in flight, then banned by {operator}: {reason}"
-            await bans.ban(key, signer, why, left.ceremony)
+            await bans.ban(key, signer, why, found.ceremonies[0])
         acts = Acts(database, settings.node.id, identity)
-        if not await clear(acts, left, operator, reason):
+        if not await clear(acts, found, operator, reason):
             raise OperatorError(
                 f"a ceremony with {signer} under {key} is under way", "Try again in a minute."
             )
     if is_ban:
         return f"banned {signer} under {key}, for good"
-    times = left.cleared_before + 1
+    times = found.cleared_before + 1
     return f"cleared: {signer} may sign with this signer under {key} again ({times} so far)"
 
 
@@ -130,12 +135,12 @@ def _row(ban: KnownBan) -> dict[str, Any]:
     }
 
 
-def _left_row(left: InFlight, me: str) -> dict[str, Any]:
+def _left_row(found: InFlight, me: str) -> dict[str, Any]:
     return {
-        "key_id": str(left.key_id),
+        "key_id": str(found.key_id),
         "signer": me,
-        "does_not_sign_with": left.signer,
-        "since": left.begun_at.isoformat(),
-        "why": f"left in flight by a crash; cleared {left.cleared_before} times before",
+        "does_not_sign_with": found.signer,
+        "since": found.begun_at.isoformat(),
+        "why": f"left in flight by a stop; cleared {found.cleared_before} times before",
         "is_left_in_flight": True,
     }

@@ -22,6 +22,7 @@ from devstack.certificates import Certificates, Leaf
 from devstack.delivery import DeliveryOptions, DeliveryServer
 from devstack.launcher import Tied
 from devstack.processes import LOCALHOST
+from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
 from mpc.ceremonies.ceremony import withdraw
 from mpc.ceremonies.delivery_client import DeliveryClient
@@ -118,16 +119,20 @@ class Party:
     def __init__(
         self,
         name: str,
+        database: str,
         statements: Statements,
         shares: Shares,
         bans: Bans,
+        locks: BanLocks,
         delivery: DeliveryClient,
         loop: JobLoop,
     ) -> None:
         self.name = name
+        self.database = database
         self.statements = statements
         self.shares = shares
         self.bans = bans
+        self.locks = locks
         self.peers = Peers(statements)
         self.delivery = delivery
         self._loop = loop
@@ -135,26 +140,28 @@ class Party:
     @classmethod
     @contextlib.asynccontextmanager
     async def running(
-        cls, own: Belongings, settings: SignerSettings, database: str
+        cls, own: Belongings, settings: SignerSettings, database: str, connections: int = 8
     ) -> AsyncIterator["Party"]:
         name = own.name
         async with (
-            Statements(database, 8, name) as statements,
+            Statements(database, connections, name) as statements,
             open_client(settings) as client,
             open_delivery_client(settings) as delivery,
         ):
             keys = EncryptionKeys([own.encryption_key], [])
             await keys.adopt_first(statements)
             shares, bans = Shares(statements, keys), Bans(statements, name, own.identity)
-            mode = Mode(
-                store=Store.MPC,
-                handlers=handlers(settings, statements, own.identity, shares, bans, delivery),
-                parts=[],
-                capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
-                withdraw=partial(withdraw, delivery, name),
-            )
-            loop = put_together(settings, statements, client, own.identity, mode).loop
-            yield cls(name, statements, shares, bans, delivery, loop)
+            async with BanLocks(statements, name, bans) as locks:
+                does = handlers(settings, statements, own.identity, shares, bans, locks, delivery)
+                mode = Mode(
+                    store=Store.MPC,
+                    handlers=does,
+                    parts=[],
+                    capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
+                    withdraw=partial(withdraw, delivery, name),
+                )
+                loop = put_together(settings, statements, client, own.identity, mode).loop
+                yield cls(name, database, statements, shares, bans, locks, delivery, loop)
 
     async def do(self, claimed: ClaimedJob) -> Outcome:
         """A job, as the loop sees to it between claim and report."""
@@ -323,10 +330,12 @@ async def running(
     *,
     delivery_url: str | None = None,
     min_threshold: int = 2,
+    connections: int = 8,
 ) -> AsyncIterator[Parties]:
     """Signers over these databases; peers as the databases have them.
 
     ``delivery_url``: of whom they take for the delivery server, where that is another.
+    ``connections``: of each signer to its database.
     """
     url = delivery_url or organisation.server.url
     async with contextlib.AsyncExitStack() as stack:
@@ -336,6 +345,7 @@ async def running(
                     organisation.members[name],
                     organisation.signer_settings(name, database, url, min_threshold),
                     database,
+                    connections,
                 )
             )
             for name, database in databases.items()

@@ -59,28 +59,6 @@ class SecondPhases:
         patch.setattr(mpc.handlers.signing, "Signing", Counted)
 
 
-class Steps:
-    """The steps of protocols as they begin: index of the share, number of the step."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.begun: list[tuple[int, int]] = []
-        begun = self.begun
-
-        class Noted:
-            def __init__(self, share: Any, *arguments: Any) -> None:
-                self._session = Signing(share, *arguments)
-                self._index, self._steps = share.index, itertools.count(1)
-
-            def advance(self, incoming: Any) -> Any:
-                begun.append((self._index, next(self._steps)))
-                return self._session.advance(incoming)
-
-            def __getattr__(self, name: str) -> Any:
-                return getattr(self._session, name)
-
-        patch.setattr(mpc.handlers.signing, "Signing", Noted)
-
-
 async def extract(parties: Parties, key: Key, liars: Liars) -> None:
     """The liar tests one bit, and is banned."""
     liars.lies(parties[LIAR], Lie(1, words=EXTRACTION))
@@ -128,30 +106,6 @@ async def test_honest_sessions_with_one_counterparty_go_through_one_after_the_ot
     assert (phases.begun, phases.most_at_once) == (8, 1)
 
 
-async def test_the_answer_of_phase_2_goes_out_while_its_row_does_and_no_step_is_done_meanwhile(
-    with_key, monkeypatch
-):
-    parties, key = await with_key(ECDSA_SECP256K1)
-    steps = Steps(monkeypatch)
-    honest = parties[HONEST]
-    await honest.rows("CREATE FUNCTION hindered() RETURNS trigger LANGUAGE plpgsql AS"
-                      " 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN old; END'")  # fmt: skip
-    await honest.rows(
-        "CREATE TRIGGER leaves BEFORE DELETE ON in_flight FOR EACH ROW EXECUTE FUNCTION hindered()"
-    )
-    async with honest.statements.transaction() as connection:
-        await connection.execute("SELECT pg_advisory_xact_lock(1)")
-        signing = asyncio.create_task(parties.sign(key, [HONEST, LIAR]))
-        async with asyncio.timeout(10):  # until the peer's next step, which takes our answer
-            while (2, 2) not in steps.begun:  # noqa: ASYNC110 (a thread's doing)
-                await asyncio.sleep(0.01)
-        assert len(await honest.rows("SELECT FROM in_flight")) == 1
-        assert (1, 2) not in steps.begun
-    await signing
-    assert (1, 3) in steps.begun
-    assert await honest.rows("SELECT FROM in_flight") == []
-
-
 async def test_the_banned_pair_never_works_together_again_and_the_others_sign(with_key, liars):
     parties, key = await with_key(ECDSA_SECP256K1)
     await extract(parties, key, liars)
@@ -184,19 +138,6 @@ async def test_a_ban_that_a_restored_database_lacks_is_learned_from_a_peer(with_
     (ban,) = await parties[HONEST].bans.all()
     assert (ban.signer, ban.banned) == (HONEST, LIAR)
     assert HONEST in await refused(parties, orders.sign(key, [HONEST, LIAR], wanted(key)))
-
-
-async def test_what_a_crash_left_in_flight_bars_the_pair_from_signing_and_from_a_refresh(with_key):
-    parties, key = await with_key(ECDSA_SECP256K1)
-    await parties[HONEST].rows(
-        "INSERT INTO in_flight (key_id, signer, ceremony)"
-        " VALUES (%(key)s, %(signer)s, gen_random_uuid())",
-        key=key.id,
-        signer=LIAR,
-    )
-    assert await refused(parties, orders.sign(key, [HONEST, LIAR], wanted(key))) == {HONEST}
-    assert await refused(parties, orders.refresh(key)) == {HONEST}
-    await parties.sign(key, [HONEST, THIRD])
 
 
 async def test_bans_are_of_one_key_alone(with_key, liars):

@@ -75,7 +75,9 @@ async def test_one_connection_is_enough_to_commit_and_to_link(driver_database: s
         nodes = [node_parts(statements, f"driver-{number}") for number in range(4)]
         # with rows of its own: a transaction of several statements, on a chain not read before
         commits = [
-            node.journal.commit(commit(node=node.name, key_row=True)) for node in nodes for _ in "ab"
+            node.journal.commit(commit(node=node.name, key_row=True))
+            for node in nodes
+            for _ in "ab"
         ]
         recorded = await asyncio.gather(*commits)
     assert {one.status for one in recorded} == {OutcomeStatus.DONE}

@@ -1,39 +1,49 @@
-"""The locks around phase 2, on a real database: guard 2 of DKLs23."""
+"""The guarded phases of signing, on a real database: guard 2 of DKLs23."""
 
 import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from daemon.statements import Statements
+from daemon.statements import Connection, Statements
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
 from node.decisions import Failed
+from tests.integration.database_outage import Outage, away
 from wire.envelope import Signer
 
 ME = "signer-1"
 KEY = uuid4()
+REASON = "a check of the multiplication failed"
 
 
-class Killed(BaseException):
-    """A process that ends between two statements."""
-
-
-@pytest.fixture
-async def statements(signer_database: str):
-    async with Statements(signer_database, 8, "test") as statements:
-        yield statements
-
-
-@pytest.fixture
-def locks(statements: Statements) -> BanLocks:
-    return BanLocks(statements, ME)
+@asynccontextmanager
+async def process(url: str, connections: int = 8, **more: Any) -> AsyncIterator[BanLocks]:
+    """One more process of the signer. Its end is a clean one."""
+    async with Statements(url, connections, "another process") as statements:
+        bans = Bans(statements, ME, Signer(Ed25519PrivateKey.generate()))
+        async with BanLocks(statements, ME, bans) as locks:
+            yield locks
 
 
 @pytest.fixture
-def bans(statements: Statements) -> Bans:
-    return Bans(statements, ME, Signer(Ed25519PrivateKey.generate()))
+async def locks(signer_database: str) -> AsyncIterator[BanLocks]:
+    async with process(signer_database) as locks:
+        yield locks
+
+
+@pytest.fixture
+def bans(locks: BanLocks) -> Bans:
+    return locks._bans
 
 
 async def in_flight(statements: Statements) -> set[tuple[UUID, str]]:
@@ -41,37 +51,86 @@ async def in_flight(statements: Statements) -> set[tuple[UUID, str]]:
     return {(row.key_id, row.signer) for row in rows}
 
 
-async def barred(locks: BanLocks, *signers: str, key_id: UUID = KEY) -> tuple[str, ...]:
+async def banned(statements: Statements) -> list[str]:
+    return [row.banned for row in await statements.rows("SELECT banned FROM bans")]
+
+
+async def gone(statements: Statements) -> None:
+    """Return once nothing is in flight."""
+    async with asyncio.timeout(20):
+        while await in_flight(statements):  # noqa: ASYNC110 (PostgreSQL's)
+            await asyncio.sleep(0.02)
+
+
+async def barred(
+    locks: BanLocks, *signers: str, code: str = "banned_counterparty", key_id: UUID = KEY
+) -> Failed:
     with pytest.raises(Failed) as caught:
         async with locks.hold(key_id, signers, uuid4()):
             raise AssertionError("phase 2 was let begin")
-    assert caught.value.code == "banned_counterparty"
-    return caught.value.culprits
+    assert caught.value.code == code, caught.value
+    return caught.value
 
 
-async def test_rows_are_there_during_the_phase_and_gone_after_it(statements, locks):
-    async with locks.hold(KEY, ["signer-3", "signer-2"], uuid4()):
+async def sign(locks: BanLocks, *signers: str, key_id: UUID = KEY) -> None:
+    """Go through both phases, to a good end."""
+    ceremony = uuid4()
+    async with locks.hold(key_id, signers, ceremony):
+        pass
+    await locks.release(ceremony)
+
+
+async def attempt(locks: BanLocks, *signers: str) -> str | None:
+    """The code with which signing failed; None when it did not."""
+    try:
+        await sign(locks, *signers)
+    except Failed as failure:
+        return failure.code
+    return None
+
+
+async def kill(locks: BanLocks) -> None:
+    """Have a process end as SIGKILL ends it: nothing is written, its connections are gone."""
+    assert locks._settler is not None
+    locks._settler.cancel()
+    await locks._process.__aexit__(None, None, None)
+
+
+async def test_rows_are_there_from_before_phase_2_until_a_good_end_of_phase_3(statements, locks):
+    ceremony = uuid4()
+    async with locks.hold(KEY, ["signer-3", "signer-2"], ceremony):
         assert await in_flight(statements) == {(KEY, "signer-2"), (KEY, "signer-3")}
+    assert await in_flight(statements) == {(KEY, "signer-2"), (KEY, "signer-3")}
+    await locks.release(ceremony)
     assert await in_flight(statements) == set()
 
 
-async def test_one_ceremony_at_a_time_with_a_counterparty_also_across_processes(
-    statements, locks, signer_database
+async def test_one_ceremony_at_a_time_goes_through_phase_2_also_across_processes(
+    locks, signer_database
 ):
-    async with Statements(signer_database, 8, "another process") as elsewhere:
-        other = BanLocks(elsewhere, ME)
+    async with process(signer_database) as other:
         inside = 0
 
         async def phase(held: BanLocks, *signers: str) -> None:
             nonlocal inside
-            async with held.hold(KEY, signers, uuid4()):
+            ceremony = uuid4()
+            async with held.hold(KEY, signers, ceremony):
                 assert inside == 0
                 inside += 1
                 await asyncio.sleep(0.01)
                 inside -= 1
+            await held.release(ceremony)
 
         both = [phase(each, "signer-2", "signer-3") for each in (locks, other) for _ in range(5)]
         await asyncio.gather(*both)
+
+
+async def test_a_ceremony_between_the_phases_keeps_no_other_of_its_process_waiting(locks):
+    first = uuid4()
+    async with locks.hold(KEY, ["signer-2"], first):
+        pass
+    await sign(locks, "signer-2")
+    await locks.release(first)
 
 
 async def test_ceremonies_with_others_or_of_other_keys_do_not_wait(locks):
@@ -83,46 +142,266 @@ async def test_ceremonies_with_others_or_of_other_keys_do_not_wait(locks):
         pass
 
 
-async def test_a_row_that_a_crash_left_bars_the_counterparty_alone(statements, locks):
-    with pytest.raises(Killed):
-        async with locks.hold(KEY, ["signer-2"], uuid4()):
-            raise Killed
-    assert await barred(BanLocks(statements, ME), "signer-2", "signer-3") == ("signer-2",)
-    async with locks.hold(KEY, ["signer-3"], uuid4()):
-        pass
-    assert await in_flight(statements) == {(KEY, "signer-2")}
+async def test_what_another_process_has_under_way_is_waited_for_and_not_for_ever(
+    locks, signer_database, monkeypatch
+):
+    monkeypatch.setattr("mpc.bans.ban_locks.WAIT_SECONDS", 0.3)
+    async with process(signer_database) as other, other.hold(KEY, ["signer-2"], uuid4()):
+        await barred(locks, "signer-2", code="in_flight_elsewhere")
+        await sign(locks, "signer-3")
 
 
-async def test_a_failure_that_is_known_to_have_ended_the_phase_leaves_no_row(statements, locks):
-    with pytest.raises(Failed):
-        async with locks.hold(KEY, ["signer-2"], uuid4()):
-            raise Failed("ceremony_aborted", "a message was wrong", transient=True)
+async def test_a_row_that_a_killed_process_left_bars_the_counterparty_alone_and_is_no_ban(
+    statements, signer_database, locks
+):
+    async with process(signer_database) as killed:
+        async with killed.hold(KEY, ["signer-2"], uuid4()):
+            await kill(killed)
+        left = await barred(locks, "signer-2", "signer-3", code="left_in_flight")
+        command = f"mpc-signer bans resolve {KEY} signer-2 --clear"
+        assert command in left.reason
+        assert (left.transient, left.culprits) == (True, ())
+        with pytest.raises(Failed):
+            await locks.require_none_left(KEY, ["signer-2"])
+        await locks.require_none_left(KEY, ["signer-3"])
+        await sign(locks, "signer-3")
+        assert await in_flight(statements) == {(KEY, "signer-2")}
+
+
+async def test_a_phase_whose_end_nobody_knows_bars_at_once_and_for_good(
+    statements, locks, signer_database
+):
+    ceremony = uuid4()
+    async with locks.hold(KEY, ["signer-2"], ceremony):
+        locks.leave(ceremony)
+    await barred(locks, "signer-2", code="left_in_flight")
+    await locks.release(ceremony)
+    await locks.settle()
+    assert locks.left.problem() is not None
+    async with process(signer_database) as other:
+        await barred(other, "signer-2", code="left_in_flight")
+
+
+async def test_an_end_without_a_ban_leaves_no_row_whatever_was_raised(statements, locks):
+    ceremony = uuid4()
+    failure = Failed("ceremony_aborted", "a message was wrong", transient=True)
+    with contextlib.suppress(Failed):
+        async with locks.hold(KEY, ["signer-2"], ceremony):
+            raise failure
+    await locks.release(ceremony)
     assert await in_flight(statements) == set()
-    async with locks.hold(KEY, ["signer-2"], uuid4()):
-        pass
+    await sign(locks, "signer-2")
 
 
-async def test_whoever_waited_while_a_ban_was_made_is_not_let_in(locks, bans):
-    waiting = []
-    async with locks.hold(KEY, ["signer-2"], uuid4()):
+async def test_whoever_waited_while_a_ban_was_made_is_not_let_in(statements, locks):
+    ceremony = uuid4()
+    async with locks.hold(KEY, ["signer-2"], ceremony):
         waiting = [asyncio.create_task(barred(locks, "signer-2")) for _ in range(20)]
         await asyncio.sleep(0.05)
-        await bans.ban(KEY, "signer-2", "a check of the multiplication failed", uuid4())
-    assert await asyncio.gather(*waiting) == [("signer-2",)] * 20
+        await locks.ban(KEY, "signer-2", REASON, ceremony)
+        assert (await banned(statements), await in_flight(statements)) == (["signer-2"], set())
+    assert {each.culprits for each in await asyncio.gather(*waiting)} == {("signer-2",)}
 
 
-async def test_whoever_waited_in_another_process_sees_the_ban_too(locks, bans, signer_database):
-    async with Statements(signer_database, 8, "another process") as elsewhere:
-        async with locks.hold(KEY, ["signer-2"], uuid4()):
-            waiting = asyncio.create_task(barred(BanLocks(elsewhere, ME), "signer-2", "signer-3"))
+async def test_whoever_waited_in_another_process_sees_the_ban_too(locks, signer_database):
+    ceremony = uuid4()
+    async with process(signer_database) as elsewhere:
+        async with locks.hold(KEY, ["signer-2"], ceremony):
+            waiting = asyncio.create_task(barred(elsewhere, "signer-2", "signer-3"))
             await asyncio.sleep(0.1)
-            await bans.ban(KEY, "signer-2", "a check of the multiplication failed", uuid4())
-        assert await waiting == ("signer-2",)
-    async with locks.hold(KEY, ["signer-3"], uuid4()):
-        pass
+            await locks.ban(KEY, "signer-2", REASON, ceremony)
+        assert (await waiting).culprits == ("signer-2",)
+    await sign(locks, "signer-3")
 
 
 async def test_one_whom_the_counterparty_has_banned_is_kept_out_too(statements, locks):
     theirs = Signer(Ed25519PrivateKey.generate())
     await Bans(statements, "signer-2", theirs).ban(KEY, ME, "they say so", None)
-    assert await barred(locks, "signer-2") == ("signer-2",)
+    await barred(locks, "signer-2")
+
+
+async def test_sixteen_bans_at_once_are_all_written_over_one_connection(
+    signer_database, statements
+):
+    keys = [uuid4() for _ in range(16)]
+    async with process(signer_database, connections=1) as locks, asyncio.timeout(20):
+        together = asyncio.Barrier(len(keys))
+
+        async def lied_to(key: UUID) -> None:
+            ceremony = uuid4()
+            async with locks.hold(key, ["signer-2", "signer-3"], ceremony):
+                await together.wait()  # all are in phase 2
+                await locks.ban(key, "signer-2", REASON, ceremony)
+
+        await asyncio.gather(*(lied_to(key) for key in keys))
+        rows = await statements.rows("SELECT key_id FROM bans")
+        assert {row.key_id for row in rows} == set(keys)
+        assert await in_flight(statements) == set()
+
+
+class Cutting(Statements):
+    """Cuts a connection at a number of uses: before the statement, or before its answer."""
+
+    def __init__(self, url: str, outage: Outage) -> None:
+        super().__init__(url, 4, "cut off")
+        self._outage = outage
+        self._uses = 0
+        self.cuts = dict[int, str]()
+        """By the number of the use, from when this was set."""
+
+    def plan(self, cuts: dict[int, str]) -> None:
+        self._uses, self.cuts = 0, cuts
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        self._uses += 1
+        how = self.cuts.pop(self._uses, None)
+        async with super()._connection() as connection:
+            if how == "before":
+                self._outage.cut()
+            yield connection
+            if how == "after":
+                self._outage.cut()
+                await connection.close()
+                raise psycopg.OperationalError("the answer was lost")
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_a_connection_cut_at_any_statement_leaves_nothing_in_flight(
+    signer_database, how, times, number
+):
+    """Statements are run again once, so the second cut in a row is the one that shows."""
+    statements = Cutting(signer_database, Outage(signer_database))
+    async with statements:
+        bans = Bans(statements, ME, Signer(Ed25519PrivateKey.generate()))
+        async with BanLocks(statements, ME, bans) as locks:
+            await sign(locks, "signer-2")
+            await locks.settle()
+            statements.plan({number + again: how for again in range(times)})
+            assert await attempt(locks, "signer-2", "signer-3") in {None, "database_away"}
+            statements.plan({})
+            await gone(statements)
+            await sign(locks, "signer-2", "signer-3")
+            assert await in_flight(statements) == set()
+            assert locks.left.problem() is None
+
+
+async def test_a_row_that_could_not_be_removed_goes_as_soon_as_the_database_is_back(
+    statements, locks, signer_database
+):
+    ceremony = uuid4()
+    async with locks.hold(KEY, ["signer-2"], ceremony):
+        pass
+    with away(signer_database):
+        await locks.release(ceremony)  # the ceremony goes on
+        await barred(locks, "signer-3", code="database_away")
+    await gone(statements)
+    await sign(locks, "signer-2", "signer-3")
+
+
+async def test_restarts_of_the_database_under_load_leave_no_pair_barred(
+    statements, locks, signer_database
+):
+    outage, failed = Outage(signer_database), 0
+    is_over = asyncio.Event()
+
+    async def load(signer: str) -> None:
+        nonlocal failed
+        while not is_over.is_set():
+            code = await attempt(locks, signer)
+            assert code in {None, "database_away"}
+            failed += code is not None
+            await asyncio.sleep(0.01)
+
+    loads = [asyncio.create_task(load(f"signer-{number}")) for number in (2, 2, 3, 4)]
+    for _ in range(3):
+        await asyncio.sleep(0.2)
+        await asyncio.to_thread(outage.begin)
+        await asyncio.sleep(0.2)
+        await asyncio.to_thread(outage.end)
+    is_over.set()
+    await asyncio.gather(*loads)
+    assert failed
+    await gone(statements)
+    await sign(locks, "signer-2", "signer-3", "signer-4")
+
+
+async def test_a_ban_earned_while_the_database_is_away_bars_at_once_and_is_written_when_it_is_back(
+    statements, locks, bans, signer_database
+):
+    first, other = uuid4(), uuid4()
+    async with locks.hold(KEY, ["signer-2"], first):
+        pass
+    async with locks.hold(KEY, ["signer-2"], other):
+        pass
+    with away(signer_database):
+        await locks.ban(KEY, "signer-2", REASON, first)
+        await locks.release(first)
+        await locks.release(other)  # a good end of another does not lift it
+        assert bans.earned_among(KEY, ["signer-2", "signer-3"]) == ("signer-2",)
+    await gone(statements)
+    assert await banned(statements) == ["signer-2"]
+    await barred(locks, "signer-2")
+
+
+async def test_a_ban_that_is_not_on_disk_yet_keeps_a_pair_out_of_both_phases(
+    locks, bans, monkeypatch
+):
+    async def never(_: object) -> AsyncIterator[UUID]:
+        raise psycopg.OperationalError("the table cannot be written")
+        yield
+
+    ceremony = uuid4()
+    monkeypatch.setattr(Bans, "keep_earned", never)
+    async with locks.hold(KEY, ["signer-2"], ceremony):
+        await locks.ban(KEY, "signer-2", REASON, ceremony)
+    await barred(locks, "signer-2", "signer-3")
+    assert await bans.among(KEY, ["signer-2", "signer-3"]) == ("signer-2",)
+    await sign(locks, "signer-3")
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from uuid import UUID, uuid4
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from daemon.statements import Statements
+from mpc.bans.ban_locks import BanLocks
+from mpc.bans.bans import Bans
+from wire.envelope import Signer
+
+async def main(url, key):
+    async with Statements(url, 2, "killed") as statements:
+        bans = Bans(statements, "signer-1", Signer(Ed25519PrivateKey.generate()))
+        async with BanLocks(statements, "signer-1", bans) as locks:
+            ceremony = uuid4()
+            async with locks.hold(UUID(key), ["signer-2"], ceremony):
+                print("in phase 2", flush=True)
+            await asyncio.to_thread(sys.stdin.readline)
+            await locks.ban(UUID(key), "signer-2", "it lied", ceremony)
+            print(bans.earned_among(UUID(key), ["signer-2"]), flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_a_process_killed_before_it_could_write_a_ban_has_left_its_row(
+    statements, locks, signer_database
+):
+    killed = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", KILLED, signer_database, str(KEY),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=os.environ,
+    )  # fmt: skip
+    assert killed.stdin is not None
+    assert killed.stdout is not None
+    assert await killed.stdout.readline() == b"in phase 2\n"
+    with away(signer_database):
+        killed.stdin.write(b"lie\n")
+        async for line in killed.stdout:
+            if line == b"('signer-2',)\n":
+                break
+        assert await killed.wait() == -signal.SIGKILL
+    assert await banned(statements) == []
+    await barred(locks, "signer-2", code="left_in_flight")

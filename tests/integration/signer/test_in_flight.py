@@ -5,10 +5,12 @@ import contextlib
 import json
 import signal
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tenacity import AsyncRetrying, retry_if_result, wait_fixed
 
 from daemon.signing_key import create_signing_key
@@ -20,6 +22,7 @@ from mpc.peers import Peers
 from node.decisions import Failed
 from tests.integration.signer.commands import command
 from tests.integration.signer.keys import ME
+from wire.envelope import Signer
 
 OTHER = "signer-2"
 
@@ -28,11 +31,13 @@ import asyncio, os, signal, sys
 from uuid import UUID
 from daemon.statements import Statements
 from mpc.bans.ban_locks import BanLocks
+from mpc.bans.bans import Bans
 
 async def main(url, key, ceremony):
     async with Statements(url, 2, "crashing") as statements:
-        async with BanLocks(statements, "signer-1").hold(UUID(key), ["signer-2"], UUID(ceremony)):
-            os.kill(os.getpid(), signal.SIGKILL)
+        async with BanLocks(statements, "signer-1", Bans(statements, "signer-1", None)) as locks:
+            async with locks.hold(UUID(key), ["signer-2"], UUID(ceremony)):
+                os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -55,9 +60,20 @@ async def left(signer_database: str) -> UUID:
     return key
 
 
+@contextlib.asynccontextmanager
+async def running(statements: Statements) -> AsyncIterator[BanLocks]:
+    bans = Bans(statements, ME, Signer(Ed25519PrivateKey.generate()))
+    async with BanLocks(statements, ME, bans) as locks:
+        yield locks
+
+
 async def can_sign(statements: Statements, key: UUID) -> bool:
-    with contextlib.suppress(Failed):
-        async with BanLocks(statements, ME).hold(key, [OTHER], uuid4()):
+    ceremony = uuid4()
+    async with running(statements) as locks:
+        with contextlib.suppress(Failed):
+            async with locks.hold(key, [OTHER], ceremony):
+                pass
+            await locks.release(ceremony)
             return True
     return False
 
@@ -121,8 +137,8 @@ async def test_what_nobody_can_explain_becomes_a_ban_for_good(
 
 
 async def test_what_is_under_way_is_neither_shown_nor_cleared(statements: Statements, config: Path):
-    key = uuid4()
-    async with BanLocks(statements, ME).hold(key, [OTHER], uuid4()):
+    key, ceremony = uuid4(), uuid4()
+    async with running(statements) as locks, locks.hold(key, [OTHER], ceremony):
         assert json.loads((await command(config, "bans", "list", "--json")).stdout) == []
         done = await command(
             config, "bans", "resolve", key, OTHER, "--clear", "--reason", "impatience"
@@ -130,7 +146,26 @@ async def test_what_is_under_way_is_neither_shown_nor_cleared(statements: Statem
         assert done.exit_code == 1
         assert "under way" in done.stderr
         assert len(await in_flight(statements)) == 1
+        await locks.release(ceremony)
     assert await in_flight(statements) == []
+
+
+async def test_a_crash_in_the_middle_of_many_ceremonies_is_cleared_as_one(
+    statements: Statements, config: Path, left: UUID
+):
+    """However many were under way, one stop of this signer gave the counterparty one chance."""
+    row = {"key": left, "signer": OTHER}
+    for _ in range(5):
+        await statements.rows(
+            "INSERT INTO in_flight (key_id, signer, ceremony, process)"
+            " VALUES (%(key)s, %(signer)s, gen_random_uuid(), gen_random_uuid())",
+            row,
+        )
+    await eventually_left(statements, left)
+    done = await command(config, "bans", "resolve", left, OTHER, "--clear", "--reason", "power cut")
+    assert "1 so far" in done.stdout
+    assert await in_flight(statements) == []
+    assert await can_sign(statements, left)
 
 
 async def test_how_often_the_same_was_cleared_is_counted(

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,6 +17,7 @@ from tests.made_up_keys import made_up_key
 from wire.algorithms import EDDSA_ED25519
 from wire.audit import GENESIS, AuditHead
 from wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, Signer
+from wire.left_in_flight import LeftInFlight
 from wire.node_api import HeartbeatRequest, HeartbeatResponse
 
 SECONDS = 20
@@ -76,6 +78,7 @@ class Node:
 
     def __init__(self) -> None:
         self.problem: str | None = None
+        self.left: list[LeftInFlight] = []
         self.plane, self.chain, self.journal = ControlPlane(), Chain(), Journal()
         parts: Any = {"client": self.plane, "chain": self.chain, "journal": self.journal}
         self.heartbeat = Heartbeat(
@@ -88,10 +91,16 @@ class Node:
             kinds=[],
             capabilities={},
             bans=None,
+            left_in_flight=self.left_in_flight,
             identity_public_key=made_up_key(EDDSA_ED25519),
             slots=1,
             has_gate=False,
         )
+
+    async def left_in_flight(self) -> list[LeftInFlight]:
+        if self.journal.is_away:
+            raise OSError("the database is away")
+        return self.left
 
     async def next_told(self) -> str:
         async with asyncio.timeout(SECONDS):
@@ -168,3 +177,14 @@ async def test_a_last_heartbeat_that_cannot_be_sent_does_not_keep_a_node_from_st
     async with asyncio.timeout(SECONDS):
         await node.heartbeat.say_stopping()
     assert node.plane.asked == 2
+
+
+async def test_what_is_left_in_flight_is_told_and_is_unknown_without_the_database(node):
+    await node.next_told()
+    left = LeftInFlight(key_id=UUID(int=1), signer="signer-2", since=datetime.now(UTC))
+    node.left, node.problem = [left], "something changed"
+    await node.next_told()
+    assert node.plane.last.left_in_flight == (left,)
+    node.journal.is_away, node.problem = True, None
+    await node.heartbeat.beat()
+    assert node.plane.last.left_in_flight is None
