@@ -96,6 +96,8 @@ nodes = Table(
     Column("delivery_problems", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     # begin of the last step in which it left its task undone: it is away until it beats again
     Column("silent_since", DateTime(timezone=True)),
+    # pairs that a stop of this signer left in the middle of signing, as its last heartbeat said
+    Column("left_in_flight", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
     Column("audit_alarm", String),  # why its audit chain is in doubt
     # whether a restored database explains all of that, so that an admin may acknowledge it
     Column("audit_alarm_is_gap", Boolean, nullable=False, server_default=true()),

@@ -78,7 +78,7 @@ async def state_restore(
         )
         signed = signer.sign(RESTORED_TYPE, restored.model_dump_json().encode())
         gap = open_gap(KnownRestore(restored=signed), signer, node)
-        links = await chain.link([_record(signed, gap)])
+        links = chain.link(await chain.head(), [_record(signed, gap)])
         try:
             async with statements.transaction() as connection:
                 await connection.execute(INSERT_LINKS, links.parameters)

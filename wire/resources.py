@@ -181,6 +181,17 @@ class SignerBan(Answer):
     at: AwareDatetime
 
 
+class SignerLeftInFlight(Answer):
+    """A signer stopped while it signed with another: the two wait for its operator."""
+
+    key_id: UUID
+    signer: str
+    """The other one."""
+    since: AwareDatetime
+    todo: str
+    """What the operator has to do, with the command."""
+
+
 class RegisteredSigner(Answer):
     """A signer, and what its last heartbeat said.
 
@@ -201,6 +212,8 @@ class RegisteredSigner(Answer):
     """Whether its owner's validation gate is asked before it signs."""
     bans: list[SignerBan] | None
     """Those that it has stated."""
+    left_in_flight: list[SignerLeftInFlight] | None = None
+    """The pairs that do not sign together until its operator has looked."""
 
 
 class NodeRestore(Answer):

@@ -13,8 +13,9 @@ from control_plane.problems import Code, ProblemError
 from control_plane.resources import health_of
 from control_plane.tables import bans, nodes, signer_group_members, signer_groups
 from wire.algorithms import Algorithm
+from wire.left_in_flight import LeftInFlight, how_to_resolve
 from wire.requests import CreateSignerGroup
-from wire.resources import RegisteredSigner, SignerBan
+from wire.resources import RegisteredSigner, SignerBan, SignerLeftInFlight
 from wire.resources import SignerGroup as ShownGroup
 
 _MEMBERS = (
@@ -203,6 +204,7 @@ def _signer(row: Any) -> RegisteredSigner:
         last_seen=None,
         has_gate=None,
         bans=None,
+        left_in_flight=None,
     )
 
 
@@ -217,4 +219,10 @@ def _signer_in_detail(row: Any, stated: list[SignerBan]) -> RegisteredSigner:
         last_seen=row.last_seen,
         has_gate=row.has_gate,
         bans=stated,
+        left_in_flight=[_left(row.id, LeftInFlight.model_validate(x)) for x in row.left_in_flight],
     )
+
+
+def _left(signer: str, left: LeftInFlight) -> SignerLeftInFlight:
+    todo = how_to_resolve(signer, left.signer, left.key_id)
+    return SignerLeftInFlight(key_id=left.key_id, signer=left.signer, since=left.since, todo=todo)

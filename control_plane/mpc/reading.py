@@ -11,6 +11,7 @@ from control_plane.mpc.planning.decisions import Begin
 from control_plane.mpc.planning.facts import (
     CEREMONY_OF,
     Ending,
+    Left,
     Member,
     Request,
     SharesInUse,
@@ -112,6 +113,7 @@ def _facts(
         target=target,
         members=members,
         bans=frozenset(frozenset(pair.split(" ")) for pair in row.banned_pairs),
+        left_in_flight=tuple(Left(row.root_id, *pair.split(" ")) for pair in row.left_in_flight),
         steps=tuple(steps),
         servers=tuple(servers),
     )

@@ -41,6 +41,10 @@ READ_REQUESTS = text(
         root.id AS root_id, root.signer_group, root.generation, root.shares, root.next_shares,
         root.next_users,
         ARRAY(SELECT signer || ' ' || banned FROM bans WHERE key_id = root.id) AS banned_pairs,
+        ARRAY(SELECT nodes.id || ' ' || (item ->> 'signer')
+            FROM nodes, jsonb_array_elements(nodes.left_in_flight) AS item
+            WHERE nodes.node_group = :group AND item ->> 'key_id' = CAST(root.id AS text)
+            ORDER BY 1) AS left_in_flight,
         jobs.kind <> 'Sign' AND EXISTS (
             SELECT FROM jobs other
             WHERE other.key_id = jobs.key_id AND other.finished_at IS NULL

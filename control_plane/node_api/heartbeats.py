@@ -21,6 +21,7 @@ _BEAT = text(
         slots = :slots,
         has_gate = :has_gate,
         delivery_problems = CAST(:delivery_problems AS jsonb),
+        left_in_flight = coalesce(CAST(:left_in_flight AS jsonb), left_in_flight),
         last_seen = now()
     WHERE id = :node AND coalesce(identity_public_key, :identity) = :identity
     RETURNING clock_timestamp() AS time
@@ -58,6 +59,7 @@ class Heartbeats:
                 "slots": beat.slots,
                 "has_gate": beat.has_gate,
                 "delivery_problems": json.dumps(beat.delivery_problems),
+                "left_in_flight": _left_in_flight(beat),
             },
         )
         if row is None:
@@ -69,3 +71,10 @@ class Heartbeats:
             )
         time: datetime = row.time
         return time
+
+
+def _left_in_flight(beat: HeartbeatRequest) -> str | None:
+    """None where the node does not know: what it said before stands."""
+    if beat.left_in_flight is None:
+        return None
+    return json.dumps([left.model_dump(mode="json") for left in beat.left_in_flight])

@@ -12,6 +12,23 @@ from wire.tickets import CeremonyKind
 Pair = frozenset[str]
 """Two signers of whom one has banned the other."""
 
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """``signer`` stopped while it signed with ``counterparty`` under a root key.
+
+    They do not work together under it until the signer's operator has found out why.
+    """
+
+    key_id: UUID
+    signer: str
+    counterparty: str
+
+    @property
+    def pair(self) -> Pair:
+        return frozenset((self.signer, self.counterparty))
+
+
 CEREMONY_OF = {
     JobKind.SIGN: CeremonyKind.SIGN,
     JobKind.GENERATE_KEY: CeremonyKind.GENERATE,
@@ -127,6 +144,7 @@ class Request:
     target: str | None = None
     members: Mapping[str, Member] = field(default_factory=dict)
     bans: frozenset[Pair] = frozenset()
+    left_in_flight: tuple[Left, ...] = ()
     steps: tuple[Step, ...] = ()
     servers: tuple[str, ...] = ()
 

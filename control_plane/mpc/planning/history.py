@@ -18,6 +18,7 @@ from wire.outcomes import (
 )
 
 BANNED = "banned_counterparty"
+LEFT_IN_FLIGHT = "left_in_flight"
 NOT_PINNED = "not_pinned"
 NOT_APPROVED = "repair_not_approved"
 PEER_ABORTED = "peer_aborted"
@@ -30,6 +31,8 @@ BLAMELESS = frozenset(
         "ceremony_aborted",
         "delivery_unavailable",
         "echo_mismatch",
+        "in_flight_elsewhere",
+        LEFT_IN_FLIGHT,
         NOT_APPROVED,
         NOT_PROVED,
         PEER_ABORTED,
@@ -138,6 +141,11 @@ def banned_pairs(request: Request) -> frozenset[Pair]:
         for culprit in outcome.culprits
     )
     return request.bans | {pair for pair in told if len(pair) == 2}
+
+
+def barred_pairs(request: Request) -> frozenset[Pair]:
+    """The banned pairs, and those that wait for an operator: they do not work together now."""
+    return banned_pairs(request) | {left.pair for left in request.left_in_flight}
 
 
 def repaired(request: Request) -> bool:

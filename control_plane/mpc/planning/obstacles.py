@@ -3,10 +3,11 @@
 from collections.abc import Collection, Sequence
 
 from control_plane.mpc.planning.decisions import End, Pause, Reason
-from control_plane.mpc.planning.facts import Pair, Request
-from control_plane.mpc.planning.history import refusals
+from control_plane.mpc.planning.facts import Left, Pair, Request
+from control_plane.mpc.planning.history import LEFT_IN_FLIGHT, refusals
 from control_plane.mpc.planning.quorum import choose, largest
 from control_plane.reasons import summary_of
+from wire.left_in_flight import how_to_resolve
 from wire.outcomes import Outcome, OutcomeStatus
 
 NO_QUORUM = "no_quorum_left"
@@ -63,13 +64,24 @@ def _because(out: dict[str, Outcome], count: int, of: int, fallback: str) -> Rea
     )
 
 
-def waiting(request: Request, count: int, among: Sequence[str], banned: Collection[Pair]) -> Pause:
-    """Signers are away, or have all their slots taken."""
+def waiting(
+    request: Request,
+    count: int,
+    among: Sequence[str],
+    banned: Collection[Pair],
+    left: Collection[Left] = (),
+) -> Pause:
+    """Signers are away, or wait for an operator, or have all their slots taken.
+
+    ``left``: what keeps two of ``among`` apart until an operator has looked.
+    """
     there = request.there(among)
-    able = largest(there, banned, count)
+    able = largest(there, {*banned, *(each.pair for each in left)}, count)
     if able >= count:
         text = f"the {count} signers needed are there, and have no slot free"
         return Pause(Reason(BUSY, text, text))
+    if largest(there, banned, count) >= count:
+        return wait_for_operator([each for each in left if each.pair <= set(there)])
     away = [signer for signer in among if signer not in there]
     text = summary = f"{able} of the {count} signers needed are there"
     if away:
@@ -77,3 +89,12 @@ def waiting(request: Request, count: int, among: Sequence[str], banned: Collecti
     problems = {signer: request.member(signer).problem for signer in away}
     text += "".join(f"; {signer}: {problem}" for signer, problem in problems.items() if problem)
     return Pause(Reason(WAITING, text, summary))
+
+
+def wait_for_operator(left: Sequence[Left]) -> Pause:
+    """Signers are there, and two of them do not work together until an operator has looked."""
+    text = "; ".join(how_to_resolve(each.signer, each.counterparty, each.key_id) for each in left)
+    summary = "signers wait for an operator, since one stopped in the middle of signing"
+    signers = {each.signer for each in left}
+    node = signers.pop() if len(signers) == 1 else None
+    return Pause(Reason(LEFT_IN_FLIGHT, text, summary, node))

@@ -9,8 +9,8 @@ from itertools import combinations
 
 from control_plane.mpc.planning.decisions import Begin, Decision, End, Reason
 from control_plane.mpc.planning.facts import Request
-from control_plane.mpc.planning.history import banned_pairs, blame
-from control_plane.mpc.planning.obstacles import NO_QUORUM, waiting
+from control_plane.mpc.planning.history import banned_pairs, barred_pairs, blame
+from control_plane.mpc.planning.obstacles import NO_QUORUM, wait_for_operator, waiting
 from control_plane.mpc.planning.quorum import gather, prefer
 from control_plane.mpc.planning.share_sets import ShareSet
 from wire.jobs import JobKind
@@ -34,9 +34,12 @@ def next_proof(
         if gather(threshold, signers, [among], banned) is None:
             return _hopeless(request, among)
     able = [each for each in request.there(signers) if request.member(each).free > 0]
-    quorum = gather(threshold, prefer(request, able, blame(request)), unproved, banned)
+    ordered = prefer(request, able, blame(request))
+    quorum = gather(threshold, ordered, unproved, barred_pairs(request))
     if quorum is not None:
         return Begin(JobKind.PROVE_KEY, quorum, made.id, generation, public_key=public_key)
+    if gather(threshold, ordered, unproved, banned) is not None:
+        return wait_for_operator(request.left_in_flight)
     needed = [each for each in signers if any(each in among for among in unproved)]
     if len(request.there(needed)) < len(needed):
         return waiting(request, len(needed), needed, ())

@@ -7,7 +7,13 @@ far is given up: whoever has not promised abandons it, and t abandonments let th
 
 from control_plane.mpc.planning.decisions import Begin, Complete, Decision, End, Pause, Reason
 from control_plane.mpc.planning.facts import Request
-from control_plane.mpc.planning.history import banned_pairs, blame, refusals, repaired
+from control_plane.mpc.planning.history import (
+    banned_pairs,
+    barred_pairs,
+    blame,
+    refusals,
+    repaired,
+)
 from control_plane.mpc.planning.obstacles import BLOCKED, hopeless, waiting
 from control_plane.mpc.planning.proving import next_proof
 from control_plane.mpc.planning.quorum import choose, prefer
@@ -178,8 +184,11 @@ def _make(request: Request) -> Decision:
         unasked = _unasked(request, signers)
         if unasked:
             return _ask(request, unasked)
-    if any(request.member(signer).free < 1 or not request.there([signer]) for signer in signers):
-        return waiting(request, len(signers), signers, banned)
+    left = request.left_in_flight
+    if left or any(
+        request.member(signer).free < 1 or not request.there([signer]) for signer in signers
+    ):
+        return waiting(request, len(signers), signers, banned, left)
     return Begin(kind, signers, request.in_use.shares, new_generation(request))
 
 
@@ -187,7 +196,7 @@ def _repair(request: Request) -> Decision:
     """t helpers make the target's share again: whom their owners let, the least blamed first."""
     threshold, signers, target = request.group.threshold, request.group.signers, request.target
     assert target is not None  # the API sees to it
-    banned = banned_pairs(request)
+    banned, barred = banned_pairs(request), barred_pairs(request)
     compatible = [
         signer for signer in signers if signer != target and {signer, target} not in banned
     ]
@@ -201,12 +210,14 @@ def _repair(request: Request) -> Decision:
     helpers = [
         signer
         for signer in prefer(request, request.there(compatible), blame(request))
-        if signer not in out and request.member(signer).free > 0
+        if signer not in out and request.member(signer).free > 0 and {signer, target} not in barred
     ]
-    quorum = choose(threshold, helpers, banned)
+    quorum = choose(threshold, helpers, barred)
     target_is_able = request.member(target).is_there and request.member(target).free > 0
     if quorum is None or not target_is_able:
-        return waiting(request, threshold + 1, [*compatible, target], banned)
+        return waiting(
+            request, threshold + 1, [*compatible, target], banned, request.left_in_flight
+        )
     return Begin(
         JobKind.REPAIR_SHARE, (*quorum, target), request.in_use.shares, request.in_use.generation
     )

@@ -5,7 +5,13 @@ from uuid import UUID
 
 from control_plane.mpc.planning.decisions import Begin, Decision
 from control_plane.mpc.planning.facts import Request
-from control_plane.mpc.planning.history import approvals, banned_pairs, blame, refusals
+from control_plane.mpc.planning.history import (
+    approvals,
+    banned_pairs,
+    barred_pairs,
+    blame,
+    refusals,
+)
 from control_plane.mpc.planning.obstacles import hopeless, waiting
 from control_plane.mpc.planning.quorum import choose, prefer
 from wire.jobs import JobKind
@@ -21,6 +27,7 @@ def next_signing_step(request: Request) -> Decision:
     end = hopeless(request, threshold, request.group.signers, banned)
     if end is not None:
         return end
+    barred = barred_pairs(request)
     out = refusals(request)
     willing = [signer for signer in request.group.signers if signer not in out]
     there = prefer(request, request.there(willing), blame(request))
@@ -31,14 +38,14 @@ def next_signing_step(request: Request) -> Decision:
             for signer in there
             if signer in holders and signer in free_to and request.member(signer).free > 0
         ]
-        quorum = choose(threshold, able, banned)
+        quorum = choose(threshold, able, barred)
         if quorum is not None:
             return Begin(JobKind.SIGN, quorum, shares, generation)
     unasked = tuple(signer for signer in there if signer not in free_to)
-    busy_are_enough = choose(threshold, [each for each in there if each in free_to], banned)
+    busy_are_enough = choose(threshold, [each for each in there if each in free_to], barred)
     if unasked and busy_are_enough is None:
         return Begin(JobKind.APPROVE, unasked, request.in_use.shares, request.in_use.generation)
-    return waiting(request, threshold, willing, banned)
+    return waiting(request, threshold, willing, banned, request.left_in_flight)
 
 
 def free_to_take_part(request: Request) -> frozenset[str]:
@@ -57,7 +64,7 @@ def has_approvals_enough(request: Request) -> bool:
     out = refusals(request)
     there = [signer for signer in request.there(request.group.signers) if signer not in out]
     able = [signer for signer in there if signer in free_to]
-    return choose(request.group.threshold, able, banned_pairs(request)) is not None
+    return choose(request.group.threshold, able, barred_pairs(request)) is not None
 
 
 def _sets_in_use(request: Request) -> Iterator[tuple[UUID | None, int, frozenset[str]]]:

@@ -38,6 +38,7 @@ from tests.faults.mpc.conftest import (
     wait_for,
 )
 from tests.faults.mpc.killing_signer import COMMIT, EXCHANGES
+from wire.resources import RegisteredSigner
 
 AlgorithmOf = {"EdDSA": (Scheme.EDDSA, Curve.ED25519), "ECDSA": (Scheme.ECDSA, Curve.SECP256K1)}
 Points = list[tuple[str, str]]
@@ -83,6 +84,11 @@ def without(signer: Signer) -> Iterator[None]:
         yield
     finally:
         signer.start()
+
+
+def shown(custody: Custody) -> RegisteredSigner:
+    [found] = [each for each in custody.list_signers() if each.id == VICTIM]
+    return found
 
 
 def make_key(custody: Custody, scheme: str) -> Key:
@@ -176,8 +182,9 @@ def test_a_lost_share_is_repaired_wherever_its_signer_is_killed(
 
 
 @pytest.mark.timeout(300)
-def test_an_ecdsa_signature_survives_deaths_and_one_in_phase_2_bars_the_pair_until_resolved(
-    stack: Stack, custody: Custody, victim, tmp_path
+@pytest.mark.parametrize("last", ["phase 2", "seal 2"])
+def test_an_ecdsa_signature_survives_deaths_and_one_in_phase_2_or_after_it_waits_for_the_operator(
+    stack: Stack, custody: Custody, victim, tmp_path, last: str
 ):
     key = make_key(custody, "ECDSA")
     digest = iter(bytes([number]) * 32 for number in range(1, 10))
@@ -186,12 +193,22 @@ def test_an_ecdsa_signature_survives_deaths_and_one_in_phase_2_bars_the_pair_unt
         die_at_each(
             victim,
             tmp_path,
-            [("Sign", at) for at in ("hello 0", "seal 1", "seal 2", "seal 3", "phase 2")],
+            [("Sign", at) for at in ("hello 0", "seal 1", last)],
             lambda: begun.append(custody.sign_hash(key.id, next(digest), wait=0)),
             lambda: None,
         )
         left = "SELECT signer FROM in_flight WHERE key_id = %s"
         assert rows(victim, left, key.id) == [("signer-1",)]
+        command = f"mpc-signer bans resolve {key.id} signer-1 --clear"
+
+        def says_what_to_do() -> bool:
+            waiting = custody.get_signature(key.id, begun[0].id)
+            assert waiting.status in (SignatureStatus.PENDING, SignatureStatus.EXECUTING), waiting
+            return waiting.reason is not None and command in waiting.reason.detail
+
+        wait_for(says_what_to_do, "the reason names no command")
+        wait_for(lambda: command in (shown(custody).health.detail or ""), "health does not name it")
+        assert [str(each.key_id) for each in shown(custody).left_in_flight or ()] == [str(key.id)]
     # the others are a quorum: nobody need wait for the operator
     done = custody.get_signature(key.id, begun[0].id, wait=SECONDS)
     assert done.status is SignatureStatus.SIGNED

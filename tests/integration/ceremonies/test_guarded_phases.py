@@ -111,6 +111,7 @@ async def test_the_answer_of_phase_3_goes_out_while_the_row_does_but_not_the_sig
     with_key, phases
 ):
     parties, key = await with_key(ECDSA_SECP256K1)
+    phases.begun.clear()  # of the key's own proofs
     honest = parties[HONEST]
     await honest.rows("CREATE FUNCTION hindered() RETURNS trigger LANGUAGE plpgsql AS"
                       " 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN old; END'")  # fmt: skip
@@ -132,6 +133,7 @@ async def test_the_answer_of_phase_3_goes_out_while_the_row_does_but_not_the_sig
 @pytest.mark.parametrize("number", [PHASE_2, PHASE_3, PHASE_4])
 async def test_connections_that_are_cut_in_a_phase_leave_nobody_barred(with_key, phases, number):
     parties, key = await with_key(ECDSA_SECP256K1)
+    phases.begun.clear()  # of the key's own proofs
     phases.first[number] = Outage(parties[HONEST].database).cut
     await parties.hold(orders.sign(key, PAIR, wanted(key)).until(10))
     assert (1, number) in phases.begun
@@ -168,6 +170,7 @@ async def test_whoever_lies_is_banned_though_the_job_was_cancelled_in_the_phase(
     with_key, liars, phases, number
 ):
     parties, key = await with_key(ECDSA_SECP256K1)
+    phases.begun.clear()  # of the key's own proofs
     liars.lies(parties[LIAR], Lie(number, words=LIES[number]))
     is_cancelled = threading.Event()
     phases.first[number] = lambda: is_cancelled.wait(20)
@@ -187,6 +190,7 @@ async def test_whoever_lies_is_banned_though_the_job_was_cancelled_in_the_phase(
 
 async def test_a_cancelled_job_leaves_nothing_in_flight_once_its_phase_is_over(with_key, phases):
     parties, key = await with_key(ECDSA_SECP256K1)
+    phases.begun.clear()  # of the key's own proofs
     is_cancelled = threading.Event()
     phases.first[PHASE_2] = lambda: is_cancelled.wait(20)
     claimed = parties.control_plane.claimed(orders.sign(key, PAIR, wanted(key)).until(20))
@@ -223,6 +227,7 @@ async def test_a_ban_made_between_the_phases_ends_the_ceremony_before_phase_3(
     with_key, phases, monkeypatch
 ):
     parties, key = await with_key(ECDSA_SECP256K1)
+    phases.begun.clear()  # of the key's own proofs
     hand_in = parties[LIAR].delivery.exchange
 
     async def exchange(

@@ -30,6 +30,8 @@ from wire.envelope import (
     SignedBytes,
 )
 from wire.jobs import Endpoint, Job, JobKind, KeyReference
+from wire.jobs import Job, JobKind, KeyReference
+from wire.left_in_flight import LeftInFlight
 from wire.node_api import ClaimedJob, NodeHealth
 from wire.outcomes import (
     AbandonedShare,
@@ -156,6 +158,7 @@ class ScriptedSigner:
         self.abandoned: set[UUID] = set()
         self.erased: set[UUID] = set()
         self.bans: list[SignedBytes] = []
+        self.left_in_flight: tuple[LeftInFlight, ...] | None = ()
         self.has_gate = False
         self.health = NodeHealth(status="ok")
         self.delivery_problems: dict[str, str] = {}
@@ -175,6 +178,7 @@ class ScriptedSigner:
             slots=self.slots,
             has_gate=self.has_gate,
             bans=tuple(self.bans),
+            left_in_flight=self.left_in_flight,
             health=self.health,
             delivery_problems=self.delivery_problems,
         )

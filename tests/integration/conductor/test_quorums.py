@@ -1,7 +1,8 @@
 """Signers that fail, lie, say No or are away: others sign, or the request says why not."""
 
+from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -9,6 +10,7 @@ from control_plane.tokens import Scope
 from tests.integration.conductor.conftest import Troupe
 from tests.integration.conductor.scripted_signer import denied, failed
 from wire.jobs import JobKind
+from wire.left_in_flight import LeftInFlight
 from wire.node_api import NodeHealth
 from wire.outcomes import MadeSignature, Result
 
@@ -232,6 +234,66 @@ async def test_a_ban_told_in_an_outcome_counts_before_it_is_stated(troupe: Troup
         assert signed["status"] == "Signed"
         attempts = await troupe.signers_of(signed["id"])
         assert attempts.count({"signer-1", "signer-2"}) <= 1
+
+
+async def test_what_a_signer_left_in_flight_waits_for_its_operator_and_names_the_command(
+    troupe: Troupe,
+):
+    wallet = await troupe.wallet()
+    key_id = UUID(wallet["key_id"])
+    now = datetime.now(UTC)
+    left = LeftInFlight(key_id=key_id, signer="signer-2", since=now)
+    troupe[1].left_in_flight = (left, LeftInFlight(key_id=uuid4(), signer="signer-3", since=now))
+    await troupe[1].beat()
+    for number in range(4):
+        signed = await troupe.sign(wallet["key_id"], f"message {number}")
+        assert signed["status"] == "Signed"
+        assert {"signer-1", "signer-2"} not in await troupe.signers_of(signed["id"])
+    await troupe[3].stop()
+    pending = await troupe.sign(wallet["key_id"], wait=0)
+    path = f"/v1/keys/{key_id}/signatures/{pending['id']}"
+    command = f"mpc-signer bans resolve {key_id} signer-2 --clear"
+
+    async def says_what_to_do() -> bool:
+        shown = (await troupe.api.get(path)).json()
+        assert shown["status"] in {"Pending", "Executing"}  # the one that is away is tried first
+        reason = shown["reason"] or {}
+        return reason.get("code") == "left_in_flight" and command in reason["detail"]
+
+    await troupe.until(says_what_to_do)
+    shown = (await troupe.api.get("/v1/signers")).json()["items"][0]["left_in_flight"]
+    assert (shown[0]["key_id"], shown[0]["signer"]) == (str(key_id), "signer-2")
+    assert f"on signer-1's host: {command}" in shown[0]["todo"]
+
+    troupe[1].left_in_flight = None  # its database is away: it does not know
+    await troupe[1].beat()
+    assert (await troupe.api.get(path + "?wait=1")).json()["status"] == "Pending"
+    troupe[1].left_in_flight = ()
+    await troupe[1].beat()
+    assert (await troupe.api.get(path + "?wait=20")).json()["status"] == "Signed"
+
+
+async def test_one_left_in_flight_that_no_heartbeat_has_told_yet_ends_no_request(troupe: Troupe):
+    """As a signer says in an outcome: neither a No nor a ban."""
+    wallet = await troupe.wallet()
+    met = []
+
+    def was_left(_: object, ticket: Any) -> None:
+        if any(each.signer == "signer-2" for each in ticket.participants):
+            met.append(ticket)
+            raise failed("left_in_flight")
+
+    troupe[1].on[SIGN] = was_left
+    for number in range(4):
+        assert (await troupe.sign(wallet["key_id"], f"m {number}"))["status"] == "Signed"
+    await troupe[3].stop()
+    pending = await troupe.sign(wallet["key_id"], wait=0)
+    before = len(met)
+    await troupe.until(lambda: len(met) > before + 1)
+    path = f"/v1/keys/{wallet['key_id']}/signatures/{pending['id']}"
+    assert (await troupe.api.get(path)).json()["status"] in {"Pending", "Executing"}
+    troupe[1].on.clear()
+    assert (await troupe.api.get(path + "?wait=20")).json()["status"] == "Signed"
 
 
 async def test_a_ban_by_somebody_else_is_not_believed(troupe: Troupe):

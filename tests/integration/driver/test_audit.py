@@ -51,7 +51,7 @@ async def verify(
 
 async def append(statements: Statements, node: NodeParts, *records: AuditRecord) -> None:
     """Put records into the chain alone, as somebody who has the database and the code could."""
-    links = await node.chain.link(list(records))
+    links = node.chain.link(await node.chain.head(), list(records))
     async with statements.transaction() as connection:
         await connection.execute(INSERT_LINKS, links.parameters)
     node.chain.advance(links)

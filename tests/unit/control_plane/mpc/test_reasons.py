@@ -3,7 +3,14 @@
 import re
 from pathlib import Path
 
-from control_plane.mpc.planning import endings, obstacles, servers, set_making, share_sets
+from control_plane.mpc.planning import (
+    endings,
+    history,
+    obstacles,
+    servers,
+    set_making,
+    share_sets,
+)
 from control_plane.transitions import BAD_RESULT, EXPIRED
 
 DOCUMENT = Path(__file__).parents[4] / "docs" / "mpc.md"
@@ -20,6 +27,7 @@ def test_every_reason_is_in_the_document():
         obstacles.DENIED,
         obstacles.CANNOT,
         endings.SILENT,
+        history.LEFT_IN_FLIGHT,
         set_making.DISAGREE,
         share_sets.NO_SHARE,
         BAD_RESULT,

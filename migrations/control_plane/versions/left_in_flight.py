@@ -1,0 +1,21 @@
+"""What a stop of a signer has left in the middle of signing, as the signer says."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column(
+        "nodes",
+        sa.Column("left_in_flight", JSONB(), nullable=False, server_default=sa.text("'[]'::jsonb")),
+    )
+
+
+def downgrade() -> None:
+    op.drop_column("nodes", "left_in_flight")
