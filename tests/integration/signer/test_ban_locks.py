@@ -346,15 +346,31 @@ async def test_a_ban_earned_while_the_database_is_away_bars_at_once_and_is_writt
     await barred(locks, "signer-2")
 
 
-async def test_a_ban_that_is_not_on_disk_yet_keeps_a_pair_out_of_both_phases(
-    locks, bans, monkeypatch
-):
+@pytest.fixture
+def no_ban_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(_: object) -> AsyncIterator[UUID]:
         raise psycopg.OperationalError("the table cannot be written")
         yield
 
-    ceremony = uuid4()
     monkeypatch.setattr(Bans, "keep_earned", never)
+
+
+@pytest.mark.usefixtures("no_ban_is_written")
+async def test_a_ban_earned_while_the_database_is_away_keeps_its_row_until_it_is_written(
+    statements, locks
+):
+    ceremony = uuid4()
+    async with locks.hold(KEY, ["signer-2"], ceremony):
+        await locks.ban(KEY, "signer-2", REASON, ceremony)
+    await locks.release(ceremony)
+    with contextlib.suppress(psycopg.OperationalError):
+        await locks.settle()
+    assert await in_flight(statements) == {(KEY, "signer-2")}
+
+
+@pytest.mark.usefixtures("no_ban_is_written")
+async def test_a_ban_that_is_not_on_disk_yet_keeps_a_pair_out_of_both_phases(locks, bans):
+    ceremony = uuid4()
     async with locks.hold(KEY, ["signer-2"], ceremony):
         await locks.ban(KEY, "signer-2", REASON, ceremony)
     await barred(locks, "signer-2", "signer-3")
