@@ -30,7 +30,6 @@ from wire.envelope import (
     SignedBytes,
 )
 from wire.jobs import Endpoint, Job, JobKind, KeyReference
-from wire.jobs import Job, JobKind, KeyReference
 from wire.left_in_flight import LeftInFlight
 from wire.node_api import ClaimedJob, NodeHealth
 from wire.outcomes import (
