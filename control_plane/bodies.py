@@ -4,6 +4,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from control_plane.problems import Code, ProblemError
+from wire.strict_json import NotJson, NotStrictJson, parse_json
 
 MAX_DISCARDED = 32 * 1024 * 1024
 """Bytes of too large a body that are read and dropped. A client that is answered and cut off while
@@ -33,6 +34,16 @@ async def read_body(request: Request, limit: int) -> bytes:
     if size > limit:
         raise _too_large(limit, is_read=True)
     return b"".join(chunks)
+
+
+def require_strict_json(body: bytes) -> None:
+    """Raise ProblemError for what is not JSON, or has more than one meaning."""
+    try:
+        parse_json(body)
+    except NotJson as error:
+        raise ProblemError(Code.MALFORMED_JSON, f"{error}.") from None
+    except NotStrictJson as error:
+        raise ProblemError(Code.INVALID_REQUEST, f"The body is ambiguous: {error}.") from None
 
 
 def _declared_size(request: Request) -> int:

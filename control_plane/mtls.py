@@ -8,12 +8,11 @@ into ``scope["extensions"]["tls"]`` at the other.
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
+from daemon.limited_protocol import LimitedProtocol
 from daemon.peer_certificate import PeerCertificate, peer_of_connection
 
 
-class MutualTlsProtocol(HttpToolsProtocol):
+class MutualTlsProtocol(LimitedProtocol):
     """Gives each request's scope its connection's PeerCertificate."""
 
     _peer: PeerCertificate | None = None

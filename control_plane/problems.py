@@ -49,6 +49,7 @@ class Code(StrEnum):
     NOT_SIGNABLE = "not_signable"
     REQUEST_MISMATCH = "request_mismatch"
     REQUEST_EXPIRED = "request_expired"
+    TOO_MANY_WAITS = "too_many_waits"
     INTERNAL_ERROR = "internal_error"
     UNAVAILABLE = "unavailable"
 
@@ -79,12 +80,15 @@ STATUS_AND_TITLE = {
     Code.NOT_SIGNABLE: (422, "This key cannot sign this request"),
     Code.REQUEST_MISMATCH: (422, "The body is about something else than the path"),
     Code.REQUEST_EXPIRED: (422, "The request's own time is over"),
+    Code.TOO_MANY_WAITS: (429, "Too many requests are held open"),
     Code.INTERNAL_ERROR: (500, "Something went wrong here"),
     Code.UNAVAILABLE: (503, "Try again soon"),
 }
 
 EXTRA_HEADERS = {
-    Code.UNAUTHENTICATED: {"WWW-Authenticate": "Bearer"},
+    # and its connection makes room for those of applications
+    Code.UNAUTHENTICATED: {"WWW-Authenticate": "Bearer", "Connection": "close"},
+    Code.TOO_MANY_WAITS: {"Retry-After": str(RETRY_AFTER_SECONDS)},
     Code.UNAVAILABLE: {"Retry-After": str(RETRY_AFTER_SECONDS)},
 }
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import CollectorRegistry
 
 from control_plane.api.application import create_application
+from control_plane.api.long_polls import LongPolls
 from control_plane.api.services import Services
 from control_plane.audit_heads import AuditHeads
 from control_plane.audit_restores import AuditRestores
@@ -174,9 +175,10 @@ def _listeners(
     listeners = {
         "public API": Listener(
             config(
-                Measured(public_app, metrics, "public"),
+                Measured(LongPolls(public_app, settings.public_api.long_polls), metrics, "public"),
                 settings.public_api.host,
                 settings.public_api.port,
+                limits=settings.public_api.limits,
                 ssl_context_factory=lambda *_: public_tls,
             )
         ),
@@ -185,6 +187,7 @@ def _listeners(
                 Measured(node_app, metrics, "node"),
                 settings.node_api.host,
                 settings.node_api.port,
+                limits=settings.node_api.limits,
                 http=MutualTlsProtocol,
                 ssl_context_factory=lambda *_: node_tls,
             )

@@ -16,6 +16,7 @@ from daemon.configuration import (
     write_secret,
 )
 from daemon.errors import ConfigurationError
+from daemon.http_limits import HttpLimits
 from daemon.signing_key import create_signing_key, load_signing_key
 from wire.algorithms import Store
 from wire.envelope import Signer
@@ -28,11 +29,20 @@ SIGNING_KEY_FILE = "job-signing.pem"
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
+class LongPollsSection(Section):
+    """How many requests with ``wait`` are held open at once."""
+
+    total: Annotated[int, Field(ge=1)] = 1536
+    of_token: Annotated[int, Field(ge=1)] = 256
+
+
 class PublicApiSection(Section):
     host: str
     port: Port
     certificate: ConfiguredPath
     private_key: ConfiguredPath
+    limits: HttpLimits = HttpLimits()
+    long_polls: LongPollsSection = LongPollsSection()
 
 
 class NodeApiSection(Section):
@@ -41,6 +51,7 @@ class NodeApiSection(Section):
     certificate: ConfiguredPath
     private_key: ConfiguredPath
     client_ca: ConfiguredPath
+    limits: HttpLimits = HttpLimits(body_seconds=60)
 
 
 class MetricsSection(Section):
@@ -134,6 +145,23 @@ port = 8443
 certificate = "tls/certificate.pem"   # leaf first, then the intermediate
 private_key = "tls/private_key.pem"   # tls/ is the folder that `pki issue server` made
 
+[public_api.limits]
+# What is taken of clients before they have shown a token. Whoever sends more is answered 431, 408
+# or 429, and cut off. A body may have 256 KiB (413).
+header_bytes = 16384                  # of a request line with its headers
+header_count = 64
+header_seconds = 10                   # for the headers to come in whole
+body_seconds = 30                     # from then on for the body
+connections = 2048                    # in all; one more is closed unheard
+address_connections = 256             # of one IPv4 address or IPv6 /64; one more is answered 429
+trusted_proxies = []                  # as ["10.0.0.5/32"]: load balancers, which have many clients'
+                                      # connections; limit those of each client there
+
+[public_api.long_polls]
+# Requests with `wait` that are held open at once; one more is answered 429, and nothing is begun.
+total = 1536                          # fewer than connections, so that other requests get through
+of_token = 256
+
 [node_api]
 # Where nodes come in: mutual TLS. Only nodes that `control-plane node add` registered get work.
 host = "0.0.0.0"
@@ -141,6 +169,12 @@ port = 8444
 certificate = "tls/certificate.pem"
 private_key = "tls/private_key.pem"
 client_ca = "tls/ca.pem"              # the root whose nodes are let in
+
+[node_api.limits]
+# As [public_api.limits], of clients whose certificate is under client_ca; a body may have 8 MiB.
+body_seconds = 60
+connections = 2048
+address_connections = 256
 
 [metrics]
 # Prometheus metrics without authentication: keep them local. Leave the section out for none.

@@ -9,7 +9,10 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from daemon.acceptor import Acceptor, Connections, Place
 from daemon.errors import OperatorError
+from daemon.http_limits import HttpLimits
+from daemon.limited_protocol import Config, LimitedProtocol
 
 START_SECONDS = 15
 STOP_SECONDS = 30
@@ -20,7 +23,7 @@ CLOSE_SECONDS = 1
 class Listener:
     """One ASGI application on one address; signals are left to the process."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: Config) -> None:
         self._config = config
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
@@ -53,13 +56,32 @@ class Listener:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__(config)
+        self._limits = config.limits
         self.listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        """Not uvicorn's, which counts no connections and gives a TLS handshake a minute."""
+        await self.lifespan.startup()
+        connections = Connections(self._limits)
+        self.servers = [
+            Acceptor(each, connections, self._make, self.config.ssl)  # type: ignore[misc]
+            for each in sockets or []
+        ]
+        for acceptor in self.servers:
+            acceptor.start()  # type: ignore[attr-defined]
+        self.started = True
         self.listening.set()
+
+    def _make(self, place: Place) -> LimitedProtocol:
+        protocol: LimitedProtocol = self.config.http_protocol_class(  # type: ignore[assignment]
+            config=self.config,  # type: ignore[call-arg]
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        protocol.place = place
+        return protocol
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         cutting = asyncio.create_task(self._cut_idle())
@@ -90,13 +112,22 @@ def _is_idle(connection: HttpToolsProtocol) -> bool:
     return is_answered and connection.transport.get_write_buffer_size() == 0
 
 
-def config(app: Any, host: str, port: int, **settings: Any) -> uvicorn.Config:
+def config(
+    app: Any,
+    host: str,
+    port: int,
+    *,
+    limits: HttpLimits | None = None,
+    http: type[LimitedProtocol] = LimitedProtocol,
+    **settings: Any,
+) -> Config:
     """uvicorn's settings as all our listeners have them; ``settings`` are uvicorn's own."""
-    return uvicorn.Config(
+    made = Config(
         app,
         host=host,
         port=port,
-        http=settings.pop("http", "httptools"),
+        http=http,
+        ws="none",
         loop="none",
         lifespan="off",
         access_log=False,
@@ -107,3 +138,6 @@ def config(app: Any, host: str, port: int, **settings: Any) -> uvicorn.Config:
         timeout_graceful_shutdown=STOP_SECONDS,
         **settings,
     )
+    if limits is not None:
+        made.limits = limits
+    return made

@@ -2,10 +2,9 @@
 
 import hashlib
 import hmac
-import json
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,6 +17,7 @@ from wire.encoding import HexBytes, Model
 from wire.jobs import Endpoint, Job, JobKind, KeyReference
 from wire.mistakable import Mistakable, could_be
 from wire.requests import SignHash, SignRequest, SignTransaction
+from wire.strict_json import NotStrictJson, parse_json
 
 SIGNATURE_HEADER = "Custody-Gate-Signature"
 MAX_REASON = 500
@@ -209,18 +209,11 @@ def sign_question(key: bytes, body: bytes, now: datetime) -> str:
 def read_answer(content: bytes, digest: bytes) -> GateAnswer:
     """The answer, if it is one, about that digest. Raises BadAnswer."""
     try:
-        answer = GateAnswer.model_validate(json.loads(content, object_pairs_hook=_once_each))
+        answer = GateAnswer.model_validate(parse_json(content))
     except ValidationError as error:
         raise BadAnswer(f"{error.error_count()} malformed fields") from None
-    except (ValueError, RecursionError):
-        raise BadAnswer("no JSON object with each field once") from None
+    except NotStrictJson as error:
+        raise BadAnswer(f"no JSON with one meaning: {error}") from None
     if answer.digest != digest:
         raise BadAnswer("for another digest")
     return answer
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a field twice")
-    return found

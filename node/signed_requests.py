@@ -1,6 +1,5 @@
 """The first lock: a request that its application has signed, for one effect alone."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from wire.envelope import PinnedKeys
 from wire.jobs import Endpoint, Job, JobKind
 from wire.requests import ExternalId
 from wire.signed_requests import payload_type
+from wire.strict_json import NotStrictJson, parse_json
 
 WITHOUT_A_KEY = (Endpoint.WALLETS, Endpoint.KEYS)
 
@@ -46,14 +46,9 @@ def read_binding(job: Job) -> Binding:
 def require_one_meaning(job: Job) -> None:
     """Raise Denied for a body with a field twice: not every reader takes the last one, as we do."""
     try:
-        json.loads(job.request, object_pairs_hook=_once_each)
-    except (ValueError, RecursionError):
-        raise Denied("malformed_request", "the request is no JSON with each field once") from None
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> None:
-    if len({name for name, _ in pairs}) != len(pairs):
-        raise ValueError("a field twice")
+        parse_json(job.request)
+    except NotStrictJson as error:
+        raise Denied("malformed_request", f"no JSON with one meaning: {error}") from None
 
 
 def check_signature(job: Job, public_key: bytes) -> None:

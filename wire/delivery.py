@@ -78,6 +78,8 @@ class DeliveryCode(StrEnum):
 
     MALFORMED = "malformed"
     TOO_LARGE = "too_large"
+    REQUEST_TIMEOUT = "request_timeout"
+    """The body did not come whole in time."""
     CERTIFICATE_REJECTED = "certificate_rejected"
     BAD_TICKET = "bad_ticket"
     NOT_A_PARTICIPANT = "not_a_participant"

@@ -6,7 +6,7 @@ from fastapi import Query, Request
 from pydantic import Field, TypeAdapter, ValidationError
 
 from control_plane.api.waiting import MAX_WAIT
-from control_plane.bodies import read_body
+from control_plane.bodies import read_body, require_strict_json
 from control_plane.pages import MAX_LIMIT
 from control_plane.problems import invalid
 from wire.requests import ExternalId
@@ -40,6 +40,7 @@ Body = TypeVar("Body")
 async def body_of(request: Request, adapter: TypeAdapter[Body]) -> tuple[bytes, Body]:
     """The body as it came and as its model. Raises ProblemError for one that cannot be used."""
     text = await read_body(request, MAX_BODY_SIZE)
+    require_strict_json(text)
     try:
         return text, adapter.validate_json(text)
     except ValidationError as error:

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from control_plane import problems
 from control_plane.audit_heads import AuditHeads
 from control_plane.audit_restores import AuditRestores
-from control_plane.bodies import read_body
+from control_plane.bodies import read_body, require_strict_json
 from control_plane.database import Database
 from control_plane.mpc.bans import Bans
 from control_plane.mpc.tasks import Tasks
@@ -148,6 +148,7 @@ async def _read(request: Request, model: type[Body]) -> Body:
     body = await read_body(request, MAX_BODY)
     if b"\\u0000" in body:  # PostgreSQL's text cannot hold it
         raise ProblemError(Code.INVALID_REQUEST, "The character U+0000 is not allowed.")
+    require_strict_json(body)
     try:
         return model.model_validate_json(body)
     except ValidationError as error:

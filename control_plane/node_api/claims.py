@@ -5,6 +5,7 @@ A driver claims the jobs of its group, a signer its own tasks.
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 
 from fastapi import Request
@@ -12,8 +13,12 @@ from fastapi import Request
 from control_plane.mpc.tasks import Tasks
 from control_plane.node_api.authorisation import RegisteredNode
 from control_plane.notifications import Notifications, Waiter
+from control_plane.problems import Code, ProblemError
 from control_plane.queue import Queue
 from wire.node_api import ClaimedJob, ClaimRequest
+
+MAX_CLAIMS_OF_NODE = 32
+"""At once. A node has one, and those of lost connections for as long as these last."""
 
 
 class Claims:
@@ -23,14 +28,21 @@ class Claims:
         self._queue = queue
         self._tasks = tasks
         self._notifications = notifications
+        self._open = Counter[str]()
 
     async def claim(
         self, request: Request, node: RegisteredNode, asked: ClaimRequest
     ) -> list[ClaimedJob]:
         """Up to ``asked.slots`` jobs; none when ``asked.wait`` seconds brought none.
 
-        The request's body must have been read.
+        The request's body must have been read. Raises ProblemError too_many_waits.
         """
+        with self._counted(node):
+            return await self._wait_for_jobs(request, node, asked)
+
+    async def _wait_for_jobs(
+        self, request: Request, node: RegisteredNode, asked: ClaimRequest
+    ) -> list[ClaimedJob]:
         clock = asyncio.get_running_loop().time
         deadline = clock() + asked.wait
         with self._waiting(node) as waiter, _departure(request, waiter) as left:
@@ -44,6 +56,20 @@ class Claims:
                     return jobs
                 await waiter.wait(time_left)
         return []
+
+    @contextlib.contextmanager
+    def _counted(self, node: RegisteredNode) -> Iterator[None]:
+        if self._open[node.id] >= MAX_CLAIMS_OF_NODE:
+            raise ProblemError(
+                Code.TOO_MANY_WAITS, f"Node {node.id} has {MAX_CLAIMS_OF_NODE} claims open already."
+            )
+        self._open[node.id] += 1
+        try:
+            yield
+        finally:
+            self._open[node.id] -= 1
+            if not self._open[node.id]:
+                del self._open[node.id]
 
     def _waiting(self, node: RegisteredNode) -> contextlib.AbstractContextManager[Waiter]:
         if node.group == self._tasks.node_group:

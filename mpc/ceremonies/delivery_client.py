@@ -240,7 +240,12 @@ def problem_of(server: str, content: bytes) -> Exception | None:
             return PeerAborted(problem.signer or "", reason[:MAX_ABORT_REASON])
         case DeliveryCode.EXPIRED:
             return CeremonyExpired(tuple(problem.silent))
-        case DeliveryCode.BUSY | DeliveryCode.UNKNOWN_CEREMONY | Unknown():
+        case (
+            DeliveryCode.BUSY
+            | DeliveryCode.REQUEST_TIMEOUT
+            | DeliveryCode.UNKNOWN_CEREMONY
+            | Unknown()
+        ):
             return DeliveryUnavailable(detail)
         case _:
             return DeliveryRefused(problem.code.value, detail)

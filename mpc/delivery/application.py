@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from aiohttp import web
 from daemon.peer_certificate import peer_of_connection
 from mpc.delivery.admission import require_signer
 from mpc.delivery.clock import ServerClock
+from mpc.delivery.connections import CountedProtocol
 from mpc.delivery.metrics import ANSWERS, ENDED, RECEIVED_BYTES, SECONDS
 from mpc.delivery.problems import NotDelivered, not_delivered
 from mpc.delivery.sessions import Sessions, aborted
@@ -124,12 +126,19 @@ class Delivery:
             raise not_delivered(DeliveryCode.MALFORMED, "a request that was cut off") from None
         except TimeoutError:
             raise not_delivered(
-                DeliveryCode.MALFORMED, f"no whole request in {self._limits.body_seconds:.0f} s"
+                DeliveryCode.REQUEST_TIMEOUT,
+                f"the body did not come whole in {self._limits.body_seconds:.0f} s",
             ) from None
 
 
 @web.middleware
 async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    connection = request.transport and request.transport.get_protocol()
+    with connection.answering() if isinstance(connection, CountedProtocol) else nullcontext():
+        return await _answer(request, handler)
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         try:
             answer = await handler(request)

@@ -1,11 +1,13 @@
 """How many connections are served: each may take up to 0.7 MiB of TLS's buffers."""
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import cast
 
+from daemon.acceptor import Place
 from daemon.peer_certificate import peer_of_connection
 from mpc.delivery.admission import require_signer
 from mpc.delivery.metrics import REFUSED_CONNECTIONS
@@ -39,29 +41,65 @@ class Connections:
 class CountedProtocol(asyncio.Protocol):
     """Has another protocol serve the connection, if there is room for it."""
 
-    def __init__(self, connections: Connections, make: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        place: Place,
+        head_seconds: float,
+        make: Callable[[], asyncio.Protocol],
+    ) -> None:
+        """``place``: the one that it has had since before its TLS handshake."""
         self._connections = connections
+        self._place = place
+        self._head_seconds = head_seconds
         self._make = make
         self._signer: str | None = None
         self._served: asyncio.Protocol | None = None
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._requests = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
         try:
             signer = require_signer(peer_of_connection(transport), datetime.now(UTC))
         except NotDelivered:
             signer = ""  # what it asks for is refused with the reason; all such share one count
-        if not self._connections.take(signer):
+        if self._place.is_beyond or not self._connections.take(signer):
             REFUSED_CONNECTIONS.inc()
-            # close() would wait, and receive all the while
-            cast(asyncio.Transport, transport).abort()
+            self._transport.abort()  # close() would wait, and receive all the while
             return
         self._signer = signer
         self._served = self._make()
         self._served.connection_made(transport)
+        self._expect_head()
 
     def data_received(self, data: bytes) -> None:
         if self._served is not None:
+            if self._timer is None and not self._requests:
+                self._expect_head()
             self._served.data_received(data)
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """While a request, whose head has come whole, is answered."""
+        self._requests += 1
+        self._stop_timer()
+        try:
+            yield
+        finally:
+            self._requests -= 1
+
+    def _expect_head(self) -> None:
+        """aiohttp waits for one without end, however slowly it comes."""
+        loop = asyncio.get_running_loop()
+        assert self._transport is not None
+        self._timer = loop.call_later(self._head_seconds, self._transport.abort)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def eof_received(self) -> bool | None:
         return None if self._served is None else self._served.eof_received()
@@ -75,6 +113,8 @@ class CountedProtocol(asyncio.Protocol):
             self._served.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        self._place.release()
         if self._served is not None:
             self._served.connection_lost(exc)
         if self._signer is not None:

@@ -6,6 +6,7 @@ from wire.delivery import DeliveryCode, DeliveryProblem
 STATUS = {
     DeliveryCode.MALFORMED: 400,
     DeliveryCode.TOO_LARGE: 413,
+    DeliveryCode.REQUEST_TIMEOUT: 408,
     DeliveryCode.CERTIFICATE_REJECTED: 403,
     DeliveryCode.BAD_TICKET: 403,
     DeliveryCode.NOT_A_PARTICIPANT: 403,

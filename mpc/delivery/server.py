@@ -4,15 +4,19 @@ import asyncio
 import contextlib
 import gc
 import signal
+import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from importlib.metadata import version
 
 import structlog
 from aiohttp import web
 
+from daemon.acceptor import Acceptor, Place
+from daemon.acceptor import Connections as Places
 from daemon.errors import OperatorError
+from daemon.http_limits import HttpLimits
 from daemon.job_signing_keys import pinned_job_keys
 from daemon.tls import server_context
 from mpc.delivery.admission import Admission
@@ -21,13 +25,12 @@ from mpc.delivery.clock import ServerClock
 from mpc.delivery.connections import Connections, CountedProtocol
 from mpc.delivery.health import Health
 from mpc.delivery.sessions import Sessions
-from mpc.delivery.settings import Settings
+from mpc.delivery.settings import LimitsSection, Settings
 
 DISTRIBUTION = "custody"
 KEEPALIVE_SECONDS = 75.0
 STOP_SECONDS = 5.0
 BACKLOG = 512
-HANDSHAKE_SECONDS = 10.0
 
 log = structlog.get_logger()
 
@@ -57,12 +60,11 @@ async def serving(settings: Settings) -> AsyncIterator[dict[str, int]]:
     clock = ServerClock(timedelta(seconds=settings.limits.max_clock_offset_seconds))
     delivery = Delivery(sessions, settings, version(DISTRIBUTION), clock).application()
     health = Health(sessions, clock).application()
-    connections = Connections(settings.limits)
     sweeping = asyncio.create_task(sessions.sweep_for_ever(), name="sweep")
     try:
         async with (
             _listening(health, settings.health.host, settings.health.port) as health_port,
-            _listening(delivery, section.host, section.port, tls, connections) as port,
+            _listening(delivery, section.host, section.port, tls, settings.limits) as port,
         ):
             yield {"delivery": port, "health": health_port}
             sessions.end_all()
@@ -76,8 +78,9 @@ async def _listening(
     host: str,
     port: int,
     tls: ssl.SSLContext | None = None,
-    connections: Connections | None = None,
+    limits: LimitsSection | None = None,
 ) -> AsyncIterator[int]:
+    """``limits``: of signers' connections; None for the local port, which has none."""
     # a request whose sender is gone is given up; its messages stay for the others
     runner = web.AppRunner(
         app,
@@ -91,22 +94,39 @@ async def _listening(
     make = runner.server
     assert make is not None
     try:
-        listener = await asyncio.get_running_loop().create_server(
-            make if connections is None else lambda: CountedProtocol(connections, make),
-            host,
-            port,
-            ssl=tls,
-            backlog=BACKLOG,
-            ssl_handshake_timeout=None if tls is None else HANDSHAKE_SECONDS,
-        )
+        listening = socket.create_server((host, port), family=_family(host), backlog=BACKLOG)
     except OSError as error:
         await runner.cleanup()
         raise OperatorError(
             f"cannot listen on {host}:{port}: {error.strerror or error}",
             "Free that port, or name another one in the configuration.",
         ) from None
+    acceptor = Acceptor(listening, *_counting(make, limits), tls)
+    acceptor.start()
     try:
-        yield listener.sockets[0].getsockname()[1]
+        yield listening.getsockname()[1]
     finally:
-        listener.close()
+        acceptor.close()
+        await acceptor.wait_closed()
+        listening.close()
         await runner.cleanup()
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _counting(
+    make: Callable[[], asyncio.Protocol], limits: LimitsSection | None
+) -> tuple[Places, Callable[[Place], asyncio.Protocol]]:
+    """Where connections are counted by address, and what serves each."""
+    limits = limits or LimitsSection(head_seconds=3600)
+    places = Places(
+        HttpLimits(
+            connections=limits.total_connections,
+            address_connections=limits.address_connections,
+            trusted_proxies=limits.trusted_proxies,
+        )
+    )
+    connections = Connections(limits)
+    return places, lambda place: CountedProtocol(connections, place, limits.head_seconds, make)

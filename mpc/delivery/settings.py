@@ -1,5 +1,6 @@
 """The delivery server's configuration file."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +44,9 @@ class LimitsSection(Section):
     total_sessions: Count = 16384
     signer_connections: Count = 128
     total_connections: Count = 1024
+    address_connections: Count = 256
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    head_seconds: Annotated[float, Field(gt=0)] = 10.0
     hello_seconds: Annotated[float, Field(gt=0)] = 5.0
     idle_seconds: Annotated[float, Field(gt=0)] = 30.0
     body_seconds: Annotated[float, Field(gt=0)] = 15.0

@@ -68,8 +68,8 @@ class Replica:
             GROUPS,
             self.mpc.groups,
         )
-        app = create_application(self.services, "0.0.0")
-        self._listener = listener.Listener(listener.config(app, "127.0.0.1", 0))
+        self.application = create_application(self.services, "0.0.0")
+        self._listener = listener.Listener(listener.config(self.application, "127.0.0.1", 0))
         self._clients: list[httpx.AsyncClient] = []
         self.url = ""
 

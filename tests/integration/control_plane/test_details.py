@@ -85,12 +85,12 @@ async def test_an_ordinary_token_sees_which_nodes_there_are(
     shown = {each["id"]: each for each in (await application.get("/v1/nodes")).json()["items"]}
     assert shown.keys() == {"driver-1", "signer-1"}
     for each in shown.values():
-        assert each["health"] == {"status": "degraded", "detail": None}
-        assert {name for name, value in each.items() if value is not None} == LISTED
+        assert each["health"] == {"status": "degraded", "detail": None, "works": True}
+        assert {name for name, value in each.items() if value not in (None, [])} == LISTED
     (signer,) = (await application.get("/v1/signers")).json()["items"]
     assert (signer["id"], signer["group"]) == ("signer-1", "mpc")
     assert signer["capabilities"] == {"ECDSA/secp256k1": "mpc"}
-    assert signer["health"] == {"status": "degraded", "detail": None}
+    assert signer["health"] == {"status": "degraded", "detail": None, "works": True}
     assert {name for name, value in signer.items() if value is not None} == LISTED
 
 

@@ -77,6 +77,29 @@ async def test_a_signature_that_cannot_be_asked_for(
     assert "aaaa" not in detail  # what was sent is not sent back
 
 
+AMBIGUOUS = [
+    b'{"kind": "Hash", "kind": "Hash", "hash": "0x00"}',
+    b'{"kind": "Message", "message": "1 coin", "message": "100 coins"}',
+    b'{"network": "Ethereum", "store": "hsm", "store": "mpc"}',
+    b'{"external_id": NaN}',
+    b'{"external_id": "\\ud800"}',
+    b"[" * 50 + b"]" * 50,
+    b"[" * 500 + b"]" * 500,
+]
+
+
+@pytest.mark.parametrize("body", AMBIGUOUS)
+async def test_json_that_two_readers_could_read_differently_is_invalid(
+    api: httpx.AsyncClient, key: UUID, body: bytes
+):
+    paths = ["/v1/wallets", "/v1/keys", "/v1/signer-groups"]
+    for what in ("signatures", "derive", "refresh", "repair"):
+        paths.append(f"/v1/keys/{key}/{what}")
+    for path in paths:
+        detail = assert_problem(await api.post(path, content=body), 422, "invalid_request")
+        assert detail.startswith("The body is ambiguous")
+
+
 async def test_a_lone_surrogate_is_no_text(api: httpx.AsyncClient, key: UUID):
     body = b'{"kind": "Message", "hash_function": "SHA-256", "message": "\\ud800"}'
     answer = await api.post(f"/v1/keys/{key}/signatures", content=body)

@@ -1,6 +1,7 @@
 """No signer can use the server's memory up, nor keep it from the others."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -72,7 +73,7 @@ async def test_a_request_that_does_not_come_to_an_end_is_given_up(
     async with raw(server, pki, "signer-1") as http:
         path = exchange_path(meeting_of(control_plane.ticket(*TWO)), 0)
         async with http.post(path, data=never(), headers={"content-length": "1000"}) as answer:
-            assert answer.status == 400
+            assert answer.status == 408
     assert "custody_delivery_held_bytes 0.0" in await server.metrics()
 
 
@@ -233,6 +234,38 @@ async def test_a_flood_is_held_in_bounded_memory(
         await others_are_served(small, connect, control_plane)
         await release(*flood)
     assert most_resident_bytes(small) - before < 80 * MIB
+
+
+async def test_headers_that_come_too_slowly_are_cut_and_waiting_takes_no_time_of_theirs(
+    server: Server, connect: Connect, control_plane: ControlPlane, pki: Pki
+):
+    await server.start(head_seconds=0.5)
+    leaf = pki.node("signer-1")
+    tls = client_context(leaf.ca, leaf.certificate, leaf.private_key)
+    host, port = server.url.removeprefix("https://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), ssl=tls, server_hostname=host)
+    writer.write(b"GET /delivery/v1/server HTTP/1.1\r\nHost: ")
+    first, second = [await connect(name) for name in TWO]
+    ticket = control_plane.ticket(*TWO)
+    waiting = first.hand_in(ticket, 0, *TWO)
+    async with asyncio.timeout(5):
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read(1) == b""
+    writer.close()
+    await asyncio.sleep(0.6)
+    await asyncio.gather(waiting, second.hand_in(ticket, 0, *TWO))
+
+
+async def test_one_address_cannot_have_more_connections_than_it_may(
+    server: Server, connect: Connect, control_plane: ControlPlane
+):
+    await server.start(address_connections=2)
+    first, second = [await connect(name) for name in TWO]
+    waiting = [first.hand_in(control_plane.ticket(*TWO), 0, *TWO) for _ in range(2)]
+    await asyncio.sleep(0.3)
+    with pytest.raises(DeliveryUnavailable):
+        await second.hand_in(control_plane.ticket(*TWO), 0, *TWO)
+    await release(*waiting)
 
 
 async def test_one_signer_cannot_have_more_connections_than_it_may(

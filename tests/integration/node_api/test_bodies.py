@@ -22,6 +22,12 @@ async def test_what_is_not_json_is_malformed(node: Node, path: str):
 
 
 @pytest.mark.parametrize("path", PATHS)
+async def test_json_that_two_readers_could_read_differently_is_invalid(node: Node, path: str):
+    for body in (b'{"slots": 1, "slots": 2}', b'{"slots": NaN}', b"[" * 50 + b"]" * 50):
+        problem(await node.http.post(path, content=body), 422, "invalid_request")
+
+
+@pytest.mark.parametrize("path", PATHS)
 async def test_what_is_not_the_model_is_invalid(node: Node, path: str):
     for body in (b"[]", b"{}", b'{"no_such_field": 1}'):
         problem(await node.http.post(path, content=body), 422, "invalid_request")

@@ -20,6 +20,7 @@ EXAMPLES = {
     "uuid": "5b0f4e0e-6a53-4f0a-8a6c-0d6c7e2f9b11",
     "date-time": "2026-03-01T12:00:00Z",
     "path": "some/file",
+    "ipv4network": "10.0.0.0/8",
 }
 LATER = "AddedLater"
 """No enum has it."""
