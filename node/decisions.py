@@ -163,8 +163,12 @@ class Clock:
         self.compared.set()
 
     def deadline(self, expires_at: datetime) -> datetime:
-        """The moment of our clock from which on something is over by ours or by theirs."""
-        return expires_at - max(self.offset, timedelta())
+        """The moment of our clock from which on something is over by ours or by theirs.
+
+        Of clocks that are out of step only so much counts as may be between them: no job is denied
+        for good by a clock that is wrong.
+        """
+        return expires_at - min(max(self.offset, timedelta()), self.allowed)
 
     def allow(self, told_seconds: float | None) -> None:
         """Take what the control plane says that its tickets allow; never more than we do."""

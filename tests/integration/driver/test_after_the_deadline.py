@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from daemon.statements import Statements
-from node.decisions import Clock, Denied, require_in_time
+from node.decisions import Clock, Denied, Failed, decide, require_in_time
 from node.freeze import Freeze
 from node.handlers import Handled, Work
 from node.health import Health
@@ -22,6 +22,9 @@ from tests.integration.driver.conftest import NodeParts, node_parts
 from tests.unit.node.test_decisions import AUTHENTICATOR, claimed, job
 from wire.jobs import Job, JobKind
 from wire.outcomes import NothingMade, Outcome, OutcomeStatus
+
+
+LIFE = timedelta(days=1)
 
 
 class Stalled:
@@ -178,3 +181,11 @@ def test_a_job_is_over_when_either_clock_says_so():
             require_in_time(one, now, clock)
     with pytest.raises(Denied):
         require_in_time(one, one.expires_at, clock)
+
+
+def test_a_clock_that_is_wrong_denies_nothing_for_good():
+    clock = Clock(timedelta(seconds=30))
+    now = datetime.now(UTC)
+    clock.compare(now + timedelta(minutes=10), now, now)
+    with pytest.raises(Failed, match="clock_out_of_step"):
+        decide(job(created_at=now, expires_at=now + timedelta(minutes=2)), now, clock, LIFE)
