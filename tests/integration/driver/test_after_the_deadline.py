@@ -23,7 +23,6 @@ from tests.unit.node.test_decisions import AUTHENTICATOR, claimed, job
 from wire.jobs import Job, JobKind
 from wire.outcomes import NothingMade, Outcome, OutcomeStatus
 
-
 LIFE = timedelta(days=1)
 
 
