@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from node.decisions import Failed, NotDone
-from node.stored_key import StoredKey, require_same_key
+from node.decisions import Failed, NotDone, Refused
+from node.stored_key import Holders, StoredKey, require_same_key
 from tests.unit.node.requests import KEY, complete, job_around
 from wire.algorithms import (
     ADDRESS_TYPE_ALGORITHM,
@@ -18,7 +18,7 @@ from wire.algorithms import (
 )
 from wire.derivation import child_public_key
 from wire.jobs import JobKind, child_key_id
-from wire.tickets import ALGORITHM, PROTOCOL
+from wire.tickets import ALGORITHM, PROTOCOL, Ticket
 
 POINT = bytes.fromhex("0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798")
 CHAIN_CODE = bytes(range(32))
@@ -58,6 +58,7 @@ def test_the_stored_key_is_the_jobs():
         {"id": uuid4()},
         {"network": None},
         {"network": Network.BITCOIN},
+        {"scheme": SCHNORR_SECP256K1.scheme},
         {"scheme": SCHNORR_SECP256K1.scheme, "network": Network.BITCOIN},
         {"public_key": b"\x03" + POINT[1:]},
         {"public_key": None},
@@ -66,6 +67,33 @@ def test_the_stored_key_is_the_jobs():
 )
 def test_every_fact_that_is_told_otherwise_is_a_mismatch(changes):
     assert ended(STORED, **changes) == "key_mismatch"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"group": "another"},
+        {"threshold": 3},
+        {"signers": ["signer-2", "signer-1", "signer-3"]},
+        {"key_id": uuid4()},
+    ],
+    ids=str,
+)
+def test_every_fact_that_a_ticket_tells_otherwise_is_a_bad_ticket(changes):
+    signers = ("signer-1", "signer-2", "signer-3")
+    stored = replace(STORED, holders=Holders("treasury", 2, signers))
+    told = {"key_id": KEY.id, "group": "treasury", "threshold": 2, "signers": list(signers)}
+    ticket = Ticket.model_construct(**(told | changes))
+    job = job_around(complete()).model_copy(
+        update={"key": KEY.model_copy(update={"public_key": POINT})}
+    )
+    if not changes:
+        require_same_key(stored, job, ticket)
+        return
+    with pytest.raises(Refused) as caught:
+        require_same_key(stored, job, ticket)
+    assert caught.value.code == "bad_ticket"
 
 
 def test_only_orders_that_erase_need_no_public_key():
