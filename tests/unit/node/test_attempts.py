@@ -21,8 +21,16 @@ from wire.outcomes import NothingMade, Outcome
 Act = Callable[[], Awaitable[None]]
 
 
+LIFE = 0.5
+"""Seconds of a job that is to expire: enough for the steps before, also on a busy machine."""
+
+
 async def nothing() -> None:
     pass
+
+
+async def outlive_it() -> None:
+    await asyncio.sleep(LIFE + 0.05)
 
 
 class Handles:
@@ -45,9 +53,11 @@ class TakesTime(Locks):
     """Locks behind a gate that takes its time."""
 
     def __init__(self, meanwhile: Act = nothing) -> None:
+        self.calls = 0
         self._meanwhile = meanwhile
 
     async def open(self, job: Job, handler: Handler, details: Details) -> None:
+        self.calls += 1
         await self._meanwhile()
 
 
@@ -99,9 +109,9 @@ async def test_a_job_that_expired_is_not_handled(freeze):
 
 async def test_a_job_that_expired_while_the_gate_decided_is_not_handled(freeze):
     handler = Handles()
-    slow = TakesTime(lambda: asyncio.sleep(0.2))
-    assert (await attempt(handler, freeze, slow, seconds=0.1)).code == "expired"
-    assert handler.calls == 0
+    slow = TakesTime(outlive_it)
+    assert (await attempt(handler, freeze, slow, seconds=LIFE)).code == "expired"
+    assert (slow.calls, handler.calls) == (1, 0)
 
 
 async def test_a_node_that_was_frozen_while_the_gate_decided_handles_nothing(freeze):
@@ -122,5 +132,6 @@ async def test_what_was_made_while_the_node_was_frozen_does_not_leave(freeze):
 
 
 async def test_what_was_made_after_the_jobs_time_does_not_leave(freeze):
-    outcome = await attempt(Handles(lambda: asyncio.sleep(0.2)), freeze, seconds=0.1)
-    assert (outcome.code, outcome.result) == ("expired", None)
+    handler = Handles(outlive_it)
+    outcome = await attempt(handler, freeze, seconds=LIFE)
+    assert (outcome.code, outcome.result, handler.calls) == ("expired", None, 1)

@@ -454,6 +454,8 @@ def test_an_attestation_for_one_store_is_none_for_the_other():
     refused([signed(HSM)], MPC_WALLET)
     refused(by_all(), HSM_WALLET)
     assert "not pinned" in refused(by_all()[:1], HSM_WALLET)
+    of_mpc = HSM.model_copy(update={"store": Store.MPC})
+    assert "attested for store" in refused([signed(of_mpc)], HSM_WALLET)
 
 
 def test_pins_are_identity_keys_each_of_one_node():
