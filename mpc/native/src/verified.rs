@@ -138,7 +138,7 @@ mod tests {
             FrostKey::<S>::new(&mut OsRng),
             FrostKey::<S>::new(&mut OsRng),
         );
-        let signature = ours.sign(&mut OsRng, b"a message");
+        let signature = ours.sign(OsRng, b"a message");
         let public_key = frost_core::VerifyingKey::from(ours);
         let given = Verified::frost(&public_key, b"a message", &signature);
         assert_eq!(given.map(|one| one.into_bytes().len()), Ok(64));

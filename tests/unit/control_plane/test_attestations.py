@@ -123,6 +123,12 @@ def test_an_attestation_of_something_else_is_no_result(change):
         made_with(signed(ATTESTATION.model_copy(update=change)))
 
 
+def test_an_attestation_of_another_algorithm_is_no_result():
+    change = {"curve": Curve.SECP256R1, "public_key": made_up_key(ECDSA_SECP256R1)}
+    with pytest.raises(BadResult, match="the attestation is of another algorithm"):
+        made_with(signed(ATTESTATION.model_copy(update=change)))
+
+
 def test_what_is_no_attestation_is_no_result():
     with pytest.raises(BadResult, match="the attestation is none"):
         made_with(SIGNER.sign(ATTESTATION_TYPE, b"{}"))
