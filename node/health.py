@@ -33,7 +33,7 @@ class Health:
 
     def problems(self) -> dict[str, str]:
         found = {part.name: part.problem() for part in self._parts}
-        READY.set(not any(found.values()))
+        READY.set(self.obstacle() is None)
         return {name: problem for name, problem in found.items() if problem}
 
     def obstacle(self) -> str | None:
@@ -60,7 +60,8 @@ class Health:
             problems = self.problems()
             return JSONResponse(
                 {"status": "degraded" if problems else "ok", "problems": problems},
-                status_code=503 if problems else 200,
+                # with a problem that stops no work the node is ready for what else there is
+                status_code=200 if self.obstacle() is None else 503,
             )
 
         async def metrics(_: Request) -> Response:

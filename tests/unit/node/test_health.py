@@ -1,0 +1,23 @@
+"""What the local port says of a node with a problem, by whether it can still do jobs."""
+
+import httpx
+import pytest
+
+from node.health import Health, Part
+from node.metrics import READY
+
+
+def said() -> str:
+    return "left in the middle"
+
+
+@pytest.mark.parametrize(("stops_work", "status"), [(True, 503), (False, 200)])
+async def test_a_node_is_ready_while_no_problem_stops_its_work(stops_work: bool, status: int):
+    health = Health([Part("database", lambda: None), Part("in flight", said, stops_work)])
+    transport = httpx.ASGITransport(health.application())
+    async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
+        answer = await client.get("/readyz")
+    assert answer.status_code == status
+    assert answer.json() == {"status": "degraded", "problems": {"in flight": said()}}
+    assert READY._value.get() == (0 if stops_work else 1)
+    assert health.summary().status == "degraded"
