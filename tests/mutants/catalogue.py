@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LISTS = ("library_guards.toml", "other_guards.toml")
+OF_STACKS = ("tests/acceptance/", "tests/faults/")
+"""Their daemons have a clean environment, so they run this checkout and not the changed copy."""
 
 
 class _Part(BaseModel):
@@ -71,6 +73,8 @@ class Test(_Part):
 
     def problem(self, checkout: Path) -> str | None:
         """Why there is no such test in this checkout; None where there is."""
+        if self.path.startswith(OF_STACKS):
+            return f"{self.path} starts daemons, which do not run the mutant"
         path = checkout / self.path
         if not path.is_file():
             return f"{self.path} does not exist"

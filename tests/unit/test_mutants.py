@@ -69,6 +69,12 @@ def test_a_text_that_moved_and_a_test_that_is_missing_are_noticed(tmp_path):
     ]
 
 
+def test_a_test_whose_daemons_would_not_run_the_mutant_is_refused():
+    problem = Test.parse("tests/faults/test_starting.py::test_it").problem(CHECKOUT)
+    assert problem is not None
+    assert "do not run the mutant" in problem
+
+
 def test_a_test_is_named_with_its_parameters():
     test = Test.parse("tests/test_a.py::test_it[one-two words]")
     assert (test.path, test.function, test.parameters) == (
