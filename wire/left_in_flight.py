@@ -5,13 +5,14 @@ from uuid import UUID
 from pydantic import AwareDatetime
 
 from wire.encoding import Model
+from wire.nodes import NodeId
 
 
 class LeftInFlight(Model):
     """With ``signer``, under a root key: whether it learned anything, nobody knows."""
 
     key_id: UUID
-    signer: str
+    signer: NodeId
     since: AwareDatetime
 
 

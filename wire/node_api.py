@@ -18,8 +18,8 @@ MAX_BATCH = 256
 MAX_BANS = 1_000
 """Bans in one heartbeat."""
 
-MAX_LEFT_IN_FLIGHT = 1_000
-"""Pairs in one heartbeat."""
+MAX_LEFT_IN_FLIGHT = 256
+"""Pairs in one heartbeat. The control plane reads them with every request of their signer."""
 
 MAX_CLAIM_WAIT = 30.0
 """Seconds that a claim may wait for work."""

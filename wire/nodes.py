@@ -1,11 +1,15 @@
 """A node's identity in its certificate: the SAN URI ``urn:custody:node:<id>``."""
 
 import re
+from typing import Annotated
 
 from cryptography import x509
+from pydantic import Field
 
 URN_PREFIX = "urn:custody:node:"
 NODE_ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+NodeId = Annotated[str, Field(max_length=63, pattern=f"^{NODE_ID.pattern}$")]
+"""A node's id in a message. People paste it into commands, so that nothing else may be in it."""
 
 
 def node_urn(node_id: str) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from wire.algorithms import Curve, Protection, Scheme, known_algorithm
 from wire.encoding import HexBytes, Model
 from wire.envelope import SignedBytes
+from wire.nodes import NodeId
 from wire.public_keys import check_public_key
 from wire.signatures import SignatureResult
 
@@ -110,12 +111,12 @@ class Outcome(Model):
     """
 
     job_id: UUID
-    node: str | None
+    node: NodeId | None
     """Null when the control plane itself ended the request, by its expiry."""
     status: OutcomeStatus
     code: str | None = None
     reason: str | None = None
     transient: bool = False
-    culprits: tuple[str, ...] = ()
+    culprits: tuple[NodeId, ...] = ()
     shares: SetOfShares | None = None
     result: Annotated[Result, Field(discriminator="type")] | None = None

@@ -18,6 +18,7 @@ from wire.algorithms import (
     network_algorithm,
 )
 from wire.encoding import HexBytes, Model, hex_to_bytes
+from wire.nodes import NodeId
 from wire.tickets import MAX_SIGNERS, MIN_THRESHOLD
 
 DIGEST_SIZE = 32
@@ -46,7 +47,6 @@ class KeyRequest(Request):
     """That key's."""
 
 
-SignerId = Annotated[str, Field(min_length=1, max_length=63)]
 GroupName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
 """Name of a signer group: 1 to 63 of a-z, 0-9, '.', '_' and '-'."""
 
@@ -135,7 +135,7 @@ class RefreshKey(KeyRequest):
 class RepairShare(KeyRequest):
     """Body of POST /v1/keys/{id}/repair."""
 
-    signer: SignerId
+    signer: NodeId
     """The one that lost its share."""
 
 
@@ -143,7 +143,7 @@ class CreateSignerGroup(Model):
     """Body of POST /v1/signer-groups. The name makes it safe to repeat."""
 
     name: GroupName
-    signers: Annotated[list[SignerId], Field(min_length=MIN_THRESHOLD, max_length=MAX_SIGNERS)]
+    signers: Annotated[list[NodeId], Field(min_length=MIN_THRESHOLD, max_length=MAX_SIGNERS)]
     """Their order is that of their index: 1 to n."""
     threshold: Annotated[int, Field(ge=MIN_THRESHOLD, le=MAX_SIGNERS)]
     """How many it takes to sign."""

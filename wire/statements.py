@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, Field, model_validator
 from wire.algorithms import Curve, Network, Protection, Scheme, Store, known_algorithm
 from wire.encoding import HexBytes, Model
 from wire.jobs import Endpoint
+from wire.nodes import NodeId
 from wire.public_keys import IdentityKey, check_public_key
 from wire.requests import ExternalId
 from wire.tickets import ALGORITHM, Protocol
@@ -39,7 +40,7 @@ class ShareStatement(Model):
     protocol: Protocol
     group: str
     threshold: int
-    signers: list[str]
+    signers: list[NodeId]
     public_key: HexBytes
     chain_code: HexBytes | None
     """BIP-32; null where the protocol has none."""
@@ -47,7 +48,7 @@ class ShareStatement(Model):
     """SHA-256 of what all signers must have seen alike."""
     made_for: MadeFor | None
     """Null where the signer does not know: it got its share by Repair, and no activation since."""
-    signer: str
+    signer: NodeId
     index: int
 
     @model_validator(mode="after")
@@ -82,7 +83,7 @@ class Abandonment(Model):
     version: Literal[1] = 1
     key_id: UUID
     ceremony: UUID
-    signer: str
+    signer: NodeId
 
 
 class Attestation(Model):
@@ -105,9 +106,9 @@ class Attestation(Model):
     """The group of drivers, or the signer group."""
     threshold: Annotated[int, Field(ge=1)]
     """How many nodes it takes to sign: 1 in HSM mode."""
-    signers: list[str]
+    signers: list[NodeId]
     """The n nodes that hold shares; in HSM mode the one that made the key."""
-    node: str
+    node: NodeId
 
     @model_validator(mode="after")
     def _has_a_public_key(self) -> Self:
@@ -126,9 +127,9 @@ class Ban(Model):
     version: Literal[1] = 1
     key_id: UUID
     """The root's."""
-    signer: str
+    signer: NodeId
     """Who bans."""
-    banned: str
+    banned: NodeId
     reason: str
     ceremony: UUID | None
     at: AwareDatetime

@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1, Algorithm
 from wire.encoding import HexBytes, Model
+from wire.nodes import NodeId
 
 MIN_THRESHOLD = 2
 MAX_SIGNERS = 16
@@ -53,7 +54,7 @@ class CeremonyKind(StrEnum):
 class Participant(Model):
     """``index``: its share's, 1 to n, for the life of the group."""
 
-    signer: str
+    signer: NodeId
     index: Annotated[int, Field(ge=1, le=MAX_SIGNERS)]
 
 
@@ -86,7 +87,7 @@ class Ticket(Model):
     group: str
     """The signer group's name."""
     threshold: Annotated[int, Field(ge=MIN_THRESHOLD, le=MAX_SIGNERS)]
-    signers: Annotated[list[str], Field(min_length=MIN_THRESHOLD, max_length=MAX_SIGNERS)]
+    signers: Annotated[list[NodeId], Field(min_length=MIN_THRESHOLD, max_length=MAX_SIGNERS)]
     """All n of the group, in order of their index."""
     participants: Annotated[list[Participant], Field(min_length=MIN_THRESHOLD)]
     target: int | None = None

@@ -34,6 +34,8 @@ from daemon.database import is_transient
 MAX_REQUESTS = 64
 """In one plan; more follow at once."""
 RETRY_SECONDS = 0.5
+HOLD_SECONDS = 10.0
+"""Until a request that cannot be planned is tried again."""
 UNSEEN_SECONDS = 0.5
 """Reports older than that, and not yet seen to, were left by a replica that ended."""
 
@@ -112,19 +114,24 @@ class Conductor:
     async def plan_once(self, ids: set[UUID]) -> None:
         """Plan these requests, and those that are due."""
         async with self._database.pipeline() as pipeline:
-            facts, members = await self._read(pipeline, ids)
-            planned = self._plan(facts, members)
+            facts, members, faults = await self._read(pipeline, ids)
+            planned = self._plan(facts, members, faults)
+            if faults:
+                await pipeline.send(statements.HOLD, {"ids": list(faults), "seconds": HOLD_SECONDS})
             to_write = written(planned)
             moving = await self._write(pipeline, to_write)
         # its answer came with the commit's
         moved = set() if moving is None else {row.id for row in await moving.fetchall()}
+        for request_id, fault in faults.items():
+            log.error("request held: it cannot be planned", request=request_id, exc_info=fault)
         self._after(planned, moved)
         ends = [final_change(one) for one in planned if _is_final(one)]
         await self._queue.write(ends)
 
     async def _read(
         self, pipeline: Pipeline, ids: set[UUID]
-    ) -> tuple[list[Facts], dict[str, Member]]:
+    ) -> tuple[list[Facts], dict[str, Member], dict[UUID, Exception]]:
+        """The facts of each request, the signers, and why other requests cannot be read."""
         wanted = {"ids": list(ids), "group": self._node_group, "limit": MAX_REQUESTS}
         seconds = {"claim_seconds": self._settings.claim_seconds}
         alive = {"alive_seconds": self._settings.alive_seconds, "group": self._node_group}
@@ -137,21 +144,33 @@ class Conductor:
         requests, steps, nodes = [await cursor.fetchall() for cursor in reading]
         members = {row.id: member_of(row) for row in nodes}
         groups = await self._groups.of({row.signer_group for row in requests}, within=pipeline)
-        return facts_of(requests, steps, members, groups, self._maker.servers), members
+        facts, faults = facts_of(requests, steps, members, groups, self._maker.servers)
+        return facts, members, faults
 
-    def _plan(self, facts: list[Facts], members: dict[str, Member]) -> list[Planned]:
-        """The plans, in order; each takes slots that the next then has no more."""
+    def _plan(
+        self, facts: list[Facts], members: dict[str, Member], faults: dict[UUID, Exception]
+    ) -> list[Planned]:
+        """The plans, in order; each takes slots that the next then has no more.
+
+        A request whose plan fails is added to ``faults``.
+        """
         planned = []
         for one in facts:
-            made = plan(one.request, random.random())  # noqa: S311 (it spreads retries)
-            begin = made.decision
-            step = None
-            if isinstance(begin, Begin) and made.delay_seconds == 0:
-                step = self._maker.make(one.asked(begin), begin)
-                if begin.kind in CEREMONY_OF:
-                    _take_slots(members, begin.signers)
-            planned.append(Planned(one, made, step))
+            try:
+                planned.append(self._plan_one(one, members))
+            except Exception as error:
+                faults[one.request.id] = error
         return planned
+
+    def _plan_one(self, one: Facts, members: dict[str, Member]) -> Planned:
+        made = plan(one.request, random.random())  # noqa: S311 (it spreads retries)
+        begin = made.decision
+        step = None
+        if isinstance(begin, Begin) and made.delay_seconds == 0:
+            step = self._maker.make(one.asked(begin), begin)
+            if begin.kind in CEREMONY_OF:
+                _take_slots(members, begin.signers)
+        return Planned(one, made, step)
 
     async def _write(self, pipeline: Pipeline, to_write: Written) -> AsyncCursor[Any] | None:
         """Returns where the requests that were moved can be read after the commit."""

@@ -61,15 +61,23 @@ def facts_of(
     members: Mapping[str, Member],
     groups: Mapping[str, SignerGroup],
     servers: Sequence[str],
-) -> list[Facts]:
-    """The requests, in order of their creation. ``servers``: the delivery servers there are."""
-    by_request: dict[UUID, list[Step]] = defaultdict(list)
+) -> tuple[list[Facts], dict[UUID, Exception]]:
+    """The requests, in order of their creation, and why the facts of others cannot be read.
+
+    ``servers``: the delivery servers there are.
+    """
+    by_request: dict[UUID, list[list[AnyRow]]] = defaultdict(list)
     for (request_id, _), rows in groupby(steps, lambda row: (row.request_id, row.number)):
-        by_request[request_id].append(_step(list(rows)))
-    return [
-        _facts(row, by_request[row.id], members, groups[row.signer_group], servers)
-        for row in requests
-    ]
+        by_request[request_id].append(list(rows))
+    facts: list[Facts] = []
+    unreadable: dict[UUID, Exception] = {}
+    for row in requests:
+        try:
+            of_request = [_step(rows) for rows in by_request[row.id]]
+            facts.append(_facts(row, of_request, members, groups[row.signer_group], servers))
+        except Exception as error:
+            unreadable[row.id] = error
+    return facts, unreadable
 
 
 def member_of(row: AnyRow) -> Member:
@@ -112,8 +120,10 @@ def _facts(
         is_blocked=row.is_blocked,
         target=target,
         members=members,
-        bans=frozenset(frozenset(pair.split(" ")) for pair in row.banned_pairs),
-        left_in_flight=tuple(Left(row.root_id, *pair.split(" ")) for pair in row.left_in_flight),
+        bans=frozenset(frozenset(pair) for pair in row.banned_pairs),
+        left_in_flight=tuple(
+            Left(row.root_id, signer, counterparty) for signer, counterparty in row.left_in_flight
+        ),
         steps=tuple(steps),
         servers=tuple(servers),
     )

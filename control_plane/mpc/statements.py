@@ -40,11 +40,23 @@ READ_REQUESTS = text(
         jobs.finished_at IS NOT NULL AS is_final,
         root.id AS root_id, root.signer_group, root.generation, root.shares, root.next_shares,
         root.next_users,
-        ARRAY(SELECT signer || ' ' || banned FROM bans WHERE key_id = root.id) AS banned_pairs,
-        ARRAY(SELECT nodes.id || ' ' || (item ->> 'signer')
-            FROM nodes, jsonb_array_elements(nodes.left_in_flight) AS item
-            WHERE nodes.node_group = :group AND item ->> 'key_id' = CAST(root.id AS text)
-            ORDER BY 1) AS left_in_flight,
+        coalesce((SELECT jsonb_agg(jsonb_build_array(bans.signer, banned))
+            FROM bans
+            JOIN signer_group_members banning
+                ON (banning.group_name, banning.signer) = (root.signer_group, bans.signer)
+            JOIN signer_group_members other
+                ON (other.group_name, other.signer) = (root.signer_group, banned)
+            WHERE bans.key_id = root.id), '[]') AS banned_pairs,
+        coalesce((SELECT jsonb_agg(pair ORDER BY pair) FROM (
+            SELECT DISTINCT jsonb_build_array(telling.signer, other.signer) AS pair
+            FROM signer_group_members telling
+            JOIN nodes ON nodes.id = telling.signer AND nodes.node_group = :group
+            CROSS JOIN jsonb_array_elements(nodes.left_in_flight) AS item
+            JOIN signer_group_members other ON other.group_name = telling.group_name
+                AND other.signer = item ->> 'signer' AND other.signer <> telling.signer
+            WHERE telling.group_name = root.signer_group
+                AND item ->> 'key_id' = CAST(root.id AS text)
+            ) AS pairs), '[]') AS left_in_flight,
         jobs.kind <> 'Sign' AND EXISTS (
             SELECT FROM jobs other
             WHERE other.key_id = jobs.key_id AND other.finished_at IS NULL
@@ -58,6 +70,16 @@ READ_REQUESTS = text(
     ORDER BY jobs.created_at, jobs.id
     """
 )
+"""Of the root key's group alone: what anybody else says, or what is said of anybody else, is left
+out."""
+
+HOLD = text(
+    """
+    UPDATE jobs SET run_after = greatest(run_after, now() + make_interval(secs => :seconds))
+    WHERE id = ANY(CAST(:ids AS uuid[]))
+    """
+)
+"""Try these requests later, so that they take no place in a plan from the others."""
 
 _LATE = """
     (steps.deadline <= now() OR tasks.lease_until <= now() OR (tasks.lease IS NULL

@@ -5,9 +5,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import insert, update
 
+from control_plane.tables import jobs, nodes
 from control_plane.tokens import Scope
-from tests.integration.conductor.conftest import Troupe
+from tests.integration.conductor.conftest import GROUP, Troupe
 from tests.integration.conductor.scripted_signer import denied, failed
 from wire.jobs import JobKind
 from wire.left_in_flight import LeftInFlight
@@ -271,6 +273,38 @@ async def test_what_a_signer_left_in_flight_waits_for_its_operator_and_names_the
     troupe[1].left_in_flight = ()
     await troupe[1].beat()
     assert (await troupe.api.get(path + "?wait=20")).json()["status"] == "Signed"
+
+
+async def test_nobody_outside_a_group_holds_its_requests_up(troupe: Troupe):
+    """Neither a node of no group of the key, nor what a member says of such a node."""
+    wallet = await troupe.wallet()
+    key_id, now = wallet["key_id"], datetime.now(UTC).isoformat()
+
+    def left(*signers: str) -> list[dict[str, str]]:
+        return [{"key_id": key_id, "signer": each, "since": now} for each in signers]
+
+    said = left("outsider", "x y", "x", "signer-1", "signer-1")
+    troupe[1].left_in_flight = None  # heartbeats leave what is written here
+    async with troupe.conducting.replica.engine.begin() as connection:
+        outsider = {"id": "outsider", "node_group": GROUP, "left_in_flight": left("signer-1")}
+        await connection.execute(insert(nodes).values(outsider))
+        ours = nodes.c.id == "signer-1"
+        await connection.execute(update(nodes).where(ours).values(left_in_flight=said))
+    assert (await troupe.sign(key_id))["status"] == "Signed"
+    assert (await troupe.change(key_id, "refresh"))["status"] == "Done"
+
+
+async def test_a_request_that_cannot_be_read_is_held_alone(troupe: Troupe):
+    wallet = await troupe.wallet()
+    await troupe.conducting.stop_conducting()
+    broken = await troupe.sign(wallet["key_id"], wait=0)
+    async with troupe.conducting.replica.engine.begin() as connection:
+        of_request = jobs.c.id == UUID(broken["id"])
+        await connection.execute(update(jobs).where(of_request).values(payload=b"{}"))
+    troupe.conducting.start_conducting()
+    assert (await troupe.sign(wallet["key_id"], "another"))["status"] == "Signed"
+    row = await troupe.job_row(broken["id"])
+    assert (row.state, row.run_after > row.created_at) == ("Queued", True)
 
 
 async def test_one_left_in_flight_that_no_heartbeat_has_told_yet_ends_no_request(troupe: Troupe):
