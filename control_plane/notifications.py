@@ -170,8 +170,10 @@ class Notifications:
         while True:
             try:
                 await self._listen()
-            except (psycopg.Error, OSError, TimeoutError) as error:
-                if self.listening:
+            except Exception as error:
+                if not isinstance(error, psycopg.Error | OSError):  # TimeoutError is an OSError
+                    _log.exception("notifications failed")
+                elif self.listening:
                     _log.warning("notifications lost", reason=type(error).__name__)
                     backoff = BACKOFF_SECONDS
                 self.listening = False

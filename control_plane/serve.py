@@ -5,7 +5,7 @@ import contextlib
 import gc
 import signal
 import ssl
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -38,6 +38,7 @@ from control_plane.signatures import Signatures
 from control_plane.sweep import Sweep
 from control_plane.tokens import Tokens
 from control_plane.wallets import Wallets
+from daemon.activities import Activity, keep_going
 from daemon.database import check_schema, create_engine
 from daemon.database_errors import once_reachable
 from daemon.listener import Listener, config
@@ -91,7 +92,11 @@ async def serve(settings: Settings) -> None:
         metrics = Metrics(database, registry)
         listeners = _listeners(settings, services, queue, mpc.tasks, metrics, public_tls, node_tls)
         sweep = Sweep(queue, AuditHeads(database), mpc.conductor)
-        work = [sweep.run(), mpc.conductor.run(), database.health.watch()]
+        work = {
+            "sweep": sweep.run,
+            "conductor": mpc.conductor.run,
+            "database watch": database.health.watch,
+        }
         await _run(listeners, work, notifications, stop)
 
 
@@ -202,11 +207,14 @@ def _listeners(
 
 async def _run(
     listeners: dict[str, Listener],
-    work: Sequence[Coroutine[Any, Any, None]],
+    work: Mapping[str, Activity],
     notifications: Notifications,
     stop: asyncio.Event,
 ) -> None:
-    working = [asyncio.create_task(one) for one in work]
+    working = [
+        asyncio.create_task(keep_going(name, activity), name=name)
+        for name, activity in work.items()
+    ]
     try:
         ports = {name: await listener.start() for name, listener in listeners.items()}
         gc.collect()

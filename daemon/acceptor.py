@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import structlog
 
+from daemon.activities import keep_going
 from daemon.http_limits import HttpLimits
 
 BACKLOG = 512
@@ -103,7 +104,9 @@ class Acceptor:
     def start(self) -> None:
         self._listening.setblocking(False)
         self._listening.listen(BACKLOG)
-        self._accepting = asyncio.create_task(self._accept_for_ever(), name="accept")
+        self._accepting = asyncio.create_task(
+            keep_going("accept", self._accept_for_ever), name="accept"
+        )
 
     def close(self) -> None:
         """Accept no more; connections that are served go on."""

@@ -11,7 +11,7 @@ import structlog
 
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryRefused, DeliveryUnavailable
 from node.decisions import Clock
-from wire.clocks import said
+from wire.clocks import nearest_offset, said
 
 log = structlog.get_logger()
 
@@ -49,6 +49,10 @@ class DeliveryClocks:
             facts = await self._client.facts(name)
         except (DeliveryUnavailable, DeliveryRefused):
             return
+        except Exception:
+            # one server's answer must not keep the others from being compared
+            log.exception("a delivery server's clock was not compared", server=name)
+            return
         problem = clock_problem(facts.time, sent, datetime.now(UTC), self._clock)
         if problem is None:
             self._problems.pop(name, None)
@@ -63,11 +67,11 @@ def clock_problem(
     """How far a server's time, read between sending and receiving, is off; None where it is not."""
     if time is None:
         return None
-    theirs = Clock(clock.allowed)
-    theirs.compare(time - clock.offset, sent, received)  # as the control plane's clock has it
-    if abs(theirs.offset) <= clock.allowed:
+    # less the control plane's offset from us, both are the server's from the control plane
+    offset = nearest_offset(time - received - clock.offset, time - sent - clock.offset)
+    if abs(offset) <= clock.allowed:
         return None
     return (
-        f"its clock is {said(theirs.offset)} the control plane's: "
+        f"its clock is {said(offset)} the control plane's: "
         f"{clock.allowed.total_seconds():g} s are allowed"
     )

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from node.freeze import Freeze
 from node.handlers import Work
-from wire.clocks import said
+from wire.clocks import nearest_offset, said
 from wire.delivery import DeliveryTicket
 from wire.encoding import Model
 from wire.envelope import (
@@ -153,12 +153,7 @@ class Clock:
 
     def compare(self, theirs: datetime, sent: datetime, received: datetime) -> None:
         """Take a reading: their time, somewhere between our sending and receiving."""
-        if theirs > received:
-            self.offset = theirs - received
-        elif theirs < sent:
-            self.offset = theirs - sent
-        else:
-            self.offset = timedelta()
+        self.offset = nearest_offset(theirs - received, theirs - sent)
         self._compared_at = received
         self.compared.set()
 
@@ -168,12 +163,24 @@ class Clock:
         Of clocks that are out of step only so much counts as may be between them: no job is denied
         for good by a clock that is wrong.
         """
-        return expires_at - min(max(self.offset, timedelta()), self.allowed)
+        return expires_at - self._ahead()
+
+    def is_over(self, expires_at: datetime, now: datetime) -> bool:
+        """True from ``deadline`` on, also for a time that ``deadline`` would overflow at."""
+        return expires_at - now <= self._ahead()
+
+    def _ahead(self) -> timedelta:
+        """How much of the control plane's lead counts."""
+        return min(max(self.offset, timedelta()), self.allowed)
 
     def allow(self, told_seconds: float | None) -> None:
         """Take what the control plane says that its tickets allow; never more than we do."""
         if told_seconds is not None:
-            self._told_offset = timedelta(seconds=max(told_seconds, 0))
+            ours = self._max_offset.total_seconds()
+            # what is not a number compares as false, and allows nothing
+            self._told_offset = timedelta(
+                seconds=min(told_seconds, ours) if told_seconds > 0 else 0
+            )
 
     @property
     def allowed(self) -> timedelta:
@@ -201,7 +208,7 @@ def require_thawed(freeze: Freeze) -> None:
 
 def require_in_time(job: Job, now: datetime, clock: Clock) -> None:
     """Raise Denied once the job has expired, by this host's clock or by the control plane's."""
-    if clock.deadline(job.expires_at) <= now:
+    if clock.is_over(job.expires_at, now):
         raise Denied("expired", f"the request expired at {job.expires_at.isoformat()}")
 
 

@@ -17,6 +17,7 @@ import structlog
 from psycopg.errors import IntegrityError
 from tenacity import AsyncRetrying, retry_if_exception_type
 
+from daemon.activities import keep_going
 from node.audit import AuditRecord
 from node.control_plane_client import (
     ControlPlaneClient,
@@ -124,8 +125,8 @@ class JobLoop:
     async def run(self) -> None:
         """Claim and do jobs until cancelled; then ``drain`` waits for what is under way."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._claim_for_ever(), name="claim")
-            group.create_task(self._extend_for_ever(), name="extend")
+            group.create_task(keep_going("claim", self._claim_for_ever), name="claim")
+            group.create_task(keep_going("extend", self._extend_for_ever), name="extend")
 
     async def drain(self, seconds: float) -> int:
         """Wait for the jobs under way. Returns how many did not end in time."""

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import gc
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 
+from daemon.activities import Activity, keep_going
 from daemon.database import is_transient
 from daemon.job_signing_keys import pinned_job_keys
 from daemon.listener import Listener, config
@@ -39,9 +41,6 @@ log = structlog.get_logger()
 
 DRAIN_SECONDS = 25.0
 PURGE_INTERVAL = 3600.0
-
-
-Activity = Callable[[], Coroutine[None, None, None]]
 
 
 @dataclass(frozen=True)
@@ -90,14 +89,14 @@ class Node:
         try:
             async with self.gate_client or contextlib.nullcontext():
                 await _until_signalled(
-                    self.heartbeat.run(),
-                    self.reporter.report_left_over(),
-                    self.reporter.mark_for_ever(),
-                    self.reporter.release_for_ever(),
-                    self._purge_for_ever(),
-                    self.journal.database.watch(),
-                    self.loop.run(),
-                    *(begin() for begin in activities),
+                    self.heartbeat.run,
+                    self.reporter.report_left_over,
+                    self.reporter.mark_for_ever,
+                    self.reporter.release_for_ever,
+                    self._purge_for_ever,
+                    self.journal.database.watch,
+                    self.loop.run,
+                    *activities,
                 )
                 log.info("draining")
                 left, _ = await asyncio.gather(
@@ -213,13 +212,19 @@ def _locks(
     return Locks(signed_requests, gate, approvals)
 
 
-async def _until_signalled(*activities: Coroutine[None, None, None]) -> None:
-    """Run activities until a signal comes; one that ends by an error ends the node with it."""
+async def _until_signalled(*activities: Activity) -> None:
+    """Run activities until a signal comes; one that raises is begun again."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(activity) for activity in activities]
+        tasks = [group.create_task(keep_going(_name(each), each)) for each in activities]
         await stop.wait()
         for task in tasks:
             task.cancel()
+
+
+def _name(activity: Activity) -> str:
+    """What the log calls an activity."""
+    function = activity.func if isinstance(activity, partial) else activity
+    return getattr(function, "__qualname__", repr(function))

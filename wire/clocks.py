@@ -8,6 +8,8 @@ from datetime import timedelta
 TICKET_LIFE = timedelta(seconds=15)
 """Of a ticket to sign, unless the control plane's operator has settled another one."""
 PARTS = 3
+FARTHEST = timedelta(days=365)
+"""Offsets beyond this count as this: a time of the year 1 or 9999 is far off, however far."""
 
 
 def allowed_offset(ticket_life: timedelta) -> timedelta:
@@ -18,6 +20,17 @@ def allowed_offset(ticket_life: timedelta) -> timedelta:
     silent one longer than the others do, and no longer than a third.
     """
     return ticket_life / PARTS
+
+
+def nearest_offset(earliest: timedelta, latest: timedelta) -> timedelta:
+    """The offset nearest to zero between two, and no farther from zero than FARTHEST.
+
+    ``earliest``: their time less ours when their answer was received. ``latest``: their time less
+    ours when the question was sent. Nobody shifts a datetime of another host, since one near the
+    year 1 or 9999 overflows: differences of datetimes never do.
+    """
+    nearest = max(earliest, min(latest, timedelta()))
+    return max(-FARTHEST, min(nearest, FARTHEST))
 
 
 def said(offset: timedelta) -> str:

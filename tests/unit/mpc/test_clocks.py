@@ -1,6 +1,8 @@
 """Clocks against what a ticket's life allows: at signers, delivery servers and the conductor."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import pytest
 
@@ -10,10 +12,11 @@ from control_plane.mpc.planning.plan import plan
 from control_plane.mpc.planning.servers import NO_SERVER, usable_servers
 from control_plane.mpc.settings import CeremoniesSection
 from mpc.delivery.clock import ServerClock
-from mpc.delivery_clocks import clock_problem
+from mpc.delivery_clocks import DeliveryClocks, clock_problem
 from node.decisions import Clock
 from tests.unit.control_plane.mpc.stories import THREE, sign
 from wire.clocks import TICKET_LIFE, allowed_offset, said
+from wire.delivery import ServerFacts
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -88,6 +91,73 @@ def test_what_a_delivery_server_was_told_counts_for_a_while_and_nonsense_never()
     own.hear("a", (NOW - 20 * SECOND).isoformat(), NOW)
     assert own.problem(NOW) is not None
     assert own.problem(NOW + timedelta(minutes=3)) is None
+
+
+EDGES = (
+    "0001-01-01T00:00:00Z",
+    "0001-01-01T00:00:00+14:00",
+    "9999-12-31T23:59:59.999999Z",
+    "9999-12-31T23:59:59.999999-12:00",
+)
+
+
+@pytest.mark.parametrize("told", EDGES)
+@pytest.mark.parametrize("ours", [0, 20, -20])
+def test_a_delivery_server_that_tells_the_first_or_the_last_year_is_out_of_step(
+    told: str, ours: float
+):
+    time = ServerFacts(name="d", version="1", time=told).time
+    found = clock_problem(time, NOW, NOW, clock(ours))
+    assert found is not None
+    assert ("behind" if told.startswith("0") else "ahead of") in found
+
+
+@pytest.mark.parametrize("told", EDGES)
+def test_a_control_plane_that_tells_the_first_or_the_last_year_stops_no_node(told: str):
+    ours = Clock(timedelta(seconds=30))
+    ours.compare(datetime.fromisoformat(told), NOW, NOW)
+    assert ours.problem(NOW) is not None
+    for edge in (datetime.min, datetime.max):
+        expires_at = edge.replace(tzinfo=UTC)
+        assert ours.is_over(expires_at, NOW) is (edge is datetime.min)
+        assert clock_problem(expires_at, NOW, NOW, ours) is not None
+    assert abs(ours.deadline(NOW) - NOW) <= 30 * SECOND
+
+
+@pytest.mark.parametrize("told", [1e300, float("inf"), float("nan"), -1e300])
+def test_what_a_control_plane_allows_is_never_more_than_the_settings_do(told: float):
+    ours = clock(0, told=told)
+    assert ours.allowed == timedelta(seconds=30 if told > 0 else 0)
+
+
+@pytest.mark.parametrize("told", EDGES)
+def test_a_signer_that_tells_the_first_or_the_last_year_is_heard_as_far_off(told: str):
+    own = ServerClock(ALLOWED)
+    own.hear("a", told, NOW)
+    problem = own.problem(NOW)
+    assert problem is not None
+    assert ("ahead of" if told.startswith("0") else "behind") in problem
+
+
+class Servers:
+    """Delivery servers of which one tells the last year and one answers nonsense."""
+
+    async def facts(self, name: str) -> ServerFacts:
+        if name == "odd":
+            raise RecursionError("an answer that nobody expected")
+        time = datetime.max.replace(tzinfo=UTC) if name == "last" else datetime.now(UTC)
+        return ServerFacts(name=name, version="1", time=time)
+
+
+async def test_no_answer_of_a_delivery_server_ends_the_comparing():
+    ours, now = Clock(timedelta(seconds=30)), datetime.now(UTC)
+    ours.compare(now - SECOND, now, now)
+    clocks = DeliveryClocks(cast(Any, Servers()), ["odd", "last", "right"], ours)
+    comparing = asyncio.create_task(clocks.compare_for_ever())
+    await asyncio.sleep(0.05)
+    assert not comparing.done()
+    comparing.cancel()
+    assert list(clocks.problems()) == ["last"]
 
 
 def member(*off: str) -> Member:
