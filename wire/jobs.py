@@ -140,7 +140,7 @@ class Job(Model):
     request: Base64Bytes
     request_signature: DetachedSignature | None = None
     """The application's own, over ``request`` as its signed_requests.payload_type."""
-    evidence: Annotated[tuple[SignedBytes, ...], Field(max_length=2 * MAX_SIGNERS)] = ()
+    evidence: Annotated[tuple[SignedBytes, ...], Field(max_length=MAX_SIGNERS)] = ()
     ceremony: UUID | None = None
     """The set of shares that ProveKey, Promise, ActivateKey, Abandon or Discard is about."""
     created_at: AwareDatetime

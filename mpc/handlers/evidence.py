@@ -1,5 +1,6 @@
 """What a signer relies on that other signers have stated. Pure."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
@@ -23,7 +24,7 @@ Statement = TypeVar("Statement", Confirmation, Promise, Abandonment)
 def require_confirmations(
     evidence: Sequence[SignedBytes], ours: ShareStatement, identities: Mapping[str, bytes]
 ) -> None:
-    """Raise Denied unless each of the n signers has confirmed the very set that we have."""
+    """Raise Denied unless each of the n signers has confirmed the very set that we have, once."""
     said = [_open(CONFIRMATION_TYPE, signed, Confirmation, identities) for signed in evidence]
     _require_all(said, ours, "confirmed")
 
@@ -31,7 +32,7 @@ def require_confirmations(
 def require_promises(
     evidence: Sequence[SignedBytes], ours: ShareStatement, identities: Mapping[str, bytes]
 ) -> list[Promise]:
-    """The promises of all n signers to keep the very set that we have. Raises Denied."""
+    """The n signers' promises, one of each, to keep the very set that we have. Raises Denied."""
     said = [_open(PROMISE_TYPE, signed, Promise, identities) for signed in evidence]
     _require_all(said, ours, "promised")
     return said
@@ -42,10 +43,11 @@ def told_by_others(promises: Sequence[Promise], me: str) -> MadeFor | None:
 
     At least one of t is honest, so that a signer whose share was repaired may believe them.
     """
-    told = [each.made_for for each in promises if each.signer != me and each.made_for is not None]
-    if len(told) < promises[0].threshold or any(each != told[0] for each in told):
+    told = [each for each in promises if each.signer != me and each.made_for is not None]
+    if len({each.signer for each in told}) < promises[0].threshold:
         return None
-    return told[0]
+    made_for = told[0].made_for
+    return made_for if all(each.made_for == made_for for each in told) else None
 
 
 def require_abandonments(
@@ -73,10 +75,13 @@ def _require_all(said: Sequence[ShareStatement], ours: ShareStatement, done: str
             raise Denied("bad_evidence", f"{each.signer} has {done} another set of shares")
         if ours.signers[each.index - 1 : each.index] != [each.signer]:
             raise Denied("bad_evidence", f"{each.signer} has not index {each.index}")
-    stated = {each.signer for each in said}
+    stated = Counter(each.signer for each in said)
     missing = [name for name in ours.signers if name not in stated]
     if missing:
         raise Denied("bad_evidence", f"{', '.join(missing)} has not {done}")
+    repeated = [name for name, count in stated.items() if count > 1]
+    if repeated:  # they may differ in what need not be agreed, and one signer is one voice
+        raise Denied("bad_evidence", f"{', '.join(repeated)} has {done} more than once")
 
 
 def _open(

@@ -112,6 +112,18 @@ def test_a_statement_of_something_else_does_not_count(
         require([*evidence, third(payload_type)], said(), IDENTITIES)
 
 
+@pytest.mark.parametrize("again", [said(3), said(3, made_for=None), said(1)])
+@pytest.mark.parametrize(("payload_type", "model", "require"), OF_ALL)
+def test_one_signer_states_no_more_than_once(
+    payload_type: str, model: type[ShareStatement], require: Require, again: ShareStatement
+):
+    made_for = MadeFor(endpoint=Endpoint.WALLETS, external_id="order-7", application=None)
+    evidence = [signed(payload_type, said(i, model)) for i in (1, 2)]
+    evidence += [signed(payload_type, said(3, model, made_for=made_for))]
+    with pytest.raises(Denied, match="more than once"):
+        require([*evidence, signed(payload_type, again)], said(), IDENTITIES)
+
+
 def abandonment(signer: str, **changes: Any) -> SignedBytes:
     fields = {"key_id": KEY, "ceremony": CEREMONY, "signer": signer}
     statement = Abandonment(**fields | changes)
@@ -171,6 +183,12 @@ def test_what_a_key_was_made_for_is_believed_of_t_others(told, believed):
         Promise(**dict(said(index, made_for=each))) for index, each in enumerate(told, start=1)
     ]
     assert told_by_others(promises, NAMES[0]) == believed
+
+
+def test_one_liar_that_promises_often_is_one_voice():
+    lies = [Promise(**dict(said(2, made_for=ANOTHER)))] * 3
+    silent = [Promise(**dict(said(index))) for index in (1, 3)]
+    assert told_by_others([*lies, *silent], NAMES[0]) is None
 
 
 def test_two_that_were_repaired_believe_the_three_that_were_not():
