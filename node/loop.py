@@ -140,8 +140,6 @@ class JobLoop:
     async def _claim_for_ever(self) -> None:
         await self._clock.compared.wait()
         while True:
-            await self._wait_for_slots()
-            await self._wait_until_able()
             for claimed in await self._claim():
                 self._start(claimed)
             # let these get going first, and what comes meanwhile come together
@@ -170,11 +168,7 @@ class JobLoop:
         log.info("taking jobs again")
 
     async def _claim(self) -> list[ClaimedJob]:
-        request = ClaimRequest(
-            kinds=sorted(self._handlers),
-            slots=self._slots.total - self._slots.busy,
-            wait=MAX_CLAIM_WAIT,
-        )
+        """Poll until an answer comes or an obstacle ends the poll. Retries what fails."""
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type((ControlPlaneUnavailable, ControlPlaneRefused)),
             wait=pausing(FIRST_PAUSE, LONGEST_PAUSE),
@@ -185,8 +179,32 @@ class JobLoop:
             ),
         ):
             with attempt:
-                response = await self._client.claim(request)
-        return response.jobs
+                await self._wait_until_able()  # before each attempt: a pause may have been long
+                await self._wait_for_slots()
+                jobs = await self._poll()
+        return jobs
+
+    async def _poll(self) -> list[ClaimedJob]:
+        """Ask for jobs once. Returns none when an obstacle appears first, and closes the request.
+
+        The control plane takes back what it leased to a request that was closed. Leases whose
+        answer was already on its way lapse, and other nodes get these jobs. What an answer did
+        bring is started in any case: each job fails at its decision, and is reported as worth
+        another attempt.
+        """
+        request = ClaimRequest(
+            kinds=sorted(self._handlers),
+            slots=self._slots.total - self._slots.busy,
+            wait=MAX_CLAIM_WAIT,
+        )
+        polling = asyncio.create_task(self._client.claim(request), name="poll")
+        try:
+            while not polling.done() and self._health.obstacle() is None:
+                await asyncio.wait([polling], timeout=LOOK_SECONDS)
+        finally:
+            polling.cancel()  # has no effect on a poll that is done
+        await asyncio.wait([polling])
+        return [] if polling.cancelled() else polling.result().jobs
 
     def _start(self, claimed: ClaimedJob) -> None:
         self._lease_seconds = claimed.lease_seconds

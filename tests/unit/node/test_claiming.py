@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
+from node.control_plane_client import ControlPlaneUnavailable
 from node.decisions import Clock
 from node.freeze import Freeze
 from node.health import Health, Part
@@ -86,6 +87,80 @@ async def test_a_frozen_node_claims_nothing_until_it_is_unfrozen(tmp_path: Path)
     await asyncio.sleep(0.4)
     assert control_plane.claims == before
     running.cancel()
+
+
+class Waiting(ControlPlane):
+    """Holds each claim open, as while it has no jobs; counts the claims that were closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = asyncio.Event()
+
+    async def claim(self, request: ClaimRequest) -> ClaimResponse:
+        self.claims += 1
+        self.asked.set()
+        try:
+            await asyncio.sleep(request.wait)
+        except asyncio.CancelledError:
+            self.closed.set()
+            raise
+        return ClaimResponse(jobs=[])
+
+
+async def test_a_node_that_freezes_closes_the_claim_that_waits(tmp_path: Path):
+    freeze, control_plane = Freeze(tmp_path), Waiting()
+    loop = loop_of(control_plane, Health([Part("freeze", freeze.problem)]), Database(0))
+    running = asyncio.create_task(loop.run())
+    async with asyncio.timeout(SECONDS):
+        await control_plane.asked.wait()
+        freeze.freeze("drill")
+        await control_plane.closed.wait()
+    await asyncio.sleep(0.4)
+    assert control_plane.claims == 1
+    control_plane.asked.clear()
+    freeze.unfreeze()
+    async with asyncio.timeout(SECONDS):
+        await control_plane.asked.wait()
+    assert control_plane.claims == 2
+    running.cancel()
+
+
+class Away(ControlPlane):
+    """Answers no claim until it is back."""
+
+    is_back = False
+
+    async def claim(self, request: ClaimRequest) -> ClaimResponse:
+        if self.is_back:
+            return await super().claim(request)
+        self.asked.set()
+        raise ControlPlaneUnavailable("no answer")
+
+
+async def test_a_node_that_freezes_between_retries_claims_nothing(tmp_path: Path):
+    freeze, control_plane = Freeze(tmp_path), Away()
+    loop = loop_of(control_plane, Health([Part("freeze", freeze.problem)]), Database(0))
+    running = asyncio.create_task(loop.run())
+    async with asyncio.timeout(SECONDS):
+        await control_plane.asked.wait()
+    freeze.freeze("drill")
+    control_plane.is_back = True
+    await asyncio.sleep(1)  # several of the first pauses
+    assert control_plane.claims == 0
+    freeze.unfreeze()
+    control_plane.asked.clear()
+    async with asyncio.timeout(SECONDS):
+        await control_plane.asked.wait()
+    running.cancel()
+
+
+async def test_a_loop_that_is_stopped_closes_the_claim_that_waits():
+    control_plane = Waiting()
+    running = asyncio.create_task(loop_of(control_plane, Health([]), Database(0)).run())
+    async with asyncio.timeout(SECONDS):
+        await control_plane.asked.wait()
+        running.cancel()
+        await control_plane.closed.wait()
 
 
 async def test_a_problem_that_stops_no_work_is_none_for_claiming():
