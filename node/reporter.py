@@ -5,6 +5,7 @@ import hashlib
 from uuid import UUID
 
 import structlog
+from pydantic import ValidationError
 from tenacity import AsyncRetrying, retry_if_exception
 
 from daemon.batching import Batcher
@@ -36,7 +37,8 @@ HELD = "held"
 class Reporter:
     """Batches reports; each carries the signed head of the audit chain that records them.
 
-    While the node is frozen, no signature leaves it: such outcomes are held until it is not.
+    While the node is frozen, no signature leaves it: such outcomes are held until it is not. An
+    outcome that cannot be read may be a signature, and is held as well.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Reporter:
         self._chain = chain
         self._freeze = freeze
         self._held: dict[UUID, Report] = {}
+        self._unreadable = set[UUID]()
         self._batcher = Batcher[Report, str](self._send, MAX_BATCH)
         self._confirmed: dict[UUID, bytes] = {}
         self._waiting = 0
@@ -79,18 +82,31 @@ class Reporter:
             if self._held and self._freeze.problem() is None:
                 held, self._held = self._held, {}
                 log.info("reporting what the freeze has held", count=len(held))
-                await asyncio.gather(
-                    *(self.report(one.job_id, one.lease, one.outcome) for one in held.values())
-                )
+                await self._report_each(list(held.values()))
 
     async def report_left_over(self) -> None:
         """Send what an earlier run of this node committed and did not get through."""
         left_over = await self._journal.unreported()
         if left_over:
             log.info("reporting outcomes left over from an earlier run", count=len(left_over))
-        await asyncio.gather(
-            *(self.report(job_id, None, outcome) for job_id, outcome in left_over.items())
+        await self._report_each(
+            [Report(job_id=id_, lease=None, outcome=outcome) for id_, outcome in left_over.items()]
         )
+
+    async def _report_each(self, reports: list[Report]) -> None:
+        """Report outcomes of the journal. One that fails is logged and stops none of the others."""
+        ends = await asyncio.gather(
+            *(self.report(one.job_id, one.lease, one.outcome) for one in reports),
+            return_exceptions=True,
+        )
+        for report, end in zip(reports, ends, strict=True):
+            if isinstance(end, Exception):
+                log.error(
+                    "outcome not reported",
+                    job=str(report.job_id),
+                    todo="It is in the journal, and is reported at the next start of this node.",
+                    exc_info=end,
+                )
 
     async def mark_for_ever(self) -> None:
         """Mark what the control plane has, now and then: without it, it is only sent once more."""
@@ -138,11 +154,30 @@ class Reporter:
         """All of them; without the signatures while this node is frozen."""
         if self._freeze.problem() is None:
             return reports
-        return [report for report in reports if not _is_signature(report.outcome)]
+        return [report for report in reports if not self._may_be_signature(report)]
 
+    def _may_be_signature(self, report: Report) -> bool:
+        """True for a signature, and for what cannot be read: it is logged once, for its operator.
 
-def _is_signature(outcome: bytes) -> bool:
-    return isinstance(Outcome.model_validate_json(outcome).result, MadeSignature)
+        The control plane judges what cannot be read once the freeze is over, and accepts no such
+        result.
+        """
+        try:
+            outcome = Outcome.model_validate_json(report.outcome)
+        except ValidationError as error:
+            if report.job_id not in self._unreadable:
+                self._unreadable.add(report.job_id)
+                log.error(
+                    "outcome held back: it cannot be read, so it may be a signature",
+                    job=str(report.job_id),
+                    malformed_fields=error.error_count(),
+                    todo="Run the command audit verify: it names journal rows that differ from the "
+                    "audit chain. Restore such a row from a backup before you unfreeze this node. "
+                    "If the row is as it was written, another version of this software wrote it: "
+                    "run that version.",
+                )
+            return True
+        return isinstance(outcome.result, MadeSignature)
 
 
 def _worth_another_try(error: BaseException) -> bool:
