@@ -5,10 +5,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from daemon.database import migrate
 from devstack.postgres import Cluster
 from devstack.stack import Databases, Stack, StackOptions
+
+# A busy machine can need more than Hypothesis' 200 ms for any example.
+settings.register_profile("no deadline", settings.default, deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session")

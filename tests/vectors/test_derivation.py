@@ -79,7 +79,7 @@ def test_children_are_the_published_ones(parent, path, child):
     ) == parts(child)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(secrets, chain_codes, st.lists(steps, min_size=1, max_size=3), steps)
 def test_children_are_those_of_bdk(secret, chain_code, path, last):
     public_key = PrivateKey.from_int(secret).public_key.format()

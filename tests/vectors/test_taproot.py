@@ -180,7 +180,7 @@ def test_the_second_library_takes_the_signature_that_bitcoin_cores_tests_take():
             check_taproot_message(CORE_ADDRESS, other, CORE_SIGNATURE)
 
 
-@settings(max_examples=10, deadline=None)  # the other library is pure Python
+@settings(max_examples=10)  # the other library is pure Python
 @given(secrets, st.binary(max_size=300))
 def test_a_wallets_message_is_one_that_another_library_verifies(secret, content):
     request = message("0x" + content.hex())

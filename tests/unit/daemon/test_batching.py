@@ -149,7 +149,7 @@ async def test_nobody_waits_for_ever_when_the_call_is_cancelled():
     items=st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=40),
     max_batch=st.integers(1, 8),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_everybody_gets_their_own_answer_whatever_the_timing(items, max_batch):
     """Items: how many turns of the loop to wait first, and whether to leave again at once."""
 
