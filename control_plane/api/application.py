@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from pydantic.json_schema import models_json_schema
 
 from control_plane import problems
 from control_plane.api import changes, health, keys, nodes, signatures, signer_groups, wallets
+from control_plane.api.requests import require_each_parameter_once
 from control_plane.api.services import Services
 from wire.requests import (
     CreateKey,
@@ -73,6 +74,7 @@ def create_application(services: Services, version: str) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        dependencies=[Depends(require_each_parameter_once)],
     )
     problems.install(app)
     for routes in (wallets, keys, changes, signatures, nodes, signer_groups, health):

@@ -3,6 +3,7 @@
 from fastapi import Request
 from fastapi.openapi.models import HTTPBearer as BearerScheme
 from fastapi.security.base import SecurityBase
+from starlette.datastructures import Headers
 
 from control_plane.problems import Code, ProblemError
 from control_plane.tokens import Caller, Scope, Tokens
@@ -16,6 +17,18 @@ DESCRIPTION = (
 )
 
 
+def bearer_token(headers: Headers) -> str:
+    """Return the token of a request. Raises ProblemError unless exactly one was sent."""
+    sent = headers.getlist("authorization")
+    if len(sent) > 1:
+        raise ProblemError(Code.UNAUTHENTICATED, "Send the header Authorization once.")
+    scheme, _, token = "".join(sent).partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise ProblemError(Code.UNAUTHENTICATED, "Send the header Authorization: Bearer TOKEN.")
+    return token
+
+
 class Requires(SecurityBase):
     """A dependency: the caller, whose token is valid and has the scope."""
 
@@ -27,10 +40,7 @@ class Requires(SecurityBase):
 
     async def __call__(self, request: Request) -> Caller:
         """Raises ProblemError unauthenticated or missing_scope."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise ProblemError(Code.UNAUTHENTICATED, "Send the header Authorization: Bearer TOKEN.")
-        caller = await self._tokens.caller(token.strip())
+        caller = await self._tokens.caller(bearer_token(request.headers))
         if caller is None:
             raise ProblemError(
                 Code.UNAUTHENTICATED,

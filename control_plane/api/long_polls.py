@@ -7,26 +7,36 @@ not begun: nothing has been created.
 
 from collections import Counter
 from typing import Any
-from urllib.parse import parse_qs
 
+from starlette.datastructures import Headers, QueryParams
+
+from control_plane.api.authentication import bearer_token
 from control_plane.problems import Code, ProblemError
 from control_plane.settings import LongPollsSection
 
 
 class LongPolls:
-    """Counts them by token, as it was sent: whether it is one is found out inside."""
+    """Counts them by token: whether the token is valid is found out inside.
+
+    Query and headers are read by the same functions as inside, so that no request is held open
+    that was not counted here, or was counted as another token's.
+    """
 
     def __init__(self, app: Any, limits: LongPollsSection) -> None:
         self._app = app
         self._limits = limits
-        self._of_token = Counter[bytes]()
+        self._of_token = Counter[str]()
         self._total = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http" or not _waits(scope["query_string"]):
             await self._app(scope, receive, send)
             return
-        token = dict(scope["headers"]).get(b"authorization", b"")
+        try:
+            token = bearer_token(Headers(scope=scope))
+        except ProblemError as problem:
+            await problem.response()(scope, receive, send)
+            return
         if self._is_full(token):
             await _refusal(self._limits.of_token).response()(scope, receive, send)
             return
@@ -40,17 +50,19 @@ class LongPolls:
             if not self._of_token[token]:
                 del self._of_token[token]
 
-    def _is_full(self, token: bytes) -> bool:
+    def _is_full(self, token: str) -> bool:
         limits = self._limits
         return self._total >= limits.total or self._of_token[token] >= limits.of_token
 
 
 def _waits(query: bytes) -> bool:
-    """Whether it asks to be held open; a value that is no number is refused inside."""
-    if b"wait" not in query:
-        return False
+    """Whether it could be held open: unless each ``wait`` that Starlette finds is a plain 0."""
+    return any(not _is_zero(each) for each in QueryParams(query).getlist("wait"))
+
+
+def _is_zero(value: str) -> bool:
     try:
-        return any(float(each) > 0 for each in parse_qs(query.decode("latin-1")).get("wait", []))
+        return float(value) == 0
     except ValueError:
         return False
 

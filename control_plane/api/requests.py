@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from control_plane.api.waiting import MAX_WAIT
 from control_plane.bodies import read_body, require_strict_json
 from control_plane.pages import MAX_LIMIT
-from control_plane.problems import invalid
+from control_plane.problems import Code, ProblemError, invalid
 from wire.requests import ExternalId
 
 MAX_BODY_SIZE = 256 * 1024
@@ -35,6 +35,16 @@ Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]
 """Printable ASCII: the names and addresses that lists are filtered by."""
 
 Body = TypeVar("Body")
+
+
+def require_each_parameter_once(request: Request) -> None:
+    """Raise ProblemError for a query parameter that was sent twice.
+
+    Whoever reads the query before this process, as a proxy does, could take the other value.
+    """
+    names = [name for name, _ in request.query_params.multi_items()]
+    if len(names) != len(set(names)):
+        raise ProblemError(Code.INVALID_REQUEST, "Send each query parameter once.")
 
 
 async def body_of(request: Request, adapter: TypeAdapter[Body]) -> tuple[bytes, Body]:
