@@ -5,7 +5,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -20,9 +20,10 @@ from mpc.shares.encryption_keys import EncryptionKeys
 from mpc.shares.stored_share import ShareState, StoredShare, associated_data
 from node.decisions import Failed
 from node.handlers import NewRow
+from node.stored_key import Holders, StoredKey
 from wire.algorithms import Network
 from wire.statements import Confirmation, MadeFor
-from wire.tickets import Protocol, Ticket
+from wire.tickets import ALGORITHM, Protocol, Ticket
 
 MAX_LOADED = 64
 """Shares kept open; one of 3-of-5 has 210 kB."""
@@ -33,13 +34,20 @@ Place = tuple[UUID, UUID]
 """Key id and ceremony."""
 
 
+class _Opening(NamedTuple):
+    """A share that is open, or about to be, and the facts of the row that it was opened for."""
+
+    bound: bytes
+    share: asyncio.Task[Share]
+
+
 class Shares:
     """Finds, opens and changes shares. What cannot be had is Failed."""
 
     def __init__(self, statements: Statements, keys: EncryptionKeys) -> None:
         self._statements = statements
         self._keys = keys
-        self._open: OrderedDict[Place, asyncio.Task[Share]] = OrderedDict()
+        self._open: OrderedDict[Place, _Opening] = OrderedDict()
         self._unusable: set[Place] = set()
 
     def problem(self) -> str | None:
@@ -74,15 +82,16 @@ class Shares:
     async def open(self, stored: StoredShare) -> Share:
         """The share itself, checked as it is loaded, and kept open for the next time."""
         place = (stored.key_id, stored.ceremony)
+        bound = stored.associated_data
         opening = self._open.get(place)
-        if opening is None:
-            opening = asyncio.create_task(self._load(stored))
-            opening.add_done_callback(lambda done: self._opened(place, done))
+        if opening is None or opening.bound != bound:  # the row may have been changed since
+            opening = _Opening(bound, asyncio.create_task(self._load(stored)))
+            opening.share.add_done_callback(lambda done: self._opened(place, done))
             self._open[place] = opening
             while len(self._open) > MAX_LOADED:
                 self._open.popitem(last=False)
         self._open.move_to_end(place)
-        return await asyncio.shield(opening)
+        return await asyncio.shield(opening.share)
 
     def close(self, key_id: UUID) -> None:
         """Keep no share of a key open."""
@@ -178,8 +187,25 @@ class Shares:
 
     async def _sealed(self, facts: dict[str, Any], share: Share) -> dict[str, Any]:
         """What the row has of the share itself."""
+        protocol = Protocol(facts["protocol"])
+        signers = tuple(facts["signers"].split(","))
+        holders = Holders(facts["group_name"], facts["threshold"], signers)
         bound = associated_data(
-            facts["key_id"], facts["ceremony"], share.index, facts["generation"]
+            StoredKey(
+                id=facts["key_id"],
+                algorithm=ALGORITHM[protocol],
+                network=Network(facts["network"]) if facts["network"] else None,
+                public_key=share.public_key,
+                chain_code=share.chain_code or None,
+                holders=holders,
+            ),
+            holders,
+            protocol=protocol,
+            ceremony=facts["ceremony"],
+            generation=facts["generation"],
+            index=facts["share_index"],
+            transcript=share.transcript(),
+            is_repaired=facts["state"] == ShareState.REPAIRED.value,
         )
         data_key, nonce = os.urandom(DATA_KEY_SIZE), os.urandom(NONCE_SIZE)
         sealed = await asyncio.to_thread(
@@ -206,7 +232,8 @@ class Shares:
     def _opened(self, place: Place, done: asyncio.Task[Share]) -> None:
         """A share that could not be opened is tried again the next time."""
         error = None if done.cancelled() else done.exception()
-        if (done.cancelled() or error) and self._open.get(place) is done:
+        current = self._open.get(place)
+        if (done.cancelled() or error) and current is not None and current.share is done:
             del self._open[place]
         if isinstance(error, Failed) and error.code == "share_unusable":
             self._unusable.add(place)
@@ -259,12 +286,15 @@ def _stored_share(row: Any) -> StoredShare:
 
 def _opened(stored: StoredShare, data_key: bytes, ciphertext: bytes) -> Share:
     """Decrypt and load. Raises Failed when the share is damaged, swapped, or of another key."""
-    bound = associated_data(stored.key_id, stored.ceremony, stored.index, stored.generation)
+    nonce, sealed = ciphertext[:NONCE_SIZE], ciphertext[NONCE_SIZE:]
     try:
-        data = AESGCM(data_key).decrypt(ciphertext[:NONCE_SIZE], ciphertext[NONCE_SIZE:], bound)
+        data = AESGCM(data_key).decrypt(nonce, sealed, stored.associated_data)
         share = Share.load(data)
     except (InvalidTag, ValueError):  # ValueError: it is even too short
-        raise _unusable("the stored share is damaged, or another row's") from None
+        raise _unusable(
+            "the stored share is damaged or another row's, or its row's facts were changed; "
+            "restore this signer's database, or repair the share"
+        ) from None
     except LocalMisuse as error:
         raise _unusable(f"the stored share is not whole: {error}") from None
     for name, found, wanted in (

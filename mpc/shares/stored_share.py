@@ -8,12 +8,13 @@ from uuid import UUID
 
 from node.stored_key import Holders, StoredKey
 from wire.algorithms import Network
-from wire.framing import Domain, tagged
+from wire.framing import Domain, join, tagged
 from wire.outcomes import SetOfShares
 from wire.statements import MadeFor
 from wire.tickets import ALGORITHM, Protocol
 
-INDEX_AND_GENERATION = struct.Struct("!HQ")
+NUMBERS = struct.Struct("!HHQ?")
+"""Threshold, index, generation, and whether Repair made the share."""
 
 
 class ShareState(StrEnum):
@@ -67,6 +68,11 @@ class StoredShare:
     created_at: datetime
 
     @property
+    def holders(self) -> Holders:
+        """The group that holds its root key."""
+        return Holders(self.group, self.threshold, self.signers)
+
+    @property
     def key(self) -> StoredKey:
         """The facts of its root key, which are the same in each set of the key's shares."""
         return StoredKey(
@@ -75,7 +81,21 @@ class StoredShare:
             network=self.network,
             public_key=self.public_key,
             chain_code=self.chain_code,
-            holders=Holders(self.group, self.threshold, self.signers),
+            holders=self.holders,
+        )
+
+    @property
+    def associated_data(self) -> bytes:
+        """What the ciphertext of this row was bound to when the share was stored."""
+        return associated_data(
+            self.key,
+            self.holders,
+            protocol=self.protocol,
+            ceremony=self.ceremony,
+            generation=self.generation,
+            index=self.index,
+            transcript=self.transcript,
+            is_repaired=self.is_repaired,
         )
 
     @property
@@ -130,7 +150,32 @@ class StoredShare:
         return self.state in KEPT
 
 
-def associated_data(key_id: UUID, ceremony: UUID, index: int, generation: int) -> bytes:
-    """What binds a ciphertext to its row: one put into another row does not decrypt."""
-    place = INDEX_AND_GENERATION.pack(index, generation)
-    return tagged(Domain.SHARE, key_id.bytes, ceremony.bytes, place)
+def associated_data(
+    key: StoredKey,
+    holders: Holders,
+    *,
+    protocol: Protocol,
+    ceremony: UUID,
+    generation: int,
+    index: int,
+    transcript: bytes,
+    is_repaired: bool,
+) -> bytes:
+    """Return what binds a ciphertext to every fact of its row that never changes.
+
+    A share does not decrypt in another row, nor in its own row with another network, group,
+    threshold or order of signers, even if the database was written by somebody else.
+    """
+    return tagged(
+        Domain.SHARE,
+        key.id.bytes,
+        (key.network or "").encode(),
+        key.public_key,
+        key.chain_code or b"",
+        holders.group.encode(),
+        join(*(name.encode() for name in holders.signers)),
+        protocol.encode(),
+        ceremony.bytes,
+        NUMBERS.pack(holders.threshold, index, generation, is_repaired),
+        transcript,
+    )

@@ -96,6 +96,10 @@ async def test_a_share_in_another_row_does_not_open(statements: Statements, shar
         "threshold = 3",
         "transcript = sha256(transcript)",
         "protocol = 'frost-secp256k1-tr'",
+        "network = 'Solana'",
+        "group_name = 'another'",
+        "signers = ARRAY['signer-1', 'signer-3', 'signer-2']",
+        "chain_code = sha256('another')",
         "state = 'repaired'",
         "ciphertext = set_byte(ciphertext, 40, get_byte(ciphertext, 40) # 1)",
         "ciphertext = substring(ciphertext for 10)",
@@ -114,6 +118,32 @@ async def test_a_row_that_somebody_changed_does_not_open(statements, shares: Sha
         await shares.open(stored)
     assert error.value.code == "share_unusable"
     assert error.value.transient  # others can sign without this signer
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+async def test_a_wallets_share_does_not_open_as_a_bare_keys(statements, shares: Shares, is_open):
+    """Else who writes this database has the wallet's key sign what its network's rules refuse."""
+    made = new_key(Protocol.DKLS23_SECP256K1)
+    await put(statements, await shares.prepare_row(made.confirmation, Network.ETHEREUM, made.ours))
+    share = await shares.open(await found(shares, made))
+    if not is_open:
+        shares.close(made.key_id)
+    await statements.rows("UPDATE shares SET network = NULL")
+    with pytest.raises(Failed, match="its row's facts were changed"):
+        await shares.open(await found(shares, made))
+    await statements.rows("UPDATE shares SET network = 'Ethereum'")
+    assert (await shares.open(await found(shares, made))).public_key == share.public_key
+    assert shares.problem() is None
+
+
+async def test_a_repaired_share_is_bound_to_its_network(statements, shares: Shares):
+    made = new_key()
+    row = await shares.repaired_row(made.repair_ticket(), Network.SOLANA, made.repaired())
+    await put(statements, row)
+    assert (await shares.open(await found(shares, made))).is_repaired
+    await statements.rows("UPDATE shares SET network = NULL")
+    with pytest.raises(Failed, match="its row's facts were changed"):
+        await shares.open(await found(shares, made))
 
 
 async def test_a_share_under_a_key_that_is_not_here_does_not_open(

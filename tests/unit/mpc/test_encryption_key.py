@@ -1,12 +1,9 @@
 """A key in a file: how it wraps, and how it is told from another."""
 
-from uuid import UUID
-
 import pytest
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 
 from mpc.shares.encryption_key import FileKey
-from mpc.shares.stored_share import associated_data
 from node.decisions import Failed
 
 
@@ -39,10 +36,3 @@ def test_neither_its_text_nor_its_id_has_the_key_in_it():
     for text in (repr(key), str(key), key.id, key.check_value.hex()):
         assert "kkkk" not in text
         assert b"k".hex() * 4 not in text
-
-
-def test_the_place_of_a_share_is_bound_without_doubt():
-    """Each part has a size of its own, so that no two places read alike."""
-    one, two = UUID(int=1), UUID(int=2)
-    places = [(one, two, 1, 1), (two, one, 1, 1), (one, two, 2, 1), (one, two, 1, 2)]
-    assert len({associated_data(*place) for place in places}) == len(places)
