@@ -7,14 +7,23 @@ from node.outcome_check import Rows
 from wire.jobs import JobKind
 from wire.outcomes import OutcomeStatus
 
+FACTS = {
+    "public_key": "public key",
+    "scheme": "signature scheme",
+    "curve": "curve",
+    "network": "network",
+}
+"""What never changes of a key, as its record and its row have it: column and name."""
+
 _FIND = """
-    SELECT key_id, encode(public_key, 'hex') AS public_key FROM wrapped_keys
+    SELECT key_id, encode(public_key, 'hex') AS public_key, scheme, curve, network
+    FROM wrapped_keys
     WHERE key_id = ANY(%(key_ids)s::uuid[])
 """
 
 
 async def check_keys(rows: Rows, page: Sequence[Said]) -> list[Finding]:
-    """Each key that was made must be there, with the public key that was recorded."""
+    """Each key that was made must be there, with the facts that were recorded."""
     made = [
         said
         for said in page
@@ -23,13 +32,16 @@ async def check_keys(rows: Rows, page: Sequence[Said]) -> list[Finding]:
     if not made:
         return []
     found = await rows(_FIND, {"key_ids": [said.key_id for said in made]})
-    public_keys = {row.key_id: row.public_key for row in found}
+    stored = {row.key_id: row for row in found}
     findings = []
     for said in made:
-        if said.key_id not in public_keys:
+        row = stored.get(said.key_id)
+        if row is None:
             what = f"key {said.key_id} was made here, and its wrapped key is gone"
             findings.append(Finding(said.sequence, what))
-        elif public_keys[said.key_id] != said.detail("public_key"):
-            what = f"key {said.key_id} was made here with another public key than is stored"
-            findings.append(Finding(said.sequence, what))
+            continue
+        for column, name in FACTS.items():
+            if getattr(row, column) != said.detail(column):
+                what = f"key {said.key_id} was made here with another {name} than is stored"
+                findings.append(Finding(said.sequence, what))
     return findings

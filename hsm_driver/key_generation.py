@@ -43,6 +43,9 @@ class GenerateKey:
             ),
             audit={
                 "public_key": key.public_key.hex(),
+                "scheme": wanted.algorithm.scheme.value,
+                "curve": wanted.algorithm.curve.value,
+                "network": wanted.network.value if wanted.network else None,
                 "protection": key.protection.value,
                 "master_key": key.master_key,
             },

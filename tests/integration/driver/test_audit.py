@@ -17,7 +17,8 @@ from hsm_driver.tables import audit, journal
 from node.audit import INSERT_LINKS, AuditRecord
 from node.audit_records import MAX_RECORD, read_kept
 from node.chain_verification import Subject, Verification, verify_chain
-from tests.integration.driver.commits import commit
+from node.journal import Commit
+from tests.integration.driver.commits import commit, key_row_of
 from tests.integration.driver.conftest import NodeParts, node_parts
 from wire.audit import GENESIS, AuditHead, chain_hash
 from wire.envelope import AUDIT_HEAD_TYPE, SignedBytes
@@ -301,15 +302,22 @@ async def test_failures_before_a_result_and_denials_of_replays_are_legal(
         assert (await verify(statements, each, [await each.chain.signed_head()])).findings == []
 
 
+async def new_key(node: NodeParts) -> Commit:
+    """A key and its record, as key generation commits them."""
+    row = key_row_of(uuid4()).values
+    details = {
+        "public_key": row["public_key"].hex(),
+        **{fact: row[fact] for fact in ("scheme", "curve", "network")},
+    }
+    made = commit(kind="GenerateKey", key_row=True, details=details)
+    await node.journal.commit(made)
+    return made
+
+
 async def test_a_key_that_was_made_and_is_gone_or_is_another_is_found(
     statements: Statements, node: NodeParts
 ) -> None:
-    details: dict[str, str | None] = {"public_key": bytes(33).hex()}
-    kept, gone, swapped = (
-        commit(kind="GenerateKey", key_row=True, details=details) for _ in range(3)
-    )
-    for each in (kept, gone, swapped):
-        await node.journal.commit(each)
+    kept, gone, swapped = [await new_key(node) for _ in range(3)]
     assert (await verify(statements, node, [])).findings == []
     await statements.rows("DELETE FROM wrapped_keys WHERE key_id = %(id)s", {"id": gone.job_id})
     await statements.rows(
@@ -320,6 +328,25 @@ async def test_a_key_that_was_made_and_is_gone_or_is_another_is_found(
     assert [finding.sequence for finding in findings] == [2, 3]
     assert str(gone.job_id) in findings[0].what
     assert "another public key" in findings[1].what
+    assert str(kept.job_id) not in str(findings)
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ("network = 'Ethereum'", "network"),
+        ("scheme = 'EdDSA'", "signature scheme"),
+        ("curve = 'secp256r1'", "curve"),
+    ],
+)
+async def test_a_key_that_was_made_and_has_another_fact_is_found(
+    statements: Statements, node: NodeParts, change: str, name: str
+) -> None:
+    made = await new_key(node)
+    await statements.rows(f"UPDATE wrapped_keys SET {change}")
+    (finding,) = (await verify(statements, node, [])).findings
+    assert finding.sequence == 1
+    assert finding.what == f"key {made.job_id} was made here with another {name} than is stored"
 
 
 async def test_a_node_that_works_meanwhile_changes_nothing_of_what_is_verified(
