@@ -292,8 +292,9 @@ def _opened(stored: StoredShare, data_key: bytes, ciphertext: bytes) -> Share:
         share = Share.load(data)
     except (InvalidTag, ValueError):  # ValueError: it is even too short
         raise _unusable(
-            "the stored share is damaged or another row's, or its row's facts were changed; "
-            "restore this signer's database, or repair the share"
+            "the stored share is damaged or another row's, or its row was changed (network, public "
+            "key, chain code, group, threshold, signers or another fact): restore this signer's "
+            "database, or repair the share"
         ) from None
     except LocalMisuse as error:
         raise _unusable(f"the stored share is not whole: {error}") from None

@@ -129,7 +129,7 @@ async def test_a_wallets_share_does_not_open_as_a_bare_keys(statements, shares: 
     if not is_open:
         shares.close(made.key_id)
     await statements.rows("UPDATE shares SET network = NULL")
-    with pytest.raises(Failed, match="its row's facts were changed"):
+    with pytest.raises(Failed, match="its row was changed"):
         await shares.open(await found(shares, made))
     await statements.rows("UPDATE shares SET network = 'Ethereum'")
     assert (await shares.open(await found(shares, made))).public_key == share.public_key
@@ -142,7 +142,7 @@ async def test_a_repaired_share_is_bound_to_its_network(statements, shares: Shar
     await put(statements, row)
     assert (await shares.open(await found(shares, made))).is_repaired
     await statements.rows("UPDATE shares SET network = NULL")
-    with pytest.raises(Failed, match="its row's facts were changed"):
+    with pytest.raises(Failed, match="its row was changed"):
         await shares.open(await found(shares, made))
 
 
