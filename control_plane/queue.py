@@ -52,7 +52,11 @@ from wire.node_api import ClaimedJob, Lease, Report, ReportResult
 LEASE_SECONDS = 30.0
 STRANDED_AFTER_SECONDS = 1
 MAX_LAPSES = 5
-"""Leases of a job that may lapse in a row before it is given up."""
+"""Received leases of a job that may lapse in a row before it is given up.
+
+Only a lease that its node has extended was received for certain. Others do not count: the answer to
+the claim may have been lost, which says nothing about the job.
+"""
 SPREAD_SECONDS = 5
 """How far apart jobs begin again that lapsed together, times how often each has lapsed before."""
 SECOND_CHANCE_SECONDS = 2

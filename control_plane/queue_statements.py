@@ -64,7 +64,8 @@ CLAIM = text(
         FOR UPDATE SKIP LOCKED
     ), claimed AS (
         UPDATE jobs SET state = 'Leased', attempt = attempt + 1, lease = gen_random_uuid(),
-            lease_node = :node, lease_until = now() + make_interval(secs => :lease_seconds)
+            lease_node = :node, lease_until = now() + make_interval(secs => :lease_seconds),
+            lease_received = false
         FROM claimable WHERE jobs.id = claimable.id
         RETURNING jobs.*
     )
@@ -87,7 +88,8 @@ RELEASE = text(
 
 EXTEND = text(
     """
-    UPDATE jobs SET lease_until = now() + make_interval(secs => :lease_seconds)
+    UPDATE jobs SET lease_until = now() + make_interval(secs => :lease_seconds),
+        lease_received = true
     FROM unnest(CAST(:ids AS uuid[]), CAST(:leases AS uuid[])) AS held(id, lease)
     WHERE jobs.id = held.id AND jobs.lease = held.lease
         AND lease_node = :node AND state = 'Leased'
@@ -120,7 +122,7 @@ _HAVE_EXPIRED = """
 
 _LAPSE_TOO_OFTEN = """
     WHERE state = 'Leased' AND lease_until <= now() AND expires_at > now()
-        AND lapses + 1 >= :max_lapses
+        AND lapses + CAST(lease_received AS int) >= :max_lapses
     ORDER BY lease_until LIMIT :limit
 """
 
@@ -213,11 +215,12 @@ LAPSE = text(
     WITH lapsing AS (
         SELECT id FROM jobs
         WHERE state = 'Leased' AND lease_until <= now() AND expires_at > now()
-            AND lapses + 1 < :max_lapses
+            AND lapses + CAST(lease_received AS int) < :max_lapses
         ORDER BY lease_until LIMIT :limit
         FOR UPDATE SKIP LOCKED
     ), lapsed AS (
-        UPDATE jobs SET state = 'Queued', lapses = lapses + 1, last_node = lease_node,
+        UPDATE jobs SET state = 'Queued', lapses = lapses + CAST(lease_received AS int),
+            last_node = lease_node,
             -- apart from the others that lapsed with it: one that ends its node ends it alone
             run_after = now() + make_interval(secs => lapses * random() * :spread_seconds),
             lease = NULL, lease_node = NULL, lease_until = NULL

@@ -191,7 +191,9 @@ jobs = Table(
     Column("lease_until", DateTime(timezone=True)),
     Column("refused_by", ARRAY(String), nullable=False, server_default=text("'{}'::varchar[]")),
     Column("last_node", String),  # had it last, and failed it or let its lease lapse
-    # leases that lapsed since the last report
+    # the node has extended this lease, so the answer to its claim reached it
+    Column("lease_received", Boolean, nullable=False, server_default=false()),
+    # received leases that lapsed since the last report
     Column("lapses", Integer, nullable=False, server_default=text("0")),
     Column("last_failure", LargeBinary),  # Outcome of the last attempt worth another
     Column("outcome", LargeBinary),  # the final Outcome; never changes once it is there

@@ -80,6 +80,8 @@ LONGEST_PAUSE = 10.0
 EXTENSIONS_PER_LEASE = 3
 GATHERING_SECONDS = 0.02
 CLAIM_PAUSE = 0.002
+CONFIRM_SECONDS = 2.0
+"""A job that was leased before waits this long at most for its lease to be confirmed."""
 LOOK_SECONDS = 0.25
 """Between looks at whether a problem is over that keeps this node from work."""
 
@@ -140,7 +142,14 @@ class JobLoop:
     async def _claim_for_ever(self) -> None:
         await self._clock.compared.wait()
         while True:
-            for claimed in await self._claim():
+            jobs = await self._claim()
+            again = [claimed for claimed in jobs if _is_again(claimed)]
+            for claimed in jobs:
+                if claimed not in again:
+                    self._start(claimed)
+            if again:
+                await self._confirm(again)
+            for claimed in again:
                 self._start(claimed)
             # let these get going first, and what comes meanwhile come together
             await asyncio.sleep(CLAIM_PAUSE)
@@ -205,6 +214,17 @@ class JobLoop:
             polling.cancel()  # has no effect on a poll that is done
         await asyncio.wait([polling])
         return [] if polling.cancelled() else polling.result().jobs
+
+    async def _confirm(self, again: list[ClaimedJob]) -> None:
+        """Extend leases at once, which shows the control plane that this node received them.
+
+        A job that others took before may end this node as it ended them, before the first ordinary
+        extension. The control plane gives up a job by the lapsed leases that were received.
+        """
+        leases = [Lease(job_id=claimed.job_id, lease=claimed.lease) for claimed in again]
+        with contextlib.suppress(ControlPlaneUnavailable, ControlPlaneRefused, TimeoutError):
+            async with asyncio.timeout(CONFIRM_SECONDS):
+                await self._client.extend(ExtendRequest(leases=leases))
 
     def _start(self, claimed: ClaimedJob) -> None:
         self._lease_seconds = claimed.lease_seconds
@@ -393,6 +413,11 @@ class JobLoop:
                 with contextlib.suppress(ControlPlaneUnavailable, ControlPlaneRefused):
                     request = ExtendRequest(leases=leases[start : start + MAX_BATCH])
                     await self._client.extend(request)
+
+
+def _is_again(claimed: ClaimedJob) -> bool:
+    """True for a job that was leased before. A signer's ticket allows no time for a round trip."""
+    return claimed.attempt > 1 and claimed.ticket is None
 
 
 def _audit_record(

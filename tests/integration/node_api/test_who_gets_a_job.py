@@ -108,6 +108,7 @@ def strict(database: Database, notifications: Notifications) -> Queue:
 async def lapse_once(node: Node, queue: Queue) -> tuple[ClaimedJob, int]:
     """Take the only job and never report it. Returns it, and how many jobs a sweep gave up."""
     (job,) = await node.claim(wait=10)
+    await node.extend(job)
     await asyncio.sleep(LEASE_SECONDS + 0.1)
     return job, (await queue.sweep()).given_up
 
@@ -129,6 +130,21 @@ async def test_a_job_that_nodes_never_report_is_given_up(
     assert await node.report(report_of(job, done)) == {job_id: "late"}
 
 
+async def test_leases_whose_answer_was_lost_do_not_count(
+    node: Node, workload: Workload, strict: Queue
+):
+    """As behind a gateway that drops answers: the node never extends what it never received."""
+    job_id = await workload.signature(await workload.key())
+    for _ in range(3):
+        await node.claim(wait=10)
+        await asyncio.sleep(LEASE_SECONDS + 0.1)
+        swept = await strict.sweep()
+        assert (swept.lapsed, swept.given_up) == (1, 0)
+    assert (await workload.job(job_id)).state == "Queued"
+    assert (await lapse_once(node, strict))[1] == 0
+    assert (await lapse_once(node, strict))[1] == 1
+
+
 async def test_a_report_begins_the_count_again(node: Node, workload: Workload, strict: Queue):
     job_id = await workload.signature(await workload.key())
     assert (await lapse_once(node, strict))[1] == 0
@@ -143,10 +159,12 @@ async def test_jobs_that_lapse_again_together_begin_apart(
     """One of them may be what ends the node: it must not take the others along each time."""
     key = await workload.key()
     ids = [await workload.signature(key) for _ in range(20)]
-    assert len(await node.claim()) == 20
+    claimed = await node.claim()
+    assert len(claimed) == len(await node.extend(*claimed)) == 20
     await asyncio.sleep(LEASE_SECONDS + 0.1)
     assert (await queue.sweep()).lapsed == 20
-    assert len(await node.claim()) == 20  # the first time at once
+    claimed = await node.claim()
+    assert len(claimed) == len(await node.extend(*claimed)) == 20  # the first time at once
     await asyncio.sleep(LEASE_SECONDS + 0.1)
     assert (await queue.sweep()).lapsed == 20
     begin = sorted([(await workload.job(job_id)).run_after for job_id in ids])

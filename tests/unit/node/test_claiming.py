@@ -4,6 +4,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
+
+import pytest
 
 from node.control_plane_client import ControlPlaneUnavailable
 from node.decisions import Clock
@@ -11,7 +14,8 @@ from node.freeze import Freeze
 from node.health import Health, Part
 from node.loop import JobLoop
 from node.slots import Slots
-from wire.node_api import ClaimRequest, ClaimResponse
+from wire.envelope import SignedBytes
+from wire.node_api import ClaimedJob, ClaimRequest, ClaimResponse, ExtendRequest, ExtendResponse
 
 SECONDS = 10
 
@@ -152,6 +156,47 @@ async def test_a_node_that_freezes_between_retries_claims_nothing(tmp_path: Path
     async with asyncio.timeout(SECONDS):
         await control_plane.asked.wait()
     running.cancel()
+
+
+class Handing(ControlPlane):
+    """Hands out a new job and one that was leased before, then none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[str] = []
+
+    async def claim(self, request: ClaimRequest) -> ClaimResponse:
+        await super().claim(request)
+        job = SignedBytes(payload=b"{}", signature=b"", signing_key_id="k")
+        return ClaimResponse(
+            jobs=[
+                ClaimedJob(job_id=uuid4(), job=job, attempt=n, lease=uuid4(), lease_seconds=30)
+                for n in ((2, 1) if self.claims == 1 else ())
+            ]
+        )
+
+    async def extend(self, request: ExtendRequest) -> ExtendResponse:
+        self.events.append(f"{len(request.leases)} confirmed")
+        raise ControlPlaneUnavailable("no answer")  # the job is begun nevertheless
+
+
+async def test_a_job_that_was_leased_before_is_confirmed_before_it_begins(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    control_plane = Handing()
+    begun = asyncio.Event()
+
+    def start(_: JobLoop, claimed: ClaimedJob) -> None:
+        control_plane.events.append(f"attempt {claimed.attempt}")
+        if claimed.attempt == 2:
+            begun.set()
+
+    monkeypatch.setattr(JobLoop, "_start", start)
+    running = asyncio.create_task(loop_of(control_plane, Health([]), Database(0)).run())
+    async with asyncio.timeout(SECONDS):
+        await begun.wait()
+    running.cancel()
+    assert control_plane.events == ["attempt 1", "1 confirmed", "attempt 2"]
 
 
 async def test_a_loop_that_is_stopped_closes_the_claim_that_waits():
