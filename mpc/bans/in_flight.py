@@ -88,9 +88,17 @@ async def left(statements: Statements) -> list[InFlight]:
     found = [each for each in await in_flight(statements) if not each.is_under_way]
     if not found:
         return []
-    # what has ended while we looked is gone when we look again
-    again = {each.begun_at for each in await in_flight(statements) if not each.is_under_way}
-    return [each for each in found if each.begun_at in again]
+    # what has ended while we looked is gone when we look again; the rest of a pair may not be
+    again = {
+        (each.key_id, each.signer): each.ceremonies
+        for each in await in_flight(statements)
+        if not each.is_under_way
+    }
+    return [
+        each
+        for each in found
+        if set(each.ceremonies).intersection(again.get((each.key_id, each.signer), ()))
+    ]
 
 
 async def find_left(statements: Statements, key_id: UUID, signer: str) -> InFlight:

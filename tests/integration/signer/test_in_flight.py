@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -17,7 +18,8 @@ from daemon.signing_key import create_signing_key
 from daemon.statements import Statements
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
-from mpc.bans.in_flight import in_flight
+from mpc.bans.in_flight import InFlight, in_flight
+from mpc.bans.in_flight import left as all_left
 from mpc.peers import Peers
 from node.decisions import Failed
 from tests.integration.signer.commands import command
@@ -166,6 +168,23 @@ async def test_a_crash_in_the_middle_of_many_ceremonies_is_cleared_as_one(
     assert "1 so far" in done.stdout
     assert await in_flight(statements) == []
     assert await can_sign(statements, left)
+
+
+async def test_what_is_cleared_between_two_looks_hides_nothing_else_of_its_pair(
+    statements: Statements, monkeypatch: pytest.MonkeyPatch
+):
+    """The looks of a double: nothing else clears in the instant between them."""
+    key, old, other, now = uuid4(), uuid4(), uuid4(), datetime.now(UTC)
+    looks = [
+        [InFlight(key, OTHER, now - timedelta(hours=1), [old, other], False, 0)],
+        [InFlight(key, OTHER, now, [other], False, 1)],
+    ]
+
+    async def look(_: Statements) -> list[InFlight]:
+        return looks.pop(0)
+
+    monkeypatch.setattr("mpc.bans.in_flight.in_flight", look)
+    assert [each.key_id for each in await all_left(statements)] == [key]
 
 
 async def test_how_often_the_same_was_cleared_is_counted(
