@@ -16,6 +16,7 @@ from node.health import Part
 from node.identity import load_identity
 from node.loop import OnStep
 from node.node import Mode, put_together
+from node.only_process import OnlyProcess
 from wire.algorithms import Store
 from wire.jobs import JobKind
 
@@ -39,6 +40,7 @@ async def run(settings: DriverSettings, on_step: OnStep = lambda _: None) -> Non
     signer = load_identity(settings.identity.private_key)
     async with (
         open_database(settings, patient=True) as database,
+        OnlyProcess(database, settings.node.id) as only,
         open_client(settings) as client,
         open_hsm(settings) as hsm,
     ):
@@ -56,7 +58,7 @@ async def run(settings: DriverSettings, on_step: OnStep = lambda _: None) -> Non
                 ),
                 JobKind.SIGN.value: Sign(vault),
             },
-            parts=[Part("hsm", lambda: hsm.problem)],
+            parts=[Part("process", only.problem), Part("hsm", lambda: hsm.problem)],
             capabilities=capabilities,
         )
         node = put_together(settings, database, client, signer, mode, on_step)

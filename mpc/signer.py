@@ -30,6 +30,7 @@ from node.health import Part
 from node.identity import load_identity
 from node.loop import OnStep
 from node.node import Mode, new_clock, put_together
+from node.only_process import OnlyProcess
 from wire.algorithms import Protection, Store
 from wire.envelope import Signer
 from wire.jobs import JobKind
@@ -45,6 +46,7 @@ async def run(settings: SignerSettings, on_step: OnStep = lambda _: None) -> Non
     signer = load_identity(settings.identity.private_key)
     async with (
         open_database(settings, patient=True) as database,
+        OnlyProcess(database, settings.node.id) as only,
         open_client(settings) as client,
         open_encryption_keys(settings) as keys,
         open_delivery_client(settings) as delivery,
@@ -60,6 +62,7 @@ async def run(settings: SignerSettings, on_step: OnStep = lambda _: None) -> Non
                 store=Store.MPC,
                 handlers=handlers(settings, database, signer, shares, bans, locks, delivery),
                 parts=[
+                    Part("process", only.problem),
                     Part("encryption key", keys.problem),
                     Part("shares", shares.problem, stops_work=False),
                     Part("delivery servers", delivery_clocks.problem, stops_work=False),

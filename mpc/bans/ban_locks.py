@@ -154,19 +154,29 @@ class BanLocks:
         ``leave``, whatever is raised inside.
         """
         signers = tuple(sorted(counterparties))
-        async with contextlib.AsyncExitStack() as stack:
-            for signer in signers:
-                here = self._here.setdefault((key_id, signer), asyncio.Lock())
-                await stack.enter_async_context(here)
-            self._ceremonies[ceremony] = _Ceremony(key_id, signers)
-            try:
-                await self._enter(key_id, signers, ceremony)
-                self._require_unbarred_here(key_id, signers)
-            except BaseException:
-                # there is no phase; if there is a row, ``settle`` finds it
+        seen, until = tuple[str, ...](), None
+        while True:
+            async with self._alone_here(key_id, signers):
+                self._ceremonies[ceremony] = _Ceremony(key_id, signers)
+                try:
+                    barred = await self._enter(key_id, signers, ceremony)
+                    if not barred:
+                        self._require_unbarred_here(key_id, signers)
+                except BaseException:
+                    # there is no phase; if there is a row, ``settle`` finds it
+                    del self._ceremonies[ceremony]
+                    raise
+                if not barred:
+                    yield
+                    return
                 del self._ceremonies[ceremony]
-                raise
-            yield
+            # another process has a row: meanwhile other ceremonies of this one may try
+            seen = self._require_hope(key_id, barred, seen)
+            now = asyncio.get_running_loop().time()
+            until = until or now + WAIT_SECONDS
+            if now > until:
+                raise _elsewhere(signers)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def release(self, ceremony: UUID) -> None:
         """The ceremony's guarded phases are over, and nobody earned a ban: its rows go.
@@ -253,8 +263,17 @@ class BanLocks:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _enter(self, key_id: UUID, signers: tuple[str, ...], ceremony: UUID) -> None:
-        """Commit the rows. Raises Failed when another process or a ban is in the way."""
+    @contextlib.asynccontextmanager
+    async def _alone_here(self, key_id: UUID, signers: tuple[str, ...]) -> AsyncIterator[None]:
+        """No other ceremony of this process with one of ``signers``, which are in order."""
+        async with contextlib.AsyncExitStack() as stack:
+            for signer in signers:
+                here = self._here.setdefault((key_id, signer), asyncio.Lock())
+                await stack.enter_async_context(here)
+            yield
+
+    async def _enter(self, key_id: UUID, signers: tuple[str, ...], ceremony: UUID) -> Sequence[Any]:
+        """Commit the rows, or return what bars them. Raises Failed database_away."""
         parameters: dict[str, Any] = {
             "me": self._me,
             "key_id": key_id,
@@ -262,22 +281,10 @@ class BanLocks:
             "ceremony": ceremony,
             "process": self._process.id,
         }
-        clock, seen = asyncio.get_running_loop(), tuple[str, ...]()
-        until = clock.time() + WAIT_SECONDS
         try:
             async with asyncio.timeout(RECONNECT_SECONDS):
                 await self._process.held()
-            while barred := await self._statements.last_rows((_LOCK, _ENTER), parameters):
-                self._require_no_ban(barred)
-                left = _named(barred, "left")
-                # what ended while we looked is gone when we look again
-                if left and left == seen:
-                    self._is_unsettled.set()  # health is to tell of it now
-                    raise self._left(key_id, left)
-                seen = left
-                if clock.time() > until:
-                    raise _elsewhere(signers)
-                await asyncio.sleep(POLL_SECONDS)
+            return await self._statements.last_rows((_LOCK, _ENTER), parameters)
         except Exception as error:
             if not is_transient(error):
                 raise
@@ -286,10 +293,20 @@ class BanLocks:
                 "database_away", "this signer's database does not answer", transient=True
             ) from None
 
-    def _require_no_ban(self, barred: Sequence[Any]) -> None:
-        found = _named(barred, "banned")
-        if found:
+    def _require_hope(
+        self, key_id: UUID, barred: Sequence[Any], seen: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """Raise Failed unless what bars may end by itself; else return what seems to be left.
+
+        ``seen``: what seemed to be left before. What ended meanwhile is gone at the second look.
+        """
+        if found := _named(barred, "banned"):
             raise banned(found)
+        left = _named(barred, "left")
+        if left and left == seen:
+            self._is_unsettled.set()  # health is to tell of it now
+            raise self._left(key_id, left)
+        return left
 
     def _require_unbarred_here(self, key_id: UUID, signers: Sequence[str]) -> None:
         """What is not on disk yet bars all the same."""

@@ -151,6 +151,22 @@ async def test_what_another_process_has_under_way_is_waited_for_and_not_for_ever
         await sign(locks, "signer-3")
 
 
+async def test_who_waits_for_another_process_keeps_nobody_of_its_own_waiting(
+    locks, signer_database
+):
+    async with process(signer_database) as other:
+        ceremony = uuid4()
+        async with other.hold(KEY, ["signer-3"], ceremony):
+            pass
+        waiting = asyncio.create_task(sign(locks, "signer-2", "signer-3"))
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(2):
+            await sign(locks, "signer-2")
+        assert not waiting.done()
+        await other.release(ceremony)
+        await waiting
+
+
 async def test_a_row_that_a_killed_process_left_bars_the_counterparty_alone_and_is_no_ban(
     statements, signer_database, locks
 ):
