@@ -7,6 +7,7 @@ import structlog
 from daemon.statements import Statements
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
+from mpc.bans.earned_bans import EarnedBans
 from mpc.ceremonies.admission import Admission
 from mpc.ceremonies.ceremony import Ceremonies, withdraw
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryServer
@@ -53,7 +54,7 @@ async def run(settings: SignerSettings, on_step: OnStep = lambda _: None) -> Non
     ):
         await keys.adopt_first(database)
         shares = Shares(database, keys)
-        bans = Bans(database, settings.node.id, signer)
+        bans = Bans(database, settings.node.id, signer, EarnedBans(settings.node.state_directory))
         clock = new_clock(settings)
         names = [each.name for each in settings.delivery]
         delivery_clocks = DeliveryClocks(delivery, names, clock)

@@ -122,6 +122,7 @@ class BanLocks:
 
     async def __aenter__(self) -> "BanLocks":
         await self._process.__aenter__()
+        self._is_unsettled.set()  # bans that a killed process has earned are written now
         self._settler = asyncio.create_task(
             self._settle_for_ever(), name="settle what is in flight"
         )

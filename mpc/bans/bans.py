@@ -13,6 +13,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from daemon.statements import Statements
+from mpc.bans.earned_bans import EarnedBans
 from wire.envelope import BAN_TYPE, BadEnvelope, PinnedKeys, SignedBytes, Signer, signing_key_id
 from wire.statements import Ban
 
@@ -64,25 +65,56 @@ class KnownBan:
 
 
 class Bans:
-    """``me``: this signer's id; ``signer``: its identity, under which it states its own bans."""
+    """``me``: this signer's id; ``signer``: its identity, under which it states its own bans.
 
-    def __init__(self, statements: Statements, me: str, signer: Signer) -> None:
+    ``earned``: where earned bans stay until the database has them. Those that are there already
+    count at once. Raises OperatorError when one of them cannot be read.
+    """
+
+    def __init__(
+        self, statements: Statements, me: str, signer: Signer, earned: EarnedBans | None = None
+    ) -> None:
         self._statements = statements
         self._me = me
         self._signer = signer
+        self._files = earned
         self._earned: dict[UUID, dict[str, Any]] = {}
+        if earned is not None:
+            self._read_in(earned)
 
     async def ban(self, key_id: UUID, banned: str, reason: str, ceremony: UUID | None) -> None:
         """Durable when this returns. ``key_id`` is the root's."""
         await self._statements.rows(_INSERT, self._stated(key_id, banned, reason, ceremony))
 
     def earn(self, key_id: UUID, banned: str, reason: str, ceremony: UUID) -> None:
-        """Ban in this process, at once. ``keep_earned`` makes the ban durable.
+        """Ban at once, in this process and on this host. ``keep_earned`` writes the database.
 
         ``ceremony``: whose rows in flight bar the pair until the ban does.
         """
         stated = self._stated(key_id, banned, reason, ceremony)
         self._earned[ceremony] = stated | {"ceremony": ceremony}
+        if self._files is not None:
+            self._files.write(ceremony, _signed(stated))
+
+    def _read_in(self, files: EarnedBans) -> None:
+        for each in files.all():
+            ban = _opened(each.signed, {self._me: self._signer.public_key})
+            if ban is None:
+                raise files.invalid(each.ceremony)
+            self._earned[each.ceremony] = _row(ban, each.signed) | {"ceremony": each.ceremony}
+
+    def earned(self) -> list[KnownBan]:
+        """The bans that are not in the database yet."""
+        return [
+            KnownBan(
+                each["key_id"],
+                each["signer"],
+                each["banned"],
+                each["reason"],
+                Ban.model_validate_json(each["payload"]).at,
+            )
+            for each in self._earned.values()
+        ]
 
     def earned_among(self, key_id: UUID, signers: Sequence[str]) -> tuple[str, ...]:
         """Those of ``signers`` whose ban is not durable yet, in order."""
@@ -97,6 +129,8 @@ class Bans:
         for ceremony, stated in list(self._earned.items()):
             await self._statements.rows(_REPLACE_IN_FLIGHT, stated)
             self._earned.pop(ceremony, None)
+            if self._files is not None:
+                self._files.remove(ceremony)
             yield ceremony
 
     async def statements(self, key_id: UUID) -> list[SignedBytes]:
@@ -163,6 +197,12 @@ def _opened(signed: SignedBytes, identities: Mapping[str, bytes]) -> Ban | None:
                 return None
             return ban if ban.signer == name != ban.banned else None
     return None
+
+
+def _signed(row: Mapping[str, Any]) -> SignedBytes:
+    return SignedBytes(
+        payload=row["payload"], signature=row["signature"], signing_key_id=row["signing_key_id"]
+    )
 
 
 def _row(ban: Ban, signed: SignedBytes) -> dict[str, Any]:

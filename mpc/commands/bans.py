@@ -11,8 +11,10 @@ from daemon.console import Json, operator_errors, out, print_json, print_table
 from daemon.console import application as new_application
 from daemon.errors import OperatorError
 from daemon.operators import operator_name
+from daemon.statements import Statements
 from mpc.acts import Acts
 from mpc.bans.bans import Bans, KnownBan
+from mpc.bans.earned_bans import EarnedBans
 from mpc.bans.in_flight import InFlight, clear, find_left, left
 from mpc.peers import Peers, checked_signer
 from mpc.settings import SignerSettings
@@ -90,9 +92,18 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
 
 async def _all(settings: SignerSettings) -> tuple[list[KnownBan], list[InFlight]]:
     async with open_database(settings) as database:
-        identity = load_identity(settings.identity.private_key)
-        bans = await Bans(database, settings.node.id, identity).all()
-        return bans, await left(database)
+        bans = _bans(settings, database)
+        known, earned = await bans.all(), bans.earned()
+        pairs = {(each.key_id, each.signer, each.banned) for each in known}
+        known += [each for each in earned if (each.key_id, each.signer, each.banned) not in pairs]
+        barred = {(each.key_id, each.banned) for each in earned}
+        return known, [x for x in await left(database) if (x.key_id, x.signer) not in barred]
+
+
+def _bans(settings: SignerSettings, database: Statements) -> Bans:
+    """With those that a process of this signer has earned and not written yet."""
+    identity = load_identity(settings.identity.private_key)
+    return Bans(database, settings.node.id, identity, EarnedBans(settings.node.state_directory))
 
 
 async def _add(settings: SignerSettings, key: UUID, banned: str, reason: str) -> None:
@@ -108,9 +119,15 @@ async def _resolve(
     identity = load_identity(settings.identity.private_key)
     operator = operator_name()
     async with open_database(settings) as database:
+        bans = _bans(settings, database)
+        if not is_ban and signer in bans.earned_among(key, [signer]):
+            raise OperatorError(
+                f"{signer} has earned a ban under {key}, which is not in the database yet: this "
+                "was no innocent stop, and a ban is never cleared",
+                "Start mpc-signer, which writes the ban; or give --ban.",
+            )
         found = await find_left(database, key, signer)
         if is_ban:
-            bans = Bans(database, settings.node.id, identity)
             why = f"left in flight, then banned by {operator}: {reason}"
             await bans.ban(key, signer, why, found.ceremonies[0])
         acts = Acts(database, settings.node.id, identity)

@@ -14,14 +14,17 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tenacity import AsyncRetrying, retry_if_result, wait_fixed
 
+from daemon.errors import OperatorError
 from daemon.signing_key import create_signing_key
 from daemon.statements import Statements
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
+from mpc.bans.earned_bans import EarnedBans
 from mpc.bans.in_flight import InFlight, in_flight
 from mpc.bans.in_flight import left as all_left
 from mpc.peers import Peers
 from node.decisions import Failed
+from node.identity import load_identity
 from tests.integration.signer.commands import command
 from tests.integration.signer.keys import ME
 from wire.envelope import Signer
@@ -185,6 +188,54 @@ async def test_what_is_cleared_between_two_looks_hides_nothing_else_of_its_pair(
 
     monkeypatch.setattr("mpc.bans.in_flight.in_flight", look)
     assert [each.key_id for each in await all_left(statements)] == [key]
+
+
+async def test_a_ban_that_a_killed_process_could_not_write_is_no_innocent_stop(
+    statements: Statements, config: Path, left: UUID
+):
+    await eventually_left(statements, left)
+    [row] = await in_flight(statements)
+    earned = EarnedBans(config.parent / "state")
+    identity = load_identity(config.parent / "identity.pem")
+    Bans(statements, ME, identity, earned).earn(left, OTHER, "it lied", row.ceremonies[0])
+
+    (shown,) = json.loads((await command(config, "bans", "list", "--json")).stdout)
+    assert (shown["why"], shown["is_left_in_flight"]) == ("it lied", False)
+    arguments = ["bans", "resolve", left, OTHER, "--clear", "--reason", "a restart"]
+    done = await command(config, *arguments)
+    assert (done.exit_code, "earned a ban" in done.stderr) == (1, True)
+
+    bans = Bans(statements, ME, identity, earned)
+    assert bans.earned_among(left, [OTHER]) == (OTHER,)
+    async with BanLocks(statements, ME, bans), asyncio.timeout(5):
+        while earned.all():  # noqa: ASYNC110 (a file has no event)
+            await asyncio.sleep(0.01)
+    assert await in_flight(statements) == []
+    assert [each.reason for each in await bans.all()] == ["it lied"]
+    assert not await can_sign(statements, left)
+
+
+def test_an_earned_ban_that_cannot_be_read_stops_the_start(
+    statements: Statements, tmp_path: Path, identity: Signer
+):
+    earned, ceremony = EarnedBans(tmp_path), uuid4()
+    Bans(statements, ME, Signer(Ed25519PrivateKey.generate()), earned).earn(
+        uuid4(), OTHER, "it lied", ceremony
+    )
+    with pytest.raises(OperatorError, match="has not signed it"):
+        Bans(statements, ME, identity, earned)
+    (tmp_path / "earned_bans" / f"{ceremony}.json").write_text("{")
+    with pytest.raises(OperatorError, match="cannot be read"):
+        Bans(statements, ME, identity, earned)
+
+
+def test_an_earned_ban_counts_in_memory_where_the_disk_takes_nothing(
+    statements: Statements, tmp_path: Path, identity: Signer
+):
+    (tmp_path / "state").write_text("a file where the folder should be")
+    bans, key = Bans(statements, ME, identity, EarnedBans(tmp_path / "state")), uuid4()
+    bans.earn(key, OTHER, "it lied", uuid4())
+    assert bans.earned_among(key, [OTHER]) == (OTHER,)
 
 
 async def test_how_often_the_same_was_cleared_is_counted(
