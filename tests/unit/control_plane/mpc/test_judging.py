@@ -201,7 +201,7 @@ def test_a_signers_own_true_statements_count():
         {"public_key": bytes(33)},
         {"public_key": PUBLIC_KEY[1:]},
     ],
-    ids=str,
+    ids=",".join,
 )
 def test_a_confirmation_of_something_else_is_a_fault(fields: dict[str, Any]):
     given = task(JobKind.GENERATE_KEY, None)
@@ -235,7 +235,7 @@ def test_a_statement_under_another_identity_is_a_fault():
         {"signers": ["signer-1", "signer-3"]},
         {"threshold": 1},
     ],
-    ids=str,
+    ids=",".join,
 )
 def test_a_promise_of_anything_but_what_was_confirmed_is_a_fault(fields: dict[str, Any]):
     given = task(JobKind.PROMISE, shares=SHARES)
@@ -264,7 +264,7 @@ def test_a_promise_under_another_identity_is_a_fault():
         {"made_for": MADE_FOR.model_copy(update={"external_id": "order-8"})},
         {"made_for": MADE_FOR.model_copy(update={"application": ME.public_key})},
     ],
-    ids=str,
+    ids=",".join,
 )
 def test_an_attestation_of_anything_but_what_was_confirmed_is_a_fault(fields: dict[str, Any]):
     said = ActivatedShare(attestation=signed(ATTESTATION_TYPE, changed(ATTESTATION, **fields)))
@@ -272,7 +272,7 @@ def test_an_attestation_of_anything_but_what_was_confirmed_is_a_fault(fields: di
 
 
 @pytest.mark.parametrize(
-    "fields", [{"signer": "signer-2"}, {"key_id": uuid4()}, {"ceremony": uuid4()}], ids=str
+    "fields", [{"signer": "signer-2"}, {"key_id": uuid4()}, {"ceremony": uuid4()}], ids=",".join
 )
 def test_an_abandonment_of_something_else_is_a_fault(fields: dict[str, Any]):
     said = AbandonedShare(abandonment=signed(ABANDONMENT_TYPE, changed(ABANDONMENT, **fields)))
