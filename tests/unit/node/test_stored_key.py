@@ -63,7 +63,7 @@ def test_the_stored_key_is_the_jobs():
         {"public_key": b"\x03" + POINT[1:]},
         {"public_key": None},
     ],
-    ids=str,
+    ids=",".join,
 )
 def test_every_fact_that_is_told_otherwise_is_a_mismatch(changes):
     assert ended(STORED, **changes) == "key_mismatch"
@@ -78,7 +78,7 @@ def test_every_fact_that_is_told_otherwise_is_a_mismatch(changes):
         {"signers": ["signer-2", "signer-1", "signer-3"]},
         {"key_id": uuid4()},
     ],
-    ids=str,
+    ids=",".join,
 )
 def test_every_fact_that_a_ticket_tells_otherwise_is_a_bad_ticket(changes):
     signers = ("signer-1", "signer-2", "signer-3")
