@@ -101,7 +101,7 @@ _LIFT_ALARM = text(
 
 @dataclass(frozen=True)
 class Claim:
-    """A node's statement, opened: what was lost, by heads that the node has signed itself."""
+    """A verified statement of a node, with the two heads that the node signed."""
 
     restored: Restored
     kept: AuditHead
@@ -109,14 +109,14 @@ class Claim:
 
     @property
     def lost(self) -> str:
-        """The records that are in the node's chain no more, in words."""
+        """The sequence numbers of the lost records, in words."""
         first, last = self.restored.agreed.sequence + 1, self.kept.sequence
         return f"record {last}" if first == last else f"records {first} to {last}"
 
 
 @dataclass(frozen=True)
 class Restore:
-    """What is kept of one restored database."""
+    """A stored statement of a restore, and its acknowledgement if there is one."""
 
     node: str
     number: int
@@ -130,7 +130,7 @@ class Restore:
 
     @property
     def known(self) -> KnownRestore:
-        """As its node is told of it."""
+        """The answer about this restore to its node."""
         return KnownRestore(
             restored=self.signed,
             acknowledged_at=self.acknowledged_at,
@@ -140,7 +140,7 @@ class Restore:
 
     @property
     def shown(self) -> NodeRestore:
-        """As an admin is shown it."""
+        """The view of this restore for an admin."""
         restored, kept, own = self.claim.restored, self.claim.kept, self.claim.own
         return NodeRestore(
             number=self.number,
@@ -159,7 +159,7 @@ class Restore:
 
 
 def open_claim(node: str, identity: bytes, signed: SignedBytes) -> Claim:
-    """Return the statement once its signature and those of both heads hold. Raises BadHead."""
+    """Verify the signatures of the statement and of its heads, and open it. Raises BadHead."""
     try:
         payload = PinnedKeys([identity]).open(RESTORED_TYPE, signed)
         restored = Restored.model_validate_json(payload)
@@ -183,9 +183,9 @@ class AuditRestores:
         self._database = database
 
     async def claim(self, node: str, signed: SignedBytes) -> bool:
-        """Keep a node's statement until an admin acknowledges it. True when one did already.
+        """Store a node's statement. Return True if an admin has acknowledged it already.
 
-        Raises ProblemError for a statement that does not go with the heads that are kept.
+        Raises ProblemError for a statement that contradicts the kept heads.
         """
         async with self._database.transaction() as connection:
             row = (await connection.execute(_LOCK_NODE, {"node": node})).one()
@@ -229,9 +229,9 @@ async def restores_of(connection: AsyncConnection, nodes: Sequence[str]) -> list
 async def acknowledge(
     connection: AsyncConnection, seen: Restore, operator: str, reason: str
 ) -> None:
-    """Set the lost heads aside, and let the node be well again. Raises OperatorError.
+    """Set the lost heads aside and end the node's audit alarm. Raises OperatorError.
 
-    ``seen``: what the admin was shown. A statement that the node has replaced since is not taken.
+    ``seen``: the statement that the admin was shown; refused if the node has replaced it since.
     """
     node = seen.node
     row = (await connection.execute(_LOCK_NODE, {"node": node})).one()
@@ -240,11 +240,12 @@ async def acknowledge(
     )
     if found is None or found.signed != seen.signed or found.acknowledged_at is not None:
         raise OperatorError(
-            f"what node {node} states has changed meanwhile", "Run the command again, and read it."
+            f"node {node} has replaced the statement that you were shown",
+            "Run the command again, and read the new statement.",
         )
     if not row.audit_alarm_is_gap:
         raise OperatorError(
-            f"no restore explains why the audit chain of node {node} is in doubt: "
+            f"a restored database does not explain the audit alarm of node {node}: "
             f"{row.audit_alarm}",
             "Find out who used the node's identity key, or its certificate. Then remove the node "
             "and register it again, under a new identity key.",

@@ -280,15 +280,17 @@ def node_remove(
 def node_restored(
     context: typer.Context,
     node_id: Annotated[str, typer.Argument(metavar="ID")],
-    reason: Annotated[str, typer.Option(help="What you found out, and from whom; kept for ever.")],
-    by: Annotated[str | None, typer.Option(help="Your name; this user's when left out.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    reason: Annotated[
+        str, typer.Option(help="What you found out, and who told you; kept for ever.")
+    ],
+    by: Annotated[str | None, typer.Option(help="Your name [default: the current user].")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Acknowledge that a node's database was restored from a backup, and what that has cost.
+    """Acknowledge that a node's database was restored from a backup, and the lost records.
 
     First the node's operator runs `audit restored` on its host. Ask that operator, face to face or
-    by telephone, whether the restore was meant, and which records are gone: somebody who has the
-    node's host can state a restore to get rid of records. Nothing is deleted: both heads stay here
+    by telephone, whether the restore was intended, and which records are lost: an attacker on
+    the node's host could state a restore to hide records. Nothing is deleted: both heads stay here
     with your name and reason, and `audit verify` shows the gap from now on.
     """
     with operator_errors():
@@ -302,7 +304,7 @@ def node_restored(
                 connection, seen, by or operator_name(), reason
             ),
         )
-    out.print(f"acknowledged: node {node_id} counts from its next heartbeat on", markup=False)
+    out.print(f"acknowledged: node {node_id} is ok again from its next heartbeat on", markup=False)
 
 
 @node_app.command("restores")
@@ -311,7 +313,7 @@ def node_restores(
     node_id: Annotated[str, typer.Argument(metavar="ID")],
     as_json: Json = False,
 ) -> None:
-    """Show which restored databases a node has stated, and who has acknowledged them."""
+    """Show the restores that a node has stated, and who acknowledged them."""
     with operator_errors():
         found = _with_database(
             context, lambda connection: audit_restores.restores_of(connection, [node_id])
@@ -356,8 +358,8 @@ async def _claimed(connection: AsyncConnection, node_id: str) -> audit_restores.
     waiting = [each for each in found if each.acknowledged_at is None]
     if not waiting:
         raise OperatorError(
-            f"node {node_id} has stated no restore that is not acknowledged",
-            "On its host run `mpc-signer audit restored --reason ...`, or the same of hsm-driver.",
+            f"node {node_id} has no restore that waits for an acknowledgement",
+            "On the node's host run: mpc-signer (or hsm-driver) audit restored --reason ...",
         )
     return waiting[-1]
 

@@ -18,7 +18,7 @@ MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:custody:problem:"
 RETRY_AFTER_SECONDS = 1
 LONG_RETRY_AFTER_SECONDS = 5
-"""Where somebody must do something first, as to free a disk."""
+"""For a problem that an operator must fix first, such as a full disk."""
 
 
 class Code(StrEnum):

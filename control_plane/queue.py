@@ -52,7 +52,7 @@ from wire.node_api import ClaimedJob, Lease, Report, ReportResult
 LEASE_SECONDS = 30.0
 STRANDED_AFTER_SECONDS = 1
 MAX_LAPSES = 5
-"""Received leases of a job that may lapse in a row before it is given up.
+"""Received leases of a job that may lapse in a row before the job fails.
 
 Only a lease that its node has extended was received for certain. Others do not count: the answer to
 the claim may have been lost, which says nothing about the job.
@@ -238,7 +238,12 @@ class Queue:
         given_up = await self.write([give_up(_facts(row), self._max_lapses) for row in too_often])
         for row in too_often:
             if row.id in given_up:
-                log.error("job given up", job=str(row.id), node=row.lease_node, code=LEASE_LAPSED)
+                log.error(
+                    "job failed: its lease lapsed too often",
+                    job=str(row.id),
+                    node=row.lease_node,
+                    code=LEASE_LAPSED,
+                )
         rows = await self._database.hastily(
             LAPSE,
             {

@@ -1,7 +1,7 @@
-"""Why a request is not done, as its application is told and as an operator is. Pure.
+"""Why a request is not done, in words for its application and for an operator. Pure.
 
-What nodes say names operators, other signers, their faults and the commands that help: that is for
-tokens of scope admin. Every application sees the code, and what is about its own request.
+The texts of nodes name operators, other signers, their faults and commands. Only tokens of scope
+admin see these texts. Every application sees the code, and texts about its own request.
 """
 
 from wire.outcomes import APPROVAL_PENDING, Outcome, OutcomeStatus
@@ -24,18 +24,19 @@ ABOUT_THE_REQUEST = frozenset(
         "unsigned_request",
     }
 )
-"""Codes of nodes whose text tells of nothing but the request itself."""
+"""Codes of nodes whose text is only about the request itself."""
 
 WHO_SEES_MORE = "A token of scope admin shows the details."
-PENDING = f"The nodes cannot do it yet, and try again until it expires. {WHO_SEES_MORE}"
-DENIED = f"The nodes decided against it. {WHO_SEES_MORE}"
-FAILED = f"The nodes could not do it. {WHO_SEES_MORE}"
+PENDING = f"The nodes cannot do the request yet, and retry until it expires. {WHO_SEES_MORE}"
+DENIED = f"The nodes decided against the request. {WHO_SEES_MORE}"
+FAILED = f"The nodes could not do the request. {WHO_SEES_MORE}"
 
 
 class RecordedOutcome(Outcome):
     """An Outcome as this control plane keeps it.
 
-    ``summary``: as much of ``reason`` as every application may read; of its own outcomes alone.
+    ``summary``: the part of ``reason`` that every application may read; set only by the control
+    plane.
     """
 
     summary: str | None = None
@@ -54,7 +55,7 @@ def reason_of(recorded: bytes, is_final: bool, sees_details: bool) -> Reason:
 
 
 def summary_of(outcomes: list[Outcome]) -> str | None:
-    """What several nodes say, each thing once, where it is about the request alone."""
+    """Return the distinct reasons of several nodes; None unless all are about the request."""
     if not all(outcome.code in ABOUT_THE_REQUEST for outcome in outcomes):
         return None
     said = dict.fromkeys(outcome.reason or outcome.code or "" for outcome in outcomes)

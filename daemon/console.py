@@ -62,7 +62,7 @@ def fail(error: OperatorError, exit_code: int = EXIT_FAILED) -> NoReturn:
 def operator_errors(exit_code: int = EXIT_FAILED) -> Iterator[None]:
     """Wrap a command's body: an OperatorError in it is printed, never a traceback.
 
-    So is a disk that takes no more, wherever the command met it.
+    A write that fails because a disk is full or read-only is printed in the same way.
     """
     try:
         yield
@@ -75,7 +75,7 @@ def operator_errors(exit_code: int = EXIT_FAILED) -> Iterator[None]:
         fail(
             OperatorError(
                 f"cannot write{where}: {error.strerror}",
-                "Make room on that disk (df), or see why it takes no writes, and try again.",
+                "Free space on that disk (df), or make it writable, and run the command again.",
             ),
             exit_code,
         )

@@ -21,7 +21,7 @@ class Cause:
 
 DOES_NOT_ANSWER = Cause(
     "it does not answer",
-    "See that PostgreSQL runs, and that this host reaches it.",
+    "Check that PostgreSQL runs, and that this host can reach it.",
     needs_quiet=False,
 )
 
@@ -33,7 +33,7 @@ DISK_FULL = Cause(
 
 READ_ONLY = Cause(
     "it takes no writes: it is a standby, or was set to read-only",
-    "Point the database URL to the primary, or see why default_transaction_read_only is on.",
+    "Point the database URL to the primary, or turn default_transaction_read_only off.",
 )
 
 _BY_STATE = {
@@ -45,11 +45,11 @@ _BY_STATE = {
     ),
     "53300": Cause(
         "the database server takes no more connections",
-        "Raise max_connections of the PostgreSQL server, or end clients that it has too many of.",
+        "Raise max_connections of the PostgreSQL server, or close connections of other clients.",
     ),
     "57014": Cause(
         "its statements take too long",
-        "See in pg_stat_activity what the PostgreSQL server is busy with, or waits for.",
+        "Check pg_stat_activity: what is the PostgreSQL server busy with, or waiting for?",
     ),
     "58030": Cause(
         "the database server cannot read or write its disk",
@@ -58,7 +58,7 @@ _BY_STATE = {
 }
 
 _CONTENTION = ("40", "55")
-"""Classes of what two transactions do to each other; the database itself is well."""
+"""SQLSTATE classes of conflicts between transactions; the database itself works."""
 
 _DISCONNECTED = ("08", "57P")
 
@@ -74,12 +74,12 @@ def is_read_only(error: BaseException) -> bool:
 
 
 def is_contention(error: BaseException) -> bool:
-    """Whether an error says that two transactions met: it tells nothing of the database."""
+    """Whether two transactions conflicted: such an error says nothing about the database."""
     return (sqlstate(error) or "").startswith(_CONTENTION)
 
 
 def cause_of(error: BaseException) -> Cause:
-    """Why the database cannot be used, by an error of it."""
+    """Return why the database cannot be used, from an error that it raised."""
     state = sqlstate(error)
     if state is None or state.startswith(_DISCONNECTED):
         return DOES_NOT_ANSWER

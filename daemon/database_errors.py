@@ -43,7 +43,7 @@ def explain(error: BaseException) -> OperatorError:
         )
     return OperatorError(
         f"the database cannot be used: {' '.join(said.split()) or type(error).__name__}",
-        "See that PostgreSQL runs and that the [database] section of the configuration is right.",
+        "Check that PostgreSQL runs and that the [database] section of the configuration is right.",
     )
 
 

@@ -137,7 +137,7 @@ class LimitedProtocol(HttpToolsProtocol):
             raise Refused(
                 RefusalCode.TOO_MANY_CONNECTIONS,
                 f"One address may have {self._limits.address_connections} connections here. Use "
-                "those that you have for several requests, or ask the operator for more.",
+                "each connection for several requests, or ask the operator for a higher limit.",
             )
         if len(self.pipeline) >= MAX_PIPELINED:
             raise _malformed()
@@ -173,8 +173,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._refuse(
             Refused(
                 RefusalCode.REQUEST_TIMEOUT,
-                f"The {what} did not come whole within {seconds:g} s. Send the request again; with "
-                "an external_id that is always safe.",
+                f"The complete {what} did not arrive within {seconds:g} s. Send the request "
+                "again; with an external_id that is always safe.",
             )
         )
 
@@ -207,4 +207,4 @@ class LimitedProtocol(HttpToolsProtocol):
 
 
 def _malformed() -> Refused:
-    return Refused(RefusalCode.MALFORMED_REQUEST, "What came is not a request of HTTP/1.1.")
+    return Refused(RefusalCode.MALFORMED_REQUEST, "These bytes are not an HTTP/1.1 request.")

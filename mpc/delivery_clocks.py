@@ -33,7 +33,7 @@ class DeliveryClocks:
         return dict(self._problems)
 
     def problem(self) -> str | None:
-        """The same, as one text for people."""
+        """Return ``problems`` as one text; None if there are none."""
         return "; ".join(f"{name}: {text}" for name, text in self._problems.items()) or None
 
     async def compare_for_ever(self) -> None:
@@ -43,7 +43,7 @@ class DeliveryClocks:
             await asyncio.sleep(INTERVAL)
 
     async def compare(self, name: str) -> None:
-        """Ask one server. Of one that is away nothing is said: ceremonies find another one."""
+        """Compare one server's clock. An unavailable server changes nothing."""
         sent = datetime.now(UTC)
         try:
             facts = await self._client.facts(name)
@@ -51,7 +51,7 @@ class DeliveryClocks:
             return
         except Exception:
             # one server's answer must not keep the others from being compared
-            log.exception("a delivery server's clock was not compared", server=name)
+            log.exception("cannot compare a delivery server's clock", server=name)
             return
         problem = clock_problem(facts.time, sent, datetime.now(UTC), self._clock)
         if problem is None:
@@ -64,7 +64,7 @@ class DeliveryClocks:
 def clock_problem(
     time: datetime | None, sent: datetime, received: datetime, clock: Clock
 ) -> str | None:
-    """How far a server's time, read between sending and receiving, is off; None where it is not."""
+    """Return in words how far a server's clock is off; None if it is within the limit."""
     if time is None:
         return None
     # less the control plane's offset from us, both are the server's from the control plane

@@ -156,7 +156,7 @@ async def _delivery(settings: SignerSettings) -> AsyncIterator[Check]:
 
 async def _server(client: DeliveryClient, name: str, url: str) -> Check:
     check = f"delivery {name}"
-    todo = "Start it, or mend its name, url or ca in [[delivery]]."
+    todo = "Start it, or correct its name, url or ca in [[delivery]]."
     try:
         sent = datetime.now(UTC)
         facts = await client.facts(name)
@@ -167,6 +167,8 @@ async def _server(client: DeliveryClient, name: str, url: str) -> Check:
         return Check(check, Status.FAIL, f"{url} calls itself {facts.name!r}", todo)
     problem = clock_problem(facts.time, sent, received, Clock(ALLOWED))
     if problem is not None:
-        todo = "Have NTP set the clock on that host; if only this signer says so, on this one."
+        todo = (
+            "Set that host's clock by NTP. If only this signer reports this, set this host's clock."
+        )
         return Check(check, Status.FAIL, problem, todo)
     return Check(check, Status.OK, f"{url}, version {facts.version}, clock in step")

@@ -46,7 +46,7 @@ def application(
     def verify(
         context: typer.Context,
         offline: Annotated[
-            bool, typer.Option(help="Without what the control plane keeps of the chain.")
+            bool, typer.Option(help="Do not compare with the heads that the control plane keeps.")
         ] = False,
         as_json: Json = False,
     ) -> None:
@@ -71,7 +71,8 @@ def application(
     def restored(
         context: typer.Context,
         reason: Annotated[
-            str, typer.Option(help="Which backup, and why; for the audit and the admin.")
+            str,
+            typer.Option(help="Which backup was restored, and why; for the audit and the admin."),
         ],
         as_json: Json = False,
     ) -> None:
@@ -129,14 +130,14 @@ async def _kept(settings: NodeSettings) -> Kept:
 
 async def _state(settings: NodeSettings, reason: str) -> tuple[Gap, bool]:
     signer, node = load_identity(settings.identity.private_key), settings.node.id
-    with _control_plane_needed("then run this again: it goes on where it was"):
+    with _control_plane_needed("then run this command again: it continues where it stopped"):
         async with open_client(settings) as client, open_database(settings) as database:
             kept = read_kept(await client.audit_heads(), signer, node)
             if kept.findings:
                 raise OperatorError(
-                    f"the control plane keeps what this node has not signed: "
+                    f"the control plane keeps heads that this node has not signed: "
                     f"{kept.findings[0].what}",
-                    "Find out who replaced this node's identity key, or the kept heads.",
+                    "Find out who replaced this node's identity key, or those heads.",
                 )
             signed, gap = await state_restore(database, node, signer, kept, operator_name(), reason)
             answer = await client.audit_restored(RestoreClaim(restored=signed))

@@ -26,7 +26,7 @@ from wire.node_api import KnownRestore
 from wire.outcomes import OutcomeStatus
 
 ATTEMPTS = 10
-"""The running node links to the same chain: whoever read its head too early tries again."""
+"""The running node appends to the same chain; a statement on an outdated head is retried."""
 
 _HASHES = """
     SELECT sequence, hash FROM audit
@@ -59,7 +59,7 @@ async def state_restore(
     if not lost:
         raise OperatorError(
             f"the chain agrees with all {len(kept.heads)} heads that the control plane keeps",
-            "There is nothing to state. Of other faults tells: audit verify.",
+            "There is no restore to state. For other faults run: audit verify.",
         )
     agreed = await _agreed(statements, node, kept, lost[0].head.sequence)
     before = await _last_stated(statements, node, signer)
@@ -86,7 +86,8 @@ async def state_restore(
             continue
         return signed, gap
     raise OperatorError(
-        "the node adds to its chain all the while", "Stop the node, and run the command again."
+        "the running node keeps adding records to its chain",
+        "Stop the node, and run the command again.",
     )
 
 
@@ -133,7 +134,7 @@ async def _hashes(statements: Statements, node: str, kept: Kept) -> dict[int, by
 async def _last_stated(
     statements: Statements, node: str, signer: Signer
 ) -> tuple[SignedBytes, Gap] | None:
-    """What an earlier run of this command has put into the chain, and perhaps not got through."""
+    """Return the statement of an earlier run, which may not have reached the control plane."""
     values = {"node": node, "kind": RESTORED, "size": MAX_RECORD}
     rows = await statements.rows(_LAST_STATED, values)
     try:

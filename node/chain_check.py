@@ -57,7 +57,9 @@ class ChainCheck:
             except BadRecord as bad:
                 findings.append(Finding(sequence, f"the record does not parse: {bad}"))
             if said is not None and (said.sequence, said.node) != (sequence, self._node):
-                findings.append(Finding(sequence, "the record says another place than its own"))
+                findings.append(
+                    Finding(sequence, "the record names another node or position than its own")
+                )
                 said = None
             if chain_hash(self._previous, record) != stored_hash:
                 findings.append(
@@ -87,9 +89,13 @@ class ChainCheck:
             signed = stated(said)
             gap = open_gap(KnownRestore(restored=signed), self._signer, self._node)
         except ValueError as error:
-            return [Finding(said.sequence, f"the stated restore does not hold: {error}")]
+            return [Finding(said.sequence, f"the stated restore is invalid: {error}")]
         if (gap.sequence, gap.own.hash) != (said.sequence, self._previous):
-            return [Finding(said.sequence, "the stated restore is of another place in the chain")]
+            return [
+                Finding(
+                    said.sequence, "the stated restore belongs to another position in the chain"
+                )
+            ]
         self._stated.add(signed.payload)
         known = self._kept.restores.get(signed.payload)
         self.gaps.append(known or gap)
@@ -98,7 +104,7 @@ class ChainCheck:
         return [
             Finding(
                 said.sequence,
-                f"the database was restored, which cost the records {gap.agreed.sequence + 1} to "
+                f"the database was restored, which lost the records {gap.agreed.sequence + 1} to "
                 f"{gap.kept.sequence}, and nobody has acknowledged that: control-plane node "
                 f"restored {self._node}",
             )
@@ -129,7 +135,7 @@ class ChainCheck:
         findings = [
             Finding(
                 sequence,
-                "the control plane has set this head aside, and no restore that was acknowledged "
+                "the control plane has set this head aside, but no acknowledged restore "
                 "explains it",
             )
             for sequence in sorted(lost)

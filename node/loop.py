@@ -374,7 +374,7 @@ class JobLoop:
         """What follows once an outcome stands in the journal."""
         if recorded.status is not commit.outcome.status:
             # another one was first, or what was made was unwanted by the time of the commit
-            log.warning("result thrown away", job=str(job.id), stands=recorded.status.value)
+            log.warning("result discarded", job=str(job.id), stands=recorded.status.value)
             if recorded.status is not OutcomeStatus.DONE:
                 JOBS.labels(job.kind, recorded.status.value).inc()
             return

@@ -44,10 +44,10 @@ class OutcomeCheck:
         )
 
     def note(self, said: Said) -> list[Finding]:
-        """Take in a record. A job has one final outcome, and none after it.
+        """Note a record, and return a finding if its job already has a final outcome.
 
-        After the retention the journal has forgotten a job: then one that comes again is denied
-        again, as expired.
+        After the retention the journal has forgotten the job. A repeated job is then denied
+        again as expired, which is not a finding.
         """
         if not _is_journalled(said):
             return []
@@ -138,12 +138,12 @@ def _difference(recorded: Recorded, row: Any, node: str, purged_before: datetime
     job = recorded.job_id
     if row is None:
         is_purged = recorded.at < purged_before
-        return None if is_purged else f"the journal has no outcome of job {job} any more"
+        return None if is_purged else f"the outcome of job {job} is missing from the journal"
     if row.node != node:  # another driver of the group did what this one had failed to do
         is_legal = recorded.status == OutcomeStatus.FAILED
         return None if is_legal else f"the journal says that {row.node} did job {job}"
     if (row.status, row.digest) != (recorded.status, recorded.digest):
-        return f"the journal's outcome of job {job} is another"
+        return f"the journal's outcome of job {job} differs from the chain's"
     return None
 
 

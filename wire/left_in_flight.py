@@ -1,4 +1,4 @@
-"""A signature that a signer's stop has left in the middle: the pair waits for an operator."""
+"""Pairs of signers that stopped in the middle of a signature and wait for an operator."""
 
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from wire.nodes import NodeId
 
 
 class LeftInFlight(Model):
-    """With ``signer``, under a root key: whether it learned anything, nobody knows."""
+    """The counterparty and the root key of a signature that a stop interrupted."""
 
     key_id: UUID
     signer: NodeId
@@ -17,7 +17,7 @@ class LeftInFlight(Model):
 
 
 def how_to_resolve(me: str, signer: str, key_id: UUID) -> str:
-    """What the operator of ``me`` has to do about it."""
+    """Return what the operator of ``me`` must do, with the command."""
     return (
         f"{me} stopped while it was signing with {signer} under key {key_id}: find out why, then "
         f"on {me}'s host: mpc-signer bans resolve {key_id} {signer} --clear --reason TEXT"

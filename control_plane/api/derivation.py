@@ -83,7 +83,7 @@ def require_network(root: Key, network: Network | None) -> None:
         return
     raise ProblemError(
         Code.NOT_DERIVABLE,
-        f"Key {root.id} is that of a wallet of {root.network.value}, and so are all keys derived "
+        f"Key {root.id} is of a wallet on {root.network.value}, and so are all keys derived "
         "from it. For other networks, or for keys without a wallet, derive from a key that was "
         "made by POST /v1/keys.",
     )

@@ -71,5 +71,5 @@ def _refusal(of_token: int) -> ProblemError:
     return ProblemError(
         Code.TOO_MANY_WAITS,
         f"A token may have {of_token} requests with `wait` open at once here, and all tokens "
-        "together have a limit, too. Send it again soon, or without `wait`: nothing was begun.",
+        "together have a limit, too. Nothing was started. Retry soon, or send no `wait`.",
     )

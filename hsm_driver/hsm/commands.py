@@ -27,16 +27,16 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
             bool,
             typer.Option(
                 "--rewrappable",
-                help="Keys can later be wrapped again by a next generation, online. The holder of "
-                "the PIN can then wrap them by a key of their own, too (docs/threat-model.md).",
+                help="Keys can later be rewrapped under a next generation, online. The holder of "
+                "the PIN can then also wrap keys with a key of their own (docs/threat-model.md).",
             ),
         ] = False,
         extractable: Annotated[
             bool,
             typer.Option(
                 "--extractable",
-                help="For HSMs that clone only extractable keys. Whoever has the PIN may then be "
-                "able to take the master key out.",
+                help="For HSMs that clone only extractable keys. The holder of the PIN may then "
+                "be able to extract the master key.",
             ),
         ] = False,
         as_json: Json = False,
@@ -56,7 +56,9 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
         for refused in made.left_out:
             err.print(f"left out, since the token refuses it: {refused}", markup=False)
         if made.left_out:
-            err.print("what that lets the holder of the PIN do: doctor", markup=False)
+            err.print(
+                "run doctor to see what this allows the holder of the PIN to do", markup=False
+            )
 
     @app.command("list")
     def list_(context: typer.Context, as_json: Json = False) -> None:

@@ -169,6 +169,6 @@ async def _extraction(token: Administration, attempt: Attempt, weak: WeakGenerat
 
 
 _OLDER = (
-    "New keys are safe from it once the drivers have adopted the newest master key. Keys under the "
-    "older one are not: see the check of weaker generations."
+    "New keys are safe once the drivers have adopted the newest master key. Keys under the older "
+    "master key stay exposed: see the check of weaker generations."
 )

@@ -1,4 +1,4 @@
-"""How somebody with the PIN might take keys out: what is tried, and what follows if it works."""
+"""The attempts to extract keys with the PIN, and what the success of each means."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from daemon.checks import Status
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way; ``status`` is how bad it is when it works with the newest master key.
+    """An attempt; ``status``: of the check if the attempt succeeds with the newest master key.
 
-    ``of_master_key``: it is about the master keys themselves, and so about a signer's, too.
+    ``of_master_key``: the attempt is on master keys themselves, so also on a signer's.
     """
 
     name: str
@@ -20,8 +20,8 @@ class Attempt:
 
 
 _NEXT_GENERATION = (
-    "Make a master key that holds: master-key generate, then adopt it. If its attempts work too, "
-    "this token does not keep what PKCS#11 promises: read docs/threat-model.md before using it."
+    "Make a stronger master key: master-key generate, then adopt it. If the attempt succeeds "
+    "there, too, this token violates PKCS#11: read docs/threat-model.md before you use the token."
 )
 _EXTRACTABLE = (
     "Expected of master-key generate --extractable, which some HSMs need for cloning. Where it "

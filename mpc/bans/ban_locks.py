@@ -141,7 +141,7 @@ class BanLocks:
             async with asyncio.timeout(LAST_SECONDS):
                 await self.settle()
         except Exception as failure:
-            log.warning("stopped without its database", error=str(failure).split("\n")[0])
+            log.warning("stopped while its database is away", error=str(failure).split("\n")[0])
         await self._process.__aexit__(kind, error, at)
 
     @contextlib.asynccontextmanager
@@ -217,7 +217,7 @@ class BanLocks:
             log.error("ban not on disk yet", signer=banned, key=str(key_id))
 
     def leave(self, ceremony: UUID) -> None:
-        """A guarded phase ended, nobody knows how: its rows bar until an operator has looked."""
+        """Keep the rows of a phase with an unknown end, until the operator clears the pair."""
         found = self._ceremonies.get(ceremony)
         if found is not None and found.state is _State.UNDER_WAY:
             found.state = _State.LEFT
@@ -259,7 +259,7 @@ class BanLocks:
                 pause = FIRST_PAUSE
             except Exception as error:
                 if not is_transient(error):
-                    log.exception("what is in flight was not settled")
+                    log.exception("could not update the rows in flight")
                 self._is_unsettled.set()
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -305,12 +305,12 @@ class BanLocks:
             raise banned(found)
         left = _named(barred, "left")
         if left and left == seen:
-            self._is_unsettled.set()  # health is to tell of it now
+            self._is_unsettled.set()  # so that health reports it now
             raise self._left(key_id, left)
         return left
 
     def _require_unbarred_here(self, key_id: UUID, signers: Sequence[str]) -> None:
-        """What is not on disk yet bars all the same."""
+        """Raise Failed for a ban or left pair that is not on disk yet."""
         earned = self._bans.earned_among(key_id, signers)
         if earned:
             raise banned(earned)
@@ -338,7 +338,7 @@ class BanLocks:
         return [None] * len(over)
 
     def _left(self, key_id: UUID, signers: tuple[str, ...]) -> Failed:
-        """Not a ban: the operator decides, and until then others sign, or the request waits."""
+        """Return the error of a left pair. It is not a ban: the operator can clear the pair."""
         told = "; ".join(how_to_resolve(self._me, signer, key_id) for signer in signers)
         return Failed("left_in_flight", told, transient=True)
 

@@ -64,12 +64,12 @@ class LeftInFlightHere:
         return self._last_read
 
     async def among(self, key_id: UUID, signers: Sequence[str]) -> tuple[str, ...]:
-        """Those of ``signers`` with whom something was left under a key, in order."""
+        """Return the ``signers`` that form a left pair with this signer under a key, sorted."""
         read = await self.read()
         return tuple(sorted(x.signer for x in read if x.key_id == key_id and x.signer in signers))
 
     def problem(self) -> str | None:
-        """As of the last reading."""
+        """Return what the operator must do, as of the last ``read``; None if no pair was left."""
         if not self._last_read:
             return None
         first = self._last_read[0]
@@ -79,12 +79,12 @@ class LeftInFlightHere:
 
 
 async def in_flight(statements: Statements) -> list[InFlight]:
-    """What is in flight, and what a stop has left so: that alone is not under way."""
+    """Return all pairs in flight; those that a stop left have ``is_under_way`` false."""
     return [InFlight(*row) for row in await statements.rows(_ALL)]
 
 
 async def left(statements: Statements) -> list[InFlight]:
-    """What a stop has left in flight."""
+    """Return the pairs that a stop left in flight."""
     found = [each for each in await in_flight(statements) if not each.is_under_way]
     if not found:
         return []
@@ -102,7 +102,7 @@ async def left(statements: Statements) -> list[InFlight]:
 
 
 async def find_left(statements: Statements, key_id: UUID, signer: str) -> InFlight:
-    """What was left for a pair. Raises OperatorError when there is nothing, or nothing yet."""
+    """Return the entry of a left pair. Raises OperatorError if there is none, or none yet."""
     of_pair = [
         each
         for each in await in_flight(statements)
@@ -114,18 +114,18 @@ async def find_left(statements: Statements, key_id: UUID, signer: str) -> InFlig
     if of_pair:
         raise OperatorError(
             f"a ceremony with {signer} under {key_id} is under way: nothing was left",
-            "Look again in a minute: mpc-signer bans list",
+            "Check again in a minute: mpc-signer bans list",
         )
     raise OperatorError(
         f"nothing was left in flight with {signer} under {key_id}",
-        "See: mpc-signer bans list. A ban cannot be lifted: the way out is a new key.",
+        "See: mpc-signer bans list. A ban is permanent: make a new key.",
     )
 
 
 async def clear(acts: Acts, found: InFlight, operator: str, reason: str) -> bool:
-    """Let the pair sign again, and keep that it was cleared. False when it was under way, or gone.
+    """Let the pair sign again, and record the clearing. False if the pair signs now, or is gone.
 
-    Each time may have given away one bit of a secret, if the counterparty was the stop's cause.
+    If the counterparty caused the stop, each stop may have revealed one bit of a secret.
     """
     details = {"signer": found.signer, "operator": operator, "reason": reason}
     values = {"key_id": found.key_id, "ceremonies": found.ceremonies, **details}

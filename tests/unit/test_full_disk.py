@@ -69,5 +69,5 @@ def test_no_part_of_a_secret_is_left_that_would_pass_for_the_whole(tmp_path: Pat
     assert not file.exists()
     said = capsys.readouterr().err
     assert str(file) in said
-    assert "Make room on that disk" in said
+    assert "Free space on that disk" in said
     write_secret(file, b"secret")

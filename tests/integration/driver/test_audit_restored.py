@@ -281,10 +281,10 @@ async def test_an_admin_acknowledges_what_was_shown_and_nothing_else(
     signer = plane.node.signer
     other = await signed_restore(plane, RECORDS, 1, signer)
     await plane.restores.claim(plane.node.name, other)
-    with pytest.raises(OperatorError, match="has changed meanwhile"):
+    with pytest.raises(OperatorError, match="has replaced the statement"):
         await plane.acknowledge(seen)
     await plane.acknowledge()
-    with pytest.raises(OperatorError, match="has changed meanwhile"):
+    with pytest.raises(OperatorError, match="has replaced the statement"):
         await plane.acknowledge()
 
 
@@ -296,7 +296,7 @@ async def test_an_alarm_that_no_restore_explains_is_not_lifted_by_one(
     await plane.heads.keep(plane.node.name, identity, forged, is_current=True)
     await restore_backup(statements, plane.node)
     await state(statements, plane)
-    with pytest.raises(OperatorError, match="no restore explains"):
+    with pytest.raises(OperatorError, match="a restored database does not explain"):
         await plane.acknowledge()
     assert "not signed by the node's identity key" in str(await plane.alarm())
 
@@ -312,7 +312,7 @@ async def test_heads_that_a_control_plane_sets_aside_by_itself_are_found(
         )
     found = await verify(statements, plane)
     assert [each.sequence for each in found.findings] == [3, 4, 5]
-    assert all("no restore that was acknowledged" in each.what for each in found.findings)
+    assert all("no acknowledged restore" in each.what for each in found.findings)
 
 
 async def test_heads_of_a_chain_in_doubt_are_not_thinned(
