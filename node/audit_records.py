@@ -1,6 +1,5 @@
 """Audit records and signed heads as they are read back: what does not parse is named."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +19,7 @@ from wire.envelope import (
 )
 from wire.node_api import AuditHeads, KnownRestore
 from wire.outcomes import OutcomeStatus
+from wire.strict_json import NotJson, NotStrictJson, parse_json
 
 MAX_RECORD = 256 * 1024
 """Bytes; the largest that a node writes are a few thousand."""
@@ -84,25 +84,15 @@ class Said(BaseModel):
 def parse_record(record: bytes) -> Said:
     """What a record says. Raises BadRecord."""
     try:
-        text = record.decode()
-        json.loads(text, object_pairs_hook=_once_each)
-        return Said.model_validate_json(text)
-    except UnicodeDecodeError:
-        raise BadRecord("it is not UTF-8") from None
+        parse_json(record)
+        return Said.model_validate_json(record)
     except ValidationError as error:
         places = {".".join(map(str, fault["loc"])) for fault in error.errors()}
         raise BadRecord(f"missing or malformed: {', '.join(sorted(places))}") from None
-    except RecursionError:
-        raise BadRecord("it is nested too deeply") from None
-    except ValueError as error:
+    except NotJson as error:
         raise BadRecord(f"it is not JSON: {error}") from None
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a field is there twice")
-    return fields
+    except NotStrictJson as error:
+        raise BadRecord(str(error)) from None
 
 
 @dataclass(frozen=True)

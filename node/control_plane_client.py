@@ -1,6 +1,5 @@
 """The driver's side of the node API."""
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -27,6 +26,7 @@ from wire.node_api import (
     RestoreClaimed,
 )
 from wire.retry_after import COME_BACK, http_date, retry_after
+from wire.strict_json import parse_json
 
 REQUEST_TIMEOUT = 15.0
 """Seconds that an answer may take, beyond what the request itself asks to wait."""
@@ -188,6 +188,6 @@ def _parse(content: bytes, answer: type[AnyAnswer]) -> AnyAnswer:
 
 def _detail(content: bytes) -> str:
     try:
-        return str(json.loads(content)["detail"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return str(parse_json(content)["detail"])
+    except (ValueError, KeyError, TypeError):
         return content[:200].decode(errors="replace")

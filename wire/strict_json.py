@@ -7,10 +7,13 @@ model reads it (RFC 8259, sections 4, 6 and 8; RFC 7493, "I-JSON").
 
 import json
 import math
+import re
 from typing import Any, NoReturn
 
 MAX_DEPTH = 32
 """Levels of objects and arrays; the deepest request has 5."""
+
+_OUTSIDE_TEXTS = re.compile(r'"(?:[^"\\]|\\.)*+"|([\[{])|([\]}])', re.DOTALL)
 
 
 class NotStrictJson(ValueError):
@@ -27,6 +30,7 @@ def parse_json(content: bytes) -> Any:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         raise NotJson("JSON is UTF-8, and this is not") from None
+    _check_depth(text)
     try:
         value = json.loads(
             text, object_pairs_hook=_once_each, parse_constant=_refuse, parse_float=_finite
@@ -35,11 +39,8 @@ def parse_json(content: bytes) -> Any:
         raise NotJson(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
     except NotStrictJson:
         raise
-    except RecursionError:
-        raise _too_deep() from None
     except ValueError:
         raise NotStrictJson("a number has too many digits") from None
-    _check_depth(value)
     if "\\u" in text:
         _check_surrogates(value)
     return value
@@ -63,22 +64,20 @@ def _finite(text: str) -> float:
     return number
 
 
-def _check_depth(value: Any) -> None:
-    inside = [value]
-    for _ in range(MAX_DEPTH + 1):
-        containers = [each for each in inside if isinstance(each, dict | list)]
-        if not containers:
-            return
-        inside = [
-            child
-            for each in containers
-            for child in (each.values() if isinstance(each, dict) else each)
-        ]
-    raise _too_deep()
+def _check_depth(text: str) -> None:
+    """Raise NotStrictJson for what is nested too deeply, before the parser recurses into it.
 
-
-def _too_deep() -> NotStrictJson:
-    return NotStrictJson(f"objects and arrays are nested more than {MAX_DEPTH} levels deep")
+    The parser's own limit is the interpreter's, which any library of the process may have raised
+    so far that the C stack overflows first.
+    """
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for found in _OUTSIDE_TEXTS.finditer(text):
+        begins, ends = found.groups()
+        depth += bool(begins) - bool(ends)
+        if depth > MAX_DEPTH:
+            raise NotStrictJson(f"objects and arrays are nested more than {MAX_DEPTH} levels deep")
 
 
 def _check_surrogates(value: Any) -> None:
