@@ -18,6 +18,7 @@ from control_plane.client import (
     Signature,
 )
 from control_plane.notifications import JOBS_CHANNEL
+from control_plane.reasons import RecordedOutcome
 from tests.acceptance.mpc.locks.conftest import (
     Locked,
     signed,
@@ -26,7 +27,6 @@ from tests.acceptance.mpc.locks.conftest import (
 from wire.envelope import JOB_TYPE, DetachedSignature
 from wire.envelope import Signer as Ed25519Signer
 from wire.jobs import Endpoint, Job
-from wire.outcomes import Outcome
 from wire.signed_requests import sign_request
 
 
@@ -96,14 +96,14 @@ def steal(locked: Locked, genuine: Signature, forgery: Forgery) -> UUID:
     return forged.id
 
 
-def end_of(locked: Locked, request_id: UUID) -> Outcome:
+def end_of(locked: Locked, request_id: UUID) -> RecordedOutcome:
     def found() -> Any:
         with psycopg.connect(locked.stack.databases.control_plane) as connection:
             return connection.execute(
                 "SELECT outcome FROM jobs WHERE id = %s AND outcome IS NOT NULL", (request_id,)
             ).fetchone()
 
-    return Outcome.model_validate_json(until(found)[0])
+    return RecordedOutcome.model_validate_json(until(found)[0])
 
 
 @pytest.mark.parametrize("name", FORGERIES)
