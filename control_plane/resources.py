@@ -189,7 +189,7 @@ def node_of(row: Any, sees_details: bool) -> Node:
 def health_of(row: Any, sees_details: bool) -> NodeHealth:
     """What a node last said of itself; one that never sent a heartbeat is failing."""
     health = (
-        NodeHealth(status=HealthStatus.FAILING, detail="has never reported")
+        NodeHealth(status=HealthStatus.FAILING, detail="has never reported", works=False)
         if row.health is None
         else NodeHealth.model_validate(row.health)
     )

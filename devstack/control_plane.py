@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from control_plane.queue import MAX_LAPSES
 from control_plane.settings import initialise
 from devstack import configuration_file
 from devstack.certificates import Certificates
@@ -25,12 +26,15 @@ ALL_SCOPES = ("read", "wallets", "sign", "admin")
 class ControlPlaneOptions:
     """``lifetime_seconds``: of a request; ``lease_seconds``: how long a node holds a job.
 
+    ``max_lapses``: a job fails after so many leases without a report.
+
     ``group``, ``signers``: the node groups of stores hsm and mpc. ``ceremonies``: what of that
     section is not as it is by default.
     """
 
     lifetime_seconds: int = 900
     lease_seconds: int = 30
+    max_lapses: int = MAX_LAPSES
     group: str = "hsm"
     signers: str = "mpc"
     ceremonies: Table | None = None
@@ -158,6 +162,7 @@ class ControlPlaneFiles:
                     "signing_key": self._signing_key,
                     "lifetime_seconds": options.lifetime_seconds,
                     "lease_seconds": options.lease_seconds,
+                    "max_lapses": options.max_lapses,
                 },
                 "groups": {"hsm": options.group, "mpc": options.signers},
                 "ceremonies": options.ceremonies or {},

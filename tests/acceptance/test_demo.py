@@ -113,6 +113,7 @@ def test_every_signature_verifies(result):
             {
                 **made,
                 "status": "Signed",
+                "transaction": None,
                 "external_id": None,
                 "reason": None,
                 "created_at": EPOCH,

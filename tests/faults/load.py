@@ -122,6 +122,7 @@ class Load:
             self.asked.append(asked)
             await self._see_through(asked)
             if asked.path == "/v1/wallets":
+                assert asked.answer["status"] == "Active", asked.answer
                 await self._check_row(UUID(asked.answer["key_id"]))
             await self._read_again(self._wanted.choice(self.asked))
 

@@ -30,7 +30,7 @@ KILLS_PER_STEP = int(os.environ.get("CUSTODY_KILLS_PER_STEP", "20"))
 def stack(tmp_path: Path) -> Iterator[Stack]:
     options = StackOptions(
         durable=False,
-        control_plane=ControlPlaneOptions(lease_seconds=1),
+        control_plane=ControlPlaneOptions(lease_seconds=1, max_lapses=1_000),
         driver=DriverOptions(workers=1),
     )
     with Stack(tmp_path, options) as stack:

@@ -35,6 +35,7 @@ NODE: dict[str, object] = {
     "capabilities": {"ECDSA/secp256k1": "vault"},
     "health": {"status": "resting", "detail": None, "since": "noon"},
     "last_seen": None,
+    "restores": [],
 }
 
 

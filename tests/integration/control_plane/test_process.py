@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,14 +114,20 @@ async def test_after_a_quick_restart_of_the_database_nobody_notices(
         assert len((await api.get("/v1/wallets")).json()["items"]) == 40
 
 
+def until_logged(replica: ControlPlane, text: str) -> None:
+    deadline = time.monotonic() + 30
+    while text not in replica.log.read_text():
+        assert time.monotonic() < deadline, replica.log.read_text()
+        time.sleep(0.05)
+
+
 async def test_a_start_without_the_database_waits_for_it(
     replica: ControlPlane, cluster: Cluster, certificates: Certificates
 ):
     replica.migrate()
     await asyncio.to_thread(cluster.stop)
     replica.start(wait=False)
-    await asyncio.sleep(3)
-    assert "waiting for the database" in replica.log.read_text()
+    await asyncio.to_thread(until_logged, replica, "waiting for the database")
     await asyncio.to_thread(cluster.start)
     await asyncio.to_thread(replica.wait_until_ready)
     async with client(replica, certificates) as api:
