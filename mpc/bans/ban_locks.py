@@ -238,7 +238,7 @@ class BanLocks:
         if left:
             await self._statements.rows(_LEAVE, mine | {"ceremonies": left})
             for ceremony in left:
-                del self._ceremonies[ceremony]
+                self._ceremonies.pop(ceremony, None)  # settled twice at once, it is gone already
         rows = await self._statements.rows(_OURS, mine)
         # by what is known now, since what is under way was noted before its row was there
         over = [(row.key_id, row.ceremony) for row in rows if row.ceremony not in self._ceremonies]
