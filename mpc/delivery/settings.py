@@ -44,7 +44,8 @@ class LimitsSection(Section):
     total_sessions: Count = 16384
     signer_connections: Count = 128
     total_connections: Count = 1024
-    address_connections: Count = 256
+    address_connections: Count = 512
+    """Room for four signers behind one address, each with its ``signer_connections``."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     head_seconds: Annotated[float, Field(gt=0)] = 10.0
     hello_seconds: Annotated[float, Field(gt=0)] = 5.0

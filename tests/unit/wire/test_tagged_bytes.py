@@ -17,17 +17,47 @@ from control_plane.mpc.bans import _digest as ban_digest
 from control_plane.mpc.planning.quorum import _turn
 from hsm_driver.hsm import host_signing
 from mpc.shares.stored_share import associated_data
+from node.stored_key import Holders, StoredKey
 from tests.unit.wire.protocol_examples import DOCUMENT
-from wire.algorithms import ALGORITHMS, Network, Store
+from wire.algorithms import ALGORITHMS, ECDSA_SECP256K1, Network, Store
 from wire.audit import chain_hash
 from wire.envelope import SignedBytes, pre_authentication_encoding
 from wire.framing import Domain, join, tagged, tagged_hash
 from wire.jobs import MAX_DEPTH, child_key_id
 from wire.possession import possession_digest
 from wire.requests import CreateKey, CreateWallet, DeriveKey
+from wire.tickets import Protocol
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("control_plane", "daemon", "hsm_driver", "migrations", "mpc", "node", "pki", "wire")
+
+
+def share_row(
+    key_id: UUID,
+    network: Network | None,
+    public_key: bytes,
+    chain_code: bytes,
+    group: str,
+    signers: list[str],
+    protocol: Protocol,
+    ceremony: UUID,
+    threshold: int,
+    generation: int,
+    index: int,
+    transcript: bytes,
+    is_repaired: bool,
+) -> bytes:
+    return associated_data(
+        StoredKey(key_id, ECDSA_SECP256K1, network, public_key, chain_code),
+        Holders(group, threshold, tuple(signers)),
+        protocol=protocol,
+        ceremony=ceremony,
+        generation=generation,
+        index=index,
+        transcript=transcript,
+        is_repaired=is_repaired,
+    )
+
 
 ids = st.sampled_from([UUID(int=number) for number in range(4)])
 spelled = st.sampled_from([int.from_bytes(text) for text in (b"Ethe", b"reum", b"Bitc", b"oin\0")])
@@ -57,7 +87,22 @@ CONSTRUCTIONS: dict[Domain, tuple[Callable[..., object], tuple[st.SearchStrategy
     ),
     Domain.KEY_CHECK: (possession_digest, (ids, st.one_of(st.none(), ids))),
     Domain.AUDIT: (chain_hash, (few, few)),
-    Domain.SHARE: (associated_data, (ids, ids, st.integers(0, 3), st.integers(0, 3))),
+    Domain.SHARE: (
+        share_row,
+        (
+            ids,
+            st.one_of(st.none(), st.sampled_from(Network)),
+            few,
+            few,
+            names,
+            st.lists(names, max_size=3),
+            st.sampled_from(Protocol),
+            ids,
+            *[st.integers(0, 3)] * 3,
+            few,
+            st.booleans(),
+        ),
+    ),
     Domain.HOST_KEY: (
         host_signing.associated_data,
         (st.sampled_from(sorted(ALGORITHMS, key=str)), few),
