@@ -22,7 +22,7 @@ from tests.faults import killing_driver
 from tests.faults.load import Load, check_databases
 
 IN_FLIGHT = 8
-KILLS_PER_STEP = int(os.environ.get("CUSTODY_KILLS_PER_STEP", "20"))
+KILLS_PER_STEP = int(os.environ.get("CUSTODY_KILLS_PER_STEP", "8"))
 """Fewer while working on something else than this."""
 
 
