@@ -26,7 +26,7 @@ down: install ## stop what `make up` started
 
 test: install ## run all tests; some of them: make test ARGS="tests/unit -x"
 	$(if $(ARGS),,@$(CARGO) test --workspace --release --locked --quiet)
-	@$(BIN)/pytest $(or $(ARGS),-n 2 --dist loadgroup)
+	@$(BIN)/pytest $(or $(ARGS),-n 2)
 
 mutants: install ## take each guard out, and see that a test fails; some: make mutants ARGS="2 11"
 	@$(BIN)/python -m tests.mutants $(ARGS)

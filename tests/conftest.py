@@ -3,9 +3,11 @@
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling, Scheduling
 
 from daemon.database import migrate
 from devstack.postgres import Cluster
@@ -16,10 +18,15 @@ settings.register_profile("no deadline", settings.default, deadline=None)
 settings.load_profile("no deadline")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of one folder in one worker process, which then starts their stack once."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(str(item.path.parent)))
+class OneProcessAFolder(LoadScopeScheduling):  # type: ignore[misc]  # has no types
+    """Keeps the tests of a folder in one process, which then starts their stack once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.partition("::")[0].rpartition("/")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return OneProcessAFolder(config, log)
 
 
 @pytest.fixture(scope="session")
