@@ -24,8 +24,8 @@ MAX_HEADS = 10_000
 """Heads in one answer, the newest ones: a year of hours, and more."""
 GATHERING_SECONDS = 0.25
 WAY_OUT = (
-    "If the node's database was restored from a backup, run `audit restored` on its host and then "
-    "`control-plane node restored` here"
+    "If the node's database was restored from a backup, run `audit restored` on its host, unless "
+    "that is done, and then `control-plane node restored` here"
 )
 OVERTAKEN_SECONDS = 60.0
 """A heartbeat and a report may overtake each other, but not by so long."""

@@ -315,9 +315,7 @@ def node_restores(
 ) -> None:
     """Show the restores that a node has stated, and who acknowledged them."""
     with operator_errors():
-        found = _with_database(
-            context, lambda connection: audit_restores.restores_of(connection, [node_id])
-        )
+        found = _with_database(context, lambda connection: _restores(connection, node_id))
     if as_json:
         print_json([each.shown.model_dump(mode="json") for each in found])
         return
@@ -352,9 +350,17 @@ def node_restores(
     )
 
 
+async def _restores(connection: AsyncConnection, node_id: str) -> list[audit_restores.Restore]:
+    """The restores of a node, oldest first. Raises OperatorError for a node that never was here."""
+    found = await audit_restores.restores_of(connection, [node_id])
+    if not found and all(row.id != node_id for row in await registry.list_nodes(connection)):
+        raise OperatorError(f"there is no node {node_id}", "See: control-plane node list")
+    return found
+
+
 async def _claimed(connection: AsyncConnection, node_id: str) -> audit_restores.Restore:
     """The restore that waits for an acknowledgement. Raises OperatorError."""
-    found = await audit_restores.restores_of(connection, [node_id])
+    found = await _restores(connection, node_id)
     waiting = [each for each in found if each.acknowledged_at is None]
     if not waiting:
         raise OperatorError(

@@ -64,7 +64,10 @@ def add_node_commands(
         """
         with operator_errors():
             frozen = Freeze(settings_of(context).node.state_directory)
+            before = frozen.problem()
             frozen.freeze(reason)
+        if before is not None:
+            out.print("this node was frozen before: the first reason stands")
         out.print(f"this node is {frozen.problem()}", markup=False)
 
     @app.command()

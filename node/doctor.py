@@ -124,6 +124,15 @@ def _audit(program: str, kept: Kept, lost: list[KeptHead], local: int) -> Check:
     if kept.findings:
         what, todo = kept.findings[0].what, "Find out who replaced its identity key, or the heads."
         return Check(name, Status.FAIL, what, todo)
+    waiting = [gap for gap in kept.restores.values() if gap.acknowledged_at is None]
+    if waiting:
+        return Check(
+            name,
+            Status.FAIL,
+            f"a restore that cost the records up to {waiting[-1].kept.sequence} is stated, and no "
+            "admin has acknowledged it",
+            "On the control plane: control-plane node restored, with this node's id and a reason.",
+        )
     if lost:
         return Check(
             name,
@@ -132,4 +141,8 @@ def _audit(program: str, kept: Kept, lost: list[KeptHead], local: int) -> Check:
             f"record {lost[-1].head.sequence}; the database ends at {local}",
             f"{program} audit verify; if the database was restored: {program} audit restored",
         )
-    return Check(name, Status.OK, f"{local} records, agrees with {len(kept.heads)} kept heads")
+    return Check(
+        name,
+        Status.OK,
+        f"agrees with {len(kept.heads)} kept heads; its {local} records: {program} audit verify",
+    )

@@ -118,7 +118,7 @@ async def find_left(statements: Statements, key_id: UUID, signer: str) -> InFlig
         )
     raise OperatorError(
         f"nothing was left in flight with {signer} under {key_id}",
-        "See: mpc-signer bans list. A ban is permanent: make a new key.",
+        "What is left in flight, and what is banned for good: mpc-signer bans list",
     )
 
 

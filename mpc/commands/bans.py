@@ -42,7 +42,7 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
             if was_left:
                 out.print(
                     "a pair that is left in flight signs again once you have found out why this "
-                    "signer stopped: mpc-signer bans resolve --help"
+                    "signer stopped: mpc-signer bans resolve KEY SIGNER --clear --reason ..."
                 )
 
     @app.command()
@@ -81,9 +81,9 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         signer's secret, so whatever nobody can explain is a --ban. A ban is for good: there is no
         command that lifts one. The way out is a new key, or the signers that are left.
         """
+        if is_cleared == is_ban:
+            raise typer.BadParameter("give one of --clear and --ban, and not both")
         with operator_errors():
-            if is_cleared == is_ban:
-                raise OperatorError("what became of it?", "Give either --clear or --ban.")
             said = asyncio.run(_resolve(settings_of(context), key, signer, reason, is_ban))
         out.print(said, markup=False)
 
