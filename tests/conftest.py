@@ -1,11 +1,13 @@
 """Real parts for tests: PostgreSQL, tokens, whole stacks."""
 
+import logging
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling, Scheduling
 
@@ -27,6 +29,16 @@ class OneProcessAFolder(LoadScopeScheduling):  # type: ignore[misc]  # has no ty
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     return OneProcessAFolder(config, log)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """A test that sets up logging, or calls what does, changes nothing for the next."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers, root.level = handlers, level
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ async def test_a_signer_that_takes_a_task_and_falls_silent_is_named_by_the_other
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [("degraded", "freeze: frozen by ada: lost laptop"), ("failing", "was told to stop")],
+    [("degraded", "freeze: frozen by greta: lost laptop"), ("failing", "was told to stop")],
 )
 async def test_a_signer_frozen_or_stopping_is_chosen_for_nothing_and_the_api_says_why(
     troupe: Troupe, status: str, words: str
@@ -89,7 +89,7 @@ async def test_a_signer_frozen_or_stopping_is_chosen_for_nothing_and_the_api_say
 async def test_an_ordinary_token_is_told_how_many_are_there_and_not_who_froze_what(troupe: Troupe):
     wallet = await troupe.wallet()
     await troupe[1].stop()
-    words = "freeze: frozen by ada: lost laptop"
+    words = "freeze: frozen by greta: lost laptop"
     troupe[2].health = NodeHealth(status="degraded", detail=words)
     await troupe[2].beat()
     replica = troupe.conducting.replica
@@ -107,7 +107,7 @@ async def test_an_ordinary_token_is_told_how_many_are_there_and_not_who_froze_wh
     assert reason["detail"] == "1 of the 2 signers needed are there"
     for listed in ("/v1/signers", "/v1/nodes", f"/v1/keys/{wallet['key_id']}/signatures"):
         text = (await application.get(listed)).text
-        assert "ada" not in text
+        assert "greta" not in text
         assert "owner-" not in text
 
 

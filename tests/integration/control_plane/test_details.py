@@ -14,8 +14,8 @@ from tests.integration.control_plane.conftest import Replica
 from tests.integration.control_plane.node import MemoryNode
 from wire.outcomes import Outcome, OutcomeStatus
 
-WORDS = ("ada", "lost laptop", "CKR_DEVICE_ERROR", "unfreeze", "acme", "9.8.7", "2026-03-01")
-FROZEN = "frozen at 2026-03-01 by ada: lost laptop; mpc-signer unfreeze"
+WORDS = ("greta", "lost laptop", "CKR_DEVICE_ERROR", "unfreeze", "acme", "9.8.7", "2026-03-01")
+FROZEN = "frozen at 2026-03-01 by greta: lost laptop; mpc-signer unfreeze"
 MESSAGE = {"kind": "Message", "message": "hello", "hash_function": "SHA-256"}
 ORDINARY = (Scope.READ, Scope.WALLETS, Scope.SIGN)
 LISTED = {"id", "group", "capabilities", "health"}

@@ -16,7 +16,7 @@ from tests.integration.node_api.workload import Workload
 from wire.node_api import ClaimedJob, NodeHealth
 from wire.outcomes import OutcomeStatus
 
-FROZEN = NodeHealth(status="degraded", detail="freeze: frozen by ada: lost laptop", works=False)
+FROZEN = NodeHealth(status="degraded", detail="freeze: frozen by greta: lost laptop", works=False)
 
 
 @pytest.fixture
@@ -183,5 +183,5 @@ async def test_a_job_that_no_node_takes_says_why_it_waits(
         await asyncio.sleep(0.1)
     noted = RecordedOutcome.model_validate_json(row.last_failure)
     assert (row.state, noted.code) == ("Queued", "no_node_works")
-    assert "driver-1: freeze: frozen by ada: lost laptop" in str(noted.reason)
-    assert "ada" not in str(noted.summary)
+    assert "driver-1: freeze: frozen by greta: lost laptop" in str(noted.reason)
+    assert "greta" not in str(noted.summary)

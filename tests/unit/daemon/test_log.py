@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from daemon import log
 
@@ -29,6 +30,13 @@ def test_what_is_below_the_level_is_left_out(logger, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "stderr", stderr)
     logger.debug("detail")
     assert stderr.getvalue() == ""
+
+
+def test_what_a_logger_wrote_before_does_not_fix_where_it_writes(logger) -> None:
+    logger.info("first")
+    with capture_logs() as logs:
+        logger.info("second")
+    assert [entry["event"] for entry in logs] == ["second"]
 
 
 def test_a_closed_stderr_ends_nothing(logger, monkeypatch: pytest.MonkeyPatch) -> None:
