@@ -14,8 +14,8 @@ from benchmarks.figures import Figures, reached
 from benchmarks.mpc_figures import MpcFigures
 from benchmarks.mpc_scenes import CASES, SignerGroups
 from benchmarks.scenes import Api, StubbedNodeApi
-from daemon.console import err, operator_errors, out, print_table
-from daemon.database import database_url
+from custody.database.engine import database_url
+from custody.runtime.console import err, operator_errors, out, print_table
 from devstack.stack import Stack, StackOptions
 
 KEYS = 8

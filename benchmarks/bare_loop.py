@@ -18,11 +18,11 @@ from typing import IO, Protocol
 
 import pkcs11
 
-from hsm_driver.hsm import token_scheme
-from hsm_driver.hsm.attributes import NestedAttributeMapper
-from hsm_driver.hsm.master_key import find, newest
-from hsm_driver.hsm.settings import DEFAULT_MASTER_KEY_LABEL
-from wire.algorithms import ECDSA_SECP256K1
+from custody.pkcs11 import token_scheme
+from custody.pkcs11.attributes import NestedAttributeMapper
+from custody.pkcs11.master_key import find, newest
+from custody.pkcs11.settings import DEFAULT_MASTER_KEY_LABEL
+from custody.wire.algorithms import ECDSA_SECP256K1
 
 DIGEST = hashlib.sha256(b"custody bench").digest()
 

@@ -5,7 +5,7 @@ from typing import Any
 from benchmarks.http_load import LoadResult
 from benchmarks.mpc_figures import MpcFigures
 from benchmarks.scenes import Alone
-from wire.encoding import Model
+from custody.wire.encoding import Model
 
 TARGETS = {
     "driver_to_bare": ("at least", 0.60),

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from wire.encoding import Model
+from custody.wire.encoding import Model
 
 
 class Load(Model):

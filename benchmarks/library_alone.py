@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from custody.wire.encoding import Model
+from custody.wire.tickets import Protocol
 from mpc._native import Dkg, Messages, Share, Signing
-from wire.encoding import Model
-from wire.tickets import Protocol
 
 Session = Any
 """One of mpc._native's."""

@@ -4,7 +4,7 @@ import statistics
 from typing import Any
 
 from benchmarks.mpc_scenes import Measured
-from wire.encoding import Model
+from custody.wire.encoding import Model
 
 CLIENTS_AT_ONCE = 8
 TARGETS = {

@@ -15,12 +15,12 @@ import uvloop
 from benchmarks.http_load import Load, LoadResult
 from benchmarks.library_alone import Alone, Library
 from benchmarks.scenes import ROUND_TRIPS, WAIT, run_load
+from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Algorithm, Store
+from custody.wire.encoding import Model
+from custody.wire.resources import SignatureStatus
+from custody.wire.tickets import PROTOCOL
 from devstack.stack import Stack
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryServer
-from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Algorithm, Store
-from wire.encoding import Model
-from wire.resources import SignatureStatus
-from wire.tickets import PROTOCOL
 
 CLIENTS = (1, 8)
 KEYS = {ECDSA_SECP256K1: 2, EDDSA_ED25519: 8}

@@ -11,16 +11,16 @@ from uuid import uuid4
 import httpx
 
 from benchmarks.http_load import Load, LoadResult
-from daemon.tls import client_context
+from custody.runtime.tls import client_context
+from custody.wire.algorithms import Curve, Network, Scheme, Store
+from custody.wire.encoding import Model
+from custody.wire.resources import KeyStatus, SignatureStatus
 from devstack.certificates import Leaf
 from devstack.driver import Driver
 from devstack.launcher import Tied
 from devstack.node import Surroundings
 from devstack.processes import Program, free_port, wait_until
 from devstack.stack import Stack
-from wire.algorithms import Curve, Network, Scheme, Store
-from wire.encoding import Model
-from wire.resources import KeyStatus, SignatureStatus
 
 WAIT = 30
 ROUND_TRIPS = 400

@@ -23,13 +23,13 @@ from uuid import UUID, uuid4
 import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from daemon.listener import Listener, config
-from daemon.tls import server_context
-from wire.algorithms import Curve, Scheme
-from wire.envelope import JOB_TYPE, Signer
-from wire.jobs import Endpoint, Job, JobKind, KeyReference
-from wire.node_api import ClaimRequest, HeartbeatResponse, ReportRequest
-from wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
+from custody.runtime.listener import Listener, config
+from custody.runtime.tls import server_context
+from custody.wire.algorithms import Curve, Scheme
+from custody.wire.envelope import JOB_TYPE, Signer
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
+from custody.wire.node_api import ClaimRequest, HeartbeatResponse, ReportRequest
+from custody.wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
 
 LOCALHOST = "127.0.0.1"
 LEASE_SECONDS = 120.0

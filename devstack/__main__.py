@@ -4,9 +4,9 @@ import logging
 import sys
 from pathlib import Path
 
-from control_plane.client import CustodyError
-from daemon.console import application, err, operator_errors
-from daemon.errors import OperatorError
+from custody.client import CustodyError
+from custody.runtime.console import application, err, operator_errors
+from custody.runtime.errors import OperatorError
 from devstack.demo import demo as run_demo
 from devstack.interruption import Interrupted, interruptible
 from devstack.local import LocalStack

@@ -4,10 +4,10 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from custody.pki import certificates
+from custody.pki.directory import CA, CERTIFICATE, INTERMEDIATE, NODES, PRIVATE_KEY, ROOT, SERVERS
+from custody.pki.directory import Directory as PkiDirectory
 from devstack.processes import LOCALHOST
-from pki import certificates
-from pki.directory import CA, CERTIFICATE, INTERMEDIATE, NODES, PRIVATE_KEY, ROOT, SERVERS
-from pki.directory import Directory as PkiDirectory
 
 DAYS = 30
 

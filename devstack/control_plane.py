@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx
 
-from control_plane.queue import MAX_LAPSES
-from control_plane.settings import initialise
+from custody.control_plane.jobs.queue import MAX_LAPSES
+from custody.control_plane.settings import initialise
 from devstack import configuration_file
 from devstack.certificates import Certificates
 from devstack.configuration_file import Table

@@ -7,14 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from control_plane.client import (
-    Curve,
-    Custody,
-    Key,
-    Network,
-    Protection,
-    Scheme,
-)
+from custody.client import Curve, Custody, Key, Network, Protection, Scheme
 from devstack.demo_mpc import MpcDemo
 from devstack.demo_results import Made, result_of, show
 from devstack.demo_steps import sign

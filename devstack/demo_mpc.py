@@ -3,15 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from control_plane.client import (
-    AddressType,
-    Custody,
-    Network,
-    Reason,
-    Rejected,
-    Signature,
-    Store,
-)
+from custody.client import AddressType, Custody, Network, Reason, Rejected, Signature, Store
 from devstack.demo_results import Made
 from devstack.demo_steps import sign, verify
 from devstack.gate import ExampleGate

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from control_plane.client import Key, Signature, Store, Wallet
-from daemon.console import print_table
+from custody.client import Key, Signature, Store, Wallet
+from custody.runtime.console import print_table
 from devstack.progress import say
 
 COLUMNS = ("address or public key", "of", "used in", "signature", "verified by")

@@ -1,6 +1,6 @@
 """Steps that both parts of the demo are made of."""
 
-from control_plane.client import Custody, HashFunction, Key, Signature, Wallet
+from custody.client import Custody, HashFunction, Key, Signature, Wallet
 from devstack.demo_results import Made
 from devstack.progress import step
 from devstack.verification import verify_message, verify_wallet

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from daemon.configuration import replace_file, write_secret
+from custody.runtime.configuration import replace_file, write_secret
 from devstack.certificates import Leaf
 from devstack.configuration_file import Table
 from devstack.launcher import Launcher

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.signing_key import create_signing_key
+from custody.node.identity import load_identity
+from custody.runtime.signing_key import create_signing_key
 from devstack import configuration_file
 from devstack.certificates import Leaf
 from devstack.configuration_file import Sections
 from devstack.launcher import Launcher
 from devstack.processes import LOCALHOST, Program, free_port, run
 from devstack.service import Service, clean_environment, command, says_ready
-from node.identity import load_identity
 
 
 @dataclass(frozen=True)

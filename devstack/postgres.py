@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from daemon.errors import OperatorError
+from custody.runtime.errors import OperatorError
 from devstack.launcher import Launcher, Tied, remove_abandoned
 from devstack.processes import (
     LOCALHOST,

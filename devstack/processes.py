@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from daemon.errors import OperatorError
+from custody.runtime.errors import OperatorError
 
 LOCALHOST = "127.0.0.1"
 PORTS = range(15_000, 32_000)

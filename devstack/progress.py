@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from daemon.console import out
+from custody.runtime.console import out
 
 
 @contextmanager

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.freeze import Freeze
 from devstack.certificates import Leaf
 from devstack.configuration_file import Sections
 from devstack.delivery import DeliveryServer
@@ -12,7 +13,6 @@ from devstack.launcher import Launcher
 from devstack.node import Node, Surroundings
 from mpc.peers import Peers
 from mpc.shares.encryption_key import create_key_file
-from node.freeze import Freeze
 
 
 @dataclass(frozen=True)

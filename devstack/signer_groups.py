@@ -1,6 +1,6 @@
 """The signer groups that `make up` and the demo make."""
 
-from control_plane.client import Custody, PinnedGroup, SignerGroup
+from custody.client import Custody, PinnedGroup, SignerGroup
 
 SIGNERS = 5
 OWNERS = ("acme", "globex", "trustee")

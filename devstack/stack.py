@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from control_plane.client import AsyncCustody, Custody, PinnedNodes
-from daemon.database import migrate
-from daemon.errors import OperatorError
+from custody.client import AsyncCustody, Custody, PinnedNodes
+from custody.runtime.errors import OperatorError
 from devstack.certificates import Certificates
 from devstack.control_plane import ControlPlane, ControlPlaneFiles, ControlPlaneOptions
 from devstack.delivery import DeliveryOptions
@@ -24,6 +23,7 @@ from devstack.signer import Signer, SignerOptions
 from devstack.signer_groups import SIGNER_GROUPS
 from devstack.signers import Signers
 from devstack.token import Token
+from migrations.schema import migrate
 
 HEARTBEAT_TIMEOUT = 30.0
 

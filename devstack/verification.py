@@ -21,9 +21,9 @@ from nacl.signing import VerifyKey
 from solders.pubkey import Pubkey
 from solders.signature import Signature as SolanaSignature
 
-from control_plane.client import Key, Network, Scheme, Signature, Wallet
+from custody.client import Key, Network, Scheme, Signature, Wallet
+from custody.wire.answers import known
 from devstack.bip322 import NotSigned, check_taproot_message
-from wire.answers import known
 
 P2WPKH_HEADERS = range(39, 43)  # BIP-137
 COMPRESSED_HEADER = 31  # what libraries older than segwit expect for a compressed public key

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from node.audit_records import Finding, Said
-from node.outcome_check import Rows
-from wire.jobs import JobKind
-from wire.outcomes import OutcomeStatus
+from custody.node.audit_records import Finding, Said
+from custody.node.outcome_check import Rows
+from custody.wire.jobs import JobKind
+from custody.wire.outcomes import OutcomeStatus
 
 FACTS = {
     "public_key": "public key",

@@ -7,23 +7,10 @@ from typing import Annotated
 import typer
 import uvloop
 
-from daemon import log
-from daemon.configuration import check, load, write_secret
-from daemon.console import application, no_overwriting, operator_errors, out
-from daemon.hardening import harden
-from daemon.job_signing_keys import pinned_job_keys
-from daemon.signing_key import create_signing_key
-from hsm_driver import driver, keys_commands
-from hsm_driver.audited_keys import check_keys
-from hsm_driver.configuration import hsm_settings, new_configuration
-from hsm_driver.doctor import checks
-from hsm_driver.hsm.commands import master_key_app
-from hsm_driver.settings import DriverSettings
-from hsm_driver.vault import Vault
-from node.commands import add_node_commands
-from node.configuration import NewNode
-from node.connections import open_database
-from node.init_options import (
+from custody.node.commands import add_node_commands
+from custody.node.configuration import NewNode
+from custody.node.connections import open_database
+from custody.node.init_options import (
     Ca,
     Certificate,
     DatabaseUrl,
@@ -34,6 +21,19 @@ from node.init_options import (
     PrivateKey,
     Url,
 )
+from custody.pkcs11.commands import master_key_app
+from custody.runtime import log
+from custody.runtime.configuration import check, load, write_secret
+from custody.runtime.console import application, no_overwriting, operator_errors, out
+from custody.runtime.hardening import harden
+from custody.runtime.job_signing_keys import pinned_job_keys
+from custody.runtime.signing_key import create_signing_key
+from hsm_driver import driver, keys_commands
+from hsm_driver.audited_keys import check_keys
+from hsm_driver.configuration import hsm_settings, new_configuration
+from hsm_driver.doctor import checks
+from hsm_driver.settings import DriverSettings
+from hsm_driver.vault import Vault
 
 DATABASE = "postgresql://hsm_driver@localhost/hsm_driver"
 

@@ -1,14 +1,14 @@
 """From the configuration file to what the parts want of it; and a new file, explained."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
-from daemon.configuration import quoted
-from hsm_driver.hsm.settings import HsmSettings, PinCredential, PinFile
-from hsm_driver.settings import DriverSettings, TokenSection
-from node.configuration import NewNode, first_sections, last_sections
-from wire.algorithms import Algorithm
+from custody.node.configuration import NewNode, first_sections, last_sections
+from custody.pkcs11.settings import HsmSettings
+from custody.pkcs11.token_section import token_settings
+from custody.runtime.configuration import quoted
+from custody.wire.algorithms import Algorithm
+from hsm_driver.settings import DriverSettings
 
 
 def hsm_settings(settings: DriverSettings, workers: int | None = None) -> HsmSettings:
@@ -16,25 +16,6 @@ def hsm_settings(settings: DriverSettings, workers: int | None = None) -> HsmSet
     token = token_settings(settings.hsm, settings.node.state_directory, workers)
     algorithms = frozenset(Algorithm.parse(text) for text in settings.hsm.host_signing)
     return replace(token, host_signing=algorithms)
-
-
-def token_settings(
-    section: TokenSection, state_directory: Path, workers: int | None = None
-) -> HsmSettings:
-    """How to reach the token of a section of any node's configuration."""
-    pin = (
-        PinFile(section.pin_file)
-        if section.pin_file is not None
-        else PinCredential(section.pin_credential or "")
-    )
-    return HsmSettings(
-        module=section.module,
-        token_label=section.token_label,
-        pin=pin,
-        state_directory=state_directory,
-        deadline_seconds=section.deadline_seconds,
-        workers=workers or section.workers or os.cpu_count() or 1,
-    )
 
 
 TITLE = """\

@@ -2,18 +2,18 @@
 
 from collections.abc import AsyncIterator
 
-from daemon.checks import Check, Status, failed
-from daemon.errors import OperatorError
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.connections import open_database
+from custody.node.doctor import control_plane_checks, host_checks
+from custody.node.lock_checks import lock_checks
+from custody.pkcs11.doctor import WeakGenerations, hsm_checks
+from custody.runtime.checks import Check, Status, failed
+from custody.runtime.errors import OperatorError
+from custody.wire.algorithms import Store
 from hsm_driver.configuration import hsm_settings
 from hsm_driver.driver import open_hsm
-from hsm_driver.hsm.doctor import WeakGenerations, hsm_checks
 from hsm_driver.settings import DriverSettings
 from hsm_driver.vault import Vault
-from node.connections import open_database
-from node.doctor import control_plane_checks, host_checks
-from node.lock_checks import lock_checks
-from wire.algorithms import Store
 
 _UNDER = """
     SELECT master_key, array_agg(key_id ORDER BY key_id) AS key_ids FROM wrapped_keys

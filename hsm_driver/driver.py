@@ -5,20 +5,20 @@ from collections.abc import AsyncIterator
 
 import structlog
 
+from custody.node.connections import open_client, open_database
+from custody.node.health import Part
+from custody.node.identity import load_identity
+from custody.node.loop import OnStep
+from custody.node.node import Mode, put_together
+from custody.node.only_process import OnlyProcess
+from custody.pkcs11.hsm import Hsm
+from custody.wire.algorithms import Store
+from custody.wire.jobs import JobKind
 from hsm_driver.configuration import hsm_settings
-from hsm_driver.hsm.hsm import Hsm
 from hsm_driver.key_generation import GenerateKey
 from hsm_driver.settings import DriverSettings
 from hsm_driver.signing import Sign
 from hsm_driver.vault import Vault
-from node.connections import open_client, open_database
-from node.health import Part
-from node.identity import load_identity
-from node.loop import OnStep
-from node.node import Mode, put_together
-from node.only_process import OnlyProcess
-from wire.algorithms import Store
-from wire.jobs import JobKind
 
 log = structlog.get_logger()
 

@@ -1,15 +1,15 @@
 """Jobs of kind GenerateKey."""
 
-from hsm_driver.hsm.wrapped_key import WrappedKey
+from custody.node.decisions import Denied
+from custody.node.handlers import Handled, Work
+from custody.node.wanted import made_for, wanted_key
+from custody.pkcs11.wrapped_key import WrappedKey
+from custody.wire.algorithms import Store
+from custody.wire.envelope import ATTESTATION_TYPE, SignedBytes, Signer
+from custody.wire.outcomes import GeneratedKey
+from custody.wire.statements import Attestation
 from hsm_driver.possession import prove_possession
 from hsm_driver.vault import Vault, row_of
-from node.decisions import Denied
-from node.handlers import Handled, Work
-from node.wanted import made_for, wanted_key
-from wire.algorithms import Store
-from wire.envelope import ATTESTATION_TYPE, SignedBytes, Signer
-from wire.outcomes import GeneratedKey
-from wire.statements import Attestation
 
 
 class GenerateKey:

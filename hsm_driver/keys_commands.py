@@ -9,7 +9,10 @@ from uuid import UUID
 import typer
 from rich.progress import Progress
 
-from daemon.console import (
+from custody.database.statements import Statements
+from custody.node.connections import open_database
+from custody.node.decisions import Failed
+from custody.runtime.console import (
     EXIT_FAILED,
     Json,
     err,
@@ -18,17 +21,12 @@ from daemon.console import (
     print_json,
     print_table,
 )
-from daemon.console import (
-    application as new_application,
-)
-from daemon.errors import OperatorError
-from daemon.statements import Statements
+from custody.runtime.console import application as new_application
+from custody.runtime.errors import OperatorError
 from hsm_driver.driver import open_hsm
 from hsm_driver.possession import prove_possession
 from hsm_driver.settings import DriverSettings
 from hsm_driver.vault import Vault, wrapped_key
-from node.connections import open_database
-from node.decisions import Failed
 
 PAGE = 256
 

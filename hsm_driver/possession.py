@@ -2,13 +2,13 @@
 
 from uuid import UUID
 
-from hsm_driver.hsm.wrapped_key import WrappedKey
+from custody.node.decisions import Failed
+from custody.node.handlers import Work
+from custody.node.wanted import signed_bytes
+from custody.pkcs11.wrapped_key import WrappedKey
+from custody.wire.possession import possession_request
+from custody.wire.signatures import BadSignature, finish
 from hsm_driver.vault import Vault
-from node.decisions import Failed
-from node.handlers import Work
-from node.wanted import signed_bytes
-from wire.possession import possession_request
-from wire.signatures import BadSignature, finish
 
 
 async def prove_possession(

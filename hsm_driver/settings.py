@@ -1,29 +1,12 @@
 """The driver's configuration file."""
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator
 
-from daemon.configuration import ConfiguredPath, Section
-from node.settings import NodeSettings
-from wire.algorithms import HSM_ALGORITHMS, Algorithm
-
-
-class TokenSection(Section):
-    """Which token, and how its PIN is found."""
-
-    module: ConfiguredPath
-    token_label: str
-    pin_file: ConfiguredPath | None = None
-    pin_credential: str | None = None
-    workers: Annotated[int, Field(ge=1, le=64)] | None = None
-    deadline_seconds: Annotated[float, Field(gt=0)] = 10.0
-
-    @model_validator(mode="after")
-    def _one_pin(self) -> "TokenSection":
-        if (self.pin_file is None) == (self.pin_credential is None):
-            raise ValueError("give either pin_file or pin_credential")
-        return self
+from custody.node.settings import NodeSettings
+from custody.pkcs11.token_section import TokenSection
+from custody.wire.algorithms import HSM_ALGORITHMS, Algorithm
 
 
 class HsmSection(TokenSection):

@@ -1,11 +1,11 @@
 """Jobs of kind Sign."""
 
+from custody.node.decisions import Failed
+from custody.node.handlers import Handled, Work
+from custody.node.wanted import signed_bytes, wanted_signature
+from custody.wire.outcomes import MadeSignature
+from custody.wire.signatures import BadSignature, finish
 from hsm_driver.vault import Vault
-from node.decisions import Failed
-from node.handlers import Handled, Work
-from node.wanted import signed_bytes, wanted_signature
-from wire.outcomes import MadeSignature
-from wire.signatures import BadSignature, finish
 
 
 class Sign:

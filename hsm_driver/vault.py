@@ -4,19 +4,19 @@ from collections.abc import Awaitable
 from typing import Any, TypeVar
 from uuid import UUID
 
-from daemon.batching import Batcher
-from daemon.database import is_transient
-from daemon.errors import OperatorError
-from daemon.statements import Statements
-from hsm_driver.hsm.errors import HsmFailure, TooLate
-from hsm_driver.hsm.hsm import Hsm
-from hsm_driver.hsm.wrapped_key import WrappedKey
-from node.decisions import Denied, Failed
-from node.handlers import NewRow, Work
-from node.metrics import HSM_SECONDS
-from node.stored_key import StoredKey, require_same_key
-from wire.algorithms import Algorithm, Curve, Network, Protection, Scheme
-from wire.jobs import Job
+from custody.database.engine import is_transient
+from custody.database.statements import Statements
+from custody.node.decisions import Denied, Failed
+from custody.node.handlers import NewRow, Work
+from custody.node.metrics import HSM_SECONDS
+from custody.node.stored_key import StoredKey, require_same_key
+from custody.pkcs11.errors import HsmFailure, TooLate
+from custody.pkcs11.hsm import Hsm
+from custody.pkcs11.wrapped_key import WrappedKey
+from custody.runtime.batching import Batcher
+from custody.runtime.errors import OperatorError
+from custody.wire.algorithms import Algorithm, Curve, Network, Protection, Scheme
+from custody.wire.jobs import Job
 
 Answer = TypeVar("Answer")
 

@@ -1,19 +1,19 @@
 """What every tree's env.py does: one transaction, one migration at a time."""
 
 from alembic import context
-from sqlalchemy import MetaData, create_engine, pool, text
+from sqlalchemy import create_engine, pool, text
 
-from wire.framing import Domain, tagged_hash
+from custody.wire.framing import Domain, tagged_hash
 
 
-def run(tree: str, target_metadata: MetaData) -> None:
+def run(tree: str) -> None:
     """Bring the database in ``config.attributes["url"]`` to the revision that was asked for.
 
     Two migrations at once are safe: the second waits for the first, and finds nothing to do.
     """
     engine = create_engine(context.config.attributes["url"], poolclass=pool.NullPool)
     with engine.connect() as connection:
-        context.configure(connection=connection, target_metadata=target_metadata)
+        context.configure(connection=connection)
         with context.begin_transaction():
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_key(tree)})
             context.run_migrations()

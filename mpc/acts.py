@@ -8,10 +8,10 @@ from uuid import UUID, uuid4
 
 from psycopg.errors import UniqueViolation
 
-from daemon.statements import Statements
-from node.audit import INSERT_LINKS, AuditChain, AuditRecord
-from wire.envelope import Signer
-from wire.outcomes import OutcomeStatus
+from custody.database.statements import Statements
+from custody.node.audit import INSERT_LINKS, AuditChain, AuditRecord
+from custody.wire.envelope import Signer
+from custody.wire.outcomes import OutcomeStatus
 
 ATTEMPTS = 10
 """The running signer links to the same chain: whoever read its head too early tries again."""

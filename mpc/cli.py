@@ -8,14 +8,28 @@ from typing import Annotated
 import typer
 import uvloop
 
-from daemon import log
-from daemon.configuration import check, load, write_secret
-from daemon.console import application, no_overwriting, operator_errors, out
-from daemon.errors import OperatorError
-from daemon.hardening import harden
-from daemon.job_signing_keys import pinned_job_keys
-from daemon.signing_key import create_signing_key
-from hsm_driver.hsm.commands import master_key_app
+from custody.node.commands import add_node_commands
+from custody.node.configuration import NewNode
+from custody.node.init_options import (
+    Ca,
+    Certificate,
+    DatabaseUrl,
+    DatabaseUrlFile,
+    HealthPort,
+    JobSigningKey,
+    Node,
+    PrivateKey,
+    Url,
+)
+from custody.pkcs11.commands import master_key_app
+from custody.runtime import log
+from custody.runtime.configuration import check, load, write_secret
+from custody.runtime.console import application, no_overwriting, operator_errors, out
+from custody.runtime.errors import OperatorError
+from custody.runtime.hardening import harden
+from custody.runtime.job_signing_keys import pinned_job_keys
+from custody.runtime.signing_key import create_signing_key
+from custody.wire.tickets import MIN_THRESHOLD
 from mpc import signer
 from mpc.commands import bans as bans_commands
 from mpc.commands import peers as peers_commands
@@ -28,20 +42,6 @@ from mpc.settings import SignerSettings
 from mpc.shares.audited_shares import check_shares
 from mpc.shares.encryption_key import create_key_file
 from mpc.shares.encryption_keys import hsm_settings
-from node.commands import add_node_commands
-from node.configuration import NewNode
-from node.init_options import (
-    Ca,
-    Certificate,
-    DatabaseUrl,
-    DatabaseUrlFile,
-    HealthPort,
-    JobSigningKey,
-    Node,
-    PrivateKey,
-    Url,
-)
-from wire.tickets import MIN_THRESHOLD
 
 DATABASE = "postgresql://mpc_signer@localhost/mpc_signer"
 

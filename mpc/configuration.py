@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.configuration import quoted
+from custody.node.configuration import NewNode, first_sections, last_sections
+from custody.runtime.configuration import quoted
 from mpc.settings import SignerSettings
-from node.configuration import NewNode, first_sections, last_sections
 
 TITLE = """\
 # Configuration of mpc-signer. Relative paths count from this file's folder.

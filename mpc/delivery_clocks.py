@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 import structlog
 
+from custody.node.decisions import Clock
+from custody.wire.clocks import nearest_offset, said
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryRefused, DeliveryUnavailable
-from node.decisions import Clock
-from wire.clocks import nearest_offset, said
 
 log = structlog.get_logger()
 

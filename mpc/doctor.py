@@ -4,10 +4,16 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 
-from daemon.checks import Check, Status, failed
-from daemon.errors import OperatorError
-from daemon.statements import Statements
-from hsm_driver.hsm.doctor import encryption_key_checks
+from custody.database.statements import Statements
+from custody.node.connections import open_database
+from custody.node.decisions import Clock
+from custody.node.doctor import control_plane_checks, host_checks
+from custody.node.lock_checks import lock_checks
+from custody.pkcs11.doctor import encryption_key_checks
+from custody.runtime.checks import Check, Status, failed
+from custody.runtime.errors import OperatorError
+from custody.wire.algorithms import Store
+from custody.wire.clocks import TICKET_LIFE, allowed_offset
 from mpc._native import PROTOCOLS, Dkg, LocalMisuse
 from mpc.bans.in_flight import left
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryRefused, DeliveryUnavailable
@@ -15,12 +21,6 @@ from mpc.delivery_clocks import clock_problem
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_keys import hsm_settings, open_encryption_keys
 from mpc.signer import open_delivery_client
-from node.connections import open_database
-from node.decisions import Clock
-from node.doctor import control_plane_checks, host_checks
-from node.lock_checks import lock_checks
-from wire.algorithms import Store
-from wire.clocks import TICKET_LIFE, allowed_offset
 
 _UNPINNED = """
     SELECT DISTINCT unnest(signers) AS signer FROM shares WHERE ciphertext IS NOT NULL

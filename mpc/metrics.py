@@ -4,8 +4,8 @@ import asyncio
 
 from prometheus_client import Counter, Gauge
 
-from daemon.database import is_transient
-from daemon.statements import Statements
+from custody.database.engine import is_transient
+from custody.database.statements import Statements
 
 INTERVAL = 10.0
 """Seconds between counts of what is in the database."""

@@ -5,10 +5,10 @@ import binascii
 from dataclasses import dataclass
 from datetime import datetime
 
-from daemon.errors import OperatorError
-from daemon.statements import Statements
-from wire.nodes import node_urn
-from wire.public_keys import check_ed25519
+from custody.database.statements import Statements
+from custody.runtime.errors import OperatorError
+from custody.wire.nodes import node_urn
+from custody.wire.public_keys import check_ed25519
 
 _ALL = "SELECT signer, identity_public_key, added_at FROM peers ORDER BY signer"
 

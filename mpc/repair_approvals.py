@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.wire.tickets import Ticket
 from mpc.acts import Acts
-from wire.tickets import Ticket
 
 _HOLDS = """
     SELECT FROM repair_approvals

@@ -4,10 +4,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from daemon.configuration import ConfiguredPath, Section
-from hsm_driver.settings import TokenSection
-from node.settings import NodeSettings
-from wire.tickets import MAX_SIGNERS, MIN_THRESHOLD
+from custody.node.settings import NodeSettings
+from custody.pkcs11.token_section import TokenSection
+from custody.runtime.configuration import ConfiguredPath, Section
+from custody.wire.tickets import MAX_SIGNERS, MIN_THRESHOLD
 
 DEFAULT_KEY_LABEL = "custody-signer"
 

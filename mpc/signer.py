@@ -4,7 +4,20 @@ from functools import partial
 
 import structlog
 
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.connections import open_client, open_database
+from custody.node.freeze import Freeze
+from custody.node.handlers import Handler
+from custody.node.health import Part
+from custody.node.identity import load_identity
+from custody.node.loop import OnStep
+from custody.node.node import Mode, new_clock, put_together
+from custody.node.only_process import OnlyProcess
+from custody.wire.algorithms import Protection, Store
+from custody.wire.envelope import Signer
+from custody.wire.jobs import JobKind
+from custody.wire.node_api import MAX_BANS
+from custody.wire.tickets import PROTOCOL
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
 from mpc.bans.earned_bans import EarnedBans
@@ -24,19 +37,6 @@ from mpc.repair_approvals import RepairApprovals
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_keys import open_encryption_keys
 from mpc.shares.shares import Shares
-from node.connections import open_client, open_database
-from node.freeze import Freeze
-from node.handlers import Handler
-from node.health import Part
-from node.identity import load_identity
-from node.loop import OnStep
-from node.node import Mode, new_clock, put_together
-from node.only_process import OnlyProcess
-from wire.algorithms import Protection, Store
-from wire.envelope import Signer
-from wire.jobs import JobKind
-from wire.node_api import MAX_BANS
-from wire.tickets import PROTOCOL
 
 log = structlog.get_logger()
 

@@ -17,8 +17,8 @@ from sqlalchemy import (
     Uuid,
 )
 
-from daemon.database import NAMES
-from node.tables import add_node_tables, now
+from custody.database.engine import NAMES
+from custody.node.tables import add_node_tables, now
 
 metadata = MetaData(naming_convention=NAMES)
 journal, audit = add_node_tables(metadata)

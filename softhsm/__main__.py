@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.console import application, operator_errors, out, print_table
+from custody.runtime.console import application, operator_errors, out, print_table
 from softhsm.tokens import TokenFolder
 
 app = application("SoftHSM tokens for development, in a folder of their own. Not for real keys.")

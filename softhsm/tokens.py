@@ -12,8 +12,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.configuration import read_secret, write_secret
-from daemon.errors import OperatorError
+from custody.runtime.configuration import read_secret, write_secret
+from custody.runtime.errors import OperatorError
 
 MODULES = (
     Path("/usr/lib/softhsm/libsofthsm2.so"),  # Debian

@@ -4,12 +4,7 @@ from coincurve import PrivateKey, PublicKeyXOnly
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from wire.algorithms import (
-    ECDSA_SECP256K1,
-    EDDSA_ED25519,
-    SCHNORR_SECP256K1,
-    Algorithm,
-)
+from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1, Algorithm
 
 
 def made_up_key(algorithm: Algorithm = ECDSA_SECP256K1, number: int = 1) -> bytes:

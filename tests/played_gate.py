@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from daemon.tls import server_context
+from custody.node.gate_messages import SIGNATURE_HEADER, GateQuestion
+from custody.runtime.tls import server_context
 from devstack.certificates import Leaf
 from devstack.processes import LOCALHOST
-from node.gate_messages import SIGNATURE_HEADER, GateQuestion
 from tests.server_in_a_thread import ServerInAThread
 
 Play = Callable[[GateQuestion], Awaitable[Response]]

@@ -24,7 +24,7 @@ from eth_utils.crypto import keccak
 from solders.pubkey import Pubkey
 from solders.signature import Signature as SolanaSignature
 
-from control_plane.client import (
+from custody.client import (
     Curve,
     HashFunction,
     Key,
@@ -38,8 +38,8 @@ from control_plane.client import (
     Store,
     Wallet,
 )
+from custody.wire.answers import known
 from devstack.bip322 import check_taproot_message
-from wire.answers import known
 
 OPENSSL_CURVES = {Curve.SECP256K1: ec.SECP256K1(), Curve.SECP256R1: ec.SECP256R1()}
 

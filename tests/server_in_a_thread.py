@@ -9,7 +9,7 @@ from typing import Self
 
 from starlette.applications import Starlette
 
-from daemon.listener import Listener, config
+from custody.runtime.listener import Listener, config
 from devstack.processes import LOCALHOST
 
 

@@ -23,14 +23,14 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from daemon.batching import Batcher
-from daemon.database import is_transient
-from daemon.statements import Statements
+from custody.database.engine import is_transient
+from custody.database.statements import Statements
+from custody.node.decisions import Failed
+from custody.runtime.batching import Batcher
+from custody.wire.left_in_flight import how_to_resolve
 from mpc.bans.bans import Bans
 from mpc.bans.in_flight import LeftInFlightHere
 from mpc.bans.process_lock import IS_ALIVE, ProcessLock
-from node.decisions import Failed
-from wire.left_in_flight import how_to_resolve
 
 WAIT_SECONDS = 10.0
 """For a ceremony of another process of this signer with the same counterparty."""

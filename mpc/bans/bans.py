@@ -12,10 +12,17 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.wire.envelope import (
+    BAN_TYPE,
+    BadEnvelope,
+    PinnedKeys,
+    SignedBytes,
+    Signer,
+    signing_key_id,
+)
+from custody.wire.statements import Ban
 from mpc.bans.earned_bans import EarnedBans
-from wire.envelope import BAN_TYPE, BadEnvelope, PinnedKeys, SignedBytes, Signer, signing_key_id
-from wire.statements import Ban
 
 MAX_REASON = 500
 

@@ -9,10 +9,10 @@ from uuid import UUID
 import structlog
 from pydantic import ValidationError
 
-from daemon.configuration import replace_file, sync_folder
-from daemon.errors import OperatorError
-from wire.encoding import Base64Bytes, Model
-from wire.envelope import SignedBytes
+from custody.runtime.configuration import replace_file, sync_folder
+from custody.runtime.errors import OperatorError
+from custody.wire.encoding import Base64Bytes, Model
+from custody.wire.envelope import SignedBytes
 
 NAME = "earned_bans"
 

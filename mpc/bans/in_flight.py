@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from daemon.errors import OperatorError
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.runtime.errors import OperatorError
+from custody.wire.left_in_flight import LeftInFlight, how_to_resolve
 from mpc.acts import Acts
 from mpc.bans.process_lock import IS_ALIVE
-from wire.left_in_flight import LeftInFlight, how_to_resolve
 
 _ALL = f"""
     SELECT key_id, signer, min(begun_at) AS begun_at, array_agg(ceremony) AS ceremonies,

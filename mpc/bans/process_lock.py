@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import structlog
 
-from daemon.database import is_transient
-from daemon.statements import Statements
+from custody.database.engine import is_transient
+from custody.database.statements import Statements
 
 RETRY_SECONDS = 0.2
 

@@ -3,14 +3,14 @@
 import asyncio
 from datetime import UTC, datetime
 
+from custody.node.decisions import Refused
+from custody.node.handlers import Work
+from custody.wire.envelope import SignedBytes
+from custody.wire.tickets import Ticket
 from mpc.bans.bans import Bans
 from mpc.ceremonies.ceremony import Admitted, can_ban
 from mpc.ceremonies.tickets import Quorum, require_ticket
 from mpc.peers import Peers
-from node.decisions import Refused
-from node.handlers import Work
-from wire.envelope import SignedBytes
-from wire.tickets import Ticket
 
 
 class Admission:

@@ -17,7 +17,12 @@ from uuid import UUID
 
 import structlog
 
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.decisions import Failed, NotDone, Refused, require_thawed
+from custody.node.freeze import Freeze
+from custody.node.handlers import Work
+from custody.wire.envelope import SignedBytes, Signer
+from custody.wire.tickets import CeremonyKind, Protocol, Ticket
 from mpc._native import BanCounterparty, LocalMisuse, Messages, ProtocolAbort
 from mpc.bans.ban_locks import BanLocks, banned
 from mpc.bans.bans import Bans
@@ -35,11 +40,6 @@ from mpc.ceremonies.tickets import Quorum, index_of, unlike_field
 from mpc.ceremonies.used_tickets import use
 from mpc.metrics import CEREMONIES
 from mpc.repair_approvals import how_to_approve
-from node.decisions import Failed, NotDone, Refused, require_thawed
-from node.freeze import Freeze
-from node.handlers import Work
-from wire.envelope import SignedBytes, Signer
-from wire.tickets import CeremonyKind, Protocol, Ticket
 
 log = structlog.get_logger()
 

@@ -11,9 +11,9 @@ from uuid import UUID
 import aiohttp
 from pydantic import ValidationError
 
-from daemon.tls import client_context
-from wire.answers import Unknown, read_answer
-from wire.delivery import (
+from custody.runtime.tls import client_context
+from custody.wire.answers import Unknown, read_answer
+from custody.wire.delivery import (
     MAX_ABORT_REASON,
     MAX_MESSAGE,
     SERVER_PATH,
@@ -28,10 +28,10 @@ from wire.delivery import (
     encode_hand_in,
     exchange_path,
 )
-from wire.envelope import SignedBytes
-from wire.framing import Malformed
-from wire.retry_after import COME_BACK, retry_after
-from wire.tickets import MAX_SIGNERS
+from custody.wire.envelope import SignedBytes
+from custody.wire.framing import Malformed
+from custody.wire.retry_after import COME_BACK, retry_after
+from custody.wire.tickets import MAX_SIGNERS
 
 CONNECT_TIMEOUT = 3.0
 KEEPALIVE_SECONDS = 60.0

@@ -27,14 +27,14 @@ from collections.abc import Mapping, Sequence
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from custody.wire.delivery import MAX_MESSAGE
+from custody.wire.envelope import SignedBytes, Signer, pre_authentication_encoding
+from custody.wire.framing import Domain, join, split_exactly, tagged, tagged_hash
+from custody.wire.public_keys import check_ed25519
+from custody.wire.tickets import Ticket
 from mpc.ceremonies.ceremony_keys import CeremonyKey, PeerKey
 from mpc.ceremonies.hello import CONTRIBUTION_BYTES, MAX_HELLO, Hello, Opened
 from mpc.ceremonies.ticket_seal import TicketSeal
-from wire.delivery import MAX_MESSAGE
-from wire.envelope import SignedBytes, Signer, pre_authentication_encoding
-from wire.framing import Domain, join, split_exactly, tagged, tagged_hash
-from wire.public_keys import check_ed25519
-from wire.tickets import Ticket
 
 HELLO_TYPE = "application/vnd.custody.ceremony-hello.v1"
 ENVELOPE_TYPE = "application/vnd.custody.ceremony-envelope.v1"

@@ -15,9 +15,9 @@ and inside the sealed part:
 from dataclasses import dataclass
 from uuid import UUID
 
+from custody.wire.envelope import SignedBytes
+from custody.wire.framing import Malformed, join, split, split_exactly
 from mpc.ceremonies.ceremony_keys import PUBLIC_KEY_BYTES
-from wire.envelope import SignedBytes
-from wire.framing import Malformed, join, split, split_exactly
 
 VERSION = b"\x01"
 DIGEST_BYTES = 32

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from wire.framing import Domain, tagged
+from custody.wire.framing import Domain, tagged
 
 KEY_BYTES = 32
 NONCE_BYTES = 12

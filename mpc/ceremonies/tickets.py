@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from node.decisions import Denied, Failed, Refused
-from node.handlers import Work
-from wire.delivery import DeliveryTicket
-from wire.jobs import JobKind
-from wire.tickets import CeremonyKind, Ticket, protocol_of
+from custody.node.decisions import Denied, Failed, Refused
+from custody.node.handlers import Work
+from custody.wire.delivery import DeliveryTicket
+from custody.wire.jobs import JobKind
+from custody.wire.tickets import CeremonyKind, Ticket, protocol_of
 
 LONGEST_CEREMONY = timedelta(minutes=30)
 

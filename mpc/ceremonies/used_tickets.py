@@ -6,8 +6,8 @@ from uuid import UUID
 
 import structlog
 
-from daemon.database import is_transient
-from daemon.statements import Statements
+from custody.database.engine import is_transient
+from custody.database.statements import Statements
 
 log = structlog.get_logger()
 

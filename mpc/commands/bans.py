@@ -7,19 +7,19 @@ from uuid import UUID
 
 import typer
 
-from daemon.console import Json, operator_errors, out, print_json, print_table
-from daemon.console import application as new_application
-from daemon.errors import OperatorError
-from daemon.operators import operator_name
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.connections import open_database
+from custody.node.identity import load_identity
+from custody.runtime.console import Json, operator_errors, out, print_json, print_table
+from custody.runtime.console import application as new_application
+from custody.runtime.errors import OperatorError
+from custody.runtime.operators import operator_name
 from mpc.acts import Acts
 from mpc.bans.bans import Bans, KnownBan
 from mpc.bans.earned_bans import EarnedBans
 from mpc.bans.in_flight import InFlight, clear, find_left, left
 from mpc.peers import Peers, checked_signer
 from mpc.settings import SignerSettings
-from node.connections import open_database
-from node.identity import load_identity
 
 COLUMNS = ["key_id", "signer", "does_not_sign_with", "since", "why"]
 

@@ -7,14 +7,14 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from daemon.console import Json, operator_errors, out, print_json, print_table
-from daemon.console import application as new_application
-from daemon.errors import OperatorError
+from custody.node.connections import open_database
+from custody.node.identity import load_identity
+from custody.runtime.console import Json, operator_errors, out, print_json, print_table
+from custody.runtime.console import application as new_application
+from custody.runtime.errors import OperatorError
+from custody.wire.envelope import signing_key_id
 from mpc.peers import Peer, Peers, checked_identity, checked_signer
 from mpc.settings import SignerSettings
-from node.connections import open_database
-from node.identity import load_identity
-from wire.envelope import signing_key_id
 
 COLUMNS = ["signer", "key_id", "identity", "added_at"]
 

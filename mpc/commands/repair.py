@@ -9,17 +9,17 @@ from uuid import UUID
 
 import typer
 
-from daemon.console import Json, operator_errors, out, print_json, print_table
-from daemon.console import application as new_application
-from daemon.errors import OperatorError
-from daemon.operators import operator_name
+from custody.node.connections import open_database
+from custody.node.identity import load_identity
+from custody.runtime.console import Json, operator_errors, out, print_json, print_table
+from custody.runtime.console import application as new_application
+from custody.runtime.errors import OperatorError
+from custody.runtime.operators import operator_name
 from mpc.acts import Acts
 from mpc.peers import Peers
 from mpc.repair_approvals import RepairApproval, RepairApprovals, approve, revoke
 from mpc.settings import SignerSettings
 from mpc.shares import share_statements
-from node.connections import open_database
-from node.identity import load_identity
 
 COLUMNS = ["key_id", "signer", "operator", "reason", "approved_at", "expires_at"]
 LONGEST_HOURS = 24 * 14

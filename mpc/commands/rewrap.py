@@ -9,13 +9,21 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from daemon.console import EXIT_FAILED, Json, err, operator_errors, out, print_json, print_table
-from daemon.errors import OperatorError
+from custody.node.connections import open_database
+from custody.runtime.console import (
+    EXIT_FAILED,
+    Json,
+    err,
+    operator_errors,
+    out,
+    print_json,
+    print_table,
+)
+from custody.runtime.errors import OperatorError
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_key import EncryptionKey, HsmKey, create_key_file, load_key_file
 from mpc.shares.encryption_keys import EncryptionKeys, open_encryption_keys
 from mpc.shares.rewrap import Rewrapped, count, rewrap
-from node.connections import open_database
 
 
 @dataclass(frozen=True)

@@ -9,20 +9,28 @@ from uuid import UUID
 import typer
 from rich.progress import Progress
 
-from daemon.console import EXIT_FAILED, Json, err, operator_errors, out, print_json, print_table
-from daemon.console import application as new_application
-from daemon.errors import OperatorError
-from daemon.operators import operator_name
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.connections import open_database
+from custody.node.decisions import Failed
+from custody.node.identity import load_identity
+from custody.runtime.console import (
+    EXIT_FAILED,
+    Json,
+    err,
+    operator_errors,
+    out,
+    print_json,
+    print_table,
+)
+from custody.runtime.console import application as new_application
+from custody.runtime.errors import OperatorError
+from custody.runtime.operators import operator_name
 from mpc.acts import Acts
 from mpc.settings import SignerSettings
 from mpc.shares import share_statements
 from mpc.shares.audited_shares import DISCARD_SHARE
 from mpc.shares.encryption_keys import open_encryption_keys
 from mpc.shares.shares import Shares, stored_share
-from node.connections import open_database
-from node.decisions import Failed
-from node.identity import load_identity
 
 PAGE = 32
 COLUMNS = [

@@ -6,8 +6,8 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from node.decisions import Denied
-from wire.envelope import (
+from custody.node.decisions import Denied
+from custody.wire.envelope import (
     ABANDONMENT_TYPE,
     CONFIRMATION_TYPE,
     PROMISE_TYPE,
@@ -16,7 +16,7 @@ from wire.envelope import (
     SignedBytes,
     signing_key_id,
 )
-from wire.statements import Abandonment, Confirmation, MadeFor, Promise, ShareStatement
+from custody.wire.statements import Abandonment, Confirmation, MadeFor, Promise, ShareStatement
 
 Statement = TypeVar("Statement", Confirmation, Promise, Abandonment)
 

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from custody.node.decisions import Denied
+from custody.node.handlers import Handled, Work
+from custody.node.wanted import made_for, wanted_key
 from mpc._native import Dkg
 from mpc.ceremonies.admission import Admission
 from mpc.ceremonies.ceremony import Ceremonies
 from mpc.ceremonies.tickets import index_of
 from mpc.handlers.preparation import Preparation
-from node.decisions import Denied
-from node.handlers import Handled, Work
-from node.wanted import made_for, wanted_key
 
 
 @dataclass(frozen=True)

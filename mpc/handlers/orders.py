@@ -10,6 +10,20 @@ from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
 
+from custody.node.decisions import Denied, Failed, Refused
+from custody.node.handlers import Handled, Work
+from custody.node.stored_key import require_same_key
+from custody.wire.algorithms import Protection, Store
+from custody.wire.envelope import ABANDONMENT_TYPE, ATTESTATION_TYPE, SignedBytes, Signer
+from custody.wire.jobs import Job
+from custody.wire.outcomes import (
+    AbandonedShare,
+    ActivatedShare,
+    Approved,
+    NothingMade,
+    PromisedShare,
+)
+from custody.wire.statements import Abandonment, Attestation, MadeFor
 from mpc.ceremonies.admission import Admission
 from mpc.handlers.evidence import (
     require_abandonments,
@@ -20,20 +34,6 @@ from mpc.handlers.evidence import (
 from mpc.handlers.preparation import Preparation
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
-from node.decisions import Denied, Failed, Refused
-from node.handlers import Handled, Work
-from node.stored_key import require_same_key
-from wire.algorithms import Protection, Store
-from wire.envelope import ABANDONMENT_TYPE, ATTESTATION_TYPE, SignedBytes, Signer
-from wire.jobs import Job
-from wire.outcomes import (
-    AbandonedShare,
-    ActivatedShare,
-    Approved,
-    NothingMade,
-    PromisedShare,
-)
-from wire.statements import Abandonment, Attestation, MadeFor
 
 
 @dataclass(frozen=True)

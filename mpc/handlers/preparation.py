@@ -1,16 +1,16 @@
 """What a signer states of its shares; a new one is confirmed as it is put on disk."""
 
+from custody.node.decisions import Denied, Failed
+from custody.node.handlers import Handled
+from custody.node.stored_key import StoredKey
+from custody.wire.envelope import CONFIRMATION_TYPE, PROMISE_TYPE, SignedBytes, Signer
+from custody.wire.jobs import Job
+from custody.wire.outcomes import PreparedShare
+from custody.wire.statements import Confirmation, MadeFor, Promise, ShareStatement
+from custody.wire.tickets import CeremonyKind, Ticket
 from mpc._native import Share
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
-from node.decisions import Denied, Failed
-from node.handlers import Handled
-from node.stored_key import StoredKey
-from wire.envelope import CONFIRMATION_TYPE, PROMISE_TYPE, SignedBytes, Signer
-from wire.jobs import Job
-from wire.outcomes import PreparedShare
-from wire.statements import Confirmation, MadeFor, Promise, ShareStatement
-from wire.tickets import CeremonyKind, Ticket
 
 
 class Preparation:

@@ -5,6 +5,13 @@ from typing import ClassVar
 
 from pydantic import ValidationError
 
+from custody.node.decisions import Denied, Failed
+from custody.node.handlers import Handled, Work
+from custody.node.stored_key import require_same_key
+from custody.wire import requests
+from custody.wire.jobs import Endpoint, Job
+from custody.wire.outcomes import NothingMade
+from custody.wire.tickets import CeremonyKind, Ticket
 from mpc._native import Refresh, Repair, Share
 from mpc.ceremonies.admission import Admission
 from mpc.ceremonies.ceremony import Admitted, Ceremonies
@@ -14,13 +21,6 @@ from mpc.handlers.signing import another_set, circumstances, require_share_of
 from mpc.repair_approvals import RepairApprovals, how_to_approve
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
-from node.decisions import Denied, Failed
-from node.handlers import Handled, Work
-from node.stored_key import require_same_key
-from wire import requests
-from wire.jobs import Endpoint, Job
-from wire.outcomes import NothingMade
-from wire.tickets import CeremonyKind, Ticket
 
 
 @dataclass(frozen=True)

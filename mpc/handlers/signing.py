@@ -5,21 +5,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from custody.node.decisions import Failed, Refused
+from custody.node.handlers import Handled, Work
+from custody.node.stored_key import require_same_key
+from custody.node.wanted import signed_bytes, wanted_signature
+from custody.wire.jobs import KeyReference
+from custody.wire.outcomes import MadeSignature
+from custody.wire.possession import possession_request
+from custody.wire.requests import SignRequest
+from custody.wire.signatures import RAW_SIZE, BadSignature, SignatureResult, finish
+from custody.wire.tickets import Protocol
 from mpc._native import Signing
 from mpc.ceremonies.admission import Admission
 from mpc.ceremonies.ceremony import Admitted, Ceremonies
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
-from node.decisions import Failed, Refused
-from node.handlers import Handled, Work
-from node.stored_key import require_same_key
-from node.wanted import signed_bytes, wanted_signature
-from wire.jobs import KeyReference
-from wire.outcomes import MadeSignature
-from wire.possession import possession_request
-from wire.requests import SignRequest
-from wire.signatures import RAW_SIZE, BadSignature, SignatureResult, finish
-from wire.tickets import Protocol
 
 
 class QuorumSigning:

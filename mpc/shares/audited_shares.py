@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from custody.node.audit_records import Finding, Said
+from custody.node.outcome_check import Rows
+from custody.wire.jobs import JobKind
+from custody.wire.outcomes import OutcomeStatus
 from mpc.shares.stored_share import ShareState
-from node.audit_records import Finding, Said
-from node.outcome_check import Rows
-from wire.jobs import JobKind
-from wire.outcomes import OutcomeStatus
 
 DISCARD_SHARE = "DiscardShare"
 """The kind of the record of `shares discard`."""

@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.keywrap import (
     aes_key_wrap_with_padding,
 )
 
-from daemon.configuration import read_secret, write_secret
-from daemon.errors import ConfigurationError
-from hsm_driver.hsm.errors import HsmFailure
-from hsm_driver.hsm.hsm import Hsm
-from node.decisions import Failed
-from wire.framing import Domain, tagged
+from custody.node.decisions import Failed
+from custody.pkcs11.errors import HsmFailure
+from custody.pkcs11.hsm import Hsm
+from custody.runtime.configuration import read_secret, write_secret
+from custody.runtime.errors import ConfigurationError
+from custody.wire.framing import Domain, tagged
 
 KEY_SIZE = 32
 ID_SIZE = 16

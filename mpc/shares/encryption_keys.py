@@ -4,15 +4,15 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 
-from daemon.errors import OperatorError
-from daemon.statements import Statements
-from hsm_driver.configuration import token_settings
-from hsm_driver.hsm.hsm import Hsm
-from hsm_driver.hsm.master_key import HOST_SUFFIX
-from hsm_driver.hsm.settings import HsmSettings
+from custody.database.statements import Statements
+from custody.node.decisions import Failed
+from custody.pkcs11.hsm import Hsm
+from custody.pkcs11.master_key import HOST_SUFFIX
+from custody.pkcs11.settings import HsmSettings
+from custody.pkcs11.token_section import token_settings
+from custody.runtime.errors import OperatorError
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_key import EncryptionKey, HsmKey, load_key_file
-from node.decisions import Failed
 
 _KNOWN = "SELECT id, check_value FROM encryption_keys"
 

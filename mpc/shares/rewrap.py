@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.decisions import Failed
 from mpc.shares.encryption_key import EncryptionKey
 from mpc.shares.encryption_keys import EncryptionKeys, adopt
-from node.decisions import Failed
 
 PAGE = 100
 

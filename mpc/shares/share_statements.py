@@ -55,7 +55,7 @@ _SAME_KEY = """
     ({1}.protocol, {1}.group_name, {1}.threshold, {1}.signers, {1}.share_index, {1}.network,
         {1}.public_key, {1}.chain_code)
 """
-"""What never changes from one set of a key's shares to the next (node/stored_key.py)."""
+"""What never changes from one set of a key's shares to the next (custody/node/stored_key.py)."""
 
 INSERT = f"""
     WITH new AS ({_NEW_SHARES})

@@ -11,19 +11,19 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from daemon.database import is_transient
-from daemon.statements import Statements
+from custody.database.engine import is_transient
+from custody.database.statements import Statements
+from custody.node.decisions import Failed
+from custody.node.handlers import NewRow
+from custody.node.stored_key import Holders, StoredKey
+from custody.wire.algorithms import Network
+from custody.wire.statements import Confirmation, MadeFor
+from custody.wire.tickets import ALGORITHM, Protocol, Ticket
 from mpc._native import LocalMisuse, Share
 from mpc.metrics import UNUSABLE_SHARES
 from mpc.shares import share_statements
 from mpc.shares.encryption_keys import EncryptionKeys
 from mpc.shares.stored_share import ShareState, StoredShare, associated_data
-from node.decisions import Failed
-from node.handlers import NewRow
-from node.stored_key import Holders, StoredKey
-from wire.algorithms import Network
-from wire.statements import Confirmation, MadeFor
-from wire.tickets import ALGORITHM, Protocol, Ticket
 
 MAX_LOADED = 64
 """Shares kept open; one of 3-of-5 has 210 kB."""

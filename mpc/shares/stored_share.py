@@ -6,12 +6,12 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from node.stored_key import Holders, StoredKey
-from wire.algorithms import Network
-from wire.framing import Domain, join, tagged
-from wire.outcomes import SetOfShares
-from wire.statements import MadeFor
-from wire.tickets import ALGORITHM, Protocol
+from custody.node.stored_key import Holders, StoredKey
+from custody.wire.algorithms import Network
+from custody.wire.framing import Domain, join, tagged
+from custody.wire.outcomes import SetOfShares
+from custody.wire.statements import MadeFor
+from custody.wire.tickets import ALGORITHM, Protocol
 
 NUMBERS = struct.Struct("!HHQ?")
 """Threshold, index, generation, and whether Repair made the share."""

@@ -7,15 +7,8 @@ from typing import TypedDict
 import httpx
 import pytest
 
-from control_plane.client import (
-    AsyncCustody,
-    Curve,
-    Custody,
-    Key,
-    Network,
-    Scheme,
-)
-from daemon.tls import client_context
+from custody.client import AsyncCustody, Curve, Custody, Key, Network, Scheme
+from custody.runtime.tls import client_context
 from devstack.stack import Stack, StackOptions
 
 

@@ -9,23 +9,14 @@ import psycopg
 import pytest
 from coincurve import PrivateKey
 
-from control_plane.client import (
-    AsyncCustody,
-    Curve,
-    Custody,
-    Network,
-    NotAttested,
-    Scheme,
-    Store,
-    Wallet,
-)
+from custody.client import AsyncCustody, Curve, Custody, Network, NotAttested, Scheme, Store, Wallet
+from custody.wire.addresses import address_of
+from custody.wire.algorithms import network_algorithm
+from custody.wire.answers import known
+from custody.wire.statements import Attestation
 from devstack.service import clean_environment, command
 from devstack.stack import Stack
 from tests.second_opinion import check_wallet
-from wire.addresses import address_of
-from wire.algorithms import network_algorithm
-from wire.answers import known
-from wire.statements import Attestation
 
 STRANGER = PrivateKey().public_key.format()
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from eth_account import Account
 from eth_account.messages import encode_defunct
 
-from control_plane.client import Curve, HashFunction, Key, KeyStatus, Network, Scheme, Signature
+from custody.client import Curve, HashFunction, Key, KeyStatus, Network, Scheme, Signature
 from devstack.bip322 import check_taproot_message
 from tests.second_opinion import Wanted, check_signature
 

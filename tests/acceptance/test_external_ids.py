@@ -8,8 +8,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from control_plane.client import Network
-from daemon.tls import client_context
+from custody.client import Network
+from custody.runtime.tls import client_context
 from tests.acceptance.conftest import raw_client
 
 RACERS = 24

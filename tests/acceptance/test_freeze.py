@@ -3,11 +3,11 @@
 import subprocess
 import time
 
-from control_plane.client import Custody, Network
+from custody.client import Custody, Network
+from custody.wire.node_api import NodeHealth
+from custody.wire.resources import Signature, SignatureStatus
 from devstack.service import clean_environment, command
 from devstack.stack import Stack
-from wire.node_api import NodeHealth
-from wire.resources import Signature, SignatureStatus
 
 REASON = "lost laptop, see ticket 17"
 

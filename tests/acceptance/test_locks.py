@@ -14,7 +14,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from control_plane.client import (
+from custody.client import (
     Custody,
     ExternalIdConflict,
     Network,
@@ -25,8 +25,11 @@ from control_plane.client import (
     UnexpectedAnswer,
     Wallet,
 )
-from control_plane.client.request_signing import SigningKey, load_key
-from daemon.configuration import replace_file
+from custody.client.request_signing import SigningKey, load_key
+from custody.runtime.configuration import replace_file
+from custody.wire.envelope import Signer
+from custody.wire.jobs import Endpoint
+from custody.wire.signed_requests import SIGNATURE_HEADER, sign_request
 from devstack.certificates import Certificates
 from devstack.driver import DriverOptions
 from devstack.gate import ExampleGate
@@ -36,9 +39,6 @@ from devstack.service import clean_environment
 from devstack.stack import Databases, Stack, StackOptions
 from tests.acceptance.conftest import raw_client
 from tests.conftest import fresh_database
-from wire.envelope import Signer
-from wire.jobs import Endpoint
-from wire.signed_requests import SIGNATURE_HEADER, sign_request
 
 
 @dataclass

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import psycopg
 
-from control_plane.client import AsyncCustody, Curve, Key, Network, Scheme, Signature
+from custody.client import AsyncCustody, Curve, Key, Network, Scheme, Signature
 from tests.acceptance.conftest import async_raw_client
 from tests.second_opinion import Wanted, check_signature, check_wallet
 

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from control_plane.client import (
+from custody.client import (
     Custody,
     HashFunction,
     InvalidRequest,

@@ -18,15 +18,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from daemon.tls import server_context
-from devstack.certificates import Leaf
-from devstack.processes import LOCALHOST
-from tests.server_in_a_thread import ServerInAThread
-from wire.algorithms import Algorithm, Network
-from wire.encoding import Model
-from wire.envelope import JOB_TYPE, SignedBytes, Signer
-from wire.jobs import Endpoint, Job, JobKind, KeyReference
-from wire.node_api import (
+from custody.runtime.tls import server_context
+from custody.wire.algorithms import Algorithm, Network
+from custody.wire.encoding import Model
+from custody.wire.envelope import JOB_TYPE, SignedBytes, Signer
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
+from custody.wire.node_api import (
     AuditHeads,
     ClaimedJob,
     ClaimRequest,
@@ -39,8 +36,11 @@ from wire.node_api import (
     ReportResponse,
     ReportResult,
 )
-from wire.outcomes import Outcome
-from wire.requests import CreateKey, CreateWallet, SignHash, SignMessage
+from custody.wire.outcomes import Outcome
+from custody.wire.requests import CreateKey, CreateWallet, SignHash, SignMessage
+from devstack.certificates import Leaf
+from devstack.processes import LOCALHOST
+from tests.server_in_a_thread import ServerInAThread
 
 LEASE_SECONDS = 30.0
 OUTCOME_TIMEOUT = 30.0

@@ -15,13 +15,13 @@ from pathlib import Path
 import uvloop
 from pydantic import BaseModel
 
-from daemon import log
-from daemon.configuration import load
-from daemon.console import operator_errors
-from daemon.hardening import harden
+from custody.node.loop import Step
+from custody.runtime import log
+from custody.runtime.configuration import load
+from custody.runtime.console import operator_errors
+from custody.runtime.hardening import harden
 from hsm_driver import driver
 from hsm_driver.settings import DriverSettings
-from node.loop import Step
 
 
 class Plan(BaseModel):

@@ -12,11 +12,11 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 
-from control_plane.client import Key, Network, Signature, Wallet
-from daemon.tls import client_context
+from custody.client import Key, Network, Signature, Wallet
+from custody.runtime.tls import client_context
+from custody.wire.algorithms import Curve, HashFunction, Scheme
 from devstack.stack import Stack
 from tests.second_opinion import Wanted, check_key, check_signature, check_wallet
-from wire.algorithms import Curve, HashFunction, Scheme
 
 FINAL = {"Signed", "Active", "Rejected", "Failed"}
 PAUSE = 0.1

@@ -17,16 +17,16 @@ from pathlib import Path
 import uvloop
 from pydantic import BaseModel
 
-from daemon import log
-from daemon.console import operator_errors
-from daemon.hardening import harden
+from custody.delivery import server
+from custody.delivery.session import Session
+from custody.delivery.settings import load_settings
+from custody.runtime import log
+from custody.runtime.console import operator_errors
+from custody.runtime.hardening import harden
 from devstack.delivery import DeliveryServer
 from devstack.launcher import Launcher
 from devstack.processes import Program
 from devstack.service import clean_environment
-from mpc.delivery import server
-from mpc.delivery.session import Session
-from mpc.delivery.settings import load_settings
 
 Answer = dict[str, bytes]
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from custody.node.loop import STEPS, Step
 from devstack.control_plane import ControlPlaneOptions
 from devstack.driver import Driver, DriverOptions
 from devstack.service import clean_environment, command
 from devstack.stack import Stack, StackOptions
-from node.loop import STEPS, Step
 from tests.faults import killing_driver
 from tests.faults.load import Load, check_databases
 

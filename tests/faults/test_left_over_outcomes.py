@@ -6,18 +6,18 @@ from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from daemon.database import migrate
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.audit import AuditChain
+from custody.node.control_plane_client import ControlPlaneClient
+from custody.node.freeze import Freeze
+from custody.node.journal import Journal
+from custody.node.reporter import Reporter
+from custody.wire.envelope import Signer
+from custody.wire.outcomes import Outcome, OutcomeStatus
 from devstack.certificates import Leaf
 from devstack.postgres import Cluster
-from node.audit import AuditChain
-from node.control_plane_client import ControlPlaneClient
-from node.freeze import Freeze
-from node.journal import Journal
-from node.reporter import Reporter
+from migrations.schema import migrate
 from tests.faults.hostile_control_plane import HostileControlPlane
-from wire.envelope import Signer
-from wire.outcomes import Outcome, OutcomeStatus
 
 
 async def test_a_database_that_goes_away_before_the_report_only_delays_it(

@@ -15,22 +15,22 @@ from uuid import uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from daemon.configuration import write_secret
+from custody.node.loop import Step
+from custody.runtime.configuration import write_secret
+from custody.wire.algorithms import ECDSA_SECP256K1, Network, Store
+from custody.wire.envelope import Signer
+from custody.wire.jobs import Job, KeyReference
+from custody.wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
+from custody.wire.requests import SignHash, SignMessage
+from custody.wire.signed_requests import parse_header, sign_request
 from devstack.certificates import Certificates, Leaf
 from devstack.driver import DriverOptions
 from devstack.token import Token
-from node.loop import Step
 from tests import played_gate
 from tests.faults import killing_driver
 from tests.faults.conftest import LonelyDriver, lonely_driver
 from tests.faults.hostile_control_plane import HostileControlPlane, generate_job, sign_job
 from tests.played_gate import PlayedGate
-from wire.algorithms import ECDSA_SECP256K1, Network, Store
-from wire.envelope import Signer
-from wire.jobs import Job, KeyReference
-from wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
-from wire.requests import SignHash, SignMessage
-from wire.signed_requests import parse_header, sign_request
 
 SLOTS = 2
 GATE_SECONDS = 3.0

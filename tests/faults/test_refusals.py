@@ -9,14 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.responses import Response, StreamingResponse
 
-from tests.faults.conftest import LonelyDriver
-from tests.faults.hostile_control_plane import (
-    HostileControlPlane,
-    generate_job,
-    sign_job,
-)
-from tests.made_up_keys import made_up_key
-from wire.algorithms import (
+from custody.wire.algorithms import (
     ECDSA_SECP256K1,
     EDDSA_ED25519,
     HSM_ALGORITHMS,
@@ -24,12 +17,19 @@ from wire.algorithms import (
     HashFunction,
     Network,
 )
-from wire.digests import digest_of
-from wire.envelope import AUDIT_HEAD_TYPE, JOB_TYPE, SignedBytes, Signer
-from wire.jobs import Endpoint, Job, KeyReference
-from wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
-from wire.requests import SignHash, SignMessage
-from wire.signatures import verify
+from custody.wire.digests import digest_of
+from custody.wire.envelope import AUDIT_HEAD_TYPE, JOB_TYPE, SignedBytes, Signer
+from custody.wire.jobs import Endpoint, Job, KeyReference
+from custody.wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
+from custody.wire.requests import SignHash, SignMessage
+from custody.wire.signatures import verify
+from tests.faults.conftest import LonelyDriver
+from tests.faults.hostile_control_plane import (
+    HostileControlPlane,
+    generate_job,
+    sign_job,
+)
+from tests.made_up_keys import made_up_key
 
 MESSAGE = SignMessage(kind="Message", message="hello")
 

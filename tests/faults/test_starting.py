@@ -12,18 +12,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from daemon.errors import OperatorError
+from custody.pki.certificates import new_private_key
+from custody.pki.directory import Directory
+from custody.runtime.errors import OperatorError
+from custody.wire.algorithms import ECDSA_SECP256K1
+from custody.wire.node_api import HealthStatus
+from custody.wire.outcomes import Outcome, OutcomeStatus
 from devstack.certificates import Certificates, Leaf
 from devstack.driver import DriverOptions
 from devstack.node import Surroundings
 from devstack.service import command
-from pki.certificates import new_private_key
-from pki.directory import Directory
 from tests.faults.conftest import LonelyDriver, lonely_driver
 from tests.faults.hostile_control_plane import HostileControlPlane, generate_job
-from wire.algorithms import ECDSA_SECP256K1
-from wire.node_api import HealthStatus
-from wire.outcomes import Outcome, OutcomeStatus
 
 
 @pytest.fixture

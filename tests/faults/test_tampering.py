@@ -8,23 +8,15 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from control_plane.client import (
-    Curve,
-    Custody,
-    Failed,
-    Network,
-    Scheme,
-    Signature,
-    SignatureStatus,
-)
+from custody.client import Curve, Custody, Failed, Network, Scheme, Signature, SignatureStatus
+from custody.node.loop import Step
+from custody.wire.jobs import Job
+from custody.wire.outcomes import Outcome
 from devstack.control_plane import ControlPlaneOptions
 from devstack.driver import Driver, DriverOptions
 from devstack.stack import Stack, StackOptions
-from node.loop import Step
 from tests.faults.test_killed_driver import kill_at
 from tests.second_opinion import Wanted, check_signature
-from wire.jobs import Job
-from wire.outcomes import Outcome
 
 LIFETIME_SECONDS = 15
 HELLO = Wanted("Message", b"hello")

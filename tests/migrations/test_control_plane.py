@@ -9,8 +9,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect
 
-from control_plane.tables import metadata
-from daemon.database import alembic_config, database_url, migrate
+from custody.control_plane.tables import metadata
+from custody.database.engine import database_url
+from migrations.schema import alembic_config, migrate
 
 
 def test_from_empty_to_what_the_models_say(empty_database: str) -> None:
@@ -93,6 +94,6 @@ def _indexes(connection) -> set[tuple[str, str]]:
 
 def _migrate_in_a_process(url: str) -> None:
     program = (
-        "import sys; from daemon.database import migrate; migrate('control_plane', sys.argv[1])"
+        "import sys; from migrations.schema import migrate; migrate('control_plane', sys.argv[1])"
     )
     subprocess.run([sys.executable, "-c", program, url], check=True, capture_output=True)

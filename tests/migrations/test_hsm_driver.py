@@ -4,8 +4,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect
 
-from daemon.database import database_url, migrate
+from custody.database.engine import database_url
 from hsm_driver.tables import metadata
+from migrations.schema import migrate
 
 
 def test_from_empty_to_what_the_models_say(empty_database: str) -> None:

@@ -5,8 +5,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
-from daemon.database import database_url, migrate
-from daemon.errors import OperatorError
+from custody.database.engine import database_url
+from custody.runtime.errors import OperatorError
+from migrations.schema import migrate
 from mpc.tables import metadata
 
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from daemon.console import EXIT_FAILED, Json, err, fail, out, print_json, print_table
-from daemon.errors import OperatorError
+from custody.runtime.console import EXIT_FAILED, Json, err, fail, out, print_json, print_table
+from custody.runtime.errors import OperatorError
 from tests.mutants.catalogue import select
 from tests.mutants.copied_checkout import Broken
 from tests.mutants.page import PAGE, page

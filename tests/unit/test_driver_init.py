@@ -7,9 +7,9 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
+from custody.wire.algorithms import EDDSA_ED25519
 from hsm_driver.cli import app
 from tests.made_up_keys import made_up_key
-from wire.algorithms import EDDSA_ED25519
 
 
 def test_the_files_are_their_owners_alone_whatever_the_umask(tmp_path: Path):

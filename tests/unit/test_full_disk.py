@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from daemon.configuration import replace_file, write_secret
-from daemon.console import EXIT_FAILED, operator_errors
-from daemon.errors import ConfigurationError
-from hsm_driver.hsm.pin import PinMemory, PinRefused, Verdict
-from hsm_driver.hsm.settings import HsmSettings, PinFile
-from node.decisions import Failed, require_thawed
-from node.freeze import NAME, Freeze
+from custody.node.decisions import Failed, require_thawed
+from custody.node.freeze import NAME, Freeze
+from custody.pkcs11.pin import PinMemory, PinRefused, Verdict
+from custody.pkcs11.settings import HsmSettings, PinFile
+from custody.runtime.configuration import replace_file, write_secret
+from custody.runtime.console import EXIT_FAILED, operator_errors
+from custody.runtime.errors import ConfigurationError
 from tests.full_disk import full_disk
 
 

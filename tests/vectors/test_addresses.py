@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from solders.pubkey import Pubkey
 
-from tests.made_up_keys import made_up_key
-from wire.addresses import address_of, eip55
-from wire.algorithms import (
+from custody.wire.addresses import address_of, eip55
+from custody.wire.algorithms import (
     ECDSA_SECP256K1,
     ECDSA_SECP256R1,
     EDDSA_ED25519,
@@ -20,6 +19,7 @@ from wire.algorithms import (
     SCHNORR_SECP256K1,
     Network,
 )
+from tests.made_up_keys import made_up_key
 
 ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 secp256k1_secrets = st.integers(min_value=1, max_value=ORDER - 1)

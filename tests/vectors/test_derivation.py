@@ -10,8 +10,8 @@ from embit import base58
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wire.derivation import child_chain_code, child_public_key, format_path, parse_path
-from wire.jobs import MAX_DEPTH
+from custody.wire.derivation import child_chain_code, child_public_key, format_path, parse_path
+from custody.wire.jobs import MAX_DEPTH
 
 ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 steps = st.integers(min_value=0, max_value=2**31 - 1)

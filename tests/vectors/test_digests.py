@@ -9,15 +9,15 @@ from eth_utils.crypto import keccak as eth_keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.algorithms import (
+from custody.wire.algorithms import (
     ECDSA_SECP256K1,
     ECDSA_SECP256R1,
     EDDSA_ED25519,
     HashFunction,
     Network,
 )
-from wire.digests import HASHES, NotSignable, bip137, digest_of, eip191, keccak_256
-from wire.requests import SignHash, SignMessage
+from custody.wire.digests import HASHES, NotSignable, bip137, digest_of, eip191, keccak_256
+from custody.wire.requests import SignHash, SignMessage
 
 
 def message(text: str, hash_function: HashFunction | None = None) -> SignMessage:

@@ -10,8 +10,8 @@ from eth_account.messages import encode_typed_data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire import bip322
-from wire.algorithms import (
+from custody.wire import bip322
+from custody.wire.algorithms import (
     ECDSA_SECP256K1,
     ECDSA_SECP256R1,
     SCHNORR_SECP256K1,
@@ -19,9 +19,9 @@ from wire.algorithms import (
     HashFunction,
     Network,
 )
-from wire.digests import digest_of, keccak_256
-from wire.mistakable import TAPROOT_SIGHASH, Mistakable, could_be
-from wire.requests import SignMessage
+from custody.wire.digests import digest_of, keccak_256
+from custody.wire.mistakable import TAPROOT_SIGHASH, Mistakable, could_be
+from custody.wire.requests import SignMessage
 
 rlp = importlib.import_module("rlp")
 TO, VALUE, GAS, NONCE, CHAIN = b"\x11" * 20, 10**18, 21_000, 7, 1

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from solders.pubkey import Pubkey
 from solders.signature import Signature as SolanaSignature
 
-from wire.addresses import address_of
-from wire.algorithms import (
+from custody.wire.addresses import address_of
+from custody.wire.algorithms import (
     ECDSA_SECP256K1,
     ECDSA_SECP256R1,
     EDDSA_ED25519,
@@ -25,9 +25,9 @@ from wire.algorithms import (
     HashFunction,
     Network,
 )
-from wire.digests import digest_of
-from wire.requests import SignHash, SignMessage
-from wire.signatures import ORDER, BadSignature, SignatureResult, finish, verify
+from custody.wire.digests import digest_of
+from custody.wire.requests import SignHash, SignMessage
+from custody.wire.signatures import ORDER, BadSignature, SignatureResult, finish, verify
 
 HALF = {curve: order // 2 for curve, order in ORDER.items()}
 secp256k1_secrets = st.integers(min_value=1, max_value=ORDER[Curve.SECP256K1] - 1)

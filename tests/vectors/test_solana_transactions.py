@@ -15,11 +15,11 @@ from solders.signature import Signature
 from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
-from wire.algorithms import EDDSA_ED25519, Network
-from wire.digests import NotSignable
-from wire.mistakable import Mistakable, could_be, require_signable
-from wire.requests import SignMessage, SignTransaction
-from wire.solana import SMALLEST, NoTransaction, is_transaction, read_message
+from custody.wire.algorithms import EDDSA_ED25519, Network
+from custody.wire.digests import NotSignable
+from custody.wire.mistakable import Mistakable, could_be, require_signable
+from custody.wire.requests import SignMessage, SignTransaction
+from custody.wire.solana import SMALLEST, NoTransaction, is_transaction, read_message
 
 keys = st.binary(min_size=32, max_size=32).map(Pubkey.from_bytes)
 hashes = st.binary(min_size=32, max_size=32).map(Hash.from_bytes)

@@ -13,13 +13,13 @@ from embit.script import Script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from custody.wire import bip322
+from custody.wire.addresses import address_of
+from custody.wire.algorithms import SCHNORR_SECP256K1, HashFunction, Network
+from custody.wire.digests import HASHES, NotSignable, digest_of
+from custody.wire.requests import SignHash, SignMessage
+from custody.wire.signatures import BadSignature, SignatureResult, finish, verify
 from devstack.bip322 import NotSigned, check_taproot_message
-from wire import bip322
-from wire.addresses import address_of
-from wire.algorithms import SCHNORR_SECP256K1, HashFunction, Network
-from wire.digests import HASHES, NotSignable, digest_of
-from wire.requests import SignHash, SignMessage
-from wire.signatures import BadSignature, SignatureResult, finish, verify
 
 ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 secrets = st.integers(min_value=1, max_value=ORDER - 1)

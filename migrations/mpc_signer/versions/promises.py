@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from daemon.errors import OperatorError
+from custody.runtime.errors import OperatorError
 
 revision = "0002"
 down_revision = "0001"

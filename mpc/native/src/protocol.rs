@@ -126,7 +126,7 @@ pub fn check_sizes(index: u8, threshold: u8, signers: u8) -> Result<()> {
 }
 
 /// SHA-256 over a tag and parts, each with its length before it (4 bytes, big endian):
-/// `wire.framing.tagged_hash`, with a domain of our own.
+/// `custody.wire.framing.tagged_hash`, with a domain of our own.
 ///
 /// # Panics
 /// For a part of 4 GiB or more.

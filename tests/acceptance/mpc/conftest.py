@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from control_plane.client import AddressType, Curve, Custody, Key, Network, Scheme, Signature, Store
+from custody.client import AddressType, Curve, Custody, Key, Network, Scheme, Signature, Store
 from devstack.signer import Signer
 from devstack.stack import Stack, StackOptions
 from tests.second_opinion import Wanted, check_signature

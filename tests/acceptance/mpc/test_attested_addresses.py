@@ -5,15 +5,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from control_plane.client import (
-    Custody,
-    Network,
-    NotAttested,
-    PinnedGroup,
-    PinnedNodes,
-    Store,
-    Wallet,
-)
+from custody.client import Custody, Network, NotAttested, PinnedGroup, PinnedNodes, Store, Wallet
 from devstack.stack import Stack
 from tests.acceptance.mpc.conftest import members
 

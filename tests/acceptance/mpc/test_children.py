@@ -4,7 +4,7 @@ import pytest
 from buidl.ecc import S256Point
 from buidl.hd import HDPublicKey
 
-from control_plane.client import AddressType, InvalidRequest, Key, Network, Store
+from custody.client import AddressType, InvalidRequest, Key, Network, Store
 from tests.acceptance.mpc.conftest import sign_and_check
 from tests.second_opinion import Wanted, check_key, check_signature, check_wallet
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from control_plane.client import InvalidRequest
+from custody.client import InvalidRequest
 from tests.acceptance.mpc.conftest import GROUPS, members
 
 

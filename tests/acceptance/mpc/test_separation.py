@@ -5,15 +5,15 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from control_plane.client import Key
-from daemon.configuration import load
+from custody.client import Key
+from custody.node.connections import open_database
+from custody.node.decisions import Failed
+from custody.runtime.configuration import load
 from devstack.signer import Signer
 from mpc._native import Share
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_keys import open_encryption_keys
 from mpc.shares.shares import Shares
-from node.connections import open_database
-from node.decisions import Failed
 from tests.acceptance.mpc.conftest import SCHEMES
 
 

@@ -6,7 +6,7 @@ import httpx
 import psycopg
 import pytest
 
-from control_plane.client import ChangeStatus, Custody, Key, Rejected, SignatureStatus
+from custody.client import ChangeStatus, Custody, Key, Rejected, SignatureStatus
 from devstack.processes import LOCALHOST
 from devstack.signer import Signer
 from tests.acceptance.mpc.conftest import SCHEMES, frozen, make_key, sign_and_check

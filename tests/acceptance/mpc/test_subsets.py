@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pytest
 
-from control_plane.client import Key, NotFinal
+from custody.client import Key, NotFinal
 from tests.acceptance.mpc.conftest import (
     GROUPS,
     SCHEMES,

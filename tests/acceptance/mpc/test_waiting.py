@@ -6,7 +6,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from control_plane.client import Custody, Signature, SignatureStatus
+from custody.client import Custody, Signature, SignatureStatus
 from devstack.service import stop_together
 from devstack.stack import Stack
 from tests.acceptance.mpc.conftest import make_key, sign_and_check

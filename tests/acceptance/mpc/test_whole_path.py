@@ -2,7 +2,7 @@
 
 import pytest
 
-from control_plane.client import HashFunction, InvalidRequest, Key, Protection, Store
+from custody.client import HashFunction, InvalidRequest, Key, Protection, Store
 from devstack.service import start_together, stop_together
 from tests.acceptance.mpc.conftest import SCHEMES, WALLETS, members, sign_and_check
 from tests.second_opinion import Wanted, check_key, check_signature, check_wallet

@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from control_plane.client import Custody, KeyStatus
+from custody.client import Custody, KeyStatus
 from devstack.control_plane import ControlPlaneOptions
 from devstack.signer import Signer
 from devstack.stack import Stack, StackOptions

@@ -21,19 +21,19 @@ from uuid import UUID
 import uvloop
 from pydantic import BaseModel
 
-from control_plane.database import Pipeline
-from control_plane.mpc import composition
-from control_plane.mpc.conductor import Conductor
-from control_plane.mpc.judging import Judged
-from control_plane.mpc.tasks import Tasks
-from control_plane.mpc.writing import Planned, Written
-from control_plane.serve import serve
-from control_plane.settings import Settings
-from control_plane.transitions import Note
-from daemon import log
-from daemon.configuration import load
-from daemon.console import operator_errors
-from daemon.hardening import harden
+from custody.control_plane.conductor import composition
+from custody.control_plane.conductor.conductor import Conductor
+from custody.control_plane.conductor.judging import Judged
+from custody.control_plane.conductor.tasks import Tasks
+from custody.control_plane.conductor.writing import Planned, Written
+from custody.control_plane.database import Pipeline
+from custody.control_plane.jobs.transitions import Note
+from custody.control_plane.serve import serve
+from custody.control_plane.settings import Settings
+from custody.runtime import log
+from custody.runtime.configuration import load
+from custody.runtime.console import operator_errors
+from custody.runtime.hardening import harden
 
 
 class Plan(BaseModel):

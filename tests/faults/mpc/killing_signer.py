@@ -21,17 +21,17 @@ from unittest.mock import patch
 import uvloop
 from pydantic import BaseModel
 
-from daemon import log
-from daemon.configuration import load
-from daemon.console import operator_errors
-from daemon.hardening import harden
+from custody.node.handlers import Handled, Handler, Work
+from custody.node.loop import Step
+from custody.runtime import log
+from custody.runtime.configuration import load
+from custody.runtime.console import operator_errors
+from custody.runtime.hardening import harden
 from mpc import signer
 from mpc.bans.ban_locks import BanLocks
 from mpc.ceremonies import ceremony
 from mpc.ceremonies.envelopes import CeremonyChannel
 from mpc.settings import SignerSettings
-from node.handlers import Handled, Handler, Work
-from node.loop import Step
 
 EXCHANGES = "hello 0", "seal 1", "seal 2", "seal 3", "open 3"
 """Of FROST's DKG and refresh; before each, the others wait for this signer in vain."""

@@ -16,7 +16,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from control_plane.client import (
+from custody.client import (
     ChangeStatus,
     Curve,
     Custody,

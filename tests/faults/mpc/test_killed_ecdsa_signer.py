@@ -2,11 +2,11 @@
 
 import pytest
 
-from control_plane.client import ChangeStatus, Custody, Key, KeyStatus, SignatureStatus
+from custody.client import ChangeStatus, Custody, Key, KeyStatus, SignatureStatus
+from custody.wire.algorithms import Store
 from devstack.stack import Stack
 from tests.faults.mpc.conftest import GROUP, SECONDS, nothing_is_left_over, rows
 from tests.faults.mpc.test_killed_signer import AlgorithmOf, die_at_each, make_key
-from wire.algorithms import Store
 
 DIGEST = bytes(range(32))
 

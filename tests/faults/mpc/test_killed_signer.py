@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from control_plane.client import (
+from custody.client import (
     ChangeStatus,
     Curve,
     Custody,
@@ -24,6 +24,7 @@ from control_plane.client import (
     SignatureStatus,
     Store,
 )
+from custody.wire.resources import RegisteredSigner
 from devstack.signer import Signer
 from devstack.stack import Stack
 from tests.faults.mpc.conftest import (
@@ -38,7 +39,6 @@ from tests.faults.mpc.conftest import (
     wait_for,
 )
 from tests.faults.mpc.killing_signer import COMMIT, EXCHANGES
-from wire.resources import RegisteredSigner
 
 AlgorithmOf = {"EdDSA": (Scheme.EDDSA, Curve.ED25519), "ECDSA": (Scheme.ECDSA, Curve.SECP256K1)}
 Points = list[tuple[str, str]]

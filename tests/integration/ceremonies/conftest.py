@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from custody.wire.algorithms import Algorithm, Network
 from devstack.postgres import Cluster
 from tests.integration.ceremonies.orders import Key
 from tests.integration.ceremonies.parties import (
@@ -19,7 +20,6 @@ from tests.integration.ceremonies.parties import (
     pin_each_other,
     running,
 )
-from wire.algorithms import Algorithm, Network
 
 Start = Callable[..., Awaitable[Parties]]
 WithKey = Callable[..., Awaitable[tuple[Parties, Key]]]

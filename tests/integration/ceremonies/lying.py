@@ -13,12 +13,12 @@ from uuid import UUID
 import pytest
 
 import mpc.ceremonies.ceremony
+from custody.wire.delivery import DeliveryTicket
+from custody.wire.envelope import SignedBytes
+from custody.wire.tickets import Ticket
 from mpc.ceremonies.envelopes import CeremonyChannel
 from tests.integration.ceremonies.parties import Party
 from tests.unit.mpc.native.lies import Change
-from wire.delivery import DeliveryTicket
-from wire.envelope import SignedBytes
-from wire.tickets import Ticket
 
 Words = Callable[[str, bytes, bytes], tuple[bytes, bytes]]
 """(recipient, broadcast, private) -> what is sealed for that recipient instead."""

@@ -8,15 +8,29 @@ from uuid import UUID, uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from wire.algorithms import SCHNORR_SECP256K1, AddressType, Algorithm, Network, Store
-from wire.delivery import DeliveryTicket
-from wire.encoding import Model
-from wire.envelope import DELIVERY_TICKET_TYPE, JOB_TYPE, TICKET_TYPE, SignedBytes, Signer
-from wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
-from wire.node_api import ClaimedJob
-from wire.possession import possession_request
-from wire.requests import CreateKey, CreateWallet, RefreshKey, RepairShare, SignHash, SignMessage
-from wire.tickets import MIN_THRESHOLD, SECRET_BYTES, CeremonyKind, Participant, Ticket, protocol_of
+from custody.wire.algorithms import SCHNORR_SECP256K1, AddressType, Algorithm, Network, Store
+from custody.wire.delivery import DeliveryTicket
+from custody.wire.encoding import Model
+from custody.wire.envelope import DELIVERY_TICKET_TYPE, JOB_TYPE, TICKET_TYPE, SignedBytes, Signer
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
+from custody.wire.node_api import ClaimedJob
+from custody.wire.possession import possession_request
+from custody.wire.requests import (
+    CreateKey,
+    CreateWallet,
+    RefreshKey,
+    RepairShare,
+    SignHash,
+    SignMessage,
+)
+from custody.wire.tickets import (
+    MIN_THRESHOLD,
+    SECRET_BYTES,
+    CeremonyKind,
+    Participant,
+    Ticket,
+    protocol_of,
+)
 
 NODE_GROUP = "mpc"
 SIGNER_GROUP = "treasury"

@@ -17,7 +17,26 @@ from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.connections import open_client
+from custody.node.loop import JobLoop
+from custody.node.node import Mode, put_together
+from custody.wire.algorithms import ECDSA_SECP256K1, Protection, Store
+from custody.wire.envelope import CONFIRMATION_TYPE, PinnedKeys, SignedBytes, Signer
+from custody.wire.node_api import ClaimedJob
+from custody.wire.outcomes import (
+    AbandonedShare,
+    ActivatedShare,
+    MadeSignature,
+    Outcome,
+    OutcomeStatus,
+    PreparedShare,
+    PromisedShare,
+)
+from custody.wire.requests import SignHash, SignMessage, SignRequest
+from custody.wire.signatures import verify
+from custody.wire.statements import Confirmation
+from custody.wire.tickets import PROTOCOL
 from devstack.certificates import Certificates, Leaf
 from devstack.delivery import DeliveryOptions, DeliveryServer
 from devstack.launcher import Tied
@@ -32,27 +51,8 @@ from mpc.shares.encryption_key import FileKey
 from mpc.shares.encryption_keys import EncryptionKeys
 from mpc.shares.shares import Shares
 from mpc.signer import handlers, open_delivery_client
-from node.connections import open_client
-from node.loop import JobLoop
-from node.node import Mode, put_together
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.orders import DELIVERY, ControlPlane, Key, Order
-from wire.algorithms import ECDSA_SECP256K1, Protection, Store
-from wire.envelope import CONFIRMATION_TYPE, PinnedKeys, SignedBytes, Signer
-from wire.node_api import ClaimedJob
-from wire.outcomes import (
-    AbandonedShare,
-    ActivatedShare,
-    MadeSignature,
-    Outcome,
-    OutcomeStatus,
-    PreparedShare,
-    PromisedShare,
-)
-from wire.requests import SignHash, SignMessage, SignRequest
-from wire.signatures import verify
-from wire.statements import Confirmation
-from wire.tickets import PROTOCOL
 
 NAMES = ("signer-1", "signer-2", "signer-3", "signer-4", "signer-5")
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-import mpc.delivery.server
+import custody.delivery.server
+from custody.delivery.connections import CountedProtocol
+from custody.delivery.server import serving
+from custody.delivery.settings import HealthSection, ServerSection, Settings, TicketsSection
 from devstack.certificates import Leaf
 from devstack.processes import LOCALHOST
-from mpc.delivery.connections import CountedProtocol
-from mpc.delivery.server import serving
-from mpc.delivery.settings import HealthSection, ServerSection, Settings, TicketsSection
 from tests.integration.ceremonies.orders import DELIVERY
 
 
@@ -61,7 +61,7 @@ class RecordedDelivery:
                 self._received += data
                 super().data_received(data)
 
-        patch.setattr(mpc.delivery.server, "CountedProtocol", Recording)
+        patch.setattr(custody.delivery.server, "CountedProtocol", Recording)
         async with serving(_settings(leaf, job_signing_key)) as ports:
             self.url = f"https://{LOCALHOST}:{ports['delivery']}"
             yield self

@@ -10,11 +10,11 @@ from uuid import UUID
 
 from aiohttp import web
 
-from daemon.peer_certificate import peer_of_connection
-from daemon.tls import server_context
+from custody.runtime.peer_certificate import peer_of_connection
+from custody.runtime.tls import server_context
+from custody.wire.delivery import PREFIX, DeliveryTicket, decode_hand_in, encode_messages
 from devstack.certificates import Leaf
 from devstack.processes import LOCALHOST
-from wire.delivery import PREFIX, DeliveryTicket, decode_hand_in, encode_messages
 
 Handed = dict[tuple[UUID, int], dict[str, dict[str, bytes]]]
 """(meeting, exchange) -> sender -> recipient -> message."""

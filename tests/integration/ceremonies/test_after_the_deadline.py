@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from custody.wire.algorithms import EDDSA_ED25519
+from custody.wire.outcomes import Outcome, OutcomeStatus
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.orders import Order
 from tests.integration.ceremonies.parties import Organisation, Parties, Party, wanted
 from tests.integration.ceremonies.scripted_delivery import ScriptedDelivery
-from wire.algorithms import EDDSA_ED25519
-from wire.outcomes import Outcome, OutcomeStatus
 
 AHEAD = timedelta(seconds=20)
 """How far the control plane's clock is ahead of the signers': within what counts as in step."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import mpc.handlers.signing
+from custody.wire.algorithms import ECDSA_SECP256K1
 from mpc._native import Signing
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.lying import Liars, Lie, changed
@@ -14,7 +15,6 @@ from tests.integration.ceremonies.orders import Key
 from tests.integration.ceremonies.parties import Parties, ended, wanted
 from tests.integration.ceremonies.test_whole_paths import approve_repair, child_order
 from tests.unit.mpc.native.lies import flip
-from wire.algorithms import ECDSA_SECP256K1
 
 HONEST, LIAR, THIRD = "signer-1", "signer-2", "signer-3"
 EXTRACTION = changed("private", flip(-1))

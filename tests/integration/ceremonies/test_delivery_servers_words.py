@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
+from custody.wire.algorithms import EDDSA_ED25519
+from custody.wire.delivery import DeliveryCode, DeliveryProblem
+from custody.wire.outcomes import OutcomeStatus
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.parties import NAMES, Organisation, wanted
 from tests.integration.ceremonies.scripted_delivery import ScriptedDelivery
-from wire.algorithms import EDDSA_ED25519
-from wire.delivery import DeliveryCode, DeliveryProblem
-from wire.outcomes import OutcomeStatus
 
 ONE, TWO, THREE = NAMES[:3]
 MUCH = "\x00\n" * 100_000

@@ -3,6 +3,11 @@
 from collections.abc import Callable
 from uuid import uuid4
 
+from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1, Network
+from custody.wire.envelope import SignedBytes
+from custody.wire.jobs import CHILD_KINDS, JobKind, child_key_id
+from custody.wire.outcomes import OutcomeStatus
+from custody.wire.tickets import Participant, protocol_of
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.orders import Key, Order
 from tests.integration.ceremonies.parties import (
@@ -15,11 +20,6 @@ from tests.integration.ceremonies.parties import (
 )
 from tests.integration.ceremonies.test_whole_paths import approve_repair, child_order
 from tests.made_up_keys import made_up_key
-from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1, Network
-from wire.envelope import SignedBytes
-from wire.jobs import CHILD_KINDS, JobKind, child_key_id
-from wire.outcomes import OutcomeStatus
-from wire.tickets import Participant, protocol_of
 
 ONE, TWO, THREE = NAMES[:3]
 IN_USE = (JobKind.SIGN, JobKind.APPROVE, JobKind.REFRESH_KEY, JobKind.REPAIR_SHARE)

@@ -10,6 +10,8 @@ import psycopg
 import pytest
 
 import mpc.handlers.signing
+from custody.wire.algorithms import ECDSA_SECP256K1
+from custody.wire.envelope import SignedBytes
 from mpc._native import LocalMisuse, Signing
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.lying import Liars, Lie, changed
@@ -17,8 +19,6 @@ from tests.integration.ceremonies.orders import Key
 from tests.integration.ceremonies.parties import Parties, Party, ended, wanted
 from tests.integration.database_outage import Outage, away
 from tests.unit.mpc.native.lies import flip
-from wire.algorithms import ECDSA_SECP256K1
-from wire.envelope import SignedBytes
 
 HONEST, LIAR, THIRD = "signer-1", "signer-2", "signer-3"
 PAIR = [HONEST, LIAR]

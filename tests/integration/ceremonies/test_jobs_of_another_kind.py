@@ -6,14 +6,14 @@ from uuid import uuid4
 
 import pytest
 
+from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519
+from custody.wire.jobs import Endpoint, JobKind
+from custody.wire.outcomes import OutcomeStatus
+from custody.wire.requests import RefreshKey, RepairShare, SignHash
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.orders import Key, Order
 from tests.integration.ceremonies.parties import NAMES, Parties, ended, wanted
 from tests.integration.ceremonies.test_whole_paths import approve_repair, child_order
-from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519
-from wire.jobs import Endpoint, JobKind
-from wire.outcomes import OutcomeStatus
-from wire.requests import RefreshKey, RepairShare, SignHash
 
 ONE, TWO, THREE = NAMES[:3]
 SIGN = SignHash(kind="Hash", hash=bytes(32))

@@ -6,6 +6,10 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
+from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519
+from custody.wire.delivery import DeliveryCode, DeliveryProblem
+from custody.wire.outcomes import OutcomeStatus, PreparedShare
+from custody.wire.requests import CREATE_SIGNATURE
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.orders import Key, Order
 from tests.integration.ceremonies.parties import (
@@ -19,10 +23,6 @@ from tests.integration.ceremonies.parties import (
 )
 from tests.integration.ceremonies.scripted_delivery import Answer, ScriptedDelivery, honestly
 from tests.unit.mpc.native.lies import flip
-from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519
-from wire.delivery import DeliveryCode, DeliveryProblem
-from wire.outcomes import OutcomeStatus, PreparedShare
-from wire.requests import CREATE_SIGNATURE
 
 ONE, TWO, THREE = NAMES[:3]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.lying import Liars, Lie, Words, changed
 from tests.integration.ceremonies.orders import Key, Order
@@ -22,7 +23,6 @@ from tests.integration.ceremonies.parties import (
 )
 from tests.integration.ceremonies.test_whole_paths import approve_repair
 from tests.unit.mpc.native.lies import SEC1_GENERATOR, Change, flip, put
-from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1
 
 ED25519_GENERATOR = bytes.fromhex("58" + "66" * 31)
 LIAR, HONEST, TARGET = "signer-2", "signer-1", "signer-3"

@@ -3,17 +3,17 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from node.applications import Applications
+from custody.node.applications import Applications
+from custody.wire.algorithms import EDDSA_ED25519
+from custody.wire.envelope import ATTESTATION_TYPE, DetachedSignature, PinnedKeys, Signer
+from custody.wire.jobs import Endpoint
+from custody.wire.outcomes import ActivatedShare
+from custody.wire.signed_requests import payload_type
+from custody.wire.statements import Attestation, MadeFor
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.orders import Key, Order
 from tests.integration.ceremonies.parties import NAMES, Parties
 from tests.integration.ceremonies.test_whole_paths import approve_repair
-from wire.algorithms import EDDSA_ED25519
-from wire.envelope import ATTESTATION_TYPE, DetachedSignature, PinnedKeys, Signer
-from wire.jobs import Endpoint
-from wire.outcomes import ActivatedShare
-from wire.signed_requests import payload_type
-from wire.statements import Attestation, MadeFor
 
 APPLICATION = Signer(Ed25519PrivateKey.generate())
 BODY = (

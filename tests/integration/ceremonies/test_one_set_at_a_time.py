@@ -1,9 +1,9 @@
 """Two sets of one key never compete, and no key takes another's place."""
 
+from custody.wire.algorithms import EDDSA_ED25519
+from custody.wire.outcomes import OutcomeStatus, SetOfShares
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.parties import ended
-from wire.algorithms import EDDSA_ED25519
-from wire.outcomes import OutcomeStatus, SetOfShares
 
 
 async def test_while_one_set_waits_no_other_is_made(with_key):

@@ -6,13 +6,13 @@ without the pair sign with it.
 
 import pytest
 
+from custody.wire.algorithms import ECDSA_SECP256K1
+from custody.wire.outcomes import OutcomeStatus
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.lying import Liars, Lie, changed
 from tests.integration.ceremonies.orders import Key
 from tests.integration.ceremonies.parties import NAMES, abandonment, confirmations, ended
 from tests.unit.mpc.native.lies import flip
-from wire.algorithms import ECDSA_SECP256K1
-from wire.outcomes import OutcomeStatus
 
 HONEST, LIAR, THIRD = NAMES[:3]
 NONCE = 4_815

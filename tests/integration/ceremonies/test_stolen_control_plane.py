@@ -8,7 +8,19 @@ from uuid import uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from node.freeze import Freeze
+from custody.node.freeze import Freeze
+from custody.wire.algorithms import (
+    ECDSA_SECP256K1,
+    ECDSA_SECP256R1,
+    EDDSA_ED25519,
+    SCHNORR_SECP256K1,
+    Algorithm,
+    Network,
+)
+from custody.wire.envelope import Signer
+from custody.wire.jobs import child_key_id
+from custody.wire.outcomes import OutcomeStatus
+from custody.wire.public_keys import check_public_key
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.orders import Key
 from tests.integration.ceremonies.parties import (
@@ -20,18 +32,6 @@ from tests.integration.ceremonies.parties import (
 )
 from tests.integration.ceremonies.scripted_delivery import ScriptedDelivery, honestly
 from tests.integration.ceremonies.test_whole_paths import child_order
-from wire.algorithms import (
-    ECDSA_SECP256K1,
-    ECDSA_SECP256R1,
-    EDDSA_ED25519,
-    SCHNORR_SECP256K1,
-    Algorithm,
-    Network,
-)
-from wire.envelope import Signer
-from wire.jobs import child_key_id
-from wire.outcomes import OutcomeStatus
-from wire.public_keys import check_public_key
 
 ONE, TWO = NAMES[:2]
 

@@ -11,6 +11,16 @@ from uuid import uuid4
 
 import pytest
 
+from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519
+from custody.wire.envelope import (
+    ABANDONMENT_TYPE,
+    CONFIRMATION_TYPE,
+    PROMISE_TYPE,
+    SignedBytes,
+    Signer,
+)
+from custody.wire.outcomes import ActivatedShare, NothingMade, OutcomeStatus, PromisedShare
+from custody.wire.statements import Abandonment, Promise
 from mpc.ceremonies import ceremony
 from mpc.ceremonies.envelopes import CeremonyChannel
 from tests.integration.ceremonies import orders
@@ -23,16 +33,6 @@ from tests.integration.ceremonies.parties import (
     promise_of,
     wanted,
 )
-from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519
-from wire.envelope import (
-    ABANDONMENT_TYPE,
-    CONFIRMATION_TYPE,
-    PROMISE_TYPE,
-    SignedBytes,
-    Signer,
-)
-from wire.outcomes import ActivatedShare, NothingMade, OutcomeStatus, PromisedShare
-from wire.statements import Abandonment, Promise
 
 ONE, TWO, THREE = NAMES[:3]
 

@@ -12,25 +12,25 @@ import pytest
 from coincurve import PublicKey, PublicKeyXOnly
 from structlog.testing import capture_logs
 
+from custody.node.handlers import Work
+from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Curve
+from custody.wire.jobs import JobKind
+from custody.wire.node_api import ClaimedJob
+from custody.wire.outcomes import MadeSignature, Outcome, OutcomeStatus, PreparedShare
+from custody.wire.requests import CREATE_SIGNATURE, SignHash
+from custody.wire.statements import Confirmation
+from custody.wire.tickets import PROTOCOL
 from mpc.ceremonies import delivery_client
 from mpc.ceremonies.admission import Admission
 from mpc.ceremonies.ceremony import Admitted
 from mpc.ceremonies.hello import Opened
 from mpc.ceremonies.ticket_seal import TicketSeal
-from node.handlers import Work
 from tests.integration.ceremonies import orders, parties
 from tests.integration.ceremonies.orders import ControlPlane, Key, Order
 from tests.integration.ceremonies.parties import NAMES, Organisation, Parties, ended, wanted
 from tests.integration.ceremonies.recorded_delivery import RecordedDelivery
 from tests.integration.ceremonies.test_whole_paths import approve_repair
 from tests.integration.ceremonies.traces import encodings, found
-from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Curve
-from wire.jobs import JobKind
-from wire.node_api import ClaimedJob
-from wire.outcomes import MadeSignature, Outcome, OutcomeStatus, PreparedShare
-from wire.requests import CREATE_SIGNATURE, SignHash
-from wire.statements import Confirmation
-from wire.tickets import PROTOCOL
 
 ONE, TWO, THREE = NAMES[:3]
 BAN_REASON = "the OT extension's check does not hold"

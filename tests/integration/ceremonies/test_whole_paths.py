@@ -5,7 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from node.decisions import Failed
+from custody.node.decisions import Failed
+from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1, Network
+from custody.wire.derivation import child_public_key
+from custody.wire.jobs import child_key_id
+from custody.wire.outcomes import OutcomeStatus
+from custody.wire.requests import SignHash
+from custody.wire.signatures import verify
+from custody.wire.tickets import PROTOCOL
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.orders import Key
 from tests.integration.ceremonies.parties import (
@@ -16,13 +23,6 @@ from tests.integration.ceremonies.parties import (
     wanted,
 )
 from tests.made_up_keys import made_up_key
-from wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1, Network
-from wire.derivation import child_public_key
-from wire.jobs import child_key_id
-from wire.outcomes import OutcomeStatus
-from wire.requests import SignHash
-from wire.signatures import verify
-from wire.tickets import PROTOCOL
 
 ALGORITHMS = list(PROTOCOL)
 FROST = [EDDSA_ED25519, SCHNORR_SECP256K1]

@@ -12,7 +12,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from control_plane.client import (
+from custody.client import (
     AsyncCustody,
     Custody,
     ExternalIdConflict,

@@ -13,19 +13,19 @@ import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import func, insert, select, update
 
-from control_plane.audit_heads import AuditHeads
-from control_plane.mpc.settings import CeremoniesSection
-from control_plane.mtls import MutualTlsProtocol
-from control_plane.node_api.application import create_node_app
-from control_plane.sweep import Sweep
-from control_plane.tables import bans, jobs, keys, nodes, steps, tasks
-from daemon import listener
-from daemon.tls import server_context
+from custody.control_plane.audit.heads import AuditHeads
+from custody.control_plane.conductor.settings import CeremoniesSection
+from custody.control_plane.jobs.sweep import Sweep
+from custody.control_plane.mtls import MutualTlsProtocol
+from custody.control_plane.node_api.application import create_node_app
+from custody.control_plane.tables import bans, jobs, keys, nodes, steps, tasks
+from custody.runtime import listener
+from custody.runtime.tls import server_context
+from custody.wire.jobs import Job
 from tests.integration.conductor.scripted_signer import ScriptedSigner, Stage
 from tests.integration.control_plane.conftest import Replica
 from tests.integration.node_api.certificates import Certificates
 from tests.integration.node_api.nodes import Node
-from wire.jobs import Job
 
 QUICK = CeremoniesSection(
     sign_seconds=3, keys_seconds=4, order_seconds=2, claim_seconds=0.7, alive_seconds=25

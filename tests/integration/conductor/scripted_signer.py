@@ -18,10 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from embit import ec as embit_keys
 from embit.bip32 import HDKey
 
-from tests.integration.node_api.nodes import Node, report_of
-from wire.algorithms import Protection, Scheme, Store
-from wire.digests import digest_of
-from wire.envelope import (
+from custody.wire.algorithms import Protection, Scheme, Store
+from custody.wire.digests import digest_of
+from custody.wire.envelope import (
     ABANDONMENT_TYPE,
     ATTESTATION_TYPE,
     BAN_TYPE,
@@ -29,10 +28,10 @@ from wire.envelope import (
     PROMISE_TYPE,
     SignedBytes,
 )
-from wire.jobs import Endpoint, Job, JobKind, KeyReference
-from wire.left_in_flight import LeftInFlight
-from wire.node_api import ClaimedJob, NodeHealth
-from wire.outcomes import (
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
+from custody.wire.left_in_flight import LeftInFlight
+from custody.wire.node_api import ClaimedJob, NodeHealth
+from custody.wire.outcomes import (
     AbandonedShare,
     ActivatedShare,
     Approved,
@@ -45,11 +44,12 @@ from wire.outcomes import (
     Result,
     SetOfShares,
 )
-from wire.possession import possession_request
-from wire.requests import CREATE_SIGNATURE, SignHash, SignRequest
-from wire.signatures import finish
-from wire.statements import Abandonment, Attestation, Ban, Confirmation, MadeFor, Promise
-from wire.tickets import Protocol, Ticket
+from custody.wire.possession import possession_request
+from custody.wire.requests import CREATE_SIGNATURE, SignHash, SignRequest
+from custody.wire.signatures import finish
+from custody.wire.statements import Abandonment, Attestation, Ban, Confirmation, MadeFor, Promise
+from custody.wire.tickets import Protocol, Ticket
+from tests.integration.node_api.nodes import Node, report_of
 
 BEAT_SECONDS = 1.0
 Key = PrivateKey | Ed25519PrivateKey

@@ -8,12 +8,12 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from control_plane.tables import keys
+from custody.control_plane.tables import keys
+from custody.wire.jobs import Job, JobKind
+from custody.wire.outcomes import OutcomeStatus, SetOfShares
+from custody.wire.tickets import CeremonyKind, Ticket
 from tests.integration.conductor.conftest import Troupe
 from tests.integration.conductor.scripted_signer import NotDone, Share, denied, failed
-from wire.jobs import Job, JobKind
-from wire.outcomes import OutcomeStatus, SetOfShares
-from wire.tickets import CeremonyKind, Ticket
 
 
 def always(error: Exception) -> Any:

@@ -4,9 +4,9 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
+from custody.wire.algorithms import Network
+from custody.wire.jobs import child_key_id
 from tests.integration.conductor.conftest import Troupe
-from wire.algorithms import Network
-from wire.jobs import child_key_id
 
 
 async def test_the_same_child_is_the_same_key_however_often_it_is_derived(troupe: Troupe):

@@ -3,11 +3,11 @@
 import asyncio
 from itertools import chain
 
-from control_plane.tables import tasks
+from custody.control_plane.tables import tasks
+from custody.wire.delivery import DeliveryTicket
+from custody.wire.jobs import JobKind
+from custody.wire.tickets import Ticket
 from tests.integration.conductor.conftest import Troupe
-from wire.delivery import DeliveryTicket
-from wire.jobs import JobKind
-from wire.tickets import Ticket
 
 
 async def test_claims_at_the_same_time_take_each_task_once_and_no_more_than_they_have_slots_for(

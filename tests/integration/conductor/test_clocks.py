@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
+from custody.wire.clocks import allowed_offset
+from custody.wire.node_api import HealthStatus, HeartbeatResponse, NodeHealth
 from tests.integration.conductor.conftest import QUICK, Troupe
-from wire.clocks import allowed_offset
-from wire.node_api import HealthStatus, HeartbeatResponse, NodeHealth
 
 OFF = "clock: 20 s ahead of the control plane's: 1 s are allowed"
 

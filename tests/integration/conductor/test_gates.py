@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from custody.wire.jobs import Job, JobKind
 from tests.integration.conductor.conftest import Troupe
 from tests.integration.conductor.scripted_signer import denied, failed
-from wire.jobs import Job, JobKind
 
 APPROVE = JobKind.APPROVE
 

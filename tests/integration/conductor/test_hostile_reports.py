@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from custody.wire.jobs import Job, JobKind
+from custody.wire.tickets import Ticket
 from tests.integration.conductor.conftest import Troupe
 from tests.integration.conductor.scripted_signer import failed
-from wire.jobs import Job, JobKind
-from wire.tickets import Ticket
 
 LIAR = "signer-3"
 

@@ -7,14 +7,14 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import insert, update
 
-from control_plane.tables import jobs, nodes
-from control_plane.tokens import Scope
+from custody.control_plane.access.tokens import Scope
+from custody.control_plane.tables import jobs, nodes
+from custody.wire.jobs import JobKind
+from custody.wire.left_in_flight import LeftInFlight
+from custody.wire.node_api import NodeHealth
+from custody.wire.outcomes import MadeSignature, Result
 from tests.integration.conductor.conftest import GROUP, Troupe
 from tests.integration.conductor.scripted_signer import denied, failed
-from wire.jobs import JobKind
-from wire.left_in_flight import LeftInFlight
-from wire.node_api import NodeHealth
-from wire.outcomes import MadeSignature, Result
 
 SIGN = JobKind.SIGN
 

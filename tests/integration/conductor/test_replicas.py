@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from custody.wire.tickets import Ticket
 from tests.integration.conductor.conftest import QUICK, Conducting, Troupe
 from tests.integration.control_plane.conftest import Replica
 from tests.integration.node_api.certificates import Certificates
-from wire.tickets import Ticket
 
 
 @pytest.fixture

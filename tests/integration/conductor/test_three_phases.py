@@ -5,14 +5,14 @@ from uuid import UUID
 
 import pytest
 
-from control_plane.tables import steps
+from custody.control_plane.tables import steps
+from custody.wire.envelope import CONFIRMATION_TYPE
+from custody.wire.jobs import Job, JobKind
+from custody.wire.outcomes import PreparedShare, Result
+from custody.wire.statements import Confirmation
+from custody.wire.tickets import Ticket
 from tests.integration.conductor.conftest import Troupe
 from tests.integration.conductor.scripted_signer import ScriptedSigner, failed
-from wire.envelope import CONFIRMATION_TYPE
-from wire.jobs import Job, JobKind
-from wire.outcomes import PreparedShare, Result
-from wire.statements import Confirmation
-from wire.tickets import Ticket
 
 
 def left_over(troupe: Troupe) -> dict[str, set[UUID]]:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from custody.wire.derivation import child_public_key
+from custody.wire.tickets import CeremonyKind
 from tests.integration.conductor.conftest import Troupe
-from wire.derivation import child_public_key
-from wire.tickets import CeremonyKind
 
 KINDS: dict[str, dict[str, Any]] = {
     "Ethereum": {"network": "Ethereum"},

@@ -9,22 +9,22 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from control_plane.api.application import create_application
-from control_plane.api.services import Services
-from control_plane.database import Database
-from control_plane.mpc.composition import MpcOptions, put_together
-from control_plane.mpc.metrics import StepMetrics
-from control_plane.mpc.settings import CeremoniesSection
-from control_plane.new_jobs import JobMaker
-from control_plane.notifications import Notifications
-from control_plane.queue import Queue
-from control_plane.serve import compose
-from control_plane.settings import GroupsSection
-from control_plane.tokens import NewToken, Scope, create_token
-from daemon import listener
-from daemon.database import create_engine
+from custody.control_plane.access.tokens import NewToken, Scope, create_token
+from custody.control_plane.api.application import create_application
+from custody.control_plane.api.services import Services
+from custody.control_plane.conductor.composition import MpcOptions, put_together
+from custody.control_plane.conductor.metrics import StepMetrics
+from custody.control_plane.conductor.settings import CeremoniesSection
+from custody.control_plane.database import Database
+from custody.control_plane.jobs.new_jobs import JobMaker
+from custody.control_plane.jobs.notifications import Notifications
+from custody.control_plane.jobs.queue import Queue
+from custody.control_plane.serve import compose
+from custody.control_plane.settings import GroupsSection
+from custody.database.engine import create_engine
+from custody.runtime import listener
+from custody.wire.envelope import Signer
 from tests.integration.control_plane.node import MemoryNode
-from wire.envelope import Signer
 
 LIFETIME_SECONDS = 60
 GROUPS = GroupsSection()

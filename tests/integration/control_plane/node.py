@@ -7,17 +7,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 
-from control_plane.database import Database
-from control_plane.notifications import Notifications
-from control_plane.queue import Queue
-from control_plane.tables import nodes
-from wire.algorithms import Protection, Scheme
-from wire.digests import digest_of
-from wire.jobs import Job, JobKind
-from wire.node_api import ClaimedJob, Report
-from wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
-from wire.requests import CREATE_SIGNATURE, SignHash
-from wire.signatures import finish
+from custody.control_plane.database import Database
+from custody.control_plane.jobs.notifications import Notifications
+from custody.control_plane.jobs.queue import Queue
+from custody.control_plane.tables import nodes
+from custody.wire.algorithms import Protection, Scheme
+from custody.wire.digests import digest_of
+from custody.wire.jobs import Job, JobKind
+from custody.wire.node_api import ClaimedJob, Report
+from custody.wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
+from custody.wire.requests import CREATE_SIGNATURE, SignHash
+from custody.wire.signatures import finish
 
 CAPABILITIES = {"ECDSA/secp256k1": "hsm", "EdDSA/ed25519": "host"}
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.settings import load_settings
+from custody.control_plane.settings import load_settings
+from custody.wire.envelope import Signer
 from devstack.service import clean_environment, command
-from wire.envelope import Signer
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

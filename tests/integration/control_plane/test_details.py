@@ -7,12 +7,12 @@ import httpx
 import pytest
 from sqlalchemy import func, insert, update
 
-from control_plane.serve import openapi_document
-from control_plane.tables import bans, nodes
-from control_plane.tokens import Scope
+from custody.control_plane.access.tokens import Scope
+from custody.control_plane.serve import openapi_document
+from custody.control_plane.tables import bans, nodes
+from custody.wire.outcomes import Outcome, OutcomeStatus
 from tests.integration.control_plane.conftest import Replica
 from tests.integration.control_plane.node import MemoryNode
-from wire.outcomes import Outcome, OutcomeStatus
 
 WORDS = ("greta", "lost laptop", "CKR_DEVICE_ERROR", "unfreeze", "acme", "9.8.7", "2026-03-01")
 FROZEN = "frozen at 2026-03-01 by greta: lost laptop; mpc-signer unfreeze"

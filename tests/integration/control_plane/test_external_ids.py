@@ -5,7 +5,7 @@ from uuid import UUID
 
 import httpx
 
-from control_plane.tables import keys, wallets
+from custody.control_plane.tables import keys, wallets
 from tests.integration.control_plane.conftest import Replica, assert_problem
 from tests.integration.control_plane.node import MemoryNode
 

@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from control_plane.api.long_polls import LongPolls
-from control_plane.settings import LongPollsSection
-from daemon import listener
+from custody.control_plane.api.long_polls import LongPolls
+from custody.control_plane.settings import LongPollsSection
+from custody.runtime import listener
 from tests.integration.control_plane.conftest import Replica, assert_problem
 from tests.integration.control_plane.node import MemoryNode
 

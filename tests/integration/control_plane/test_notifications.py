@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from control_plane import notifications as module
-from control_plane.notifications import DONE_CHANNEL, JOBS_CHANNEL, Notifications
-from daemon.database import create_engine
+from custody.control_plane.jobs import notifications as module
+from custody.control_plane.jobs.notifications import DONE_CHANNEL, JOBS_CHANNEL, Notifications
+from custody.database.engine import create_engine
 
 
 @pytest.fixture

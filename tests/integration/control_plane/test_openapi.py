@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from control_plane.serve import openapi_document
+from custody.control_plane.serve import openapi_document
 from tests.integration.control_plane.conftest import Replica
 
 NOBODY_THERE = {"no_capable_node", "unknown_signer", "unknown_signer_group", "not_found"}

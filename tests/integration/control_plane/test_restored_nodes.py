@@ -13,16 +13,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import insert, select
 from typer.testing import CliRunner, Result
 
-from control_plane.audit_restores import AuditRestores
-from control_plane.cli import app
-from control_plane.database import Database
-from control_plane.settings import initialise
-from control_plane.tables import audit_restores, nodes
-from control_plane.tokens import Scope
+from custody.control_plane.access.tokens import Scope
+from custody.control_plane.audit.restores import AuditRestores
+from custody.control_plane.cli import app
+from custody.control_plane.database import Database
+from custody.control_plane.settings import initialise
+from custody.control_plane.tables import audit_restores, nodes
+from custody.wire.audit import AuditHead, Restored
+from custody.wire.envelope import AUDIT_HEAD_TYPE, RESTORED_TYPE, SignedBytes, Signer
 from tests.integration.control_plane.conftest import Replica
 from tests.integration.control_plane.node import MemoryNode
-from wire.audit import AuditHead, Restored
-from wire.envelope import AUDIT_HEAD_TYPE, RESTORED_TYPE, SignedBytes, Signer
 
 
 async def test_restores_of_a_node_are_shown_to_admins_alone(replica: Replica, node: MemoryNode):

@@ -8,10 +8,10 @@ import httpx
 import pytest
 from coincurve import PublicKey
 
+from custody.wire.digests import keccak_256
+from custody.wire.outcomes import OutcomeStatus
 from tests.integration.control_plane.conftest import Replica, assert_problem
 from tests.integration.control_plane.node import MemoryNode
-from wire.digests import keccak_256
-from wire.outcomes import OutcomeStatus
 
 MESSAGE = {"kind": "Message", "message": "Hello", "hash_function": "Keccak-256"}
 

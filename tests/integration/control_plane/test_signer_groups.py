@@ -4,8 +4,8 @@ import httpx
 import pytest
 from sqlalchemy import func, insert
 
-from control_plane.tables import nodes
-from control_plane.tokens import Scope
+from custody.control_plane.access.tokens import Scope
+from custody.control_plane.tables import nodes
 from tests.integration.control_plane.conftest import Replica, assert_problem
 
 GROUP = {"name": "treasury", "signers": ["signer-1", "signer-2", "signer-3"], "threshold": 2}

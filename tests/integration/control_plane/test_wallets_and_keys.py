@@ -5,11 +5,11 @@ import asyncio
 import httpx
 import pytest
 
+from custody.wire.addresses import address_of
+from custody.wire.algorithms import Network, network_algorithm
+from custody.wire.outcomes import OutcomeStatus
 from tests.integration.control_plane.conftest import Replica, assert_problem
 from tests.integration.control_plane.node import MemoryNode
-from wire.addresses import address_of
-from wire.algorithms import Network, network_algorithm
-from wire.outcomes import OutcomeStatus
 
 ETHEREUM = {"network": "Ethereum", "store": "hsm"}
 SECP256K1 = {"scheme": "ECDSA", "curve": "secp256k1", "store": "hsm"}

@@ -7,9 +7,9 @@ from uuid import UUID, uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from custody.wire.delivery import DeliveryTicket
+from custody.wire.envelope import DELIVERY_TICKET_TYPE, SignedBytes, Signer
 from mpc.ceremonies.delivery_client import DeliveryClient
-from wire.delivery import DeliveryTicket
-from wire.envelope import DELIVERY_TICKET_TYPE, SignedBytes, Signer
 
 SERVER = "delivery-1"
 

@@ -11,21 +11,21 @@ import httpx
 import pytest
 import uvloop
 
-from devstack.certificates import Certificates, Leaf
-from devstack.delivery import DeliveryOptions, DeliveryServer
-from devstack.launcher import Tied
-from devstack.processes import LOCALHOST
-from mpc.ceremonies import delivery_client
-from mpc.ceremonies.delivery_client import DeliveryClient
-from mpc.delivery.server import serving
-from mpc.delivery.settings import (
+from custody.delivery.server import serving
+from custody.delivery.settings import (
     HealthSection,
     LimitsSection,
     ServerSection,
     Settings,
     TicketsSection,
 )
-from pki import certificates
+from custody.pki import certificates
+from devstack.certificates import Certificates, Leaf
+from devstack.delivery import DeliveryOptions, DeliveryServer
+from devstack.launcher import Tied
+from devstack.processes import LOCALHOST
+from mpc.ceremonies import delivery_client
+from mpc.ceremonies.delivery_client import DeliveryClient
 from tests.integration.delivery.ceremonies import SERVER, ControlPlane, Party
 
 Connect = Callable[..., Awaitable[Party]]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-import mpc.delivery.application as application
-import mpc.delivery.health as health
-from daemon.checks import Status
-from mpc.delivery.doctor import checks
-from mpc.delivery.settings import HealthSection, Settings
+import custody.delivery.application as application
+import custody.delivery.health as health
+from custody.delivery.doctor import checks
+from custody.delivery.settings import HealthSection, Settings
+from custody.runtime.checks import Status
 from tests.integration.delivery.ceremonies import SERVER
 from tests.integration.delivery.conftest import Pki, Server
 from tests.integration.delivery.test_signers_doctor import about, settings

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from mpc.delivery.cli import app
-from mpc.delivery.settings import Settings, load_settings
+from custody.delivery.cli import app
+from custody.delivery.settings import Settings, load_settings
 from tests.integration.delivery.ceremonies import ControlPlane
 from tests.integration.delivery.conftest import Pki, job_signing_key
 

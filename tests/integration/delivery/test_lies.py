@@ -12,6 +12,8 @@ from uuid import UUID, uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from custody.wire.envelope import SignedBytes, Signer
+from custody.wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 from devstack.delivery import DeliveryOptions
 from devstack.launcher import Tied
 from mpc.ceremonies.delivery_client import (
@@ -24,8 +26,6 @@ from mpc.ceremonies.envelopes import BadMessage, CeremonyChannel
 from tests.faults.lying_delivery import LieKind, LyingDelivery
 from tests.integration.delivery.ceremonies import SERVER, ControlPlane, Party, meeting_of
 from tests.integration.delivery.conftest import SIGNERS, Connect, Pki, job_signing_key
-from wire.envelope import SignedBytes, Signer
-from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 
 EXCHANGES = 3
 LIES = [kind for kind in LieKind if kind is not LieKind.SILENCE]

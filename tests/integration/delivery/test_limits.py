@@ -8,13 +8,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from daemon.tls import client_context
+from custody.runtime.tls import client_context
+from custody.wire.delivery import MAX_TICKET, DeliveryCode, encode_hand_in, exchange_path
 from devstack.delivery import DeliveryOptions, DeliveryServer
 from devstack.launcher import Tied
 from mpc.ceremonies.delivery_client import DeliveryRefused, DeliveryUnavailable
 from tests.integration.delivery.ceremonies import SERVER, ControlPlane, Party, meeting_of
 from tests.integration.delivery.conftest import SIGNERS, Connect, Pki, Server, job_signing_key
-from wire.delivery import MAX_TICKET, DeliveryCode, encode_hand_in, exchange_path
 
 MIB = 1024 * 1024
 TWO = SIGNERS[:2]

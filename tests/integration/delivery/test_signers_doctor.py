@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from daemon.checks import Check, Status
-from daemon.configuration import load
+from custody.node.configuration import NewNode
+from custody.runtime.checks import Check, Status
+from custody.runtime.configuration import load
 from devstack.processes import LOCALHOST, free_port
 from mpc.configuration import new_configuration
 from mpc.doctor import checks
 from mpc.settings import SignerSettings
-from node.configuration import NewNode
 from tests.integration.delivery.ceremonies import SERVER
 from tests.integration.delivery.conftest import Pki, Server
 

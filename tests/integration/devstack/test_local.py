@@ -16,7 +16,7 @@ from devstack.local import LocalStack
 
 USE = """
 import os
-from control_plane.client import Custody, Network, Store
+from custody.client import Custody, Network, Store
 with Custody.from_environment() as custody:
     wallets = [custody.create_wallet(Network.SOLANA, external_id="customer-42")]
     for group in os.environ["CUSTODY_SIGNER_GROUPS"].split(","):

@@ -2,14 +2,14 @@
 
 from uuid import UUID, uuid4
 
-from hsm_driver.hsm.wrapped_key import WrappedKey
+from custody.node.audit import AuditRecord
+from custody.node.handlers import NewRow
+from custody.node.journal import Commit
+from custody.pkcs11.wrapped_key import WrappedKey
+from custody.wire.algorithms import ECDSA_SECP256K1, Protection
+from custody.wire.outcomes import Outcome, OutcomeStatus
 from hsm_driver.vault import row_of
-from node.audit import AuditRecord
-from node.handlers import NewRow
-from node.journal import Commit
 from tests.made_up_keys import made_up_key
-from wire.algorithms import ECDSA_SECP256K1, Protection
-from wire.outcomes import Outcome, OutcomeStatus
 
 DIGEST = bytes(32)
 

@@ -5,11 +5,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from daemon.database import create_engine
-from daemon.statements import Statements
-from node.audit import AuditChain
-from node.journal import Journal
-from wire.envelope import Signer
+from custody.database.engine import create_engine
+from custody.database.statements import Statements
+from custody.node.audit import AuditChain
+from custody.node.journal import Journal
+from custody.wire.envelope import Signer
 
 
 @dataclass

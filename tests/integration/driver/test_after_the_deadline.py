@@ -10,18 +10,18 @@ from typing import Any, cast
 import psycopg
 import pytest
 
-from daemon.statements import Statements
-from node.decisions import Clock, Denied, Failed, decide, require_in_time
-from node.freeze import Freeze
-from node.handlers import Handled, Work
-from node.health import Health
-from node.locks import Locks
-from node.loop import JobLoop
-from node.slots import Slots
+from custody.database.statements import Statements
+from custody.node.decisions import Clock, Denied, Failed, decide, require_in_time
+from custody.node.freeze import Freeze
+from custody.node.handlers import Handled, Work
+from custody.node.health import Health
+from custody.node.locks import Locks
+from custody.node.loop import JobLoop
+from custody.node.slots import Slots
+from custody.wire.jobs import Job, JobKind
+from custody.wire.outcomes import NothingMade, Outcome, OutcomeStatus
 from tests.integration.driver.conftest import NodeParts, node_parts
 from tests.unit.node.test_decisions import AUTHENTICATOR, claimed, job
-from wire.jobs import Job, JobKind
-from wire.outcomes import NothingMade, Outcome, OutcomeStatus
 
 LIFE = timedelta(days=1)
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from wire.outcomes import OutcomeStatus
+from custody.wire.outcomes import OutcomeStatus
 
 _CHANCE = random.Random(20)
 _CHARACTERS = [chr(each) for each in (*range(1, 0x250), *range(0x2000, 0x2100), 0x1D11E)]

@@ -11,19 +11,19 @@ import pytest
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.audit import INSERT_LINKS, AuditRecord
+from custody.node.audit_records import MAX_RECORD, read_kept
+from custody.node.chain_verification import Subject, Verification, verify_chain
+from custody.node.journal import Commit
+from custody.wire.audit import GENESIS, AuditHead, chain_hash
+from custody.wire.envelope import AUDIT_HEAD_TYPE, SignedBytes
+from custody.wire.node_api import AuditHeads
+from custody.wire.outcomes import OutcomeStatus
 from hsm_driver.audited_keys import check_keys
 from hsm_driver.tables import audit, journal
-from node.audit import INSERT_LINKS, AuditRecord
-from node.audit_records import MAX_RECORD, read_kept
-from node.chain_verification import Subject, Verification, verify_chain
-from node.journal import Commit
 from tests.integration.driver.commits import commit, key_row_of
 from tests.integration.driver.conftest import NodeParts, node_parts
-from wire.audit import GENESIS, AuditHead, chain_hash
-from wire.envelope import AUDIT_HEAD_TYPE, SignedBytes
-from wire.node_api import AuditHeads
-from wire.outcomes import OutcomeStatus
 
 RECORDS = 5
 RETENTION = timedelta(days=90)

@@ -9,23 +9,23 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from control_plane.audit_heads import AuditHeads as Heads
-from control_plane.audit_restores import AuditRestores, Restore, acknowledge, restores_of
-from control_plane.database import Database
-from control_plane.problems import ProblemError
-from control_plane.tables import nodes
-from daemon.database import create_engine
-from daemon.errors import OperatorError
-from daemon.statements import Statements
+from custody.control_plane.audit.heads import AuditHeads as Heads
+from custody.control_plane.audit.restores import AuditRestores, Restore, acknowledge, restores_of
+from custody.control_plane.database import Database
+from custody.control_plane.problems import ProblemError
+from custody.control_plane.tables import nodes
+from custody.database.engine import create_engine
+from custody.database.statements import Statements
+from custody.node.audit_records import read_kept
+from custody.node.audit_restore import lost_heads, state_restore
+from custody.node.chain_verification import Subject, Verification, verify_chain
+from custody.runtime.errors import OperatorError
+from custody.wire.audit import AuditHead, Restored
+from custody.wire.envelope import AUDIT_HEAD_TYPE, RESTORED_TYPE, SignedBytes, Signer
+from custody.wire.node_api import AuditHeads
 from hsm_driver.audited_keys import check_keys
-from node.audit_records import read_kept
-from node.audit_restore import lost_heads, state_restore
-from node.chain_verification import Subject, Verification, verify_chain
 from tests.integration.driver.commits import commit
 from tests.integration.driver.conftest import NodeParts, node_parts
-from wire.audit import AuditHead, Restored
-from wire.envelope import AUDIT_HEAD_TYPE, RESTORED_TYPE, SignedBytes, Signer
-from wire.node_api import AuditHeads
 
 BACKUP, RECORDS = 2, 5
 

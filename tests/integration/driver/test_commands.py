@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from daemon.configuration import load, write_secret
-from daemon.console import EXIT_COULD_NOT_CHECK
-from daemon.signing_key import create_signing_key
+from custody.node.configuration import NewNode
+from custody.node.settings import GateSection
+from custody.runtime.configuration import load, write_secret
+from custody.runtime.console import EXIT_COULD_NOT_CHECK
+from custody.runtime.signing_key import create_signing_key
 from devstack.processes import LOCALHOST, free_port
 from hsm_driver.cli import app
 from hsm_driver.configuration import new_configuration
 from hsm_driver.settings import DriverSettings
-from node.configuration import NewNode
-from node.settings import GateSection
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
+from custody.node.configuration import NewNode
+from custody.node.decisions import Failed
 from hsm_driver.cli import app
 from hsm_driver.configuration import new_configuration
 from hsm_driver.vault import wrapped_key
-from node.configuration import NewNode
-from node.decisions import Failed
 
 MARKUP = "[/bold]\x1b[2J"
 GOOD = {

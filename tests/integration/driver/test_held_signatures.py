@@ -8,16 +8,16 @@ from uuid import UUID, uuid4
 
 from coincurve import PrivateKey
 
-from node.freeze import Freeze
-from node.journal import Commit, outcome_bytes
-from node.reporter import Reporter
+from custody.node.freeze import Freeze
+from custody.node.journal import Commit, outcome_bytes
+from custody.node.reporter import Reporter
+from custody.wire.algorithms import ECDSA_SECP256K1
+from custody.wire.node_api import ReportRequest, ReportResponse, ReportResult
+from custody.wire.outcomes import MadeSignature, Outcome, OutcomeStatus
+from custody.wire.requests import SignHash
+from custody.wire.signatures import finish
 from tests.integration.driver import commits
 from tests.integration.driver.conftest import NodeParts
-from wire.algorithms import ECDSA_SECP256K1
-from wire.node_api import ReportRequest, ReportResponse, ReportResult
-from wire.outcomes import MadeSignature, Outcome, OutcomeStatus
-from wire.requests import SignHash
-from wire.signatures import finish
 
 KEY = PrivateKey()
 DIGEST = hashlib.sha256(b"to be signed").digest()

@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from daemon.database import create_engine
-from daemon.statements import Statements
+from custody.database.engine import create_engine
+from custody.database.statements import Statements
+from custody.node.journal import Commit
+from custody.wire.outcomes import OutcomeStatus
 from hsm_driver.tables import audit, journal, wrapped_keys
-from node.journal import Commit
 from tests.integration.driver.commits import commit
 from tests.integration.driver.conftest import NodeParts, node_parts
-from wire.outcomes import OutcomeStatus
 
 
 async def count(engine: AsyncEngine, table) -> int:

@@ -6,13 +6,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from daemon.statements import Statements
-from hsm_driver.hsm.wrapped_key import WrappedKey
+from custody.database.statements import Statements
+from custody.node.decisions import Failed
+from custody.pkcs11.wrapped_key import WrappedKey
+from custody.wire.algorithms import ECDSA_SECP256K1, Network, Protection
+from custody.wire.jobs import Job, KeyReference
 from hsm_driver.vault import Vault, row_of
-from node.decisions import Failed
 from tests.unit.node.requests import complete, job_around
-from wire.algorithms import ECDSA_SECP256K1, Network, Protection
-from wire.jobs import Job, KeyReference
 
 KEY = WrappedKey(
     algorithm=ECDSA_SECP256K1,

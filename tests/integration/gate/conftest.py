@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from daemon.configuration import write_secret
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.settings import GateSection
+from custody.runtime.configuration import write_secret
 from devstack.certificates import Certificates, Leaf
-from node.settings import GateSection
 from tests.played_gate import PlayedGate
 
 

@@ -11,24 +11,24 @@ from uuid import uuid4
 
 import pytest
 
-from daemon.errors import ConfigurationError
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.approvals import Approval, Approvals
+from custody.node.decisions import Denied, Failed
+from custody.node.gate import Gate
+from custody.node.gate_client import GateClient
+from custody.node.gate_messages import Decision
+from custody.node.settings import GateSection
+from custody.node.slots import Slots
+from custody.runtime.errors import ConfigurationError
+from custody.wire.algorithms import HashFunction, Store
+from custody.wire.jobs import Job
+from custody.wire.requests import SignHash
 from devstack.certificates import Certificates, Leaf
 from devstack.processes import LOCALHOST, free_port
-from node.approvals import Approval, Approvals
-from node.decisions import Denied, Failed
-from node.gate import Gate
-from node.gate_client import GateClient
-from node.gate_messages import Decision
-from node.settings import GateSection
-from node.slots import Slots
 from tests import played_gate
 from tests.integration.gate.conftest import gate_section
 from tests.played_gate import PlayedGate
 from tests.unit.node.requests import KEY, complete, job_around
-from wire.algorithms import HashFunction, Store
-from wire.jobs import Job
-from wire.requests import SignHash
 
 TIMEOUT = 0.5
 """Seconds that the gate has here, so that what hangs does not keep the tests waiting."""

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from daemon.checks import Status
+from custody.node.applications import Applications
+from custody.node.lock_checks import lock_checks
+from custody.node.settings import GateSection
+from custody.runtime.checks import Status
+from custody.wire.algorithms import Store
 from hsm_driver.settings import DriverSettings
-from node.applications import Applications
-from node.lock_checks import lock_checks
-from node.settings import GateSection
 from tests import played_gate
 from tests.played_gate import PlayedGate
 from tests.unit.node.requests import APPLICATION
-from wire.algorithms import Store
 
 
 @pytest.fixture

@@ -6,22 +6,22 @@ from typing import Any, cast
 
 import pytest
 
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.applications import Applications
+from custody.node.approvals import Approvals
+from custody.node.decisions import Denied
+from custody.node.gate import Gate
+from custody.node.gate_client import GateClient
+from custody.node.locks import Details, Locks
+from custody.node.settings import GateSection
+from custody.node.signed_requests import SignedRequests
+from custody.node.slots import Slots
+from custody.wire.algorithms import Store
+from custody.wire.jobs import Job
 from hsm_driver.signing import Sign
-from node.applications import Applications
-from node.approvals import Approvals
-from node.decisions import Denied
-from node.gate import Gate
-from node.gate_client import GateClient
-from node.locks import Details, Locks
-from node.settings import GateSection
-from node.signed_requests import SignedRequests
-from node.slots import Slots
 from tests import played_gate
 from tests.played_gate import PlayedGate
 from tests.unit.node.requests import APPLICATION, complete, job_around, signed
-from wire.algorithms import Store
-from wire.jobs import Job
 
 ASKED = Sign(cast(Any, None))
 """A handler that carries a request and asks the gate."""

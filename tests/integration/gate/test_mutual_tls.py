@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.gate_messages import Decision
+from custody.node.settings import GateSection
+from custody.node.slots import Slots
 from devstack.certificates import Certificates, Leaf
 from devstack.gate import ExampleGate
 from devstack.launcher import Tied
-from node.gate_messages import Decision
-from node.settings import GateSection
-from node.slots import Slots
 from tests.integration.gate.test_gate import OpenGate, failure_code
 from tests.unit.node.requests import complete, job_around
 

@@ -7,16 +7,16 @@ from uuid import uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from daemon.errors import OperatorError
-from daemon.statements import Statements
-from node.applications import Applications
-from node.decisions import Denied
-from node.signed_requests import SignedRequests
+from custody.database.statements import Statements
+from custody.node.applications import Applications
+from custody.node.decisions import Denied
+from custody.node.signed_requests import SignedRequests
+from custody.runtime.errors import OperatorError
+from custody.wire.algorithms import Network, Store
+from custody.wire.envelope import Signer
+from custody.wire.jobs import Endpoint, JobKind
+from custody.wire.requests import CreateWallet
 from tests.unit.node.requests import APPLICATION, NOW, complete, job_around, signed
-from wire.algorithms import Network, Store
-from wire.envelope import Signer
-from wire.jobs import Endpoint, JobKind
-from wire.requests import CreateWallet
 
 LONGEST_LIFE = timedelta(days=90)
 

@@ -14,10 +14,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from daemon import acceptor, limited_protocol
-from daemon.http_limits import HttpLimits
-from daemon.listener import Listener, config
-from daemon.tls import server_context
+from custody.runtime import acceptor, limited_protocol
+from custody.runtime.http_limits import HttpLimits
+from custody.runtime.listener import Listener, config
+from custody.runtime.tls import server_context
 from devstack.certificates import Certificates
 from devstack.processes import LOCALHOST
 

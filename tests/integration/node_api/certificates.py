@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest.mock import patch
 
-from pki import certificates
-from pki.certificates import Authority, ServerNames
-from pki.directory import INTERMEDIATE, NODES, ROOT, SERVERS, Directory
+from custody.pki import certificates
+from custody.pki.certificates import Authority, ServerNames
+from custody.pki.directory import INTERMEDIATE, NODES, ROOT, SERVERS, Directory
 
 
 class Certificates:

@@ -11,23 +11,23 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from control_plane.audit_heads import AuditHeads
-from control_plane.database import Database
-from control_plane.mpc.composition import MpcOptions, put_together
-from control_plane.mpc.metrics import StepMetrics
-from control_plane.mpc.settings import CeremoniesSection
-from control_plane.mtls import MutualTlsProtocol
-from control_plane.node_api.application import create_node_app
-from control_plane.notifications import Notifications
-from control_plane.queue import Queue
-from control_plane.sweep import Sweep
-from daemon import listener
-from daemon.database import create_engine
-from daemon.tls import server_context
+from custody.control_plane.audit.heads import AuditHeads
+from custody.control_plane.conductor.composition import MpcOptions, put_together
+from custody.control_plane.conductor.metrics import StepMetrics
+from custody.control_plane.conductor.settings import CeremoniesSection
+from custody.control_plane.database import Database
+from custody.control_plane.jobs.notifications import Notifications
+from custody.control_plane.jobs.queue import Queue
+from custody.control_plane.jobs.sweep import Sweep
+from custody.control_plane.mtls import MutualTlsProtocol
+from custody.control_plane.node_api.application import create_node_app
+from custody.database.engine import create_engine
+from custody.runtime import listener
+from custody.runtime.tls import server_context
+from custody.wire.envelope import Signer
 from tests.integration.node_api.certificates import Certificates
 from tests.integration.node_api.nodes import Node
 from tests.integration.node_api.workload import Workload
-from wire.envelope import Signer
 
 LEASE_SECONDS = 0.5
 

@@ -8,10 +8,10 @@ from uuid import UUID
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from wire.audit import AuditHead
-from wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, Signer
-from wire.jobs import JobKind
-from wire.node_api import (
+from custody.wire.audit import AuditHead
+from custody.wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, Signer
+from custody.wire.jobs import JobKind
+from custody.wire.node_api import (
     MAX_BATCH,
     AuditHeads,
     ClaimedJob,
@@ -26,7 +26,7 @@ from wire.node_api import (
     ReportRequest,
     ReportResponse,
 )
-from wire.outcomes import Outcome, OutcomeStatus
+from custody.wire.outcomes import Outcome, OutcomeStatus
 
 KINDS = [kind.value for kind in JobKind]
 
@@ -46,7 +46,7 @@ class Node:
         self.id = node_id
         self.group = group
         self.signer = Signer(identity)
-        # not daemon.tls.client_context: a test shows certificates that it would refuse to load
+        # runtime.tls.client_context would refuse to load certificates that a test shows
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(ca)
         if home is not None:

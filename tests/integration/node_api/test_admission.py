@@ -8,13 +8,13 @@ import pytest
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from control_plane.tables import nodes as node_table
+from custody.control_plane.tables import nodes as node_table
+from custody.wire.node_api import ClaimRequest
+from custody.wire.resources import Problem
 from tests.integration.node_api.certificates import Certificates
 from tests.integration.node_api.conftest import Nodes
 from tests.integration.node_api.nodes import Node
 from tests.integration.node_api.workload import Workload
-from wire.node_api import ClaimRequest
-from wire.resources import Problem
 
 REFUSED_IN_HANDSHAKE = (httpx.RemoteProtocolError, httpx.ReadError, httpx.ConnectError)
 CLAIM = ClaimRequest(kinds=["Sign"], slots=1)

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from custody.wire.outcomes import OutcomeStatus
 from tests.integration.node_api.nodes import Node, report_of
 from tests.integration.node_api.test_admission import problem
 from tests.integration.node_api.workload import Workload
-from wire.outcomes import OutcomeStatus
 
 LIMIT = 8 * 1024 * 1024
 PATHS = ["claim", "report", "extend", "heartbeat"]

@@ -2,12 +2,12 @@
 
 from uuid import uuid4
 
+from custody.wire.addresses import address_of
+from custody.wire.algorithms import ECDSA_SECP256K1, Network
+from custody.wire.node_api import Report
+from custody.wire.outcomes import OutcomeStatus
 from tests.integration.node_api.nodes import Node, report_of
 from tests.integration.node_api.workload import Workload
-from wire.addresses import address_of
-from wire.algorithms import ECDSA_SECP256K1, Network
-from wire.node_api import Report
-from wire.outcomes import OutcomeStatus
 
 
 async def test_a_signature_is_claimed_reported_and_recorded(node: Node, workload: Workload):

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from custody.wire.algorithms import ECDSA_SECP256K1, Network
+from custody.wire.node_api import Report
+from custody.wire.outcomes import OutcomeStatus
 from tests.integration.node_api.conftest import Nodes
 from tests.integration.node_api.nodes import Node, report_of
 from tests.integration.node_api.workload import Workload
-from wire.algorithms import ECDSA_SECP256K1, Network
-from wire.node_api import Report
-from wire.outcomes import OutcomeStatus
 
 
 async def test_a_transient_failure_is_tried_again_after_a_growing_pause(

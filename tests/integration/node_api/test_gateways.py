@@ -12,17 +12,17 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from daemon.tls import server_context
-from devstack.certificates import Certificates
-from devstack.processes import LOCALHOST
-from node.control_plane_client import (
+from custody.node.control_plane_client import (
     ControlPlaneClient,
     ControlPlaneRefused,
     ControlPlaneUnavailable,
     pausing,
 )
+from custody.runtime.tls import server_context
+from custody.wire.node_api import ClaimRequest
+from devstack.certificates import Certificates
+from devstack.processes import LOCALHOST
 from tests.server_in_a_thread import ServerInAThread
-from wire.node_api import ClaimRequest
 
 CLAIM = ClaimRequest(kinds=["Sign"], slots=1)
 HTML = b"<html>Bad Gateway</html>"

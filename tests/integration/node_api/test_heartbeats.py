@@ -7,21 +7,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from control_plane.audit_heads import KEPT_WHOLE_DAYS
-from control_plane.audit_heads import AuditHeads as KeptHeads
-from control_plane.database import Database
-from tests.integration.node_api.nodes import Node
-from tests.integration.node_api.test_admission import problem
-from tests.integration.node_api.workload import Workload
-from wire.audit import AuditHead, Restored
-from wire.envelope import AUDIT_HEAD_TYPE, RESTORED_TYPE, Signer
-from wire.node_api import (
+from custody.control_plane.audit.heads import KEPT_WHOLE_DAYS
+from custody.control_plane.audit.heads import AuditHeads as KeptHeads
+from custody.control_plane.database import Database
+from custody.wire.audit import AuditHead, Restored
+from custody.wire.envelope import AUDIT_HEAD_TYPE, RESTORED_TYPE, Signer
+from custody.wire.node_api import (
     AuditHeads,
     HeartbeatResponse,
     NodeHealth,
     RestoreClaim,
     RestoreClaimed,
 )
+from tests.integration.node_api.nodes import Node
+from tests.integration.node_api.test_admission import problem
+from tests.integration.node_api.workload import Workload
 
 
 async def age_heads(engine: AsyncEngine, seconds: float) -> None:

@@ -4,15 +4,15 @@ import asyncio
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from control_plane.audit_heads import AuditHeads
-from control_plane.database import Database
-from control_plane.notifications import Notifications
-from control_plane.queue import Queue
-from control_plane.sweep import Sweep
+from custody.control_plane.audit.heads import AuditHeads
+from custody.control_plane.database import Database
+from custody.control_plane.jobs.notifications import Notifications
+from custody.control_plane.jobs.queue import Queue
+from custody.control_plane.jobs.sweep import Sweep
+from custody.wire.outcomes import OutcomeStatus
 from tests.integration.node_api.conftest import LEASE_SECONDS, Nodes
 from tests.integration.node_api.nodes import Node, report_of
 from tests.integration.node_api.workload import Workload
-from wire.outcomes import OutcomeStatus
 
 
 async def lapse() -> None:

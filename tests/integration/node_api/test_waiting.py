@@ -3,8 +3,8 @@
 import asyncio
 import time
 
-from control_plane.notifications import Notifications
-from control_plane.queue import Queue
+from custody.control_plane.jobs.notifications import Notifications
+from custody.control_plane.jobs.queue import Queue
 from tests.integration.node_api.conftest import Nodes
 from tests.integration.node_api.nodes import Node
 from tests.integration.node_api.workload import Workload

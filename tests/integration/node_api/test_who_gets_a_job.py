@@ -6,15 +6,15 @@ from uuid import UUID
 
 import pytest
 
-from control_plane.database import Database
-from control_plane.notifications import Notifications
-from control_plane.queue import SECOND_CHANCE_SECONDS, Queue
-from control_plane.reasons import RecordedOutcome
+from custody.control_plane.database import Database
+from custody.control_plane.jobs.notifications import Notifications
+from custody.control_plane.jobs.queue import SECOND_CHANCE_SECONDS, Queue
+from custody.control_plane.jobs.reasons import RecordedOutcome
+from custody.wire.node_api import ClaimedJob, NodeHealth
+from custody.wire.outcomes import OutcomeStatus
 from tests.integration.node_api.conftest import LEASE_SECONDS, Nodes
 from tests.integration.node_api.nodes import Node, report_of
 from tests.integration.node_api.workload import Workload
-from wire.node_api import ClaimedJob, NodeHealth
-from wire.outcomes import OutcomeStatus
 
 FROZEN = NodeHealth(status="degraded", detail="freeze: frozen by greta: lost laptop", works=False)
 

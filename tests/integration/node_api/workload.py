@@ -10,16 +10,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from control_plane.queue import NewJob, Queue
-from control_plane.tables import applications, jobs, keys, nodes, wallets
-from wire.algorithms import Algorithm, Network, Protection
-from wire.digests import digest_of
-from wire.encoding import Model
-from wire.envelope import JOB_TYPE, Signer
-from wire.jobs import Endpoint, Job, JobKind, KeyReference
-from wire.outcomes import GeneratedKey, MadeSignature
-from wire.requests import CreateWallet, SignMessage
-from wire.signatures import finish
+from custody.control_plane.jobs.queue import NewJob, Queue
+from custody.control_plane.tables import applications, jobs, keys, nodes, wallets
+from custody.wire.algorithms import Algorithm, Network, Protection
+from custody.wire.digests import digest_of
+from custody.wire.encoding import Model
+from custody.wire.envelope import JOB_TYPE, Signer
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
+from custody.wire.outcomes import GeneratedKey, MadeSignature
+from custody.wire.requests import CreateWallet, SignMessage
+from custody.wire.signatures import finish
 
 
 @dataclass(frozen=True)

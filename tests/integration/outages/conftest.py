@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from daemon import database_health
+from custody.database import health as database_health
 from devstack.postgres import UNPRIVILEGED_USER, Cluster
 
 SIZE = "64m"

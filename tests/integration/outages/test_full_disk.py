@@ -9,10 +9,10 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from daemon import database_health
-from daemon.database import migrate
-from daemon.statements import Statements
-from node import journal
+from custody.database import health as database_health
+from custody.database.statements import Statements
+from custody.node import journal
+from migrations.schema import migrate
 from tests.integration.control_plane.conftest import Replica, assert_problem
 from tests.integration.control_plane.node import MemoryNode
 from tests.integration.driver.commits import commit

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from pki.cli import application
+from custody.pki.cli import application
 
 Pki = Callable[..., Result]
 

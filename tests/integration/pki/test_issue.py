@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from daemon.tls import load_certificates
+from custody.runtime.tls import load_certificates
 from tests.integration.pki.conftest import Pki
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from pki.cli import application
+from custody.pki.cli import application
 from tests.integration.pki.conftest import Pki
 
 

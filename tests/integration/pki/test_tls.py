@@ -1,4 +1,4 @@
-"""daemon.tls with real files: what cannot be used is refused with the reason and the remedy."""
+"""runtime.tls with real files: what cannot be used is refused with the reason and the remedy."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -6,9 +6,9 @@ from unittest.mock import patch
 
 import pytest
 
-from daemon.errors import OperatorError
-from daemon.tls import client_context, server_context
-from pki import certificates
+from custody.pki import certificates
+from custody.runtime.errors import OperatorError
+from custody.runtime.tls import client_context, server_context
 from tests.integration.pki.conftest import Pki
 
 

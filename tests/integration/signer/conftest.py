@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from daemon.configuration import load
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.configuration import NewNode
+from custody.runtime.configuration import load
+from custody.wire.envelope import Signer
 from devstack.processes import LOCALHOST, free_port
 from mpc.configuration import new_configuration
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_key import FileKey, create_key_file
 from mpc.shares.encryption_keys import EncryptionKeys
 from mpc.shares.shares import Shares
-from node.configuration import NewNode
 from tests.integration.signer.keys import ME
-from wire.envelope import Signer
 
 
 @pytest.fixture

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.handlers import NewRow
+from custody.wire.jobs import Endpoint
+from custody.wire.statements import Confirmation, MadeFor
+from custody.wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 from mpc._native import Share
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
-from node.handlers import NewRow
 from tests.unit.mpc.native import parties
-from wire.jobs import Endpoint
-from wire.statements import Confirmation, MadeFor
-from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 
 ME, INDEX = "signer-1", 1
 SIGNERS = ["signer-1", "signer-2", "signer-3"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import mpc.shares.rewrap
-from daemon.statements import Statements
+from custody.database.statements import Statements
 from mpc.cli import app
 
 left = int(sys.argv[3])

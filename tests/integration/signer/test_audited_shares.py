@@ -6,17 +6,17 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from daemon.console import EXIT_FAILED
-from daemon.signing_key import create_signing_key
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.audit import AuditChain, AuditRecord
+from custody.node.identity import load_identity
+from custody.node.journal import Commit, Journal
+from custody.runtime.console import EXIT_FAILED
+from custody.runtime.signing_key import create_signing_key
+from custody.wire.jobs import JobKind
+from custody.wire.outcomes import Outcome, OutcomeStatus
 from mpc.shares.shares import Shares
-from node.audit import AuditChain, AuditRecord
-from node.identity import load_identity
-from node.journal import Commit, Journal
 from tests.integration.signer.commands import command
 from tests.integration.signer.keys import ME, SetOfShares, activate, confirm, new_key
-from wire.jobs import JobKind
-from wire.outcomes import Outcome, OutcomeStatus
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from daemon.statements import Connection, Statements
+from custody.database.statements import Connection, Statements
+from custody.node.decisions import Failed
+from custody.wire.envelope import Signer
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
-from node.decisions import Failed
 from tests.integration.database_outage import Outage, away
-from wire.envelope import Signer
 
 ME = "signer-1"
 KEY = uuid4()
@@ -398,10 +398,10 @@ KILLED = """
 import asyncio, os, signal, sys
 from uuid import UUID, uuid4
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from daemon.statements import Statements
+from custody.database.statements import Statements
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
-from wire.envelope import Signer
+from custody.wire.envelope import Signer
 
 async def main(url, key):
     async with Statements(url, 2, "killed") as statements:

@@ -6,10 +6,10 @@ from uuid import UUID, uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.wire.envelope import BAN_TYPE, SignedBytes, Signer
+from custody.wire.statements import Ban
 from mpc.bans.bans import Bans
-from wire.envelope import BAN_TYPE, SignedBytes, Signer
-from wire.statements import Ban
 
 ME, OTHER, THIRD = "signer-1", "signer-2", "signer-3"
 KEY = uuid4()

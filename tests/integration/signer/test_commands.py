@@ -10,9 +10,11 @@ from uuid import UUID, uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from daemon.configuration import load
-from daemon.signing_key import create_signing_key
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.identity import load_identity
+from custody.runtime.configuration import load
+from custody.runtime.signing_key import create_signing_key
+from custody.wire.envelope import Signer
 from devstack.processes import LOCALHOST, free_port
 from mpc.acts import Acts
 from mpc.peers import checked_identity
@@ -20,7 +22,6 @@ from mpc.repair_approvals import RepairApprovals, approve
 from mpc.settings import SignerSettings
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import ShareState
-from node.identity import load_identity
 from tests.integration.signer.commands import command, rewrite
 from tests.integration.signer.conftest import configuration_text
 from tests.integration.signer.keys import (
@@ -33,7 +34,6 @@ from tests.integration.signer.keys import (
     promise,
     put,
 )
-from wire.envelope import Signer
 
 
 def public_key() -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.signing_key import create_signing_key
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.runtime.signing_key import create_signing_key
 from mpc.shares.shares import Shares
 from tests.integration.signer.commands import command
 from tests.integration.signer.keys import activate, new_key

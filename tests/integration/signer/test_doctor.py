@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from daemon.signing_key import create_signing_key
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.runtime.signing_key import create_signing_key
 from devstack.processes import LOCALHOST, free_port
 from mpc.peers import Peers, checked_identity
 from mpc.shares.encryption_key import FileKey, create_key_file

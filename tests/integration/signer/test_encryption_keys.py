@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from psycopg.errors import ForeignKeyViolation
 
-from daemon.errors import ConfigurationError, OperatorError
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.runtime.errors import ConfigurationError, OperatorError
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_key import FileKey, create_key_file, load_key_file
 from mpc.shares.encryption_keys import EncryptionKeys, open_encryption_keys

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.configuration import load
-from daemon.statements import Statements
-from hsm_driver.hsm.administration import administration
+from custody.database.statements import Statements
+from custody.pkcs11.administration import administration
+from custody.runtime.configuration import load
 from mpc.configuration import Token
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_key import FileKey

@@ -14,27 +14,27 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tenacity import AsyncRetrying, retry_if_result, wait_fixed
 
-from daemon.errors import OperatorError
-from daemon.signing_key import create_signing_key
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.decisions import Failed
+from custody.node.identity import load_identity
+from custody.runtime.errors import OperatorError
+from custody.runtime.signing_key import create_signing_key
+from custody.wire.envelope import Signer
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
 from mpc.bans.earned_bans import EarnedBans
 from mpc.bans.in_flight import InFlight, in_flight
 from mpc.bans.in_flight import left as all_left
 from mpc.peers import Peers
-from node.decisions import Failed
-from node.identity import load_identity
 from tests.integration.signer.commands import command
 from tests.integration.signer.keys import ME
-from wire.envelope import Signer
 
 OTHER = "signer-2"
 
 CRASHING = """
 import asyncio, os, signal, sys
 from uuid import UUID
-from daemon.statements import Statements
+from custody.database.statements import Statements
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
 

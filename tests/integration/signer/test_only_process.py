@@ -7,12 +7,12 @@ from functools import partial
 
 import pytest
 
-from daemon.errors import OperatorError
-from daemon.signing_key import create_signing_key
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.only_process import OnlyProcess
+from custody.runtime.errors import OperatorError
+from custody.runtime.signing_key import create_signing_key
 from mpc import signer
 from mpc.settings import SignerSettings
-from node.only_process import OnlyProcess
 
 ME = "signer-1"
 _CUT = """

@@ -7,7 +7,7 @@ from signal import SIGKILL
 import pytest
 from psycopg.errors import ForeignKeyViolation
 
-from daemon.statements import Statements
+from custody.database.statements import Statements
 from mpc.shares.encryption_key import FileKey, create_key_file, load_key_file
 from mpc.shares.encryption_keys import EncryptionKeys
 from mpc.shares.shares import Shares

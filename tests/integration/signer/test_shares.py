@@ -7,12 +7,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from psycopg.errors import IntegrityError, NotNullViolation, UniqueViolation
 
-from daemon.statements import Statements
+from custody.database.statements import Statements
+from custody.node.decisions import Failed
+from custody.wire.algorithms import Network
+from custody.wire.tickets import Protocol
 from mpc.shares.encryption_key import create_key_file
 from mpc.shares.encryption_keys import EncryptionKeys
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import ShareState
-from node.decisions import Failed
 from tests.integration.signer.keys import (
     OTHERS,
     SetOfShares,
@@ -24,8 +26,6 @@ from tests.integration.signer.keys import (
     put,
 )
 from tests.unit.mpc.native import parties
-from wire.algorithms import Network
-from wire.tickets import Protocol
 
 
 async def erased(statements: Statements, ceremony) -> bool:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from uuid import uuid4
 
-from daemon.statements import Statements
+from custody.database.statements import Statements
 from mpc.ceremonies.used_tickets import forget
 
 

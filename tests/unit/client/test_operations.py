@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from control_plane.client import (
+from custody.client import (
     AsyncCustody,
     Curve,
     Custody,
@@ -22,9 +22,9 @@ from control_plane.client import (
     Wallet,
     operations,
 )
-from control_plane.client.calls import Call, Steps
-from control_plane.client.client import Operations
-from wire.resources import Reason
+from custody.client.calls import Call, Steps
+from custody.client.client import Operations
+from custody.wire.resources import Reason
 
 KEY = uuid4()
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from control_plane.client import (
+from custody.client import (
     Curve,
     Failed,
     Key,
@@ -29,8 +29,17 @@ from control_plane.client import (
     operations,
     read_pinned_nodes,
 )
-from control_plane.client.calls import Steps, Wish, wish
-from control_plane.client.pinned_nodes import AttestedKeys
+from custody.client.calls import Steps, Wish, wish
+from custody.client.pinned_nodes import AttestedKeys
+from custody.wire.addresses import address_of
+from custody.wire.algorithms import ECDSA_SECP256K1
+from custody.wire.attestations import Unattested
+from custody.wire.derivation import format_path
+from custody.wire.envelope import SignedBytes
+from custody.wire.jobs import Endpoint
+from custody.wire.node_api import NodeHealth
+from custody.wire.requests import CreateWallet
+from custody.wire.resources import Node
 from tests.unit.wire.test_attestations import (
     ADDRESS,
     APPLICATION,
@@ -50,15 +59,6 @@ from tests.unit.wire.test_attestations import (
     identity,
     signed,
 )
-from wire.addresses import address_of
-from wire.algorithms import ECDSA_SECP256K1
-from wire.attestations import Unattested
-from wire.derivation import format_path
-from wire.envelope import SignedBytes
-from wire.jobs import Endpoint
-from wire.node_api import NodeHealth
-from wire.requests import CreateWallet
-from wire.resources import Node
 
 WALLET_ID = UUID("0e8a7c56-2f1d-4f7b-b0a9-3c5d7e9f1a33")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -11,13 +11,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from control_plane.client import Custody, Network, UnexpectedAnswer, Unknown, operations
-from control_plane.client.calls import Call
-from control_plane.client.request_signing import LIFETIME, RequestSigning, load_key
-from wire.algorithms import Store
-from wire.envelope import PinnedKeys, Signer
-from wire.jobs import Endpoint
-from wire.signed_requests import parse_header, payload_type
+from custody.client import Custody, Network, UnexpectedAnswer, Unknown, operations
+from custody.client.calls import Call
+from custody.client.request_signing import LIFETIME, RequestSigning, load_key
+from custody.wire.algorithms import Store
+from custody.wire.envelope import PinnedKeys, Signer
+from custody.wire.jobs import Endpoint
+from custody.wire.signed_requests import parse_header, payload_type
 
 PRIVATE_KEY = Ed25519PrivateKey.generate()
 SIGNING = RequestSigning(PRIVATE_KEY)

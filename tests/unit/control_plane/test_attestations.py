@@ -7,9 +7,8 @@ import pytest
 from coincurve import PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from control_plane.results import BadResult, KeyFacts, MadeKey, check_result
-from tests.made_up_keys import made_up_key
-from wire.algorithms import (
+from custody.control_plane.jobs.results import BadResult, KeyFacts, MadeKey, check_result
+from custody.wire.algorithms import (
     ECDSA_SECP256K1,
     ECDSA_SECP256R1,
     Curve,
@@ -18,10 +17,11 @@ from wire.algorithms import (
     Scheme,
     Store,
 )
-from wire.envelope import ATTESTATION_TYPE, DetachedSignature, SignedBytes, Signer
-from wire.jobs import Endpoint, Job, JobKind, KeyReference
-from wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
-from wire.statements import Attestation, MadeFor
+from custody.wire.envelope import ATTESTATION_TYPE, DetachedSignature, SignedBytes, Signer
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
+from custody.wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
+from custody.wire.statements import Attestation, MadeFor
+from tests.made_up_keys import made_up_key
 
 KEY_ID = uuid4()
 PUBLIC_KEY = PrivateKey.from_int(7).public_key.format()

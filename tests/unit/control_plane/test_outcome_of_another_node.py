@@ -4,8 +4,8 @@ from uuid import uuid4
 
 import pytest
 
-from control_plane.results import BadResult, read_outcome
-from wire.outcomes import Outcome, OutcomeStatus
+from custody.control_plane.jobs.results import BadResult, read_outcome
+from custody.wire.outcomes import Outcome, OutcomeStatus
 
 JOB = uuid4()
 

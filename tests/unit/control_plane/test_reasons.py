@@ -4,10 +4,10 @@ from uuid import uuid4
 
 import pytest
 
-from control_plane.mpc.planning import obstacles
-from control_plane.mpc.planning.decisions import End, Pause
-from control_plane.mpc.planning.facts import Member, Request, SignerGroup
-from control_plane.reasons import (
+from custody.control_plane.conductor.planning import obstacles
+from custody.control_plane.conductor.planning.decisions import End, Pause
+from custody.control_plane.conductor.planning.facts import Member, Request, SignerGroup
+from custody.control_plane.jobs.reasons import (
     ABOUT_THE_REQUEST,
     DENIED,
     FAILED,
@@ -16,12 +16,12 @@ from control_plane.reasons import (
     reason_of,
     summary_of,
 )
-from control_plane.results import KeyFacts
-from control_plane.tables import JobState
-from control_plane.transitions import JobFacts, expire
-from wire.algorithms import ECDSA_SECP256K1
-from wire.jobs import JobKind
-from wire.outcomes import Outcome, OutcomeStatus
+from custody.control_plane.jobs.results import KeyFacts
+from custody.control_plane.jobs.transitions import JobFacts, expire
+from custody.control_plane.tables import JobState
+from custody.wire.algorithms import ECDSA_SECP256K1
+from custody.wire.jobs import JobKind
+from custody.wire.outcomes import Outcome, OutcomeStatus
 
 FROZEN = "this node is frozen at noon by ada: lost laptop; run hsm-driver unfreeze"
 REQUEST = Request(uuid4(), JobKind.SIGN, SignerGroup("treasury", 2, ("s-1", "s-2", "s-3")))

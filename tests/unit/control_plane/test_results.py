@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from coincurve import PrivateKey
 
-from control_plane.results import (
+from custody.control_plane.jobs.results import (
     MAX_OUTCOME_SIZE,
     BadResult,
     KeyFacts,
@@ -14,10 +14,9 @@ from control_plane.results import (
     check_result,
     read_outcome,
 )
-from tests.unit.node.requests import job_around
-from wire.algorithms import ECDSA_SECP256K1, Curve, Network, Protection, Scheme
-from wire.jobs import JobKind
-from wire.outcomes import (
+from custody.wire.algorithms import ECDSA_SECP256K1, Curve, Network, Protection, Scheme
+from custody.wire.jobs import JobKind
+from custody.wire.outcomes import (
     GeneratedKey,
     MadeSignature,
     NothingMade,
@@ -25,8 +24,9 @@ from wire.outcomes import (
     OutcomeStatus,
     Result,
 )
-from wire.requests import SignHash
-from wire.signatures import finish
+from custody.wire.requests import SignHash
+from custody.wire.signatures import finish
+from tests.unit.node.requests import job_around
 
 JOB = uuid4()
 SECRET = PrivateKey.from_int(7)

@@ -5,12 +5,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from control_plane.reasons import RecordedOutcome
-from control_plane.results import KeyFacts
-from control_plane.tables import TRANSITIONS, JobState
-from control_plane.transitions import Change, JobFacts, Note, backoff, decide, expire
-from wire.algorithms import EDDSA_ED25519
-from wire.outcomes import APPROVAL_PENDING, Outcome, OutcomeStatus
+from custody.control_plane.jobs.reasons import RecordedOutcome
+from custody.control_plane.jobs.results import KeyFacts
+from custody.control_plane.jobs.transitions import Change, JobFacts, Note, backoff, decide, expire
+from custody.control_plane.tables import TRANSITIONS, JobState
+from custody.wire.algorithms import EDDSA_ED25519
+from custody.wire.outcomes import APPROVAL_PENDING, Outcome, OutcomeStatus
 
 NODE = "driver-1"
 LEASE = uuid4()

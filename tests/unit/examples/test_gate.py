@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from custody.node.gate_messages import question_about, sign_question
+from custody.wire.algorithms import EDDSA_ED25519, Network, Store
+from custody.wire.jobs import Endpoint, JobKind
+from custody.wire.requests import SignHash, SignTransaction
 from devstack.gate import EXAMPLE
-from node.gate_messages import question_about, sign_question
 from tests.made_up_keys import made_up_key
 from tests.unit.node.requests import KEY as WALLET
 from tests.unit.node.requests import NOW, complete, job_around
-from wire.algorithms import EDDSA_ED25519, Network, Store
-from wire.jobs import Endpoint, JobKind
-from wire.requests import SignHash, SignTransaction
 
 _spec = importlib.util.spec_from_file_location("example_gate", EXAMPLE / "handler.py")
 assert _spec is not None

@@ -6,17 +6,17 @@ from typing import Any, cast
 
 import pytest
 
-from control_plane.mpc.planning.decisions import Begin, Pause
-from control_plane.mpc.planning.facts import Member
-from control_plane.mpc.planning.plan import plan
-from control_plane.mpc.planning.servers import NO_SERVER, usable_servers
-from control_plane.mpc.settings import CeremoniesSection
-from mpc.delivery.clock import ServerClock
+from custody.control_plane.conductor.planning.decisions import Begin, Pause
+from custody.control_plane.conductor.planning.facts import Member
+from custody.control_plane.conductor.planning.plan import plan
+from custody.control_plane.conductor.planning.servers import NO_SERVER, usable_servers
+from custody.control_plane.conductor.settings import CeremoniesSection
+from custody.delivery.clock import ServerClock
+from custody.node.decisions import Clock
+from custody.wire.clocks import TICKET_LIFE, allowed_offset, said
+from custody.wire.delivery import ServerFacts
 from mpc.delivery_clocks import DeliveryClocks, clock_problem
-from node.decisions import Clock
-from tests.unit.control_plane.mpc.stories import THREE, sign
-from wire.clocks import TICKET_LIFE, allowed_offset, said
-from wire.delivery import ServerFacts
+from tests.unit.control_plane.conductor.stories import THREE, sign
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -3,8 +3,8 @@
 import pytest
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 
+from custody.node.decisions import Failed
 from mpc.shares.encryption_key import FileKey
-from node.decisions import Failed
 
 
 async def test_a_data_key_is_wrapped_as_rfc_5649_has_it():

@@ -9,12 +9,12 @@ from uuid import uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from custody.wire.delivery import MAX_MESSAGE
+from custody.wire.envelope import BAN_TYPE, Signer
+from custody.wire.framing import join
+from custody.wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 from mpc.ceremonies.envelopes import HELLO_TYPE, BadMessage, CeremonyChannel
 from mpc.ceremonies.hello import MAX_BANS, MAX_HELLO, Hello
-from wire.delivery import MAX_MESSAGE
-from wire.envelope import BAN_TYPE, Signer
-from wire.framing import join
-from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 
 NAMES = ("alice", "bob", "carol")
 DIGEST = bytes(range(32))

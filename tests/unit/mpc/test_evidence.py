@@ -7,25 +7,25 @@ from uuid import uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mpc.handlers.evidence import (
-    require_abandonments,
-    require_confirmations,
-    require_promises,
-    told_by_others,
-)
-from node.decisions import Denied
-from tests.made_up_keys import made_up_key
-from wire.algorithms import EDDSA_ED25519
-from wire.envelope import (
+from custody.node.decisions import Denied
+from custody.wire.algorithms import EDDSA_ED25519
+from custody.wire.envelope import (
     ABANDONMENT_TYPE,
     CONFIRMATION_TYPE,
     PROMISE_TYPE,
     SignedBytes,
     Signer,
 )
-from wire.jobs import Endpoint
-from wire.statements import Abandonment, Confirmation, MadeFor, Promise, ShareStatement
-from wire.tickets import Protocol
+from custody.wire.jobs import Endpoint
+from custody.wire.statements import Abandonment, Confirmation, MadeFor, Promise, ShareStatement
+from custody.wire.tickets import Protocol
+from mpc.handlers.evidence import (
+    require_abandonments,
+    require_confirmations,
+    require_promises,
+    told_by_others,
+)
+from tests.made_up_keys import made_up_key
 
 NAMES = ["signer-1", "signer-2", "signer-3"]
 KEYS = {name: Signer(Ed25519PrivateKey.generate()) for name in (*NAMES, "signer-4")}

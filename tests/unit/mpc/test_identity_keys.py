@@ -6,7 +6,7 @@ import pytest
 from Crypto.Signature import eddsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from daemon.errors import OperatorError
+from custody.runtime.errors import OperatorError
 from mpc.peers import checked_identity, checked_signer
 
 P = 2**255 - 19

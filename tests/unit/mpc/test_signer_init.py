@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from daemon.configuration import load
-from daemon.signing_key import load_signing_key
+from custody.runtime.configuration import load
+from custody.runtime.signing_key import load_signing_key
+from custody.wire.algorithms import EDDSA_ED25519
 from mpc.cli import app
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_key import load_key_file
 from tests.made_up_keys import made_up_key
-from wire.algorithms import EDDSA_ED25519
 
 JOB_KEY = base64.b64encode(made_up_key(EDDSA_ED25519)).decode()
 

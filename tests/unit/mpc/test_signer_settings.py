@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from daemon.configuration import load
-from daemon.errors import ConfigurationError
+from custody.node.configuration import NewNode
+from custody.runtime.configuration import load
+from custody.runtime.errors import ConfigurationError
 from mpc.configuration import Token, new_configuration
 from mpc.settings import SignerSettings
-from node.configuration import NewNode
 
 
 def text(**changes: Any) -> str:

@@ -4,11 +4,11 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
+from custody.wire.algorithms import Network
+from custody.wire.jobs import Endpoint
+from custody.wire.statements import MadeFor
+from custody.wire.tickets import Protocol
 from mpc.shares.stored_share import ShareState, StoredShare
-from wire.algorithms import Network
-from wire.jobs import Endpoint
-from wire.statements import MadeFor
-from wire.tickets import Protocol
 
 STORED = StoredShare(
     key_id=UUID(int=1),

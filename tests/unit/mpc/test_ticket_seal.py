@@ -2,10 +2,10 @@
 
 import pytest
 
+from custody.wire.delivery import MAX_ABORT_REASON
+from custody.wire.envelope import SignedBytes
 from mpc.ceremonies.hello import MAX_BAN, PADDED_TO, Opened
 from mpc.ceremonies.ticket_seal import NO_REASON, TicketSeal
-from wire.delivery import MAX_ABORT_REASON
-from wire.envelope import SignedBytes
 
 SECRET, DIGEST = bytes(range(32)), bytes(range(32, 64))
 OURS = TicketSeal(SECRET, DIGEST)

@@ -7,13 +7,13 @@ from uuid import uuid4
 import pytest
 from pydantic import ValidationError
 
+from custody.node.decisions import NotDone, Refused
+from custody.node.handlers import Work
+from custody.wire.delivery import DeliveryTicket
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, child_key_id
+from custody.wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 from mpc.ceremonies.tickets import Quorum, require_ticket
-from node.decisions import NotDone, Refused
-from node.handlers import Work
 from tests.made_up_keys import made_up_key
-from wire.delivery import DeliveryTicket
-from wire.jobs import Endpoint, Job, JobKind, KeyReference, child_key_id
-from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SIGNERS = ["signer-1", "signer-2", "signer-3"]

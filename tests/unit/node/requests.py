@@ -5,13 +5,13 @@ from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from custody.wire.algorithms import Curve, Network, Scheme, Store
+from custody.wire.encoding import Model
+from custody.wire.envelope import Signer
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
+from custody.wire.requests import SignMessage
+from custody.wire.signed_requests import parse_header, sign_request
 from tests.made_up_keys import made_up_key
-from wire.algorithms import Curve, Network, Scheme, Store
-from wire.encoding import Model
-from wire.envelope import Signer
-from wire.jobs import Endpoint, Job, JobKind, KeyReference
-from wire.requests import SignMessage
-from wire.signed_requests import parse_header, sign_request
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 APPLICATION = Signer(Ed25519PrivateKey.generate())

@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from node.decisions import Clock
-from node.freeze import Freeze
-from node.handlers import Handled, Handler, Work
-from node.locks import Details, Locks
-from node.loop import JobLoop
+from custody.node.decisions import Clock
+from custody.node.freeze import Freeze
+from custody.node.handlers import Handled, Handler, Work
+from custody.node.locks import Details, Locks
+from custody.node.loop import JobLoop
+from custody.wire.jobs import Job
+from custody.wire.outcomes import NothingMade, Outcome
 from tests.unit.node.requests import complete, job_around
-from wire.jobs import Job
-from wire.outcomes import NothingMade, Outcome
 
 Act = Callable[[], Awaitable[None]]
 

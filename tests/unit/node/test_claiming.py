@@ -8,14 +8,20 @@ from uuid import uuid4
 
 import pytest
 
-from node.control_plane_client import ControlPlaneUnavailable
-from node.decisions import Clock
-from node.freeze import Freeze
-from node.health import Health, Part
-from node.loop import JobLoop
-from node.slots import Slots
-from wire.envelope import SignedBytes
-from wire.node_api import ClaimedJob, ClaimRequest, ClaimResponse, ExtendRequest, ExtendResponse
+from custody.node.control_plane_client import ControlPlaneUnavailable
+from custody.node.decisions import Clock
+from custody.node.freeze import Freeze
+from custody.node.health import Health, Part
+from custody.node.loop import JobLoop
+from custody.node.slots import Slots
+from custody.wire.envelope import SignedBytes
+from custody.wire.node_api import (
+    ClaimedJob,
+    ClaimRequest,
+    ClaimResponse,
+    ExtendRequest,
+    ExtendResponse,
+)
 
 SECONDS = 10
 

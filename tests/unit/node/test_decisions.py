@@ -6,12 +6,12 @@ from uuid import uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from node.decisions import Authenticator, Clock, Denied, Failed, Refused, decide
+from custody.node.decisions import Authenticator, Clock, Denied, Failed, Refused, decide
+from custody.wire.algorithms import Curve, Scheme
+from custody.wire.envelope import JOB_TYPE, PinnedKeys, Signer
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
+from custody.wire.node_api import ClaimedJob
 from tests.made_up_keys import made_up_key
-from wire.algorithms import Curve, Scheme
-from wire.envelope import JOB_TYPE, PinnedKeys, Signer
-from wire.jobs import Endpoint, Job, JobKind, KeyReference
-from wire.node_api import ClaimedJob
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CONTROL_PLANE = Signer(Ed25519PrivateKey.generate())

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from node.decisions import Failed, require_thawed
-from node.freeze import NAME, Freeze
+from custody.node.decisions import Failed, require_thawed
+from custody.node.freeze import NAME, Freeze
 
 
 def test_a_node_that_nobody_froze_works(tmp_path: Path) -> None:

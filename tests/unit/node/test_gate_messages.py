@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from node.decisions import Denied
-from node.gate import require_plain
-from node.gate_messages import (
+from custody.node.decisions import Denied
+from custody.node.gate import require_plain
+from custody.node.gate_messages import (
     MAX_REASON,
     BadAnswer,
     Decision,
@@ -21,10 +21,8 @@ from node.gate_messages import (
     read_answer,
     sign_question,
 )
-from node.wanted import wanted_signature
-from tests.made_up_keys import made_up_key
-from tests.unit.node.requests import KEY, NOW, complete, job_around
-from wire.algorithms import (
+from custody.node.wanted import wanted_signature
+from custody.wire.algorithms import (
     ECDSA_SECP256R1,
     EDDSA_ED25519,
     Curve,
@@ -33,10 +31,12 @@ from wire.algorithms import (
     Scheme,
     Store,
 )
-from wire.digests import eip191
-from wire.jobs import Endpoint, JobKind, KeyReference
-from wire.mistakable import Mistakable
-from wire.requests import SignHash, SignTransaction
+from custody.wire.digests import eip191
+from custody.wire.jobs import Endpoint, JobKind, KeyReference
+from custody.wire.mistakable import Mistakable
+from custody.wire.requests import SignHash, SignTransaction
+from tests.made_up_keys import made_up_key
+from tests.unit.node.requests import KEY, NOW, complete, job_around
 
 DIGEST = bytes(range(32))
 HEX = "0x" + DIGEST.hex()

@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from node.health import Health, Part
-from node.metrics import READY
+from custody.node.health import Health, Part
+from custody.node.metrics import READY
 
 
 def said() -> str:

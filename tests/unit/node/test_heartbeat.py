@@ -8,17 +8,17 @@ from uuid import UUID
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from node import heartbeat
-from node.control_plane_client import ControlPlaneUnavailable
-from node.decisions import Clock
-from node.health import Health, Part
-from node.heartbeat import Heartbeat
+from custody.node import heartbeat
+from custody.node.control_plane_client import ControlPlaneUnavailable
+from custody.node.decisions import Clock
+from custody.node.health import Health, Part
+from custody.node.heartbeat import Heartbeat
+from custody.wire.algorithms import EDDSA_ED25519
+from custody.wire.audit import GENESIS, AuditHead
+from custody.wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, Signer
+from custody.wire.left_in_flight import LeftInFlight
+from custody.wire.node_api import HeartbeatRequest, HeartbeatResponse
 from tests.made_up_keys import made_up_key
-from wire.algorithms import EDDSA_ED25519
-from wire.audit import GENESIS, AuditHead
-from wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, Signer
-from wire.left_in_flight import LeftInFlight
-from wire.node_api import HeartbeatRequest, HeartbeatResponse
 
 SECONDS = 20
 FREEZE = "frozen by a test"

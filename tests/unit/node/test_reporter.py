@@ -9,13 +9,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from structlog.testing import capture_logs
 
-from node.freeze import Freeze
-from node.journal import outcome_bytes
-from node.reporter import Reporter
-from wire.audit import GENESIS, AuditHead
-from wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, Signer
-from wire.node_api import ReportRequest, ReportResponse, ReportResult
-from wire.outcomes import Outcome, OutcomeStatus
+from custody.node.freeze import Freeze
+from custody.node.journal import outcome_bytes
+from custody.node.reporter import Reporter
+from custody.wire.audit import GENESIS, AuditHead
+from custody.wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, Signer
+from custody.wire.node_api import ReportRequest, ReportResponse, ReportResult
+from custody.wire.outcomes import Outcome, OutcomeStatus
 
 
 class Chain:

@@ -6,19 +6,19 @@ from uuid import uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from node.decisions import Denied
-from node.signed_requests import (
+from custody.node.decisions import Denied
+from custody.node.signed_requests import (
     check_binding,
     check_signature,
     read_binding,
     require_complete,
     require_one_meaning,
 )
+from custody.wire.algorithms import Network, Store
+from custody.wire.envelope import Signer
+from custody.wire.jobs import Endpoint
+from custody.wire.requests import CreateWallet
 from tests.unit.node.requests import APPLICATION, NOW, complete, job_around, signed
-from wire.algorithms import Network, Store
-from wire.envelope import Signer
-from wire.jobs import Endpoint
-from wire.requests import CreateWallet
 
 LONGEST_LIFE = timedelta(days=90)
 

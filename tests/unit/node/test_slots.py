@@ -2,7 +2,7 @@
 
 import asyncio
 
-from node.slots import Slots
+from custody.node.slots import Slots
 
 
 async def test_a_job_outside_makes_room_for_another() -> None:

@@ -6,19 +6,19 @@ from uuid import uuid4
 
 import pytest
 
-from node.decisions import Failed, NotDone, Refused
-from node.stored_key import Holders, StoredKey, require_same_key
-from tests.unit.node.requests import KEY, complete, job_around
-from wire.algorithms import (
+from custody.node.decisions import Failed, NotDone, Refused
+from custody.node.stored_key import Holders, StoredKey, require_same_key
+from custody.wire.algorithms import (
     ADDRESS_TYPE_ALGORITHM,
     ALGORITHMS,
     NETWORK_ALGORITHMS,
     SCHNORR_SECP256K1,
     Network,
 )
-from wire.derivation import child_public_key
-from wire.jobs import JobKind, child_key_id
-from wire.tickets import ALGORITHM, PROTOCOL, Ticket
+from custody.wire.derivation import child_public_key
+from custody.wire.jobs import JobKind, child_key_id
+from custody.wire.tickets import ALGORITHM, PROTOCOL, Ticket
+from tests.unit.node.requests import KEY, complete, job_around
 
 POINT = bytes.fromhex("0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798")
 CHAIN_CODE = bytes(range(32))

@@ -4,12 +4,12 @@ from uuid import uuid4
 
 import pytest
 
-from node.decisions import Denied
-from node.wanted import wanted_key, wanted_signature
+from custody.node.decisions import Denied
+from custody.node.wanted import wanted_key, wanted_signature
+from custody.wire.algorithms import Curve, Network, Scheme, Store
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
+from custody.wire.requests import CreateKey, CreateWallet, SignHash
 from tests.unit.node.requests import KEY, complete, job_around
-from wire.algorithms import Curve, Network, Scheme, Store
-from wire.jobs import Endpoint, Job, JobKind, KeyReference
-from wire.requests import CreateKey, CreateWallet, SignHash
 
 
 def make(request: CreateWallet | CreateKey, **changes: object) -> Job:

@@ -4,7 +4,7 @@ import hashlib
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from wire.envelope import Signer
+from custody.wire.envelope import Signer
 
 
 def seeded(name: str) -> Signer:

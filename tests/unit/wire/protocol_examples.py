@@ -14,22 +14,20 @@ from uuid import UUID
 
 from coincurve import PrivateKey
 
-from node.gate_messages import Decision, GateAnswer, question_about
-from tests.unit.wire import signer_examples
-from tests.unit.wire.example_keys import JOB_SIGNER, seeded
-from wire.algorithms import ECDSA_SECP256K1, Curve, Network, Protection, Scheme, Store
-from wire.audit import GENESIS, AuditHead, Restored, chain_hash
-from wire.digests import eip191
-from wire.encoding import Model
-from wire.envelope import (
+from custody.node.gate_messages import Decision, GateAnswer, question_about
+from custody.wire.algorithms import ECDSA_SECP256K1, Curve, Network, Protection, Scheme, Store
+from custody.wire.audit import GENESIS, AuditHead, Restored, chain_hash
+from custody.wire.digests import eip191
+from custody.wire.encoding import Model
+from custody.wire.envelope import (
     ATTESTATION_TYPE,
     AUDIT_HEAD_TYPE,
     JOB_TYPE,
     RESTORED_TYPE,
     pre_authentication_encoding,
 )
-from wire.jobs import Endpoint, Job, JobKind, KeyReference
-from wire.node_api import (
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
+from custody.wire.node_api import (
     AuditHeads,
     ClaimedJob,
     ClaimRequest,
@@ -48,12 +46,14 @@ from wire.node_api import (
     RestoreClaim,
     RestoreClaimed,
 )
-from wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
-from wire.requests import SignMessage
-from wire.resources import Problem
-from wire.signatures import finish
-from wire.signed_requests import SIGNATURE_HEADER, sign_request
-from wire.statements import Attestation, MadeFor
+from custody.wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
+from custody.wire.requests import SignMessage
+from custody.wire.resources import Problem
+from custody.wire.signatures import finish
+from custody.wire.signed_requests import SIGNATURE_HEADER, sign_request
+from custody.wire.statements import Attestation, MadeFor
+from tests.unit.wire import signer_examples
+from tests.unit.wire.example_keys import JOB_SIGNER, seeded
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "wire-protocol.md"
 BLOCK = re.compile(r"<!-- example: ([\w-]+) -->\n```(json|text)\n(.*?)\n```", re.DOTALL)

@@ -5,9 +5,8 @@ from uuid import UUID
 
 from coincurve import PrivateKey
 
-from tests.unit.wire.example_keys import JOB_SIGNER, SIGNER
-from wire.algorithms import Curve, Network, Scheme
-from wire.delivery import (
+from custody.wire.algorithms import Curve, Network, Scheme
+from custody.wire.delivery import (
     DeliveryCode,
     DeliveryProblem,
     DeliveryTicket,
@@ -16,14 +15,15 @@ from wire.delivery import (
     encode_hand_in,
     encode_messages,
 )
-from wire.digests import eip191
-from wire.encoding import Model
-from wire.envelope import CONFIRMATION_TYPE, DELIVERY_TICKET_TYPE, PROMISE_TYPE
-from wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
-from wire.outcomes import Outcome, OutcomeStatus, PreparedShare, PromisedShare
-from wire.requests import SignMessage
-from wire.statements import Abandonment, Ban, Confirmation, MadeFor, Promise
-from wire.tickets import CeremonyKind, Participant, Protocol, Ticket
+from custody.wire.digests import eip191
+from custody.wire.encoding import Model
+from custody.wire.envelope import CONFIRMATION_TYPE, DELIVERY_TICKET_TYPE, PROMISE_TYPE
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
+from custody.wire.outcomes import Outcome, OutcomeStatus, PreparedShare, PromisedShare
+from custody.wire.requests import SignMessage
+from custody.wire.statements import Abandonment, Ban, Confirmation, MadeFor, Promise
+from custody.wire.tickets import CeremonyKind, Participant, Protocol, Ticket
+from tests.unit.wire.example_keys import JOB_SIGNER, SIGNER
 
 NAMES = ("signer-1", "signer-2", "signer-3")
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)

@@ -9,8 +9,8 @@ import pytest
 from coincurve import PrivateKey, PublicKeyXOnly
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from wire.addresses import address_of
-from wire.algorithms import (
+from custody.wire.addresses import address_of
+from custody.wire.algorithms import (
     ECDSA_SECP256K1,
     ECDSA_SECP256R1,
     EDDSA_ED25519,
@@ -21,11 +21,11 @@ from wire.algorithms import (
     Scheme,
     Store,
 )
-from wire.attestations import ClaimedKey, PinnedGroup, PinnedNodes, Unattested, check
-from wire.derivation import child_chain_code, child_public_key
-from wire.envelope import ATTESTATION_TYPE, CONFIRMATION_TYPE, SignedBytes, Signer
-from wire.jobs import Endpoint, child_key_id
-from wire.statements import Attestation, MadeFor
+from custody.wire.attestations import ClaimedKey, PinnedGroup, PinnedNodes, Unattested, check
+from custody.wire.derivation import child_chain_code, child_public_key
+from custody.wire.envelope import ATTESTATION_TYPE, CONFIRMATION_TYPE, SignedBytes, Signer
+from custody.wire.jobs import Endpoint, child_key_id
+from custody.wire.statements import Attestation, MadeFor
 
 KEY_ID = UUID("5b0f4e0e-6a53-4f0a-8a6c-0d6c7e2f9b11")
 OTHER_ID = UUID("c1d9a1a4-58b4-4b5e-9d1b-7f3f4a2e6c22")

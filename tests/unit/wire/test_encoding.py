@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from wire.encoding import Base64Bytes, HexBytes, Model
+from custody.wire.encoding import Base64Bytes, HexBytes, Model
 
 
 class Carrier(Model):

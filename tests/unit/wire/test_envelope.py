@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.envelope import (
+from custody.wire.envelope import (
     AUDIT_HEAD_TYPE,
     JOB_TYPE,
     BadEnvelope,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.delivery import (
+from custody.wire.delivery import (
     decode_abort,
     decode_hand_in,
     decode_messages,
@@ -14,8 +14,8 @@ from wire.delivery import (
     encode_hand_in,
     encode_messages,
 )
-from wire.envelope import SignedBytes
-from wire.framing import Malformed, join, split, split_exactly
+from custody.wire.envelope import SignedBytes
+from custody.wire.framing import Malformed, join, split, split_exactly
 
 TICKET = SignedBytes(payload=b"{}", signature=bytes(64), signing_key_id="0123456789abcdef")
 

@@ -7,15 +7,22 @@ from uuid import uuid4
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from custody.wire.algorithms import Curve, Network, Protection, Scheme
+from custody.wire.audit import GENESIS, AuditHead, chain_hash
+from custody.wire.framing import join
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
+from custody.wire.node_api import (
+    MAX_BATCH,
+    ClaimRequest,
+    ExtendRequest,
+    Lease,
+    Report,
+    ReportRequest,
+)
+from custody.wire.nodes import node_id_of, node_urn
+from custody.wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
+from custody.wire.signatures import SignatureResult
 from tests.made_up_keys import made_up_key
-from wire.algorithms import Curve, Network, Protection, Scheme
-from wire.audit import GENESIS, AuditHead, chain_hash
-from wire.framing import join
-from wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
-from wire.node_api import MAX_BATCH, ClaimRequest, ExtendRequest, Lease, Report, ReportRequest
-from wire.nodes import node_id_of, node_urn
-from wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
-from wire.signatures import SignatureResult
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

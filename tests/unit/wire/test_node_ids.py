@@ -7,11 +7,11 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
-from wire.left_in_flight import LeftInFlight
-from wire.outcomes import Outcome
-from wire.requests import RepairShare
-from wire.statements import Abandonment, Ban
-from wire.tickets import Participant
+from custody.wire.left_in_flight import LeftInFlight
+from custody.wire.outcomes import Outcome
+from custody.wire.requests import RepairShare
+from custody.wire.statements import Abandonment, Ban
+from custody.wire.tickets import Participant
 
 KEY, NOW = UUID(int=1), datetime.now(UTC)
 BAN = {"key_id": KEY, "reason": "", "ceremony": None, "at": NOW}

@@ -12,27 +12,17 @@ from coincurve import PrivateKey, PublicKeyXOnly
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 
+import custody.node
 import hsm_driver
 import mpc.bans
 import mpc.ceremonies
 import mpc.handlers
 import mpc.shares
-import node
-from control_plane.mpc.planning.history import BLAMELESS
-from hsm_driver.hsm.errors import BY_CODE, TooLate
-from mpc.ceremonies.delivery_client import (
-    CeremonyExpired,
-    DeliveryRefused,
-    DeliveryUnavailable,
-    PeerAborted,
-    problem_of,
-)
-from mpc.delivery.problems import STATUS
-from tests.unit.wire import protocol_examples, signer_examples
-from tests.unit.wire.example_keys import JOB_SIGNER
-from tests.unit.wire.protocol_examples import BLOCK, DOCUMENT, MODELS, examples
-from wire import bip322
-from wire.algorithms import (
+from custody.control_plane.conductor.planning.history import BLAMELESS
+from custody.delivery.problems import STATUS
+from custody.pkcs11.errors import BY_CODE, TooLate
+from custody.wire import bip322
+from custody.wire.algorithms import (
     ECDSA_SECP256K1,
     ECDSA_SECP256R1,
     EDDSA_ED25519,
@@ -41,18 +31,28 @@ from wire.algorithms import (
     HashFunction,
     Network,
 )
-from wire.delivery import (
+from custody.wire.delivery import (
     DeliveryCode,
     DeliveryProblem,
     decode_abort,
     decode_hand_in,
     decode_messages,
 )
-from wire.digests import HASHES, NotSignable, bip137, digest_of, eip191
-from wire.envelope import DELIVERY_TICKET_TYPE, JOB_TYPE, PinnedKeys
-from wire.outcomes import APPROVAL_PENDING
-from wire.requests import SignHash, SignMessage, SignRequest, SignTransaction
-from wire.signatures import SignatureResult, der, finish
+from custody.wire.digests import HASHES, NotSignable, bip137, digest_of, eip191
+from custody.wire.envelope import DELIVERY_TICKET_TYPE, JOB_TYPE, PinnedKeys
+from custody.wire.outcomes import APPROVAL_PENDING
+from custody.wire.requests import SignHash, SignMessage, SignRequest, SignTransaction
+from custody.wire.signatures import SignatureResult, der, finish
+from mpc.ceremonies.delivery_client import (
+    CeremonyExpired,
+    DeliveryRefused,
+    DeliveryUnavailable,
+    PeerAborted,
+    problem_of,
+)
+from tests.unit.wire import protocol_examples, signer_examples
+from tests.unit.wire.example_keys import JOB_SIGNER
+from tests.unit.wire.protocol_examples import BLOCK, DOCUMENT, MODELS, examples
 
 TEXT = DOCUMENT.read_text("utf-8")
 BLOCKS = {name: text for name, _, text in BLOCK.findall(TEXT)}
@@ -183,7 +183,7 @@ def test_a_row_of_the_table_is_what_is_signed_and_how_it_leaves(
 CODE_ROW = re.compile(r"^\| `(\w+)` \| (REFUSED|DENIED|FAILED)(, transient)? \|", re.MULTILINE)
 
 
-NODE_PACKAGES = (node, hsm_driver, mpc.bans, mpc.ceremonies, mpc.handlers, mpc.shares)
+NODE_PACKAGES = (custody.node, hsm_driver, mpc.bans, mpc.ceremonies, mpc.handlers, mpc.shares)
 NAMED_CODES = {"APPROVAL_PENDING": APPROVAL_PENDING}
 
 

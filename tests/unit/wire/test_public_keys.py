@@ -13,19 +13,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from daemon.errors import ConfigurationError, OperatorError
-from daemon.job_signing_keys import pinned_job_keys
-from mpc.ceremonies.envelopes import CeremonyChannel
-from mpc.peers import checked_identity
-from node.apps_command import _public_key
-from node.decisions import Denied
-from node.signed_requests import check_signature
-from tests.made_up_keys import made_up_key
-from tests.unit.node.requests import complete, job_around
-from tests.unit.wire.signer_examples import TICKET
-from tests.unit.wire.walking import subclasses
-from wire.addresses import address_of
-from wire.algorithms import (
+from custody.node.apps_command import _public_key
+from custody.node.decisions import Denied
+from custody.node.signed_requests import check_signature
+from custody.runtime.errors import ConfigurationError, OperatorError
+from custody.runtime.job_signing_keys import pinned_job_keys
+from custody.wire.addresses import address_of
+from custody.wire.algorithms import (
     ALGORITHMS,
     ECDSA_SECP256K1,
     ECDSA_SECP256R1,
@@ -36,18 +30,24 @@ from wire.algorithms import (
     Protection,
     Store,
 )
-from wire.attestations import PinnedNodes
-from wire.encoding import Model
-from wire.envelope import DetachedSignature, PinnedKeys, Signer
-from wire.jobs import Endpoint, KeyReference
-from wire.node_api import HeartbeatRequest, NodeHealth
-from wire.outcomes import GeneratedKey
-from wire.public_keys import check_ed25519, check_public_key
-from wire.requests import SignMessage
-from wire.resources import Key
-from wire.signatures import BadSignature, finish
-from wire.statements import Attestation, Confirmation, MadeFor, Promise, ShareStatement
-from wire.tickets import PROTOCOL
+from custody.wire.attestations import PinnedNodes
+from custody.wire.encoding import Model
+from custody.wire.envelope import DetachedSignature, PinnedKeys, Signer
+from custody.wire.jobs import Endpoint, KeyReference
+from custody.wire.node_api import HeartbeatRequest, NodeHealth
+from custody.wire.outcomes import GeneratedKey
+from custody.wire.public_keys import check_ed25519, check_public_key
+from custody.wire.requests import SignMessage
+from custody.wire.resources import Key
+from custody.wire.signatures import BadSignature, finish
+from custody.wire.statements import Attestation, Confirmation, MadeFor, Promise, ShareStatement
+from custody.wire.tickets import PROTOCOL
+from mpc.ceremonies.envelopes import CeremonyChannel
+from mpc.peers import checked_identity
+from tests.made_up_keys import made_up_key
+from tests.unit.node.requests import complete, job_around
+from tests.unit.wire.signer_examples import TICKET
+from tests.unit.wire.walking import subclasses
 
 P = 2**255 - 19
 D = -121665 * pow(121666, -1, P) % P

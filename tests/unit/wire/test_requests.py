@@ -5,7 +5,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from wire.algorithms import (
+from custody.wire.algorithms import (
     ALGORITHMS,
     ECDSA_SECP256K1,
     EDDSA_ED25519,
@@ -15,7 +15,7 @@ from wire.algorithms import (
     Network,
     Scheme,
 )
-from wire.requests import (
+from custody.wire.requests import (
     CREATE_SIGNATURE,
     MAX_MESSAGE_SIZE,
     CreateKey,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wire.retry_after import retry_after
+from custody.wire.retry_after import retry_after
 
 DATE = "Sun, 01 Mar 2026 12:00:00 GMT"
 

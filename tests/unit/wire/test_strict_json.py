@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.strict_json import MAX_DEPTH, NotJson, NotStrictJson, parse_json
+from custody.wire.strict_json import MAX_DEPTH, NotJson, NotStrictJson, parse_json
 
 VALUES = st.recursive(
     st.none()

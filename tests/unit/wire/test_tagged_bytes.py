@@ -12,24 +12,24 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from control_plane.external_ids import body_digest
-from control_plane.mpc.bans import _digest as ban_digest
-from control_plane.mpc.planning.quorum import _turn
-from hsm_driver.hsm import host_signing
+from custody.control_plane.conductor.bans import _digest as ban_digest
+from custody.control_plane.conductor.planning.quorum import _turn
+from custody.control_plane.resources.external_ids import body_digest
+from custody.node.stored_key import Holders, StoredKey
+from custody.pkcs11 import host_signing
+from custody.wire.algorithms import ALGORITHMS, ECDSA_SECP256K1, Network, Store
+from custody.wire.audit import chain_hash
+from custody.wire.envelope import SignedBytes, pre_authentication_encoding
+from custody.wire.framing import Domain, join, tagged, tagged_hash
+from custody.wire.jobs import MAX_DEPTH, child_key_id
+from custody.wire.possession import possession_digest
+from custody.wire.requests import CreateKey, CreateWallet, DeriveKey
+from custody.wire.tickets import Protocol
 from mpc.shares.stored_share import associated_data
-from node.stored_key import Holders, StoredKey
 from tests.unit.wire.protocol_examples import DOCUMENT
-from wire.algorithms import ALGORITHMS, ECDSA_SECP256K1, Network, Store
-from wire.audit import chain_hash
-from wire.envelope import SignedBytes, pre_authentication_encoding
-from wire.framing import Domain, join, tagged, tagged_hash
-from wire.jobs import MAX_DEPTH, child_key_id
-from wire.possession import possession_digest
-from wire.requests import CreateKey, CreateWallet, DeriveKey
-from wire.tickets import Protocol
 
 ROOT = Path(__file__).parents[3]
-PACKAGES = ("control_plane", "daemon", "hsm_driver", "migrations", "mpc", "node", "pki", "wire")
+PACKAGES = ("custody", "hsm_driver", "migrations", "mpc")
 
 
 def share_row(
@@ -184,12 +184,12 @@ VECTOR = "11cfe5a8256f0cf9c704aa464a573e621d2285506c9591f501bb8dba25c996b0"
 # One way to do it, in all sources
 
 STANDARDS = {
-    "wire/framing.py": "where it is done",
-    "wire/bip322.py": "the tagged hash of BIP-340 and BIP-322",
+    "custody/wire/framing.py": "where it is done",
+    "custody/wire/bip322.py": "the tagged hash of BIP-340 and BIP-322",
 }
 FIXED = {
-    "node/gate_messages.py": "time, full stop, body: the digits of a time have no full stop",
-    "hsm_driver/hsm/master_key.py": "a constant",
+    "custody/node/gate_messages.py": "time, full stop, body: no digit of a time is a full stop",
+    "custody/pkcs11/master_key.py": "a constant",
 }
 
 
@@ -217,7 +217,7 @@ def test_no_hash_is_made_over_values_that_were_put_side_by_side():
                 ("hashlib.", "hmac.")
             ):
                 found |= {name for argument in call.args if is_put_together(argument)}
-    assert found == (STANDARDS | FIXED).keys() - {"wire/framing.py"}
+    assert found == (STANDARDS | FIXED).keys() - {"custody/wire/framing.py"}
 
 
 def test_no_two_modules_use_one_domain():

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from control_plane.client.pinned_nodes import _PinnedNodesFile
-from daemon.configuration import Section
-from node.gate_messages import GateAnswer
+from custody.client.pinned_nodes import _PinnedNodesFile
+from custody.node.gate_messages import GateAnswer
+from custody.runtime.configuration import Section
+from custody.wire.algorithms import Network
+from custody.wire.answers import Answer, Open, Unknown, known, read_answer
+from custody.wire.encoding import Model
 from tests.unit.wire.walking import LATER, Example, at, subclasses
-from wire.algorithms import Network
-from wire.answers import Answer, Open, Unknown, known, read_answer
-from wire.encoding import Model
 
 ANSWERS = [model for model in subclasses(Answer) if model.model_fields]
 STRICT = [

@@ -8,14 +8,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-import control_plane
-import daemon
+import custody.client
 import mpc
-import node
-import wire
 from tests.made_up_keys import made_up_key
 
-PACKAGES = (wire, daemon, node, control_plane, mpc)
+PACKAGES = (custody, mpc)
 EXAMPLES = {
     "uuid": "5b0f4e0e-6a53-4f0a-8a6c-0d6c7e2f9b11",
     "date-time": "2026-03-01T12:00:00Z",

@@ -12,14 +12,9 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from control_plane.client import (
-    Custody,
-    Key,
-    Signature,
-    SignatureStatus,
-    Store,
-)
-from daemon.signing_key import load_signing_key
+from custody.client import Custody, Key, Signature, SignatureStatus, Store
+from custody.runtime.signing_key import load_signing_key
+from custody.wire.envelope import Signer as Ed25519Signer
 from devstack.certificates import Certificates
 from devstack.gate import ExampleGate
 from devstack.launcher import Tied
@@ -27,7 +22,6 @@ from devstack.service import start_together, stop_together
 from devstack.stack import Stack, StackOptions
 from tests.acceptance.mpc.conftest import SCHEMES, members
 from tests.second_opinion import Wanted, check_signature
-from wire.envelope import Signer as Ed25519Signer
 
 SECONDS = 60
 NAMES = members(3)

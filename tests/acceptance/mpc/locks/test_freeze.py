@@ -3,11 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from control_plane.client import (
-    Custody,
-    Key,
-    SignatureStatus,
-)
+from custody.client import Custody, Key, SignatureStatus
 from devstack.signer import Signer
 from tests.acceptance.mpc.locks.conftest import SECONDS, Locked, ask, signed, until_reason
 

@@ -4,13 +4,7 @@ from functools import partial
 
 import pytest
 
-from control_plane.client import (
-    ChangeStatus,
-    Custody,
-    Key,
-    Rejected,
-    SignatureStatus,
-)
+from custody.client import ChangeStatus, Custody, Key, Rejected, SignatureStatus
 from tests.acceptance.mpc.locks.conftest import (
     NAMES,
     SECONDS,

@@ -11,23 +11,18 @@ import psycopg
 import pytest
 from psycopg.rows import namedtuple_row
 
-from control_plane.client import (
-    Custody,
-    Key,
-    Rejected,
-    Signature,
-)
-from control_plane.notifications import JOBS_CHANNEL
-from control_plane.reasons import RecordedOutcome
+from custody.client import Custody, Key, Rejected, Signature
+from custody.control_plane.jobs.notifications import JOBS_CHANNEL
+from custody.control_plane.jobs.reasons import RecordedOutcome
+from custody.wire.envelope import JOB_TYPE, DetachedSignature
+from custody.wire.envelope import Signer as Ed25519Signer
+from custody.wire.jobs import Endpoint, Job
+from custody.wire.signed_requests import sign_request
 from tests.acceptance.mpc.locks.conftest import (
     Locked,
     signed,
     until,
 )
-from wire.envelope import JOB_TYPE, DetachedSignature
-from wire.envelope import Signer as Ed25519Signer
-from wire.jobs import Endpoint, Job
-from wire.signed_requests import sign_request
 
 
 def test_what_the_application_did_not_sign_is_rejected_by_all(locked: Locked, key: Key) -> None:

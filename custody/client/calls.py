@@ -1,0 +1,93 @@
+"""Calls of the API, described without doing them: the same description serves both clients.
+
+An operation is a generator: it yields the calls it needs, is sent their answers, and returns its
+result. How a call travels, in a thread or in an event loop, is the connection's business alone.
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Generic, TypeAlias, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from custody.wire.answers import AnyAnswer, read_answer
+from custody.wire.jobs import Endpoint
+from custody.wire.requests import Request
+from custody.wire.resources import Page
+
+Answer = TypeVar("Answer")
+Item = TypeVar("Item")
+
+Steps: TypeAlias = Generator["Call[Any]", Any, Answer]
+"""An operation under way: yields calls, is sent their answers, returns an Answer."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[Answer]):
+    """One request and how to read its answer.
+
+    Every call may be sent again: a GET changes nothing, and a POST carries an external id.
+    """
+
+    method: str
+    path: str
+    read: Callable[[bytes], Answer] = field(repr=False)
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    wish: "Wish | None" = None
+    pause: float = 0
+    """Seconds to let pass before it is sent."""
+    signature: str | None = None
+    """Value of the header Custody-Signature."""
+
+    def __iter__(self) -> Steps[Answer]:
+        """Inside an operation: ``answer = yield from call``."""
+        answer: Answer = yield self
+        return answer
+
+    def waiting(self, seconds: float) -> "Call[Answer]":
+        """The same call, held open by the service until what it is about is final."""
+        return replace(self, query={**self.query, "wait": f"{seconds:.3f}"}) if seconds else self
+
+    @property
+    def wait(self) -> float:
+        """Seconds that the service may hold this call open."""
+        return float(self.query.get("wait", 0))
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a POST asks for, in a form that can be completed and signed. ``key_id``: the path's."""
+
+    endpoint: Endpoint
+    request: Request
+    key_id: UUID | None = None
+
+
+def content(body: BaseModel) -> bytes:
+    """A body as it travels."""
+    return body.model_dump_json(exclude_none=True).encode()
+
+
+def get(path: str, model: type[AnyAnswer], **filters: str | None) -> Call[AnyAnswer]:
+    """A GET; ``filters`` are query parameters, left out where they are None."""
+    query = {name: value for name, value in filters.items() if value is not None}
+    return Call("GET", path, partial(read_answer, model), query)
+
+
+def post(path: str, body: BaseModel, model: type[AnyAnswer]) -> Call[AnyAnswer]:
+    return Call("POST", path, partial(read_answer, model), body=content(body))
+
+
+def wish(path: str, wanted: Wish, model: type[AnyAnswer]) -> Call[AnyAnswer]:
+    """A POST that makes nodes do something, so that their owner may want it signed."""
+    return replace(post(path, wanted.request, model), wish=wanted)
+
+
+def next_page(call: Call[Page[Item]], page: Page[Item]) -> Call[Page[Item]] | None:
+    """The call for what follows a page; None after the last."""
+    if page.next_cursor is None:
+        return None
+    return replace(call, query={**call.query, "cursor": page.next_cursor})

@@ -1,0 +1,166 @@
+"""The two clients: the same operations, one for threads and one for event loops."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TypedDict
+
+from custody.client import operations
+from custody.client.connections import DEFAULT_PATIENCE, AsyncConnection, Connection, options
+from custody.client.methods import Listing, Operation
+from custody.client.pinned_nodes import AttestedKeys
+from custody.client.request_signing import RequestSigning, SigningKey
+from custody.wire.attestations import PinnedNodes
+
+
+class Operations:
+    """What both clients can do; see ``custody.client.operations`` for each."""
+
+    create_wallet = Operation(operations.create_wallet)
+    get_wallet = Operation(operations.get_wallet)
+    list_wallets = Listing(operations.list_wallets)
+    create_key = Operation(operations.create_key)
+    get_key = Operation(operations.get_key)
+    list_keys = Listing(operations.list_keys)
+    sign_message = Operation(operations.sign_message)
+    sign_hash = Operation(operations.sign_hash)
+    sign_transaction = Operation(operations.sign_transaction)
+    get_signature = Operation(operations.get_signature)
+    list_signatures = Listing(operations.list_signatures)
+    list_nodes = Listing(operations.list_nodes)
+    derive_key = Operation(operations.derive_key)
+    refresh_key = Operation(operations.refresh_key)
+    get_refresh = Operation(operations.get_refresh)
+    repair_share = Operation(operations.repair_share)
+    get_repair = Operation(operations.get_repair)
+    create_signer_group = Operation(operations.create_signer_group)
+    get_signer_group = Operation(operations.get_signer_group)
+    list_signer_groups = Listing(operations.list_signer_groups)
+    list_signers = Listing(operations.list_signers)
+
+
+class Custody(Operations):
+    """Client for threads: ``with Custody(url, token) as custody: custody.list_wallets()``.
+
+    ``ca``: file with the CA that signed the service's certificate; None: those of the system.
+    ``patience``: seconds of further attempts while the service is away.
+    ``signing_key``: the application's own Ed25519 key, or its PEM file: every request for a key or
+    a signature is signed with it, which the keys' owner may require.
+    ``pinned_nodes``, or their TOML file: every wallet and key is checked against what these nodes
+    attest before you get it, and NotAttested raised otherwise. None: the service is believed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        ca: Path | str | None = None,
+        patience: float = DEFAULT_PATIENCE,
+        signing_key: SigningKey | None = None,
+        pinned_nodes: PinnedNodes | Path | str | None = None,
+    ) -> None:
+        self._url = url
+        signing = None if signing_key is None else RequestSigning(signing_key)
+        attested = _attested(pinned_nodes, signing)
+        self.connection = Connection(options(url, token, ca), patience, signing, attested)
+
+    @classmethod
+    def from_environment(cls, patience: float = DEFAULT_PATIENCE) -> "Custody":
+        """Client of CUSTODY_API_URL and CUSTODY_API_TOKEN.
+
+        Where they are set also of CUSTODY_CA, CUSTODY_SIGNING_KEY_FILE, CUSTODY_PINNED_NODES_FILE.
+        """
+        return cls(**_from_environment(os.environ), patience=patience)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def __enter__(self) -> "Custody":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Custody({self._url!r})"
+
+
+class AsyncCustody(Operations):
+    """Client for event loops: ``async with AsyncCustody(url, token) as custody: ...``.
+
+    The same operations and parameters as Custody's, each to be awaited; lists by ``async for``.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        ca: Path | str | None = None,
+        patience: float = DEFAULT_PATIENCE,
+        signing_key: SigningKey | None = None,
+        pinned_nodes: PinnedNodes | Path | str | None = None,
+    ) -> None:
+        self._url = url
+        signing = None if signing_key is None else RequestSigning(signing_key)
+        attested = _attested(pinned_nodes, signing)
+        self.connection = AsyncConnection(options(url, token, ca), patience, signing, attested)
+
+    @classmethod
+    def from_environment(cls, patience: float = DEFAULT_PATIENCE) -> "AsyncCustody":
+        """Client of CUSTODY_API_URL and CUSTODY_API_TOKEN.
+
+        Where they are set also of CUSTODY_CA, CUSTODY_SIGNING_KEY_FILE, CUSTODY_PINNED_NODES_FILE.
+        """
+        return cls(**_from_environment(os.environ), patience=patience)
+
+    async def close(self) -> None:
+        await self.connection.close()
+
+    async def __aenter__(self) -> "AsyncCustody":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"AsyncCustody({self._url!r})"
+
+
+def _attested(
+    pinned_nodes: PinnedNodes | Path | str | None, signing: RequestSigning | None
+) -> AttestedKeys | None:
+    if pinned_nodes is None:
+        return None
+    return AttestedKeys(pinned_nodes, None if signing is None else signing.public_key)
+
+
+class _Address(TypedDict):
+    url: str
+    token: str
+    ca: str | None
+    signing_key: str | None
+    pinned_nodes: str | None
+
+
+def _from_environment(environment: Mapping[str, str]) -> _Address:
+    missing = [name for name in ("CUSTODY_API_URL", "CUSTODY_API_TOKEN") if name not in environment]
+    if missing:
+        raise ValueError(f"set {' and '.join(missing)} in the environment")
+    return _Address(
+        url=environment["CUSTODY_API_URL"],
+        token=environment["CUSTODY_API_TOKEN"],
+        ca=environment.get("CUSTODY_CA"),
+        signing_key=environment.get("CUSTODY_SIGNING_KEY_FILE"),
+        pinned_nodes=environment.get("CUSTODY_PINNED_NODES_FILE"),
+    )

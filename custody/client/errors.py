@@ -1,0 +1,168 @@
+"""What can go wrong, by what a caller can do about it."""
+
+from typing import TypeAlias
+
+from custody.wire.answers import Unknown
+from custody.wire.resources import Key, KeyChange, Problem, Signature, Wallet
+from custody.wire.retry_after import COME_BACK
+
+Resource: TypeAlias = Wallet | Key | Signature | KeyChange
+"""What a request is about."""
+
+
+class CustodyError(Exception):
+    """Base of every error of this library. None carries the token."""
+
+
+class Unreachable(CustodyError):
+    """No answer after several attempts: the service or the network is away. Safe to try again."""
+
+
+class Untrusted(CustodyError):
+    """The service's certificate is not signed by the CA given, or is for another host."""
+
+
+class NotAttested(CustodyError):
+    """The nodes that you have pinned do not vouch for this key: pay nothing to its address.
+
+    Either the service, or its database, shows another key than the nodes hold; or nodes have
+    changed, and you must pin the new ones first.
+    """
+
+
+class UnexpectedAnswer(CustodyError):
+    """Not the service that this library was made for: check the URL and both versions."""
+
+
+class Refused(CustodyError):
+    """The service answered with a problem (RFC 9457); ``problem.code`` is stable."""
+
+    def __init__(self, problem: Problem, retry_after: float | None = None) -> None:
+        super().__init__(f"{problem.code}: {problem.detail}")
+        self.problem = problem
+        self.retry_after = retry_after
+
+    @property
+    def code(self) -> str:
+        return self.problem.code
+
+
+class Unauthenticated(Refused):
+    """The token is unknown, revoked or expired: get another."""
+
+
+class MissingScope(Refused):
+    """The token may not do this: get one with the scope that the text names."""
+
+
+class NotFound(Refused):
+    """There is no such thing, or it is another application's."""
+
+
+class InvalidRequest(Refused):
+    """The request breaks a rule of the API: the same one will never do."""
+
+
+class Unsupported(Refused):
+    """No node of the store's group can do this algorithm: ask the operator."""
+
+
+class KeyNotActive(Refused):
+    """The key cannot sign, or not yet: wait for it with ``get_key``."""
+
+
+class ChangeUnderWay(Refused):
+    """The key's shares are being refreshed or repaired already: wait for what the text names."""
+
+
+class ExternalIdConflict(Refused):
+    """The external id was used before with another body: choose another."""
+
+
+class Unavailable(Refused):
+    """The service cannot work, or has too much to do, at the moment. Safe to try again."""
+
+
+class GatewayAnswer(Unavailable):
+    """Status 408, 429, 502, 503 or 504 in words that are not the service's. Safe to try again.
+
+    Most often a load balancer or another gateway answers so, before the service or instead of it.
+    ``problem`` is made up here: its code is ``gateway_answer``.
+    """
+
+    def __init__(self, came: str, retry_after: float | None = None) -> None:
+        """``came``: what was asked, and what was answered."""
+        problem = Problem(
+            type="about:blank", title="Gateway", status=503, code="gateway_answer", detail=came
+        )
+        super().__init__(problem, retry_after)
+
+
+class NotFinal(CustodyError):
+    """Time was up before the request was final. It goes on: ``resource`` is how it stood.
+
+    Its status may also be one that this version of the library does not know (Unknown).
+    """
+
+    def __init__(self, resource: Resource) -> None:
+        status = resource.status
+        if isinstance(status, Unknown):
+            how = f"{status.value}, a status that this version does not know; it may be final"
+        else:
+            how = f"still {status.value}; it goes on"
+        super().__init__(f"{_name(resource)} is {how}")
+        self.resource = resource
+
+
+class Ended(CustodyError):
+    """The request ended without a result: ``resource`` as it is for good, with its reason."""
+
+    def __init__(self, resource: Resource) -> None:
+        reason = resource.reason
+        why = f"{reason.code}: {reason.detail}" if reason else "no reason was given"
+        super().__init__(f"{_name(resource)} is {resource.status.value}: {why}")
+        self.resource = resource
+
+
+class Rejected(Ended):
+    """Decided against; the same request would be again."""
+
+
+class Failed(Ended):
+    """It could not be done; a new request may succeed."""
+
+
+def _name(resource: Resource) -> str:
+    kind = resource.kind if isinstance(resource, KeyChange) else type(resource).__name__
+    return f"{kind.lower()} {resource.id}"
+
+
+_BY_CODE: dict[str, type[Refused]] = {
+    "unauthenticated": Unauthenticated,
+    "missing_scope": MissingScope,
+    "not_found": NotFound,
+    "invalid_request": InvalidRequest,
+    "malformed_json": InvalidRequest,
+    "not_signable": InvalidRequest,
+    "not_derivable": InvalidRequest,
+    "not_refreshable": InvalidRequest,
+    "unknown_signer": InvalidRequest,
+    "unknown_signer_group": InvalidRequest,
+    "group_exists": InvalidRequest,
+    "too_large": InvalidRequest,
+    "request_mismatch": InvalidRequest,
+    "request_expired": InvalidRequest,
+    "unsupported_algorithm": Unsupported,
+    "no_capable_node": Unsupported,
+    "no_delivery_server": Unsupported,
+    "key_not_active": KeyNotActive,
+    "change_under_way": ChangeUnderWay,
+    "external_id_conflict": ExternalIdConflict,
+    "unavailable": Unavailable,
+}
+
+
+def refusal(problem: Problem, status: int, retry_after: float | None) -> Refused:
+    """The error of an answer with this status: Unavailable where it says to come back."""
+    kind = Unavailable if status in COME_BACK else _BY_CODE.get(problem.code, Refused)
+    return kind(problem, retry_after)

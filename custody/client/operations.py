@@ -1,0 +1,331 @@
+"""What an application can ask for. Each is described once, for both clients.
+
+``wait`` everywhere: seconds until the result must be there; 0 returns the request as it stands.
+``external_id``: the application's own name for a request. The same id with the same body gives the
+first result again, also after a crash in between; without one, a random id is taken.
+"""
+
+from collections.abc import Sequence
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+from custody.client.calls import Answer, Call, Steps, Wish, get, post, wish
+from custody.client.errors import UnexpectedAnswer
+from custody.client.waiting import until_final
+from custody.wire.algorithms import AddressType, Curve, HashFunction, Network, Scheme, Store
+from custody.wire.jobs import Endpoint
+from custody.wire.requests import (
+    CreateKey,
+    CreateSignerGroup,
+    CreateWallet,
+    DeriveKey,
+    RefreshKey,
+    RepairShare,
+    SignHash,
+    SignMessage,
+    SignRequest,
+    SignTransaction,
+)
+from custody.wire.resources import (
+    Key,
+    KeyChange,
+    KeyStatus,
+    Node,
+    Page,
+    RegisteredSigner,
+    Signature,
+    SignatureStatus,
+    SignerGroup,
+    Wallet,
+)
+
+DEFAULT_WAIT = 60.0
+
+Named = TypeVar("Named", Wallet, Key)
+
+
+def _external_id(given: str | None) -> str:
+    return given if given is not None else f"client-{uuid4()}"
+
+
+def _once(call: Call[Answer]) -> Steps[Answer]:
+    """An operation of one call, whose answer is there at once."""
+    return (yield from call)
+
+
+def _named(steps: Steps[Named], external_id: str | None) -> Steps[Named]:
+    """What ``steps`` bring, if the application has named it so."""
+    found = yield from steps
+    if external_id is not None and found.external_id != external_id:
+        raise UnexpectedAnswer(f"{found.id} has external_id {found.external_id}, not {external_id}")
+    return found
+
+
+def _wallet(wallet_id: UUID | str) -> Call[Wallet]:
+    return get(f"/v1/wallets/{wallet_id}", Wallet)
+
+
+def _key(key_id: UUID | str) -> Call[Key]:
+    return get(f"/v1/keys/{key_id}", Key)
+
+
+def _signature(key_id: UUID | str, signature_id: UUID | str) -> Call[Signature]:
+    return get(f"/v1/keys/{key_id}/signatures/{signature_id}", Signature)
+
+
+def create_wallet(
+    network: Network,
+    store: Store = Store.HSM,
+    *,
+    signer_group: str | None = None,
+    address_type: AddressType | None = None,
+    master_key: UUID | str | None = None,
+    path: str | None = None,
+    external_id: str | None = None,
+    wait: float = DEFAULT_WAIT,
+) -> Steps[Wallet]:
+    """Create a wallet, and wait for its address.
+
+    It has a key of its own; of store mpc with shares at ``signer_group``, or else derived from
+    ``master_key`` along ``path``. ``address_type`` is for Bitcoin.
+    Raises Unsupported, ExternalIdConflict, NotFinal, Failed.
+    """
+    body = CreateWallet(
+        network=network,
+        store=store,
+        signer_group=signer_group,
+        address_type=address_type,
+        master_key=None if master_key is None else UUID(str(master_key)),
+        path=path,
+        external_id=_external_id(external_id),
+    )
+    call = wish("/v1/wallets", Wish(Endpoint.WALLETS, body), Wallet)
+    return until_final(call, lambda wallet: _wallet(wallet.id), wait)
+
+
+def get_wallet(
+    wallet_id: UUID | str, *, external_id: str | None = None, wait: float = 0
+) -> Steps[Wallet]:
+    """Read a wallet. With ``external_id`` it must be the one made under that name.
+
+    Raises NotFound, UnexpectedAnswer for another one; with ``wait`` also NotFinal, Failed.
+    """
+    steps = until_final(_wallet(wallet_id), lambda wallet: _wallet(wallet.id), wait)
+    return _named(steps, external_id)
+
+
+def list_wallets(
+    *, status: KeyStatus | None = None, external_id: str | None = None
+) -> Call[Page[Wallet]]:
+    """The application's wallets, page after page as they are read, newest first."""
+    return get("/v1/wallets", Page[Wallet], status=status, external_id=external_id)
+
+
+def create_key(
+    scheme: Scheme,
+    curve: Curve,
+    store: Store = Store.HSM,
+    *,
+    signer_group: str | None = None,
+    external_id: str | None = None,
+    wait: float = DEFAULT_WAIT,
+) -> Steps[Key]:
+    """Create a bare key, and wait until it is Active; of store mpc with shares at ``signer_group``.
+
+    Raises Unsupported, ExternalIdConflict, NotFinal, Failed.
+    """
+    body = CreateKey(
+        scheme=scheme,
+        curve=curve,
+        store=store,
+        signer_group=signer_group,
+        external_id=_external_id(external_id),
+    )
+    call = wish("/v1/keys", Wish(Endpoint.KEYS, body), Key)
+    return until_final(call, lambda key: _key(key.id), wait)
+
+
+def get_key(key_id: UUID | str, *, external_id: str | None = None, wait: float = 0) -> Steps[Key]:
+    """Read a key, a wallet's too. With ``external_id``, of a bare key, as for get_wallet.
+
+    Raises NotFound, UnexpectedAnswer for another one; with ``wait`` also NotFinal, Failed.
+    """
+    return _named(until_final(_key(key_id), lambda key: _key(key.id), wait), external_id)
+
+
+def list_keys(
+    *, status: KeyStatus | None = None, external_id: str | None = None
+) -> Call[Page[Key]]:
+    """The application's keys, page after page as they are read, newest first."""
+    return get("/v1/keys", Page[Key], status=status, external_id=external_id)
+
+
+def derive_key(key_id: UUID | str, path: str, *, external_id: str | None = None) -> Steps[Key]:
+    """A child of an ECDSA key of store mpc, as ``m/0/5`` says (BIP-32, unhardened): Active at once.
+
+    Raises InvalidRequest, KeyNotActive, ExternalIdConflict.
+    """
+    body = DeriveKey(path=path, external_id=_external_id(external_id))
+    wanted = Wish(Endpoint.DERIVATIONS, body, UUID(str(key_id)))
+    return _once(wish(f"/v1/keys/{key_id}/derive", wanted, Key))
+
+
+def refresh_key(
+    key_id: UUID | str, *, external_id: str | None = None, wait: float = DEFAULT_WAIT
+) -> Steps[KeyChange]:
+    """Have all signers replace their shares of a key of store mpc, and wait until they have.
+
+    Raises InvalidRequest, KeyNotActive, ExternalIdConflict, NotFinal, Rejected, Failed.
+    """
+    body = RefreshKey(external_id=_external_id(external_id))
+    return _change(key_id, "refresh", Wish(Endpoint.REFRESHES, body, UUID(str(key_id))), wait)
+
+
+def repair_share(
+    key_id: UUID | str, signer: str, *, external_id: str | None = None, wait: float = DEFAULT_WAIT
+) -> Steps[KeyChange]:
+    """Have t signers give another one its lost share back, then all refresh; wait until they have.
+
+    Their operators agree first, on their hosts: ``mpc-signer repair approve``. Errors as for
+    refresh_key.
+    """
+    body = RepairShare(signer=signer, external_id=_external_id(external_id))
+    return _change(key_id, "repair", Wish(Endpoint.REPAIRS, body, UUID(str(key_id))), wait)
+
+
+def _change(key_id: UUID | str, verb: str, wanted: Wish, wait: float) -> Steps[KeyChange]:
+    path = f"/v1/keys/{key_id}/{wanted.endpoint.value}"
+    return until_final(
+        wish(f"/v1/keys/{key_id}/{verb}", wanted, KeyChange),
+        lambda change: get(f"{path}/{change.id}", KeyChange),
+        wait,
+    )
+
+
+def get_refresh(key_id: UUID | str, change_id: UUID | str, *, wait: float = 0) -> Steps[KeyChange]:
+    """Read a refresh. Raises NotFound; with ``wait`` also NotFinal, Rejected, Failed."""
+    return _read_change(f"/v1/keys/{key_id}/refreshes/{change_id}", wait)
+
+
+def get_repair(key_id: UUID | str, change_id: UUID | str, *, wait: float = 0) -> Steps[KeyChange]:
+    """Read a repair. Raises NotFound; with ``wait`` also NotFinal, Rejected, Failed."""
+    return _read_change(f"/v1/keys/{key_id}/repairs/{change_id}", wait)
+
+
+def _read_change(path: str, wait: float) -> Steps[KeyChange]:
+    call = get(path, KeyChange)
+    return until_final(call, lambda _: call, wait)
+
+
+def sign_message(
+    key_id: UUID | str,
+    message: str | bytes,
+    *,
+    hash_function: HashFunction | None = None,
+    external_id: str | None = None,
+    wait: float = DEFAULT_WAIT,
+) -> Steps[Signature]:
+    """Sign a message the way the key's network means it, and wait for the signature.
+
+    A ``str`` is text and is signed as its UTF-8, also when it starts with 0x. ``hash_function``
+    is for bare ECDSA keys, and needed there.
+    Raises InvalidRequest, KeyNotActive, ExternalIdConflict, NotFinal, Rejected, Failed.
+    """
+    body = SignMessage(
+        kind="Message",
+        message=_message(message),
+        hash_function=hash_function,
+        external_id=_external_id(external_id),
+    )
+    return _sign(key_id, body, wait)
+
+
+def sign_hash(
+    key_id: UUID | str,
+    digest: bytes,
+    *,
+    external_id: str | None = None,
+    wait: float = DEFAULT_WAIT,
+) -> Steps[Signature]:
+    """Sign a 32-byte digest as it is, and wait for the signature. Errors as for sign_message."""
+    body = SignHash(kind="Hash", hash=digest, external_id=_external_id(external_id))
+    return _sign(key_id, body, wait)
+
+
+def sign_transaction(
+    key_id: UUID | str,
+    transaction: bytes,
+    *,
+    external_id: str | None = None,
+    wait: float = DEFAULT_WAIT,
+) -> Steps[Signature]:
+    """Sign a Solana transaction, given as its serialized message, and wait for the signature.
+
+    The wallet's key must be one of its signers. Errors as for sign_message.
+    """
+    body = SignTransaction(
+        kind="Transaction", transaction=transaction, external_id=_external_id(external_id)
+    )
+    return _sign(key_id, body, wait)
+
+
+def _message(message: str | bytes) -> str:
+    """The form that travels: hex when it is bytes, or text that would be taken for hex."""
+    if isinstance(message, bytes):
+        return "0x" + message.hex()
+    return "0x" + message.encode().hex() if message.startswith("0x") else message
+
+
+def _sign(key_id: UUID | str, body: SignRequest, wait: float) -> Steps[Signature]:
+    wanted = Wish(Endpoint.SIGNATURES, body, UUID(str(key_id)))
+    return until_final(
+        wish(f"/v1/keys/{key_id}/signatures", wanted, Signature),
+        lambda signature: _signature(key_id, signature.id),
+        wait,
+    )
+
+
+def get_signature(
+    key_id: UUID | str, signature_id: UUID | str, *, wait: float = 0
+) -> Steps[Signature]:
+    """Read a signature. Raises NotFound; with ``wait`` also NotFinal, Rejected, Failed."""
+    return until_final(
+        _signature(key_id, signature_id), lambda signature: _signature(key_id, signature.id), wait
+    )
+
+
+def list_signatures(
+    key_id: UUID | str, *, status: SignatureStatus | None = None, external_id: str | None = None
+) -> Call[Page[Signature]]:
+    """A key's signatures, page after page as they are read, newest first."""
+    path = f"/v1/keys/{key_id}/signatures"
+    return get(path, Page[Signature], status=status, external_id=external_id)
+
+
+def list_nodes(*, group: str | None = None) -> Call[Page[Node]]:
+    """The drivers, by id: last seen, version, capabilities, health."""
+    return get("/v1/nodes", Page[Node], group=group)
+
+
+def create_signer_group(name: str, signers: Sequence[str], threshold: int) -> Steps[SignerGroup]:
+    """Make a group of signers, any ``threshold`` of which sign; the same again is the same.
+
+    Raises InvalidRequest, where there is another group of that name too; MissingScope.
+    """
+    body = CreateSignerGroup(name=name, signers=list(signers), threshold=threshold)
+    return _once(post("/v1/signer-groups", body, SignerGroup))
+
+
+def get_signer_group(name: str) -> Steps[SignerGroup]:
+    """Read a signer group: who is in it, whose they are. Raises NotFound."""
+    return _once(get(f"/v1/signer-groups/{name}", SignerGroup))
+
+
+def list_signer_groups() -> Call[Page[SignerGroup]]:
+    """All signer groups, by name."""
+    return get("/v1/signer-groups", Page[SignerGroup])
+
+
+def list_signers() -> Call[Page[RegisteredSigner]]:
+    """The signers, by id: last seen, version, owner, health, bans."""
+    return get("/v1/signers", Page[RegisteredSigner])

@@ -1,0 +1,214 @@
+"""What an application believes of a key: what the nodes say that it has pinned, not the service.
+
+Each wallet and key is checked before the application gets it; so is one in an error.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from pydantic import Field, ValidationError
+
+from custody.client.calls import Answer, Call, Steps, Wish, get
+from custody.client.errors import Ended, NotAttested, NotFinal
+from custody.wire.algorithms import Algorithm
+from custody.wire.answers import known
+from custody.wire.attestations import ClaimedKey, PinnedGroup, PinnedNodes, check
+from custody.wire.derivation import child_public_key, parse_path
+from custody.wire.encoding import Base64Bytes, Model
+from custody.wire.requests import CreateKey, CreateWallet, DeriveKey
+from custody.wire.resources import Key, Wallet
+
+AS_ASKED = ("store", "network", "scheme", "curve", "signer_group")
+"""What a request for a key says, and its answer must say again."""
+
+
+class _SignerGroup(Model):
+    """As its owner has it: how many of which signers sign."""
+
+    threshold: int
+    signers: list[str]
+
+
+class _PinnedNodesFile(Model):
+    """``drivers``, ``signers``: identity keys by node id, in base64, as ``identity show`` prints.
+
+    ``application``: the public key of the one that signs this application's requests, where the
+    process that reads the file does not have the private key.
+    """
+
+    application: Base64Bytes | None = None
+    drivers: dict[str, Base64Bytes] = Field(default_factory=dict)
+    signers: dict[str, Base64Bytes] = Field(default_factory=dict)
+    driver_groups: dict[str, list[str]] = Field(default_factory=dict)
+    signer_groups: dict[str, _SignerGroup] = Field(default_factory=dict)
+
+
+def read_pinned_nodes(path: Path | str) -> PinnedNodes:
+    """Pinned nodes from a TOML file: keys of drivers and signers, and the groups that they are in.
+
+    docs/operations.md has an example. Raises ValueError.
+    """
+    try:
+        pins = _PinnedNodesFile.model_validate(tomllib.loads(Path(path).read_text("utf-8")))
+        groups = {
+            name: PinnedGroup(group.threshold, group.signers)
+            for name, group in pins.signer_groups.items()
+        }
+        return PinnedNodes(pins.drivers, pins.signers, pins.driver_groups, groups, pins.application)
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    except ValidationError as error:
+        faults = "; ".join(f"{_place(each['loc'])}: {each['msg']}" for each in error.errors())
+        raise ValueError(f"{path}: {faults}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, location))
+
+
+class AttestedKeys:
+    """Lets through what the pinned nodes attest, and raises NotAttested for anything else."""
+
+    def __init__(self, pinned: PinnedNodes | Path | str, application: bytes | None = None) -> None:
+        """``pinned``, or the file that has them. ``application``: the key that signs requests.
+
+        Raises ValueError for a file that cannot be read, or with another application's key.
+        """
+        pinned = pinned if isinstance(pinned, PinnedNodes) else read_pinned_nodes(pinned)
+        if application is not None:
+            pinned = pinned.of_application(application)
+        self._pinned = pinned
+
+    def checked(self, steps: Steps[Answer]) -> Steps[Answer]:
+        """The same operation, and then a look at what it has brought."""
+        wish: Wish | None = None
+        answer: Any = None
+        while True:
+            try:
+                call: Call[Any] = steps.send(answer)
+            except StopIteration as end:
+                result: Answer = end.value
+                yield from self.check(result, wish)
+                return result
+            except (NotFinal, Ended) as error:
+                yield from self.check(error.resource, wish)
+                raise
+            wish = wish or call.wish
+            answer = yield call
+            if call.method == "GET" and isinstance(answer, Wallet | Key):
+                _require_id(call, answer)
+
+    def check(self, found: object, wish: Wish | None = None) -> Steps[None]:
+        """Raise NotAttested for a wallet or key; anything else has no address. May read a key."""
+        if isinstance(found, Wallet):
+            yield from self._check_wallet(found, wish)
+        elif isinstance(found, Key):
+            _require_as_asked(found, wish)
+            _require_asked_id(found, wish)
+            self._check_key(found, None)
+            yield from self._check_child(found, wish)
+
+    def _check_wallet(self, wallet: Wallet, wish: Wish | None) -> Steps[None]:
+        _require_as_asked(wallet, wish)
+        if wallet.address is None:
+            return
+        _require_asked_id(wallet, wish)
+        key = yield from get(f"/v1/keys/{wallet.key_id}", Key)
+        _require_as_asked(key, wish)
+        told = (wallet.key_id, wallet.network, wallet.store)
+        is_its = wallet.signer_group in (None, key.signer_group)
+        if told != (key.id, key.network, key.store) or not is_its:
+            raise NotAttested(f"wallet {wallet.id} is shown with another key than its own")
+        if key.public_key is None:
+            raise NotAttested(f"wallet {wallet.id} has an address, and its key no public key")
+        self._check_key(key, wallet)
+        yield from self._check_child(key, wish)
+
+    def _check_child(self, key: Key, wish: Wish | None) -> Steps[None]:
+        """That a key which was to be derived is the child that was meant, and no other."""
+        asked = _derivation(wish)
+        if asked is None or key.public_key is None:
+            return
+        parent_id, path = asked
+        parent = yield from get(f"/v1/keys/{parent_id}", Key)
+        if parent.id != parent_id or parent.public_key is None or parent.chain_code is None:
+            raise NotAttested(f"key {parent_id} is not shown with what its children follow from")
+        self._check_key(parent, None)
+        child = child_public_key(parent.public_key, parent.chain_code, parse_path(path))
+        if key.public_key != child:
+            raise NotAttested(f"key {key.id} is not the child {path} of key {parent_id}")
+
+    def _check_key(self, key: Key, wallet: Wallet | None) -> None:
+        if key.public_key is None:
+            return
+        try:
+            check(key.attestations, _claimed(key, key.public_key, wallet), self._pinned)
+        except ValueError as error:
+            raise NotAttested(f"key {key.id}: {error}") from None
+
+
+def _derivation(wish: Wish | None) -> tuple[UUID, str] | None:
+    """The parent and the path of a key that was to be derived."""
+    match wish:
+        case Wish(request=CreateWallet(master_key=UUID() as parent, path=str(path))):
+            return parent, path
+        case Wish(request=DeriveKey(path=path), key_id=UUID() as parent):
+            return parent, path
+        case _:
+            return None
+
+
+def _claimed(key: Key, public_key: bytes, wallet: Wallet | None) -> ClaimedKey:
+    """``wallet``: the one that the key was read for, if any. Raises ValueError."""
+    return ClaimedKey(
+        id=key.id,
+        root=key.root,
+        path=() if key.path is None else parse_path(key.path),
+        store=known(key.store),
+        algorithm=Algorithm(known(key.scheme), known(key.curve)),
+        public_key=public_key,
+        network=None if key.network is None else known(key.network),
+        address=None if wallet is None else wallet.address,
+        chain_code=key.chain_code,
+        protection=None if key.protection is None else known(key.protection),
+        group=key.signer_group,
+        threshold=key.threshold,
+        signers=None if key.signers is None else tuple(key.signers),
+        external_id=key.external_id if wallet is None else wallet.external_id,
+    )
+
+
+def _require_id(call: Call[Any], found: Wallet | Key) -> None:
+    if call.path.rpartition("/")[2] != str(found.id):
+        raise NotAttested(f"{call.path} shows another one, {found.id}")
+
+
+def _require_asked_id(found: Wallet | Key, wish: Wish | None) -> None:
+    """What was made for another request of this application is not what was asked for.
+
+    Of what is derived, root and path say that: a child has the name under which it was first
+    derived.
+    """
+    is_new = wish is not None and isinstance(wish.request, CreateWallet | CreateKey)
+    if wish is None or not is_new or _derivation(wish) is not None:
+        return
+    if found.external_id != wish.request.external_id:
+        raise NotAttested(
+            f"external_id: asked for {wish.request.external_id}, was given {found.external_id}"
+        )
+
+
+def _require_as_asked(found: Wallet | Key, wish: Wish | None) -> None:
+    """A service that gives something else than was asked for could give less safety by it."""
+    if wish is None or not isinstance(wish.request, CreateWallet | CreateKey):
+        return
+    for name in AS_ASKED:
+        asked, given = getattr(wish.request, name, None), getattr(found, name, None)
+        if asked is not None and hasattr(found, name) and asked != given:
+            raise NotAttested(f"{name}: asked for {asked}, was given {given}")
+    if isinstance(found, Key) and (found.scheme, found.curve) != wish.request.algorithm:
+        raise NotAttested(f"asked for a key of {wish.request.algorithm}, was given another")

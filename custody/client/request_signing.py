@@ -1,0 +1,96 @@
+"""Signs what an application asks for, so that nobody between it and the node can change that."""
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+from uuid import UUID
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from custody.client.calls import Call, Steps, Wish, content, get
+from custody.client.errors import UnexpectedAnswer
+from custody.wire.algorithms import Store
+from custody.wire.answers import known
+from custody.wire.envelope import Signer
+from custody.wire.requests import KeyRequest, Request
+from custody.wire.resources import Key
+from custody.wire.secret_files import CREDENTIALS, others_may_read
+from custody.wire.signed_requests import sign_request
+
+Answer = TypeVar("Answer")
+SigningKey: TypeAlias = Ed25519PrivateKey | Path | str
+"""A key, or the file that has it in PEM (PKCS#8, not encrypted), readable by its user alone."""
+
+LIFETIME = timedelta(minutes=15)
+"""As long as the service itself keeps trying, by default."""
+MAX_REMEMBERED = 100_000
+"""Keys whose store is remembered."""
+
+
+class RequestSigning:
+    """Completes and signs the calls of operations. Raises ValueError for a key that is none."""
+
+    def __init__(self, key: SigningKey) -> None:
+        self._signer = Signer(key if isinstance(key, Ed25519PrivateKey) else load_key(Path(key)))
+        self.public_key = self._signer.public_key
+        self._stores: dict[UUID, Store] = {}
+
+    def signed(self, steps: Steps[Answer]) -> Steps[Answer]:
+        """The same operation, with every wish signed once, however often it is sent."""
+        answer: Any = None
+        while True:
+            try:
+                call = steps.send(answer)
+            except StopIteration as result:
+                value: Answer = result.value
+                return value
+            if call.wish is not None:
+                call = yield from self._sign(call, call.wish)
+            answer = yield call
+
+    def _sign(self, call: Call[Answer], wish: Wish) -> Steps[Call[Answer]]:
+        bound: dict[str, Any] = {}
+        if wish.request.expires_at is None:
+            bound["expires_at"] = datetime.now(UTC) + LIFETIME
+        if wish.key_id is not None and isinstance(wish.request, KeyRequest):
+            bound["key_id"] = wish.key_id
+            bound["store"] = yield from self._store_of(wish.key_id)
+        request: Request = wish.request.model_copy(update=bound)
+        body = content(request)
+        return replace(call, body=body, signature=sign_request(self._signer, wish.endpoint, body))
+
+    def _store_of(self, key_id: UUID) -> Steps[Store]:
+        """Asked once for each key. A false answer makes a request that a node denies."""
+        if key_id not in self._stores:
+            key = yield from get(f"/v1/keys/{key_id}", Key)
+            if len(self._stores) >= MAX_REMEMBERED:
+                self._stores.clear()
+            try:
+                self._stores[key_id] = known(key.store)
+            except ValueError as error:
+                raise UnexpectedAnswer(f"the store of key {key_id}: {error}") from None
+        return self._stores[key_id]
+
+
+def load_key(path: Path) -> Ed25519PrivateKey:
+    """Raises ValueError for a file that cannot be read, that others may read, or of no such key."""
+    try:
+        mode = path.stat().st_mode
+        pem = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot read the signing key {path}: {error.strerror}") from None
+    if others_may_read(path, mode, os.environ.get(CREDENTIALS)):
+        raise ValueError(
+            f"{path}, which holds the signing key, may be read by other users: chmod 600 {path}"
+        )
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError(f"{path} holds no Ed25519 private key in PEM without a passphrase")
+    return key

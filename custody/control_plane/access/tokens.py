@@ -1,0 +1,194 @@
+"""Bearer tokens: who asks, and what they may do. Only a token's hash is kept."""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID, uuid4
+
+from sqlalchemy import ARRAY, LargeBinary, bindparam, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from custody.control_plane.database import AnyRow, Database
+from custody.control_plane.jobs.notifications import REVOKED_CHANNEL, Notifications
+from custody.control_plane.tables import applications, tokens
+from custody.runtime.batching import Batcher
+
+BELIEVED_SECONDS = 1.0
+MAX_BELIEVED = 10_000
+TOKEN_PREFIX = "custody_"  # noqa: S105 - what people and secret scanners know one by
+TOKEN_BYTES = 32
+
+
+class Scope(StrEnum):
+    READ = "read"
+    """GET everything of the application, and which nodes there are."""
+    WALLETS = "wallets"
+    """Create wallets and keys, and refresh and repair their shares."""
+    SIGN = "sign"
+    """Create signatures."""
+    ADMIN = "admin"
+    """All of the above, create signer groups, and see what is for operators: nodes' faults,
+    freezes, bans and owners, and those reasons of a request that name them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The application behind a token, and what that token may do."""
+
+    application_id: UUID
+    scopes: frozenset[str]
+
+    def may(self, scope: Scope) -> bool:
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    @property
+    def sees_details(self) -> bool:
+        """Whether nodes' faults, their operators and what these are to do are shown to it."""
+        return Scope.ADMIN in self.scopes
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """``text`` is shown once and kept nowhere."""
+
+    id: UUID
+    application: str
+    application_id: UUID
+    scopes: list[Scope]
+    expires_at: datetime | None
+    text: str
+
+
+_BY_HASH = (
+    select(tokens.c.hash, tokens.c.application_id, tokens.c.scopes)
+    .where(tokens.c.hash == func.any(bindparam("hashes", type_=ARRAY(LargeBinary))))
+    .where(tokens.c.revoked_at.is_(None))
+    .where(or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > func.now()))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Believed:
+    """``revocations``: how many had been heard of when the token was looked up."""
+
+    caller: Caller
+    until: float
+    revocations: int
+
+
+class Tokens:
+    """Looks tokens up, and believes one that it found for BELIEVED_SECONDS.
+
+    A revoked one is refused as soon as the notification of it is heard, which is at once; without
+    a listening connection nothing is believed.
+    """
+
+    def __init__(self, database: Database, notifications: Notifications) -> None:
+        self._database = database
+        self._notifications = notifications
+        self._lookups = Batcher(self._look_up)
+        self._believed: dict[bytes, _Believed] = {}
+
+    async def caller(self, token: str) -> Caller | None:
+        """Who a token belongs to; None when it is unknown, revoked or expired."""
+        if not token.startswith(TOKEN_PREFIX):
+            return None
+        hash_ = token_hash(token)
+        believed = self._believed.get(hash_)
+        if believed is not None and self._is_current(believed):
+            return believed.caller
+        return await self._lookups.submit(hash_)
+
+    def _is_current(self, believed: "_Believed") -> bool:
+        return (
+            self._notifications.listening
+            and believed.revocations == self._notifications.revocations
+            and time.monotonic() < believed.until
+        )
+
+    async def _look_up(self, hashes: list[bytes]) -> list[Caller | Exception | None]:
+        before = self._notifications.revocations
+        rows = await self._database.rows(_BY_HASH, {"hashes": list(set(hashes))})
+        callers = {row.hash: Caller(row.application_id, frozenset(row.scopes)) for row in rows}
+        until = time.monotonic() + BELIEVED_SECONDS
+        if len(self._believed) > MAX_BELIEVED:
+            self._believed.clear()
+        for hash_, caller in callers.items():
+            self._believed[hash_] = _Believed(caller, until, before)
+        return [callers.get(hash_) for hash_ in hashes]
+
+
+def token_hash(token: str) -> bytes:
+    """SHA-256: a token has 256 random bits, so nothing slower is needed."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+async def create_token(
+    connection: AsyncConnection,
+    application: str,
+    scopes: Collection[Scope],
+    expires_at: datetime | None = None,
+) -> NewToken:
+    """Make a token, and its application when there is none of that name yet."""
+    application_id = await _application(connection, application)
+    ordered = [scope for scope in Scope if scope in scopes]
+    token = NewToken(
+        id=uuid4(),
+        application=application,
+        application_id=application_id,
+        scopes=ordered,
+        expires_at=expires_at,
+        text=TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES),
+    )
+    await connection.execute(
+        tokens.insert().values(
+            id=token.id,
+            application_id=application_id,
+            hash=token_hash(token.text),
+            scopes=[scope.value for scope in ordered],
+            expires_at=expires_at,
+        )
+    )
+    return token
+
+
+async def _application(connection: AsyncConnection, name: str) -> UUID:
+    await connection.execute(
+        insert(applications).values(id=uuid4(), name=name).on_conflict_do_nothing()
+    )
+    found: UUID = (
+        await connection.execute(select(applications.c.id).where(applications.c.name == name))
+    ).scalar_one()
+    return found
+
+
+async def revoke_token(connection: AsyncConnection, token_id: UUID) -> bool:
+    """Revoke a token for good; False when there is none of that id. Twice is as good as once."""
+    revoked_at = func.coalesce(tokens.c.revoked_at, func.now())
+    result = await connection.execute(
+        update(tokens).where(tokens.c.id == token_id).values(revoked_at=revoked_at)
+    )
+    await connection.execute(select(func.pg_notify(REVOKED_CHANNEL, str(token_id))))
+    return result.rowcount == 1
+
+
+async def list_tokens(connection: AsyncConnection) -> Sequence[AnyRow]:
+    """Every token, oldest first: id, application, scopes, created_at, expires_at, revoked_at."""
+    result = await connection.execute(
+        select(
+            tokens.c.id,
+            applications.c.name.label("application"),
+            tokens.c.scopes,
+            tokens.c.created_at,
+            tokens.c.expires_at,
+            tokens.c.revoked_at,
+        )
+        .join(applications)
+        .order_by(tokens.c.created_at, tokens.c.id)
+    )
+    return result.all()

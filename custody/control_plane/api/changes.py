@@ -1,0 +1,220 @@
+"""Routes of a key's children, refreshes and repairs: what only keys of store mpc have."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response, Security
+from pydantic import TypeAdapter
+
+from custody.control_plane.access.tokens import Caller, Scope
+from custody.control_plane.api import derivation
+from custody.control_plane.api.answers import WITH_BODY, answer, body, problems
+from custody.control_plane.api.authentication import Requires
+from custody.control_plane.api.request_signatures import (
+    SignatureHeader,
+    check_key,
+    check_lives,
+    detached_signature,
+)
+from custody.control_plane.api.requests import Cursor, Limit, Wait, body_of
+from custody.control_plane.api.services import Services
+from custody.control_plane.api.waiting import wait_for
+from custody.control_plane.jobs.new_jobs import Submission
+from custody.control_plane.problems import Code, ProblemError
+from custody.control_plane.resources.keys import reference_of
+from custody.control_plane.resources.pages import DEFAULT_LIMIT, PageRequest
+from custody.wire.algorithms import Store
+from custody.wire.jobs import JobKind
+from custody.wire.requests import DeriveKey, RefreshKey, RepairShare
+from custody.wire.resources import Key, KeyChange, Page
+
+_DERIVE = TypeAdapter(DeriveKey)
+_REFRESH = TypeAdapter(RefreshKey)
+_REPAIR = TypeAdapter(RepairShare)
+
+_KIND = {"refreshes": JobKind.REFRESH_KEY, "repairs": JobKind.REPAIR_SHARE}
+_FIRST: dict[int | str, dict[str, Any]] = {
+    200: {"model": KeyChange, "description": "The first result of this external_id."}
+}
+_PROBLEMS = (
+    *WITH_BODY,
+    Code.NOT_FOUND,
+    Code.KEY_NOT_ACTIVE,
+    Code.CHANGE_UNDER_WAY,
+    Code.NOT_REFRESHABLE,
+    Code.REQUEST_MISMATCH,
+    Code.REQUEST_EXPIRED,
+)
+
+
+def router(services: Services) -> APIRouter:
+    """POST of derive, refresh and repair; GET of refreshes and repairs."""
+    routes = APIRouter(prefix="/v1/keys/{key_id}", tags=["Keys"])
+    creator = Annotated[Caller, Security(Requires(services.tokens, Scope.WALLETS))]
+
+    @routes.post(
+        "/derive",
+        operation_id="derive_key",
+        summary="Derive a key",
+        status_code=201,
+        response_model=Key,
+        responses={
+            200: {"model": Key, "description": "The first result of this external_id."},
+            **problems(
+                *WITH_BODY, *derivation.PROBLEMS, Code.REQUEST_MISMATCH, Code.REQUEST_EXPIRED
+            ),
+        },
+        openapi_extra=body("DeriveKey", child={"path": "m/0/5", "external_id": "user-17"}),
+    )
+    async def derive_key(
+        request: Request, key_id: UUID, caller: creator, signature: SignatureHeader = None
+    ) -> Response:
+        """A child of an ECDSA key on secp256k1 (BIP-32, unhardened): Active at once.
+
+        It is a bare key, of the same signers; its own children count from the same root.
+        """
+        text, wanted = await body_of(request, _DERIVE)
+        parent = await services.keys.get_active(caller, key_id)
+        check_key(wanted, key_id, parent.store)
+        settled = await derivation.derive(services, caller, parent, wanted, text, signature)
+        key = await services.keys.get(caller, settled.job_id)
+        status = 201 if settled.is_new else 200
+        return answer(key, status, location=f"/v1/keys/{key.id}")
+
+    @routes.post(
+        "/refresh",
+        operation_id="refresh_key",
+        summary="Refresh a key's shares",
+        status_code=201,
+        response_model=KeyChange,
+        responses={**_FIRST, **problems(*_PROBLEMS)},
+        openapi_extra=body("RefreshKey", refresh={"external_id": "refresh-2026-11"}),
+    )
+    async def refresh_key(
+        request: Request,
+        key_id: UUID,
+        caller: creator,
+        wait: Wait = 0,
+        signature: SignatureHeader = None,
+    ) -> Response:
+        """All signers replace their shares of a key, which stays the same; old shares are erased.
+
+        It needs all n signers. Until they all have new shares, the old ones go on signing. While
+        another refresh or a repair of the key is under way, it is refused.
+        """
+        text, wanted = await body_of(request, _REFRESH)
+        key = await _changeable(services, caller, key_id)
+        check_key(wanted, key_id, key.store)
+        return await _change(services, caller, key, wanted, text, signature, wait)
+
+    @routes.post(
+        "/repair",
+        operation_id="repair_share",
+        summary="Repair a signer's share",
+        status_code=201,
+        response_model=KeyChange,
+        responses={**_FIRST, **problems(*_PROBLEMS, Code.UNKNOWN_SIGNER)},
+        openapi_extra=body("RepairShare", repair={"signer": "signer-2"}),
+    )
+    async def repair_share(
+        request: Request,
+        key_id: UUID,
+        caller: creator,
+        wait: Wait = 0,
+        signature: SignatureHeader = None,
+    ) -> Response:
+        """A signer that lost its share gets it back from t others; then all shares are refreshed.
+
+        The operators of these t agree first, on their hosts: `mpc-signer repair approve`. One
+        repair of a key at a time; it waits for a refresh that was asked for before.
+        """
+        text, wanted = await body_of(request, _REPAIR)
+        key = await _changeable(services, caller, key_id)
+        check_key(wanted, key_id, key.store)
+        if wanted.signer not in (key.signers or ()):
+            raise ProblemError(
+                Code.UNKNOWN_SIGNER,
+                f"{wanted.signer} holds no share of key {key_id}; who does: "
+                f"{', '.join(key.signers or ())}.",
+            )
+        return await _change(services, caller, key, wanted, text, signature, wait)
+
+    for name, kind in _KIND.items():
+        _add_reading(routes, services, name, kind)
+    return routes
+
+
+def _add_reading(routes: APIRouter, services: Services, name: str, kind: JobKind) -> None:
+    reader = Annotated[Caller, Security(Requires(services.tokens, Scope.READ))]
+    singular = "refresh" if kind is JobKind.REFRESH_KEY else "repair"
+
+    @routes.get(
+        f"/{name}",
+        operation_id=f"list_{name}",
+        summary=f"List a key's {name}",
+        response_model=Page[KeyChange],
+        responses=problems(Code.NOT_FOUND),
+    )
+    async def list_changes(
+        caller: reader, key_id: UUID, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    ) -> Response:
+        """Newest first."""
+        await services.keys.get(caller, key_id)
+        page = PageRequest(limit, cursor)
+        return answer(await services.changes.page(caller, key_id, kind, page))
+
+    @routes.get(
+        f"/{name}/{{change_id}}",
+        operation_id=f"get_{singular}",
+        summary=f"Get a {singular}",
+        response_model=KeyChange,
+        responses=problems(Code.NOT_FOUND),
+    )
+    async def get_change(caller: reader, key_id: UUID, change_id: UUID, wait: Wait = 0) -> Response:
+        """How far it is; with `wait`, once its status is final."""
+
+        async def read() -> KeyChange:
+            return await services.changes.get(caller, key_id, kind, change_id)
+
+        return answer(await wait_for(services.notifications, change_id, read, wait))
+
+
+async def _changeable(services: Services, caller: Caller, key_id: UUID) -> Key:
+    """Raises ProblemError unless the key is Active and has shares of its own."""
+    key = await services.keys.get_active(caller, key_id)
+    if key.store is not Store.MPC:
+        raise ProblemError(Code.NOT_REFRESHABLE, f"Key {key_id} is of store hsm: no shares.")
+    if key.root is not None:
+        raise ProblemError(
+            Code.NOT_REFRESHABLE,
+            f"Key {key_id} is derived: its shares are those of its root, {key.root}.",
+        )
+    return key
+
+
+async def _change(
+    services: Services,
+    caller: Caller,
+    key: Key,
+    wanted: RefreshKey | RepairShare,
+    text: bytes,
+    signature: str | None,
+    wait: float,
+) -> Response:
+    submission = Submission(
+        caller.application_id,
+        services.groups.serving(Store.MPC),
+        text,
+        detached_signature(signature),
+    )
+    new = services.job_maker.change_shares(submission, reference_of(key), wanted)
+    await check_lives(wanted, new, services.database)
+    settled = await services.creation.change(new)
+
+    async def read() -> KeyChange:
+        kind = JobKind(new.kind)
+        return await services.changes.get(caller, key.id, kind, settled.job_id)
+
+    change = await wait_for(services.notifications, settled.job_id, read, wait)
+    location = f"/v1/keys/{key.id}/{new.endpoint}/{change.id}"
+    return answer(change, 201 if settled.is_new else 200, location=location)

@@ -1,0 +1,42 @@
+"""Is the process alive, and can it work? For load balancers and supervisors."""
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from custody.control_plane.api.answers import answer
+from custody.control_plane.api.services import Services
+from custody.control_plane.problems import unavailable
+
+
+class Health(BaseModel):
+    status: str
+
+
+def router(services: Services) -> APIRouter:
+    """GET of /healthz and /readyz, without a token."""
+    routes = APIRouter(tags=["Health"])
+
+    @routes.get("/healthz", operation_id="is_alive", summary="Alive?", response_model=Health)
+    async def healthz() -> Response:
+        """200 while the process runs."""
+        return answer(Health(status="ok"))
+
+    @routes.get(
+        "/readyz",
+        operation_id="is_ready",
+        summary="Ready?",
+        response_model=Health,
+        responses={
+            503: {"description": "The database takes no writes, or the process is stopping."}
+        },
+    )
+    async def readyz() -> Response:
+        """200 while requests can be served: a write to the database was committed lately."""
+        if services.notifications.closed:
+            return answer(Health(status="stopping"), 503)
+        cause = await services.database.health.check()
+        if cause is not None:
+            raise unavailable(cause)
+        return answer(Health(status="ok"))
+
+    return routes

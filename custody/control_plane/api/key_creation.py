@@ -1,0 +1,98 @@
+"""What POST of a wallet and of a bare key share: a GenerateKey job with its rows."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from custody.control_plane.access.tokens import Caller
+from custody.control_plane.api.request_signatures import check_lives, detached_signature
+from custody.control_plane.api.services import Services
+from custody.control_plane.jobs.new_jobs import Submission
+from custody.control_plane.jobs.queue import NewJob
+from custody.control_plane.problems import Code
+from custody.control_plane.resources.creation import NewKey
+from custody.control_plane.resources.external_ids import Settled, find_first
+from custody.wire.algorithms import Store
+from custody.wire.envelope import SignedBytes
+from custody.wire.jobs import KeyReference
+from custody.wire.outcomes import GeneratedKey
+from custody.wire.requests import CreateKey, CreateWallet
+
+PROBLEMS = (
+    Code.UNSUPPORTED_ALGORITHM,
+    Code.NO_CAPABLE_NODE,
+    Code.REQUEST_EXPIRED,
+    Code.UNKNOWN_SIGNER_GROUP,
+    Code.NO_DELIVERY_SERVER,
+)
+
+
+async def create(
+    services: Services,
+    caller: Caller,
+    body: CreateKey | CreateWallet,
+    text: bytes,
+    signature: str | None,
+    wallet_id: UUID | None,
+) -> Settled:
+    """Ask a group of nodes for a new key. Raises ProblemError when it cannot, or on a conflict.
+
+    A repeated external id gets its first result even where no node could do it any more.
+    """
+    group = services.groups.serving(body.store)
+    submission = Submission(caller.application_id, group, text, detached_signature(signature))
+    job, new = services.job_maker.generate_key(submission, body)
+    first = await find_first(services.database, new)
+    if first is not None:
+        return first
+    await check_lives(body, new, services.database)
+    if body.signer_group is None:
+        await services.groups.check(group, body.algorithm)
+    else:
+        await services.signer_groups.check(body.signer_group, body.algorithm)
+    row = key_row(new, job.key, body.store, signer_group=body.signer_group)
+    wallet = None if wallet_id is None else wallet_row(new, job.key, wallet_id, address=None)
+    return await services.creation.key(NewKey(new, row, wallet))
+
+
+def key_row(
+    new: NewJob,
+    key: KeyReference,
+    store: Store,
+    *,
+    signer_group: str | None = None,
+    result: GeneratedKey | None = None,
+    chain_code: bytes | None = None,
+    attestations: Sequence[SignedBytes] = (),
+) -> dict[str, object]:
+    """A row of ``keys``; with a ``result`` of one that is there already."""
+    return {
+        "id": key.id,
+        "application_id": new.application_id,
+        "node_group": new.node_group,
+        "store": store,
+        "scheme": key.scheme,
+        "curve": key.curve,
+        "network": key.network,
+        "created_at": new.created_at,
+        "signer_group": signer_group,
+        "root_id": key.root,
+        "path": list(key.path) or None,
+        "public_key": result and result.public_key,
+        "protection": result and result.protection,
+        "chain_code": chain_code,
+        "attestations": [signed.model_dump(mode="json") for signed in attestations],
+    }
+
+
+def wallet_row(
+    new: NewJob, key: KeyReference, wallet_id: UUID, address: str | None
+) -> dict[str, object]:
+    """A row of ``wallets``."""
+    return {
+        "id": wallet_id,
+        "application_id": new.application_id,
+        "network": key.network,
+        "key_id": key.id,
+        "address": address,
+        "created_at": new.created_at,
+    }

@@ -1,0 +1,118 @@
+"""Routes of keys."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response, Security
+from pydantic import TypeAdapter
+
+from custody.control_plane.access.tokens import Caller, Scope
+from custody.control_plane.api import key_creation
+from custody.control_plane.api.answers import WITH_BODY, answer, body, problems
+from custody.control_plane.api.authentication import Requires
+from custody.control_plane.api.request_signatures import SignatureHeader
+from custody.control_plane.api.requests import Cursor, ExternalIdFilter, Limit, Wait, body_of
+from custody.control_plane.api.services import Services
+from custody.control_plane.api.waiting import wait_for
+from custody.control_plane.problems import Code
+from custody.control_plane.resources.keys import status_is
+from custody.control_plane.resources.pages import DEFAULT_LIMIT, PageRequest
+from custody.control_plane.tables import jobs, keys
+from custody.wire.algorithms import Curve, Network, Scheme, Store
+from custody.wire.jobs import Endpoint
+from custody.wire.requests import CreateKey
+from custody.wire.resources import Key, KeyStatus, Page
+
+_CREATE_KEY = TypeAdapter(CreateKey)
+
+
+def router(services: Services) -> APIRouter:
+    """POST and GET of keys."""
+    routes = APIRouter(prefix="/v1/keys", tags=["Keys"])
+    creator = Annotated[Caller, Security(Requires(services.tokens, Scope.WALLETS))]
+    reader = Annotated[Caller, Security(Requires(services.tokens, Scope.READ))]
+
+    @routes.post(
+        "",
+        operation_id="create_key",
+        summary="Create a key",
+        status_code=201,
+        response_model=Key,
+        responses={
+            200: {"model": Key, "description": "The first result of this external_id."},
+            **problems(*WITH_BODY, *key_creation.PROBLEMS),
+        },
+        openapi_extra=body(
+            "CreateKey",
+            P256={"scheme": "ECDSA", "curve": "secp256r1", "store": "hsm"},
+            Ed25519={"scheme": "EdDSA", "curve": "ed25519", "store": "hsm"},
+            of_signers={
+                "scheme": "ECDSA",
+                "curve": "secp256k1",
+                "store": "mpc",
+                "signer_group": "treasury",
+            },
+        ),
+    )
+    async def create_key(
+        request: Request, caller: creator, wait: Wait = 0, signature: SignatureHeader = None
+    ) -> Response:
+        """A bare key, of no network: it signs hashes, and messages by a hash function named."""
+        text, wanted = await body_of(request, _CREATE_KEY)
+        settled = await key_creation.create(
+            services, caller, wanted, text, signature, wallet_id=None
+        )
+
+        async def read() -> Key:
+            return await services.keys.get(caller, settled.job_id)
+
+        key = await wait_for(services.notifications, settled.job_id, read, wait)
+        return answer(key, 201 if settled.is_new else 200, location=f"/v1/keys/{key.id}")
+
+    @routes.get(
+        "",
+        operation_id="list_keys",
+        summary="List keys",
+        response_model=Page[Key],
+        responses=problems(),
+    )
+    async def list_keys(
+        caller: reader,
+        scheme: Scheme | None = None,
+        curve: Curve | None = None,
+        network: Network | None = None,
+        store: Store | None = None,
+        status: KeyStatus | None = None,
+        external_id: ExternalIdFilter = None,
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
+    ) -> Response:
+        """The application's keys, newest first, those of its wallets among them."""
+        filters = [
+            *([keys.c.scheme == scheme] if scheme else []),
+            *([keys.c.curve == curve] if curve else []),
+            *([keys.c.network == network] if network else []),
+            *([keys.c.store == store] if store else []),
+            *([status_is(status)] if status else []),
+        ]
+        if external_id is not None:
+            filters += [jobs.c.external_id == external_id, jobs.c.endpoint == Endpoint.KEYS]
+        page = PageRequest(limit, cursor)
+        return answer(await services.keys.page(caller, filters, page))
+
+    @routes.get(
+        "/{key_id}",
+        operation_id="get_key",
+        summary="Get a key",
+        response_model=Key,
+        responses=problems(Code.NOT_FOUND),
+    )
+    async def get_key(caller: reader, key_id: UUID, wait: Wait = 0) -> Response:
+        """A key; with `wait`, once its status is final."""
+
+        async def read() -> Key:
+            return await services.keys.get(caller, key_id)
+
+        return answer(await wait_for(services.notifications, key_id, read, wait))
+
+    return routes

@@ -1,0 +1,57 @@
+"""Parameters and bodies that several routes share."""
+
+from typing import Annotated, TypeVar
+
+from fastapi import Query, Request
+from pydantic import Field, TypeAdapter, ValidationError
+
+from custody.control_plane.api.waiting import MAX_WAIT
+from custody.control_plane.bodies import read_body, require_strict_json
+from custody.control_plane.problems import Code, ProblemError, invalid
+from custody.control_plane.resources.pages import MAX_LIMIT
+from custody.wire.requests import ExternalId
+
+MAX_BODY_SIZE = 256 * 1024
+"""Bytes of a public request's body."""
+
+Wait = Annotated[
+    float,
+    Query(
+        ge=0,
+        le=MAX_WAIT,
+        description="Seconds to hold the answer back until the status is final. When the time is "
+        "over, the answer shows the status so far; GET with `wait` goes on waiting.",
+    ),
+]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items on a page.")]
+Cursor = Annotated[
+    str | None,
+    Query(description="`next_cursor` of the page before; left out for the first page."),
+]
+ExternalIdFilter = Annotated[
+    ExternalId | None, Query(description="Only the one made with this external id.")
+]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+"""Printable ASCII: the names and addresses that lists are filtered by."""
+
+Body = TypeVar("Body")
+
+
+def require_each_parameter_once(request: Request) -> None:
+    """Raise ProblemError for a query parameter that was sent twice.
+
+    Whoever reads the query before this process, as a proxy does, could take the other value.
+    """
+    names = [name for name, _ in request.query_params.multi_items()]
+    if len(names) != len(set(names)):
+        raise ProblemError(Code.INVALID_REQUEST, "Send each query parameter once.")
+
+
+async def body_of(request: Request, adapter: TypeAdapter[Body]) -> tuple[bytes, Body]:
+    """The body as it came and as its model. Raises ProblemError for one that cannot be used."""
+    text = await read_body(request, MAX_BODY_SIZE)
+    require_strict_json(text)
+    try:
+        return text, adapter.validate_json(text)
+    except ValidationError as error:
+        raise invalid(error) from None

@@ -1,0 +1,131 @@
+"""Routes of wallets."""
+
+from typing import Annotated
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, Query, Request, Response, Security
+from pydantic import TypeAdapter
+
+from custody.control_plane.access.tokens import Caller, Scope
+from custody.control_plane.api import derivation, key_creation
+from custody.control_plane.api.answers import WITH_BODY, answer, body, problems
+from custody.control_plane.api.authentication import Requires
+from custody.control_plane.api.request_signatures import SignatureHeader
+from custody.control_plane.api.requests import Cursor, ExternalIdFilter, Limit, Name, Wait, body_of
+from custody.control_plane.api.services import Services
+from custody.control_plane.api.waiting import wait_for
+from custody.control_plane.problems import Code
+from custody.control_plane.resources.keys import status_is
+from custody.control_plane.resources.pages import DEFAULT_LIMIT, PageRequest
+from custody.control_plane.tables import jobs, keys, wallets
+from custody.wire.algorithms import Network, Store
+from custody.wire.requests import CreateWallet
+from custody.wire.resources import KeyStatus, Page, Wallet
+
+_CREATE_WALLET = TypeAdapter(CreateWallet)
+
+
+def router(services: Services) -> APIRouter:
+    """POST and GET of wallets."""
+    routes = APIRouter(prefix="/v1/wallets", tags=["Wallets"])
+    creator = Annotated[Caller, Security(Requires(services.tokens, Scope.WALLETS))]
+    reader = Annotated[Caller, Security(Requires(services.tokens, Scope.READ))]
+
+    @routes.post(
+        "",
+        operation_id="create_wallet",
+        summary="Create a wallet",
+        status_code=201,
+        response_model=Wallet,
+        responses={
+            200: {"model": Wallet, "description": "The first result of this external_id."},
+            **problems(*WITH_BODY, *key_creation.PROBLEMS, *derivation.PROBLEMS),
+        },
+        openapi_extra=body(
+            "CreateWallet",
+            Ethereum={"network": "Ethereum", "store": "hsm"},
+            Taproot={
+                "network": "Bitcoin",
+                "store": "mpc",
+                "signer_group": "treasury",
+                "address_type": "p2tr",
+            },
+            child_of_a_master_key={
+                "network": "Ethereum",
+                "store": "mpc",
+                "master_key": "5b2d1c5e-3c6f-4f6e-9d0e-0f1a2b3c4d5e",
+                "path": "m/0/5",
+            },
+            with_external_id={"network": "Bitcoin", "store": "hsm", "external_id": "user-17"},
+        ),
+    )
+    async def create_wallet(
+        request: Request, caller: creator, wait: Wait = 0, signature: SignatureHeader = None
+    ) -> Response:
+        """A new key, and the network's address of it once the wallet is Active.
+
+        A wallet from a master key needs no new one, and is Active at once.
+        """
+        text, wanted = await body_of(request, _CREATE_WALLET)
+        if wanted.master_key is None:
+            settled = await key_creation.create(
+                services, caller, wanted, text, signature, wallet_id=uuid4()
+            )
+        else:
+            parent = await services.keys.get_active(caller, wanted.master_key)
+            settled = await derivation.derive(services, caller, parent, wanted, text, signature)
+
+        async def read() -> Wallet:
+            return await services.wallets.of_key(caller, settled.job_id)
+
+        wallet = await wait_for(services.notifications, settled.job_id, read, wait)
+        status = 201 if settled.is_new else 200
+        return answer(wallet, status, location=f"/v1/wallets/{wallet.id}")
+
+    @routes.get(
+        "",
+        operation_id="list_wallets",
+        summary="List wallets",
+        response_model=Page[Wallet],
+        responses=problems(),
+    )
+    async def list_wallets(
+        caller: reader,
+        network: Network | None = None,
+        store: Store | None = None,
+        status: KeyStatus | None = None,
+        address: Annotated[Name | None, Query(description="Exactly this address.")] = None,
+        external_id: ExternalIdFilter = None,
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
+    ) -> Response:
+        """The application's wallets, newest first."""
+        filters = [
+            *([wallets.c.network == network] if network else []),
+            *([keys.c.store == store] if store else []),
+            *([status_is(status)] if status else []),
+            *([wallets.c.address == address] if address is not None else []),
+            *([jobs.c.external_id == external_id] if external_id is not None else []),
+        ]
+        page = PageRequest(limit, cursor)
+        return answer(await services.wallets.page(caller, filters, page))
+
+    @routes.get(
+        "/{wallet_id}",
+        operation_id="get_wallet",
+        summary="Get a wallet",
+        response_model=Wallet,
+        responses=problems(Code.NOT_FOUND),
+    )
+    async def get_wallet(caller: reader, wallet_id: UUID, wait: Wait = 0) -> Response:
+        """A wallet; with `wait`, once its status is final."""
+
+        async def read() -> Wallet:
+            return await services.wallets.get(caller, wallet_id)
+
+        found = await read()
+        if wait and not found.status.is_final:
+            found = await wait_for(services.notifications, found.key_id, read, wait)
+        return answer(found)
+
+    return routes

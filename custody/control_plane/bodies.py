@@ -1,0 +1,59 @@
+"""Request bodies, exactly as they came and never more than is allowed."""
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from custody.control_plane.problems import Code, ProblemError
+from custody.wire.strict_json import NotJson, NotStrictJson, parse_json
+
+MAX_DISCARDED = 32 * 1024 * 1024
+"""Bytes of too large a body that are read and dropped. A client that is answered and cut off while
+it is still sending often loses the answer, and sees a broken connection instead of the reason."""
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The body's bytes. Raises ProblemError too_large beyond ``limit`` bytes, having kept no more.
+
+    A client that goes away meanwhile ends the request: there is nobody to answer.
+    """
+    if _declared_size(request) > limit + MAX_DISCARDED:
+        raise _too_large(limit, is_read=False)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit + MAX_DISCARDED:
+                raise _too_large(limit, is_read=False)
+            if size <= limit:
+                chunks.append(chunk)
+            else:
+                chunks.clear()
+    except ClientDisconnect:
+        raise ProblemError(Code.INVALID_REQUEST, "The body broke off.") from None
+    if size > limit:
+        raise _too_large(limit, is_read=True)
+    return b"".join(chunks)
+
+
+def require_strict_json(body: bytes) -> None:
+    """Raise ProblemError for what is not JSON, or has more than one meaning."""
+    try:
+        parse_json(body)
+    except NotJson as error:
+        raise ProblemError(Code.MALFORMED_JSON, f"{error}.") from None
+    except NotStrictJson as error:
+        raise ProblemError(Code.INVALID_REQUEST, f"The body is ambiguous: {error}.") from None
+
+
+def _declared_size(request: Request) -> int:
+    declared = request.headers.get("content-length", "")
+    return int(declared) if declared.isascii() and declared.isdigit() else 0
+
+
+def _too_large(limit: int, is_read: bool) -> ProblemError:
+    return ProblemError(
+        Code.TOO_LARGE,
+        f"A body may have {limit} bytes here.",
+        headers=None if is_read else {"Connection": "close"},
+    )

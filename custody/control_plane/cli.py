@@ -1,0 +1,416 @@
+"""control-plane: what an operator types. Each command puts together what it needs, and calls it."""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, TypeVar
+from uuid import UUID
+
+import typer
+import uvloop
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from custody.control_plane import serve
+from custody.control_plane.access import nodes as registry
+from custody.control_plane.access import tokens
+from custody.control_plane.audit import restores as audit_restores
+from custody.control_plane.database import AnyRow
+from custody.control_plane.settings import (
+    CONFIG_VARIABLE,
+    DEFAULT_CONFIG,
+    SIGNING_KEY_FILE,
+    Settings,
+    initialise,
+    load_settings,
+)
+from custody.database.engine import create_engine
+from custody.database.errors import database_errors
+from custody.runtime import log
+from custody.runtime.console import (
+    Json,
+    application,
+    operator_errors,
+    out,
+    print_json,
+    print_table,
+    printable,
+)
+from custody.runtime.errors import OperatorError
+from custody.runtime.hardening import harden
+from custody.runtime.operators import operator_name
+from migrations import schema
+
+app = application(
+    """Takes applications' requests, and has them done by nodes that hold the keys.
+
+    A new control plane, in order: init, migrate, node add, token create, serve.
+    """
+)
+token_app = application("Bearer tokens of applications.")
+node_app = application("The nodes that may have work.")
+app.add_typer(token_app, name="token")
+app.add_typer(node_app, name="node")
+
+Result = TypeVar("Result")
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    config: Annotated[
+        Path, typer.Option("--config", "-c", envvar=CONFIG_VARIABLE, help="The TOML file.")
+    ] = Path(DEFAULT_CONFIG),
+) -> None:
+    context.obj = config
+
+
+def _path(context: typer.Context) -> Path:
+    path: Path = context.find_root().obj
+    return path
+
+
+def _settings(context: typer.Context) -> Settings:
+    return load_settings(_path(context))
+
+
+def _with_database(
+    context: typer.Context, work: Callable[[AsyncConnection], Awaitable[Result]]
+) -> Result:
+    """Do something in one transaction on the configured database. Raises OperatorError."""
+    url = _settings(context).database.read_url()
+
+    async def run() -> Result:
+        engine = create_engine(url, pool_size=1, name="control-plane")
+        try:
+            await schema.check_schema(engine, serve.TREE, serve.MIGRATE_COMMAND)
+            async with engine.begin() as connection:
+                return await work(connection)
+        finally:
+            await engine.dispose()
+
+    with database_errors():
+        return asyncio.run(run())
+
+
+@app.command()
+def init(context: typer.Context) -> None:
+    """Write a configuration with every setting explained, and the key that signs jobs."""
+    path = _path(context)
+    with operator_errors():
+        public_key = initialise(path)
+    out.print(f"wrote {path} and {path.parent / SIGNING_KEY_FILE}", markup=False)
+    out.print("job-signing public key, for every node's job_signing_keys:")
+    out.print(f"  {base64.b64encode(public_key).decode()}", markup=False)
+    out.print("next: put in what is missing, then: control-plane migrate")
+
+
+@app.command()
+def migrate(context: typer.Context) -> None:
+    """Bring the database to this version's schema. Safe to run twice, and twice at once."""
+    with operator_errors(), database_errors():
+        schema.migrate(serve.TREE, _settings(context).database.read_url())
+    out.print("the database has this version's schema")
+
+
+@app.command("serve")
+def serve_command(
+    context: typer.Context,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Serve the public API and the node API until SIGTERM."""
+    with operator_errors():
+        harden()
+        log.configure(log_level)
+        uvloop.run(serve.serve(_settings(context)))
+
+
+@app.command()
+def openapi() -> None:
+    """Print the public API's OpenAPI document. Needs no configuration."""
+    print_json(serve.openapi_document())
+
+
+@token_app.command("create")
+def token_create(
+    context: typer.Context,
+    application_name: Annotated[
+        str, typer.Argument(metavar="APPLICATION", help="Its tokens see the same wallets.")
+    ],
+    scope: Annotated[
+        list[tokens.Scope],
+        typer.Option(
+            help="What the token may do; may be repeated. read: every GET. wallets: make wallets "
+            "and keys. sign: make signatures. admin: all of these, make signer groups, and see "
+            "what is for operators: nodes' faults, freezes, bans, and whole reasons of requests."
+        ),
+    ],
+    days: Annotated[
+        int | None, typer.Option(min=1, help="Days until it expires; never without this.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a bearer token and show it, this once. Makes the application if it is new."""
+    expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
+    with operator_errors():
+        made = _with_database(
+            context,
+            lambda connection: tokens.create_token(connection, application_name, scope, expires_at),
+        )
+    if as_json:
+        print_json(
+            {
+                "id": made.id,
+                "application": made.application,
+                "application_id": made.application_id,
+                "scopes": made.scopes,
+                "expires_at": made.expires_at,
+                "token": made.text,
+            }
+        )
+        return
+    out.print(f"token {made.id} of {made.application}, kept nowhere:", markup=False)
+    out.print(made.text, markup=False)
+
+
+@token_app.command("revoke")
+def token_revoke(
+    context: typer.Context,
+    token_id: Annotated[UUID, typer.Argument(help="As `token list` shows it.")],
+) -> None:
+    """Have a token refused from now on, for good."""
+    with operator_errors():
+        if not _with_database(
+            context, lambda connection: tokens.revoke_token(connection, token_id)
+        ):
+            raise OperatorError(
+                f"there is no token {token_id}", "See which there are: control-plane token list"
+            )
+    out.print(f"token {token_id} is revoked")
+
+
+@token_app.command("list")
+def token_list(context: typer.Context, as_json: Json = False) -> None:
+    """Show every token, never its text."""
+    with operator_errors():
+        rows = _with_database(context, tokens.list_tokens)
+    if as_json:
+        print_json([dict(row._mapping) for row in rows])
+        return
+    print_table(
+        ["id", "application", "scopes", "created", "expires", "revoked"],
+        [
+            [
+                row.id,
+                row.application,
+                " ".join(row.scopes),
+                _time(row.created_at),
+                _time(row.expires_at),
+                _time(row.revoked_at),
+            ]
+            for row in rows
+        ],
+    )
+
+
+@node_app.command("add")
+def node_add(
+    context: typer.Context,
+    node_ids: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="As their certificates name them.")
+    ],
+    group: Annotated[str, typer.Option(help="As their configuration names it.")],
+    owner: Annotated[
+        str | None, typer.Option(help="Whose they are: shown of signers and their groups.")
+    ] = None,
+) -> None:
+    """Register nodes, so that their certificates get them the work of their group."""
+
+    async def add(connection: AsyncConnection) -> None:
+        for node_id in node_ids:
+            await registry.add_node(connection, node_id, group, owner)
+
+    with operator_errors():
+        _with_database(context, add)
+    for node_id in node_ids:
+        out.print(f"node {node_id} is registered in group {group}", markup=False)
+
+
+@node_app.command("list")
+def node_list(context: typer.Context, as_json: Json = False) -> None:
+    """Show every registered node, and what its last heartbeat said."""
+    with operator_errors():
+        rows = _with_database(context, registry.list_nodes)
+    if as_json:
+        print_json([_node(row) for row in rows])
+        return
+    print_table(
+        ["id", "group", "owner", "version", "last seen", "health", "capabilities"],
+        [
+            [
+                row.id,
+                row.node_group,
+                row.owner,
+                row.version,
+                _time(row.last_seen),
+                _fields(row.health).get("status"),
+                ", ".join(
+                    f"{name} ({where})" for name, where in sorted(_fields(row.capabilities).items())
+                ),
+            ]
+            for row in rows
+        ],
+    )
+
+
+@node_app.command("remove")
+def node_remove(
+    context: typer.Context,
+    node_id: Annotated[str, typer.Argument(metavar="ID")],
+    with_audit_heads: Annotated[
+        bool, typer.Option("--with-audit-heads", help="Delete what proves its audit chain, too.")
+    ] = False,
+) -> None:
+    """Give a node no more work. What it holds goes to others of its group when the lease ends."""
+    with operator_errors():
+        _with_database(
+            context,
+            lambda connection: registry.remove_node(connection, node_id, with_audit_heads),
+        )
+    out.print(f"node {node_id} is removed", markup=False)
+
+
+@node_app.command("restored")
+def node_restored(
+    context: typer.Context,
+    node_id: Annotated[str, typer.Argument(metavar="ID")],
+    reason: Annotated[
+        str, typer.Option(help="What you found out, and who told you; kept for ever.")
+    ],
+    by: Annotated[str | None, typer.Option(help="Your name [default: the current user].")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+) -> None:
+    """Acknowledge that a node's database was restored from a backup, and the lost records.
+
+    First the node's operator runs `audit restored` on its host. Ask that operator, face to face or
+    by telephone, whether the restore was intended, and which records are lost: an attacker on
+    the node's host could state a restore to hide records. Nothing is deleted: both heads stay here
+    with your name and reason, and `audit verify` shows the gap from now on.
+    """
+    with operator_errors():
+        seen = _with_database(context, lambda connection: _claimed(connection, node_id))
+        out.print(_described(seen), markup=False)
+        if not yes:
+            typer.confirm("Acknowledge this?", abort=True)
+        _with_database(
+            context,
+            lambda connection: audit_restores.acknowledge(
+                connection, seen, by or operator_name(), reason
+            ),
+        )
+    out.print(f"acknowledged: node {node_id} is ok again from its next heartbeat on", markup=False)
+
+
+@node_app.command("restores")
+def node_restores(
+    context: typer.Context,
+    node_id: Annotated[str, typer.Argument(metavar="ID")],
+    as_json: Json = False,
+) -> None:
+    """Show the restores that a node has stated, and who acknowledged them."""
+    with operator_errors():
+        found = _with_database(context, lambda connection: _restores(connection, node_id))
+    if as_json:
+        print_json([each.shown.model_dump(mode="json") for each in found])
+        return
+    print_table(
+        [
+            "number",
+            "lost",
+            "lost head",
+            "own head",
+            "stated",
+            "by",
+            "why",
+            "acknowledged",
+            "by",
+            "why",
+        ],
+        [
+            [
+                each.number,
+                each.claim.lost,
+                each.claim.kept.hash.hex(),
+                f"{each.claim.own.sequence} {each.claim.own.hash.hex()}",
+                _time(each.claim.restored.at),
+                each.claim.restored.operator,
+                each.claim.restored.reason,
+                _time(each.acknowledged_at),
+                each.acknowledged_by,
+                each.acknowledged_reason,
+            ]
+            for each in found
+        ],
+    )
+
+
+async def _restores(connection: AsyncConnection, node_id: str) -> list[audit_restores.Restore]:
+    """The restores of a node, oldest first. Raises OperatorError for a node that never was here."""
+    found = await audit_restores.restores_of(connection, [node_id])
+    if not found and all(row.id != node_id for row in await registry.list_nodes(connection)):
+        raise OperatorError(f"there is no node {node_id}", "See: control-plane node list")
+    return found
+
+
+async def _claimed(connection: AsyncConnection, node_id: str) -> audit_restores.Restore:
+    """The restore that waits for an acknowledgement. Raises OperatorError."""
+    found = await _restores(connection, node_id)
+    waiting = [each for each in found if each.acknowledged_at is None]
+    if not waiting:
+        raise OperatorError(
+            f"node {node_id} has no restore that waits for an acknowledgement",
+            "On the node's host run: mpc-signer (or hsm-driver) audit restored --reason ...",
+        )
+    return waiting[-1]
+
+
+def _described(restore: audit_restores.Restore) -> str:
+    claim = restore.claim
+    return "\n".join(
+        [
+            f"node {restore.node} states that its database was restored, and signed this:",
+            f"  gone:       {claim.lost}; the last one's hash is {claim.kept.hash.hex()}",
+            f"  it has now: {claim.own.sequence} records; the last one's hash is "
+            f"{claim.own.hash.hex()}",
+            f"  in common:  {claim.restored.agreed.sequence} records",
+            f"  stated at:  {_time(claim.restored.at)} by {printable(claim.restored.operator)}",
+            f"  reason:     {printable(claim.restored.reason)}",
+        ]
+    )
+
+
+def _node(row: AnyRow) -> dict[str, object]:
+    return {
+        "id": row.id,
+        "group": row.node_group,
+        "owner": row.owner,
+        "version": row.version,
+        "last_seen": row.last_seen,
+        "health": row.health,
+        "capabilities": row.capabilities,
+    }
+
+
+def _fields(stored: object) -> dict[str, object]:
+    """A JSON object of the database; what is not an object shows as an empty one."""
+    return stored if isinstance(stored, dict) else {}
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def main() -> None:
+    """Entry point."""
+    app()

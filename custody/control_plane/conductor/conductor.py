@@ -1,0 +1,219 @@
+"""Moves the requests of MPC mode on: reads facts, plans, writes what comes next.
+
+All it knows is in the rows, so it goes on after a crash at any point, and any replica may take over
+in the middle. One replica plans at a time: that is how slots are reserved, all or none. Whatever is
+due is planned together.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import structlog
+from psycopg import AsyncCursor
+
+from custody.control_plane.conductor import statements
+from custody.control_plane.conductor.groups import SignerGroups
+from custody.control_plane.conductor.metrics import StepMetrics
+from custody.control_plane.conductor.planning.decisions import Begin, Complete, End
+from custody.control_plane.conductor.planning.facts import CEREMONY_OF, Member
+from custody.control_plane.conductor.planning.plan import plan
+from custody.control_plane.conductor.reading import Facts, facts_of, member_of
+from custody.control_plane.conductor.settings import CeremoniesSection
+from custody.control_plane.conductor.step_making import StepMaker
+from custody.control_plane.conductor.writing import Planned, Written, final_change, written
+from custody.control_plane.database import Database, Pipeline
+from custody.control_plane.jobs.notifications import Notifications
+from custody.control_plane.jobs.queue import Queue
+from custody.control_plane.jobs.queue_statements import BEGIN_STEPS
+from custody.database.engine import is_transient
+
+MAX_REQUESTS = 64
+"""In one plan; more follow at once."""
+RETRY_SECONDS = 0.5
+HOLD_SECONDS = 10.0
+"""Until a request that cannot be planned is tried again."""
+UNSEEN_SECONDS = 0.5
+"""Reports older than that, and not yet seen to, were left by a replica that ended."""
+
+log = structlog.get_logger(__name__)
+
+
+class Conductor:
+    """``look`` has it look at requests at once; it looks for due ones by itself."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        notifications: Notifications,
+        queue: Queue,
+        node_group: str,
+        groups: SignerGroups,
+        maker: StepMaker,
+        settings: CeremoniesSection,
+        metrics: StepMetrics,
+    ) -> None:
+        self._database = database
+        self._notifications = notifications
+        self._queue = queue
+        self._node_group = node_group
+        self._groups = groups
+        self._maker = maker
+        self._settings = settings
+        self._metrics = metrics
+        self._to_look_at: set[UUID] = set()
+        self._is_short_of_slots = False
+
+    def look(self, request_ids: Iterable[UUID]) -> None:
+        """Something was reported on these."""
+        self._to_look_at.update(request_ids)
+        self._notifications.wake_jobs(self._node_group)
+
+    def slots_freed(self) -> None:
+        """Plan the requests that wait for slots, if there are some."""
+        if self._is_short_of_slots:
+            self._notifications.wake_jobs(self._node_group)
+
+    async def run(self) -> None:
+        """Plan whenever there is something to plan, until cancelled."""
+        with self._notifications.jobs(self._node_group) as waiter:
+            while True:
+                await self._plan_safely()
+                while not self._to_look_at and not await waiter.wait(60):
+                    pass
+
+    async def sweep(self) -> int:
+        """Look at requests whose time for something has passed; returns how many."""
+        rows = await self._database.hastily(
+            statements.READ_OVERDUE,
+            {
+                "claim_seconds": self._settings.claim_seconds,
+                "report_seconds": UNSEEN_SECONDS,
+                "group": self._node_group,
+                "limit": MAX_REQUESTS,
+            },
+        )
+        if rows:
+            self.look(row.request_id for row in rows)
+        return len(rows)
+
+    async def _plan_safely(self) -> None:
+        ids = {self._to_look_at.pop() for _ in range(min(len(self._to_look_at), MAX_REQUESTS))}
+        try:
+            await self.plan_once(ids)
+        except Exception as error:
+            self._to_look_at |= ids
+            if not is_transient(error):  # of an outage the database's health tells
+                log.error("plan failed", exc_info=error)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def plan_once(self, ids: set[UUID]) -> None:
+        """Plan these requests, and those that are due."""
+        async with self._database.pipeline() as pipeline:
+            facts, members, faults = await self._read(pipeline, ids)
+            planned = self._plan(facts, members, faults)
+            if faults:
+                await pipeline.send(statements.HOLD, {"ids": list(faults), "seconds": HOLD_SECONDS})
+            to_write = written(planned)
+            moving = await self._write(pipeline, to_write)
+        # its answer came with the commit's
+        moved = set() if moving is None else {row.id for row in await moving.fetchall()}
+        for request_id, fault in faults.items():
+            log.error("request held: it cannot be planned", request=request_id, exc_info=fault)
+        self._after(planned, moved)
+        ends = [final_change(one) for one in planned if _is_final(one)]
+        await self._queue.write(ends)
+
+    async def _read(
+        self, pipeline: Pipeline, ids: set[UUID]
+    ) -> tuple[list[Facts], dict[str, Member], dict[UUID, Exception]]:
+        """The facts of each request, the signers, and why other requests cannot be read."""
+        wanted = {"ids": list(ids), "group": self._node_group, "limit": MAX_REQUESTS}
+        seconds = {"claim_seconds": self._settings.claim_seconds}
+        alive = {"alive_seconds": self._settings.alive_seconds, "group": self._node_group}
+        await pipeline.send(statements.LOCK)
+        reading = [
+            await pipeline.send(statements.READ_REQUESTS, wanted),
+            await pipeline.send(statements.READ_STEPS, wanted | seconds),
+            await pipeline.send(statements.READ_MEMBERS, alive),
+        ]
+        requests, steps, nodes = [await cursor.fetchall() for cursor in reading]
+        members = {row.id: member_of(row) for row in nodes}
+        groups = await self._groups.of({row.signer_group for row in requests}, within=pipeline)
+        facts, faults = facts_of(requests, steps, members, groups, self._maker.servers)
+        return facts, members, faults
+
+    def _plan(
+        self, facts: list[Facts], members: dict[str, Member], faults: dict[UUID, Exception]
+    ) -> list[Planned]:
+        """The plans, in order; each takes slots that the next then has no more.
+
+        A request whose plan fails is added to ``faults``.
+        """
+        planned = []
+        for one in facts:
+            try:
+                planned.append(self._plan_one(one, members))
+            except Exception as error:
+                faults[one.request.id] = error
+        return planned
+
+    def _plan_one(self, one: Facts, members: dict[str, Member]) -> Planned:
+        made = plan(one.request, random.random())  # noqa: S311 (it spreads retries)
+        begin = made.decision
+        step = None
+        if isinstance(begin, Begin) and made.delay_seconds == 0:
+            step = self._maker.make(one.asked(begin), begin)
+            if begin.kind in CEREMONY_OF:
+                _take_slots(members, begin.signers)
+        return Planned(one, made, step)
+
+    async def _write(self, pipeline: Pipeline, to_write: Written) -> AsyncCursor[Any] | None:
+        """Returns where the requests that were moved can be read after the commit."""
+        if to_write.is_durable:
+            await pipeline.send(statements.WAIT_FOR_DISK)
+        for statement, values in to_write.statements():
+            await pipeline.send(statement, values)
+        if not to_write.moves["ids"]:
+            return None
+        notifications = self._notifications
+        announcing: dict[str, Any] = {
+            "origin": notifications.origin,
+            "announce": notifications.has_company,
+        }
+        return await pipeline.send(BEGIN_STEPS, {**to_write.moves, **announcing})
+
+    def _after(self, planned: list[Planned], moved: set[UUID]) -> None:
+        clock = asyncio.get_running_loop()
+        self._is_short_of_slots = False
+        for one in planned:
+            if one.step is not None and one.facts.request.id in moved:
+                self._notifications.wake_tasks(one.step.signers)
+            if one.plan.delay_seconds > 0:
+                clock.call_later(
+                    one.plan.delay_seconds, self._notifications.wake_jobs, self._node_group
+                )
+            if one.is_short_of_slots:
+                self._is_short_of_slots = True
+            if one.plan.ended is not None:
+                ended = one.plan.ended
+                self._metrics.ended.labels(ended.step.kind.value, ended.ending.value).inc()
+                for culprit in set(ended.culprits) - set(ended.step.culprits):
+                    self._metrics.culprits.labels(culprit, ended.step.kind.value).inc()
+        if len(planned) >= MAX_REQUESTS:
+            self._notifications.wake_jobs(self._node_group)
+
+
+def _is_final(planned: Planned) -> bool:
+    return isinstance(planned.plan.decision, End | Complete) and planned.plan.delay_seconds == 0
+
+
+def _take_slots(members: dict[str, Member], signers: Iterable[str]) -> None:
+    for signer in signers:
+        member = members[signer]
+        taken = replace(member, free=member.free - 1, load=member.load + 1 / max(member.free, 1))
+        members[signer] = taken

@@ -1,0 +1,219 @@
+"""What must hold of a signer's report: statements are its own and true, signatures verify. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from custody.control_plane.jobs.results import (
+    BadResult,
+    KeyFacts,
+    check_result,
+    is_made_for,
+    job_of,
+    read_outcome,
+)
+from custody.control_plane.jobs.transitions import BAD_RESULT
+from custody.wire.algorithms import Protection, Store
+from custody.wire.envelope import (
+    ABANDONMENT_TYPE,
+    ATTESTATION_TYPE,
+    CONFIRMATION_TYPE,
+    PROMISE_TYPE,
+    BadEnvelope,
+    PinnedKeys,
+    SignedBytes,
+)
+from custody.wire.jobs import Endpoint, Job, JobKind
+from custody.wire.outcomes import (
+    AbandonedShare,
+    ActivatedShare,
+    Approved,
+    MadeSignature,
+    NothingMade,
+    Outcome,
+    OutcomeStatus,
+    PreparedShare,
+    PromisedShare,
+)
+from custody.wire.possession import possession_request
+from custody.wire.public_keys import check_public_key
+from custody.wire.signatures import BadSignature, verify
+from custody.wire.statements import Abandonment, Attestation, Confirmation, Promise, ShareStatement
+from custody.wire.tickets import Ticket
+
+Statement = TypeVar("Statement", Confirmation, Promise, Abandonment, Attestation)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenTask:
+    """A task that a signer has claimed. ``payload``, ``ticket``: as the control plane signed."""
+
+    step_id: UUID
+    request_id: UUID
+    job_id: UUID
+    kind: JobKind
+    lease: UUID
+    payload: bytes
+    ticket: bytes | None
+    begun_at: datetime
+    outcome: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """``raw``: what to keep. ``fault``: what was wrong with the report, for the log."""
+
+    task: GivenTask
+    outcome: Outcome
+    raw: bytes
+    fault: str | None = None
+
+    @property
+    def is_signature(self) -> bool:
+        """Whether the request is done by it."""
+        return self.task.kind is JobKind.SIGN and self.outcome.status is OutcomeStatus.DONE
+
+
+def judge(task: GivenTask, signer: str, identity: bytes, raw: bytes) -> Judged:
+    """A report as it counts: one that cannot be accepted is a failure by fault of its signer.
+
+    ``identity``: the signer's Ed25519 public key.
+    """
+    try:
+        outcome = read_outcome(raw, task.job_id, signer)
+        if outcome.node != signer:
+            raise BadResult(f"the outcome is of another node, {outcome.node}")
+        _check_culprits(task, outcome)
+        if outcome.status is OutcomeStatus.DONE:
+            _check(task, signer, PinnedKeys([identity]), outcome)
+    except (BadResult, BadEnvelope, BadSignature, ValidationError) as bad:
+        return _faulty(task, signer, str(bad))
+    return Judged(task, outcome, raw)
+
+
+def _faulty(task: GivenTask, signer: str, fault: str) -> Judged:
+    outcome = Outcome(
+        job_id=task.job_id,
+        node=signer,
+        status=OutcomeStatus.FAILED,
+        code=BAD_RESULT,
+        reason=f"the control plane could not accept the signer's result: {fault}",
+        transient=True,
+        culprits=(signer,),
+    )
+    return Judged(task, outcome, outcome.model_dump_json().encode(), fault)
+
+
+def _check_culprits(task: GivenTask, outcome: Outcome) -> None:
+    """Nobody is blamed but signers of the group that the ceremony was for."""
+    if not outcome.culprits:
+        return
+    known = [] if task.ticket is None else Ticket.model_validate_json(task.ticket).signers
+    if len(outcome.culprits) > len(known) or not set(outcome.culprits) <= set(known):
+        raise BadResult("it blames somebody who is no signer of the group")
+
+
+def _check(task: GivenTask, signer: str, identity: PinnedKeys, outcome: Outcome) -> None:
+    """Raises BadResult, BadEnvelope, BadSignature or ValidationError."""
+    job = job_of(task.payload)
+    result = outcome.result
+    match task.kind, result:
+        case JobKind.SIGN, MadeSignature():
+            key = job.key
+            check_result(
+                outcome, JobKind.SIGN, task.payload,
+                KeyFacts(key.algorithm, key.network, key.public_key),
+            )  # fmt: skip
+        case JobKind.PROVE_KEY, MadeSignature():
+            _check_proof(job, result)
+        case ((JobKind.GENERATE_KEY | JobKind.REFRESH_KEY), PreparedShare()):
+            confirmed = _opened(Confirmation, CONFIRMATION_TYPE, identity, result.confirmation)
+            _check_share(confirmed, task.step_id, job, signer)
+            _check_against_ticket(task, confirmed)
+        case ((JobKind.PROMISE | JobKind.ABANDON), PromisedShare()):
+            promised = _opened(Promise, PROMISE_TYPE, identity, result.promise)
+            _check_share(promised, job.ceremony, job, signer)
+            for signed in job.evidence[:1]:
+                confirmed = Confirmation.model_validate_json(signed.payload)
+                _require("promise", promised.agreed == confirmed.agreed)
+        case JobKind.ABANDON, AbandonedShare():
+            said = _opened(Abandonment, ABANDONMENT_TYPE, identity, result.abandonment)
+            _require("abandonment", said.signer == signer)
+            _require("abandonment", (said.key_id, said.ceremony) == (job.key.id, job.ceremony))
+        case JobKind.ACTIVATE_KEY, ActivatedShare():
+            _check_attestation(job, signer, identity, result.attestation)
+        case JobKind.APPROVE, Approved():
+            pass
+        case ((JobKind.REPAIR_SHARE | JobKind.DISCARD | JobKind.ABANDON), NothingMade()):
+            pass
+        case _:
+            found = "nothing" if result is None else result.type
+            raise BadResult(f"the result of a {task.kind.value} job cannot be {found}")
+
+
+def _check_proof(job: Job, result: MadeSignature) -> None:
+    key = job.key
+    request, digest = possession_request(key.algorithm, key.id, job.ceremony)
+    _require("digest", result.digest == digest)
+    if key.public_key is None:
+        raise BadResult("the key has no public key yet")
+    verify(result.signature, key.public_key, key.algorithm, None, request, digest)
+
+
+def _opened(
+    model: type[Statement], payload_type: str, identity: PinnedKeys, signed: SignedBytes
+) -> Statement:
+    return model.model_validate_json(identity.open(payload_type, signed))
+
+
+def _check_share(said: ShareStatement, ceremony: UUID | None, job: Job, signer: str) -> None:
+    _require("statement", said.signer == signer)
+    _require("statement", (said.key_id, said.ceremony) == (job.key.id, ceremony))
+    _require("statement", said.signers[said.index - 1 : said.index] == [signer])
+    try:
+        check_public_key(job.key.algorithm, said.public_key)
+    except ValueError as error:
+        raise BadResult(str(error)) from None
+    if job.key.public_key is not None:
+        _require("statement", said.public_key == job.key.public_key)
+
+
+def _check_against_ticket(task: GivenTask, said: Confirmation) -> None:
+    if task.ticket is None:
+        raise BadResult("there was no ceremony")
+    ticket = Ticket.model_validate_json(task.ticket)
+    for name in ("generation", "protocol", "group", "threshold", "signers"):
+        _require(f"confirmation's {name}", getattr(said, name) == getattr(ticket, name))
+
+
+def _check_attestation(job: Job, signer: str, identity: PinnedKeys, signed: SignedBytes) -> None:
+    """What is attested is what all n have promised to keep: the order carries their promises."""
+    said = _opened(Attestation, ATTESTATION_TYPE, identity, signed)
+    promised = Promise.model_validate_json(job.evidence[0].payload)
+    key = job.key
+    if job.endpoint in (Endpoint.WALLETS, Endpoint.KEYS):
+        _require("attestation", is_made_for(job, said.made_for))
+    right = Attestation(
+        key_id=key.id,
+        made_for=said.made_for,
+        store=Store.MPC,
+        scheme=key.scheme,
+        curve=key.curve,
+        network=key.network,
+        public_key=promised.public_key,
+        chain_code=promised.chain_code,
+        protection=Protection.MPC,
+        group=promised.group,
+        threshold=promised.threshold,
+        signers=promised.signers,
+        node=signer,
+    )
+    _require("attestation", said == right)
+
+
+def _require(what: str, holds: bool) -> None:
+    if not holds:
+        raise BadResult(f"the {what} is of something else than the job")

@@ -1,0 +1,165 @@
+"""What the next step of a request is decided from. Plain data, read from rows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from uuid import UUID
+
+from custody.wire.jobs import JobKind
+from custody.wire.outcomes import Outcome
+from custody.wire.tickets import CeremonyKind
+
+Pair = frozenset[str]
+"""Two signers of whom one has banned the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """``signer`` stopped while it signed with ``counterparty`` under a root key.
+
+    They do not work together under it until the signer's operator has found out why.
+    """
+
+    key_id: UUID
+    signer: str
+    counterparty: str
+
+    @property
+    def pair(self) -> Pair:
+        return frozenset((self.signer, self.counterparty))
+
+
+CEREMONY_OF = {
+    JobKind.SIGN: CeremonyKind.SIGN,
+    JobKind.GENERATE_KEY: CeremonyKind.GENERATE,
+    JobKind.PROVE_KEY: CeremonyKind.SIGN,
+    JobKind.REFRESH_KEY: CeremonyKind.REFRESH,
+    JobKind.REPAIR_SHARE: CeremonyKind.REPAIR,
+}
+"""The kinds of jobs that signers do together; the others are orders to each by itself."""
+
+MAKES_SHARES = (JobKind.GENERATE_KEY, JobKind.REFRESH_KEY)
+"""The kinds that end with a new set of shares at all n."""
+
+
+class Ending(StrEnum):
+    """How a step ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    """A signer could not, would not, or brought something wrong."""
+    SILENT = "silent"
+    """A signer did not claim its task, or not report it, in time."""
+    OVERTAKEN = "overtaken"
+    """The request went on without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A signer's part of a step. ``is_late``: it should have been claimed or reported by now."""
+
+    signer: str
+    outcome: Outcome | None = None
+    is_late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """``shares``: the set of shares that it makes, uses or is about, by its ceremony."""
+
+    id: UUID
+    number: int
+    kind: JobKind
+    shares: UUID | None
+    tasks: tuple[Task, ...]
+    ending: Ending | None = None
+    culprits: tuple[str, ...] = ()
+    is_unsettled: bool = False
+
+    @property
+    def outcomes(self) -> dict[str, Outcome]:
+        """What has been reported, by signer."""
+        return {task.signer: task.outcome for task in self.tasks if task.outcome is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class SignerGroup:
+    """``signers`` in order of their index, 1 to n."""
+
+    name: str
+    threshold: int
+    signers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A signer as it stands. ``free``: slots; ``load``: the part of its slots that is taken.
+
+    ``problem``: what it says itself that it lacks, as that it is frozen. ``delivery_problems``: the
+    delivery servers that it cannot meet others at, with why.
+    """
+
+    is_there: bool = True
+    free: int = 1
+    load: float = 0.0
+    has_gate: bool = False
+    problem: str | None = None
+    delivery_problems: Mapping[str, str] = field(default_factory=dict)
+
+
+AWAY = Member(is_there=False, free=0)
+
+
+@dataclass(frozen=True, slots=True)
+class SharesInUse:
+    """The sets of shares that sign, by ceremony; None before the key is active.
+
+    While a refresh comes into use, ``next_users`` have ``next_shares`` in use, the others
+    ``shares``.
+    """
+
+    generation: int = 0
+    shares: UUID | None = None
+    next_shares: UUID | None = None
+    next_users: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An application's request in MPC mode, with all that its next step depends on.
+
+    ``is_due``: its pause after a failure is over. ``is_late``: its time to be done in is over.
+    ``is_blocked``: another request is changing the key's shares. ``target``: whose share is to be
+    repaired. ``servers``: the delivery servers there are.
+    """
+
+    id: UUID
+    kind: JobKind
+    group: SignerGroup
+    in_use: SharesInUse = field(default_factory=SharesInUse)
+    is_final: bool = False
+    is_due: bool = True
+    is_late: bool = False
+    is_blocked: bool = False
+    target: str | None = None
+    members: Mapping[str, Member] = field(default_factory=dict)
+    bans: frozenset[Pair] = frozenset()
+    left_in_flight: tuple[Left, ...] = ()
+    steps: tuple[Step, ...] = ()
+    servers: tuple[str, ...] = ()
+
+    @property
+    def open_step(self) -> Step | None:
+        """A request has at most one."""
+        return next((step for step in self.steps if step.ending is None), None)
+
+    def member(self, signer: str) -> Member:
+        return self.members.get(signer, AWAY)
+
+    def there(self, signers: Sequence[str]) -> list[str]:
+        return [signer for signer in signers if self.member(signer).is_there]
+
+    def with_step(self, step: Step) -> "Request":
+        """The same with one step as it is now."""
+        steps = tuple(step if each.id == step.id else each for each in self.steps)
+        return replace(self, steps=steps)

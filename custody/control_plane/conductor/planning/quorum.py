@@ -1,0 +1,102 @@
+"""Which signers do a step together. Pure."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from uuid import UUID
+
+from custody.control_plane.conductor.planning.facts import Pair, Request
+from custody.control_plane.conductor.planning.history import Blame
+from custody.wire.framing import Domain, tagged_hash
+
+
+def choose(
+    count: int, ordered: Sequence[str], banned: Collection[Pair], start: Sequence[str] = ()
+) -> tuple[str, ...] | None:
+    """``count`` signers of whom no two are a banned pair, the earlier in ``ordered`` the better.
+
+    ``start``: who is in it already. None when there is no such choice. Of all choices it is the
+    first in lexicographic order of places, found by backtracking: there are at most 16 signers.
+    """
+    chosen = list(start)
+    if len(chosen) == count:
+        return tuple(chosen)
+    for place, signer in enumerate(ordered):
+        if len(chosen) + len(ordered) - place < count:
+            return None
+        if any(frozenset((signer, other)) in banned for other in chosen):
+            continue
+        found = choose(count, ordered[place + 1 :], banned, [*chosen, signer])
+        if found is not None:
+            return found
+    return None
+
+
+def gather(
+    count: int,
+    ordered: Sequence[str],
+    wanted: Collection[frozenset[str]],
+    banned: Collection[Pair],
+) -> tuple[str, ...] | None:
+    """``count`` signers among whom is one of ``wanted``, each a few signers; and more of these,
+    as far as adding whoever completes most finds them. The earlier in ``ordered`` the better.
+
+    None when none of ``wanted`` can be among ``count`` of ``ordered`` that may work together.
+    """
+    place = {signer: number for number, signer in enumerate(ordered)}
+    possible = [sorted(each, key=place.__getitem__) for each in wanted if each <= place.keys()]
+    for first in sorted(possible, key=lambda each: [place[signer] for signer in each]):
+        chosen = tuple(first)
+        if any(pair <= set(chosen) for pair in banned):
+            continue
+        if choose(count, _left(ordered, chosen), banned, chosen) is None:
+            continue
+        while len(chosen) < count:
+            chosen = max(_one_more(count, ordered, banned, chosen), key=_completes(wanted))
+        return chosen
+    return None
+
+
+def _one_more(
+    count: int, ordered: Sequence[str], banned: Collection[Pair], chosen: tuple[str, ...]
+) -> Iterator[tuple[str, ...]]:
+    """Each way to add one so that there is still a whole quorum to come to."""
+    for signer in _left(ordered, chosen):
+        more = (*chosen, signer)
+        if any(frozenset((signer, other)) in banned for other in chosen):
+            continue
+        if choose(count, _left(ordered, more), banned, more) is not None:
+            yield more
+
+
+def _completes(wanted: Collection[frozenset[str]]) -> Callable[[tuple[str, ...]], int]:
+    return lambda chosen: sum(each <= set(chosen) for each in wanted)
+
+
+def _left(ordered: Sequence[str], chosen: Sequence[str]) -> list[str]:
+    return [signer for signer in ordered if signer not in chosen]
+
+
+def largest(ordered: Sequence[str], banned: Collection[Pair], at_most: int) -> int:
+    """How many signers of these could work together, as far as ``at_most``."""
+    for count in range(min(at_most, len(ordered)), 0, -1):
+        if choose(count, ordered, banned) is not None:
+            return count
+    return 0
+
+
+def prefer(request: Request, signers: Sequence[str], blamed: Mapping[str, Blame]) -> list[str]:
+    """Those who had least to do with this request's failures, then the least busy; then in turn.
+
+    The turn is another for each request, so that all signers get their part of the work.
+    """
+    return sorted(
+        signers,
+        key=lambda signer: (
+            blamed.get(signer, (0, 0)),
+            request.member(signer).load,
+            _turn(request.id, signer),
+        ),
+    )
+
+
+def _turn(request_id: UUID, signer: str) -> bytes:
+    return tagged_hash(Domain.TURN, request_id.bytes, signer.encode())

@@ -1,0 +1,241 @@
+"""The next step of a request that makes a set of shares: a new key, a refresh, a repair. Pure.
+
+Three phases: all n make shares and confirm them; quorums sign a message of the signers' own
+(proving.py), and all n promise to keep the set; all n take it into use. A set that does not come so
+far is given up: whoever has not promised abandons it, and t abandonments let the others discard.
+"""
+
+from custody.control_plane.conductor.planning.decisions import (
+    Begin,
+    Complete,
+    Decision,
+    End,
+    Pause,
+    Reason,
+)
+from custody.control_plane.conductor.planning.facts import Request
+from custody.control_plane.conductor.planning.history import (
+    banned_pairs,
+    barred_pairs,
+    blame,
+    refusals,
+    repaired,
+)
+from custody.control_plane.conductor.planning.obstacles import BLOCKED, hopeless, waiting
+from custody.control_plane.conductor.planning.proving import next_proof
+from custody.control_plane.conductor.planning.quorum import choose, prefer
+from custody.control_plane.conductor.planning.share_sets import (
+    NO_SHARE,
+    ShareSet,
+    dissenters,
+    is_gone,
+    is_kept,
+    is_used,
+    share_sets,
+    unable,
+)
+from custody.control_plane.conductor.planning.signing import free_to_take_part
+from custody.control_plane.jobs.transitions import EXPIRED, NOT_DONE
+from custody.wire.envelope import SignedBytes
+from custody.wire.jobs import JobKind
+from custody.wire.outcomes import OutcomeStatus
+
+DISAGREE = "signers_disagree"
+
+
+def next_change_step(request: Request) -> Decision:
+    """The next step of GenerateKey, RefreshKey or RepairShare."""
+    sets = share_sets(request)
+    for made in sets:
+        decision = _see_to(request, made, is_last=made is sets[-1])
+        if decision is not None:
+            return decision
+    if request.is_late:
+        return End(OutcomeStatus.FAILED, Reason(EXPIRED, NOT_DONE, NOT_DONE))
+    if request.is_blocked:
+        text = "another request is changing the shares of this key; this one follows"
+        return Pause(Reason(BLOCKED, text, text))
+    if request.kind is JobKind.REPAIR_SHARE and not repaired(request):
+        return _repair(request)
+    return _make(request)
+
+
+def new_generation(request: Request) -> int:
+    """Of the set that Generate or Refresh makes."""
+    in_use = request.in_use
+    return 0 if in_use.shares is None else in_use.generation + 1
+
+
+def _see_to(request: Request, made: ShareSet, is_last: bool) -> Decision | None:
+    """What a set still needs: to be taken into use, or to be given up; None when it is done."""
+    if is_kept(request, made):
+        is_done = made.is_foreign and is_used(request, made)
+        return None if is_done else _take_into_use(request, made)
+    if is_last and _is_usable(request, made):
+        return _take_into_use(request, made)
+    if is_gone(request, made):
+        return None
+    decision = give_up(request, made)
+    if decision is None and made.is_foreign and not made.abandoned:
+        return None  # one signer alone says that there is such a set
+    return decision or _split(made)
+
+
+def give_up(request: Request, made: ShareSet) -> Decision | None:
+    """Have all abandon the set who have not promised, and the others discard it for that.
+
+    None when nothing more can be done: the others keep it, for fewer than t have abandoned it.
+    """
+    group, generation = request.group, new_generation(request)
+    kind, evidence = JobKind.ABANDON, tuple[SignedBytes, ...]()
+    left = [each for each in group.signers if each not in made.gone and each not in made.promised]
+    if not left:
+        needed = min(group.threshold, len(group.signers) - 1)
+        if len(made.abandoned) < needed:
+            return None
+        kind, evidence = JobKind.DISCARD, tuple(made.abandoned.values())[:needed]
+        left = [each for each in group.signers if each not in made.gone]
+    there = request.there(left)
+    if not there:
+        return waiting(request, len(left), left, ())
+    return Begin(kind, tuple(there), made.id, generation, evidence)
+
+
+def _is_usable(request: Request, made: ShareSet) -> bool:
+    """Whether it may still come into use; once the request's time is over, if it was promised."""
+    is_confirmed = set(made.confirmed) >= set(request.group.signers)
+    has_begun = bool(made.promised) or not request.is_late
+    return is_confirmed and has_begun and not made.abandoned and not unable(request, made)
+
+
+def _split(made: ShareSet) -> End:
+    keeping = ", ".join(sorted(set(made.promised) - made.gone))
+    gone = ", ".join(sorted(made.gone))
+    text = (
+        f"{keeping} keep the set of shares {made.id}, which {gone} have given up: once no operator "
+        "sees it in use, mpc-signer shares discard"
+    )
+    return End(OutcomeStatus.FAILED, Reason(DISAGREE, text))
+
+
+def _take_into_use(request: Request, made: ShareSet) -> Decision:
+    said = made.said()
+    wrong = dissenters(said)
+    if wrong is not None:
+        who = f": {', '.join(wrong)} says another" if wrong else ""
+        reason = Reason(DISAGREE, f"the signers have confirmed different keys{who}", culprits=wrong)
+        return End(OutcomeStatus.FAILED, reason)
+    signers = request.group.signers
+    agreed, generation = said[signers[0]], new_generation(request)
+    if made.id == request.in_use.shares:  # some did not hear of it
+        generation = request.in_use.generation
+    if agreed.generation != generation:
+        text = f"the set {made.id} is of generation {agreed.generation}, not of {generation}"
+        return End(OutcomeStatus.FAILED, Reason(DISAGREE, text))
+    if not is_kept(request, made):
+        proof = next_proof(request, made, generation, agreed.protocol, agreed.public_key)
+        if proof is not None:
+            return proof
+        kind, done, evidence = JobKind.PROMISE, set(made.promised), made.confirmed
+    else:
+        kind, done, evidence = JobKind.ACTIVATE_KEY, set(made.attestations), made.promised
+    missing = [signer for signer in signers if signer not in done]
+    if not missing:
+        return Complete(made)
+    if is_kept(request, made):
+        decision = _go_on_without(request, made, missing)
+        if decision is not None:
+            return decision
+    there = request.there(missing)
+    if not there:
+        return waiting(request, len(missing), missing, ())
+    return Begin(
+        kind,
+        tuple(there),
+        made.id,
+        generation,
+        tuple(evidence[signer] for signer in signers),
+        agreed.public_key,
+    )
+
+
+def _go_on_without(request: Request, made: ShareSet, missing: list[str]) -> Complete | End | None:
+    """Of a set that all have promised: t others use it without them; a new key is not made so."""
+    if not set(missing) <= unable(request, made):
+        return None
+    is_change = request.kind is not JobKind.GENERATE_KEY
+    if is_change and len(made.attestations) >= request.group.threshold:
+        return Complete(made)
+    who = ", ".join(missing)
+    if set(missing) <= made.lost:
+        text = f"{who} has lost its share of {made.id}: make another key"
+        summary = "a signer has lost its share: make another key"
+        reason = Reason(NO_SHARE, text, summary, culprits=tuple(missing))
+        return End(OutcomeStatus.FAILED, reason)
+    if is_change:
+        return None
+    text = f"{NOT_DONE}: {who} has not taken the key into use"
+    return End(OutcomeStatus.FAILED, Reason(EXPIRED, text, NOT_DONE, culprits=tuple(missing)))
+
+
+def _make(request: Request) -> Decision:
+    """All n make new shares together; for a refresh, with every owner's approval."""
+    signers = request.group.signers
+    banned = banned_pairs(request)
+    end = hopeless(request, len(signers), signers, banned)
+    if end is not None:
+        return end
+    kind = JobKind.GENERATE_KEY
+    if request.kind is not JobKind.GENERATE_KEY:
+        kind = JobKind.REFRESH_KEY
+        unasked = _unasked(request, signers)
+        if unasked:
+            return _ask(request, unasked)
+    left = request.left_in_flight
+    if left or any(
+        request.member(signer).free < 1 or not request.there([signer]) for signer in signers
+    ):
+        return waiting(request, len(signers), signers, banned, left)
+    return Begin(kind, signers, request.in_use.shares, new_generation(request))
+
+
+def _repair(request: Request) -> Decision:
+    """t helpers make the target's share again: whom their owners let, the least blamed first."""
+    threshold, signers, target = request.group.threshold, request.group.signers, request.target
+    assert target is not None  # the API sees to it
+    banned, barred = banned_pairs(request), barred_pairs(request)
+    compatible = [
+        signer for signer in signers if signer != target and {signer, target} not in banned
+    ]
+    end = hopeless(request, threshold, compatible, banned) or hopeless(request, 1, [target], ())
+    if end is not None:
+        return end
+    unasked = _unasked(request, signers)
+    if unasked:
+        return _ask(request, unasked)
+    out = refusals(request)
+    helpers = [
+        signer
+        for signer in prefer(request, request.there(compatible), blame(request))
+        if signer not in out and request.member(signer).free > 0 and {signer, target} not in barred
+    ]
+    quorum = choose(threshold, helpers, barred)
+    target_is_able = request.member(target).is_there and request.member(target).free > 0
+    if quorum is None or not target_is_able:
+        return waiting(
+            request, threshold + 1, [*compatible, target], banned, request.left_in_flight
+        )
+    return Begin(
+        JobKind.REPAIR_SHARE, (*quorum, target), request.in_use.shares, request.in_use.generation
+    )
+
+
+def _unasked(request: Request, signers: tuple[str, ...]) -> list[str]:
+    """The signers whose gate is still to be asked, of those that are there."""
+    free_to = free_to_take_part(request)
+    return [signer for signer in request.there(signers) if signer not in free_to]
+
+
+def _ask(request: Request, unasked: list[str]) -> Begin:
+    in_use = request.in_use
+    return Begin(JobKind.APPROVE, tuple(unasked), in_use.shares, in_use.generation)

@@ -1,0 +1,190 @@
+"""The sets of shares that a request is about, and what the signers have said of each. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from custody.control_plane.conductor.planning.facts import MAKES_SHARES, Request, SharesInUse, Step
+from custody.wire.envelope import SignedBytes
+from custody.wire.jobs import JobKind
+from custody.wire.outcomes import (
+    AbandonedShare,
+    ActivatedShare,
+    NothingMade,
+    OutcomeStatus,
+    PreparedShare,
+    PromisedShare,
+)
+from custody.wire.statements import Attestation, Confirmation, Promise, ShareStatement
+
+NO_SHARE = "no_share"
+NOT_PROVED = "not_proved"
+SET_PENDING = "set_pending"
+WRONG_GENERATION = "wrong_generation"
+
+_WITH_A_SHARE = (JobKind.PROVE_KEY, JobKind.PROMISE, JobKind.ACTIVATE_KEY)
+
+
+@dataclass(slots=True)
+class ShareSet:
+    """A set of shares, by its ceremony, and what each signer has said of it since.
+
+    ``is_unsettled``: it may have left shares behind. ``is_foreign``: the request has not begun it,
+    a signer has named it. ``lost``: the signers that say that they have no share of it. ``failed``:
+    those whose last answer to being asked to promise or use it was that they do not.
+    ``proved_with``: by signer, with whom it says that its share has signed.
+    """
+
+    id: UUID
+    is_unsettled: bool = False
+    is_foreign: bool = False
+    confirmed: dict[str, SignedBytes] = field(default_factory=dict)
+    promised: dict[str, SignedBytes] = field(default_factory=dict)
+    abandoned: dict[str, SignedBytes] = field(default_factory=dict)
+    discarded: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+    proved_with: dict[str, set[str]] = field(default_factory=dict)
+    attestations: dict[str, SignedBytes] = field(default_factory=dict)
+
+    @property
+    def gone(self) -> set[str]:
+        """The signers that have no share of it, and never will."""
+        return {*self.abandoned, *self.discarded}
+
+    def said(self) -> dict[str, ShareStatement]:
+        """What each signer says that the set is: its promise, or else its confirmation."""
+        confirmed: dict[str, ShareStatement] = {
+            signer: Confirmation.model_validate_json(signed.payload)
+            for signer, signed in self.confirmed.items()
+        }
+        return confirmed | {
+            signer: Promise.model_validate_json(signed.payload)
+            for signer, signed in self.promised.items()
+        }
+
+    def attested(self) -> Attestation:
+        """What all who use the set attest alike."""
+        signed = next(iter(self.attestations.values()))
+        return Attestation.model_validate_json(signed.payload)
+
+
+def set_in_use(request: Request) -> SharesInUse:
+    """As the key's row has it; or a later one, of which t signers say that they use it.
+
+    As after the control plane's database was restored from before a refresh. Among t is one that
+    does not lie, and no honest signer uses a set that not all have promised.
+    """
+    if request.in_use.shares is None:
+        return request.in_use
+    for made in share_sets(request):
+        if not made.is_foreign or not is_used(request, made):
+            continue
+        generation = max(each.generation for each in made.said().values())
+        if generation > request.in_use.generation:
+            return SharesInUse(generation, made.id)
+    if request.in_use.next_shares is not None:
+        return request.in_use
+    told: dict[SharesInUse, set[str]] = {}
+    for step in request.steps:
+        for signer, outcome in step.outcomes.items():
+            if outcome.code == WRONG_GENERATION and outcome.shares is not None:
+                said = SharesInUse(outcome.shares.generation, outcome.shares.ceremony)
+                told.setdefault(said, set()).add(signer)
+    believed = [said for said, by in told.items() if len(by) >= request.group.threshold]
+    return max([request.in_use, *believed], key=lambda each: each.generation)
+
+
+def share_sets(request: Request) -> list[ShareSet]:
+    """Foreign ones in the way of the last attempt, and every set that the request has begun to
+    make, the last one last."""
+    making = [step for step in request.steps if step.kind in MAKES_SHARES]
+    own = {
+        step.id: ShareSet(step.id, step.is_unsettled and step.ending is not None) for step in making
+    }
+    named = [
+        outcome.shares.ceremony
+        for step in making[-1:]
+        for outcome in step.outcomes.values()
+        if outcome.code == SET_PENDING and outcome.shares is not None
+    ]
+    in_the_way = {ceremony: ShareSet(ceremony, is_foreign=True) for ceremony in named}
+    sets = in_the_way | own
+    for step in request.steps:
+        about = sets.get(step.shares) if step.shares is not None else None
+        if about is not None:
+            _take_in(about, step)
+    return list(sets.values())
+
+
+def is_kept(request: Request, made: ShareSet) -> bool:
+    """Whether all n have promised: it is here to stay."""
+    return set(made.promised) >= set(request.group.signers)
+
+
+def is_gone(request: Request, made: ShareSet) -> bool:
+    """Whether no signer has a share of it any more."""
+    return made.gone >= set(request.group.signers)
+
+
+def is_used(request: Request, made: ShareSet) -> bool:
+    """Whether t signers use it, and the others never will."""
+    users = set(made.attestations)
+    everybody = users | unable(request, made) >= set(request.group.signers)
+    return len(users) >= request.group.threshold and everybody
+
+
+def unable(request: Request, made: ShareSet) -> set[str]:
+    """Whom the others do not wait for: who has lost its share or, once the request's time is over,
+    has been asked in vain."""
+    return made.lost | made.failed if request.is_late else made.lost
+
+
+def coming_set(request: Request) -> ShareSet | None:
+    """The set that the signers take into use one after the other at present."""
+    kept = [made for made in share_sets(request) if is_kept(request, made)]
+    return next((made for made in kept if not is_used(request, made)), None)
+
+
+def _take_in(about: ShareSet, step: Step) -> None:
+    for signer, outcome in step.outcomes.items():
+        if step.kind is JobKind.PROMISE and outcome.code == NOT_PROVED:
+            about.proved_with.pop(signer, None)
+        if step.kind in _WITH_A_SHARE and outcome.code == NO_SHARE and not outcome.transient:
+            about.lost.add(signer)
+        if outcome.status is not OutcomeStatus.DONE:
+            if step.kind in (JobKind.PROMISE, JobKind.ACTIVATE_KEY):
+                about.failed.add(signer)
+            continue
+        match outcome.result:
+            case PreparedShare():
+                about.confirmed[signer] = outcome.result.confirmation
+            case PromisedShare():
+                about.promised[signer] = outcome.result.promise
+                about.failed.discard(signer)
+            case AbandonedShare():
+                about.abandoned[signer] = outcome.result.abandonment
+            case ActivatedShare():
+                about.attestations[signer] = outcome.result.attestation
+                about.failed.discard(signer)
+            case NothingMade() if step.kind in (JobKind.ABANDON, JobKind.DISCARD):
+                about.discarded.add(signer)
+        if step.kind is JobKind.PROVE_KEY:
+            others = {task.signer for task in step.tasks} - {signer}
+            about.proved_with.setdefault(signer, set()).update(others)
+
+
+def dissenters(said: Mapping[str, ShareStatement]) -> tuple[str, ...] | None:
+    """Who has stated another set than most have; None when all agree.
+
+    Empty when they differ, and none of the versions is most signers'.
+    """
+    versions: dict[str, list[str]] = {}
+    for signer, statement in said.items():
+        versions.setdefault(str(sorted(statement.agreed.items())), []).append(signer)
+    if len(versions) <= 1:
+        return None
+    largest = max(versions.values(), key=len)
+    if 2 * len(largest) <= len(said):
+        return ()
+    return tuple(sorted(set(said) - set(largest)))

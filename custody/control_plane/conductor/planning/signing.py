@@ -1,0 +1,77 @@
+"""The next step of a request to sign. Pure."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from custody.control_plane.conductor.planning.decisions import Begin, Decision
+from custody.control_plane.conductor.planning.facts import Request
+from custody.control_plane.conductor.planning.history import (
+    approvals,
+    banned_pairs,
+    barred_pairs,
+    blame,
+    refusals,
+)
+from custody.control_plane.conductor.planning.obstacles import hopeless, waiting
+from custody.control_plane.conductor.planning.quorum import choose, prefer
+from custody.wire.jobs import JobKind
+
+
+def next_signing_step(request: Request) -> Decision:
+    """t signers that have a set of shares in common sign; where fewer are free to, gates are asked.
+
+    A signer with a gate takes part once its owner has approved.
+    """
+    threshold = request.group.threshold
+    banned = banned_pairs(request)
+    end = hopeless(request, threshold, request.group.signers, banned)
+    if end is not None:
+        return end
+    barred = barred_pairs(request)
+    out = refusals(request)
+    willing = [signer for signer in request.group.signers if signer not in out]
+    there = prefer(request, request.there(willing), blame(request))
+    free_to = free_to_take_part(request)
+    for shares, generation, holders in _sets_in_use(request):
+        able = [
+            signer
+            for signer in there
+            if signer in holders and signer in free_to and request.member(signer).free > 0
+        ]
+        quorum = choose(threshold, able, barred)
+        if quorum is not None:
+            return Begin(JobKind.SIGN, quorum, shares, generation)
+    unasked = tuple(signer for signer in there if signer not in free_to)
+    busy_are_enough = choose(threshold, [each for each in there if each in free_to], barred)
+    if unasked and busy_are_enough is None:
+        return Begin(JobKind.APPROVE, unasked, request.in_use.shares, request.in_use.generation)
+    return waiting(request, threshold, willing, banned, request.left_in_flight)
+
+
+def free_to_take_part(request: Request) -> frozenset[str]:
+    """The signers without a gate, and those whose gate has approved."""
+    approved = approvals(request)
+    return frozenset(
+        signer
+        for signer in request.group.signers
+        if signer in approved or not request.member(signer).has_gate
+    )
+
+
+def has_approvals_enough(request: Request) -> bool:
+    """Whether t could sign that need not be asked, or have approved: the others need not answer."""
+    free_to = free_to_take_part(request)
+    out = refusals(request)
+    there = [signer for signer in request.there(request.group.signers) if signer not in out]
+    able = [signer for signer in there if signer in free_to]
+    return choose(request.group.threshold, able, barred_pairs(request)) is not None
+
+
+def _sets_in_use(request: Request) -> Iterator[tuple[UUID | None, int, frozenset[str]]]:
+    """Each set with its generation and who uses it; two while a refresh comes into use."""
+    in_use = request.in_use
+    signers = frozenset(request.group.signers)
+    if in_use.next_shares is not None:
+        yield in_use.next_shares, in_use.generation + 1, in_use.next_users
+        signers -= in_use.next_users
+    yield in_use.shares, in_use.generation, signers

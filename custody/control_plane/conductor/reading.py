@@ -1,0 +1,151 @@
+"""Rows into the facts that a plan is made of."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from uuid import UUID
+
+from custody.control_plane.conductor.planning.decisions import Begin
+from custody.control_plane.conductor.planning.facts import (
+    CEREMONY_OF,
+    Ending,
+    Left,
+    Member,
+    Request,
+    SharesInUse,
+    SignerGroup,
+    Step,
+    Task,
+)
+from custody.control_plane.conductor.planning.servers import usable_servers
+from custody.control_plane.conductor.planning.share_sets import set_in_use
+from custody.control_plane.conductor.step_making import Asked
+from custody.control_plane.database import AnyRow
+from custody.wire.jobs import Job, JobKind
+from custody.wire.outcomes import Outcome
+from custody.wire.requests import RepairShare
+
+OUTLIVES = (JobKind.PROMISE, JobKind.ACTIVATE_KEY, JobKind.ABANDON, JobKind.DISCARD)
+DEGRADED_LOAD = 1.0
+"""A signer that is not well is as one that has all its slots taken, when others can be chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A request's row with what its plan is made of."""
+
+    row: AnyRow
+    job: Job
+    request: Request
+
+    def asked(self, begin: Begin) -> Asked:
+        """What a step of it is made of. What must come to its end may outlive the request."""
+        may_outlive = self.row.must_finish or self.row.is_final or begin.kind in OUTLIVES
+        return Asked(
+            payload=self.row.payload,
+            job=self.job,
+            group=self.request.group,
+            steps_so_far=max((step.number for step in self.request.steps), default=0),
+            ceremonies_so_far=sum(step.kind in CEREMONY_OF for step in self.request.steps),
+            may_outlive=may_outlive,
+            target=self.request.target,
+            now=self.row.read_at,
+            servers=usable_servers(self.request),
+        )
+
+
+def facts_of(
+    requests: Sequence[AnyRow],
+    steps: Sequence[AnyRow],
+    members: Mapping[str, Member],
+    groups: Mapping[str, SignerGroup],
+    servers: Sequence[str],
+) -> tuple[list[Facts], dict[UUID, Exception]]:
+    """The requests, in order of their creation, and why the facts of others cannot be read.
+
+    ``servers``: the delivery servers there are.
+    """
+    by_request: dict[UUID, list[list[AnyRow]]] = defaultdict(list)
+    for (request_id, _), rows in groupby(steps, lambda row: (row.request_id, row.number)):
+        by_request[request_id].append(list(rows))
+    facts: list[Facts] = []
+    unreadable: dict[UUID, Exception] = {}
+    for row in requests:
+        try:
+            of_request = [_step(rows) for rows in by_request[row.id]]
+            facts.append(_facts(row, of_request, members, groups[row.signer_group], servers))
+        except Exception as error:
+            unreadable[row.id] = error
+    return facts, unreadable
+
+
+def member_of(row: AnyRow) -> Member:
+    """A signer as its row and its open tasks show it."""
+    load = row.open / row.slots + (DEGRADED_LOAD if row.is_degraded else 0.0)
+    return Member(
+        is_there=row.is_there,
+        free=max(row.slots - row.open, 0),
+        load=load,
+        has_gate=row.has_gate,
+        problem=row.problem,
+        delivery_problems=row.delivery_problems,
+    )
+
+
+def _facts(
+    row: AnyRow,
+    steps: list[Step],
+    members: Mapping[str, Member],
+    group: SignerGroup,
+    servers: Sequence[str],
+) -> Facts:
+    job = Job.model_validate_json(row.payload)
+    target = None
+    if row.kind == JobKind.REPAIR_SHARE:
+        target = RepairShare.model_validate_json(job.request).signer
+    request = Request(
+        id=row.id,
+        kind=JobKind(row.kind),
+        group=group,
+        in_use=SharesInUse(
+            generation=row.generation or 0,
+            shares=row.shares,
+            next_shares=row.next_shares,
+            next_users=frozenset(row.next_users),
+        ),
+        is_final=row.is_final,
+        is_due=row.is_due,
+        is_late=row.is_late,
+        is_blocked=row.is_blocked,
+        target=target,
+        members=members,
+        bans=frozenset(frozenset(pair) for pair in row.banned_pairs),
+        left_in_flight=tuple(
+            Left(row.root_id, signer, counterparty) for signer, counterparty in row.left_in_flight
+        ),
+        steps=tuple(steps),
+        servers=tuple(servers),
+    )
+    return Facts(row, job, replace(request, in_use=set_in_use(request)))
+
+
+def _step(rows: list[AnyRow]) -> Step:
+    first = rows[0]
+    return Step(
+        id=first.id,
+        number=first.number,
+        kind=JobKind(first.kind),
+        shares=first.shares,
+        tasks=tuple(
+            Task(
+                row.signer,
+                None if row.outcome is None else Outcome.model_validate_json(row.outcome),
+                row.is_late,
+            )
+            for row in rows
+        ),
+        ending=None if first.ending is None else Ending(first.ending),
+        culprits=tuple(first.culprits),
+        is_unsettled=first.is_unsettled,
+    )

@@ -1,0 +1,144 @@
+"""Jobs as they are made: signed once, the same bytes at every attempt."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from custody.control_plane.jobs.queue import NewJob
+from custody.control_plane.resources.external_ids import body_digest
+from custody.wire.envelope import JOB_TYPE, DetachedSignature, Signer
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
+from custody.wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
+from custody.wire.requests import (
+    CreateKey,
+    CreateWallet,
+    DeriveKey,
+    RefreshKey,
+    RepairShare,
+    SignRequest,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Who asks for what, in which words: ``text`` is the request's body, byte for byte."""
+
+    application_id: UUID
+    node_group: str
+    text: bytes
+    signature: DetachedSignature | None = None
+    """The application's own, of ``text``."""
+
+
+class JobMaker:
+    """Makes jobs and signs them. Pure but for the clock and fresh ids."""
+
+    def __init__(self, signer: Signer, lifetime_seconds: int) -> None:
+        self._signer = signer
+        self._lifetime = timedelta(seconds=lifetime_seconds)
+
+    def generate_key(
+        self, submission: Submission, body: CreateKey | CreateWallet
+    ) -> tuple[Job, NewJob]:
+        """The job that makes the key of a wallet, or a bare key. The job's id is the key's."""
+        key_id = uuid4()
+        is_wallet = isinstance(body, CreateWallet)
+        key = KeyReference(
+            id=key_id,
+            scheme=body.algorithm.scheme,
+            curve=body.algorithm.curve,
+            network=body.network if isinstance(body, CreateWallet) else None,
+            public_key=None,
+        )
+        job = self._job(
+            key_id,
+            JobKind.GENERATE_KEY,
+            Endpoint.WALLETS if is_wallet else Endpoint.KEYS,
+            submission,
+            key,
+            body.expires_at,
+        )
+        return job, self._signed(job, submission, body.external_id, body_digest(body))
+
+    def derive_key(
+        self,
+        submission: Submission,
+        key: KeyReference,
+        body: CreateWallet | DeriveKey,
+        master_id: UUID,
+        result: GeneratedKey,
+    ) -> NewJob:
+        """The job that stands for a derived key: it is done, and no node gets it."""
+        endpoint = Endpoint.WALLETS if isinstance(body, CreateWallet) else Endpoint.DERIVATIONS
+        job = self._job(key.id, JobKind.GENERATE_KEY, endpoint, submission, key, body.expires_at)
+        outcome = Outcome(job_id=key.id, node=None, status=OutcomeStatus.DONE, result=result)
+        digest = body_digest(body, None if isinstance(body, CreateWallet) else master_id)
+        new = self._signed(job, submission, body.external_id, digest)
+        return replace(new, outcome=outcome.model_dump_json().encode())
+
+    def change_shares(
+        self, submission: Submission, key: KeyReference, body: RefreshKey | RepairShare
+    ) -> NewJob:
+        """The job that stands for a refresh or a repair; signers do it in steps."""
+        is_repair = isinstance(body, RepairShare)
+        job = self._job(
+            uuid4(),
+            JobKind.REPAIR_SHARE if is_repair else JobKind.REFRESH_KEY,
+            Endpoint.REPAIRS if is_repair else Endpoint.REFRESHES,
+            submission,
+            key,
+            body.expires_at,
+        )
+        return self._signed(job, submission, body.external_id, body_digest(body, key.id))
+
+    def sign(
+        self, submission: Submission, key: KeyReference, body: SignRequest
+    ) -> tuple[Job, NewJob]:
+        """The job that makes a signature. The job's id is the signature's."""
+        job = self._job(
+            uuid4(), JobKind.SIGN, Endpoint.SIGNATURES, submission, key, body.expires_at
+        )
+        return job, self._signed(job, submission, body.external_id, body_digest(body, key.id))
+
+    def _job(
+        self,
+        id_: UUID,
+        kind: JobKind,
+        endpoint: Endpoint,
+        submission: Submission,
+        key: KeyReference,
+        expires_at: datetime | None,
+    ) -> Job:
+        now = datetime.now(UTC)
+        latest = now + self._lifetime
+        return Job(
+            id=id_,
+            kind=kind,
+            group=submission.node_group,
+            key=key,
+            endpoint=endpoint,
+            request=submission.text,
+            request_signature=submission.signature,
+            created_at=now,
+            expires_at=latest if expires_at is None else min(latest, expires_at),
+        )
+
+    def _signed(
+        self, job: Job, submission: Submission, external_id: str | None, digest: bytes
+    ) -> NewJob:
+        signed = self._signer.sign(JOB_TYPE, job.model_dump_json().encode())
+        return NewJob(
+            id=job.id,
+            kind=job.kind,
+            endpoint=job.endpoint,
+            application_id=submission.application_id,
+            key_id=job.key.id,
+            node_group=submission.node_group,
+            external_id=external_id,
+            body_digest=digest,
+            payload=signed.payload,
+            signature=signed.signature,
+            signing_key_id=signed.signing_key_id,
+            created_at=job.created_at,
+            expires_at=job.expires_at,
+        )

@@ -1,0 +1,220 @@
+"""Who waits for work, and who waits for results: woken by this replica or, by NOTIFY, by another.
+
+A notification is a hint and may be lost: who waits looks at the database again in any case,
+after RECHECK_SECONDS at the latest. To wait without missing anything, register, look, then wait::
+
+    with notifications.done(job_id) as waiter:
+        while not (found := await look()) and time_left():
+            await waiter.wait(time_left())
+
+Two steps announce a change: ``notify_*`` inside the transaction, for the other replicas, and
+``wake_*`` after its commit, for this one, which needs no round trip. A payload is the announcing
+replica's ``origin``, then the groups, signers or job ids, with spaces between;
+queue.py writes the payload inside of statements that change jobs, which saves a round trip.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import structlog
+
+from custody.database.engine import CONNECT_TIMEOUT, conninfo
+
+JOBS_CHANNEL = "custody_jobs"
+TASKS_CHANNEL = "custody_tasks"
+DONE_CHANNEL = "custody_done"
+REVOKED_CHANNEL = "custody_revoked"
+REPLICAS_CHANNEL = "custody_replicas"
+CHANNELS = (JOBS_CHANNEL, TASKS_CHANNEL, DONE_CHANNEL, REVOKED_CHANNEL, REPLICAS_CHANNEL)
+RECHECK_SECONDS = 5.0
+PROBE_SECONDS = 10.0
+"""How long the listening connection may be silent before it is probed."""
+SILENT_SECONDS = 3 * PROBE_SECONDS
+"""A replica not heard of for so long is not there any more."""
+BACKOFF_SECONDS = 0.1
+MAX_BACKOFF_SECONDS = 5.0
+IDS_PER_NOTIFICATION = 200
+"""A payload must be shorter than 8000 bytes (PostgreSQL, NOTIFY); an id takes 37."""
+
+Connection = psycopg.AsyncConnection[Any]
+
+_log = structlog.get_logger(__name__)
+
+
+class Waiter:
+    """Somebody's place in the waiting room of one group or one job."""
+
+    def __init__(self) -> None:
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def wait(self, seconds: float) -> bool:
+        """Return True when woken since the last wait; False after min(seconds, RECHECK_SECONDS)."""
+        try:
+            async with asyncio.timeout(min(max(seconds, 0), RECHECK_SECONDS)):
+                await self._woken.wait()
+        except TimeoutError:
+            return False
+        self._woken.clear()
+        return True
+
+
+class Notifications:
+    """One connection that listens, and everybody in this process who waits."""
+
+    def __init__(self, url: str) -> None:
+        self._conninfo = conninfo(url, "control-plane notifications")
+        self.origin = uuid4().hex
+        """First word of each payload: who hears its own was woken already."""
+        self._waiting: dict[tuple[str, str], set[Waiter]] = {}
+        self._announced = Counter[str]()
+        self._gaps = 0
+        """How often there was time in which announcements may have been missed."""
+        self._task: asyncio.Task[None] | None = None
+        self.listening = False
+        self.revocations = 0
+        """How many revoked tokens were heard of: what was read before the last may be wrong."""
+        self._heard: dict[str, float] = {}
+        self._is_asked = False
+        self.closed = False
+        """Set by close: who is woken then ends its wait, whatever time is left."""
+
+    def start(self) -> None:
+        """Begin to listen. Needs no database: connecting is tried for ever."""
+        self._task = asyncio.create_task(self._listen_for_ever(), name="notifications")
+
+    async def close(self) -> None:
+        """Stop listening and wake everybody, so that they can end."""
+        self.closed = True
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        self._wake_everybody()
+
+    @property
+    def has_company(self) -> bool:
+        """Whether another replica may be listening: alone, there is nobody to announce things to.
+
+        One that has just started is heard of before it waits for anything.
+        """
+        earliest = time.monotonic() - SILENT_SECONDS
+        self._heard = {origin: at for origin, at in self._heard.items() if at > earliest}
+        return bool(self._heard) or not self.listening
+
+    def jobs(self, group: str) -> contextlib.AbstractContextManager[Waiter]:
+        """Wait for claimable jobs of a node group."""
+        return self._register((JOBS_CHANNEL, group))
+
+    def tasks(self, signer: str) -> contextlib.AbstractContextManager[Waiter]:
+        """Wait for a signer's tasks."""
+        return self._register((TASKS_CHANNEL, signer))
+
+    def done(self, job_id: UUID) -> contextlib.AbstractContextManager[Waiter]:
+        """Wait for a job to become final."""
+        return self._register((DONE_CHANNEL, str(job_id)))
+
+    def wake_jobs(self, group: str) -> None:
+        """After the commit: wake this replica's waiters for jobs of a group."""
+        self._wake((JOBS_CHANNEL, group))
+
+    def wake_tasks(self, signers: Iterable[str]) -> None:
+        """After the commit: wake the claims of these signers that wait at this replica."""
+        for signer in signers:
+            self._wake((TASKS_CHANNEL, signer))
+
+    def wake_done(self, job_ids: Iterable[UUID]) -> None:
+        """After the commit: wake this replica's waiters for these jobs."""
+        for job_id in job_ids:
+            self._wake((DONE_CHANNEL, str(job_id)))
+
+    @contextlib.contextmanager
+    def _register(self, topic: tuple[str, str]) -> Iterator[Waiter]:
+        waiter = Waiter()
+        waiters = self._waiting.setdefault(topic, set())
+        waiters.add(waiter)
+        try:
+            yield waiter
+        finally:
+            waiters.discard(waiter)
+            if not waiters and self._waiting.get(topic) is waiters:
+                del self._waiting[topic]
+
+    def tasks_announced(self, signer: str) -> int:
+        """How often tasks of a signer were announced, whether or not anybody waited for them."""
+        return self._announced[signer] + self._gaps
+
+    def _wake(self, topic: tuple[str, str]) -> None:
+        if topic[0] == TASKS_CHANNEL:
+            self._announced[topic[1]] += 1
+        for waiter in self._waiting.get(topic, ()):
+            waiter.wake()
+
+    def _wake_everybody(self) -> None:
+        self._gaps += 1
+        for topic in self._waiting:
+            self._wake(topic)
+
+    async def _listen_for_ever(self) -> None:
+        backoff = BACKOFF_SECONDS
+        while True:
+            try:
+                await self._listen()
+            except Exception as error:
+                if not isinstance(error, psycopg.Error | OSError):  # TimeoutError is an OSError
+                    _log.exception("notifications failed")
+                elif self.listening:
+                    _log.warning("notifications lost", reason=type(error).__name__)
+                    backoff = BACKOFF_SECONDS
+                self.listening = False
+            await asyncio.sleep(backoff)
+            backoff = min(2 * backoff, MAX_BACKOFF_SECONDS)
+
+    async def _listen(self) -> None:
+        """Listen until the connection breaks."""
+        async with await psycopg.AsyncConnection.connect(
+            self._conninfo, autocommit=True
+        ) as connection:
+            for channel in CHANNELS:
+                await connection.execute(f"LISTEN {channel}")
+            await self._introduce(connection, "new")
+            self.revocations += 1  # whatever was revoked while nobody listened
+            self.listening = True
+            self._wake_everybody()  # what was announced while nobody listened
+            while True:
+                async for notification in connection.notifies(timeout=PROBE_SECONDS):
+                    self._receive(notification.channel, notification.payload)
+                    if self._is_asked:
+                        break
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    await self._introduce(connection, "here")
+
+    async def _introduce(self, connection: Connection, word: str) -> None:
+        """Tell the other replicas that we listen; "new" asks each to do the same."""
+        self._is_asked = False
+        await connection.execute(
+            "SELECT pg_notify(%s, %s)", (REPLICAS_CHANNEL, f"{self.origin} {word}")
+        )
+
+    def _receive(self, channel: str, payload: str) -> None:
+        if channel == REVOKED_CHANNEL:
+            self.revocations += 1
+            return
+        origin, *names = payload.split(" ")
+        if origin == self.origin:
+            return
+        self._heard[origin] = time.monotonic()
+        if channel == REPLICAS_CHANNEL:
+            self._is_asked = self._is_asked or names == ["new"]
+            return
+        for name in names:
+            self._wake((channel, name))

@@ -1,0 +1,461 @@
+"""The job queue: add, claim, report, extend, sweep.
+
+Each statement is a transaction of its own, and each may be run again. A report reads its jobs,
+decides (transitions.py), and writes where the job is still in the state that was decided upon;
+what has moved in the meantime is read and decided again. So no lock is held while
+signatures are verified, and a batch of reports costs two round trips.
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from custody.control_plane.database import AnyRow, Database
+from custody.control_plane.jobs.notifications import Notifications
+from custody.control_plane.jobs.queue_statements import (
+    ADD,
+    CLAIM,
+    EXTEND,
+    KEEP_LATE,
+    LAPSE,
+    NOTE_STRANDED,
+    READ_EXPIRED,
+    READ_LAPSING_TOO_OFTEN,
+    READ_REPORTED,
+    READ_STRANDED,
+    RELEASE,
+    WRITE,
+    WRITE_WITH_KEYS,
+)
+from custody.control_plane.jobs.results import KeyFacts, attestations_json
+from custody.control_plane.jobs.transitions import (
+    LEASE_LAPSED,
+    Change,
+    JobFacts,
+    Note,
+    decide,
+    expire,
+    give_up,
+    stranded,
+)
+from custody.control_plane.tables import JobState
+from custody.wire.algorithms import Algorithm, Curve, Network, Scheme
+from custody.wire.envelope import SignedBytes
+from custody.wire.node_api import ClaimedJob, Lease, Report, ReportResult
+
+LEASE_SECONDS = 30.0
+STRANDED_AFTER_SECONDS = 1
+MAX_LAPSES = 5
+"""Received leases of a job that may lapse in a row before the job fails.
+
+Only a lease that its node has extended was received for certain. Others do not count: the answer to
+the claim may have been lost, which says nothing about the job.
+"""
+SPREAD_SECONDS = 5
+"""How far apart jobs begin again that lapsed together, times how often each has lapsed before."""
+SECOND_CHANCE_SECONDS = 2
+"""How much later than the others the node gets a job that failed it last; shorter than
+RETRY_WINDOW_SECONDS, so that it is woken for it."""
+SEEN_LATELY_SECONDS = 60
+"""A node silent for longer does not count among those that could still take a refused job."""
+SWEEP_BATCH = 500
+RETRY_WINDOW_SECONDS = 3
+"""How far back a sweep looks for retries that have come due: longer than between two sweeps."""
+MAX_REMEMBERED = 2_000
+"""Leased and ended jobs that a replica remembers, so as not to ask for them again."""
+MAX_REMEMBERED_SIZE = 16_384
+"""Bytes of a job's payload; larger ones are rare, and read again."""
+MAX_PASSES = 5
+"""A job is final after at most as many races as it has transitions; more means a bug."""
+
+log = structlog.get_logger(__name__)
+
+
+class Contended(Exception):
+    """Jobs kept changing under a report: nothing of it is lost, the node sends it again."""
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A job to queue; the columns of ``jobs`` that its creation sets.
+
+    ``outcome``: of one that is done as soon as it is there.
+    """
+
+    id: UUID
+    kind: str
+    endpoint: str
+    application_id: UUID
+    key_id: UUID
+    node_group: str
+    external_id: str | None
+    body_digest: bytes
+    payload: bytes
+    signature: bytes
+    signing_key_id: str
+    created_at: datetime
+    expires_at: datetime
+    outcome: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Final:
+    """A final state and the Outcome's bytes, as they are in the database from now on."""
+
+    state: JobState
+    outcome: bytes
+
+
+@dataclass(frozen=True)
+class Swept:
+    """How many leases a sweep took back, and how many jobs it ended: because they expired, or
+    because their lease lapsed too often."""
+
+    lapsed: int
+    expired: int
+    given_up: int
+
+
+class Queue:
+    """The jobs of every group. Safe with any number of replicas at once."""
+
+    def __init__(
+        self,
+        database: Database,
+        notifications: Notifications,
+        lease_seconds: float = LEASE_SECONDS,
+        max_lapses: int = MAX_LAPSES,
+    ) -> None:
+        self._database = database
+        self._notifications = notifications
+        self.lease_seconds = lease_seconds
+        self._max_lapses = max_lapses
+        self._leased: dict[UUID, JobFacts] = {}
+        self._finals: dict[UUID, Final] = {}
+
+    async def add(self, new: Sequence[NewJob]) -> set[UUID]:
+        """Queue jobs and announce them. Returns the ids that were added.
+
+        A job whose external id is taken is left out.
+        """
+        rows = await self._database.rows(ADD, self._additions(new))
+        for group in {job.node_group for job in new}:
+            self._notifications.wake_jobs(group)
+        return {row.id for row in rows}
+
+    async def add_within(self, connection: AsyncConnection, new: Sequence[NewJob]) -> set[UUID]:
+        """As ``add``, within the caller's transaction, who wakes this replica after it."""
+        return set((await connection.execute(ADD, self._additions(new))).scalars())
+
+    def _additions(self, new: Sequence[NewJob]) -> dict[str, Any]:
+        columns = zip(*(_values(job) for job in new), strict=True)
+        names = (field.name for field in fields(NewJob))
+        arrays = {name: list(column) for name, column in zip(names, columns, strict=True)}
+        return self._announcing(arrays)
+
+    def _announcing(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """For statements that tell the other replicas what they did."""
+        notifications = self._notifications
+        return {
+            "origin": notifications.origin,
+            "announce": notifications.has_company,
+            **parameters,
+        }
+
+    async def claim(
+        self, node: str, group: str, kinds: Sequence[str], slots: int
+    ) -> list[ClaimedJob]:
+        """Lease up to ``slots`` jobs to a node, the longest waiting first."""
+        rows = await self._database.hastily(
+            CLAIM,
+            {
+                "node": node,
+                "group": group,
+                "kinds": list(kinds),
+                "slots": slots,
+                "lease_seconds": self.lease_seconds,
+                "second_chance": SECOND_CHANCE_SECONDS,
+                "seen_lately": SEEN_LATELY_SECONDS,
+            },
+        )
+        if len(self._leased) > MAX_REMEMBERED:
+            self._leased.clear()
+        small = (row for row in rows if len(row.payload) <= MAX_REMEMBERED_SIZE)
+        self._leased.update((row.id, _facts(row)) for row in small)
+        return [_claimed(row, self.lease_seconds) for row in rows]
+
+    def final(self, job_id: UUID) -> "Final | None":
+        """How a job ended that this replica ended lately: who waits for it need not ask again."""
+        return self._finals.get(job_id)
+
+    async def release(self, group: str, claimed: Sequence[ClaimedJob]) -> None:
+        """Take back leases that never reached their node."""
+        parameters = {
+            "ids": [job.job_id for job in claimed],
+            "leases": [job.lease for job in claimed],
+        }
+        await self._database.hastily(RELEASE, parameters)
+        self._notifications.wake_jobs(group)
+
+    async def extend(self, node: str, leases: Sequence[Lease]) -> list[UUID]:
+        """Prolong leases; returns the jobs that the node still holds."""
+        rows = await self._database.hastily(
+            EXTEND,
+            {
+                "node": node,
+                "ids": [held.job_id for held in leases],
+                "leases": [held.lease for held in leases],
+                "lease_seconds": self.lease_seconds,
+            },
+        )
+        return [row.id for row in rows]
+
+    async def report(self, node: str, group: str, reports: Sequence[Report]) -> list[ReportResult]:
+        """Record a node's outcomes, and wake who waits for them. Raises Contended."""
+        results, left = await self._report_from_memory(node, reports)
+        for _ in range(MAX_PASSES):
+            if not left:
+                return results
+            now, later = _one_each(left)
+            done, again = await self._report_once(node, group, now)
+            results += done
+            left = again + later
+        if left:
+            raise Contended(f"{len(left)} jobs kept changing")
+        return results
+
+    async def sweep(self) -> Swept:
+        """Queue jobs whose lease has lapsed, end those that expired or lapsed too often, announce
+        due retries."""
+        lapsing = {"limit": SWEEP_BATCH, "max_lapses": self._max_lapses}
+        too_often = await self._database.rows(READ_LAPSING_TOO_OFTEN, lapsing)
+        given_up = await self.write([give_up(_facts(row), self._max_lapses) for row in too_often])
+        for row in too_often:
+            if row.id in given_up:
+                log.error(
+                    "job failed: its lease lapsed too often",
+                    job=str(row.id),
+                    node=row.lease_node,
+                    code=LEASE_LAPSED,
+                )
+        rows = await self._database.hastily(
+            LAPSE,
+            {
+                **lapsing,
+                "spread_seconds": SPREAD_SECONDS,
+                "retry_window": RETRY_WINDOW_SECONDS,
+                "origin": self._notifications.origin,
+            },
+        )
+        for row in rows:
+            self._notifications.wake_jobs(row.node_group)
+        await self._note_stranded()
+        expired = await self._database.rows(READ_EXPIRED, {"limit": SWEEP_BATCH})
+        ended = await self.write([expire(_facts(row), row.last_failure) for row in expired])
+        return Swept(
+            lapsed=sum(int(row.lapsed) for row in rows),
+            expired=len(ended),
+            given_up=len(given_up),
+        )
+
+    async def _note_stranded(self) -> None:
+        """Have jobs say why they wait where no node of their group takes any."""
+        rows = await self._database.rows(
+            READ_STRANDED,
+            {
+                "limit": SWEEP_BATCH,
+                "seen_lately": SEEN_LATELY_SECONDS,
+                "stranded_after": STRANDED_AFTER_SECONDS,
+            },
+        )
+        if rows:
+            failures = [stranded(row.id, row.nodes) for row in rows]
+            noted = {"ids": [row.id for row in rows], "failures": failures}
+            await self._database.hastily(NOTE_STRANDED, noted)
+
+    async def _report_from_memory(
+        self, node: str, reports: Sequence[Report]
+    ) -> tuple[list[ReportResult], list[Report]]:
+        """Decide on what this replica leased to the node, without asking for it again.
+
+        It is written only where the job is still under that very lease; else, and for refusals,
+        which are decided by who else is there, the database is asked.
+        """
+        changes: dict[UUID, Change] = {}
+        decided: dict[UUID, Report] = {}
+        for report in reports:
+            facts = self._leased.pop(report.job_id, None)
+            if facts is None or (facts.lease, facts.lease_node) != (report.lease, node):
+                continue
+            change = _decide(facts, node, report, frozenset())
+            if change.state is not None and change.refused_by is None:
+                changes[report.job_id] = change
+                decided[report.job_id] = report
+        written = await self.write(list(changes.values()))
+        _log_faults(node, (changes[job_id] for job_id in written))
+        results = [ReportResult(job_id=id_, note=changes[id_].note) for id_ in written]
+        done = {id(decided[job_id]) for job_id in written}
+        return results, [each for each in reports if id(each) not in done]
+
+    async def _report_once(
+        self, node: str, group: str, reports: Sequence[Report]
+    ) -> tuple[list[ReportResult], list[Report]]:
+        """One pass over reports of different jobs. Returns results, and what to decide again."""
+        rows = await self._database.rows(
+            READ_REPORTED,
+            {
+                "ids": [report.job_id for report in reports],
+                "group": group,
+                "seen_lately": SEEN_LATELY_SECONDS,
+            },
+        )
+        found = {row.id: row for row in rows}
+        changes = [
+            _decide(
+                _facts(found[report.job_id]), node, report, frozenset(found[report.job_id].willing)
+            )
+            for report in reports
+            if report.job_id in found
+        ]
+        written = await self.write([change for change in changes if change.state is not None])
+        await self.keep_late([change for change in changes if change.late_outcome is not None])
+        settled = {
+            change.job.id: change
+            for change in changes
+            if change.state is None or change.job.id in written
+        }
+        _log_faults(node, settled.values())
+        again = [each for each in reports if each.job_id in found and each.job_id not in settled]
+        results = [
+            ReportResult(job_id=job_id, note=settled[job_id].note)
+            if job_id in settled
+            else ReportResult(job_id=job_id, note=Note.UNKNOWN)
+            for job_id in (each.job_id for each in reports if each not in again)
+        ]
+        return results, again
+
+    async def write(self, changes: Sequence[Change]) -> set[UUID]:
+        """Write changes of jobs that are still as they were; returns the ids of those."""
+        if not changes:
+            return set()
+        has_keys = any(change.new_key is not None for change in changes)
+        rows = await self._database.rows(
+            WRITE_WITH_KEYS if has_keys else WRITE,
+            self._announcing(_columns(changes)),
+        )
+        by_id = {change.job.id: change for change in changes}
+        for row in rows:
+            if row.final:
+                self._remember(by_id[job_id] for job_id in row.ids)
+                self._notifications.wake_done(row.ids)
+            elif row.due:
+                self._notifications.wake_jobs(row.node_group)
+        return {job_id for row in rows for job_id in row.ids}
+
+    def _remember(self, changes: Iterable[Change]) -> None:
+        if len(self._finals) > MAX_REMEMBERED:
+            self._finals.clear()
+        for change in changes:
+            if change.state is not None and change.outcome is not None:
+                self._finals[change.job.id] = Final(change.state, change.outcome)
+
+    async def keep_late(self, changes: Sequence[Change]) -> None:
+        """Keep outcomes that came after the end, for admins."""
+        if not changes:
+            return
+        parameters = {
+            "ids": [change.job.id for change in changes],
+            "outcomes": [change.late_outcome for change in changes],
+        }
+        await self._database.rows(KEEP_LATE, parameters)
+
+
+def _values(job: NewJob) -> tuple[Any, ...]:
+    return tuple(getattr(job, field.name) for field in fields(NewJob))
+
+
+def _claimed(row: AnyRow, lease_seconds: float) -> ClaimedJob:
+    return ClaimedJob(
+        job_id=row.id,
+        job=SignedBytes(
+            payload=row.payload, signature=row.signature, signing_key_id=row.signing_key_id
+        ),
+        attempt=row.attempt,
+        lease=row.lease,
+        lease_seconds=lease_seconds,
+    )
+
+
+def _facts(row: AnyRow) -> JobFacts:
+    return JobFacts(
+        id=row.id,
+        kind=row.kind,
+        payload=row.payload,
+        state=JobState(row.state),
+        attempt=row.attempt,
+        lease=row.lease,
+        lease_node=row.lease_node,
+        refused_by=frozenset(row.refused_by),
+        outcome=row.outcome,
+        key=KeyFacts(
+            algorithm=Algorithm(Scheme(row.scheme), Curve(row.curve)),
+            network=None if row.network is None else Network(row.network),
+            public_key=row.public_key,
+        ),
+    )
+
+
+def _decide(job: JobFacts, node: str, report: Report, willing: frozenset[str]) -> Change:
+    return decide(
+        job,
+        node,
+        report.lease,
+        report.outcome,
+        willing,
+        random.random(),  # noqa: S311 (it spreads retries and keeps no secret)
+    )
+
+
+def _columns(changes: Sequence[Change]) -> dict[str, list[Any]]:
+    """Changes as the arrays that WRITE takes."""
+    keys = [change.new_key for change in changes]
+    return {
+        "ids": [change.job.id for change in changes],
+        "seen_states": [change.job.state.value for change in changes],
+        "seen_leases": [change.job.lease for change in changes],
+        "states": [change.state and change.state.value for change in changes],
+        "outcomes": [change.outcome for change in changes],
+        "failures": [change.last_failure for change in changes],
+        "delays": [change.delay_seconds for change in changes],
+        "refusers": [change.refused_by for change in changes],
+        "public_keys": [key and key.public_key for key in keys],
+        "protections": [key and key.protection for key in keys],
+        "addresses": [key and key.address for key in keys],
+        "attestations": [key and attestations_json(key) for key in keys],
+        "chain_codes": [key and key.chain_code for key in keys],
+        "generations": [key and key.generation for key in keys],
+        "shares": [key and key.shares for key in keys],
+        "are_expiries": [change.is_expiry for change in changes],
+    }
+
+
+def _one_each(reports: Sequence[Report]) -> tuple[list[Report], list[Report]]:
+    """The first report on each job, and what is left for the next pass."""
+    first = {report.job_id: report for report in reversed(reports)}
+    return list(first.values()), [each for each in reports if first[each.job_id] is not each]
+
+
+def _log_faults(node: str, changes: Iterable[Change]) -> None:
+    for change in changes:
+        if change.fault is not None:
+            log.warning(
+                "report not accepted", node=node, job=str(change.job.id), reason=change.fault
+            )
+        elif change.note is Note.LATE:
+            log.warning("report came after the end", node=node, job=str(change.job.id))

@@ -1,0 +1,169 @@
+"""What must hold of a node's result before it is recorded: nodes are not believed, but checked."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from uuid import UUID
+
+from pydantic import TypeAdapter, ValidationError
+
+from custody.wire.addresses import address_of
+from custody.wire.algorithms import Algorithm, Network
+from custody.wire.digests import digest_of
+from custody.wire.envelope import SignedBytes, signing_key_id
+from custody.wire.jobs import Endpoint, Job, JobKind
+from custody.wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
+from custody.wire.public_keys import check_public_key
+from custody.wire.requests import CREATE_SIGNATURE, CreateKey, CreateWallet
+from custody.wire.signatures import verify
+from custody.wire.statements import Attestation, MadeFor
+
+MAX_OUTCOME_SIZE = 64 * 1024
+"""Bytes of an Outcome; a signature's takes less than one kilobyte."""
+MAX_FAULTS = 3
+"""Faults of a malformed outcome that are told."""
+
+ATTESTATIONS: TypeAdapter[tuple[SignedBytes, ...]] = TypeAdapter(tuple[SignedBytes, ...])
+
+FINAL = (OutcomeStatus.DONE, OutcomeStatus.DENIED)
+
+
+class BadResult(Exception):
+    """A report that cannot be recorded: the text says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class KeyFacts:
+    """The key that a job is about, as the control plane's own row has it."""
+
+    algorithm: Algorithm
+    network: Network | None
+    public_key: bytes | None
+
+
+@dataclass(frozen=True)
+class MadeKey:
+    """What a job that made a key adds to the key's row, and to its wallet's."""
+
+    public_key: bytes
+    protection: str
+    address: str | None
+    attestations: tuple[SignedBytes, ...] | None = ()
+    """None leaves those that the key has."""
+    chain_code: bytes | None = None
+    generation: int | None = None
+    shares: UUID | None = None
+    """The ceremony that made the set of shares; of store mpc, as the generation."""
+
+
+@lru_cache(maxsize=256)
+def job_of(payload: bytes) -> Job:
+    """A job as it was signed. Kept, since the reports of a quorum come at the same time."""
+    return Job.model_validate_json(payload)
+
+
+def attestations_json(key: MadeKey) -> str | None:
+    """As the database keeps them."""
+    if key.attestations is None:
+        return None
+    return ATTESTATIONS.dump_json(key.attestations).decode()
+
+
+def read_outcome(raw: bytes, job_id: UUID, node: str) -> Outcome:
+    """Parse the outcome of a job that ``node`` reports. Raises BadResult.
+
+    A final one may be another node's: drivers of a group share a journal, and one that finds there
+    what another committed before it ended sends that, byte for byte. Anything else is its own.
+    """
+    if len(raw) > MAX_OUTCOME_SIZE:
+        raise BadResult(f"an outcome may have {MAX_OUTCOME_SIZE} bytes, this one has {len(raw)}")
+    try:
+        outcome = Outcome.model_validate_json(raw)
+    except ValidationError as error:
+        faults = "; ".join(each["msg"] for each in error.errors(include_url=False)[:MAX_FAULTS])
+        raise BadResult(f"not an outcome: {faults}") from None
+    if outcome.job_id != job_id:
+        raise BadResult(f"the outcome is of another job, {outcome.job_id}")
+    if outcome.node is None:
+        raise BadResult("the outcome names no node")
+    if outcome.node != node and outcome.status not in FINAL:
+        raise BadResult(f"the outcome is of another node, {outcome.node}")
+    if outcome.status is not OutcomeStatus.DONE and outcome.code is None:
+        raise BadResult(f"an outcome that is {outcome.status.value} needs a code")
+    return outcome
+
+
+def check_result(outcome: Outcome, kind: str, payload: bytes, key: KeyFacts) -> MadeKey | None:
+    """Check what a DONE outcome brings; returns the key that it made, if it made one.
+
+    ``payload`` is the job as it was signed. Raises BadResult.
+    """
+    result = outcome.result
+    if kind == JobKind.GENERATE_KEY and isinstance(result, GeneratedKey):
+        return _check_key(outcome, result, job_of(payload), key)
+    if kind == JobKind.SIGN and isinstance(result, MadeSignature):
+        _check_signature(result, payload, key)
+        return None
+    found = result.type if result is not None else "nothing"
+    raise BadResult(f"the result of a {kind} job cannot be {found}")
+
+
+def _check_key(outcome: Outcome, result: GeneratedKey, job: Job, key: KeyFacts) -> MadeKey:
+    made = Algorithm(result.scheme, result.curve)
+    if made != key.algorithm:
+        raise BadResult(f"a key of {made} was made, {key.algorithm} was asked for")
+    try:
+        check_public_key(made, result.public_key)
+        address = address_of(key.network, made, result.public_key) if key.network else None
+    except ValueError as error:
+        raise BadResult(str(error)) from None
+    attestations = () if result.attestation is None else (result.attestation,)
+    for signed in attestations:
+        _check_attestation(signed, outcome, result, job)
+    return MadeKey(result.public_key, result.protection.value, address, attestations)
+
+
+def is_made_for(job: Job, attested: MadeFor | None) -> bool:
+    """Whether a node attests the very request that a job makes a key for.
+
+    It names an application only where it has pinned the key that signed the request.
+    """
+    if attested is None or attested.endpoint is not job.endpoint:
+        return False
+    signature, application = job.request_signature, attested.application
+    if application is not None and (
+        signature is None or signing_key_id(application) != signature.signing_key_id
+    ):
+        return False
+    body = CreateWallet if job.endpoint is Endpoint.WALLETS else CreateKey
+    return attested.external_id == body.model_validate_json(job.request).external_id
+
+
+def _check_attestation(
+    signed: SignedBytes, outcome: Outcome, result: GeneratedKey, job: Job
+) -> None:
+    """That it is about this key. Whose signature it has is for those to judge who pin nodes."""
+    try:
+        attested = Attestation.model_validate_json(signed.payload)
+    except ValidationError:
+        raise BadResult("the attestation is none") from None
+    if (attested.key_id, attested.node) != (outcome.job_id, outcome.node):
+        raise BadResult("the attestation is of another key or node")
+    if (attested.scheme, attested.curve) != (result.scheme, result.curve):
+        raise BadResult("the attestation is of another algorithm")
+    if attested.network != job.key.network or not is_made_for(job, attested.made_for):
+        raise BadResult("the attestation is of another network or request")
+    if (attested.public_key, attested.protection) != (result.public_key, result.protection):
+        raise BadResult("the attestation is of another public key or protection")
+
+
+def _check_signature(result: MadeSignature, payload: bytes, key: KeyFacts) -> None:
+    if key.public_key is None:
+        raise BadResult("a signature was made with a key that is not active")
+    try:
+        request = CREATE_SIGNATURE.validate_json(job_of(payload).request)
+        digest = digest_of(request, key.algorithm, key.network, key.public_key)
+        if result.digest != digest:
+            raise BadResult("the digest is not that of the request")
+        verify(result.signature, key.public_key, key.algorithm, key.network, request, digest)
+    except ValueError as error:
+        raise BadResult(str(error)) from None

@@ -1,0 +1,128 @@
+"""Prometheus metrics: requests as they pass, and the queue as it stands when asked."""
+
+import time
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+from sqlalchemy import func, select
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from custody.control_plane.database import Database
+from custody.control_plane.tables import jobs, nodes, steps
+from custody.database.engine import DATABASE_ERRORS
+
+_UNFINISHED = (
+    select(jobs.c.node_group, jobs.c.state, func.count().label("jobs"))
+    .where(jobs.c.finished_at.is_(None))
+    .group_by(jobs.c.node_group, jobs.c.state)
+)
+_OPEN_STEPS = (
+    select(steps.c.kind, func.count().label("steps"))
+    .where(steps.c.ended_at.is_(None))
+    .group_by(steps.c.kind)
+)
+_SILENCE = select(
+    nodes.c.id, func.extract("epoch", func.now() - nodes.c.last_seen).label("seconds")
+).where(nodes.c.last_seen.is_not(None))
+
+
+class Metrics:
+    """What this replica counts, and the application that shows it."""
+
+    def __init__(self, database: Database, registry: CollectorRegistry) -> None:
+        self._database = database
+        self._registry = registry
+        self.requests = Counter(
+            "custody_requests_total",
+            "Requests answered.",
+            ["api", "method", "route", "status"],
+            registry=self._registry,
+        )
+        self.seconds = Histogram(
+            "custody_request_seconds",
+            "Time to answer; a long poll's waiting is in it.",
+            ["api", "method", "route"],
+            registry=self._registry,
+        )
+        self._database_up = Gauge(
+            "custody_database_up", "1 when the database answered.", registry=self._registry
+        )
+        self._unfinished = Gauge(
+            "custody_jobs_unfinished",
+            "Jobs that are not final, of all replicas.",
+            ["group", "state"],
+            registry=self._registry,
+        )
+        self._open_steps = Gauge(
+            "custody_steps_open",
+            "Ceremonies and orders under way, of all replicas.",
+            ["kind"],
+            registry=self._registry,
+        )
+        self._silence = Gauge(
+            "custody_node_silence_seconds",
+            "Time since a node's last heartbeat.",
+            ["node"],
+            registry=self._registry,
+        )
+
+    def application(self) -> Starlette:
+        """GET /metrics."""
+        return Starlette(routes=[Route("/metrics", self._show)])
+
+    async def _show(self, _request: Request) -> Response:
+        try:
+            await self._read_queue()
+            self._database_up.set(await self._database.health.check() is None)
+        except DATABASE_ERRORS:
+            self._database_up.set(0)
+        return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def _read_queue(self) -> None:
+        unfinished = await self._database.rows(_UNFINISHED)
+        open_steps = await self._database.rows(_OPEN_STEPS)
+        silence = await self._database.rows(_SILENCE)
+        self._unfinished.clear()
+        self._open_steps.clear()
+        self._silence.clear()
+        for row in unfinished:
+            self._unfinished.labels(row.node_group, row.state).set(row.jobs)
+        for row in open_steps:
+            self._open_steps.labels(row.kind).set(row.steps)
+        for row in silence:
+            self._silence.labels(row.id).set(float(row.seconds))
+
+
+class Measured:
+    """An ASGI application whose requests are counted by route, never by path."""
+
+    def __init__(self, app: Any, metrics: Metrics, api: str) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._api = api
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 500
+        started = time.perf_counter()
+
+        async def send_and_see(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_see)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            method = scope["method"] if route != "none" else "other"
+            labels = (self._api, method, route)
+            self._metrics.requests.labels(*labels, str(status)).inc()
+            self._metrics.seconds.labels(*labels).observe(time.perf_counter() - started)

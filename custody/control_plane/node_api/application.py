@@ -1,0 +1,159 @@
+"""The node API as an ASGI application. mtls.MutualTlsProtocol is its listener."""
+
+from typing import TypeVar
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from custody.control_plane import problems
+from custody.control_plane.audit.heads import AuditHeads
+from custody.control_plane.audit.restores import AuditRestores
+from custody.control_plane.bodies import read_body, require_strict_json
+from custody.control_plane.conductor.bans import Bans
+from custody.control_plane.conductor.tasks import Tasks
+from custody.control_plane.database import Database
+from custody.control_plane.jobs.notifications import Notifications
+from custody.control_plane.jobs.queue import Contended, Queue
+from custody.control_plane.node_api.authorisation import Authorisation, RegisteredNode
+from custody.control_plane.node_api.claims import Claims
+from custody.control_plane.node_api.heartbeats import Heartbeats
+from custody.control_plane.problems import Code, ProblemError
+from custody.wire import node_api
+from custody.wire.encoding import Model
+
+MAX_BODY = 8 * 1024 * 1024
+"""Bytes; a full report of ordinary outcomes takes less than one tenth."""
+
+PREFIX = "/node/v1"
+
+Body = TypeVar("Body", bound=Model)
+
+
+def create_node_app(
+    database: Database, queue: Queue, tasks: Tasks, notifications: Notifications
+) -> Starlette:
+    """The application, on parts that the caller opens and closes."""
+    api = _NodeApi(database, queue, tasks, notifications)
+    app = Starlette(
+        routes=[
+            Route(f"{PREFIX}/claim", api.claim, methods=["POST"]),
+            Route(f"{PREFIX}/report", api.report, methods=["POST"]),
+            Route(f"{PREFIX}/extend", api.extend, methods=["POST"]),
+            Route(f"{PREFIX}/heartbeat", api.heartbeat, methods=["POST"]),
+            Route(f"{PREFIX}/audit-heads", api.audit_heads, methods=["GET"]),
+            Route(f"{PREFIX}/audit-restored", api.audit_restored, methods=["POST"]),
+        ]
+    )
+    problems.install(app)
+    return app
+
+
+class _NodeApi:
+    def __init__(
+        self, database: Database, queue: Queue, tasks: Tasks, notifications: Notifications
+    ) -> None:
+        self._authorisation = Authorisation(database)
+        self._queue = queue
+        self._tasks = tasks
+        self._notifications = notifications
+        self._claims = Claims(queue, tasks, notifications)
+        self._heartbeats = Heartbeats(database)
+        self._bans = Bans(database)
+        self._audit_heads = AuditHeads(database)
+        self._audit_restores = AuditRestores(database)
+
+    async def claim(self, request: Request) -> Response:
+        node = await self._authorisation.authorise(request)
+        asked = await _read(request, node_api.ClaimRequest)
+        jobs = await self._claims.claim(request, node, asked)
+        return _answer(node_api.ClaimResponse(jobs=jobs))
+
+    async def report(self, request: Request) -> Response:
+        node = await self._authorisation.authorise(request)
+        body = await _read(request, node_api.ReportRequest)
+        try:
+            results = await self._report(node, body)
+        except Contended:
+            raise ProblemError(
+                Code.UNAVAILABLE, "The jobs are changing just now. Send the report again."
+            ) from None
+        if body.audit_head is not None and node.identity is not None:
+            self._audit_heads.keep_soon(node.id, node.identity, body.audit_head)
+        return _answer(node_api.ReportResponse(results=results))
+
+    async def _report(
+        self, node: RegisteredNode, body: node_api.ReportRequest
+    ) -> list[node_api.ReportResult]:
+        if node.group != self._tasks.node_group:
+            return await self._queue.report(node.id, node.group, body.reports)
+        if node.identity is None:
+            raise ProblemError(
+                Code.UNAVAILABLE, "A signer's first heartbeat comes before its first report."
+            )
+        return await self._tasks.report(node.id, node.identity, body.reports)
+
+    async def extend(self, request: Request) -> Response:
+        node = await self._authorisation.authorise(request)
+        body = await _read(request, node_api.ExtendRequest)
+        held = self._tasks if node.group == self._tasks.node_group else self._queue
+        extended = await held.extend(node.id, body.leases)
+        return _answer(
+            node_api.ExtendResponse(extended=extended, lease_seconds=self._queue.lease_seconds)
+        )
+
+    async def heartbeat(self, request: Request) -> Response:
+        node = await self._authorisation.authorise(request)
+        body = await _read(request, node_api.HeartbeatRequest)
+        time = await self._heartbeats.record(node, body)
+        await self._bans.keep(node.id, body.identity_public_key, body.bans)
+        if body.audit_head is not None:
+            await self._audit_heads.keep(
+                node.id, body.identity_public_key, body.audit_head, is_current=True
+            )
+        if body.health.works:
+            self._notifications.wake_jobs(
+                node.group
+            )  # it may wait already, and get jobs from now on
+        return _answer(
+            node_api.HeartbeatResponse(
+                node=node.id,
+                group=node.group,
+                time=time,
+                max_clock_offset_seconds=self._tasks.max_clock_offset_seconds(node.group),
+            )
+        )
+
+    async def audit_heads(self, request: Request) -> Response:
+        node = await self._authorisation.authorise(request)
+        return _answer(
+            node_api.AuditHeads(
+                group=node.group,
+                heads=await self._audit_heads.kept(node.id),
+                set_aside=tuple(await self._audit_heads.kept(node.id, is_set_aside=True)),
+                restores=tuple(await self._audit_restores.of(node.id)),
+            )
+        )
+
+    async def audit_restored(self, request: Request) -> Response:
+        node = await self._authorisation.authorise(request)
+        body = await _read(request, node_api.RestoreClaim)
+        is_acknowledged = await self._audit_restores.claim(node.id, body.restored)
+        return _answer(node_api.RestoreClaimed(is_acknowledged=is_acknowledged))
+
+
+async def _read(request: Request, model: type[Body]) -> Body:
+    body = await read_body(request, MAX_BODY)
+    if b"\\u0000" in body:  # PostgreSQL's text cannot hold it
+        raise ProblemError(Code.INVALID_REQUEST, "The character U+0000 is not allowed.")
+    require_strict_json(body)
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise problems.invalid(error) from None
+
+
+def _answer(model: Model) -> Response:
+    return Response(model.model_dump_json(), media_type="application/json")

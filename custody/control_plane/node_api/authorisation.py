@@ -1,0 +1,81 @@
+"""Which node is asking, by its certificate, and whether the operator registered it."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from fastapi import Request
+from sqlalchemy import bindparam, select
+
+from custody.control_plane.database import Database
+from custody.control_plane.mtls import peer_of
+from custody.control_plane.problems import Code, ProblemError
+from custody.control_plane.tables import nodes
+from custody.runtime.peer_certificate import PeerCertificate
+
+BELIEVED_SECONDS = 1.0
+"""How long a node that was removed may still be let in, at most."""
+
+_NODE = select(nodes.c.node_group, nodes.c.identity_public_key).where(
+    nodes.c.id == bindparam("node")
+)
+
+
+@dataclass(frozen=True)
+class RegisteredNode:
+    """A node that the operator registered. ``identity`` is None before its first heartbeat."""
+
+    id: str
+    group: str
+    identity: bytes | None
+
+
+class Authorisation:
+    """Looks nodes up, and remembers those it found for a moment."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._found: dict[str, tuple[float, RegisteredNode]] = {}
+
+    async def authorise(self, request: Request) -> RegisteredNode:
+        """The node that sent a request. Raises ProblemError."""
+        node_id = authenticate(peer_of(request.scope), datetime.now(UTC))
+        until, node = self._found.get(node_id, (0.0, None))
+        if node is not None and time.monotonic() < until:
+            return node
+        node = await self._read(node_id)
+        if node.identity is not None:
+            self._found[node_id] = (time.monotonic() + BELIEVED_SECONDS, node)
+        return node
+
+    async def _read(self, node_id: str) -> RegisteredNode:
+        row = await self._database.row(_NODE, {"node": node_id})
+        if row is None:
+            self._found.pop(node_id, None)
+            raise ProblemError(
+                Code.NODE_NOT_REGISTERED,
+                f"The certificate is good, but no node {node_id} is registered. "
+                f"Run: control-plane node add {node_id} --group GROUP",
+            )
+        return RegisteredNode(node_id, row.node_group, row.identity_public_key)
+
+
+def authenticate(peer: PeerCertificate | None, now: datetime) -> str:
+    """The node id that a connection's certificate proves. Raises ProblemError."""
+    if peer is None:
+        raise ProblemError(
+            Code.CERTIFICATE_REJECTED, "The connection brought no client certificate."
+        )
+    if peer.not_after <= now:
+        raise ProblemError(
+            Code.CERTIFICATE_REJECTED,
+            f"The certificate expired at {peer.not_after}, while this connection was open. "
+            "Issue a new one with: pki issue node",
+            headers={"Connection": "close"},
+        )
+    if peer.node is None:
+        raise ProblemError(
+            Code.CERTIFICATE_REJECTED,
+            "The certificate names no node. Issue one that does with: pki issue node",
+        )
+    return peer.node

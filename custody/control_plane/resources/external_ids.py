@@ -1,0 +1,138 @@
+"""External ids: an application's own name for a request makes repeating it safe.
+
+The database decides, by a unique constraint on (application, endpoint, external id): whoever
+inserts first is the first, also between replicas. Everybody else compares with what is there.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Executable, String, Uuid, and_, bindparam, func, select, union
+
+from custody.control_plane.database import AnyRow, Database
+from custody.control_plane.jobs.queue import NewJob
+from custody.control_plane.problems import Code, ProblemError
+from custody.control_plane.tables import jobs
+from custody.wire.encoding import Model
+from custody.wire.framing import Domain, tagged_hash
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The job that stands for a request: its own, or the first with the same external id."""
+
+    job_id: UUID
+    is_new: bool
+
+
+def body_digest(body: Model, key_id: UUID | None = None) -> bytes:
+    """Hash of what a repeated request must bring again: the parsed body, canonical.
+
+    Spaces, the order of fields, null for a field left out, and until when it is asked for make no
+    difference, nor does saying again which key the path names.
+    """
+    said_again = {"expires_at"} if key_id is None else {"expires_at", "key_id", "store"}
+    content: dict[str, Any] = {
+        "body": body.model_dump(mode="json", exclude_none=True, exclude=said_again)
+    }
+    if key_id is not None:
+        content["key_id"] = str(key_id)
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return tagged_hash(Domain.BODY, canonical.encode())
+
+
+_WANTED = (
+    func.unnest(
+        bindparam("applications", type_=ARRAY(Uuid)),
+        bindparam("endpoints", type_=ARRAY(String)),
+        bindparam("external_ids", type_=ARRAY(String)),
+    )
+    .table_valued("application_id", "endpoint", "external_id", name="wanted")
+    .render_derived()
+)
+
+_FIRST = select(
+    jobs.c.id, jobs.c.application_id, jobs.c.endpoint, jobs.c.external_id, jobs.c.body_digest
+)
+_FIRSTS = union(
+    _FIRST.where(jobs.c.id == func.any(bindparam("ids", type_=ARRAY(Uuid)))),
+    _FIRST.join(
+        _WANTED,
+        and_(
+            jobs.c.application_id == _WANTED.c.application_id,
+            jobs.c.endpoint == _WANTED.c.endpoint,
+            jobs.c.external_id == _WANTED.c.external_id,
+        ),
+    ),
+)
+
+
+def _wanted(new: Sequence[NewJob]) -> dict[str, Any]:
+    named = [job for job in new if job.external_id is not None]
+    return {
+        "ids": [job.id for job in new],
+        "applications": [job.application_id for job in named],
+        "endpoints": [job.endpoint for job in named],
+        "external_ids": [job.external_id for job in named],
+    }
+
+
+async def find_first(database: Database, new: NewJob) -> Settled | None:
+    """An earlier request with the same external id. Raises ProblemError external_id_conflict."""
+    if new.external_id is None:
+        return None
+    rows = await database.rows(_FIRSTS, _wanted([new]))
+    for first in rows:
+        if first.external_id == new.external_id:
+            return compare(new, first)
+    # there under its own id: a child that was derived before, under another name or none
+    return Settled(new.id, is_new=True) if rows else None
+
+
+Read = Callable[[Executable, dict[str, Any]], Awaitable[Sequence[AnyRow]]]
+
+
+async def settle(read: Read, new: Sequence[NewJob], added: set[UUID]) -> list[Settled | Exception]:
+    """For each job that was to be added, the one that stands for it now, or a ProblemError.
+
+    A job that was not added, and is there all the same under its own id, was added by an earlier
+    try whose answer got lost on the way.
+    """
+    left_out = [job for job in new if job.id not in added]
+    if not left_out:
+        return [Settled(job.id, is_new=True) for job in new]
+    firsts = await read(_FIRSTS, _wanted(left_out))
+    ours = added | {row.id for row in firsts}
+    by_name = {(row.application_id, row.endpoint, row.external_id): row for row in firsts}
+    return [
+        Settled(job.id, is_new=True)
+        if job.id in ours
+        else _compared(job, by_name.get((job.application_id, job.endpoint, job.external_id)))
+        for job in new
+    ]
+
+
+def _compared(job: NewJob, first: Any) -> Settled | Exception:
+    if first is None:
+        return RuntimeError(f"job {job.id} was left out, but no other has its external id")
+    try:
+        return compare(job, first)
+    except ProblemError as problem:
+        return problem
+
+
+def compare(job: NewJob, first: Any) -> Settled:
+    """The first request with this external id stands for the new one, if it asked for the same.
+
+    Raises ProblemError external_id_conflict when it did not.
+    """
+    if first.body_digest != job.body_digest:
+        raise ProblemError(
+            Code.EXTERNAL_ID_CONFLICT,
+            f"external_id {job.external_id} was used before with another body. "
+            "Repeat that body to get its result, or choose another external_id.",
+        )
+    return Settled(first.id, is_new=False)

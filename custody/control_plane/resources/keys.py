@@ -1,0 +1,137 @@
+"""Keys as applications read them, each its own alone, and what signing needs to know of one."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import partial
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from custody.control_plane.access.tokens import Caller
+from custody.control_plane.database import AnyRow, Database
+from custody.control_plane.problems import Code, ProblemError
+from custody.control_plane.resources.pages import PageRequest
+from custody.control_plane.resources.presentation import KEY_STATUS, key_of
+from custody.control_plane.tables import JobState, jobs, keys, signer_group_members, signer_groups
+from custody.wire.algorithms import Curve, Network, Scheme, Store
+from custody.wire.answers import Unknown
+from custody.wire.derivation import parse_path
+from custody.wire.jobs import KeyReference
+from custody.wire.resources import Key, KeyStatus, Page
+
+PROGRESS = (jobs.c.endpoint, jobs.c.external_id, jobs.c.state, jobs.c.outcome, jobs.c.last_failure)
+_GROUP = (
+    select(signer_groups.c.threshold)
+    .where(signer_groups.c.name == keys.c.signer_group)
+    .scalar_subquery()
+    .label("threshold"),
+    select(
+        func.array_agg(
+            aggregate_order_by(signer_group_members.c.signer, signer_group_members.c.share_index)
+        )
+    )
+    .where(signer_group_members.c.group_name == keys.c.signer_group)
+    .scalar_subquery()
+    .label("signers"),
+)
+_KEYS = select(keys, *_GROUP, *PROGRESS).join(jobs, jobs.c.id == keys.c.id)
+
+MAX_REMEMBERED = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    application_id: UUID
+    node_group: str
+    store: Store
+    reference: KeyReference
+
+
+class Keys:
+    """Reads keys."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        # An Active key never changes, so one that is in use need not be read again.
+        self._active: OrderedDict[UUID, SigningKey] = OrderedDict()
+
+    async def get(self, caller: Caller, key_id: UUID) -> Key:
+        """Raises ProblemError not_found."""
+        return key_of(await self._row(caller.application_id, key_id), caller.sees_details)
+
+    async def get_active(self, caller: Caller, key_id: UUID) -> Key:
+        """Raises ProblemError not_found or key_not_active."""
+        key = await self.get(caller, key_id)
+        _require_active(key.id, key.status)
+        return key
+
+    async def page(
+        self, caller: Caller, filters: list[ColumnElement[bool]], request: PageRequest
+    ) -> Page[Key]:
+        statement = _KEYS.where(keys.c.application_id == caller.application_id, *filters)
+        shown = partial(key_of, sees_details=caller.sees_details)
+        return await request.fetch(self._database, statement, keys, shown)
+
+    async def active(self, application_id: UUID, key_id: UUID) -> SigningKey:
+        """The key, ready to sign with. Raises ProblemError not_found or key_not_active."""
+        found = self._active.get(key_id)
+        if found is None:
+            row = await self._row(application_id, key_id)
+            _require_active(key_id, KEY_STATUS[JobState(row.state)])
+            found = _signing_key(row)
+            if len(self._active) >= MAX_REMEMBERED:
+                self._active.popitem(last=False)
+            self._active[key_id] = found
+        if found.application_id != application_id:
+            raise _not_found(key_id)
+        self._active.move_to_end(key_id)
+        return found
+
+    async def _row(self, application_id: UUID, key_id: UUID) -> AnyRow:
+        row = await self._database.row(
+            _KEYS.where(keys.c.id == key_id, keys.c.application_id == application_id)
+        )
+        if row is None:
+            raise _not_found(key_id)
+        return row
+
+
+def status_is(status: KeyStatus) -> ColumnElement[bool]:
+    """The rows whose GenerateKey job is in a state that shows as this status."""
+    return jobs.c.state.in_([state for state, shown in KEY_STATUS.items() if shown is status])
+
+
+def _require_active(key_id: UUID, status: KeyStatus | Unknown) -> None:
+    if status is not KeyStatus.ACTIVE:
+        raise ProblemError(Code.KEY_NOT_ACTIVE, f"Key {key_id} is {status}, not Active.")
+
+
+def _not_found(key_id: UUID) -> ProblemError:
+    return ProblemError(Code.NOT_FOUND, f"There is no key {key_id}.")
+
+
+def reference_of(key: Key) -> KeyReference:
+    """An Active key as jobs name it."""
+    return KeyReference(
+        id=key.id,
+        root=key.root,
+        path=() if key.path is None else parse_path(key.path),
+        scheme=key.scheme,
+        curve=key.curve,
+        network=key.network,
+        public_key=key.public_key,
+    )
+
+
+def _signing_key(row: AnyRow) -> SigningKey:
+    reference = KeyReference(
+        id=row.id,
+        root=row.root_id,
+        path=tuple(row.path or ()),
+        scheme=Scheme(row.scheme),
+        curve=Curve(row.curve),
+        network=None if row.network is None else Network(row.network),
+        public_key=row.public_key,
+    )
+    return SigningKey(row.application_id, row.node_group, Store(row.store), reference)

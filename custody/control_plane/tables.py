@@ -1,0 +1,303 @@
+"""The control plane's tables.
+
+A signature is a Sign job, and a key's life is its GenerateKey job: there is one state column,
+``jobs.state``, which only jobs/queue_statements.py writes. What the API shows is read from it. In
+MPC mode a request is a job that no node claims. It is done in steps, each a ceremony or an order,
+and the signers claim the tasks of these.
+"""
+
+from enum import StrEnum
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    Uuid,
+    false,
+    func,
+    text,
+    true,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from custody.database.engine import NAMES
+from custody.database.probe_table import add_probe_table
+
+metadata = MetaData(naming_convention=NAMES)
+add_probe_table(metadata)
+
+
+class JobState(StrEnum):
+    QUEUED = "Queued"
+    LEASED = "Leased"
+    DONE = "Done"
+    DENIED = "Denied"
+    FAILED = "Failed"
+
+
+TRANSITIONS = {
+    # claimed; expired; or reported after its lease had lapsed
+    JobState.QUEUED: {JobState.LEASED, JobState.FAILED, JobState.DONE, JobState.DENIED},
+    # reported; or lapsed, or failed in a way worth another attempt
+    JobState.LEASED: {JobState.DONE, JobState.DENIED, JobState.FAILED, JobState.QUEUED},
+    JobState.DONE: set(),
+    JobState.DENIED: set(),
+    JobState.FAILED: set(),
+}
+
+
+def _created_at() -> Column[object]:
+    return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+applications = Table(
+    "applications",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    _created_at(),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("application_id", Uuid, ForeignKey("applications.id"), nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True),  # SHA-256 of a 256-bit random token
+    Column("scopes", ARRAY(String), nullable=False),
+    _created_at(),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("revoked_at", DateTime(timezone=True)),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("node_group", String, nullable=False, index=True),
+    Column("version", String),
+    Column("capabilities", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("health", JSONB),
+    Column("identity_public_key", LargeBinary),
+    Column("owner", String),  # whose signer it is, as the operator says
+    Column("slots", Integer, nullable=False, server_default=text("1")),
+    Column("has_gate", Boolean, nullable=False, server_default=false()),
+    # delivery servers that this signer cannot meet others at, by name, with why
+    Column("delivery_problems", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    # begin of the last step in which it left its task undone: it is away until it beats again
+    Column("silent_since", DateTime(timezone=True)),
+    # pairs that a stop of this signer left in the middle of signing, as its last heartbeat said
+    Column("left_in_flight", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("audit_alarm", String),  # why its audit chain is in doubt
+    # whether a restored database explains all of that, so that an admin may acknowledge it
+    Column("audit_alarm_is_gap", Boolean, nullable=False, server_default=true()),
+    _created_at(),
+    Column("last_seen", DateTime(timezone=True)),
+)
+
+signer_groups = Table(
+    "signer_groups",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("threshold", Integer, nullable=False),
+    _created_at(),
+)
+
+signer_group_members = Table(
+    "signer_group_members",
+    metadata,
+    Column("group_name", String, ForeignKey("signer_groups.name"), primary_key=True),
+    Column("share_index", Integer, primary_key=True),  # 1 to n
+    Column("signer", String, nullable=False),  # of nodes; stays when the node is removed
+    UniqueConstraint("group_name", "signer"),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("application_id", Uuid, ForeignKey("applications.id"), nullable=False),
+    Column("node_group", String, nullable=False),
+    Column("store", String, nullable=False),
+    Column("scheme", String, nullable=False),
+    Column("curve", String, nullable=False),
+    Column("network", String),
+    Column("public_key", LargeBinary),
+    Column("protection", String),
+    Column("attestations", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    # of store mpc
+    Column("signer_group", String, ForeignKey("signer_groups.name")),
+    Column("root_id", Uuid, ForeignKey("keys.id")),  # of a derived key, as its path
+    Column("path", ARRAY(BigInteger)),
+    Column("chain_code", LargeBinary),
+    Column("generation", Integer),
+    Column("shares", Uuid),  # the ceremony that made the set of shares in use
+    # a refresh whose set is coming into use: the signers that use it already
+    Column("next_shares", Uuid),
+    Column("next_users", ARRAY(String), nullable=False, server_default=text("'{}'::varchar[]")),
+    _created_at(),
+)
+Index("ix_keys_application_id_created_at_id", keys.c.application_id, keys.c.created_at, keys.c.id)
+
+wallets = Table(
+    "wallets",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("application_id", Uuid, ForeignKey("applications.id"), nullable=False),
+    Column("network", String, nullable=False),
+    Column("key_id", Uuid, ForeignKey("keys.id"), nullable=False, unique=True),
+    Column("address", String),
+    _created_at(),
+)
+Index(
+    "ix_wallets_application_id_created_at_id",
+    wallets.c.application_id,
+    wallets.c.created_at,
+    wallets.c.id,
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # the key's id for GenerateKey, the signature's for Sign
+    Column("kind", String, nullable=False),
+    Column("endpoint", String, nullable=False),
+    Column("application_id", Uuid, ForeignKey("applications.id"), nullable=False),
+    Column("key_id", Uuid, ForeignKey("keys.id"), nullable=False),
+    Column("node_group", String, nullable=False),
+    Column("external_id", String),
+    Column(
+        "body_digest", LargeBinary, nullable=False
+    ),  # what the same external id must bring again
+    # the job, as signed: custody.wire.envelope.SignedBytes
+    Column("payload", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("signing_key_id", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    Column("run_after", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("lease", Uuid),
+    Column("lease_node", String),
+    Column("lease_until", DateTime(timezone=True)),
+    Column("refused_by", ARRAY(String), nullable=False, server_default=text("'{}'::varchar[]")),
+    Column("last_node", String),  # had it last, and failed it or let its lease lapse
+    # the node has extended this lease, so the answer to its claim reached it
+    Column("lease_received", Boolean, nullable=False, server_default=false()),
+    # received leases that lapsed since the last report
+    Column("lapses", Integer, nullable=False, server_default=text("0")),
+    Column("last_failure", LargeBinary),  # Outcome of the last attempt worth another
+    Column("outcome", LargeBinary),  # the final Outcome; never changes once it is there
+    Column("late_outcome", LargeBinary),  # came after expiry; for admins
+    Column("must_finish", Boolean, nullable=False, server_default=false()),  # whatever its expiry
+    _created_at(),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("finished_at", DateTime(timezone=True)),
+    UniqueConstraint("application_id", "endpoint", "external_id"),
+)
+Index(
+    "ix_jobs_claimable",
+    jobs.c.node_group,
+    jobs.c.run_after,
+    postgresql_where=jobs.c.state == JobState.QUEUED.value,
+)
+Index("ix_jobs_leased", jobs.c.lease_until, postgresql_where=jobs.c.state == JobState.LEASED.value)
+Index("ix_jobs_unfinished", jobs.c.expires_at, postgresql_where=jobs.c.finished_at.is_(None))
+Index("ix_jobs_key_id_created_at_id", jobs.c.key_id, jobs.c.created_at, jobs.c.id)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # of its ceremony, or order
+    Column("request_id", Uuid, ForeignKey("jobs.id"), nullable=False),
+    Column("number", Integer, nullable=False),  # within its request, from 1
+    Column("kind", String, nullable=False),  # custody.wire.jobs.JobKind
+    Column("job_id", Uuid, nullable=False),  # the request's own for Sign, else this step's
+    Column("shares", Uuid),  # the set of shares that it makes, uses or is about
+    # its job, as signed; null for Sign, which is the request's
+    Column("payload", LargeBinary),
+    Column("signature", LargeBinary),
+    Column("signing_key_id", String),
+    # its tickets, as signed by one key; null for an order
+    Column("ticket", LargeBinary),
+    Column("ticket_signature", LargeBinary),
+    Column("ticket_key_id", String),
+    Column("delivery_ticket", LargeBinary),
+    Column("delivery_signature", LargeBinary),
+    _created_at(),
+    Column("deadline", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("ending", String),
+    Column("culprits", ARRAY(String), nullable=False, server_default=text("'{}'::varchar[]")),
+    Column("is_unsettled", Boolean, nullable=False, server_default=false()),  # shares may be left
+    UniqueConstraint("request_id", "number"),
+)
+Index("ix_steps_open", steps.c.deadline, postgresql_where=steps.c.ended_at.is_(None))
+Index("ix_steps_unsettled", steps.c.request_id, postgresql_where=steps.c.is_unsettled)
+Index("ix_steps_job_id", steps.c.job_id)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("step_id", Uuid, ForeignKey("steps.id"), primary_key=True),
+    Column("signer", String, primary_key=True),
+    Column("is_open", Boolean, nullable=False, server_default=true()),  # it takes up a slot
+    Column("lease", Uuid),
+    Column("lease_until", DateTime(timezone=True)),
+    Column("outcome", LargeBinary),  # as the signer reported it, and as far as it was accepted
+    Column("reported_at", DateTime(timezone=True)),
+)
+Index("ix_tasks_open", tasks.c.signer, postgresql_where=tasks.c.is_open)
+
+bans = Table(
+    "bans",
+    metadata,
+    Column("key_id", Uuid, primary_key=True),  # the root's
+    Column("signer", String, primary_key=True),  # who bans
+    Column("banned", String, primary_key=True),
+    Column("reason", String, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    # a Ban, as the signer signed it
+    Column("payload", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("signing_key_id", String, nullable=False),
+    Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+audit_restores = Table(  # a node's databases restored from a backup; rows are never deleted
+    "audit_restores",
+    metadata,
+    Column("node_id", String, ForeignKey("nodes.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),  # from 1
+    # a Restored, as the node signed it, with both heads in it
+    Column("payload", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("signing_key_id", String, nullable=False),
+    Column("claimed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("acknowledged_at", DateTime(timezone=True)),
+    Column("acknowledged_by", String),
+    Column("acknowledged_reason", String),
+    Column("alarm", String),  # as it was when it was acknowledged
+)
+
+audit_heads = Table(
+    "audit_heads",
+    metadata,
+    Column("node_id", String, ForeignKey("nodes.id"), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    Column("hash", LargeBinary, primary_key=True),  # of two for one sequence both are evidence
+    Column("payload", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("signing_key_id", String, nullable=False),
+    Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("set_aside_by", Integer),  # number of the restore that cost this record
+)

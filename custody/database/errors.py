@@ -1,0 +1,95 @@
+"""Database errors as an operator should read them, and waiting through an outage."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import psycopg
+import structlog
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential
+
+from custody.database.causes import DOES_NOT_ANSWER, cause_of
+from custody.database.engine import DATABASE_ERRORS, is_transient
+from custody.runtime.errors import OperatorError
+
+Result = TypeVar("Result")
+
+PASSING_REFUSALS = (
+    "starting up",
+    "shutting down",
+    "recovery mode",
+    "too many",
+    "not yet accepting",
+)
+MAX_WAIT_SECONDS = 5
+
+_log = structlog.get_logger(__name__)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the server is there and says no: wrong password, no such database, role or host."""
+    text = str(error.orig) if isinstance(error, DBAPIError) else ""
+    return "FATAL" in text and not any(passing in text for passing in PASSING_REFUSALS)
+
+
+def explain(error: BaseException) -> OperatorError:
+    """What libpq or the server said, without our statement; libpq never repeats the password."""
+    said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    cause = cause_of(error)
+    if cause is not DOES_NOT_ANSWER and not is_refusal(error):
+        return OperatorError(
+            f"the database cannot be used: {cause.what}: {said.splitlines()[0]}", cause.todo
+        )
+    return OperatorError(
+        f"the database cannot be used: {' '.join(said.split()) or type(error).__name__}",
+        "Check that PostgreSQL runs and that the [database] section of the configuration is right.",
+    )
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """For commands: a database that is away or refuses is an OperatorError, not a traceback."""
+    try:
+        yield
+    except (psycopg.DataError, DataError) as error:
+        raise OperatorError(
+            f"a row of the database has a value that cannot be read: {str(error).splitlines()[0]}",
+            "Somebody has changed the database by hand, or its disk is damaged: compare it with a "
+            "backup.",
+        ) from None
+    except DATABASE_ERRORS as error:
+        if not is_transient(error):
+            raise
+        raise explain(error) from None
+
+
+async def once_reachable(work: Callable[[], Awaitable[Result]]) -> Result:
+    """Do something as soon as the database is there, however long that takes.
+
+    Raises OperatorError at once when the server is there but refuses us: waiting mends nothing.
+    """
+
+    def waitable(error: BaseException) -> bool:
+        return is_transient(error) and not is_refusal(error)
+
+    async def attempt() -> Result:  # tenacity awaits coroutine functions, but no lambda's result
+        return await work()
+
+    try:
+        return await AsyncRetrying(
+            retry=retry_if_exception(waitable),
+            wait=wait_exponential(multiplier=0.2, max=MAX_WAIT_SECONDS),
+            before_sleep=_say_waiting,
+            reraise=True,
+        )(attempt)
+    except SQLAlchemyError as error:
+        if not is_refusal(error):
+            raise
+        raise explain(error) from None
+
+
+def _say_waiting(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome is not None else None
+    reason = explain(error).what if isinstance(error, SQLAlchemyError) else type(error).__name__
+    _log.warning("waiting for the database", attempt=state.attempt_number, reason=reason)

@@ -1,0 +1,73 @@
+"""Whom a delivery server serves: participants of a meeting that a delivery ticket names. Pure."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from custody.delivery.problems import not_delivered
+from custody.runtime.peer_certificate import PeerCertificate
+from custody.wire.delivery import DeliveryCode, DeliveryTicket
+from custody.wire.envelope import DELIVERY_TICKET_TYPE, BadEnvelope, PinnedKeys, SignedBytes
+
+LONGEST_CEREMONY = timedelta(minutes=30)
+
+
+class Admission:
+    """Opens tickets under the control plane's keys, for the server of this name."""
+
+    def __init__(self, pinned: PinnedKeys, name: str) -> None:
+        self._pinned = pinned
+        self._name = name
+
+    def admit(
+        self, signed: SignedBytes, meeting: UUID, signer: str, now: datetime
+    ) -> DeliveryTicket:
+        """The ticket, once it lets this signer take part in this meeting here and now.
+
+        Raises NotDelivered.
+        """
+        try:
+            payload = self._pinned.open(DELIVERY_TICKET_TYPE, signed)
+            ticket = DeliveryTicket.model_validate_json(payload)
+        except BadEnvelope as error:
+            raise not_delivered(DeliveryCode.BAD_TICKET, f"the ticket: {error}") from None
+        except ValidationError as error:
+            raise not_delivered(
+                DeliveryCode.BAD_TICKET, f"no ticket: {error.error_count()} malformed fields"
+            ) from None
+        if ticket.meeting != meeting:
+            raise not_delivered(DeliveryCode.BAD_TICKET, "the ticket is for another meeting")
+        if ticket.delivery != self._name:
+            raise not_delivered(
+                DeliveryCode.BAD_TICKET,
+                f"the ticket names the server {ticket.delivery!r}, this is {self._name!r}",
+            )
+        if not now < ticket.expires_at <= now + LONGEST_CEREMONY:
+            raise not_delivered(
+                DeliveryCode.BAD_TICKET,
+                f"the ticket is good until {ticket.expires_at}, and it is {now} here",
+            )
+        require_participant(signer, tuple(ticket.participants))
+        return ticket
+
+
+def require_participant(signer: str, participants: tuple[str, ...]) -> None:
+    """Raises NotDelivered."""
+    if signer not in participants:
+        raise not_delivered(DeliveryCode.NOT_A_PARTICIPANT, f"{signer} does not take part")
+
+
+def require_signer(peer: PeerCertificate | None, now: datetime) -> str:
+    """The node that a connection's certificate proves. Raises NotDelivered."""
+    if peer is None or peer.node is None:
+        raise not_delivered(
+            DeliveryCode.CERTIFICATE_REJECTED,
+            "the certificate names no node: issue one that does with pki issue node",
+        )
+    if peer.not_after <= now:
+        raise not_delivered(
+            DeliveryCode.CERTIFICATE_REJECTED,
+            f"the certificate expired at {peer.not_after}, while this connection was open",
+        )
+    return peer.node

@@ -1,0 +1,34 @@
+"""How many bytes of messages are held, in all and of each signer."""
+
+from collections import Counter
+
+from custody.delivery.problems import not_delivered
+from custody.delivery.settings import LimitsSection
+from custody.wire.delivery import DeliveryCode
+
+
+class Budget:
+    """Bytes are reserved before they are received, and released when they are dropped."""
+
+    def __init__(self, limits: LimitsSection) -> None:
+        self._limits = limits
+        self._of_signer = Counter[str]()
+        self.held = 0
+
+    def reserve(self, signer: str, size: int) -> None:
+        """Raises NotDelivered when that would be too many."""
+        if self._of_signer[signer] + size > self._limits.signer_bytes:
+            raise not_delivered(
+                DeliveryCode.BUSY, f"{signer} has {self._of_signer[signer]} bytes held already"
+            )
+        if self.held + size > self._limits.total_bytes:
+            raise not_delivered(DeliveryCode.BUSY, f"{self.held} bytes are held already")
+        self._of_signer[signer] += size
+        self.held += size
+
+    def release(self, signer: str, size: int) -> None:
+        """Give back what was reserved."""
+        self.held -= size
+        self._of_signer[signer] -= size
+        if not self._of_signer[signer]:
+            del self._of_signer[signer]

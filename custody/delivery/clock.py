@@ -1,0 +1,50 @@
+"""This server's clock, as signers see it. Pure.
+
+A delivery server asks nobody, but signers tell it their time. The middle one of all that were heard
+of late counts, so that what fewer than half of them say, in error or as a lie, changes nothing.
+"""
+
+from datetime import datetime, timedelta
+from statistics import median
+
+from custody.wire.clocks import said
+
+READING_LASTS = timedelta(minutes=2)
+MAX_SIGNERS = 1024
+"""Readings that are kept: one of each signer."""
+
+
+class ServerClock:
+    """``allowed``: how far the clocks may be apart."""
+
+    def __init__(self, allowed: timedelta) -> None:
+        self._allowed = allowed
+        self._readings: dict[str, tuple[datetime, timedelta]] = {}
+
+    def hear(self, signer: str, told: str, now: datetime) -> None:
+        """Take a signer's time, as its request has it; what is no time is not taken."""
+        try:
+            time = datetime.fromisoformat(told)
+            offset = now - time
+        except (ValueError, TypeError, OverflowError):
+            return
+        self._readings.pop(signer, None)
+        self._readings[signer] = (now, offset)
+        while len(self._readings) > MAX_SIGNERS:
+            del self._readings[next(iter(self._readings))]
+
+    def offset(self, now: datetime) -> timedelta | None:
+        """Ours less theirs, so positive where ours is ahead; None when nobody told of late."""
+        recent = [
+            offset.total_seconds()
+            for at, offset in self._readings.values()
+            if abs(now - at) <= READING_LASTS
+        ]
+        return timedelta(seconds=median(recent)) if recent else None
+
+    def problem(self, now: datetime) -> str | None:
+        """How far this clock is off, by most signers' word; None while it is in step."""
+        offset = self.offset(now)
+        if offset is None or abs(offset) <= self._allowed:
+            return None
+        return f"{said(offset)} the signers': {self._allowed.total_seconds():g} s are allowed"

@@ -1,0 +1,79 @@
+"""The text of a new configuration file."""
+
+from pathlib import Path
+
+from custody.runtime.configuration import quoted
+
+TEMPLATE = """\
+# Configuration of a delivery server. Relative paths are taken from this file's folder.
+
+[server]
+# This server's name, as in the control plane's [delivery] servers and the signers' [[delivery]].
+name = {name}
+host = {host}
+port = {port}
+# As `pki issue server {plain_name} --dns HOST` makes them: leaf first, then the intermediate; the
+# private key with mode 0600.
+certificate = {certificate}
+private_key = {private_key}
+# The root whose nodes are let in. Signers of two organisations: a file with both roots.
+client_ca = {client_ca}
+
+[tickets]
+# The control plane's job-signing public keys, as `control-plane init` prints them. A ceremony is
+# delivered only to those whom a ticket signed by one of them names. Two while a key is replaced.
+job_signing_keys = [{job_signing_keys}]
+
+[limits]
+# What this server holds, so that no signer can use its memory up. Bytes are of messages that are
+# held or being received. What is more is refused, and the control plane takes another server.
+message_bytes = 524288       # of one message; the protocols' largest has less than 400 KiB
+session_bytes = 33554432     # of one ceremony
+signer_bytes = 67108864      # of what one signer has handed in
+total_bytes = 268435456
+signer_sessions = 4096       # ceremonies that one signer has begun, until their tickets expire
+total_sessions = 16384
+signer_connections = 128     # each waiting exchange has one: at least a signer's [loop] slots
+total_connections = 1024     # each takes up to 0.7 MiB beside the messages
+address_connections = 512    # of one IPv4 address or IPv6 /64, counted before the TLS handshake
+trusted_proxies = []         # as ["10.0.0.5/32"]: load balancers, not counted by address
+head_seconds = 10            # for a request's headers to arrive
+hello_seconds = 5            # from one hello to the next; then the ceremony is forgotten
+idle_seconds = 30            # the same for what follows, in which signers compute
+body_seconds = 15            # for a request to arrive
+max_clock_offset_seconds = 5 # from the signers' clocks: a third of what a ticket to sign lives
+
+[health]
+# /healthz, /readyz and /metrics. Keep it on a local address: it asks for no credentials.
+host = "127.0.0.1"
+port = {health_port}
+
+[log]
+# debug, info, warning or error
+level = "info"
+"""
+
+
+def new_configuration(
+    *,
+    name: str,
+    host: str,
+    port: int,
+    certificate: Path,
+    private_key: Path,
+    client_ca: Path,
+    job_signing_keys: list[str],
+    health_port: int,
+) -> str:
+    """Every setting, explained."""
+    return TEMPLATE.format(
+        plain_name=name,
+        name=quoted(name),
+        host=quoted(host),
+        port=port,
+        certificate=quoted(certificate),
+        private_key=quoted(private_key),
+        client_ca=quoted(client_ca),
+        job_signing_keys=", ".join(map(quoted, job_signing_keys)),
+        health_port=health_port,
+    )

@@ -1,0 +1,75 @@
+"""`mpc-delivery doctor`: each thing is tried, and nothing changed."""
+
+import socket
+from collections.abc import Iterator
+
+import httpx
+
+from custody.delivery.settings import Settings
+from custody.runtime.checks import Check, Status, expiry_check, failed
+from custody.runtime.errors import OperatorError
+from custody.runtime.job_signing_keys import pinned_job_keys
+from custody.runtime.tls import server_context
+
+HEALTH_SECONDS = 2.0
+
+
+def checks(settings: Settings) -> Iterator[Check]:
+    """Each check as soon as it is made. None of them changes anything."""
+    for name, make in (
+        ("certificate", _certificate),
+        ("job-signing keys", _job_keys),
+        ("port", _port),
+        ("clock", _clock),
+    ):
+        try:
+            yield make(settings)
+        except OperatorError as error:
+            yield failed(name, error)
+
+
+def _certificate(settings: Settings) -> Check:
+    section = settings.server
+    server_context(section.certificate, section.private_key, section.client_ca)
+    todo = f"pki issue server {section.name}, in a new folder, and name that."
+    return expiry_check(section.certificate, section.name, todo)
+
+
+def _job_keys(settings: Settings) -> Check:
+    keys = settings.tickets.job_signing_keys
+    pinned_job_keys(keys, "tickets")
+    return Check("job-signing keys", Status.OK, f"{len(keys)} pinned")
+
+
+def _clock(settings: Settings) -> Check:
+    """By the word of the server that runs here: signers tell it their time."""
+    section = settings.health
+    url = f"http://{section.host}:{section.port}/readyz"
+    try:
+        problem = httpx.get(url, timeout=HEALTH_SECONDS).json()["problems"].get("clock")
+    except (httpx.HTTPError, ValueError, KeyError):
+        return Check(
+            "clock",
+            Status.WARN,
+            f"not compared: no server answers at {url}",
+            "Start it: signers tell it their time. Or, on a signer: mpc-signer doctor.",
+        )
+    if problem is not None:
+        return Check("clock", Status.FAIL, problem, "Have NTP set this host's clock.")
+    return Check("clock", Status.OK, "in step with the signers that were heard of late")
+
+
+def _port(settings: Settings) -> Check:
+    host, port = settings.server.host, settings.server.port
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        return Check(
+            "port",
+            Status.WARN,
+            f"{host}:{port}: {error.strerror}",
+            "Well if this server runs already; else free the port, or name another.",
+        )
+    return Check("port", Status.OK, f"{host}:{port} is free")

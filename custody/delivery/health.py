@@ -1,0 +1,52 @@
+"""What the local port tells: /healthz, /readyz, /metrics."""
+
+from datetime import UTC, datetime
+
+from aiohttp import web
+from prometheus_client import generate_latest
+
+from custody.delivery.clock import ServerClock
+from custody.delivery.metrics import CLOCK_OFFSET, HELD_BYTES, READY, SESSIONS
+from custody.delivery.sessions import Sessions
+
+
+class Health:
+    """Asks at the moment that somebody wants to know."""
+
+    def __init__(self, sessions: Sessions, clock: ServerClock) -> None:
+        self._sessions = sessions
+        self._clock = clock
+
+    def problems(self) -> dict[str, str]:
+        found = {}
+        if self._sessions.is_full():
+            found["limits"] = "no ceremony can be begun: as many sessions or bytes as are allowed"
+        clock = self._clock.problem(datetime.now(UTC))
+        if clock is not None:
+            found["clock"] = clock
+        return found
+
+    def application(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics)
+        return app
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        problems = self.problems()
+        return web.json_response(
+            {"status": "degraded" if problems else "ok", "problems": problems},
+            status=503 if problems else 200,
+        )
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        READY.set(not self.problems())
+        offset = self._clock.offset(datetime.now(UTC))
+        CLOCK_OFFSET.set(0 if offset is None else offset.total_seconds())
+        SESSIONS.set(len(self._sessions))
+        HELD_BYTES.set(self._sessions.budget.held)
+        return web.Response(body=generate_latest(), content_type="text/plain", charset="utf-8")

@@ -1,0 +1,133 @@
+"""A delivery server as a process. Nothing it has outlives it."""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from importlib.metadata import version
+
+import structlog
+from aiohttp import web
+
+from custody.delivery.admission import Admission
+from custody.delivery.application import Delivery
+from custody.delivery.clock import ServerClock
+from custody.delivery.connections import Connections, CountedProtocol
+from custody.delivery.health import Health
+from custody.delivery.sessions import Sessions
+from custody.delivery.settings import LimitsSection, Settings
+from custody.runtime.acceptor import Acceptor, Place
+from custody.runtime.acceptor import Connections as Places
+from custody.runtime.activities import keep_going
+from custody.runtime.errors import OperatorError
+from custody.runtime.http_limits import HttpLimits
+from custody.runtime.job_signing_keys import pinned_job_keys
+from custody.runtime.tls import server_context
+
+DISTRIBUTION = "custody"
+KEEPALIVE_SECONDS = 75.0
+STOP_SECONDS = 5.0
+BACKLOG = 512
+
+log = structlog.get_logger()
+
+
+async def run(settings: Settings) -> None:
+    """Deliver until SIGTERM or SIGINT. Raises OperatorError."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    structlog.contextvars.bind_contextvars(server=settings.server.name)
+    async with serving(settings) as ports:
+        gc.collect()
+        gc.freeze()  # what is there now stays: later collections need not look at it
+        log.info("delivering", ports=ports)
+        await stop.wait()
+        log.info("going down")
+    log.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[dict[str, int]]:
+    """Serve inside; yields the ports. Raises OperatorError."""
+    section = settings.server
+    tls = server_context(section.certificate, section.private_key, section.client_ca)
+    job_keys = pinned_job_keys(settings.tickets.job_signing_keys, "tickets")
+    sessions = Sessions(Admission(job_keys, section.name), settings.limits)
+    clock = ServerClock(timedelta(seconds=settings.limits.max_clock_offset_seconds))
+    delivery = Delivery(sessions, settings, version(DISTRIBUTION), clock).application()
+    health = Health(sessions, clock).application()
+    sweeping = asyncio.create_task(keep_going("sweep", sessions.sweep_for_ever), name="sweep")
+    try:
+        async with (
+            _listening(health, settings.health.host, settings.health.port) as health_port,
+            _listening(delivery, section.host, section.port, tls, settings.limits) as port,
+        ):
+            yield {"delivery": port, "health": health_port}
+            sessions.end_all()
+    finally:
+        sweeping.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _listening(
+    app: web.Application,
+    host: str,
+    port: int,
+    tls: ssl.SSLContext | None = None,
+    limits: LimitsSection | None = None,
+) -> AsyncIterator[int]:
+    """``limits``: of signers' connections; None for the local port, which has none."""
+    # a request whose sender is gone is given up; its messages stay for the others
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handler_cancellation=True,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        shutdown_timeout=STOP_SECONDS,
+        auto_decompress=False,
+    )
+    await runner.setup()
+    make = runner.server
+    assert make is not None
+    try:
+        listening = socket.create_server((host, port), family=_family(host), backlog=BACKLOG)
+    except OSError as error:
+        await runner.cleanup()
+        raise OperatorError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            "Free that port, or name another one in the configuration.",
+        ) from None
+    acceptor = Acceptor(listening, *_counting(make, limits), tls)
+    acceptor.start()
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        acceptor.close()
+        await acceptor.wait_closed()
+        listening.close()
+        await runner.cleanup()
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _counting(
+    make: Callable[[], asyncio.Protocol], limits: LimitsSection | None
+) -> tuple[Places, Callable[[Place], asyncio.Protocol]]:
+    """Where connections are counted by address, and what serves each."""
+    limits = limits or LimitsSection(head_seconds=3600)
+    places = Places(
+        HttpLimits(
+            connections=limits.total_connections,
+            address_connections=limits.address_connections,
+            trusted_proxies=limits.trusted_proxies,
+        )
+    )
+    connections = Connections(limits)
+    return places, lambda place: CountedProtocol(connections, place, limits.head_seconds, make)

@@ -1,0 +1,151 @@
+"""All ceremonies that this server delivers for."""
+
+import asyncio
+import hashlib
+from collections import Counter
+from datetime import UTC, datetime
+from uuid import UUID
+
+import structlog
+
+from custody.delivery.admission import Admission, require_participant
+from custody.delivery.budget import Budget
+from custody.delivery.metrics import ENDED
+from custody.delivery.problems import not_delivered
+from custody.delivery.session import Session
+from custody.delivery.settings import LimitsSection
+from custody.wire.delivery import DeliveryCode, DeliveryProblem
+from custody.wire.envelope import SignedBytes
+
+SWEEP_SECONDS = 0.5
+"""How late the end of a ceremony may be told, at most."""
+
+log = structlog.get_logger()
+
+
+class Sessions:
+    """Begun by a ticket, ended by an abort, the ticket's end or silence.
+
+    One that has ended is remembered until its ticket ends, so that whoever comes late is told.
+    """
+
+    def __init__(self, admission: Admission, limits: LimitsSection) -> None:
+        self.budget = Budget(limits)
+        self._admission = admission
+        self._limits = limits
+        self._sessions: dict[UUID, Session] = {}
+        self._of_signer = Counter[str]()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def is_full(self) -> bool:
+        """Whether no ceremony can be begun here now."""
+        return (
+            len(self._sessions) >= self._limits.total_sessions
+            or self.budget.held + self._limits.message_bytes > self._limits.total_bytes
+        )
+
+    def find(self, meeting: UUID, signer: str) -> Session:
+        """A ceremony that was begun, for one who takes part. Raises NotDelivered."""
+        session = self._sessions.get(meeting)
+        if session is None:
+            raise not_delivered(DeliveryCode.UNKNOWN_CEREMONY, "the ceremony is not known here")
+        require_participant(signer, session.participants)
+        return session
+
+    def begin(self, meeting: UUID, signer: str, signed: SignedBytes) -> Session:
+        """The ticket's ceremony, new or begun by another participant. Raises NotDelivered."""
+        digest = hashlib.sha256(signed.payload).digest()
+        session = self._sessions.get(meeting)
+        if session is not None and session.ticket_digest == digest:
+            require_participant(signer, session.participants)
+            return session
+        ticket = self._admission.admit(signed, meeting, signer, datetime.now(UTC))
+        if session is not None:
+            # signed by the control plane, both of them: nobody need wait for the others
+            problem = not_delivered(DeliveryCode.CONFLICT, "participants brought unlike tickets")
+            if signer in session.participants:
+                session.end(problem.problem)
+            raise problem
+        self._require_room(signer)
+        session = Session(
+            tuple(ticket.participants),
+            digest,
+            ticket.expires_at,
+            signer,
+            self.budget,
+            message_bytes=min(ticket.message_bytes, self._limits.message_bytes),
+            session_bytes=min(ticket.held_bytes, self._limits.session_bytes),
+        )
+        session.last_hand_in = asyncio.get_running_loop().time()
+        self._sessions[meeting] = session
+        self._of_signer[signer] += 1
+        return session
+
+    async def sweep_for_ever(self) -> None:
+        """End what nobody hands in at, and what is past its time."""
+        while True:
+            self.sweep(datetime.now(UTC), asyncio.get_running_loop().time())
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    def sweep(self, now: datetime, time: float) -> None:
+        """``now``: the wall clock, for tickets. ``time``: the event loop's, for silence."""
+        for meeting, session in list(self._sessions.items()):
+            if session.expires_at <= now:
+                self._forget(meeting, session, _expired(session))
+            elif time - session.last_hand_in > self._patience(session):
+                self._forget(meeting, session, _silent(session, self._patience(session)))
+
+    def _patience(self, session: Session) -> float:
+        """Seconds from one hand-in to the next: who is there at all says hello at once."""
+        return self._limits.idle_seconds if session.has_met else self._limits.hello_seconds
+
+    def end_all(self) -> None:
+        """Release everybody who waits: this server is going down."""
+        for meeting, session in list(self._sessions.items()):
+            problem = DeliveryProblem(code=DeliveryCode.BUSY, detail="going down")
+            self._forget(meeting, session, problem)
+
+    def _forget(self, meeting: UUID, session: Session, problem: DeliveryProblem) -> None:
+        if not session.has_ended:
+            ENDED.labels(problem.code.value).inc()
+            log.debug("ceremony ended", meeting=str(meeting), why=problem.code.value)
+        session.end(problem)
+        session.forget()
+        del self._sessions[meeting]
+        self._of_signer[session.opened_by] -= 1
+        if not self._of_signer[session.opened_by]:
+            del self._of_signer[session.opened_by]
+
+    def _require_room(self, signer: str) -> None:
+        if len(self._sessions) >= self._limits.total_sessions:
+            raise not_delivered(DeliveryCode.BUSY, f"{len(self._sessions)} ceremonies are open")
+        if self._of_signer[signer] >= self._limits.signer_sessions:
+            raise not_delivered(
+                DeliveryCode.BUSY, f"{signer} has begun {self._of_signer[signer]} ceremonies"
+            )
+
+
+def aborted(signer: str, reason: bytes) -> DeliveryProblem:
+    """What the others are told when a participant has ended the ceremony; they can open why."""
+    return DeliveryProblem(
+        code=DeliveryCode.ABORTED,
+        detail=f"{signer} has ended the ceremony",
+        signer=signer,
+        abort_reason=reason,
+    )
+
+
+def _expired(session: Session) -> DeliveryProblem:
+    return DeliveryProblem(
+        code=DeliveryCode.EXPIRED, detail="the ticket's time is over", silent=session.silent()
+    )
+
+
+def _silent(session: Session, seconds: float) -> DeliveryProblem:
+    return DeliveryProblem(
+        code=DeliveryCode.EXPIRED,
+        detail=f"nobody has handed anything in for {seconds:.0f} s: the ceremony is forgotten",
+        silent=session.silent(),
+    )

@@ -1,0 +1,84 @@
+"""The delivery server's configuration file."""
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from custody.runtime.configuration import ConfiguredPath, Section, load
+from custody.runtime.job_signing_keys import JobSigningKeys
+from custody.wire.clocks import TICKET_LIFE, allowed_offset
+
+DEFAULT_CONFIG = "mpc-delivery.toml"
+CONFIG_VARIABLE = "MPC_DELIVERY_CONFIG"
+
+Count = Annotated[int, Field(ge=1)]
+KIB, MIB = 1024, 1024 * 1024
+ALLOWED_OFFSET = allowed_offset(TICKET_LIFE).total_seconds()
+
+
+class ServerSection(Section):
+    name: Annotated[str, Field(min_length=1)]
+    """As tickets have it."""
+    host: str = "0.0.0.0"  # noqa: S104  # signers come from other hosts
+    port: Annotated[int, Field(ge=0, le=65535)] = 8445
+    certificate: ConfiguredPath
+    private_key: ConfiguredPath
+    client_ca: ConfiguredPath
+
+
+class TicketsSection(Section):
+    job_signing_keys: JobSigningKeys
+    """Whose tickets are let in."""
+
+
+class LimitsSection(Section):
+    """``..._bytes``: of messages that are held, or being received."""
+
+    message_bytes: Count = 512 * KIB
+    session_bytes: Count = 32 * MIB
+    signer_bytes: Count = 64 * MIB
+    total_bytes: Count = 256 * MIB
+    signer_sessions: Count = 4096
+    total_sessions: Count = 16384
+    signer_connections: Count = 128
+    total_connections: Count = 1024
+    address_connections: Count = 512
+    """Room for four signers behind one address, each with its ``signer_connections``."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    head_seconds: Annotated[float, Field(gt=0)] = 10.0
+    hello_seconds: Annotated[float, Field(gt=0)] = 5.0
+    idle_seconds: Annotated[float, Field(gt=0)] = 30.0
+    body_seconds: Annotated[float, Field(gt=0)] = 15.0
+    max_clock_offset_seconds: Annotated[float, Field(gt=0)] = ALLOWED_OFFSET
+    """From the signers' clocks: a third of what a ticket to sign lives."""
+
+    @model_validator(mode="after")
+    def _smaller_ones_fit(self) -> "LimitsSection":
+        smallest = min(self.session_bytes, self.signer_bytes)
+        if not self.message_bytes <= smallest <= self.total_bytes:
+            raise ValueError("a message must fit a session's and a signer's, and those the total")
+        return self
+
+
+class HealthSection(Section):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 9466
+
+
+class LogSection(Section):
+    level: str = "info"
+
+
+class Settings(Section):
+    server: ServerSection
+    tickets: TicketsSection
+    limits: LimitsSection = LimitsSection()
+    health: HealthSection = HealthSection()
+    log: LogSection = LogSection()
+
+
+def load_settings(path: Path) -> Settings:
+    """Read and check the configuration. Raises ConfigurationError."""
+    return load(path, Settings)

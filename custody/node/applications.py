@@ -1,0 +1,70 @@
+"""The applications whose signed requests this node's owner believes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from custody.database.statements import Statements
+from custody.runtime.batching import Batcher
+from custody.runtime.errors import OperatorError
+from custody.wire.envelope import signing_key_id
+
+_ALL = "SELECT name, public_key, added_at FROM applications ORDER BY name"
+_ADD = """
+    INSERT INTO applications (name, public_key) VALUES (%(name)s, %(public_key)s)
+    ON CONFLICT DO NOTHING
+"""
+_REMOVE = "DELETE FROM applications WHERE name = %(name)s RETURNING name"
+
+
+@dataclass(frozen=True)
+class Application:
+    """``public_key``: Ed25519, 32 bytes."""
+
+    name: str
+    public_key: bytes
+    added_at: datetime
+
+    @property
+    def key_id(self) -> str:
+        return signing_key_id(self.public_key)
+
+
+class Applications:
+    """Read at each request, so that one which is removed is removed at once."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+        self._lookups = Batcher[str, Application | None](self._look_up)
+
+    async def find(self, key_id: str) -> Application | None:
+        """The application that has the key of this id."""
+        return await self._lookups.submit(key_id)
+
+    async def all(self) -> list[Application]:
+        return [_application(row) for row in await self._statements.rows(_ALL)]
+
+    async def add(self, name: str, public_key: bytes) -> Application:
+        """Harmless when it is there already. Raises OperatorError when name or key is another's."""
+        await self._statements.rows(_ADD, {"name": name, "public_key": public_key})
+        known = await self.all()
+        for one in known:
+            if (one.name, one.public_key) == (name, public_key):
+                return one
+        other = next(one for one in known if name == one.name or public_key == one.public_key)
+        raise OperatorError(
+            f"application {other.name!r} is pinned already, with key {other.key_id}",
+            "Take another name, or remove that one first: apps remove",
+        )
+
+    async def remove(self, name: str) -> bool:
+        """Nothing that it signed is done from now on. False when there is none of that name."""
+        return bool(await self._statements.rows(_REMOVE, {"name": name}))
+
+    async def _look_up(self, key_ids: list[str]) -> list[Application | Exception | None]:
+        known = {one.key_id: one for one in await self.all()}
+        return [known.get(key_id) for key_id in key_ids]
+
+
+def _application(row: Any) -> Application:
+    return Application(row.name, row.public_key, row.added_at)

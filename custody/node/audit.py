@@ -1,0 +1,122 @@
+"""The audit chain: one hash chain a node of everything it decided."""
+
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from custody.database.statements import Statements
+from custody.wire.audit import GENESIS, AuditHead, chain_hash
+from custody.wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, Signer
+
+
+@dataclass(frozen=True)
+class AuditRecord:
+    """What one record says beside its place and time. ``details`` never holds a secret."""
+
+    job_id: UUID
+    kind: str
+    key_id: UUID
+    job_digest: bytes
+    status: str
+    code: str | None
+    outcome_digest: bytes
+    details: dict[str, str | None]
+
+    def record(self, node: str, sequence: int, at: datetime) -> bytes:
+        return json.dumps(
+            {
+                "node": node,
+                "sequence": sequence,
+                "at": at.isoformat(),
+                "job_id": str(self.job_id),
+                "kind": self.kind,
+                "key_id": str(self.key_id),
+                "job_digest": self.job_digest.hex(),
+                "status": self.status,
+                "code": self.code,
+                "outcome_digest": self.outcome_digest.hex(),
+                **self.details,
+            },
+            separators=(",", ":"),
+        ).encode()
+
+
+@dataclass(frozen=True)
+class Links:
+    """Records ready to insert, and the head once they are committed."""
+
+    head: AuditHead
+    sequences: list[int]
+    records: list[bytes]
+    hashes: list[bytes]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """For INSERT_LINKS."""
+        return {
+            "node": self.head.node,
+            "sequences": self.sequences,
+            "records": self.records,
+            "hashes": self.hashes,
+        }
+
+
+INSERT_LINKS = """
+    INSERT INTO audit (node, sequence, record, hash)
+    SELECT %(node)s, sequence, record, hash
+    FROM unnest(%(sequences)s::bigint[], %(records)s::bytea[], %(hashes)s::bytea[])
+        AS link (sequence, record, hash)
+"""
+
+_HEAD = "SELECT sequence, hash FROM audit WHERE node = %(node)s ORDER BY sequence DESC LIMIT 1"
+
+
+class AuditChain:
+    """Links records to this node's chain. A second process of that name would conflict."""
+
+    def __init__(self, statements: Statements, node: str, signer: Signer) -> None:
+        self._statements = statements
+        self._node = node
+        self._signer = signer
+        self._head: AuditHead | None = None
+
+    def link(self, head: AuditHead, audit_records: list[AuditRecord]) -> Links:
+        """Records that follow ``head``. Once they are committed: ``advance``.
+
+        Read the head before the transaction begins: reading it takes a connection, and whoever
+        holds one must not wait for another.
+        """
+        now = datetime.now(UTC)
+        sequence, previous = head.sequence, head.hash
+        links = Links(head, [], [], [])
+        for each in audit_records:
+            sequence += 1
+            record = each.record(self._node, sequence, now)
+            previous = chain_hash(previous, record)
+            links.sequences.append(sequence)
+            links.records.append(record)
+            links.hashes.append(previous)
+        return replace(links, head=AuditHead(node=self._node, sequence=sequence, hash=previous))
+
+    def advance(self, links: Links) -> None:
+        """The transaction that inserted these is committed."""
+        self._head = links.head
+
+    def forget_head(self) -> None:
+        """The transaction may or may not have been committed: read the head again."""
+        self._head = None
+
+    async def head(self) -> AuditHead:
+        """The last committed record's place and hash."""
+        if self._head is None:
+            rows = await self._statements.rows(_HEAD, {"node": self._node})
+            sequence, last = rows[0] if rows else (0, GENESIS)
+            self._head = AuditHead(node=self._node, sequence=sequence, hash=last)
+        return self._head
+
+    async def signed_head(self) -> SignedBytes:
+        """The committed head, signed by the node."""
+        head = await self.head()
+        return self._signer.sign(AUDIT_HEAD_TYPE, head.model_dump_json().encode())

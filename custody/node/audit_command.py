@@ -1,0 +1,214 @@
+"""`audit`: the chain of what this node decided."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.progress import Progress
+
+from custody.node.audit_records import Gap, Kept, read_kept
+from custody.node.audit_restore import state_restore
+from custody.node.chain_verification import KeyCheck, Subject, Verification, verify_chain
+from custody.node.connections import open_client, open_database
+from custody.node.control_plane_client import ControlPlaneRefused, ControlPlaneUnavailable
+from custody.node.identity import load_identity
+from custody.node.settings import NodeSettings
+from custody.runtime.console import (
+    EXIT_COULD_NOT_CHECK,
+    EXIT_FAILED,
+    Json,
+    err,
+    operator_errors,
+    out,
+    print_json,
+    print_table,
+    printable,
+)
+from custody.runtime.console import application as new_application
+from custody.runtime.errors import OperatorError
+from custody.runtime.operators import operator_name
+from custody.wire.node_api import RestoreClaim
+
+MAX_REASON = 500
+
+
+def application(
+    settings_of: Callable[[typer.Context], NodeSettings], check_keys: KeyCheck
+) -> typer.Typer:
+    app = new_application("The hash chain of everything that this node decided and did.")
+
+    @app.command()
+    def verify(
+        context: typer.Context,
+        offline: Annotated[
+            bool, typer.Option(help="Do not compare with the heads that the control plane keeps.")
+        ] = False,
+        as_json: Json = False,
+    ) -> None:
+        """Compare every record with its chain, the kept heads, the journal and the stored keys.
+
+        Finds changed and missing records, a recomputed chain, a cut-off end, records that do not
+        parse, outcomes that are gone from the journal or are there twice, and keys that were made
+        and are gone. Restored databases that an admin has acknowledged are shown as gaps.
+
+        Exit code 0: nothing found; 1: something was found; 2: it could not be checked.
+        """
+        with operator_errors(EXIT_COULD_NOT_CHECK):
+            found = asyncio.run(_verify(settings_of(context), check_keys, offline))
+        if as_json:
+            print_json(_document(found))
+        else:
+            _show(found, offline)
+        if found.findings:
+            raise typer.Exit(EXIT_FAILED)
+
+    @app.command()
+    def restored(
+        context: typer.Context,
+        reason: Annotated[
+            str,
+            typer.Option(help="Which backup was restored, and why; for the audit and the admin."),
+        ],
+        as_json: Json = False,
+    ) -> None:
+        """State that this node's database was restored from a backup.
+
+        The control plane keeps heads of records that the backup does not have, so this node is
+        failing. The statement goes into this node's chain and to the control plane, signed, with
+        both heads in it. Then an admin acknowledges it there: control-plane node restored. Run
+        this once for each restore, whether or not the node has worked since.
+        """
+        with operator_errors():
+            settings = settings_of(context)
+            if not 1 <= len(reason) <= MAX_REASON:
+                raise OperatorError(
+                    f"a reason has 1 to {MAX_REASON} characters", "Give a shorter --reason."
+                )
+            gap, is_acknowledged = asyncio.run(_state(settings, reason))
+        if as_json:
+            print_json({**_gap(gap), "is_acknowledged": is_acknowledged})
+            return
+        out.print(f"stated: {_words(gap)}", markup=False)
+        out.print(
+            "an admin has acknowledged it"
+            if is_acknowledged
+            else f"next, an admin: control-plane node restored {settings.node.id} --reason ...",
+            markup=False,
+        )
+
+    return app
+
+
+async def _verify(settings: NodeSettings, check_keys: KeyCheck, offline: bool) -> Verification:
+    signer = load_identity(settings.identity.private_key)
+    retention = timedelta(days=settings.loop.journal_retention_days)
+    subject = Subject(settings.node.id, signer, retention)
+    kept = None if offline else await _kept(settings)
+    async with open_database(settings) as database:
+        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+            task = progress.add_task("records", total=None)
+            return await verify_chain(
+                database,
+                subject,
+                kept,
+                check_keys,
+                lambda done, total: progress.update(task, completed=done, total=total),
+            )
+
+
+async def _kept(settings: NodeSettings) -> Kept:
+    signer = load_identity(settings.identity.private_key)
+    with _control_plane_needed("or use --offline, which cannot find a cut-off end"):
+        async with open_client(settings) as client:
+            return read_kept(await client.audit_heads(), signer, settings.node.id)
+
+
+async def _state(settings: NodeSettings, reason: str) -> tuple[Gap, bool]:
+    signer, node = load_identity(settings.identity.private_key), settings.node.id
+    with _control_plane_needed("then run this command again: it continues where it stopped"):
+        async with open_client(settings) as client, open_database(settings) as database:
+            kept = read_kept(await client.audit_heads(), signer, node)
+            if kept.findings:
+                raise OperatorError(
+                    f"the control plane keeps heads that this node has not signed: "
+                    f"{kept.findings[0].what}",
+                    "Find out who replaced this node's identity key, or those heads.",
+                )
+            signed, gap = await state_restore(database, node, signer, kept, operator_name(), reason)
+            answer = await client.audit_restored(RestoreClaim(restored=signed))
+            return gap, answer.is_acknowledged
+
+
+@contextmanager
+def _control_plane_needed(otherwise: str) -> Iterator[None]:
+    try:
+        yield
+    except (ControlPlaneUnavailable, ControlPlaneRefused) as error:
+        raise OperatorError(
+            f"the control plane, which keeps the heads of the chain, gave no answer: {error}",
+            f"Correct that, {otherwise}.",
+        ) from None
+
+
+def _show(found: Verification, offline: bool) -> None:
+    for gap in found.gaps:
+        out.print(f"gap at record {gap.sequence}: {_words(gap)}", markup=False)
+    if found.findings:
+        print_table(
+            ["record", "finding"],
+            [(finding.sequence, finding.what) for finding in found.findings],
+        )
+        if found.findings_in_all > len(found.findings):
+            out.print(f"and {found.findings_in_all - len(found.findings)} more")
+        return
+    against = "its database alone" if offline else f"{found.compared} kept heads"
+    out.print(f"{found.records} records, compared with {against}: nothing found")
+
+
+def _words(gap: Gap) -> str:
+    what = printable(
+        f"records {gap.agreed.sequence + 1} to {gap.kept.sequence} are gone, since the database "
+        f"was restored; head {gap.kept.sequence} was {gap.kept.hash.hex()}, and the chain went on "
+        f"from {gap.own.sequence}, {gap.own.hash.hex()}; stated by {gap.operator} at "
+        f"{_time(gap.at)}: {gap.reason}"
+    )
+    if gap.acknowledged_at is None:
+        return what
+    return what + printable(
+        f"; acknowledged by {gap.acknowledged_by} at {_time(gap.acknowledged_at)}: "
+        f"{gap.acknowledged_reason}"
+    )
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+
+
+def _document(found: Verification) -> dict[str, Any]:
+    return {
+        "records": found.records,
+        "compared": found.compared,
+        "findings": [vars(finding) for finding in found.findings],
+        "findings_in_all": found.findings_in_all,
+        "gaps": [_gap(gap) for gap in found.gaps],
+    }
+
+
+def _gap(gap: Gap) -> dict[str, Any]:
+    return {
+        "sequence": gap.sequence,
+        "agreed_sequence": gap.agreed.sequence,
+        "lost_sequence": gap.kept.sequence,
+        "lost_hash": gap.kept.hash.hex(),
+        "own_sequence": gap.own.sequence,
+        "own_hash": gap.own.hash.hex(),
+        "operator": gap.operator,
+        "reason": gap.reason,
+        "stated_at": gap.at.isoformat(),
+        "acknowledged_at": gap.acknowledged_at and gap.acknowledged_at.isoformat(),
+        "acknowledged_by": gap.acknowledged_by,
+        "acknowledged_reason": gap.acknowledged_reason,
+    }

@@ -1,0 +1,144 @@
+"""`audit restored`: the node states in its own chain that its database was restored."""
+
+import hashlib
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+from psycopg.errors import UniqueViolation
+
+from custody.database.statements import Statements
+from custody.node.audit import INSERT_LINKS, AuditChain, AuditRecord
+from custody.node.audit_records import (
+    MAX_RECORD,
+    RESTORED,
+    Gap,
+    Kept,
+    KeptHead,
+    open_gap,
+    parse_record,
+    stated,
+)
+from custody.runtime.errors import OperatorError
+from custody.wire.audit import GENESIS, AuditHead, Restored
+from custody.wire.encoding import to_base64
+from custody.wire.envelope import RESTORED_TYPE, SignedBytes, Signer
+from custody.wire.node_api import KnownRestore
+from custody.wire.outcomes import OutcomeStatus
+
+ATTEMPTS = 10
+"""The running node appends to the same chain; a statement on an outdated head is retried."""
+
+_HASHES = """
+    SELECT sequence, hash FROM audit
+    WHERE node = %(node)s AND sequence = ANY(%(sequences)s::bigint[])
+"""
+
+_LAST_STATED = """
+    SELECT record FROM audit
+    WHERE node = %(node)s AND octet_length(record) <= %(size)s
+        AND position(convert_to('"kind":"' || %(kind)s || '"', 'UTF8') IN record) > 0
+    ORDER BY sequence DESC LIMIT 1
+"""
+
+
+async def lost_heads(statements: Statements, node: str, kept: Kept) -> list[KeptHead]:
+    """The kept heads that the chain does not have, in order."""
+    own = await _hashes(statements, node, kept)
+    lost = [each for each in kept.heads if own.get(each.head.sequence) != each.head.hash]
+    return sorted(lost, key=lambda each: each.head.sequence)
+
+
+async def state_restore(
+    statements: Statements, node: str, signer: Signer, kept: Kept, operator: str, reason: str
+) -> tuple[SignedBytes, Gap]:
+    """Append the statement to the chain, unless it is there; committed when this returns.
+
+    Raises OperatorError where the chain has all that was reported.
+    """
+    lost = await lost_heads(statements, node, kept)
+    if not lost:
+        raise OperatorError(
+            f"the chain agrees with all {len(kept.heads)} heads that the control plane keeps",
+            "There is no restore to state. For other faults run: audit verify.",
+        )
+    agreed = await _agreed(statements, node, kept, lost[0].head.sequence)
+    before = await _last_stated(statements, node, signer)
+    if before is not None and before[1].kept == lost[-1].head:
+        return before
+    for _ in range(ATTEMPTS):
+        chain = AuditChain(statements, node, signer)
+        restored = Restored(
+            node=node,
+            agreed=agreed,
+            kept=lost[-1].signed,
+            own=await chain.signed_head(),
+            operator=operator,
+            reason=reason,
+            at=datetime.now(UTC),
+        )
+        signed = signer.sign(RESTORED_TYPE, restored.model_dump_json().encode())
+        gap = open_gap(KnownRestore(restored=signed), signer, node)
+        links = chain.link(await chain.head(), [_record(signed, gap)])
+        try:
+            async with statements.transaction() as connection:
+                await connection.execute(INSERT_LINKS, links.parameters)
+        except UniqueViolation:
+            continue
+        return signed, gap
+    raise OperatorError(
+        "the running node keeps adding records to its chain",
+        "Stop the node, and run the command again.",
+    )
+
+
+def _record(signed: SignedBytes, gap: Gap) -> AuditRecord:
+    details: dict[str, str | None] = {
+        "operator": gap.operator,
+        "reason": gap.reason,
+        "agreed_sequence": str(gap.agreed.sequence),
+        "kept_sequence": str(gap.kept.sequence),
+        "kept_hash": gap.kept.hash.hex(),
+        "own_sequence": str(gap.own.sequence),
+        "own_hash": gap.own.hash.hex(),
+        "statement": to_base64(signed.payload),
+        "statement_signature": to_base64(signed.signature),
+        "statement_key": signed.signing_key_id,
+    }
+    return AuditRecord(
+        job_id=uuid4(),  # of no job
+        kind=RESTORED,
+        key_id=UUID(int=0),  # of no key
+        job_digest=hashlib.sha256(b"").digest(),
+        status=OutcomeStatus.DONE.value,
+        code=None,
+        outcome_digest=hashlib.sha256(signed.payload).digest(),
+        details=details,
+    )
+
+
+async def _agreed(statements: Statements, node: str, kept: Kept, below: int) -> AuditHead:
+    """The last head below a sequence number that the chain has, also of those set aside."""
+    own = await _hashes(statements, node, kept)
+    heads = [each.head for each in (*kept.heads, *kept.set_aside)]
+    held = [head for head in heads if head.sequence < below and own.get(head.sequence) == head.hash]
+    nothing = AuditHead(node=node, sequence=0, hash=GENESIS)
+    return max(held, key=lambda head: head.sequence, default=nothing)
+
+
+async def _hashes(statements: Statements, node: str, kept: Kept) -> dict[int, bytes]:
+    sequences = {each.head.sequence for each in (*kept.heads, *kept.set_aside)}
+    rows = await statements.rows(_HASHES, {"node": node, "sequences": sorted(sequences)})
+    return {0: GENESIS} | {row.sequence: row.hash for row in rows}
+
+
+async def _last_stated(
+    statements: Statements, node: str, signer: Signer
+) -> tuple[SignedBytes, Gap] | None:
+    """Return the statement of an earlier run, which may not have reached the control plane."""
+    values = {"node": node, "kind": RESTORED, "size": MAX_RECORD}
+    rows = await statements.rows(_LAST_STATED, values)
+    try:
+        signed = stated(parse_record(rows[0].record))
+        return signed, open_gap(KnownRestore(restored=signed), signer, node)
+    except (IndexError, ValueError):
+        return None

@@ -1,0 +1,154 @@
+"""A chain against itself and against what is kept of it elsewhere. Does no I/O."""
+
+from custody.node.audit_records import (
+    MAX_RECORD,
+    RESTORED,
+    BadRecord,
+    Finding,
+    Gap,
+    Kept,
+    Said,
+    hashes_of,
+    open_gap,
+    parse_record,
+    stated,
+)
+from custody.wire.audit import GENESIS, AuditHead, chain_hash
+from custody.wire.envelope import Signer
+from custody.wire.node_api import KnownRestore
+
+
+class ChainCheck:
+    """Takes a chain record by record, from the first.
+
+    ``kept`` is None where nothing is to be compared with: then what only the control plane knows
+    (the end of the chain, acknowledgements) is not judged.
+    """
+
+    def __init__(self, node: str, signer: Signer, kept: Kept | None) -> None:
+        self._node = node
+        self._signer = signer
+        self._is_compared = kept is not None
+        self._kept = kept or Kept()
+        self._heads = hashes_of(self._kept.heads)
+        self._set_aside = hashes_of(self._kept.set_aside)
+        self._lost: list[AuditHead] = []
+        self._previous = GENESIS
+        self._stated: set[bytes] = set()
+        self.sequence = 0
+        self.compared = 0
+        self.gaps: list[Gap] = []
+
+    def record(
+        self, sequence: int, record: bytes | None, stored_hash: bytes
+    ) -> tuple[Said | None, list[Finding]]:
+        """Check the next record; None: it is larger than MAX_RECORD. Returns what it says."""
+        findings = []
+        self.sequence += 1
+        if sequence != self.sequence:
+            findings.append(Finding(self.sequence, f"missing: the next record is {sequence}"))
+            self.sequence = sequence
+        said = None
+        if record is None:
+            findings.append(Finding(sequence, f"the record is larger than {MAX_RECORD} bytes"))
+        else:
+            try:
+                said = parse_record(record)
+            except BadRecord as bad:
+                findings.append(Finding(sequence, f"the record does not parse: {bad}"))
+            if said is not None and (said.sequence, said.node) != (sequence, self._node):
+                findings.append(
+                    Finding(sequence, "the record names another node or position than its own")
+                )
+                said = None
+            if chain_hash(self._previous, record) != stored_hash:
+                findings.append(
+                    Finding(sequence, "the hash does not follow from the record before it")
+                )
+        if said is not None and said.kind == RESTORED:
+            findings += self._restored(said)
+        self._previous = stored_hash
+        return said, findings + self._compare(sequence, stored_hash)
+
+    def _compare(self, sequence: int, stored_hash: bytes) -> list[Finding]:
+        hashes = self._heads.pop(sequence, set())
+        aside = self._set_aside.pop(sequence, set())
+        self.compared += len(hashes) + len(aside)
+        self._lost += [
+            AuditHead(node=self._node, sequence=sequence, hash=each)
+            for each in aside
+            if each != stored_hash
+        ]
+        if hashes <= {stored_hash}:
+            return []
+        return [Finding(sequence, "differs from the head that this node signed and reported")]
+
+    def _restored(self, said: Said) -> list[Finding]:
+        """A record that states a restore: it must be about this very place in the chain."""
+        try:
+            signed = stated(said)
+            gap = open_gap(KnownRestore(restored=signed), self._signer, self._node)
+        except ValueError as error:
+            return [Finding(said.sequence, f"the stated restore is invalid: {error}")]
+        if (gap.sequence, gap.own.hash) != (said.sequence, self._previous):
+            return [
+                Finding(
+                    said.sequence, "the stated restore belongs to another position in the chain"
+                )
+            ]
+        self._stated.add(signed.payload)
+        known = self._kept.restores.get(signed.payload)
+        self.gaps.append(known or gap)
+        if not self._is_compared or (known is not None and known.acknowledged_at is not None):
+            return []
+        return [
+            Finding(
+                said.sequence,
+                f"the database was restored, which lost the records {gap.agreed.sequence + 1} to "
+                f"{gap.kept.sequence}, and nobody has acknowledged that: control-plane node "
+                f"restored {self._node}",
+            )
+        ]
+
+    def end(self) -> list[Finding]:
+        """Check that the chain reaches as far as the node has reported, and what was set aside."""
+        findings = list(self._kept.findings)
+        missing = {sequence for sequence in self._heads if sequence > 0}
+        if missing:
+            highest = max(missing)
+            findings.append(
+                Finding(
+                    highest,
+                    f"missing: this node signed and reported {highest} records, "
+                    f"the database ends at {self.sequence}",
+                )
+            )
+        return findings + self._end_of_restores()
+
+    def _end_of_restores(self) -> list[Finding]:
+        acknowledged = [
+            (payload, gap)
+            for payload, gap in self._kept.restores.items()
+            if gap.acknowledged_at is not None
+        ]
+        lost = {head.sequence for head in self._lost} | set(self._set_aside)
+        findings = [
+            Finding(
+                sequence,
+                "the control plane has set this head aside, but no acknowledged restore "
+                "explains it",
+            )
+            for sequence in sorted(lost)
+            if not any(gap.covers(sequence) for _, gap in acknowledged)
+        ]
+        for number, (payload, gap) in enumerate(acknowledged):
+            later = [each for _, each in acknowledged[number + 1 :]]
+            if payload not in self._stated and not any(each.covers(gap.sequence) for each in later):
+                findings.append(
+                    Finding(
+                        gap.sequence,
+                        "missing: the record of a restore that was acknowledged by "
+                        f"{gap.acknowledged_by}",
+                    )
+                )
+        return findings

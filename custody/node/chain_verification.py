@@ -1,0 +1,97 @@
+"""`audit verify`: the chain against itself, the kept heads, the journal and the stored keys."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from custody.database.statements import Connection, Statements
+from custody.node.audit_records import MAX_RECORD, Finding, Findings, Gap, Kept, Said
+from custody.node.chain_check import ChainCheck
+from custody.node.outcome_check import Rows, outcome_check
+from custody.wire.envelope import Signer
+
+PAGE = 500
+
+KeyCheck = Callable[[Rows, Sequence[Said]], Awaitable[list[Finding]]]
+"""What a page of records says was made, against what the database has now."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """``compared``: how many kept heads were met on the way. ``findings`` are the first ones."""
+
+    records: int
+    compared: int
+    findings: list[Finding]
+    findings_in_all: int
+    gaps: list[Gap]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whose chain it is. ``retention``: after how long the journal forgets a job."""
+
+    node: str
+    signer: Signer
+    retention: timedelta
+
+
+_PAGE = """
+    SELECT sequence, hash, CASE WHEN octet_length(record) <= %(size)s THEN record END AS record
+    FROM audit WHERE node = %(node)s AND sequence > %(last)s ORDER BY sequence LIMIT %(limit)s
+"""
+
+_BELOW = "SELECT sequence FROM audit WHERE node = %(node)s AND sequence < 1 LIMIT 10"
+
+_LAST = "SELECT coalesce(max(sequence), 0) AS last FROM audit WHERE node = %(node)s"
+
+
+async def verify_chain(
+    statements: Statements,
+    subject: Subject,
+    kept: Kept | None,
+    check_keys: KeyCheck,
+    progress: Callable[[int, int], None],
+) -> Verification:
+    """Walk the chain from its first record; ``progress`` gets a sequence number, and the last.
+
+    All is read as of one moment: a node that works meanwhile changes nothing of it. ``kept`` is
+    None where the chain is to be compared with itself and its database alone.
+    """
+    node = {"node": subject.node}
+    chain, findings = ChainCheck(subject.node, subject.signer, kept), Findings()
+    async with statements.transaction() as connection:
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        rows = _rows_of(connection)
+        last = (await rows(_LAST, node))[0].last
+        with outcome_check(subject.retention) as outcomes:
+            place = {**node, "size": MAX_RECORD, "limit": PAGE}
+            while page := await rows(_PAGE, {**place, "last": chain.sequence}):
+                said = []
+                for row in page:
+                    one, found = chain.record(row.sequence, row.record, row.hash)
+                    findings.add(found)
+                    if one is not None:
+                        said.append(one)
+                        findings.add(outcomes.note(one))
+                findings.add(await check_keys(rows, said))
+                progress(chain.sequence, last)
+            findings.add(chain.end())
+            findings.add(
+                [
+                    Finding(row.sequence, "no chain has a record of this number")
+                    for row in await rows(_BELOW, node)
+                ]
+            )
+            async for finding in outcomes.compare(rows, subject.node):
+                findings.add([finding])
+    return Verification(chain.sequence, chain.compared, findings.kept, findings.count, chain.gaps)
+
+
+def _rows_of(connection: Connection) -> Rows:
+    async def rows(statement: str, parameters: dict[str, Any]) -> list[Any]:
+        cursor = await connection.execute(statement, parameters, prepare=True)
+        return await cursor.fetchall()
+
+    return rows

@@ -1,0 +1,87 @@
+"""What an operator types for every node, whatever its mode."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
+from typing import Annotated, TypeVar
+
+import typer
+
+from custody.database.errors import database_errors
+from custody.node import apps_command, audit_command, identity_command
+from custody.node.chain_verification import KeyCheck
+from custody.node.connections import schema_of
+from custody.node.freeze import Freeze
+from custody.node.settings import NodeSettings
+from custody.runtime.checks import Check, Status, print_check
+from custody.runtime.console import EXIT_FAILED, Json, operator_errors, out, print_json
+from migrations.schema import migrate as migrate_database
+
+Settings = TypeVar("Settings", bound=NodeSettings)
+
+
+def add_node_commands(
+    app: typer.Typer,
+    settings_of: Callable[[typer.Context], Settings],
+    checks: Callable[[Settings], AsyncIterator[Check]],
+    check_keys: KeyCheck,
+) -> None:
+    """Add doctor, migrate, freeze, unfreeze, identity, apps and audit."""
+    app.add_typer(apps_command.application(settings_of), name="apps")
+    app.add_typer(audit_command.application(settings_of, check_keys), name="audit")
+    app.add_typer(identity_command.application(settings_of), name="identity")
+
+    @app.command()
+    def doctor(context: typer.Context, as_json: Json = False) -> None:
+        """Try everything that this node needs, and say what to do about what is not there.
+
+        Exit code 0: all well, or only warnings; 1: something must be mended.
+        """
+        with operator_errors():
+            settings = settings_of(context)
+            found = asyncio.run(_made(checks(settings), show=not as_json))
+        if as_json:
+            print_json([asdict(check) for check in found])
+        if any(check.status is Status.FAIL for check in found):
+            raise typer.Exit(EXIT_FAILED)
+
+    @app.command()
+    def migrate(context: typer.Context) -> None:
+        """Bring the node's database to this version's schema. Harmless when it is there already."""
+        with operator_errors(), database_errors():
+            settings = settings_of(context)
+            migrate_database(schema_of(settings.program), settings.database.read_url())
+        out.print("the database has this version's schema")
+
+    @app.command()
+    def freeze(
+        context: typer.Context,
+        reason: Annotated[str, typer.Option(help="For those who find the node frozen.")],
+    ) -> None:
+        """Stop this node's work at once, also across restarts, until `unfreeze`.
+
+        Requests stay Pending, or go to other nodes: freeze each that must not.
+        """
+        with operator_errors():
+            frozen = Freeze(settings_of(context).node.state_directory)
+            before = frozen.problem()
+            frozen.freeze(reason)
+        if before is not None:
+            out.print("this node was frozen before: the first reason stands")
+        out.print(f"this node is {frozen.problem()}", markup=False)
+
+    @app.command()
+    def unfreeze(context: typer.Context) -> None:
+        """Let this node work again. What still waits is done at its next attempt."""
+        with operator_errors():
+            was_frozen = Freeze(settings_of(context).node.state_directory).unfreeze()
+        out.print("this node works again" if was_frozen else "this node was not frozen")
+
+
+async def _made(checks: AsyncIterator[Check], show: bool) -> list[Check]:
+    found = []
+    async for check in checks:
+        found.append(check)
+        if show:
+            print_check(check)
+    return found

@@ -1,0 +1,55 @@
+"""What every node reaches: its database and the control plane."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from custody.database.engine import create_engine
+from custody.database.errors import database_errors, once_reachable
+from custody.database.statements import Statements
+from custody.node.control_plane_client import ControlPlaneClient
+from custody.node.identity import require_certificate_of
+from custody.node.settings import NodeSettings
+from migrations.schema import check_schema
+
+CONNECTIONS = 8
+
+
+@contextlib.asynccontextmanager
+async def open_database(
+    settings: NodeSettings, *, patient: bool = False
+) -> AsyncIterator[Statements]:
+    """The node's database, with the schema that this version needs. Raises OperatorError.
+
+    ``patient``: one that is away is waited for. To a command (not patient) one that goes away, is
+    full or takes no writes is an OperatorError, whenever that happens.
+    """
+    url, name = settings.database.read_url(), f"{settings.program} {settings.node.id}"
+    schema, migrate = schema_of(settings.program), f"{settings.program} migrate"
+    engine = create_engine(url, name=name)
+    try:
+        with database_errors():
+            if patient:
+                await once_reachable(lambda: check_schema(engine, schema, migrate))
+            else:
+                await check_schema(engine, schema, migrate)
+    finally:
+        await engine.dispose()
+    async with Statements(url, CONNECTIONS, name) as statements:
+        with contextlib.nullcontext() if patient else database_errors():
+            yield statements
+
+
+def schema_of(program: str) -> str:
+    """The program's folder in migrations/."""
+    return program.replace("-", "_")
+
+
+@contextlib.asynccontextmanager
+async def open_client(settings: NodeSettings) -> AsyncIterator[ControlPlaneClient]:
+    """A client of the control plane under this node's certificate. Raises OperatorError."""
+    section = settings.control_plane
+    require_certificate_of(settings.node.id, section.certificate)
+    async with ControlPlaneClient(
+        section.url, section.ca, section.certificate, section.private_key
+    ) as client:
+        yield client

@@ -1,0 +1,148 @@
+"""`doctor`, as far as every node has it: each thing is tried, and nothing changed."""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+
+from custody.node.audit import AuditChain
+from custody.node.audit_records import Kept, KeptHead, read_kept
+from custody.node.audit_restore import lost_heads
+from custody.node.connections import open_client, open_database
+from custody.node.control_plane_client import ControlPlaneRefused, ControlPlaneUnavailable
+from custody.node.decisions import Clock
+from custody.node.freeze import Freeze
+from custody.node.identity import load_identity, require_certificate_of
+from custody.node.settings import NodeSettings
+from custody.runtime.checks import Check, Status, expiry_check, failed
+from custody.runtime.errors import OperatorError
+from custody.runtime.job_signing_keys import pinned_job_keys
+
+
+def host_checks(settings: NodeSettings) -> Iterator[Check]:
+    """What is on this host: files, certificate, freeze."""
+    for part in (_identity, _certificate, _job_keys, _freeze):
+        yield part(settings)
+
+
+def _identity(settings: NodeSettings) -> Check:
+    try:
+        signer = load_identity(settings.identity.private_key)
+    except OperatorError as error:
+        return failed("identity key", error)
+    return Check("identity key", Status.OK, f"Ed25519 {signer.key_id}")
+
+
+def _freeze(settings: NodeSettings) -> Check:
+    problem = Freeze(settings.node.state_directory).problem()
+    if problem is None:
+        return Check("freeze", Status.OK, "not frozen")
+    return Check("freeze", Status.WARN, problem, f"When that is over: {settings.program} unfreeze")
+
+
+def _job_keys(settings: NodeSettings) -> Check:
+    keys = settings.control_plane.job_signing_keys
+    try:
+        pinned_job_keys(keys, "control_plane")
+    except OperatorError as error:
+        return failed("job-signing keys", error)
+    return Check("job-signing keys", Status.OK, f"{len(keys)} pinned")
+
+
+def _certificate(settings: NodeSettings) -> Check:
+    node, path = settings.node.id, settings.control_plane.certificate
+    try:
+        require_certificate_of(node, path)
+        return expiry_check(path, node, f"pki issue node {node}, in a new folder, and name that.")
+    except OperatorError as error:
+        return failed("certificate", error)
+
+
+async def control_plane_checks(
+    settings: NodeSettings, max_offset: timedelta | None = None
+) -> AsyncIterator[Check]:
+    """Whether it knows this node, and what it remembers of its audit chain.
+
+    ``max_offset``: what the life of tickets allows the clock, where that is less than the settings.
+    """
+    name = "control plane"
+    try:
+        async with open_client(settings) as client:
+            sent = datetime.now(UTC)
+            answer = await client.audit_heads()
+            yield _group(settings, answer.group)
+            clock = Clock(timedelta(seconds=settings.loop.max_clock_offset_seconds))
+            clock.allow(None if max_offset is None else max_offset.total_seconds())
+            if client.server_date is not None:  # an HTTP date has whole seconds
+                clock.compare(client.server_date, sent - timedelta(seconds=1), datetime.now(UTC))
+            yield _clock(clock)
+        name = "audit chain"
+        signer = load_identity(settings.identity.private_key)
+        kept = read_kept(answer, signer, settings.node.id)
+        async with open_database(settings) as database:
+            head = await AuditChain(database, settings.node.id, signer).head()
+            lost = await lost_heads(database, settings.node.id, kept)
+        yield _audit(settings.program, kept, lost, head.sequence)
+    except OperatorError as error:
+        yield failed(name, error)
+    except ControlPlaneUnavailable as error:
+        yield Check(
+            name,
+            Status.FAIL,
+            str(error),
+            "Start it, or mend url, ca or certificate in [control_plane].",
+        )
+    except ControlPlaneRefused as error:
+        yield Check(
+            name,
+            Status.FAIL,
+            str(error),
+            f"On the control plane: control-plane node add {settings.node.id} "
+            f"--group {settings.node.group}",
+        )
+
+
+def _group(settings: NodeSettings, registered: str) -> Check:
+    ours, url = settings.node.group, settings.control_plane.url
+    if registered == ours:
+        return Check("control plane", Status.OK, f"{url} knows this node, in group {ours}")
+    return Check(
+        "control plane",
+        Status.FAIL,
+        f"{url} knows this node in group {registered!r}, the configuration says {ours!r}",
+        "Mend [node] group, or on the control plane remove the node and add it to the other group.",
+    )
+
+
+def _clock(clock: Clock) -> Check:
+    problem = clock.problem(datetime.now(UTC))
+    if problem is None:
+        return Check("clock", Status.OK, f"{abs(clock.offset).total_seconds():.0f} s apart at most")
+    return Check("clock", Status.FAIL, problem, "Set the clock by NTP on both hosts.")
+
+
+def _audit(program: str, kept: Kept, lost: list[KeptHead], local: int) -> Check:
+    name = "audit chain"
+    if kept.findings:
+        what, todo = kept.findings[0].what, "Find out who replaced its identity key, or the heads."
+        return Check(name, Status.FAIL, what, todo)
+    waiting = [gap for gap in kept.restores.values() if gap.acknowledged_at is None]
+    if waiting:
+        return Check(
+            name,
+            Status.FAIL,
+            f"a restore that cost the records up to {waiting[-1].kept.sequence} is stated, and no "
+            "admin has acknowledged it",
+            "On the control plane: control-plane node restored, with this node's id and a reason.",
+        )
+    if lost:
+        return Check(
+            name,
+            Status.FAIL,
+            f"the control plane keeps {len(lost)} heads that the database has not, the last one of "
+            f"record {lost[-1].head.sequence}; the database ends at {local}",
+            f"{program} audit verify; if the database was restored: {program} audit restored",
+        )
+    return Check(
+        name,
+        Status.OK,
+        f"agrees with {len(kept.heads)} kept heads; its {local} records: {program} audit verify",
+    )

@@ -1,0 +1,219 @@
+"""What is asked of the owner's validation gate, and what counts as its answer. Pure."""
+
+import hashlib
+import hmac
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from custody.node.decisions import Denied
+from custody.node.wanted import signed_bytes, wanted_signature
+from custody.wire.algorithms import Store
+from custody.wire.digests import is_bare_hash
+from custody.wire.encoding import HexBytes, Model
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
+from custody.wire.mistakable import Mistakable, could_be
+from custody.wire.requests import SignHash, SignRequest, SignTransaction
+from custody.wire.strict_json import NotStrictJson, parse_json
+
+SIGNATURE_HEADER = "Custody-Gate-Signature"
+MAX_REASON = 500
+"""Characters of an answer's reason."""
+
+GATED = {
+    Endpoint.SIGNATURES: JobKind.SIGN,
+    Endpoint.REFRESHES: JobKind.REFRESH_KEY,
+    Endpoint.REPAIRS: JobKind.REPAIR_SHARE,
+}
+"""What is done, once the gate approves, for a request to an endpoint."""
+
+FOLLOWS = {Endpoint.REPAIRS: JobKind.REFRESH_KEY}
+"""What is done after that for the same request, under the same decision."""
+
+PING = "Ping"
+"""The kind of `doctor`'s question: nothing is done, whatever the answer."""
+
+
+class Decision(StrEnum):
+    APPROVE = "approve"
+    REJECT = "reject"
+    PENDING = "pending"
+
+
+class ShownMessage(Model):
+    """``text`` is null where the bytes are not UTF-8.
+
+    ``could_be``: what the same bytes mean elsewhere, where a key without a network signs them.
+    """
+
+    type: Literal["Message"] = "Message"
+    content: HexBytes
+    text: str | None
+    could_be: list[Mistakable]
+
+
+class ShownTransaction(Model):
+    """``content``: the message of the transaction, which is what is signed."""
+
+    type: Literal["SolanaTransaction"] = "SolanaTransaction"
+    content: HexBytes
+
+
+class ShownHash(Model):
+    """Nothing can be said of what stands behind a bare hash. ``hash``: the digest to sign."""
+
+    type: Literal["BareHash"] = "BareHash"
+    hash: HexBytes
+
+
+class ShownRefresh(Model):
+    type: Literal["Refresh"] = "Refresh"
+
+
+class ShownRepair(Model):
+    """``signer`` gets its share back."""
+
+    type: Literal["Repair"] = "Repair"
+    signer: str
+
+
+Shown = Annotated[
+    ShownMessage | ShownTransaction | ShownHash | ShownRefresh | ShownRepair,
+    Field(discriminator="type"),
+]
+
+
+class GateQuestion(Model):
+    """``digest`` is what is signed; for Ed25519 the SHA-256 of the message that is.
+
+    Where nothing is signed it is the SHA-256 by which the node knows the request.
+    """
+
+    version: Literal[1] = 1
+    request_id: UUID
+    node: str
+    group: str
+    store: Store
+    kind: str
+    key: KeyReference | None
+    digest: HexBytes
+    payload: str | None
+    """The application's body, byte for byte."""
+    decoded: Shown | None
+    application: str | None
+    """Who has signed the request, as pinned at this node."""
+    age_seconds: float
+
+
+class GateAnswer(Model):
+    decision: Decision
+    digest: HexBytes
+    reason: Annotated[str, Field(max_length=MAX_REASON, pattern=r"^[^\x00]*$")] | None = None
+    """Without NUL, which PostgreSQL does not keep."""
+
+
+class BadAnswer(ValueError):
+    """An answer that decides nothing."""
+
+
+def question_about(
+    job: Job, *, node: str, store: Store, application: str | None, now: datetime
+) -> GateQuestion:
+    """What the gate is shown of a job. Raises Denied when the job makes no sense."""
+    kind = GATED.get(job.endpoint)
+    if kind is None or job.kind not in (kind, JobKind.APPROVE, FOLLOWS.get(job.endpoint)):
+        raise Denied("malformed_job", f"a {job.kind} job around a request to {job.endpoint}")
+    digest, decoded = _shown(job)
+    return GateQuestion(
+        request_id=job.request_id,
+        node=node,
+        group=job.group,
+        store=store,
+        kind=kind.value,
+        key=job.key,
+        digest=digest,
+        payload=job.request.decode(),
+        decoded=decoded,
+        application=application,
+        age_seconds=max(0.0, (now - job.created_at).total_seconds()),
+    )
+
+
+def ping(digest: bytes, request_id: UUID, *, node: str, group: str, store: Store) -> GateQuestion:
+    """A question about nothing: ``digest`` is random."""
+    return GateQuestion(
+        request_id=request_id,
+        node=node,
+        group=group,
+        store=store,
+        kind=PING,
+        key=None,
+        digest=digest,
+        payload=None,
+        decoded=None,
+        application=None,
+        age_seconds=0.0,
+    )
+
+
+def _shown(job: Job) -> tuple[bytes, Shown]:
+    match job.endpoint:
+        case Endpoint.SIGNATURES:
+            request, digest = wanted_signature(job)
+            if digest is None:
+                digest = hashlib.sha256(signed_bytes(request, None)).digest()
+            return digest, _shown_signature(request, digest, job.key)
+        case Endpoint.REPAIRS:
+            return job.request_digest, ShownRepair(signer=_repaired(job))
+        case _:
+            return job.request_digest, ShownRefresh()
+
+
+def _shown_signature(
+    request: SignRequest, digest: bytes, key: KeyReference
+) -> ShownHash | ShownMessage | ShownTransaction:
+    if isinstance(request, SignHash) or is_bare_hash(request, key.curve):
+        return ShownHash(hash=digest)
+    if isinstance(request, SignTransaction):
+        return ShownTransaction(content=request.content)
+    try:
+        text = request.content.decode()
+    except UnicodeDecodeError:
+        text = None
+    mistakable = could_be(request, key.algorithm, key.network)
+    return ShownMessage(content=request.content, text=text, could_be=mistakable)
+
+
+class _Repaired(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    signer: str
+
+
+def _repaired(job: Job) -> str:
+    try:
+        return _Repaired.model_validate_json(job.request).signer
+    except ValidationError:
+        raise Denied("malformed_request", "the request names no signer to repair") from None
+
+
+def sign_question(key: bytes, body: bytes, now: datetime) -> str:
+    """The header's value: ``t=<unix seconds>,v1=<hex of HMAC-SHA256 over "t.body">``."""
+    time = str(int(now.timestamp()))
+    code = hmac.new(key, time.encode() + b"." + body, hashlib.sha256).hexdigest()
+    return f"t={time},v1={code}"
+
+
+def read_answer(content: bytes, digest: bytes) -> GateAnswer:
+    """The answer, if it is one, about that digest. Raises BadAnswer."""
+    try:
+        answer = GateAnswer.model_validate(parse_json(content))
+    except ValidationError as error:
+        raise BadAnswer(f"{error.error_count()} malformed fields") from None
+    except NotStrictJson as error:
+        raise BadAnswer(f"no JSON with one meaning: {error}") from None
+    if answer.digest != digest:
+        raise BadAnswer("for another digest")
+    return answer

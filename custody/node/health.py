@@ -1,0 +1,77 @@
+"""What the local port tells: /healthz, /readyz, /metrics."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from custody.node.metrics import READY
+from custody.wire.node_api import NodeHealth
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that a node needs; ``problem`` is None while it is well.
+
+    ``stops_work``: with a problem here, no job can be done.
+    """
+
+    name: str
+    problem: Callable[[], str | None]
+    stops_work: bool = True
+
+
+class Health:
+    """Asks each part how it is, at the moment that somebody wants to know."""
+
+    def __init__(self, parts: list[Part]) -> None:
+        self._parts = parts
+
+    def problems(self) -> dict[str, str]:
+        found = {part.name: part.problem() for part in self._parts}
+        READY.set(self.obstacle() is None)
+        return {name: problem for name, problem in found.items() if problem}
+
+    def obstacle(self) -> str | None:
+        """A problem with which no job can be done; None while jobs can be taken."""
+        for part in self._parts:
+            if part.stops_work and (problem := part.problem()) is not None:
+                return f"{part.name}: {problem}"
+        return None
+
+    def summary(self) -> NodeHealth:
+        """As the heartbeat tells it."""
+        problems = self.problems()
+        detail = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+        works = not any(part.stops_work and part.name in problems for part in self._parts)
+        return NodeHealth(
+            status="degraded" if problems else "ok", detail=detail or None, works=works
+        )
+
+    def application(self) -> Starlette:
+        async def healthz(_: Request) -> Response:
+            return JSONResponse({"status": "ok"})
+
+        async def readyz(_: Request) -> Response:
+            problems = self.problems()
+            return JSONResponse(
+                {"status": "degraded" if problems else "ok", "problems": problems},
+                # with a problem that stops no work the node is ready for what else there is
+                status_code=200 if self.obstacle() is None else 503,
+            )
+
+        async def metrics(_: Request) -> Response:
+            self.problems()
+            return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+        return Starlette(
+            routes=[
+                Route("/healthz", healthz),
+                Route("/readyz", readyz),
+                Route("/metrics", metrics),
+            ]
+        )

@@ -1,0 +1,156 @@
+"""Tells the control plane who this node is and how it does, and compares clocks."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import structlog
+
+from custody.database.engine import is_transient
+from custody.node.audit import AuditChain
+from custody.node.control_plane_client import (
+    ControlPlaneClient,
+    ControlPlaneRefused,
+    ControlPlaneUnavailable,
+)
+from custody.node.decisions import Clock
+from custody.node.health import Health
+from custody.node.journal import Journal
+from custody.node.metrics import CLOCK_OFFSET
+from custody.wire.algorithms import Algorithm, Protection
+from custody.wire.envelope import SignedBytes
+from custody.wire.left_in_flight import LeftInFlight
+from custody.wire.node_api import MAX_LEFT_IN_FLIGHT, HeartbeatRequest, NodeHealth
+
+log = structlog.get_logger()
+
+INTERVAL = 10.0
+"""Seconds between heartbeats; also how long one that fails is waited for before the next."""
+LOOK = 0.5
+"""Seconds between looks at our own health; a change is told without waiting."""
+FIRST_PAUSE = 0.5
+LAST_SECONDS = 2.0
+"""The last heartbeat may take so long, and holds up the stop no longer."""
+STOPPING = NodeHealth(status="failing", detail="was told to stop", works=False)
+
+
+class Heartbeat:
+    def __init__(
+        self,
+        *,
+        client: ControlPlaneClient,
+        journal: Journal,
+        chain: AuditChain,
+        clock: Clock,
+        health: Health,
+        group: str,
+        kinds: list[str],
+        capabilities: Mapping[Algorithm, Protection],
+        bans: Callable[[], Awaitable[Sequence[SignedBytes]]] | None,
+        left_in_flight: Callable[[], Awaitable[Sequence[LeftInFlight]]] | None,
+        identity_public_key: bytes,
+        slots: int,
+        has_gate: bool,
+        delivery_problems: Callable[[], dict[str, str]] = dict,
+    ) -> None:
+        self._client = client
+        self._journal = journal
+        self._chain = chain
+        self._clock = clock
+        self._health = health
+        self._group = group
+        self._kinds = kinds
+        self._capabilities = {str(key): value.value for key, value in capabilities.items()}
+        self._bans = bans
+        self._left_in_flight = left_in_flight
+        self._identity_public_key = identity_public_key
+        self._slots = slots
+        self._has_gate = has_gate
+        self._delivery_problems = delivery_problems
+        self._told: tuple[str, bool] | None = None
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                await self.beat()
+                pause = INTERVAL
+            except (ControlPlaneUnavailable, ControlPlaneRefused) as error:
+                log.warning("heartbeat failed", error=str(error))
+                asked = error.retry_after if isinstance(error, ControlPlaneUnavailable) else None
+                pause = min(max(pause * 2, asked or 0), INTERVAL)
+            except Exception as error:
+                if is_transient(error):
+                    log.warning("heartbeat failed", error=str(error))
+                else:
+                    log.exception("heartbeat failed")
+            await self._rest(pause)
+
+    async def _rest(self, seconds: float) -> None:
+        """Until the next heartbeat: sooner when we are no longer as the last one told."""
+        clock = asyncio.get_running_loop()
+        until = clock.time() + seconds
+        while (left := until - clock.time()) > 0:
+            await asyncio.sleep(min(LOOK, left))
+            if self._told is not None and _gist(self._health.summary()) != self._told:
+                return
+
+    async def beat(self) -> None:
+        self._told = None
+        # without its database a node can still say that it is without
+        has_database = await self._journal.database.probe()
+        left = (
+            tuple(await self._left_in_flight()) if self._left_in_flight and has_database else None
+        )
+        request = self._request(
+            self._health.summary(),
+            audit_head=await self._chain.signed_head() if has_database else None,
+            bans=tuple(await self._bans()) if self._bans and has_database else (),
+            left_in_flight=None if left is None else left[:MAX_LEFT_IN_FLIGHT],
+        )
+        sent = datetime.now(UTC)
+        answer = await self._client.heartbeat(request)
+        self._told = _gist(request.health)
+        self._clock.allow(answer.max_clock_offset_seconds)
+        self._clock.compare(answer.time, sent, datetime.now(UTC))
+        CLOCK_OFFSET.set(self._clock.offset.total_seconds())
+        problem = self._clock.problem(datetime.now(UTC))
+        if problem is not None:
+            log.error("clock out of step: nothing is signed", problem=problem)
+
+    async def say_stopping(self) -> None:
+        """The last heartbeat: whoever chooses among nodes need not find out by their silence."""
+        try:
+            async with asyncio.timeout(LAST_SECONDS):
+                await self._client.heartbeat(self._request(STOPPING))
+        except (TimeoutError, ControlPlaneUnavailable, ControlPlaneRefused) as error:
+            log.warning("last heartbeat failed", error=str(error) or type(error).__name__)
+
+    def _request(
+        self,
+        health: NodeHealth,
+        audit_head: SignedBytes | None = None,
+        bans: tuple[SignedBytes, ...] = (),
+        left_in_flight: tuple[LeftInFlight, ...] | None = None,
+    ) -> HeartbeatRequest:
+        return HeartbeatRequest(
+            version=version("custody"),
+            group=self._group,
+            kinds=self._kinds,
+            capabilities=self._capabilities,
+            health=health,
+            identity_public_key=self._identity_public_key,
+            audit_head=audit_head,
+            bans=bans,
+            left_in_flight=left_in_flight,
+            slots=self._slots,
+            has_gate=self._has_gate,
+            delivery_problems=self._delivery_problems(),
+        )
+
+
+def _gist(health: NodeHealth) -> tuple[str, bool]:
+    """What is told at once when it changes."""
+    return health.status, health.works

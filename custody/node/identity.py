@@ -1,0 +1,37 @@
+"""Who this node is: its Ed25519 key, which signs audit heads, and the node of its certificate."""
+
+from pathlib import Path
+
+from custody.runtime.errors import ConfigurationError
+from custody.runtime.signing_key import load_signing_key
+from custody.runtime.tls import load_certificates
+from custody.wire.envelope import Signer
+from custody.wire.nodes import node_of
+
+
+def load_identity(path: Path) -> Signer:
+    """Read the identity key. Raises ConfigurationError."""
+    return load_signing_key(
+        path,
+        "the node's identity key",
+        "Restore the file from its backup; a new identity starts a new audit history.",
+    )
+
+
+def require_certificate_of(node: str, path: Path) -> None:
+    """Raise ConfigurationError unless the certificate is this node's.
+
+    The control plane knows a node by its certificate: under another's, outcomes and audit heads
+    would name a node that did not send them.
+    """
+    try:
+        found = node_of(load_certificates(path)[0])
+    except ValueError:
+        raise ConfigurationError(
+            f"the certificate {path} names no node", f"Take one from: pki issue node {node}"
+        ) from None
+    if found != node:
+        raise ConfigurationError(
+            f"the certificate {path} is of node {found!r}, the configuration says {node!r}",
+            "Mend [node] id, or name the other certificate.",
+        )

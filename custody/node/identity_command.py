@@ -1,0 +1,40 @@
+"""`identity`: what others pin to know this node by."""
+
+import base64
+from collections.abc import Callable
+
+import typer
+
+from custody.node.identity import load_identity
+from custody.node.settings import NodeSettings
+from custody.runtime.console import Json, operator_errors, print_json, print_table
+from custody.runtime.console import application as new_application
+
+
+def application(settings_of: Callable[[typer.Context], NodeSettings]) -> typer.Typer:
+    app = new_application("This node's Ed25519 key, under which it states what others rely on.")
+
+    @app.callback()
+    def _options() -> None:
+        """A group, though it has one command so far."""
+
+    @app.command()
+    def show(context: typer.Context, as_json: Json = False) -> None:
+        """The public half, in base64: other signers and applications pin it.
+
+        Give it to them by a way that is not the control plane's, or they believe whoever runs that.
+        """
+        with operator_errors():
+            settings = settings_of(context)
+            signer = load_identity(settings.identity.private_key)
+        row = {
+            "node": settings.node.id,
+            "key_id": signer.key_id,
+            "public_key": base64.b64encode(signer.public_key).decode(),
+        }
+        if as_json:
+            print_json(row)
+        else:
+            print_table(["", ""], list(row.items()))
+
+    return app

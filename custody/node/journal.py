@@ -1,0 +1,285 @@
+"""The journal: what this group has already done, so that a job has one effect.
+
+A job is known by its id and the digest of its signed payload. Outcome, new rows and audit record
+are committed in one transaction; the first commit wins.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+from psycopg.errors import IntegrityError, UniqueViolation
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    wait_exponential_jitter,
+)
+
+from custody.database.engine import is_transient
+from custody.database.health import DatabaseHealth
+from custody.database.statements import Connection, Statements
+from custody.node.audit import INSERT_LINKS, AuditChain, AuditRecord
+from custody.node.handlers import NewRow
+from custody.runtime.batching import Batcher
+from custody.wire.outcomes import Outcome, OutcomeStatus
+
+Answer = TypeVar("Answer")
+
+CONFLICT_ATTEMPTS = 4
+"""Tries of a commit that conflicts, as when the audit chain's head was read too early."""
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 2.0
+
+
+def outcome_bytes(outcome: Outcome) -> bytes:
+    """The bytes that are journalled and reported."""
+    return outcome.model_dump_json().encode()
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A journalled outcome: its exact bytes and the digest of the job that they answer."""
+
+    digest: bytes
+    status: OutcomeStatus
+    outcome: bytes
+
+    @classmethod
+    def of(cls, digest: bytes, outcome: Outcome) -> "Recorded":
+        return cls(digest, outcome.status, outcome_bytes(outcome))
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in (OutcomeStatus.DONE, OutcomeStatus.DENIED)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What is to be committed for one job."""
+
+    job_id: UUID
+    digest: bytes
+    outcome: Outcome
+    audit_record: Callable[[bytes], AuditRecord]
+    """The audit record, given the SHA-256 of the outcome's bytes."""
+    rows: list[NewRow] = field(default_factory=list)
+    journalled: bool = True
+    """False for a decision on a job whose id the journal knows with another digest: audit only."""
+    instead: Callable[[], "Commit | None"] = lambda: None
+    """Asked right before each try: what is to be committed in the place of this by now."""
+
+    def as_of_now(self) -> "Commit":
+        return self.instead() or self
+
+
+_NEW = """
+    FROM unnest(%(job_ids)s::uuid[], %(digests)s::bytea[], %(statuses)s::varchar[],
+        %(outcomes)s::bytea[]) AS new (job_id, digest, status, outcome)
+"""
+
+_INSERT = f"""
+    INSERT INTO journal AS known (job_id, digest, node, status, outcome)
+    SELECT job_id, digest, %(node)s, status, outcome {_NEW}
+"""
+
+_INSERT_WITH_LINKS = f"WITH inserted AS ({_INSERT}) {INSERT_LINKS}"
+
+_INSERT_OR_KEEP = f"""
+    {_INSERT}
+    ON CONFLICT (job_id) DO UPDATE
+        SET node = excluded.node, status = excluded.status, outcome = excluded.outcome,
+            committed_at = now(), reported_at = NULL
+        WHERE known.status = 'FAILED' AND known.digest = excluded.digest
+            AND known.outcome <> excluded.outcome
+    RETURNING job_id
+"""
+
+_RECORDED = """
+    SELECT job_id, digest, status, outcome FROM journal WHERE job_id = ANY(%(job_ids)s::uuid[])
+"""
+
+_UNREPORTED = "SELECT job_id, outcome FROM journal WHERE node = %(node)s AND reported_at IS NULL"
+
+_MARK_REPORTED = """
+    UPDATE journal SET reported_at = now()
+    FROM unnest(%(job_ids)s::uuid[], %(digests)s::bytea[]) AS reported (job_id, digest)
+    WHERE journal.job_id = reported.job_id AND sha256(outcome) = reported.digest
+        AND node = %(node)s
+"""
+
+_PURGE = """
+    DELETE FROM journal WHERE reported_at IS NOT NULL AND committed_at < %(before)s
+    RETURNING job_id
+"""
+
+
+class Journal:
+    """Looks up and commits in batches; while the database is away, it waits and tries again."""
+
+    def __init__(self, statements: Statements, node: str, chain: AuditChain) -> None:
+        self._statements = statements
+        self._node = node
+        self._chain = chain
+        self._lookups = Batcher[UUID, Recorded | None](self._look_up)
+        self._commits = Batcher[Commit, Recorded](self._commit)
+        self.database = DatabaseHealth(statements)
+
+    async def look_up(self, job_id: UUID) -> Recorded | None:
+        return await self._lookups.submit(job_id)
+
+    async def commit(self, commit: Commit) -> Recorded:
+        """Commit an outcome. Returns what stands in the journal: ours, or an earlier final one."""
+        return await self._commits.submit(commit)
+
+    async def unreported(self) -> dict[UUID, bytes]:
+        """Outcomes of this node that the control plane has not confirmed."""
+        rows = await self._patiently(
+            lambda: self._statements.rows(_UNREPORTED, {"node": self._node})
+        )
+        return {row.job_id: row.outcome for row in rows}
+
+    async def mark_reported(self, outcomes: dict[UUID, bytes]) -> None:
+        """The control plane has these outcomes, by the SHA-256 of their bytes.
+
+        One that a later attempt has replaced stays unmarked. Losing a mark in a crash only
+        repeats the report.
+        """
+        parameters = {
+            "job_ids": list(outcomes),
+            "digests": list(outcomes.values()),
+            "node": self._node,
+        }
+        await self._patiently(lambda: self._statements.rows(_MARK_REPORTED, parameters))
+
+    async def purge(self, older_than: timedelta) -> int:
+        """Delete reported rows committed longer ago than any job lives. Returns how many."""
+        before = datetime.now(UTC) - older_than
+        return len(await self._statements.rows(_PURGE, {"before": before}))
+
+    async def _look_up(self, job_ids: list[UUID]) -> list[Recorded | Exception | None]:
+        rows = await self._patiently(lambda: self._statements.rows(_RECORDED, {"job_ids": job_ids}))
+        found = _recorded(rows)
+        return [found.get(job_id) for job_id in job_ids]
+
+    async def _commit(self, commits: list[Commit]) -> list[Recorded | Exception]:
+        if len(commits) > 1 and not all(commit.journalled for commit in commits):
+            return await self._commit_apart(commits)
+        # a job can be in one batch twice, when its lease lapsed while we still worked on it
+        ours = {commit.job_id: commit for commit in reversed(commits)}
+
+        async def write() -> dict[UUID, Recorded]:
+            try:
+                return await self._commit_once([commit.as_of_now() for commit in ours.values()])
+            except BaseException:
+                self._chain.forget_head()
+                raise
+
+        try:
+            recorded = await self._patiently(write)
+        except IntegrityError as error:
+            if len(commits) == 1:
+                return [error]
+            # one of them cannot be committed: find it, and let the others through
+            return [(await self._commit([commit]))[0] for commit in commits]
+        return [recorded[commit.job_id] for commit in commits]
+
+    async def _commit_apart(self, commits: list[Commit]) -> list[Recorded | Exception]:
+        """Denials of replays share their job's id, and so go each in a transaction of its own."""
+        journalled = [commit for commit in commits if commit.journalled]
+        recorded = iter(await self._commit(journalled) if journalled else [])
+        return [
+            next(recorded) if commit.journalled else (await self._commit([commit]))[0]
+            for commit in commits
+        ]
+
+    async def _commit_once(self, commits: list[Commit]) -> dict[UUID, Recorded]:
+        ours = {commit.job_id: Recorded.of(commit.digest, commit.outcome) for commit in commits}
+        if all(commit.journalled and not commit.rows for commit in commits):
+            with contextlib.suppress(UniqueViolation):
+                return await self._commit_unknown(commits, ours)
+            self._chain.forget_head()
+        return await self._commit_carefully(commits, ours)
+
+    async def _commit_unknown(
+        self, commits: list[Commit], ours: dict[UUID, Recorded]
+    ) -> dict[UUID, Recorded]:
+        """One statement, for jobs that nobody has journalled yet. Raises UniqueViolation."""
+        links = self._chain.link(await self._chain.head(), _audit_records(commits, ours))
+        await self._statements.rows(_INSERT_WITH_LINKS, self._insertion(ours) | links.parameters)
+        self._chain.advance(links)
+        return ours
+
+    async def _commit_carefully(
+        self, commits: list[Commit], ours: dict[UUID, Recorded]
+    ) -> dict[UUID, Recorded]:
+        journalled = {commit.job_id: ours[commit.job_id] for commit in commits if commit.journalled}
+        head = await self._chain.head()
+        async with self._statements.transaction() as connection:
+            cursor = await connection.execute(_INSERT_OR_KEEP, self._insertion(journalled))
+            written = {row.job_id for row in await cursor.fetchall()}
+            won = [one for one in commits if not one.journalled or one.job_id in written]
+            await _insert_rows(connection, won)
+            links = self._chain.link(head, _audit_records(won, ours))
+            await connection.execute(INSERT_LINKS, links.parameters)
+            lost = {"job_ids": list(journalled.keys() - written)}
+            cursor = await connection.execute(_RECORDED, lost)
+            earlier = _recorded(await cursor.fetchall())
+        self._chain.advance(links)
+        return ours | earlier
+
+    def _insertion(self, outcomes: dict[UUID, Recorded]) -> dict[str, Any]:
+        # in one order everywhere, so that two drivers of a group cannot deadlock
+        ordered = sorted(outcomes.items())
+        return {
+            "node": self._node,
+            "job_ids": [job_id for job_id, _ in ordered],
+            "digests": [recorded.digest for _, recorded in ordered],
+            "statuses": [recorded.status.value for _, recorded in ordered],
+            "outcomes": [recorded.outcome for _, recorded in ordered],
+        }
+
+    async def _patiently(self, act: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Do it, again and again while the database is away."""
+        async for attempt in AsyncRetrying(
+            retry=self._worth_another_try,
+            wait=wait_exponential_jitter(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE),
+            reraise=True,
+        ):
+            with attempt:
+                answer = await act()
+        return answer
+
+    def _worth_another_try(self, state: RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, IntegrityError):
+            return state.attempt_number < CONFLICT_ATTEMPTS
+        if error is None or not is_transient(error):
+            return False
+        self.database.failed(error)
+        return True
+
+
+def _recorded(rows: list[Any]) -> dict[UUID, Recorded]:
+    return {
+        row.job_id: Recorded(row.digest, OutcomeStatus(row.status), row.outcome) for row in rows
+    }
+
+
+def _audit_records(commits: list[Commit], ours: dict[UUID, Recorded]) -> list[AuditRecord]:
+    return [
+        commit.audit_record(hashlib.sha256(ours[commit.job_id].outcome).digest())
+        for commit in commits
+    ]
+
+
+async def _insert_rows(connection: Connection, commits: list[Commit]) -> None:
+    by_statement: dict[str, list[dict[str, Any]]] = {}
+    for commit in commits:
+        for row in commit.rows:
+            by_statement.setdefault(row.statement, []).append(row.values)
+    for statement, rows in by_statement.items():
+        await connection.execute(statement, {name: [row[name] for row in rows] for name in rows[0]})

@@ -1,0 +1,66 @@
+"""The locks that only the node's owner opens: signed requests, then the validation gate."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from custody.database.engine import is_transient
+from custody.node.approvals import Approvals
+from custody.node.decisions import Denied, Failed, NotDone
+from custody.node.gate import Gate
+from custody.node.gate_messages import Decision
+from custody.node.handlers import Handler
+from custody.node.signed_requests import SignedRequests, require_one_meaning
+from custody.wire.jobs import Job
+
+Details = dict[str, str | None]
+
+
+class Locks:
+    """Asked about each job before its handler is; what is not open is not done."""
+
+    def __init__(
+        self, signed_requests: SignedRequests, gate: Gate | None, approvals: Approvals
+    ) -> None:
+        self._signed_requests = signed_requests
+        self._gate = gate
+        self._approvals = approvals
+
+    async def open(self, job: Job, handler: Handler, details: Details) -> bytes | None:
+        """Public key of the application that signed the request, once nothing is shut.
+
+        None where no pinned application did. Raises Denied or Failed.
+
+        ``details`` takes, as they become known, who asked and who decided: for the audit.
+        """
+        with _database_needed():
+            signed_by = application = None
+            if handler.carries_request:
+                require_one_meaning(job)
+                signed_by = await self._signed_requests.check(job, datetime.now(UTC))
+                if signed_by is not None:
+                    application = details["application"] = signed_by.name
+            if handler.asks_gate and self._gate is not None:
+                approval = await self._gate.decide(job, application)
+                details["gate"] = approval.decision.value
+                details["gate_reason"] = approval.reason
+                if approval.decision is not Decision.APPROVE:
+                    reason = approval.reason or "no reason was given"
+                    raise Denied("gate_rejected", f"the owner's gate rejected it: {reason}")
+            return None if signed_by is None else signed_by.public_key
+
+    async def purge(self, before: datetime) -> None:
+        await self._signed_requests.purge(before)
+        await self._approvals.purge(before)
+
+
+@contextmanager
+def _database_needed() -> Iterator[None]:
+    try:
+        yield
+    except NotDone:
+        raise
+    except Exception as error:
+        if is_transient(error):
+            raise Failed("database_away", "the node's database is away", transient=True) from error
+        raise

@@ -1,0 +1,439 @@
+"""The job loop: claim, authenticate, look up, decide, handle, commit, report.
+
+It knows no job kind: handlers are looked up by the job's kind. Every job is one coroutine that
+reads from top to bottom; the round trips under it are shared with whatever else is ready.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import partial
+from uuid import UUID
+
+import structlog
+from psycopg.errors import IntegrityError
+from tenacity import AsyncRetrying, retry_if_exception_type
+
+from custody.node.audit import AuditRecord
+from custody.node.control_plane_client import (
+    ControlPlaneClient,
+    ControlPlaneRefused,
+    ControlPlaneUnavailable,
+    pausing,
+)
+from custody.node.decisions import (
+    Authenticator,
+    Clock,
+    Denied,
+    Failed,
+    NotDone,
+    Refused,
+    decide,
+    require_in_time,
+    require_thawed,
+)
+from custody.node.freeze import Freeze
+from custody.node.handlers import Handler, Work
+from custody.node.health import Health
+from custody.node.journal import Commit, Journal, Recorded, outcome_bytes
+from custody.node.locks import Details, Locks
+from custody.node.metrics import IN_FLIGHT, JOBS
+from custody.node.reporter import Reporter
+from custody.node.slots import Slots
+from custody.runtime.activities import keep_going
+from custody.wire.jobs import Job
+from custody.wire.node_api import (
+    MAX_BATCH,
+    MAX_CLAIM_WAIT,
+    ClaimedJob,
+    ClaimRequest,
+    ExtendRequest,
+    Lease,
+)
+from custody.wire.outcomes import Outcome, OutcomeStatus
+
+log = structlog.get_logger()
+
+
+class Step(StrEnum):
+    """The steps of a job, named at the moment that each is done."""
+
+    CLAIMED = "claimed"
+    AUTHENTICATED = "authenticated"
+    LOOKED_UP = "looked_up"
+    DECIDED = "decided"
+    UNLOCKED = "unlocked"
+    HANDLED = "handled"
+    COMMITTED = "committed"
+    REPORTED = "reported"
+
+
+STEPS = tuple(Step)
+OnStep = Callable[[Step], None]
+Withdraw = Callable[[Work, str], Awaitable[None]]
+
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 10.0
+EXTENSIONS_PER_LEASE = 3
+GATHERING_SECONDS = 0.02
+CLAIM_PAUSE = 0.002
+CONFIRM_SECONDS = 2.0
+"""A job that was leased before waits this long at most for its lease to be confirmed."""
+LOOK_SECONDS = 0.25
+"""Between looks at whether a problem is over that keeps this node from work."""
+
+
+class JobLoop:
+    """Takes jobs while it has free slots, and sees each to its report."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        client: ControlPlaneClient,
+        authenticator: Authenticator,
+        journal: Journal,
+        clock: Clock,
+        handlers: Mapping[str, Handler],
+        reporter: Reporter,
+        slots: Slots,
+        longest_life: timedelta,
+        health: Health,
+        freeze: Freeze,
+        locks: Locks,
+        on_step: OnStep,
+        withdraw: Withdraw | None = None,
+    ) -> None:
+        self._node = node
+        self._client = client
+        self._authenticator = authenticator
+        self._journal = journal
+        self._clock = clock
+        self._handlers = handlers
+        self._reporter = reporter
+        self._slots = slots
+        self._longest_life = longest_life
+        self._health = health
+        self._freeze = freeze
+        self._locks = locks
+        self._on_step = on_step
+        self._withdraw = withdraw
+        self._jobs: dict[asyncio.Task[None], Lease] = {}
+        self._lease_seconds = MAX_CLAIM_WAIT
+
+    async def run(self) -> None:
+        """Claim and do jobs until cancelled; then ``drain`` waits for what is under way."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(keep_going("claim", self._claim_for_ever), name="claim")
+            group.create_task(keep_going("extend", self._extend_for_ever), name="extend")
+
+    async def drain(self, seconds: float) -> int:
+        """Wait for the jobs under way. Returns how many did not end in time."""
+        if not self._jobs:
+            return 0
+        extending = asyncio.create_task(self._extend_for_ever())
+        _, pending = await asyncio.wait(list(self._jobs), timeout=seconds)
+        extending.cancel()
+        return len(pending)
+
+    async def _claim_for_ever(self) -> None:
+        await self._clock.compared.wait()
+        while True:
+            jobs = await self._claim()
+            again = [claimed for claimed in jobs if _is_again(claimed)]
+            for claimed in jobs:
+                if claimed not in again:
+                    self._start(claimed)
+            if again:
+                await self._confirm(again)
+            for claimed in again:
+                self._start(claimed)
+            # let these get going first, and what comes meanwhile come together
+            await asyncio.sleep(CLAIM_PAUSE)
+
+    async def _wait_for_slots(self) -> None:
+        # under load, wait a moment for half of the slots: few claims of many jobs each
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GATHERING_SECONDS):
+                await self._slots.wait_until_busy_at_most(self._slots.total // 2)
+        await self._slots.wait_until_busy_at_most(self._slots.total - 1)
+
+    async def _wait_until_able(self) -> None:
+        """Return when nothing is known that would fail every job: others get them meanwhile.
+
+        Jobs under way and outcomes that wait to be reported need no claim, and continue.
+        """
+        obstacle = self._health.obstacle()
+        if obstacle is None:
+            return
+        log.warning("taking no jobs", reason=obstacle)
+        while self._health.obstacle() is not None:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._journal.database.cause is not None:
+                await self._journal.database.check()  # no job is there to find that it is back
+        log.info("taking jobs again")
+
+    async def _claim(self) -> list[ClaimedJob]:
+        """Poll until an answer comes or an obstacle ends the poll. Retries what fails."""
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type((ControlPlaneUnavailable, ControlPlaneRefused)),
+            wait=pausing(FIRST_PAUSE, LONGEST_PAUSE),
+            before_sleep=lambda state: log.warning(
+                "claim failed, trying again",
+                error=str(state.outcome.exception()) if state.outcome else None,
+                attempt=state.attempt_number,
+            ),
+        ):
+            with attempt:
+                await self._wait_until_able()  # before each attempt: a pause may have been long
+                await self._wait_for_slots()
+                jobs = await self._poll()
+        return jobs
+
+    async def _poll(self) -> list[ClaimedJob]:
+        """Ask for jobs once. Returns none when an obstacle appears first, and closes the request.
+
+        The control plane takes back what it leased to a request that was closed. Leases whose
+        answer was already on its way lapse, and other nodes get these jobs. What an answer did
+        bring is started in any case: each job fails at its decision, and is reported as worth
+        another attempt.
+        """
+        request = ClaimRequest(
+            kinds=sorted(self._handlers),
+            slots=self._slots.total - self._slots.busy,
+            wait=MAX_CLAIM_WAIT,
+        )
+        polling = asyncio.create_task(self._client.claim(request), name="poll")
+        try:
+            while not polling.done() and self._health.obstacle() is None:
+                await asyncio.wait([polling], timeout=LOOK_SECONDS)
+        finally:
+            polling.cancel()  # has no effect on a poll that is done
+        await asyncio.wait([polling])
+        return [] if polling.cancelled() else polling.result().jobs
+
+    async def _confirm(self, again: list[ClaimedJob]) -> None:
+        """Extend leases at once, which shows the control plane that this node received them.
+
+        A job that others took before may end this node as it ended them, before the first ordinary
+        extension. The control plane gives up a job by the lapsed leases that were received.
+        """
+        leases = [Lease(job_id=claimed.job_id, lease=claimed.lease) for claimed in again]
+        with contextlib.suppress(ControlPlaneUnavailable, ControlPlaneRefused, TimeoutError):
+            async with asyncio.timeout(CONFIRM_SECONDS):
+                await self._client.extend(ExtendRequest(leases=leases))
+
+    def _start(self, claimed: ClaimedJob) -> None:
+        self._lease_seconds = claimed.lease_seconds
+        lease = Lease(job_id=claimed.job_id, lease=claimed.lease)
+        task = asyncio.create_task(self._see_to(claimed), name=f"job {claimed.job_id}")
+        self._jobs[task] = lease
+        self._slots.take()
+        IN_FLIGHT.set(len(self._jobs))
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._jobs[task]
+        self._slots.give_back()
+        IN_FLIGHT.set(len(self._jobs))
+        if not task.cancelled() and (error := task.exception()):
+            # the lease lapses, and another attempt follows
+            log.error("job dropped", task=task.get_name(), exc_info=error)
+
+    async def _see_to(self, claimed: ClaimedJob) -> None:
+        self._on_step(Step.CLAIMED)
+        outcome = await self._do(claimed)
+        if await self._reporter.report(claimed.job_id, claimed.lease, outcome):
+            self._on_step(Step.REPORTED)
+
+    async def _do(self, claimed: ClaimedJob) -> bytes:
+        """One job, to the bytes of its outcome."""
+        try:
+            work = self._authenticator.open(claimed)
+        except Refused as refusal:
+            log.warning("job refused", job=str(claimed.job_id), code=refusal.code)
+            return outcome_bytes(self._outcome(claimed.job_id, refusal))
+        self._on_step(Step.AUTHENTICATED)
+        job, digest = work.job, work.digest
+
+        recorded = await self._journal.look_up(job.id)
+        self._on_step(Step.LOOKED_UP)
+        if recorded is not None and recorded.digest != digest:
+            return await self._deny_replay(job, digest)
+        if recorded is not None and recorded.is_final:
+            return recorded.outcome
+
+        commit = await self._attempt(work)
+        self._on_step(Step.HANDLED)
+
+        try:
+            recorded = await self._journal.commit(commit)
+        except IntegrityError:
+            # what the handler saw has changed meanwhile, and the database let none of it in
+            log.exception("nothing committed", job=str(job.id), kind=job.kind)
+            failure = Failed(
+                "conflict", "the node's database refused what the job had made", transient=True
+            )
+            recorded = await self._journal.commit(self._commit_of(job, digest, failure, {}))
+        else:
+            self._after_commit(job, commit, recorded)
+        self._on_step(Step.COMMITTED)
+        if recorded.digest != digest:
+            return await self._deny_replay(job, digest)
+        return recorded.outcome
+
+    async def _attempt(self, work: Work) -> Commit:
+        """Decide and handle; whatever becomes of it is an outcome to commit."""
+        job, digest = work.job, work.digest
+        handler = self._handlers[job.kind]
+        details: Details = {}
+        try:
+            self._decide(job)
+            self._on_step(Step.DECIDED)
+            signed_by = await self._locks.open(job, handler, details)
+            self._decide(job)  # the gate may have taken its time
+            self._on_step(Step.UNLOCKED)
+            handled = await handler.handle(self._limited(replace(work, signed_by=signed_by)))
+        except NotDone as error:
+            await self._withdraw_from(work, error.code)
+            # a refusal is of this attempt alone, and not in the way of what a later one brings
+            journalled = not isinstance(error, Refused)
+            return self._commit_of(job, digest, error, details, journalled=journalled)
+        except Exception:
+            log.exception("handler failed", job=str(job.id), kind=job.kind)
+            failure = Failed("internal_error", "the node failed; see its log", transient=True)
+            await self._withdraw_from(work, failure.code)
+            return self._commit_of(job, digest, failure, details)
+        outcome = Outcome(
+            job_id=job.id, node=self._node, status=OutcomeStatus.DONE, result=handled.result
+        )
+        audit_record = partial(_audit_record, job, digest, outcome, details | handled.audit)
+        # asked right before the commit: the handler may have stalled, or the database been away
+        instead = partial(self._unwanted, job, digest, details)
+        return Commit(job.id, digest, outcome, audit_record, handled.rows, instead=instead)
+
+    def _limited(self, work: Work) -> Work:
+        """The work with what ends it: its time, and a freeze."""
+        return replace(
+            work,
+            not_after=self._clock.deadline(work.job.expires_at),
+            require_wanted=partial(self._require_wanted, work.job),
+        )
+
+    def _require_wanted(self, job: Job) -> None:
+        require_in_time(job, datetime.now(UTC), self._clock)
+        require_thawed(self._freeze)
+
+    def _unwanted(self, job: Job, digest: bytes, details: Details) -> Commit | None:
+        """The denial or failure that takes the place of a result; None while it is wanted."""
+        try:
+            require_thawed(self._freeze)  # what was made meanwhile does not leave either
+            require_in_time(job, datetime.now(UTC), self._clock)  # nor what was made too late
+        except NotDone as error:
+            return self._ending(job, digest, error, details)
+        return None
+
+    async def _withdraw_from(self, work: Work, code: str) -> None:
+        if self._withdraw is not None:
+            await self._withdraw(work, code)
+
+    def _decide(self, job: Job) -> None:
+        decide(job, datetime.now(UTC), self._clock, self._longest_life)
+        require_thawed(self._freeze)
+
+    def _commit_of(
+        self,
+        job: Job,
+        digest: bytes,
+        error: NotDone,
+        details: Details,
+        *,
+        journalled: bool = True,
+    ) -> Commit:
+        JOBS.labels(job.kind, error.status.value).inc()
+        log.warning("job not done", job=str(job.id), kind=job.kind, error=str(error))
+        return self._ending(job, digest, error, details, journalled=journalled)
+
+    def _ending(
+        self,
+        job: Job,
+        digest: bytes,
+        error: NotDone,
+        details: Details,
+        *,
+        journalled: bool = True,
+    ) -> Commit:
+        outcome = self._outcome(job.id, error)
+        audit_record = partial(_audit_record, job, digest, outcome, details)
+        return Commit(job.id, digest, outcome, audit_record, journalled=journalled)
+
+    def _after_commit(self, job: Job, commit: Commit, recorded: Recorded) -> None:
+        """What follows once an outcome stands in the journal."""
+        if recorded.status is not commit.outcome.status:
+            # another one was first, or what was made was unwanted by the time of the commit
+            log.warning("result discarded", job=str(job.id), stands=recorded.status.value)
+            if recorded.status is not OutcomeStatus.DONE:
+                JOBS.labels(job.kind, recorded.status.value).inc()
+            return
+        if recorded.status is OutcomeStatus.DONE:
+            JOBS.labels(job.kind, OutcomeStatus.DONE.value).inc()
+        for row in commit.rows:
+            if row.after is not None:
+                row.after()
+
+    async def _deny_replay(self, job: Job, digest: bytes) -> bytes:
+        """The journal knows this id with another payload: its outcome is for that one alone."""
+        denial = Denied("replayed", "this node knows the job's id with another request")
+        commit = self._commit_of(job, digest, denial, {}, journalled=False)
+        await self._journal.commit(commit)
+        return outcome_bytes(commit.outcome)
+
+    def _outcome(self, job_id: UUID, error: NotDone) -> Outcome:
+        return Outcome(
+            job_id=job_id,
+            node=self._node,
+            status=error.status,
+            code=error.code,
+            reason=error.reason,
+            transient=error.transient,
+            culprits=error.culprits,
+            shares=error.shares,
+        )
+
+    async def _extend_for_ever(self) -> None:
+        """Prolong the leases of the jobs under way, well before they lapse."""
+        while True:
+            await asyncio.sleep(self._lease_seconds / EXTENSIONS_PER_LEASE)
+            leases = list(self._jobs.values())
+            # those at the gate hold no slot, so there may be more than one request takes
+            for start in range(0, len(leases), MAX_BATCH):
+                with contextlib.suppress(ControlPlaneUnavailable, ControlPlaneRefused):
+                    request = ExtendRequest(leases=leases[start : start + MAX_BATCH])
+                    await self._client.extend(request)
+
+
+def _is_again(claimed: ClaimedJob) -> bool:
+    """True for a job that was leased before. A signer's ticket allows no time for a round trip."""
+    return claimed.attempt > 1 and claimed.ticket is None
+
+
+def _audit_record(
+    job: Job,
+    digest: bytes,
+    outcome: Outcome,
+    details: dict[str, str | None],
+    outcome_digest: bytes,
+) -> AuditRecord:
+    return AuditRecord(
+        job_id=job.id,
+        kind=job.kind,
+        key_id=job.key.id,
+        job_digest=digest,
+        status=outcome.status.value,
+        code=outcome.code,
+        outcome_digest=outcome_digest,
+        details=details,
+    )

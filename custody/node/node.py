@@ -1,0 +1,230 @@
+"""A running node: the loop and what goes on beside it. A mode brings handlers and parts."""
+
+import asyncio
+import contextlib
+import gc
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import structlog
+
+from custody.database.engine import is_transient
+from custody.database.statements import Statements
+from custody.node.approvals import Approvals
+from custody.node.audit import AuditChain
+from custody.node.control_plane_client import ControlPlaneClient
+from custody.node.decisions import Authenticator, Clock
+from custody.node.freeze import Freeze
+from custody.node.gate import Gate
+from custody.node.gate_client import GateClient
+from custody.node.handlers import Handler
+from custody.node.health import Health, Part
+from custody.node.heartbeat import Heartbeat
+from custody.node.journal import Journal
+from custody.node.locks import Locks
+from custody.node.loop import JobLoop, OnStep, Withdraw
+from custody.node.reporter import Reporter
+from custody.node.settings import HealthSection, NodeSettings
+from custody.node.signed_requests import SignedRequests
+from custody.node.slots import Slots
+from custody.runtime.activities import Activity, keep_going
+from custody.runtime.job_signing_keys import pinned_job_keys
+from custody.runtime.listener import Listener, config
+from custody.wire.algorithms import Algorithm, Protection, Store
+from custody.wire.envelope import SignedBytes, Signer
+from custody.wire.left_in_flight import LeftInFlight
+
+log = structlog.get_logger()
+
+DRAIN_SECONDS = 25.0
+PURGE_INTERVAL = 3600.0
+
+
+@dataclass(frozen=True)
+class Mode:
+    """What makes a node of one mode: what it does, and what must be well for that."""
+
+    store: Store
+    handlers: Mapping[str, Handler]
+    parts: list[Part]
+    capabilities: Mapping[Algorithm, Protection]
+    bans: Callable[[], Awaitable[Sequence[SignedBytes]]] | None = None
+    """Whom this signer never signs with again, for the control plane to know."""
+    clock: Clock | None = None
+    """The mode's own, where its parts judge times by it too."""
+    delivery_problems: Callable[[], dict[str, str]] = dict
+    """The delivery servers that this signer cannot meet others at, with why."""
+    left_in_flight: Callable[[], Awaitable[Sequence[LeftInFlight]]] | None = None
+    """What this signer left in the middle of signing, for its operator."""
+    withdraw: Withdraw | None = None
+    """Told of each job that was not done, with the code, before that is reported."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """The parts that do something by themselves."""
+
+    journal: Journal
+    reporter: Reporter
+    heartbeat: Heartbeat
+    loop: JobLoop
+    locks: Locks
+    gate_client: GateClient | None
+    health: Health
+    retention: timedelta
+
+    async def run(self, settings: HealthSection, *activities: Activity) -> None:
+        """Do jobs until SIGTERM or SIGINT; then finish those under way.
+
+        ``activities``: what the mode does all the while.
+        """
+        application = self.health.application()
+        listener = Listener(config(application, settings.host, settings.port))
+        log.info("node started", health_port=await listener.start())
+        gc.collect()
+        gc.freeze()  # what is there now stays: later collections need not look at it
+        try:
+            async with self.gate_client or contextlib.nullcontext():
+                await _until_signalled(
+                    self.heartbeat.run,
+                    self.reporter.report_left_over,
+                    self.reporter.mark_for_ever,
+                    self.reporter.release_for_ever,
+                    self._purge_for_ever,
+                    self.journal.database.watch,
+                    self.loop.run,
+                    *activities,
+                )
+                log.info("draining")
+                left, _ = await asyncio.gather(
+                    self.loop.drain(DRAIN_SECONDS), self.heartbeat.say_stopping()
+                )
+            await self.reporter.mark()
+            log.info("stopped", jobs_left=left)
+        finally:
+            await listener.stop()
+
+    async def _purge_for_ever(self) -> None:
+        while True:
+            try:
+                if purged := await self.journal.purge(self.retention):
+                    log.info("purged the journal", rows=purged)
+                await self.locks.purge(datetime.now(UTC) - self.retention)
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+            await asyncio.sleep(PURGE_INTERVAL)
+
+
+def new_clock(settings: NodeSettings) -> Clock:
+    """Not compared yet."""
+    return Clock(timedelta(seconds=settings.loop.max_clock_offset_seconds))
+
+
+def put_together(
+    settings: NodeSettings,
+    database: Statements,
+    client: ControlPlaneClient,
+    signer: Signer,
+    mode: Mode,
+    on_step: OnStep = lambda _: None,
+) -> Node:
+    """Make a node of its parts. Raises ConfigurationError."""
+    node, group = settings.node.id, settings.node.group
+    chain = AuditChain(database, node, signer)
+    journal = Journal(database, node, chain)
+    retention = timedelta(days=settings.loop.journal_retention_days)
+    clock = mode.clock or new_clock(settings)
+
+    def clock_problem() -> str | None:
+        return clock.problem(datetime.now(UTC))
+
+    slots = Slots(settings.loop.slots)
+    gate_client = None if settings.gate is None else GateClient(settings.gate)
+    locks = _locks(settings, database, mode.store, slots, gate_client)
+    freeze = Freeze(settings.node.state_directory)
+    reporter = Reporter(client, journal, chain, freeze)
+    own_parts = [
+        *mode.parts,
+        Part("database", journal.database.problem),
+        Part("freeze", freeze.problem),
+    ]
+    compared_clock = Part("clock", lambda: clock_problem() if clock.compared.is_set() else None)
+    # the receiver of a heartbeat is not away, and the first one's answer compares the clocks
+    told = Health([*own_parts, compared_clock])
+    heartbeat = Heartbeat(
+        client=client,
+        journal=journal,
+        chain=chain,
+        clock=clock,
+        health=told,
+        group=group,
+        kinds=sorted(mode.handlers),
+        capabilities=mode.capabilities,
+        bans=mode.bans,
+        left_in_flight=mode.left_in_flight,
+        identity_public_key=signer.public_key,
+        slots=slots.total,
+        has_gate=gate_client is not None,
+        delivery_problems=mode.delivery_problems,
+    )
+    job_keys = pinned_job_keys(settings.control_plane.job_signing_keys, "control_plane")
+    loop = JobLoop(
+        node=node,
+        client=client,
+        authenticator=Authenticator(job_keys, group, frozenset(mode.handlers)),
+        journal=journal,
+        clock=clock,
+        handlers=mode.handlers,
+        reporter=reporter,
+        slots=slots,
+        longest_life=retention,
+        health=told,
+        freeze=freeze,
+        locks=locks,
+        on_step=on_step,
+        withdraw=mode.withdraw,
+    )
+    health = Health(
+        [*own_parts, Part("clock", clock_problem), Part("control plane", client.problem)]
+    )
+    return Node(journal, reporter, heartbeat, loop, locks, gate_client, health, retention)
+
+
+def _locks(
+    settings: NodeSettings,
+    database: Statements,
+    store: Store,
+    slots: Slots,
+    gate_client: GateClient | None,
+) -> Locks:
+    node = settings.node.id
+    retention = timedelta(days=settings.loop.journal_retention_days)
+    required = settings.requests.require_signature
+    signed_requests = SignedRequests(database, store, retention, required=required)
+    approvals = Approvals(database, node)
+    gate = None
+    if settings.gate is not None and gate_client is not None:
+        gate = Gate(settings.gate, gate_client, approvals, slots, node=node, store=store)
+    return Locks(signed_requests, gate, approvals)
+
+
+async def _until_signalled(*activities: Activity) -> None:
+    """Run activities until a signal comes; one that raises is begun again."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(keep_going(_name(each), each)) for each in activities]
+        await stop.wait()
+        for task in tasks:
+            task.cancel()
+
+
+def _name(activity: Activity) -> str:
+    """What the log calls an activity."""
+    function = activity.func if isinstance(activity, partial) else activity
+    return getattr(function, "__qualname__", repr(function))

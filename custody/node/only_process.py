@@ -1,0 +1,122 @@
+"""One process of a node at a time: a second one would conflict in its audit chain.
+
+The process holds an advisory lock of the node's name, on a connection that it keeps for nothing
+else. PostgreSQL releases the lock with the connection. A process that has lost the lock takes no
+work until it has it again.
+"""
+
+import asyncio
+from types import TracebackType
+
+import structlog
+
+from custody.database.engine import is_transient
+from custody.database.statements import Connection, Statements
+from custody.runtime.errors import OperatorError
+
+WAIT_SECONDS = 45.0
+"""At the start, for the process before: it drains, or the server learns that its host is lost."""
+RETRY_SECONDS = 0.2
+
+log = structlog.get_logger()
+
+_KEEPALIVES = """
+    SELECT set_config('tcp_keepalives_idle', '5', false) AS idle,
+        set_config('tcp_keepalives_interval', '5', false) AS interval,
+        set_config('tcp_keepalives_count', '3', false) AS count
+"""
+"""The server's own: without them it learns of a lost host after hours."""
+_TRY = "SELECT pg_try_advisory_lock(hashtextextended('one process of ' || %(node)s, 0)) AS is_held"
+
+
+class OnlyProcess:
+    """Use it as a context: it is entered once the lock is held. Raises OperatorError.
+
+    ``wait_seconds``: how long another process of the node may keep this one waiting at its start.
+    """
+
+    def __init__(
+        self, statements: Statements, node: str, wait_seconds: float = WAIT_SECONDS
+    ) -> None:
+        self._statements = statements
+        self._node = node
+        self._wait_seconds = wait_seconds
+        self._is_held = asyncio.Event()
+        self._was_refused = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "OnlyProcess":
+        self._keeper = asyncio.create_task(self._keep(), name="only process")
+        try:
+            await self._first_held()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        await self._stop()
+
+    def problem(self) -> str | None:
+        """Why this process takes no work; None while it holds the lock."""
+        if self._is_held.is_set():
+            return None
+        if self._was_refused.is_set():
+            return f"another process of {self._node} runs on this database: stop one of the two"
+        return "the lock of this node was lost with its connection, and is being taken again"
+
+    async def _first_held(self) -> None:
+        """While the database is away there is nobody to give way to, and no limit."""
+        held = asyncio.create_task(self._is_held.wait())
+        refused = asyncio.create_task(self._was_refused.wait())
+        try:
+            await asyncio.wait([held, refused], return_when=asyncio.FIRST_COMPLETED)
+            if not held.done():
+                log.warning("waiting for another process of this node to end", node=self._node)
+                await asyncio.wait([held], timeout=self._wait_seconds)
+            if not held.done():
+                raise OperatorError(
+                    f"another process of {self._node} runs on this database",
+                    f"A node has one process. Stop the other one; or, if this is to be another "
+                    f"node, give it an id and a certificate of its own (not {self._node}).",
+                )
+        finally:
+            held.cancel()
+            refused.cancel()
+
+    async def _stop(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+
+    async def _keep(self) -> None:
+        """Hold the lock until cancelled; take it again as soon as that can be."""
+        while True:
+            try:
+                async with self._statements.connection_apart() as connection:
+                    await connection.execute(_KEEPALIVES)
+                    await self._take(connection)
+                    self._was_refused.clear()
+                    self._is_held.set()
+                    async for _ in connection.notifies():
+                        pass  # nothing is sent here: this ends when the connection does
+            except Exception as error:
+                if not is_transient(error):
+                    log.exception("the lock of this node was lost")
+                elif self._is_held.is_set():
+                    log.warning("the lock of this node was lost, taking it again")
+            self._is_held.clear()
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _take(self, connection: Connection) -> None:
+        while True:
+            row = await (await connection.execute(_TRY, {"node": self._node})).fetchone()
+            if row is not None and row.is_held:
+                return
+            self._was_refused.set()
+            await asyncio.sleep(RETRY_SECONDS)

@@ -1,0 +1,83 @@
+"""The parts of a configuration file that every node has."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field, field_validator
+
+from custody.runtime.configuration import ConfiguredPath, DatabaseSection, Section
+from custody.runtime.job_signing_keys import JobSigningKeys
+from custody.wire.nodes import node_urn
+
+
+class NodeSection(Section):
+    id: str
+    group: str
+    state_directory: ConfiguredPath
+    """What this host remembers without a database: the freeze, a refused PIN."""
+
+    @field_validator("id")
+    @classmethod
+    def _is_a_node_id(cls, value: str) -> str:
+        node_urn(value)
+        return value
+
+
+class ControlPlaneSection(Section):
+    url: Annotated[str, Field(pattern=r"^https://[^/]+/?$")]
+    """https://host:port of the node API."""
+    ca: ConfiguredPath
+    certificate: ConfiguredPath
+    private_key: ConfiguredPath
+    job_signing_keys: JobSigningKeys
+    """Whose jobs this node believes."""
+
+
+class IdentitySection(Section):
+    private_key: ConfiguredPath
+
+
+class HealthSection(Section):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 9464
+
+
+class LoopSection(Section):
+    slots: Annotated[int, Field(ge=1, le=256)] = 64
+    max_clock_offset_seconds: Annotated[float, Field(gt=0)] = 30.0
+    journal_retention_days: Annotated[int, Field(ge=1)] = 90
+
+
+class RequestsSection(Section):
+    require_signature: bool = False
+
+
+class GateSection(Section):
+    url: Annotated[str, Field(pattern=r"^https://[^/@]+(/[^?#]*)?$")]
+    ca: ConfiguredPath
+    certificate: ConfiguredPath | None = None
+    private_key: ConfiguredPath | None = None
+    hmac_key_file: ConfiguredPath
+    timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+    allow_bare_hashes: bool = True
+    at_once: Annotated[int, Field(ge=1, le=4096)] = 256
+
+
+class LogSection(Section):
+    level: str = "info"
+
+
+class NodeSettings(Section):
+    """Base of every node's settings; its mode adds sections of its own."""
+
+    program: ClassVar[str]
+    """hsm-driver or mpc-signer: the command that an operator types."""
+
+    node: NodeSection
+    control_plane: ControlPlaneSection
+    database: DatabaseSection
+    identity: IdentitySection
+    health: HealthSection = HealthSection()
+    loop: LoopSection = LoopSection()
+    requests: RequestsSection = RequestsSection()
+    gate: GateSection | None = None
+    log: LogSection = LogSection()

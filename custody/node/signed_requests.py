@@ -1,0 +1,203 @@
+"""The first lock: a request that its application has signed, for one effect alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from custody.database.statements import Statements
+from custody.node.applications import Application, Applications
+from custody.node.decisions import Denied
+from custody.runtime.batching import Batcher
+from custody.wire.algorithms import Store
+from custody.wire.envelope import PinnedKeys
+from custody.wire.jobs import Endpoint, Job, JobKind
+from custody.wire.requests import ExternalId
+from custody.wire.signed_requests import payload_type
+from custody.wire.strict_json import NotStrictJson, parse_json
+
+WITHOUT_A_KEY = (Endpoint.WALLETS, Endpoint.KEYS)
+
+
+class Binding(BaseModel):
+    """What the body of any endpoint says of its own meaning, beside what is asked for."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    key_id: UUID | None = None
+    store: Store | None = None
+    expires_at: AwareDatetime | None = None
+    external_id: ExternalId | None = None
+
+
+def read_binding(job: Job) -> Binding:
+    """Raises Denied."""
+    try:
+        return Binding.model_validate_json(job.request)
+    except ValidationError as error:
+        raise Denied(
+            "malformed_request", f"the request has {error.error_count()} malformed fields"
+        ) from None
+
+
+def require_one_meaning(job: Job) -> None:
+    """Raise Denied for a body with a field twice: not every reader takes the last one, as we do."""
+    try:
+        parse_json(job.request)
+    except NotStrictJson as error:
+        raise Denied("malformed_request", f"no JSON with one meaning: {error}") from None
+
+
+def check_signature(job: Job, public_key: bytes) -> None:
+    """Raise Denied unless the key has signed the request's bytes, for its endpoint."""
+    assert job.request_signature is not None
+    signed = job.request_signature.of(job.request)
+    try:
+        PinnedKeys([public_key]).open(payload_type(job.endpoint), signed)
+    except ValueError as error:  # or its pinned key is not one
+        raise Denied("bad_request_signature", f"not the application's request: {error}") from None
+
+
+def check_binding(
+    binding: Binding, job: Job, store: Store, now: datetime, longest_life: timedelta
+) -> None:
+    """Raise Denied when the body says another key, store or time than the job."""
+    if binding.key_id not in (None, job.key.id):
+        raise Denied("request_mismatch", f"the request is about key {binding.key_id}")
+    if binding.store not in (None, store):
+        raise Denied("request_mismatch", f"the request is for store {binding.store}, not {store}")
+    if binding.expires_at is not None and binding.expires_at <= now:
+        raise Denied("expired", f"the request expired at {binding.expires_at.isoformat()}")
+    if binding.expires_at is not None and binding.expires_at - now > longest_life:
+        raise Denied("lives_too_long", f"the request lives until {binding.expires_at.isoformat()}")
+    if (
+        job.kind == JobKind.SIGN  # whose ceremony ends in time, by the job's
+        and binding.expires_at is not None
+        and binding.expires_at < job.expires_at
+    ):
+        raise Denied("request_mismatch", "the job lives longer than the request")
+
+
+def require_complete(binding: Binding, endpoint: Endpoint) -> None:
+    """Raise Denied when a request that must be signed could mean several things."""
+    missing = ", ".join(_missing(binding, endpoint))
+    if missing:
+        raise Denied("unbound_request", f"the signed request does not say its {missing}")
+
+
+def _missing(binding: Binding, endpoint: Endpoint) -> Iterator[str]:
+    for name in Binding.model_fields:
+        is_needed = name != "key_id" or endpoint not in WITHOUT_A_KEY
+        if is_needed and getattr(binding, name) is None:
+            yield name
+
+
+# Sorted by the caller, so that two drivers of a group cannot deadlock.
+_RESERVE = """
+    INSERT INTO signed_requests AS known
+        (application_key, endpoint, external_id, request_id, digest, expires_at)
+    SELECT * FROM unnest(%(application_key)s::bytea[], %(endpoint)s::varchar[],
+        %(external_id)s::varchar[], %(request_id)s::uuid[], %(digest)s::bytea[],
+        %(expires_at)s::timestamptz[])
+    ON CONFLICT (application_key, endpoint, external_id) DO UPDATE SET seen_at = known.seen_at
+    RETURNING application_key, endpoint, external_id, request_id, digest
+"""
+
+_PURGE = "DELETE FROM signed_requests WHERE expires_at < %(before)s"
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """One use of an application's external id."""
+
+    application_key: bytes
+    endpoint: str
+    external_id: str
+    request_id: UUID
+    digest: bytes
+    expires_at: datetime
+
+    @property
+    def name(self) -> tuple[bytes, str, str]:
+        return self.application_key, self.endpoint, self.external_id
+
+
+class SignedRequests:
+    """Finds out who asks, and keeps each external id for its first request."""
+
+    def __init__(
+        self, statements: Statements, store: Store, longest_life: timedelta, *, required: bool
+    ) -> None:
+        self._statements = statements
+        self._applications = Applications(statements)
+        self._store = store
+        self._longest_life = longest_life
+        self._required = required
+        self._reservations = Batcher[Reservation, tuple[UUID, bytes]](self._reserve_all)
+
+    async def check(self, job: Job, now: datetime) -> Application | None:
+        """Who asks for the job; None where nobody pinned does and nobody need. Raises Denied."""
+        application = await self._application(job)
+        if application is None:
+            return None
+        check_signature(job, application.public_key)
+        binding = read_binding(job)
+        if self._required:
+            require_complete(binding, job.endpoint)
+        check_binding(binding, job, self._store, now, self._longest_life)
+        if binding.external_id is not None:
+            await self._reserve(
+                Reservation(
+                    application.public_key,
+                    job.endpoint.value,
+                    binding.external_id,
+                    job.request_id,
+                    job.request_digest,
+                    binding.expires_at or job.expires_at,
+                )
+            )
+        return application
+
+    async def purge(self, before: datetime) -> None:
+        """Forget requests that expired before a time: they would be denied for that."""
+        await self._statements.rows(_PURGE, {"before": before})
+
+    async def _application(self, job: Job) -> Application | None:
+        if job.request_signature is None:
+            if self._required:
+                raise Denied("unsigned_request", "no application has signed the request")
+            return None
+        key_id = job.request_signature.signing_key_id
+        application = await self._applications.find(key_id)
+        if application is None and self._required:
+            raise Denied("unknown_application", f"no application with key {key_id} is pinned here")
+        return application
+
+    async def _reserve(self, reservation: Reservation) -> None:
+        """Committed when this returns, so before anything is done for the request."""
+        standing = await self._reservations.submit(reservation)
+        if standing != (reservation.request_id, reservation.digest):
+            raise Denied(
+                "external_id_reused",
+                f"the application has signed another request as {reservation.external_id}",
+            )
+
+    async def _reserve_all(
+        self, reservations: list[Reservation]
+    ) -> list[tuple[UUID, bytes] | Exception]:
+        """What each external id stands for from now on."""
+        firsts = {one.name: one for one in reversed(reservations)}
+        ordered = [firsts[name] for name in sorted(firsts)]
+        columns = {key: [getattr(one, key) for one in ordered] for key in _COLUMNS}
+        rows = await self._statements.rows(_RESERVE, columns)
+        standing: dict[Any, tuple[UUID, bytes]] = {
+            (row.application_key, row.endpoint, row.external_id): (row.request_id, row.digest)
+            for row in rows
+        }
+        return [standing[one.name] for one in reservations]
+
+
+_COLUMNS = ("application_key", "endpoint", "external_id", "request_id", "digest", "expires_at")

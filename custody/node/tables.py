@@ -1,0 +1,87 @@
+"""The tables that every node's database has."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Uuid,
+    func,
+)
+
+from custody.database.probe_table import add_probe_table
+
+
+def now(name: str) -> Column[object]:
+    """A column for a time, by default that of the insertion."""
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+def add_node_tables(metadata: MetaData) -> tuple[Table, Table]:
+    """Journal, audit chain and locks, to the tables of a mode. Returns the first two."""
+    journal = Table(
+        "journal",
+        metadata,
+        Column("job_id", Uuid, primary_key=True),
+        Column("digest", LargeBinary, nullable=False),  # SHA-256 of the job's signed payload
+        Column("node", String, nullable=False),
+        Column("status", String, nullable=False),
+        Column("outcome", LargeBinary, nullable=False),  # the exact bytes that are reported
+        now("committed_at"),
+        Column("reported_at", DateTime(timezone=True)),
+    )
+    Index(
+        "ix_journal_unreported",
+        journal.c.node,
+        postgresql_where=journal.c.reported_at.is_(None),
+    )
+    Index("ix_journal_committed_at", journal.c.committed_at)
+
+    audit = Table(
+        "audit",
+        metadata,
+        Column("node", String, primary_key=True),
+        Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+        Column("record", LargeBinary, nullable=False),
+        Column("hash", LargeBinary, nullable=False),
+    )
+    _add_locks(metadata)
+    add_probe_table(metadata)
+    return journal, audit
+
+
+def _add_locks(metadata: MetaData) -> None:
+    Table(
+        "applications",
+        metadata,
+        Column("name", String, primary_key=True),
+        Column("public_key", LargeBinary, nullable=False, unique=True),  # Ed25519
+        now("added_at"),
+    )
+    signed_requests = Table(
+        "signed_requests",
+        metadata,
+        Column("application_key", LargeBinary, primary_key=True),
+        Column("endpoint", String, primary_key=True),
+        Column("external_id", String, primary_key=True),
+        Column("request_id", Uuid, nullable=False),
+        Column("digest", LargeBinary, nullable=False),  # Job.request_digest
+        Column("expires_at", DateTime(timezone=True), nullable=False),
+        now("seen_at"),
+    )
+    Index("ix_signed_requests_expires_at", signed_requests.c.expires_at)
+    approvals = Table(
+        "approvals",
+        metadata,
+        Column("request_id", Uuid, primary_key=True),
+        Column("digest", LargeBinary, primary_key=True),  # Job.request_digest
+        Column("node", String, nullable=False),
+        Column("decision", String, nullable=False),
+        Column("reason", String),
+        now("decided_at"),
+    )
+    Index("ix_approvals_decided_at", approvals.c.decided_at)

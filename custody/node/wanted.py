@@ -1,0 +1,83 @@
+"""What an application wants of a node, read from its own bytes in the job."""
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from custody.node.decisions import Denied
+from custody.node.handlers import Work
+from custody.node.signed_requests import read_binding
+from custody.wire.algorithms import Algorithm, Network
+from custody.wire.digests import NotSignable, digest_of
+from custody.wire.jobs import Endpoint, Job
+from custody.wire.mistakable import require_signable
+from custody.wire.requests import CREATE_SIGNATURE, CreateKey, CreateWallet, SignHash, SignRequest
+from custody.wire.statements import MadeFor
+
+
+@dataclass(frozen=True)
+class WantedKey:
+    """``signer_group``: the signers that are to hold it, in MPC mode."""
+
+    algorithm: Algorithm
+    network: Network | None
+    signer_group: str | None
+
+
+def wanted_key(job: Job) -> WantedKey:
+    """What the application asked for. Raises Denied when the job says something else."""
+    if job.key.public_key is not None:
+        raise Denied("malformed_job", "a GenerateKey job has no public key")
+    if job.request_id != job.key.id:
+        raise Denied("malformed_job", "the request for a new key has the id of that key")
+    try:
+        body: CreateWallet | CreateKey
+        if job.endpoint is Endpoint.WALLETS:
+            body = CreateWallet.model_validate_json(job.request)
+        else:
+            body = CreateKey.model_validate_json(job.request)
+    except ValidationError as error:
+        raise Denied(
+            "malformed_request", f"the request has {error.error_count()} malformed fields"
+        ) from None
+    network = body.network if isinstance(body, CreateWallet) else None
+    if (body.algorithm, network) != (job.key.algorithm, job.key.network):
+        raise Denied("request_mismatch", "the job is not for the key that the request asks for")
+    return WantedKey(body.algorithm, network, body.signer_group)
+
+
+def made_for(work: Work) -> MadeFor:
+    """The request that a GenerateKey job makes a key for, as it is known here. Raises Denied."""
+    job = work.job
+    if job.endpoint is not Endpoint.WALLETS and job.endpoint is not Endpoint.KEYS:
+        raise Denied("malformed_job", f"no key is made by a request to {job.endpoint.value}")
+    return MadeFor(
+        endpoint=job.endpoint,
+        external_id=read_binding(job).external_id,
+        application=work.signed_by,
+    )
+
+
+def wanted_signature(job: Job) -> tuple[SignRequest, bytes | None]:
+    """The request and its digest. Raises Denied when they make no sense for the key."""
+    if job.endpoint is not Endpoint.SIGNATURES:
+        raise Denied("malformed_job", f"a Sign job has no request to {job.endpoint.value}")
+    try:
+        request = CREATE_SIGNATURE.validate_json(job.request)
+        key = job.key
+        require_signable(request, key.algorithm, key.network, key.public_key)
+        return request, digest_of(request, key.algorithm, key.network, key.public_key)
+    except ValidationError as error:
+        raise Denied(
+            "malformed_request", f"the request has {error.error_count()} malformed fields"
+        ) from None
+    except NotSignable as error:
+        raise Denied("not_signable", str(error)) from None
+
+
+def signed_bytes(request: SignRequest, digest: bytes | None) -> bytes:
+    """What is signed with the key: the digest, or the message that Ed25519 hashes itself."""
+    if digest is not None:
+        return digest
+    assert not isinstance(request, SignHash)  # digest_of refuses a Hash for Ed25519
+    return request.content

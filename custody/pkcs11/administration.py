@@ -1,0 +1,99 @@
+"""What an operator has done to the token: master keys made and listed, capabilities probed.
+
+In a short-lived worker of its own, so that no command loads the vendor's library itself.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from custody.pkcs11.launch import launch
+from custody.pkcs11.messages import (
+    Answer,
+    Extract,
+    Extracted,
+    Failure,
+    ListMasterKeys,
+    Lost,
+    MakeMasterKey,
+    MasterKeyRecord,
+    MasterKeys,
+    Operation,
+    Probe,
+    Probed,
+)
+from custody.pkcs11.settings import HsmSettings
+from custody.pkcs11.worker_process import WorkerProcess
+from custody.runtime.errors import OperatorError
+
+DEADLINE_SECONDS = 60.0
+"""Making keys may take an HSM long, and probing is many operations."""
+
+Expected = TypeVar("Expected", bound=MasterKeys | Probed | Extracted)
+
+
+class Administration:
+    """One worker with a read-write session. Every method raises OperatorError."""
+
+    def __init__(self, worker: "WorkerProcess[asyncio.Future[Answer]]") -> None:
+        self._worker = worker
+        worker.on_answers = _resolve
+
+    async def master_keys(self) -> list[MasterKeyRecord]:
+        """Every generation: first the keys that wrap, then those of host signing."""
+        return (await self._do(ListMasterKeys(), MasterKeys)).keys
+
+    async def make_master_key(self, rewrappable: bool, extractable: bool) -> MasterKeys:
+        """Generate the next generation; all of them, and what the token refused of the new one."""
+        operation = MakeMasterKey(rewrappable=rewrappable, extractable=extractable)
+        return await self._do(operation, MasterKeys)
+
+    async def probe(self) -> Probed:
+        """The token's capabilities, and why it has not the others."""
+        return await self._do(Probe(), Probed)
+
+    async def extract(self, attempt: str) -> Extracted:
+        """Really try one extraction (custody.pkcs11.extraction)."""
+        return await self._do(Extract(attempt=attempt), Extracted)
+
+    async def _do(self, operation: Operation, expected: type[Expected]) -> Expected:
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if not self._worker.gone.is_set():
+            self._worker.send(answered, [operation])
+        ended = asyncio.create_task(self._worker.ended())
+        ended.add_done_callback(lambda _: answered.cancel())
+        try:
+            answer = await answered
+        except asyncio.CancelledError:
+            if not ended.done():
+                raise
+            raise OperatorError(
+                f"the worker process of the HSM {ended.result()}",
+                "See what the vendor's library printed, and whether the HSM is reachable.",
+            ) from None
+        finally:
+            ended.cancel()
+        if isinstance(answer, Failure | Lost):
+            raise OperatorError(answer.reason, "Run the doctor command.")
+        if not isinstance(answer, expected):
+            raise TypeError(f"the worker answered with {answer.kind!r}")
+        return answer
+
+
+def _resolve(answered: asyncio.Future[Answer], answers: list[Answer]) -> None:
+    if not answered.done():
+        answered.set_result(answers[0])
+
+
+@asynccontextmanager
+async def administration(settings: HsmSettings) -> AsyncIterator[Administration]:
+    """Log in. Raises HsmCannotStart, PinRefused or ConfigurationError, all OperatorError."""
+    worker: WorkerProcess[asyncio.Future[Answer]] = WorkerProcess(
+        max(DEADLINE_SECONDS, settings.deadline_seconds)
+    )
+    await launch(settings, worker, "administration")
+    try:
+        yield Administration(worker)
+    finally:
+        await worker.stop()

@@ -1,0 +1,71 @@
+"""What this token can do, found out by doing it with session objects. Workers only."""
+
+from collections.abc import Collection
+
+from custody.pkcs11 import host_key, token_scheme
+from custody.pkcs11.master_key import MasterKey, newest, passing_wrapping_key
+from custody.pkcs11.messages import Capability, Probed
+from custody.pkcs11.round_trip import PROBE_DIGEST, Unable, Way, find_way, why
+from custody.pkcs11.session_errors import SESSION_LOST
+from custody.wire.algorithms import Algorithm, Protection
+from pkcs11 import Session
+from pkcs11.exceptions import PKCS11Error
+
+
+def probe(
+    session: Session, masters: list[MasterKey], host_algorithms: Collection[Algorithm]
+) -> Probed:
+    """Try every algorithm inside, and those that fail there on the host where that is allowed.
+
+    Raises PKCS11Error only when the session itself is gone.
+    """
+    capabilities = []
+    why_not = {}
+    master = newest(masters, is_host=False)
+    wrapping = passing_wrapping_key(session) if master is None else master.key
+    try:
+        for algorithm in token_scheme.SCHEMES:
+            try:
+                capabilities.append(_inside(find_way(session, wrapping, algorithm)))
+                continue
+            except Unable as reason:
+                why_not[str(algorithm)] = str(reason)
+            if algorithm not in host_algorithms:
+                continue
+            try:
+                _probe_host_key(masters)
+                capabilities.append(_on_host(algorithm))
+            except Unable as reason:
+                why_not[str(algorithm)] += f"; {reason}"
+    finally:
+        if master is None:
+            wrapping.destroy()
+    return Probed(capabilities=capabilities, why_not=why_not)
+
+
+def _inside(way: Way) -> Capability:
+    return Capability(
+        algorithm=way.algorithm,
+        protection=Protection.HSM,
+        mechanism=way.mechanism.name,
+        unwrapped_without=sorted(attribute.name for attribute in way.without),
+    )
+
+
+def _on_host(algorithm: Algorithm) -> Capability:
+    return Capability(algorithm=algorithm, protection=Protection.HOST, mechanism=host_key.MECHANISM)
+
+
+def _probe_host_key(masters: list[MasterKey]) -> None:
+    """That the second AES key encrypts and decrypts with associated data. Raises Unable."""
+    master = newest(masters, is_host=True)
+    if master is None:
+        raise Unable("host signing: there is no master key yet")
+    try:
+        sealed = host_key.seal(master, PROBE_DIGEST, b"probe")
+        if host_key.unseal(master, sealed, b"probe") != PROBE_DIGEST:
+            raise Unable("host signing: the token decrypts to something else than was encrypted")
+    except SESSION_LOST:
+        raise
+    except PKCS11Error as error:
+        raise Unable(f"host signing: {why(error)}") from None

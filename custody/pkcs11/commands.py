@@ -1,0 +1,133 @@
+"""``hsm-driver master-key``: the AES keys in the HSM that everything else is wrapped by."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from custody.pkcs11.administration import administration
+from custody.pkcs11.messages import MasterKeyRecord, MasterKeys
+from custody.pkcs11.pin import PinMemory
+from custody.pkcs11.settings import HsmSettings
+from custody.runtime.console import (
+    Json,
+    application,
+    err,
+    operator_errors,
+    out,
+    print_json,
+    print_table,
+)
+from custody.runtime.errors import OperatorError
+
+COLUMNS = ("name", "purpose", "check value", "extractable", "modifiable", "copyable")
+
+
+def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Typer:
+    """The commands, which find their settings by way of the caller's context."""
+    app = application("The keys in the HSM that every stored key is wrapped by.")
+
+    @app.command()
+    def generate(
+        context: typer.Context,
+        rewrappable: Annotated[
+            bool,
+            typer.Option(
+                "--rewrappable",
+                help="Keys can later be rewrapped under a next generation, online. The holder of "
+                "the PIN can then also wrap keys with a key of their own (docs/threat-model.md).",
+            ),
+        ] = False,
+        extractable: Annotated[
+            bool,
+            typer.Option(
+                "--extractable",
+                help="For HSMs that clone only extractable keys. The holder of the PIN may then "
+                "be able to extract the master key.",
+            ),
+        ] = False,
+        as_json: Json = False,
+    ) -> None:
+        """Make the next generation inside the HSM, under the strongest attributes that it takes.
+
+        Attributes that the token refuses are left out, and named on stderr. `doctor` then tries
+        what the holder of the PIN can do with stored keys of each generation.
+        From the second on it is used once the database knows it: after `hsm-driver master-key
+        adopt` and a restart of each driver, or after `mpc-signer rewrap --to-hsm`.
+        Older generations stay: the keys wrapped by them need them. Back the token up, or clone
+        it, by its vendor's means: a lost master key is the loss of every key under it.
+        """
+        with operator_errors():
+            made = asyncio.run(_generate(settings(context), rewrappable, extractable))
+        _show(made.keys, as_json)
+        for refused in made.left_out:
+            err.print(f"left out, since the token refuses it: {refused}", markup=False)
+        if made.left_out:
+            err.print(
+                "run doctor to see what this allows the holder of the PIN to do", markup=False
+            )
+
+    @app.command("list")
+    def list_(context: typer.Context, as_json: Json = False) -> None:
+        """Every generation on the token, with its check value."""
+        with operator_errors():
+            keys = asyncio.run(_list(settings(context)))
+        _show(keys, as_json)
+
+    @app.command()
+    def check(
+        context: typer.Context,
+        retry_pin: Annotated[
+            bool,
+            typer.Option(
+                "--retry-pin",
+                help="Try the PIN once more though the token has refused it. Wrong PINs lock HSMs.",
+            ),
+        ] = False,
+        as_json: Json = False,
+    ) -> None:
+        """Log in and have every master key prove itself; exit code 1 when there is none."""
+        with operator_errors():
+            found = settings(context)
+            if retry_pin:
+                PinMemory(found).forget()
+            keys = asyncio.run(_list(found))
+            if not keys:
+                raise OperatorError(
+                    f"the token {found.token_label!r} has no master key",
+                    "Make one with: master-key generate",
+                )
+        _show(keys, as_json)
+
+    return app
+
+
+async def _generate(settings: HsmSettings, rewrappable: bool, extractable: bool) -> MasterKeys:
+    async with administration(settings) as token:
+        return await token.make_master_key(rewrappable, extractable)
+
+
+async def _list(settings: HsmSettings) -> list[MasterKeyRecord]:
+    async with administration(settings) as token:
+        return await token.master_keys()
+
+
+def _show(keys: list[MasterKeyRecord], as_json: bool) -> None:
+    if as_json:
+        print_json([_as_json(key) for key in keys])
+    elif not keys:
+        out.print("no master key yet; make one with: master-key generate")
+    else:
+        rows = [_row(key) for key in keys]
+        print_table(COLUMNS, rows)
+
+
+def _as_json(key: MasterKeyRecord) -> dict[str, Any]:
+    return {**key.model_dump(), "check_value": "0x" + key.check_value.hex()}
+
+
+def _row(key: MasterKeyRecord) -> tuple[object, ...]:
+    flags = (key.extractable, key.modifiable, key.copyable)
+    value = key.check_value.hex()
+    return (key.name, key.purpose, f"{value[:16]}…", *("yes" if flag else "no" for flag in flags))

@@ -1,0 +1,174 @@
+"""The HSM's part of ``doctor``: each step on the way to a signature, tried."""
+
+from collections.abc import AsyncIterator
+
+from custody.pkcs11.administration import Administration, administration
+from custody.pkcs11.extraction_attempts import ATTEMPTS, Attempt
+from custody.pkcs11.launch import HsmCannotStart
+from custody.pkcs11.messages import MasterKeyRecord, Obstacle
+from custody.pkcs11.pin import PinRefused
+from custody.pkcs11.settings import HsmSettings
+from custody.runtime.checks import Check, Status
+from custody.runtime.errors import OperatorError
+from custody.wire.algorithms import HSM_ALGORITHMS, Protection
+
+STEPS = {Obstacle.MODULE: "module", Obstacle.TOKEN: "token", Obstacle.PIN: "PIN"}
+
+
+WeakGenerations = dict[str, list[str]]
+"""The names of the attempts that succeeded, by the name of the master key."""
+
+
+async def hsm_checks(
+    settings: HsmSettings, weak: WeakGenerations | None = None
+) -> AsyncIterator[Check]:
+    """Each check as soon as it is made; ``weak`` is filled in. Leaves nothing on the token."""
+    try:
+        async with administration(settings) as token:
+            yield Check("module", Status.OK, str(settings.module))
+            yield Check("token", Status.OK, settings.token_label)
+            yield Check("PIN", Status.OK, "accepted")
+            async for check in _token_checks(settings, token, {} if weak is None else weak):
+                yield check
+    except PinRefused as error:
+        yield Check("PIN", Status.FAIL, error.what, error.todo)
+    except HsmCannotStart as error:
+        for check in _steps_before(settings, error.obstacle):
+            yield check
+        name = STEPS.get(error.obstacle, "login") if error.obstacle else "HSM worker"
+        yield Check(name, Status.FAIL, error.what, error.todo)
+    except OperatorError as error:
+        yield Check("HSM", Status.FAIL, error.what, error.todo)
+
+
+def _steps_before(settings: HsmSettings, obstacle: Obstacle | None) -> list[Check]:
+    """What must have worked for the worker to come as far as it did."""
+    passed = []
+    if obstacle not in (None, Obstacle.MODULE):
+        passed.append(Check("module", Status.OK, str(settings.module)))
+    if obstacle not in (None, Obstacle.MODULE, Obstacle.TOKEN):
+        passed.append(Check("token", Status.OK, settings.token_label))
+    return passed
+
+
+async def encryption_key_checks(settings: HsmSettings) -> AsyncIterator[Check]:
+    """Attempts to take out keys that encrypt and wrap no stored key: a signer's."""
+    try:
+        async with administration(settings) as token:
+            if not await token.master_keys():
+                yield Check("HSM", Status.FAIL, "no key that encrypts", "master-key generate")
+                return
+            for attempt in ATTEMPTS:
+                if attempt.of_master_key:
+                    yield await _extraction(token, attempt, {})
+    except OperatorError as error:
+        yield Check("HSM", Status.FAIL, error.what, error.todo)
+
+
+async def _token_checks(
+    settings: HsmSettings, token: Administration, weak: WeakGenerations
+) -> AsyncIterator[Check]:
+    async for check in _capabilities(settings, token):
+        yield check
+    keys = await token.master_keys()
+    yield _master_key(keys)
+    if settings.host_signing:
+        yield _host_signing(settings, keys)
+    if any(key.purpose == "wraps keys" for key in keys):
+        for attempt in ATTEMPTS:
+            yield await _extraction(token, attempt, weak)
+
+
+async def _capabilities(settings: HsmSettings, token: Administration) -> AsyncIterator[Check]:
+    probed = await token.probe()
+    found = {capability.algorithm: capability for capability in probed.capabilities}
+    for algorithm in HSM_ALGORITHMS:
+        name = str(algorithm)
+        capability = found.get(algorithm)
+        if capability is None:
+            allowed = algorithm in settings.host_signing
+            todo = (
+                "See the reason, then run hsm-driver master-key generate if there is no key yet."
+                if allowed
+                else f'If that is acceptable: [hsm] host_signing = ["{name}"] signs on the host.'
+            )
+            yield Check(name, Status.WARN, f"not possible: {probed.why_not[name]}", todo)
+        elif capability.protection is Protection.HSM:
+            yield Check(name, Status.OK, f"inside the HSM, wrapped by {capability.mechanism}")
+        else:
+            yield Check(name, Status.OK, f"on the host (inside: {probed.why_not[name]})")
+
+
+def _master_key(keys: list[MasterKeyRecord]) -> Check:
+    name = "master key"
+    if not any(key.purpose == "wraps keys" for key in keys):
+        return Check(name, Status.FAIL, "none", "hsm-driver master-key generate")
+    for key in keys:
+        if not key.made_inside:
+            return Check(
+                name,
+                Status.FAIL,
+                f"{key.name} was not made inside the HSM: somebody may know its value",
+                "Find out who put it there and delete it: the driver does not start with it.",
+            )
+    newest = [key for key in keys if key.purpose == "wraps keys"][-1]
+    detail = f"{newest.name}, check value {newest.check_value.hex()[:16]}…"
+    weak = [f"{key.name} is {weakness}" for key in keys for weakness in _weaknesses(key)]
+    if weak:
+        return Check(name, Status.WARN, f"{detail}; {', '.join(weak)}", _REMAKE)
+    return Check(name, Status.OK, detail)
+
+
+def _weaknesses(key: MasterKeyRecord) -> list[str]:
+    flags = (
+        (not key.sensitive, "not sensitive"),
+        (key.extractable, "extractable"),
+        (key.modifiable, "modifiable"),
+        (key.copyable, "copyable"),
+    )
+    return [words for is_weak, words in flags if is_weak]
+
+
+_REMAKE = "Unless that is wanted, make the next generation: hsm-driver master-key generate"
+
+
+def _host_signing(settings: HsmSettings, keys: list[MasterKeyRecord]) -> Check:
+    allowed = ", ".join(sorted(map(str, settings.host_signing)))
+    if not any(key.purpose == "encrypts host keys" for key in keys):
+        return Check(
+            "host signing",
+            Status.FAIL,
+            f"allowed for {allowed}, but the token has no key to encrypt host keys",
+            "hsm-driver master-key generate",
+        )
+    return Check(
+        "host signing",
+        Status.WARN,
+        f"allowed for {allowed}: where the token cannot sign inside, private keys are in this "
+        "host's memory while they sign, and whoever has PIN and database can decrypt them",
+        "Where that is not acceptable, take the algorithm out of [hsm] host_signing.",
+    )
+
+
+async def _extraction(token: Administration, attempt: Attempt, weak: WeakGenerations) -> Check:
+    name = f"try: {attempt.name}"
+    try:
+        outcome = await token.extract(attempt.name)
+    except OperatorError as error:
+        return Check(name, Status.WARN, f"could not be tried: {error.what}", error.todo)
+    if not outcome.succeeded:
+        return Check(name, Status.OK, f"refused: {'; '.join(outcome.refusals)}")
+    for generation in outcome.succeeded:
+        weak.setdefault(generation, []).append(attempt.name)
+    ways = "; ".join(f"{generation}: {way}" for generation, way in outcome.succeeded.items())
+    if outcome.newest in outcome.succeeded:
+        return Check(name, attempt.status, f"{attempt.meaning} ({ways})", attempt.todo)
+    return Check(
+        name, Status.WARN, f"under an older master key, {attempt.meaning} ({ways})", _OLDER
+    )
+
+
+_OLDER = (
+    "New keys are safe once the drivers have adopted the newest master key. Keys under the older "
+    "master key stay exposed: see the check of weaker generations."
+)

@@ -1,0 +1,84 @@
+"""A worker, logged in: the PIN tried as often as is safe, and every obstacle in words."""
+
+from typing import Any, Literal
+
+from custody.pkcs11.messages import Hello, Obstacle, PinStanding, Ready
+from custody.pkcs11.pin import PinMemory, Verdict, read_pin
+from custody.pkcs11.settings import HsmSettings
+from custody.pkcs11.worker_process import StartRefused, WorkerGone, WorkerProcess
+from custody.runtime.errors import OperatorError
+
+START_SECONDS = 30.0
+"""The least time that a worker gets to load the library, log in and prove the master keys."""
+
+
+class HsmCannotStart(OperatorError):
+    """A worker cannot work; ``obstacle`` says where it came to an end, None when it crashed."""
+
+    def __init__(self, what: str, todo: str, obstacle: Obstacle | None) -> None:
+        super().__init__(what, todo)
+        self.obstacle = obstacle
+
+
+async def launch(
+    settings: HsmSettings,
+    worker: WorkerProcess[Any],
+    purpose: Literal["operations", "administration"] = "operations",
+    known: Ready | None = None,
+) -> Ready:
+    """Start a worker; ``known`` is what the first one found, which this one must find again.
+
+    Raises HsmCannotStart, PinRefused or ConfigurationError, all of them OperatorError.
+    """
+    memory = PinMemory(settings)
+    if memory.standing() is PinStanding.PROVEN:
+        return await _try_once(settings, worker, purpose, known, memory)
+    async with memory.turn():
+        return await _try_once(settings, worker, purpose, known, memory)
+
+
+async def _try_once(
+    settings: HsmSettings,
+    worker: WorkerProcess[Any],
+    purpose: Literal["operations", "administration"],
+    known: Ready | None,
+    memory: PinMemory,
+) -> Ready:
+    standing = memory.standing()
+    hello = Hello(
+        module=str(settings.module),
+        token_label=settings.token_label,
+        pin=read_pin(settings),
+        pin_standing=standing,
+        master_key_label=settings.master_key_label,
+        host_signing=sorted(settings.host_signing),
+        purpose=purpose,
+        check_values=None if known is None else known.check_values,
+        capabilities=None if known is None else known.capabilities,
+    )
+    if standing is not PinStanding.PROVEN:
+        memory.remember(Verdict.TRYING)
+    try:
+        ready = await worker.start(hello, max(START_SECONDS, settings.deadline_seconds))
+    except StartRefused as refused:
+        failure = refused.failure
+        _learn(memory, standing, failure.obstacle)
+        raise HsmCannotStart(failure.what, failure.todo, failure.obstacle) from None
+    except WorkerGone as gone:
+        raise HsmCannotStart(
+            f"the worker process of the HSM {gone}",
+            f"See what the library {settings.module} printed, and whether the HSM is reachable.",
+            None,
+        ) from None
+    memory.remember(Verdict.ACCEPTED)
+    return ready
+
+
+def _learn(memory: PinMemory, standing: PinStanding, obstacle: Obstacle) -> None:
+    """What an answer other than success says of the PIN."""
+    if obstacle is Obstacle.PIN:
+        memory.remember(Verdict.REFUSED)
+    elif obstacle is Obstacle.MASTER_KEY:
+        memory.remember(Verdict.ACCEPTED)
+    elif standing is PinStanding.NEW:
+        memory.forget()  # it was not tried, or not counted as wrong

@@ -1,0 +1,178 @@
+"""The AES keys that never leave the HSM: one that wraps keys, one for host signing.
+
+Both carry the same generation in CKA_ID (4 bytes, big-endian) and the configured label, the second
+with ``-host`` behind it. Runs in worker processes only.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from custody.pkcs11.login import CannotStart, name_of
+from custody.pkcs11.messages import MasterKeyRecord, Obstacle
+from pkcs11 import Attribute, GCMParams, KeyType, Mechanism, MechanismFlag, ObjectClass, Session
+from pkcs11.exceptions import PKCS11Error
+from pkcs11.types import DecryptMixin, EncryptMixin, Object, SecretKey, UnwrapMixin, WrapMixin
+
+HOST_SUFFIX = "-host"
+KEY_BITS = 256
+GENERATION_SIZE = 4
+CHECK_VALUE_SEED = b"custody master key check value, version 1"
+CHECK_MECHANISMS = (
+    Mechanism.AES_KEY_WRAP,
+    Mechanism.AES_KEY_WRAP_KWP,
+    Mechanism.AES_KEY_WRAP_PAD,
+)
+# Host keys are encrypted under random nonces of 96 bits; this fixed one meets only this plaintext.
+CHECK_NONCE = hashlib.sha256(CHECK_VALUE_SEED + b", nonce").digest()[:12]
+GCM_TAG_BITS = 128
+
+
+class WrappingKey(SecretKey, WrapMixin, UnwrapMixin):
+    """What python-pkcs11 makes of an AES key with CKA_WRAP and CKA_UNWRAP."""
+
+
+class EncryptingKey(SecretKey, EncryptMixin, DecryptMixin):
+    """What python-pkcs11 makes of an AES key with CKA_ENCRYPT and CKA_DECRYPT."""
+
+
+@dataclass(frozen=True)
+class MasterKey:
+    """One AES key on the token, named ``label/generation``."""
+
+    label: str
+    generation: int
+    key: Any  # WrappingKey, or EncryptingKey where is_host
+    is_host: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.label}/{self.generation}"
+
+
+def find(session: Session, label: str) -> list[MasterKey]:
+    """Our keys on the token, oldest first. Raises CannotStart where two have the same name."""
+    found: list[MasterKey] = []
+    for key_label, is_host in ((label, False), (label + HOST_SUFFIX, True)):
+        template = {Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.LABEL: key_label}
+        for key in list(session.get_objects(template)):
+            if _usable(key, is_host):
+                generation = int.from_bytes(key[Attribute.ID])
+                found.append(MasterKey(key_label, generation, key, is_host))
+    names = [key.name for key in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise CannotStart(
+                Obstacle.MASTER_KEY,
+                f"the token has several keys {name!r}",
+                "Which one is meant must never be a guess: move one away with the vendor's tool.",
+            )
+    return sorted(found, key=lambda key: (key.is_host, key.generation))
+
+
+def _usable(key: Object, is_host: bool) -> bool:
+    if is_host:
+        return isinstance(key, EncryptMixin) and isinstance(key, DecryptMixin)
+    return isinstance(key, WrapMixin) and isinstance(key, UnwrapMixin)
+
+
+def newest(keys: list[MasterKey], is_host: bool) -> MasterKey | None:
+    """The key that new keys are wrapped by."""
+    candidates = [key for key in keys if key.is_host is is_host]
+    return max(candidates, key=lambda key: key.generation, default=None)
+
+
+def must_be_made_inside(master: MasterKey) -> None:
+    """Raises CannotStart for a key that was put into the token: somebody may know its value.
+
+    CKA_LOCAL is the token's own word on that (PKCS#11 3.1, section 4.9). Without this, whoever has
+    the PIN could add a next generation of his own, and read every key made from then on.
+    """
+    if not _flag(master.key, Attribute.LOCAL, otherwise=False):
+        raise CannotStart(
+            Obstacle.MASTER_KEY,
+            f"the key {master.name!r} was not made inside the HSM: somebody may know its value",
+            "Find out who put it there and delete it, or give it another label.",
+        )
+
+
+def passing_wrapping_key(session: Session) -> WrappingKey:
+    """A session key that wraps and insists on nothing, to find out what the token can do."""
+    key: Any = session.generate_key(
+        KeyType.AES,
+        KEY_BITS,
+        store=False,
+        capabilities=MechanismFlag.WRAP | MechanismFlag.UNWRAP,
+        template={Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False},
+    )
+    passing: WrappingKey = key
+    return passing
+
+
+def check_value(session: Session, master: MasterKey) -> bytes:
+    """SHA-256 of a fixed, known key wrapped by this one, or of fixed bytes encrypted by it.
+
+    Ours, because PKCS#11's own (CKA_CHECK_VALUE) has 3 bytes. Raises CannotStart when the token
+    does not let the key prove itself, PKCS11Error when the token is away.
+    """
+    if master.is_host:
+        nonce = GCMParams(CHECK_NONCE, None, GCM_TAG_BITS)
+        encrypted = master.key.encrypt(
+            CHECK_VALUE_SEED, mechanism=Mechanism.AES_GCM, mechanism_param=nonce
+        )
+        return hashlib.sha256(encrypted).digest()
+    known = session.create_object(
+        {
+            Attribute.CLASS: ObjectClass.SECRET_KEY,
+            Attribute.KEY_TYPE: KeyType.AES,
+            Attribute.VALUE: hashlib.sha256(CHECK_VALUE_SEED).digest(),
+            Attribute.TOKEN: False,
+            Attribute.PRIVATE: True,
+            Attribute.SENSITIVE: True,
+            Attribute.EXTRACTABLE: True,
+        }
+    )
+    try:
+        return hashlib.sha256(_wrap_known(master, known)).digest()
+    finally:
+        known.destroy()
+
+
+def _wrap_known(master: MasterKey, known: Object) -> bytes:
+    refusals = []
+    for mechanism in CHECK_MECHANISMS:
+        try:
+            wrapped: bytes = master.key.wrap_key(known, mechanism=mechanism)
+        except PKCS11Error as error:
+            refusals.append(f"{mechanism.name}: {name_of(error)}")
+        else:
+            return wrapped
+    raise CannotStart(
+        Obstacle.MASTER_KEY,
+        f"the key {master.name!r} wraps nothing ({'; '.join(refusals)})",
+        "Run the doctor command: it shows which wrap mechanisms the token has.",
+    )
+
+
+def describe(session: Session, master: MasterKey) -> MasterKeyRecord:
+    """What an operator is shown of a master key."""
+    return MasterKeyRecord(
+        name=master.name,
+        label=master.label,
+        generation=master.generation,
+        check_value=check_value(session, master),
+        purpose="encrypts host keys" if master.is_host else "wraps keys",
+        made_inside=_flag(master.key, Attribute.LOCAL, otherwise=False),
+        sensitive=_flag(master.key, Attribute.SENSITIVE, otherwise=False),
+        extractable=_flag(master.key, Attribute.EXTRACTABLE, otherwise=True),
+        modifiable=_flag(master.key, Attribute.MODIFIABLE, otherwise=True),
+        copyable=_flag(master.key, Attribute.COPYABLE, otherwise=True),
+    )
+
+
+def _flag(key: Object, attribute: Attribute, otherwise: bool) -> bool:
+    """A token that does not know an attribute does not keep what it promises."""
+    try:
+        return bool(key[attribute])
+    except PKCS11Error:
+        return otherwise

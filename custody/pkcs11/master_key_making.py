@@ -1,0 +1,228 @@
+"""The next generation of both master keys, under the strongest attributes that the token takes.
+
+A master key's attributes are what keeps the holder of the PIN from taking stored keys out
+(docs/threat-model.md). A flag alone does not hold while the key can be modified or copied.
+Workers only.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from custody.pkcs11 import host_key, token_scheme, unwrap_template
+from custody.pkcs11.login import CannotStart, name_of
+from custody.pkcs11.master_key import (
+    GENERATION_SIZE,
+    HOST_SUFFIX,
+    KEY_BITS,
+    MasterKey,
+    find,
+    passing_wrapping_key,
+)
+from custody.pkcs11.messages import Obstacle
+from custody.pkcs11.round_trip import Unable, Way, find_way, travel
+from custody.pkcs11.session_errors import SESSION_LOST
+from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, Session
+from pkcs11.exceptions import PKCS11Error
+
+PROOF = b"custody master key proof"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One attribute of a master key, or (``inner``) of the keys that it unwraps.
+
+    ``needed``: it is never left out.
+    """
+
+    attribute: Attribute
+    value: Any
+    inner: bool = False
+    needed: bool = False
+
+    def __str__(self) -> str:
+        return f"{'unwrap template: ' if self.inner else ''}{self.attribute.name}"
+
+
+@dataclass(frozen=True)
+class _Design:
+    """One of the two keys: its label, its uses, its rules, and the proof that it works.
+
+    ``prove``, given the key, raises Unable or PKCS11Error. ``refused``: rules that are known to be
+    of no use on this token, with the reason.
+    """
+
+    label: str
+    capabilities: MechanismFlag
+    rules: list[Rule]
+    prove: Callable[[Any], None]
+    refused: tuple[str, ...] = ()
+
+
+def make(session: Session, label: str, rewrappable: bool, extractable: bool) -> list[str]:
+    """Generate the next generation of both keys on the token.
+
+    With ``rewrappable`` stored keys may be unwrapped as extractable, so that they can be wrapped
+    again by the next generation; the holder of the PIN can then do the same with a key of their
+    own. Returns the rules that the token refused, each with its answer. Raises PKCS11Error, and
+    CannotStart where the token refuses what no master key can do without.
+    """
+    generation = 1 + max((key.generation for key in find(session, label)), default=0)
+    ways = _ways(session)
+    left_out: list[str] = []
+    for design in (
+        _wrapping(session, label, ways, rewrappable, extractable),
+        _encrypting(label, extractable),
+    ):
+        rules, refused = _strongest(session, design)
+        refused = [*design.refused, *refused]
+        left_out += [f"{design.label}/{generation}: {each}" for each in refused]
+        _generate_proven(session, design, rules, generation)
+    return left_out
+
+
+def _wrapping(
+    session: Session, label: str, ways: list[Way], rewrappable: bool, extractable: bool
+) -> _Design:
+    key_types = {token_scheme.SCHEMES[way.algorithm].key_type for way in ways}
+    mechanisms = sorted({way.mechanism for way in ways})
+    not_taken = {attribute for way in ways for attribute in way.without}
+    inner = [
+        Rule(attribute, value, inner=True, needed=attribute in _NEEDED_INSIDE)
+        for attribute, value in unwrap_template.insisted_on(key_types).items()
+        if not (rewrappable and attribute is Attribute.EXTRACTABLE)
+    ]
+    rules = _own_rules(extractable, mechanisms)
+    rules += [rule for rule in inner if rule.attribute not in not_taken]
+    refused = [f"{rule} (no key unwraps with it)" for rule in inner if rule.attribute in not_taken]
+
+    def prove(key: Any) -> None:
+        for way in ways:
+            travel(session, key, way)
+
+    uses = MechanismFlag.WRAP | MechanismFlag.UNWRAP
+    return _Design(label, uses, rules, prove, tuple(refused))
+
+
+_NEEDED_INSIDE = (Attribute.SENSITIVE, Attribute.EXTRACTABLE)
+
+
+def _encrypting(label: str, extractable: bool) -> _Design:
+    capabilities = MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT
+    rules = _own_rules(extractable, [Mechanism.AES_GCM])
+    return _Design(label + HOST_SUFFIX, capabilities, rules, _prove_encrypting)
+
+
+def _prove_encrypting(key: Any) -> None:
+    host = MasterKey("", 0, key, is_host=True)
+    if host_key.unseal(host, host_key.seal(host, PROOF, PROOF), PROOF) != PROOF:
+        raise Unable("decrypts to something else than was encrypted")
+
+
+def _own_rules(extractable: bool, mechanisms: list[Mechanism]) -> list[Rule]:
+    """Of the key itself; ``mechanisms``: all that it is for, none where that is not known."""
+    rules = [
+        Rule(Attribute.PRIVATE, True, needed=True),
+        Rule(Attribute.SENSITIVE, True, needed=True),
+        Rule(Attribute.EXTRACTABLE, extractable, needed=True),
+        Rule(Attribute.MODIFIABLE, False),
+        Rule(Attribute.COPYABLE, False),
+    ]
+    return [*rules, Rule(Attribute.ALLOWED_MECHANISMS, mechanisms)] if mechanisms else rules
+
+
+def _ways(session: Session) -> list[Way]:
+    """How this token wraps keys of each algorithm that it wraps inside."""
+    wrapping = passing_wrapping_key(session)
+    ways = []
+    try:
+        for algorithm in token_scheme.SCHEMES:
+            try:
+                ways.append(find_way(session, wrapping, algorithm))
+            except Unable:
+                continue
+    finally:
+        wrapping.destroy()
+    return ways
+
+
+def _strongest(session: Session, design: _Design) -> tuple[list[Rule], list[str]]:
+    """The rules with which a key works on this token, and the refused ones with the reason."""
+    if _refusal(session, design, design.rules) is None:
+        return design.rules, []
+    kept = [rule for rule in design.rules if rule.needed]
+    if (refusal := _refusal(session, design, kept)) is not None:
+        raise CannotStart(
+            Obstacle.MASTER_KEY,
+            f"the token makes no master key that works, not even with the least of attributes "
+            f"({', '.join(map(str, kept))}): {refusal}",
+            "Run the doctor command: it shows what the token can do.",
+        )
+    refused = []
+    for rule in design.rules:
+        if rule.needed:
+            continue
+        refusal = _refusal(session, design, [*kept, rule])
+        if refusal is None:
+            kept.append(rule)
+        else:
+            refused.append(f"{rule} ({refusal})")
+    return kept, refused
+
+
+def _refusal(session: Session, design: _Design, rules: Iterable[Rule]) -> str | None:
+    """Why a session key under these rules cannot be made or used; None where it works."""
+    try:
+        key = _generate(session, design, rules, store=False)
+    except SESSION_LOST:
+        raise
+    except PKCS11Error as error:
+        return name_of(error)
+    try:
+        design.prove(key)
+    except SESSION_LOST:
+        raise
+    except PKCS11Error as error:
+        return name_of(error)
+    except Unable as error:
+        return str(error)
+    finally:
+        key.destroy()
+    return None
+
+
+def _generate_proven(
+    session: Session, design: _Design, rules: Iterable[Rule], generation: int
+) -> None:
+    """Make the key on the token and use it once. One that does not work is destroyed again."""
+    key = _generate(session, design, rules, store=True, generation=generation)
+    try:
+        design.prove(key)
+    except (PKCS11Error, Unable) as error:
+        key.destroy()
+        raise CannotStart(
+            Obstacle.MASTER_KEY,
+            f"the key {design.label}/{generation} worked as a session key, but not on the token: "
+            f"{name_of(error) if isinstance(error, PKCS11Error) else error}",
+            "Nothing was kept. Run the doctor command.",
+        ) from None
+
+
+def _generate(
+    session: Session, design: _Design, rules: Iterable[Rule], *, store: bool, generation: int = 0
+) -> Any:
+    template = {rule.attribute: rule.value for rule in rules if not rule.inner}
+    inner = {rule.attribute: rule.value for rule in rules if rule.inner}
+    if inner:
+        template[Attribute.UNWRAP_TEMPLATE] = inner
+    named: dict[str, Any] = (
+        {"id": generation.to_bytes(GENERATION_SIZE), "label": design.label} if store else {}
+    )
+    return session.generate_key(
+        KeyType.AES,
+        KEY_BITS,
+        store=store,
+        capabilities=design.capabilities,
+        template=template,
+        **named,
+    )

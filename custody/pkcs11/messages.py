@@ -1,0 +1,266 @@
+"""What the daemon and its worker processes say to each other: length-prefixed JSON.
+
+Never pickle: the worker holds a vendor's library, and what it sends is only ever data.
+"""
+
+import struct
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from custody.pkcs11.wrapped_key import WrappedKey
+from custody.wire.algorithms import Algorithm, Protection
+
+HEADER = struct.Struct("!I")
+MAX_FRAME = 64 * 1024 * 1024
+
+
+class Message(BaseModel):
+    """Base of all messages: bytes travel as base64."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, ser_json_bytes="base64", val_json_bytes="base64"
+    )
+
+
+class Capability(Message):
+    """How keys of one algorithm are made and kept, as probed: by this mechanism.
+
+    ``unwrapped_without``: PKCS#11 attributes that the token refuses when it unwraps such a key.
+    """
+
+    algorithm: Algorithm
+    protection: Protection
+    mechanism: str
+    unwrapped_without: list[str] = []
+
+
+class PinStanding(StrEnum):
+    """What is known of a PIN before it is tried: how careful to be with the token's count."""
+
+    PROVEN = "proven"  # it has worked: logging in sets the token's count of wrong ones back
+    NEW = "new"
+    UNANSWERED = "unanswered"  # an earlier try had no answer, so it may have been counted as wrong
+
+
+class Hello(Message):
+    """The first message to a worker: where to log in, and what it must find there.
+
+    ``check_values`` names the master keys that must be on the token, as an earlier worker found
+    them; None to the first worker, which reports what there is. ``capabilities`` likewise.
+    """
+
+    module: str
+    token_label: str
+    pin: str = Field(repr=False)
+    pin_standing: PinStanding
+    master_key_label: str
+    host_signing: list[Algorithm]
+    purpose: Literal["operations", "administration"]
+    check_values: dict[str, bytes] | None = None
+    capabilities: list[Capability] | None = None
+
+
+class Ready(Message):
+    """The worker has logged in and proved the master keys."""
+
+    kind: Literal["ready"] = "ready"
+    token: str
+    check_values: dict[str, bytes]
+    capabilities: list[Capability]
+
+
+class Obstacle(StrEnum):
+    """What kept a worker from its work."""
+
+    MODULE = "module"
+    TOKEN = "token"  # noqa: S105 - an HSM's token, not a password
+    PIN = "pin"
+    LOGIN = "login"
+    MASTER_KEY = "master_key"
+
+
+class StartFailed(Message):
+    """The worker ends itself. ``todo`` is the operator's next step."""
+
+    kind: Literal["start_failed"] = "start_failed"
+    obstacle: Obstacle
+    what: str
+    todo: str
+
+
+Started = Annotated[Ready | StartFailed, Field(discriminator="kind")]
+
+
+class Generate(Message):
+    """Make a key, wrapped by the newest master key."""
+
+    kind: Literal["generate"] = "generate"
+    algorithm: Algorithm
+
+
+class Sign(Message):
+    """Sign a 32-byte digest (ECDSA) or a message (Ed25519).
+
+    ``not_after``: seconds since 1970 by this host's clock, from which on it is not begun.
+    """
+
+    kind: Literal["sign"] = "sign"
+    key: WrappedKey
+    data: bytes
+    not_after: float | None = None
+
+
+class Seal(Message):
+    """Encrypt a secret by the named key, which encrypts host keys."""
+
+    kind: Literal["seal"] = "seal"
+    master_key: str
+    secret: bytes = Field(repr=False)
+    associated_data: bytes
+
+
+class Unseal(Message):
+    """Decrypt what Seal made, under the same associated data."""
+
+    kind: Literal["unseal"] = "unseal"
+    master_key: str
+    sealed: bytes
+    associated_data: bytes
+
+
+class MakeMasterKey(Message):
+    """Generate the next generation of the master key and its second key for host signing."""
+
+    kind: Literal["make_master_key"] = "make_master_key"
+    rewrappable: bool
+    extractable: bool
+
+
+class ListMasterKeys(Message):
+    """Every generation with its check value and attributes."""
+
+    kind: Literal["list_master_keys"] = "list_master_keys"
+
+
+class Probe(Message):
+    """Find out the capabilities by doing."""
+
+    kind: Literal["probe"] = "probe"
+
+
+class Extract(Message):
+    """Really try one of the extractions (custody.pkcs11.extraction.ATTEMPTS)."""
+
+    kind: Literal["extract"] = "extract"
+    attempt: str
+
+
+Operation = Generate | Sign | Seal | Unseal | MakeMasterKey | ListMasterKeys | Probe | Extract
+
+
+class Group(Message):
+    """Operations that a worker does one after the other and answers together."""
+
+    operations: list[Annotated[Operation, Field(discriminator="kind")]]
+
+
+class Failure(Message):
+    """An operation has no result; ``code`` is that of a class of custody.pkcs11.errors."""
+
+    kind: Literal["failure"] = "failure"
+    code: str
+    reason: str
+
+
+class Lost(Message):
+    """The session is gone, and the worker with it; the operation can run in another."""
+
+    kind: Literal["lost"] = "lost"
+    reason: str
+
+
+class Signed(Message):
+    kind: Literal["signed"] = "signed"
+    signature: bytes
+
+
+class Generated(Message):
+    kind: Literal["generated"] = "generated"
+    key: WrappedKey
+
+
+class Sealed(Message):
+    kind: Literal["sealed"] = "sealed"
+    sealed: bytes
+
+
+class Unsealed(Message):
+    kind: Literal["unsealed"] = "unsealed"
+    secret: bytes = Field(repr=False)
+
+
+class MasterKeyRecord(Message):
+    """One AES key of ours on the token. ``check_value`` has 32 bytes."""
+
+    name: str
+    label: str
+    generation: int
+    check_value: bytes
+    purpose: Literal["wraps keys", "encrypts host keys"]
+    made_inside: bool
+    sensitive: bool
+    extractable: bool
+    modifiable: bool
+    copyable: bool
+
+
+class MasterKeys(Message):
+    """``left_out``: the attributes of a new master key that the token refused, with its answers."""
+
+    kind: Literal["master_keys"] = "master_keys"
+    keys: list[MasterKeyRecord]
+    left_out: list[str] = []
+
+
+class Probed(Message):
+    """``why_not`` says for each algorithm that the token cannot do inside what refused it."""
+
+    kind: Literal["probed"] = "probed"
+    capabilities: list[Capability]
+    why_not: dict[str, str]
+
+
+class Extracted(Message):
+    """Outcome of one attempt at extraction.
+
+    ``succeeded``: how it succeeded, by the name of the master key; empty is good news.
+    ``refusals``: what the token answered elsewhere. ``newest``: the newest master key's name.
+    """
+
+    kind: Literal["extracted"] = "extracted"
+    newest: str
+    succeeded: dict[str, str]
+    refusals: list[str]
+
+
+Answer = Failure | Lost | Signed | Generated | Sealed | Unsealed | MasterKeys | Probed | Extracted
+
+
+class Answers(Message):
+    """In the order of the group's operations."""
+
+    answers: list[Annotated[Answer, Field(discriminator="kind")]]
+
+
+class StartAnswer(Message):
+    """The worker's first message."""
+
+    started: Started
+
+
+def frame(message: Message) -> bytes:
+    """A message with its length in front."""
+    body = message.model_dump_json().encode()
+    return HEADER.pack(len(body)) + body

@@ -1,0 +1,139 @@
+"""Key pairs inside the token: generated, wrapped, unwrapped, used, destroyed. Workers only."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from coincurve import PublicKey as Secp256k1PublicKey
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from custody.pkcs11.master_key import WrappingKey
+from custody.pkcs11.unwrap_template import call_template
+from custody.wire.algorithms import ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519, Algorithm
+from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, Session
+from pkcs11.exceptions import PKCS11Error
+from pkcs11.util.ec import encode_named_curve_parameters
+
+WRAP_MECHANISMS = (
+    Mechanism.AES_KEY_WRAP_KWP,  # RFC 5649
+    Mechanism.AES_KEY_WRAP_PAD,  # deprecated for its ambiguity; SoftHSM 2's name for RFC 5649
+    Mechanism.AES_KEY_WRAP,  # RFC 3394: only where the encoding's length is a multiple of 8
+)
+UNCOMPRESSED_SIZE = 65
+ED25519_SIZE = 32
+DER_OCTET_STRING = 0x04
+DER_BIT_STRING = 0x03
+
+
+@dataclass(frozen=True)
+class TokenScheme:
+    """How PKCS#11 names an algorithm. ``curve_parameters``: CKA_EC_PARAMS, to try in this order."""
+
+    key_type: KeyType
+    curve_parameters: tuple[bytes, ...]
+    mechanism: Mechanism
+
+
+SCHEMES = {
+    ECDSA_SECP256K1: TokenScheme(
+        KeyType.EC, (encode_named_curve_parameters("secp256k1"),), Mechanism.ECDSA
+    ),
+    ECDSA_SECP256R1: TokenScheme(
+        KeyType.EC, (encode_named_curve_parameters("secp256r1"),), Mechanism.ECDSA
+    ),
+    EDDSA_ED25519: TokenScheme(
+        KeyType.EC_EDWARDS,
+        (
+            b"\x06\x03\x2b\x65\x70",  # the OID 1.3.101.112 (RFC 8410)
+            b"\x13\x0cedwards25519",  # PrintableString (PKCS#11 3.1, section 6.3.10)
+        ),
+        Mechanism.EDDSA,
+    ),
+}
+
+
+@contextmanager
+def generated(session: Session, algorithm: Algorithm) -> Iterator[tuple[Any, Any, bytes]]:
+    """Public key object, private key object and encoded public key, destroyed at the end."""
+    public, private = _generate(session, SCHEMES[algorithm])
+    try:
+        yield public, private, encode_public_key(algorithm, public[Attribute.EC_POINT])
+    finally:
+        private.destroy()
+        public.destroy()
+
+
+def _generate(session: Session, scheme: TokenScheme) -> tuple[Any, Any]:
+    *others, last = scheme.curve_parameters
+    for parameters in others:
+        try:
+            return _generate_with(session, scheme, parameters)
+        except PKCS11Error:
+            continue
+    return _generate_with(session, scheme, last)
+
+
+def _generate_with(session: Session, scheme: TokenScheme, parameters: bytes) -> tuple[Any, Any]:
+    domain = session.create_domain_parameters(
+        scheme.key_type, {Attribute.EC_PARAMS: parameters}, local=True
+    )
+    return domain.generate_keypair(
+        store=False,
+        capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
+        private_template={Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: True},
+    )
+
+
+def unwrap(
+    master: WrappingKey,
+    algorithm: Algorithm,
+    wrapped: bytes,
+    mechanism: Mechanism,
+    without: Collection[Attribute] = (),
+) -> Any:
+    """The private key as a session object that can only sign; the caller destroys it.
+
+    ``without``: the attributes that this token refuses when it unwraps.
+    """
+    return master.unwrap_key(
+        ObjectClass.PRIVATE_KEY,
+        SCHEMES[algorithm].key_type,
+        wrapped,
+        mechanism=mechanism,
+        capabilities=MechanismFlag.SIGN,
+        template=call_template(without),
+    )
+
+
+def sign(key: Any, algorithm: Algorithm, data: bytes) -> bytes:
+    """r and s (PKCS#11 3.1, section 6.3.1), or the 64 bytes of RFC 8032."""
+    signature: bytes = key.sign(data, mechanism=SCHEMES[algorithm].mechanism)
+    return signature
+
+
+def encode_public_key(algorithm: Algorithm, point: bytes) -> bytes:
+    """Compressed SEC1 or 32 raw bytes from CKA_EC_POINT. ValueError: not a point of the curve.
+
+    PKCS#11 asks for a DER OCTET STRING around it; some tokens leave that out or use BIT STRING.
+    """
+    size = ED25519_SIZE if algorithm == EDDSA_ED25519 else UNCOMPRESSED_SIZE
+    wrappings = (
+        b"",
+        bytes([DER_OCTET_STRING, size]),
+        bytes([DER_BIT_STRING, size + 1, 0]),
+    )
+    for wrapping in wrappings:
+        if len(point) == len(wrapping) + size and point.startswith(wrapping):
+            return _compress(algorithm, point[len(wrapping) :])
+    raise ValueError(f"CKA_EC_POINT of {algorithm} has an unknown form, {len(point)} bytes long")
+
+
+def _compress(algorithm: Algorithm, point: bytes) -> bytes:
+    if algorithm == EDDSA_ED25519:
+        return point
+    if algorithm == ECDSA_SECP256K1:
+        return Secp256k1PublicKey(point).format()
+    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+    return key.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)

@@ -1,0 +1,267 @@
+"""The process that holds the vendor's library: one thread, one session.
+
+Started as ``python -m custody.pkcs11.worker SOCKET PARENT`` with a connected socket's descriptor
+and the daemon's process id. It ends when the socket closes, when the daemon ends however it ends,
+and by itself when its session is lost.
+"""
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections import defaultdict
+from contextlib import suppress
+
+from custody.pkcs11 import capabilities, extraction, master_key, master_key_making
+from custody.pkcs11.errors import HsmFailure, TooLate
+from custody.pkcs11.login import CannotStart, name_of, open_session
+from custody.pkcs11.messages import (
+    HEADER,
+    MAX_FRAME,
+    Answer,
+    Answers,
+    Extract,
+    Extracted,
+    Failure,
+    Generate,
+    Generated,
+    Group,
+    Hello,
+    ListMasterKeys,
+    Lost,
+    MakeMasterKey,
+    MasterKeys,
+    Message,
+    Obstacle,
+    Operation,
+    Probe,
+    Ready,
+    Seal,
+    Sealed,
+    Sign,
+    Signed,
+    StartAnswer,
+    StartFailed,
+    Unseal,
+    Unsealed,
+    frame,
+)
+from custody.pkcs11.session_errors import SESSION_LOST, SessionLost
+from custody.pkcs11.session_keys import SessionKeys
+from custody.pkcs11.wrapped_key import WrappedKey
+from custody.runtime.hardening import die_with_parent, harden
+from pkcs11.exceptions import PKCS11Error
+
+
+class Worker:
+    """One session and what it is used for."""
+
+    def __init__(self, hello: Hello) -> None:
+        """Log in and prove the master keys. Raises CannotStart."""
+        self._hello = hello
+        self._session = open_session(hello)
+        try:
+            self.ready = self._prove()
+        except PKCS11Error as error:
+            raise CannotStart(
+                Obstacle.MASTER_KEY,
+                f"the token {hello.token_label!r} does not work: {name_of(error)}",
+                "Run the doctor command: it shows step by step what the token can do.",
+            ) from None
+
+    def _prove(self) -> Ready:
+        hello = self._hello
+        masters = master_key.find(self._session, hello.master_key_label)
+        if hello.purpose == "administration":
+            return Ready(token=hello.token_label, check_values={}, capabilities=[])
+        if hello.check_values is not None:
+            masters = [master for master in masters if master.name in hello.check_values]
+        for master in masters:
+            master_key.must_be_made_inside(master)
+        found = {master.name: master_key.check_value(self._session, master) for master in masters}
+        _compare(hello, found)
+        known = hello.capabilities
+        if known is None:
+            known = capabilities.probe(self._session, masters, hello.host_signing).capabilities
+        self._keys = SessionKeys(self._session, masters, found, known)
+        return Ready(token=hello.token_label, check_values=found, capabilities=known)
+
+    def run(self, operations: list[Operation]) -> list[Answer]:
+        """Answers in the same order; signatures with one key share one unwrapping."""
+        answers: dict[int, Answer] = {}
+        by_key: dict[WrappedKey, list[int]] = defaultdict(list)
+        try:
+            for index, operation in enumerate(operations):
+                if isinstance(operation, Sign):
+                    by_key[operation.key].append(index)
+                else:
+                    answers[index] = self._single(operation)
+            for key, indexes in by_key.items():
+                data = {index: _sign_data(operations[index]) for index in indexes}
+                # right before the key is unwrapped: an HSM that stalls keeps groups waiting
+                for index in [each for each in data if _is_over(operations[each])]:
+                    answers[index] = _failed(TooLate("its time was over before it was begun"))
+                    del data[index]
+                if data:
+                    self._sign(key, data, answers)
+        except SessionLost as lost:
+            reason = Lost(reason=str(lost))
+            return [answers.get(index, reason) for index in range(len(operations))]
+        return [answers[index] for index in range(len(operations))]
+
+    def _sign(self, key: WrappedKey, data: dict[int, bytes], answers: dict[int, Answer]) -> None:
+        try:
+            signatures = self._keys.sign(key, list(data.values()))
+            for index, signature in zip(data, signatures, strict=True):
+                answers[index] = _answer(signature)
+        except HsmFailure as failure:
+            for index in data:
+                answers.setdefault(index, _failed(failure))
+
+    def _single(self, operation: Operation) -> Answer:
+        try:
+            return self._do(operation)
+        except HsmFailure as failure:
+            return _failed(failure)
+        except SESSION_LOST as error:
+            raise SessionLost(name_of(error)) from None
+        except PKCS11Error as error:
+            return Failure(code=HsmFailure.code, reason=f"the token answered {name_of(error)}")
+        except CannotStart as error:
+            return Failure(code=HsmFailure.code, reason=error.what)
+
+    def _do(self, operation: Operation) -> Answer:
+        match operation:
+            case Generate():
+                return Generated(key=self._keys.generate(operation.algorithm))
+            case Seal():
+                sealed = self._keys.seal(
+                    operation.master_key, operation.secret, operation.associated_data
+                )
+                return Sealed(sealed=sealed)
+            case Unseal():
+                secret = self._keys.unseal(
+                    operation.master_key, operation.sealed, operation.associated_data
+                )
+                return Unsealed(secret=secret)
+            case MakeMasterKey():
+                left_out = master_key_making.make(
+                    self._session,
+                    self._hello.master_key_label,
+                    operation.rewrappable,
+                    operation.extractable,
+                )
+                return self._master_keys(left_out)
+            case ListMasterKeys():
+                return self._master_keys([])
+            case Probe():
+                masters = master_key.find(self._session, self._hello.master_key_label)
+                return capabilities.probe(self._session, masters, self._hello.host_signing)
+            case Extract():
+                return self._extract(operation.attempt)
+            case Sign():
+                raise ValueError("signatures go by key")
+
+    def _master_keys(self, left_out: list[str]) -> MasterKeys:
+        masters = master_key.find(self._session, self._hello.master_key_label)
+        keys = [master_key.describe(self._session, key) for key in masters]
+        return MasterKeys(keys=keys, left_out=left_out)
+
+    def _extract(self, attempt: str) -> Extracted:
+        masters = master_key.find(self._session, self._hello.master_key_label)
+        return extraction.attempt(self._session, self._hello, masters, attempt)
+
+
+def _sign_data(operation: Operation) -> bytes:
+    if not isinstance(operation, Sign):
+        raise TypeError("only signatures go by key")
+    return operation.data
+
+
+def _is_over(operation: Operation) -> bool:
+    return (
+        isinstance(operation, Sign)
+        and operation.not_after is not None
+        and time.time() >= operation.not_after
+    )
+
+
+def _answer(signature: bytes | HsmFailure) -> Answer:
+    return _failed(signature) if isinstance(signature, HsmFailure) else Signed(signature=signature)
+
+
+def _failed(failure: HsmFailure) -> Failure:
+    return Failure(code=failure.code, reason=failure.reason)
+
+
+def _compare(hello: Hello, found: dict[str, bytes]) -> None:
+    """Raises CannotStart unless the token has the master keys that it is expected to have."""
+    if not found:
+        raise CannotStart(
+            Obstacle.MASTER_KEY,
+            f"the token {hello.token_label!r} has no master key {hello.master_key_label!r}",
+            "Make one with: master-key generate",
+        )
+    if hello.check_values is not None and found != hello.check_values:
+        raise CannotStart(
+            Obstacle.MASTER_KEY,
+            f"the master keys on the token {hello.token_label!r} are not those of before",
+            "Somebody changed the token while it was in use; nothing signs until the driver is "
+            "restarted and finds the check values in its database.",
+        )
+
+
+def main() -> None:
+    """Say hello, then answer groups of operations until the socket closes."""
+    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    die_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the line above
+        return
+    harden()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the daemon drains first, then ends its workers
+    with socket.socket(fileno=descriptor) as connection, suppress(EOFError, BrokenPipeError):
+        _serve(connection)
+
+
+def _serve(connection: socket.socket) -> None:
+    try:
+        worker = Worker(Hello.model_validate_json(_receive(connection)))
+    except CannotStart as error:
+        failed = StartFailed(obstacle=error.obstacle, what=error.what, todo=error.todo)
+        _send(connection, StartAnswer(started=failed))
+        return
+    _send(connection, StartAnswer(started=worker.ready))
+    while True:
+        group = Group.model_validate_json(_receive(connection))
+        answers = worker.run(group.operations)
+        _send(connection, Answers(answers=answers))
+        if any(isinstance(answer, Lost) for answer in answers):
+            return
+
+
+def _send(connection: socket.socket, message: Message) -> None:
+    connection.sendall(frame(message))
+
+
+def _receive(connection: socket.socket) -> bytes:
+    """One message's body. Raises EOFError when the daemon has closed the socket."""
+    (size,) = HEADER.unpack(_exactly(connection, HEADER.size))
+    if size > MAX_FRAME:
+        raise EOFError(f"a message of {size} bytes is too long")
+    return _exactly(connection, size)
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    received = bytearray()
+    while len(received) < size:
+        chunk = connection.recv(size - len(received))
+        if not chunk:
+            raise EOFError("the daemon has closed the socket")
+        received += chunk
+    return bytes(received)
+
+
+if __name__ == "__main__":
+    main()

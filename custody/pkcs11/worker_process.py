@@ -1,0 +1,195 @@
+"""One worker as the daemon sees it: a process behind a socket, killed when it passes a deadline."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar, cast
+
+from custody.pkcs11.messages import (
+    HEADER,
+    MAX_FRAME,
+    Answer,
+    Answers,
+    Group,
+    Hello,
+    Message,
+    Operation,
+    Ready,
+    StartAnswer,
+    StartFailed,
+    frame,
+)
+
+WORKER_MODULE = "custody.pkcs11.worker"
+STDERR = 2
+
+Item = TypeVar("Item")
+
+
+class WorkerGone(Exception):
+    """The process has ended, or was killed because it hung; the text says which."""
+
+
+class StartRefused(Exception):
+    """The worker itself said why it cannot work."""
+
+    def __init__(self, failure: StartFailed) -> None:
+        super().__init__(failure.what)
+        self.failure = failure
+
+
+class WorkerProcess(asyncio.Protocol, Generic[Item]):
+    """Answers come in the order of the groups sent. ``Item`` is what the owner calls a group.
+
+    To be started from a thread that lives as long as the daemon: the kernel ends the worker when
+    the thread that started it ends (PR_SET_PDEATHSIG).
+    """
+
+    def __init__(self, deadline_seconds: float, module: str = WORKER_MODULE) -> None:
+        """``module`` is the worker's entry point."""
+        self._deadline_seconds = deadline_seconds
+        self._module = module
+        self._received = bytearray()
+        self._timer: asyncio.TimerHandle | None = None
+        self._started: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+        self._transport: asyncio.WriteTransport | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self.outstanding: deque[Item] = deque()
+        self.hung = False
+        self.gone = asyncio.Event()
+        self.on_answers: Callable[[Item, list[Answer]], None] | None = None
+
+    async def start(self, hello: Hello, deadline_seconds: float) -> Ready:
+        """Spawn, log in, prove. Raises StartRefused or WorkerGone; the process is gone then."""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-P",  # nothing is imported from the folder that the daemon was started in
+                    "-m",
+                    self._module,
+                    str(theirs.fileno()),
+                    str(os.getpid()),
+                    pass_fds=(theirs.fileno(),),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=STDERR,  # what a vendor's library prints must not get into our output
+                )
+            await asyncio.get_running_loop().create_connection(lambda: self, sock=ours)
+        except OSError as error:
+            ours.close()
+            await self.stop()
+            raise WorkerGone(f"could not be started: {error.strerror}") from None
+        try:
+            self._write(hello)
+            async with asyncio.timeout(deadline_seconds):
+                return await self._started
+        except TimeoutError:
+            await self.stop()
+            raise WorkerGone(f"did not log in within {deadline_seconds:g} s") from None
+        except BaseException:
+            await self.stop()
+            raise
+
+    @property
+    def process_id(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    def send(self, item: Item, operations: list[Operation]) -> None:
+        """Have a group done; its deadline runs from when the worker is free to begin it."""
+        self.outstanding.append(item)
+        if len(self.outstanding) == 1:
+            self._start_timer()
+        self._write(Group.model_construct(operations=operations))
+
+    async def stop(self) -> None:
+        """Kill and reap the process."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        if self._process is not None:
+            self._kill()
+            await self._process.wait()
+
+    async def ended(self) -> str:
+        """Wait until the process has ended; how it did, in words."""
+        await self.gone.wait()
+        await self.stop()
+        code = None if self._process is None else self._process.returncode
+        if self.hung:
+            return f"passed its deadline of {self._deadline_seconds:g} s and was killed"
+        if code is not None and code < 0:
+            return f"ended by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # A socket's transport can be written to; uvloop's own is no subclass of asyncio's.
+        self._transport = cast(asyncio.WriteTransport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while len(self._received) >= HEADER.size:
+            (size,) = HEADER.unpack_from(self._received)
+            if size > MAX_FRAME:
+                self._kill()
+                return
+            end = HEADER.size + size
+            if len(self._received) < end:
+                return
+            body = bytes(self._received[HEADER.size : end])
+            del self._received[:end]
+            self._message(body)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._started.done():
+            self._started.set_exception(WorkerGone("ended while it was logging in"))
+        self.gone.set()
+
+    def _message(self, body: bytes) -> None:
+        try:
+            if not self._started.done():
+                self._first_message(StartAnswer.model_validate_json(body).started)
+                return
+            answers = Answers.model_validate_json(body).answers
+        except ValueError:
+            self._kill()  # not the protocol: whatever it is now, it is not to be trusted
+            return
+        if not self.outstanding:
+            self._kill()
+            return
+        item = self.outstanding.popleft()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.outstanding:
+            self._start_timer()
+        if self.on_answers is not None:
+            self.on_answers(item, answers)
+
+    def _first_message(self, started: Ready | StartFailed) -> None:
+        if isinstance(started, Ready):
+            self._started.set_result(started)
+        else:
+            self._started.set_exception(StartRefused(started))
+
+    def _start_timer(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._deadline_seconds, self._pass_deadline)
+
+    def _pass_deadline(self) -> None:
+        self.hung = True
+        self._kill()
+
+    def _kill(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+    def _write(self, message: Message) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(frame(message))

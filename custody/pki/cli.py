@@ -1,0 +1,205 @@
+"""The ``pki`` command."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from custody.pki import certificates
+from custody.pki.certificates import IpAddress, IpNetwork, ServerNames
+from custody.pki.description import Description, describe
+from custody.pki.directory import INTERMEDIATE, LEAF_NAME, NODES, ROOT, SERVERS, Directory
+from custody.runtime import console
+from custody.runtime.errors import OperatorError
+from custody.runtime.tls import load_certificates
+from custody.wire.nodes import node_urn
+
+application = console.application(
+    "Certificates for mutual TLS: a root, an intermediate under it, and a leaf for each node "
+    "and server.\n\nStart with: pki root, then pki intermediate, then pki issue server and "
+    "pki issue node. Copy a leaf's folder to the host that it is for; take the root's folder "
+    "offline as soon as the intermediate is made."
+)
+issue = console.application("Issue a leaf: the certificate of one node or one server.")
+application.add_typer(issue, name="issue")
+
+EXPIRES_SOON_DAYS = 14
+
+DirOption = Annotated[
+    Path,
+    typer.Option("--dir", envvar="PKI_DIR", help="The PKI's folder.", file_okay=False),
+]
+DaysOption = Annotated[int, typer.Option(min=1, help="Days until the certificate expires.")]
+NameOption = Annotated[str, typer.Option(help="The authority's common name.")]
+DEFAULT_DIR = Path("pki")
+
+
+@application.command()
+def root(
+    folder: DirOption = DEFAULT_DIR,
+    name: NameOption = "Custody root CA",
+    days: DaysOption = certificates.ROOT_DAYS,
+) -> None:
+    """Make the root: what every process trusts.
+
+    Its private key is needed only to make intermediates. Keep it offline.
+    """
+    with console.operator_errors():
+        directory = Directory(folder)
+        directory.require_absent(ROOT)
+        key = certificates.new_private_key()
+        certificate = certificates.issue_root(name, key, days)
+        _say_made(directory.add_authority(ROOT, key, certificate))
+        console.out.print("Next: pki intermediate; then move this private key off this host.")
+
+
+@application.command()
+def intermediate(
+    folder: DirOption = DEFAULT_DIR,
+    name: NameOption = "Custody intermediate CA",
+    days: DaysOption = certificates.INTERMEDIATE_DAYS,
+    permit_dns: Annotated[
+        list[str] | None,
+        typer.Option(help="Let it vouch for servers under this DNS name only (repeatable)."),
+    ] = None,
+    permit_ip: Annotated[
+        list[str] | None,
+        typer.Option(help="Let it vouch for servers in this network only, as 10.0.0.0/8."),
+    ] = None,
+) -> None:
+    """Make the intermediate, which issues the leaves.
+
+    Whoever has its private key can pose as any node: keep it off the hosts of the nodes.
+    """
+    with console.operator_errors():
+        directory = Directory(folder)
+        directory.require_absent(INTERMEDIATE)
+        key = certificates.new_private_key()
+        certificate = certificates.issue_intermediate(
+            name,
+            key.public_key(),
+            directory.root(),
+            days,
+            ServerNames(dns=permit_dns or []),
+            [_network(text) for text in permit_ip or []],
+        )
+        _say_made(directory.add_authority(INTERMEDIATE, key, certificate))
+        console.out.print("Next: pki issue server NAME --dns HOST, and pki issue node ID.")
+
+
+@issue.command("node")
+def issue_node(
+    node_id: Annotated[str, typer.Argument(metavar="ID", help="As registered: node add ID.")],
+    folder: DirOption = DEFAULT_DIR,
+    days: DaysOption = certificates.LEAF_DAYS,
+) -> None:
+    """Issue a node's certificate, with its identity urn:custody:node:ID.
+
+    The control plane lets it in once ID is registered: control-plane node add ID --group GROUP.
+    """
+    with console.operator_errors():
+        try:
+            node_urn(node_id)
+        except ValueError as error:
+            raise OperatorError(str(error), "Take such an id.") from None
+        directory = Directory(folder)
+        directory.require_absent(NODES, node_id)
+        issuer = directory.intermediate()
+        key = certificates.new_private_key()
+        leaf = certificates.issue_node(node_id, key.public_key(), issuer, days)
+        _say_made(directory.add_leaf(NODES, node_id, key, leaf))
+        console.out.print(f"Next: copy it to the host of {node_id}, as certificate, key and ca.")
+
+
+@issue.command("server")
+def issue_server(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call its folder.")],
+    dns: Annotated[
+        list[str] | None, typer.Option(help="A host name that clients connect to (repeatable).")
+    ] = None,
+    ip: Annotated[
+        list[str] | None, typer.Option(help="An address that clients connect to (repeatable).")
+    ] = None,
+    folder: DirOption = DEFAULT_DIR,
+    days: DaysOption = certificates.LEAF_DAYS,
+) -> None:
+    """Issue a server's certificate, for every --dns name and --ip address it is reached under."""
+    with console.operator_errors():
+        if not LEAF_NAME.fullmatch(name):
+            raise OperatorError(
+                f"{name!r} is no folder name: 1 to 63 of a-z, 0-9, '.', '_' and '-'",
+                "Take such a name; the host's names go into --dns.",
+            )
+        names = ServerNames(dns=dns or [], ip=[_address(text) for text in ip or []])
+        if not names.dns and not names.ip:
+            raise OperatorError(
+                "a server's certificate needs a name or address that clients connect to",
+                f"For instance: pki issue server {name} --dns {name}.example.org --ip 127.0.0.1",
+            )
+        directory = Directory(folder)
+        directory.require_absent(SERVERS, name)
+        issuer = directory.intermediate()
+        key = certificates.new_private_key()
+        leaf = certificates.issue_server(name, names, key.public_key(), issuer, days)
+        _say_made(directory.add_leaf(SERVERS, name, key, leaf))
+
+
+@application.command()
+def show(
+    file: Annotated[Path, typer.Argument(help="A certificate.pem or ca.pem.")],
+    as_json: console.Json = False,
+) -> None:
+    """Show the certificates in a file: for whom, by whom, and how long they last."""
+    with console.operator_errors():
+        found = [describe(certificate) for certificate in load_certificates(file)]
+        if as_json:
+            console.print_json([each.model_dump(mode="json") for each in found])
+            return
+        for each in found:
+            rows = _rows(each)
+            console.print_table(rows[0], rows[1:])
+            console.out.print()
+
+
+def _rows(found: Description) -> list[tuple[str, str]]:
+    return [
+        (found.kind, escape(found.identity or found.subject)),
+        ("subject", escape(found.subject)),
+        ("issuer", escape(found.issuer)),
+        ("expires", _expiry(found)),
+        ("serial", found.serial),
+        ("sha256", found.sha256),
+    ]
+
+
+def _expiry(found: Description) -> str:
+    at = f"{found.not_after:%Y-%m-%d %H:%M} UTC"
+    if found.days_left < 0:
+        return f"[red]{at} (expired)[/red]"
+    if found.days_left < EXPIRES_SOON_DAYS:
+        return f"[yellow]{at} (in {found.days_left} days)[/yellow]"
+    return f"{at} (in {found.days_left} days)"
+
+
+def _say_made(path: Path) -> None:
+    console.out.print(f"Made {path}", markup=False)
+
+
+def _network(text: str) -> IpNetwork:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise OperatorError(f"--permit-ip: {error}", "Write a network as 10.0.0.0/8.") from None
+
+
+def _address(text: str) -> IpAddress:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError as error:
+        raise OperatorError(f"--ip: {error}", "Write an address as 10.0.0.5.") from None
+
+
+def main() -> None:
+    application()

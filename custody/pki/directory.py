@@ -1,0 +1,152 @@
+"""The folder that holds a PKI.
+
+    root/certificate.pem  private_key.pem           belongs offline once the intermediate is made
+    intermediate/certificate.pem  private_key.pem   issues leaves; belongs off the nodes' hosts
+    intermediate/issued/<serial>.pem                every leaf it ever issued
+    nodes/<id>/certificate.pem  private_key.pem  ca.pem
+    servers/<name>/certificate.pem  private_key.pem  ca.pem
+
+A leaf's certificate.pem is the chain that a peer is sent (leaf, then intermediate) and its ca.pem
+is the root, so that its folder is all that its host needs. Nothing is ever overwritten, and a
+folder appears whole or not at all.
+"""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from custody.pki.certificates import Authority
+from custody.runtime.configuration import read_secret, sync_folder, write_secret
+from custody.runtime.errors import OperatorError
+from custody.runtime.tls import load_certificates
+
+CERTIFICATE = "certificate.pem"
+PRIVATE_KEY = "private_key.pem"
+CA = "ca.pem"
+ROOT = "root"
+INTERMEDIATE = "intermediate"
+NODES = "nodes"
+SERVERS = "servers"
+ISSUED = "issued"
+
+LEAF_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+
+
+class Directory:
+    """Reads and writes the files of one PKI."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def root(self) -> Authority:
+        """The root. Raises OperatorError when it is not here, or others may read its key."""
+        return self._authority(ROOT, "Make one with: pki root (or bring the root's folder here).")
+
+    def intermediate(self) -> Authority:
+        """The intermediate. Raises OperatorError as ``root`` does."""
+        return self._authority(INTERMEDIATE, "Make one with: pki intermediate")
+
+    def root_certificate(self) -> x509.Certificate:
+        """The root's certificate; its private key need not be here."""
+        return load_certificates(self.path / ROOT / CERTIFICATE)[0]
+
+    def require_absent(self, *folder: str) -> Path:
+        """The path of a folder that does not exist yet. Raises OperatorError."""
+        path = self.path.joinpath(*folder)
+        if path.exists():
+            raise OperatorError(
+                f"{path} exists, and nothing here is ever overwritten",
+                "Take another name or --dir, or move that folder away if it is no longer used.",
+            )
+        return path
+
+    def add_authority(
+        self, folder: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate
+    ) -> Path:
+        """Write the root's or the intermediate's folder, for its owner's eyes only."""
+        return self._add(self.require_absent(folder), key, {CERTIFICATE: [certificate]}, 0o700)
+
+    def add_leaf(
+        self, kind: str, name: str, key: ec.EllipticCurvePrivateKey, leaf: x509.Certificate
+    ) -> Path:
+        """Write a leaf's folder, and before it the record of what was issued."""
+        path = self.require_absent(kind, name)
+        intermediate = load_certificates(self.path / INTERMEDIATE / CERTIFICATE)[0]
+        self._record(leaf)
+        files = {CERTIFICATE: [leaf, intermediate], CA: [self.root_certificate()]}
+        return self._add(path, key, files, 0o755)
+
+    def _authority(self, folder: str, todo: str) -> Authority:
+        path = self.path / folder
+        if not path.is_dir():
+            raise OperatorError(f"there is no {folder} in {self.path}", todo)
+        certificate = load_certificates(path / CERTIFICATE)[0]
+        pem = read_secret(path / PRIVATE_KEY, f"the {folder}'s private key")
+        try:
+            key = load_pem_private_key(pem, password=None)
+        except (ValueError, TypeError):
+            raise OperatorError(
+                f"{path / PRIVATE_KEY} is not a plain PEM private key",
+                "Bring back the file that pki wrote.",
+            ) from None
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or not _belongs(key, certificate):
+            raise OperatorError(
+                f"{path / PRIVATE_KEY} is not the key of the certificate beside it",
+                "Bring back the two files that pki wrote together.",
+            )
+        return Authority(certificate, key)
+
+    def _record(self, leaf: x509.Certificate) -> None:
+        issued = self.path / INTERMEDIATE / ISSUED
+        issued.mkdir(mode=0o700, exist_ok=True)
+        _write_certificates(issued / f"{leaf.serial_number:x}.pem", [leaf])
+
+    def _add(
+        self,
+        path: Path,
+        key: ec.EllipticCurvePrivateKey,
+        files: dict[str, list[x509.Certificate]],
+        mode: int,
+    ) -> Path:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+            write_secret(unfinished / PRIVATE_KEY, _pem(key))
+            for name, certificates in files.items():
+                _write_certificates(unfinished / name, certificates)
+            unfinished.chmod(mode)
+            unfinished.rename(path)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise OperatorError(
+                f"cannot write {path}: {error.strerror}", "Give a --dir that you may write to."
+            ) from None
+        return path
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _write_certificates(path: Path, certificates: list[x509.Certificate]) -> None:
+    pem = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+    with path.open("xb") as file:
+        file.write(pem)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _belongs(key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> bool:
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return key.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)

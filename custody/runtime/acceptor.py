@@ -1,0 +1,158 @@
+"""Accepts connections: no more than there may be, and counted before their TLS handshake."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import structlog
+
+from custody.runtime.activities import keep_going
+from custody.runtime.http_limits import HttpLimits
+
+BACKLOG = 512
+HANDSHAKE_SECONDS = 10.0
+SHUTDOWN_SECONDS = 10.0
+"""For a peer to take the last bytes, and to say that it ends TLS too."""
+PAUSE_SECONDS = 0.5
+"""When the process has no file descriptor left."""
+IPV6_NETWORK_BITS = 64
+"""Whoever has one address has as many."""
+
+log = structlog.get_logger(__name__)
+
+
+class Place:
+    """One connection's, until it is released.
+
+    ``is_beyond``: there are too many of its address. It is answered so, and served nothing.
+    """
+
+    def __init__(self, connections: "Connections", key: int | None, is_beyond: bool) -> None:
+        self._connections: Connections | None = connections
+        self._key = key
+        self.is_beyond = is_beyond
+
+    def release(self) -> None:
+        """Once or more often."""
+        if self._connections is not None:
+            self._connections.release(self._key)
+            self._connections = None
+
+
+class Connections:
+    """Counts connections in all, and of each address."""
+
+    def __init__(self, limits: HttpLimits) -> None:
+        self._limits = limits
+        self._of_address = Counter[int | None]()
+        self._total = 0
+
+    def take(self, address: str) -> Place | None:
+        """A place; None when there is room for no more, not even to say so."""
+        if self._total >= self._limits.connections:
+            return None
+        key, most = self._key(address), self._limits.address_connections
+        held = 0 if key is None else self._of_address[key]
+        if held >= 2 * most:
+            return None
+        self._total += 1
+        self._of_address[key] += 1
+        return Place(self, key, is_beyond=held >= most)
+
+    def release(self, key: int | None) -> None:
+        self._total -= 1
+        self._of_address[key] -= 1
+        if not self._of_address[key]:
+            del self._of_address[key]
+
+    def _key(self, address: str) -> int | None:
+        """What is counted as one address; None for a trusted proxy's."""
+        ip = _parse(address)
+        if any(ip in network for network in self._limits.trusted_proxies):
+            return None
+        if isinstance(ip, IPv4Address):
+            return int(ip)
+        return -1 - (int(ip) >> (128 - IPV6_NETWORK_BITS))
+
+
+def _parse(address: str) -> IPv4Address | IPv6Address:
+    ip = ip_address(address.partition("%")[0])
+    return ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip
+
+
+class Acceptor:
+    """Has each connection served by a protocol of its own, which releases the place it is given."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        connections: Connections,
+        make: Callable[[Place], asyncio.Protocol],
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._listening = listening
+        self._connections = connections
+        self._make = make
+        self._tls = tls
+        self._handshakes = set[asyncio.Task[None]]()
+        self._accepting: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._listening.setblocking(False)
+        self._listening.listen(BACKLOG)
+        self._accepting = asyncio.create_task(
+            keep_going("accept", self._accept_for_ever), name="accept"
+        )
+
+    def close(self) -> None:
+        """Accept no more; connections that are served go on."""
+        for task in (self._accepting, *self._handshakes):
+            if task is not None:
+                task.cancel()
+
+    async def wait_closed(self) -> None:
+        tasks = [task for task in (self._accepting, *self._handshakes) if task is not None]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _accept_for_ever(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, address = await loop.sock_accept(self._listening)
+            except ConnectionError:  # the client was quicker
+                continue
+            except OSError as error:
+                log.warning("cannot accept connections", error=error.strerror)
+                await asyncio.sleep(PAUSE_SECONDS)
+                continue
+            place = self._connections.take(address[0])
+            if place is None:
+                accepted.close()
+                continue
+            task = asyncio.create_task(self._serve(accepted, place))
+            self._handshakes.add(task)
+            task.add_done_callback(self._handshakes.discard)
+
+    async def _serve(self, accepted: socket.socket, place: Place) -> None:
+        is_tls = self._tls is not None
+        try:
+            with contextlib.suppress(OSError):
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self._make(place),
+                accepted,
+                ssl=self._tls,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if is_tls else None,
+                ssl_shutdown_timeout=SHUTDOWN_SECONDS if is_tls else None,
+            )
+        except OSError:  # TLS's errors, and a handshake that took too long, are of this kind
+            place.release()
+            accepted.close()
+        except BaseException:
+            place.release()
+            accepted.close()
+            raise

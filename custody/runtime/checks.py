@@ -1,0 +1,59 @@
+"""What a `doctor` command finds: its lines, and the checks that every process shares."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from custody.runtime.console import out
+from custody.runtime.errors import OperatorError
+from custody.runtime.tls import load_certificates
+
+EXPIRES_SOON = timedelta(days=14)
+
+
+class Status(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, how it is, and (unless ok) what to do about it.
+
+    ``ids``: of everything that the check is about, where that may be many; only --json shows them.
+    """
+
+    name: str
+    status: Status
+    detail: str
+    todo: str | None = None
+    ids: tuple[str, ...] = ()
+
+
+def failed(name: str, error: OperatorError) -> Check:
+    """The check that an error is the answer of."""
+    return Check(name, Status.FAIL, error.what, error.todo)
+
+
+def expiry_check(certificate: Path, of: str, todo: str) -> Check:
+    """Whether a certificate lasts. ``of``: whose it is. Raises ConfigurationError."""
+    ends = load_certificates(certificate)[0].not_valid_after_utc
+    left = ends - datetime.now(UTC)
+    if left >= EXPIRES_SOON:
+        return Check("certificate", Status.OK, f"{of}, {left.days} days left")
+    status = Status.WARN if left > timedelta() else Status.FAIL
+    return Check("certificate", status, f"{certificate} expires at {ends.isoformat()}", todo)
+
+
+def print_check(check: Check) -> None:
+    """One line for people, and what to do below it."""
+    colour = COLOURS[check.status]
+    out.print(f"[{colour}]{check.status.value:<5}[/] {check.name:<26} ", end="")
+    out.print(check.detail, markup=False)
+    if check.todo:
+        out.print(f"      -> {check.todo}", markup=False)

@@ -1,0 +1,114 @@
+"""How commands speak: tables for people, --json for machines, errors that name the next step."""
+
+import errno
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from custody.runtime.errors import OperatorError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+EXIT_FAILED = 1
+EXIT_COULD_NOT_CHECK = 2
+"""Of a command that finds faults: neither that it found some, nor that there are none."""
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+MAX_TABLE_WIDTH = 1000
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")]
+"""The option of every command that shows something."""
+
+
+def print_json(data: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(data, indent=2, default=str))  # noqa: T201
+
+
+def printable(value: object) -> str:
+    """A value as text, with what would move the cursor or end a line shown as its escape."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode()
+        for each in str(value)
+    )
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table on stdout; None shows as a dash. Wider than the terminal, never cut: ids matter."""
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text("-" if cell is None else printable(cell)) for cell in row))
+    Console(highlight=False, width=MAX_TABLE_WIDTH).print(table)
+
+
+def fail(error: OperatorError, exit_code: int = EXIT_FAILED) -> NoReturn:
+    """Print what happened and what to do next, and end the command."""
+    err.print(f"error: {error.what}", style="red", markup=False)
+    err.print(f"  -> {error.todo}", markup=False)
+    sys.exit(exit_code)
+
+
+@contextmanager
+def operator_errors(exit_code: int = EXIT_FAILED) -> Iterator[None]:
+    """Wrap a command's body: an OperatorError in it is printed, never a traceback.
+
+    A write that fails because a disk is full or read-only is printed in the same way.
+    """
+    try:
+        yield
+    except OperatorError as error:
+        fail(error, exit_code)
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        where = f" {error.filename}" if error.filename else ""
+        fail(
+            OperatorError(
+                f"cannot write{where}: {error.strerror}",
+                "Free space on that disk (df), or make it writable, and run the command again.",
+            ),
+            exit_code,
+        )
+
+
+class _Application(typer.Typer):
+    """Fills the lines of help; typer alone would break them where the source's lines end."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Command], Command]:
+        def add(function: Command) -> Command:
+            paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+            text = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+            return super(_Application, self).command(name, help=text, **settings)(function)
+
+        return add
+
+
+@contextmanager
+def no_overwriting() -> Iterator[None]:
+    """Wrap what `init` writes. Raises OperatorError for a file that is there."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise OperatorError(
+            f"{error.filename} is there already", "Move it away, or give another --config."
+        ) from None
+
+
+def application(help_text: str) -> typer.Typer:
+    """A command-line application in our habits: help without arguments, shell completion."""
+    return _Application(
+        help=help_text,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )

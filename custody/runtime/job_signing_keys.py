@@ -1,0 +1,25 @@
+"""The control plane's job-signing keys, as nodes and delivery servers pin them."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from custody.runtime.errors import ConfigurationError
+from custody.wire.envelope import PinnedKeys
+
+JobSigningKeys = Annotated[list[str], Field(min_length=1)]
+"""Base64 of 32-byte Ed25519 public keys (RFC 8032); two while one is being replaced."""
+
+
+def pinned_job_keys(keys: Sequence[str], section: str) -> PinnedKeys:
+    """What the keys of a section are believed to have signed. Raises ConfigurationError."""
+    try:
+        return PinnedKeys([base64.b64decode(text, validate=True) for text in keys])
+    except (binascii.Error, ValueError):
+        raise ConfigurationError(
+            f"[{section}] job_signing_keys has something that is no Ed25519 public key",
+            "Put in what `control-plane init` printed: base64 of 32 bytes.",
+        ) from None

@@ -1,0 +1,210 @@
+"""HTTP/1.1 as uvicorn speaks it, with limits on what a client may send and how long it may take.
+
+uvicorn's own protocol class (over httptools) keeps whatever a client sends before its headers end,
+and waits for it without end. Here a request whose head or body is too large, too slow or malformed
+is answered by a problem document, without any application, and its connection is closed.
+"""
+
+import asyncio
+from enum import Enum, auto
+from typing import Any
+
+import httptools
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from custody.runtime.acceptor import Place
+from custody.runtime.http_limits import HttpLimits, RefusalCode, Refused
+
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 1024 * 1024
+"""A client that is cut off while it sends often loses the answer: so much is read and dropped."""
+MAX_PIPELINED = 8
+"""Requests that a client may send before the answer to the first."""
+
+
+class Config(uvicorn.Config):
+    """uvicorn's settings, and our limits."""
+
+    limits: HttpLimits = HttpLimits()
+
+
+class _Part(Enum):
+    """Which part of a request comes next."""
+
+    HEAD = auto()
+    BODY = auto()
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """Serves one connection within its listener's limits."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.place: Place | None = None
+        self._limits = config.limits
+        self._part = _Part.HEAD
+        self._has_begun = False
+        self._completed = 0
+        """Requests that have come in whole."""
+        self._head_bytes = 0
+        self._header_bytes = 0
+        self._overhead = 0
+        """Bytes after the head that are neither body nor likely framing."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_refused = False
+        self._discarded = 0
+
+    def connection_made(  # type: ignore[override]  # as in the class above
+        self, transport: asyncio.Transport
+    ) -> None:
+        super().connection_made(transport)
+        self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        if self.place is not None:
+            self.place.release()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            self._discard(len(data))
+            return
+        self._unset_keepalive_if_required()
+        part, completed = self._part, self._completed
+        try:
+            self.parser.feed_data(data)
+            self._check(part, completed, len(data))
+        except httptools.HttpParserUpgrade:
+            pass  # to nothing that we have: the request is answered as any other
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(cause if isinstance(cause, Refused) else _malformed())
+        except Refused as refused:
+            self._refuse(refused)
+
+    def _check(self, part: _Part, completed: int, size: int) -> None:
+        """Look at what is left unfinished after a chunk. Raises Refused."""
+        if self._part is _Part.HEAD:
+            if self._completed != completed:
+                if not self._has_begun:
+                    return
+            else:
+                self._head_bytes += size
+                if self._head_bytes > self._limits.header_bytes:
+                    raise self._headers_too_large()
+        elif part is _Part.BODY and self._completed == completed:
+            self._overhead += size
+            if self._overhead > self._limits.header_bytes:
+                raise self._headers_too_large()
+        if self._timer is None:
+            self._start_timer()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._has_begun = True
+        self._header_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._count(len(name) + len(value))
+
+    def _count(self, size: int) -> None:
+        self._header_bytes += size
+        if (
+            self._header_bytes > self._limits.header_bytes
+            or len(self.headers) > self._limits.header_count
+        ):
+            raise self._headers_too_large()
+
+    def on_headers_complete(self) -> None:
+        self._stop_timer()
+        self._part = _Part.BODY
+        self._head_bytes = self._overhead = 0
+        if self.place is not None and self.place.is_beyond:
+            raise Refused(
+                RefusalCode.TOO_MANY_CONNECTIONS,
+                f"One address may have {self._limits.address_connections} connections here. Use "
+                "each connection for several requests, or ask the operator for a higher limit.",
+            )
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise _malformed()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._overhead -= 2 * len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._stop_timer()
+        self._part = _Part.HEAD
+        self._has_begun = False
+        self._completed += 1
+        super().on_message_complete()
+
+    def _start_timer(self) -> None:
+        is_head = self._part is _Part.HEAD
+        seconds = self._limits.header_seconds if is_head else self._limits.body_seconds
+        self._timer = self.loop.call_later(seconds, self._on_time_over, seconds)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_time_over(self, seconds: float) -> None:
+        self._timer = None
+        if self._part is _Part.HEAD and not self._has_begun:
+            self.transport.abort()  # it said nothing
+            return
+        what = "headers" if self._part is _Part.HEAD else "body"
+        self._refuse(
+            Refused(
+                RefusalCode.REQUEST_TIMEOUT,
+                f"The complete {what} did not arrive within {seconds:g} s. Send the request "
+                "again; with an external_id that is always safe.",
+            )
+        )
+
+    def _refuse(self, refused: Refused) -> None:
+        """Answer by ourselves, unless an answer to something else is under way; then close."""
+        self._is_refused = True
+        self._stop_timer()
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if cycle.response_started or not cycle.more_body or self.pipeline:
+                self.transport.abort()
+                return
+            cycle.disconnected = True  # to its application the client is gone
+            cycle.message_event.set()
+        self.transport.write(refused.response())
+        self.flow.resume_reading()
+        self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    def _discard(self, size: int) -> None:
+        self._discarded += size
+        if self._discarded > LINGER_BYTES:
+            self.transport.abort()
+
+    def _headers_too_large(self) -> Refused:
+        return Refused(
+            RefusalCode.HEADERS_TOO_LARGE,
+            f"The request line and the headers may have {self._limits.header_bytes} bytes here, "
+            f"in {self._limits.header_count} headers.",
+        )
+
+
+def _malformed() -> Refused:
+    return Refused(RefusalCode.MALFORMED_REQUEST, "These bytes are not an HTTP/1.1 request.")

@@ -1,0 +1,143 @@
+"""HTTP listeners inside a process that has other things to do as well."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from custody.runtime.acceptor import Acceptor, Connections, Place
+from custody.runtime.errors import OperatorError
+from custody.runtime.http_limits import HttpLimits
+from custody.runtime.limited_protocol import Config, LimitedProtocol
+
+START_SECONDS = 15
+STOP_SECONDS = 30
+CLOSE_SECONDS = 1
+"""For a connection without a request to end in good order."""
+
+
+class Listener:
+    """One ASGI application on one address; signals are left to the process."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> int:
+        """Bind and serve. Returns the port. Raises OperatorError when the address is not free."""
+        try:
+            bound = self._config.bind_socket()
+        except SystemExit:  # how uvicorn says that it cannot bind
+            raise OperatorError(
+                f"cannot listen on {self._config.host}:{self._config.port}",
+                "Free that port, or name another one in the configuration.",
+            ) from None
+        self._task = asyncio.create_task(self._server.serve(sockets=[bound]))
+        listening = asyncio.create_task(self._server.listening.wait())
+        await asyncio.wait(
+            [listening, self._task], timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        listening.cancel()
+        if self._task.done():
+            self._task.result()
+        port: int = bound.getsockname()[1]
+        return port
+
+    async def stop(self) -> None:
+        """Stop accepting, and wait for the requests under way."""
+        if self._task is not None:
+            self._server.should_exit = True
+            await asyncio.wait([self._task], timeout=STOP_SECONDS)
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._limits = config.limits
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Not uvicorn's, which counts no connections and gives a TLS handshake a minute."""
+        await self.lifespan.startup()
+        connections = Connections(self._limits)
+        self.servers = [
+            Acceptor(each, connections, self._make, self.config.ssl)  # type: ignore[misc]
+            for each in sockets or []
+        ]
+        for acceptor in self.servers:
+            acceptor.start()  # type: ignore[attr-defined]
+        self.started = True
+        self.listening.set()
+
+    def _make(self, place: Place) -> LimitedProtocol:
+        protocol: LimitedProtocol = self.config.http_protocol_class(  # type: ignore[assignment]
+            config=self.config,  # type: ignore[call-arg]
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        protocol.place = place
+        return protocol
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        cutting = asyncio.create_task(self._cut_idle())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cutting.cancel()
+
+    async def _cut_idle(self) -> None:
+        """Drop connections that have nothing more to be answered.
+
+        To end one, TLS waits for the other side's word (close_notify): a client that keeps a
+        connection for its next request, and does not look at it before, would hold us up.
+        """
+        while True:
+            await asyncio.sleep(CLOSE_SECONDS)
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, HttpToolsProtocol) and _is_idle(connection):
+                    connection.transport.abort()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _is_idle(connection: HttpToolsProtocol) -> bool:
+    is_answered = connection.cycle is None or connection.cycle.response_complete
+    return is_answered and connection.transport.get_write_buffer_size() == 0
+
+
+def config(
+    app: Any,
+    host: str,
+    port: int,
+    *,
+    limits: HttpLimits | None = None,
+    http: type[LimitedProtocol] = LimitedProtocol,
+    **settings: Any,
+) -> Config:
+    """uvicorn's settings as all our listeners have them; ``settings`` are uvicorn's own."""
+    made = Config(
+        app,
+        host=host,
+        port=port,
+        http=http,
+        ws="none",
+        loop="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        **settings,
+    )
+    if limits is not None:
+        made.limits = limits
+    return made

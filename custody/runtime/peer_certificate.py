@@ -1,0 +1,47 @@
+"""Who is on the other end of a mutual TLS connection, by the certificate that it has shown."""
+
+import ssl
+from asyncio import BaseTransport
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+
+from cryptography import x509
+
+from custody.wire.nodes import node_of
+
+
+@dataclass(frozen=True)
+class PeerCertificate:
+    """The certificate that the handshake proved the peer to have the private key of.
+
+    ``node`` is None when it names no node: it is one of ours, but not a node's.
+    """
+
+    node: str | None
+    serial_number: int
+    not_after: datetime
+
+
+def peer_of_connection(transport: BaseTransport) -> PeerCertificate | None:
+    """None when the connection brought no certificate, or is not TLS."""
+    tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+    der = tls.getpeercert(binary_form=True) if tls is not None else None
+    return None if der is None else _parse(der)
+
+
+@lru_cache(maxsize=256)  # a peer shows the same at every request
+def _parse(der: bytes) -> PeerCertificate:
+    certificate = x509.load_der_x509_certificate(der)
+    return PeerCertificate(
+        node=_node(certificate),
+        serial_number=certificate.serial_number,
+        not_after=certificate.not_valid_after_utc,
+    )
+
+
+def _node(certificate: x509.Certificate) -> str | None:
+    try:
+        return node_of(certificate)
+    except ValueError:
+        return None

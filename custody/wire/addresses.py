@@ -1,0 +1,58 @@
+"""Addresses from public keys."""
+
+import hashlib
+
+from coincurve import PublicKey
+from Crypto.Hash import RIPEMD160
+from embit import base58, bech32
+
+from custody.wire.algorithms import NETWORK_ALGORITHMS, SCHNORR_SECP256K1, Algorithm, Network
+from custody.wire.digests import keccak_256
+from custody.wire.public_keys import check_public_key
+
+
+def address_of(network: Network, algorithm: Algorithm, public_key: bytes) -> str:
+    """Address of a public key, in the form that its algorithm gives it (PUBLIC_KEY_SIZE).
+
+    A Schnorr key is the output key, which BIP-341's tweak is in already. Raises ValueError for what
+    is no such key: what is sent to an address of no key is lost.
+    """
+    if algorithm not in NETWORK_ALGORITHMS[network]:
+        raise ValueError(f"{network.value} has no public key of {algorithm}")
+    check_public_key(algorithm, public_key)
+    match network:
+        case Network.ETHEREUM:
+            return _ethereum(public_key)
+        case Network.BITCOIN if algorithm == SCHNORR_SECP256K1:
+            return _p2tr(public_key)
+        case Network.BITCOIN:
+            return _p2wpkh(public_key)
+        case Network.SOLANA:
+            return str(base58.encode(public_key))
+
+
+def _ethereum(public_key: bytes) -> str:
+    """The last 20 bytes of Keccak-256 over the point (Yellow Paper, appendix F)."""
+    point = PublicKey(public_key).format(compressed=False)[1:]
+    return eip55(keccak_256(point)[-20:])
+
+
+def eip55(address: bytes) -> str:
+    """Text of an address, with the EIP-55 checksum in the case of its letters."""
+    plain = address.hex()
+    checksum = keccak_256(plain.encode()).hex()
+    return "0x" + "".join(
+        digit.upper() if int(nibble, 16) >= 8 else digit
+        for digit, nibble in zip(plain, checksum, strict=False)
+    )
+
+
+def _p2wpkh(public_key: bytes) -> str:
+    """Segwit version 0 program of HASH160(public key), mainnet (BIP-141, BIP-173)."""
+    program = RIPEMD160.new(hashlib.sha256(public_key).digest()).digest()
+    return str(bech32.encode("bc", 0, program))
+
+
+def _p2tr(output_key: bytes) -> str:
+    """Segwit version 1 program: the output key as it is, mainnet (BIP-341, BIP-350)."""
+    return str(bech32.encode("bc", 1, output_key))

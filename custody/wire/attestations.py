@@ -1,0 +1,308 @@
+"""Whether the nodes that a reader has pinned attest a key, and so its address. Pure.
+
+What stands between them and the reader, an API and its database, is not believed in anything.
+"""
+
+import copy
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from custody.wire.addresses import address_of
+from custody.wire.algorithms import ECDSA_SECP256K1, Algorithm, Network, Protection, Store
+from custody.wire.derivation import child_chain_code, child_public_key, format_path
+from custody.wire.envelope import (
+    ATTESTATION_TYPE,
+    BadEnvelope,
+    PinnedKeys,
+    SignedBytes,
+    signing_key_id,
+)
+from custody.wire.jobs import Endpoint, check_key_id
+from custody.wire.public_keys import check_ed25519
+from custody.wire.statements import Attestation
+from custody.wire.tickets import MAX_SIGNERS, MIN_THRESHOLD
+
+
+class Unattested(ValueError):
+    """The pinned nodes do not attest the key: the text says in what."""
+
+
+def _require_members(groups: Mapping[str, Sequence[str]], nodes: Collection[str]) -> None:
+    for group, members in groups.items():
+        strangers = sorted(set(members) - set(nodes))
+        if strangers:
+            raise ValueError(f"{group}: {', '.join(strangers)} has no identity key here")
+
+
+@dataclass(frozen=True)
+class ClaimedKey:
+    """What a reader was told of a key; what is null was not told.
+
+    A derived key has a root, and a path from there. ``address`` goes with a network: both are null
+    for a key that is no wallet's. ``external_id``: of the request that the wallet, or the bare key,
+    was made for. It is not looked at for a derived key, of which it is not attested, nor for a
+    wallet's key without the address.
+    """
+
+    id: UUID
+    root: UUID | None
+    path: tuple[int, ...]
+    store: Store
+    algorithm: Algorithm
+    public_key: bytes
+    network: Network | None = None
+    address: str | None = None
+    chain_code: bytes | None = None
+    protection: Protection | None = None
+    group: str | None = None
+    threshold: int | None = None
+    signers: tuple[str, ...] | None = None
+    external_id: str | None = None
+
+
+@dataclass(frozen=True)
+class PinnedGroup:
+    """A signer group as its owner has it: exactly these signers, of whom ``threshold`` sign."""
+
+    threshold: int
+    signers: Sequence[str]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what no group can be."""
+        if len(set(self.signers)) != len(self.signers):
+            raise ValueError("a signer is named twice")
+        if not MIN_THRESHOLD <= self.threshold <= len(self.signers) <= MAX_SIGNERS:
+            raise ValueError(
+                f"threshold {self.threshold} of {len(self.signers)} signers: it is "
+                f"{MIN_THRESHOLD} at least, and there are no fewer signers, {MAX_SIGNERS} at most"
+            )
+
+
+class PinnedNodes:
+    """The nodes and groups that a reader believes, and whose keys it expects them to attest.
+
+    Signers are pinned apart from drivers, so that no signer alone attests a key of store hsm.
+    """
+
+    def __init__(
+        self,
+        drivers: Mapping[str, bytes],
+        signers: Mapping[str, bytes],
+        driver_groups: Mapping[str, Sequence[str]],
+        signer_groups: Mapping[str, PinnedGroup],
+        application: bytes | None = None,
+    ) -> None:
+        """``drivers``, ``signers``: Ed25519 identity keys, 32 bytes each, by node id.
+
+        ``driver_groups``: the drivers of each group, by name. ``application``: the public key that
+        signs the reader's requests; None where they are not signed.
+        Raises ValueError for what is no public key, for one that two nodes would share, and for a
+        member of a group that is not pinned.
+        """
+        self.application = None if application is None else check_ed25519(application)
+        self._driver_groups = {name: frozenset(each) for name, each in driver_groups.items()}
+        self._signer_groups = dict(signer_groups)
+        _require_members(driver_groups, drivers)
+        _require_members({name: each.signers for name, each in signer_groups.items()}, signers)
+        self._nodes: dict[Store, dict[str, tuple[str, PinnedKeys]]] = {Store.HSM: {}, Store.MPC: {}}
+        seen: dict[bytes, str] = {}
+        pins = [(Store.HSM, *pin) for pin in drivers.items()]
+        pins += [(Store.MPC, *pin) for pin in signers.items()]
+        for store, node, public_key in pins:
+            if public_key in seen:
+                raise ValueError(f"{seen[public_key]} and {node} have the same identity key")
+            seen[public_key] = node
+            try:
+                pinned = PinnedKeys([public_key])
+            except ValueError as error:
+                raise ValueError(f"{node}: {error}") from None
+            self._nodes[store][signing_key_id(public_key)] = (node, pinned)
+
+    def of_application(self, application: bytes) -> "PinnedNodes":
+        """The same, for the application that signs by this key. Raises ValueError for another."""
+        if self.application not in (None, application):
+            raise ValueError("the pinned application's key is not the one that signs requests")
+        theirs = copy.copy(self)
+        theirs.application = check_ed25519(application)
+        return theirs
+
+    def require_drivers_group(self, group: str, driver: str) -> None:
+        """Raise Unattested unless the group is pinned, and the driver is one of it."""
+        if driver not in self._driver_groups.get(group, ()):
+            raise Unattested(f"{driver} is not pinned as a driver of a group {group!r}")
+
+    def require_signer_group(self, group: str, threshold: int, signers: Sequence[str]) -> None:
+        """Raise Unattested unless the group is pinned with this threshold and these signers."""
+        pinned = self._signer_groups.get(group)
+        if pinned is None:
+            raise Unattested(f"the signer group {group!r} is not pinned")
+        if threshold != pinned.threshold:
+            raise Unattested(
+                f"threshold {threshold} is attested, and {pinned.threshold} pinned of {group!r}"
+            )
+        if sorted(signers) != sorted(pinned.signers):
+            raise Unattested(
+                f"the signers {', '.join(signers)} are attested, and "
+                f"{', '.join(pinned.signers)} pinned of {group!r}"
+            )
+
+    def open(self, store: Store, signed: SignedBytes) -> Attestation:
+        """The attestation, once it is a pinned node's, by its signature and its own word.
+
+        Raises Unattested.
+        """
+        known = self._nodes[store].get(signed.signing_key_id)
+        if known is None:
+            raise Unattested(f"an attestation is signed by {signed.signing_key_id}: not pinned")
+        node, pinned = known
+        try:
+            payload = pinned.open(ATTESTATION_TYPE, signed)
+            attestation = Attestation.model_validate_json(payload)
+        except BadEnvelope as error:
+            raise Unattested(f"the attestation of {node}: {error}") from None
+        except ValidationError:
+            raise Unattested(f"the attestation of {node} is of no form that is known") from None
+        if attestation.node != node:
+            raise Unattested(f"{node} has signed an attestation in the name of {attestation.node}")
+        return attestation
+
+
+def check(attestations: Sequence[SignedBytes], key: ClaimedKey, pinned: PinnedNodes) -> None:
+    """Raise Unattested unless pinned nodes attest all that is claimed of the key."""
+    if not 1 <= len(attestations) <= MAX_SIGNERS:
+        raise Unattested(f"there are {len(attestations)} attestations, not 1 to {MAX_SIGNERS}")
+    found = [pinned.open(key.store, signed) for signed in attestations]
+    first = found[0]
+    if first.store is not key.store:
+        raise Unattested(f"the key is attested for store {first.store.value}")
+    if key.store is Store.HSM:
+        _require_one_driver(found, pinned)
+    else:
+        _require_all_signers(found, pinned)
+    _require_same_key(first, key)
+    _require_same_request(first, key, pinned.application)
+    _require_same_holders(first, key)
+    _require_address(key)
+
+
+def _require_one_driver(found: list[Attestation], pinned: PinnedNodes) -> None:
+    if len(found) != 1:
+        raise Unattested("a key of store hsm has one attestation")
+    first = found[0]
+    if first.protection not in (Protection.HSM, Protection.HOST):
+        raise Unattested(f"a driver has no keys of protection {first.protection.value}")
+    if first.threshold != 1 or first.signers != [first.node]:
+        raise Unattested(f"{first.node} does not hold the key alone")
+    pinned.require_drivers_group(first.group, first.node)
+
+
+def _require_all_signers(found: list[Attestation], pinned: PinnedNodes) -> None:
+    first = found[0]
+    if any(each.made_for != first.made_for for each in found):
+        raise Unattested(
+            "the signers do not attest the same request: each must have the application pinned "
+            "(mpc-signer apps add) before the key is made"
+        )
+    if any(each.agreed != first.agreed for each in found):
+        raise Unattested("the signers do not attest the same")
+    if first.protection is not Protection.MPC:
+        raise Unattested(f"signers have no keys of protection {first.protection.value}")
+    if len(set(first.signers)) != len(first.signers):
+        raise Unattested("a signer is named twice")
+    if sorted(each.node for each in found) != sorted(first.signers):
+        raise Unattested("it is not each of the signers named that attests, once")
+    pinned.require_signer_group(first.group, first.threshold, first.signers)
+
+
+def _require_same_request(
+    attested: Attestation, key: ClaimedKey, application: bytes | None
+) -> None:
+    """The key was made for this application and, unless it is derived, for this request."""
+    made_for = attested.made_for
+    if made_for is None:
+        raise Unattested("the nodes do not know for which request the key was made")
+    if made_for.application != application:
+        raise Unattested(_another_application(made_for.application, application))
+    if key.root is not None:
+        return
+    endpoint = Endpoint.KEYS if key.network is None else Endpoint.WALLETS
+    if made_for.endpoint is not endpoint:
+        raise Unattested(f"the key was made for a request to {made_for.endpoint.value}")
+    is_told = key.network is None or key.address is not None
+    if is_told and key.external_id != made_for.external_id:
+        raise Unattested(
+            f"the key was made for external_id {made_for.external_id}, not {key.external_id}"
+        )
+
+
+def _another_application(attested: bytes | None, ours: bytes | None) -> str:
+    if attested is None:
+        return (
+            "no application's signature is attested: the nodes must have this one's key pinned "
+            "(apps add) before the key is made"
+        )
+    found = f"the key was made for the application with key {signing_key_id(attested)}"
+    return f"{found}, and this one {'signs nothing' if ours is None else 'has another'}"
+
+
+def _require_same_key(attested: Attestation, key: ClaimedKey) -> None:
+    algorithm = Algorithm(attested.scheme, attested.curve)
+    if algorithm != key.algorithm:
+        raise Unattested(f"the key is attested to be of {algorithm}, not {key.algorithm}")
+    if attested.key_id != (key.root or key.id):
+        raise Unattested(f"it is another key that is attested, {attested.key_id}")
+    if (key.root is None) != (not key.path):
+        raise Unattested("a derived key has a root and a path, another key neither")
+    if key.root is None and key.network != attested.network:
+        raise Unattested(f"the key is attested to be of network {attested.network}")
+    public_key, chain_code = attested.public_key, attested.chain_code
+    if key.path:
+        public_key, chain_code = _descendant(attested, key.path)
+    if key.public_key != public_key:
+        raise Unattested("another public key is attested")
+    if key.chain_code not in (None, chain_code):
+        raise Unattested("another chain code is attested")
+    try:
+        check_key_id(key.id, key.root, key.path, key.network)
+    except ValueError as error:
+        raise Unattested(str(error)) from None
+
+
+def _descendant(attested: Attestation, path: tuple[int, ...]) -> tuple[bytes, bytes]:
+    """Public key and chain code of a child of the attested key."""
+    algorithm = Algorithm(attested.scheme, attested.curve)
+    if algorithm != ECDSA_SECP256K1 or attested.chain_code is None:
+        raise Unattested("the root is attested without a chain code: it has no children")
+    root = attested.public_key, attested.chain_code
+    try:
+        return child_public_key(*root, path), child_chain_code(*root, path)
+    except ValueError as error:
+        raise Unattested(f"the root has no child {format_path(path)}: {error}") from None
+
+
+def _require_same_holders(attested: Attestation, key: ClaimedKey) -> None:
+    told = {
+        "protection": (key.protection, attested.protection),
+        "group": (key.group, attested.group),
+        "threshold": (key.threshold, attested.threshold),
+        "signers": (key.signers, tuple(attested.signers)),
+    }
+    for what, (claimed, found) in told.items():
+        if claimed is not None and claimed != found:
+            raise Unattested(f"{what}: {found} is attested, not {claimed}")
+
+
+def _require_address(key: ClaimedKey) -> None:
+    if key.address is None:
+        return
+    if key.network is None:
+        raise Unattested("the address is of no network")
+    try:
+        expected = address_of(key.network, key.algorithm, key.public_key)
+    except ValueError as error:
+        raise Unattested(str(error)) from None
+    if key.address != expected:
+        raise Unattested(f"the address is not that of the attested key, which is {expected}")

@@ -1,0 +1,44 @@
+"""The audit chain's form: each record's hash covers the one before it; the head is signed."""
+
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field
+
+from custody.wire.encoding import HexBytes, Model
+from custody.wire.envelope import SignedBytes
+from custody.wire.framing import Domain, tagged_hash
+
+GENESIS = bytes(32)
+"""The hash before the first record."""
+
+
+def chain_hash(previous: bytes, record: bytes) -> bytes:
+    """Tagged hash of the previous record's hash (32 bytes) and this record's bytes."""
+    return tagged_hash(Domain.AUDIT, previous, record)
+
+
+class AuditHead(Model):
+    """The last record of a node's chain: ``sequence`` counts from 1; 0 is the empty chain."""
+
+    node: str
+    sequence: Annotated[int, Field(ge=0, lt=2**63)]
+    hash: Annotated[HexBytes, Field(min_length=32, max_length=32)]
+
+
+class Restored(Model):
+    """A node's statement that its database was restored, and which records that cost.
+
+    The records after ``agreed``, up to ``kept``, are in the chain no more. Both heads are the
+    node's own, as it signed them: it cannot name what it has not reported, nor deny it later.
+    """
+
+    node: str
+    agreed: AuditHead
+    """The last head known elsewhere that the chain still has; sequence 0 where there is none."""
+    kept: SignedBytes
+    """The last head known elsewhere that the chain no longer has."""
+    own: SignedBytes
+    """The chain's head just before the record of this statement."""
+    operator: Annotated[str, Field(max_length=200)]
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    at: AwareDatetime

@@ -1,0 +1,61 @@
+"""Children of a secp256k1 key by public derivation: BIP-32, unhardened, from public keys alone."""
+
+import re
+from collections.abc import Sequence
+
+from embit.bip32 import HDKey
+from embit.ec import PublicKey
+
+from custody.wire.algorithms import ECDSA_SECP256K1
+from custody.wire.jobs import MAX_DEPTH
+from custody.wire.public_keys import check_public_key
+
+CHAIN_CODE_SIZE = 32
+FIRST_HARDENED = 2**31
+"""From here on a step needs the private key (BIP-32, section "Extended keys")."""
+
+_STEP = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
+
+
+def parse_path(text: str) -> tuple[int, ...]:
+    """The steps of a path from a key to a child, as ``m/0/5``. Raises ValueError."""
+    root, *steps = text.split("/")
+    if root != "m" or not 1 <= len(steps) <= MAX_DEPTH:
+        raise ValueError(f"a path is m/ and 1 to {MAX_DEPTH} steps, as m/0/5")
+    return tuple(_step(step) for step in steps)
+
+
+def _step(text: str) -> int:
+    if text[-1:] in ("'", "h", "H"):
+        raise ValueError(f"step {text} is hardened: children follow from public keys, unhardened")
+    if not _STEP.fullmatch(text) or int(text) >= FIRST_HARDENED:
+        raise ValueError(f"step {text!r} is no number from 0 to {FIRST_HARDENED - 1}")
+    return int(text)
+
+
+def format_path(path: Sequence[int]) -> str:
+    """The text that ``parse_path`` reads."""
+    return "/".join(["m", *map(str, path)])
+
+
+def child_public_key(public_key: bytes, chain_code: bytes, path: Sequence[int]) -> bytes:
+    """The child's public key, 33 bytes, from its ancestor's 33 and chain code of 32 (CKDpub).
+
+    Raises ValueError for what is no such key, chain code or path.
+    """
+    return _descendant(public_key, chain_code, path)[0]
+
+
+def child_chain_code(public_key: bytes, chain_code: bytes, path: Sequence[int]) -> bytes:
+    """The child's chain code, from which its own children follow. Errors as child_public_key's."""
+    return _descendant(public_key, chain_code, path)[1]
+
+
+def _descendant(public_key: bytes, chain_code: bytes, path: Sequence[int]) -> tuple[bytes, bytes]:
+    check_public_key(ECDSA_SECP256K1, public_key)
+    if len(chain_code) != CHAIN_CODE_SIZE:
+        raise ValueError(f"a chain code has {CHAIN_CODE_SIZE} bytes, this one {len(chain_code)}")
+    if len(path) > MAX_DEPTH or not all(0 <= step < FIRST_HARDENED for step in path):
+        raise ValueError(f"{format_path(path)} is no unhardened path of up to {MAX_DEPTH} steps")
+    child = HDKey(PublicKey.parse(public_key), chain_code).derive(path)
+    return child.sec(), child.chain_code

@@ -1,0 +1,100 @@
+"""Which 32 bytes are signed for a message."""
+
+import hashlib
+
+from Crypto.Hash import keccak
+
+from custody.wire import bip322
+from custody.wire.algorithms import Algorithm, Curve, HashFunction, Network, Scheme
+from custody.wire.requests import DIGEST_SIZE, SignHash, SignMessage, SignRequest, SignTransaction
+
+
+class NotSignable(ValueError):
+    """This key cannot sign this request: the text says why."""
+
+
+def keccak_256(data: bytes) -> bytes:
+    return keccak.new(digest_bits=256, data=data).digest()
+
+
+def eip191(message: bytes) -> bytes:
+    """Digest of a personal message (EIP-191, version 0x45)."""
+    prefix = b"\x19Ethereum Signed Message:\n" + str(len(message)).encode()
+    return keccak_256(prefix + message)
+
+
+def bip137(message: bytes) -> bytes:
+    """Digest of a Bitcoin signed message (BIP-137): double SHA-256 over magic, size and message."""
+    magic = b"Bitcoin Signed Message:\n"
+    data = _compact_size(len(magic)) + magic + _compact_size(len(message)) + message
+    return hashlib.sha256(hashlib.sha256(data).digest()).digest()
+
+
+def _compact_size(size: int) -> bytes:
+    """Bitcoin's variable-length integer."""
+    if size < 0xFD:
+        return bytes([size])
+    if size <= 0xFFFF:
+        return b"\xfd" + size.to_bytes(2, "little")
+    return b"\xfe" + size.to_bytes(4, "little")
+
+
+HASHES = {
+    HashFunction.SHA_256: lambda data: hashlib.sha256(data).digest(),
+    HashFunction.SHA3_256: lambda data: hashlib.sha3_256(data).digest(),
+    HashFunction.KECCAK_256: keccak_256,
+}
+
+
+def digest_of(
+    request: SignRequest,
+    algorithm: Algorithm,
+    network: Network | None,
+    public_key: bytes | None,
+) -> bytes | None:
+    """The 32-byte digest that is signed; None for Ed25519, which signs the message itself.
+
+    A Taproot wallet's depends on its public key (bip322.py). Raises NotSignable when the
+    request makes no sense for the key.
+    """
+    if algorithm.scheme is Scheme.EDDSA:
+        if isinstance(request, SignHash):
+            raise NotSignable("an Ed25519 key signs messages, not hashes: use kind Message")
+        if isinstance(request, SignMessage) and request.hash_function is not None:
+            raise NotSignable("an Ed25519 key signs the message itself: leave hash_function out")
+        return None
+    if isinstance(request, SignHash):
+        return request.hash
+    if isinstance(request, SignTransaction):
+        raise NotSignable("a transaction of this network is signed by its hash: use kind Hash")
+    if network is None:
+        if request.hash_function is None:
+            raise NotSignable(
+                f"a bare {algorithm.scheme.value} key needs hash_function to sign a Message"
+            )
+        return HASHES[request.hash_function](request.content)
+    if request.hash_function is not None:
+        raise NotSignable(f"the {network.value} wallet fixes the hash: leave hash_function out")
+    if network is Network.ETHEREUM:
+        return eip191(request.content)
+    if algorithm.scheme is Scheme.ECDSA:
+        return bip137(request.content)
+    if public_key is None:
+        raise NotSignable("the Taproot wallet has no public key yet, which its messages hang on")
+    return bip322.digest(request.content, public_key)
+
+
+def is_bare_hash(request: SignRequest, curve: Curve) -> bool:
+    """Whether nobody can say what stands behind the digest.
+
+    Bitcoin signs SHA-256 of SHA-256 of a transaction's parts (BIP-143): a message of 32 bytes under
+    SHA-256 may be the inner hash, and the signature that of a transaction.
+    """
+    if isinstance(request, SignHash):
+        return True
+    return (
+        isinstance(request, SignMessage)
+        and curve is Curve.SECP256K1
+        and request.hash_function is HashFunction.SHA_256
+        and len(request.content) == DIGEST_SIZE
+    )

@@ -1,0 +1,92 @@
+"""Signed bytes: Ed25519 over the DSSE pre-authentication encoding.
+
+https://github.com/secure-systems-lab/dsse/blob/master/protocol.md, section "Signature Definition".
+What is signed stays bytes, and is parsed only after its signature holds.
+"""
+
+import hashlib
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from custody.wire.encoding import Base64Bytes, Model
+from custody.wire.public_keys import check_ed25519
+
+JOB_TYPE = "application/vnd.custody.job.v1+json"
+AUDIT_HEAD_TYPE = "application/vnd.custody.audit-head.v1+json"
+TICKET_TYPE = "application/vnd.custody.ticket.v1+json"
+DELIVERY_TICKET_TYPE = "application/vnd.custody.delivery-ticket.v1+json"
+RESTORED_TYPE = "application/vnd.custody.audit-restored.v1+json"
+CONFIRMATION_TYPE = "application/vnd.custody.confirmation.v1+json"
+PROMISE_TYPE = "application/vnd.custody.promise.v1+json"
+ABANDONMENT_TYPE = "application/vnd.custody.abandonment.v1+json"
+ATTESTATION_TYPE = "application/vnd.custody.attestation.v1+json"
+BAN_TYPE = "application/vnd.custody.ban.v1+json"
+
+
+class BadEnvelope(ValueError):
+    """Signed bytes that no pinned key has signed."""
+
+
+class SignedBytes(Model):
+    payload: Base64Bytes
+    signature: Base64Bytes
+    signing_key_id: str
+
+
+class DetachedSignature(Model):
+    """The signature of bytes that travel beside it."""
+
+    signature: Base64Bytes
+    signing_key_id: str
+
+    def of(self, payload: bytes) -> SignedBytes:
+        return SignedBytes(
+            payload=payload, signature=self.signature, signing_key_id=self.signing_key_id
+        )
+
+
+def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
+    """DSSE's PAE: type and payload, each with its size in bytes before it."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
+def signing_key_id(public_key: bytes) -> str:
+    """Short name of an Ed25519 public key: the first 16 hex digits of its SHA-256."""
+    return hashlib.sha256(public_key).hexdigest()[:16]
+
+
+class Signer:
+    """Signs payloads with one Ed25519 key."""
+
+    def __init__(self, private_key: Ed25519PrivateKey) -> None:
+        self._private_key = private_key
+        self.public_key = private_key.public_key().public_bytes_raw()
+        self.key_id = signing_key_id(self.public_key)
+
+    def sign(self, payload_type: str, payload: bytes) -> SignedBytes:
+        signature = self._private_key.sign(pre_authentication_encoding(payload_type, payload))
+        return SignedBytes(payload=payload, signature=signature, signing_key_id=self.key_id)
+
+
+class PinnedKeys:
+    """The Ed25519 public keys that a process believes."""
+
+    def __init__(self, public_keys: list[bytes]) -> None:
+        """Raises ValueError for 32 bytes that are not a public key."""
+        self._keys = {
+            signing_key_id(key): Ed25519PublicKey.from_public_bytes(check_ed25519(key))
+            for key in public_keys
+        }
+
+    def open(self, payload_type: str, signed: SignedBytes) -> bytes:
+        """Return the payload once its signature holds. Raises BadEnvelope."""
+        key = self._keys.get(signed.signing_key_id)
+        if key is None:
+            raise BadEnvelope(f"signed by {signed.signing_key_id}, which is not pinned")
+        try:
+            key.verify(signed.signature, pre_authentication_encoding(payload_type, signed.payload))
+        except InvalidSignature:
+            raise BadEnvelope(f"the signature under {signed.signing_key_id} is wrong") from None
+        return signed.payload

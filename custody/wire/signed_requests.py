@@ -1,0 +1,37 @@
+"""Requests that an application signs: the exact bytes of a body, with a key of its own.
+
+The header ``Custody-Signature: <signing key id>:<base64>`` carries the signature (Ed25519 over the
+DSSE pre-authentication encoding, envelope.py) to the node that has the public key pinned.
+"""
+
+import base64
+import binascii
+
+from custody.wire.envelope import DetachedSignature, Signer
+from custody.wire.jobs import Endpoint
+
+SIGNATURE_HEADER = "Custody-Signature"
+
+
+def payload_type(endpoint: Endpoint) -> str:
+    """A body signed for one endpoint is none of another's."""
+    return f"application/vnd.custody.request.{endpoint.value}.v1+json"
+
+
+def sign_request(signer: Signer, endpoint: Endpoint, body: bytes) -> str:
+    """The header's value for a body."""
+    signed = signer.sign(payload_type(endpoint), body)
+    return f"{signed.signing_key_id}:{base64.b64encode(signed.signature).decode()}"
+
+
+def parse_header(value: str) -> DetachedSignature:
+    """The signature in a header's value. ValueError when it is none."""
+    key_id, colon, text = value.partition(":")
+    try:
+        signature = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        signature = b""
+    is_id = len(key_id) == 16 and set(key_id) <= set("0123456789abcdef")
+    if not (colon and is_id and len(signature) == 64):
+        raise ValueError("must be <signing key id, 16 hex digits>:<base64 of 64 bytes>")
+    return DetachedSignature(signature=signature, signing_key_id=key_id)

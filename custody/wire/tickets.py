@@ -1,0 +1,130 @@
+"""A ticket: what the control plane signs to have signers hold one ceremony."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field, model_validator
+
+from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1, Algorithm
+from custody.wire.encoding import HexBytes, Model
+from custody.wire.nodes import NodeId
+
+MIN_THRESHOLD = 2
+MAX_SIGNERS = 16
+SECRET_BYTES = 32
+
+
+class Protocol(StrEnum):
+    """The threshold protocols, by library and curve."""
+
+    DKLS23_SECP256K1 = "dkls23-secp256k1"  # Doerner, Kondi, Lee, shelat: eprint 2023/765
+    FROST_ED25519 = "frost-ed25519"  # RFC 9591, section 6.1
+    FROST_SECP256K1_TR = "frost-secp256k1-tr"  # RFC 9591, with BIP-340 and BIP-341
+
+
+PROTOCOL = {
+    ECDSA_SECP256K1: Protocol.DKLS23_SECP256K1,
+    EDDSA_ED25519: Protocol.FROST_ED25519,
+    SCHNORR_SECP256K1: Protocol.FROST_SECP256K1_TR,
+}
+"""What an MPC key of an algorithm is made and used with."""
+ALGORITHM = {protocol: algorithm for algorithm, protocol in PROTOCOL.items()}
+"""What a protocol's keys sign by."""
+
+
+def protocol_of(algorithm: Algorithm) -> Protocol:
+    """ValueError when no threshold protocol is there for it."""
+    if algorithm not in PROTOCOL:
+        raise ValueError(f"there are no MPC keys of {algorithm}")
+    return PROTOCOL[algorithm]
+
+
+class CeremonyKind(StrEnum):
+    GENERATE = "Generate"
+    """Distributed key generation, by all n."""
+    SIGN = "Sign"
+    """t of the n sign."""
+    REFRESH = "Refresh"
+    """All n replace their shares; the key stays."""
+    REPAIR = "Repair"
+    """t signers give one that lost its share the share again."""
+
+
+class Participant(Model):
+    """``index``: its share's, 1 to n, for the life of the group."""
+
+    signer: NodeId
+    index: Annotated[int, Field(ge=1, le=MAX_SIGNERS)]
+
+
+class Ticket(Model):
+    """``job_id`` and ``job_digest`` bind it to one job; ``ceremony`` is used once.
+
+    ``generation`` counts a key's sets of shares from 0: it is that of the set which Generate and
+    Refresh make, or which Sign and Repair use. ``shares`` is the ceremony that made the set which
+    this one uses (null for Generate). ``participants`` are in order of their index.
+    ``target`` is the index that Repair makes a share for.
+
+    No delivery server sees a ticket: it gets a DeliveryTicket (custody/wire/delivery.py).
+    """
+
+    version: Literal[1] = 1
+    ceremony: UUID
+    meeting: UUID
+    """The delivery server's name for the ceremony: random, and unrelated to every other id."""
+    secret: Annotated[HexBytes, Field(min_length=SECRET_BYTES, max_length=SECRET_BYTES, repr=False)]
+    """Random. The hash of the ticket therefore tells nothing about the other fields, and signers
+    derive keys from it for what they send before they know each other's keys."""
+    kind: CeremonyKind
+    job_id: UUID
+    job_digest: HexBytes
+    key_id: UUID
+    """The root's, where the job is for a derived key."""
+    generation: Annotated[int, Field(ge=0)]
+    shares: UUID | None
+    protocol: Protocol
+    group: str
+    """The signer group's name."""
+    threshold: Annotated[int, Field(ge=MIN_THRESHOLD, le=MAX_SIGNERS)]
+    signers: Annotated[list[NodeId], Field(min_length=MIN_THRESHOLD, max_length=MAX_SIGNERS)]
+    """All n of the group, in order of their index."""
+    participants: Annotated[list[Participant], Field(min_length=MIN_THRESHOLD)]
+    target: int | None = None
+    digest: HexBytes | None = None
+    """The 32 bytes to sign; null where no digest is signed."""
+    delivery: str
+    """Name of the delivery server, as in the signers' configuration."""
+    expires_at: AwareDatetime
+
+    @model_validator(mode="after")
+    def _parts_go_together(self) -> "Ticket":
+        if len(set(self.signers)) != len(self.signers):
+            raise ValueError("a signer is in the group twice")
+        if self.threshold > len(self.signers):
+            raise ValueError("the threshold is more than there are signers")
+        indices = [each.index for each in self.participants]
+        if indices != sorted(set(indices)):
+            raise ValueError("participants are not in order of their index, each once")
+        for each in self.participants:
+            if each.index > len(self.signers) or self.signers[each.index - 1] != each.signer:
+                raise ValueError(f"{each.signer} has not index {each.index} in the group")
+        if len(indices) != self._needed:
+            raise ValueError(f"{self.kind.value} needs {self._needed} participants")
+        if (self.target is not None) != (self.kind is CeremonyKind.REPAIR):
+            raise ValueError("a target is for Repair, and needed there")
+        if self.target is not None and self.target not in indices:
+            raise ValueError("the target does not take part")
+        if (self.shares is None) != (self.kind is CeremonyKind.GENERATE):
+            raise ValueError("Generate alone starts without shares")
+        return self
+
+    @property
+    def _needed(self) -> int:
+        match self.kind:
+            case CeremonyKind.SIGN:
+                return self.threshold
+            case CeremonyKind.REPAIR:
+                return self.threshold + 1
+            case CeremonyKind.GENERATE | CeremonyKind.REFRESH:
+                return len(self.signers)

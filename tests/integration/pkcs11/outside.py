@@ -1,0 +1,131 @@
+"""PKCS#11 from outside the driver, in a process of its own: what an operator or attacker does."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from softhsm.tokens import TokenFolder
+
+LABEL = "custody"
+
+_PRELUDE = """
+import json, sys
+import pkcs11
+from pkcs11 import Attribute, KeyType, MechanismFlag, TokenFlag
+module, label, pin = sys.argv[1:4]
+token = pkcs11.lib(module).get_token(token_label=label)
+"""
+
+
+def run(tokens: TokenFolder, code: str, pin: str | None = None) -> Any:
+    """Run some lines that end by printing JSON."""
+    right = tokens.pin_file(LABEL).read_text()
+    done = subprocess.run(
+        [sys.executable, "-c", _PRELUDE + code, tokens.module, LABEL, pin or right],
+        env=tokens.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def counts_a_wrong_pin(tokens: TokenFolder) -> bool:
+    """Whether a wrong PIN was tried since the last right one."""
+    found = run(tokens, "print(json.dumps(bool(token.flags & TokenFlag.USER_PIN_COUNT_LOW)))")
+    return bool(found)
+
+
+def log_in(tokens: TokenFolder, pin: str) -> None:
+    """With the right PIN: sets the token's count of wrong ones back."""
+    run(tokens, "token.open(user_pin=pin).close(); print('true')", pin)
+
+
+def change_pin(tokens: TokenFolder, new: str) -> None:
+    run(
+        tokens,
+        f"token.open(rw=True, user_pin=pin).set_pin(pin, {new!r}); print('true')",
+    )
+
+
+def objects(tokens: TokenFolder) -> list[str]:
+    """Labels of everything stored on the token."""
+    code = "session = token.open(user_pin=pin)\n"
+    code += "print(json.dumps(sorted(o[Attribute.LABEL] for o in session.get_objects())))"
+    labels: list[str] = run(tokens, code)
+    return labels
+
+
+def make_weak_master_key(tokens: TokenFolder) -> None:
+    """As somebody without our template would: sensitive and not extractable, and no more."""
+    run(
+        tokens,
+        """
+session = token.open(rw=True, user_pin=pin)
+session.generate_key(
+    KeyType.AES, 256, label="custody", id=(1).to_bytes(4), store=True,
+    capabilities=MechanismFlag.WRAP | MechanismFlag.UNWRAP,
+    template={Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False},
+)
+print("true")
+""",
+    )
+
+
+def make_first_generation(tokens: TokenFolder) -> None:
+    """As ``master-key generate`` made it before it fixed more than two of the attributes."""
+    run(
+        tokens,
+        """
+from custody.pkcs11.attributes import NestedAttributeMapper
+session = token.open(rw=True, user_pin=pin, attribute_mapper=NestedAttributeMapper())
+closed = {
+    Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False,
+    Attribute.MODIFIABLE: False, Attribute.COPYABLE: False,
+}
+inner = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
+for label, capabilities, more in (
+    ("custody", MechanismFlag.WRAP | MechanismFlag.UNWRAP, {Attribute.UNWRAP_TEMPLATE: inner}),
+    ("custody-host", MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT, {}),
+):
+    session.generate_key(
+        KeyType.AES, 256, label=label, id=(1).to_bytes(4), store=True,
+        capabilities=capabilities, template={**closed, **more},
+    )
+print("true")
+""",
+    )
+
+
+def leave_behind(tokens: TokenFolder, label: str) -> None:
+    """An object on the token as an attempt leaves it that is killed in the middle."""
+    run(
+        tokens,
+        f"""
+session = token.open(rw=True, user_pin=pin)
+session.generate_key(
+    KeyType.AES, 256, label={label!r}, store=True, template={{Attribute.PRIVATE: False}}
+)
+print("true")
+""",
+    )
+
+
+def put_in_master_key(tokens: TokenFolder, generation: int) -> None:
+    """A key whose value is known outside, under our label: with the PIN, anybody can do that."""
+    run(
+        tokens,
+        f"""
+session = token.open(rw=True, user_pin=pin)
+session.create_object({{
+    Attribute.CLASS: pkcs11.ObjectClass.SECRET_KEY, Attribute.KEY_TYPE: KeyType.AES,
+    Attribute.VALUE: bytes(32), Attribute.LABEL: "custody", Attribute.TOKEN: True,
+    Attribute.ID: ({generation}).to_bytes(4), Attribute.PRIVATE: True, Attribute.SENSITIVE: True,
+    Attribute.EXTRACTABLE: False, Attribute.WRAP: True, Attribute.UNWRAP: True,
+    Attribute.MODIFIABLE: False,
+}})
+print("true")
+""",
+    )

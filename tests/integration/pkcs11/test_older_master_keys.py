@@ -1,0 +1,92 @@
+"""Which stored keys are still under a master key that lets them out: doctor and ``keys list``."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from typer.testing import CliRunner
+
+from custody.database.statements import Statements
+from custody.node.configuration import NewNode
+from custody.runtime.configuration import load, write_secret
+from custody.wire.algorithms import ECDSA_SECP256K1
+from devstack.processes import free_port
+from hsm_driver.cli import app
+from hsm_driver.configuration import new_configuration
+from hsm_driver.driver import open_hsm
+from hsm_driver.settings import DriverSettings
+from hsm_driver.vault import Vault, row_of
+from softhsm.tokens import TokenFolder
+from tests.integration.pkcs11.outside import LABEL, make_first_generation
+
+
+@pytest.fixture
+def config(empty_token: TokenFolder, tmp_path: Path, driver_database: str) -> Path:
+    path = tmp_path / "hsm-driver.toml"
+    new = NewNode(
+        node="node-1",
+        group="hsm",
+        url="https://localhost:1",
+        job_signing_keys=["AAAA"],
+        database=driver_database,
+        health_port=free_port(),
+    )
+    text = new_configuration(
+        new,
+        module=Path(empty_token.module),
+        token_label=LABEL,
+        pin_file=empty_token.pin_file(LABEL),
+        host_signing=[],
+    )
+    write_secret(path, text.encode())
+    return path
+
+
+async def store_a_key(config: Path) -> UUID:
+    """As the driver does it, under the newest master key that its database knows."""
+    settings = load(config, DriverSettings)
+    key_id = uuid4()
+    async with (
+        Statements(settings.database.read_url(), 2, "test") as statements,
+        open_hsm(settings, workers=1) as hsm,
+    ):
+        vault = Vault(statements, hsm)
+        await vault.adopt_first_master_keys()
+        row = row_of(key_id, None, await vault.generate(ECDSA_SECP256K1))
+        await statements.rows(row.statement, {name: [row.values[name]] for name in row.values})
+    return key_id
+
+
+async def call(config: Path, *arguments: str) -> Any:
+    done = await asyncio.to_thread(CliRunner().invoke, app, ["--config", str(config), *arguments])
+    assert done.exit_code in (0, 1), done.output
+    return json.loads(done.stdout) if "--json" in arguments else done.stdout
+
+
+async def test_keys_under_an_older_master_key_are_named(config: Path, empty_token: TokenFolder):
+    make_first_generation(empty_token)
+    old = await store_a_key(config)
+    assert await call(config, "keys", "list", "--older", "--json") == []
+    await call(config, "master-key", "generate")
+    await call(config, "master-key", "adopt")
+    new = await store_a_key(config)
+
+    checks = {check["name"]: check for check in await call(config, "doctor", "--json")}
+    weak = checks["keys under custody/1"]
+    assert weak["status"] == "warn"
+    assert weak["ids"] == [str(old)]
+    assert "unwrap-public" in weak["detail"]
+    assert "keys list --master-key custody/1" in weak["todo"]
+    assert "keys under custody/2" not in checks
+
+    for arguments, expected in (
+        (["--older"], [old]),
+        (["--master-key", "custody/1"], [old]),
+        (["--master-key", "custody/2"], [new]),
+        ([], [new, old]),
+    ):
+        rows = await call(config, "keys", "list", *arguments, "--json")
+        assert [row["key_id"] for row in rows] == [str(key_id) for key_id in expected]

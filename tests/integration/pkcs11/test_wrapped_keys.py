@@ -1,0 +1,110 @@
+"""Wrapped keys that are damaged, swapped or another token's sign nothing."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from custody.pkcs11.errors import KeyUnusable
+from custody.pkcs11.hsm import Hsm
+from custody.pkcs11.settings import HsmSettings
+from custody.wire.algorithms import (
+    ECDSA_SECP256K1,
+    EDDSA_ED25519,
+    HSM_ALGORITHMS,
+    Algorithm,
+    Protection,
+)
+from custody.wire.signatures import BadSignature
+from softhsm.tokens import TokenFolder
+from tests.integration.pkcs11.conftest import make_master_key, opened, settings_for
+from tests.integration.pkcs11.outside import LABEL
+from tests.integration.pkcs11.test_schemes import digest, verified
+
+
+def damaged(blob: bytes) -> list[bytes]:
+    """A bit turned at the start, in the middle and at the end; cut short; doubled; empty."""
+    turned = [
+        blob[:index] + bytes([blob[index] ^ 1]) + blob[index + 1 :]
+        for index in (0, len(blob) // 2, len(blob) - 1)
+    ]
+    return [*turned, blob[:-8], blob[:5], blob + blob, b""]
+
+
+@pytest.mark.parametrize("algorithm", HSM_ALGORITHMS, ids=str)
+async def test_a_damaged_blob_is_refused_and_the_worker_lives_on(hsm: Hsm, algorithm: Algorithm):
+    key = await hsm.generate(algorithm)
+    workers = set(hsm.worker_process_ids)
+    for blob in damaged(key.wrapped):
+        with pytest.raises(KeyUnusable):
+            await hsm.sign(replace(key, wrapped=blob), digest(1))
+    verified(key, digest(1), await hsm.sign(key, digest(1)))
+    assert workers <= set(hsm.worker_process_ids)
+
+
+async def test_swapped_blobs_inside_the_hsm_give_a_signature_that_does_not_verify(hsm: Hsm):
+    one, other = await hsm.generate(ECDSA_SECP256K1), await hsm.generate(ECDSA_SECP256K1)
+    raw = await hsm.sign(replace(one, wrapped=other.wrapped), digest(1))
+    with pytest.raises(BadSignature):
+        verified(one, digest(1), raw)
+
+
+async def test_swapped_blobs_of_host_keys_do_not_decrypt(hsm: Hsm):
+    one, other = await hsm.generate(EDDSA_ED25519), await hsm.generate(EDDSA_ED25519)
+    with pytest.raises(KeyUnusable):
+        await hsm.sign(replace(one, wrapped=other.wrapped), digest(1))
+
+
+async def test_a_host_key_under_another_algorithm_does_not_decrypt(hsm: Hsm):
+    key = await hsm.generate(EDDSA_ED25519)
+    with pytest.raises(KeyUnusable):
+        await hsm.sign(replace(key, algorithm=ECDSA_SECP256K1), digest(1))
+
+
+async def test_what_names_a_key_must_fit(hsm: Hsm):
+    key = await hsm.generate(ECDSA_SECP256K1)
+    for changed in (
+        replace(key, master_key="custody/2"),
+        replace(key, master_key="custody-host/1"),
+        replace(key, protection=Protection.HOST),
+        replace(key, mechanism="AES_CBC"),
+        replace(key, mechanism=""),
+    ):
+        with pytest.raises(KeyUnusable):
+            await hsm.sign(changed, digest(1))
+
+
+@pytest.mark.parametrize("algorithm", HSM_ALGORITHMS, ids=str)
+async def test_another_tokens_master_key_unwraps_nothing(
+    settings: HsmSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: Algorithm
+):
+    async with opened(settings) as hsm:
+        key = await hsm.generate(algorithm)
+        ours = await hsm.check_values()
+    other = TokenFolder(tmp_path / "other")
+    other.make(LABEL)
+    monkeypatch.setenv("SOFTHSM2_CONF", str(other.configuration))
+    other_settings = settings_for(other, tmp_path / "other-state")
+    await make_master_key(other_settings)
+    async with opened(other_settings) as hsm:
+        theirs = await hsm.check_values()
+        assert theirs.keys() == ours.keys()
+        assert not set(theirs.values()) & set(ours.values())
+        with pytest.raises(KeyUnusable):
+            await hsm.sign(key, digest(1))
+
+
+async def test_a_cloned_token_signs_with_the_same_keys(
+    settings: HsmSettings, tokens: TokenFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with opened(settings) as hsm:
+        keys = [await hsm.generate(algorithm) for algorithm in HSM_ALGORITHMS]
+        values = await hsm.check_values()
+    second = TokenFolder(tmp_path / "second")
+    tokens.clone(LABEL, second)
+    monkeypatch.setenv("SOFTHSM2_CONF", str(second.configuration))
+    tokens.wipe(LABEL)
+    async with opened(settings_for(second, tmp_path / "second-state")) as hsm:
+        assert await hsm.check_values() == values
+        for key in keys:
+            verified(key, digest(1), await hsm.sign(key, digest(1)))

@@ -1,0 +1,207 @@
+"""Requests in every stage, built from what signers have said."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
+
+from custody.control_plane.conductor.planning.facts import (
+    AWAY,
+    Ending,
+    Member,
+    Request,
+    SharesInUse,
+    SignerGroup,
+    Step,
+    Task,
+)
+from custody.wire.algorithms import EDDSA_ED25519, Curve, Protection, Scheme, Store
+from custody.wire.envelope import SignedBytes
+from custody.wire.jobs import Endpoint, JobKind
+from custody.wire.outcomes import (
+    AbandonedShare,
+    ActivatedShare,
+    Approved,
+    NothingMade,
+    Outcome,
+    OutcomeStatus,
+    PreparedShare,
+    PromisedShare,
+    SetOfShares,
+)
+from custody.wire.statements import Attestation, Confirmation, MadeFor, Promise, ShareStatement
+from custody.wire.tickets import Protocol
+from tests.made_up_keys import made_up_key
+
+THREE = ("a", "b", "c")
+GROUP = SignerGroup("treasury", 2, THREE)
+KEY_ID, SHARES = uuid4(), uuid4()
+PUBLIC_KEY = made_up_key(EDDSA_ED25519)
+MADE_FOR = MadeFor(endpoint=Endpoint.KEYS, external_id=None, application=None)
+
+
+def sign(steps: tuple[Step, ...] = (), **more: Any) -> Request:
+    fields: dict[str, Any] = {
+        "id": uuid4(),
+        "kind": JobKind.SIGN,
+        "group": GROUP,
+        "in_use": SharesInUse(0, SHARES),
+        "members": {signer: Member() for signer in THREE},
+        "steps": steps,
+    }
+    return Request(**(fields | more))
+
+
+def generate(steps: tuple[Step, ...] = (), **more: Any) -> Request:
+    return sign(steps, **({"kind": JobKind.GENERATE_KEY, "in_use": SharesInUse()} | more))
+
+
+def refresh(steps: tuple[Step, ...] = (), **more: Any) -> Request:
+    return sign(steps, **({"kind": JobKind.REFRESH_KEY} | more))
+
+
+def without(request: Request, *signers: str) -> Request:
+    """The same while these are away."""
+    away = dict.fromkeys(signers, AWAY)
+    return replace(request, members={**request.members, **away})
+
+
+def step(
+    kind: JobKind,
+    said: Mapping[str, Outcome | None],
+    ending: Ending | None = Ending.DONE,
+    *,
+    late: tuple[str, ...] = (),
+    **more: Any,
+) -> Step:
+    """A step with what each signer has said; ``late``: who should have."""
+    fields: dict[str, Any] = {
+        "id": uuid4(),
+        "number": 1,
+        "kind": kind,
+        "shares": SHARES,
+        "tasks": tuple(Task(signer, outcome, signer in late) for signer, outcome in said.items()),
+        "ending": ending,
+    }
+    return Step(**(fields | more))
+
+
+def made(
+    said: Mapping[str, Outcome | None],
+    kind: JobKind = JobKind.GENERATE_KEY,
+    ending: Ending | None = Ending.DONE,
+    ceremony: UUID | None = None,
+    **more: Any,
+) -> Step:
+    """A step that makes a set of shares."""
+    id_ = ceremony or uuid4()
+    return step(kind, said, ending, id=id_, shares=id_, is_unsettled=True, **more)
+
+
+def _done(result: Any) -> Outcome:
+    return Outcome(job_id=KEY_ID, node="x", status=OutcomeStatus.DONE, result=result)
+
+
+def _signed(payload: bytes) -> SignedBytes:
+    return SignedBytes(payload=payload, signature=b"", signing_key_id="")
+
+
+def confirmed(signer: str, public_key: bytes = PUBLIC_KEY) -> Outcome:
+    said = _of_share(Confirmation, signer, public_key)
+    return _done(PreparedShare(confirmation=_signed(said.model_dump_json().encode())))
+
+
+def promised(signer: str, generation: int = 0) -> Outcome:
+    said = _of_share(Promise, signer, PUBLIC_KEY).model_copy(update={"generation": generation})
+    return _done(PromisedShare(promise=_signed(said.model_dump_json().encode())))
+
+
+def _of_share(model: type[ShareStatement], signer: str, public_key: bytes) -> ShareStatement:
+    return model(
+        key_id=KEY_ID,
+        ceremony=SHARES,
+        generation=0,
+        protocol=Protocol.FROST_ED25519,
+        group="treasury",
+        threshold=2,
+        signers=list(THREE),
+        public_key=public_key,
+        chain_code=None,
+        transcript=bytes(32),
+        made_for=MADE_FOR,
+        signer=signer,
+        index=THREE.index(signer) + 1,
+    )
+
+
+def abandoned(signer: str) -> Outcome:
+    return _done(AbandonedShare(abandonment=_signed(signer.encode())))
+
+
+def activated(signer: str) -> Outcome:
+    said = Attestation(
+        key_id=KEY_ID,
+        made_for=MADE_FOR,
+        network=None,
+        store=Store.MPC,
+        scheme=Scheme.EDDSA,
+        curve=Curve.ED25519,
+        public_key=PUBLIC_KEY,
+        protection=Protection.MPC,
+        group="treasury",
+        threshold=2,
+        signers=list(THREE),
+        node=signer,
+    )
+    return _done(ActivatedShare(attestation=_signed(said.model_dump_json().encode())))
+
+
+def approved() -> Outcome:
+    return _done(Approved())
+
+
+def nothing() -> Outcome:
+    return _done(NothingMade())
+
+
+def in_the_way(shares: UUID) -> Outcome:
+    """Another set of the key waits at the signer."""
+    return _with_set("set_pending", shares, 1)
+
+
+def further(shares: UUID, generation: int) -> Outcome:
+    """The signer uses another set than the ticket is about."""
+    return _with_set("wrong_generation", shares, generation)
+
+
+def _with_set(code: str, shares: UUID, generation: int) -> Outcome:
+    here = SetOfShares(ceremony=shares, generation=generation)
+    return failed(code).model_copy(update={"shares": here})
+
+
+def not_done(status: OutcomeStatus, code: str, *culprits: str, transient: bool = False) -> Outcome:
+    return Outcome(
+        job_id=KEY_ID,
+        node="x",
+        status=status,
+        code=code,
+        reason=f"because of {code}",
+        transient=transient,
+        culprits=culprits,
+    )
+
+
+def failed(code: str = "database_away", *culprits: str) -> Outcome:
+    return not_done(OutcomeStatus.FAILED, code, *culprits, transient=True)
+
+
+def cannot(code: str = "no_share") -> Outcome:
+    return not_done(OutcomeStatus.FAILED, code)
+
+
+def denied(code: str = "gate_rejected") -> Outcome:
+    return not_done(OutcomeStatus.DENIED, code)
+
+
+def refused(code: str = "bad_job_signature") -> Outcome:
+    return not_done(OutcomeStatus.REFUSED, code)

@@ -1,0 +1,44 @@
+"""What doctor says of a certificate that ends."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from custody.runtime.checks import Status, expiry_check
+
+
+def certificate(folder: Path, left: timedelta) -> Path:
+    """A certificate that ends when ``left`` is over."""
+    key, name, ends = Ed25519PrivateKey.generate(), x509.Name([]), datetime.now(UTC) + left
+    path = folder / "certificate.pem"
+    made = x509.CertificateBuilder(
+        issuer_name=name,
+        subject_name=name,
+        public_key=key.public_key(),
+        serial_number=x509.random_serial_number(),
+        not_valid_before=ends - timedelta(days=90),
+        not_valid_after=ends,
+    ).sign(key, None)
+    path.write_bytes(made.public_bytes(Encoding.PEM))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("left", "status"),
+    [
+        (timedelta(days=15), Status.OK),
+        (timedelta(days=13), Status.WARN),
+        (timedelta(minutes=1), Status.WARN),
+        (timedelta(minutes=-1), Status.FAIL),
+    ],
+)
+def test_a_certificate_is_to_be_replaced_before_it_ends(
+    tmp_path: Path, left: timedelta, status: Status
+):
+    check = expiry_check(certificate(tmp_path, left), "delivery-1", "pki issue")
+    assert check.status is status
+    assert (check.todo is None) == (status is Status.OK)

@@ -1,0 +1,156 @@
+"""Configuration files and secrets: what is wrong is named, with what to do."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from custody.runtime.configuration import Section, credential_path, load, read_secret, write_secret
+from custody.runtime.errors import ConfigurationError
+
+
+class Database(Section):
+    url: str
+    pool_size: int = 8
+
+
+class Example(Section):
+    database: Database
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "example.toml"
+
+
+def test_a_file_becomes_the_model(file):
+    file.write_text('[database]\nurl = "postgresql://grüezi"\n', "utf-8")
+    assert load(file, Example).database == Database(url="postgresql://grüezi")
+
+
+def test_a_missing_file_says_how_to_give_one(file):
+    with pytest.raises(ConfigurationError) as caught:
+        load(file, Example)
+    assert str(file) in caught.value.what
+    assert "No such file" in caught.value.what
+    assert "--config" in caught.value.todo
+
+
+def test_a_folder_is_no_configuration(tmp_path):
+    with pytest.raises(ConfigurationError, match="Is a directory"):
+        load(tmp_path, Example)
+
+
+def test_what_is_not_toml_names_the_line(file):
+    file.write_text("[database]\nurl = \n")
+    with pytest.raises(ConfigurationError, match="line 2"):
+        load(file, Example)
+
+
+def test_what_is_not_utf_8_is_told_so(file):
+    file.write_bytes(b'[database]\nurl = "\xff"\n')
+    with pytest.raises(ConfigurationError, match="not UTF-8"):
+        load(file, Example)
+
+
+def test_every_key_at_fault_is_named(file):
+    file.write_text('[database]\npool_size = "many"\nurk = 1\n[other]\n')
+    with pytest.raises(ConfigurationError) as caught:
+        load(file, Example)
+    for key in ("database.url", "database.pool_size", "database.urk", "other"):
+        assert f"  {key}: " in caught.value.what
+
+
+def test_an_error_does_not_repeat_what_the_file_says(file):
+    file.write_text('[database]\nurl = "x"\npool_size = "hunter2"\n')
+    with pytest.raises(ConfigurationError) as caught:
+        load(file, Example)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+# Secrets
+
+
+def test_a_secret_is_written_for_its_owner_alone_and_read_back(tmp_path):
+    path = tmp_path / "made" / "pin"
+    old = os.umask(0)
+    try:
+        write_secret(path, b"1234")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert read_secret(path, "the PIN") == b"1234"
+
+
+def test_a_secret_is_never_overwritten(tmp_path):
+    path = tmp_path / "pin"
+    write_secret(path, b"1234")
+    with pytest.raises(FileExistsError):
+        write_secret(path, b"5678")
+    assert path.read_bytes() == b"1234"
+
+
+def test_a_secret_is_not_written_through_a_link(tmp_path):
+    (tmp_path / "pin").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileExistsError):
+        write_secret(tmp_path / "pin", b"1234")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n"])
+def test_the_newline_that_editors_add_is_no_part_of_a_secret(tmp_path, ending):
+    path = tmp_path / "pin"
+    write_secret(path, b" 12 34 " + ending)
+    assert read_secret(path, "the PIN") == b" 12 34 "
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o610, 0o644, 0o666])
+def test_a_secret_that_others_may_read_is_refused_with_the_command_that_mends_it(tmp_path, mode):
+    path = tmp_path / "pin"
+    write_secret(path, b"1234")
+    path.chmod(mode)
+    with pytest.raises(ConfigurationError, match="the PIN, may be read by other users") as caught:
+        read_secret(path, "the PIN")
+    assert caught.value.todo == f"chmod 600 {path}"
+    assert "1234" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o600, 0o700])
+def test_a_secret_of_its_owner_alone_is_read(tmp_path, mode):
+    path = tmp_path / "pin"
+    write_secret(path, b"1234")
+    path.chmod(mode)
+    assert read_secret(path, "the PIN") == b"1234"
+
+
+def test_a_missing_secret_says_what_it_was_for(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"cannot read the PIN from .*No such file"):
+        read_secret(tmp_path / "pin", "the PIN")
+
+
+def test_a_systemd_credential_is_found_where_systemd_puts_it(monkeypatch):
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/hsm-driver.service")
+    assert credential_path("pin") == Path("/run/credentials/hsm-driver.service/pin")
+
+
+def test_a_credentials_access_list_shows_as_its_groups_right(tmp_path, monkeypatch):
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    path = credential_path("pin")
+    write_secret(path, b"1234")
+    path.chmod(0o440)
+    assert read_secret(path, "the PIN") == b"1234"
+    for mode in (0o460, 0o444):
+        path.chmod(mode)
+        with pytest.raises(ConfigurationError, match="may be read by other users"):
+            read_secret(path, "the PIN")
+
+
+def test_without_systemd_a_credential_says_what_to_add_to_the_unit(monkeypatch):
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    with pytest.raises(ConfigurationError) as caught:
+        credential_path("pin")
+    assert "'pin'" in caught.value.what
+    assert "LoadCredential=" in caught.value.todo

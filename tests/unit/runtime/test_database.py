@@ -1,0 +1,47 @@
+"""What is decided about a database without one."""
+
+import psycopg
+import pytest
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from custody.database.engine import database_url, is_transient
+from custody.runtime.errors import ConfigurationError
+
+
+@pytest.mark.parametrize("url", ["postgresql://u@h/d", "postgresql+psycopg://u@h/d"])
+def test_a_postgresql_url_gets_our_driver(url):
+    assert str(database_url(url)) == "postgresql+psycopg://u@h/d"
+
+
+@pytest.mark.parametrize("url", ["sqlite:///x", "mysql://u:hunter2@h/d"])
+def test_another_database_is_refused_and_told_what_to_write(url):
+    with pytest.raises(ConfigurationError, match="only PostgreSQL") as caught:
+        database_url(url)
+    assert caught.value.todo.startswith("Write postgresql://")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["", "hunter2", "postgresql//u:hunter2@h/d"])
+def test_what_is_no_url_is_refused_without_repeating_it(url):
+    with pytest.raises(ConfigurationError, match="cannot be read") as caught:
+        database_url(url)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "transient"),
+    [
+        (OperationalError("select", {}, psycopg.OperationalError("server closed")), True),
+        (PoolTimeout(), True),
+        (ConnectionRefusedError(), True),
+        (
+            DBAPIError("select", {}, psycopg.InterfaceError(), connection_invalidated=True),
+            True,
+        ),
+        (IntegrityError("insert", {}, psycopg.errors.UniqueViolation()), False),
+        (ValueError(), False),
+    ],
+)
+def test_a_database_that_is_away_is_told_from_a_wrong_question(error, transient):
+    assert is_transient(error) is transient
