@@ -36,7 +36,7 @@ pin_file = {pin_file}
 # A worker that takes longer than this over one group of operations is killed and replaced.
 deadline_seconds = 10
 # Algorithms that may be signed on this host where the token cannot do them inside. Such private
-# keys are in this host's memory while they are used: docs/architecture.md, host signing.
+# keys are in this host's memory while they are used: docs/explanation/architecture.md.
 # Example: ["EdDSA/ed25519"]
 host_signing = [{host_signing}]
 

@@ -10,7 +10,7 @@ Indices are 1..n. Messages and shares are compact, versioned bytes, laid out in
 
 A session works in the process that made it, once, and any error ends it. Every call lets go of the
 interpreter lock. The caller authenticates senders, checks that a broadcast was the same for all
-(the echo) and holds the ban locks; see docs/mpc.md.
+(the echo) and holds the ban locks; see docs/explanation/mpc.md.
 """
 
 from collections.abc import Mapping, Sequence

@@ -48,7 +48,7 @@ class _PinnedNodesFile(Model):
 def read_pinned_nodes(path: Path | str) -> PinnedNodes:
     """Pinned nodes from a TOML file: keys of drivers and signers, and the groups that they are in.
 
-    docs/operations.md has an example. Raises ValueError.
+    docs/how-to/pin-nodes.md has an example. Raises ValueError.
     """
     try:
         pins = _PinnedNodesFile.model_validate(tomllib.loads(Path(path).read_text("utf-8")))

@@ -60,7 +60,7 @@ journal_retention_days = 90
 # add`. Then a stolen control plane has nothing signed. Applications must be ready for it.
 require_signature = false
 
-# The owner's validation gate, asked before anything is signed: docs/operations.md, Validation gate.
+# The owner's validation gate, asked before anything is signed: docs/how-to/validation-gate.md.
 # Without an approval nothing is; without this section there is no gate.
 # [gate]
 # url = "https://gate.example:8450/decide"

@@ -60,6 +60,6 @@ async def _gate(settings: NodeSettings, section: GateSection, store: Store) -> C
             Status.FAIL,
             f"{section.url} answers, but with what counts for nothing: {error}",
             "See the gate's log: it must know hmac_key_file's key, and answer as in "
-            "docs/wire-protocol.md.",
+            "docs/reference/wire-protocol/gates.md.",
         )
     return Check("gate", Status.OK, f"{section.url} answers")

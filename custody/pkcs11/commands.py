@@ -36,7 +36,8 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
             typer.Option(
                 "--rewrappable",
                 help="Keys can later be rewrapped under a next generation, online. The holder of "
-                "the PIN can then also wrap keys with a key of their own (docs/threat-model.md).",
+                "the PIN can then also wrap keys with a key of their own: "
+                "docs/explanation/threat-model.md.",
             ),
         ] = False,
         extractable: Annotated[

@@ -21,7 +21,8 @@ class Attempt:
 
 _NEXT_GENERATION = (
     "Make a stronger master key: master-key generate, then adopt it. If the attempt succeeds "
-    "there, too, this token violates PKCS#11: read docs/threat-model.md before you use the token."
+    "there, too, this token violates PKCS#11: read docs/explanation/threat-model.md before you use "
+    "the token."
 )
 _EXTRACTABLE = (
     "Expected of master-key generate --extractable, which some HSMs need for cloning. Where it "

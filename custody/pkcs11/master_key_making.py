@@ -1,8 +1,8 @@
 """The next generation of both master keys, under the strongest attributes that the token takes.
 
 A master key's attributes are what keeps the holder of the PIN from taking stored keys out
-(docs/threat-model.md). A flag alone does not hold while the key can be modified or copied.
-Workers only.
+(docs/explanation/threat-model.md). A flag alone does not hold while the key can be modified or
+copied. Workers only.
 """
 
 from collections.abc import Callable, Iterable

@@ -13,7 +13,10 @@ _LENGTH = struct.Struct(">I")
 
 @unique
 class Domain(StrEnum):
-    """What a tagged byte string is made for. docs/wire-protocol.md lists the parts of each."""
+    """What a tagged byte string is made for.
+
+    docs/reference/wire-protocol/index.md lists the parts of each.
+    """
 
     CHILD_KEY = "custody-child-key-v1"
     REQUEST = "custody-request-v1"

@@ -30,7 +30,10 @@ ExternalId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21
 
 
 class Request(Model):
-    """What every body may have; one that is signed needs both (docs/wire-protocol.md)."""
+    """What every body may have. A signed body needs both.
+
+    See docs/reference/wire-protocol/applications.md.
+    """
 
     external_id: ExternalId | None = None
     """Your own name for this request: repeating the request with it is safe."""
@@ -173,7 +176,10 @@ class SignHash(KeyRequest):
 
 
 class SignMessage(KeyRequest):
-    """Sign a message in the way the wallet's network means it; see docs/wire-protocol.md."""
+    """Sign a message in the way the wallet's network means it.
+
+    See docs/reference/wire-protocol/applications.md.
+    """
 
     kind: Literal["Message"]
     message: str

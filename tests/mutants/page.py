@@ -19,8 +19,8 @@ mutant still applies and that each named test exists.
 
 ## What the protocols' libraries leave to their caller
 
-The numbers are those of our reading of `dkls23` 0.6.2 and FROST 3.0.0. [MPC mode](../mpc.md)
-explains the protocols.
+The numbers are those of our reading of `dkls23` 0.6.2 and FROST 3.0.0.
+[MPC mode](../explanation/mpc.md) explains the protocols.
 """
 _OTHERS = """
 ## Other guards

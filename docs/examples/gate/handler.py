@@ -3,7 +3,7 @@
     python docs/examples/gate/handler.py --config gate.toml
 
 Python 3.11 and its standard library are all that it needs. It answers each question of a node
-(docs/wire-protocol.md, "The validation gate") by policy.toml, which is read anew each time. What
+(docs/reference/wire-protocol/gates.md) by policy.toml, which is read again each time. What
 the policy leaves to a person waits until somebody writes the decision into a file: see README.md.
 """
 

@@ -1,6 +1,6 @@
-"""The examples of docs/wire-protocol.md, made from the models themselves.
+"""The examples of docs/reference/wire-protocol, made from the models themselves.
 
-``python -m tests.unit.wire.protocol_examples`` writes them into the document again after the
+``python -m tests.unit.wire.protocol_examples`` writes them into its pages again after the
 models have changed; the test beside this file fails until somebody has.
 """
 
@@ -55,7 +55,7 @@ from custody.wire.statements import Attestation, MadeFor
 from tests.unit.wire import signer_examples
 from tests.unit.wire.example_keys import JOB_SIGNER, seeded
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "wire-protocol.md"
+PAGES = sorted((Path(__file__).parents[3] / "docs/reference/wire-protocol").glob("*.md"))
 BLOCK = re.compile(r"<!-- example: ([\w-]+) -->\n```(json|text)\n(.*?)\n```", re.DOTALL)
 
 NODE = "zurich-1"
@@ -259,8 +259,12 @@ MODELS: dict[str, Model] = {
 }
 
 
+def text_of_all_pages() -> str:
+    return "\n".join(page.read_text("utf-8") for page in PAGES)
+
+
 def examples() -> dict[str, str]:
-    """Each example's name, and its text as the document must have it."""
+    """Each example's name, and its text as the pages must have it."""
     texts = {name: _pretty(model) for name, model in MODELS.items()}
     texts["job-payload"] = SIGN_PAYLOAD.decode()
     texts["job-signed-bytes"] = pre_authentication_encoding(JOB_TYPE, SIGN_PAYLOAD).decode()
@@ -282,7 +286,8 @@ def main() -> None:
         name, language, _ = block.groups()
         return f"<!-- example: {name} -->\n```{language}\n{texts[name]}\n```"
 
-    DOCUMENT.write_text(BLOCK.sub(write, DOCUMENT.read_text("utf-8")), "utf-8")
+    for page in PAGES:
+        page.write_text(BLOCK.sub(write, page.read_text("utf-8")), "utf-8")
 
 
 if __name__ == "__main__":

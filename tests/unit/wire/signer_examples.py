@@ -1,4 +1,4 @@
-"""The examples of docs/wire-protocol.md that are about signers and delivery servers."""
+"""The examples of docs/reference/wire-protocol that are about signers and delivery servers."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID

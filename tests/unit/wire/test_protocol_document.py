@@ -1,4 +1,4 @@
-"""docs/wire-protocol.md says what the code does: its examples and its table are checked."""
+"""docs/reference/wire-protocol says what the code does: its examples and tables are checked."""
 
 import ast
 import json
@@ -52,9 +52,9 @@ from mpc.ceremonies.delivery_client import (
 )
 from tests.unit.wire import protocol_examples, signer_examples
 from tests.unit.wire.example_keys import JOB_SIGNER
-from tests.unit.wire.protocol_examples import BLOCK, DOCUMENT, MODELS, examples
+from tests.unit.wire.protocol_examples import BLOCK, MODELS, examples, text_of_all_pages
 
-TEXT = DOCUMENT.read_text("utf-8")
+TEXT = text_of_all_pages()
 BLOCKS = {name: text for name, _, text in BLOCK.findall(TEXT)}
 
 

@@ -26,7 +26,7 @@ from custody.wire.possession import possession_digest
 from custody.wire.requests import CreateKey, CreateWallet, DeriveKey
 from custody.wire.tickets import Protocol
 from mpc.shares.stored_share import associated_data
-from tests.unit.wire.protocol_examples import DOCUMENT
+from tests.unit.wire.protocol_examples import text_of_all_pages
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("custody", "hsm_driver", "migrations", "mpc")
@@ -235,5 +235,5 @@ def test_the_document_lists_every_construction():
     domains = {domain.value for domain in Domain} | set(
         re.findall(r'tagged_hash\(\s*"([^"]+)"', native)
     )
-    listed = re.findall(r"^\| `(custody-[a-z0-9-]+)` \|", DOCUMENT.read_text("utf-8"), re.MULTILINE)
+    listed = re.findall(r"^\| `(custody-[a-z0-9-]+)` \|", text_of_all_pages(), re.MULTILINE)
     assert sorted(listed) == sorted(domains)
