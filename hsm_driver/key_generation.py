@@ -1,6 +1,6 @@
 """Jobs of kind GenerateKey."""
 
-from custody.node.decisions import Denied
+from custody.node.errors import Denied
 from custody.node.handlers import Handled, Work
 from custody.node.wanted import made_for, wanted_key
 from custody.pkcs11.wrapped_key import WrappedKey

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from custody.node.decisions import Failed
+from custody.node.errors import Failed
 from custody.node.handlers import Work
 from custody.node.wanted import signed_bytes
 from custody.pkcs11.wrapped_key import WrappedKey

@@ -1,6 +1,6 @@
 """Jobs of kind Sign."""
 
-from custody.node.decisions import Failed
+from custody.node.errors import Failed
 from custody.node.handlers import Handled, Work
 from custody.node.wanted import signed_bytes, wanted_signature
 from custody.wire.outcomes import MadeSignature

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from custody.database.engine import is_transient
 from custody.database.statements import Statements
-from custody.node.decisions import Denied, Failed
+from custody.node.errors import Denied, Failed
 from custody.node.handlers import NewRow, Work
 from custody.node.metrics import HSM_SECONDS
 from custody.node.stored_key import StoredKey, require_same_key

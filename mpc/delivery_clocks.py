@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from custody.node.decisions import Clock
+from custody.node.clock import Clock
 from custody.wire.clocks import nearest_offset, said
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryRefused, DeliveryUnavailable
 

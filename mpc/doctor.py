@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 
 from custody.database.statements import Statements
+from custody.node.clock import Clock
 from custody.node.connections import open_database
-from custody.node.decisions import Clock
 from custody.node.doctor import control_plane_checks, host_checks
 from custody.node.lock_checks import lock_checks
 from custody.pkcs11.doctor import encryption_key_checks

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from custody.node.audit import AuditChain
 from custody.node.audit_records import Kept, KeptHead, read_kept
 from custody.node.audit_restore import lost_heads
+from custody.node.clock import Clock
 from custody.node.connections import open_client, open_database
 from custody.node.control_plane_client import ControlPlaneRefused, ControlPlaneUnavailable
-from custody.node.decisions import Clock
 from custody.node.freeze import Freeze
 from custody.node.identity import load_identity, require_certificate_of
 from custody.node.settings import NodeSettings

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import structlog
 
 from custody.node.approvals import Approval, Approvals
-from custody.node.decisions import Denied, Failed
+from custody.node.errors import Denied, Failed
 from custody.node.gate_client import GateClient, GateUnavailable
 from custody.node.gate_messages import (
     BadAnswer,

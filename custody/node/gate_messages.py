@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from custody.node.decisions import Denied
+from custody.node.errors import Denied
 from custody.node.wanted import signed_bytes, wanted_signature
 from custody.wire.algorithms import Store
 from custody.wire.digests import is_bare_hash

@@ -9,12 +9,12 @@ import structlog
 
 from custody.database.engine import is_transient
 from custody.node.audit import AuditChain
+from custody.node.clock import Clock
 from custody.node.control_plane_client import (
     ControlPlaneClient,
     ControlPlaneRefused,
     ControlPlaneUnavailable,
 )
-from custody.node.decisions import Clock
 from custody.node.health import Health
 from custody.node.journal import Journal
 from custody.node.metrics import CLOCK_OFFSET

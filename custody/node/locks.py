@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from custody.database.engine import is_transient
 from custody.node.approvals import Approvals
-from custody.node.decisions import Denied, Failed, NotDone
+from custody.node.errors import Denied, Failed, NotDone
 from custody.node.gate import Gate
 from custody.node.gate_messages import Decision
 from custody.node.handlers import Handler

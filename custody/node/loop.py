@@ -18,23 +18,16 @@ from psycopg.errors import IntegrityError
 from tenacity import AsyncRetrying, retry_if_exception_type
 
 from custody.node.audit import AuditRecord
+from custody.node.authentication import Authenticator
+from custody.node.clock import Clock
 from custody.node.control_plane_client import (
     ControlPlaneClient,
     ControlPlaneRefused,
     ControlPlaneUnavailable,
     pausing,
 )
-from custody.node.decisions import (
-    Authenticator,
-    Clock,
-    Denied,
-    Failed,
-    NotDone,
-    Refused,
-    decide,
-    require_in_time,
-    require_thawed,
-)
+from custody.node.decisions import decide, require_in_time, require_thawed
+from custody.node.errors import Denied, Failed, NotDone, Refused
 from custody.node.freeze import Freeze
 from custody.node.handlers import Handler, Work
 from custody.node.health import Health

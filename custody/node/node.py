@@ -15,8 +15,9 @@ from custody.database.engine import is_transient
 from custody.database.statements import Statements
 from custody.node.approvals import Approvals
 from custody.node.audit import AuditChain
+from custody.node.authentication import Authenticator
+from custody.node.clock import Clock
 from custody.node.control_plane_client import ControlPlaneClient
-from custody.node.decisions import Authenticator, Clock
 from custody.node.freeze import Freeze
 from custody.node.gate import Gate
 from custody.node.gate_client import GateClient

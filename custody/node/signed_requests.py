@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from custody.database.statements import Statements
 from custody.node.applications import Application, Applications
-from custody.node.decisions import Denied
+from custody.node.errors import Denied
 from custody.runtime.batching import Batcher
 from custody.wire.algorithms import Store
 from custody.wire.envelope import PinnedKeys

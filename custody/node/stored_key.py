@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from custody.node.decisions import Failed, Refused
+from custody.node.errors import Failed, Refused
 from custody.wire.algorithms import Algorithm, Network
 from custody.wire.derivation import child_public_key
 from custody.wire.jobs import Job, JobKind, KeyReference

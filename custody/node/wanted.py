@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from custody.node.decisions import Denied
+from custody.node.errors import Denied
 from custody.node.handlers import Work
 from custody.node.signed_requests import read_binding
 from custody.wire.algorithms import Algorithm, Network

@@ -25,7 +25,7 @@ import structlog
 
 from custody.database.engine import is_transient
 from custody.database.statements import Statements
-from custody.node.decisions import Failed
+from custody.node.errors import Failed
 from custody.runtime.batching import Batcher
 from custody.wire.left_in_flight import how_to_resolve
 from mpc.bans.bans import Bans

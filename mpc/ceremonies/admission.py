@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 
-from custody.node.decisions import Refused
+from custody.node.errors import Refused
 from custody.node.handlers import Work
 from custody.wire.envelope import SignedBytes
 from custody.wire.tickets import Ticket

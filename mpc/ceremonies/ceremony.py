@@ -18,7 +18,8 @@ from uuid import UUID
 import structlog
 
 from custody.database.statements import Statements
-from custody.node.decisions import Failed, NotDone, Refused, require_thawed
+from custody.node.decisions import require_thawed
+from custody.node.errors import Failed, NotDone, Refused
 from custody.node.freeze import Freeze
 from custody.node.handlers import Work
 from custody.wire.envelope import SignedBytes, Signer

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from custody.node.decisions import Denied, Failed, Refused
+from custody.node.errors import Denied, Failed, Refused
 from custody.node.handlers import Work
 from custody.wire.delivery import DeliveryTicket
 from custody.wire.jobs import JobKind

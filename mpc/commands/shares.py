@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from custody.database.statements import Statements
 from custody.node.connections import open_database
-from custody.node.decisions import Failed
+from custody.node.errors import Failed
 from custody.node.identity import load_identity
 from custody.runtime.console import (
     EXIT_FAILED,

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from custody.node.decisions import Denied
+from custody.node.errors import Denied
 from custody.wire.envelope import (
     ABANDONMENT_TYPE,
     CONFIRMATION_TYPE,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from custody.node.decisions import Denied
+from custody.node.errors import Denied
 from custody.node.handlers import Handled, Work
 from custody.node.wanted import made_for, wanted_key
 from mpc._native import Dkg

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
 
-from custody.node.decisions import Denied, Failed, Refused
+from custody.node.errors import Denied, Failed, Refused
 from custody.node.handlers import Handled, Work
 from custody.node.stored_key import require_same_key
 from custody.wire.algorithms import Protection, Store

@@ -1,6 +1,6 @@
 """What a signer states of its shares; a new one is confirmed as it is put on disk."""
 
-from custody.node.decisions import Denied, Failed
+from custody.node.errors import Denied, Failed
 from custody.node.handlers import Handled
 from custody.node.stored_key import StoredKey
 from custody.wire.envelope import CONFIRMATION_TYPE, PROMISE_TYPE, SignedBytes, Signer

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import ValidationError
 
-from custody.node.decisions import Denied, Failed
+from custody.node.errors import Denied, Failed
 from custody.node.handlers import Handled, Work
 from custody.node.stored_key import require_same_key
 from custody.wire import requests

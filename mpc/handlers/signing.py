@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from custody.node.decisions import Failed, Refused
+from custody.node.errors import Failed, Refused
 from custody.node.handlers import Handled, Work
 from custody.node.stored_key import require_same_key
 from custody.node.wanted import signed_bytes, wanted_signature

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.keywrap import (
     aes_key_wrap_with_padding,
 )
 
-from custody.node.decisions import Failed
+from custody.node.errors import Failed
 from custody.pkcs11.errors import HsmFailure
 from custody.pkcs11.hsm import Hsm
 from custody.runtime.configuration import read_secret, write_secret

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 
 from custody.database.statements import Statements
-from custody.node.decisions import Failed
+from custody.node.errors import Failed
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.master_key import HOST_SUFFIX
 from custody.pkcs11.settings import HsmSettings

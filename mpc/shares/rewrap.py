@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from custody.database.statements import Statements
-from custody.node.decisions import Failed
+from custody.node.errors import Failed
 from mpc.shares.encryption_key import EncryptionKey
 from mpc.shares.encryption_keys import EncryptionKeys, adopt
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from custody.database.engine import is_transient
 from custody.database.statements import Statements
-from custody.node.decisions import Failed
+from custody.node.errors import Failed
 from custody.node.handlers import NewRow
 from custody.node.stored_key import Holders, StoredKey
 from custody.wire.algorithms import Network

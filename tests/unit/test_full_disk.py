@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from custody.node.decisions import Failed, require_thawed
+from custody.node.decisions import require_thawed
+from custody.node.errors import Failed
 from custody.node.freeze import NAME, Freeze
 from custody.pkcs11.pin import PinMemory, PinRefused, Verdict
 from custody.pkcs11.settings import HsmSettings, PinFile

@@ -7,7 +7,7 @@ import pytest
 
 from custody.client import Key
 from custody.node.connections import open_database
-from custody.node.decisions import Failed
+from custody.node.errors import Failed
 from custody.runtime.configuration import load
 from devstack.signer import Signer
 from mpc._native import Share

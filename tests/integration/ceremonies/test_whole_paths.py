@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from custody.node.decisions import Failed
+from custody.node.errors import Failed
 from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1, Network
 from custody.wire.derivation import child_public_key
 from custody.wire.jobs import child_key_id

@@ -11,7 +11,9 @@ import psycopg
 import pytest
 
 from custody.database.statements import Statements
-from custody.node.decisions import Clock, Denied, Failed, decide, require_in_time
+from custody.node.clock import Clock
+from custody.node.decisions import decide, require_in_time
+from custody.node.errors import Denied, Failed
 from custody.node.freeze import Freeze
 from custody.node.handlers import Handled, Work
 from custody.node.health import Health

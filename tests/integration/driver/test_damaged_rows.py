@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from custody.node.configuration import NewNode
-from custody.node.decisions import Failed
+from custody.node.errors import Failed
 from hsm_driver.cli import app
 from hsm_driver.configuration import new_configuration
 from hsm_driver.vault import wrapped_key

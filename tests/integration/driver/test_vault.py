@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from custody.database.statements import Statements
-from custody.node.decisions import Failed
+from custody.node.errors import Failed
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.wire.algorithms import ECDSA_SECP256K1, Network, Protection
 from custody.wire.jobs import Job, KeyReference

@@ -13,7 +13,7 @@ import pytest
 
 from custody.database.statements import Statements
 from custody.node.approvals import Approval, Approvals
-from custody.node.decisions import Denied, Failed
+from custody.node.errors import Denied, Failed
 from custody.node.gate import Gate
 from custody.node.gate_client import GateClient
 from custody.node.gate_messages import Decision

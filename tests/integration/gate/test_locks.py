@@ -9,7 +9,7 @@ import pytest
 from custody.database.statements import Statements
 from custody.node.applications import Applications
 from custody.node.approvals import Approvals
-from custody.node.decisions import Denied
+from custody.node.errors import Denied
 from custody.node.gate import Gate
 from custody.node.gate_client import GateClient
 from custody.node.locks import Details, Locks

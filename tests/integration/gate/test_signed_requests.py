@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.database.statements import Statements
 from custody.node.applications import Applications
-from custody.node.decisions import Denied
+from custody.node.errors import Denied
 from custody.node.signed_requests import SignedRequests
 from custody.runtime.errors import OperatorError
 from custody.wire.algorithms import Network, Store

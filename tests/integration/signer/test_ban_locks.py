@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.database.statements import Connection, Statements
-from custody.node.decisions import Failed
+from custody.node.errors import Failed
 from custody.wire.envelope import Signer
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans

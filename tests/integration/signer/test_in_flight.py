@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tenacity import AsyncRetrying, retry_if_result, wait_fixed
 
 from custody.database.statements import Statements
-from custody.node.decisions import Failed
+from custody.node.errors import Failed
 from custody.node.identity import load_identity
 from custody.runtime.errors import OperatorError
 from custody.runtime.signing_key import create_signing_key

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from psycopg.errors import IntegrityError, NotNullViolation, UniqueViolation
 
 from custody.database.statements import Statements
-from custody.node.decisions import Failed
+from custody.node.errors import Failed
 from custody.wire.algorithms import Network
 from custody.wire.tickets import Protocol
 from mpc.shares.encryption_key import create_key_file

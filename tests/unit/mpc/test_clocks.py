@@ -12,7 +12,7 @@ from custody.control_plane.conductor.planning.plan import plan
 from custody.control_plane.conductor.planning.servers import NO_SERVER, usable_servers
 from custody.control_plane.conductor.settings import CeremoniesSection
 from custody.delivery.clock import ServerClock
-from custody.node.decisions import Clock
+from custody.node.clock import Clock
 from custody.wire.clocks import TICKET_LIFE, allowed_offset, said
 from custody.wire.delivery import ServerFacts
 from mpc.delivery_clocks import DeliveryClocks, clock_problem

@@ -3,7 +3,7 @@
 import pytest
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 
-from custody.node.decisions import Failed
+from custody.node.errors import Failed
 from mpc.shares.encryption_key import FileKey
 
 

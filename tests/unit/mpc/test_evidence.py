@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from custody.node.decisions import Denied
+from custody.node.errors import Denied
 from custody.wire.algorithms import EDDSA_ED25519
 from custody.wire.envelope import (
     ABANDONMENT_TYPE,

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from pydantic import ValidationError
 
-from custody.node.decisions import NotDone, Refused
+from custody.node.errors import NotDone, Refused
 from custody.node.handlers import Work
 from custody.wire.delivery import DeliveryTicket
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, child_key_id

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from custody.node.decisions import Clock
+from custody.node.clock import Clock
 from custody.node.freeze import Freeze
 from custody.node.handlers import Handled, Handler, Work
 from custody.node.locks import Details, Locks

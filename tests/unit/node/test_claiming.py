@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
+from custody.node.clock import Clock
 from custody.node.control_plane_client import ControlPlaneUnavailable
-from custody.node.decisions import Clock
 from custody.node.freeze import Freeze
 from custody.node.health import Health, Part
 from custody.node.loop import JobLoop

@@ -6,7 +6,10 @@ from uuid import uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from custody.node.decisions import Authenticator, Clock, Denied, Failed, Refused, decide
+from custody.node.authentication import Authenticator
+from custody.node.clock import Clock
+from custody.node.decisions import decide
+from custody.node.errors import Denied, Failed, Refused
 from custody.wire.algorithms import Curve, Scheme
 from custody.wire.envelope import JOB_TYPE, PinnedKeys, Signer
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from custody.node.decisions import Failed, require_thawed
+from custody.node.decisions import require_thawed
+from custody.node.errors import Failed
 from custody.node.freeze import NAME, Freeze
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from custody.node.decisions import Denied
+from custody.node.errors import Denied
 from custody.node.gate import require_plain
 from custody.node.gate_messages import (
     MAX_REASON,

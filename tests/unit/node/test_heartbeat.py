@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.node import heartbeat
+from custody.node.clock import Clock
 from custody.node.control_plane_client import ControlPlaneUnavailable
-from custody.node.decisions import Clock
 from custody.node.health import Health, Part
 from custody.node.heartbeat import Heartbeat
 from custody.wire.algorithms import EDDSA_ED25519

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from custody.node.decisions import Denied
+from custody.node.errors import Denied
 from custody.node.signed_requests import (
     check_binding,
     check_signature,

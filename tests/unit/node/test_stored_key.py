@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from custody.node.decisions import Failed, NotDone, Refused
+from custody.node.errors import Failed, NotDone, Refused
 from custody.node.stored_key import Holders, StoredKey, require_same_key
 from custody.wire.algorithms import (
     ADDRESS_TYPE_ALGORITHM,

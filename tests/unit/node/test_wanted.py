@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from custody.node.decisions import Denied
+from custody.node.errors import Denied
 from custody.node.wanted import wanted_key, wanted_signature
 from custody.wire.algorithms import Curve, Network, Scheme, Store
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference

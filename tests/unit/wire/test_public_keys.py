@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from custody.node.apps_command import _public_key
-from custody.node.decisions import Denied
+from custody.node.errors import Denied
 from custody.node.signed_requests import check_signature
 from custody.runtime.errors import ConfigurationError, OperatorError
 from custody.runtime.job_signing_keys import pinned_job_keys
