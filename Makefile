@@ -3,11 +3,11 @@
 BIN := .venv/bin
 CARGO := cd mpc/native && PATH="$$PATH:$$HOME/.cargo/bin" nice cargo
 UV_VERSION := 0.13.8
-COMPILE := build/uv/bin/uv pip compile --quiet pyproject.toml --universal --python-version 3.11 \
+COMPILE := build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test mutants lint format bench wheel lock clean
+.PHONY: help install demo up down test mutants lint format bench reference docs wheel lock clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,16 +47,27 @@ format: install ## put the code into our format
 bench: install ## measure signatures a second, beside the HSM's own limit
 	@$(BIN)/python -m benchmarks
 
+reference: install ## write the pages of docs/reference that are made from the source
+	@$(BIN)/python -m devstack.reference
+	@$(BIN)/python -m tests.mutants --write-page
+
+docs: reference ## build the site of docs/ in build/site; a broken link is an error
+	@cmp --silent requirements-docs.lock build/docs/installed.lock || { $(BIN)/python -m venv --clear build/docs && \
+		build/docs/bin/pip install --quiet --require-hashes --requirement requirements-docs.lock && \
+		cp requirements-docs.lock build/docs/installed.lock; }
+	@build/docs/bin/zensical build --clean --strict
+
 wheel: install ## build dist/*.whl, which installs where there is no Rust
 	@$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation \
 		--wheel-dir dist .
 	@ls dist/*.whl
 
-lock: install ## resolve dependencies anew; newer versions: make lock ARGS=--upgrade
+lock: install ## resolve dependencies again; newer versions: make lock ARGS=--upgrade
 	@test -x build/uv/bin/uv || $(BIN)/python -m venv build/uv
 	@build/uv/bin/pip install --quiet uv==$(UV_VERSION)
-	$(COMPILE) $(ARGS) --extra dev --output-file requirements-dev.lock
-	$(COMPILE) $(ARGS) --constraint requirements-dev.lock --output-file requirements.lock
+	$(COMPILE) $(ARGS) pyproject.toml --extra dev --output-file requirements-dev.lock
+	$(COMPILE) $(ARGS) pyproject.toml --constraint requirements-dev.lock --output-file requirements.lock
+	$(COMPILE) $(ARGS) docs/requirements.in --output-file requirements-docs.lock
 
 clean: ## stop the local stack and delete everything that was made
 	@if [ -e build/dev ] && [ -x $(BIN)/python ]; then $(BIN)/python -m devstack down; fi

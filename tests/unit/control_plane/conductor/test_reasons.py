@@ -13,7 +13,7 @@ from custody.control_plane.conductor.planning import (
 )
 from custody.control_plane.jobs.transitions import BAD_RESULT, EXPIRED
 
-DOCUMENT = Path(__file__).parents[4] / "docs" / "explanation" / "mpc.md"
+DOCUMENT = Path(__file__).parents[4] / "docs" / "reference" / "request-reasons.md"
 ROW = re.compile(r"^\| `(\w+)` \| (?:Pending|Failed|Rejected) \|", re.MULTILINE)
 
 
