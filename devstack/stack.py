@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from custody.client import AsyncCustody, Custody, PinnedNodes
+from custody.migrations.schema import migrate
 from custody.runtime.errors import OperatorError
 from devstack.certificates import Certificates
 from devstack.control_plane import ControlPlane, ControlPlaneFiles, ControlPlaneOptions
@@ -23,7 +24,6 @@ from devstack.signer import Signer, SignerOptions
 from devstack.signer_groups import SIGNER_GROUPS
 from devstack.signers import Signers
 from devstack.token import Token
-from migrations.schema import migrate
 
 HEARTBEAT_TIMEOUT = 30.0
 

@@ -11,9 +11,9 @@ import structlog
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling, Scheduling
 
+from custody.migrations.schema import migrate
 from devstack.postgres import Cluster
 from devstack.stack import Databases, Stack, StackOptions
-from migrations.schema import migrate
 
 # A busy machine can need more than Hypothesis' 200 ms for any example.
 settings.register_profile("no deadline", settings.default, deadline=None)

@@ -27,6 +27,7 @@ from custody.control_plane.settings import (
 )
 from custody.database.engine import create_engine
 from custody.database.errors import database_errors
+from custody.migrations import schema
 from custody.runtime import log
 from custody.runtime.console import (
     Json,
@@ -40,7 +41,6 @@ from custody.runtime.console import (
 from custody.runtime.errors import OperatorError
 from custody.runtime.hardening import harden
 from custody.runtime.operators import operator_name
-from migrations import schema
 
 app = application(
     """Takes applications' requests, and has them done by nodes that hold the keys.

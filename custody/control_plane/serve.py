@@ -40,11 +40,11 @@ from custody.control_plane.resources.wallets import Wallets
 from custody.control_plane.settings import GroupsSection, Settings
 from custody.database.engine import create_engine
 from custody.database.errors import once_reachable
+from custody.migrations.schema import check_schema
 from custody.runtime.activities import Activity, keep_going
 from custody.runtime.listener import Listener, config
 from custody.runtime.tls import server_context
 from custody.wire.envelope import Signer
-from migrations.schema import check_schema
 
 TREE = "control_plane"
 MIGRATE_COMMAND = "control-plane migrate"

@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from custody.database.errors import database_errors
+from custody.migrations.schema import migrate as migrate_database
 from custody.node import apps_command, audit_command, identity_command
 from custody.node.chain_verification import KeyCheck
 from custody.node.connections import schema_of
@@ -15,7 +16,6 @@ from custody.node.freeze import Freeze
 from custody.node.settings import NodeSettings
 from custody.runtime.checks import Check, Status, print_check
 from custody.runtime.console import EXIT_FAILED, Json, operator_errors, out, print_json
-from migrations.schema import migrate as migrate_database
 
 Settings = TypeVar("Settings", bound=NodeSettings)
 

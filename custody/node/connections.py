@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from custody.database.engine import create_engine
 from custody.database.errors import database_errors, once_reachable
 from custody.database.statements import Statements
+from custody.migrations.schema import check_schema
 from custody.node.control_plane_client import ControlPlaneClient
 from custody.node.identity import require_certificate_of
 from custody.node.settings import NodeSettings
-from migrations.schema import check_schema
 
 CONNECTIONS = 8
 
@@ -40,7 +40,7 @@ async def open_database(
 
 
 def schema_of(program: str) -> str:
-    """The program's folder in migrations/."""
+    """The program's folder in custody/migrations/."""
     return program.replace("-", "_")
 
 

@@ -7,6 +7,7 @@ from uuid import uuid4
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.database.statements import Statements
+from custody.migrations.schema import migrate
 from custody.node.audit import AuditChain
 from custody.node.control_plane_client import ControlPlaneClient
 from custody.node.freeze import Freeze
@@ -16,7 +17,6 @@ from custody.wire.envelope import Signer
 from custody.wire.outcomes import Outcome, OutcomeStatus
 from devstack.certificates import Leaf
 from devstack.postgres import Cluster
-from migrations.schema import migrate
 from tests.faults.hostile_control_plane import HostileControlPlane
 
 

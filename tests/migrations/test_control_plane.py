@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, inspect
 
 from custody.control_plane.tables import metadata
 from custody.database.engine import database_url
-from migrations.schema import alembic_config, migrate
+from custody.migrations.schema import alembic_config, migrate
 
 
 def test_from_empty_to_what_the_models_say(empty_database: str) -> None:
@@ -93,7 +93,5 @@ def _indexes(connection) -> set[tuple[str, str]]:
 
 
 def _migrate_in_a_process(url: str) -> None:
-    program = (
-        "import sys; from migrations.schema import migrate; migrate('control_plane', sys.argv[1])"
-    )
+    program = "import custody.migrations.schema as s, sys; s.migrate('control_plane', sys.argv[1])"
     subprocess.run([sys.executable, "-c", program, url], check=True, capture_output=True)

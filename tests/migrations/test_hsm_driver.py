@@ -5,8 +5,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect
 
 from custody.database.engine import database_url
+from custody.migrations.schema import migrate
 from hsm_driver.tables import metadata
-from migrations.schema import migrate
 
 
 def test_from_empty_to_what_the_models_say(empty_database: str) -> None:

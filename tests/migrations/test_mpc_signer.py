@@ -6,8 +6,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
 from custody.database.engine import database_url
+from custody.migrations.schema import migrate
 from custody.runtime.errors import OperatorError
-from migrations.schema import migrate
 from mpc.tables import metadata
 
 

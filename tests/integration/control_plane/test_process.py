@@ -14,12 +14,12 @@ import httpx
 import psycopg
 import pytest
 
+from custody.migrations.schema import migrate
 from custody.runtime.errors import OperatorError
 from devstack.certificates import Certificates
 from devstack.control_plane import ControlPlane, ControlPlaneFiles, ControlPlaneOptions
 from devstack.launcher import Tied
 from devstack.postgres import Cluster
-from migrations.schema import migrate
 from tests.integration.control_plane.conftest import assert_problem
 
 WALLET = {"network": "Ethereum", "store": "hsm"}

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from custody.migrations.schema import migrate
 from custody.wire.outcomes import OutcomeStatus
 from devstack.postgres import Cluster
-from migrations.schema import migrate
 from tests.integration.node_api.nodes import Node, report_of
 from tests.integration.node_api.test_admission import CLAIM, problem
 from tests.integration.node_api.workload import Workload

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from custody.database import health as database_health
 from custody.database.statements import Statements
+from custody.migrations.schema import migrate
 from custody.node import journal
-from migrations.schema import migrate
 from tests.integration.control_plane.conftest import Replica, assert_problem
 from tests.integration.control_plane.node import MemoryNode
 from tests.integration.driver.commits import commit

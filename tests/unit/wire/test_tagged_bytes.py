@@ -29,7 +29,7 @@ from mpc.shares.stored_share import associated_data
 from tests.unit.wire.protocol_examples import text_of_all_pages
 
 ROOT = Path(__file__).parents[3]
-PACKAGES = ("custody", "hsm_driver", "migrations", "mpc")
+PACKAGES = ("custody", "hsm_driver", "mpc")
 
 
 def share_row(

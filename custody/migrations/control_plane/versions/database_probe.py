@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from migrations.node_tables import create_database_probe
+from custody.migrations.node_tables import create_database_probe
 
 revision = "0003"
 down_revision = "0002"

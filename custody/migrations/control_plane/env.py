@@ -1,5 +1,5 @@
 """Alembic's entry into this tree."""
 
-from migrations.environment import run
+from custody.migrations.environment import run
 
 run("control_plane")

@@ -1,6 +1,6 @@
 """Pinned applications, the requests that they have signed, the gate's decisions."""
 
-from migrations.node_tables import create_locks
+from custody.migrations.node_tables import create_locks
 
 revision = "0002"
 down_revision = "0001"

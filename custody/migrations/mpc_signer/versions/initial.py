@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from migrations.node_tables import create_journal_and_audit, create_locks, now
+from custody.migrations.node_tables import create_journal_and_audit, create_locks, now
 
 revision = "0001"
 down_revision = None
