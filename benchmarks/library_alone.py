@@ -23,7 +23,7 @@ class Alone(Model):
     """Seconds for one key generation and, at the median, for one signature, all parties together.
 
     ``rate``: signatures a second with several under way. ``message_bytes``: what all parties
-    together send for one signature. ``share_bytes``: one share, as it is stored.
+    together send for one signature. ``share_bytes``: one share in its stored form.
     """
 
     generate: float

@@ -27,7 +27,7 @@ def check_taproot_message(address: str, message: bytes, signature: bytes) -> Non
     """
     hrp, version, program = decode_bech32(address)
     if (hrp, version, len(program)) != ("mainnet", 1, 32):
-        raise NotSigned(f"{address} is no Taproot address")
+        raise NotSigned(f"{address} is not a Taproot address")
     paid = P2TRScriptPubKey(program)
     tag = tagged_hash(b"BIP0322-signed-message", message)
     challenge = TxIn(bytes(32), COINBASE_INDEX, Script([OP_0, tag]), sequence=0)

@@ -54,7 +54,7 @@ install_packages() {
     # shellcheck disable=SC2086  # a list of words
     as_root env DEBIAN_FRONTEND=noninteractive sh -c \
         'apt-get update -q && apt-get install -q -y --no-install-recommends "$@"' sh $packages \
-        >"$log" 2>&1 || { tail -n 15 "$log" >&2; die "apt-get failed; all of it: $log" "mend that"; }
+        >"$log" 2>&1 || { tail -n 15 "$log" >&2; die "apt-get failed; all of it: $log" "correct what it says"; }
     packages=$(missing_packages | xargs)
     [ -z "$packages" ] || die "still missing after apt-get: $packages" \
         "a Python of 3.11 to 3.13 with venv is needed (PYTHON=/path/to/python3), SoftHSM 2, OpenSC, PostgreSQL"

@@ -28,8 +28,8 @@ class ControlPlaneOptions:
 
     ``max_lapses``: a job fails after so many leases without a report.
 
-    ``group``, ``signers``: the node groups of stores hsm and mpc. ``ceremonies``: what of that
-    section is not as it is by default.
+    ``group``, ``signers``: the node groups of stores hsm and mpc. ``ceremonies``: the settings
+    of that section that are not at their defaults.
     """
 
     lifetime_seconds: int = 900

@@ -13,7 +13,7 @@ from devstack.service import Service, clean_environment, command, says_ready
 
 @dataclass(frozen=True)
 class DeliveryOptions:
-    """``limits``: what of the section [limits] is not as it is by default."""
+    """``limits``: the settings of the section [limits] that are not at their defaults."""
 
     limits: Table | None = None
 

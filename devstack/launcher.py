@@ -60,7 +60,7 @@ class RecordedFolder(BaseModel):
 
 
 class Recorded:
-    """Processes go on when we end. Each is in the record before anything else happens."""
+    """Processes outlive this one. Each is in the record before anything else happens."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

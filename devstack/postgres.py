@@ -143,7 +143,7 @@ class Cluster:
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database and cut off whoever is still connected to it."""
+        """Drop a database and cut off every client that is still connected to it."""
         self._execute(
             sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
         )

@@ -175,7 +175,7 @@ def failure(program: Program, what: str) -> OperatorError:
     """An error that shows the end of the program's log."""
     return OperatorError(
         f"{program.name} {what}. The end of {program.log}:\n{tail(program.log)}",
-        "Mend what the log says, or send it along with a question.",
+        "Correct what the log says, or send it along with a question.",
     )
 
 

@@ -136,8 +136,8 @@ app.add_typer(master_keys, name="master-key")
 def adopt(context: typer.Context) -> None:
     """Have the group's database know a generation that was made since the drivers' first start.
 
-    Until then no driver starts with it: whoever has the PIN can put a key on the token. From the
-    next start of each driver on, new keys are wrapped by it.
+    Until then no driver starts with it, because anybody who has the PIN can put a key on the token.
+    From the next start of each driver on, new keys are wrapped by it.
     """
     with operator_errors():
         adopted = asyncio.run(_adopt(_settings(context)))

@@ -162,5 +162,5 @@ class TokenFolder:
 def _check_label(label: str) -> None:
     if not LABEL.fullmatch(label):
         raise OperatorError(
-            f"{label!r} is no label for a token", "Use 1 to 32 letters, digits, '_', '.', '-'."
+            f"{label!r} is not a label for a token", "Use 1 to 32 letters, digits, '_', '.', '-'."
         )

@@ -102,7 +102,7 @@ def policy(patience: float) -> Policy:
 
 
 class Incoming:
-    """An answer as it comes in. It may come slowly, but not for ever, and not without end."""
+    """An answer as it comes in. It may come slowly, but its time and its length are limited."""
 
     def __init__(self, call: Call[Any], response: httpx.Response) -> None:
         self._call = call

@@ -23,7 +23,7 @@ class Untrusted(CustodyError):
 
 
 class NotAttested(CustodyError):
-    """The nodes that you have pinned do not vouch for this key: pay nothing to its address.
+    """The nodes that you have pinned do not attest this key: pay nothing to its address.
 
     Either the service, or its database, shows another key than the nodes hold; or nodes have
     changed, and you must pin the new ones first.
@@ -99,7 +99,9 @@ class GatewayAnswer(Unavailable):
 
 
 class NotFinal(CustodyError):
-    """Time was up before the request was final. It goes on: ``resource`` is how it stood.
+    """Time was up before the request was final.
+
+    The request continues. ``resource`` is its last known state.
 
     Its status may also be one that this version of the library does not know (Unknown).
     """
@@ -109,13 +111,13 @@ class NotFinal(CustodyError):
         if isinstance(status, Unknown):
             how = f"{status.value}, a status that this version does not know; it may be final"
         else:
-            how = f"still {status.value}; it goes on"
+            how = f"still {status.value}; the request continues"
         super().__init__(f"{_name(resource)} is {how}")
         self.resource = resource
 
 
 class Ended(CustodyError):
-    """The request ended without a result: ``resource`` as it is for good, with its reason."""
+    """The request ended without a result: ``resource`` is its final state, with the reason."""
 
     def __init__(self, resource: Resource) -> None:
         reason = resource.reason

@@ -247,7 +247,10 @@ def sign_hash(
     external_id: str | None = None,
     wait: float = DEFAULT_WAIT,
 ) -> Steps[Signature]:
-    """Sign a 32-byte digest as it is, and wait for the signature. Errors as for sign_message."""
+    """Sign a 32-byte digest without hashing it again, and wait for the signature.
+
+    Raises the same errors as sign_message.
+    """
     body = SignHash(kind="Hash", hash=digest, external_id=_external_id(external_id))
     return _sign(key_id, body, wait)
 

@@ -32,7 +32,7 @@ def until_final(
 ) -> Steps[Resource]:
     """Make the first call, then poll until the resource is final. An Unknown status is not final.
 
-    ``wait`` in seconds; 0 returns it as it is. Raises NotFinal, Rejected, Failed.
+    ``wait`` in seconds; 0 returns its present state. Raises NotFinal, Rejected, Failed.
     """
     if wait <= 0:
         return (yield from first)

@@ -286,7 +286,7 @@ def node_restored(
     context: typer.Context,
     node_id: Annotated[str, typer.Argument(metavar="ID")],
     reason: Annotated[
-        str, typer.Option(help="What you found out, and who told you; kept for ever.")
+        str, typer.Option(help="What you found out, and who told you; kept permanently.")
     ],
     by: Annotated[str | None, typer.Option(help="Your name [default: the current user].")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,

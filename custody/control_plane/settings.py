@@ -146,8 +146,8 @@ certificate = "tls/certificate.pem"   # leaf first, then the intermediate
 private_key = "tls/private_key.pem"   # tls/ is the folder that `pki issue server` made
 
 [public_api.limits]
-# What is taken of clients before they have shown a token. Whoever sends more is answered 431, 408
-# or 429, and cut off. A body may have 256 KiB (413).
+# What is taken of clients before they have shown a token. A client that sends more is answered
+# 431, 408 or 429, and cut off. A body may have 256 KiB (413).
 header_bytes = 16384                  # of a request line with its headers
 header_count = 64
 header_seconds = 10                   # for the headers to come in whole

@@ -54,7 +54,7 @@ def conninfo(url: str, name: str, **more: str) -> str:
 
 
 def create_engine(url: str, pool_size: int = 8, name: str = "custody") -> AsyncEngine:
-    """A pooled engine whose statements cannot hang for ever and that notices dead connections."""
+    """A pooled engine: its statements have a timeout, and it notices dead connections."""
     return create_async_engine(
         database_url(url),
         pool_size=pool_size,

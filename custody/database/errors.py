@@ -67,7 +67,7 @@ def database_errors() -> Iterator[None]:
 async def once_reachable(work: Callable[[], Awaitable[Result]]) -> Result:
     """Do something as soon as the database is there, however long that takes.
 
-    Raises OperatorError at once when the server is there but refuses us: waiting mends nothing.
+    Raises OperatorError at once when the server is there but refuses us: waiting does not help.
     """
 
     def waitable(error: BaseException) -> bool:

@@ -90,7 +90,7 @@ class Outage:
 
 
 class DatabaseHealth:
-    """Probes one database. Whoever runs statements on it tells the failures too."""
+    """Probes one database. The code that runs statements on it reports failures too."""
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
@@ -147,7 +147,7 @@ class DatabaseHealth:
             asyncio.timeout(AWAY_PROBE_SECONDS * 10),
             self._statements.transaction() as connection,
         ):
-            # whoever copies the database holds the table for long; the next probe asks again
+            # a backup of the database holds the table for long; the next probe asks again
             await connection.execute("SET LOCAL lock_timeout = '500ms'")
             await connection.execute("TRUNCATE database_probe")
             filler = {"rows": ROOM_ROWS, "filler": os.urandom(ROOM_ROW_BYTES)}

@@ -34,8 +34,8 @@ class Statements:
     It connects when it must, and says at once when it cannot: psycopg's own pool keeps callers
     waiting while the database is away, and reconnects in its own time when it is back.
 
-    A task that holds a connection must not ask for a second one: when every holder does, all wait
-    for ever. That is a RuntimeError at once, however many connections are free.
+    A task that holds a connection must not ask for a second one: when every holder does, none of
+    them ever gets one. That is a RuntimeError at once, however many connections are free.
 
     Not ``durable``: a commit does not wait for the disk. For what may be lost when the database
     server crashes, and only then: leases, and marks that save repetition.
@@ -156,7 +156,7 @@ class Statements:
 
 
 async def _fetched(cursor: AsyncCursor[Any]) -> list[Any]:
-    result = cursor.pgresult  # not cursor.description, which describes every column anew
+    result = cursor.pgresult  # not cursor.description, which describes every column again
     has_rows = result is not None and result.status == ExecStatus.TUPLES_OK
     return await cursor.fetchall() if has_rows else []
 

@@ -1,6 +1,6 @@
 """The tables of every node's database, as the trees of the modes make them.
 
-A function stays as it is once a revision has called it; what comes later gets a new one.
+Do not change a function that a revision calls: a later revision gets a new function.
 """
 
 import sqlalchemy as sa

@@ -129,7 +129,7 @@ def issue_server(
     with console.operator_errors():
         if not LEAF_NAME.fullmatch(name):
             raise OperatorError(
-                f"{name!r} is no folder name: 1 to 63 of a-z, 0-9, '.', '_' and '-'",
+                f"{name!r} is not a folder name: 1 to 63 of a-z, 0-9, '.', '_' and '-'",
                 "Take such a name; the host's names go into --dns.",
             )
         names = ServerNames(dns=dns or [], ip=[_address(text) for text in ip or []])

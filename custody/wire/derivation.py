@@ -29,7 +29,7 @@ def _step(text: str) -> int:
     if text[-1:] in ("'", "h", "H"):
         raise ValueError(f"step {text} is hardened: children follow from public keys, unhardened")
     if not _STEP.fullmatch(text) or int(text) >= FIRST_HARDENED:
-        raise ValueError(f"step {text!r} is no number from 0 to {FIRST_HARDENED - 1}")
+        raise ValueError(f"step {text!r} is not a number from 0 to {FIRST_HARDENED - 1}")
     return int(text)
 
 
@@ -41,7 +41,7 @@ def format_path(path: Sequence[int]) -> str:
 def child_public_key(public_key: bytes, chain_code: bytes, path: Sequence[int]) -> bytes:
     """The child's public key, 33 bytes, from its ancestor's 33 and chain code of 32 (CKDpub).
 
-    Raises ValueError for what is no such key, chain code or path.
+    Raises ValueError for what is not such a key, chain code or path.
     """
     return _descendant(public_key, chain_code, path)[0]
 
@@ -56,6 +56,8 @@ def _descendant(public_key: bytes, chain_code: bytes, path: Sequence[int]) -> tu
     if len(chain_code) != CHAIN_CODE_SIZE:
         raise ValueError(f"a chain code has {CHAIN_CODE_SIZE} bytes, this one {len(chain_code)}")
     if len(path) > MAX_DEPTH or not all(0 <= step < FIRST_HARDENED for step in path):
-        raise ValueError(f"{format_path(path)} is no unhardened path of up to {MAX_DEPTH} steps")
+        raise ValueError(
+            f"{format_path(path)} is not an unhardened path of up to {MAX_DEPTH} steps"
+        )
     child = HDKey(PublicKey.parse(public_key), chain_code).derive(path)
     return child.sec(), child.chain_code

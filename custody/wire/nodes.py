@@ -15,7 +15,7 @@ NodeId = Annotated[str, Field(max_length=63, pattern=f"^{NODE_ID.pattern}$")]
 def node_urn(node_id: str) -> str:
     """URN of a node id; ValueError when the id is not 1-63 of a-z 0-9 . _ -."""
     if not NODE_ID.fullmatch(node_id):
-        raise ValueError(f"{node_id!r} is no node id: 1 to 63 of a-z, 0-9, '.', '_' and '-'")
+        raise ValueError(f"{node_id!r} is not a node id: 1 to 63 of a-z, 0-9, '.', '_' and '-'")
     return URN_PREFIX + node_id
 
 

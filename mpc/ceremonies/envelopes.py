@@ -217,7 +217,7 @@ class CeremonyChannel:
             hello = Hello.from_bytes(payload)
             peer = PeerKey(hello.kem_public_key)
         except ValueError as error:
-            raise _bad(sender, f"is no hello: {error}") from None
+            raise _bad(sender, f"is not a hello: {error}") from None
         if hello.meeting != self._ticket.meeting:
             raise _bad(sender, "is for another ceremony")
         if hello.index != self._index[sender]:

@@ -1,4 +1,4 @@
-"""The same external id never makes a second request, whoever asks at the same time."""
+"""The same external id never makes a second request, also when several ask at once."""
 
 import asyncio
 import json

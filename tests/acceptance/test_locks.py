@@ -238,7 +238,7 @@ def test_a_gate_with_another_hmac_key_answers_nobody_and_doctor_says_so(
     assert gate_check(locked)["status"] == "ok"
     shared = locked.gate.hmac_key_file.read_bytes()
     locked.gate.stop()
-    # the driver has read its copy at its start; doctor reads the file, as it is then
+    # the driver has read its copy at its start; doctor reads the new file
     replace_file(locked.gate.hmac_key_file, secrets.token_hex(32).encode())
     locked.gate.start()
     replace_file(locked.gate.hmac_key_file, shared)

@@ -85,14 +85,14 @@ class HostileControlPlane(ServerInAThread):
     # What a test says
 
     def ask(self, signed: SignedBytes, job_id: UUID) -> Outcome:
-        """Give the job to whoever claims next, and return what is reported of it."""
+        """Give the job to the next claim, and return the reported outcome."""
         return Outcome.model_validate_json(self.ask_for_bytes(signed, job_id))
 
     def ask_for_bytes(self, signed: SignedBytes, job_id: UUID) -> bytes:
         return self.give(signed, job_id).first()
 
     def give(self, signed: SignedBytes, job_id: UUID) -> Given:
-        """Give the job to whoever claims next, and wait for nothing."""
+        """Give the job to the next claim, and wait for nothing."""
         given = Given(job_id)
         claimed = ClaimedJob(
             job_id=job_id, job=signed, attempt=1, lease=uuid4(), lease_seconds=LEASE_SECONDS
@@ -170,7 +170,7 @@ class HostileControlPlane(ServerInAThread):
     async def _heartbeat(self, body: HeartbeatRequest) -> HeartbeatResponse:
         self.heartbeats.append(body)
         now = datetime.now(UTC) + self.clock_offset
-        return HeartbeatResponse(node="whoever", group=body.group, time=now)
+        return HeartbeatResponse(node="anybody", group=body.group, time=now)
 
     # The server
 

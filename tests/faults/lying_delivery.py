@@ -59,7 +59,7 @@ class LieKind(StrEnum):
 
 
 class Lie(BaseModel):
-    """``exchange``: the one to lie at; None: each. ``victim``: whom to lie to; None: everybody."""
+    """``exchange``: the one to lie at; None: each. ``victim``: the signer to lie to; None: all."""
 
     kind: LieKind
     exchange: int | None = None

@@ -34,7 +34,7 @@ from tests.played_gate import PlayedGate
 
 SLOTS = 2
 GATE_SECONDS = 3.0
-"""Longer than whatever must go on while the gate hangs."""
+"""Longer than all work that must continue while the gate hangs."""
 APPLICATION = Signer(Ed25519PrivateKey.generate())
 
 

@@ -1,4 +1,4 @@
-"""Databases and the control plane stopped and started under load: work goes on, nothing is lost."""
+"""Work continues, and nothing is lost, when a database or the control plane stops under load."""
 
 import asyncio
 from collections.abc import Callable, Iterator

@@ -98,7 +98,7 @@ def test_a_master_key_that_nobody_adopted_keeps_it_from_starting(
     make_token: Callable,
     node_leaf: Leaf,
 ):
-    """Else whoever has the PIN could add a key that he can take out, to have new keys under it."""
+    """Otherwise a holder of the PIN could add a key that he knows, to have new keys under it."""
     with lonely_driver(tmp_path, plane, driver_database, make_token(), node_leaf) as lonely:
         lonely.driver.start()
         assert master_key_of_a_new_key(lonely) == "custody/1"
@@ -195,7 +195,7 @@ def test_a_control_plane_under_another_name_is_not_believed(stranger, node_leaf)
 
 
 def expired_leaf(folder: Path, certificates: Certificates, like: Leaf) -> Leaf:
-    """The node's certificate, issued anew with a period that is over."""
+    """The node's certificate, issued again with a period that is over."""
     issuer = Directory(certificates.folder).intermediate()
     template, *chain = x509.load_pem_x509_certificates(like.certificate.read_bytes())
     key = new_private_key()

@@ -25,7 +25,7 @@ async def add_node(
         raise OperatorError(str(error), "Give the id that its certificate names.") from None
     if not NODE_ID.fullmatch(group):
         raise OperatorError(
-            f"{group!r} is no group: 1 to 63 of a-z, 0-9, '.', '_' and '-'",
+            f"{group!r} is not a group's name: use 1 to 63 of a-z, 0-9, '.', '_' and '-'",
             "Give the group that the node's configuration names.",
         )
     await connection.execute(

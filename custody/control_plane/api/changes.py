@@ -99,7 +99,7 @@ def router(services: Services) -> APIRouter:
     ) -> Response:
         """All signers replace their shares of a key, which stays the same; old shares are erased.
 
-        It needs all n signers. Until they all have new shares, the old ones go on signing. While
+        It needs all n signers. Until they all have new shares, the old ones continue to sign. While
         another refresh or a repair of the key is under way, it is refused.
         """
         text, wanted = await body_of(request, _REFRESH)

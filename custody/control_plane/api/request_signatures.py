@@ -32,7 +32,7 @@ SignatureHeader = Annotated[
 
 
 def detached_signature(header: str | None) -> DetachedSignature | None:
-    """Raises ProblemError invalid_request for a header that is no signature."""
+    """Raises ProblemError invalid_request for a header that is not a signature."""
     if header is None:
         return None
     try:

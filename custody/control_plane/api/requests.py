@@ -20,7 +20,7 @@ Wait = Annotated[
         ge=0,
         le=MAX_WAIT,
         description="Seconds to hold the answer back until the status is final. When the time is "
-        "over, the answer shows the status so far; GET with `wait` goes on waiting.",
+        "over, the answer shows the status so far; GET with `wait` continues to wait.",
     ),
 ]
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items on a page.")]
@@ -40,7 +40,7 @@ Body = TypeVar("Body")
 def require_each_parameter_once(request: Request) -> None:
     """Raise ProblemError for a query parameter that was sent twice.
 
-    Whoever reads the query before this process, as a proxy does, could take the other value.
+    A proxy that reads the query before this process could take the other value.
     """
     names = [name for name, _ in request.query_params.multi_items()]
     if len(names) != len(set(names)):

@@ -95,7 +95,7 @@ def router(services: Services) -> APIRouter:
         """The registered signers, by id: group, abilities, status.
 
         With scope `admin` also whose they are, when they were last seen, what is wrong with them,
-        and whom they have banned.
+        and which signers they have banned.
         """
         signers = await services.signer_groups.signers(caller.sees_details)
         return answer(Page[RegisteredSigner](items=signers, next_cursor=None))

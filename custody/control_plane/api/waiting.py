@@ -32,8 +32,8 @@ async def until_final(
 ) -> Thing:
     """The thing once it is final, or as last seen when the time is over.
 
-    The waiter was registered before ``found`` was. While the database is away it goes on waiting:
-    what was asked for is there, and an error now would make an application ask for it once more.
+    The waiter was registered before ``found`` was. While the database is away, the call
+    continues to wait: the request is stored, and an error would make an application repeat it.
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + seconds
@@ -53,6 +53,6 @@ async def until_final(
 async def wait_for(
     notifications: Notifications, job_id: UUID, read: Read[Thing], seconds: float
 ) -> Thing:
-    """Read a thing, and go on until its job is final or the time is over."""
+    """Read a thing again and again until its job is final or the time is over."""
     with notifications.done(job_id) as waiter:
         return await until_final(notifications, waiter, await read(), read, seconds)

@@ -1,8 +1,8 @@
 """Moves the requests of MPC mode on: reads facts, plans, writes what comes next.
 
-All it knows is in the rows, so it goes on after a crash at any point, and any replica may take over
-in the middle. One replica plans at a time: that is how slots are reserved, all or none. Whatever is
-due is planned together.
+All its state is in the rows, so it continues after a crash at any point, and any replica may take
+over in the middle. One replica plans at a time: that is how slots are reserved, all or none. All
+that is due is planned together.
 """
 
 import asyncio

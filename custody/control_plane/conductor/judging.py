@@ -113,7 +113,7 @@ def _check_culprits(task: GivenTask, outcome: Outcome) -> None:
         return
     known = [] if task.ticket is None else Ticket.model_validate_json(task.ticket).signers
     if len(outcome.culprits) > len(known) or not set(outcome.culprits) <= set(known):
-        raise BadResult("it blames somebody who is no signer of the group")
+        raise BadResult("it blames somebody who is not a signer of the group")
 
 
 def _check(task: GivenTask, signer: str, identity: PinnedKeys, outcome: Outcome) -> None:

@@ -40,7 +40,7 @@ class Facts:
     request: Request
 
     def asked(self, begin: Begin) -> Asked:
-        """What a step of it is made of. What must come to its end may outlive the request."""
+        """What a step of it is made of. A step that must finish may outlive the request."""
         may_outlive = self.row.must_finish or self.row.is_final or begin.kind in OUTLIVES
         return Asked(
             payload=self.row.payload,

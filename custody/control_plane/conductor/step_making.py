@@ -55,8 +55,8 @@ class NewStep:
 class Asked:
     """A request as its steps need it: ``payload`` is its job as signed, ``job`` the same, read.
 
-    ``may_outlive``: it is gone on with after its expiry. ``now``: by the database's clock, with
-    which nodes compare theirs. ``servers``: the delivery servers to choose from.
+    ``may_outlive``: the step continues after the request's expiry. ``now``: by the database's
+    clock, with which nodes compare theirs. ``servers``: the delivery servers to choose from.
     """
 
     payload: bytes

@@ -218,7 +218,7 @@ class Tasks:
         }
 
     async def _blame(self, signer: str, faulty: Sequence[Judged]) -> None:
-        """Put down who brought something wrong, also where the step goes on, or is over."""
+        """Store who reported something wrong, also where the step continues or is over."""
         if not faulty:
             return
         ids = [one.task.step_id for one in faulty]

@@ -170,7 +170,7 @@ def _add_move(to_write: Written, one: Planned) -> None:
 
 
 def _must_finish(one: Planned) -> bool:
-    """Whether it can only go on: signers are about to use, or keep for good, what it made."""
+    """Whether it must finish: signers are about to use, or to keep permanently, what it made."""
     if one.step is None:
         return False
     return one.step.kind in (JobKind.PROMISE, JobKind.ACTIVATE_KEY)

@@ -88,7 +88,7 @@ class Notifications:
         """Set by close: who is woken then ends its wait, whatever time is left."""
 
     def start(self) -> None:
-        """Begin to listen. Needs no database: connecting is tried for ever."""
+        """Begin to listen. Needs no database: connecting is retried without a limit."""
         self._task = asyncio.create_task(self._listen_for_ever(), name="notifications")
 
     async def close(self) -> None:

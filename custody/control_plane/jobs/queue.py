@@ -85,7 +85,7 @@ class Contended(Exception):
 class NewJob:
     """A job to queue; the columns of ``jobs`` that its creation sets.
 
-    ``outcome``: of one that is done as soon as it is there.
+    ``outcome``: of a job that is done as soon as it is added.
     """
 
     id: UUID

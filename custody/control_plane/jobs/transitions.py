@@ -57,7 +57,7 @@ class JobFacts:
 
 @dataclass(frozen=True)
 class Change:
-    """What to write. ``state`` None leaves the job as it is.
+    """What to write. ``state`` None leaves the job's state unchanged.
 
     ``fault`` says what was wrong with the report, for the log.
     """
@@ -91,7 +91,7 @@ def decide(
     """The change that a node's report ``raw`` makes.
 
     The first final outcome wins, with or without the lease. What only asks for another attempt
-    counts while the node holds the lease; after that the job has gone on without it.
+    counts while the node holds the lease; after that the job has continued without it.
     ``willing`` are the nodes of the group seen of late; ``jitter`` is random, in [0, 1).
     """
     try:

@@ -34,7 +34,7 @@ class Heartbeats:
 
     A node's identity key signs its audit heads. It is believed at the first heartbeat after the
     operator has registered the node, and held to from then on: a node that could change it could
-    disown its audit chain. After the node was set up anew, the operator removes and adds it again.
+    disown its audit chain. After the node was set up again, the operator removes and adds it again.
     """
 
     def __init__(self, database: Database) -> None:
@@ -46,7 +46,7 @@ class Heartbeats:
             raise ProblemError(
                 Code.WRONG_GROUP,
                 f"Node {node.id} is registered in group {node.group}, and its configuration says "
-                f"{beat.group}. Mend the one or the other.",
+                f"{beat.group}. Correct the registration or the configuration.",
             )
         row = await self._database.row(
             _BEAT,
@@ -65,7 +65,7 @@ class Heartbeats:
         if row is None:
             raise ProblemError(
                 Code.IDENTITY_CHANGED,
-                f"Node {node.id} has shown another identity key before. If it was set up anew, "
+                f"Node {node.id} has shown another identity key before. If it was set up again, "
                 f"run: control-plane node remove {node.id}, then: control-plane node add "
                 f"{node.id} --group {node.group}. Otherwise somebody else has its certificate.",
             )

@@ -31,7 +31,7 @@ _IN_THE_WAY = {
     JobKind.REFRESH_KEY: (JobKind.REFRESH_KEY, JobKind.REPAIR_SHARE),
     JobKind.REPAIR_SHARE: (JobKind.REPAIR_SHARE,),
 }
-"""A repair ends with a refresh; and it may follow one that cannot go on without it."""
+"""A repair ends with a refresh; and it may follow a refresh that cannot continue without it."""
 
 _OPEN = text(
     """

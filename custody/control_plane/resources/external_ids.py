@@ -1,7 +1,7 @@
 """External ids: an application's own name for a request makes repeating it safe.
 
-The database decides, by a unique constraint on (application, endpoint, external id): whoever
-inserts first is the first, also between replicas. Everybody else compares with what is there.
+The database decides, by a unique constraint on (application, endpoint, external id): the
+first insert wins, also between replicas. Every later request is compared with the stored one.
 """
 
 import json

@@ -92,7 +92,7 @@ def frozen(custody: Custody, signers: list[Signer]) -> Iterator[None]:
     Who is left is not degraded any more: so they are the ones to be chosen first.
     """
     for signer in signers:
-        signer.freeze("a test goes on without it")
+        signer.freeze("a test works without it")
     try:
         _until_degraded(custody, {signer.node_id for signer in signers})
         yield

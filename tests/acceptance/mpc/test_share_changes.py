@@ -65,7 +65,7 @@ def test_a_share_that_cannot_be_used_shows_until_it_is_repaired(stack, custody, 
         connection.execute("UPDATE shares SET ciphertext = 'x' WHERE key_id = %s", (key.id,))
     damaged.start()
     with frozen(custody, [other]):
-        waiting = custody.sign_message(key.id, "by two, of whom one cannot", wait=0)
+        waiting = custody.sign_message(key.id, "by two, and one cannot", wait=0)
         wait_for_health(custody, damaged, "shares: 1 cannot be used; see mpc-signer shares verify")
     assert metric(damaged, "custody_unusable_shares") == 1
     signature = custody.get_signature(key.id, waiting.id, wait=SECONDS)

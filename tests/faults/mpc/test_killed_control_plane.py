@@ -1,6 +1,6 @@
 """The control plane killed in the middle of what signers do together, and started again.
 
-One request goes on through all of the deaths of a test. All that the conductor knows is in the
+One request survives all kills of a test. All that the conductor knows is in the
 database: at the end the request is done, once, and nothing is left over.
 """
 
@@ -87,7 +87,7 @@ def die_at_each(
 
 
 def nothing_is_open(stack: Stack, request_id: UUID) -> bool:
-    """Whether no step of a request goes on, and no signer has a task of it, or a slot for it."""
+    """Whether no step of a request is open, and no signer has a task of it, or a slot for it."""
     with psycopg.connect(stack.databases.control_plane) as connection:
         left = connection.execute(
             "SELECT FROM steps JOIN tasks ON tasks.step_id = steps.id "
@@ -98,7 +98,7 @@ def nothing_is_open(stack: Stack, request_id: UUID) -> bool:
 
 
 def ends_clean(stack: Stack, request_id: UUID, key_id: UUID) -> None:
-    wait_for(lambda: nothing_is_open(stack, request_id), f"steps of {request_id} go on")
+    wait_for(lambda: nothing_is_open(stack, request_id), f"steps of {request_id} stay open")
     nothing_is_left_over(stack, key_id)
 
 

@@ -1,6 +1,6 @@
 """One signer killed at each exchange of a ceremony and at each step of what is committed after it.
 
-One request goes on through all of these deaths: each costs an attempt at most, and at its end the
+One request survives all of these kills: each costs an attempt at most, and at its end the
 request is done, with the same set of shares in use at all three, and with nothing left over.
 """
 

@@ -1,4 +1,4 @@
-"""Signers with a key in use, for each test anew: databases are copies of those of the first."""
+"""Signers with a key in use, new for each test: databases are copies of those of the first."""
 
 import asyncio
 import contextlib

@@ -42,7 +42,7 @@ class Lie:
     is_silent: bool = False
     """Hand in nothing, and end nothing either."""
     told: set[str] = field(default_factory=set)
-    """To whom it was told, so that a test knows that it was."""
+    """The signers that got the lie, so that a test knows that they did."""
 
 
 def changed(part: str, change: Change, only_to: str | None = None) -> Words:

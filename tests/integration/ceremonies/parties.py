@@ -334,7 +334,7 @@ async def running(
 ) -> AsyncIterator[Parties]:
     """Signers over these databases; peers as the databases have them.
 
-    ``delivery_url``: of whom they take for the delivery server, where that is another.
+    ``delivery_url``: where they reach the delivery server, if not at its own URL.
     ``connections``: of each signer to its database.
     """
     url = delivery_url or organisation.server.url

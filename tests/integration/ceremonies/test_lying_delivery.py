@@ -170,7 +170,7 @@ def at(exchange: int, deceit, only_to: str | None = None):
 
 
 async def no_wrong_result(parties: Parties, key: Key, order: Order) -> set[str]:
-    """Whoever has a signature has a right one; who has a share has not been left alone with it.
+    """Each signature is right, and no signer is the only one with a share.
 
     Returns the codes of the others.
     """

@@ -36,7 +36,7 @@ def liars(monkeypatch: pytest.MonkeyPatch) -> Liars:
 
 @dataclass(frozen=True)
 class Case:
-    """``culprits``: whom the honest name, each of those that find out."""
+    """``culprits``: the signers that each honest signer that finds the lie names."""
 
     exchange: int
     what: str
@@ -193,7 +193,7 @@ async def tell(parties: Parties, key: Key, liars: Liars, kind: str, case: Case) 
     how = await hold_with_lie(
         parties, order_of(kind, key), liars, Lie(case.exchange, words=case.words)
     )
-    # whoever is first to find out ends it for the others
+    # the first signer that finds the lie ends the ceremony for the others
     found = {ending for ending in how.values() if ending[0] != "peer_aborted"}
     assert found == {(case.code, case.culprits)}, (case.exchange, case.what, how)
     # a lie at the end leaves the liar itself with a set: out of the way of the next

@@ -41,7 +41,7 @@ async def attested(parties: Parties, key: Key, order: Order) -> tuple[Key, list[
     confirmed = await parties.prepare(order)
     new = parties.confirmed_key(key, order, confirmed)
     promised = await parties.promise(new, confirmed)
-    # the order comes from whoever has the control plane, with a request of its own
+    # an attacker who has the control plane sends the order, with a request of its own
     order = orders.activate(new, promised).with_job(
         request=BODY.replace(b"order-7", b"order-8"), endpoint=Endpoint.WALLETS
     )

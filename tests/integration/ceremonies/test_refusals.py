@@ -90,7 +90,7 @@ async def test_a_ticket_is_good_for_one_ceremony(with_key):
     parties, key = await with_key(EDDSA_ED25519)
     order = orders.sign(key, key.quorum, wanted(key)).until(1)
     assert codes(await parties.hold(order, [ONE])) == {"peer_silent"}
-    late = order.until(2)  # signed anew, and of the same ceremony
+    late = order.until(2)  # signed again, and of the same ceremony
     outcomes = await parties.hold(late)
     assert ended(outcomes[ONE])[0] == "ticket_used"
     assert outcomes[TWO].result is None

@@ -196,7 +196,7 @@ class Troupe:
         return [(row.kind, row.ending) for row in sorted(rows, key=lambda row: row.number)]
 
     async def culprits_of(self, request_id: str) -> list[set[str]]:
-        """Whom the end of each step was blamed on, in order."""
+        """The signers blamed for the end of each step, in order."""
         rows = await self.rows(steps, steps.c.request_id == UUID(request_id))
         return [set(row.culprits) for row in sorted(rows, key=lambda row: row.number)]
 

@@ -192,7 +192,7 @@ async def test_signing_goes_on_while_a_signer_is_away_from_the_activation(troupe
         assert troupe.stage.tickets[-1].generation == 1
     assert (await troupe.key(wallet["key_id"]))["generation"] == 0
     await troupe.expire(change["id"])
-    await asyncio.sleep(1.5)  # a sweep and more: it is gone on with all the same
+    await asyncio.sleep(1.5)  # longer than a sweep: the step continues nevertheless
     troupe[2].on.clear()
     await troupe[2].start()
     path = f"/v1/keys/{wallet['key_id']}/refreshes/{change['id']}?wait=20"

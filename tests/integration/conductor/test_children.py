@@ -1,4 +1,4 @@
-"""A derived key has one id for good: whoever derives it again gets the same one."""
+"""A derived key has one id: each further derivation gets the same one."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Signer groups and signers through the API: who may make one, of whom, and what it says."""
+"""Signer groups and signers through the API: who may make a group, and of which signers."""
 
 import httpx
 import pytest

@@ -1,4 +1,4 @@
-"""Only whom a signed ticket names is delivered for, and only as the certificate says who it is."""
+"""A delivery server serves only the signers of a signed ticket, each by its certificate."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

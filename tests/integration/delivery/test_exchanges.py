@@ -1,4 +1,4 @@
-"""Messages reach those whom they are for, all at once, however often they are handed in."""
+"""Messages reach their recipients, all at once, however often they are handed in."""
 
 import asyncio
 
@@ -66,7 +66,7 @@ async def test_the_same_bytes_again_are_the_same_hand_in(
     again = first.hand_in(ticket, 0, *SIGNERS)
     await asyncio.gather(second.hand_in(ticket, 0, *SIGNERS), third.hand_in(ticket, 0, *SIGNERS))
     assert await again == {"signer-2": b"ciphertext", "signer-3": b"ciphertext"}
-    # and after it was answered, too, as long as it has not gone on
+    # and after it was answered, too, as long as it has not begun the next exchange
     assert await first.hand_in(ticket, 0, *SIGNERS) == await again
 
 

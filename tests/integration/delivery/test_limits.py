@@ -21,7 +21,7 @@ TWO = SIGNERS[:2]
 
 
 async def release(*waiting: asyncio.Task[dict[str, bytes]]) -> None:
-    """Give up what waits."""
+    """Cancel what waits."""
     for each in waiting:
         each.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
@@ -219,7 +219,7 @@ def small(tmp_path: Path, pki: Pki, control_plane: ControlPlane) -> Iterator[Del
 async def test_a_flood_is_held_in_bounded_memory(
     small: DeliveryServer, connect: Connect, control_plane: ControlPlane
 ):
-    """200 MiB are handed in, 100 messages at a time, by one who never lets a ceremony go on."""
+    """200 MiB are handed in, 100 messages at a time, by a signer that ends no exchange."""
     party = await connect("signer-1", url=small.url)
     before = most_resident_bytes(small)
     for _ in range(4):

@@ -1,4 +1,4 @@
-"""A node whose database was restored from a backup: stated, acknowledged, and a gap for ever."""
+"""A node whose database was restored from a backup: stated, acknowledged, and a permanent gap."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The journal: one effect a job, whoever commits and however often."""
+"""The journal: one effect a job, also when several processes commit, or commit again."""
 
 import asyncio
 import hashlib
@@ -70,7 +70,7 @@ async def test_many_drivers_commit_the_same_jobs_in_any_order(
 
 
 async def test_one_connection_is_enough_to_commit_and_to_link(driver_database: str) -> None:
-    """What holds a connection and waits for a second one waits for ever once all do so."""
+    """Tasks that hold a connection and wait for a second one would all wait without an end."""
     async with Statements(driver_database, 1, "test") as statements, asyncio.timeout(10):
         nodes = [node_parts(statements, f"driver-{number}") for number in range(4)]
         # with rows of its own: a transaction of several statements, on a chain not read before

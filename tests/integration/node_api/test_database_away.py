@@ -1,4 +1,4 @@
-"""The control plane's database stopped and started: nodes are told to wait, and go on."""
+"""The control plane's database stopped and started: nodes are told to wait, and continue."""
 
 import asyncio
 

@@ -106,7 +106,7 @@ def strict(database: Database, notifications: Notifications) -> Queue:
 
 
 async def lapse_once(node: Node, queue: Queue) -> tuple[ClaimedJob, int]:
-    """Take the only job and never report it. Returns it, and how many jobs a sweep gave up."""
+    """Take the only job and never report it. Return the job, and how many jobs a sweep failed."""
     (job,) = await node.claim(wait=10)
     await node.extend(job)
     await asyncio.sleep(LEASE_SECONDS + 0.1)

@@ -45,7 +45,7 @@ async def test_another_master_key_under_a_known_name_is_refused(vault, statement
 
 
 async def test_a_master_key_that_appeared_later_is_refused(vault, statements, hsm):
-    """Whoever has the PIN could have made it, and know its value."""
+    """A holder of the PIN could have made it, and know its value."""
     present = await hsm.check_values()
     first, *others = sorted(present)
     assert others

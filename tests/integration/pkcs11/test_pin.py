@@ -1,4 +1,4 @@
-"""A wrong PIN is tried once, whoever asks and however often."""
+"""A wrong PIN is tried once, however many processes ask."""
 
 import asyncio
 import os

@@ -42,7 +42,7 @@ asyncio.run(main())
 
 
 def is_alive(process_id: int) -> bool:
-    """A zombie whom nobody has reaped is not alive."""
+    """A zombie that nobody has reaped is not alive."""
     try:
         return "\nState:\tZ" not in (Path("/proc") / str(process_id) / "status").read_text()
     except OSError:

@@ -153,13 +153,13 @@ def test_a_key_that_is_not_the_certificates_is_not_used(pki: Pki, authorities: P
 
 @pytest.mark.parametrize("node_id", ["../etc", "Driver", "a/b", "", "x" * 64, "driver-1\n"])
 def test_an_id_that_is_none_is_refused(pki: Pki, authorities: Path, node_id: str):
-    pki("issue", "node", node_id, fails_with="is no node id")
+    pki("issue", "node", node_id, fails_with="is not a node id")
     assert not (authorities / "nodes").exists()
 
 
 def test_a_server_needs_a_name(pki: Pki, authorities: Path):
     pki("issue", "server", "api", fails_with="needs a name or address")
-    pki("issue", "server", "../api", "--dns", "a.b", fails_with="is no folder name")
+    pki("issue", "server", "../api", "--dns", "a.b", fails_with="is not a folder name")
     pki("issue", "server", "api", "--ip", "1.2.3", fails_with="--ip")
 
 

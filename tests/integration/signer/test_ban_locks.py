@@ -311,7 +311,7 @@ async def test_a_row_that_could_not_be_removed_goes_as_soon_as_the_database_is_b
     async with locks.hold(KEY, ["signer-2"], ceremony):
         pass
     with away(signer_database):
-        await locks.release(ceremony)  # the ceremony goes on
+        await locks.release(ceremony)  # the ceremony continues
         await barred(locks, "signer-3", code="database_away")
     await gone(statements)
     await sign(locks, "signer-2", "signer-3")

@@ -37,7 +37,7 @@ async def test_another_key_is_refused_and_not_adopted(statements, keys, key, tmp
 async def test_another_key_is_refused_though_the_right_one_is_there_as_well(
     statements, keys, key, tmp_path: Path
 ):
-    """Else new shares would go on under the key that the operator believes to have replaced."""
+    """Otherwise new shares would still be under the key that the operator has replaced."""
     another = EncryptionKeys([create_key_file(tmp_path / "another.key")], [key])
     with pytest.raises(OperatorError, match="mpc-signer rewrap"):
         await another.adopt_first(statements)

@@ -344,7 +344,7 @@ async def test_activating_erases_no_set_of_another_key(statements, shares: Share
 async def test_a_key_that_was_never_in_use_is_generated_again_as_another_one(
     statements, shares: Shares
 ):
-    """Its first set was given up; the next ceremony makes other shares."""
+    """Its first set was abandoned; the next ceremony makes other shares."""
     made = new_key()
     await confirm(statements, shares, made)
     await put(statements, shares.abandon_row(made.key_id, made.ceremony))

@@ -278,7 +278,7 @@ def test_another_wallet_of_this_application_is_not_handed_out():
 
 
 def test_the_same_request_again_after_a_restart_gets_the_same_wallet():
-    """The body is signed anew then, with another expiry: the external id is what stays."""
+    """The body is signed again then, with another expiry: the external id is what stays."""
     for _ in range(2):
         assert run(OPERATIONS["create_wallet"]()) == WALLET
     assert run(operations.get_wallet(WALLET_ID, external_id=EXTERNAL_ID)) == WALLET

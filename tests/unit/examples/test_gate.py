@@ -1,4 +1,4 @@
-"""The example of a gate: whom it believes, and what its policy says."""
+"""The example of a gate: which requests it believes, and what its policy says."""
 
 import importlib.util
 import tomllib

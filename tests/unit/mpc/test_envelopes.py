@@ -1,4 +1,4 @@
-"""What signers tell each other: whoever carries it can neither read nor change nor move it."""
+"""Signers' messages: no carrier can read, change or move them."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -224,7 +224,7 @@ def test_signed_garbage_is_no_hello(ceremony: Ceremony):
         liar = hellos | {"bob": signature + content}
         error = refused(other.open_hellos, liar)
         assert error.culprits == ("bob",)
-        assert "is no hello" in error.reason
+        assert "is not a hello" in error.reason
 
 
 def forged_hello(ceremony: Ceremony, hellos: Mapping[str, bytes], **fields: object) -> bytes:
@@ -448,4 +448,4 @@ def test_a_forked_process_does_not_go_on_with_the_ceremony(met: Ceremony):
     assert os.read(reader, 16) == b"refused"
     os.close(reader)
     os.close(writer)
-    met["alice"].seal(1, b"", {})  # here it goes on
+    met["alice"].seal(1, b"", {})  # this process continues

@@ -61,5 +61,5 @@ def test_what_is_no_base64_is_refused():
 
 @pytest.mark.parametrize("name", ["", "Signer", "a/b", "-a", "a" * 64])
 def test_a_peer_is_named_as_nodes_are(name: str):
-    with pytest.raises(OperatorError, match="no node id"):
+    with pytest.raises(OperatorError, match="not a node id"):
         checked_signer(name)

@@ -49,13 +49,13 @@ def test_help_fills_its_lines_wherever_the_sources_lines_end():
         """Show it.
 
         The first line
-        goes on here.
+        continues here.
 
         Another paragraph.
         """
 
     lines = [line.strip() for line in CliRunner().invoke(app, ["--help"]).output.splitlines()]
-    assert "The first line goes on here." in lines
+    assert "The first line continues here." in lines
     assert "Another paragraph." in lines
 
 

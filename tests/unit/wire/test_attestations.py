@@ -255,7 +255,7 @@ def test_what_is_claimed_of_a_child_is_computed_again(change, reason):
 
 
 def test_a_child_is_not_shown_under_the_id_of_another():
-    """Whoever signs for an id means one key: nobody else keeps which."""
+    """A signer that signs for an id means one key: nobody else keeps which."""
     for network, path in ((None, PATH), (Network.BITCOIN, PATH), (Network.ETHEREUM, (0, 6))):
         other = replace(CHILD, id=child_key_id(KEY_ID, path, network))
         assert "another id" in refused(by_all(), other)

@@ -172,7 +172,7 @@ def test_a_node_id_is_read_out_of_its_urn(node_id):
     "node_id", ["", "-a", "a-", "A", "a b", "a/b", "a:b", "x" * 64, "a\n", "\na", "é"]
 )
 def test_anything_else_is_no_node_id(node_id):
-    with pytest.raises(ValueError, match="no node id"):
+    with pytest.raises(ValueError, match="not a node id"):
         node_urn(node_id)
     with pytest.raises(ValueError, match="the certificate names"):
         node_id_of(["urn:custody:node:" + node_id])

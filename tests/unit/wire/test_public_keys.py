@@ -309,7 +309,7 @@ def test_no_signature_holds_under_a_point_of_small_order(bad: bytes):
 
 
 def decoded(data: bytes) -> tuple[int, int] | None:
-    """RFC 8032, section 5.1.3; None for what is no canonical point."""
+    """RFC 8032, section 5.1.3; None for bytes that are not a canonical point."""
     y, sign = int.from_bytes(data, "little") & (2**255 - 1), data[31] >> 7
     if y >= P:
         return None

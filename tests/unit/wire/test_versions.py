@@ -119,6 +119,6 @@ def test_an_unknown_value_is_pleasant_to_use():
 
 
 def test_pins_and_the_gates_word_are_no_answers_in_this_sense():
-    """Whoever passes over a field there may pass over a condition."""
+    """A reader that ignores a field there may ignore a condition."""
     assert not issubclass(GateAnswer, Answer)
     assert not issubclass(_PinnedNodesFile, Answer)

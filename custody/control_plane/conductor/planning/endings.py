@@ -11,10 +11,10 @@ SILENT = "signers_silent"
 
 
 def ending_of(request: Request, step: Step) -> Ended | None:
-    """How an open step has ended; None while it goes on.
+    """How an open step has ended; None while it continues.
 
     A ceremony needs all of its signers, so the first that fails ends it. An order is each signer's
-    by itself, so it goes on until all have answered or had their time.
+    by itself, so it continues until each has answered or its time is over.
     """
     if request.is_final and step.kind is JobKind.SIGN:
         return Ended(step, Ending.OVERTAKEN, ())
@@ -36,7 +36,7 @@ def ending_of(request: Request, step: Step) -> Ended | None:
 
 
 def failure_of(ended: Ended) -> Reason:
-    """Why a step that was not done was not, as an application is told while it goes on."""
+    """Return why a step was not done, in words for its application."""
     said = {
         signer: outcome
         for signer, outcome in ended.step.outcomes.items()

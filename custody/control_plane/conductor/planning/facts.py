@@ -10,7 +10,7 @@ from custody.wire.outcomes import Outcome
 from custody.wire.tickets import CeremonyKind
 
 Pair = frozenset[str]
-"""Two signers of whom one has banned the other."""
+"""Two signers; one of them has banned the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Ending(StrEnum):
     SILENT = "silent"
     """A signer did not claim its task, or not report it, in time."""
     OVERTAKEN = "overtaken"
-    """The request went on without it."""
+    """The request continued without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,6 @@ class Request:
         return [signer for signer in signers if self.member(signer).is_there]
 
     def with_step(self, step: Step) -> "Request":
-        """The same with one step as it is now."""
+        """The same with the new state of one step."""
         steps = tuple(step if each.id == step.id else each for each in self.steps)
         return replace(self, steps=steps)

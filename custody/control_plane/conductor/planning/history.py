@@ -85,8 +85,8 @@ def approvals(request: Request) -> frozenset[str]:
 def blame(request: Request) -> dict[str, Blame]:
     """How little is to be expected of each signer, by what became of this request's ceremonies.
 
-    How many that failed it was in counts first: whom the others name is their word alone, and one
-    that is never to be in a signature's way names somebody else each time, or nobody.
+    How many failed steps a signer was in counts first. Blame counts less: it is the word of others
+    alone, and a signer that wants to disturb names another signer each time, or none.
     """
     failed: Counter[str] = Counter()
     named: Counter[str] = Counter()
@@ -108,7 +108,7 @@ def _is_done(task: Task) -> bool:
 
 
 def culprits_of(signer: str, outcome: Outcome) -> tuple[str, ...]:
-    """Whom a signer's outcome blames: those it names, or else itself.
+    """The signers that an outcome blames: those it names, or else its own signer.
 
     One that lacks the pin of another works with nobody of the group: it is itself to be avoided.
     """

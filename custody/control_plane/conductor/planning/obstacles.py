@@ -1,4 +1,4 @@
-"""Why a request cannot go on: for now, or for good. Pure."""
+"""Why a request cannot continue: for now, or permanently. Pure."""
 
 from collections.abc import Collection, Sequence
 

@@ -1,6 +1,6 @@
 """What to do about a request now. Pure: its facts in, the plan out.
 
-A request that is final may still have shares to clean up: that goes on until nothing is left over.
+A request that is final may still have shares to clean up: planning continues until none is left.
 """
 
 from dataclasses import replace

@@ -11,7 +11,7 @@ from custody.wire.framing import Domain, tagged_hash
 def choose(
     count: int, ordered: Sequence[str], banned: Collection[Pair], start: Sequence[str] = ()
 ) -> tuple[str, ...] | None:
-    """``count`` signers of whom no two are a banned pair, the earlier in ``ordered`` the better.
+    """``count`` signers, no two of them a banned pair, the earlier in ``ordered`` the better.
 
     ``start``: who is in it already. None when there is no such choice. Of all choices it is the
     first in lexicographic order of places, found by backtracking: there are at most 16 signers.
@@ -36,8 +36,9 @@ def gather(
     wanted: Collection[frozenset[str]],
     banned: Collection[Pair],
 ) -> tuple[str, ...] | None:
-    """``count`` signers among whom is one of ``wanted``, each a few signers; and more of these,
-    as far as adding whoever completes most finds them. The earlier in ``ordered`` the better.
+    """``count`` signers that include one of the sets ``wanted``. Further sets are included
+    greedily: each time the signer that completes the most sets. Earlier signers of ``ordered`` are
+    preferred.
 
     None when none of ``wanted`` can be among ``count`` of ``ordered`` that may work together.
     """

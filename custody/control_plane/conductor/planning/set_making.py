@@ -2,7 +2,8 @@
 
 Three phases: all n make shares and confirm them; quorums sign a message of the signers' own
 (proving.py), and all n promise to keep the set; all n take it into use. A set that does not come so
-far is given up: whoever has not promised abandons it, and t abandonments let the others discard.
+far is abandoned: each signer that has not promised abandons it, and t abandonments let the others
+discard it.
 """
 
 from custody.control_plane.conductor.planning.decisions import (
@@ -67,7 +68,7 @@ def new_generation(request: Request) -> int:
 
 
 def _see_to(request: Request, made: ShareSet, is_last: bool) -> Decision | None:
-    """What a set still needs: to be taken into use, or to be given up; None when it is done."""
+    """What a set still needs: to be taken into use, or to be abandoned; None when it is done."""
     if is_kept(request, made):
         is_done = made.is_foreign and is_used(request, made)
         return None if is_done else _take_into_use(request, made)
@@ -112,8 +113,8 @@ def _split(made: ShareSet) -> End:
     keeping = ", ".join(sorted(set(made.promised) - made.gone))
     gone = ", ".join(sorted(made.gone))
     text = (
-        f"{keeping} keep the set of shares {made.id}, which {gone} have given up: once no operator "
-        "sees it in use, mpc-signer shares discard"
+        f"{keeping} keep the set of shares {made.id}, which {gone} have abandoned: once no "
+        "operator sees it in use, mpc-signer shares discard"
     )
     return End(OutcomeStatus.FAILED, Reason(DISAGREE, text))
 
@@ -200,7 +201,7 @@ def _make(request: Request) -> Decision:
 
 
 def _repair(request: Request) -> Decision:
-    """t helpers make the target's share again: whom their owners let, the least blamed first."""
+    """t helpers make the target's share again: those whose owners agree, the least blamed first."""
     threshold, signers, target = request.group.threshold, request.group.signers, request.target
     assert target is not None  # the API sees to it
     banned, barred = banned_pairs(request), barred_pairs(request)

@@ -32,7 +32,7 @@ class ShareSet:
     ``is_unsettled``: it may have left shares behind. ``is_foreign``: the request has not begun it,
     a signer has named it. ``lost``: the signers that say that they have no share of it. ``failed``:
     those whose last answer to being asked to promise or use it was that they do not.
-    ``proved_with``: by signer, with whom it says that its share has signed.
+    ``proved_with``: by signer, the signers with which it says that its share has signed.
     """
 
     id: UUID
@@ -135,8 +135,8 @@ def is_used(request: Request, made: ShareSet) -> bool:
 
 
 def unable(request: Request, made: ShareSet) -> set[str]:
-    """Whom the others do not wait for: who has lost its share or, once the request's time is over,
-    has been asked in vain."""
+    """The signers that the others do not wait for: each has lost its share or, once the request's
+    time is over, has not answered."""
     return made.lost | made.failed if request.is_late else made.lost
 
 

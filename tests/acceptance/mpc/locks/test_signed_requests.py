@@ -1,4 +1,4 @@
-"""What no application has signed, no signer does, whoever has the control plane."""
+"""No signer does what no application has signed, also when an attacker has the control plane."""
 
 import json
 import secrets
@@ -70,7 +70,7 @@ FORGERIES: dict[str, tuple[Forgery, str]] = {
 
 
 def steal(locked: Locked, genuine: Signature, forgery: Forgery) -> UUID:
-    """Whoever has the control plane's host has its database and its job-signing key."""
+    """An attacker on the control plane's host has its database and its job-signing key."""
     stack = locked.stack
     with psycopg.connect(stack.databases.control_plane, row_factory=namedtuple_row) as connection:
         found = connection.execute("SELECT payload FROM jobs WHERE id = %s", (genuine.id,))
@@ -116,7 +116,7 @@ def test_a_stolen_control_plane_has_nothing_signed_that_the_application_did_not_
 
 @pytest.fixture
 def no_gate_is_asked(locked: Locked) -> Iterator[None]:
-    """As whoever has the control plane's database sees to, whatever signers say of themselves."""
+    """An attacker who has the control plane's database can do this, whatever signers report."""
     with psycopg.connect(locked.stack.databases.control_plane, autocommit=True) as connection:
         connection.execute(
             "CREATE FUNCTION forget_gates() RETURNS trigger LANGUAGE plpgsql AS"

@@ -1,4 +1,4 @@
-"""What a stop of a signer has left in flight is no ban: others sign, or the request waits."""
+"""A pair that is left in flight is not banned: others sign, or the request waits."""
 
 from dataclasses import replace
 from itertools import combinations

@@ -16,7 +16,7 @@ DIGEST = hashlib.sha256(b"a message").digest()
 
 
 def in_a_fork(work: Callable[[], bytes]) -> bytes:
-    """What `work` gives in a child forked from this process as it is now."""
+    """What `work` gives in a child forked from this process."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
