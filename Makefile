@@ -3,6 +3,7 @@
 BIN := .venv/bin
 CARGO := cd mpc/native && PATH="$$PATH:$$HOME/.cargo/bin" nice cargo
 UV_VERSION := 0.13.8
+PROJECTS := pyproject.toml deploy/custody-client/pyproject.toml
 COMPILE := build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header --no-annotate
 
@@ -57,16 +58,19 @@ docs: reference ## build the site of docs/ in build/site; a broken link is an er
 		cp requirements-docs.lock build/docs/installed.lock; }
 	@build/docs/bin/zensical build --clean --strict
 
-wheel: install ## build dist/*.whl, which installs where there is no Rust
+wheel: install ## build both wheels into dist/; hosts that install them need no Rust
+	@rm -f dist/custody-*.whl dist/custody_client-*.whl
 	@$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation \
-		--wheel-dir dist .
-	@ls dist/*.whl
+		--wheel-dir dist . ./deploy/custody-client
+	@ls dist/custody-*.whl dist/custody_client-*.whl
 
 lock: install ## resolve dependencies again; newer versions: make lock ARGS=--upgrade
 	@test -x build/uv/bin/uv || $(BIN)/python -m venv build/uv
 	@build/uv/bin/pip install --quiet uv==$(UV_VERSION)
-	$(COMPILE) $(ARGS) pyproject.toml --extra dev --output-file requirements-dev.lock
-	$(COMPILE) $(ARGS) pyproject.toml --constraint requirements-dev.lock --output-file requirements.lock
+	$(COMPILE) $(ARGS) $(PROJECTS) --extra dev --output-file requirements-dev.lock
+	$(COMPILE) $(ARGS) $(PROJECTS) --constraint requirements-dev.lock --output-file requirements.lock
+	$(COMPILE) $(ARGS) deploy/custody-client/pyproject.toml --constraint requirements-dev.lock \
+		--output-file requirements-client.lock
 	$(COMPILE) $(ARGS) docs/requirements.in --output-file requirements-docs.lock
 
 clean: ## stop the local stack and delete everything that was made

@@ -1,14 +1,19 @@
-"""The build backend: maturin, after a look at whether Rust is there.
+"""The build backend (PEP 517 and 660): maturin, with two additions.
 
-PEP 517 and 660. pip's own message, when there is no Rust, is a traceback of maturin's.
+Without Rust, pip shows a traceback of maturin. This backend checks for Rust first, and says what to
+install. The wheel ``custody`` also needs the wheel ``custody-client`` of its own version. Only the
+build knows that version, so the build writes the requirement into the wheel that maturin made.
 """
 
+import base64
+import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +36,7 @@ __all__ = [
     "prepare_metadata_for_build_wheel",
 ]
 
+CHECKOUT = Path(__file__).parents[2]
 OLDEST_RUST = (1, 88)
 ADVICE = (
     "The MPC protocols are compiled from Rust: Rust {0}.{1} or newer is needed, {found}.\n"
@@ -76,14 +82,56 @@ def prepare_metadata_for_build_editable(*args: Any, **kwargs: Any) -> str:
     return str(maturin.prepare_metadata_for_build_editable(*args, **kwargs))
 
 
-def build_wheel(*args: Any, **kwargs: Any) -> str:
+def build_wheel(wheel_directory: str, *args: Any, **kwargs: Any) -> str:
     _need_rust()
-    return str(maturin.build_wheel(*args, **kwargs))
+    name = str(maturin.build_wheel(wheel_directory, *args, **kwargs))
+    finish_wheel(Path(wheel_directory, name))
+    return name
 
 
 def build_editable(*args: Any, **kwargs: Any) -> str:
     _need_rust()
     return str(maturin.build_editable(*args, **kwargs))
+
+
+def finish_wheel(wheel: Path) -> None:
+    """Require ``custody-client==<version of the wheel>``, and name no path of this machine.
+
+    maturin writes the folder of the checkout into the list of the crate's components (SBOM).
+    """
+    distribution, version, *_ = wheel.name.split("-")
+    info = f"{distribution}-{version}.dist-info"
+    with zipfile.ZipFile(wheel) as archive:
+        members = {member.filename: member for member in archive.infolist()}
+        files = {name: archive.read(name) for name in members}
+
+    changed = {f"{info}/METADATA": _with_requirement(files[f"{info}/METADATA"], version)}
+    for name in files:
+        if name.startswith(f"{info}/sboms/"):
+            changed[name] = files[name].replace(f"file://{CHECKOUT}/".encode(), b"file:///")
+    record = files[f"{info}/RECORD"].decode()
+    for name, data in changed.items():
+        record = _with_new_hash(record, name, data)
+    changed[f"{info}/RECORD"] = record.encode()
+
+    finished = wheel.with_suffix(".finished")
+    with zipfile.ZipFile(finished, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(member, changed.get(name, files[name]))
+    finished.replace(wheel)
+
+
+def _with_requirement(metadata: bytes, version: str) -> bytes:
+    # The first line is Metadata-Version. The order of the others has no meaning.
+    first, others = metadata.split(b"\n", 1)
+    return b"\n".join([first, f"Requires-Dist: custody-client=={version}".encode(), others])
+
+
+def _with_new_hash(record: str, file: str, data: bytes) -> str:
+    """Return the RECORD of a wheel with another hash and size for one file."""
+    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+    line = f"{file},sha256={digest},{len(data)}"
+    return re.sub(f"(?m)^{re.escape(file)},.*$", line, record)
 
 
 if __name__ == "__main__":

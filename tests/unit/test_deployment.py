@@ -61,7 +61,7 @@ def test_systemd_understands_a_unit(unit: Path, tmp_path: Path):
 
 
 def test_the_image_is_built_from_all_packages():
-    """.containerignore lets in what it names, and what the wheel is made of is named there."""
+    """Both wheels are made of files that .containerignore lets in."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     let_in = {
         line.removeprefix("!")
@@ -69,7 +69,11 @@ def test_the_image_is_built_from_all_packages():
         if line.startswith("!")
     }
     assert set(project["tool"]["maturin"]["python-packages"]) <= let_in
-    assert project["project"]["readme"] in let_in
+    assert {project["project"]["readme"], *project["project"]["license-files"]} <= let_in
+    client = tomllib.loads((ROOT / "deploy/custody-client/pyproject.toml").read_text())
+    for name in client["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]:
+        source = (ROOT / "deploy/custody-client" / name).resolve().relative_to(ROOT)
+        assert source.parts[0] in let_in
     assert all((ROOT / name).exists() for name in let_in)
 
 
