@@ -152,7 +152,9 @@ def _delivery(servers: list[str]) -> dict[str, str]:
     for text in servers:
         name, equals, url = text.partition("=")
         if not (name and equals and url):
-            raise OperatorError(f"{text!r} is no delivery server", "Write NAME=https://host:port.")
+            raise OperatorError(
+                f"{text!r} is not a delivery server", "Write NAME=https://host:port."
+            )
         named[name] = url
     return named
 

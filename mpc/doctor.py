@@ -71,10 +71,10 @@ def _protocols() -> Check:
                     name,
                     Status.FAIL,
                     f"{protocol} repeats its randomness",
-                    "Do not run this signer: its keys would be known. Install it anew.",
+                    "Do not run this signer: its keys would be known. Install it again.",
                 )
     except LocalMisuse as error:
-        return Check(name, Status.FAIL, str(error), "Install this version anew.")
+        return Check(name, Status.FAIL, str(error), "Install this version again.")
     return Check(name, Status.OK, ", ".join(PROTOCOLS))
 
 

@@ -81,7 +81,7 @@ class Peers:
 
 
 def checked_signer(name: str) -> str:
-    """Raises OperatorError for what is no node id."""
+    """Raises OperatorError for a name that is not a node id."""
     try:
         node_urn(name)
     except ValueError as error:

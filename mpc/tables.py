@@ -43,7 +43,7 @@ SHARE_STATES = (
     "confirmed",  # on disk, and this signer has said so
     "promised",  # has signed, and is kept until t others have abandoned its set
     "active",  # signs
-    "repaired",  # made anew by Repair: goes into Refresh, and signs nothing
+    "repaired",  # made by Repair: goes into Refresh, and signs nothing
     "retired",  # another set is in its place; erased
     "discarded",  # t others have abandoned its set; erased
     "abandoned",  # this signer will never promise it, and has nothing of it

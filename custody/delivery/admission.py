@@ -1,4 +1,4 @@
-"""Whom a delivery server serves: participants of a meeting that a delivery ticket names. Pure."""
+"""Decides who is served: the participants of a meeting that a delivery ticket names. Pure."""
 
 from datetime import datetime, timedelta
 from uuid import UUID

@@ -89,7 +89,7 @@ def init(
 def doctor(context: typer.Context, as_json: Json = False) -> None:
     """Try what this server needs, and say what to do about what is not there.
 
-    Exit code 0: all well, or only warnings; 1: something must be mended.
+    Exit code 0: all well, or only warnings; 1: something must be corrected.
     """
     with operator_errors():
         found = list(checks(_settings(context)))

@@ -21,7 +21,8 @@ client_ca = {client_ca}
 
 [tickets]
 # The control plane's job-signing public keys, as `control-plane init` prints them. A ceremony is
-# delivered only to those whom a ticket signed by one of them names. Two while a key is replaced.
+# delivered only to signers of a ticket that one of these keys has signed. Name two keys while one
+# replaces the other.
 job_signing_keys = [{job_signing_keys}]
 
 [limits]

@@ -82,7 +82,7 @@ async def _listening(
     limits: LimitsSection | None = None,
 ) -> AsyncIterator[int]:
     """``limits``: of signers' connections; None for the local port, which has none."""
-    # a request whose sender is gone is given up; its messages stay for the others
+    # a request whose sender is gone is cancelled; its messages stay for the others
     runner = web.AppRunner(
         app,
         access_log=None,

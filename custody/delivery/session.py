@@ -101,7 +101,7 @@ class Session:
         return exchange.messages[recipient]
 
     def end(self, problem: DeliveryProblem) -> None:
-        """Answer with ``problem`` whoever waits, or hands in from now on. The first one holds.
+        """Answer every waiting and every later request with ``problem``. The first problem holds.
 
         An exchange that was complete before can still be collected.
         """

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 class Sessions:
     """Begun by a ticket, ended by an abort, the ticket's end or silence.
 
-    One that has ended is remembered until its ticket ends, so that whoever comes late is told.
+    A ceremony that has ended is kept until its ticket ends, so that a late signer is told.
     """
 
     def __init__(self, admission: Admission, limits: LimitsSection) -> None:

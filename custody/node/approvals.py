@@ -45,7 +45,7 @@ class Approvals:
         return await self._lookups.submit((job.request_id, job.request_digest))
 
     async def record(self, job: Job, decision: Decision, reason: str | None) -> Approval:
-        """Committed when this returns. The first decision stands, whoever of the group got it."""
+        """Commit a decision, and return the one that stands: the first of any node of the group."""
         values = {
             "request_id": job.request_id,
             "digest": job.request_digest,

@@ -46,7 +46,7 @@ def application(settings_of: Callable[[typer.Context], NodeSettings]) -> typer.T
             key = _public_key(public_key, public_key_file)
             if not NAME.fullmatch(name):
                 raise OperatorError(
-                    f"{name!r} is no name for an application",
+                    f"{name!r} is not a name for an application",
                     "Take 1 to 64 letters, digits, '.', '_' and '-'.",
                 )
             added = _with(settings_of(context), lambda known: known.add(name, key))
@@ -103,7 +103,7 @@ def _public_key(text: str | None, file: Path | None) -> bytes:
         else:
             key = Ed25519PublicKey.from_public_bytes(base64.b64decode(text or "", validate=True))
     except OSError as error:
-        raise OperatorError(f"cannot read {file}: {error.strerror}", "Mend the path.") from None
+        raise OperatorError(f"cannot read {file}: {error.strerror}", "Correct the path.") from None
     except (ValueError, binascii.Error, UnsupportedAlgorithm):
         raise _no_key("give 32 bytes in base64, or a public key in PEM") from None
     if not isinstance(key, Ed25519PublicKey):

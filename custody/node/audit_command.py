@@ -171,8 +171,8 @@ def _show(found: Verification, offline: bool) -> None:
 def _words(gap: Gap) -> str:
     what = printable(
         f"records {gap.agreed.sequence + 1} to {gap.kept.sequence} are gone, since the database "
-        f"was restored; head {gap.kept.sequence} was {gap.kept.hash.hex()}, and the chain went on "
-        f"from {gap.own.sequence}, {gap.own.hash.hex()}; stated by {gap.operator} at "
+        f"was restored; head {gap.kept.sequence} was {gap.kept.hash.hex()}, and the chain "
+        f"continued from {gap.own.sequence}, {gap.own.hash.hex()}; stated by {gap.operator} at "
         f"{_time(gap.at)}: {gap.reason}"
     )
     if gap.acknowledged_at is None:

@@ -35,7 +35,7 @@ def add_node_commands(
     def doctor(context: typer.Context, as_json: Json = False) -> None:
         """Try everything that this node needs, and say what to do about what is not there.
 
-        Exit code 0: all well, or only warnings; 1: something must be mended.
+        Exit code 0: all well, or only warnings; 1: something must be corrected.
         """
         with operator_errors():
             settings = settings_of(context)

@@ -182,7 +182,7 @@ def _parse(content: bytes, answer: type[AnyAnswer]) -> AnyAnswer:
         return read_answer(answer, content)
     except ValidationError as error:
         raise ControlPlaneRefused(
-            f"an answer that is no {answer.__name__}: {error.error_count()} malformed fields"
+            f"an answer that is not a {answer.__name__}: {error.error_count()} malformed fields"
         ) from None
 
 

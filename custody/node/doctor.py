@@ -88,7 +88,7 @@ async def control_plane_checks(
             name,
             Status.FAIL,
             str(error),
-            "Start it, or mend url, ca or certificate in [control_plane].",
+            "Start it, or correct url, ca or certificate in [control_plane].",
         )
     except ControlPlaneRefused as error:
         yield Check(
@@ -108,7 +108,7 @@ def _group(settings: NodeSettings, registered: str) -> Check:
         "control plane",
         Status.FAIL,
         f"{url} knows this node in group {registered!r}, the configuration says {ours!r}",
-        "Mend [node] group, or on the control plane remove the node and add it to the other group.",
+        "Correct [node] group, or remove the node on the control plane and add it again.",
     )
 
 

@@ -22,7 +22,7 @@ class Freeze:
         self._file = folder / NAME
 
     def problem(self) -> str | None:
-        """Since when, by whom and why this node is frozen; None while it is not."""
+        """Return who froze this node, when and why; None while it is not frozen."""
         try:
             said = json.loads(self._file.read_bytes())
             return f"frozen at {said['at']} by {said['by']}: {said['reason']}"

@@ -121,7 +121,7 @@ class Heartbeat:
             log.error("clock out of step: nothing is signed", problem=problem)
 
     async def say_stopping(self) -> None:
-        """The last heartbeat: whoever chooses among nodes need not find out by their silence."""
+        """Send the last heartbeat: the control plane need not wait for this node's silence."""
         try:
             async with asyncio.timeout(LAST_SECONDS):
                 await self._client.heartbeat(self._request(STOPPING))

@@ -22,7 +22,7 @@ def application(settings_of: Callable[[typer.Context], NodeSettings]) -> typer.T
     def show(context: typer.Context, as_json: Json = False) -> None:
         """The public half, in base64: other signers and applications pin it.
 
-        Give it to them by a way that is not the control plane's, or they believe whoever runs that.
+        Do not send it through the control plane, which could put in a key of its own.
         """
         with operator_errors():
             settings = settings_of(context)

@@ -15,7 +15,7 @@ from custody.wire.algorithms import Store
 
 
 async def lock_checks(settings: NodeSettings, store: Store) -> AsyncIterator[Check]:
-    """Signed requests, then the gate, each as it is configured."""
+    """Check signed requests, then the gate, each by its configuration."""
     yield await _applications(settings)
     if settings.gate is None:
         yield Check("gate", Status.OK, "none")
@@ -52,7 +52,10 @@ async def _gate(settings: NodeSettings, section: GateSection, store: Store) -> C
         return failed("gate", error)
     except GateUnavailable as error:
         return Check(
-            "gate", Status.FAIL, str(error), "Start it, or mend url, ca or certificate in [gate]."
+            "gate",
+            Status.FAIL,
+            str(error),
+            "Start it, or correct url, ca or certificate in [gate].",
         )
     except BadAnswer as error:
         return Check(

@@ -212,7 +212,7 @@ class JobLoop:
         """Extend leases at once, which shows the control plane that this node received them.
 
         A job that others took before may end this node as it ended them, before the first ordinary
-        extension. The control plane gives up a job by the lapsed leases that were received.
+        extension. The control plane fails a job after a number of received leases that lapsed.
         """
         leases = [Lease(job_id=claimed.job_id, lease=claimed.lease) for claimed in again]
         with contextlib.suppress(ControlPlaneUnavailable, ControlPlaneRefused, TimeoutError):

@@ -47,7 +47,7 @@ def wanted_key(job: Job) -> WantedKey:
 
 
 def made_for(work: Work) -> MadeFor:
-    """The request that a GenerateKey job makes a key for, as it is known here. Raises Denied."""
+    """Return the request that a GenerateKey job makes a key for. Raises Denied."""
     job = work.job
     if job.endpoint is not Endpoint.WALLETS and job.endpoint is not Endpoint.KEYS:
         raise Denied("malformed_job", f"no key is made by a request to {job.endpoint.value}")

@@ -145,7 +145,7 @@ def _host_signing(settings: HsmSettings, keys: list[MasterKeyRecord]) -> Check:
         "host signing",
         Status.WARN,
         f"allowed for {allowed}: where the token cannot sign inside, private keys are in this "
-        "host's memory while they sign, and whoever has PIN and database can decrypt them",
+        "host's memory while they sign, and anybody with the PIN and the database can decrypt them",
         "Where that is not acceptable, take the algorithm out of [hsm] host_signing.",
     )
 

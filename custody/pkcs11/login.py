@@ -74,7 +74,7 @@ def _find_token(hello: Hello) -> pkcs11.Token:
         raise CannotStart(
             Obstacle.MODULE,
             f"there is no PKCS#11 module {hello.module}",
-            "Install the vendor's client library, or mend module in the configuration.",
+            "Install the vendor's client library, or correct module in the configuration.",
         )
     try:
         library = pkcs11.lib(hello.module)
@@ -90,7 +90,7 @@ def _find_token(hello: Hello) -> pkcs11.Token:
         raise CannotStart(
             Obstacle.TOKEN,
             f"the module {hello.module} has no token {hello.token_label!r}",
-            "Mend token_label in the configuration, initialise the token, or see to the HSM's "
+            "Correct token_label in the configuration, initialise the token, or check the HSM's "
             "connection.",
         ) from None
     except MultipleTokensReturned:
@@ -123,7 +123,7 @@ def _heed_pin_count(flags: TokenFlag, hello: Hello) -> None:
         raise CannotStart(
             Obstacle.LOGIN,
             f"the last login had no answer, and the token {hello.token_label!r} counts a wrong PIN",
-            "Write the PIN file anew with the right PIN, or say --retry-pin if it is right.",
+            "Write the right PIN into the PIN file again, or say --retry-pin if it is right.",
         )
 
 
@@ -131,5 +131,5 @@ def _locked(label: str) -> CannotStart:
     return CannotStart(
         Obstacle.LOGIN,
         f"the user PIN of the token {label!r} is locked",
-        "Have the security officer set it anew, with the vendor's tool.",
+        "Let the security officer set it again, with the vendor's tool.",
     )

@@ -85,8 +85,8 @@ def newest(keys: list[MasterKey], is_host: bool) -> MasterKey | None:
 def must_be_made_inside(master: MasterKey) -> None:
     """Raises CannotStart for a key that was put into the token: somebody may know its value.
 
-    CKA_LOCAL is the token's own word on that (PKCS#11 3.1, section 4.9). Without this, whoever has
-    the PIN could add a next generation of his own, and read every key made from then on.
+    CKA_LOCAL is the token's own statement of that (PKCS#11 3.1, section 4.9). Without this, a
+    holder of the PIN could add a next generation of his own, and read every key made from then on.
     """
     if not _flag(master.key, Attribute.LOCAL, otherwise=False):
         raise CannotStart(

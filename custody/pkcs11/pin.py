@@ -59,7 +59,7 @@ def identity(settings: HsmSettings) -> dict[str, Any]:
         except OSError as error:
             raise ConfigurationError(
                 f"cannot find the PIN file {settings.pin.path}: {error.strerror}",
-                "Write the token's user PIN into it (chmod 600), or mend pin_file in the "
+                "Write the token's user PIN into it (chmod 600), or correct pin_file in the "
                 "configuration.",
             ) from None
         source = {
@@ -81,7 +81,7 @@ def _path(settings: HsmSettings) -> Path:
 
 
 class PinMemory:
-    """What came of trying one PIN, on disk in the state directory. Made anew for each try."""
+    """What came of trying one PIN, on disk in the state directory. Make a new one for each try."""
 
     def __init__(self, settings: HsmSettings) -> None:
         """Raises ConfigurationError when there is no PIN."""

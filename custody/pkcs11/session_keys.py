@@ -125,7 +125,9 @@ class SessionKeys:
         self, master: MasterKey, key: WrappedKey, data: list[bytes]
     ) -> list[bytes | HsmFailure]:
         if key.mechanism != host_key.MECHANISM:
-            raise KeyUnusable(f"{key.mechanism!r} is no mechanism that host keys are sealed with")
+            raise KeyUnusable(
+                f"{key.mechanism!r} is not a mechanism that host keys are sealed with"
+            )
         bound = host_signing.associated_data(key.algorithm, key.public_key)
         try:
             private_key = host_key.unseal(master, key.wrapped, bound)
@@ -156,7 +158,7 @@ def _wrap_mechanism(name: str) -> Mechanism:
     for mechanism in token_scheme.WRAP_MECHANISMS:
         if mechanism.name == name:
             return mechanism
-    raise KeyUnusable(f"{name!r} is no mechanism that keys are wrapped with")
+    raise KeyUnusable(f"{name!r} is not a mechanism that keys are wrapped with")
 
 
 def _size_fault(algorithm: Algorithm, data: bytes) -> HsmFailure | None:

@@ -1,4 +1,4 @@
-"""A private key as it is stored: encrypted by a key that never leaves the HSM."""
+"""A stored private key: encrypted by a key that never leaves the HSM."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -35,7 +35,7 @@ class Authority:
 
 @dataclass(frozen=True)
 class ServerNames:
-    """What a server's certificate vouches for; at least one name or address."""
+    """What a server's certificate attests; at least one name or address."""
 
     dns: list[str] = field(default_factory=list)
     ip: list[IpAddress] = field(default_factory=list)
@@ -63,7 +63,7 @@ def issue_intermediate(
 ) -> x509.Certificate:
     """An intermediate that issues leaves only.
 
-    ``permitted`` DNS suffixes and networks limit which servers it can vouch for (name
+    ``permitted`` DNS suffixes and networks limit which servers it can certify (name
     constraints). Node identities cannot be limited so: RFC 5280, section 4.2.1.10, constrains
     URIs by their host, and ours have none.
     """

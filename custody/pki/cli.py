@@ -62,16 +62,16 @@ def intermediate(
     days: DaysOption = certificates.INTERMEDIATE_DAYS,
     permit_dns: Annotated[
         list[str] | None,
-        typer.Option(help="Let it vouch for servers under this DNS name only (repeatable)."),
+        typer.Option(help="Let it certify servers under this DNS name only (repeatable)."),
     ] = None,
     permit_ip: Annotated[
         list[str] | None,
-        typer.Option(help="Let it vouch for servers in this network only, as 10.0.0.0/8."),
+        typer.Option(help="Let it certify servers in this network only, for example 10.0.0.0/8."),
     ] = None,
 ) -> None:
     """Make the intermediate, which issues the leaves.
 
-    Whoever has its private key can pose as any node: keep it off the hosts of the nodes.
+    A holder of its private key can pose as any node: keep it off the hosts of the nodes.
     """
     with console.operator_errors():
         directory = Directory(folder)
@@ -151,7 +151,7 @@ def show(
     file: Annotated[Path, typer.Argument(help="A certificate.pem or ca.pem.")],
     as_json: console.Json = False,
 ) -> None:
-    """Show the certificates in a file: for whom, by whom, and how long they last."""
+    """Show the certificates in a file: subject, issuer, and how long they last."""
     with console.operator_errors():
         found = [describe(certificate) for certificate in load_certificates(file)]
         if as_json:

@@ -20,7 +20,7 @@ SHUTDOWN_SECONDS = 10.0
 PAUSE_SECONDS = 0.5
 """When the process has no file descriptor left."""
 IPV6_NETWORK_BITS = 64
-"""Whoever has one address has as many."""
+"""A host that has one IPv6 address usually has a whole network of this size."""
 
 log = structlog.get_logger(__name__)
 
@@ -109,7 +109,7 @@ class Acceptor:
         )
 
     def close(self) -> None:
-        """Accept no more; connections that are served go on."""
+        """Accept no more; served connections stay open."""
         for task in (self._accepting, *self._handshakes):
             if task is not None:
                 task.cancel()

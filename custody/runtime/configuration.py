@@ -76,13 +76,13 @@ def load(path: Path, model: type[Settings]) -> Settings:
             f"{path} is not UTF-8, so it is not TOML", "Save it as UTF-8 text."
         ) from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path} is not TOML: {error}", "Mend that line.") from None
+        raise ConfigurationError(f"{path} is not TOML: {error}", "Correct that line.") from None
     try:
         return _checked(data, path, model)
     except ValidationError as error:
         raise ConfigurationError(
             f"{path} has settings that cannot be used:\n{_faults(error)}",
-            "Mend them; the init command writes a file with every setting explained.",
+            "Correct them; the init command writes a file with every setting explained.",
         ) from None
 
 
@@ -92,8 +92,8 @@ def check(text: str, path: Path, model: type[Settings]) -> Settings:
         return _checked(tomllib.loads(text), path, model)
     except ValidationError as error:
         raise ConfigurationError(
-            f"nothing was written, for these settings could not be used:\n{_faults(error)}",
-            "Mend the options that they come from.",
+            f"nothing was written: these settings are invalid:\n{_faults(error)}",
+            "Correct the options that set them.",
         ) from None
 
 
@@ -121,7 +121,7 @@ def read_secret(path: Path, what: str) -> bytes:
     except OSError as error:
         raise ConfigurationError(
             f"cannot read {what} from {path}: {error.strerror}",
-            "Make the file, readable by this user alone (chmod 600), or mend the configuration.",
+            "Make the file, readable by this user alone (chmod 600), or correct the configuration.",
         ) from None
     if others_may_read(path, mode, os.environ.get(CREDENTIALS)):
         raise ConfigurationError(

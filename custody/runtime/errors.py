@@ -2,7 +2,7 @@
 
 
 class OperatorError(Exception):
-    """Something an operator can mend: what happened, to what, and what to do next.
+    """An error that an operator can correct: what happened, to what, and what to do next.
 
     Never carries a secret. A command that ends with it prints both lines and exits 1.
     """

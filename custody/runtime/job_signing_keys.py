@@ -20,6 +20,6 @@ def pinned_job_keys(keys: Sequence[str], section: str) -> PinnedKeys:
         return PinnedKeys([base64.b64decode(text, validate=True) for text in keys])
     except (binascii.Error, ValueError):
         raise ConfigurationError(
-            f"[{section}] job_signing_keys has something that is no Ed25519 public key",
+            f"[{section}] job_signing_keys has an entry that is not an Ed25519 public key",
             "Put in what `control-plane init` printed: base64 of 32 bytes.",
         ) from None

@@ -30,7 +30,7 @@ def server_context(
     """For a listener; with ``client_ca``, a client must show a certificate under that root.
 
     ``certificate`` holds the leaf, then the intermediates. Sessions are not resumed where clients
-    have certificates, so that each connection proves its key anew.
+    have certificates, so that each connection proves its key.
     Raises ConfigurationError.
     """
     context = _context(ssl.PROTOCOL_TLS_SERVER)
@@ -69,7 +69,7 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
     except OSError as error:
         raise ConfigurationError(
             f"cannot read the certificate {path}: {error.strerror}",
-            "Mend the path in the configuration, or issue one with: pki issue --help",
+            "Correct the path in the configuration, or issue one with: pki issue --help",
         ) from None
     except ValueError:
         raise ConfigurationError(
@@ -106,7 +106,7 @@ def _load_identity(
     except ssl.SSLError as error:
         raise ConfigurationError(
             f"TLS cannot use {certificate} with {private_key}: {error.reason or error}",
-            "Issue the certificate anew with: pki issue --help",
+            "Issue the certificate again, see: pki issue --help",
         ) from None
 
 

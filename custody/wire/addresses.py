@@ -14,8 +14,8 @@ from custody.wire.public_keys import check_public_key
 def address_of(network: Network, algorithm: Algorithm, public_key: bytes) -> str:
     """Address of a public key, in the form that its algorithm gives it (PUBLIC_KEY_SIZE).
 
-    A Schnorr key is the output key, which BIP-341's tweak is in already. Raises ValueError for what
-    is no such key: what is sent to an address of no key is lost.
+    A Schnorr key is the output key: it already contains BIP-341's tweak. Raises ValueError for
+    bytes that are not such a key: coins sent to an address without a key are lost.
     """
     if algorithm not in NETWORK_ALGORITHMS[network]:
         raise ValueError(f"{network.value} has no public key of {algorithm}")
@@ -54,5 +54,5 @@ def _p2wpkh(public_key: bytes) -> str:
 
 
 def _p2tr(output_key: bytes) -> str:
-    """Segwit version 1 program: the output key as it is, mainnet (BIP-341, BIP-350)."""
+    """Segwit version 1 program: the unchanged output key, mainnet (BIP-341, BIP-350)."""
     return str(bech32.encode("bc", 1, output_key))

@@ -42,7 +42,7 @@ class ClaimedKey:
     """What a reader was told of a key; what is null was not told.
 
     A derived key has a root, and a path from there. ``address`` goes with a network: both are null
-    for a key that is no wallet's. ``external_id``: of the request that the wallet, or the bare key,
+    for a key without a wallet. ``external_id``: of the request that the wallet, or the bare key,
     was made for. It is not looked at for a derived key, of which it is not attested, nor for a
     wallet's key without the address.
     """
@@ -65,7 +65,7 @@ class ClaimedKey:
 
 @dataclass(frozen=True)
 class PinnedGroup:
-    """A signer group as its owner has it: exactly these signers, of whom ``threshold`` sign."""
+    """A signer group as its owner has it: exactly these signers; ``threshold`` of them sign."""
 
     threshold: int
     signers: Sequence[str]
@@ -99,8 +99,8 @@ class PinnedNodes:
 
         ``driver_groups``: the drivers of each group, by name. ``application``: the public key that
         signs the reader's requests; None where they are not signed.
-        Raises ValueError for what is no public key, for one that two nodes would share, and for a
-        member of a group that is not pinned.
+        Raises ValueError for bytes that are not a public key, for a key that two nodes would
+        share, and for a member of a group that is not pinned.
         """
         self.application = None if application is None else check_ed25519(application)
         self._driver_groups = {name: frozenset(each) for name, each in driver_groups.items()}

@@ -90,7 +90,7 @@ class DeliveryCode(StrEnum):
     EXPIRED = "expired"
     """The ticket's time is over; ``silent`` have not handed in."""
     UNKNOWN_CEREMONY = "unknown_ceremony"
-    """Not begun here, or forgotten: the server was started anew, or nobody came for long."""
+    """Not begun here, or forgotten: the server was restarted, or no signer came for a long time."""
     BUSY = "busy"
     """As many sessions or bytes as this server takes; another one may have room."""
 

@@ -67,8 +67,8 @@ class Endpoint(StrEnum):
 def child_key_id(root: UUID, path: Sequence[int], network: Network | None) -> UUID:
     """The id of a derived key: a UUID of version 8 (RFC 9562, section 5.8) of what it is.
 
-    No node has a row of a derived key: whoever signs, approves or pins an id must mean one key by
-    it, whatever a control plane says that it is the id of.
+    No node has a row of a derived key. A signature, an approval or a pin that names an id must mean
+    one key, whatever a control plane says about that id.
     """
     steps = b"".join(step.to_bytes(4, "big") for step in path)
     name = b"" if network is None else network.value.encode()
@@ -105,7 +105,7 @@ class KeyReference(Model):
     @model_validator(mode="after")
     def _parts_go_together(self) -> "KeyReference":
         if self.algorithm not in ALGORITHMS:
-            raise ValueError(f"{self.algorithm} is no algorithm of this service")
+            raise ValueError(f"{self.algorithm} is not an algorithm of this service")
         if self.network is not None and self.algorithm not in NETWORK_ALGORITHMS[self.network]:
             raise ValueError(f"{self.network.value} has no keys of {self.algorithm}")
         if (self.root is not None) != bool(self.path):

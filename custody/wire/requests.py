@@ -116,7 +116,9 @@ class CreateKey(NewKeyRequest):
         self._needs_group(is_derived=False)
         if self.algorithm not in ALGORITHMS:
             known = ", ".join(map(str, ALGORITHMS))
-            raise ValueError(f"{self.algorithm} is no algorithm of this service: one of {known}")
+            raise ValueError(
+                f"{self.algorithm} is not an algorithm of this service: one of {known}"
+            )
         return self
 
     @property
@@ -161,7 +163,7 @@ class CreateSignerGroup(Model):
 
 
 class SignHash(KeyRequest):
-    """Sign a 32-byte digest as it is."""
+    """Sign a 32-byte digest without hashing it again."""
 
     kind: Literal["Hash"]
     hash: HexBytes
@@ -204,7 +206,7 @@ class SignTransaction(KeyRequest):
 
     kind: Literal["Transaction"]
     transaction: HexBytes
-    """The message of the transaction, as it is signed: without the signatures; 64 KiB."""
+    """The signed message of the transaction, without the signatures; at most 64 KiB."""
 
     @field_validator("transaction")
     @classmethod

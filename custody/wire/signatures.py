@@ -125,7 +125,7 @@ def _verify_p256(raw: bytes, public_key: bytes, digest: bytes) -> None:
     try:
         point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public_key)
     except ValueError:
-        raise BadSignature("the public key is no point of P-256") from None
+        raise BadSignature("the public key is not a point of P-256") from None
     try:
         point.verify(der(raw), digest, ec.ECDSA(utils.Prehashed(SHA256())))
     except InvalidSignature:

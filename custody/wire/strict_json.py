@@ -81,7 +81,7 @@ def _check_depth(text: str) -> None:
 
 
 def _check_surrogates(value: Any) -> None:
-    """An escape can name half a pair, which is no character and cannot be encoded."""
+    """An escape can name half a pair, which is not a character and cannot be encoded."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:

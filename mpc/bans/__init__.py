@@ -1,1 +1,1 @@
-"""With whom this signer never signs again, and what a crash left open."""
+"""The peers that this signer never signs with again, and what a crash left open."""

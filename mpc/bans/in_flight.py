@@ -1,4 +1,4 @@
-"""What a stop has left in the guarded phases of signing: it bars the pair, and is no ban."""
+"""What a stop has left in the guarded phases of signing: it bars the pair until it is resolved."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

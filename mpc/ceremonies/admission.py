@@ -26,7 +26,7 @@ class Admission:
         self._min_threshold = min_threshold
 
     async def quorum(self) -> Quorum:
-        """With whom this signer works."""
+        """Return the peers that this signer works with, and its lowest threshold."""
         identities = {**await self._peers.identities(), self._me: self._identity}
         return Quorum(self._me, identities, self._min_threshold)
 

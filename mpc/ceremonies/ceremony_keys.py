@@ -49,7 +49,7 @@ class CeremonyKey:
     def require_own_process(self) -> None:
         """Raises RuntimeError in a process forked from the one that made the key."""
         if os.getpid() != self._process:
-            raise RuntimeError("a ceremony does not go on in a forked process")
+            raise RuntimeError("a ceremony does not continue in a forked process")
 
 
 class PeerKey:

@@ -82,8 +82,8 @@ class CeremonyExpired(Exception):
     """The deadline came first. ``silent``: who had not handed in; empty when nobody could tell."""
 
     def __init__(self, silent: tuple[str, ...]) -> None:
-        whom = f"nothing came from {', '.join(silent)}" if silent else "no answer"
-        super().__init__(f"{whom} until the ceremony's deadline")
+        what = f"nothing came from {', '.join(silent)}" if silent else "no answer"
+        super().__init__(f"{what} until the ceremony's deadline")
         self.silent = silent
 
 
@@ -152,7 +152,7 @@ class DeliveryClient:
         try:
             return read_answer(ServerFacts, answer)
         except ValidationError:
-            raise DeliveryUnavailable(f"{server} answers, but is no delivery server") from None
+            raise DeliveryUnavailable(f"{server} answers, but is not a delivery server") from None
 
     async def _ask(self, server: str, method: str, path: str, body: bytes | None) -> bytes:
         try:

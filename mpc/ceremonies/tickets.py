@@ -23,7 +23,7 @@ CEREMONY_OF = {
 
 @dataclass(frozen=True)
 class Quorum:
-    """What this signer's owner has settled: who it is, and with whom it works, how many at least.
+    """The owner's settings: this signer's identity, its peers, and the lowest threshold.
 
     ``identities``: Ed25519 public keys by signer, its own among them.
     """

@@ -1,4 +1,4 @@
-"""mpc-signer bans: with whom this signer does not sign, under which key, and why."""
+"""mpc-signer bans: the peers that this signer does not sign with, under which key, and why."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,7 +25,9 @@ COLUMNS = ["key_id", "signer", "does_not_sign_with", "since", "why"]
 
 
 def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer.Typer:
-    app = new_application("Who never again signs with whom under a key, and its children.")
+    app = new_application(
+        "Pairs of signers that never sign together again under a key and its children."
+    )
 
     @app.command("list")
     def list_bans(context: typer.Context, as_json: Json = False) -> None:

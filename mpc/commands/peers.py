@@ -36,7 +36,7 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
     ) -> None:
         """Pin a signer's identity key. Counts from the next ceremony on; no restart is needed.
 
-        Get the key from the signer's owner himself: whoever can put in another takes its place.
+        Get the key from the signer's owner himself: who can replace the key replaces the signer.
         """
         with operator_errors():
             settings = settings_of(context)

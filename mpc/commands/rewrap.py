@@ -52,8 +52,8 @@ def add_rewrap(app: typer.Typer, settings_of: Callable[[typer.Context], SignerSe
         """Put every share under another encryption key.
 
         Stop this signer before, or restart it at once afterwards: the others sign without it. When
-        this command is interrupted, give it again: it goes on where it was. Exit code 1: shares
-        are left that cannot be decrypted; they stay as they are.
+        this command is interrupted, run it again: it continues where it stopped. Exit code 1:
+        some shares cannot be decrypted; they stay unchanged.
         """
         with operator_errors():
             if (new_key_file is None) is not to_hsm:

@@ -97,7 +97,7 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         context: typer.Context,
         key_id: Annotated[UUID, typer.Argument(help="The root key's id.")],
         ceremony: Annotated[UUID, typer.Argument(help="That made the set, as shares list shows.")],
-        reason: Annotated[str, typer.Option(help="Whom you spoke to; for the audit.")],
+        reason: Annotated[str, typer.Option(help="Which operators you spoke to; for the audit.")],
     ) -> None:
         """Erase a share that waits for a set which never comes into use.
 

@@ -1,4 +1,4 @@
-"""What a signer states of its shares; a new one is confirmed as it is put on disk."""
+"""What a signer states of its shares; a new one is confirmed when it is stored."""
 
 from custody.node.errors import Denied, Failed
 from custody.node.handlers import Handled
@@ -25,8 +25,8 @@ class Preparation:
         if waiting is not None:
             raise Failed(
                 "set_pending",
-                f"another set of the key waits here for being activated or given up, of generation "
-                f"{waiting.generation}: {waiting.ceremony} is {waiting.state.value}",
+                f"this key already has a pending share set, of generation {waiting.generation}: "
+                f"{waiting.ceremony} is {waiting.state.value}",
                 transient=True,
                 shares=waiting.set,
             )

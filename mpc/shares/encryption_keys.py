@@ -23,7 +23,7 @@ _ADOPT = """
 
 
 class EncryptionKeys:
-    """The keys at hand. Which of them new shares go under, the database has a say in.
+    """The available keys. The database also decides which of them encrypts new shares.
 
     ``candidates``: the file that [encryption] names, or the token's keys, newest first.
     ``others``: what shares may still be under.
@@ -48,7 +48,7 @@ class EncryptionKeys:
         return self._current
 
     def get(self, key_id: str) -> EncryptionKey:
-        """Raises Failed for a key that is not at hand."""
+        """Raises Failed for a key that is not available."""
         if key_id not in self._keys:
             raise Failed(
                 "share_unusable",
@@ -91,7 +91,7 @@ class EncryptionKeys:
         return known
 
     def add(self, key: EncryptionKey) -> None:
-        """Have one more at hand, for what is under it."""
+        """Add a key, for the shares that it encrypts."""
         self._keys[key.id] = key
 
     def _compare(self, key_id: str, check_value: bytes) -> None:

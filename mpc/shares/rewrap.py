@@ -1,7 +1,7 @@
-"""Puts every share's data key under another encryption key. The shares themselves stay as they are.
+"""Puts every share's data key under another encryption key. The shares stay unchanged.
 
-It may be killed at any moment, and goes on where it was: each row names the key that it is under,
-and changes with its data key in one statement.
+It may be killed at any moment, and continues where it stopped: each row names its encryption key,
+which changes with the data key in one statement.
 """
 
 from collections.abc import Callable

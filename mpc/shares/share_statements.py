@@ -141,7 +141,7 @@ PROVE = """
     WHERE shares.key_id = proofs.key_id AND shares.ceremony = proofs.ceremony
         AND shares.state IN ('confirmed', 'promised')
 """
-"""With whom each share has signed, until there is nobody left who must be among them."""
+"""The signers that each share has signed with, until all that must be among them are."""
 
 PROMISE = """
     UPDATE shares SET changed_at = now(),

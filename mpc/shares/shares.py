@@ -76,11 +76,11 @@ class Shares:
         return await self._one(share_statements.KNOWN, {"key_id": key_id})
 
     async def waiting(self, key_id: UUID) -> StoredShare | None:
-        """The share that waits for being activated or given up: no other can be confirmed."""
+        """Return the key's pending share. It blocks every other one."""
         return await self._one(share_statements.WAITING, {"key_id": key_id})
 
     async def open(self, stored: StoredShare) -> Share:
-        """The share itself, checked as it is loaded, and kept open for the next time."""
+        """Return the share itself, checked when it is loaded, and kept open for the next time."""
         place = (stored.key_id, stored.ceremony)
         bound = stored.associated_data
         opening = self._open.get(place)
@@ -123,8 +123,8 @@ class Shares:
         return NewRow(share_statements.INSERT, values | await self._sealed(values, share))
 
     async def repaired_row(self, ticket: Ticket, network: Network | None, share: Share) -> NewRow:
-        """A share that Repair made anew, in the place of what this signer has of the set or of an
-        earlier one. It goes into Refresh, and signs nothing."""
+        """Return the row of a repaired share, which replaces what this signer has of the set or of
+        an earlier set. The share goes into Refresh, and signs nothing."""
         values = {
             "key_id": ticket.key_id,
             "ceremony": ticket.shares,

@@ -25,7 +25,7 @@ class ShareState(StrEnum):
     ACTIVE = "active"
     """Signs."""
     REPAIRED = "repaired"
-    """Made anew by Repair: goes into Refresh, and signs nothing."""
+    """Made by Repair: goes into Refresh, and signs nothing."""
     RETIRED = "retired"
     """Another set is in its place; erased."""
     DISCARDED = "discarded"
@@ -45,7 +45,7 @@ class StoredShare:
 
     ``public_key`` and ``chain_code`` are the root's; ``encryption_key`` is null once erased.
     ``made_for``: the key's first request; null where this signer does not know (after Repair).
-    ``is_proved``: it has signed with all whom it must have signed with before it is used.
+    ``is_proved``: it has signed with every signer that it must sign with before it is used.
     """
 
     key_id: UUID
@@ -115,7 +115,7 @@ class StoredShare:
 
     @property
     def is_waiting(self) -> bool:
-        """Its set waits for being activated, or given up."""
+        """Whether its set is pending: neither activated nor abandoned."""
         return self.state in WAITING
 
     @property
@@ -140,7 +140,7 @@ class StoredShare:
 
     @property
     def unproved_with(self) -> tuple[str, ...]:
-        """The other signers with whom it has not signed yet."""
+        """The other signers that it has not signed with yet."""
         signed = {*self.proved_with, self.signers[self.index - 1]}
         return tuple(name for name in self.signers if name not in signed)
 

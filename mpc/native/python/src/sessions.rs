@@ -49,7 +49,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Makes a session, with the interpreter let go of.
+    /// Makes a session, without holding the interpreter lock.
     fn make(py: Python<'_>, make: impl FnOnce() -> Result<Part> + Send) -> PyResult<Self> {
         let part = py
             .detach(|| mpc_native::session::guarded(make))

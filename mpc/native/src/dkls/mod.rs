@@ -33,7 +33,7 @@ fn party(index: u8) -> PartyIndex {
     PartyIndex::new(index).expect("indices are checked to be from 1 when a session is made")
 }
 
-/// The fields of a message that repeat who sent it and to whom must say so.
+/// Checks the fields of a message that repeat its sender and its recipient.
 fn check_route(parties: &PartiesMessage, sender: u8, us: u8) -> Result<(), &'static str> {
     if parties.sender.as_u8() != sender || parties.receiver.as_u8() != us {
         return Err("a message names another sender or recipient within");

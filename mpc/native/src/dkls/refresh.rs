@@ -1,5 +1,5 @@
 //! The complete refresh, `dkls23_core::protocols::refresh`: all n make new shares of the same key
-//! and set up multiplication anew. (The library's fast refresh would not heal leaked OT state.)
+//! and set up multiplication again. (The library's fast refresh would not heal leaked OT state.)
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
