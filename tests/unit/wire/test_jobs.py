@@ -84,7 +84,7 @@ def test_a_malformed_job_is_not_read(changes):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"scheme": "EdDSA"}, "no algorithm"),
+        ({"scheme": "EdDSA"}, "not an algorithm"),
         ({"scheme": "EdDSA", "curve": "ed25519"}, "Ethereum has no keys of"),
         ({"curve": "secp256r1"}, "Ethereum has no keys of"),
         ({"network": "Solana"}, "Solana has no keys of"),
