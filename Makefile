@@ -3,12 +3,13 @@
 BIN := .venv/bin
 CARGO := cd mpc/native && PATH="$$PATH:$$HOME/.cargo/bin" nice cargo
 UV_VERSION := 0.13.8
+CARGO_DENY_VERSION := 0.20.2
 PROJECTS := pyproject.toml deploy/custody-client/pyproject.toml
 COMPILE := build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test mutants lint format bench reference docs wheel lock clean
+.PHONY: help install demo up down test mutants lint format audit sbom audittools bench reference docs wheel lock clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -45,6 +46,21 @@ format: install ## put the code into our format
 	$(BIN)/ruff check --fix .
 	$(CARGO) fmt --all
 
+audit: install audittools ## check dependencies: licences, sources, vulnerabilities; ARGS=--offline
+	@test -x build/cargo-tools/bin/cargo-deny || { echo "compiling cargo-deny (some minutes)" && \
+		PATH="$$PATH:$$HOME/.cargo/bin" nice cargo install --locked --quiet --version $(CARGO_DENY_VERSION) \
+		--root build/cargo-tools --target-dir build/cargo-tools/target cargo-deny && \
+		rm -rf build/cargo-tools/target; }
+	@$(BIN)/python -m devstack.dependencies audit $(ARGS)
+
+sbom: wheel audittools ## list the components of both wheels and the crate: dist/*.cdx.json
+	@$(BIN)/python -m devstack.dependencies sbom
+
+audittools:
+	@cmp --silent requirements-audit.lock build/audit/installed.lock || { $(BIN)/python -m venv --clear build/audit && \
+		build/audit/bin/pip install --quiet --require-hashes --requirement requirements-audit.lock && \
+		cp requirements-audit.lock build/audit/installed.lock; }
+
 bench: install ## measure signatures a second, beside the HSM's own limit
 	@$(BIN)/python -m benchmarks
 
@@ -71,6 +87,7 @@ lock: install ## resolve dependencies again; newer versions: make lock ARGS=--up
 	$(COMPILE) $(ARGS) $(PROJECTS) --constraint requirements-dev.lock --output-file requirements.lock
 	$(COMPILE) $(ARGS) deploy/custody-client/pyproject.toml --constraint requirements-dev.lock \
 		--output-file requirements-client.lock
+	$(COMPILE) $(ARGS) devstack/dependencies/requirements.in --output-file requirements-audit.lock
 	$(COMPILE) $(ARGS) docs/requirements.in --output-file requirements-docs.lock
 
 clean: ## stop the local stack and delete everything that was made

@@ -1,0 +1,1 @@
+"""What this project depends on: licences, sources, known vulnerabilities, lists of components."""
