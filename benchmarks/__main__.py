@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Annotated
 
-import sqlalchemy
 import typer
 
 from benchmarks.bare_loop import bare_rate
@@ -14,7 +13,7 @@ from benchmarks.figures import Figures, reached
 from benchmarks.mpc_figures import MpcFigures
 from benchmarks.mpc_scenes import CASES, SignerGroups
 from benchmarks.scenes import Api, StubbedNodeApi
-from custody.database.engine import database_url
+from custody.database.engine import synchronous_engine
 from custody.runtime.console import err, operator_errors, out, print_table
 from devstack.stack import Stack, StackOptions
 
@@ -68,7 +67,7 @@ def measure(stack: Stack, folder: Path, seconds: float) -> Figures:
 
 def database_settings(stack: Stack) -> dict[str, str]:
     """What PostgreSQL itself says of its durability. Raises RuntimeError unless it is on."""
-    engine = sqlalchemy.create_engine(database_url(stack.databases.control_plane))
+    engine = synchronous_engine(stack.databases.control_plane)
     with engine.connect() as connection:
         found = {
             name: str(connection.exec_driver_sql(f"SHOW {name}").scalar_one())

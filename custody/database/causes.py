@@ -2,8 +2,26 @@
 
 from dataclasses import dataclass
 
+import asyncpg
 import psycopg
-from sqlalchemy.exc import DBAPIError
+from asyncpg.exceptions import InternalClientError, TargetServerAttributeNotMatched
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+
+class Unavailable(ConnectionError):
+    """The database did not answer in time, or there is no connection to it."""
+
+
+DATABASE_ERRORS = (
+    SQLAlchemyError,
+    psycopg.Error,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    InternalClientError,
+    Unavailable,
+)
+"""What statements raise."""
 
 
 @dataclass(frozen=True)
@@ -60,28 +78,66 @@ _BY_STATE = {
 _CONTENTION = ("40", "55")
 """SQLSTATE classes of conflicts between transactions; the database itself works."""
 
-_DISCONNECTED = ("08", "57P")
+_DISCONNECTED = ("08", "57P", "25P03", "25P04", "25006")
+"""After these the connection is useless. 25006: its server is not, or no longer, the primary."""
+
+_TRANSIENT = ("08", "25006", "25P03", "25P04", "28", "3D", "40", "53", "55", "57", "58")
+"""SQLSTATE classes of a database that cannot be used now. A refusal (28, 3D) may be corrected."""
+
+_REFUSED = ("28", "3D")
+
+
+_LOST = (psycopg.OperationalError, psycopg.InterfaceError)
+"""What psycopg raises without a code from the server."""
 
 
 def sqlstate(error: BaseException) -> str | None:
-    """PostgreSQL's code for an error (appendix A); None when the server has not given one."""
+    """Return PostgreSQL's code for an error (appendix A); None if the server has not given one."""
     original = error.orig if isinstance(error, DBAPIError) else error
-    return original.sqlstate if isinstance(original, psycopg.Error) else None
+    if isinstance(original, psycopg.Error | asyncpg.PostgresError):
+        return original.sqlstate
+    return None
 
 
-def is_read_only(error: BaseException) -> bool:
-    return sqlstate(error) == "25006"
+def is_transient(error: BaseException) -> bool:
+    """Return whether the database cannot be used now.
+
+    True for a database that is away, whose disk is full or that takes no writes. False where the
+    statement itself was wrong.
+    """
+    if isinstance(error, PoolTimeout | OSError | TargetServerAttributeNotMatched):
+        return True
+    state = sqlstate(error)
+    if state is not None:
+        return state.startswith(_TRANSIENT)
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or isinstance(error.orig, _LOST)
+    return isinstance(error, _LOST)
+
+
+def is_disconnected(error: BaseException) -> bool:
+    """Return whether the connection is lost, or its server is not the primary (any more)."""
+    if isinstance(error, Unavailable):
+        return True
+    return (sqlstate(error) or "").startswith(_DISCONNECTED)
+
+
+def is_refused(error: BaseException) -> bool:
+    """Return whether the server refuses this user, password, host or database name."""
+    return (sqlstate(error) or "").startswith(_REFUSED)
 
 
 def is_contention(error: BaseException) -> bool:
-    """Whether two transactions conflicted: such an error says nothing about the database."""
+    """Return whether two transactions conflicted: that says nothing about the database."""
     return (sqlstate(error) or "").startswith(_CONTENTION)
 
 
 def cause_of(error: BaseException) -> Cause:
     """Return why the database cannot be used, from an error that it raised."""
+    if isinstance(error, TargetServerAttributeNotMatched):
+        return READ_ONLY
     state = sqlstate(error)
-    if state is None or state.startswith(_DISCONNECTED):
+    if state is None or state.startswith(("08", "57P", "25P")):
         return DOES_NOT_ANSWER
     return _BY_STATE.get(state) or Cause(
         f"it refuses to work, with SQLSTATE {state}", "See the log of the PostgreSQL server."

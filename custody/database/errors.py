@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential
 
-from custody.database.causes import DOES_NOT_ANSWER, cause_of
+from custody.database.causes import DOES_NOT_ANSWER, cause_of, is_refused
 from custody.database.engine import DATABASE_ERRORS, is_transient
 from custody.runtime.errors import OperatorError
 
@@ -29,6 +29,8 @@ _log = structlog.get_logger(__name__)
 
 def is_refusal(error: BaseException) -> bool:
     """Whether the server is there and says no: wrong password, no such database, role or host."""
+    if is_refused(error):
+        return True
     text = str(error.orig) if isinstance(error, DBAPIError) else ""
     return "FATAL" in text and not any(passing in text for passing in PASSING_REFUSALS)
 

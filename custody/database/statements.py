@@ -17,7 +17,8 @@ from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import namedtuple_row
 
 from custody.database.arrays import ArrayDumper
-from custody.database.engine import STATEMENT_TIMEOUT_MS, conninfo
+from custody.database.engine import STATEMENT_TIMEOUT_MS
+from custody.database.url import conninfo
 
 Connection = AsyncConnection[Any]
 

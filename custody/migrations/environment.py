@@ -1,8 +1,9 @@
 """What every tree's env.py does: one transaction, one migration at a time."""
 
 from alembic import context
-from sqlalchemy import create_engine, pool, text
+from sqlalchemy import text
 
+from custody.database.engine import synchronous_engine
 from custody.wire.framing import Domain, tagged_hash
 
 
@@ -11,7 +12,7 @@ def run(tree: str) -> None:
 
     Two migrations at once are safe: the second waits for the first, and finds nothing to do.
     """
-    engine = create_engine(context.config.attributes["url"], poolclass=pool.NullPool)
+    engine = synchronous_engine(context.config.attributes["url"])
     with engine.connect() as connection:
         context.configure(connection=connection)
         with context.begin_transaction():

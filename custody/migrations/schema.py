@@ -9,14 +9,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from custody.database.engine import database_url
 from custody.runtime.errors import SchemaError
 
 
 def alembic_config(tree: str, url: str) -> Config:
     """Return Alembic's configuration of one migration tree: control_plane, hsm_driver, ..."""
     config = _tree(tree)
-    config.attributes["url"] = database_url(url)
+    config.attributes["url"] = url
     return config
 
 

@@ -7,16 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import inspect
 
 from custody.control_plane.tables import metadata
-from custody.database.engine import database_url
+from custody.database.engine import synchronous_engine
 from custody.migrations.schema import alembic_config, migrate
 
 
 def test_from_empty_to_what_the_models_say(empty_database: str) -> None:
     migrate("control_plane", empty_database)
-    engine = create_engine(database_url(empty_database))
+    engine = synchronous_engine(empty_database)
     with engine.connect() as connection:
         assert set(inspect(connection).get_table_names()) == {*metadata.tables, "alembic_version"}
         context = MigrationContext.configure(
@@ -29,7 +29,7 @@ def test_from_empty_to_what_the_models_say(empty_database: str) -> None:
 def test_every_index_is_the_models_own(empty_database: str) -> None:
     """What compare_metadata does not look at: the conditions of partial indexes."""
     migrate("control_plane", empty_database)
-    engine = create_engine(database_url(empty_database))
+    engine = synchronous_engine(empty_database)
     with engine.begin() as connection:
         migrated = _indexes(connection)
         for table in reversed(metadata.sorted_tables):
@@ -44,7 +44,7 @@ def test_migrating_again_changes_nothing(control_plane_database: str) -> None:
 
 
 def test_two_migrations_at_once_end_in_the_same_place(empty_database: str) -> None:
-    engine = create_engine(database_url(empty_database))
+    engine = synchronous_engine(empty_database)
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda _: _migrate_in_a_process(empty_database), range(3)))
     with engine.connect() as connection:
@@ -55,7 +55,7 @@ def test_two_migrations_at_once_end_in_the_same_place(empty_database: str) -> No
 
 def test_down_again_leaves_nothing(control_plane_database: str) -> None:
     command.downgrade(alembic_config("control_plane", control_plane_database), "base")
-    engine = create_engine(database_url(control_plane_database))
+    engine = synchronous_engine(control_plane_database)
     with engine.connect() as connection:
         assert inspect(connection).get_table_names() == ["alembic_version"]
     engine.dispose()
@@ -63,7 +63,7 @@ def test_down_again_leaves_nothing(control_plane_database: str) -> None:
 
 def test_heads_and_alarms_of_the_version_before_are_carried_over(empty_database: str) -> None:
     migrate("control_plane", empty_database, "0005")
-    engine = create_engine(database_url(empty_database))
+    engine = synchronous_engine(empty_database)
     with engine.begin() as connection:
         connection.exec_driver_sql(
             "INSERT INTO nodes (id, node_group, audit_alarm) VALUES ('a', 'hsm', NULL),"

@@ -3,9 +3,9 @@
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import inspect, text
 
-from custody.database.engine import database_url
+from custody.database.engine import synchronous_engine
 from custody.migrations.schema import migrate
 from custody.runtime.errors import OperatorError
 from mpc.tables import metadata
@@ -13,7 +13,7 @@ from mpc.tables import metadata
 
 def test_from_empty_to_what_the_models_say(empty_database: str) -> None:
     migrate("mpc_signer", empty_database)
-    engine = create_engine(database_url(empty_database))
+    engine = synchronous_engine(empty_database)
     with engine.connect() as connection:
         assert set(inspect(connection).get_table_names()) == {*metadata.tables, "alembic_version"}
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
@@ -26,7 +26,7 @@ def test_a_set_that_waits_is_not_carried_over_to_where_it_would_be_abandoned(
 ) -> None:
     """The version before takes it into use without promises, and others may have done so."""
     migrate("mpc_signer", empty_database, "0001")
-    engine = create_engine(database_url(empty_database))
+    engine = synchronous_engine(empty_database)
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO encryption_keys (id, check_value) VALUES ('k', '')"))
         connection.execute(

@@ -24,7 +24,7 @@ from uuid import UUID, uuid4
 import psycopg
 import structlog
 
-from custody.database.engine import CONNECT_TIMEOUT, conninfo
+from custody.database.url import CONNECT_SECONDS, conninfo
 
 JOBS_CHANNEL = "custody_jobs"
 TASKS_CHANNEL = "custody_tasks"
@@ -195,7 +195,7 @@ class Notifications:
                     self._receive(notification.channel, notification.payload)
                     if self._is_asked:
                         break
-                async with asyncio.timeout(CONNECT_TIMEOUT):
+                async with asyncio.timeout(CONNECT_SECONDS):
                     await self._introduce(connection, "here")
 
     async def _introduce(self, connection: Connection, word: str) -> None:
