@@ -1,0 +1,126 @@
+"""One connection to PostgreSQL, and what may hang about it for how long."""
+
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import asyncpg
+from asyncpg.exceptions import ConnectionDoesNotExistError
+
+from custody.database.causes import Unavailable
+from custody.database.query import Query
+from custody.database.url import CONNECT_SECONDS, KEEPALIVES, SILENCE_SECONDS, asyncpg_dsn
+
+STATEMENT_SECONDS = 30
+"""The server ends a statement that takes longer, also one that waits for a lock."""
+ANSWER_SECONDS = STATEMENT_SECONDS + 5
+"""A server that does not keep its own timeout is silent: TimeoutError, which is transient."""
+IDLE_IN_TRANSACTION_SECONDS = 60
+"""The server ends a transaction whose client is silent, and so releases its locks."""
+
+
+@contextmanager
+def unavailable() -> Iterator[None]:
+    """Turn what the network raises into Unavailable."""
+    try:
+        yield
+    except OSError as error:  # TimeoutError is one
+        raise Unavailable(str(error) or "no answer in time") from None
+
+
+_SETTINGS = Query(
+    """
+    SELECT set_config('statement_timeout', :statement, false),
+        set_config('idle_in_transaction_session_timeout', :idle, false),
+        set_config('synchronous_commit', :commit, false)
+    """
+)
+
+
+class Row(asyncpg.Record):  # type: ignore[misc]  # has no types
+    """A row; its columns are attributes."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a column's value. Raises AttributeError."""
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+class Connection(asyncpg.Connection):  # type: ignore[misc]  # has no types
+    """Runs Query objects. Statements are prepared once for each connection."""
+
+    async def rows(self, query: Query, parameters: Mapping[str, Any] | None = None) -> list[Row]:
+        """Return all rows; none for a statement that returns none. Raises Unavailable."""
+        values = query.bind(parameters)
+        with unavailable():
+            found: list[Row] = await self.fetch(query.text, *values)
+        return found
+
+    async def row(self, query: Query, parameters: Mapping[str, Any] | None = None) -> Row | None:
+        """Return the first row, or None."""
+        return next(iter(await self.rows(query, parameters)), None)
+
+    def get_reset_query(self) -> str:
+        """Return nothing: no code here changes a session, and a reset costs a round trip."""
+        return ""
+
+    def _check_open(self) -> None:
+        # asyncpg raises InterfaceError, as for a caller's mistake; this is a lost connection
+        if self.is_closed():
+            raise ConnectionDoesNotExistError("the connection is closed")
+
+    def notice_silence(self) -> None:
+        """Let the kernel find out that the server's host is gone, also while nothing is sent."""
+        transport: Any = self._transport
+        link = transport.get_extra_info("socket")
+        if link is None or link.family == socket.AF_UNIX:
+            return
+        for option, value in (
+            (socket.TCP_KEEPIDLE, KEEPALIVES["keepalives_idle"]),
+            (socket.TCP_KEEPINTVL, KEEPALIVES["keepalives_interval"]),
+            (socket.TCP_KEEPCNT, KEEPALIVES["keepalives_count"]),
+            (socket.TCP_USER_TIMEOUT, SILENCE_SECONDS * 1000),
+        ):
+            link.setsockopt(socket.IPPROTO_TCP, option, value)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def options(url: str, name: str) -> dict[str, Any]:
+    """Return asyncpg's arguments that every connection has."""
+    return {
+        "dsn": asyncpg_dsn(url),
+        "timeout": CONNECT_SECONDS,
+        "command_timeout": ANSWER_SECONDS,
+        "connection_class": Connection,
+        "record_class": Row,
+        "max_cached_statement_lifetime": 0,
+        "server_settings": {"application_name": name},
+    }
+
+
+async def prepare(connection: Connection, *, durable: bool = True) -> None:
+    """Set a new connection's timeouts and codecs.
+
+    These are statements, not startup parameters, which PgBouncer refuses.
+    """
+    connection.notice_silence()
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", encoder=_json_text, decoder=json.loads
+    )
+    await connection.rows(
+        _SETTINGS,
+        {
+            "statement": f"{STATEMENT_SECONDS}s",
+            "idle": f"{IDLE_IN_TRANSACTION_SECONDS}s",
+            "commit": "on" if durable else "off",
+        },
+    )
+
+
+def _json_text(value: Any) -> str:
+    """A str is JSON already."""
+    return value if isinstance(value, str) else json.dumps(value)

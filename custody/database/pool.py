@@ -1,0 +1,142 @@
+"""The way to PostgreSQL at run time: kept connections, and statements on them.
+
+Each statement is a transaction of its own unless it runs in ``transaction``. A statement takes a
+whole batch as arrays, so that a batch costs one round trip.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from custody.database import connection as kept
+from custody.database.causes import is_disconnected
+from custody.database.connection import Connection, Row
+from custody.database.query import Query
+
+_BEGIN, _COMMIT, _ROLLBACK = Query("BEGIN"), Query("COMMIT"), Query("ROLLBACK")
+
+
+class Pool:
+    """Kept connections of one process. ``causes.is_transient`` knows the errors.
+
+    A task that holds a connection must not ask for a second one: when every task does so, none ever
+    gets one. That is a RuntimeError at once, however many connections are free.
+
+    Not ``durable``: a commit does not wait for the disk. Use it for what may be lost when the
+    database server crashes: leases, and marks that save repetition.
+    """
+
+    def __init__(self, url: str, size: int, name: str, *, durable: bool = True) -> None:
+        self._options = kept.options(url, name)
+        self._size = size
+        self._durable = durable
+        self._pool: asyncpg.Pool | None = None
+        self._holders = set[asyncio.Task[Any] | None]()
+
+    async def __aenter__(self) -> "Pool":
+        """Connect to nothing yet: each connection is made when it is first needed."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.terminate()
+
+    async def rows(self, query: Query, parameters: Mapping[str, Any] | None = None) -> list[Row]:
+        """Return all rows of a statement that may run twice.
+
+        A statement on a dead connection has had no answer, and may have been done. It runs once
+        more on a new connection.
+        """
+        try:
+            async with self.connection() as connection:
+                return await connection.rows(query, parameters)
+        except Exception as error:
+            if not is_disconnected(error):
+                raise
+        async with self.connection() as connection:
+            return await connection.rows(query, parameters)
+
+    async def row(self, query: Query, parameters: Mapping[str, Any] | None = None) -> Row | None:
+        """Return the first row, or None. As ``rows``, the statement may run twice."""
+        return next(iter(await self.rows(query, parameters)), None)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Hold a connection in a transaction: committed at the end, rolled back by an error."""
+        async with self.connection() as connection:
+            await connection.rows(_BEGIN)
+            try:
+                yield connection
+            except Exception as error:
+                if not _ends_connection(error):
+                    await connection.rows(_ROLLBACK)
+                raise
+            await connection.rows(_COMMIT)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Hold a connection; each statement is committed at once."""
+        async with self._one_at_a_time():
+            pool = await self._opened()
+            with kept.unavailable():
+                proxy = await pool.acquire(timeout=kept.ANSWER_SECONDS)
+            # the proxy of a connection that died raises InterfaceError, as for a caller's mistake
+            connection: Connection = proxy._con
+            try:
+                yield connection
+            except BaseException as error:
+                if _ends_connection(error):
+                    # no graceful end, which would wait for a server that may be silent
+                    connection.terminate()
+                    if is_disconnected(error):
+                        await pool.expire_connections()
+                raise
+            finally:
+                await pool.release(proxy)
+
+    @asynccontextmanager
+    async def connection_apart(self) -> AsyncIterator[Connection]:
+        """Hold a connection that is not of the pool: for locks held as long as a process."""
+        with kept.unavailable():
+            connection: Any = await asyncpg.connect(**self._options)
+        try:
+            await kept.prepare(connection, durable=self._durable)
+            yield connection
+        finally:
+            connection.terminate()
+
+    async def _opened(self) -> asyncpg.Pool:
+        if self._pool is None:
+            self._pool = asyncpg.create_pool(
+                min_size=0,
+                max_size=self._size,
+                max_queries=2**62,  # a connection does not wear out
+                init=self._prepare,
+                **self._options,
+            )
+        return await self._pool  # opens it once
+
+    async def _prepare(self, connection: Any) -> None:
+        await kept.prepare(connection, durable=self._durable)
+
+    @asynccontextmanager
+    async def _one_at_a_time(self) -> AsyncIterator[None]:
+        task = asyncio.current_task()
+        if task in self._holders:
+            raise RuntimeError("this task holds a connection, and asks for a second one")
+        self._holders.add(task)
+        try:
+            yield
+        finally:
+            self._holders.discard(task)
+
+
+def _ends_connection(error: BaseException) -> bool:
+    """Whether the connection is dead, or in the middle of an answer that nobody waits for."""
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        return True
+    return is_disconnected(error)

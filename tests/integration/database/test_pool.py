@@ -1,0 +1,213 @@
+"""The pool against real servers: that restart, fall silent, end connections, or are standbys."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import asyncpg
+import psycopg
+import pytest
+
+from custody.database import connection as kept
+from custody.database.causes import (
+    DATABASE_ERRORS,
+    Unavailable,
+    cause_of,
+    is_disconnected,
+    is_transient,
+)
+from custody.database.pool import Pool
+from custody.database.query import Query
+from devstack.postgres import Cluster
+from tests.integration.database.relay import Relay, at
+
+ONE = Query("SELECT 1 AS one")
+PID = Query("SELECT pg_backend_pid() AS pid")
+SLEEP = Query("SELECT pg_sleep(:seconds)")
+INSERT = Query("INSERT INTO kept (id) VALUES (:id)")
+COUNT = Query("SELECT count(*) AS n FROM kept")
+
+
+@pytest.fixture
+async def pool(empty_database: str) -> AsyncIterator[Pool]:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept (id uuid PRIMARY KEY, about jsonb)")
+    async with Pool(empty_database, 2, "test") as pool:
+        yield pool
+
+
+async def count(pool: Pool) -> int:
+    (row,) = await pool.rows(COUNT)
+    return int(row.n)
+
+
+async def test_a_batch_of_each_type_there_and_back(pool: Pool):
+    ids = [uuid4(), uuid4()]
+    insert = Query(
+        "INSERT INTO kept SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:about AS jsonb[]))"
+        " RETURNING id, about"
+    )
+    rows = await pool.rows(insert, {"ids": ids, "about": [{"a": [1]}, '{"b": null}']})
+    assert [row.id for row in rows] == ids
+    assert [row.about for row in rows] == [{"a": [1]}, {"b": None}]
+    with pytest.raises(AttributeError, match="other"):
+        _ = rows[0].other
+    empty = await pool.rows(insert, {"ids": [], "about": []})
+    assert empty == []
+
+
+async def test_connections_are_kept_and_no_more_are_made_than_allowed(pool: Pool):
+    pids = {(await pool.rows(PID))[0].pid for _ in range(5)}
+    assert len(pids) == 1
+    many = await asyncio.gather(*(pool.rows(PID) for _ in range(20)))
+    assert len({rows[0].pid for rows in many}) <= 2
+
+
+async def test_a_task_that_holds_a_connection_is_refused_a_second_one(pool: Pool):
+    async with pool.connection():
+        with pytest.raises(RuntimeError, match="a second one"):
+            await pool.rows(ONE)
+        assert await asyncio.create_task(count(pool)) == 0
+    assert await count(pool) == 0
+
+
+async def test_a_transaction_is_committed_or_rolled_back_as_a_whole(pool: Pool):
+    async def insert(*ids: UUID, fails: bool = False) -> None:
+        async with pool.transaction() as transaction:
+            for each in ids:
+                await transaction.rows(INSERT, {"id": each})
+            if fails:
+                raise LookupError
+
+    with pytest.raises(LookupError):
+        await insert(uuid4(), fails=True)
+    assert await count(pool) == 0
+    twice = uuid4()
+    with pytest.raises(asyncpg.UniqueViolationError) as caught:
+        await insert(twice, twice)
+    assert not is_transient(caught.value)
+    await insert(twice)
+    assert await count(pool) == 1
+
+
+async def test_a_cancelled_statement_holds_no_connection(pool: Pool):
+    for _ in range(3):
+        task = asyncio.create_task(pool.rows(SLEEP, {"seconds": 30.0}))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    async with asyncio.timeout(5):
+        assert await count(pool) == 0
+
+
+async def test_a_hasty_commit_does_not_wait_for_the_disk(empty_database: str):
+    show = Query("SHOW synchronous_commit")
+    async with (
+        Pool(empty_database, 1, "a") as one,
+        Pool(empty_database, 1, "b", durable=False) as two,
+    ):
+        assert (await one.rows(show))[0][0] == "on"
+        assert (await two.rows(show))[0][0] == "off"
+        assert (await one.rows(Query("SHOW statement_timeout")))[0][0] == "30s"
+
+
+async def test_after_a_restart_the_first_statement_works(cluster: Cluster):
+    async with Pool(cluster.create_database("restarted"), 3, "test") as pool:
+        await asyncio.gather(*(pool.rows(PID) for _ in range(3)))
+        cluster.stop()
+        with pytest.raises(DATABASE_ERRORS) as caught:
+            await pool.rows(ONE)
+        assert is_transient(caught.value)
+        cluster.start()
+        assert (await pool.rows(ONE))[0].one == 1
+
+
+async def test_a_connection_that_the_server_ends_is_replaced(pool: Pool, empty_database: str):
+    pid = (await pool.rows(PID))[0].pid
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+    assert (await pool.rows(PID))[0].pid != pid
+
+
+async def test_a_transaction_on_an_ended_connection_says_so_and_leaves_nothing(
+    pool: Pool, empty_database: str
+):
+    async def cut_off() -> None:
+        async with pool.transaction() as transaction:
+            row = await transaction.row(PID)
+            await transaction.rows(INSERT, {"id": uuid4()})
+            with psycopg.connect(empty_database, autocommit=True) as connection:
+                connection.execute("SELECT pg_terminate_backend(%s)", [row and row.pid])
+            await transaction.rows(ONE)
+
+    with pytest.raises(DATABASE_ERRORS) as caught:
+        await cut_off()
+    assert is_transient(caught.value)
+    assert is_disconnected(caught.value)
+    assert await count(pool) == 0
+
+
+async def test_a_server_that_does_not_write_any_more_is_left(pool: Pool, empty_database: str):
+    before = (await pool.rows(PID))[0].pid
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        connection.execute("SELECT pg_terminate_backend(%s)", [before])
+        with pytest.raises(asyncpg.ReadOnlySQLTransactionError) as caught:
+            await pool.rows(INSERT, {"id": uuid4()})
+        assert is_transient(caught.value)
+        assert "primary" in cause_of(caught.value).todo
+        connection.execute("SET default_transaction_read_only = off")
+        connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    await pool.rows(INSERT, {"id": uuid4()})  # on a new connection
+
+
+async def test_a_frozen_server_is_noticed_in_time(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(kept, "ANSWER_SECONDS", 0.5)
+    async with Pool(cluster.create_database("frozen"), 2, "test") as pool:
+        pid = (await pool.rows(PID))[0].pid
+        os.kill(pid, signal.SIGSTOP)
+        began = time.monotonic()
+        try:
+            with pytest.raises(Unavailable):
+                async with pool.transaction() as transaction:
+                    await transaction.rows(ONE)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert time.monotonic() - began < 10
+        assert (await pool.rows(ONE))[0].one == 1
+
+
+async def test_a_network_that_drops_everything_is_noticed_in_time(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(kept, "ANSWER_SECONDS", 0.5)
+    async with Relay(empty_database) as relay, Pool(relay.url, 2, "test") as pool:
+        await pool.rows(ONE)
+        relay.drop()
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            await pool.rows(ONE)
+        assert time.monotonic() - began < 15
+        relay.pass_on()
+        assert (await pool.rows(ONE))[0].one == 1
+
+
+async def test_the_first_host_that_is_a_primary_is_taken(postgres: Cluster, empty_database: str):
+    info = psycopg.conninfo.conninfo_to_dict(empty_database)
+    url = at(info, f"{info['host']},{info['host']}", f"1,{info['port']}")
+    async with Pool(url + "&target_session_attrs=read-write", 1, "test") as pool:
+        assert (await pool.rows(ONE))[0].one == 1
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    async with Pool(url + "&target_session_attrs=read-write", 1, "test") as pool:
+        with pytest.raises(DATABASE_ERRORS) as caught:
+            await pool.rows(ONE)
+    assert is_transient(caught.value)
