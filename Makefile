@@ -26,9 +26,18 @@ up: install ## start everything on this machine and leave it running (build/dev/
 down: install ## stop what `make up` started
 	@$(BIN)/python -m devstack down
 
-test: install ## run all tests; some of them: make test ARGS="tests/unit -x"
-	$(if $(ARGS),,@$(CARGO) test --workspace --release --locked --quiet)
-	@$(BIN)/pytest $(or $(ARGS),-n 2)
+test: install ## run all tests and show their coverage; some: make test ARGS="tests/unit -x"
+ifdef ARGS
+	@$(BIN)/pytest $(ARGS)
+else
+	@$(CARGO) test --workspace --release --locked --quiet
+	@mkdir -p build/coverage
+	@$(BIN)/pytest -n 2 --cov --cov-report= tests/unit
+	@$(BIN)/python -m tests.coverage_of_decisions
+	@$(BIN)/pytest -n 2 --cov --cov-append --cov-report= --ignore=tests/unit
+	@$(BIN)/coverage html --quiet
+	@echo "All tests together cover $$($(BIN)/coverage report --format=total) %: build/coverage/html/index.html"
+endif
 
 mutants: install ## take each guard out, and see that a test fails; some: make mutants ARGS="2 11"
 	@$(BIN)/python -m tests.mutants $(ARGS)

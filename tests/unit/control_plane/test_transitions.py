@@ -4,13 +4,28 @@ from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
+from coincurve import PrivateKey
 
 from custody.control_plane.jobs.reasons import RecordedOutcome
 from custody.control_plane.jobs.results import KeyFacts
-from custody.control_plane.jobs.transitions import Change, JobFacts, Note, backoff, decide, expire
+from custody.control_plane.jobs.transitions import (
+    LEASE_LAPSED,
+    NO_NODE_WORKS,
+    Change,
+    JobFacts,
+    Note,
+    backoff,
+    decide,
+    expire,
+    give_up,
+    stranded,
+)
 from custody.control_plane.tables import TRANSITIONS, JobState
-from custody.wire.algorithms import EDDSA_ED25519
-from custody.wire.outcomes import APPROVAL_PENDING, Outcome, OutcomeStatus
+from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Network
+from custody.wire.outcomes import APPROVAL_PENDING, MadeSignature, Outcome, OutcomeStatus
+from custody.wire.requests import SignHash
+from custody.wire.signatures import finish
+from tests.unit.node.requests import job_around
 
 NODE = "driver-1"
 LEASE = uuid4()
@@ -173,3 +188,65 @@ def test_no_change_can_leave_a_final_state(state: JobState):
     assert TRANSITIONS[state] == set()
     with pytest.raises(RuntimeError, match="cannot go from"):
         Change(replace(JOB, state=state), Note.RECORDED, JobState.QUEUED)
+
+
+def test_the_last_failure_is_named_when_the_time_is_over():
+    without = RecordedOutcome.model_validate_json(expire(JOB, None).outcome or b"")
+    after = RecordedOutcome.model_validate_json(
+        expire(JOB, outcome(OutcomeStatus.FAILED)).outcome or b""
+    )
+    assert after.summary == f"{without.summary}; the last attempt ended with code"
+    assert after.reason == f"{after.summary}: why"
+    assert without.reason == without.summary
+
+
+def test_a_job_that_nodes_take_and_never_report_fails_and_names_the_last_node():
+    change = give_up(JOB, 5)
+    recorded = RecordedOutcome.model_validate_json(change.outcome or b"")
+    assert (change.note, change.state) == (Note.RECORDED, JobState.FAILED)
+    assert (recorded.status, recorded.code) == (OutcomeStatus.FAILED, LEASE_LAPSED)
+    assert not recorded.transient
+    assert recorded.summary is not None
+    assert recorded.summary.startswith("5 times")
+    assert NODE not in recorded.summary
+    assert NODE in (recorded.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "text"), [("driver-1: the disk is full", "the disk is full"), (None, "registered")]
+)
+def test_a_job_without_a_working_node_says_why_and_may_still_be_done(nodes, text):
+    recorded = RecordedOutcome.model_validate_json(stranded(JOB.id, nodes))
+    assert (recorded.code, recorded.transient) == (NO_NODE_WORKS, True)
+    assert text in (recorded.reason or "")
+    assert recorded.summary is not None
+    assert text not in recorded.summary
+
+
+def test_a_result_that_is_verified_ends_the_job_and_one_that_is_not_does_not():
+    request = SignHash(kind="Hash", hash=b"\x05" * 32)
+    secret = PrivateKey.from_int(7)
+    public_key = secret.public_key.format()
+    job = replace(
+        JOB,
+        payload=job_around(request, id=JOB.id).model_dump_json().encode(),
+        key=KeyFacts(ECDSA_SECP256K1, Network.ETHEREUM, public_key),
+    )
+
+    def reported(by: PrivateKey) -> Change:
+        raw = by.sign_recoverable(request.hash, hasher=None)[:64]
+        made = finish(
+            raw, by.public_key.format(), ECDSA_SECP256K1, Network.ETHEREUM, request, request.hash
+        )
+        told = Outcome(
+            job_id=JOB.id,
+            node=NODE,
+            status=OutcomeStatus.DONE,
+            result=MadeSignature(digest=request.hash, signature=made),
+        )
+        return decide(job, NODE, LEASE, told.model_dump_json().encode(), frozenset(), 0.5)
+
+    good, bad = reported(secret), reported(PrivateKey.from_int(8))
+    assert (good.state, good.new_key, good.fault) == (JobState.DONE, None, None)
+    assert bad.state is not JobState.DONE
+    assert bad.fault is not None

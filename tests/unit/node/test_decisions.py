@@ -11,8 +11,14 @@ from custody.node.clock import Clock
 from custody.node.decisions import decide
 from custody.node.errors import Denied, Failed, Refused
 from custody.wire.algorithms import Curve, Scheme
-from custody.wire.envelope import JOB_TYPE, PinnedKeys, Signer
-from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
+from custody.wire.envelope import (
+    DELIVERY_TICKET_TYPE,
+    JOB_TYPE,
+    TICKET_TYPE,
+    PinnedKeys,
+    Signer,
+)
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, child_key_id
 from custody.wire.node_api import ClaimedJob
 from tests.made_up_keys import made_up_key
 
@@ -91,6 +97,33 @@ def test_a_job_that_is_not_this_nodes_to_do_is_refused(changes: dict, code: str)
 def test_a_job_claimed_under_another_id_is_refused() -> None:
     one = claimed(job())
     assert refusal(one.model_copy(update={"job_id": uuid4()})) == "wrong_job"
+
+
+def test_a_job_about_a_child_that_children_cannot_have_is_refused() -> None:
+    authenticator = Authenticator(
+        PinnedKeys([CONTROL_PLANE.public_key]), "hsm", frozenset({JobKind.REFRESH_KEY.value})
+    )
+    root = job(kind=JobKind.REFRESH_KEY.value)
+    of_root = {"root": root.key.id, "path": (1,), "id": child_key_id(root.key.id, (1,), None)}
+    child = root.model_copy(update={"key": root.key.model_copy(update=of_root)})
+    assert authenticator.open(claimed(root)).job == root
+    with pytest.raises(Refused, match="not a child") as caught:
+        authenticator.open(claimed(child))
+    assert caught.value.code == "malformed_job"
+
+
+@pytest.mark.parametrize(
+    ("field", "payload_type"),
+    [("ticket", TICKET_TYPE), ("delivery_ticket", DELIVERY_TICKET_TYPE)],
+)
+def test_a_ticket_is_refused_that_no_pinned_key_signed_or_that_is_malformed(
+    field: str, payload_type: str
+) -> None:
+    one = claimed(job())
+    stranger = Signer(Ed25519PrivateKey.generate())
+    for signer, code in ((stranger, "bad_ticket_signature"), (CONTROL_PLANE, "malformed_ticket")):
+        ticket = signer.sign(payload_type, b"{}")
+        assert refusal(one.model_copy(update={field: ticket})) == code
 
 
 def test_signed_nonsense_is_refused() -> None:

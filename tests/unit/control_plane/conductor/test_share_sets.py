@@ -1,0 +1,85 @@
+"""What the statements of signers say about a set of shares."""
+
+from custody.control_plane.conductor.planning.obstacles import WAITING, waiting
+from custody.control_plane.conductor.planning.share_sets import (
+    ShareSet,
+    coming_set,
+    dissenters,
+    set_in_use,
+    share_sets,
+)
+from custody.wire.algorithms import EDDSA_ED25519
+from custody.wire.jobs import JobKind
+from tests.made_up_keys import made_up_key
+from tests.unit.control_plane.conductor.stories import (
+    PUBLIC_KEY,
+    THREE,
+    activated,
+    confirmed,
+    generate,
+    made,
+    promised,
+    sign,
+    step,
+)
+
+
+def the_set(*steps) -> ShareSet:
+    (found,) = share_sets(generate(steps))
+    return found
+
+
+def test_a_key_without_shares_has_no_set_in_use():
+    request = generate()
+    assert set_in_use(request) == request.in_use
+    assert request.in_use.shares is None
+
+
+def test_no_set_is_coming_before_all_have_promised_it():
+    confirming = made({signer: confirmed(signer) for signer in THREE})
+    promising = step(
+        JobKind.PROMISE, {signer: promised(signer) for signer in THREE}, shares=confirming.shares
+    )
+    some = step(JobKind.ACTIVATE_KEY, {"a": activated("a")}, shares=confirming.shares)
+    every = step(
+        JobKind.ACTIVATE_KEY,
+        {signer: activated(signer) for signer in THREE},
+        shares=confirming.shares,
+    )
+    assert coming_set(generate((confirming,))) is None
+    coming = coming_set(generate((confirming, promising)))
+    assert coming is not None
+    assert coming.id == confirming.shares
+    assert coming_set(generate((confirming, promising, some))) is not None
+    assert coming_set(generate((confirming, promising, every))) is None
+
+
+def test_what_the_users_of_a_set_attest_is_read_from_the_first_of_them():
+    confirming = made({signer: confirmed(signer) for signer in THREE})
+    using = step(JobKind.ACTIVATE_KEY, {"b": activated("b")}, shares=confirming.shares)
+    attested = the_set(confirming, using).attested()
+    assert (attested.node, attested.public_key) == ("b", PUBLIC_KEY)
+
+
+def said(keys: dict[str, bytes]):
+    return the_set(made({signer: confirmed(signer, key) for signer, key in keys.items()})).said()
+
+
+def test_signers_that_agree_have_no_dissenters():
+    assert dissenters(said(dict.fromkeys(THREE, PUBLIC_KEY))) is None
+
+
+def test_a_minority_dissents():
+    assert dissenters(
+        said({"a": PUBLIC_KEY, "b": PUBLIC_KEY, "c": made_up_key(EDDSA_ED25519, 2)})
+    ) == ("c",)
+
+
+def test_nobody_is_named_where_no_version_has_a_majority():
+    assert dissenters(said({"a": PUBLIC_KEY, "b": made_up_key(EDDSA_ED25519, 2)})) == ()
+
+
+def test_signers_that_are_there_and_banned_from_each_other_are_not_called_away():
+    pair = frozenset(("a", "b"))
+    reason = waiting(sign(), 2, ["a", "b"], {pair}).reason
+    assert (reason.code, reason.text) == (WAITING, "1 of the 2 signers needed are there")
