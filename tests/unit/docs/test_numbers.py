@@ -1,0 +1,40 @@
+"""Numbers that hand-written pages state are those of the source."""
+
+from pathlib import Path
+
+import pytest
+
+from custody.control_plane.settings import LongPollsSection, NodeApiSection
+from custody.pkcs11.extraction_attempts import ATTEMPTS
+from custody.runtime.http_limits import HttpLimits
+
+DOCS = Path(__file__).parents[3] / "docs"
+PUBLIC = HttpLimits()
+NODES: HttpLimits = NodeApiSection.model_fields["limits"].default
+POLLS = LongPollsSection()
+STATED = [
+    ("explanation/threat-model.md", f"`doctor` tries {len(ATTEMPTS)} ways"),
+    (
+        "explanation/threat-model.md",
+        f"have up to {PUBLIC.connections} connections in total and "
+        f"{PUBLIC.address_connections} from one address, each for {PUBLIC.header_seconds:g} s of "
+        f"headers and {PUBLIC.body_seconds:g} s of a body, with {PUBLIC.header_bytes // 1024} KiB",
+    ),
+    (
+        "reference/api-limits.md",
+        f"| {PUBLIC.header_bytes // 1024} KiB, {PUBLIC.header_count} | 431",
+    ),
+    (
+        "reference/api-limits.md",
+        f"| {PUBLIC.header_seconds:g} s; {PUBLIC.body_seconds:g} s, of nodes "
+        f"{NODES.body_seconds:g} s | 408",
+    ),
+    ("reference/api-limits.md", f"| {PUBLIC.address_connections} | 429 `too_many_connections`"),
+    ("reference/api-limits.md", f"| {PUBLIC.connections} | closed without an answer"),
+    ("reference/api-limits.md", f"| {POLLS.of_token}, {POLLS.total} | 429 `too_many_waits`"),
+]
+
+
+@pytest.mark.parametrize(("page", "text"), STATED)
+def test_a_page_states_the_number_of_the_source(page: str, text: str):
+    assert text in " ".join((DOCS / page).read_text("utf-8").split())
