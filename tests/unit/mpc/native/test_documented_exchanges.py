@@ -1,7 +1,9 @@
 """The numbers of exchanges in the documents are those of the sessions."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ HEADING = re.compile(r"^## DKLs23: (DKG|signing|repair) \((\d) exchange", re.MUL
 def exchanges_of(protocol: str) -> dict[str, int]:
     """Return the exchanges of each ceremony's session."""
     shares = key(protocol)
-    sessions = {
+    sessions: dict[str, Mapping[int, Any]] = {
         "key generation": parties.dkg_sessions(protocol, 2, 3),
         "signing": parties.signing_sessions(shares, [1, 2], bytes(32)),
         "refresh": parties.refresh_sessions(shares),
