@@ -1,6 +1,6 @@
 """Routes of a key's children, refreshes and repairs: what only keys of store mpc have."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response, Security
@@ -13,13 +13,11 @@ from custody.control_plane.api.authentication import Requires
 from custody.control_plane.api.request_signatures import (
     SignatureHeader,
     check_key,
-    check_lives,
-    detached_signature,
 )
-from custody.control_plane.api.requests import Cursor, Limit, Wait, body_of
+from custody.control_plane.api.requests import Cursor, Limit, Posted, Wait, read_posted
 from custody.control_plane.api.services import Services
+from custody.control_plane.api.submission import NewRequest, created, submit
 from custody.control_plane.api.waiting import wait_for
-from custody.control_plane.jobs.new_jobs import Submission
 from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.resources.keys import reference_of
 from custody.control_plane.resources.pages import DEFAULT_LIMIT, PageRequest
@@ -31,6 +29,8 @@ from custody.wire.resources import Key, KeyChange, Page
 _DERIVE = TypeAdapter(DeriveKey)
 _REFRESH = TypeAdapter(RefreshKey)
 _REPAIR = TypeAdapter(RepairShare)
+
+AnyChange = TypeVar("AnyChange", RefreshKey, RepairShare)
 
 _KIND = {"refreshes": JobKind.REFRESH_KEY, "repairs": JobKind.REPAIR_SHARE}
 _FIRST: dict[int | str, dict[str, Any]] = {
@@ -73,13 +73,15 @@ def router(services: Services) -> APIRouter:
 
         It is a bare key, of the same signers; its own children count from the same root.
         """
-        text, wanted = await body_of(request, _DERIVE)
+        posted = await read_posted(caller, request, _DERIVE, signature)
         parent = await services.keys.get_active(caller, key_id)
-        check_key(wanted, key_id, parent.store)
-        settled = await derivation.derive(services, caller, parent, wanted, text, signature)
-        key = await services.keys.get(caller, settled.job_id)
-        status = 201 if settled.is_new else 200
-        return answer(key, status, location=f"/v1/keys/{key.id}")
+        check_key(posted.body, key_id, parent.store)
+        settled = await derivation.derive(services, parent, posted)
+
+        async def read() -> Key:
+            return await services.keys.get(caller, settled.job_id)
+
+        return await created(services, settled, read, 0, "/v1/keys")
 
     @routes.post(
         "/refresh",
@@ -102,10 +104,10 @@ def router(services: Services) -> APIRouter:
         It needs all n signers. Until they all have new shares, the old ones continue to sign. While
         another refresh or a repair of the key is under way, it is refused.
         """
-        text, wanted = await body_of(request, _REFRESH)
+        posted = await read_posted(caller, request, _REFRESH, signature)
         key = await _changeable(services, caller, key_id)
-        check_key(wanted, key_id, key.store)
-        return await _change(services, caller, key, wanted, text, signature, wait)
+        check_key(posted.body, key_id, key.store)
+        return await _change(services, key, posted, wait)
 
     @routes.post(
         "/repair",
@@ -128,16 +130,16 @@ def router(services: Services) -> APIRouter:
         The operators of these t agree first, on their hosts: `mpc-signer repair approve`. One
         repair of a key at a time; it waits for a refresh that was asked for before.
         """
-        text, wanted = await body_of(request, _REPAIR)
+        posted = await read_posted(caller, request, _REPAIR, signature)
         key = await _changeable(services, caller, key_id)
-        check_key(wanted, key_id, key.store)
-        if wanted.signer not in (key.signers or ()):
+        check_key(posted.body, key_id, key.store)
+        if posted.body.signer not in (key.signers or ()):
             raise ProblemError(
                 Code.UNKNOWN_SIGNER,
-                f"{wanted.signer} holds no share of key {key_id}; who does: "
+                f"{posted.body.signer} holds no share of key {key_id}; who does: "
                 f"{', '.join(key.signers or ())}.",
             )
-        return await _change(services, caller, key, wanted, text, signature, wait)
+        return await _change(services, key, posted, wait)
 
     for name, kind in _KIND.items():
         _add_reading(routes, services, name, kind)
@@ -192,29 +194,13 @@ async def _changeable(services: Services, caller: Caller, key_id: UUID) -> Key:
     return key
 
 
-async def _change(
-    services: Services,
-    caller: Caller,
-    key: Key,
-    wanted: RefreshKey | RepairShare,
-    text: bytes,
-    signature: str | None,
-    wait: float,
-) -> Response:
-    submission = Submission(
-        caller.application_id,
-        services.groups.serving(Store.MPC),
-        text,
-        detached_signature(signature),
-    )
-    new = services.job_maker.change_shares(submission, reference_of(key), wanted)
-    await check_lives(wanted, new, services.database)
-    settled = await services.creation.change(new)
+async def _change(services: Services, key: Key, posted: Posted[AnyChange], wait: float) -> Response:
+    submission = posted.for_group(services.groups.serving(Store.MPC))
+    draft = services.job_maker.change_shares(submission, reference_of(key), posted.body)
+    settled = await submit(services, NewRequest(posted.body, draft, services.creation.change))
 
     async def read() -> KeyChange:
-        kind = JobKind(new.kind)
-        return await services.changes.get(caller, key.id, kind, settled.job_id)
+        kind = JobKind(draft.job.kind)
+        return await services.changes.get(posted.caller, key.id, kind, settled.job_id)
 
-    change = await wait_for(services.notifications, settled.job_id, read, wait)
-    location = f"/v1/keys/{key.id}/{new.endpoint}/{change.id}"
-    return answer(change, 201 if settled.is_new else 200, location=location)
+    return await created(services, settled, read, wait, f"/v1/keys/{key.id}/{draft.endpoint}")

@@ -1,15 +1,16 @@
 """Keys derived from a master key: BIP-32, unhardened, from public keys alone, so there at once."""
 
+from typing import TypeVar
 from uuid import UUID, uuid4
 
-from custody.control_plane.access.tokens import Caller
 from custody.control_plane.api.key_creation import key_row, wallet_row
-from custody.control_plane.api.request_signatures import check_lives, detached_signature
+from custody.control_plane.api.requests import Posted
 from custody.control_plane.api.services import Services
-from custody.control_plane.jobs.new_jobs import Submission
+from custody.control_plane.api.submission import NewRequest, submit
+from custody.control_plane.jobs.queue import NewJob
 from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.resources.creation import NewKey
-from custody.control_plane.resources.external_ids import Settled, find_first
+from custody.control_plane.resources.external_ids import Settled
 from custody.wire.addresses import address_of
 from custody.wire.algorithms import Network, Protection, Store
 from custody.wire.derivation import child_chain_code, child_public_key, format_path, parse_path
@@ -21,22 +22,19 @@ from custody.wire.resources import Key
 PROBLEMS = (Code.NOT_FOUND, Code.KEY_NOT_ACTIVE, Code.NOT_DERIVABLE)
 
 
-async def derive(
-    services: Services,
-    caller: Caller,
-    parent: Key,
-    body: CreateWallet | DeriveKey,
-    text: bytes,
-    signature: str | None,
-) -> Settled:
+AnyDerivation = TypeVar("AnyDerivation", CreateWallet, DeriveKey)
+
+
+async def derive(services: Services, parent: Key, posted: Posted[AnyDerivation]) -> Settled:
     """Add a child of an Active key; with a wallet, where one was asked for. Raises ProblemError."""
+    body = posted.body
     assert body.path is not None  # the model sees to it
     network = body.network if isinstance(body, CreateWallet) else None
     reference, chain_code = child_of(parent, body.path, network)
     if network != parent.network:
         root = parent
         if parent.root is not None:
-            root = await services.keys.get(caller, parent.root)
+            root = await services.keys.get(posted.caller, parent.root)
         require_network(root, network)
     assert reference.public_key is not None
     result = GeneratedKey(
@@ -45,32 +43,25 @@ async def derive(
         public_key=reference.public_key,
         protection=Protection.MPC,
     )
-    submission = Submission(
-        caller.application_id,
-        services.groups.serving(Store.MPC),
-        text,
-        detached_signature(signature),
-    )
+    submission = posted.for_group(services.groups.serving(Store.MPC))
     asked = reference.model_copy(update={"public_key": None})
-    new = services.job_maker.derive_key(submission, asked, body, parent.id, result)
-    first = await find_first(services.database, new)
-    if first is not None:
-        return first
-    await check_lives(body, new, services.database)
-    row = key_row(
-        new,
-        reference,
-        Store.MPC,
-        signer_group=parent.signer_group,
-        result=result,
-        chain_code=chain_code,
-        attestations=parent.attestations,
-    )
-    wallet = None
-    if network is not None:
-        address = address_of(network, reference.algorithm, reference.public_key)
-        wallet = wallet_row(new, reference, uuid4(), address)
-    return await services.creation.key(NewKey(new, row, wallet))
+    draft = services.job_maker.derive_key(submission, asked, body, parent.id, result)
+    address = network and address_of(network, reference.algorithm, reference.public_key)
+
+    async def add(new: NewJob) -> Settled:
+        row = key_row(
+            new,
+            reference,
+            Store.MPC,
+            signer_group=parent.signer_group,
+            result=result,
+            chain_code=chain_code,
+            attestations=parent.attestations,
+        )
+        wallet = None if address is None else wallet_row(new, reference, uuid4(), address)
+        return await services.creation.key(NewKey(new, row, wallet))
+
+    return await submit(services, NewRequest(body, draft, add, looks_up_first=True))
 
 
 def require_network(root: Key, network: Network | None) -> None:

@@ -1,16 +1,16 @@
 """What POST of a wallet and of a bare key share: a GenerateKey job with its rows."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 from uuid import UUID
 
-from custody.control_plane.access.tokens import Caller
-from custody.control_plane.api.request_signatures import check_lives, detached_signature
+from custody.control_plane.api.requests import Posted
 from custody.control_plane.api.services import Services
-from custody.control_plane.jobs.new_jobs import Submission
+from custody.control_plane.api.submission import NewRequest, submit
 from custody.control_plane.jobs.queue import NewJob
 from custody.control_plane.problems import Code
 from custody.control_plane.resources.creation import NewKey
-from custody.control_plane.resources.external_ids import Settled, find_first
+from custody.control_plane.resources.external_ids import Settled
 from custody.wire.algorithms import Store
 from custody.wire.envelope import SignedBytes
 from custody.wire.jobs import KeyReference
@@ -26,32 +26,30 @@ PROBLEMS = (
 )
 
 
-async def create(
-    services: Services,
-    caller: Caller,
-    body: CreateKey | CreateWallet,
-    text: bytes,
-    signature: str | None,
-    wallet_id: UUID | None,
-) -> Settled:
-    """Ask a group of nodes for a new key. Raises ProblemError when it cannot, or on a conflict.
+AnyCreate = TypeVar("AnyCreate", CreateKey, CreateWallet)
 
-    A repeated external id gets its first result even where no node could do it any more.
-    """
+
+async def create(services: Services, posted: Posted[AnyCreate], wallet_id: UUID | None) -> Settled:
+    """Ask a group of nodes for a new key. Raises ProblemError."""
+    body = posted.body
     group = services.groups.serving(body.store)
-    submission = Submission(caller.application_id, group, text, detached_signature(signature))
-    job, new = services.job_maker.generate_key(submission, body)
-    first = await find_first(services.database, new)
-    if first is not None:
-        return first
-    await check_lives(body, new, services.database)
-    if body.signer_group is None:
-        await services.groups.check(group, body.algorithm)
-    else:
-        await services.signer_groups.check(body.signer_group, body.algorithm)
-    row = key_row(new, job.key, body.store, signer_group=body.signer_group)
-    wallet = None if wallet_id is None else wallet_row(new, job.key, wallet_id, address=None)
-    return await services.creation.key(NewKey(new, row, wallet))
+    draft = services.job_maker.generate_key(posted.for_group(group), body)
+    key = draft.job.key
+
+    async def require_capable() -> None:
+        if body.signer_group is None:
+            await services.groups.check(group, body.algorithm)
+        else:
+            await services.signer_groups.check(body.signer_group, body.algorithm)
+
+    async def add(new: NewJob) -> Settled:
+        row = key_row(new, key, body.store, signer_group=body.signer_group)
+        wallet = None if wallet_id is None else wallet_row(new, key, wallet_id, address=None)
+        return await services.creation.key(NewKey(new, row, wallet))
+
+    return await submit(
+        services, NewRequest(body, draft, add, require_capable, looks_up_first=True)
+    )
 
 
 def key_row(

@@ -11,8 +11,9 @@ from custody.control_plane.api import key_creation
 from custody.control_plane.api.answers import WITH_BODY, answer, body, problems
 from custody.control_plane.api.authentication import Requires
 from custody.control_plane.api.request_signatures import SignatureHeader
-from custody.control_plane.api.requests import Cursor, ExternalIdFilter, Limit, Wait, body_of
+from custody.control_plane.api.requests import Cursor, ExternalIdFilter, Limit, Wait, read_posted
 from custody.control_plane.api.services import Services
+from custody.control_plane.api.submission import created
 from custody.control_plane.api.waiting import wait_for
 from custody.control_plane.problems import Code
 from custody.control_plane.resources.keys import status_is
@@ -58,16 +59,13 @@ def router(services: Services) -> APIRouter:
         request: Request, caller: creator, wait: Wait = 0, signature: SignatureHeader = None
     ) -> Response:
         """A bare key, of no network: it signs hashes, and messages by a hash function named."""
-        text, wanted = await body_of(request, _CREATE_KEY)
-        settled = await key_creation.create(
-            services, caller, wanted, text, signature, wallet_id=None
-        )
+        posted = await read_posted(caller, request, _CREATE_KEY, signature)
+        settled = await key_creation.create(services, posted, wallet_id=None)
 
         async def read() -> Key:
             return await services.keys.get(caller, settled.job_id)
 
-        key = await wait_for(services.notifications, settled.job_id, read, wait)
-        return answer(key, 201 if settled.is_new else 200, location=f"/v1/keys/{key.id}")
+        return await created(services, settled, read, wait, "/v1/keys")
 
     @routes.get(
         "",

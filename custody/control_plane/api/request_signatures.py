@@ -3,20 +3,16 @@
 What a body says of its own meaning must agree with where it was sent: a node would deny the rest.
 """
 
-from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Header
 
-from custody.control_plane.database import Database
-from custody.control_plane.jobs.queue import NewJob
 from custody.control_plane.problems import Code, ProblemError
-from custody.control_plane.resources.external_ids import find_first
 from custody.wire.algorithms import Store
 from custody.wire.answers import Unknown
 from custody.wire.envelope import DetachedSignature
-from custody.wire.requests import KeyRequest, Request
+from custody.wire.requests import KeyRequest
 from custody.wire.signed_requests import SIGNATURE_HEADER, parse_header
 
 SignatureHeader = Annotated[
@@ -39,17 +35,6 @@ def detached_signature(header: str | None) -> DetachedSignature | None:
         return parse_header(header)
     except ValueError as error:
         raise ProblemError(Code.INVALID_REQUEST, f"{SIGNATURE_HEADER}: {error}") from None
-
-
-async def check_lives(body: Request, new: NewJob, database: Database) -> None:
-    """Raises ProblemError request_expired, unless the request only repeats an earlier one."""
-    if body.expires_at is None or body.expires_at > datetime.now(UTC):
-        return
-    if await find_first(database, new) is None:
-        raise ProblemError(
-            Code.REQUEST_EXPIRED,
-            f"expires_at was {body.expires_at.isoformat()}. Send a new request, or set the clock.",
-        )
 
 
 def check_key(body: KeyRequest, key_id: UUID, store: Store | Unknown) -> None:

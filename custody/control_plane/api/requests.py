@@ -1,14 +1,19 @@
 """Parameters and bodies that several routes share."""
 
-from typing import Annotated, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Generic, TypeVar
 
 from fastapi import Query, Request
 from pydantic import Field, TypeAdapter, ValidationError
 
+from custody.control_plane.access.tokens import Caller
+from custody.control_plane.api.request_signatures import detached_signature
 from custody.control_plane.api.waiting import MAX_WAIT
 from custody.control_plane.bodies import read_body, require_strict_json
+from custody.control_plane.jobs.new_jobs import Submission
 from custody.control_plane.problems import Code, ProblemError, invalid
 from custody.control_plane.resources.pages import MAX_LIMIT
+from custody.wire.envelope import DetachedSignature
 from custody.wire.requests import ExternalId
 
 MAX_BODY_SIZE = 256 * 1024
@@ -45,6 +50,31 @@ def require_each_parameter_once(request: Request) -> None:
     names = [name for name, _ in request.query_params.multi_items()]
     if len(names) != len(set(names)):
         raise ProblemError(Code.INVALID_REQUEST, "Send each query parameter once.")
+
+
+@dataclass(frozen=True, slots=True)
+class Posted(Generic[Body]):
+    """A request's body as it came and as its model, and who sent it.
+
+    ``signature``: the application's own signature of ``text``; a node verifies it.
+    """
+
+    caller: Caller
+    text: bytes
+    body: Body
+    signature: DetachedSignature | None
+
+    def for_group(self, node_group: str) -> Submission:
+        """The request as a job of this group of nodes carries it."""
+        return Submission(self.caller.application_id, node_group, self.text, self.signature)
+
+
+async def read_posted(
+    caller: Caller, request: Request, adapter: TypeAdapter[Body], signature: str | None
+) -> Posted[Body]:
+    """Parse a request's body and its header with a signature. Raises ProblemError."""
+    text, body = await body_of(request, adapter)
+    return Posted(caller, text, body, detached_signature(signature))
 
 
 async def body_of(request: Request, adapter: TypeAdapter[Body]) -> tuple[bytes, Body]:

@@ -12,13 +12,11 @@ from custody.control_plane.api.authentication import Requires
 from custody.control_plane.api.request_signatures import (
     SignatureHeader,
     check_key,
-    check_lives,
-    detached_signature,
 )
-from custody.control_plane.api.requests import Cursor, ExternalIdFilter, Limit, Wait, body_of
+from custody.control_plane.api.requests import Cursor, ExternalIdFilter, Limit, Wait, read_posted
 from custody.control_plane.api.services import Services
+from custody.control_plane.api.submission import NewRequest, submit
 from custody.control_plane.api.waiting import until_final, wait_for
-from custody.control_plane.jobs.new_jobs import Submission
 from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.resources.keys import SigningKey
 from custody.control_plane.resources.pages import DEFAULT_LIMIT, PageRequest
@@ -96,25 +94,25 @@ def router(services: Services) -> APIRouter:
         Bitcoin, its bytes as they are by an Ed25519 key. A bare ECDSA key needs `hash_function`.
         A Solana transaction is signed as kind `Transaction` alone: as a `Message` it is refused.
         """
-        text, wanted = await body_of(request, CREATE_SIGNATURE)
+        posted = await read_posted(caller, request, CREATE_SIGNATURE, signature)
+        wanted = posted.body
         key = await services.keys.active(caller.application_id, key_id)
         check_key(wanted, key_id, key.store)
         digest = _digest(wanted, key)
-        by_application = detached_signature(signature)
-        submission = Submission(caller.application_id, key.node_group, text, by_application)
-        job, new = services.job_maker.sign(submission, key.reference, wanted)
-        await check_lives(wanted, new, services.database)
-        asked = SignatureRequest(job, wanted, digest)
+        submission = posted.for_group(key.node_group)
+        draft = services.job_maker.make_signature(submission, key.reference, wanted)
+        asked = SignatureRequest(draft.job, wanted, digest)
         show = partial(signature_of, asked, sees_details=caller.sees_details)
 
         async def read_new() -> Signature:
-            return show(await services.signatures.progress(job.id))
+            return show(await services.signatures.progress(draft.id))
 
         async def read_first() -> Signature:
             return await services.signatures.get(caller, key_id, settled.job_id)
 
-        with services.notifications.done(job.id) as waiter:
-            settled = await services.creation.signature(new)
+        new = NewRequest(wanted, draft, services.creation.signature)
+        with services.notifications.done(draft.id) as waiter:
+            settled = await submit(services, new)
             if settled.is_new:
                 found = await until_final(
                     services.notifications, waiter, show(QUEUED), read_new, wait

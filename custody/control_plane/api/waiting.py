@@ -22,8 +22,6 @@ class HasStatus(Protocol):
 
 
 Thing = TypeVar("Thing", bound=HasStatus)
-
-
 Read = Callable[[], Awaitable[Thing]]
 
 

@@ -11,8 +11,16 @@ from custody.control_plane.api import derivation, key_creation
 from custody.control_plane.api.answers import WITH_BODY, answer, body, problems
 from custody.control_plane.api.authentication import Requires
 from custody.control_plane.api.request_signatures import SignatureHeader
-from custody.control_plane.api.requests import Cursor, ExternalIdFilter, Limit, Name, Wait, body_of
+from custody.control_plane.api.requests import (
+    Cursor,
+    ExternalIdFilter,
+    Limit,
+    Name,
+    Wait,
+    read_posted,
+)
 from custody.control_plane.api.services import Services
+from custody.control_plane.api.submission import created
 from custody.control_plane.api.waiting import wait_for
 from custody.control_plane.problems import Code
 from custody.control_plane.resources.keys import status_is
@@ -66,21 +74,17 @@ def router(services: Services) -> APIRouter:
 
         A wallet from a master key needs no new one, and is Active at once.
         """
-        text, wanted = await body_of(request, _CREATE_WALLET)
-        if wanted.master_key is None:
-            settled = await key_creation.create(
-                services, caller, wanted, text, signature, wallet_id=uuid4()
-            )
+        posted = await read_posted(caller, request, _CREATE_WALLET, signature)
+        if posted.body.master_key is None:
+            settled = await key_creation.create(services, posted, wallet_id=uuid4())
         else:
-            parent = await services.keys.get_active(caller, wanted.master_key)
-            settled = await derivation.derive(services, caller, parent, wanted, text, signature)
+            parent = await services.keys.get_active(caller, posted.body.master_key)
+            settled = await derivation.derive(services, parent, posted)
 
         async def read() -> Wallet:
             return await services.wallets.of_key(caller, settled.job_id)
 
-        wallet = await wait_for(services.notifications, settled.job_id, read, wait)
-        status = 201 if settled.is_new else 200
-        return answer(wallet, status, location=f"/v1/wallets/{wallet.id}")
+        return await created(services, settled, read, wait, "/v1/wallets")
 
     @routes.get(
         "",

@@ -1,6 +1,6 @@
-"""Jobs as they are made: signed once, the same bytes at every attempt."""
+"""New jobs: drafted from a request, then signed once. Every attempt sends the same bytes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -30,17 +30,40 @@ class Submission:
     """The application's own, of ``text``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A job before the control plane signs it.
+
+    ``body_digest`` and ``external_id`` identify a repeated request. ``outcome``: set for a job that
+    is done as soon as it is stored.
+    """
+
+    job: Job
+    application_id: UUID
+    external_id: str | None
+    body_digest: bytes
+    outcome: bytes | None = None
+
+    @property
+    def id(self) -> UUID:
+        """The job's id."""
+        return self.job.id
+
+    @property
+    def endpoint(self) -> str:
+        """The endpoint that the request was sent to: external ids are unique within it."""
+        return self.job.endpoint
+
+
 class JobMaker:
-    """Makes jobs and signs them. Pure but for the clock and fresh ids."""
+    """Drafts jobs and signs them. Pure, except for the clock and fresh ids."""
 
     def __init__(self, signer: Signer, lifetime_seconds: int) -> None:
         self._signer = signer
         self._lifetime = timedelta(seconds=lifetime_seconds)
 
-    def generate_key(
-        self, submission: Submission, body: CreateKey | CreateWallet
-    ) -> tuple[Job, NewJob]:
-        """The job that makes the key of a wallet, or a bare key. The job's id is the key's."""
+    def generate_key(self, submission: Submission, body: CreateKey | CreateWallet) -> Draft:
+        """Draft the job that makes a wallet's key or a bare key. The job's id is the key's id."""
         key_id = uuid4()
         is_wallet = isinstance(body, CreateWallet)
         key = KeyReference(
@@ -58,7 +81,7 @@ class JobMaker:
             key,
             body.expires_at,
         )
-        return job, self._signed(job, submission, body.external_id, body_digest(body))
+        return Draft(job, submission.application_id, body.external_id, body_digest(body))
 
     def derive_key(
         self,
@@ -67,19 +90,24 @@ class JobMaker:
         body: CreateWallet | DeriveKey,
         master_id: UUID,
         result: GeneratedKey,
-    ) -> NewJob:
-        """The job that stands for a derived key: it is done, and no node gets it."""
+    ) -> Draft:
+        """Draft the job of a derived key. The job is done already, and no node gets it."""
         endpoint = Endpoint.WALLETS if isinstance(body, CreateWallet) else Endpoint.DERIVATIONS
         job = self._job(key.id, JobKind.GENERATE_KEY, endpoint, submission, key, body.expires_at)
         outcome = Outcome(job_id=key.id, node=None, status=OutcomeStatus.DONE, result=result)
         digest = body_digest(body, None if isinstance(body, CreateWallet) else master_id)
-        new = self._signed(job, submission, body.external_id, digest)
-        return replace(new, outcome=outcome.model_dump_json().encode())
+        return Draft(
+            job,
+            submission.application_id,
+            body.external_id,
+            digest,
+            outcome.model_dump_json().encode(),
+        )
 
     def change_shares(
         self, submission: Submission, key: KeyReference, body: RefreshKey | RepairShare
-    ) -> NewJob:
-        """The job that stands for a refresh or a repair; signers do it in steps."""
+    ) -> Draft:
+        """Draft the job of a refresh or a repair. Signers do the job in steps."""
         is_repair = isinstance(body, RepairShare)
         job = self._job(
             uuid4(),
@@ -89,16 +117,35 @@ class JobMaker:
             key,
             body.expires_at,
         )
-        return self._signed(job, submission, body.external_id, body_digest(body, key.id))
+        return Draft(job, submission.application_id, body.external_id, body_digest(body, key.id))
 
-    def sign(
-        self, submission: Submission, key: KeyReference, body: SignRequest
-    ) -> tuple[Job, NewJob]:
-        """The job that makes a signature. The job's id is the signature's."""
+    def make_signature(self, submission: Submission, key: KeyReference, body: SignRequest) -> Draft:
+        """Draft the job that makes a signature. The job's id is the signature's id."""
         job = self._job(
             uuid4(), JobKind.SIGN, Endpoint.SIGNATURES, submission, key, body.expires_at
         )
-        return job, self._signed(job, submission, body.external_id, body_digest(body, key.id))
+        return Draft(job, submission.application_id, body.external_id, body_digest(body, key.id))
+
+    def signed(self, draft: Draft) -> NewJob:
+        """Sign a draft with the control plane's job-signing key."""
+        job = draft.job
+        signed = self._signer.sign(JOB_TYPE, job.model_dump_json().encode())
+        return NewJob(
+            id=job.id,
+            kind=job.kind,
+            endpoint=job.endpoint,
+            application_id=draft.application_id,
+            key_id=job.key.id,
+            node_group=job.group,
+            external_id=draft.external_id,
+            body_digest=draft.body_digest,
+            payload=signed.payload,
+            signature=signed.signature,
+            signing_key_id=signed.signing_key_id,
+            created_at=job.created_at,
+            expires_at=job.expires_at,
+            outcome=draft.outcome,
+        )
 
     def _job(
         self,
@@ -121,24 +168,4 @@ class JobMaker:
             request_signature=submission.signature,
             created_at=now,
             expires_at=latest if expires_at is None else min(latest, expires_at),
-        )
-
-    def _signed(
-        self, job: Job, submission: Submission, external_id: str | None, digest: bytes
-    ) -> NewJob:
-        signed = self._signer.sign(JOB_TYPE, job.model_dump_json().encode())
-        return NewJob(
-            id=job.id,
-            kind=job.kind,
-            endpoint=job.endpoint,
-            application_id=submission.application_id,
-            key_id=job.key.id,
-            node_group=submission.node_group,
-            external_id=external_id,
-            body_digest=digest,
-            payload=signed.payload,
-            signature=signed.signature,
-            signing_key_id=signed.signing_key_id,
-            created_at=job.created_at,
-            expires_at=job.expires_at,
         )

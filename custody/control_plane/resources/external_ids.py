@@ -7,7 +7,7 @@ first insert wins, also between replicas. Every later request is compared with t
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Executable, String, Uuid, and_, bindparam, func, select, union
@@ -26,6 +26,21 @@ class Settled:
 
     job_id: UUID
     is_new: bool
+
+
+class Named(Protocol):
+    """What identifies a request when an application repeats it."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def application_id(self) -> UUID: ...
+    @property
+    def endpoint(self) -> str: ...
+    @property
+    def external_id(self) -> str | None: ...
+    @property
+    def body_digest(self) -> bytes: ...
 
 
 def body_digest(body: Model, key_id: UUID | None = None) -> bytes:
@@ -70,7 +85,7 @@ _FIRSTS = union(
 )
 
 
-def _wanted(new: Sequence[NewJob]) -> dict[str, Any]:
+def _wanted(new: Sequence[Named]) -> dict[str, Any]:
     named = [job for job in new if job.external_id is not None]
     return {
         "ids": [job.id for job in new],
@@ -80,7 +95,7 @@ def _wanted(new: Sequence[NewJob]) -> dict[str, Any]:
     }
 
 
-async def find_first(database: Database, new: NewJob) -> Settled | None:
+async def find_first(database: Database, new: Named) -> Settled | None:
     """An earlier request with the same external id. Raises ProblemError external_id_conflict."""
     if new.external_id is None:
         return None
@@ -124,7 +139,7 @@ def _compared(job: NewJob, first: Any) -> Settled | Exception:
         return problem
 
 
-def compare(job: NewJob, first: Any) -> Settled:
+def compare(job: Named, first: Any) -> Settled:
     """The first request with this external id stands for the new one, if it asked for the same.
 
     Raises ProblemError external_id_conflict when it did not.
