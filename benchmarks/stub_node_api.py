@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from custody.runtime.listener import Listener, config
 from custody.runtime.tls import server_context
 from custody.wire.algorithms import Curve, Scheme
-from custody.wire.envelope import JOB_TYPE, Signer
+from custody.wire.envelope import JOB_TYPE, SigningKey
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.node_api import ClaimRequest, HeartbeatResponse, ReportRequest
 from custody.wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
@@ -44,7 +44,7 @@ class Stub:
     def __init__(self, node: str, group: str) -> None:
         self._node = node
         self._group = group
-        self._signer = Signer(Ed25519PrivateKey.generate())
+        self._signer = SigningKey(Ed25519PrivateKey.generate())
         self._queue: list[bytes] = []
         self._reports: list[bytes] = []
         self._reported = 0

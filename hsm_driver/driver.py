@@ -9,7 +9,7 @@ from custody.node.connections import open_client, open_database
 from custody.node.health import Part
 from custody.node.identity import load_identity
 from custody.node.loop import OnStep
-from custody.node.node import Mode, put_together
+from custody.node.node import Mode, build_node
 from custody.node.only_process import OnlyProcess
 from custody.pkcs11.hsm import Hsm
 from custody.wire.algorithms import Store
@@ -61,5 +61,5 @@ async def run(settings: DriverSettings, on_step: OnStep = lambda _: None) -> Non
             parts=[Part("process", only.problem), Part("hsm", lambda: hsm.problem)],
             capabilities=capabilities,
         )
-        node = put_together(settings, database, client, signer, mode, on_step)
+        node = build_node(settings, database, client, signer, mode, on_step)
         await node.run(settings.health)

@@ -5,7 +5,7 @@ from custody.node.handlers import Handled, Work
 from custody.node.wanted import made_for, wanted_key
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.wire.algorithms import Store
-from custody.wire.envelope import ATTESTATION_TYPE, SignedBytes, Signer
+from custody.wire.envelope import ATTESTATION_TYPE, SignedBytes, SigningKey
 from custody.wire.outcomes import GeneratedKey
 from custody.wire.statements import Attestation
 from hsm_driver.possession import prove_possession
@@ -18,7 +18,7 @@ class GenerateKey:
     carries_request = True
     asks_gate = False
 
-    def __init__(self, vault: Vault, node: str, group: str, signer: Signer) -> None:
+    def __init__(self, vault: Vault, node: str, group: str, signer: SigningKey) -> None:
         self._vault = vault
         self._node = node
         self._group = group

@@ -19,6 +19,9 @@ from typing import Any, final
 PROTOCOLS: tuple[str, ...]
 """dkls23-secp256k1, frost-ed25519, frost-secp256k1-tr."""
 
+MAX_SIGNERS: int
+"""The most signers that a key may have."""
+
 class ProtocolAbort(Exception):
     """The protocol failed; a fresh ceremony may succeed."""
 

@@ -10,7 +10,7 @@ from psycopg.errors import UniqueViolation
 
 from custody.database.statements import Statements
 from custody.node.audit import INSERT_LINKS, AuditChain, AuditRecord
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 from custody.wire.outcomes import OutcomeStatus
 
 ATTEMPTS = 10
@@ -20,7 +20,7 @@ ATTEMPTS = 10
 class Acts:
     """Does a statement and records it, both in one transaction. ``node``: the signer's id."""
 
-    def __init__(self, statements: Statements, node: str, signer: Signer) -> None:
+    def __init__(self, statements: Statements, node: str, signer: SigningKey) -> None:
         self._statements = statements
         self._chain = AuditChain(statements, node, signer)
 

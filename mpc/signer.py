@@ -11,10 +11,10 @@ from custody.node.handlers import Handler
 from custody.node.health import Part
 from custody.node.identity import load_identity
 from custody.node.loop import OnStep
-from custody.node.node import Mode, new_clock, put_together
+from custody.node.node import Mode, build_node, new_clock
 from custody.node.only_process import OnlyProcess
 from custody.wire.algorithms import Protection, Store
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 from custody.wire.jobs import JobKind
 from custody.wire.node_api import MAX_BANS
 from custody.wire.tickets import PROTOCOL
@@ -76,7 +76,7 @@ async def run(settings: SignerSettings, on_step: OnStep = lambda _: None) -> Non
                 left_in_flight=locks.left.read,
                 withdraw=partial(withdraw, delivery, settings.node.id),
             )
-            node = put_together(settings, database, client, signer, mode, on_step)
+            node = build_node(settings, database, client, signer, mode, on_step)
             await node.run(
                 settings.health,
                 partial(forget_for_ever, database, node.retention),
@@ -95,7 +95,7 @@ def open_delivery_client(settings: SignerSettings) -> DeliveryClient:
 def handlers(
     settings: SignerSettings,
     database: Statements,
-    signer: Signer,
+    signer: SigningKey,
     shares: Shares,
     bans: Bans,
     locks: BanLocks,

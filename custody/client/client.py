@@ -10,7 +10,7 @@ from custody.client import operations
 from custody.client.connections import DEFAULT_PATIENCE, AsyncConnection, Connection, options
 from custody.client.methods import Listing, Operation
 from custody.client.pinned_nodes import AttestedKeys
-from custody.client.request_signing import RequestSigning, SigningKey
+from custody.client.request_signing import RequestSigning, SigningKeySource
 from custody.wire.attestations import PinnedNodes
 
 
@@ -57,7 +57,7 @@ class Custody(Operations):
         token: str,
         ca: Path | str | None = None,
         patience: float = DEFAULT_PATIENCE,
-        signing_key: SigningKey | None = None,
+        signing_key: SigningKeySource | None = None,
         pinned_nodes: PinnedNodes | Path | str | None = None,
     ) -> None:
         self._url = url
@@ -103,7 +103,7 @@ class AsyncCustody(Operations):
         token: str,
         ca: Path | str | None = None,
         patience: float = DEFAULT_PATIENCE,
-        signing_key: SigningKey | None = None,
+        signing_key: SigningKeySource | None = None,
         pinned_nodes: PinnedNodes | Path | str | None = None,
     ) -> None:
         self._url = url

@@ -15,14 +15,14 @@ from custody.client.calls import Call, Steps, Wish, content, get
 from custody.client.errors import UnexpectedAnswer
 from custody.wire.algorithms import Store
 from custody.wire.answers import known
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 from custody.wire.requests import KeyRequest, Request
 from custody.wire.resources import Key
 from custody.wire.secret_files import CREDENTIALS, others_may_read
 from custody.wire.signed_requests import sign_request
 
 Answer = TypeVar("Answer")
-SigningKey: TypeAlias = Ed25519PrivateKey | Path | str
+SigningKeySource: TypeAlias = Ed25519PrivateKey | Path | str
 """A key, or the file that has it in PEM (PKCS#8, not encrypted), readable by its user alone."""
 
 LIFETIME = timedelta(minutes=15)
@@ -34,8 +34,10 @@ MAX_REMEMBERED = 100_000
 class RequestSigning:
     """Completes and signs the calls of operations. Raises ValueError for a key that is none."""
 
-    def __init__(self, key: SigningKey) -> None:
-        self._signer = Signer(key if isinstance(key, Ed25519PrivateKey) else load_key(Path(key)))
+    def __init__(self, key: SigningKeySource) -> None:
+        self._signer = SigningKey(
+            key if isinstance(key, Ed25519PrivateKey) else load_key(Path(key))
+        )
         self.public_key = self._signer.public_key
         self._stores: dict[UUID, Store] = {}
 

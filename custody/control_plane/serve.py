@@ -19,7 +19,7 @@ from custody.control_plane.api.long_polls import LongPolls
 from custody.control_plane.api.services import Services
 from custody.control_plane.audit.heads import AuditHeads
 from custody.control_plane.audit.restores import AuditRestores
-from custody.control_plane.conductor.composition import MpcOptions, put_together
+from custody.control_plane.conductor.composition import MpcOptions, build_conductor
 from custody.control_plane.conductor.groups import SignerGroups
 from custody.control_plane.conductor.metrics import StepMetrics
 from custody.control_plane.conductor.tasks import Tasks
@@ -44,7 +44,7 @@ from custody.migrations.schema import check_schema
 from custody.runtime.activities import Activity, keep_going
 from custody.runtime.listener import Listener, config
 from custody.runtime.tls import server_context
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 
 TREE = "control_plane"
 MIGRATE_COMMAND = "control-plane migrate"
@@ -81,7 +81,9 @@ async def serve(settings: Settings) -> None:
             ceremonies=settings.ceremonies,
             lifetime_seconds=settings.jobs.lifetime_seconds,
         )
-        mpc = put_together(database, notifications, queue, signer, options, StepMetrics(registry))
+        mpc = build_conductor(
+            database, notifications, queue, signer, options, StepMetrics(registry)
+        )
         services = compose(
             database,
             notifications,
@@ -135,7 +137,7 @@ def openapi_document() -> dict[str, Any]:
         database,
         notifications,
         Queue(database, notifications),
-        JobMaker(Signer(Ed25519PrivateKey.generate()), lifetime_seconds=1),
+        JobMaker(SigningKey(Ed25519PrivateKey.generate()), lifetime_seconds=1),
         GroupsSection(),
         SignerGroups(database, "none", has_delivery=False),
     )

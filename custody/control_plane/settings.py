@@ -19,7 +19,7 @@ from custody.runtime.errors import ConfigurationError
 from custody.runtime.http_limits import HttpLimits
 from custody.runtime.signing_key import create_signing_key, load_signing_key
 from custody.wire.algorithms import Store
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 
 DEFAULT_CONFIG = "control-plane.toml"
 CONFIG_VARIABLE = "CONTROL_PLANE_CONFIG"
@@ -65,7 +65,7 @@ class JobsSection(Section):
     lease_seconds: Annotated[int, Field(ge=1, le=3_600)] = 30
     max_lapses: Annotated[int, Field(ge=2, le=1_000)] = MAX_LAPSES
 
-    def signer(self) -> Signer:
+    def signer(self) -> SigningKey:
         """The key that signs jobs. Raises ConfigurationError."""
         return load_signing_key(
             self.signing_key,

@@ -10,7 +10,7 @@ from statistics import median
 from custody.wire.clocks import said
 
 READING_LASTS = timedelta(minutes=2)
-MAX_SIGNERS = 1024
+MAX_READINGS = 1024
 """Readings that are kept: one of each signer."""
 
 
@@ -30,7 +30,7 @@ class ServerClock:
             return
         self._readings.pop(signer, None)
         self._readings[signer] = (now, offset)
-        while len(self._readings) > MAX_SIGNERS:
+        while len(self._readings) > MAX_READINGS:
             del self._readings[next(iter(self._readings))]
 
     def offset(self, now: datetime) -> timedelta | None:

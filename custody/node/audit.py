@@ -8,7 +8,7 @@ from uuid import UUID
 
 from custody.database.statements import Statements
 from custody.wire.audit import GENESIS, AuditHead, chain_hash
-from custody.wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, Signer
+from custody.wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, SigningKey
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ _HEAD = "SELECT sequence, hash FROM audit WHERE node = %(node)s ORDER BY sequenc
 class AuditChain:
     """Links records to this node's chain. A second process of that name would conflict."""
 
-    def __init__(self, statements: Statements, node: str, signer: Signer) -> None:
+    def __init__(self, statements: Statements, node: str, signer: SigningKey) -> None:
         self._statements = statements
         self._node = node
         self._signer = signer

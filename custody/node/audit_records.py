@@ -15,7 +15,7 @@ from custody.wire.envelope import (
     BadEnvelope,
     PinnedKeys,
     SignedBytes,
-    Signer,
+    SigningKey,
 )
 from custody.wire.node_api import AuditHeads, KnownRestore
 from custody.wire.outcomes import OutcomeStatus
@@ -139,7 +139,7 @@ class Kept:
     findings: list[Finding] = field(default_factory=list)
 
 
-def read_kept(answer: AuditHeads, signer: Signer, node: str) -> Kept:
+def read_kept(answer: AuditHeads, signer: SigningKey, node: str) -> Kept:
     """Open all that the control plane keeps. What does not hold becomes a finding."""
     kept = Kept()
     for signed_heads, opened in ((answer.heads, kept.heads), (answer.set_aside, kept.set_aside)):
@@ -158,7 +158,7 @@ def read_kept(answer: AuditHeads, signer: Signer, node: str) -> Kept:
     return kept
 
 
-def open_gap(restore: KnownRestore, signer: Signer, node: str) -> Gap:
+def open_gap(restore: KnownRestore, signer: SigningKey, node: str) -> Gap:
     """A restore, once it and both heads are seen to be signed by this node. Raises ValueError."""
     payload = PinnedKeys([signer.public_key]).open(RESTORED_TYPE, restore.restored)
     try:
@@ -194,7 +194,7 @@ def stated(said: Said) -> SignedBytes:
         raise BadEnvelope("the record has no signed statement") from None
 
 
-def _open_head(signed: SignedBytes, signer: Signer, node: str) -> AuditHead:
+def _open_head(signed: SignedBytes, signer: SigningKey, node: str) -> AuditHead:
     payload = PinnedKeys([signer.public_key]).open(AUDIT_HEAD_TYPE, signed)
     try:
         head = AuditHead.model_validate_json(payload)

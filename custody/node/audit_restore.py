@@ -21,7 +21,7 @@ from custody.node.audit_records import (
 from custody.runtime.errors import OperatorError
 from custody.wire.audit import GENESIS, AuditHead, Restored
 from custody.wire.encoding import to_base64
-from custody.wire.envelope import RESTORED_TYPE, SignedBytes, Signer
+from custody.wire.envelope import RESTORED_TYPE, SignedBytes, SigningKey
 from custody.wire.node_api import KnownRestore
 from custody.wire.outcomes import OutcomeStatus
 
@@ -49,7 +49,7 @@ async def lost_heads(statements: Statements, node: str, kept: Kept) -> list[Kept
 
 
 async def state_restore(
-    statements: Statements, node: str, signer: Signer, kept: Kept, operator: str, reason: str
+    statements: Statements, node: str, signer: SigningKey, kept: Kept, operator: str, reason: str
 ) -> tuple[SignedBytes, Gap]:
     """Append the statement to the chain, unless it is there; committed when this returns.
 
@@ -132,7 +132,7 @@ async def _hashes(statements: Statements, node: str, kept: Kept) -> dict[int, by
 
 
 async def _last_stated(
-    statements: Statements, node: str, signer: Signer
+    statements: Statements, node: str, signer: SigningKey
 ) -> tuple[SignedBytes, Gap] | None:
     """Return the statement of an earlier run, which may not have reached the control plane."""
     values = {"node": node, "kind": RESTORED, "size": MAX_RECORD}

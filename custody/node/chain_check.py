@@ -14,7 +14,7 @@ from custody.node.audit_records import (
     stated,
 )
 from custody.wire.audit import GENESIS, AuditHead, chain_hash
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 from custody.wire.node_api import KnownRestore
 
 
@@ -25,7 +25,7 @@ class ChainCheck:
     (the end of the chain, acknowledgements) is not judged.
     """
 
-    def __init__(self, node: str, signer: Signer, kept: Kept | None) -> None:
+    def __init__(self, node: str, signer: SigningKey, kept: Kept | None) -> None:
         self._node = node
         self._signer = signer
         self._is_compared = kept is not None

@@ -9,7 +9,7 @@ from custody.database.statements import Connection, Statements
 from custody.node.audit_records import MAX_RECORD, Finding, Findings, Gap, Kept, Said
 from custody.node.chain_check import ChainCheck
 from custody.node.outcome_check import Rows, outcome_check
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 
 PAGE = 500
 
@@ -33,7 +33,7 @@ class Subject:
     """Whose chain it is. ``retention``: after how long the journal forgets a job."""
 
     node: str
-    signer: Signer
+    signer: SigningKey
     retention: timedelta
 
 

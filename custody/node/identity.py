@@ -5,11 +5,11 @@ from pathlib import Path
 from custody.runtime.errors import ConfigurationError
 from custody.runtime.signing_key import load_signing_key
 from custody.runtime.tls import load_certificates
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 from custody.wire.nodes import node_of
 
 
-def load_identity(path: Path) -> Signer:
+def load_identity(path: Path) -> SigningKey:
     """Read the identity key. Raises ConfigurationError."""
     return load_signing_key(
         path,

@@ -35,7 +35,7 @@ from custody.runtime.activities import Activity, keep_going
 from custody.runtime.job_signing_keys import pinned_job_keys
 from custody.runtime.listener import Listener, config
 from custody.wire.algorithms import Algorithm, Protection, Store
-from custody.wire.envelope import SignedBytes, Signer
+from custody.wire.envelope import SignedBytes, SigningKey
 from custody.wire.left_in_flight import LeftInFlight
 
 log = structlog.get_logger()
@@ -125,15 +125,15 @@ def new_clock(settings: NodeSettings) -> Clock:
     return Clock(timedelta(seconds=settings.loop.max_clock_offset_seconds))
 
 
-def put_together(
+def build_node(
     settings: NodeSettings,
     database: Statements,
     client: ControlPlaneClient,
-    signer: Signer,
+    signer: SigningKey,
     mode: Mode,
     on_step: OnStep = lambda _: None,
 ) -> Node:
-    """Make a node of its parts. Raises ConfigurationError."""
+    """Build a node from its parts. Raises ConfigurationError."""
     node, group = settings.node.id, settings.node.group
     chain = AuditChain(database, node, signer)
     journal = Journal(database, node, chain)

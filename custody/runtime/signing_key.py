@@ -12,17 +12,17 @@ from cryptography.hazmat.primitives.serialization import (
 
 from custody.runtime.configuration import read_secret, write_secret
 from custody.runtime.errors import ConfigurationError
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 
 
-def create_signing_key(path: Path) -> Signer:
+def create_signing_key(path: Path) -> SigningKey:
     """Make a new key and its file. Raises FileExistsError, or another OSError."""
     key = Ed25519PrivateKey.generate()
     write_secret(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return Signer(key)
+    return SigningKey(key)
 
 
-def load_signing_key(path: Path, what: str, todo: str) -> Signer:
+def load_signing_key(path: Path, what: str, todo: str) -> SigningKey:
     """Read a key; ``what`` names it, ``todo`` says where another comes from.
 
     Raises ConfigurationError.
@@ -36,4 +36,4 @@ def load_signing_key(path: Path, what: str, todo: str) -> Signer:
         raise ConfigurationError(
             f"{path}, {what}, holds no Ed25519 private key in PEM without a passphrase", todo
         )
-    return Signer(key)
+    return SigningKey(key)

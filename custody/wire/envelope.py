@@ -57,7 +57,7 @@ def signing_key_id(public_key: bytes) -> str:
     return hashlib.sha256(public_key).hexdigest()[:16]
 
 
-class Signer:
+class SigningKey:
     """Signs payloads with one Ed25519 key."""
 
     def __init__(self, private_key: Ed25519PrivateKey) -> None:

@@ -7,7 +7,7 @@ DSSE pre-authentication encoding, envelope.py) to the node that has the public k
 import base64
 import binascii
 
-from custody.wire.envelope import DetachedSignature, Signer
+from custody.wire.envelope import DetachedSignature, SigningKey
 from custody.wire.jobs import Endpoint
 
 SIGNATURE_HEADER = "Custody-Signature"
@@ -18,7 +18,7 @@ def payload_type(endpoint: Endpoint) -> str:
     return f"application/vnd.custody.request.{endpoint.value}.v1+json"
 
 
-def sign_request(signer: Signer, endpoint: Endpoint, body: bytes) -> str:
+def sign_request(signer: SigningKey, endpoint: Endpoint, body: bytes) -> str:
     """The header's value for a body."""
     signed = signer.sign(payload_type(endpoint), body)
     return f"{signed.signing_key_id}:{base64.b64encode(signed.signature).decode()}"

@@ -12,6 +12,7 @@ from custody.wire.nodes import NodeId
 
 MIN_THRESHOLD = 2
 MAX_SIGNERS = 16
+"""The most signers that a key may have; mpc/native/src/protocol.rs has the same number."""
 SECRET_BYTES = 32
 
 

@@ -18,7 +18,7 @@ from custody.wire.envelope import (
     BadEnvelope,
     PinnedKeys,
     SignedBytes,
-    Signer,
+    SigningKey,
     signing_key_id,
 )
 from custody.wire.statements import Ban
@@ -79,7 +79,7 @@ class Bans:
     """
 
     def __init__(
-        self, statements: Statements, me: str, signer: Signer, earned: EarnedBans | None = None
+        self, statements: Statements, me: str, signer: SigningKey, earned: EarnedBans | None = None
     ) -> None:
         self._statements = statements
         self._me = me

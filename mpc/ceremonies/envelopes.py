@@ -28,7 +28,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from custody.wire.delivery import MAX_MESSAGE
-from custody.wire.envelope import SignedBytes, Signer, pre_authentication_encoding
+from custody.wire.envelope import SignedBytes, SigningKey, pre_authentication_encoding
 from custody.wire.framing import Domain, join, split_exactly, tagged, tagged_hash
 from custody.wire.public_keys import check_ed25519
 from custody.wire.tickets import Ticket
@@ -71,7 +71,7 @@ class CeremonyChannel:
         ticket: Ticket,
         ticket_digest: bytes,
         me: str,
-        signer: Signer,
+        signer: SigningKey,
         identities: Mapping[str, bytes],
     ) -> None:
         """``ticket_digest``: SHA-256 of the bytes that were signed. ``identities``: Ed25519 keys.

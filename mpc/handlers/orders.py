@@ -14,7 +14,7 @@ from custody.node.errors import Denied, Failed, Refused
 from custody.node.handlers import Handled, Work
 from custody.node.stored_key import require_same_key
 from custody.wire.algorithms import Protection, Store
-from custody.wire.envelope import ABANDONMENT_TYPE, ATTESTATION_TYPE, SignedBytes, Signer
+from custody.wire.envelope import ABANDONMENT_TYPE, ATTESTATION_TYPE, SignedBytes, SigningKey
 from custody.wire.jobs import Job
 from custody.wire.outcomes import (
     AbandonedShare,
@@ -74,7 +74,7 @@ class ActivateKey:
     admission: Admission
     shares: Shares
     preparation: Preparation
-    signer: Signer
+    signer: SigningKey
 
     async def handle(self, work: Work) -> Handled:
         job = work.job
@@ -127,7 +127,7 @@ class Abandon:
     me: str
     shares: Shares
     preparation: Preparation
-    signer: Signer
+    signer: SigningKey
 
     async def handle(self, work: Work) -> Handled:
         job, ceremony = work.job, _set_of(work.job)

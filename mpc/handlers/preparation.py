@@ -3,7 +3,7 @@
 from custody.node.errors import Denied, Failed
 from custody.node.handlers import Handled
 from custody.node.stored_key import StoredKey
-from custody.wire.envelope import CONFIRMATION_TYPE, PROMISE_TYPE, SignedBytes, Signer
+from custody.wire.envelope import CONFIRMATION_TYPE, PROMISE_TYPE, SignedBytes, SigningKey
 from custody.wire.jobs import Job
 from custody.wire.outcomes import PreparedShare
 from custody.wire.statements import Confirmation, MadeFor, Promise, ShareStatement
@@ -14,7 +14,7 @@ from mpc.shares.stored_share import StoredShare
 
 
 class Preparation:
-    def __init__(self, me: str, signer: Signer, shares: Shares) -> None:
+    def __init__(self, me: str, signer: SigningKey, shares: Shares) -> None:
         self._me = me
         self._signer = signer
         self._shares = shares

@@ -25,9 +25,9 @@ from custody.client import (
     UnexpectedAnswer,
     Wallet,
 )
-from custody.client.request_signing import SigningKey, load_key
+from custody.client.request_signing import SigningKeySource, load_key
 from custody.runtime.configuration import replace_file
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 from custody.wire.jobs import Endpoint
 from custody.wire.signed_requests import SIGNATURE_HEADER, sign_request
 from devstack.certificates import Certificates
@@ -193,7 +193,7 @@ def test_the_same_external_id_gives_the_first_result_though_it_is_signed_anew(
 def test_with_pinned_nodes_a_wallet_is_its_applications_alone(locked: Locked) -> None:
     stack = locked.stack
 
-    def client(signing_key: SigningKey | None) -> Custody:
+    def client(signing_key: SigningKeySource | None) -> Custody:
         pins = stack.pinned_nodes
         return Custody(
             stack.api_url, stack.api_token, stack.ca, signing_key=signing_key, pinned_nodes=pins
@@ -279,7 +279,7 @@ def test_any_client_can_sign_the_bytes_that_it_sends(
     locked: Locked, api: httpx.Client, wallet: Wallet
 ) -> None:
     text = json.dumps(body_for(wallet), indent=3).encode()
-    signer = Signer(load_key(locked.signing_key_file))
+    signer = SigningKey(load_key(locked.signing_key_file))
     answer = api.post(
         f"/v1/keys/{wallet.key_id}/signatures?wait=30",
         content=text,

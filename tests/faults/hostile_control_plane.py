@@ -21,7 +21,7 @@ from starlette.routing import Route
 from custody.runtime.tls import server_context
 from custody.wire.algorithms import Algorithm, Network
 from custody.wire.encoding import Model
-from custody.wire.envelope import JOB_TYPE, SignedBytes, Signer
+from custody.wire.envelope import JOB_TYPE, SignedBytes, SigningKey
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.node_api import (
     AuditHeads,
@@ -69,7 +69,7 @@ class HostileControlPlane(ServerInAThread):
 
     def __init__(self, leaf: Leaf, client_ca: Path) -> None:
         super().__init__(server_context(leaf.certificate, leaf.private_key, client_ca))
-        self.signer = Signer(Ed25519PrivateKey.generate())
+        self.signer = SigningKey(Ed25519PrivateKey.generate())
         self.clock_offset = timedelta()
         """How far this control plane's clock is ahead."""
         self.heartbeats: list[HeartbeatRequest] = []

@@ -13,7 +13,7 @@ from custody.node.control_plane_client import ControlPlaneClient
 from custody.node.freeze import Freeze
 from custody.node.journal import Journal
 from custody.node.reporter import Reporter
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 from custody.wire.outcomes import Outcome, OutcomeStatus
 from devstack.certificates import Leaf
 from devstack.postgres import Cluster
@@ -33,7 +33,7 @@ async def test_a_database_that_goes_away_before_the_report_only_delays_it(
             plane.url, node_leaf.ca, node_leaf.certificate, node_leaf.private_key
         ) as client,
     ):
-        chain = AuditChain(statements, "node-1", Signer(Ed25519PrivateKey.generate()))
+        chain = AuditChain(statements, "node-1", SigningKey(Ed25519PrivateKey.generate()))
         reporter = Reporter(client, Journal(statements, "node-1", chain), chain, Freeze(tmp_path))
         given = plane.expect(outcome.job_id)
         await asyncio.to_thread(cluster.stop)

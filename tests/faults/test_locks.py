@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from custody.node.loop import Step
 from custody.runtime.configuration import write_secret
 from custody.wire.algorithms import ECDSA_SECP256K1, Network, Store
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 from custody.wire.jobs import Job, KeyReference
 from custody.wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
 from custody.wire.requests import SignHash, SignMessage
@@ -35,7 +35,7 @@ from tests.played_gate import PlayedGate
 SLOTS = 2
 GATE_SECONDS = 3.0
 """Longer than all work that must continue while the gate hangs."""
-APPLICATION = Signer(Ed25519PrivateKey.generate())
+APPLICATION = SigningKey(Ed25519PrivateKey.generate())
 
 
 @dataclass
@@ -147,7 +147,7 @@ def payment(key: KeyReference, message: str = "pay the baker", **changes: Any) -
     return signed(sign_job(key, request))
 
 
-def signed(job: Job, signer: Signer = APPLICATION) -> Job:
+def signed(job: Job, signer: SigningKey = APPLICATION) -> Job:
     header = sign_request(signer, job.endpoint, job.request)
     return job.model_copy(update={"request_signature": parse_header(header)})
 
@@ -172,7 +172,7 @@ def forged(key: KeyReference) -> dict[str, tuple[Job, str]]:
         "unsigned": (unsigned, "unsigned_request"),
         "an unsigned wallet": (new_wallet, "unsigned_request"),
         "signed by itself": (
-            signed(honest, Signer(Ed25519PrivateKey.generate())),
+            signed(honest, SigningKey(Ed25519PrivateKey.generate())),
             "unknown_application",
         ),
         "changed": (honest.model_copy(update={"request": theirs}), "bad_request_signature"),

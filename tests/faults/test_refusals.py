@@ -18,7 +18,7 @@ from custody.wire.algorithms import (
     Network,
 )
 from custody.wire.digests import digest_of
-from custody.wire.envelope import AUDIT_HEAD_TYPE, JOB_TYPE, SignedBytes, Signer
+from custody.wire.envelope import AUDIT_HEAD_TYPE, JOB_TYPE, SignedBytes, SigningKey
 from custody.wire.jobs import Endpoint, Job, KeyReference
 from custody.wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
 from custody.wire.requests import SignHash, SignMessage
@@ -93,7 +93,7 @@ def _still_signs_afterwards(lonely: LonelyDriver, key: KeyReference) -> Iterator
 def refused_jobs(plane: HostileControlPlane, key: KeyReference) -> dict[str, SignedBytes]:
     job = sign_job(key, MESSAGE)
     signed = plane.sign(job)
-    stranger = Signer(Ed25519PrivateKey.generate())
+    stranger = SigningKey(Ed25519PrivateKey.generate())
     payload = signed.payload
     return {
         "signed by a stranger": stranger.sign(JOB_TYPE, payload),

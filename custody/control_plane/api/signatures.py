@@ -18,7 +18,7 @@ from custody.control_plane.api.services import Services
 from custody.control_plane.api.submission import NewRequest, submit
 from custody.control_plane.api.waiting import until_final, wait_for
 from custody.control_plane.problems import Code, ProblemError
-from custody.control_plane.resources.keys import SigningKey
+from custody.control_plane.resources.keys import ActiveKey
 from custody.control_plane.resources.pages import DEFAULT_LIMIT, PageRequest
 from custody.control_plane.resources.presentation import QUEUED, SignatureRequest, signature_of
 from custody.control_plane.resources.signatures import status_is
@@ -165,7 +165,7 @@ def router(services: Services) -> APIRouter:
     return routes
 
 
-def _digest(wanted: SignRequest, key: SigningKey) -> bytes | None:
+def _digest(wanted: SignRequest, key: ActiveKey) -> bytes | None:
     try:
         of_key = key.reference.algorithm, key.reference.network, key.reference.public_key
         require_signable(wanted, *of_key)

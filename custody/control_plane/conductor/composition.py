@@ -1,4 +1,4 @@
-"""The parts of MPC mode, put together."""
+"""Builds what the control plane has for MPC mode."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from custody.control_plane.conductor.tasks import Tasks
 from custody.control_plane.database import Database
 from custody.control_plane.jobs.notifications import Notifications
 from custody.control_plane.jobs.queue import Queue
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +34,15 @@ class Mpc:
     tasks: Tasks
 
 
-def put_together(
+def build_conductor(
     database: Database,
     notifications: Notifications,
     queue: Queue,
-    signer: Signer,
+    signer: SigningKey,
     options: MpcOptions,
     metrics: StepMetrics,
 ) -> Mpc:
-    """``signer``: of jobs and tickets."""
+    """Build the conductor and its parts. ``signer``: the key that signs jobs and tickets."""
     has_delivery = bool(options.delivery_servers)
     groups = SignerGroups(database, options.node_group, has_delivery)
     maker = StepMaker(

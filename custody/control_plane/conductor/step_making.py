@@ -11,7 +11,13 @@ from custody.control_plane.conductor.planning.facts import CEREMONY_OF, MAKES_SH
 from custody.control_plane.conductor.settings import CeremoniesSection
 from custody.wire.delivery import DeliveryTicket
 from custody.wire.digests import digest_of
-from custody.wire.envelope import DELIVERY_TICKET_TYPE, JOB_TYPE, TICKET_TYPE, SignedBytes, Signer
+from custody.wire.envelope import (
+    DELIVERY_TICKET_TYPE,
+    JOB_TYPE,
+    TICKET_TYPE,
+    SignedBytes,
+    SigningKey,
+)
 from custody.wire.jobs import Job, JobKind, job_digest
 from custody.wire.possession import possession_request
 from custody.wire.requests import CREATE_SIGNATURE
@@ -75,7 +81,7 @@ class StepMaker:
 
     def __init__(
         self,
-        signer: Signer,
+        signer: SigningKey,
         settings: CeremoniesSection,
         delivery_servers: Sequence[str],
         lifetime_seconds: int,

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from custody.control_plane.jobs.queue import NewJob
 from custody.control_plane.resources.external_ids import body_digest
-from custody.wire.envelope import JOB_TYPE, DetachedSignature, Signer
+from custody.wire.envelope import JOB_TYPE, DetachedSignature, SigningKey
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
 from custody.wire.requests import (
@@ -58,7 +58,7 @@ class Draft:
 class JobMaker:
     """Drafts jobs and signs them. Pure, except for the clock and fresh ids."""
 
-    def __init__(self, signer: Signer, lifetime_seconds: int) -> None:
+    def __init__(self, signer: SigningKey, lifetime_seconds: int) -> None:
         self._signer = signer
         self._lifetime = timedelta(seconds=lifetime_seconds)
 

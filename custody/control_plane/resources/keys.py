@@ -41,7 +41,9 @@ MAX_REMEMBERED = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class SigningKey:
+class ActiveKey:
+    """An Active key, as far as a request to sign needs it. It never changes."""
+
     application_id: UUID
     node_group: str
     store: Store
@@ -54,7 +56,7 @@ class Keys:
     def __init__(self, database: Database) -> None:
         self._database = database
         # An Active key never changes, so one that is in use need not be read again.
-        self._active: OrderedDict[UUID, SigningKey] = OrderedDict()
+        self._active: OrderedDict[UUID, ActiveKey] = OrderedDict()
 
     async def get(self, caller: Caller, key_id: UUID) -> Key:
         """Raises ProblemError not_found."""
@@ -73,7 +75,7 @@ class Keys:
         shown = partial(key_of, sees_details=caller.sees_details)
         return await request.fetch(self._database, statement, keys, shown)
 
-    async def active(self, application_id: UUID, key_id: UUID) -> SigningKey:
+    async def active(self, application_id: UUID, key_id: UUID) -> ActiveKey:
         """The key, ready to sign with. Raises ProblemError not_found or key_not_active."""
         found = self._active.get(key_id)
         if found is None:
@@ -124,7 +126,7 @@ def reference_of(key: Key) -> KeyReference:
     )
 
 
-def _signing_key(row: AnyRow) -> SigningKey:
+def _signing_key(row: AnyRow) -> ActiveKey:
     reference = KeyReference(
         id=row.id,
         root=row.root_id,
@@ -134,4 +136,4 @@ def _signing_key(row: AnyRow) -> SigningKey:
         network=None if row.network is None else Network(row.network),
         public_key=row.public_key,
     )
-    return SigningKey(row.application_id, row.node_group, Store(row.store), reference)
+    return ActiveKey(row.application_id, row.node_group, Store(row.store), reference)

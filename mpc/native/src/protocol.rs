@@ -4,8 +4,9 @@ use sha2::{Digest, Sha256};
 
 use crate::errors::{Failure, Result};
 
-/// More participants than this are refused: it bounds the size of shares and messages.
-pub const MAX_SIGNERS: u8 = 32;
+/// The most signers that a key may have. It bounds the size of shares and messages.
+/// `custody/wire/tickets.py` has the same number, and a test compares the two.
+pub const MAX_SIGNERS: u8 = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]

@@ -2,7 +2,7 @@
 
 use mpc_native::ceremonies;
 use mpc_native::errors::Failure;
-use mpc_native::protocol::{Ceremony, Protocol, Setting};
+use mpc_native::protocol::{Ceremony, MAX_SIGNERS, Protocol, Setting};
 use mpc_native::session::guarded;
 
 fn setting(ceremony: Ceremony, session_id: &[u8], about: &[&[u8]]) -> Result<Setting, Failure> {
@@ -56,7 +56,7 @@ fn sizes_that_the_libraries_would_panic_at_are_refused() {
         (1, 0, 3),
         (0, 2, 3),
         (4, 2, 3),
-        (1, 2, 33),
+        (1, 2, MAX_SIGNERS + 1),
     ] {
         for protocol in Protocol::ALL {
             let made = ceremonies::dkg(protocol, index, (threshold, signers), &[9; 32]);

@@ -11,7 +11,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from custody.wire.algorithms import SCHNORR_SECP256K1, AddressType, Algorithm, Network, Store
 from custody.wire.delivery import DeliveryTicket
 from custody.wire.encoding import Model
-from custody.wire.envelope import DELIVERY_TICKET_TYPE, JOB_TYPE, TICKET_TYPE, SignedBytes, Signer
+from custody.wire.envelope import (
+    DELIVERY_TICKET_TYPE,
+    JOB_TYPE,
+    TICKET_TYPE,
+    SignedBytes,
+    SigningKey,
+)
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
 from custody.wire.node_api import ClaimedJob
 from custody.wire.possession import possession_request
@@ -127,7 +133,7 @@ class ControlPlane:
     """Signs what it is told to."""
 
     def __init__(self) -> None:
-        self.signer = Signer(Ed25519PrivateKey.generate())
+        self.signer = SigningKey(Ed25519PrivateKey.generate())
 
     def claimed(self, order: Order) -> ClaimedJob:
         ticket = shown = None

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from custody.database.statements import Statements
 from custody.node.connections import open_client
 from custody.node.loop import JobLoop
-from custody.node.node import Mode, put_together
+from custody.node.node import Mode, build_node
 from custody.wire.algorithms import ECDSA_SECP256K1, Protection, Store
-from custody.wire.envelope import CONFIRMATION_TYPE, PinnedKeys, SignedBytes, Signer
+from custody.wire.envelope import CONFIRMATION_TYPE, PinnedKeys, SignedBytes, SigningKey
 from custody.wire.node_api import ClaimedJob
 from custody.wire.outcomes import (
     AbandonedShare,
@@ -62,7 +62,7 @@ class Belongings:
     """What a signer has beside its database."""
 
     name: str
-    identity: Signer
+    identity: SigningKey
     encryption_key: FileKey
     leaf: Leaf
 
@@ -79,7 +79,7 @@ class Organisation:
         self.members = {
             name: Belongings(
                 name,
-                Signer(Ed25519PrivateKey.generate()),
+                SigningKey(Ed25519PrivateKey.generate()),
                 FileKey(bytes([number]) * 32, f"{name}'s"),
                 certificates.node(name),
             )
@@ -160,7 +160,7 @@ class Party:
                     capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
                     withdraw=partial(withdraw, delivery, name),
                 )
-                loop = put_together(settings, statements, client, own.identity, mode).loop
+                loop = build_node(settings, statements, client, own.identity, mode).loop
                 yield cls(name, database, statements, shares, bans, locks, delivery, loop)
 
     async def do(self, claimed: ClaimedJob) -> Outcome:

@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.node.applications import Applications
 from custody.wire.algorithms import EDDSA_ED25519
-from custody.wire.envelope import ATTESTATION_TYPE, DetachedSignature, PinnedKeys, Signer
+from custody.wire.envelope import ATTESTATION_TYPE, DetachedSignature, PinnedKeys, SigningKey
 from custody.wire.jobs import Endpoint
 from custody.wire.outcomes import ActivatedShare
 from custody.wire.signed_requests import payload_type
@@ -15,7 +15,7 @@ from tests.integration.ceremonies.orders import Key, Order
 from tests.integration.ceremonies.parties import NAMES, Parties
 from tests.integration.ceremonies.test_whole_paths import approve_repair
 
-APPLICATION = Signer(Ed25519PrivateKey.generate())
+APPLICATION = SigningKey(Ed25519PrivateKey.generate())
 BODY = (
     b'{"scheme": "EdDSA", "curve": "ed25519", "store": "mpc", "signer_group": "treasury",'
     b' "external_id": "order-7"}'

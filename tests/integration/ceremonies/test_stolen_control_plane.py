@@ -17,7 +17,7 @@ from custody.wire.algorithms import (
     Algorithm,
     Network,
 )
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 from custody.wire.jobs import child_key_id
 from custody.wire.outcomes import OutcomeStatus
 from custody.wire.public_keys import check_public_key
@@ -85,7 +85,7 @@ async def test_a_set_is_not_taken_into_use_as_another_keys(start):
     confirmed = confirmations(await parties.hold(order))
     new = parties.confirmed_key(key, order, confirmed)
     promised = await parties.promise(new, confirmed)
-    another = Signer(Ed25519PrivateKey.generate()).public_key
+    another = SigningKey(Ed25519PrivateKey.generate()).public_key
     for changes in ({"public_key": another}, {"public_key": None}, {"network": None}):
         reference = new.reference().model_copy(update=changes)
         for lie in (orders.promise(new, confirmed), orders.activate(new, promised)):

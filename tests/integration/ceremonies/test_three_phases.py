@@ -17,7 +17,7 @@ from custody.wire.envelope import (
     CONFIRMATION_TYPE,
     PROMISE_TYPE,
     SignedBytes,
-    Signer,
+    SigningKey,
 )
 from custody.wire.outcomes import ActivatedShare, NothingMade, OutcomeStatus, PromisedShare
 from custody.wire.statements import Abandonment, Promise
@@ -171,7 +171,7 @@ async def test_a_promised_share_is_thrown_away_by_the_abandonments_of_t_others_a
     def said(signer: str, by: str | None = None, **changes: Any) -> SignedBytes:
         fields = {"key_id": key.id, "ceremony": order.ceremony, "signer": signer} | changes
         payload = Abandonment(**fields).model_dump_json().encode()
-        identity: Signer = members[by or signer].identity
+        identity: SigningKey = members[by or signer].identity
         return identity.sign(ABANDONMENT_TYPE, payload)
 
     stranger = ControlPlane().signer
@@ -316,7 +316,7 @@ async def test_each_phase_takes_what_all_have_stated_and_nothing_else(start, pha
         give, payload_type, waiting = orders.activate, PROMISE_TYPE, "promised"
         said = await parties.promise(new, confirmed)
     third = Promise.model_validate_json(said[2].payload)
-    identity: Signer = parties.organisation.members[THREE].identity
+    identity: SigningKey = parties.organisation.members[THREE].identity
 
     def stated(statement: Promise) -> SignedBytes:
         return identity.sign(payload_type, statement.model_dump_json().encode())

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from custody.control_plane.access.tokens import NewToken, Scope, create_token
 from custody.control_plane.api.application import create_application
 from custody.control_plane.api.services import Services
-from custody.control_plane.conductor.composition import MpcOptions, put_together
+from custody.control_plane.conductor.composition import MpcOptions, build_conductor
 from custody.control_plane.conductor.metrics import StepMetrics
 from custody.control_plane.conductor.settings import CeremoniesSection
 from custody.control_plane.database import Database
@@ -23,7 +23,7 @@ from custody.control_plane.serve import compose
 from custody.control_plane.settings import GroupsSection
 from custody.database.engine import create_engine
 from custody.runtime import listener
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 from tests.integration.control_plane.node import MemoryNode
 
 LIFETIME_SECONDS = 60
@@ -45,14 +45,14 @@ class Replica:
         self.notifications = Notifications(database_url)
         self.database = Database(database_url)
         self.queue = Queue(self.database, self.notifications)
-        self.signer = Signer(Ed25519PrivateKey.generate())
+        self.signer = SigningKey(Ed25519PrivateKey.generate())
         options = MpcOptions(
             node_group=GROUPS.mpc,
             delivery_servers=["delivery-1", "delivery-2"],
             ceremonies=ceremonies,
             lifetime_seconds=lifetime_seconds,
         )
-        self.mpc = put_together(
+        self.mpc = build_conductor(
             self.database,
             self.notifications,
             self.queue,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from custody.control_plane.settings import load_settings
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 from devstack.service import clean_environment, command
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -52,7 +52,7 @@ def configured(control_plane: Command, tmp_path: Path, empty_database: str) -> C
 def test_init_writes_a_configuration_that_loads_and_the_key(control_plane: Command, tmp_path: Path):
     shown = control_plane("init").stdout
     settings = load_settings(tmp_path / "control-plane.toml")
-    signer: Signer = settings.jobs.signer()
+    signer: SigningKey = settings.jobs.signer()
     assert base64.b64encode(signer.public_key).decode() in shown
     assert settings.jobs.signing_key == tmp_path / "job-signing.pem"
     assert settings.jobs.signing_key.stat().st_mode & 0o777 == 0o600

@@ -20,13 +20,13 @@ from custody.control_plane.database import Database
 from custody.control_plane.settings import initialise
 from custody.control_plane.tables import audit_restores, nodes
 from custody.wire.audit import AuditHead, Restored
-from custody.wire.envelope import AUDIT_HEAD_TYPE, RESTORED_TYPE, SignedBytes, Signer
+from custody.wire.envelope import AUDIT_HEAD_TYPE, RESTORED_TYPE, SignedBytes, SigningKey
 from tests.integration.control_plane.conftest import Replica
 from tests.integration.control_plane.node import MemoryNode
 
 
 async def test_restores_of_a_node_are_shown_to_admins_alone(replica: Replica, node: MemoryNode):
-    signer = Signer(Ed25519PrivateKey.generate())
+    signer = SigningKey(Ed25519PrivateKey.generate())
     heads = []
     for sequence in (2, 5):
         head = AuditHead(node="node-1", sequence=sequence, hash=bytes([sequence]) * 32)
@@ -82,7 +82,7 @@ class RestoredNode:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.signer = Signer(Ed25519PrivateKey.generate())
+        self.signer = SigningKey(Ed25519PrivateKey.generate())
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(
                 "INSERT INTO nodes (id, node_group, identity_public_key, audit_alarm, health)"

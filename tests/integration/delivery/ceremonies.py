@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.wire.delivery import DeliveryTicket
-from custody.wire.envelope import DELIVERY_TICKET_TYPE, SignedBytes, Signer
+from custody.wire.envelope import DELIVERY_TICKET_TYPE, SignedBytes, SigningKey
 from mpc.ceremonies.delivery_client import DeliveryClient
 
 SERVER = "delivery-1"
@@ -18,7 +18,7 @@ class ControlPlane:
     """Signs tickets."""
 
     def __init__(self) -> None:
-        self.signer = Signer(Ed25519PrivateKey.generate())
+        self.signer = SigningKey(Ed25519PrivateKey.generate())
 
     def ticket(
         self,

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from custody.wire.envelope import SignedBytes, Signer
+from custody.wire.envelope import SignedBytes, SigningKey
 from custody.wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 from devstack.delivery import DeliveryOptions
 from devstack.launcher import Tied
@@ -47,7 +47,7 @@ class Signers:
     def __init__(self, parties: Sequence[Party], control_plane: ControlPlane) -> None:
         self._parties = parties
         self._control_plane = control_plane
-        self._identities = {each.name: Signer(Ed25519PrivateKey.generate()) for each in parties}
+        self._identities = {each.name: SigningKey(Ed25519PrivateKey.generate()) for each in parties}
 
     async def hold(self, seconds: float = 20.0) -> list[BaseException | None]:
         """Hold one ceremony; how it ended for each."""

@@ -9,7 +9,7 @@ from custody.database.engine import create_engine
 from custody.database.statements import Statements
 from custody.node.audit import AuditChain
 from custody.node.journal import Journal
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 
 
 @dataclass
@@ -17,7 +17,7 @@ class NodeParts:
     """What one node of a group has on the group's database."""
 
     name: str
-    signer: Signer
+    signer: SigningKey
     chain: AuditChain
     journal: Journal
 
@@ -35,8 +35,8 @@ async def statements(driver_database: str) -> AsyncIterator[Statements]:
         yield statements
 
 
-def node_parts(statements: Statements, name: str, signer: Signer | None = None) -> NodeParts:
-    signer = signer or Signer(Ed25519PrivateKey.generate())
+def node_parts(statements: Statements, name: str, signer: SigningKey | None = None) -> NodeParts:
+    signer = signer or SigningKey(Ed25519PrivateKey.generate())
     chain = AuditChain(statements, name, signer)
     return NodeParts(name, signer, chain, Journal(statements, name, chain))
 

@@ -21,7 +21,7 @@ from custody.node.audit_restore import lost_heads, state_restore
 from custody.node.chain_verification import Subject, Verification, verify_chain
 from custody.runtime.errors import OperatorError
 from custody.wire.audit import AuditHead, Restored
-from custody.wire.envelope import AUDIT_HEAD_TYPE, RESTORED_TYPE, SignedBytes, Signer
+from custody.wire.envelope import AUDIT_HEAD_TYPE, RESTORED_TYPE, SignedBytes, SigningKey
 from custody.wire.node_api import AuditHeads
 from hsm_driver.audited_keys import check_keys
 from tests.integration.driver.commits import commit
@@ -216,7 +216,7 @@ async def test_records_after_an_acknowledged_restore_are_held_to_their_heads(
     assert "was changed" in str(await plane.beat())
 
 
-async def signed_restore(plane: Plane, kept: int, agreed: int, signer: Signer) -> SignedBytes:
+async def signed_restore(plane: Plane, kept: int, agreed: int, signer: SigningKey) -> SignedBytes:
     """What somebody who has the node's host could state, as he likes."""
     answer = await plane.answer()
     by_sequence = {
@@ -250,7 +250,7 @@ async def test_a_statement_that_admits_less_than_was_lost_does_not_help(
 
 async def test_what_the_node_has_not_signed_or_reported_is_no_statement(plane: Plane) -> None:
     node = plane.node
-    forger = Signer(Ed25519PrivateKey.generate())
+    forger = SigningKey(Ed25519PrivateKey.generate())
     with pytest.raises(ProblemError, match="not signed by the node's identity key"):
         await plane.restores.claim(node.name, await signed_restore(plane, RECORDS, BACKUP, forger))
     never = AuditHead(node=node.name, sequence=99, hash=bytes(32))

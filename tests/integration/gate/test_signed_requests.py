@@ -13,7 +13,7 @@ from custody.node.errors import Denied
 from custody.node.signed_requests import SignedRequests
 from custody.runtime.errors import OperatorError
 from custody.wire.algorithms import Network, Store
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 from custody.wire.jobs import Endpoint, JobKind
 from custody.wire.requests import CreateWallet
 from tests.unit.node.requests import APPLICATION, NOW, complete, job_around, signed
@@ -50,7 +50,7 @@ async def test_without_a_pinned_applications_signature_nothing_is(
 ) -> None:
     required = lock(statements)
     job = job_around(complete())
-    stranger = signed(job, Signer(Ed25519PrivateKey.generate()))
+    stranger = signed(job, SigningKey(Ed25519PrivateKey.generate()))
     assert await denied(required.check(job, NOW)) == "unsigned_request"
     assert await denied(required.check(stranger, NOW)) == "unknown_application"
     assert await applications.remove("shop")
@@ -63,7 +63,7 @@ async def test_where_nobody_need_sign_a_false_signature_still_shuts(statements) 
     lax = lock(statements, required=False)
     job = job_around(complete(external_id=None, key_id=None, store=None, expires_at=None))
     assert await lax.check(job, NOW) is None
-    assert await lax.check(signed(job, Signer(Ed25519PrivateKey.generate())), NOW) is None
+    assert await lax.check(signed(job, SigningKey(Ed25519PrivateKey.generate())), NOW) is None
     named = await lax.check(signed(job), NOW)
     assert named is not None
     assert named.name == "shop"
@@ -109,7 +109,7 @@ async def test_of_many_jobs_around_one_request_at_once_one_is_let_through(statem
 async def test_each_application_and_endpoint_has_external_ids_of_its_own(
     statements: Statements, applications: Applications
 ) -> None:
-    bank = Signer(Ed25519PrivateKey.generate())
+    bank = SigningKey(Ed25519PrivateKey.generate())
     await applications.add("bank", bank.public_key)
     required = lock(statements)
     wallet = CreateWallet(
@@ -150,7 +150,7 @@ async def test_only_what_would_be_denied_as_expired_is_forgotten(statements) -> 
 async def test_a_name_or_a_key_is_pinned_once(applications: Applications) -> None:
     again = await applications.add("shop", APPLICATION.public_key)
     assert [again] == await applications.all()
-    other = Signer(Ed25519PrivateKey.generate()).public_key
+    other = SigningKey(Ed25519PrivateKey.generate()).public_key
     with pytest.raises(OperatorError, match="shop"):
         await applications.add("shop", other)
     with pytest.raises(OperatorError, match="shop"):

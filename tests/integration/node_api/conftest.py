@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from custody.control_plane.audit.heads import AuditHeads
-from custody.control_plane.conductor.composition import MpcOptions, put_together
+from custody.control_plane.conductor.composition import MpcOptions, build_conductor
 from custody.control_plane.conductor.metrics import StepMetrics
 from custody.control_plane.conductor.settings import CeremoniesSection
 from custody.control_plane.database import Database
@@ -24,7 +24,7 @@ from custody.control_plane.node_api.application import create_node_app
 from custody.database.engine import create_engine
 from custody.runtime import listener
 from custody.runtime.tls import server_context
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 from tests.integration.node_api.certificates import Certificates
 from tests.integration.node_api.nodes import Node
 from tests.integration.node_api.workload import Workload
@@ -93,8 +93,8 @@ async def url(
         return server_context(home / "certificate.pem", home / "private_key.pem", home / "ca.pem")
 
     options = MpcOptions("mpc", ["delivery-1"], CeremoniesSection(), lifetime_seconds=60)
-    job_signer, metrics = Signer(Ed25519PrivateKey.generate()), StepMetrics(CollectorRegistry())
-    mpc = put_together(database, notifications, queue, job_signer, options, metrics)
+    job_signer, metrics = SigningKey(Ed25519PrivateKey.generate()), StepMetrics(CollectorRegistry())
+    mpc = build_conductor(database, notifications, queue, job_signer, options, metrics)
     app = create_node_app(database, queue, mpc.tasks, notifications)
     serving = listener.Listener(
         listener.config(app, "127.0.0.1", 0, http=MutualTlsProtocol, ssl_context_factory=context)

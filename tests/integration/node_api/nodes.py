@@ -9,7 +9,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.wire.audit import AuditHead
-from custody.wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, Signer
+from custody.wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, SigningKey
 from custody.wire.jobs import JobKind
 from custody.wire.node_api import (
     MAX_BATCH,
@@ -45,7 +45,7 @@ class Node:
     ) -> None:
         self.id = node_id
         self.group = group
-        self.signer = Signer(identity)
+        self.signer = SigningKey(identity)
         # runtime.tls.client_context would refuse to load certificates that a test shows
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(ca)

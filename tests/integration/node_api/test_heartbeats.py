@@ -11,7 +11,7 @@ from custody.control_plane.audit.heads import KEPT_WHOLE_DAYS
 from custody.control_plane.audit.heads import AuditHeads as KeptHeads
 from custody.control_plane.database import Database
 from custody.wire.audit import AuditHead, Restored
-from custody.wire.envelope import AUDIT_HEAD_TYPE, RESTORED_TYPE, Signer
+from custody.wire.envelope import AUDIT_HEAD_TYPE, RESTORED_TYPE, SigningKey
 from custody.wire.node_api import (
     AuditHeads,
     HeartbeatResponse,
@@ -135,7 +135,7 @@ async def test_a_head_that_was_overtaken_on_its_way_does_not(
 
 async def test_a_head_signed_by_another_key_raises_the_alarm(node: Node, workload: Workload):
     await node.heartbeat()
-    forged = Signer(Ed25519PrivateKey.generate())
+    forged = SigningKey(Ed25519PrivateKey.generate())
     head = AuditHead(node=node.id, sequence=1, hash=bytes(32))
     signed = forged.sign(AUDIT_HEAD_TYPE, head.model_dump_json().encode())
     await node.report(audit_head=signed)
@@ -187,7 +187,7 @@ async def test_a_restore_is_stated_over_the_node_api_and_told_to_its_node(
     assert [each.restored for each in told.restores] == [signed]
     assert told.restores[0].acknowledged_at is None
     assert (told.heads, told.set_aside) == (heads, ())
-    other = Signer(Ed25519PrivateKey.generate()).sign(RESTORED_TYPE, signed.payload)
+    other = SigningKey(Ed25519PrivateKey.generate()).sign(RESTORED_TYPE, signed.payload)
     problem(
         await node.post(
             "audit-restored", RestoreClaim(restored=other.model_copy(update={"payload": b"{}"}))

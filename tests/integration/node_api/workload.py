@@ -15,7 +15,7 @@ from custody.control_plane.tables import applications, jobs, keys, nodes, wallet
 from custody.wire.algorithms import Algorithm, Network, Protection
 from custody.wire.digests import digest_of
 from custody.wire.encoding import Model
-from custody.wire.envelope import JOB_TYPE, Signer
+from custody.wire.envelope import JOB_TYPE, SigningKey
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.outcomes import GeneratedKey, MadeSignature
 from custody.wire.requests import CreateWallet, SignMessage
@@ -44,7 +44,7 @@ class Workload:
     def __init__(self, engine: AsyncEngine, queue: Queue) -> None:
         self._engine = engine
         self._queue = queue
-        self._signer = Signer(Ed25519PrivateKey.generate())
+        self._signer = SigningKey(Ed25519PrivateKey.generate())
         self.application_id = uuid4()
 
     @classmethod

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from custody.database.statements import Statements
 from custody.node.configuration import NewNode
 from custody.runtime.configuration import load
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 from devstack.processes import LOCALHOST, free_port
 from mpc.configuration import new_configuration
 from mpc.settings import SignerSettings
@@ -44,8 +44,8 @@ def shares(statements: Statements, keys: EncryptionKeys) -> Shares:
 
 
 @pytest.fixture
-def identity() -> Signer:
-    return Signer(Ed25519PrivateKey.generate())
+def identity() -> SigningKey:
+    return SigningKey(Ed25519PrivateKey.generate())
 
 
 def configuration_text(database: str, **changes: Any) -> str:

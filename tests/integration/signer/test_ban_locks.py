@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.database.statements import Connection, Statements
 from custody.node.errors import Failed
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
 from tests.integration.database_outage import Outage, away
@@ -30,7 +30,7 @@ REASON = "a check of the multiplication failed"
 async def process(url: str, connections: int = 8, **more: Any) -> AsyncIterator[BanLocks]:
     """One more process of the signer. Its end is a clean one."""
     async with Statements(url, connections, "another process") as statements:
-        bans = Bans(statements, ME, Signer(Ed25519PrivateKey.generate()))
+        bans = Bans(statements, ME, SigningKey(Ed25519PrivateKey.generate()))
         async with BanLocks(statements, ME, bans) as locks:
             yield locks
 
@@ -231,7 +231,7 @@ async def test_whoever_waited_in_another_process_sees_the_ban_too(locks, signer_
 
 
 async def test_one_whom_the_counterparty_has_banned_is_kept_out_too(statements, locks):
-    theirs = Signer(Ed25519PrivateKey.generate())
+    theirs = SigningKey(Ed25519PrivateKey.generate())
     await Bans(statements, "signer-2", theirs).ban(KEY, ME, "they say so", None)
     await barred(locks, "signer-2")
 
@@ -291,7 +291,7 @@ async def test_a_connection_cut_at_any_statement_leaves_nothing_in_flight(
     """Statements are run again once, so the second cut in a row is the one that shows."""
     statements = Cutting(signer_database, Outage(signer_database))
     async with statements:
-        bans = Bans(statements, ME, Signer(Ed25519PrivateKey.generate()))
+        bans = Bans(statements, ME, SigningKey(Ed25519PrivateKey.generate()))
         async with BanLocks(statements, ME, bans) as locks:
             await sign(locks, "signer-2")
             await locks.settle()
@@ -401,11 +401,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from custody.database.statements import Statements
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 
 async def main(url, key):
     async with Statements(url, 2, "killed") as statements:
-        bans = Bans(statements, "signer-1", Signer(Ed25519PrivateKey.generate()))
+        bans = Bans(statements, "signer-1", SigningKey(Ed25519PrivateKey.generate()))
         async with BanLocks(statements, "signer-1", bans) as locks:
             ceremony = uuid4()
             async with locks.hold(UUID(key), ["signer-2"], ceremony):

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.database.statements import Statements
-from custody.wire.envelope import BAN_TYPE, SignedBytes, Signer
+from custody.wire.envelope import BAN_TYPE, SignedBytes, SigningKey
 from custody.wire.statements import Ban
 from mpc.bans.bans import Bans
 
@@ -16,22 +16,22 @@ KEY = uuid4()
 
 
 @pytest.fixture
-def identities(identity: Signer) -> dict[str, Signer]:
-    others = {name: Signer(Ed25519PrivateKey.generate()) for name in (OTHER, THIRD)}
+def identities(identity: SigningKey) -> dict[str, SigningKey]:
+    others = {name: SigningKey(Ed25519PrivateKey.generate()) for name in (OTHER, THIRD)}
     return {ME: identity, **others}
 
 
 @pytest.fixture
-def pinned(identities: dict[str, Signer]) -> dict[str, bytes]:
+def pinned(identities: dict[str, SigningKey]) -> dict[str, bytes]:
     return {name: signer.public_key for name, signer in identities.items()}
 
 
 @pytest.fixture
-def bans(statements: Statements, identity: Signer) -> Bans:
+def bans(statements: Statements, identity: SigningKey) -> Bans:
     return Bans(statements, ME, identity)
 
 
-def stated(by: Signer, signer: str, banned: str, key_id: UUID = KEY) -> SignedBytes:
+def stated(by: SigningKey, signer: str, banned: str, key_id: UUID = KEY) -> SignedBytes:
     ban = Ban(
         key_id=key_id, signer=signer, banned=banned, reason="lied", ceremony=None,
         at=datetime.now(UTC),
@@ -46,7 +46,7 @@ async def test_a_banned_signer_bars_every_quorum_with_it_under_that_key(bans: Ba
     assert await bans.among(uuid4(), [OTHER, THIRD]) == ()
 
 
-async def test_a_ban_is_stated_as_it_was_signed(bans: Bans, identity: Signer, pinned):
+async def test_a_ban_is_stated_as_it_was_signed(bans: Bans, identity: SigningKey, pinned):
     await bans.ban(KEY, OTHER, "a check failed", None)
     (signed,) = await bans.statements(KEY)
     assert signed.signing_key_id == identity.key_id
@@ -84,7 +84,7 @@ async def test_a_restored_database_learns_its_own_bans_from_a_peer(
 
 
 async def test_nobody_bans_in_anothers_name(bans: Bans, identities, pinned):
-    stranger = Signer(Ed25519PrivateKey.generate())
+    stranger = SigningKey(Ed25519PrivateKey.generate())
     statements = [
         stated(identities[OTHER], THIRD, ME),
         stated(identities[OTHER], ME, THIRD),

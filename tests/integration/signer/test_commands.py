@@ -14,7 +14,7 @@ from custody.database.statements import Statements
 from custody.node.identity import load_identity
 from custody.runtime.configuration import load
 from custody.runtime.signing_key import create_signing_key
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 from devstack.processes import LOCALHOST, free_port
 from mpc.acts import Acts
 from mpc.peers import checked_identity
@@ -300,7 +300,7 @@ async def test_rewrap_wants_to_know_under_which_key(config: Path):
 
 
 async def test_acts_of_an_operator_and_of_the_running_signer_make_one_chain(
-    statements: Statements, identity: Signer
+    statements: Statements, identity: SigningKey
 ):
     """Both link to it at the same time; neither loses a record."""
     acts = [Acts(statements, ME, identity) for _ in range(4)]

@@ -19,7 +19,7 @@ from custody.node.errors import Failed
 from custody.node.identity import load_identity
 from custody.runtime.errors import OperatorError
 from custody.runtime.signing_key import create_signing_key
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
 from mpc.bans.earned_bans import EarnedBans
@@ -67,7 +67,7 @@ async def left(signer_database: str) -> UUID:
 
 @contextlib.asynccontextmanager
 async def running(statements: Statements) -> AsyncIterator[BanLocks]:
-    bans = Bans(statements, ME, Signer(Ed25519PrivateKey.generate()))
+    bans = Bans(statements, ME, SigningKey(Ed25519PrivateKey.generate()))
     async with BanLocks(statements, ME, bans) as locks:
         yield locks
 
@@ -216,10 +216,10 @@ async def test_a_ban_that_a_killed_process_could_not_write_is_no_innocent_stop(
 
 
 def test_an_earned_ban_that_cannot_be_read_stops_the_start(
-    statements: Statements, tmp_path: Path, identity: Signer
+    statements: Statements, tmp_path: Path, identity: SigningKey
 ):
     earned, ceremony = EarnedBans(tmp_path), uuid4()
-    Bans(statements, ME, Signer(Ed25519PrivateKey.generate()), earned).earn(
+    Bans(statements, ME, SigningKey(Ed25519PrivateKey.generate()), earned).earn(
         uuid4(), OTHER, "it lied", ceremony
     )
     with pytest.raises(OperatorError, match="has not signed it"):
@@ -230,7 +230,7 @@ def test_an_earned_ban_that_cannot_be_read_stops_the_start(
 
 
 def test_an_earned_ban_counts_in_memory_where_the_disk_takes_nothing(
-    statements: Statements, tmp_path: Path, identity: Signer
+    statements: Statements, tmp_path: Path, identity: SigningKey
 ):
     (tmp_path / "state").write_text("a file where the folder should be")
     bans, key = Bans(statements, ME, identity, EarnedBans(tmp_path / "state")), uuid4()

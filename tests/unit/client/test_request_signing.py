@@ -15,7 +15,7 @@ from custody.client import Custody, Network, UnexpectedAnswer, Unknown, operatio
 from custody.client.calls import Call
 from custody.client.request_signing import LIFETIME, RequestSigning, load_key
 from custody.wire.algorithms import Store
-from custody.wire.envelope import PinnedKeys, Signer
+from custody.wire.envelope import PinnedKeys, SigningKey
 from custody.wire.jobs import Endpoint
 from custody.wire.signed_requests import parse_header, payload_type
 
@@ -35,7 +35,7 @@ def opened(call: Call[Any], endpoint: Endpoint) -> dict[str, Any]:
     assert call.body is not None
     assert call.signature is not None
     signed = parse_header(call.signature).of(call.body)
-    pinned = PinnedKeys([Signer(PRIVATE_KEY).public_key])
+    pinned = PinnedKeys([SigningKey(PRIVATE_KEY).public_key])
     body: dict[str, Any] = json.loads(pinned.open(payload_type(endpoint), signed))
     return body
 

@@ -17,7 +17,7 @@ from custody.wire.algorithms import (
     Scheme,
     Store,
 )
-from custody.wire.envelope import ATTESTATION_TYPE, DetachedSignature, SignedBytes, Signer
+from custody.wire.envelope import ATTESTATION_TYPE, DetachedSignature, SignedBytes, SigningKey
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
 from custody.wire.statements import Attestation, MadeFor
@@ -26,8 +26,8 @@ from tests.made_up_keys import made_up_key
 KEY_ID = uuid4()
 PUBLIC_KEY = PrivateKey.from_int(7).public_key.format()
 FACTS = KeyFacts(ECDSA_SECP256K1, Network.ETHEREUM, None)
-SIGNER = Signer(Ed25519PrivateKey.generate())
-APPLICATION = Signer(Ed25519PrivateKey.generate())
+SIGNER = SigningKey(Ed25519PrivateKey.generate())
+APPLICATION = SigningKey(Ed25519PrivateKey.generate())
 BODY = b'{"network": "Ethereum", "store": "hsm", "external_id": "order-7"}'
 JOB = Job(
     id=KEY_ID,

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.wire.delivery import MAX_MESSAGE
-from custody.wire.envelope import BAN_TYPE, Signer
+from custody.wire.envelope import BAN_TYPE, SigningKey
 from custody.wire.framing import join
 from custody.wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 from mpc.ceremonies.envelopes import HELLO_TYPE, BadMessage, CeremonyChannel
@@ -23,7 +23,7 @@ DIGEST = bytes(range(32))
 @dataclass(frozen=True)
 class Party:
     name: str
-    signer: Signer
+    signer: SigningKey
     channel: CeremonyChannel
 
 
@@ -49,8 +49,8 @@ def new_ticket() -> Ticket:
     )
 
 
-def new_signer() -> Signer:
-    return Signer(Ed25519PrivateKey.generate())
+def new_signer() -> SigningKey:
+    return SigningKey(Ed25519PrivateKey.generate())
 
 
 class Ceremony:
@@ -59,7 +59,7 @@ class Ceremony:
     def __init__(
         self,
         ticket: Ticket | None = None,
-        signers: Mapping[str, Signer] | None = None,
+        signers: Mapping[str, SigningKey] | None = None,
         digests: Mapping[str, bytes] | None = None,
     ) -> None:
         self.ticket = ticket or new_ticket()

@@ -14,7 +14,7 @@ from custody.wire.envelope import (
     CONFIRMATION_TYPE,
     PROMISE_TYPE,
     SignedBytes,
-    Signer,
+    SigningKey,
 )
 from custody.wire.jobs import Endpoint
 from custody.wire.statements import Abandonment, Confirmation, MadeFor, Promise, ShareStatement
@@ -28,7 +28,7 @@ from mpc.handlers.evidence import (
 from tests.made_up_keys import made_up_key
 
 NAMES = ["signer-1", "signer-2", "signer-3"]
-KEYS = {name: Signer(Ed25519PrivateKey.generate()) for name in (*NAMES, "signer-4")}
+KEYS = {name: SigningKey(Ed25519PrivateKey.generate()) for name in (*NAMES, "signer-4")}
 IDENTITIES = {name: signer.public_key for name, signer in KEYS.items()}
 KEY, CEREMONY = uuid4(), uuid4()
 OF_ALL = [
@@ -87,7 +87,7 @@ def test_those_of_fewer_are_not(
         lambda kind: signed(kind, said(3, ceremony=uuid4())),
         lambda kind: signed(kind, said(3, threshold=3)),
         lambda kind: signed(kind, said(3), by="signer-2"),
-        lambda kind: Signer(Ed25519PrivateKey.generate()).sign(kind, b"{}"),
+        lambda kind: SigningKey(Ed25519PrivateKey.generate()).sign(kind, b"{}"),
         lambda kind: signed(kind, said(3).model_copy(update={"index": 2})),
         lambda kind: signed(kind, said(2)),
         lambda kind: signed(kind, said(3)).model_copy(

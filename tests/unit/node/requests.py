@@ -7,14 +7,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.wire.algorithms import Curve, Network, Scheme, Store
 from custody.wire.encoding import Model
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.requests import SignMessage
 from custody.wire.signed_requests import parse_header, sign_request
 from tests.made_up_keys import made_up_key
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-APPLICATION = Signer(Ed25519PrivateKey.generate())
+APPLICATION = SigningKey(Ed25519PrivateKey.generate())
 KEY = KeyReference(
     id=uuid4(),
     scheme=Scheme.ECDSA,
@@ -52,7 +52,7 @@ def job_around(request: Model | bytes, **changes: object) -> Job:
     return Job(**(fields | changes))
 
 
-def signed(job: Job, signer: Signer = APPLICATION, endpoint: Endpoint | None = None) -> Job:
+def signed(job: Job, signer: SigningKey = APPLICATION, endpoint: Endpoint | None = None) -> Job:
     """The job with an application's signature of its request."""
     header = sign_request(signer, endpoint or job.endpoint, job.request)
     return job.model_copy(update={"request_signature": parse_header(header)})

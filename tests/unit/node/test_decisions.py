@@ -16,14 +16,14 @@ from custody.wire.envelope import (
     JOB_TYPE,
     TICKET_TYPE,
     PinnedKeys,
-    Signer,
+    SigningKey,
 )
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, child_key_id
 from custody.wire.node_api import ClaimedJob
 from tests.made_up_keys import made_up_key
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-CONTROL_PLANE = Signer(Ed25519PrivateKey.generate())
+CONTROL_PLANE = SigningKey(Ed25519PrivateKey.generate())
 AUTHENTICATOR = Authenticator(
     PinnedKeys([CONTROL_PLANE.public_key]), "hsm", frozenset({JobKind.SIGN.value})
 )
@@ -50,7 +50,9 @@ def job(**changes: object) -> Job:
     return Job(**(fields | changes))
 
 
-def claimed(job: Job, signer: Signer = CONTROL_PLANE, payload: bytes | None = None) -> ClaimedJob:
+def claimed(
+    job: Job, signer: SigningKey = CONTROL_PLANE, payload: bytes | None = None
+) -> ClaimedJob:
     signed = signer.sign(JOB_TYPE, payload or job.model_dump_json().encode())
     return ClaimedJob(job_id=job.id, job=signed, attempt=1, lease=uuid4(), lease_seconds=30)
 
@@ -67,7 +69,7 @@ def test_a_job_that_a_pinned_key_signed_is_opened() -> None:
 
 
 def test_a_job_that_another_key_signed_is_refused() -> None:
-    assert refusal(claimed(job(), Signer(Ed25519PrivateKey.generate()))) == "bad_job_signature"
+    assert refusal(claimed(job(), SigningKey(Ed25519PrivateKey.generate()))) == "bad_job_signature"
 
 
 def test_a_payload_changed_after_signing_is_refused() -> None:
@@ -120,7 +122,7 @@ def test_a_ticket_is_refused_that_no_pinned_key_signed_or_that_is_malformed(
     field: str, payload_type: str
 ) -> None:
     one = claimed(job())
-    stranger = Signer(Ed25519PrivateKey.generate())
+    stranger = SigningKey(Ed25519PrivateKey.generate())
     for signer, code in ((stranger, "bad_ticket_signature"), (CONTROL_PLANE, "malformed_ticket")):
         ticket = signer.sign(payload_type, b"{}")
         assert refusal(one.model_copy(update={field: ticket})) == code

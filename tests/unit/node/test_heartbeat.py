@@ -15,7 +15,7 @@ from custody.node.health import Health, Part
 from custody.node.heartbeat import Heartbeat
 from custody.wire.algorithms import EDDSA_ED25519
 from custody.wire.audit import GENESIS, AuditHead
-from custody.wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, Signer
+from custody.wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, SigningKey
 from custody.wire.left_in_flight import LeftInFlight
 from custody.wire.node_api import HeartbeatRequest, HeartbeatResponse
 from tests.made_up_keys import made_up_key
@@ -34,7 +34,7 @@ class Chain:
         if self.is_away:
             raise OSError("the database is away")
         head = AuditHead(node="node-1", sequence=0, hash=GENESIS)
-        signer = Signer(Ed25519PrivateKey.generate())
+        signer = SigningKey(Ed25519PrivateKey.generate())
         return signer.sign(AUDIT_HEAD_TYPE, head.model_dump_json().encode())
 
 

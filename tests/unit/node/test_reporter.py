@@ -13,7 +13,7 @@ from custody.node.freeze import Freeze
 from custody.node.journal import outcome_bytes
 from custody.node.reporter import Reporter
 from custody.wire.audit import GENESIS, AuditHead
-from custody.wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, Signer
+from custody.wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, SigningKey
 from custody.wire.node_api import ReportRequest, ReportResponse, ReportResult
 from custody.wire.outcomes import Outcome, OutcomeStatus
 
@@ -21,7 +21,7 @@ from custody.wire.outcomes import Outcome, OutcomeStatus
 class Chain:
     async def signed_head(self) -> SignedBytes:
         head = AuditHead(node="node-1", sequence=0, hash=GENESIS)
-        signer = Signer(Ed25519PrivateKey.generate())
+        signer = SigningKey(Ed25519PrivateKey.generate())
         return signer.sign(AUDIT_HEAD_TYPE, head.model_dump_json().encode())
 
 

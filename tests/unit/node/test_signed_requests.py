@@ -15,7 +15,7 @@ from custody.node.signed_requests import (
     require_one_meaning,
 )
 from custody.wire.algorithms import Network, Store
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 from custody.wire.jobs import Endpoint
 from custody.wire.requests import CreateWallet
 from tests.unit.node.requests import APPLICATION, NOW, complete, job_around, signed
@@ -30,7 +30,7 @@ def test_a_request_that_the_application_signed_is_believed() -> None:
 @pytest.mark.parametrize(
     "forged",
     [
-        signed(job_around(complete()), Signer(Ed25519PrivateKey.generate())),
+        signed(job_around(complete()), SigningKey(Ed25519PrivateKey.generate())),
         signed(job_around(complete()), endpoint=Endpoint.KEYS),
         signed(job_around(complete())).model_copy(update={"request": b"{}"}),
         signed(job_around(complete())).model_copy(update={"endpoint": Endpoint.REFRESHES}),

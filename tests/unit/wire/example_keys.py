@@ -4,12 +4,12 @@ import hashlib
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from custody.wire.envelope import Signer
+from custody.wire.envelope import SigningKey
 
 
-def seeded(name: str) -> Signer:
+def seeded(name: str) -> SigningKey:
     seed = hashlib.sha256(name.encode()).digest()
-    return Signer(Ed25519PrivateKey.from_private_bytes(seed))
+    return SigningKey(Ed25519PrivateKey.from_private_bytes(seed))
 
 
 JOB_SIGNER = seeded("example: the control plane's job-signing key")

@@ -23,7 +23,7 @@ from custody.wire.algorithms import (
 )
 from custody.wire.attestations import ClaimedKey, PinnedGroup, PinnedNodes, Unattested, check
 from custody.wire.derivation import child_chain_code, child_public_key
-from custody.wire.envelope import ATTESTATION_TYPE, CONFIRMATION_TYPE, SignedBytes, Signer
+from custody.wire.envelope import ATTESTATION_TYPE, CONFIRMATION_TYPE, SignedBytes, SigningKey
 from custody.wire.jobs import Endpoint, child_key_id
 from custody.wire.statements import Attestation, MadeFor
 
@@ -35,8 +35,8 @@ CHAIN_CODE = bytes(range(32))
 SIGNERS = ["berne-1", "berne-2", "basel-1", "basel-2", "basel-3"]
 
 
-def identity(name: str) -> Signer:
-    return Signer(Ed25519PrivateKey.from_private_bytes(name.encode().ljust(32, b"\0")))
+def identity(name: str) -> SigningKey:
+    return SigningKey(Ed25519PrivateKey.from_private_bytes(name.encode().ljust(32, b"\0")))
 
 
 DRIVERS = ("zurich-1", "zurich-2")

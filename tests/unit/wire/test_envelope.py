@@ -11,15 +11,15 @@ from custody.wire.envelope import (
     BadEnvelope,
     PinnedKeys,
     SignedBytes,
-    Signer,
+    SigningKey,
     pre_authentication_encoding,
     signing_key_id,
 )
 
 
 @pytest.fixture
-def signer() -> Signer:
-    return Signer(Ed25519PrivateKey.generate())
+def signer() -> SigningKey:
+    return SigningKey(Ed25519PrivateKey.generate())
 
 
 def test_the_pre_authentication_encoding_is_that_of_the_dsse_protocol():
@@ -41,7 +41,7 @@ def test_no_two_messages_are_encoded_alike(type_a, payload_a, type_b, payload_b)
 
 
 def test_what_a_pinned_key_signed_opens(signer):
-    other = Signer(Ed25519PrivateKey.generate())
+    other = SigningKey(Ed25519PrivateKey.generate())
     pinned = PinnedKeys([other.public_key, signer.public_key])
     assert pinned.open(JOB_TYPE, signer.sign(JOB_TYPE, b"payload")) == b"payload"
 
@@ -86,7 +86,7 @@ def test_a_signature_for_one_type_does_not_open_as_another(signer):
 
 
 def test_another_keys_signature_under_a_pinned_name_does_not_open(signer):
-    other = Signer(Ed25519PrivateKey.generate())
+    other = SigningKey(Ed25519PrivateKey.generate())
     signed = other.sign(JOB_TYPE, b"payload").model_copy(update={"signing_key_id": signer.key_id})
     with pytest.raises(BadEnvelope, match="is wrong"):
         PinnedKeys([signer.public_key]).open(JOB_TYPE, signed)

@@ -32,7 +32,7 @@ from custody.wire.algorithms import (
 )
 from custody.wire.attestations import PinnedNodes
 from custody.wire.encoding import Model
-from custody.wire.envelope import DetachedSignature, PinnedKeys, Signer
+from custody.wire.envelope import DetachedSignature, PinnedKeys, SigningKey
 from custody.wire.jobs import Endpoint, KeyReference
 from custody.wire.node_api import HeartbeatRequest, NodeHealth
 from custody.wire.outcomes import GeneratedKey
@@ -270,7 +270,7 @@ def applications_key(bad: bytes) -> None:
 def participants_identity(bad: bytes) -> None:
     me, *others = (each.signer for each in TICKET.participants)
     CeremonyChannel(
-        TICKET, bytes(32), me, Signer(Ed25519PrivateKey.generate()),
+        TICKET, bytes(32), me, SigningKey(Ed25519PrivateKey.generate()),
         dict.fromkeys(others, bad),
     )  # fmt: skip
 

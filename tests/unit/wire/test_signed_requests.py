@@ -6,12 +6,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
-from custody.wire.envelope import BadEnvelope, PinnedKeys, Signer
+from custody.wire.envelope import BadEnvelope, PinnedKeys, SigningKey
 from custody.wire.jobs import Endpoint, JobKind
 from custody.wire.signed_requests import parse_header, payload_type, sign_request
 from tests.unit.node.requests import KEY, complete, job_around
 
-SIGNER = Signer(Ed25519PrivateKey.generate())
+SIGNER = SigningKey(Ed25519PrivateKey.generate())
 BODY = b'{"kind": "Message"}'
 
 

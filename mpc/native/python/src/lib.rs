@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use errors::raised;
-use mpc_native::protocol::Protocol;
+use mpc_native::protocol::{MAX_SIGNERS, Protocol};
 
 /// BIP-32 CKDpub along a path without hardened steps.
 #[pyfunction]
@@ -37,6 +37,7 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     }));
     let names = Protocol::ALL.map(Protocol::name);
     module.add("PROTOCOLS", PyTuple::new(module.py(), names)?)?;
+    module.add("MAX_SIGNERS", MAX_SIGNERS)?;
     errors::add_to(module)?;
     module.add_class::<share::Share>()?;
     module.add_class::<sessions::Messages>()?;

@@ -15,7 +15,7 @@ from custody.client import Custody, Key, Rejected, Signature
 from custody.control_plane.jobs.notifications import JOBS_CHANNEL
 from custody.control_plane.jobs.reasons import RecordedOutcome
 from custody.wire.envelope import JOB_TYPE, DetachedSignature
-from custody.wire.envelope import Signer as Ed25519Signer
+from custody.wire.envelope import SigningKey as Ed25519Signer
 from custody.wire.jobs import Endpoint, Job
 from custody.wire.signed_requests import sign_request
 from tests.acceptance.mpc.locks.conftest import (

@@ -17,7 +17,7 @@ from custody.wire.envelope import (
     CONFIRMATION_TYPE,
     PROMISE_TYPE,
     SignedBytes,
-    Signer,
+    SigningKey,
 )
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.outcomes import (
@@ -38,7 +38,7 @@ from custody.wire.signatures import finish
 from custody.wire.statements import Abandonment, Attestation, Confirmation, MadeFor, Promise
 from custody.wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 
-ME, OTHER = Signer(Ed25519PrivateKey.generate()), Signer(Ed25519PrivateKey.generate())
+ME, OTHER = SigningKey(Ed25519PrivateKey.generate()), SigningKey(Ed25519PrivateKey.generate())
 SIGNERS = ["signer-1", "signer-2"]
 KEY = PrivateKey()
 PUBLIC_KEY = KEY.public_key.format()
@@ -80,7 +80,7 @@ ATTESTATION = Attestation(
 ABANDONMENT = Abandonment(key_id=KEY_ID, ceremony=SHARES, signer="signer-1")
 
 
-def signed(payload_type: str, statement: Model, by: Signer = ME) -> SignedBytes:
+def signed(payload_type: str, statement: Model, by: SigningKey = ME) -> SignedBytes:
     return by.sign(payload_type, statement.model_dump_json().encode())
 
 
@@ -164,11 +164,11 @@ def fault_of(given: GivenTask, result: Result | None, node: str = "signer-1") ->
     return judged.fault
 
 
-def prepared(confirmation: Confirmation = CONFIRMATION, by: Signer = ME) -> PreparedShare:
+def prepared(confirmation: Confirmation = CONFIRMATION, by: SigningKey = ME) -> PreparedShare:
     return PreparedShare(confirmation=signed(CONFIRMATION_TYPE, confirmation, by))
 
 
-def promised(promise: Promise = PROMISE, by: Signer = ME) -> PromisedShare:
+def promised(promise: Promise = PROMISE, by: SigningKey = ME) -> PromisedShare:
     return PromisedShare(promise=signed(PROMISE_TYPE, promise, by))
 
 

@@ -11,7 +11,7 @@ from custody.control_plane.conductor.settings import CeremoniesSection
 from custody.control_plane.conductor.step_making import Asked, StepMaker
 from custody.wire.algorithms import Curve, Scheme
 from custody.wire.delivery import DeliveryTicket
-from custody.wire.envelope import DELIVERY_TICKET_TYPE, TICKET_TYPE, PinnedKeys, Signer
+from custody.wire.envelope import DELIVERY_TICKET_TYPE, TICKET_TYPE, PinnedKeys, SigningKey
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.tickets import Ticket
 from mpc.ceremonies.tickets import unlike_field
@@ -45,7 +45,7 @@ def asked(request_id: UUID, steps: int, ceremonies: int) -> Asked:
 @pytest.mark.parametrize("orders_between", [0, 1, 2, 3])
 def test_the_next_attempt_meets_at_another_delivery_server(orders_between: int):
     """Whatever was ordered after the ceremony that failed, as to abandon what came of it."""
-    maker = StepMaker(Signer(Ed25519PrivateKey.generate()), CeremoniesSection(), SERVERS, 900)
+    maker = StepMaker(SigningKey(Ed25519PrivateKey.generate()), CeremoniesSection(), SERVERS, 900)
     request_id = uuid4()
     servers = []
     for ceremonies in range(4):
@@ -59,7 +59,7 @@ def test_the_next_attempt_meets_at_another_delivery_server(orders_between: int):
 
 
 def test_a_ceremonys_two_tickets_are_of_one_meeting_that_no_other_id_tells():
-    signer = Signer(Ed25519PrivateKey.generate())
+    signer = SigningKey(Ed25519PrivateKey.generate())
     maker = StepMaker(signer, CeremoniesSection(), SERVERS, 900)
     keys = PinnedKeys([signer.public_key])
     meetings, secrets = set(), set()
@@ -79,6 +79,6 @@ def test_a_ceremonys_two_tickets_are_of_one_meeting_that_no_other_id_tells():
 
 
 def test_an_order_has_neither_ticket():
-    maker = StepMaker(Signer(Ed25519PrivateKey.generate()), CeremoniesSection(), SERVERS, 900)
+    maker = StepMaker(SigningKey(Ed25519PrivateKey.generate()), CeremoniesSection(), SERVERS, 900)
     step = maker.make(asked(uuid4(), 0, 0), Begin(JobKind.ABANDON, THREE, uuid4(), 0))
     assert (step.ticket, step.delivery_ticket) == (None, None)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from custody.wire.tickets import MAX_SIGNERS
 from mpc import _native as native
 from tests.unit.mpc.native import parties
 from tests.unit.mpc.native.keys import DKLS, ED25519, key
@@ -16,6 +17,10 @@ DIGEST = hashlib.sha256(b"a message").digest()
 
 def signing(protocol: str) -> dict[int, native.Signing]:
     return parties.signing_sessions(key(protocol), [1, 2], DIGEST)
+
+
+def test_the_module_and_the_contract_allow_the_same_number_of_signers() -> None:
+    assert native.MAX_SIGNERS == MAX_SIGNERS
 
 
 @pytest.mark.parametrize("protocol", native.PROTOCOLS)
