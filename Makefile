@@ -34,9 +34,9 @@ else
 	@mkdir -p build/coverage
 	@$(BIN)/pytest -n 2 --cov --cov-report= tests/unit
 	@$(BIN)/python -m tests.coverage_of_decisions
-	@$(BIN)/pytest -n 2 --cov --cov-append --cov-report= --ignore=tests/unit
 	@$(BIN)/coverage html --quiet
-	@echo "All tests together cover $$($(BIN)/coverage report --format=total) %: build/coverage/html/index.html"
+	@echo "Unit tests alone cover $$($(BIN)/coverage report --format=total) %: build/coverage/html/index.html"
+	@$(BIN)/pytest -n 2 --ignore=tests/unit
 endif
 
 mutants: install ## take each guard out, and see that a test fails; some: make mutants ARGS="2 11"

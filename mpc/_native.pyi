@@ -8,7 +8,7 @@ Indices are 1..n. Messages and shares are compact, versioned bytes, laid out in
         messages = session.advance(exchange(messages))
     outcome = session.result()
 
-A session works in the process that made it, once, and any error ends it. Every call lets go of the
+A session works in the process that made it, once, and any error ends it. Every call releases the
 interpreter lock. The caller authenticates senders, checks that a broadcast was the same for all
 (the echo) and holds the ban locks; see docs/explanation/mpc.md.
 """

@@ -14,7 +14,7 @@ from custody.wire.envelope import SigningKey
 from custody.wire.outcomes import OutcomeStatus
 
 ATTEMPTS = 10
-"""The running signer links to the same chain: whoever read its head too early tries again."""
+"""The running signer links to the same chain: what read its head too early tries again."""
 
 
 class Acts:

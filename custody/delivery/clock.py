@@ -22,7 +22,7 @@ class ServerClock:
         self._readings: dict[str, tuple[datetime, timedelta]] = {}
 
     def hear(self, signer: str, told: str, now: datetime) -> None:
-        """Take a signer's time, as its request has it; what is no time is not taken."""
+        """Take a signer's time, as its request has it; a value that is not a time is ignored."""
         try:
             time = datetime.fromisoformat(told)
             offset = now - time

@@ -85,8 +85,8 @@ class AuditChain:
     def link(self, head: AuditHead, audit_records: list[AuditRecord]) -> Links:
         """Records that follow ``head``. Once they are committed: ``advance``.
 
-        Read the head before the transaction begins: reading it takes a connection, and whoever
-        holds one must not wait for another.
+        Read the head before the transaction begins: reading it takes a connection, and a task
+        that holds one must not wait for another.
         """
         now = datetime.now(UTC)
         sequence, previous = head.sequence, head.hash

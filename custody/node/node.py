@@ -1,4 +1,4 @@
-"""A running node: the loop and what goes on beside it. A mode brings handlers and parts."""
+"""A running node: the loop and the activities beside it. A mode brings handlers and parts."""
 
 import asyncio
 import contextlib
@@ -53,7 +53,7 @@ class Mode:
     parts: list[Part]
     capabilities: Mapping[Algorithm, Protection]
     bans: Callable[[], Awaitable[Sequence[SignedBytes]]] | None = None
-    """Whom this signer never signs with again, for the control plane to know."""
+    """The bans that this signer reports to the control plane."""
     clock: Clock | None = None
     """The mode's own, where its parts judge times by it too."""
     delivery_problems: Callable[[], dict[str, str]] = dict

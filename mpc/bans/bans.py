@@ -1,4 +1,4 @@
-"""Who never again signs with whom under a key: this signer's own bans, and what peers have stated.
+"""Signers that never sign together again under a key: by own bans, and by those of peers.
 
 A ban is of a root key, and holds for its children. It cannot be lifted: the way out is a new key.
 It outlives a restored database, since every peer that it was stated to states it again.

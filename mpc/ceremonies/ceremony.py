@@ -48,7 +48,7 @@ HELLO = 0
 """Number of the exchange in which signers agree on keys; the protocol's begin with 1."""
 
 _NOBODY_WAITS = ("ticket_used", "peer_aborted", "peer_silent")
-"""Codes with which there is nobody to let go: the ceremony has ended for all, or (a ticket that was
+"""Codes after which no other signer waits: the ceremony has ended for all, or (a ticket that was
 used) may be under way in another attempt at the same job."""
 
 
@@ -238,7 +238,7 @@ class Ceremonies:
     ) -> Messages | None:
         """Run a guarded phase in a task of its own, which our own end does not end.
 
-        Whoever has earned a ban would get away, and whoever has not would be left in flight.
+        A signer that has earned a ban would escape it, and another signer would be left in flight.
         """
         return await asyncio.shield(self._in_background(ticket.ceremony, phase))
 

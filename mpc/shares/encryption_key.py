@@ -116,7 +116,7 @@ def load_key_file(path: Path) -> FileKey:
         key = b""
     if len(key) != KEY_SIZE:
         raise ConfigurationError(
-            f"{path} is no encryption key: that is {KEY_SIZE} bytes in base64",
+            f"{path} is not an encryption key: that is {KEY_SIZE} bytes in base64",
             "Restore the file from its backup: without it this signer's shares cannot be used.",
         )
     return FileKey(key, str(path))
