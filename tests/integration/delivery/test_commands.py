@@ -69,13 +69,13 @@ def test_doctor_finds_all_well(config: Path, pki: Pki, control_plane: ControlPla
     }
 
 
-def test_doctor_says_what_is_to_be_mended(config: Path, pki: Pki, control_plane: ControlPlane):
+def test_doctor_says_what_is_to_be_corrected(config: Path, pki: Pki, control_plane: ControlPlane):
     init(config, pki, control_plane, "--private-key", str(pki.node("signer-1").private_key))
     config.write_text(config.read_text().replace(job_signing_key(control_plane), "bm8ga2V5"))
     result = call(config, "doctor")
     assert result.exit_code == 1
     assert "does not belong to the certificate" in result.output
-    assert "no Ed25519 public key" in result.output
+    assert "not an Ed25519 public key" in result.output
 
 
 @pytest.mark.parametrize(

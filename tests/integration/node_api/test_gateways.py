@@ -124,7 +124,7 @@ async def test_half_an_answer_is_none(gateway: Gateway, leaf: Any):
 
 
 async def test_a_page_with_status_200_is_refused_by_name(gateway: Gateway, leaf: Any):
-    with pytest.raises(ControlPlaneRefused, match="no ClaimResponse"):
+    with pytest.raises(ControlPlaneRefused, match="not a ClaimResponse"):
         await claim(gateway, leaf, Response(HTML, media_type="text/html"))
 
 
