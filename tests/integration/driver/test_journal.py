@@ -153,14 +153,14 @@ async def test_purging_takes_only_what_is_old_and_reported(
 
 
 async def test_work_goes_on_after_every_connection_was_cut(
-    engine: AsyncEngine, node: NodeParts
+    engine: AsyncEngine, node: NodeParts, driver_database: str
 ) -> None:
     await node.journal.commit(commit())
     cut = text(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
-    other = create_engine(engine.url.render_as_string(hide_password=False))
+    other = create_engine(driver_database)
     async with other.connect() as connection:
         assert (await connection.execute(cut)).scalar_one() >= 1
     await other.dispose()
