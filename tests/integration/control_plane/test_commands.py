@@ -93,7 +93,10 @@ def test_a_new_control_plane_in_the_order_of_the_help(configured: Command):
 def test_a_node_needs_an_id_that_a_certificate_can_name(configured: Command):
     configured("migrate")
     assert "node id" in configured("node", "add", "a b", "--group", "hsm", status=1).stderr
-    assert "not a group's name" in configured("node", "add", "driver-1", "--group", "a b", status=1).stderr
+    assert (
+        "not a group's name"
+        in configured("node", "add", "driver-1", "--group", "a b", status=1).stderr
+    )
 
 
 def test_a_signer_is_registered_with_its_owner(configured: Command):
