@@ -30,6 +30,9 @@ from tests.integration.node_api.nodes import Node
 QUICK = CeremoniesSection(
     sign_seconds=3, keys_seconds=4, order_seconds=2, claim_seconds=0.7, alive_seconds=25
 )
+"""A signer that is silent is soon given up."""
+CALM = pytest.mark.parametrize("ceremonies", [CeremoniesSection(claim_seconds=15)], ids=["calm"])
+"""For tests of a whole path: no step is tried again only because this machine is slow."""
 GROUP = "mpc"
 
 
@@ -88,10 +91,15 @@ class Conducting:
 
 
 @pytest.fixture
+def ceremonies() -> CeremoniesSection:
+    return QUICK
+
+
+@pytest.fixture
 async def conducting(
-    control_plane_database: str, certificates: Certificates
+    control_plane_database: str, certificates: Certificates, ceremonies: CeremoniesSection
 ) -> AsyncIterator[Conducting]:
-    conducting = Conducting(Replica(control_plane_database, QUICK), certificates)
+    conducting = Conducting(Replica(control_plane_database, ceremonies), certificates)
     await conducting.start()
     yield conducting
     await conducting.stop()

@@ -12,7 +12,7 @@ from custody.control_plane.tables import keys
 from custody.wire.jobs import Job, JobKind
 from custody.wire.outcomes import OutcomeStatus, SetOfShares
 from custody.wire.tickets import CeremonyKind, Ticket
-from tests.integration.conductor.conftest import Troupe
+from tests.integration.conductor.conftest import CALM, Troupe
 from tests.integration.conductor.scripted_signer import NotDone, Share, denied, failed
 
 
@@ -23,6 +23,7 @@ def always(error: Exception) -> Any:
     return script
 
 
+@CALM
 async def test_a_refresh_makes_a_new_generation_of_the_same_key(troupe: Troupe):
     wallet = await troupe.wallet()
     before = await troupe.key(wallet["key_id"])
@@ -260,6 +261,7 @@ async def test_one_no_of_all_n_rejects_a_refresh(troupe: Troupe):
     assert (await troupe.sign(wallet["key_id"]))["status"] == "Signed"
 
 
+@CALM
 async def test_a_lost_share_is_repaired_by_the_others_and_all_are_refreshed(troupe: Troupe):
     wallet = await troupe.wallet()
     troupe[2].shares.clear()

@@ -3,7 +3,7 @@
 from typing import Any
 
 from custody.wire.jobs import Job, JobKind
-from tests.integration.conductor.conftest import Troupe
+from tests.integration.conductor.conftest import CALM, Troupe
 from tests.integration.conductor.scripted_signer import denied, failed
 
 APPROVE = JobKind.APPROVE
@@ -22,6 +22,7 @@ def always(error: Exception) -> Any:
     return script
 
 
+@CALM
 async def test_gates_are_asked_before_a_ceremony(troupe: Troupe):
     wallet = await troupe.wallet()
     await give_gates(troupe, 1, 2, 3)
@@ -41,6 +42,7 @@ async def test_what_is_approved_is_the_very_request_that_is_signed(troupe: Troup
     assert len({job.request_digest for job in jobs}) == 1
 
 
+@CALM
 async def test_gates_are_not_asked_where_enough_signers_have_none(troupe: Troupe):
     wallet = await troupe.wallet()
     await give_gates(troupe, 1)
@@ -49,6 +51,7 @@ async def test_gates_are_not_asked_where_enough_signers_have_none(troupe: Troupe
     assert await troupe.signers_of(signed["id"]) == [{"signer-2", "signer-3"}]
 
 
+@CALM
 async def test_one_gate_that_hangs_holds_up_nothing(troupe: Troupe):
     wallet = await troupe.wallet()
     await give_gates(troupe, 1, 2, 3)
@@ -85,6 +88,7 @@ async def test_gates_that_reject_reject_the_request(troupe: Troupe):
     assert JobKind.SIGN not in {job.kind for job in troupe.taken}
 
 
+@CALM
 async def test_a_refresh_asks_every_gate(troupe: Troupe):
     wallet = await troupe.wallet()
     await give_gates(troupe, 2, 3)

@@ -5,23 +5,25 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from custody.control_plane.conductor.settings import CeremoniesSection
 from custody.wire.tickets import Ticket
-from tests.integration.conductor.conftest import QUICK, Conducting, Troupe
+from tests.integration.conductor.conftest import CALM, Conducting, Troupe
 from tests.integration.control_plane.conftest import Replica
 from tests.integration.node_api.certificates import Certificates
 
 
 @pytest.fixture
 async def other(
-    control_plane_database: str, certificates: Certificates
+    control_plane_database: str, certificates: Certificates, ceremonies: CeremoniesSection
 ) -> AsyncIterator[Conducting]:
     """A second replica over the same database; the signers do not know of it."""
-    conducting = Conducting(Replica(control_plane_database, QUICK), certificates)
+    conducting = Conducting(Replica(control_plane_database, ceremonies), certificates)
     await conducting.start()
     yield conducting
     await conducting.stop()
 
 
+@CALM
 async def test_two_replicas_never_begin_a_step_twice(troupe: Troupe, other: Conducting):
     wallet = await troupe.wallet()
     await other.replica.mpc.conductor.sweep()

@@ -11,7 +11,7 @@ from custody.wire.jobs import Job, JobKind
 from custody.wire.outcomes import PreparedShare, Result
 from custody.wire.statements import Confirmation
 from custody.wire.tickets import Ticket
-from tests.integration.conductor.conftest import Troupe
+from tests.integration.conductor.conftest import CALM, Troupe
 from tests.integration.conductor.scripted_signer import ScriptedSigner, failed
 
 
@@ -49,6 +49,7 @@ async def test_a_generation_that_failed_is_given_up_and_made_anew(troupe: Troupe
     await troupe.until(lambda: settled(troupe))
 
 
+@CALM
 async def test_a_set_of_which_one_confirmation_is_lost_is_given_up_by_all(troupe: Troupe):
     lost: list[UUID] = []
 

@@ -7,7 +7,7 @@ import pytest
 
 from custody.wire.derivation import child_public_key
 from custody.wire.tickets import CeremonyKind
-from tests.integration.conductor.conftest import Troupe
+from tests.integration.conductor.conftest import CALM, Troupe
 
 KINDS: dict[str, dict[str, Any]] = {
     "Ethereum": {"network": "Ethereum"},
@@ -17,6 +17,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
+@CALM
 async def test_a_wallet_is_made_by_all_proved_by_quorums_and_activated_by_all(troupe: Troupe):
     wallet = await troupe.wallet()
     assert wallet["status"] == "Active", wallet
@@ -35,6 +36,7 @@ async def test_a_wallet_is_made_by_all_proved_by_quorums_and_activated_by_all(tr
     await troupe.has_free_slots()
 
 
+@CALM
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_wallet_of_every_network_signs(troupe: Troupe, kind: str):
     wallet = await troupe.wallet(**KINDS[kind])
