@@ -1,6 +1,8 @@
 """Which jobs a node believes and does: no socket, no database, no HSM."""
 
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -8,8 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.node.authentication import Authenticator
 from custody.node.clock import Clock
-from custody.node.decisions import decide
+from custody.node.decisions import decide, require_thawed
 from custody.node.errors import Denied, Failed, Refused
+from custody.node.freeze import Freeze
 from custody.wire.algorithms import Curve, Scheme
 from custody.wire.envelope import (
     DELIVERY_TICKET_TYPE,
@@ -23,6 +26,7 @@ from custody.wire.node_api import ClaimedJob
 from tests.made_up_keys import made_up_key
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+KEY = uuid4()
 CONTROL_PLANE = SigningKey(Ed25519PrivateKey.generate())
 AUTHENTICATOR = Authenticator(
     PinnedKeys([CONTROL_PLANE.public_key]), "hsm", frozenset({JobKind.SIGN.value})
@@ -66,6 +70,37 @@ def refusal(claimed_job: ClaimedJob) -> str:
 def test_a_job_that_a_pinned_key_signed_is_opened() -> None:
     one = job()
     assert AUTHENTICATOR.open(claimed(one)).job == one
+
+
+def test_an_opened_job_comes_with_its_digest_and_without_tickets_where_none_were_signed() -> None:
+    one = claimed(job())
+    work = AUTHENTICATOR.open(one)
+    assert work.digest == sha256(one.job.payload).digest()
+    assert (work.ticket, work.signed_ticket) == (None, None)
+    assert (work.delivery_ticket, work.signed_delivery_ticket) == (None, None)
+
+
+def test_a_refusal_names_what_was_expected_and_what_came() -> None:
+    other = job(group="other")
+    for claim, parts in (
+        (claimed(other), ("'other'", "'hsm'")),
+        (claimed(job(kind="Export")), ("'Export'",)),
+        (claimed(job()).model_copy(update={"job_id": KEY}), (str(KEY),)),
+        (claimed(job(), SigningKey(Ed25519PrivateKey.generate())), ("does not believe the job: ",)),
+        (claimed(job(), payload=b"{}"), ("malformed fields",)),
+    ):
+        with pytest.raises(Refused) as caught:
+            AUTHENTICATOR.open(claim)
+        assert all(part in str(caught.value) for part in parts)
+
+
+def test_a_frozen_node_fails_the_job_for_now(tmp_path: Path) -> None:
+    freeze = Freeze(tmp_path)
+    require_thawed(freeze)
+    freeze.freeze("audit")
+    with pytest.raises(Failed, match="audit") as caught:
+        require_thawed(freeze)
+    assert (caught.value.code, caught.value.transient) == ("frozen", True)
 
 
 def test_a_job_that_another_key_signed_is_refused() -> None:
@@ -146,8 +181,13 @@ def test_a_job_within_its_life_is_done() -> None:
 
 
 def test_an_expired_job_is_denied() -> None:
-    with pytest.raises(Denied, match="expired"):
+    with pytest.raises(Denied, match=NOW.isoformat().replace("+", r"\+")) as caught:
         decide(job(expires_at=NOW), NOW, in_step(), LONGEST_LIFE)
+    assert caught.value.code == "expired"
+
+
+def test_a_job_that_the_journal_just_outlives_is_done() -> None:
+    decide(job(expires_at=NOW + LONGEST_LIFE), NOW, in_step(), LONGEST_LIFE)
 
 
 def test_a_job_that_outlives_the_journal_is_denied() -> None:

@@ -95,3 +95,10 @@ def test_while_all_slots_are_taken_it_waits_for_one():
     decision = decide(busy, ShareSet(uuid4()), DKLS)
     assert isinstance(decision, Pause)
     assert decision.reason.code == "signers_busy"
+
+
+def test_a_proof_names_the_set_its_generation_and_its_public_key():
+    made = ShareSet(uuid4())
+    decision = next_proof(request_of(2, 3), made, 4, FROST, b"key")
+    assert isinstance(decision, Begin)
+    assert (decision.shares, decision.generation, decision.public_key) == (made.id, 4, b"key")

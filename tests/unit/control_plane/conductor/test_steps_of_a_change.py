@@ -1,0 +1,122 @@
+"""What a step of a change is told: which set, which generation, which key, which signers."""
+
+import pytest
+
+from custody.control_plane.conductor.planning.decisions import Begin, Complete, Pause
+from custody.control_plane.conductor.planning.facts import Member
+from custody.control_plane.conductor.planning.set_making import next_change_step
+from custody.wire.jobs import JobKind
+from tests.unit.control_plane.conductor.stories import (
+    PUBLIC_KEY,
+    SHARES,
+    THREE,
+    abandoned,
+    activated,
+    approved,
+    confirmed,
+    failed,
+    generate,
+    made,
+    nothing,
+    promised,
+    sign,
+    step,
+    without,
+)
+
+CONFIRMING = made({signer: confirmed(signer) for signer in THREE})
+SET = CONFIRMING.shares
+PROVING = step(JobKind.PROVE_KEY, dict.fromkeys(THREE, nothing()), shares=SET)
+PROMISING = step(JobKind.PROMISE, {signer: promised(signer) for signer in THREE}, shares=SET)
+USING = step(JobKind.ACTIVATE_KEY, {signer: activated(signer) for signer in THREE}, shares=SET)
+
+
+def next_of(*steps) -> Begin:
+    decision = next_change_step(generate(steps))
+    assert isinstance(decision, Begin), decision
+    return decision
+
+
+@pytest.mark.parametrize(
+    ("steps", "kind"),
+    [
+        ((CONFIRMING,), JobKind.PROVE_KEY),
+        ((CONFIRMING, PROVING), JobKind.PROMISE),
+        ((CONFIRMING, PROVING, PROMISING), JobKind.ACTIVATE_KEY),
+    ],
+)
+def test_a_step_that_takes_a_set_into_use_names_set_generation_and_key(steps, kind):
+    decision = next_of(*steps)
+    assert decision.kind is kind
+    assert (decision.shares, decision.generation) == (SET, 0)
+    assert decision.public_key == PUBLIC_KEY
+
+
+def test_all_confirmations_go_along_with_the_order_to_promise():
+    assert next_of(CONFIRMING, PROVING).evidence == tuple(
+        CONFIRMING.outcomes[signer].result.confirmation  # type: ignore[union-attr]
+        for signer in THREE
+    )
+
+
+def test_a_set_that_all_use_is_the_one_that_completes_the_request():
+    decision = next_change_step(generate((CONFIRMING, PROVING, PROMISING, USING)))
+    assert isinstance(decision, Complete)
+    assert decision.made is not None
+    assert decision.made.id == SET
+
+
+def test_a_signer_that_is_away_is_waited_for_before_it_takes_a_set_into_use():
+    some = step(JobKind.ACTIVATE_KEY, {s: activated(s) for s in "ab"}, shares=SET)
+    request = without(generate((CONFIRMING, PROVING, PROMISING, some)), "c")
+    decision = next_change_step(request)
+    assert isinstance(decision, Pause)
+    assert decision.reason.text == "0 of the 1 signers needed are there (away: c)"
+
+
+def test_an_order_to_abandon_names_the_set_and_its_generation():
+    ceremony = made({"a": confirmed("a"), "b": failed(), "c": abandoned("c")})
+    decision = next_of(ceremony)
+    assert decision.kind is JobKind.ABANDON
+    assert (decision.shares, decision.generation) == (ceremony.shares, 0)
+
+
+def repair(steps=(), **members: Member):
+    return sign(
+        steps,
+        kind=JobKind.REPAIR_SHARE,
+        target="c",
+        members={signer: members.get(signer, Member()) for signer in THREE},
+    )
+
+
+def test_a_share_is_repaired_by_a_threshold_of_helpers_and_its_signer():
+    decision = next_change_step(repair())
+    assert isinstance(decision, Begin)
+    assert decision.kind is JobKind.REPAIR_SHARE
+    assert sorted(decision.signers[:2]) == ["a", "b"]
+    assert decision.signers[2:] == ("c",)
+    assert (decision.shares, decision.generation) == (SHARES, 0)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"a": Member(free=0)},
+        {"c": Member(free=0)},
+        {"c": Member(is_there=False)},
+    ],
+)
+def test_a_repair_waits_for_a_slot_of_each_helper_and_of_the_signer(members):
+    assert isinstance(next_change_step(repair(**members)), Pause)
+
+
+def test_a_repair_asks_each_gate_first():
+    decision = next_change_step(repair(b=Member(has_gate=True)))
+    assert isinstance(decision, Begin)
+    assert (decision.kind, decision.signers) == (JobKind.APPROVE, ("b",))
+    assert (decision.shares, decision.generation) == (SHARES, 0)
+    asked = step(JobKind.APPROVE, {"b": approved()})
+    decision = next_change_step(repair((asked,), b=Member(has_gate=True)))
+    assert isinstance(decision, Begin)
+    assert decision.kind is JobKind.REPAIR_SHARE
