@@ -9,7 +9,7 @@ COMPILE := build/uv/bin/uv pip compile --quiet --universal --python-version 3.11
 	--generate-hashes --no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test mutants lint format audit sbom audittools bench reference docs wheel lock clean
+.PHONY: help install demo up down test mutants mutmut lint format audit sbom audittools bench reference docs wheel lock clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -41,6 +41,9 @@ endif
 
 mutants: install ## take each guard out, and see that a test fails; some: make mutants ARGS="2 11"
 	@$(BIN)/python -m tests.mutants $(ARGS)
+
+mutmut: install audittools ## change everything in what decides, and see what no unit test notices
+	@tests/mutants/decisions.sh
 
 lint: install ## check format, style, types and the direction of imports
 	$(BIN)/ruff format --check .
