@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from uuid import UUID
 
@@ -55,8 +56,17 @@ from custody.wire.statements import Attestation, MadeFor
 from tests.unit.wire import signer_examples
 from tests.unit.wire.example_keys import JOB_SIGNER, seeded
 
-PAGES = sorted((Path(__file__).parents[3] / "docs/reference/wire-protocol").glob("*.md"))
-BLOCK = re.compile(r"<!-- example: ([\w-]+) -->\n```(json|text)\n(.*?)\n```", re.DOTALL)
+FOLDER = Path(__file__).parents[3] / "docs/reference/wire-protocol"
+PAGES = sorted(FOLDER.glob("*.md"))
+WHOLE_EXAMPLES = FOLDER / "examples"
+"""Files of the examples that a page shows with long values cut."""
+BLOCK = re.compile(
+    r"<!-- example: ([\w-]+) -->\n```(json|text)\n(.*?)\n```"
+    r"(?:\n\n\[The whole example\]\([\w./-]+\)\.)?",
+    re.DOTALL,
+)
+LONG_VALUE = re.compile(r"[A-Za-z0-9+/=]{160,}")
+SHOWN_CHARACTERS = 60
 
 NODE = "zurich-1"
 CREATED_AT = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -263,6 +273,7 @@ def text_of_all_pages() -> str:
     return "\n".join(page.read_text("utf-8") for page in PAGES)
 
 
+@cache
 def examples() -> dict[str, str]:
     """Each example's name, and its text as the pages must have it."""
     texts = {name: _pretty(model) for name, model in MODELS.items()}
@@ -279,15 +290,43 @@ def _pretty(model: Model) -> str:
     return json.dumps(model.model_dump(mode="json"), indent=2, ensure_ascii=False)
 
 
+def shown(text: str) -> str:
+    """Return the text as a page shows it: each long base64 or hex value is cut."""
+    return LONG_VALUE.sub(
+        lambda value: f"{value[0][:SHOWN_CHARACTERS]}… ({len(value[0])} characters)", text
+    )
+
+
+@cache
+def whole_examples() -> dict[str, str]:
+    """Return the files beside the pages: name to contents."""
+    suffixes = {name: ".json" if name in MODELS else ".txt" for name in examples()}
+    return {
+        name + suffixes[name]: text + "\n"
+        for name, text in examples().items()
+        if shown(text) != text
+    }
+
+
+def block(name: str, language: str) -> str:
+    """Return an example as a page has it."""
+    text = examples()[name]
+    lines = [f"<!-- example: {name} -->", f"```{language}", shown(text), "```"]
+    for file in whole_examples():
+        if file.rsplit(".", 1)[0] == name:
+            lines += ["", f"[The whole example](examples/{file})."]
+    return "\n".join(lines)
+
+
 def main() -> None:
-    texts = examples()
-
-    def write(block: re.Match[str]) -> str:
-        name, language, _ = block.groups()
-        return f"<!-- example: {name} -->\n```{language}\n{texts[name]}\n```"
-
     for page in PAGES:
-        page.write_text(BLOCK.sub(write, page.read_text("utf-8")), "utf-8")
+        text = BLOCK.sub(lambda found: block(found[1], found[2]), page.read_text("utf-8"))
+        page.write_text(text, "utf-8")
+    WHOLE_EXAMPLES.mkdir(exist_ok=True)
+    for old in WHOLE_EXAMPLES.iterdir():
+        old.unlink()
+    for name, contents in whole_examples().items():
+        (WHOLE_EXAMPLES / name).write_text(contents, "utf-8")
 
 
 if __name__ == "__main__":

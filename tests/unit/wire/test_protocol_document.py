@@ -52,19 +52,41 @@ from mpc.ceremonies.delivery_client import (
 )
 from tests.unit.wire import protocol_examples, signer_examples
 from tests.unit.wire.example_keys import JOB_SIGNER
-from tests.unit.wire.protocol_examples import BLOCK, MODELS, examples, text_of_all_pages
+from tests.unit.wire.protocol_examples import (
+    BLOCK,
+    MODELS,
+    WHOLE_EXAMPLES,
+    block,
+    examples,
+    shown,
+    text_of_all_pages,
+    whole_examples,
+)
 
 TEXT = text_of_all_pages()
-BLOCKS = {name: text for name, _, text in BLOCK.findall(TEXT)}
+SHOWN = {name: text for name, _, text in BLOCK.findall(TEXT)}
+FILES = {path.name: path.read_text("utf-8") for path in WHOLE_EXAMPLES.iterdir()}
+BLOCKS = SHOWN | {name.rsplit(".", 1)[0]: text.removesuffix("\n") for name, text in FILES.items()}
+"""Each example, whole."""
+RENEW = "run: python -m tests.unit.wire.protocol_examples"
 
 
 def test_every_example_is_in_the_document_and_no_other():
-    assert set(BLOCKS) == set(examples())
+    assert set(SHOWN) == set(examples())
 
 
 @pytest.mark.parametrize("name", list(examples()))
 def test_an_example_is_what_the_models_give(name):
-    assert BLOCKS.get(name) == examples()[name], "run: python -m tests.unit.wire.protocol_examples"
+    assert SHOWN.get(name) == shown(examples()[name]), RENEW
+
+
+def test_an_example_with_long_values_has_a_file_beside_the_page():
+    assert whole_examples() == FILES, RENEW
+
+
+@pytest.mark.parametrize(("name", "language"), [each[:2] for each in BLOCK.findall(TEXT)])
+def test_a_cut_example_links_to_its_file(name, language):
+    assert block(name, language) in TEXT, RENEW
 
 
 @pytest.mark.parametrize("name", list(MODELS))
