@@ -92,7 +92,7 @@ class Decisions:
 
 
 class Gate:
-    """Decides by the policy's file as it is at that moment, then by what people have decided."""
+    """Decides by the current contents of the policy's file, then by what people have decided."""
 
     def __init__(self, config: dict[str, Any], folder: Path) -> None:
         self.key = (folder / config["hmac_key_file"]).read_bytes().rstrip(b"\r\n")
