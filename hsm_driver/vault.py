@@ -1,24 +1,20 @@
 """Wrapped keys in the database, and what the HSM does with them."""
 
-from collections.abc import Awaitable
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from custody.database.engine import is_transient
 from custody.database.statements import Statements
-from custody.node.errors import Denied, Failed
+from custody.node.errors import Failed
 from custody.node.handlers import NewRow, Work
 from custody.node.metrics import HSM_SECONDS
 from custody.node.stored_key import StoredKey, require_same_key
-from custody.pkcs11.errors import HsmFailure, TooLate
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.runtime.batching import Batcher
 from custody.runtime.errors import OperatorError
 from custody.wire.algorithms import Algorithm, Curve, Network, Protection, Scheme
 from custody.wire.jobs import Job
-
-Answer = TypeVar("Answer")
 
 _SELECT_KEYS = """
     SELECT key_id, scheme, curve, network, public_key, protection, wrapped, master_key, mechanism
@@ -51,7 +47,7 @@ class Vault:
 
     async def generate(self, algorithm: Algorithm) -> WrappedKey:
         with HSM_SECONDS.labels("generate").time():
-            return await _failing(self._hsm.generate(algorithm))
+            return await self._hsm.generate(algorithm)
 
     async def sign(self, key: WrappedKey, data: bytes, work: Work | None = None) -> bytes:
         """Raw signature, not yet verified; data: 32-byte digest, or Ed25519's message.
@@ -60,14 +56,13 @@ class Vault:
         """
         with HSM_SECONDS.labels("sign").time():
             if work is None:
-                return await _failing(self._hsm.sign(key, data))
-            signing = self._hsm.sign(
+                return await self._hsm.sign(key, data)
+            return await self._hsm.sign(
                 key,
                 data,
                 not_after=work.not_after.timestamp(),
                 require_wanted=work.require_wanted,
             )
-            return await _failing(signing)
 
     async def find(self, key_id: UUID) -> tuple[WrappedKey, Network | None] | None:
         """The stored key and its wallet's network."""
@@ -178,15 +173,6 @@ def row_of(key_id: UUID, network: Network | None, key: WrappedKey) -> NewRow:
         "mechanism": key.mechanism,
     }
     return NewRow(_INSERT_KEYS, values)
-
-
-async def _failing(operation: Awaitable[Answer]) -> Answer:
-    try:
-        return await operation
-    except TooLate as error:
-        raise Denied("expired", "the request expired before the HSM began with it") from error
-    except HsmFailure as error:
-        raise Failed(error.code, error.reason, transient=error.transient) from error
 
 
 def _compare(name: str, known: bytes, found: bytes | None) -> None:

@@ -1,64 +1,75 @@
-"""What can go wrong between asking the HSM and its answer."""
+"""Why an operation of the HSM has no result.
+
+A failure has one form from the worker to the outcome of a job: the worker raises it in place of
+PKCS#11's error, the socket carries its code and reason, the daemon raises it again, and the job
+loop reports it as the outcome.
+"""
+
+from typing import NoReturn
+
+from custody.node.errors import Denied, Failed
+from custody.pkcs11.messages import Failure
 
 
-class HsmFailure(Exception):
-    """An operation has no result. ``reason`` may be shown to applications; it has no secret."""
+class HsmFailure(Failed):
+    """The operation failed. ``reason`` may be shown to applications, and has no secret."""
 
     code = "hsm_failure"
     transient = True
 
     def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+        super().__init__(type(self).code, reason, transient=type(self).transient)
 
 
 class HsmTimeout(HsmFailure):
-    """The operation passed its deadline, alone in its worker, which was killed."""
+    """The operation passed its deadline while it was alone in its worker, which was killed."""
 
     code = "hsm_timeout"
     transient = True
 
 
 class HsmUnavailable(HsmFailure):
-    """No worker has a session on the token at present."""
+    """No worker has a session on the token now."""
 
     code = "hsm_unavailable"
     transient = True
 
 
 class HsmCrashed(HsmFailure):
-    """The operation ended its worker each time it ran alone: it is not run again."""
+    """The operation ended its worker each time it ran alone, and is not run again."""
 
     code = "hsm_crashed"
     transient = False
 
 
 class SchemeUnsupported(HsmFailure):
-    """This token, with these settings, makes and uses no keys of the algorithm."""
+    """With these settings, the token cannot make or use keys of the algorithm."""
 
     code = "unsupported_algorithm"
     transient = False
 
 
 class InvalidData(HsmFailure):
-    """What is to be signed does not have the size that the scheme signs."""
+    """The data to sign does not have the size that the scheme signs."""
 
     code = "invalid_data"
     transient = False
 
 
-class TooLate(HsmFailure):
-    """The operation was not begun, since its time was over: nothing was made."""
-
-    code = "too_late"
-    transient = False
-
-
 class KeyUnusable(HsmFailure):
-    """The wrapped key is damaged, or of another master key than the one that it names."""
+    """The wrapped key is damaged, or another master key wrapped it than the one it names."""
 
     code = "key_unusable"
     transient = False
+
+
+class TooLate(Denied):
+    """The request expired before the worker began the operation. Nothing was made."""
+
+    code = "expired"
+
+    def __init__(self) -> None:
+        super().__init__(type(self).code, "the request expired before the HSM began with it")
 
 
 BY_CODE: dict[str, type[HsmFailure]] = {
@@ -70,8 +81,19 @@ BY_CODE: dict[str, type[HsmFailure]] = {
         HsmCrashed,
         SchemeUnsupported,
         InvalidData,
-        TooLate,
         KeyUnusable,
     )
 }
-"""How a failure that a worker reports becomes an exception again."""
+"""The class of each failure that a worker can send."""
+
+
+def message_of(failure: HsmFailure | TooLate) -> Failure:
+    """The message by which a worker sends a failure."""
+    return Failure(code=failure.code, reason=failure.reason)
+
+
+def raise_failure(message: Failure) -> NoReturn:
+    """Raise the failure that a worker sent. Raises HsmFailure or TooLate."""
+    if message.code == TooLate.code:
+        raise TooLate
+    raise BY_CODE.get(message.code, HsmFailure)(message.reason)

@@ -1,12 +1,21 @@
-"""The HSM as the rest of the driver sees it."""
+"""The HSM as a daemon sees it: operations, done by worker processes that are kept alive."""
 
+import asyncio
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
-from custody.pkcs11.errors import HsmFailure, SchemeUnsupported
+import structlog
+
+from custody.pkcs11.errors import HsmFailure, HsmUnavailable, SchemeUnsupported, raise_failure
+from custody.pkcs11.launch import launch
 from custody.pkcs11.messages import (
     Answer,
+    Failure,
     Generate,
     Generated,
+    Lost,
+    Operation,
     Ready,
     Seal,
     Sealed,
@@ -15,64 +24,101 @@ from custody.pkcs11.messages import (
     Unseal,
     Unsealed,
 )
-from custody.pkcs11.pool import Pool
 from custody.pkcs11.settings import HsmSettings
-from custody.pkcs11.worker_process import WORKER_MODULE
+from custody.pkcs11.work_queue import Batch, PendingOperation, WorkQueue
+from custody.pkcs11.worker_process import WORKER_MODULE, WorkerProcess
 from custody.pkcs11.wrapped_key import WrappedKey
+from custody.runtime.errors import OperatorError
 from custody.wire.algorithms import Algorithm, Protection
+
+MAX_OUTSTANDING = 2
+"""Batches sent to one worker: the worker begins the second when it has answered the first."""
+FIRST_BACKOFF_SECONDS = 0.5
+LAST_BACKOFF_SECONDS = 30.0
+SETTLED_SECONDS = 10.0
+"""A worker that lived this long is replaced at once, and so is a worker that ended at work."""
+
+log = structlog.get_logger()
+
+Worker = WorkerProcess[Batch]
+Expected = TypeVar("Expected", bound=Answer)
 
 
 class Hsm:
-    """Asynchronous facade over the worker processes. All failures of operations are HsmFailure."""
+    """Does operations in worker processes, and replaces the workers that end.
+
+    Every failure of an operation is an HsmFailure, which a job reports as it is.
+    """
 
     def __init__(self, settings: HsmSettings, worker_module: str = WORKER_MODULE) -> None:
         """``worker_module`` is the entry point of the worker processes."""
-        self._pool = Pool(settings, worker_module)
+        self._settings = settings
+        self._worker_module = worker_module
+        self._queue = WorkQueue()
+        self._workers: list[Worker] = []
+        self._keepers: list[asyncio.Task[None]] = []
+        self._replacing = asyncio.Lock()
         self._found: Ready | None = None
+        self._dispatching = False
+        self._problem: str | None = "not started"
 
     async def start(self) -> None:
-        """Log in and start the workers. Raises OperatorError: module, token, PIN, master key."""
-        self._found = await self._pool.start()
+        """Log in with one worker, then start the others.
+
+        Raises OperatorError when the module, the token, the PIN or the master key is not usable.
+        """
+        worker = self._new_worker()
+        self._found = await launch(self._settings, worker)
+        self._add(worker)
+        self._keepers = [
+            asyncio.create_task(self._keep(worker if seat == 0 else None))
+            for seat in range(self._settings.workers)
+        ]
 
     async def close(self) -> None:
-        """End the workers; operations under way fail with HsmUnavailable."""
-        await self._pool.close()
+        """End every worker. Operations that have no answer yet fail with HsmUnavailable."""
+        self._problem = "the driver is stopping"
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        workers, self._workers = self._workers, []
+        await asyncio.gather(*(worker.stop() for worker in workers))
+        for worker in workers:
+            self._queue.give_back(worker.outstanding)
+        self._queue.fail_all(self._problem)
 
     @property
     def problem(self) -> str | None:
-        """Why no operation can run at present; None when at least one worker is ready."""
-        return self._pool.problem
+        """Why no operation can be done now; None while at least one worker is ready."""
+        return None if self._workers else self._problem
 
     @property
     def workers(self) -> int:
-        """How many workers are logged in at this moment."""
-        return self._pool.alive
+        """How many workers are logged in now."""
+        return len(self._workers)
 
     @property
     def worker_process_ids(self) -> list[int]:
-        """For the log, and for those who look after the processes."""
-        return self._pool.process_ids
+        """The process ids of the workers that are logged in now."""
+        return [pid for worker in self._workers if (pid := worker.process_id) is not None]
 
     async def capabilities(self) -> dict[Algorithm, Protection]:
-        """What keys can be made and used, found out by doing it when the HSM was started."""
-        found = self._started()
-        return {capability.algorithm: capability.protection for capability in found.capabilities}
+        """The algorithms whose keys can be made and used. The first worker has tried each."""
+        return {each.algorithm: each.protection for each in self._started().capabilities}
 
     async def check_values(self) -> dict[str, bytes]:
-        """Check value, 32 bytes, of every master key on the token, by name.
+        """The check value, 32 bytes, of every master key on the token, by the key's name.
 
-        Keys added since ``start`` are not in it, and not used. Every worker proves these same
-        values before it does anything, so what the caller has compared once stays true.
+        Master keys that were added after ``start`` are neither in the answer nor used. Every worker
+        proves these same values before it does anything, so the caller compares them once.
         """
         return dict(self._started().check_values)
 
     async def generate(self, algorithm: Algorithm) -> WrappedKey:
-        """A new key, wrapped by the newest master key. Raises HsmFailure."""
+        """Make a key, wrapped by the newest master key. Raises HsmFailure."""
         if algorithm not in await self.capabilities():
             raise SchemeUnsupported(f"this node has no way to make {algorithm} keys")
-        answer = await self._pool.run(Generate.model_construct(algorithm=algorithm))
-        if not isinstance(answer, Generated):
-            raise _unexpected(answer)
+        answer = await self._run(Generate.model_construct(algorithm=algorithm), Generated)
         return answer.key
 
     async def sign(
@@ -83,39 +129,167 @@ class Hsm:
         not_after: float | None = None,
         require_wanted: Callable[[], None] | None = None,
     ) -> bytes:
-        """r and s, 32 bytes each, not yet verified; data: ECDSA's digest or Ed25519's message.
+        """Return r and s, 32 bytes each, which nobody has verified yet.
 
-        ``require_wanted`` is called right before the operation goes to a worker, and what it
-        raises is raised; ``not_after`` (seconds since 1970) is looked at by the worker.
-        Raises HsmFailure, TooLate among them.
+        ``data``: ECDSA's digest, or Ed25519's message. ``require_wanted`` is called right before
+        the operation is sent to a worker, and what it raises is raised here. ``not_after``, in
+        seconds since 1970: the worker does not begin after it. Raises HsmFailure; Denied (TooLate)
+        after ``not_after``.
         """
         sign = Sign.model_construct(key=key, data=data, not_after=not_after)
-        answer = await self._pool.run(sign, require_wanted)
-        if not isinstance(answer, Signed):
-            raise _unexpected(answer)
-        return answer.signature
+        return (await self._run(sign, Signed, require_wanted)).signature
 
     async def seal(self, master_key: str, secret: bytes, associated_data: bytes) -> bytes:
-        """Encrypt a secret by the named key, of those that encrypt host keys. Raises HsmFailure."""
+        """Encrypt a secret with the named key for host signing. Raises HsmFailure."""
         seal = Seal(master_key=master_key, secret=secret, associated_data=associated_data)
-        answer = await self._pool.run(seal)
-        if not isinstance(answer, Sealed):
-            raise _unexpected(answer)
-        return answer.sealed
+        return (await self._run(seal, Sealed)).sealed
 
     async def unseal(self, master_key: str, sealed: bytes, associated_data: bytes) -> bytes:
-        """Decrypt what ``seal`` made. Raises HsmFailure: KeyUnusable for anything else."""
+        """Decrypt what ``seal`` returned. Raises HsmFailure: KeyUnusable for any other input."""
         unseal = Unseal(master_key=master_key, sealed=sealed, associated_data=associated_data)
-        answer = await self._pool.run(unseal)
-        if not isinstance(answer, Unsealed):
-            raise _unexpected(answer)
-        return answer.secret
+        return (await self._run(unseal, Unsealed)).secret
 
     def _started(self) -> Ready:
         if self._found is None:
             raise RuntimeError("the HSM is not started")
         return self._found
 
+    async def _run(
+        self,
+        operation: Operation,
+        expected: type[Expected],
+        require_wanted: Callable[[], None] | None = None,
+    ) -> Expected:
+        """Have a worker do an operation. Raises HsmFailure, and what ``require_wanted`` raises."""
+        if not self._workers and self._problem is not None:
+            raise HsmUnavailable(f"the HSM cannot be used at present: {self._problem}")
+        pending = PendingOperation(
+            operation, asyncio.get_running_loop().create_future(), require_wanted
+        )
+        self._queue.add(pending)
+        self._dispatch_soon()
+        answer = await pending.answer
+        if isinstance(answer, Failure):
+            raise_failure(answer)
+        if not isinstance(answer, expected):
+            raise HsmFailure(f"the worker answered with {answer.kind!r}")
+        return answer
 
-def _unexpected(answer: Answer) -> HsmFailure:
-    return HsmFailure(f"the worker answered with {answer.kind!r}")
+    # Distribution to the workers
+
+    def _dispatch_soon(self) -> None:
+        """Dispatch after all that is ready now has been queued, so that it goes out together."""
+        if not self._dispatching:
+            self._dispatching = True
+            asyncio.get_running_loop().call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        self._dispatching = False
+        while self._queue:
+            worker = self._freest()
+            if worker is None:
+                return
+            batch = self._queue.take(len(self._workers))
+            if batch:
+                worker.send(batch, [pending.operation for pending in batch])
+
+    def _freest(self) -> Worker | None:
+        worker = min(self._workers, key=lambda worker: len(worker.outstanding), default=None)
+        if worker is None or len(worker.outstanding) >= MAX_OUTSTANDING:
+            return None
+        return worker
+
+    def _answered(self, worker: Worker, batch: Batch, answers: list[Answer]) -> None:
+        if any(isinstance(answer, Lost) for answer in answers):
+            # the worker is ending itself; other workers do what it has not begun
+            self._remove(worker)
+        for pending, answer in zip(batch, answers, strict=True):
+            if isinstance(answer, Lost):
+                failure = HsmUnavailable(f"the HSM's session was lost: {answer.reason}")
+                self._queue.retry_alone(pending, failure)
+            else:
+                pending.resolve(answer)
+        self._dispatch_soon()
+
+    # Workers that end
+
+    def _remove(self, worker: Worker) -> None:
+        """Send no more to a worker, and give others what the worker has not answered."""
+        if worker in self._workers:
+            self._workers.remove(worker)
+        self._queue.give_back(worker.outstanding)
+        worker.outstanding.clear()
+
+    def _ended(self, worker: Worker, how: str) -> None:
+        """Blame the batch that the worker was doing, and give others the batches behind it."""
+        if worker.outstanding:
+            batch = worker.outstanding.popleft()
+            hung_seconds = self._settings.deadline_seconds if worker.hung else None
+            self._queue.blame(batch, how, hung_seconds)
+        self._remove(worker)
+        self._dispatch_soon()
+
+    def _new_worker(self) -> Worker:
+        worker: Worker = WorkerProcess(self._settings.deadline_seconds, self._worker_module)
+        worker.on_answers = partial(self._answered, worker)
+        return worker
+
+    def _add(self, worker: Worker) -> None:
+        self._workers.append(worker)
+        self._problem = None
+        self._dispatch_soon()
+
+    async def _keep(self, worker: Worker | None) -> None:
+        """Keep one worker alive: start another whenever it ends."""
+        backoff = 0.0
+        while True:
+            if worker is None:
+                await asyncio.sleep(backoff)
+                worker = await self._replace()
+            if worker is None:
+                backoff = min(LAST_BACKOFF_SECONDS, max(FIRST_BACKOFF_SECONDS, backoff * 2))
+                continue
+            try:
+                backoff = await self._until_ended(worker)
+            except Exception:
+                log.exception("hsm worker lost", pid=worker.process_id)
+                self._ended(worker, "could not be looked after")
+                backoff = FIRST_BACKOFF_SECONDS
+            worker = None
+
+    async def _until_ended(self, worker: Worker) -> float:
+        """Wait until a worker ends. Returns the seconds to wait before the next one starts."""
+        loop = asyncio.get_running_loop()
+        started_at = loop.time()
+        how = await worker.ended()
+        log.warning("hsm worker ended", pid=worker.process_id, how=how)
+        at_work = bool(worker.outstanding)
+        self._ended(worker, how)
+        settled = loop.time() - started_at >= SETTLED_SECONDS
+        return 0.0 if at_work or settled else FIRST_BACKOFF_SECONDS
+
+    async def _replace(self) -> Worker | None:
+        """Start a worker; None when it cannot work.
+
+        Only one logs in at a time, so that a PIN that was just refused is not tried again.
+        """
+        worker = self._new_worker()
+        async with self._replacing:
+            try:
+                await launch(self._settings, worker, known=self._found)
+            except OperatorError as error:
+                log.error("hsm worker cannot start", what=error.what, todo=error.todo)
+                self._without_worker(error.what)
+                return None
+            except Exception:
+                log.exception("hsm worker cannot start")
+                self._without_worker("a worker could not be started; see the log")
+                return None
+        self._add(worker)
+        return worker
+
+    def _without_worker(self, problem: str) -> None:
+        """Fail what waits, unless another worker can do it."""
+        if not self._workers:
+            self._problem = problem
+            self._queue.fail_all(problem)

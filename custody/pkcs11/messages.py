@@ -160,14 +160,14 @@ class Extract(Message):
 Operation = Generate | Sign | Seal | Unseal | MakeMasterKey | ListMasterKeys | Probe | Extract
 
 
-class Group(Message):
-    """Operations that a worker does one after the other and answers together."""
+class Operations(Message):
+    """Operations that a worker does one after the other, and answers together."""
 
     operations: list[Annotated[Operation, Field(discriminator="kind")]]
 
 
 class Failure(Message):
-    """An operation has no result; ``code`` is that of a class of custody.pkcs11.errors."""
+    """An operation has no result. ``code``: the code of a class in custody.pkcs11.errors."""
 
     kind: Literal["failure"] = "failure"
     code: str
@@ -249,7 +249,7 @@ Answer = Failure | Lost | Signed | Generated | Sealed | Unsealed | MasterKeys | 
 
 
 class Answers(Message):
-    """In the order of the group's operations."""
+    """The answers, in the order of the operations."""
 
     answers: list[Annotated[Answer, Field(discriminator="kind")]]
 

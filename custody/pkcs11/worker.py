@@ -14,7 +14,7 @@ from collections import defaultdict
 from contextlib import suppress
 
 from custody.pkcs11 import capabilities, extraction, master_key, master_key_making
-from custody.pkcs11.errors import HsmFailure, TooLate
+from custody.pkcs11.errors import HsmFailure, TooLate, message_of
 from custody.pkcs11.login import CannotStart, name_of, open_session
 from custody.pkcs11.messages import (
     HEADER,
@@ -23,10 +23,8 @@ from custody.pkcs11.messages import (
     Answers,
     Extract,
     Extracted,
-    Failure,
     Generate,
     Generated,
-    Group,
     Hello,
     ListMasterKeys,
     Lost,
@@ -35,6 +33,7 @@ from custody.pkcs11.messages import (
     Message,
     Obstacle,
     Operation,
+    Operations,
     Probe,
     Ready,
     Seal,
@@ -99,9 +98,9 @@ class Worker:
                     answers[index] = self._single(operation)
             for key, indexes in by_key.items():
                 data = {index: _sign_data(operations[index]) for index in indexes}
-                # right before the key is unwrapped: an HSM that stalls keeps groups waiting
+                # right before the key is unwrapped: operations wait behind an HSM that stalls
                 for index in [each for each in data if _is_over(operations[each])]:
-                    answers[index] = _failed(TooLate("its time was over before it was begun"))
+                    answers[index] = message_of(TooLate())
                     del data[index]
                 if data:
                     self._sign(key, data, answers)
@@ -117,19 +116,19 @@ class Worker:
                 answers[index] = _answer(signature)
         except HsmFailure as failure:
             for index in data:
-                answers.setdefault(index, _failed(failure))
+                answers.setdefault(index, message_of(failure))
 
     def _single(self, operation: Operation) -> Answer:
         try:
             return self._do(operation)
         except HsmFailure as failure:
-            return _failed(failure)
+            return message_of(failure)
         except SESSION_LOST as error:
             raise SessionLost(name_of(error)) from None
         except PKCS11Error as error:
-            return Failure(code=HsmFailure.code, reason=f"the token answered {name_of(error)}")
+            return message_of(HsmFailure(f"the token answered {name_of(error)}"))
         except CannotStart as error:
-            return Failure(code=HsmFailure.code, reason=error.what)
+            return message_of(HsmFailure(error.what))
 
     def _do(self, operation: Operation) -> Answer:
         match operation:
@@ -188,11 +187,9 @@ def _is_over(operation: Operation) -> bool:
 
 
 def _answer(signature: bytes | HsmFailure) -> Answer:
-    return _failed(signature) if isinstance(signature, HsmFailure) else Signed(signature=signature)
-
-
-def _failed(failure: HsmFailure) -> Failure:
-    return Failure(code=failure.code, reason=failure.reason)
+    if isinstance(signature, HsmFailure):
+        return message_of(signature)
+    return Signed(signature=signature)
 
 
 def _compare(hello: Hello, found: dict[str, bytes]) -> None:
@@ -213,7 +210,7 @@ def _compare(hello: Hello, found: dict[str, bytes]) -> None:
 
 
 def main() -> None:
-    """Say hello, then answer groups of operations until the socket closes."""
+    """Log in, then answer operations until the socket closes."""
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
     die_with_parent(signal.SIGKILL)
     if os.getppid() != parent:  # it ended before the line above
@@ -234,8 +231,8 @@ def _serve(connection: socket.socket) -> None:
         return
     _send(connection, StartAnswer(started=worker.ready))
     while True:
-        group = Group.model_validate_json(_receive(connection))
-        answers = worker.run(group.operations)
+        operations = Operations.model_validate_json(_receive(connection)).operations
+        answers = worker.run(operations)
         _send(connection, Answers(answers=answers))
         if any(isinstance(answer, Lost) for answer in answers):
             return

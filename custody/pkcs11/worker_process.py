@@ -14,10 +14,10 @@ from custody.pkcs11.messages import (
     MAX_FRAME,
     Answer,
     Answers,
-    Group,
     Hello,
     Message,
     Operation,
+    Operations,
     Ready,
     StartAnswer,
     StartFailed,
@@ -43,10 +43,11 @@ class StartRefused(Exception):
 
 
 class WorkerProcess(asyncio.Protocol, Generic[Item]):
-    """Answers come in the order of the groups sent. ``Item`` is what the owner calls a group.
+    """One worker process. ``Item`` stands for a message of operations that was sent to it.
 
-    To be started from a thread that lives as long as the daemon: the kernel ends the worker when
-    the thread that started it ends (PR_SET_PDEATHSIG).
+    Answers come in the order in which the items were sent. Start the process from a thread that
+    lives as long as the daemon: the kernel ends the process when that thread ends
+    (PR_SET_PDEATHSIG).
     """
 
     def __init__(self, deadline_seconds: float, module: str = WORKER_MODULE) -> None:
@@ -100,11 +101,11 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
         return None if self._process is None else self._process.pid
 
     def send(self, item: Item, operations: list[Operation]) -> None:
-        """Have a group done; its deadline runs from when the worker is free to begin it."""
+        """Send operations. Their deadline starts when the worker has answered the items before."""
         self.outstanding.append(item)
         if len(self.outstanding) == 1:
             self._start_timer()
-        self._write(Group.model_construct(operations=operations))
+        self._write(Operations.model_construct(operations=operations))
 
     async def stop(self) -> None:
         """Kill and reap the process."""

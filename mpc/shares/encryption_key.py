@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.keywrap import (
 )
 
 from custody.node.errors import Failed
-from custody.pkcs11.errors import HsmFailure
 from custody.pkcs11.hsm import Hsm
 from custody.runtime.configuration import read_secret, write_secret
 from custody.runtime.errors import ConfigurationError
@@ -88,16 +87,10 @@ class HsmKey:
         self.id = id_of(check_value)
 
     async def wrap(self, data_key: bytes) -> bytes:
-        try:
-            return await self._hsm.seal(self.name, data_key, WRAPPED_DATA_KEY)
-        except HsmFailure as error:
-            raise _failed(error) from error
+        return await self._hsm.seal(self.name, data_key, WRAPPED_DATA_KEY)
 
     async def unwrap(self, wrapped: bytes) -> bytes:
-        try:
-            return await self._hsm.unseal(self.name, wrapped, WRAPPED_DATA_KEY)
-        except HsmFailure as error:
-            raise _failed(error) from error
+        return await self._hsm.unseal(self.name, wrapped, WRAPPED_DATA_KEY)
 
 
 def create_key_file(path: Path) -> FileKey:
@@ -120,7 +113,3 @@ def load_key_file(path: Path) -> FileKey:
             "Restore the file from its backup: without it this signer's shares cannot be used.",
         )
     return FileKey(key, str(path))
-
-
-def _failed(error: HsmFailure) -> Failed:
-    return Failed(error.code, error.reason, transient=error.transient)

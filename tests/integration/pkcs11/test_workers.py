@@ -14,8 +14,8 @@ import pytest
 
 from custody.pkcs11.errors import HsmCrashed, HsmFailure, HsmTimeout, HsmUnavailable, TooLate
 from custody.pkcs11.hsm import Hsm
-from custody.pkcs11.pool import MAX_GROUP
 from custody.pkcs11.settings import HsmSettings
+from custody.pkcs11.work_queue import MAX_BATCH
 from custody.wire.algorithms import ECDSA_SECP256K1
 from softhsm.tokens import TokenFolder
 from tests.integration.pkcs11.conftest import opened
@@ -194,7 +194,7 @@ async def test_what_waits_behind_a_stalled_hsm_is_not_begun_after_its_time(setti
 
         def require_wanted() -> None:
             if over:
-                raise TooLate("over")
+                raise TooLate
 
         not_after = time.time() + 1
         stalled = asyncio.create_task(hsm.sign(key, STALL))
@@ -209,6 +209,6 @@ async def test_what_waits_behind_a_stalled_hsm_is_not_begun_after_its_time(setti
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
         with pytest.raises(HsmTimeout):
             await stalled
-        # the group that was sent already is not asked again whether it is wanted, but for its time
+        # the batch that was sent already is not asked again whether it is wanted, but for its time
         assert all(isinstance(outcome, TooLate) for outcome in outcomes[::2])
-        assert sum(isinstance(outcome, bytes) for outcome in outcomes[1::2]) <= MAX_GROUP
+        assert sum(isinstance(outcome, bytes) for outcome in outcomes[1::2]) <= MAX_BATCH

@@ -20,7 +20,7 @@ import mpc.handlers
 import mpc.shares
 from custody.control_plane.conductor.planning.history import BLAMELESS
 from custody.delivery.problems import STATUS
-from custody.pkcs11.errors import BY_CODE, TooLate
+from custody.pkcs11.errors import BY_CODE
 from custody.wire import bip322
 from custody.wire.algorithms import (
     ECDSA_SECP256K1,
@@ -223,8 +223,6 @@ def codes_of_the_nodes() -> Iterator[tuple[str, str, bool]]:
                     code = NAMED_CODES.get(code, code)
                     yield code, name.upper(), any(each.arg == "transient" for each in keywords)
     for kind in BY_CODE.values():
-        if kind is TooLate:
-            continue  # the vault makes it the denial `expired`
         yield kind.code, "FAILED", kind.transient
 
 
