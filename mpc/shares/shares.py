@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from custody.database.statements import Statements
 from custody.node.errors import Failed
 from custody.node.handlers import NewRow
 from custody.node.stored_key import Holders, StoredKey
+from custody.runtime.cache import Cache
 from custody.wire.algorithms import Network
 from custody.wire.statements import Confirmation, MadeFor
 from custody.wire.tickets import ALGORITHM, Protocol, Ticket
@@ -47,7 +47,7 @@ class Shares:
     def __init__(self, statements: Statements, keys: EncryptionKeys) -> None:
         self._statements = statements
         self._keys = keys
-        self._open: OrderedDict[Place, _Opening] = OrderedDict()
+        self._open = Cache[Place, _Opening](MAX_LOADED)
         self._unusable: set[Place] = set()
 
     def problem(self) -> str | None:
@@ -87,16 +87,14 @@ class Shares:
         if opening is None or opening.bound != bound:  # the row may have been changed since
             opening = _Opening(bound, asyncio.create_task(self._load(stored)))
             opening.share.add_done_callback(lambda done: self._opened(place, done))
-            self._open[place] = opening
-            while len(self._open) > MAX_LOADED:
-                self._open.popitem(last=False)
-        self._open.move_to_end(place)
+            self._open.put(place, opening)
         return await asyncio.shield(opening.share)
 
     def close(self, key_id: UUID) -> None:
         """Keep no share of a key open."""
-        for place in [place for place in self._open if place[0] == key_id]:
-            del self._open[place]
+        for place in self._open:
+            if place[0] == key_id:
+                self._open.pop(place)
         self._unusable = {place for place in self._unusable if place[0] != key_id}
 
     async def prepare_row(
@@ -234,19 +232,16 @@ class Shares:
         error = None if done.cancelled() else done.exception()
         current = self._open.get(place)
         if (done.cancelled() or error) and current is not None and current.share is done:
-            del self._open[place]
+            self._open.pop(place)
         if isinstance(error, Failed) and error.code == "share_unusable":
             self._unusable.add(place)
         elif not done.cancelled() and error is None:
             self._unusable.discard(place)
 
     def _close_older(self, active: StoredShare) -> None:
-        for place in [
-            place
-            for place in self._open
-            if place[0] == active.key_id and place[1] != active.ceremony
-        ]:
-            del self._open[place]
+        for place in self._open:
+            if place[0] == active.key_id and place[1] != active.ceremony:
+                self._open.pop(place)
 
 
 def _text(made_for: MadeFor | None) -> str | None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import secrets
-import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +16,7 @@ from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.jobs.notifications import REVOKED_CHANNEL, Notifications
 from custody.control_plane.tables import applications, tokens
 from custody.runtime.batching import Batcher
+from custody.runtime.cache import Cache
 
 BELIEVED_SECONDS = 1.0
 MAX_BELIEVED = 10_000
@@ -77,7 +77,6 @@ class _Believed:
     """``revocations``: how many had been heard of when the token was looked up."""
 
     caller: Caller
-    until: float
     revocations: int
 
 
@@ -92,7 +91,7 @@ class Tokens:
         self._database = database
         self._notifications = notifications
         self._lookups = Batcher(self._look_up)
-        self._believed: dict[bytes, _Believed] = {}
+        self._believed = Cache[bytes, _Believed](MAX_BELIEVED, BELIEVED_SECONDS)
 
     async def caller(self, token: str) -> Caller | None:
         """Who a token belongs to; None when it is unknown, revoked or expired."""
@@ -108,18 +107,14 @@ class Tokens:
         return (
             self._notifications.listening
             and believed.revocations == self._notifications.revocations
-            and time.monotonic() < believed.until
         )
 
     async def _look_up(self, hashes: list[bytes]) -> list[Caller | Exception | None]:
         before = self._notifications.revocations
         rows = await self._database.rows(_BY_HASH, {"hashes": list(set(hashes))})
         callers = {row.hash: Caller(row.application_id, frozenset(row.scopes)) for row in rows}
-        until = time.monotonic() + BELIEVED_SECONDS
-        if len(self._believed) > MAX_BELIEVED:
-            self._believed.clear()
         for hash_, caller in callers.items():
-            self._believed[hash_] = _Believed(caller, until, before)
+            self._believed.put(hash_, _Believed(caller, before))
         return [callers.get(hash_) for hash_ in hashes]
 
 

@@ -20,6 +20,7 @@ from custody.control_plane.jobs.results import KeyFacts, job_of
 from custody.control_plane.jobs.transitions import Change, JobFacts, Note
 from custody.control_plane.tables import JobState
 from custody.runtime.batching import Batcher
+from custody.runtime.cache import Cache
 from custody.wire.envelope import SignedBytes
 from custody.wire.jobs import JobKind
 from custody.wire.node_api import ClaimedJob, Lease, Report, ReportResult
@@ -76,7 +77,7 @@ class Tasks:
         self._metrics = metrics
         self.node_group = node_group
         self._max_clock_offset_seconds = max_clock_offset_seconds
-        self._given: dict[UUID, GivenTask] = {}
+        self._given = Cache[UUID, GivenTask](MAX_REMEMBERED)
         self._found_none: dict[str, _Look] = {}
         self._claims = Batcher(self._claim)
         self._signatures = Batcher(self._finish)
@@ -121,11 +122,9 @@ class Tasks:
         ]
 
     def _remember(self, rows: Sequence[AnyRow]) -> None:
-        if len(self._given) > MAX_REMEMBERED:
-            self._given.clear()
         for row in rows:
             if len(row.payload) <= MAX_REMEMBERED_SIZE:
-                self._given[row.lease] = _given(row)
+                self._given.put(row.lease, _given(row))
 
     async def release(self, signer: str, claimed: Sequence[ClaimedJob]) -> None:
         """Take back leases that never reached their signer."""
@@ -181,7 +180,7 @@ class Tasks:
         """The task of each report, by its place: by lease, or else the signer's last of the job."""
         found: dict[int, GivenTask] = {}
         for place, report in enumerate(reports):
-            task = None if report.lease is None else self._given.pop(report.lease, None)
+            task = None if report.lease is None else self._given.pop(report.lease)
             if task is not None and task.job_id == report.job_id:
                 found[place] = task
         missing = [report.job_id for place, report in enumerate(reports) if place not in found]

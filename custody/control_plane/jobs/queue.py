@@ -45,6 +45,7 @@ from custody.control_plane.jobs.transitions import (
     stranded,
 )
 from custody.control_plane.tables import JobState
+from custody.runtime.cache import Cache
 from custody.wire.algorithms import Algorithm, Curve, Network, Scheme
 from custody.wire.envelope import SignedBytes
 from custody.wire.node_api import ClaimedJob, Lease, Report, ReportResult
@@ -136,8 +137,8 @@ class Queue:
         self._notifications = notifications
         self.lease_seconds = lease_seconds
         self._max_lapses = max_lapses
-        self._leased: dict[UUID, JobFacts] = {}
-        self._finals: dict[UUID, Final] = {}
+        self._leased = Cache[UUID, JobFacts](MAX_REMEMBERED)
+        self._finals = Cache[UUID, Final](MAX_REMEMBERED)
 
     async def add(self, new: Sequence[NewJob]) -> set[UUID]:
         """Queue jobs and announce them. Returns the ids that were added.
@@ -184,10 +185,9 @@ class Queue:
                 "seen_lately": SEEN_LATELY_SECONDS,
             },
         )
-        if len(self._leased) > MAX_REMEMBERED:
-            self._leased.clear()
-        small = (row for row in rows if len(row.payload) <= MAX_REMEMBERED_SIZE)
-        self._leased.update((row.id, _facts(row)) for row in small)
+        for row in rows:
+            if len(row.payload) <= MAX_REMEMBERED_SIZE:
+                self._leased.put(row.id, _facts(row))
         return [_claimed(row, self.lease_seconds) for row in rows]
 
     def final(self, job_id: UUID) -> "Final | None":
@@ -290,7 +290,7 @@ class Queue:
         changes: dict[UUID, Change] = {}
         decided: dict[UUID, Report] = {}
         for report in reports:
-            facts = self._leased.pop(report.job_id, None)
+            facts = self._leased.pop(report.job_id)
             if facts is None or (facts.lease, facts.lease_node) != (report.lease, node):
                 continue
             change = _decide(facts, node, report, frozenset())
@@ -359,11 +359,9 @@ class Queue:
         return {job_id for row in rows for job_id in row.ids}
 
     def _remember(self, changes: Iterable[Change]) -> None:
-        if len(self._finals) > MAX_REMEMBERED:
-            self._finals.clear()
         for change in changes:
             if change.state is not None and change.outcome is not None:
-                self._finals[change.job.id] = Final(change.state, change.outcome)
+                self._finals.put(change.job.id, Final(change.state, change.outcome))
 
     async def keep_late(self, changes: Sequence[Change]) -> None:
         """Keep outcomes that came after the end, for admins."""

@@ -1,6 +1,5 @@
 """Which node is asking, by its certificate, and whether the operator registered it."""
 
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,9 +10,11 @@ from custody.control_plane.database import Database
 from custody.control_plane.mtls import peer_of
 from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.tables import nodes
+from custody.runtime.cache import Cache
 from custody.runtime.peer_certificate import PeerCertificate
 
 BELIEVED_SECONDS = 1.0
+MAX_BELIEVED = 10_000
 """How long a node that was removed may still be let in, at most."""
 
 _NODE = select(nodes.c.node_group, nodes.c.identity_public_key).where(
@@ -35,23 +36,22 @@ class Authorisation:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._found: dict[str, tuple[float, RegisteredNode]] = {}
+        self._found = Cache[str, RegisteredNode](MAX_BELIEVED, BELIEVED_SECONDS)
 
     async def authorise(self, request: Request) -> RegisteredNode:
         """The node that sent a request. Raises ProblemError."""
         node_id = authenticate(peer_of(request.scope), datetime.now(UTC))
-        until, node = self._found.get(node_id, (0.0, None))
-        if node is not None and time.monotonic() < until:
+        node = self._found.get(node_id)
+        if node is not None:
             return node
         node = await self._read(node_id)
         if node.identity is not None:
-            self._found[node_id] = (time.monotonic() + BELIEVED_SECONDS, node)
+            self._found.put(node_id, node)
         return node
 
     async def _read(self, node_id: str) -> RegisteredNode:
         row = await self._database.row(_NODE, {"node": node_id})
         if row is None:
-            self._found.pop(node_id, None)
             raise ProblemError(
                 Code.NODE_NOT_REGISTERED,
                 f"The certificate is good, but no node {node_id} is registered. "

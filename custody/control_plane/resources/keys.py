@@ -1,6 +1,5 @@
 """Keys as applications read them, each its own alone, and what signing needs to know of one."""
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -14,6 +13,7 @@ from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.resources.pages import PageRequest
 from custody.control_plane.resources.presentation import KEY_STATUS, key_of
 from custody.control_plane.tables import JobState, jobs, keys, signer_group_members, signer_groups
+from custody.runtime.cache import Cache
 from custody.wire.algorithms import Curve, Network, Scheme, Store
 from custody.wire.answers import Unknown
 from custody.wire.derivation import parse_path
@@ -56,7 +56,7 @@ class Keys:
     def __init__(self, database: Database) -> None:
         self._database = database
         # An Active key never changes, so one that is in use need not be read again.
-        self._active: OrderedDict[UUID, ActiveKey] = OrderedDict()
+        self._active = Cache[UUID, ActiveKey](MAX_REMEMBERED)
 
     async def get(self, caller: Caller, key_id: UUID) -> Key:
         """Raises ProblemError not_found."""
@@ -82,12 +82,9 @@ class Keys:
             row = await self._row(application_id, key_id)
             _require_active(key_id, KEY_STATUS[JobState(row.state)])
             found = _signing_key(row)
-            if len(self._active) >= MAX_REMEMBERED:
-                self._active.popitem(last=False)
-            self._active[key_id] = found
+            self._active.put(key_id, found)
         if found.application_id != application_id:
             raise _not_found(key_id)
-        self._active.move_to_end(key_id)
         return found
 
     async def _row(self, application_id: UUID, key_id: UUID) -> AnyRow:

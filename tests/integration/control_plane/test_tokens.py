@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from custody.control_plane.access.tokens import Scope, create_token, list_tokens, revoke_token
 from custody.control_plane.tables import tokens
+from custody.runtime.cache import Cache
 from tests.integration.control_plane.conftest import Replica, assert_problem
 from tests.integration.control_plane.node import MemoryNode
 
@@ -114,7 +115,7 @@ async def test_each_scope_opens_its_own_routes(
 async def test_a_revoked_token_is_refused_once_the_notification_is_there(
     replica: Replica, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("custody.control_plane.access.tokens.BELIEVED_SECONDS", 600.0)
+    monkeypatch.setattr(replica.services.tokens, "_believed", Cache(10, seconds=600))
     token = await replica.token()
     client = replica.client(token.text)
     assert (await client.get("/v1/keys")).status_code == 200
