@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.freeze import Freeze
 from devstack.certificates import Leaf
 from devstack.configuration_file import Sections
@@ -63,7 +63,7 @@ class Signer(Node):
 
     async def pin(self, peers: Mapping[str, bytes]) -> None:
         """Pin identity public keys by signer, as `mpc-signer peers add` does one at a time."""
-        async with Statements(self.database_url, 1, "devstack") as statements:
+        async with Pool(self.database_url, 1, "devstack") as statements:
             pinned = Peers(statements)
             for signer, public_key in peers.items():
                 await pinned.add(signer, public_key)

@@ -18,7 +18,7 @@ FACTS = {
 _FIND = """
     SELECT key_id, encode(public_key, 'hex') AS public_key, scheme, curve, network
     FROM wrapped_keys
-    WHERE key_id = ANY(%(key_ids)s::uuid[])
+    WHERE key_id = ANY(:key_ids::uuid[])
 """
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.connections import open_database
 from custody.node.doctor import control_plane_checks, host_checks
 from custody.node.lock_checks import lock_checks
@@ -17,7 +17,7 @@ from hsm_driver.vault import Vault
 
 _UNDER = """
     SELECT master_key, array_agg(key_id ORDER BY key_id) AS key_ids FROM wrapped_keys
-    WHERE master_key = ANY(%(master_keys)s::varchar[]) GROUP BY master_key ORDER BY master_key
+    WHERE master_key = ANY(:master_keys::varchar[]) GROUP BY master_key ORDER BY master_key
 """
 
 
@@ -52,7 +52,7 @@ async def _database(settings: DriverSettings, weak: WeakGenerations) -> AsyncIte
         yield failed(name, error)
 
 
-async def _weak_keys(database: Statements, weak: WeakGenerations) -> list[Check]:
+async def _weak_keys(database: Pool, weak: WeakGenerations) -> list[Check]:
     """The stored keys that the holder of the PIN can take out, for each master key."""
     checks = []
     for row in await database.rows(_UNDER, {"master_keys": sorted(weak)}):

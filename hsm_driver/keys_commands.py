@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 from rich.progress import Progress
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.connections import open_database
 from custody.node.errors import Failed
 from custody.runtime.console import (
@@ -41,15 +41,15 @@ _IS_OLDER = """
 """
 _NEWEST = f"""
     SELECT {_COLUMNS} FROM wrapped_keys
-    WHERE (%(master_key)s::varchar IS NULL OR master_key = %(master_key)s)
-        AND (NOT %(older)s::boolean OR {_IS_OLDER})
-    ORDER BY created_at DESC LIMIT %(limit)s
+    WHERE (:master_key::varchar IS NULL OR master_key = :master_key)
+        AND (NOT :older::boolean OR {_IS_OLDER})
+    ORDER BY created_at DESC LIMIT :limit
 """
 _SOME = f"""
     SELECT {_COLUMNS} FROM wrapped_keys
-    WHERE (%(key_ids)s::uuid[] = '{{}}' OR key_id = ANY(%(key_ids)s::uuid[]))
-        AND (%(last)s::uuid IS NULL OR key_id > %(last)s::uuid)
-    ORDER BY key_id LIMIT %(limit)s
+    WHERE (:key_ids::uuid[] = '{{}}' OR key_id = ANY(:key_ids::uuid[]))
+        AND (:last::uuid IS NULL OR key_id > :last::uuid)
+    ORDER BY key_id LIMIT :limit
 """
 
 TEXT_COLUMNS = ["key_id", "scheme", "curve", "network", "protection", "master_key", "created_at"]
@@ -122,7 +122,7 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
 
 
 def _described(row: Any) -> dict[str, Any]:
-    described: dict[str, Any] = row._asdict()
+    described: dict[str, Any] = dict(row)
     described["key_id"] = str(row.key_id)
     described["public_key"] = "0x" + row.public_key.hex()
     described["created_at"] = row.created_at.isoformat()
@@ -175,9 +175,9 @@ async def _bad_key(vault: Vault, row: Any) -> BadKey | None:
     return None
 
 
-async def _count(database: Statements) -> int:
+async def _count(database: Pool) -> int:
     return int((await database.rows("SELECT count(*) AS number FROM wrapped_keys"))[0].number)
 
 
-async def _page(database: Statements, key_ids: list[UUID], last: UUID | None) -> list[Any]:
+async def _page(database: Pool, key_ids: list[UUID], last: UUID | None) -> list[Any]:
     return await database.rows(_SOME, {"key_ids": key_ids, "last": last, "limit": PAGE})

@@ -3,8 +3,8 @@
 from typing import Any
 from uuid import UUID
 
-from custody.database.engine import is_transient
-from custody.database.statements import Statements
+from custody.database.causes import is_transient
+from custody.database.pool import Pool
 from custody.node.errors import Failed
 from custody.node.handlers import NewRow, Work
 from custody.node.metrics import HSM_SECONDS
@@ -18,29 +18,29 @@ from custody.wire.jobs import Job
 
 _SELECT_KEYS = """
     SELECT key_id, scheme, curve, network, public_key, protection, wrapped, master_key, mechanism
-    FROM wrapped_keys WHERE key_id = ANY(%(key_ids)s::uuid[])
+    FROM wrapped_keys WHERE key_id = ANY(:key_ids::uuid[])
 """
 
 _INSERT_KEYS = """
     INSERT INTO wrapped_keys (key_id, scheme, curve, network, public_key, protection, wrapped,
         master_key, mechanism)
-    SELECT * FROM unnest(%(key_id)s::uuid[], %(scheme)s::varchar[], %(curve)s::varchar[],
-        %(network)s::varchar[], %(public_key)s::bytea[], %(protection)s::varchar[],
-        %(wrapped)s::bytea[], %(master_key)s::varchar[], %(mechanism)s::varchar[])
+    SELECT * FROM unnest(:key_id::uuid[], :scheme::varchar[], :curve::varchar[],
+        :network::varchar[], :public_key::bytea[], :protection::varchar[],
+        :wrapped::bytea[], :master_key::varchar[], :mechanism::varchar[])
 """
 
 _MASTER_KEYS = "SELECT id, check_value FROM master_keys"
 
 _ADOPT = """
     INSERT INTO master_keys (id, check_value)
-    SELECT * FROM unnest(%(ids)s::varchar[], %(check_values)s::bytea[]) ON CONFLICT DO NOTHING
+    SELECT * FROM unnest(:ids::varchar[], :check_values::bytea[]) ON CONFLICT DO NOTHING
 """
 
 
 class Vault:
     """Generates and uses keys. Failures are Failed, with the code that the API shows."""
 
-    def __init__(self, statements: Statements, hsm: Hsm) -> None:
+    def __init__(self, statements: Pool, hsm: Hsm) -> None:
         self._statements = statements
         self._hsm = hsm
         self._rows = Batcher[UUID, Any](self._select)

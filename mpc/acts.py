@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
-from psycopg.errors import UniqueViolation
+from asyncpg.exceptions import UniqueViolationError
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.audit import INSERT_LINKS, AuditChain, AuditRecord
 from custody.wire.envelope import SigningKey
 from custody.wire.outcomes import OutcomeStatus
@@ -20,7 +20,7 @@ ATTEMPTS = 10
 class Acts:
     """Does a statement and records it, both in one transaction. ``node``: the signer's id."""
 
-    def __init__(self, statements: Statements, node: str, signer: SigningKey) -> None:
+    def __init__(self, statements: Pool, node: str, signer: SigningKey) -> None:
         self._statements = statements
         self._chain = AuditChain(statements, node, signer)
 
@@ -39,7 +39,7 @@ class Acts:
         for attempt in range(ATTEMPTS):
             try:
                 return await self._once(kind, key_id, statement, values, details)
-            except UniqueViolation:
+            except UniqueViolationError:
                 self._chain.forget_head()
                 if attempt == ATTEMPTS - 1:
                     raise
@@ -66,10 +66,10 @@ class Acts:
         )
         head = await self._chain.head()
         async with self._statements.transaction() as connection:
-            rows: list[Any] = await (await connection.execute(statement, values)).fetchall()
+            rows: list[Any] = await connection.rows(statement, values)
             if not rows:
                 return []
             links = self._chain.link(head, [record])
-            await connection.execute(INSERT_LINKS, links.parameters)
+            await connection.rows(INSERT_LINKS, links.parameters)
         self._chain.advance(links)
         return rows

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.clock import Clock
 from custody.node.connections import open_database
 from custody.node.doctor import control_plane_checks, host_checks
@@ -24,7 +24,7 @@ from mpc.signer import open_delivery_client
 
 _UNPINNED = """
     SELECT DISTINCT unnest(signers) AS signer FROM shares WHERE ciphertext IS NOT NULL
-    EXCEPT SELECT signer FROM peers EXCEPT SELECT %(me)s ORDER BY signer
+    EXCEPT SELECT signer FROM peers EXCEPT SELECT :me ORDER BY signer
 """
 
 _COUNTS = """
@@ -90,7 +90,7 @@ async def _database(settings: SignerSettings) -> Check:
 async def _on_database(
     name: str,
     settings: SignerSettings,
-    make: Callable[[SignerSettings, Statements], Awaitable[Check]],
+    make: Callable[[SignerSettings, Pool], Awaitable[Check]],
 ) -> Check:
     try:
         async with open_database(settings) as database:
@@ -99,7 +99,7 @@ async def _on_database(
         return failed(name, error)
 
 
-async def _encryption_key(settings: SignerSettings, database: Statements) -> Check:
+async def _encryption_key(settings: SignerSettings, database: Pool) -> Check:
     name = "encryption key"
     async with open_encryption_keys(settings) as keys:
         known = await keys.require_known(database)
@@ -117,7 +117,7 @@ async def _encryption_key(settings: SignerSettings, database: Statements) -> Che
     return Check(name, Status.OK, f"{current.id} ({current.name}), check value agrees")
 
 
-async def _peers(settings: SignerSettings, database: Statements) -> Check:
+async def _peers(settings: SignerSettings, database: Pool) -> Check:
     count = (await database.rows(_COUNTS))[0].peers
     todo = "On each of the others: mpc-signer identity show. Here: mpc-signer peers add"
     if not count:
@@ -129,7 +129,7 @@ async def _peers(settings: SignerSettings, database: Statements) -> Check:
     return Check("peers", Status.OK, f"{count} pinned")
 
 
-async def _bans(_: SignerSettings, database: Statements) -> Check:
+async def _bans(_: SignerSettings, database: Pool) -> Check:
     count = (await database.rows(_COUNTS))[0].bans
     found = await left(database)
     if found:

@@ -4,8 +4,8 @@ import asyncio
 
 from prometheus_client import Counter, Gauge
 
-from custody.database.engine import is_transient
-from custody.database.statements import Statements
+from custody.database.causes import is_transient
+from custody.database.pool import Pool
 
 INTERVAL = 10.0
 """Seconds between counts of what is in the database."""
@@ -29,7 +29,7 @@ _COUNT = """
 """
 
 
-async def count_for_ever(statements: Statements) -> None:
+async def count_for_ever(statements: Pool) -> None:
     """Count bans and what is in flight every few seconds, until cancelled."""
     while True:
         try:

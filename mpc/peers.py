@@ -5,7 +5,7 @@ import binascii
 from dataclasses import dataclass
 from datetime import datetime
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.runtime.errors import OperatorError
 from custody.wire.nodes import node_urn
 from custody.wire.public_keys import check_ed25519
@@ -13,16 +13,16 @@ from custody.wire.public_keys import check_ed25519
 _ALL = "SELECT signer, identity_public_key, added_at FROM peers ORDER BY signer"
 
 _ADD = """
-    INSERT INTO peers (signer, identity_public_key) VALUES (%(signer)s, %(public_key)s)
+    INSERT INTO peers (signer, identity_public_key) VALUES (:signer, :public_key)
     ON CONFLICT DO NOTHING RETURNING signer
 """
 
 _OF_SIGNER_OR_KEY = """
     SELECT signer, identity_public_key FROM peers
-    WHERE signer = %(signer)s OR identity_public_key = %(public_key)s
+    WHERE signer = :signer OR identity_public_key = :public_key
 """
 
-_REMOVE = "DELETE FROM peers WHERE signer = %(signer)s RETURNING signer"
+_REMOVE = "DELETE FROM peers WHERE signer = :signer RETURNING signer"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Peer:
 class Peers:
     """Pins are changed by the owner's commands alone, and hold from the next ceremony on."""
 
-    def __init__(self, statements: Statements) -> None:
+    def __init__(self, statements: Pool) -> None:
         self._statements = statements
 
     async def identities(self) -> dict[str, bytes]:

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.wire.tickets import Ticket
 from mpc.acts import Acts
 
 _HOLDS = """
     SELECT FROM repair_approvals
-    WHERE key_id = %(key_id)s AND signer = %(signer)s AND expires_at > now()
+    WHERE key_id = :key_id AND signer = :signer AND expires_at > now()
 """
 
 _ALL = """
@@ -20,7 +20,7 @@ _ALL = """
 
 _APPROVE = """
     INSERT INTO repair_approvals (key_id, signer, operator, reason, expires_at)
-    VALUES (%(key_id)s, %(signer)s, %(operator)s, %(reason)s, now() + %(lasts)s)
+    VALUES (:key_id, :signer, :operator, :reason, now() + CAST(:lasts AS interval))
     ON CONFLICT (key_id, signer) DO UPDATE SET operator = excluded.operator,
         reason = excluded.reason, approved_at = now(), expires_at = excluded.expires_at
     RETURNING expires_at
@@ -28,7 +28,7 @@ _APPROVE = """
 
 _REVOKE = """
     DELETE FROM repair_approvals
-    WHERE key_id = %(key_id)s AND signer = %(signer)s RETURNING key_id
+    WHERE key_id = :key_id AND signer = :signer RETURNING key_id
 """
 
 
@@ -45,7 +45,7 @@ class RepairApproval:
 
 
 class RepairApprovals:
-    def __init__(self, statements: Statements) -> None:
+    def __init__(self, statements: Pool) -> None:
         self._statements = statements
 
     async def holds(self, key_id: UUID, signer: str) -> bool:

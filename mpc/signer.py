@@ -4,7 +4,7 @@ from functools import partial
 
 import structlog
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.connections import open_client, open_database
 from custody.node.freeze import Freeze
 from custody.node.handlers import Handler
@@ -94,7 +94,7 @@ def open_delivery_client(settings: SignerSettings) -> DeliveryClient:
 
 def handlers(
     settings: SignerSettings,
-    database: Statements,
+    database: Pool,
     signer: SigningKey,
     shares: Shares,
     bans: Bans,

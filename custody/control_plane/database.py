@@ -20,6 +20,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from custody.database.engine import DATABASE_ERRORS, create_engine, is_transient
 from custody.database.health import DatabaseHealth
+from custody.database.pool import Pool
 from custody.database.statements import Connection, Statements
 
 Result = TypeVar("Result")
@@ -43,7 +44,8 @@ class Database:
         self._engine = create_engine(url, TRANSACTIONS, NAME)
         self._statements = Statements(url, CONNECTIONS, NAME)
         self._hasty = Statements(url, CONNECTIONS, NAME, durable=False)
-        self.health = DatabaseHealth(self._statements)
+        self._probes = Pool(url, 1, NAME)
+        self.health = DatabaseHealth(self._probes)
 
     async def __aenter__(self) -> "Database":
         await self._statements.__aenter__()
@@ -53,6 +55,7 @@ class Database:
     async def __aexit__(self, *_: object) -> None:
         await self._statements.__aexit__()
         await self._hasty.__aexit__()
+        await self._probes.__aexit__()
         await self._engine.dispose()
 
     async def rows(

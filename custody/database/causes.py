@@ -13,6 +13,10 @@ class Unavailable(ConnectionError):
     """The database did not answer in time, or there is no connection to it."""
 
 
+class UnreadableValue(Exception):
+    """A row has a value that Python cannot hold, as an infinite time."""
+
+
 DATABASE_ERRORS = (
     SQLAlchemyError,
     psycopg.Error,

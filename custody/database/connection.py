@@ -1,16 +1,18 @@
 """One connection to PostgreSQL, and what may hang about it for how long."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
-from asyncpg.exceptions import ConnectionDoesNotExistError
+from asyncpg.exceptions import ConnectionDoesNotExistError, InternalClientError
 
-from custody.database.causes import Unavailable
-from custody.database.query import Query
+from custody.database.causes import Unavailable, UnreadableValue
+from custody.database.query import parsed
 from custody.database.url import CONNECT_SECONDS, KEEPALIVES, SILENCE_SECONDS, asyncpg_dsn
 
 STATEMENT_SECONDS = 30
@@ -22,21 +24,29 @@ IDLE_IN_TRANSACTION_SECONDS = 60
 
 
 @contextmanager
-def unavailable() -> Iterator[None]:
-    """Turn what the network raises into Unavailable."""
+def known_errors() -> Iterator[None]:
+    """Turn what the network raises into Unavailable, and a value out of range into its error."""
     try:
         yield
     except OSError as error:  # TimeoutError is one
         raise Unavailable(str(error) or "no answer in time") from None
+    except OverflowError as error:
+        raise UnreadableValue(str(error)) from None
+    except InternalClientError as error:
+        if type(error) is not InternalClientError:
+            raise
+        # the server has said goodbye on an idle connection, and the end itself is not read yet
+        raise Unavailable("the server has ended the connection") from None
 
 
-_SETTINGS = Query(
-    """
+_SETTINGS = """
     SELECT set_config('statement_timeout', :statement, false),
         set_config('idle_in_transaction_session_timeout', :idle, false),
         set_config('synchronous_commit', :commit, false)
-    """
-)
+"""
+
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Row(asyncpg.Record):  # type: ignore[misc]  # has no types
@@ -51,18 +61,26 @@ class Row(asyncpg.Record):  # type: ignore[misc]  # has no types
 
 
 class Connection(asyncpg.Connection):  # type: ignore[misc]  # has no types
-    """Runs Query objects. Statements are prepared once for each connection."""
+    """Runs SQL with parameters written as ``:name``, and prepares each text once."""
 
-    async def rows(self, query: Query, parameters: Mapping[str, Any] | None = None) -> list[Row]:
+    async def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
         """Return all rows; none for a statement that returns none. Raises Unavailable."""
+        query = parsed(sql)
         values = query.bind(parameters)
-        with unavailable():
+        with known_errors():
             found: list[Row] = await self.fetch(query.text, *values)
         return found
 
-    async def row(self, query: Query, parameters: Mapping[str, Any] | None = None) -> Row | None:
+    async def row(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Row | None:
         """Return the first row, or None."""
-        return next(iter(await self.rows(query, parameters)), None)
+        return next(iter(await self.rows(sql, parameters)), None)
+
+    async def ended(self) -> None:
+        """Wait until the connection is lost or closed, by either side."""
+        end = asyncio.Event()
+        self.add_termination_listener(lambda _: end.set())
+        if not self.is_closed():
+            await end.wait()
 
     def get_reset_query(self) -> str:
         """Return nothing: no code here changes a session, and a reset costs a round trip."""
@@ -111,6 +129,13 @@ async def prepare(connection: Connection, *, durable: bool = True) -> None:
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=_json_text, decoder=json.loads
     )
+    await connection.set_type_codec(
+        "timestamptz",
+        schema="pg_catalog",
+        encoder=_microseconds,
+        decoder=_time,
+        format="tuple",
+    )
     await connection.rows(
         _SETTINGS,
         {
@@ -119,6 +144,18 @@ async def prepare(connection: Connection, *, durable: bool = True) -> None:
             "commit": "on" if durable else "off",
         },
     )
+
+
+def _microseconds(time: datetime) -> tuple[int]:
+    """Return a time as PostgreSQL has it: microseconds since 2000. Raises ValueError."""
+    if time.tzinfo is None:
+        raise ValueError("a time without a time zone")
+    return ((time - _EPOCH) // timedelta(microseconds=1),)
+
+
+def _time(value: tuple[int]) -> datetime:
+    """Return a time in UTC. Raises OverflowError, for infinity too: asyncpg would make it naive."""
+    return _EPOCH + timedelta(microseconds=value[0])
 
 
 def _json_text(value: Any) -> str:

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential
 
-from custody.database.causes import DOES_NOT_ANSWER, cause_of, is_refused
+from custody.database.causes import DOES_NOT_ANSWER, UnreadableValue, cause_of, is_refused
 from custody.database.engine import DATABASE_ERRORS, is_transient
 from custody.runtime.errors import OperatorError
 
@@ -54,7 +54,7 @@ def database_errors() -> Iterator[None]:
     """For commands: a database that is away or refuses is an OperatorError, not a traceback."""
     try:
         yield
-    except (psycopg.DataError, DataError) as error:
+    except (psycopg.DataError, DataError, UnreadableValue) as error:
         raise OperatorError(
             f"a row of the database has a value that cannot be read: {str(error).splitlines()[0]}",
             "Somebody has changed the database by hand, or its disk is damaged: compare it with a "

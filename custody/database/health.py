@@ -9,11 +9,10 @@ import os
 import time
 from collections.abc import Callable
 
-import psycopg
 import structlog
 
-from custody.database.causes import Cause, cause_of, is_contention
-from custody.database.statements import Statements
+from custody.database.causes import DATABASE_ERRORS, Cause, cause_of, is_contention
+from custody.database.pool import Pool
 
 PROBE_SECONDS = 3.0
 """Between two probes of a database that is well."""
@@ -32,7 +31,7 @@ _WRITE = """
 
 _TAKE_ROOM = """
     INSERT INTO database_probe (id, filler)
-    SELECT id, %(filler)s FROM generate_series(1, %(rows)s) AS id
+    SELECT id, :filler FROM generate_series(1, :rows) AS id
 """
 
 log = structlog.get_logger(__name__)
@@ -92,7 +91,7 @@ class Outage:
 class DatabaseHealth:
     """Probes one database. The code that runs statements on it reports failures too."""
 
-    def __init__(self, statements: Statements) -> None:
+    def __init__(self, statements: Pool) -> None:
         self._statements = statements
         self._outage = Outage()
         self._probing = asyncio.Lock()
@@ -119,7 +118,7 @@ class DatabaseHealth:
                 await self._take_room()
             else:
                 await self._statements.rows(_WRITE)
-        except (psycopg.Error, OSError) as error:  # whatever it is, nothing was written
+        except DATABASE_ERRORS as error:  # whatever it is, nothing was written
             self._outage.failed(error)
             return False
         finally:
@@ -148,7 +147,7 @@ class DatabaseHealth:
             self._statements.transaction() as connection,
         ):
             # a backup of the database holds the table for long; the next probe asks again
-            await connection.execute("SET LOCAL lock_timeout = '500ms'")
-            await connection.execute("TRUNCATE database_probe")
+            await connection.rows("SET LOCAL lock_timeout = '500ms'")
+            await connection.rows("TRUNCATE database_probe")
             filler = {"rows": ROOM_ROWS, "filler": os.urandom(ROOM_ROW_BYTES)}
-            await connection.execute(_TAKE_ROOM, filler)
+            await connection.rows(_TAKE_ROOM, filler)

@@ -5,18 +5,17 @@ whole batch as arrays, so that a batch costs one round trip.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
 from custody.database import connection as kept
 from custody.database.causes import is_disconnected
 from custody.database.connection import Connection, Row
-from custody.database.query import Query
 
-_BEGIN, _COMMIT, _ROLLBACK = Query("BEGIN"), Query("COMMIT"), Query("ROLLBACK")
+Result = TypeVar("Result")
 
 
 class Pool:
@@ -45,7 +44,7 @@ class Pool:
         if pool is not None:
             pool.terminate()
 
-    async def rows(self, query: Query, parameters: Mapping[str, Any] | None = None) -> list[Row]:
+    async def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
         """Return all rows of a statement that may run twice.
 
         A statement on a dead connection has had no answer, and may have been done. It runs once
@@ -53,36 +52,47 @@ class Pool:
         """
         try:
             async with self.connection() as connection:
-                return await connection.rows(query, parameters)
+                return await connection.rows(sql, parameters)
         except Exception as error:
             if not is_disconnected(error):
                 raise
         async with self.connection() as connection:
-            return await connection.rows(query, parameters)
+            return await connection.rows(sql, parameters)
 
-    async def row(self, query: Query, parameters: Mapping[str, Any] | None = None) -> Row | None:
+    async def row(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Row | None:
         """Return the first row, or None. As ``rows``, the statement may run twice."""
-        return next(iter(await self.rows(query, parameters)), None)
+        return next(iter(await self.rows(sql, parameters)), None)
+
+    async def in_transaction(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+        """Do work that may be done twice in a transaction; as ``rows``, once more if need be."""
+        try:
+            async with self.transaction() as connection:
+                return await work(connection)
+        except Exception as error:
+            if not is_disconnected(error):
+                raise
+        async with self.transaction() as connection:
+            return await work(connection)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """Hold a connection in a transaction: committed at the end, rolled back by an error."""
         async with self.connection() as connection:
-            await connection.rows(_BEGIN)
+            await connection.rows("BEGIN")
             try:
                 yield connection
             except Exception as error:
                 if not _ends_connection(error):
-                    await connection.rows(_ROLLBACK)
+                    await connection.rows("ROLLBACK")
                 raise
-            await connection.rows(_COMMIT)
+            await connection.rows("COMMIT")
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """Hold a connection; each statement is committed at once."""
         async with self._one_at_a_time():
             pool = await self._opened()
-            with kept.unavailable():
+            with kept.known_errors():
                 proxy = await pool.acquire(timeout=kept.ANSWER_SECONDS)
             # the proxy of a connection that died raises InterfaceError, as for a caller's mistake
             connection: Connection = proxy._con
@@ -101,7 +111,7 @@ class Pool:
     @asynccontextmanager
     async def connection_apart(self) -> AsyncIterator[Connection]:
         """Hold a connection that is not of the pool: for locks held as long as a process."""
-        with kept.unavailable():
+        with kept.known_errors():
             connection: Any = await asyncpg.connect(**self._options)
         try:
             await kept.prepare(connection, durable=self._durable)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 _TOKEN = re.compile(
@@ -22,8 +23,8 @@ _TOKEN = re.compile(
 class Query:
     """One SQL statement with parameters written as ``:name``.
 
-    The text is parsed once, so make a Query once, at import. A name may appear several times.
-    Strings, quoted names, comments and casts (``::``) are left unchanged.
+    A name may appear several times. Strings, quoted names, comments and casts (``::``) are left
+    unchanged.
     """
 
     def __init__(self, text: str) -> None:
@@ -49,3 +50,9 @@ class Query:
     def __repr__(self) -> str:
         """Show the text without values."""
         return f"Query({' '.join(self.text.split())!r})"
+
+
+@lru_cache(maxsize=1024)
+def parsed(text: str) -> Query:
+    """Return the Query of a text, which is parsed once."""
+    return Query(text)

@@ -4,17 +4,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.runtime.batching import Batcher
 from custody.runtime.errors import OperatorError
 from custody.wire.envelope import signing_key_id
 
 _ALL = "SELECT name, public_key, added_at FROM applications ORDER BY name"
 _ADD = """
-    INSERT INTO applications (name, public_key) VALUES (%(name)s, %(public_key)s)
+    INSERT INTO applications (name, public_key) VALUES (:name, :public_key)
     ON CONFLICT DO NOTHING
 """
-_REMOVE = "DELETE FROM applications WHERE name = %(name)s RETURNING name"
+_REMOVE = "DELETE FROM applications WHERE name = :name RETURNING name"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Application:
 class Applications:
     """Read at each request, so that one which is removed is removed at once."""
 
-    def __init__(self, statements: Statements) -> None:
+    def __init__(self, statements: Pool) -> None:
         self._statements = statements
         self._lookups = Batcher[str, Application | None](self._look_up)
 

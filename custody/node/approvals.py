@@ -5,24 +5,24 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.gate_messages import Decision
 from custody.runtime.batching import Batcher
 from custody.wire.jobs import Job
 
 _FIND = """
     SELECT request_id, digest, decision, reason FROM approvals
-    WHERE request_id = ANY(%(request_ids)s::uuid[])
+    WHERE request_id = ANY(:request_ids::uuid[])
 """
 
 _RECORD = """
     INSERT INTO approvals AS known (request_id, digest, node, decision, reason)
-    VALUES (%(request_id)s, %(digest)s, %(node)s, %(decision)s, %(reason)s)
+    VALUES (:request_id, :digest, :node, :decision, :reason)
     ON CONFLICT (request_id, digest) DO UPDATE SET node = known.node
     RETURNING decision, reason
 """
 
-_PURGE = "DELETE FROM approvals WHERE decided_at < %(before)s"
+_PURGE = "DELETE FROM approvals WHERE decided_at < :before"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Approval:
 class Approvals:
     """Decisions by request id and digest: one for another key or body is another's."""
 
-    def __init__(self, statements: Statements, node: str) -> None:
+    def __init__(self, statements: Pool, node: str) -> None:
         self._statements = statements
         self._node = node
         self._lookups = Batcher[tuple[UUID, bytes], Approval | None](self._look_up)

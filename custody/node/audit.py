@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.wire.audit import GENESIS, AuditHead, chain_hash
 from custody.wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, SigningKey
 
@@ -65,18 +65,18 @@ class Links:
 
 INSERT_LINKS = """
     INSERT INTO audit (node, sequence, record, hash)
-    SELECT %(node)s, sequence, record, hash
-    FROM unnest(%(sequences)s::bigint[], %(records)s::bytea[], %(hashes)s::bytea[])
+    SELECT :node, sequence, record, hash
+    FROM unnest(:sequences::bigint[], :records::bytea[], :hashes::bytea[])
         AS link (sequence, record, hash)
 """
 
-_HEAD = "SELECT sequence, hash FROM audit WHERE node = %(node)s ORDER BY sequence DESC LIMIT 1"
+_HEAD = "SELECT sequence, hash FROM audit WHERE node = :node ORDER BY sequence DESC LIMIT 1"
 
 
 class AuditChain:
     """Links records to this node's chain. A second process of that name would conflict."""
 
-    def __init__(self, statements: Statements, node: str, signer: SigningKey) -> None:
+    def __init__(self, statements: Pool, node: str, signer: SigningKey) -> None:
         self._statements = statements
         self._node = node
         self._signer = signer

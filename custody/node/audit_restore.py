@@ -4,9 +4,9 @@ import hashlib
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from psycopg.errors import UniqueViolation
+from asyncpg.exceptions import UniqueViolationError
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.audit import INSERT_LINKS, AuditChain, AuditRecord
 from custody.node.audit_records import (
     MAX_RECORD,
@@ -30,18 +30,18 @@ ATTEMPTS = 10
 
 _HASHES = """
     SELECT sequence, hash FROM audit
-    WHERE node = %(node)s AND sequence = ANY(%(sequences)s::bigint[])
+    WHERE node = :node AND sequence = ANY(:sequences::bigint[])
 """
 
 _LAST_STATED = """
     SELECT record FROM audit
-    WHERE node = %(node)s AND octet_length(record) <= %(size)s
-        AND position(convert_to('"kind":"' || %(kind)s || '"', 'UTF8') IN record) > 0
+    WHERE node = :node AND octet_length(record) <= :size
+        AND position(convert_to('"kind":"' || :kind || '"', 'UTF8') IN record) > 0
     ORDER BY sequence DESC LIMIT 1
 """
 
 
-async def lost_heads(statements: Statements, node: str, kept: Kept) -> list[KeptHead]:
+async def lost_heads(statements: Pool, node: str, kept: Kept) -> list[KeptHead]:
     """The kept heads that the chain does not have, in order."""
     own = await _hashes(statements, node, kept)
     lost = [each for each in kept.heads if own.get(each.head.sequence) != each.head.hash]
@@ -49,7 +49,7 @@ async def lost_heads(statements: Statements, node: str, kept: Kept) -> list[Kept
 
 
 async def state_restore(
-    statements: Statements, node: str, signer: SigningKey, kept: Kept, operator: str, reason: str
+    statements: Pool, node: str, signer: SigningKey, kept: Kept, operator: str, reason: str
 ) -> tuple[SignedBytes, Gap]:
     """Append the statement to the chain, unless it is there; committed when this returns.
 
@@ -81,8 +81,8 @@ async def state_restore(
         links = chain.link(await chain.head(), [_record(signed, gap)])
         try:
             async with statements.transaction() as connection:
-                await connection.execute(INSERT_LINKS, links.parameters)
-        except UniqueViolation:
+                await connection.rows(INSERT_LINKS, links.parameters)
+        except UniqueViolationError:
             continue
         return signed, gap
     raise OperatorError(
@@ -116,7 +116,7 @@ def _record(signed: SignedBytes, gap: Gap) -> AuditRecord:
     )
 
 
-async def _agreed(statements: Statements, node: str, kept: Kept, below: int) -> AuditHead:
+async def _agreed(statements: Pool, node: str, kept: Kept, below: int) -> AuditHead:
     """The last head below a sequence number that the chain has, also of those set aside."""
     own = await _hashes(statements, node, kept)
     heads = [each.head for each in (*kept.heads, *kept.set_aside)]
@@ -125,14 +125,14 @@ async def _agreed(statements: Statements, node: str, kept: Kept, below: int) -> 
     return max(held, key=lambda head: head.sequence, default=nothing)
 
 
-async def _hashes(statements: Statements, node: str, kept: Kept) -> dict[int, bytes]:
+async def _hashes(statements: Pool, node: str, kept: Kept) -> dict[int, bytes]:
     sequences = {each.head.sequence for each in (*kept.heads, *kept.set_aside)}
     rows = await statements.rows(_HASHES, {"node": node, "sequences": sorted(sequences)})
     return {0: GENESIS} | {row.sequence: row.hash for row in rows}
 
 
 async def _last_stated(
-    statements: Statements, node: str, signer: SigningKey
+    statements: Pool, node: str, signer: SigningKey
 ) -> tuple[SignedBytes, Gap] | None:
     """Return the statement of an earlier run, which may not have reached the control plane."""
     values = {"node": node, "kind": RESTORED, "size": MAX_RECORD}

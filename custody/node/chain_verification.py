@@ -3,9 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
-from custody.database.statements import Connection, Statements
+from custody.database.pool import Pool
 from custody.node.audit_records import MAX_RECORD, Finding, Findings, Gap, Kept, Said
 from custody.node.chain_check import ChainCheck
 from custody.node.outcome_check import Rows, outcome_check
@@ -38,17 +37,17 @@ class Subject:
 
 
 _PAGE = """
-    SELECT sequence, hash, CASE WHEN octet_length(record) <= %(size)s THEN record END AS record
-    FROM audit WHERE node = %(node)s AND sequence > %(last)s ORDER BY sequence LIMIT %(limit)s
+    SELECT sequence, hash, CASE WHEN octet_length(record) <= :size THEN record END AS record
+    FROM audit WHERE node = :node AND sequence > :last ORDER BY sequence LIMIT :limit
 """
 
-_BELOW = "SELECT sequence FROM audit WHERE node = %(node)s AND sequence < 1 LIMIT 10"
+_BELOW = "SELECT sequence FROM audit WHERE node = :node AND sequence < 1 LIMIT 10"
 
-_LAST = "SELECT coalesce(max(sequence), 0) AS last FROM audit WHERE node = %(node)s"
+_LAST = "SELECT coalesce(max(sequence), 0) AS last FROM audit WHERE node = :node"
 
 
 async def verify_chain(
-    statements: Statements,
+    statements: Pool,
     subject: Subject,
     kept: Kept | None,
     check_keys: KeyCheck,
@@ -62,8 +61,8 @@ async def verify_chain(
     node = {"node": subject.node}
     chain, findings = ChainCheck(subject.node, subject.signer, kept), Findings()
     async with statements.transaction() as connection:
-        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        rows = _rows_of(connection)
+        await connection.rows("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        rows: Rows = connection.rows
         last = (await rows(_LAST, node))[0].last
         with outcome_check(subject.retention) as outcomes:
             place = {**node, "size": MAX_RECORD, "limit": PAGE}
@@ -87,11 +86,3 @@ async def verify_chain(
             async for finding in outcomes.compare(rows, subject.node):
                 findings.add([finding])
     return Verification(chain.sequence, chain.compared, findings.kept, findings.count, chain.gaps)
-
-
-def _rows_of(connection: Connection) -> Rows:
-    async def rows(statement: str, parameters: dict[str, Any]) -> list[Any]:
-        cursor = await connection.execute(statement, parameters, prepare=True)
-        return await cursor.fetchall()
-
-    return rows

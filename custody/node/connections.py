@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 from custody.database.engine import create_engine
 from custody.database.errors import database_errors, once_reachable
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.migrations.schema import check_schema
 from custody.node.control_plane_client import ControlPlaneClient
 from custody.node.identity import require_certificate_of
@@ -15,9 +15,7 @@ CONNECTIONS = 8
 
 
 @contextlib.asynccontextmanager
-async def open_database(
-    settings: NodeSettings, *, patient: bool = False
-) -> AsyncIterator[Statements]:
+async def open_database(settings: NodeSettings, *, patient: bool = False) -> AsyncIterator[Pool]:
     """The node's database, with the schema that this version needs. Raises OperatorError.
 
     ``patient``: one that is away is waited for. To a command (not patient) one that goes away, is
@@ -34,7 +32,7 @@ async def open_database(
                 await check_schema(engine, schema, migrate)
     finally:
         await engine.dispose()
-    async with Statements(url, CONNECTIONS, name) as statements:
+    async with Pool(url, CONNECTIONS, name) as statements:
         with contextlib.nullcontext() if patient else database_errors():
             yield statements
 

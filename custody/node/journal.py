@@ -12,16 +12,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from psycopg.errors import IntegrityError, UniqueViolation
+from asyncpg.exceptions import IntegrityConstraintViolationError, UniqueViolationError
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
     wait_exponential_jitter,
 )
 
-from custody.database.engine import is_transient
+from custody.database.causes import is_transient
+from custody.database.connection import Connection
 from custody.database.health import DatabaseHealth
-from custody.database.statements import Connection, Statements
+from custody.database.pool import Pool
 from custody.node.audit import INSERT_LINKS, AuditChain, AuditRecord
 from custody.node.handlers import NewRow
 from custody.runtime.batching import Batcher
@@ -77,13 +78,13 @@ class Commit:
 
 
 _NEW = """
-    FROM unnest(%(job_ids)s::uuid[], %(digests)s::bytea[], %(statuses)s::varchar[],
-        %(outcomes)s::bytea[]) AS new (job_id, digest, status, outcome)
+    FROM unnest(:job_ids::uuid[], :digests::bytea[], :statuses::varchar[],
+        :outcomes::bytea[]) AS new (job_id, digest, status, outcome)
 """
 
 _INSERT = f"""
     INSERT INTO journal AS known (job_id, digest, node, status, outcome)
-    SELECT job_id, digest, %(node)s, status, outcome {_NEW}
+    SELECT job_id, digest, :node, status, outcome {_NEW}
 """
 
 _INSERT_WITH_LINKS = f"WITH inserted AS ({_INSERT}) {INSERT_LINKS}"
@@ -99,20 +100,20 @@ _INSERT_OR_KEEP = f"""
 """
 
 _RECORDED = """
-    SELECT job_id, digest, status, outcome FROM journal WHERE job_id = ANY(%(job_ids)s::uuid[])
+    SELECT job_id, digest, status, outcome FROM journal WHERE job_id = ANY(:job_ids::uuid[])
 """
 
-_UNREPORTED = "SELECT job_id, outcome FROM journal WHERE node = %(node)s AND reported_at IS NULL"
+_UNREPORTED = "SELECT job_id, outcome FROM journal WHERE node = :node AND reported_at IS NULL"
 
 _MARK_REPORTED = """
     UPDATE journal SET reported_at = now()
-    FROM unnest(%(job_ids)s::uuid[], %(digests)s::bytea[]) AS reported (job_id, digest)
+    FROM unnest(:job_ids::uuid[], :digests::bytea[]) AS reported (job_id, digest)
     WHERE journal.job_id = reported.job_id AND sha256(outcome) = reported.digest
-        AND node = %(node)s
+        AND node = :node
 """
 
 _PURGE = """
-    DELETE FROM journal WHERE reported_at IS NOT NULL AND committed_at < %(before)s
+    DELETE FROM journal WHERE reported_at IS NOT NULL AND committed_at < :before
     RETURNING job_id
 """
 
@@ -120,7 +121,7 @@ _PURGE = """
 class Journal:
     """Looks up and commits in batches; while the database is away, it waits and tries again."""
 
-    def __init__(self, statements: Statements, node: str, chain: AuditChain) -> None:
+    def __init__(self, statements: Pool, node: str, chain: AuditChain) -> None:
         self._statements = statements
         self._node = node
         self._chain = chain
@@ -180,7 +181,7 @@ class Journal:
 
         try:
             recorded = await self._patiently(write)
-        except IntegrityError as error:
+        except IntegrityConstraintViolationError as error:
             if len(commits) == 1:
                 return [error]
             # one of them cannot be committed: find it, and let the others through
@@ -199,7 +200,7 @@ class Journal:
     async def _commit_once(self, commits: list[Commit]) -> dict[UUID, Recorded]:
         ours = {commit.job_id: Recorded.of(commit.digest, commit.outcome) for commit in commits}
         if all(commit.journalled and not commit.rows for commit in commits):
-            with contextlib.suppress(UniqueViolation):
+            with contextlib.suppress(UniqueViolationError):
                 return await self._commit_unknown(commits, ours)
             self._chain.forget_head()
         return await self._commit_carefully(commits, ours)
@@ -207,7 +208,7 @@ class Journal:
     async def _commit_unknown(
         self, commits: list[Commit], ours: dict[UUID, Recorded]
     ) -> dict[UUID, Recorded]:
-        """One statement, for jobs that nobody has journalled yet. Raises UniqueViolation."""
+        """One statement, for jobs that nobody has journalled yet. Raises UniqueViolationError."""
         links = self._chain.link(await self._chain.head(), _audit_records(commits, ours))
         await self._statements.rows(_INSERT_WITH_LINKS, self._insertion(ours) | links.parameters)
         self._chain.advance(links)
@@ -219,15 +220,14 @@ class Journal:
         journalled = {commit.job_id: ours[commit.job_id] for commit in commits if commit.journalled}
         head = await self._chain.head()
         async with self._statements.transaction() as connection:
-            cursor = await connection.execute(_INSERT_OR_KEEP, self._insertion(journalled))
-            written = {row.job_id for row in await cursor.fetchall()}
+            kept = await connection.rows(_INSERT_OR_KEEP, self._insertion(journalled))
+            written = {row.job_id for row in kept}
             won = [one for one in commits if not one.journalled or one.job_id in written]
             await _insert_rows(connection, won)
             links = self._chain.link(head, _audit_records(won, ours))
-            await connection.execute(INSERT_LINKS, links.parameters)
+            await connection.rows(INSERT_LINKS, links.parameters)
             lost = {"job_ids": list(journalled.keys() - written)}
-            cursor = await connection.execute(_RECORDED, lost)
-            earlier = _recorded(await cursor.fetchall())
+            earlier = _recorded(await connection.rows(_RECORDED, lost))
         self._chain.advance(links)
         return ours | earlier
 
@@ -255,7 +255,7 @@ class Journal:
 
     def _worth_another_try(self, state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, IntegrityError):
+        if isinstance(error, IntegrityConstraintViolationError):
             return state.attempt_number < CONFLICT_ATTEMPTS
         if error is None or not is_transient(error):
             return False
@@ -282,4 +282,4 @@ async def _insert_rows(connection: Connection, commits: list[Commit]) -> None:
         for row in commit.rows:
             by_statement.setdefault(row.statement, []).append(row.values)
     for statement, rows in by_statement.items():
-        await connection.execute(statement, {name: [row[name] for row in rows] for name in rows[0]})
+        await connection.rows(statement, {name: [row[name] for row in rows] for name in rows[0]})

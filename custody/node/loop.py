@@ -14,7 +14,7 @@ from functools import partial
 from uuid import UUID
 
 import structlog
-from psycopg.errors import IntegrityError
+from asyncpg.exceptions import IntegrityConstraintViolationError
 from tenacity import AsyncRetrying, retry_if_exception_type
 
 from custody.node.audit import AuditRecord
@@ -264,7 +264,7 @@ class JobLoop:
 
         try:
             recorded = await self._journal.commit(commit)
-        except IntegrityError:
+        except IntegrityConstraintViolationError:
             # what the handler saw has changed meanwhile, and the database let none of it in
             log.exception("nothing committed", job=str(job.id), kind=job.kind)
             failure = Failed(

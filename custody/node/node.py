@@ -11,8 +11,8 @@ from functools import partial
 
 import structlog
 
-from custody.database.engine import is_transient
-from custody.database.statements import Statements
+from custody.database.causes import is_transient
+from custody.database.pool import Pool
 from custody.node.approvals import Approvals
 from custody.node.audit import AuditChain
 from custody.node.authentication import Authenticator
@@ -127,7 +127,7 @@ def new_clock(settings: NodeSettings) -> Clock:
 
 def build_node(
     settings: NodeSettings,
-    database: Statements,
+    database: Pool,
     client: ControlPlaneClient,
     signer: SigningKey,
     mode: Mode,
@@ -197,7 +197,7 @@ def build_node(
 
 def _locks(
     settings: NodeSettings,
-    database: Statements,
+    database: Pool,
     store: Store,
     slots: Slots,
     gate_client: GateClient | None,

@@ -10,8 +10,9 @@ from types import TracebackType
 
 import structlog
 
-from custody.database.engine import is_transient
-from custody.database.statements import Connection, Statements
+from custody.database.causes import is_transient
+from custody.database.connection import Connection
+from custody.database.pool import Pool
 from custody.runtime.errors import OperatorError
 
 WAIT_SECONDS = 45.0
@@ -26,7 +27,7 @@ _KEEPALIVES = """
         set_config('tcp_keepalives_count', '3', false) AS count
 """
 """The server's own: without them it learns of a lost host after hours."""
-_TRY = "SELECT pg_try_advisory_lock(hashtextextended('one process of ' || %(node)s, 0)) AS is_held"
+_TRY = "SELECT pg_try_advisory_lock(hashtextextended('one process of ' || :node, 0)) AS is_held"
 
 
 class OnlyProcess:
@@ -35,9 +36,7 @@ class OnlyProcess:
     ``wait_seconds``: how long another process of the node may keep this one waiting at its start.
     """
 
-    def __init__(
-        self, statements: Statements, node: str, wait_seconds: float = WAIT_SECONDS
-    ) -> None:
+    def __init__(self, statements: Pool, node: str, wait_seconds: float = WAIT_SECONDS) -> None:
         self._statements = statements
         self._node = node
         self._wait_seconds = wait_seconds
@@ -99,12 +98,11 @@ class OnlyProcess:
         while True:
             try:
                 async with self._statements.connection_apart() as connection:
-                    await connection.execute(_KEEPALIVES)
+                    await connection.rows(_KEEPALIVES)
                     await self._take(connection)
                     self._was_refused.clear()
                     self._is_held.set()
-                    async for _ in connection.notifies():
-                        pass  # nothing is sent here: this ends when the connection does
+                    await connection.ended()
             except Exception as error:
                 if not is_transient(error):
                     log.exception("the lock of this node was lost")
@@ -115,7 +113,7 @@ class OnlyProcess:
 
     async def _take(self, connection: Connection) -> None:
         while True:
-            row = await (await connection.execute(_TRY, {"node": self._node})).fetchone()
+            row = await connection.row(_TRY, {"node": self._node})
             if row is not None and row.is_held:
                 return
             self._was_refused.set()

@@ -116,12 +116,12 @@ def outcome_check(retention: timedelta) -> Iterator[OutcomeCheck]:
 
 _FIND = """
     SELECT job_id, node, status, encode(sha256(outcome), 'hex') AS digest FROM journal
-    WHERE job_id = ANY(%(job_ids)s::uuid[])
+    WHERE job_id = ANY(:job_ids::uuid[])
 """
 
 _OF_NODE = """
-    SELECT job_id FROM journal WHERE node = %(node)s AND job_id > %(last)s
-    ORDER BY job_id LIMIT %(limit)s
+    SELECT job_id FROM journal WHERE node = :node AND job_id > :last
+    ORDER BY job_id LIMIT :limit
 """
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.applications import Application, Applications
 from custody.node.errors import Denied
 from custody.runtime.batching import Batcher
@@ -99,14 +99,14 @@ def _missing(binding: Binding, endpoint: Endpoint) -> Iterator[str]:
 _RESERVE = """
     INSERT INTO signed_requests AS known
         (application_key, endpoint, external_id, request_id, digest, expires_at)
-    SELECT * FROM unnest(%(application_key)s::bytea[], %(endpoint)s::varchar[],
-        %(external_id)s::varchar[], %(request_id)s::uuid[], %(digest)s::bytea[],
-        %(expires_at)s::timestamptz[])
+    SELECT * FROM unnest(:application_key::bytea[], :endpoint::varchar[],
+        :external_id::varchar[], :request_id::uuid[], :digest::bytea[],
+        :expires_at::timestamptz[])
     ON CONFLICT (application_key, endpoint, external_id) DO UPDATE SET seen_at = known.seen_at
     RETURNING application_key, endpoint, external_id, request_id, digest
 """
 
-_PURGE = "DELETE FROM signed_requests WHERE expires_at < %(before)s"
+_PURGE = "DELETE FROM signed_requests WHERE expires_at < :before"
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class SignedRequests:
     """Finds out who asks, and keeps each external id for its first request."""
 
     def __init__(
-        self, statements: Statements, store: Store, longest_life: timedelta, *, required: bool
+        self, statements: Pool, store: Store, longest_life: timedelta, *, required: bool
     ) -> None:
         self._statements = statements
         self._applications = Applications(statements)

@@ -16,6 +16,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from types import TracebackType
 from typing import Any
 from uuid import UUID
@@ -23,8 +24,9 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from custody.database.engine import is_transient
-from custody.database.statements import Statements
+from custody.database.causes import is_transient
+from custody.database.connection import Connection
+from custody.database.pool import Pool
 from custody.node.errors import Failed
 from custody.runtime.batching import Batcher
 from custody.wire.left_in_flight import how_to_resolve
@@ -47,43 +49,43 @@ LAST_SECONDS = 2.0
 log = structlog.get_logger()
 
 _LOCK = """
-    SELECT pg_advisory_xact_lock(hashtextextended(%(key_id)s::text || '/' || signer, 0))
-    FROM unnest(%(signers)s::varchar[]) AS wanted (signer)
+    SELECT pg_advisory_xact_lock(hashtextextended(CAST(:key_id AS uuid)::text || '/' || signer, 0))
+    FROM unnest(:signers::varchar[]) AS wanted (signer)
 """
 """In the order given. Two processes that enter at once would not see each other's rows."""
 _ENTER = f"""
-    WITH wanted AS (SELECT * FROM unnest(%(signers)s::varchar[]) AS wanted (signer)),
+    WITH wanted AS (SELECT * FROM unnest(:signers::varchar[]) AS wanted (signer)),
     barred AS (
         SELECT signer, 'banned' AS why FROM wanted
         WHERE EXISTS (
-            SELECT FROM bans WHERE key_id = %(key_id)s AND (
-                (bans.signer, banned) = (%(me)s, wanted.signer)
-                OR (bans.signer, banned) = (wanted.signer, %(me)s)))
+            SELECT FROM bans WHERE key_id = :key_id AND (
+                (bans.signer, banned) = (:me, wanted.signer)
+                OR (bans.signer, banned) = (wanted.signer, :me)))
         UNION ALL
         SELECT signer, CASE WHEN {IS_ALIVE} THEN 'under way' ELSE 'left' END
         FROM in_flight JOIN wanted USING (signer)
-        WHERE key_id = %(key_id)s AND process IS DISTINCT FROM %(process)s
+        WHERE key_id = :key_id AND process IS DISTINCT FROM :process
     ), entered AS (
         INSERT INTO in_flight (key_id, signer, ceremony, process)
-        SELECT %(key_id)s, signer, %(ceremony)s, %(process)s FROM wanted
+        SELECT :key_id, signer, :ceremony, :process FROM wanted
         WHERE NOT EXISTS (SELECT FROM barred)
         ON CONFLICT DO NOTHING
     )
     SELECT signer, why FROM barred
 """
-_NOT_DURABLE = "SELECT set_config('synchronous_commit', 'off', true)"
-"""The commit of the outcome waits for the disk, and so for all that was committed before it."""
 _RELEASE = """
+    WITH hasty AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true) AS is_set)
     DELETE FROM in_flight
-    USING unnest(%(key_ids)s::uuid[], %(ceremonies)s::uuid[]) AS over (key_id, ceremony)
+    USING unnest(:key_ids::uuid[], :ceremonies::uuid[]) AS over (key_id, ceremony), hasty
     WHERE in_flight.key_id = over.key_id AND in_flight.ceremony = over.ceremony
-        AND process = %(process)s
+        AND process = :process AND hasty.is_set = 'off'
 """
+"""It need not wait for the disk: the commit of the outcome waits for all commits before it."""
 _LEAVE = """
     UPDATE in_flight SET process = NULL
-    WHERE process = %(process)s AND ceremony = ANY(%(ceremonies)s::uuid[])
+    WHERE process = :process AND ceremony = ANY(:ceremonies::uuid[])
 """
-_OURS = "SELECT DISTINCT key_id, ceremony FROM in_flight WHERE process = %(process)s"
+_OURS = "SELECT DISTINCT key_id, ceremony FROM in_flight WHERE process = :process"
 
 
 class _State(Enum):
@@ -108,7 +110,7 @@ class BanLocks:
     there is over, and is deleted, however often it takes.
     """
 
-    def __init__(self, statements: Statements, me: str, bans: Bans) -> None:
+    def __init__(self, statements: Pool, me: str, bans: Bans) -> None:
         self.left = LeftInFlightHere(statements, me)
         self._statements = statements
         self._me = me
@@ -285,7 +287,7 @@ class BanLocks:
         try:
             async with asyncio.timeout(RECONNECT_SECONDS):
                 await self._process.held()
-            return await self._statements.last_rows((_LOCK, _ENTER), parameters)
+            return await self._statements.in_transaction(partial(_lock_and_enter, parameters))
         except Exception as error:
             if not is_transient(error):
                 raise
@@ -334,13 +336,19 @@ class BanLocks:
             "ceremonies": list(ceremonies),
             "process": self._process.id,
         }
-        await self._statements.last_rows((_NOT_DURABLE, _RELEASE), values)
+        await self._statements.rows(_RELEASE, values)
         return [None] * len(over)
 
     def _left(self, key_id: UUID, signers: tuple[str, ...]) -> Failed:
         """Return the error of a left pair. It is not a ban: the operator can clear the pair."""
         told = "; ".join(how_to_resolve(self._me, signer, key_id) for signer in signers)
         return Failed("left_in_flight", told, transient=True)
+
+
+async def _lock_and_enter(parameters: dict[str, Any], connection: Connection) -> Sequence[Any]:
+    """Enter by a statement of its own: it must see what was committed before the lock."""
+    await connection.rows(_LOCK, parameters)
+    return await connection.rows(_ENTER, parameters)
 
 
 def banned(signers: tuple[str, ...]) -> Failed:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.wire.envelope import (
     BAN_TYPE,
     BadEnvelope,
@@ -28,32 +28,32 @@ MAX_REASON = 500
 
 _INSERT = """
     INSERT INTO bans (key_id, signer, banned, reason, payload, signature, signing_key_id)
-    VALUES (%(key_id)s, %(signer)s, %(banned)s, %(reason)s, %(payload)s, %(signature)s,
-        %(signing_key_id)s)
+    VALUES (:key_id, :signer, :banned, :reason, :payload, :signature,
+        :signing_key_id)
     ON CONFLICT DO NOTHING
 """
 
 _REPLACE_IN_FLIGHT = f"""
     WITH replaced AS (
-        DELETE FROM in_flight WHERE key_id = %(key_id)s AND ceremony = %(ceremony)s
+        DELETE FROM in_flight WHERE key_id = :key_id AND ceremony = :ceremony
     )
     {_INSERT}
 """
 
 _OF_KEY = """
     SELECT payload, signature, signing_key_id FROM bans
-    WHERE key_id = %(key_id)s ORDER BY learned_at, signer, banned
+    WHERE key_id = :key_id ORDER BY learned_at, signer, banned
 """
 
 _OWN = """
     SELECT payload, signature, signing_key_id FROM bans
-    WHERE signer = %(me)s ORDER BY learned_at DESC LIMIT %(limit)s
+    WHERE signer = :me ORDER BY learned_at DESC LIMIT :limit
 """
 
 _PAIRS = """
     SELECT signer, banned FROM bans
-    WHERE key_id = %(key_id)s AND signer = ANY(%(names)s::varchar[])
-        AND banned = ANY(%(names)s::varchar[])
+    WHERE key_id = :key_id AND signer = ANY(:names::varchar[])
+        AND banned = ANY(:names::varchar[])
 """
 
 _ALL = """
@@ -79,7 +79,7 @@ class Bans:
     """
 
     def __init__(
-        self, statements: Statements, me: str, signer: SigningKey, earned: EarnedBans | None = None
+        self, statements: Pool, me: str, signer: SigningKey, earned: EarnedBans | None = None
     ) -> None:
         self._statements = statements
         self._me = me
@@ -143,12 +143,12 @@ class Bans:
     async def statements(self, key_id: UUID) -> list[SignedBytes]:
         """Every ban that is known of a root key, as it was signed: for the peers to know it too."""
         rows = await self._statements.rows(_OF_KEY, {"key_id": key_id})
-        return [SignedBytes(**row._asdict()) for row in rows]
+        return [SignedBytes(**dict(row)) for row in rows]
 
     async def own(self, limit: int) -> list[SignedBytes]:
         """This signer's own bans, newest first, for the control plane to choose quorums by."""
         rows = await self._statements.rows(_OWN, {"me": self._me, "limit": limit})
-        return [SignedBytes(**row._asdict()) for row in rows]
+        return [SignedBytes(**dict(row)) for row in rows]
 
     async def learn(
         self, key_id: UUID, statements: Sequence[SignedBytes], identities: Mapping[str, bytes]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.runtime.errors import OperatorError
 from custody.wire.left_in_flight import LeftInFlight, how_to_resolve
 from mpc.acts import Acts
@@ -25,12 +25,12 @@ _ALL = f"""
 _CLEAR = f"""
     WITH gone AS (
         DELETE FROM in_flight
-        WHERE key_id = %(key_id)s AND signer = %(signer)s
-            AND ceremony = ANY(%(ceremonies)s::uuid[]) AND NOT {IS_ALIVE}
+        WHERE key_id = :key_id AND signer = :signer
+            AND ceremony = ANY(:ceremonies::uuid[]) AND NOT {IS_ALIVE}
         RETURNING key_id, signer, ceremony, begun_at
     )
     INSERT INTO cleared (key_id, signer, ceremony, begun_at, operator, reason)
-    SELECT key_id, signer, ceremony, begun_at, %(operator)s, %(reason)s FROM gone
+    SELECT key_id, signer, ceremony, begun_at, :operator, :reason FROM gone
     RETURNING ceremony
 """
 
@@ -50,7 +50,7 @@ class InFlight:
 class LeftInFlightHere:
     """What was left at this signer, ``me``: read with each heartbeat, and told by its health."""
 
-    def __init__(self, statements: Statements, me: str) -> None:
+    def __init__(self, statements: Pool, me: str) -> None:
         self._statements = statements
         self._me = me
         self._last_read: list[LeftInFlight] = []
@@ -78,12 +78,12 @@ class LeftInFlightHere:
         return f"{told} ({more} more: mpc-signer bans list)" if more else told
 
 
-async def in_flight(statements: Statements) -> list[InFlight]:
+async def in_flight(statements: Pool) -> list[InFlight]:
     """Return all pairs in flight; those that a stop left have ``is_under_way`` false."""
     return [InFlight(*row) for row in await statements.rows(_ALL)]
 
 
-async def left(statements: Statements) -> list[InFlight]:
+async def left(statements: Pool) -> list[InFlight]:
     """Return the pairs that a stop left in flight."""
     found = [each for each in await in_flight(statements) if not each.is_under_way]
     if not found:
@@ -101,7 +101,7 @@ async def left(statements: Statements) -> list[InFlight]:
     ]
 
 
-async def find_left(statements: Statements, key_id: UUID, signer: str) -> InFlight:
+async def find_left(statements: Pool, key_id: UUID, signer: str) -> InFlight:
     """Return the entry of a left pair. Raises OperatorError if there is none, or none yet."""
     of_pair = [
         each

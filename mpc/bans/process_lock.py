@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import structlog
 
-from custody.database.engine import is_transient
-from custody.database.statements import Statements
+from custody.database.causes import is_transient
+from custody.database.pool import Pool
 
 RETRY_SECONDS = 0.2
 
@@ -22,7 +22,7 @@ _LOCK = """
     SELECT set_config('tcp_keepalives_idle', '5', false) AS idle,
         set_config('tcp_keepalives_interval', '5', false) AS interval,
         set_config('tcp_keepalives_count', '3', false) AS count,
-        pg_advisory_lock(hashtextextended(%(process)s, 0))
+        pg_advisory_lock(hashtextextended(:process, 0))
 """
 """With keepalives of the server's own, which else learns of a lost host after hours."""
 
@@ -36,7 +36,7 @@ IS_ALIVE = """
 class ProcessLock:
     """Use it as a context. ``id`` names this process; it is never used again."""
 
-    def __init__(self, statements: Statements) -> None:
+    def __init__(self, statements: Pool) -> None:
         self.id = uuid4()
         self._statements = statements
         self._is_held = asyncio.Event()
@@ -65,10 +65,9 @@ class ProcessLock:
         while True:
             try:
                 async with self._statements.connection_apart() as connection:
-                    await connection.execute(_LOCK, {"process": str(self.id)})
+                    await connection.rows(_LOCK, {"process": str(self.id)})
                     self._is_held.set()
-                    async for _ in connection.notifies():
-                        pass  # nothing is sent here: this ends when the connection does
+                    await connection.ended()
             except Exception as error:
                 if not is_transient(error):
                     log.exception("process lock lost")

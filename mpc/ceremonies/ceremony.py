@@ -17,7 +17,7 @@ from uuid import UUID
 
 import structlog
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.decisions import require_thawed
 from custody.node.errors import Failed, NotDone, Refused
 from custody.node.freeze import Freeze
@@ -94,7 +94,7 @@ class Ceremonies:
     def __init__(
         self,
         *,
-        statements: Statements,
+        statements: Pool,
         signer: SigningKey,
         delivery: DeliveryClient,
         bans: Bans,

@@ -6,37 +6,37 @@ from uuid import UUID
 
 import structlog
 
-from custody.database.engine import is_transient
-from custody.database.statements import Statements
+from custody.database.causes import is_transient
+from custody.database.pool import Pool
 
 log = structlog.get_logger()
 
 INTERVAL = 3600.0
 
 _USE = """
-    INSERT INTO used_tickets (ceremony) VALUES (%(ceremony)s)
+    INSERT INTO used_tickets (ceremony) VALUES (:ceremony)
     ON CONFLICT DO NOTHING RETURNING ceremony
 """
 
 _FORGET = """
-    DELETE FROM used_tickets WHERE used_at < now() - %(older_than)s RETURNING ceremony
+    DELETE FROM used_tickets WHERE used_at < now() - CAST(:older_than AS interval)
+    RETURNING ceremony
 """
 
 
-async def use(statements: Statements, ceremony: UUID) -> bool:
+async def use(statements: Pool, ceremony: UUID) -> bool:
     """Remember a ceremony's ticket, on disk when this returns. False when it was used before."""
     # not rows(), which tries again: the second time would find the first's own row
     async with statements.connection() as connection:
-        cursor = await connection.execute(_USE, {"ceremony": ceremony}, prepare=True)
-        return await cursor.fetchone() is not None
+        return await connection.row(_USE, {"ceremony": ceremony}) is not None
 
 
-async def forget(statements: Statements, older_than: timedelta) -> int:
+async def forget(statements: Pool, older_than: timedelta) -> int:
     """How many were forgotten. ``older_than``: longer than any ticket holds, by far."""
     return len(await statements.rows(_FORGET, {"older_than": older_than}))
 
 
-async def forget_for_ever(statements: Statements, older_than: timedelta) -> None:
+async def forget_for_ever(statements: Pool, older_than: timedelta) -> None:
     """Forget now and then, until cancelled."""
     while True:
         try:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import typer
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.connections import open_database
 from custody.node.identity import load_identity
 from custody.runtime.console import Json, operator_errors, out, print_json, print_table
@@ -102,7 +102,7 @@ async def _all(settings: SignerSettings) -> tuple[list[KnownBan], list[InFlight]
         return known, [x for x in await left(database) if (x.key_id, x.signer) not in barred]
 
 
-def _bans(settings: SignerSettings, database: Statements) -> Bans:
+def _bans(settings: SignerSettings, database: Pool) -> Bans:
     """With those that a process of this signer has earned and not written yet."""
     identity = load_identity(settings.identity.private_key)
     return Bans(database, settings.node.id, identity, EarnedBans(settings.node.state_directory))

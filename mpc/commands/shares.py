@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 from rich.progress import Progress
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.connections import open_database
 from custody.node.errors import Failed
 from custody.node.identity import load_identity
@@ -177,7 +177,7 @@ async def _verify(settings: SignerSettings, key_ids: list[UUID]) -> tuple[int, l
     return count, bad
 
 
-async def _kept(database: Statements, key_ids: list[UUID]) -> AsyncIterator[Any]:
+async def _kept(database: Pool, key_ids: list[UUID]) -> AsyncIterator[Any]:
     """The rows of the shares that are not erased, as FACTS selects them."""
     place = {"last_key": FIRST, "last_ceremony": FIRST}
     while rows := await database.rows(

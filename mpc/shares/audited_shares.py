@@ -15,7 +15,7 @@ DISCARD_SHARE = "DiscardShare"
 
 _FIND = """
     SELECT key_id, ceremony, state, encode(public_key, 'hex') AS public_key
-    FROM shares JOIN unnest(%(key_ids)s::uuid[], %(ceremonies)s::uuid[])
+    FROM shares JOIN unnest(:key_ids::uuid[], :ceremonies::uuid[])
         AS wanted (key_id, ceremony) USING (key_id, ceremony)
 """
 

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.errors import Failed
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.master_key import HOST_SUFFIX
@@ -17,7 +17,7 @@ from mpc.shares.encryption_key import EncryptionKey, HsmKey, load_key_file
 _KNOWN = "SELECT id, check_value FROM encryption_keys"
 
 _ADOPT = """
-    INSERT INTO encryption_keys (id, check_value) VALUES (%(id)s, %(check_value)s)
+    INSERT INTO encryption_keys (id, check_value) VALUES (:id, :check_value)
     ON CONFLICT DO NOTHING
 """
 
@@ -61,13 +61,13 @@ class EncryptionKeys:
         """Why keys cannot be used at present."""
         return None if self._hsm is None else self._hsm.problem
 
-    async def adopt_first(self, statements: Statements) -> None:
+    async def adopt_first(self, statements: Pool) -> None:
         """Compare; a database that knows none yet learns the first one. Raises OperatorError."""
         await self.compare(statements)
         await adopt(statements, self.current)
         await self.compare(statements)  # another process may have been first, with another
 
-    async def compare(self, statements: Statements) -> None:
+    async def compare(self, statements: Pool) -> None:
         """Raises OperatorError unless every key that the database knows is here, and the same.
 
         And unless one of the candidates is among them: the wrong key gets nothing to protect.
@@ -82,7 +82,7 @@ class EncryptionKeys:
             )
         self._current = usable[0]
 
-    async def require_known(self, statements: Statements) -> Mapping[str, bytes]:
+    async def require_known(self, statements: Pool) -> Mapping[str, bytes]:
         """Check values by id of the keys that the database knows. Raises OperatorError unless each
         of them is here, and the same."""
         known = {row.id: row.check_value for row in await statements.rows(_KNOWN)}
@@ -114,7 +114,7 @@ class EncryptionKeys:
         return iter(self._keys.values())
 
 
-async def adopt(statements: Statements, key: EncryptionKey) -> None:
+async def adopt(statements: Pool, key: EncryptionKey) -> None:
     """Have the database know a key, so that shares can be under it."""
     await statements.rows(_ADOPT, {"id": key.id, "check_value": key.check_value})
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.errors import Failed
 from mpc.shares.encryption_key import EncryptionKey
 from mpc.shares.encryption_keys import EncryptionKeys, adopt
@@ -17,27 +17,27 @@ PAGE = 100
 
 _COUNT = """
     SELECT count(*) AS number FROM shares
-    WHERE encryption_key IS NOT NULL AND encryption_key <> %(new)s
+    WHERE encryption_key IS NOT NULL AND encryption_key <> :new
 """
 
 _UNDER_ANOTHER = """
     SELECT key_id, ceremony, data_key, encryption_key FROM shares
-    WHERE encryption_key IS NOT NULL AND encryption_key <> %(new)s
-        AND (key_id, ceremony) > (%(last_key)s::uuid, %(last_ceremony)s::uuid)
-    ORDER BY key_id, ceremony LIMIT %(limit)s
+    WHERE encryption_key IS NOT NULL AND encryption_key <> :new
+        AND (key_id, ceremony) > (:last_key::uuid, :last_ceremony::uuid)
+    ORDER BY key_id, ceremony LIMIT :limit
 """
 
 _REWRAP = """
-    UPDATE shares SET data_key = now_under.data_key, encryption_key = %(new)s
-    FROM unnest(%(key_ids)s::uuid[], %(ceremonies)s::uuid[], %(before)s::bytea[],
-        %(data_keys)s::bytea[]) AS now_under (key_id, ceremony, before, data_key)
+    UPDATE shares SET data_key = now_under.data_key, encryption_key = :new
+    FROM unnest(:key_ids::uuid[], :ceremonies::uuid[], :before::bytea[],
+        :data_keys::bytea[]) AS now_under (key_id, ceremony, before, data_key)
     WHERE shares.key_id = now_under.key_id AND shares.ceremony = now_under.ceremony
         AND shares.data_key = now_under.before
 """
 
 _FORGET = """
     DELETE FROM encryption_keys
-    WHERE id <> %(new)s
+    WHERE id <> :new
         AND NOT EXISTS (SELECT FROM shares WHERE encryption_key = encryption_keys.id)
     RETURNING id
 """
@@ -63,13 +63,13 @@ class Rewrapped:
     unused: list[str]
 
 
-async def count(statements: Statements, new: EncryptionKey) -> int:
+async def count(statements: Pool, new: EncryptionKey) -> int:
     """How many shares are under another key."""
     return int((await statements.rows(_COUNT, {"new": new.id}))[0].number)
 
 
 async def rewrap(
-    statements: Statements,
+    statements: Pool,
     keys: EncryptionKeys,
     new: EncryptionKey,
     progress: Callable[[int], None],

@@ -12,37 +12,37 @@ FACTS = """
 
 FIND = f"""
     SELECT {FACTS} FROM shares
-    WHERE key_id = %(key_id)s AND ceremony = %(ceremony)s AND generation IS NOT NULL
+    WHERE key_id = :key_id AND ceremony = :ceremony AND generation IS NOT NULL
 """
 
-ACTIVE = f"SELECT {FACTS} FROM shares WHERE key_id = %(key_id)s AND state = 'active'"
+ACTIVE = f"SELECT {FACTS} FROM shares WHERE key_id = :key_id AND state = 'active'"
 
 KNOWN = f"""
     SELECT {FACTS} FROM shares
-    WHERE key_id = %(key_id)s AND state IN ('active', 'repaired', 'retired')
+    WHERE key_id = :key_id AND state IN ('active', 'repaired', 'retired')
     ORDER BY generation DESC, changed_at DESC LIMIT 1
 """
 
 WAITING = f"""
     SELECT {FACTS} FROM shares
-    WHERE key_id = %(key_id)s AND state IN ('confirmed', 'promised')
+    WHERE key_id = :key_id AND state IN ('confirmed', 'promised')
 """
 
 SECRETS = """
     SELECT data_key, ciphertext, encryption_key FROM shares
-    WHERE key_id = %(key_id)s AND ceremony = %(ceremony)s AND ciphertext IS NOT NULL
+    WHERE key_id = :key_id AND ceremony = :ceremony AND ciphertext IS NOT NULL
 """
 
 _NEW_SHARES = """
     SELECT key_id, ceremony, state, generation, protocol, group_name, threshold,
         string_to_array(signers, ',')::varchar[] AS signers, share_index, network, public_key,
         chain_code, transcript, made_for, data_key, ciphertext, encryption_key
-    FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[], %(state)s::varchar[],
-        %(generation)s::integer[], %(protocol)s::varchar[], %(group_name)s::varchar[],
-        %(threshold)s::integer[], %(signers)s::varchar[], %(share_index)s::integer[],
-        %(network)s::varchar[], %(public_key)s::bytea[], %(chain_code)s::bytea[],
-        %(transcript)s::bytea[], %(made_for)s::varchar[], %(data_key)s::bytea[],
-        %(ciphertext)s::bytea[], %(encryption_key)s::varchar[])
+    FROM unnest(:key_id::uuid[], :ceremony::uuid[], :state::varchar[],
+        :generation::integer[], :protocol::varchar[], :group_name::varchar[],
+        :threshold::integer[], :signers::varchar[], :share_index::integer[],
+        :network::varchar[], :public_key::bytea[], :chain_code::bytea[],
+        :transcript::bytea[], :made_for::varchar[], :data_key::bytea[],
+        :ciphertext::bytea[], :encryption_key::varchar[])
         AS new (key_id, ceremony, state, generation, protocol, group_name, threshold, signers,
             share_index, network, public_key, chain_code, transcript, made_for, data_key,
             ciphertext, encryption_key)
@@ -91,7 +91,7 @@ anything else is done; a set that is to take the place of any other meets the un
 
 ACTIVATE = f"""
     WITH wanted AS (
-        SELECT * FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[], %(made_for)s::varchar[])
+        SELECT * FROM unnest(:key_id::uuid[], :ceremony::uuid[], :made_for::varchar[])
             AS wanted (key_id, ceremony, made_for)
     ), new AS (
         SELECT shares.* FROM shares JOIN wanted USING (key_id, ceremony)
@@ -131,7 +131,7 @@ REPAIR = f"""
 PROVE = """
     WITH proofs AS (
         SELECT key_id, ceremony, string_to_array(string_agg(others, ','), ',') AS others
-        FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[], %(others)s::varchar[])
+        FROM unnest(:key_id::uuid[], :ceremony::uuid[], :others::varchar[])
             AS proof (key_id, ceremony, others)
         GROUP BY key_id, ceremony
     )
@@ -146,14 +146,14 @@ PROVE = """
 PROMISE = """
     UPDATE shares SET changed_at = now(),
         state = CASE WHEN shares.state = 'confirmed' AND shares.proved THEN 'promised' END
-    FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[]) AS wanted (key_id, ceremony)
+    FROM unnest(:key_id::uuid[], :ceremony::uuid[]) AS wanted (key_id, ceremony)
     WHERE shares.key_id = wanted.key_id AND shares.ceremony = wanted.ceremony
 """
 
 ABANDON = """
     INSERT INTO shares (key_id, ceremony, state)
     SELECT DISTINCT key_id, ceremony, 'abandoned'
-    FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[]) AS wanted (key_id, ceremony)
+    FROM unnest(:key_id::uuid[], :ceremony::uuid[]) AS wanted (key_id, ceremony)
     ON CONFLICT (key_id, ceremony) DO UPDATE SET changed_at = now(),
         state = CASE WHEN shares.state IN ('confirmed', 'abandoned') THEN 'abandoned' END,
         data_key = NULL, ciphertext = NULL, encryption_key = NULL
@@ -163,7 +163,7 @@ DISCARD = """
     UPDATE shares SET changed_at = now(),
         state = CASE WHEN shares.state IN ('promised', 'discarded') THEN 'discarded' END,
         data_key = NULL, ciphertext = NULL, encryption_key = NULL
-    FROM unnest(%(key_id)s::uuid[], %(ceremony)s::uuid[]) AS wanted (key_id, ceremony)
+    FROM unnest(:key_id::uuid[], :ceremony::uuid[]) AS wanted (key_id, ceremony)
     WHERE shares.key_id = wanted.key_id AND shares.ceremony = wanted.ceremony
 """
 
@@ -171,7 +171,7 @@ DISCARD_BY_HAND = """
     UPDATE shares SET changed_at = now(),
         state = CASE state WHEN 'confirmed' THEN 'abandoned' ELSE 'discarded' END,
         data_key = NULL, ciphertext = NULL, encryption_key = NULL
-    WHERE key_id = %(key_id)s AND ceremony = %(ceremony)s AND state IN ('confirmed', 'promised')
+    WHERE key_id = :key_id AND ceremony = :ceremony AND state IN ('confirmed', 'promised')
     RETURNING key_id
 """
 """The operators', who can see that no signer uses the set."""
@@ -180,20 +180,20 @@ LIST = """
     SELECT key_id, ceremony, state, generation, protocol, group_name, threshold, signers,
         share_index, network, public_key, proved, encryption_key, created_at, changed_at
     FROM shares
-    WHERE %(all)s OR state IN ('confirmed', 'promised', 'active', 'repaired')
-    ORDER BY created_at DESC, key_id, ceremony LIMIT %(limit)s
+    WHERE :all OR state IN ('confirmed', 'promised', 'active', 'repaired')
+    ORDER BY created_at DESC, key_id, ceremony LIMIT :limit
 """
 
 KEPT = f"""
     SELECT {FACTS} FROM shares
     WHERE ciphertext IS NOT NULL
-        AND (%(key_ids)s::uuid[] = '{{}}' OR key_id = ANY(%(key_ids)s::uuid[]))
-        AND (key_id, ceremony) > (%(last_key)s::uuid, %(last_ceremony)s::uuid)
-    ORDER BY key_id, ceremony LIMIT %(limit)s
+        AND (:key_ids::uuid[] = '{{}}' OR key_id = ANY(:key_ids::uuid[]))
+        AND (key_id, ceremony) > (:last_key::uuid, :last_ceremony::uuid)
+    ORDER BY key_id, ceremony LIMIT :limit
 """
 
 COUNT_KEPT = """
     SELECT count(*) AS number FROM shares
     WHERE ciphertext IS NOT NULL
-        AND (%(key_ids)s::uuid[] = '{}' OR key_id = ANY(%(key_ids)s::uuid[]))
+        AND (:key_ids::uuid[] = '{}' OR key_id = ANY(:key_ids::uuid[]))
 """

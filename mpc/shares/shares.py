@@ -10,8 +10,8 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from custody.database.engine import is_transient
-from custody.database.statements import Statements
+from custody.database.causes import is_transient
+from custody.database.pool import Pool
 from custody.node.errors import Failed
 from custody.node.handlers import NewRow
 from custody.node.stored_key import Holders, StoredKey
@@ -44,7 +44,7 @@ class _Opening(NamedTuple):
 class Shares:
     """Finds, opens and changes shares. What cannot be had is Failed."""
 
-    def __init__(self, statements: Statements, keys: EncryptionKeys) -> None:
+    def __init__(self, statements: Pool, keys: EncryptionKeys) -> None:
         self._statements = statements
         self._keys = keys
         self._open = Cache[Place, _Opening](MAX_LOADED)

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.migrations.schema import migrate
 from custody.node.audit import AuditChain
 from custody.node.control_plane_client import ControlPlaneClient
@@ -28,7 +28,7 @@ async def test_a_database_that_goes_away_before_the_report_only_delays_it(
     outcome = Outcome(job_id=uuid4(), node="node-1", status=OutcomeStatus.DENIED, code="expired")
     content = outcome.model_dump_json().encode()
     async with (
-        Statements(url, 2, "test") as statements,
+        Pool(url, 2, "test") as statements,
         ControlPlaneClient(
             plane.url, node_leaf.ca, node_leaf.certificate, node_leaf.private_key
         ) as client,

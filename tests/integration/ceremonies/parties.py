@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.connections import open_client
 from custody.node.loop import JobLoop
 from custody.node.node import Mode, build_node
@@ -120,7 +120,7 @@ class Party:
         self,
         name: str,
         database: str,
-        statements: Statements,
+        statements: Pool,
         shares: Shares,
         bans: Bans,
         locks: BanLocks,
@@ -144,7 +144,7 @@ class Party:
     ) -> AsyncIterator["Party"]:
         name = own.name
         async with (
-            Statements(database, connections, name) as statements,
+            Pool(database, connections, name) as statements,
             open_client(settings) as client,
             open_delivery_client(settings) as delivery,
         ):
@@ -174,14 +174,14 @@ class Party:
 
     async def has_begun(self, order: Order) -> None:
         """Return once it has used the order's ticket."""
-        used = "SELECT FROM used_tickets WHERE ceremony = %(ceremony)s"
+        used = "SELECT FROM used_tickets WHERE ceremony = :ceremony"
         while not await self.rows(used, ceremony=order.ceremony):  # noqa: ASYNC110 (PostgreSQL's)
             await asyncio.sleep(0.01)
 
     async def states(self, key: Key) -> list[str]:
         """Of its shares of a key, oldest set first."""
         rows = await self.rows(
-            "SELECT state FROM shares WHERE key_id = %(id)s ORDER BY generation, created_at",
+            "SELECT state FROM shares WHERE key_id = :id ORDER BY generation, created_at",
             id=key.id,
         )
         return [row.state for row in rows]

@@ -281,7 +281,7 @@ async def test_what_a_stop_left_in_flight_bars_the_pair_from_signing_and_refresh
     parties, key = await with_key(ECDSA_SECP256K1)
     await parties[HONEST].rows(
         "INSERT INTO in_flight (key_id, signer, ceremony, process)"
-        " VALUES (%(key)s, %(signer)s, gen_random_uuid(), gen_random_uuid())",
+        " VALUES (:key, :signer, gen_random_uuid(), gen_random_uuid())",
         key=key.id,
         signer=LIAR,
     )

@@ -183,7 +183,7 @@ async def hold_with_lie(
     for name in order.participants:
         if name != LIAR:
             rows = await parties[name].rows(
-                "SELECT FROM shares WHERE ceremony = %(ceremony)s", ceremony=order.ceremony
+                "SELECT FROM shares WHERE ceremony = :ceremony", ceremony=order.ceremony
             )
             assert rows == []
     return {name: ended(outcome) for name, outcome in outcomes.items() if name != LIAR}

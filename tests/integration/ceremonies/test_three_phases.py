@@ -98,7 +98,7 @@ async def clear_away(parties: Parties, key: Key, order: Order) -> None:
         await parties.hold(orders.discard(about, order.ceremony, evidence), kept)
     for party in parties.of(key):
         rows = await party.rows(
-            "SELECT state, ciphertext FROM shares WHERE ceremony = %(ceremony)s",
+            "SELECT state, ciphertext FROM shares WHERE ceremony = :ceremony",
             ceremony=order.ceremony,
         )
         assert [row.ciphertext for row in rows] == [None]

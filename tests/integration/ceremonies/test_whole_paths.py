@@ -187,7 +187,7 @@ async def test_the_same_request_gets_the_same_answer_without_another_ceremony(wi
     assert await parties.hold(order.again()) == first
     for name in key.quorum:
         (used,) = await parties[name].rows(
-            "SELECT count(*) AS tickets FROM used_tickets WHERE ceremony = %(ceremony)s",
+            "SELECT count(*) AS tickets FROM used_tickets WHERE ceremony = :ceremony",
             ceremony=order.ceremony,
         )
         assert used.tickets == 1
@@ -220,7 +220,7 @@ def child_order(root: Key, path: tuple[int, ...], request) -> orders.Order:
 async def approve_repair(party, key: Key, signer: str) -> None:
     await party.rows(
         "INSERT INTO repair_approvals (key_id, signer, operator, reason, expires_at)"
-        " VALUES (%(key)s, %(signer)s, 'operator', 'a lost disk', now() + interval '1 hour')",
+        " VALUES (:key, :signer, 'operator', 'a lost disk', now() + interval '1 hour')",
         key=key.id,
         signer=signer,
     )

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -15,20 +16,20 @@ from custody.database import connection as kept
 from custody.database.causes import (
     DATABASE_ERRORS,
     Unavailable,
+    UnreadableValue,
     cause_of,
     is_disconnected,
     is_transient,
 )
 from custody.database.pool import Pool
-from custody.database.query import Query
 from devstack.postgres import Cluster
 from tests.integration.database.relay import Relay, at
 
-ONE = Query("SELECT 1 AS one")
-PID = Query("SELECT pg_backend_pid() AS pid")
-SLEEP = Query("SELECT pg_sleep(:seconds)")
-INSERT = Query("INSERT INTO kept (id) VALUES (:id)")
-COUNT = Query("SELECT count(*) AS n FROM kept")
+ONE = "SELECT 1 AS one"
+PID = "SELECT pg_backend_pid() AS pid"
+SLEEP = "SELECT pg_sleep(:seconds)"
+INSERT = "INSERT INTO kept (id) VALUES (:id)"
+COUNT = "SELECT count(*) AS n FROM kept"
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ async def count(pool: Pool) -> int:
 
 async def test_a_batch_of_each_type_there_and_back(pool: Pool):
     ids = [uuid4(), uuid4()]
-    insert = Query(
+    insert = (
         "INSERT INTO kept SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:about AS jsonb[]))"
         " RETURNING id, about"
     )
@@ -57,6 +58,18 @@ async def test_a_batch_of_each_type_there_and_back(pool: Pool):
         _ = rows[0].other
     empty = await pool.rows(insert, {"ids": [], "about": []})
     assert empty == []
+
+
+async def test_a_time_is_in_utc_and_one_that_cannot_be_held_is_an_error(pool: Pool):
+    there = timezone(timedelta(hours=-7))
+    time = datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=there)
+    sql = "SELECT CAST(:time AS timestamptz) AS time, :time = '2026-02-03 11:05:06.000789Z' AS same"
+    (row,) = await pool.rows(sql, {"time": time})
+    assert (row.time, row.time.tzinfo, row.same) == (time, UTC, True)
+    for text in ("infinity", "-infinity", "4713-01-01 BC", "294000-01-01"):
+        with pytest.raises(UnreadableValue):
+            await pool.rows(f"SELECT '{text}'::timestamptz")
+    assert (await pool.rows(ONE))[0].one == 1
 
 
 async def test_connections_are_kept_and_no_more_are_made_than_allowed(pool: Pool):
@@ -105,14 +118,14 @@ async def test_a_cancelled_statement_holds_no_connection(pool: Pool):
 
 
 async def test_a_hasty_commit_does_not_wait_for_the_disk(empty_database: str):
-    show = Query("SHOW synchronous_commit")
+    show = "SHOW synchronous_commit"
     async with (
         Pool(empty_database, 1, "a") as one,
         Pool(empty_database, 1, "b", durable=False) as two,
     ):
         assert (await one.rows(show))[0][0] == "on"
         assert (await two.rows(show))[0][0] == "off"
-        assert (await one.rows(Query("SHOW statement_timeout")))[0][0] == "30s"
+        assert (await one.rows("SHOW statement_timeout"))[0][0] == "30s"
 
 
 async def test_after_a_restart_the_first_statement_works(cluster: Cluster):

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from custody.database.engine import create_engine
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.audit import AuditChain
 from custody.node.journal import Journal
 from custody.wire.envelope import SigningKey
@@ -30,17 +30,17 @@ async def engine(driver_database: str) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
-async def statements(driver_database: str) -> AsyncIterator[Statements]:
-    async with Statements(driver_database, 8, "test") as statements:
+async def statements(driver_database: str) -> AsyncIterator[Pool]:
+    async with Pool(driver_database, 8, "test") as statements:
         yield statements
 
 
-def node_parts(statements: Statements, name: str, signer: SigningKey | None = None) -> NodeParts:
+def node_parts(statements: Pool, name: str, signer: SigningKey | None = None) -> NodeParts:
     signer = signer or SigningKey(Ed25519PrivateKey.generate())
     chain = AuditChain(statements, name, signer)
     return NodeParts(name, signer, chain, Journal(statements, name, chain))
 
 
 @pytest.fixture
-def node(statements: Statements) -> NodeParts:
+def node(statements: Pool) -> NodeParts:
     return node_parts(statements, "driver-1")

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-import psycopg
 import pytest
 
-from custody.database.statements import Statements
+from custody.database.causes import Unavailable
+from custody.database.pool import Pool
 from custody.node.clock import Clock
 from custody.node.decisions import decide, require_in_time
 from custody.node.errors import Denied, Failed
@@ -49,7 +49,7 @@ class Stalled:
 class AwayFor:
     """A database that fails until a moment, then is the real one: no server stops so exactly."""
 
-    def __init__(self, statements: Statements, until: datetime) -> None:
+    def __init__(self, statements: Pool, until: datetime) -> None:
         self._statements = statements
         self._until = until
 
@@ -64,7 +64,7 @@ class AwayFor:
 
     def _require_there(self) -> None:
         if datetime.now(UTC) < self._until:
-            raise psycopg.OperationalError("the connection is lost")
+            raise Unavailable("the connection is lost")
 
 
 def loop_of(parts: NodeParts, handler: Stalled, folder: Path) -> tuple[JobLoop, Clock]:
@@ -99,14 +99,12 @@ async def done(loop: JobLoop, one: Job) -> Outcome:
     return Outcome.model_validate_json(await loop._do(claimed(one)))
 
 
-async def journalled(statements: Statements, one: Job) -> list[str]:
-    rows = await statements.rows("SELECT status FROM journal WHERE job_id = %(id)s", {"id": one.id})
+async def journalled(statements: Pool, one: Job) -> list[str]:
+    rows = await statements.rows("SELECT status FROM journal WHERE job_id = :id", {"id": one.id})
     return [row.status for row in rows]
 
 
-async def test_what_is_made_in_time_is_done(
-    node: NodeParts, statements: Statements, tmp_path: Path
-):
+async def test_what_is_made_in_time_is_done(node: NodeParts, statements: Pool, tmp_path: Path):
     loop, _ = loop_of(node, Stalled(), tmp_path)
     one = job_for(30)
     assert (await done(loop, one)).status is OutcomeStatus.DONE
@@ -114,7 +112,7 @@ async def test_what_is_made_in_time_is_done(
 
 
 async def test_what_an_hsm_makes_after_the_deadline_is_denied(
-    node: NodeParts, statements: Statements, tmp_path: Path
+    node: NodeParts, statements: Pool, tmp_path: Path
 ):
     loop, _ = loop_of(node, Stalled(0.8), tmp_path)
     one = job_for(0.5)
@@ -125,12 +123,10 @@ async def test_what_an_hsm_makes_after_the_deadline_is_denied(
     assert await journalled(statements, one) == ["DENIED"]
 
 
-async def test_what_is_not_committed_by_the_deadline_is_denied(
-    statements: Statements, tmp_path: Path
-):
+async def test_what_is_not_committed_by_the_deadline_is_denied(statements: Pool, tmp_path: Path):
     """The database is away when the signature is there, and back after the deadline."""
     one = job_for(0.6)
-    away = cast(Statements, AwayFor(statements, one.expires_at + timedelta(seconds=0.2)))
+    away = cast(Pool, AwayFor(statements, one.expires_at + timedelta(seconds=0.2)))
     loop, _ = loop_of(node_parts(away, "driver-1"), Stalled(), tmp_path)
     outcome = await done(loop, one)
     assert (outcome.status, outcome.code) == (OutcomeStatus.DENIED, "expired")
@@ -139,12 +135,10 @@ async def test_what_is_not_committed_by_the_deadline_is_denied(
     assert [b"DENIED" in row.record for row in audited] == [True]
 
 
-async def test_what_is_not_committed_before_a_freeze_is_not_done(
-    statements: Statements, tmp_path: Path
-):
+async def test_what_is_not_committed_before_a_freeze_is_not_done(statements: Pool, tmp_path: Path):
     one = job_for(30)
     back = datetime.now(UTC) + timedelta(seconds=0.8)
-    away = cast(Statements, AwayFor(statements, back))
+    away = cast(Pool, AwayFor(statements, back))
     loop, _ = loop_of(node_parts(away, "driver-1"), Stalled(), tmp_path)
     doing = asyncio.create_task(done(loop, one))
     await asyncio.sleep(0.3)

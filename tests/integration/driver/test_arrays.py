@@ -1,13 +1,14 @@
 """What a batch's arrays hold arrives at PostgreSQL as it was, whatever characters are in it."""
 
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import psycopg
 import pytest
 
+from custody.database.statements import Statements
 from custody.wire.outcomes import OutcomeStatus
 
 _CHANCE = random.Random(20)
@@ -28,6 +29,12 @@ ELEMENTS: dict[str, Callable[[], object]] = {
     "timestamptz": lambda: datetime.fromtimestamp(_CHANCE.uniform(0, 4e9), UTC),
 }
 AWKWARD = ["", "NULL", '"', "\\", "{}", "a,b", " ", "'", "\\x00", "ä€𝄞", "\n\t", '\\"', "}"]
+
+
+@pytest.fixture
+async def statements(driver_database: str) -> AsyncIterator[Statements]:
+    async with Statements(driver_database, 2, "test") as statements:
+        yield statements
 
 
 @pytest.mark.parametrize("kind", ELEMENTS)

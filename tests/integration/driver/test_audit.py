@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.audit import INSERT_LINKS, AuditRecord
 from custody.node.audit_records import MAX_RECORD, read_kept
 from custody.node.chain_verification import Subject, Verification, verify_chain
@@ -40,7 +40,7 @@ async def heads(node: NodeParts) -> list[SignedBytes]:
 
 
 async def verify(
-    statements: Statements,
+    statements: Pool,
     node: NodeParts,
     heads: list[SignedBytes],
     retention: timedelta = RETENTION,
@@ -50,23 +50,23 @@ async def verify(
     return await verify_chain(statements, subject, kept, check_keys, lambda *_: None)
 
 
-async def append(statements: Statements, node: NodeParts, *records: AuditRecord) -> None:
+async def append(statements: Pool, node: NodeParts, *records: AuditRecord) -> None:
     """Put records into the chain alone, as somebody who has the database and the code could."""
     links = node.chain.link(await node.chain.head(), list(records))
     async with statements.transaction() as connection:
-        await connection.execute(INSERT_LINKS, links.parameters)
+        await connection.rows(INSERT_LINKS, links.parameters)
     node.chain.advance(links)
 
 
 async def test_an_untouched_chain_agrees_with_every_head(
-    statements: Statements, node: NodeParts, heads: list[SignedBytes]
+    statements: Pool, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     found = await verify(statements, node, heads)
     assert (found.records, found.compared, found.findings) == (RECORDS, RECORDS, [])
 
 
 async def test_a_changed_record_is_found(
-    statements: Statements, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
+    statements: Pool, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     async with engine.begin() as connection:
         record = (
@@ -79,7 +79,7 @@ async def test_a_changed_record_is_found(
 
 
 async def test_a_deleted_record_is_found(
-    statements: Statements, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
+    statements: Pool, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     async with engine.begin() as connection:
         await connection.execute(delete(audit).where(audit.c.sequence == 2))
@@ -88,7 +88,7 @@ async def test_a_deleted_record_is_found(
 
 
 async def test_deleted_last_records_are_found_by_the_kept_head(
-    statements: Statements, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
+    statements: Pool, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     async with engine.begin() as connection:
         rows = await connection.execute(
@@ -103,7 +103,7 @@ async def test_deleted_last_records_are_found_by_the_kept_head(
 
 
 async def test_a_recomputed_chain_is_found_by_the_kept_heads(
-    statements: Statements, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
+    statements: Pool, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     async with engine.begin() as connection:
         rows = (await connection.execute(select(audit).order_by(audit.c.sequence))).all()
@@ -124,7 +124,7 @@ async def test_a_recomputed_chain_is_found_by_the_kept_heads(
 
 
 async def test_a_changed_outcome_in_the_journal_is_found(
-    statements: Statements, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
+    statements: Pool, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     async with engine.begin() as connection:
         job_id = (await connection.execute(select(journal.c.job_id).limit(1))).scalar_one()
@@ -136,7 +136,7 @@ async def test_a_changed_outcome_in_the_journal_is_found(
 
 
 async def test_kept_heads_that_are_not_this_nodes_are_findings_and_no_traceback(
-    statements: Statements, node: NodeParts, heads: list[SignedBytes]
+    statements: Pool, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     forger = node_parts(statements, node.name)
     other = AuditHead(node="driver-2", sequence=1, hash=bytes(32))
@@ -156,7 +156,7 @@ async def test_kept_heads_that_are_not_this_nodes_are_findings_and_no_traceback(
 
 
 async def test_after_a_restart_the_chain_goes_on_where_it_was(
-    statements: Statements, node: NodeParts, heads: list[SignedBytes]
+    statements: Pool, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     again = node_parts(statements, node.name, node.signer)
     assert (await again.chain.head()).sequence == RECORDS
@@ -187,10 +187,10 @@ RUBBISH = {
 
 @pytest.mark.parametrize("record", RUBBISH.values(), ids=RUBBISH)
 async def test_what_does_not_parse_is_a_finding_at_its_place(
-    statements: Statements, node: NodeParts, heads: list[SignedBytes], record: bytes
+    statements: Pool, node: NodeParts, heads: list[SignedBytes], record: bytes
 ) -> None:
     await statements.rows(
-        "UPDATE audit SET record = %(record)s WHERE sequence = 3", {"record": record}
+        "UPDATE audit SET record = :record WHERE sequence = 3", {"record": record}
     )
     found = await verify(statements, node, heads)
     assert found.records == RECORDS
@@ -215,19 +215,19 @@ async def test_what_does_not_parse_is_a_finding_at_its_place(
     ],
 )
 async def test_a_field_of_another_type_is_a_finding(
-    statements: Statements, node: NodeParts, heads: list[SignedBytes], change: dict[str, object]
+    statements: Pool, node: NodeParts, heads: list[SignedBytes], change: dict[str, object]
 ) -> None:
     [row] = await statements.rows("SELECT record FROM audit WHERE sequence = 3")
     record = json.dumps(json.loads(row.record) | change).encode()
     await statements.rows(
-        "UPDATE audit SET record = %(record)s WHERE sequence = 3", {"record": record}
+        "UPDATE audit SET record = :record WHERE sequence = 3", {"record": record}
     )
     found = await verify(statements, node, heads)
     assert 3 in {finding.sequence for finding in found.findings}
 
 
 async def test_a_hash_of_another_size_and_a_number_below_one_are_findings(
-    statements: Statements, node: NodeParts, heads: list[SignedBytes]
+    statements: Pool, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     await statements.rows("UPDATE audit SET hash = 'x' WHERE sequence = 3")
     await statements.rows(
@@ -238,10 +238,10 @@ async def test_a_hash_of_another_size_and_a_number_below_one_are_findings(
 
 
 async def test_an_outcome_that_is_gone_from_the_journal_is_found_until_it_is_purged(
-    statements: Statements, node: NodeParts, heads: list[SignedBytes]
+    statements: Pool, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     [row] = await statements.rows("SELECT job_id FROM journal LIMIT 1")
-    await statements.rows("DELETE FROM journal WHERE job_id = %(id)s", {"id": row.job_id})
+    await statements.rows("DELETE FROM journal WHERE job_id = :id", {"id": row.job_id})
     (finding,) = (await verify(statements, node, heads)).findings
     assert str(row.job_id) in finding.what
     assert finding.sequence is not None
@@ -249,7 +249,7 @@ async def test_an_outcome_that_is_gone_from_the_journal_is_found_until_it_is_pur
 
 
 async def test_an_outcome_that_the_chain_does_not_have_is_found(
-    statements: Statements, node: NodeParts, heads: list[SignedBytes]
+    statements: Pool, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     await statements.rows(
         "INSERT INTO journal (job_id, digest, node, status, outcome)"
@@ -266,7 +266,7 @@ def record_of(job_id: UUID, status: OutcomeStatus, code: str | None = None) -> A
 
 @pytest.mark.parametrize("status", [OutcomeStatus.DONE, OutcomeStatus.DENIED, OutcomeStatus.FAILED])
 async def test_a_second_outcome_of_a_job_is_found(
-    statements: Statements, node: NodeParts, heads: list[SignedBytes], status: OutcomeStatus
+    statements: Pool, node: NodeParts, heads: list[SignedBytes], status: OutcomeStatus
 ) -> None:
     [row] = await statements.rows("SELECT job_id FROM journal LIMIT 1")
     await append(statements, node, record_of(row.job_id, status))
@@ -278,7 +278,7 @@ async def test_a_second_outcome_of_a_job_is_found(
 
 
 async def test_a_denial_after_the_journal_has_forgotten_the_job_is_legal(
-    statements: Statements, node: NodeParts
+    statements: Pool, node: NodeParts
 ) -> None:
     job_id = uuid4()
     await append(statements, node, record_of(job_id, OutcomeStatus.DONE))
@@ -287,7 +287,7 @@ async def test_a_denial_after_the_journal_has_forgotten_the_job_is_legal(
 
 
 async def test_failures_before_a_result_and_denials_of_replays_are_legal(
-    statements: Statements, node: NodeParts
+    statements: Pool, node: NodeParts
 ) -> None:
     other = node_parts(statements, "driver-2")
     job_id, theirs = uuid4(), uuid4()
@@ -315,13 +315,13 @@ async def new_key(node: NodeParts) -> Commit:
 
 
 async def test_a_key_that_was_made_and_is_gone_or_is_another_is_found(
-    statements: Statements, node: NodeParts
+    statements: Pool, node: NodeParts
 ) -> None:
     kept, gone, swapped = [await new_key(node) for _ in range(3)]
     assert (await verify(statements, node, [])).findings == []
-    await statements.rows("DELETE FROM wrapped_keys WHERE key_id = %(id)s", {"id": gone.job_id})
+    await statements.rows("DELETE FROM wrapped_keys WHERE key_id = :id", {"id": gone.job_id})
     await statements.rows(
-        "UPDATE wrapped_keys SET public_key = '\\x02' WHERE key_id = %(id)s",
+        "UPDATE wrapped_keys SET public_key = '\\x02' WHERE key_id = :id",
         {"id": swapped.job_id},
     )
     findings = (await verify(statements, node, [])).findings
@@ -340,7 +340,7 @@ async def test_a_key_that_was_made_and_is_gone_or_is_another_is_found(
     ],
 )
 async def test_a_key_that_was_made_and_has_another_fact_is_found(
-    statements: Statements, node: NodeParts, change: str, name: str
+    statements: Pool, node: NodeParts, change: str, name: str
 ) -> None:
     made = await new_key(node)
     await statements.rows(f"UPDATE wrapped_keys SET {change}")
@@ -350,7 +350,7 @@ async def test_a_key_that_was_made_and_has_another_fact_is_found(
 
 
 async def test_a_node_that_works_meanwhile_changes_nothing_of_what_is_verified(
-    statements: Statements, node: NodeParts
+    statements: Pool, node: NodeParts
 ) -> None:
     async def work() -> None:
         while True:
@@ -365,7 +365,7 @@ async def test_a_node_that_works_meanwhile_changes_nothing_of_what_is_verified(
 
 
 async def test_more_findings_than_anybody_reads_are_counted(
-    statements: Statements, node: NodeParts
+    statements: Pool, node: NodeParts
 ) -> None:
     await statements.rows(
         "INSERT INTO audit SELECT 'driver-1', number, 'x', 'x' FROM generate_series(1, 1200) number"

@@ -15,7 +15,7 @@ from custody.control_plane.database import Database
 from custody.control_plane.problems import ProblemError
 from custody.control_plane.tables import nodes
 from custody.database.engine import create_engine
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.audit_records import read_kept
 from custody.node.audit_restore import lost_heads, state_restore
 from custody.node.chain_verification import Subject, Verification, verify_chain
@@ -99,24 +99,24 @@ async def plane(control_plane_database: str, node: NodeParts) -> AsyncIterator[P
     await engine.dispose()
 
 
-async def restore_backup(statements: Statements, node: NodeParts) -> None:
+async def restore_backup(statements: Pool, node: NodeParts) -> None:
     """The database as it was after BACKUP records."""
     rows = await statements.rows(
-        "DELETE FROM audit WHERE sequence > %(n)s RETURNING record", {"n": BACKUP}
+        "DELETE FROM audit WHERE sequence > :n RETURNING record", {"n": BACKUP}
     )
     ids = [row.record.decode().split('"job_id":"')[1][:36] for row in rows]
-    await statements.rows("DELETE FROM journal WHERE job_id = ANY(%(ids)s::uuid[])", {"ids": ids})
+    await statements.rows("DELETE FROM journal WHERE job_id = ANY(:ids::uuid[])", {"ids": ids})
     node.chain.forget_head()
 
 
-async def verify(statements: Statements, plane: Plane) -> Verification:
+async def verify(statements: Pool, plane: Plane) -> Verification:
     node = plane.node
     kept = read_kept(await plane.answer(), node.signer, node.name)
     subject = Subject(node.name, node.signer, timedelta(days=90))
     return await verify_chain(statements, subject, kept, check_keys, lambda *_: None)
 
 
-async def state(statements: Statements, plane: Plane) -> SignedBytes:
+async def state(statements: Pool, plane: Plane) -> SignedBytes:
     """`audit restored`, up to the control plane."""
     node = plane.node
     kept = read_kept(await plane.answer(), node.signer, node.name)
@@ -136,7 +136,7 @@ async def work_on(plane: Plane, records: int) -> None:
 
 @pytest.mark.parametrize("since", [0, 1, RECORDS], ids=["truncated", "forked", "overtaken"])
 async def test_a_restore_is_stated_then_acknowledged_and_a_gap_for_ever(
-    statements: Statements, plane: Plane, since: int
+    statements: Pool, plane: Plane, since: int
 ) -> None:
     await restore_backup(statements, plane.node)
     await plane.age()
@@ -167,9 +167,7 @@ async def test_a_restore_is_stated_then_acknowledged_and_a_gap_for_ever(
     assert gap.acknowledged_reason == "asked Bo, who restored it"
 
 
-async def test_stating_it_again_sends_the_same_statement(
-    statements: Statements, plane: Plane
-) -> None:
+async def test_stating_it_again_sends_the_same_statement(statements: Pool, plane: Plane) -> None:
     await restore_backup(statements, plane.node)
     first = await state(statements, plane)
     assert await state(statements, plane) == first
@@ -180,14 +178,14 @@ async def test_stating_it_again_sends_the_same_statement(
 
 
 async def test_a_chain_that_has_all_that_was_reported_states_no_restore(
-    statements: Statements, plane: Plane
+    statements: Pool, plane: Plane
 ) -> None:
     with pytest.raises(OperatorError, match="agrees with all"):
         await state(statements, plane)
 
 
 async def test_a_second_restore_may_take_the_record_of_the_first(
-    statements: Statements, plane: Plane
+    statements: Pool, plane: Plane
 ) -> None:
     for _ in range(2):
         await restore_backup(statements, plane.node)
@@ -200,7 +198,7 @@ async def test_a_second_restore_may_take_the_record_of_the_first(
 
 
 async def test_records_after_an_acknowledged_restore_are_held_to_their_heads(
-    statements: Statements, plane: Plane
+    statements: Pool, plane: Plane
 ) -> None:
     """The gap excuses the records that it has cost, and not what was written in their place."""
     await restore_backup(statements, plane.node)
@@ -236,7 +234,7 @@ async def signed_restore(plane: Plane, kept: int, agreed: int, signer: SigningKe
 
 
 async def test_a_statement_that_admits_less_than_was_lost_does_not_help(
-    statements: Statements, plane: Plane
+    statements: Pool, plane: Plane
 ) -> None:
     await restore_backup(statements, plane.node)
     node = plane.node
@@ -273,7 +271,7 @@ async def test_what_the_node_has_not_signed_or_reported_is_no_statement(plane: P
 
 
 async def test_an_admin_acknowledges_what_was_shown_and_nothing_else(
-    statements: Statements, plane: Plane
+    statements: Pool, plane: Plane
 ) -> None:
     await restore_backup(statements, plane.node)
     await state(statements, plane)
@@ -289,7 +287,7 @@ async def test_an_admin_acknowledges_what_was_shown_and_nothing_else(
 
 
 async def test_an_alarm_that_no_restore_explains_is_not_lifted_by_one(
-    statements: Statements, plane: Plane
+    statements: Pool, plane: Plane
 ) -> None:
     forged = await node_parts(statements, plane.node.name).chain.signed_head()
     identity = plane.node.signer.public_key
@@ -302,7 +300,7 @@ async def test_an_alarm_that_no_restore_explains_is_not_lifted_by_one(
 
 
 async def test_heads_that_a_control_plane_sets_aside_by_itself_are_found(
-    statements: Statements, plane: Plane
+    statements: Pool, plane: Plane
 ) -> None:
     """A stolen control plane can hide nothing that the node's own chain does not admit to."""
     await restore_backup(statements, plane.node)
@@ -315,9 +313,7 @@ async def test_heads_that_a_control_plane_sets_aside_by_itself_are_found(
     assert all("no acknowledged restore" in each.what for each in found.findings)
 
 
-async def test_heads_of_a_chain_in_doubt_are_not_thinned(
-    statements: Statements, plane: Plane
-) -> None:
+async def test_heads_of_a_chain_in_doubt_are_not_thinned(statements: Pool, plane: Plane) -> None:
     await restore_backup(statements, plane.node)
     await plane.age()
     await plane.beat()

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from custody.database.engine import create_engine
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.journal import Commit
 from custody.wire.outcomes import OutcomeStatus
 from hsm_driver.tables import audit, journal, wrapped_keys
@@ -40,7 +40,7 @@ async def test_a_committed_outcome_is_found_byte_for_byte(node: NodeParts) -> No
 
 
 async def test_the_first_of_two_drivers_wins_and_the_other_gets_its_outcome(
-    statements: Statements, engine: AsyncEngine, node: NodeParts
+    statements: Pool, engine: AsyncEngine, node: NodeParts
 ) -> None:
     other = node_parts(statements, "driver-2")
     job_id = uuid4()
@@ -53,7 +53,7 @@ async def test_the_first_of_two_drivers_wins_and_the_other_gets_its_outcome(
 
 
 async def test_many_drivers_commit_the_same_jobs_in_any_order(
-    statements: Statements, engine: AsyncEngine
+    statements: Pool, engine: AsyncEngine
 ) -> None:
     nodes = [node_parts(statements, f"driver-{number}") for number in range(4)]
     job_ids = [uuid4() for _ in range(50)]
@@ -71,7 +71,7 @@ async def test_many_drivers_commit_the_same_jobs_in_any_order(
 
 async def test_one_connection_is_enough_to_commit_and_to_link(driver_database: str) -> None:
     """Tasks that hold a connection and wait for a second one would all wait without an end."""
-    async with Statements(driver_database, 1, "test") as statements, asyncio.timeout(10):
+    async with Pool(driver_database, 1, "test") as statements, asyncio.timeout(10):
         nodes = [node_parts(statements, f"driver-{number}") for number in range(4)]
         # with rows of its own: a transaction of several statements, on a chain not read before
         commits = [
@@ -122,7 +122,7 @@ async def test_one_that_cannot_be_committed_does_not_keep_the_others_back(
 
 
 async def test_unreported_outcomes_are_those_of_this_node_not_yet_marked(
-    statements: Statements, node: NodeParts
+    statements: Pool, node: NodeParts
 ) -> None:
     other = node_parts(statements, "driver-2")
     reported, waiting = commit(), commit()
@@ -210,7 +210,7 @@ async def test_a_database_that_went_away_is_noticed_by_a_probe_and_so_is_its_ret
 ) -> None:
     health = node.journal.database
     assert (await health.probe(), health.problem()) == (True, None)
-    async with Statements("postgresql://127.0.0.1:1/nothing", 1, "test") as nowhere:
+    async with Pool("postgresql://127.0.0.1:1/nothing", 1, "test") as nowhere:
         with monkeypatch.context() as patched:
             patched.setattr(health, "_statements", nowhere)
             assert await health.probe() is False

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.errors import Failed
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.wire.algorithms import ECDSA_SECP256K1, Network, Protection
@@ -26,14 +26,14 @@ Store = Callable[..., Awaitable[UUID]]
 
 
 @pytest.fixture
-def vault(statements: Statements) -> Vault:
+def vault(statements: Pool) -> Vault:
     return Vault(statements, cast(Any, None))  # no HSM: a row is found without one
 
 
 @pytest.fixture
-async def stored(statements: Statements) -> UUID:
+async def stored(statements: Pool) -> UUID:
     """The id of a key for Ethereum."""
-    known = "INSERT INTO master_keys (id, check_value) VALUES (%(id)s, %(check_value)s)"
+    known = "INSERT INTO master_keys (id, check_value) VALUES (:id, :check_value)"
     await statements.rows(known, {"id": KEY.master_key, "check_value": bytes(32)})
     key_id = uuid4()
     row = row_of(key_id, Network.ETHEREUM, KEY)

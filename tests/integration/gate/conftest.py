@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.settings import GateSection
 from custody.runtime.configuration import write_secret
 from devstack.certificates import Certificates, Leaf
@@ -52,6 +52,6 @@ def gate_section(url: str, ca: Path, hmac_key_file: Path, **changes: Any) -> Gat
 
 
 @pytest.fixture
-async def statements(driver_database: str) -> AsyncIterator[Statements]:
-    async with Statements(driver_database, 8, "test") as statements:
+async def statements(driver_database: str) -> AsyncIterator[Pool]:
+    async with Pool(driver_database, 8, "test") as statements:
         yield statements

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.approvals import Approval, Approvals
 from custody.node.errors import Denied, Failed
 from custody.node.gate import Gate
@@ -37,7 +37,7 @@ TIMEOUT = 0.5
 class OpenGate:
     """A node's gate, put together."""
 
-    def __init__(self, section: GateSection, statements: Statements, slots: Slots) -> None:
+    def __init__(self, section: GateSection, statements: Pool, slots: Slots) -> None:
         self.client = GateClient(section)
         self.slots = slots
         self.gate = Gate(
@@ -58,7 +58,7 @@ class OpenGate:
 
 
 @pytest.fixture
-async def gate(section: GateSection, statements: Statements) -> AsyncIterator[OpenGate]:
+async def gate(section: GateSection, statements: Pool) -> AsyncIterator[OpenGate]:
     opened = OpenGate(section, statements, Slots(2))
     async with opened.client:
         yield opened
@@ -136,7 +136,7 @@ NO_ANSWERS = {
 
 @pytest.mark.parametrize(("play", "code"), NO_ANSWERS.values(), ids=NO_ANSWERS.keys())
 async def test_what_is_no_approval_opens_nothing(
-    played: PlayedGate, section: GateSection, statements: Statements, play, code: str
+    played: PlayedGate, section: GateSection, statements: Pool, play, code: str
 ) -> None:
     quick = section.model_copy(update={"timeout_seconds": TIMEOUT})
     opened = OpenGate(quick, statements, Slots(2))
@@ -149,7 +149,7 @@ async def test_what_is_no_approval_opens_nothing(
     assert await Approvals(statements, "zurich-1").find(job) is None
 
 
-async def failure_code(section: GateSection, statements: Statements) -> str:
+async def failure_code(section: GateSection, statements: Pool) -> str:
     opened = OpenGate(section, statements, Slots(2))
     async with opened.client:
         with pytest.raises(Failed) as caught:
@@ -171,7 +171,7 @@ async def test_after_a_gateways_answer_the_gate_is_asked_again(
 
 
 async def test_a_gate_that_is_down_opens_nothing(
-    gate_leaf: Leaf, hmac_key_file: Path, statements: Statements
+    gate_leaf: Leaf, hmac_key_file: Path, statements: Pool
 ) -> None:
     url = f"https://{LOCALHOST}:{free_port()}/"
     section = gate_section(url, gate_leaf.ca, hmac_key_file)
@@ -179,7 +179,7 @@ async def test_a_gate_that_is_down_opens_nothing(
 
 
 async def test_a_gate_under_another_root_is_not_asked(
-    played: PlayedGate, tmp_path: Path, hmac_key_file: Path, statements: Statements
+    played: PlayedGate, tmp_path: Path, hmac_key_file: Path, statements: Pool
 ) -> None:
     others = Certificates(tmp_path / "pki")
     section = gate_section(played.url, others.ca, hmac_key_file)
@@ -208,7 +208,7 @@ async def test_the_question_is_signed_with_the_shared_key(
 
 
 async def test_bare_hashes_are_refused_unasked_where_the_owner_says_so(
-    section: GateSection, statements: Statements, played: PlayedGate
+    section: GateSection, statements: Pool, played: PlayedGate
 ) -> None:
     strict = section.model_copy(update={"allow_bare_hashes": False})
     opened = OpenGate(strict, statements, Slots(2))
@@ -225,7 +225,7 @@ async def test_bare_hashes_are_refused_unasked_where_the_owner_says_so(
 
 
 async def test_what_waits_holds_no_slot_and_is_limited(
-    section: GateSection, statements: Statements, played: PlayedGate
+    section: GateSection, statements: Pool, played: PlayedGate
 ) -> None:
     narrow = section.model_copy(update={"at_once": 2})
     slots = Slots(1)
@@ -244,7 +244,7 @@ async def test_what_waits_holds_no_slot_and_is_limited(
         assert slots.busy == 0
 
 
-async def test_of_two_decisions_the_first_stands(statements: Statements) -> None:
+async def test_of_two_decisions_the_first_stands(statements: Pool) -> None:
     job = job_around(complete())
     decisions = [Decision.APPROVE, Decision.REJECT] * 5
     made = await asyncio.gather(

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.applications import Applications
 from custody.node.approvals import Approvals
 from custody.node.errors import Denied
@@ -32,13 +32,13 @@ def job(body: bytes | None = None) -> Job:
     return job_around(body or complete(expires_at=soon), expires_at=soon)
 
 
-def locks(statements: Statements, gate: Gate | None = None, *, required: bool = False) -> Locks:
+def locks(statements: Pool, gate: Gate | None = None, *, required: bool = False) -> Locks:
     requests = SignedRequests(statements, Store.HSM, timedelta(days=90), required=required)
     return Locks(requests, gate, Approvals(statements, "zurich-1"))
 
 
 @pytest.fixture
-async def gate(section: GateSection, statements: Statements) -> AsyncIterator[Gate]:
+async def gate(section: GateSection, statements: Pool) -> AsyncIterator[Gate]:
     slots = Slots(2)
     slots.take()
     async with GateClient(section) as client:
@@ -67,7 +67,7 @@ async def test_a_body_that_two_readers_could_read_differently_opens_nothing(stat
 
 
 async def test_what_the_gate_rejects_opens_nothing(
-    statements: Statements, gate: Gate, played: PlayedGate
+    statements: Pool, gate: Gate, played: PlayedGate
 ):
     played.play = played_gate.reject
     details: Details = {}
@@ -75,9 +75,7 @@ async def test_what_the_gate_rejects_opens_nothing(
     assert details["gate"] == "reject"
 
 
-async def test_what_the_gate_approves_is_open(
-    statements: Statements, gate: Gate, played: PlayedGate
-):
+async def test_what_the_gate_approves_is_open(statements: Pool, gate: Gate, played: PlayedGate):
     details: Details = {}
     await locks(statements, gate).open(job(), ASKED, details)
     assert details["gate"] == "approve"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.gate_messages import Decision
 from custody.node.settings import GateSection
 from custody.node.slots import Slots
@@ -25,7 +25,7 @@ def mutual(tmp_path: Path, gate_leaf: Leaf) -> Iterator[GateSection]:
 
 
 async def test_a_node_with_its_certificate_is_let_in(
-    mutual: GateSection, certificates: Certificates, statements: Statements
+    mutual: GateSection, certificates: Certificates, statements: Pool
 ) -> None:
     leaf = certificates.node("zurich-1")
     files = {"certificate": leaf.certificate, "private_key": leaf.private_key}
@@ -35,5 +35,5 @@ async def test_a_node_with_its_certificate_is_let_in(
     assert approval.decision is Decision.APPROVE
 
 
-async def test_a_node_without_one_is_not(mutual: GateSection, statements: Statements) -> None:
+async def test_a_node_without_one_is_not(mutual: GateSection, statements: Pool) -> None:
     assert await failure_code(mutual, statements) == "gate_unavailable"

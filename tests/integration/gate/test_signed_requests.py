@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.applications import Applications
 from custody.node.errors import Denied
 from custody.node.signed_requests import SignedRequests
@@ -21,12 +21,12 @@ from tests.unit.node.requests import APPLICATION, NOW, complete, job_around, sig
 LONGEST_LIFE = timedelta(days=90)
 
 
-def lock(statements: Statements, *, required: bool = True) -> SignedRequests:
+def lock(statements: Pool, *, required: bool = True) -> SignedRequests:
     return SignedRequests(statements, Store.HSM, LONGEST_LIFE, required=required)
 
 
 @pytest.fixture
-async def applications(statements: Statements) -> Applications:
+async def applications(statements: Pool) -> Applications:
     known = Applications(statements)
     await known.add("shop", APPLICATION.public_key)
     return known
@@ -46,7 +46,7 @@ async def test_a_pinned_applications_request_is_let_through_by_name(statements) 
 
 
 async def test_without_a_pinned_applications_signature_nothing_is(
-    statements: Statements, applications: Applications
+    statements: Pool, applications: Applications
 ) -> None:
     required = lock(statements)
     job = job_around(complete())
@@ -107,7 +107,7 @@ async def test_of_many_jobs_around_one_request_at_once_one_is_let_through(statem
 
 @pytest.mark.usefixtures("applications")
 async def test_each_application_and_endpoint_has_external_ids_of_its_own(
-    statements: Statements, applications: Applications
+    statements: Pool, applications: Applications
 ) -> None:
     bank = SigningKey(Ed25519PrivateKey.generate())
     await applications.add("bank", bank.public_key)

@@ -4,13 +4,14 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 
+import asyncpg
 import httpx
 import psycopg
 import pytest
 from structlog.testing import capture_logs
 
 from custody.database import health as database_health
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.migrations.schema import migrate
 from custody.node import journal
 from tests.integration.control_plane.conftest import Replica, assert_problem
@@ -48,7 +49,7 @@ async def test_a_node_holds_its_outcomes_until_there_is_room_and_says_so_once(
     small_disk: SmallDisk, driver_url: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(journal, "LONGEST_PAUSE", 0.1)
-    async with Statements(driver_url, 8, "test") as statements:
+    async with Pool(driver_url, 8, "test") as statements:
         node = node_parts(statements, "driver-1")
         health = node.journal.database
         watching = asyncio.create_task(health.watch())
@@ -84,15 +85,15 @@ async def test_small_writes_that_still_work_do_not_end_a_full_disk(
     small_disk: SmallDisk, driver_url: str, monkeypatch: pytest.MonkeyPatch
 ):
     """The row of a probe is written in place: only new room shows that there is room."""
-    async with Statements(driver_url, 8, "test") as statements:
+    async with Pool(driver_url, 8, "test") as statements:
         health = database_health.DatabaseHealth(statements)
         assert await health.probe()
         small_disk.fill()
         for _ in range(3):
             assert await health.probe()  # this is what a SELECT or an UPDATE in place sees
-        with pytest.raises(psycopg.errors.DiskFull) as caught:
+        with pytest.raises(asyncpg.exceptions.DiskFullError) as caught:
             await statements.rows(
-                "INSERT INTO database_probe (id, filler) VALUES (7, %(filler)s)",
+                "INSERT INTO database_probe (id, filler) VALUES (7, :filler)",
                 {"filler": os.urandom(1 << 20)},
             )
         health.failed(caught.value)
@@ -183,7 +184,7 @@ async def test_a_database_that_takes_no_writes_is_unavailable_and_not_a_fault_of
 
 @pytest.mark.usefixtures("hasty_probes")
 async def test_a_node_holds_its_outcomes_while_its_database_takes_no_writes(driver_database: str):
-    async with Statements(driver_database, 8, "test") as statements:
+    async with Pool(driver_database, 8, "test") as statements:
         node = node_parts(statements, "driver-1")
         with psycopg.connect(driver_database, autocommit=True) as connection:
             name = connection.info.dbname

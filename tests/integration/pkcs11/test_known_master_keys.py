@@ -4,25 +4,25 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.pkcs11.hsm import Hsm
 from custody.runtime.errors import OperatorError
 from hsm_driver.vault import Vault
 
 
 @pytest.fixture
-async def statements(driver_database: str) -> AsyncIterator[Statements]:
-    async with Statements(driver_database, 2, "test") as statements:
+async def statements(driver_database: str) -> AsyncIterator[Pool]:
+    async with Pool(driver_database, 2, "test") as statements:
         yield statements
 
 
 @pytest.fixture
-def vault(statements: Statements, hsm: Hsm) -> Vault:
+def vault(statements: Pool, hsm: Hsm) -> Vault:
     return Vault(statements, hsm)
 
 
-async def know(statements: Statements, name: str, check_value: bytes) -> None:
-    insert = "INSERT INTO master_keys (id, check_value) VALUES (%(name)s, %(value)s)"
+async def know(statements: Pool, name: str, check_value: bytes) -> None:
+    insert = "INSERT INTO master_keys (id, check_value) VALUES (:name, :value)"
     await statements.rows(insert, {"name": name, "value": check_value})
 
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from typer.testing import CliRunner
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.configuration import NewNode
 from custody.runtime.configuration import load, write_secret
 from custody.wire.algorithms import ECDSA_SECP256K1
@@ -50,7 +50,7 @@ async def store_a_key(config: Path) -> UUID:
     settings = load(config, DriverSettings)
     key_id = uuid4()
     async with (
-        Statements(settings.database.read_url(), 2, "test") as statements,
+        Pool(settings.database.read_url(), 2, "test") as statements,
         open_hsm(settings, workers=1) as hsm,
     ):
         vault = Vault(statements, hsm)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.configuration import NewNode
 from custody.runtime.configuration import load
 from custody.wire.envelope import SigningKey
@@ -21,8 +21,8 @@ from tests.integration.signer.keys import ME
 
 
 @pytest.fixture
-async def statements(signer_database: str) -> AsyncIterator[Statements]:
-    async with Statements(signer_database, 8, "test") as statements:
+async def statements(signer_database: str) -> AsyncIterator[Pool]:
+    async with Pool(signer_database, 8, "test") as statements:
         yield statements
 
 
@@ -32,14 +32,14 @@ def key(tmp_path: Path) -> FileKey:
 
 
 @pytest.fixture
-async def keys(key: FileKey, statements: Statements) -> EncryptionKeys:
+async def keys(key: FileKey, statements: Pool) -> EncryptionKeys:
     keys = EncryptionKeys([key], [])
     await keys.adopt_first(statements)
     return keys
 
 
 @pytest.fixture
-def shares(statements: Statements, keys: EncryptionKeys) -> Shares:
+def shares(statements: Pool, keys: EncryptionKeys) -> Shares:
     return Shares(statements, keys)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.handlers import NewRow
 from custody.wire.jobs import Endpoint
 from custody.wire.statements import Confirmation, MadeFor
@@ -91,30 +91,30 @@ def new_key(protocol: Protocol = Protocol.FROST_ED25519) -> SetOfShares:
     return SetOfShares(parties.make_key(protocol.value, 2, 3))
 
 
-async def put(statements: Statements, *rows: NewRow) -> None:
+async def put(statements: Pool, *rows: NewRow) -> None:
     """Change rows as the job loop does, in one transaction; then forget what they replace."""
     async with statements.transaction() as connection:
         for row in rows:
             values = {name: [value] for name, value in row.values.items()}
-            await connection.execute(row.statement, values)
+            await connection.rows(row.statement, values)
     for row in rows:
         if row.after is not None:
             row.after()
 
 
-async def confirm(statements: Statements, shares: Shares, made: SetOfShares) -> StoredShare:
+async def confirm(statements: Pool, shares: Shares, made: SetOfShares) -> StoredShare:
     await put(statements, await shares.prepare_row(made.confirmation, None, made.ours))
     return await found(shares, made)
 
 
-async def promise(statements: Statements, shares: Shares, made: SetOfShares) -> StoredShare:
+async def promise(statements: Pool, shares: Shares, made: SetOfShares) -> StoredShare:
     """Confirm it, let it have signed, and promise to keep it."""
     stored = await confirm(statements, shares, made)
     await put(statements, shares.proved_row(stored, OTHERS), shares.promise_row(stored))
     return await found(shares, made)
 
 
-async def activate(statements: Statements, shares: Shares, made: SetOfShares) -> StoredShare:
+async def activate(statements: Pool, shares: Shares, made: SetOfShares) -> StoredShare:
     """Promise it, and take it into use."""
     stored = await promise(statements, shares, made)
     await put(statements, shares.activate_row(stored))

@@ -14,26 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import mpc.shares.rewrap
-from custody.database.statements import Statements
+from custody.database.connection import Row
+from custody.database.pool import Pool
 from mpc.cli import app
 
 left = int(sys.argv[3])
-execute = Statements.rows
+execute = Pool.rows
 
 
-async def rows(
-    self: Statements, statement: str, parameters: Mapping[str, Any] | None = None
-) -> list[Any]:
+async def rows(self: Pool, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
     global left
     left -= 1
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
-    return await execute(self, statement, parameters)
+    return await execute(self, sql, parameters)
 
 
 def main(config: Path, new_key_file: Path) -> None:
     mpc.shares.rewrap.PAGE = 2
-    Statements.rows = rows  # type: ignore[method-assign]
+    Pool.rows = rows  # type: ignore[method-assign]
     app(["--config", str(config), "rewrap", "--new-key-file", str(new_key_file)])
 
 

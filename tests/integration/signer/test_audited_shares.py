@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.audit import AuditChain, AuditRecord
 from custody.node.identity import load_identity
 from custody.node.journal import Commit, Journal
@@ -20,7 +20,7 @@ from tests.integration.signer.keys import ME, SetOfShares, activate, confirm, ne
 
 
 @pytest.fixture
-def journal(config: Path, statements: Statements) -> Journal:
+def journal(config: Path, statements: Pool) -> Journal:
     create_signing_key(config.parent / "identity.pem")
     chain = AuditChain(statements, ME, load_identity(config.parent / "identity.pem"))
     return Journal(statements, ME, chain)
@@ -46,7 +46,7 @@ async def findings(config: Path) -> list[str]:
 
 
 @pytest.fixture
-async def made(journal: Journal, statements: Statements, shares: Shares) -> SetOfShares:
+async def made(journal: Journal, statements: Pool, shares: Shares) -> SetOfShares:
     """A key in use, with the records of how it came to be."""
     made = new_key()
     await activate(statements, shares, made)
@@ -58,7 +58,7 @@ async def made(journal: Journal, statements: Statements, shares: Shares) -> SetO
 
 
 async def test_a_share_with_the_records_of_its_states_is_as_they_say(
-    config: Path, journal: Journal, statements: Statements, shares: Shares, made: SetOfShares
+    config: Path, journal: Journal, statements: Pool, shares: Shares, made: SetOfShares
 ):
     assert await findings(config) == []
     following = made.refreshed()
@@ -77,7 +77,7 @@ async def test_a_share_with_the_records_of_its_states_is_as_they_say(
 
 
 async def test_a_share_that_was_made_and_is_gone_is_found(
-    config: Path, statements: Statements, made: SetOfShares
+    config: Path, statements: Pool, made: SetOfShares
 ):
     await statements.rows("DELETE FROM shares")
     found = await findings(config)
@@ -86,21 +86,21 @@ async def test_a_share_that_was_made_and_is_gone_is_found(
 
 
 async def test_a_state_that_its_records_do_not_lead_to_is_found(
-    config: Path, statements: Statements, made: SetOfShares
+    config: Path, statements: Pool, made: SetOfShares
 ):
     await statements.rows("UPDATE shares SET state = 'confirmed'")
     assert any("confirmed, which does not follow" in what for what in await findings(config))
 
 
 async def test_another_public_key_than_was_recorded_is_found(
-    config: Path, statements: Statements, made: SetOfShares
+    config: Path, statements: Pool, made: SetOfShares
 ):
     await statements.rows("UPDATE shares SET public_key = sha256(public_key)")
     assert any("another public key" in what for what in await findings(config))
 
 
 async def test_a_discard_that_somebody_undid_is_found(
-    config: Path, journal: Journal, statements: Statements, shares: Shares
+    config: Path, journal: Journal, statements: Pool, shares: Shares
 ):
     made = new_key()
     await confirm(statements, shares, made)

@@ -10,11 +10,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from custody.database.statements import Connection, Statements
+from custody.database.causes import Unavailable
+from custody.database.connection import Connection
+from custody.database.pool import Pool
 from custody.node.errors import Failed
 from custody.wire.envelope import SigningKey
 from mpc.bans.ban_locks import BanLocks
@@ -29,7 +30,7 @@ REASON = "a check of the multiplication failed"
 @asynccontextmanager
 async def process(url: str, connections: int = 8, **more: Any) -> AsyncIterator[BanLocks]:
     """One more process of the signer. Its end is a clean one."""
-    async with Statements(url, connections, "another process") as statements:
+    async with Pool(url, connections, "another process") as statements:
         bans = Bans(statements, ME, SigningKey(Ed25519PrivateKey.generate()))
         async with BanLocks(statements, ME, bans) as locks:
             yield locks
@@ -46,16 +47,16 @@ def bans(locks: BanLocks) -> Bans:
     return locks._bans
 
 
-async def in_flight(statements: Statements) -> set[tuple[UUID, str]]:
+async def in_flight(statements: Pool) -> set[tuple[UUID, str]]:
     rows = await statements.rows("SELECT key_id, signer FROM in_flight")
     return {(row.key_id, row.signer) for row in rows}
 
 
-async def banned(statements: Statements) -> list[str]:
+async def banned(statements: Pool) -> list[str]:
     return [row.banned for row in await statements.rows("SELECT banned FROM bans")]
 
 
-async def gone(statements: Statements) -> None:
+async def gone(statements: Pool) -> None:
     """Return once nothing is in flight."""
     async with asyncio.timeout(20):
         while await in_flight(statements):  # noqa: ASYNC110 (PostgreSQL's)
@@ -255,7 +256,7 @@ async def test_sixteen_bans_at_once_are_all_written_over_one_connection(
         assert await in_flight(statements) == set()
 
 
-class Cutting(Statements):
+class Cutting(Pool):
     """Cuts a connection at a number of uses: before the statement, or before its answer."""
 
     def __init__(self, url: str, outage: Outage) -> None:
@@ -269,17 +270,16 @@ class Cutting(Statements):
         self._uses, self.cuts = 0, cuts
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
+    async def connection(self) -> AsyncIterator[Connection]:
         self._uses += 1
         how = self.cuts.pop(self._uses, None)
-        async with super()._connection() as connection:
+        async with super().connection() as connection:
             if how == "before":
                 self._outage.cut()
             yield connection
             if how == "after":
                 self._outage.cut()
-                await connection.close()
-                raise psycopg.OperationalError("the answer was lost")
+                raise Unavailable("the answer was lost")
 
 
 @pytest.mark.parametrize("how", ["before", "after"])
@@ -288,7 +288,7 @@ class Cutting(Statements):
 async def test_a_connection_cut_at_any_statement_leaves_nothing_in_flight(
     signer_database, how, times, number
 ):
-    """Statements are run again once, so the second cut in a row is the one that shows."""
+    """A statement is run again once, so the second cut in a row is the one that shows."""
     statements = Cutting(signer_database, Outage(signer_database))
     async with statements:
         bans = Bans(statements, ME, SigningKey(Ed25519PrivateKey.generate()))
@@ -365,7 +365,7 @@ async def test_a_ban_earned_while_the_database_is_away_bars_at_once_and_is_writt
 @pytest.fixture
 def no_ban_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(_: object) -> AsyncIterator[UUID]:
-        raise psycopg.OperationalError("the table cannot be written")
+        raise Unavailable("the table cannot be written")
         yield
 
     monkeypatch.setattr(Bans, "keep_earned", never)
@@ -379,7 +379,7 @@ async def test_a_ban_earned_while_the_database_is_away_keeps_its_row_until_it_is
     async with locks.hold(KEY, ["signer-2"], ceremony):
         await locks.ban(KEY, "signer-2", REASON, ceremony)
     await locks.release(ceremony)
-    with contextlib.suppress(psycopg.OperationalError):
+    with contextlib.suppress(Unavailable):
         await locks.settle()
     assert await in_flight(statements) == {(KEY, "signer-2")}
 
@@ -398,13 +398,13 @@ KILLED = """
 import asyncio, os, signal, sys
 from uuid import UUID, uuid4
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
 from custody.wire.envelope import SigningKey
 
 async def main(url, key):
-    async with Statements(url, 2, "killed") as statements:
+    async with Pool(url, 2, "killed") as statements:
         bans = Bans(statements, "signer-1", SigningKey(Ed25519PrivateKey.generate()))
         async with BanLocks(statements, "signer-1", bans) as locks:
             ceremony = uuid4()

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.wire.envelope import BAN_TYPE, SignedBytes, SigningKey
 from custody.wire.statements import Ban
 from mpc.bans.bans import Bans
@@ -27,7 +27,7 @@ def pinned(identities: dict[str, SigningKey]) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def bans(statements: Statements, identity: SigningKey) -> Bans:
+def bans(statements: Pool, identity: SigningKey) -> Bans:
     return Bans(statements, ME, identity)
 
 
@@ -73,7 +73,7 @@ async def test_a_ban_between_two_others_bars_a_quorum_of_both(bans: Bans, identi
 
 
 async def test_a_restored_database_learns_its_own_bans_from_a_peer(
-    bans: Bans, statements: Statements, pinned
+    bans: Bans, statements: Pool, pinned
 ):
     await bans.ban(KEY, OTHER, "a check failed", None)
     passed_on = await bans.statements(KEY)

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.identity import load_identity
 from custody.runtime.configuration import load
 from custody.runtime.signing_key import create_signing_key
@@ -109,7 +109,7 @@ async def test_identity_show_prints_what_others_pin(config: Path):
     assert checked_identity(shown["public_key"]) == own
 
 
-async def key_in_use(shares: Shares, statements: Statements) -> UUID:
+async def key_in_use(shares: Shares, statements: Pool) -> UUID:
     made = new_key()
     await activate(statements, shares, made)
     return made.key_id
@@ -119,7 +119,7 @@ async def key_in_use(shares: Shares, statements: Statements) -> UUID:
     ("wait", "state"), [(confirm, ShareState.ABANDONED), (promise, ShareState.DISCARDED)]
 )
 async def test_a_share_that_waits_is_discarded_by_hand(
-    shares: Shares, statements: Statements, config: Path, wait, state: ShareState
+    shares: Shares, statements: Pool, config: Path, wait, state: ShareState
 ):
     made = new_key()
     await activate(statements, shares, made)
@@ -138,7 +138,7 @@ async def test_a_share_that_waits_is_discarded_by_hand(
 
 
 async def test_a_share_in_use_is_not_discarded_by_hand(
-    shares: Shares, statements: Statements, config: Path
+    shares: Shares, statements: Pool, config: Path
 ):
     made = new_key()
     await activate(statements, shares, made)
@@ -152,7 +152,7 @@ async def test_a_share_in_use_is_not_discarded_by_hand(
 
 
 async def test_a_repair_is_approved_for_a_time_and_revoked(
-    shares: Shares, statements: Statements, config: Path
+    shares: Shares, statements: Pool, config: Path
 ):
     await command(config, "peers", "add", "signer-2", "--identity", public_key())
     key = await key_in_use(shares, statements)
@@ -176,7 +176,7 @@ async def test_a_repair_is_approved_for_a_time_and_revoked(
 
 
 async def test_only_a_repair_that_this_signer_can_help_with_is_approved(
-    shares: Shares, statements: Statements, config: Path
+    shares: Shares, statements: Pool, config: Path
 ):
     for name in ("signer-2", "signer-9"):
         await command(config, "peers", "add", name, "--identity", public_key())
@@ -188,7 +188,7 @@ async def test_only_a_repair_that_this_signer_can_help_with_is_approved(
     assert json.loads((await command(config, "repair", "list", "--json")).stdout) == []
 
 
-async def test_an_approval_ends_with_its_time(shares: Shares, statements: Statements, config: Path):
+async def test_an_approval_ends_with_its_time(shares: Shares, statements: Pool, config: Path):
     await command(config, "peers", "add", "signer-2", "--identity", public_key())
     key = await key_in_use(shares, statements)
     await command(config, "repair", "approve", key, "signer-2", "--reason", "disk failed")
@@ -197,16 +197,14 @@ async def test_an_approval_ends_with_its_time(shares: Shares, statements: Statem
     assert json.loads((await command(config, "repair", "list", "--json")).stdout) == []
 
 
-async def test_nobody_is_helped_who_is_not_pinned(statements: Statements, config: Path):
+async def test_nobody_is_helped_who_is_not_pinned(statements: Pool, config: Path):
     done = await command(config, "repair", "approve", uuid4(), "signer-2", "--reason", "asked")
     assert done.exit_code == 1
     assert "not pinned" in done.stderr
     assert await RepairApprovals(statements).all() == []
 
 
-async def test_shares_are_listed_without_a_secret(
-    statements: Statements, shares: Shares, config: Path
-):
+async def test_shares_are_listed_without_a_secret(statements: Pool, shares: Shares, config: Path):
     first, second = new_key(), new_key()
     await activate(statements, shares, first)
     following = first.refreshed()
@@ -233,7 +231,7 @@ async def test_a_set_that_was_never_made_here_is_listed(statements, shares: Shar
 
 
 async def test_verify_finds_each_share_that_cannot_be_used(
-    statements: Statements, shares: Shares, config: Path
+    statements: Pool, shares: Shares, config: Path
 ):
     good, bad = new_key(), new_key()
     await activate(statements, shares, good)
@@ -243,7 +241,7 @@ async def test_verify_finds_each_share_that_cannot_be_used(
     assert json.loads(done.stdout) == {"verified": 2, "bad": []}
 
     await statements.rows(
-        "UPDATE shares SET public_key = sha256(public_key) WHERE key_id = %(key_id)s",
+        "UPDATE shares SET public_key = sha256(public_key) WHERE key_id = :key_id",
         {"key_id": bad.key_id},
     )
     done = await command(config, "shares", "verify", "--json")
@@ -300,7 +298,7 @@ async def test_rewrap_wants_to_know_under_which_key(config: Path):
 
 
 async def test_acts_of_an_operator_and_of_the_running_signer_make_one_chain(
-    statements: Statements, identity: SigningKey
+    statements: Pool, identity: SigningKey
 ):
     """Both link to it at the same time; neither loses a record."""
     acts = [Acts(statements, ME, identity) for _ in range(4)]
@@ -321,7 +319,7 @@ async def test_the_schema_must_be_this_versions(config: Path, empty_database: st
 
 
 async def test_a_database_that_takes_no_writes_is_an_error_that_says_what_to_do(
-    statements: Statements, config: Path
+    statements: Pool, config: Path
 ):
     [row] = await statements.rows("SELECT current_database() AS name")
     await statements.rows(f"ALTER DATABASE {row.name} SET default_transaction_read_only = on")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.runtime.signing_key import create_signing_key
 from mpc.shares.shares import Shares
 from tests.integration.signer.commands import command
@@ -22,11 +22,11 @@ MARKUP = "[/bold]\x1b[2J"
 
 
 @pytest.fixture
-async def damaged(config: Path, statements: Statements, shares: Shares) -> Path:
+async def damaged(config: Path, statements: Pool, shares: Shares) -> Path:
     create_signing_key(config.parent / "identity.pem")
     await activate(statements, shares, new_key())
     await statements.rows(
-        "UPDATE shares SET protocol = 'rot13', group_name = %(markup)s, network = 'Dogecoin'",
+        "UPDATE shares SET protocol = 'rot13', group_name = :markup, network = 'Dogecoin'",
         {"markup": MARKUP},
     )
     await statements.rows(
@@ -35,18 +35,18 @@ async def damaged(config: Path, statements: Statements, shares: Shares) -> Path:
     )
     await statements.rows(
         "INSERT INTO bans (key_id, signer, banned, reason, payload, signature, signing_key_id)"
-        " VALUES (gen_random_uuid(), 'signer-1', %(markup)s, %(markup)s, '{', '', '')",
+        " VALUES (gen_random_uuid(), 'signer-1', :markup, :markup, '{', '', '')",
         {"markup": MARKUP},
     )
     for table, name in (("peers", "signer"), ("applications", "name")):
         column = "identity_public_key" if table == "peers" else "public_key"
         await statements.rows(
-            f"INSERT INTO {table} ({name}, {column}) VALUES (%(markup)s, 'short')",
+            f"INSERT INTO {table} ({name}, {column}) VALUES (:markup, 'short')",
             {"markup": MARKUP},
         )
     await statements.rows(
         "INSERT INTO repair_approvals (key_id, signer, operator, reason, expires_at)"
-        " VALUES (gen_random_uuid(), %(markup)s, %(markup)s, '', now() + interval '1 h')",
+        " VALUES (gen_random_uuid(), :markup, :markup, '', now() + interval '1 h')",
         {"markup": MARKUP},
     )
     return config
@@ -60,7 +60,7 @@ async def test_what_is_damaged_is_listed_as_it_is(damaged: Path, words: list[str
     json.loads((await command(damaged, *words, "--json")).stdout)
 
 
-async def test_a_share_whose_row_is_damaged_is_named(damaged: Path, statements: Statements):
+async def test_a_share_whose_row_is_damaged_is_named(damaged: Path, statements: Pool):
     done = await command(damaged, "shares", "verify", "--json")
     assert done.exit_code == 1
     (bad,) = json.loads(done.stdout)["bad"]
@@ -78,7 +78,7 @@ async def test_a_share_whose_row_is_damaged_is_named(damaged: Path, statements: 
     ],
 )
 async def test_a_value_that_cannot_even_be_read_is_an_error_that_says_so(
-    damaged: Path, statements: Statements, table: str, column: str, words: list[str]
+    damaged: Path, statements: Pool, table: str, column: str, words: list[str]
 ):
     await statements.rows(f"UPDATE {table} SET {column} = 'infinity'")
     done = await command(damaged, *words)

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.runtime.signing_key import create_signing_key
 from devstack.processes import LOCALHOST, free_port
 from mpc.peers import Peers, checked_identity
@@ -24,7 +24,7 @@ async def doctor(config: Path) -> dict[str, dict[str, str]]:
     return {check["name"]: check for check in json.loads(done.stdout)}
 
 
-async def pin(statements: Statements, *signers: str) -> None:
+async def pin(statements: Pool, *signers: str) -> None:
     for name in signers:
         await Peers(statements).add(name, checked_identity(public_key()))
 
@@ -54,9 +54,7 @@ async def test_a_new_signer_lacks_its_peers(config: Path, key: FileKey):
     assert key.id in found["encryption key"]["detail"]
 
 
-async def test_peers_that_share_a_key_are_missed(
-    statements: Statements, shares: Shares, config: Path
-):
+async def test_peers_that_share_a_key_are_missed(statements: Pool, shares: Shares, config: Path):
     await activate(statements, shares, new_key())
     await pin(statements, "signer-2")
     check = (await doctor(config))["peers"]
@@ -82,12 +80,12 @@ async def test_a_key_file_that_others_may_read_is_found(keys, config: Path):
 
 
 async def test_a_rewrap_that_was_begun_is_noticed(
-    statements: Statements, keys, config: Path, tmp_path: Path
+    statements: Pool, keys, config: Path, tmp_path: Path
 ):
     following = create_key_file(tmp_path / "next.key")
     edit(config, "# other_key_files = []", 'other_key_files = ["next.key"]')
     await statements.rows(
-        "INSERT INTO encryption_keys (id, check_value) VALUES (%(id)s, %(check_value)s)",
+        "INSERT INTO encryption_keys (id, check_value) VALUES (:id, :check_value)",
         {"id": following.id, "check_value": following.check_value},
     )
     check = (await doctor(config))["encryption key"]
@@ -97,12 +95,12 @@ async def test_a_rewrap_that_was_begun_is_noticed(
 
 @pytest.mark.parametrize(("left", "status"), [(0, "ok"), (1, "warn")])
 async def test_what_a_crash_left_in_flight_is_noticed(
-    statements: Statements, config: Path, left: int, status: str
+    statements: Pool, config: Path, left: int, status: str
 ):
     for _ in range(left):
         await statements.rows(
             "INSERT INTO in_flight (key_id, signer, ceremony) "
-            "VALUES (%(key_id)s, 'signer-2', %(ceremony)s)",
+            "VALUES (:key_id, 'signer-2', :ceremony)",
             {"key_id": uuid4(), "ceremony": uuid4()},
         )
     assert (await doctor(config))["bans"]["status"] == status

@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 import pytest
-from psycopg.errors import ForeignKeyViolation
+from asyncpg.exceptions import ForeignKeyViolationError
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.runtime.errors import ConfigurationError, OperatorError
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_key import FileKey, create_key_file, load_key_file
@@ -15,7 +15,7 @@ from mpc.shares.encryption_keys import EncryptionKeys, open_encryption_keys
 from tests.integration.signer.keys import confirm, new_key
 
 
-async def known(statements: Statements) -> set[str]:
+async def known(statements: Pool) -> set[str]:
     return {row.id for row in await statements.rows("SELECT id FROM encryption_keys")}
 
 
@@ -55,7 +55,7 @@ async def test_a_key_that_shares_are_under_must_be_there(statements, keys, share
     await confirm(statements, shares, new_key())
     path = tmp_path / "another.key"
     await statements.rows(
-        "INSERT INTO encryption_keys (id, check_value) VALUES (%(id)s, %(check_value)s)",
+        "INSERT INTO encryption_keys (id, check_value) VALUES (:id, :check_value)",
         {"id": create_key_file(path).id, "check_value": load_key_file(path).check_value},
     )
     with pytest.raises(OperatorError, match="rewrap that was begun"):
@@ -68,9 +68,9 @@ async def test_no_row_can_be_under_a_key_that_the_database_does_not_know(
     statements, shares, keys, tmp_path: Path
 ):
     await confirm(statements, shares, new_key())
-    with pytest.raises(ForeignKeyViolation):
+    with pytest.raises(ForeignKeyViolationError):
         await statements.rows("UPDATE shares SET encryption_key = 'another'")
-    with pytest.raises(ForeignKeyViolation):
+    with pytest.raises(ForeignKeyViolationError):
         await statements.rows("DELETE FROM encryption_keys")
 
 

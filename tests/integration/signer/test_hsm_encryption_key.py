@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.pkcs11.administration import administration
 from custody.runtime.configuration import load
 from mpc.configuration import Token
@@ -47,7 +47,7 @@ async def make_key(settings: SignerSettings) -> None:
 
 
 async def test_shares_open_with_the_token_and_not_without(
-    statements: Statements, settings: SignerSettings
+    statements: Pool, settings: SignerSettings
 ):
     await make_key(settings)
     made = new_key()
@@ -63,7 +63,7 @@ async def test_shares_open_with_the_token_and_not_without(
 
 
 async def test_doctor_tries_to_take_the_encryption_key_out(
-    statements: Statements, settings: SignerSettings, config: Path
+    statements: Pool, settings: SignerSettings, config: Path
 ):
     await make_key(settings)
     async with open_encryption_keys(settings) as keys:
@@ -85,7 +85,7 @@ async def test_a_token_without_a_key_says_how_to_make_one(config: Path):
 
 
 async def test_a_key_that_somebody_else_made_on_the_token_gets_nothing_to_protect(
-    statements: Statements, settings: SignerSettings
+    statements: Pool, settings: SignerSettings
 ):
     await make_key(settings)
     async with open_encryption_keys(settings) as keys:
@@ -99,7 +99,7 @@ async def test_a_key_that_somebody_else_made_on_the_token_gets_nothing_to_protec
 
 
 async def test_rewrap_takes_the_newest_key_of_the_token(
-    statements: Statements, settings: SignerSettings, config: Path
+    statements: Pool, settings: SignerSettings, config: Path
 ):
     await make_key(settings)
     made = new_key()
@@ -119,7 +119,7 @@ async def test_rewrap_takes_the_newest_key_of_the_token(
 
 
 async def test_from_a_file_to_the_token_and_back(
-    statements: Statements,
+    statements: Pool,
     key: FileKey,
     keys: EncryptionKeys,
     shares: Shares,

@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tenacity import AsyncRetrying, retry_if_result, wait_fixed
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.errors import Failed
 from custody.node.identity import load_identity
 from custody.runtime.errors import OperatorError
@@ -34,12 +34,12 @@ OTHER = "signer-2"
 CRASHING = """
 import asyncio, os, signal, sys
 from uuid import UUID
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
 
 async def main(url, key, ceremony):
-    async with Statements(url, 2, "crashing") as statements:
+    async with Pool(url, 2, "crashing") as statements:
         async with BanLocks(statements, "signer-1", Bans(statements, "signer-1", None)) as locks:
             async with locks.hold(UUID(key), ["signer-2"], UUID(ceremony)):
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -66,13 +66,13 @@ async def left(signer_database: str) -> UUID:
 
 
 @contextlib.asynccontextmanager
-async def running(statements: Statements) -> AsyncIterator[BanLocks]:
+async def running(statements: Pool) -> AsyncIterator[BanLocks]:
     bans = Bans(statements, ME, SigningKey(Ed25519PrivateKey.generate()))
     async with BanLocks(statements, ME, bans) as locks:
         yield locks
 
 
-async def can_sign(statements: Statements, key: UUID) -> bool:
+async def can_sign(statements: Pool, key: UUID) -> bool:
     ceremony = uuid4()
     async with running(statements) as locks:
         with contextlib.suppress(Failed):
@@ -83,7 +83,7 @@ async def can_sign(statements: Statements, key: UUID) -> bool:
     return False
 
 
-async def eventually_left(statements: Statements, key: UUID) -> None:
+async def eventually_left(statements: Pool, key: UUID) -> None:
     """Once the server has seen that the killed process is gone."""
 
     async def is_left() -> bool:
@@ -97,7 +97,7 @@ async def eventually_left(statements: Statements, key: UUID) -> None:
 
 
 async def test_what_a_crash_left_bars_the_pair_until_an_operator_clears_it(
-    statements: Statements, config: Path, left: UUID
+    statements: Pool, config: Path, left: UUID
 ):
     await eventually_left(statements, left)
     assert not await can_sign(statements, left)
@@ -113,7 +113,7 @@ async def test_what_a_crash_left_bars_the_pair_until_an_operator_clears_it(
     assert await can_sign(statements, left)
 
 
-async def test_clearing_is_in_the_audit_chain(statements: Statements, config: Path, left: UUID):
+async def test_clearing_is_in_the_audit_chain(statements: Pool, config: Path, left: UUID):
     await eventually_left(statements, left)
     await command(config, "bans", "resolve", left, OTHER, "--clear", "--reason", "power cut")
     done = await command(config, "audit", "verify", "--offline")
@@ -126,7 +126,7 @@ async def test_clearing_is_in_the_audit_chain(statements: Statements, config: Pa
 
 
 async def test_what_nobody_can_explain_becomes_a_ban_for_good(
-    statements: Statements, config: Path, left: UUID
+    statements: Pool, config: Path, left: UUID
 ):
     await eventually_left(statements, left)
     arguments = ["bans", "resolve", left, OTHER]
@@ -141,7 +141,7 @@ async def test_what_nobody_can_explain_becomes_a_ban_for_good(
     assert not await can_sign(statements, left)
 
 
-async def test_what_is_under_way_is_neither_shown_nor_cleared(statements: Statements, config: Path):
+async def test_what_is_under_way_is_neither_shown_nor_cleared(statements: Pool, config: Path):
     key, ceremony = uuid4(), uuid4()
     async with running(statements) as locks, locks.hold(key, [OTHER], ceremony):
         assert json.loads((await command(config, "bans", "list", "--json")).stdout) == []
@@ -156,14 +156,14 @@ async def test_what_is_under_way_is_neither_shown_nor_cleared(statements: Statem
 
 
 async def test_a_crash_in_the_middle_of_many_ceremonies_is_cleared_as_one(
-    statements: Statements, config: Path, left: UUID
+    statements: Pool, config: Path, left: UUID
 ):
     """However many were under way, one stop of this signer gave the counterparty one chance."""
     row = {"key": left, "signer": OTHER}
     for _ in range(5):
         await statements.rows(
             "INSERT INTO in_flight (key_id, signer, ceremony, process)"
-            " VALUES (%(key)s, %(signer)s, gen_random_uuid(), gen_random_uuid())",
+            " VALUES (:key, :signer, gen_random_uuid(), gen_random_uuid())",
             row,
         )
     await eventually_left(statements, left)
@@ -174,7 +174,7 @@ async def test_a_crash_in_the_middle_of_many_ceremonies_is_cleared_as_one(
 
 
 async def test_what_is_cleared_between_two_looks_hides_nothing_else_of_its_pair(
-    statements: Statements, monkeypatch: pytest.MonkeyPatch
+    statements: Pool, monkeypatch: pytest.MonkeyPatch
 ):
     """The looks of a double: nothing else clears in the instant between them."""
     key, old, other, now = uuid4(), uuid4(), uuid4(), datetime.now(UTC)
@@ -183,7 +183,7 @@ async def test_what_is_cleared_between_two_looks_hides_nothing_else_of_its_pair(
         [InFlight(key, OTHER, now, [other], False, 1)],
     ]
 
-    async def look(_: Statements) -> list[InFlight]:
+    async def look(_: Pool) -> list[InFlight]:
         return looks.pop(0)
 
     monkeypatch.setattr("mpc.bans.in_flight.in_flight", look)
@@ -191,7 +191,7 @@ async def test_what_is_cleared_between_two_looks_hides_nothing_else_of_its_pair(
 
 
 async def test_a_ban_that_a_killed_process_could_not_write_is_no_innocent_stop(
-    statements: Statements, config: Path, left: UUID
+    statements: Pool, config: Path, left: UUID
 ):
     await eventually_left(statements, left)
     [row] = await in_flight(statements)
@@ -216,7 +216,7 @@ async def test_a_ban_that_a_killed_process_could_not_write_is_no_innocent_stop(
 
 
 def test_an_earned_ban_that_cannot_be_read_stops_the_start(
-    statements: Statements, tmp_path: Path, identity: SigningKey
+    statements: Pool, tmp_path: Path, identity: SigningKey
 ):
     earned, ceremony = EarnedBans(tmp_path), uuid4()
     Bans(statements, ME, SigningKey(Ed25519PrivateKey.generate()), earned).earn(
@@ -230,7 +230,7 @@ def test_an_earned_ban_that_cannot_be_read_stops_the_start(
 
 
 def test_an_earned_ban_counts_in_memory_where_the_disk_takes_nothing(
-    statements: Statements, tmp_path: Path, identity: SigningKey
+    statements: Pool, tmp_path: Path, identity: SigningKey
 ):
     (tmp_path / "state").write_text("a file where the folder should be")
     bans, key = Bans(statements, ME, identity, EarnedBans(tmp_path / "state")), uuid4()
@@ -239,7 +239,7 @@ def test_an_earned_ban_counts_in_memory_where_the_disk_takes_nothing(
 
 
 async def test_how_often_the_same_was_cleared_is_counted(
-    statements: Statements, config: Path, signer_database: str, left: UUID
+    statements: Pool, config: Path, signer_database: str, left: UUID
 ):
     await eventually_left(statements, left)
     await command(config, "bans", "resolve", left, OTHER, "--clear", "--reason", "first")
@@ -260,7 +260,7 @@ async def test_it_must_be_said_which(config: Path, left: UUID, flags: list[str])
 
 
 async def test_a_ban_by_hand_bars_the_pair_at_once_and_is_signed(
-    statements: Statements, config: Path, tmp_path: Path
+    statements: Pool, config: Path, tmp_path: Path
 ):
     key = uuid4()
     by_hand = ["bans", "add", key, OTHER, "--reason", "restored without it"]
@@ -277,7 +277,7 @@ async def test_a_ban_by_hand_bars_the_pair_at_once_and_is_signed(
     assert done.exit_code == 1
 
 
-async def test_an_own_ban_is_listed_with_its_reason(statements: Statements, config: Path, identity):
+async def test_an_own_ban_is_listed_with_its_reason(statements: Pool, config: Path, identity):
     key = uuid4()
     await Bans(statements, ME, identity).ban(key, OTHER, "a check failed", None)
     (row,) = json.loads((await command(config, "bans", "list", "--json")).stdout)

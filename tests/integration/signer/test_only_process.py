@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.only_process import OnlyProcess
 from custody.runtime.errors import OperatorError
 from custody.runtime.signing_key import create_signing_key
@@ -27,7 +27,7 @@ async def process(
     url: str, node: str = ME, wait_seconds: float = 0.3, name: str = "first"
 ) -> AsyncIterator[OnlyProcess]:
     async with (
-        Statements(url, 2, name) as statements,
+        Pool(url, 2, name) as statements,
         OnlyProcess(statements, node, wait_seconds) as only,
     ):
         yield only
@@ -58,7 +58,7 @@ async def test_the_next_process_waits_for_the_last_seconds_of_the_one_before(sig
     await entering.__aexit__(None, None, None)
 
 
-async def test_a_lost_lock_is_taken_again(signer_database: str, statements: Statements):
+async def test_a_lost_lock_is_taken_again(signer_database: str, statements: Pool):
     async with process(signer_database) as only:
         await statements.rows(_CUT)
         await until(lambda: only.problem() is not None)
@@ -66,7 +66,7 @@ async def test_a_lost_lock_is_taken_again(signer_database: str, statements: Stat
 
 
 async def test_a_process_that_another_one_has_replaced_takes_no_work(
-    signer_database: str, statements: Statements
+    signer_database: str, statements: Pool
 ):
     async with process(signer_database) as before:
         entering = process(signer_database, wait_seconds=10, name="second")

@@ -5,9 +5,9 @@ from pathlib import Path
 from signal import SIGKILL
 
 import pytest
-from psycopg.errors import ForeignKeyViolation
+from asyncpg.exceptions import ForeignKeyViolationError
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from mpc.shares.encryption_key import FileKey, create_key_file, load_key_file
 from mpc.shares.encryption_keys import EncryptionKeys
 from mpc.shares.shares import Shares
@@ -20,7 +20,7 @@ STATEMENTS = 11
 
 
 @pytest.fixture
-async def made(statements: Statements, shares: Shares) -> list[SetOfShares]:
+async def made(statements: Pool, shares: Shares) -> list[SetOfShares]:
     """Shares in use, and one whose set is retired, so that there is nothing of it to move."""
     made = [new_key() for _ in range(COUNT)]
     for each in made[:-1]:
@@ -40,7 +40,7 @@ def there(new: Path) -> list[FileKey]:
     return [load_key_file(new)] if new.exists() else []
 
 
-async def all_open(statements: Statements, made: list[SetOfShares], *keys: FileKey) -> bool:
+async def all_open(statements: Pool, made: list[SetOfShares], *keys: FileKey) -> bool:
     shares = Shares(statements, EncryptionKeys([keys[0]], list(keys[1:])))
     for each in made:
         opened = await shares.open(await found(shares, each))
@@ -48,7 +48,7 @@ async def all_open(statements: Statements, made: list[SetOfShares], *keys: FileK
     return True
 
 
-async def under(statements: Statements) -> set[str]:
+async def under(statements: Pool) -> set[str]:
     """The encryption keys that shares are under."""
     rows = await statements.rows(
         "SELECT DISTINCT encryption_key FROM shares WHERE encryption_key IS NOT NULL"
@@ -56,7 +56,7 @@ async def under(statements: Statements) -> set[str]:
     return {row.encryption_key for row in rows}
 
 
-async def known(statements: Statements) -> set[str]:
+async def known(statements: Pool) -> set[str]:
     return {row.id for row in await statements.rows("SELECT id FROM encryption_keys")}
 
 
@@ -123,7 +123,7 @@ async def test_a_share_that_cannot_be_decrypted_stays_and_keeps_its_key(
 ):
     await statements.rows(
         "UPDATE shares SET data_key = set_byte(data_key, 3, get_byte(data_key, 3) # 1) "
-        "WHERE ceremony = %(ceremony)s",
+        "WHERE ceremony = :ceremony",
         {"ceremony": made[0].ceremony},
     )
     done = await command(config, "rewrap", "--new-key-file", new, "--json")
@@ -165,5 +165,5 @@ async def test_a_signer_that_was_not_stopped_cannot_put_a_share_under_the_old_ke
     late = new_key()
     row = await shares.prepare_row(late.confirmation, None, late.ours)
     assert (await command(config, "rewrap", "--new-key-file", new)).exit_code == 0
-    with pytest.raises(ForeignKeyViolation):
+    with pytest.raises(ForeignKeyViolationError):
         await put(statements, row)

@@ -4,10 +4,14 @@ from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+from asyncpg.exceptions import (
+    IntegrityConstraintViolationError,
+    NotNullViolationError,
+    UniqueViolationError,
+)
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from psycopg.errors import IntegrityError, NotNullViolation, UniqueViolation
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from custody.node.errors import Failed
 from custody.wire.algorithms import Network
 from custody.wire.tickets import Protocol
@@ -28,11 +32,11 @@ from tests.integration.signer.keys import (
 from tests.unit.mpc.native import parties
 
 
-async def erased(statements: Statements, ceremony) -> bool:
+async def erased(statements: Pool, ceremony) -> bool:
     """Whether nothing of a share is left in its row."""
     (row,) = await statements.rows(
         "SELECT num_nonnulls(data_key, ciphertext, encryption_key) AS left_over FROM shares "
-        "WHERE ceremony = %(ceremony)s",
+        "WHERE ceremony = :ceremony",
         {"ceremony": ceremony},
     )
     return bool(row.left_over == 0)
@@ -54,7 +58,7 @@ async def test_a_share_that_was_put_away_signs(statements, shares: Shares, proto
     )
 
 
-async def test_the_row_says_nothing_of_the_share(statements: Statements, shares: Shares):
+async def test_the_row_says_nothing_of_the_share(statements: Pool, shares: Shares):
     made = new_key()
     await confirm(statements, shares, made)
     (row,) = await statements.rows("SELECT * FROM shares")
@@ -72,13 +76,13 @@ async def test_the_same_share_never_looks_the_same_twice(statements, shares: Sha
         assert first.values[column] != second.values[column]
 
 
-async def test_a_share_in_another_row_does_not_open(statements: Statements, shares: Shares):
+async def test_a_share_in_another_row_does_not_open(statements: Pool, shares: Shares):
     made, other = new_key(), new_key()
     stored = await confirm(statements, shares, made)
     await confirm(statements, shares, other)
     await statements.rows(
         "UPDATE shares SET data_key = other.data_key, ciphertext = other.ciphertext "
-        "FROM shares AS other WHERE shares.key_id = %(ours)s AND other.key_id = %(others)s",
+        "FROM shares AS other WHERE shares.key_id = :ours AND other.key_id = :others",
         {"ours": made.key_id, "others": other.key_id},
     )
     with pytest.raises(Failed, match="another row's"):
@@ -249,7 +253,7 @@ async def test_a_promised_share_signs_nothing_until_it_is_activated(statements, 
 
 async def test_a_share_that_has_not_signed_is_not_promised(statements, shares: Shares):
     stored = await confirm(statements, shares, new_key())
-    with pytest.raises(NotNullViolation):
+    with pytest.raises(NotNullViolationError):
         await put(statements, shares.promise_row(stored))
 
 
@@ -260,7 +264,7 @@ async def test_an_ecdsa_share_is_not_promised_before_it_has_signed_with_every_ot
     stored = await confirm(statements, shares, made)
     for _ in range(2):
         await put(statements, shares.proved_row(stored, OTHERS[:1]))
-        with pytest.raises(NotNullViolation):
+        with pytest.raises(NotNullViolationError):
             await put(statements, shares.promise_row(stored))
     await put(statements, shares.proved_row(stored, OTHERS[1:]), shares.promise_row(stored))
     assert (await found(shares, made)).is_promised
@@ -276,7 +280,7 @@ async def test_a_frost_share_is_promised_once_it_has_signed(statements, shares: 
 async def test_a_share_that_was_not_promised_is_not_activated(statements, shares: Shares):
     stored = await confirm(statements, shares, new_key())
     await put(statements, shares.proved_row(stored, OTHERS))
-    with pytest.raises(NotNullViolation):
+    with pytest.raises(NotNullViolationError):
         await put(statements, shares.activate_row(stored))
 
 
@@ -310,7 +314,7 @@ async def test_an_older_set_does_not_come_into_use_again(statements, shares: Sha
     made = new_key()
     await activate(statements, shares, made.refreshed())
     older = await promise(statements, shares, made)
-    with pytest.raises(UniqueViolation):
+    with pytest.raises(UniqueViolationError):
         await put(statements, shares.activate_row(older))
     assert (await found(shares, made)).is_promised
     active = await shares.active(made.key_id)
@@ -324,7 +328,7 @@ async def test_another_key_never_takes_the_place_of_one_in_use(statements, share
     stored = await activate(statements, shares, made)
     for generation in (0, 7):
         another = replace(new_key(), key_id=made.key_id, generation=generation)
-        with pytest.raises(NotNullViolation):
+        with pytest.raises(NotNullViolationError):
             await confirm(statements, shares, another)
     assert await shares.active(made.key_id) == stored
 
@@ -336,7 +340,7 @@ async def test_activating_erases_no_set_of_another_key(statements, shares: Share
     await statements.rows(
         "UPDATE shares SET public_key = sha256(public_key) WHERE state = 'active'"
     )
-    with pytest.raises(UniqueViolation):
+    with pytest.raises(UniqueViolationError):
         await put(statements, shares.activate_row(following))
     assert not await erased(statements, made.ceremony)
 
@@ -358,14 +362,14 @@ async def test_of_two_sets_of_a_key_only_one_can_wait(statements, shares: Shares
     made = new_key()
     await activate(statements, shares, made)
     await wait(statements, shares, made.refreshed())
-    with pytest.raises(UniqueViolation):
+    with pytest.raises(UniqueViolationError):
         await confirm(statements, shares, made.refreshed())
 
 
 async def test_an_abandoned_set_is_never_confirmed(statements, shares: Shares):
     made = new_key()
     await put(statements, shares.abandon_row(made.key_id, made.ceremony))
-    with pytest.raises(UniqueViolation):
+    with pytest.raises(UniqueViolationError):
         await confirm(statements, shares, made)
     assert await shares.find(made.key_id, made.ceremony) is None
 
@@ -378,9 +382,9 @@ async def test_a_confirmed_share_that_is_abandoned_is_erased_for_good(statements
     assert (await found(shares, made)).state is ShareState.ABANDONED
     assert await erased(statements, made.ceremony)
     for row in (shares.promise_row(stored), shares.activate_row(stored)):
-        with pytest.raises(NotNullViolation):
+        with pytest.raises(NotNullViolationError):
             await put(statements, row)
-    with pytest.raises(UniqueViolation):
+    with pytest.raises(UniqueViolationError):
         await confirm(statements, shares, made)
 
 
@@ -388,7 +392,7 @@ async def test_a_confirmed_share_that_is_abandoned_is_erased_for_good(statements
 async def test_a_set_that_was_promised_is_not_abandoned(statements, shares: Shares, kept):
     made = new_key()
     stored = await kept(statements, shares, made)
-    with pytest.raises(NotNullViolation):
+    with pytest.raises(NotNullViolationError):
         await put(statements, shares.abandon_row(made.key_id, made.ceremony))
     assert (await shares.open(stored)).public_key == stored.public_key
 
@@ -407,7 +411,7 @@ async def test_a_set_is_abandoned_twice_in_one_statement(statements, shares: Sha
     row = shares.abandon_row(made.key_id, made.ceremony)
     values = {name: [value, value] for name, value in row.values.items()}
     async with statements.transaction() as connection:
-        await connection.execute(row.statement, values)
+        await connection.rows(row.statement, values)
     assert (await found(shares, made)).state is ShareState.ABANDONED
 
 
@@ -417,9 +421,9 @@ async def test_a_discarded_share_is_erased_for_good(statements, shares: Shares):
     await put(statements, shares.discard_row(stored))
     assert (await found(shares, made)).state is ShareState.DISCARDED
     assert await erased(statements, made.ceremony)
-    with pytest.raises(NotNullViolation):
+    with pytest.raises(NotNullViolationError):
         await put(statements, shares.activate_row(stored))
-    with pytest.raises(IntegrityError):
+    with pytest.raises(IntegrityConstraintViolationError):
         await confirm(statements, shares, made)
 
 
@@ -427,7 +431,7 @@ async def test_a_discarded_share_is_erased_for_good(statements, shares: Shares):
 async def test_a_share_that_is_not_promised_is_not_discarded(statements, shares: Shares, state):
     made = new_key()
     stored = await state(statements, shares, made)
-    with pytest.raises(NotNullViolation):
+    with pytest.raises(NotNullViolationError):
         await put(statements, shares.discard_row(stored))
     assert await found(shares, made) == stored
 
@@ -439,7 +443,7 @@ async def test_one_change_that_is_not_allowed_keeps_out_all_of_its_transaction(
     stored = await activate(statements, shares, made)
     other = new_key()
     row = await shares.prepare_row(other.confirmation, None, other.ours)
-    with pytest.raises(NotNullViolation):
+    with pytest.raises(NotNullViolationError):
         await put(statements, row, shares.discard_row(stored))
     assert await shares.find(other.key_id, other.ceremony) is None
 
@@ -449,7 +453,7 @@ async def test_changes_of_many_keys_go_in_one_statement(statements, shares: Shar
     rows = [await shares.prepare_row(each.confirmation, None, each.ours) for each in keys]
     values = {name: [row.values[name] for row in rows] for name in rows[0].values}
     async with statements.transaction() as connection:
-        await connection.execute(rows[0].statement, values)
+        await connection.rows(rows[0].statement, values)
     for each in keys:
         stored = await found(shares, each)
         assert (await shares.open(stored)).transcript() == each.ours.transcript()
@@ -480,16 +484,16 @@ async def test_a_repaired_share_takes_the_place_of_one_that_is_damaged(statement
     assert (await shares.open(await found(shares, made))).is_repaired
 
 
-async def abandon(statements: Statements, shares: Shares, made: SetOfShares) -> None:
+async def abandon(statements: Pool, shares: Shares, made: SetOfShares) -> None:
     await put(statements, shares.abandon_row(made.key_id, made.ceremony))
 
 
-async def confirm_and_abandon(statements: Statements, shares: Shares, made: SetOfShares) -> None:
+async def confirm_and_abandon(statements: Pool, shares: Shares, made: SetOfShares) -> None:
     await confirm(statements, shares, made)
     await abandon(statements, shares, made)
 
 
-async def promise_and_discard(statements: Statements, shares: Shares, made: SetOfShares) -> None:
+async def promise_and_discard(statements: Pool, shares: Shares, made: SetOfShares) -> None:
     stored = await promise(statements, shares, made)
     await put(statements, shares.discard_row(stored))
 
@@ -528,7 +532,7 @@ async def test_a_share_of_another_key_does_not_pass_for_a_repaired_one(statement
     made, other = new_key(), new_key()
     await activate(statements, shares, made)
     row = await shares.repaired_row(made.repair_ticket(), None, other.repaired())
-    with pytest.raises(NotNullViolation):
+    with pytest.raises(NotNullViolationError):
         await put(statements, row)
 
 
@@ -557,12 +561,12 @@ async def test_no_set_takes_the_place_of_one_with_another_fact(statements, share
     new = await found(shares, following)
     await put(statements, shares.proved_row(new, OTHERS), shares.promise_row(new))
     await statements.rows(f"UPDATE shares SET {other} WHERE state = 'active'")
-    with pytest.raises(UniqueViolation):
+    with pytest.raises(UniqueViolationError):
         await put(statements, shares.activate_row(new))
     await statements.rows("DELETE FROM shares WHERE state = 'promised'")
-    with pytest.raises(NotNullViolation):  # nor is it confirmed, or repaired
+    with pytest.raises(NotNullViolationError):  # nor is it confirmed, or repaired
         await put(statements, row)
     repair = await shares.repaired_row(made.repair_ticket(), Network.BITCOIN, made.repaired())
-    with pytest.raises(NotNullViolation):
+    with pytest.raises(NotNullViolationError):
         await put(statements, repair)
     assert (await found(shares, made)).is_active

@@ -3,14 +3,15 @@
 from datetime import timedelta
 from uuid import uuid4
 
-from custody.database.statements import Statements
+from custody.database.pool import Pool
 from mpc.ceremonies.used_tickets import forget
 
 
-async def test_only_what_is_older_is_forgotten(statements: Statements):
+async def test_only_what_is_older_is_forgotten(statements: Pool):
     for days in (1, 89, 91):
         await statements.rows(
-            "INSERT INTO used_tickets (ceremony, used_at) VALUES (%(ceremony)s, now() - %(ago)s)",
+            "INSERT INTO used_tickets (ceremony, used_at)"
+            " VALUES (:ceremony, now() - CAST(:ago AS interval))",
             {"ceremony": uuid4(), "ago": timedelta(days=days)},
         )
     assert await forget(statements, timedelta(days=90)) == 1

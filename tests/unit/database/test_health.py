@@ -6,8 +6,7 @@ from psycopg import errors
 from sqlalchemy.exc import InternalError
 from structlog.testing import capture_logs
 
-from custody.database.causes import cause_of
-from custody.database.engine import is_transient
+from custody.database.causes import cause_of, is_transient
 from custody.database.health import QUIET_SECONDS, REMINDER_SECONDS, Outage
 
 
