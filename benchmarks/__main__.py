@@ -15,6 +15,7 @@ from benchmarks.mpc_scenes import CASES, SignerGroups
 from benchmarks.scenes import Api, StubbedNodeApi
 from custody.database.engine import synchronous_engine
 from custody.runtime.console import err, operator_errors, out, print_table
+from devstack.launcher import Tied
 from devstack.stack import Stack, StackOptions
 
 KEYS = 8
@@ -93,7 +94,9 @@ def main(
     """
     with operator_errors():
         shutil.rmtree(folder, ignore_errors=True)
-        with Stack(folder / "stack", StackOptions(signers=SIGNERS)) as stack:
+        with Stack(
+            folder / "stack", StackOptions(signers=SIGNERS), launcher=Tied(forked=False)
+        ) as stack:
             figures = measure(stack, folder.resolve(), seconds)
     result = folder / "result.json"
     result.write_text(json.dumps(figures.as_json(), indent=2) + "\n")

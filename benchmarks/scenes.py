@@ -112,7 +112,9 @@ class StubbedNodeApi:
         self._stub = Tied().start(_stub_program(folder, server, port), signal.SIGTERM)
         ready = folder / "stub.json"
         wait_until(self._stub, ready.exists, STUB_READY_SECONDS)
-        self._driver = Driver(ALONE, folder / ALONE, folder / "driver.log", stack.token, Tied())
+        self._driver = Driver(
+            ALONE, folder / ALONE, folder / "driver.log", stack.token, Tied(forked=False)
+        )
         self._driver.configure(
             Surroundings(
                 node_url=self._url,

@@ -4,14 +4,10 @@ import logging
 import sys
 from pathlib import Path
 
-from custody.client import CustodyError
 from custody.runtime.console import application, err, operator_errors
 from custody.runtime.errors import OperatorError
-from devstack.demo import demo as run_demo
 from devstack.interruption import Interrupted, interruptible
-from devstack.local import LocalStack
 from devstack.progress import say
-from devstack.verification import NotVerified
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DEV = CHECKOUT / "build" / "dev"
@@ -23,6 +19,8 @@ app = application("The whole system on this machine, with a SoftHSM token.")
 @app.command()
 def up() -> None:
     """Start everything and leave it running; build/dev/env says how to reach it."""
+    from devstack.local import LocalStack
+
     local = LocalStack(DEV)
     local.up()
     say(f"\nIt is up. To use it: set -a; . {local.environment_file}; set +a")
@@ -31,12 +29,19 @@ def up() -> None:
 @app.command()
 def down() -> None:
     """Stop what `up` started and delete its data."""
+    from devstack.local import LocalStack
+
     LocalStack(DEV).down()
 
 
 @app.command()
 def demo() -> None:
     """Create wallets, sign with them, verify with other libraries, and stop again."""
+    # the libraries that verify signatures take a second to import, and only the demo needs them
+    from custody.client import CustodyError
+    from devstack.demo import demo as run_demo
+    from devstack.verification import NotVerified
+
     try:
         run_demo(DEMO)
     except (CustodyError, NotVerified) as error:

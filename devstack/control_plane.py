@@ -3,7 +3,6 @@
 import base64
 import json
 import ssl
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from devstack import configuration_file
 from devstack.certificates import Certificates
 from devstack.configuration_file import Table
 from devstack.launcher import Launcher
-from devstack.processes import LOCALHOST, Program, failure, free_port, run
+from devstack.processes import LOCALHOST, Program, free_port, run, run_for_output
 from devstack.service import Service, clean_environment, command
 
 ALL_SCOPES = ("read", "wallets", "sign", "admin")
@@ -89,18 +88,9 @@ class ControlPlane(Service):
         """Make a bearer token. Raises OperatorError."""
         options = [text for scope in scopes for text in ("--scope", scope)]
         program = self._program("token", "create", application, *options, "--json")
-        done = subprocess.run(  # not into the log: a token is shown once and kept nowhere
-            list(map(str, program.arguments)),
-            cwd=program.folder,
-            env=program.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            program.log.open("a").write(done.stderr)
-            raise failure(program, "could not make a token")
-        token: str = json.loads(done.stdout)["token"]
+        # not into the log: a token is shown once and kept nowhere
+        shown = run_for_output(program, "make a token")
+        token: str = json.loads(shown)["token"]
         return token
 
     def command(self, *arguments: str) -> list[str | Path]:

@@ -24,12 +24,19 @@ class Launcher(Protocol):
 
 
 class Tied:
-    """The kernel ends each process when we end, however that happens."""
+    """The kernel ends each process when we end, however that happens.
+
+    Not ``forked``: our programs are run as an operator runs them, for what measures them.
+    """
+
+    def __init__(self, forked: bool = True) -> None:
+        self._forked = forked
 
     def start(self, program: Program, gently: signal.Signals) -> Process:
         # A daemon that nobody waits for need not finish what is under way; PostgreSQL takes its
         # own processes along only when it is asked.
-        return Process(program, gently if gently is signal.SIGINT else signal.SIGKILL)
+        tied = signal.SIGKILL if gently is signal.SIGTERM else gently
+        return Process(program, tied, forked=self._forked)
 
     def keep_folder(self, folder: Path) -> None:
         """Say in the folder whose it is: ``remove_abandoned`` takes it away when we are gone."""

@@ -6,14 +6,16 @@ import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from devstack import configuration_file
 from devstack.launcher import Recorded
 from devstack.node import Node
+from devstack.postgres import END_SIGNAL as DATABASE_SIGNAL
 from devstack.progress import say, step
 from devstack.signer_groups import OWNERS, SIGNER_GROUPS, SIGNERS, create_signer_groups
-from devstack.stack import Stack, StackOptions
+from devstack.stack import Stack, StackOptions, side_by_side
 
 ENVIRONMENT_FILE = "env"
 RECORD_FILE = "processes"
@@ -74,15 +76,19 @@ class LocalStack:
             raise
 
     def _end(self) -> list[str]:
-        """End what the record says and still lives, last started first; returns the names."""
-        ended = []
-        for process in reversed(self._record.processes()):
-            if process.identity.is_alive():
-                process.identity.end(process.gently)
-                ended.append(process.name)
+        """End what the record says and still lives, the databases last. Return the names."""
+        alive = [each for each in reversed(self._record.processes()) if each.identity.is_alive()]
+        for are_databases in (False, True):
+            side_by_side(
+                *(
+                    partial(each.identity.end, each.gently)
+                    for each in alive
+                    if (each.gently is DATABASE_SIGNAL) is are_databases
+                )
+            )
         for folder in self._record.folders():
             shutil.rmtree(folder, ignore_errors=True)
-        return ended
+        return [each.name for each in alive]
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

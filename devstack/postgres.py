@@ -30,6 +30,8 @@ START_TIMEOUT = 60.0
 MAX_CONNECTIONS = 200
 PREFIX = "custody-postgres-"
 BASE = Path("/var/tmp")  # noqa: S108 (the folder made in it has a random name and mode 0700)
+END_SIGNAL = signal.SIGQUIT
+"""Of a server whose data nobody reads again: an immediate shutdown, without a checkpoint."""
 SUPERUSER = "custody"
 UNPRIVILEGED_USER = "postgres"
 
@@ -46,17 +48,18 @@ class Cluster:
         self._user = _unprivileged_user()
         self._launcher = launcher or Tied()
         self._log = log
+        self._durable = durable
         self._password = secrets.token_urlsafe(24)
         self._process: Process | None = None
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=BASE))
         self.port = free_port()
         try:
-            self._initialise(durable)
+            self._initialise()
         except BaseException:
             self.remove()
             raise
 
-    def _initialise(self, durable: bool) -> None:
+    def _initialise(self) -> None:
         self._launcher.keep_folder(self.folder)
         password_file = self.folder / "password"
         password_file.write_text(self._password)
@@ -75,14 +78,16 @@ class Cluster:
         initdb += ["--locale=C", "--no-sync", "--no-instructions"]
         run(self._program("initdb", initdb), "make a database cluster")
         password_file.unlink()
+        sync = "on" if self._durable else "off"
         with (self._data / "postgresql.conf").open("a") as configuration:
             configuration.write(
                 f"listen_addresses = '{LOCALHOST}'\n"
                 f"port = {self.port}\n"
                 "unix_socket_directories = ''\n"
                 f"max_connections = {MAX_CONNECTIONS}\n"
-                f"fsync = {'on' if durable else 'off'}\n"
-                f"synchronous_commit = {'on' if durable else 'off'}\n"
+                f"fsync = {sync}\n"
+                f"synchronous_commit = {sync}\n"
+                f"full_page_writes = {sync}\n"
                 "log_min_messages = warning\n"
             )
 
@@ -105,7 +110,7 @@ class Cluster:
         """Start the server and wait until it takes connections. Raises OperatorError."""
         postgres: list[str | Path] = [self._binaries / "postgres", "-D", self._data]
         program = self._program("postgres", postgres)
-        self._process = self._launcher.start(program, signal.SIGINT)
+        self._process = self._launcher.start(program, END_SIGNAL)
         wait_until(self._process, self._is_ready, START_TIMEOUT)
 
     def _is_ready(self) -> bool:
@@ -124,7 +129,7 @@ class Cluster:
 
     def kill(self) -> None:
         """An immediate shutdown, without a checkpoint: the next start recovers from its log."""
-        self.process.stop(signal.SIGQUIT)
+        self.process.stop(END_SIGNAL)
         self._process = None
 
     def remove(self) -> None:
@@ -135,11 +140,13 @@ class Cluster:
 
     def create_database(self, name: str, template: str = "template0") -> str:
         """Create a database as a copy of another and return its URL."""
-        self._execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                sql.Identifier(name), sql.Identifier(template)
-            )
+        copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            sql.Identifier(name), sql.Identifier(template)
         )
+        if not self._durable:
+            # a copy through the log, the default, takes twice as long where nothing is synced
+            copy += sql.SQL(" STRATEGY file_copy")
+        self._execute(copy)
         return self.url(name)
 
     def drop_database(self, name: str) -> None:

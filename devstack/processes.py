@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from custody.runtime.errors import OperatorError
+from devstack.fork_server import ForkedProcess, ForkServer, can_fork
 
 LOCALHOST = "127.0.0.1"
 PORTS = range(15_000, 32_000)
@@ -27,6 +29,7 @@ STOP_TIMEOUT = 30.0
 # The kernel ties PR_SET_PDEATHSIG to the thread that forked (prctl(2)): one that lives as long as
 # this process does.
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
+fork_server = ForkServer()
 
 
 class ProcessIdentity(BaseModel):
@@ -84,11 +87,20 @@ class Process:
     """A program running in a session of its own, so that Ctrl-C on a terminal is ours to handle.
 
     ``tied``: the kernel sends it this signal when we end, however that happens; None: it stays.
+    ``forked``: our own programs come from the fork server, which saves the time of their imports.
+    ``output``: file descriptor of its standard output; None: the log has that too.
     """
 
-    def __init__(self, program: Program, tied: signal.Signals | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        tied: signal.Signals | None = None,
+        *,
+        forked: bool = True,
+        output: int | None = None,
+    ) -> None:
         self.program = program
-        self._popen = _spawner.submit(_spawn, program, tied).result()
+        self._popen = _spawner.submit(_spawn, program, tied, forked, output).result()
         identity = ProcessIdentity.of(self._popen.pid)
         self.identity = identity or ProcessIdentity(pid=self._popen.pid, started=0)
 
@@ -135,16 +147,27 @@ class Process:
         self._popen.send_signal(number)  # checks first that it has not ended
 
 
-def _spawn(program: Program, tied: signal.Signals | None) -> subprocess.Popen[bytes]:
+def _spawn(
+    program: Program, tied: signal.Signals | None, forked: bool, output: int | None
+) -> "subprocess.Popen[bytes] | ForkedProcess":
     program.log.parent.mkdir(parents=True, exist_ok=True)
     with program.log.open("ab") as log:
+        shown = log.fileno() if output is None else output
+        if forked and program.environment is not None and can_fork(program.arguments):
+            return fork_server.spawn(
+                program.arguments,
+                program.folder,
+                program.environment,
+                outputs=(shown, log.fileno()),
+                tied=tied,
+            )
         return subprocess.Popen(
             [*_setpriv(program.user, tied), *map(str, program.arguments)],
             cwd=program.folder,
             env=None if program.environment is None else dict(program.environment),
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
+            stdout=shown,
+            stderr=log,
             start_new_session=True,
         )
 
@@ -159,9 +182,9 @@ def _setpriv(user: str | None, tied: signal.Signals | None) -> list[str]:
     return ["setpriv", *options, "--"] if options else []
 
 
-def run(program: Program, what: str) -> None:
+def run(program: Program, what: str, output: int | None = None) -> None:
     """Run a program to its end. Raises OperatorError, with the end of its log, when it fails."""
-    process = Process(program, tied=signal.SIGKILL)
+    process = Process(program, tied=signal.SIGKILL, output=output)
     try:
         code = process.wait()
     except BaseException:
@@ -169,6 +192,14 @@ def run(program: Program, what: str) -> None:
         raise
     if code != 0:
         raise failure(program, f"could not {what} (status {code})")
+
+
+def run_for_output(program: Program, what: str) -> str:
+    """Run a program to its end and return what it printed. Raises OperatorError, as ``run``."""
+    with tempfile.TemporaryFile() as output:
+        run(program, what, output.fileno())
+        output.seek(0)
+        return output.read().decode()
 
 
 def failure(program: Program, what: str) -> OperatorError:

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from custody.client import AsyncCustody, Custody, PinnedNodes
-from custody.migrations.schema import migrate
 from custody.runtime.errors import OperatorError
 from devstack.certificates import Certificates
 from devstack.control_plane import ControlPlane, ControlPlaneFiles, ControlPlaneOptions
@@ -18,7 +18,7 @@ from devstack.driver import Driver, DriverOptions
 from devstack.launcher import Launcher, Tied
 from devstack.node import Node, Surroundings
 from devstack.postgres import Cluster
-from devstack.processes import Process
+from devstack.processes import Process, fork_server
 from devstack.service import Service, start_together, stop_together
 from devstack.signer import Signer, SignerOptions
 from devstack.signer_groups import SIGNER_GROUPS
@@ -104,20 +104,14 @@ class Stack:
             raise
 
     def _start(self) -> None:
+        fork_server.start()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._step("PostgreSQL"):
             self.databases = self._given or self._start_clusters()
         with self._step("certificates and configurations"):
             self._configure()
-        with self._step("tables, keys, nodes, token"), ThreadPoolExecutor() as threads:
-            for done in [
-                threads.submit(self._prepare_control_plane),
-                threads.submit(self._prepare_driver),
-                threads.submit(self._prepare_signers),
-            ]:
-                done.result()
-        with self._step("control plane: start"):
-            start_together(self.control_planes)
+        with self._step("tables, keys, nodes, token, control plane"):
+            side_by_side(self._prepare_control_plane, self._prepare_driver, self._prepare_signers)
         nodes: list[Service] = [*self.drivers, *self.signers.services]
         with self._step(f"{', '.join(node.name for node in nodes)}: start"):
             start_together(nodes)
@@ -159,13 +153,24 @@ class Stack:
         first = self.control_planes[0]
         if self._given is None:
             first.migrate()
-        if self.drivers:
-            group = self.options.driver.group
-            first.add_nodes([driver.node_id for driver in self.drivers], group)
-        for owner, signers in self.signers.by_owner().items():
-            group = self.options.signer.group
-            first.add_nodes([signer.node_id for signer in signers], group, owner)
-        self.api_token = first.create_token("local")
+        drivers = [driver.node_id for driver in self.drivers]
+        side_by_side(
+            lambda: start_together(self.control_planes),
+            self._create_token,
+            *([partial(first.add_nodes, drivers, self.options.driver.group)] if drivers else []),
+            *(
+                partial(
+                    first.add_nodes,
+                    [signer.node_id for signer in signers],
+                    self.options.signer.group,
+                    owner,
+                )
+                for owner, signers in self.signers.by_owner().items()
+            ),
+        )
+
+    def _create_token(self) -> None:
+        self.api_token = self.control_planes[0].create_token("local")
 
     def _prepare_driver(self) -> None:
         for first in self.drivers[:1]:
@@ -178,7 +183,8 @@ class Stack:
         names = [database_name(signer) for signer in self.signers.all]
         if self._given is None and names:
             first, *others = names
-            migrate("mpc_signer", self.clusters[-1].create_database(first))
+            self.clusters[-1].create_database(first)
+            self.signers.all[0].migrate()
             for name in others:
                 self.clusters[-1].create_database(name, template=first)
         self.signers.pin_each_other()
@@ -290,6 +296,13 @@ class Stack:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def side_by_side(*works: Callable[[], None]) -> None:
+    """Do all at the same time. Raises what the first of them raised, once all have ended."""
+    with ThreadPoolExecutor(max(1, len(works))) as threads:
+        for done in [threads.submit(work) for work in works]:
+            done.result()
 
 
 def numbered(name: str, number: int) -> str:
