@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -27,6 +28,7 @@ from devstack.processes import LOCALHOST
 from mpc.ceremonies import delivery_client
 from mpc.ceremonies.delivery_client import DeliveryClient
 from tests.integration.delivery.ceremonies import SERVER, ControlPlane, Party
+from tests.waiting import until
 
 Connect = Callable[..., Awaitable[Party]]
 
@@ -126,6 +128,20 @@ class Server:
 
     async def metrics(self) -> str:
         return (await self.health("/metrics")).text
+
+    async def until_held(self, size: int) -> None:
+        """Wait until the messages that are held have ``size`` bytes: a hand-in has arrived."""
+        await until_held(self.health_port, size)
+
+
+async def until_held(health_port: int, size: int) -> None:
+    async def is_held() -> bool:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            answer = await http.get(f"http://{LOCALHOST}:{health_port}/metrics")
+        (held,) = re.findall(r"^custody_delivery_held_bytes (.*)$", answer.text, re.MULTILINE)
+        return float(held) == size
+
+    await until(is_held)
 
 
 @pytest.fixture

@@ -22,13 +22,13 @@ async def refused(party: Party, ticket: SignedBytes, number: int = 0) -> str:
 
 
 async def test_a_node_that_does_not_take_part_is_refused(
-    parties: list[Party], connect: Connect, control_plane: ControlPlane
+    server: Server, parties: list[Party], connect: Connect, control_plane: ControlPlane
 ):
     outsider = await connect("outsider")
     ticket = control_plane.ticket(*SIGNERS)
     assert await refused(outsider, ticket) == DeliveryCode.NOT_A_PARTICIPANT
     waiting = parties[0].hand_in(ticket, 0, *SIGNERS)
-    await asyncio.sleep(0.2)
+    await server.until_held(2 * len(b"ciphertext"))
     for number in (0, 1):
         assert await refused(outsider, ticket, number) == DeliveryCode.NOT_A_PARTICIPANT
     with pytest.raises(DeliveryRefused, match="does not take part"):
@@ -84,11 +84,11 @@ async def test_a_ticket_that_names_another_server_is_refused(
 
 
 async def test_unlike_tickets_for_one_ceremony_end_it_at_once(
-    parties: list[Party], control_plane: ControlPlane
+    server: Server, parties: list[Party], control_plane: ControlPlane
 ):
     meeting = uuid4()
     waiting = parties[0].hand_in(control_plane.ticket(*SIGNERS, meeting=meeting), 0, *SIGNERS)
-    await asyncio.sleep(0.2)
+    await server.until_held(2 * len(b"ciphertext"))
     other = control_plane.ticket(*SIGNERS, meeting=meeting)
     assert await refused(parties[1], other) == DeliveryCode.CONFLICT
     with pytest.raises(DeliveryRefused, match="unlike tickets"):

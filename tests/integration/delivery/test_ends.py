@@ -8,15 +8,15 @@ import pytest
 from devstack.delivery import DeliveryServer
 from mpc.ceremonies.delivery_client import CeremonyExpired, DeliveryUnavailable, PeerAborted
 from tests.integration.delivery.ceremonies import ControlPlane, Party
-from tests.integration.delivery.conftest import SIGNERS, Connect, Server
+from tests.integration.delivery.conftest import SIGNERS, Connect, Server, until_held
 
 
 async def test_an_abort_releases_who_waits_and_names_who_and_why(
-    parties: list[Party], control_plane: ControlPlane
+    server: Server, parties: list[Party], control_plane: ControlPlane
 ):
     ticket = control_plane.ticket(*SIGNERS)
     waiting = [party.hand_in(ticket, 0, *SIGNERS) for party in parties[:2]]
-    await asyncio.sleep(0.2)
+    await server.until_held(2 * 2 * len(b"ciphertext"))
     await parties[2].abort(ticket, b"sealed for the others")
     for each in waiting:
         with pytest.raises(PeerAborted) as caught:
@@ -62,7 +62,7 @@ async def test_without_a_word_from_the_server_the_deadline_still_holds(
     process.start()
     party = await connect("signer-1", url=process.url)
     waiting = party.hand_in(control_plane.ticket(*SIGNERS, seconds=1), 0, *SIGNERS)
-    await asyncio.sleep(0.2)
+    await until_held(process.health_port, 2 * len(b"ciphertext"))
     process.process.signal(signal.SIGSTOP)
     try:
         with pytest.raises(CeremonyExpired) as caught:
@@ -106,7 +106,7 @@ async def test_a_killed_server_is_unavailable_after_a_few_attempts(
     process.start()
     party = await connect("signer-1", url=process.url)
     waiting = party.hand_in(control_plane.ticket(*SIGNERS), 0, *SIGNERS)
-    await asyncio.sleep(0.3)
+    await until_held(process.health_port, 2 * len(b"ciphertext"))
     process.kill()
     with pytest.raises(DeliveryUnavailable, match="cannot reach delivery-1"):
         await asyncio.wait_for(waiting, 10)
@@ -131,7 +131,7 @@ async def test_a_server_that_is_told_to_stop_releases_who_waits(
     process.start()
     party = await connect("signer-1", url=process.url)
     waiting = party.hand_in(control_plane.ticket(*SIGNERS), 0, *SIGNERS)
-    await asyncio.sleep(0.3)
+    await until_held(process.health_port, 2 * len(b"ciphertext"))
     await asyncio.to_thread(process.stop)
     with pytest.raises(DeliveryUnavailable, match=r"going down"):
         await waiting
@@ -139,11 +139,11 @@ async def test_a_server_that_is_told_to_stop_releases_who_waits(
 
 
 async def test_a_participant_that_left_is_still_delivered_for(
-    parties: list[Party], control_plane: ControlPlane
+    server: Server, parties: list[Party], control_plane: ControlPlane
 ):
     ticket = control_plane.ticket(*SIGNERS)
     gone = parties[0].hand_in(ticket, 0, *SIGNERS, content=b"from one who left")
-    await asyncio.sleep(0.2)
+    await server.until_held(2 * len(b"from one who left"))
     gone.cancel()
     answers = await asyncio.gather(*(party.hand_in(ticket, 0, *SIGNERS) for party in parties[1:]))
     assert all(answer["signer-1"] == b"from one who left" for answer in answers)

@@ -6,7 +6,7 @@ import pytest
 
 from mpc.ceremonies.delivery_client import DeliveryRefused, DeliveryUnavailable
 from tests.integration.delivery.ceremonies import SERVER, ControlPlane, Party
-from tests.integration.delivery.conftest import SIGNERS
+from tests.integration.delivery.conftest import SIGNERS, Server
 
 
 def outgoing(party: Party, number: int) -> dict[str, bytes]:
@@ -56,12 +56,12 @@ async def test_large_messages_arrive_whole(parties: list[Party], control_plane: 
 
 
 async def test_the_same_bytes_again_are_the_same_hand_in(
-    parties: list[Party], control_plane: ControlPlane
+    server: Server, parties: list[Party], control_plane: ControlPlane
 ):
     ticket = control_plane.ticket(*SIGNERS)
     first, second, third = parties
     lost = first.hand_in(ticket, 0, *SIGNERS)
-    await asyncio.sleep(0.2)
+    await server.until_held(2 * len(b"ciphertext"))
     lost.cancel()  # the connection goes with it, the messages stay
     again = first.hand_in(ticket, 0, *SIGNERS)
     await asyncio.gather(second.hand_in(ticket, 0, *SIGNERS), third.hand_in(ticket, 0, *SIGNERS))
@@ -71,25 +71,25 @@ async def test_the_same_bytes_again_are_the_same_hand_in(
 
 
 async def test_an_answer_that_was_lost_is_given_again_though_others_have_gone_on(
-    parties: list[Party], control_plane: ControlPlane
+    server: Server, parties: list[Party], control_plane: ControlPlane
 ):
     ticket = control_plane.ticket(*SIGNERS)
     first, second, third = parties
     await asyncio.gather(*(party.hand_in(ticket, 0, *SIGNERS) for party in parties))
     going_on = [second.hand_in(ticket, 1, *SIGNERS), third.hand_in(ticket, 1, *SIGNERS)]
-    await asyncio.sleep(0.2)
+    await server.until_held((2 + 2 * 2) * len(b"ciphertext"))  # two for the first, and theirs
     assert set(await first.hand_in(ticket, 0, *SIGNERS)) == {"signer-2", "signer-3"}
     await first.hand_in(ticket, 1, *SIGNERS)
     await asyncio.gather(*going_on)
 
 
 async def test_other_bytes_are_refused_once_some_were_handed_in(
-    parties: list[Party], control_plane: ControlPlane
+    server: Server, parties: list[Party], control_plane: ControlPlane
 ):
     ticket = control_plane.ticket(*SIGNERS)
     first, second, third = parties
     waiting = first.hand_in(ticket, 0, *SIGNERS)
-    await asyncio.sleep(0.2)
+    await server.until_held(2 * len(b"ciphertext"))
     with pytest.raises(DeliveryRefused, match="other messages") as caught:
         await first.hand_in(ticket, 0, *SIGNERS, content=b"changed")
     assert caught.value.code == "conflict"
@@ -101,14 +101,15 @@ async def test_other_bytes_are_refused_once_some_were_handed_in(
 
 @pytest.mark.parametrize("number", [0, 3])
 async def test_an_exchange_that_is_not_due_is_refused(
-    parties: list[Party], control_plane: ControlPlane, number: int
+    server: Server, parties: list[Party], control_plane: ControlPlane, number: int
 ):
     """One that is over, and one that not all can have come to."""
     ticket = control_plane.ticket(*SIGNERS)
     for done in (0, 1):
         await asyncio.gather(*(party.hand_in(ticket, done, *SIGNERS) for party in parties))
-    waiting = parties[0].hand_in(ticket, 2, *SIGNERS)
-    await asyncio.sleep(0.2)
+    waiting = parties[0].hand_in(ticket, 2, *SIGNERS, content=b"longer ciphertext")
+    # four of the exchange before, which others may ask for again, and these two
+    await server.until_held(4 * len(b"ciphertext") + 2 * len(b"longer ciphertext"))
     with pytest.raises(DeliveryRefused, match="not due"):
         await parties[0].hand_in(ticket, number, *SIGNERS)
     waiting.cancel()

@@ -111,13 +111,13 @@ async def test_one_signer_cannot_begin_more_ceremonies_than_it_may(
     await server.start(signer_sessions=2)
     first, second = [await connect(name) for name in TWO]
     waiting = [first.hand_in(control_plane.ticket(*TWO), 0, *TWO) for _ in range(2)]
-    await asyncio.sleep(0.3)
+    await server.until_held(2 * len(b"ciphertext"))
     with pytest.raises(DeliveryUnavailable, match="signer-1 has begun 2 ceremonies"):
         await first.hand_in(control_plane.ticket(*TWO), 0, *TWO)
     # another one still can, and the first may take part in it
     ticket = control_plane.ticket(*TWO)
     theirs = second.hand_in(ticket, 0, *TWO)
-    await asyncio.sleep(0.3)
+    await server.until_held(3 * len(b"ciphertext"))
     await first.hand_in(ticket, 0, *TWO)
     await theirs
     await release(*waiting)
@@ -129,7 +129,7 @@ async def test_no_more_ceremonies_are_open_than_may_be_and_readiness_says_so(
     await server.start(total_sessions=1)
     first, second = [await connect(name) for name in TWO]
     waiting = first.hand_in(control_plane.ticket(*TWO, seconds=1.5), 0, *TWO)
-    await asyncio.sleep(0.3)
+    await server.until_held(len(b"ciphertext"))
     with pytest.raises(DeliveryUnavailable, match="1 ceremonies are open"):
         await second.hand_in(control_plane.ticket(*TWO), 0, *TWO)
     answer = await server.health("/readyz")
@@ -146,11 +146,11 @@ async def test_one_signer_cannot_have_more_bytes_held_than_it_may(
     await server.start(message_bytes=MIB, signer_bytes=MIB + 1000, session_bytes=2 * MIB)
     first, second = [await connect(name) for name in TWO]
     waiting = first.hand_in(control_plane.ticket(*TWO), 0, *TWO, content=bytes(MIB // 2))
-    await asyncio.sleep(0.3)
+    await server.until_held(MIB // 2)
     with pytest.raises(DeliveryUnavailable, match="signer-1 has 524288 bytes held"):
         await first.hand_in(control_plane.ticket(*TWO), 0, *TWO, content=bytes(MIB - 100_000))
     more = second.hand_in(control_plane.ticket(*TWO), 0, *TWO, content=bytes(MIB - 100_000))
-    await asyncio.sleep(0.3)
+    await server.until_held(MIB // 2 + MIB - 100_000)
     assert not more.done()
     await release(waiting, more)
 
@@ -162,7 +162,7 @@ async def test_one_ceremony_cannot_have_more_bytes_held_than_it_may(
     first, second = [await connect(name) for name in TWO]
     ticket = control_plane.ticket(*TWO)
     waiting = first.hand_in(ticket, 0, *TWO, content=bytes(1000))
-    await asyncio.sleep(0.3)
+    await server.until_held(1000)
     with pytest.raises(DeliveryUnavailable, match="the ceremony has 1000 bytes held"):
         await second.hand_in(ticket, 0, *TWO, content=bytes(1000))
     await release(waiting)
@@ -175,7 +175,7 @@ async def test_a_tickets_limits_hold_where_they_are_lower_than_the_servers(
     first, second = [await connect(name) for name in TWO]
     ticket = control_plane.ticket(*TWO, message_bytes=1000, held_bytes=1500)
     waiting = first.hand_in(ticket, 0, *TWO, content=bytes(1000))
-    await asyncio.sleep(0.3)
+    await server.until_held(1000)
     with pytest.raises(DeliveryRefused, match="a message of more than 1000 bytes"):
         await second.hand_in(ticket, 0, *TWO, content=bytes(1001))
     with pytest.raises(DeliveryUnavailable, match="the ceremony has 1000 bytes held"):
@@ -252,7 +252,7 @@ async def test_headers_that_come_too_slowly_are_cut_and_waiting_takes_no_time_of
         with contextlib.suppress(ConnectionError):
             assert await reader.read(1) == b""
     writer.close()
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(0.6)  # longer than head_seconds, which must not end what waits
     await asyncio.gather(waiting, second.hand_in(ticket, 0, *TWO))
 
 
@@ -262,7 +262,7 @@ async def test_one_address_cannot_have_more_connections_than_it_may(
     await server.start(address_connections=2)
     first, second = [await connect(name) for name in TWO]
     waiting = [first.hand_in(control_plane.ticket(*TWO), 0, *TWO) for _ in range(2)]
-    await asyncio.sleep(0.3)
+    await server.until_held(2 * len(b"ciphertext"))
     with pytest.raises(DeliveryUnavailable):
         await second.hand_in(control_plane.ticket(*TWO), 0, *TWO)
     await release(*waiting)
@@ -274,7 +274,7 @@ async def test_one_signer_cannot_have_more_connections_than_it_may(
     await server.start(signer_connections=2)
     first, second = [await connect(name) for name in TWO]
     waiting = [first.hand_in(control_plane.ticket(*TWO), 0, *TWO) for _ in range(2)]
-    await asyncio.sleep(0.3)
+    await server.until_held(2 * len(b"ciphertext"))
     with pytest.raises(DeliveryUnavailable, match="closed the connection"):
         await first.client.facts(SERVER)
     await second.client.facts(SERVER)
@@ -306,4 +306,4 @@ def raw(server: Server, pki: Pki, name: str) -> aiohttp.ClientSession:
 async def never() -> AsyncIterator[bytes]:
     """A body whose second part does not come."""
     yield b"x"
-    await asyncio.sleep(60)
+    await asyncio.Event().wait()
