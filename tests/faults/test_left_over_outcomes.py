@@ -38,7 +38,7 @@ async def test_a_database_that_goes_away_before_the_report_only_delays_it(
         given = plane.expect(outcome.job_id)
         await asyncio.to_thread(cluster.stop)
         reporting = asyncio.create_task(reporter.report(outcome.job_id, None, content))
-        await asyncio.sleep(2)
+        await asyncio.sleep(2)  # an end, which must not come, shows by nothing else
         assert not reporting.done()
         await asyncio.to_thread(cluster.start)
         await asyncio.wait_for(reporting, 30)

@@ -95,7 +95,7 @@ async def test_work_goes_on_by_itself_and_nothing_is_lost(stack, everything, par
         everything.append(load)
         await load.wait_for(CLIENTS)
         await asyncio.to_thread(down)
-        await asyncio.sleep(AWAY_SECONDS)
+        await asyncio.sleep(AWAY_SECONDS)  # the outage, under load
         load.check()
         await asyncio.to_thread(up)
         await load.wait_for(3 * CLIENTS, BACK_SECONDS)

@@ -236,7 +236,7 @@ def test_with_clocks_out_of_step_nothing_is_done(
                 assert told.status == HealthStatus.OK  # the first one: no clocks were compared
             given = plane.give(plane.sign(job), job.id)
             assert not lonely.driver.is_ready()
-            time.sleep(1)
+            time.sleep(1)  # an outcome, which must not come, shows by nothing else
             assert given.outcomes == []
             plane.clock_offset = timedelta(0)
             assert Outcome.model_validate_json(given.first()).status is OutcomeStatus.DONE

@@ -251,7 +251,7 @@ def test_a_signer_that_is_slow_costs_time_and_nothing_else(stack: Stack, custody
     change = custody.refresh_key(key.id, wait=0)
     for _ in range(4):
         slow.pause()
-        time.sleep(0.4)
+        time.sleep(0.4)  # how slow it is
         slow.resume()
         time.sleep(0.1)
     done = custody.get_refresh(key.id, change.id, wait=SECONDS)

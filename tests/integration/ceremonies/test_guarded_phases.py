@@ -123,7 +123,7 @@ async def test_the_answer_of_phase_3_goes_out_while_the_row_does_but_not_the_sig
         signing = asyncio.create_task(parties.sign(key, PAIR))
         await phases.has_begun(2, PHASE_4)  # the peer has our answer
         await phases.has_begun(1, PHASE_4)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # an end, which must not come, shows by nothing else
         assert len(await honest.rows("SELECT FROM in_flight")) == 1
         assert not signing.done()
     await signing
@@ -155,7 +155,7 @@ async def test_a_ban_that_is_earned_while_the_database_is_away_is_not_lost(
         async with asyncio.timeout(20):
             while not honest.bans.earned_among(key.id, PAIR):  # noqa: ASYNC110 (a thread's doing)
                 await asyncio.sleep(0.01)
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.5)  # the ban cannot be written all the while
     finally:
         outage.end()
     assert ended((await lying)[HONEST]) == ("banned_counterparty", (LIAR,))
@@ -198,7 +198,7 @@ async def test_a_cancelled_job_leaves_nothing_in_flight_once_its_phase_is_over(w
     other = asyncio.create_task(parties[LIAR].do(claimed))
     await phases.has_begun(1, PHASE_2)
     honest.cancel()
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # an end, which must not come, shows by nothing else
     assert rows_on_disk(parties[HONEST]) == 1  # it is still in the phase
     is_cancelled.set()
     await nothing_in_flight(parties[HONEST])
@@ -317,14 +317,14 @@ async def test_a_signers_database_that_is_away_when_it_enters_a_phase_costs_one_
     ) -> Any:
         if number == PHASE_2:
             begun.set()
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.3)  # the database is away before the message arrives
         return await hand_in(server, ticket, number, said, *more)
 
     monkeypatch.setattr(parties[LIAR].delivery, "exchange", exchange)
     signing = asyncio.create_task(parties.hold(orders.sign(key, PAIR, wanted(key)).until(20)))
     await begun.wait()
     with away(parties[HONEST].database):
-        await asyncio.sleep(3)
+        await asyncio.sleep(3)  # retries, which must not succeed, go on all the while
     assert ended((await signing)[HONEST]) == ("database_away", ())
     await nothing_in_flight(parties[HONEST])
     await parties.sign(key, PAIR)

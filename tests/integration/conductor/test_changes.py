@@ -146,7 +146,7 @@ async def test_an_order_that_is_refused_is_not_given_again_and_again(troupe: Tro
     troupe[2].on[kind] = always(denied("bad_evidence"))
     pending = await troupe.wallet(wait=0)
     await troupe.until(lambda: any(job.kind == kind for job in troupe[2].taken))
-    await asyncio.sleep(1)
+    await asyncio.sleep(1)  # orders, which must not come, show by nothing else
     assert sum(job.kind == kind for job in troupe[2].taken) <= 5
     troupe[2].on.clear()
     path = f"/v1/wallets/{pending['id']}?wait=30"

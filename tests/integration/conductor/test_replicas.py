@@ -50,9 +50,9 @@ async def test_a_request_is_taken_over_by_another_replica_at_every_step(
 async def test_what_a_replica_began_is_gone_on_with_after_a_restart(troupe: Troupe):
     for _ in range(3):
         pending = await troupe.wallet(wait=0)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # it stops at whatever it is doing then
         await troupe.conducting.stop_conducting()
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # signers report meanwhile
         troupe.conducting.start_conducting()
         path = f"/v1/wallets/{pending['id']}?wait=20"
         assert (await troupe.api.get(path)).json()["status"] == "Active"

@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.control_plane.conftest import Replica, assert_problem
 from tests.integration.control_plane.node import MemoryNode
+from tests.waiting import until
 
 LIMIT = 256 * 1024
 
@@ -175,7 +176,7 @@ async def test_a_client_that_goes_away_harms_nobody(
         asyncio.create_task(api.post(f"{path}?wait=30", json={**body, "external_id": f"n{number}"}))
         for number in range(10)
     ]
-    await asyncio.sleep(0.3)
+    await until(lambda: len(replica.notifications._waiting) == len(leaving))
     for task in leaving:
         task.cancel()
     await asyncio.wait(leaving)

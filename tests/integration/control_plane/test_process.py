@@ -21,6 +21,7 @@ from devstack.control_plane import ControlPlane, ControlPlaneFiles, ControlPlane
 from devstack.launcher import Tied
 from devstack.postgres import Cluster
 from tests.integration.control_plane.conftest import assert_problem
+from tests.waiting import until
 
 WALLET = {"network": "Ethereum", "store": "hsm"}
 
@@ -61,6 +62,11 @@ def has_reported(cluster: Cluster) -> None:
         )
 
 
+def has_job(cluster: Cluster) -> bool:
+    with psycopg.connect(cluster.url("control_plane")) as connection:
+        return connection.execute("SELECT FROM jobs").fetchone() is not None
+
+
 async def metrics(replica: ControlPlane) -> str:
     async with httpx.AsyncClient(trust_env=False, timeout=30) as plain:
         return (await plain.get(f"http://127.0.0.1:{replica.metrics_port}/metrics")).text
@@ -84,7 +90,7 @@ async def test_an_outage_of_the_database_and_its_end(
         before = (await api.post("/v1/wallets", json=WALLET)).json()
         path = f"/v1/wallets/{before['id']}"
         waiting = asyncio.create_task(api.get(f"{path}?wait=6"))
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # nothing outside of the process shows that a GET waits
         await asyncio.to_thread(cluster.stop)
         for method, where in (("GET", path), ("POST", "/v1/wallets"), ("GET", "/readyz")):
             answer = await api.request(method, where, json=WALLET if method == "POST" else None)
@@ -139,7 +145,7 @@ async def test_while_it_waits_for_the_database_it_can_be_stopped(
 ):
     await asyncio.to_thread(cluster.stop)
     replica.start(wait=False)
-    await asyncio.sleep(3)
+    await asyncio.to_thread(until_logged, replica, "waiting for the database")
     pid = replica.process.pid
     replica.stop()
     with pytest.raises(ProcessLookupError):
@@ -166,7 +172,7 @@ async def test_sigterm_answers_who_is_waiting_and_ends(
     has_reported(cluster)
     async with client(replica, certificates) as api:
         waiting = asyncio.create_task(api.post("/v1/wallets?wait=60", json=WALLET))
-        await asyncio.sleep(0.5)
+        await until(lambda: has_job(cluster))
         replica.process.signal(signal.SIGTERM)
         answer = await asyncio.wait_for(waiting, 5)
         assert (answer.status_code, answer.json()["status"]) == (201, "Pending")

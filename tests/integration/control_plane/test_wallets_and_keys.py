@@ -10,6 +10,7 @@ from custody.wire.algorithms import Network, network_algorithm
 from custody.wire.outcomes import OutcomeStatus
 from tests.integration.control_plane.conftest import Replica, assert_problem
 from tests.integration.control_plane.node import MemoryNode
+from tests.waiting import until
 
 ETHEREUM = {"network": "Ethereum", "store": "hsm"}
 SECP256K1 = {"scheme": "ECDSA", "curve": "secp256k1", "store": "hsm"}
@@ -41,10 +42,12 @@ async def test_wait_ends_when_the_wallet_is_active(api: httpx.AsyncClient, node:
     assert wallet["address"].startswith("0x")
 
 
-async def test_waiting_for_a_key_with_get(api: httpx.AsyncClient, node: MemoryNode):
+async def test_waiting_for_a_key_with_get(
+    api: httpx.AsyncClient, node: MemoryNode, replica: Replica
+):
     key = (await api.post("/v1/keys", json=SECP256K1)).json()
     waiting = asyncio.create_task(api.get(f"/v1/keys/{key['id']}?wait=30"))
-    await asyncio.sleep(0.2)
+    await until(lambda: replica.notifications._waiting)
     await node.work()
     assert (await asyncio.wait_for(waiting, 3)).json()["status"] == "Active"
 

@@ -106,7 +106,7 @@ async def test_what_is_held_leaves_after_the_freeze_also_after_a_restart(
         reporter = reporter_of(node, plane, freeze)
         releasing = asyncio.create_task(reporter.release_for_ever())
         await reporter.report_left_over()
-        await asyncio.sleep(0.7)
+        await asyncio.sleep(0.7)  # a report, which must not come, shows by nothing else
         assert plane.has == {}
         releasing.cancel()
     releasing = asyncio.create_task(reporter.release_for_ever())

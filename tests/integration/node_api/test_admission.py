@@ -74,7 +74,7 @@ async def test_a_certificate_that_ends_while_connected_is_refused_at_the_next_re
     await workload.register("driver-brief", "hsm")
     node = nodes.connect("driver-brief", certificates.node_that_ends("driver-brief", 2))
     assert await node.claim() == []
-    await asyncio.sleep(2.1)
+    await asyncio.sleep(2.1)  # longer than the certificate is valid
     detail = problem(await node.post("claim", CLAIM), 403, "certificate_rejected")
     assert "expired" in detail
 
@@ -100,7 +100,7 @@ async def test_a_node_that_was_removed_is_out_within_a_second(
         await connection.execute(delete(node_table).where(node_table.c.id == "driver-1"))
     first = await node.post("claim", CLAIM)  # perhaps still remembered, but given no job
     assert first.status_code == 403 or first.json() == {"jobs": []}
-    await asyncio.sleep(1.1)
+    await asyncio.sleep(1.1)  # longer than a node is remembered
     problem(await node.post("claim", CLAIM), 403, "node_not_registered")
 
 

@@ -5,12 +5,14 @@ import asyncio
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from custody.control_plane.jobs.notifications import Notifications
 from custody.migrations.schema import migrate
 from custody.wire.outcomes import OutcomeStatus
 from devstack.postgres import Cluster
 from tests.integration.node_api.nodes import Node, report_of
 from tests.integration.node_api.test_admission import CLAIM, problem
 from tests.integration.node_api.workload import Workload
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -21,14 +23,19 @@ def control_plane_database(cluster: Cluster) -> str:
 
 
 async def test_nodes_are_told_to_come_back_and_then_go_on(
-    node: Node, workload: Workload, cluster: Cluster, sweeping: None, engine: AsyncEngine
+    node: Node,
+    workload: Workload,
+    cluster: Cluster,
+    sweeping: None,
+    engine: AsyncEngine,
+    notifications: Notifications,
 ):
     key = await workload.key()
     job_id = await workload.signature(key)
     (job,) = await node.claim()
     report = report_of(job, node.outcome(job_id, OutcomeStatus.DONE, result=workload.signed(key)))
     waiting = asyncio.create_task(node.post("claim", CLAIM.model_copy(update={"wait": 20})))
-    await asyncio.sleep(0.3)
+    await until(lambda: notifications._waiting)
     await asyncio.to_thread(cluster.stop)
     answer = await node.post("claim", CLAIM)
     problem(answer, 503, "unavailable")
@@ -40,7 +47,7 @@ async def test_nodes_are_told_to_come_back_and_then_go_on(
     await engine.dispose()  # the test's own connections are dead too
     assert (await workload.job(job_id)).state == "Done"
     late = asyncio.create_task(node.claim(wait=15))
-    await asyncio.sleep(0.2)
+    await until(lambda: notifications._waiting)
     second = await workload.signature(key)
     assert [job.job_id for job in await late] == [second]
 

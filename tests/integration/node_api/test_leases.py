@@ -16,6 +16,7 @@ from tests.integration.node_api.workload import Workload
 
 
 async def lapse() -> None:
+    """Let the time of a lease pass."""
     await asyncio.sleep(LEASE_SECONDS + 0.1)
 
 
@@ -44,9 +45,9 @@ async def test_a_lapsed_lease_goes_to_another_node(
 async def test_an_extended_lease_does_not_lapse(node: Node, workload: Workload, queue: Queue):
     await workload.signature(await workload.key())
     (job,) = await node.claim()
-    await asyncio.sleep(LEASE_SECONDS / 2)
+    await asyncio.sleep(LEASE_SECONDS / 2)  # the lease runs
     assert await node.extend(job) == [job.job_id]
-    await asyncio.sleep(LEASE_SECONDS * 0.7)
+    await asyncio.sleep(LEASE_SECONDS * 0.7)  # the first lease would have lapsed
     assert (await queue.sweep()).lapsed == 0
 
 
@@ -143,7 +144,7 @@ async def test_an_expired_job_fails_and_is_given_to_nobody(
     assert await node.claim() == []
     held = await workload.signature(key, lifetime=0.4)
     (job,) = await node.claim()
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.5)  # longer than its lifetime
     assert (await queue.sweep()).expired == 2
     for job_id in (waiting, held):
         row = await workload.job(job_id)

@@ -10,13 +10,16 @@ from custody.control_plane.jobs.queue import Queue
 from tests.integration.node_api.conftest import Nodes
 from tests.integration.node_api.nodes import Node
 from tests.integration.node_api.workload import Workload
+from tests.waiting import until
 
 
 @pytest.mark.usefixtures("only_woken")
-async def test_a_waiting_claim_gets_a_job_as_soon_as_there_is_one(node: Node, workload: Workload):
+async def test_a_waiting_claim_gets_a_job_as_soon_as_there_is_one(
+    node: Node, workload: Workload, notifications: Notifications
+):
     key = await workload.key()
     claim = asyncio.create_task(node.claim(wait=30))
-    await asyncio.sleep(0.5)
+    await until(lambda: notifications._waiting)
     job_id = await workload.signature(key)
     added = time.monotonic()
     (job,) = await claim
@@ -31,15 +34,15 @@ async def test_a_claim_that_waited_in_vain_ends_in_time(node: Node):
 
 
 async def test_nothing_is_leased_to_a_node_that_has_gone(
-    nodes: Nodes, node: Node, workload: Workload
+    nodes: Nodes, node: Node, workload: Workload, notifications: Notifications
 ):
     claim = asyncio.create_task(node.claim(wait=20))
-    await asyncio.sleep(0.5)
+    await until(lambda: notifications._waiting)
     claim.cancel()
     await node.close()
-    await asyncio.sleep(0.3)
+    await until(lambda: not notifications._waiting)
     job_id = await workload.signature(await workload.key())
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.3)  # a lease, which must not come, shows by nothing else
     row = await workload.job(job_id)
     assert (row.state, row.attempt) == ("Queued", 0)
     other = await nodes.add("driver-2")
@@ -67,7 +70,7 @@ async def test_a_result_on_one_replica_wakes_who_waits_on_another(
             assert await waiter.wait(3)
         await workload.signature(await workload.key())
         await node.claim()
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(0.6)  # longer than the lease
         await queue.sweep()
         assert await jobs_waiter.wait(3)
     await elsewhere.close()
@@ -75,6 +78,6 @@ async def test_a_result_on_one_replica_wakes_who_waits_on_another(
 
 async def test_waiting_claims_end_when_the_process_does(node: Node, notifications: Notifications):
     claim = asyncio.create_task(node.claim(wait=20))
-    await asyncio.sleep(0.3)
+    await until(lambda: notifications._waiting)
     await notifications.close()
     assert await asyncio.wait_for(claim, 2) == []

@@ -15,6 +15,7 @@ from custody.wire.outcomes import OutcomeStatus
 from tests.integration.node_api.conftest import LEASE_SECONDS, Nodes
 from tests.integration.node_api.nodes import Node, report_of
 from tests.integration.node_api.workload import Workload
+from tests.waiting import until
 
 FROZEN = NodeHealth(status="degraded", detail="freeze: frozen by greta: lost laptop", works=False)
 
@@ -36,14 +37,16 @@ async def fail(node: Node, workload: Workload, job_id: UUID) -> None:
 
 
 @pytest.mark.usefixtures("only_woken")
-async def test_a_node_that_cannot_work_gets_nothing(node: Node, workload: Workload):
+async def test_a_node_that_cannot_work_gets_nothing(
+    node: Node, workload: Workload, notifications: Notifications
+):
     """Also by a claim that waits when its heartbeat says so, and at once when it works again."""
     await node.heartbeat()
     waiting = asyncio.create_task(node.claim(wait=30))
-    await asyncio.sleep(0.2)
+    await until(lambda: notifications._waiting)
     await node.heartbeat(health=FROZEN)
     job_id = await workload.signature(await workload.key())
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.3)  # an answer, which must not come, shows by nothing else
     assert not waiting.done()
     begun = time.monotonic()
     await node.heartbeat()
@@ -67,7 +70,7 @@ async def test_a_job_goes_to_another_node_than_the_one_whose_lease_lapsed(
 ):
     job_id = await workload.signature(await workload.key())
     await node.claim()
-    await asyncio.sleep(LEASE_SECONDS + 0.1)
+    await asyncio.sleep(LEASE_SECONDS + 0.1)  # the lease lapses
     await queue.sweep()
     assert await node.claim() == []
     (job,) = await other.claim()
@@ -110,7 +113,7 @@ async def lapse_once(node: Node, queue: Queue) -> tuple[ClaimedJob, int]:
     """Take the only job and never report it. Return the job, and how many jobs a sweep failed."""
     (job,) = await node.claim(wait=10)
     await node.extend(job)
-    await asyncio.sleep(LEASE_SECONDS + 0.1)
+    await asyncio.sleep(LEASE_SECONDS + 0.1)  # the lease lapses
     return job, (await queue.sweep()).given_up
 
 
@@ -138,7 +141,7 @@ async def test_leases_whose_answer_was_lost_do_not_count(
     job_id = await workload.signature(await workload.key())
     for _ in range(3):
         await node.claim(wait=10)
-        await asyncio.sleep(LEASE_SECONDS + 0.1)
+        await asyncio.sleep(LEASE_SECONDS + 0.1)  # the lease lapses
         swept = await strict.sweep()
         assert (swept.lapsed, swept.given_up) == (1, 0)
     assert (await workload.job(job_id)).state == "Queued"
@@ -162,11 +165,11 @@ async def test_jobs_that_lapse_again_together_begin_apart(
     ids = [await workload.signature(key) for _ in range(20)]
     claimed = await node.claim()
     assert len(claimed) == len(await node.extend(*claimed)) == 20
-    await asyncio.sleep(LEASE_SECONDS + 0.1)
+    await asyncio.sleep(LEASE_SECONDS + 0.1)  # the lease lapses
     assert (await queue.sweep()).lapsed == 20
     claimed = await node.claim()
     assert len(claimed) == len(await node.extend(*claimed)) == 20  # the first time at once
-    await asyncio.sleep(LEASE_SECONDS + 0.1)
+    await asyncio.sleep(LEASE_SECONDS + 0.1)  # the lease lapses
     assert (await queue.sweep()).lapsed == 20
     begin = sorted([(await workload.job(job_id)).run_after for job_id in ids])
     assert (begin[-1] - begin[0]).total_seconds() > 1

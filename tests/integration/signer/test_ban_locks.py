@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -21,6 +22,7 @@ from custody.wire.envelope import SigningKey
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
 from tests.integration.database_outage import Outage, away
+from tests.waiting import until
 
 ME = "signer-1"
 KEY = uuid4()
@@ -54,6 +56,16 @@ async def in_flight(statements: Pool) -> set[tuple[UUID, str]]:
 
 async def banned(statements: Pool) -> list[str]:
     return [row.banned for row in await statements.rows("SELECT banned FROM bans")]
+
+
+def is_lock_awaited(url: str) -> bool:
+    """Whether somebody waits for an advisory lock of this database."""
+    with psycopg.connect(url) as connection:
+        awaited = connection.execute(
+            "SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+            "WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"
+        )
+        return awaited.fetchone() is not None
 
 
 async def gone(statements: Pool) -> None:
@@ -160,7 +172,7 @@ async def test_who_waits_for_another_process_keeps_nobody_of_its_own_waiting(
         async with other.hold(KEY, ["signer-3"], ceremony):
             pass
         waiting = asyncio.create_task(sign(locks, "signer-2", "signer-3"))
-        await asyncio.sleep(0.1)
+        await until(lambda: is_lock_awaited(signer_database))
         async with asyncio.timeout(2):
             await sign(locks, "signer-2")
         assert not waiting.done()
@@ -214,7 +226,7 @@ async def test_whoever_waited_while_a_ban_was_made_is_not_let_in(statements, loc
     ceremony = uuid4()
     async with locks.hold(KEY, ["signer-2"], ceremony):
         waiting = [asyncio.create_task(barred(locks, "signer-2")) for _ in range(20)]
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # all twenty wait in this process, where no one can see it
         await locks.ban(KEY, "signer-2", REASON, ceremony)
         assert (await banned(statements), await in_flight(statements)) == (["signer-2"], set())
     assert {each.culprits for each in await asyncio.gather(*waiting)} == {("signer-2",)}
@@ -225,7 +237,7 @@ async def test_whoever_waited_in_another_process_sees_the_ban_too(locks, signer_
     async with process(signer_database) as elsewhere:
         async with locks.hold(KEY, ["signer-2"], ceremony):
             waiting = asyncio.create_task(barred(elsewhere, "signer-2", "signer-3"))
-            await asyncio.sleep(0.1)
+            await until(lambda: is_lock_awaited(signer_database))
             await locks.ban(KEY, "signer-2", REASON, ceremony)
         assert (await waiting).culprits == ("signer-2",)
     await sign(locks, "signer-3")
@@ -333,7 +345,7 @@ async def test_restarts_of_the_database_under_load_leave_no_pair_barred(
 
     loads = [asyncio.create_task(load(f"signer-{number}")) for number in (2, 2, 3, 4)]
     for _ in range(3):
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # load, before and during the outage
         await asyncio.to_thread(outage.begin)
         await asyncio.sleep(0.2)
         await asyncio.to_thread(outage.end)

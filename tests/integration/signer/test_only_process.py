@@ -51,7 +51,7 @@ async def test_the_next_process_waits_for_the_last_seconds_of_the_one_before(sig
     async with process(signer_database):
         entering = process(signer_database, wait_seconds=10)
         started = asyncio.create_task(entering.__aenter__())
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # a start, which must not come, shows by nothing else
         assert not started.done()
     only = await started
     assert only.problem() is None
@@ -71,7 +71,6 @@ async def test_a_process_that_another_one_has_replaced_takes_no_work(
     async with process(signer_database) as before:
         entering = process(signer_database, wait_seconds=10, name="second")
         started = asyncio.create_task(entering.__aenter__())
-        await asyncio.sleep(0.3)
         while not started.done():
             await statements.rows(_CUT)
             await asyncio.sleep(0.1)

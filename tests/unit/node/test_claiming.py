@@ -86,7 +86,7 @@ async def test_a_frozen_node_claims_nothing_until_it_is_unfrozen(tmp_path: Path)
     freeze.freeze("drill")
     loop = loop_of(control_plane, Health([Part("freeze", freeze.problem)]), Database(0))
     running = asyncio.create_task(loop.run())
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(0.6)  # a claim, which must not come
     assert control_plane.claims == 0
     freeze.unfreeze()
     async with asyncio.timeout(SECONDS):
@@ -94,7 +94,7 @@ async def test_a_frozen_node_claims_nothing_until_it_is_unfrozen(tmp_path: Path)
     freeze.freeze("drill")
     await asyncio.sleep(0.1)  # the claim under way
     before = control_plane.claims
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(0.4)  # a claim, which must not come
     assert control_plane.claims == before
     running.cancel()
 
@@ -125,7 +125,7 @@ async def test_a_node_that_freezes_closes_the_claim_that_waits(tmp_path: Path):
         await control_plane.asked.wait()
         freeze.freeze("drill")
         await control_plane.closed.wait()
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(0.4)  # a claim, which must not come
     assert control_plane.claims == 1
     control_plane.asked.clear()
     freeze.unfreeze()

@@ -131,7 +131,7 @@ async def test_what_stays_as_it_was_told_is_not_told_again(node):
     node.problem = FREEZE
     assert await node.next_told() == "degraded"
     node.problem = f"{FREEZE}, and by another"  # words alone
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # a heartbeat, which must not come
     assert node.plane.told.empty()
 
 
@@ -139,7 +139,7 @@ async def test_a_heartbeat_that_fails_is_not_tried_again_at_every_look(node):
     assert await node.next_told() == "ok"
     node.plane.is_away = True
     node.problem = FREEZE
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # a heartbeat, which must not come
     assert node.plane.asked == 2
 
 
@@ -147,7 +147,7 @@ async def test_one_that_cannot_even_be_made_is_not_either(node):
     assert await node.next_told() == "ok"
     node.chain.is_away = True
     node.problem = FREEZE
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # a heartbeat, which must not come
     assert node.plane.asked == 1
 
 

@@ -24,7 +24,7 @@ async def test_nothing_new_is_taken_while_too_many_have_come_back() -> None:
         slots.take()
     waiting = asyncio.create_task(slots.wait_until_busy_at_most(slots.total - 1))
     slots.give_back()
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.01)  # an end, which must not come
     assert not waiting.done()
     slots.give_back()
     await asyncio.wait_for(waiting, 5)
