@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -22,7 +21,6 @@ from custody.wire.envelope import SigningKey
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
 from tests.integration.database_outage import Outage, away
-from tests.waiting import until
 
 ME = "signer-1"
 KEY = uuid4()
@@ -58,14 +56,17 @@ async def banned(statements: Pool) -> list[str]:
     return [row.banned for row in await statements.rows("SELECT banned FROM bans")]
 
 
-def is_lock_awaited(url: str) -> bool:
-    """Whether somebody waits for an advisory lock of this database."""
-    with psycopg.connect(url) as connection:
-        awaited = connection.execute(
-            "SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database "
-            "WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"
-        )
-        return awaited.fetchone() is not None
+def barred_by_another(locks: BanLocks, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Return an event: another process's row has kept one of these locks' ceremonies waiting."""
+    enter, found = locks._enter, asyncio.Event()
+
+    async def noted(*arguments: Any) -> Any:
+        if rows := await enter(*arguments):
+            found.set()
+        return rows
+
+    monkeypatch.setattr(locks, "_enter", noted)
+    return found
 
 
 async def gone(statements: Pool) -> None:
@@ -165,14 +166,16 @@ async def test_what_another_process_has_under_way_is_waited_for_and_not_for_ever
 
 
 async def test_who_waits_for_another_process_keeps_nobody_of_its_own_waiting(
-    locks, signer_database
+    locks, signer_database, monkeypatch
 ):
     async with process(signer_database) as other:
         ceremony = uuid4()
         async with other.hold(KEY, ["signer-3"], ceremony):
             pass
+        is_barred = barred_by_another(locks, monkeypatch)
         waiting = asyncio.create_task(sign(locks, "signer-2", "signer-3"))
-        await until(lambda: is_lock_awaited(signer_database))
+        async with asyncio.timeout(20):
+            await is_barred.wait()
         async with asyncio.timeout(2):
             await sign(locks, "signer-2")
         assert not waiting.done()
@@ -232,12 +235,16 @@ async def test_whoever_waited_while_a_ban_was_made_is_not_let_in(statements, loc
     assert {each.culprits for each in await asyncio.gather(*waiting)} == {("signer-2",)}
 
 
-async def test_whoever_waited_in_another_process_sees_the_ban_too(locks, signer_database):
+async def test_whoever_waited_in_another_process_sees_the_ban_too(
+    locks, signer_database, monkeypatch
+):
     ceremony = uuid4()
     async with process(signer_database) as elsewhere:
         async with locks.hold(KEY, ["signer-2"], ceremony):
+            is_barred = barred_by_another(elsewhere, monkeypatch)
             waiting = asyncio.create_task(barred(elsewhere, "signer-2", "signer-3"))
-            await until(lambda: is_lock_awaited(signer_database))
+            async with asyncio.timeout(20):
+                await is_barred.wait()
             await locks.ban(KEY, "signer-2", REASON, ceremony)
         assert (await waiting).culprits == ("signer-2",)
     await sign(locks, "signer-3")
