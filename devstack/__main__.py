@@ -7,6 +7,7 @@ from pathlib import Path
 from custody.runtime.console import application, err, operator_errors
 from custody.runtime.errors import OperatorError
 from devstack.interruption import Interrupted, interruptible
+from devstack.processes import fork_server
 from devstack.progress import say
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -19,6 +20,7 @@ app = application("The whole system on this machine, with a SoftHSM token.")
 @app.command()
 def up() -> None:
     """Start everything and leave it running; build/dev/env says how to reach it."""
+    fork_server.start()  # it imports its modules while this process imports others
     from devstack.local import LocalStack
 
     local = LocalStack(DEV)
@@ -37,6 +39,7 @@ def down() -> None:
 @app.command()
 def demo() -> None:
     """Create wallets, sign with them, verify with other libraries, and stop again."""
+    fork_server.start()
     # the libraries that verify signatures take a second to import, and only the demo needs them
     from custody.client import CustodyError
     from devstack.demo import demo as run_demo

@@ -170,6 +170,7 @@ def can_fork(arguments: Sequence[str | Path]) -> bool:
 
 def _end(requests: socket.socket, process: "subprocess.Popen[bytes]") -> None:
     requests.close()
+    process.kill()  # it may be in the middle of its imports
     process.wait()
 
 
