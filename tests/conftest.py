@@ -28,6 +28,9 @@ class OneProcessAFolder(LoadScopeScheduling):  # type: ignore[misc]  # has no ty
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    # Folders begin in the order of their names. By number of tests, as xdist has them, a folder of
+    # few long tests (faults/mpc) is the last to begin, and then only one process works.
+    config.option.loadscopereorder = False
     return OneProcessAFolder(config, log)
 
 

@@ -30,14 +30,14 @@ BARE_KEYS = {
 KEYS = [*(network.value for network in Network), *BARE_KEYS]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     options = StackOptions(replicas=2, drivers=2, durable=False)
     with Stack(tmp_path_factory.mktemp("stack"), options) as stack:
         yield stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def custody(stack: Stack) -> Iterator[Custody]:
     with stack.client() as custody:
         yield custody
@@ -49,7 +49,7 @@ async def async_custody(stack: Stack) -> AsyncIterator[AsyncCustody]:
         yield custody
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def keys(custody: Custody) -> dict[str, Key]:
     """An active key of every kind: each network's wallet's, and each bare one."""
     made = {
@@ -77,7 +77,7 @@ def async_raw_client(stack: Stack) -> httpx.AsyncClient:
     return httpx.AsyncClient(**raw_options(stack, None, 0))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def api(stack: Stack) -> Iterator[httpx.Client]:
     with raw_client(stack) as client:
         yield client

@@ -31,7 +31,7 @@ WALLETS = {
 SECONDS = 30
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     options = StackOptions(drivers=0, signers=7, durable=False)
     with Stack(tmp_path_factory.mktemp("mpc"), options) as stack:
@@ -41,7 +41,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def custody(stack: Stack) -> Iterator[Custody]:
     with stack.client() as custody:
         yield custody
@@ -67,7 +67,7 @@ def make_key(custody: Custody, scheme: str, group: str = "2-of-3") -> Key:
     return custody.create_key(*SCHEMES[scheme], Store.MPC, signer_group=group, wait=120)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def keys(custody: Custody) -> dict[str, Key]:
     """A 2-of-3 key of each scheme, for tests that leave its shares alone."""
     return {scheme: make_key(custody, scheme) for scheme in SCHEMES}

@@ -76,7 +76,7 @@ class Templates:
             self._cluster.drop_database(url.rpartition("/")[2])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def organisation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Organisation]:
     organisation = Organisation(tmp_path_factory.mktemp("organisation"))
     organisation.server.start()
@@ -84,7 +84,7 @@ def organisation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Organisat
     organisation.server.kill()  # it keeps nothing that would have to end well
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def templates(postgres: Cluster, signer_template: str, organisation: Organisation) -> Templates:
     return Templates(postgres, signer_template, organisation)
 
