@@ -1,13 +1,12 @@
 """Control-plane processes: configuration, database, tokens, nodes, start and stop."""
 
 import base64
+import http.client
 import json
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import httpx
 
 from custody.control_plane.jobs.queue import MAX_LAPSES
 from custody.control_plane.settings import initialise
@@ -16,7 +15,7 @@ from devstack.certificates import Certificates
 from devstack.configuration_file import Table
 from devstack.launcher import Launcher
 from devstack.processes import LOCALHOST, Program, free_port, run, run_for_output
-from devstack.service import Service, clean_environment, command
+from devstack.service import READY_SECONDS, Service, answers_ready, clean_environment, command
 
 ALL_SCOPES = ("read", "wallets", "sign", "admin")
 
@@ -68,11 +67,11 @@ class ControlPlane(Service):
 
     def is_ready(self) -> bool:
         context = ssl.create_default_context(cafile=str(self._ca))
-        url = f"{self.url}/readyz"
-        try:
-            return httpx.get(url, verify=context, trust_env=False, timeout=2).is_success
-        except httpx.RequestError:
-            return False
+        return answers_ready(
+            http.client.HTTPSConnection(
+                LOCALHOST, self.port, context=context, timeout=READY_SECONDS
+            )
+        )
 
     def migrate(self) -> None:
         """Bring the database to this version's schema. Raises OperatorError."""
