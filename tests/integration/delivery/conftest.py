@@ -135,13 +135,14 @@ class Server:
 
 
 async def until_held(health_port: int, size: int) -> None:
-    async def is_held() -> bool:
-        async with httpx.AsyncClient(trust_env=False) as http:
-            answer = await http.get(f"http://{LOCALHOST}:{health_port}/metrics")
-        (held,) = re.findall(r"^custody_delivery_held_bytes (.*)$", answer.text, re.MULTILINE)
-        return float(held) == size
+    async with httpx.AsyncClient(trust_env=False) as http:
 
-    await until(is_held)
+        async def is_held() -> bool:
+            answer = await http.get(f"http://{LOCALHOST}:{health_port}/metrics")
+            (held,) = re.findall(r"^custody_delivery_held_bytes (.*)$", answer.text, re.MULTILINE)
+            return float(held) == size
+
+        await until(is_held)
 
 
 @pytest.fixture
