@@ -147,7 +147,7 @@ class ForkServer:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", __name__, str(theirs.fileno()), "-" * TITLE_BYTES],
+                    [sys.executable, "-P", "-m", __name__, str(theirs.fileno()), "-" * TITLE_BYTES],
                     cwd="/",
                     env={name: os.environ[name] for name in INHERITED if name in os.environ},
                     stdin=subprocess.DEVNULL,
@@ -259,6 +259,7 @@ def _program(arguments: list[str]) -> Callable[[], object]:
         main: Callable[[], object] = entry.load()
         return main
     sys.argv = arguments[1:]
+    sys.path.insert(0, str(Path(arguments[1]).resolve().parent))
     return lambda: runpy.run_path(arguments[1], run_name="__main__")
 
 

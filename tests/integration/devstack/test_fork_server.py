@@ -20,7 +20,8 @@ from devstack.stack import Stack, StackOptions
 SHOW = """
 import json, os, signal, sys
 print(json.dumps({
-    "arguments": sys.argv, "folder": os.getcwd(), "environment": dict(os.environ), "name": __name__,
+    "arguments": sys.argv, "path": sys.path, "folder": os.getcwd(),
+    "environment": dict(os.environ), "name": __name__,
     "session": os.getsid(0) == os.getpid(), "input": os.readlink("/proc/self/fd/0"),
     "open": [number for number in range(100) if os.path.exists(f"/proc/self/fd/{number}")],
     "ignored": [n for n in (2, 15) if signal.getsignal(n) is signal.SIG_IGN],
