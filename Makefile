@@ -45,11 +45,12 @@ mutants: install ## take each guard out, and see that a test fails; some: make m
 mutmut: install audittools ## change everything in what decides, and see what no unit test notices
 	@tests/mutants/decisions.sh
 
-lint: install ## check format, style, types and the direction of imports
+lint: install ## check format, style, types, the direction of imports, and words
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m devstack.words
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --release --locked --quiet -- -D warnings
 

@@ -60,7 +60,7 @@ class Figures(Model):
         }
 
     def rows(self) -> list[list[object]]:
-        """(scene, clients, a second, of the limit, p50 ms, p99 ms)"""
+        """Return rows (scene, clients, a second, of the limit, p50 ms, p99 ms)."""
         rows: list[list[object]] = [
             [
                 f"bare loop, {processes} processes",

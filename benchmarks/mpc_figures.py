@@ -62,7 +62,7 @@ class MpcFigures(Model):
         }
 
     def rows(self) -> list[list[object]]:
-        """(scene, clients, a second, of the limit, p50 ms, p99 ms)"""
+        """Return rows (scene, clients, a second, of the limit, p50 ms, p99 ms)."""
         rows: list[list[object]] = []
         for name, case in self.cases.items():
             alone = case.alone

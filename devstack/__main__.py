@@ -1,4 +1,4 @@
-"""python -m devstack up | down | demo"""
+"""Run the whole system on this machine: `python -m devstack up | down | demo`."""
 
 import logging
 import sys

@@ -135,15 +135,18 @@ class Signing(_Session):
         session_id: bytes,
         path: Sequence[int] = ...,
     ) -> None:
-        """`message`: a digest of 32 bytes; for Ed25519 the message. `path`: unhardened BIP-32,
-        dkls23 only. `participants`: t indices with ours."""
+        """Start one signature by `participants`: t indices, ours among them.
+
+        `message`: a digest of 32 bytes; for Ed25519 the message. `path`: unhardened BIP-32,
+        dkls23 only.
+        """
 
     def result(self) -> bytes:
-        """r, s (low) and the recovery id in 65 bytes; else 64 bytes. Verified before."""
+        """Return the verified signature: r, low s, recovery id (65 bytes); of FROST 64 bytes."""
 
 @final
 class Refresh(_Session):
-    """All n make new shares of the same key: the next generation."""
+    """One refresh: all n make new shares of the same key, the next generation."""
 
     def __init__(self, share: Share, session_id: bytes) -> None: ...
     def result(self) -> Share: ...
@@ -161,11 +164,14 @@ class Repair(_Session):
         share: Share | None,
         session_id: bytes,
     ) -> None:
-        """`share`: ours as a helper; None at the target, which learns the public data from the
-        helpers (all must agree) and compares the key with the one it knows."""
+        """Start a repair. `share`: ours as a helper; None at the target.
+
+        The target learns the public data from the helpers, who must all agree. It compares the
+        public key with the key that it knows.
+        """
 
     def result(self) -> Share | None:
-        """The share at the target, None at a helper."""
+        """Return the share at the target, None at a helper."""
 
 def derive_public_key(public_key: bytes, chain_code: bytes, path: Sequence[int]) -> bytes:
     """BIP-32 CKDpub along `path`, unhardened. Raises LocalMisuse."""

@@ -1,5 +1,4 @@
-"""The hot statements: psycopg without SQLAlchemy's layers, which cost more than the
-statements do.
+"""The hot statements: psycopg without SQLAlchemy's layers, which cost more than the SQL.
 
 Each statement is a transaction of its own unless it is run in ``transaction``. SQL is psycopg's,
 with %(name)s parameters, and takes whole batches as arrays.

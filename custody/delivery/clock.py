@@ -1,7 +1,7 @@
-"""This server's clock, as signers see it. Pure.
+"""The error of this server's clock, estimated from the signers' clocks. Pure.
 
-A delivery server asks nobody, but signers tell it their time. The middle one of all that were heard
-of late counts, so that what fewer than half of them say, in error or as a lie, changes nothing.
+A delivery server asks nobody for the time, but signers send theirs. The median of the recent times
+counts. So fewer than half of the signers, in error or lying, cannot change the estimate.
 """
 
 from datetime import datetime, timedelta

@@ -91,7 +91,7 @@ class CountedProtocol(asyncio.Protocol):
             self._requests -= 1
 
     def _expect_head(self) -> None:
-        """aiohttp waits for one without end, however slowly it comes."""
+        """Start the time limit for a request's head: aiohttp itself has none."""
         loop = asyncio.get_running_loop()
         assert self._transport is not None
         self._timer = loop.call_later(self._head_seconds, self._transport.abort)

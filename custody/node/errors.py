@@ -31,7 +31,7 @@ class NotDone(Exception):
 
 
 class Refused(NotDone):
-    """This node does not believe the job, or the job is not for this node.
+    """The node does not believe the job, or the job is not for this node.
 
     The node does not journal a refusal: another node, or another attempt, may do the job.
     """
@@ -40,12 +40,12 @@ class Refused(NotDone):
 
 
 class Denied(NotDone):
-    """This node decided not to do the job. The decision is final."""
+    """The node decided not to do the job. The decision is final."""
 
     status = OutcomeStatus.DENIED
 
 
 class Failed(NotDone):
-    """This node could not do the job. If ``transient``, another attempt may succeed."""
+    """The node could not do the job. If ``transient``, another attempt may succeed."""
 
     status = OutcomeStatus.FAILED

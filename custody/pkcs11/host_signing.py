@@ -38,7 +38,7 @@ def generate(algorithm: Algorithm) -> tuple[bytes, bytes]:
 
 
 def sign(algorithm: Algorithm, private_key: bytes, data: bytes) -> bytes:
-    """r and s, 32 bytes each; data: a 32-byte digest, or Ed25519's message."""
+    """Return r and s, 32 bytes each; ``data`` is a 32-byte digest, or Ed25519's message."""
     if algorithm == ECDSA_SECP256K1:
         return Secp256k1PrivateKey(private_key).sign_recoverable(data, hasher=None)[:64]
     if algorithm == ECDSA_SECP256R1:

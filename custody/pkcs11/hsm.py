@@ -47,7 +47,7 @@ Expected = TypeVar("Expected", bound=Answer)
 class Hsm:
     """Does operations in worker processes, and replaces the workers that end.
 
-    Every failure of an operation is an HsmFailure, which a job reports as it is.
+    Every failure of an operation is an HsmFailure, which a job reports unchanged.
     """
 
     def __init__(self, settings: HsmSettings, worker_module: str = WORKER_MODULE) -> None:

@@ -139,8 +139,11 @@ class SessionKeys:
         ]
 
     def _unwrap_failure(self, master: MasterKey, error: PKCS11Error) -> HsmFailure:
-        """Tokens answer a damaged key with any error: while the master key still proves itself,
-        it is the wrapped key's fault, else the session is lost."""
+        """Return what failed when a token did not unwrap a key. Raise SessionLost.
+
+        Tokens answer a damaged wrapped key with any error. If the master key still passes its
+        check, the wrapped key is at fault. Otherwise the session is lost.
+        """
         if isinstance(error, SESSION_LOST):
             raise SessionLost(name_of(error)) from None
         try:

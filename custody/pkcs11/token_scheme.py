@@ -108,7 +108,7 @@ def unwrap(
 
 
 def sign(key: Any, algorithm: Algorithm, data: bytes) -> bytes:
-    """r and s (PKCS#11 3.1, section 6.3.1), or the 64 bytes of RFC 8032."""
+    """Return r and s (PKCS#11 3.1, section 6.3.1), or the 64 bytes of RFC 8032."""
     signature: bytes = key.sign(data, mechanism=SCHEMES[algorithm].mechanism)
     return signature
 

@@ -129,7 +129,7 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
         return f"ended with exit code {code}"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A socket's transport can be written to; uvloop's own is no subclass of asyncio's.
+        # A socket's transport can be written to; uvloop's transport is not a subclass of asyncio's.
         self._transport = cast(asyncio.WriteTransport, transport)
 
     def data_received(self, data: bytes) -> None:

@@ -121,7 +121,7 @@ def config(
     http: type[LimitedProtocol] = LimitedProtocol,
     **settings: Any,
 ) -> Config:
-    """uvicorn's settings as all our listeners have them; ``settings`` are uvicorn's own."""
+    """Return uvicorn's settings for a listener; ``settings`` are further settings of uvicorn."""
     made = Config(
         app,
         host=host,

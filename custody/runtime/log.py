@@ -50,7 +50,7 @@ class _Stderr:
     """Writes lines to stderr, whatever that is just now; one that is gone ends nothing."""
 
     def __init__(self, *_: object) -> None:
-        """structlog passes what a logger was asked for by."""
+        """Ignore the arguments: structlog passes the names that a logger was asked for with."""
 
     def msg(self, message: str) -> None:
         with contextlib.suppress(OSError, ValueError):

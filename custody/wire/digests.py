@@ -10,7 +10,7 @@ from custody.wire.requests import DIGEST_SIZE, SignHash, SignMessage, SignReques
 
 
 class NotSignable(ValueError):
-    """This key cannot sign this request: the text says why."""
+    """A key cannot sign a request; the text says why."""
 
 
 def keccak_256(data: bytes) -> bytes:

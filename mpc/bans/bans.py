@@ -146,7 +146,7 @@ class Bans:
         return [SignedBytes(**dict(row)) for row in rows]
 
     async def own(self, limit: int) -> list[SignedBytes]:
-        """This signer's own bans, newest first, for the control plane to choose quorums by."""
+        """Return this signer's own bans, newest first. The control plane avoids them in quorums."""
         rows = await self._statements.rows(_OWN, {"me": self._me, "limit": limit})
         return [SignedBytes(**dict(row)) for row in rows]
 

@@ -60,10 +60,11 @@ class BadMessage(Exception):
 
 
 class CeremonyChannel:
-    """One participant's end of one ceremony. Its calls come in order, each once:
+    """One participant's end of one ceremony.
 
-    hello, open_hellos, then seal(1), open(1), seal(2), open(2) ... Anything else is a ValueError;
-    after BadMessage nothing is sealed or opened any more. In a forked process: RuntimeError.
+    Calls come in this order, each once: hello, open_hellos, seal(1), open(1), seal(2), open(2) ...
+    Another order raises ValueError. After BadMessage the channel seals and opens nothing more. Use
+    in a forked process raises RuntimeError.
     """
 
     def __init__(

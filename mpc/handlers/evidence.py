@@ -53,9 +53,12 @@ def told_by_others(promises: Sequence[Promise], me: str) -> MadeFor | None:
 def require_abandonments(
     evidence: Sequence[SignedBytes], ours: ShareStatement, identities: Mapping[str, bytes]
 ) -> list[str]:
-    """The others that have abandoned our set. Raises Denied for fewer than its threshold, or than
-    there are others: among so many is an honest one that will never promise, if there is another
-    honest one at all. So nobody that is honest uses the set."""
+    """Return the other signers that have abandoned our set. Raise Denied if they are too few.
+
+    Needed are as many as the set's threshold, or all others if that is fewer. At least one of so
+    many is honest (if another honest signer exists) and will never promise. So no honest signer
+    uses the set.
+    """
     needed = min(ours.threshold, len(ours.signers) - 1)
     place = (ours.key_id, ours.ceremony)
     found = set()

@@ -114,7 +114,7 @@ class ProveKey:
 
 
 def another_set(stored: StoredShare, wanted: int) -> Failed:
-    """This signer uses a share of another set; ``wanted``: the generation that a ticket is for."""
+    """Return the failure for a ticket of generation ``wanted``: this signer uses another set."""
     return Failed(
         "wrong_generation",
         f"the ticket wants a share of generation {wanted}, this signer's is of {stored.generation}",

@@ -83,8 +83,10 @@ class EncryptionKeys:
         self._current = usable[0]
 
     async def require_known(self, statements: Pool) -> Mapping[str, bytes]:
-        """Check values by id of the keys that the database knows. Raises OperatorError unless each
-        of them is here, and the same."""
+        """Return check values by id of the keys that the database knows.
+
+        Raise OperatorError unless each of these keys is configured, with the same check value.
+        """
         known = {row.id: row.check_value for row in await statements.rows(_KNOWN)}
         for key_id, check_value in known.items():
             self._compare(key_id, check_value)

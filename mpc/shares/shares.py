@@ -121,8 +121,10 @@ class Shares:
         return NewRow(share_statements.INSERT, values | await self._sealed(values, share))
 
     async def repaired_row(self, ticket: Ticket, network: Network | None, share: Share) -> NewRow:
-        """Return the row of a repaired share, which replaces what this signer has of the set or of
-        an earlier set. The share goes into Refresh, and signs nothing."""
+        """Return the row of a repaired share. A repaired share signs nothing: Refresh uses it.
+
+        The row replaces the share that this signer has of the set, or of an earlier set.
+        """
         values = {
             "key_id": ticket.key_id,
             "ceremony": ticket.shares,

@@ -115,8 +115,10 @@ class Final:
 
 @dataclass(frozen=True)
 class Swept:
-    """How many leases a sweep took back, and how many jobs it ended: because they expired, or
-    because their lease lapsed too often."""
+    """Return value of a sweep: how many leases it took back, and how many jobs it ended.
+
+    A sweep ends a job because the job expired, or because its lease lapsed too often.
+    """
 
     lapsed: int
     expired: int
@@ -231,8 +233,10 @@ class Queue:
         return results
 
     async def sweep(self) -> Swept:
-        """Queue jobs whose lease has lapsed, end those that expired or lapsed too often, announce
-        due retries."""
+        """Queue jobs whose lease has lapsed, end some of them, and announce due retries.
+
+        A job ends if it has expired, or if its lease has lapsed too often.
+        """
         lapsing = {"limit": SWEEP_BATCH, "max_lapses": self._max_lapses}
         too_often = await self._database.rows(READ_LAPSING_TOO_OFTEN, lapsing)
         given_up = await self.write([give_up(_facts(row), self._max_lapses) for row in too_often])

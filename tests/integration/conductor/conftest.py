@@ -30,7 +30,7 @@ from tests.integration.node_api.nodes import Node
 QUICK = CeremoniesSection(
     sign_seconds=3, keys_seconds=4, order_seconds=2, claim_seconds=0.7, alive_seconds=25
 )
-"""A signer that is silent is soon given up."""
+"""The control plane stops waiting for a silent signer within seconds."""
 CALM = pytest.mark.parametrize("ceremonies", [CeremoniesSection(claim_seconds=15)], ids=["calm"])
 """For tests of a whole path: no step is tried again only because this machine is slow."""
 GROUP = "mpc"

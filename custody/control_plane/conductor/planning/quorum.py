@@ -36,11 +36,11 @@ def gather(
     wanted: Collection[frozenset[str]],
     banned: Collection[Pair],
 ) -> tuple[str, ...] | None:
-    """``count`` signers that include one of the sets ``wanted``. Further sets are included
-    greedily: each time the signer that completes the most sets. Earlier signers of ``ordered`` are
-    preferred.
+    """Return ``count`` signers that include at least one of the sets ``wanted``, or None.
 
-    None when none of ``wanted`` can be among ``count`` of ``ordered`` that may work together.
+    Further sets are included greedily: each time the signer that completes the most sets. Earlier
+    signers of ``ordered`` are preferred. None means that no set of ``wanted`` fits into ``count``
+    signers of ``ordered`` that may work together.
     """
     place = {signer: number for number, signer in enumerate(ordered)}
     possible = [sorted(each, key=place.__getitem__) for each in wanted if each <= place.keys()]

@@ -201,7 +201,10 @@ def _make(request: Request) -> Decision:
 
 
 def _repair(request: Request) -> Decision:
-    """t helpers make the target's share again: those whose owners agree, the least blamed first."""
+    """Let t helpers make the target's share again.
+
+    The helpers' owners have agreed. Signers that were blamed least are chosen first.
+    """
     threshold, signers, target = request.group.threshold, request.group.signers, request.target
     assert target is not None  # the API sees to it
     banned, barred = banned_pairs(request), barred_pairs(request)

@@ -96,8 +96,10 @@ def set_in_use(request: Request) -> SharesInUse:
 
 
 def share_sets(request: Request) -> list[ShareSet]:
-    """Foreign ones in the way of the last attempt, and every set that the request has begun to
-    make, the last one last."""
+    """Return every share set that the request has to settle, in the order of their making.
+
+    First come the sets of other requests that blocked the last attempt, then this request's own.
+    """
     making = [step for step in request.steps if step.kind in MAKES_SHARES]
     own = {
         step.id: ShareSet(step.id, step.is_unsettled and step.ending is not None) for step in making
@@ -135,8 +137,11 @@ def is_used(request: Request, made: ShareSet) -> bool:
 
 
 def unable(request: Request, made: ShareSet) -> set[str]:
-    """The signers that the others do not wait for: each has lost its share or, once the request's
-    time is over, has not answered."""
+    """Return the signers that the others do not wait for.
+
+    A signer counts if it has lost its share. After the request's time is over, a signer that has
+    not answered counts too.
+    """
     return made.lost | made.failed if request.is_late else made.lost
 
 

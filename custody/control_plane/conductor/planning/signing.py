@@ -18,7 +18,7 @@ from custody.wire.jobs import JobKind
 
 
 def next_signing_step(request: Request) -> Decision:
-    """t signers that have a set of shares in common sign; where fewer are free to, gates are asked.
+    """Let t signers with shares of the same set sign, or ask gates while fewer than t are free.
 
     A signer with a gate takes part once its owner has approved.
     """
