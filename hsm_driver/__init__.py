@@ -1,1 +1,1 @@
-"""The driver: does the control plane's jobs with keys that only its HSM can unwrap."""
+"""The driver does the control plane's jobs with keys that only its HSM can unwrap."""

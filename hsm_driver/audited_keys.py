@@ -1,4 +1,4 @@
-"""The keys that a driver's audit chain says were made, against the wrapped keys."""
+"""Comparison of the keys that a driver's audit chain records with the stored wrapped keys."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ FACTS = {
     "curve": "curve",
     "network": "network",
 }
-"""What never changes of a key, as its record and its row have it: column and name."""
+"""A key's constant facts, which its audit record and its row both contain: column and name."""
 
 _FIND = """
     SELECT key_id, encode(public_key, 'hex') AS public_key, scheme, curve, network
@@ -23,7 +23,7 @@ _FIND = """
 
 
 async def check_keys(rows: Rows, page: Sequence[Said]) -> list[Finding]:
-    """Each key that was made must be there, with the facts that were recorded."""
+    """Return a fault for each recorded key that is missing or has other facts."""
     made = [
         said
         for said in page
@@ -37,7 +37,7 @@ async def check_keys(rows: Rows, page: Sequence[Said]) -> list[Finding]:
     for said in made:
         row = stored.get(said.key_id)
         if row is None:
-            what = f"key {said.key_id} was made here, and its wrapped key is gone"
+            what = f"key {said.key_id} was made here, and its wrapped key is missing"
             findings.append(Finding(said.sequence, what))
             continue
         for column, name in FACTS.items():

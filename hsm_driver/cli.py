@@ -1,4 +1,4 @@
-"""hsm-driver: what an operator types. Each command puts together what it needs, and calls it."""
+"""The commands of hsm-driver. Each command builds the objects that it needs, and calls them."""
 
 import asyncio
 from pathlib import Path
@@ -84,7 +84,7 @@ def init(
 ) -> None:
     """Write a configuration file with every setting explained, and this node's identity key.
 
-    Never overwrites either. What is not known yet can be put in later, by hand.
+    Never overwrites a file. You can add missing settings to the file later.
     """
     path: Path = context.find_root().obj
     with operator_errors():
@@ -109,10 +109,10 @@ def init(
         settings = check(text, path, DriverSettings)
         pinned_job_keys(job_signing_key, "control_plane")
         with no_overwriting():
-            write_secret(path, text.encode())  # a database URL may have a password in it
+            write_secret(path, text.encode())  # the database's URL may contain a password
             signer = create_signing_key(settings.identity.private_key)
     out.print(f"wrote {path} and {settings.identity.private_key} (identity {signer.key_id})")
-    out.print("next: put in what is missing, then: hsm-driver doctor")
+    out.print("next: add the missing settings, then: hsm-driver doctor")
 
 
 add_node_commands(app, _settings, checks, check_keys)
@@ -120,7 +120,7 @@ add_node_commands(app, _settings, checks, check_keys)
 
 @app.command()
 def run(context: typer.Context) -> None:
-    """Do jobs until SIGTERM, which lets those under way end first."""
+    """Do jobs until SIGTERM. The jobs that have begun are then finished first."""
     harden()
     with operator_errors():
         settings = _settings(context)
@@ -134,10 +134,10 @@ app.add_typer(master_keys, name="master-key")
 
 @master_keys.command()
 def adopt(context: typer.Context) -> None:
-    """Have the group's database know a generation that was made since the drivers' first start.
+    """Record a new generation of the master key in the group's database.
 
-    Until then no driver starts with it, because anybody who has the PIN can put a key on the token.
-    From the next start of each driver on, new keys are wrapped by it.
+    Until then no driver starts with it, because everybody with the PIN can put a key on the token.
+    After its next start, each driver wraps new keys with the adopted generation.
     """
     with operator_errors():
         adopted = asyncio.run(_adopt(_settings(context)))

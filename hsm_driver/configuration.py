@@ -1,4 +1,4 @@
-"""From the configuration file to what the parts want of it; and a new file, explained."""
+"""The configuration file's settings for each part, and a new file with explanations."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from hsm_driver.settings import DriverSettings
 
 
 def hsm_settings(settings: DriverSettings, workers: int | None = None) -> HsmSettings:
-    """The HSM's settings; ``workers`` overrides the file's number."""
+    """Return the HSM's settings; ``workers`` overrides the file's number."""
     token = token_settings(settings.hsm, settings.node.state_directory, workers)
     algorithms = frozenset(Algorithm.parse(text) for text in settings.hsm.host_signing)
     return replace(token, host_signing=algorithms)
@@ -33,10 +33,10 @@ token_label = {token_label}
 pin_file = {pin_file}
 # Worker processes, each with one session; the number of cores when left out.
 # workers = 2
-# A worker that takes longer than this over one group of operations is killed and replaced.
+# The driver kills and replaces a worker that needs longer for one group of operations.
 deadline_seconds = 10
-# Algorithms that may be signed on this host where the token cannot do them inside. Such private
-# keys are in this host's memory while they are used: docs/explanation/architecture.md.
+# Algorithms that this host may sign with, because the token cannot do them inside. Such private
+# # keys are in this host's memory while they are used: docs/explanation/architecture.md.
 # Example: ["EdDSA/ed25519"]
 host_signing = [{host_signing}]
 
@@ -51,7 +51,7 @@ def new_configuration(
     pin_file: Path,
     host_signing: list[str],
 ) -> str:
-    """The text of a configuration file, with every setting explained."""
+    """Return the text of a configuration file, with every setting explained."""
     first = first_sections(new)
     hsm = HSM_SECTION.format(
         module=quoted(module),

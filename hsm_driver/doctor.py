@@ -1,4 +1,4 @@
-"""`doctor`: everything that a driver needs, tried; and what to do about what is not there."""
+"""`doctor` tries everything that a driver needs, and says how to correct what fails."""
 
 from collections.abc import AsyncIterator
 
@@ -22,7 +22,7 @@ _UNDER = """
 
 
 async def checks(settings: DriverSettings) -> AsyncIterator[Check]:
-    """Each check as soon as it is made. None of them leaves a change."""
+    """Yield each check as soon as it is made. No check leaves a change."""
     for check in host_checks(settings):
         yield check
     weak: WeakGenerations = {}
@@ -53,7 +53,7 @@ async def _database(settings: DriverSettings, weak: WeakGenerations) -> AsyncIte
 
 
 async def _weak_keys(database: Pool, weak: WeakGenerations) -> list[Check]:
-    """The stored keys that the holder of the PIN can take out, for each master key."""
+    """Return, for each master key, the stored keys that a holder of the PIN can extract."""
     checks = []
     for row in await database.rows(_UNDER, {"master_keys": sorted(weak)}):
         checks.append(

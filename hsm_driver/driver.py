@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 @contextlib.asynccontextmanager
 async def open_hsm(settings: DriverSettings, workers: int | None = None) -> AsyncIterator[Hsm]:
-    """The HSM, logged in. Raises OperatorError."""
+    """Return the HSM after login. Raise OperatorError."""
     hsm = Hsm(hsm_settings(settings, workers))
     try:
         await hsm.start()
@@ -35,7 +35,7 @@ async def open_hsm(settings: DriverSettings, workers: int | None = None) -> Asyn
 
 
 async def run(settings: DriverSettings, on_step: OnStep = lambda _: None) -> None:
-    """Run until SIGTERM or SIGINT; then finish what is under way. Raises OperatorError."""
+    """Run until SIGTERM or SIGINT, then finish the jobs that have begun. Raise OperatorError."""
     structlog.contextvars.bind_contextvars(node=settings.node.id, group=settings.node.group)
     signer = load_identity(settings.identity.private_key)
     async with (

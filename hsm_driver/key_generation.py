@@ -27,10 +27,10 @@ class GenerateKey:
     async def handle(self, work: Work) -> Handled:
         job = work.job
         if job.id != job.key.id:
-            raise Denied("malformed_job", "a GenerateKey job has the key's id")
+            raise Denied("malformed_job", "a GenerateKey job needs the key's id")
         wanted = wanted_key(job)
         if await self._vault.find(job.key.id) is not None:
-            raise Denied("key_exists", f"this node has a key {job.key.id} already")
+            raise Denied("key_exists", f"this node already has a key {job.key.id}")
         key = await self._vault.generate(wanted.algorithm)
         await prove_possession(self._vault, job.key.id, key, work)
         return Handled(
@@ -53,7 +53,7 @@ class GenerateKey:
         )
 
     def _attest(self, work: Work, key: WrappedKey) -> SignedBytes:
-        """With this, who has pinned the node finds an address that was put in the key's place."""
+        """Attest the key: an application that has pinned this node detects a replaced address."""
         attestation = Attestation(
             key_id=work.job.key.id,
             made_for=made_for(work),

@@ -67,19 +67,19 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
     @app.command("list")
     def list_keys(
         context: typer.Context,
-        limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+        limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 50,
         master_key: Annotated[
-            str | None, typer.Option(help="Only those that this master key wraps, as custody/1.")
+            str | None, typer.Option(help="Only keys that this master key wraps, as custody/1.")
         ] = None,
         older: Annotated[
             bool,
             typer.Option(
-                "--older", help="Only those under an older master key than the newest adopted one."
+                "--older", help="Only keys under a master key older than the newest adopted one."
             ),
         ] = False,
         as_json: Json = False,
     ) -> None:
-        """The newest keys, or those of one master key."""
+        """List the newest keys, or the keys of one master key."""
         with operator_errors():
             rows = asyncio.run(_newest(settings_of(context), limit, master_key, older=older))
         if as_json:
@@ -89,7 +89,7 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
 
     @app.command()
     def show(context: typer.Context, key_id: UUID, as_json: Json = False) -> None:
-        """All that is stored of one key, beside its wrapped private key."""
+        """Show all stored facts of one key, without its wrapped private key."""
         with operator_errors():
             row = asyncio.run(_one(settings_of(context), key_id))
         if as_json:
@@ -100,10 +100,12 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
     @app.command()
     def verify(
         context: typer.Context,
-        key_id: Annotated[list[UUID] | None, typer.Argument(help="These; all when none.")] = None,
+        key_id: Annotated[
+            list[UUID] | None, typer.Argument(help="Ids of the keys; default: all.")
+        ] = None,
         as_json: Json = False,
     ) -> None:
-        """Unwrap keys in the HSM, sign a message of our own, and verify it. Changes nothing.
+        """Unwrap keys in the HSM, sign a test message, and verify the signature. Changes nothing.
 
         Exit code 0: every key is usable; 1: some are not.
         """
@@ -163,7 +165,7 @@ async def _verify(settings: DriverSettings, key_ids: list[UUID]) -> tuple[int, l
                 progress.update(task, completed=count)
     missing = len(key_ids) - count
     if missing > 0:
-        raise OperatorError(f"{missing} of the keys are not there", "hsm-driver keys list")
+        raise OperatorError(f"{missing} of the keys do not exist", "hsm-driver keys list")
     return count, bad
 
 

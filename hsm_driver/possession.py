@@ -14,9 +14,9 @@ from hsm_driver.vault import Vault
 async def prove_possession(
     vault: Vault, key_id: UUID, key: WrappedKey, work: Work | None = None
 ) -> None:
-    """Sign a message of our own and verify it; nothing of it leaves. Raises Failed.
+    """Sign a fixed message and verify the signature, which stays in the process. Raise Failed.
 
-    ``work``: the job that the key is made for; raises Denied when that ends before.
+    ``work``: the job that the key is made for. Raise Denied if that job ends first.
     """
     request, digest = possession_request(key.algorithm, key_id)
     raw = await vault.sign(key, signed_bytes(request, digest), work)

@@ -9,7 +9,7 @@ from hsm_driver.vault import Vault
 
 
 class Sign:
-    """Signs with a stored key. The digest is computed here, from the application's own bytes."""
+    """Signs with a stored key. The digest is computed here, from the application's request."""
 
     carries_request = True
     asks_gate = True

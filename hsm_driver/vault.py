@@ -1,4 +1,4 @@
-"""Wrapped keys in the database, and what the HSM does with them."""
+"""Wrapped keys in the database, and their use in the HSM."""
 
 from typing import Any
 from uuid import UUID
@@ -38,7 +38,7 @@ _ADOPT = """
 
 
 class Vault:
-    """Generates and uses keys. Failures are Failed, with the code that the API shows."""
+    """Generates and uses keys. Raises Failed, with the code that the API shows."""
 
     def __init__(self, statements: Pool, hsm: Hsm) -> None:
         self._statements = statements
@@ -50,9 +50,9 @@ class Vault:
             return await self._hsm.generate(algorithm)
 
     async def sign(self, key: WrappedKey, data: bytes, work: Work | None = None) -> bytes:
-        """Raw signature, not yet verified; data: 32-byte digest, or Ed25519's message.
+        """Return a raw signature, not verified. ``data``: 32-byte digest, or Ed25519's message.
 
-        ``work``: the job that it is for, which may end before the HSM begins. Raises Denied then.
+        ``work`` is the job of the signature. Raise Denied if the job ends before the HSM begins.
         """
         with HSM_SECONDS.labels("sign").time():
             if work is None:
@@ -65,19 +65,19 @@ class Vault:
             )
 
     async def find(self, key_id: UUID) -> tuple[WrappedKey, Network | None] | None:
-        """The stored key and its wallet's network."""
+        """Return the stored key and its wallet's network."""
         try:
             row = await self._rows.submit(key_id)
         except Exception as error:
             if is_transient(error):
                 raise Failed(
-                    "database_away", "the node's database is away", transient=True
+                    "database_away", "the node's database is unavailable", transient=True
                 ) from error
             raise
         return None if row is None else (wrapped_key(row), network_of(row))
 
     async def find_for(self, job: Job) -> WrappedKey:
-        """The stored key that a job is about. Raises Failed unless the row is of that very key."""
+        """Return the stored key of a job. Raise Failed unless the row has the job's public key."""
         key_id = job.key.root or job.key.id
         found = await self.find(key_id)
         if found is None:
@@ -87,11 +87,11 @@ class Vault:
         return key
 
     async def compare_master_keys(self) -> None:
-        """Raises OperatorError unless the token's master keys are those of this database.
+        """Raise OperatorError unless the token's master keys are those of this database.
 
-        A database that knows none yet has nothing to compare with. After that a new one is refused
-        until the operator adopts it: keys wrapped by one that somebody else put on the token, and
-        whose value he may know, would be his.
+        A database that knows no master key learns the token's keys. Later, a new master key is
+        refused until the operator adopts it. Somebody else may have put it on the token and may
+        know its value. He could then decrypt every key that it wraps.
         """
         known, strangers = await self._compared()
         if known and strangers:
@@ -103,26 +103,26 @@ class Vault:
             )
 
     async def adopt_first_master_keys(self) -> None:
-        """Compare; a database that knows none yet learns them. Raises OperatorError."""
+        """Compare the master keys; an empty database learns them. Raise OperatorError."""
         await self.compare_master_keys()
         await self.adopt_master_keys()
 
     async def adopt_master_keys(self) -> list[str]:
-        """Have the database know the token's new ones; returns their names. Raises OperatorError.
+        """Record the token's new master keys. Return their names. Raise OperatorError.
 
-        From then on new keys are wrapped by the newest.
+        After that the newest master key wraps new keys.
         """
         _, new = await self._compared()
         if new:
             values = {"ids": list(new), "check_values": list(new.values())}
             await self._statements.rows(_ADOPT, values)
-            await self._compared()  # another driver may have been first, with another token
+            await self._compared()  # another driver may have recorded others first
         return sorted(new)
 
     async def _compared(self) -> tuple[bool, dict[str, bytes]]:
-        """Whether the database knows any, and the token's check values that it does not know.
+        """Return whether the database knows a master key, and the token's unknown check values.
 
-        Raises OperatorError when the token lacks one, or has another under its name.
+        Raise OperatorError if the token lacks a known key, or has another key under its name.
         """
         present = await self._hsm.check_values()
         known = {row.id: row.check_value for row in await self._statements.rows(_MASTER_KEYS)}
@@ -137,12 +137,12 @@ class Vault:
 
 
 def network_of(row: Any) -> Network | None:
-    """The network in a row of wrapped_keys. Raises ValueError."""
+    """Return the network in a row of wrapped_keys. Raise ValueError."""
     return None if row.network is None else Network(row.network)
 
 
 def wrapped_key(row: Any) -> WrappedKey:
-    """The key in a row of wrapped_keys. Raises Failed for one that is damaged."""
+    """Return the key in a row of wrapped_keys. Raise Failed for a damaged row."""
     try:
         algorithm = Algorithm(Scheme(row.scheme), Curve(row.curve))
         Protection(row.protection)
@@ -160,7 +160,7 @@ def wrapped_key(row: Any) -> WrappedKey:
 
 
 def row_of(key_id: UUID, network: Network | None, key: WrappedKey) -> NewRow:
-    """The row of wrapped_keys for a new key."""
+    """Return the row of wrapped_keys for a new key."""
     values = {
         "key_id": key_id,
         "scheme": key.algorithm.scheme.value,
@@ -178,7 +178,7 @@ def row_of(key_id: UUID, network: Network | None, key: WrappedKey) -> NewRow:
 def _compare(name: str, known: bytes, found: bytes | None) -> None:
     if found is None:
         raise OperatorError(
-            f"the token has no master key {name!r}, by which keys of this database are wrapped",
+            f"the token has no master key {name!r}, which wraps keys of this database",
             "Point [hsm] at the right token, or restore that master key into this one.",
         )
     if found != known:

@@ -94,5 +94,5 @@ def load_key(path: Path) -> Ed25519PrivateKey:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError(f"{path} holds no Ed25519 private key in PEM without a passphrase")
+        raise ValueError(f"{path} contains no unencrypted Ed25519 private key in PEM")
     return key

@@ -1,4 +1,4 @@
-"""What each certificate says: root, intermediate, and leaves for nodes and servers (RFC 5280).
+"""Making of certificates: root, intermediate, and leaves of nodes and servers (RFC 5280).
 
 Pure: keys and certificates in, certificates out.
 """
@@ -19,7 +19,7 @@ INTERMEDIATE_DAYS = 1825
 LEAF_DAYS = 90
 
 BACKDATED = timedelta(minutes=5)
-"""How far behind the issuer's clock another host's may be when a certificate arrives there."""
+"""How far another host's clock may be behind the issuer's clock."""
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -46,7 +46,7 @@ def new_private_key() -> ec.EllipticCurvePrivateKey:
 
 
 def issue_root(name: str, private_key: ec.EllipticCurvePrivateKey, days: int) -> x509.Certificate:
-    """A self-signed root under which stands one level of intermediates."""
+    """Make a self-signed root, which can certify one level of intermediates."""
     subject = _name(name)
     builder = _base(subject, private_key.public_key(), subject, _until(days, None))
     builder = _as_authority(builder, path_length=1)
@@ -61,11 +61,11 @@ def issue_intermediate(
     permitted: ServerNames | None = None,
     permitted_networks: list[IpNetwork] | None = None,
 ) -> x509.Certificate:
-    """An intermediate that issues leaves only.
+    """Make an intermediate, which issues leaves only.
 
-    ``permitted`` DNS suffixes and networks limit which servers it can certify (name
-    constraints). Node identities cannot be limited so: RFC 5280, section 4.2.1.10, constrains
-    URIs by their host, and ours have none.
+    ``permitted`` DNS suffixes and networks limit the servers that it can certify (name
+    constraints). Name constraints cannot limit node identities: RFC 5280, section 4.2.1.10,
+    constrains URIs by their host, and node identities have no host.
     """
     builder = _base(_name(name), public_key, root.certificate.subject, _until(days, root))
     builder = _as_authority(builder, path_length=0)
@@ -83,9 +83,9 @@ def issue_intermediate(
 def issue_node(
     node_id: str, public_key: ec.EllipticCurvePublicKey, issuer: Authority, days: int
 ) -> x509.Certificate:
-    """A node's certificate: its identity is the SAN URI, and it is good for a TLS client only.
+    """Issue a node's certificate, valid for a TLS client only; the SAN URI is the identity.
 
-    Raises ValueError when ``node_id`` is none.
+    Raise ValueError for an invalid ``node_id``.
     """
     identity = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(node_urn(node_id))])
     return _leaf(node_id, public_key, issuer, days, identity, ExtendedKeyUsageOID.CLIENT_AUTH)
@@ -98,7 +98,7 @@ def issue_server(
     issuer: Authority,
     days: int,
 ) -> x509.Certificate:
-    """A server's certificate for the names that clients connect to."""
+    """Issue a server's certificate for the names that clients connect to."""
     identity = x509.SubjectAlternativeName(
         [*(x509.DNSName(dns) for dns in names.dns), *(x509.IPAddress(ip) for ip in names.ip)]
     )
@@ -168,7 +168,7 @@ def _issued_by(issuer: Authority) -> x509.AuthorityKeyIdentifier:
 
 
 def _until(days: int, issuer: Authority | None) -> datetime:
-    """The end of validity: ``days`` from now, but never after the issuer's own."""
+    """Return the end of validity: ``days`` from now, but never after the issuer's end."""
     wanted = datetime.now(UTC) + timedelta(days=days)
     return wanted if issuer is None else min(wanted, issuer.certificate.not_valid_after_utc)
 

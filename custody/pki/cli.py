@@ -19,8 +19,8 @@ from custody.wire.nodes import node_urn
 application = console.application(
     "Certificates for mutual TLS: a root, an intermediate under it, and a leaf for each node "
     "and server.\n\nStart with: pki root, then pki intermediate, then pki issue server and "
-    "pki issue node. Copy a leaf's folder to the host that it is for; take the root's folder "
-    "offline as soon as the intermediate is made."
+    "pki issue node. Copy a leaf's folder to its host. Move the root's folder offline as soon "
+    "as the intermediate exists."
 )
 issue = console.application("Issue a leaf: the certificate of one node or one server.")
 application.add_typer(issue, name="issue")
@@ -42,7 +42,7 @@ def root(
     name: NameOption = "Custody root CA",
     days: DaysOption = certificates.ROOT_DAYS,
 ) -> None:
-    """Make the root: what every process trusts.
+    """Make the root certificate, which every process trusts.
 
     Its private key is needed only to make intermediates. Keep it offline.
     """
@@ -62,16 +62,16 @@ def intermediate(
     days: DaysOption = certificates.INTERMEDIATE_DAYS,
     permit_dns: Annotated[
         list[str] | None,
-        typer.Option(help="Let it certify servers under this DNS name only (repeatable)."),
+        typer.Option(help="Certify only servers under this DNS name (repeatable)."),
     ] = None,
     permit_ip: Annotated[
         list[str] | None,
-        typer.Option(help="Let it certify servers in this network only, for example 10.0.0.0/8."),
+        typer.Option(help="Certify only servers in this network, for example 10.0.0.0/8."),
     ] = None,
 ) -> None:
     """Make the intermediate, which issues the leaves.
 
-    A holder of its private key can pose as any node: keep it off the hosts of the nodes.
+    Its private key can issue an identity for any node: keep the key off the nodes' hosts.
     """
     with console.operator_errors():
         directory = Directory(folder)
@@ -97,13 +97,14 @@ def issue_node(
 ) -> None:
     """Issue a node's certificate, with its identity urn:custody:node:ID.
 
-    The control plane lets it in once ID is registered: control-plane node add ID --group GROUP.
+    The control plane admits the node once ID is registered: control-plane node add ID --group
+    GROUP.
     """
     with console.operator_errors():
         try:
             node_urn(node_id)
         except ValueError as error:
-            raise OperatorError(str(error), "Take such an id.") from None
+            raise OperatorError(str(error), "Choose such an id.") from None
         directory = Directory(folder)
         directory.require_absent(NODES, node_id)
         issuer = directory.intermediate()
@@ -115,7 +116,7 @@ def issue_node(
 
 @issue.command("server")
 def issue_server(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call its folder.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the certificate's folder.")],
     dns: Annotated[
         list[str] | None, typer.Option(help="A host name that clients connect to (repeatable).")
     ] = None,
@@ -125,12 +126,12 @@ def issue_server(
     folder: DirOption = DEFAULT_DIR,
     days: DaysOption = certificates.LEAF_DAYS,
 ) -> None:
-    """Issue a server's certificate, for every --dns name and --ip address it is reached under."""
+    """Issue a server's certificate for each --dns name and --ip address that clients use."""
     with console.operator_errors():
         if not LEAF_NAME.fullmatch(name):
             raise OperatorError(
                 f"{name!r} is not a folder name: 1 to 63 of a-z, 0-9, '.', '_' and '-'",
-                "Take such a name; the host's names go into --dns.",
+                "Choose such a name; give the host's names with --dns.",
             )
         names = ServerNames(dns=dns or [], ip=[_address(text) for text in ip or []])
         if not names.dns and not names.ip:
@@ -148,10 +149,10 @@ def issue_server(
 
 @application.command()
 def show(
-    file: Annotated[Path, typer.Argument(help="A certificate.pem or ca.pem.")],
+    file: Annotated[Path, typer.Argument(help="Path of a certificate.pem or ca.pem.")],
     as_json: console.Json = False,
 ) -> None:
-    """Show the certificates in a file: subject, issuer, and how long they last."""
+    """Show the certificates in a file: subject, issuer and end of validity."""
     with console.operator_errors():
         found = [describe(certificate) for certificate in load_certificates(file)]
         if as_json:

@@ -1,4 +1,4 @@
-"""What a certificate says, in words and in JSON."""
+"""Description of a certificate, in words and in JSON."""
 
 from datetime import UTC, datetime
 from typing import Literal

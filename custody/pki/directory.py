@@ -6,9 +6,9 @@
     nodes/<id>/certificate.pem  private_key.pem  ca.pem
     servers/<name>/certificate.pem  private_key.pem  ca.pem
 
-A leaf's certificate.pem is the chain that a peer is sent (leaf, then intermediate) and its ca.pem
-is the root, so that its folder is all that its host needs. Nothing is ever overwritten, and a
-folder appears whole or not at all.
+A leaf's certificate.pem is the chain (leaf, then intermediate) that its host sends to peers; ca.pem
+is the root. So a host needs only its leaf's folder. No file is ever overwritten, and a folder
+appears complete or not at all.
 """
 
 import os
@@ -50,37 +50,37 @@ class Directory:
         self.path = path
 
     def root(self) -> Authority:
-        """The root. Raises OperatorError when it is not here, or others may read its key."""
-        return self._authority(ROOT, "Make one with: pki root (or bring the root's folder here).")
+        """Return the root. Raise OperatorError if it is missing or not private."""
+        return self._authority(ROOT, "Make one with: pki root (or copy the root's folder here).")
 
     def intermediate(self) -> Authority:
-        """The intermediate. Raises OperatorError as ``root`` does."""
+        """Return the intermediate. Raise OperatorError as ``root`` does."""
         return self._authority(INTERMEDIATE, "Make one with: pki intermediate")
 
     def root_certificate(self) -> x509.Certificate:
-        """The root's certificate; its private key need not be here."""
+        """Return the root's certificate; its private key may be missing."""
         return load_certificates(self.path / ROOT / CERTIFICATE)[0]
 
     def require_absent(self, *folder: str) -> Path:
-        """The path of a folder that does not exist yet. Raises OperatorError."""
+        """Return the path of a new folder. Raise OperatorError if it exists."""
         path = self.path.joinpath(*folder)
         if path.exists():
             raise OperatorError(
-                f"{path} exists, and nothing here is ever overwritten",
-                "Take another name or --dir, or move that folder away if it is no longer used.",
+                f"{path} exists, and pki never overwrites a folder",
+                "Choose another name or --dir, or move that folder away if it is no longer used.",
             )
         return path
 
     def add_authority(
         self, folder: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate
     ) -> Path:
-        """Write the root's or the intermediate's folder, for its owner's eyes only."""
+        """Write the root's or the intermediate's folder; only its owner can read it."""
         return self._add(self.require_absent(folder), key, {CERTIFICATE: [certificate]}, 0o700)
 
     def add_leaf(
         self, kind: str, name: str, key: ec.EllipticCurvePrivateKey, leaf: x509.Certificate
     ) -> Path:
-        """Write a leaf's folder, and before it the record of what was issued."""
+        """Write the record of an issued leaf, then the leaf's folder."""
         path = self.require_absent(kind, name)
         intermediate = load_certificates(self.path / INTERMEDIATE / CERTIFICATE)[0]
         self._record(leaf)
@@ -98,12 +98,12 @@ class Directory:
         except (ValueError, TypeError):
             raise OperatorError(
                 f"{path / PRIVATE_KEY} is not a plain PEM private key",
-                "Bring back the file that pki wrote.",
+                "Restore the file that pki wrote.",
             ) from None
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not _belongs(key, certificate):
             raise OperatorError(
                 f"{path / PRIVATE_KEY} is not the key of the certificate beside it",
-                "Bring back the two files that pki wrote together.",
+                "Restore the two files that pki wrote together.",
             )
         return Authority(certificate, key)
 

@@ -1,4 +1,4 @@
-"""Accepts connections: no more than there may be, and counted before their TLS handshake."""
+"""Accept connections within limits. Connections count from before their TLS handshake."""
 
 import asyncio
 import contextlib
@@ -16,9 +16,9 @@ from custody.runtime.http_limits import HttpLimits
 BACKLOG = 512
 HANDSHAKE_SECONDS = 10.0
 SHUTDOWN_SECONDS = 10.0
-"""For a peer to take the last bytes, and to say that it ends TLS too."""
+"""Time for a peer to read the last bytes and to end TLS on its side."""
 PAUSE_SECONDS = 0.5
-"""When the process has no file descriptor left."""
+"""Pause in seconds after the process has run out of file descriptors."""
 IPV6_NETWORK_BITS = 64
 """A host that has one IPv6 address usually has a whole network of this size."""
 
@@ -26,9 +26,10 @@ log = structlog.get_logger(__name__)
 
 
 class Place:
-    """One connection's, until it is released.
+    """The place of one connection, until the connection releases it.
 
-    ``is_beyond``: there are too many of its address. It is answered so, and served nothing.
+    ``is_beyond``: its address has too many connections. The listener only answers with that
+    problem.
     """
 
     def __init__(self, connections: "Connections", key: int | None, is_beyond: bool) -> None:
@@ -37,14 +38,14 @@ class Place:
         self.is_beyond = is_beyond
 
     def release(self) -> None:
-        """Once or more often."""
+        """Release the place; further calls do nothing."""
         if self._connections is not None:
             self._connections.release(self._key)
             self._connections = None
 
 
 class Connections:
-    """Counts connections in all, and of each address."""
+    """Counts all connections, and the connections of each address."""
 
     def __init__(self, limits: HttpLimits) -> None:
         self._limits = limits
@@ -52,7 +53,7 @@ class Connections:
         self._total = 0
 
     def take(self, address: str) -> Place | None:
-        """A place; None when there is room for no more, not even to say so."""
+        """Return a place, or None if not even an answer has room."""
         if self._total >= self._limits.connections:
             return None
         key, most = self._key(address), self._limits.address_connections
@@ -70,7 +71,7 @@ class Connections:
             del self._of_address[key]
 
     def _key(self, address: str) -> int | None:
-        """What is counted as one address; None for a trusted proxy's."""
+        """Return the address or network that counts as one client; None for a trusted proxy."""
         ip = _parse(address)
         if any(ip in network for network in self._limits.trusted_proxies):
             return None
@@ -85,7 +86,7 @@ def _parse(address: str) -> IPv4Address | IPv6Address:
 
 
 class Acceptor:
-    """Has each connection served by a protocol of its own, which releases the place it is given."""
+    """Gives each connection a protocol object, which releases the connection's place."""
 
     def __init__(
         self,
@@ -109,7 +110,7 @@ class Acceptor:
         )
 
     def close(self) -> None:
-        """Accept no more; served connections stay open."""
+        """Stop accepting; connections that are being served stay open."""
         for task in (self._accepting, *self._handshakes):
             if task is not None:
                 task.cancel()
@@ -123,7 +124,7 @@ class Acceptor:
         while True:
             try:
                 accepted, address = await loop.sock_accept(self._listening)
-            except ConnectionError:  # the client was quicker
+            except ConnectionError:  # the client has closed the connection already
                 continue
             except OSError as error:
                 log.warning("cannot accept connections", error=error.strerror)
@@ -149,7 +150,7 @@ class Acceptor:
                 ssl_handshake_timeout=HANDSHAKE_SECONDS if is_tls else None,
                 ssl_shutdown_timeout=SHUTDOWN_SECONDS if is_tls else None,
             )
-        except OSError:  # TLS's errors, and a handshake that took too long, are of this kind
+        except OSError:  # a TLS error or a handshake timeout is an OSError too
             place.release()
             accepted.close()
         except BaseException:

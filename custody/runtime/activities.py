@@ -1,4 +1,4 @@
-"""Activities: what a daemon does all the time beside its requests or jobs."""
+"""Activities: a daemon's background work, beside its requests or jobs."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -15,10 +15,10 @@ LONGEST_PAUSE = 60.0
 
 
 async def keep_going(name: str, activity: Activity) -> None:
-    """Run an activity until it returns. One that raises is logged and begun again after a pause.
+    """Run an activity until it returns. After an error, log the error, pause, and run it again.
 
-    An error that nobody expected in one activity must not end the process: the process would end
-    again after each restart, and each end may cut off jobs that are under way. The pause doubles
+    An unexpected error in one activity must not end the process. The process would end
+    again after each restart, and each end may interrupt jobs. The pause doubles
     from FIRST_PAUSE to LONGEST_PAUSE seconds, and starts over once the activity ran that long.
     """
     clock = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Shared round trips: whatever is ready goes together, and nothing waits for a timer."""
+"""Shared round trips: items that are ready together travel together. No item waits for a timer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,9 +13,9 @@ DEFAULT_MAX_BATCH = 256
 class Batcher(Generic[Item, Answer]):
     """Calls ``run`` with the items submitted while its previous call was under way.
 
-    ``run`` takes a non-empty list and returns the answers in the same order; an answer that is an
-    exception is raised to the submitter of that item alone. When ``run`` itself raises, everybody
-    in the batch gets that error. A lone item goes at once, so batching costs no latency.
+    ``run`` takes a non-empty list and returns the answers in the same order. An answer that is an
+    exception is raised to the submitter of its item only. If ``run`` itself raises, every submitter
+    of the batch gets that error. A single item is sent at once, so batching adds no latency.
     """
 
     def __init__(
@@ -29,10 +29,10 @@ class Batcher(Generic[Item, Answer]):
         self._worker: asyncio.Task[None] | None = None
 
     async def submit(self, item: Item) -> Answer:
-        """Answer for one item.
+        """Return the answer for one item.
 
-        Cancelling the caller takes its item out when its batch has not begun, and otherwise
-        leaves the batch to finish for the others.
+        Cancelling the caller removes its item if the batch has not begun. Otherwise the batch
+        finishes for the other submitters.
         """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
@@ -43,13 +43,13 @@ class Batcher(Generic[Item, Answer]):
     async def _drain(self) -> None:
         try:
             while self._waiting:
-                await asyncio.sleep(0)  # let everything that is ready at this moment get in
+                await asyncio.sleep(0)  # lets every other task that is ready submit its item first
                 wanted = [entry for entry in self._waiting if not entry[1].done()]
                 batch, self._waiting = wanted[: self._max_batch], wanted[self._max_batch :]
                 if batch:
                     await self._run_batch(batch)
         finally:
-            # Empty unless this task is cancelled: then nobody would come for those who wait.
+            # Empty unless this task is cancelled. Without this, the waiting submitters would hang.
             for _, future in self._waiting:
                 future.cancel()
             self._waiting = []

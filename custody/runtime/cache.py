@@ -53,7 +53,7 @@ class Cache(Generic[Key, Value]):
         return value
 
     def __iter__(self) -> Iterator[Key]:
-        """The keys that are kept now; the caller may remove keys while it iterates."""
+        """Return a copy of the keys: the caller may remove keys while it iterates."""
         return iter(list(self._entries))
 
     def __len__(self) -> int:

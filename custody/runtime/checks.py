@@ -1,4 +1,4 @@
-"""What a `doctor` command finds: its lines, and the checks that every process shares."""
+"""The results of a `doctor` command, and the checks that all processes share."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,9 +23,9 @@ COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"}
 
 @dataclass(frozen=True)
 class Check:
-    """What was looked at, how it is, and (unless ok) what to do about it.
+    """One check: its subject, its result and, unless the result is ok, what to do.
 
-    ``ids``: of everything that the check is about, where that may be many; only --json shows them.
+    ``ids``: ids of all objects that the check is about, possibly many. Only --json shows them.
     """
 
     name: str
@@ -36,12 +36,15 @@ class Check:
 
 
 def failed(name: str, error: OperatorError) -> Check:
-    """The check that an error is the answer of."""
+    """Return the failed check that an error describes."""
     return Check(name, Status.FAIL, error.what, error.todo)
 
 
 def expiry_check(certificate: Path, of: str, todo: str) -> Check:
-    """Whether a certificate lasts. ``of``: whose it is. Raises ConfigurationError."""
+    """Check how long a certificate is still valid. Raise ConfigurationError.
+
+    ``of`` names the certificate in the result.
+    """
     ends = load_certificates(certificate)[0].not_valid_after_utc
     left = ends - datetime.now(UTC)
     if left >= EXPIRES_SOON:
@@ -51,7 +54,7 @@ def expiry_check(certificate: Path, of: str, todo: str) -> Check:
 
 
 def print_check(check: Check) -> None:
-    """One line for people, and what to do below it."""
+    """Return one line for people, and below it what to do."""
     colour = COLOURS[check.status]
     out.print(f"[{colour}]{check.status.value:<5}[/] {check.name:<26} ", end="")
     out.print(check.detail, markup=False)

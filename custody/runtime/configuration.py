@@ -1,4 +1,4 @@
-"""TOML configuration files into checked models; secrets from files or systemd credentials."""
+"""Reading of TOML configuration files and of secrets (files or systemd credentials)."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def _from_the_files_folder(path: Path, info: ValidationInfo) -> Path:
 
 
 ConfiguredPath = Annotated[Path, AfterValidator(_from_the_files_folder)]
-"""A relative path counts from the configuration file's folder."""
+"""A path; a relative path starts at the configuration file's folder."""
 
 
 class DatabaseSection(Section):
@@ -49,7 +49,7 @@ class DatabaseSection(Section):
         return self
 
     def read_url(self) -> str:
-        """The URL, from the file where one is named. Raises ConfigurationError."""
+        """Return the URL, or read it from ``url_file``. Raise ConfigurationError."""
         if self.url is not None:
             return self.url
         assert self.url_file is not None
@@ -62,7 +62,7 @@ Settings = TypeVar("Settings", bound=Section)
 def load(path: Path, model: type[Settings]) -> Settings:
     """Read a TOML file into a model.
 
-    Raises ConfigurationError that names the file and each key at fault.
+    Raise ConfigurationError, which names the file and each invalid key.
     """
     try:
         data = tomllib.loads(path.read_text("utf-8"))
@@ -81,18 +81,18 @@ def load(path: Path, model: type[Settings]) -> Settings:
         return _checked(data, path, model)
     except ValidationError as error:
         raise ConfigurationError(
-            f"{path} has settings that cannot be used:\n{_faults(error)}",
+            f"{path} has invalid settings:\n{_faults(error)}",
             "Correct them; the init command writes a file with every setting explained.",
         ) from None
 
 
 def check(text: str, path: Path, model: type[Settings]) -> Settings:
-    """What a file of this text would say, before it is written. Raises ConfigurationError."""
+    """Check a configuration file's text before it is written. Raise ConfigurationError."""
     try:
         return _checked(tomllib.loads(text), path, model)
     except ValidationError as error:
         raise ConfigurationError(
-            f"nothing was written: these settings are invalid:\n{_faults(error)}",
+            f"nothing was written, because these settings are invalid:\n{_faults(error)}",
             "Correct the options that set them.",
         ) from None
 
@@ -109,12 +109,15 @@ def _faults(error: ValidationError) -> str:
 
 
 def quoted(value: str | Path) -> str:
-    """A TOML basic string, which has JSON's escapes."""
+    """Return a TOML basic string. Its escapes are those of JSON."""
     return json.dumps(str(value), ensure_ascii=False)
 
 
 def read_secret(path: Path, what: str) -> bytes:
-    """Contents of a secret file, without a final newline. Refuses a file that others may read."""
+    """Return a secret file's contents without a final newline.
+
+    Raise ConfigurationError if the file cannot be read, or if other users may read it.
+    """
     try:
         mode = path.stat().st_mode
         secret = path.read_bytes()
@@ -132,9 +135,9 @@ def read_secret(path: Path, what: str) -> bytes:
 
 
 def write_secret(path: Path, secret: bytes) -> None:
-    """Write a new secret file, mode 0600, on disk when this returns. Never overwrites.
+    """Write a new secret file with mode 0600 and fsync it. Raise FileExistsError or OSError.
 
-    On a disk that is full nothing is left: half a secret would pass for the whole one.
+    After a failed write no file remains: a truncated secret could be taken for the whole secret.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -147,7 +150,7 @@ def write_secret(path: Path, secret: bytes) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file whole, on disk when this returns: a crash leaves the old one or the new one."""
+    """Replace a file atomically and fsync it. After a crash the old or the new contents exist."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     with _removed_on_failure(temporary):
         with temporary.open("wb") as file:
@@ -160,7 +163,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 @contextmanager
 def _removed_on_failure(path: Path) -> Iterator[None]:
-    """Name the file in the error, which the system leaves out when a write fails."""
+    """Add the file's name to an OSError: the system leaves it out when a write fails."""
     try:
         yield
     except OSError as error:
@@ -169,7 +172,7 @@ def _removed_on_failure(path: Path) -> Iterator[None]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Put a folder's entries on disk: without it a new file's name may not outlive a power cut."""
+    """Fsync a folder: otherwise a power failure may lose the name of a new file."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -178,11 +181,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def credential_path(name: str) -> Path:
-    """Path of a systemd credential (LoadCredential=, systemd.exec(5))."""
+    """Return the path of a systemd credential (LoadCredential=, systemd.exec(5))."""
     folder = os.environ.get(CREDENTIALS)
     if folder is None:
         raise ConfigurationError(
-            f"the credential {name!r} is wanted, but systemd passed none to this process",
+            f"the configuration names the credential {name!r}, but systemd passed no credentials",
             "Add LoadCredential= to the unit, or name a file instead.",
         )
     return Path(folder) / name

@@ -1,4 +1,4 @@
-"""How commands speak: tables for people, --json for machines, errors that name the next step."""
+"""Output of commands: tables for people, --json for machines, errors with the next step."""
 
 import errno
 import inspect
@@ -20,7 +20,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 EXIT_FAILED = 1
 EXIT_COULD_NOT_CHECK = 2
-"""Of a command that finds faults: neither that it found some, nor that there are none."""
+"""Exit code of a checking command that could not finish its check."""
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 MAX_TABLE_WIDTH = 1000
 
@@ -31,12 +31,12 @@ Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON docum
 
 
 def print_json(data: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     print(json.dumps(data, indent=2, default=str))  # noqa: T201
 
 
 def printable(value: object) -> str:
-    """A value as text, with what would move the cursor or end a line shown as its escape."""
+    """Return a value as text; control characters are shown as escapes."""
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode()
         for each in str(value)
@@ -44,7 +44,10 @@ def printable(value: object) -> str:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table on stdout; None shows as a dash. Wider than the terminal, never cut: ids matter."""
+    """Print a table on stdout; None shows as a dash.
+
+    The table may be wider than the terminal: cut ids would be useless.
+    """
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*(Text("-" if cell is None else printable(cell)) for cell in row))
@@ -60,9 +63,9 @@ def fail(error: OperatorError, exit_code: int = EXIT_FAILED) -> NoReturn:
 
 @contextmanager
 def operator_errors(exit_code: int = EXIT_FAILED) -> Iterator[None]:
-    """Wrap a command's body: an OperatorError in it is printed, never a traceback.
+    """Wrap a command's body: print an OperatorError without a traceback, and exit with 1.
 
-    A write that fails because a disk is full or read-only is printed in the same way.
+    An OSError of a full or read-only disk is printed in the same way.
     """
     try:
         yield
@@ -82,7 +85,7 @@ def operator_errors(exit_code: int = EXIT_FAILED) -> Iterator[None]:
 
 
 class _Application(typer.Typer):
-    """Fills the lines of help; typer alone would break them where the source's lines end."""
+    """Joins the lines of help texts; typer would keep the source's line ends."""
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Command], Command]:
         def add(function: Command) -> Command:
@@ -95,17 +98,17 @@ class _Application(typer.Typer):
 
 @contextmanager
 def no_overwriting() -> Iterator[None]:
-    """Wrap what `init` writes. Raises OperatorError for a file that is there."""
+    """Wrap the writing of `init`: raise OperatorError if a file exists already."""
     try:
         yield
     except FileExistsError as error:
         raise OperatorError(
-            f"{error.filename} is there already", "Move it away, or give another --config."
+            f"{error.filename} exists already", "Move it away, or give another --config."
         ) from None
 
 
 def application(help_text: str) -> typer.Typer:
-    """A command-line application in our habits: help without arguments, shell completion."""
+    """Return a command-line application: help without arguments, shell completion."""
     return _Application(
         help=help_text,
         no_args_is_help=True,

@@ -2,9 +2,9 @@
 
 
 class OperatorError(Exception):
-    """An error that an operator can correct: what happened, to what, and what to do next.
+    """An error that an operator can correct: what failed, for which object, and what to do next.
 
-    Never carries a secret. A command that ends with it prints both lines and exits 1.
+    The text never contains a secret. A command prints both lines and exits with 1.
     """
 
     def __init__(self, what: str, todo: str) -> None:
@@ -14,7 +14,7 @@ class OperatorError(Exception):
 
 
 class ConfigurationError(OperatorError):
-    """The configuration cannot be used as it stands."""
+    """The configuration is invalid."""
 
 
 class SchemaError(OperatorError):

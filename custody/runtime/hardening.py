@@ -1,4 +1,4 @@
-"""Keeps secrets in memory out of core files and from other processes of the same user."""
+"""Protection of secrets in memory from core files and from processes of the same user."""
 
 import ctypes
 import resource
@@ -8,7 +8,7 @@ PR_SET_DUMPABLE = 4
 
 
 def harden() -> None:
-    """No core files, no ptrace by the same user (prctl(2), PR_SET_DUMPABLE)."""
+    """Forbid core files, and ptrace by the same user (prctl(2), PR_SET_DUMPABLE)."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _prctl(PR_SET_DUMPABLE, 0)
 

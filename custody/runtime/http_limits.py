@@ -1,4 +1,4 @@
-"""What a listener takes of HTTP clients, before it knows who they are."""
+"""A listener's limits for HTTP clients that it has not authenticated yet."""
 
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
@@ -17,24 +17,24 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class HttpLimits(Section):
-    """Limits of one listener; ``connections`` are counted from before the TLS handshake on."""
+    """Limits of one listener; a connection counts from before its TLS handshake."""
 
     header_bytes: Annotated[int, Field(ge=1024, le=1024 * 1024)] = 16 * 1024
-    """Of a request line with its headers, and of a chunked body's framing and trailers."""
+    """Limit of a request line with its headers, and of a chunked body's framing and trailers."""
     header_count: Count = 64
     header_seconds: Seconds = 10.0
-    """From the first byte (of a connection: from its beginning) until the headers are there."""
+    """Time for the headers, from a request's first byte; the first request's from connecting."""
     body_seconds: Seconds = 30.0
-    """From then on until the body is there."""
+    """Time for the body, from the end of the headers."""
     connections: Count = 2048
     address_connections: Count = 256
-    """Of one IPv4 address, or of one IPv6 network of 64 bits."""
+    """Connections of one IPv4 address, or of one IPv6 network with a prefix of 64 bits."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Load balancers: their connections are many clients', and count for the sum alone."""
+    """Load balancers: they connect for many clients, so only the total limits them."""
 
 
 class RefusalCode(StrEnum):
-    """Why a listener answers by itself, before any application sees the request."""
+    """Reasons for which a listener answers a request without the application."""
 
     MALFORMED_REQUEST = "malformed_request"
     REQUEST_TIMEOUT = "request_timeout"
@@ -56,7 +56,10 @@ RETRY_AFTER_SECONDS = 5
 
 
 class Refused(Exception):
-    """Ends a connection with an answer. ``detail`` says what was wrong and what to do."""
+    """A listener's own answer, which ends the connection.
+
+    ``detail`` says what was wrong and what to do.
+    """
 
     def __init__(self, code: RefusalCode, detail: str) -> None:
         super().__init__(detail)
@@ -64,7 +67,7 @@ class Refused(Exception):
         self.detail = detail
 
     def response(self) -> bytes:
-        """The whole answer, as it travels."""
+        """Return the bytes of the whole HTTP answer."""
         status, phrase, title = _STATUS_AND_TITLE[self.code]
         problem = Problem(
             type=TYPE_PREFIX + self.code,

@@ -1,4 +1,4 @@
-"""The control plane's job-signing keys, as nodes and delivery servers pin them."""
+"""The control plane's job-signing keys that nodes and delivery servers pin."""
 
 import base64
 import binascii
@@ -15,11 +15,11 @@ JobSigningKeys = Annotated[list[str], Field(min_length=1)]
 
 
 def pinned_job_keys(keys: Sequence[str], section: str) -> PinnedKeys:
-    """What the keys of a section are believed to have signed. Raises ConfigurationError."""
+    """Return a section's keys by id. Raise ConfigurationError for an invalid key."""
     try:
         return PinnedKeys([base64.b64decode(text, validate=True) for text in keys])
     except (binascii.Error, ValueError):
         raise ConfigurationError(
             f"[{section}] job_signing_keys has an entry that is not an Ed25519 public key",
-            "Put in what `control-plane init` printed: base64 of 32 bytes.",
+            "Copy the key that `control-plane init` printed: base64 of 32 bytes.",
         ) from None

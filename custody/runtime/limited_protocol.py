@@ -1,8 +1,8 @@
-"""HTTP/1.1 as uvicorn speaks it, with limits on what a client may send and how long it may take.
+"""uvicorn's HTTP/1.1 protocol, with limits on a request's size and duration.
 
-uvicorn's own protocol class (over httptools) keeps whatever a client sends before its headers end,
-and waits for it without end. Here a request whose head or body is too large, too slow or malformed
-is answered by a problem document, without any application, and its connection is closed.
+uvicorn's own protocol class (over httptools) buffers a head of any size and waits without limit.
+This class answers a request that is too large, too slow or malformed with a problem document. The
+application does not see that request, and the connection is closed.
 """
 
 import asyncio
@@ -19,19 +19,19 @@ from custody.runtime.http_limits import HttpLimits, RefusalCode, Refused
 
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 1024 * 1024
-"""A client that is cut off while it sends often loses the answer: so much is read and dropped."""
+"""Bytes read and dropped after an answer: a client that is cut off while sending may lose it."""
 MAX_PIPELINED = 8
 """Requests that a client may send before the answer to the first."""
 
 
 class Config(uvicorn.Config):
-    """uvicorn's settings, and our limits."""
+    """uvicorn's settings together with a listener's limits."""
 
     limits: HttpLimits = HttpLimits()
 
 
 class _Part(Enum):
-    """Which part of a request comes next."""
+    """The part of a request that comes next."""
 
     HEAD = auto()
     BODY = auto()
@@ -53,11 +53,11 @@ class LimitedProtocol(HttpToolsProtocol):
         self._part = _Part.HEAD
         self._has_begun = False
         self._completed = 0
-        """Requests that have come in whole."""
+        """Number of requests that were received completely."""
         self._head_bytes = 0
         self._header_bytes = 0
         self._overhead = 0
-        """Bytes after the head that are neither body nor likely framing."""
+        """Bytes after the head that count neither as body nor as usual framing."""
         self._timer: asyncio.TimerHandle | None = None
         self._is_refused = False
         self._discarded = 0
@@ -92,7 +92,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse(refused)
 
     def _check(self, part: _Part, completed: int, size: int) -> None:
-        """Look at what is left unfinished after a chunk. Raises Refused."""
+        """Check the unfinished part of a request after a chunk. Raise Refused."""
         if self._part is _Part.HEAD:
             if self._completed != completed:
                 if not self._has_begun:
@@ -167,7 +167,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _on_time_over(self, seconds: float) -> None:
         self._timer = None
         if self._part is _Part.HEAD and not self._has_begun:
-            self.transport.abort()  # it said nothing
+            self.transport.abort()  # the client has sent nothing
             return
         what = "headers" if self._part is _Part.HEAD else "body"
         self._refuse(
@@ -179,7 +179,7 @@ class LimitedProtocol(HttpToolsProtocol):
         )
 
     def _refuse(self, refused: Refused) -> None:
-        """Answer by ourselves, unless an answer to something else is under way; then close."""
+        """Answer without the application, unless it is answering already; then close."""
         self._is_refused = True
         self._stop_timer()
         cycle = self.cycle

@@ -1,4 +1,4 @@
-"""HTTP listeners inside a process that has other things to do as well."""
+"""HTTP listeners inside a process that also does other work."""
 
 import asyncio
 import contextlib
@@ -17,11 +17,11 @@ from custody.runtime.limited_protocol import Config, LimitedProtocol
 START_SECONDS = 15
 STOP_SECONDS = 30
 CLOSE_SECONDS = 1
-"""For a connection without a request to end in good order."""
+"""Seconds that a connection without a request gets to close in order."""
 
 
 class Listener:
-    """One ASGI application on one address; signals are left to the process."""
+    """One ASGI application on one address; the process itself handles signals."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -29,7 +29,7 @@ class Listener:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> int:
-        """Bind and serve. Returns the port. Raises OperatorError when the address is not free."""
+        """Bind and serve. Return the port. Raise OperatorError if the address is in use."""
         try:
             bound = self._config.bind_socket()
         except SystemExit:  # how uvicorn says that it cannot bind
@@ -49,7 +49,7 @@ class Listener:
         return port
 
     async def stop(self) -> None:
-        """Stop accepting, and wait for the requests under way."""
+        """Stop accepting, and wait for the pending requests."""
         if self._task is not None:
             self._server.should_exit = True
             await asyncio.wait([self._task], timeout=STOP_SECONDS)
@@ -62,7 +62,7 @@ class _Server(uvicorn.Server):
         self.listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Not uvicorn's, which counts no connections and gives a TLS handshake a minute."""
+        """Start with our acceptor: uvicorn's has no connection limit, and waits 60 s for TLS."""
         await self.lifespan.startup()
         connections = Connections(self._limits)
         self.servers = [
@@ -91,10 +91,10 @@ class _Server(uvicorn.Server):
             cutting.cancel()
 
     async def _cut_idle(self) -> None:
-        """Drop connections that have nothing more to be answered.
+        """Drop connections without a pending answer.
 
-        To end one, TLS waits for the other side's word (close_notify): a client that keeps a
-        connection for its next request, and does not look at it before, would hold us up.
+        To close a connection, TLS waits for the client's close_notify. A client that keeps an idle
+        connection for its next request does not send that, and would delay the stop.
         """
         while True:
             await asyncio.sleep(CLOSE_SECONDS)

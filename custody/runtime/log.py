@@ -13,7 +13,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 def configure(level: str = "info", text: bool | None = None) -> None:
-    """Set up structlog and the standard library's loggers alike. Raises ConfigurationError."""
+    """Set up structlog's and the standard library's loggers. Raise ConfigurationError."""
     if level not in LEVELS:
         raise ConfigurationError(
             f"there is no log level {level!r}", f"Write one of {', '.join(LEVELS)}."
@@ -47,7 +47,7 @@ def configure(level: str = "info", text: bool | None = None) -> None:
 
 
 class _Stderr:
-    """Writes lines to stderr, whatever that is just now; one that is gone ends nothing."""
+    """Writes lines to the current stderr; a closed stderr is ignored."""
 
     def __init__(self, *_: object) -> None:
         """Ignore the arguments: structlog passes the names that a logger was asked for with."""

@@ -1,11 +1,11 @@
-"""Who types a command."""
+"""The name of the operator who types a command."""
 
 import getpass
 import os
 
 
 def operator_name() -> str:
-    """The user's name; a user id without a name must not keep anybody from working."""
+    """Return the user's name, or the user id: a missing name must not stop a command."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""Who is on the other end of a mutual TLS connection, by the certificate that it has shown."""
+"""The peer of a mutual TLS connection, identified by its certificate."""
 
 import ssl
 from asyncio import BaseTransport
@@ -13,9 +13,9 @@ from custody.wire.nodes import node_of
 
 @dataclass(frozen=True)
 class PeerCertificate:
-    """The certificate that the handshake proved the peer to have the private key of.
+    """A peer's certificate; the TLS handshake proved that the peer has its private key.
 
-    ``node`` is None when it names no node: it is one of ours, but not a node's.
+    ``node`` is None if the certificate is valid but names no node.
     """
 
     node: str | None
@@ -24,13 +24,13 @@ class PeerCertificate:
 
 
 def peer_of_connection(transport: BaseTransport) -> PeerCertificate | None:
-    """None when the connection brought no certificate, or is not TLS."""
+    """Return the certificate, or None if the connection has none or is not TLS."""
     tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
     der = tls.getpeercert(binary_form=True) if tls is not None else None
     return None if der is None else _parse(der)
 
 
-@lru_cache(maxsize=256)  # a peer shows the same at every request
+@lru_cache(maxsize=256)  # the certificate is the same at every request of a connection
 def _parse(der: bytes) -> PeerCertificate:
     certificate = x509.load_der_x509_certificate(der)
     return PeerCertificate(

@@ -16,16 +16,16 @@ from custody.wire.envelope import SigningKey
 
 
 def create_signing_key(path: Path) -> SigningKey:
-    """Make a new key and its file. Raises FileExistsError, or another OSError."""
+    """Make a new key and its file. Raise FileExistsError, or another OSError."""
     key = Ed25519PrivateKey.generate()
     write_secret(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return SigningKey(key)
 
 
 def load_signing_key(path: Path, what: str, todo: str) -> SigningKey:
-    """Read a key; ``what`` names it, ``todo`` says where another comes from.
+    """Read a key. Raise ConfigurationError.
 
-    Raises ConfigurationError.
+    ``what`` names the key in the error, ``todo`` says how to get another key.
     """
     pem = read_secret(path, what)
     try:
@@ -34,6 +34,6 @@ def load_signing_key(path: Path, what: str, todo: str) -> SigningKey:
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigurationError(
-            f"{path}, {what}, holds no Ed25519 private key in PEM without a passphrase", todo
+            f"{path}, {what}, contains no unencrypted Ed25519 private key in PEM", todo
         )
     return SigningKey(key)

@@ -27,11 +27,11 @@ PURPOSES = {
 def server_context(
     certificate: Path, private_key: Path, client_ca: Path | None = None
 ) -> ssl.SSLContext:
-    """For a listener; with ``client_ca``, a client must show a certificate under that root.
+    """Return a listener's TLS context. Raise ConfigurationError.
 
-    ``certificate`` holds the leaf, then the intermediates. Sessions are not resumed where clients
-    have certificates, so that each connection proves its key.
-    Raises ConfigurationError.
+    ``certificate`` contains the leaf, then the intermediates. With ``client_ca``, each client must
+    present a certificate under that root. TLS sessions are then not resumed, so each connection
+    proves possession of the client's key.
     """
     context = _context(ssl.PROTOCOL_TLS_SERVER)
     _load_identity(context, certificate, private_key, ExtendedKeyUsageOID.SERVER_AUTH)
@@ -45,10 +45,10 @@ def server_context(
 def client_context(
     ca: Path, certificate: Path | None = None, private_key: Path | None = None
 ) -> ssl.SSLContext:
-    """For a client that believes servers under the root ``ca``, by host name, and no others.
+    """Return a client's TLS context. Raise ConfigurationError.
 
-    With ``certificate`` and ``private_key`` (both or none) it shows who it is itself.
-    Raises ConfigurationError.
+    The client trusts servers with a certificate under the root ``ca`` for their host name. With
+    ``certificate`` and ``private_key`` (both or none) the client presents its own certificate.
     """
     context = _context(ssl.PROTOCOL_TLS_CLIENT)
     _load_trust(context, ca)
@@ -63,7 +63,7 @@ def client_context(
 
 
 def load_certificates(path: Path) -> list[x509.Certificate]:
-    """The certificates in a PEM file, at least one. Raises ConfigurationError."""
+    """Return the certificates of a PEM file, at least one. Raise ConfigurationError."""
     try:
         return x509.load_pem_x509_certificates(path.read_bytes())
     except OSError as error:
@@ -73,7 +73,7 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
         ) from None
     except ValueError:
         raise ConfigurationError(
-            f"{path} holds no PEM certificate",
+            f"{path} contains no PEM certificate",
             "Name the file that pki calls certificate.pem (or ca.pem, for a root).",
         ) from None
 
@@ -148,12 +148,12 @@ def _check_private_key(certificate: Path, leaf: x509.Certificate, private_key: P
         ) from None
     except ValueError:
         raise ConfigurationError(
-            f"{private_key} holds no PEM private key",
+            f"{private_key} contains no PEM private key",
             "Name the file that pki calls private_key.pem.",
         ) from None
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if key.public_key().public_bytes(*form) != leaf.public_key().public_bytes(*form):
         raise ConfigurationError(
             f"the private key {private_key} does not belong to the certificate {certificate}",
-            "Name the two files of one and the same folder that pki made.",
+            "Name the two files of one folder that pki made.",
         )

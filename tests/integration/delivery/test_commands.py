@@ -44,7 +44,7 @@ def test_init_overwrites_nothing(config: Path, pki: Pki, control_plane: ControlP
     config.write_text("precious")
     result = init(config, pki, control_plane)
     assert result.exit_code == 1
-    assert "is there already" in result.output
+    assert "exists already" in result.output
     assert config.read_text() == "precious"
 
 

@@ -136,7 +136,7 @@ def test_nothing_is_ever_overwritten(pki: Pki, authorities: Path, words: tuple[s
     pki("issue", "node", "driver-1")
     pki("issue", "server", "api", "--dns", "a.b")
     before = {file: file.read_bytes() for file in authorities.rglob("*.pem")}
-    pki(*words, fails_with="nothing here is ever overwritten")
+    pki(*words, fails_with="pki never overwrites a folder")
     assert {file: file.read_bytes() for file in authorities.rglob("*.pem")} == before
 
 

@@ -36,4 +36,4 @@ def test_a_file_without_a_certificate_is_an_error_that_says_so(authorities: Path
     file = authorities / "root/private_key.pem"
     result = CliRunner().invoke(application, ["show", str(file)])
     assert result.exit_code == 1
-    assert "holds no PEM certificate" in result.output
+    assert "contains no PEM certificate" in result.output

@@ -50,7 +50,7 @@ def test_a_missing_file_is_named(server: Path, node: Path, name: str):
 @pytest.mark.parametrize("name", ["ca.pem", "certificate.pem", "private_key.pem"])
 def test_a_file_of_something_else_is_named(server: Path, name: str):
     (server / name).write_text("hello")
-    with pytest.raises(OperatorError, match=f"{name} holds no PEM"):
+    with pytest.raises(OperatorError, match=f"{name} contains no PEM"):
         serve(server)
 
 

@@ -78,7 +78,7 @@ def test_nothing_that_is_there_is_overwritten(config: Path, name: str):
     (config.parent / name).write_text("mine")
     done = init(config)
     assert done.exit_code == 1
-    assert "is there already" in done.output
+    assert "exists already" in done.output
     assert (config.parent / name).read_text() == "mine"
 
 

@@ -47,12 +47,12 @@ def test_a_key_is_never_overwritten(tmp_path):
 )
 def test_a_key_that_cannot_be_used_is_refused_with_what_to_do(tmp_path, key, encryption):
     write_pem(tmp_path / "key.pem", key, encryption)
-    with pytest.raises(ConfigurationError, match="the test's key, holds no Ed25519") as refusal:
+    with pytest.raises(ConfigurationError, match="the test's key, contains no unencrypted Ed25519") as refusal:
         load(tmp_path / "key.pem")
     assert refusal.value.todo == "Restore it."
 
 
 def test_what_is_no_pem_is_refused(tmp_path):
     write_secret(tmp_path / "key.pem", b"not a key")
-    with pytest.raises(ConfigurationError, match="holds no Ed25519"):
+    with pytest.raises(ConfigurationError, match="contains no unencrypted Ed25519"):
         load(tmp_path / "key.pem")
