@@ -1,4 +1,4 @@
-"""What an operator does to a signer's database, with its record in the audit chain."""
+"""An operator's changes of a signer's database, each with its audit record."""
 
 import hashlib
 import json
@@ -14,11 +14,11 @@ from custody.wire.envelope import SigningKey
 from custody.wire.outcomes import OutcomeStatus
 
 ATTEMPTS = 10
-"""The running signer links to the same chain: what read its head too early tries again."""
+"""The running signer adds to the same chain, so a command may have to read its head again."""
 
 
 class Acts:
-    """Does a statement and records it, both in one transaction. ``node``: the signer's id."""
+    """Runs a statement and records it, in one transaction. ``node``: the signer's id."""
 
     def __init__(self, statements: Pool, node: str, signer: SigningKey) -> None:
         self._statements = statements
@@ -32,9 +32,9 @@ class Acts:
         values: dict[str, Any],
         details: Mapping[str, str | None],
     ) -> list[Any]:
-        """The rows that the statement returns; where there is none, nothing was done or recorded.
+        """Return the statement's rows. Without a row, nothing was done or recorded.
 
-        ``details``: who and why, and what else the audit should say. No secrets.
+        ``details`` for the audit: the operator, the reason and further facts. No secrets.
         """
         for attempt in range(ATTEMPTS):
             try:
@@ -55,7 +55,7 @@ class Acts:
     ) -> list[Any]:
         said = json.dumps(dict(details), sort_keys=True).encode()
         record = AuditRecord(
-            job_id=uuid4(),  # of no job
+            job_id=uuid4(),  # the record belongs to no job
             kind=kind,
             key_id=key_id,
             job_digest=hashlib.sha256(b"").digest(),

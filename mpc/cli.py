@@ -1,4 +1,4 @@
-"""mpc-signer: what an operator types. Each command puts together what it needs, and calls it."""
+"""The commands of mpc-signer. Each command builds the objects that it needs, and calls them."""
 
 import asyncio
 import base64
@@ -46,7 +46,7 @@ from mpc.shares.encryption_keys import hsm_settings
 DATABASE = "postgresql://mpc_signer@localhost/mpc_signer"
 
 app = application(
-    """Has one share of each key, and signs together with other signers.
+    """Holds one share of each key, and signs together with other signers.
 
     A new signer, in order: init, migrate, peers add (each of the others), doctor, run.
     """
@@ -91,15 +91,17 @@ def init(
         Path | None, typer.Option(help="PKCS#11 library, for an encryption key in an HSM.")
     ] = None,
     token_label: Annotated[str | None, typer.Option(help="That token's label.")] = None,
-    pin_file: Annotated[Path, typer.Option(help="A file of mode 0600 with its PIN.")] = Path("pin"),
+    pin_file: Annotated[
+        Path, typer.Option(help="A file of mode 0600 with the token's PIN.")
+    ] = Path("pin"),
     min_threshold: Annotated[
-        int, typer.Option(min=MIN_THRESHOLD, help="Fewer signers than this do nothing with us.")
+        int, typer.Option(min=MIN_THRESHOLD, help="Lowest threshold that this signer accepts.")
     ] = MIN_THRESHOLD,
     health_port: HealthPort = 9467,
 ) -> None:
     """Write a configuration file with every setting explained, an identity and an encryption key.
 
-    Never overwrites any of them. Prints what the other signers pin this one by.
+    Never overwrites a file. Prints the command with which the other signers pin this signer.
     """
     path: Path = context.find_root().obj
     with operator_errors():
@@ -124,7 +126,7 @@ def init(
         settings = check(text, path, SignerSettings)
         pinned_job_keys(job_signing_key, "control_plane")
         with no_overwriting():
-            write_secret(path, text.encode())  # a database URL may have a password in it
+            write_secret(path, text.encode())  # the database's URL may contain a password
             identity = create_signing_key(settings.identity.private_key)
             if settings.encryption.key_file is not None:
                 key = create_key_file(settings.encryption.key_file)
@@ -132,7 +134,7 @@ def init(
     public_key = base64.b64encode(identity.public_key).decode()
     out.print(f"wrote {path} and {settings.identity.private_key}", markup=False)
     out.print(f"on every other signer: mpc-signer peers add {node} --identity {public_key}")
-    out.print("next: put in what is missing, then: mpc-signer migrate, mpc-signer doctor")
+    out.print("next: add the missing settings, then: mpc-signer migrate, mpc-signer doctor")
 
 
 def _token(module: Path | None, label: str | None, pin_file: Path) -> Token | None:
@@ -147,7 +149,7 @@ def _token(module: Path | None, label: str | None, pin_file: Path) -> Token | No
 
 
 def _delivery(servers: list[str]) -> dict[str, str]:
-    """URLs by name. Raises OperatorError."""
+    """Return URLs by name. Raise OperatorError."""
     named = {}
     for text in servers:
         name, equals, url = text.partition("=")
@@ -174,7 +176,7 @@ app.add_typer(
 
 @app.command()
 def run(context: typer.Context) -> None:
-    """Take part in ceremonies until SIGTERM, which lets those under way end first."""
+    """Take part in ceremonies until SIGTERM. Ceremonies that have begun are finished first."""
     harden()
     with operator_errors():
         settings = _settings(context)

@@ -1,4 +1,4 @@
-"""The text of a new configuration file, every setting explained."""
+"""The text of a new configuration file, with every setting explained."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,21 +14,20 @@ TITLE = """\
 
 SIGNER_SECTIONS = """\
 [encryption]
-# What this signer's shares are encrypted under at rest: a file of mode 0600, which init makes. Back
-# it up, apart from the database: without it the shares cannot be used, and a signer that has lost
-# its shares needs t others to get them back.
+# The key that encrypts this signer's stored shares: a file of mode 0600, which init makes. Back up
+# # this file, apart from the database. Without it the shares cannot be used, and a signer that has
+# # lost its shares needs t other signers to repair them.
 {encryption}
-# Keys that shares may still be under while mpc-signer rewrap puts them under another.
+# Earlier encryption keys that some shares may still need, while mpc-signer rewrap is not finished.
 # other_key_files = []
 
 {hsm}
 [quorum]
-# This signer takes part in nothing that fewer signers than this could do, whatever the control
-# plane says.
+# Lowest threshold that this signer accepts, whatever the control plane says.
 min_threshold = {min_threshold}
 
-# Where signers exchange messages. They see only ciphertext. Tickets name them as they are named
-# here; the certificate that they get is this node's. Several, so that one may fail.
+# Delivery servers, where signers exchange messages. They see only ciphertext. Tickets use the names
+# # given here. The signer presents its node certificate. Configure several, so that one may fail.
 {delivery}
 """
 
@@ -61,9 +60,9 @@ token_label = {token_label}
 pin_file = {pin_file}
 # Label of the AES key, which mpc-signer master-key generate makes.
 key_label = "custody-signer"
-# Worker processes, each with one session: a share is decrypted once, then kept open.
+# Worker processes, each with one session. One is enough: decrypted shares stay in memory.
 workers = 1
-# A worker that takes longer than this over one group of operations is killed and replaced.
+# The signer kills and replaces a worker that needs longer for one group of operations.
 deadline_seconds = 10
 """
 
@@ -71,14 +70,14 @@ DELIVERY_SECTION = """\
 [[delivery]]
 name = {name}
 url = {url}
-# The root certificate that the server's must be under.
+# The root of the server's certificate.
 ca = {ca}
 """
 
 
 @dataclass(frozen=True)
 class Token:
-    """An HSM's token, for an encryption key that is in it."""
+    """The HSM token that contains the encryption key."""
 
     module: Path
     label: str
@@ -93,7 +92,7 @@ def new_configuration(
     min_threshold: int,
     delivery: dict[str, str],
 ) -> str:
-    """The text of a configuration file, with every setting explained.
+    """Return the text of a configuration file, with every setting explained.
 
     ``delivery``: URLs by name. ``token``: null for a key in ``key_file``.
     """

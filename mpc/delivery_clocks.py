@@ -1,7 +1,7 @@
-"""Whether the delivery servers' clocks let tickets pass: each is asked for its time every 10 s.
+"""Clock checks of the delivery servers, every 10 s: a wrong clock would reject valid tickets.
 
-A server that lies about its clock does not get more than it has, and may as well deliver nothing.
-A signer that lies about a server's clock is one of t that must say so before a server is left out.
+A server gains nothing from lying about its clock: it could as well deliver nothing. The control
+plane leaves a server out only if t signers report its clock, so one lying signer is not enough.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ INTERVAL = 10.0
 
 
 class DeliveryClocks:
-    """``names``: of the servers. ``clock``: ours against the control plane's, which counts."""
+    """``names`` of the servers. ``clock``: this host's offset from the control plane's clock."""
 
     def __init__(self, client: DeliveryClient, names: list[str], clock: Clock) -> None:
         self._client = client
@@ -29,7 +29,7 @@ class DeliveryClocks:
         self._problems: dict[str, str] = {}
 
     def problems(self) -> dict[str, str]:
-        """The servers whose clock is too far off, with how far."""
+        """Return the servers whose clock is too far off, each with its offset in words."""
         return dict(self._problems)
 
     def problem(self) -> str | None:
@@ -50,7 +50,7 @@ class DeliveryClocks:
         except (DeliveryUnavailable, DeliveryRefused):
             return
         except Exception:
-            # one server's answer must not keep the others from being compared
+            # one server's answer must not prevent the comparison of the others
             log.exception("cannot compare a delivery server's clock", server=name)
             return
         problem = clock_problem(facts.time, sent, datetime.now(UTC), self._clock)
@@ -64,10 +64,10 @@ class DeliveryClocks:
 def clock_problem(
     time: datetime | None, sent: datetime, received: datetime, clock: Clock
 ) -> str | None:
-    """Return in words how far a server's clock is off; None if it is within the limit."""
+    """Return the offset of a server's clock in words, or None if it is within the limit."""
     if time is None:
         return None
-    # less the control plane's offset from us, both are the server's from the control plane
+    # minus the control plane's offset from us: the server's offset from the control plane
     offset = nearest_offset(time - received - clock.offset, time - sent - clock.offset)
     if abs(offset) <= clock.allowed:
         return None

@@ -1,4 +1,4 @@
-"""`doctor`: everything that a signer needs, tried; and what to do about what is not there."""
+"""`doctor` tries everything that a signer needs, and says how to correct what fails."""
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -37,7 +37,7 @@ ALLOWED = allowed_offset(TICKET_LIFE)
 
 
 async def checks(settings: SignerSettings) -> AsyncIterator[Check]:
-    """Each check as soon as it is made. None of them changes anything."""
+    """Yield each check as soon as it is made. No check changes anything."""
     for check in host_checks(settings):
         yield check
     yield _protocols()
@@ -60,7 +60,7 @@ async def checks(settings: SignerSettings) -> AsyncIterator[Check]:
 
 
 def _protocols() -> Check:
-    """Whether each library starts a key generation, and no two of them alike."""
+    """Check that each library starts key generations, each with other randomness."""
     name = "threshold protocols"
     session_id = secrets.token_bytes(32)
     try:
@@ -71,7 +71,7 @@ def _protocols() -> Check:
                     name,
                     Status.FAIL,
                     f"{protocol} repeats its randomness",
-                    "Do not run this signer: its keys would be known. Install it again.",
+                    "Do not run this signer: its keys could be guessed. Install it again.",
                 )
     except LocalMisuse as error:
         return Check(name, Status.FAIL, str(error), "Install this version again.")
@@ -108,7 +108,7 @@ async def _encryption_key(settings: SignerSettings, database: Pool) -> Check:
                 name,
                 Status.WARN,
                 f"shares are under several: {', '.join(sorted(known))}",
-                "Finish what was begun: mpc-signer rewrap, as it was given.",
+                "Finish the interrupted rewrap: run the same mpc-signer rewrap command again.",
             )
         await keys.compare(database)
         current = keys.current
@@ -121,11 +121,15 @@ async def _peers(settings: SignerSettings, database: Pool) -> Check:
     count = (await database.rows(_COUNTS))[0].peers
     todo = "On each of the others: mpc-signer identity show. Here: mpc-signer peers add"
     if not count:
-        return Check("peers", Status.FAIL, "none pinned: no ceremony can be held", todo)
+        return Check(
+            "peers", Status.FAIL, "none pinned: this signer cannot take part in a ceremony", todo
+        )
     rows = await database.rows(_UNPINNED, {"me": settings.node.id})
     if rows:
         missing = ", ".join(row.signer for row in rows)
-        return Check("peers", Status.WARN, f"{missing}: shares a key, and is not pinned", todo)
+        return Check(
+            "peers", Status.WARN, f"{missing}: has shares of the same keys, but is not pinned", todo
+        )
     return Check("peers", Status.OK, f"{count} pinned")
 
 

@@ -1,4 +1,4 @@
-"""What Prometheus sees of a signer, beside what it sees of every node."""
+"""Prometheus metrics of a signer, in addition to those of every node."""
 
 import asyncio
 
@@ -8,17 +8,17 @@ from custody.database.causes import is_transient
 from custody.database.pool import Pool
 
 INTERVAL = 10.0
-"""Seconds between counts of what is in the database."""
+"""Seconds between two counts in the database."""
 
 CEREMONIES = Counter(
     "custody_ceremonies_total",
-    "Ceremonies ended at this signer, by kind and how: done, or the code of what went wrong",
+    "Ceremonies that ended at this signer, by kind and ending: done, or the error's code",
     ["kind", "end"],
 )
 UNUSABLE_SHARES = Gauge(
-    "custody_unusable_shares", "Shares that did not open when they were last wanted"
+    "custody_unusable_shares", "Shares that could not be decrypted at their last use"
 )
-BANS = Gauge("custody_bans", "Bans that this signer knows, its own and its peers'")
+BANS = Gauge("custody_bans", "Bans that this signer knows: its own bans and its peers' bans")
 IN_FLIGHT = Gauge(
     "custody_signing_in_flight",
     "Counterparties in the guarded phases of ECDSA signing, or left there by a stop",
@@ -30,7 +30,7 @@ _COUNT = """
 
 
 async def count_for_ever(statements: Pool) -> None:
-    """Count bans and what is in flight every few seconds, until cancelled."""
+    """Count bans and counterparties in flight every few seconds, until cancelled."""
     while True:
         try:
             [counted] = await statements.rows(_COUNT)

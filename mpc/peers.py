@@ -1,4 +1,4 @@
-"""The signers that this one's owner has pinned: nobody else gets into a ceremony with it."""
+"""The pinned signers: this signer holds ceremonies only with signers that its owner pinned."""
 
 import base64
 import binascii
@@ -35,28 +35,28 @@ class Peer:
 
 
 class Peers:
-    """Pins are changed by the owner's commands alone, and hold from the next ceremony on."""
+    """The pins. Only the owner's commands change them; a change counts from the next ceremony."""
 
     def __init__(self, statements: Pool) -> None:
         self._statements = statements
 
     async def identities(self) -> dict[str, bytes]:
-        """Identity public keys by signer."""
+        """Return identity public keys by signer."""
         return {peer.signer: peer.identity_public_key for peer in await self.all()}
 
     async def all(self) -> list[Peer]:
         return [Peer(*row) for row in await self._statements.rows(_ALL)]
 
     async def require(self, signer: str) -> None:
-        """Raises OperatorError for one that is not pinned, as a name with a slip in it."""
+        """Raise OperatorError if a signer is not pinned, for example because of a typing error."""
         if signer not in await self.identities():
             raise OperatorError(
-                f"{signer!r} is not pinned here, so nothing can be done with it",
+                f"{signer!r} is not pinned here",
                 "See: mpc-signer peers list",
             )
 
     async def add(self, signer: str, public_key: bytes) -> bool:
-        """Pin a signer; False when it is pinned with this key already. Raises OperatorError."""
+        """Pin a signer. Return False if this key is pinned already. Raise OperatorError."""
         values = {"signer": signer, "public_key": public_key}
         if await self._statements.rows(_ADD, values):
             return True
@@ -64,33 +64,33 @@ class Peers:
             if known.signer != signer:
                 raise OperatorError(
                     f"that identity key is pinned already, as {known.signer}'s",
-                    "Two signers never have one identity: ask the owner of each for its own, from "
+                    "Two signers never have the same identity: ask each owner for the output of "
                     "mpc-signer identity show.",
                 )
             if known.identity_public_key != public_key:
                 raise OperatorError(
                     f"{signer} is pinned already, with another identity key",
-                    "Find out from its owner, face to face or by telephone, which one holds. If "
+                    "Ask its owner, face to face or by telephone, which key is right. If "
                     f"this one: mpc-signer peers remove {signer}, then add it again.",
                 )
         return False
 
     async def remove(self, signer: str) -> bool:
-        """False when it was not pinned."""
+        """Remove a pin. Return False if the signer was not pinned."""
         return bool(await self._statements.rows(_REMOVE, {"signer": signer}))
 
 
 def checked_signer(name: str) -> str:
-    """Raises OperatorError for a name that is not a node id."""
+    """Raise OperatorError for a name that is not a node id."""
     try:
         node_urn(name)
     except ValueError as error:
-        raise OperatorError(str(error), "Give the id that its certificate names.") from None
+        raise OperatorError(str(error), "Give the id in the signer's certificate.") from None
     return name
 
 
 def checked_identity(text: str) -> bytes:
-    """The Ed25519 public key in base64, one that may be pinned. Raises OperatorError."""
+    """Decode an Ed25519 public key from base64. Raise OperatorError if it cannot be pinned."""
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -105,5 +105,5 @@ def checked_identity(text: str) -> bytes:
 def _no_identity(why: str) -> OperatorError:
     return OperatorError(
         f"that is not an identity key: {why}",
-        "Give what mpc-signer identity show prints on that signer's host.",
+        "Give the key that mpc-signer identity show prints on that signer's host.",
     )

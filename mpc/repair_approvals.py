@@ -1,4 +1,4 @@
-"""What this signer's operator has agreed to: helping another signer to its share again."""
+"""The repairs that this signer's operator has approved: help for a signer without its share."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,7 +34,7 @@ _REVOKE = """
 
 @dataclass(frozen=True)
 class RepairApproval:
-    """``signer``: whose share of ``key_id`` may be made again."""
+    """``signer``: the signer whose share of ``key_id`` may be repaired."""
 
     key_id: UUID
     signer: str
@@ -49,17 +49,17 @@ class RepairApprovals:
         self._statements = statements
 
     async def holds(self, key_id: UUID, signer: str) -> bool:
-        """Whether the operator has approved this repair, and that has not expired."""
+        """Return whether the operator's approval of this repair exists and has not expired."""
         return bool(await self._statements.rows(_HOLDS, {"key_id": key_id, "signer": signer}))
 
     async def all(self) -> list[RepairApproval]:
-        """Those that have not expired."""
+        """Return the approvals that have not expired."""
         return [RepairApproval(*row) for row in await self._statements.rows(_ALL)]
 
 
 def how_to_approve(ticket: Ticket) -> str:
-    """What a helper's operator has to do before a repair."""
-    assert ticket.target is not None  # the ticket's model sees to it
+    """Return in words what a helper's operator has to do before a repair."""
+    assert ticket.target is not None  # the ticket's model checks this
     target = ticket.signers[ticket.target - 1]
     return (
         "its operator has not approved the repair; the command on its host is: "
@@ -70,7 +70,7 @@ def how_to_approve(ticket: Ticket) -> str:
 async def approve(
     acts: Acts, key_id: UUID, signer: str, lasts: timedelta, operator: str, reason: str
 ) -> datetime:
-    """Until when it holds. One that is there already is replaced."""
+    """Approve a repair, in place of an earlier approval. Return when the approval expires."""
     details = {"signer": signer, "operator": operator, "reason": reason}
     values = {"key_id": key_id, "lasts": lasts, **details}
     rows = await acts.do("ApproveRepair", key_id, _APPROVE, values, details)
@@ -79,7 +79,7 @@ async def approve(
 
 
 async def revoke(acts: Acts, key_id: UUID, signer: str, operator: str) -> bool:
-    """False when there was nothing to revoke."""
+    """Revoke an approval. Return False if there was none."""
     details = {"signer": signer, "operator": operator}
     values = {"key_id": key_id, "signer": signer}
     return bool(await acts.do("RevokeRepair", key_id, _REVOKE, values, details))

@@ -20,7 +20,7 @@ class EncryptionHsmSection(TokenSection):
 
 
 class EncryptionSection(Section):
-    """[encryption]: what new shares are under, and what else shares may still be under."""
+    """[encryption]: the key for new shares, and earlier keys that shares may still need."""
 
     key: Literal["file", "hsm"] = "file"
     key_file: ConfiguredPath | None = None

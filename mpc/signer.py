@@ -42,7 +42,7 @@ log = structlog.get_logger()
 
 
 async def run(settings: SignerSettings, on_step: OnStep = lambda _: None) -> None:
-    """Run until SIGTERM or SIGINT; then finish what is under way. Raises OperatorError."""
+    """Run until SIGTERM or SIGINT, then finish the jobs that have begun. Raise OperatorError."""
     structlog.contextvars.bind_contextvars(node=settings.node.id)
     signer = load_identity(settings.identity.private_key)
     async with (
@@ -86,7 +86,7 @@ async def run(settings: SignerSettings, on_step: OnStep = lambda _: None) -> Non
 
 
 def open_delivery_client(settings: SignerSettings) -> DeliveryClient:
-    """A client of the delivery servers that the configuration names."""
+    """Return a client of the configured delivery servers."""
     servers = [DeliveryServer(each.name, each.url, each.ca) for each in settings.delivery]
     section = settings.control_plane
     return DeliveryClient(servers, section.certificate, section.private_key)
@@ -101,7 +101,7 @@ def handlers(
     locks: BanLocks,
     delivery: DeliveryClient,
 ) -> dict[str, Handler]:
-    """What a signer does, by job kind."""
+    """Return a signer's handlers by job kind."""
     me = settings.node.id
     peers = Peers(database)
     admission = Admission(me, signer.public_key, peers, bans, settings.quorum.min_threshold)

@@ -40,19 +40,19 @@ encryption_keys = Table(
 )
 
 SHARE_STATES = (
-    "confirmed",  # on disk, and this signer has said so
-    "promised",  # has signed, and is kept until t others have abandoned its set
+    "confirmed",  # stored, and this signer has confirmed it
+    "promised",  # has signed; kept until t other signers have abandoned the set
     "active",  # signs
-    "repaired",  # made by Repair: goes into Refresh, and signs nothing
-    "retired",  # another set is in its place; erased
-    "discarded",  # t others have abandoned its set; erased
-    "abandoned",  # this signer will never promise it, and has nothing of it
+    "repaired",  # made by Repair; signs nothing, and the next Refresh replaces it
+    "retired",  # erased: another set has replaced it
+    "discarded",  # erased: t other signers have abandoned the set
+    "abandoned",  # erased or never stored: this signer will never promise the set
 )
 shares = Table(
     "shares",
     metadata,
     Column("key_id", Uuid, primary_key=True),
-    Column("ceremony", Uuid, primary_key=True),  # that made the set of shares
+    Column("ceremony", Uuid, primary_key=True),  # the ceremony that made the set of shares
     Column("state", String, nullable=False),
     Column("generation", Integer),
     Column("protocol", String),
@@ -66,7 +66,7 @@ shares = Table(
     Column("transcript", LargeBinary),
     Column("made_for", String),  # JSON of a MadeFor; null where it is not known
     Column("proved_with", ARRAY(String), nullable=False, server_default="{}"),
-    Column(  # it has signed; in DKLs23 with every other, since each pair has a set-up of its own
+    Column(  # it has signed; in DKLs23 with every other signer, since each pair has its own set-up
         "proved",
         Boolean,
         Computed(
@@ -83,12 +83,12 @@ shares = Table(
     now("created_at"),
     now("changed_at"),
     CheckConstraint(f"state IN {SHARE_STATES}", name="ck_shares_state"),
-    CheckConstraint(  # what is not in use is erased
+    CheckConstraint(  # a share that is not in use is erased
         "num_nonnulls(data_key, ciphertext, encryption_key)"
         " = CASE WHEN state IN ('confirmed', 'promised', 'active', 'repaired') THEN 3 ELSE 0 END",
         name="ck_shares_erased",
     ),
-    CheckConstraint(  # of a set that was never made here nothing is known
+    CheckConstraint(  # this signer knows no facts of a set that it never made
         "state = 'abandoned' OR num_nonnulls(generation, protocol, group_name,"
         " threshold, signers, share_index, public_key, transcript) = 8",
         name="ck_shares_facts",
@@ -100,7 +100,7 @@ Index(
     unique=True,
     postgresql_where=shares.c.state.in_(("active", "repaired")),
 )
-Index(  # of two that all n have promised, some signers could be told of one, some of the other
+Index(  # With two sets that all n have promised, signers could be told to activate different sets.
     "uq_shares_waiting",
     shares.c.key_id,
     unique=True,
@@ -119,7 +119,7 @@ Index("ix_used_tickets_used_at", used_tickets.c.used_at)
 in_flight = Table(
     "in_flight",
     metadata,
-    Column("key_id", Uuid, primary_key=True),  # the root's
+    Column("key_id", Uuid, primary_key=True),  # the root key's id
     Column("signer", String, primary_key=True),
     Column("ceremony", Uuid, primary_key=True),
     Column("process", Uuid),  # that removes it; null: nobody knows what the ceremony gave away
@@ -141,7 +141,7 @@ cleared = Table(  # what was left in flight, once an operator has looked
 bans = Table(
     "bans",
     metadata,
-    Column("key_id", Uuid, primary_key=True),  # the root's
+    Column("key_id", Uuid, primary_key=True),  # the root key's id
     Column("signer", String, primary_key=True),  # who bans
     Column("banned", String, primary_key=True),
     Column("reason", String, nullable=False),

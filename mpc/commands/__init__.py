@@ -1,1 +1,1 @@
-"""What an operator types, a file for each group of commands."""
+"""The operator's commands, one file for each group of commands."""

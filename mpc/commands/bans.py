@@ -1,4 +1,4 @@
-"""mpc-signer bans: the peers that this signer does not sign with, under which key, and why."""
+"""mpc-signer bans: the peers with which this signer does not sign under a key, and why."""
 
 import asyncio
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
 
     @app.command("list")
     def list_bans(context: typer.Context, as_json: Json = False) -> None:
-        """Every ban that this signer knows, and what a stop of it has left in flight."""
+        """List all bans that this signer knows, and the pairs that a stop has left in flight."""
         with operator_errors():
             settings = settings_of(context)
             bans, was_left = asyncio.run(_all(settings))
@@ -51,40 +51,43 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
     def add(
         context: typer.Context,
         key: Annotated[UUID, typer.Argument(help="The root key's id.")],
-        signer: Annotated[str, typer.Argument(help="Who is never signed with again.")],
-        reason: Annotated[str, typer.Option(help="What is known of it.")],
+        signer: Annotated[str, typer.Argument(help="The signer to ban.")],
+        reason: Annotated[str, typer.Option(help="The reason, for the audit.")],
     ) -> None:
-        """Ban a signer by hand, for good: as when this signer's restored database lacks a ban."""
+        """Ban a signer permanently, for example because a restored database lacks the ban."""
         with operator_errors():
             settings, banned = settings_of(context), checked_signer(signer)
             if banned == settings.node.id:
-                raise OperatorError(f"{banned} is this signer itself", "To stop it: freeze.")
+                raise OperatorError(
+                    f"{banned} is this signer itself",
+                    "To stop this signer, use: mpc-signer freeze.",
+                )
             asyncio.run(_add(settings, key, banned, f"by {operator_name()}: {reason}"))
-        out.print(f"banned {banned} under {key}, for good", markup=False)
+        out.print(f"banned {banned} under {key}, permanently", markup=False)
 
     @app.command()
     def resolve(
         context: typer.Context,
         key: Annotated[UUID, typer.Argument(help="The root key's id.")],
-        signer: Annotated[str, typer.Argument(help="The other one of the pair.")],
-        reason: Annotated[str, typer.Option(help="What you found; for the audit.")],
+        signer: Annotated[str, typer.Argument(help="The other signer of the pair.")],
+        reason: Annotated[str, typer.Option(help="The cause that you found, for the audit.")],
         is_cleared: Annotated[
             bool, typer.Option("--clear", help="This signer's host is known to be the cause.")
         ] = False,
         is_ban: Annotated[
-            bool, typer.Option("--ban", help="The other may have brought it about: ban it.")
+            bool, typer.Option("--ban", help="The other signer may have caused the stop: ban it.")
         ] = False,
     ) -> None:
-        """Say what became of signatures that a stop of this signer has left in flight.
+        """Clear or ban a pair that a stop of this signer has left in flight.
 
-        Until then the two do not sign together under the key, and requests that need them wait.
-        --clear only where you know why the process ended: a restart, a power cut, the kernel's
-        memory killer. Each crash that the other one brought about could give it a bit of this
-        signer's secret, so whatever nobody can explain is a --ban. A ban is for good: there is no
-        command that lifts one. The way out is a new key, or the signers that are left.
+        Until then the two signers do not sign together under the key, and requests that need them
+        wait. Give --clear only if you know why the process ended: a restart, a power failure, the
+        kernel's out-of-memory killer. Each crash that the other signer caused could give it a bit
+        of this signer's secret. So give --ban if the cause is unknown. A ban is permanent: no
+        command lifts it. Use a new key then, or sign with the remaining signers.
         """
         if is_cleared == is_ban:
-            raise typer.BadParameter("give one of --clear and --ban, and not both")
+            raise typer.BadParameter("give either --clear or --ban")
         with operator_errors():
             said = asyncio.run(_resolve(settings_of(context), key, signer, reason, is_ban))
         out.print(said, markup=False)
@@ -103,7 +106,7 @@ async def _all(settings: SignerSettings) -> tuple[list[KnownBan], list[InFlight]
 
 
 def _bans(settings: SignerSettings, database: Pool) -> Bans:
-    """With those that a process of this signer has earned and not written yet."""
+    """Return all bans, including those that a process of this signer has not written yet."""
     identity = load_identity(settings.identity.private_key)
     return Bans(database, settings.node.id, identity, EarnedBans(settings.node.state_directory))
 
@@ -124,9 +127,9 @@ async def _resolve(
         bans = _bans(settings, database)
         if not is_ban and signer in bans.earned_among(key, [signer]):
             raise OperatorError(
-                f"{signer} has earned a ban under {key}, which is not in the database yet: this "
-                "was no innocent stop, and a ban is never cleared",
-                "Start mpc-signer, which writes the ban; or give --ban.",
+                f"{signer} has earned a ban under {key}, but its process has not written "
+                "the ban yet: a ban is never cleared",
+                "Start mpc-signer, which writes the ban, or give --ban.",
             )
         found = await find_left(database, key, signer)
         if is_ban:
@@ -135,10 +138,10 @@ async def _resolve(
         acts = Acts(database, settings.node.id, identity)
         if not await clear(acts, found, operator, reason):
             raise OperatorError(
-                f"a ceremony with {signer} under {key} is under way", "Try again in a minute."
+                f"a ceremony with {signer} under {key} is running", "Try again in a minute."
             )
     if is_ban:
-        return f"banned {signer} under {key}, for good"
+        return f"banned {signer} under {key}, permanently"
     times = found.cleared_before + 1
     return f"cleared: {signer} may sign with this signer under {key} again ({times} so far)"
 

@@ -1,4 +1,4 @@
-"""mpc-signer peers: the signers that this one works with."""
+"""mpc-signer peers: the signers that this signer works with."""
 
 import asyncio
 import base64
@@ -23,30 +23,32 @@ Answer = TypeVar("Answer")
 
 def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer.Typer:
     app = new_application(
-        "The signers whose identity this one's owner has pinned. No others get into a ceremony."
+        "The signers whose identity keys are pinned. Only they can take part in ceremonies."
     )
 
     @app.command()
     def add(
         context: typer.Context,
-        signer: Annotated[str, typer.Argument(help="Its id, as in its certificate.")],
+        signer: Annotated[str, typer.Argument(help="The signer's id, as in its certificate.")],
         identity: Annotated[
-            str, typer.Option(help="What `mpc-signer identity show` prints on its host.")
+            str, typer.Option(help="The key that `mpc-signer identity show` prints on its host.")
         ],
     ) -> None:
-        """Pin a signer's identity key. Counts from the next ceremony on; no restart is needed.
+        """Pin a signer's identity key. The pin counts from the next ceremony, without a restart.
 
-        Get the key from the signer's owner himself: who can replace the key replaces the signer.
+        Get the key directly from the signer's owner: a replaced key means a replaced signer.
         """
         with operator_errors():
             settings = settings_of(context)
             name, key = checked_signer(signer), checked_identity(identity)
             if name == settings.node.id:
-                raise OperatorError(f"{name} is this signer itself", "Add the others of its group.")
+                raise OperatorError(
+                    f"{name} is this signer itself", "Add the other signers of its group."
+                )
             if key == load_identity(settings.identity.private_key).public_key:
                 raise OperatorError(
                     f"that is this signer's own identity, not {name}'s",
-                    "Ask the signer's owner for its own, from mpc-signer identity show there.",
+                    "Ask the signer's owner for the output of mpc-signer identity show there.",
                 )
             added = _with(settings, lambda peers: peers.add(name, key))
         what = "pinned" if added else "was pinned already:"
@@ -64,17 +66,17 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
 
     @app.command()
     def remove(context: typer.Context, signer: str) -> None:
-        """Work no longer with a signer, from the next ceremony on.
+        """Stop working with a signer, from the next ceremony.
 
-        This signer then signs in no quorum with it, and takes part in no new key, refresh or
-        repair of a group that it is in. The keys stay, and so do both signers' shares of them.
+        This signer then joins no quorum with the removed signer. It also joins no new key, refresh
+        or repair of their common groups. The keys and both signers' shares stay.
         """
         with operator_errors():
             if not _with(settings_of(context), lambda peers: peers.remove(signer)):
                 raise OperatorError(f"{signer!r} is not pinned", "See: mpc-signer peers list")
         out.print(
-            f"removed {signer}: no ceremony with it from now on. Keys of a group with it can no "
-            "longer be refreshed; where it is gone for good, move their funds to a new group.",
+            f"removed {signer}: no more ceremonies with it. Keys of its groups can no longer be "
+            "refreshed. If it will not return, move their funds to a new group.",
             markup=False,
         )
 

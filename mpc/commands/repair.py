@@ -1,4 +1,4 @@
-"""mpc-signer repair: what this signer's operator agrees to help another signer with."""
+"""mpc-signer repair: this operator's approvals to repair another signer's share."""
 
 import asyncio
 from collections.abc import Callable
@@ -27,23 +27,23 @@ LONGEST_HOURS = 24 * 14
 
 def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer.Typer:
     app = new_application(
-        "Helping a signer that lost its share of a key to get it again: t operators must agree."
+        "Repair of a share that another signer has lost: t operators must approve it."
     )
 
     @app.command("approve")
     def approve_repair(
         context: typer.Context,
         key: Annotated[UUID, typer.Argument(help="The key's id; a derived key's root.")],
-        signer: Annotated[str, typer.Argument(help="Who has lost its share.")],
+        signer: Annotated[str, typer.Argument(help="The signer that has lost its share.")],
         reason: Annotated[str, typer.Option(help="For the audit.")],
         hours: Annotated[
-            int, typer.Option(min=1, max=LONGEST_HOURS, help="It holds so long.")
+            int, typer.Option(min=1, max=LONGEST_HOURS, help="How long the approval is valid.")
         ] = 24,
     ) -> None:
-        """Let this signer help another one to its share of a key, for a time.
+        """Let this signer help to repair another signer's share of a key, for a limited time.
 
-        Talk to the other's operator first: t shares are as good as the key, so never help a
-        stranger to one. Then ask the control plane for the repair.
+        Talk to the other operator first: t shares are equivalent to the key, so never give a
+        stranger a share. Then request the repair at the control plane.
         """
         with operator_errors():
             expires_at = asyncio.run(
@@ -53,7 +53,7 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
 
     @app.command("list")
     def list_approvals(context: typer.Context, as_json: Json = False) -> None:
-        """What is approved at present."""
+        """List the approvals that have not expired."""
         with operator_errors():
             rows = [asdict(each) for each in asyncio.run(_all(settings_of(context)))]
         for row in rows:
@@ -65,7 +65,7 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
 
     @app.command("revoke")
     def revoke_approval(context: typer.Context, key: UUID, signer: str) -> None:
-        """Take an approval back. What is under way already is not stopped: freeze does that."""
+        """Revoke an approval. A repair that has begun continues: freeze stops it."""
         with operator_errors():
             if not asyncio.run(_revoke(settings_of(context), key, signer)):
                 raise OperatorError("there is no such approval", "See: mpc-signer repair list")
@@ -84,7 +84,7 @@ async def _approve(
         if not rows or signer not in rows[0].signers:
             raise OperatorError(
                 f"this signer has no share of key {key} in use with {signer}, so it cannot help",
-                "See: mpc-signer shares list; of a derived key, name the root.",
+                "See: mpc-signer shares list. Of a derived key, give the root's id.",
             )
         acts = Acts(database, settings.node.id, identity)
         return await approve(acts, key, signer, lasts, operator_name(), reason)

@@ -1,4 +1,4 @@
-"""mpc-signer rewrap: another encryption key for all shares."""
+"""mpc-signer rewrap: put all shares under another encryption key."""
 
 import asyncio
 from collections.abc import Callable
@@ -28,7 +28,7 @@ from mpc.shares.rewrap import Rewrapped, count, rewrap
 
 @dataclass(frozen=True)
 class Done:
-    """``unused``: id and, where it is known, the place of each key that nothing is under now."""
+    """``unused``: id and, where known, the place of each key that no share needs any more."""
 
     rewrapped: Rewrapped
     under: EncryptionKey
@@ -42,18 +42,19 @@ def add_rewrap(app: typer.Typer, settings_of: Callable[[typer.Context], SignerSe
     def rewrap_shares(
         context: typer.Context,
         new_key_file: Annotated[
-            Path | None, typer.Option(help="Made, mode 0600, when it is not there yet.")
+            Path | None,
+            typer.Option(help="File of the new key; made with mode 0600 if it does not exist."),
         ] = None,
         to_hsm: Annotated[
-            bool, typer.Option("--to-hsm", help="Take the newest key of the token.")
+            bool, typer.Option("--to-hsm", help="Use the newest key of the token.")
         ] = False,
         as_json: Json = False,
     ) -> None:
         """Put every share under another encryption key.
 
-        Stop this signer before, or restart it at once afterwards: the others sign without it. When
-        this command is interrupted, run it again: it continues where it stopped. Exit code 1:
-        some shares cannot be decrypted; they stay unchanged.
+        Stop this signer first, or restart it at once afterwards; the other signers sign meanwhile.
+        After an interruption, run the same command again: it continues. Exit code 1: some shares
+        cannot be decrypted, and stay unchanged.
         """
         with operator_errors():
             if (new_key_file is None) is not to_hsm:
@@ -72,11 +73,13 @@ def add_rewrap(app: typer.Typer, settings_of: Callable[[typer.Context], SignerSe
 async def _rewrap(
     settings: SignerSettings, new_key_file: Path | None, existing: EncryptionKey | None
 ) -> Done:
-    """Under the token's newest key where no file is named."""
+    """Rewrap under the key of a file, or under the token's newest key without a file."""
     async with open_database(settings) as database, open_encryption_keys(settings) as keys:
         if existing is not None:
             keys.add(existing)
-        await keys.require_known(database)  # before a file is made: this may be the wrong place
+        await keys.require_known(
+            database
+        )  # before a file is made: the command may run with the wrong configuration
         if new_key_file is None:
             new = _newest_in_hsm(keys)
         else:
@@ -103,7 +106,7 @@ def _newest_in_hsm(keys: EncryptionKeys) -> EncryptionKey:
 
 
 def _existing(path: Path | None) -> EncryptionKey | None:
-    """The key of an interrupted rewrap, or one that the operator has made."""
+    """Read the key of an interrupted rewrap, or a key that the operator has made."""
     return load_key_file(path) if path is not None and path.exists() else None
 
 
@@ -128,7 +131,7 @@ def _show(done: Done, to_hsm: bool) -> None:
         )
     for key in done.unused:
         out.print(
-            f"unused from now on: {key}; backups of the database from before still need it",
+            f"no longer used: {key}; older backups of the database still need it",
             markup=False,
         )
     entry = 'key = "hsm", without key_file' if to_hsm else f'key_file = "{done.under.name}"'

@@ -1,4 +1,4 @@
-"""mpc-signer shares: what this signer has of which keys."""
+"""mpc-signer shares: this signer's stored shares."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -53,10 +53,8 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
     @app.command("list")
     def list_shares(
         context: typer.Context,
-        limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
-        show_all: Annotated[
-            bool, typer.Option("--all", help="With those that are erased.")
-        ] = False,
+        limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 50,
+        show_all: Annotated[bool, typer.Option("--all", help="Include erased shares.")] = False,
         as_json: Json = False,
     ) -> None:
         """The newest shares."""
@@ -73,10 +71,12 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
     @app.command()
     def verify(
         context: typer.Context,
-        key_id: Annotated[list[UUID] | None, typer.Argument(help="These; all when none.")] = None,
+        key_id: Annotated[
+            list[UUID] | None, typer.Argument(help="Ids of the keys; default: all.")
+        ] = None,
         as_json: Json = False,
     ) -> None:
-        """Decrypt shares, have the protocol's library check them, and compare with their rows.
+        """Decrypt shares, check them with the protocol's library, and compare them with their rows.
 
         Changes nothing. Exit code 0: every share can be used; 1: some cannot.
         """
@@ -96,15 +96,19 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
     def discard(
         context: typer.Context,
         key_id: Annotated[UUID, typer.Argument(help="The root key's id.")],
-        ceremony: Annotated[UUID, typer.Argument(help="That made the set, as shares list shows.")],
-        reason: Annotated[str, typer.Option(help="Which operators you spoke to; for the audit.")],
+        ceremony: Annotated[
+            UUID, typer.Argument(help="The ceremony of the set, as shares list shows it.")
+        ],
+        reason: Annotated[
+            str, typer.Option(help="The operators that you spoke to, for the audit.")
+        ],
     ) -> None:
-        """Erase a share that waits for a set which never comes into use.
+        """Erase a pending share of a set that cannot become active.
 
-        Where some signers have promised to keep a set and others have given it up, no order of the
-        control plane ends it: it may be lying. The operators can. Stop every signer that has a
-        share of the set, then look at shares list on each host: if one of them has the set active,
-        it must be kept. Start them again when all have discarded it.
+        Some signers may have promised to keep a set that others have abandoned. The control plane
+        cannot end this, because it may be lying. The operators can: stop every signer that has a
+        share of the set, then run shares list on each host. If one signer has the set active, keep
+        the set. Start the signers again after all of them have discarded it.
         """
         with operator_errors():
             asyncio.run(_discard(settings_of(context), key_id, ceremony, reason))
@@ -122,7 +126,8 @@ async def _discard(settings: SignerSettings, key_id: UUID, ceremony: UUID, reaso
         statement = share_statements.DISCARD_BY_HAND
         if not await acts.do(DISCARD_SHARE, key_id, statement, place, details):
             raise OperatorError(
-                f"no share of {ceremony} waits here", "mpc-signer shares list shows what does."
+                f"no share of {ceremony} is pending here",
+                "See the pending shares: mpc-signer shares list.",
             )
 
 
@@ -178,7 +183,7 @@ async def _verify(settings: SignerSettings, key_ids: list[UUID]) -> tuple[int, l
 
 
 async def _kept(database: Pool, key_ids: list[UUID]) -> AsyncIterator[Any]:
-    """The rows of the shares that are not erased, as FACTS selects them."""
+    """Return the rows of the shares that are not erased, with the columns of FACTS."""
     place = {"last_key": FIRST, "last_ceremony": FIRST}
     while rows := await database.rows(
         share_statements.KEPT, {"key_ids": key_ids, "limit": PAGE, **place}

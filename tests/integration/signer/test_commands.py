@@ -58,7 +58,7 @@ async def test_peers_are_pinned_listed_and_removed(config: Path):
     assert await peers(config) == {"signer-2": first, "signer-3": second}
     done = await command(config, "peers", "remove", "signer-2")
     assert done.exit_code == 0
-    assert "no ceremony with it from now on" in done.stdout
+    assert "no more ceremonies with it" in done.stdout
     assert await peers(config) == {"signer-3": second}
     assert (await command(config, "peers", "remove", "signer-2")).exit_code == 1
 

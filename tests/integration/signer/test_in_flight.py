@@ -256,7 +256,7 @@ async def test_how_often_the_same_was_cleared_is_counted(
 async def test_it_must_be_said_which(config: Path, left: UUID, flags: list[str]):
     done = await command(config, "bans", "resolve", left, OTHER, *flags, "--reason", "unsure")
     assert done.exit_code == 2
-    assert "give one of --clear and --ban" in " ".join(done.stderr.split())
+    assert "give either --clear or --ban" in " ".join(done.stderr.split())
 
 
 async def test_a_ban_by_hand_bars_the_pair_at_once_and_is_signed(

@@ -103,7 +103,7 @@ def test_the_key_may_be_in_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"nonsense", pem(X25519PrivateKey.generate())])
 def test_a_file_with_something_else_is_an_error(tmp_path: Path, content: bytes) -> None:
     file = in_file(tmp_path, content)
-    with pytest.raises(ValueError, match="no Ed25519 private key"):
+    with pytest.raises(ValueError, match="no unencrypted Ed25519 private key"):
         RequestSigning(file)
     with pytest.raises(ValueError, match="cannot read"):
         RequestSigning(tmp_path / "none")

@@ -47,7 +47,9 @@ def test_a_key_is_never_overwritten(tmp_path):
 )
 def test_a_key_that_cannot_be_used_is_refused_with_what_to_do(tmp_path, key, encryption):
     write_pem(tmp_path / "key.pem", key, encryption)
-    with pytest.raises(ConfigurationError, match="the test's key, contains no unencrypted Ed25519") as refusal:
+    with pytest.raises(
+        ConfigurationError, match="the test's key, contains no unencrypted Ed25519"
+    ) as refusal:
         load(tmp_path / "key.pem")
     assert refusal.value.todo == "Restore it."
 
