@@ -1,1 +1,1 @@
-"""What every node has: the job loop, journal, audit, reports, health, freeze."""
+"""The parts of every node: the job loop, journal, audit, reports, health, freeze."""

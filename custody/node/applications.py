@@ -1,4 +1,4 @@
-"""The applications whose signed requests this node's owner believes."""
+"""The applications that this node's owner has pinned: the node accepts their signed requests."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,21 +31,24 @@ class Application:
 
 
 class Applications:
-    """Read at each request, so that one which is removed is removed at once."""
+    """The pinned applications, read at each request: a removal counts at once."""
 
     def __init__(self, statements: Pool) -> None:
         self._statements = statements
         self._lookups = Batcher[str, Application | None](self._look_up)
 
     async def find(self, key_id: str) -> Application | None:
-        """The application that has the key of this id."""
+        """Return the application with the key of this id, or None."""
         return await self._lookups.submit(key_id)
 
     async def all(self) -> list[Application]:
         return [_application(row) for row in await self._statements.rows(_ALL)]
 
     async def add(self, name: str, public_key: bytes) -> Application:
-        """Harmless when it is there already. Raises OperatorError when name or key is another's."""
+        """Pin an application; pinning it again changes nothing.
+
+        Raise OperatorError if another application has the name or the key.
+        """
         await self._statements.rows(_ADD, {"name": name, "public_key": public_key})
         known = await self.all()
         for one in known:
@@ -54,11 +57,11 @@ class Applications:
         other = next(one for one in known if name == one.name or public_key == one.public_key)
         raise OperatorError(
             f"application {other.name!r} is pinned already, with key {other.key_id}",
-            "Take another name, or remove that one first: apps remove",
+            "Choose another name, or remove the pinned application first: apps remove",
         )
 
     async def remove(self, name: str) -> bool:
-        """Nothing that it signed is done from now on. False when there is none of that name."""
+        """Remove an application: its requests are denied at once. Return False if unknown."""
         return bool(await self._statements.rows(_REMOVE, {"name": name}))
 
     async def _look_up(self, key_ids: list[str]) -> list[Application | Exception | None]:

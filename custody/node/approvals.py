@@ -1,4 +1,4 @@
-"""What the gate has decided, kept before anything follows from it."""
+"""The gate's decisions, stored before the node acts on them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,7 +34,7 @@ class Approval:
 
 
 class Approvals:
-    """Decisions by request id and digest: one for another key or body is another's."""
+    """Decisions by request id and digest: another key or body needs a decision of its own."""
 
     def __init__(self, statements: Pool, node: str) -> None:
         self._statements = statements
@@ -45,7 +45,7 @@ class Approvals:
         return await self._lookups.submit((job.request_id, job.request_digest))
 
     async def record(self, job: Job, decision: Decision, reason: str | None) -> Approval:
-        """Commit a decision, and return the one that stands: the first of any node of the group."""
+        """Commit a decision. Return the decision that counts: the group's first."""
         values = {
             "request_id": job.request_id,
             "digest": job.request_digest,
@@ -57,7 +57,7 @@ class Approvals:
         return _approval(row)
 
     async def purge(self, before: datetime) -> None:
-        """Forget decisions made before a time: no job lives that long."""
+        """Delete decisions made before a time: no job lives that long."""
         await self._statements.rows(_PURGE, {"before": before})
 
     async def _look_up(

@@ -1,4 +1,4 @@
-"""`apps`: the applications whose signed requests this node believes."""
+"""`apps`: the pinned applications, whose signed requests this node accepts."""
 
 import asyncio
 import base64
@@ -28,26 +28,29 @@ Answer = TypeVar("Answer")
 
 
 def application(settings_of: Callable[[typer.Context], NodeSettings]) -> typer.Typer:
-    app = new_application("Applications whose signed requests this node believes.")
+    app = new_application("The pinned applications: this node accepts their signed requests.")
 
     @app.command()
     def add(
         context: typer.Context,
-        name: Annotated[str, typer.Argument(help="For the audit and the gate.")],
+        name: Annotated[
+            str, typer.Argument(help="The application's name, for the audit and the gate.")
+        ],
         public_key: Annotated[
-            str | None, typer.Option(help="Ed25519, base64 of its 32 bytes.")
+            str | None, typer.Option(help="Ed25519 public key, 32 bytes in base64.")
         ] = None,
         public_key_file: Annotated[
-            Path | None, typer.Option(help="The same in PEM, as openssl pkey -pubout writes it.")
+            Path | None,
+            typer.Option(help="File of the public key in PEM, as openssl pkey -pubout writes it."),
         ] = None,
     ) -> None:
-        """Pin an application's public key, for every node with this database. Counts at once."""
+        """Pin an application's public key, for all nodes with this database, at once."""
         with operator_errors():
             key = _public_key(public_key, public_key_file)
             if not NAME.fullmatch(name):
                 raise OperatorError(
                     f"{name!r} is not a name for an application",
-                    "Take 1 to 64 letters, digits, '.', '_' and '-'.",
+                    "Use 1 to 64 letters, digits, '.', '_' and '-'.",
                 )
             added = _with(settings_of(context), lambda known: known.add(name, key))
         out.print(f"pinned {added.name}, key {added.key_id}")
@@ -65,7 +68,7 @@ def application(settings_of: Callable[[typer.Context], NodeSettings]) -> typer.T
 
     @app.command()
     def remove(context: typer.Context, name: str) -> None:
-        """Believe an application no longer. Counts at once, for what is still waiting too."""
+        """Remove an application. Takes effect at once, also for its pending requests."""
         with operator_errors():
             if not _with(settings_of(context), lambda known: known.remove(name)):
                 raise OperatorError(f"there is no application {name!r}", "See: apps list")
@@ -92,7 +95,7 @@ def _row(one: Application) -> dict[str, str]:
 
 
 def _public_key(text: str | None, file: Path | None) -> bytes:
-    """The 32 bytes of the one that is given. Raises OperatorError."""
+    """Return the 32 bytes of the public key in the given option. Raise OperatorError."""
     if (text is None) == (file is None):
         raise OperatorError(
             "which public key?", "Give either --public-key or --public-key-file, not both."
@@ -118,7 +121,7 @@ def _public_key(text: str | None, file: Path | None) -> bytes:
 
 def _no_key(why: str) -> OperatorError:
     return OperatorError(
-        f"that is not an Ed25519 public key: {why}",
+        f"this is not an Ed25519 public key: {why}",
         "The application's owner makes one: openssl genpkey -algorithm ed25519 -out app.pem; "
         "openssl pkey -in app.pem -pubout",
     )

@@ -1,4 +1,4 @@
-"""The audit chain: one hash chain a node of everything it decided."""
+"""The audit chain: each node's hash chain of its decisions and results."""
 
 import json
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from custody.wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, SigningKey
 
 @dataclass(frozen=True)
 class AuditRecord:
-    """What one record says beside its place and time. ``details`` never holds a secret."""
+    """A record's contents without position and time. ``details`` never contains a secret."""
 
     job_id: UUID
     kind: str
@@ -74,7 +74,7 @@ _HEAD = "SELECT sequence, hash FROM audit WHERE node = :node ORDER BY sequence D
 
 
 class AuditChain:
-    """Links records to this node's chain. A second process of that name would conflict."""
+    """Links records to this node's chain. A second process with the node's id would conflict."""
 
     def __init__(self, statements: Pool, node: str, signer: SigningKey) -> None:
         self._statements = statements
@@ -83,7 +83,7 @@ class AuditChain:
         self._head: AuditHead | None = None
 
     def link(self, head: AuditHead, audit_records: list[AuditRecord]) -> Links:
-        """Records that follow ``head``. Once they are committed: ``advance``.
+        """Return the links of records that follow ``head``. Call ``advance`` after their commit.
 
         Read the head before the transaction begins: reading it takes a connection, and a task
         that holds one must not wait for another.
@@ -101,15 +101,15 @@ class AuditChain:
         return replace(links, head=AuditHead(node=self._node, sequence=sequence, hash=previous))
 
     def advance(self, links: Links) -> None:
-        """The transaction that inserted these is committed."""
+        """Take the new head: the transaction that inserted these records was committed."""
         self._head = links.head
 
     def forget_head(self) -> None:
-        """The transaction may or may not have been committed: read the head again."""
+        """Forget the head: a transaction's commit is uncertain, so the head must be read again."""
         self._head = None
 
     async def head(self) -> AuditHead:
-        """The last committed record's place and hash."""
+        """Return position and hash of the last committed record."""
         if self._head is None:
             rows = await self._statements.rows(_HEAD, {"node": self._node})
             sequence, last = rows[0] if rows else (0, GENESIS)
@@ -117,6 +117,6 @@ class AuditChain:
         return self._head
 
     async def signed_head(self) -> SignedBytes:
-        """The committed head, signed by the node."""
+        """Return the committed head, signed by the node."""
         head = await self.head()
         return self._signer.sign(AUDIT_HEAD_TYPE, head.model_dump_json().encode())

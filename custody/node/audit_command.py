@@ -38,23 +38,26 @@ MAX_REASON = 500
 def application(
     settings_of: Callable[[typer.Context], NodeSettings], check_keys: KeyCheck
 ) -> typer.Typer:
-    app = new_application("The hash chain of everything that this node decided and did.")
+    app = new_application("The hash chain of this node's decisions and results.")
 
     @app.command()
     def verify(
         context: typer.Context,
         offline: Annotated[
-            bool, typer.Option(help="Do not compare with the heads that the control plane keeps.")
+            bool,
+            typer.Option(
+                help="Do not compare the chain with the heads that the control plane keeps."
+            ),
         ] = False,
         as_json: Json = False,
     ) -> None:
         """Compare every record with its chain, the kept heads, the journal and the stored keys.
 
-        Finds changed and missing records, a recomputed chain, a cut-off end, records that do not
-        parse, outcomes that are gone from the journal or are there twice, and keys that were made
-        and are gone. Restored databases that an admin has acknowledged are shown as gaps.
+        Finds changed, missing and malformed records, a recomputed chain and a chain whose end was
+        removed. Finds outcomes that the journal lacks or has twice, and keys that are missing.
+        Shows an acknowledged restore as a gap.
 
-        Exit code 0: nothing found; 1: something was found; 2: it could not be checked.
+        Exit code 0: no finding; 1: findings; 2: the check could not be done.
         """
         with operator_errors(EXIT_COULD_NOT_CHECK):
             found = asyncio.run(_verify(settings_of(context), check_keys, offline))
@@ -70,16 +73,16 @@ def application(
         context: typer.Context,
         reason: Annotated[
             str,
-            typer.Option(help="Which backup was restored, and why; for the audit and the admin."),
+            typer.Option(help="The restored backup and the reason, for the audit and the admin."),
         ],
         as_json: Json = False,
     ) -> None:
         """State that this node's database was restored from a backup.
 
-        The control plane keeps heads of records that the backup does not have, so this node is
-        failing. The statement goes into this node's chain and to the control plane, signed, with
-        both heads in it. Then an admin acknowledges it there: control-plane node restored. Run
-        this once for each restore, whether or not the node has worked since.
+        The control plane keeps heads of records that the backup lacks, so it reports this node as
+        failing. This command writes a signed statement with both heads into the node's chain, and
+        sends it to the control plane. An admin then acknowledges it: control-plane node restored.
+        Run this command once for each restore, also if the node has worked since.
         """
         with operator_errors():
             settings = settings_of(context)
@@ -121,7 +124,7 @@ async def _verify(settings: NodeSettings, check_keys: KeyCheck, offline: bool) -
 
 async def _kept(settings: NodeSettings) -> Kept:
     signer = load_identity(settings.identity.private_key)
-    with _control_plane_needed("or use --offline, which cannot find a cut-off end"):
+    with _control_plane_needed("or use --offline, which cannot find that the end was removed"):
         async with open_client(settings) as client:
             return read_kept(await client.audit_heads(), signer, settings.node.id)
 
@@ -148,7 +151,7 @@ def _control_plane_needed(otherwise: str) -> Iterator[None]:
         yield
     except (ControlPlaneUnavailable, ControlPlaneRefused) as error:
         raise OperatorError(
-            f"the control plane, which keeps the heads of the chain, gave no answer: {error}",
+            f"the control plane, which keeps the heads of the chain, did not answer: {error}",
             f"Correct that, {otherwise}.",
         ) from None
 
@@ -170,7 +173,7 @@ def _show(found: Verification, offline: bool) -> None:
 
 def _words(gap: Gap) -> str:
     what = printable(
-        f"records {gap.agreed.sequence + 1} to {gap.kept.sequence} are gone, since the database "
+        f"records {gap.agreed.sequence + 1} to {gap.kept.sequence} are lost, because the database "
         f"was restored; head {gap.kept.sequence} was {gap.kept.hash.hex()}, and the chain "
         f"continued from {gap.own.sequence}, {gap.own.hash.hex()}; stated by {gap.operator} at "
         f"{_time(gap.at)}: {gap.reason}"

@@ -1,4 +1,4 @@
-"""Audit records and signed heads as they are read back: what does not parse is named."""
+"""Parsing of audit records and signed heads; each malformed record becomes a finding."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -32,14 +32,14 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong, at a sequence number of the chain; None where it is at none."""
+    """A fault of the chain, with its sequence number; None if it belongs to no record."""
 
     sequence: int | None
     what: str
 
 
 class Findings:
-    """The first MAX_FINDINGS of them, and how many there are."""
+    """The first MAX_FINDINGS findings, and the number of all findings."""
 
     def __init__(self) -> None:
         self.kept: list[Finding] = []
@@ -53,11 +53,11 @@ class Findings:
 
 
 class BadRecord(ValueError):
-    """Bytes that no node writes as a record."""
+    """Bytes that are not a record."""
 
 
 class Said(BaseModel):
-    """What a record says. Its details, which differ by kind, are in ``details``."""
+    """A record's contents. ``details`` differ by kind."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
@@ -82,7 +82,7 @@ class Said(BaseModel):
 
 
 def parse_record(record: bytes) -> Said:
-    """What a record says. Raises BadRecord."""
+    """Parse a record. Raise BadRecord."""
     try:
         parse_json(record)
         return Said.model_validate_json(record)
@@ -97,9 +97,9 @@ def parse_record(record: bytes) -> Said:
 
 @dataclass(frozen=True)
 class Gap:
-    """A restored database: the records after ``agreed``, up to ``kept``, are in the chain no more.
+    """A restored database: the chain has lost the records after ``agreed``, up to ``kept``.
 
-    ``own`` is the chain's head when that was stated, in record ``sequence``.
+    ``own`` is the chain's head when the operator stated the restore, in record ``sequence``.
     """
 
     sequence: int
@@ -114,7 +114,7 @@ class Gap:
     acknowledged_reason: str | None = None
 
     def covers(self, sequence: int) -> bool:
-        """Whether the record of this number is one of those that it has cost."""
+        """Return whether the gap contains the record of this number."""
         return self.agreed.sequence < sequence <= self.kept.sequence
 
 
@@ -128,9 +128,9 @@ class KeptHead:
 
 @dataclass(frozen=True)
 class Kept:
-    """What is kept elsewhere of a node's chain, as far as this node has signed it.
+    """The heads and restores that the control plane keeps, as far as this node has signed them.
 
-    ``restores`` are by the payload of their statement.
+    ``restores``: by the payload of their statement.
     """
 
     heads: list[KeptHead] = field(default_factory=list)
@@ -140,7 +140,7 @@ class Kept:
 
 
 def read_kept(answer: AuditHeads, signer: SigningKey, node: str) -> Kept:
-    """Open all that the control plane keeps. What does not hold becomes a finding."""
+    """Open everything that the control plane keeps. An invalid signature becomes a finding."""
     kept = Kept()
     for signed_heads, opened in ((answer.heads, kept.heads), (answer.set_aside, kept.set_aside)):
         for signed in signed_heads:
@@ -159,7 +159,7 @@ def read_kept(answer: AuditHeads, signer: SigningKey, node: str) -> Kept:
 
 
 def open_gap(restore: KnownRestore, signer: SigningKey, node: str) -> Gap:
-    """A restore, once it and both heads are seen to be signed by this node. Raises ValueError."""
+    """Return a restore after checking its signature and both heads'. Raise ValueError."""
     payload = PinnedKeys([signer.public_key]).open(RESTORED_TYPE, restore.restored)
     try:
         restored = Restored.model_validate_json(payload)
@@ -183,7 +183,7 @@ def open_gap(restore: KnownRestore, signer: SigningKey, node: str) -> Gap:
 
 
 def stated(said: Said) -> SignedBytes:
-    """The signed statement in a record of kind RESTORED. Raises ValueError."""
+    """Return the signed statement in a record of kind RESTORED. Raise ValueError."""
     try:
         return SignedBytes(
             payload=said.details.get("statement"),
@@ -206,7 +206,7 @@ def _open_head(signed: SignedBytes, signer: SigningKey, node: str) -> AuditHead:
 
 
 def hashes_of(heads: Sequence[KeptHead]) -> dict[int, set[bytes]]:
-    """By sequence; two for one sequence are kept where a node has signed two."""
+    """Return the heads' hashes by sequence: two hashes if a node signed two heads."""
     hashes: dict[int, set[bytes]] = {}
     for kept in heads:
         hashes.setdefault(kept.head.sequence, set()).add(kept.head.hash)

@@ -26,7 +26,7 @@ from custody.wire.node_api import KnownRestore
 from custody.wire.outcomes import OutcomeStatus
 
 ATTEMPTS = 10
-"""The running node appends to the same chain; a statement on an outdated head is retried."""
+"""Tries, since the running node appends to the same chain and the read head may be outdated."""
 
 _HASHES = """
     SELECT sequence, hash FROM audit
@@ -42,7 +42,7 @@ _LAST_STATED = """
 
 
 async def lost_heads(statements: Pool, node: str, kept: Kept) -> list[KeptHead]:
-    """The kept heads that the chain does not have, in order."""
+    """Return the kept heads that the chain does not contain, in order."""
     own = await _hashes(statements, node, kept)
     lost = [each for each in kept.heads if own.get(each.head.sequence) != each.head.hash]
     return sorted(lost, key=lambda each: each.head.sequence)
@@ -51,9 +51,9 @@ async def lost_heads(statements: Pool, node: str, kept: Kept) -> list[KeptHead]:
 async def state_restore(
     statements: Pool, node: str, signer: SigningKey, kept: Kept, operator: str, reason: str
 ) -> tuple[SignedBytes, Gap]:
-    """Append the statement to the chain, unless it is there; committed when this returns.
+    """Append the statement to the chain and commit it, unless the chain contains it already.
 
-    Raises OperatorError where the chain has all that was reported.
+    Raise OperatorError if the chain contains every reported record.
     """
     lost = await lost_heads(statements, node, kept)
     if not lost:
@@ -105,9 +105,9 @@ def _record(signed: SignedBytes, gap: Gap) -> AuditRecord:
         "statement_key": signed.signing_key_id,
     }
     return AuditRecord(
-        job_id=uuid4(),  # of no job
+        job_id=uuid4(),  # the record belongs to no job
         kind=RESTORED,
-        key_id=UUID(int=0),  # of no key
+        key_id=UUID(int=0),  # the record belongs to no key
         job_digest=hashlib.sha256(b"").digest(),
         status=OutcomeStatus.DONE.value,
         code=None,
@@ -117,7 +117,7 @@ def _record(signed: SignedBytes, gap: Gap) -> AuditRecord:
 
 
 async def _agreed(statements: Pool, node: str, kept: Kept, below: int) -> AuditHead:
-    """The last head below a sequence number that the chain has, also of those set aside."""
+    """Return the chain's last head below a sequence number, including heads set aside."""
     own = await _hashes(statements, node, kept)
     heads = [each.head for each in (*kept.heads, *kept.set_aside)]
     held = [head for head in heads if head.sequence < below and own.get(head.sequence) == head.hash]

@@ -1,4 +1,4 @@
-"""A chain against itself and against what is kept of it elsewhere. Does no I/O."""
+"""Check of a chain: of its links, and against the heads kept elsewhere. Pure."""
 
 from custody.node.audit_records import (
     MAX_RECORD,
@@ -19,10 +19,10 @@ from custody.wire.node_api import KnownRestore
 
 
 class ChainCheck:
-    """Takes a chain record by record, from the first.
+    """Checks a chain record by record, from the first.
 
-    ``kept`` is None where nothing is to be compared with: then what only the control plane knows
-    (the end of the chain, acknowledgements) is not judged.
+    ``kept`` is None if there are no kept heads to compare with. Then the end of the chain and the
+    acknowledgements, which only the control plane knows, are not checked.
     """
 
     def __init__(self, node: str, signer: SigningKey, kept: Kept | None) -> None:
@@ -42,7 +42,7 @@ class ChainCheck:
     def record(
         self, sequence: int, record: bytes | None, stored_hash: bytes
     ) -> tuple[Said | None, list[Finding]]:
-        """Check the next record; None: it is larger than MAX_RECORD. Returns what it says."""
+        """Check the next record and return its contents. None: it is larger than MAX_RECORD."""
         findings = []
         self.sequence += 1
         if sequence != self.sequence:
@@ -84,7 +84,7 @@ class ChainCheck:
         return [Finding(sequence, "differs from the head that this node signed and reported")]
 
     def _restored(self, said: Said) -> list[Finding]:
-        """A record that states a restore: it must be about this very place in the chain."""
+        """Check a record that states a restore: it must name its own position in the chain."""
         try:
             signed = stated(said)
             gap = open_gap(KnownRestore(restored=signed), self._signer, self._node)
@@ -104,14 +104,14 @@ class ChainCheck:
         return [
             Finding(
                 said.sequence,
-                f"the database was restored, which lost the records {gap.agreed.sequence + 1} to "
-                f"{gap.kept.sequence}, and nobody has acknowledged that: control-plane node "
+                f"a restore of the database lost the records {gap.agreed.sequence + 1} to "
+                f"{gap.kept.sequence}, and no admin has acknowledged it: control-plane node "
                 f"restored {self._node}",
             )
         ]
 
     def end(self) -> list[Finding]:
-        """Check that the chain reaches as far as the node has reported, and what was set aside."""
+        """Check that the chain contains all reported records, and check the heads set aside."""
         findings = list(self._kept.findings)
         missing = {sequence for sequence in self._heads if sequence > 0}
         if missing:

@@ -1,4 +1,4 @@
-"""`audit verify`: the chain against itself, the kept heads, the journal and the stored keys."""
+"""`audit verify`: check the chain, the kept heads, the journal and the stored keys."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from custody.wire.envelope import SigningKey
 PAGE = 500
 
 KeyCheck = Callable[[Rows, Sequence[Said]], Awaitable[list[Finding]]]
-"""What a page of records says was made, against what the database has now."""
+"""Compares the keys that a page of records names with the keys in the database."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """``compared``: how many kept heads were met on the way. ``findings`` are the first ones."""
+    """``compared``: number of kept heads that were compared. ``findings``: the first findings."""
 
     records: int
     compared: int
@@ -29,7 +29,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose chain it is. ``retention``: after how long the journal forgets a job."""
+    """The node whose chain is checked. ``retention``: how long the journal keeps a job."""
 
     node: str
     signer: SigningKey
@@ -53,10 +53,10 @@ async def verify_chain(
     check_keys: KeyCheck,
     progress: Callable[[int, int], None],
 ) -> Verification:
-    """Walk the chain from its first record; ``progress`` gets a sequence number, and the last.
+    """Check the chain from its first record; ``progress`` gets the sequence number and the last.
 
-    All is read as of one moment: a node that works meanwhile changes nothing of it. ``kept`` is
-    None where the chain is to be compared with itself and its database alone.
+    One snapshot is read, so a running node does not disturb the check. If ``kept`` is None, the
+    chain is checked without kept heads.
     """
     node = {"node": subject.node}
     chain, findings = ChainCheck(subject.node, subject.signer, kept), Findings()
@@ -79,7 +79,7 @@ async def verify_chain(
             findings.add(chain.end())
             findings.add(
                 [
-                    Finding(row.sequence, "no chain has a record of this number")
+                    Finding(row.sequence, "a chain never contains a record of this number")
                     for row in await rows(_BELOW, node)
                 ]
             )

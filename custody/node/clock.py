@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from custody.wire.clocks import nearest_offset, said
 
 READING_LASTS = timedelta(minutes=2)
-"""A reading of the control plane's clock is believed this long. Each heartbeat (10 s) takes one."""
+"""Validity of a reading of the control plane's clock. Each heartbeat (10 s) takes a reading."""
 
 
 class Clock:
@@ -34,18 +34,18 @@ class Clock:
         self.compared.set()
 
     def deadline(self, expires_at: datetime) -> datetime:
-        """The time on this host's clock at which ``expires_at`` has passed on either clock.
+        """Return the time on this host's clock at which ``expires_at`` has passed on either clock.
 
-        At most the allowed offset counts, so that a clock that is wrong denies no job for good.
+        At most the allowed offset counts: otherwise a wrong clock would deny jobs permanently.
         """
         return expires_at - self._ahead()
 
     def is_over(self, expires_at: datetime, now: datetime) -> bool:
-        """True from ``deadline`` on. Works for times at which ``deadline`` would overflow, too."""
+        """Return True from ``deadline`` on, also for times at which ``deadline`` would overflow."""
         return expires_at - now <= self._ahead()
 
     def _ahead(self) -> timedelta:
-        """The part of the control plane's lead that counts."""
+        """Return the control plane's lead, at most the allowed offset."""
         return min(max(self.offset, timedelta()), self.allowed)
 
     def allow(self, told_seconds: float | None) -> None:
@@ -59,11 +59,11 @@ class Clock:
 
     @property
     def allowed(self) -> timedelta:
-        """The largest offset with which this node works."""
+        """Return the largest offset with which this node works."""
         return min(self._max_offset, self._told_offset)
 
     def problem(self, now: datetime) -> str | None:
-        """Why this host's clock cannot judge times; None while the clocks agree."""
+        """Return why this host's clock is not reliable; None while the clocks agree."""
         if self._compared_at is None or abs(now - self._compared_at) > READING_LASTS:
             return "not compared with the control plane's clock recently"
         if abs(self.offset) > self.allowed:

@@ -1,4 +1,4 @@
-"""What an operator types for every node, whatever its mode."""
+"""The commands that every node has, in both modes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -33,9 +33,9 @@ def add_node_commands(
 
     @app.command()
     def doctor(context: typer.Context, as_json: Json = False) -> None:
-        """Try everything that this node needs, and say what to do about what is not there.
+        """Try everything that this node needs, and say how to correct what fails.
 
-        Exit code 0: all well, or only warnings; 1: something must be corrected.
+        Exit code 0: no fault, or only warnings; 1: something must be corrected.
         """
         with operator_errors():
             settings = settings_of(context)
@@ -47,7 +47,7 @@ def add_node_commands(
 
     @app.command()
     def migrate(context: typer.Context) -> None:
-        """Bring the node's database to this version's schema. Harmless when it is there already."""
+        """Bring the node's database to this version's schema. Running it again changes nothing."""
         with operator_errors(), database_errors():
             settings = settings_of(context)
             migrate_database(schema_of(settings.program), settings.database.read_url())
@@ -56,11 +56,14 @@ def add_node_commands(
     @app.command()
     def freeze(
         context: typer.Context,
-        reason: Annotated[str, typer.Option(help="For those who find the node frozen.")],
+        reason: Annotated[
+            str, typer.Option(help="The reason, for colleagues who find the node frozen.")
+        ],
     ) -> None:
         """Stop this node's work at once, also across restarts, until `unfreeze`.
 
-        Requests stay Pending, or go to other nodes: freeze each that must not.
+        Requests stay Pending, or other nodes of the group do them: freeze these nodes too if
+        needed.
         """
         with operator_errors():
             frozen = Freeze(settings_of(context).node.state_directory)
@@ -72,7 +75,7 @@ def add_node_commands(
 
     @app.command()
     def unfreeze(context: typer.Context) -> None:
-        """Let this node work again. What still waits is done at its next attempt."""
+        """Let this node work again. Pending requests are done at their next attempt."""
         with operator_errors():
             was_frozen = Freeze(settings_of(context).node.state_directory).unfreeze()
         out.print("this node works again" if was_frozen else "this node was not frozen")

@@ -1,4 +1,4 @@
-"""The text of what every node's new configuration file has, every setting explained."""
+"""The sections that every node's new configuration file has, with every setting explained."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ id = {node_text}
 # {group_is} The operator of the control plane
 # registers it: control-plane node add {node} --group {group}
 group = {group_text}
-# What this host remembers without a database: the freeze, and that a PIN was refused.
+# Folder for facts that must not depend on the database: the freeze, and a refused PIN.
 state_directory = "state"
 
 [control_plane]
 # The node API.
 url = {url}
-# The root certificate that the control plane's must be under.
+# The root of the control plane's certificate.
 ca = {ca}
 # This node's certificate (leaf, then intermediate) and its private key (mode 0600), as
 # `pki issue node {node}` makes them.
 certificate = {certificate}
 private_key = {private_key}
-# The control plane's job-signing public keys, as `control-plane init` prints them. A job that
-# none of them has signed is refused. Two while a key is being replaced.
+# The control plane's job-signing public keys, as `control-plane init` prints them. The node
+# # refuses jobs that none of these keys has signed. Give two keys while one is being replaced.
 job_signing_keys = [{job_signing_keys}]
 
 [database]
-# PostgreSQL: postgresql://user@host:port/database. With a password in it, keep the URL in a file
-# of mode 0600 and write url_file = "..." instead.
+# PostgreSQL: postgresql://user@host:port/database. If the URL contains a password, keep it in a
+# # file of mode 0600 and write url_file = "..." instead.
 {database}
 
 """
@@ -42,35 +42,35 @@ LAST_SECTIONS = """\
 private_key = "identity.pem"
 
 [health]
-# /healthz, /readyz and /metrics. Keep it on a local address: it asks for no credentials.
+# /healthz, /readyz and /metrics. Keep the port on a local address: it needs no credentials.
 host = "127.0.0.1"
 port = {health_port}
 
 [loop]
 # Jobs at once, between claim and report.
 slots = 64
-# Nothing is signed while our clock and the control plane's are further apart than this; or, at a
-# signer, than a third of what a ticket lives (the control plane says how much that is).
+# This node signs nothing while its clock differs from the control plane's by more than this. At a
+# # signer, a third of a ticket's life is the limit if that is less.
 max_clock_offset_seconds = 30
 # How long the journal remembers jobs; must be longer than any request lives.
 journal_retention_days = 90
 
 [requests]
-# true: only what an application has signed itself is done, under a key pinned by `{program} apps
-# add`. Then a stolen control plane has nothing signed. Applications must be ready for it.
+# true: the node does only requests that an application has signed, with a key pinned by `{program}
+# # apps add`. Then a stolen control plane gets no signature. Prepare the applications first.
 require_signature = false
 
-# The owner's validation gate, asked before anything is signed: docs/how-to/validation-gate.md.
-# Without an approval nothing is; without this section there is no gate.
+# The owner's validation gate, asked before each signature: docs/how-to/validation-gate.md.
+# # Without an approval the node signs nothing. Without this section there is no gate.
 # [gate]
 # url = "https://gate.example:8450/decide"
-# ca = "gate-ca.pem"              # the root that its certificate must be under
-# hmac_key_file = "gate-hmac.key" # mode 0600, shared with the gate, which knows us by it
+# ca = "gate-ca.pem"              # the root of the gate's certificate
+# hmac_key_file = "gate-hmac.key" # mode 0600, shared with the gate: proves who asks
 # certificate = "certificate.pem" # for mutual TLS; both or none
 # private_key = "private_key.pem"
-# timeout_seconds = 5             # a later answer counts for nothing
-# allow_bare_hashes = true        # false: hashes, and what may be one, are denied
-# at_once = 256                   # requests that wait at the gate; more are tried again later
+# timeout_seconds = 5             # a later answer is ignored
+# allow_bare_hashes = true        # false: hashes and possible hashes are denied
+# at_once = 256                   # requests that wait at the gate; further ones are retried later
 
 [log]
 # debug, info, warning or error
@@ -80,7 +80,7 @@ level = "info"
 
 @dataclass(frozen=True, kw_only=True)
 class NewNode:
-    """What `init` knows of a node of either mode.
+    """The facts about a node that `init` needs in both modes.
 
     ``database``: the URL of PostgreSQL, or the file of mode 0600 that holds it.
     """
@@ -99,7 +99,7 @@ class NewNode:
 def first_sections(
     new: NewNode, group_is: str = "The group of drivers that share one database and one queue."
 ) -> str:
-    """Text of [node], [control_plane] and [database], explained."""
+    """Return the text of [node], [control_plane] and [database], with explanations."""
     database = "url_file" if isinstance(new.database, Path) else "url"
     return FIRST_SECTIONS.format(
         node=new.node,
@@ -117,5 +117,5 @@ def first_sections(
 
 
 def last_sections(new: NewNode, program: str) -> str:
-    """Text of [identity], [health], [loop], [requests], [gate] and [log], explained."""
+    """Return the text of [identity], [health], [loop], [requests], [gate] and [log]."""
     return LAST_SECTIONS.format(program=program, health_port=new.health_port)

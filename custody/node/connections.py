@@ -1,4 +1,4 @@
-"""What every node reaches: its database and the control plane."""
+"""A node's connections: to its database and to the control plane."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -16,10 +16,10 @@ CONNECTIONS = 8
 
 @contextlib.asynccontextmanager
 async def open_database(settings: NodeSettings, *, patient: bool = False) -> AsyncIterator[Pool]:
-    """The node's database, with the schema that this version needs. Raises OperatorError.
+    """Open the node's database and check its schema. Raise OperatorError.
 
-    ``patient``: one that is away is waited for. To a command (not patient) one that goes away, is
-    full or takes no writes is an OperatorError, whenever that happens.
+    ``patient``: wait for an unavailable database, as a daemon does. A command is not patient: a
+    database that is unavailable, full or read-only at any time raises OperatorError.
     """
     url, name = settings.database.read_url(), f"{settings.program} {settings.node.id}"
     schema, migrate = schema_of(settings.program), f"{settings.program} migrate"
@@ -38,13 +38,13 @@ async def open_database(settings: NodeSettings, *, patient: bool = False) -> Asy
 
 
 def schema_of(program: str) -> str:
-    """The program's folder in custody/migrations/."""
+    """Return the program's folder in custody/migrations/."""
     return program.replace("-", "_")
 
 
 @contextlib.asynccontextmanager
 async def open_client(settings: NodeSettings) -> AsyncIterator[ControlPlaneClient]:
-    """A client of the control plane under this node's certificate. Raises OperatorError."""
+    """Return a client of the control plane with this node's certificate. Raise OperatorError."""
     section = settings.control_plane
     require_certificate_of(settings.node.id, section.certificate)
     async with ControlPlaneClient(

@@ -1,4 +1,4 @@
-"""The driver's side of the node API."""
+"""The node's side of the node API."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ from custody.wire.retry_after import COME_BACK, http_date, retry_after
 from custody.wire.strict_json import parse_json
 
 REQUEST_TIMEOUT = 15.0
-"""Seconds that an answer may take, beyond what the request itself asks to wait."""
+"""Seconds for an answer, in addition to the wait that the request asks for."""
 CONNECT_TIMEOUT = 5.0
 KEEPALIVE_SECONDS = 60.0
 SILENCE_IS_A_PROBLEM = timedelta(seconds=45)
@@ -37,11 +37,11 @@ SILENCE_IS_A_PROBLEM = timedelta(seconds=45)
 MAX_ANSWER = 128 * 1024 * 1024
 """Bytes of an answer. MAX_BATCH jobs around requests of 256 KiB, each in base64 twice, are less."""
 MAX_REFUSAL = 64 * 1024
-"""Bytes of an answer that brings nothing; what a gateway has to say beyond that is not read."""
+"""Bytes that are read of an error's answer, which may be a gateway's."""
 
 
 class ControlPlaneUnavailable(Exception):
-    """No answer, or one that says to come back: try again later.
+    """The control plane did not answer, or asked for a retry.
 
     ``retry_after``: seconds that the answer asked for, its Retry-After.
     """
@@ -52,11 +52,11 @@ class ControlPlaneUnavailable(Exception):
 
 
 class ControlPlaneRefused(Exception):
-    """The control plane answered that it will not: an operator must look."""
+    """The control plane refused a request: an operator must correct the cause."""
 
 
 class ControlPlaneClient:
-    """Speaks the node API over mTLS, on connections that are kept. Use it as a context."""
+    """Speaks the node API over mTLS, on persistent connections. Use it as a context."""
 
     def __init__(self, url: str, ca: Path, certificate: Path, private_key: Path) -> None:
         self._url = url.rstrip("/")
@@ -75,7 +75,7 @@ class ControlPlaneClient:
         await self._http.close()
 
     def problem(self) -> str | None:
-        """Why nothing comes from the control plane; None while it answers as it should."""
+        """Return why the control plane does not answer; None while it answers."""
         if self._refusal is not None:
             return self._refusal
         if self._last_answer is None:
@@ -150,7 +150,7 @@ class ControlPlaneClient:
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The body. Raises ControlPlaneRefused for one that is too large to be an answer."""
+    """Return the body. Raise ControlPlaneRefused if it is too large for an answer."""
     is_answer = response.status == HTTPStatus.OK
     content = bytearray()
     async for chunk in response.content.iter_any():
@@ -163,9 +163,9 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 def pausing(first: float, longest: float) -> Callable[[RetryCallState], float]:
-    """Seconds until the next attempt: doubled each time, or as long as the answer asked for.
+    """Yield the seconds until each next attempt: doubled each time, or as the answer asked for.
 
-    Neither is more than ``longest``.
+    No pause is longer than ``longest``.
     """
     backoff = wait_exponential_jitter(multiplier=first, max=longest)
 

@@ -9,7 +9,7 @@ from custody.wire.jobs import Job
 
 
 def require_thawed(freeze: Freeze) -> None:
-    """Raise Failed, worth another attempt, while this node is frozen."""
+    """Raise a transient Failed while this node is frozen."""
     problem = freeze.problem()
     if problem is not None:
         raise Failed("frozen", f"this node is {problem}", transient=True)
@@ -24,8 +24,7 @@ def require_in_time(job: Job, now: datetime, clock: Clock) -> None:
 def decide(job: Job, now: datetime, clock: Clock, longest_life: timedelta) -> None:
     """Raise Denied or Failed unless the job may be done at this time.
 
-    ``longest_life`` is how long the journal remembers: a job that outlives that could be done
-    twice.
+    ``longest_life`` is the journal's retention. A job that lives longer could be done twice.
     """
     require_in_time(job, now, clock)
     if job.expires_at - now > longest_life:

@@ -1,4 +1,4 @@
-"""`doctor`, as far as every node has it: each thing is tried, and nothing changed."""
+"""The checks of `doctor` that every node has. They try everything and change nothing."""
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ from custody.runtime.job_signing_keys import pinned_job_keys
 
 
 def host_checks(settings: NodeSettings) -> Iterator[Check]:
-    """What is on this host: files, certificate, freeze."""
+    """Check this host: files, certificate, freeze."""
     for part in (_identity, _certificate, _job_keys, _freeze):
         yield part(settings)
 
@@ -59,9 +59,9 @@ def _certificate(settings: NodeSettings) -> Check:
 async def control_plane_checks(
     settings: NodeSettings, max_offset: timedelta | None = None
 ) -> AsyncIterator[Check]:
-    """Whether it knows this node, and what it remembers of its audit chain.
+    """Check that the control plane knows this node, and compare the audit chain's kept heads.
 
-    ``max_offset``: what the life of tickets allows the clock, where that is less than the settings.
+    ``max_offset``: the clock offset that tickets allow, if that is less than the settings' limit.
     """
     name = "control plane"
     try:
@@ -129,7 +129,7 @@ def _audit(program: str, kept: Kept, lost: list[KeptHead], local: int) -> Check:
         return Check(
             name,
             Status.FAIL,
-            f"a restore that cost the records up to {waiting[-1].kept.sequence} is stated, and no "
+            f"a restore that lost the records up to {waiting[-1].kept.sequence} is stated, and no "
             "admin has acknowledged it",
             "On the control plane: control-plane node restored, with this node's id and a reason.",
         )
@@ -137,7 +137,7 @@ def _audit(program: str, kept: Kept, lost: list[KeptHead], local: int) -> Check:
         return Check(
             name,
             Status.FAIL,
-            f"the control plane keeps {len(lost)} heads that the database has not, the last one of "
+            f"the control plane keeps {len(lost)} heads that the database lacks, the last of "
             f"record {lost[-1].head.sequence}; the database ends at {local}",
             f"{program} audit verify; if the database was restored: {program} audit restored",
         )

@@ -1,7 +1,7 @@
-"""The freeze: a file on this host stops all work of its node, until an operator takes it away.
+"""The freeze: a file on this host stops all work of its node, until an operator removes the file.
 
-It needs no database and no control plane, and holds across restarts. Whatever cannot be read
-counts as frozen.
+The freeze needs no database and no control plane, and survives restarts. A file that cannot be read
+counts as a freeze.
 """
 
 import json
@@ -16,7 +16,7 @@ NAME = "frozen"
 
 
 class Freeze:
-    """Asked before a job is handled, and again before what it made is committed."""
+    """The node's freeze. It is checked before a job is handled, and again before the commit."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / NAME
@@ -29,12 +29,12 @@ class Freeze:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            return f"frozen: {self._file} is there and does not say why ({type(error).__name__})"
+            return f"frozen: {self._file} exists, but gives no reason ({type(error).__name__})"
 
     def freeze(self, reason: str) -> None:
-        """On disk when this returns; a freeze that is there stays as it was.
+        """Freeze the node, with fsync. An existing freeze stays unchanged.
 
-        On a full disk an empty file freezes as well, without a reason in it.
+        On a full disk, an empty file without a reason freezes the node too.
         """
         said = {"at": datetime.now(UTC).isoformat(), "by": operator_name(), "reason": reason}
         try:
@@ -44,7 +44,7 @@ class Freeze:
         except OSError as error:
             raise OperatorError(
                 f"cannot write {self._file}: {error.strerror}",
-                "Stop the daemon instead, as long as that is so.",
+                "Stop the daemon instead until the file can be written.",
             ) from None
 
     def _write(self, content: bytes) -> None:
@@ -55,7 +55,7 @@ class Freeze:
             sync_folder(self._file.parent)
 
     def unfreeze(self) -> bool:
-        """Take the freeze away, for good when this returns. False when there was none."""
+        """Remove the freeze, with fsync. Return False if there was none."""
         try:
             self._file.unlink()
             sync_folder(self._file.parent)
@@ -63,7 +63,7 @@ class Freeze:
             return False
         except OSError as error:
             raise OperatorError(
-                f"cannot take {self._file} away: {error.strerror}",
+                f"cannot remove {self._file}: {error.strerror}",
                 "Run this as the user who may write to that folder.",
             ) from None
         return True

@@ -27,23 +27,25 @@ from custody.wire.outcomes import APPROVAL_PENDING
 
 log = structlog.get_logger()
 
-BARE_HASH_REFUSED = "this node signs no bare hashes, nor SHA-256 of 32 bytes, which may be one"
+BARE_HASH_REFUSED = (
+    "this node signs no bare hash, and no SHA-256 of 32 bytes, which may be a bare hash"
+)
 
 
 def require_plain(decoded: Shown | None) -> None:
-    """Raise Denied for what may be something else than it looks like."""
+    """Raise Denied for a request whose bytes may have another meaning."""
     if isinstance(decoded, ShownHash):
         raise Denied("bare_hash_refused", BARE_HASH_REFUSED)
     if isinstance(decoded, ShownMessage) and decoded.could_be:
         meanings = ", ".join(decoded.could_be)
         raise Denied(
             "bare_hash_refused",
-            f"this node signs no message of a key without a network that could be: {meanings}",
+            f"this node signs no message with a bare key that could also be: {meanings}",
         )
 
 
 class Gate:
-    """Asks about each request until it has a decision; nothing else than `approve` opens it."""
+    """Asks the gate about each request until it decides; only `approve` lets the request pass."""
 
     def __init__(
         self,
@@ -64,7 +66,7 @@ class Gate:
         self._waiting = 0
 
     async def decide(self, job: Job, application: str | None) -> Approval:
-        """The decision, recorded. Raises Denied or Failed where it does not say yes or no."""
+        """Return the recorded decision. Raise Denied, or Failed without a decision."""
         question = question_about(
             job,
             node=self._node,
@@ -85,7 +87,7 @@ class Gate:
         return await self._approvals.record(job, answer.decision, answer.reason)
 
     async def _ask(self, question: GateQuestion) -> GateAnswer:
-        """One question, which holds no slot while it is open. Raises Failed."""
+        """Ask once; the job holds no slot meanwhile. Raise Failed."""
         if self._waiting >= self._settings.at_once:
             GATE_DECISIONS.labels("busy").inc()
             raise Failed("gate_busy", f"{self._waiting} requests wait at the gate", transient=True)
@@ -97,11 +99,11 @@ class Gate:
                 return read_answer(await self._client.ask(body), question.digest)
         except GateUnavailable as error:
             GATE_DECISIONS.labels("unavailable").inc()
-            log.warning("the gate is not there", error=str(error))
+            log.warning("the gate is unavailable", error=str(error))
             raise Failed("gate_unavailable", f"the gate: {error}", transient=True) from None
         except BadAnswer as error:
             GATE_DECISIONS.labels("bad_answer").inc()
-            log.error("the gate's answer is none", error=str(error))
+            log.error("the gate's answer is invalid", error=str(error))
             raise Failed("gate_bad_answer", f"the gate's answer: {error}", transient=True) from None
         finally:
             self._waiting -= 1

@@ -1,4 +1,4 @@
-"""How the owner's validation gate is reached: HTTPS under a pinned CA, on kept connections."""
+"""The client of the owner's validation gate: HTTPS under a pinned CA, persistent connections."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -23,13 +23,13 @@ KEEPALIVE_SECONDS = 30.0
 
 
 class GateUnavailable(Exception):
-    """No answer in time, or one by which the gate, or a gateway before it, cannot work now."""
+    """The gate did not answer in time, or it or a gateway before it answered "unavailable"."""
 
 
 class GateClient:
-    """Asks. No redirect is followed, and no proxy of the environment's used.
+    """Asks the gate. It follows no redirect, and uses no proxy of the environment.
 
-    Use it as a context. Raises ConfigurationError when it is made.
+    Use it as a context. The constructor raises ConfigurationError.
     """
 
     def __init__(self, settings: GateSection) -> None:
@@ -52,7 +52,7 @@ class GateClient:
         await self._http.close()
 
     async def ask(self, body: bytes) -> bytes:
-        """The answer's body, all of it in time. Raises GateUnavailable, BadAnswer."""
+        """Return the answer's complete body. Raise GateUnavailable or BadAnswer."""
         try:
             async with asyncio.timeout(self._timeout):
                 try:
@@ -60,7 +60,9 @@ class GateClient:
                 except aiohttp.ClientConnectorError:
                     raise
                 except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                    return await self._post(body)  # the kept connection was closed meanwhile
+                    return await self._post(
+                        body
+                    )  # the gate has closed the persistent connection meanwhile
         except TimeoutError:
             raise GateUnavailable(f"no answer within {self._timeout:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -96,7 +98,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 def read_hmac_key(path: Path) -> bytes:
-    """The key shared with the gate: the file's bytes, less a final newline."""
+    """Return the key shared with the gate: the file's bytes without a final newline."""
     key = read_secret(path, "the gate's HMAC key")
     if len(key) < MIN_HMAC_KEY:
         raise ConfigurationError(

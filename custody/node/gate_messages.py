@@ -1,4 +1,4 @@
-"""What is asked of the owner's validation gate, and what counts as its answer. Pure."""
+"""Questions to the owner's validation gate, and the check of its answers. Pure."""
 
 import hashlib
 import hmac
@@ -28,13 +28,13 @@ GATED = {
     Endpoint.REFRESHES: JobKind.REFRESH_KEY,
     Endpoint.REPAIRS: JobKind.REPAIR_SHARE,
 }
-"""What is done, once the gate approves, for a request to an endpoint."""
+"""The job kind that the gate approves for a request to an endpoint."""
 
 FOLLOWS = {Endpoint.REPAIRS: JobKind.REFRESH_KEY}
-"""What is done after that for the same request, under the same decision."""
+"""Further job kinds of the same request, under the same decision."""
 
 PING = "Ping"
-"""The kind of `doctor`'s question: nothing is done, whatever the answer."""
+"""The kind of `doctor`'s question. The answer has no effect."""
 
 
 class Decision(StrEnum):
@@ -44,9 +44,9 @@ class Decision(StrEnum):
 
 
 class ShownMessage(Model):
-    """``text`` is null where the bytes are not UTF-8.
+    """A message. ``text`` is null if the bytes are not UTF-8.
 
-    ``could_be``: what the same bytes mean elsewhere, where a key without a network signs them.
+    ``could_be``, of bare keys only: other meanings that the same bytes have.
     """
 
     type: Literal["Message"] = "Message"
@@ -56,14 +56,14 @@ class ShownMessage(Model):
 
 
 class ShownTransaction(Model):
-    """``content``: the message of the transaction, which is what is signed."""
+    """A transaction. ``content``: its message, the bytes that are signed."""
 
     type: Literal["SolanaTransaction"] = "SolanaTransaction"
     content: HexBytes
 
 
 class ShownHash(Model):
-    """Nothing can be said of what stands behind a bare hash. ``hash``: the digest to sign."""
+    """A bare hash: nobody can say what it is the hash of. ``hash``: the digest to sign."""
 
     type: Literal["BareHash"] = "BareHash"
     hash: HexBytes
@@ -74,7 +74,7 @@ class ShownRefresh(Model):
 
 
 class ShownRepair(Model):
-    """``signer`` gets its share back."""
+    """A repair of the share of ``signer``."""
 
     type: Literal["Repair"] = "Repair"
     signer: str
@@ -87,9 +87,9 @@ Shown = Annotated[
 
 
 class GateQuestion(Model):
-    """``digest`` is what is signed; for Ed25519 the SHA-256 of the message that is.
+    """One question. ``digest`` is the signed digest; for Ed25519 the message's SHA-256.
 
-    Where nothing is signed it is the SHA-256 by which the node knows the request.
+    If nothing is signed, ``digest`` is the request's SHA-256.
     """
 
     version: Literal[1] = 1
@@ -104,7 +104,7 @@ class GateQuestion(Model):
     """The application's body, byte for byte."""
     decoded: Shown | None
     application: str | None
-    """Who has signed the request, as pinned at this node."""
+    """Name of the application that has signed the request, as pinned at this node."""
     age_seconds: float
 
 
@@ -116,13 +116,13 @@ class GateAnswer(Model):
 
 
 class BadAnswer(ValueError):
-    """An answer that decides nothing."""
+    """An invalid answer, which decides nothing."""
 
 
 def question_about(
     job: Job, *, node: str, store: Store, application: str | None, now: datetime
 ) -> GateQuestion:
-    """What the gate is shown of a job. Raises Denied when the job makes no sense."""
+    """Return the question about a job. Raise Denied for a contradictory job."""
     kind = GATED.get(job.endpoint)
     if kind is None or job.kind not in (kind, JobKind.APPROVE, FOLLOWS.get(job.endpoint)):
         raise Denied("malformed_job", f"a {job.kind} job around a request to {job.endpoint}")
@@ -143,7 +143,7 @@ def question_about(
 
 
 def ping(digest: bytes, request_id: UUID, *, node: str, group: str, store: Store) -> GateQuestion:
-    """A question about nothing: ``digest`` is random."""
+    """Return `doctor`'s question, about no request: ``digest`` is random."""
     return GateQuestion(
         request_id=request_id,
         node=node,
@@ -200,14 +200,14 @@ def _repaired(job: Job) -> str:
 
 
 def sign_question(key: bytes, body: bytes, now: datetime) -> str:
-    """The header's value: ``t=<unix seconds>,v1=<hex of HMAC-SHA256 over "t.body">``."""
+    """Return the header's value: ``t=<unix seconds>,v1=<hex of HMAC-SHA256 over "t.body">``."""
     time = str(int(now.timestamp()))
     code = hmac.new(key, time.encode() + b"." + body, hashlib.sha256).hexdigest()
     return f"t={time},v1={code}"
 
 
 def read_answer(content: bytes, digest: bytes) -> GateAnswer:
-    """The answer, if it is one, about that digest. Raises BadAnswer."""
+    """Parse an answer, which must repeat the digest. Raise BadAnswer."""
     try:
         answer = GateAnswer.model_validate(parse_json(content))
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""What a handler of one job kind is. The loop knows this, and no kind."""
+"""The interface of a job kind's handler. The loop knows this interface and no kind."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,18 +15,17 @@ NO_END = datetime.max.replace(tzinfo=UTC)
 
 
 def _wanted() -> None:
-    """Of work that nobody has put a limit to."""
+    """The end of work without a time limit."""
 
 
 @dataclass(frozen=True)
 class Work:
     """An authentic job. ``digest``: SHA-256 of its signed payload.
 
-    ``ticket``: of the ceremony to do it in, with the bytes that were signed; signers only.
-    ``delivery_ticket``: what the delivery server is shown instead, with the bytes that were signed.
-    ``not_after``: when its time is over, by this host's clock. ``require_wanted``, to be called
-    right before something that cannot be taken back, raises Denied or Failed once nothing is to
-    be made of the job any more.
+    ``ticket``: the ceremony's ticket with its signed bytes; signers only. ``delivery_ticket``: the
+    ticket for the delivery server, with its signed bytes. ``not_after``: the end of the job's time
+    by this host's clock. Call ``require_wanted`` right before an irreversible step: it raises
+    Denied or Failed if the job must not be done any more.
     """
 
     job: Job
@@ -48,12 +47,12 @@ class NewRow:
     statement: str
     values: dict[str, Any]
     after: Callable[[], None] | None = None
-    """Called once the row is committed, as to forget what it takes the place of."""
+    """Called after the commit of the row, for example to forget the row that it replaces."""
 
 
 @dataclass(frozen=True)
 class Handled:
-    """A result, the rows that must be committed with it, and what the audit says of it."""
+    """A result, the rows that are committed with it, and its details for the audit."""
 
     result: Result
     audit: dict[str, str | None]
@@ -61,18 +60,18 @@ class Handled:
 
 
 class Handler(Protocol):
-    """The locks are open when it is called (custody/node/locks.py)."""
+    """Does jobs of one kind. The loop has passed the locks before (custody/node/locks.py)."""
 
     @property
     def carries_request(self) -> bool:
-        """Whether the job does what an application asked for, which must have signed that."""
+        """True if the job does an application's request, so that its signature can be required."""
         ...
 
     @property
     def asks_gate(self) -> bool:
-        """Whether the owner's validation gate decides about the job."""
+        """True if the owner's validation gate decides about the job."""
         ...
 
     async def handle(self, work: Work) -> Handled:
-        """Do the job. Raises Denied or Failed; anything else counts as a failure of ours."""
+        """Do the job. Raise Denied or Failed; another exception counts as an internal failure."""
         ...

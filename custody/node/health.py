@@ -1,4 +1,4 @@
-"""What the local port tells: /healthz, /readyz, /metrics."""
+"""The answers of the local port: /healthz, /readyz, /metrics."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from custody.wire.node_api import NodeHealth
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that a node needs; ``problem`` is None while it is well.
+    """One part that a node needs; ``problem`` is None while the part works.
 
     ``stops_work``: with a problem here, no job can be done.
     """
@@ -26,7 +26,7 @@ class Part:
 
 
 class Health:
-    """Asks each part how it is, at the moment that somebody wants to know."""
+    """Asks each part for its state, when somebody asks for the node's health."""
 
     def __init__(self, parts: list[Part]) -> None:
         self._parts = parts
@@ -37,14 +37,14 @@ class Health:
         return {name: problem for name, problem in found.items() if problem}
 
     def obstacle(self) -> str | None:
-        """A problem with which no job can be done; None while jobs can be taken."""
+        """Return a problem that stops all jobs; None while jobs can be done."""
         for part in self._parts:
             if part.stops_work and (problem := part.problem()) is not None:
                 return f"{part.name}: {problem}"
         return None
 
     def summary(self) -> NodeHealth:
-        """As the heartbeat tells it."""
+        """Return the health for the heartbeat."""
         problems = self.problems()
         detail = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
         works = not any(part.stops_work and part.name in problems for part in self._parts)
@@ -60,7 +60,7 @@ class Health:
             problems = self.problems()
             return JSONResponse(
                 {"status": "degraded" if problems else "ok", "problems": problems},
-                # with a problem that stops no work the node is ready for what else there is
+                # a problem that does not stop all work leaves the node ready
                 status_code=200 if self.obstacle() is None else 503,
             )
 

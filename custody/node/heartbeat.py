@@ -1,4 +1,4 @@
-"""Tells the control plane who this node is and how it does, and compares clocks."""
+"""Heartbeats: tell the control plane this node's version and health, and compare the clocks."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -26,12 +26,12 @@ from custody.wire.node_api import MAX_LEFT_IN_FLIGHT, HeartbeatRequest, NodeHeal
 log = structlog.get_logger()
 
 INTERVAL = 10.0
-"""Seconds between heartbeats; also how long one that fails is waited for before the next."""
+"""Seconds between heartbeats; also the longest pause before a retry."""
 LOOK = 0.5
-"""Seconds between looks at our own health; a change is told without waiting."""
+"""Seconds between checks of our own health; a change is reported at once."""
 FIRST_PAUSE = 0.5
 LAST_SECONDS = 2.0
-"""The last heartbeat may take so long, and holds up the stop no longer."""
+"""Seconds for the last heartbeat, which delays the stop no longer than that."""
 STOPPING = NodeHealth(status="failing", detail="was told to stop", works=False)
 
 
@@ -89,7 +89,7 @@ class Heartbeat:
             await self._rest(pause)
 
     async def _rest(self, seconds: float) -> None:
-        """Until the next heartbeat: sooner when we are no longer as the last one told."""
+        """Wait for the next heartbeat, which comes sooner if our state has changed."""
         clock = asyncio.get_running_loop()
         until = clock.time() + seconds
         while (left := until - clock.time()) > 0:
@@ -99,7 +99,7 @@ class Heartbeat:
 
     async def beat(self) -> None:
         self._told = None
-        # without its database a node can still say that it is without
+        # a node without its database can still report that problem
         has_database = await self._journal.database.probe()
         left = (
             tuple(await self._left_in_flight()) if self._left_in_flight and has_database else None
@@ -121,7 +121,7 @@ class Heartbeat:
             log.error("clock out of step: nothing is signed", problem=problem)
 
     async def say_stopping(self) -> None:
-        """Send the last heartbeat: the control plane need not wait for this node's silence."""
+        """Send the last heartbeat: the control plane then knows at once that this node stops."""
         try:
             async with asyncio.timeout(LAST_SECONDS):
                 await self._client.heartbeat(self._request(STOPPING))
@@ -152,5 +152,5 @@ class Heartbeat:
 
 
 def _gist(health: NodeHealth) -> tuple[str, bool]:
-    """What is told at once when it changes."""
+    """Return the facts whose change is reported at once."""
     return health.status, health.works

@@ -1,4 +1,4 @@
-"""Who this node is: its Ed25519 key, which signs audit heads, and the node of its certificate."""
+"""A node's identity: the Ed25519 key that signs audit heads, and the certificate's node id."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def require_certificate_of(node: str, path: Path) -> None:
         found = node_of(load_certificates(path)[0])
     except ValueError:
         raise ConfigurationError(
-            f"the certificate {path} names no node", f"Take one from: pki issue node {node}"
+            f"the certificate {path} names no node", f"Issue one with: pki issue node {node}"
         ) from None
     if found != node:
         raise ConfigurationError(

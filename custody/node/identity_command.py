@@ -1,4 +1,4 @@
-"""`identity`: what others pin to know this node by."""
+"""`identity`: the public key by which others pin this node."""
 
 import base64
 from collections.abc import Callable
@@ -12,17 +12,17 @@ from custody.runtime.console import application as new_application
 
 
 def application(settings_of: Callable[[typer.Context], NodeSettings]) -> typer.Typer:
-    app = new_application("This node's Ed25519 key, under which it states what others rely on.")
+    app = new_application("This node's Ed25519 key, which signs its audit heads and attestations.")
 
     @app.callback()
     def _options() -> None:
-        """A group, though it has one command so far."""
+        """Make `identity` a group of commands, though it has one command so far."""
 
     @app.command()
     def show(context: typer.Context, as_json: Json = False) -> None:
-        """The public half, in base64: other signers and applications pin it.
+        """Show the public key in base64: other signers and applications pin it.
 
-        Do not send it through the control plane, which could put in a key of its own.
+        Do not send it through the control plane, which could replace it with another key.
         """
         with operator_errors():
             settings = settings_of(context)

@@ -1,7 +1,7 @@
-"""The journal: what this group has already done, so that a job has one effect.
+"""The journal: the outcomes of this group's jobs, so that each job has one effect.
 
-A job is known by its id and the digest of its signed payload. Outcome, new rows and audit record
-are committed in one transaction; the first commit wins.
+Id and digest of the signed payload identify a job. Outcome, new rows and audit record are committed
+in one transaction. The first commit counts.
 """
 
 import contextlib
@@ -31,13 +31,13 @@ from custody.wire.outcomes import Outcome, OutcomeStatus
 Answer = TypeVar("Answer")
 
 CONFLICT_ATTEMPTS = 4
-"""Tries of a commit that conflicts, as when the audit chain's head was read too early."""
+"""Tries of a commit that conflicts, for example because the audit head was read too early."""
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 
 
 def outcome_bytes(outcome: Outcome) -> bytes:
-    """The bytes that are journalled and reported."""
+    """Return the bytes that are journalled and reported."""
     return outcome.model_dump_json().encode()
 
 
@@ -60,18 +60,18 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Commit:
-    """What is to be committed for one job."""
+    """The rows to commit for one job."""
 
     job_id: UUID
     digest: bytes
     outcome: Outcome
     audit_record: Callable[[bytes], AuditRecord]
-    """The audit record, given the SHA-256 of the outcome's bytes."""
+    """Return the audit record; its argument is the SHA-256 of the outcome's bytes."""
     rows: list[NewRow] = field(default_factory=list)
     journalled: bool = True
     """False for a decision on a job whose id the journal knows with another digest: audit only."""
     instead: Callable[[], "Commit | None"] = lambda: None
-    """Asked right before each try: what is to be committed in the place of this by now."""
+    """Called right before each try; may return an entry that replaces this one."""
 
     def as_of_now(self) -> "Commit":
         return self.instead() or self
@@ -119,7 +119,7 @@ _PURGE = """
 
 
 class Journal:
-    """Looks up and commits in batches; while the database is away, it waits and tries again."""
+    """Looks up and commits in batches; retries while the database is unavailable."""
 
     def __init__(self, statements: Pool, node: str, chain: AuditChain) -> None:
         self._statements = statements
@@ -133,21 +133,21 @@ class Journal:
         return await self._lookups.submit(job_id)
 
     async def commit(self, commit: Commit) -> Recorded:
-        """Commit an outcome. Returns what stands in the journal: ours, or an earlier final one."""
+        """Commit an outcome. Return the outcome in the journal: ours, or an earlier final one."""
         return await self._commits.submit(commit)
 
     async def unreported(self) -> dict[UUID, bytes]:
-        """Outcomes of this node that the control plane has not confirmed."""
+        """Return this node's outcomes that the control plane has not confirmed."""
         rows = await self._patiently(
             lambda: self._statements.rows(_UNREPORTED, {"node": self._node})
         )
         return {row.job_id: row.outcome for row in rows}
 
     async def mark_reported(self, outcomes: dict[UUID, bytes]) -> None:
-        """The control plane has these outcomes, by the SHA-256 of their bytes.
+        """Mark outcomes as reported, by the SHA-256 of their bytes.
 
-        One that a later attempt has replaced stays unmarked. Losing a mark in a crash only
-        repeats the report.
+        An outcome that a later attempt has replaced stays unmarked. A mark that is lost in a crash
+        only repeats the report.
         """
         parameters = {
             "job_ids": list(outcomes),
@@ -157,7 +157,7 @@ class Journal:
         await self._patiently(lambda: self._statements.rows(_MARK_REPORTED, parameters))
 
     async def purge(self, older_than: timedelta) -> int:
-        """Delete reported rows committed longer ago than any job lives. Returns how many."""
+        """Delete reported rows committed longer ago than this. Return their number."""
         before = datetime.now(UTC) - older_than
         return len(await self._statements.rows(_PURGE, {"before": before}))
 
@@ -169,7 +169,7 @@ class Journal:
     async def _commit(self, commits: list[Commit]) -> list[Recorded | Exception]:
         if len(commits) > 1 and not all(commit.journalled for commit in commits):
             return await self._commit_apart(commits)
-        # a job can be in one batch twice, when its lease lapsed while we still worked on it
+        # a batch can contain a job twice, if the job's lease lapsed while this node worked on it
         ours = {commit.job_id: commit for commit in reversed(commits)}
 
         async def write() -> dict[UUID, Recorded]:
@@ -184,12 +184,12 @@ class Journal:
         except IntegrityConstraintViolationError as error:
             if len(commits) == 1:
                 return [error]
-            # one of them cannot be committed: find it, and let the others through
+            # one entry cannot be committed: commit the others one by one
             return [(await self._commit([commit]))[0] for commit in commits]
         return [recorded[commit.job_id] for commit in commits]
 
     async def _commit_apart(self, commits: list[Commit]) -> list[Recorded | Exception]:
-        """Denials of replays share their job's id, and so go each in a transaction of its own."""
+        """Put each denial of a replay into its own transaction: it has the id of another job."""
         journalled = [commit for commit in commits if commit.journalled]
         recorded = iter(await self._commit(journalled) if journalled else [])
         return [
@@ -208,7 +208,7 @@ class Journal:
     async def _commit_unknown(
         self, commits: list[Commit], ours: dict[UUID, Recorded]
     ) -> dict[UUID, Recorded]:
-        """One statement, for jobs that nobody has journalled yet. Raises UniqueViolationError."""
+        """Insert new jobs with one statement. Raise UniqueViolationError for a journalled job."""
         links = self._chain.link(await self._chain.head(), _audit_records(commits, ours))
         await self._statements.rows(_INSERT_WITH_LINKS, self._insertion(ours) | links.parameters)
         self._chain.advance(links)
@@ -232,7 +232,7 @@ class Journal:
         return ours | earlier
 
     def _insertion(self, outcomes: dict[UUID, Recorded]) -> dict[str, Any]:
-        # in one order everywhere, so that two drivers of a group cannot deadlock
+        # in the same order everywhere, so that two drivers of a group cannot deadlock
         ordered = sorted(outcomes.items())
         return {
             "node": self._node,
@@ -243,7 +243,7 @@ class Journal:
         }
 
     async def _patiently(self, act: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Do it, again and again while the database is away."""
+        """Call a function, and repeat the call while the database is unavailable."""
         async for attempt in AsyncRetrying(
             retry=self._worth_another_try,
             wait=wait_exponential_jitter(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE),

@@ -1,4 +1,4 @@
-"""`doctor`, about the locks: who is pinned, and whether the gate answers."""
+"""The checks of `doctor` for the locks: pinned applications, and the gate's answer."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -42,7 +42,7 @@ async def _applications(settings: NodeSettings) -> Check:
 
 
 async def _gate(settings: NodeSettings, section: GateSection, store: Store) -> Check:
-    """Ask it about nothing: an answer in the right form shows TLS, HMAC key and handler."""
+    """Ask the gate a test question: a valid answer shows that TLS, HMAC key and handler work."""
     digest = secrets.token_bytes(32)
     question = ping(digest, uuid4(), node=settings.node.id, group=settings.node.group, store=store)
     try:
@@ -61,7 +61,7 @@ async def _gate(settings: NodeSettings, section: GateSection, store: Store) -> C
         return Check(
             "gate",
             Status.FAIL,
-            f"{section.url} answers, but with what counts for nothing: {error}",
+            f"{section.url} gives an invalid answer: {error}",
             "See the gate's log: it must know hmac_key_file's key, and answer as in "
             "docs/reference/wire-protocol/gates.md.",
         )

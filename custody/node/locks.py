@@ -1,4 +1,4 @@
-"""The locks that only the node's owner opens: signed requests, then the validation gate."""
+"""The locks that only the node's owner opens: first signed requests, then the validation gate."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ Details = dict[str, str | None]
 
 
 class Locks:
-    """Asked about each job before its handler is; what is not open is not done."""
+    """Checks each job before its handler runs. A job that a lock stops is not done."""
 
     def __init__(
         self, signed_requests: SignedRequests, gate: Gate | None, approvals: Approvals
@@ -27,11 +27,10 @@ class Locks:
         self._approvals = approvals
 
     async def open(self, job: Job, handler: Handler, details: Details) -> bytes | None:
-        """Public key of the application that signed the request, once nothing is shut.
+        """Return the public key of the application that signed the request, or None.
 
-        None where no pinned application did. Raises Denied or Failed.
-
-        ``details`` takes, as they become known, who asked and who decided: for the audit.
+        Raise Denied or Failed if a lock stops the job. ``details`` receives, for the audit, who
+        asked and who decided.
         """
         with _database_needed():
             signed_by = application = None
@@ -62,5 +61,7 @@ def _database_needed() -> Iterator[None]:
         raise
     except Exception as error:
         if is_transient(error):
-            raise Failed("database_away", "the node's database is away", transient=True) from error
+            raise Failed(
+                "database_away", "the node's database is unavailable", transient=True
+            ) from error
         raise

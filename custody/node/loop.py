@@ -1,7 +1,7 @@
 """The job loop: claim, authenticate, look up, decide, handle, commit, report.
 
-It knows no job kind: handlers are looked up by the job's kind. Every job is one coroutine that
-reads from top to bottom; the round trips under it are shared with whatever else is ready.
+The loop knows no job kind: it looks the handler up by the kind. Each job is one coroutine, which
+reads from top to bottom. Jobs that are ready together share round trips.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ log = structlog.get_logger()
 
 
 class Step(StrEnum):
-    """The steps of a job, named at the moment that each is done."""
+    """The steps of a job, as tests and faults name them when a step is done."""
 
     CLAIMED = "claimed"
     AUTHENTICATED = "authenticated"
@@ -74,13 +74,13 @@ EXTENSIONS_PER_LEASE = 3
 GATHERING_SECONDS = 0.02
 CLAIM_PAUSE = 0.002
 CONFIRM_SECONDS = 2.0
-"""A job that was leased before waits this long at most for its lease to be confirmed."""
+"""Longest wait for the confirmation of a lease, for a job that was leased before."""
 LOOK_SECONDS = 0.25
-"""Between looks at whether a problem is over that keeps this node from work."""
+"""Seconds between checks whether a problem that stops all work is over."""
 
 
 class JobLoop:
-    """Takes jobs while it has free slots, and sees each to its report."""
+    """Claims jobs while it has free slots, does them and reports them."""
 
     def __init__(
         self,
@@ -118,13 +118,13 @@ class JobLoop:
         self._lease_seconds = MAX_CLAIM_WAIT
 
     async def run(self) -> None:
-        """Claim and do jobs until cancelled; then ``drain`` waits for what is under way."""
+        """Claim and do jobs until cancelled. Then ``drain`` waits for the jobs that have begun."""
         async with asyncio.TaskGroup() as group:
             group.create_task(keep_going("claim", self._claim_for_ever), name="claim")
             group.create_task(keep_going("extend", self._extend_for_ever), name="extend")
 
     async def drain(self, seconds: float) -> int:
-        """Wait for the jobs under way. Returns how many did not end in time."""
+        """Wait for the jobs that have begun. Return how many did not end in time."""
         if not self._jobs:
             return 0
         extending = asyncio.create_task(self._extend_for_ever())
@@ -144,7 +144,7 @@ class JobLoop:
                 await self._confirm(again)
             for claimed in again:
                 self._start(claimed)
-            # let these get going first, and what comes meanwhile come together
+            # the claimed jobs start first; jobs that arrive meanwhile are then claimed together
             await asyncio.sleep(CLAIM_PAUSE)
 
     async def _wait_for_slots(self) -> None:
@@ -155,9 +155,9 @@ class JobLoop:
         await self._slots.wait_until_busy_at_most(self._slots.total - 1)
 
     async def _wait_until_able(self) -> None:
-        """Return when nothing is known that would fail every job: others get them meanwhile.
+        """Wait until no known problem would fail every job. Other nodes get the jobs meanwhile.
 
-        Jobs under way and outcomes that wait to be reported need no claim, and continue.
+        Jobs that have begun, and reports, need no claim and continue.
         """
         obstacle = self._health.obstacle()
         if obstacle is None:
@@ -166,11 +166,13 @@ class JobLoop:
         while self._health.obstacle() is not None:
             await asyncio.sleep(LOOK_SECONDS)
             if self._journal.database.cause is not None:
-                await self._journal.database.check()  # no job is there to find that it is back
+                await (
+                    self._journal.database.check()
+                )  # no job would find that the database is available again
         log.info("taking jobs again")
 
     async def _claim(self) -> list[ClaimedJob]:
-        """Poll until an answer comes or an obstacle ends the poll. Retries what fails."""
+        """Poll until an answer comes or an obstacle ends the poll. Retry after failures."""
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type((ControlPlaneUnavailable, ControlPlaneRefused)),
             wait=pausing(FIRST_PAUSE, LONGEST_PAUSE),
@@ -187,12 +189,11 @@ class JobLoop:
         return jobs
 
     async def _poll(self) -> list[ClaimedJob]:
-        """Ask for jobs once. Returns none when an obstacle appears first, and closes the request.
+        """Ask for jobs once. If an obstacle appears first, close the request and return no jobs.
 
-        The control plane takes back what it leased to a request that was closed. Leases whose
-        answer was already on its way lapse, and other nodes get these jobs. What an answer did
-        bring is started in any case: each job fails at its decision, and is reported as worth
-        another attempt.
+        The control plane takes leases back when their request is closed. If the answer was already
+        sent, the leases lapse, and other nodes get these jobs. Jobs of a received answer always
+        start: the decision then fails each with a transient Failed.
         """
         request = ClaimRequest(
             kinds=sorted(self._handlers),
@@ -204,15 +205,16 @@ class JobLoop:
             while not polling.done() and self._health.obstacle() is None:
                 await asyncio.wait([polling], timeout=LOOK_SECONDS)
         finally:
-            polling.cancel()  # has no effect on a poll that is done
+            polling.cancel()  # has no effect on a finished poll
         await asyncio.wait([polling])
         return [] if polling.cancelled() else polling.result().jobs
 
     async def _confirm(self, again: list[ClaimedJob]) -> None:
         """Extend leases at once, which shows the control plane that this node received them.
 
-        A job that others took before may end this node as it ended them, before the first ordinary
-        extension. The control plane fails a job after a number of received leases that lapsed.
+        A job that was leased before may have crashed its node, and may crash this node before the
+        first ordinary extension. The control plane fails a job after several received leases
+        lapsed.
         """
         leases = [Lease(job_id=claimed.job_id, lease=claimed.lease) for claimed in again]
         with contextlib.suppress(ControlPlaneUnavailable, ControlPlaneRefused, TimeoutError):
@@ -243,7 +245,7 @@ class JobLoop:
             self._on_step(Step.REPORTED)
 
     async def _do(self, claimed: ClaimedJob) -> bytes:
-        """One job, to the bytes of its outcome."""
+        """Do one job. Return the bytes of its outcome."""
         try:
             work = self._authenticator.open(claimed)
         except Refused as refusal:
@@ -265,10 +267,12 @@ class JobLoop:
         try:
             recorded = await self._journal.commit(commit)
         except IntegrityConstraintViolationError:
-            # what the handler saw has changed meanwhile, and the database let none of it in
+            # the facts that the handler read have changed, so the database refused all its rows
             log.exception("nothing committed", job=str(job.id), kind=job.kind)
             failure = Failed(
-                "conflict", "the node's database refused what the job had made", transient=True
+                "conflict",
+                "the node's database refused the job's rows, which are outdated",
+                transient=True,
             )
             recorded = await self._journal.commit(self._commit_of(job, digest, failure, {}))
         else:
@@ -279,7 +283,7 @@ class JobLoop:
         return recorded.outcome
 
     async def _attempt(self, work: Work) -> Commit:
-        """Decide and handle; whatever becomes of it is an outcome to commit."""
+        """Decide and handle. Return the entry to commit, whatever the ending."""
         job, digest = work.job, work.digest
         handler = self._handlers[job.kind]
         details: Details = {}
@@ -287,12 +291,12 @@ class JobLoop:
             self._decide(job)
             self._on_step(Step.DECIDED)
             signed_by = await self._locks.open(job, handler, details)
-            self._decide(job)  # the gate may have taken its time
+            self._decide(job)  # the gate may have taken long
             self._on_step(Step.UNLOCKED)
             handled = await handler.handle(self._limited(replace(work, signed_by=signed_by)))
         except NotDone as error:
             await self._withdraw_from(work, error.code)
-            # a refusal is of this attempt alone, and not in the way of what a later one brings
+            # a refusal concerns this attempt only, and must not stop a later attempt
             journalled = not isinstance(error, Refused)
             return self._commit_of(job, digest, error, details, journalled=journalled)
         except Exception:
@@ -304,12 +308,12 @@ class JobLoop:
             job_id=job.id, node=self._node, status=OutcomeStatus.DONE, result=handled.result
         )
         audit_record = partial(_audit_record, job, digest, outcome, details | handled.audit)
-        # asked right before the commit: the handler may have stalled, or the database been away
+        # checked right before the commit: handler or database may have delayed it
         instead = partial(self._unwanted, job, digest, details)
         return Commit(job.id, digest, outcome, audit_record, handled.rows, instead=instead)
 
     def _limited(self, work: Work) -> Work:
-        """The work with what ends it: its time, and a freeze."""
+        """Return the work for a handler, with the checks that end it: its time and the freeze."""
         return replace(
             work,
             not_after=self._clock.deadline(work.job.expires_at),
@@ -321,10 +325,10 @@ class JobLoop:
         require_thawed(self._freeze)
 
     def _unwanted(self, job: Job, digest: bytes, details: Details) -> Commit | None:
-        """The denial or failure that takes the place of a result; None while it is wanted."""
+        """Return the denial or failure that replaces a result; None while the result is wanted."""
         try:
-            require_thawed(self._freeze)  # what was made meanwhile does not leave either
-            require_in_time(job, datetime.now(UTC), self._clock)  # nor what was made too late
+            require_thawed(self._freeze)  # a result made before the freeze must not leave either
+            require_in_time(job, datetime.now(UTC), self._clock)  # nor a result made too late
         except NotDone as error:
             return self._ending(job, digest, error, details)
         return None
@@ -364,9 +368,9 @@ class JobLoop:
         return Commit(job.id, digest, outcome, audit_record, journalled=journalled)
 
     def _after_commit(self, job: Job, commit: Commit, recorded: Recorded) -> None:
-        """What follows once an outcome stands in the journal."""
+        """Count the job and call the rows' ``after``, unless the journal has another outcome."""
         if recorded.status is not commit.outcome.status:
-            # another one was first, or what was made was unwanted by the time of the commit
+            # another outcome was first, or the result was not wanted any more at the commit
             log.warning("result discarded", job=str(job.id), stands=recorded.status.value)
             if recorded.status is not OutcomeStatus.DONE:
                 JOBS.labels(job.kind, recorded.status.value).inc()
@@ -378,7 +382,7 @@ class JobLoop:
                 row.after()
 
     async def _deny_replay(self, job: Job, digest: bytes) -> bytes:
-        """The journal knows this id with another payload: its outcome is for that one alone."""
+        """Deny a replay: the journal knows this id with another payload."""
         denial = Denied("replayed", "this node knows the job's id with another request")
         commit = self._commit_of(job, digest, denial, {}, journalled=False)
         await self._journal.commit(commit)
@@ -397,11 +401,11 @@ class JobLoop:
         )
 
     async def _extend_for_ever(self) -> None:
-        """Prolong the leases of the jobs under way, well before they lapse."""
+        """Extend the leases of running jobs, well before they lapse."""
         while True:
             await asyncio.sleep(self._lease_seconds / EXTENSIONS_PER_LEASE)
             leases = list(self._jobs.values())
-            # those at the gate hold no slot, so there may be more than one request takes
+            # jobs at the gate hold no slot, so there may be more jobs than one request can name
             for start in range(0, len(leases), MAX_BATCH):
                 with contextlib.suppress(ControlPlaneUnavailable, ControlPlaneRefused):
                     request = ExtendRequest(leases=leases[start : start + MAX_BATCH])

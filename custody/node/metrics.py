@@ -1,10 +1,12 @@
-"""What Prometheus sees of a node."""
+"""Prometheus metrics of a node."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
 JOBS = Counter("custody_jobs_total", "Jobs ended, by kind and outcome", ["kind", "status"])
 IN_FLIGHT = Gauge("custody_jobs_in_flight", "Jobs between claim and report")
-UNREPORTED = Gauge("custody_outcomes_unreported", "Outcomes that the control plane has not yet")
+UNREPORTED = Gauge(
+    "custody_outcomes_unreported", "Outcomes that the control plane has not confirmed yet"
+)
 HSM_SECONDS = Histogram(
     "custody_hsm_operation_seconds",
     "Time from asking the HSM to its answer, queueing included",
@@ -13,7 +15,7 @@ HSM_SECONDS = Histogram(
 )
 GATE_DECISIONS = Counter(
     "custody_gate_decisions_total",
-    "The gate's answers: approve, reject, pending; unavailable, bad_answer, busy are none",
+    "Questions to the gate, by answer; unavailable, bad_answer and busy mean no answer",
     ["decision"],
 )
 GATE_SECONDS = Histogram(
@@ -22,5 +24,7 @@ GATE_SECONDS = Histogram(
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
 GATE_WAITING = Gauge("custody_gate_waiting", "Requests that the gate has been asked about")
-CLOCK_OFFSET = Gauge("custody_clock_offset_seconds", "The control plane's clock less ours")
+CLOCK_OFFSET = Gauge(
+    "custody_clock_offset_seconds", "The control plane's clock minus this host's clock"
+)
 READY = Gauge("custody_ready", "1 when the node can do jobs")

@@ -1,4 +1,4 @@
-"""A running node: the loop and the activities beside it. A mode brings handlers and parts."""
+"""A running node: the loop and its activities. A mode adds handlers and parts."""
 
 import asyncio
 import contextlib
@@ -46,7 +46,7 @@ PURGE_INTERVAL = 3600.0
 
 @dataclass(frozen=True)
 class Mode:
-    """What makes a node of one mode: what it does, and what must be well for that."""
+    """The parts that a mode adds to a node: handlers, and parts whose health the node checks."""
 
     store: Store
     handlers: Mapping[str, Handler]
@@ -55,18 +55,18 @@ class Mode:
     bans: Callable[[], Awaitable[Sequence[SignedBytes]]] | None = None
     """The bans that this signer reports to the control plane."""
     clock: Clock | None = None
-    """The mode's own, where its parts judge times by it too."""
+    """The clock, if the mode's parts use the same one."""
     delivery_problems: Callable[[], dict[str, str]] = dict
-    """The delivery servers that this signer cannot meet others at, with why."""
+    """The delivery servers that this signer cannot use, each with the reason."""
     left_in_flight: Callable[[], Awaitable[Sequence[LeftInFlight]]] | None = None
-    """What this signer left in the middle of signing, for its operator."""
+    """The pairs that a stop of this signer left in flight, for its operator."""
     withdraw: Withdraw | None = None
-    """Told of each job that was not done, with the code, before that is reported."""
+    """Called for each job that was not done, with the code, before the report."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """The parts that do something by themselves."""
+    """Activities of the mode, which run beside the loop."""
 
     journal: Journal
     reporter: Reporter
@@ -78,15 +78,15 @@ class Node:
     retention: timedelta
 
     async def run(self, settings: HealthSection, *activities: Activity) -> None:
-        """Do jobs until SIGTERM or SIGINT; then finish those under way.
+        """Do jobs until SIGTERM or SIGINT, then finish the jobs that have begun.
 
-        ``activities``: what the mode does all the while.
+        ``activities``: the mode's activities.
         """
         application = self.health.application()
         listener = Listener(config(application, settings.host, settings.port))
         log.info("node started", health_port=await listener.start())
         gc.collect()
-        gc.freeze()  # what is there now stays: later collections need not look at it
+        gc.freeze()  # these objects stay alive: the garbage collector need not check them again
         try:
             async with self.gate_client or contextlib.nullcontext():
                 await _until_signalled(
@@ -154,7 +154,7 @@ def build_node(
         Part("freeze", freeze.problem),
     ]
     compared_clock = Part("clock", lambda: clock_problem() if clock.compared.is_set() else None)
-    # the receiver of a heartbeat is not away, and the first one's answer compares the clocks
+    # a control plane that receives a heartbeat is available; the first answer compares the clocks
     told = Health([*own_parts, compared_clock])
     heartbeat = Heartbeat(
         client=client,
@@ -214,7 +214,7 @@ def _locks(
 
 
 async def _until_signalled(*activities: Activity) -> None:
-    """Run activities until a signal comes; one that raises is begun again."""
+    """Run activities until a signal comes; an activity that raises is started again."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -226,6 +226,6 @@ async def _until_signalled(*activities: Activity) -> None:
 
 
 def _name(activity: Activity) -> str:
-    """What the log calls an activity."""
+    """Return an activity's name for the log."""
     function = activity.func if isinstance(activity, partial) else activity
     return getattr(function, "__qualname__", repr(function))

@@ -1,8 +1,7 @@
 """One process of a node at a time: a second one would conflict in its audit chain.
 
-The process holds an advisory lock of the node's name, on a connection that it keeps for nothing
-else. PostgreSQL releases the lock with the connection. A process that has lost the lock takes no
-work until it has it again.
+The process holds an advisory lock of the node's name on a connection of its own. PostgreSQL
+releases the lock when the connection ends. A process without the lock takes no work.
 """
 
 import asyncio
@@ -16,7 +15,7 @@ from custody.database.pool import Pool
 from custody.runtime.errors import OperatorError
 
 WAIT_SECONDS = 45.0
-"""At the start, for the process before: it drains, or the server learns that its host is lost."""
+"""Wait at the start: the earlier process drains, or PostgreSQL notices that its host is lost."""
 RETRY_SECONDS = 0.2
 
 log = structlog.get_logger()
@@ -26,14 +25,14 @@ _KEEPALIVES = """
         set_config('tcp_keepalives_interval', '5', false) AS interval,
         set_config('tcp_keepalives_count', '3', false) AS count
 """
-"""The server's own: without them it learns of a lost host after hours."""
+"""Keepalives of the server's side: without them it notices a lost host only after hours."""
 _TRY = "SELECT pg_try_advisory_lock(hashtextextended('one process of ' || :node, 0)) AS is_held"
 
 
 class OnlyProcess:
-    """Use it as a context: it is entered once the lock is held. Raises OperatorError.
+    """Holds the lock as a context, which is entered with the lock. Raises OperatorError.
 
-    ``wait_seconds``: how long another process of the node may keep this one waiting at its start.
+    ``wait_seconds``: longest wait at the start for another process of the node.
     """
 
     def __init__(self, statements: Pool, node: str, wait_seconds: float = WAIT_SECONDS) -> None:
@@ -62,7 +61,7 @@ class OnlyProcess:
         await self._stop()
 
     def problem(self) -> str | None:
-        """Why this process takes no work; None while it holds the lock."""
+        """Return why this process takes no work; None while it holds the lock."""
         if self._is_held.is_set():
             return None
         if self._was_refused.is_set():
@@ -70,7 +69,11 @@ class OnlyProcess:
         return "the lock of this node was lost with its connection, and is being taken again"
 
     async def _first_held(self) -> None:
-        """While the database is away there is nobody to give way to, and no limit."""
+        """Wait until the lock is held. Raise OperatorError if another process keeps it.
+
+        While the database is unavailable, the wait has no limit: no process is known to hold the
+        lock.
+        """
         held = asyncio.create_task(self._is_held.wait())
         refused = asyncio.create_task(self._was_refused.wait())
         try:
@@ -81,8 +84,8 @@ class OnlyProcess:
             if not held.done():
                 raise OperatorError(
                     f"another process of {self._node} runs on this database",
-                    f"A node has one process. Stop the other one; or, if this is to be another "
-                    f"node, give it an id and a certificate of its own (not {self._node}).",
+                    f"A node has one process. Stop the other process. If this should be another "
+                    f"node, give it its own id and certificate (not {self._node}).",
                 )
         finally:
             held.cancel()
@@ -94,7 +97,7 @@ class OnlyProcess:
             await asyncio.wait([self._keeper])
 
     async def _keep(self) -> None:
-        """Hold the lock until cancelled; take it again as soon as that can be."""
+        """Hold the lock until cancelled; take a lost lock again as soon as possible."""
         while True:
             try:
                 async with self._statements.connection_apart() as connection:

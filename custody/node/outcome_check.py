@@ -1,4 +1,4 @@
-"""The outcomes that a chain has recorded, against the journal, in bounded memory."""
+"""Comparison of the outcomes in a chain with the journal, in bounded memory."""
 
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -14,7 +14,7 @@ from custody.wire.outcomes import OutcomeStatus
 
 PAGE = 1_000
 CLOCKS_APART = timedelta(hours=1)
-"""A node's clock and its database's may be so far apart, by what the journal is purged."""
+"""Allowed difference of the node's and its database's clocks, by which the journal is purged."""
 JOB_KINDS = frozenset(JobKind)
 FINAL = (OutcomeStatus.DONE, OutcomeStatus.DENIED)
 
@@ -33,7 +33,7 @@ class Recorded:
 
 
 class OutcomeCheck:
-    """Remembers the last outcome of each job, in a file that SQLite makes and forgets."""
+    """Remembers the last outcome of each job, in a temporary SQLite file."""
 
     def __init__(self, connection: sqlite3.Connection, retention: timedelta) -> None:
         self._connection = connection
@@ -72,7 +72,7 @@ class OutcomeCheck:
         ]
 
     async def compare(self, rows: Rows, node: str) -> AsyncIterator[Finding]:
-        """Each outcome must be in the journal until it is purged, and the reverse."""
+        """Check that chain and journal contain the same outcomes, until the journal purges them."""
         purged_before = datetime.now(UTC) - self._retention + CLOCKS_APART
         for page in self._pages():
             found = await rows(_FIND, {"job_ids": [each.job_id for each in page]})
@@ -106,7 +106,7 @@ class OutcomeCheck:
 
 @contextmanager
 def outcome_check(retention: timedelta) -> Iterator[OutcomeCheck]:
-    """``retention``: after how long the journal forgets a job."""
+    """``retention``: how long the journal keeps a job."""
     connection = sqlite3.connect("")  # on disk, in a file without a name
     try:
         yield OutcomeCheck(connection, retention)
@@ -126,7 +126,10 @@ _OF_NODE = """
 
 
 def _is_journalled(said: Said) -> bool:
-    """An operator's acts, refusals and denials of replays are in the chain alone."""
+    """Return True for a job's outcome, which the journal must contain.
+
+    Operators' acts, refusals and denials of replays are in the chain only.
+    """
     return (
         said.kind in JOB_KINDS
         and said.status is not OutcomeStatus.REFUSED
@@ -139,7 +142,7 @@ def _difference(recorded: Recorded, row: Any, node: str, purged_before: datetime
     if row is None:
         is_purged = recorded.at < purged_before
         return None if is_purged else f"the outcome of job {job} is missing from the journal"
-    if row.node != node:  # another driver of the group did what this one had failed to do
+    if row.node != node:  # another driver of the group did the job that this driver had failed
         is_legal = recorded.status == OutcomeStatus.FAILED
         return None if is_legal else f"the journal says that {row.node} did job {job}"
     if (row.status, row.digest) != (recorded.status, recorded.digest):

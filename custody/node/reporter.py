@@ -1,4 +1,4 @@
-"""Sends outcomes until the control plane has them, also after a restart."""
+"""Reports outcomes until the control plane confirms them, also after a restart."""
 
 import asyncio
 import hashlib
@@ -29,7 +29,7 @@ FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
 MARK_INTERVAL = 1.0
 LOOK_SECONDS = 0.5
-"""Between looks at whether a freeze is over, while it holds signatures back."""
+"""Seconds between checks whether a freeze is over that holds signatures back."""
 HELD = "held"
 """The note of an outcome that was not sent."""
 
@@ -55,10 +55,10 @@ class Reporter:
         self._waiting = 0
 
     async def report(self, job_id: UUID, lease: UUID | None, outcome: bytes) -> bool:
-        """Return True when the control plane has the outcome, False when a freeze holds it.
+        """Return True when the control plane has the outcome, False when a freeze holds it back.
 
-        What is held is in the journal, and ``release_for_ever`` reports it once the freeze is over.
-        Its lease is not extended: a node of the group that is not frozen may report it before.
+        The journal has the held outcome, and ``release_for_ever`` reports it after the freeze. Its
+        lease is not extended, so another node of the group may do the job first.
         """
         report = Report(job_id=job_id, lease=lease, outcome=outcome)
         self._count(1)
@@ -76,7 +76,7 @@ class Reporter:
         return True
 
     async def release_for_ever(self) -> None:
-        """Report what a freeze has held, once it is over."""
+        """Report the outcomes that a freeze has held back, after the freeze."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if self._held and self._freeze.problem() is None:
@@ -85,7 +85,7 @@ class Reporter:
                 await self._report_each(list(held.values()))
 
     async def report_left_over(self) -> None:
-        """Send what an earlier run of this node committed and did not get through."""
+        """Report the outcomes that an earlier run of this node committed but did not report."""
         left_over = await self._journal.unreported()
         if left_over:
             log.info("reporting outcomes left over from an earlier run", count=len(left_over))
@@ -94,7 +94,7 @@ class Reporter:
         )
 
     async def _report_each(self, reports: list[Report]) -> None:
-        """Report outcomes of the journal. One that fails is logged and stops none of the others."""
+        """Report outcomes of the journal. Log each failure, and report the other outcomes."""
         ends = await asyncio.gather(
             *(self.report(one.job_id, one.lease, one.outcome) for one in reports),
             return_exceptions=True,
@@ -109,7 +109,7 @@ class Reporter:
                 )
 
     async def mark_for_ever(self) -> None:
-        """Mark what the control plane has, now and then: without it, it is only sent once more."""
+        """Mark confirmed outcomes now and then: a lost mark only repeats a report."""
         while True:
             await asyncio.sleep(MARK_INTERVAL)
             await self.mark()
@@ -136,7 +136,9 @@ class Reporter:
         ):
             with attempt:
                 head = await self._chain.signed_head()
-                going = self._free_to_go(reports)  # at each attempt: it may be frozen meanwhile
+                going = self._free_to_go(
+                    reports
+                )  # at each attempt, because the node may have been frozen meanwhile
                 notes = dict.fromkeys((report.job_id for report in reports), HELD)
                 if going:
                     notes |= await self._notes(ReportRequest(reports=going, audit_head=head))
@@ -146,21 +148,20 @@ class Reporter:
         response = await self._client.report(request)
         notes = {result.job_id: result.note for result in response.results}
         if any(report.job_id not in notes for report in request.reports):
-            # only what it answers for is it known to have
+            # the control plane has only the outcomes that its answer names
             raise ControlPlaneUnavailable("the answer leaves outcomes of the report out")
         return notes
 
     def _free_to_go(self, reports: list[Report]) -> list[Report]:
-        """All of them; without the signatures while this node is frozen."""
+        """Return all outcomes; while this node is frozen, without the signatures."""
         if self._freeze.problem() is None:
             return reports
         return [report for report in reports if not self._may_be_signature(report)]
 
     def _may_be_signature(self, report: Report) -> bool:
-        """True for a signature, and for what cannot be read: it is logged once, for its operator.
+        """Return True for a signature, and for bytes that cannot be parsed, which are logged once.
 
-        The control plane judges what cannot be read once the freeze is over, and accepts no such
-        result.
+        The control plane receives such bytes after the freeze, and rejects them as a result.
         """
         try:
             outcome = Outcome.model_validate_json(report.outcome)
@@ -181,5 +182,8 @@ class Reporter:
 
 
 def _worth_another_try(error: BaseException) -> bool:
-    """Also when our database is away: the head of the audit chain is read from it."""
+    """Return True for a failure after which a report is retried.
+
+    A failure of the database is one: the report's audit head comes from there.
+    """
     return isinstance(error, ControlPlaneUnavailable | ControlPlaneRefused) or is_transient(error)

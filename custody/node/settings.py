@@ -13,7 +13,7 @@ class NodeSection(Section):
     id: str
     group: str
     state_directory: ConfiguredPath
-    """What this host remembers without a database: the freeze, a refused PIN."""
+    """Folder for facts that must not depend on the database: the freeze, a refused PIN."""
 
     @field_validator("id")
     @classmethod
@@ -29,7 +29,7 @@ class ControlPlaneSection(Section):
     certificate: ConfiguredPath
     private_key: ConfiguredPath
     job_signing_keys: JobSigningKeys
-    """Whose jobs this node believes."""
+    """The keys whose signed jobs this node believes."""
 
 
 class IdentitySection(Section):
@@ -67,7 +67,7 @@ class LogSection(Section):
 
 
 class NodeSettings(Section):
-    """Base of every node's settings; its mode adds sections of its own."""
+    """Base of every node's settings; each mode adds its own sections."""
 
     program: ClassVar[str]
     """hsm-driver or mpc-signer: the command that an operator types."""

@@ -1,4 +1,4 @@
-"""The first lock: a request that its application has signed, for one effect alone."""
+"""The first lock: a request needs its application's signature, and has one effect."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ WITHOUT_A_KEY = (Endpoint.WALLETS, Endpoint.KEYS)
 
 
 class Binding(BaseModel):
-    """What the body of any endpoint says of its own meaning, beside what is asked for."""
+    """The fields of every endpoint's body that bind the request to key, store, id and time."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -44,7 +44,7 @@ def read_binding(job: Job) -> Binding:
 
 
 def require_one_meaning(job: Job) -> None:
-    """Raise Denied for a body with a field twice: not every reader takes the last one, as we do."""
+    """Raise Denied for a body with a repeated field: readers differ in which value they take."""
     try:
         parse_json(job.request)
     except NotStrictJson as error:
@@ -57,14 +57,14 @@ def check_signature(job: Job, public_key: bytes) -> None:
     signed = job.request_signature.of(job.request)
     try:
         PinnedKeys([public_key]).open(payload_type(job.endpoint), signed)
-    except ValueError as error:  # or its pinned key is not one
+    except ValueError as error:  # or the pinned key is invalid
         raise Denied("bad_request_signature", f"not the application's request: {error}") from None
 
 
 def check_binding(
     binding: Binding, job: Job, store: Store, now: datetime, longest_life: timedelta
 ) -> None:
-    """Raise Denied when the body says another key, store or time than the job."""
+    """Raise Denied if the body names another key, store or time than the job."""
     if binding.key_id not in (None, job.key.id):
         raise Denied("request_mismatch", f"the request is about key {binding.key_id}")
     if binding.store not in (None, store):
@@ -74,7 +74,7 @@ def check_binding(
     if binding.expires_at is not None and binding.expires_at - now > longest_life:
         raise Denied("lives_too_long", f"the request lives until {binding.expires_at.isoformat()}")
     if (
-        job.kind == JobKind.SIGN  # whose ceremony ends in time, by the job's
+        job.kind == JobKind.SIGN  # a ceremony ends by the job's own time
         and binding.expires_at is not None
         and binding.expires_at < job.expires_at
     ):
@@ -82,7 +82,7 @@ def check_binding(
 
 
 def require_complete(binding: Binding, endpoint: Endpoint) -> None:
-    """Raise Denied when a request that must be signed could mean several things."""
+    """Raise Denied if a request that must be signed leaves something open."""
     missing = ", ".join(_missing(binding, endpoint))
     if missing:
         raise Denied("unbound_request", f"the signed request does not say its {missing}")
@@ -126,7 +126,7 @@ class Reservation:
 
 
 class SignedRequests:
-    """Finds out who asks, and keeps each external id for its first request."""
+    """Verifies which application asks, and reserves each external id for its first request."""
 
     def __init__(
         self, statements: Pool, store: Store, longest_life: timedelta, *, required: bool
@@ -139,7 +139,10 @@ class SignedRequests:
         self._reservations = Batcher[Reservation, tuple[UUID, bytes]](self._reserve_all)
 
     async def check(self, job: Job, now: datetime) -> Application | None:
-        """Who asks for the job; None where nobody pinned does and nobody need. Raises Denied."""
+        """Return the application that signed the job's request. Raise Denied.
+
+        None: no pinned application has signed it, and no signature is required.
+        """
         application = await self._application(job)
         if application is None:
             return None
@@ -162,7 +165,7 @@ class SignedRequests:
         return application
 
     async def purge(self, before: datetime) -> None:
-        """Forget requests that expired before a time: they would be denied for that."""
+        """Delete requests that expired before a time: they would be denied as expired."""
         await self._statements.rows(_PURGE, {"before": before})
 
     async def _application(self, job: Job) -> Application | None:
@@ -177,7 +180,7 @@ class SignedRequests:
         return application
 
     async def _reserve(self, reservation: Reservation) -> None:
-        """Committed when this returns, so before anything is done for the request."""
+        """Reserve the external id and commit, before any work for the request."""
         standing = await self._reservations.submit(reservation)
         if standing != (reservation.request_id, reservation.digest):
             raise Denied(
@@ -188,7 +191,7 @@ class SignedRequests:
     async def _reserve_all(
         self, reservations: list[Reservation]
     ) -> list[tuple[UUID, bytes] | Exception]:
-        """What each external id stands for from now on."""
+        """Return the request for which each external id is now reserved."""
         firsts = {one.name: one for one in reversed(reservations)}
         ordered = [firsts[name] for name in sorted(firsts)]
         columns = {key: [getattr(one, key) for one in ordered] for key in _COLUMNS}

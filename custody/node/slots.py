@@ -1,4 +1,4 @@
-"""Slots: how many jobs are under way, and how many may be."""
+"""Slots: the number of running jobs, and its limit."""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 
 class Slots:
-    """Jobs that wait for somebody else stand ``outside``, and hold nobody up.
+    """Counts running jobs. A job that waits for somebody else is ``outside``, without a slot.
 
-    One that comes back in does not wait for a free slot: for a moment there may be more jobs than
-    slots, and no new one is taken until that is over.
+    A job that returns does not wait for a free slot. So there may be more jobs than slots for a
+    moment, and no new job is claimed until then.
     """
 
     def __init__(self, total: int) -> None:
@@ -26,7 +26,7 @@ class Slots:
 
     @contextmanager
     def outside(self) -> Iterator[None]:
-        """For a job that holds a slot: give it back for as long as this lasts."""
+        """Release a job's slot for the duration of this context."""
         self.give_back()
         try:
             yield

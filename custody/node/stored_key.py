@@ -1,6 +1,6 @@
-"""Whether a job is about the key that this node has stored. Pure.
+"""Comparison of a job's key with the key that this node has stored. Pure.
 
-Every handler of a job about an existing key asks here, in both modes.
+In both modes, every handler of a job about an existing key uses this comparison.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ NEED_NO_PUBLIC_KEY = frozenset({JobKind.ABANDON, JobKind.DISCARD})
 """Erase a set that may have been made before all signers agreed on its public key."""
 
 Comparison = tuple[str, object, object]
-"""A fact's name, what the job says of it, what this node has stored."""
+"""A fact's name, its value in the job, and the stored value."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class StoredKey:
 
 
 def require_same_key(stored: StoredKey, job: Job, ticket: Ticket | None = None) -> None:
-    """Raise unless each fact that a job and its ticket state is the stored key's.
+    """Raise unless each fact in a job and its ticket equals the stored key's.
 
-    Raises Failed (key_mismatch) for the job, which stays wrong at every attempt; Refused
-    (bad_ticket) for the ticket, since another attempt brings another ticket.
+    A wrong job raises Failed (key_mismatch), because it stays wrong at every attempt. A wrong
+    ticket raises Refused (bad_ticket), because another attempt brings another ticket.
     """
     for name, said, known in _of_job(stored, job):
         if said != known:
@@ -73,7 +73,7 @@ def _of_job(stored: StoredKey, job: Job) -> Iterator[Comparison]:
     yield "root" if key.path else "key id", key.root or key.id, stored.id
     yield "algorithm", key.algorithm, stored.algorithm
     if stored.network is not None or not key.path:
-        # the children of a wallet's key are of that wallet's network; a bare key's, of any
+        # a child of a wallet's key has that wallet's network; a child of a bare key may have any
         yield "network", key.network, stored.network
     if key.public_key is not None or job.kind not in NEED_NO_PUBLIC_KEY:
         yield "public key", key.public_key, _public_key(stored, key)
@@ -86,7 +86,7 @@ def _of_ticket(stored: StoredKey, ticket: Ticket) -> Iterator[Comparison]:
 
 
 def _public_key(stored: StoredKey, key: KeyReference) -> bytes:
-    """Of the stored key, or of its child. Raises Failed for a key that has no children."""
+    """Return the public key of the stored key or its child. Raise Failed for a childless key."""
     if not key.path:
         return stored.public_key
     if stored.chain_code is None:

@@ -17,12 +17,12 @@ from custody.database.probe_table import add_probe_table
 
 
 def now(name: str) -> Column[object]:
-    """A column for a time, by default that of the insertion."""
+    """Return a column for a time; the default is the time of the insertion."""
     return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
 def add_node_tables(metadata: MetaData) -> tuple[Table, Table]:
-    """Journal, audit chain and locks, to the tables of a mode. Returns the first two."""
+    """Add journal, audit chain and locks to a mode's tables. Return the first two."""
     journal = Table(
         "journal",
         metadata,

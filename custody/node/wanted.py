@@ -1,4 +1,4 @@
-"""What an application wants of a node, read from its own bytes in the job."""
+"""The application's request to a node, read from its own bytes in the job."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class WantedKey:
 
 
 def wanted_key(job: Job) -> WantedKey:
-    """What the application asked for. Raises Denied when the job says something else."""
+    """Return the application's wish. Raise Denied if the job says something else."""
     if job.key.public_key is not None:
         raise Denied("malformed_job", "a GenerateKey job has no public key")
     if job.request_id != job.key.id:
@@ -47,10 +47,10 @@ def wanted_key(job: Job) -> WantedKey:
 
 
 def made_for(work: Work) -> MadeFor:
-    """Return the request that a GenerateKey job makes a key for. Raises Denied."""
+    """Return the request that a GenerateKey job makes a key for. Raise Denied."""
     job = work.job
     if job.endpoint is not Endpoint.WALLETS and job.endpoint is not Endpoint.KEYS:
-        raise Denied("malformed_job", f"no key is made by a request to {job.endpoint.value}")
+        raise Denied("malformed_job", f"a request to {job.endpoint.value} makes no key")
     return MadeFor(
         endpoint=job.endpoint,
         external_id=read_binding(job).external_id,
@@ -59,7 +59,7 @@ def made_for(work: Work) -> MadeFor:
 
 
 def wanted_signature(job: Job) -> tuple[SignRequest, bytes | None]:
-    """The request and its digest. Raises Denied when they make no sense for the key."""
+    """Return the request and its digest. Raise Denied if they do not fit the key."""
     if job.endpoint is not Endpoint.SIGNATURES:
         raise Denied("malformed_job", f"a Sign job has no request to {job.endpoint.value}")
     try:
@@ -76,7 +76,7 @@ def wanted_signature(job: Job) -> tuple[SignRequest, bytes | None]:
 
 
 def signed_bytes(request: SignRequest, digest: bytes | None) -> bytes:
-    """What is signed with the key: the digest, or the message that Ed25519 hashes itself."""
+    """Return the bytes to sign: the digest, or the message, which Ed25519 hashes itself."""
     if digest is not None:
         return digest
     assert not isinstance(request, SignHash)  # digest_of refuses a Hash for Ed25519

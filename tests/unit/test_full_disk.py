@@ -19,7 +19,7 @@ def test_a_node_is_frozen_all_the_same(tmp_path: Path):
     freeze = Freeze(tmp_path / "state")
     with full_disk():
         freeze.freeze("lost laptop")
-    with pytest.raises(Failed, match="does not say why"):
+    with pytest.raises(Failed, match="gives no reason"):
         require_thawed(Freeze(tmp_path / "state"))
     assert [path.name for path in (tmp_path / "state").iterdir()] == [NAME]
     assert freeze.unfreeze()

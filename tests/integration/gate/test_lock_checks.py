@@ -68,4 +68,4 @@ async def test_a_gate_whose_answer_counts_for_nothing_fails(
     played.play = play
     status, said = await found(settings, section)
     assert status["gate"] is Status.FAIL
-    assert "counts for nothing" in said
+    assert "gives an invalid answer" in said
