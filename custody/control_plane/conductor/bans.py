@@ -1,12 +1,15 @@
 """The bans that signers state: kept for good, and for the choice of quorums."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
 
 import structlog
 from pydantic import ValidationError
 from sqlalchemy import text
 
+from custody.control_plane.columns import columns
 from custody.control_plane.database import Database
 from custody.wire.envelope import BAN_TYPE, BadEnvelope, PinnedKeys, SignedBytes
 from custody.wire.framing import Domain, tagged_hash
@@ -18,9 +21,9 @@ _KEEP = text(
     """
     INSERT INTO bans (key_id, signer, banned, reason, at, payload, signature, signing_key_id)
     SELECT * FROM unnest(
-        CAST(:key_ids AS uuid[]), CAST(:signers AS varchar[]), CAST(:banned AS varchar[]),
-        CAST(:reasons AS varchar[]), CAST(:times AS timestamptz[]), CAST(:payloads AS bytea[]),
-        CAST(:signatures AS bytea[]), CAST(:signing_key_ids AS varchar[]))
+        CAST(:key_id AS uuid[]), CAST(:signer AS varchar[]), CAST(:banned AS varchar[]),
+        CAST(:reason AS varchar[]), CAST(:at AS timestamptz[]), CAST(:payload AS bytea[]),
+        CAST(:signature AS bytea[]), CAST(:signing_key_id AS varchar[]))
     ON CONFLICT DO NOTHING
     RETURNING key_id, banned
     """
@@ -31,6 +34,20 @@ log = structlog.get_logger(__name__)
 
 class BadBan(ValueError):
     """A ban that is not stated by the signer that sends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BanRow:
+    """A new row of ``bans``."""
+
+    key_id: UUID
+    signer: str
+    banned: str
+    reason: str
+    at: datetime
+    payload: bytes
+    signature: bytes
+    signing_key_id: str
 
 
 class Bans:
@@ -49,11 +66,11 @@ class Bans:
         opened = []
         for one in new.values():
             try:
-                opened.append((open_ban(signer, identity, one), one))
+                opened.append(_row(open_ban(signer, identity, one), one))
             except BadBan as bad:
                 log.warning("ban not believed", signer=signer, reason=str(bad))
         if opened:
-            for row in await self._database.rows(_KEEP, _columns(opened)):
+            for row in await self._database.rows(_KEEP, columns(BanRow, opened)):
                 log.error("ban", signer=signer, banned=row.banned, key=str(row.key_id))
         if len(self._known) > MAX_REMEMBERED:
             self._known.clear()
@@ -77,14 +94,14 @@ def _digest(signer: str, signed: SignedBytes) -> bytes:
     return tagged_hash(Domain.BAN, signer.encode(), signed.signature, signed.payload)
 
 
-def _columns(opened: Sequence[tuple[Ban, SignedBytes]]) -> dict[str, list[Any]]:
-    return {
-        "key_ids": [ban.key_id for ban, _ in opened],
-        "signers": [ban.signer for ban, _ in opened],
-        "banned": [ban.banned for ban, _ in opened],
-        "reasons": [ban.reason for ban, _ in opened],
-        "times": [ban.at for ban, _ in opened],
-        "payloads": [signed.payload for _, signed in opened],
-        "signatures": [signed.signature for _, signed in opened],
-        "signing_key_ids": [signed.signing_key_id for _, signed in opened],
-    }
+def _row(ban: Ban, signed: SignedBytes) -> BanRow:
+    return BanRow(
+        key_id=ban.key_id,
+        signer=ban.signer,
+        banned=ban.banned,
+        reason=ban.reason,
+        at=ban.at,
+        payload=signed.payload,
+        signature=signed.signature,
+        signing_key_id=signed.signing_key_id,
+    )

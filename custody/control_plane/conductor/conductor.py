@@ -178,14 +178,14 @@ class Conductor:
             await pipeline.send(statements.WAIT_FOR_DISK)
         for statement, values in to_write.statements():
             await pipeline.send(statement, values)
-        if not to_write.moves["ids"]:
+        if not to_write.moves:
             return None
         notifications = self._notifications
         announcing: dict[str, Any] = {
             "origin": notifications.origin,
             "announce": notifications.has_company,
         }
-        return await pipeline.send(BEGIN_STEPS, {**to_write.moves, **announcing})
+        return await pipeline.send(BEGIN_STEPS, {**to_write.begun(), **announcing})
 
     def _after(self, planned: list[Planned], moved: set[UUID]) -> None:
         clock = asyncio.get_running_loop()

@@ -125,7 +125,7 @@ END_STEPS = text(
     WITH ended AS (
         UPDATE steps SET ended_at = now(), ending = over.ending,
             culprits = string_to_array(over.culprits, ' ')
-        FROM unnest(CAST(:ids AS uuid[]), CAST(:endings AS varchar[]),
+        FROM unnest(CAST(:id AS uuid[]), CAST(:ending AS varchar[]),
             CAST(:culprits AS varchar[])) AS over(id, ending, culprits)
         WHERE steps.id = over.id AND steps.ended_at IS NULL
         RETURNING steps.id
@@ -137,7 +137,7 @@ END_STEPS = text(
 FALL_SILENT = text(
     """
     UPDATE nodes SET silent_since = greatest(silent_since, steps.created_at)
-    FROM unnest(CAST(:steps AS uuid[]), CAST(:signers AS varchar[])) AS silent(step_id, signer)
+    FROM unnest(CAST(:step_id AS uuid[]), CAST(:signer AS varchar[])) AS silent(step_id, signer)
     JOIN steps ON steps.id = silent.step_id
     WHERE nodes.id = silent.signer
     """
@@ -152,7 +152,7 @@ CORRECT_SHARES = text(
     """
     UPDATE keys SET shares = said.shares, generation = said.generation, next_shares = NULL,
         next_users = '{}'
-    FROM unnest(CAST(:keys AS uuid[]), CAST(:shares AS uuid[]), CAST(:generations AS integer[]))
+    FROM unnest(CAST(:key_id AS uuid[]), CAST(:shares AS uuid[]), CAST(:generation AS integer[]))
         AS said(key_id, shares, generation)
     WHERE keys.id = said.key_id AND keys.generation < said.generation
         AND (keys.next_shares IS NULL OR keys.next_shares = said.shares)
@@ -162,7 +162,7 @@ CORRECT_SHARES = text(
 COME_INTO_USE = text(
     """
     UPDATE keys SET next_shares = coming.shares, next_users = string_to_array(coming.users, ' ')
-    FROM unnest(CAST(:keys AS uuid[]), CAST(:shares AS uuid[]), CAST(:users AS varchar[]))
+    FROM unnest(CAST(:key_id AS uuid[]), CAST(:shares AS uuid[]), CAST(:users AS varchar[]))
         AS coming(key_id, shares, users)
     WHERE keys.id = coming.key_id AND keys.shares IS DISTINCT FROM coming.shares
     """

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import TextClause
 
+from custody.control_plane.columns import Columns, columns
 from custody.control_plane.conductor import statements
 from custody.control_plane.conductor.planning.decisions import (
     Begin,
@@ -26,6 +29,7 @@ from custody.control_plane.jobs.transitions import Change, JobFacts, Note
 from custody.control_plane.tables import JobState
 from custody.wire.addresses import address_of
 from custody.wire.algorithms import Protection
+from custody.wire.envelope import SignedBytes
 from custody.wire.jobs import JobKind
 from custody.wire.outcomes import GeneratedKey, NothingMade, Outcome, OutcomeStatus
 
@@ -33,35 +37,86 @@ LOOK_AGAIN_SECONDS = 1.0
 """Between two looks whether the signers that a request waits for are there."""
 CLEAN_AGAIN_SECONDS = 10.0
 
-Arrays = dict[str, list[Any]]
 
-_MOVES = (
-    "ids",
-    "seen_states",
-    "states",
-    "attempts",
-    "failures",
-    "delays",
-    "must_finish",
-    "step_ids",
-    "request_ids",
-    "numbers",
-    "kinds",
-    "job_ids",
-    "shares",
-    "payloads",
-    "signatures",
-    "signing_key_ids",
-    "tickets",
-    "ticket_signatures",
-    "ticket_key_ids",
-    "delivery_tickets",
-    "delivery_signatures",
-    "deadlines",
-    "unsettled",
-    "task_steps",
-    "task_signers",
-)
+@dataclass(frozen=True, slots=True)
+class RequestMove:
+    """What changes in a request's row of ``jobs``; ``seen_state``: if it still has this state."""
+
+    id: UUID
+    seen_state: str
+    state: str
+    attempts: int
+    failure: bytes | None
+    delay: float
+    must_finish: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """A new row of ``steps``."""
+
+    id: UUID
+    request_id: UUID
+    number: int
+    kind: str
+    job_id: UUID
+    shares: UUID | None
+    payload: bytes | None
+    signature: bytes | None
+    signing_key_id: str | None
+    ticket: bytes | None
+    ticket_signature: bytes | None
+    ticket_key_id: str | None
+    delivery_ticket: bytes | None
+    delivery_signature: bytes | None
+    deadline: datetime
+    is_unsettled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """A new row of ``tasks``."""
+
+    step_id: UUID
+    signer: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnd:
+    """The end of a step. ``culprits``: names with spaces between them, as unnest takes them."""
+
+    id: UUID
+    ending: str
+    culprits: str
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A signer that left its task of a step undone."""
+
+    step_id: UUID
+    signer: str
+
+
+@dataclass(frozen=True, slots=True)
+class SharesInUse:
+    """The set of shares that the signers use already, of a key whose row names an older set."""
+
+    key_id: UUID
+    shares: UUID | None
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharesComing:
+    """A set of shares that comes into use, or None where it no longer does.
+
+    ``users``: the signers that use the set, with spaces between them.
+    """
+
+    key_id: UUID
+    shares: UUID | None
+    users: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +136,36 @@ class Planned:
 class Written:
     """``is_durable``: the commit waits for the disk, so that no shares are ever forgotten."""
 
-    endings: Arrays = field(default_factory=lambda: {"ids": [], "endings": [], "culprits": []})
-    silent: Arrays = field(default_factory=lambda: {"steps": [], "signers": []})
-    settled: list[Any] = field(default_factory=list)
-    in_use: Arrays = field(default_factory=lambda: {"keys": [], "shares": [], "generations": []})
-    coming: Arrays = field(default_factory=lambda: {"keys": [], "shares": [], "users": []})
-    moves: Arrays = field(default_factory=lambda: {name: [] for name in _MOVES})
+    endings: list[StepEnd] = field(default_factory=list)
+    silent: list[Silence] = field(default_factory=list)
+    settled: list[UUID] = field(default_factory=list)
+    in_use: list[SharesInUse] = field(default_factory=list)
+    coming: list[SharesComing] = field(default_factory=list)
+    moves: list[RequestMove] = field(default_factory=list)
+    steps: list[StepRow] = field(default_factory=list)
+    tasks: list[TaskRow] = field(default_factory=list)
     is_durable: bool = False
 
     def statements(self) -> Iterator[tuple[TextClause, dict[str, Any]]]:
-        """Those that have something to write, but for the moves."""
-        if self.endings["ids"]:
-            yield statements.END_STEPS, self.endings
-        if self.silent["steps"]:
-            yield statements.FALL_SILENT, self.silent
+        """Return the statements that have something to write, without the moves."""
+        if self.endings:
+            yield statements.END_STEPS, columns(StepEnd, self.endings)
+        if self.silent:
+            yield statements.FALL_SILENT, columns(Silence, self.silent)
         if self.settled:
             yield statements.SETTLE, {"ids": self.settled}
-        if self.in_use["keys"]:
-            yield statements.CORRECT_SHARES, self.in_use
-        if self.coming["keys"]:
-            yield statements.COME_INTO_USE, self.coming
+        if self.in_use:
+            yield statements.CORRECT_SHARES, columns(SharesInUse, self.in_use)
+        if self.coming:
+            yield statements.COME_INTO_USE, columns(SharesComing, self.coming)
+
+    def begun(self) -> Columns:
+        """Return the arrays of BEGIN_STEPS: the moves, the new steps and their tasks."""
+        return {
+            **columns(RequestMove, self.moves, "move_"),
+            **columns(StepRow, self.steps, "step_"),
+            **columns(TaskRow, self.tasks, "task_"),
+        }
 
 
 def written(planned: Sequence[Planned]) -> Written:
@@ -112,7 +177,8 @@ def written(planned: Sequence[Planned]) -> Written:
         _add_correction(to_write, one)
         _add_coming_into_use(to_write, one)
         if one.step is not None:
-            _add_step(to_write.moves, one.step)
+            to_write.steps.append(_step_row(one.step))
+            to_write.tasks += [TaskRow(one.step.id, signer) for signer in one.step.signers]
             to_write.is_durable |= one.step.kind is not JobKind.SIGN
         to_write.settled += one.plan.settled
     return to_write
@@ -133,11 +199,8 @@ def _add_ending(to_write: Written, one: Planned) -> None:
     ended = one.plan.ended
     if ended is None:
         return
-    to_write.endings["ids"].append(ended.step.id)
-    to_write.endings["endings"].append(ended.ending.value)
-    to_write.endings["culprits"].append(" ".join(ended.culprits))
-    to_write.silent["steps"] += [ended.step.id] * len(ended.silent)
-    to_write.silent["signers"] += ended.silent
+    to_write.endings.append(StepEnd(ended.step.id, ended.ending.value, " ".join(ended.culprits)))
+    to_write.silent += [Silence(ended.step.id, signer) for signer in ended.silent]
     to_write.is_durable |= ended.step.kind in MAKES_SHARES
 
 
@@ -159,14 +222,17 @@ def _add_move(to_write: Written, one: Planned) -> None:
     raw = None
     if failure is not None:
         raw = _outcome(facts, OutcomeStatus.FAILED, failure, is_transient=True)
-    moves = to_write.moves
-    moves["ids"].append(facts.request.id)
-    moves["seen_states"].append(facts.row.state)
-    moves["states"].append(state.value)
-    moves["attempts"].append(int(one.step is not None))
-    moves["failures"].append(None if raw == facts.row.last_failure else raw)
-    moves["delays"].append(delay)
-    moves["must_finish"].append(_must_finish(one))
+    to_write.moves.append(
+        RequestMove(
+            id=facts.request.id,
+            seen_state=facts.row.state,
+            state=state.value,
+            attempts=int(one.step is not None),
+            failure=None if raw == facts.row.last_failure else raw,
+            delay=delay,
+            must_finish=_must_finish(one),
+        )
+    )
 
 
 def _must_finish(one: Planned) -> bool:
@@ -176,35 +242,42 @@ def _must_finish(one: Planned) -> bool:
     return one.step.kind in (JobKind.PROMISE, JobKind.ACTIVATE_KEY)
 
 
-def _add_step(moves: Arrays, step: NewStep) -> None:
-    job, ticket, delivery_ticket = step.job, step.ticket, step.delivery_ticket
-    moves["step_ids"].append(step.id)
-    moves["request_ids"].append(step.request_id)
-    moves["numbers"].append(step.number)
-    moves["kinds"].append(step.kind.value)
-    moves["job_ids"].append(step.job_id)
-    moves["shares"].append(step.shares)
-    moves["payloads"].append(job and job.payload)
-    moves["signatures"].append(job and job.signature)
-    moves["signing_key_ids"].append(job and job.signing_key_id)
-    moves["tickets"].append(ticket and ticket.payload)
-    moves["ticket_signatures"].append(ticket and ticket.signature)
-    moves["ticket_key_ids"].append(ticket and ticket.signing_key_id)
-    moves["delivery_tickets"].append(delivery_ticket and delivery_ticket.payload)
-    moves["delivery_signatures"].append(delivery_ticket and delivery_ticket.signature)
-    moves["deadlines"].append(step.deadline)
-    moves["unsettled"].append(step.is_unsettled)
-    moves["task_steps"] += [step.id] * len(step.signers)
-    moves["task_signers"] += step.signers
+def _step_row(step: NewStep) -> StepRow:
+    payload, signature, signing_key_id = _parts(step.job)
+    ticket, ticket_signature, ticket_key_id = _parts(step.ticket)
+    delivery_ticket, delivery_signature, _ = _parts(step.delivery_ticket)
+    return StepRow(
+        id=step.id,
+        request_id=step.request_id,
+        number=step.number,
+        kind=step.kind.value,
+        job_id=step.job_id,
+        shares=step.shares,
+        payload=payload,
+        signature=signature,
+        signing_key_id=signing_key_id,
+        ticket=ticket,
+        ticket_signature=ticket_signature,
+        ticket_key_id=ticket_key_id,
+        delivery_ticket=delivery_ticket,
+        delivery_signature=delivery_signature,
+        deadline=step.deadline,
+        is_unsettled=step.is_unsettled,
+    )
+
+
+def _parts(signed: SignedBytes | None) -> tuple[bytes | None, bytes | None, str | None]:
+    """Return the payload, the signature and the id of the signing key."""
+    if signed is None:
+        return None, None, None
+    return signed.payload, signed.signature, signed.signing_key_id
 
 
 def _add_correction(to_write: Written, one: Planned) -> None:
     """Where the signers are further than the key's row."""
     in_use, row = one.facts.request.in_use, one.facts.row
     if in_use.shares != row.shares:
-        to_write.in_use["keys"].append(row.root_id)
-        to_write.in_use["shares"].append(in_use.shares)
-        to_write.in_use["generations"].append(in_use.generation)
+        to_write.in_use.append(SharesInUse(row.root_id, in_use.shares, in_use.generation))
 
 
 def _add_coming_into_use(to_write: Written, one: Planned) -> None:
@@ -217,9 +290,13 @@ def _add_coming_into_use(to_write: Written, one: Planned) -> None:
     if made is None or isinstance(decision, Complete) or not (made.attestations or begins):
         return
     is_over = isinstance(decision, End)  # fewer than t use it, so it signs nothing
-    to_write.coming["keys"].append(one.facts.row.root_id)
-    to_write.coming["shares"].append(None if is_over else made.id)
-    to_write.coming["users"].append("" if is_over else " ".join(sorted(made.attestations)))
+    to_write.coming.append(
+        SharesComing(
+            key_id=one.facts.row.root_id,
+            shares=None if is_over else made.id,
+            users="" if is_over else " ".join(sorted(made.attestations)),
+        )
+    )
 
 
 def _completed(facts: Facts, made: ShareSet) -> Change:

@@ -8,7 +8,7 @@ signatures are verified, and a batch of reports costs two round trips.
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from custody.control_plane.columns import columns
 from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.jobs.notifications import Notifications
 from custody.control_plane.jobs.queue_statements import (
@@ -105,6 +106,31 @@ class NewJob:
     outcome: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ChangeRow:
+    """What WRITE does to a job that has still the state and the lease that were seen.
+
+    The fields from ``public_key`` to ``shares`` are of the key that the job made, else None.
+    """
+
+    id: UUID
+    seen_state: str
+    seen_lease: UUID | None
+    state: str | None
+    outcome: bytes | None
+    failure: bytes | None
+    delay: float
+    refuser: str | None
+    public_key: bytes | None
+    protection: str | None
+    address: str | None
+    attestations: str | None
+    chain_code: bytes | None
+    generation: int | None
+    shares: UUID | None
+    is_expiry: bool
+
+
 @dataclass(frozen=True)
 class Final:
     """A final state and the Outcome's bytes, as they are in the database from now on."""
@@ -157,10 +183,7 @@ class Queue:
         return set((await connection.execute(ADD, self._additions(new))).scalars())
 
     def _additions(self, new: Sequence[NewJob]) -> dict[str, Any]:
-        columns = zip(*(_values(job) for job in new), strict=True)
-        names = (field.name for field in fields(NewJob))
-        arrays = {name: list(column) for name, column in zip(names, columns, strict=True)}
-        return self._announcing(arrays)
+        return self._announcing(columns(NewJob, new))
 
     def _announcing(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """For statements that tell the other replicas what they did."""
@@ -351,7 +374,7 @@ class Queue:
         has_keys = any(change.new_key is not None for change in changes)
         rows = await self._database.rows(
             WRITE_WITH_KEYS if has_keys else WRITE,
-            self._announcing(_columns(changes)),
+            self._announcing(columns(ChangeRow, [_change_row(change) for change in changes])),
         )
         by_id = {change.job.id: change for change in changes}
         for row in rows:
@@ -376,10 +399,6 @@ class Queue:
             "outcomes": [change.late_outcome for change in changes],
         }
         await self._database.rows(KEEP_LATE, parameters)
-
-
-def _values(job: NewJob) -> tuple[Any, ...]:
-    return tuple(getattr(job, field.name) for field in fields(NewJob))
 
 
 def _claimed(row: AnyRow, lease_seconds: float) -> ClaimedJob:
@@ -424,27 +443,27 @@ def _decide(job: JobFacts, node: str, report: Report, willing: frozenset[str]) -
     )
 
 
-def _columns(changes: Sequence[Change]) -> dict[str, list[Any]]:
-    """Changes as the arrays that WRITE takes."""
-    keys = [change.new_key for change in changes]
-    return {
-        "ids": [change.job.id for change in changes],
-        "seen_states": [change.job.state.value for change in changes],
-        "seen_leases": [change.job.lease for change in changes],
-        "states": [change.state and change.state.value for change in changes],
-        "outcomes": [change.outcome for change in changes],
-        "failures": [change.last_failure for change in changes],
-        "delays": [change.delay_seconds for change in changes],
-        "refusers": [change.refused_by for change in changes],
-        "public_keys": [key and key.public_key for key in keys],
-        "protections": [key and key.protection for key in keys],
-        "addresses": [key and key.address for key in keys],
-        "attestations": [key and attestations_json(key) for key in keys],
-        "chain_codes": [key and key.chain_code for key in keys],
-        "generations": [key and key.generation for key in keys],
-        "shares": [key and key.shares for key in keys],
-        "are_expiries": [change.is_expiry for change in changes],
-    }
+def _change_row(change: Change) -> ChangeRow:
+    """Return a change as WRITE takes it. Its state is not None."""
+    key = change.new_key
+    return ChangeRow(
+        id=change.job.id,
+        seen_state=change.job.state.value,
+        seen_lease=change.job.lease,
+        state=None if change.state is None else change.state.value,
+        outcome=change.outcome,
+        failure=change.last_failure,
+        delay=change.delay_seconds,
+        refuser=change.refused_by,
+        public_key=None if key is None else key.public_key,
+        protection=None if key is None else key.protection,
+        address=None if key is None else key.address,
+        attestations=None if key is None else attestations_json(key),
+        chain_code=None if key is None else key.chain_code,
+        generation=None if key is None else key.generation,
+        shares=None if key is None else key.shares,
+        is_expiry=change.is_expiry,
+    )
 
 
 def _one_each(reports: Sequence[Report]) -> tuple[list[Report], list[Report]]:

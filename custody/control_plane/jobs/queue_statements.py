@@ -133,13 +133,13 @@ READ_LAPSING_TOO_OFTEN = text(_FACTS + _WITH_KEYS + _LAPSE_TOO_OFTEN)
 _CHANGE = """
     WITH change AS (
         SELECT * FROM unnest(
-            CAST(:ids AS uuid[]), CAST(:seen_states AS varchar[]), CAST(:seen_leases AS uuid[]),
-            CAST(:states AS varchar[]), CAST(:outcomes AS bytea[]), CAST(:failures AS bytea[]),
-            CAST(:delays AS float8[]), CAST(:refusers AS varchar[]),
-            CAST(:public_keys AS bytea[]), CAST(:protections AS varchar[]),
-            CAST(:addresses AS varchar[]), CAST(:attestations AS jsonb[]),
-            CAST(:chain_codes AS bytea[]), CAST(:generations AS int[]), CAST(:shares AS uuid[]),
-            CAST(:are_expiries AS boolean[])
+            CAST(:id AS uuid[]), CAST(:seen_state AS varchar[]), CAST(:seen_lease AS uuid[]),
+            CAST(:state AS varchar[]), CAST(:outcome AS bytea[]), CAST(:failure AS bytea[]),
+            CAST(:delay AS float8[]), CAST(:refuser AS varchar[]),
+            CAST(:public_key AS bytea[]), CAST(:protection AS varchar[]),
+            CAST(:address AS varchar[]), CAST(:attestations AS jsonb[]),
+            CAST(:chain_code AS bytea[]), CAST(:generation AS int[]), CAST(:shares AS uuid[]),
+            CAST(:is_expiry AS boolean[])
         ) AS change(id, seen_state, seen_lease, state, outcome, failure, delay, refuser,
             public_key, protection, address, attestations, chain_code, generation, shares,
             is_expiry)
@@ -281,9 +281,10 @@ BEGIN_STEPS = text(
             run_after = now() + make_interval(secs => move.delay),
             must_finish = jobs.must_finish OR move.must_finish
         FROM unnest(
-            CAST(:ids AS uuid[]), CAST(:seen_states AS varchar[]), CAST(:states AS varchar[]),
-            CAST(:attempts AS int[]), CAST(:failures AS bytea[]), CAST(:delays AS float8[]),
-            CAST(:must_finish AS boolean[])
+            CAST(:move_id AS uuid[]), CAST(:move_seen_state AS varchar[]),
+            CAST(:move_state AS varchar[]), CAST(:move_attempts AS int[]),
+            CAST(:move_failure AS bytea[]), CAST(:move_delay AS float8[]),
+            CAST(:move_must_finish AS boolean[])
         ) AS move(id, seen_state, state, attempts, failure, delay, must_finish)
         WHERE jobs.id = move.id AND jobs.state = seen_state
         RETURNING jobs.id
@@ -292,19 +293,20 @@ BEGIN_STEPS = text(
             signing_key_id, ticket, ticket_signature, ticket_key_id, delivery_ticket,
             delivery_signature, deadline, is_unsettled)
         SELECT new.* FROM unnest(
-            CAST(:step_ids AS uuid[]), CAST(:request_ids AS uuid[]), CAST(:numbers AS int[]),
-            CAST(:kinds AS varchar[]), CAST(:job_ids AS uuid[]), CAST(:shares AS uuid[]),
-            CAST(:payloads AS bytea[]), CAST(:signatures AS bytea[]),
-            CAST(:signing_key_ids AS varchar[]), CAST(:tickets AS bytea[]),
-            CAST(:ticket_signatures AS bytea[]), CAST(:ticket_key_ids AS varchar[]),
-            CAST(:delivery_tickets AS bytea[]), CAST(:delivery_signatures AS bytea[]),
-            CAST(:deadlines AS timestamptz[]), CAST(:unsettled AS boolean[])
+            CAST(:step_id AS uuid[]), CAST(:step_request_id AS uuid[]), CAST(:step_number AS int[]),
+            CAST(:step_kind AS varchar[]), CAST(:step_job_id AS uuid[]),
+            CAST(:step_shares AS uuid[]), CAST(:step_payload AS bytea[]),
+            CAST(:step_signature AS bytea[]),
+            CAST(:step_signing_key_id AS varchar[]), CAST(:step_ticket AS bytea[]),
+            CAST(:step_ticket_signature AS bytea[]), CAST(:step_ticket_key_id AS varchar[]),
+            CAST(:step_delivery_ticket AS bytea[]), CAST(:step_delivery_signature AS bytea[]),
+            CAST(:step_deadline AS timestamptz[]), CAST(:step_is_unsettled AS boolean[])
         ) AS new(id, request_id)
         WHERE request_id IN (SELECT id FROM moved)
         RETURNING id
     ), given AS (
         INSERT INTO tasks (step_id, signer)
-        SELECT * FROM unnest(CAST(:task_steps AS uuid[]), CAST(:task_signers AS varchar[]))
+        SELECT * FROM unnest(CAST(:task_step_id AS uuid[]), CAST(:task_signer AS varchar[]))
             AS new(step_id, signer)
         WHERE step_id IN (SELECT id FROM begun)
         RETURNING signer

@@ -50,7 +50,7 @@ def put_in(plan: Plan) -> None:
 
     class Conducting(Conductor):
         async def _write(self, pipeline: Pipeline, to_write: Written) -> Any:
-            pass_by("planned", to_write.moves["kinds"])
+            pass_by("planned", [step.kind for step in to_write.steps])
             return await super()._write(pipeline, to_write)
 
         def _after(self, planned: list[Planned], moved: set[UUID]) -> None:
