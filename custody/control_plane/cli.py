@@ -10,7 +10,6 @@ from uuid import UUID
 
 import typer
 import uvloop
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from custody.control_plane import serve
 from custody.control_plane.access import nodes as registry
@@ -25,8 +24,9 @@ from custody.control_plane.settings import (
     initialise,
     load_settings,
 )
-from custody.database.engine import create_engine
+from custody.database.connection import Connection
 from custody.database.errors import database_errors
+from custody.database.pool import Pool
 from custody.migrations import schema
 from custody.runtime import log
 from custody.runtime.console import (
@@ -76,19 +76,16 @@ def _settings(context: typer.Context) -> Settings:
 
 
 def _with_database(
-    context: typer.Context, work: Callable[[AsyncConnection], Awaitable[Result]]
+    context: typer.Context, work: Callable[[Connection], Awaitable[Result]]
 ) -> Result:
     """Do something in one transaction on the configured database. Raises OperatorError."""
     url = _settings(context).database.read_url()
 
     async def run() -> Result:
-        engine = create_engine(url, pool_size=1, name="control-plane")
-        try:
-            await schema.check_schema(engine, serve.TREE, serve.MIGRATE_COMMAND)
-            async with engine.begin() as connection:
+        async with Pool(url, 1, "control-plane") as pool:
+            await schema.check_schema(pool, serve.TREE, serve.MIGRATE_COMMAND)
+            async with pool.transaction() as connection:
                 return await work(connection)
-        finally:
-            await engine.dispose()
 
     with database_errors():
         return asyncio.run(run())
@@ -196,7 +193,7 @@ def token_list(context: typer.Context, as_json: Json = False) -> None:
     with operator_errors():
         rows = _with_database(context, tokens.list_tokens)
     if as_json:
-        print_json([dict(row._mapping) for row in rows])
+        print_json([dict(row) for row in rows])
         return
     print_table(
         ["id", "application", "scopes", "created", "expires", "revoked"],
@@ -227,7 +224,7 @@ def node_add(
 ) -> None:
     """Register nodes, so that their certificates get them the work of their group."""
 
-    async def add(connection: AsyncConnection) -> None:
+    async def add(connection: Connection) -> None:
         for node_id in node_ids:
             await registry.add_node(connection, node_id, group, owner)
 
@@ -355,7 +352,7 @@ def node_restores(
     )
 
 
-async def _restores(connection: AsyncConnection, node_id: str) -> list[audit_restores.Restore]:
+async def _restores(connection: Connection, node_id: str) -> list[audit_restores.Restore]:
     """The restores of a node, oldest first. Raises OperatorError for a node that never was here."""
     found = await audit_restores.restores_of(connection, [node_id])
     if not found and all(row.id != node_id for row in await registry.list_nodes(connection)):
@@ -363,7 +360,7 @@ async def _restores(connection: AsyncConnection, node_id: str) -> list[audit_res
     return found
 
 
-async def _claimed(connection: AsyncConnection, node_id: str) -> audit_restores.Restore:
+async def _claimed(connection: Connection, node_id: str) -> audit_restores.Restore:
     """The restore that waits for an acknowledgement. Raises OperatorError."""
     found = await _restores(connection, node_id)
     waiting = [each for each in found if each.acknowledged_at is None]

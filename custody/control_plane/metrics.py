@@ -5,29 +5,23 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
-from sqlalchemy import func, select
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from custody.control_plane.database import Database
-from custody.control_plane.tables import jobs, nodes, steps
-from custody.database.engine import DATABASE_ERRORS
+from custody.database.causes import DATABASE_ERRORS
 
-_UNFINISHED = (
-    select(jobs.c.node_group, jobs.c.state, func.count().label("jobs"))
-    .where(jobs.c.finished_at.is_(None))
-    .group_by(jobs.c.node_group, jobs.c.state)
-)
-_OPEN_STEPS = (
-    select(steps.c.kind, func.count().label("steps"))
-    .where(steps.c.ended_at.is_(None))
-    .group_by(steps.c.kind)
-)
-_SILENCE = select(
-    nodes.c.id, func.extract("epoch", func.now() - nodes.c.last_seen).label("seconds")
-).where(nodes.c.last_seen.is_not(None))
+_UNFINISHED = """
+    SELECT node_group, state, count(*) AS jobs FROM jobs WHERE finished_at IS NULL
+    GROUP BY node_group, state
+"""
+_OPEN_STEPS = "SELECT kind, count(*) AS steps FROM steps WHERE ended_at IS NULL GROUP BY kind"
+_SILENCE = """
+    SELECT id, extract(epoch FROM now() - last_seen) AS seconds FROM nodes
+    WHERE last_seen IS NOT NULL
+"""
 
 
 class Metrics:

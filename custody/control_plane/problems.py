@@ -10,8 +10,7 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
-from custody.database.causes import Cause, cause_of
-from custody.database.engine import DATABASE_ERRORS, is_transient
+from custody.database.causes import DATABASE_ERRORS, Cause, cause_of, is_transient
 from custody.wire.resources import Problem
 
 MEDIA_TYPE = "application/problem+json"

@@ -38,8 +38,8 @@ from custody.control_plane.resources.keys import Keys
 from custody.control_plane.resources.signatures import Signatures
 from custody.control_plane.resources.wallets import Wallets
 from custody.control_plane.settings import GroupsSection, Settings
-from custody.database.engine import create_engine
 from custody.database.errors import once_reachable
+from custody.database.pool import Pool
 from custody.migrations.schema import check_schema
 from custody.runtime.activities import Activity, keep_going
 from custody.runtime.listener import Listener, config
@@ -146,8 +146,8 @@ def openapi_document() -> dict[str, Any]:
 
 async def _schema_is_right(url: str, stop: asyncio.Event) -> bool:
     """Wait for the database, and check its schema. False when told to stop meanwhile."""
-    engine = create_engine(url, 1, NAME)
-    check = asyncio.create_task(once_reachable(lambda: check_schema(engine, TREE, MIGRATE_COMMAND)))
+    pool = Pool(url, 1, NAME)
+    check = asyncio.create_task(once_reachable(lambda: check_schema(pool, TREE, MIGRATE_COMMAND)))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([check, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -157,7 +157,7 @@ async def _schema_is_right(url: str, stop: asyncio.Event) -> bool:
     finally:
         check.cancel()
         stopping.cancel()
-        await engine.dispose()
+        await pool.__aexit__()
 
 
 @contextlib.asynccontextmanager

@@ -1,7 +1,7 @@
 """The control plane's tables.
 
 A signature is a Sign job, and a key's life is its GenerateKey job: there is one state column,
-``jobs.state``, which only jobs/queue_statements.py writes. What the API shows is read from it. In
+``jobs.state``, which only jobs/queries.py writes. What the API shows is read from it. In
 MPC mode a request is a job that no node claims. It is done in steps, each a ceremony or an order,
 and the signers claim the tasks of these.
 """

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ def known_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:  # TimeoutError is one
-        raise Unavailable(str(error) or "no answer in time") from None
+        raise Unavailable(_said(error)) from None
     except OverflowError as error:
         raise UnreadableValue(str(error)) from None
     except InternalClientError as error:
@@ -37,6 +38,13 @@ def known_errors() -> Iterator[None]:
             raise
         # the server has said goodbye on an idle connection, and the end itself is not read yet
         raise Unavailable("the server has ended the connection") from None
+
+
+def _said(error: OSError) -> str:
+    """Return an error in the words of the operating system, which asyncio leaves out."""
+    if error.errno is None or error.errno <= 0:
+        return str(error) or "no answer in time"
+    return f"{os.strerror(error.errno)}: {error.strerror}"
 
 
 _SETTINGS = """
@@ -74,6 +82,15 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # has no types
     async def row(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Row | None:
         """Return the first row, or None."""
         return next(iter(await self.rows(sql, parameters)), None)
+
+    async def run(self, sql: str) -> str:
+        """Run SQL without parameters, also several statements; return the last one's command tag.
+
+        Raises Unavailable.
+        """
+        with known_errors():
+            tag: str = await self.execute(sql)
+        return tag
 
     async def ended(self) -> None:
         """Wait until the connection is lost or closed, by either side."""

@@ -6,11 +6,17 @@ from typing import TypeVar
 
 import psycopg
 import structlog
-from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential
 
-from custody.database.causes import DOES_NOT_ANSWER, UnreadableValue, cause_of, is_refused
-from custody.database.engine import DATABASE_ERRORS, is_transient
+from custody.database.causes import (
+    DATABASE_ERRORS,
+    DOES_NOT_ANSWER,
+    UnreadableValue,
+    cause_of,
+    is_refused,
+    is_transient,
+)
 from custody.runtime.errors import OperatorError
 
 Result = TypeVar("Result")
@@ -85,7 +91,7 @@ async def once_reachable(work: Callable[[], Awaitable[Result]]) -> Result:
             before_sleep=_say_waiting,
             reraise=True,
         )(attempt)
-    except SQLAlchemyError as error:
+    except DATABASE_ERRORS as error:
         if not is_refusal(error):
             raise
         raise explain(error) from None
@@ -93,5 +99,5 @@ async def once_reachable(work: Callable[[], Awaitable[Result]]) -> Result:
 
 def _say_waiting(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome is not None else None
-    reason = explain(error).what if isinstance(error, SQLAlchemyError) else type(error).__name__
+    reason = explain(error).what if isinstance(error, DATABASE_ERRORS) else type(error).__name__
     _log.warning("waiting for the database", attempt=state.attempt_number, reason=reason)

@@ -75,17 +75,21 @@ class Pool:
             return await work(connection)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """Hold a connection in a transaction: committed at the end, rolled back by an error."""
+    async def transaction(self, begin: str = "") -> AsyncIterator[Connection]:
+        """Hold a connection in a transaction: committed at the end, rolled back by an error.
+
+        ``begin``: SQL without parameters that runs with BEGIN in one round trip.
+        """
         async with self.connection() as connection:
-            await connection.rows("BEGIN")
             try:
+                await connection.run(f"BEGIN; {begin}")
                 yield connection
+                if await connection.run("COMMIT") != "COMMIT":
+                    raise RuntimeError("the transaction had an error that nobody let through")
             except Exception as error:
                 if not _ends_connection(error):
-                    await connection.rows("ROLLBACK")
+                    await connection.run("ROLLBACK")
                 raise
-            await connection.rows("COMMIT")
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

@@ -4,11 +4,9 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.engine import Connection
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from custody.database.pool import Pool
 from custody.runtime.errors import SchemaError
 
 
@@ -30,18 +28,21 @@ def migrate(tree: str, url: str, revision: str = "head") -> None:
     command.upgrade(alembic_config(tree, url), revision)
 
 
-async def check_schema(engine: AsyncEngine, tree: str, migrate_command: str) -> str:
+async def check_schema(pool: Pool, tree: str, migrate_command: str) -> str:
     """Return the schema's revision. Raises SchemaError unless it is this version's head."""
     head = ScriptDirectory.from_config(_tree(tree)).get_current_head()
-
-    def current(connection: Connection) -> str | None:
-        return MigrationContext.configure(connection).get_current_revision()
-
-    async with engine.connect() as connection:
-        found = await connection.run_sync(current)
+    found = await _revision(pool)
     if found != head or head is None:
         raise SchemaError(
             f"the database has schema revision {found or 'none'}, this version needs {head}",
             f"Run: {migrate_command}",
         )
     return head
+
+
+async def _revision(pool: Pool) -> str | None:
+    table = await pool.row("SELECT to_regclass('alembic_version') IS NOT NULL AS is_there")
+    if table is None or not table.is_there:
+        return None
+    row = await pool.row("SELECT version_num FROM alembic_version")
+    return None if row is None else str(row.version_num)

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import AsyncIterator
 
-from custody.database.engine import create_engine
 from custody.database.errors import database_errors, once_reachable
 from custody.database.pool import Pool
 from custody.migrations.schema import check_schema
@@ -23,18 +22,14 @@ async def open_database(settings: NodeSettings, *, patient: bool = False) -> Asy
     """
     url, name = settings.database.read_url(), f"{settings.program} {settings.node.id}"
     schema, migrate = schema_of(settings.program), f"{settings.program} migrate"
-    engine = create_engine(url, name=name)
-    try:
+    async with Pool(url, CONNECTIONS, name) as pool:
         with database_errors():
             if patient:
-                await once_reachable(lambda: check_schema(engine, schema, migrate))
+                await once_reachable(lambda: check_schema(pool, schema, migrate))
             else:
-                await check_schema(engine, schema, migrate)
-    finally:
-        await engine.dispose()
-    async with Pool(url, CONNECTIONS, name) as statements:
+                await check_schema(pool, schema, migrate)
         with contextlib.nullcontext() if patient else database_errors():
-            yield statements
+            yield pool
 
 
 def schema_of(program: str) -> str:

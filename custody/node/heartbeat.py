@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import structlog
 
-from custody.database.engine import is_transient
+from custody.database.causes import is_transient
 from custody.node.audit import AuditChain
 from custody.node.clock import Clock
 from custody.node.control_plane_client import (

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from custody.database.engine import is_transient
+from custody.database.causes import is_transient
 from custody.node.approvals import Approvals
 from custody.node.errors import Denied, Failed, NotDone
 from custody.node.gate import Gate

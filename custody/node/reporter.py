@@ -8,7 +8,7 @@ import structlog
 from pydantic import ValidationError
 from tenacity import AsyncRetrying, retry_if_exception
 
-from custody.database.engine import is_transient
+from custody.database.causes import is_transient
 from custody.node.audit import AuditChain
 from custody.node.control_plane_client import (
     ControlPlaneClient,

@@ -2,18 +2,32 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, func, select
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from custody.control_plane.database import AnyRow
-from custody.control_plane.tables import audit_heads, audit_restores, nodes
+from custody.database.connection import Connection
 from custody.runtime.errors import OperatorError
 from custody.wire.nodes import NODE_ID, node_urn
 
+_ADD = """
+    INSERT INTO nodes (id, node_group, owner) VALUES (:id, :group, :owner) ON CONFLICT DO NOTHING
+"""
+
+_NODE = "SELECT node_group, owner FROM nodes WHERE id = :id"
+
+_COUNT_HEADS = "SELECT count(*) AS heads FROM audit_heads WHERE node_id = :id"
+
+_REMOVE = (
+    "DELETE FROM audit_heads WHERE node_id = :id",
+    "DELETE FROM audit_restores WHERE node_id = :id",
+    "DELETE FROM nodes WHERE id = :id",
+)
+
+_ALL = """
+    SELECT id, node_group, owner, version, last_seen, health, capabilities FROM nodes ORDER BY id
+"""
+
 
 async def add_node(
-    connection: AsyncConnection, node_id: str, group: str, owner: str | None = None
+    connection: Connection, node_id: str, group: str, owner: str | None = None
 ) -> None:
     """Register a node; once more with the same group and owner changes nothing.
 
@@ -28,10 +42,8 @@ async def add_node(
             f"{group!r} is not a group's name: use 1 to 63 of a-z, 0-9, '.', '_' and '-'",
             "Give the group that the node's configuration names.",
         )
-    await connection.execute(
-        insert(nodes).values(id=node_id, node_group=group, owner=owner).on_conflict_do_nothing()
-    )
-    row = (await connection.execute(select(nodes).where(nodes.c.id == node_id))).one()
+    await connection.rows(_ADD, {"id": node_id, "group": group, "owner": owner})
+    [row] = await connection.rows(_NODE, {"id": node_id})
     if (row.node_group, row.owner) != (group, owner):
         whose = "" if row.owner is None else f", as {row.owner}'s"
         raise OperatorError(
@@ -40,32 +52,24 @@ async def add_node(
         )
 
 
-async def remove_node(connection: AsyncConnection, node_id: str, with_audit_heads: bool) -> None:
+async def remove_node(connection: Connection, node_id: str, with_audit_heads: bool) -> None:
     """Let a node have no more work, from within a second. Raises OperatorError."""
-    if await _group_of(connection, node_id) is None:
+    which = {"id": node_id}
+    if await connection.row(_NODE, which) is None:
         raise OperatorError(
             f"no node {node_id} is registered", "See which are: control-plane node list"
         )
-    heads = await connection.scalar(
-        select(func.count()).select_from(audit_heads).where(audit_heads.c.node_id == node_id)
-    )
+    [kept] = await connection.rows(_COUNT_HEADS, which)
+    heads = kept.heads
     if heads and not with_audit_heads:
         raise OperatorError(
             f"{heads} audit heads of node {node_id} are kept here, the proof of its audit chain",
             "Run `hsm-driver audit verify` on its host, then repeat this with --with-audit-heads.",
         )
-    await connection.execute(delete(audit_heads).where(audit_heads.c.node_id == node_id))
-    await connection.execute(delete(audit_restores).where(audit_restores.c.node_id == node_id))
-    await connection.execute(delete(nodes).where(nodes.c.id == node_id))
+    for sql in _REMOVE:
+        await connection.rows(sql, which)
 
 
-async def list_nodes(connection: AsyncConnection) -> Sequence[AnyRow]:
-    """Every registered node, by id."""
-    return (await connection.execute(select(nodes).order_by(nodes.c.id))).all()
-
-
-async def _group_of(connection: AsyncConnection, node_id: str) -> str | None:
-    group: str | None = await connection.scalar(
-        select(nodes.c.node_group).where(nodes.c.id == node_id)
-    )
-    return group
+async def list_nodes(connection: Connection) -> Sequence[AnyRow]:
+    """Return every registered node, by id."""
+    return await connection.rows(_ALL)

@@ -8,13 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID, uuid4
 
-from sqlalchemy import ARRAY, LargeBinary, bindparam, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.jobs.notifications import REVOKED_CHANNEL, Notifications
-from custody.control_plane.tables import applications, tokens
+from custody.database.connection import Connection
 from custody.runtime.batching import Batcher
 from custody.runtime.cache import Cache
 
@@ -64,12 +60,34 @@ class NewToken:
     text: str
 
 
-_BY_HASH = (
-    select(tokens.c.hash, tokens.c.application_id, tokens.c.scopes)
-    .where(tokens.c.hash == func.any(bindparam("hashes", type_=ARRAY(LargeBinary))))
-    .where(tokens.c.revoked_at.is_(None))
-    .where(or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > func.now()))
-)
+_BY_HASH = """
+    SELECT hash, application_id, scopes FROM tokens
+    WHERE hash = ANY(CAST(:hashes AS bytea[])) AND revoked_at IS NULL
+        AND (expires_at IS NULL OR expires_at > now())
+"""
+
+_ADD_APPLICATION = """
+    INSERT INTO applications (id, name) VALUES (:id, :name) ON CONFLICT DO NOTHING
+"""
+
+_APPLICATION = "SELECT id FROM applications WHERE name = :name"
+
+_ADD = """
+    INSERT INTO tokens (id, application_id, hash, scopes, expires_at)
+    VALUES (:id, :application_id, :hash, :scopes, :expires_at)
+"""
+
+_REVOKE = """
+    UPDATE tokens SET revoked_at = coalesce(revoked_at, now()) WHERE id = :id
+    RETURNING id, pg_notify('{revoked}', CAST(id AS text))
+""".replace("{revoked}", REVOKED_CHANNEL)
+
+_ALL = """
+    SELECT tokens.id, applications.name AS application, scopes, tokens.created_at, expires_at,
+        revoked_at
+    FROM tokens JOIN applications ON applications.id = application_id
+    ORDER BY tokens.created_at, tokens.id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +142,7 @@ def token_hash(token: str) -> bytes:
 
 
 async def create_token(
-    connection: AsyncConnection,
+    connection: Connection,
     application: str,
     scopes: Collection[Scope],
     expires_at: datetime | None = None,
@@ -140,50 +158,31 @@ async def create_token(
         expires_at=expires_at,
         text=TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES),
     )
-    await connection.execute(
-        tokens.insert().values(
-            id=token.id,
-            application_id=application_id,
-            hash=token_hash(token.text),
-            scopes=[scope.value for scope in ordered],
-            expires_at=expires_at,
-        )
+    await connection.rows(
+        _ADD,
+        {
+            "id": token.id,
+            "application_id": application_id,
+            "hash": token_hash(token.text),
+            "scopes": [scope.value for scope in ordered],
+            "expires_at": expires_at,
+        },
     )
     return token
 
 
-async def _application(connection: AsyncConnection, name: str) -> UUID:
-    await connection.execute(
-        insert(applications).values(id=uuid4(), name=name).on_conflict_do_nothing()
-    )
-    found: UUID = (
-        await connection.execute(select(applications.c.id).where(applications.c.name == name))
-    ).scalar_one()
+async def _application(connection: Connection, name: str) -> UUID:
+    await connection.rows(_ADD_APPLICATION, {"id": uuid4(), "name": name})
+    [row] = await connection.rows(_APPLICATION, {"name": name})
+    found: UUID = row.id
     return found
 
 
-async def revoke_token(connection: AsyncConnection, token_id: UUID) -> bool:
+async def revoke_token(connection: Connection, token_id: UUID) -> bool:
     """Revoke a token for good; False when there is none of that id. Twice is as good as once."""
-    revoked_at = func.coalesce(tokens.c.revoked_at, func.now())
-    result = await connection.execute(
-        update(tokens).where(tokens.c.id == token_id).values(revoked_at=revoked_at)
-    )
-    await connection.execute(select(func.pg_notify(REVOKED_CHANNEL, str(token_id))))
-    return result.rowcount == 1
+    return await connection.row(_REVOKE, {"id": token_id}) is not None
 
 
-async def list_tokens(connection: AsyncConnection) -> Sequence[AnyRow]:
+async def list_tokens(connection: Connection) -> Sequence[AnyRow]:
     """Every token, oldest first: id, application, scopes, created_at, expires_at, revoked_at."""
-    result = await connection.execute(
-        select(
-            tokens.c.id,
-            applications.c.name.label("application"),
-            tokens.c.scopes,
-            tokens.c.created_at,
-            tokens.c.expires_at,
-            tokens.c.revoked_at,
-        )
-        .join(applications)
-        .order_by(tokens.c.created_at, tokens.c.id)
-    )
-    return result.all()
+    return await connection.rows(_ALL)

@@ -1,5 +1,6 @@
 """What POST of a wallet and of a bare key share: a GenerateKey job with its rows."""
 
+import json
 from collections.abc import Sequence
 from typing import TypeVar
 from uuid import UUID
@@ -9,7 +10,7 @@ from custody.control_plane.api.services import Services
 from custody.control_plane.api.submission import NewRequest, submit
 from custody.control_plane.jobs.queue import NewJob
 from custody.control_plane.problems import Code
-from custody.control_plane.resources.creation import NewKey
+from custody.control_plane.resources.creation import KeyRow, NewKey, WalletRow
 from custody.control_plane.resources.external_ids import Settled
 from custody.wire.algorithms import Store
 from custody.wire.envelope import SignedBytes
@@ -61,36 +62,35 @@ def key_row(
     result: GeneratedKey | None = None,
     chain_code: bytes | None = None,
     attestations: Sequence[SignedBytes] = (),
-) -> dict[str, object]:
-    """A row of ``keys``; with a ``result`` of one that is there already."""
-    return {
-        "id": key.id,
-        "application_id": new.application_id,
-        "node_group": new.node_group,
-        "store": store,
-        "scheme": key.scheme,
-        "curve": key.curve,
-        "network": key.network,
-        "created_at": new.created_at,
-        "signer_group": signer_group,
-        "root_id": key.root,
-        "path": list(key.path) or None,
-        "public_key": result and result.public_key,
-        "protection": result and result.protection,
-        "chain_code": chain_code,
-        "attestations": [signed.model_dump(mode="json") for signed in attestations],
-    }
+) -> KeyRow:
+    """Return a row of ``keys``; with a ``result``, of a key that is there already."""
+    return KeyRow(
+        id=key.id,
+        application_id=new.application_id,
+        node_group=new.node_group,
+        store=store,
+        scheme=key.scheme,
+        curve=key.curve,
+        network=key.network,
+        created_at=new.created_at,
+        signer_group=signer_group,
+        root_id=key.root,
+        path=" ".join(map(str, key.path)) or None,
+        public_key=None if result is None else result.public_key,
+        protection=None if result is None else result.protection,
+        chain_code=chain_code,
+        attestations=json.dumps([signed.model_dump(mode="json") for signed in attestations]),
+    )
 
 
-def wallet_row(
-    new: NewJob, key: KeyReference, wallet_id: UUID, address: str | None
-) -> dict[str, object]:
-    """A row of ``wallets``."""
-    return {
-        "id": wallet_id,
-        "application_id": new.application_id,
-        "network": key.network,
-        "key_id": key.id,
-        "address": address,
-        "created_at": new.created_at,
-    }
+def wallet_row(new: NewJob, key: KeyReference, wallet_id: UUID, address: str | None) -> WalletRow:
+    """Return a row of ``wallets``."""
+    assert key.network is not None  # CreateWallet has one
+    return WalletRow(
+        id=wallet_id,
+        application_id=new.application_id,
+        network=key.network,
+        key_id=key.id,
+        address=address,
+        created_at=new.created_at,
+    )

@@ -16,11 +16,9 @@ from custody.control_plane.api.services import Services
 from custody.control_plane.api.submission import created
 from custody.control_plane.api.waiting import wait_for
 from custody.control_plane.problems import Code
-from custody.control_plane.resources.keys import status_is
+from custody.control_plane.resources.keys import states_of
 from custody.control_plane.resources.pages import DEFAULT_LIMIT, PageRequest
-from custody.control_plane.tables import jobs, keys
 from custody.wire.algorithms import Curve, Network, Scheme, Store
-from custody.wire.jobs import Endpoint
 from custody.wire.requests import CreateKey
 from custody.wire.resources import Key, KeyStatus, Page
 
@@ -86,15 +84,14 @@ def router(services: Services) -> APIRouter:
         cursor: Cursor = None,
     ) -> Response:
         """The application's keys, newest first, those of its wallets among them."""
-        filters = [
-            *([keys.c.scheme == scheme] if scheme else []),
-            *([keys.c.curve == curve] if curve else []),
-            *([keys.c.network == network] if network else []),
-            *([keys.c.store == store] if store else []),
-            *([status_is(status)] if status else []),
-        ]
-        if external_id is not None:
-            filters += [jobs.c.external_id == external_id, jobs.c.endpoint == Endpoint.KEYS]
+        filters = {
+            "scheme": scheme,
+            "curve": curve,
+            "network": network,
+            "store": store,
+            "states": states_of(status),
+            "external_id": external_id,
+        }
         page = PageRequest(limit, cursor)
         return answer(await services.keys.page(caller, filters, page))
 

@@ -21,8 +21,7 @@ from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.resources.keys import ActiveKey
 from custody.control_plane.resources.pages import DEFAULT_LIMIT, PageRequest
 from custody.control_plane.resources.presentation import QUEUED, SignatureRequest, signature_of
-from custody.control_plane.resources.signatures import status_is
-from custody.control_plane.tables import jobs
+from custody.control_plane.resources.signatures import states_of
 from custody.wire.digests import NotSignable, digest_of
 from custody.wire.mistakable import require_signable
 from custody.wire.requests import CREATE_SIGNATURE, SignRequest
@@ -138,10 +137,7 @@ def router(services: Services) -> APIRouter:
     ) -> Response:
         """What the key has been asked to sign, newest first."""
         await services.keys.get(caller, key_id)
-        filters = [
-            *([status_is(status)] if status else []),
-            *([jobs.c.external_id == external_id] if external_id is not None else []),
-        ]
+        filters = {"states": states_of(status), "external_id": external_id}
         page = PageRequest(limit, cursor)
         return answer(await services.signatures.page(caller, key_id, filters, page))
 

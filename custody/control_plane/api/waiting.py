@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 from uuid import UUID
 
 from custody.control_plane.jobs.notifications import Notifications, Waiter
-from custody.database.engine import DATABASE_ERRORS, is_transient
+from custody.database.causes import DATABASE_ERRORS, is_transient
 
 MAX_WAIT = 60.0
 

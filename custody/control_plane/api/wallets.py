@@ -23,9 +23,8 @@ from custody.control_plane.api.services import Services
 from custody.control_plane.api.submission import created
 from custody.control_plane.api.waiting import wait_for
 from custody.control_plane.problems import Code
-from custody.control_plane.resources.keys import status_is
+from custody.control_plane.resources.keys import states_of
 from custody.control_plane.resources.pages import DEFAULT_LIMIT, PageRequest
-from custody.control_plane.tables import jobs, keys, wallets
 from custody.wire.algorithms import Network, Store
 from custody.wire.requests import CreateWallet
 from custody.wire.resources import KeyStatus, Page, Wallet
@@ -104,13 +103,13 @@ def router(services: Services) -> APIRouter:
         cursor: Cursor = None,
     ) -> Response:
         """The application's wallets, newest first."""
-        filters = [
-            *([wallets.c.network == network] if network else []),
-            *([keys.c.store == store] if store else []),
-            *([status_is(status)] if status else []),
-            *([wallets.c.address == address] if address is not None else []),
-            *([jobs.c.external_id == external_id] if external_id is not None else []),
-        ]
+        filters = {
+            "network": network,
+            "store": store,
+            "states": states_of(status),
+            "address": address,
+            "external_id": external_id,
+        }
         page = PageRequest(limit, cursor)
         return answer(await services.wallets.page(caller, filters, page))
 

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy import text
 
 from custody.control_plane.database import Database
-from custody.database.engine import is_transient
+from custody.database.causes import is_transient
 from custody.wire.audit import AuditHead
 from custody.wire.envelope import AUDIT_HEAD_TYPE, BadEnvelope, PinnedKeys, SignedBytes
 
@@ -31,8 +30,7 @@ OVERTAKEN_SECONDS = 60.0
 """A heartbeat and a report may overtake each other, but not by so long."""
 
 # heads that a restore has cost say nothing of the chain that the node has now
-_KEEP = text(
-    """
+_KEEP = """
     WITH kept AS (
         INSERT INTO audit_heads (node_id, sequence, hash, payload, signature, signing_key_id)
         SELECT id, :sequence, :hash, :payload, :signature, :signing_key_id
@@ -50,28 +48,22 @@ _KEEP = text(
         ORDER BY sequence DESC, received_at LIMIT 1
     ) AS highest ON true
     """
-)
 
-_RAISE_ALARM = text(
-    """
+_RAISE_ALARM = """
     UPDATE nodes SET audit_alarm = coalesce(audit_alarm, :alarm), health = jsonb_build_object(
         'status', 'failing', 'detail', coalesce(audit_alarm, :alarm)),
         audit_alarm_is_gap = audit_alarm_is_gap AND :is_gap
     WHERE id = :node
     RETURNING id
     """
-)
 
-_READ = text(
-    """
+_READ = """
     SELECT payload, signature, signing_key_id FROM audit_heads
     WHERE node_id = :node AND (set_aside_by IS NOT NULL) = :is_set_aside
     ORDER BY sequence DESC, received_at DESC LIMIT :limit
     """
-)
 
-_THIN = text(
-    """
+_THIN = """
     DELETE FROM audit_heads USING (
         SELECT node_id, sequence, row_number() OVER (
             PARTITION BY node_id, date_trunc('hour', received_at) ORDER BY sequence DESC) AS place
@@ -82,7 +74,6 @@ _THIN = text(
         AND audit_heads.sequence = old.sequence AND audit_heads.set_aside_by IS NULL
     RETURNING audit_heads.sequence
     """
-)
 
 log = structlog.get_logger(__name__)
 

@@ -9,34 +9,32 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import ValidationError
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from custody.control_plane.audit.heads import BadHead, open_head
 from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.problems import Code, ProblemError
+from custody.database.connection import Connection
 from custody.runtime.errors import OperatorError
 from custody.wire.audit import GENESIS, AuditHead, Restored
 from custody.wire.envelope import RESTORED_TYPE, BadEnvelope, PinnedKeys, SignedBytes
 from custody.wire.node_api import KnownRestore
 from custody.wire.resources import Node, NodeRestore
 
-_LOCK_NODE = text(
-    "SELECT identity_public_key, audit_alarm, audit_alarm_is_gap FROM nodes"
-    " WHERE id = :node FOR UPDATE"
-)
+_LOCK_NODE = """
+    SELECT identity_public_key, audit_alarm, audit_alarm_is_gap FROM nodes
+    WHERE id = :node FOR UPDATE
+"""
 
-_IS_KEPT = text(
-    "SELECT FROM audit_heads WHERE node_id = :node AND sequence = :sequence AND hash = :hash"
-)
+_IS_KEPT = """
+    SELECT FROM audit_heads WHERE node_id = :node AND sequence = :sequence AND hash = :hash
+"""
 
-_SAME = text(
-    "SELECT acknowledged_at FROM audit_restores WHERE node_id = :node AND payload = :payload"
-)
+_SAME = """
+    SELECT acknowledged_at FROM audit_restores WHERE node_id = :node AND payload = :payload
+"""
 
 # a claim that nobody has acknowledged gives way to the next; the node's chain has them all
-_CLAIM = text(
-    """
+_CLAIM = """
     WITH known AS (
         SELECT coalesce(max(number) FILTER (WHERE acknowledged_at IS NULL),
             coalesce(max(number), 0) + 1) AS number
@@ -48,55 +46,42 @@ _CLAIM = text(
         signature = excluded.signature, signing_key_id = excluded.signing_key_id,
         claimed_at = now()
     """
-)
 
-_ALL = text(
-    """
+_ALL = """
     SELECT node_id, number, payload, signature, signing_key_id, claimed_at, acknowledged_at,
         acknowledged_by, acknowledged_reason, alarm
     FROM audit_restores WHERE node_id = ANY(:nodes) ORDER BY node_id, number
     """
-)
 
-_SET_ASIDE = text(
-    """
+_SET_ASIDE = """
     UPDATE audit_heads SET set_aside_by = :number
     WHERE node_id = :node AND sequence > :agreed AND sequence <= :kept
         AND received_at <= :claimed_at AND set_aside_by IS NULL
     """
-)
 
-_KEEP_OWN = text(
-    """
+_KEEP_OWN = """
     INSERT INTO audit_heads (node_id, sequence, hash, payload, signature, signing_key_id)
     VALUES (:node, :sequence, :hash, :payload, :signature, :signing_key_id)
     ON CONFLICT (node_id, sequence, hash) DO UPDATE SET set_aside_by = NULL, received_at = now()
     """
-)
 
-_ACKNOWLEDGE = text(
-    """
+_ACKNOWLEDGE = """
     UPDATE audit_restores SET acknowledged_at = now(), acknowledged_by = :operator,
         acknowledged_reason = :reason, alarm = :alarm
     WHERE node_id = :node AND number = :number
     """
-)
 
-_DISAGREEMENT = text(
-    """
+_DISAGREEMENT = """
     SELECT sequence FROM audit_heads WHERE node_id = :node AND set_aside_by IS NULL
     GROUP BY sequence HAVING count(*) > 1 ORDER BY sequence LIMIT 1
     """
-)
 
-_LIFT_ALARM = text(
-    """
+_LIFT_ALARM = """
     UPDATE nodes SET audit_alarm = NULL, audit_alarm_is_gap = true,
         health = jsonb_build_object('status', 'degraded', 'detail',
             'its audit chain is in order again; no heartbeat since')
     WHERE id = :node
     """
-)
 
 
 @dataclass(frozen=True)
@@ -188,10 +173,8 @@ class AuditRestores:
         Raises ProblemError for a statement that contradicts the kept heads.
         """
         async with self._database.transaction() as connection:
-            row = (await connection.execute(_LOCK_NODE, {"node": node})).one()
-            same = (
-                await connection.execute(_SAME, {"node": node, "payload": signed.payload})
-            ).first()
+            [row] = await connection.rows(_LOCK_NODE, {"node": node})
+            same = await connection.row(_SAME, {"node": node, "payload": signed.payload})
             if same is not None:
                 return same.acknowledged_at is not None
             try:
@@ -201,7 +184,7 @@ class AuditRestores:
                     await _require_kept(connection, node, claim.restored.agreed)
             except (BadHead, ValueError) as bad:
                 raise ProblemError(Code.INVALID_REQUEST, f"restored: {bad}") from None
-            await connection.execute(_CLAIM, {"node": node, **dict(signed)})
+            await connection.rows(_CLAIM, {"node": node, **dict(signed)})
         return False
 
     async def added_to(self, nodes: Sequence[Node]) -> list[Node]:
@@ -220,21 +203,19 @@ class AuditRestores:
         return [_restore(row).known for row in rows]
 
 
-async def restores_of(connection: AsyncConnection, nodes: Sequence[str]) -> list[Restore]:
+async def restores_of(connection: Connection, nodes: Sequence[str]) -> list[Restore]:
     """All restores of these nodes, by node and number."""
-    rows = (await connection.execute(_ALL, {"nodes": list(nodes)})).all()
+    rows = await connection.rows(_ALL, {"nodes": list(nodes)})
     return [_restore(row) for row in rows]
 
 
-async def acknowledge(
-    connection: AsyncConnection, seen: Restore, operator: str, reason: str
-) -> None:
+async def acknowledge(connection: Connection, seen: Restore, operator: str, reason: str) -> None:
     """Set the lost heads aside and end the node's audit alarm. Raises OperatorError.
 
     ``seen``: the statement that the admin was shown; refused if the node has replaced it since.
     """
     node = seen.node
-    row = (await connection.execute(_LOCK_NODE, {"node": node})).one()
+    [row] = await connection.rows(_LOCK_NODE, {"node": node})
     found = next(
         (each for each in await restores_of(connection, [node]) if each.number == seen.number), None
     )
@@ -252,7 +233,7 @@ async def acknowledge(
         )
     open_claim(node, row.identity_public_key, found.signed)  # nobody has changed the row
     await _set_aside(connection, found)
-    conflict = (await connection.execute(_DISAGREEMENT, {"node": node})).first()
+    conflict = await connection.row(_DISAGREEMENT, {"node": node})
     if conflict is not None:
         raise OperatorError(
             f"node {node} has signed two different records {conflict.sequence}, which the restore "
@@ -260,14 +241,14 @@ async def acknowledge(
             "On its host run audit verify, then audit restored again.",
         )
     values = {"node": node, "number": found.number, "operator": operator, "reason": reason}
-    await connection.execute(_ACKNOWLEDGE, {**values, "alarm": row.audit_alarm})
+    await connection.rows(_ACKNOWLEDGE, {**values, "alarm": row.audit_alarm})
     if row.audit_alarm is not None:
-        await connection.execute(_LIFT_ALARM, {"node": node})
+        await connection.rows(_LIFT_ALARM, {"node": node})
 
 
-async def _set_aside(connection: AsyncConnection, restore: Restore) -> None:
+async def _set_aside(connection: Connection, restore: Restore) -> None:
     claim, node = restore.claim, restore.node
-    await connection.execute(
+    await connection.rows(
         _SET_ASIDE,
         {
             "node": node,
@@ -279,12 +260,12 @@ async def _set_aside(connection: AsyncConnection, restore: Restore) -> None:
     )
     if claim.own.sequence > claim.restored.agreed.sequence:
         own = {"sequence": claim.own.sequence, "hash": claim.own.hash}
-        await connection.execute(_KEEP_OWN, {"node": node, **own, **dict(claim.restored.own)})
+        await connection.rows(_KEEP_OWN, {"node": node, **own, **dict(claim.restored.own)})
 
 
-async def _require_kept(connection: AsyncConnection, node: str, head: AuditHead) -> None:
+async def _require_kept(connection: Connection, node: str, head: AuditHead) -> None:
     values = {"node": node, "sequence": head.sequence, "hash": head.hash}
-    if (await connection.execute(_IS_KEPT, values)).first() is None:
+    if await connection.row(_IS_KEPT, values) is None:
         raise BadHead(f"no head {head.sequence} with that hash is kept of this node")
 
 

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy import text
 
 from custody.control_plane.columns import columns
 from custody.control_plane.database import Database
@@ -17,8 +16,7 @@ from custody.wire.statements import Ban
 
 MAX_REMEMBERED = 100_000
 
-_KEEP = text(
-    """
+_KEEP = """
     INSERT INTO bans (key_id, signer, banned, reason, at, payload, signature, signing_key_id)
     SELECT * FROM unnest(
         CAST(:key_id AS uuid[]), CAST(:signer AS varchar[]), CAST(:banned AS varchar[]),
@@ -27,7 +25,6 @@ _KEEP = text(
     ON CONFLICT DO NOTHING
     RETURNING key_id, banned
     """
-)
 
 log = structlog.get_logger(__name__)
 

@@ -13,9 +13,8 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from psycopg import AsyncCursor
 
-from custody.control_plane.conductor import statements
+from custody.control_plane.conductor import queries
 from custody.control_plane.conductor.groups import SignerGroups
 from custody.control_plane.conductor.metrics import StepMetrics
 from custody.control_plane.conductor.planning.decisions import Begin, Complete, End
@@ -25,11 +24,12 @@ from custody.control_plane.conductor.reading import Facts, facts_of, member_of
 from custody.control_plane.conductor.settings import CeremoniesSection
 from custody.control_plane.conductor.step_making import StepMaker
 from custody.control_plane.conductor.writing import Planned, Written, final_change, written
-from custody.control_plane.database import Database, Pipeline
+from custody.control_plane.database import Database
 from custody.control_plane.jobs.notifications import Notifications
+from custody.control_plane.jobs.queries import BEGIN_STEPS
 from custody.control_plane.jobs.queue import Queue
-from custody.control_plane.jobs.queue_statements import BEGIN_STEPS
-from custody.database.engine import is_transient
+from custody.database.causes import is_transient
+from custody.database.connection import Connection, Row
 
 MAX_REQUESTS = 64
 """In one plan; more follow at once."""
@@ -89,7 +89,7 @@ class Conductor:
     async def sweep(self) -> int:
         """Look at requests whose time for something has passed; returns how many."""
         rows = await self._database.hastily(
-            statements.READ_OVERDUE,
+            queries.READ_OVERDUE,
             {
                 "claim_seconds": self._settings.claim_seconds,
                 "report_seconds": UNSEEN_SECONDS,
@@ -113,15 +113,13 @@ class Conductor:
 
     async def plan_once(self, ids: set[UUID]) -> None:
         """Plan these requests, and those that are due."""
-        async with self._database.pipeline() as pipeline:
-            facts, members, faults = await self._read(pipeline, ids)
+        async with self._database.hasty_transaction(queries.LOCK) as connection:
+            facts, members, faults = await self._read(connection, ids)
             planned = self._plan(facts, members, faults)
             if faults:
-                await pipeline.send(statements.HOLD, {"ids": list(faults), "seconds": HOLD_SECONDS})
-            to_write = written(planned)
-            moving = await self._write(pipeline, to_write)
-        # its answer came with the commit's
-        moved = set() if moving is None else {row.id for row in await moving.fetchall()}
+                held = {"ids": list(faults), "seconds": HOLD_SECONDS}
+                await connection.rows(queries.HOLD, held)
+            moved = await self._write(connection, written(planned))
         for request_id, fault in faults.items():
             log.error("request held: it cannot be planned", request=request_id, exc_info=fault)
         self._after(planned, moved)
@@ -129,21 +127,25 @@ class Conductor:
         await self._queue.write(ends)
 
     async def _read(
-        self, pipeline: Pipeline, ids: set[UUID]
+        self, connection: Connection, ids: set[UUID]
     ) -> tuple[list[Facts], dict[str, Member], dict[UUID, Exception]]:
-        """The facts of each request, the signers, and why other requests cannot be read."""
+        """Return each request's facts, the signers, and why other requests cannot be read.
+
+        Each read sees what was committed before it began, so also what the last plan wrote.
+        """
         wanted = {"ids": list(ids), "group": self._node_group, "limit": MAX_REQUESTS}
-        seconds = {"claim_seconds": self._settings.claim_seconds}
+        requests = await connection.rows(queries.READ_REQUESTS, wanted)
+        if not requests:
+            return [], {}, {}
+        steps: list[Row] = []
+        begun = [row.id for row in requests if row.attempt > 0]
+        if begun:
+            late = {"ids": begun, "claim_seconds": self._settings.claim_seconds}
+            steps = await connection.rows(queries.READ_STEPS, late)
         alive = {"alive_seconds": self._settings.alive_seconds, "group": self._node_group}
-        await pipeline.send(statements.LOCK)
-        reading = [
-            await pipeline.send(statements.READ_REQUESTS, wanted),
-            await pipeline.send(statements.READ_STEPS, wanted | seconds),
-            await pipeline.send(statements.READ_MEMBERS, alive),
-        ]
-        requests, steps, nodes = [await cursor.fetchall() for cursor in reading]
+        nodes = await connection.rows(queries.READ_MEMBERS, alive)
         members = {row.id: member_of(row) for row in nodes}
-        groups = await self._groups.of({row.signer_group for row in requests}, within=pipeline)
+        groups = await self._groups.of({row.signer_group for row in requests}, within=connection)
         facts, faults = facts_of(requests, steps, members, groups, self._maker.servers)
         return facts, members, faults
 
@@ -172,20 +174,21 @@ class Conductor:
                 _take_slots(members, begin.signers)
         return Planned(one, made, step)
 
-    async def _write(self, pipeline: Pipeline, to_write: Written) -> AsyncCursor[Any] | None:
-        """Returns where the requests that were moved can be read after the commit."""
+    async def _write(self, connection: Connection, to_write: Written) -> set[UUID]:
+        """Return the requests that were moved."""
         if to_write.is_durable:
-            await pipeline.send(statements.WAIT_FOR_DISK)
-        for statement, values in to_write.statements():
-            await pipeline.send(statement, values)
+            await connection.rows(queries.WAIT_FOR_DISK)
+        for sql, values in to_write.queries():
+            await connection.rows(sql, values)
         if not to_write.moves:
-            return None
+            return set()
         notifications = self._notifications
         announcing: dict[str, Any] = {
             "origin": notifications.origin,
             "announce": notifications.has_company,
         }
-        return await pipeline.send(BEGIN_STEPS, {**to_write.begun(), **announcing})
+        moved = await connection.rows(BEGIN_STEPS, {**to_write.begun(), **announcing})
+        return {row.id for row in moved}
 
     def _after(self, planned: list[Planned], moved: set[UUID]) -> None:
         clock = asyncio.get_running_loop()

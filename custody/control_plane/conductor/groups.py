@@ -4,38 +4,49 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ARRAY, String, bindparam, func, insert, select
-from sqlalchemy.dialects.postgresql import insert as insert_or
-
 from custody.control_plane.conductor.planning.facts import SignerGroup
-from custody.control_plane.database import AnyRow, Database, Pipeline
+from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.resources.presentation import health_of
-from custody.control_plane.tables import bans, nodes, signer_group_members, signer_groups
+from custody.database.connection import Connection
 from custody.wire.algorithms import Algorithm
 from custody.wire.left_in_flight import LeftInFlight, how_to_resolve
 from custody.wire.requests import CreateSignerGroup
 from custody.wire.resources import RegisteredSigner, SignerBan, SignerLeftInFlight
 from custody.wire.resources import SignerGroup as ShownGroup
 
-_MEMBERS = (
-    select(
-        signer_groups.c.name,
-        signer_groups.c.threshold,
-        signer_groups.c.created_at,
-        signer_group_members.c.signer,
-        nodes.c.owner,
-    )
-    .join(signer_group_members, signer_group_members.c.group_name == signer_groups.c.name)
-    .outerjoin(nodes, nodes.c.id == signer_group_members.c.signer)
-    .order_by(signer_groups.c.name, signer_group_members.c.share_index)
-)
-_NAMED = _MEMBERS.where(signer_groups.c.name == func.any(bindparam("names", type_=ARRAY(String))))
+_MEMBERS = """
+    SELECT signer_groups.name, signer_groups.threshold, signer_groups.created_at, members.signer,
+        nodes.owner
+    FROM signer_groups JOIN signer_group_members members ON members.group_name = signer_groups.name
+    LEFT JOIN nodes ON nodes.id = members.signer
+    WHERE CAST(:names AS varchar[]) IS NULL OR signer_groups.name = ANY(:names)
+    ORDER BY signer_groups.name, members.share_index
+"""
+"""All groups where :names is null."""
 
-_REPORTED = select(nodes.c.id, nodes.c.capabilities).where(
-    nodes.c.id == func.any(bindparam("ids", type_=ARRAY(String))),
-    nodes.c.last_seen.is_not(None),
-)
+_REPORTED = """
+    SELECT id, capabilities FROM nodes
+    WHERE id = ANY(CAST(:ids AS varchar[])) AND last_seen IS NOT NULL
+"""
+
+_ADD_GROUP = """
+    INSERT INTO signer_groups (name, threshold) VALUES (:name, :threshold)
+    ON CONFLICT DO NOTHING RETURNING name
+"""
+
+_ADD_MEMBERS = """
+    INSERT INTO signer_group_members (group_name, share_index, signer)
+    SELECT CAST(:name AS varchar), share_index, signer
+    FROM unnest(CAST(:signers AS varchar[])) WITH ORDINALITY AS member(signer, share_index)
+"""
+
+_SIGNERS = """
+    SELECT id, node_group, version, capabilities, health, owner, has_gate, left_in_flight, last_seen
+    FROM nodes WHERE node_group = :group ORDER BY id
+"""
+
+_BANS = "SELECT signer, banned, key_id, reason, at FROM bans ORDER BY at"
 
 
 class SignerGroups:
@@ -48,7 +59,7 @@ class SignerGroups:
         self._known: dict[str, SignerGroup] = {}
 
     async def of(
-        self, names: Collection[str], within: Pipeline | None = None
+        self, names: Collection[str], within: Connection | None = None
     ) -> Mapping[str, SignerGroup]:
         """Groups by name; those that are there.
 
@@ -57,7 +68,7 @@ class SignerGroups:
         """
         missing = [name for name in names if name not in self._known]
         if missing:
-            rows = await (within or self._database).rows(_NAMED, {"names": missing})
+            rows = await (within or self._database).rows(_MEMBERS, {"names": missing})
             for name, members in _by_group(rows).items():
                 self._known[name] = SignerGroup(
                     name, members[0].threshold, tuple(row.signer for row in members)
@@ -66,33 +77,24 @@ class SignerGroups:
 
     async def get(self, name: str) -> ShownGroup:
         """Raises ProblemError not_found."""
-        rows = await self._database.rows(_NAMED, {"names": [name]})
+        rows = await self._database.rows(_MEMBERS, {"names": [name]})
         if not rows:
             raise ProblemError(Code.NOT_FOUND, f"There is no signer group {name}.")
         return _shown(rows)
 
     async def list(self) -> list[ShownGroup]:
         """Every group, by name."""
-        rows = await self._database.rows(_MEMBERS)
+        rows = await self._database.rows(_MEMBERS, {"names": None})
         return [_shown(members) for members in _by_group(rows).values()]
 
     async def create(self, wanted: CreateSignerGroup) -> tuple[ShownGroup, bool]:
         """Make a group; whether it is new. Raises ProblemError unknown_signer or group_exists."""
         await self._require_signers(wanted.signers)
-        members = [
-            {"group_name": wanted.name, "share_index": index, "signer": signer}
-            for index, signer in enumerate(wanted.signers, start=1)
-        ]
+        new = {"name": wanted.name, "threshold": wanted.threshold, "signers": wanted.signers}
         async with self._database.transaction() as connection:
-            added = await connection.execute(
-                insert_or(signer_groups)
-                .values(name=wanted.name, threshold=wanted.threshold)
-                .on_conflict_do_nothing()
-                .returning(signer_groups.c.name)
-            )
-            is_new = added.first() is not None
+            is_new = await connection.row(_ADD_GROUP, new) is not None
             if is_new:
-                await connection.execute(insert(signer_group_members), members)
+                await connection.rows(_ADD_MEMBERS, new)
         group = await self.get(wanted.name)
         if (group.signers, group.threshold) != (wanted.signers, wanted.threshold):
             raise ProblemError(
@@ -104,17 +106,15 @@ class SignerGroups:
 
     async def signers(self, sees_details: bool) -> Sequence[RegisteredSigner]:
         """Every signer, by id; with details, also the bans that it has stated."""
-        of_group = select(nodes).where(nodes.c.node_group == self._node_group).order_by(nodes.c.id)
+        of_group = await self._database.rows(_SIGNERS, {"group": self._node_group})
         if not sees_details:
-            return [_signer(row) for row in await self._database.rows(of_group)]
+            return [_signer(row) for row in of_group]
         stated: dict[str, list[SignerBan]] = defaultdict(list)
-        for row in await self._database.rows(select(bans).order_by(bans.c.at)):
+        for row in await self._database.rows(_BANS):
             stated[row.signer].append(
                 SignerBan(key_id=row.key_id, banned=row.banned, reason=row.reason, at=row.at)
             )
-        return [
-            _signer_in_detail(row, stated[row.id]) for row in await self._database.rows(of_group)
-        ]
+        return [_signer_in_detail(row, stated[row.id]) for row in of_group]
 
     async def check(self, name: str, algorithm: Algorithm) -> None:
         """Raises ProblemError when the group cannot make keys of the algorithm."""

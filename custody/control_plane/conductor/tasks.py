@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from custody.control_plane.conductor import statements
+from custody.control_plane.conductor import queries
 from custody.control_plane.conductor.conductor import Conductor
 from custody.control_plane.conductor.judging import GivenTask, Judged, judge
 from custody.control_plane.conductor.metrics import StepMetrics
@@ -102,7 +102,7 @@ class Tasks:
         """A quorum's claims are woken at the same time, and share a statement."""
         firsts = {one.signer: one for one in reversed(claims)}
         rows = await self._database.hastily(
-            statements.CLAIM_TASKS,
+            queries.CLAIM_TASKS,
             {
                 "group": self.node_group,
                 "nodes": list(firsts),
@@ -129,13 +129,13 @@ class Tasks:
     async def release(self, signer: str, claimed: Sequence[ClaimedJob]) -> None:
         """Take back leases that never reached their signer."""
         leases = [job.lease for job in claimed]
-        await self._database.hastily(statements.RELEASE_TASKS, {"node": signer, "leases": leases})
+        await self._database.hastily(queries.RELEASE_TASKS, {"node": signer, "leases": leases})
         self._notifications.wake_tasks([signer])
 
     async def extend(self, signer: str, leases: Sequence[Lease]) -> list[UUID]:
         """Prolong leases; returns the jobs that the signer still holds."""
         rows = await self._database.hastily(
-            statements.EXTEND_TASKS,
+            queries.EXTEND_TASKS,
             {
                 "node": signer,
                 "ids": [held.job_id for held in leases],
@@ -186,7 +186,7 @@ class Tasks:
         missing = [report.job_id for place, report in enumerate(reports) if place not in found]
         if not missing:
             return found
-        rows = await self._database.rows(statements.READ_TASKS, {"ids": missing, "node": signer})
+        rows = await self._database.rows(queries.READ_TASKS, {"ids": missing, "node": signer})
         for place, report in enumerate(reports):
             of_job = [row for row in rows if row.job_id == report.job_id]
             held = [row for row in of_job if row.lease == report.lease]
@@ -199,7 +199,7 @@ class Tasks:
         if not judged:
             return {}
         rows = await self._database.rows(
-            statements.RECORD,
+            queries.RECORD,
             {
                 "node": signer,
                 "steps": [one.task.step_id for one in judged.values()],
@@ -221,7 +221,7 @@ class Tasks:
         if not faulty:
             return
         ids = [one.task.step_id for one in faulty]
-        for row in await self._database.rows(statements.BLAME, {"node": signer, "ids": ids}):
+        for row in await self._database.rows(queries.BLAME, {"node": signer, "ids": ids}):
             self._metrics.culprits.labels(signer, row.kind).inc()
 
     async def _finish_together(self, judged: dict[int, Judged]) -> dict[int, Note]:
@@ -232,7 +232,7 @@ class Tasks:
     async def _finish(self, judged: list[Judged]) -> list[Note | Exception]:
         """Signatures that verify: each ends its request, unless another one has."""
         ending = self._database.hastily(
-            statements.FINISH_SIGNED,
+            queries.FINISH_SIGNED,
             {
                 "steps": [one.task.step_id for one in judged],
                 "signers": [one.outcome.node for one in judged],
@@ -271,7 +271,7 @@ class Tasks:
             return {}
         ids = [one.task.request_id for one in judged]
         rows = await self._database.rows(
-            statements.READ_STATES, {"ids": ids, "group": self.node_group}
+            queries.READ_STATES, {"ids": ids, "group": self.node_group}
         )
         states = {row.id: JobState(row.state) for row in rows}
         ended = [one for one in judged if states[one.task.request_id] not in SEEN_STATES]

@@ -1,4 +1,4 @@
-"""Plans into what is written: the arrays that the statements take, and the requests' ends. Pure."""
+"""Plans into what is written: the arrays that SQL takes, and the requests' ends. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -6,10 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import TextClause
-
 from custody.control_plane.columns import Columns, columns
-from custody.control_plane.conductor import statements
+from custody.control_plane.conductor import queries
 from custody.control_plane.conductor.planning.decisions import (
     Begin,
     Complete,
@@ -146,18 +144,18 @@ class Written:
     tasks: list[TaskRow] = field(default_factory=list)
     is_durable: bool = False
 
-    def statements(self) -> Iterator[tuple[TextClause, dict[str, Any]]]:
-        """Return the statements that have something to write, without the moves."""
+    def queries(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Return the SQL that has something to write, with its values; not the moves."""
         if self.endings:
-            yield statements.END_STEPS, columns(StepEnd, self.endings)
+            yield queries.END_STEPS, columns(StepEnd, self.endings)
         if self.silent:
-            yield statements.FALL_SILENT, columns(Silence, self.silent)
+            yield queries.FALL_SILENT, columns(Silence, self.silent)
         if self.settled:
-            yield statements.SETTLE, {"ids": self.settled}
+            yield queries.SETTLE, {"ids": self.settled}
         if self.in_use:
-            yield statements.CORRECT_SHARES, columns(SharesInUse, self.in_use)
+            yield queries.CORRECT_SHARES, columns(SharesInUse, self.in_use)
         if self.coming:
-            yield statements.COME_INTO_USE, columns(SharesComing, self.coming)
+            yield queries.COME_INTO_USE, columns(SharesComing, self.coming)
 
     def begun(self) -> Columns:
         """Return the arrays of BEGIN_STEPS: the moves, the new steps and their tasks."""

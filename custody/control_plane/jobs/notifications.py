@@ -18,13 +18,14 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg
 import structlog
 
-from custody.database.url import CONNECT_SECONDS, conninfo
+from custody.database.causes import DATABASE_ERRORS
+from custody.database.connection import Connection
+from custody.database.pool import Pool
+from custody.database.url import CONNECT_SECONDS
 
 JOBS_CHANNEL = "custody_jobs"
 TASKS_CHANNEL = "custody_tasks"
@@ -41,8 +42,6 @@ BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 5.0
 IDS_PER_NOTIFICATION = 200
 """A payload must be shorter than 8000 bytes (PostgreSQL, NOTIFY); an id takes 37."""
-
-Connection = psycopg.AsyncConnection[Any]
 
 _log = structlog.get_logger(__name__)
 
@@ -71,7 +70,7 @@ class Notifications:
     """One connection that listens, and everybody in this process who waits."""
 
     def __init__(self, url: str) -> None:
-        self._conninfo = conninfo(url, "control-plane notifications")
+        self._pool = Pool(url, 1, "control-plane notifications")
         self.origin = uuid4().hex
         """First word of each payload: who hears its own was woken already."""
         self._waiting: dict[tuple[str, str], set[Waiter]] = {}
@@ -83,7 +82,8 @@ class Notifications:
         self.revocations = 0
         """How many revoked tokens were heard of: what was read before the last may be wrong."""
         self._heard: dict[str, float] = {}
-        self._is_asked = False
+        self._is_asked = asyncio.Event()
+        """Set when another replica wants to know who listens, and when the connection is lost."""
         self.closed = False
         """Set by close: who is woken then ends its wait, whatever time is left."""
 
@@ -170,7 +170,7 @@ class Notifications:
             try:
                 await self._listen()
             except Exception as error:
-                if not isinstance(error, psycopg.Error | OSError):  # TimeoutError is an OSError
+                if not isinstance(error, (*DATABASE_ERRORS, OSError)):  # TimeoutError is an OSError
                     _log.exception("notifications failed")
                 elif self.listening:
                     _log.warning("notifications lost", reason=type(error).__name__)
@@ -181,31 +181,28 @@ class Notifications:
 
     async def _listen(self) -> None:
         """Listen until the connection breaks."""
-        async with await psycopg.AsyncConnection.connect(
-            self._conninfo, autocommit=True
-        ) as connection:
+        async with self._pool.connection_apart() as connection:
+            connection.add_termination_listener(lambda _: self._is_asked.set())
             for channel in CHANNELS:
-                await connection.execute(f"LISTEN {channel}")
+                await connection.add_listener(channel, self._receive)
             await self._introduce(connection, "new")
             self.revocations += 1  # whatever was revoked while nobody listened
             self.listening = True
             self._wake_everybody()  # what was announced while nobody listened
             while True:
-                async for notification in connection.notifies(timeout=PROBE_SECONDS):
-                    self._receive(notification.channel, notification.payload)
-                    if self._is_asked:
-                        break
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PROBE_SECONDS):
+                        await self._is_asked.wait()
                 async with asyncio.timeout(CONNECT_SECONDS):
                     await self._introduce(connection, "here")
 
     async def _introduce(self, connection: Connection, word: str) -> None:
         """Tell the other replicas that we listen; "new" asks each to do the same."""
-        self._is_asked = False
-        await connection.execute(
-            "SELECT pg_notify(%s, %s)", (REPLICAS_CHANNEL, f"{self.origin} {word}")
-        )
+        self._is_asked.clear()
+        values = {"channel": REPLICAS_CHANNEL, "payload": f"{self.origin} {word}"}
+        await connection.rows("SELECT pg_notify(:channel, :payload)", values)
 
-    def _receive(self, channel: str, payload: str) -> None:
+    def _receive(self, _connection: Connection, _pid: int, channel: str, payload: str) -> None:
         if channel == REVOKED_CHANNEL:
             self.revocations += 1
             return
@@ -214,7 +211,8 @@ class Notifications:
             return
         self._heard[origin] = time.monotonic()
         if channel == REPLICAS_CHANNEL:
-            self._is_asked = self._is_asked or names == ["new"]
+            if names == ["new"]:
+                self._is_asked.set()
             return
         for name in names:
             self._wake((channel, name))

@@ -14,12 +14,11 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from custody.control_plane.columns import columns
 from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.jobs.notifications import Notifications
-from custody.control_plane.jobs.queue_statements import (
+from custody.control_plane.jobs.queries import (
     ADD,
     CLAIM,
     EXTEND,
@@ -46,6 +45,7 @@ from custody.control_plane.jobs.transitions import (
     stranded,
 )
 from custody.control_plane.tables import JobState
+from custody.database.connection import Connection
 from custody.runtime.cache import Cache
 from custody.wire.algorithms import Algorithm, Curve, Network, Scheme
 from custody.wire.envelope import SignedBytes
@@ -178,9 +178,9 @@ class Queue:
             self._notifications.wake_jobs(group)
         return {row.id for row in rows}
 
-    async def add_within(self, connection: AsyncConnection, new: Sequence[NewJob]) -> set[UUID]:
+    async def add_within(self, connection: Connection, new: Sequence[NewJob]) -> set[UUID]:
         """As ``add``, within the caller's transaction, who wakes this replica after it."""
-        return set((await connection.execute(ADD, self._additions(new))).scalars())
+        return {row.id for row in await connection.rows(ADD, self._additions(new))}
 
     def _additions(self, new: Sequence[NewJob]) -> dict[str, Any]:
         return self._announcing(columns(NewJob, new))

@@ -8,7 +8,7 @@ import structlog
 from custody.control_plane.audit.heads import AuditHeads
 from custody.control_plane.conductor.conductor import Conductor
 from custody.control_plane.jobs.queue import Queue
-from custody.database.engine import is_transient
+from custody.database.causes import is_transient
 
 SWEEP_SECONDS = 1.0
 THIN_SECONDS = 3600.0

@@ -4,12 +4,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fastapi import Request
-from sqlalchemy import bindparam, select
 
 from custody.control_plane.database import Database
 from custody.control_plane.mtls import peer_of
 from custody.control_plane.problems import Code, ProblemError
-from custody.control_plane.tables import nodes
 from custody.runtime.cache import Cache
 from custody.runtime.peer_certificate import PeerCertificate
 
@@ -17,9 +15,7 @@ BELIEVED_SECONDS = 1.0
 MAX_BELIEVED = 10_000
 """How long a node that was removed may still be let in, at most."""
 
-_NODE = select(nodes.c.node_group, nodes.c.identity_public_key).where(
-    nodes.c.id == bindparam("node")
-)
+_NODE = "SELECT node_group, identity_public_key FROM nodes WHERE id = :node"
 
 
 @dataclass(frozen=True)

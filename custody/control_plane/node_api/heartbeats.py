@@ -3,15 +3,12 @@
 import json
 from datetime import datetime
 
-from sqlalchemy import text
-
 from custody.control_plane.database import Database
 from custody.control_plane.node_api.authorisation import RegisteredNode
 from custody.control_plane.problems import Code, ProblemError
 from custody.wire.node_api import HeartbeatRequest
 
-_BEAT = text(
-    """
+_BEAT = """
     UPDATE nodes SET
         version = :version,
         capabilities = CAST(:capabilities AS jsonb),
@@ -26,7 +23,6 @@ _BEAT = text(
     WHERE id = :node AND coalesce(identity_public_key, :identity) = :identity
     RETURNING clock_timestamp() AS time
     """
-)
 
 
 class Heartbeats:

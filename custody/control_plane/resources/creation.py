@@ -2,21 +2,84 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from uuid import UUID
 
-from sqlalchemy import Executable, delete, text
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from custody.control_plane.database import AnyRow, Database, once_more_if_disconnected
+from custody.control_plane.columns import columns
+from custody.control_plane.database import Database
 from custody.control_plane.jobs.notifications import Notifications
 from custody.control_plane.jobs.queue import NewJob, Queue
 from custody.control_plane.resources.changes import require_no_other_change
 from custody.control_plane.resources.external_ids import Settled, settle
-from custody.control_plane.tables import keys, wallets
+from custody.database.connection import Connection
 from custody.runtime.batching import Batcher
 
-_LOCK_KEY = text("SELECT FROM keys WHERE id = :key_id FOR NO KEY UPDATE")
+_LOCK_KEY = "SELECT FROM keys WHERE id = :key_id FOR NO KEY UPDATE"
+
+_ADD_KEYS = """
+    INSERT INTO keys (id, application_id, node_group, store, scheme, curve, network, created_at,
+        signer_group, root_id, path, public_key, protection, chain_code, attestations)
+    SELECT id, application_id, node_group, store, scheme, curve, network, created_at, signer_group,
+        root_id, CAST(string_to_array(path, ' ') AS bigint[]), public_key, protection, chain_code,
+        attestations
+    FROM unnest(
+        CAST(:id AS uuid[]), CAST(:application_id AS uuid[]), CAST(:node_group AS varchar[]),
+        CAST(:store AS varchar[]), CAST(:scheme AS varchar[]), CAST(:curve AS varchar[]),
+        CAST(:network AS varchar[]), CAST(:created_at AS timestamptz[]),
+        CAST(:signer_group AS varchar[]), CAST(:root_id AS uuid[]), CAST(:path AS varchar[]),
+        CAST(:public_key AS bytea[]), CAST(:protection AS varchar[]), CAST(:chain_code AS bytea[]),
+        CAST(:attestations AS jsonb[])
+    ) AS new(id, application_id, node_group, store, scheme, curve, network, created_at,
+        signer_group, root_id, path, public_key, protection, chain_code, attestations)
+    ON CONFLICT DO NOTHING
+"""
+
+_ADD_WALLETS = """
+    INSERT INTO wallets (id, application_id, network, key_id, address, created_at)
+    SELECT * FROM unnest(
+        CAST(:id AS uuid[]), CAST(:application_id AS uuid[]), CAST(:network AS varchar[]),
+        CAST(:key_id AS uuid[]), CAST(:address AS varchar[]), CAST(:created_at AS timestamptz[])
+    )
+    ON CONFLICT DO NOTHING
+"""
+
+_DROP_KEYS = "DELETE FROM keys WHERE id = ANY(CAST(:ids AS uuid[]))"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """A new row of ``keys``.
+
+    ``path``: numbers with spaces between them, as unnest takes them. ``attestations``: JSON.
+    """
+
+    id: UUID
+    application_id: UUID
+    node_group: str
+    store: str
+    scheme: str
+    curve: str
+    network: str | None
+    created_at: datetime
+    signer_group: str | None
+    root_id: UUID | None
+    path: str | None
+    public_key: bytes | None
+    protection: str | None
+    chain_code: bytes | None
+    attestations: str
+
+
+@dataclass(frozen=True, slots=True)
+class WalletRow:
+    """A new row of ``wallets``."""
+
+    id: UUID
+    application_id: UUID
+    network: str
+    key_id: UUID
+    address: str | None
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +87,8 @@ class NewKey:
     """A key's row with its GenerateKey job and, where a wallet was asked for, the wallet's row."""
 
     job: NewJob
-    key: dict[str, Any]
-    wallet: dict[str, Any] | None
+    key: KeyRow
+    wallet: WalletRow | None
 
 
 class Creation:
@@ -52,23 +115,18 @@ class Creation:
         Raises ProblemError external_id_conflict or change_under_way.
         """
 
-        async def add() -> Settled:
-            async with self._database.transaction() as connection:
-                # one after the other for a key, so that none is overlooked
-                await connection.execute(_LOCK_KEY, {"key_id": new.key_id})
-                added = await self._queue.add_within(connection, [new])
-
-                async def read(statement: Executable, values: dict[str, Any]) -> Sequence[AnyRow]:
-                    return (await connection.execute(statement, values)).all()
-
-                [settled] = await settle(read, [new], added)
-                if isinstance(settled, Exception):
-                    raise settled
-                if settled.is_new:
-                    await require_no_other_change(connection, new)
+        async def add(connection: Connection) -> Settled:
+            # one after the other for a key, so that none is overlooked
+            await connection.rows(_LOCK_KEY, {"key_id": new.key_id})
+            added = await self._queue.add_within(connection, [new])
+            [settled] = await settle(connection.rows, [new], added)
+            if isinstance(settled, Exception):
+                raise settled
+            if settled.is_new:
+                await require_no_other_change(connection, new)
             return settled
 
-        settled = await once_more_if_disconnected(add)
+        settled = await self._database.in_transaction(add)
         self._wake([new])
         return settled
 
@@ -78,21 +136,18 @@ class Creation:
         return await settle(self._database.rows, new, added)
 
     async def _add_keys(self, new: list[NewKey]) -> list[Settled | Exception]:
-        async def add() -> list[Settled | Exception]:
-            jobs = [one.job for one in new]
-            async with self._database.transaction() as connection:
-                await _insert(connection, keys, [one.key for one in new])
-                added = await self._queue.add_within(connection, _in_one_order(jobs))
+        jobs = [one.job for one in new]
 
-                async def read(statement: Executable, values: dict[str, Any]) -> Sequence[AnyRow]:
-                    return (await connection.execute(statement, values)).all()
-
-                settled = await settle(read, jobs, added)
-                await _keep_only_settled(connection, new, settled)
-            self._wake(jobs)
+        async def add(connection: Connection) -> list[Settled | Exception]:
+            await connection.rows(_ADD_KEYS, columns(KeyRow, [one.key for one in new]))
+            added = await self._queue.add_within(connection, _in_one_order(jobs))
+            settled = await settle(connection.rows, jobs, added)
+            await _keep_only_settled(connection, new, settled)
             return settled
 
-        return await once_more_if_disconnected(add)
+        settled = await self._database.in_transaction(add)
+        self._wake(jobs)
+        return settled
 
     def _wake(self, new: Sequence[NewJob]) -> None:
         for group in {job.node_group for job in new}:
@@ -105,7 +160,7 @@ def _in_one_order(new: Sequence[NewJob]) -> list[NewJob]:
 
 
 async def _keep_only_settled(
-    connection: AsyncConnection, new: list[NewKey], settled: list[Settled | Exception]
+    connection: Connection, new: list[NewKey], settled: list[Settled | Exception]
 ) -> None:
     """Wallets for the keys that are new; no key for a request that another one stands for."""
     kept: list[NewKey] = []
@@ -114,12 +169,7 @@ async def _keep_only_settled(
         is_new = isinstance(answer, Settled) and answer.is_new
         (kept if is_new else dropped).append(one)
     if dropped:
-        await connection.execute(
-            delete(keys).where(keys.c.id.in_([one.key["id"] for one in dropped]))
-        )
-    await _insert(connection, wallets, [one.wallet for one in kept if one.wallet is not None])
-
-
-async def _insert(connection: AsyncConnection, table: Any, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        await connection.execute(insert(table).on_conflict_do_nothing(), rows)
+        await connection.rows(_DROP_KEYS, {"ids": [one.key.id for one in dropped]})
+    wallets = [one.wallet for one in kept if one.wallet is not None]
+    if wallets:
+        await connection.rows(_ADD_WALLETS, columns(WalletRow, wallets))

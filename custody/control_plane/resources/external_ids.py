@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Executable, String, Uuid, and_, bindparam, func, select, union
-
 from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.jobs.queue import NewJob
 from custody.control_plane.problems import Code, ProblemError
-from custody.control_plane.tables import jobs
 from custody.wire.encoding import Model
 from custody.wire.framing import Domain, tagged_hash
 
@@ -59,30 +56,15 @@ def body_digest(body: Model, key_id: UUID | None = None) -> bytes:
     return tagged_hash(Domain.BODY, canonical.encode())
 
 
-_WANTED = (
-    func.unnest(
-        bindparam("applications", type_=ARRAY(Uuid)),
-        bindparam("endpoints", type_=ARRAY(String)),
-        bindparam("external_ids", type_=ARRAY(String)),
-    )
-    .table_valued("application_id", "endpoint", "external_id", name="wanted")
-    .render_derived()
-)
-
-_FIRST = select(
-    jobs.c.id, jobs.c.application_id, jobs.c.endpoint, jobs.c.external_id, jobs.c.body_digest
-)
-_FIRSTS = union(
-    _FIRST.where(jobs.c.id == func.any(bindparam("ids", type_=ARRAY(Uuid)))),
-    _FIRST.join(
-        _WANTED,
-        and_(
-            jobs.c.application_id == _WANTED.c.application_id,
-            jobs.c.endpoint == _WANTED.c.endpoint,
-            jobs.c.external_id == _WANTED.c.external_id,
-        ),
-    ),
-)
+_FIRSTS = """
+    SELECT id, application_id, endpoint, external_id, body_digest FROM jobs
+    WHERE id = ANY(CAST(:ids AS uuid[]))
+    UNION
+    SELECT id, application_id, endpoint, external_id, body_digest FROM jobs
+    JOIN unnest(CAST(:applications AS uuid[]), CAST(:endpoints AS varchar[]),
+        CAST(:external_ids AS varchar[])) AS wanted(application_id, endpoint, external_id)
+        USING (application_id, endpoint, external_id)
+"""
 
 
 def _wanted(new: Sequence[Named]) -> dict[str, Any]:
@@ -107,7 +89,7 @@ async def find_first(database: Database, new: Named) -> Settled | None:
     return Settled(new.id, is_new=True) if rows else None
 
 
-Read = Callable[[Executable, dict[str, Any]], Awaitable[Sequence[AnyRow]]]
+Read = Callable[[str, dict[str, Any]], Awaitable[Sequence[AnyRow]]]
 
 
 async def settle(read: Read, new: Sequence[NewJob], added: set[UUID]) -> list[Settled | Exception]:

@@ -2,15 +2,21 @@
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import select
-
 from custody.control_plane.database import Database
 from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.resources.presentation import node_of
 from custody.control_plane.settings import GroupsSection
-from custody.control_plane.tables import nodes
 from custody.wire.algorithms import Algorithm, Store
 from custody.wire.resources import Node
+
+_CAPABILITIES = """
+    SELECT capabilities FROM nodes WHERE node_group = :group AND last_seen IS NOT NULL
+"""
+
+_NODES = """
+    SELECT id, node_group, version, capabilities, health, last_seen FROM nodes
+    WHERE CAST(:group AS varchar) IS NULL OR node_group = :group ORDER BY id
+"""
 
 
 class Groups:
@@ -26,19 +32,13 @@ class Groups:
 
     async def check(self, group: str, algorithm: Algorithm) -> None:
         """Raises ProblemError when no node of the group can do the algorithm."""
-        rows = await self._database.rows(
-            select(nodes.c.capabilities)
-            .where(nodes.c.node_group == group)
-            .where(nodes.c.last_seen.is_not(None))
-        )
+        rows = await self._database.rows(_CAPABILITIES, {"group": group})
         check_capability(group, algorithm, [row.capabilities for row in rows])
 
     async def nodes(self, group: str | None, sees_details: bool) -> list[Node]:
         """All nodes, or those of one group, by id."""
-        statement = select(nodes).order_by(nodes.c.id)
-        if group is not None:
-            statement = statement.where(nodes.c.node_group == group)
-        return [node_of(row, sees_details) for row in await self._database.rows(statement)]
+        rows = await self._database.rows(_NODES, {"group": group})
+        return [node_of(row, sees_details) for row in rows]
 
 
 def check_capability(

@@ -1,41 +1,49 @@
 """Keys as applications read them, each its own alone, and what signing needs to know of one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.dialects.postgresql import aggregate_order_by
-
 from custody.control_plane.access.tokens import Caller
 from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.problems import Code, ProblemError
-from custody.control_plane.resources.pages import PageRequest
+from custody.control_plane.resources.pages import Listing, PageRequest
 from custody.control_plane.resources.presentation import KEY_STATUS, key_of
-from custody.control_plane.tables import JobState, jobs, keys, signer_group_members, signer_groups
+from custody.control_plane.tables import JobState
 from custody.runtime.cache import Cache
 from custody.wire.algorithms import Curve, Network, Scheme, Store
 from custody.wire.answers import Unknown
 from custody.wire.derivation import parse_path
-from custody.wire.jobs import KeyReference
+from custody.wire.jobs import Endpoint, KeyReference
 from custody.wire.resources import Key, KeyStatus, Page
 
-PROGRESS = (jobs.c.endpoint, jobs.c.external_id, jobs.c.state, jobs.c.outcome, jobs.c.last_failure)
-_GROUP = (
-    select(signer_groups.c.threshold)
-    .where(signer_groups.c.name == keys.c.signer_group)
-    .scalar_subquery()
-    .label("threshold"),
-    select(
-        func.array_agg(
-            aggregate_order_by(signer_group_members.c.signer, signer_group_members.c.share_index)
-        )
-    )
-    .where(signer_group_members.c.group_name == keys.c.signer_group)
-    .scalar_subquery()
-    .label("signers"),
+_KEYS = """
+    SELECT keys.id, keys.application_id, keys.node_group, keys.store, keys.scheme, keys.curve,
+        keys.network, keys.public_key, keys.protection, keys.attestations, keys.signer_group,
+        keys.root_id, keys.path, keys.chain_code, keys.generation, keys.created_at,
+        (SELECT threshold FROM signer_groups WHERE name = keys.signer_group) AS threshold,
+        (SELECT array_agg(signer ORDER BY share_index) FROM signer_group_members
+            WHERE group_name = keys.signer_group) AS signers,
+        jobs.endpoint, jobs.external_id, jobs.state, jobs.outcome, jobs.last_failure
+    FROM keys JOIN jobs ON jobs.id = keys.id
+    WHERE keys.application_id = :application
+"""
+
+_KEY = _KEYS + "AND keys.id = :id"
+
+_LISTING = Listing(
+    _KEYS,
+    "keys",
+    {
+        "scheme": "keys.scheme = :scheme",
+        "curve": "keys.curve = :curve",
+        "network": "keys.network = :network",
+        "store": "keys.store = :store",
+        "states": "jobs.state = ANY(:states)",
+        "external_id": f"jobs.external_id = :external_id AND jobs.endpoint = '{Endpoint.KEYS}'",
+    },
 )
-_KEYS = select(keys, *_GROUP, *PROGRESS).join(jobs, jobs.c.id == keys.c.id)
 
 MAX_REMEMBERED = 20_000
 
@@ -69,11 +77,12 @@ class Keys:
         return key
 
     async def page(
-        self, caller: Caller, filters: list[ColumnElement[bool]], request: PageRequest
+        self, caller: Caller, filters: Mapping[str, object], request: PageRequest
     ) -> Page[Key]:
-        statement = _KEYS.where(keys.c.application_id == caller.application_id, *filters)
+        """Return a page of the application's keys. ``filters``: None for each that is not given."""
         shown = partial(key_of, sees_details=caller.sees_details)
-        return await request.fetch(self._database, statement, keys, shown)
+        values = {"application": caller.application_id}
+        return await _LISTING.page(self._database, request, values, shown, filters)
 
     async def active(self, application_id: UUID, key_id: UUID) -> ActiveKey:
         """The key, ready to sign with. Raises ProblemError not_found or key_not_active."""
@@ -88,17 +97,17 @@ class Keys:
         return found
 
     async def _row(self, application_id: UUID, key_id: UUID) -> AnyRow:
-        row = await self._database.row(
-            _KEYS.where(keys.c.id == key_id, keys.c.application_id == application_id)
-        )
+        row = await self._database.row(_KEY, {"application": application_id, "id": key_id})
         if row is None:
             raise _not_found(key_id)
         return row
 
 
-def status_is(status: KeyStatus) -> ColumnElement[bool]:
-    """The rows whose GenerateKey job is in a state that shows as this status."""
-    return jobs.c.state.in_([state for state, shown in KEY_STATUS.items() if shown is status])
+def states_of(status: KeyStatus | None) -> list[str] | None:
+    """Return the states of a GenerateKey job that show as this status; None for None."""
+    if status is None:
+        return None
+    return [state.value for state, shown in KEY_STATUS.items() if shown is status]
 
 
 def _require_active(key_id: UUID, status: KeyStatus | Unknown) -> None:

@@ -2,13 +2,11 @@
 
 import base64
 import binascii
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
-
-from sqlalchemy import Select, Table, tuple_
 
 from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.problems import Code, ProblemError
@@ -49,25 +47,51 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
+    """How many items, and after which one. ``cursor`` is None for the first page."""
+
     limit: int
     cursor: str | None
 
-    async def fetch(
+
+@dataclass(frozen=True)
+class Listing:
+    """A list as applications read it, newest first.
+
+    ``select``: SQL that ends with a condition. ``table``: whose created_at and id are the order;
+    the rows have both. ``filters``: conditions by name, each with that name as its parameter.
+    """
+
+    select: str
+    table: str
+    filters: Mapping[str, str] = field(default_factory=dict)
+
+    async def page(
         self,
         database: Database,
-        statement: Select[*tuple[Any, ...]],
-        order_by: Table,
+        request: PageRequest,
+        values: Mapping[str, Any],
         convert: Callable[[AnyRow], Item],
+        given: Mapping[str, Any] | None = None,
     ) -> Page[Item]:
-        """One page of a select. The table ordered by, and the rows, have created_at and id."""
-        place = (order_by.c.created_at, order_by.c.id)
-        if self.cursor is not None:
-            after = Position.parse(self.cursor)
-            statement = statement.where(tuple_(*place) < tuple_(after.created_at, after.id))
-        newest_first = statement.order_by(*(column.desc() for column in place))
-        rows = await database.rows(newest_first.limit(self.limit + 1))
-        shown = rows[: self.limit]
-        last = shown[-1] if len(rows) > self.limit else None
+        """Return one page. ``values``: of the select. ``given``: of filters, None for none.
+
+        Raises ProblemError invalid_request.
+        """
+        filters = {name: value for name, value in (given or {}).items() if value is not None}
+        parts = [self.select, *(f"AND {self.filters[name]}" for name in filters)]
+        place: dict[str, Any] = {}
+        if request.cursor is not None:
+            after = Position.parse(request.cursor)
+            place = {"after_time": after.created_at, "after_id": after.id}
+            parts.append(
+                f"AND ({self.table}.created_at, {self.table}.id) < (:after_time, :after_id)"
+            )
+        parts.append(f"ORDER BY {self.table}.created_at DESC, {self.table}.id DESC LIMIT :limit")
+        rows = await database.rows(
+            " ".join(parts), {**values, **filters, **place, "limit": request.limit + 1}
+        )
+        shown = rows[: request.limit]
+        last = shown[-1] if len(rows) > request.limit else None
         return Page(
             items=[convert(row) for row in shown],
             next_cursor=None if last is None else str(Position(last.created_at, last.id)),

@@ -1,37 +1,39 @@
 """Signatures as applications read them: Sign jobs, shown."""
 
+from collections.abc import Mapping
 from functools import partial
 from uuid import UUID
-
-from sqlalchemy import ARRAY, ColumnElement, Uuid, bindparam, func, select
 
 from custody.control_plane.access.tokens import Caller
 from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.jobs.queue import Queue
 from custody.control_plane.problems import Code, ProblemError
-from custody.control_plane.resources.pages import PageRequest
+from custody.control_plane.resources.pages import Listing, PageRequest
 from custody.control_plane.resources.presentation import (
     SIGNATURE_STATUS,
     Progress,
     SignatureRequest,
     signature_of,
 )
-from custody.control_plane.tables import jobs
 from custody.runtime.batching import Batcher
-from custody.wire.jobs import JobKind
 from custody.wire.resources import Page, Signature, SignatureStatus
 
-_PROGRESS = select(jobs.c.id, jobs.c.state, jobs.c.outcome, jobs.c.last_failure).where(
-    jobs.c.id == func.any(bindparam("ids", type_=ARRAY(Uuid)))
+_PROGRESS = """
+    SELECT id, state, outcome, last_failure FROM jobs WHERE id = ANY(CAST(:ids AS uuid[]))
+"""
+
+_SIGNATURES = """
+    SELECT id, created_at, payload, state, outcome, last_failure FROM jobs
+    WHERE kind = 'Sign' AND key_id = :key AND application_id = :application
+"""
+
+_SIGNATURE = _SIGNATURES + "AND id = :id"
+
+_LISTING = Listing(
+    _SIGNATURES,
+    "jobs",
+    {"states": "state = ANY(:states)", "external_id": "external_id = :external_id"},
 )
-_SIGNATURES = select(
-    jobs.c.id,
-    jobs.c.created_at,
-    jobs.c.payload,
-    jobs.c.state,
-    jobs.c.outcome,
-    jobs.c.last_failure,
-).where(jobs.c.kind == JobKind.SIGN.value)
 
 
 class Signatures:
@@ -44,13 +46,8 @@ class Signatures:
 
     async def get(self, caller: Caller, key_id: UUID, signature_id: UUID) -> Signature:
         """Raises ProblemError not_found."""
-        row = await self._database.row(
-            _SIGNATURES.where(
-                jobs.c.id == signature_id,
-                jobs.c.key_id == key_id,
-                jobs.c.application_id == caller.application_id,
-            )
-        )
+        which = {"id": signature_id, "key": key_id, "application": caller.application_id}
+        row = await self._database.row(_SIGNATURE, which)
         if row is None:
             raise ProblemError(Code.NOT_FOUND, f"Key {key_id} has no signature {signature_id}.")
         return _signature_of_row(row, caller.sees_details)
@@ -59,15 +56,13 @@ class Signatures:
         self,
         caller: Caller,
         key_id: UUID,
-        filters: list[ColumnElement[bool]],
+        filters: Mapping[str, object],
         request: PageRequest,
     ) -> Page[Signature]:
-        """A key's signatures; none where the key is another application's."""
-        statement = _SIGNATURES.where(
-            jobs.c.key_id == key_id, jobs.c.application_id == caller.application_id, *filters
-        )
+        """Return a page of a key's signatures; none where the key is another application's."""
         shown = partial(_signature_of_row, sees_details=caller.sees_details)
-        return await request.fetch(self._database, statement, jobs, shown)
+        values = {"key": key_id, "application": caller.application_id}
+        return await _LISTING.page(self._database, request, values, shown, filters)
 
     async def progress(self, signature_id: UUID) -> Progress:
         """How far a signature is that is known to be there."""
@@ -82,9 +77,11 @@ class Signatures:
         return [found.get(id_) or RuntimeError(f"signature {id_} is gone") for id_ in ids]
 
 
-def status_is(status: SignatureStatus) -> ColumnElement[bool]:
-    """The Sign jobs in a state that shows as this status."""
-    return jobs.c.state.in_([state for state, shown in SIGNATURE_STATUS.items() if shown is status])
+def states_of(status: SignatureStatus | None) -> list[str] | None:
+    """Return the states of a Sign job that show as this status; None for None."""
+    if status is None:
+        return None
+    return [state.value for state, shown in SIGNATURE_STATUS.items() if shown is status]
 
 
 def _signature_of_row(row: AnyRow, sees_details: bool) -> Signature:

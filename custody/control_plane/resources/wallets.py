@@ -1,23 +1,37 @@
 """Wallets as applications read them, each its own alone. A wallet's life is its key's."""
 
+from collections.abc import Mapping
 from functools import partial
 from uuid import UUID
-
-from sqlalchemy import ColumnElement, select
 
 from custody.control_plane.access.tokens import Caller
 from custody.control_plane.database import Database
 from custody.control_plane.problems import Code, ProblemError
-from custody.control_plane.resources.keys import PROGRESS
-from custody.control_plane.resources.pages import PageRequest
+from custody.control_plane.resources.pages import Listing, PageRequest
 from custody.control_plane.resources.presentation import wallet_of
-from custody.control_plane.tables import jobs, keys, wallets
 from custody.wire.resources import Page, Wallet
 
-_WALLETS = (
-    select(wallets, keys.c.store, keys.c.signer_group, *PROGRESS)
-    .join(keys, keys.c.id == wallets.c.key_id)
-    .join(jobs, jobs.c.id == wallets.c.key_id)
+_WALLETS = """
+    SELECT wallets.id, wallets.network, wallets.key_id, wallets.address, wallets.created_at,
+        keys.store, keys.signer_group,
+        jobs.endpoint, jobs.external_id, jobs.state, jobs.outcome, jobs.last_failure
+    FROM wallets JOIN keys ON keys.id = wallets.key_id JOIN jobs ON jobs.id = wallets.key_id
+    WHERE wallets.application_id = :application
+"""
+
+_WALLET = _WALLETS + "AND wallets.id = :id"
+_WALLET_OF_KEY = _WALLETS + "AND wallets.key_id = :id"
+
+_LISTING = Listing(
+    _WALLETS,
+    "wallets",
+    {
+        "network": "wallets.network = :network",
+        "store": "keys.store = :store",
+        "states": "jobs.state = ANY(:states)",
+        "address": "wallets.address = :address",
+        "external_id": "jobs.external_id = :external_id",
+    },
 )
 
 
@@ -29,23 +43,22 @@ class Wallets:
 
     async def get(self, caller: Caller, wallet_id: UUID) -> Wallet:
         """Raises ProblemError not_found."""
-        return await self._one(caller, wallets.c.id == wallet_id)
+        return await self._one(_WALLET, caller, wallet_id)
 
     async def of_key(self, caller: Caller, key_id: UUID) -> Wallet:
         """The wallet of a key. Raises ProblemError not_found."""
-        return await self._one(caller, wallets.c.key_id == key_id)
+        return await self._one(_WALLET_OF_KEY, caller, key_id)
 
     async def page(
-        self, caller: Caller, filters: list[ColumnElement[bool]], request: PageRequest
+        self, caller: Caller, filters: Mapping[str, object], request: PageRequest
     ) -> Page[Wallet]:
-        statement = _WALLETS.where(wallets.c.application_id == caller.application_id, *filters)
+        """Return a page of the application's wallets. ``filters``: None for each not given."""
         shown = partial(wallet_of, sees_details=caller.sees_details)
-        return await request.fetch(self._database, statement, wallets, shown)
+        values = {"application": caller.application_id}
+        return await _LISTING.page(self._database, request, values, shown, filters)
 
-    async def _one(self, caller: Caller, which: ColumnElement[bool]) -> Wallet:
-        row = await self._database.row(
-            _WALLETS.where(which, wallets.c.application_id == caller.application_id)
-        )
+    async def _one(self, sql: str, caller: Caller, id_: UUID) -> Wallet:
+        row = await self._database.row(sql, {"application": caller.application_id, "id": id_})
         if row is None:
             raise ProblemError(Code.NOT_FOUND, "There is no such wallet.")
         return wallet_of(row, caller.sees_details)

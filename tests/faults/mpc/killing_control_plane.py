@@ -26,10 +26,10 @@ from custody.control_plane.conductor.conductor import Conductor
 from custody.control_plane.conductor.judging import Judged
 from custody.control_plane.conductor.tasks import Tasks
 from custody.control_plane.conductor.writing import Planned, Written
-from custody.control_plane.database import Pipeline
 from custody.control_plane.jobs.transitions import Note
 from custody.control_plane.serve import serve
 from custody.control_plane.settings import Settings
+from custody.database.connection import Connection
 from custody.runtime import log
 from custody.runtime.configuration import load
 from custody.runtime.console import operator_errors
@@ -49,9 +49,9 @@ def put_in(plan: Plan) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     class Conducting(Conductor):
-        async def _write(self, pipeline: Pipeline, to_write: Written) -> Any:
+        async def _write(self, connection: Connection, to_write: Written) -> Any:
             pass_by("planned", [step.kind for step in to_write.steps])
-            return await super()._write(pipeline, to_write)
+            return await super()._write(connection, to_write)
 
         def _after(self, planned: list[Planned], moved: set[UUID]) -> None:
             pass_by("begun", [one.step.kind for one in planned if one.step is not None])

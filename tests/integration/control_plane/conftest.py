@@ -21,9 +21,9 @@ from custody.control_plane.jobs.notifications import Notifications
 from custody.control_plane.jobs.queue import Queue
 from custody.control_plane.serve import compose
 from custody.control_plane.settings import GroupsSection
-from custody.database.engine import create_engine
 from custody.runtime import listener
 from custody.wire.envelope import SigningKey
+from tests.engines import create_engine
 from tests.integration.control_plane.node import MemoryNode
 
 LIFETIME_SECONDS = 60
@@ -89,7 +89,7 @@ class Replica:
     async def token(
         self, scopes: Collection[Scope] = (Scope.ADMIN,), application: str = "shop"
     ) -> NewToken:
-        async with self.engine.begin() as connection:
+        async with self.database.transaction() as connection:
             return await create_token(connection, application, scopes)
 
     def client(self, token: str | None) -> httpx.AsyncClient:

@@ -4,13 +4,10 @@ import asyncio
 
 from coincurve import PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import func
-from sqlalchemy.dialects.postgresql import insert
 
 from custody.control_plane.database import Database
 from custody.control_plane.jobs.notifications import Notifications
 from custody.control_plane.jobs.queue import Queue
-from custody.control_plane.tables import nodes
 from custody.wire.algorithms import Protection, Scheme
 from custody.wire.digests import digest_of
 from custody.wire.jobs import Job, JobKind
@@ -20,6 +17,13 @@ from custody.wire.requests import CREATE_SIGNATURE, SignHash
 from custody.wire.signatures import finish
 
 CAPABILITIES = {"ECDSA/secp256k1": "hsm", "EdDSA/ed25519": "host"}
+
+_REPORT_IN = """
+    INSERT INTO nodes (id, node_group, version, capabilities, health, last_seen)
+    VALUES (:id, :group, :version, :capabilities, :health, now())
+    ON CONFLICT (id) DO UPDATE SET node_group = excluded.node_group, version = excluded.version,
+        capabilities = excluded.capabilities, health = excluded.health, last_seen = now()
+"""
 
 
 class MemoryNode:
@@ -43,18 +47,12 @@ class MemoryNode:
         """Be registered, and have sent a heartbeat."""
         values = {
             "id": self.name,
-            "node_group": self.group,
+            "group": self.group,
             "version": "1.2.3",
             "capabilities": capabilities,
             "health": {"status": "ok", "detail": None},
-            "last_seen": func.now(),
         }
-        async with self._database.transaction() as connection:
-            await connection.execute(
-                insert(nodes)
-                .values(values)
-                .on_conflict_do_update(index_elements=["id"], set_=values)
-            )
+        await self._database.rows(_REPORT_IN, values)
 
     async def claim(self) -> list[ClaimedJob]:
         kinds = [kind.value for kind in JobKind]

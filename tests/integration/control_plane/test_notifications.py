@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from custody.control_plane.jobs import notifications as module
 from custody.control_plane.jobs.notifications import DONE_CHANNEL, JOBS_CHANNEL, Notifications
-from custody.database.engine import create_engine
+from tests.engines import create_engine
 
 
 @pytest.fixture

@@ -6,10 +6,8 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from sqlalchemy import select
 
 from custody.control_plane.access.tokens import Scope, create_token, list_tokens, revoke_token
-from custody.control_plane.tables import tokens
 from custody.runtime.cache import Cache
 from tests.integration.control_plane.conftest import Replica, assert_problem
 from tests.integration.control_plane.node import MemoryNode
@@ -119,7 +117,7 @@ async def test_a_revoked_token_is_refused_once_the_notification_is_there(
     token = await replica.token()
     client = replica.client(token.text)
     assert (await client.get("/v1/keys")).status_code == 200
-    async with replica.engine.begin() as connection:
+    async with replica.database.transaction() as connection:
         assert await revoke_token(connection, token.id)
         assert await revoke_token(connection, token.id)
         assert not await revoke_token(connection, uuid4())
@@ -131,7 +129,7 @@ async def test_a_revoked_token_is_refused_once_the_notification_is_there(
 
 
 async def test_an_expired_token_is_refused(replica: Replica):
-    async with replica.engine.begin() as connection:
+    async with replica.database.transaction() as connection:
         past = datetime.now(UTC) - timedelta(seconds=1)
         token = await create_token(connection, "shop", [Scope.ADMIN], past)
     assert_problem(await replica.client(token.text).get("/v1/keys"), 401, "unauthenticated")
@@ -145,8 +143,8 @@ async def test_tokens_of_one_application_see_the_same(replica: Replica, node: Me
 
 async def test_only_the_hash_of_a_token_is_kept(replica: Replica):
     token = await replica.token([Scope.SIGN, Scope.READ])
-    async with replica.engine.connect() as connection:
-        (row,) = (await connection.execute(select(tokens))).all()
+    async with replica.database.transaction() as connection:
+        (row,) = await connection.rows("SELECT * FROM tokens")
         (listed,) = await list_tokens(connection)
     assert token.text not in repr(row)
     assert len(row.hash) == 32

@@ -5,11 +5,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from custody.database.engine import create_engine
 from custody.database.pool import Pool
 from custody.node.audit import AuditChain
 from custody.node.journal import Journal
 from custody.wire.envelope import SigningKey
+from tests.engines import create_engine
 
 
 @dataclass

@@ -14,7 +14,6 @@ from custody.control_plane.audit.restores import AuditRestores, Restore, acknowl
 from custody.control_plane.database import Database
 from custody.control_plane.problems import ProblemError
 from custody.control_plane.tables import nodes
-from custody.database.engine import create_engine
 from custody.database.pool import Pool
 from custody.node.audit_records import read_kept
 from custody.node.audit_restore import lost_heads, state_restore
@@ -24,6 +23,7 @@ from custody.wire.audit import AuditHead, Restored
 from custody.wire.envelope import AUDIT_HEAD_TYPE, RESTORED_TYPE, SignedBytes, SigningKey
 from custody.wire.node_api import AuditHeads
 from hsm_driver.audited_keys import check_keys
+from tests.engines import create_engine
 from tests.integration.driver.commits import commit
 from tests.integration.driver.conftest import NodeParts, node_parts
 
@@ -35,6 +35,7 @@ class Plane:
     """What the control plane keeps of one node, and an admin at it."""
 
     engine: AsyncEngine
+    database: Database
     heads: Heads
     restores: AuditRestores
     node: NodeParts
@@ -67,12 +68,12 @@ class Plane:
         )
 
     async def seen(self) -> Restore:
-        async with self.engine.connect() as connection:
+        async with self.database.transaction() as connection:
             return (await restores_of(connection, [self.node.name]))[-1]
 
     async def acknowledge(self, seen: Restore | None = None) -> None:
         seen = seen or await self.seen()
-        async with self.engine.begin() as connection:
+        async with self.database.transaction() as connection:
             await acknowledge(connection, seen, "ada", "asked Bo, who restored it")
 
     async def head_count(self) -> int:
@@ -91,7 +92,7 @@ async def plane(control_plane_database: str, node: NodeParts) -> AsyncIterator[P
             )
         )
         await connection.commit()
-        plane = Plane(engine, Heads(database), AuditRestores(database), node)
+        plane = Plane(engine, database, Heads(database), AuditRestores(database), node)
         for _ in range(RECORDS):
             await node.journal.commit(commit())
             assert await plane.beat() is None

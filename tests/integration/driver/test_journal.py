@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from custody.database.engine import create_engine
 from custody.database.pool import Pool
 from custody.node.journal import Commit
 from custody.wire.outcomes import OutcomeStatus
 from hsm_driver.tables import audit, journal, wrapped_keys
+from tests.engines import create_engine
 from tests.integration.driver.commits import commit
 from tests.integration.driver.conftest import NodeParts, node_parts
 

@@ -21,10 +21,10 @@ from custody.control_plane.jobs.queue import Queue
 from custody.control_plane.jobs.sweep import Sweep
 from custody.control_plane.mtls import MutualTlsProtocol
 from custody.control_plane.node_api.application import create_node_app
-from custody.database.engine import create_engine
 from custody.runtime import listener
 from custody.runtime.tls import server_context
 from custody.wire.envelope import SigningKey
+from tests.engines import create_engine
 from tests.integration.node_api.certificates import Certificates
 from tests.integration.node_api.nodes import Node
 from tests.integration.node_api.workload import Workload

@@ -1,11 +1,11 @@
-"""The dataclasses whose fields are the parameters of a statement."""
+"""The dataclasses whose fields are the parameters of SQL."""
 
 from dataclasses import dataclass, fields
 
 import pytest
 
 from custody.control_plane.columns import columns
-from custody.control_plane.conductor import bans, statements
+from custody.control_plane.conductor import bans, queries
 from custody.control_plane.conductor.writing import (
     SharesComing,
     SharesInUse,
@@ -13,10 +13,12 @@ from custody.control_plane.conductor.writing import (
     StepEnd,
     Written,
 )
-from custody.control_plane.jobs import queue_statements
+from custody.control_plane.jobs import queries as queue_queries
 from custody.control_plane.jobs.queue import ChangeRow, NewJob
+from custody.control_plane.resources import creation
+from custody.database.query import Query
 
-ANNOUNCING = {"origin", "announce", "jobs_channel", "done_channel", "tasks_channel", "part_size"}
+ANNOUNCING = {"origin", "announce"}
 """Parameters that do not come from a row."""
 
 
@@ -35,23 +37,25 @@ def test_no_rows_give_an_empty_array_for_each_field():
 
 
 @pytest.mark.parametrize(
-    ("statement", "row_type"),
+    ("sql", "row_type"),
     [
-        (queue_statements.ADD, NewJob),
-        (queue_statements.WRITE, ChangeRow),
-        (queue_statements.WRITE_WITH_KEYS, ChangeRow),
-        (statements.END_STEPS, StepEnd),
-        (statements.FALL_SILENT, Silence),
-        (statements.CORRECT_SHARES, SharesInUse),
-        (statements.COME_INTO_USE, SharesComing),
+        (queue_queries.ADD, NewJob),
+        (queue_queries.WRITE, ChangeRow),
+        (queue_queries.WRITE_WITH_KEYS, ChangeRow),
+        (queries.END_STEPS, StepEnd),
+        (queries.FALL_SILENT, Silence),
+        (queries.CORRECT_SHARES, SharesInUse),
+        (queries.COME_INTO_USE, SharesComing),
         (bans._KEEP, bans.BanRow),
+        (creation._ADD_KEYS, creation.KeyRow),
+        (creation._ADD_WALLETS, creation.WalletRow),
     ],
 )
-def test_a_statement_takes_exactly_the_fields_of_its_row(statement, row_type):
+def test_sql_takes_exactly_the_fields_of_its_row(sql, row_type):
     expected = {field.name for field in fields(row_type)}
-    assert set(statement.compile().params) - ANNOUNCING == expected
+    assert set(Query(sql).names) - ANNOUNCING == expected
 
 
 def test_begin_steps_takes_exactly_the_fields_of_its_three_rows():
-    taken = set(queue_statements.BEGIN_STEPS.compile().params) - ANNOUNCING
+    taken = set(Query(queue_queries.BEGIN_STEPS).names) - ANNOUNCING
     assert taken == set(Written().begun())

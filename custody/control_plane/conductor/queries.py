@@ -1,24 +1,20 @@
-"""The SQL of steps and tasks. Only the jobs folder's queue_statements.py writes ``jobs.state``.
+"""The SQL of steps and tasks. Only the jobs folder's queries.py writes ``jobs.state``.
 
 Every statement takes a whole batch, as arrays. A task is open while its step is and its signer has
 not reported. Open tasks of ceremonies take up a signer's slots; orders do not.
 """
 
-from sqlalchemy import text
-
 PLANNING_LOCK = 0x637573746F6479  # "custody", of which replicas have one at a time
 
-LOCK = text(
-    """
-    SELECT set_config('idle_in_transaction_session_timeout', '10s', true),
-        pg_advisory_xact_lock(:key)
-    """
-).bindparams(key=PLANNING_LOCK)
+LOCK = f"""
+    SET LOCAL idle_in_transaction_session_timeout = '10s';
+    SELECT pg_advisory_xact_lock({PLANNING_LOCK})
+"""
 """A replica that is stopped in the middle does not keep the lock from the others."""
 
-WAIT_FOR_DISK = text("SET LOCAL synchronous_commit = on")
+WAIT_FOR_DISK = "SET LOCAL synchronous_commit = on"
 
-_WANTED = """
+READ_REQUESTS = """
     WITH wanted AS (
         SELECT id FROM jobs WHERE id = ANY(CAST(:ids AS uuid[])) AND node_group = :group
         UNION (
@@ -28,11 +24,6 @@ _WANTED = """
             ORDER BY run_after LIMIT :limit
         )
     )
-"""
-
-READ_REQUESTS = text(
-    _WANTED
-    + """
     SELECT jobs.id, jobs.kind, jobs.state, jobs.attempt, jobs.payload, jobs.created_at,
         jobs.expires_at, jobs.must_finish, jobs.last_failure,
         clock_timestamp() AS read_at, jobs.run_after <= now() AS is_due,
@@ -68,17 +59,14 @@ READ_REQUESTS = text(
     JOIN keys ON keys.id = jobs.key_id
     JOIN keys root ON root.id = coalesce(keys.root_id, keys.id)
     ORDER BY jobs.created_at, jobs.id
-    """
-)
+"""
 """Of the root key's group alone: what anybody else says, or what is said of anybody else, is left
 out."""
 
-HOLD = text(
-    """
+HOLD = """
     UPDATE jobs SET run_after = greatest(run_after, now() + make_interval(secs => :seconds))
     WHERE id = ANY(CAST(:ids AS uuid[]))
     """
-)
 """Try these requests later, so that they take no place in a plan from the others."""
 
 _LATE = """
@@ -86,24 +74,16 @@ _LATE = """
         AND steps.created_at <= now() - make_interval(secs => :claim_seconds)))
 """
 
-READ_STEPS = text(
-    _WANTED
-    + """
+READ_STEPS = """
     SELECT steps.request_id, steps.id, steps.number, steps.kind, steps.shares, steps.ending,
         steps.culprits, steps.is_unsettled, tasks.signer, tasks.outcome,
-        steps.ended_at IS NULL AND """
-    + _LATE
-    + """ AS is_late
-    FROM wanted JOIN jobs ON jobs.id = wanted.id
-    JOIN steps ON steps.request_id = jobs.id
-    JOIN tasks ON tasks.step_id = steps.id
-    WHERE jobs.attempt > 0
+        steps.ended_at IS NULL AND {late} AS is_late
+    FROM steps JOIN tasks ON tasks.step_id = steps.id
+    WHERE steps.request_id = ANY(CAST(:ids AS uuid[]))
     ORDER BY steps.request_id, steps.number, tasks.signer
-    """
-)
+""".replace("{late}", _LATE)
 
-READ_MEMBERS = text(
-    """
+READ_MEMBERS = """
     SELECT id, slots, has_gate, delivery_problems,
         coalesce(last_seen > now() - make_interval(secs => :alive_seconds)
             AND (silent_since IS NULL OR last_seen > silent_since)
@@ -118,10 +98,8 @@ READ_MEMBERS = text(
             WHERE tasks.signer = nodes.id AND is_open AND steps.ticket IS NOT NULL) AS open
     FROM nodes WHERE node_group = :group
     """
-)
 
-END_STEPS = text(
-    """
+END_STEPS = """
     WITH ended AS (
         UPDATE steps SET ended_at = now(), ending = over.ending,
             culprits = string_to_array(over.culprits, ' ')
@@ -132,24 +110,20 @@ END_STEPS = text(
     )
     UPDATE tasks SET is_open = false FROM ended WHERE tasks.step_id = ended.id AND is_open
     """
-)
 
-FALL_SILENT = text(
-    """
+FALL_SILENT = """
     UPDATE nodes SET silent_since = greatest(silent_since, steps.created_at)
     FROM unnest(CAST(:step_id AS uuid[]), CAST(:signer AS varchar[])) AS silent(step_id, signer)
     JOIN steps ON steps.id = silent.step_id
     WHERE nodes.id = silent.signer
     """
-)
 """A signer that left a task undone is away unless it has sent a heartbeat since the step began."""
 
-SETTLE = text(
-    "UPDATE steps SET is_unsettled = false WHERE id = ANY(CAST(:ids AS uuid[])) AND is_unsettled"
-)
+SETTLE = """
+    UPDATE steps SET is_unsettled = false WHERE id = ANY(CAST(:ids AS uuid[])) AND is_unsettled
+"""
 
-CORRECT_SHARES = text(
-    """
+CORRECT_SHARES = """
     UPDATE keys SET shares = said.shares, generation = said.generation, next_shares = NULL,
         next_users = '{}'
     FROM unnest(CAST(:key_id AS uuid[]), CAST(:shares AS uuid[]), CAST(:generation AS integer[]))
@@ -157,23 +131,17 @@ CORRECT_SHARES = text(
     WHERE keys.id = said.key_id AND keys.generation < said.generation
         AND (keys.next_shares IS NULL OR keys.next_shares = said.shares)
     """
-)
 
-COME_INTO_USE = text(
-    """
+COME_INTO_USE = """
     UPDATE keys SET next_shares = coming.shares, next_users = string_to_array(coming.users, ' ')
     FROM unnest(CAST(:key_id AS uuid[]), CAST(:shares AS uuid[]), CAST(:users AS varchar[]))
         AS coming(key_id, shares, users)
     WHERE keys.id = coming.key_id AND keys.shares IS DISTINCT FROM coming.shares
     """
-)
 
-READ_OVERDUE = text(  # late tasks; reports, shares or ends that nobody saw to
-    """
+READ_OVERDUE = """
     SELECT DISTINCT steps.request_id FROM steps JOIN tasks ON tasks.step_id = steps.id
-    WHERE steps.ended_at IS NULL AND tasks.outcome IS NULL AND """
-    + _LATE
-    + """
+    WHERE steps.ended_at IS NULL AND tasks.outcome IS NULL AND {late}
     UNION SELECT steps.request_id FROM steps
     WHERE steps.ended_at IS NULL AND NOT EXISTS (
         SELECT FROM tasks WHERE tasks.step_id = steps.id AND (tasks.outcome IS NULL
@@ -186,11 +154,10 @@ READ_OVERDUE = text(  # late tasks; reports, shares or ends that nobody saw to
     WHERE state = 'Leased' AND node_group = :group AND NOT EXISTS (
         SELECT FROM steps WHERE steps.request_id = jobs.id AND steps.ended_at IS NULL)
     LIMIT :limit
-    """
-)
+""".replace("{late}", _LATE)
+"""Late tasks, and reports, shares or ends that no replica has seen to."""
 
-CLAIM_TASKS = text(
-    """
+CLAIM_TASKS = """
     WITH claimable AS (
         SELECT free.step_id, free.signer
         FROM unnest(CAST(:nodes AS varchar[]), CAST(:kinds AS varchar[]), CAST(:slots AS int[]))
@@ -221,31 +188,25 @@ CLAIM_TASKS = text(
     FROM claimed JOIN steps ON steps.id = claimed.step_id
     JOIN jobs ON jobs.id = steps.request_id
     """
-)
 
-RELEASE_TASKS = text(
-    """
+RELEASE_TASKS = """
     UPDATE tasks SET lease = NULL, lease_until = NULL
     WHERE lease = ANY(CAST(:leases AS uuid[])) AND signer = :node AND is_open
     """
-)
 
-EXTEND_TASKS = text(
-    """
+EXTEND_TASKS = """
     UPDATE tasks SET lease_until = now() + make_interval(secs => :lease_seconds)
     FROM unnest(CAST(:ids AS uuid[]), CAST(:leases AS uuid[])) AS held(job_id, lease), steps
     WHERE tasks.signer = :node AND tasks.is_open AND tasks.lease = held.lease
         AND steps.id = tasks.step_id AND steps.job_id = held.job_id
     RETURNING held.job_id
     """
-)
 
-READ_STATES = text(
-    "SELECT id, state FROM jobs WHERE id = ANY(CAST(:ids AS uuid[])) AND node_group = :group"
-)
+READ_STATES = """
+    SELECT id, state FROM jobs WHERE id = ANY(CAST(:ids AS uuid[])) AND node_group = :group
+"""
 
-READ_TASKS = text(
-    """
+READ_TASKS = """
     SELECT tasks.step_id, tasks.lease, tasks.outcome, steps.request_id, steps.kind, steps.job_id,
         steps.created_at, coalesce(steps.payload, jobs.payload) AS payload, steps.ticket
     FROM steps JOIN tasks ON tasks.step_id = steps.id
@@ -254,27 +215,21 @@ READ_TASKS = text(
         AND tasks.lease IS NOT NULL
     ORDER BY steps.number DESC
     """
-)
 
-RECORD = text(
-    """
+RECORD = """
     UPDATE tasks SET outcome = reported.outcome, reported_at = now(), is_open = false
     FROM unnest(CAST(:steps AS uuid[]), CAST(:outcomes AS bytea[])) AS reported(step_id, outcome)
     WHERE tasks.step_id = reported.step_id AND tasks.signer = :node AND tasks.outcome IS NULL
     RETURNING tasks.step_id
     """
-)
 
-BLAME = text(
-    """
+BLAME = """
     UPDATE steps SET culprits = array_append(culprits, CAST(:node AS varchar))
     WHERE id = ANY(CAST(:ids AS uuid[])) AND NOT CAST(:node AS varchar) = ANY(culprits)
     RETURNING kind
     """
-)
 
-FINISH_SIGNED = text(
-    """
+FINISH_SIGNED = """
     WITH signed AS (
         UPDATE tasks SET outcome = reported.outcome, reported_at = now(), is_open = false
         FROM unnest(CAST(:steps AS uuid[]), CAST(:signers AS varchar[]),
@@ -295,4 +250,3 @@ FINISH_SIGNED = text(
     )
     SELECT id FROM ended
     """
-)

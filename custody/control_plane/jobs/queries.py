@@ -1,10 +1,8 @@
-"""The queue's SQL: nothing else writes jobs.state. Every statement takes a whole batch, as arrays.
+"""The queue's SQL: nothing else writes jobs.state. Each text takes a whole batch, as arrays.
 
 ``custody/control_plane/jobs/queue.py`` runs it; BEGIN_STEPS, for the jobs that signers do in steps,
 ``custody/control_plane/conductor/conductor.py``.
 """
-
-from sqlalchemy import text
 
 from custody.control_plane.jobs.notifications import (
     DONE_CHANNEL,
@@ -13,8 +11,7 @@ from custody.control_plane.jobs.notifications import (
     TASKS_CHANNEL,
 )
 
-ADD = text(
-    """
+ADD = """
     WITH added AS (
     INSERT INTO jobs (id, kind, endpoint, application_id, key_id, node_group, external_id,
         body_digest, payload, signature, signing_key_id, created_at, expires_at, outcome, state,
@@ -33,18 +30,16 @@ ADD = text(
     ON CONFLICT DO NOTHING  -- the external id's, or the id's, when this is run twice
     RETURNING id, node_group
     ), announced AS MATERIALIZED (
-        SELECT pg_notify(:jobs_channel, concat_ws(' ', CAST(:origin AS text), node_group))
+        SELECT pg_notify('{jobs}', concat_ws(' ', CAST(:origin AS text), node_group))
         FROM (SELECT DISTINCT node_group FROM added) AS groups WHERE CAST(:announce AS boolean)
     )
     SELECT id, (SELECT count(*) FROM announced) FROM added
-    """
-).bindparams(jobs_channel=JOBS_CHANNEL)
+""".replace("{jobs}", JOBS_CHANNEL)
 
 _WORKS = "coalesce(CAST(health ->> 'works' AS boolean), true)"
 """Of a row of nodes: its last heartbeat says that it takes jobs."""
 
-CLAIM = text(
-    """
+CLAIM = """
     WITH claimable AS (
         SELECT id FROM jobs
         WHERE state = 'Queued' AND node_group = :group AND run_after <= now()
@@ -72,30 +67,25 @@ CLAIM = text(
     SELECT claimed.id, kind, payload, signature, signing_key_id, state, attempt, lease, lease_node,
         refused_by, outcome, scheme, curve, network, public_key
     FROM claimed JOIN keys ON keys.id = claimed.key_id
-    """.replace("{works}", _WORKS)
-)
+""".replace("{works}", _WORKS)
 """The node that failed a job last gets it later than the others, unless there are none."""
 
-RELEASE = text(
-    """
+RELEASE = """
     UPDATE jobs SET state = 'Queued', attempt = attempt - 1, run_after = now(),
         lease = NULL, lease_node = NULL, lease_until = NULL
     FROM unnest(CAST(:ids AS uuid[]), CAST(:leases AS uuid[])) AS given(id, lease)
     WHERE jobs.id = given.id AND state = 'Leased' AND jobs.lease = given.lease
     RETURNING jobs.id
-    """
-)
+"""
 
-EXTEND = text(
-    """
+EXTEND = """
     UPDATE jobs SET lease_until = now() + make_interval(secs => :lease_seconds),
         lease_received = true
     FROM unnest(CAST(:ids AS uuid[]), CAST(:leases AS uuid[])) AS held(id, lease)
     WHERE jobs.id = held.id AND jobs.lease = held.lease
         AND lease_node = :node AND state = 'Leased'
     RETURNING jobs.id
-    """
-)
+"""
 
 _FACTS = """
     SELECT jobs.id, kind, payload, state, attempt, lease, lease_node, refused_by, outcome,
@@ -126,9 +116,9 @@ _LAPSE_TOO_OFTEN = """
     ORDER BY lease_until LIMIT :limit
 """
 
-READ_REPORTED = text(_FACTS + _WILLING + _WITH_KEYS + _ARE_REPORTED)
-READ_EXPIRED = text(_FACTS + _WITH_KEYS + _HAVE_EXPIRED)
-READ_LAPSING_TOO_OFTEN = text(_FACTS + _WITH_KEYS + _LAPSE_TOO_OFTEN)
+READ_REPORTED = _FACTS + _WILLING + _WITH_KEYS + _ARE_REPORTED
+READ_EXPIRED = _FACTS + _WITH_KEYS + _HAVE_EXPIRED
+READ_LAPSING_TOO_OFTEN = _FACTS + _WITH_KEYS + _LAPSE_TOO_OFTEN
 
 _CHANGE = """
     WITH change AS (
@@ -178,40 +168,35 @@ _CHANGE_KEYS = """
     )
 """
 
-_CHANNELS = {
-    "jobs_channel": JOBS_CHANNEL,
-    "done_channel": DONE_CHANNEL,
-    "part_size": IDS_PER_NOTIFICATION,
-}
-
-_ANNOUNCE = """
+_ANNOUNCE = (
+    """
     SELECT array_agg(id) AS ids, final, due, node_group, CASE
         WHEN NOT CAST(:announce AS boolean) THEN NULL
-        WHEN final THEN pg_notify(:done_channel, :origin || ' ' || string_agg(id_text, ' '))
-        WHEN due THEN pg_notify(:jobs_channel, :origin || ' ' || node_group)
+        WHEN final THEN pg_notify('{done}', :origin || ' ' || string_agg(id_text, ' '))
+        WHEN due THEN pg_notify('{jobs}', :origin || ' ' || node_group)
         END
     FROM (
         SELECT id, CAST(id AS text) AS id_text, final, due, node_group,
-            row_number() OVER (PARTITION BY final, due, node_group) / :part_size AS part
+            row_number() OVER (PARTITION BY final, due, node_group) / {part_size} AS part
         FROM changed
     ) AS parts
     GROUP BY final, due, node_group, part
-"""
+""".replace("{jobs}", JOBS_CHANNEL)
+    .replace("{done}", DONE_CHANNEL)
+    .replace("{part_size}", str(IDS_PER_NOTIFICATION))
+)
 
-WRITE = text(_CHANGE + _ANNOUNCE).bindparams(**_CHANNELS)
-WRITE_WITH_KEYS = text(_CHANGE + _CHANGE_KEYS + _ANNOUNCE).bindparams(**_CHANNELS)
+WRITE = _CHANGE + _ANNOUNCE
+WRITE_WITH_KEYS = _CHANGE + _CHANGE_KEYS + _ANNOUNCE
 
-KEEP_LATE = text(
-    """
+KEEP_LATE = """
     UPDATE jobs SET late_outcome = late.outcome
     FROM unnest(CAST(:ids AS uuid[]), CAST(:outcomes AS bytea[])) AS late(id, outcome)
     WHERE jobs.id = late.id AND late_outcome IS NULL
     RETURNING jobs.id
-    """
-)
+"""
 
-LAPSE = text(
-    """
+LAPSE = """
     WITH lapsing AS (
         SELECT id FROM jobs
         WHERE state = 'Leased' AND lease_until <= now() AND expires_at > now()
@@ -232,17 +217,15 @@ LAPSE = text(
             AND run_after > now() - make_interval(secs => :retry_window)
     )
     SELECT node_group, sum(lapsed) AS lapsed,
-        pg_notify(:jobs_channel, :origin || ' ' || node_group)
+        pg_notify('{jobs}', :origin || ' ' || node_group)
     FROM (
         SELECT node_group, count(*) AS lapsed FROM lapsed GROUP BY node_group
         UNION ALL SELECT DISTINCT node_group, 0 FROM due
     ) AS groups
     GROUP BY node_group
-    """
-).bindparams(jobs_channel=JOBS_CHANNEL)
+""".replace("{jobs}", JOBS_CHANNEL)
 
-READ_STRANDED = text(
-    """
+READ_STRANDED = """
     SELECT jobs.id, (
             SELECT string_agg(nodes.id || ': ' || CASE
                 WHEN last_seen > now() - make_interval(secs => :seen_lately)
@@ -258,21 +241,17 @@ READ_STRANDED = text(
                 AND last_seen > now() - make_interval(secs => :seen_lately)
         )
     ORDER BY run_after LIMIT :limit
-    """.replace("{works}", _WORKS)
-)
+""".replace("{works}", _WORKS)
 """Jobs that no node has begun and none can; the conductor says why of those for signers."""
 
-NOTE_STRANDED = text(
-    """
+NOTE_STRANDED = """
     UPDATE jobs SET last_failure = noted.failure
     FROM unnest(CAST(:ids AS uuid[]), CAST(:failures AS bytea[])) AS noted(id, failure)
     WHERE jobs.id = noted.id AND state = 'Queued' AND last_failure IS NULL
     RETURNING jobs.id
-    """
-)
+"""
 
-BEGIN_STEPS = text(
-    """
+BEGIN_STEPS = """
     WITH moved AS (
         UPDATE jobs SET
             state = move.state,
@@ -311,10 +290,9 @@ BEGIN_STEPS = text(
         WHERE step_id IN (SELECT id FROM begun)
         RETURNING signer
     ), announced AS MATERIALIZED (
-        SELECT pg_notify(:tasks_channel, :origin || ' ' || string_agg(DISTINCT signer, ' '))
+        SELECT pg_notify('{tasks}', :origin || ' ' || string_agg(DISTINCT signer, ' '))
         FROM given WHERE CAST(:announce AS boolean) HAVING count(*) > 0
     )
     SELECT id, (SELECT count(*) FROM announced) FROM moved
-    """
-).bindparams(tasks_channel=TASKS_CHANNEL)
+""".replace("{tasks}", TASKS_CHANNEL)
 """Move jobs, and give signers the tasks of their next steps; returns the jobs that were moved."""
