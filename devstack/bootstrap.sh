@@ -39,6 +39,7 @@ missing_packages() {
     command -v softhsm2-util >/dev/null || echo softhsm2
     command -v pkcs11-tool >/dev/null || echo opensc
     is_postgresql_there || echo postgresql
+    command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || echo pgbouncer
     find_python >/dev/null || echo python3 python3-venv
     command -v cc >/dev/null || echo gcc libc6-dev # Rust links with it
 }
@@ -57,7 +58,7 @@ install_packages() {
         >"$log" 2>&1 || { tail -n 15 "$log" >&2; die "apt-get failed; all of it: $log" "correct what it says"; }
     packages=$(missing_packages | xargs)
     [ -z "$packages" ] || die "still missing after apt-get: $packages" \
-        "a Python of 3.11 to 3.13 with venv is needed (PYTHON=/path/to/python3), SoftHSM 2, OpenSC, PostgreSQL"
+        "a Python of 3.11 to 3.13 with venv is needed (PYTHON=/path/to/python3), SoftHSM 2, OpenSC, PostgreSQL, PgBouncer"
 }
 
 # --- Python packages --------------------------------------------------------------------------

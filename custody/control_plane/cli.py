@@ -83,7 +83,7 @@ def _with_database(
 
     async def run() -> Result:
         async with Pool(url, 1, "control-plane") as pool:
-            await schema.check_schema(pool, serve.TREE, serve.MIGRATE_COMMAND)
+            await schema.check_database(pool, serve.TREE, serve.MIGRATE_COMMAND)
             async with pool.transaction() as connection:
                 return await work(connection)
 

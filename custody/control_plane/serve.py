@@ -40,7 +40,8 @@ from custody.control_plane.resources.wallets import Wallets
 from custody.control_plane.settings import GroupsSection, Settings
 from custody.database.errors import once_reachable
 from custody.database.pool import Pool
-from custody.migrations.schema import check_schema
+from custody.database.url import warn_of_tls
+from custody.migrations.schema import check_database
 from custody.runtime.activities import Activity, keep_going
 from custody.runtime.listener import Listener, config
 from custody.runtime.tls import server_context
@@ -146,8 +147,9 @@ def openapi_document() -> dict[str, Any]:
 
 async def _schema_is_right(url: str, stop: asyncio.Event) -> bool:
     """Wait for the database, and check its schema. False when told to stop meanwhile."""
+    warn_of_tls(url)
     pool = Pool(url, 1, NAME)
-    check = asyncio.create_task(once_reachable(lambda: check_schema(pool, TREE, MIGRATE_COMMAND)))
+    check = asyncio.create_task(once_reachable(lambda: check_database(pool, TREE, MIGRATE_COMMAND)))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([check, stopping], return_when=asyncio.FIRST_COMPLETED)

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import psycopg
+import structlog
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from custody.runtime.errors import ConfigurationError
@@ -18,7 +19,13 @@ KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count"
 SILENCE_SECONDS = 10
 """The kernel drops a connection whose peer has not confirmed data for this long."""
 
+TLS_TODO = (
+    "Add sslmode=verify-full and sslrootcert=/path/to/its/ca.pem to the database's URL, and turn "
+    "ssl on in its postgresql.conf."
+)
 EXAMPLE = "Write postgresql://user@host:port/database."
+
+_log = structlog.get_logger(__name__)
 
 _FOR_LIBPQ_ALONE = frozenset(
     {
@@ -99,6 +106,13 @@ def tls_problem(url: str) -> str | None:
     if mode == "verify-full" or not far:
         return None
     return f"sslmode is {mode}, so nothing proves that {', '.join(far)} is the database server"
+
+
+def warn_of_tls(url: str) -> None:
+    """Log what ``tls_problem`` says."""
+    problem = tls_problem(url)
+    if problem is not None:
+        _log.warning("database connection is not secure", problem=problem, todo=TLS_TODO)
 
 
 def _is_local(host: str) -> bool:

@@ -7,6 +7,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from custody.database.pool import Pool
+from custody.database.pooler import require_own_session
 from custody.runtime.errors import SchemaError
 
 
@@ -26,6 +27,12 @@ def _tree(name: str) -> Config:
 def migrate(tree: str, url: str, revision: str = "head") -> None:
     """Bring a database to a revision of its tree."""
     command.upgrade(alembic_config(tree, url), revision)
+
+
+async def check_database(pool: Pool, tree: str, migrate_command: str) -> None:
+    """Raise OperatorError unless a program can work on this database: session, then schema."""
+    await require_own_session(pool)
+    await check_schema(pool, tree, migrate_command)
 
 
 async def check_schema(pool: Pool, tree: str, migrate_command: str) -> str:

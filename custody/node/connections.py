@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 from custody.database.errors import database_errors, once_reachable
 from custody.database.pool import Pool
-from custody.migrations.schema import check_schema
+from custody.database.url import warn_of_tls
+from custody.migrations.schema import check_database
 from custody.node.control_plane_client import ControlPlaneClient
 from custody.node.identity import require_certificate_of
 from custody.node.settings import NodeSettings
@@ -15,19 +16,21 @@ CONNECTIONS = 8
 
 @contextlib.asynccontextmanager
 async def open_database(settings: NodeSettings, *, patient: bool = False) -> AsyncIterator[Pool]:
-    """Open the node's database and check its schema. Raise OperatorError.
+    """Open the node's database, and check its session and schema. Raise OperatorError.
 
-    ``patient``: wait for an unavailable database, as a daemon does. A command is not patient: a
-    database that is unavailable, full or read-only at any time raises OperatorError.
+    ``patient``: wait for an unavailable database, as a daemon does, and log a connection that
+    others can read. A command is not patient: a database that is unavailable, full or read-only at
+    any time raises OperatorError.
     """
     url, name = settings.database.read_url(), f"{settings.program} {settings.node.id}"
     schema, migrate = schema_of(settings.program), f"{settings.program} migrate"
     async with Pool(url, CONNECTIONS, name) as pool:
         with database_errors():
             if patient:
-                await once_reachable(lambda: check_schema(pool, schema, migrate))
+                warn_of_tls(url)
+                await once_reachable(lambda: check_database(pool, schema, migrate))
             else:
-                await check_schema(pool, schema, migrate)
+                await check_database(pool, schema, migrate)
         with contextlib.nullcontext() if patient else database_errors():
             yield pool
 

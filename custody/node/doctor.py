@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 
+from custody.database.url import TLS_TODO, tls_problem
 from custody.node.audit import AuditChain
 from custody.node.audit_records import Kept, KeptHead, read_kept
 from custody.node.audit_restore import lost_heads
@@ -19,7 +20,7 @@ from custody.runtime.job_signing_keys import pinned_job_keys
 
 def host_checks(settings: NodeSettings) -> Iterator[Check]:
     """Check this host: files, certificate, freeze."""
-    for part in (_identity, _certificate, _job_keys, _freeze):
+    for part in (_identity, _certificate, _job_keys, _database_tls, _freeze):
         yield part(settings)
 
 
@@ -45,6 +46,17 @@ def _job_keys(settings: NodeSettings) -> Check:
     except OperatorError as error:
         return failed("job-signing keys", error)
     return Check("job-signing keys", Status.OK, f"{len(keys)} pinned")
+
+
+def _database_tls(settings: NodeSettings) -> Check:
+    name = "database connection"
+    try:
+        problem = tls_problem(settings.database.read_url())
+    except OperatorError as error:
+        return failed(name, error)
+    if problem is not None:
+        return Check(name, Status.WARN, problem, TLS_TODO)
+    return Check(name, Status.OK, "to this host, or with sslmode=verify-full")
 
 
 def _certificate(settings: NodeSettings) -> Check:

@@ -8,7 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from custody.node.configuration import NewNode
+from custody.node.doctor import host_checks
 from custody.node.settings import GateSection
+from custody.runtime.checks import Check, Status
 from custody.runtime.configuration import load, write_secret
 from custody.runtime.console import EXIT_COULD_NOT_CHECK
 from custody.runtime.signing_key import create_signing_key
@@ -103,6 +105,20 @@ def test_doctor_says_what_to_do_about_each_thing_that_is_not_there(config: Path)
         "signed requests", "control plane",
     ]  # fmt: skip
     assert all(check["detail"] and check["todo"] for check in failed)
+
+
+def test_doctor_warns_of_a_database_that_nothing_proves(config: Path):
+    def found() -> Check:
+        checks = {check.name: check for check in host_checks(load(config, DriverSettings))}
+        return checks["database connection"]
+
+    assert found().status is Status.OK
+    config.write_text(config.read_text().replace(f"@{LOCALHOST}:", "@db.example:"))
+    check = found()
+    assert check.status is Status.WARN
+    assert "db.example" in check.detail
+    assert check.todo is not None
+    assert "sslmode=verify-full" in check.todo
 
 
 @pytest.mark.parametrize("arguments", [["--offline"], ["--offline", "--json"], []])
