@@ -17,6 +17,7 @@ import structlog
 from asyncpg.exceptions import IntegrityConstraintViolationError
 from tenacity import AsyncRetrying, retry_if_exception_type
 
+from custody.database.causes import DATABASE_ERRORS, is_transient
 from custody.node.audit import AuditRecord
 from custody.node.authentication import Authenticator
 from custody.node.clock import Clock
@@ -299,9 +300,8 @@ class JobLoop:
             # a refusal concerns this attempt only, and must not stop a later attempt
             journalled = not isinstance(error, Refused)
             return self._commit_of(job, digest, error, details, journalled=journalled)
-        except Exception:
-            log.exception("handler failed", job=str(job.id), kind=job.kind)
-            failure = Failed("internal_error", "the node failed; see its log", transient=True)
+        except Exception as error:
+            failure = _failure(error, job)
             await self._withdraw_from(work, failure.code)
             return self._commit_of(job, digest, failure, details)
         outcome = Outcome(
@@ -415,6 +415,14 @@ class JobLoop:
 def _is_again(claimed: ClaimedJob) -> bool:
     """True for a job that was leased before. A signer's ticket allows no time for a round trip."""
     return claimed.attempt > 1 and claimed.ticket is None
+
+
+def _failure(error: Exception, job: Job) -> Failed:
+    """Return what became of an attempt that ended by an error that no handler expects."""
+    if isinstance(error, DATABASE_ERRORS) and is_transient(error):
+        return Failed("database_away", "the node's database is away", transient=True)
+    log.error("handler failed", job=str(job.id), kind=job.kind, exc_info=error)
+    return Failed("internal_error", "the node failed; see its log", transient=True)
 
 
 def _audit_record(

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from asyncpg.exceptions import ObjectNotInPrerequisiteStateError, UndefinedColumnError
 
+from custody.database.causes import Unavailable
 from custody.node.clock import Clock
 from custody.node.freeze import Freeze
 from custody.node.handlers import Handled, Handler, Work
@@ -135,3 +137,21 @@ async def test_what_was_made_after_the_jobs_time_does_not_leave(freeze):
     handler = Handles(outlive_it)
     outcome = await attempt(handler, freeze, seconds=LIFE)
     assert (outcome.code, outcome.result, handler.calls) == ("expired", None, 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Unavailable("the server has ended the connection"), "database_away"),
+        (ObjectNotInPrerequisiteStateError("not accepting connections"), "database_away"),
+        (UndefinedColumnError("no such column"), "internal_error"),
+        (FileNotFoundError("a module of the HSM"), "internal_error"),
+        (KeyError("a mistake"), "internal_error"),
+    ],
+)
+async def test_an_attempt_says_whether_the_database_ended_it(freeze, error, code):
+    async def failing() -> None:
+        raise error
+
+    outcome = await attempt(Handles(failing), freeze)
+    assert (outcome.code, outcome.transient) == (code, True)
