@@ -36,7 +36,7 @@ pin_file = {pin_file}
 # The driver kills and replaces a worker that needs longer for one group of operations.
 deadline_seconds = 10
 # Algorithms that this host may sign with, because the token cannot do them inside. Such private
-# # keys are in this host's memory while they are used: docs/explanation/architecture.md.
+# keys are in this host's memory while they are used: docs/explanation/architecture.md.
 # Example: ["EdDSA/ed25519"]
 host_signing = [{host_signing}]
 

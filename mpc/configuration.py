@@ -15,8 +15,8 @@ TITLE = """\
 SIGNER_SECTIONS = """\
 [encryption]
 # The key that encrypts this signer's stored shares: a file of mode 0600, which init makes. Back up
-# # this file, apart from the database. Without it the shares cannot be used, and a signer that has
-# # lost its shares needs t other signers to repair them.
+# this file, apart from the database. Without it the shares cannot be used, and a signer that has
+# lost its shares needs t other signers to repair them.
 {encryption}
 # Earlier encryption keys that some shares may still need, while mpc-signer rewrap is not finished.
 # other_key_files = []
@@ -27,7 +27,7 @@ SIGNER_SECTIONS = """\
 min_threshold = {min_threshold}
 
 # Delivery servers, where signers exchange messages. They see only ciphertext. Tickets use the names
-# # given here. The signer presents its node certificate. Configure several, so that one may fail.
+# given here. The signer presents its node certificate. Configure several, so that one may fail.
 {delivery}
 """
 

@@ -26,12 +26,12 @@ ca = {ca}
 certificate = {certificate}
 private_key = {private_key}
 # The control plane's job-signing public keys, as `control-plane init` prints them. The node
-# # refuses jobs that none of these keys has signed. Give two keys while one is being replaced.
+# refuses jobs that none of these keys has signed. Give two keys while one is being replaced.
 job_signing_keys = [{job_signing_keys}]
 
 [database]
 # PostgreSQL: postgresql://user@host:port/database. If the URL contains a password, keep it in a
-# # file of mode 0600 and write url_file = "..." instead.
+# file of mode 0600 and write url_file = "..." instead.
 {database}
 
 """
@@ -50,18 +50,18 @@ port = {health_port}
 # Jobs at once, between claim and report.
 slots = 64
 # This node signs nothing while its clock differs from the control plane's by more than this. At a
-# # signer, a third of a ticket's life is the limit if that is less.
+# signer, a third of a ticket's life is the limit if that is less.
 max_clock_offset_seconds = 30
 # How long the journal remembers jobs; must be longer than any request lives.
 journal_retention_days = 90
 
 [requests]
 # true: the node does only requests that an application has signed, with a key pinned by `{program}
-# # apps add`. Then a stolen control plane gets no signature. Prepare the applications first.
+# apps add`. Then a stolen control plane gets no signature. Prepare the applications first.
 require_signature = false
 
 # The owner's validation gate, asked before each signature: docs/how-to/validation-gate.md.
-# # Without an approval the node signs nothing. Without this section there is no gate.
+# Without an approval the node signs nothing. Without this section there is no gate.
 # [gate]
 # url = "https://gate.example:8450/decide"
 # ca = "gate-ca.pem"              # the root of the gate's certificate
