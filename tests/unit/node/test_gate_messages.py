@@ -125,7 +125,7 @@ def test_a_bare_keys_message_is_shown_with_what_it_could_be() -> None:
     decoded = about(job_around(request, key=bare(**ED25519))).decoded
     assert isinstance(decoded, ShownMessage)
     assert decoded.could_be == [Mistakable.SOLANA_TRANSACTION]
-    with pytest.raises(Denied, match=r"bare_hash_refused.*could be: SolanaTransaction"):
+    with pytest.raises(Denied, match=r"bare_hash_refused.*could also be: SolanaTransaction"):
         require_plain(decoded)
     with pytest.raises(Denied, match="bare_hash_refused"):
         require_plain(ShownHash(hash=DIGEST))
