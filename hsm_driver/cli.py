@@ -8,34 +8,21 @@ import typer
 import uvloop
 
 from custody.node.commands import add_node_commands
-from custody.node.configuration import NewNode
 from custody.node.connections import open_database
-from custody.node.init_options import (
-    Ca,
-    Certificate,
-    DatabaseUrl,
-    DatabaseUrlFile,
-    HealthPort,
-    JobSigningKey,
-    Node,
-    PrivateKey,
-    Url,
-)
 from custody.pkcs11.commands import master_key_app
 from custody.runtime import log
 from custody.runtime.configuration import check, load, write_secret
 from custody.runtime.console import application, no_overwriting, operator_errors, out
 from custody.runtime.hardening import harden
 from custody.runtime.job_signing_keys import pinned_job_keys
+from custody.runtime.options import options_of
 from custody.runtime.signing_key import create_signing_key
 from hsm_driver import driver, keys_commands
 from hsm_driver.audited_keys import check_keys
-from hsm_driver.configuration import hsm_settings, new_configuration
+from hsm_driver.configuration import NewDriver, new_configuration
 from hsm_driver.doctor import checks
-from hsm_driver.settings import DriverSettings
+from hsm_driver.settings import DriverSettings, hsm_settings
 from hsm_driver.vault import Vault
-
-DATABASE = "postgresql://hsm_driver@localhost/hsm_driver"
 
 app = application(
     """Guards private keys in an HSM, and does the control plane's jobs with them.
@@ -62,57 +49,22 @@ def _settings(context: typer.Context) -> DriverSettings:
 
 
 @app.command()
-def init(
-    context: typer.Context,
-    node: Node,
-    module: Annotated[Path, typer.Option(help="The vendor's PKCS#11 library.")],
-    token_label: Annotated[str, typer.Option(help="The token's label.")],
-    job_signing_key: JobSigningKey,
-    group: Annotated[str, typer.Option(help="The group of drivers with one database.")] = "hsm",
-    url: Url = NewNode.url,
-    ca: Ca = NewNode.ca,
-    certificate: Certificate = NewNode.certificate,
-    private_key: PrivateKey = NewNode.private_key,
-    database_url: DatabaseUrl = None,
-    database_url_file: DatabaseUrlFile = None,
-    pin_file: Annotated[Path, typer.Option(help="A file of mode 0600 with the PIN.")] = Path("pin"),
-    host_signing: Annotated[
-        list[str] | None,
-        typer.Option(help="Algorithm that may be signed on the host, as EdDSA/ed25519."),
-    ] = None,
-    health_port: HealthPort = 9464,
-) -> None:
+@options_of(NewDriver)
+def init(context: typer.Context, new: NewDriver) -> None:
     """Write a configuration file with every setting explained, and this node's identity key.
 
     Never overwrites a file. You can add missing settings to the file later.
     """
     path: Path = context.find_root().obj
     with operator_errors():
-        new = NewNode(
-            node=node,
-            group=group,
-            url=url,
-            ca=ca,
-            certificate=certificate,
-            private_key=private_key,
-            job_signing_keys=job_signing_key,
-            database=database_url_file or database_url or DATABASE,
-            health_port=health_port,
-        )
-        text = new_configuration(
-            new,
-            module=module,
-            token_label=token_label,
-            pin_file=pin_file,
-            host_signing=host_signing or [],
-        )
+        text = new_configuration(new)
         settings = check(text, path, DriverSettings)
-        pinned_job_keys(job_signing_key, "control_plane")
+        pinned_job_keys(new.job_signing_keys, "control_plane")
         with no_overwriting():
-            write_secret(path, text.encode())  # the database's URL may contain a password
+            write_secret(path, text.encode())  # a database URL may have a password in it
             signer = create_signing_key(settings.identity.private_key)
     out.print(f"wrote {path} and {settings.identity.private_key} (identity {signer.key_id})")
-    out.print("next: add the missing settings, then: hsm-driver doctor")
+    out.print("next: put in what is missing, then: hsm-driver doctor")
 
 
 add_node_commands(app, _settings, checks, check_keys)

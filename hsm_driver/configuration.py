@@ -1,22 +1,19 @@
-"""The configuration file's settings for each part, and a new file with explanations."""
+"""The text of a new configuration file, with every setting explained."""
 
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from custody.node.configuration import NewNode, first_sections, last_sections
-from custody.pkcs11.settings import HsmSettings
-from custody.pkcs11.token_section import token_settings
-from custody.runtime.configuration import quoted
-from custody.wire.algorithms import Algorithm
-from hsm_driver.settings import DriverSettings
+import typer
 
-
-def hsm_settings(settings: DriverSettings, workers: int | None = None) -> HsmSettings:
-    """Return the HSM's settings; ``workers`` overrides the file's number."""
-    token = token_settings(settings.hsm, settings.node.state_directory, workers)
-    algorithms = frozenset(Algorithm.parse(text) for text in settings.hsm.host_signing)
-    return replace(token, host_signing=algorithms)
-
+from custody.node.configuration import (
+    DatabaseUrl,
+    HealthPort,
+    NewNode,
+    first_sections,
+    last_sections,
+)
+from custody.runtime.toml import quoted
 
 TITLE = """\
 # Configuration of hsm-driver. Relative paths count from this file's folder.
@@ -43,20 +40,28 @@ host_signing = [{host_signing}]
 """
 
 
-def new_configuration(
-    new: NewNode,
-    *,
-    module: Path,
-    token_label: str,
-    pin_file: Path,
-    host_signing: list[str],
-) -> str:
+@dataclass(frozen=True, kw_only=True)
+class NewDriver(NewNode):
+    """What `hsm-driver init` asks: each field is an option of the command."""
+
+    module: Annotated[Path, typer.Option(help="The vendor's PKCS#11 library.")]
+    token_label: Annotated[str, typer.Option(help="The token's label.")]
+    group: Annotated[str, typer.Option(help="The group of drivers with one database.")] = "hsm"
+    database_url: DatabaseUrl = "postgresql://hsm_driver@localhost/hsm_driver"
+    pin_file: Annotated[Path, typer.Option(help="A file of mode 0600 with the PIN.")] = Path("pin")
+    host_signing: Annotated[
+        list[str] | None,
+        typer.Option(help="Algorithm that may be signed on the host, as EdDSA/ed25519."),
+    ] = None
+    health_port: HealthPort = 9464
+
+
+def new_configuration(new: NewDriver) -> str:
     """Return the text of a configuration file, with every setting explained."""
-    first = first_sections(new)
     hsm = HSM_SECTION.format(
-        module=quoted(module),
-        token_label=quoted(token_label),
-        pin_file=quoted(pin_file),
-        host_signing=", ".join(map(quoted, host_signing)),
+        module=quoted(new.module),
+        token_label=quoted(new.token_label),
+        pin_file=quoted(new.pin_file),
+        host_signing=", ".join(map(quoted, new.host_signing or [])),
     )
-    return TITLE + first + hsm + last_sections(new, DriverSettings.program)
+    return TITLE + first_sections(new) + hsm + last_sections(new, "hsm-driver")

@@ -10,9 +10,8 @@ from custody.pkcs11.doctor import WeakGenerations, hsm_checks
 from custody.runtime.checks import Check, Status, failed
 from custody.runtime.errors import OperatorError
 from custody.wire.algorithms import Store
-from hsm_driver.configuration import hsm_settings
 from hsm_driver.driver import open_hsm
-from hsm_driver.settings import DriverSettings
+from hsm_driver.settings import DriverSettings, hsm_settings
 from hsm_driver.vault import Vault
 
 _UNDER = """

@@ -14,9 +14,8 @@ from custody.node.only_process import OnlyProcess
 from custody.pkcs11.hsm import Hsm
 from custody.wire.algorithms import Store
 from custody.wire.jobs import JobKind
-from hsm_driver.configuration import hsm_settings
 from hsm_driver.key_generation import GenerateKey
-from hsm_driver.settings import DriverSettings
+from hsm_driver.settings import DriverSettings, hsm_settings
 from hsm_driver.signing import Sign
 from hsm_driver.vault import Vault
 

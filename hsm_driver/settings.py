@@ -1,11 +1,13 @@
 """The driver's configuration file."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 from pydantic import field_validator
 
 from custody.node.settings import NodeSettings
-from custody.pkcs11.token_section import TokenSection
+from custody.pkcs11.settings import HsmSettings
+from custody.pkcs11.token_section import TokenSection, token_settings
 from custody.wire.algorithms import HSM_ALGORITHMS, Algorithm
 
 
@@ -25,3 +27,10 @@ class DriverSettings(NodeSettings):
     program: ClassVar[str] = "hsm-driver"
 
     hsm: HsmSection
+
+
+def hsm_settings(settings: DriverSettings, workers: int | None = None) -> HsmSettings:
+    """Return the HSM's settings; ``workers`` overrides the file's number."""
+    token = token_settings(settings.hsm, settings.node.state_directory, workers)
+    algorithms = frozenset(Algorithm.parse(text) for text in settings.hsm.host_signing)
+    return replace(token, host_signing=algorithms)

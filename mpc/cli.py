@@ -9,41 +9,26 @@ import typer
 import uvloop
 
 from custody.node.commands import add_node_commands
-from custody.node.configuration import NewNode
-from custody.node.init_options import (
-    Ca,
-    Certificate,
-    DatabaseUrl,
-    DatabaseUrlFile,
-    HealthPort,
-    JobSigningKey,
-    Node,
-    PrivateKey,
-    Url,
-)
 from custody.pkcs11.commands import master_key_app
 from custody.runtime import log
 from custody.runtime.configuration import check, load, write_secret
 from custody.runtime.console import application, no_overwriting, operator_errors, out
-from custody.runtime.errors import OperatorError
 from custody.runtime.hardening import harden
 from custody.runtime.job_signing_keys import pinned_job_keys
+from custody.runtime.options import options_of
 from custody.runtime.signing_key import create_signing_key
-from custody.wire.tickets import MIN_THRESHOLD
 from mpc import signer
 from mpc.commands import bans as bans_commands
 from mpc.commands import peers as peers_commands
 from mpc.commands import repair as repair_commands
 from mpc.commands import shares as shares_commands
 from mpc.commands.rewrap import add_rewrap
-from mpc.configuration import Token, new_configuration
+from mpc.configuration import NewSigner, new_configuration
 from mpc.doctor import checks
 from mpc.settings import SignerSettings
 from mpc.shares.audited_shares import check_shares
 from mpc.shares.encryption_key import create_key_file
 from mpc.shares.encryption_keys import hsm_settings
-
-DATABASE = "postgresql://mpc_signer@localhost/mpc_signer"
 
 app = application(
     """Holds one share of each key, and signs together with other signers.
@@ -70,95 +55,27 @@ def _settings(context: typer.Context) -> SignerSettings:
 
 
 @app.command()
-def init(
-    context: typer.Context,
-    node: Node,
-    job_signing_key: JobSigningKey,
-    delivery: Annotated[
-        list[str], typer.Option(help="NAME=https://host:port of a delivery server; repeatable.")
-    ],
-    group: Annotated[str, typer.Option(help="The node group of all signers.")] = "mpc",
-    url: Url = NewNode.url,
-    ca: Ca = NewNode.ca,
-    certificate: Certificate = NewNode.certificate,
-    private_key: PrivateKey = NewNode.private_key,
-    database_url: DatabaseUrl = None,
-    database_url_file: DatabaseUrlFile = None,
-    key_file: Annotated[
-        Path, typer.Option(help="The encryption key of this signer's shares.")
-    ] = Path("encryption.key"),
-    module: Annotated[
-        Path | None, typer.Option(help="PKCS#11 library, for an encryption key in an HSM.")
-    ] = None,
-    token_label: Annotated[str | None, typer.Option(help="That token's label.")] = None,
-    pin_file: Annotated[
-        Path, typer.Option(help="A file of mode 0600 with the token's PIN.")
-    ] = Path("pin"),
-    min_threshold: Annotated[
-        int, typer.Option(min=MIN_THRESHOLD, help="Lowest threshold that this signer accepts.")
-    ] = MIN_THRESHOLD,
-    health_port: HealthPort = 9467,
-) -> None:
+@options_of(NewSigner)
+def init(context: typer.Context, new: NewSigner) -> None:
     """Write a configuration file with every setting explained, an identity and an encryption key.
 
     Never overwrites a file. Prints the command with which the other signers pin this signer.
     """
     path: Path = context.find_root().obj
     with operator_errors():
-        new = NewNode(
-            node=node,
-            group=group,
-            url=url,
-            ca=ca,
-            certificate=certificate,
-            private_key=private_key,
-            job_signing_keys=job_signing_key,
-            database=database_url_file or database_url or DATABASE,
-            health_port=health_port,
-        )
-        text = new_configuration(
-            new,
-            key_file=key_file,
-            token=_token(module, token_label, pin_file),
-            min_threshold=min_threshold,
-            delivery=_delivery(delivery),
-        )
+        text = new_configuration(new)
         settings = check(text, path, SignerSettings)
-        pinned_job_keys(job_signing_key, "control_plane")
+        pinned_job_keys(new.job_signing_keys, "control_plane")
         with no_overwriting():
-            write_secret(path, text.encode())  # the database's URL may contain a password
+            write_secret(path, text.encode())  # a database URL may have a password in it
             identity = create_signing_key(settings.identity.private_key)
             if settings.encryption.key_file is not None:
                 key = create_key_file(settings.encryption.key_file)
                 out.print(f"wrote {key.name} (encryption key {key.id}): back it up", markup=False)
     public_key = base64.b64encode(identity.public_key).decode()
     out.print(f"wrote {path} and {settings.identity.private_key}", markup=False)
-    out.print(f"on every other signer: mpc-signer peers add {node} --identity {public_key}")
+    out.print(f"on every other signer: mpc-signer peers add {new.node} --identity {public_key}")
     out.print("next: add the missing settings, then: mpc-signer migrate, mpc-signer doctor")
-
-
-def _token(module: Path | None, label: str | None, pin_file: Path) -> Token | None:
-    if module is None and label is None:
-        return None
-    if module is None or label is None:
-        raise OperatorError(
-            "an encryption key in an HSM needs a module and a token",
-            "Give both --module and --token-label, or neither.",
-        )
-    return Token(module, label, pin_file)
-
-
-def _delivery(servers: list[str]) -> dict[str, str]:
-    """Return URLs by name. Raise OperatorError."""
-    named = {}
-    for text in servers:
-        name, equals, url = text.partition("=")
-        if not (name and equals and url):
-            raise OperatorError(
-                f"{text!r} is not a delivery server", "Write NAME=https://host:port."
-            )
-        named[name] = url
-    return named
 
 
 add_node_commands(app, _settings, checks, check_shares)

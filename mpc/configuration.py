@@ -2,10 +2,20 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from custody.node.configuration import NewNode, first_sections, last_sections
-from custody.runtime.configuration import quoted
-from mpc.settings import SignerSettings
+import typer
+
+from custody.node.configuration import (
+    DatabaseUrl,
+    HealthPort,
+    NewNode,
+    first_sections,
+    last_sections,
+)
+from custody.runtime.errors import OperatorError
+from custody.runtime.toml import quoted
+from custody.wire.group_sizes import MIN_THRESHOLD
 
 TITLE = """\
 # Configuration of mpc-signer. Relative paths count from this file's folder.
@@ -75,45 +85,80 @@ ca = {ca}
 """
 
 
-@dataclass(frozen=True)
-class Token:
-    """The HSM token that contains the encryption key."""
+@dataclass(frozen=True, kw_only=True)
+class NewSigner(NewNode):
+    """What `mpc-signer init` asks: each field is an option of the command.
 
-    module: Path
-    label: str
-    pin_file: Path
+    With ``module`` and ``token_label`` the encryption key is in an HSM, else in ``key_file``.
+    """
+
+    delivery: Annotated[
+        list[str], typer.Option(help="NAME=https://host:port of a delivery server; repeatable.")
+    ]
+    group: Annotated[str, typer.Option(help="The node group of all signers.")] = "mpc"
+    database_url: DatabaseUrl = "postgresql://mpc_signer@localhost/mpc_signer"
+    key_file: Annotated[Path, typer.Option(help="The encryption key of this signer's shares.")] = (
+        Path("encryption.key")
+    )
+    module: Annotated[
+        Path | None, typer.Option(help="PKCS#11 library, for an encryption key in an HSM.")
+    ] = None
+    token_label: Annotated[str | None, typer.Option(help="That token's label.")] = None
+    pin_file: Annotated[Path, typer.Option(help="A file of mode 0600 with the token's PIN.")] = (
+        Path("pin")
+    )
+    min_threshold: Annotated[
+        int, typer.Option(min=MIN_THRESHOLD, help="Lowest threshold that this signer accepts.")
+    ] = MIN_THRESHOLD
+    health_port: HealthPort = 9467
 
 
-def new_configuration(
-    new: NewNode,
-    *,
-    key_file: Path,
-    token: Token | None,
-    min_threshold: int,
-    delivery: dict[str, str],
-) -> str:
+def new_configuration(new: NewSigner) -> str:
     """Return the text of a configuration file, with every setting explained.
 
-    ``delivery``: URLs by name. ``token``: null for a key in ``key_file``.
+    Raise OperatorError for options that do not fit together.
     """
     first = first_sections(
         new, "The node group of all signers. The database is this signer's alone."
     )
+    in_hsm = _is_in_hsm(new)
     signer = SIGNER_SECTIONS.format(
-        encryption=IN_HSM if token else FILE.format(key_file=quoted(key_file)),
-        hsm=_hsm_section(token) if token else HSM_EXPLAINED,
-        min_threshold=min_threshold,
+        encryption=IN_HSM if in_hsm else FILE.format(key_file=quoted(new.key_file)),
+        hsm=_hsm_section(new) if in_hsm else HSM_EXPLAINED,
+        min_threshold=new.min_threshold,
         delivery="\n".join(
             DELIVERY_SECTION.format(name=quoted(name), url=quoted(where), ca=quoted(new.ca))
-            for name, where in delivery.items()
+            for name, where in _servers(new.delivery).items()
         ),
     )
-    return TITLE + first + signer + last_sections(new, SignerSettings.program)
+    return TITLE + first + signer + last_sections(new, "mpc-signer")
 
 
-def _hsm_section(token: Token) -> str:
+def _is_in_hsm(new: NewSigner) -> bool:
+    if (new.module is None) != (new.token_label is None):
+        raise OperatorError(
+            "an encryption key in an HSM needs a module and a token",
+            "Give both --module and --token-label, or neither.",
+        )
+    return new.module is not None
+
+
+def _hsm_section(new: NewSigner) -> str:
     return HSM_SECTION.format(
-        module=quoted(token.module),
-        token_label=quoted(token.label),
-        pin_file=quoted(token.pin_file),
+        module=quoted(new.module or ""),
+        token_label=quoted(new.token_label or ""),
+        pin_file=quoted(new.pin_file),
     )
+
+
+def _servers(servers: list[str]) -> dict[str, str]:
+    """Return URLs by name. Raise OperatorError."""
+    named = {}
+    for text in servers:
+        name, equals, url = text.partition("=")
+        if not (name and equals and url):
+            raise OperatorError(
+                f"{text!r} is not a delivery server", "Write NAME=https://host:port."
+            )
+        named[name] = url
+    return named

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from custody.node.settings import NodeSettings
 from custody.pkcs11.token_section import TokenSection
 from custody.runtime.configuration import ConfiguredPath, Section
-from custody.wire.tickets import MAX_SIGNERS, MIN_THRESHOLD
+from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
 
 DEFAULT_KEY_LABEL = "custody-signer"
 

@@ -31,7 +31,7 @@ from custody.wire.delivery import (
     encode_messages,
 )
 from custody.wire.framing import Malformed
-from custody.wire.tickets import MAX_SIGNERS
+from custody.wire.group_sizes import MAX_SIGNERS
 
 MAX_EXCHANGE = 31
 """The protocols have fewer than 10 exchanges."""

@@ -8,7 +8,7 @@ import typer
 import uvloop
 
 from custody.delivery import server
-from custody.delivery.configuration import new_configuration
+from custody.delivery.configuration import NewServer, new_configuration
 from custody.delivery.doctor import checks
 from custody.delivery.settings import CONFIG_VARIABLE, DEFAULT_CONFIG, Settings, load_settings
 from custody.runtime import log
@@ -25,6 +25,7 @@ from custody.runtime.console import (
 )
 from custody.runtime.hardening import harden
 from custody.runtime.job_signing_keys import pinned_job_keys
+from custody.runtime.options import options_of
 
 app = application(
     """Takes signers' messages to each other. It sees ciphertext, and keeps nothing.
@@ -51,34 +52,14 @@ def _settings(context: typer.Context) -> Settings:
 
 
 @app.command()
-def init(
-    context: typer.Context,
-    name: Annotated[str, typer.Option(help="As the control plane and the signers name it.")],
-    job_signing_key: Annotated[
-        list[str], typer.Option(help="As `control-plane init` printed it; may be repeated.")
-    ],
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "0.0.0.0",  # noqa: S104
-    port: Annotated[int, typer.Option(min=0, max=65535)] = 8445,
-    certificate: Annotated[Path, typer.Option(help="This server's.")] = Path("certificate.pem"),
-    private_key: Annotated[Path, typer.Option(help="The certificate's.")] = Path("private_key.pem"),
-    client_ca: Annotated[Path, typer.Option(help="The signers' root.")] = Path("ca.pem"),
-    health_port: Annotated[int, typer.Option(help="For /healthz, /readyz, /metrics.")] = 9466,
-) -> None:
+@options_of(NewServer)
+def init(context: typer.Context, new: NewServer) -> None:
     """Write a configuration file with every setting explained. Never overwrites one."""
     path: Path = context.find_root().obj
-    text = new_configuration(
-        name=name,
-        host=host,
-        port=port,
-        certificate=certificate,
-        private_key=private_key,
-        client_ca=client_ca,
-        job_signing_keys=job_signing_key,
-        health_port=health_port,
-    )
+    text = new_configuration(new)
     with operator_errors():
         check(text, path, Settings)
-        pinned_job_keys(job_signing_key, "tickets")
+        pinned_job_keys(new.job_signing_keys, "tickets")
         with no_overwriting():
             write_secret(path, text.encode())
     out.print(f"wrote {path}", markup=False)

@@ -1,8 +1,12 @@
 """The text of a new configuration file."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from custody.runtime.configuration import quoted
+import typer
+
+from custody.runtime.toml import quoted
 
 TEMPLATE = """\
 # Configuration of a delivery server. Relative paths are taken from this file's folder.
@@ -55,26 +59,38 @@ level = "info"
 """
 
 
-def new_configuration(
-    *,
-    name: str,
-    host: str,
-    port: int,
-    certificate: Path,
-    private_key: Path,
-    client_ca: Path,
-    job_signing_keys: list[str],
-    health_port: int,
-) -> str:
-    """Every setting, explained."""
+@dataclass(frozen=True, kw_only=True)
+class NewServer:
+    """What `mpc-delivery init` asks: each field is an option of the command."""
+
+    name: Annotated[str, typer.Option(help="The name that the control plane and signers use.")]
+    job_signing_keys: Annotated[
+        list[str],
+        typer.Option(
+            "--job-signing-key",
+            help="The job-signing key that `control-plane init` printed; repeatable.",
+        ),
+    ]
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "0.0.0.0"  # noqa: S104
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8445
+    certificate: Annotated[Path, typer.Option(help="This server's certificate.")] = Path(
+        "certificate.pem"
+    )
+    private_key: Annotated[Path, typer.Option(help="Its private key.")] = Path("private_key.pem")
+    client_ca: Annotated[Path, typer.Option(help="The signers' root certificate.")] = Path("ca.pem")
+    health_port: Annotated[int, typer.Option(help="Port of /healthz, /readyz and /metrics.")] = 9466
+
+
+def new_configuration(new: NewServer) -> str:
+    """Return the text of a configuration file, with every setting explained."""
     return TEMPLATE.format(
-        plain_name=name,
-        name=quoted(name),
-        host=quoted(host),
-        port=port,
-        certificate=quoted(certificate),
-        private_key=quoted(private_key),
-        client_ca=quoted(client_ca),
-        job_signing_keys=", ".join(map(quoted, job_signing_keys)),
-        health_port=health_port,
+        plain_name=new.name,
+        name=quoted(new.name),
+        host=quoted(new.host),
+        port=new.port,
+        certificate=quoted(new.certificate),
+        private_key=quoted(new.private_key),
+        client_ca=quoted(new.client_ca),
+        job_signing_keys=", ".join(map(quoted, new.job_signing_keys)),
+        health_port=new.health_port,
     )

@@ -1,10 +1,12 @@
 """The sections that every node's new configuration file has, with every setting explained."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from custody.runtime.configuration import quoted
+import typer
+
+from custody.runtime.toml import quoted
 
 FIRST_SECTIONS = """\
 [node]
@@ -78,22 +80,39 @@ level = "info"
 """
 
 
+DatabaseUrl = Annotated[
+    str, typer.Option(help="URL without a password; otherwise use --database-url-file.")
+]
+HealthPort = Annotated[int, typer.Option(help="Port of /healthz, /readyz and /metrics.")]
+
+
 @dataclass(frozen=True, kw_only=True)
 class NewNode:
-    """The facts about a node that `init` needs in both modes.
+    """What `init` asks about a node of either mode: each field is an option of the command."""
 
-    ``database``: the URL of PostgreSQL, or the file of mode 0600 that holds it.
-    """
-
-    node: str
+    node: Annotated[str, typer.Option(help="This node's id: a-z, 0-9, '.', '_', '-'.")]
+    job_signing_keys: Annotated[
+        list[str],
+        typer.Option(
+            "--job-signing-key",
+            help="The job-signing key that `control-plane init` printed; repeatable.",
+        ),
+    ]
     group: str
-    url: str = "https://localhost:8444"
-    ca: Path = Path("ca.pem")
-    certificate: Path = Path("certificate.pem")
-    private_key: Path = Path("private_key.pem")
-    job_signing_keys: Sequence[str]
-    database: str | Path
-    health_port: int
+    url: Annotated[str, typer.Option(help="The node API.")] = "https://localhost:8444"
+    ca: Annotated[Path, typer.Option(help="The root certificate.")] = Path("ca.pem")
+    certificate: Annotated[Path, typer.Option(help="This node's.")] = Path("certificate.pem")
+    private_key: Annotated[Path, typer.Option(help="The certificate's.")] = Path("private_key.pem")
+    database_url: DatabaseUrl
+    database_url_file: Annotated[
+        Path | None, typer.Option(help="A file of mode 0600 that holds the URL.")
+    ] = None
+    health_port: HealthPort
+
+    @property
+    def database(self) -> str | Path:
+        """The URL of PostgreSQL, or the file of mode 0600 that contains it."""
+        return self.database_url_file or self.database_url
 
 
 def first_sections(

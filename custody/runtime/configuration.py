@@ -1,6 +1,5 @@
 """Reading of TOML configuration files and of secrets (files or systemd credentials)."""
 
-import json
 import os
 import tomllib
 from collections.abc import Iterator
@@ -106,11 +105,6 @@ def _faults(error: ValidationError) -> str:
         f"  {'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
         for fault in error.errors()
     )
-
-
-def quoted(value: str | Path) -> str:
-    """Return a TOML basic string. Its escapes are those of JSON."""
-    return json.dumps(str(value), ensure_ascii=False)
 
 
 def read_secret(path: Path, what: str) -> bytes:

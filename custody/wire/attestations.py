@@ -20,10 +20,10 @@ from custody.wire.envelope import (
     SignedBytes,
     signing_key_id,
 )
+from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
 from custody.wire.jobs import Endpoint, check_key_id
 from custody.wire.public_keys import check_ed25519
 from custody.wire.statements import Attestation
-from custody.wire.tickets import MAX_SIGNERS, MIN_THRESHOLD
 
 
 class Unattested(ValueError):

@@ -24,7 +24,8 @@ from custody.wire.answers import Answer, Open
 from custody.wire.encoding import Base64Bytes, Model
 from custody.wire.envelope import SignedBytes
 from custody.wire.framing import Malformed, join, split, split_exactly
-from custody.wire.tickets import MAX_SIGNERS, MIN_THRESHOLD, Ticket
+from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
+from custody.wire.tickets import Ticket
 
 PREFIX = "/delivery/v1"
 MAX_TICKET = 4 * 1024

@@ -20,8 +20,8 @@ from custody.wire.algorithms import (
 from custody.wire.encoding import Base64Bytes, HexBytes, Model
 from custody.wire.envelope import DetachedSignature, SignedBytes
 from custody.wire.framing import Domain, tagged_hash
+from custody.wire.group_sizes import MAX_SIGNERS
 from custody.wire.public_keys import check_public_key
-from custody.wire.tickets import MAX_SIGNERS
 
 MAX_DEPTH = 10
 CHILD_KEY_VERSION = 8

@@ -18,8 +18,8 @@ from custody.wire.algorithms import (
     network_algorithm,
 )
 from custody.wire.encoding import HexBytes, Model, hex_to_bytes
+from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
 from custody.wire.nodes import NodeId
-from custody.wire.tickets import MAX_SIGNERS, MIN_THRESHOLD
 
 DIGEST_SIZE = 32
 MAX_MESSAGE_SIZE = 65_536

@@ -8,10 +8,9 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1, Algorithm
 from custody.wire.encoding import HexBytes, Model
+from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
 from custody.wire.nodes import NodeId
 
-MIN_THRESHOLD = 2
-MAX_SIGNERS = 16
 """The most signers that a key may have; mpc/native/src/protocol.rs has the same number."""
 SECRET_BYTES = 32
 

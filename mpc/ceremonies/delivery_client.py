@@ -30,8 +30,8 @@ from custody.wire.delivery import (
 )
 from custody.wire.envelope import SignedBytes
 from custody.wire.framing import Malformed
+from custody.wire.group_sizes import MAX_SIGNERS
 from custody.wire.retry_after import COME_BACK, retry_after
-from custody.wire.tickets import MAX_SIGNERS
 
 CONNECT_TIMEOUT = 3.0
 KEEPALIVE_SECONDS = 60.0

@@ -18,6 +18,7 @@ from custody.wire.envelope import (
     SignedBytes,
     SigningKey,
 )
+from custody.wire.group_sizes import MIN_THRESHOLD
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
 from custody.wire.node_api import ClaimedJob
 from custody.wire.possession import possession_request
@@ -30,7 +31,6 @@ from custody.wire.requests import (
     SignMessage,
 )
 from custody.wire.tickets import (
-    MIN_THRESHOLD,
     SECRET_BYTES,
     CeremonyKind,
     Participant,

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from custody.node.configuration import NewNode
 from custody.runtime.checks import Check, Status
 from custody.runtime.configuration import load
 from devstack.processes import LOCALHOST, free_port
-from mpc.configuration import new_configuration
+from mpc.configuration import NewSigner, new_configuration
 from mpc.doctor import checks
 from mpc.settings import SignerSettings
 from tests.integration.delivery.ceremonies import SERVER
@@ -18,7 +17,7 @@ def settings(folder: Path, pki: Pki, delivery: dict[str, str]) -> SignerSettings
     path = folder / "mpc-signer.toml"
     path.write_text(
         new_configuration(
-            NewNode(
+            NewSigner(
                 node="signer-1",
                 group="mpc",
                 url=f"https://{LOCALHOST}:{free_port()}",
@@ -26,13 +25,10 @@ def settings(folder: Path, pki: Pki, delivery: dict[str, str]) -> SignerSettings
                 certificate=leaf.certificate,
                 private_key=leaf.private_key,
                 job_signing_keys=["AAAA"],
-                database=f"postgresql://nobody@{LOCALHOST}:{free_port()}/nothing",
+                database_url=f"postgresql://nobody@{LOCALHOST}:{free_port()}/nothing",
                 health_port=0,
-            ),
-            key_file=Path("encryption.key"),
-            token=None,
-            min_threshold=2,
-            delivery=delivery,
+                delivery=[f"{name}={url}" for name, url in delivery.items()],
+            )
         )
     )
     return load(path, SignerSettings)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from custody.node.configuration import NewNode
 from custody.node.doctor import host_checks
 from custody.node.settings import GateSection
 from custody.runtime.checks import Check, Status
@@ -16,7 +15,7 @@ from custody.runtime.console import EXIT_COULD_NOT_CHECK
 from custody.runtime.signing_key import create_signing_key
 from devstack.processes import LOCALHOST, free_port
 from hsm_driver.cli import app
-from hsm_driver.configuration import new_configuration
+from hsm_driver.configuration import NewDriver, new_configuration
 from hsm_driver.settings import DriverSettings
 
 
@@ -27,18 +26,17 @@ def config(tmp_path: Path) -> Path:
     path = tmp_path / "hsm-driver.toml"
     path.write_text(
         new_configuration(
-            NewNode(
+            NewDriver(
                 node="node-1",
                 group="hsm",
                 url="https://localhost:1",
                 job_signing_keys=["AAAA"],
-                database=f"postgresql://hsm_driver@{LOCALHOST}:{free_port()}/hsm_driver",
+                database_url=f"postgresql://hsm_driver@{LOCALHOST}:{free_port()}/hsm_driver",
                 health_port=0,
-            ),
-            module=Path("/nowhere/pkcs11.so"),
-            token_label="custody",
-            pin_file=Path("pin"),
-            host_signing=[],
+                module=Path("/nowhere/pkcs11.so"),
+                token_label="custody",
+                pin_file=Path("pin"),
+            )
         )
     )
     return path

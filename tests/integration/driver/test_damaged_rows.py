@@ -10,10 +10,9 @@ import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
-from custody.node.configuration import NewNode
 from custody.node.errors import Failed
 from hsm_driver.cli import app
-from hsm_driver.configuration import new_configuration
+from hsm_driver.configuration import NewDriver, new_configuration
 from hsm_driver.vault import wrapped_key
 
 MARKUP = "[/bold]\x1b[2J"
@@ -34,18 +33,17 @@ def run(tmp_path: Path, driver_database: str) -> Callable[..., Result]:
     path = tmp_path / "hsm-driver.toml"
     path.write_text(
         new_configuration(
-            NewNode(
+            NewDriver(
                 node="node-1",
                 group="hsm",
                 url="https://localhost:1",
                 job_signing_keys=["AAAA"],
-                database=driver_database,
+                database_url=driver_database,
                 health_port=0,
-            ),
-            module=Path("/nowhere/pkcs11.so"),
-            token_label="custody",
-            pin_file=Path("pin"),
-            host_signing=[],
+                module=Path("/nowhere/pkcs11.so"),
+                token_label="custody",
+                pin_file=Path("pin"),
+            )
         )
     )
     return lambda *words: CliRunner().invoke(app, ["--config", str(path), *map(str, words)])

@@ -10,12 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from custody.database.pool import Pool
-from custody.node.configuration import NewNode
 from custody.runtime.configuration import load, write_secret
 from custody.wire.algorithms import ECDSA_SECP256K1
 from devstack.processes import free_port
 from hsm_driver.cli import app
-from hsm_driver.configuration import new_configuration
+from hsm_driver.configuration import NewDriver, new_configuration
 from hsm_driver.driver import open_hsm
 from hsm_driver.settings import DriverSettings
 from hsm_driver.vault import Vault, row_of
@@ -26,22 +25,18 @@ from tests.integration.pkcs11.outside import LABEL, make_first_generation
 @pytest.fixture
 def config(empty_token: TokenFolder, tmp_path: Path, driver_database: str) -> Path:
     path = tmp_path / "hsm-driver.toml"
-    new = NewNode(
+    new = NewDriver(
         node="node-1",
         group="hsm",
         url="https://localhost:1",
         job_signing_keys=["AAAA"],
-        database=driver_database,
+        database_url=driver_database,
         health_port=free_port(),
-    )
-    text = new_configuration(
-        new,
         module=Path(empty_token.module),
         token_label=LABEL,
         pin_file=empty_token.pin_file(LABEL),
-        host_signing=[],
     )
-    write_secret(path, text.encode())
+    write_secret(path, new_configuration(new).encode())
     return path
 
 

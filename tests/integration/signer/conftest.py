@@ -8,11 +8,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.database.pool import Pool
-from custody.node.configuration import NewNode
 from custody.runtime.configuration import load
 from custody.wire.envelope import SigningKey
 from devstack.processes import LOCALHOST, free_port
-from mpc.configuration import new_configuration
+from mpc.configuration import NewSigner, new_configuration
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_key import FileKey, create_key_file
 from mpc.shares.encryption_keys import EncryptionKeys
@@ -50,21 +49,15 @@ def identity() -> SigningKey:
 
 def configuration_text(database: str, **changes: Any) -> str:
     """As init writes it; whatever it would reach beside the database is away."""
-    node = NewNode(
-        node=ME,
-        group="mpc",
-        url=f"https://{LOCALHOST}:{free_port()}",
-        job_signing_keys=["11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="],  # RFC 8032, 7.1
-        database=database,
-        health_port=0,
-    )
     options: dict[str, Any] = {
-        "key_file": Path("encryption.key"),
-        "token": None,
-        "min_threshold": 2,
-        "delivery": {"delivery-1": f"https://{LOCALHOST}:{free_port()}"},
+        "node": ME,
+        "url": f"https://{LOCALHOST}:{free_port()}",
+        "job_signing_keys": ["11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="],  # RFC 8032, 7.1
+        "database_url": database,
+        "health_port": 0,
+        "delivery": [f"delivery-1=https://{LOCALHOST}:{free_port()}"],
     }
-    return new_configuration(node, **(options | changes))
+    return new_configuration(NewSigner(**(options | changes)))
 
 
 @pytest.fixture

@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from custody.database.pool import Pool
 from custody.pkcs11.administration import administration
 from custody.runtime.configuration import load
-from mpc.configuration import Token
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_key import FileKey
 from mpc.shares.encryption_keys import EncryptionKeys, hsm_settings, open_encryption_keys
@@ -22,17 +22,22 @@ LABEL = "signer"
 
 
 @pytest.fixture
-def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Token:
+def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Make a token; return the options of init that name it."""
     tokens = TokenFolder(tmp_path / "token")
     tokens.make(LABEL)
     monkeypatch.setenv("SOFTHSM2_CONF", str(tokens.configuration))
-    return Token(tokens.module, LABEL, tokens.pin_file(LABEL))
+    return {
+        "module": tokens.module,
+        "token_label": LABEL,
+        "pin_file": tokens.pin_file(LABEL),
+    }
 
 
 @pytest.fixture
-def config(tmp_path: Path, signer_database: str, token: Token) -> Path:
+def config(tmp_path: Path, signer_database: str, token: dict[str, Any]) -> Path:
     path = tmp_path / "mpc-signer.toml"
-    path.write_text(configuration_text(signer_database, token=token))
+    path.write_text(configuration_text(signer_database, **token))
     return path
 
 

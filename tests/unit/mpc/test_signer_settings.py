@@ -5,28 +5,19 @@ from typing import Any
 
 import pytest
 
-from custody.node.configuration import NewNode
 from custody.runtime.configuration import load
 from custody.runtime.errors import ConfigurationError
-from mpc.configuration import Token, new_configuration
+from mpc.configuration import NewSigner, new_configuration
 from mpc.settings import SignerSettings
 
 
 def text(**changes: Any) -> str:
-    node = NewNode(
-        node="zurich-1",
-        group="mpc",
-        job_signing_keys=["AAAA"],
-        database="postgresql://localhost/mpc_signer",
-        health_port=9467,
-    )
     options: dict[str, Any] = {
-        "key_file": Path("encryption.key"),
-        "token": None,
-        "min_threshold": 2,
-        "delivery": {"delivery-1": "https://localhost:8445"},
+        "node": "zurich-1",
+        "job_signing_keys": ["AAAA"],
+        "delivery": ["delivery-1=https://localhost:8445"],
     }
-    return new_configuration(node, **options | changes)
+    return new_configuration(NewSigner(**options | changes))
 
 
 def settings(folder: Path, content: str) -> SignerSettings:
@@ -47,8 +38,7 @@ def test_an_explained_example_of_a_token_can_be_taken_as_it_stands(tmp_path: Pat
 
 
 def test_a_token_for_the_encryption_key(tmp_path: Path):
-    token = Token(Path("/lib/hsm.so"), "signer", Path("pin"))
-    found = settings(tmp_path, text(token=token))
+    found = settings(tmp_path, text(module=Path("/lib/hsm.so"), token_label="signer"))
     assert found.encryption.key == "hsm"
 
 
@@ -76,7 +66,7 @@ def test_two_delivery_servers_of_one_name_are_refused(tmp_path: Path):
 
 
 def test_a_key_that_is_both_in_a_file_and_in_a_token_is_refused(tmp_path: Path):
-    token = Token(Path("/lib/hsm.so"), "signer", Path("pin"))
-    both = text(token=token).replace('key = "hsm"', 'key = "hsm"\nkey_file = "encryption.key"')
+    in_hsm = text(module=Path("/lib/hsm.so"), token_label="signer")
+    both = in_hsm.replace('key = "hsm"', 'key = "hsm"\nkey_file = "encryption.key"')
     with pytest.raises(ConfigurationError, match="other_key_files"):
         settings(tmp_path, both)

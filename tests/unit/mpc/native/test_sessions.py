@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from custody.wire.tickets import MAX_SIGNERS
+from custody.wire.group_sizes import MAX_SIGNERS
 from mpc import _native as native
 from tests.unit.mpc.native import parties
 from tests.unit.mpc.native.keys import DKLS, ED25519, key
