@@ -34,6 +34,7 @@ ENVIRONMENT = Path(sys.executable).parent
 PROGRAMS = ("control-plane", "hsm-driver", "mpc-delivery", "mpc-signer")
 PRELOADED = (
     "alembic.command",
+    "custody.control_plane.access.nodes",
     "custody.control_plane.cli",
     "custody.control_plane.serve",
     "custody.delivery.cli",
@@ -42,8 +43,10 @@ PRELOADED = (
     "custody.migrations.schema",
     "custody.pkcs11.administration",
     "hsm_driver.cli",
+    "hsm_driver.doctor",
     "hsm_driver.driver",
     "mpc.cli",
+    "mpc.doctor",
     "mpc.signer",
     "sqlalchemy.dialects.postgresql.psycopg",
 )

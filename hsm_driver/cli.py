@@ -1,28 +1,26 @@
 """The commands of hsm-driver. Each command builds the objects that it needs, and calls them."""
 
-import asyncio
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-import uvloop
 
 from custody.node.commands import add_node_commands
-from custody.node.connections import open_database
 from custody.pkcs11.commands import master_key_app
-from custody.runtime import log
-from custody.runtime.configuration import check, load, write_secret
 from custody.runtime.console import application, no_overwriting, operator_errors, out
-from custody.runtime.hardening import harden
-from custody.runtime.job_signing_keys import pinned_job_keys
 from custody.runtime.options import options_of
-from custody.runtime.signing_key import create_signing_key
-from hsm_driver import driver, keys_commands
-from hsm_driver.audited_keys import check_keys
+from hsm_driver import keys_commands
 from hsm_driver.configuration import NewDriver, new_configuration
-from hsm_driver.doctor import checks
-from hsm_driver.settings import DriverSettings, hsm_settings
-from hsm_driver.vault import Vault
+
+if TYPE_CHECKING:
+    from custody.node.chain_verification import KeyCheck
+    from custody.pkcs11.settings import HsmSettings
+    from custody.runtime.checks import Check
+    from hsm_driver.settings import DriverSettings
+
 
 app = application(
     """Guards private keys in an HSM, and does the control plane's jobs with them.
@@ -43,6 +41,10 @@ def _options(
 
 
 def _settings(context: typer.Context) -> DriverSettings:
+    from custody.runtime import log
+    from custody.runtime.configuration import load
+    from hsm_driver.settings import DriverSettings
+
     settings = load(context.find_root().obj, DriverSettings)
     log.configure(settings.log.level)
     return settings
@@ -55,6 +57,11 @@ def init(context: typer.Context, new: NewDriver) -> None:
 
     Never overwrites a file. You can add missing settings to the file later.
     """
+    from custody.runtime.configuration import check, write_secret
+    from custody.runtime.job_signing_keys import pinned_job_keys
+    from custody.runtime.signing_key import create_signing_key
+    from hsm_driver.settings import DriverSettings
+
     path: Path = context.find_root().obj
     with operator_errors():
         text = new_configuration(new)
@@ -67,12 +74,31 @@ def init(context: typer.Context, new: NewDriver) -> None:
     out.print("next: put in what is missing, then: hsm-driver doctor")
 
 
-add_node_commands(app, _settings, checks, check_keys)
+def _checks(settings: DriverSettings) -> AsyncIterator[Check]:
+    from hsm_driver.doctor import checks
+
+    return checks(settings)
+
+
+def _key_check() -> KeyCheck:
+    from hsm_driver.audited_keys import check_keys
+
+    return check_keys
+
+
+add_node_commands(app, _settings, _checks, _key_check)
 
 
 @app.command()
 def run(context: typer.Context) -> None:
     """Do jobs until SIGTERM. The jobs that have begun are then finished first."""
+    import asyncio
+
+    import uvloop
+
+    from custody.runtime.hardening import harden
+    from hsm_driver import driver
+
     harden()
     with operator_errors():
         settings = _settings(context)
@@ -80,7 +106,13 @@ def run(context: typer.Context) -> None:
             runner.run(driver.run(settings))
 
 
-master_keys = master_key_app(lambda context: hsm_settings(_settings(context)))
+def _hsm_settings(context: typer.Context) -> HsmSettings:
+    from hsm_driver.settings import hsm_settings
+
+    return hsm_settings(_settings(context))
+
+
+master_keys = master_key_app(_hsm_settings)
 app.add_typer(master_keys, name="master-key")
 
 
@@ -91,12 +123,18 @@ def adopt(context: typer.Context) -> None:
     Until then no driver starts with it, because everybody with the PIN can put a key on the token.
     After its next start, each driver wraps new keys with the adopted generation.
     """
+    import asyncio
+
     with operator_errors():
         adopted = asyncio.run(_adopt(_settings(context)))
     out.print(f"adopted {', '.join(adopted)}" if adopted else "there is no new master key")
 
 
 async def _adopt(settings: DriverSettings) -> list[str]:
+    from custody.node.connections import open_database
+    from hsm_driver import driver
+    from hsm_driver.vault import Vault
+
     async with (
         open_database(settings) as database,
         driver.open_hsm(settings, workers=1) as hsm,

@@ -1,17 +1,14 @@
 """hsm-driver keys: the wrapped keys in the group's database."""
 
-import asyncio
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
-from rich.progress import Progress
 
-from custody.database.pool import Pool
-from custody.node.connections import open_database
-from custody.node.errors import Failed
 from custody.runtime.console import (
     EXIT_FAILED,
     Json,
@@ -23,10 +20,12 @@ from custody.runtime.console import (
 )
 from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
-from hsm_driver.driver import open_hsm
-from hsm_driver.possession import prove_possession
-from hsm_driver.settings import DriverSettings
-from hsm_driver.vault import Vault, wrapped_key
+
+if TYPE_CHECKING:
+    from custody.database.pool import Pool
+    from hsm_driver.settings import DriverSettings
+    from hsm_driver.vault import Vault
+
 
 PAGE = 256
 
@@ -80,6 +79,8 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
         as_json: Json = False,
     ) -> None:
         """List the newest keys, or the keys of one master key."""
+        import asyncio
+
         with operator_errors():
             rows = asyncio.run(_newest(settings_of(context), limit, master_key, older=older))
         if as_json:
@@ -90,6 +91,8 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
     @app.command()
     def show(context: typer.Context, key_id: UUID, as_json: Json = False) -> None:
         """Show all stored facts of one key, without its wrapped private key."""
+        import asyncio
+
         with operator_errors():
             row = asyncio.run(_one(settings_of(context), key_id))
         if as_json:
@@ -109,6 +112,8 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
 
         Exit code 0: every key is usable; 1: some are not.
         """
+        import asyncio
+
         with operator_errors():
             count, bad = asyncio.run(_verify(settings_of(context), key_id or []))
         if as_json:
@@ -135,12 +140,16 @@ def _described(row: Any) -> dict[str, Any]:
 async def _newest(
     settings: DriverSettings, limit: int, master_key: str | None, *, older: bool
 ) -> list[dict[str, Any]]:
+    from custody.node.connections import open_database
+
     wanted = {"limit": limit, "master_key": master_key, "older": older}
     async with open_database(settings) as database:
         return [_described(row) for row in await database.rows(_NEWEST, wanted)]
 
 
 async def _one(settings: DriverSettings, key_id: UUID) -> dict[str, Any]:
+    from custody.node.connections import open_database
+
     async with open_database(settings) as database:
         rows = await database.rows(_SOME, {"key_ids": [key_id], "last": None, "limit": 1})
     if not rows:
@@ -149,6 +158,14 @@ async def _one(settings: DriverSettings, key_id: UUID) -> dict[str, Any]:
 
 
 async def _verify(settings: DriverSettings, key_ids: list[UUID]) -> tuple[int, list[BadKey]]:
+    import asyncio
+
+    from rich.progress import Progress
+
+    from custody.node.connections import open_database
+    from hsm_driver.driver import open_hsm
+    from hsm_driver.vault import Vault
+
     async with open_database(settings) as database, open_hsm(settings) as hsm:
         vault = Vault(database, hsm)
         await vault.compare_master_keys()
@@ -170,6 +187,10 @@ async def _verify(settings: DriverSettings, key_ids: list[UUID]) -> tuple[int, l
 
 
 async def _bad_key(vault: Vault, row: Any) -> BadKey | None:
+    from custody.node.errors import Failed
+    from hsm_driver.possession import prove_possession
+    from hsm_driver.vault import wrapped_key
+
     try:
         await prove_possession(vault, row.key_id, wrapped_key(row))
     except Failed as error:

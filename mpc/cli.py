@@ -1,34 +1,31 @@
 """The commands of mpc-signer. Each command builds the objects that it needs, and calls them."""
 
-import asyncio
+from __future__ import annotations
+
 import base64
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-import uvloop
 
 from custody.node.commands import add_node_commands
 from custody.pkcs11.commands import master_key_app
-from custody.runtime import log
-from custody.runtime.configuration import check, load, write_secret
 from custody.runtime.console import application, no_overwriting, operator_errors, out
-from custody.runtime.hardening import harden
-from custody.runtime.job_signing_keys import pinned_job_keys
 from custody.runtime.options import options_of
-from custody.runtime.signing_key import create_signing_key
-from mpc import signer
 from mpc.commands import bans as bans_commands
 from mpc.commands import peers as peers_commands
 from mpc.commands import repair as repair_commands
 from mpc.commands import shares as shares_commands
 from mpc.commands.rewrap import add_rewrap
 from mpc.configuration import NewSigner, new_configuration
-from mpc.doctor import checks
-from mpc.settings import SignerSettings
-from mpc.shares.audited_shares import check_shares
-from mpc.shares.encryption_key import create_key_file
-from mpc.shares.encryption_keys import hsm_settings
+
+if TYPE_CHECKING:
+    from custody.node.chain_verification import KeyCheck
+    from custody.pkcs11.settings import HsmSettings
+    from custody.runtime.checks import Check
+    from mpc.settings import SignerSettings
+
 
 app = application(
     """Holds one share of each key, and signs together with other signers.
@@ -49,6 +46,10 @@ def _options(
 
 
 def _settings(context: typer.Context) -> SignerSettings:
+    from custody.runtime import log
+    from custody.runtime.configuration import load
+    from mpc.settings import SignerSettings
+
     settings = load(context.find_root().obj, SignerSettings)
     log.configure(settings.log.level)
     return settings
@@ -61,6 +62,12 @@ def init(context: typer.Context, new: NewSigner) -> None:
 
     Never overwrites a file. Prints the command with which the other signers pin this signer.
     """
+    from custody.runtime.configuration import check, write_secret
+    from custody.runtime.job_signing_keys import pinned_job_keys
+    from custody.runtime.signing_key import create_signing_key
+    from mpc.settings import SignerSettings
+    from mpc.shares.encryption_key import create_key_file
+
     path: Path = context.find_root().obj
     with operator_errors():
         text = new_configuration(new)
@@ -78,14 +85,32 @@ def init(context: typer.Context, new: NewSigner) -> None:
     out.print("next: add the missing settings, then: mpc-signer migrate, mpc-signer doctor")
 
 
-add_node_commands(app, _settings, checks, check_shares)
+def _checks(settings: SignerSettings) -> AsyncIterator[Check]:
+    from mpc.doctor import checks
+
+    return checks(settings)
+
+
+def _key_check() -> KeyCheck:
+    from mpc.shares.audited_shares import check_shares
+
+    return check_shares
+
+
+def _hsm_settings(context: typer.Context) -> HsmSettings:
+    from mpc.shares.encryption_keys import hsm_settings
+
+    return hsm_settings(_settings(context))
+
+
+add_node_commands(app, _settings, _checks, _key_check)
 add_rewrap(app, _settings)
 app.add_typer(peers_commands.application(_settings), name="peers")
 app.add_typer(shares_commands.application(_settings), name="shares")
 app.add_typer(bans_commands.application(_settings), name="bans")
 app.add_typer(repair_commands.application(_settings), name="repair")
 app.add_typer(
-    master_key_app(lambda context: hsm_settings(_settings(context))),
+    master_key_app(_hsm_settings),
     name="master-key",
     help="The key in an HSM that encrypts shares, where the configuration names a token.",
 )
@@ -94,6 +119,13 @@ app.add_typer(
 @app.command()
 def run(context: typer.Context) -> None:
     """Take part in ceremonies until SIGTERM. Ceremonies that have begun are finished first."""
+    import asyncio
+
+    import uvloop
+
+    from custody.runtime.hardening import harden
+    from mpc import signer
+
     harden()
     with operator_errors():
         settings = _settings(context)

@@ -1,12 +1,17 @@
 """``softhsm/token``: local tokens for development."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from custody.runtime.console import application, operator_errors, out, print_table
-from softhsm.tokens import TokenFolder
+
+if TYPE_CHECKING:
+    from softhsm.tokens import TokenFolder
+
 
 app = application("SoftHSM tokens for development, in a folder of their own. Not for real keys.")
 
@@ -18,6 +23,8 @@ def _options(
     context: typer.Context,
     folder: Annotated[Path, typer.Option(help="Where the tokens are.")] = Path("build/softhsm"),
 ) -> None:
+    from softhsm.tokens import TokenFolder
+
     with operator_errors():
         context.obj = TokenFolder(folder)
 
@@ -62,6 +69,8 @@ def clone(
     label: Label = "custody",
 ) -> None:
     """Make a second token with the same master key, as a vendor's cloning would."""
+    from softhsm.tokens import TokenFolder
+
     tokens: TokenFolder = context.obj
     with operator_errors():
         other = TokenFolder(to)

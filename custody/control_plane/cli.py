@@ -1,34 +1,17 @@
 """control-plane: what an operator types. Each command puts together what it needs, and calls it."""
 
-import asyncio
+from __future__ import annotations
+
 import base64
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 from uuid import UUID
 
 import typer
-import uvloop
 
-from custody.control_plane import serve
-from custody.control_plane.access import nodes as registry
-from custody.control_plane.access import tokens
-from custody.control_plane.audit import restores as audit_restores
-from custody.control_plane.database import AnyRow
-from custody.control_plane.settings import (
-    CONFIG_VARIABLE,
-    DEFAULT_CONFIG,
-    SIGNING_KEY_FILE,
-    Settings,
-    initialise,
-    load_settings,
-)
-from custody.database.connection import Connection
-from custody.database.errors import database_errors
-from custody.database.pool import Pool
-from custody.migrations import schema
-from custody.runtime import log
+from custody.control_plane.access.scopes import Scope
 from custody.runtime.console import (
     Json,
     application,
@@ -39,8 +22,14 @@ from custody.runtime.console import (
     printable,
 )
 from custody.runtime.errors import OperatorError
-from custody.runtime.hardening import harden
 from custody.runtime.operators import operator_name
+
+if TYPE_CHECKING:
+    from custody.control_plane.audit import restores as audit_restores
+    from custody.control_plane.database import AnyRow
+    from custody.control_plane.settings import Settings
+    from custody.database.connection import Connection
+
 
 app = application(
     """Takes applications' requests, and has them done by nodes that hold the keys.
@@ -60,8 +49,8 @@ Result = TypeVar("Result")
 def _options(
     context: typer.Context,
     config: Annotated[
-        Path, typer.Option("--config", "-c", envvar=CONFIG_VARIABLE, help="The TOML file.")
-    ] = Path(DEFAULT_CONFIG),
+        Path, typer.Option("--config", "-c", envvar="CONTROL_PLANE_CONFIG", help="The TOML file.")
+    ] = Path("control-plane.toml"),
 ) -> None:
     context.obj = config
 
@@ -72,6 +61,8 @@ def _path(context: typer.Context) -> Path:
 
 
 def _settings(context: typer.Context) -> Settings:
+    from custody.control_plane.settings import load_settings
+
     return load_settings(_path(context))
 
 
@@ -79,6 +70,13 @@ def _with_database(
     context: typer.Context, work: Callable[[Connection], Awaitable[Result]]
 ) -> Result:
     """Do something in one transaction on the configured database. Raises OperatorError."""
+    import asyncio
+
+    from custody.control_plane import serve
+    from custody.database.errors import database_errors
+    from custody.database.pool import Pool
+    from custody.migrations import schema
+
     url = _settings(context).database.read_url()
 
     async def run() -> Result:
@@ -94,6 +92,8 @@ def _with_database(
 @app.command()
 def init(context: typer.Context) -> None:
     """Write a configuration with every setting explained, and the key that signs jobs."""
+    from custody.control_plane.settings import SIGNING_KEY_FILE, initialise
+
     path = _path(context)
     with operator_errors():
         public_key = initialise(path)
@@ -106,6 +106,10 @@ def init(context: typer.Context) -> None:
 @app.command()
 def migrate(context: typer.Context) -> None:
     """Bring the database to this version's schema. Safe to run twice, and twice at once."""
+    from custody.control_plane import serve
+    from custody.database.errors import database_errors
+    from custody.migrations import schema
+
     with operator_errors(), database_errors():
         schema.migrate(serve.TREE, _settings(context).database.read_url())
     out.print("the database has this version's schema")
@@ -117,6 +121,12 @@ def serve_command(
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Serve the public API and the node API until SIGTERM."""
+    import uvloop
+
+    from custody.control_plane import serve
+    from custody.runtime import log
+    from custody.runtime.hardening import harden
+
     with operator_errors():
         harden()
         log.configure(log_level)
@@ -126,6 +136,8 @@ def serve_command(
 @app.command()
 def openapi() -> None:
     """Print the public API's OpenAPI document. Needs no configuration."""
+    from custody.control_plane import serve
+
     print_json(serve.openapi_document())
 
 
@@ -136,7 +148,7 @@ def token_create(
         str, typer.Argument(metavar="APPLICATION", help="Its tokens see the same wallets.")
     ],
     scope: Annotated[
-        list[tokens.Scope],
+        list[Scope],
         typer.Option(
             help="What the token may do; may be repeated. read: every GET. wallets: make wallets "
             "and keys. sign: make signatures. admin: all of these, make signer groups, and see "
@@ -149,6 +161,8 @@ def token_create(
     as_json: Json = False,
 ) -> None:
     """Make a bearer token and show it, this once. Makes the application if it is new."""
+    from custody.control_plane.access import tokens
+
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
     with operator_errors():
         made = _with_database(
@@ -177,6 +191,8 @@ def token_revoke(
     token_id: Annotated[UUID, typer.Argument(help="As `token list` shows it.")],
 ) -> None:
     """Have a token refused from now on, for good."""
+    from custody.control_plane.access import tokens
+
     with operator_errors():
         if not _with_database(
             context, lambda connection: tokens.revoke_token(connection, token_id)
@@ -190,6 +206,8 @@ def token_revoke(
 @token_app.command("list")
 def token_list(context: typer.Context, as_json: Json = False) -> None:
     """Show every token, never its text."""
+    from custody.control_plane.access import tokens
+
     with operator_errors():
         rows = _with_database(context, tokens.list_tokens)
     if as_json:
@@ -223,6 +241,7 @@ def node_add(
     ] = None,
 ) -> None:
     """Register nodes, so that their certificates get them the work of their group."""
+    from custody.control_plane.access import nodes as registry
 
     async def add(connection: Connection) -> None:
         for node_id in node_ids:
@@ -237,6 +256,8 @@ def node_add(
 @node_app.command("list")
 def node_list(context: typer.Context, as_json: Json = False) -> None:
     """Show every registered node, and what its last heartbeat said."""
+    from custody.control_plane.access import nodes as registry
+
     with operator_errors():
         rows = _with_database(context, registry.list_nodes)
     if as_json:
@@ -270,6 +291,8 @@ def node_remove(
     ] = False,
 ) -> None:
     """Give a node no more work. What it holds goes to others of its group when the lease ends."""
+    from custody.control_plane.access import nodes as registry
+
     with operator_errors():
         _with_database(
             context,
@@ -295,6 +318,8 @@ def node_restored(
     the node's host could state a restore to hide records. Nothing is deleted: both heads stay here
     with your name and reason, and `audit verify` shows the gap from now on.
     """
+    from custody.control_plane.audit import restores as audit_restores
+
     with operator_errors():
         seen = _with_database(context, lambda connection: _claimed(connection, node_id))
         out.print(_described(seen), markup=False)
@@ -354,6 +379,9 @@ def node_restores(
 
 async def _restores(connection: Connection, node_id: str) -> list[audit_restores.Restore]:
     """The restores of a node, oldest first. Raises OperatorError for a node that never was here."""
+    from custody.control_plane.access import nodes as registry
+    from custody.control_plane.audit import restores as audit_restores
+
     found = await audit_restores.restores_of(connection, [node_id])
     if not found and all(row.id != node_id for row in await registry.list_nodes(connection)):
         raise OperatorError(f"there is no node {node_id}", "See: control-plane node list")

@@ -21,8 +21,6 @@ from custody.runtime.signing_key import create_signing_key, load_signing_key
 from custody.wire.algorithms import Store
 from custody.wire.envelope import SigningKey
 
-DEFAULT_CONFIG = "control-plane.toml"
-CONFIG_VARIABLE = "CONTROL_PLANE_CONFIG"
 SIGNING_KEY_FILE = "job-signing.pem"
 
 

@@ -1,19 +1,14 @@
 """mpc-delivery: what an operator types."""
 
+from __future__ import annotations
+
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-import uvloop
 
-from custody.delivery import server
 from custody.delivery.configuration import NewServer, new_configuration
-from custody.delivery.doctor import checks
-from custody.delivery.settings import CONFIG_VARIABLE, DEFAULT_CONFIG, Settings, load_settings
-from custody.runtime import log
-from custody.runtime.checks import Status, print_check
-from custody.runtime.configuration import check, write_secret
 from custody.runtime.console import (
     EXIT_FAILED,
     Json,
@@ -23,9 +18,11 @@ from custody.runtime.console import (
     out,
     print_json,
 )
-from custody.runtime.hardening import harden
-from custody.runtime.job_signing_keys import pinned_job_keys
 from custody.runtime.options import options_of
+
+if TYPE_CHECKING:
+    from custody.delivery.settings import Settings
+
 
 app = application(
     """Takes signers' messages to each other. It sees ciphertext, and keeps nothing.
@@ -39,13 +36,16 @@ app = application(
 def _options(
     context: typer.Context,
     config: Annotated[
-        Path, typer.Option("--config", "-c", envvar=CONFIG_VARIABLE, help="The TOML file.")
-    ] = Path(DEFAULT_CONFIG),
+        Path, typer.Option("--config", "-c", envvar="MPC_DELIVERY_CONFIG", help="The TOML file.")
+    ] = Path("mpc-delivery.toml"),
 ) -> None:
     context.obj = config
 
 
 def _settings(context: typer.Context) -> Settings:
+    from custody.delivery.settings import load_settings
+    from custody.runtime import log
+
     settings = load_settings(context.find_root().obj)
     log.configure(settings.log.level)
     return settings
@@ -55,6 +55,10 @@ def _settings(context: typer.Context) -> Settings:
 @options_of(NewServer)
 def init(context: typer.Context, new: NewServer) -> None:
     """Write a configuration file with every setting explained. Never overwrites one."""
+    from custody.delivery.settings import Settings
+    from custody.runtime.configuration import check, write_secret
+    from custody.runtime.job_signing_keys import pinned_job_keys
+
     path: Path = context.find_root().obj
     text = new_configuration(new)
     with operator_errors():
@@ -72,6 +76,9 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
 
     Exit code 0: all well, or only warnings; 1: something must be corrected.
     """
+    from custody.delivery.doctor import checks
+    from custody.runtime.checks import Status, print_check
+
     with operator_errors():
         found = list(checks(_settings(context)))
     if as_json:
@@ -86,6 +93,11 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
 @app.command()
 def run(context: typer.Context) -> None:
     """Deliver until SIGTERM. Ceremonies under way are ended; signers take another server."""
+    import uvloop
+
+    from custody.delivery import server
+    from custody.runtime.hardening import harden
+
     harden()
     with operator_errors():
         uvloop.run(server.run(_settings(context)))

@@ -10,9 +10,6 @@ from custody.runtime.configuration import ConfiguredPath, Section, load
 from custody.runtime.job_signing_keys import JobSigningKeys
 from custody.wire.clocks import TICKET_LIFE, allowed_offset
 
-DEFAULT_CONFIG = "mpc-delivery.toml"
-CONFIG_VARIABLE = "MPC_DELIVERY_CONFIG"
-
 Count = Annotated[int, Field(ge=1)]
 KIB, MIB = 1024, 1024 * 1024
 ALLOWED_OFFSET = allowed_offset(TICKET_LIFE).total_seconds()

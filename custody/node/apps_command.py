@@ -1,25 +1,24 @@
 """`apps`: the pinned applications, whose signed requests this node accepts."""
 
-import asyncio
+from __future__ import annotations
+
 import base64
 import binascii
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from custody.node.applications import Application, Applications
-from custody.node.connections import open_database
-from custody.node.settings import NodeSettings
 from custody.runtime.console import Json, operator_errors, out, print_json, print_table
 from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
-from custody.wire.public_keys import check_ed25519
+
+if TYPE_CHECKING:
+    from custody.node.applications import Application, Applications
+    from custody.node.settings import NodeSettings
+
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 COLUMNS = ["name", "key_id", "public_key", "added_at"]
@@ -78,6 +77,11 @@ def application(settings_of: Callable[[typer.Context], NodeSettings]) -> typer.T
 
 
 def _with(settings: NodeSettings, act: Callable[[Applications], Awaitable[Answer]]) -> Answer:
+    import asyncio
+
+    from custody.node.applications import Applications
+    from custody.node.connections import open_database
+
     async def run() -> Answer:
         async with open_database(settings) as database:
             return await act(Applications(database))
@@ -96,6 +100,12 @@ def _row(one: Application) -> dict[str, str]:
 
 def _public_key(text: str | None, file: Path | None) -> bytes:
     """Return the 32 bytes of the public key in the given option. Raise OperatorError."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    from custody.wire.public_keys import check_ed25519
+
     if (text is None) == (file is None):
         raise OperatorError(
             "which public key?", "Give either --public-key or --public-key-file, not both."

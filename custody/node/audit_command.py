@@ -1,21 +1,14 @@
 """`audit`: the chain of what this node decided."""
 
-import asyncio
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import Progress
 
-from custody.node.audit_records import Gap, Kept, read_kept
-from custody.node.audit_restore import state_restore
-from custody.node.chain_verification import KeyCheck, Subject, Verification, verify_chain
-from custody.node.connections import open_client, open_database
-from custody.node.control_plane_client import ControlPlaneRefused, ControlPlaneUnavailable
-from custody.node.identity import load_identity
-from custody.node.settings import NodeSettings
 from custody.runtime.console import (
     EXIT_COULD_NOT_CHECK,
     EXIT_FAILED,
@@ -30,13 +23,18 @@ from custody.runtime.console import (
 from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name
-from custody.wire.node_api import RestoreClaim
+
+if TYPE_CHECKING:
+    from custody.node.audit_records import Gap, Kept
+    from custody.node.chain_verification import KeyCheck, Verification
+    from custody.node.settings import NodeSettings
+
 
 MAX_REASON = 500
 
 
 def application(
-    settings_of: Callable[[typer.Context], NodeSettings], check_keys: KeyCheck
+    settings_of: Callable[[typer.Context], NodeSettings], key_check: Callable[[], KeyCheck]
 ) -> typer.Typer:
     app = new_application("The hash chain of this node's decisions and results.")
 
@@ -59,8 +57,10 @@ def application(
 
         Exit code 0: no finding; 1: findings; 2: the check could not be done.
         """
+        import asyncio
+
         with operator_errors(EXIT_COULD_NOT_CHECK):
-            found = asyncio.run(_verify(settings_of(context), check_keys, offline))
+            found = asyncio.run(_verify(settings_of(context), key_check(), offline))
         if as_json:
             print_json(_document(found))
         else:
@@ -84,6 +84,8 @@ def application(
         sends it to the control plane. An admin then acknowledges it: control-plane node restored.
         Run this command once for each restore, also if the node has worked since.
         """
+        import asyncio
+
         with operator_errors():
             settings = settings_of(context)
             if not 1 <= len(reason) <= MAX_REASON:
@@ -106,6 +108,12 @@ def application(
 
 
 async def _verify(settings: NodeSettings, check_keys: KeyCheck, offline: bool) -> Verification:
+    from rich.progress import Progress
+
+    from custody.node.chain_verification import Subject, verify_chain
+    from custody.node.connections import open_database
+    from custody.node.identity import load_identity
+
     signer = load_identity(settings.identity.private_key)
     retention = timedelta(days=settings.loop.journal_retention_days)
     subject = Subject(settings.node.id, signer, retention)
@@ -123,6 +131,10 @@ async def _verify(settings: NodeSettings, check_keys: KeyCheck, offline: bool) -
 
 
 async def _kept(settings: NodeSettings) -> Kept:
+    from custody.node.audit_records import read_kept
+    from custody.node.connections import open_client
+    from custody.node.identity import load_identity
+
     signer = load_identity(settings.identity.private_key)
     with _control_plane_needed("or use --offline, which cannot find that the end was removed"):
         async with open_client(settings) as client:
@@ -130,6 +142,12 @@ async def _kept(settings: NodeSettings) -> Kept:
 
 
 async def _state(settings: NodeSettings, reason: str) -> tuple[Gap, bool]:
+    from custody.node.audit_records import read_kept
+    from custody.node.audit_restore import state_restore
+    from custody.node.connections import open_client, open_database
+    from custody.node.identity import load_identity
+    from custody.wire.node_api import RestoreClaim
+
     signer, node = load_identity(settings.identity.private_key), settings.node.id
     with _control_plane_needed("then run this command again: it continues where it stopped"):
         async with open_client(settings) as client, open_database(settings) as database:
@@ -147,6 +165,8 @@ async def _state(settings: NodeSettings, reason: str) -> tuple[Gap, bool]:
 
 @contextmanager
 def _control_plane_needed(otherwise: str) -> Iterator[None]:
+    from custody.node.control_plane_client import ControlPlaneRefused, ControlPlaneUnavailable
+
     try:
         yield
     except (ControlPlaneUnavailable, ControlPlaneRefused) as error:

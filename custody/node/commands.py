@@ -1,34 +1,34 @@
 """The commands that every node has, in both modes."""
 
-import asyncio
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from custody.database.errors import database_errors
-from custody.migrations.schema import migrate as migrate_database
 from custody.node import apps_command, audit_command, identity_command
-from custody.node.chain_verification import KeyCheck
-from custody.node.connections import schema_of
-from custody.node.freeze import Freeze
-from custody.node.settings import NodeSettings
-from custody.runtime.checks import Check, Status, print_check
 from custody.runtime.console import EXIT_FAILED, Json, operator_errors, out, print_json
 
-Settings = TypeVar("Settings", bound=NodeSettings)
+if TYPE_CHECKING:
+    from custody.node.chain_verification import KeyCheck
+    from custody.node.settings import NodeSettings
+    from custody.runtime.checks import Check
+
+
+Settings = TypeVar("Settings", bound="NodeSettings")
 
 
 def add_node_commands(
     app: typer.Typer,
     settings_of: Callable[[typer.Context], Settings],
     checks: Callable[[Settings], AsyncIterator[Check]],
-    check_keys: KeyCheck,
+    key_check: Callable[[], KeyCheck],
 ) -> None:
     """Add doctor, migrate, freeze, unfreeze, identity, apps and audit."""
     app.add_typer(apps_command.application(settings_of), name="apps")
-    app.add_typer(audit_command.application(settings_of, check_keys), name="audit")
+    app.add_typer(audit_command.application(settings_of, key_check), name="audit")
     app.add_typer(identity_command.application(settings_of), name="identity")
 
     @app.command()
@@ -37,6 +37,10 @@ def add_node_commands(
 
         Exit code 0: no fault, or only warnings; 1: something must be corrected.
         """
+        import asyncio
+
+        from custody.runtime.checks import Status
+
         with operator_errors():
             settings = settings_of(context)
             found = asyncio.run(_made(checks(settings), show=not as_json))
@@ -48,6 +52,10 @@ def add_node_commands(
     @app.command()
     def migrate(context: typer.Context) -> None:
         """Bring the node's database to this version's schema. Running it again changes nothing."""
+        from custody.database.errors import database_errors
+        from custody.migrations.schema import migrate as migrate_database
+        from custody.node.connections import schema_of
+
         with operator_errors(), database_errors():
             settings = settings_of(context)
             migrate_database(schema_of(settings.program), settings.database.read_url())
@@ -65,6 +73,8 @@ def add_node_commands(
         Requests stay Pending, or other nodes of the group do them: freeze these nodes too if
         needed.
         """
+        from custody.node.freeze import Freeze
+
         with operator_errors():
             frozen = Freeze(settings_of(context).node.state_directory)
             before = frozen.problem()
@@ -76,12 +86,16 @@ def add_node_commands(
     @app.command()
     def unfreeze(context: typer.Context) -> None:
         """Let this node work again. Pending requests are done at their next attempt."""
+        from custody.node.freeze import Freeze
+
         with operator_errors():
             was_frozen = Freeze(settings_of(context).node.state_directory).unfreeze()
         out.print("this node works again" if was_frozen else "this node was not frozen")
 
 
 async def _made(checks: AsyncIterator[Check], show: bool) -> list[Check]:
+    from custody.runtime.checks import print_check
+
     found = []
     async for check in checks:
         found.append(check)

@@ -1,14 +1,18 @@
 """`identity`: the public key by which others pin this node."""
 
+from __future__ import annotations
+
 import base64
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import typer
 
-from custody.node.identity import load_identity
-from custody.node.settings import NodeSettings
 from custody.runtime.console import Json, operator_errors, print_json, print_table
 from custody.runtime.console import application as new_application
+
+if TYPE_CHECKING:
+    from custody.node.settings import NodeSettings
 
 
 def application(settings_of: Callable[[typer.Context], NodeSettings]) -> typer.Typer:
@@ -24,6 +28,8 @@ def application(settings_of: Callable[[typer.Context], NodeSettings]) -> typer.T
 
         Do not send it through the control plane, which could replace it with another key.
         """
+        from custody.node.identity import load_identity
+
         with operator_errors():
             settings = settings_of(context)
             signer = load_identity(settings.identity.private_key)

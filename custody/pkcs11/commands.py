@@ -1,15 +1,12 @@
 """``hsm-driver master-key``: the AES keys in the HSM that everything else is wrapped by."""
 
-import asyncio
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from custody.pkcs11.administration import administration
-from custody.pkcs11.messages import MasterKeyRecord, MasterKeys
-from custody.pkcs11.pin import PinMemory
-from custody.pkcs11.settings import HsmSettings
 from custody.runtime.console import (
     Json,
     application,
@@ -20,6 +17,11 @@ from custody.runtime.console import (
     print_table,
 )
 from custody.runtime.errors import OperatorError
+
+if TYPE_CHECKING:
+    from custody.pkcs11.messages import MasterKeyRecord, MasterKeys
+    from custody.pkcs11.settings import HsmSettings
+
 
 COLUMNS = ("name", "purpose", "check value", "extractable", "modifiable", "copyable")
 
@@ -59,6 +61,8 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
         Older generations stay: the keys wrapped by them need them. Back the token up, or clone
         it, by its vendor's means: a lost master key is the loss of every key under it.
         """
+        import asyncio
+
         with operator_errors():
             made = asyncio.run(_generate(settings(context), rewrappable, extractable))
         _show(made.keys, as_json)
@@ -72,6 +76,8 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
     @app.command("list")
     def list_(context: typer.Context, as_json: Json = False) -> None:
         """Every generation on the token, with its check value."""
+        import asyncio
+
         with operator_errors():
             keys = asyncio.run(_list(settings(context)))
         _show(keys, as_json)
@@ -89,6 +95,10 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
         as_json: Json = False,
     ) -> None:
         """Log in and have every master key prove itself; exit code 1 when there is none."""
+        import asyncio
+
+        from custody.pkcs11.pin import PinMemory
+
         with operator_errors():
             found = settings(context)
             if retry_pin:
@@ -105,11 +115,15 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
 
 
 async def _generate(settings: HsmSettings, rewrappable: bool, extractable: bool) -> MasterKeys:
+    from custody.pkcs11.administration import administration
+
     async with administration(settings) as token:
         return await token.make_master_key(rewrappable, extractable)
 
 
 async def _list(settings: HsmSettings) -> list[MasterKeyRecord]:
+    from custody.pkcs11.administration import administration
+
     async with administration(settings) as token:
         return await token.master_keys()
 

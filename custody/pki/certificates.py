@@ -14,10 +14,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from custody.wire.nodes import node_urn
 
-ROOT_DAYS = 3650
-INTERMEDIATE_DAYS = 1825
-LEAF_DAYS = 90
-
 BACKDATED = timedelta(minutes=5)
 """How far another host's clock may be behind the issuer's clock."""
 

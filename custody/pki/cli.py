@@ -1,20 +1,20 @@
 """The ``pki`` command."""
 
-import ipaddress
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
-from custody.pki import certificates
-from custody.pki.certificates import IpAddress, IpNetwork, ServerNames
-from custody.pki.description import Description, describe
-from custody.pki.directory import INTERMEDIATE, LEAF_NAME, NODES, ROOT, SERVERS, Directory
+from custody.pki.lifetimes import INTERMEDIATE_DAYS, LEAF_DAYS, ROOT_DAYS
 from custody.runtime import console
 from custody.runtime.errors import OperatorError
-from custody.runtime.tls import load_certificates
-from custody.wire.nodes import node_urn
+
+if TYPE_CHECKING:
+    from custody.pki.certificates import IpAddress, IpNetwork
+    from custody.pki.description import Description
+
 
 application = console.application(
     "Certificates for mutual TLS: a root, an intermediate under it, and a leaf for each node "
@@ -40,12 +40,15 @@ DEFAULT_DIR = Path("pki")
 def root(
     folder: DirOption = DEFAULT_DIR,
     name: NameOption = "Custody root CA",
-    days: DaysOption = certificates.ROOT_DAYS,
+    days: DaysOption = ROOT_DAYS,
 ) -> None:
     """Make the root certificate, which every process trusts.
 
     Its private key is needed only to make intermediates. Keep it offline.
     """
+    from custody.pki import certificates
+    from custody.pki.directory import ROOT, Directory
+
     with console.operator_errors():
         directory = Directory(folder)
         directory.require_absent(ROOT)
@@ -59,7 +62,7 @@ def root(
 def intermediate(
     folder: DirOption = DEFAULT_DIR,
     name: NameOption = "Custody intermediate CA",
-    days: DaysOption = certificates.INTERMEDIATE_DAYS,
+    days: DaysOption = INTERMEDIATE_DAYS,
     permit_dns: Annotated[
         list[str] | None,
         typer.Option(help="Certify only servers under this DNS name (repeatable)."),
@@ -73,6 +76,10 @@ def intermediate(
 
     Its private key can issue an identity for any node: keep the key off the nodes' hosts.
     """
+    from custody.pki import certificates
+    from custody.pki.certificates import ServerNames
+    from custody.pki.directory import INTERMEDIATE, Directory
+
     with console.operator_errors():
         directory = Directory(folder)
         directory.require_absent(INTERMEDIATE)
@@ -93,13 +100,17 @@ def intermediate(
 def issue_node(
     node_id: Annotated[str, typer.Argument(metavar="ID", help="As registered: node add ID.")],
     folder: DirOption = DEFAULT_DIR,
-    days: DaysOption = certificates.LEAF_DAYS,
+    days: DaysOption = LEAF_DAYS,
 ) -> None:
     """Issue a node's certificate, with its identity urn:custody:node:ID.
 
     The control plane admits the node once ID is registered: control-plane node add ID --group
     GROUP.
     """
+    from custody.pki import certificates
+    from custody.pki.directory import NODES, Directory
+    from custody.wire.nodes import node_urn
+
     with console.operator_errors():
         try:
             node_urn(node_id)
@@ -124,9 +135,13 @@ def issue_server(
         list[str] | None, typer.Option(help="An address that clients connect to (repeatable).")
     ] = None,
     folder: DirOption = DEFAULT_DIR,
-    days: DaysOption = certificates.LEAF_DAYS,
+    days: DaysOption = LEAF_DAYS,
 ) -> None:
     """Issue a server's certificate for each --dns name and --ip address that clients use."""
+    from custody.pki import certificates
+    from custody.pki.certificates import ServerNames
+    from custody.pki.directory import LEAF_NAME, SERVERS, Directory
+
     with console.operator_errors():
         if not LEAF_NAME.fullmatch(name):
             raise OperatorError(
@@ -153,6 +168,9 @@ def show(
     as_json: console.Json = False,
 ) -> None:
     """Show the certificates in a file: subject, issuer and end of validity."""
+    from custody.pki.description import describe
+    from custody.runtime.tls import load_certificates
+
     with console.operator_errors():
         found = [describe(certificate) for certificate in load_certificates(file)]
         if as_json:
@@ -165,6 +183,8 @@ def show(
 
 
 def _rows(found: Description) -> list[tuple[str, str]]:
+    from rich.markup import escape
+
     return [
         (found.kind, escape(found.identity or found.subject)),
         ("subject", escape(found.subject)),
@@ -189,6 +209,8 @@ def _say_made(path: Path) -> None:
 
 
 def _network(text: str) -> IpNetwork:
+    import ipaddress
+
     try:
         return ipaddress.ip_network(text)
     except ValueError as error:
@@ -196,6 +218,8 @@ def _network(text: str) -> IpNetwork:
 
 
 def _address(text: str) -> IpAddress:
+    import ipaddress
+
     try:
         return ipaddress.ip_address(text)
     except ValueError as error:

@@ -1,25 +1,24 @@
 """mpc-signer bans: the peers with which this signer does not sign under a key, and why."""
 
-import asyncio
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 
-from custody.database.pool import Pool
-from custody.node.connections import open_database
-from custody.node.identity import load_identity
 from custody.runtime.console import Json, operator_errors, out, print_json, print_table
 from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name
-from mpc.acts import Acts
-from mpc.bans.bans import Bans, KnownBan
-from mpc.bans.earned_bans import EarnedBans
-from mpc.bans.in_flight import InFlight, clear, find_left, left
-from mpc.peers import Peers, checked_signer
-from mpc.settings import SignerSettings
+
+if TYPE_CHECKING:
+    from custody.database.pool import Pool
+    from mpc.bans.bans import Bans, KnownBan
+    from mpc.bans.in_flight import InFlight
+    from mpc.settings import SignerSettings
+
 
 COLUMNS = ["key_id", "signer", "does_not_sign_with", "since", "why"]
 
@@ -32,6 +31,8 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
     @app.command("list")
     def list_bans(context: typer.Context, as_json: Json = False) -> None:
         """List all bans that this signer knows, and the pairs that a stop has left in flight."""
+        import asyncio
+
         with operator_errors():
             settings = settings_of(context)
             bans, was_left = asyncio.run(_all(settings))
@@ -55,6 +56,10 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         reason: Annotated[str, typer.Option(help="The reason, for the audit.")],
     ) -> None:
         """Ban a signer permanently, for example because a restored database lacks the ban."""
+        import asyncio
+
+        from mpc.peers import checked_signer
+
         with operator_errors():
             settings, banned = settings_of(context), checked_signer(signer)
             if banned == settings.node.id:
@@ -86,6 +91,8 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         of this signer's secret. So give --ban if the cause is unknown. A ban is permanent: no
         command lifts it. Use a new key then, or sign with the remaining signers.
         """
+        import asyncio
+
         if is_cleared == is_ban:
             raise typer.BadParameter("give either --clear or --ban")
         with operator_errors():
@@ -96,6 +103,9 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
 
 
 async def _all(settings: SignerSettings) -> tuple[list[KnownBan], list[InFlight]]:
+    from custody.node.connections import open_database
+    from mpc.bans.in_flight import left
+
     async with open_database(settings) as database:
         bans = _bans(settings, database)
         known, earned = await bans.all(), bans.earned()
@@ -107,11 +117,20 @@ async def _all(settings: SignerSettings) -> tuple[list[KnownBan], list[InFlight]
 
 def _bans(settings: SignerSettings, database: Pool) -> Bans:
     """Return all bans, including those that a process of this signer has not written yet."""
+    from custody.node.identity import load_identity
+    from mpc.bans.bans import Bans
+    from mpc.bans.earned_bans import EarnedBans
+
     identity = load_identity(settings.identity.private_key)
     return Bans(database, settings.node.id, identity, EarnedBans(settings.node.state_directory))
 
 
 async def _add(settings: SignerSettings, key: UUID, banned: str, reason: str) -> None:
+    from custody.node.connections import open_database
+    from custody.node.identity import load_identity
+    from mpc.bans.bans import Bans
+    from mpc.peers import Peers
+
     identity = load_identity(settings.identity.private_key)
     async with open_database(settings) as database:
         await Peers(database).require(banned)
@@ -121,6 +140,11 @@ async def _add(settings: SignerSettings, key: UUID, banned: str, reason: str) ->
 async def _resolve(
     settings: SignerSettings, key: UUID, signer: str, reason: str, is_ban: bool
 ) -> str:
+    from custody.node.connections import open_database
+    from custody.node.identity import load_identity
+    from mpc.acts import Acts
+    from mpc.bans.in_flight import clear, find_left
+
     identity = load_identity(settings.identity.private_key)
     operator = operator_name()
     async with open_database(settings) as database:

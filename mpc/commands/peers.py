@@ -1,20 +1,21 @@
 """mpc-signer peers: the signers that this signer works with."""
 
-import asyncio
+from __future__ import annotations
+
 import base64
 from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from custody.node.connections import open_database
-from custody.node.identity import load_identity
 from custody.runtime.console import Json, operator_errors, out, print_json, print_table
 from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
-from custody.wire.envelope import signing_key_id
-from mpc.peers import Peer, Peers, checked_identity, checked_signer
-from mpc.settings import SignerSettings
+
+if TYPE_CHECKING:
+    from mpc.peers import Peer, Peers
+    from mpc.settings import SignerSettings
+
 
 COLUMNS = ["signer", "key_id", "identity", "added_at"]
 
@@ -38,6 +39,10 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
 
         Get the key directly from the signer's owner: a replaced key means a replaced signer.
         """
+        from custody.node.identity import load_identity
+        from custody.wire.envelope import signing_key_id
+        from mpc.peers import checked_identity, checked_signer
+
         with operator_errors():
             settings = settings_of(context)
             name, key = checked_signer(signer), checked_identity(identity)
@@ -84,6 +89,11 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
 
 
 def _with(settings: SignerSettings, act: Callable[[Peers], Awaitable[Answer]]) -> Answer:
+    import asyncio
+
+    from custody.node.connections import open_database
+    from mpc.peers import Peers
+
     async def run() -> Answer:
         async with open_database(settings) as database:
             return await act(Peers(database))
@@ -92,6 +102,8 @@ def _with(settings: SignerSettings, act: Callable[[Peers], Awaitable[Answer]]) -
 
 
 def _row(peer: Peer) -> dict[str, str]:
+    from custody.wire.envelope import signing_key_id
+
     return {
         "signer": peer.signer,
         "key_id": signing_key_id(peer.identity_public_key),

@@ -1,25 +1,24 @@
 """mpc-signer repair: this operator's approvals to repair another signer's share."""
 
-import asyncio
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
-from custody.node.connections import open_database
-from custody.node.identity import load_identity
 from custody.runtime.console import Json, operator_errors, out, print_json, print_table
 from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name
-from mpc.acts import Acts
-from mpc.peers import Peers
-from mpc.repair_approvals import RepairApproval, RepairApprovals, approve, revoke
-from mpc.settings import SignerSettings
-from mpc.shares import share_statements
+
+if TYPE_CHECKING:
+    from mpc.repair_approvals import RepairApproval
+    from mpc.settings import SignerSettings
+
 
 COLUMNS = ["key_id", "signer", "operator", "reason", "approved_at", "expires_at"]
 LONGEST_HOURS = 24 * 14
@@ -45,6 +44,8 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         Talk to the other operator first: t shares are equivalent to the key, so never give a
         stranger a share. Then request the repair at the control plane.
         """
+        import asyncio
+
         with operator_errors():
             expires_at = asyncio.run(
                 _approve(settings_of(context), key, signer, timedelta(hours=hours), reason)
@@ -54,6 +55,8 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
     @app.command("list")
     def list_approvals(context: typer.Context, as_json: Json = False) -> None:
         """List the approvals that have not expired."""
+        import asyncio
+
         with operator_errors():
             rows = [asdict(each) for each in asyncio.run(_all(settings_of(context)))]
         for row in rows:
@@ -66,6 +69,8 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
     @app.command("revoke")
     def revoke_approval(context: typer.Context, key: UUID, signer: str) -> None:
         """Revoke an approval. A repair that has begun continues: freeze stops it."""
+        import asyncio
+
         with operator_errors():
             if not asyncio.run(_revoke(settings_of(context), key, signer)):
                 raise OperatorError("there is no such approval", "See: mpc-signer repair list")
@@ -77,6 +82,13 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
 async def _approve(
     settings: SignerSettings, key: UUID, signer: str, lasts: timedelta, reason: str
 ) -> datetime:
+    from custody.node.connections import open_database
+    from custody.node.identity import load_identity
+    from mpc.acts import Acts
+    from mpc.peers import Peers
+    from mpc.repair_approvals import approve
+    from mpc.shares import share_statements
+
     identity = load_identity(settings.identity.private_key)
     async with open_database(settings) as database:
         await Peers(database).require(signer)
@@ -91,11 +103,19 @@ async def _approve(
 
 
 async def _all(settings: SignerSettings) -> list[RepairApproval]:
+    from custody.node.connections import open_database
+    from mpc.repair_approvals import RepairApprovals
+
     async with open_database(settings) as database:
         return await RepairApprovals(database).all()
 
 
 async def _revoke(settings: SignerSettings, key: UUID, signer: str) -> bool:
+    from custody.node.connections import open_database
+    from custody.node.identity import load_identity
+    from mpc.acts import Acts
+    from mpc.repair_approvals import revoke
+
     identity = load_identity(settings.identity.private_key)
     async with open_database(settings) as database:
         return await revoke(

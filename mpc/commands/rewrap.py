@@ -1,15 +1,14 @@
 """mpc-signer rewrap: put all shares under another encryption key."""
 
-import asyncio
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import Progress
 
-from custody.node.connections import open_database
 from custody.runtime.console import (
     EXIT_FAILED,
     Json,
@@ -20,10 +19,12 @@ from custody.runtime.console import (
     print_table,
 )
 from custody.runtime.errors import OperatorError
-from mpc.settings import SignerSettings
-from mpc.shares.encryption_key import EncryptionKey, HsmKey, create_key_file, load_key_file
-from mpc.shares.encryption_keys import EncryptionKeys, open_encryption_keys
-from mpc.shares.rewrap import Rewrapped, count, rewrap
+
+if TYPE_CHECKING:
+    from mpc.settings import SignerSettings
+    from mpc.shares.encryption_key import EncryptionKey
+    from mpc.shares.encryption_keys import EncryptionKeys
+    from mpc.shares.rewrap import Rewrapped
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ def add_rewrap(app: typer.Typer, settings_of: Callable[[typer.Context], SignerSe
         After an interruption, run the same command again: it continues. Exit code 1: some shares
         cannot be decrypted, and stay unchanged.
         """
+        import asyncio
+
         with operator_errors():
             if (new_key_file is None) is not to_hsm:
                 raise OperatorError("under which key?", "Give either --new-key-file or --to-hsm.")
@@ -74,6 +77,12 @@ async def _rewrap(
     settings: SignerSettings, new_key_file: Path | None, existing: EncryptionKey | None
 ) -> Done:
     """Rewrap under the key of a file, or under the token's newest key without a file."""
+    from rich.progress import Progress
+
+    from custody.node.connections import open_database
+    from mpc.shares.encryption_keys import open_encryption_keys
+    from mpc.shares.rewrap import count, rewrap
+
     async with open_database(settings) as database, open_encryption_keys(settings) as keys:
         if existing is not None:
             keys.add(existing)
@@ -96,6 +105,8 @@ async def _rewrap(
 
 
 def _newest_in_hsm(keys: EncryptionKeys) -> EncryptionKey:
+    from mpc.shares.encryption_key import HsmKey
+
     for key in keys:
         if isinstance(key, HsmKey):
             return key
@@ -107,10 +118,14 @@ def _newest_in_hsm(keys: EncryptionKeys) -> EncryptionKey:
 
 def _existing(path: Path | None) -> EncryptionKey | None:
     """Read the key of an interrupted rewrap, or a key that the operator has made."""
+    from mpc.shares.encryption_key import load_key_file
+
     return load_key_file(path) if path is not None and path.exists() else None
 
 
 def _made(path: Path) -> EncryptionKey:
+    from mpc.shares.encryption_key import create_key_file
+
     try:
         return create_key_file(path)
     except OSError as error:

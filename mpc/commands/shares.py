@@ -1,18 +1,14 @@
 """mpc-signer shares: this signer's stored shares."""
 
-import asyncio
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
-from rich.progress import Progress
 
-from custody.database.pool import Pool
-from custody.node.connections import open_database
-from custody.node.errors import Failed
-from custody.node.identity import load_identity
 from custody.runtime.console import (
     EXIT_FAILED,
     Json,
@@ -25,12 +21,12 @@ from custody.runtime.console import (
 from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name
-from mpc.acts import Acts
-from mpc.settings import SignerSettings
-from mpc.shares import share_statements
-from mpc.shares.audited_shares import DISCARD_SHARE
-from mpc.shares.encryption_keys import open_encryption_keys
-from mpc.shares.shares import Shares, stored_share
+
+if TYPE_CHECKING:
+    from custody.database.pool import Pool
+    from mpc.settings import SignerSettings
+    from mpc.shares.shares import Shares
+
 
 PAGE = 32
 COLUMNS = [
@@ -58,6 +54,8 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         as_json: Json = False,
     ) -> None:
         """The newest shares."""
+        import asyncio
+
         with operator_errors():
             rows = asyncio.run(_newest(settings_of(context), limit, show_all))
         if as_json:
@@ -80,6 +78,8 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
 
         Changes nothing. Exit code 0: every share can be used; 1: some cannot.
         """
+        import asyncio
+
         with operator_errors():
             count, bad = asyncio.run(_verify(settings_of(context), key_id or []))
         if as_json:
@@ -110,6 +110,8 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         share of the set, then run shares list on each host. If one signer has the set active, keep
         the set. Start the signers again after all of them have discarded it.
         """
+        import asyncio
+
         with operator_errors():
             asyncio.run(_discard(settings_of(context), key_id, ceremony, reason))
         out.print(f"discarded this signer's share of {ceremony}", markup=False)
@@ -118,6 +120,12 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
 
 
 async def _discard(settings: SignerSettings, key_id: UUID, ceremony: UUID, reason: str) -> None:
+    from custody.node.connections import open_database
+    from custody.node.identity import load_identity
+    from mpc.acts import Acts
+    from mpc.shares import share_statements
+    from mpc.shares.audited_shares import DISCARD_SHARE
+
     identity = load_identity(settings.identity.private_key)
     place = {"key_id": key_id, "ceremony": ceremony}
     details = {"ceremony": str(ceremony), "operator": operator_name(), "reason": reason}
@@ -132,6 +140,9 @@ async def _discard(settings: SignerSettings, key_id: UUID, ceremony: UUID, reaso
 
 
 async def _newest(settings: SignerSettings, limit: int, show_all: bool) -> list[dict[str, Any]]:
+    from custody.node.connections import open_database
+    from mpc.shares import share_statements
+
     async with open_database(settings) as database:
         found = await database.rows(share_statements.LIST, {"limit": limit, "all": show_all})
     return [_described(row) for row in found]
@@ -158,6 +169,13 @@ def _described(row: Any) -> dict[str, Any]:
 
 
 async def _verify(settings: SignerSettings, key_ids: list[UUID]) -> tuple[int, list[BadShare]]:
+    from rich.progress import Progress
+
+    from custody.node.connections import open_database
+    from mpc.shares import share_statements
+    from mpc.shares.encryption_keys import open_encryption_keys
+    from mpc.shares.shares import Shares
+
     async with open_database(settings) as database, open_encryption_keys(settings) as keys:
         await keys.compare(database)
         shares = Shares(database, keys)
@@ -184,6 +202,8 @@ async def _verify(settings: SignerSettings, key_ids: list[UUID]) -> tuple[int, l
 
 async def _kept(database: Pool, key_ids: list[UUID]) -> AsyncIterator[Any]:
     """Return the rows of the shares that are not erased, with the columns of FACTS."""
+    from mpc.shares import share_statements
+
     place = {"last_key": FIRST, "last_ceremony": FIRST}
     while rows := await database.rows(
         share_statements.KEPT, {"key_ids": key_ids, "limit": PAGE, **place}
@@ -194,6 +214,9 @@ async def _kept(database: Pool, key_ids: list[UUID]) -> AsyncIterator[Any]:
 
 
 async def _fault(shares: Shares, row: Any) -> str | None:
+    from custody.node.errors import Failed
+    from mpc.shares.shares import stored_share
+
     try:
         await shares.open(stored_share(row))
     except Failed as error:

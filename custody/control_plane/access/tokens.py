@@ -5,9 +5,9 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from uuid import UUID, uuid4
 
+from custody.control_plane.access.scopes import Scope
 from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.jobs.notifications import REVOKED_CHANNEL, Notifications
 from custody.database.connection import Connection
@@ -18,18 +18,6 @@ BELIEVED_SECONDS = 1.0
 MAX_BELIEVED = 10_000
 TOKEN_PREFIX = "custody_"  # noqa: S105 - what people and secret scanners know one by
 TOKEN_BYTES = 32
-
-
-class Scope(StrEnum):
-    READ = "read"
-    """GET everything of the application, and which nodes there are."""
-    WALLETS = "wallets"
-    """Create wallets and keys, and refresh and repair their shares."""
-    SIGN = "sign"
-    """Create signatures."""
-    ADMIN = "admin"
-    """All of the above, create signer groups, and see what is for operators: nodes' faults,
-    freezes, bans and owners, and those reasons of a request that name them."""
 
 
 @dataclass(frozen=True, slots=True)

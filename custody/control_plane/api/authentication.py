@@ -5,7 +5,8 @@ from fastapi.openapi.models import HTTPBearer as BearerScheme
 from fastapi.security.base import SecurityBase
 from starlette.datastructures import Headers
 
-from custody.control_plane.access.tokens import Caller, Scope, Tokens
+from custody.control_plane.access.scopes import Scope
+from custody.control_plane.access.tokens import Caller, Tokens
 from custody.control_plane.problems import Code, ProblemError
 
 DESCRIPTION = (

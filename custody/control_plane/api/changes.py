@@ -6,7 +6,8 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response, Security
 from pydantic import TypeAdapter
 
-from custody.control_plane.access.tokens import Caller, Scope
+from custody.control_plane.access.scopes import Scope
+from custody.control_plane.access.tokens import Caller
 from custody.control_plane.api import derivation
 from custody.control_plane.api.answers import WITH_BODY, answer, body, problems
 from custody.control_plane.api.authentication import Requires

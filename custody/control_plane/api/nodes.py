@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response, Security
 
-from custody.control_plane.access.tokens import Caller, Scope
+from custody.control_plane.access.scopes import Scope
+from custody.control_plane.access.tokens import Caller
 from custody.control_plane.api.answers import answer, problems
 from custody.control_plane.api.authentication import Requires
 from custody.control_plane.api.requests import Name

@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response, Security
 from pydantic import TypeAdapter
 
-from custody.control_plane.access.tokens import Caller, Scope
+from custody.control_plane.access.scopes import Scope
+from custody.control_plane.access.tokens import Caller
 from custody.control_plane.api.answers import answer, body, problems
 from custody.control_plane.api.authentication import Requires
 from custody.control_plane.api.requests import body_of

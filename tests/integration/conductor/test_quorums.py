@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import insert, update
 
-from custody.control_plane.access.tokens import Scope
+from custody.control_plane.access.scopes import Scope
 from custody.control_plane.tables import jobs, nodes
 from custody.wire.jobs import JobKind
 from custody.wire.left_in_flight import LeftInFlight

@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from custody.control_plane.access.tokens import NewToken, Scope, create_token
+from custody.control_plane.access.scopes import Scope
+from custody.control_plane.access.tokens import NewToken, create_token
 from custody.control_plane.api.application import create_application
 from custody.control_plane.api.services import Services
 from custody.control_plane.conductor.composition import MpcOptions, build_conductor

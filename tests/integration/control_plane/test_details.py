@@ -7,7 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import func, insert, update
 
-from custody.control_plane.access.tokens import Scope
+from custody.control_plane.access.scopes import Scope
 from custody.control_plane.serve import openapi_document
 from custody.control_plane.tables import bans, nodes
 from custody.wire.outcomes import Outcome, OutcomeStatus

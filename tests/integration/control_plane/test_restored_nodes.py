@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import insert, select
 from typer.testing import CliRunner, Result
 
-from custody.control_plane.access.tokens import Scope
+from custody.control_plane.access.scopes import Scope
 from custody.control_plane.audit.restores import AuditRestores
 from custody.control_plane.cli import app
 from custody.control_plane.database import Database

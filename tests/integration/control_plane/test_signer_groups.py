@@ -4,7 +4,7 @@ import httpx
 import pytest
 from sqlalchemy import func, insert
 
-from custody.control_plane.access.tokens import Scope
+from custody.control_plane.access.scopes import Scope
 from custody.control_plane.tables import nodes
 from tests.integration.control_plane.conftest import Replica, assert_problem
 

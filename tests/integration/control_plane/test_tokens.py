@@ -7,7 +7,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from custody.control_plane.access.tokens import Scope, create_token, list_tokens, revoke_token
+from custody.control_plane.access.scopes import Scope
+from custody.control_plane.access.tokens import create_token, list_tokens, revoke_token
 from custody.runtime.cache import Cache
 from tests.integration.control_plane.conftest import Replica, assert_problem
 from tests.integration.control_plane.node import MemoryNode
