@@ -63,8 +63,8 @@ class Signer(Node):
 
     async def pin(self, peers: Mapping[str, bytes]) -> None:
         """Pin identity public keys by signer, as `mpc-signer peers add` does one at a time."""
-        async with Pool(self.database_url, 1, "devstack") as statements:
-            pinned = Peers(statements)
+        async with Pool(self.database_url, 1, "devstack") as pool:
+            pinned = Peers(pool)
             for signer, public_key in peers.items():
                 await pinned.add(signer, public_key)
 

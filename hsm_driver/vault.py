@@ -6,7 +6,7 @@ from uuid import UUID
 from custody.database.causes import is_transient
 from custody.database.pool import Pool
 from custody.node.errors import Failed
-from custody.node.handlers import NewRow, Work
+from custody.node.handlers import RowChange, Work
 from custody.node.metrics import HSM_SECONDS
 from custody.node.stored_key import StoredKey, require_same_key
 from custody.pkcs11.hsm import Hsm
@@ -40,8 +40,8 @@ _ADOPT = """
 class Vault:
     """Generates and uses keys. Raises Failed, with the code that the API shows."""
 
-    def __init__(self, statements: Pool, hsm: Hsm) -> None:
-        self._statements = statements
+    def __init__(self, pool: Pool, hsm: Hsm) -> None:
+        self._pool = pool
         self._hsm = hsm
         self._rows = Batcher[UUID, Any](self._select)
 
@@ -115,7 +115,7 @@ class Vault:
         _, new = await self._compared()
         if new:
             values = {"ids": list(new), "check_values": list(new.values())}
-            await self._statements.rows(_ADOPT, values)
+            await self._pool.rows(_ADOPT, values)
             await self._compared()  # another driver may have recorded others first
         return sorted(new)
 
@@ -125,13 +125,13 @@ class Vault:
         Raise OperatorError if the token lacks a known key, or has another key under its name.
         """
         present = await self._hsm.check_values()
-        known = {row.id: row.check_value for row in await self._statements.rows(_MASTER_KEYS)}
+        known = {row.id: row.check_value for row in await self._pool.rows(_MASTER_KEYS)}
         for name, check_value in known.items():
             _compare(name, check_value, present.get(name))
         return bool(known), {name: value for name, value in present.items() if name not in known}
 
     async def _select(self, key_ids: list[UUID]) -> list[Any]:
-        rows = await self._statements.rows(_SELECT_KEYS, {"key_ids": key_ids})
+        rows = await self._pool.rows(_SELECT_KEYS, {"key_ids": key_ids})
         found = {row.key_id: row for row in rows}
         return [found.get(key_id) for key_id in key_ids]
 
@@ -159,7 +159,7 @@ def wrapped_key(row: Any) -> WrappedKey:
     )
 
 
-def row_of(key_id: UUID, network: Network | None, key: WrappedKey) -> NewRow:
+def row_of(key_id: UUID, network: Network | None, key: WrappedKey) -> RowChange:
     """Return the row of wrapped_keys for a new key."""
     values = {
         "key_id": key_id,
@@ -172,7 +172,7 @@ def row_of(key_id: UUID, network: Network | None, key: WrappedKey) -> NewRow:
         "master_key": key.master_key,
         "mechanism": key.mechanism,
     }
-    return NewRow(_INSERT_KEYS, values)
+    return RowChange(_INSERT_KEYS, values)
 
 
 def _compare(name: str, known: bytes, found: bytes | None) -> None:

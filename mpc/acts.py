@@ -20,15 +20,15 @@ ATTEMPTS = 10
 class Acts:
     """Runs a statement and records it, in one transaction. ``node``: the signer's id."""
 
-    def __init__(self, statements: Pool, node: str, signer: SigningKey) -> None:
-        self._statements = statements
-        self._chain = AuditChain(statements, node, signer)
+    def __init__(self, pool: Pool, node: str, signer: SigningKey) -> None:
+        self._pool = pool
+        self._chain = AuditChain(pool, node, signer)
 
     async def do(
         self,
         kind: str,
         key_id: UUID,
-        statement: str,
+        sql: str,
         values: dict[str, Any],
         details: Mapping[str, str | None],
     ) -> list[Any]:
@@ -38,7 +38,7 @@ class Acts:
         """
         for attempt in range(ATTEMPTS):
             try:
-                return await self._once(kind, key_id, statement, values, details)
+                return await self._once(kind, key_id, sql, values, details)
             except UniqueViolationError:
                 self._chain.forget_head()
                 if attempt == ATTEMPTS - 1:
@@ -49,7 +49,7 @@ class Acts:
         self,
         kind: str,
         key_id: UUID,
-        statement: str,
+        sql: str,
         values: dict[str, Any],
         details: Mapping[str, str | None],
     ) -> list[Any]:
@@ -65,8 +65,8 @@ class Acts:
             details=dict(details),
         )
         head = await self._chain.head()
-        async with self._statements.transaction() as connection:
-            rows: list[Any] = await connection.rows(statement, values)
+        async with self._pool.transaction() as connection:
+            rows: list[Any] = await connection.rows(sql, values)
             if not rows:
                 return []
             links = self._chain.link(head, [record])

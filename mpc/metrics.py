@@ -29,11 +29,11 @@ _COUNT = """
 """
 
 
-async def count_for_ever(statements: Pool) -> None:
+async def count_for_ever(pool: Pool) -> None:
     """Count bans and counterparties in flight every few seconds, until cancelled."""
     while True:
         try:
-            [counted] = await statements.rows(_COUNT)
+            [counted] = await pool.rows(_COUNT)
             BANS.set(counted.bans)
             IN_FLIGHT.set(counted.in_flight)
         except Exception as error:

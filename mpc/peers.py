@@ -37,15 +37,15 @@ class Peer:
 class Peers:
     """The pins. Only the owner's commands change them; a change counts from the next ceremony."""
 
-    def __init__(self, statements: Pool) -> None:
-        self._statements = statements
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
 
     async def identities(self) -> dict[str, bytes]:
         """Return identity public keys by signer."""
         return {peer.signer: peer.identity_public_key for peer in await self.all()}
 
     async def all(self) -> list[Peer]:
-        return [Peer(*row) for row in await self._statements.rows(_ALL)]
+        return [Peer(*row) for row in await self._pool.rows(_ALL)]
 
     async def require(self, signer: str) -> None:
         """Raise OperatorError if a signer is not pinned, for example because of a typing error."""
@@ -58,9 +58,9 @@ class Peers:
     async def add(self, signer: str, public_key: bytes) -> bool:
         """Pin a signer. Return False if this key is pinned already. Raise OperatorError."""
         values = {"signer": signer, "public_key": public_key}
-        if await self._statements.rows(_ADD, values):
+        if await self._pool.rows(_ADD, values):
             return True
-        for known in await self._statements.rows(_OF_SIGNER_OR_KEY, values):
+        for known in await self._pool.rows(_OF_SIGNER_OR_KEY, values):
             if known.signer != signer:
                 raise OperatorError(
                     f"that identity key is pinned already, as {known.signer}'s",
@@ -77,7 +77,7 @@ class Peers:
 
     async def remove(self, signer: str) -> bool:
         """Remove a pin. Return False if the signer was not pinned."""
-        return bool(await self._statements.rows(_REMOVE, {"signer": signer}))
+        return bool(await self._pool.rows(_REMOVE, {"signer": signer}))
 
 
 def checked_signer(name: str) -> str:

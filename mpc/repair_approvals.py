@@ -45,16 +45,16 @@ class RepairApproval:
 
 
 class RepairApprovals:
-    def __init__(self, statements: Pool) -> None:
-        self._statements = statements
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
 
     async def holds(self, key_id: UUID, signer: str) -> bool:
         """Return whether the operator's approval of this repair exists and has not expired."""
-        return bool(await self._statements.rows(_HOLDS, {"key_id": key_id, "signer": signer}))
+        return bool(await self._pool.rows(_HOLDS, {"key_id": key_id, "signer": signer}))
 
     async def all(self) -> list[RepairApproval]:
         """Return the approvals that have not expired."""
-        return [RepairApproval(*row) for row in await self._statements.rows(_ALL)]
+        return [RepairApproval(*row) for row in await self._pool.rows(_ALL)]
 
 
 def how_to_approve(ticket: Ticket) -> str:

@@ -106,7 +106,7 @@ def handlers(
     peers = Peers(database)
     admission = Admission(me, signer.public_key, peers, bans, settings.quorum.min_threshold)
     ceremonies = Ceremonies(
-        statements=database,
+        pool=database,
         signer=signer,
         delivery=delivery,
         bans=bans,

@@ -91,8 +91,8 @@ class Outage:
 class DatabaseHealth:
     """Probes one database. The code that runs statements on it reports failures too."""
 
-    def __init__(self, statements: Pool) -> None:
-        self._statements = statements
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
         self._outage = Outage()
         self._probing = asyncio.Lock()
         self._probed = float("-inf")
@@ -108,7 +108,7 @@ class DatabaseHealth:
         return None if cause is None else f"{cause.what}. {cause.todo}"
 
     def failed(self, error: BaseException) -> None:
-        """Tell of a statement's error that ``custody.database.engine.is_transient`` is true of."""
+        """Tell of a statement's error that ``custody.database.causes.is_transient`` is true of."""
         self._outage.failed(error)
 
     async def probe(self) -> bool:
@@ -117,7 +117,7 @@ class DatabaseHealth:
             if self._outage.needs_room:
                 await self._take_room()
             else:
-                await self._statements.rows(_WRITE)
+                await self._pool.rows(_WRITE)
         except DATABASE_ERRORS as error:  # whatever it is, nothing was written
             self._outage.failed(error)
             return False
@@ -144,7 +144,7 @@ class DatabaseHealth:
         """A write into a file of its own, so that there must be room on the disk for it."""
         async with (
             asyncio.timeout(AWAY_PROBE_SECONDS * 10),
-            self._statements.transaction() as connection,
+            self._pool.transaction() as connection,
         ):
             # a backup of the database holds the table for long; the next probe asks again
             await connection.rows("SET LOCAL lock_timeout = '500ms'")

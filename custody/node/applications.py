@@ -33,8 +33,8 @@ class Application:
 class Applications:
     """The pinned applications, read at each request: a removal counts at once."""
 
-    def __init__(self, statements: Pool) -> None:
-        self._statements = statements
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
         self._lookups = Batcher[str, Application | None](self._look_up)
 
     async def find(self, key_id: str) -> Application | None:
@@ -42,14 +42,14 @@ class Applications:
         return await self._lookups.submit(key_id)
 
     async def all(self) -> list[Application]:
-        return [_application(row) for row in await self._statements.rows(_ALL)]
+        return [_application(row) for row in await self._pool.rows(_ALL)]
 
     async def add(self, name: str, public_key: bytes) -> Application:
         """Pin an application; pinning it again changes nothing.
 
         Raise OperatorError if another application has the name or the key.
         """
-        await self._statements.rows(_ADD, {"name": name, "public_key": public_key})
+        await self._pool.rows(_ADD, {"name": name, "public_key": public_key})
         known = await self.all()
         for one in known:
             if (one.name, one.public_key) == (name, public_key):
@@ -62,7 +62,7 @@ class Applications:
 
     async def remove(self, name: str) -> bool:
         """Remove an application: its requests are denied at once. Return False if unknown."""
-        return bool(await self._statements.rows(_REMOVE, {"name": name}))
+        return bool(await self._pool.rows(_REMOVE, {"name": name}))
 
     async def _look_up(self, key_ids: list[str]) -> list[Application | Exception | None]:
         known = {one.key_id: one for one in await self.all()}

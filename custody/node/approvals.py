@@ -36,8 +36,8 @@ class Approval:
 class Approvals:
     """Decisions by request id and digest: another key or body needs a decision of its own."""
 
-    def __init__(self, statements: Pool, node: str) -> None:
-        self._statements = statements
+    def __init__(self, pool: Pool, node: str) -> None:
+        self._pool = pool
         self._node = node
         self._lookups = Batcher[tuple[UUID, bytes], Approval | None](self._look_up)
 
@@ -53,18 +53,18 @@ class Approvals:
             "decision": decision.value,
             "reason": reason,
         }
-        [row] = await self._statements.rows(_RECORD, values)
+        [row] = await self._pool.rows(_RECORD, values)
         return _approval(row)
 
     async def purge(self, before: datetime) -> None:
         """Delete decisions made before a time: no job lives that long."""
-        await self._statements.rows(_PURGE, {"before": before})
+        await self._pool.rows(_PURGE, {"before": before})
 
     async def _look_up(
         self, requests: list[tuple[UUID, bytes]]
     ) -> list[Approval | Exception | None]:
         request_ids = [request_id for request_id, _ in requests]
-        rows = await self._statements.rows(_FIND, {"request_ids": request_ids})
+        rows = await self._pool.rows(_FIND, {"request_ids": request_ids})
         found = {(row.request_id, row.digest): _approval(row) for row in rows}
         return [found.get(request) for request in requests]
 

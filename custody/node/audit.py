@@ -76,8 +76,8 @@ _HEAD = "SELECT sequence, hash FROM audit WHERE node = :node ORDER BY sequence D
 class AuditChain:
     """Links records to this node's chain. A second process with the node's id would conflict."""
 
-    def __init__(self, statements: Pool, node: str, signer: SigningKey) -> None:
-        self._statements = statements
+    def __init__(self, pool: Pool, node: str, signer: SigningKey) -> None:
+        self._pool = pool
         self._node = node
         self._signer = signer
         self._head: AuditHead | None = None
@@ -111,7 +111,7 @@ class AuditChain:
     async def head(self) -> AuditHead:
         """Return position and hash of the last committed record."""
         if self._head is None:
-            rows = await self._statements.rows(_HEAD, {"node": self._node})
+            rows = await self._pool.rows(_HEAD, {"node": self._node})
             sequence, last = rows[0] if rows else (0, GENESIS)
             self._head = AuditHead(node=self._node, sequence=sequence, hash=last)
         return self._head

@@ -41,32 +41,32 @@ _LAST_STATED = """
 """
 
 
-async def lost_heads(statements: Pool, node: str, kept: Kept) -> list[KeptHead]:
+async def lost_heads(pool: Pool, node: str, kept: Kept) -> list[KeptHead]:
     """Return the kept heads that the chain does not contain, in order."""
-    own = await _hashes(statements, node, kept)
+    own = await _hashes(pool, node, kept)
     lost = [each for each in kept.heads if own.get(each.head.sequence) != each.head.hash]
     return sorted(lost, key=lambda each: each.head.sequence)
 
 
 async def state_restore(
-    statements: Pool, node: str, signer: SigningKey, kept: Kept, operator: str, reason: str
+    pool: Pool, node: str, signer: SigningKey, kept: Kept, operator: str, reason: str
 ) -> tuple[SignedBytes, Gap]:
     """Append the statement to the chain and commit it, unless the chain contains it already.
 
     Raise OperatorError if the chain contains every reported record.
     """
-    lost = await lost_heads(statements, node, kept)
+    lost = await lost_heads(pool, node, kept)
     if not lost:
         raise OperatorError(
             f"the chain agrees with all {len(kept.heads)} heads that the control plane keeps",
             "There is no restore to state. For other faults run: audit verify.",
         )
-    agreed = await _agreed(statements, node, kept, lost[0].head.sequence)
-    before = await _last_stated(statements, node, signer)
+    agreed = await _agreed(pool, node, kept, lost[0].head.sequence)
+    before = await _last_stated(pool, node, signer)
     if before is not None and before[1].kept == lost[-1].head:
         return before
     for _ in range(ATTEMPTS):
-        chain = AuditChain(statements, node, signer)
+        chain = AuditChain(pool, node, signer)
         restored = Restored(
             node=node,
             agreed=agreed,
@@ -80,7 +80,7 @@ async def state_restore(
         gap = open_gap(KnownRestore(restored=signed), signer, node)
         links = chain.link(await chain.head(), [_record(signed, gap)])
         try:
-            async with statements.transaction() as connection:
+            async with pool.transaction() as connection:
                 await connection.rows(INSERT_LINKS, links.parameters)
         except UniqueViolationError:
             continue
@@ -116,27 +116,25 @@ def _record(signed: SignedBytes, gap: Gap) -> AuditRecord:
     )
 
 
-async def _agreed(statements: Pool, node: str, kept: Kept, below: int) -> AuditHead:
+async def _agreed(pool: Pool, node: str, kept: Kept, below: int) -> AuditHead:
     """Return the chain's last head below a sequence number, including heads set aside."""
-    own = await _hashes(statements, node, kept)
+    own = await _hashes(pool, node, kept)
     heads = [each.head for each in (*kept.heads, *kept.set_aside)]
     held = [head for head in heads if head.sequence < below and own.get(head.sequence) == head.hash]
     nothing = AuditHead(node=node, sequence=0, hash=GENESIS)
     return max(held, key=lambda head: head.sequence, default=nothing)
 
 
-async def _hashes(statements: Pool, node: str, kept: Kept) -> dict[int, bytes]:
+async def _hashes(pool: Pool, node: str, kept: Kept) -> dict[int, bytes]:
     sequences = {each.head.sequence for each in (*kept.heads, *kept.set_aside)}
-    rows = await statements.rows(_HASHES, {"node": node, "sequences": sorted(sequences)})
+    rows = await pool.rows(_HASHES, {"node": node, "sequences": sorted(sequences)})
     return {0: GENESIS} | {row.sequence: row.hash for row in rows}
 
 
-async def _last_stated(
-    statements: Pool, node: str, signer: SigningKey
-) -> tuple[SignedBytes, Gap] | None:
+async def _last_stated(pool: Pool, node: str, signer: SigningKey) -> tuple[SignedBytes, Gap] | None:
     """Return the statement of an earlier run, which may not have reached the control plane."""
     values = {"node": node, "kind": RESTORED, "size": MAX_RECORD}
-    rows = await statements.rows(_LAST_STATED, values)
+    rows = await pool.rows(_LAST_STATED, values)
     try:
         signed = stated(parse_record(rows[0].record))
         return signed, open_gap(KnownRestore(restored=signed), signer, node)

@@ -47,7 +47,7 @@ _LAST = "SELECT coalesce(max(sequence), 0) AS last FROM audit WHERE node = :node
 
 
 async def verify_chain(
-    statements: Pool,
+    pool: Pool,
     subject: Subject,
     kept: Kept | None,
     check_keys: KeyCheck,
@@ -60,7 +60,7 @@ async def verify_chain(
     """
     node = {"node": subject.node}
     chain, findings = ChainCheck(subject.node, subject.signer, kept), Findings()
-    async with statements.transaction() as connection:
+    async with pool.transaction() as connection:
         await connection.rows("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         rows: Rows = connection.rows
         last = (await rows(_LAST, node))[0].last

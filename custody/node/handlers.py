@@ -41,10 +41,10 @@ class Work:
 
 
 @dataclass(frozen=True)
-class NewRow:
-    """A row to insert: values of one row, for a statement that takes an array of each."""
+class RowChange:
+    """A row to insert or to change. ``sql`` takes an array for each of the ``values``."""
 
-    statement: str
+    sql: str
     values: dict[str, Any]
     after: Callable[[], None] | None = None
     """Called after the commit of the row, for example to forget the row that it replaces."""
@@ -56,7 +56,7 @@ class Handled:
 
     result: Result
     audit: dict[str, str | None]
-    rows: list[NewRow] = field(default_factory=list)
+    rows: list[RowChange] = field(default_factory=list)
 
 
 class Handler(Protocol):

@@ -24,7 +24,7 @@ from custody.database.connection import Connection
 from custody.database.health import DatabaseHealth
 from custody.database.pool import Pool
 from custody.node.audit import INSERT_LINKS, AuditChain, AuditRecord
-from custody.node.handlers import NewRow
+from custody.node.handlers import RowChange
 from custody.runtime.batching import Batcher
 from custody.wire.outcomes import Outcome, OutcomeStatus
 
@@ -67,7 +67,7 @@ class Commit:
     outcome: Outcome
     audit_record: Callable[[bytes], AuditRecord]
     """Return the audit record; its argument is the SHA-256 of the outcome's bytes."""
-    rows: list[NewRow] = field(default_factory=list)
+    rows: list[RowChange] = field(default_factory=list)
     journalled: bool = True
     """False for a decision on a job whose id the journal knows with another digest: audit only."""
     instead: Callable[[], "Commit | None"] = lambda: None
@@ -121,13 +121,13 @@ _PURGE = """
 class Journal:
     """Looks up and commits in batches; retries while the database is unavailable."""
 
-    def __init__(self, statements: Pool, node: str, chain: AuditChain) -> None:
-        self._statements = statements
+    def __init__(self, pool: Pool, node: str, chain: AuditChain) -> None:
+        self._pool = pool
         self._node = node
         self._chain = chain
         self._lookups = Batcher[UUID, Recorded | None](self._look_up)
         self._commits = Batcher[Commit, Recorded](self._commit)
-        self.database = DatabaseHealth(statements)
+        self.database = DatabaseHealth(pool)
 
     async def look_up(self, job_id: UUID) -> Recorded | None:
         return await self._lookups.submit(job_id)
@@ -138,9 +138,7 @@ class Journal:
 
     async def unreported(self) -> dict[UUID, bytes]:
         """Return this node's outcomes that the control plane has not confirmed."""
-        rows = await self._patiently(
-            lambda: self._statements.rows(_UNREPORTED, {"node": self._node})
-        )
+        rows = await self._patiently(lambda: self._pool.rows(_UNREPORTED, {"node": self._node}))
         return {row.job_id: row.outcome for row in rows}
 
     async def mark_reported(self, outcomes: dict[UUID, bytes]) -> None:
@@ -154,15 +152,15 @@ class Journal:
             "digests": list(outcomes.values()),
             "node": self._node,
         }
-        await self._patiently(lambda: self._statements.rows(_MARK_REPORTED, parameters))
+        await self._patiently(lambda: self._pool.rows(_MARK_REPORTED, parameters))
 
     async def purge(self, older_than: timedelta) -> int:
         """Delete reported rows committed longer ago than this. Return their number."""
         before = datetime.now(UTC) - older_than
-        return len(await self._statements.rows(_PURGE, {"before": before}))
+        return len(await self._pool.rows(_PURGE, {"before": before}))
 
     async def _look_up(self, job_ids: list[UUID]) -> list[Recorded | Exception | None]:
-        rows = await self._patiently(lambda: self._statements.rows(_RECORDED, {"job_ids": job_ids}))
+        rows = await self._patiently(lambda: self._pool.rows(_RECORDED, {"job_ids": job_ids}))
         found = _recorded(rows)
         return [found.get(job_id) for job_id in job_ids]
 
@@ -210,7 +208,7 @@ class Journal:
     ) -> dict[UUID, Recorded]:
         """Insert new jobs with one statement. Raise UniqueViolationError for a journalled job."""
         links = self._chain.link(await self._chain.head(), _audit_records(commits, ours))
-        await self._statements.rows(_INSERT_WITH_LINKS, self._insertion(ours) | links.parameters)
+        await self._pool.rows(_INSERT_WITH_LINKS, self._insertion(ours) | links.parameters)
         self._chain.advance(links)
         return ours
 
@@ -219,7 +217,7 @@ class Journal:
     ) -> dict[UUID, Recorded]:
         journalled = {commit.job_id: ours[commit.job_id] for commit in commits if commit.journalled}
         head = await self._chain.head()
-        async with self._statements.transaction() as connection:
+        async with self._pool.transaction() as connection:
             kept = await connection.rows(_INSERT_OR_KEEP, self._insertion(journalled))
             written = {row.job_id for row in kept}
             won = [one for one in commits if not one.journalled or one.job_id in written]
@@ -277,9 +275,9 @@ def _audit_records(commits: list[Commit], ours: dict[UUID, Recorded]) -> list[Au
 
 
 async def _insert_rows(connection: Connection, commits: list[Commit]) -> None:
-    by_statement: dict[str, list[dict[str, Any]]] = {}
+    by_sql: dict[str, list[dict[str, Any]]] = {}
     for commit in commits:
         for row in commit.rows:
-            by_statement.setdefault(row.statement, []).append(row.values)
-    for statement, rows in by_statement.items():
-        await connection.rows(statement, {name: [row[name] for row in rows] for name in rows[0]})
+            by_sql.setdefault(row.sql, []).append(row.values)
+    for sql, rows in by_sql.items():
+        await connection.rows(sql, {name: [row[name] for row in rows] for name in rows[0]})

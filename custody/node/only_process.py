@@ -35,8 +35,8 @@ class OnlyProcess:
     ``wait_seconds``: longest wait at the start for another process of the node.
     """
 
-    def __init__(self, statements: Pool, node: str, wait_seconds: float = WAIT_SECONDS) -> None:
-        self._statements = statements
+    def __init__(self, pool: Pool, node: str, wait_seconds: float = WAIT_SECONDS) -> None:
+        self._pool = pool
         self._node = node
         self._wait_seconds = wait_seconds
         self._is_held = asyncio.Event()
@@ -100,7 +100,7 @@ class OnlyProcess:
         """Hold the lock until cancelled; take a lost lock again as soon as possible."""
         while True:
             try:
-                async with self._statements.connection_apart() as connection:
+                async with self._pool.connection_apart() as connection:
                     await connection.rows(_KEEPALIVES)
                     await self._take(connection)
                     self._was_refused.clear()

@@ -129,10 +129,10 @@ class SignedRequests:
     """Verifies which application asks, and reserves each external id for its first request."""
 
     def __init__(
-        self, statements: Pool, store: Store, longest_life: timedelta, *, required: bool
+        self, pool: Pool, store: Store, longest_life: timedelta, *, required: bool
     ) -> None:
-        self._statements = statements
-        self._applications = Applications(statements)
+        self._pool = pool
+        self._applications = Applications(pool)
         self._store = store
         self._longest_life = longest_life
         self._required = required
@@ -166,7 +166,7 @@ class SignedRequests:
 
     async def purge(self, before: datetime) -> None:
         """Delete requests that expired before a time: they would be denied as expired."""
-        await self._statements.rows(_PURGE, {"before": before})
+        await self._pool.rows(_PURGE, {"before": before})
 
     async def _application(self, job: Job) -> Application | None:
         if job.request_signature is None:
@@ -195,7 +195,7 @@ class SignedRequests:
         firsts = {one.name: one for one in reversed(reservations)}
         ordered = [firsts[name] for name in sorted(firsts)]
         columns = {key: [getattr(one, key) for one in ordered] for key in _COLUMNS}
-        rows = await self._statements.rows(_RESERVE, columns)
+        rows = await self._pool.rows(_RESERVE, columns)
         standing: dict[Any, tuple[UUID, bytes]] = {
             (row.application_key, row.endpoint, row.external_id): (row.request_id, row.digest)
             for row in rows

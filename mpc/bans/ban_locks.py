@@ -110,12 +110,12 @@ class BanLocks:
     there is over, and is deleted, however often it takes.
     """
 
-    def __init__(self, statements: Pool, me: str, bans: Bans) -> None:
-        self.left = LeftInFlightHere(statements, me)
-        self._statements = statements
+    def __init__(self, pool: Pool, me: str, bans: Bans) -> None:
+        self.left = LeftInFlightHere(pool, me)
+        self._pool = pool
         self._me = me
         self._bans = bans
-        self._process = ProcessLock(statements)
+        self._process = ProcessLock(pool)
         self._here = WeakValueDictionary[tuple[UUID, str], asyncio.Lock]()
         self._ceremonies: dict[UUID, _Ceremony] = {}
         self._releases = Batcher[tuple[UUID, UUID], None](self._release)
@@ -238,10 +238,10 @@ class BanLocks:
         mine = {"process": self._process.id}
         left = [each for each, it in self._ceremonies.items() if it.state is _State.LEFT]
         if left:
-            await self._statements.rows(_LEAVE, mine | {"ceremonies": left})
+            await self._pool.rows(_LEAVE, mine | {"ceremonies": left})
             for ceremony in left:
                 self._ceremonies.pop(ceremony, None)  # settled twice at once, it is gone already
-        rows = await self._statements.rows(_OURS, mine)
+        rows = await self._pool.rows(_OURS, mine)
         # by what is known now, since what is under way was noted before its row was there
         over = [(row.key_id, row.ceremony) for row in rows if row.ceremony not in self._ceremonies]
         if over:
@@ -287,7 +287,7 @@ class BanLocks:
         try:
             async with asyncio.timeout(RECONNECT_SECONDS):
                 await self._process.held()
-            return await self._statements.in_transaction(partial(_lock_and_enter, parameters))
+            return await self._pool.in_transaction(partial(_lock_and_enter, parameters))
         except Exception as error:
             if not is_transient(error):
                 raise
@@ -336,7 +336,7 @@ class BanLocks:
             "ceremonies": list(ceremonies),
             "process": self._process.id,
         }
-        await self._statements.rows(_RELEASE, values)
+        await self._pool.rows(_RELEASE, values)
         return [None] * len(over)
 
     def _left(self, key_id: UUID, signers: tuple[str, ...]) -> Failed:

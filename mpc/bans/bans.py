@@ -79,9 +79,9 @@ class Bans:
     """
 
     def __init__(
-        self, statements: Pool, me: str, signer: SigningKey, earned: EarnedBans | None = None
+        self, pool: Pool, me: str, signer: SigningKey, earned: EarnedBans | None = None
     ) -> None:
-        self._statements = statements
+        self._pool = pool
         self._me = me
         self._signer = signer
         self._files = earned
@@ -91,7 +91,7 @@ class Bans:
 
     async def ban(self, key_id: UUID, banned: str, reason: str, ceremony: UUID | None) -> None:
         """Durable when this returns. ``key_id`` is the root's."""
-        await self._statements.rows(_INSERT, self._stated(key_id, banned, reason, ceremony))
+        await self._pool.rows(_INSERT, self._stated(key_id, banned, reason, ceremony))
 
     def earn(self, key_id: UUID, banned: str, reason: str, ceremony: UUID) -> None:
         """Ban at once, in this process and on this host. ``keep_earned`` writes the database.
@@ -134,7 +134,7 @@ class Bans:
         Raises what the database raises; what is not durable then is still earned.
         """
         for ceremony, stated in list(self._earned.items()):
-            await self._statements.rows(_REPLACE_IN_FLIGHT, stated)
+            await self._pool.rows(_REPLACE_IN_FLIGHT, stated)
             self._earned.pop(ceremony, None)
             if self._files is not None:
                 self._files.remove(ceremony)
@@ -142,12 +142,12 @@ class Bans:
 
     async def statements(self, key_id: UUID) -> list[SignedBytes]:
         """Every ban that is known of a root key, as it was signed: for the peers to know it too."""
-        rows = await self._statements.rows(_OF_KEY, {"key_id": key_id})
+        rows = await self._pool.rows(_OF_KEY, {"key_id": key_id})
         return [SignedBytes(**dict(row)) for row in rows]
 
     async def own(self, limit: int) -> list[SignedBytes]:
         """Return this signer's own bans, newest first. The control plane avoids them in quorums."""
-        rows = await self._statements.rows(_OWN, {"me": self._me, "limit": limit})
+        rows = await self._pool.rows(_OWN, {"me": self._me, "limit": limit})
         return [SignedBytes(**dict(row)) for row in rows]
 
     async def learn(
@@ -163,7 +163,7 @@ class Bans:
         for signed in statements:
             ban = _opened(signed, identities)
             if ban is not None and ban.key_id == key_id and ban.banned in identities:
-                await self._statements.rows(_INSERT, _row(ban, signed))
+                await self._pool.rows(_INSERT, _row(ban, signed))
 
     async def among(self, key_id: UUID, signers: Sequence[str]) -> tuple[str, ...]:
         """Whose presence bars a quorum of ``signers`` with this one, in order.
@@ -171,13 +171,13 @@ class Bans:
         The banned one of each pair; the one that bans where that is this signer.
         """
         names = [self._me, *signers]
-        rows = await self._statements.rows(_PAIRS, {"key_id": key_id, "names": names})
+        rows = await self._pool.rows(_PAIRS, {"key_id": key_id, "names": names})
         found = {row.signer if row.banned == self._me else row.banned for row in rows}
         return tuple(sorted(found.union(self.earned_among(key_id, signers))))
 
     async def all(self) -> list[KnownBan]:
         """Newest first."""
-        return [KnownBan(*row) for row in await self._statements.rows(_ALL)]
+        return [KnownBan(*row) for row in await self._pool.rows(_ALL)]
 
     def _stated(
         self, key_id: UUID, banned: str, reason: str, ceremony: UUID | None

@@ -50,8 +50,8 @@ class InFlight:
 class LeftInFlightHere:
     """What was left at this signer, ``me``: read with each heartbeat, and told by its health."""
 
-    def __init__(self, statements: Pool, me: str) -> None:
-        self._statements = statements
+    def __init__(self, pool: Pool, me: str) -> None:
+        self._pool = pool
         self._me = me
         self._last_read: list[LeftInFlight] = []
 
@@ -59,7 +59,7 @@ class LeftInFlightHere:
         """Each pair, oldest first."""
         self._last_read = [
             LeftInFlight(key_id=each.key_id, signer=each.signer, since=each.begun_at)
-            for each in await left(self._statements)
+            for each in await left(self._pool)
         ]
         return self._last_read
 
@@ -78,20 +78,20 @@ class LeftInFlightHere:
         return f"{told} ({more} more: mpc-signer bans list)" if more else told
 
 
-async def in_flight(statements: Pool) -> list[InFlight]:
+async def in_flight(pool: Pool) -> list[InFlight]:
     """Return all pairs in flight; those that a stop left have ``is_under_way`` false."""
-    return [InFlight(*row) for row in await statements.rows(_ALL)]
+    return [InFlight(*row) for row in await pool.rows(_ALL)]
 
 
-async def left(statements: Pool) -> list[InFlight]:
+async def left(pool: Pool) -> list[InFlight]:
     """Return the pairs that a stop left in flight."""
-    found = [each for each in await in_flight(statements) if not each.is_under_way]
+    found = [each for each in await in_flight(pool) if not each.is_under_way]
     if not found:
         return []
     # what has ended while we looked is gone when we look again; the rest of a pair may not be
     again = {
         (each.key_id, each.signer): each.ceremonies
-        for each in await in_flight(statements)
+        for each in await in_flight(pool)
         if not each.is_under_way
     }
     return [
@@ -101,12 +101,10 @@ async def left(statements: Pool) -> list[InFlight]:
     ]
 
 
-async def find_left(statements: Pool, key_id: UUID, signer: str) -> InFlight:
+async def find_left(pool: Pool, key_id: UUID, signer: str) -> InFlight:
     """Return the entry of a left pair. Raises OperatorError if there is none, or none yet."""
     of_pair = [
-        each
-        for each in await in_flight(statements)
-        if (each.key_id, each.signer) == (key_id, signer)
+        each for each in await in_flight(pool) if (each.key_id, each.signer) == (key_id, signer)
     ]
     for each in of_pair:
         if not each.is_under_way:

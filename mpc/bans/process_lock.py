@@ -36,9 +36,9 @@ IS_ALIVE = """
 class ProcessLock:
     """Use it as a context. ``id`` names this process; it is never used again."""
 
-    def __init__(self, statements: Pool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self.id = uuid4()
-        self._statements = statements
+        self._pool = pool
         self._is_held = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
@@ -64,7 +64,7 @@ class ProcessLock:
         """Hold the lock until cancelled; take it again as soon as the database is back."""
         while True:
             try:
-                async with self._statements.connection_apart() as connection:
+                async with self._pool.connection_apart() as connection:
                     await connection.rows(_LOCK, {"process": str(self.id)})
                     self._is_held.set()
                     await connection.ended()

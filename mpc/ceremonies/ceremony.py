@@ -94,14 +94,14 @@ class Ceremonies:
     def __init__(
         self,
         *,
-        statements: Pool,
+        pool: Pool,
         signer: SigningKey,
         delivery: DeliveryClient,
         bans: Bans,
         locks: BanLocks,
         freeze: Freeze,
     ) -> None:
-        self._statements = statements
+        self._pool = pool
         self._signer = signer
         self._delivery = delivery
         self._bans = bans
@@ -162,7 +162,7 @@ class Ceremonies:
 
     async def _use_once(self, ticket: Ticket) -> None:
         """Remember the ticket, on disk. Raises Refused when it was used before."""
-        if not await use(self._statements, ticket.ceremony):
+        if not await use(self._pool, ticket.ceremony):
             raise Refused("ticket_used", f"ceremony {ticket.ceremony} was held here before")
 
     async def _meet(

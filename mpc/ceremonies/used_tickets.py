@@ -24,23 +24,23 @@ _FORGET = """
 """
 
 
-async def use(statements: Pool, ceremony: UUID) -> bool:
+async def use(pool: Pool, ceremony: UUID) -> bool:
     """Remember a ceremony's ticket, on disk when this returns. False when it was used before."""
     # not rows(), which tries again: the second time would find the first's own row
-    async with statements.connection() as connection:
+    async with pool.connection() as connection:
         return await connection.row(_USE, {"ceremony": ceremony}) is not None
 
 
-async def forget(statements: Pool, older_than: timedelta) -> int:
+async def forget(pool: Pool, older_than: timedelta) -> int:
     """How many were forgotten. ``older_than``: longer than any ticket holds, by far."""
-    return len(await statements.rows(_FORGET, {"older_than": older_than}))
+    return len(await pool.rows(_FORGET, {"older_than": older_than}))
 
 
-async def forget_for_ever(statements: Pool, older_than: timedelta) -> None:
+async def forget_for_ever(pool: Pool, older_than: timedelta) -> None:
     """Forget now and then, until cancelled."""
     while True:
         try:
-            if forgotten := await forget(statements, older_than):
+            if forgotten := await forget(pool, older_than):
                 log.info("forgot used tickets", rows=forgotten)
         except Exception as error:
             if not is_transient(error):

@@ -87,12 +87,12 @@ async def _approve(
     from mpc.acts import Acts
     from mpc.peers import Peers
     from mpc.repair_approvals import approve
-    from mpc.shares import share_statements
+    from mpc.shares import share_queries
 
     identity = load_identity(settings.identity.private_key)
     async with open_database(settings) as database:
         await Peers(database).require(signer)
-        rows = await database.rows(share_statements.ACTIVE, {"key_id": key})
+        rows = await database.rows(share_queries.ACTIVE, {"key_id": key})
         if not rows or signer not in rows[0].signers:
             raise OperatorError(
                 f"this signer has no share of key {key} in use with {signer}, so it cannot help",

@@ -123,7 +123,7 @@ async def _discard(settings: SignerSettings, key_id: UUID, ceremony: UUID, reaso
     from custody.node.connections import open_database
     from custody.node.identity import load_identity
     from mpc.acts import Acts
-    from mpc.shares import share_statements
+    from mpc.shares import share_queries
     from mpc.shares.audited_shares import DISCARD_SHARE
 
     identity = load_identity(settings.identity.private_key)
@@ -131,8 +131,8 @@ async def _discard(settings: SignerSettings, key_id: UUID, ceremony: UUID, reaso
     details = {"ceremony": str(ceremony), "operator": operator_name(), "reason": reason}
     async with open_database(settings) as database:
         acts = Acts(database, settings.node.id, identity)
-        statement = share_statements.DISCARD_BY_HAND
-        if not await acts.do(DISCARD_SHARE, key_id, statement, place, details):
+        sql = share_queries.DISCARD_BY_HAND
+        if not await acts.do(DISCARD_SHARE, key_id, sql, place, details):
             raise OperatorError(
                 f"no share of {ceremony} is pending here",
                 "See the pending shares: mpc-signer shares list.",
@@ -141,10 +141,10 @@ async def _discard(settings: SignerSettings, key_id: UUID, ceremony: UUID, reaso
 
 async def _newest(settings: SignerSettings, limit: int, show_all: bool) -> list[dict[str, Any]]:
     from custody.node.connections import open_database
-    from mpc.shares import share_statements
+    from mpc.shares import share_queries
 
     async with open_database(settings) as database:
-        found = await database.rows(share_statements.LIST, {"limit": limit, "all": show_all})
+        found = await database.rows(share_queries.LIST, {"limit": limit, "all": show_all})
     return [_described(row) for row in found]
 
 
@@ -172,14 +172,14 @@ async def _verify(settings: SignerSettings, key_ids: list[UUID]) -> tuple[int, l
     from rich.progress import Progress
 
     from custody.node.connections import open_database
-    from mpc.shares import share_statements
+    from mpc.shares import share_queries
     from mpc.shares.encryption_keys import open_encryption_keys
     from mpc.shares.shares import Shares
 
     async with open_database(settings) as database, open_encryption_keys(settings) as keys:
         await keys.compare(database)
         shares = Shares(database, keys)
-        total = (await database.rows(share_statements.COUNT_KEPT, {"key_ids": key_ids}))[0].number
+        total = (await database.rows(share_queries.COUNT_KEPT, {"key_ids": key_ids}))[0].number
         with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
             task = progress.add_task("shares", total=total)
             bad: list[BadShare] = []
@@ -202,11 +202,11 @@ async def _verify(settings: SignerSettings, key_ids: list[UUID]) -> tuple[int, l
 
 async def _kept(database: Pool, key_ids: list[UUID]) -> AsyncIterator[Any]:
     """Return the rows of the shares that are not erased, with the columns of FACTS."""
-    from mpc.shares import share_statements
+    from mpc.shares import share_queries
 
     place = {"last_key": FIRST, "last_ceremony": FIRST}
     while rows := await database.rows(
-        share_statements.KEPT, {"key_ids": key_ids, "limit": PAGE, **place}
+        share_queries.KEPT, {"key_ids": key_ids, "limit": PAGE, **place}
     ):
         for row in rows:
             yield row

@@ -61,18 +61,18 @@ class EncryptionKeys:
         """Why keys cannot be used at present."""
         return None if self._hsm is None else self._hsm.problem
 
-    async def adopt_first(self, statements: Pool) -> None:
+    async def adopt_first(self, pool: Pool) -> None:
         """Compare; a database that knows none yet learns the first one. Raises OperatorError."""
-        await self.compare(statements)
-        await adopt(statements, self.current)
-        await self.compare(statements)  # another process may have been first, with another
+        await self.compare(pool)
+        await adopt(pool, self.current)
+        await self.compare(pool)  # another process may have been first, with another
 
-    async def compare(self, statements: Pool) -> None:
+    async def compare(self, pool: Pool) -> None:
         """Raises OperatorError unless every key that the database knows is here, and the same.
 
         And unless one of the candidates is among them: the wrong key gets nothing to protect.
         """
-        known = await self.require_known(statements)
+        known = await self.require_known(pool)
         usable = [key for key in self._candidates if key.id in known or not known]
         if not usable:
             raise OperatorError(
@@ -82,12 +82,12 @@ class EncryptionKeys:
             )
         self._current = usable[0]
 
-    async def require_known(self, statements: Pool) -> Mapping[str, bytes]:
+    async def require_known(self, pool: Pool) -> Mapping[str, bytes]:
         """Return check values by id of the keys that the database knows.
 
         Raise OperatorError unless each of these keys is configured, with the same check value.
         """
-        known = {row.id: row.check_value for row in await statements.rows(_KNOWN)}
+        known = {row.id: row.check_value for row in await pool.rows(_KNOWN)}
         for key_id, check_value in known.items():
             self._compare(key_id, check_value)
         return known
@@ -116,9 +116,9 @@ class EncryptionKeys:
         return iter(self._keys.values())
 
 
-async def adopt(statements: Pool, key: EncryptionKey) -> None:
+async def adopt(pool: Pool, key: EncryptionKey) -> None:
     """Have the database know a key, so that shares can be under it."""
-    await statements.rows(_ADOPT, {"id": key.id, "check_value": key.check_value})
+    await pool.rows(_ADOPT, {"id": key.id, "check_value": key.check_value})
 
 
 @contextlib.asynccontextmanager

@@ -63,13 +63,13 @@ class Rewrapped:
     unused: list[str]
 
 
-async def count(statements: Pool, new: EncryptionKey) -> int:
+async def count(pool: Pool, new: EncryptionKey) -> int:
     """How many shares are under another key."""
-    return int((await statements.rows(_COUNT, {"new": new.id}))[0].number)
+    return int((await pool.rows(_COUNT, {"new": new.id}))[0].number)
 
 
 async def rewrap(
-    statements: Pool,
+    pool: Pool,
     keys: EncryptionKeys,
     new: EncryptionKey,
     progress: Callable[[int], None],
@@ -78,20 +78,20 @@ async def rewrap(
 
     A share that cannot be moved does not keep the others, but it keeps the key that it is under.
     """
-    await adopt(statements, new)
+    await adopt(pool, new)
     done, stuck = 0, list[Stuck]()
     last = (_BEFORE_ALL, _BEFORE_ALL)
-    while page := await statements.rows(
+    while page := await pool.rows(
         _UNDER_ANOTHER,
         {"new": new.id, "last_key": last[0], "last_ceremony": last[1], "limit": PAGE},
     ):
         moved, left = await _wrapped_anew(page, keys, new)
         if moved["key_ids"]:
-            await statements.rows(_REWRAP, moved)
+            await pool.rows(_REWRAP, moved)
         done, stuck = done + len(moved["key_ids"]), stuck + left
         last = (str(page[-1].key_id), str(page[-1].ceremony))
         progress(done)
-    unused = await statements.rows(_FORGET, {"new": new.id})
+    unused = await pool.rows(_FORGET, {"new": new.id})
     return Rewrapped(done, stuck, [row.id for row in unused])
 
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from custody.database.causes import is_transient
 from custody.database.pool import Pool
 from custody.node.errors import Failed
-from custody.node.handlers import NewRow
+from custody.node.handlers import RowChange
 from custody.node.stored_key import Holders, StoredKey
 from custody.runtime.cache import Cache
 from custody.wire.algorithms import Network
@@ -21,7 +21,7 @@ from custody.wire.statements import Confirmation, MadeFor
 from custody.wire.tickets import ALGORITHM, Protocol, Ticket
 from mpc._native import LocalMisuse, Share
 from mpc.metrics import UNUSABLE_SHARES
-from mpc.shares import share_statements
+from mpc.shares import share_queries
 from mpc.shares.encryption_keys import EncryptionKeys
 from mpc.shares.stored_share import ShareState, StoredShare, associated_data
 
@@ -44,8 +44,8 @@ class _Opening(NamedTuple):
 class Shares:
     """Finds, opens and changes shares. What cannot be had is Failed."""
 
-    def __init__(self, statements: Pool, keys: EncryptionKeys) -> None:
-        self._statements = statements
+    def __init__(self, pool: Pool, keys: EncryptionKeys) -> None:
+        self._pool = pool
         self._keys = keys
         self._open = Cache[Place, _Opening](MAX_LOADED)
         self._unusable: set[Place] = set()
@@ -59,11 +59,11 @@ class Shares:
 
     async def find(self, key_id: UUID, ceremony: UUID) -> StoredShare | None:
         """The share of a set, whatever became of it; None when none was ever made here."""
-        return await self._one(share_statements.FIND, {"key_id": key_id, "ceremony": ceremony})
+        return await self._one(share_queries.FIND, {"key_id": key_id, "ceremony": ceremony})
 
     async def active(self, key_id: UUID) -> StoredShare | None:
         """The share that a root key signs with at present."""
-        stored = await self._one(share_statements.ACTIVE, {"key_id": key_id})
+        stored = await self._one(share_queries.ACTIVE, {"key_id": key_id})
         if stored is not None:
             self._close_older(stored)
         return stored
@@ -73,11 +73,11 @@ class Shares:
 
         It says for good which key has this id.
         """
-        return await self._one(share_statements.KNOWN, {"key_id": key_id})
+        return await self._one(share_queries.KNOWN, {"key_id": key_id})
 
     async def waiting(self, key_id: UUID) -> StoredShare | None:
         """Return the key's pending share. It blocks every other one."""
-        return await self._one(share_statements.WAITING, {"key_id": key_id})
+        return await self._one(share_queries.WAITING, {"key_id": key_id})
 
     async def open(self, stored: StoredShare) -> Share:
         """Return the share itself, checked when it is loaded, and kept open for the next time."""
@@ -99,7 +99,7 @@ class Shares:
 
     async def prepare_row(
         self, confirmation: Confirmation, network: Network | None, share: Share
-    ) -> NewRow:
+    ) -> RowChange:
         """A new share, durable and confirmed at once.
 
         It is refused while another one of the key waits, for a set that was abandoned here,
@@ -118,9 +118,11 @@ class Shares:
             "network": network.value if network else None,
             "made_for": _text(confirmation.made_for),
         }
-        return NewRow(share_statements.INSERT, values | await self._sealed(values, share))
+        return RowChange(share_queries.INSERT, values | await self._sealed(values, share))
 
-    async def repaired_row(self, ticket: Ticket, network: Network | None, share: Share) -> NewRow:
+    async def repaired_row(
+        self, ticket: Ticket, network: Network | None, share: Share
+    ) -> RowChange:
         """Return the row of a repaired share. A repaired share signs nothing: Refresh uses it.
 
         The row replaces the share that this signer has of the set, or of an earlier set.
@@ -138,46 +140,48 @@ class Shares:
             "network": network.value if network else None,
             "made_for": None,
         }
-        return NewRow(
-            share_statements.REPAIR,
+        return RowChange(
+            share_queries.REPAIR,
             values | await self._sealed(values, share),
             after=partial(self.close, ticket.key_id),
         )
 
-    def proved_row(self, stored: StoredShare, others: Sequence[str]) -> NewRow:
+    def proved_row(self, stored: StoredShare, others: Sequence[str]) -> RowChange:
         """It has signed with these. It is promised once it has with some; in DKLs23, with all."""
-        return NewRow(share_statements.PROVE, {**_place(stored), "others": ",".join(others)})
+        return RowChange(share_queries.PROVE, {**_place(stored), "others": ",".join(others)})
 
-    def promise_row(self, stored: StoredShare) -> NewRow:
+    def promise_row(self, stored: StoredShare) -> RowChange:
         """Keep it. Refused until it is proved, and once it is abandoned."""
-        return NewRow(share_statements.PROMISE, _place(stored))
+        return RowChange(share_queries.PROMISE, _place(stored))
 
-    def activate_row(self, stored: StoredShare, made_for: MadeFor | None = None) -> NewRow:
+    def activate_row(self, stored: StoredShare, made_for: MadeFor | None = None) -> RowChange:
         """From now on it signs, and the one before it is erased.
 
         ``made_for`` is kept where the share does not have it: it came from Repair.
         """
         values = {**_place(stored), "made_for": _text(made_for)}
-        return NewRow(share_statements.ACTIVATE, values, after=partial(self.close, stored.key_id))
-
-    def discard_row(self, stored: StoredShare) -> NewRow:
-        """Erase a share that was promised, and was never in use."""
-        return NewRow(
-            share_statements.DISCARD, _place(stored), after=partial(self.close, stored.key_id)
+        return RowChange(
+            share_queries.ACTIVATE, values, after=partial(self.close, stored.key_id)
         )
 
-    def abandon_row(self, key_id: UUID, ceremony: UUID) -> NewRow:
+    def discard_row(self, stored: StoredShare) -> RowChange:
+        """Erase a share that was promised, and was never in use."""
+        return RowChange(
+            share_queries.DISCARD, _place(stored), after=partial(self.close, stored.key_id)
+        )
+
+    def abandon_row(self, key_id: UUID, ceremony: UUID) -> RowChange:
         """Erase what there is of this set, and never promise it. Refused once it was promised."""
         values = {"key_id": key_id, "ceremony": ceremony}
-        return NewRow(share_statements.ABANDON, values, after=partial(self.close, key_id))
+        return RowChange(share_queries.ABANDON, values, after=partial(self.close, key_id))
 
-    async def _one(self, statement: str, parameters: dict[str, Any]) -> StoredShare | None:
-        rows = await self._rows(statement, parameters)
+    async def _one(self, sql: str, parameters: dict[str, Any]) -> StoredShare | None:
+        rows = await self._rows(sql, parameters)
         return stored_share(rows[0]) if rows else None
 
-    async def _rows(self, statement: str, parameters: dict[str, Any]) -> list[Any]:
+    async def _rows(self, sql: str, parameters: dict[str, Any]) -> list[Any]:
         try:
-            return await self._statements.rows(statement, parameters)
+            return await self._pool.rows(sql, parameters)
         except Exception as error:
             if is_transient(error):
                 raise Failed(
@@ -222,7 +226,7 @@ class Shares:
         }
 
     async def _load(self, stored: StoredShare) -> Share:
-        rows = await self._rows(share_statements.SECRETS, _place(stored))
+        rows = await self._rows(share_queries.SECRETS, _place(stored))
         if not rows:
             raise Failed("no_share", "the share is erased", transient=True)
         row = rows[0]

@@ -28,13 +28,13 @@ async def test_a_database_that_goes_away_before_the_report_only_delays_it(
     outcome = Outcome(job_id=uuid4(), node="node-1", status=OutcomeStatus.DENIED, code="expired")
     content = outcome.model_dump_json().encode()
     async with (
-        Pool(url, 2, "test") as statements,
+        Pool(url, 2, "test") as pool,
         ControlPlaneClient(
             plane.url, node_leaf.ca, node_leaf.certificate, node_leaf.private_key
         ) as client,
     ):
-        chain = AuditChain(statements, "node-1", SigningKey(Ed25519PrivateKey.generate()))
-        reporter = Reporter(client, Journal(statements, "node-1", chain), chain, Freeze(tmp_path))
+        chain = AuditChain(pool, "node-1", SigningKey(Ed25519PrivateKey.generate()))
+        reporter = Reporter(client, Journal(pool, "node-1", chain), chain, Freeze(tmp_path))
         given = plane.expect(outcome.job_id)
         await asyncio.to_thread(cluster.stop)
         reporting = asyncio.create_task(reporter.report(outcome.job_id, None, content))

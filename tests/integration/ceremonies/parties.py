@@ -120,7 +120,7 @@ class Party:
         self,
         name: str,
         database: str,
-        statements: Pool,
+        pool: Pool,
         shares: Shares,
         bans: Bans,
         locks: BanLocks,
@@ -129,11 +129,11 @@ class Party:
     ) -> None:
         self.name = name
         self.database = database
-        self.statements = statements
+        self.pool = pool
         self.shares = shares
         self.bans = bans
         self.locks = locks
-        self.peers = Peers(statements)
+        self.peers = Peers(pool)
         self.delivery = delivery
         self._loop = loop
 
@@ -144,15 +144,15 @@ class Party:
     ) -> AsyncIterator["Party"]:
         name = own.name
         async with (
-            Pool(database, connections, name) as statements,
+            Pool(database, connections, name) as pool,
             open_client(settings) as client,
             open_delivery_client(settings) as delivery,
         ):
             keys = EncryptionKeys([own.encryption_key], [])
-            await keys.adopt_first(statements)
-            shares, bans = Shares(statements, keys), Bans(statements, name, own.identity)
-            async with BanLocks(statements, name, bans) as locks:
-                does = handlers(settings, statements, own.identity, shares, bans, locks, delivery)
+            await keys.adopt_first(pool)
+            shares, bans = Shares(pool, keys), Bans(pool, name, own.identity)
+            async with BanLocks(pool, name, bans) as locks:
+                does = handlers(settings, pool, own.identity, shares, bans, locks, delivery)
                 mode = Mode(
                     store=Store.MPC,
                     handlers=does,
@@ -160,8 +160,8 @@ class Party:
                     capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
                     withdraw=partial(withdraw, delivery, name),
                 )
-                loop = build_node(settings, statements, client, own.identity, mode).loop
-                yield cls(name, database, statements, shares, bans, locks, delivery, loop)
+                loop = build_node(settings, pool, client, own.identity, mode).loop
+                yield cls(name, database, pool, shares, bans, locks, delivery, loop)
 
     async def do(self, claimed: ClaimedJob) -> Outcome:
         """A job, as the loop sees to it between claim and report."""
@@ -170,7 +170,7 @@ class Party:
         return Outcome.model_validate_json(await self._loop._do(claimed))
 
     async def rows(self, statement: str, **parameters: object) -> list[Any]:
-        return await self.statements.rows(statement, parameters)
+        return await self.pool.rows(statement, parameters)
 
     async def has_begun(self, order: Order) -> None:
         """Return once it has used the order's ticket."""

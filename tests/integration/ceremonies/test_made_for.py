@@ -33,7 +33,7 @@ def wanted(key: Key) -> Order:
 
 async def pin_application(parties: Parties, names: tuple[str, ...] = NAMES[:3]) -> None:
     for name in names:
-        await Applications(parties[name].statements).add("shop", APPLICATION.public_key)
+        await Applications(parties[name].pool).add("shop", APPLICATION.public_key)
 
 
 async def attested(parties: Parties, key: Key, order: Order) -> tuple[Key, list[MadeFor | None]]:

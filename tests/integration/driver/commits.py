@@ -3,7 +3,7 @@
 from uuid import UUID, uuid4
 
 from custody.node.audit import AuditRecord
-from custody.node.handlers import NewRow
+from custody.node.handlers import RowChange
 from custody.node.journal import Commit
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.wire.algorithms import ECDSA_SECP256K1, Protection
@@ -36,7 +36,7 @@ def commit(
     return Commit(job_id, digest, outcome, audit_record, rows)
 
 
-def key_row_of(key_id: UUID) -> NewRow:
+def key_row_of(key_id: UUID) -> RowChange:
     key = WrappedKey(
         algorithm=ECDSA_SECP256K1,
         public_key=made_up_key(),

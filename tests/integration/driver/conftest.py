@@ -30,17 +30,17 @@ async def engine(driver_database: str) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
-async def statements(driver_database: str) -> AsyncIterator[Pool]:
-    async with Pool(driver_database, 8, "test") as statements:
-        yield statements
+async def pool(driver_database: str) -> AsyncIterator[Pool]:
+    async with Pool(driver_database, 8, "test") as pool:
+        yield pool
 
 
-def node_parts(statements: Pool, name: str, signer: SigningKey | None = None) -> NodeParts:
+def node_parts(pool: Pool, name: str, signer: SigningKey | None = None) -> NodeParts:
     signer = signer or SigningKey(Ed25519PrivateKey.generate())
-    chain = AuditChain(statements, name, signer)
-    return NodeParts(name, signer, chain, Journal(statements, name, chain))
+    chain = AuditChain(pool, name, signer)
+    return NodeParts(name, signer, chain, Journal(pool, name, chain))
 
 
 @pytest.fixture
-def node(statements: Pool) -> NodeParts:
-    return node_parts(statements, "driver-1")
+def node(pool: Pool) -> NodeParts:
+    return node_parts(pool, "driver-1")

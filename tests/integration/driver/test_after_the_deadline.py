@@ -49,18 +49,18 @@ class Stalled:
 class AwayFor:
     """A database that fails until a moment, then is the real one: no server stops so exactly."""
 
-    def __init__(self, statements: Pool, until: datetime) -> None:
-        self._statements = statements
+    def __init__(self, pool: Pool, until: datetime) -> None:
+        self._pool = pool
         self._until = until
 
     async def rows(self, *arguments: Any) -> list[Any]:
         if "INSERT INTO journal" in arguments[0]:
             self._require_there()
-        return await self._statements.rows(*arguments)
+        return await self._pool.rows(*arguments)
 
     def transaction(self) -> AbstractAsyncContextManager[Any]:
         self._require_there()
-        return self._statements.transaction()
+        return self._pool.transaction()
 
     def _require_there(self) -> None:
         if datetime.now(UTC) < self._until:
@@ -99,20 +99,20 @@ async def done(loop: JobLoop, one: Job) -> Outcome:
     return Outcome.model_validate_json(await loop._do(claimed(one)))
 
 
-async def journalled(statements: Pool, one: Job) -> list[str]:
-    rows = await statements.rows("SELECT status FROM journal WHERE job_id = :id", {"id": one.id})
+async def journalled(pool: Pool, one: Job) -> list[str]:
+    rows = await pool.rows("SELECT status FROM journal WHERE job_id = :id", {"id": one.id})
     return [row.status for row in rows]
 
 
-async def test_what_is_made_in_time_is_done(node: NodeParts, statements: Pool, tmp_path: Path):
+async def test_what_is_made_in_time_is_done(node: NodeParts, pool: Pool, tmp_path: Path):
     loop, _ = loop_of(node, Stalled(), tmp_path)
     one = job_for(30)
     assert (await done(loop, one)).status is OutcomeStatus.DONE
-    assert await journalled(statements, one) == ["DONE"]
+    assert await journalled(pool, one) == ["DONE"]
 
 
 async def test_what_an_hsm_makes_after_the_deadline_is_denied(
-    node: NodeParts, statements: Pool, tmp_path: Path
+    node: NodeParts, pool: Pool, tmp_path: Path
 ):
     loop, _ = loop_of(node, Stalled(0.8), tmp_path)
     one = job_for(0.5)
@@ -120,32 +120,32 @@ async def test_what_an_hsm_makes_after_the_deadline_is_denied(
     assert (outcome.status, outcome.code, outcome.result) == (
         OutcomeStatus.DENIED, "expired", None,
     )  # fmt: skip
-    assert await journalled(statements, one) == ["DENIED"]
+    assert await journalled(pool, one) == ["DENIED"]
 
 
-async def test_what_is_not_committed_by_the_deadline_is_denied(statements: Pool, tmp_path: Path):
+async def test_what_is_not_committed_by_the_deadline_is_denied(pool: Pool, tmp_path: Path):
     """The database is away when the signature is there, and back after the deadline."""
     one = job_for(0.6)
-    away = cast(Pool, AwayFor(statements, one.expires_at + timedelta(seconds=0.2)))
+    away = cast(Pool, AwayFor(pool, one.expires_at + timedelta(seconds=0.2)))
     loop, _ = loop_of(node_parts(away, "driver-1"), Stalled(), tmp_path)
     outcome = await done(loop, one)
     assert (outcome.status, outcome.code) == (OutcomeStatus.DENIED, "expired")
-    assert await journalled(statements, one) == ["DENIED"]
-    audited = await statements.rows("SELECT record FROM audit")
+    assert await journalled(pool, one) == ["DENIED"]
+    audited = await pool.rows("SELECT record FROM audit")
     assert [b"DENIED" in row.record for row in audited] == [True]
 
 
-async def test_what_is_not_committed_before_a_freeze_is_not_done(statements: Pool, tmp_path: Path):
+async def test_what_is_not_committed_before_a_freeze_is_not_done(pool: Pool, tmp_path: Path):
     one = job_for(30)
     back = datetime.now(UTC) + timedelta(seconds=0.8)
-    away = cast(Pool, AwayFor(statements, back))
+    away = cast(Pool, AwayFor(pool, back))
     loop, _ = loop_of(node_parts(away, "driver-1"), Stalled(), tmp_path)
     doing = asyncio.create_task(done(loop, one))
     await asyncio.sleep(0.3)
     Freeze(tmp_path).freeze("drill")
     outcome = await doing
     assert (outcome.status, outcome.code) == (OutcomeStatus.FAILED, "frozen")
-    assert await journalled(statements, one) == ["FAILED"]
+    assert await journalled(pool, one) == ["FAILED"]
 
 
 async def test_the_work_knows_its_end_by_the_clock_that_is_ahead(node: NodeParts, tmp_path: Path):

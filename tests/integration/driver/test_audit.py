@@ -40,33 +40,33 @@ async def heads(node: NodeParts) -> list[SignedBytes]:
 
 
 async def verify(
-    statements: Pool,
+    pool: Pool,
     node: NodeParts,
     heads: list[SignedBytes],
     retention: timedelta = RETENTION,
 ) -> Verification:
     kept = read_kept(AuditHeads(group="hsm", heads=heads), node.signer, node.name)
     subject = Subject(node.name, node.signer, retention)
-    return await verify_chain(statements, subject, kept, check_keys, lambda *_: None)
+    return await verify_chain(pool, subject, kept, check_keys, lambda *_: None)
 
 
-async def append(statements: Pool, node: NodeParts, *records: AuditRecord) -> None:
+async def append(pool: Pool, node: NodeParts, *records: AuditRecord) -> None:
     """Put records into the chain alone, as somebody who has the database and the code could."""
     links = node.chain.link(await node.chain.head(), list(records))
-    async with statements.transaction() as connection:
+    async with pool.transaction() as connection:
         await connection.rows(INSERT_LINKS, links.parameters)
     node.chain.advance(links)
 
 
 async def test_an_untouched_chain_agrees_with_every_head(
-    statements: Pool, node: NodeParts, heads: list[SignedBytes]
+    pool: Pool, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
-    found = await verify(statements, node, heads)
+    found = await verify(pool, node, heads)
     assert (found.records, found.compared, found.findings) == (RECORDS, RECORDS, [])
 
 
 async def test_a_changed_record_is_found(
-    statements: Pool, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
+    pool: Pool, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     async with engine.begin() as connection:
         record = (
@@ -74,21 +74,21 @@ async def test_a_changed_record_is_found(
         ).scalar_one()
         forged = json.dumps(json.loads(record) | {"status": "DENIED"}).encode()
         await connection.execute(update(audit).where(audit.c.sequence == 3).values(record=forged))
-    found = await verify(statements, node, heads)
+    found = await verify(pool, node, heads)
     assert {finding.sequence for finding in found.findings} == {3}
 
 
 async def test_a_deleted_record_is_found(
-    statements: Pool, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
+    pool: Pool, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     async with engine.begin() as connection:
         await connection.execute(delete(audit).where(audit.c.sequence == 2))
-    found = await verify(statements, node, heads)
+    found = await verify(pool, node, heads)
     assert any("missing" in finding.what for finding in found.findings)
 
 
 async def test_deleted_last_records_are_found_by_the_kept_head(
-    statements: Pool, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
+    pool: Pool, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     async with engine.begin() as connection:
         rows = await connection.execute(
@@ -97,13 +97,13 @@ async def test_deleted_last_records_are_found_by_the_kept_head(
         for row in rows:
             job_id = json.loads(row.record)["job_id"]
             await connection.execute(delete(journal).where(journal.c.job_id == job_id))
-    assert (await verify(statements, node, [])).findings == []
-    found = await verify(statements, node, heads)
+    assert (await verify(pool, node, [])).findings == []
+    found = await verify(pool, node, heads)
     assert [finding.sequence for finding in found.findings] == [RECORDS]
 
 
 async def test_a_recomputed_chain_is_found_by_the_kept_heads(
-    statements: Pool, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
+    pool: Pool, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     async with engine.begin() as connection:
         rows = (await connection.execute(select(audit).order_by(audit.c.sequence))).all()
@@ -118,27 +118,27 @@ async def test_a_recomputed_chain_is_found_by_the_kept_heads(
                 .where(audit.c.sequence == row.sequence)
                 .values(record=record, hash=previous)
             )
-    assert (await verify(statements, node, [])).findings == []
-    found = await verify(statements, node, heads)
+    assert (await verify(pool, node, [])).findings == []
+    found = await verify(pool, node, heads)
     assert [finding.sequence for finding in found.findings] == [2, 3, 4, 5]
 
 
 async def test_a_changed_outcome_in_the_journal_is_found(
-    statements: Pool, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
+    pool: Pool, engine: AsyncEngine, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
     async with engine.begin() as connection:
         job_id = (await connection.execute(select(journal.c.job_id).limit(1))).scalar_one()
         await connection.execute(
             update(journal).where(journal.c.job_id == job_id).values(outcome=b"{}")
         )
-    found = await verify(statements, node, heads)
+    found = await verify(pool, node, heads)
     assert [str(job_id) in finding.what for finding in found.findings] == [True]
 
 
 async def test_kept_heads_that_are_not_this_nodes_are_findings_and_no_traceback(
-    statements: Pool, node: NodeParts, heads: list[SignedBytes]
+    pool: Pool, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
-    forger = node_parts(statements, node.name)
+    forger = node_parts(pool, node.name)
     other = AuditHead(node="driver-2", sequence=1, hash=bytes(32))
     bad = [
         await forger.chain.signed_head(),
@@ -149,19 +149,19 @@ async def test_kept_heads_that_are_not_this_nodes_are_findings_and_no_traceback(
         node.signer.sign(AUDIT_HEAD_TYPE, other.model_dump_json().encode()),
         heads[0].model_copy(update={"signature": b"short"}),
     ]
-    found = await verify(statements, node, [*heads, *bad])
+    found = await verify(pool, node, [*heads, *bad])
     assert len(found.findings) == len(bad)
     assert all("a kept head is not this node's" in each.what for each in found.findings)
     assert found.compared == RECORDS
 
 
 async def test_after_a_restart_the_chain_goes_on_where_it_was(
-    statements: Pool, node: NodeParts, heads: list[SignedBytes]
+    pool: Pool, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
-    again = node_parts(statements, node.name, node.signer)
+    again = node_parts(pool, node.name, node.signer)
     assert (await again.chain.head()).sequence == RECORDS
     await again.journal.commit(commit())
-    found = await verify(statements, node, [*heads, await again.chain.signed_head()])
+    found = await verify(pool, node, [*heads, await again.chain.signed_head()])
     assert (found.records, found.findings) == (RECORDS + 1, [])
 
 
@@ -187,12 +187,10 @@ RUBBISH = {
 
 @pytest.mark.parametrize("record", RUBBISH.values(), ids=RUBBISH)
 async def test_what_does_not_parse_is_a_finding_at_its_place(
-    statements: Pool, node: NodeParts, heads: list[SignedBytes], record: bytes
+    pool: Pool, node: NodeParts, heads: list[SignedBytes], record: bytes
 ) -> None:
-    await statements.rows(
-        "UPDATE audit SET record = :record WHERE sequence = 3", {"record": record}
-    )
-    found = await verify(statements, node, heads)
+    await pool.rows("UPDATE audit SET record = :record WHERE sequence = 3", {"record": record})
+    found = await verify(pool, node, heads)
     assert found.records == RECORDS
     assert any(
         finding.sequence == 3 and ("does not parse" in finding.what or "larger" in finding.what)
@@ -215,47 +213,45 @@ async def test_what_does_not_parse_is_a_finding_at_its_place(
     ],
 )
 async def test_a_field_of_another_type_is_a_finding(
-    statements: Pool, node: NodeParts, heads: list[SignedBytes], change: dict[str, object]
+    pool: Pool, node: NodeParts, heads: list[SignedBytes], change: dict[str, object]
 ) -> None:
-    [row] = await statements.rows("SELECT record FROM audit WHERE sequence = 3")
+    [row] = await pool.rows("SELECT record FROM audit WHERE sequence = 3")
     record = json.dumps(json.loads(row.record) | change).encode()
-    await statements.rows(
-        "UPDATE audit SET record = :record WHERE sequence = 3", {"record": record}
-    )
-    found = await verify(statements, node, heads)
+    await pool.rows("UPDATE audit SET record = :record WHERE sequence = 3", {"record": record})
+    found = await verify(pool, node, heads)
     assert 3 in {finding.sequence for finding in found.findings}
 
 
 async def test_a_hash_of_another_size_and_a_number_below_one_are_findings(
-    statements: Pool, node: NodeParts, heads: list[SignedBytes]
+    pool: Pool, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
-    await statements.rows("UPDATE audit SET hash = 'x' WHERE sequence = 3")
-    await statements.rows(
+    await pool.rows("UPDATE audit SET hash = 'x' WHERE sequence = 3")
+    await pool.rows(
         "INSERT INTO audit SELECT node, -sequence, record, hash FROM audit WHERE sequence = 1"
     )
-    found = await verify(statements, node, heads)
+    found = await verify(pool, node, heads)
     assert {finding.sequence for finding in found.findings} == {-1, 3, 4}
 
 
 async def test_an_outcome_that_is_gone_from_the_journal_is_found_until_it_is_purged(
-    statements: Pool, node: NodeParts, heads: list[SignedBytes]
+    pool: Pool, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
-    [row] = await statements.rows("SELECT job_id FROM journal LIMIT 1")
-    await statements.rows("DELETE FROM journal WHERE job_id = :id", {"id": row.job_id})
-    (finding,) = (await verify(statements, node, heads)).findings
+    [row] = await pool.rows("SELECT job_id FROM journal LIMIT 1")
+    await pool.rows("DELETE FROM journal WHERE job_id = :id", {"id": row.job_id})
+    (finding,) = (await verify(pool, node, heads)).findings
     assert str(row.job_id) in finding.what
     assert finding.sequence is not None
-    assert (await verify(statements, node, heads, timedelta())).findings == []
+    assert (await verify(pool, node, heads, timedelta())).findings == []
 
 
 async def test_an_outcome_that_the_chain_does_not_have_is_found(
-    statements: Pool, node: NodeParts, heads: list[SignedBytes]
+    pool: Pool, node: NodeParts, heads: list[SignedBytes]
 ) -> None:
-    await statements.rows(
+    await pool.rows(
         "INSERT INTO journal (job_id, digest, node, status, outcome)"
         " SELECT gen_random_uuid(), digest, node, status, outcome FROM journal LIMIT 1"
     )
-    (finding,) = (await verify(statements, node, heads)).findings
+    (finding,) = (await verify(pool, node, heads)).findings
     assert "the chain has none" in finding.what
 
 
@@ -266,11 +262,11 @@ def record_of(job_id: UUID, status: OutcomeStatus, code: str | None = None) -> A
 
 @pytest.mark.parametrize("status", [OutcomeStatus.DONE, OutcomeStatus.DENIED, OutcomeStatus.FAILED])
 async def test_a_second_outcome_of_a_job_is_found(
-    statements: Pool, node: NodeParts, heads: list[SignedBytes], status: OutcomeStatus
+    pool: Pool, node: NodeParts, heads: list[SignedBytes], status: OutcomeStatus
 ) -> None:
-    [row] = await statements.rows("SELECT job_id FROM journal LIMIT 1")
-    await append(statements, node, record_of(row.job_id, status))
-    findings = (await verify(statements, node, heads)).findings
+    [row] = await pool.rows("SELECT job_id FROM journal LIMIT 1")
+    await append(pool, node, record_of(row.job_id, status))
+    findings = (await verify(pool, node, heads)).findings
     assert any(
         finding.sequence == RECORDS + 1 and "a second outcome" in finding.what
         for finding in findings
@@ -278,28 +274,28 @@ async def test_a_second_outcome_of_a_job_is_found(
 
 
 async def test_a_denial_after_the_journal_has_forgotten_the_job_is_legal(
-    statements: Pool, node: NodeParts
+    pool: Pool, node: NodeParts
 ) -> None:
     job_id = uuid4()
-    await append(statements, node, record_of(job_id, OutcomeStatus.DONE))
-    await append(statements, node, record_of(job_id, OutcomeStatus.DENIED, "expired"))
-    assert (await verify(statements, node, [], timedelta())).findings == []
+    await append(pool, node, record_of(job_id, OutcomeStatus.DONE))
+    await append(pool, node, record_of(job_id, OutcomeStatus.DENIED, "expired"))
+    assert (await verify(pool, node, [], timedelta())).findings == []
 
 
 async def test_failures_before_a_result_and_denials_of_replays_are_legal(
-    statements: Pool, node: NodeParts
+    pool: Pool, node: NodeParts
 ) -> None:
-    other = node_parts(statements, "driver-2")
+    other = node_parts(pool, "driver-2")
     job_id, theirs = uuid4(), uuid4()
     await node.journal.commit(commit(OutcomeStatus.FAILED, job_id=job_id))
     await node.journal.commit(commit(job_id=job_id))
-    await append(statements, node, record_of(job_id, OutcomeStatus.DENIED, "replayed"))
+    await append(pool, node, record_of(job_id, OutcomeStatus.DENIED, "replayed"))
     await node.journal.commit(commit(OutcomeStatus.FAILED, job_id=theirs))
     await other.journal.commit(commit(job_id=theirs, node="driver-2"))
     refused = replace(commit(OutcomeStatus.REFUSED), journalled=False)
     await node.journal.commit(refused)
     for each in (node, other):
-        assert (await verify(statements, each, [await each.chain.signed_head()])).findings == []
+        assert (await verify(pool, each, [await each.chain.signed_head()])).findings == []
 
 
 async def new_key(node: NodeParts) -> Commit:
@@ -315,16 +311,16 @@ async def new_key(node: NodeParts) -> Commit:
 
 
 async def test_a_key_that_was_made_and_is_gone_or_is_another_is_found(
-    statements: Pool, node: NodeParts
+    pool: Pool, node: NodeParts
 ) -> None:
     kept, gone, swapped = [await new_key(node) for _ in range(3)]
-    assert (await verify(statements, node, [])).findings == []
-    await statements.rows("DELETE FROM wrapped_keys WHERE key_id = :id", {"id": gone.job_id})
-    await statements.rows(
+    assert (await verify(pool, node, [])).findings == []
+    await pool.rows("DELETE FROM wrapped_keys WHERE key_id = :id", {"id": gone.job_id})
+    await pool.rows(
         "UPDATE wrapped_keys SET public_key = '\\x02' WHERE key_id = :id",
         {"id": swapped.job_id},
     )
-    findings = (await verify(statements, node, [])).findings
+    findings = (await verify(pool, node, [])).findings
     assert [finding.sequence for finding in findings] == [2, 3]
     assert str(gone.job_id) in findings[0].what
     assert "another public key" in findings[1].what
@@ -340,17 +336,17 @@ async def test_a_key_that_was_made_and_is_gone_or_is_another_is_found(
     ],
 )
 async def test_a_key_that_was_made_and_has_another_fact_is_found(
-    statements: Pool, node: NodeParts, change: str, name: str
+    pool: Pool, node: NodeParts, change: str, name: str
 ) -> None:
     made = await new_key(node)
-    await statements.rows(f"UPDATE wrapped_keys SET {change}")
-    (finding,) = (await verify(statements, node, [])).findings
+    await pool.rows(f"UPDATE wrapped_keys SET {change}")
+    (finding,) = (await verify(pool, node, [])).findings
     assert finding.sequence == 1
     assert finding.what == f"key {made.job_id} was made here with another {name} than is stored"
 
 
 async def test_a_node_that_works_meanwhile_changes_nothing_of_what_is_verified(
-    statements: Pool, node: NodeParts
+    pool: Pool, node: NodeParts
 ) -> None:
     async def work() -> None:
         while True:
@@ -359,16 +355,14 @@ async def test_a_node_that_works_meanwhile_changes_nothing_of_what_is_verified(
     working = asyncio.create_task(work())
     try:
         for _ in range(10):
-            assert (await verify(statements, node, [])).findings == []
+            assert (await verify(pool, node, [])).findings == []
     finally:
         working.cancel()
 
 
-async def test_more_findings_than_anybody_reads_are_counted(
-    statements: Pool, node: NodeParts
-) -> None:
-    await statements.rows(
+async def test_more_findings_than_anybody_reads_are_counted(pool: Pool, node: NodeParts) -> None:
+    await pool.rows(
         "INSERT INTO audit SELECT 'driver-1', number, 'x', 'x' FROM generate_series(1, 1200) number"
     )
-    found = await verify(statements, node, [])
+    found = await verify(pool, node, [])
     assert (len(found.findings), found.findings_in_all) == (1000, 2400)

@@ -100,29 +100,27 @@ async def plane(control_plane_database: str, node: NodeParts) -> AsyncIterator[P
     await engine.dispose()
 
 
-async def restore_backup(statements: Pool, node: NodeParts) -> None:
+async def restore_backup(pool: Pool, node: NodeParts) -> None:
     """The database as it was after BACKUP records."""
-    rows = await statements.rows(
-        "DELETE FROM audit WHERE sequence > :n RETURNING record", {"n": BACKUP}
-    )
+    rows = await pool.rows("DELETE FROM audit WHERE sequence > :n RETURNING record", {"n": BACKUP})
     ids = [row.record.decode().split('"job_id":"')[1][:36] for row in rows]
-    await statements.rows("DELETE FROM journal WHERE job_id = ANY(:ids::uuid[])", {"ids": ids})
+    await pool.rows("DELETE FROM journal WHERE job_id = ANY(:ids::uuid[])", {"ids": ids})
     node.chain.forget_head()
 
 
-async def verify(statements: Pool, plane: Plane) -> Verification:
+async def verify(pool: Pool, plane: Plane) -> Verification:
     node = plane.node
     kept = read_kept(await plane.answer(), node.signer, node.name)
     subject = Subject(node.name, node.signer, timedelta(days=90))
-    return await verify_chain(statements, subject, kept, check_keys, lambda *_: None)
+    return await verify_chain(pool, subject, kept, check_keys, lambda *_: None)
 
 
-async def state(statements: Pool, plane: Plane) -> SignedBytes:
+async def state(pool: Pool, plane: Plane) -> SignedBytes:
     """`audit restored`, up to the control plane."""
     node = plane.node
     kept = read_kept(await plane.answer(), node.signer, node.name)
     signed, _ = await state_restore(
-        statements, node.name, node.signer, kept, "bo", "disk failed, backup of Monday"
+        pool, node.name, node.signer, kept, "bo", "disk failed, backup of Monday"
     )
     assert await plane.restores.claim(node.name, signed) is False
     node.chain.forget_head()  # as the running node does when it meets the new record
@@ -137,18 +135,18 @@ async def work_on(plane: Plane, records: int) -> None:
 
 @pytest.mark.parametrize("since", [0, 1, RECORDS], ids=["truncated", "forked", "overtaken"])
 async def test_a_restore_is_stated_then_acknowledged_and_a_gap_for_ever(
-    statements: Pool, plane: Plane, since: int
+    pool: Pool, plane: Plane, since: int
 ) -> None:
-    await restore_backup(statements, plane.node)
+    await restore_backup(pool, plane.node)
     await plane.age()
     await work_on(plane, since)
     assert await plane.beat() is not None
     kept_before = await plane.head_count()
 
-    await state(statements, plane)
+    await state(pool, plane)
     await plane.beat()
     assert await plane.alarm() is not None  # the node cannot acknowledge itself
-    found = await verify(statements, plane)
+    found = await verify(pool, plane)
     assert any("nobody has acknowledged" in each.what for each in found.findings)
     assert (await plane.seen()).claim.lost == f"records {BACKUP + 1} to {RECORDS}"
 
@@ -158,7 +156,7 @@ async def test_a_restore_is_stated_then_acknowledged_and_a_gap_for_ever(
     await plane.age()
     assert await plane.beat() is None
     assert await plane.head_count() >= kept_before  # no head is lost
-    found = await verify(statements, plane)
+    found = await verify(pool, plane)
     assert found.findings == []
     (gap,) = found.gaps
     assert (gap.agreed.sequence, gap.kept.sequence) == (BACKUP, RECORDS)
@@ -168,46 +166,44 @@ async def test_a_restore_is_stated_then_acknowledged_and_a_gap_for_ever(
     assert gap.acknowledged_reason == "asked Bo, who restored it"
 
 
-async def test_stating_it_again_sends_the_same_statement(statements: Pool, plane: Plane) -> None:
-    await restore_backup(statements, plane.node)
-    first = await state(statements, plane)
-    assert await state(statements, plane) == first
+async def test_stating_it_again_sends_the_same_statement(pool: Pool, plane: Plane) -> None:
+    await restore_backup(pool, plane.node)
+    first = await state(pool, plane)
+    assert await state(pool, plane) == first
     await plane.acknowledge()
     assert await plane.restores.claim(plane.node.name, first) is True
     kept = read_kept(await plane.answer(), plane.node.signer, plane.node.name)
-    assert await lost_heads(statements, plane.node.name, kept) == []
+    assert await lost_heads(pool, plane.node.name, kept) == []
 
 
 async def test_a_chain_that_has_all_that_was_reported_states_no_restore(
-    statements: Pool, plane: Plane
+    pool: Pool, plane: Plane
 ) -> None:
     with pytest.raises(OperatorError, match="agrees with all"):
-        await state(statements, plane)
+        await state(pool, plane)
 
 
-async def test_a_second_restore_may_take_the_record_of_the_first(
-    statements: Pool, plane: Plane
-) -> None:
+async def test_a_second_restore_may_take_the_record_of_the_first(pool: Pool, plane: Plane) -> None:
     for _ in range(2):
-        await restore_backup(statements, plane.node)
+        await restore_backup(pool, plane.node)
         await plane.age()
         assert await plane.beat() is not None
-        await state(statements, plane)
+        await state(pool, plane)
         await plane.acknowledge()
         await work_on(plane, 3)
-        assert (await verify(statements, plane)).findings == []
+        assert (await verify(pool, plane)).findings == []
 
 
 async def test_records_after_an_acknowledged_restore_are_held_to_their_heads(
-    statements: Pool, plane: Plane
+    pool: Pool, plane: Plane
 ) -> None:
     """The gap excuses the records that it has cost, and not what was written in their place."""
-    await restore_backup(statements, plane.node)
-    await state(statements, plane)
+    await restore_backup(pool, plane.node)
+    await state(pool, plane)
     await plane.acknowledge()
     await work_on(plane, 1)  # record 4, within the numbers of the gap
-    await restore_backup(statements, plane.node)
-    found = await verify(statements, plane)
+    await restore_backup(pool, plane.node)
+    found = await verify(pool, plane)
     assert any("missing: this node signed" in each.what for each in found.findings)
     assert any("missing: the record of a restore" in each.what for each in found.findings)
     await plane.node.journal.commit(commit())
@@ -235,15 +231,15 @@ async def signed_restore(plane: Plane, kept: int, agreed: int, signer: SigningKe
 
 
 async def test_a_statement_that_admits_less_than_was_lost_does_not_help(
-    statements: Pool, plane: Plane
+    pool: Pool, plane: Plane
 ) -> None:
-    await restore_backup(statements, plane.node)
+    await restore_backup(pool, plane.node)
     node = plane.node
     await plane.restores.claim(node.name, await signed_restore(plane, 3, BACKUP, node.signer))
     await plane.acknowledge()
     await plane.age()
     assert f"record {RECORDS} had been reported" in str(await plane.beat())
-    found = await verify(statements, plane)
+    found = await verify(pool, plane)
     assert any(each.sequence == RECORDS for each in found.findings)
 
 
@@ -272,10 +268,10 @@ async def test_what_the_node_has_not_signed_or_reported_is_no_statement(plane: P
 
 
 async def test_an_admin_acknowledges_what_was_shown_and_nothing_else(
-    statements: Pool, plane: Plane
+    pool: Pool, plane: Plane
 ) -> None:
-    await restore_backup(statements, plane.node)
-    await state(statements, plane)
+    await restore_backup(pool, plane.node)
+    await state(pool, plane)
     seen = await plane.seen()
     signer = plane.node.signer
     other = await signed_restore(plane, RECORDS, 1, signer)
@@ -288,34 +284,34 @@ async def test_an_admin_acknowledges_what_was_shown_and_nothing_else(
 
 
 async def test_an_alarm_that_no_restore_explains_is_not_lifted_by_one(
-    statements: Pool, plane: Plane
+    pool: Pool, plane: Plane
 ) -> None:
-    forged = await node_parts(statements, plane.node.name).chain.signed_head()
+    forged = await node_parts(pool, plane.node.name).chain.signed_head()
     identity = plane.node.signer.public_key
     await plane.heads.keep(plane.node.name, identity, forged, is_current=True)
-    await restore_backup(statements, plane.node)
-    await state(statements, plane)
+    await restore_backup(pool, plane.node)
+    await state(pool, plane)
     with pytest.raises(OperatorError, match="a restored database does not explain"):
         await plane.acknowledge()
     assert "not signed by the node's identity key" in str(await plane.alarm())
 
 
 async def test_heads_that_a_control_plane_sets_aside_by_itself_are_found(
-    statements: Pool, plane: Plane
+    pool: Pool, plane: Plane
 ) -> None:
     """A stolen control plane can hide nothing that the node's own chain does not admit to."""
-    await restore_backup(statements, plane.node)
+    await restore_backup(pool, plane.node)
     async with plane.engine.begin() as connection:
         await connection.execute(
             text("UPDATE audit_heads SET set_aside_by = 1 WHERE sequence > :n"), {"n": BACKUP}
         )
-    found = await verify(statements, plane)
+    found = await verify(pool, plane)
     assert [each.sequence for each in found.findings] == [3, 4, 5]
     assert all("no acknowledged restore" in each.what for each in found.findings)
 
 
-async def test_heads_of_a_chain_in_doubt_are_not_thinned(statements: Pool, plane: Plane) -> None:
-    await restore_backup(statements, plane.node)
+async def test_heads_of_a_chain_in_doubt_are_not_thinned(pool: Pool, plane: Plane) -> None:
+    await restore_backup(pool, plane.node)
     await plane.age()
     await plane.beat()
     async with plane.engine.begin() as connection:
@@ -323,7 +319,7 @@ async def test_heads_of_a_chain_in_doubt_are_not_thinned(statements: Pool, plane
             text("UPDATE audit_heads SET received_at = date_trunc('hour', now()) - interval '8 d'")
         )
     assert await plane.heads.thin() == 0
-    await state(statements, plane)
+    await state(pool, plane)
     await plane.acknowledge()
     count = await plane.head_count()
     await plane.heads.thin()

@@ -40,9 +40,9 @@ async def test_a_committed_outcome_is_found_byte_for_byte(node: NodeParts) -> No
 
 
 async def test_the_first_of_two_drivers_wins_and_the_other_gets_its_outcome(
-    statements: Pool, engine: AsyncEngine, node: NodeParts
+    pool: Pool, engine: AsyncEngine, node: NodeParts
 ) -> None:
-    other = node_parts(statements, "driver-2")
+    other = node_parts(pool, "driver-2")
     job_id = uuid4()
     mine = commit(job_id=job_id, key_row=True)
     theirs = commit(job_id=job_id, key_row=True, node="driver-2")
@@ -53,9 +53,9 @@ async def test_the_first_of_two_drivers_wins_and_the_other_gets_its_outcome(
 
 
 async def test_many_drivers_commit_the_same_jobs_in_any_order(
-    statements: Pool, engine: AsyncEngine
+    pool: Pool, engine: AsyncEngine
 ) -> None:
-    nodes = [node_parts(statements, f"driver-{number}") for number in range(4)]
+    nodes = [node_parts(pool, f"driver-{number}") for number in range(4)]
     job_ids = [uuid4() for _ in range(50)]
     results = await asyncio.gather(
         *(
@@ -71,8 +71,8 @@ async def test_many_drivers_commit_the_same_jobs_in_any_order(
 
 async def test_one_connection_is_enough_to_commit_and_to_link(driver_database: str) -> None:
     """Tasks that hold a connection and wait for a second one would all wait without an end."""
-    async with Pool(driver_database, 1, "test") as statements, asyncio.timeout(10):
-        nodes = [node_parts(statements, f"driver-{number}") for number in range(4)]
+    async with Pool(driver_database, 1, "test") as pool, asyncio.timeout(10):
+        nodes = [node_parts(pool, f"driver-{number}") for number in range(4)]
         # with rows of its own: a transaction of several statements, on a chain not read before
         commits = [
             node.journal.commit(commit(node=node.name, key_row=True))
@@ -122,9 +122,9 @@ async def test_one_that_cannot_be_committed_does_not_keep_the_others_back(
 
 
 async def test_unreported_outcomes_are_those_of_this_node_not_yet_marked(
-    statements: Pool, node: NodeParts
+    pool: Pool, node: NodeParts
 ) -> None:
-    other = node_parts(statements, "driver-2")
+    other = node_parts(pool, "driver-2")
     reported, waiting = commit(), commit()
     await node.journal.commit(reported)
     await node.journal.commit(waiting)

@@ -26,18 +26,18 @@ Store = Callable[..., Awaitable[UUID]]
 
 
 @pytest.fixture
-def vault(statements: Pool) -> Vault:
-    return Vault(statements, cast(Any, None))  # no HSM: a row is found without one
+def vault(pool: Pool) -> Vault:
+    return Vault(pool, cast(Any, None))  # no HSM: a row is found without one
 
 
 @pytest.fixture
-async def stored(statements: Pool) -> UUID:
+async def stored(pool: Pool) -> UUID:
     """The id of a key for Ethereum."""
     known = "INSERT INTO master_keys (id, check_value) VALUES (:id, :check_value)"
-    await statements.rows(known, {"id": KEY.master_key, "check_value": bytes(32)})
+    await pool.rows(known, {"id": KEY.master_key, "check_value": bytes(32)})
     key_id = uuid4()
     row = row_of(key_id, Network.ETHEREUM, KEY)
-    await statements.rows(row.statement, {name: [value] for name, value in row.values.items()})
+    await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
     return key_id
 
 

@@ -52,6 +52,6 @@ def gate_section(url: str, ca: Path, hmac_key_file: Path, **changes: Any) -> Gat
 
 
 @pytest.fixture
-async def statements(driver_database: str) -> AsyncIterator[Pool]:
-    async with Pool(driver_database, 8, "test") as statements:
-        yield statements
+async def pool(driver_database: str) -> AsyncIterator[Pool]:
+    async with Pool(driver_database, 8, "test") as pool:
+        yield pool

@@ -37,13 +37,13 @@ TIMEOUT = 0.5
 class OpenGate:
     """A node's gate, put together."""
 
-    def __init__(self, section: GateSection, statements: Pool, slots: Slots) -> None:
+    def __init__(self, section: GateSection, pool: Pool, slots: Slots) -> None:
         self.client = GateClient(section)
         self.slots = slots
         self.gate = Gate(
             section,
             self.client,
-            Approvals(statements, "zurich-1"),
+            Approvals(pool, "zurich-1"),
             slots,
             node="zurich-1",
             store=Store.HSM,
@@ -58,8 +58,8 @@ class OpenGate:
 
 
 @pytest.fixture
-async def gate(section: GateSection, statements: Pool) -> AsyncIterator[OpenGate]:
-    opened = OpenGate(section, statements, Slots(2))
+async def gate(section: GateSection, pool: Pool) -> AsyncIterator[OpenGate]:
+    opened = OpenGate(section, pool, Slots(2))
     async with opened.client:
         yield opened
 
@@ -136,21 +136,21 @@ NO_ANSWERS = {
 
 @pytest.mark.parametrize(("play", "code"), NO_ANSWERS.values(), ids=NO_ANSWERS.keys())
 async def test_what_is_no_approval_opens_nothing(
-    played: PlayedGate, section: GateSection, statements: Pool, play, code: str
+    played: PlayedGate, section: GateSection, pool: Pool, play, code: str
 ) -> None:
     quick = section.model_copy(update={"timeout_seconds": TIMEOUT})
-    opened = OpenGate(quick, statements, Slots(2))
+    opened = OpenGate(quick, pool, Slots(2))
     played.play = play
     job = job_around(complete())
     async with opened.client:
         with pytest.raises(Failed) as caught:
             await opened.decide(job)
     assert (caught.value.code, caught.value.transient) == (code, True)
-    assert await Approvals(statements, "zurich-1").find(job) is None
+    assert await Approvals(pool, "zurich-1").find(job) is None
 
 
-async def failure_code(section: GateSection, statements: Pool) -> str:
-    opened = OpenGate(section, statements, Slots(2))
+async def failure_code(section: GateSection, pool: Pool) -> str:
+    opened = OpenGate(section, pool, Slots(2))
     async with opened.client:
         with pytest.raises(Failed) as caught:
             await opened.decide(job_around(complete()))
@@ -171,19 +171,19 @@ async def test_after_a_gateways_answer_the_gate_is_asked_again(
 
 
 async def test_a_gate_that_is_down_opens_nothing(
-    gate_leaf: Leaf, hmac_key_file: Path, statements: Pool
+    gate_leaf: Leaf, hmac_key_file: Path, pool: Pool
 ) -> None:
     url = f"https://{LOCALHOST}:{free_port()}/"
     section = gate_section(url, gate_leaf.ca, hmac_key_file)
-    assert await failure_code(section, statements) == "gate_unavailable"
+    assert await failure_code(section, pool) == "gate_unavailable"
 
 
 async def test_a_gate_under_another_root_is_not_asked(
-    played: PlayedGate, tmp_path: Path, hmac_key_file: Path, statements: Pool
+    played: PlayedGate, tmp_path: Path, hmac_key_file: Path, pool: Pool
 ) -> None:
     others = Certificates(tmp_path / "pki")
     section = gate_section(played.url, others.ca, hmac_key_file)
-    assert await failure_code(section, statements) == "gate_unavailable"
+    assert await failure_code(section, pool) == "gate_unavailable"
     assert played.asked == []
 
 
@@ -208,10 +208,10 @@ async def test_the_question_is_signed_with_the_shared_key(
 
 
 async def test_bare_hashes_are_refused_unasked_where_the_owner_says_so(
-    section: GateSection, statements: Pool, played: PlayedGate
+    section: GateSection, pool: Pool, played: PlayedGate
 ) -> None:
     strict = section.model_copy(update={"allow_bare_hashes": False})
-    opened = OpenGate(strict, statements, Slots(2))
+    opened = OpenGate(strict, pool, Slots(2))
     async with opened.client:
         with pytest.raises(Denied) as caught:
             await opened.decide(job_around(SignHash(kind="Hash", hash=bytes(32))))
@@ -225,11 +225,11 @@ async def test_bare_hashes_are_refused_unasked_where_the_owner_says_so(
 
 
 async def test_what_waits_holds_no_slot_and_is_limited(
-    section: GateSection, statements: Pool, played: PlayedGate
+    section: GateSection, pool: Pool, played: PlayedGate
 ) -> None:
     narrow = section.model_copy(update={"at_once": 2})
     slots = Slots(1)
-    opened = OpenGate(narrow, statements, slots)
+    opened = OpenGate(narrow, pool, slots)
     played.play = played_gate.hang
     async with opened.client:
         hanging = [asyncio.create_task(opened.decide(job_around(complete()))) for _ in range(2)]
@@ -244,17 +244,17 @@ async def test_what_waits_holds_no_slot_and_is_limited(
         assert slots.busy == 0
 
 
-async def test_of_two_decisions_the_first_stands(statements: Pool) -> None:
+async def test_of_two_decisions_the_first_stands(pool: Pool) -> None:
     job = job_around(complete())
     decisions = [Decision.APPROVE, Decision.REJECT] * 5
     made = await asyncio.gather(
         *(
-            Approvals(statements, f"driver-{number}").record(job, decision, f"of {number}")
+            Approvals(pool, f"driver-{number}").record(job, decision, f"of {number}")
             for number, decision in enumerate(decisions)
         )
     )
     assert len(set(made)) == 1
-    assert await Approvals(statements, "driver-1").find(job) == made[0]
+    assert await Approvals(pool, "driver-1").find(job) == made[0]
 
 
 def test_a_key_that_is_too_short_or_that_others_may_read_is_an_error(

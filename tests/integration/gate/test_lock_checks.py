@@ -43,11 +43,11 @@ async def found(settings: dict[str, Any], gate: GateSection | None = None, **req
     return {check.name: check.status for check in checks}, " ".join(map(str, checks))
 
 
-async def test_signed_requests_without_a_pinned_application_fail(settings, statements):
+async def test_signed_requests_without_a_pinned_application_fail(settings, pool):
     status, said = await found(settings, require_signature=True)
     assert status == {"signed requests": Status.FAIL, "gate": Status.OK}
     assert "apps add" in said
-    await Applications(statements).add("shop", APPLICATION.public_key)
+    await Applications(pool).add("shop", APPLICATION.public_key)
     status, _ = await found(settings, require_signature=True)
     assert status["signed requests"] is Status.OK
 

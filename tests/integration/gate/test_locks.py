@@ -32,17 +32,17 @@ def job(body: bytes | None = None) -> Job:
     return job_around(body or complete(expires_at=soon), expires_at=soon)
 
 
-def locks(statements: Pool, gate: Gate | None = None, *, required: bool = False) -> Locks:
-    requests = SignedRequests(statements, Store.HSM, timedelta(days=90), required=required)
-    return Locks(requests, gate, Approvals(statements, "zurich-1"))
+def locks(pool: Pool, gate: Gate | None = None, *, required: bool = False) -> Locks:
+    requests = SignedRequests(pool, Store.HSM, timedelta(days=90), required=required)
+    return Locks(requests, gate, Approvals(pool, "zurich-1"))
 
 
 @pytest.fixture
-async def gate(section: GateSection, statements: Pool) -> AsyncIterator[Gate]:
+async def gate(section: GateSection, pool: Pool) -> AsyncIterator[Gate]:
     slots = Slots(2)
     slots.take()
     async with GateClient(section) as client:
-        approvals = Approvals(statements, "zurich-1")
+        approvals = Approvals(pool, "zurich-1")
         yield Gate(section, client, approvals, slots, node="zurich-1", store=Store.HSM)
 
 
@@ -52,30 +52,28 @@ async def code_of(opening: Any) -> str:
     return caught.value.code
 
 
-async def test_where_requests_must_be_signed_one_that_is_not_opens_nothing(statements):
-    await Applications(statements).add("shop", APPLICATION.public_key)
-    shut = locks(statements, required=True)
+async def test_where_requests_must_be_signed_one_that_is_not_opens_nothing(pool):
+    await Applications(pool).add("shop", APPLICATION.public_key)
+    shut = locks(pool, required=True)
     assert await code_of(shut.open(job(), ASKED, {})) == "unsigned_request"
     details: Details = {}
     await shut.open(signed(job()), ASKED, details)
     assert details == {"application": "shop"}
 
 
-async def test_a_body_that_two_readers_could_read_differently_opens_nothing(statements):
+async def test_a_body_that_two_readers_could_read_differently_opens_nothing(pool):
     body = b'{"kind": "Message", "message": "1 coin", "message": "100 coins"}'
-    assert await code_of(locks(statements).open(job(body), ASKED, {})) == "malformed_request"
+    assert await code_of(locks(pool).open(job(body), ASKED, {})) == "malformed_request"
 
 
-async def test_what_the_gate_rejects_opens_nothing(
-    statements: Pool, gate: Gate, played: PlayedGate
-):
+async def test_what_the_gate_rejects_opens_nothing(pool: Pool, gate: Gate, played: PlayedGate):
     played.play = played_gate.reject
     details: Details = {}
-    assert await code_of(locks(statements, gate).open(job(), ASKED, details)) == "gate_rejected"
+    assert await code_of(locks(pool, gate).open(job(), ASKED, details)) == "gate_rejected"
     assert details["gate"] == "reject"
 
 
-async def test_what_the_gate_approves_is_open(statements: Pool, gate: Gate, played: PlayedGate):
+async def test_what_the_gate_approves_is_open(pool: Pool, gate: Gate, played: PlayedGate):
     details: Details = {}
-    await locks(statements, gate).open(job(), ASKED, details)
+    await locks(pool, gate).open(job(), ASKED, details)
     assert details["gate"] == "approve"

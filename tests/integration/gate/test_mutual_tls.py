@@ -25,15 +25,15 @@ def mutual(tmp_path: Path, gate_leaf: Leaf) -> Iterator[GateSection]:
 
 
 async def test_a_node_with_its_certificate_is_let_in(
-    mutual: GateSection, certificates: Certificates, statements: Pool
+    mutual: GateSection, certificates: Certificates, pool: Pool
 ) -> None:
     leaf = certificates.node("zurich-1")
     files = {"certificate": leaf.certificate, "private_key": leaf.private_key}
-    opened = OpenGate(mutual.model_copy(update=files), statements, Slots(1))
+    opened = OpenGate(mutual.model_copy(update=files), pool, Slots(1))
     async with opened.client:
         approval = await opened.decide(job_around(complete()))
     assert approval.decision is Decision.APPROVE
 
 
-async def test_a_node_without_one_is_not(mutual: GateSection, statements: Pool) -> None:
-    assert await failure_code(mutual, statements) == "gate_unavailable"
+async def test_a_node_without_one_is_not(mutual: GateSection, pool: Pool) -> None:
+    assert await failure_code(mutual, pool) == "gate_unavailable"

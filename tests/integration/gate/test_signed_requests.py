@@ -21,13 +21,13 @@ from tests.unit.node.requests import APPLICATION, NOW, complete, job_around, sig
 LONGEST_LIFE = timedelta(days=90)
 
 
-def lock(statements: Pool, *, required: bool = True) -> SignedRequests:
-    return SignedRequests(statements, Store.HSM, LONGEST_LIFE, required=required)
+def lock(pool: Pool, *, required: bool = True) -> SignedRequests:
+    return SignedRequests(pool, Store.HSM, LONGEST_LIFE, required=required)
 
 
 @pytest.fixture
-async def applications(statements: Pool) -> Applications:
-    known = Applications(statements)
+async def applications(pool: Pool) -> Applications:
+    known = Applications(pool)
     await known.add("shop", APPLICATION.public_key)
     return known
 
@@ -39,16 +39,16 @@ async def denied(checking) -> str:
 
 
 @pytest.mark.usefixtures("applications")
-async def test_a_pinned_applications_request_is_let_through_by_name(statements) -> None:
-    found = await lock(statements).check(signed(job_around(complete())), NOW)
+async def test_a_pinned_applications_request_is_let_through_by_name(pool) -> None:
+    found = await lock(pool).check(signed(job_around(complete())), NOW)
     assert found is not None
     assert found.name == "shop"
 
 
 async def test_without_a_pinned_applications_signature_nothing_is(
-    statements: Pool, applications: Applications
+    pool: Pool, applications: Applications
 ) -> None:
-    required = lock(statements)
+    required = lock(pool)
     job = job_around(complete())
     stranger = signed(job, SigningKey(Ed25519PrivateKey.generate()))
     assert await denied(required.check(job, NOW)) == "unsigned_request"
@@ -59,8 +59,8 @@ async def test_without_a_pinned_applications_signature_nothing_is(
 
 
 @pytest.mark.usefixtures("applications")
-async def test_where_nobody_need_sign_a_false_signature_still_shuts(statements) -> None:
-    lax = lock(statements, required=False)
+async def test_where_nobody_need_sign_a_false_signature_still_shuts(pool) -> None:
+    lax = lock(pool, required=False)
     job = job_around(complete(external_id=None, key_id=None, store=None, expires_at=None))
     assert await lax.check(job, NOW) is None
     assert await lax.check(signed(job, SigningKey(Ed25519PrivateKey.generate())), NOW) is None
@@ -72,16 +72,16 @@ async def test_where_nobody_need_sign_a_false_signature_still_shuts(statements) 
 
 
 @pytest.mark.usefixtures("applications")
-async def test_the_same_request_again_is_let_through(statements) -> None:
-    required = lock(statements)
+async def test_the_same_request_again_is_let_through(pool) -> None:
+    required = lock(pool)
     job = signed(job_around(complete()))
     for _ in range(3):
         assert await required.check(job, NOW) is not None
 
 
 @pytest.mark.usefixtures("applications")
-async def test_an_external_id_is_for_its_first_request_alone(statements) -> None:
-    required = lock(statements)
+async def test_an_external_id_is_for_its_first_request_alone(pool) -> None:
+    required = lock(pool)
     job = signed(job_around(complete()))
     await required.check(job, NOW)
     same_bytes = job.model_copy(update={"id": uuid4()})
@@ -92,8 +92,8 @@ async def test_an_external_id_is_for_its_first_request_alone(statements) -> None
 
 
 @pytest.mark.usefixtures("applications")
-async def test_of_many_jobs_around_one_request_at_once_one_is_let_through(statements) -> None:
-    locks = [lock(statements) for _ in range(3)]
+async def test_of_many_jobs_around_one_request_at_once_one_is_let_through(pool) -> None:
+    locks = [lock(pool) for _ in range(3)]
     jobs = [signed(job_around(complete())) for _ in range(30)]
     results = await asyncio.gather(
         *(locks[number % 3].check(job, NOW) for number, job in enumerate(jobs)),
@@ -107,11 +107,11 @@ async def test_of_many_jobs_around_one_request_at_once_one_is_let_through(statem
 
 @pytest.mark.usefixtures("applications")
 async def test_each_application_and_endpoint_has_external_ids_of_its_own(
-    statements: Pool, applications: Applications
+    pool: Pool, applications: Applications
 ) -> None:
     bank = SigningKey(Ed25519PrivateKey.generate())
     await applications.add("bank", bank.public_key)
-    required = lock(statements)
+    required = lock(pool)
     wallet = CreateWallet(
         network=Network.ETHEREUM,
         store=Store.HSM,
@@ -125,8 +125,8 @@ async def test_each_application_and_endpoint_has_external_ids_of_its_own(
 
 
 @pytest.mark.usefixtures("applications")
-async def test_the_steps_of_one_request_share_its_external_id(statements) -> None:
-    required = lock(statements)
+async def test_the_steps_of_one_request_share_its_external_id(pool) -> None:
+    required = lock(pool)
     sign = signed(job_around(complete()))
     approve = sign.model_copy(
         update={"id": uuid4(), "step_of": sign.id, "kind": JobKind.APPROVE.value}
@@ -136,8 +136,8 @@ async def test_the_steps_of_one_request_share_its_external_id(statements) -> Non
 
 
 @pytest.mark.usefixtures("applications")
-async def test_only_what_would_be_denied_as_expired_is_forgotten(statements) -> None:
-    required = lock(statements)
+async def test_only_what_would_be_denied_as_expired_is_forgotten(pool) -> None:
+    required = lock(pool)
     job = signed(job_around(complete()))
     await required.check(job, NOW)
     replay = job.model_copy(update={"id": uuid4()})
@@ -158,16 +158,14 @@ async def test_a_name_or_a_key_is_pinned_once(applications: Applications) -> Non
 
 
 @pytest.mark.usefixtures("applications")
-async def test_a_signed_request_about_another_key_is_denied(statements) -> None:
+async def test_a_signed_request_about_another_key_is_denied(pool) -> None:
     for required in (True, False):
         job = signed(job_around(complete(key_id=uuid4())))
-        assert await denied(lock(statements, required=required).check(job, NOW)) == (
-            "request_mismatch"
-        )
+        assert await denied(lock(pool, required=required).check(job, NOW)) == ("request_mismatch")
 
 
 @pytest.mark.usefixtures("applications")
-async def test_a_signed_request_that_does_not_say_everything_is_denied(statements) -> None:
+async def test_a_signed_request_that_does_not_say_everything_is_denied(pool) -> None:
     job = signed(job_around(complete(external_id=None)))
-    assert await denied(lock(statements).check(job, NOW)) == "unbound_request"
-    assert await lock(statements, required=False).check(job, NOW) is not None
+    assert await denied(lock(pool).check(job, NOW)) == "unbound_request"
+    assert await lock(pool, required=False).check(job, NOW) is not None

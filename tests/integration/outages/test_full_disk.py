@@ -49,8 +49,8 @@ async def test_a_node_holds_its_outcomes_until_there_is_room_and_says_so_once(
     small_disk: SmallDisk, driver_url: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(journal, "LONGEST_PAUSE", 0.1)
-    async with Pool(driver_url, 8, "test") as statements:
-        node = node_parts(statements, "driver-1")
+    async with Pool(driver_url, 8, "test") as pool:
+        node = node_parts(pool, "driver-1")
         health = node.journal.database
         watching = asyncio.create_task(health.watch())
         await node.journal.commit(commit())
@@ -76,7 +76,7 @@ async def test_a_node_holds_its_outcomes_until_there_is_room_and_says_so_once(
         watching.cancel()
         for recorded, task in zip(outcomes, waiting, strict=True):
             assert recorded == task.result()
-        [row] = await statements.rows("SELECT count(*) AS number FROM journal")
+        [row] = await pool.rows("SELECT count(*) AS number FROM journal")
         assert row.number == len(waiting) + 1
 
 
@@ -85,14 +85,14 @@ async def test_small_writes_that_still_work_do_not_end_a_full_disk(
     small_disk: SmallDisk, driver_url: str, monkeypatch: pytest.MonkeyPatch
 ):
     """The row of a probe is written in place: only new room shows that there is room."""
-    async with Pool(driver_url, 8, "test") as statements:
-        health = database_health.DatabaseHealth(statements)
+    async with Pool(driver_url, 8, "test") as pool:
+        health = database_health.DatabaseHealth(pool)
         assert await health.probe()
         small_disk.fill()
         for _ in range(3):
             assert await health.probe()  # this is what a SELECT or an UPDATE in place sees
         with pytest.raises(asyncpg.exceptions.DiskFullError) as caught:
-            await statements.rows(
+            await pool.rows(
                 "INSERT INTO database_probe (id, filler) VALUES (7, :filler)",
                 {"filler": os.urandom(1 << 20)},
             )
@@ -184,8 +184,8 @@ async def test_a_database_that_takes_no_writes_is_unavailable_and_not_a_fault_of
 
 @pytest.mark.usefixtures("hasty_probes")
 async def test_a_node_holds_its_outcomes_while_its_database_takes_no_writes(driver_database: str):
-    async with Pool(driver_database, 8, "test") as statements:
-        node = node_parts(statements, "driver-1")
+    async with Pool(driver_database, 8, "test") as pool:
+        node = node_parts(pool, "driver-1")
         with psycopg.connect(driver_database, autocommit=True) as connection:
             name = connection.info.dbname
             connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")

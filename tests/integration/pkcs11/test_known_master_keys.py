@@ -11,19 +11,19 @@ from hsm_driver.vault import Vault
 
 
 @pytest.fixture
-async def statements(driver_database: str) -> AsyncIterator[Pool]:
-    async with Pool(driver_database, 2, "test") as statements:
-        yield statements
+async def pool(driver_database: str) -> AsyncIterator[Pool]:
+    async with Pool(driver_database, 2, "test") as pool:
+        yield pool
 
 
 @pytest.fixture
-def vault(statements: Pool, hsm: Hsm) -> Vault:
-    return Vault(statements, hsm)
+def vault(pool: Pool, hsm: Hsm) -> Vault:
+    return Vault(pool, hsm)
 
 
-async def know(statements: Pool, name: str, check_value: bytes) -> None:
+async def know(pool: Pool, name: str, check_value: bytes) -> None:
     insert = "INSERT INTO master_keys (id, check_value) VALUES (:name, :value)"
-    await statements.rows(insert, {"name": name, "value": check_value})
+    await pool.rows(insert, {"name": name, "value": check_value})
 
 
 async def refusal(vault: Vault) -> str:
@@ -38,23 +38,23 @@ async def test_the_first_master_keys_are_adopted_and_known_from_then_on(vault: V
     await vault.compare_master_keys()
 
 
-async def test_another_master_key_under_a_known_name_is_refused(vault, statements, hsm):
+async def test_another_master_key_under_a_known_name_is_refused(vault, pool, hsm):
     first, *_ = sorted(await hsm.check_values())
-    await know(statements, first, bytes(32))
+    await know(pool, first, bytes(32))
     assert "is another key" in await refusal(vault)
 
 
-async def test_a_master_key_that_appeared_later_is_refused(vault, statements, hsm):
+async def test_a_master_key_that_appeared_later_is_refused(vault, pool, hsm):
     """A holder of the PIN could have made it, and know its value."""
     present = await hsm.check_values()
     first, *others = sorted(present)
     assert others
-    await know(statements, first, present[first])
+    await know(pool, first, present[first])
     told = await refusal(vault)
     assert all(name in told for name in others)
     assert "master-key adopt" in told
 
 
-async def test_a_known_master_key_that_is_missing_is_refused(vault, statements):
-    await know(statements, "custody/9", bytes(32))
+async def test_a_known_master_key_that_is_missing_is_refused(vault, pool):
+    await know(pool, "custody/9", bytes(32))
     assert "no master key 'custody/9'" in await refusal(vault)

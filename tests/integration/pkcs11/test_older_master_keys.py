@@ -45,13 +45,13 @@ async def store_a_key(config: Path) -> UUID:
     settings = load(config, DriverSettings)
     key_id = uuid4()
     async with (
-        Pool(settings.database.read_url(), 2, "test") as statements,
+        Pool(settings.database.read_url(), 2, "test") as pool,
         open_hsm(settings, workers=1) as hsm,
     ):
-        vault = Vault(statements, hsm)
+        vault = Vault(pool, hsm)
         await vault.adopt_first_master_keys()
         row = row_of(key_id, None, await vault.generate(ECDSA_SECP256K1))
-        await statements.rows(row.statement, {name: [row.values[name]] for name in row.values})
+        await pool.rows(row.sql, {name: [row.values[name]] for name in row.values})
     return key_id
 
 

@@ -20,9 +20,9 @@ from tests.integration.signer.keys import ME
 
 
 @pytest.fixture
-async def statements(signer_database: str) -> AsyncIterator[Pool]:
-    async with Pool(signer_database, 8, "test") as statements:
-        yield statements
+async def pool(signer_database: str) -> AsyncIterator[Pool]:
+    async with Pool(signer_database, 8, "test") as pool:
+        yield pool
 
 
 @pytest.fixture
@@ -31,15 +31,15 @@ def key(tmp_path: Path) -> FileKey:
 
 
 @pytest.fixture
-async def keys(key: FileKey, statements: Pool) -> EncryptionKeys:
+async def keys(key: FileKey, pool: Pool) -> EncryptionKeys:
     keys = EncryptionKeys([key], [])
-    await keys.adopt_first(statements)
+    await keys.adopt_first(pool)
     return keys
 
 
 @pytest.fixture
-def shares(statements: Pool, keys: EncryptionKeys) -> Shares:
-    return Shares(statements, keys)
+def shares(pool: Pool, keys: EncryptionKeys) -> Shares:
+    return Shares(pool, keys)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from custody.database.pool import Pool
-from custody.node.handlers import NewRow
+from custody.node.handlers import RowChange
 from custody.wire.jobs import Endpoint
 from custody.wire.statements import Confirmation, MadeFor
 from custody.wire.tickets import CeremonyKind, Participant, Protocol, Ticket
@@ -91,33 +91,33 @@ def new_key(protocol: Protocol = Protocol.FROST_ED25519) -> SetOfShares:
     return SetOfShares(parties.make_key(protocol.value, 2, 3))
 
 
-async def put(statements: Pool, *rows: NewRow) -> None:
+async def put(pool: Pool, *rows: RowChange) -> None:
     """Change rows as the job loop does, in one transaction; then forget what they replace."""
-    async with statements.transaction() as connection:
+    async with pool.transaction() as connection:
         for row in rows:
             values = {name: [value] for name, value in row.values.items()}
-            await connection.rows(row.statement, values)
+            await connection.rows(row.sql, values)
     for row in rows:
         if row.after is not None:
             row.after()
 
 
-async def confirm(statements: Pool, shares: Shares, made: SetOfShares) -> StoredShare:
-    await put(statements, await shares.prepare_row(made.confirmation, None, made.ours))
+async def confirm(pool: Pool, shares: Shares, made: SetOfShares) -> StoredShare:
+    await put(pool, await shares.prepare_row(made.confirmation, None, made.ours))
     return await found(shares, made)
 
 
-async def promise(statements: Pool, shares: Shares, made: SetOfShares) -> StoredShare:
+async def promise(pool: Pool, shares: Shares, made: SetOfShares) -> StoredShare:
     """Confirm it, let it have signed, and promise to keep it."""
-    stored = await confirm(statements, shares, made)
-    await put(statements, shares.proved_row(stored, OTHERS), shares.promise_row(stored))
+    stored = await confirm(pool, shares, made)
+    await put(pool, shares.proved_row(stored, OTHERS), shares.promise_row(stored))
     return await found(shares, made)
 
 
-async def activate(statements: Pool, shares: Shares, made: SetOfShares) -> StoredShare:
+async def activate(pool: Pool, shares: Shares, made: SetOfShares) -> StoredShare:
     """Promise it, and take it into use."""
-    stored = await promise(statements, shares, made)
-    await put(statements, shares.activate_row(stored))
+    stored = await promise(pool, shares, made)
+    await put(pool, shares.activate_row(stored))
     return await found(shares, made)
 
 

@@ -20,10 +20,10 @@ from tests.integration.signer.keys import ME, SetOfShares, activate, confirm, ne
 
 
 @pytest.fixture
-def journal(config: Path, statements: Pool) -> Journal:
+def journal(config: Path, pool: Pool) -> Journal:
     create_signing_key(config.parent / "identity.pem")
-    chain = AuditChain(statements, ME, load_identity(config.parent / "identity.pem"))
-    return Journal(statements, ME, chain)
+    chain = AuditChain(pool, ME, load_identity(config.parent / "identity.pem"))
+    return Journal(pool, ME, chain)
 
 
 async def record(journal: Journal, kind: str, made: SetOfShares, **details: str) -> None:
@@ -46,10 +46,10 @@ async def findings(config: Path) -> list[str]:
 
 
 @pytest.fixture
-async def made(journal: Journal, statements: Pool, shares: Shares) -> SetOfShares:
+async def made(journal: Journal, pool: Pool, shares: Shares) -> SetOfShares:
     """A key in use, with the records of how it came to be."""
     made = new_key()
-    await activate(statements, shares, made)
+    await activate(pool, shares, made)
     key = made.ours.public_key.hex()
     await record(journal, JobKind.GENERATE_KEY, made, public_key=key, generation="0")
     await record(journal, JobKind.PROMISE, made, public_key=key, generation="0")
@@ -58,16 +58,16 @@ async def made(journal: Journal, statements: Pool, shares: Shares) -> SetOfShare
 
 
 async def test_a_share_with_the_records_of_its_states_is_as_they_say(
-    config: Path, journal: Journal, statements: Pool, shares: Shares, made: SetOfShares
+    config: Path, journal: Journal, pool: Pool, shares: Shares, made: SetOfShares
 ):
     assert await findings(config) == []
     following = made.refreshed()
-    await activate(statements, shares, following)
+    await activate(pool, shares, following)
     key = made.ours.public_key.hex()
     for kind in (JobKind.REFRESH_KEY, JobKind.PROMISE, JobKind.ACTIVATE_KEY):
         await record(journal, kind, following, public_key=key, generation="1")
     waiting = new_key()
-    await confirm(statements, shares, waiting)
+    await confirm(pool, shares, waiting)
     await record(journal, JobKind.GENERATE_KEY, waiting, public_key=waiting.ours.public_key.hex())
     words = ["--reason", "spoke to Ada"]
     await command(config, "shares", "discard", waiting.key_id, waiting.ceremony, *words)
@@ -77,33 +77,33 @@ async def test_a_share_with_the_records_of_its_states_is_as_they_say(
 
 
 async def test_a_share_that_was_made_and_is_gone_is_found(
-    config: Path, statements: Pool, made: SetOfShares
+    config: Path, pool: Pool, made: SetOfShares
 ):
-    await statements.rows("DELETE FROM shares")
+    await pool.rows("DELETE FROM shares")
     found = await findings(config)
     assert len(found) == 3
     assert all("is gone" in what and str(made.ceremony) in what for what in found)
 
 
 async def test_a_state_that_its_records_do_not_lead_to_is_found(
-    config: Path, statements: Pool, made: SetOfShares
+    config: Path, pool: Pool, made: SetOfShares
 ):
-    await statements.rows("UPDATE shares SET state = 'confirmed'")
+    await pool.rows("UPDATE shares SET state = 'confirmed'")
     assert any("confirmed, which does not follow" in what for what in await findings(config))
 
 
 async def test_another_public_key_than_was_recorded_is_found(
-    config: Path, statements: Pool, made: SetOfShares
+    config: Path, pool: Pool, made: SetOfShares
 ):
-    await statements.rows("UPDATE shares SET public_key = sha256(public_key)")
+    await pool.rows("UPDATE shares SET public_key = sha256(public_key)")
     assert any("another public key" in what for what in await findings(config))
 
 
 async def test_a_discard_that_somebody_undid_is_found(
-    config: Path, journal: Journal, statements: Pool, shares: Shares
+    config: Path, journal: Journal, pool: Pool, shares: Shares
 ):
     made = new_key()
-    await confirm(statements, shares, made)
+    await confirm(pool, shares, made)
     await record(journal, JobKind.ABANDON, made)
     assert any("confirmed, which does not follow" in what for what in await findings(config))
     other = SetOfShares(made.shares, made.key_id, UUID(int=7))

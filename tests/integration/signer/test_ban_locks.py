@@ -30,9 +30,9 @@ REASON = "a check of the multiplication failed"
 @asynccontextmanager
 async def process(url: str, connections: int = 8, **more: Any) -> AsyncIterator[BanLocks]:
     """One more process of the signer. Its end is a clean one."""
-    async with Pool(url, connections, "another process") as statements:
-        bans = Bans(statements, ME, SigningKey(Ed25519PrivateKey.generate()))
-        async with BanLocks(statements, ME, bans) as locks:
+    async with Pool(url, connections, "another process") as pool:
+        bans = Bans(pool, ME, SigningKey(Ed25519PrivateKey.generate()))
+        async with BanLocks(pool, ME, bans) as locks:
             yield locks
 
 
@@ -47,13 +47,13 @@ def bans(locks: BanLocks) -> Bans:
     return locks._bans
 
 
-async def in_flight(statements: Pool) -> set[tuple[UUID, str]]:
-    rows = await statements.rows("SELECT key_id, signer FROM in_flight")
+async def in_flight(pool: Pool) -> set[tuple[UUID, str]]:
+    rows = await pool.rows("SELECT key_id, signer FROM in_flight")
     return {(row.key_id, row.signer) for row in rows}
 
 
-async def banned(statements: Pool) -> list[str]:
-    return [row.banned for row in await statements.rows("SELECT banned FROM bans")]
+async def banned(pool: Pool) -> list[str]:
+    return [row.banned for row in await pool.rows("SELECT banned FROM bans")]
 
 
 def barred_by_another(locks: BanLocks, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
@@ -69,10 +69,10 @@ def barred_by_another(locks: BanLocks, monkeypatch: pytest.MonkeyPatch) -> async
     return found
 
 
-async def gone(statements: Pool) -> None:
+async def gone(pool: Pool) -> None:
     """Return once nothing is in flight."""
     async with asyncio.timeout(20):
-        while await in_flight(statements):  # noqa: ASYNC110 (PostgreSQL's)
+        while await in_flight(pool):  # noqa: ASYNC110 (PostgreSQL's)
             await asyncio.sleep(0.02)
 
 
@@ -110,13 +110,13 @@ async def kill(locks: BanLocks) -> None:
     await locks._process.__aexit__(None, None, None)
 
 
-async def test_rows_are_there_from_before_phase_2_until_a_good_end_of_phase_3(statements, locks):
+async def test_rows_are_there_from_before_phase_2_until_a_good_end_of_phase_3(pool, locks):
     ceremony = uuid4()
     async with locks.hold(KEY, ["signer-3", "signer-2"], ceremony):
-        assert await in_flight(statements) == {(KEY, "signer-2"), (KEY, "signer-3")}
-    assert await in_flight(statements) == {(KEY, "signer-2"), (KEY, "signer-3")}
+        assert await in_flight(pool) == {(KEY, "signer-2"), (KEY, "signer-3")}
+    assert await in_flight(pool) == {(KEY, "signer-2"), (KEY, "signer-3")}
     await locks.release(ceremony)
-    assert await in_flight(statements) == set()
+    assert await in_flight(pool) == set()
 
 
 async def test_one_ceremony_at_a_time_goes_through_phase_2_also_across_processes(
@@ -184,7 +184,7 @@ async def test_who_waits_for_another_process_keeps_nobody_of_its_own_waiting(
 
 
 async def test_a_row_that_a_killed_process_left_bars_the_counterparty_alone_and_is_no_ban(
-    statements, signer_database, locks
+    pool, signer_database, locks
 ):
     async with process(signer_database) as killed:
         async with killed.hold(KEY, ["signer-2"], uuid4()):
@@ -197,11 +197,11 @@ async def test_a_row_that_a_killed_process_left_bars_the_counterparty_alone_and_
             await locks.require_none_left(KEY, ["signer-2"])
         await locks.require_none_left(KEY, ["signer-3"])
         await sign(locks, "signer-3")
-        assert await in_flight(statements) == {(KEY, "signer-2")}
+        assert await in_flight(pool) == {(KEY, "signer-2")}
 
 
 async def test_a_phase_whose_end_nobody_knows_bars_at_once_and_for_good(
-    statements, locks, signer_database
+    pool, locks, signer_database
 ):
     ceremony = uuid4()
     async with locks.hold(KEY, ["signer-2"], ceremony):
@@ -214,24 +214,24 @@ async def test_a_phase_whose_end_nobody_knows_bars_at_once_and_for_good(
         await barred(other, "signer-2", code="left_in_flight")
 
 
-async def test_an_end_without_a_ban_leaves_no_row_whatever_was_raised(statements, locks):
+async def test_an_end_without_a_ban_leaves_no_row_whatever_was_raised(pool, locks):
     ceremony = uuid4()
     failure = Failed("ceremony_aborted", "a message was wrong", transient=True)
     with contextlib.suppress(Failed):
         async with locks.hold(KEY, ["signer-2"], ceremony):
             raise failure
     await locks.release(ceremony)
-    assert await in_flight(statements) == set()
+    assert await in_flight(pool) == set()
     await sign(locks, "signer-2")
 
 
-async def test_whoever_waited_while_a_ban_was_made_is_not_let_in(statements, locks):
+async def test_whoever_waited_while_a_ban_was_made_is_not_let_in(pool, locks):
     ceremony = uuid4()
     async with locks.hold(KEY, ["signer-2"], ceremony):
         waiting = [asyncio.create_task(barred(locks, "signer-2")) for _ in range(20)]
         await asyncio.sleep(0.05)  # all twenty wait in this process, where no one can see it
         await locks.ban(KEY, "signer-2", REASON, ceremony)
-        assert (await banned(statements), await in_flight(statements)) == (["signer-2"], set())
+        assert (await banned(pool), await in_flight(pool)) == (["signer-2"], set())
     assert {each.culprits for each in await asyncio.gather(*waiting)} == {("signer-2",)}
 
 
@@ -250,15 +250,13 @@ async def test_whoever_waited_in_another_process_sees_the_ban_too(
     await sign(locks, "signer-3")
 
 
-async def test_one_whom_the_counterparty_has_banned_is_kept_out_too(statements, locks):
+async def test_one_whom_the_counterparty_has_banned_is_kept_out_too(pool, locks):
     theirs = SigningKey(Ed25519PrivateKey.generate())
-    await Bans(statements, "signer-2", theirs).ban(KEY, ME, "they say so", None)
+    await Bans(pool, "signer-2", theirs).ban(KEY, ME, "they say so", None)
     await barred(locks, "signer-2")
 
 
-async def test_sixteen_bans_at_once_are_all_written_over_one_connection(
-    signer_database, statements
-):
+async def test_sixteen_bans_at_once_are_all_written_over_one_connection(signer_database, pool):
     keys = [uuid4() for _ in range(16)]
     async with process(signer_database, connections=1) as locks, asyncio.timeout(20):
         together = asyncio.Barrier(len(keys))
@@ -270,9 +268,9 @@ async def test_sixteen_bans_at_once_are_all_written_over_one_connection(
                 await locks.ban(key, "signer-2", REASON, ceremony)
 
         await asyncio.gather(*(lied_to(key) for key in keys))
-        rows = await statements.rows("SELECT key_id FROM bans")
+        rows = await pool.rows("SELECT key_id FROM bans")
         assert {row.key_id for row in rows} == set(keys)
-        assert await in_flight(statements) == set()
+        assert await in_flight(pool) == set()
 
 
 class Cutting(Pool):
@@ -308,23 +306,23 @@ async def test_a_connection_cut_at_any_statement_leaves_nothing_in_flight(
     signer_database, how, times, number
 ):
     """A statement is run again once, so the second cut in a row is the one that shows."""
-    statements = Cutting(signer_database, Outage(signer_database))
-    async with statements:
-        bans = Bans(statements, ME, SigningKey(Ed25519PrivateKey.generate()))
-        async with BanLocks(statements, ME, bans) as locks:
+    pool = Cutting(signer_database, Outage(signer_database))
+    async with pool:
+        bans = Bans(pool, ME, SigningKey(Ed25519PrivateKey.generate()))
+        async with BanLocks(pool, ME, bans) as locks:
             await sign(locks, "signer-2")
             await locks.settle()
-            statements.plan({number + again: how for again in range(times)})
+            pool.plan({number + again: how for again in range(times)})
             assert await attempt(locks, "signer-2", "signer-3") in {None, "database_away"}
-            statements.plan({})
-            await gone(statements)
+            pool.plan({})
+            await gone(pool)
             await sign(locks, "signer-2", "signer-3")
-            assert await in_flight(statements) == set()
+            assert await in_flight(pool) == set()
             assert locks.left.problem() is None
 
 
 async def test_a_row_that_could_not_be_removed_goes_as_soon_as_the_database_is_back(
-    statements, locks, signer_database
+    pool, locks, signer_database
 ):
     ceremony = uuid4()
     async with locks.hold(KEY, ["signer-2"], ceremony):
@@ -332,12 +330,12 @@ async def test_a_row_that_could_not_be_removed_goes_as_soon_as_the_database_is_b
     with away(signer_database):
         await locks.release(ceremony)  # the ceremony continues
         await barred(locks, "signer-3", code="database_away")
-    await gone(statements)
+    await gone(pool)
     await sign(locks, "signer-2", "signer-3")
 
 
 async def test_restarts_of_the_database_under_load_leave_no_pair_barred(
-    statements, locks, signer_database
+    pool, locks, signer_database
 ):
     outage, failed = Outage(signer_database), 0
     is_over = asyncio.Event()
@@ -359,12 +357,12 @@ async def test_restarts_of_the_database_under_load_leave_no_pair_barred(
     is_over.set()
     await asyncio.gather(*loads)
     assert failed
-    await gone(statements)
+    await gone(pool)
     await sign(locks, "signer-2", "signer-3", "signer-4")
 
 
 async def test_a_ban_earned_while_the_database_is_away_bars_at_once_and_is_written_when_it_is_back(
-    statements, locks, bans, signer_database
+    pool, locks, bans, signer_database
 ):
     first, other = uuid4(), uuid4()
     async with locks.hold(KEY, ["signer-2"], first):
@@ -376,8 +374,8 @@ async def test_a_ban_earned_while_the_database_is_away_bars_at_once_and_is_writt
         await locks.release(first)
         await locks.release(other)  # a good end of another does not lift it
         assert bans.earned_among(KEY, ["signer-2", "signer-3"]) == ("signer-2",)
-    await gone(statements)
-    assert await banned(statements) == ["signer-2"]
+    await gone(pool)
+    assert await banned(pool) == ["signer-2"]
     await barred(locks, "signer-2")
 
 
@@ -392,7 +390,7 @@ def no_ban_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_ban_is_written")
 async def test_a_ban_earned_while_the_database_is_away_keeps_its_row_until_it_is_written(
-    statements, locks
+    pool, locks
 ):
     ceremony = uuid4()
     async with locks.hold(KEY, ["signer-2"], ceremony):
@@ -400,7 +398,7 @@ async def test_a_ban_earned_while_the_database_is_away_keeps_its_row_until_it_is
     await locks.release(ceremony)
     with contextlib.suppress(Unavailable):
         await locks.settle()
-    assert await in_flight(statements) == {(KEY, "signer-2")}
+    assert await in_flight(pool) == {(KEY, "signer-2")}
 
 
 @pytest.mark.usefixtures("no_ban_is_written")
@@ -439,7 +437,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 async def test_a_process_killed_before_it_could_write_a_ban_has_left_its_row(
-    statements, locks, signer_database
+    pool, locks, signer_database
 ):
     killed = await asyncio.create_subprocess_exec(
         sys.executable, "-c", KILLED, signer_database, str(KEY),
@@ -454,5 +452,5 @@ async def test_a_process_killed_before_it_could_write_a_ban_has_left_its_row(
             if line == b"('signer-2',)\n":
                 break
         assert await killed.wait() == -signal.SIGKILL
-    assert await banned(statements) == []
+    assert await banned(pool) == []
     await barred(locks, "signer-2", code="left_in_flight")

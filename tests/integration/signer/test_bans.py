@@ -27,8 +27,8 @@ def pinned(identities: dict[str, SigningKey]) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def bans(statements: Pool, identity: SigningKey) -> Bans:
-    return Bans(statements, ME, identity)
+def bans(pool: Pool, identity: SigningKey) -> Bans:
+    return Bans(pool, ME, identity)
 
 
 def stated(by: SigningKey, signer: str, banned: str, key_id: UUID = KEY) -> SignedBytes:
@@ -72,12 +72,10 @@ async def test_a_ban_between_two_others_bars_a_quorum_of_both(bans: Bans, identi
     assert await bans.among(KEY, [OTHER]) == ()
 
 
-async def test_a_restored_database_learns_its_own_bans_from_a_peer(
-    bans: Bans, statements: Pool, pinned
-):
+async def test_a_restored_database_learns_its_own_bans_from_a_peer(bans: Bans, pool: Pool, pinned):
     await bans.ban(KEY, OTHER, "a check failed", None)
     passed_on = await bans.statements(KEY)
-    await statements.rows("TRUNCATE bans")
+    await pool.rows("TRUNCATE bans")
     await bans.learn(KEY, passed_on, pinned)
     assert await bans.among(KEY, [OTHER]) == (OTHER,)
     assert await bans.own(10) == passed_on
@@ -85,7 +83,7 @@ async def test_a_restored_database_learns_its_own_bans_from_a_peer(
 
 async def test_nobody_bans_in_anothers_name(bans: Bans, identities, pinned):
     stranger = SigningKey(Ed25519PrivateKey.generate())
-    statements = [
+    pool = [
         stated(identities[OTHER], THIRD, ME),
         stated(identities[OTHER], ME, THIRD),
         stated(stranger, THIRD, ME),
@@ -95,7 +93,7 @@ async def test_nobody_bans_in_anothers_name(bans: Bans, identities, pinned):
         identities[OTHER].sign(BAN_TYPE, b"{}"),
         identities[OTHER].sign("another type", stated(identities[OTHER], OTHER, ME).payload),
     ]
-    await bans.learn(KEY, statements, pinned)
+    await bans.learn(KEY, pool, pinned)
     assert await bans.all() == []
 
 

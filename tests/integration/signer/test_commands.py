@@ -109,9 +109,9 @@ async def test_identity_show_prints_what_others_pin(config: Path):
     assert checked_identity(shown["public_key"]) == own
 
 
-async def key_in_use(shares: Shares, statements: Pool) -> UUID:
+async def key_in_use(shares: Shares, pool: Pool) -> UUID:
     made = new_key()
-    await activate(statements, shares, made)
+    await activate(pool, shares, made)
     return made.key_id
 
 
@@ -119,44 +119,42 @@ async def key_in_use(shares: Shares, statements: Pool) -> UUID:
     ("wait", "state"), [(confirm, ShareState.ABANDONED), (promise, ShareState.DISCARDED)]
 )
 async def test_a_share_that_waits_is_discarded_by_hand(
-    shares: Shares, statements: Pool, config: Path, wait, state: ShareState
+    shares: Shares, pool: Pool, config: Path, wait, state: ShareState
 ):
     made = new_key()
-    await activate(statements, shares, made)
+    await activate(pool, shares, made)
     waiting = made.refreshed()
-    await wait(statements, shares, waiting)
+    await wait(pool, shares, waiting)
     words = ["shares", "discard", made.key_id, waiting.ceremony, "--reason", "spoke to Ada and Bo"]
     done = await command(config, *words)
     assert done.exit_code == 0, done.stderr
     assert (await found(shares, waiting)).state is state
     assert (await found(shares, made)).is_active
-    (row,) = await statements.rows("SELECT record FROM audit")
+    (row,) = await pool.rows("SELECT record FROM audit")
     record = json.loads(row.record)
     assert record["kind"] == "DiscardShare"
     assert record["reason"] == "spoke to Ada and Bo"
     assert (await command(config, *words)).exit_code == 1
 
 
-async def test_a_share_in_use_is_not_discarded_by_hand(
-    shares: Shares, statements: Pool, config: Path
-):
+async def test_a_share_in_use_is_not_discarded_by_hand(shares: Shares, pool: Pool, config: Path):
     made = new_key()
-    await activate(statements, shares, made)
+    await activate(pool, shares, made)
     done = await command(
         config, "shares", "discard", made.key_id, made.ceremony, "--reason", "a slip"
     )
     assert done.exit_code == 1
     assert "shares list" in done.stderr
     assert (await found(shares, made)).is_active
-    assert await statements.rows("SELECT FROM audit") == []
+    assert await pool.rows("SELECT FROM audit") == []
 
 
 async def test_a_repair_is_approved_for_a_time_and_revoked(
-    shares: Shares, statements: Pool, config: Path
+    shares: Shares, pool: Pool, config: Path
 ):
     await command(config, "peers", "add", "signer-2", "--identity", public_key())
-    key = await key_in_use(shares, statements)
-    approvals = RepairApprovals(statements)
+    key = await key_in_use(shares, pool)
+    approvals = RepairApprovals(pool)
     words = ["repair", "approve", key, "signer-2", "--reason", "disk failed, spoke to Ada"]
     done = await command(config, *words, "--hours", 2)
     assert done.exit_code == 0, done.stderr
@@ -170,17 +168,17 @@ async def test_a_repair_is_approved_for_a_time_and_revoked(
     assert (await command(config, "repair", "revoke", key, "signer-2")).exit_code == 1
     kinds = [
         json.loads(row.record)["kind"]
-        for row in await statements.rows("SELECT record FROM audit ORDER BY sequence")
+        for row in await pool.rows("SELECT record FROM audit ORDER BY sequence")
     ]
     assert kinds == ["ApproveRepair", "RevokeRepair"]
 
 
 async def test_only_a_repair_that_this_signer_can_help_with_is_approved(
-    shares: Shares, statements: Pool, config: Path
+    shares: Shares, pool: Pool, config: Path
 ):
     for name in ("signer-2", "signer-9"):
         await command(config, "peers", "add", name, "--identity", public_key())
-    key = await key_in_use(shares, statements)
+    key = await key_in_use(shares, pool)
     for whose, signer in ((uuid4(), "signer-2"), (key, "signer-9")):
         done = await command(config, "repair", "approve", whose, signer, "--reason", "a slip")
         assert done.exit_code == 1
@@ -188,28 +186,28 @@ async def test_only_a_repair_that_this_signer_can_help_with_is_approved(
     assert json.loads((await command(config, "repair", "list", "--json")).stdout) == []
 
 
-async def test_an_approval_ends_with_its_time(shares: Shares, statements: Pool, config: Path):
+async def test_an_approval_ends_with_its_time(shares: Shares, pool: Pool, config: Path):
     await command(config, "peers", "add", "signer-2", "--identity", public_key())
-    key = await key_in_use(shares, statements)
+    key = await key_in_use(shares, pool)
     await command(config, "repair", "approve", key, "signer-2", "--reason", "disk failed")
-    await statements.rows("UPDATE repair_approvals SET expires_at = now()")
-    assert not await RepairApprovals(statements).holds(key, "signer-2")
+    await pool.rows("UPDATE repair_approvals SET expires_at = now()")
+    assert not await RepairApprovals(pool).holds(key, "signer-2")
     assert json.loads((await command(config, "repair", "list", "--json")).stdout) == []
 
 
-async def test_nobody_is_helped_who_is_not_pinned(statements: Pool, config: Path):
+async def test_nobody_is_helped_who_is_not_pinned(pool: Pool, config: Path):
     done = await command(config, "repair", "approve", uuid4(), "signer-2", "--reason", "asked")
     assert done.exit_code == 1
     assert "not pinned" in done.stderr
-    assert await RepairApprovals(statements).all() == []
+    assert await RepairApprovals(pool).all() == []
 
 
-async def test_shares_are_listed_without_a_secret(statements: Pool, shares: Shares, config: Path):
+async def test_shares_are_listed_without_a_secret(pool: Pool, shares: Shares, config: Path):
     first, second = new_key(), new_key()
-    await activate(statements, shares, first)
+    await activate(pool, shares, first)
     following = first.refreshed()
-    await activate(statements, shares, following)
-    await confirm(statements, shares, second)
+    await activate(pool, shares, following)
+    await confirm(pool, shares, second)
     kept = json.loads((await command(config, "shares", "list", "--json")).stdout)
     assert {each["ceremony"]: each["state"] for each in kept} == {
         str(following.ceremony): "active",
@@ -223,24 +221,24 @@ async def test_shares_are_listed_without_a_secret(statements: Pool, shares: Shar
     assert "ciphertext" not in everything.stdout
 
 
-async def test_a_set_that_was_never_made_here_is_listed(statements, shares: Shares, config: Path):
-    await put(statements, shares.abandon_row(uuid4(), uuid4()))
+async def test_a_set_that_was_never_made_here_is_listed(pool, shares: Shares, config: Path):
+    await put(pool, shares.abandon_row(uuid4(), uuid4()))
     (row,) = json.loads((await command(config, "shares", "list", "--all", "--json")).stdout)
     assert (row["state"], row["generation"]) == ("abandoned", None)
     assert (await command(config, "shares", "list", "--all")).exit_code == 0
 
 
 async def test_verify_finds_each_share_that_cannot_be_used(
-    statements: Pool, shares: Shares, config: Path
+    pool: Pool, shares: Shares, config: Path
 ):
     good, bad = new_key(), new_key()
-    await activate(statements, shares, good)
-    await activate(statements, shares, bad)
+    await activate(pool, shares, good)
+    await activate(pool, shares, bad)
     done = await command(config, "shares", "verify", "--json")
     assert done.exit_code == 0
     assert json.loads(done.stdout) == {"verified": 2, "bad": []}
 
-    await statements.rows(
+    await pool.rows(
         "UPDATE shares SET public_key = sha256(public_key) WHERE key_id = :key_id",
         {"key_id": bad.key_id},
     )
@@ -256,10 +254,10 @@ async def test_verify_finds_each_share_that_cannot_be_used(
     assert "has no share" in done.stderr
 
 
-async def test_verify_sees_more_than_one_page(statements, shares: Shares, config: Path):
+async def test_verify_sees_more_than_one_page(pool, shares: Shares, config: Path):
     keys = [new_key() for _ in range(35)]
     await put(
-        statements, *[await shares.prepare_row(each.confirmation, None, each.ours) for each in keys]
+        pool, *[await shares.prepare_row(each.confirmation, None, each.ours) for each in keys]
     )
     done = await command(config, "shares", "verify", "--json")
     assert json.loads(done.stdout)["verified"] == 35
@@ -298,14 +296,14 @@ async def test_rewrap_wants_to_know_under_which_key(config: Path):
 
 
 async def test_acts_of_an_operator_and_of_the_running_signer_make_one_chain(
-    statements: Pool, identity: SigningKey
+    pool: Pool, identity: SigningKey
 ):
     """Both link to it at the same time; neither loses a record."""
-    acts = [Acts(statements, ME, identity) for _ in range(4)]
+    acts = [Acts(pool, ME, identity) for _ in range(4)]
     await asyncio.gather(
         *(approve(one, uuid4(), "signer-2", timedelta(hours=1), "ada", "why") for one in acts)
     )
-    rows = await statements.rows("SELECT sequence FROM audit ORDER BY sequence")
+    rows = await pool.rows("SELECT sequence FROM audit ORDER BY sequence")
     assert [row.sequence for row in rows] == [1, 2, 3, 4]
 
 
@@ -319,10 +317,10 @@ async def test_the_schema_must_be_this_versions(config: Path, empty_database: st
 
 
 async def test_a_database_that_takes_no_writes_is_an_error_that_says_what_to_do(
-    statements: Pool, config: Path
+    pool: Pool, config: Path
 ):
-    [row] = await statements.rows("SELECT current_database() AS name")
-    await statements.rows(f"ALTER DATABASE {row.name} SET default_transaction_read_only = on")
+    [row] = await pool.rows("SELECT current_database() AS name")
+    await pool.rows(f"ALTER DATABASE {row.name} SET default_transaction_read_only = on")
     done = await command(config, "peers", "add", "signer-2", "--identity", public_key())
     assert done.exit_code == 1
     assert isinstance(done.exception, SystemExit)

@@ -22,29 +22,29 @@ MARKUP = "[/bold]\x1b[2J"
 
 
 @pytest.fixture
-async def damaged(config: Path, statements: Pool, shares: Shares) -> Path:
+async def damaged(config: Path, pool: Pool, shares: Shares) -> Path:
     create_signing_key(config.parent / "identity.pem")
-    await activate(statements, shares, new_key())
-    await statements.rows(
+    await activate(pool, shares, new_key())
+    await pool.rows(
         "UPDATE shares SET protocol = 'rot13', group_name = :markup, network = 'Dogecoin'",
         {"markup": MARKUP},
     )
-    await statements.rows(
+    await pool.rows(
         "INSERT INTO shares (key_id, ceremony, state, threshold, signers)"
         " VALUES (gen_random_uuid(), gen_random_uuid(), 'abandoned', 2, NULL)"
     )
-    await statements.rows(
+    await pool.rows(
         "INSERT INTO bans (key_id, signer, banned, reason, payload, signature, signing_key_id)"
         " VALUES (gen_random_uuid(), 'signer-1', :markup, :markup, '{', '', '')",
         {"markup": MARKUP},
     )
     for table, name in (("peers", "signer"), ("applications", "name")):
         column = "identity_public_key" if table == "peers" else "public_key"
-        await statements.rows(
+        await pool.rows(
             f"INSERT INTO {table} ({name}, {column}) VALUES (:markup, 'short')",
             {"markup": MARKUP},
         )
-    await statements.rows(
+    await pool.rows(
         "INSERT INTO repair_approvals (key_id, signer, operator, reason, expires_at)"
         " VALUES (gen_random_uuid(), :markup, :markup, '', now() + interval '1 h')",
         {"markup": MARKUP},
@@ -60,7 +60,7 @@ async def test_what_is_damaged_is_listed_as_it_is(damaged: Path, words: list[str
     json.loads((await command(damaged, *words, "--json")).stdout)
 
 
-async def test_a_share_whose_row_is_damaged_is_named(damaged: Path, statements: Pool):
+async def test_a_share_whose_row_is_damaged_is_named(damaged: Path, pool: Pool):
     done = await command(damaged, "shares", "verify", "--json")
     assert done.exit_code == 1
     (bad,) = json.loads(done.stdout)["bad"]
@@ -78,9 +78,9 @@ async def test_a_share_whose_row_is_damaged_is_named(damaged: Path, statements: 
     ],
 )
 async def test_a_value_that_cannot_even_be_read_is_an_error_that_says_so(
-    damaged: Path, statements: Pool, table: str, column: str, words: list[str]
+    damaged: Path, pool: Pool, table: str, column: str, words: list[str]
 ):
-    await statements.rows(f"UPDATE {table} SET {column} = 'infinity'")
+    await pool.rows(f"UPDATE {table} SET {column} = 'infinity'")
     done = await command(damaged, *words)
     assert done.exit_code == 1
     assert isinstance(done.exception, SystemExit)

@@ -24,9 +24,9 @@ async def doctor(config: Path) -> dict[str, dict[str, str]]:
     return {check["name"]: check for check in json.loads(done.stdout)}
 
 
-async def pin(statements: Pool, *signers: str) -> None:
+async def pin(pool: Pool, *signers: str) -> None:
     for name in signers:
-        await Peers(statements).add(name, checked_identity(public_key()))
+        await Peers(pool).add(name, checked_identity(public_key()))
 
 
 async def test_it_says_what_to_do_about_each_thing_that_is_not_there(config: Path):
@@ -54,13 +54,13 @@ async def test_a_new_signer_lacks_its_peers(config: Path, key: FileKey):
     assert key.id in found["encryption key"]["detail"]
 
 
-async def test_peers_that_share_a_key_are_missed(statements: Pool, shares: Shares, config: Path):
-    await activate(statements, shares, new_key())
-    await pin(statements, "signer-2")
+async def test_peers_that_share_a_key_are_missed(pool: Pool, shares: Shares, config: Path):
+    await activate(pool, shares, new_key())
+    await pin(pool, "signer-2")
     check = (await doctor(config))["peers"]
     assert check["status"] == "warn"
     assert check["detail"].startswith("signer-3:")
-    await pin(statements, "signer-3")
+    await pin(pool, "signer-3")
     assert (await doctor(config))["peers"]["status"] == "ok"
 
 
@@ -79,12 +79,10 @@ async def test_a_key_file_that_others_may_read_is_found(keys, config: Path):
     assert "chmod 600" in check["todo"]
 
 
-async def test_a_rewrap_that_was_begun_is_noticed(
-    statements: Pool, keys, config: Path, tmp_path: Path
-):
+async def test_a_rewrap_that_was_begun_is_noticed(pool: Pool, keys, config: Path, tmp_path: Path):
     following = create_key_file(tmp_path / "next.key")
     edit(config, "# other_key_files = []", 'other_key_files = ["next.key"]')
-    await statements.rows(
+    await pool.rows(
         "INSERT INTO encryption_keys (id, check_value) VALUES (:id, :check_value)",
         {"id": following.id, "check_value": following.check_value},
     )
@@ -95,10 +93,10 @@ async def test_a_rewrap_that_was_begun_is_noticed(
 
 @pytest.mark.parametrize(("left", "status"), [(0, "ok"), (1, "warn")])
 async def test_what_a_crash_left_in_flight_is_noticed(
-    statements: Pool, config: Path, left: int, status: str
+    pool: Pool, config: Path, left: int, status: str
 ):
     for _ in range(left):
-        await statements.rows(
+        await pool.rows(
             "INSERT INTO in_flight (key_id, signer, ceremony) "
             "VALUES (:key_id, 'signer-2', :ceremony)",
             {"key_id": uuid4(), "ceremony": uuid4()},

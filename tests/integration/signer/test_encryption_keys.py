@@ -15,68 +15,66 @@ from mpc.shares.encryption_keys import EncryptionKeys, open_encryption_keys
 from tests.integration.signer.keys import confirm, new_key
 
 
-async def known(statements: Pool) -> set[str]:
-    return {row.id for row in await statements.rows("SELECT id FROM encryption_keys")}
+async def known(pool: Pool) -> set[str]:
+    return {row.id for row in await pool.rows("SELECT id FROM encryption_keys")}
 
 
-async def test_the_first_start_has_the_database_know_its_key(statements, key: FileKey):
+async def test_the_first_start_has_the_database_know_its_key(pool, key: FileKey):
     keys = EncryptionKeys([key], [])
-    await keys.adopt_first(statements)
-    assert await known(statements) == {key.id}
-    await keys.adopt_first(statements)
+    await keys.adopt_first(pool)
+    assert await known(pool) == {key.id}
+    await keys.adopt_first(pool)
     assert keys.current is key
 
 
-async def test_another_key_is_refused_and_not_adopted(statements, keys, key, tmp_path: Path):
+async def test_another_key_is_refused_and_not_adopted(pool, keys, key, tmp_path: Path):
     another = EncryptionKeys([create_key_file(tmp_path / "another.key")], [])
     with pytest.raises(OperatorError, match=key.id):
-        await another.adopt_first(statements)
-    assert await known(statements) == {key.id}
+        await another.adopt_first(pool)
+    assert await known(pool) == {key.id}
 
 
 async def test_another_key_is_refused_though_the_right_one_is_there_as_well(
-    statements, keys, key, tmp_path: Path
+    pool, keys, key, tmp_path: Path
 ):
     """Otherwise new shares would still be under the key that the operator has replaced."""
     another = EncryptionKeys([create_key_file(tmp_path / "another.key")], [key])
     with pytest.raises(OperatorError, match="mpc-signer rewrap"):
-        await another.adopt_first(statements)
+        await another.adopt_first(pool)
 
 
-async def test_a_key_of_the_right_name_and_another_check_value_is_refused(
-    statements, keys, key: FileKey
-):
-    await statements.rows("UPDATE encryption_keys SET check_value = sha256(check_value)")
+async def test_a_key_of_the_right_name_and_another_check_value_is_refused(pool, keys, key: FileKey):
+    await pool.rows("UPDATE encryption_keys SET check_value = sha256(check_value)")
     with pytest.raises(OperatorError, match="check value differs"):
-        await keys.compare(statements)
+        await keys.compare(pool)
 
 
-async def test_a_key_that_shares_are_under_must_be_there(statements, keys, shares, tmp_path: Path):
-    await confirm(statements, shares, new_key())
+async def test_a_key_that_shares_are_under_must_be_there(pool, keys, shares, tmp_path: Path):
+    await confirm(pool, shares, new_key())
     path = tmp_path / "another.key"
-    await statements.rows(
+    await pool.rows(
         "INSERT INTO encryption_keys (id, check_value) VALUES (:id, :check_value)",
         {"id": create_key_file(path).id, "check_value": load_key_file(path).check_value},
     )
     with pytest.raises(OperatorError, match="rewrap that was begun"):
-        await keys.compare(statements)
+        await keys.compare(pool)
     keys.add(load_key_file(path))
-    await keys.compare(statements)
+    await keys.compare(pool)
 
 
 async def test_no_row_can_be_under_a_key_that_the_database_does_not_know(
-    statements, shares, keys, tmp_path: Path
+    pool, shares, keys, tmp_path: Path
 ):
-    await confirm(statements, shares, new_key())
+    await confirm(pool, shares, new_key())
     with pytest.raises(ForeignKeyViolationError):
-        await statements.rows("UPDATE shares SET encryption_key = 'another'")
+        await pool.rows("UPDATE shares SET encryption_key = 'another'")
     with pytest.raises(ForeignKeyViolationError):
-        await statements.rows("DELETE FROM encryption_keys")
+        await pool.rows("DELETE FROM encryption_keys")
 
 
-async def test_the_configuration_names_the_keys(statements, settings: SignerSettings, key: FileKey):
+async def test_the_configuration_names_the_keys(pool, settings: SignerSettings, key: FileKey):
     async with open_encryption_keys(settings) as keys:
-        await keys.adopt_first(statements)
+        await keys.adopt_first(pool)
         assert keys.current.check_value == key.check_value
         assert keys.problem() is None
 

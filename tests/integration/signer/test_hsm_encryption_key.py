@@ -51,15 +51,13 @@ async def make_key(settings: SignerSettings) -> None:
         await token.make_master_key(rewrappable=False, extractable=False)
 
 
-async def test_shares_open_with_the_token_and_not_without(
-    statements: Pool, settings: SignerSettings
-):
+async def test_shares_open_with_the_token_and_not_without(pool: Pool, settings: SignerSettings):
     await make_key(settings)
     made = new_key()
     async with open_encryption_keys(settings) as keys:
-        await keys.adopt_first(statements)
-        shares = Shares(statements, keys)
-        stored = await activate(statements, shares, made)
+        await keys.adopt_first(pool)
+        shares = Shares(pool, keys)
+        stored = await activate(pool, shares, made)
         shares.close(made.key_id)
         opened = await shares.open(stored)
         assert opened.transcript() == made.ours.transcript()
@@ -68,11 +66,11 @@ async def test_shares_open_with_the_token_and_not_without(
 
 
 async def test_doctor_tries_to_take_the_encryption_key_out(
-    statements: Pool, settings: SignerSettings, config: Path
+    pool: Pool, settings: SignerSettings, config: Path
 ):
     await make_key(settings)
     async with open_encryption_keys(settings) as keys:
-        await keys.adopt_first(statements)
+        await keys.adopt_first(pool)
     done = await command(config, "doctor", "--json")
     tried = {check["name"]: check for check in json.loads(done.stdout) if "try: " in check["name"]}
     assert set(tried) == {
@@ -90,41 +88,41 @@ async def test_a_token_without_a_key_says_how_to_make_one(config: Path):
 
 
 async def test_a_key_that_somebody_else_made_on_the_token_gets_nothing_to_protect(
-    statements: Pool, settings: SignerSettings
+    pool: Pool, settings: SignerSettings
 ):
     await make_key(settings)
     async with open_encryption_keys(settings) as keys:
-        await keys.adopt_first(statements)
+        await keys.adopt_first(pool)
         first = keys.current.id
     await make_key(settings)
     async with open_encryption_keys(settings) as keys:
-        await keys.adopt_first(statements)
+        await keys.adopt_first(pool)
         assert keys.current.id == first
         assert len(list(keys)) == 2
 
 
 async def test_rewrap_takes_the_newest_key_of_the_token(
-    statements: Pool, settings: SignerSettings, config: Path
+    pool: Pool, settings: SignerSettings, config: Path
 ):
     await make_key(settings)
     made = new_key()
     async with open_encryption_keys(settings) as keys:
-        await keys.adopt_first(statements)
-        await activate(statements, Shares(statements, keys), made)
+        await keys.adopt_first(pool)
+        await activate(pool, Shares(pool, keys), made)
         first = keys.current.id
     await make_key(settings)
     done = await command(config, "rewrap", "--to-hsm", "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["unused"] == [f"{first} (custody-signer-host/1)"]
     async with open_encryption_keys(settings) as keys:
-        await keys.compare(statements)
+        await keys.compare(pool)
         assert keys.current.name == "custody-signer-host/2"
-        shares = Shares(statements, keys)
+        shares = Shares(pool, keys)
         assert await shares.open(await found(shares, made))
 
 
 async def test_from_a_file_to_the_token_and_back(
-    statements: Pool,
+    pool: Pool,
     key: FileKey,
     keys: EncryptionKeys,
     shares: Shares,
@@ -134,7 +132,7 @@ async def test_from_a_file_to_the_token_and_back(
 ):
     await make_key(settings)
     made = new_key()
-    await activate(statements, shares, made)
+    await activate(pool, shares, made)
 
     edit(config, 'key = "hsm"', 'key = "file"\nkey_file = "encryption.key"')
     done = await command(config, "rewrap", "--to-hsm", "--json")

@@ -27,8 +27,8 @@ async def process(
     url: str, node: str = ME, wait_seconds: float = 0.3, name: str = "first"
 ) -> AsyncIterator[OnlyProcess]:
     async with (
-        Pool(url, 2, name) as statements,
-        OnlyProcess(statements, node, wait_seconds) as only,
+        Pool(url, 2, name) as pool,
+        OnlyProcess(pool, node, wait_seconds) as only,
     ):
         yield only
 
@@ -58,21 +58,21 @@ async def test_the_next_process_waits_for_the_last_seconds_of_the_one_before(sig
     await entering.__aexit__(None, None, None)
 
 
-async def test_a_lost_lock_is_taken_again(signer_database: str, statements: Pool):
+async def test_a_lost_lock_is_taken_again(signer_database: str, pool: Pool):
     async with process(signer_database) as only:
-        await statements.rows(_CUT)
+        await pool.rows(_CUT)
         await until(lambda: only.problem() is not None)
         await until(lambda: only.problem() is None)
 
 
 async def test_a_process_that_another_one_has_replaced_takes_no_work(
-    signer_database: str, statements: Pool
+    signer_database: str, pool: Pool
 ):
     async with process(signer_database) as before:
         entering = process(signer_database, wait_seconds=10, name="second")
         started = asyncio.create_task(entering.__aenter__())
         while not started.done():
-            await statements.rows(_CUT)
+            await pool.rows(_CUT)
             await asyncio.sleep(0.1)
         await until(lambda: "another process of signer-1" in str(before.problem()))
         await entering.__aexit__(None, None, None)

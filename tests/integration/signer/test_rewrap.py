@@ -20,14 +20,14 @@ STATEMENTS = 11
 
 
 @pytest.fixture
-async def made(statements: Pool, shares: Shares) -> list[SetOfShares]:
+async def made(pool: Pool, shares: Shares) -> list[SetOfShares]:
     """Shares in use, and one whose set is retired, so that there is nothing of it to move."""
     made = [new_key() for _ in range(COUNT)]
     for each in made[:-1]:
-        await activate(statements, shares, each)
-    await activate(statements, shares, made[-1])
+        await activate(pool, shares, each)
+    await activate(pool, shares, made[-1])
     following = made[-1].refreshed()
-    await activate(statements, shares, following)
+    await activate(pool, shares, following)
     return [*made[:-1], following]
 
 
@@ -40,28 +40,28 @@ def there(new: Path) -> list[FileKey]:
     return [load_key_file(new)] if new.exists() else []
 
 
-async def all_open(statements: Pool, made: list[SetOfShares], *keys: FileKey) -> bool:
-    shares = Shares(statements, EncryptionKeys([keys[0]], list(keys[1:])))
+async def all_open(pool: Pool, made: list[SetOfShares], *keys: FileKey) -> bool:
+    shares = Shares(pool, EncryptionKeys([keys[0]], list(keys[1:])))
     for each in made:
         opened = await shares.open(await found(shares, each))
         assert opened.transcript() == each.ours.transcript()
     return True
 
 
-async def under(statements: Pool) -> set[str]:
+async def under(pool: Pool) -> set[str]:
     """The encryption keys that shares are under."""
-    rows = await statements.rows(
+    rows = await pool.rows(
         "SELECT DISTINCT encryption_key FROM shares WHERE encryption_key IS NOT NULL"
     )
     return {row.encryption_key for row in rows}
 
 
-async def known(statements: Pool) -> set[str]:
-    return {row.id for row in await statements.rows("SELECT id FROM encryption_keys")}
+async def known(pool: Pool) -> set[str]:
+    return {row.id for row in await pool.rows("SELECT id FROM encryption_keys")}
 
 
 async def test_every_share_is_under_the_new_key_and_the_old_one_is_named_as_unused(
-    statements, made, config: Path, key: FileKey, new: Path
+    pool, made, config: Path, key: FileKey, new: Path
 ):
     done = await command(config, "rewrap", "--new-key-file", new, "--json")
     assert done.exit_code == 0, done.stderr
@@ -69,15 +69,15 @@ async def test_every_share_is_under_the_new_key_and_the_old_one_is_named_as_unus
     said = json.loads(done.stdout)
     assert (said["shares"], said["stuck"], said["under"]) == (COUNT, [], after.id)
     assert said["unused"] == [f"{key.id} ({config.parent / 'encryption.key'})"]
-    assert await under(statements) == await known(statements) == {after.id}
-    assert await all_open(statements, made, after)
+    assert await under(pool) == await known(pool) == {after.id}
+    assert await all_open(pool, made, after)
 
 
-async def test_the_shares_themselves_stay_as_they_are(statements, made, config: Path, new: Path):
+async def test_the_shares_themselves_stay_as_they_are(pool, made, config: Path, new: Path):
     async def ciphertexts() -> list[bytes]:
         return [
             row.ciphertext
-            for row in await statements.rows("SELECT ciphertext FROM shares ORDER BY ceremony")
+            for row in await pool.rows("SELECT ciphertext FROM shares ORDER BY ceremony")
         ]
 
     before = await ciphertexts()
@@ -87,18 +87,18 @@ async def test_the_shares_themselves_stay_as_they_are(statements, made, config: 
 
 @pytest.mark.parametrize("statement", range(1, STATEMENTS + 1))
 async def test_killed_at_any_statement_it_loses_nothing_and_can_be_finished(
-    statements, made, config: Path, key: FileKey, new: Path, statement: int
+    pool, made, config: Path, key: FileKey, new: Path, statement: int
 ):
     assert await rewrap_until_killed(config, new, statement) == -SIGKILL
 
-    assert await under(statements) <= await known(statements)
-    assert await all_open(statements, made, key, *there(new))
+    assert await under(pool) <= await known(pool)
+    assert await all_open(pool, made, key, *there(new))
 
     done = await command(config, "rewrap", "--new-key-file", new)
     assert done.exit_code == 0, done.stderr
     after = load_key_file(new)
-    assert await under(statements) == await known(statements) == {after.id}
-    assert await all_open(statements, made, after)
+    assert await under(pool) == await known(pool) == {after.id}
+    assert await all_open(pool, made, after)
 
 
 async def test_no_statement_is_left_out_of_the_test_above(made, config: Path, new: Path):
@@ -106,10 +106,10 @@ async def test_no_statement_is_left_out_of_the_test_above(made, config: Path, ne
 
 
 async def test_the_signer_does_not_start_half_way_with_the_old_key_alone(
-    statements, made, config: Path, keys: EncryptionKeys, new: Path
+    pool, made, config: Path, keys: EncryptionKeys, new: Path
 ):
     assert await rewrap_until_killed(config, new, 6) == -SIGKILL
-    assert len(await known(statements)) == 2
+    assert len(await known(pool)) == 2
     done = await command(config, "shares", "verify")
     assert done.exit_code == 1
     assert "rewrap that was begun" in done.stderr
@@ -119,9 +119,9 @@ async def test_the_signer_does_not_start_half_way_with_the_old_key_alone(
 
 
 async def test_a_share_that_cannot_be_decrypted_stays_and_keeps_its_key(
-    statements, made, config: Path, key: FileKey, new: Path
+    pool, made, config: Path, key: FileKey, new: Path
 ):
-    await statements.rows(
+    await pool.rows(
         "UPDATE shares SET data_key = set_byte(data_key, 3, get_byte(data_key, 3) # 1) "
         "WHERE ceremony = :ceremony",
         {"ceremony": made[0].ceremony},
@@ -132,12 +132,12 @@ async def test_a_share_that_cannot_be_decrypted_stays_and_keeps_its_key(
     assert said["shares"] == COUNT - 1
     assert [each["ceremony"] for each in said["stuck"]] == [str(made[0].ceremony)]
     assert said["unused"] == []
-    assert await known(statements) == {key.id, load_key_file(new).id}
-    assert await all_open(statements, made[1:], load_key_file(new))
+    assert await known(pool) == {key.id, load_key_file(new).id}
+    assert await all_open(pool, made[1:], load_key_file(new))
 
 
 async def test_with_the_wrong_key_configured_no_new_one_is_made(
-    statements, made, config: Path, new: Path, tmp_path: Path
+    pool, made, config: Path, new: Path, tmp_path: Path
 ):
     create_key_file(tmp_path / "wrong.key")
     edit(config, "encryption.key", "wrong.key")
@@ -147,23 +147,21 @@ async def test_with_the_wrong_key_configured_no_new_one_is_made(
     assert not there(new)
 
 
-async def test_once_it_is_done_doing_it_again_changes_nothing(
-    statements, made, config: Path, new: Path
-):
+async def test_once_it_is_done_doing_it_again_changes_nothing(pool, made, config: Path, new: Path):
     assert (await command(config, "rewrap", "--new-key-file", new)).exit_code == 0
     edit(config, "encryption.key", new.name)
     done = await command(config, "rewrap", "--new-key-file", new, "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["shares"] == 0
-    assert await known(statements) == {load_key_file(new).id}
+    assert await known(pool) == {load_key_file(new).id}
 
 
 async def test_a_signer_that_was_not_stopped_cannot_put_a_share_under_the_old_key(
-    statements, made, shares: Shares, config: Path, new: Path
+    pool, made, shares: Shares, config: Path, new: Path
 ):
     """Better no share than one whose encryption key the operator is about to destroy."""
     late = new_key()
     row = await shares.prepare_row(late.confirmation, None, late.ours)
     assert (await command(config, "rewrap", "--new-key-file", new)).exit_code == 0
     with pytest.raises(ForeignKeyViolationError):
-        await put(statements, row)
+        await put(pool, row)

@@ -205,6 +205,6 @@ def test_two_that_were_repaired_believe_the_three_that_were_not():
 
 def test_signers_need_not_know_alike_what_a_key_was_made_for():
     """One that was repaired does not know; one may have an application pinned and another not."""
-    statements = [signed(PROMISE_TYPE, said(index, made_for=each))
+    pool = [signed(PROMISE_TYPE, said(index, made_for=each))
                   for index, each in ((1, MADE_FOR), (2, None), (3, ANOTHER))]  # fmt: skip
-    require_promises(statements, said(made_for=MADE_FOR), IDENTITIES)
+    require_promises(pool, said(made_for=MADE_FOR), IDENTITIES)

@@ -1,6 +1,6 @@
 """The SQL of shares. The only place that writes their state.
 
-Each statement takes arrays, one element for each share. A change that is not allowed has no state
+Each query takes arrays, one element for each share. A change that is not allowed has no state
 to go to, which NOT NULL refuses; so its transaction, with the outcome in it, is not committed.
 """
 
