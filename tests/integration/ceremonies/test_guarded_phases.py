@@ -324,7 +324,7 @@ async def test_a_signers_database_that_is_away_when_it_enters_a_phase_costs_one_
     signing = asyncio.create_task(parties.hold(orders.sign(key, PAIR, wanted(key)).until(20)))
     await begun.wait()
     with away(parties[HONEST].database):
-        await asyncio.sleep(3)  # retries, which must not succeed, go on all the while
+        await asyncio.sleep(3)  # retries, which must not succeed, continue all the while
     assert ended((await signing)[HONEST]) == ("database_away", ())
     await nothing_in_flight(parties[HONEST])
     await parties.sign(key, PAIR)
