@@ -118,6 +118,8 @@ class BanLocks:
         self._process = ProcessLock(pool)
         self._here = WeakValueDictionary[tuple[UUID, str], asyncio.Lock]()
         self._ceremonies: dict[UUID, _Ceremony] = {}
+        self._forgotten = 0
+        """How often something that bars a pair went from memory, because it is on disk."""
         self._releases = Batcher[tuple[UUID, UUID], None](self._release)
         self._is_unsettled = asyncio.Event()
         self._settler: asyncio.Task[None] | None = None
@@ -162,9 +164,7 @@ class BanLocks:
             async with self._alone_here(key_id, signers):
                 self._ceremonies[ceremony] = _Ceremony(key_id, signers)
                 try:
-                    barred = await self._enter(key_id, signers, ceremony)
-                    if not barred:
-                        self._require_unbarred_here(key_id, signers)
+                    barred = await self._enter_and_look(key_id, signers, ceremony)
                 except BaseException:
                     # there is no phase; if there is a row, ``settle`` finds it
                     del self._ceremonies[ceremony]
@@ -240,7 +240,7 @@ class BanLocks:
         if left:
             await self._pool.rows(_LEAVE, mine | {"ceremonies": left})
             for ceremony in left:
-                self._ceremonies.pop(ceremony, None)  # settled twice at once, it is gone already
+                self._forget(ceremony)
         rows = await self._pool.rows(_OURS, mine)
         # by what is known now, since what is under way was noted before its row was there
         over = [(row.key_id, row.ceremony) for row in rows if row.ceremony not in self._ceremonies]
@@ -274,6 +274,22 @@ class BanLocks:
                 here = self._here.setdefault((key_id, signer), asyncio.Lock())
                 await stack.enter_async_context(here)
             yield
+
+    async def _enter_and_look(
+        self, key_id: UUID, signers: tuple[str, ...], ceremony: UUID
+    ) -> Sequence[Any]:
+        """Do as ``_enter``, and raise Failed for what bars the pair in memory alone.
+
+        What memory forgets while the database is asked is on disk by then, but the statement may
+        have read the rows before. So it runs again, and sees what was committed.
+        """
+        while True:
+            forgotten = self._forgotten
+            if barred := await self._enter(key_id, signers, ceremony):
+                return barred
+            self._require_unbarred_here(key_id, signers)
+            if self._forgotten == forgotten:
+                return ()
 
     async def _enter(self, key_id: UUID, signers: tuple[str, ...], ceremony: UUID) -> Sequence[Any]:
         """Commit the rows, or return what bars them. Raises Failed database_away."""
@@ -327,7 +343,11 @@ class BanLocks:
 
     async def _keep_bans(self) -> None:
         async for ceremony in self._bans.keep_earned():
-            self._ceremonies.pop(ceremony, None)
+            self._forget(ceremony)
+
+    def _forget(self, ceremony: UUID) -> None:
+        self._ceremonies.pop(ceremony, None)  # settled twice at once, it is gone already
+        self._forgotten += 1
 
     async def _release(self, over: list[tuple[UUID, UUID]]) -> list[Exception | None]:
         key_ids, ceremonies = zip(*over, strict=True)

@@ -214,6 +214,30 @@ async def test_a_phase_whose_end_nobody_knows_bars_at_once_and_for_good(
         await barred(other, "signer-2", code="left_in_flight")
 
 
+@pytest.mark.parametrize("code", ["left_in_flight", "banned_counterparty"])
+async def test_what_is_settled_while_a_phase_begins_bars_it(
+    pool, locks, bans, code: str, monkeypatch
+):
+    """The rows were read before they were settled, and memory is asked after it has forgotten."""
+    ceremony = uuid4()
+    locks._settler.cancel()
+    async with locks.hold(KEY, ["signer-2"], ceremony):
+        pass
+    enter = locks._enter
+
+    async def settled_meanwhile(*arguments: Any) -> Any:
+        rows = await enter(*arguments)
+        if code == "left_in_flight":
+            locks.leave(ceremony)
+        elif ceremony in locks._ceremonies:
+            bans.earn(KEY, "signer-2", REASON, ceremony)
+        await locks.settle()
+        return rows
+
+    monkeypatch.setattr(locks, "_enter", settled_meanwhile)
+    await barred(locks, "signer-2", code=code)
+
+
 async def test_an_end_without_a_ban_leaves_no_row_whatever_was_raised(pool, locks):
     ceremony = uuid4()
     failure = Failed("ceremony_aborted", "a message was wrong", transient=True)
