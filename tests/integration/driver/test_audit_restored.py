@@ -147,7 +147,7 @@ async def test_a_restore_is_stated_then_acknowledged_and_a_gap_for_ever(
     await plane.beat()
     assert await plane.alarm() is not None  # the node cannot acknowledge itself
     found = await verify(pool, plane)
-    assert any("nobody has acknowledged" in each.what for each in found.findings)
+    assert any("no admin has acknowledged" in each.what for each in found.findings)
     assert (await plane.seen()).claim.lost == f"records {BACKUP + 1} to {RECORDS}"
 
     await plane.acknowledge()

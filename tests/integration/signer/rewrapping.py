@@ -24,7 +24,7 @@ execute = Pool.rows
 
 async def rows(self: Pool, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
     global left
-    left -= 1
+    left -= "alembic_version" not in sql  # the check of the schema changes nothing
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     return await execute(self, sql, parameters)
