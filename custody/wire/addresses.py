@@ -12,10 +12,10 @@ from custody.wire.public_keys import check_public_key
 
 
 def address_of(network: Network, algorithm: Algorithm, public_key: bytes) -> str:
-    """Address of a public key, in the form that its algorithm gives it (PUBLIC_KEY_SIZE).
+    """Return the address of a public key. Raise ValueError for bytes that are not a public key.
 
-    A Schnorr key is the output key: it already contains BIP-341's tweak. Raises ValueError for
-    bytes that are not such a key: coins sent to an address without a key are lost.
+    The public key has the encoding of its algorithm (PUBLIC_KEY_SIZE). A Schnorr key is the output
+    key: it already contains BIP-341's tweak. Coins sent to an address without a key are lost.
     """
     if algorithm not in NETWORK_ALGORITHMS[network]:
         raise ValueError(f"{network.value} has no public key of {algorithm}")
@@ -32,13 +32,13 @@ def address_of(network: Network, algorithm: Algorithm, public_key: bytes) -> str
 
 
 def _ethereum(public_key: bytes) -> str:
-    """The last 20 bytes of Keccak-256 over the point (Yellow Paper, appendix F)."""
+    """Return the last 20 bytes of Keccak-256 over the point (Yellow Paper, appendix F)."""
     point = PublicKey(public_key).format(compressed=False)[1:]
     return eip55(keccak_256(point)[-20:])
 
 
 def eip55(address: bytes) -> str:
-    """Text of an address, with the EIP-55 checksum in the case of its letters."""
+    """Return an address's text; the case of its letters is the checksum of EIP-55."""
     plain = address.hex()
     checksum = keccak_256(plain.encode()).hex()
     return "0x" + "".join(
@@ -48,11 +48,11 @@ def eip55(address: bytes) -> str:
 
 
 def _p2wpkh(public_key: bytes) -> str:
-    """Segwit version 0 program of HASH160(public key), mainnet (BIP-141, BIP-173)."""
+    """Return the segwit version 0 address of HASH160(public key), mainnet (BIP-141, BIP-173)."""
     program = RIPEMD160.new(hashlib.sha256(public_key).digest()).digest()
     return str(bech32.encode("bc", 0, program))
 
 
 def _p2tr(output_key: bytes) -> str:
-    """Segwit version 1 program: the unchanged output key, mainnet (BIP-341, BIP-350)."""
+    """Return the segwit version 1 address of the output key, mainnet (BIP-341, BIP-350)."""
     return str(bech32.encode("bc", 1, output_key))

@@ -1,4 +1,4 @@
-"""What keys can be: schemes, curves, networks, stores, protections."""
+"""The kinds of keys: schemes, curves, networks, stores, protections."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -23,10 +23,10 @@ class Network(StrEnum):
 
 
 class AddressType(StrEnum):
-    """What a Bitcoin wallet's address is made of, which fixes its algorithm."""
+    """The type of a Bitcoin wallet's address, which fixes the key's algorithm."""
 
     P2WPKH = "p2wpkh"  # BIP-141
-    P2TR = "p2tr"  # BIP-341, of a key alone, without scripts
+    P2TR = "p2tr"  # BIP-341, spent by the key only, without scripts
 
 
 class Store(StrEnum):
@@ -37,7 +37,7 @@ class Store(StrEnum):
 
 
 class Protection(StrEnum):
-    """Where the private key is: in the HSM, (host signing) on the node's host, or nowhere whole."""
+    """The place of the private key: inside the HSM, on the host (host signing), or shares only."""
 
     HSM = "hsm"
     HOST = "host"
@@ -45,7 +45,7 @@ class Protection(StrEnum):
 
 
 class HashFunction(StrEnum):
-    """Hash functions of 32 bytes that a bare ECDSA or Schnorr key signs the digest of."""
+    """Hash functions with 32-byte digests, for messages of bare ECDSA and Schnorr keys."""
 
     SHA_256 = "SHA-256"  # FIPS 180-4
     SHA3_256 = "SHA3-256"  # FIPS 202
@@ -63,7 +63,7 @@ class Algorithm(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Algorithm":
-        """Read ``scheme/curve``; ValueError when it is none of ALGORITHMS."""
+        """Parse ``scheme/curve``. Raise ValueError unless it is one of ALGORITHMS."""
         for algorithm in ALGORITHMS:
             if str(algorithm) == text:
                 return algorithm
@@ -78,7 +78,7 @@ ALGORITHMS = (ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519, SCHNORR_SECP256K1
 
 
 def known_algorithm(scheme: Scheme, curve: Curve) -> Algorithm:
-    """ValueError when there is no such algorithm, as EdDSA on secp256k1."""
+    """Raise ValueError for a combination that is not an algorithm, as EdDSA on secp256k1."""
     algorithm = Algorithm(scheme, curve)
     if algorithm not in ALGORITHMS:
         raise ValueError(f"{algorithm} is not an algorithm of this service")
@@ -86,14 +86,14 @@ def known_algorithm(scheme: Scheme, curve: Curve) -> Algorithm:
 
 
 HSM_ALGORITHMS = (ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519)
-"""What HSM mode can have, inside a token or on the host; MPC mode's are in tickets.py."""
+"""The algorithms of HSM mode, inside a token or on the host; tickets.py has those of MPC mode."""
 
 NETWORK_ALGORITHMS = {
     Network.ETHEREUM: (ECDSA_SECP256K1,),
     Network.BITCOIN: (ECDSA_SECP256K1, SCHNORR_SECP256K1),
     Network.SOLANA: (EDDSA_ED25519,),
 }
-"""What keys a network's wallets can have; the first is what they have unless asked otherwise."""
+"""The algorithms of each network's wallets; the first is the default."""
 
 ADDRESS_TYPE_ALGORITHM = {
     AddressType.P2WPKH: ECDSA_SECP256K1,
@@ -109,9 +109,11 @@ PUBLIC_KEY_SIZE = {
 
 
 def network_algorithm(network: Network, address_type: AddressType | None = None) -> Algorithm:
-    """What a wallet's key signs by. ValueError for an address type that the network has not."""
+    """Return the algorithm of a wallet's key. Raise ValueError for a wrong address type."""
     if address_type is None:
         return NETWORK_ALGORITHMS[network][0]
     if network is not Network.BITCOIN:
-        raise ValueError(f"address_type: of Bitcoin wallets alone, {network.value} has none")
+        raise ValueError(
+            f"address_type: only Bitcoin wallets have one, {network.value} wallets do not"
+        )
     return ADDRESS_TYPE_ALGORITHM[address_type]

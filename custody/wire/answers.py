@@ -1,7 +1,7 @@
-"""How answers are read: a newer server may say more than this version knows.
+"""Tolerant reading of answers: a newer server may send fields and values that are unknown here.
 
-Answers alone are read so. Requests, signed payloads and configuration stay strict: a field that
-the reader ignores there could change what is done.
+Only answers are read tolerantly. Requests, signed payloads and configuration stay strict: there, an
+ignored field could change the effect.
 """
 
 from typing import Annotated, Any, TypeAlias, TypeVar
@@ -14,25 +14,25 @@ from custody.wire.encoding import Model
 
 
 class Answer(Model):
-    """Base of what an API answers. Who makes one is held to its fields; ``read_answer`` is not."""
+    """Base of an API's answers. Only ``read_answer`` ignores unknown fields."""
 
 
 class Unknown(str):
-    """A value that this version has no name for; the text is what the server said.
+    """A value that this version does not know, with the server's text.
 
-    It is equal to its text, as a member of a StrEnum is: ``key.network == "Cardano"``.
+    An Unknown is equal to its text, as a member of a StrEnum is: ``key.network == "Cardano"``.
     """
 
     __slots__ = ()
 
     @property
     def value(self) -> str:
-        """The text, as of a member of an enum."""
+        """Return the text, as a member of an enum does."""
         return str(self)
 
     @property
     def is_final(self) -> bool:
-        """False: nothing is known to have ended."""
+        """Return False: an unknown status may not be final."""
         return False
 
     def __repr__(self) -> str:
@@ -46,36 +46,36 @@ class Unknown(str):
     def __get_pydantic_json_schema__(
         cls, _: CoreSchema, __: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return {"type": "string", "description": "A value that a later version has added."}
+        return {"type": "string", "description": "A value that a later version added."}
 
     @classmethod
     def _read(cls, text: str, info: ValidationInfo) -> "Unknown":
         if info.context is not _READING:
-            raise PydanticCustomError("enum", "no value of this version")
+            raise PydanticCustomError("enum", "not a value of this version")
         return cls(text)
 
 
 _READING = object()
-"""The validation context in which an Unknown may come to be."""
+"""The validation context that allows an Unknown."""
 
 Value = TypeVar("Value")
 
 Open: TypeAlias = Annotated[Value | Unknown, Field(union_mode="left_to_right")]
-"""One of the values of an enum or a Literal or, in an answer that was read, another text."""
+"""A value of an enum or a Literal; in an answer that was read, also an Unknown."""
 
 AnyAnswer = TypeVar("AnyAnswer", bound=Answer)
 
 
 def read_answer(model: type[AnyAnswer], content: bytes) -> AnyAnswer:
-    """Read an answer of this version or a newer one: what is not known of it is passed over.
+    """Read an answer of this version or a newer one. Ignore unknown fields.
 
-    Raises pydantic's ValidationError where what this version needs is missing or malformed.
+    Raise pydantic's ValidationError if a field that this version needs is missing or malformed.
     """
     return model.model_validate_json(content, extra="ignore", context=_READING)
 
 
 def known(value: Value | Unknown) -> Value:
-    """The value, where this version knows it. Raises ValueError."""
+    """Return a value that this version knows. Raise ValueError for an Unknown."""
     if isinstance(value, Unknown):
         raise ValueError(f"this version does not know {value.value!r}: install a newer one")
     return value

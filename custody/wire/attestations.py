@@ -1,6 +1,6 @@
-"""Whether the nodes that a reader has pinned attest a key, and so its address. Pure.
+"""Check that a reader's pinned nodes attest a key, and so its address. Pure.
 
-What stands between them and the reader, an API and its database, is not believed in anything.
+The check does not trust the API and the database between the nodes and the reader.
 """
 
 import copy
@@ -27,7 +27,7 @@ from custody.wire.statements import Attestation
 
 
 class Unattested(ValueError):
-    """The pinned nodes do not attest the key: the text says in what."""
+    """The pinned nodes do not attest the key; the text names the difference."""
 
 
 def _require_members(groups: Mapping[str, Sequence[str]], nodes: Collection[str]) -> None:
@@ -39,11 +39,11 @@ def _require_members(groups: Mapping[str, Sequence[str]], nodes: Collection[str]
 
 @dataclass(frozen=True)
 class ClaimedKey:
-    """What a reader was told of a key; what is null was not told.
+    """The facts about a key that a reader received; null: not received.
 
-    A derived key has a root, and a path from there. ``address`` goes with a network: both are null
-    for a key without a wallet. ``external_id``: of the request that the wallet, or the bare key,
-    was made for. It is not looked at for a derived key, of which it is not attested, nor for a
+    A derived key has a root, and a path from the root. ``address`` belongs to a network: both are
+    null for a key without a wallet. ``external_id``: of the request that the wallet or the bare
+    key was made for. It is not checked for a derived key, since nodes do not attest it, nor for a
     wallet's key without the address.
     """
 
@@ -65,26 +65,26 @@ class ClaimedKey:
 
 @dataclass(frozen=True)
 class PinnedGroup:
-    """A signer group as its owner has it: exactly these signers; ``threshold`` of them sign."""
+    """A pinned signer group: exactly these signers, of which ``threshold`` sign."""
 
     threshold: int
     signers: Sequence[str]
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what no group can be."""
+        """Raise ValueError for an impossible group."""
         if len(set(self.signers)) != len(self.signers):
             raise ValueError("a signer is named twice")
         if not MIN_THRESHOLD <= self.threshold <= len(self.signers) <= MAX_SIGNERS:
             raise ValueError(
-                f"threshold {self.threshold} of {len(self.signers)} signers: it is "
-                f"{MIN_THRESHOLD} at least, and there are no fewer signers, {MAX_SIGNERS} at most"
+                f"threshold {self.threshold} of {len(self.signers)} signers: it must be "
+                f"at least {MIN_THRESHOLD}, with as many signers or more, at most {MAX_SIGNERS}"
             )
 
 
 class PinnedNodes:
-    """The nodes and groups that a reader believes, and whose keys it expects them to attest.
+    """The nodes and groups that a reader trusts, and the application whose keys they must attest.
 
-    Signers are pinned apart from drivers, so that no signer alone attests a key of store hsm.
+    Signers and drivers are pinned separately, so that one signer cannot attest a key of store hsm.
     """
 
     def __init__(
@@ -98,9 +98,9 @@ class PinnedNodes:
         """``drivers``, ``signers``: Ed25519 identity keys, 32 bytes each, by node id.
 
         ``driver_groups``: the drivers of each group, by name. ``application``: the public key that
-        signs the reader's requests; None where they are not signed.
-        Raises ValueError for bytes that are not a public key, for a key that two nodes would
-        share, and for a member of a group that is not pinned.
+        signs the reader's requests; None if they are not signed.
+        Raises ValueError for bytes that are not a public key, for a key of two nodes, and for a
+        member of a group that is not pinned.
         """
         self.application = None if application is None else check_ed25519(application)
         self._driver_groups = {name: frozenset(each) for name, each in driver_groups.items()}
@@ -122,17 +122,19 @@ class PinnedNodes:
             self._nodes[store][signing_key_id(public_key)] = (node, pinned)
 
     def of_application(self, application: bytes) -> "PinnedNodes":
-        """The same, for the application that signs by this key. Raises ValueError for another."""
+        """Return these pins with the application's key. Raise ValueError if it differs."""
         if self.application not in (None, application):
-            raise ValueError("the pinned application's key is not the one that signs requests")
+            raise ValueError(
+                "the pinned application's key differs from the key that signs requests"
+            )
         theirs = copy.copy(self)
         theirs.application = check_ed25519(application)
         return theirs
 
     def require_drivers_group(self, group: str, driver: str) -> None:
-        """Raise Unattested unless the group is pinned, and the driver is one of it."""
+        """Raise Unattested unless the group is pinned and the driver belongs to it."""
         if driver not in self._driver_groups.get(group, ()):
-            raise Unattested(f"{driver} is not pinned as a driver of a group {group!r}")
+            raise Unattested(f"{driver} is not pinned as a driver of the group {group!r}")
 
     def require_signer_group(self, group: str, threshold: int, signers: Sequence[str]) -> None:
         """Raise Unattested unless the group is pinned with this threshold and these signers."""
@@ -141,18 +143,18 @@ class PinnedNodes:
             raise Unattested(f"the signer group {group!r} is not pinned")
         if threshold != pinned.threshold:
             raise Unattested(
-                f"threshold {threshold} is attested, and {pinned.threshold} pinned of {group!r}"
+                f"threshold {threshold} is attested, but {pinned.threshold} is pinned for {group!r}"
             )
         if sorted(signers) != sorted(pinned.signers):
             raise Unattested(
-                f"the signers {', '.join(signers)} are attested, and "
-                f"{', '.join(pinned.signers)} pinned of {group!r}"
+                f"the signers {', '.join(signers)} are attested, but "
+                f"{', '.join(pinned.signers)} are pinned for {group!r}"
             )
 
     def open(self, store: Store, signed: SignedBytes) -> Attestation:
-        """The attestation, once it is a pinned node's, by its signature and its own word.
+        """Open an attestation: a pinned node must have signed it and be named in it.
 
-        Raises Unattested.
+        Raise Unattested.
         """
         known = self._nodes[store].get(signed.signing_key_id)
         if known is None:
@@ -164,14 +166,14 @@ class PinnedNodes:
         except BadEnvelope as error:
             raise Unattested(f"the attestation of {node}: {error}") from None
         except ValidationError:
-            raise Unattested(f"the attestation of {node} is of no form that is known") from None
+            raise Unattested(f"the attestation of {node} has an unknown form") from None
         if attestation.node != node:
             raise Unattested(f"{node} has signed an attestation in the name of {attestation.node}")
         return attestation
 
 
 def check(attestations: Sequence[SignedBytes], key: ClaimedKey, pinned: PinnedNodes) -> None:
-    """Raise Unattested unless pinned nodes attest all that is claimed of the key."""
+    """Raise Unattested unless pinned nodes attest every claimed fact of the key."""
     if not 1 <= len(attestations) <= MAX_SIGNERS:
         raise Unattested(f"there are {len(attestations)} attestations, not 1 to {MAX_SIGNERS}")
     found = [pinned.open(key.store, signed) for signed in attestations]
@@ -190,10 +192,10 @@ def check(attestations: Sequence[SignedBytes], key: ClaimedKey, pinned: PinnedNo
 
 def _require_one_driver(found: list[Attestation], pinned: PinnedNodes) -> None:
     if len(found) != 1:
-        raise Unattested("a key of store hsm has one attestation")
+        raise Unattested("a key of store hsm has exactly one attestation")
     first = found[0]
     if first.protection not in (Protection.HSM, Protection.HOST):
-        raise Unattested(f"a driver has no keys of protection {first.protection.value}")
+        raise Unattested(f"a driver cannot hold a key of protection {first.protection.value}")
     if first.threshold != 1 or first.signers != [first.node]:
         raise Unattested(f"{first.node} does not hold the key alone")
     pinned.require_drivers_group(first.group, first.node)
@@ -203,27 +205,30 @@ def _require_all_signers(found: list[Attestation], pinned: PinnedNodes) -> None:
     first = found[0]
     if any(each.made_for != first.made_for for each in found):
         raise Unattested(
-            "the signers do not attest the same request: each must have the application pinned "
+            "the signers attest different requests: each must have the application pinned "
             "(mpc-signer apps add) before the key is made"
         )
     if any(each.agreed != first.agreed for each in found):
-        raise Unattested("the signers do not attest the same")
+        raise Unattested("the signers' attestations differ")
     if first.protection is not Protection.MPC:
-        raise Unattested(f"signers have no keys of protection {first.protection.value}")
+        raise Unattested(f"signers cannot hold a key of protection {first.protection.value}")
     if len(set(first.signers)) != len(first.signers):
         raise Unattested("a signer is named twice")
     if sorted(each.node for each in found) != sorted(first.signers):
-        raise Unattested("it is not each of the signers named that attests, once")
+        raise Unattested("each named signer must attest exactly once")
     pinned.require_signer_group(first.group, first.threshold, first.signers)
 
 
 def _require_same_request(
     attested: Attestation, key: ClaimedKey, application: bytes | None
 ) -> None:
-    """The key was made for this application and, unless it is derived, for this request."""
+    """Raise Unattested unless the key was made for this application and this request.
+
+    The request of a derived key is not checked, since nodes do not attest it.
+    """
     made_for = attested.made_for
     if made_for is None:
-        raise Unattested("the nodes do not know for which request the key was made")
+        raise Unattested("the nodes do not attest for which request the key was made")
     if made_for.application != application:
         raise Unattested(_another_application(made_for.application, application))
     if key.root is not None:
@@ -241,23 +246,23 @@ def _require_same_request(
 def _another_application(attested: bytes | None, ours: bytes | None) -> str:
     if attested is None:
         return (
-            "no application's signature is attested: the nodes must have this one's key pinned "
-            "(apps add) before the key is made"
+            "no application's signature is attested: the nodes must have pinned this "
+            "application's key (apps add) before the key is made"
         )
     found = f"the key was made for the application with key {signing_key_id(attested)}"
-    return f"{found}, and this one {'signs nothing' if ours is None else 'has another'}"
+    return f"{found}, this application {'signs nothing' if ours is None else 'has another key'}"
 
 
 def _require_same_key(attested: Attestation, key: ClaimedKey) -> None:
     algorithm = Algorithm(attested.scheme, attested.curve)
     if algorithm != key.algorithm:
-        raise Unattested(f"the key is attested to be of {algorithm}, not {key.algorithm}")
+        raise Unattested(f"the attested algorithm is {algorithm}, not {key.algorithm}")
     if attested.key_id != (key.root or key.id):
-        raise Unattested(f"it is another key that is attested, {attested.key_id}")
+        raise Unattested(f"another key is attested, {attested.key_id}")
     if (key.root is None) != (not key.path):
-        raise Unattested("a derived key has a root and a path, another key neither")
+        raise Unattested("a derived key has a root and a path, other keys have neither")
     if key.root is None and key.network != attested.network:
-        raise Unattested(f"the key is attested to be of network {attested.network}")
+        raise Unattested(f"the attested network is {attested.network}")
     public_key, chain_code = attested.public_key, attested.chain_code
     if key.path:
         public_key, chain_code = _descendant(attested, key.path)
@@ -272,10 +277,10 @@ def _require_same_key(attested: Attestation, key: ClaimedKey) -> None:
 
 
 def _descendant(attested: Attestation, path: tuple[int, ...]) -> tuple[bytes, bytes]:
-    """Public key and chain code of a child of the attested key."""
+    """Return public key and chain code of a child of the attested key."""
     algorithm = Algorithm(attested.scheme, attested.curve)
     if algorithm != ECDSA_SECP256K1 or attested.chain_code is None:
-        raise Unattested("the root is attested without a chain code: it has no children")
+        raise Unattested("the root is attested without a chain code, so it has no children")
     root = attested.public_key, attested.chain_code
     try:
         return child_public_key(*root, path), child_chain_code(*root, path)
@@ -299,10 +304,10 @@ def _require_address(key: ClaimedKey) -> None:
     if key.address is None:
         return
     if key.network is None:
-        raise Unattested("the address is of no network")
+        raise Unattested("the address has no network")
     try:
         expected = address_of(key.network, key.algorithm, key.public_key)
     except ValueError as error:
         raise Unattested(str(error)) from None
     if key.address != expected:
-        raise Unattested(f"the address is not that of the attested key, which is {expected}")
+        raise Unattested(f"the address differs from the attested key's address, {expected}")

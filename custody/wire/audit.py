@@ -1,4 +1,4 @@
-"""The audit chain's form: each record's hash covers the one before it; the head is signed."""
+"""The form of the audit chain: each record's hash covers the previous hash; the head is signed."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ GENESIS = bytes(32)
 
 
 def chain_hash(previous: bytes, record: bytes) -> bytes:
-    """Tagged hash of the previous record's hash (32 bytes) and this record's bytes."""
+    """Return the tagged hash of the previous record's hash (32 bytes) and this record's bytes."""
     return tagged_hash(Domain.AUDIT, previous, record)
 
 
@@ -26,17 +26,17 @@ class AuditHead(Model):
 
 
 class Restored(Model):
-    """A node's statement that its database was restored, and which records that cost.
+    """A node's statement that its database was restored, and which records were lost.
 
-    The records after ``agreed``, up to ``kept``, are in the chain no more. Both heads are the
-    node's own, as it signed them: it cannot name what it has not reported, nor deny it later.
+    The chain has lost the records after ``agreed``, up to ``kept``. The node has signed both heads:
+    it cannot name a head that it never reported, nor deny a head later.
     """
 
     node: str
     agreed: AuditHead
-    """The last head known elsewhere that the chain still has; sequence 0 where there is none."""
+    """The last head kept elsewhere that the chain still contains; sequence 0 if there is none."""
     kept: SignedBytes
-    """The last head known elsewhere that the chain no longer has."""
+    """The last head kept elsewhere that the chain has lost."""
     own: SignedBytes
     """The chain's head just before the record of this statement."""
     operator: Annotated[str, Field(max_length=200)]

@@ -1,7 +1,7 @@
-"""Messages that a Taproot wallet signs: BIP-322, format "simple", as a key alone spends (BIP-341).
+"""Messages that a Taproot wallet signs: BIP-322, format "simple", spent by the key (BIP-341).
 
-Two transactions that no network can have: ``to_spend`` pays nothing to the wallet's address and
-has the message in it, ``to_sign`` spends that. The signature is the witness of ``to_sign``.
+Two transactions that no network accepts: ``to_spend`` contains the message and pays nothing to the
+wallet's address, ``to_sign`` spends that output. The signature is the witness of ``to_sign``.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ _PUSH_32 = b"\x20"
 
 
 def message_hash(message: bytes) -> bytes:
-    """BIP-340's tagged hash of a message of any size."""
+    """Return BIP-340's tagged hash of a message of any size."""
     return hashlib.sha256(_MESSAGE_TAG + _MESSAGE_TAG + message).digest()
 
 
 def to_spend(message: bytes, wallet: Script) -> Transaction:
-    """The transaction that has the message in it, and what the wallet is paid by."""
+    """Return ``to_spend``, which contains the message and pays the wallet."""
     challenge = TransactionInput(
         _NO_TRANSACTION, _NO_OUTPUT, Script(_OP_0 + _PUSH_32 + message_hash(message)), sequence=0
     )
@@ -33,14 +33,14 @@ def to_spend(message: bytes, wallet: Script) -> Transaction:
 
 
 def to_sign(message: bytes, wallet: Script) -> Transaction:
-    """The transaction that spends the one before."""
+    """Return ``to_sign``, which spends ``to_spend``."""
     spent = TransactionInput(to_spend(message, wallet).txid(), 0, sequence=0)
     nothing = TransactionOutput(0, Script(_OP_RETURN))
     return Transaction(version=0, vin=[spent], vout=[nothing], locktime=0)
 
 
 def digest(message: bytes, output_key: bytes) -> bytes:
-    """The 32 bytes that BIP-340 signs: BIP-341's signature hash, SIGHASH_DEFAULT, of ``to_sign``.
+    """Return the digest of a message: BIP-341's signature hash, SIGHASH_DEFAULT, of ``to_sign``.
 
     ``output_key`` is the wallet's 32-byte public key.
     """
@@ -52,6 +52,6 @@ def digest(message: bytes, output_key: bytes) -> bytes:
 
 
 def witness(signature: bytes) -> bytes:
-    """The witness stack, serialised (BIP-144); wallets write it as base64."""
+    """Return the serialised witness stack (BIP-144); wallets write it as base64."""
     stack: bytes = Witness([signature]).serialize()
     return stack

@@ -1,16 +1,16 @@
-"""What signers and a delivery server say to each other, over mutual TLS.
+"""The protocol between signers and a delivery server, over mutual TLS.
 
     POST /delivery/v1/meetings/<meeting>/exchanges/<number>
     POST /delivery/v1/meetings/<meeting>/abort
     GET  /delivery/v1/server
 
-The first hands in a participant's messages of one exchange, one for each other participant, and is
-answered with theirs once all have handed in. Bodies are the joined fields of framing.py: a delivery
-ticket (empty after exchange 0), then a name and a message, and again; the answer's have no ticket.
-Anything but success is answered with a DeliveryProblem in JSON.
+The first request hands in a participant's messages of one exchange, one message for each other
+participant. Its answer contains the others' messages, once all participants have handed in. Bodies
+are joined fields (framing.py): a delivery ticket (empty after exchange 0), then pairs of a name and
+a message. Answers contain no ticket. Every failure is answered with a DeliveryProblem in JSON.
 
-A delivery server is told who meets when, and nothing about what the signers do: no key, request,
-job, group, protocol or digest, and no reason for an abort.
+A delivery server learns who meets when, and nothing else: no key, request, job, group, protocol or
+digest, and no reason of an abort.
 """
 
 from collections.abc import Mapping
@@ -37,21 +37,21 @@ MAX_ABORT_REASON = 256
 
 
 class DeliveryTicket(Model):
-    """What the control plane signs to have one ceremony delivered (DELIVERY_TICKET_TYPE).
+    """The control plane's signed permission to deliver one ceremony (DELIVERY_TICKET_TYPE).
 
-    The limits are the same for every protocol and kind, so they tell nothing about the ceremony.
+    The limits are the same for each protocol and kind, so they reveal nothing about the ceremony.
     """
 
     version: Literal[1] = 1
     meeting: UUID
     participants: Annotated[list[str], Field(min_length=MIN_THRESHOLD, max_length=MAX_SIGNERS)]
-    """The names of those that take part, in the order of the ticket's participants."""
+    """The participants' names, in the order of the ticket's participants."""
     delivery: str
     """Name of the delivery server."""
     message_bytes: Annotated[int, Field(ge=1)]
     """Of one message."""
     held_bytes: Annotated[int, Field(ge=1)]
-    """Of all messages that the server holds for this meeting at one time."""
+    """Limit of all messages that the server holds for this meeting at one time."""
     expires_at: AwareDatetime
 
     @model_validator(mode="after")
@@ -75,25 +75,25 @@ class DeliveryTicket(Model):
 
 
 class DeliveryCode(StrEnum):
-    """Why a delivery server does not answer with messages."""
+    """The codes with which a delivery server refuses a request."""
 
     MALFORMED = "malformed"
     TOO_LARGE = "too_large"
     REQUEST_TIMEOUT = "request_timeout"
-    """The body did not come whole in time."""
+    """The complete body did not arrive in time."""
     CERTIFICATE_REJECTED = "certificate_rejected"
     BAD_TICKET = "bad_ticket"
     NOT_A_PARTICIPANT = "not_a_participant"
     CONFLICT = "conflict"
-    """Other bytes than were handed in before, or an exchange that is not due."""
+    """The bytes differ from those handed in before, or the exchange is not due."""
     ABORTED = "aborted"
-    """``signer`` ended the ceremony; ``abort_reason`` says why, to the participants alone."""
+    """``signer`` ended the ceremony; ``abort_reason`` is the sealed reason for the participants."""
     EXPIRED = "expired"
-    """The ticket's time is over; ``silent`` have not handed in."""
+    """The ticket's time is over; the signers in ``silent`` have not handed in."""
     UNKNOWN_CEREMONY = "unknown_ceremony"
-    """Not begun here, or forgotten: the server was restarted, or no signer came for a long time."""
+    """The meeting has not begun here, or was forgotten after a restart or a long silence."""
     BUSY = "busy"
-    """As many sessions or bytes as this server takes; another one may have room."""
+    """This server has reached its limit of sessions or bytes; another server may have room."""
 
 
 class DeliveryProblem(Answer):
@@ -101,7 +101,7 @@ class DeliveryProblem(Answer):
     detail: str
     signer: str | None = None
     abort_reason: Base64Bytes | None = None
-    """As the signer sealed it."""
+    """The bytes that the signer sealed."""
     silent: list[str] = Field(default_factory=list)
 
 
@@ -124,16 +124,16 @@ def abort_path(meeting: object) -> str:
 
 SERVER_PATH = f"{PREFIX}/server"
 TIME_HEADER = "Custody-Time"
-"""A signer's clock (RFC 3339), in a question to SERVER_PATH: a server compares its own with it."""
+"""Header with a signer's time (RFC 3339) at SERVER_PATH: a server compares its clock with it."""
 
 
 def encode_hand_in(ticket: SignedBytes | None, messages: Mapping[str, bytes]) -> bytes:
-    """Body of a hand-in."""
+    """Return the body of a hand-in."""
     return join(_ticket_bytes(ticket)) + encode_messages(messages)
 
 
 def decode_hand_in(body: bytes) -> tuple[SignedBytes | None, dict[str, bytes]]:
-    """Ticket, and messages by recipient. Raises Malformed."""
+    """Return ticket and messages by recipient. Raise Malformed."""
     fields = split(body, 1 + 2 * MAX_SIGNERS)
     if not fields:
         raise Malformed("no ticket field")
@@ -141,22 +141,22 @@ def decode_hand_in(body: bytes) -> tuple[SignedBytes | None, dict[str, bytes]]:
 
 
 def encode_messages(messages: Mapping[str, bytes]) -> bytes:
-    """Body of the answer: messages by sender."""
+    """Return the body of the answer: messages by sender."""
     return join(*(field for name, body in messages.items() for field in (name.encode(), body)))
 
 
 def decode_messages(body: bytes) -> dict[str, bytes]:
-    """Messages by sender. Raises Malformed."""
+    """Return messages by sender. Raise Malformed."""
     return _messages(split(body, 2 * MAX_SIGNERS))
 
 
 def encode_abort(ticket: SignedBytes, reason: bytes) -> bytes:
-    """Body of an abort; ``reason``: sealed for the other participants."""
+    """Return the body of an abort; ``reason`` is sealed for the other participants."""
     return join(_ticket_bytes(ticket), reason)
 
 
 def decode_abort(body: bytes) -> tuple[SignedBytes, bytes]:
-    """Ticket and sealed reason. Raises Malformed."""
+    """Return ticket and sealed reason. Raise Malformed."""
     first, reason = split_exactly(body, 2)
     ticket = _ticket(first)
     if ticket is None or len(reason) > MAX_ABORT_REASON:
@@ -186,7 +186,7 @@ def _ticket(data: bytes) -> SignedBytes | None:
     if not data:
         return None
     if len(data) > MAX_TICKET:
-        raise Malformed(f"a ticket of {len(data)} bytes, when {MAX_TICKET} are the most")
+        raise Malformed(f"a ticket of {len(data)} bytes: at most {MAX_TICKET} are allowed")
     payload, signature, key_id = split_exactly(data, 3)
     return SignedBytes(
         payload=payload, signature=signature, signing_key_id=key_id.decode("ascii", "replace")

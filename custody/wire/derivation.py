@@ -1,4 +1,4 @@
-"""Children of a secp256k1 key by public derivation: BIP-32, unhardened, from public keys alone."""
+"""Children of a secp256k1 key by public derivation: BIP-32, unhardened."""
 
 import re
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from custody.wire.public_keys import check_public_key
 
 CHAIN_CODE_SIZE = 32
 FIRST_HARDENED = 2**31
-"""From here on a step needs the private key (BIP-32, section "Extended keys")."""
+"""The first hardened step, which needs the private key (BIP-32, section "Extended keys")."""
 
 _STEP = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
 
 
 def parse_path(text: str) -> tuple[int, ...]:
-    """The steps of a path from a key to a child, as ``m/0/5``. Raises ValueError."""
+    """Return the steps of a path from a key to a child, as ``m/0/5``. Raise ValueError."""
     root, *steps = text.split("/")
     if root != "m" or not 1 <= len(steps) <= MAX_DEPTH:
         raise ValueError(f"a path is m/ and 1 to {MAX_DEPTH} steps, as m/0/5")
@@ -34,20 +34,20 @@ def _step(text: str) -> int:
 
 
 def format_path(path: Sequence[int]) -> str:
-    """The text that ``parse_path`` reads."""
+    """Return the text that ``parse_path`` reads."""
     return "/".join(["m", *map(str, path)])
 
 
 def child_public_key(public_key: bytes, chain_code: bytes, path: Sequence[int]) -> bytes:
-    """The child's public key, 33 bytes, from its ancestor's 33 and chain code of 32 (CKDpub).
+    """Return a child's public key (33 bytes) from its ancestor's (33 bytes) and chain code (32).
 
-    Raises ValueError for what is not such a key, chain code or path.
+    The function is CKDpub of BIP-32. Raise ValueError for an invalid key, chain code or path.
     """
     return _descendant(public_key, chain_code, path)[0]
 
 
 def child_chain_code(public_key: bytes, chain_code: bytes, path: Sequence[int]) -> bytes:
-    """The child's chain code, from which its own children follow. Errors as child_public_key's."""
+    """Return the child's chain code. Raise ValueError as child_public_key does."""
     return _descendant(public_key, chain_code, path)[1]
 
 

@@ -1,4 +1,4 @@
-"""Which 32 bytes are signed for a message."""
+"""The 32 bytes that a key signs for a message."""
 
 import hashlib
 
@@ -18,13 +18,13 @@ def keccak_256(data: bytes) -> bytes:
 
 
 def eip191(message: bytes) -> bytes:
-    """Digest of a personal message (EIP-191, version 0x45)."""
+    """Return the digest of a personal message (EIP-191, version 0x45)."""
     prefix = b"\x19Ethereum Signed Message:\n" + str(len(message)).encode()
     return keccak_256(prefix + message)
 
 
 def bip137(message: bytes) -> bytes:
-    """Digest of a Bitcoin signed message (BIP-137): double SHA-256 over magic, size and message."""
+    """Return a Bitcoin message's digest (BIP-137): double SHA-256 of magic, size and message."""
     magic = b"Bitcoin Signed Message:\n"
     data = _compact_size(len(magic)) + magic + _compact_size(len(message)) + message
     return hashlib.sha256(hashlib.sha256(data).digest()).digest()
@@ -52,10 +52,10 @@ def digest_of(
     network: Network | None,
     public_key: bytes | None,
 ) -> bytes | None:
-    """The 32-byte digest that is signed; None for Ed25519, which signs the message itself.
+    """Return the 32-byte digest to sign; None for Ed25519, which signs the message itself.
 
-    A Taproot wallet's depends on its public key (bip322.py). Raises NotSignable when the
-    request makes no sense for the key.
+    A Taproot wallet's digest depends on its public key (bip322.py). Raise NotSignable if the key
+    cannot sign such a request.
     """
     if algorithm.scheme is Scheme.EDDSA:
         if isinstance(request, SignHash):
@@ -80,12 +80,12 @@ def digest_of(
     if algorithm.scheme is Scheme.ECDSA:
         return bip137(request.content)
     if public_key is None:
-        raise NotSignable("the Taproot wallet has no public key yet, which its messages hang on")
+        raise NotSignable("the Taproot wallet has no public key yet, and its digests depend on it")
     return bip322.digest(request.content, public_key)
 
 
 def is_bare_hash(request: SignRequest, curve: Curve) -> bool:
-    """Whether nobody can say what stands behind the digest.
+    """Return True if the digest's meaning is unknown.
 
     Bitcoin signs SHA-256 of SHA-256 of a transaction's parts (BIP-143): a message of 32 bytes under
     SHA-256 may be the inner hash, and the signature that of a transaction.

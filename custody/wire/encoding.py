@@ -1,4 +1,4 @@
-"""How bytes and times travel in JSON."""
+"""The encoding of bytes and times in JSON."""
 
 import base64
 import binascii
@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Wi
 
 
 class Model(BaseModel):
-    """Base of everything on the wire: immutable, and an unknown field is an error.
+    """Base of all wire models: immutable, and an unknown field is an error.
 
     A docstring under a field is its description in the OpenAPI document.
     """
@@ -40,7 +40,7 @@ def _base64_to_bytes(value: object) -> bytes:
 
 
 def to_base64(value: bytes) -> str:
-    """As bytes travel in what is signed and carried whole."""
+    """Return base64, the form of bytes in signed payloads."""
     return base64.b64encode(value).decode()
 
 

@@ -1,7 +1,7 @@
 """Signed bytes: Ed25519 over the DSSE pre-authentication encoding.
 
 https://github.com/secure-systems-lab/dsse/blob/master/protocol.md, section "Signature Definition".
-What is signed stays bytes, and is parsed only after its signature holds.
+The payload stays bytes, and is parsed only after its signature has been verified.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ BAN_TYPE = "application/vnd.custody.ban.v1+json"
 
 
 class BadEnvelope(ValueError):
-    """Signed bytes that no pinned key has signed."""
+    """No pinned key has signed these bytes."""
 
 
 class SignedBytes(Model):
@@ -35,7 +35,7 @@ class SignedBytes(Model):
 
 
 class DetachedSignature(Model):
-    """The signature of bytes that travel beside it."""
+    """A signature; its payload travels separately."""
 
     signature: Base64Bytes
     signing_key_id: str
@@ -47,13 +47,13 @@ class DetachedSignature(Model):
 
 
 def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
-    """DSSE's PAE: type and payload, each with its size in bytes before it."""
+    """Return DSSE's PAE: type and payload, each after its size in bytes."""
     kind = payload_type.encode()
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
 def signing_key_id(public_key: bytes) -> str:
-    """Short name of an Ed25519 public key: the first 16 hex digits of its SHA-256."""
+    """Return an Ed25519 public key's short name: the first 16 hex digits of its SHA-256."""
     return hashlib.sha256(public_key).hexdigest()[:16]
 
 
@@ -74,14 +74,14 @@ class PinnedKeys:
     """The Ed25519 public keys that a process believes."""
 
     def __init__(self, public_keys: list[bytes]) -> None:
-        """Raises ValueError for 32 bytes that are not a public key."""
+        """Raises ValueError for bytes that are not a public key."""
         self._keys = {
             signing_key_id(key): Ed25519PublicKey.from_public_bytes(check_ed25519(key))
             for key in public_keys
         }
 
     def open(self, payload_type: str, signed: SignedBytes) -> bytes:
-        """Return the payload once its signature holds. Raises BadEnvelope."""
+        """Verify the signature and return the payload. Raise BadEnvelope."""
         key = self._keys.get(signed.signing_key_id)
         if key is None:
             raise BadEnvelope(f"signed by {signed.signing_key_id}, which is not pinned")

@@ -1,7 +1,7 @@
-"""Several byte strings as one: each after its length, in four bytes, most significant first.
+"""Joining of byte strings: each follows its length in four bytes, most significant first.
 
-Every hash over several values, and every associated data, is made here: no value can run into the
-next one, and the domain in front keeps each construction apart from all others.
+Every hash over several values and all associated data use this encoding. The lengths separate the
+values, and the domain in front separates each construction from all others.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ _LENGTH = struct.Struct(">I")
 
 @unique
 class Domain(StrEnum):
-    """What a tagged byte string is made for.
+    """The purpose of a tagged byte string.
 
     docs/reference/wire-protocol/index.md lists the parts of each.
     """
@@ -37,11 +37,11 @@ class Domain(StrEnum):
 
 
 class Malformed(ValueError):
-    """Bytes that are not what ``join`` makes."""
+    """The bytes are not an output of ``join``."""
 
 
 def join(*fields: bytes) -> bytes:
-    """One byte string of several."""
+    """Join byte strings into one."""
     parts = []
     for field in fields:
         parts += [_LENGTH.pack(len(field)), field]
@@ -49,17 +49,17 @@ def join(*fields: bytes) -> bytes:
 
 
 def tagged(domain: Domain, *parts: bytes) -> bytes:
-    """The domain and the parts, joined: other parts or another domain make other bytes."""
+    """Join the domain and the parts. Different parts or domains give different bytes."""
     return join(domain.encode(), *parts)
 
 
 def tagged_hash(domain: Domain, *parts: bytes) -> bytes:
-    """SHA-256 of ``tagged``. ``tagged_hash`` in mpc/native/src/protocol.rs is the same function."""
+    """Return SHA-256 of ``tagged``, as ``tagged_hash`` in mpc/native/src/protocol.rs does."""
     return hashlib.sha256(tagged(domain, *parts)).digest()
 
 
 def split(data: bytes, most: int) -> list[bytes]:
-    """The byte strings that were joined, ``most`` of them at most. Raises Malformed."""
+    """Return the joined byte strings, at most ``most``. Raise Malformed."""
     fields: list[bytes] = []
     position = 0
     while position < len(data):
@@ -69,13 +69,13 @@ def split(data: bytes, most: int) -> list[bytes]:
         (length,) = _LENGTH.unpack_from(data, position)
         position = start + length
         if position > len(data):
-            raise Malformed("a field that ends after the data")
+            raise Malformed("a field's length goes beyond the data")
         fields.append(data[start:position])
     return fields
 
 
 def split_exactly(data: bytes, count: int) -> list[bytes]:
-    """As ``split``, for exactly ``count`` fields. Raises Malformed."""
+    """Return exactly ``count`` joined byte strings. Raise Malformed."""
     fields = split(data, count)
     if len(fields) != count:
         raise Malformed(f"{len(fields)} fields, not {count}")

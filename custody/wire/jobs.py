@@ -1,4 +1,4 @@
-"""A job: what the control plane signs and a node does."""
+"""Jobs, which the control plane signs and a node does."""
 
 import hashlib
 import json
@@ -32,29 +32,29 @@ PathIndex = Annotated[int, Field(ge=0, lt=2**31)]
 class JobKind(StrEnum):
     GENERATE_KEY = "GenerateKey"
     SIGN = "Sign"
-    # of signers alone
+    # the following kinds are for signers only
     APPROVE = "Approve"
     """Decide about a request, before any ceremony for it."""
     PROVE_KEY = "ProveKey"
-    """Sign a message of the signers' own with a set of shares that is not in use yet."""
+    """Sign the signers' own message with a set of shares that is not in use yet."""
     PROMISE = "Promise"
-    """Say for good that a set of shares is kept here, now that all n have confirmed it."""
+    """State permanently that this signer keeps a set of shares that all n have confirmed."""
     ACTIVATE_KEY = "ActivateKey"
-    """Use a set of shares from now on, and erase the one before it."""
+    """Take a set of shares into use, and erase the previous set."""
     REFRESH_KEY = "RefreshKey"
     REPAIR_SHARE = "RepairShare"
     ABANDON = "Abandon"
-    """Erase a share and say for good that it will not be promised, unless it was."""
+    """Erase a share that is not promised, and state permanently that it never will be."""
     DISCARD = "Discard"
-    """Erase a share that was promised, of a set that t others have abandoned."""
+    """Erase a promised share of a set that t other signers have abandoned."""
 
 
 CHILD_KINDS = frozenset({JobKind.SIGN, JobKind.APPROVE})
-"""The kinds of job that a node does for a derived key. All others are about a root key alone."""
+"""The job kinds for derived keys. All other kinds are for root keys only."""
 
 
 class Endpoint(StrEnum):
-    """The request that an external id is unique within, and that a job's request is a body of."""
+    """The API's endpoints for requests. An external id is unique per endpoint."""
 
     WALLETS = "wallets"
     KEYS = "keys"
@@ -65,10 +65,10 @@ class Endpoint(StrEnum):
 
 
 def child_key_id(root: UUID, path: Sequence[int], network: Network | None) -> UUID:
-    """The id of a derived key: a UUID of version 8 (RFC 9562, section 5.8) of what it is.
+    """Return a derived key's id: a UUID of version 8 (RFC 9562, section 5.8), a hash of its facts.
 
-    No node has a row of a derived key. A signature, an approval or a pin that names an id must mean
-    one key, whatever a control plane says about that id.
+    No node stores derived keys. The hash makes an id in a signature, an approval or a pin mean one
+    key only, whatever the control plane says.
     """
     steps = b"".join(step.to_bytes(4, "big") for step in path)
     name = b"" if network is None else network.value.encode()
@@ -80,15 +80,15 @@ def child_key_id(root: UUID, path: Sequence[int], network: Network | None) -> UU
 def check_key_id(
     key_id: UUID, root: UUID | None, path: Sequence[int], network: Network | None
 ) -> None:
-    """Raises ValueError for a derived key with another id than its own, and for a root with one."""
+    """Raise ValueError if a derived key has a wrong id, or a root has a derived key's id."""
     if (root or key_id).version == CHILD_KEY_VERSION:
-        raise ValueError("a key that is not derived has the id of one that is")
+        raise ValueError("a key that is not derived has a derived key's id")
     if root is not None and key_id != child_key_id(root, path, network):
-        raise ValueError("a derived key has another id than follows from its root and path")
+        raise ValueError("a derived key's id does not follow from its root and path")
 
 
 class KeyReference(Model):
-    """The key a job is about. ``public_key`` is null only in the job that generates it.
+    """The key of a job. ``public_key`` is null only in the job that generates the key.
 
     A derived key names its ``root`` and the ``path`` from there (BIP-32, unhardened); its ``id``
     follows from them.
@@ -109,7 +109,7 @@ class KeyReference(Model):
         if self.network is not None and self.algorithm not in NETWORK_ALGORITHMS[self.network]:
             raise ValueError(f"{self.network.value} has no keys of {self.algorithm}")
         if (self.root is not None) != bool(self.path):
-            raise ValueError("a derived key has a root and a path, another key neither")
+            raise ValueError("a derived key has a root and a path, other keys have neither")
         check_key_id(self.id, self.root, self.path, self.network)
         if self.public_key is not None:
             check_public_key(self.algorithm, self.public_key)
@@ -121,13 +121,13 @@ class KeyReference(Model):
 
 
 class Job(Model):
-    """The signed payload, the same bytes at every attempt: no lease, no attempt in it.
+    """A job's signed payload: the same bytes at each attempt, without lease and attempt.
 
-    ``id`` is the request's: the key's for GenerateKey in HSM mode, the signature's for Sign. The
-    steps that signers take for a request (all kinds but Sign) have an id of their own each time:
-    that of their ceremony, or of the order; ``step_of`` is the request's then.
-    ``evidence``: statements of signers that the job rests on, as promises under ActivateKey.
-    ``kind`` is a plain string, so that a node can refuse by name a kind it does not know.
+    ``id`` is the request's id: the key's for GenerateKey in HSM mode, the signature's for Sign.
+    Other steps of signers have their own id: the id of the ceremony or of the order. Then
+    ``step_of`` is the request's id. ``evidence``: signers' statements that justify the job, for
+    example all promises under ActivateKey. ``kind`` is a plain string, so that a node can refuse
+    an unknown kind by name.
     """
 
     version: Literal[1] = 1
@@ -139,27 +139,27 @@ class Job(Model):
     endpoint: Endpoint
     request: Base64Bytes
     request_signature: DetachedSignature | None = None
-    """The application's own, over ``request`` as its signed_requests.payload_type."""
+    """The application's signature over ``request``, with signed_requests.payload_type."""
     evidence: Annotated[tuple[SignedBytes, ...], Field(max_length=MAX_SIGNERS)] = ()
     ceremony: UUID | None = None
-    """The set of shares that ProveKey, Promise, ActivateKey, Abandon or Discard is about."""
+    """The set of shares for ProveKey, Promise, ActivateKey, Abandon and Discard."""
     created_at: AwareDatetime
     expires_at: AwareDatetime
 
     @model_validator(mode="after")
     def _a_signature_is_its_own_request(self) -> "Job":
         if self.kind == JobKind.SIGN and self.step_of is not None:
-            raise ValueError("a Sign job has its request's id")
+            raise ValueError("a Sign job must have its request's id")
         return self
 
     @property
     def request_id(self) -> UUID:
-        """The same at every step and attempt."""
+        """Return the request's id, the same at each step and attempt."""
         return self.step_of or self.id
 
     @property
     def request_digest(self) -> bytes:
-        """Hash of what is asked for, of which key; the same at every step and attempt."""
+        """Return a hash of the request and its key, the same at each step and attempt."""
         content = {
             "request_id": str(self.request_id),
             "endpoint": self.endpoint,
@@ -171,5 +171,5 @@ class Job(Model):
 
 
 def job_digest(payload: bytes) -> bytes:
-    """What the journal knows a job by, beside its id: SHA-256 of the signed payload."""
+    """Return SHA-256 of a job's signed payload: id and digest identify a job in the journal."""
     return hashlib.sha256(payload).digest()

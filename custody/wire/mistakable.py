@@ -1,15 +1,16 @@
-"""What a message to sign could be mistaken for by others: a transaction above all. Pure.
+"""Other meanings that the bytes of a message may have, above all a transaction. Pure.
 
-A wallet's network has a form of its own for messages, which none of its transactions has:
+The networks give messages a form that no transaction has, Solana excepted:
 
-- Ethereum hashes a message behind EIP-191's prefix. A transaction begins with an RLP list, or with
-  its type and such a list (EIP-2718); no type is 0x19.
-- Bitcoin p2wpkh hashes it behind BIP-137's magic. Where that has "coin Signed Message:", BIP-143
-  has a hash of the inputs, and the older format an input's txid.
-- Bitcoin p2tr signs a BIP-322 transaction, whose input no block can have.
-- Solana has no such form: Ed25519 signs the bytes as they are. So what is a transaction is refused.
+- Ethereum hashes EIP-191's prefix and the message. A transaction begins with an RLP list, or with
+its type and a list (EIP-2718); no type is 0x19. - Bitcoin p2wpkh hashes BIP-137's magic and the
+message. At the place of "coin Signed Message:", BIP-143 has a hash of the inputs, and the older
+format has an input's txid. - Bitcoin p2tr signs a BIP-322 transaction, whose input no block can
+contain. - Solana has no such form: Ed25519 signs the message's bytes. So messages that are
+transactions are refused.
 
-A bare key has no network. What it signs may be anybody's, and the gate is told whose.
+A bare key has no network, so its messages may mean anything. The gate is told the possible
+meanings.
 """
 
 import hashlib
@@ -28,31 +29,31 @@ from custody.wire.requests import SignMessage, SignRequest, SignTransaction
 from custody.wire.solana import NoTransaction, is_transaction, read_message
 
 TAPROOT_SIGHASH = hashlib.sha256(b"TapSighash").digest() * 2
-"""What BIP-341 hashes in front of a transaction (BIP-340, section "Tagged hashes")."""
+"""The prefix of a transaction's hash in BIP-341 (BIP-340, section "Tagged hashes")."""
 EIP_191, EIP_712 = b"\x19E", b"\x19\x01"
 RLP_LIST, RLP_LONG_LIST = 0xC0, 0xF7
 
 
 class Mistakable(StrEnum):
-    """What the very bytes, under the very hash function, mean elsewhere."""
+    """Meanings that the same bytes have elsewhere, with the same hash function."""
 
     SOLANA_TRANSACTION = "SolanaTransaction"
     ETHEREUM_TRANSACTION = "EthereumTransaction"
-    """Or an authorisation of EIP-7702, which has the same form."""
+    """Also an authorisation of EIP-7702, which has the same form."""
     ETHEREUM_MESSAGE = "EthereumMessage"
     """EIP-191, version 0x45."""
     ETHEREUM_TYPED_DATA = "EthereumTypedData"
-    """EIP-712, as a permit to move tokens."""
+    """EIP-712, for example a permit to move tokens."""
     BITCOIN_TRANSACTION = "BitcoinTransaction"
 
 
 def require_signable(
     request: SignRequest, algorithm: Algorithm, network: Network | None, public_key: bytes | None
 ) -> None:
-    """Raise NotSignable for a transaction as a Message, and for a Transaction that is none.
+    """Raise NotSignable for a transaction sent as a Message, and for an invalid Transaction.
 
-    A Transaction must be the whole message of one, and the key one of its signers: else the
-    signature authorises nothing, and somebody is mistaken.
+    A Transaction must be the complete message of a transaction, and the key must be one of its
+    signers. Otherwise the signature would authorise nothing.
     """
     if isinstance(request, SignTransaction):
         _require_solana_transaction(request.content, network, public_key)
@@ -63,8 +64,8 @@ def require_signable(
         and is_transaction(request.content)
     ):
         raise NotSignable(
-            "the message is a Solana transaction, and a signature of it would be the "
-            "transaction's: to have it signed as one, use kind Transaction"
+            "the message is a Solana transaction, so its signature would authorise that "
+            "transaction: to sign a transaction, use kind Transaction"
         )
 
 
@@ -73,7 +74,7 @@ def _require_solana_transaction(
 ) -> None:
     if network is not Network.SOLANA:
         raise NotSignable(
-            "kind Transaction is for Solana wallets: elsewhere a transaction's hash is signed, "
+            "kind Transaction is for Solana wallets: other networks sign a transaction's hash, "
             "with kind Hash"
         )
     try:
@@ -86,13 +87,13 @@ def _require_solana_transaction(
             "the signatures"
         )
     if public_key not in found.signers:
-        raise NotSignable("transaction: the wallet's key is none of those that must sign it")
+        raise NotSignable("transaction: the wallet's key is not one of its signers")
 
 
 def could_be(
     request: SignMessage, algorithm: Algorithm, network: Network | None
 ) -> list[Mistakable]:
-    """What a bare key's message could be; nothing for a wallet's, whose network sets it apart."""
+    """Return other meanings of a bare key's message; none for a wallet's message."""
     if network is not None:
         return []
     content = request.content
@@ -117,7 +118,7 @@ def _on_ethereum(content: bytes) -> list[Mistakable]:
 
 
 def _is_rlp_list(content: bytes) -> bool:
-    """Whether bytes are one list of the length that it says (Yellow Paper, appendix B)."""
+    """Return True if the bytes are exactly one RLP list (Yellow Paper, appendix B)."""
     if not content or content[0] < RLP_LIST:
         return False
     if content[0] <= RLP_LONG_LIST:

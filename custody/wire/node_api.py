@@ -13,20 +13,20 @@ from custody.wire.left_in_flight import LeftInFlight
 from custody.wire.public_keys import IdentityKey
 
 MAX_BATCH = 256
-"""Jobs in one claim, outcomes in one report, leases in one extend."""
+"""Limit of jobs in one claim, outcomes in one report, leases in one extend."""
 
 MAX_BANS = 1_000
-"""Bans in one heartbeat."""
+"""Limit of bans in one heartbeat."""
 
 MAX_LEFT_IN_FLIGHT = 256
-"""Pairs in one heartbeat. The control plane reads them with every request of their signer."""
+"""Limit of pairs in one heartbeat: the control plane reads them with each request of the signer."""
 
 MAX_CLAIM_WAIT = 30.0
 """Seconds that a claim may wait for work."""
 
 
 class ClaimRequest(Model):
-    """``slots``: how many jobs fit; ``wait``: seconds to hold the request open for the first."""
+    """Body of a claim. ``slots``: most jobs; ``wait``: seconds to wait for the first job."""
 
     kinds: Annotated[list[str], Field(min_length=1, max_length=64)]
     slots: Annotated[int, Field(ge=1, le=MAX_BATCH)]
@@ -34,9 +34,9 @@ class ClaimRequest(Model):
 
 
 class ClaimedJob(Answer):
-    """A job with its lease. The lease's token proves in report and extend that it is still ours.
+    """A job with its lease. In report and extend, the token proves that the node has the lease.
 
-    ``ticket``: the signed Ticket of the ceremony that the job is to be done in; signers only.
+    ``ticket``: the signed Ticket of the job's ceremony; signers only.
     ``delivery_ticket``: the signed DeliveryTicket of the same ceremony.
     """
 
@@ -54,7 +54,7 @@ class ClaimResponse(Answer):
 
 
 class Report(Model):
-    """``outcome``: the exact bytes of an Outcome, as the node journalled them."""
+    """An outcome to report. ``outcome``: the exact bytes that the node journalled."""
 
     job_id: UUID
     lease: UUID | None
@@ -62,14 +62,14 @@ class Report(Model):
 
 
 class ReportRequest(Model):
-    """``audit_head``: the signed AuditHead of the chain that records these outcomes."""
+    """Body of a report. ``audit_head``: the signed AuditHead of the chain with these outcomes."""
 
     reports: Annotated[list[Report], Field(max_length=MAX_BATCH)]
     audit_head: SignedBytes | None = None
 
 
 class ReportResult(Answer):
-    """The control plane has it; ``note``: recorded, duplicate, late, retried or unknown."""
+    """Confirms one outcome; ``note``: recorded, duplicate, late, retried or unknown."""
 
     job_id: UUID
     note: str
@@ -89,7 +89,7 @@ class ExtendRequest(Model):
 
 
 class ExtendResponse(Answer):
-    """The jobs whose lease now lasts ``lease_seconds`` again; what is missing is no longer ours."""
+    """The jobs with an extended lease of ``lease_seconds``; the other leases are lost."""
 
     extended: list[UUID]
     lease_seconds: float
@@ -98,21 +98,21 @@ class ExtendResponse(Answer):
 class HealthStatus(StrEnum):
     OK = "ok"
     DEGRADED = "degraded"
-    """Something is wrong with the node: ``detail`` says what."""
+    """The node has a problem, which ``detail`` names."""
     FAILING = "failing"
-    """It takes no work: it was told to stop, never reported, or its audit chain does not hold."""
+    """The node takes no work: it stops, it never reported, or its audit chain is invalid."""
 
 
 class NodeHealth(Model):
     status: Open[HealthStatus]
     detail: str | None = None
-    """For operators: what is wrong."""
+    """The problem, for operators."""
     works: bool = True
-    """Whether the node takes jobs: false while a problem would have it fail every one of them."""
+    """True if the node takes jobs; false while a problem would make every job fail."""
 
 
 class HeartbeatRequest(Model):
-    """``capabilities``: algorithm (``ECDSA/secp256k1``) to protection (``hsm`` or ``host``)."""
+    """Body of a heartbeat. ``capabilities``: algorithm (``ECDSA/secp256k1``) to protection."""
 
     version: str
     group: str
@@ -120,42 +120,42 @@ class HeartbeatRequest(Model):
     capabilities: dict[str, str]
     health: NodeHealth
     identity_public_key: IdentityKey
-    """Ed25519; it signs audit heads."""
+    """The node's Ed25519 identity key, which signs audit heads."""
     audit_head: SignedBytes | None = None
     slots: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 1
     """Jobs at once."""
     has_gate: bool = False
-    """Whether the owner's validation gate is asked before this node signs."""
+    """True if the node asks the owner's validation gate before it signs."""
     bans: Annotated[tuple[SignedBytes, ...], Field(max_length=MAX_BANS)] = ()
-    """Each a Ban by this signer; newest first where there are more."""
+    """This signer's signed Bans; the newest ones if there are more than the limit."""
     delivery_problems: Annotated[dict[str, str], Field(max_length=MAX_BATCH)] = Field(
         default_factory=dict
     )
-    """Delivery servers that this signer cannot meet others at, by name, with why."""
+    """Delivery servers that this signer cannot use: name to reason."""
     left_in_flight: Annotated[
         tuple[LeftInFlight, ...] | None, Field(max_length=MAX_LEFT_IN_FLIGHT)
     ] = None
-    """All that this signer has left now, oldest first; null when it does not know."""
+    """All pairs that this signer has left in flight, oldest first; null if it does not know."""
 
 
 class HeartbeatResponse(Answer):
-    """``time``: the control plane's clock, for the node to compare its own with."""
+    """Answer to a heartbeat. ``time``: the control plane's clock, for comparison."""
 
     node: str
     group: str
     time: AwareDatetime
     max_clock_offset_seconds: float | None = None
-    """What the life of its tickets allows, for a signer; a node may allow less."""
+    """The clock offset that tickets allow a signer; a node may allow less."""
 
 
 class RestoreClaim(Model):
-    """``restored``: a Restored, signed by the node's identity key."""
+    """A stated restore. ``restored``: a Restored, signed by the node's identity key."""
 
     restored: SignedBytes
 
 
 class KnownRestore(Answer):
-    """A Restored that the control plane has; acknowledged by an admin, or not yet."""
+    """A Restored at the control plane, with an admin's acknowledgement if there is one."""
 
     restored: SignedBytes
     acknowledged_at: AwareDatetime | None = None
@@ -166,18 +166,18 @@ class KnownRestore(Answer):
 class AuditHeads(Answer):
     """The heads that the control plane has kept of the asking node, oldest first.
 
-    ``group`` is the one that the node is registered in.
+    ``group``: the group in which the node is registered.
     """
 
     group: str
     heads: list[SignedBytes]
     set_aside: tuple[SignedBytes, ...] = ()
-    """Heads of records that an acknowledged restore has cost; still kept."""
+    """Heads of records that an acknowledged restore has lost; still kept."""
     restores: tuple[KnownRestore, ...] = ()
     """Oldest first."""
 
 
 class RestoreClaimed(Answer):
-    """``is_acknowledged``: an admin has acknowledged this very statement already."""
+    """``is_acknowledged``: an admin has already acknowledged this statement."""
 
     is_acknowledged: bool

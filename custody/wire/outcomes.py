@@ -1,4 +1,4 @@
-"""What became of a job."""
+"""Outcomes of jobs."""
 
 from enum import StrEnum
 from typing import Annotated, Literal, Self
@@ -14,7 +14,7 @@ from custody.wire.public_keys import check_public_key
 from custody.wire.signatures import SignatureResult
 
 APPROVAL_PENDING = "approval_pending"
-"""The code of an attempt that ended because the owner's gate has not decided yet."""
+"""The code of an attempt that ended while the owner's gate had not decided."""
 
 
 class OutcomeStatus(StrEnum):
@@ -23,9 +23,9 @@ class OutcomeStatus(StrEnum):
     DENIED = "DENIED"
     """Decided against; final, never retried."""
     FAILED = "FAILED"
-    """Could not; the control plane tries again when ``transient``."""
+    """Could not; the control plane retries if ``transient``."""
     REFUSED = "REFUSED"
-    """Not a job that this node believes or is meant to do; not journalled."""
+    """The node does not believe the job, or the job is not for it; not journalled."""
 
 
 class GeneratedKey(Model):
@@ -49,14 +49,14 @@ class MadeSignature(Model):
 
 
 class PreparedShare(Model):
-    """``confirmation``: a Confirmation, signed by the signer that reports it."""
+    """Result of Generate and Refresh. ``confirmation``: a Confirmation, signed by the reporter."""
 
     type: Literal["Prepared"] = "Prepared"
     confirmation: SignedBytes
 
 
 class PromisedShare(Model):
-    """``promise``: a Promise, signed by the signer that reports it."""
+    """Result of Promise. ``promise``: a Promise, signed by the reporting signer."""
 
     type: Literal["Promised"] = "Promised"
     promise: SignedBytes
@@ -68,7 +68,7 @@ class ActivatedShare(Model):
 
 
 class Approved(Model):
-    """The signer's owner lets it take part."""
+    """Result of Approve: the signer's owner approves the request."""
 
     type: Literal["Approved"] = "Approved"
 
@@ -79,7 +79,7 @@ class AbandonedShare(Model):
 
 
 class NothingMade(Model):
-    """The work leaves nothing to tell of: Discard, and a helper's part in RepairShare."""
+    """Result without facts: of Discard, and of a helper in RepairShare."""
 
     type: Literal["Nothing"] = "Nothing"
 
@@ -97,22 +97,23 @@ Result = (
 
 
 class SetOfShares(Model):
-    """``ceremony``: that made it."""
+    """A set of shares. ``ceremony``: the ceremony that made the set."""
 
     ceremony: UUID
     generation: int
 
 
 class Outcome(Model):
-    """``code`` is stable, snake_case, for machines; ``reason`` is for people. Neither for DONE.
+    """An outcome. ``code``: stable, snake_case; ``reason``: for people. DONE has neither.
 
-    ``culprits``: the signers that the reporting one blames for the end of a ceremony.
-    ``shares``: what the signer has instead of the set that the job is about, or waits for an end.
+    ``culprits``: the signers that the reporting signer blames for a ceremony's end.
+    ``shares``: the share set that this signer holds instead of the requested one, or the share
+    set that blocks the job.
     """
 
     job_id: UUID
     node: NodeId | None
-    """Null when the control plane itself ended the request, by its expiry."""
+    """Null if the control plane itself ended the expired request."""
     status: OutcomeStatus
     code: str | None = None
     reason: str | None = None

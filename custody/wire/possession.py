@@ -1,4 +1,4 @@
-"""The message that a new key signs before anybody relies on it: no transaction, no request."""
+"""The message that a new key signs before its use: not a transaction, not a request."""
 
 from uuid import UUID
 
@@ -8,7 +8,7 @@ from custody.wire.requests import SignHash, SignMessage
 
 
 def possession_digest(key_id: UUID, ceremony: UUID | None = None) -> bytes:
-    """Tagged hash of the key's id and, of an MPC key, the set of shares that signs."""
+    """Return the tagged hash of the key's id and, for an MPC key, the set of shares."""
     made_by = b"" if ceremony is None else ceremony.bytes
     return tagged_hash(Domain.KEY_CHECK, key_id.bytes, made_by)
 
@@ -16,7 +16,7 @@ def possession_digest(key_id: UUID, ceremony: UUID | None = None) -> bytes:
 def possession_request(
     algorithm: Algorithm, key_id: UUID, ceremony: UUID | None = None
 ) -> tuple[SignHash | SignMessage, bytes | None]:
-    """The same as a request, with its digest: None for Ed25519, which signs the 32 bytes."""
+    """Return the message as a request, with its digest; the digest is None for Ed25519."""
     challenge = possession_digest(key_id, ceremony)
     if algorithm.scheme is Scheme.EDDSA:
         return SignMessage(kind="Message", message="0x" + challenge.hex()), None

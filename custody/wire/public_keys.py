@@ -1,6 +1,6 @@
-"""Whether bytes are a public key: a point that one private key signs for, written in one way.
+"""Check that bytes are a public key: a valid point in its only encoding.
 
-Every model of custody/wire/ with a public key in it checks it here, so that no reader has to.
+Every model of custody/wire/ checks its public keys here, so readers of a model need no check.
 """
 
 from typing import Annotated
@@ -23,16 +23,14 @@ ED25519_SIZE = 32
 
 
 def check_public_key(algorithm: Algorithm, public_key: bytes) -> None:
-    """ValueError unless the bytes are a public key of the algorithm, in the form of its own.
+    """Raise ValueError unless the bytes are a public key of the algorithm, in its encoding.
 
     Compressed SEC1 for ECDSA, the x-coordinate (BIP-340) for Schnorr: these curves have prime
     order, and the point at infinity has no such form. Ed25519 as in ``check_ed25519``.
     """
     size = PUBLIC_KEY_SIZE[algorithm]
     if len(public_key) != size:
-        raise ValueError(
-            f"a public key of {algorithm} has {size} bytes, this one {len(public_key)}"
-        )
+        raise ValueError(f"a public key of {algorithm} has {size} bytes, not {len(public_key)}")
     try:
         _check_point(algorithm, public_key)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What an application asks for. These bytes reach the node exactly as the application sent them."""
+"""Requests of applications. Their bytes reach the node exactly as the application sent them."""
 
 from typing import Annotated, Literal
 from uuid import UUID
@@ -23,26 +23,26 @@ from custody.wire.nodes import NodeId
 
 DIGEST_SIZE = 32
 MAX_MESSAGE_SIZE = 65_536
-"""Bytes of a message to sign, after decoding."""
+"""Limit of a message to sign in bytes, after decoding."""
 
 ExternalId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 """An application's own name for a request: printable ASCII without spaces."""
 
 
 class Request(Model):
-    """What every body may have. A signed body needs both.
+    """Fields that every body may have. A signed body needs both.
 
     See docs/reference/wire-protocol/applications.md.
     """
 
     external_id: ExternalId | None = None
-    """Your own name for this request: repeating the request with it is safe."""
+    """Your own name for this request. With it you can repeat the request safely."""
     expires_at: AwareDatetime | None = None
-    """Nothing is done for the request from then on."""
+    """After this time nothing is done for the request."""
 
 
 class KeyRequest(Request):
-    """What a body about a key may say of it again; one that is signed must say both."""
+    """Fields that repeat the key of a request. A signed body needs both."""
 
     key_id: UUID | None = None
     """The key in the path."""
@@ -54,25 +54,26 @@ GroupName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?
 """Name of a signer group: 1 to 63 of a-z, 0-9, '.', '_' and '-'."""
 
 DerivationPath = Annotated[str, Field(pattern=r"^m(/[0-9]{1,10}){1,10}$")]
-"""From a key to a child, unhardened (BIP-32), as in ``m/0/5``."""
+"""Path from a key to a child, unhardened (BIP-32), as in ``m/0/5``."""
 
 
 class NewKeyRequest(Request):
-    """What every body that asks for a key says."""
+    """Fields of every body that requests a key."""
 
     store: Store
-    """Which nodes are to hold the key."""
+    """The nodes that will hold the key."""
     signer_group: GroupName | None = None
-    """The signers that are to hold it; store mpc alone, and needed there for a new key."""
+    """The signers that will hold the key: needed for a new key of store mpc, not allowed
+    otherwise."""
 
     def _needs_group(self, is_derived: bool) -> None:
         """Raises ValueError."""
         needs = self.store is Store.MPC and not is_derived
         if needs != (self.signer_group is not None):
             raise ValueError(
-                "signer_group: name the group that is to hold the key"
+                "signer_group: name the group that will hold the key"
                 if needs
-                else "signer_group: a new key of store mpc has one, no other"
+                else "signer_group: only a new key of store mpc has one"
             )
 
 
@@ -81,12 +82,12 @@ class CreateWallet(NewKeyRequest):
 
     network: Network
     address_type: AddressType | None = None
-    """Of a Bitcoin wallet alone: p2wpkh, unless you ask for p2tr (Taproot), which only store mpc
+    """Of Bitcoin wallets only: p2wpkh (the default) or p2tr (Taproot), which only store mpc
     has."""
     master_key: UUID | None = None
-    """Derive the wallet's key from this one instead of making a new one; store mpc alone."""
+    """Derive the wallet's key from this key instead of making a new key; store mpc only."""
     path: DerivationPath | None = None
-    """From the master key."""
+    """Path from the master key."""
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> "CreateWallet":
@@ -94,9 +95,9 @@ class CreateWallet(NewKeyRequest):
             raise ValueError("master_key and path: give both or neither")
         algorithm = self.algorithm
         if self.master_key is not None and self.store is not Store.MPC:
-            raise ValueError("master_key: keys of store mpc alone have children")
+            raise ValueError("master_key: only keys of store mpc have children")
         if self.master_key is not None and algorithm != ECDSA_SECP256K1:
-            raise ValueError(f"master_key: there are no children of {algorithm}")
+            raise ValueError(f"master_key: keys of {algorithm} have no children")
         self._needs_group(is_derived=self.master_key is not None)
         return self
 
@@ -130,7 +131,7 @@ class DeriveKey(KeyRequest):
     """Body of POST /v1/keys/{id}/derive."""
 
     path: DerivationPath
-    """From the key in the path of the URL."""
+    """Path from the key that the URL names."""
 
 
 class RefreshKey(KeyRequest):
@@ -141,24 +142,24 @@ class RepairShare(KeyRequest):
     """Body of POST /v1/keys/{id}/repair."""
 
     signer: NodeId
-    """The one that lost its share."""
+    """The signer that lost its share."""
 
 
 class CreateSignerGroup(Model):
-    """Body of POST /v1/signer-groups. The name makes it safe to repeat."""
+    """Body of POST /v1/signer-groups. The name makes the request safe to repeat."""
 
     name: GroupName
     signers: Annotated[list[NodeId], Field(min_length=MIN_THRESHOLD, max_length=MAX_SIGNERS)]
-    """Their order is that of their index: 1 to n."""
+    """The signers in order of their index, 1 to n."""
     threshold: Annotated[int, Field(ge=MIN_THRESHOLD, le=MAX_SIGNERS)]
-    """How many it takes to sign."""
+    """How many signers sign together."""
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> "CreateSignerGroup":
         if len(set(self.signers)) != len(self.signers):
             raise ValueError("signers: each once")
         if self.threshold > len(self.signers):
-            raise ValueError("threshold: more than there are signers")
+            raise ValueError("threshold: larger than the number of signers")
         return self
 
 
@@ -185,9 +186,9 @@ class SignMessage(KeyRequest):
 
     kind: Literal["Message"]
     message: str
-    """Bytes as hex where it starts with 0x, else text, of which the UTF-8 is signed; 64 KiB."""
+    """Hex bytes if it starts with 0x, otherwise text, signed as UTF-8; at most 64 KiB."""
     hash_function: HashFunction | None = None
-    """For a bare ECDSA or Schnorr key, and only there."""
+    """Required for a bare ECDSA or Schnorr key, not allowed otherwise."""
 
     @field_validator("message")
     @classmethod
@@ -229,7 +230,7 @@ CREATE_SIGNATURE: TypeAdapter[SignRequest] = TypeAdapter(CreateSignature)
 
 
 def message_bytes(message: str) -> bytes:
-    """Bytes of a message: hex when it starts with 0x, else its UTF-8. ValueError on bad hex."""
+    """Return a message's bytes: hex if it starts with 0x, otherwise UTF-8. Raise ValueError."""
     if message.startswith("0x"):
         return hex_to_bytes(message)
     return message.encode()

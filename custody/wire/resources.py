@@ -1,4 +1,4 @@
-"""What the public API answers with."""
+"""Answers of the public API."""
 
 from enum import StrEnum
 from typing import Generic, Literal, Self, TypeVar
@@ -38,7 +38,7 @@ class SignatureStatus(StrEnum):
 
 
 class ChangeStatus(StrEnum):
-    """Of a refresh or a repair."""
+    """Status of a refresh or a repair."""
 
     PENDING = "Pending"
     EXECUTING = "Executing"
@@ -52,14 +52,15 @@ class ChangeStatus(StrEnum):
 
 
 class Reason(Answer):
-    """Why a request was rejected or failed, or (while Pending) why its last attempt failed."""
+    """The reason of a rejection or failure; of the last attempt's failure while Pending."""
 
     code: str
     """Stable, for programs."""
     detail: str
-    """For people. What names nodes, their operators and their faults is shown to scope admin."""
+    """Text for people. Only scope admin sees texts about nodes, their operators and their
+    faults."""
     node: str | None = None
-    """The node that says so; null without the scope admin, and when the control plane does."""
+    """The node that gave the reason; null without scope admin, or if the control plane gave it."""
 
 
 class Key(Answer):
@@ -69,29 +70,29 @@ class Key(Answer):
     scheme: Open[Scheme]
     curve: Open[Curve]
     network: Open[Network] | None
-    """The wallet's; null for a bare key."""
+    """The wallet's network; null for a bare key."""
     public_key: HexBytes | None
     """33 bytes compressed SEC1, or 32 bytes raw for Ed25519; null until Active."""
     protection: Open[Protection] | None
-    """Where the private key is used: in the HSM, on the node's host, or nowhere whole (mpc); null
-    until Active."""
+    """The place of the private key: hsm (inside the HSM), host (on the node's host) or mpc (shares
+    only); null until Active."""
     signer_group: str | None
-    """The signers that hold shares of it; of store mpc, as all that follows."""
+    """The group whose signers hold the key's shares; null unless store is mpc."""
     threshold: int | None
-    """How many of them it takes to sign."""
+    """How many signers sign together."""
     signers: list[str] | None
-    """All of them, in order of their index."""
+    """All signers of the group, in order of their index."""
     generation: int | None
-    """How often the shares have been refreshed; null until Active, and of a derived key."""
+    """How often the shares were refreshed; null until Active, and for a derived key."""
     root: UUID | None
-    """The key that this one is derived from; null for any other."""
+    """The key from which this key is derived; null if it is not derived."""
     path: str | None
-    """From the root, as in ``m/0/5``."""
+    """Path from the root, as in ``m/0/5``."""
     chain_code: HexBytes | None
-    """With it, children's public keys follow from this one's (BIP-32)."""
+    """Chain code: children's public keys follow from it and this key's (BIP-32)."""
     attestations: tuple[SignedBytes, ...]
-    """What the nodes that hold the key state of it, signed by each; a derived key's are its
-    root's."""
+    """Signed attestations of the nodes that hold the key; for a derived key those of its
+    root."""
     external_id: str | None
     reason: Reason | None
     created_at: AwareDatetime
@@ -106,14 +107,14 @@ class Key(Answer):
 
 
 class Wallet(Answer):
-    """A key with the address that a network gives it. Its status is its key's."""
+    """A key with its address on a network. The wallet's status is its key's status."""
 
     id: UUID
     status: Open[KeyStatus]
     store: Open[Store]
     network: Open[Network]
     signer_group: str | None
-    """The signers that hold shares of its key; of store mpc."""
+    """The group whose signers hold the key's shares; null unless store is mpc."""
     key_id: UUID
     """Sign with POST /v1/keys/{key_id}/signatures."""
     address: str | None
@@ -129,9 +130,9 @@ class Signature(Answer):
     status: Open[SignatureStatus]
     kind: Open[Literal["Hash", "Message", "Transaction"]]
     message: str | None
-    """As the request gave it; null for other kinds than Message."""
+    """The request's message; null unless the kind is Message."""
     transaction: HexBytes | None
-    """As the request gave it; null for other kinds than Transaction."""
+    """The request's transaction; null unless the kind is Transaction."""
     digest: HexBytes | None
     """The 32 bytes that are signed; null for Ed25519, which signs the message itself."""
     signature: SignatureResult | None
@@ -139,41 +140,42 @@ class Signature(Answer):
     reason: Reason | None
     created_at: AwareDatetime
     expires_at: AwareDatetime
-    """A signature that is not final by then fails as expired."""
+    """A signature that is not final at this time fails as expired."""
 
 
 class KeyChange(Answer):
-    """A refresh of a key's shares, or the repair of one: the key stays the same."""
+    """A refresh of a key's shares, or the repair of one share. The key stays the same."""
 
     id: UUID
     key_id: UUID
     kind: Open[Literal["Refresh", "Repair"]]
     signer: str | None
-    """Whose share is repaired; null for a refresh."""
+    """The signer whose share is repaired; null for a refresh."""
     status: Open[ChangeStatus]
     external_id: str | None
     reason: Reason | None
     created_at: AwareDatetime
     expires_at: AwareDatetime
-    """What is not done by then fails as expired, unless all signers have confirmed new shares."""
+    """A change that is not done at this time fails as expired, unless all signers have
+    confirmed."""
 
 
 class SignerGroup(Answer):
-    """The signers that make keys together, any ``threshold`` of which sign."""
+    """Signers that make keys together; any ``threshold`` of them sign."""
 
     name: str
     signers: list[str]
-    """In order of their index: 1 to n."""
+    """The signers in order of their index, 1 to n."""
     threshold: int
     owners: list[str | None]
-    """Of each signer, in the same order; null where the operator named none."""
+    """Each signer's owner, in the same order; null if the operator named none."""
     single_owner_quorum: str | None
-    """An owner whose signers alone reach the threshold; null when none does."""
+    """An owner whose signers reach the threshold without others; null if there is none."""
     created_at: AwareDatetime
 
 
 class SignerBan(Answer):
-    """One signer never again signs with another under a key or its children."""
+    """A ban: a signer never again signs with another signer under a key or its children."""
 
     key_id: UUID
     banned: str
@@ -182,78 +184,78 @@ class SignerBan(Answer):
 
 
 class SignerLeftInFlight(Answer):
-    """A signer stopped while it signed with another: the two wait for its operator."""
+    """A pair left in flight: a signer stopped while it signed with another signer."""
 
     key_id: UUID
     signer: str
     """The other one."""
     since: AwareDatetime
     todo: str
-    """What the operator has to do, with the command."""
+    """The operator's next step, with the command."""
 
 
 class RegisteredSigner(Answer):
-    """A signer, and what its last heartbeat said.
+    """A signer, with the facts of its last heartbeat.
 
-    From ``owner`` on, and ``health.detail``: null without the scope admin.
+    Without scope admin, the fields from ``owner`` on and ``health.detail`` are null.
     """
 
     id: str
     group: str
-    """Of nodes: that of all signers."""
+    """The node group of all signers."""
     capabilities: dict[str, str]
-    """Algorithm, as ECDSA/secp256k1, to protection: mpc."""
+    """Maps algorithms, as ECDSA/secp256k1, to protection: mpc."""
     health: NodeHealth
     owner: str | None
     version: str | None
     last_seen: AwareDatetime | None
     """Time of its last heartbeat; null when it has never reported."""
     has_gate: bool | None
-    """Whether its owner's validation gate is asked before it signs."""
+    """True if the signer asks its owner's validation gate before it signs."""
     bans: list[SignerBan] | None
-    """Those that it has stated."""
+    """The bans that this signer has stated."""
     left_in_flight: list[SignerLeftInFlight] | None = None
-    """The pairs that do not sign together until its operator has looked."""
+    """The pairs that do not sign together until this signer's operator has resolved them."""
 
 
 class NodeRestore(Answer):
-    """A database of a node that was restored from a backup, as the node has stated and signed."""
+    """A restore of a node's database from a backup, as the node has stated and signed it."""
 
     number: int
     agreed_sequence: int
-    """The last audit record that the node still has of those before the restore."""
+    """The last audit record before the restore that the node still has."""
     lost_sequence: int
-    """The last record that it had reported, and has no more."""
+    """The last record that the node had reported, and has lost."""
     lost_hash: HexBytes
     own_sequence: int
-    """Its last record when it stated the restore."""
+    """The node's last record when it stated the restore."""
     own_hash: HexBytes
     operator: str
-    """Who says so at the node."""
+    """The operator who stated the restore at the node."""
     reason: str
     stated_at: AwareDatetime
     acknowledged_at: AwareDatetime | None
-    """Null: nobody has acknowledged it, and the node is failing."""
+    """The admin who acknowledged the restore. Null: nobody did, so the node is failing."""
     acknowledged_by: str | None
     acknowledged_reason: str | None
 
 
 class Node(Answer):
-    """A node: its certificate's id, and what its last heartbeat said.
+    """A node, with the facts of its last heartbeat.
 
-    ``version``, ``last_seen`` and ``health.detail`` are null without the scope admin.
+    Without scope admin, ``version``, ``last_seen`` and ``health.detail`` are null.
     """
 
     id: str
     group: str
     version: str | None
     capabilities: dict[str, str]
-    """Algorithm, as ECDSA/secp256k1, to protection: hsm or host."""
+    """Maps algorithms, as ECDSA/secp256k1, to protection: hsm or host."""
     health: NodeHealth
     last_seen: AwareDatetime | None
     """Time of its last heartbeat; null when it has never reported."""
     restores: tuple[NodeRestore, ...]
-    """Oldest first; none without the scope admin."""
+    """Restores of the node, oldest first; empty without scope admin."""
 
 
 Item = TypeVar("Item")
@@ -264,7 +266,7 @@ class Page(Answer, Generic[Item]):
 
     items: list[Item]
     next_cursor: str | None
-    """Null on the last page."""
+    """Cursor of the next page; null on the last page."""
 
 
 class Problem(Answer):

@@ -1,4 +1,4 @@
-"""When an answer says to come back later (RFC 9110, sections 10.2.3 and 15)."""
+"""Answers that ask for a retry later (RFC 9110, sections 10.2.3 and 15)."""
 
 import re
 from collections.abc import Mapping
@@ -15,18 +15,18 @@ COME_BACK = frozenset(
         HTTPStatus.GATEWAY_TIMEOUT,
     }
 )
-"""Statuses of a server that is busy or away, or of a gateway before it, whatever the body says.
+"""Statuses of a busy or unavailable server or gateway, whatever the body says.
 
-They decide nothing about the request, so the same request may be sent again.
+They decide nothing about the request, so the client may send it again.
 """
 
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, from the header Retry-After in either form; None where it says nothing.
+    """Return the seconds to wait from the header Retry-After, in either form; None without one.
 
-    A date counts from the answer's own Date, so that no clock but the server's matters.
+    A date counts from the answer's own Date, so that only the server's clock matters.
     """
     text = headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(text):
@@ -39,7 +39,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def http_date(text: str) -> datetime | None:
-    """A date as in HTTP headers (RFC 9110, section 5.6.7); None for anything else."""
+    """Return a date of an HTTP header (RFC 9110, section 5.6.7); None for anything else."""
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):

@@ -1,17 +1,18 @@
-"""Which files keep a secret: the same for daemons and for the client library."""
+"""The check that a file keeps a secret, for daemons and the client library."""
 
 import stat
 from pathlib import Path
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
-"""The variable in which systemd says where a unit's credentials are (systemd.exec(5))."""
+"""The variable with the folder of a unit's systemd credentials (systemd.exec(5))."""
 
 
 def others_may_read(path: Path, mode: int, credentials: str | None) -> bool:
-    """By its mode; in a systemd credential's, the group's bit stands for an access list.
+    """Return True if the mode of a file lets other users read it.
 
-    Since systemd 254 that list lets in the unit's own user, and the folder nobody else.
-    ``credentials``: the folder of this process's credentials, where it has any.
+    In a systemd credential's mode, the group's bit stands for an access list. Since systemd 254,
+    this list admits the unit's own user, and the folder admits nobody else. ``credentials``: the
+    folder of this process's credentials, or None.
     """
     is_credential = credentials is not None and path.parent == Path(credentials)
     expected = stat.S_IRGRP if is_credential else 0

@@ -1,4 +1,4 @@
-"""Raw signatures into the form that leaves: verified, low-s, with recovery id and encoding."""
+"""The final form of signatures: verified, with low s, recovery id and encoding."""
 
 from coincurve import PublicKey as Secp256k1PublicKey
 from coincurve import PublicKeyXOnly
@@ -30,7 +30,7 @@ ETHEREUM_V = 27
 
 
 class BadSignature(ValueError):
-    """A raw signature does not verify under the key that it should be of."""
+    """A raw signature does not verify under its key."""
 
 
 class SignatureResult(Model):
@@ -41,9 +41,8 @@ class SignatureResult(Model):
     recid: int | None = None
     """ECDSA on secp256k1 only, 0 to 3: the public key recovers with it (SEC 1, section 4.1.6)."""
     encoded: HexBytes
-    """The form usual for key and network: r, s, v on Ethereum; BIP-137 for a Bitcoin message, the
-    witness of BIP-322 for a Taproot wallet's; DER for other ECDSA; the 64 bytes themselves for
-    other Schnorr and for Ed25519."""
+    """The usual encoding. Ethereum: r, s, v. A Bitcoin message: BIP-137, or BIP-322's witness for
+    Taproot. Other ECDSA: DER. Other Schnorr, and Ed25519: the 64 bytes."""
 
 
 def finish(
@@ -54,9 +53,9 @@ def finish(
     request: SignRequest,
     digest: bytes | None,
 ) -> SignatureResult:
-    """Verify a raw 64-byte signature and give it the form that leaves. Raises BadSignature."""
+    """Verify a raw 64-byte signature and return its final form. Raise BadSignature."""
     if len(raw) != RAW_SIZE:
-        raise BadSignature(f"a raw signature has {RAW_SIZE} bytes, this one {len(raw)}")
+        raise BadSignature(f"a raw signature has {RAW_SIZE} bytes, not {len(raw)}")
     if algorithm.scheme is Scheme.EDDSA:
         if isinstance(request, SignHash):
             raise BadSignature("Ed25519 signs messages only")
@@ -87,14 +86,14 @@ def verify(
     request: SignRequest,
     digest: bytes | None,
 ) -> None:
-    """Check that a result is exactly what ``finish`` gives. Raises BadSignature."""
+    """Check that a result has exactly the form that ``finish`` returns. Raise BadSignature."""
     again = finish(result.r + result.s, public_key, algorithm, network, request, digest)
     if again != result:
-        raise BadSignature("s, recid or encoded are not in the form this service gives out")
+        raise BadSignature("s, recid or encoded does not have the form of this service")
 
 
 def _low_s(raw: bytes, curve: Curve) -> bytes:
-    """The twin with s at most half the order (BIP-62, rule 5), valid for the same message."""
+    """Return the equivalent signature with s at most half the order (BIP-62, rule 5)."""
     order = ORDER[curve]
     s = int.from_bytes(raw[32:])
     if s >= order:
@@ -105,9 +104,9 @@ def _low_s(raw: bytes, curve: Curve) -> bytes:
 
 
 def _recovery_id(raw: bytes, public_key: bytes, digest: bytes) -> int:
-    """The recid under which the public key recovers (SEC 1, section 4.1.6).
+    """Return the recid with which the public key recovers (SEC 1, section 4.1.6).
 
-    A signature from which the key recovers verifies under it, so this is the verification too.
+    This also verifies the signature: a signature that recovers a key is valid under that key.
     """
     for recid in range(4):
         try:
@@ -154,7 +153,7 @@ def _verify_ed25519(raw: bytes, public_key: bytes, message: bytes) -> None:
 
 
 def der(raw: bytes) -> bytes:
-    """ASN.1 DER of r and s (SEC 1, section C.5)."""
+    """Return ASN.1 DER of r and s (SEC 1, section C.5)."""
     return utils.encode_dss_signature(int.from_bytes(raw[:32]), int.from_bytes(raw[32:]))
 
 

@@ -1,4 +1,4 @@
-"""Requests that an application signs: the exact bytes of a body, with a key of its own.
+"""Requests that an application signs: its own key signs the exact bytes of a body.
 
 The header ``Custody-Signature: <signing key id>:<base64>`` carries the signature (Ed25519 over the
 DSSE pre-authentication encoding, envelope.py) to the node that has the public key pinned.
@@ -14,18 +14,18 @@ SIGNATURE_HEADER = "Custody-Signature"
 
 
 def payload_type(endpoint: Endpoint) -> str:
-    """A body signed for one endpoint is none of another's."""
+    """Return an endpoint's payload type: a body signed for one endpoint is invalid at others."""
     return f"application/vnd.custody.request.{endpoint.value}.v1+json"
 
 
 def sign_request(signer: SigningKey, endpoint: Endpoint, body: bytes) -> str:
-    """The header's value for a body."""
+    """Return the header's value for a body."""
     signed = signer.sign(payload_type(endpoint), body)
     return f"{signed.signing_key_id}:{base64.b64encode(signed.signature).decode()}"
 
 
 def parse_header(value: str) -> DetachedSignature:
-    """The signature in a header's value. ValueError when it is none."""
+    """Parse the signature in a header's value. Raise ValueError."""
     key_id, colon, text = value.partition(":")
     try:
         signature = base64.b64decode(text, validate=True)

@@ -1,32 +1,32 @@
-"""Solana transactions, as far as it takes to tell one from any other message. Pure.
+"""Parsing of Solana transactions, as far as needed to recognise them. Pure.
 
 Formats: https://solana.com/docs/core/transactions (legacy and version 0) and SIMD-0385 (version 1).
-What the network's validators would accept is read here as a transaction: sizes are not limited,
-short lengths need not be in their shortest form, and what follows a transaction is ignored.
+Everything that validators might accept is recognised as a transaction: sizes are not limited,
+lengths need not be in their shortest form, and bytes after a transaction are ignored.
 """
 
 from dataclasses import dataclass
 
 VERSIONED = 0x80
-"""Set in the first byte of a versioned message, with the version in the other seven bits."""
+"""Set in a versioned message's first byte; the other seven bits are the version."""
 FIRST_OF_TEXT = 0xC0
-"""UTF-8 begins below 0x80 or from here on (RFC 3629, section 3), and so does every off-chain
-message, with 0xFF. What begins in between is a versioned message, or no text."""
+"""First byte from which UTF-8 is possible again (RFC 3629, section 3); below 0x80 it is too.
+Off-chain messages begin with 0xFF. Bytes in between begin a versioned message, or no text."""
 KEY_SIZE = 32
 SIGNATURE_SIZE = 64
 SMALLEST = 3 + 1 + KEY_SIZE + KEY_SIZE + 1
-"""Header, one account, a blockhash, no instructions."""
+"""Bytes of header, one account, a blockhash and no instructions."""
 MAX_ACCOUNTS = 256
 """An instruction names accounts and program by one byte."""
 
 
 class NoTransaction(ValueError):
-    """These bytes do not begin with a Solana transaction."""
+    """The bytes do not begin with a Solana transaction."""
 
 
 @dataclass(frozen=True)
 class TransactionMessage:
-    """What the accounts in ``signers`` sign to authorise a transaction. ``size`` in bytes."""
+    """The message that the accounts in ``signers`` sign for a transaction. ``size`` in bytes."""
 
     version: int | None
     signers: tuple[bytes, ...]
@@ -34,10 +34,9 @@ class TransactionMessage:
 
 
 def is_transaction(content: bytes) -> bool:
-    """Whether bytes begin with a transaction, or with the message of one.
+    """Return True if bytes begin with a transaction, or with a transaction's message.
 
-    A message of a later version than those known here counts as one: by then the network may
-    accept it.
+    A message of an unknown, later version counts too: the network may accept it by then.
     """
     for read in (read_message, _read_whole):
         try:
@@ -49,7 +48,7 @@ def is_transaction(content: bytes) -> bool:
 
 
 def read_message(content: bytes) -> TransactionMessage:
-    """The transaction message that bytes begin with. Raises NoTransaction."""
+    """Return the transaction message at the beginning of bytes. Raise NoTransaction."""
     reader = _Reader(content)
     version = None
     if content[:1] and content[0] & VERSIONED:
@@ -65,7 +64,7 @@ def read_message(content: bytes) -> TransactionMessage:
 
 
 def _read_whole(content: bytes) -> None:
-    """Signatures, their number first, and then the message; version 1 has them at its end."""
+    """Read a transaction: number of signatures, signatures, message. Version 1 has them last."""
     reader = _Reader(content)
     reader.skip(reader.length() * SIGNATURE_SIZE)
     read_message(content[reader.at :])
@@ -76,11 +75,11 @@ def _is_of_later_version(content: bytes) -> bool:
 
 
 def _read_accounts_then_instructions(reader: "_Reader", has_lookups: bool) -> tuple[bytes, ...]:
-    """A legacy message, or one of version 0 after its first byte."""
+    """Read a legacy message, or a message of version 0 after its first byte."""
     header = reader.header()
     accounts = [reader.take(KEY_SIZE) for _ in range(reader.length())]
     _require_header(header, len(accounts))
-    reader.skip(KEY_SIZE)  # a recent blockhash, or a nonce
+    reader.skip(KEY_SIZE)  # a recent blockhash or a nonce
     named = 0
     for _ in range(reader.length()):
         program = reader.byte()
@@ -89,7 +88,7 @@ def _read_accounts_then_instructions(reader: "_Reader", has_lookups: bool) -> tu
         named = max(named, _largest(program, indices))
     looked_up = 0
     for _ in range(reader.length() if has_lookups else 0):
-        reader.skip(KEY_SIZE)  # of the lookup table
+        reader.skip(KEY_SIZE)  # address of the lookup table
         for _ in ("writable", "readonly"):
             count = reader.length()
             reader.skip(count)
@@ -99,10 +98,10 @@ def _read_accounts_then_instructions(reader: "_Reader", has_lookups: bool) -> tu
 
 
 def _read_version_1(reader: "_Reader") -> tuple[bytes, ...]:
-    """SIMD-0385, after its first byte: all fixed sizes first, and then what instructions bring."""
+    """Read a version 1 message after its first byte (SIMD-0385): fixed sizes, then instructions."""
     header = reader.header()
     mask = int.from_bytes(reader.take(4), "little")
-    reader.skip(KEY_SIZE)  # what limits its lifetime
+    reader.skip(KEY_SIZE)  # the lifetime specifier
     instructions, accounts_count = reader.byte(), reader.byte()
     accounts = [reader.take(KEY_SIZE) for _ in range(accounts_count)]
     _require_header(header, accounts_count)
@@ -120,14 +119,14 @@ def _read_version_1(reader: "_Reader") -> tuple[bytes, ...]:
 
 
 def _require_header(header: tuple[int, int, int], accounts: int) -> None:
-    """Raise NoTransaction unless there are as many accounts as the header counts."""
+    """Raise NoTransaction unless the header's counts fit the number of accounts."""
     required, readonly_signed, readonly_unsigned = header
     if not readonly_signed < required <= required + readonly_unsigned <= accounts:
-        raise NoTransaction("the header does not go with the number of accounts")
+        raise NoTransaction("the header does not fit the number of accounts")
 
 
 def _largest(program: int, indices: bytes) -> int:
-    """The largest index in an instruction. Raises NoTransaction where the payer is its program."""
+    """Return an instruction's largest index. Raise NoTransaction if its program is the payer."""
     if program == 0:
         raise NoTransaction("an instruction's program is the account that pays")
     return max(program, max(indices, default=0))
@@ -135,11 +134,11 @@ def _largest(program: int, indices: bytes) -> int:
 
 def _require_accounts(named: int, accounts: int) -> None:
     if accounts > MAX_ACCOUNTS or named >= accounts:
-        raise NoTransaction("an instruction names an account that is not there")
+        raise NoTransaction("an instruction names an account that does not exist")
 
 
 class _Reader:
-    """Takes bytes from the front. Raises NoTransaction at the end."""
+    """Reads bytes from the front. Raises NoTransaction at the end."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -161,11 +160,11 @@ class _Reader:
         return self.take(1)[0]
 
     def header(self) -> tuple[int, int, int]:
-        """How many accounts sign; how many of these, and of the others, are only read."""
+        """Read the counts: accounts that sign; of these, and of the others, those only read."""
         return self.byte(), self.byte(), self.byte()
 
     def length(self) -> int:
-        """A compact-u16: seven bits a byte, lowest first, in up to three bytes."""
+        """Read a compact-u16: seven bits a byte, lowest first, in up to three bytes."""
         value = 0
         for shift in (0, 7, 14):
             byte = self.byte()

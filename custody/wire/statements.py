@@ -1,4 +1,4 @@
-"""What nodes state under their identity keys, for others to rely on.
+"""Signed statements of nodes, under their identity keys.
 
 A statement travels as SignedBytes, and is parsed only after its signature holds.
 """
@@ -20,8 +20,8 @@ from custody.wire.tickets import ALGORITHM, Protocol
 class MadeFor(Model):
     """The request that a key was made for, as a node knows it.
 
-    ``application``: the public key of the application that signed the request. Null where the node
-    has not verified a signature: nobody but the control plane says then who asked.
+    ``application``: the public key of the application that signed the request. Null if the node has
+    not verified a signature: then only the control plane says who asked.
     """
 
     endpoint: Literal[Endpoint.WALLETS, Endpoint.KEYS]
@@ -30,7 +30,7 @@ class MadeFor(Model):
 
 
 class ShareStatement(Model):
-    """What a signer states of its share of a set."""
+    """A signer's statement about its share of a set."""
 
     version: Literal[1] = 1
     key_id: UUID
@@ -43,11 +43,11 @@ class ShareStatement(Model):
     signers: list[NodeId]
     public_key: HexBytes
     chain_code: HexBytes | None
-    """BIP-32; null where the protocol has none."""
+    """Chain code of BIP-32; null if the protocol has none."""
     transcript: HexBytes
-    """SHA-256 of what all signers must have seen alike."""
+    """SHA-256 of the data that all signers must have seen alike."""
     made_for: MadeFor | None
-    """Null where the signer does not know: it got its share by Repair, and no activation since."""
+    """Null if the signer does not know: it got its share by Repair, without an activation since."""
     signer: NodeId
     index: int
 
@@ -63,17 +63,17 @@ class ShareStatement(Model):
 
 
 class Confirmation(ShareStatement):
-    """A signer has its share of this set on disk (CONFIRMATION_TYPE).
+    """A signer has stored its share of this set (CONFIRMATION_TYPE).
 
-    With one of each of the n signers, all of them that agree, a signer may promise.
+    A signer may promise the set when the confirmations of all n signers agree.
     """
 
 
 class Promise(ShareStatement):
-    """A signer keeps its share of this set, which has signed, whatever comes (PROMISE_TYPE).
+    """A signer keeps its share of this set permanently; the set has signed (PROMISE_TYPE).
 
-    With one of each of the n signers the set may be used. A signer ever states this of a set or
-    its Abandonment, never both.
+    With the promises of all n signers the set may be used. For one set, a signer states either
+    this or its Abandonment, never both.
     """
 
 
@@ -87,27 +87,27 @@ class Abandonment(Model):
 
 
 class Attestation(Model):
-    """A node holds this key, or its share of it (ATTESTATION_TYPE): what an address rests on."""
+    """A node holds this key or its share of it (ATTESTATION_TYPE): addresses rely on this."""
 
     version: Literal[2] = 2
     key_id: UUID
     made_for: MadeFor | None
-    """Null where the node does not know; a derived key has its root's attestations."""
+    """Null if the node does not know; a derived key has its root's attestations."""
     store: Store
     scheme: Scheme
     curve: Curve
     network: Network | None
-    """The wallet's: the key signs as that network means it. Null for a bare key."""
+    """The wallet's network, whose rules the key's signatures follow. Null for a bare key."""
     public_key: HexBytes
     chain_code: HexBytes | None = None
-    """BIP-32, of MPC keys on secp256k1 with ECDSA: children follow from it."""
+    """Chain code of BIP-32, of ECDSA keys on secp256k1 in MPC mode: children follow from it."""
     protection: Protection
     group: str
     """The group of drivers, or the signer group."""
     threshold: Annotated[int, Field(ge=1)]
-    """How many nodes it takes to sign: 1 in HSM mode."""
+    """How many nodes sign together: 1 in HSM mode."""
     signers: list[NodeId]
-    """The n nodes that hold shares; in HSM mode the one that made the key."""
+    """The n nodes that hold shares; in HSM mode the node that made the key."""
     node: NodeId
 
     @model_validator(mode="after")
@@ -122,7 +122,7 @@ class Attestation(Model):
 
 
 class Ban(Model):
-    """A signer never again signs with that one under this key or its children (BAN_TYPE)."""
+    """A signer never again signs with the banned one under this key or its children (BAN_TYPE)."""
 
     version: Literal[1] = 1
     key_id: UUID

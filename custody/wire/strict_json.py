@@ -1,8 +1,8 @@
-"""JSON from others, at every border: one meaning, or none.
+"""Strict parsing of JSON from others: JSON with several possible meanings is refused.
 
-Parsers disagree about an object that has a field twice, about NaN and about half a surrogate pair,
-so two programs could read two requests in the same signed bytes. Such JSON is refused before any
-model reads it (RFC 8259, sections 4, 6 and 8; RFC 7493, "I-JSON").
+Parsers disagree about repeated fields, about NaN and about half a surrogate pair. So two programs
+could read different requests in the same signed bytes. Such JSON is refused before a model reads it
+(RFC 8259, sections 4, 6 and 8; RFC 7493, "I-JSON").
 """
 
 import json
@@ -17,15 +17,15 @@ _OUTSIDE_TEXTS = re.compile(r'"(?:[^"\\]|\\.)*+"|([\[{])|([\]}])', re.DOTALL)
 
 
 class NotStrictJson(ValueError):
-    """JSON that not everybody reads alike. ``str()`` says why, and nothing of what it says."""
+    """JSON that parsers read differently. ``str()`` gives the reason, without the contents."""
 
 
 class NotJson(NotStrictJson):
-    """No JSON at all."""
+    """The bytes are not JSON."""
 
 
 def parse_json(content: bytes) -> Any:
-    """Return the value of JSON in UTF-8. Raises NotJson and NotStrictJson."""
+    """Return the value of JSON in UTF-8. Raise NotJson or NotStrictJson."""
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
@@ -54,7 +54,7 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(_: str) -> NoReturn:
-    raise NotStrictJson("NaN and Infinity are no numbers of JSON")
+    raise NotStrictJson("NaN and Infinity are not numbers in JSON")
 
 
 def _finite(text: str) -> float:
@@ -65,10 +65,10 @@ def _finite(text: str) -> float:
 
 
 def _check_depth(text: str) -> None:
-    """Raise NotStrictJson for what is nested too deeply, before the parser recurses into it.
+    """Raise NotStrictJson for JSON that is nested too deeply, before the parser recurses.
 
-    The parser's own limit is the interpreter's, which any library of the process may have raised
-    so far that the C stack overflows first.
+    The parser's own limit is the interpreter's recursion limit. A library may have raised that
+    limit so far that the C stack overflows first.
     """
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
@@ -81,7 +81,7 @@ def _check_depth(text: str) -> None:
 
 
 def _check_surrogates(value: Any) -> None:
-    """An escape can name half a pair, which is not a character and cannot be encoded."""
+    """Raise NotStrictJson for half a surrogate pair: an escape can name one, no encoding can."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""A ticket: what the control plane signs to have signers hold one ceremony."""
+"""Tickets: the control plane's signed permissions for one ceremony each."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -28,13 +28,13 @@ PROTOCOL = {
     EDDSA_ED25519: Protocol.FROST_ED25519,
     SCHNORR_SECP256K1: Protocol.FROST_SECP256K1_TR,
 }
-"""What an MPC key of an algorithm is made and used with."""
+"""The protocol that makes and uses an algorithm's MPC keys."""
 ALGORITHM = {protocol: algorithm for algorithm, protocol in PROTOCOL.items()}
-"""What a protocol's keys sign by."""
+"""The algorithm of a protocol's keys."""
 
 
 def protocol_of(algorithm: Algorithm) -> Protocol:
-    """ValueError when no threshold protocol is there for it."""
+    """Return an algorithm's protocol. Raise ValueError if there is none."""
     if algorithm not in PROTOCOL:
         raise ValueError(f"there are no MPC keys of {algorithm}")
     return PROTOCOL[algorithm]
@@ -48,25 +48,25 @@ class CeremonyKind(StrEnum):
     REFRESH = "Refresh"
     """All n replace their shares; the key stays."""
     REPAIR = "Repair"
-    """t signers give one that lost its share the share again."""
+    """t signers make the share of a signer again that has lost it."""
 
 
 class Participant(Model):
-    """``index``: its share's, 1 to n, for the life of the group."""
+    """A participant. ``index``: its share's index, 1 to n, for the life of the group."""
 
     signer: NodeId
     index: Annotated[int, Field(ge=1, le=MAX_SIGNERS)]
 
 
 class Ticket(Model):
-    """``job_id`` and ``job_digest`` bind it to one job; ``ceremony`` is used once.
+    """A ticket. ``job_id`` and ``job_digest`` bind it to one job; ``ceremony`` is used once.
 
-    ``generation`` counts a key's sets of shares from 0: it is that of the set which Generate and
-    Refresh make, or which Sign and Repair use. ``shares`` is the ceremony that made the set which
-    this one uses (null for Generate). ``participants`` are in order of their index.
-    ``target`` is the index that Repair makes a share for.
+    ``generation`` counts a key's sets of shares from 0: the generation of the set that Generate
+    or Refresh makes, or that Sign or Repair uses. ``shares`` is the ceremony that made the used
+    set (null for Generate). ``participants`` are in order of their index. ``target`` is the index
+    of the share that Repair makes.
 
-    No delivery server sees a ticket: it gets a DeliveryTicket (custody/wire/delivery.py).
+    Delivery servers never see a ticket: they get a DeliveryTicket (custody/wire/delivery.py).
     """
 
     version: Literal[1] = 1
@@ -74,13 +74,13 @@ class Ticket(Model):
     meeting: UUID
     """The delivery server's name for the ceremony: random, and unrelated to every other id."""
     secret: Annotated[HexBytes, Field(min_length=SECRET_BYTES, max_length=SECRET_BYTES, repr=False)]
-    """Random. The hash of the ticket therefore tells nothing about the other fields, and signers
-    derive keys from it for what they send before they know each other's keys."""
+    """Random, so that the ticket's hash reveals nothing about the other fields. Signers derive keys
+    from it for their messages before they know each other's keys."""
     kind: CeremonyKind
     job_id: UUID
     job_digest: HexBytes
     key_id: UUID
-    """The root's, where the job is for a derived key."""
+    """The key's id; the root's id if the job is for a derived key."""
     generation: Annotated[int, Field(ge=0)]
     shares: UUID | None
     protocol: Protocol
@@ -92,7 +92,7 @@ class Ticket(Model):
     participants: Annotated[list[Participant], Field(min_length=MIN_THRESHOLD)]
     target: int | None = None
     digest: HexBytes | None = None
-    """The 32 bytes to sign; null where no digest is signed."""
+    """The 32 bytes to sign; null if no digest is signed."""
     delivery: str
     """Name of the delivery server, as in the signers' configuration."""
     expires_at: AwareDatetime
@@ -102,21 +102,21 @@ class Ticket(Model):
         if len(set(self.signers)) != len(self.signers):
             raise ValueError("a signer is in the group twice")
         if self.threshold > len(self.signers):
-            raise ValueError("the threshold is more than there are signers")
+            raise ValueError("the threshold is larger than the number of signers")
         indices = [each.index for each in self.participants]
         if indices != sorted(set(indices)):
             raise ValueError("participants are not in order of their index, each once")
         for each in self.participants:
             if each.index > len(self.signers) or self.signers[each.index - 1] != each.signer:
-                raise ValueError(f"{each.signer} has not index {each.index} in the group")
+                raise ValueError(f"{each.signer} does not have index {each.index} in the group")
         if len(indices) != self._needed:
             raise ValueError(f"{self.kind.value} needs {self._needed} participants")
         if (self.target is not None) != (self.kind is CeremonyKind.REPAIR):
-            raise ValueError("a target is for Repair, and needed there")
+            raise ValueError("only Repair has a target, and must have one")
         if self.target is not None and self.target not in indices:
             raise ValueError("the target does not take part")
         if (self.shares is None) != (self.kind is CeremonyKind.GENERATE):
-            raise ValueError("Generate alone starts without shares")
+            raise ValueError("only Generate starts without shares, and it must")
         return self
 
     @property

@@ -160,9 +160,7 @@ class Shares:
         ``made_for`` is kept where the share does not have it: it came from Repair.
         """
         values = {**_place(stored), "made_for": _text(made_for)}
-        return RowChange(
-            share_queries.ACTIVATE, values, after=partial(self.close, stored.key_id)
-        )
+        return RowChange(share_queries.ACTIVATE, values, after=partial(self.close, stored.key_id))
 
     def discard_row(self, stored: StoredShare) -> RowChange:
         """Erase a share that was promised, and was never in use."""

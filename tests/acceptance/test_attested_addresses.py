@@ -120,7 +120,7 @@ def test_a_swapped_attestation_does_not_help(stack, pinning):
         connection.execute(
             "UPDATE wallets SET address = %s WHERE id = %s", [other.address, wallet.id]
         )
-    with pytest.raises(NotAttested, match="another key that is attested"):
+    with pytest.raises(NotAttested, match="another key is attested"):
         pinning.get_wallet(wallet.id)
 
 

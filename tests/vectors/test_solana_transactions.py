@@ -136,7 +136,7 @@ def test_a_transaction_is_the_whole_of_one_that_this_key_signs():
     for wrong, key, text in (
         (content + b"!", public_key, "bytes follow"),
         (b"Hello", public_key, "not a Solana transaction's message"),
-        (content, bytes(32), "none of those that must sign"),
+        (content, bytes(32), "is not one of its signers"),
     ):
         request = SignTransaction(kind="Transaction", transaction=wrong)
         with pytest.raises(NotSignable, match=text):

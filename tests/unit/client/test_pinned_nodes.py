@@ -310,7 +310,7 @@ def test_a_key_of_liars_under_the_groups_name_is_not_handed_out():
         ),
         operations.get_wallet(WALLET_ID),
     ):
-        with pytest.raises(NotAttested, match="threshold 2 is attested, and 3 pinned"):
+        with pytest.raises(NotAttested, match="threshold 2 is attested, but 3 is pinned"):
             run(steps, MPC_WALLET, key)
 
 

@@ -200,15 +200,15 @@ def test_any_algorithm_of_mpc_can_be_attested(algorithm, network, public_key):
     ("change", "reason"),
     [
         ({"public_key": OTHER_KEY}, "another public key"),
-        ({"address": address_of(Network.ETHEREUM, ECDSA_SECP256K1, OTHER_KEY)}, "the address is"),
-        ({"address": ADDRESS.lower()}, "the address is"),
-        ({"network": Network.BITCOIN}, "of network Ethereum"),
-        ({"network": None}, "of network Ethereum"),
+        ({"address": address_of(Network.ETHEREUM, ECDSA_SECP256K1, OTHER_KEY)}, "the address differs"),
+        ({"address": ADDRESS.lower()}, "the address differs"),
+        ({"network": Network.BITCOIN}, "network is Ethereum"),
+        ({"network": None}, "network is Ethereum"),
         ({"external_id": "order-8"}, "made for external_id order-7, not order-8"),
         ({"external_id": None}, "made for external_id order-7, not None"),
-        ({"id": OTHER_ID}, "another key that is attested"),
+        ({"id": OTHER_ID}, "another key is attested"),
         ({"algorithm": ECDSA_SECP256R1}, "not ECDSA/secp256r1"),
-        ({"root": OTHER_ID}, "another key that is attested"),
+        ({"root": OTHER_ID}, "another key is attested"),
         ({"path": (0,)}, "a root and a path"),
         ({"protection": Protection.HOST}, "protection"),
     ],
@@ -245,7 +245,7 @@ def test_a_swapped_key_with_its_own_address_is_refused():
         ({"path": (0,)}, "another public key"),
         ({"path": (0, 2**31)}, "no child m/0/2147483648"),
         ({"path": ()}, "a root and a path"),
-        ({"root": OTHER_ID}, "another key that is attested"),
+        ({"root": OTHER_ID}, "another key is attested"),
         ({"public_key": PUBLIC_KEY}, "another public key"),
     ],
     ids=str,
@@ -258,10 +258,10 @@ def test_a_child_is_not_shown_under_the_id_of_another():
     """A signer that signs for an id means one key: nobody else keeps which."""
     for network, path in ((None, PATH), (Network.BITCOIN, PATH), (Network.ETHEREUM, (0, 6))):
         other = replace(CHILD, id=child_key_id(KEY_ID, path, network))
-        assert "another id" in refused(by_all(), other)
-    assert "another id" in refused(by_all(), replace(CHILD, id=OTHER_ID))
+        assert "id does not follow" in refused(by_all(), other)
+    assert "id does not follow" in refused(by_all(), replace(CHILD, id=OTHER_ID))
     posing = MPC.model_copy(update={"key_id": CHILD.id})
-    assert "has the id of one that is" in refused(by_all(posing), replace(MPC_WALLET, id=CHILD.id))
+    assert "has a derived key's id" in refused(by_all(posing), replace(MPC_WALLET, id=CHILD.id))
 
 
 def test_a_key_attested_without_chain_code_has_no_children():
@@ -270,7 +270,7 @@ def test_a_key_attested_without_chain_code_has_no_children():
 
 def test_a_childs_own_attestation_is_none_of_its_root():
     of_child = MPC.model_copy(update={"key_id": OTHER_ID, "public_key": CHILD_KEY})
-    assert "another key that is attested" in refused(by_all(of_child), CHILD)
+    assert "another key is attested" in refused(by_all(of_child), CHILD)
 
 
 @pytest.mark.parametrize("key", [HSM_WALLET, MPC_WALLET, CHILD])
@@ -346,17 +346,18 @@ def one_otherwise(**change: Any) -> list[SignedBytes]:
     ids=str,
 )
 def test_signers_must_attest_the_same(change):
-    assert "do not attest the same" in refused(one_otherwise(**change), MPC_WALLET)
+    said = "attest different requests" if "made_for" in change else "attestations differ"
+    assert said in refused(one_otherwise(**change), MPC_WALLET)
 
 
 def test_no_signer_may_be_missing_strange_or_there_twice():
     everybody = by_all()
-    assert "each of the signers" in refused(everybody[:-1], MPC_WALLET)
-    assert "each of the signers" in refused([*everybody[:-1], everybody[0]], MPC_WALLET)
-    assert "each of the signers" in refused([*everybody, everybody[0]], MPC_WALLET)
+    assert "each named signer" in refused(everybody[:-1], MPC_WALLET)
+    assert "each named signer" in refused([*everybody[:-1], everybody[0]], MPC_WALLET)
+    assert "each named signer" in refused([*everybody, everybody[0]], MPC_WALLET)
     with_stranger = MPC.model_copy(update={"signers": [*SIGNERS[:-1], "mallory"]})
     assert "not pinned" in refused(by_all(with_stranger), MPC_WALLET)
-    assert "each of the signers" in refused(by_all(with_stranger, SIGNERS), MPC_WALLET)
+    assert "each named signer" in refused(by_all(with_stranger, SIGNERS), MPC_WALLET)
     doubled = MPC.model_copy(update={"signers": [*SIGNERS, SIGNERS[0]]})
     assert "twice" in refused(by_all(doubled), replace(MPC_WALLET, signers=None))
 
@@ -370,7 +371,9 @@ def test_drivers_do_not_stand_in_for_signers():
 def test_another_threshold_than_the_groups_is_refused(threshold):
     attestation = MPC.model_copy(update={"threshold": threshold})
     key = replace(MPC_WALLET, threshold=None)
-    assert f"threshold {threshold} is attested, and 3 pinned" in refused(by_all(attestation), key)
+    assert f"threshold {threshold} is attested, but 3 is pinned" in refused(
+        by_all(attestation), key
+    )
 
 
 def test_two_liars_do_not_pass_off_a_key_of_their_own_as_the_groups():
@@ -378,9 +381,9 @@ def test_two_liars_do_not_pass_off_a_key_of_their_own_as_the_groups():
     liars = SIGNERS[:2]
     key = replace(MPC_WALLET, threshold=2, signers=tuple(liars))
     theirs = MPC.model_copy(update={"threshold": 2, "signers": liars})
-    assert "threshold 2 is attested, and 3 pinned" in refused(by_all(theirs), key)
+    assert "threshold 2 is attested, but 3 is pinned" in refused(by_all(theirs), key)
     of_two = pins(PinnedGroup(2, SIGNERS))
-    assert "pinned of 'treasury'" in refused(by_all(theirs), key, of_two)
+    assert "pinned for 'treasury'" in refused(by_all(theirs), key, of_two)
     renamed = theirs.model_copy(update={"group": "petty cash"})
     key = replace(key, group="petty cash")
     assert "the signer group 'petty cash' is not pinned" in refused(by_all(renamed), key, of_two)
@@ -390,7 +393,7 @@ def test_the_members_of_a_group_are_exactly_those_pinned():
     for signers in (SIGNERS[:4], SIGNERS[1:]):
         attestation = MPC.model_copy(update={"signers": signers})
         key = replace(MPC_WALLET, signers=None)
-        assert "pinned of 'treasury'" in refused(by_all(attestation), key)
+        assert "pinned for 'treasury'" in refused(by_all(attestation), key)
     check(by_all(), MPC_WALLET, pins(PinnedGroup(3, SIGNERS[::-1])))
 
 
@@ -409,7 +412,7 @@ OF_ANOTHER = MADE_FOR.model_copy(update={"application": identity("other shop").p
     [
         (OF_ANOTHER, "made for the application with key"),
         (MADE_FOR.model_copy(update={"application": None}), "no application's signature"),
-        (None, "do not know for which request"),
+        (None, "do not attest for which request"),
     ],
 )
 @pytest.mark.parametrize("key", [HSM_WALLET, MPC_WALLET, CHILD])
@@ -426,7 +429,7 @@ def test_an_application_that_signs_nothing_has_keys_of_requests_that_nobody_sign
     unsigned = MADE_FOR.model_copy(update={"application": None})
     plain = pins(application=None)
     check([signed(HSM.model_copy(update={"made_for": unsigned}))], HSM_WALLET, plain)
-    assert "this one signs nothing" in refused([signed(HSM)], HSM_WALLET, plain)
+    assert "this application signs nothing" in refused([signed(HSM)], HSM_WALLET, plain)
     other = unsigned.model_copy(update={"external_id": "order-8"})
     attested = [signed(HSM.model_copy(update={"made_for": other}))]
     assert "made for external_id order-8" in refused(attested, HSM_WALLET, plain)
@@ -490,5 +493,5 @@ def test_the_members_of_pinned_groups_have_pinned_identity_keys():
 def test_pins_are_of_one_application():
     assert pins().of_application(APPLICATION).application == APPLICATION
     assert pins(application=None).of_application(APPLICATION).application == APPLICATION
-    with pytest.raises(ValueError, match="not the one that signs"):
+    with pytest.raises(ValueError, match="differs from the key that signs"):
         pins().of_application(identity("other shop").public_key)

@@ -52,7 +52,7 @@ def test_more_fields_than_there_may_be_are_refused():
 
 
 def test_a_length_beyond_the_end_is_refused():
-    with pytest.raises(Malformed, match="ends after the data"):
+    with pytest.raises(Malformed, match="goes beyond the data"):
         split(b"\xff\xff\xff\xffabc", 2)
 
 

@@ -41,7 +41,7 @@ def test_a_wallets_network_names_its_algorithm():
 @pytest.mark.parametrize("address_type", list(AddressType))
 def test_bitcoin_wallets_alone_have_an_address_type(network, address_type):
     body = {"network": network, "store": "mpc", "signer_group": "g", "address_type": address_type}
-    with pytest.raises(ValidationError, match="address_type: of Bitcoin wallets alone"):
+    with pytest.raises(ValidationError, match="address_type: only Bitcoin wallets"):
         CreateWallet.model_validate(body)
 
 
