@@ -200,8 +200,8 @@ def test_any_algorithm_of_mpc_can_be_attested(algorithm, network, public_key):
     ("change", "reason"),
     [
         ({"public_key": OTHER_KEY}, "another public key"),
-        ({"address": address_of(Network.ETHEREUM, ECDSA_SECP256K1, OTHER_KEY)}, "the address differs"),
-        ({"address": ADDRESS.lower()}, "the address differs"),
+        ({"address": address_of(Network.ETHEREUM, ECDSA_SECP256K1, OTHER_KEY)}, "address differs"),
+        ({"address": ADDRESS.lower()}, "address differs"),
         ({"network": Network.BITCOIN}, "network is Ethereum"),
         ({"network": None}, "network is Ethereum"),
         ({"external_id": "order-8"}, "made for external_id order-7, not order-8"),
