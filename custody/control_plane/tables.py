@@ -141,9 +141,9 @@ keys = Table(
     Column("path", ARRAY(BigInteger)),
     Column("chain_code", LargeBinary),
     Column("generation", Integer),
-    Column("shares", Uuid),  # the ceremony that made the set of shares in use
+    Column("share_set_id", Uuid),  # the ceremony that made the set of shares in use
     # a refresh whose set is coming into use: the signers that use it already
-    Column("next_shares", Uuid),
+    Column("next_share_set_id", Uuid),
     Column("next_users", ARRAY(String), nullable=False, server_default=text("'{}'::varchar[]")),
     _created_at(),
 )
@@ -222,7 +222,7 @@ steps = Table(
     Column("number", Integer, nullable=False),  # within its request, from 1
     Column("kind", String, nullable=False),  # custody.wire.jobs.JobKind
     Column("job_id", Uuid, nullable=False),  # the request's own for Sign, else this step's
-    Column("shares", Uuid),  # the set of shares that it makes, uses or is about
+    Column("share_set_id", Uuid),  # the set of shares that it makes, uses or is about
     # its job, as signed; null for Sign, which is the request's
     Column("payload", LargeBinary),
     Column("signature", LargeBinary),

@@ -62,9 +62,9 @@ class Ticket(Model):
     """A ticket. ``job_id`` and ``job_digest`` bind it to one job; ``ceremony`` is used once.
 
     ``generation`` counts a key's sets of shares from 0: the generation of the set that Generate
-    or Refresh makes, or that Sign or Repair uses. ``shares`` is the ceremony that made the used
-    set (null for Generate). ``participants`` are in order of their index. ``target`` is the index
-    of the share that Repair makes.
+    or Refresh makes, or that Sign or Repair uses. ``share_set_id`` is the ceremony that made the
+    used set (null for Generate). ``participants`` are in order of their index. ``target`` is the
+    index of the share that Repair makes.
 
     Delivery servers never see a ticket: they get a DeliveryTicket (custody/wire/delivery.py).
     """
@@ -82,7 +82,7 @@ class Ticket(Model):
     key_id: UUID
     """The key's id; the root's id if the job is for a derived key."""
     generation: Annotated[int, Field(ge=0)]
-    shares: UUID | None
+    share_set_id: UUID | None
     protocol: Protocol
     group: str
     """The signer group's name."""
@@ -115,7 +115,7 @@ class Ticket(Model):
             raise ValueError("only Repair has a target, and must have one")
         if self.target is not None and self.target not in indices:
             raise ValueError("the target does not take part")
-        if (self.shares is None) != (self.kind is CeremonyKind.GENERATE):
+        if (self.share_set_id is None) != (self.kind is CeremonyKind.GENERATE):
             raise ValueError("only Generate starts without shares, and it must")
         return self
 

@@ -103,8 +103,8 @@ class RepairShare:
 
     async def _require_lost(self, ticket: Ticket) -> None:
         """Raise Denied while this signer's own share of the set is good: it would be replaced."""
-        assert ticket.shares is not None
-        stored = await self.shares.find(ticket.key_id, ticket.shares)
+        assert ticket.share_set_id is not None
+        stored = await self.shares.find(ticket.key_id, ticket.share_set_id)
         if stored is None or not stored.is_active:
             return
         try:
@@ -149,8 +149,8 @@ def _require_request(job: Job) -> str | None:
 
 async def _share_of(shares: Shares, ticket: Ticket) -> StoredShare:
     """The share of the set that the ticket is about. Raises Failed."""
-    assert ticket.shares is not None  # the ticket's model sees to it
-    stored = await shares.find(ticket.key_id, ticket.shares)
+    assert ticket.share_set_id is not None  # the ticket's model sees to it
+    stored = await shares.find(ticket.key_id, ticket.share_set_id)
     if stored is not None and stored.is_in_use:
         return stored
     active = await shares.active(ticket.key_id)

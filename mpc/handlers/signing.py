@@ -128,7 +128,7 @@ def require_share_of(stored: StoredShare, admitted: Admitted, generation: int) -
 
     That the ticket is for the share's key, require_same_key has found before.
     """
-    if (stored.ceremony, stored.generation) != (admitted.ticket.shares, generation):
+    if (stored.ceremony, stored.generation) != (admitted.ticket.share_set_id, generation):
         raise another_set(stored, generation)
     if stored.signers[stored.index - 1] != admitted.quorum.me:
         raise Refused("bad_ticket", "the share is of another signer")

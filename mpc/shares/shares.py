@@ -129,7 +129,7 @@ class Shares:
         """
         values = {
             "key_id": ticket.key_id,
-            "ceremony": ticket.shares,
+            "ceremony": ticket.share_set_id,
             "state": ShareState.REPAIRED.value,
             "generation": ticket.generation,
             "protocol": ticket.protocol.value,

@@ -29,8 +29,8 @@ READ_REQUESTS = """
         clock_timestamp() AS read_at, jobs.run_after <= now() AS is_due,
         jobs.expires_at <= now() AS is_late,
         jobs.finished_at IS NOT NULL AS is_final,
-        root.id AS root_id, root.signer_group, root.generation, root.shares, root.next_shares,
-        root.next_users,
+        root.id AS root_id, root.signer_group, root.generation, root.share_set_id,
+        root.next_share_set_id, root.next_users,
         coalesce((SELECT jsonb_agg(jsonb_build_array(bans.signer, banned))
             FROM bans
             JOIN signer_group_members banning
@@ -75,7 +75,7 @@ _LATE = """
 """
 
 READ_STEPS = """
-    SELECT steps.request_id, steps.id, steps.number, steps.kind, steps.shares, steps.ending,
+    SELECT steps.request_id, steps.id, steps.number, steps.kind, steps.share_set_id, steps.ending,
         steps.culprits, steps.is_unsettled, tasks.signer, tasks.outcome,
         steps.ended_at IS NULL AND {late} AS is_late
     FROM steps JOIN tasks ON tasks.step_id = steps.id
@@ -124,19 +124,20 @@ SETTLE = """
 """
 
 CORRECT_SHARES = """
-    UPDATE keys SET shares = said.shares, generation = said.generation, next_shares = NULL,
-        next_users = '{}'
-    FROM unnest(CAST(:key_id AS uuid[]), CAST(:shares AS uuid[]), CAST(:generation AS integer[]))
-        AS said(key_id, shares, generation)
+    UPDATE keys SET share_set_id = said.share_set_id, generation = said.generation,
+        next_share_set_id = NULL, next_users = '{}'
+    FROM unnest(CAST(:key_id AS uuid[]), CAST(:share_set_id AS uuid[]),
+        CAST(:generation AS integer[])) AS said(key_id, share_set_id, generation)
     WHERE keys.id = said.key_id AND keys.generation < said.generation
-        AND (keys.next_shares IS NULL OR keys.next_shares = said.shares)
+        AND (keys.next_share_set_id IS NULL OR keys.next_share_set_id = said.share_set_id)
     """
 
 COME_INTO_USE = """
-    UPDATE keys SET next_shares = coming.shares, next_users = string_to_array(coming.users, ' ')
-    FROM unnest(CAST(:key_id AS uuid[]), CAST(:shares AS uuid[]), CAST(:users AS varchar[]))
-        AS coming(key_id, shares, users)
-    WHERE keys.id = coming.key_id AND keys.shares IS DISTINCT FROM coming.shares
+    UPDATE keys SET next_share_set_id = coming.share_set_id,
+        next_users = string_to_array(coming.users, ' ')
+    FROM unnest(CAST(:key_id AS uuid[]), CAST(:share_set_id AS uuid[]), CAST(:users AS varchar[]))
+        AS coming(key_id, share_set_id, users)
+    WHERE keys.id = coming.key_id AND keys.share_set_id IS DISTINCT FROM coming.share_set_id
     """
 
 READ_OVERDUE = """

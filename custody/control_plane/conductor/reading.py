@@ -110,8 +110,8 @@ def _facts(
         group=group,
         in_use=SharesInUse(
             generation=row.generation or 0,
-            shares=row.shares,
-            next_shares=row.next_shares,
+            share_set_id=row.share_set_id,
+            next_share_set_id=row.next_share_set_id,
             next_users=frozenset(row.next_users),
         ),
         is_final=row.is_final,
@@ -136,7 +136,7 @@ def _step(rows: list[AnyRow]) -> Step:
         id=first.id,
         number=first.number,
         kind=JobKind(first.kind),
-        shares=first.shares,
+        share_set_id=first.share_set_id,
         tasks=tuple(
             Task(
                 row.signer,

@@ -44,7 +44,7 @@ class NewStep:
     number: int
     kind: JobKind
     job_id: UUID
-    shares: UUID | None
+    share_set_id: UUID | None
     job: SignedBytes | None
     ticket: SignedBytes | None
     delivery_ticket: SignedBytes | None
@@ -110,7 +110,7 @@ class StepMaker:
             number=asked.steps_so_far + 1,
             kind=begin.kind,
             job_id=job.id,
-            shares=step_id if begin.kind in MAKES_SHARES else begin.shares,
+            share_set_id=step_id if begin.kind in MAKES_SHARES else begin.share_set_id,
             job=None if is_sign else self._signer.sign(JOB_TYPE, payload),
             ticket=ticket,
             delivery_ticket=delivery_ticket,
@@ -133,7 +133,7 @@ class StepMaker:
             request=request.request,
             request_signature=request.request_signature,
             evidence=begin.evidence,
-            ceremony=begin.shares if begin.kind in ABOUT_A_SET else None,
+            ceremony=begin.share_set_id if begin.kind in ABOUT_A_SET else None,
             created_at=request.created_at,
             expires_at=now + self._lifetime if asked.may_outlive else request.expires_at,
         )
@@ -160,7 +160,7 @@ class StepMaker:
             job_digest=digest,
             key_id=job.key.root or job.key.id,
             generation=begin.generation,
-            shares=begin.shares,
+            share_set_id=begin.share_set_id,
             protocol=protocol_of(job.key.algorithm),
             group=group.name,
             threshold=group.threshold,
@@ -186,5 +186,5 @@ def _digest(begin: Begin, job: Job) -> bytes | None:
         request = CREATE_SIGNATURE.validate_json(job.request)
         return digest_of(request, key.algorithm, key.network, key.public_key)
     if begin.kind is JobKind.PROVE_KEY:
-        return possession_request(key.algorithm, key.id, begin.shares)[1]
+        return possession_request(key.algorithm, key.id, begin.share_set_id)[1]
     return None

@@ -58,7 +58,7 @@ class StepRow:
     number: int
     kind: str
     job_id: UUID
-    shares: UUID | None
+    share_set_id: UUID | None
     payload: bytes | None
     signature: bytes | None
     signing_key_id: str | None
@@ -101,7 +101,7 @@ class SharesInUse:
     """The set of shares that the signers use already, of a key whose row names an older set."""
 
     key_id: UUID
-    shares: UUID | None
+    share_set_id: UUID | None
     generation: int
 
 
@@ -113,7 +113,7 @@ class SharesComing:
     """
 
     key_id: UUID
-    shares: UUID | None
+    share_set_id: UUID | None
     users: str
 
 
@@ -250,7 +250,7 @@ def _step_row(step: NewStep) -> StepRow:
         number=step.number,
         kind=step.kind.value,
         job_id=step.job_id,
-        shares=step.shares,
+        share_set_id=step.share_set_id,
         payload=payload,
         signature=signature,
         signing_key_id=signing_key_id,
@@ -274,8 +274,8 @@ def _parts(signed: SignedBytes | None) -> tuple[bytes | None, bytes | None, str 
 def _add_correction(to_write: Written, one: Planned) -> None:
     """Where the signers are further than the key's row."""
     in_use, row = one.facts.request.in_use, one.facts.row
-    if in_use.shares != row.shares:
-        to_write.in_use.append(SharesInUse(row.root_id, in_use.shares, in_use.generation))
+    if in_use.share_set_id != row.share_set_id:
+        to_write.in_use.append(SharesInUse(row.root_id, in_use.share_set_id, in_use.generation))
 
 
 def _add_coming_into_use(to_write: Written, one: Planned) -> None:
@@ -291,7 +291,7 @@ def _add_coming_into_use(to_write: Written, one: Planned) -> None:
     to_write.coming.append(
         SharesComing(
             key_id=one.facts.row.root_id,
-            shares=None if is_over else made.id,
+            share_set_id=None if is_over else made.id,
             users="" if is_over else " ".join(sorted(made.attestations)),
         )
     )
@@ -315,7 +315,7 @@ def _completed(facts: Facts, made: ShareSet) -> Change:
         attestations=attestations,
         chain_code=attested.chain_code,
         generation=next(iter(made.said().values())).generation,
-        shares=made.id,
+        share_set_id=made.id,
     )
     result = GeneratedKey(
         scheme=key.scheme,

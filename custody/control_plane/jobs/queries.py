@@ -128,10 +128,10 @@ _CHANGE = """
             CAST(:delay AS float8[]), CAST(:refuser AS varchar[]),
             CAST(:public_key AS bytea[]), CAST(:protection AS varchar[]),
             CAST(:address AS varchar[]), CAST(:attestations AS jsonb[]),
-            CAST(:chain_code AS bytea[]), CAST(:generation AS int[]), CAST(:shares AS uuid[]),
+            CAST(:chain_code AS bytea[]), CAST(:generation AS int[]), CAST(:share_set_id AS uuid[]),
             CAST(:is_expiry AS boolean[])
         ) AS change(id, seen_state, seen_lease, state, outcome, failure, delay, refuser,
-            public_key, protection, address, attestations, chain_code, generation, shares,
+            public_key, protection, address, attestations, chain_code, generation, share_set_id,
             is_expiry)
     ), changed AS (
         UPDATE jobs SET
@@ -150,7 +150,7 @@ _CHANGE = """
             AND NOT (is_expiry AND jobs.must_finish)
         RETURNING jobs.id, jobs.key_id, jobs.node_group, jobs.finished_at IS NOT NULL AS final,
             jobs.run_after <= now() AS due, change.public_key, change.protection, change.address,
-            change.attestations, change.chain_code, change.generation, change.shares
+            change.attestations, change.chain_code, change.generation, change.share_set_id
     )
 """
 
@@ -159,8 +159,8 @@ _CHANGE_KEYS = """
         UPDATE keys SET public_key = changed.public_key, protection = changed.protection,
             attestations = coalesce(changed.attestations, keys.attestations),
             chain_code = changed.chain_code,
-            generation = changed.generation, shares = changed.shares,
-            next_shares = NULL, next_users = '{}'
+            generation = changed.generation, share_set_id = changed.share_set_id,
+            next_share_set_id = NULL, next_users = '{}'
         FROM changed WHERE keys.id = changed.key_id AND changed.public_key IS NOT NULL
     ), changed_wallets AS (
         UPDATE wallets SET address = changed.address
@@ -268,7 +268,7 @@ BEGIN_STEPS = """
         WHERE jobs.id = move.id AND jobs.state = seen_state
         RETURNING jobs.id
     ), begun AS (
-        INSERT INTO steps (id, request_id, number, kind, job_id, shares, payload, signature,
+        INSERT INTO steps (id, request_id, number, kind, job_id, share_set_id, payload, signature,
             signing_key_id, ticket, ticket_signature, ticket_key_id, delivery_ticket,
             delivery_signature, deadline, is_unsettled)
         SELECT new.* FROM unnest(

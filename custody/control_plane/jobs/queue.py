@@ -110,7 +110,7 @@ class NewJob:
 class ChangeRow:
     """What WRITE does to a job that has still the state and the lease that were seen.
 
-    The fields from ``public_key`` to ``shares`` are of the key that the job made, else None.
+    The fields from ``public_key`` to ``share_set_id`` are of the key that the job made, else None.
     """
 
     id: UUID
@@ -127,7 +127,7 @@ class ChangeRow:
     attestations: str | None
     chain_code: bytes | None
     generation: int | None
-    shares: UUID | None
+    share_set_id: UUID | None
     is_expiry: bool
 
 
@@ -461,7 +461,7 @@ def _change_row(change: Change) -> ChangeRow:
         attestations=None if key is None else attestations_json(key),
         chain_code=None if key is None else key.chain_code,
         generation=None if key is None else key.generation,
-        shares=None if key is None else key.shares,
+        share_set_id=None if key is None else key.share_set_id,
         is_expiry=change.is_expiry,
     )
 

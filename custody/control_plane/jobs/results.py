@@ -51,7 +51,7 @@ class MadeKey:
     """None leaves those that the key has."""
     chain_code: bytes | None = None
     generation: int | None = None
-    shares: UUID | None = None
+    share_set_id: UUID | None = None
     """The ceremony that made the set of shares; of store mpc, as the generation."""
 
 

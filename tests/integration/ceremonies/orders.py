@@ -273,7 +273,7 @@ def _ceremony(
         job_digest=job_digest(_payload(job)),
         key_id=key.id,
         generation=key.generation,
-        shares=None if kind is CeremonyKind.GENERATE else key.shares,
+        share_set_id=None if kind is CeremonyKind.GENERATE else key.shares,
         protocol=protocol_of(key.algorithm),
         group=SIGNER_GROUP,
         threshold=key.threshold,

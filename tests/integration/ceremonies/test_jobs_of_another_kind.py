@@ -37,7 +37,7 @@ async def test_a_proof_of_possession_is_of_the_set_that_its_ticket_uses(with_key
     order = orders.refresh(key)
     new = parties.confirmed_key(key, order, await parties.prepare(order))
     assert new.shares is not None
-    for changes in ({"shares": key.shares}, {"generation": 0}):
+    for changes in ({"share_set_id": key.shares}, {"generation": 0}):
         proof = orders.prove(new, new.quorum).with_ticket(**changes)
         assert await ends(parties, proof, new.quorum) == {("FAILED", "wrong_generation")}
     await parties.prove(new)

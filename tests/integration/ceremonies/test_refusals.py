@@ -169,7 +169,7 @@ UNFIT_TICKETS: list[tuple[dict[str, Any], str]] = [
     ({"job_digest": bytes(32)}, "bad_ticket"),
     ({"protocol": Protocol.FROST_SECP256K1_TR}, "bad_ticket"),
     ({"generation": 1}, "wrong_generation"),
-    ({"shares": uuid4()}, "wrong_generation"),
+    ({"share_set_id": uuid4()}, "wrong_generation"),
     ({"delivery": "delivery-9"}, "delivery_unavailable"),
 ]
 

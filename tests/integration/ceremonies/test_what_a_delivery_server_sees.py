@@ -78,7 +78,7 @@ class Watched:
             self.keep("message", request.hash if isinstance(request, SignHash) else request.content)
         self.see_public_key(job.key.public_key, job.key.curve)
         if ticket is not None:
-            for name in ("ceremony", "job_id", "job_digest", "key_id", "shares", "digest"):
+            for name in ("ceremony", "job_id", "job_digest", "key_id", "share_set_id", "digest"):
                 self.keep(f"ticket {name}", getattr(ticket, name))
             for name in ("secret", "group", "protocol"):
                 value = getattr(ticket, name)

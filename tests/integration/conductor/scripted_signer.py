@@ -281,8 +281,8 @@ class ScriptedSigner:
             if not share.is_active:
                 raise self._has("set_pending", ceremony)
         self._require_active(ticket)
-        if ticket.shares is not None:
-            self.stage.keys[ticket.ceremony] = self.stage.keys[ticket.shares]
+        if ticket.share_set_id is not None:
+            self.stage.keys[ticket.ceremony] = self.stage.keys[ticket.share_set_id]
         key = self.stage.key_of(ticket.ceremony, job.key)
         is_ecdsa = job.key.scheme is Scheme.ECDSA
         confirmation = Confirmation(
@@ -305,7 +305,7 @@ class ScriptedSigner:
 
     def _require_active(self, ticket: Ticket) -> None:
         for ceremony in self.active:
-            if ticket.shares not in (None, ceremony):
+            if ticket.share_set_id not in (None, ceremony):
                 raise self._has("wrong_generation", ceremony)
 
     def _has(self, code: str, ceremony: UUID) -> NotDone:
@@ -315,12 +315,12 @@ class ScriptedSigner:
 
     def _sign(self, job: Job, ticket: Ticket) -> MadeSignature:
         self._require_active(ticket)
-        assert ticket.shares is not None
+        assert ticket.share_set_id is not None
         request = CREATE_SIGNATURE.validate_json(job.request)
         key = job.key
         digest = digest_of(request, key.algorithm, key.network, key.public_key)
         assert ticket.digest == digest
-        return self._signature(ticket.shares, key, request, digest)
+        return self._signature(ticket.share_set_id, key, request, digest)
 
     def _prove(self, job: Job, ticket: Ticket) -> MadeSignature:
         share = self.shares[_set_of(job)]
@@ -405,13 +405,13 @@ class ScriptedSigner:
     def _repair(self, job: Job, ticket: Ticket | None) -> NothingMade:
         assert ticket is not None
         assert ticket.target is not None
-        assert ticket.shares is not None
+        assert ticket.share_set_id is not None
         if ticket.signers[ticket.target - 1] == self.id:
             signers = ticket.signers
             assert job.key.public_key is not None
             confirmation = Confirmation(
                 key_id=ticket.key_id,
-                ceremony=ticket.shares,
+                ceremony=ticket.share_set_id,
                 generation=ticket.generation,
                 protocol=ticket.protocol,
                 group=ticket.group,
@@ -424,7 +424,7 @@ class ScriptedSigner:
                 signer=self.id,
                 index=ticket.target,
             )
-            self.shares[ticket.shares] = Share(confirmation, is_promised=True, is_active=True)
+            self.shares[ticket.share_set_id] = Share(confirmation, is_promised=True, is_active=True)
         return NothingMade()
 
     def _signed(self, payload_type: str, statement: Any) -> SignedBytes:

@@ -112,12 +112,12 @@ async def test_a_refresh_that_the_control_plane_has_forgotten_is_learnt_from_the
     assert (await troupe.change(wallet["key_id"], "refresh"))["status"] == "Done"
     (after,) = await troupe.rows(keys, of_key)
     async with troupe.conducting.replica.engine.begin() as connection:
-        old = {"generation": before.generation, "shares": before.shares}
+        old = {"generation": before.generation, "share_set_id": before.share_set_id}
         await connection.execute(update(keys).where(of_key).values(old))
     if then == "sign":
         assert (await troupe.sign(wallet["key_id"]))["status"] == "Signed"
         (learnt,) = await troupe.rows(keys, of_key)
-        assert (learnt.generation, learnt.shares) == (after.generation, after.shares)
+        assert (learnt.generation, learnt.share_set_id) == (after.generation, after.share_set_id)
     else:
         assert (await troupe.change(wallet["key_id"], "refresh"))["status"] == "Done"
         assert (await troupe.key(wallet["key_id"]))["generation"] == after.generation + 1

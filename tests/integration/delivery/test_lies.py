@@ -95,7 +95,7 @@ def ticket_of(meeting: UUID, names: Sequence[str], seconds: float) -> Ticket:
         job_digest=bytes(32),
         key_id=uuid4(),
         generation=0,
-        shares=None,
+        share_set_id=None,
         protocol=Protocol.FROST_ED25519,
         group="treasury",
         threshold=2,

@@ -75,7 +75,7 @@ class SetOfShares:
             job_digest=bytes(32),
             key_id=self.key_id,
             generation=self.generation,
-            shares=self.ceremony,
+            share_set_id=self.ceremony,
             protocol=Protocol(self.ours.protocol),
             group=GROUP,
             threshold=2,

@@ -38,7 +38,7 @@ def new_ticket() -> Ticket:
         job_digest=bytes(32),
         key_id=uuid4(),
         generation=0,
-        shares=None,
+        share_set_id=None,
         protocol=Protocol.DKLS23_SECP256K1,
         group="treasury",
         threshold=2,

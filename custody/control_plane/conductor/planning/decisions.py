@@ -28,13 +28,13 @@ class Reason:
 class Begin:
     """Have signers do the next step. In a ceremony they are ordered by index.
 
-    ``shares``: the set that it uses or is about; None for Generate. ``generation``: of that set, or
-    of the one that Generate and Refresh make.
+    ``share_set_id``: of the set that it uses or is about; None for Generate. ``generation``: of
+    that set, or of the one that Generate and Refresh make.
     """
 
     kind: JobKind
     signers: tuple[str, ...]
-    shares: UUID | None
+    share_set_id: UUID | None
     generation: int
     evidence: tuple[SignedBytes, ...] = ()
     public_key: bytes | None = None

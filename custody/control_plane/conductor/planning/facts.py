@@ -65,12 +65,12 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """``shares``: the set of shares that it makes, uses or is about, by its ceremony."""
+    """``share_set_id``: the set of shares that it makes, uses or is about, by its ceremony."""
 
     id: UUID
     number: int
     kind: JobKind
-    shares: UUID | None
+    share_set_id: UUID | None
     tasks: tuple[Task, ...]
     ending: Ending | None = None
     culprits: tuple[str, ...] = ()
@@ -114,13 +114,13 @@ AWAY = Member(is_there=False, free=0)
 class SharesInUse:
     """The sets of shares that sign, by ceremony; None before the key is active.
 
-    While a refresh comes into use, ``next_users`` have ``next_shares`` in use, the others
-    ``shares``.
+    While a refresh comes into use, ``next_users`` have ``next_share_set_id`` in use, the others
+    ``share_set_id``.
     """
 
     generation: int = 0
-    shares: UUID | None = None
-    next_shares: UUID | None = None
+    share_set_id: UUID | None = None
+    next_share_set_id: UUID | None = None
     next_users: frozenset[str] = frozenset()
 
 

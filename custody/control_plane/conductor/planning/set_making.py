@@ -64,7 +64,7 @@ def next_change_step(request: Request) -> Decision:
 def new_generation(request: Request) -> int:
     """Of the set that Generate or Refresh makes."""
     in_use = request.in_use
-    return 0 if in_use.shares is None else in_use.generation + 1
+    return 0 if in_use.share_set_id is None else in_use.generation + 1
 
 
 def _see_to(request: Request, made: ShareSet, is_last: bool) -> Decision | None:
@@ -128,7 +128,7 @@ def _take_into_use(request: Request, made: ShareSet) -> Decision:
         return End(OutcomeStatus.FAILED, reason)
     signers = request.group.signers
     agreed, generation = said[signers[0]], new_generation(request)
-    if made.id == request.in_use.shares:  # some did not hear of it
+    if made.id == request.in_use.share_set_id:  # some did not hear of it
         generation = request.in_use.generation
     if agreed.generation != generation:
         text = f"the set {made.id} is of generation {agreed.generation}, not of {generation}"
@@ -197,7 +197,7 @@ def _make(request: Request) -> Decision:
         request.member(signer).free < 1 or not request.there([signer]) for signer in signers
     ):
         return waiting(request, len(signers), signers, banned, left)
-    return Begin(kind, signers, request.in_use.shares, new_generation(request))
+    return Begin(kind, signers, request.in_use.share_set_id, new_generation(request))
 
 
 def _repair(request: Request) -> Decision:
@@ -230,7 +230,10 @@ def _repair(request: Request) -> Decision:
             request, threshold + 1, [*compatible, target], banned, request.left_in_flight
         )
     return Begin(
-        JobKind.REPAIR_SHARE, (*quorum, target), request.in_use.shares, request.in_use.generation
+        JobKind.REPAIR_SHARE,
+        (*quorum, target),
+        request.in_use.share_set_id,
+        request.in_use.generation,
     )
 
 
@@ -242,4 +245,4 @@ def _unasked(request: Request, signers: tuple[str, ...]) -> list[str]:
 
 def _ask(request: Request, unasked: list[str]) -> Begin:
     in_use = request.in_use
-    return Begin(JobKind.APPROVE, tuple(unasked), in_use.shares, in_use.generation)
+    return Begin(JobKind.APPROVE, tuple(unasked), in_use.share_set_id, in_use.generation)

@@ -75,7 +75,7 @@ def set_in_use(request: Request) -> SharesInUse:
     As after the control plane's database was restored from before a refresh. Among t is one that
     does not lie, and no honest signer uses a set that not all have promised.
     """
-    if request.in_use.shares is None:
+    if request.in_use.share_set_id is None:
         return request.in_use
     for made in share_sets(request):
         if not made.is_foreign or not is_used(request, made):
@@ -83,7 +83,7 @@ def set_in_use(request: Request) -> SharesInUse:
         generation = max(each.generation for each in made.said().values())
         if generation > request.in_use.generation:
             return SharesInUse(generation, made.id)
-    if request.in_use.next_shares is not None:
+    if request.in_use.next_share_set_id is not None:
         return request.in_use
     told: dict[SharesInUse, set[str]] = {}
     for step in request.steps:
@@ -113,7 +113,7 @@ def share_sets(request: Request) -> list[ShareSet]:
     in_the_way = {ceremony: ShareSet(ceremony, is_foreign=True) for ceremony in named}
     sets = in_the_way | own
     for step in request.steps:
-        about = sets.get(step.shares) if step.shares is not None else None
+        about = sets.get(step.share_set_id) if step.share_set_id is not None else None
         if about is not None:
             _take_in(about, step)
     return list(sets.values())

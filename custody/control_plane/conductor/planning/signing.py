@@ -32,7 +32,7 @@ def next_signing_step(request: Request) -> Decision:
     willing = [signer for signer in request.group.signers if signer not in out]
     there = prefer(request, request.there(willing), blame(request))
     free_to = free_to_take_part(request)
-    for shares, generation, holders in _sets_in_use(request):
+    for share_set_id, generation, holders in _sets_in_use(request):
         able = [
             signer
             for signer in there
@@ -40,11 +40,13 @@ def next_signing_step(request: Request) -> Decision:
         ]
         quorum = choose(threshold, able, barred)
         if quorum is not None:
-            return Begin(JobKind.SIGN, quorum, shares, generation)
+            return Begin(JobKind.SIGN, quorum, share_set_id, generation)
     unasked = tuple(signer for signer in there if signer not in free_to)
     busy_are_enough = choose(threshold, [each for each in there if each in free_to], barred)
     if unasked and busy_are_enough is None:
-        return Begin(JobKind.APPROVE, unasked, request.in_use.shares, request.in_use.generation)
+        return Begin(
+            JobKind.APPROVE, unasked, request.in_use.share_set_id, request.in_use.generation
+        )
     return waiting(request, threshold, willing, banned, request.left_in_flight)
 
 
@@ -71,7 +73,7 @@ def _sets_in_use(request: Request) -> Iterator[tuple[UUID | None, int, frozenset
     """Each set with its generation and who uses it; two while a refresh comes into use."""
     in_use = request.in_use
     signers = frozenset(request.group.signers)
-    if in_use.next_shares is not None:
-        yield in_use.next_shares, in_use.generation + 1, in_use.next_users
+    if in_use.next_share_set_id is not None:
+        yield in_use.next_share_set_id, in_use.generation + 1, in_use.next_users
         signers -= in_use.next_users
-    yield in_use.shares, in_use.generation, signers
+    yield in_use.share_set_id, in_use.generation, signers

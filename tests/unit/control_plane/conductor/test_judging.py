@@ -127,7 +127,7 @@ def task(
         job_digest=bytes(32),
         key_id=KEY_ID,
         generation=0,
-        shares=None,
+        share_set_id=None,
         protocol=Protocol.DKLS23_SECP256K1,
         group="treasury",
         threshold=2,

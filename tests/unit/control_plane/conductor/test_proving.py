@@ -101,4 +101,4 @@ def test_a_proof_names_the_set_its_generation_and_its_public_key():
     made = ShareSet(uuid4())
     decision = next_proof(request_of(2, 3), made, 4, FROST, b"key")
     assert isinstance(decision, Begin)
-    assert (decision.shares, decision.generation, decision.public_key) == (made.id, 4, b"key")
+    assert (decision.share_set_id, decision.generation, decision.public_key) == (made.id, 4, b"key")

@@ -63,7 +63,7 @@ def begun(decision: object) -> Begin:
 def test_all_n_make_a_key():
     decision = begun(next_change_step(generate()))
     assert (decision.kind, decision.signers) == (JobKind.GENERATE_KEY, THREE)
-    assert (decision.shares, decision.generation) == (None, 0)
+    assert (decision.share_set_id, decision.generation) == (None, 0)
 
 
 @pytest.mark.parametrize("away", THREE)
@@ -89,7 +89,7 @@ def test_what_follows_a_ceremony_whatever_each_signer_has_said(states: tuple[str
     else:
         assert (decision.kind, set(decision.signers)) == (JobKind.ABANDON, set(THREE) - gone)
     if decision.kind is not JobKind.GENERATE_KEY:
-        assert decision.shares == the_set.id
+        assert decision.share_set_id == the_set.id
 
 
 @pytest.mark.parametrize("missing", THREE)
@@ -228,7 +228,7 @@ def test_one_that_confirms_another_key_is_named(liar: str):
 
 def test_a_refresh_uses_the_set_in_use_and_makes_the_next_generation():
     decision = begun(next_change_step(refresh(in_use=SharesInUse(3, SHARES))))
-    assert (decision.kind, decision.shares) == (JobKind.REFRESH_KEY, SHARES)
+    assert (decision.kind, decision.share_set_id) == (JobKind.REFRESH_KEY, SHARES)
     assert decision.generation == 4
 
 
@@ -339,11 +339,15 @@ def test_a_set_in_the_way_that_nobody_knows_is_given_up():
     tried = waiting_for(("a", unknown))
     own = step(JobKind.ABANDON, {each: abandoned(each) for each in THREE}, shares=tried.id)
     decision = begun(next_change_step(refresh((tried, own))))
-    assert (decision.kind, decision.signers, decision.shares) == (JobKind.ABANDON, THREE, unknown)
+    assert (decision.kind, decision.signers, decision.share_set_id) == (
+        JobKind.ABANDON,
+        THREE,
+        unknown,
+    )
     told = {"a": promised("a"), "b": abandoned("b"), "c": abandoned("c")}
     asked = step(JobKind.ABANDON, told, shares=unknown)
     discarding = begun(next_change_step(refresh((tried, own, asked))))
-    assert (discarding.kind, discarding.signers, discarding.shares) == (
+    assert (discarding.kind, discarding.signers, discarding.share_set_id) == (
         JobKind.DISCARD,
         ("a",),
         unknown,
@@ -366,13 +370,13 @@ def test_a_set_in_the_way_that_all_have_promised_is_taken_into_use_and_another_o
     unknown = uuid4()
     before = forgotten(unknown)
     decision = begun(next_change_step(refresh(before)))
-    assert (decision.kind, decision.shares) == (JobKind.ACTIVATE_KEY, unknown)
+    assert (decision.kind, decision.share_set_id) == (JobKind.ACTIVATE_KEY, unknown)
     done = step(JobKind.ACTIVATE_KEY, {each: activated(each) for each in THREE}, shares=unknown)
     after = refresh((*before, done))
     in_use = set_in_use(after)
     assert in_use == SharesInUse(1, unknown)
     following = begun(next_change_step(replace(after, in_use=in_use)))
-    assert (following.kind, following.shares, following.generation) == (
+    assert (following.kind, following.share_set_id, following.generation) == (
         JobKind.REFRESH_KEY,
         unknown,
         2,
@@ -390,7 +394,7 @@ def test_a_lying_signer_cannot_have_the_set_in_use_taken_for_the_refreshed_one()
     steps = forgotten(SHARES, generation=0)
     done = step(JobKind.ACTIVATE_KEY, {each: activated(each) for each in THREE})
     decision = begun(next_change_step(refresh((*steps, done))))
-    assert (decision.kind, decision.shares) == (JobKind.REFRESH_KEY, SHARES)
+    assert (decision.kind, decision.share_set_id) == (JobKind.REFRESH_KEY, SHARES)
 
 
 def test_a_signer_that_has_lost_its_share_before_it_promised_ends_the_set():
@@ -505,7 +509,7 @@ def test_what_nobody_waits_for_any_more_is_asked_for_ever_less_often():
 def test_one_signer_cannot_have_a_set_used_that_the_others_have_lost():
     """It withholds its promise until their operators have discarded theirs."""
     steps = forgotten(uuid4())
-    unknown = steps[-1].shares
+    unknown = steps[-1].share_set_id
     said = {"a": cannot("no_share"), "b": cannot("no_share"), "c": activated("c")}
     activation = step(JobKind.ACTIVATE_KEY, said, Ending.FAILED, shares=unknown)
     request = refresh((*steps, activation))
@@ -520,7 +524,7 @@ def test_a_signer_that_did_not_hear_of_the_set_in_use_is_told_before_another_one
     in_use = SharesInUse(1, SHARES)
     before = forgotten(SHARES)
     decision = begun(next_change_step(refresh(before, in_use=in_use)))
-    assert (decision.kind, decision.shares) == (JobKind.ACTIVATE_KEY, SHARES)
+    assert (decision.kind, decision.share_set_id) == (JobKind.ACTIVATE_KEY, SHARES)
     done = step(JobKind.ACTIVATE_KEY, {each: activated(each) for each in THREE})
     after = refresh((*before, done), in_use=in_use)
     assert set_in_use(after) == in_use
@@ -584,7 +588,7 @@ def test_a_signer_that_is_away_is_cleaned_up_after_when_it_is_back():
 def test_ids_of_sets_are_those_of_their_ceremonies():
     ceremony = uuid4()
     the_set = made({**ALL_CONFIRMED, "a": failed()}, ceremony=ceremony)
-    assert begun(next_change_step(generate((the_set,)))).shares == ceremony
+    assert begun(next_change_step(generate((the_set,)))).share_set_id == ceremony
 
 
 @pytest.mark.parametrize("count", range(4))
@@ -618,4 +622,4 @@ def test_a_signature_is_tried_again_with_the_later_set():
     request = sign((open_step,), in_use=SharesInUse(1, SHARES))
     decided = plan(replace(request, in_use=set_in_use(request)), 0.5)
     decision = begun(decided.decision)
-    assert (decision.kind, decision.shares, decision.generation) == (JobKind.SIGN, later, 3)
+    assert (decision.kind, decision.share_set_id, decision.generation) == (JobKind.SIGN, later, 3)

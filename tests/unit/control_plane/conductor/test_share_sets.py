@@ -32,31 +32,33 @@ def the_set(*steps) -> ShareSet:
 def test_a_key_without_shares_has_no_set_in_use():
     request = generate()
     assert set_in_use(request) == request.in_use
-    assert request.in_use.shares is None
+    assert request.in_use.share_set_id is None
 
 
 def test_no_set_is_coming_before_all_have_promised_it():
     confirming = made({signer: confirmed(signer) for signer in THREE})
     promising = step(
-        JobKind.PROMISE, {signer: promised(signer) for signer in THREE}, shares=confirming.shares
+        JobKind.PROMISE,
+        {signer: promised(signer) for signer in THREE},
+        shares=confirming.share_set_id,
     )
-    some = step(JobKind.ACTIVATE_KEY, {"a": activated("a")}, shares=confirming.shares)
+    some = step(JobKind.ACTIVATE_KEY, {"a": activated("a")}, shares=confirming.share_set_id)
     every = step(
         JobKind.ACTIVATE_KEY,
         {signer: activated(signer) for signer in THREE},
-        shares=confirming.shares,
+        shares=confirming.share_set_id,
     )
     assert coming_set(generate((confirming,))) is None
     coming = coming_set(generate((confirming, promising)))
     assert coming is not None
-    assert coming.id == confirming.shares
+    assert coming.id == confirming.share_set_id
     assert coming_set(generate((confirming, promising, some))) is not None
     assert coming_set(generate((confirming, promising, every))) is None
 
 
 def test_what_the_users_of_a_set_attest_is_read_from_the_first_of_them():
     confirming = made({signer: confirmed(signer) for signer in THREE})
-    using = step(JobKind.ACTIVATE_KEY, {"b": activated("b")}, shares=confirming.shares)
+    using = step(JobKind.ACTIVATE_KEY, {"b": activated("b")}, shares=confirming.share_set_id)
     attested = the_set(confirming, using).attested()
     assert (attested.node, attested.public_key) == ("b", PUBLIC_KEY)
 

@@ -137,8 +137,8 @@ def test_while_a_refresh_comes_into_use_a_quorum_has_one_set_in_common():
         decision = next_signing_step(sign(in_use=in_use))
         assert isinstance(decision, Begin)
         if len(users) >= 2:
-            assert (decision.shares, decision.generation) == (new, 5)
+            assert (decision.share_set_id, decision.generation) == (new, 5)
             assert set(decision.signers) <= set(users)
         else:
-            assert (decision.shares, decision.generation) == (old, 4)
+            assert (decision.share_set_id, decision.generation) == (old, 4)
             assert not set(decision.signers) & set(users)

@@ -25,7 +25,7 @@ from tests.unit.control_plane.conductor.stories import (
 )
 
 CONFIRMING = made({signer: confirmed(signer) for signer in THREE})
-SET = CONFIRMING.shares
+SET = CONFIRMING.share_set_id
 PROVING = step(JobKind.PROVE_KEY, dict.fromkeys(THREE, nothing()), shares=SET)
 PROMISING = step(JobKind.PROMISE, {signer: promised(signer) for signer in THREE}, shares=SET)
 USING = step(JobKind.ACTIVATE_KEY, {signer: activated(signer) for signer in THREE}, shares=SET)
@@ -48,7 +48,7 @@ def next_of(*steps) -> Begin:
 def test_a_step_that_takes_a_set_into_use_names_set_generation_and_key(steps, kind):
     decision = next_of(*steps)
     assert decision.kind is kind
-    assert (decision.shares, decision.generation) == (SET, 0)
+    assert (decision.share_set_id, decision.generation) == (SET, 0)
     assert decision.public_key == PUBLIC_KEY
 
 
@@ -78,7 +78,7 @@ def test_an_order_to_abandon_names_the_set_and_its_generation():
     ceremony = made({"a": confirmed("a"), "b": failed(), "c": abandoned("c")})
     decision = next_of(ceremony)
     assert decision.kind is JobKind.ABANDON
-    assert (decision.shares, decision.generation) == (ceremony.shares, 0)
+    assert (decision.share_set_id, decision.generation) == (ceremony.share_set_id, 0)
 
 
 def repair(steps=(), **members: Member):
@@ -96,7 +96,7 @@ def test_a_share_is_repaired_by_a_threshold_of_helpers_and_its_signer():
     assert decision.kind is JobKind.REPAIR_SHARE
     assert sorted(decision.signers[:2]) == ["a", "b"]
     assert decision.signers[2:] == ("c",)
-    assert (decision.shares, decision.generation) == (SHARES, 0)
+    assert (decision.share_set_id, decision.generation) == (SHARES, 0)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_repair_asks_each_gate_first():
     decision = next_change_step(repair(b=Member(has_gate=True)))
     assert isinstance(decision, Begin)
     assert (decision.kind, decision.signers) == (JobKind.APPROVE, ("b",))
-    assert (decision.shares, decision.generation) == (SHARES, 0)
+    assert (decision.share_set_id, decision.generation) == (SHARES, 0)
     asked = step(JobKind.APPROVE, {"b": approved()})
     decision = next_change_step(repair((asked,), b=Member(has_gate=True)))
     assert isinstance(decision, Begin)
