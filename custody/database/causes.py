@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import asyncpg
 import psycopg
 from asyncpg.exceptions import InternalClientError, TargetServerAttributeNotMatched
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 
 class Unavailable(ConnectionError):
@@ -18,14 +16,13 @@ class UnreadableValue(Exception):
 
 
 DATABASE_ERRORS = (
-    SQLAlchemyError,
     psycopg.Error,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     InternalClientError,
     Unavailable,
 )
-"""What statements raise."""
+"""What statements raise; psycopg's are of migrations."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +94,9 @@ _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 
 def sqlstate(error: BaseException) -> str | None:
     """Return PostgreSQL's code for an error (appendix A); None if the server has not given one."""
-    original = error.orig if isinstance(error, DBAPIError) else error
-    if isinstance(original, psycopg.Error | asyncpg.PostgresError):
-        return original.sqlstate
+    if isinstance(error, psycopg.Error | asyncpg.PostgresError):
+        state: str | None = error.sqlstate
+        return state
     return None
 
 
@@ -109,13 +106,11 @@ def is_transient(error: BaseException) -> bool:
     True for a database that is away, whose disk is full or that takes no writes. False where the
     statement itself was wrong.
     """
-    if isinstance(error, PoolTimeout | OSError | TargetServerAttributeNotMatched):
+    if isinstance(error, OSError | TargetServerAttributeNotMatched):
         return True
     state = sqlstate(error)
     if state is not None:
         return state.startswith(_TRANSIENT)
-    if isinstance(error, DBAPIError):
-        return error.connection_invalidated or isinstance(error.orig, _LOST)
     return isinstance(error, _LOST)
 
 

@@ -6,7 +6,6 @@ from typing import TypeVar
 
 import psycopg
 import structlog
-from sqlalchemy.exc import DataError, DBAPIError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential
 
 from custody.database.causes import (
@@ -37,13 +36,13 @@ def is_refusal(error: BaseException) -> bool:
     """Whether the server is there and says no: wrong password, no such database, role or host."""
     if is_refused(error):
         return True
-    text = str(error.orig) if isinstance(error, DBAPIError) else ""
+    text = str(error) if isinstance(error, psycopg.Error) else ""
     return "FATAL" in text and not any(passing in text for passing in PASSING_REFUSALS)
 
 
 def explain(error: BaseException) -> OperatorError:
     """What libpq or the server said, without our statement; libpq never repeats the password."""
-    said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    said = str(error)
     cause = cause_of(error)
     if cause is not DOES_NOT_ANSWER and not is_refusal(error):
         return OperatorError(
@@ -60,7 +59,7 @@ def database_errors() -> Iterator[None]:
     """For commands: a database that is away or refuses is an OperatorError, not a traceback."""
     try:
         yield
-    except (psycopg.DataError, DataError, UnreadableValue) as error:
+    except (psycopg.DataError, UnreadableValue) as error:
         raise OperatorError(
             f"a row of the database has a value that cannot be read: {str(error).splitlines()[0]}",
             "Somebody has changed the database by hand, or its disk is damaged: compare it with a "

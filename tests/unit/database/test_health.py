@@ -3,7 +3,6 @@
 import psycopg
 import pytest
 from psycopg import errors
-from sqlalchemy.exc import InternalError
 from structlog.testing import capture_logs
 
 from custody.database.causes import cause_of, is_transient
@@ -40,7 +39,6 @@ def outage(clock: Clock) -> Outage:
         (errors.AdminShutdown(), "does not answer"),
         (psycopg.OperationalError("connection refused"), "does not answer"),
         (ConnectionRefusedError(), "does not answer"),
-        (InternalError("insert", {}, errors.ReadOnlySqlTransaction()), "takes no writes"),
     ],
 )
 def test_a_database_that_cannot_be_used_now_says_why_and_what_helps(error, words):
