@@ -7,7 +7,7 @@ from custody.node.connections import open_database
 from custody.node.doctor import control_plane_checks, host_checks
 from custody.node.lock_checks import lock_checks
 from custody.pkcs11.doctor import WeakGenerations, hsm_checks
-from custody.runtime.checks import Check, Status, failed
+from custody.runtime.checks import Check, Status, failed, side_by_side
 from custody.runtime.errors import OperatorError
 from custody.wire.algorithms import Store
 from hsm_driver.driver import open_hsm
@@ -21,17 +21,25 @@ _UNDER = """
 
 
 async def checks(settings: DriverSettings) -> AsyncIterator[Check]:
-    """Yield each check as soon as it is made. No check leaves a change."""
+    """Yield the checks in order; what waits for others is done at the same time.
+
+    No check leaves a change.
+    """
     for check in host_checks(settings):
         yield check
+    async for check in side_by_side(
+        _hsm_and_database(settings),
+        lock_checks(settings, Store.HSM),
+        control_plane_checks(settings),
+    ):
+        yield check
+
+
+async def _hsm_and_database(settings: DriverSettings) -> AsyncIterator[Check]:
     weak: WeakGenerations = {}
     async for check in hsm_checks(hsm_settings(settings, workers=1), weak):
         yield check
     async for check in _database(settings, weak):
-        yield check
-    async for check in lock_checks(settings, Store.HSM):
-        yield check
-    async for check in control_plane_checks(settings):
         yield check
 
 

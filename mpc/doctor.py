@@ -10,7 +10,7 @@ from custody.node.connections import open_database
 from custody.node.doctor import control_plane_checks, host_checks
 from custody.node.lock_checks import lock_checks
 from custody.pkcs11.doctor import encryption_key_checks
-from custody.runtime.checks import Check, Status, failed
+from custody.runtime.checks import Check, Status, failed, side_by_side
 from custody.runtime.errors import OperatorError
 from custody.wire.algorithms import Store
 from custody.wire.clocks import TICKET_LIFE, allowed_offset
@@ -37,10 +37,23 @@ ALLOWED = allowed_offset(TICKET_LIFE)
 
 
 async def checks(settings: SignerSettings) -> AsyncIterator[Check]:
-    """Yield each check as soon as it is made. No check changes anything."""
+    """Yield the checks in order; what waits for others is done at the same time.
+
+    No check changes anything.
+    """
     for check in host_checks(settings):
         yield check
     yield _protocols()
+    async for check in side_by_side(
+        _on_this_host(settings),
+        _delivery(settings),
+        lock_checks(settings, Store.MPC),
+        control_plane_checks(settings, ALLOWED),
+    ):
+        yield check
+
+
+async def _on_this_host(settings: SignerSettings) -> AsyncIterator[Check]:
     yield await _database(settings)
     for name, make in (
         ("encryption key", _encryption_key),
@@ -51,12 +64,6 @@ async def checks(settings: SignerSettings) -> AsyncIterator[Check]:
     if settings.encryption.hsm is not None:
         async for check in encryption_key_checks(hsm_settings(settings)):
             yield check
-    async for check in _delivery(settings):
-        yield check
-    async for check in lock_checks(settings, Store.MPC):
-        yield check
-    async for check in control_plane_checks(settings, ALLOWED):
-        yield check
 
 
 def _protocols() -> Check:

@@ -1,5 +1,7 @@
 """The results of a `doctor` command, and the checks that all processes share."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -51,6 +53,23 @@ def expiry_check(certificate: Path, of: str, todo: str) -> Check:
         return Check("certificate", Status.OK, f"{of}, {left.days} days left")
     status = Status.WARN if left > timedelta() else Status.FAIL
     return Check("certificate", status, f"{certificate} expires at {ends.isoformat()}", todo)
+
+
+async def side_by_side(*groups: AsyncIterator[Check]) -> AsyncIterator[Check]:
+    """Make the checks of all groups at the same time. Yield them group by group, in order."""
+    making = [asyncio.create_task(_all_of(group)) for group in groups]
+    try:
+        for made in making:
+            for check in await made:
+                yield check
+    finally:
+        for made in making:
+            made.cancel()
+        await asyncio.gather(*making, return_exceptions=True)
+
+
+async def _all_of(group: AsyncIterator[Check]) -> list[Check]:
+    return [check async for check in group]
 
 
 def print_check(check: Check) -> None:
