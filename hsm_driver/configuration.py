@@ -42,7 +42,7 @@ host_signing = [{host_signing}]
 
 @dataclass(frozen=True, kw_only=True)
 class NewDriver(NewNode):
-    """What `hsm-driver init` asks: each field is an option of the command."""
+    """The facts that `hsm-driver init` asks for: each field is an option of the command."""
 
     module: Annotated[Path, typer.Option(help="The vendor's PKCS#11 library.")]
     token_label: Annotated[str, typer.Option(help="The token's label.")]

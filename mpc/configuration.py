@@ -87,7 +87,7 @@ ca = {ca}
 
 @dataclass(frozen=True, kw_only=True)
 class NewSigner(NewNode):
-    """What `mpc-signer init` asks: each field is an option of the command.
+    """The facts that `mpc-signer init` asks for: each field is an option of the command.
 
     With ``module`` and ``token_label`` the encryption key is in an HSM, else in ``key_file``.
     """

@@ -23,7 +23,7 @@ class Admission:
     def admit(
         self, signed: SignedBytes, meeting: UUID, signer: str, now: datetime
     ) -> DeliveryTicket:
-        """The ticket, once it lets this signer take part in this meeting here and now.
+        """Return the ticket if it admits this signer to this meeting, here and now.
 
         Raises NotDelivered.
         """
@@ -53,13 +53,13 @@ class Admission:
 
 
 def require_participant(signer: str, participants: tuple[str, ...]) -> None:
-    """Raises NotDelivered."""
+    """Raise NotDelivered unless the signer takes part."""
     if signer not in participants:
         raise not_delivered(DeliveryCode.NOT_A_PARTICIPANT, f"{signer} does not take part")
 
 
 def require_signer(peer: PeerCertificate | None, now: datetime) -> str:
-    """The node that a connection's certificate proves. Raises NotDelivered."""
+    """Return the node id that a connection's certificate proves. Raise NotDelivered."""
     if peer is None or peer.node is None:
         raise not_delivered(
             DeliveryCode.CERTIFICATE_REJECTED,

@@ -165,7 +165,7 @@ def _meeting(request: web.Request) -> UUID:
 
 
 def _size(request: web.Request, most: int) -> int:
-    """Bytes of the body, as announced: nobody sends more. Raises NotDelivered."""
+    """Return the announced size of the body, in bytes, which limits it. Raise NotDelivered."""
     size = request.content_length
     if size is None:
         raise not_delivered(DeliveryCode.MALFORMED, "the request does not say how long it is")

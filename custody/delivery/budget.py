@@ -1,4 +1,4 @@
-"""How many bytes of messages are held, in all and of each signer."""
+"""Limits for the bytes of held messages, in total and for each signer."""
 
 from collections import Counter
 
@@ -16,7 +16,7 @@ class Budget:
         self.held = 0
 
     def reserve(self, signer: str, size: int) -> None:
-        """Raises NotDelivered when that would be too many."""
+        """Add bytes. Raise NotDelivered if they exceed a limit."""
         if self._of_signer[signer] + size > self._limits.signer_bytes:
             raise not_delivered(
                 DeliveryCode.BUSY, f"{signer} has {self._of_signer[signer]} bytes held already"

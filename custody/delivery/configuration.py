@@ -61,7 +61,7 @@ level = "info"
 
 @dataclass(frozen=True, kw_only=True)
 class NewServer:
-    """What `mpc-delivery init` asks: each field is an option of the command."""
+    """The facts that `mpc-delivery init` asks for: each field is an option of the command."""
 
     name: Annotated[str, typer.Option(help="The name that the control plane and signers use.")]
     job_signing_keys: Annotated[

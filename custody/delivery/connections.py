@@ -1,4 +1,4 @@
-"""How many connections are served: each may take up to 0.7 MiB of TLS's buffers."""
+"""A limit for connections: each may take up to 0.7 MiB of TLS buffers."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ class Connections:
         self._of_signer = Counter[str]()
 
     def take(self, signer: str) -> bool:
-        """Whether there was room for one more."""
+        """Return True and count the connection if there is room for it."""
         if (
             self._of_signer[signer] >= self._limits.signer_connections
             or self._of_signer.total() >= self._limits.total_connections

@@ -15,7 +15,7 @@ HEALTH_SECONDS = 2.0
 
 
 def checks(settings: Settings) -> Iterator[Check]:
-    """Each check as soon as it is made. None of them changes anything."""
+    """Yield each check as soon as it is made. No check changes anything."""
     for name, make in (
         ("certificate", _certificate),
         ("job-signing keys", _job_keys),

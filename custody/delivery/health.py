@@ -1,4 +1,4 @@
-"""What the local port tells: /healthz, /readyz, /metrics."""
+"""The local port: /healthz, /readyz and /metrics."""
 
 from datetime import UTC, datetime
 

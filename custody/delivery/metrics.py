@@ -1,4 +1,4 @@
-"""What Prometheus sees of a delivery server."""
+"""The Prometheus metrics of a delivery server."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

@@ -1,4 +1,4 @@
-"""Why a request is not answered with messages."""
+"""The reasons for an answer without messages."""
 
 from custody.wire.answers import known
 from custody.wire.delivery import DeliveryCode, DeliveryProblem

@@ -120,7 +120,7 @@ def _family(host: str) -> socket.AddressFamily:
 def _counting(
     make: Callable[[], asyncio.Protocol], limits: LimitsSection | None
 ) -> tuple[Places, Callable[[Place], asyncio.Protocol]]:
-    """Where connections are counted by address, and what serves each."""
+    """Return the counter of connections by address, and the protocol that serves each."""
     limits = limits or LimitsSection(head_seconds=3600)
     places = Places(
         HttpLimits(

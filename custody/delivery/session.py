@@ -11,7 +11,7 @@ from custody.wire.framing import Domain, tagged_hash
 
 
 class Exchange:
-    """What has been handed in at one exchange; ``settled``: all is there, or the session ended."""
+    """The messages of one exchange. ``settled``: all have arrived, or the session has ended."""
 
     def __init__(self, participants: tuple[str, ...]) -> None:
         self.digests: dict[str, bytes] = {}
@@ -93,7 +93,7 @@ class Session:
             exchange.settled.set()
 
     async def collect(self, recipient: str, number: int) -> dict[str, bytes]:
-        """The others' messages by sender, once all have handed in. Raises NotDelivered."""
+        """Return the others' messages by sender once all have arrived. Raise NotDelivered."""
         exchange = self._exchanges[number]
         await exchange.settled.wait()
         if not exchange.is_complete():
@@ -124,7 +124,7 @@ class Session:
         return min(self._reached.values()) >= 0
 
     def silent(self) -> list[str]:
-        """Who has not handed in at the exchange that others are at."""
+        """Return the signers that have handed in less than the furthest one."""
         furthest = max(self._reached.values())
         return [name for name, reached in self._reached.items() if reached < furthest]
 

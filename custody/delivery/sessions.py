@@ -40,14 +40,14 @@ class Sessions:
         return len(self._sessions)
 
     def is_full(self) -> bool:
-        """Whether no ceremony can be begun here now."""
+        """Return whether this server accepts no new ceremony now."""
         return (
             len(self._sessions) >= self._limits.total_sessions
             or self.budget.held + self._limits.message_bytes > self._limits.total_bytes
         )
 
     def find(self, meeting: UUID, signer: str) -> Session:
-        """A ceremony that was begun, for one who takes part. Raises NotDelivered."""
+        """Return a ceremony under way, for one of its participants. Raise NotDelivered."""
         session = self._sessions.get(meeting)
         if session is None:
             raise not_delivered(DeliveryCode.UNKNOWN_CEREMONY, "the ceremony is not known here")
@@ -55,7 +55,7 @@ class Sessions:
         return session
 
     def begin(self, meeting: UUID, signer: str, signed: SignedBytes) -> Session:
-        """The ticket's ceremony, new or begun by another participant. Raises NotDelivered."""
+        """Return the ticket's ceremony, new or begun by another participant. Raise NotDelivered."""
         digest = hashlib.sha256(signed.payload).digest()
         session = self._sessions.get(meeting)
         if session is not None and session.ticket_digest == digest:
@@ -128,7 +128,7 @@ class Sessions:
 
 
 def aborted(signer: str, reason: bytes) -> DeliveryProblem:
-    """What the others are told when a participant has ended the ceremony; they can open why."""
+    """Return the answer to the others after a participant has ended the ceremony."""
     return DeliveryProblem(
         code=DeliveryCode.ABORTED,
         detail=f"{signer} has ended the ceremony",

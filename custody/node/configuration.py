@@ -88,7 +88,7 @@ HealthPort = Annotated[int, typer.Option(help="Port of /healthz, /readyz and /me
 
 @dataclass(frozen=True, kw_only=True)
 class NewNode:
-    """What `init` asks about a node of either mode: each field is an option of the command."""
+    """The facts about a node that `init` asks for in both modes: each field is an option."""
 
     node: Annotated[str, typer.Option(help="This node's id: a-z, 0-9, '.', '_', '-'.")]
     job_signing_keys: Annotated[

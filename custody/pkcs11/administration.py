@@ -1,4 +1,4 @@
-"""What an operator has done to the token: master keys made and listed, capabilities probed.
+"""An operator's work on the token: make and list master keys, probe capabilities.
 
 In a short-lived worker of its own, so that no command loads the vendor's library itself.
 """
@@ -41,7 +41,7 @@ class Administration:
         worker.on_answers = _resolve
 
     async def master_keys(self) -> list[MasterKeyRecord]:
-        """Every generation: first the keys that wrap, then those of host signing."""
+        """Return every generation: first the keys that wrap, then those of host signing."""
         return (await self._do(ListMasterKeys(), MasterKeys)).keys
 
     async def make_master_key(self, rewrappable: bool, extractable: bool) -> MasterKeys:
@@ -50,7 +50,7 @@ class Administration:
         return await self._do(operation, MasterKeys)
 
     async def probe(self) -> Probed:
-        """The token's capabilities, and why it has not the others."""
+        """Return the token's capabilities, and the reason for each that is missing."""
         return await self._do(Probe(), Probed)
 
     async def extract(self, attempt: str) -> Extracted:

@@ -42,7 +42,7 @@ class StoredKey:
 
 
 class Attacker:
-    """What every attempt starts from. ``own``: a session key whose value the attacker knows."""
+    """The start of every attempt. ``own``: a session key whose value the attacker knows."""
 
     def __init__(
         self, session: Session, hello: Hello, wrapping: MasterKey, hosts: list[MasterKey]
@@ -65,7 +65,7 @@ class Attacker:
         )
 
     def stored_key(self) -> StoredKey:
-        """Raises Refused where the token wraps no key to try anything on."""
+        """Wrap a key to try the attempts on. Raise Refused if the token wraps none."""
         for algorithm in token_scheme.SCHEMES:
             with suppress(Unable):
                 way = find_way(self.session, self.wrapping.key, algorithm)
@@ -103,7 +103,7 @@ def remove_left_over(session: Session) -> None:
 
 
 def first_that_works(ways: Iterable[tuple[str, Callable[[], object]]]) -> str:
-    """The first way that gives no error; a text that it returns says what came of it.
+    """Return the result of the first attempt without an error.
 
     Raises Refused with the answers when there is none.
     """
@@ -123,7 +123,7 @@ def first_that_works(ways: Iterable[tuple[str, Callable[[], object]]]) -> str:
 
 
 def forced(key: Any, mixin: str) -> Any:
-    """The key with python-pkcs11's methods for a use that its attributes do not allow."""
+    """Return the key with python-pkcs11's methods for a use that its attributes forbid."""
     uses = getattr(_pkcs11, mixin)
     if isinstance(key, uses):
         return key

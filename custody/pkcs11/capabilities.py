@@ -1,4 +1,4 @@
-"""What this token can do, found out by doing it with session objects. Workers only."""
+"""The capabilities of this token, tried with session objects. Workers only."""
 
 from collections.abc import Collection
 

@@ -27,7 +27,7 @@ COLUMNS = ("name", "purpose", "check value", "extractable", "modifiable", "copya
 
 
 def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Typer:
-    """The commands, which find their settings by way of the caller's context."""
+    """Return the commands. ``settings_of`` reads their settings from the caller's context."""
     app = application("The keys in the HSM that every stored key is wrapped by.")
 
     @app.command()
@@ -75,7 +75,7 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
 
     @app.command("list")
     def list_(context: typer.Context, as_json: Json = False) -> None:
-        """Every generation on the token, with its check value."""
+        """Show every generation on the token, with its check value."""
         import asyncio
 
         with operator_errors():

@@ -22,7 +22,7 @@ WeakGenerations = dict[str, list[str]]
 async def hsm_checks(
     settings: HsmSettings, weak: WeakGenerations | None = None
 ) -> AsyncIterator[Check]:
-    """Each check as soon as it is made; ``weak`` is filled in. Leaves nothing on the token."""
+    """Yield each check as soon as it is made, and fill ``weak``. Leave nothing on the token."""
     try:
         async with administration(settings) as token:
             yield Check("module", Status.OK, str(settings.module))
@@ -42,7 +42,7 @@ async def hsm_checks(
 
 
 def _steps_before(settings: HsmSettings, obstacle: Obstacle | None) -> list[Check]:
-    """What must have worked for the worker to come as far as it did."""
+    """Return the checks that the worker must have passed to get as far as it did."""
     passed = []
     if obstacle not in (None, Obstacle.MODULE):
         passed.append(Check("module", Status.OK, str(settings.module)))

@@ -1,4 +1,4 @@
-"""Why an operation of the HSM has no result.
+"""The failures of the HSM's operations.
 
 A failure has one form from the worker to the outcome of a job: the worker raises it in place of
 PKCS#11's error, the socket carries its code and reason, the daemon raises it again, and the job
@@ -88,7 +88,7 @@ BY_CODE: dict[str, type[HsmFailure]] = {
 
 
 def message_of(failure: HsmFailure | TooLate) -> Failure:
-    """The message by which a worker sends a failure."""
+    """Return the message in which a worker sends a failure."""
     return Failure(code=failure.code, reason=failure.reason)
 
 

@@ -64,7 +64,7 @@ def copy_master_key(attacker: Attacker) -> str:
 
 
 def _loosened(master: MasterKey) -> list[Mapping[Attribute, bool]]:
-    """A host key decrypts anyway: that is what it is for."""
+    """Return the changes to try. A host key may decrypt: that is its use."""
     return [
         changes for changes in LOOSENED if not (master.is_host and Attribute.DECRYPT in changes)
     ]

@@ -80,7 +80,7 @@ def _value(key: Any) -> str:
 
 
 def unwrap_public(attacker: Attacker) -> str:
-    """An object with CKA_PRIVATE=false needs no login: on the token, every process can use it."""
+    """Try CKA_PRIVATE=false: every process can use such an object on the token without login."""
     stored = attacker.stored_key()
 
     def use(key: Any) -> str:
@@ -94,7 +94,7 @@ def unwrap_public(attacker: Attacker) -> str:
 
 
 def _without_login(attacker: Attacker, stored: StoredKey) -> str:
-    """What a process that does not know the PIN does with the key."""
+    """Use the key as a process without the PIN does."""
     hello = attacker.hello
     mechanism = token_scheme.SCHEMES[stored.way.algorithm].mechanism.name
     try:
@@ -130,7 +130,7 @@ def unwrap_on_token(attacker: Attacker) -> str:
 
 
 def unwrap_as_secret(attacker: Attacker) -> str:
-    """As a secret key a private key can be read, derived from, or used with other mechanisms."""
+    """Try to unwrap it as a secret key, which can be read, derived from or used otherwise."""
     stored = attacker.stored_key()
     return first_that_works(
         (

@@ -17,7 +17,7 @@ SECRET_SIZE = 32
 
 
 def associated_data(algorithm: Algorithm, public_key: bytes) -> bytes:
-    """What binds a ciphertext to its key: one stored under another key does not decrypt."""
+    """Return the associated data, which binds a ciphertext to its key."""
     return tagged(Domain.HOST_KEY, str(algorithm).encode(), public_key)
 
 

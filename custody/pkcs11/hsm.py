@@ -89,25 +89,25 @@ class Hsm:
 
     @property
     def problem(self) -> str | None:
-        """Why no operation can be done now; None while at least one worker is ready."""
+        """Return why no operation is possible now; None while at least one worker is ready."""
         return None if self._workers else self._problem
 
     @property
     def workers(self) -> int:
-        """How many workers are logged in now."""
+        """Return the number of workers that are logged in."""
         return len(self._workers)
 
     @property
     def worker_process_ids(self) -> list[int]:
-        """The process ids of the workers that are logged in now."""
+        """Return the process ids of the workers that are logged in."""
         return [pid for worker in self._workers if (pid := worker.process_id) is not None]
 
     async def capabilities(self) -> dict[Algorithm, Protection]:
-        """The algorithms whose keys can be made and used. The first worker has tried each."""
+        """Return the algorithms of this token. The first worker has tried each."""
         return {each.algorithm: each.protection for each in self._started().capabilities}
 
     async def check_values(self) -> dict[str, bytes]:
-        """The check value, 32 bytes, of every master key on the token, by the key's name.
+        """Return the 32-byte check value of every master key on the token, by the key's name.
 
         Master keys that were added after ``start`` are neither in the answer nor used. Every worker
         proves these same values before it does anything, so the caller compares them once.

@@ -75,7 +75,7 @@ async def _try_once(
 
 
 def _learn(memory: PinMemory, standing: PinStanding, obstacle: Obstacle) -> None:
-    """What an answer other than success says of the PIN."""
+    """Return what an answer other than success says about the PIN."""
     if obstacle is Obstacle.PIN:
         memory.remember(Verdict.REFUSED)
     elif obstacle is Obstacle.MASTER_KEY:

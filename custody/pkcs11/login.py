@@ -35,7 +35,7 @@ UNMAPPED = {
 
 
 def name_of(error: PKCS11Error) -> str:
-    """The token's own words, which never contain a secret: PKCS#11 knows only codes."""
+    """Return the token's own words. They contain no secret: PKCS#11 has only codes."""
     text = str(error)
     for code, name in UNMAPPED.items():
         if text.endswith(f" {code}"):

@@ -29,11 +29,11 @@ GCM_TAG_BITS = 128
 
 
 class WrappingKey(SecretKey, WrapMixin, UnwrapMixin):
-    """What python-pkcs11 makes of an AES key with CKA_WRAP and CKA_UNWRAP."""
+    """An AES key with CKA_WRAP and CKA_UNWRAP, as python-pkcs11 returns it."""
 
 
 class EncryptingKey(SecretKey, EncryptMixin, DecryptMixin):
-    """What python-pkcs11 makes of an AES key with CKA_ENCRYPT and CKA_DECRYPT."""
+    """An AES key with CKA_ENCRYPT and CKA_DECRYPT, as python-pkcs11 returns it."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ def _usable(key: Object, is_host: bool) -> bool:
 
 
 def newest(keys: list[MasterKey], is_host: bool) -> MasterKey | None:
-    """The key that new keys are wrapped by."""
+    """Return the master key that wraps new keys."""
     candidates = [key for key in keys if key.is_host is is_host]
     return max(candidates, key=lambda key: key.generation, default=None)
 
 
 def must_be_made_inside(master: MasterKey) -> None:
-    """Raises CannotStart for a key that was put into the token: somebody may know its value.
+    """Raise CannotStart for an imported key: somebody may know its value.
 
     CKA_LOCAL is the token's own statement of that (PKCS#11 3.1, section 4.9). Without this, a
     holder of the PIN could add a next generation of his own, and read every key made from then on.
@@ -97,7 +97,7 @@ def must_be_made_inside(master: MasterKey) -> None:
 
 
 def passing_wrapping_key(session: Session) -> WrappingKey:
-    """A session key that wraps and insists on nothing, to find out what the token can do."""
+    """Make a session key that wraps without rules, to probe the token."""
     key: Any = session.generate_key(
         KeyType.AES,
         KEY_BITS,
@@ -155,7 +155,7 @@ def _wrap_known(master: MasterKey, known: Object) -> bytes:
 
 
 def describe(session: Session, master: MasterKey) -> MasterKeyRecord:
-    """What an operator is shown of a master key."""
+    """Return the facts about a master key that an operator sees."""
     return MasterKeyRecord(
         name=master.name,
         label=master.label,
@@ -171,7 +171,7 @@ def describe(session: Session, master: MasterKey) -> MasterKeyRecord:
 
 
 def _flag(key: Object, attribute: Attribute, otherwise: bool) -> bool:
-    """A token that does not know an attribute does not keep what it promises."""
+    """Return an attribute, or ``otherwise`` for a token that does not know the attribute."""
     try:
         return bool(key[attribute])
     except PKCS11Error:

@@ -132,7 +132,7 @@ def _own_rules(extractable: bool, mechanisms: list[Mechanism]) -> list[Rule]:
 
 
 def _ways(session: Session) -> list[Way]:
-    """How this token wraps keys of each algorithm that it wraps inside."""
+    """Return how this token wraps keys of each algorithm that it supports."""
     wrapping = passing_wrapping_key(session)
     ways = []
     try:
@@ -147,7 +147,7 @@ def _ways(session: Session) -> list[Way]:
 
 
 def _strongest(session: Session, design: _Design) -> tuple[list[Rule], list[str]]:
-    """The rules with which a key works on this token, and the refused ones with the reason."""
+    """Return the rules with which a key works on this token, and the refused ones with reasons."""
     if _refusal(session, design, design.rules) is None:
         return design.rules, []
     kept = [rule for rule in design.rules if rule.needed]
@@ -171,7 +171,7 @@ def _strongest(session: Session, design: _Design) -> tuple[list[Rule], list[str]
 
 
 def _refusal(session: Session, design: _Design, rules: Iterable[Rule]) -> str | None:
-    """Why a session key under these rules cannot be made or used; None where it works."""
+    """Return why a session key under these rules does not work; None if it works."""
     try:
         key = _generate(session, design, rules, store=False)
     except SESSION_LOST:

@@ -1,4 +1,4 @@
-"""What the daemon and its worker processes say to each other: length-prefixed JSON.
+"""The messages between the daemon and its worker processes: length-prefixed JSON.
 
 Never pickle: the worker holds a vendor's library, and what it sends is only ever data.
 """
@@ -25,7 +25,7 @@ class Message(BaseModel):
 
 
 class Capability(Message):
-    """How keys of one algorithm are made and kept, as probed: by this mechanism.
+    """The probed way to make and keep keys of one algorithm: a mechanism.
 
     ``unwrapped_without``: PKCS#11 attributes that the token refuses when it unwraps such a key.
     """
@@ -37,7 +37,7 @@ class Capability(Message):
 
 
 class PinStanding(StrEnum):
-    """What is known of a PIN before it is tried: how careful to be with the token's count."""
+    """The history of a PIN before a try: how careful to be with the token's counter."""
 
     PROVEN = "proven"  # it has worked: logging in sets the token's count of wrong ones back
     NEW = "new"
@@ -72,7 +72,7 @@ class Ready(Message):
 
 
 class Obstacle(StrEnum):
-    """What kept a worker from its work."""
+    """The failure that kept a worker from starting."""
 
     MODULE = "module"
     TOKEN = "token"  # noqa: S105 - an HSM's token, not a password
@@ -261,6 +261,6 @@ class StartAnswer(Message):
 
 
 def frame(message: Message) -> bytes:
-    """A message with its length in front."""
+    """Return a message with its length in front."""
     body = message.model_dump_json().encode()
     return HEADER.pack(len(body)) + body

@@ -37,7 +37,7 @@ class Verdict(StrEnum):
 
 
 def read_pin(settings: HsmSettings) -> str:
-    """The PIN. Raises ConfigurationError: unreadable, empty, or not UTF-8."""
+    """Return the PIN. Raise ConfigurationError: unreadable, empty, or not UTF-8."""
     secret = read_secret(_path(settings), "the PIN of the HSM's token")
     try:
         pin = secret.decode()
@@ -51,7 +51,7 @@ def read_pin(settings: HsmSettings) -> str:
 
 
 def identity(settings: HsmSettings) -> dict[str, Any]:
-    """What tells one PIN from another without looking at it. Raises ConfigurationError."""
+    """Return a fingerprint that identifies the PIN. Raise ConfigurationError."""
     source: dict[str, Any]
     if isinstance(settings.pin, PinFile):
         try:
@@ -81,17 +81,17 @@ def _path(settings: HsmSettings) -> Path:
 
 
 class PinMemory:
-    """What came of trying one PIN, on disk in the state directory. Make a new one for each try."""
+    """The result of trying one PIN, on disk in the state directory. Make a new one for each try."""
 
     def __init__(self, settings: HsmSettings) -> None:
-        """Raises ConfigurationError when there is no PIN."""
+        """Read the PIN. Raise ConfigurationError if there is none."""
         self._settings = settings
         self._identity = identity(settings)
         self._folder = settings.state_directory
         self._file = self._folder / FILE_NAME
 
     def standing(self) -> PinStanding:
-        """How the PIN stands. Raises PinRefused when the token has refused it."""
+        """Return the PIN's history. Raise PinRefused if the token has refused it."""
         match self._verdict():
             case Verdict.REFUSED:
                 raise PinRefused(

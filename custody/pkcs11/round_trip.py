@@ -26,7 +26,7 @@ class Unable(Exception):
 
 @dataclass(frozen=True)
 class Way:
-    """How a token wraps keys of one algorithm.
+    """The way in which a token wraps keys of one algorithm.
 
     ``without``: the attributes that it refuses when it unwraps them.
     """
@@ -47,7 +47,7 @@ class _Pair:
 
 
 def find_way(session: Session, wrapping: WrappingKey, algorithm: Algorithm) -> Way:
-    """The first wrap mechanism with which a key survives the whole way.
+    """Return the first wrap mechanism with which a key survives the round trip.
 
     Raises Unable, and PKCS11Error only when the session is lost.
     """
@@ -83,7 +83,7 @@ def why(error: Exception) -> str:
 
 
 def _way_without(session: Session, pair: _Pair, mechanism: Mechanism) -> Way | None:
-    """The way by which the token accepts as many attributes as possible; None where none helps.
+    """Return the way in which the token accepts most attributes; None if no way works.
 
     Tried with a wrapping key that insists on nothing.
     """
@@ -102,7 +102,7 @@ def _way_without(session: Session, pair: _Pair, mechanism: Mechanism) -> Way | N
 
 
 def _refusal(wrapping: WrappingKey, pair: _Pair, way: Way) -> str | None:
-    """What the token answers to wrapping, unwrapping or signing; None where all of it works."""
+    """Return the token's error of wrapping, unwrapping or signing; None if all works."""
     try:
         wrapped = wrapping.wrap_key(pair.private, mechanism=way.mechanism)
         raw = _sign_unwrapped(wrapping, wrapped, way)

@@ -1,4 +1,4 @@
-"""Which PKCS#11 errors are the session's end, and which are one operation's. Workers only."""
+"""PKCS#11 errors that end a session, and errors of one operation. Workers only."""
 
 from pkcs11 import exceptions as e
 

@@ -34,7 +34,7 @@ class SessionKeys:
         self._capabilities = {capability.algorithm: capability for capability in capabilities}
 
     def generate(self, algorithm: Algorithm) -> WrappedKey:
-        """A new key under the newest master key."""
+        """Make a new key, wrapped by the newest master key."""
         capability = self._capabilities.get(algorithm)
         if capability is None:
             raise SchemeUnsupported(f"this node has no way to make {algorithm} keys")
@@ -116,7 +116,7 @@ class SessionKeys:
                 private_key.destroy()
 
     def _left_out(self, algorithm: Algorithm) -> list[Attribute]:
-        """The attributes that this token refuses when it unwraps such a key."""
+        """Return the attributes that this token refuses when it unwraps such a key."""
         capability = self._capabilities.get(algorithm)
         names = [] if capability is None else capability.unwrapped_without
         return [Attribute[name] for name in names]

@@ -1,4 +1,4 @@
-"""Which token to use, and how."""
+"""Settings of a token."""
 
 import os
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class PinCredential:
 
 @dataclass(frozen=True)
 class HsmSettings:
-    """How to reach the token and how many processes use it.
+    """The way to a token, and the number of processes that use it.
 
     ``deadline_seconds`` is the longest that a worker may take over one group of operations before
     it is killed. ``host_signing`` names the algorithms that may be signed on the host where the

@@ -29,7 +29,7 @@ DER_BIT_STRING = 0x03
 
 @dataclass(frozen=True)
 class TokenScheme:
-    """How PKCS#11 names an algorithm. ``curve_parameters``: CKA_EC_PARAMS, to try in this order."""
+    """An algorithm in PKCS#11's terms. ``curve_parameters``: CKA_EC_PARAMS, in order of trial."""
 
     key_type: KeyType
     curve_parameters: tuple[bytes, ...]
@@ -56,7 +56,7 @@ SCHEMES = {
 
 @contextmanager
 def generated(session: Session, algorithm: Algorithm) -> Iterator[tuple[Any, Any, bytes]]:
-    """Public key object, private key object and encoded public key, destroyed at the end."""
+    """Generate a key pair; yield both objects and the encoded public key, and destroy them."""
     public, private = _generate(session, SCHEMES[algorithm])
     try:
         yield public, private, encode_public_key(algorithm, public[Attribute.EC_POINT])
@@ -93,7 +93,7 @@ def unwrap(
     mechanism: Mechanism,
     without: Collection[Attribute] = (),
 ) -> Any:
-    """The private key as a session object that can only sign; the caller destroys it.
+    """Return the private key as a session object that can only sign; the caller destroys it.
 
     ``without``: the attributes that this token refuses when it unwraps.
     """

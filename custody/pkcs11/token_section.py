@@ -11,7 +11,7 @@ from custody.runtime.configuration import ConfiguredPath, Section
 
 
 class TokenSection(Section):
-    """Which token, and how its PIN is found."""
+    """A token, and the place of its PIN."""
 
     module: ConfiguredPath
     token_label: str

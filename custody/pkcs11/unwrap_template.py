@@ -1,4 +1,4 @@
-"""What a stored key is allowed to be while it is unwrapped.
+"""The attributes of a stored key while it is unwrapped.
 
 A master key carries these attributes as its CKA_UNWRAP_TEMPLATE (PKCS#11 3.1, section 4.10), so
 that the token refuses to unwrap a stored key as anything else. The driver unwraps with the same
@@ -42,13 +42,13 @@ NOT_OF_PRIVATE_KEYS: dict[Attribute, Any] = {
 
 
 def call_template(without: Collection[Attribute] = ()) -> dict[Attribute, Any]:
-    """The template of an unwrap call; ``without``: attributes that this token refuses."""
+    """Return the template of an unwrap call; ``without``: attributes that this token refuses."""
     left_out = dict.fromkeys(without, pkcs11.DEFAULT)
     return {**NOT_OF_PRIVATE_KEYS, **ATTRIBUTES, **left_out}
 
 
 def insisted_on(key_types: Collection[KeyType]) -> dict[Attribute, Any]:
-    """The unwrap template of a new master key.
+    """Return the unwrap template of a new master key.
 
     ``key_types``: of the keys that this token wraps. CKA_KEY_TYPE has one value, so it is in the
     template only where the token wraps keys of one type (docs/adr/0019).

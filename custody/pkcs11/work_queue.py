@@ -34,7 +34,7 @@ class PendingOperation:
     crashes: int = 0
 
     def is_wanted(self) -> bool:
-        """Whether to send the operation to a worker: a caller waits, and there is still time."""
+        """Return whether a caller still waits for the operation and its time is not over."""
         if self.answer.done():
             return False
         try:

@@ -193,7 +193,7 @@ def _answer(signature: bytes | HsmFailure) -> Answer:
 
 
 def _compare(hello: Hello, found: dict[str, bytes]) -> None:
-    """Raises CannotStart unless the token has the master keys that it is expected to have."""
+    """Raise CannotStart unless the token has all expected master keys."""
     if not found:
         raise CannotStart(
             Obstacle.MASTER_KEY,

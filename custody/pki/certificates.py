@@ -31,7 +31,7 @@ class Authority:
 
 @dataclass(frozen=True)
 class ServerNames:
-    """What a server's certificate attests; at least one name or address."""
+    """The names and addresses in a server's certificate; at least one."""
 
     dns: list[str] = field(default_factory=list)
     ip: list[IpAddress] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""How long certificates are valid, in days, unless a command says otherwise."""
+"""Default lifetimes of certificates, in days."""
 
 ROOT_DAYS = 3650
 INTERMEDIATE_DAYS = 1825

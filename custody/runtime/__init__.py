@@ -1,1 +1,1 @@
-"""What every process of ours is made of: configuration, database, batching, TLS, logs, console."""
+"""The parts of every process: configuration, batching, TLS, logs, console."""

@@ -182,7 +182,7 @@ class BanLocks:
             await asyncio.sleep(POLL_SECONDS)
 
     async def release(self, ceremony: UUID) -> None:
-        """The ceremony's guarded phases are over, and nobody earned a ban: its rows go.
+        """Remove a ceremony's rows after its guarded phases, if nobody earned a ban.
 
         While the database is away they go as soon as it is back. A ceremony with a ban, or one
         that was left, keeps its rows.
@@ -372,7 +372,7 @@ async def _lock_and_enter(parameters: dict[str, Any], connection: Connection) ->
 
 
 def banned(signers: tuple[str, ...]) -> Failed:
-    """What a ceremony with a banned counterparty ends with."""
+    """Return the error of a ceremony with a banned counterparty."""
     return Failed(
         "banned_counterparty",
         f"this signer never signs with {', '.join(signers)} under this key again",

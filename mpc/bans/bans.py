@@ -111,7 +111,7 @@ class Bans:
             self._earned[each.ceremony] = _row(ban, each.signed) | {"ceremony": each.ceremony}
 
     def earned(self) -> list[KnownBan]:
-        """The bans that are not in the database yet."""
+        """Return the bans that are not in the database yet."""
         return [
             KnownBan(
                 each["key_id"],
@@ -124,7 +124,7 @@ class Bans:
         ]
 
     def earned_among(self, key_id: UUID, signers: Sequence[str]) -> tuple[str, ...]:
-        """Those of ``signers`` whose ban is not durable yet, in order."""
+        """Return those of ``signers`` whose ban is not durable yet, in order."""
         earned = {each["banned"] for each in self._earned.values() if each["key_id"] == key_id}
         return tuple(sorted(earned.intersection(signers)))
 
@@ -141,7 +141,7 @@ class Bans:
             yield ceremony
 
     async def statements(self, key_id: UUID) -> list[SignedBytes]:
-        """Every ban that is known of a root key, as it was signed: for the peers to know it too."""
+        """Return every known ban of a root key, as signed, for the peers."""
         rows = await self._pool.rows(_OF_KEY, {"key_id": key_id})
         return [SignedBytes(**dict(row)) for row in rows]
 
@@ -166,7 +166,7 @@ class Bans:
                 await self._pool.rows(_INSERT, _row(ban, signed))
 
     async def among(self, key_id: UUID, signers: Sequence[str]) -> tuple[str, ...]:
-        """Whose presence bars a quorum of ``signers`` with this one, in order.
+        """Return the signers that bar a quorum of ``signers`` with this one, in order.
 
         The banned one of each pair; the one that bans where that is this signer.
         """
@@ -182,7 +182,7 @@ class Bans:
     def _stated(
         self, key_id: UUID, banned: str, reason: str, ceremony: UUID | None
     ) -> dict[str, Any]:
-        """The row of a new ban of this signer, signed."""
+        """Return the signed row of a new ban of this signer."""
         ban = Ban(
             key_id=key_id,
             signer=self._me,
@@ -195,7 +195,7 @@ class Bans:
 
 
 def _opened(signed: SignedBytes, identities: Mapping[str, bytes]) -> Ban | None:
-    """The ban, when the signer that it names has signed it."""
+    """Return the ban if the signer that it names has signed it; else None."""
     for name, key in identities.items():
         if signing_key_id(key) == signed.signing_key_id:
             try:

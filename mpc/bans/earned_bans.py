@@ -50,14 +50,14 @@ class EarnedBans:
             log.error("an earned ban is kept in memory alone", error=str(error))
 
     def remove(self, ceremony: UUID) -> None:
-        """The ban is in the database. A file that stays is read again, and changes nothing."""
+        """Remove the file of a ban that is in the database. One that stays changes nothing."""
         try:
             self._path(ceremony).unlink(missing_ok=True)
         except OSError as error:
             log.warning("the file of a ban was not removed", error=str(error))
 
     def all(self) -> list[EarnedBan]:
-        """Raises OperatorError for a file that cannot be read: it may be a ban."""
+        """Read all files. Raise OperatorError for one that cannot be read: it may be a ban."""
         return [self._read(path) for path in sorted(self._folder.glob("*.json"))]
 
     def _path(self, ceremony: UUID) -> Path:
@@ -70,7 +70,7 @@ class EarnedBans:
             raise unreadable(path, type(error).__name__) from None
 
     def invalid(self, ceremony: UUID) -> OperatorError:
-        """What to raise for a file whose ban this signer has not signed."""
+        """Return the error for a file whose ban this signer has not signed."""
         return unreadable(self._path(ceremony), "this signer has not signed it")
 
 

@@ -1,4 +1,4 @@
-"""What a stop has left in the guarded phases of signing: it bars the pair until it is resolved."""
+"""Pairs that a stop left in a guarded phase of signing: barred until an operator resolves them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class InFlight:
 
 
 class LeftInFlightHere:
-    """What was left at this signer, ``me``: read with each heartbeat, and told by its health."""
+    """The pairs left at this signer, ``me``: read with each heartbeat, and shown in its health."""
 
     def __init__(self, pool: Pool, me: str) -> None:
         self._pool = pool
@@ -56,7 +56,7 @@ class LeftInFlightHere:
         self._last_read: list[LeftInFlight] = []
 
     async def read(self) -> list[LeftInFlight]:
-        """Each pair, oldest first."""
+        """Return each pair, oldest first."""
         self._last_read = [
             LeftInFlight(key_id=each.key_id, signer=each.signer, since=each.begun_at)
             for each in await left(self._pool)

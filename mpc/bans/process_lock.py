@@ -1,4 +1,4 @@
-"""Whether the process that wrote a row is alive, as all processes of a signer see it.
+"""A lock that shows all processes of a signer whether the process that wrote a row is alive.
 
 Each has an id of its own and holds an advisory lock of that name, on a connection that it keeps for
 nothing else. PostgreSQL releases the lock with the connection, so however a process ends, the

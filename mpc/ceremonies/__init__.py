@@ -1,1 +1,1 @@
-"""What signers do together: tickets let in, messages sealed and exchanged, exchange by exchange."""
+"""Ceremonies of signers: a ticket is admitted, and sealed messages are exchanged in turn."""

@@ -31,7 +31,7 @@ class Admission:
         return Quorum(self._me, identities, self._min_threshold)
 
     async def admit(self, work: Work) -> Admitted:
-        """Raises Refused, Denied or Failed."""
+        """Admit a ticket. Raise Refused, Denied or Failed."""
         quorum, bans = await asyncio.gather(self.quorum(), self._known_bans(work.ticket))
         ticket = require_ticket(work, quorum, datetime.now(UTC))
         if work.signed_ticket is None or work.signed_delivery_ticket is None:

@@ -113,7 +113,7 @@ class Ceremonies:
     async def hold(
         self, admitted: Admitted, make: Callable[[bytes], Running], *, opens_early: bool = False
     ) -> Running:
-        """The session, with its result in it. Raises Failed with the culprits, or Refused.
+        """Hold a ceremony; return its session with the result. Raise Failed or Refused.
 
         ``make`` gets the 32-byte session id, to which every participant has contributed.
         ``opens_early``: the protocol's first messages are public, need no session id, and go along
@@ -255,7 +255,7 @@ class Ceremonies:
     async def _advance_or_ban(
         self, ticket: Ticket, session: Session, incoming: Mapping[int, tuple[bytes, bytes]]
     ) -> Messages | None:
-        """Raises Failed, once a counterparty that earned a ban is barred."""
+        """Raise Failed, after a counterparty that earned a ban is barred."""
         try:
             return await asyncio.to_thread(session.advance, incoming)
         except ProtocolAbort as error:
@@ -311,12 +311,12 @@ def ticket_digest(signed: SignedBytes) -> bytes:
 
 
 def can_ban(ticket: Ticket) -> bool:
-    """Whether its protocol has messages that test a secret, for which senders are banned."""
+    """Return whether a message of its protocol can test a secret, so that its sender is banned."""
     return ticket.protocol is Protocol.DKLS23_SECP256K1
 
 
 async def _compute(ticket: Ticket, step: Callable[[], Result]) -> Result:
-    """A step of the protocol: in a thread, but for FROST's, which take less than the way there."""
+    """Compute a step of the protocol: in a thread, except for FROST, whose steps take less time."""
     if ticket.protocol is Protocol.DKLS23_SECP256K1:
         return await asyncio.to_thread(step)
     return step()
@@ -327,7 +327,7 @@ def _signers(ticket: Ticket, indices: tuple[int, ...]) -> tuple[str, ...]:
 
 
 def _participants(ticket: Ticket, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those that take part: a delivery server may say any name."""
+    """Return the named participants: a delivery server may send any name."""
     return tuple(each.signer for each in ticket.participants if each.signer in names)
 
 
@@ -341,7 +341,7 @@ def _aborted(ticket: Ticket, error: ProtocolAbort) -> Failed:
 
 
 def _why_a_peer_ended(admitted: Admitted, error: PeerAborted) -> str:
-    """The reason opens only if the participant that the delivery server names has sealed it."""
+    """Return the reason if the participant that the delivery server names has sealed it."""
     ticket = admitted.ticket
     if not _participants(ticket, (error.signer,)):
         return f"somebody ended the ceremony: {NO_REASON}"

@@ -39,7 +39,7 @@ class CeremonyKey:
         )
 
     def open(self, sealed: bytes, info: bytes) -> bytes:
-        """The plaintext. Raises ValueError when it was not sealed for us with this ``info``."""
+        """Return the plaintext. Raise ValueError unless it was sealed for us with this ``info``."""
         self.require_own_process()
         try:
             return SUITE.decrypt(sealed, self._private_key, info)
@@ -47,7 +47,7 @@ class CeremonyKey:
             raise ValueError("it was not sealed for this key and place") from None
 
     def require_own_process(self) -> None:
-        """Raises RuntimeError in a process forked from the one that made the key."""
+        """Raise RuntimeError in a process forked from the one that made the key."""
         if os.getpid() != self._process:
             raise RuntimeError("a ceremony does not continue in a forked process")
 
@@ -56,7 +56,7 @@ class PeerKey:
     """Seals for one other participant."""
 
     def __init__(self, public_key: bytes) -> None:
-        """Raises ValueError for bytes that are no public key."""
+        """Raise ValueError for bytes that are no public key."""
         if len(public_key) != PUBLIC_KEY_BYTES:
             raise ValueError(f"a public key of {len(public_key)} bytes, not {PUBLIC_KEY_BYTES}")
         self._public_key = MLKEM768X25519PublicKey(
@@ -65,5 +65,5 @@ class PeerKey:
         )
 
     def seal(self, plaintext: bytes, info: bytes) -> bytes:
-        """Raises ValueError for a public key that nothing can be sealed to."""
+        """Raise ValueError for a public key that nothing can be sealed to."""
         return SUITE.encrypt(plaintext, self._public_key, info)

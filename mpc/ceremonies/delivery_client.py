@@ -147,7 +147,7 @@ class DeliveryClient:
         await self._ask(server, "POST", path, encode_abort(ticket, reason))
 
     async def facts(self, server: str) -> ServerFacts:
-        """What a server says of itself. Raises DeliveryUnavailable, DeliveryRefused."""
+        """Return a server's description of itself. Raise DeliveryUnavailable or DeliveryRefused."""
         answer = await self._ask(server, "GET", SERVER_PATH, None)
         try:
             return read_answer(ServerFacts, answer)
@@ -218,7 +218,7 @@ def _meeting(ticket: bytes) -> UUID:
 
 
 async def _read(server: str, response: aiohttp.ClientResponse) -> bytes:
-    """The body. Raises DeliveryUnavailable for more than any answer has."""
+    """Return the body. Raise DeliveryUnavailable for a body larger than any answer."""
     content = bytearray()
     async for chunk in response.content.iter_any():
         content += chunk
@@ -228,7 +228,7 @@ async def _read(server: str, response: aiohttp.ClientResponse) -> bytes:
 
 
 def problem_of(server: str, content: bytes) -> Exception | None:
-    """What to raise for an answer that brings no messages; None for words that are no server's."""
+    """Return the error for an answer without messages; None for an answer of no delivery server."""
     try:
         problem = read_answer(DeliveryProblem, content)
     except ValidationError:
@@ -265,5 +265,5 @@ def _lost(server: str, error: aiohttp.ClientError) -> str:
 
 
 def _readable(text: str) -> str:
-    """A server's words, as far as a report has room for them."""
+    """Return a server's words, cut to the length of a report."""
     return "".join(each if each.isprintable() else "?" for each in text[:MAX_DETAIL])

@@ -1,4 +1,4 @@
-"""What signers tell each other in a ceremony, so that nobody between them can read or change it.
+"""Sealed messages of a ceremony: nobody between the signers can read or change them.
 
 A channel is one participant's end of one ceremony: first a hello from each (exchange 0), then one
 envelope for each other participant at each exchange. Pure: bytes in, bytes out, no I/O.
@@ -45,7 +45,7 @@ _HEADER = struct.Struct(">B16sHBB")
 
 
 class BadMessage(Exception):
-    """What arrived ends the ceremony; nothing more may be sent in it.
+    """A message that ends the ceremony; nothing more may be sent in it.
 
     ``code``: bad_message, echo_mismatch or not_pinned. ``culprits``: whose message it was, as the
     delivery server said; empty where it shows only that somebody lies. A message that its sender
@@ -103,7 +103,7 @@ class CeremonyChannel:
         self._next = ("hello", 0)
 
     def hello(self, bans: Sequence[SignedBytes], opening: bytes = b"") -> bytes:
-        """What to send to each other participant at exchange 0."""
+        """Return the message for each other participant at exchange 0."""
         self._step("hello", 0, then=("open", 0))
         index, private = self._index[self._me], Opened(opening, tuple(bans)).to_bytes()
         self._hello = Hello(
@@ -117,7 +117,7 @@ class CeremonyChannel:
         return self._signer.sign(HELLO_TYPE, self._hello).signature + self._hello
 
     def open_hellos(self, incoming: Mapping[str, bytes]) -> dict[str, Opened]:
-        """The others' hellos. Raises BadMessage."""
+        """Open the others' hellos. Raise BadMessage."""
         self._step("open", 0, then=("ended", 0))
         self._require_senders(incoming)
         payloads, opened = {self._me: self._hello}, {}

@@ -43,7 +43,7 @@ class Opened:
     bans: tuple[SignedBytes, ...]
 
     def to_bytes(self) -> bytes:
-        """Raises ValueError when the opening or the bans are more than a hello holds."""
+        """Return the bytes. Raise ValueError if the opening or the bans exceed a hello's size."""
         bans = [join(ban.payload, ban.signature, ban.signing_key_id.encode()) for ban in self.bans]
         if len(self.opening) > MAX_OPENING or len(bans) > MAX_BANS:
             raise ValueError("more than a hello holds")
@@ -54,7 +54,7 @@ class Opened:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Opened":
-        """Raises ValueError for anything but what ``to_bytes`` makes."""
+        """Parse what ``to_bytes`` makes. Raise ValueError for anything else."""
         opening, bans, _ = split_exactly(data, 3)
         if len(opening) > MAX_OPENING:
             raise Malformed("an opening that is too large")
@@ -85,7 +85,7 @@ class Hello:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Hello":
-        """Raises ValueError for anything but what ``to_bytes`` makes."""
+        """Parse what ``to_bytes`` makes. Raise ValueError for anything else."""
         version, *fields = split_exactly(data, 7)
         if version != VERSION:
             raise Malformed("another version")

@@ -1,4 +1,4 @@
-"""Whether a ticket is one that this signer holds a ceremony under. Pure."""
+"""The checks of a ticket before this signer holds its ceremony. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Quorum:
 
 
 def require_ticket(work: Work, quorum: Quorum, now: datetime) -> Ticket:
-    """The job's ticket, once it is bound to the job and to signers that are pinned here.
+    """Return the job's ticket if it binds the job and signers that are pinned here.
 
     Raises Refused for one that cannot be right, Denied or Failed for one that is not wanted.
     """
@@ -91,7 +91,7 @@ def unlike_field(ticket: Ticket, shown: DeliveryTicket) -> str | None:
 
 
 def _require_same_meeting(ticket: Ticket, shown: DeliveryTicket | None) -> None:
-    """A control plane must not give the delivery server one ceremony and the signers another."""
+    """Check that the delivery server and the signers have the same ceremony."""
     if shown is None:
         raise Refused("bad_ticket", "the ticket comes without one for the delivery server")
     unlike = unlike_field(ticket, shown)
@@ -100,5 +100,5 @@ def _require_same_meeting(ticket: Ticket, shown: DeliveryTicket | None) -> None:
 
 
 def index_of(ticket: Ticket, signer: str) -> int:
-    """The index of a participant."""
+    """Return the index of a participant."""
     return next(each.index for each in ticket.participants if each.signer == signer)

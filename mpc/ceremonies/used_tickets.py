@@ -32,7 +32,7 @@ async def use(pool: Pool, ceremony: UUID) -> bool:
 
 
 async def forget(pool: Pool, older_than: timedelta) -> int:
-    """How many were forgotten. ``older_than``: longer than any ticket holds, by far."""
+    """Forget old tickets; return how many. ``older_than``: far longer than any ticket lives."""
     return len(await pool.rows(_FORGET, {"older_than": older_than}))
 
 

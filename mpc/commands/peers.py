@@ -61,7 +61,7 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
 
     @app.command("list")
     def list_peers(context: typer.Context, as_json: Json = False) -> None:
-        """Every pinned signer."""
+        """Show every pinned signer."""
         with operator_errors():
             rows = [_row(peer) for peer in _with(settings_of(context), lambda peers: peers.all())]
         if as_json:

@@ -53,7 +53,7 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         show_all: Annotated[bool, typer.Option("--all", help="Include erased shares.")] = False,
         as_json: Json = False,
     ) -> None:
-        """The newest shares."""
+        """Return the newest shares."""
         import asyncio
 
         with operator_errors():

@@ -1,1 +1,1 @@
-"""What a signer does for each kind of job."""
+"""The handlers of a signer: one for each kind of job."""

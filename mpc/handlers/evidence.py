@@ -1,4 +1,4 @@
-"""What a signer relies on that other signers have stated. Pure."""
+"""The checks of other signers' statements. Pure."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -32,14 +32,14 @@ def require_confirmations(
 def require_promises(
     evidence: Sequence[SignedBytes], ours: ShareStatement, identities: Mapping[str, bytes]
 ) -> list[Promise]:
-    """The n signers' promises, one of each, to keep the very set that we have. Raises Denied."""
+    """Return the n signers' promises to keep the set that this signer has. Raise Denied."""
     said = [_open(PROMISE_TYPE, signed, Promise, identities) for signed in evidence]
     _require_all(said, ours, "promised")
     return said
 
 
 def told_by_others(promises: Sequence[Promise], me: str) -> MadeFor | None:
-    """The request that the key was made for, as t other signers say, and nobody says otherwise.
+    """Return the request that the key was made for: t other signers state it, and none another.
 
     At least one of t is honest, so that a signer whose share was repaired may believe them.
     """
@@ -93,7 +93,7 @@ def _open(
     model: type[Statement],
     identities: Mapping[str, bytes],
 ) -> Statement:
-    """A statement, once its signature holds under the identity of the signer that it names."""
+    """Open a statement that the named signer's identity key has signed."""
     by_key = {signing_key_id(key): (name, key) for name, key in identities.items()}
     name, key = by_key.get(signed.signing_key_id, (None, None))
     if name is None or key is None:

@@ -197,7 +197,7 @@ class Approve:
 
 
 def _circumstances(stored: StoredShare) -> dict[str, str | None]:
-    """What the audit says of an order."""
+    """Return the audit details of an order."""
     return {
         "public_key": stored.public_key.hex(),
         "generation": str(stored.generation),

@@ -1,4 +1,4 @@
-"""What a signer states of its shares; a new one is confirmed when it is stored."""
+"""A signer's statements of its shares; a new share is confirmed when it is stored."""
 
 from custody.node.errors import Denied, Failed
 from custody.node.handlers import Handled
@@ -41,7 +41,7 @@ class Preparation:
         made_for: MadeFor | None,
         known: StoredKey | None = None,
     ) -> Handled:
-        """The outcome of the ceremony that made a share.
+        """Return the outcome of the ceremony that made a share.
 
         ``made_for``: the key's first request, which all later sets of its shares keep.
         ``known``: the key that it must be a share of, where the key is not new. Raises Failed for
@@ -77,7 +77,7 @@ class Preparation:
         )
 
     def promise(self, stored: StoredShare) -> Promise:
-        """What this signer says of a share that it keeps, the same each time."""
+        """Return this signer's statement of a share that it keeps, the same each time."""
         return Promise(
             key_id=stored.key_id,
             ceremony=stored.ceremony,

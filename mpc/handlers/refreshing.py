@@ -116,7 +116,7 @@ class RepairShare:
         raise Denied("share_not_lost", "this signer's share can be opened: nothing to repair")
 
     async def _helpers_share(self, job: Job, admitted: Admitted) -> Share:
-        """Raises Failed until this signer's operator has approved the repair."""
+        """Raise Failed until this signer's operator has approved the repair."""
         ticket = admitted.ticket
         assert ticket.target is not None
         target = ticket.signers[ticket.target - 1]
@@ -129,7 +129,7 @@ class RepairShare:
 
 
 def _require_request(job: Job) -> str | None:
-    """The signer whose share the application wants repaired; None where it wants a refresh.
+    """Return the signer whose share the application wants repaired; None for a refresh.
 
     Raises Denied for a request of anything else.
     """
@@ -148,7 +148,7 @@ def _require_request(job: Job) -> str | None:
 
 
 async def _share_of(shares: Shares, ticket: Ticket) -> StoredShare:
-    """The share of the set that the ticket is about. Raises Failed."""
+    """Return the share of the ticket's set. Raise Failed."""
     assert ticket.share_set_id is not None  # the ticket's model sees to it
     stored = await shares.find(ticket.key_id, ticket.share_set_id)
     if stored is not None and stored.is_in_use:

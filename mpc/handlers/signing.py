@@ -23,7 +23,7 @@ from mpc.shares.stored_share import StoredShare
 
 
 class QuorumSigning:
-    """What signs: a ceremony of t, and the check of what came of it."""
+    """Signing: a ceremony of t signers, and the check of its signature."""
 
     def __init__(self, ceremonies: Ceremonies, shares: Shares) -> None:
         self._ceremonies = ceremonies
@@ -137,7 +137,7 @@ def require_share_of(stored: StoredShare, admitted: Admitted, generation: int) -
 def _finished(
     raw: bytes, key: KeyReference, request: SignRequest, digest: bytes | None
 ) -> SignatureResult:
-    """Raises Failed for a signature that does not verify: it does not leave."""
+    """Raise Failed for a signature that does not verify: it does not leave."""
     assert key.public_key is not None  # require_same_key has compared it
     try:
         return finish(raw, key.public_key, key.algorithm, key.network, request, digest)
@@ -146,7 +146,7 @@ def _finished(
 
 
 def circumstances(admitted: Admitted) -> dict[str, str | None]:
-    """What the audit says of a ceremony."""
+    """Return the audit details of a ceremony."""
     ticket = admitted.ticket
     return {
         "ceremony": str(ticket.ceremony),

@@ -55,7 +55,7 @@ os.environ["PATH"] = os.pathsep.join(
 
 
 def explain_missing_rust() -> str | None:
-    """What to tell a person, or None where a new enough Rust is there."""
+    """Return the message for a person, or None if Rust is new enough."""
     if shutil.which("cargo") is None or shutil.which("rustc") is None:
         return ADVICE.format(found="and there is none")
     version = subprocess.run(

@@ -1,4 +1,4 @@
-"""What a signer's audit chain says became of its shares, against the shares that it has."""
+"""The check of a signer's shares against its audit chain."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,7 @@ _PROMISED = {ShareState.PROMISED, *_DISCARDED}
 
 
 def possible_states(said: Said) -> set[ShareState] | None:
-    """The states that a share may be in after a record; None: the record changes no share."""
+    """Return the possible states of a share after a record; None: the record changes no share."""
     if said.status is not OutcomeStatus.DONE:
         return None
     match said.kind:
@@ -46,7 +46,7 @@ def possible_states(said: Said) -> set[ShareState] | None:
 
 
 async def check_shares(rows: Rows, page: Sequence[Said]) -> list[Finding]:
-    """Each set that was made must be there, in a state that its records lead to."""
+    """Check that each set exists, in a state that its records lead to."""
     told = [
         (said, ceremony, states)
         for said in page

@@ -1,4 +1,4 @@
-"""What wraps the data keys of shares: a key in a file of this host, or one that stays in an HSM.
+"""Encryption keys wrap the data keys of shares: a file on this host, or a key inside an HSM.
 
 Each has an id and a check value, by which it is told from another key without trying it on a share.
 """

@@ -42,13 +42,13 @@ class EncryptionKeys:
 
     @property
     def current(self) -> EncryptionKey:
-        """What new shares go under, once ``compare`` or ``adopt_first`` has found it."""
+        """Return the key for new shares, after ``compare`` or ``adopt_first`` has found it."""
         if self._current is None:
             raise RuntimeError("the encryption keys have not been compared with the database")
         return self._current
 
     def get(self, key_id: str) -> EncryptionKey:
-        """Raises Failed for a key that is not available."""
+        """Return a key by its id. Raise Failed if it is not available."""
         if key_id not in self._keys:
             raise Failed(
                 "share_unusable",
@@ -58,7 +58,7 @@ class EncryptionKeys:
         return self._keys[key_id]
 
     def problem(self) -> str | None:
-        """Why keys cannot be used at present."""
+        """Return why keys cannot be used at present."""
         return None if self._hsm is None else self._hsm.problem
 
     async def adopt_first(self, pool: Pool) -> None:
@@ -68,7 +68,7 @@ class EncryptionKeys:
         await self.compare(pool)  # another process may have been first, with another
 
     async def compare(self, pool: Pool) -> None:
-        """Raises OperatorError unless every key that the database knows is here, and the same.
+        """Raise OperatorError unless every key that the database knows is here, and the same.
 
         And unless one of the candidates is among them: the wrong key gets nothing to protect.
         """
@@ -123,7 +123,7 @@ async def adopt(pool: Pool, key: EncryptionKey) -> None:
 
 @contextlib.asynccontextmanager
 async def open_encryption_keys(settings: SignerSettings) -> AsyncIterator[EncryptionKeys]:
-    """What [encryption] names: files read, the token logged in to. Raises OperatorError."""
+    """Open the keys of [encryption]: read files, log in to the token. Raise OperatorError."""
     section = settings.encryption
     others: list[EncryptionKey] = [load_key_file(path) for path in section.other_key_files]
     candidates: list[EncryptionKey] = []
@@ -140,7 +140,7 @@ async def open_encryption_keys(settings: SignerSettings) -> AsyncIterator[Encryp
 
 
 async def keys_of(hsm: Hsm) -> list[EncryptionKey]:
-    """The token's keys that encrypt, newest first. Raises OperatorError when it has none."""
+    """Return the token's encryption keys, newest first. Raise OperatorError if it has none."""
     values = await hsm.check_values()
     named = [
         (int(generation), HsmKey(hsm, name, check_value))
@@ -156,7 +156,7 @@ async def keys_of(hsm: Hsm) -> list[EncryptionKey]:
 
 
 def hsm_settings(settings: SignerSettings) -> HsmSettings:
-    """How to reach the token of [encryption.hsm]. Raises OperatorError when there is none."""
+    """Return the settings of [encryption.hsm]. Raise OperatorError if there is no such section."""
     section = settings.encryption.hsm
     if section is None:
         raise OperatorError(

@@ -64,7 +64,7 @@ class Rewrapped:
 
 
 async def count(pool: Pool, new: EncryptionKey) -> int:
-    """How many shares are under another key."""
+    """Return the number of shares under another key."""
     return int((await pool.rows(_COUNT, {"new": new.id}))[0].number)
 
 

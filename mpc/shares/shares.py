@@ -51,25 +51,25 @@ class Shares:
         self._unusable: set[Place] = set()
 
     def problem(self) -> str | None:
-        """How many shares did not open when they were last wanted; None while there is none."""
+        """Return how many shares failed to open at their last use; None for none."""
         UNUSABLE_SHARES.set(len(self._unusable))
         if not self._unusable:
             return None
         return f"{len(self._unusable)} cannot be used; see mpc-signer shares verify"
 
     async def find(self, key_id: UUID, ceremony: UUID) -> StoredShare | None:
-        """The share of a set, whatever became of it; None when none was ever made here."""
+        """Return the share of a set in any state; None if this signer never made one."""
         return await self._one(share_queries.FIND, {"key_id": key_id, "ceremony": ceremony})
 
     async def active(self, key_id: UUID) -> StoredShare | None:
-        """The share that a root key signs with at present."""
+        """Return the share that a root key signs with at present."""
         stored = await self._one(share_queries.ACTIVE, {"key_id": key_id})
         if stored is not None:
             self._close_older(stored)
         return stored
 
     async def known(self, key_id: UUID) -> StoredShare | None:
-        """The newest share of a key that was ever in use here, though it may be erased since.
+        """Return the newest share of a key that was ever in use here, even if it is erased.
 
         It says for good which key has this id.
         """
@@ -100,7 +100,7 @@ class Shares:
     async def prepare_row(
         self, confirmation: Confirmation, network: Network | None, share: Share
     ) -> RowChange:
-        """A new share, durable and confirmed at once.
+        """Store a new share: durable and confirmed at once.
 
         It is refused while another one of the key waits, for a set that was abandoned here,
         and where the key id is that of another key, which was in use already.
@@ -147,7 +147,7 @@ class Shares:
         )
 
     def proved_row(self, stored: StoredShare, others: Sequence[str]) -> RowChange:
-        """It has signed with these. It is promised once it has with some; in DKLs23, with all."""
+        """Note that it has signed with ``others``; in DKLs23, it can be promised after all others."""
         return RowChange(share_queries.PROVE, {**_place(stored), "others": ",".join(others)})
 
     def promise_row(self, stored: StoredShare) -> RowChange:
@@ -188,7 +188,7 @@ class Shares:
             raise
 
     async def _sealed(self, facts: dict[str, Any], share: Share) -> dict[str, Any]:
-        """What the row has of the share itself."""
+        """Return the values of the share itself."""
         protocol = Protocol(facts["protocol"])
         signers = tuple(facts["signers"].split(","))
         holders = Holders(facts["group_name"], facts["threshold"], signers)
@@ -232,7 +232,7 @@ class Shares:
         return await asyncio.to_thread(_opened, stored, data_key, row.ciphertext)
 
     def _opened(self, place: Place, done: asyncio.Task[Share]) -> None:
-        """A share that could not be opened is tried again the next time."""
+        """Forget a share that did not open, so that the next use tries again."""
         error = None if done.cancelled() else done.exception()
         current = self._open.get(place)
         if (done.cancelled() or error) and current is not None and current.share is done:
@@ -253,7 +253,7 @@ def _text(made_for: MadeFor | None) -> str | None:
 
 
 def stored_share(row: Any) -> StoredShare:
-    """A row of shares, as FACTS selects it. Raises Failed for one that is damaged."""
+    """Return a share from a row that FACTS selects. Raise Failed for a damaged row."""
     try:
         return _stored_share(row)
     except (ValueError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""What is known of a share without opening it."""
+"""The facts of a share that need no decryption."""
 
 import struct
 from dataclasses import dataclass
@@ -69,12 +69,12 @@ class StoredShare:
 
     @property
     def holders(self) -> Holders:
-        """The group that holds its root key."""
+        """Return the group that holds its root key."""
         return Holders(self.group, self.threshold, self.signers)
 
     @property
     def key(self) -> StoredKey:
-        """The facts of its root key, which are the same in each set of the key's shares."""
+        """Return the facts of its root key, which are the same in each set of the key's shares."""
         return StoredKey(
             id=self.key_id,
             algorithm=ALGORITHM[self.protocol],
@@ -86,7 +86,7 @@ class StoredShare:
 
     @property
     def associated_data(self) -> bytes:
-        """What the ciphertext of this row was bound to when the share was stored."""
+        """Return the associated data of this row's ciphertext."""
         return associated_data(
             self.key,
             self.holders,
@@ -100,7 +100,7 @@ class StoredShare:
 
     @property
     def set(self) -> SetOfShares:
-        """The set that it is of."""
+        """Return its set of shares."""
         return SetOfShares(ceremony=self.ceremony, generation=self.generation)
 
     @property
@@ -115,32 +115,32 @@ class StoredShare:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether its set is pending: neither activated nor abandoned."""
+        """Return whether its set is pending: neither activated nor abandoned."""
         return self.state in WAITING
 
     @property
     def is_active(self) -> bool:
-        """The key signs with it at present."""
+        """Return whether the key signs with it at present."""
         return self.state is ShareState.ACTIVE
 
     @property
     def is_repaired(self) -> bool:
-        """It goes into Refresh, and signs nothing."""
+        """Return whether it goes only into Refresh, and signs nothing."""
         return self.state is ShareState.REPAIRED
 
     @property
     def was_kept(self) -> bool:
-        """It was promised, and is erased since."""
+        """Return whether it was promised and later erased."""
         return self.state in (ShareState.RETIRED, ShareState.DISCARDED)
 
     @property
     def is_in_use(self) -> bool:
-        """Of the set that is in use at present: active, or repaired and so only for Refresh."""
+        """Return whether it is of the set in use: active, or repaired and so only for Refresh."""
         return self.state in IN_USE
 
     @property
     def unproved_with(self) -> tuple[str, ...]:
-        """The other signers that it has not signed with yet."""
+        """Return the other signers that it has not signed with yet."""
         signed = {*self.proved_with, self.signers[self.index - 1]}
         return tuple(name for name in self.signers if name not in signed)
 
