@@ -147,7 +147,7 @@ class Shares:
         )
 
     def proved_row(self, stored: StoredShare, others: Sequence[str]) -> RowChange:
-        """Note that it has signed with ``others``; in DKLs23, it can be promised after all others."""
+        """Note that it signed with ``others``; in DKLs23 it can be promised after all others."""
         return RowChange(share_queries.PROVE, {**_place(stored), "others": ",".join(others)})
 
     def promise_row(self, stored: StoredShare) -> RowChange:

@@ -274,7 +274,7 @@ BEGIN_STEPS = """
         SELECT new.* FROM unnest(
             CAST(:step_id AS uuid[]), CAST(:step_request_id AS uuid[]), CAST(:step_number AS int[]),
             CAST(:step_kind AS varchar[]), CAST(:step_job_id AS uuid[]),
-            CAST(:step_shares AS uuid[]), CAST(:step_payload AS bytea[]),
+            CAST(:step_share_set_id AS uuid[]), CAST(:step_payload AS bytea[]),
             CAST(:step_signature AS bytea[]),
             CAST(:step_signing_key_id AS varchar[]), CAST(:step_ticket AS bytea[]),
             CAST(:step_ticket_signature AS bytea[]), CAST(:step_ticket_key_id AS varchar[]),

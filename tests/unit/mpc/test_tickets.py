@@ -48,7 +48,7 @@ def ticket_for(one: Job, **changes: Any) -> Ticket:
         "job_digest": DIGEST,
         "key_id": one.key.root or one.key.id,
         "generation": 0,
-        "shares": uuid4(),
+        "share_set_id": uuid4(),
         "protocol": Protocol.DKLS23_SECP256K1,
         "group": "two-of-three",
         "threshold": 2,
@@ -133,7 +133,7 @@ ALL = [Participant(signer=signer, index=index) for index, signer in enumerate(SI
 def test_a_key_that_is_made_has_shares_of_generation_0():
     one = job(JobKind.GENERATE_KEY)
     made: dict[str, Any] = {
-        "kind": CeremonyKind.GENERATE, "shares": None, "participants": ALL, "digest": None
+        "kind": CeremonyKind.GENERATE, "share_set_id": None, "participants": ALL, "digest": None
     }  # fmt: skip
     assert require_ticket(work(one, ticket_for(one, **made)), QUORUM, NOW).generation == 0
     assert code_of(one, ticket_for(one, **made, generation=1)) == "REFUSED bad_ticket"
@@ -142,9 +142,9 @@ def test_a_key_that_is_made_has_shares_of_generation_0():
 @pytest.mark.parametrize("kind", [CeremonyKind.GENERATE, CeremonyKind.REFRESH])
 def test_a_key_is_made_and_refreshed_by_all_n(kind: CeremonyKind):
     shares = None if kind is CeremonyKind.GENERATE else uuid4()
-    ticket_for(job(), kind=kind, shares=shares, participants=ALL)
+    ticket_for(job(), kind=kind, share_set_id=shares, participants=ALL)
     with pytest.raises(ValidationError):
-        ticket_for(job(), kind=kind, shares=shares, participants=ALL[:2])
+        ticket_for(job(), kind=kind, share_set_id=shares, participants=ALL[:2])
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 24 * 3600])
@@ -181,7 +181,7 @@ def test_a_threshold_below_the_owners_is_denied():
             ]
         },
         {"target": 3},
-        {"shares": None},
+        {"share_set_id": None},
     ],
 )
 def test_a_ticket_that_contradicts_itself_is_no_ticket(change):

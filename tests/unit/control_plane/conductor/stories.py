@@ -79,7 +79,7 @@ def step(
         "id": uuid4(),
         "number": 1,
         "kind": kind,
-        "shares": SHARES,
+        "share_set_id": SHARES,
         "tasks": tuple(Task(signer, outcome, signer in late) for signer, outcome in said.items()),
         "ending": ending,
     }
@@ -95,7 +95,7 @@ def made(
 ) -> Step:
     """A step that makes a set of shares."""
     id_ = ceremony or uuid4()
-    return step(kind, said, ending, id=id_, shares=id_, is_unsettled=True, **more)
+    return step(kind, said, ending, id=id_, share_set_id=id_, is_unsettled=True, **more)
 
 
 def _done(result: Any) -> Outcome:

@@ -95,7 +95,7 @@ EVIDENCE = {
 
 
 def task(
-    kind: JobKind, public_key: bytes | None = PUBLIC_KEY, shares: UUID | None = None
+    kind: JobKind, public_key: bytes | None = PUBLIC_KEY, share_set_id: UUID | None = None
 ) -> GivenTask:
     now = datetime.now(UTC)
     is_sign = kind is JobKind.SIGN
@@ -114,7 +114,7 @@ def task(
         endpoint=Endpoint.SIGNATURES if is_sign else Endpoint.KEYS,
         request=REQUEST.model_dump_json().encode() if is_sign else BODY,
         evidence=EVIDENCE.get(kind, ()),
-        ceremony=shares,
+        ceremony=share_set_id,
         created_at=now,
         expires_at=now + timedelta(minutes=1),
     )
@@ -176,13 +176,13 @@ def test_a_signers_own_true_statements_count():
     assert fault_of(task(JobKind.GENERATE_KEY, None), prepared()) is None
     assert fault_of(task(JobKind.REFRESH_KEY), prepared()) is None
     activated = ActivatedShare(attestation=signed(ATTESTATION_TYPE, ATTESTATION))
-    assert fault_of(task(JobKind.ACTIVATE_KEY, shares=SHARES), activated) is None
+    assert fault_of(task(JobKind.ACTIVATE_KEY, share_set_id=SHARES), activated) is None
     abandoned = AbandonedShare(abandonment=signed(ABANDONMENT_TYPE, ABANDONMENT))
-    assert fault_of(task(JobKind.ABANDON, shares=SHARES), abandoned) is None
+    assert fault_of(task(JobKind.ABANDON, share_set_id=SHARES), abandoned) is None
     for kind in (JobKind.PROMISE, JobKind.ABANDON):
-        assert fault_of(task(kind, shares=SHARES), promised()) is None
+        assert fault_of(task(kind, share_set_id=SHARES), promised()) is None
     assert fault_of(task(JobKind.APPROVE), Approved()) is None
-    assert fault_of(task(JobKind.DISCARD, shares=SHARES), NothingMade()) is None
+    assert fault_of(task(JobKind.DISCARD, share_set_id=SHARES), NothingMade()) is None
     assert fault_of(task(JobKind.REPAIR_SHARE), NothingMade()) is None
 
 
@@ -238,13 +238,13 @@ def test_a_statement_under_another_identity_is_a_fault():
     ids=",".join,
 )
 def test_a_promise_of_anything_but_what_was_confirmed_is_a_fault(fields: dict[str, Any]):
-    given = task(JobKind.PROMISE, shares=SHARES)
+    given = task(JobKind.PROMISE, share_set_id=SHARES)
     assert fault_of(given, promised(changed(PROMISE, **fields))) is not None
 
 
 def test_a_promise_under_another_identity_is_a_fault():
     for kind in (JobKind.PROMISE, JobKind.ABANDON):
-        assert fault_of(task(kind, shares=SHARES), promised(by=OTHER)) is not None
+        assert fault_of(task(kind, share_set_id=SHARES), promised(by=OTHER)) is not None
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_a_promise_under_another_identity_is_a_fault():
 )
 def test_an_attestation_of_anything_but_what_was_confirmed_is_a_fault(fields: dict[str, Any]):
     said = ActivatedShare(attestation=signed(ATTESTATION_TYPE, changed(ATTESTATION, **fields)))
-    assert fault_of(task(JobKind.ACTIVATE_KEY, shares=SHARES), said) is not None
+    assert fault_of(task(JobKind.ACTIVATE_KEY, share_set_id=SHARES), said) is not None
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_an_attestation_of_anything_but_what_was_confirmed_is_a_fault(fields: di
 )
 def test_an_abandonment_of_something_else_is_a_fault(fields: dict[str, Any]):
     said = AbandonedShare(abandonment=signed(ABANDONMENT_TYPE, changed(ABANDONMENT, **fields)))
-    assert fault_of(task(JobKind.ABANDON, shares=SHARES), said) is not None
+    assert fault_of(task(JobKind.ABANDON, share_set_id=SHARES), said) is not None
 
 
 def signature(request: SignHash | SignMessage, digest: bytes) -> MadeSignature:
@@ -296,7 +296,7 @@ def test_a_signature_that_verifies_counts_and_no_other():
 
 
 def test_the_proof_of_a_set_is_over_that_sets_own_message():
-    given = task(JobKind.PROVE_KEY, shares=SHARES)
+    given = task(JobKind.PROVE_KEY, share_set_id=SHARES)
     for ceremony, counts in ((SHARES, True), (STEP, False), (None, False)):
         request, digest = possession_request(ECDSA_SECP256K1, KEY_ID, ceremony)
         assert digest is not None
@@ -305,7 +305,7 @@ def test_the_proof_of_a_set_is_over_that_sets_own_message():
 
 def test_a_result_of_another_kind_of_job_is_a_fault():
     for kind in JobKind:
-        assert fault_of(task(kind, shares=SHARES), None) is not None
+        assert fault_of(task(kind, share_set_id=SHARES), None) is not None
     assert fault_of(task(JobKind.GENERATE_KEY, None), Approved()) is not None
     assert fault_of(task(JobKind.APPROVE), NothingMade()) is not None
 

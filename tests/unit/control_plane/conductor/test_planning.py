@@ -161,7 +161,7 @@ def test_shares_are_made_again_only_after_a_pause_that_grows():
             tried = made(said, ending=Ending.FAILED, number=number)
             ending = Ending.DONE if number < 2 * failures - 2 else None
             told = {signer: abandoned(signer) for signer in THREE}
-            cleaned = step(JobKind.ABANDON, told, ending, shares=tried.id, number=number + 1)
+            cleaned = step(JobKind.ABANDON, told, ending, share_set_id=tried.id, number=number + 1)
             history += [tried, cleaned]
         decided = plan(generate(tuple(history)), 0.5)
         assert isinstance(decided.decision, Begin)

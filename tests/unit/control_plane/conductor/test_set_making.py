@@ -99,7 +99,9 @@ def test_a_set_waits_for_who_is_away_to_give_it_up(missing: str):
     others = set(THREE) - {missing}
     first = begun(next_change_step(request))
     assert (first.kind, set(first.signers)) == (JobKind.ABANDON, others)
-    gave_up = step(JobKind.ABANDON, {each: abandoned(each) for each in others}, shares=the_set.id)
+    gave_up = step(
+        JobKind.ABANDON, {each: abandoned(each) for each in others}, share_set_id=the_set.id
+    )
     assert isinstance(next_change_step(without(generate((the_set, gave_up)), missing)), Pause)
     last = begun(next_change_step(generate((the_set, gave_up))))
     assert (last.kind, last.signers) == (JobKind.ABANDON, (missing,))
@@ -108,14 +110,14 @@ def test_a_set_waits_for_who_is_away_to_give_it_up(missing: str):
 def test_who_has_promised_discards_for_the_abandonments_of_t_others():
     the_set = made(dict(ALL_CONFIRMED))
     told = {"a": promised("a"), "b": abandoned("b"), "c": failed()}
-    asked = step(JobKind.ABANDON, told, Ending.FAILED, shares=the_set.id)
+    asked = step(JobKind.ABANDON, told, Ending.FAILED, share_set_id=the_set.id)
     again = begun(next_change_step(generate((the_set, asked))))
     assert (again.kind, again.signers) == (JobKind.ABANDON, ("c",))
-    last = step(JobKind.ABANDON, {"c": abandoned("c")}, shares=the_set.id)
+    last = step(JobKind.ABANDON, {"c": abandoned("c")}, share_set_id=the_set.id)
     discarding = begun(next_change_step(generate((the_set, asked, last))))
     assert (discarding.kind, discarding.signers) == (JobKind.DISCARD, ("a",))
     assert [each.payload for each in discarding.evidence] == [b"b", b"c"]
-    gone = step(JobKind.DISCARD, {"a": nothing()}, shares=the_set.id)
+    gone = step(JobKind.DISCARD, {"a": nothing()}, share_set_id=the_set.id)
     made_anew = begun(next_change_step(generate((the_set, asked, last, gone))))
     assert made_anew.kind is JobKind.GENERATE_KEY
 
@@ -123,7 +125,7 @@ def test_who_has_promised_discards_for_the_abandonments_of_t_others():
 def test_what_too_few_have_abandoned_for_the_others_to_discard_ends_the_request():
     the_set = made(dict(ALL_CONFIRMED))
     told = {"a": promised("a"), "b": promised("b"), "c": abandoned("c")}
-    asked = step(JobKind.ABANDON, told, shares=the_set.id)
+    asked = step(JobKind.ABANDON, told, share_set_id=the_set.id)
     decision = next_change_step(generate((the_set, asked)))
     assert isinstance(decision, End)
     assert decision.reason.code == "signers_disagree"
@@ -132,7 +134,7 @@ def test_what_too_few_have_abandoned_for_the_others_to_discard_ends_the_request(
 
 def proving(the_set: Step, *signers: str) -> Step:
     said = {signer: nothing() for signer in signers}
-    return step(JobKind.PROVE_KEY, said, shares=the_set.id)
+    return step(JobKind.PROVE_KEY, said, share_set_id=the_set.id)
 
 
 def test_quorums_sign_until_every_share_has():
@@ -165,14 +167,14 @@ def all_proved() -> tuple[Step, ...]:
 def all_promised() -> tuple[Step, ...]:
     steps = all_proved()
     said = {signer: promised(signer) for signer in THREE}
-    return (*steps, step(JobKind.PROMISE, said, shares=steps[0].id))
+    return (*steps, step(JobKind.PROMISE, said, share_set_id=steps[0].id))
 
 
 @pytest.mark.parametrize("count", range(4))
 def test_a_set_is_taken_into_use_when_all_n_have_promised_and_not_before(count: int):
     steps = all_proved()
     said = {signer: promised(signer) for signer in THREE[:count]}
-    promising = step(JobKind.PROMISE, said, shares=steps[0].id)
+    promising = step(JobKind.PROMISE, said, share_set_id=steps[0].id)
     decision = begun(next_change_step(generate((*steps, promising))))
     if count < 3:
         assert (decision.kind, decision.signers) == (JobKind.PROMISE, THREE[count:])
@@ -184,7 +186,7 @@ def test_a_set_is_taken_into_use_when_all_n_have_promised_and_not_before(count: 
 def test_a_set_that_all_have_promised_is_used_whatever_one_says_besides():
     """It lies, or has lost its memory: the others can never discard it."""
     steps = all_promised()
-    gave_up = step(JobKind.ABANDON, {"c": abandoned("c")}, shares=steps[0].id)
+    gave_up = step(JobKind.ABANDON, {"c": abandoned("c")}, share_set_id=steps[0].id)
     assert begun(next_change_step(generate((*steps, gave_up)))).kind is JobKind.ACTIVATE_KEY
 
 
@@ -192,7 +194,7 @@ def test_a_set_that_all_have_promised_is_used_whatever_one_says_besides():
 def test_a_key_is_complete_when_all_n_have_activated_and_not_before(count: int):
     steps = all_promised()
     said = {signer: activated(signer) for signer in THREE[:count]}
-    activation = step(JobKind.ACTIVATE_KEY, said, shares=steps[0].id)
+    activation = step(JobKind.ACTIVATE_KEY, said, share_set_id=steps[0].id)
     decision = next_change_step(generate((*steps, activation)))
     if count == 3:
         assert isinstance(decision, Complete)
@@ -203,7 +205,7 @@ def test_a_key_is_complete_when_all_n_have_activated_and_not_before(count: int):
 def test_one_that_says_it_has_not_signed_signs_again():
     steps = all_proved()
     said = {"a": promised("a"), "b": promised("b"), "c": failed("not_proved")}
-    promising = step(JobKind.PROMISE, said, shares=steps[0].id)
+    promising = step(JobKind.PROMISE, said, share_set_id=steps[0].id)
     decision = begun(next_change_step(generate((*steps, promising))))
     assert decision.kind is JobKind.PROVE_KEY
     assert "c" in decision.signers
@@ -301,10 +303,10 @@ def test_a_final_request_still_has_its_shares_abandoned_and_discarded():
     assert (begun(first.decision).kind, begun(first.decision).signers) == (JobKind.ABANDON, THREE)
     assert first.settled == ()
     told = {"a": abandoned("a"), "b": abandoned("b"), "c": promised("c")}
-    gave_up = step(JobKind.ABANDON, told, shares=the_set.id)
+    gave_up = step(JobKind.ABANDON, told, share_set_id=the_set.id)
     second = plan(generate((the_set, gave_up), is_final=True), 0.5)
     assert begun(second.decision).signers == ("c",)
-    gone = step(JobKind.DISCARD, {"c": nothing()}, shares=the_set.id)
+    gone = step(JobKind.DISCARD, {"c": nothing()}, share_set_id=the_set.id)
     third = plan(generate((the_set, gave_up, gone), is_final=True), 0.5)
     assert isinstance(third.decision, Rest)
     assert third.settled == (the_set.id,)
@@ -337,7 +339,7 @@ def test_a_set_in_the_way_that_nobody_knows_is_given_up():
     """As when the control plane's database was restored from before that set was made."""
     unknown = uuid4()
     tried = waiting_for(("a", unknown))
-    own = step(JobKind.ABANDON, {each: abandoned(each) for each in THREE}, shares=tried.id)
+    own = step(JobKind.ABANDON, {each: abandoned(each) for each in THREE}, share_set_id=tried.id)
     decision = begun(next_change_step(refresh((tried, own))))
     assert (decision.kind, decision.signers, decision.share_set_id) == (
         JobKind.ABANDON,
@@ -345,14 +347,14 @@ def test_a_set_in_the_way_that_nobody_knows_is_given_up():
         unknown,
     )
     told = {"a": promised("a"), "b": abandoned("b"), "c": abandoned("c")}
-    asked = step(JobKind.ABANDON, told, shares=unknown)
+    asked = step(JobKind.ABANDON, told, share_set_id=unknown)
     discarding = begun(next_change_step(refresh((tried, own, asked))))
     assert (discarding.kind, discarding.signers, discarding.share_set_id) == (
         JobKind.DISCARD,
         ("a",),
         unknown,
     )
-    gone = step(JobKind.DISCARD, {"a": nothing()}, shares=unknown)
+    gone = step(JobKind.DISCARD, {"a": nothing()}, share_set_id=unknown)
     again = begun(next_change_step(refresh((tried, own, asked, gone))))
     assert again.kind is JobKind.REFRESH_KEY
 
@@ -360,9 +362,9 @@ def test_a_set_in_the_way_that_nobody_knows_is_given_up():
 def forgotten(unknown: UUID, generation: int = 1) -> tuple[Step, ...]:
     """A refresh that met a set which all have promised."""
     tried = waiting_for(("b", unknown))
-    own = step(JobKind.ABANDON, {each: abandoned(each) for each in THREE}, shares=tried.id)
+    own = step(JobKind.ABANDON, {each: abandoned(each) for each in THREE}, share_set_id=tried.id)
     said = {each: promised(each, generation=generation) for each in THREE}
-    return tried, own, step(JobKind.ABANDON, said, shares=unknown)
+    return tried, own, step(JobKind.ABANDON, said, share_set_id=unknown)
 
 
 def test_a_set_in_the_way_that_all_have_promised_is_taken_into_use_and_another_one_made():
@@ -371,7 +373,9 @@ def test_a_set_in_the_way_that_all_have_promised_is_taken_into_use_and_another_o
     before = forgotten(unknown)
     decision = begun(next_change_step(refresh(before)))
     assert (decision.kind, decision.share_set_id) == (JobKind.ACTIVATE_KEY, unknown)
-    done = step(JobKind.ACTIVATE_KEY, {each: activated(each) for each in THREE}, shares=unknown)
+    done = step(
+        JobKind.ACTIVATE_KEY, {each: activated(each) for each in THREE}, share_set_id=unknown
+    )
     after = refresh((*before, done))
     in_use = set_in_use(after)
     assert in_use == SharesInUse(1, unknown)
@@ -400,7 +404,7 @@ def test_a_lying_signer_cannot_have_the_set_in_use_taken_for_the_refreshed_one()
 def test_a_signer_that_has_lost_its_share_before_it_promised_ends_the_set():
     steps = all_proved()
     said = {"a": promised("a"), "b": failed(), "c": cannot("no_share")}
-    asked = step(JobKind.PROMISE, said, Ending.FAILED, shares=steps[0].id)
+    asked = step(JobKind.PROMISE, said, Ending.FAILED, share_set_id=steps[0].id)
     decision = begun(next_change_step(refresh((*steps, asked))))
     assert (decision.kind, decision.signers) == (JobKind.ABANDON, ("b", "c"))
 
@@ -410,11 +414,11 @@ def test_a_signer_that_has_lost_what_it_promised_does_not_hold_up_the_others(kin
     """They use the set: the share is repaired afterwards. Of a new key there is nothing to keep."""
     steps = all_promised()
     said = {"a": activated("a"), "b": failed(), "c": cannot("no_share")}
-    activation = step(JobKind.ACTIVATE_KEY, said, Ending.FAILED, shares=steps[0].id)
+    activation = step(JobKind.ACTIVATE_KEY, said, Ending.FAILED, share_set_id=steps[0].id)
     make = generate if kind is JobKind.GENERATE_KEY else refresh_of_none
     waiting = begun(next_change_step(make((*steps, activation))))
     assert (waiting.kind, waiting.signers) == (JobKind.ACTIVATE_KEY, ("b", "c"))
-    last = step(JobKind.ACTIVATE_KEY, {"b": activated("b")}, shares=steps[0].id)
+    last = step(JobKind.ACTIVATE_KEY, {"b": activated("b")}, share_set_id=steps[0].id)
     decision = next_change_step(make((*steps, activation, last)))
     if kind is JobKind.GENERATE_KEY:
         assert isinstance(decision, End)
@@ -426,7 +430,7 @@ def test_a_signer_that_has_lost_what_it_promised_does_not_hold_up_the_others(kin
 def test_a_set_that_fewer_than_t_have_kept_ends_the_request():
     steps = all_promised()
     said = {"a": activated("a"), "b": cannot("no_share"), "c": cannot("no_share")}
-    activation = step(JobKind.ACTIVATE_KEY, said, Ending.FAILED, shares=steps[0].id)
+    activation = step(JobKind.ACTIVATE_KEY, said, Ending.FAILED, share_set_id=steps[0].id)
     decision = next_change_step(refresh_of_none((*steps, activation)))
     assert isinstance(decision, End)
     assert (decision.reason.code, decision.reason.culprits) == ("no_share", ("b", "c"))
@@ -438,12 +442,12 @@ LATE = {"is_late": True, "in_use": SharesInUse(-1, SHARES)}
 def test_a_set_that_a_signer_does_not_promise_is_given_up_once_the_time_is_over():
     steps = all_proved()
     said = {"a": promised("a"), "b": promised("b"), "c": denied("bad_evidence")}
-    asked = step(JobKind.PROMISE, said, Ending.FAILED, shares=steps[0].id)
+    asked = step(JobKind.PROMISE, said, Ending.FAILED, share_set_id=steps[0].id)
     in_time = begun(next_change_step(generate((*steps, asked))))
     assert (in_time.kind, in_time.signers) == (JobKind.PROMISE, ("c",))
     late = begun(next_change_step(refresh((*steps, asked), **LATE)))
     assert (late.kind, late.signers) == (JobKind.ABANDON, ("c",))
-    gave_up = step(JobKind.ABANDON, {"c": abandoned("c")}, shares=steps[0].id)
+    gave_up = step(JobKind.ABANDON, {"c": abandoned("c")}, share_set_id=steps[0].id)
     decision = next_change_step(refresh((*steps, asked, gave_up), **LATE))
     assert isinstance(decision, End)
     assert decision.reason.code == "signers_disagree"
@@ -452,7 +456,7 @@ def test_a_set_that_a_signer_does_not_promise_is_given_up_once_the_time_is_over(
 def test_a_signer_that_is_away_may_still_promise_after_the_time_is_over():
     steps = all_proved()
     said = {"a": promised("a"), "b": promised("b"), "c": None}
-    asked = step(JobKind.PROMISE, said, Ending.SILENT, shares=steps[0].id)
+    asked = step(JobKind.PROMISE, said, Ending.SILENT, share_set_id=steps[0].id)
     decision = begun(next_change_step(refresh((*steps, asked), **LATE)))
     assert (decision.kind, decision.signers) == (JobKind.PROMISE, ("c",))
 
@@ -462,12 +466,12 @@ def test_what_a_signer_failed_at_and_did_later_is_not_held_against_it(is_promise
     """It was without its database for a moment; now it, or another one, is away."""
     steps = all_proved()
     first = {"a": promised("a"), "b": failed(), "c": promised("c") if is_promised_by_all else None}
-    asked = step(JobKind.PROMISE, first, Ending.FAILED, shares=steps[0].id)
-    again = step(JobKind.PROMISE, {"b": promised("b")}, shares=steps[0].id)
+    asked = step(JobKind.PROMISE, first, Ending.FAILED, share_set_id=steps[0].id)
+    again = step(JobKind.PROMISE, {"b": promised("b")}, share_set_id=steps[0].id)
     before = (*steps, asked, again)
     if is_promised_by_all:
         used = {"a": activated("a"), "b": None, "c": activated("c")}
-        before += (step(JobKind.ACTIVATE_KEY, used, Ending.SILENT, shares=steps[0].id),)
+        before += (step(JobKind.ACTIVATE_KEY, used, Ending.SILENT, share_set_id=steps[0].id),)
     decision = begun(next_change_step(refresh(before, **LATE)))
     expected = (JobKind.ACTIVATE_KEY, ("b",)) if is_promised_by_all else (JobKind.PROMISE, ("c",))
     assert (decision.kind, decision.signers) == expected
@@ -477,7 +481,9 @@ def test_a_set_that_nobody_has_promised_in_time_is_given_up_and_the_request_ends
     steps = all_proved()
     first = begun(next_change_step(refresh(steps, **LATE)))
     assert (first.kind, first.signers) == (JobKind.ABANDON, THREE)
-    gave_up = step(JobKind.ABANDON, {each: abandoned(each) for each in THREE}, shares=steps[0].id)
+    gave_up = step(
+        JobKind.ABANDON, {each: abandoned(each) for each in THREE}, share_set_id=steps[0].id
+    )
     decision = next_change_step(refresh((*steps, gave_up), **LATE))
     assert isinstance(decision, End)
     assert decision.reason.code == "expired"
@@ -488,7 +494,7 @@ def test_t_that_use_a_set_are_enough_once_the_time_is_over(users: int):
     steps = all_promised()
     said = {signer: activated(signer) for signer in THREE[:users]}
     others = {signer: denied("bad_evidence") for signer in THREE[users:]}
-    activation = step(JobKind.ACTIVATE_KEY, said | others, Ending.FAILED, shares=steps[0].id)
+    activation = step(JobKind.ACTIVATE_KEY, said | others, Ending.FAILED, share_set_id=steps[0].id)
     assert isinstance(next_change_step(refresh_of_none((*steps, activation))), Begin)
     decision = next_change_step(refresh((*steps, activation), **LATE))
     assert isinstance(decision, Complete if users == 2 else Begin)
@@ -501,7 +507,9 @@ def test_what_nobody_waits_for_any_more_is_asked_for_ever_less_often():
     steps: list[Step] = [made(dict(ALL_CONFIRMED), ending=Ending.FAILED)]
     for number in range(2, 30):
         told = {"c": denied("bad_evidence")}
-        steps.append(step(JobKind.ABANDON, told, Ending.FAILED, shares=steps[0].id, number=number))
+        steps.append(
+            step(JobKind.ABANDON, told, Ending.FAILED, share_set_id=steps[0].id, number=number)
+        )
     assert pause(generate(tuple(steps)), JobKind.ABANDON, 0.5) == 15
     assert pause(generate(tuple(steps), is_final=True), JobKind.ABANDON, 0.5) == 3600
 
@@ -511,7 +519,7 @@ def test_one_signer_cannot_have_a_set_used_that_the_others_have_lost():
     steps = forgotten(uuid4())
     unknown = steps[-1].share_set_id
     said = {"a": cannot("no_share"), "b": cannot("no_share"), "c": activated("c")}
-    activation = step(JobKind.ACTIVATE_KEY, said, Ending.FAILED, shares=unknown)
+    activation = step(JobKind.ACTIVATE_KEY, said, Ending.FAILED, share_set_id=unknown)
     request = refresh((*steps, activation))
     assert set_in_use(request) == request.in_use
     decision = next_change_step(request)
@@ -535,9 +543,9 @@ def test_a_signer_that_did_not_hear_of_the_set_in_use_is_told_before_another_one
 def test_a_set_that_one_signer_alone_says_there_is_changes_nothing():
     gone = uuid4()
     tried = waiting_for(("c", gone))
-    own = step(JobKind.ABANDON, {each: abandoned(each) for each in THREE}, shares=tried.id)
+    own = step(JobKind.ABANDON, {each: abandoned(each) for each in THREE}, share_set_id=tried.id)
     told = {"a": nothing(), "b": nothing(), "c": promised("c", generation=1)}
-    asked = step(JobKind.ABANDON, told, shares=gone)
+    asked = step(JobKind.ABANDON, told, share_set_id=gone)
     assert begun(next_change_step(refresh((tried, own, asked)))).kind is JobKind.REFRESH_KEY
 
 
@@ -551,7 +559,7 @@ def test_an_order_that_a_signer_refuses_is_given_again_after_a_pause(kind: JobKi
     """Nobody else can do it in its place."""
     steps = all_promised() if kind is JobKind.ACTIVATE_KEY else all_proved()
     said = {"a": denied("bad_evidence"), "b": nothing(), "c": nothing()}
-    asked = step(kind, said, None, shares=steps[0].id)
+    asked = step(kind, said, None, share_set_id=steps[0].id)
     decided = plan(generate((*steps, asked)), 0.5)
     assert isinstance(decided.decision, Begin)
     assert decided.delay_seconds > 0
@@ -560,7 +568,9 @@ def test_an_order_that_a_signer_refuses_is_given_again_after_a_pause(kind: JobKi
 def test_of_two_signers_that_both_must_sign_one_abandonment_lets_the_other_discard():
     group = SignerGroup("pair", 2, THREE[:2])
     the_set = made({"a": confirmed("a"), "b": confirmed("b")})
-    asked = step(JobKind.ABANDON, {"a": promised("a"), "b": abandoned("b")}, shares=the_set.id)
+    asked = step(
+        JobKind.ABANDON, {"a": promised("a"), "b": abandoned("b")}, share_set_id=the_set.id
+    )
     decision = begun(next_change_step(generate((the_set, asked), group=group)))
     assert (decision.kind, decision.signers, len(decision.evidence)) == (
         JobKind.DISCARD,
@@ -572,7 +582,7 @@ def test_of_two_signers_that_both_must_sign_one_abandonment_lets_the_other_disca
 def test_a_share_that_was_erased_before_counts_as_gone():
     the_set = made(dict(ALL_CONFIRMED), ending=Ending.FAILED)
     told = {"a": abandoned("a"), "b": nothing(), "c": abandoned("c")}
-    asked = step(JobKind.ABANDON, told, shares=the_set.id)
+    asked = step(JobKind.ABANDON, told, share_set_id=the_set.id)
     assert plan(generate((the_set, asked), is_final=True), 0.5).settled == (the_set.id,)
 
 
@@ -580,7 +590,7 @@ def test_a_signer_that_is_away_is_cleaned_up_after_when_it_is_back():
     the_set = made({"a": abandoned("a"), "b": abandoned("b"), "c": None})
     request = generate((the_set,), is_final=True)
     assert isinstance(plan(without(request, "c"), 0.5).decision, Rest)
-    again = step(JobKind.ABANDON, {"c": failed()}, Ending.FAILED, shares=the_set.id)
+    again = step(JobKind.ABANDON, {"c": failed()}, Ending.FAILED, share_set_id=the_set.id)
     later = generate((the_set, again), is_final=True)
     assert begun(plan(later, 0.5).decision).signers == ("c",)
 

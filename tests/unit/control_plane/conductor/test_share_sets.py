@@ -40,13 +40,13 @@ def test_no_set_is_coming_before_all_have_promised_it():
     promising = step(
         JobKind.PROMISE,
         {signer: promised(signer) for signer in THREE},
-        shares=confirming.share_set_id,
+        share_set_id=confirming.share_set_id,
     )
-    some = step(JobKind.ACTIVATE_KEY, {"a": activated("a")}, shares=confirming.share_set_id)
+    some = step(JobKind.ACTIVATE_KEY, {"a": activated("a")}, share_set_id=confirming.share_set_id)
     every = step(
         JobKind.ACTIVATE_KEY,
         {signer: activated(signer) for signer in THREE},
-        shares=confirming.share_set_id,
+        share_set_id=confirming.share_set_id,
     )
     assert coming_set(generate((confirming,))) is None
     coming = coming_set(generate((confirming, promising)))
@@ -58,7 +58,7 @@ def test_no_set_is_coming_before_all_have_promised_it():
 
 def test_what_the_users_of_a_set_attest_is_read_from_the_first_of_them():
     confirming = made({signer: confirmed(signer) for signer in THREE})
-    using = step(JobKind.ACTIVATE_KEY, {"b": activated("b")}, shares=confirming.share_set_id)
+    using = step(JobKind.ACTIVATE_KEY, {"b": activated("b")}, share_set_id=confirming.share_set_id)
     attested = the_set(confirming, using).attested()
     assert (attested.node, attested.public_key) == ("b", PUBLIC_KEY)
 

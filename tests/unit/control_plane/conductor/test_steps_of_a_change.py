@@ -26,9 +26,11 @@ from tests.unit.control_plane.conductor.stories import (
 
 CONFIRMING = made({signer: confirmed(signer) for signer in THREE})
 SET = CONFIRMING.share_set_id
-PROVING = step(JobKind.PROVE_KEY, dict.fromkeys(THREE, nothing()), shares=SET)
-PROMISING = step(JobKind.PROMISE, {signer: promised(signer) for signer in THREE}, shares=SET)
-USING = step(JobKind.ACTIVATE_KEY, {signer: activated(signer) for signer in THREE}, shares=SET)
+PROVING = step(JobKind.PROVE_KEY, dict.fromkeys(THREE, nothing()), share_set_id=SET)
+PROMISING = step(JobKind.PROMISE, {signer: promised(signer) for signer in THREE}, share_set_id=SET)
+USING = step(
+    JobKind.ACTIVATE_KEY, {signer: activated(signer) for signer in THREE}, share_set_id=SET
+)
 
 
 def next_of(*steps) -> Begin:
@@ -67,7 +69,7 @@ def test_a_set_that_all_use_is_the_one_that_completes_the_request():
 
 
 def test_a_signer_that_is_away_is_waited_for_before_it_takes_a_set_into_use():
-    some = step(JobKind.ACTIVATE_KEY, {s: activated(s) for s in "ab"}, shares=SET)
+    some = step(JobKind.ACTIVATE_KEY, {s: activated(s) for s in "ab"}, share_set_id=SET)
     request = without(generate((CONFIRMING, PROVING, PROMISING, some)), "c")
     decision = next_change_step(request)
     assert isinstance(decision, Pause)
