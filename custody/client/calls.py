@@ -48,7 +48,7 @@ class Call(Generic[Answer]):
         return answer
 
     def waiting(self, seconds: float) -> "Call[Answer]":
-        """The same call, held open by the service until what it is about is final."""
+        """Return the same call, held open by the service until its subject is final."""
         return replace(self, query={**self.query, "wait": f"{seconds:.3f}"}) if seconds else self
 
     @property
@@ -59,7 +59,7 @@ class Call(Generic[Answer]):
 
 @dataclass(frozen=True)
 class Wish:
-    """What a POST asks for, in a form that can be completed and signed. ``key_id``: the path's."""
+    """The content of a POST, in a form that can be completed and signed. ``key_id``: the path's."""
 
     endpoint: Endpoint
     request: Request
@@ -67,12 +67,12 @@ class Wish:
 
 
 def content(body: BaseModel) -> bytes:
-    """A body as it travels."""
+    """Return a body as it travels."""
     return body.model_dump_json(exclude_none=True).encode()
 
 
 def get(path: str, model: type[AnyAnswer], **filters: str | None) -> Call[AnyAnswer]:
-    """A GET; ``filters`` are query parameters, left out where they are None."""
+    """Return a GET; ``filters`` are query parameters, left out if they are None."""
     query = {name: value for name, value in filters.items() if value is not None}
     return Call("GET", path, partial(read_answer, model), query)
 
@@ -82,12 +82,12 @@ def post(path: str, body: BaseModel, model: type[AnyAnswer]) -> Call[AnyAnswer]:
 
 
 def wish(path: str, wanted: Wish, model: type[AnyAnswer]) -> Call[AnyAnswer]:
-    """A POST that makes nodes do something, so that their owner may want it signed."""
+    """Return a POST that makes nodes work, so that their owner may require a signature."""
     return replace(post(path, wanted.request, model), wish=wanted)
 
 
 def next_page(call: Call[Page[Item]], page: Page[Item]) -> Call[Page[Item]] | None:
-    """The call for what follows a page; None after the last."""
+    """Return the call for the next page; None after the last."""
     if page.next_cursor is None:
         return None
     return replace(call, query={**call.query, "cursor": page.next_cursor})

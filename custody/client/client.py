@@ -15,7 +15,7 @@ from custody.wire.attestations import PinnedNodes
 
 
 class Operations:
-    """What both clients can do; see ``custody.client.operations`` for each."""
+    """The operations of both clients; see ``custody.client.operations`` for each."""
 
     create_wallet = Operation(operations.create_wallet)
     get_wallet = Operation(operations.get_wallet)

@@ -1,4 +1,4 @@
-"""How calls travel: two thin drivers, over httpx.Client and httpx.AsyncClient."""
+"""The transport of calls: two thin drivers, over httpx.Client and httpx.AsyncClient."""
 
 import asyncio
 import ssl
@@ -81,7 +81,7 @@ class Policy(TypedDict):
 
 
 def policy(patience: float) -> Policy:
-    """When and how often a call is tried again; for at most ``patience`` seconds.
+    """The times at which a call is tried again, for at most ``patience`` seconds.
 
     A Retry-After beyond that is cut: the last attempt is made as patience ends.
     """
@@ -112,7 +112,7 @@ class Incoming:
         self._size = 0
 
     def add(self, chunk: bytes) -> None:
-        """Raises Unreachable or UnexpectedAnswer."""
+        """Send a call. Raise Unreachable or UnexpectedAnswer."""
         self._chunks.append(chunk)
         self._size += len(chunk)
         if self._size > MAX_ANSWER:
@@ -125,7 +125,7 @@ class Incoming:
         return f"{self._call.method} {self._call.path}: status {self._response.status_code}"
 
     def read(self, call: Call[Answer]) -> Answer:
-        """The answer. Raises Refused, Unavailable or UnexpectedAnswer."""
+        """Return the answer. Raise Refused, Unavailable or UnexpectedAnswer."""
         response, content = self._response, b"".join(self._chunks)
         came = f"{self._what} with {self._size} bytes of {_media_type(response)}"
         try:
@@ -148,7 +148,7 @@ def _media_type(response: httpx.Response) -> str:
 
 
 def _is_broken_json(response: httpx.Response, error: ValidationError) -> bool:
-    """Whether it began as our answer: not every gateway says how long it would have been."""
+    """Return whether it began as an answer of ours: not every gateway states its length."""
     is_json = _media_type(response) == "application/json"
     return is_json and error.errors()[0]["type"] == "json_invalid"
 

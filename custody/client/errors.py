@@ -1,4 +1,4 @@
-"""What can go wrong, by what a caller can do about it."""
+"""Errors, in groups by what a caller can do about them."""
 
 from typing import TypeAlias
 
@@ -131,7 +131,7 @@ class Rejected(Ended):
 
 
 class Failed(Ended):
-    """It could not be done; a new request may succeed."""
+    """The request failed; a new request may succeed."""
 
 
 def _name(resource: Resource) -> str:
@@ -165,6 +165,6 @@ _BY_CODE: dict[str, type[Refused]] = {
 
 
 def refusal(problem: Problem, status: int, retry_after: float | None) -> Refused:
-    """The error of an answer with this status: Unavailable where it says to come back."""
+    """Return the error of an answer with this status: Unavailable if it may be sent again."""
     kind = Unavailable if status in COME_BACK else _BY_CODE.get(problem.code, Refused)
     return kind(problem, retry_after)

@@ -1,4 +1,4 @@
-"""What an application can ask for. Each is described once, for both clients.
+"""The operations of an application. Each is described once, for both clients.
 
 ``wait`` everywhere: seconds until the result must be there; 0 returns the request as it stands.
 ``external_id``: the application's own name for a request. The same id with the same body gives the
@@ -49,12 +49,12 @@ def _external_id(given: str | None) -> str:
 
 
 def _once(call: Call[Answer]) -> Steps[Answer]:
-    """An operation of one call, whose answer is there at once."""
+    """Return an operation of one call, with an immediate answer."""
     return (yield from call)
 
 
 def _named(steps: Steps[Named], external_id: str | None) -> Steps[Named]:
-    """What ``steps`` bring, if the application has named it so."""
+    """Return the result of ``steps`` if the application has given it this name."""
     found = yield from steps
     if external_id is not None and found.external_id != external_id:
         raise UnexpectedAnswer(f"{found.id} has external_id {found.external_id}, not {external_id}")
@@ -117,7 +117,7 @@ def get_wallet(
 def list_wallets(
     *, status: KeyStatus | None = None, external_id: str | None = None
 ) -> Call[Page[Wallet]]:
-    """The application's wallets, page after page as they are read, newest first."""
+    """Iterate over the application's wallets, newest first; pages are read as needed."""
     return get("/v1/wallets", Page[Wallet], status=status, external_id=external_id)
 
 
@@ -156,12 +156,12 @@ def get_key(key_id: UUID | str, *, external_id: str | None = None, wait: float =
 def list_keys(
     *, status: KeyStatus | None = None, external_id: str | None = None
 ) -> Call[Page[Key]]:
-    """The application's keys, page after page as they are read, newest first."""
+    """Iterate over the application's keys, newest first; pages are read as needed."""
     return get("/v1/keys", Page[Key], status=status, external_id=external_id)
 
 
 def derive_key(key_id: UUID | str, path: str, *, external_id: str | None = None) -> Steps[Key]:
-    """A child of an ECDSA key of store mpc, as ``m/0/5`` says (BIP-32, unhardened): Active at once.
+    """Derive a child of an ECDSA key of store mpc, as ``m/0/5`` (BIP-32, unhardened): Active now.
 
     Raises InvalidRequest, KeyNotActive, ExternalIdConflict.
     """
@@ -273,7 +273,7 @@ def sign_transaction(
 
 
 def _message(message: str | bytes) -> str:
-    """The form that travels: hex when it is bytes, or text that would be taken for hex."""
+    """Return the form that travels: hex for bytes, and for text that looks like hex."""
     if isinstance(message, bytes):
         return "0x" + message.hex()
     return "0x" + message.encode().hex() if message.startswith("0x") else message
@@ -300,13 +300,13 @@ def get_signature(
 def list_signatures(
     key_id: UUID | str, *, status: SignatureStatus | None = None, external_id: str | None = None
 ) -> Call[Page[Signature]]:
-    """A key's signatures, page after page as they are read, newest first."""
+    """Iterate over a key's signatures, newest first; pages are read as needed."""
     path = f"/v1/keys/{key_id}/signatures"
     return get(path, Page[Signature], status=status, external_id=external_id)
 
 
 def list_nodes(*, group: str | None = None) -> Call[Page[Node]]:
-    """The drivers, by id: last seen, version, capabilities, health."""
+    """Return the drivers, by id: last seen, version, capabilities, health."""
     return get("/v1/nodes", Page[Node], group=group)
 
 
@@ -325,10 +325,10 @@ def get_signer_group(name: str) -> Steps[SignerGroup]:
 
 
 def list_signer_groups() -> Call[Page[SignerGroup]]:
-    """All signer groups, by name."""
+    """Return all signer groups, by name."""
     return get("/v1/signer-groups", Page[SignerGroup])
 
 
 def list_signers() -> Call[Page[RegisteredSigner]]:
-    """The signers, by id: last seen, version, owner, health, bans."""
+    """Return the signers, by id: last seen, version, owner, health, bans."""
     return get("/v1/signers", Page[RegisteredSigner])

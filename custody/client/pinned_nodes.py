@@ -1,4 +1,4 @@
-"""What an application believes of a key: what the nodes say that it has pinned, not the service.
+"""The facts of a key that an application trusts: those of its pinned nodes, not the service's.
 
 Each wallet and key is checked before the application gets it; so is one in an error.
 """
@@ -25,7 +25,7 @@ AS_ASKED = ("store", "network", "scheme", "curve", "signer_group")
 
 
 class _SignerGroup(Model):
-    """As its owner has it: how many of which signers sign."""
+    """A group as its owner pins it: how many of which signers sign."""
 
     threshold: int
     signers: list[str]
@@ -84,7 +84,7 @@ class AttestedKeys:
         self._pinned = pinned
 
     def checked(self, steps: Steps[Answer]) -> Steps[Answer]:
-        """The same operation, and then a look at what it has brought."""
+        """Return the same operation, followed by the check of its result."""
         wish: Wish | None = None
         answer: Any = None
         while True:
@@ -152,7 +152,7 @@ class AttestedKeys:
 
 
 def _derivation(wish: Wish | None) -> tuple[UUID, str] | None:
-    """The parent and the path of a key that was to be derived."""
+    """Return the parent and the path of a key to derive."""
     match wish:
         case Wish(request=CreateWallet(master_key=UUID() as parent, path=str(path))):
             return parent, path
@@ -188,7 +188,7 @@ def _require_id(call: Call[Any], found: Wallet | Key) -> None:
 
 
 def _require_asked_id(found: Wallet | Key, wish: Wish | None) -> None:
-    """What was made for another request of this application is not what was asked for.
+    """Raise NotAttested for a key that was made for another request of this application.
 
     Of what is derived, root and path say that: a child has the name under which it was first
     derived.
@@ -203,7 +203,7 @@ def _require_asked_id(found: Wallet | Key, wish: Wish | None) -> None:
 
 
 def _require_as_asked(found: Wallet | Key, wish: Wish | None) -> None:
-    """A service that gives something else than was asked for could give less safety by it."""
+    """Raise NotAttested if the service gives another kind of key: it could be less safe."""
     if wish is None or not isinstance(wish.request, CreateWallet | CreateKey):
         return
     for name in AS_ASKED:

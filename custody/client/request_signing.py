@@ -42,7 +42,7 @@ class RequestSigning:
         self._stores: dict[UUID, Store] = {}
 
     def signed(self, steps: Steps[Answer]) -> Steps[Answer]:
-        """The same operation, with every wish signed once, however often it is sent."""
+        """Return the same operation, with each POST signed once, however often it is sent."""
         answer: Any = None
         while True:
             try:
@@ -79,7 +79,7 @@ class RequestSigning:
 
 
 def load_key(path: Path) -> Ed25519PrivateKey:
-    """Raises ValueError for a file that cannot be read, that others may read, or of no such key."""
+    """Read the key. Raise ValueError for a file that is unreadable, open to others or no key."""
     try:
         mode = path.stat().st_mode
         pem = path.read_bytes()

@@ -53,7 +53,7 @@ def until_final(
 
 
 def _is_final(resource: Wallet | Key | Signature | KeyChange) -> bool:
-    """Whether there is a result. Raises Rejected or Failed when there never will be."""
+    """Return whether there is a result. Raise Rejected or Failed if there never will be."""
     match resource.status:
         case SignatureStatus.REJECTED | ChangeStatus.REJECTED:
             raise Rejected(resource)

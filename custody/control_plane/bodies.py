@@ -12,7 +12,7 @@ it is still sending often loses the answer, and sees a broken connection instead
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The body's bytes. Raises ProblemError too_large beyond ``limit`` bytes, having kept no more.
+    """Return the body. Raise ProblemError too_large beyond ``limit`` bytes; no more are kept.
 
     A client that goes away meanwhile ends the request: there is nobody to answer.
     """

@@ -378,7 +378,7 @@ def node_restores(
 
 
 async def _restores(connection: Connection, node_id: str) -> list[audit_restores.Restore]:
-    """The restores of a node, oldest first. Raises OperatorError for a node that never was here."""
+    """Return a node's restores, oldest first. Raise OperatorError for an unknown node."""
     from custody.control_plane.access import nodes as registry
     from custody.control_plane.audit import restores as audit_restores
 
@@ -389,7 +389,7 @@ async def _restores(connection: Connection, node_id: str) -> list[audit_restores
 
 
 async def _claimed(connection: Connection, node_id: str) -> audit_restores.Restore:
-    """The restore that waits for an acknowledgement. Raises OperatorError."""
+    """Return the restore that waits for an acknowledgement. Raise OperatorError."""
     found = await _restores(connection, node_id)
     waiting = [each for each in found if each.acknowledged_at is None]
     if not waiting:
@@ -428,7 +428,7 @@ def _node(row: AnyRow) -> dict[str, object]:
 
 
 def _fields(stored: object) -> dict[str, object]:
-    """A JSON object of the database; what is not an object shows as an empty one."""
+    """Return a JSON object of the database; an empty one for anything else."""
     return stored if isinstance(stored, dict) else {}
 
 

@@ -25,7 +25,7 @@ _SILENCE = """
 
 
 class Metrics:
-    """What this replica counts, and the application that shows it."""
+    """The metrics of this replica, and the application that shows them."""
 
     def __init__(self, database: Database, registry: CollectorRegistry) -> None:
         self._database = database

@@ -29,6 +29,6 @@ class MutualTlsProtocol(LimitedProtocol):
 
 
 def peer_of(scope: Any) -> PeerCertificate | None:
-    """The PeerCertificate of a request's scope; None when the connection brought none."""
+    """Return the PeerCertificate of a request's scope; None if the connection brought none."""
     peer: PeerCertificate | None = scope.get("extensions", {}).get("tls", {}).get("peer")
     return peer

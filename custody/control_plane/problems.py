@@ -116,7 +116,7 @@ class ProblemError(Exception):
 
 
 def invalid(error: ValidationError | RequestValidationError) -> ProblemError:
-    """The problem of data that does not fit its model: each fault, never the data itself."""
+    """Return the problem of data that does not fit its model: each fault, never the data itself."""
     faults = error.errors()
     if any(fault["type"] == "json_invalid" for fault in faults):
         return ProblemError(Code.MALFORMED_JSON, _faults(faults))
@@ -133,7 +133,7 @@ def _fault(location: tuple[str | int, ...], message: str) -> str:
 
 
 def unavailable(cause: Cause) -> ProblemError:
-    """The problem of a database that cannot be used now."""
+    """Return the problem of a database that cannot be used now."""
     wait = LONG_RETRY_AFTER_SECONDS if cause.needs_quiet else RETRY_AFTER_SECONDS
     return ProblemError(
         Code.UNAVAILABLE,
@@ -160,7 +160,7 @@ async def _on_problem(_request: Request, error: Exception) -> Response:
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
-    """What the router itself raises: no such path, no such method on it."""
+    """Return the problem of the router's own errors: no such path, or no such method on it."""
     if not isinstance(error, HTTPException):
         raise error
     if error.status_code == 404:
@@ -189,7 +189,7 @@ async def _on_database_error(_request: Request, error: Exception) -> Response:
 
 
 async def _on_bug(_request: Request, _error: Exception) -> Response:
-    """The traceback goes to the log, never to the caller."""
+    """Return the problem of an unexpected error. The traceback goes to the log alone."""
     return ProblemError(
         Code.INTERNAL_ERROR,
         "This is a fault of the service, and is in its log. Trying again may help; with an "

@@ -32,7 +32,7 @@ class Caller:
 
     @property
     def sees_details(self) -> bool:
-        """Whether nodes' faults, their operators and what these are to do are shown to it."""
+        """Return whether it sees nodes' faults, their operators and what these must do."""
         return Scope.ADMIN in self.scopes
 
 
@@ -100,7 +100,7 @@ class Tokens:
         self._believed = Cache[bytes, _Believed](MAX_BELIEVED, BELIEVED_SECONDS)
 
     async def caller(self, token: str) -> Caller | None:
-        """Who a token belongs to; None when it is unknown, revoked or expired."""
+        """Return the owner of a token; None if it is unknown, revoked or expired."""
         if not token.startswith(TOKEN_PREFIX):
             return None
         hash_ = token_hash(token)
@@ -172,5 +172,5 @@ async def revoke_token(connection: Connection, token_id: UUID) -> bool:
 
 
 async def list_tokens(connection: Connection) -> Sequence[AnyRow]:
-    """Every token, oldest first: id, application, scopes, created_at, expires_at, revoked_at."""
+    """Return every token with its application, oldest first, never its text."""
     return await connection.rows(_ALL)

@@ -20,13 +20,13 @@ WITH_BODY = (Code.MALFORMED_JSON, Code.TOO_LARGE, Code.EXTERNAL_ID_CONFLICT)
 
 
 def answer(model: BaseModel, status: int = 200, location: str | None = None) -> Response:
-    """A model as JSON, serialised once."""
+    """Return a model as JSON, serialised once."""
     headers = None if location is None else {"Location": location}
     return Response(model.model_dump_json(), status, headers=headers, media_type="application/json")
 
 
 def problems(*codes: Code) -> dict[int | str, dict[str, Any]]:
-    """The problems of a route for the OpenAPI document, by status, each code with its meaning."""
+    """Return the problems of a route for the OpenAPI document, by status, each with its meaning."""
     by_status: dict[int | str, list[Code]] = {}
     for code in (*EVERYWHERE, *codes):
         by_status.setdefault(STATUS_AND_TITLE[code][0], []).append(code)
@@ -58,7 +58,7 @@ def _example(code: Code) -> dict[str, Any]:
 
 
 def body(schema: str | Mapping[str, Any], **examples: Mapping[str, Any]) -> dict[str, Any]:
-    """A request body for the OpenAPI document; routes read it themselves, byte for byte."""
+    """Return a request body for the OpenAPI document; routes read it themselves, byte for byte."""
     described = {"$ref": f"#/components/schemas/{schema}"} if isinstance(schema, str) else schema
     named = {name.replace("_", " "): {"value": value} for name, value in examples.items()}
     return {

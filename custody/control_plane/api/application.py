@@ -73,7 +73,7 @@ _REQUEST_MODELS = (
 
 
 def create_application(services: Services, version: str) -> FastAPI:
-    """The public API. It loads nothing from elsewhere, so it has no page with the document."""
+    """Build the public API. It loads nothing from elsewhere, so it has no page of its document."""
     app = FastAPI(
         title="Custody",
         version=version,

@@ -40,7 +40,7 @@ class Requires(SecurityBase):
         self.model = BearerScheme(description=DESCRIPTION)
 
     async def __call__(self, request: Request) -> Caller:
-        """Raises ProblemError unauthenticated or missing_scope."""
+        """Return the caller. Raise ProblemError unauthenticated or missing_scope."""
         caller = await self._tokens.caller(bearer_token(request.headers))
         if caller is None:
             raise ProblemError(

@@ -183,7 +183,7 @@ def _add_reading(routes: APIRouter, services: Services, name: str, kind: JobKind
 
 
 async def _changeable(services: Services, caller: Caller, key_id: UUID) -> Key:
-    """Raises ProblemError unless the key is Active and has shares of its own."""
+    """Raise ProblemError unless the key is Active and has shares of its own."""
     key = await services.keys.get_active(caller, key_id)
     if key.store is not Store.MPC:
         raise ProblemError(Code.NOT_REFRESHABLE, f"Key {key_id} is of store hsm: no shares.")

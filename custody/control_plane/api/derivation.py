@@ -81,7 +81,7 @@ def require_network(root: Key, network: Network | None) -> None:
 
 
 def child_of(parent: Key, path: str, network: Network | None) -> tuple[KeyReference, bytes]:
-    """A child, under the id that is its own for good, and its chain code.
+    """Return a child under its permanent id, and its chain code.
 
     Raises ProblemError not_derivable.
     """

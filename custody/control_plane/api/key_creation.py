@@ -1,4 +1,4 @@
-"""What POST of a wallet and of a bare key share: a GenerateKey job with its rows."""
+"""The common part of POST for wallets and bare keys: a GenerateKey job with its rows."""
 
 import json
 from collections.abc import Sequence

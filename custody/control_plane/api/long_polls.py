@@ -1,4 +1,4 @@
-"""How many requests are held open at once: an ASGI application around the public API's.
+"""A limit for requests that are held open: an ASGI application around the public API's.
 
 A request with ``wait`` keeps its connection and a waiter for a minute, so that one application,
 or somebody who has its token, could hold all that this process has. What is refused here was
@@ -56,7 +56,7 @@ class LongPolls:
 
 
 def _waits(query: bytes) -> bool:
-    """Whether it could be held open: unless each ``wait`` that Starlette finds is a plain 0."""
+    """Return whether it could be held open: unless each ``wait`` that Starlette finds is 0."""
     return any(not _is_zero(each) for each in QueryParams(query).getlist("wait"))
 
 

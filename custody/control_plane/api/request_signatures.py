@@ -28,7 +28,7 @@ SignatureHeader = Annotated[
 
 
 def detached_signature(header: str | None) -> DetachedSignature | None:
-    """Raises ProblemError invalid_request for a header that is not a signature."""
+    """Parse the header. Raise ProblemError invalid_request for one that is not a signature."""
     if header is None:
         return None
     try:
@@ -38,7 +38,7 @@ def detached_signature(header: str | None) -> DetachedSignature | None:
 
 
 def check_key(body: KeyRequest, key_id: UUID, store: Store | Unknown) -> None:
-    """Raises ProblemError request_mismatch where the body says another key than the path."""
+    """Raise ProblemError request_mismatch if the body names another key than the path."""
     if body.key_id not in (None, key_id):
         raise ProblemError(
             Code.REQUEST_MISMATCH, f"The body is about key {body.key_id}, the path about {key_id}."

@@ -65,7 +65,7 @@ class Posted(Generic[Body]):
     signature: DetachedSignature | None
 
     def for_group(self, node_group: str) -> Submission:
-        """The request as a job of this group of nodes carries it."""
+        """Return the request as a job of this group of nodes carries it."""
         return Submission(self.caller.application_id, node_group, self.text, self.signature)
 
 
@@ -78,7 +78,7 @@ async def read_posted(
 
 
 async def body_of(request: Request, adapter: TypeAdapter[Body]) -> tuple[bytes, Body]:
-    """The body as it came and as its model. Raises ProblemError for one that cannot be used."""
+    """Return the body as it came and as its model. Raise ProblemError for an unusable one."""
     text = await read_body(request, MAX_BODY_SIZE)
     require_strict_json(text)
     try:

@@ -1,4 +1,4 @@
-"""What the routes are made of; built in custody/control_plane/serve.py."""
+"""The parts that routes use; built in custody/control_plane/serve.py."""
 
 from dataclasses import dataclass
 

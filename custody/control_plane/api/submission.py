@@ -19,7 +19,7 @@ from custody.wire.resources import Key, KeyChange, Wallet
 
 
 async def _always() -> None:
-    """Every node can do it."""
+    """Do nothing: every node can do it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ Read = Callable[[], Awaitable[Thing]]
 async def until_final(
     notifications: Notifications, waiter: Waiter, found: Thing, read: Read[Thing], seconds: float
 ) -> Thing:
-    """The thing once it is final, or as last seen when the time is over.
+    """Return the thing once it is final, or as last seen when the time is over.
 
     The waiter was registered before ``found`` was. While the database is away, the call
     continues to wait: the request is stored, and an error would make an application repeat it.

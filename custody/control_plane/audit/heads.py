@@ -84,7 +84,7 @@ class BadHead(ValueError):
 
 @dataclass(frozen=True)
 class KeptBefore:
-    """What was known when a head came: another hash for the same sequence, and the highest."""
+    """The state before a head: another hash for the same sequence, and the highest head."""
 
     other_hash: bytes | None
     highest: int
@@ -140,7 +140,7 @@ class AuditHeads:
             await self._raise_alarm(node, f"{alarm}. {WAY_OUT}", is_gap=True)
 
     async def kept(self, node: str, *, is_set_aside: bool = False) -> list[SignedBytes]:
-        """The newest MAX_HEADS heads of a node, oldest first.
+        """Return the newest MAX_HEADS heads of a node, oldest first.
 
         ``is_set_aside``: those that an acknowledged restore has cost, instead of the others.
         """
@@ -173,7 +173,7 @@ class AuditHeads:
 
 
 def open_head(node: str, identity: bytes, signed: SignedBytes) -> AuditHead:
-    """The head, once its signature holds and it is this node's. Raises BadHead."""
+    """Return the head if its signature holds and it is this node's. Raise BadHead."""
     try:
         payload = PinnedKeys([identity]).open(AUDIT_HEAD_TYPE, signed)
         head = AuditHead.model_validate_json(payload)
@@ -187,7 +187,7 @@ def open_head(node: str, identity: bytes, signed: SignedBytes) -> AuditHead:
 
 
 def judge(head: AuditHead, before: KeptBefore, is_current: bool) -> str | None:
-    """What is wrong with a head, given those before it; None when nothing is."""
+    """Return what is wrong with a head, given those before it; None if nothing is."""
     if before.other_hash is not None:
         return (
             f"audit record {head.sequence} was changed after it was reported: its hash was "

@@ -94,7 +94,7 @@ class Claim:
 
     @property
     def lost(self) -> str:
-        """The sequence numbers of the lost records, in words."""
+        """Return the sequence numbers of the lost records, in words."""
         first, last = self.restored.agreed.sequence + 1, self.kept.sequence
         return f"record {last}" if first == last else f"records {first} to {last}"
 
@@ -115,7 +115,7 @@ class Restore:
 
     @property
     def known(self) -> KnownRestore:
-        """The answer about this restore to its node."""
+        """Return the answer about this restore to its node."""
         return KnownRestore(
             restored=self.signed,
             acknowledged_at=self.acknowledged_at,
@@ -125,7 +125,7 @@ class Restore:
 
     @property
     def shown(self) -> NodeRestore:
-        """The view of this restore for an admin."""
+        """Return the view of this restore for an admin."""
         restored, kept, own = self.claim.restored, self.claim.kept, self.claim.own
         return NodeRestore(
             number=self.number,
@@ -188,7 +188,7 @@ class AuditRestores:
         return False
 
     async def added_to(self, nodes: Sequence[Node]) -> list[Node]:
-        """The nodes with their restores, as an admin sees them."""
+        """Return the nodes with their restores, as an admin sees them."""
         rows = await self._database.rows(_ALL, {"nodes": [node.id for node in nodes]})
         shown: dict[str, list[NodeRestore]] = {}
         for row in rows:
@@ -198,13 +198,13 @@ class AuditRestores:
         ]
 
     async def of(self, node: str) -> list[KnownRestore]:
-        """What is known of a node's restores, oldest first."""
+        """Return the known restores of a node, oldest first."""
         rows = await self._database.rows(_ALL, {"nodes": [node]})
         return [_restore(row).known for row in rows]
 
 
 async def restores_of(connection: Connection, nodes: Sequence[str]) -> list[Restore]:
-    """All restores of these nodes, by node and number."""
+    """Return all restores of these nodes, by node and number."""
     rows = await connection.rows(_ALL, {"nodes": list(nodes)})
     return [_restore(row) for row in rows]
 

@@ -1,4 +1,4 @@
-"""What signers do for applications: requests in steps, each a ceremony or an order.
+"""Requests of MPC mode: done in steps, each a ceremony or an order.
 
 To be read in this order. planning, which is pure: facts (what a plan is made of), history (what the
 steps so far tell), share_sets, decisions (what can be decided), quorum, obstacles, signing,

@@ -75,7 +75,7 @@ class Bans:
 
 
 def open_ban(signer: str, identity: bytes, signed: SignedBytes) -> Ban:
-    """The ban, once its signature holds and it is this signer's. Raises BadBan."""
+    """Return the ban if its signature holds and it is this signer's. Raise BadBan."""
     try:
         ban = Ban.model_validate_json(PinnedKeys([identity]).open(BAN_TYPE, signed))
     except BadEnvelope as bad:

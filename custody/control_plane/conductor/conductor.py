@@ -152,7 +152,7 @@ class Conductor:
     def _plan(
         self, facts: list[Facts], members: dict[str, Member], faults: dict[UUID, Exception]
     ) -> list[Planned]:
-        """The plans, in order; each takes slots that the next then has no more.
+        """Return the plans, in order; each takes slots that the next cannot have.
 
         A request whose plan fails is added to ``faults``.
         """

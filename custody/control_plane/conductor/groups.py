@@ -76,14 +76,14 @@ class SignerGroups:
         return {name: self._known[name] for name in names if name in self._known}
 
     async def get(self, name: str) -> ShownGroup:
-        """Raises ProblemError not_found."""
+        """Return a group. Raise ProblemError not_found."""
         rows = await self._database.rows(_MEMBERS, {"names": [name]})
         if not rows:
             raise ProblemError(Code.NOT_FOUND, f"There is no signer group {name}.")
         return _shown(rows)
 
     async def list(self) -> list[ShownGroup]:
-        """Every group, by name."""
+        """Return every group, by name."""
         rows = await self._database.rows(_MEMBERS, {"names": None})
         return [_shown(members) for members in _by_group(rows).values()]
 
@@ -105,7 +105,7 @@ class SignerGroups:
         return group, is_new
 
     async def signers(self, sees_details: bool) -> Sequence[RegisteredSigner]:
-        """Every signer, by id; with details, also the bans that it has stated."""
+        """Return every signer, by id; with details, also the bans that it has stated."""
         of_group = await self._database.rows(_SIGNERS, {"group": self._node_group})
         if not sees_details:
             return [_signer(row) for row in of_group]
@@ -117,7 +117,7 @@ class SignerGroups:
         return [_signer_in_detail(row, stated[row.id]) for row in of_group]
 
     async def check(self, name: str, algorithm: Algorithm) -> None:
-        """Raises ProblemError when the group cannot make keys of the algorithm."""
+        """Raise ProblemError if the group cannot make keys of the algorithm."""
         if name not in await self.of([name]):
             raise ProblemError(
                 Code.UNKNOWN_SIGNER_GROUP,
@@ -185,7 +185,7 @@ def _shown(members: Sequence[AnyRow]) -> ShownGroup:
 
 
 def single_owner_quorum(owners: Sequence[str | None], threshold: int) -> str | None:
-    """The owner with the most signers, where these reach the threshold."""
+    """Return the owner with the most signers if these reach the threshold; else None."""
     counted = Counter(owner for owner in owners if owner is not None)
     for owner, count in counted.most_common(1):
         return owner if count >= threshold else None
@@ -193,7 +193,7 @@ def single_owner_quorum(owners: Sequence[str | None], threshold: int) -> str | N
 
 
 def _signer(row: Any) -> RegisteredSigner:
-    """As every application sees it."""
+    """Return a signer as every application sees it."""
     return RegisteredSigner(
         id=row.id,
         group=row.node_group,

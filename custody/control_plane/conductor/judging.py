@@ -1,4 +1,4 @@
-"""What must hold of a signer's report: statements are its own and true, signatures verify. Pure."""
+"""The checks of a signer's report: its statements are its own and true, signatures verify. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -73,12 +73,12 @@ class Judged:
 
     @property
     def is_signature(self) -> bool:
-        """Whether the request is done by it."""
+        """Return whether this report completes the request."""
         return self.task.kind is JobKind.SIGN and self.outcome.status is OutcomeStatus.DONE
 
 
 def judge(task: GivenTask, signer: str, identity: bytes, raw: bytes) -> Judged:
-    """A report as it counts: one that cannot be accepted is a failure by fault of its signer.
+    """Return a report as it counts: one that cannot be accepted is a failure of its signer.
 
     ``identity``: the signer's Ed25519 public key.
     """
@@ -117,7 +117,7 @@ def _check_culprits(task: GivenTask, outcome: Outcome) -> None:
 
 
 def _check(task: GivenTask, signer: str, identity: PinnedKeys, outcome: Outcome) -> None:
-    """Raises BadResult, BadEnvelope, BadSignature or ValidationError."""
+    """Check the result. Raise BadResult, BadEnvelope, BadSignature or ValidationError."""
     job = job_of(task.payload)
     result = outcome.result
     match task.kind, result:
@@ -190,7 +190,7 @@ def _check_against_ticket(task: GivenTask, said: Confirmation) -> None:
 
 
 def _check_attestation(job: Job, signer: str, identity: PinnedKeys, signed: SignedBytes) -> None:
-    """What is attested is what all n have promised to keep: the order carries their promises."""
+    """Check that the attested set is the one that all n promised: the order has their promises."""
     said = _opened(Attestation, ATTESTATION_TYPE, identity, signed)
     promised = Promise.model_validate_json(job.evidence[0].payload)
     key = job.key

@@ -1,4 +1,4 @@
-"""What this replica has seen of ceremonies and orders."""
+"""Metrics of the ceremonies and orders that this replica has seen."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 

@@ -40,7 +40,7 @@ class Facts:
     request: Request
 
     def asked(self, begin: Begin) -> Asked:
-        """What a step of it is made of. A step that must finish may outlive the request."""
+        """Return the input of a step. A step that must finish may outlive the request."""
         may_outlive = self.row.must_finish or self.row.is_final or begin.kind in OUTLIVES
         return Asked(
             payload=self.row.payload,
@@ -62,7 +62,7 @@ def facts_of(
     groups: Mapping[str, SignerGroup],
     servers: Sequence[str],
 ) -> tuple[list[Facts], dict[UUID, Exception]]:
-    """The requests, in order of their creation, and why the facts of others cannot be read.
+    """Return the requests, in order of creation, and why the facts of others cannot be read.
 
     ``servers``: the delivery servers there are.
     """
@@ -81,7 +81,7 @@ def facts_of(
 
 
 def member_of(row: AnyRow) -> Member:
-    """A signer as its row and its open tasks show it."""
+    """Return a signer from its row and its open tasks."""
     load = row.open / row.slots + (DEGRADED_LOAD if row.is_degraded else 0.0)
     return Member(
         is_there=row.is_there,

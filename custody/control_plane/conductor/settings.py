@@ -1,4 +1,4 @@
-"""What an operator settles about ceremonies: [ceremonies] and [delivery]."""
+"""The settings of ceremonies: [ceremonies] and [delivery]."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -26,7 +26,7 @@ class CeremoniesSection(Section):
 
     @property
     def max_clock_offset_seconds(self) -> float:
-        """How far a signer's clock may be from ours, so that no ticket is over before its time."""
+        """Return the largest offset of a signer's clock at which no ticket ends before its time."""
         shortest = min(self.sign_seconds, self.keys_seconds)
         return allowed_offset(timedelta(seconds=shortest)).total_seconds()
 

@@ -53,7 +53,7 @@ class NewStep:
 
     @property
     def is_unsettled(self) -> bool:
-        """Whether it may leave shares behind."""
+        """Return whether it may leave shares behind."""
         return self.kind in MAKES_SHARES
 
 

@@ -36,13 +36,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """When a signer's tasks were asked for, and how many had been announced by then."""
+    """The time of a look for a signer's tasks, and the number announced by then."""
 
     announced: int
     at: float
 
     def is_like(self, last: "_Look") -> bool:
-        """Whether it would find what the last one found."""
+        """Return whether it would find what the last one found."""
         return self.announced == last.announced and self.at < last.at + RECHECK_SECONDS
 
 
@@ -57,7 +57,7 @@ class _Claim:
 
 
 class Tasks:
-    """What the node API does for signers; ``node_group`` is the one of all of them."""
+    """The node API's work for signers; ``node_group`` is the group of all signers."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Tasks:
         self._signatures = Batcher(self._finish)
 
     def max_clock_offset_seconds(self, group: str) -> float | None:
-        """What tickets allow a node of this group; None for drivers, which get none."""
+        """Return the clock offset that tickets allow a node of this group; None for drivers."""
         return self._max_clock_offset_seconds if group == self.node_group else None
 
     async def claim(self, signer: str, kinds: Sequence[str], slots: int) -> list[ClaimedJob]:
@@ -99,7 +99,7 @@ class Tasks:
         return await self._claims.submit(_Claim(signer, " ".join(kinds), slots, look))
 
     async def _claim(self, claims: list[_Claim]) -> list[list[ClaimedJob] | Exception]:
-        """A quorum's claims are woken at the same time, and share a statement."""
+        """Lease tasks to several signers: a quorum's claims wake together, and share one query."""
         firsts = {one.signer: one for one in reversed(claims)}
         rows = await self._database.hastily(
             queries.CLAIM_TASKS,
@@ -177,7 +177,7 @@ class Tasks:
         ]
 
     async def _find(self, signer: str, reports: Sequence[Report]) -> dict[int, GivenTask]:
-        """The task of each report, by its place: by lease, or else the signer's last of the job."""
+        """Return each report's task by its place: by lease, else the signer's last of the job."""
         found: dict[int, GivenTask] = {}
         for place, report in enumerate(reports):
             task = None if report.lease is None else self._given.pop(report.lease)
@@ -195,7 +195,7 @@ class Tasks:
         return found
 
     async def _record(self, signer: str, judged: dict[int, Judged]) -> dict[int, Note]:
-        """What the request's next step depends on."""
+        """Record outcomes that the request's next step depends on."""
         if not judged:
             return {}
         rows = await self._database.rows(
@@ -225,7 +225,7 @@ class Tasks:
             self._metrics.culprits.labels(signer, row.kind).inc()
 
     async def _finish_together(self, judged: dict[int, Judged]) -> dict[int, Note]:
-        """A quorum's reports come at the same time: the second need not ask what the first did."""
+        """Finish reports in batches: a quorum's come at the same time, and share the reads."""
         notes = await asyncio.gather(*map(self._signatures.submit, judged.values()))
         return dict(zip(judged, notes, strict=True))
 
@@ -283,7 +283,7 @@ class Tasks:
 def _note(
     one: Judged, first: Mapping[UUID, Judged], notes: Mapping[UUID, Note]
 ) -> Note | Exception:
-    """What a signer is told; ``first``: whose report on a request was to count."""
+    """Return the answer to a signer; ``first``: the report of each request that counts."""
     request_id = one.task.request_id
     if request_id not in first:
         return Note.DUPLICATE

@@ -38,7 +38,7 @@ CLEAN_AGAIN_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class RequestMove:
-    """What changes in a request's row of ``jobs``; ``seen_state``: if it still has this state."""
+    """The change of a request's row of ``jobs``; ``seen_state``: if it still has this state."""
 
     id: UUID
     seen_state: str
@@ -167,7 +167,7 @@ class Written:
 
 
 def written(planned: Sequence[Planned]) -> Written:
-    """What plans come to."""
+    """Return what plans write."""
     to_write = Written()
     for one in planned:
         _add_ending(to_write, one)
@@ -183,7 +183,7 @@ def written(planned: Sequence[Planned]) -> Written:
 
 
 def final_change(one: Planned) -> Change:
-    """The end of a request."""
+    """Return the end of a request."""
     decision = one.plan.decision
     if isinstance(decision, Complete):
         return _completed(one.facts, decision.made)
@@ -234,7 +234,7 @@ def _add_move(to_write: Written, one: Planned) -> None:
 
 
 def _must_finish(one: Planned) -> bool:
-    """Whether it must finish: signers are about to use, or to keep permanently, what it made."""
+    """Return whether it must finish: signers are about to use or keep what it made."""
     if one.step is None:
         return False
     return one.step.kind in (JobKind.PROMISE, JobKind.ACTIVATE_KEY)
@@ -272,7 +272,7 @@ def _parts(signed: SignedBytes | None) -> tuple[bytes | None, bytes | None, str 
 
 
 def _add_correction(to_write: Written, one: Planned) -> None:
-    """Where the signers are further than the key's row."""
+    """Add the correction of a key's row that is behind the signers."""
     in_use, row = one.facts.request.in_use, one.facts.row
     if in_use.share_set_id != row.share_set_id:
         to_write.in_use.append(SharesInUse(row.root_id, in_use.share_set_id, in_use.generation))

@@ -21,7 +21,7 @@ from custody.wire.requests import (
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """Who asks for what, in which words: ``text`` is the request's body, byte for byte."""
+    """A request with its application: ``text`` is the body, byte for byte."""
 
     application_id: UUID
     node_group: str
@@ -46,12 +46,12 @@ class Draft:
 
     @property
     def id(self) -> UUID:
-        """The job's id."""
+        """Return the job's id."""
         return self.job.id
 
     @property
     def endpoint(self) -> str:
-        """The endpoint that the request was sent to: external ids are unique within it."""
+        """Return the endpoint of the request: external ids are unique within it."""
         return self.job.endpoint
 
 

@@ -1,4 +1,4 @@
-"""Who waits for work, and who waits for results: woken by this replica or, by NOTIFY, by another.
+"""Waiting for work and for results: woken by this replica or, by NOTIFY, by another.
 
 A notification is a hint and may be lost: who waits looks at the database again in any case,
 after RECHECK_SECONDS at the latest. To wait without missing anything, register, look, then wait::
@@ -103,7 +103,7 @@ class Notifications:
 
     @property
     def has_company(self) -> bool:
-        """Whether another replica may be listening: alone, there is nobody to announce things to.
+        """Return whether another replica may be listening: else nothing need be announced.
 
         One that has just started is heard of before it waits for anything.
         """
@@ -150,7 +150,7 @@ class Notifications:
                 del self._waiting[topic]
 
     def tasks_announced(self, signer: str) -> int:
-        """How often tasks of a signer were announced, whether or not anybody waited for them."""
+        """Return how often tasks of a signer were announced, also while nobody waited."""
         return self._announced[signer] + self._gaps
 
     def _wake(self, topic: tuple[str, str]) -> None:

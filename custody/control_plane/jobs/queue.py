@@ -108,7 +108,7 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class ChangeRow:
-    """What WRITE does to a job that has still the state and the lease that were seen.
+    """The change that WRITE makes to a job if it still has the seen state and lease.
 
     The fields from ``public_key`` to ``share_set_id`` are of the key that the job made, else None.
     """
@@ -179,7 +179,7 @@ class Queue:
         return {row.id for row in rows}
 
     async def add_within(self, connection: Connection, new: Sequence[NewJob]) -> set[UUID]:
-        """As ``add``, within the caller's transaction, who wakes this replica after it."""
+        """Do as ``add``, within the transaction of the caller, who wakes this replica after it."""
         return {row.id for row in await connection.rows(ADD, self._additions(new))}
 
     def _additions(self, new: Sequence[NewJob]) -> dict[str, Any]:
@@ -216,7 +216,7 @@ class Queue:
         return [_claimed(row, self.lease_seconds) for row in rows]
 
     def final(self, job_id: UUID) -> "Final | None":
-        """How a job ended that this replica ended lately: who waits for it need not ask again."""
+        """Return how a job ended, if this replica ended it lately: a waiter need not ask again."""
         return self._finals.get(job_id)
 
     async def release(self, group: str, claimed: Sequence[ClaimedJob]) -> None:
@@ -467,7 +467,7 @@ def _change_row(change: Change) -> ChangeRow:
 
 
 def _one_each(reports: Sequence[Report]) -> tuple[list[Report], list[Report]]:
-    """The first report on each job, and what is left for the next pass."""
+    """Return the first report on each job, and the reports for the next pass."""
     first = {report.job_id: report for report in reversed(reports)}
     return list(first.values()), [each for each in reports if first[each.job_id] is not each]
 

@@ -1,4 +1,4 @@
-"""Why a request is not done, in words for its application and for an operator. Pure.
+"""The reasons why a request is not done, for its application and for an operator. Pure.
 
 The texts of nodes name operators, other signers, their faults and commands. Only tokens of scope
 admin see these texts. Every application sees the code, and texts about its own request.
@@ -43,7 +43,7 @@ class RecordedOutcome(Outcome):
 
 
 def reason_of(recorded: bytes, is_final: bool, sees_details: bool) -> Reason:
-    """The reason in a recorded outcome, for an application or, with details, for an operator."""
+    """Return the reason in a recorded outcome, for an application or, with details, an operator."""
     outcome = RecordedOutcome.model_validate_json(recorded)
     code = outcome.code or outcome.status.value.lower()
     if not sees_details:

@@ -1,4 +1,4 @@
-"""What must hold of a node's result before it is recorded: nodes are not believed, but checked."""
+"""The checks of a node's result before it is recorded: nodes are not trusted."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -42,7 +42,7 @@ class KeyFacts:
 
 @dataclass(frozen=True)
 class MadeKey:
-    """What a job that made a key adds to the key's row, and to its wallet's."""
+    """The values that a job adds to the row of its new key, and to its wallet's."""
 
     public_key: bytes
     protection: str
@@ -57,12 +57,12 @@ class MadeKey:
 
 @lru_cache(maxsize=256)
 def job_of(payload: bytes) -> Job:
-    """A job as it was signed. Kept, since the reports of a quorum come at the same time."""
+    """Return a job as it was signed. Kept, since the reports of a quorum come at the same time."""
     return Job.model_validate_json(payload)
 
 
 def attestations_json(key: MadeKey) -> str | None:
-    """As the database keeps them."""
+    """Return the attestations as the database keeps them."""
     if key.attestations is None:
         return None
     return ATTESTATIONS.dump_json(key.attestations).decode()
@@ -123,7 +123,7 @@ def _check_key(outcome: Outcome, result: GeneratedKey, job: Job, key: KeyFacts) 
 
 
 def is_made_for(job: Job, attested: MadeFor | None) -> bool:
-    """Whether a node attests the very request that a job makes a key for.
+    """Return whether a node attests the request that the job makes a key for.
 
     It names an application only where it has pinned the key that signed the request.
     """

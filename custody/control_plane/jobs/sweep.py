@@ -52,6 +52,6 @@ class Sweep:
             await self._audit_heads.thin()
 
     def _say_failed(self, error: Exception) -> None:
-        """Every time, for it is a bug; but of an outage the database's health tells."""
+        """Log every error but an outage, which the database's health shows: it is a bug."""
         if not is_transient(error):
             log.error("sweep failed", exc_info=error)

@@ -1,4 +1,4 @@
-"""What a report does to a job. Pure: rows and outcomes in, the change to make out."""
+"""The effect of a report on a job. Pure: rows and outcomes in, the change to make out."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -30,7 +30,7 @@ NOT_DONE = "it was not done before it expired"
 
 
 class Note(StrEnum):
-    """What the node is told of its report."""
+    """The answer to a node about its report."""
 
     RECORDED = "recorded"
     DUPLICATE = "duplicate"
@@ -57,7 +57,7 @@ class JobFacts:
 
 @dataclass(frozen=True)
 class Change:
-    """What to write. ``state`` None leaves the job's state unchanged.
+    """The change to write. ``state`` None leaves the job's state unchanged.
 
     ``fault`` says what was wrong with the report, for the log.
     """
@@ -88,7 +88,7 @@ def decide(
     willing: frozenset[str],
     jitter: float,
 ) -> Change:
-    """The change that a node's report ``raw`` makes.
+    """Return the change that a node's report ``raw`` makes.
 
     The first final outcome wins, with or without the lease. What only asks for another attempt
     counts while the node holds the lease; after that the job has continued without it.
@@ -116,7 +116,7 @@ def decide(
 
 
 def expire(job: JobFacts, last_failure: bytes | None) -> Change:
-    """The end of a job whose time is over before anybody did it."""
+    """Return the end of a job that expired before anybody did it."""
     reason = summary = NOT_DONE
     if last_failure is not None:
         last = RecordedOutcome.model_validate_json(last_failure)
@@ -135,7 +135,7 @@ def expire(job: JobFacts, last_failure: bytes | None) -> Change:
 
 
 def give_up(job: JobFacts, lapses: int) -> Change:
-    """The end of a job that nodes take and never report: each of them may have died of it."""
+    """Return the end of a job that nodes take and never report: it may have ended each of them."""
     summary = f"{lapses} times in a row a node took it and did not report"
     outcome = RecordedOutcome(
         job_id=job.id,
@@ -149,7 +149,7 @@ def give_up(job: JobFacts, lapses: int) -> Change:
 
 
 def stranded(job_id: UUID, nodes: str | None) -> bytes:
-    """Why a job waits whose group has no node that works. ``nodes``: what each of them says."""
+    """Return why a job waits if no node of its group works. ``nodes``: the words of each."""
     summary = "no node that could do it works at present"
     outcome = RecordedOutcome(
         job_id=job_id,

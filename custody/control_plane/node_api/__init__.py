@@ -1,1 +1,1 @@
-"""What nodes call over mutual TLS: claim, report, extend, heartbeat, and their audit's heads."""
+"""The node API, over mutual TLS: claim, report, extend, heartbeat, and audit heads."""

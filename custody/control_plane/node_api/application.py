@@ -35,7 +35,7 @@ Body = TypeVar("Body", bound=Model)
 def create_node_app(
     database: Database, queue: Queue, tasks: Tasks, notifications: Notifications
 ) -> Starlette:
-    """The application, on parts that the caller opens and closes."""
+    """Build the application on parts that the caller opens and closes."""
     api = _NodeApi(database, queue, tasks, notifications)
     app = Starlette(
         routes=[

@@ -1,4 +1,4 @@
-"""Which node is asking, by its certificate, and whether the operator registered it."""
+"""The identity of a node: by its certificate, and registered by the operator."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ class Authorisation:
         self._found = Cache[str, RegisteredNode](MAX_BELIEVED, BELIEVED_SECONDS)
 
     async def authorise(self, request: Request) -> RegisteredNode:
-        """The node that sent a request. Raises ProblemError."""
+        """Return the node that sent a request. Raise ProblemError."""
         node_id = authenticate(peer_of(request.scope), datetime.now(UTC))
         node = self._found.get(node_id)
         if node is not None:
@@ -57,7 +57,7 @@ class Authorisation:
 
 
 def authenticate(peer: PeerCertificate | None, now: datetime) -> str:
-    """The node id that a connection's certificate proves. Raises ProblemError."""
+    """Return the node id that a connection's certificate proves. Raise ProblemError."""
     if peer is None:
         raise ProblemError(
             Code.CERTIFICATE_REJECTED, "The connection brought no client certificate."

@@ -90,7 +90,7 @@ class Claims:
 
 @contextlib.contextmanager
 def _departure(request: Request, waiter: Waiter) -> Iterator[asyncio.Task[None]]:
-    """A task that is done, and wakes the waiter, when the client has closed its connection."""
+    """Return a task that ends, and wakes the waiter, when the client closes its connection."""
     task = asyncio.create_task(_disconnected(request))
     task.add_done_callback(lambda _: waiter.wake())
     try:

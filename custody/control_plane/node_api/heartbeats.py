@@ -70,7 +70,7 @@ class Heartbeats:
 
 
 def _left_in_flight(beat: HeartbeatRequest) -> str | None:
-    """None where the node does not know: what it said before stands."""
+    """Return None if the node does not know: its earlier statement stands."""
     if beat.left_in_flight is None:
         return None
     return json.dumps([left.model_dump(mode="json") for left in beat.left_in_flight])

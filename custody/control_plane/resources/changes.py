@@ -62,7 +62,7 @@ class Changes:
         self._database = database
 
     async def get(self, caller: Caller, key_id: UUID, kind: JobKind, change_id: UUID) -> KeyChange:
-        """Raises ProblemError not_found."""
+        """Return a change. Raise ProblemError not_found."""
         which = {"id": change_id, **_values(caller, key_id, kind)}
         row = await self._database.row(_CHANGE, which)
         if row is None:
@@ -72,7 +72,7 @@ class Changes:
     async def page(
         self, caller: Caller, key_id: UUID, kind: JobKind, request: PageRequest
     ) -> Page[KeyChange]:
-        """A key's refreshes, or its repairs, newest first."""
+        """Return a page of a key's refreshes or repairs, newest first."""
         shown = partial(change_of, sees_details=caller.sees_details)
         values = _values(caller, key_id, kind)
         return await _LISTING.page(self._database, request, values, shown)

@@ -1,1 +1,1 @@
-"""What to do about a request now. Pure: no file here reads a clock, a row or a setting."""
+"""Planning: the next step of a request. Pure: no file here reads a clock, a row or a setting."""

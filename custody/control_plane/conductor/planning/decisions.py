@@ -1,4 +1,4 @@
-"""What can be decided about a request. Plain data."""
+"""The possible decisions about a request. Plain data."""
 
 from dataclasses import dataclass
 from uuid import UUID

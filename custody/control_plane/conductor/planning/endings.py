@@ -1,4 +1,4 @@
-"""When a step is over, and who is to blame. Pure."""
+"""The ends of steps, and the signers to blame. Pure."""
 
 from custody.control_plane.conductor.planning.decisions import Ended, Reason
 from custody.control_plane.conductor.planning.facts import CEREMONY_OF, Ending, Request, Step
@@ -11,7 +11,7 @@ SILENT = "signers_silent"
 
 
 def ending_of(request: Request, step: Step) -> Ended | None:
-    """How an open step has ended; None while it continues.
+    """Return how an open step has ended; None while it continues.
 
     A ceremony needs all of its signers, so the first that fails ends it. An order is each signer's
     by itself, so it continues until each has answered or its time is over.

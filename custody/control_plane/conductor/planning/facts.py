@@ -1,4 +1,4 @@
-"""What the next step of a request is decided from. Plain data, read from rows."""
+"""The facts for planning the next step of a request. Plain data, read from rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,7 +43,7 @@ MAKES_SHARES = (JobKind.GENERATE_KEY, JobKind.REFRESH_KEY)
 
 
 class Ending(StrEnum):
-    """How a step ended."""
+    """The ways in which a step ends."""
 
     DONE = "done"
     FAILED = "failed"
@@ -78,7 +78,7 @@ class Step:
 
     @property
     def outcomes(self) -> dict[str, Outcome]:
-        """What has been reported, by signer."""
+        """Return the reported outcomes, by signer."""
         return {task.signer: task.outcome for task in self.tasks if task.outcome is not None}
 
 
@@ -150,7 +150,7 @@ class Request:
 
     @property
     def open_step(self) -> Step | None:
-        """A request has at most one."""
+        """Return the open step; a request has at most one."""
         return next((step for step in self.steps if step.ending is None), None)
 
     def member(self, signer: str) -> Member:
@@ -160,6 +160,6 @@ class Request:
         return [signer for signer in signers if self.member(signer).is_there]
 
     def with_step(self, step: Step) -> "Request":
-        """The same with the new state of one step."""
+        """Return the same request with the new state of one step."""
         steps = tuple(step if each.id == step.id else each for each in self.steps)
         return replace(self, steps=steps)

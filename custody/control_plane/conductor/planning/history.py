@@ -1,4 +1,4 @@
-"""What a request's steps so far tell. Pure: each answer follows from the outcomes alone."""
+"""The lessons of a request's steps so far. Pure: each follows from the outcomes alone."""
 
 from collections import Counter
 
@@ -48,7 +48,7 @@ DECIDING = (
 
 
 def refusals(request: Request) -> dict[str, Outcome]:
-    """The signers that will not do this request, or never can, with why."""
+    """Return the signers that will not or cannot do this request, each with the reason."""
     found: dict[str, Outcome] = {}
     for step in request.steps:
         if step.kind in DECIDING:
@@ -59,7 +59,7 @@ def refusals(request: Request) -> dict[str, Outcome]:
 
 
 def is_no(outcome: Outcome) -> bool:
-    """Whether the same signer would give the same answer again."""
+    """Return whether the same signer would give the same answer again."""
     match outcome.status:
         case OutcomeStatus.DONE:
             return False
@@ -72,7 +72,7 @@ def is_no(outcome: Outcome) -> bool:
 
 
 def approvals(request: Request) -> frozenset[str]:
-    """The signers whose owners let them take part."""
+    """Return the signers whose owners have approved."""
     return frozenset(
         signer
         for step in request.steps
@@ -83,7 +83,7 @@ def approvals(request: Request) -> frozenset[str]:
 
 
 def blame(request: Request) -> dict[str, Blame]:
-    """How little is to be expected of each signer, by what became of this request's ceremonies.
+    """Return a penalty for each signer, from the failures of this request's ceremonies.
 
     How many failed steps a signer was in counts first. Blame counts less: it is the word of others
     alone, and a signer that wants to disturb names another signer each time, or none.
@@ -108,7 +108,7 @@ def _is_done(task: Task) -> bool:
 
 
 def culprits_of(signer: str, outcome: Outcome) -> tuple[str, ...]:
-    """The signers that an outcome blames: those it names, or else its own signer.
+    """Return the signers that an outcome blames: those it names, or else its own signer.
 
     One that lacks the pin of another works with nobody of the group: it is itself to be avoided.
     """
@@ -122,7 +122,7 @@ def culprits_of(signer: str, outcome: Outcome) -> tuple[str, ...]:
 
 
 def banned_pairs(request: Request) -> frozenset[Pair]:
-    """The key's bans, and those that this request's outcomes tell of before they are stated."""
+    """Return the key's bans, and those that outcomes report before their statements arrive."""
     told = (
         frozenset((signer, culprit))
         for step in request.steps
@@ -134,12 +134,12 @@ def banned_pairs(request: Request) -> frozenset[Pair]:
 
 
 def barred_pairs(request: Request) -> frozenset[Pair]:
-    """The banned pairs, and those that wait for an operator: they do not work together now."""
+    """Return the pairs that do not work together now: banned, or waiting for an operator."""
     return banned_pairs(request) | {left.pair for left in request.left_in_flight}
 
 
 def repaired(request: Request) -> bool:
-    """Whether the share of a repair's target has been made again."""
+    """Return whether the share of a repair's target has been made again."""
     return any(
         step.kind is JobKind.REPAIR_SHARE
         and request.target in step.outcomes

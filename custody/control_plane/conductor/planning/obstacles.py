@@ -1,4 +1,4 @@
-"""Why a request cannot continue: for now, or permanently. Pure."""
+"""The obstacles of a request: for now, or permanent. Pure."""
 
 from collections.abc import Collection, Sequence
 
@@ -21,7 +21,7 @@ CANNOT = "signers_cannot"
 def hopeless(
     request: Request, count: int, among: Sequence[str], banned: Collection[Pair]
 ) -> End | None:
-    """The end of a request for which ``count`` of ``among`` will never be found; None if they may.
+    """Return the end of a request that can never have ``count`` of ``among``; None if it may.
 
     Rejected when the signers that said No would be enough to end it, whatever the others do.
     """

@@ -1,4 +1,4 @@
-"""What to do about a request now. Pure: its facts in, the plan out.
+"""The plan for a request: its facts in, the plan out. Pure.
 
 A request that is final may still have shares to clean up: planning continues until none is left.
 """
@@ -124,7 +124,7 @@ def _clean_up(request: Request) -> Decision:
 
 
 def settled(request: Request) -> tuple[UUID, ...]:
-    """The sets of whose shares nothing more is to be done: gone everywhere, or here to stay."""
+    """Return the settled sets: their shares are gone everywhere, or here to stay."""
     is_last = {made.id for made in share_sets(request)[-1:]}
     return tuple(
         made.id

@@ -47,7 +47,7 @@ def next_proof(
 
 
 def _unproved(made: ShareSet, signers: Sequence[str], protocol: Protocol) -> list[frozenset[str]]:
-    """Who is still to sign: each two that have to together, or each one."""
+    """Return the signers that must still sign: each pair together, or each one."""
     proved_with = made.proved_with
     if protocol is not Protocol.DKLS23_SECP256K1:
         return [frozenset((signer,)) for signer in signers if not proved_with.get(signer)]

@@ -1,4 +1,4 @@
-"""Which signers do a step together. Pure."""
+"""The choice of the signers for a step. Pure."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from uuid import UUID
@@ -59,7 +59,7 @@ def gather(
 def _one_more(
     count: int, ordered: Sequence[str], banned: Collection[Pair], chosen: tuple[str, ...]
 ) -> Iterator[tuple[str, ...]]:
-    """Each way to add one so that there is still a whole quorum to come to."""
+    """Yield each way to add one signer that still leads to a whole quorum."""
     for signer in _left(ordered, chosen):
         more = (*chosen, signer)
         if any(frozenset((signer, other)) in banned for other in chosen):
@@ -77,7 +77,7 @@ def _left(ordered: Sequence[str], chosen: Sequence[str]) -> list[str]:
 
 
 def largest(ordered: Sequence[str], banned: Collection[Pair], at_most: int) -> int:
-    """How many signers of these could work together, as far as ``at_most``."""
+    """Return how many of these signers could work together, at most ``at_most``."""
     for count in range(min(at_most, len(ordered)), 0, -1):
         if choose(count, ordered, banned) is not None:
             return count
@@ -85,7 +85,7 @@ def largest(ordered: Sequence[str], banned: Collection[Pair], at_most: int) -> i
 
 
 def prefer(request: Request, signers: Sequence[str], blamed: Mapping[str, Blame]) -> list[str]:
-    """Those who had least to do with this request's failures, then the least busy; then in turn.
+    """Return the signers in order: fewest failures of this request, then least busy, then in turn.
 
     The turn is another for each request, so that all signers get their part of the work.
     """

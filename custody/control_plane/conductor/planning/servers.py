@@ -1,4 +1,4 @@
-"""Which delivery servers signers can meet at. Pure.
+"""The choice of a delivery server. Pure.
 
 A server is left out when t signers of the group say that they cannot use it. Fewer may lie, and
 keep no server from anybody; t that lie need no server to do harm.
@@ -11,7 +11,7 @@ NO_SERVER = "no_delivery_server"
 
 
 def usable_servers(request: Request) -> tuple[str, ...]:
-    """The servers to choose from, in the order of the configuration."""
+    """Return the servers to choose from, in the order of the configuration."""
     return tuple(
         server
         for server in request.servers
@@ -20,7 +20,7 @@ def usable_servers(request: Request) -> tuple[str, ...]:
 
 
 def no_server(request: Request) -> Pause | None:
-    """Why no ceremony can be held at any server; None where one is usable, or none is known."""
+    """Return why no server is usable; None if one is, or none is known."""
     if not request.servers or usable_servers(request):
         return None
     said = "; ".join(
@@ -32,7 +32,7 @@ def no_server(request: Request) -> Pause | None:
 
 
 def _objections(request: Request, server: str) -> dict[str, str]:
-    """What the signers that are there say against a server."""
+    """Return the available signers' problems with a server."""
     there = request.there(request.group.signers)
     said = {signer: request.member(signer).delivery_problems.get(server) for signer in there}
     return {signer: problem for signer, problem in said.items() if problem is not None}

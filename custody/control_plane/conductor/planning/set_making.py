@@ -45,7 +45,7 @@ DISAGREE = "signers_disagree"
 
 
 def next_change_step(request: Request) -> Decision:
-    """The next step of GenerateKey, RefreshKey or RepairShare."""
+    """Return the next step of GenerateKey, RefreshKey or RepairShare."""
     sets = share_sets(request)
     for made in sets:
         decision = _see_to(request, made, is_last=made is sets[-1])
@@ -62,13 +62,13 @@ def next_change_step(request: Request) -> Decision:
 
 
 def new_generation(request: Request) -> int:
-    """Of the set that Generate or Refresh makes."""
+    """Return the generation of the set that Generate or Refresh makes."""
     in_use = request.in_use
     return 0 if in_use.share_set_id is None else in_use.generation + 1
 
 
 def _see_to(request: Request, made: ShareSet, is_last: bool) -> Decision | None:
-    """What a set still needs: to be taken into use, or to be abandoned; None when it is done."""
+    """Return what a set still needs: to come into use, or to be abandoned; None if it is done."""
     if is_kept(request, made):
         is_done = made.is_foreign and is_used(request, made)
         return None if is_done else _take_into_use(request, made)
@@ -103,7 +103,7 @@ def give_up(request: Request, made: ShareSet) -> Decision | None:
 
 
 def _is_usable(request: Request, made: ShareSet) -> bool:
-    """Whether it may still come into use; once the request's time is over, if it was promised."""
+    """Return whether it may still come into use; after the request's expiry, if it was promised."""
     is_confirmed = set(made.confirmed) >= set(request.group.signers)
     has_begun = bool(made.promised) or not request.is_late
     return is_confirmed and has_begun and not made.abandoned and not unable(request, made)
@@ -161,7 +161,7 @@ def _take_into_use(request: Request, made: ShareSet) -> Decision:
 
 
 def _go_on_without(request: Request, made: ShareSet, missing: list[str]) -> Complete | End | None:
-    """Of a set that all have promised: t others use it without them; a new key is not made so."""
+    """Return whether t others may use a promised set without them; not for a new key."""
     if not set(missing) <= unable(request, made):
         return None
     is_change = request.kind is not JobKind.GENERATE_KEY
@@ -180,7 +180,7 @@ def _go_on_without(request: Request, made: ShareSet, missing: list[str]) -> Comp
 
 
 def _make(request: Request) -> Decision:
-    """All n make new shares together; for a refresh, with every owner's approval."""
+    """Have all n make new shares together; for a refresh, with every owner's approval."""
     signers = request.group.signers
     banned = banned_pairs(request)
     end = hopeless(request, len(signers), signers, banned)
@@ -238,7 +238,7 @@ def _repair(request: Request) -> Decision:
 
 
 def _unasked(request: Request, signers: tuple[str, ...]) -> list[str]:
-    """The signers whose gate is still to be asked, of those that are there."""
+    """Return the available signers whose gate has not been asked yet."""
     free_to = free_to_take_part(request)
     return [signer for signer in request.there(signers) if signer not in free_to]
 

@@ -49,11 +49,11 @@ class ShareSet:
 
     @property
     def gone(self) -> set[str]:
-        """The signers that have no share of it, and never will."""
+        """Return the signers that have no share of it, and never will."""
         return {*self.abandoned, *self.discarded}
 
     def said(self) -> dict[str, ShareStatement]:
-        """What each signer says that the set is: its promise, or else its confirmation."""
+        """Return each signer's statement of the set: its promise, or else its confirmation."""
         confirmed: dict[str, ShareStatement] = {
             signer: Confirmation.model_validate_json(signed.payload)
             for signer, signed in self.confirmed.items()
@@ -64,13 +64,13 @@ class ShareSet:
         }
 
     def attested(self) -> Attestation:
-        """What all who use the set attest alike."""
+        """Return the facts that all users of the set attest alike."""
         signed = next(iter(self.attestations.values()))
         return Attestation.model_validate_json(signed.payload)
 
 
 def set_in_use(request: Request) -> SharesInUse:
-    """As the key's row has it; or a later one, of which t signers say that they use it.
+    """Return the set in use: the key row's, or a later one that t signers say they use.
 
     As after the control plane's database was restored from before a refresh. Among t is one that
     does not lie, and no honest signer uses a set that not all have promised.
@@ -120,17 +120,17 @@ def share_sets(request: Request) -> list[ShareSet]:
 
 
 def is_kept(request: Request, made: ShareSet) -> bool:
-    """Whether all n have promised: it is here to stay."""
+    """Return whether all n have promised: it is here to stay."""
     return set(made.promised) >= set(request.group.signers)
 
 
 def is_gone(request: Request, made: ShareSet) -> bool:
-    """Whether no signer has a share of it any more."""
+    """Return whether no signer has a share of it any more."""
     return made.gone >= set(request.group.signers)
 
 
 def is_used(request: Request, made: ShareSet) -> bool:
-    """Whether t signers use it, and the others never will."""
+    """Return whether t signers use it, and the others never will."""
     users = set(made.attestations)
     everybody = users | unable(request, made) >= set(request.group.signers)
     return len(users) >= request.group.threshold and everybody
@@ -146,7 +146,7 @@ def unable(request: Request, made: ShareSet) -> set[str]:
 
 
 def coming_set(request: Request) -> ShareSet | None:
-    """The set that the signers take into use one after the other at present."""
+    """Return the set that the signers are taking into use one after the other."""
     kept = [made for made in share_sets(request) if is_kept(request, made)]
     return next((made for made in kept if not is_used(request, made)), None)
 
@@ -180,7 +180,7 @@ def _take_in(about: ShareSet, step: Step) -> None:
 
 
 def dissenters(said: Mapping[str, ShareStatement]) -> tuple[str, ...] | None:
-    """Who has stated another set than most have; None when all agree.
+    """Return the signers that state another set than most; None if all agree.
 
     Empty when they differ, and none of the versions is most signers'.
     """

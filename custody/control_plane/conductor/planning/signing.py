@@ -51,7 +51,7 @@ def next_signing_step(request: Request) -> Decision:
 
 
 def free_to_take_part(request: Request) -> frozenset[str]:
-    """The signers without a gate, and those whose gate has approved."""
+    """Return the signers without a gate, and those whose gate has approved."""
     approved = approvals(request)
     return frozenset(
         signer
@@ -61,7 +61,7 @@ def free_to_take_part(request: Request) -> frozenset[str]:
 
 
 def has_approvals_enough(request: Request) -> bool:
-    """Whether t could sign that need not be asked, or have approved: the others need not answer."""
+    """Return whether t signers have approved or need no approval: the others need not answer."""
     free_to = free_to_take_part(request)
     out = refusals(request)
     there = [signer for signer in request.there(request.group.signers) if signer not in out]
@@ -70,7 +70,7 @@ def has_approvals_enough(request: Request) -> bool:
 
 
 def _sets_in_use(request: Request) -> Iterator[tuple[UUID | None, int, frozenset[str]]]:
-    """Each set with its generation and who uses it; two while a refresh comes into use."""
+    """Yield each set with its generation and users; two while a refresh comes into use."""
     in_use = request.in_use
     signers = frozenset(request.group.signers)
     if in_use.next_share_set_id is not None:
