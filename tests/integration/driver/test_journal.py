@@ -212,7 +212,7 @@ async def test_a_database_that_went_away_is_noticed_by_a_probe_and_so_is_its_ret
     assert (await health.probe(), health.problem()) == (True, None)
     async with Pool("postgresql://127.0.0.1:1/nothing", 1, "test") as nowhere:
         with monkeypatch.context() as patched:
-            patched.setattr(health, "_statements", nowhere)
+            patched.setattr(health, "_pool", nowhere)
             assert await health.probe() is False
             assert health.problem() is not None
     assert (await health.probe(), health.problem()) == (True, None)
