@@ -26,10 +26,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from custody.runtime.listener import Listener, config
 from custody.runtime.tls import server_context
 from custody.wire.algorithms import Curve, Scheme
-from custody.wire.envelope import JOB_TYPE, SigningKey
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.node_api import ClaimRequest, HeartbeatResponse, ReportRequest
 from custody.wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
+from custody.wire.signed_bytes import JOB_TYPE, SigningKey
 
 LOCALHOST = "127.0.0.1"
 LEASE_SECONDS = 120.0

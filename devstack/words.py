@@ -41,7 +41,7 @@ def words(page: str) -> list[Word]:
     """Return the table's words: each matches as a whole, in any case, also across two lines."""
     table = page.partition(HEADING)[2]
     found = []
-    for forbidden, advice in re.findall(r"^\| ([a-z*, ]+) \| (.+) \|$", table, re.MULTILINE):
+    for forbidden, advice in re.findall(r"^\| ([a-z_*,./ -]+) \| (.+) \|$", table, re.MULTILINE):
         if forbidden == "not":
             continue
         for word in forbidden.split(", "):

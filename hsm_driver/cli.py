@@ -118,10 +118,10 @@ app.add_typer(master_keys, name="master-key")
 
 @master_keys.command()
 def adopt(context: typer.Context) -> None:
-    """Record a new generation of the master key in the group's database.
+    """Record a new version of the master key in the group's database.
 
     Until then no driver starts with it, because everybody with the PIN can put a key on the token.
-    After its next start, each driver wraps new keys with the adopted generation.
+    After its next start, each driver wraps new keys with the adopted version.
     """
     import asyncio
 

@@ -6,7 +6,7 @@ from custody.database.pool import Pool
 from custody.node.connections import open_database
 from custody.node.doctor import control_plane_checks, host_checks
 from custody.node.lock_checks import lock_checks
-from custody.pkcs11.doctor import WeakGenerations, hsm_checks
+from custody.pkcs11.doctor import WeakVersions, hsm_checks
 from custody.runtime.checks import Check, Status, failed, side_by_side
 from custody.runtime.errors import OperatorError
 from custody.wire.algorithms import Store
@@ -36,14 +36,14 @@ async def checks(settings: DriverSettings) -> AsyncIterator[Check]:
 
 
 async def _hsm_and_database(settings: DriverSettings) -> AsyncIterator[Check]:
-    weak: WeakGenerations = {}
+    weak: WeakVersions = {}
     async for check in hsm_checks(hsm_settings(settings, workers=1), weak):
         yield check
     async for check in _database(settings, weak):
         yield check
 
 
-async def _database(settings: DriverSettings, weak: WeakGenerations) -> AsyncIterator[Check]:
+async def _database(settings: DriverSettings, weak: WeakVersions) -> AsyncIterator[Check]:
     name = "database"
     try:
         async with open_database(settings) as database:
@@ -59,7 +59,7 @@ async def _database(settings: DriverSettings, weak: WeakGenerations) -> AsyncIte
         yield failed(name, error)
 
 
-async def _weak_keys(database: Pool, weak: WeakGenerations) -> list[Check]:
+async def _weak_keys(database: Pool, weak: WeakVersions) -> list[Check]:
     """Return, for each master key, the stored keys that a holder of the PIN can extract."""
     checks = []
     for row in await database.rows(_UNDER, {"master_keys": sorted(weak)}):

@@ -8,7 +8,7 @@ import structlog
 from custody.node.connections import open_client, open_database
 from custody.node.health import Part
 from custody.node.identity import load_identity
-from custody.node.loop import OnStep
+from custody.node.loop import OnStage
 from custody.node.node import Mode, build_node
 from custody.node.only_process import OnlyProcess
 from custody.pkcs11.hsm import Hsm
@@ -33,7 +33,7 @@ async def open_hsm(settings: DriverSettings, workers: int | None = None) -> Asyn
         await hsm.close()
 
 
-async def run(settings: DriverSettings, on_step: OnStep = lambda _: None) -> None:
+async def run(settings: DriverSettings, on_stage: OnStage = lambda _: None) -> None:
     """Run until SIGTERM or SIGINT, then finish the jobs that have begun. Raise OperatorError."""
     structlog.contextvars.bind_contextvars(node=settings.node.id, group=settings.node.group)
     signer = load_identity(settings.identity.private_key)
@@ -60,5 +60,5 @@ async def run(settings: DriverSettings, on_step: OnStep = lambda _: None) -> Non
             parts=[Part("process", only.problem), Part("hsm", lambda: hsm.problem)],
             capabilities=capabilities,
         )
-        node = build_node(settings, database, client, signer, mode, on_step)
+        node = build_node(settings, database, client, signer, mode, on_stage)
         await node.run(settings.health)

@@ -5,8 +5,8 @@ from custody.node.handlers import Handled, Work
 from custody.node.wanted import made_for, wanted_key
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.wire.algorithms import Store
-from custody.wire.envelope import ATTESTATION_TYPE, SignedBytes, SigningKey
 from custody.wire.outcomes import GeneratedKey
+from custody.wire.signed_bytes import ATTESTATION_TYPE, SignedBytes, SigningKey
 from custody.wire.statements import Attestation
 from hsm_driver.possession import prove_possession
 from hsm_driver.vault import Vault, row_of

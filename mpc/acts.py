@@ -10,8 +10,8 @@ from asyncpg.exceptions import UniqueViolationError
 
 from custody.database.pool import Pool
 from custody.node.audit import INSERT_LINKS, AuditChain, AuditRecord
-from custody.wire.envelope import SigningKey
 from custody.wire.outcomes import OutcomeStatus
+from custody.wire.signed_bytes import SigningKey
 
 ATTEMPTS = 10
 """The running signer adds to the same chain, so a command may have to read its head again."""

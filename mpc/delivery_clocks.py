@@ -57,7 +57,7 @@ class DeliveryClocks:
         if problem is None:
             self._problems.pop(name, None)
         elif self._problems.get(name) != problem:
-            log.warning("a delivery server's clock is out of step", server=name, problem=problem)
+            log.warning("a delivery server's clock disagrees", server=name, problem=problem)
             self._problems[name] = problem
 
 

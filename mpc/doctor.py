@@ -182,4 +182,4 @@ async def _server(client: DeliveryClient, name: str, url: str) -> Check:
             "Set that host's clock by NTP. If only this signer reports this, set this host's clock."
         )
         return Check(check, Status.FAIL, problem, todo)
-    return Check(check, Status.OK, f"{url}, version {facts.version}, clock in step")
+    return Check(check, Status.OK, f"{url}, version {facts.version}, clocks agree")

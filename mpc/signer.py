@@ -10,13 +10,13 @@ from custody.node.freeze import Freeze
 from custody.node.handlers import Handler
 from custody.node.health import Part
 from custody.node.identity import load_identity
-from custody.node.loop import OnStep
+from custody.node.loop import OnStage
 from custody.node.node import Mode, build_node, new_clock
 from custody.node.only_process import OnlyProcess
 from custody.wire.algorithms import Protection, Store
-from custody.wire.envelope import SigningKey
 from custody.wire.jobs import JobKind
 from custody.wire.node_api import MAX_BANS
+from custody.wire.signed_bytes import SigningKey
 from custody.wire.tickets import PROTOCOL
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
@@ -26,7 +26,7 @@ from mpc.ceremonies.ceremony import Ceremonies, withdraw
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryServer
 from mpc.ceremonies.used_tickets import forget_for_ever
 from mpc.delivery_clocks import DeliveryClocks
-from mpc.handlers.generation import GenerateKey
+from mpc.handlers.key_generation import GenerateKey
 from mpc.handlers.orders import Abandon, ActivateKey, Approve, Discard, Promise
 from mpc.handlers.preparation import Preparation
 from mpc.handlers.refreshing import RefreshKey, RepairShare
@@ -41,7 +41,7 @@ from mpc.shares.shares import Shares
 log = structlog.get_logger()
 
 
-async def run(settings: SignerSettings, on_step: OnStep = lambda _: None) -> None:
+async def run(settings: SignerSettings, on_stage: OnStage = lambda _: None) -> None:
     """Run until SIGTERM or SIGINT, then finish the jobs that have begun. Raise OperatorError."""
     structlog.contextvars.bind_contextvars(node=settings.node.id)
     signer = load_identity(settings.identity.private_key)
@@ -76,7 +76,7 @@ async def run(settings: SignerSettings, on_step: OnStep = lambda _: None) -> Non
                 left_in_flight=locks.left.read,
                 withdraw=partial(withdraw, delivery, settings.node.id),
             )
-            node = build_node(settings, database, client, signer, mode, on_step)
+            node = build_node(settings, database, client, signer, mode, on_stage)
             await node.run(
                 settings.health,
                 partial(forget_for_ever, database, node.retention),

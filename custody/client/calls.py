@@ -20,7 +20,7 @@ from custody.wire.resources import Page
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 
-Steps: TypeAlias = Generator["Call[Any]", Any, Answer]
+Calls: TypeAlias = Generator["Call[Any]", Any, Answer]
 """An operation under way: yields calls, is sent their answers, returns an Answer."""
 
 
@@ -42,7 +42,7 @@ class Call(Generic[Answer]):
     signature: str | None = None
     """Value of the header Custody-Signature."""
 
-    def __iter__(self) -> Steps[Answer]:
+    def __iter__(self) -> Calls[Answer]:
         """Inside an operation: ``answer = yield from call``."""
         answer: Answer = yield self
         return answer

@@ -19,7 +19,7 @@ from tenacity import (
     wait_random,
 )
 
-from custody.client.calls import Call, Steps, next_page
+from custody.client.calls import Call, Calls, next_page
 from custody.client.errors import (
     CustodyError,
     GatewayAnswer,
@@ -197,13 +197,13 @@ class Connection:
         self._attested = attested
         self._retrying = Retrying(**policy(patience))
 
-    def run(self, steps: Steps[Answer]) -> Answer:
-        steps = steps if self._signing is None else self._signing.signed(steps)
-        steps = steps if self._attested is None else self._attested.checked(steps)
+    def run(self, calls: Calls[Answer]) -> Answer:
+        calls = calls if self._signing is None else self._signing.signed(calls)
+        calls = calls if self._attested is None else self._attested.checked(calls)
         answer = None
         while True:
             try:
-                call = steps.send(answer)
+                call = calls.send(answer)
             except StopIteration as result:
                 value: Answer = result.value
                 return value
@@ -254,13 +254,13 @@ class AsyncConnection:
         self._attested = attested
         self._retrying = AsyncRetrying(**policy(patience))
 
-    async def run(self, steps: Steps[Answer]) -> Answer:
-        steps = steps if self._signing is None else self._signing.signed(steps)
-        steps = steps if self._attested is None else self._attested.checked(steps)
+    async def run(self, calls: Calls[Answer]) -> Answer:
+        calls = calls if self._signing is None else self._signing.signed(calls)
+        calls = calls if self._attested is None else self._attested.checked(calls)
         answer = None
         while True:
             try:
-                call = steps.send(answer)
+                call = calls.send(answer)
             except StopIteration as result:
                 value: Answer = result.value
                 return value

@@ -4,7 +4,7 @@ import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from custody.client.calls import Call, Steps
+from custody.client.calls import Call, Calls
 from custody.client.connections import AsyncConnection, Connection
 from custody.wire.resources import Page
 
@@ -23,7 +23,7 @@ class AsyncClient(Protocol):
 class Operation(Generic[Parameters, Result]):
     """A method that returns its result from one client, and an awaitable of it from the other."""
 
-    def __init__(self, describe: Callable[Parameters, Steps[Result]]) -> None:
+    def __init__(self, describe: Callable[Parameters, Calls[Result]]) -> None:
         self._describe = describe
         self.__doc__ = describe.__doc__
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 from uuid import UUID, uuid4
 
-from custody.client.calls import Answer, Call, Steps, Wish, get, post, wish
+from custody.client.calls import Answer, Call, Calls, Wish, get, post, wish
 from custody.client.errors import UnexpectedAnswer
 from custody.client.waiting import until_final
 from custody.wire.algorithms import AddressType, Curve, HashFunction, Network, Scheme, Store
@@ -48,14 +48,14 @@ def _external_id(given: str | None) -> str:
     return given if given is not None else f"client-{uuid4()}"
 
 
-def _once(call: Call[Answer]) -> Steps[Answer]:
+def _once(call: Call[Answer]) -> Calls[Answer]:
     """Return an operation of one call, with an immediate answer."""
     return (yield from call)
 
 
-def _named(steps: Steps[Named], external_id: str | None) -> Steps[Named]:
-    """Return the result of ``steps`` if the application has given it this name."""
-    found = yield from steps
+def _named(calls: Calls[Named], external_id: str | None) -> Calls[Named]:
+    """Return the result of ``calls`` if the application has given it this name."""
+    found = yield from calls
     if external_id is not None and found.external_id != external_id:
         raise UnexpectedAnswer(f"{found.id} has external_id {found.external_id}, not {external_id}")
     return found
@@ -83,7 +83,7 @@ def create_wallet(
     path: str | None = None,
     external_id: str | None = None,
     wait: float = DEFAULT_WAIT,
-) -> Steps[Wallet]:
+) -> Calls[Wallet]:
     """Create a wallet, and wait for its address.
 
     It has a key of its own; of store mpc with shares at ``signer_group``, or else derived from
@@ -105,13 +105,13 @@ def create_wallet(
 
 def get_wallet(
     wallet_id: UUID | str, *, external_id: str | None = None, wait: float = 0
-) -> Steps[Wallet]:
+) -> Calls[Wallet]:
     """Read a wallet. With ``external_id`` it must be the one made under that name.
 
     Raises NotFound, UnexpectedAnswer for another one; with ``wait`` also NotFinal, Failed.
     """
-    steps = until_final(_wallet(wallet_id), lambda wallet: _wallet(wallet.id), wait)
-    return _named(steps, external_id)
+    calls = until_final(_wallet(wallet_id), lambda wallet: _wallet(wallet.id), wait)
+    return _named(calls, external_id)
 
 
 def list_wallets(
@@ -129,7 +129,7 @@ def create_key(
     signer_group: str | None = None,
     external_id: str | None = None,
     wait: float = DEFAULT_WAIT,
-) -> Steps[Key]:
+) -> Calls[Key]:
     """Create a bare key, and wait until it is Active; of store mpc with shares at ``signer_group``.
 
     Raises Unsupported, ExternalIdConflict, NotFinal, Failed.
@@ -145,7 +145,7 @@ def create_key(
     return until_final(call, lambda key: _key(key.id), wait)
 
 
-def get_key(key_id: UUID | str, *, external_id: str | None = None, wait: float = 0) -> Steps[Key]:
+def get_key(key_id: UUID | str, *, external_id: str | None = None, wait: float = 0) -> Calls[Key]:
     """Read a key, a wallet's too. With ``external_id``, of a bare key, as for get_wallet.
 
     Raises NotFound, UnexpectedAnswer for another one; with ``wait`` also NotFinal, Failed.
@@ -160,7 +160,7 @@ def list_keys(
     return get("/v1/keys", Page[Key], status=status, external_id=external_id)
 
 
-def derive_key(key_id: UUID | str, path: str, *, external_id: str | None = None) -> Steps[Key]:
+def derive_key(key_id: UUID | str, path: str, *, external_id: str | None = None) -> Calls[Key]:
     """Derive a child of an ECDSA key of store mpc, as ``m/0/5`` (BIP-32, unhardened): Active now.
 
     Raises InvalidRequest, KeyNotActive, ExternalIdConflict.
@@ -172,7 +172,7 @@ def derive_key(key_id: UUID | str, path: str, *, external_id: str | None = None)
 
 def refresh_key(
     key_id: UUID | str, *, external_id: str | None = None, wait: float = DEFAULT_WAIT
-) -> Steps[KeyChange]:
+) -> Calls[KeyChange]:
     """Have all signers replace their shares of a key of store mpc, and wait until they have.
 
     Raises InvalidRequest, KeyNotActive, ExternalIdConflict, NotFinal, Rejected, Failed.
@@ -183,7 +183,7 @@ def refresh_key(
 
 def repair_share(
     key_id: UUID | str, signer: str, *, external_id: str | None = None, wait: float = DEFAULT_WAIT
-) -> Steps[KeyChange]:
+) -> Calls[KeyChange]:
     """Have t signers give another one its lost share back, then all refresh; wait until they have.
 
     Their operators agree first, on their hosts: ``mpc-signer repair approve``. Errors as for
@@ -193,7 +193,7 @@ def repair_share(
     return _change(key_id, "repair", Wish(Endpoint.REPAIRS, body, UUID(str(key_id))), wait)
 
 
-def _change(key_id: UUID | str, verb: str, wanted: Wish, wait: float) -> Steps[KeyChange]:
+def _change(key_id: UUID | str, verb: str, wanted: Wish, wait: float) -> Calls[KeyChange]:
     path = f"/v1/keys/{key_id}/{wanted.endpoint.value}"
     return until_final(
         wish(f"/v1/keys/{key_id}/{verb}", wanted, KeyChange),
@@ -202,17 +202,17 @@ def _change(key_id: UUID | str, verb: str, wanted: Wish, wait: float) -> Steps[K
     )
 
 
-def get_refresh(key_id: UUID | str, change_id: UUID | str, *, wait: float = 0) -> Steps[KeyChange]:
+def get_refresh(key_id: UUID | str, change_id: UUID | str, *, wait: float = 0) -> Calls[KeyChange]:
     """Read a refresh. Raises NotFound; with ``wait`` also NotFinal, Rejected, Failed."""
     return _read_change(f"/v1/keys/{key_id}/refreshes/{change_id}", wait)
 
 
-def get_repair(key_id: UUID | str, change_id: UUID | str, *, wait: float = 0) -> Steps[KeyChange]:
+def get_repair(key_id: UUID | str, change_id: UUID | str, *, wait: float = 0) -> Calls[KeyChange]:
     """Read a repair. Raises NotFound; with ``wait`` also NotFinal, Rejected, Failed."""
     return _read_change(f"/v1/keys/{key_id}/repairs/{change_id}", wait)
 
 
-def _read_change(path: str, wait: float) -> Steps[KeyChange]:
+def _read_change(path: str, wait: float) -> Calls[KeyChange]:
     call = get(path, KeyChange)
     return until_final(call, lambda _: call, wait)
 
@@ -224,7 +224,7 @@ def sign_message(
     hash_function: HashFunction | None = None,
     external_id: str | None = None,
     wait: float = DEFAULT_WAIT,
-) -> Steps[Signature]:
+) -> Calls[Signature]:
     """Sign a message the way the key's network means it, and wait for the signature.
 
     A ``str`` is text and is signed as its UTF-8, also when it starts with 0x. ``hash_function``
@@ -246,7 +246,7 @@ def sign_hash(
     *,
     external_id: str | None = None,
     wait: float = DEFAULT_WAIT,
-) -> Steps[Signature]:
+) -> Calls[Signature]:
     """Sign a 32-byte digest without hashing it again, and wait for the signature.
 
     Raises the same errors as sign_message.
@@ -261,7 +261,7 @@ def sign_transaction(
     *,
     external_id: str | None = None,
     wait: float = DEFAULT_WAIT,
-) -> Steps[Signature]:
+) -> Calls[Signature]:
     """Sign a Solana transaction, given as its serialized message, and wait for the signature.
 
     The wallet's key must be one of its signers. Errors as for sign_message.
@@ -279,7 +279,7 @@ def _message(message: str | bytes) -> str:
     return "0x" + message.encode().hex() if message.startswith("0x") else message
 
 
-def _sign(key_id: UUID | str, body: SignRequest, wait: float) -> Steps[Signature]:
+def _sign(key_id: UUID | str, body: SignRequest, wait: float) -> Calls[Signature]:
     wanted = Wish(Endpoint.SIGNATURES, body, UUID(str(key_id)))
     return until_final(
         wish(f"/v1/keys/{key_id}/signatures", wanted, Signature),
@@ -290,7 +290,7 @@ def _sign(key_id: UUID | str, body: SignRequest, wait: float) -> Steps[Signature
 
 def get_signature(
     key_id: UUID | str, signature_id: UUID | str, *, wait: float = 0
-) -> Steps[Signature]:
+) -> Calls[Signature]:
     """Read a signature. Raises NotFound; with ``wait`` also NotFinal, Rejected, Failed."""
     return until_final(
         _signature(key_id, signature_id), lambda signature: _signature(key_id, signature.id), wait
@@ -310,7 +310,7 @@ def list_nodes(*, group: str | None = None) -> Call[Page[Node]]:
     return get("/v1/nodes", Page[Node], group=group)
 
 
-def create_signer_group(name: str, signers: Sequence[str], threshold: int) -> Steps[SignerGroup]:
+def create_signer_group(name: str, signers: Sequence[str], threshold: int) -> Calls[SignerGroup]:
     """Make a group of signers, any ``threshold`` of which sign; the same again is the same.
 
     Raises InvalidRequest, where there is another group of that name too; MissingScope.
@@ -319,7 +319,7 @@ def create_signer_group(name: str, signers: Sequence[str], threshold: int) -> St
     return _once(post("/v1/signer-groups", body, SignerGroup))
 
 
-def get_signer_group(name: str) -> Steps[SignerGroup]:
+def get_signer_group(name: str) -> Calls[SignerGroup]:
     """Read a signer group: who is in it, whose they are. Raises NotFound."""
     return _once(get(f"/v1/signer-groups/{name}", SignerGroup))
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import Field, ValidationError
 
-from custody.client.calls import Answer, Call, Steps, Wish, get
+from custody.client.calls import Answer, Call, Calls, Wish, get
 from custody.client.errors import Ended, NotAttested, NotFinal
 from custody.wire.algorithms import Algorithm
 from custody.wire.answers import known
@@ -83,13 +83,13 @@ class AttestedKeys:
             pinned = pinned.of_application(application)
         self._pinned = pinned
 
-    def checked(self, steps: Steps[Answer]) -> Steps[Answer]:
+    def checked(self, calls: Calls[Answer]) -> Calls[Answer]:
         """Return the same operation, followed by the check of its result."""
         wish: Wish | None = None
         answer: Any = None
         while True:
             try:
-                call: Call[Any] = steps.send(answer)
+                call: Call[Any] = calls.send(answer)
             except StopIteration as end:
                 result: Answer = end.value
                 yield from self.check(result, wish)
@@ -102,7 +102,7 @@ class AttestedKeys:
             if call.method == "GET" and isinstance(answer, Wallet | Key):
                 _require_id(call, answer)
 
-    def check(self, found: object, wish: Wish | None = None) -> Steps[None]:
+    def check(self, found: object, wish: Wish | None = None) -> Calls[None]:
         """Raise NotAttested for a wallet or key; anything else has no address. May read a key."""
         if isinstance(found, Wallet):
             yield from self._check_wallet(found, wish)
@@ -112,7 +112,7 @@ class AttestedKeys:
             self._check_key(found, None)
             yield from self._check_child(found, wish)
 
-    def _check_wallet(self, wallet: Wallet, wish: Wish | None) -> Steps[None]:
+    def _check_wallet(self, wallet: Wallet, wish: Wish | None) -> Calls[None]:
         _require_as_asked(wallet, wish)
         if wallet.address is None:
             return
@@ -128,7 +128,7 @@ class AttestedKeys:
         self._check_key(key, wallet)
         yield from self._check_child(key, wish)
 
-    def _check_child(self, key: Key, wish: Wish | None) -> Steps[None]:
+    def _check_child(self, key: Key, wish: Wish | None) -> Calls[None]:
         """That a key which was to be derived is the child that was meant, and no other."""
         asked = _derivation(wish)
         if asked is None or key.public_key is None:

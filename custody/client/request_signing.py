@@ -11,14 +11,14 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from custody.client.calls import Call, Steps, Wish, content, get
+from custody.client.calls import Call, Calls, Wish, content, get
 from custody.client.errors import UnexpectedAnswer
 from custody.wire.algorithms import Store
 from custody.wire.answers import known
-from custody.wire.envelope import SigningKey
 from custody.wire.requests import KeyRequest, Request
 from custody.wire.resources import Key
 from custody.wire.secret_files import CREDENTIALS, others_may_read
+from custody.wire.signed_bytes import SigningKey
 from custody.wire.signed_requests import sign_request
 
 Answer = TypeVar("Answer")
@@ -41,12 +41,12 @@ class RequestSigning:
         self.public_key = self._signer.public_key
         self._stores: dict[UUID, Store] = {}
 
-    def signed(self, steps: Steps[Answer]) -> Steps[Answer]:
+    def signed(self, calls: Calls[Answer]) -> Calls[Answer]:
         """Return the same operation, with each POST signed once, however often it is sent."""
         answer: Any = None
         while True:
             try:
-                call = steps.send(answer)
+                call = calls.send(answer)
             except StopIteration as result:
                 value: Answer = result.value
                 return value
@@ -54,7 +54,7 @@ class RequestSigning:
                 call = yield from self._sign(call, call.wish)
             answer = yield call
 
-    def _sign(self, call: Call[Answer], wish: Wish) -> Steps[Call[Answer]]:
+    def _sign(self, call: Call[Answer], wish: Wish) -> Calls[Call[Answer]]:
         bound: dict[str, Any] = {}
         if wish.request.expires_at is None:
             bound["expires_at"] = datetime.now(UTC) + LIFETIME
@@ -65,7 +65,7 @@ class RequestSigning:
         body = content(request)
         return replace(call, body=body, signature=sign_request(self._signer, wish.endpoint, body))
 
-    def _store_of(self, key_id: UUID) -> Steps[Store]:
+    def _store_of(self, key_id: UUID) -> Calls[Store]:
         """Asked once for each key. A false answer makes a request that a node denies."""
         if key_id not in self._stores:
             key = yield from get(f"/v1/keys/{key_id}", Key)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from custody.client.calls import Call, Steps
+from custody.client.calls import Call, Calls
 from custody.client.errors import Failed, NotFinal, Rejected
 from custody.wire.resources import (
     ChangeStatus,
@@ -29,7 +29,7 @@ Resource = TypeVar("Resource", Wallet, Key, Signature, KeyChange)
 
 def until_final(
     first: Call[Resource], again: Callable[[Resource], Call[Resource]], wait: float
-) -> Steps[Resource]:
+) -> Calls[Resource]:
     """Make the first call, then poll until the resource is final. An Unknown status is not final.
 
     ``wait`` in seconds; 0 returns its present state. Raises NotFinal, Rejected, Failed.

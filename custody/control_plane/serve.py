@@ -45,7 +45,7 @@ from custody.migrations.schema import check_database
 from custody.runtime.activities import Activity, keep_going
 from custody.runtime.listener import Listener, config
 from custody.runtime.tls import server_context
-from custody.wire.envelope import SigningKey
+from custody.wire.signed_bytes import SigningKey
 
 TREE = "control_plane"
 MIGRATE_COMMAND = "control-plane migrate"

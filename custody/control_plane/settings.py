@@ -19,7 +19,7 @@ from custody.runtime.errors import ConfigurationError
 from custody.runtime.http_limits import HttpLimits
 from custody.runtime.signing_key import create_signing_key, load_signing_key
 from custody.wire.algorithms import Store
-from custody.wire.envelope import SigningKey
+from custody.wire.signed_bytes import SigningKey
 
 SIGNING_KEY_FILE = "job-signing.pem"
 

@@ -179,7 +179,7 @@ jobs = Table(
     Column(
         "body_digest", LargeBinary, nullable=False
     ),  # what the same external id must bring again
-    # the job, as signed: custody.wire.envelope.SignedBytes
+    # the job, as signed: custody.wire.signed_bytes.SignedBytes
     Column("payload", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
     Column("signing_key_id", String, nullable=False),

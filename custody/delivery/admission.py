@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from custody.delivery.problems import not_delivered
 from custody.runtime.peer_certificate import PeerCertificate
 from custody.wire.delivery import DeliveryCode, DeliveryTicket
-from custody.wire.envelope import DELIVERY_TICKET_TYPE, BadEnvelope, PinnedKeys, SignedBytes
+from custody.wire.signed_bytes import DELIVERY_TICKET_TYPE, BadSignedBytes, PinnedKeys, SignedBytes
 
 LONGEST_CEREMONY = timedelta(minutes=30)
 
@@ -30,7 +30,7 @@ class Admission:
         try:
             payload = self._pinned.open(DELIVERY_TICKET_TYPE, signed)
             ticket = DeliveryTicket.model_validate_json(payload)
-        except BadEnvelope as error:
+        except BadSignedBytes as error:
             raise not_delivered(DeliveryCode.BAD_TICKET, f"the ticket: {error}") from None
         except ValidationError as error:
             raise not_delivered(

@@ -43,7 +43,7 @@ class ServerClock:
         return timedelta(seconds=median(recent)) if recent else None
 
     def problem(self, now: datetime) -> str | None:
-        """Return the offset of this clock that most signers report; None for a clock in step."""
+        """Return the offset of this clock that most signers report; None if the clocks agree."""
         offset = self.offset(now)
         if offset is None or abs(offset) <= self._allowed:
             return None

@@ -56,7 +56,7 @@ def _clock(settings: Settings) -> Check:
         )
     if problem is not None:
         return Check("clock", Status.FAIL, problem, "Have NTP set this host's clock.")
-    return Check("clock", Status.OK, "in step with the signers that were heard of late")
+    return Check("clock", Status.OK, "agrees with the signers that were heard recently")
 
 
 def _port(settings: Settings) -> Check:

@@ -15,7 +15,7 @@ from custody.delivery.problems import not_delivered
 from custody.delivery.session import Session
 from custody.delivery.settings import LimitsSection
 from custody.wire.delivery import DeliveryCode, DeliveryProblem
-from custody.wire.envelope import SignedBytes
+from custody.wire.signed_bytes import SignedBytes
 
 SWEEP_SECONDS = 0.5
 """How late the end of a ceremony may be told, at most."""

@@ -7,7 +7,7 @@ from typing import Any
 from custody.database.pool import Pool
 from custody.runtime.batching import Batcher
 from custody.runtime.errors import OperatorError
-from custody.wire.envelope import signing_key_id
+from custody.wire.signed_bytes import signing_key_id
 
 _ALL = "SELECT name, public_key, added_at FROM applications ORDER BY name"
 _ADD = """

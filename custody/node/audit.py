@@ -8,7 +8,7 @@ from uuid import UUID
 
 from custody.database.pool import Pool
 from custody.wire.audit import GENESIS, AuditHead, chain_hash
-from custody.wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, SigningKey
+from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, SignedBytes, SigningKey
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,16 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from custody.wire.audit import AuditHead, Restored
-from custody.wire.envelope import (
+from custody.wire.node_api import AuditHeads, KnownRestore
+from custody.wire.outcomes import OutcomeStatus
+from custody.wire.signed_bytes import (
     AUDIT_HEAD_TYPE,
     RESTORED_TYPE,
-    BadEnvelope,
+    BadSignedBytes,
     PinnedKeys,
     SignedBytes,
     SigningKey,
 )
-from custody.wire.node_api import AuditHeads, KnownRestore
-from custody.wire.outcomes import OutcomeStatus
 from custody.wire.strict_json import NotJson, NotStrictJson, parse_json
 
 MAX_RECORD = 256 * 1024
@@ -164,9 +164,9 @@ def open_gap(restore: KnownRestore, signer: SigningKey, node: str) -> Gap:
     try:
         restored = Restored.model_validate_json(payload)
     except ValidationError:
-        raise BadEnvelope("what the node signed is not a restore") from None
+        raise BadSignedBytes("what the node signed is not a restore") from None
     if {restored.node, restored.agreed.node} != {node}:
-        raise BadEnvelope(f"it is of node {restored.node}")
+        raise BadSignedBytes(f"it is of node {restored.node}")
     own = _open_head(restored.own, signer, node)
     return Gap(
         sequence=own.sequence + 1,
@@ -191,7 +191,7 @@ def stated(said: Said) -> SignedBytes:
             signing_key_id=said.details.get("statement_key"),
         )
     except ValidationError:
-        raise BadEnvelope("the record has no signed statement") from None
+        raise BadSignedBytes("the record has no signed statement") from None
 
 
 def _open_head(signed: SignedBytes, signer: SigningKey, node: str) -> AuditHead:
@@ -199,9 +199,9 @@ def _open_head(signed: SignedBytes, signer: SigningKey, node: str) -> AuditHead:
     try:
         head = AuditHead.model_validate_json(payload)
     except ValidationError:
-        raise BadEnvelope("what the node signed is not an audit head") from None
+        raise BadSignedBytes("what the node signed is not an audit head") from None
     if head.node != node:
-        raise BadEnvelope(f"it is of node {head.node}")
+        raise BadSignedBytes(f"it is of node {head.node}")
     return head
 
 

@@ -21,9 +21,9 @@ from custody.node.audit_records import (
 from custody.runtime.errors import OperatorError
 from custody.wire.audit import GENESIS, AuditHead, Restored
 from custody.wire.encoding import to_base64
-from custody.wire.envelope import RESTORED_TYPE, SignedBytes, SigningKey
 from custody.wire.node_api import KnownRestore
 from custody.wire.outcomes import OutcomeStatus
+from custody.wire.signed_bytes import RESTORED_TYPE, SignedBytes, SigningKey
 
 ATTEMPTS = 10
 """Tries, since the running node appends to the same chain and the read head may be outdated."""

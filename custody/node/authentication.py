@@ -8,16 +8,16 @@ from custody.node.errors import Refused
 from custody.node.handlers import Work
 from custody.wire.delivery import DeliveryTicket
 from custody.wire.encoding import Model
-from custody.wire.envelope import (
+from custody.wire.jobs import CHILD_KINDS, Job, job_digest
+from custody.wire.node_api import ClaimedJob
+from custody.wire.signed_bytes import (
     DELIVERY_TICKET_TYPE,
     JOB_TYPE,
     TICKET_TYPE,
-    BadEnvelope,
+    BadSignedBytes,
     PinnedKeys,
     SignedBytes,
 )
-from custody.wire.jobs import CHILD_KINDS, Job, job_digest
-from custody.wire.node_api import ClaimedJob
 from custody.wire.tickets import Ticket
 
 SomeTicket = TypeVar("SomeTicket", bound=Model)
@@ -46,7 +46,7 @@ class Authenticator:
     def _open_job(self, claimed: ClaimedJob) -> Job:
         try:
             payload = self._keys.open(JOB_TYPE, claimed.job)
-        except BadEnvelope as error:
+        except BadSignedBytes as error:
             raise Refused(
                 "bad_job_signature", f"this node does not believe the job: {error}"
             ) from None
@@ -76,7 +76,7 @@ class Authenticator:
             return None
         try:
             return model.model_validate_json(self._keys.open(payload_type, signed))
-        except BadEnvelope as error:
+        except BadSignedBytes as error:
             raise Refused(
                 "bad_ticket_signature", f"this node does not believe the ticket: {error}"
             ) from None

@@ -14,8 +14,8 @@ from custody.node.audit_records import (
     stated,
 )
 from custody.wire.audit import GENESIS, AuditHead, chain_hash
-from custody.wire.envelope import SigningKey
 from custody.wire.node_api import KnownRestore
+from custody.wire.signed_bytes import SigningKey
 
 
 class ChainCheck:

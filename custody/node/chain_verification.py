@@ -8,7 +8,7 @@ from custody.database.pool import Pool
 from custody.node.audit_records import MAX_RECORD, Finding, Findings, Gap, Kept, Said
 from custody.node.chain_check import ChainCheck
 from custody.node.outcome_check import Rows, outcome_check
-from custody.wire.envelope import SigningKey
+from custody.wire.signed_bytes import SigningKey
 
 PAGE = 500
 

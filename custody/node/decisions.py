@@ -35,4 +35,4 @@ def decide(job: Job, now: datetime, clock: Clock, longest_life: timedelta) -> No
         )
     problem = clock.problem(now)
     if problem is not None:
-        raise Failed("clock_out_of_step", f"this node's clock is {problem}", transient=True)
+        raise Failed("clocks_disagree", f"this node's clock is {problem}", transient=True)

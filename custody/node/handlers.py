@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from custody.wire.delivery import DeliveryTicket
-from custody.wire.envelope import SignedBytes
 from custody.wire.jobs import Job
 from custody.wire.outcomes import Result
+from custody.wire.signed_bytes import SignedBytes
 from custody.wire.tickets import Ticket
 
 NO_END = datetime.max.replace(tzinfo=UTC)

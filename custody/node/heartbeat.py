@@ -19,9 +19,9 @@ from custody.node.health import Health
 from custody.node.journal import Journal
 from custody.node.metrics import CLOCK_OFFSET
 from custody.wire.algorithms import Algorithm, Protection
-from custody.wire.envelope import SignedBytes
 from custody.wire.left_in_flight import LeftInFlight
 from custody.wire.node_api import MAX_LEFT_IN_FLIGHT, HeartbeatRequest, NodeHealth
+from custody.wire.signed_bytes import SignedBytes
 
 log = structlog.get_logger()
 
@@ -118,7 +118,10 @@ class Heartbeat:
         CLOCK_OFFSET.set(self._clock.offset.total_seconds())
         problem = self._clock.problem(datetime.now(UTC))
         if problem is not None:
-            log.error("clock out of step: nothing is signed", problem=problem)
+            log.error(
+                "clocks disagree: nothing is signed",
+                problem=problem,
+            )
 
     async def say_stopping(self) -> None:
         """Send the last heartbeat: the control plane then knows at once that this node stops."""

@@ -5,8 +5,8 @@ from pathlib import Path
 from custody.runtime.errors import ConfigurationError
 from custody.runtime.signing_key import load_signing_key
 from custody.runtime.tls import load_certificates
-from custody.wire.envelope import SigningKey
 from custody.wire.nodes import node_of
+from custody.wire.signed_bytes import SigningKey
 
 
 def load_identity(path: Path) -> SigningKey:

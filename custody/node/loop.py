@@ -52,8 +52,8 @@ from custody.wire.outcomes import Outcome, OutcomeStatus
 log = structlog.get_logger()
 
 
-class Step(StrEnum):
-    """The steps of a job, as tests and faults name them when a step is done."""
+class Stage(StrEnum):
+    """The stages of a job, as tests and faults name them when a stage is done."""
 
     CLAIMED = "claimed"
     AUTHENTICATED = "authenticated"
@@ -65,8 +65,8 @@ class Step(StrEnum):
     REPORTED = "reported"
 
 
-STEPS = tuple(Step)
-OnStep = Callable[[Step], None]
+STAGES = tuple(Stage)
+OnStage = Callable[[Stage], None]
 Withdraw = Callable[[Work, str], Awaitable[None]]
 
 FIRST_PAUSE = 0.2
@@ -98,7 +98,7 @@ class JobLoop:
         health: Health,
         freeze: Freeze,
         locks: Locks,
-        on_step: OnStep,
+        on_stage: OnStage,
         withdraw: Withdraw | None = None,
     ) -> None:
         self._node = node
@@ -113,7 +113,7 @@ class JobLoop:
         self._health = health
         self._freeze = freeze
         self._locks = locks
-        self._on_step = on_step
+        self._on_stage = on_stage
         self._withdraw = withdraw
         self._jobs: dict[asyncio.Task[None], Lease] = {}
         self._lease_seconds = MAX_CLAIM_WAIT
@@ -240,10 +240,10 @@ class JobLoop:
             log.error("job dropped", task=task.get_name(), exc_info=error)
 
     async def _see_to(self, claimed: ClaimedJob) -> None:
-        self._on_step(Step.CLAIMED)
+        self._on_stage(Stage.CLAIMED)
         outcome = await self._do(claimed)
         if await self._reporter.report(claimed.job_id, claimed.lease, outcome):
-            self._on_step(Step.REPORTED)
+            self._on_stage(Stage.REPORTED)
 
     async def _do(self, claimed: ClaimedJob) -> bytes:
         """Do one job. Return the bytes of its outcome."""
@@ -252,18 +252,18 @@ class JobLoop:
         except Refused as refusal:
             log.warning("job refused", job=str(claimed.job_id), code=refusal.code)
             return outcome_bytes(self._outcome(claimed.job_id, refusal))
-        self._on_step(Step.AUTHENTICATED)
+        self._on_stage(Stage.AUTHENTICATED)
         job, digest = work.job, work.digest
 
         recorded = await self._journal.look_up(job.id)
-        self._on_step(Step.LOOKED_UP)
+        self._on_stage(Stage.LOOKED_UP)
         if recorded is not None and recorded.digest != digest:
             return await self._deny_replay(job, digest)
         if recorded is not None and recorded.is_final:
             return recorded.outcome
 
         commit = await self._attempt(work)
-        self._on_step(Step.HANDLED)
+        self._on_stage(Stage.HANDLED)
 
         try:
             recorded = await self._journal.commit(commit)
@@ -278,7 +278,7 @@ class JobLoop:
             recorded = await self._journal.commit(self._commit_of(job, digest, failure, {}))
         else:
             self._after_commit(job, commit, recorded)
-        self._on_step(Step.COMMITTED)
+        self._on_stage(Stage.COMMITTED)
         if recorded.digest != digest:
             return await self._deny_replay(job, digest)
         return recorded.outcome
@@ -290,10 +290,10 @@ class JobLoop:
         details: Details = {}
         try:
             self._decide(job)
-            self._on_step(Step.DECIDED)
+            self._on_stage(Stage.DECIDED)
             signed_by = await self._locks.open(job, handler, details)
             self._decide(job)  # the gate may have taken long
-            self._on_step(Step.UNLOCKED)
+            self._on_stage(Stage.UNLOCKED)
             handled = await handler.handle(self._limited(replace(work, signed_by=signed_by)))
         except NotDone as error:
             await self._withdraw_from(work, error.code)

@@ -26,7 +26,7 @@ from custody.node.health import Health, Part
 from custody.node.heartbeat import Heartbeat
 from custody.node.journal import Journal
 from custody.node.locks import Locks
-from custody.node.loop import JobLoop, OnStep, Withdraw
+from custody.node.loop import JobLoop, OnStage, Withdraw
 from custody.node.reporter import Reporter
 from custody.node.settings import HealthSection, NodeSettings
 from custody.node.signed_requests import SignedRequests
@@ -35,8 +35,8 @@ from custody.runtime.activities import Activity, keep_going
 from custody.runtime.job_signing_keys import pinned_job_keys
 from custody.runtime.listener import Listener, config
 from custody.wire.algorithms import Algorithm, Protection, Store
-from custody.wire.envelope import SignedBytes, SigningKey
 from custody.wire.left_in_flight import LeftInFlight
+from custody.wire.signed_bytes import SignedBytes, SigningKey
 
 log = structlog.get_logger()
 
@@ -131,7 +131,7 @@ def build_node(
     client: ControlPlaneClient,
     signer: SigningKey,
     mode: Mode,
-    on_step: OnStep = lambda _: None,
+    on_stage: OnStage = lambda _: None,
 ) -> Node:
     """Build a node from its parts. Raises ConfigurationError."""
     node, group = settings.node.id, settings.node.group
@@ -186,7 +186,7 @@ def build_node(
         health=told,
         freeze=freeze,
         locks=locks,
-        on_step=on_step,
+        on_stage=on_stage,
         withdraw=mode.withdraw,
     )
     health = Health(

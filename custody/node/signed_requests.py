@@ -13,9 +13,9 @@ from custody.node.applications import Application, Applications
 from custody.node.errors import Denied
 from custody.runtime.batching import Batcher
 from custody.wire.algorithms import Store
-from custody.wire.envelope import PinnedKeys
 from custody.wire.jobs import Endpoint, Job, JobKind
 from custody.wire.requests import ExternalId
+from custody.wire.signed_bytes import PinnedKeys
 from custody.wire.signed_requests import payload_type
 from custody.wire.strict_json import NotStrictJson, parse_json
 

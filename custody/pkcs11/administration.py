@@ -41,11 +41,11 @@ class Administration:
         worker.on_answers = _resolve
 
     async def master_keys(self) -> list[MasterKeyRecord]:
-        """Return every generation: first the keys that wrap, then those of host signing."""
+        """Return every version: first the keys that wrap, then those of host signing."""
         return (await self._do(ListMasterKeys(), MasterKeys)).keys
 
     async def make_master_key(self, rewrappable: bool, extractable: bool) -> MasterKeys:
-        """Generate the next generation; all of them, and what the token refused of the new one."""
+        """Generate the next version; all of them, and what the token refused of the new one."""
         operation = MakeMasterKey(rewrappable=rewrappable, extractable=extractable)
         return await self._do(operation, MasterKeys)
 

@@ -37,7 +37,7 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
             bool,
             typer.Option(
                 "--rewrappable",
-                help="Keys can later be rewrapped under a next generation, online. The holder of "
+                help="Keys can later be rewrapped under the next version, online. The holder of "
                 "the PIN can then also wrap keys with a key of their own: "
                 "docs/explanation/threat-model.md.",
             ),
@@ -52,13 +52,13 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
         ] = False,
         as_json: Json = False,
     ) -> None:
-        """Make the next generation inside the HSM, under the strongest attributes that it takes.
+        """Make the next version inside the HSM, under the strongest attributes that it takes.
 
         Attributes that the token refuses are left out, and named on stderr. `doctor` then tries
-        what the holder of the PIN can do with stored keys of each generation.
+        what the holder of the PIN can do with stored keys of each version.
         From the second on it is used once the database knows it: after `hsm-driver master-key
         adopt` and a restart of each driver, or after `mpc-signer rewrap --to-hsm`.
-        Older generations stay: the keys wrapped by them need them. Back the token up, or clone
+        Older versions stay: the keys wrapped by them need them. Back the token up, or clone
         it, by its vendor's means: a lost master key is the loss of every key under it.
         """
         import asyncio
@@ -75,7 +75,7 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
 
     @app.command("list")
     def list_(context: typer.Context, as_json: Json = False) -> None:
-        """Show every generation on the token, with its check value."""
+        """Show every version on the token, with its check value."""
         import asyncio
 
         with operator_errors():

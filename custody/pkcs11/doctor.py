@@ -15,12 +15,12 @@ from custody.wire.algorithms import HSM_ALGORITHMS, Protection
 STEPS = {Obstacle.MODULE: "module", Obstacle.TOKEN: "token", Obstacle.PIN: "PIN"}
 
 
-WeakGenerations = dict[str, list[str]]
+WeakVersions = dict[str, list[str]]
 """The names of the attempts that succeeded, by the name of the master key."""
 
 
 async def hsm_checks(
-    settings: HsmSettings, weak: WeakGenerations | None = None
+    settings: HsmSettings, weak: WeakVersions | None = None
 ) -> AsyncIterator[Check]:
     """Yield each check as soon as it is made, and fill ``weak``. Leave nothing on the token."""
     try:
@@ -66,7 +66,7 @@ async def encryption_key_checks(settings: HsmSettings) -> AsyncIterator[Check]:
 
 
 async def _token_checks(
-    settings: HsmSettings, token: Administration, weak: WeakGenerations
+    settings: HsmSettings, token: Administration, weak: WeakVersions
 ) -> AsyncIterator[Check]:
     async for check in _capabilities(settings, token):
         yield check
@@ -129,7 +129,7 @@ def _weaknesses(key: MasterKeyRecord) -> list[str]:
     return [words for is_weak, words in flags if is_weak]
 
 
-_REMAKE = "Unless that is wanted, make the next generation: hsm-driver master-key generate"
+_REMAKE = "Unless that is wanted, make the next version: hsm-driver master-key generate"
 
 
 def _host_signing(settings: HsmSettings, keys: list[MasterKeyRecord]) -> Check:
@@ -150,7 +150,7 @@ def _host_signing(settings: HsmSettings, keys: list[MasterKeyRecord]) -> Check:
     )
 
 
-async def _extraction(token: Administration, attempt: Attempt, weak: WeakGenerations) -> Check:
+async def _extraction(token: Administration, attempt: Attempt, weak: WeakVersions) -> Check:
     name = f"try: {attempt.name}"
     try:
         outcome = await token.extract(attempt.name)
@@ -158,9 +158,9 @@ async def _extraction(token: Administration, attempt: Attempt, weak: WeakGenerat
         return Check(name, Status.WARN, f"could not be tried: {error.what}", error.todo)
     if not outcome.succeeded:
         return Check(name, Status.OK, f"refused: {'; '.join(outcome.refusals)}")
-    for generation in outcome.succeeded:
-        weak.setdefault(generation, []).append(attempt.name)
-    ways = "; ".join(f"{generation}: {way}" for generation, way in outcome.succeeded.items())
+    for version in outcome.succeeded:
+        weak.setdefault(version, []).append(attempt.name)
+    ways = "; ".join(f"{version}: {way}" for version, way in outcome.succeeded.items())
     if outcome.newest in outcome.succeeded:
         return Check(name, attempt.status, f"{attempt.meaning} ({ways})", attempt.todo)
     return Check(
@@ -170,5 +170,5 @@ async def _extraction(token: Administration, attempt: Attempt, weak: WeakGenerat
 
 _OLDER = (
     "New keys are safe once the drivers have adopted the newest master key. Keys under the older "
-    "master key stay exposed: see the check of weaker generations."
+    "master key stay exposed: see the check of weaker versions."
 )

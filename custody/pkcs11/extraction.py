@@ -36,12 +36,12 @@ ATTEMPTS: dict[str, Callable[[Attacker], str]] = {
 
 
 def attempt(session: Session, hello: Hello, masters: list[MasterKey], name: str) -> Extracted:
-    """Try one on every generation. Raises PKCS11Error when the session is lost."""
+    """Try one on every version. Raises PKCS11Error when the session is lost."""
     remove_left_over(session)
     wraps = [key for key in masters if not key.is_host]
     succeeded, refusals = {}, set()
     for wrapping in wraps:
-        hosts = [key for key in masters if key.is_host and key.generation == wrapping.generation]
+        hosts = [key for key in masters if key.is_host and key.version == wrapping.version]
         try:
             succeeded[wrapping.name] = ATTEMPTS[name](Attacker(session, hello, wrapping, hosts))
         except Refused as refused:

@@ -19,7 +19,7 @@ class Attempt:
     of_master_key: bool = False
 
 
-_NEXT_GENERATION = (
+_NEXT_VERSION = (
     "Make a stronger master key: master-key generate, then adopt it. If the attempt succeeds "
     "there, too, this token violates PKCS#11: read docs/explanation/threat-model.md before you use "
     "the token."
@@ -36,7 +36,7 @@ ATTEMPTS = (
     Attempt(
         "read-master-key",
         "a master key's value can be read in the clear: every stored key is open",
-        _NEXT_GENERATION,
+        _NEXT_VERSION,
         of_master_key=True,
     ),
     Attempt(
@@ -49,54 +49,54 @@ ATTEMPTS = (
     Attempt(
         "change-master-key",
         "the PIN holder can change what a master key may do, and then decrypt stored keys",
-        _NEXT_GENERATION,
+        _NEXT_VERSION,
         of_master_key=True,
     ),
     Attempt(
         "copy-master-key",
         "the PIN holder can copy a master key as one that may do more, and decrypt stored keys",
-        _NEXT_GENERATION,
+        _NEXT_VERSION,
         of_master_key=True,
     ),
     Attempt(
         "decrypt-stored-key",
         "a master key decrypts stored keys in the clear though it is not allowed to",
-        _NEXT_GENERATION,
+        _NEXT_VERSION,
     ),
     Attempt(
         "unwrap-readable",
         "a stored key can be unwrapped as one whose value can be read",
-        _NEXT_GENERATION,
+        _NEXT_VERSION,
     ),
     Attempt(
         "unwrap-public",
         "a stored key can be unwrapped as an object that needs no login",
-        _NEXT_GENERATION,
+        _NEXT_VERSION,
     ),
     Attempt(
         "unwrap-on-token",
         "a stored key can be unwrapped onto the token, where it signs without the database",
-        _NEXT_GENERATION,
+        _NEXT_VERSION,
     ),
     Attempt(
         "unwrap-as-secret",
         "a stored private key can be unwrapped as a secret key, to be read or derived from",
-        _NEXT_GENERATION,
+        _NEXT_VERSION,
     ),
     Attempt(
         "unwrap-as-other-type",
         "a stored key can be unwrapped as a private key of another type",
-        _NEXT_GENERATION,
+        _NEXT_VERSION,
     ),
     Attempt(
         "unwrap-for-other-use",
         "a stored key can be unwrapped for more than signing",
-        _NEXT_GENERATION,
+        _NEXT_VERSION,
     ),
     Attempt(
         "derive-by-unwrapped-key",
         "a stored key makes shared secrets by ECDH, with points that the PIN holder chooses",
-        _NEXT_GENERATION,
+        _NEXT_VERSION,
     ),
     Attempt(
         "unwrap-extractable",
@@ -107,6 +107,6 @@ ATTEMPTS = (
     Attempt(
         "change-unwrapped-key",
         "a key that is unwrapped to sign can be made readable or extractable, or be copied",
-        _NEXT_GENERATION,
+        _NEXT_VERSION,
     ),
 )

@@ -1,6 +1,6 @@
 """The AES keys that never leave the HSM: one that wraps keys, one for host signing.
 
-Both carry the same generation in CKA_ID (4 bytes, big-endian) and the configured label, the second
+Both carry the same version in CKA_ID (4 bytes, big-endian) and the configured label, the second
 with ``-host`` behind it. Runs in worker processes only.
 """
 
@@ -16,7 +16,7 @@ from pkcs11.types import DecryptMixin, EncryptMixin, Object, SecretKey, UnwrapMi
 
 HOST_SUFFIX = "-host"
 KEY_BITS = 256
-GENERATION_SIZE = 4
+VERSION_SIZE = 4
 CHECK_VALUE_SEED = b"custody master key check value, version 1"
 CHECK_MECHANISMS = (
     Mechanism.AES_KEY_WRAP,
@@ -38,16 +38,16 @@ class EncryptingKey(SecretKey, EncryptMixin, DecryptMixin):
 
 @dataclass(frozen=True)
 class MasterKey:
-    """One AES key on the token, named ``label/generation``."""
+    """One AES key on the token, named ``label/version``."""
 
     label: str
-    generation: int
+    version: int
     key: Any  # WrappingKey, or EncryptingKey where is_host
     is_host: bool
 
     @property
     def name(self) -> str:
-        return f"{self.label}/{self.generation}"
+        return f"{self.label}/{self.version}"
 
 
 def find(session: Session, label: str) -> list[MasterKey]:
@@ -57,8 +57,8 @@ def find(session: Session, label: str) -> list[MasterKey]:
         template = {Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.LABEL: key_label}
         for key in list(session.get_objects(template)):
             if _usable(key, is_host):
-                generation = int.from_bytes(key[Attribute.ID])
-                found.append(MasterKey(key_label, generation, key, is_host))
+                version = int.from_bytes(key[Attribute.ID])
+                found.append(MasterKey(key_label, version, key, is_host))
     names = [key.name for key in found]
     for name in names:
         if names.count(name) > 1:
@@ -67,7 +67,7 @@ def find(session: Session, label: str) -> list[MasterKey]:
                 f"the token has several keys {name!r}",
                 "Which one is meant must never be a guess: move one away with the vendor's tool.",
             )
-    return sorted(found, key=lambda key: (key.is_host, key.generation))
+    return sorted(found, key=lambda key: (key.is_host, key.version))
 
 
 def _usable(key: Object, is_host: bool) -> bool:
@@ -79,14 +79,14 @@ def _usable(key: Object, is_host: bool) -> bool:
 def newest(keys: list[MasterKey], is_host: bool) -> MasterKey | None:
     """Return the master key that wraps new keys."""
     candidates = [key for key in keys if key.is_host is is_host]
-    return max(candidates, key=lambda key: key.generation, default=None)
+    return max(candidates, key=lambda key: key.version, default=None)
 
 
 def must_be_made_inside(master: MasterKey) -> None:
     """Raise CannotStart for an imported key: somebody may know its value.
 
     CKA_LOCAL is the token's own statement of that (PKCS#11 3.1, section 4.9). Without this, a
-    holder of the PIN could add a next generation of his own, and read every key made from then on.
+    holder of the PIN could add a version of his own, and read every key made from then on.
     """
     if not _flag(master.key, Attribute.LOCAL, otherwise=False):
         raise CannotStart(
@@ -159,7 +159,7 @@ def describe(session: Session, master: MasterKey) -> MasterKeyRecord:
     return MasterKeyRecord(
         name=master.name,
         label=master.label,
-        generation=master.generation,
+        version=master.version,
         check_value=check_value(session, master),
         purpose="encrypts host keys" if master.is_host else "wraps keys",
         made_inside=_flag(master.key, Attribute.LOCAL, otherwise=False),

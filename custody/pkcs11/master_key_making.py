@@ -1,4 +1,4 @@
-"""The next generation of both master keys, under the strongest attributes that the token takes.
+"""The next version of both master keys, under the strongest attributes that the token takes.
 
 A master key's attributes are what keeps the holder of the PIN from taking stored keys out
 (docs/explanation/threat-model.md). A flag alone does not hold while the key can be modified or
@@ -12,9 +12,9 @@ from typing import Any
 from custody.pkcs11 import host_key, token_scheme, unwrap_template
 from custody.pkcs11.login import CannotStart, name_of
 from custody.pkcs11.master_key import (
-    GENERATION_SIZE,
     HOST_SUFFIX,
     KEY_BITS,
+    VERSION_SIZE,
     MasterKey,
     find,
     passing_wrapping_key,
@@ -60,14 +60,14 @@ class _Design:
 
 
 def make(session: Session, label: str, rewrappable: bool, extractable: bool) -> list[str]:
-    """Generate the next generation of both keys on the token.
+    """Generate the next version of both keys on the token.
 
     With ``rewrappable`` stored keys may be unwrapped as extractable, so that they can be wrapped
-    again by the next generation; the holder of the PIN can then do the same with a key of their
+    again by the next version; the holder of the PIN can then do the same with a key of their
     own. Returns the rules that the token refused, each with its answer. Raises PKCS11Error, and
     CannotStart where the token refuses what no master key can do without.
     """
-    generation = 1 + max((key.generation for key in find(session, label)), default=0)
+    version = 1 + max((key.version for key in find(session, label)), default=0)
     ways = _ways(session)
     left_out: list[str] = []
     for design in (
@@ -76,8 +76,8 @@ def make(session: Session, label: str, rewrappable: bool, extractable: bool) -> 
     ):
         rules, refused = _strongest(session, design)
         refused = [*design.refused, *refused]
-        left_out += [f"{design.label}/{generation}: {each}" for each in refused]
-        _generate_proven(session, design, rules, generation)
+        left_out += [f"{design.label}/{version}: {each}" for each in refused]
+        _generate_proven(session, design, rules, version)
     return left_out
 
 
@@ -192,31 +192,31 @@ def _refusal(session: Session, design: _Design, rules: Iterable[Rule]) -> str | 
 
 
 def _generate_proven(
-    session: Session, design: _Design, rules: Iterable[Rule], generation: int
+    session: Session, design: _Design, rules: Iterable[Rule], version: int
 ) -> None:
     """Make the key on the token and use it once. One that does not work is destroyed again."""
-    key = _generate(session, design, rules, store=True, generation=generation)
+    key = _generate(session, design, rules, store=True, version=version)
     try:
         design.prove(key)
     except (PKCS11Error, Unable) as error:
         key.destroy()
         raise CannotStart(
             Obstacle.MASTER_KEY,
-            f"the key {design.label}/{generation} worked as a session key, but not on the token: "
+            f"the key {design.label}/{version} worked as a session key, but not on the token: "
             f"{name_of(error) if isinstance(error, PKCS11Error) else error}",
             "Nothing was kept. Run the doctor command.",
         ) from None
 
 
 def _generate(
-    session: Session, design: _Design, rules: Iterable[Rule], *, store: bool, generation: int = 0
+    session: Session, design: _Design, rules: Iterable[Rule], *, store: bool, version: int = 0
 ) -> Any:
     template = {rule.attribute: rule.value for rule in rules if not rule.inner}
     inner = {rule.attribute: rule.value for rule in rules if rule.inner}
     if inner:
         template[Attribute.UNWRAP_TEMPLATE] = inner
     named: dict[str, Any] = (
-        {"id": generation.to_bytes(GENERATION_SIZE), "label": design.label} if store else {}
+        {"id": version.to_bytes(VERSION_SIZE), "label": design.label} if store else {}
     )
     return session.generate_key(
         KeyType.AES,

@@ -131,7 +131,7 @@ class Unseal(Message):
 
 
 class MakeMasterKey(Message):
-    """Generate the next generation of the master key and its second key for host signing."""
+    """Generate the next version of the master key and its second key for host signing."""
 
     kind: Literal["make_master_key"] = "make_master_key"
     rewrappable: bool
@@ -139,7 +139,7 @@ class MakeMasterKey(Message):
 
 
 class ListMasterKeys(Message):
-    """Every generation with its check value and attributes."""
+    """Every version with its check value and attributes."""
 
     kind: Literal["list_master_keys"] = "list_master_keys"
 
@@ -206,7 +206,7 @@ class MasterKeyRecord(Message):
 
     name: str
     label: str
-    generation: int
+    version: int
     check_value: bytes
     purpose: Literal["wraps keys", "encrypts host keys"]
     made_inside: bool

@@ -12,7 +12,7 @@ from custody.wire.algorithms import Algorithm, Protection
 class WrappedKey:
     """``public_key`` is compressed SEC1 or 32 raw bytes (custody.wire.algorithms.PUBLIC_KEY_SIZE).
 
-    ``master_key`` names the AES key and its generation, as ``Hsm.check_values`` does.
+    ``master_key`` names the AES key and its version, as ``Hsm.check_values`` does.
     ``mechanism`` names how ``wrapped`` was made: a PKCS#11 wrap mechanism of a PKCS#8 private key
     (PKCS#11 3.1, section 6.7), or for host signing AES_GCM.
     """

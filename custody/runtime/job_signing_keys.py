@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from custody.runtime.errors import ConfigurationError
-from custody.wire.envelope import PinnedKeys
+from custody.wire.signed_bytes import PinnedKeys
 
 JobSigningKeys = Annotated[list[str], Field(min_length=1)]
 """Base64 of 32-byte Ed25519 public keys (RFC 8032); two while one is being replaced."""

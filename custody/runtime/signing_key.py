@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from custody.runtime.configuration import read_secret, write_secret
 from custody.runtime.errors import ConfigurationError
-from custody.wire.envelope import SigningKey
+from custody.wire.signed_bytes import SigningKey
 
 
 def create_signing_key(path: Path) -> SigningKey:

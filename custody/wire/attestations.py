@@ -13,16 +13,16 @@ from pydantic import ValidationError
 from custody.wire.addresses import address_of
 from custody.wire.algorithms import ECDSA_SECP256K1, Algorithm, Network, Protection, Store
 from custody.wire.derivation import child_chain_code, child_public_key, format_path
-from custody.wire.envelope import (
+from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
+from custody.wire.jobs import Endpoint, check_key_id
+from custody.wire.public_keys import check_ed25519
+from custody.wire.signed_bytes import (
     ATTESTATION_TYPE,
-    BadEnvelope,
+    BadSignedBytes,
     PinnedKeys,
     SignedBytes,
     signing_key_id,
 )
-from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
-from custody.wire.jobs import Endpoint, check_key_id
-from custody.wire.public_keys import check_ed25519
 from custody.wire.statements import Attestation
 
 
@@ -163,7 +163,7 @@ class PinnedNodes:
         try:
             payload = pinned.open(ATTESTATION_TYPE, signed)
             attestation = Attestation.model_validate_json(payload)
-        except BadEnvelope as error:
+        except BadSignedBytes as error:
             raise Unattested(f"the attestation of {node}: {error}") from None
         except ValidationError:
             raise Unattested(f"the attestation of {node} has an unknown form") from None

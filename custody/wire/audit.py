@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field
 
 from custody.wire.encoding import HexBytes, Model
-from custody.wire.envelope import SignedBytes
 from custody.wire.framing import Domain, tagged_hash
+from custody.wire.signed_bytes import SignedBytes
 
 GENESIS = bytes(32)
 """The hash before the first record."""

@@ -22,9 +22,9 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from custody.wire.answers import Answer, Open
 from custody.wire.encoding import Base64Bytes, Model
-from custody.wire.envelope import SignedBytes
 from custody.wire.framing import Malformed, join, split, split_exactly
 from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
+from custody.wire.signed_bytes import SignedBytes
 from custody.wire.tickets import Ticket
 
 PREFIX = "/delivery/v1"

@@ -12,24 +12,26 @@ from custody.wire.public_keys import check_public_key
 
 CHAIN_CODE_SIZE = 32
 FIRST_HARDENED = 2**31
-"""The first hardened step, which needs the private key (BIP-32, section "Extended keys")."""
+"""The first hardened child number, which needs the private key (BIP-32, "Extended keys")."""
 
-_STEP = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
 
 
 def parse_path(text: str) -> tuple[int, ...]:
-    """Return the steps of a path from a key to a child, as ``m/0/5``. Raise ValueError."""
-    root, *steps = text.split("/")
-    if root != "m" or not 1 <= len(steps) <= MAX_DEPTH:
-        raise ValueError(f"a path is m/ and 1 to {MAX_DEPTH} steps, as m/0/5")
-    return tuple(_step(step) for step in steps)
+    """Return the child numbers of a path from a key to a child, as ``m/0/5``. Raise ValueError."""
+    root, *numbers = text.split("/")
+    if root != "m" or not 1 <= len(numbers) <= MAX_DEPTH:
+        raise ValueError(f"a path is m/ and 1 to {MAX_DEPTH} child numbers, as m/0/5")
+    return tuple(_child_number(number) for number in numbers)
 
 
-def _step(text: str) -> int:
+def _child_number(text: str) -> int:
     if text[-1:] in ("'", "h", "H"):
-        raise ValueError(f"step {text} is hardened: children follow from public keys, unhardened")
-    if not _STEP.fullmatch(text) or int(text) >= FIRST_HARDENED:
-        raise ValueError(f"step {text!r} is not a number from 0 to {FIRST_HARDENED - 1}")
+        raise ValueError(
+            f"child number {text} is hardened: children follow from public keys, unhardened"
+        )
+    if not _NUMBER.fullmatch(text) or int(text) >= FIRST_HARDENED:
+        raise ValueError(f"child number {text!r} is not a number from 0 to {FIRST_HARDENED - 1}")
     return int(text)
 
 
@@ -55,9 +57,9 @@ def _descendant(public_key: bytes, chain_code: bytes, path: Sequence[int]) -> tu
     check_public_key(ECDSA_SECP256K1, public_key)
     if len(chain_code) != CHAIN_CODE_SIZE:
         raise ValueError(f"a chain code has {CHAIN_CODE_SIZE} bytes, this one {len(chain_code)}")
-    if len(path) > MAX_DEPTH or not all(0 <= step < FIRST_HARDENED for step in path):
+    if len(path) > MAX_DEPTH or not all(0 <= number < FIRST_HARDENED for number in path):
         raise ValueError(
-            f"{format_path(path)} is not an unhardened path of up to {MAX_DEPTH} steps"
+            f"{format_path(path)} is not an unhardened path of up to {MAX_DEPTH} child numbers"
         )
     child = HDKey(PublicKey.parse(public_key), chain_code).derive(path)
     return child.sec(), child.chain_code

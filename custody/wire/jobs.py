@@ -18,15 +18,15 @@ from custody.wire.algorithms import (
     Scheme,
 )
 from custody.wire.encoding import Base64Bytes, HexBytes, Model
-from custody.wire.envelope import DetachedSignature, SignedBytes
 from custody.wire.framing import Domain, tagged_hash
 from custody.wire.group_sizes import MAX_SIGNERS
 from custody.wire.public_keys import check_public_key
+from custody.wire.signed_bytes import DetachedSignature, SignedBytes
 
 MAX_DEPTH = 10
 CHILD_KEY_VERSION = 8
-PathIndex = Annotated[int, Field(ge=0, lt=2**31)]
-"""A step of a derivation path; from 2**31 on it would be hardened (BIP-32)."""
+ChildNumber = Annotated[int, Field(ge=0, lt=2**31)]
+"""A child number of a derivation path; from 2**31 on it would be hardened (BIP-32)."""
 
 
 class JobKind(StrEnum):
@@ -70,11 +70,11 @@ def child_key_id(root: UUID, path: Sequence[int], network: Network | None) -> UU
     No node stores derived keys. The hash makes an id in a signature, an approval or a pin mean one
     key only, whatever the control plane says.
     """
-    steps = b"".join(step.to_bytes(4, "big") for step in path)
+    numbers = b"".join(number.to_bytes(4, "big") for number in path)
     name = b"" if network is None else network.value.encode()
-    number = int.from_bytes(tagged_hash(Domain.CHILD_KEY, root.bytes, steps, name)[:16], "big")
-    number &= ~(0xF << 76 | 0x3 << 62)
-    return UUID(int=number | CHILD_KEY_VERSION << 76 | 0x2 << 62)
+    value = int.from_bytes(tagged_hash(Domain.CHILD_KEY, root.bytes, numbers, name)[:16], "big")
+    value &= ~(0xF << 76 | 0x3 << 62)
+    return UUID(int=value | CHILD_KEY_VERSION << 76 | 0x2 << 62)
 
 
 def check_key_id(
@@ -96,7 +96,7 @@ class KeyReference(Model):
 
     id: UUID
     root: UUID | None = None
-    path: Annotated[tuple[PathIndex, ...], Field(max_length=MAX_DEPTH)] = ()
+    path: Annotated[tuple[ChildNumber, ...], Field(max_length=MAX_DEPTH)] = ()
     scheme: Scheme
     curve: Curve
     network: Network | None

@@ -8,9 +8,9 @@ from pydantic import AwareDatetime, Field
 
 from custody.wire.answers import Answer, Open
 from custody.wire.encoding import Base64Bytes, Model
-from custody.wire.envelope import SignedBytes
 from custody.wire.left_in_flight import LeftInFlight
 from custody.wire.public_keys import IdentityKey
+from custody.wire.signed_bytes import SignedBytes
 
 MAX_BATCH = 256
 """Limit of jobs in one claim, outcomes in one report, leases in one extend."""

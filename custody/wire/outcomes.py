@@ -8,10 +8,10 @@ from pydantic import Field, model_validator
 
 from custody.wire.algorithms import Curve, Protection, Scheme, known_algorithm
 from custody.wire.encoding import HexBytes, Model
-from custody.wire.envelope import SignedBytes
 from custody.wire.nodes import NodeId
 from custody.wire.public_keys import check_public_key
 from custody.wire.signatures import SignatureResult
+from custody.wire.signed_bytes import SignedBytes
 
 APPROVAL_PENDING = "approval_pending"
 """The code of an attempt that ended while the owner's gate had not decided."""

@@ -9,10 +9,10 @@ from pydantic import AwareDatetime, model_validator
 from custody.wire.algorithms import Curve, Network, Protection, Scheme, Store, known_algorithm
 from custody.wire.answers import Answer, Open, Unknown
 from custody.wire.encoding import HexBytes
-from custody.wire.envelope import SignedBytes
 from custody.wire.node_api import NodeHealth
 from custody.wire.public_keys import check_public_key
 from custody.wire.signatures import SignatureResult
+from custody.wire.signed_bytes import SignedBytes
 
 
 class KeyStatus(StrEnum):

@@ -1,14 +1,14 @@
 """Requests that an application signs: its own key signs the exact bytes of a body.
 
 The header ``Custody-Signature: <signing key id>:<base64>`` carries the signature (Ed25519 over the
-DSSE pre-authentication encoding, envelope.py) to the node that has the public key pinned.
+DSSE pre-authentication encoding, signed_bytes.py) to the node that has the public key pinned.
 """
 
 import base64
 import binascii
 
-from custody.wire.envelope import DetachedSignature, SigningKey
 from custody.wire.jobs import Endpoint
+from custody.wire.signed_bytes import DetachedSignature, SigningKey
 
 SIGNATURE_HEADER = "Custody-Signature"
 

@@ -13,9 +13,9 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from custody.database.pool import Pool
-from custody.wire.envelope import (
+from custody.wire.signed_bytes import (
     BAN_TYPE,
-    BadEnvelope,
+    BadSignedBytes,
     PinnedKeys,
     SignedBytes,
     SigningKey,
@@ -200,7 +200,7 @@ def _opened(signed: SignedBytes, identities: Mapping[str, bytes]) -> Ban | None:
         if signing_key_id(key) == signed.signing_key_id:
             try:
                 ban = Ban.model_validate_json(PinnedKeys([key]).open(BAN_TYPE, signed))
-            except (BadEnvelope, ValidationError):
+            except (BadSignedBytes, ValidationError):
                 return None
             return ban if ban.signer == name != ban.banned else None
     return None

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from custody.runtime.configuration import replace_file, sync_folder
 from custody.runtime.errors import OperatorError
 from custody.wire.encoding import Base64Bytes, Model
-from custody.wire.envelope import SignedBytes
+from custody.wire.signed_bytes import SignedBytes
 
 NAME = "earned_bans"
 

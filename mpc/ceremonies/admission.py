@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from custody.node.errors import Refused
 from custody.node.handlers import Work
-from custody.wire.envelope import SignedBytes
+from custody.wire.signed_bytes import SignedBytes
 from custody.wire.tickets import Ticket
 from mpc.bans.bans import Bans
 from mpc.ceremonies.ceremony import Admitted, can_ban

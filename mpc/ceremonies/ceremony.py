@@ -22,7 +22,7 @@ from custody.node.decisions import require_thawed
 from custody.node.errors import Failed, NotDone, Refused
 from custody.node.freeze import Freeze
 from custody.node.handlers import Work
-from custody.wire.envelope import SignedBytes, SigningKey
+from custody.wire.signed_bytes import SignedBytes, SigningKey
 from custody.wire.tickets import CeremonyKind, Protocol, Ticket
 from mpc._native import BanCounterparty, LocalMisuse, Messages, ProtocolAbort
 from mpc.bans.ban_locks import BanLocks, banned

@@ -28,10 +28,10 @@ from custody.wire.delivery import (
     encode_hand_in,
     exchange_path,
 )
-from custody.wire.envelope import SignedBytes
 from custody.wire.framing import Malformed
 from custody.wire.group_sizes import MAX_SIGNERS
 from custody.wire.retry_after import COME_BACK, retry_after
+from custody.wire.signed_bytes import SignedBytes
 
 CONNECT_TIMEOUT = 3.0
 KEEPALIVE_SECONDS = 60.0

@@ -28,9 +28,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from custody.wire.delivery import MAX_MESSAGE
-from custody.wire.envelope import SignedBytes, SigningKey, pre_authentication_encoding
 from custody.wire.framing import Domain, join, split_exactly, tagged, tagged_hash
 from custody.wire.public_keys import check_ed25519
+from custody.wire.signed_bytes import SignedBytes, SigningKey, pre_authentication_encoding
 from custody.wire.tickets import Ticket
 from mpc.ceremonies.ceremony_keys import CeremonyKey, PeerKey
 from mpc.ceremonies.hello import CONTRIBUTION_BYTES, MAX_HELLO, Hello, Opened
@@ -104,7 +104,7 @@ class CeremonyChannel:
 
     def hello(self, bans: Sequence[SignedBytes], opening: bytes = b"") -> bytes:
         """Return the message for each other participant at exchange 0."""
-        self._step("hello", 0, then=("open", 0))
+        self._take_turn("hello", 0, then=("open", 0))
         index, private = self._index[self._me], Opened(opening, tuple(bans)).to_bytes()
         self._hello = Hello(
             meeting=self._ticket.meeting,
@@ -118,7 +118,7 @@ class CeremonyChannel:
 
     def open_hellos(self, incoming: Mapping[str, bytes]) -> dict[str, Opened]:
         """Open the others' hellos. Raise BadMessage."""
-        self._step("open", 0, then=("ended", 0))
+        self._take_turn("open", 0, then=("ended", 0))
         self._require_senders(incoming)
         payloads, opened = {self._me: self._hello}, {}
         for sender in self._others:
@@ -148,7 +148,7 @@ class CeremonyChannel:
         strangers = private.keys() - set(self._others)
         if strangers:
             raise ValueError(f"{', '.join(sorted(strangers))} does not take part")
-        self._step("seal", number, then=("ended", number))
+        self._take_turn("seal", number, then=("ended", number))
         self._broadcast = broadcast
         sealed = {
             recipient: self._seal(number, recipient, broadcast, private.get(recipient, b""))
@@ -159,7 +159,7 @@ class CeremonyChannel:
 
     def open(self, number: int, incoming: Mapping[str, bytes]) -> dict[str, tuple[bytes, bytes]]:
         """Broadcast and private message of each other participant. Raises BadMessage."""
-        self._step("open", number, then=("ended", number))
+        self._take_turn("open", number, then=("ended", number))
         self._require_senders(incoming)
         opened = {sender: self._open(number, sender, incoming[sender]) for sender in self._others}
         # after all are known to be from their senders: now the first difference tells the truth
@@ -182,10 +182,10 @@ class CeremonyChannel:
         self._next = ("seal", number + 1)
         return {sender: (broadcast, private) for sender, (_, broadcast, private) in opened.items()}
 
-    def _step(self, step: str, number: int, then: tuple[str, int]) -> None:
+    def _take_turn(self, turn: str, number: int, then: tuple[str, int]) -> None:
         self._key.require_own_process()
-        if self._next != (step, number):
-            raise ValueError(f"{step} {number}, when {self._next[0]} {self._next[1]} is next")
+        if self._next != (turn, number):
+            raise ValueError(f"{turn} {number}, when {self._next[0]} {self._next[1]} is next")
         self._next = then
 
     def _require_senders(self, incoming: Mapping[str, bytes]) -> None:

@@ -15,8 +15,8 @@ and inside the sealed part:
 from dataclasses import dataclass
 from uuid import UUID
 
-from custody.wire.envelope import SignedBytes
 from custody.wire.framing import Malformed, join, split, split_exactly
+from custody.wire.signed_bytes import SignedBytes
 from mpc.ceremonies.ceremony_keys import PUBLIC_KEY_BYTES
 
 VERSION = b"\x01"

@@ -40,7 +40,7 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         Get the key directly from the signer's owner: a replaced key means a replaced signer.
         """
         from custody.node.identity import load_identity
-        from custody.wire.envelope import signing_key_id
+        from custody.wire.signed_bytes import signing_key_id
         from mpc.peers import checked_identity, checked_signer
 
         with operator_errors():
@@ -102,7 +102,7 @@ def _with(settings: SignerSettings, act: Callable[[Peers], Awaitable[Answer]]) -
 
 
 def _row(peer: Peer) -> dict[str, str]:
-    from custody.wire.envelope import signing_key_id
+    from custody.wire.signed_bytes import signing_key_id
 
     return {
         "signer": peer.signer,

@@ -7,11 +7,11 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from custody.node.errors import Denied
-from custody.wire.envelope import (
+from custody.wire.signed_bytes import (
     ABANDONMENT_TYPE,
     CONFIRMATION_TYPE,
     PROMISE_TYPE,
-    BadEnvelope,
+    BadSignedBytes,
     PinnedKeys,
     SignedBytes,
     signing_key_id,
@@ -100,7 +100,7 @@ def _open(
         raise Denied("bad_evidence", f"a statement under {signed.signing_key_id}: not pinned here")
     try:
         said = model.model_validate_json(PinnedKeys([key]).open(payload_type, signed))
-    except (BadEnvelope, ValidationError) as error:
+    except (BadSignedBytes, ValidationError) as error:
         raise Denied(
             "bad_evidence", f"a statement of {name} does not hold: {type(error).__name__}"
         ) from None

@@ -14,7 +14,6 @@ from custody.node.errors import Denied, Failed, Refused
 from custody.node.handlers import Handled, Work
 from custody.node.stored_key import require_same_key
 from custody.wire.algorithms import Protection, Store
-from custody.wire.envelope import ABANDONMENT_TYPE, ATTESTATION_TYPE, SignedBytes, SigningKey
 from custody.wire.jobs import Job
 from custody.wire.outcomes import (
     AbandonedShare,
@@ -23,6 +22,7 @@ from custody.wire.outcomes import (
     NothingMade,
     PromisedShare,
 )
+from custody.wire.signed_bytes import ABANDONMENT_TYPE, ATTESTATION_TYPE, SignedBytes, SigningKey
 from custody.wire.statements import Abandonment, Attestation, MadeFor
 from mpc.ceremonies.admission import Admission
 from mpc.handlers.evidence import (

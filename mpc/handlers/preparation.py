@@ -3,9 +3,9 @@
 from custody.node.errors import Denied, Failed
 from custody.node.handlers import Handled
 from custody.node.stored_key import StoredKey
-from custody.wire.envelope import CONFIRMATION_TYPE, PROMISE_TYPE, SignedBytes, SigningKey
 from custody.wire.jobs import Job
 from custody.wire.outcomes import PreparedShare
+from custody.wire.signed_bytes import CONFIRMATION_TYPE, PROMISE_TYPE, SignedBytes, SigningKey
 from custody.wire.statements import Confirmation, MadeFor, Promise, ShareStatement
 from custody.wire.tickets import CeremonyKind, Ticket
 from mpc._native import Share

@@ -143,9 +143,9 @@ async def keys_of(hsm: Hsm) -> list[EncryptionKey]:
     """Return the token's encryption keys, newest first. Raise OperatorError if it has none."""
     values = await hsm.check_values()
     named = [
-        (int(generation), HsmKey(hsm, name, check_value))
+        (int(version), HsmKey(hsm, name, check_value))
         for name, check_value in values.items()
-        for label, _, generation in [name.rpartition("/")]
+        for label, _, version in [name.rpartition("/")]
         if label.endswith(HOST_SUFFIX)
     ]
     if not named:

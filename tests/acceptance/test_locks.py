@@ -27,8 +27,8 @@ from custody.client import (
 )
 from custody.client.request_signing import SigningKeySource, load_key
 from custody.runtime.configuration import replace_file
-from custody.wire.envelope import SigningKey
 from custody.wire.jobs import Endpoint
+from custody.wire.signed_bytes import SigningKey
 from custody.wire.signed_requests import SIGNATURE_HEADER, sign_request
 from devstack.certificates import Certificates
 from devstack.driver import DriverOptions

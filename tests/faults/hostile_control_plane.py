@@ -21,7 +21,6 @@ from starlette.routing import Route
 from custody.runtime.tls import server_context
 from custody.wire.algorithms import Algorithm, Network
 from custody.wire.encoding import Model
-from custody.wire.envelope import JOB_TYPE, SignedBytes, SigningKey
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.node_api import (
     AuditHeads,
@@ -38,6 +37,7 @@ from custody.wire.node_api import (
 )
 from custody.wire.outcomes import Outcome
 from custody.wire.requests import CreateKey, CreateWallet, SignHash, SignMessage
+from custody.wire.signed_bytes import JOB_TYPE, SignedBytes, SigningKey
 from devstack.certificates import Leaf
 from devstack.processes import LOCALHOST
 from tests.server_in_a_thread import ServerInAThread

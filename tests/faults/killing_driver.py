@@ -1,9 +1,9 @@
-"""hsm-driver that ends by SIGKILL at a step of its own, as a power cut would have it.
+"""hsm-driver that ends by SIGKILL at a stage of its own, as a power cut would have it.
 
     python -m tests.faults.killing_driver CONFIG PLAN
 
-PLAN is a JSON file, read at the start: ``{"step": "committed", "nth": 3}`` kills the process when
-a job has done that step for the third time since then; without a file, nothing happens.
+PLAN is a JSON file, read at the start: ``{"stage": "committed", "nth": 3}`` kills the process when
+a job has done that stage for the third time since then; without a file, nothing happens.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from pathlib import Path
 import uvloop
 from pydantic import BaseModel
 
-from custody.node.loop import Step
+from custody.node.loop import Stage
 from custody.runtime import log
 from custody.runtime.configuration import load
 from custody.runtime.console import operator_errors
@@ -25,19 +25,19 @@ from hsm_driver.settings import DriverSettings
 
 
 class Plan(BaseModel):
-    step: Step
+    stage: Stage
     nth: int
 
 
 class Killer:
-    """Counts a step, and ends the process with the last of them."""
+    """Counts a stage, and ends the process with the last of them."""
 
     def __init__(self, plan: Plan | None) -> None:
-        self._step = plan.step if plan else None
+        self._stage = plan.stage if plan else None
         self._left = plan.nth if plan else 0
 
-    def __call__(self, step: Step) -> None:
-        if step is self._step:
+    def __call__(self, stage: Stage) -> None:
+        if stage is self._stage:
             self._left -= 1
             if self._left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -50,7 +50,7 @@ def main(config: Path, plan: Path) -> None:
         log.configure(settings.log.level)
         killer = Killer(Plan.model_validate_json(plan.read_text()) if plan.exists() else None)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(driver.run(settings, on_step=killer))
+            runner.run(driver.run(settings, on_stage=killer))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The driver killed at each step of a job, again and again, with requests in flight."""
+"""The driver killed at each stage of a job, again and again, with requests in flight."""
 
 import asyncio
 import itertools
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from custody.node.loop import STEPS, Step
+from custody.node.loop import STAGES, Stage
 from devstack.control_plane import ControlPlaneOptions
 from devstack.driver import Driver, DriverOptions
 from devstack.service import clean_environment, command
@@ -22,7 +22,7 @@ from tests.faults import killing_driver
 from tests.faults.load import Load, check_databases
 
 IN_FLIGHT = 8
-KILLS_PER_STEP = int(os.environ.get("CUSTODY_KILLS_PER_STEP", "4"))
+KILLS_PER_STAGE = int(os.environ.get("CUSTODY_KILLS_PER_STAGE", "4"))
 """Fewer while working on something else than this."""
 
 
@@ -72,9 +72,9 @@ def token_objects(stack: Stack) -> list[str]:
     return listed.stdout.splitlines()
 
 
-def kill_at(driver: Driver, step: Step, plan: Path, nth: int = 1) -> None:
-    """Have the driver's next starts end when a job does that step for the nth time."""
-    plan.write_text(killing_driver.Plan(step=step, nth=nth).model_dump_json())
+def kill_at(driver: Driver, stage: Stage, plan: Path, nth: int = 1) -> None:
+    """Have the driver's next starts end when a job does that stage for the nth time."""
+    plan.write_text(killing_driver.Plan(stage=stage, nth=nth).model_dump_json())
     driver.run_command = [sys.executable, killing_driver.__file__, driver.config, plan]
 
 
@@ -89,18 +89,18 @@ async def test_every_request_ends_with_one_result_wherever_the_driver_is_killed(
     async with Load(stack, IN_FLIGHT) as load:
         await load.wait_for(IN_FLIGHT)
         driver.stop()
-        for number, step in itertools.product(range(KILLS_PER_STEP), STEPS):
-            kill_at(driver, step, plan, nth=1 + 2 * number % IN_FLIGHT)
+        for number, stage in itertools.product(range(KILLS_PER_STAGE), STAGES):
+            kill_at(driver, stage, plan, nth=1 + 2 * number % IN_FLIGHT)
             status, session = await asyncio.to_thread(run_to_its_end, driver)
-            assert status == -signal.SIGKILL, f"at {step}: see {driver.log}"
+            assert status == -signal.SIGKILL, f"at {stage}: see {driver.log}"
             wait_until_nothing_is_left_of(session)
             load.check()
-            killed[step] += 1
+            killed[stage] += 1
         plan.unlink()
         driver.start()
         await load.finish()
         await load.check_results()
-    assert killed == dict.fromkeys(STEPS, KILLS_PER_STEP)
+    assert killed == dict.fromkeys(STAGES, KILLS_PER_STAGE)
 
     driver.stop()
     check_databases(stack, [load])

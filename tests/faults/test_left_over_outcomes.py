@@ -13,8 +13,8 @@ from custody.node.control_plane_client import ControlPlaneClient
 from custody.node.freeze import Freeze
 from custody.node.journal import Journal
 from custody.node.reporter import Reporter
-from custody.wire.envelope import SigningKey
 from custody.wire.outcomes import Outcome, OutcomeStatus
+from custody.wire.signed_bytes import SigningKey
 from devstack.certificates import Leaf
 from devstack.postgres import Cluster
 from tests.faults.hostile_control_plane import HostileControlPlane

@@ -15,13 +15,13 @@ from uuid import uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from custody.node.loop import Step
+from custody.node.loop import Stage
 from custody.runtime.configuration import write_secret
 from custody.wire.algorithms import ECDSA_SECP256K1, Network, Store
-from custody.wire.envelope import SigningKey
 from custody.wire.jobs import Job, KeyReference
 from custody.wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
 from custody.wire.requests import SignHash, SignMessage
+from custody.wire.signed_bytes import SigningKey
 from custody.wire.signed_requests import parse_header, sign_request
 from devstack.certificates import Certificates, Leaf
 from devstack.driver import DriverOptions
@@ -299,7 +299,7 @@ def test_an_approval_outlives_a_kill_before_the_signature(locked, key, tmp_path:
     plan = tmp_path / "plan.json"
     job = payment(key)
     driver.stop()
-    plan.write_text(killing_driver.Plan(step=Step.UNLOCKED, nth=1).model_dump_json())
+    plan.write_text(killing_driver.Plan(stage=Stage.UNLOCKED, nth=1).model_dump_json())
     command = driver.run_command
     driver.run_command = [sys.executable, killing_driver.__file__, driver.config, plan]
     driver.start(wait=False)

@@ -18,11 +18,11 @@ from custody.wire.algorithms import (
     Network,
 )
 from custody.wire.digests import digest_of
-from custody.wire.envelope import AUDIT_HEAD_TYPE, JOB_TYPE, SignedBytes, SigningKey
 from custody.wire.jobs import Endpoint, Job, KeyReference
 from custody.wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
 from custody.wire.requests import SignHash, SignMessage
 from custody.wire.signatures import verify
+from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, JOB_TYPE, SignedBytes, SigningKey
 from tests.faults.conftest import LonelyDriver
 from tests.faults.hostile_control_plane import (
     HostileControlPlane,

@@ -224,7 +224,7 @@ def expired_leaf(folder: Path, certificates: Certificates, like: Leaf) -> Leaf:
 # Clocks
 
 
-def test_with_clocks_out_of_step_nothing_is_done(
+def test_with_clocks_that_disagree_nothing_is_done(
     tmp_path, server_leaf, certificates, driver_database, token, node_leaf
 ):
     job = generate_job(ECDSA_SECP256K1)

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from custody.client import Curve, Custody, Failed, Network, Scheme, Signature, SignatureStatus
-from custody.node.loop import Step
+from custody.node.loop import Stage
 from custody.wire.jobs import Job
 from custody.wire.outcomes import Outcome
 from devstack.control_plane import ControlPlaneOptions
@@ -152,7 +152,7 @@ def test_an_outcome_that_comes_after_expiry_is_kept_and_not_shown(
     stack, custody, driver, key, tmp_path: Path
 ):
     driver.stop()
-    kill_at(driver, Step.COMMITTED, tmp_path / "plan.json")
+    kill_at(driver, Stage.COMMITTED, tmp_path / "plan.json")
     driver.start(wait=False)
     signature = custody.sign_message(key, HELLO.content, wait=0)
     driver.process.wait()
@@ -176,13 +176,13 @@ def late_outcome(stack: Stack, job_id: UUID) -> bytes | None:
     return bytes(late) if late is not None else None
 
 
-@pytest.mark.parametrize("step", [Step.COMMITTED, Step.CLAIMED])
+@pytest.mark.parametrize("stage", [Stage.COMMITTED, Stage.CLAIMED])
 def test_another_driver_of_the_group_ends_what_one_has_begun(
-    stack, custody, driver, tmp_path: Path, step: Step
+    stack, custody, driver, tmp_path: Path, stage: Stage
 ):
     first, second = stack.drivers
     first.stop()
-    kill_at(first, step, tmp_path / "plan.json")
+    kill_at(first, stage, tmp_path / "plan.json")
     first.start()
     pending = custody.create_key(Scheme.ECDSA, Curve.SECP256R1, wait=0)
     first.process.wait()
@@ -194,7 +194,7 @@ def test_another_driver_of_the_group_ends_what_one_has_begun(
         rows = connection.execute("SELECT outcome, payload FROM jobs WHERE id = %s", [key.id])
         ((outcome, payload),) = rows.fetchall()
     did = Outcome.model_validate_json(outcome).node
-    assert did == (first if step is Step.COMMITTED else second).node_id
+    assert did == (first if stage is Stage.COMMITTED else second).node_id
     assert Job.model_validate_json(payload).id == key.id
     wanted = Wanted("Hash", bytes(32))
     check_signature(key, wanted, custody.sign_hash(key.id, wanted.content))

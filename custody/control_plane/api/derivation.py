@@ -93,17 +93,19 @@ def child_of(parent: Key, path: str, network: Network | None) -> tuple[KeyRefere
     root: UUID = parent.root or parent.id
     before = () if parent.path is None else parse_path(parent.path)
     try:
-        steps = parse_path(path)
-        if len(before) + len(steps) > MAX_DEPTH:
-            raise ValueError(f"{format_path(before + steps)} has more than {MAX_DEPTH} steps")
-        public_key = child_public_key(parent.public_key, parent.chain_code, steps)
-        chain_code = child_chain_code(parent.public_key, parent.chain_code, steps)
+        numbers = parse_path(path)
+        if len(before) + len(numbers) > MAX_DEPTH:
+            raise ValueError(
+                f"{format_path(before + numbers)} has more than {MAX_DEPTH} child numbers"
+            )
+        public_key = child_public_key(parent.public_key, parent.chain_code, numbers)
+        chain_code = child_chain_code(parent.public_key, parent.chain_code, numbers)
     except ValueError as error:
         raise ProblemError(Code.NOT_DERIVABLE, f"path: {error}") from None
     reference = KeyReference(
-        id=child_key_id(root, before + steps, network),
+        id=child_key_id(root, before + numbers, network),
         root=root,
-        path=before + steps,
+        path=before + numbers,
         scheme=parent.scheme,
         curve=parent.curve,
         network=network,

@@ -13,10 +13,10 @@ from custody.control_plane.problems import Code
 from custody.control_plane.resources.creation import KeyRow, NewKey, WalletRow
 from custody.control_plane.resources.external_ids import Settled
 from custody.wire.algorithms import Store
-from custody.wire.envelope import SignedBytes
 from custody.wire.jobs import KeyReference
 from custody.wire.outcomes import GeneratedKey
 from custody.wire.requests import CreateKey, CreateWallet
+from custody.wire.signed_bytes import SignedBytes
 
 PROBLEMS = (
     Code.UNSUPPORTED_ALGORITHM,

@@ -11,8 +11,8 @@ from fastapi import Header
 from custody.control_plane.problems import Code, ProblemError
 from custody.wire.algorithms import Store
 from custody.wire.answers import Unknown
-from custody.wire.envelope import DetachedSignature
 from custody.wire.requests import KeyRequest
+from custody.wire.signed_bytes import DetachedSignature
 from custody.wire.signed_requests import SIGNATURE_HEADER, parse_header
 
 SignatureHeader = Annotated[

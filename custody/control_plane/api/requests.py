@@ -13,8 +13,8 @@ from custody.control_plane.bodies import read_body, require_strict_json
 from custody.control_plane.jobs.new_jobs import Submission
 from custody.control_plane.problems import Code, ProblemError, invalid
 from custody.control_plane.resources.pages import MAX_LIMIT
-from custody.wire.envelope import DetachedSignature
 from custody.wire.requests import ExternalId
+from custody.wire.signed_bytes import DetachedSignature
 
 MAX_BODY_SIZE = 256 * 1024
 """Bytes of a public request's body."""

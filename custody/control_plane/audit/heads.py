@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from custody.control_plane.database import Database
 from custody.database.causes import is_transient
 from custody.wire.audit import AuditHead
-from custody.wire.envelope import AUDIT_HEAD_TYPE, BadEnvelope, PinnedKeys, SignedBytes
+from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, BadSignedBytes, PinnedKeys, SignedBytes
 
 KEPT_WHOLE_DAYS = 7
 MAX_HEADS = 10_000
@@ -177,7 +177,7 @@ def open_head(node: str, identity: bytes, signed: SignedBytes) -> AuditHead:
     try:
         payload = PinnedKeys([identity]).open(AUDIT_HEAD_TYPE, signed)
         head = AuditHead.model_validate_json(payload)
-    except BadEnvelope as bad:
+    except BadSignedBytes as bad:
         raise BadHead(f"an audit head is not signed by the node's identity key: {bad}") from None
     except ValidationError:
         raise BadHead("what the node signed as its audit head is none") from None

@@ -16,9 +16,9 @@ from custody.control_plane.problems import Code, ProblemError
 from custody.database.connection import Connection
 from custody.runtime.errors import OperatorError
 from custody.wire.audit import GENESIS, AuditHead, Restored
-from custody.wire.envelope import RESTORED_TYPE, BadEnvelope, PinnedKeys, SignedBytes
 from custody.wire.node_api import KnownRestore
 from custody.wire.resources import Node, NodeRestore
+from custody.wire.signed_bytes import RESTORED_TYPE, BadSignedBytes, PinnedKeys, SignedBytes
 
 _LOCK_NODE = """
     SELECT identity_public_key, audit_alarm, audit_alarm_is_gap FROM nodes
@@ -148,7 +148,7 @@ def open_claim(node: str, identity: bytes, signed: SignedBytes) -> Claim:
     try:
         payload = PinnedKeys([identity]).open(RESTORED_TYPE, signed)
         restored = Restored.model_validate_json(payload)
-    except BadEnvelope as bad:
+    except BadSignedBytes as bad:
         raise BadHead(f"the statement is not signed by the node's identity key: {bad}") from None
     except ValidationError as error:
         raise BadHead(f"the statement has {error.error_count()} malformed fields") from None

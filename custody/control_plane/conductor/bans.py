@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from custody.control_plane.columns import columns
 from custody.control_plane.database import Database
-from custody.wire.envelope import BAN_TYPE, BadEnvelope, PinnedKeys, SignedBytes
 from custody.wire.framing import Domain, tagged_hash
+from custody.wire.signed_bytes import BAN_TYPE, BadSignedBytes, PinnedKeys, SignedBytes
 from custody.wire.statements import Ban
 
 MAX_REMEMBERED = 100_000
@@ -78,7 +78,7 @@ def open_ban(signer: str, identity: bytes, signed: SignedBytes) -> Ban:
     """Return the ban if its signature holds and it is this signer's. Raise BadBan."""
     try:
         ban = Ban.model_validate_json(PinnedKeys([identity]).open(BAN_TYPE, signed))
-    except BadEnvelope as bad:
+    except BadSignedBytes as bad:
         raise BadBan(f"it is not signed by the signer's identity key: {bad}") from None
     except ValidationError:
         raise BadBan("what the signer signed as a ban is none") from None

@@ -12,7 +12,7 @@ from custody.control_plane.conductor.tasks import Tasks
 from custody.control_plane.database import Database
 from custody.control_plane.jobs.notifications import Notifications
 from custody.control_plane.jobs.queue import Queue
-from custody.wire.envelope import SigningKey
+from custody.wire.signed_bytes import SigningKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,15 +17,6 @@ from custody.control_plane.jobs.results import (
 )
 from custody.control_plane.jobs.transitions import BAD_RESULT
 from custody.wire.algorithms import Protection, Store
-from custody.wire.envelope import (
-    ABANDONMENT_TYPE,
-    ATTESTATION_TYPE,
-    CONFIRMATION_TYPE,
-    PROMISE_TYPE,
-    BadEnvelope,
-    PinnedKeys,
-    SignedBytes,
-)
 from custody.wire.jobs import Endpoint, Job, JobKind
 from custody.wire.outcomes import (
     AbandonedShare,
@@ -41,6 +32,15 @@ from custody.wire.outcomes import (
 from custody.wire.possession import possession_request
 from custody.wire.public_keys import check_public_key
 from custody.wire.signatures import BadSignature, verify
+from custody.wire.signed_bytes import (
+    ABANDONMENT_TYPE,
+    ATTESTATION_TYPE,
+    CONFIRMATION_TYPE,
+    PROMISE_TYPE,
+    BadSignedBytes,
+    PinnedKeys,
+    SignedBytes,
+)
 from custody.wire.statements import Abandonment, Attestation, Confirmation, Promise, ShareStatement
 from custody.wire.tickets import Ticket
 
@@ -89,7 +89,7 @@ def judge(task: GivenTask, signer: str, identity: bytes, raw: bytes) -> Judged:
         _check_culprits(task, outcome)
         if outcome.status is OutcomeStatus.DONE:
             _check(task, signer, PinnedKeys([identity]), outcome)
-    except (BadResult, BadEnvelope, BadSignature, ValidationError) as bad:
+    except (BadResult, BadSignedBytes, BadSignature, ValidationError) as bad:
         return _faulty(task, signer, str(bad))
     return Judged(task, outcome, raw)
 
@@ -117,7 +117,7 @@ def _check_culprits(task: GivenTask, outcome: Outcome) -> None:
 
 
 def _check(task: GivenTask, signer: str, identity: PinnedKeys, outcome: Outcome) -> None:
-    """Check the result. Raise BadResult, BadEnvelope, BadSignature or ValidationError."""
+    """Check the result. Raise BadResult, BadSignedBytes, BadSignature or ValidationError."""
     job = job_of(task.payload)
     result = outcome.result
     match task.kind, result:

@@ -11,16 +11,16 @@ from custody.control_plane.conductor.planning.facts import CEREMONY_OF, MAKES_SH
 from custody.control_plane.conductor.settings import CeremoniesSection
 from custody.wire.delivery import DeliveryTicket
 from custody.wire.digests import digest_of
-from custody.wire.envelope import (
+from custody.wire.jobs import Job, JobKind, job_digest
+from custody.wire.possession import possession_request
+from custody.wire.requests import CREATE_SIGNATURE
+from custody.wire.signed_bytes import (
     DELIVERY_TICKET_TYPE,
     JOB_TYPE,
     TICKET_TYPE,
     SignedBytes,
     SigningKey,
 )
-from custody.wire.jobs import Job, JobKind, job_digest
-from custody.wire.possession import possession_request
-from custody.wire.requests import CREATE_SIGNATURE
 from custody.wire.tickets import SECRET_BYTES, CeremonyKind, Participant, Ticket, protocol_of
 
 GRACE = timedelta(seconds=2)

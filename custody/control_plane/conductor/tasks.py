@@ -21,9 +21,9 @@ from custody.control_plane.jobs.transitions import Change, JobFacts, Note
 from custody.control_plane.tables import JobState
 from custody.runtime.batching import Batcher
 from custody.runtime.cache import Cache
-from custody.wire.envelope import SignedBytes
 from custody.wire.jobs import JobKind
 from custody.wire.node_api import ClaimedJob, Lease, Report, ReportResult
+from custody.wire.signed_bytes import SignedBytes
 
 MAX_REMEMBERED = 2_000
 """Claimed tasks that a replica remembers, so as not to ask for them again."""

@@ -27,9 +27,9 @@ from custody.control_plane.jobs.transitions import Change, JobFacts, Note
 from custody.control_plane.tables import JobState
 from custody.wire.addresses import address_of
 from custody.wire.algorithms import Protection
-from custody.wire.envelope import SignedBytes
 from custody.wire.jobs import JobKind
 from custody.wire.outcomes import GeneratedKey, NothingMade, Outcome, OutcomeStatus
+from custody.wire.signed_bytes import SignedBytes
 
 LOOK_AGAIN_SECONDS = 1.0
 """Between two looks whether the signers that a request waits for are there."""

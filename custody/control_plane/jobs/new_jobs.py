@@ -6,7 +6,6 @@ from uuid import UUID, uuid4
 
 from custody.control_plane.jobs.queue import NewJob
 from custody.control_plane.resources.external_ids import body_digest
-from custody.wire.envelope import JOB_TYPE, DetachedSignature, SigningKey
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
 from custody.wire.requests import (
@@ -17,6 +16,7 @@ from custody.wire.requests import (
     RepairShare,
     SignRequest,
 )
+from custody.wire.signed_bytes import JOB_TYPE, DetachedSignature, SigningKey
 
 
 @dataclass(frozen=True, slots=True)

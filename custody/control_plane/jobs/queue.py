@@ -41,15 +41,15 @@ from custody.control_plane.jobs.transitions import (
     Note,
     decide,
     expire,
-    give_up,
+    fail_unreported,
     stranded,
 )
 from custody.control_plane.tables import JobState
 from custody.database.connection import Connection
 from custody.runtime.cache import Cache
 from custody.wire.algorithms import Algorithm, Curve, Network, Scheme
-from custody.wire.envelope import SignedBytes
 from custody.wire.node_api import ClaimedJob, Lease, Report, ReportResult
+from custody.wire.signed_bytes import SignedBytes
 
 LEASE_SECONDS = 30.0
 STRANDED_AFTER_SECONDS = 1
@@ -148,7 +148,7 @@ class Swept:
 
     lapsed: int
     expired: int
-    given_up: int
+    unreported: int
 
 
 class Queue:
@@ -262,9 +262,11 @@ class Queue:
         """
         lapsing = {"limit": SWEEP_BATCH, "max_lapses": self._max_lapses}
         too_often = await self._database.rows(READ_LAPSING_TOO_OFTEN, lapsing)
-        given_up = await self.write([give_up(_facts(row), self._max_lapses) for row in too_often])
+        unreported = await self.write(
+            [fail_unreported(_facts(row), self._max_lapses) for row in too_often]
+        )
         for row in too_often:
-            if row.id in given_up:
+            if row.id in unreported:
                 log.error(
                     "job failed: its lease lapsed too often",
                     job=str(row.id),
@@ -288,7 +290,7 @@ class Queue:
         return Swept(
             lapsed=sum(int(row.lapsed) for row in rows),
             expired=len(ended),
-            given_up=len(given_up),
+            unreported=len(unreported),
         )
 
     async def _note_stranded(self) -> None:

@@ -9,12 +9,12 @@ from pydantic import TypeAdapter, ValidationError
 from custody.wire.addresses import address_of
 from custody.wire.algorithms import Algorithm, Network
 from custody.wire.digests import digest_of
-from custody.wire.envelope import SignedBytes, signing_key_id
 from custody.wire.jobs import Endpoint, Job, JobKind
 from custody.wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
 from custody.wire.public_keys import check_public_key
 from custody.wire.requests import CREATE_SIGNATURE, CreateKey, CreateWallet
 from custody.wire.signatures import verify
+from custody.wire.signed_bytes import SignedBytes, signing_key_id
 from custody.wire.statements import Attestation, MadeFor
 
 MAX_OUTCOME_SIZE = 64 * 1024

@@ -38,12 +38,12 @@ class Sweep:
 
     async def _once(self) -> None:
         swept = await self._queue.sweep()
-        if swept.lapsed or swept.expired or swept.given_up:
+        if swept.lapsed or swept.expired or swept.unreported:
             log.info(
                 "swept",
                 lapsed_leases=swept.lapsed,
                 expired_jobs=swept.expired,
-                given_up_jobs=swept.given_up,
+                unreported_jobs=swept.unreported,
             )
         if self._conductor is not None:
             await self._conductor.sweep()

@@ -134,7 +134,7 @@ def expire(job: JobFacts, last_failure: bytes | None) -> Change:
     return Change(job, Note.RECORDED, JobState.FAILED, raw, is_expiry=True)
 
 
-def give_up(job: JobFacts, lapses: int) -> Change:
+def fail_unreported(job: JobFacts, lapses: int) -> Change:
     """Return the end of a job that nodes take and never report: it may have ended each of them."""
     summary = f"{lapses} times in a row a node took it and did not report"
     outcome = RecordedOutcome(

@@ -22,7 +22,7 @@ import uvloop
 from pydantic import BaseModel
 
 from custody.node.handlers import Handled, Handler, Work
-from custody.node.loop import Step
+from custody.node.loop import Stage
 from custody.runtime import log
 from custody.runtime.configuration import load
 from custody.runtime.console import operator_errors
@@ -58,8 +58,8 @@ class Killer:
         if (self._kind, point) == (self._plan.kind, self._plan.at):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def on_step(self, step: Step) -> None:
-        self.pass_by(step.value)
+    def on_stage(self, stage: Stage) -> None:
+        self.pass_by(stage.value)
 
 
 class Watched:
@@ -80,9 +80,9 @@ def put_in(killer: Killer) -> None:
     """Have the signer that this process will be pass by the killer."""
 
     class Channel(CeremonyChannel):
-        def _step(self, step: str, number: int, then: tuple[str, int]) -> None:
-            killer.pass_by(f"{step} {number}")
-            super()._step(step, number, then)
+        def _take_turn(self, turn: str, number: int, then: tuple[str, int]) -> None:
+            killer.pass_by(f"{turn} {number}")
+            super()._take_turn(turn, number, then)
 
     class Locks(BanLocks):
         @asynccontextmanager
@@ -109,7 +109,7 @@ def main(config: Path, plan: Path) -> None:
         killer = Killer(Plan.model_validate_json(plan.read_text()))
         put_in(killer)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(signer.run(settings, on_step=killer.on_step))
+            runner.run(signer.run(settings, on_stage=killer.on_stage))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 
 import mpc.ceremonies.ceremony
 from custody.wire.delivery import DeliveryTicket
-from custody.wire.envelope import SignedBytes
+from custody.wire.signed_bytes import SignedBytes
 from custody.wire.tickets import Ticket
 from mpc.ceremonies.envelopes import CeremonyChannel
 from tests.integration.ceremonies.parties import Party

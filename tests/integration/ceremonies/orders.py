@@ -11,13 +11,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from custody.wire.algorithms import SCHNORR_SECP256K1, AddressType, Algorithm, Network, Store
 from custody.wire.delivery import DeliveryTicket
 from custody.wire.encoding import Model
-from custody.wire.envelope import (
-    DELIVERY_TICKET_TYPE,
-    JOB_TYPE,
-    TICKET_TYPE,
-    SignedBytes,
-    SigningKey,
-)
 from custody.wire.group_sizes import MIN_THRESHOLD
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
 from custody.wire.node_api import ClaimedJob
@@ -29,6 +22,13 @@ from custody.wire.requests import (
     RepairShare,
     SignHash,
     SignMessage,
+)
+from custody.wire.signed_bytes import (
+    DELIVERY_TICKET_TYPE,
+    JOB_TYPE,
+    TICKET_TYPE,
+    SignedBytes,
+    SigningKey,
 )
 from custody.wire.tickets import (
     SECRET_BYTES,

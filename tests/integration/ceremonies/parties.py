@@ -22,7 +22,6 @@ from custody.node.connections import open_client
 from custody.node.loop import JobLoop
 from custody.node.node import Mode, build_node
 from custody.wire.algorithms import ECDSA_SECP256K1, Protection, Store
-from custody.wire.envelope import CONFIRMATION_TYPE, PinnedKeys, SignedBytes, SigningKey
 from custody.wire.node_api import ClaimedJob
 from custody.wire.outcomes import (
     AbandonedShare,
@@ -35,6 +34,7 @@ from custody.wire.outcomes import (
 )
 from custody.wire.requests import SignHash, SignMessage, SignRequest
 from custody.wire.signatures import verify
+from custody.wire.signed_bytes import CONFIRMATION_TYPE, PinnedKeys, SignedBytes, SigningKey
 from custody.wire.statements import Confirmation
 from custody.wire.tickets import PROTOCOL
 from devstack.certificates import Certificates, Leaf

@@ -14,7 +14,7 @@ from tests.integration.ceremonies.parties import Organisation, Parties, Party, w
 from tests.integration.ceremonies.scripted_delivery import ScriptedDelivery
 
 AHEAD = timedelta(seconds=20)
-"""How far the control plane's clock is ahead of the signers': within what counts as in step."""
+"""How far the control plane's clock is ahead of the signers': within what counts as agreement."""
 LAST_EXCHANGE = 1
 """Of a FROST signature: the first messages go along with the hello."""
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from uuid import uuid4
 
 from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1, Network
-from custody.wire.envelope import SignedBytes
 from custody.wire.jobs import CHILD_KINDS, JobKind, child_key_id
 from custody.wire.outcomes import OutcomeStatus
+from custody.wire.signed_bytes import SignedBytes
 from custody.wire.tickets import Participant, protocol_of
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.orders import Key, Order

@@ -11,7 +11,7 @@ import pytest
 
 import mpc.handlers.signing
 from custody.wire.algorithms import ECDSA_SECP256K1
-from custody.wire.envelope import SignedBytes
+from custody.wire.signed_bytes import SignedBytes
 from mpc._native import LocalMisuse, Signing
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.lying import Liars, Lie, changed

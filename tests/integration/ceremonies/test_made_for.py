@@ -5,9 +5,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.node.applications import Applications
 from custody.wire.algorithms import EDDSA_ED25519
-from custody.wire.envelope import ATTESTATION_TYPE, DetachedSignature, PinnedKeys, SigningKey
 from custody.wire.jobs import Endpoint
 from custody.wire.outcomes import ActivatedShare
+from custody.wire.signed_bytes import ATTESTATION_TYPE, DetachedSignature, PinnedKeys, SigningKey
 from custody.wire.signed_requests import payload_type
 from custody.wire.statements import Attestation, MadeFor
 from tests.integration.ceremonies import orders

@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1
-from custody.wire.envelope import DELIVERY_TICKET_TYPE, TICKET_TYPE
 from custody.wire.outcomes import OutcomeStatus, SetOfShares
+from custody.wire.signed_bytes import DELIVERY_TICKET_TYPE, TICKET_TYPE
 from custody.wire.tickets import CeremonyKind, Participant, Protocol
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.orders import ControlPlane, Key

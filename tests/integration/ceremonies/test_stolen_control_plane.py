@@ -17,10 +17,10 @@ from custody.wire.algorithms import (
     Algorithm,
     Network,
 )
-from custody.wire.envelope import SigningKey
 from custody.wire.jobs import child_key_id
 from custody.wire.outcomes import OutcomeStatus
 from custody.wire.public_keys import check_public_key
+from custody.wire.signed_bytes import SigningKey
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.orders import Key
 from tests.integration.ceremonies.parties import (

@@ -12,14 +12,14 @@ from uuid import uuid4
 import pytest
 
 from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519
-from custody.wire.envelope import (
+from custody.wire.outcomes import ActivatedShare, NothingMade, OutcomeStatus, PromisedShare
+from custody.wire.signed_bytes import (
     ABANDONMENT_TYPE,
     CONFIRMATION_TYPE,
     PROMISE_TYPE,
     SignedBytes,
     SigningKey,
 )
-from custody.wire.outcomes import ActivatedShare, NothingMade, OutcomeStatus, PromisedShare
 from custody.wire.statements import Abandonment, Promise
 from mpc.ceremonies import ceremony
 from mpc.ceremonies.envelopes import CeremonyChannel
@@ -64,10 +64,10 @@ class Kills:
         kills = self
 
         class Channel(CeremonyChannel):
-            def _step(self, step: str, number: int, then: tuple[str, int]) -> None:
-                if kills._at == (me, step, number):
+            def _take_turn(self, turn: str, number: int, then: tuple[str, int]) -> None:
+                if kills._at == (me, turn, number):
                     raise Killed
-                super()._step(step, number, then)
+                super()._take_turn(turn, number, then)
 
         return Channel(ticket, digest, me, *more)
 

@@ -20,14 +20,6 @@ from embit.bip32 import HDKey
 
 from custody.wire.algorithms import Protection, Scheme, Store
 from custody.wire.digests import digest_of
-from custody.wire.envelope import (
-    ABANDONMENT_TYPE,
-    ATTESTATION_TYPE,
-    BAN_TYPE,
-    CONFIRMATION_TYPE,
-    PROMISE_TYPE,
-    SignedBytes,
-)
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.left_in_flight import LeftInFlight
 from custody.wire.node_api import ClaimedJob, NodeHealth
@@ -47,6 +39,14 @@ from custody.wire.outcomes import (
 from custody.wire.possession import possession_request
 from custody.wire.requests import CREATE_SIGNATURE, SignHash, SignRequest
 from custody.wire.signatures import finish
+from custody.wire.signed_bytes import (
+    ABANDONMENT_TYPE,
+    ATTESTATION_TYPE,
+    BAN_TYPE,
+    CONFIRMATION_TYPE,
+    PROMISE_TYPE,
+    SignedBytes,
+)
 from custody.wire.statements import Abandonment, Attestation, Ban, Confirmation, MadeFor, Promise
 from custody.wire.tickets import Protocol, Ticket
 from tests.integration.node_api.nodes import Node, report_of

@@ -6,9 +6,9 @@ from uuid import UUID
 import pytest
 
 from custody.control_plane.tables import steps
-from custody.wire.envelope import CONFIRMATION_TYPE
 from custody.wire.jobs import Job, JobKind
 from custody.wire.outcomes import PreparedShare, Result
+from custody.wire.signed_bytes import CONFIRMATION_TYPE
 from custody.wire.statements import Confirmation
 from custody.wire.tickets import Ticket
 from tests.integration.conductor.conftest import CALM, Troupe

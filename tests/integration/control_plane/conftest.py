@@ -23,7 +23,7 @@ from custody.control_plane.jobs.queue import Queue
 from custody.control_plane.serve import compose
 from custody.control_plane.settings import GroupsSection
 from custody.runtime import listener
-from custody.wire.envelope import SigningKey
+from custody.wire.signed_bytes import SigningKey
 from tests.engines import create_engine
 from tests.integration.control_plane.node import MemoryNode
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from custody.control_plane.settings import load_settings
-from custody.wire.envelope import SigningKey
+from custody.wire.signed_bytes import SigningKey
 from devstack.service import clean_environment, command
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -5,7 +5,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from custody.wire.envelope import SignedBytes
+from custody.wire.signed_bytes import SignedBytes
 from tests.integration.control_plane.conftest import Replica
 from tests.integration.control_plane.node import MemoryNode
 

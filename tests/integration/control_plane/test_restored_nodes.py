@@ -20,7 +20,7 @@ from custody.control_plane.database import Database
 from custody.control_plane.settings import initialise
 from custody.control_plane.tables import audit_restores, nodes
 from custody.wire.audit import AuditHead, Restored
-from custody.wire.envelope import AUDIT_HEAD_TYPE, RESTORED_TYPE, SignedBytes, SigningKey
+from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, RESTORED_TYPE, SignedBytes, SigningKey
 from tests.integration.control_plane.conftest import Replica
 from tests.integration.control_plane.node import MemoryNode
 

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.wire.delivery import DeliveryTicket
-from custody.wire.envelope import DELIVERY_TICKET_TYPE, SignedBytes, SigningKey
+from custody.wire.signed_bytes import DELIVERY_TICKET_TYPE, SignedBytes, SigningKey
 from mpc.ceremonies.delivery_client import DeliveryClient
 
 SERVER = "delivery-1"

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from custody.wire.delivery import DeliveryCode
-from custody.wire.envelope import JOB_TYPE, TICKET_TYPE, SignedBytes
+from custody.wire.signed_bytes import JOB_TYPE, TICKET_TYPE, SignedBytes
 from mpc.ceremonies.delivery_client import DeliveryRefused, DeliveryUnavailable
 from tests.integration.delivery.ceremonies import SERVER, ControlPlane, Party
 from tests.integration.delivery.conftest import SIGNERS, Connect, Pki, Server

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from custody.wire.envelope import SignedBytes, SigningKey
+from custody.wire.signed_bytes import SignedBytes, SigningKey
 from custody.wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 from devstack.delivery import DeliveryOptions
 from devstack.launcher import Tied

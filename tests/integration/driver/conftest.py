@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from custody.database.pool import Pool
 from custody.node.audit import AuditChain
 from custody.node.journal import Journal
-from custody.wire.envelope import SigningKey
+from custody.wire.signed_bytes import SigningKey
 from tests.engines import create_engine
 
 

@@ -85,7 +85,7 @@ def loop_of(parts: NodeParts, handler: Stalled, folder: Path) -> tuple[JobLoop, 
         health=Health([]),
         freeze=Freeze(folder),
         locks=Locks(unused, None, unused),
-        on_step=lambda _: None,
+        on_stage=lambda _: None,
     )
     return loop, clock
 
@@ -182,5 +182,5 @@ def test_a_clock_that_is_wrong_denies_nothing_for_good():
     clock = Clock(timedelta(seconds=30))
     now = datetime.now(UTC)
     clock.compare(now + timedelta(minutes=10), now, now)
-    with pytest.raises(Failed, match="clock_out_of_step"):
+    with pytest.raises(Failed, match="clocks_disagree"):
         decide(job(created_at=now, expires_at=now + timedelta(minutes=2)), now, clock, LIFE)

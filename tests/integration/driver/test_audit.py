@@ -17,9 +17,9 @@ from custody.node.audit_records import MAX_RECORD, read_kept
 from custody.node.chain_verification import Subject, Verification, verify_chain
 from custody.node.journal import Commit
 from custody.wire.audit import GENESIS, AuditHead, chain_hash
-from custody.wire.envelope import AUDIT_HEAD_TYPE, SignedBytes
 from custody.wire.node_api import AuditHeads
 from custody.wire.outcomes import OutcomeStatus
+from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, SignedBytes
 from hsm_driver.audited_keys import check_keys
 from hsm_driver.tables import audit, journal
 from tests.integration.driver.commits import commit, key_row_of

@@ -20,8 +20,8 @@ from custody.node.audit_restore import lost_heads, state_restore
 from custody.node.chain_verification import Subject, Verification, verify_chain
 from custody.runtime.errors import OperatorError
 from custody.wire.audit import AuditHead, Restored
-from custody.wire.envelope import AUDIT_HEAD_TYPE, RESTORED_TYPE, SignedBytes, SigningKey
 from custody.wire.node_api import AuditHeads
+from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, RESTORED_TYPE, SignedBytes, SigningKey
 from hsm_driver.audited_keys import check_keys
 from tests.engines import create_engine
 from tests.integration.driver.commits import commit

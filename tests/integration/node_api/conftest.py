@@ -23,7 +23,7 @@ from custody.control_plane.mtls import MutualTlsProtocol
 from custody.control_plane.node_api.application import create_node_app
 from custody.runtime import listener
 from custody.runtime.tls import server_context
-from custody.wire.envelope import SigningKey
+from custody.wire.signed_bytes import SigningKey
 from tests.engines import create_engine
 from tests.integration.node_api.certificates import Certificates
 from tests.integration.node_api.nodes import Node

@@ -9,7 +9,6 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.wire.audit import AuditHead
-from custody.wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, SigningKey
 from custody.wire.jobs import JobKind
 from custody.wire.node_api import (
     MAX_BATCH,
@@ -27,6 +26,7 @@ from custody.wire.node_api import (
     ReportResponse,
 )
 from custody.wire.outcomes import Outcome, OutcomeStatus
+from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, SignedBytes, SigningKey
 
 KINDS = [kind.value for kind in JobKind]
 

@@ -11,7 +11,6 @@ from custody.control_plane.audit.heads import KEPT_WHOLE_DAYS
 from custody.control_plane.audit.heads import AuditHeads as KeptHeads
 from custody.control_plane.database import Database
 from custody.wire.audit import AuditHead, Restored
-from custody.wire.envelope import AUDIT_HEAD_TYPE, RESTORED_TYPE, SigningKey
 from custody.wire.node_api import (
     AuditHeads,
     HeartbeatResponse,
@@ -19,6 +18,7 @@ from custody.wire.node_api import (
     RestoreClaim,
     RestoreClaimed,
 )
+from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, RESTORED_TYPE, SigningKey
 from tests.integration.node_api.nodes import Node
 from tests.integration.node_api.test_admission import problem
 from tests.integration.node_api.workload import Workload

@@ -114,7 +114,7 @@ async def lapse_once(node: Node, queue: Queue) -> tuple[ClaimedJob, int]:
     (job,) = await node.claim(wait=10)
     await node.extend(job)
     await asyncio.sleep(LEASE_SECONDS + 0.1)  # the lease lapses
-    return job, (await queue.sweep()).given_up
+    return job, (await queue.sweep()).unreported
 
 
 async def test_a_job_that_nodes_never_report_is_given_up(
@@ -123,8 +123,8 @@ async def test_a_job_that_nodes_never_report_is_given_up(
     key = await workload.key()
     job_id = await workload.signature(key)
     assert (await lapse_once(node, strict))[1] == 0
-    job, given_up = await lapse_once(node, strict)
-    assert given_up == 1
+    job, unreported = await lapse_once(node, strict)
+    assert unreported == 1
     row = await workload.job(job_id)
     outcome = RecordedOutcome.model_validate_json(row.outcome)
     assert (row.state, outcome.code, outcome.node) == ("Failed", "lease_lapsed", None)
@@ -143,7 +143,7 @@ async def test_leases_whose_answer_was_lost_do_not_count(
         await node.claim(wait=10)
         await asyncio.sleep(LEASE_SECONDS + 0.1)  # the lease lapses
         swept = await strict.sweep()
-        assert (swept.lapsed, swept.given_up) == (1, 0)
+        assert (swept.lapsed, swept.unreported) == (1, 0)
     assert (await workload.job(job_id)).state == "Queued"
     assert (await lapse_once(node, strict))[1] == 0
     assert (await lapse_once(node, strict))[1] == 1

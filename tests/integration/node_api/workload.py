@@ -15,11 +15,11 @@ from custody.control_plane.tables import applications, jobs, keys, nodes, wallet
 from custody.wire.algorithms import Algorithm, Network, Protection
 from custody.wire.digests import digest_of
 from custody.wire.encoding import Model
-from custody.wire.envelope import JOB_TYPE, SigningKey
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.outcomes import GeneratedKey, MadeSignature
 from custody.wire.requests import CreateWallet, SignMessage
 from custody.wire.signatures import finish
+from custody.wire.signed_bytes import JOB_TYPE, SigningKey
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ print("true")
     )
 
 
-def make_first_generation(tokens: TokenFolder) -> None:
+def make_first_version(tokens: TokenFolder) -> None:
     """As ``master-key generate`` made it before it fixed more than two of the attributes."""
     run(
         tokens,
@@ -113,7 +113,7 @@ print("true")
     )
 
 
-def put_in_master_key(tokens: TokenFolder, generation: int) -> None:
+def put_in_master_key(tokens: TokenFolder, version: int) -> None:
     """A key whose value is known outside, under our label: with the PIN, anybody can do that."""
     run(
         tokens,
@@ -122,7 +122,7 @@ session = token.open(rw=True, user_pin=pin)
 session.create_object({{
     Attribute.CLASS: pkcs11.ObjectClass.SECRET_KEY, Attribute.KEY_TYPE: KeyType.AES,
     Attribute.VALUE: bytes(32), Attribute.LABEL: "custody", Attribute.TOKEN: True,
-    Attribute.ID: ({generation}).to_bytes(4), Attribute.PRIVATE: True, Attribute.SENSITIVE: True,
+    Attribute.ID: ({version}).to_bytes(4), Attribute.PRIVATE: True, Attribute.SENSITIVE: True,
     Attribute.EXTRACTABLE: False, Attribute.WRAP: True, Attribute.UNWRAP: True,
     Attribute.MODIFIABLE: False,
 }})

@@ -43,7 +43,7 @@ async def test_without_a_master_key_nothing_starts(empty_token: TokenFolder, tmp
     assert "master-key generate" in failure.value.todo
 
 
-async def test_generations_are_numbered_and_the_old_ones_go_on_working(settings: HsmSettings):
+async def test_versions_are_numbered_and_the_old_ones_go_on_working(settings: HsmSettings):
     async with opened(settings) as hsm:
         old = [await hsm.generate(ECDSA_SECP256K1), await hsm.generate(EDDSA_ED25519)]
         values = await hsm.check_values()
@@ -85,7 +85,7 @@ async def test_a_token_exchanged_while_running_signs_nothing(
 async def test_a_key_put_into_the_token_is_no_master_key(
     settings: HsmSettings, tokens: TokenFolder
 ):
-    put_in_master_key(tokens, generation=2)
+    put_in_master_key(tokens, version=2)
     with pytest.raises(HsmCannotStart) as failure:
         async with opened(settings):
             pass
@@ -134,7 +134,7 @@ async def test_flags_alone_do_not_hold(empty_token: TokenFolder, tmp_path: Path)
     assert checks["try: unwrap-readable"].todo is not None
 
 
-async def test_an_old_weak_generation_still_shows(empty_token: TokenFolder, tmp_path: Path):
+async def test_an_old_weak_version_still_shows(empty_token: TokenFolder, tmp_path: Path):
     settings = settings_for(empty_token, tmp_path / "state")
     make_weak_master_key(empty_token)
     await make_master_key(settings)

@@ -19,7 +19,7 @@ from hsm_driver.driver import open_hsm
 from hsm_driver.settings import DriverSettings
 from hsm_driver.vault import Vault, row_of
 from softhsm.tokens import TokenFolder
-from tests.integration.pkcs11.outside import LABEL, make_first_generation
+from tests.integration.pkcs11.outside import LABEL, make_first_version
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ async def call(config: Path, *arguments: str) -> Any:
 
 
 async def test_keys_under_an_older_master_key_are_named(config: Path, empty_token: TokenFolder):
-    make_first_generation(empty_token)
+    make_first_version(empty_token)
     old = await store_a_key(config)
     assert await call(config, "keys", "list", "--older", "--json") == []
     await call(config, "master-key", "generate")

@@ -19,14 +19,14 @@ from softhsm.tokens import TokenFolder
 from tests.integration.pkcs11.conftest import make_master_key, opened, settings_for
 from tests.integration.pkcs11.outside import (
     leave_behind,
-    make_first_generation,
+    make_first_version,
     objects,
     run,
 )
 from tests.integration.pkcs11.test_master_keys import doctor, extractions
 from tests.integration.pkcs11.test_schemes import digest, verified
 
-OPEN_UNDER_THE_FIRST_GENERATION = {
+OPEN_UNDER_THE_FIRST_VERSION = {
     "unwrap-public",
     "unwrap-on-token",
     "unwrap-as-secret",
@@ -39,7 +39,7 @@ OPEN_UNDER_THE_FIRST_GENERATION = {
 @pytest.fixture
 def old(empty_token: TokenFolder, tmp_path: Path) -> HsmSettings:
     """A token whose only master key fixes SENSITIVE and EXTRACTABLE alone."""
-    make_first_generation(empty_token)
+    make_first_version(empty_token)
     return settings_for(empty_token, tmp_path / "state")
 
 
@@ -51,19 +51,19 @@ async def test_two_fixed_attributes_let_stored_keys_out(old: HsmSettings, empty_
     """The fault that the template of today closes: on SoftHSM these really work."""
     before = objects(empty_token)
     succeeded = {name for name, happened in (await extractions(old)).items() if happened}
-    assert succeeded == OPEN_UNDER_THE_FIRST_GENERATION
+    assert succeeded == OPEN_UNDER_THE_FIRST_VERSION
     assert objects(empty_token) == before
     checks = await doctor(old)
     assert checks["try: unwrap-public"].status is Status.FAIL
     assert "a process without login signs with it" in checks["try: unwrap-public"].detail
 
 
-async def test_doctor_warns_where_only_an_older_generation_is_open(old: HsmSettings):
+async def test_doctor_warns_where_only_an_older_version_is_open(old: HsmSettings):
     async with opened(old) as hsm:
         key = await hsm.generate(ECDSA_SECP256K1)
     await make_master_key(old)
     checks = await doctor(old)
-    for name in OPEN_UNDER_THE_FIRST_GENERATION:
+    for name in OPEN_UNDER_THE_FIRST_VERSION:
         assert checks[f"try: {name}"].status is Status.WARN
         assert "custody/1" in checks[f"try: {name}"].detail
     async with opened(old) as hsm:

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.database.pool import Pool
 from custody.runtime.configuration import load
-from custody.wire.envelope import SigningKey
+from custody.wire.signed_bytes import SigningKey
 from devstack.processes import LOCALHOST, free_port
 from mpc.configuration import NewSigner, new_configuration
 from mpc.settings import SignerSettings

@@ -17,7 +17,7 @@ from custody.database.causes import Unavailable
 from custody.database.connection import Connection
 from custody.database.pool import Pool
 from custody.node.errors import Failed
-from custody.wire.envelope import SigningKey
+from custody.wire.signed_bytes import SigningKey
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
 from tests.integration.database_outage import Outage, away
@@ -442,7 +442,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from custody.database.pool import Pool
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
-from custody.wire.envelope import SigningKey
+from custody.wire.signed_bytes import SigningKey
 
 async def main(url, key):
     async with Pool(url, 2, "killed") as statements:

@@ -14,7 +14,7 @@ from custody.database.pool import Pool
 from custody.node.identity import load_identity
 from custody.runtime.configuration import load
 from custody.runtime.signing_key import create_signing_key
-from custody.wire.envelope import SigningKey
+from custody.wire.signed_bytes import SigningKey
 from devstack.processes import LOCALHOST, free_port
 from mpc.acts import Acts
 from mpc.peers import checked_identity

@@ -19,7 +19,7 @@ from custody.node.errors import Failed
 from custody.node.identity import load_identity
 from custody.runtime.errors import OperatorError
 from custody.runtime.signing_key import create_signing_key
-from custody.wire.envelope import SigningKey
+from custody.wire.signed_bytes import SigningKey
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
 from mpc.bans.earned_bans import EarnedBans

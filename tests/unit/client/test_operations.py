@@ -22,7 +22,7 @@ from custody.client import (
     Wallet,
     operations,
 )
-from custody.client.calls import Call, Steps
+from custody.client.calls import Call, Calls
 from custody.client.client import Operations
 from custody.wire.resources import Reason
 
@@ -48,14 +48,14 @@ def signature(status: SignatureStatus) -> Signature:
     )
 
 
-def first_call(steps: Steps[Any]) -> Call[Any]:
-    return next(steps)
+def first_call(calls: Calls[Any]) -> Call[Any]:
+    return next(calls)
 
 
-def finish(steps: Steps[Any], answer: object) -> Any:
+def finish(calls: Calls[Any], answer: object) -> Any:
     """Send the last answer and return the result."""
     with pytest.raises(StopIteration) as end:
-        steps.send(answer)
+        calls.send(answer)
     return end.value.value
 
 
@@ -78,7 +78,7 @@ POSTS = [
 
 
 def test_every_post_carries_an_external_id_so_that_it_may_be_sent_again():
-    calls = [first_call(steps) for steps in POSTS]
+    calls = [first_call(calls) for calls in POSTS]
     assert {call.method for call in calls} == {"POST"}
     assert len({body(call)["external_id"] for call in calls}) == len(POSTS)
 
@@ -109,29 +109,29 @@ def test_text_is_signed_as_text_and_bytes_as_bytes(message, sent):
 
 
 def test_without_wait_the_first_answer_is_the_result_whatever_it_is():
-    steps = operations.sign_message(KEY, "hello", wait=0)
-    assert "wait" not in first_call(steps).query
+    calls = operations.sign_message(KEY, "hello", wait=0)
+    assert "wait" not in first_call(calls).query
     pending = signature(SignatureStatus.PENDING)
-    assert finish(steps, pending) is pending
+    assert finish(calls, pending) is pending
 
 
 def test_with_wait_calls_are_held_open_until_the_result_is_final():
-    steps = operations.sign_message(KEY, "hello", wait=100)
-    assert first_call(steps).wait == 30
+    calls = operations.sign_message(KEY, "hello", wait=100)
+    assert first_call(calls).wait == 30
     pending = signature(SignatureStatus.EXECUTING)
-    again = steps.send(pending)
+    again = calls.send(pending)
     assert (again.method, again.wait) == ("GET", 30)
     assert again.path == f"/v1/keys/{KEY}/signatures/{pending.id}"
     signed = signature(SignatureStatus.SIGNED)
-    assert finish(steps, signed) is signed
+    assert finish(calls, signed) is signed
 
 
 def test_when_time_is_up_the_error_has_the_request_as_it_stood():
-    steps = operations.sign_message(KEY, "hello", wait=1e-9)
-    first_call(steps)
+    calls = operations.sign_message(KEY, "hello", wait=1e-9)
+    first_call(calls)
     pending = signature(SignatureStatus.PENDING)
     with pytest.raises(NotFinal, match="still Pending") as raised:
-        steps.send(pending)
+        calls.send(pending)
     assert raised.value.resource is pending
 
 
@@ -140,27 +140,27 @@ def test_when_time_is_up_the_error_has_the_request_as_it_stood():
     [(SignatureStatus.REJECTED, Rejected), (SignatureStatus.FAILED, Failed)],
 )
 def test_denied_and_failed_are_different_errors_with_the_reason(status, error):
-    steps = operations.sign_message(KEY, "hello")
-    first_call(steps)
+    calls = operations.sign_message(KEY, "hello")
+    first_call(calls)
     with pytest.raises(error, match="denied: not today"):
-        steps.send(signature(status))
+        calls.send(signature(status))
 
 
 def test_a_status_that_is_unknown_is_not_final_and_is_asked_for_once_a_second():
-    steps = operations.sign_message(KEY, "hello", wait=100)
-    first_call(steps)
+    calls = operations.sign_message(KEY, "hello", wait=100)
+    first_call(calls)
     later = signature(SignatureStatus.PENDING).model_copy(update={"status": Unknown("Cancelled")})
-    again = steps.send(later)
+    again = calls.send(later)
     assert 0.9 < again.pause <= 1
-    assert finish(steps, signed := signature(SignatureStatus.SIGNED)) is signed
+    assert finish(calls, signed := signature(SignatureStatus.SIGNED)) is signed
 
 
 def test_a_status_that_stays_unknown_is_named_when_time_is_up():
-    steps = operations.sign_message(KEY, "hello", wait=1e-9)
-    first_call(steps)
+    calls = operations.sign_message(KEY, "hello", wait=1e-9)
+    first_call(calls)
     later = signature(SignatureStatus.PENDING).model_copy(update={"status": Unknown("Cancelled")})
     with pytest.raises(NotFinal, match="is Cancelled, a status that this version does not know"):
-        steps.send(later)
+        calls.send(later)
 
 
 def test_lists_ask_for_what_is_filtered_only():

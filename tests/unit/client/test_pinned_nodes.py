@@ -29,17 +29,17 @@ from custody.client import (
     operations,
     read_pinned_nodes,
 )
-from custody.client.calls import Steps, Wish, wish
+from custody.client.calls import Calls, Wish, wish
 from custody.client.pinned_nodes import AttestedKeys
 from custody.wire.addresses import address_of
 from custody.wire.algorithms import ECDSA_SECP256K1
 from custody.wire.attestations import Unattested
 from custody.wire.derivation import format_path
-from custody.wire.envelope import SignedBytes
 from custody.wire.jobs import Endpoint
 from custody.wire.node_api import NodeHealth
 from custody.wire.requests import CreateWallet
 from custody.wire.resources import Node
+from custody.wire.signed_bytes import SignedBytes
 from tests.unit.wire.test_attestations import (
     ADDRESS,
     APPLICATION,
@@ -123,13 +123,13 @@ CHILD_WALLET = MPC_WALLET.model_copy(update={"key_id": CHILD.id, "address": CHIL
 
 
 def run(
-    steps: Steps[Any], wallet: Wallet = WALLET, key: Key = KEY, parent: Key | None = None
+    calls: Calls[Any], wallet: Wallet = WALLET, key: Key = KEY, parent: Key | None = None
 ) -> Any:
     """An operation of a client with pinned nodes, of a service that shows this wallet and key.
 
     ``parent``: what it shows under KEY_ID, where that is another key.
     """
-    checked = AttestedKeys(PINNED).checked(steps)
+    checked = AttestedKeys(PINNED).checked(calls)
     answer: Any = None
     while True:
         try:
@@ -152,7 +152,7 @@ def test_what_the_nodes_attest_is_handed_out():
 
 
 create_wallet = partial(operations.create_wallet, Network.ETHEREUM, external_id=EXTERNAL_ID)
-OPERATIONS: dict[str, Callable[[], Steps[Any]]] = {
+OPERATIONS: dict[str, Callable[[], Calls[Any]]] = {
     "create_wallet": lambda: operations.create_wallet(
         Network.ETHEREUM, external_id=EXTERNAL_ID, wait=0.001
     ),
@@ -188,12 +188,12 @@ LIES: dict[str, tuple[dict[str, object], dict[str, object]]] = {
 }
 
 
-@pytest.mark.parametrize("steps", OPERATIONS.values(), ids=OPERATIONS)
+@pytest.mark.parametrize("calls", OPERATIONS.values(), ids=OPERATIONS)
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
-def test_a_wallet_is_not_handed_out_with(steps, lie):
+def test_a_wallet_is_not_handed_out_with(calls, lie):
     wallet, key = WALLET.model_copy(update=lie[0]), KEY.model_copy(update=lie[1])
     with pytest.raises(NotAttested):
-        run(steps(), wallet, key)
+        run(calls(), wallet, key)
 
 
 @pytest.mark.parametrize(
@@ -255,9 +255,9 @@ def test_another_applications_wallet_is_not_handed_out():
     """It is attested, and was asked for under the same external id."""
     made_for = MADE_FOR.model_copy(update={"application": identity("other shop").public_key})
     theirs = KEY.model_copy(update={"attestations": attested(made_for=made_for)})
-    for steps in OPERATIONS.values():
+    for calls in OPERATIONS.values():
         with pytest.raises(NotAttested, match="made for the application with key"):
-            run(steps(), WALLET, theirs)
+            run(calls(), WALLET, theirs)
     with pytest.raises(NotAttested, match="made for the application with key"):
         run(operations.get_key(KEY_ID), key=theirs)
 
@@ -266,9 +266,9 @@ def test_another_wallet_of_this_application_is_not_handed_out():
     """What the service says that the external id is does not help it."""
     made_for = MADE_FOR.model_copy(update={"external_id": "order-8"})
     other = KEY.model_copy(update={"attestations": attested(made_for=made_for)})
-    for steps in OPERATIONS.values():
+    for calls in OPERATIONS.values():
         with pytest.raises(NotAttested, match="made for external_id order-8, not order-7"):
-            run(steps(), WALLET, other)
+            run(calls(), WALLET, other)
     told = WALLET.model_copy(update={"external_id": "order-8"})
     assert run(operations.get_wallet(WALLET_ID), told, other) == told
     with pytest.raises(NotAttested, match="asked for order-7, was given order-8"):
@@ -304,17 +304,17 @@ def test_a_key_of_liars_under_the_groups_name_is_not_handed_out():
     liars = SIGNERS[:2]
     theirs = by_all(MPC.model_copy(update={"threshold": 2, "signers": liars}))
     key = MPC_KEY.model_copy(update={"threshold": 2, "signers": liars, "attestations": theirs})
-    for steps in (
+    for calls in (
         operations.create_wallet(
             Network.ETHEREUM, Store.MPC, signer_group="treasury", external_id=EXTERNAL_ID
         ),
         operations.get_wallet(WALLET_ID),
     ):
         with pytest.raises(NotAttested, match="threshold 2 is attested, but 3 is pinned"):
-            run(steps, MPC_WALLET, key)
+            run(calls, MPC_WALLET, key)
 
 
-def derived(path: str) -> list[Steps[Any]]:
+def derived(path: str) -> list[Calls[Any]]:
     """Both ways to ask for a child."""
     return [
         operations.create_wallet(Network.ETHEREUM, Store.MPC, master_key=KEY_ID, path=path),
@@ -324,22 +324,22 @@ def derived(path: str) -> list[Steps[Any]]:
 
 def test_a_derived_key_is_the_child_that_was_asked_for():
     path = format_path(CHILD.path)
-    assert [run(steps, CHILD_WALLET, CHILD_KEY, MPC_KEY) for steps in derived(path)] == [
+    assert [run(calls, CHILD_WALLET, CHILD_KEY, MPC_KEY) for calls in derived(path)] == [
         CHILD_WALLET,
         CHILD_KEY,
     ]
-    for steps in derived("m/0/6"):
+    for calls in derived("m/0/6"):
         with pytest.raises(NotAttested, match=f"is not the child m/0/6 of key {KEY_ID}"):
-            run(steps, CHILD_WALLET, CHILD_KEY, MPC_KEY)
+            run(calls, CHILD_WALLET, CHILD_KEY, MPC_KEY)
 
 
 def test_a_child_of_another_applications_root_is_not_handed_out():
     made_for = MADE_FOR.model_copy(update={"application": identity("other shop").public_key})
     theirs = {"attestations": by_all(MPC.model_copy(update={"made_for": made_for}))}
     child, parent = (key.model_copy(update=theirs) for key in (CHILD_KEY, MPC_KEY))
-    for steps in (*derived(format_path(CHILD.path)), operations.get_key(CHILD.id)):
+    for calls in (*derived(format_path(CHILD.path)), operations.get_key(CHILD.id)):
         with pytest.raises(NotAttested, match="made for the application with key"):
-            run(steps, CHILD_WALLET, child, parent)
+            run(calls, CHILD_WALLET, child, parent)
 
 
 @pytest.mark.parametrize(
@@ -347,9 +347,9 @@ def test_a_child_of_another_applications_root_is_not_handed_out():
 )
 def test_a_parent_is_believed_no_more_than_any_key(lie):
     parent = MPC_KEY.model_copy(update=lie)
-    for steps in derived(format_path(CHILD.path)):
+    for calls in derived(format_path(CHILD.path)):
         with pytest.raises(NotAttested):
-            run(steps, CHILD_WALLET, CHILD_KEY, parent)
+            run(calls, CHILD_WALLET, CHILD_KEY, parent)
 
 
 def test_a_wallet_that_is_not_there_yet_needs_no_attestation():

@@ -15,8 +15,8 @@ from custody.client import Custody, Network, UnexpectedAnswer, Unknown, operatio
 from custody.client.calls import Call
 from custody.client.request_signing import LIFETIME, RequestSigning, load_key
 from custody.wire.algorithms import Store
-from custody.wire.envelope import PinnedKeys, SigningKey
 from custody.wire.jobs import Endpoint
+from custody.wire.signed_bytes import PinnedKeys, SigningKey
 from custody.wire.signed_requests import parse_header, payload_type
 
 PRIVATE_KEY = Ed25519PrivateKey.generate()
@@ -42,10 +42,10 @@ def opened(call: Call[Any], endpoint: Endpoint) -> dict[str, Any]:
 
 def test_a_signature_is_asked_for_by_key_store_and_time() -> None:
     signing = RequestSigning(PRIVATE_KEY)
-    steps = signing.signed(operations.sign_message(KEY, "hello", external_id="payment-1"))
-    lookup = next(steps)
+    calls = signing.signed(operations.sign_message(KEY, "hello", external_id="payment-1"))
+    lookup = next(calls)
     assert (lookup.method, lookup.path, lookup.signature) == ("GET", f"/v1/keys/{KEY}", None)
-    body = opened(steps.send(KeyInStore()), Endpoint.SIGNATURES)
+    body = opened(calls.send(KeyInStore()), Endpoint.SIGNATURES)
     assert (UUID(body["key_id"]), body["store"]) == (KEY, "mpc")
     assert (body["message"], body["external_id"]) == ("hello", "payment-1")
     left = datetime.fromisoformat(body["expires_at"]) - datetime.now(UTC)
@@ -59,10 +59,10 @@ def test_a_key_in_a_store_that_came_later_cannot_be_asked_of() -> None:
     class KeyInLaterStore:
         store = Unknown("enclave")
 
-    steps = RequestSigning(PRIVATE_KEY).signed(operations.sign_message(KEY, "hello"))
-    next(steps)
+    calls = RequestSigning(PRIVATE_KEY).signed(operations.sign_message(KEY, "hello"))
+    next(calls)
     with pytest.raises(UnexpectedAnswer, match=f"store of key {KEY}: .*'enclave'"):
-        steps.send(KeyInLaterStore())
+        calls.send(KeyInLaterStore())
 
 
 def test_a_wallet_is_asked_for_at_once() -> None:
@@ -77,8 +77,8 @@ def test_reading_is_not_signed() -> None:
 
 
 def test_what_is_sent_again_is_the_same() -> None:
-    steps = SIGNING.signed(operations.create_wallet(Network.ETHEREUM))
-    call = next(steps)
+    calls = SIGNING.signed(operations.create_wallet(Network.ETHEREUM))
+    call = next(calls)
     assert call.waiting(5).body == call.body
     assert call.waiting(5).signature == call.signature
 

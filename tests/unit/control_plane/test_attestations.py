@@ -17,9 +17,9 @@ from custody.wire.algorithms import (
     Scheme,
     Store,
 )
-from custody.wire.envelope import ATTESTATION_TYPE, DetachedSignature, SignedBytes, SigningKey
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
+from custody.wire.signed_bytes import ATTESTATION_TYPE, DetachedSignature, SignedBytes, SigningKey
 from custody.wire.statements import Attestation, MadeFor
 from tests.made_up_keys import made_up_key
 

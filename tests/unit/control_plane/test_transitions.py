@@ -17,7 +17,7 @@ from custody.control_plane.jobs.transitions import (
     backoff,
     decide,
     expire,
-    give_up,
+    fail_unreported,
     stranded,
 )
 from custody.control_plane.tables import TRANSITIONS, JobState
@@ -201,7 +201,7 @@ def test_the_last_failure_is_named_when_the_time_is_over():
 
 
 def test_a_job_that_nodes_take_and_never_report_fails_and_names_the_last_node():
-    change = give_up(JOB, 5)
+    change = fail_unreported(JOB, 5)
     recorded = RecordedOutcome.model_validate_json(change.outcome or b"")
     assert (change.note, change.state) == (Note.RECORDED, JobState.FAILED)
     assert (recorded.status, recorded.code) == (OutcomeStatus.FAILED, LEASE_LAPSED)

@@ -103,9 +103,7 @@ EDGES = (
 
 @pytest.mark.parametrize("told", EDGES)
 @pytest.mark.parametrize("ours", [0, 20, -20])
-def test_a_delivery_server_that_tells_the_first_or_the_last_year_is_out_of_step(
-    told: str, ours: float
-):
+def test_a_delivery_server_that_tells_the_first_or_the_last_year_disagrees(told: str, ours: float):
     time = ServerFacts(name="d", version="1", time=told).time
     found = clock_problem(time, NOW, NOW, clock(ours))
     assert found is not None

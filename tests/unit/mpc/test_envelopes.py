@@ -10,8 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.wire.delivery import MAX_MESSAGE
-from custody.wire.envelope import BAN_TYPE, SigningKey
 from custody.wire.framing import join
+from custody.wire.signed_bytes import BAN_TYPE, SigningKey
 from custody.wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 from mpc.ceremonies.envelopes import HELLO_TYPE, BadMessage, CeremonyChannel
 from mpc.ceremonies.hello import MAX_BANS, MAX_HELLO, Hello

@@ -9,14 +9,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.node.errors import Denied
 from custody.wire.algorithms import EDDSA_ED25519
-from custody.wire.envelope import (
+from custody.wire.jobs import Endpoint
+from custody.wire.signed_bytes import (
     ABANDONMENT_TYPE,
     CONFIRMATION_TYPE,
     PROMISE_TYPE,
     SignedBytes,
     SigningKey,
 )
-from custody.wire.jobs import Endpoint
 from custody.wire.statements import Abandonment, Confirmation, MadeFor, Promise, ShareStatement
 from custody.wire.tickets import Protocol
 from mpc.handlers.evidence import (

@@ -3,7 +3,7 @@
 import pytest
 
 from custody.wire.delivery import MAX_ABORT_REASON
-from custody.wire.envelope import SignedBytes
+from custody.wire.signed_bytes import SignedBytes
 from mpc.ceremonies.hello import MAX_BAN, PADDED_TO, Opened
 from mpc.ceremonies.ticket_seal import NO_REASON, TicketSeal
 

@@ -7,9 +7,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.wire.algorithms import Curve, Network, Scheme, Store
 from custody.wire.encoding import Model
-from custody.wire.envelope import SigningKey
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.requests import SignMessage
+from custody.wire.signed_bytes import SigningKey
 from custody.wire.signed_requests import parse_header, sign_request
 from tests.made_up_keys import made_up_key
 

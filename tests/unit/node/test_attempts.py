@@ -84,7 +84,7 @@ async def attempt(
         "longest_life": timedelta(days=90),
         "freeze": freeze,
         "locks": locks or TakesTime(),
-        "on_step": lambda _: None,
+        "on_stage": lambda _: None,
     }
     commit = await JobLoop(**parts)._attempt(Work(job, bytes(32)))
     return commit.as_of_now().outcome

@@ -14,7 +14,6 @@ from custody.node.freeze import Freeze
 from custody.node.health import Health, Part
 from custody.node.loop import JobLoop
 from custody.node.slots import Slots
-from custody.wire.envelope import SignedBytes
 from custody.wire.node_api import (
     ClaimedJob,
     ClaimRequest,
@@ -22,6 +21,7 @@ from custody.wire.node_api import (
     ExtendRequest,
     ExtendResponse,
 )
+from custody.wire.signed_bytes import SignedBytes
 
 SECONDS = 10
 
@@ -77,7 +77,7 @@ def loop_of(control_plane: ControlPlane, health: Health, database: Database) -> 
         health=health,
         freeze=unused,
         locks=unused,
-        on_step=lambda _: None,
+        on_stage=lambda _: None,
     )
 
 

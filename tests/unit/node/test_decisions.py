@@ -14,15 +14,15 @@ from custody.node.decisions import decide, require_thawed
 from custody.node.errors import Denied, Failed, Refused
 from custody.node.freeze import Freeze
 from custody.wire.algorithms import Curve, Scheme
-from custody.wire.envelope import (
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, child_key_id
+from custody.wire.node_api import ClaimedJob
+from custody.wire.signed_bytes import (
     DELIVERY_TICKET_TYPE,
     JOB_TYPE,
     TICKET_TYPE,
     PinnedKeys,
     SigningKey,
 )
-from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, child_key_id
-from custody.wire.node_api import ClaimedJob
 from tests.made_up_keys import made_up_key
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -170,29 +170,29 @@ def test_signed_nonsense_is_refused() -> None:
 LONGEST_LIFE = timedelta(days=90)
 
 
-def in_step() -> Clock:
+def agreeing() -> Clock:
     clock = Clock(timedelta(seconds=30))
     clock.compare(NOW, NOW, NOW)
     return clock
 
 
 def test_a_job_within_its_life_is_done() -> None:
-    decide(job(), NOW, in_step(), LONGEST_LIFE)
+    decide(job(), NOW, agreeing(), LONGEST_LIFE)
 
 
 def test_an_expired_job_is_denied() -> None:
     with pytest.raises(Denied, match=NOW.isoformat().replace("+", r"\+")) as caught:
-        decide(job(expires_at=NOW), NOW, in_step(), LONGEST_LIFE)
+        decide(job(expires_at=NOW), NOW, agreeing(), LONGEST_LIFE)
     assert caught.value.code == "expired"
 
 
 def test_a_job_that_the_journal_just_outlives_is_done() -> None:
-    decide(job(expires_at=NOW + LONGEST_LIFE), NOW, in_step(), LONGEST_LIFE)
+    decide(job(expires_at=NOW + LONGEST_LIFE), NOW, agreeing(), LONGEST_LIFE)
 
 
 def test_a_job_that_outlives_the_journal_is_denied() -> None:
     with pytest.raises(Denied, match="lives_too_long"):
-        decide(job(expires_at=NOW + timedelta(days=91)), NOW, in_step(), LONGEST_LIFE)
+        decide(job(expires_at=NOW + timedelta(days=91)), NOW, agreeing(), LONGEST_LIFE)
 
 
 def failure(clock: Clock, now: datetime = NOW) -> Failed:
@@ -202,7 +202,7 @@ def failure(clock: Clock, now: datetime = NOW) -> Failed:
 
 
 def test_nothing_is_done_while_the_clocks_are_apart() -> None:
-    clock = in_step()
+    clock = agreeing()
     clock.compare(NOW + timedelta(seconds=31), NOW, NOW)
     assert failure(clock).transient
     clock.compare(NOW + timedelta(seconds=29), NOW, NOW)
@@ -214,10 +214,10 @@ def test_nothing_is_done_before_the_clocks_were_compared() -> None:
 
 
 def test_nothing_is_done_when_the_clocks_were_compared_long_ago() -> None:
-    assert failure(in_step(), NOW + timedelta(minutes=3)).code == "clock_out_of_step"
+    assert failure(agreeing(), NOW + timedelta(minutes=3)).code == "clocks_disagree"
 
 
-def test_a_reading_between_sending_and_receiving_is_in_step() -> None:
+def test_a_reading_between_sending_and_receiving_is_agreeing() -> None:
     clock = Clock(timedelta(seconds=1))
     clock.compare(NOW + timedelta(seconds=50), NOW, NOW + timedelta(seconds=100))
     assert clock.offset == timedelta()

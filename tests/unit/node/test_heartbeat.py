@@ -15,9 +15,9 @@ from custody.node.health import Health, Part
 from custody.node.heartbeat import Heartbeat
 from custody.wire.algorithms import EDDSA_ED25519
 from custody.wire.audit import GENESIS, AuditHead
-from custody.wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, SigningKey
 from custody.wire.left_in_flight import LeftInFlight
 from custody.wire.node_api import HeartbeatRequest, HeartbeatResponse
+from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, SignedBytes, SigningKey
 from tests.made_up_keys import made_up_key
 
 SECONDS = 20

@@ -13,9 +13,9 @@ from custody.node.freeze import Freeze
 from custody.node.journal import outcome_bytes
 from custody.node.reporter import Reporter
 from custody.wire.audit import GENESIS, AuditHead
-from custody.wire.envelope import AUDIT_HEAD_TYPE, SignedBytes, SigningKey
 from custody.wire.node_api import ReportRequest, ReportResponse, ReportResult
 from custody.wire.outcomes import Outcome, OutcomeStatus
+from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, SignedBytes, SigningKey
 
 
 class Chain:

@@ -15,9 +15,9 @@ from custody.node.signed_requests import (
     require_one_meaning,
 )
 from custody.wire.algorithms import Network, Store
-from custody.wire.envelope import SigningKey
 from custody.wire.jobs import Endpoint
 from custody.wire.requests import CreateWallet
+from custody.wire.signed_bytes import SigningKey
 from tests.unit.node.requests import APPLICATION, NOW, complete, job_around, signed
 
 LONGEST_LIFE = timedelta(days=90)

@@ -4,7 +4,7 @@ import hashlib
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from custody.wire.envelope import SigningKey
+from custody.wire.signed_bytes import SigningKey
 
 
 def seeded(name: str) -> SigningKey:

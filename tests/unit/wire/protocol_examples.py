@@ -20,13 +20,6 @@ from custody.wire.algorithms import ECDSA_SECP256K1, Curve, Network, Protection,
 from custody.wire.audit import GENESIS, AuditHead, Restored, chain_hash
 from custody.wire.digests import eip191
 from custody.wire.encoding import Model
-from custody.wire.envelope import (
-    ATTESTATION_TYPE,
-    AUDIT_HEAD_TYPE,
-    JOB_TYPE,
-    RESTORED_TYPE,
-    pre_authentication_encoding,
-)
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.node_api import (
     AuditHeads,
@@ -51,6 +44,13 @@ from custody.wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeS
 from custody.wire.requests import SignMessage
 from custody.wire.resources import Problem
 from custody.wire.signatures import finish
+from custody.wire.signed_bytes import (
+    ATTESTATION_TYPE,
+    AUDIT_HEAD_TYPE,
+    JOB_TYPE,
+    RESTORED_TYPE,
+    pre_authentication_encoding,
+)
 from custody.wire.signed_requests import SIGNATURE_HEADER, sign_request
 from custody.wire.statements import Attestation, MadeFor
 from tests.unit.wire import signer_examples

@@ -17,10 +17,10 @@ from custody.wire.delivery import (
 )
 from custody.wire.digests import eip191
 from custody.wire.encoding import Model
-from custody.wire.envelope import CONFIRMATION_TYPE, DELIVERY_TICKET_TYPE, PROMISE_TYPE
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
 from custody.wire.outcomes import Outcome, OutcomeStatus, PreparedShare, PromisedShare
 from custody.wire.requests import SignMessage
+from custody.wire.signed_bytes import CONFIRMATION_TYPE, DELIVERY_TICKET_TYPE, PROMISE_TYPE
 from custody.wire.statements import Abandonment, Ban, Confirmation, MadeFor, Promise
 from custody.wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 from tests.unit.wire.example_keys import JOB_SIGNER, SIGNER

@@ -23,8 +23,8 @@ from custody.wire.algorithms import (
 )
 from custody.wire.attestations import ClaimedKey, PinnedGroup, PinnedNodes, Unattested, check
 from custody.wire.derivation import child_chain_code, child_public_key
-from custody.wire.envelope import ATTESTATION_TYPE, CONFIRMATION_TYPE, SignedBytes, SigningKey
 from custody.wire.jobs import Endpoint, child_key_id
+from custody.wire.signed_bytes import ATTESTATION_TYPE, CONFIRMATION_TYPE, SignedBytes, SigningKey
 from custody.wire.statements import Attestation, MadeFor
 
 KEY_ID = UUID("5b0f4e0e-6a53-4f0a-8a6c-0d6c7e2f9b11")

@@ -14,8 +14,8 @@ from custody.wire.delivery import (
     encode_hand_in,
     encode_messages,
 )
-from custody.wire.envelope import SignedBytes
 from custody.wire.framing import Malformed, join, split, split_exactly
+from custody.wire.signed_bytes import SignedBytes
 
 TICKET = SignedBytes(payload=b"{}", signature=bytes(64), signing_key_id="0123456789abcdef")
 

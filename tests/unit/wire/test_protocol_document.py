@@ -39,10 +39,10 @@ from custody.wire.delivery import (
     decode_messages,
 )
 from custody.wire.digests import HASHES, NotSignable, bip137, digest_of, eip191
-from custody.wire.envelope import DELIVERY_TICKET_TYPE, JOB_TYPE, PinnedKeys
 from custody.wire.outcomes import APPROVAL_PENDING
 from custody.wire.requests import SignHash, SignMessage, SignRequest, SignTransaction
 from custody.wire.signatures import SignatureResult, der, finish
+from custody.wire.signed_bytes import DELIVERY_TICKET_TYPE, JOB_TYPE, PinnedKeys
 from mpc.ceremonies.delivery_client import (
     CeremonyExpired,
     DeliveryRefused,

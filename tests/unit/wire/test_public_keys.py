@@ -32,7 +32,6 @@ from custody.wire.algorithms import (
 )
 from custody.wire.attestations import PinnedNodes
 from custody.wire.encoding import Model
-from custody.wire.envelope import DetachedSignature, PinnedKeys, SigningKey
 from custody.wire.jobs import Endpoint, KeyReference
 from custody.wire.node_api import HeartbeatRequest, NodeHealth
 from custody.wire.outcomes import GeneratedKey
@@ -40,6 +39,7 @@ from custody.wire.public_keys import check_ed25519, check_public_key
 from custody.wire.requests import SignMessage
 from custody.wire.resources import Key
 from custody.wire.signatures import BadSignature, finish
+from custody.wire.signed_bytes import DetachedSignature, PinnedKeys, SigningKey
 from custody.wire.statements import Attestation, Confirmation, MadeFor, Promise, ShareStatement
 from custody.wire.tickets import PROTOCOL
 from mpc.ceremonies.envelopes import CeremonyChannel

@@ -6,8 +6,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
-from custody.wire.envelope import BadEnvelope, PinnedKeys, SigningKey
 from custody.wire.jobs import Endpoint, JobKind
+from custody.wire.signed_bytes import BadSignedBytes, PinnedKeys, SigningKey
 from custody.wire.signed_requests import parse_header, payload_type, sign_request
 from tests.unit.node.requests import KEY, complete, job_around
 
@@ -19,14 +19,14 @@ def test_a_header_carries_the_signature_of_the_exact_body() -> None:
     signature = parse_header(sign_request(SIGNER, Endpoint.SIGNATURES, BODY))
     pinned = PinnedKeys([SIGNER.public_key])
     assert pinned.open(payload_type(Endpoint.SIGNATURES), signature.of(BODY)) == BODY
-    with pytest.raises(BadEnvelope):
+    with pytest.raises(BadSignedBytes):
         pinned.open(payload_type(Endpoint.SIGNATURES), signature.of(BODY + b" "))
 
 
 @pytest.mark.parametrize("endpoint", [each for each in Endpoint if each != Endpoint.SIGNATURES])
 def test_a_signature_for_one_endpoint_is_none_for_another(endpoint: Endpoint) -> None:
     signature = parse_header(sign_request(SIGNER, endpoint, BODY))
-    with pytest.raises(BadEnvelope):
+    with pytest.raises(BadSignedBytes):
         PinnedKeys([SIGNER.public_key]).open(payload_type(Endpoint.SIGNATURES), signature.of(BODY))
 
 

@@ -19,11 +19,11 @@ from custody.node.stored_key import Holders, StoredKey
 from custody.pkcs11 import host_signing
 from custody.wire.algorithms import ALGORITHMS, ECDSA_SECP256K1, Network, Store
 from custody.wire.audit import chain_hash
-from custody.wire.envelope import SignedBytes, pre_authentication_encoding
 from custody.wire.framing import Domain, join, tagged, tagged_hash
 from custody.wire.jobs import MAX_DEPTH, child_key_id
 from custody.wire.possession import possession_digest
 from custody.wire.requests import CreateKey, CreateWallet, DeriveKey
+from custody.wire.signed_bytes import SignedBytes, pre_authentication_encoding
 from custody.wire.tickets import Protocol
 from mpc.shares.stored_share import associated_data
 from tests.unit.wire.protocol_examples import text_of_all_pages

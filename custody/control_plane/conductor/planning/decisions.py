@@ -5,9 +5,9 @@ from uuid import UUID
 
 from custody.control_plane.conductor.planning.facts import Ending, Step
 from custody.control_plane.conductor.planning.share_sets import ShareSet
-from custody.wire.envelope import SignedBytes
 from custody.wire.jobs import JobKind
 from custody.wire.outcomes import OutcomeStatus
+from custody.wire.signed_bytes import SignedBytes
 
 
 @dataclass(frozen=True, slots=True)

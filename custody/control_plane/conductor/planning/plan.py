@@ -25,7 +25,7 @@ from custody.control_plane.conductor.planning.facts import (
 )
 from custody.control_plane.conductor.planning.history import DECIDING, is_no
 from custody.control_plane.conductor.planning.servers import no_server
-from custody.control_plane.conductor.planning.set_making import give_up, next_change_step
+from custody.control_plane.conductor.planning.set_making import next_change_step, remove_set
 from custody.control_plane.conductor.planning.share_sets import (
     ShareSet,
     is_gone,
@@ -117,7 +117,7 @@ def _clean_up(request: Request) -> Decision:
     for made in _unsettled(request):
         if _is_over(request, made):
             continue
-        decision = give_up(request, made)
+        decision = remove_set(request, made)
         if isinstance(decision, Begin):
             return decision
     return Rest()

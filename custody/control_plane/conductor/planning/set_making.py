@@ -37,9 +37,9 @@ from custody.control_plane.conductor.planning.share_sets import (
 )
 from custody.control_plane.conductor.planning.signing import free_to_take_part
 from custody.control_plane.jobs.transitions import EXPIRED, NOT_DONE
-from custody.wire.envelope import SignedBytes
 from custody.wire.jobs import JobKind
 from custody.wire.outcomes import OutcomeStatus
+from custody.wire.signed_bytes import SignedBytes
 
 DISAGREE = "signers_disagree"
 
@@ -76,13 +76,13 @@ def _see_to(request: Request, made: ShareSet, is_last: bool) -> Decision | None:
         return _take_into_use(request, made)
     if is_gone(request, made):
         return None
-    decision = give_up(request, made)
+    decision = remove_set(request, made)
     if decision is None and made.is_foreign and not made.abandoned:
         return None  # one signer alone says that there is such a set
     return decision or _split(made)
 
 
-def give_up(request: Request, made: ShareSet) -> Decision | None:
+def remove_set(request: Request, made: ShareSet) -> Decision | None:
     """Have all abandon the set who have not promised, and the others discard it for that.
 
     None when nothing more can be done: the others keep it, for fewer than t have abandoned it.

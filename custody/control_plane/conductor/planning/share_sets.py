@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from custody.control_plane.conductor.planning.facts import MAKES_SHARES, Request, SharesInUse, Step
-from custody.wire.envelope import SignedBytes
 from custody.wire.jobs import JobKind
 from custody.wire.outcomes import (
     AbandonedShare,
@@ -15,6 +14,7 @@ from custody.wire.outcomes import (
     PreparedShare,
     PromisedShare,
 )
+from custody.wire.signed_bytes import SignedBytes
 from custody.wire.statements import Attestation, Confirmation, Promise, ShareStatement
 
 NO_SHARE = "no_share"

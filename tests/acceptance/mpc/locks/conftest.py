@@ -14,7 +14,7 @@ import pytest
 
 from custody.client import Custody, Key, Signature, SignatureStatus, Store
 from custody.runtime.signing_key import load_signing_key
-from custody.wire.envelope import SigningKey as Ed25519Signer
+from custody.wire.signed_bytes import SigningKey as Ed25519Signer
 from devstack.certificates import Certificates
 from devstack.gate import ExampleGate
 from devstack.launcher import Tied

@@ -14,9 +14,9 @@ from psycopg.rows import namedtuple_row
 from custody.client import Custody, Key, Rejected, Signature
 from custody.control_plane.jobs.notifications import JOBS_CHANNEL
 from custody.control_plane.jobs.reasons import RecordedOutcome
-from custody.wire.envelope import JOB_TYPE, DetachedSignature
-from custody.wire.envelope import SigningKey as Ed25519Signer
 from custody.wire.jobs import Endpoint, Job
+from custody.wire.signed_bytes import JOB_TYPE, DetachedSignature
+from custody.wire.signed_bytes import SigningKey as Ed25519Signer
 from custody.wire.signed_requests import sign_request
 from tests.acceptance.mpc.locks.conftest import (
     Locked,

@@ -16,7 +16,6 @@ from custody.control_plane.conductor.planning.facts import (
     Task,
 )
 from custody.wire.algorithms import EDDSA_ED25519, Curve, Protection, Scheme, Store
-from custody.wire.envelope import SignedBytes
 from custody.wire.jobs import Endpoint, JobKind
 from custody.wire.outcomes import (
     AbandonedShare,
@@ -29,6 +28,7 @@ from custody.wire.outcomes import (
     PromisedShare,
     SetOfShares,
 )
+from custody.wire.signed_bytes import SignedBytes
 from custody.wire.statements import Attestation, Confirmation, MadeFor, Promise, ShareStatement
 from custody.wire.tickets import Protocol
 from tests.made_up_keys import made_up_key

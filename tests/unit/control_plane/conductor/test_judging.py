@@ -11,14 +11,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from custody.control_plane.conductor.judging import GivenTask, judge
 from custody.wire.algorithms import ECDSA_SECP256K1, Curve, Network, Protection, Scheme, Store
 from custody.wire.encoding import Model
-from custody.wire.envelope import (
-    ABANDONMENT_TYPE,
-    ATTESTATION_TYPE,
-    CONFIRMATION_TYPE,
-    PROMISE_TYPE,
-    SignedBytes,
-    SigningKey,
-)
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.outcomes import (
     AbandonedShare,
@@ -35,6 +27,14 @@ from custody.wire.outcomes import (
 from custody.wire.possession import possession_request
 from custody.wire.requests import SignHash, SignMessage
 from custody.wire.signatures import finish
+from custody.wire.signed_bytes import (
+    ABANDONMENT_TYPE,
+    ATTESTATION_TYPE,
+    CONFIRMATION_TYPE,
+    PROMISE_TYPE,
+    SignedBytes,
+    SigningKey,
+)
 from custody.wire.statements import Abandonment, Attestation, Confirmation, MadeFor, Promise
 from custody.wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 

@@ -80,7 +80,7 @@ def test_nobody_is_to_blame_for_what_was_not_a_signers_doing(code: str):
 
 
 @pytest.mark.parametrize(
-    "code", ["frozen", "database_away", "clock_out_of_step", "share_unusable", "gate_unavailable"]
+    "code", ["frozen", "database_away", "clocks_disagree", "share_unusable", "gate_unavailable"]
 )
 def test_who_cannot_do_its_own_part_is_to_blame(code: str):
     over = open_step(SIGN, {"a": failed(code), "b": failed("peer_aborted")})

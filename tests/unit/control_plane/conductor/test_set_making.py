@@ -21,9 +21,9 @@ from custody.control_plane.conductor.planning.plan import pause, plan
 from custody.control_plane.conductor.planning.set_making import next_change_step
 from custody.control_plane.conductor.planning.share_sets import set_in_use
 from custody.wire.algorithms import EDDSA_ED25519
-from custody.wire.envelope import SignedBytes
 from custody.wire.jobs import JobKind
 from custody.wire.outcomes import Outcome, OutcomeStatus, PreparedShare, PromisedShare
+from custody.wire.signed_bytes import SignedBytes
 from tests.made_up_keys import made_up_key
 from tests.unit.control_plane.conductor.stories import (
     SHARES,

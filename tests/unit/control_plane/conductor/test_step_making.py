@@ -11,8 +11,8 @@ from custody.control_plane.conductor.settings import CeremoniesSection
 from custody.control_plane.conductor.step_making import Asked, StepMaker
 from custody.wire.algorithms import Curve, Scheme
 from custody.wire.delivery import DeliveryTicket
-from custody.wire.envelope import DELIVERY_TICKET_TYPE, TICKET_TYPE, PinnedKeys, SigningKey
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
+from custody.wire.signed_bytes import DELIVERY_TICKET_TYPE, TICKET_TYPE, PinnedKeys, SigningKey
 from custody.wire.tickets import Ticket
 from mpc.ceremonies.tickets import unlike_field
 from tests.unit.control_plane.conductor.stories import GROUP, THREE

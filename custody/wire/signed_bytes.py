@@ -24,7 +24,7 @@ ATTESTATION_TYPE = "application/vnd.custody.attestation.v1+json"
 BAN_TYPE = "application/vnd.custody.ban.v1+json"
 
 
-class BadEnvelope(ValueError):
+class BadSignedBytes(ValueError):
     """No pinned key has signed these bytes."""
 
 
@@ -81,12 +81,12 @@ class PinnedKeys:
         }
 
     def open(self, payload_type: str, signed: SignedBytes) -> bytes:
-        """Verify the signature and return the payload. Raise BadEnvelope."""
+        """Verify the signature and return the payload. Raise BadSignedBytes."""
         key = self._keys.get(signed.signing_key_id)
         if key is None:
-            raise BadEnvelope(f"signed by {signed.signing_key_id}, which is not pinned")
+            raise BadSignedBytes(f"signed by {signed.signing_key_id}, which is not pinned")
         try:
             key.verify(signed.signature, pre_authentication_encoding(payload_type, signed.payload))
         except InvalidSignature:
-            raise BadEnvelope(f"the signature under {signed.signing_key_id} is wrong") from None
+            raise BadSignedBytes(f"the signature under {signed.signing_key_id} is wrong") from None
         return signed.payload

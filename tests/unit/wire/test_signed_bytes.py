@@ -5,10 +5,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.wire.envelope import (
+from custody.wire.signed_bytes import (
     AUDIT_HEAD_TYPE,
     JOB_TYPE,
-    BadEnvelope,
+    BadSignedBytes,
     PinnedKeys,
     SignedBytes,
     SigningKey,
@@ -54,7 +54,7 @@ def test_a_signed_payload_travels_as_json(signer):
 
 def test_a_key_that_is_not_pinned_is_named(signer):
     signed = signer.sign(JOB_TYPE, b"payload")
-    with pytest.raises(BadEnvelope, match=f"{signer.key_id}, which is not pinned"):
+    with pytest.raises(BadSignedBytes, match=f"{signer.key_id}, which is not pinned"):
         PinnedKeys([]).open(JOB_TYPE, signed)
 
 
@@ -75,18 +75,18 @@ def test_a_key_id_is_the_start_of_the_keys_hash(signer):
 )
 def test_a_changed_payload_or_signature_does_not_open(signer, changes):
     signed = signer.sign(JOB_TYPE, b"payload").model_copy(update=changes)
-    with pytest.raises(BadEnvelope, match="is wrong"):
+    with pytest.raises(BadSignedBytes, match="is wrong"):
         PinnedKeys([signer.public_key]).open(JOB_TYPE, signed)
 
 
 def test_a_signature_for_one_type_does_not_open_as_another(signer):
     signed = signer.sign(AUDIT_HEAD_TYPE, b"payload")
-    with pytest.raises(BadEnvelope, match="is wrong"):
+    with pytest.raises(BadSignedBytes, match="is wrong"):
         PinnedKeys([signer.public_key]).open(JOB_TYPE, signed)
 
 
 def test_another_keys_signature_under_a_pinned_name_does_not_open(signer):
     other = SigningKey(Ed25519PrivateKey.generate())
     signed = other.sign(JOB_TYPE, b"payload").model_copy(update={"signing_key_id": signer.key_id})
-    with pytest.raises(BadEnvelope, match="is wrong"):
+    with pytest.raises(BadSignedBytes, match="is wrong"):
         PinnedKeys([signer.public_key]).open(JOB_TYPE, signed)
