@@ -22,7 +22,8 @@ from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
 from mpc.bans.earned_bans import EarnedBans
 from mpc.ceremonies.admission import Admission
-from mpc.ceremonies.ceremony import Ceremonies, withdraw
+from mpc.ceremonies.ceremony import Ceremonies
+from mpc.ceremonies.ceremony_ends import withdraw
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryServer
 from mpc.ceremonies.used_tickets import forget_for_ever
 from mpc.delivery_clocks import DeliveryClocks

@@ -43,7 +43,7 @@ from devstack.launcher import Tied
 from devstack.processes import LOCALHOST
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
-from mpc.ceremonies.ceremony import withdraw
+from mpc.ceremonies.ceremony_ends import withdraw
 from mpc.ceremonies.delivery_client import DeliveryClient
 from mpc.peers import Peers
 from mpc.settings import SignerSettings
