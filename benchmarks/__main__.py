@@ -1,4 +1,4 @@
-"""`make bench`: the limits of HSM and library, and the whole way, side by side in one run."""
+"""`make bench`: measures the HSM's and the library's limits, and whole requests, in one run."""
 
 import json
 import os
@@ -24,7 +24,7 @@ SIGNERS = 5
 
 
 def measure(stack: Stack, folder: Path, seconds: float) -> Figures:
-    """Every scene, one after the other, saying which."""
+    """Run all scenes in turn, and print the name of each."""
     settings = database_settings(stack)
     _say("PostgreSQL: " + ", ".join(f"{name} = {value}" for name, value in settings.items()))
     bare = {}
@@ -67,7 +67,7 @@ def measure(stack: Stack, folder: Path, seconds: float) -> Figures:
 
 
 def database_settings(stack: Stack) -> dict[str, str]:
-    """What PostgreSQL itself says of its durability. Raises RuntimeError unless it is on."""
+    """Return PostgreSQL's settings of durability. Raise RuntimeError unless all are on."""
     engine = synchronous_engine(stack.databases.control_plane)
     with engine.connect() as connection:
         found = {
@@ -88,9 +88,9 @@ def main(
     seconds: Annotated[float, typer.Option(help="How long each scene is measured.")] = 10.0,
     folder: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("build/bench"),
 ) -> None:
-    """Measure signatures a second, as ratios to what HSM and library do by themselves.
+    """Measure signatures a second, as ratios to the HSM and the library alone.
 
-    The machine's own speed is in every figure of a run: compare ratios, not runs.
+    The machine's own speed is in every figure of a run: compare ratios, not figures of two runs.
     """
     with operator_errors():
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,9 +1,9 @@
-"""The limit: unwrap, sign and destroy in a bare loop on the token, nothing else around it.
+"""The limit in HSM mode: a bare loop that unwraps, signs and destroys a key on the token.
 
-By the token's own master key, as the driver does: a session key instead is a tenth faster on
-SoftHSM, which looks at a stored key's file each time that it is used.
+The loop uses the token's own master key, as the driver does. A session key would be a tenth faster
+on SoftHSM, which checks a stored key's file at each use.
 
-``bare_rate`` runs it in as many processes as asked. Alone, with the PIN on stdin:
+``bare_rate`` runs the loop in several processes. To run one loop, with the PIN on stdin:
 ``python -m benchmarks.bare_loop MODULE TOKEN_LABEL SECONDS``.
 """
 
@@ -28,7 +28,7 @@ DIGEST = hashlib.sha256(b"custody bench").digest()
 
 
 class Token(Protocol):
-    """What the loop must know of a SoftHSM token."""
+    """The facts about a SoftHSM token that the loop needs."""
 
     @property
     def module(self) -> Path: ...
@@ -41,7 +41,7 @@ class Token(Protocol):
 
 
 def bare_rate(token: Token, processes: int, seconds: float) -> float:
-    """secp256k1 signatures a second, over all processes together. They begin at once."""
+    """Return secp256k1 signatures a second of all processes, which begin at the same time."""
     command = [sys.executable, "-m", "benchmarks.bare_loop"]
     arguments = [str(token.module), token.label, str(seconds)]
     loops = [

@@ -1,4 +1,4 @@
-"""What a run measured, as ratios and as a table."""
+"""The figures of a run, as ratios and as a table."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ TARGETS = {
 class Figures(Model):
     """Rates in operations a second, latencies in seconds.
 
-    ``bare``: processes to rate. ``signatures`` and ``wallets``: clients to what they saw.
+    ``bare``: rate by number of processes. ``signatures`` and ``wallets``: by number of clients.
     """
 
     settings: dict[str, str]
@@ -33,7 +33,10 @@ class Figures(Model):
         return max(self.bare.values())
 
     def ratios(self) -> dict[str, float]:
-        """``latency_to_bare_1``: p50 at one client less two round trips, in bare operations."""
+        """Return the ratios by name.
+
+        ``latency_to_bare_1``: p50 at one client less two round trips, in bare operations.
+        """
         own_latency = self.signatures[1].quantile(0.5) - 2 * self.round_trip
         return {
             "driver_to_bare": self.driver_alone.rate / self.best_bare,
@@ -43,7 +46,7 @@ class Figures(Model):
         }
 
     def targets(self) -> dict[str, tuple[str, float]]:
-        """By the ratio's name: at least or at most what."""
+        """Return the target of each ratio by name: "at least" or "at most", and the value."""
         return {**TARGETS, **self.mpc.targets()}
 
     def as_json(self) -> dict[str, Any]:
@@ -93,7 +96,7 @@ class Figures(Model):
 
 
 def reached(aim: tuple[str, float], ratio: float) -> bool:
-    """Whether a ratio is where it should be."""
+    """Return whether a ratio meets its target."""
     how, target = aim
     return ratio >= target if how == "at least" else ratio <= target
 

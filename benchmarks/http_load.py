@@ -1,4 +1,4 @@
-"""A load generator that costs little: raw HTTP/1.1 over kept TLS connections, in its own process.
+"""A cheap load generator: raw HTTP/1.1 over persistent TLS connections, in its own process.
 
 python -m benchmarks.http_load < specification.json > result.json
 """
@@ -17,7 +17,7 @@ from custody.wire.encoding import Model
 
 
 class Load(Model):
-    """``requests``: (path with query, body), sent by whichever client is free, each once."""
+    """A load. ``requests``: (path with query, body); each free client sends the next request."""
 
     url: str
     ca: str
@@ -28,11 +28,11 @@ class Load(Model):
     requests: list[tuple[str, str]]
     seconds: float
     expect: str
-    """A text that every answer must have in it, or the measurement fails."""
+    """A text that every answer must contain; otherwise the measurement fails."""
 
 
 class LoadResult(Model):
-    """``seconds`` from the first request to the last answer; latencies in seconds."""
+    """The result. ``seconds``: from the first request to the last answer. Latencies in seconds."""
 
     seconds: float
     latencies: list[float]
@@ -47,7 +47,7 @@ class LoadResult(Model):
 
 
 async def run(load: Load) -> LoadResult:
-    """Keep ``clients`` requests under way until they or the seconds are used up."""
+    """Keep ``clients`` requests under way until all requests are sent or the time is over."""
     requests = iter(load.requests)
     latencies: list[float] = []
     connections = [await _connect(load) for _ in range(load.clients)]

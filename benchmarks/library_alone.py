@@ -1,6 +1,6 @@
-"""The limit in MPC mode: the library alone, all parties in one process on as many threads as cores.
+"""The limit in MPC mode: the library alone, all parties in one process, one thread a core.
 
-No signatures on messages, no encryption, no network, no database: only what the protocols compute.
+It measures the protocols' computation only: no signed or encrypted messages, network or database.
 """
 
 import os
@@ -16,14 +16,14 @@ from custody.wire.tickets import Protocol
 from mpc._native import Dkg, Messages, Share, Signing
 
 Session = Any
-"""One of mpc._native's."""
+"""A session of mpc._native."""
 
 
 class Alone(Model):
-    """Seconds for one key generation and, at the median, for one signature, all parties together.
+    """Seconds for one key generation and (median) for one signature, all parties together.
 
-    ``rate``: signatures a second with several under way. ``message_bytes``: what all parties
-    together send for one signature. ``share_bytes``: one share in its stored form.
+    ``rate``: signatures a second, several at a time. ``message_bytes``: of all parties, for one
+    signature. ``share_bytes``: one share in its stored form.
     """
 
     generate: float
@@ -72,7 +72,7 @@ class Library:
         return {index: session.result() for index, session in sessions.items()}
 
     def _sign(self, shares: Mapping[int, Share], side_by_side: "SideBySide") -> int:
-        """One signature; returns the bytes of all its messages."""
+        """Make one signature. Return the number of bytes of its messages."""
         session_id, digest = secrets.token_bytes(32), secrets.token_bytes(32)
         quorum = list(range(1, self._threshold + 1))
         sessions = {index: Signing(shares[index], quorum, digest, session_id) for index in quorum}
@@ -82,7 +82,7 @@ class Library:
         return size
 
     def _rate(self, shares: Mapping[int, Share], seconds: float) -> float:
-        """Each thread makes whole signatures, one party after the other."""
+        """Return signatures a second. Each thread makes whole signatures, party by party."""
         end = time.perf_counter() + seconds
 
         def sign_for_a_while() -> int:
@@ -108,7 +108,7 @@ def _one_by_one(calls: list[Callable[[], Messages | None]]) -> list[Messages | N
 
 
 def _run(sessions: Mapping[int, Session], side_by_side: SideBySide) -> int:
-    """Exchange until all are through. Returns the bytes of all messages."""
+    """Run the exchanges of all sessions. Return the number of bytes of all messages."""
     indices, size = list(sessions), 0
     sent = side_by_side([sessions[index].start for index in indices])
     while None not in sent:

@@ -1,4 +1,4 @@
-"""What a run measured in MPC mode, as ratios and as rows of the table."""
+"""The figures of a run in MPC mode, as ratios and as rows of the table."""
 
 import statistics
 from typing import Any
@@ -8,14 +8,14 @@ from custody.wire.encoding import Model
 
 CLIENTS_AT_ONCE = 8
 TARGETS = {
-    "latency_ecdsa": 4.0,  # p50 less one round trip for each exchange, in the library's compute
+    "latency_ecdsa": 4.0,  # p50 less one round trip an exchange, in multiples of the library's time
     "latency_eddsa": 15.0,  # p50 in mTLS round trips
-    "generate_ecdsa": 1.3,  # POST to Active, in the library's compute
+    "generate_ecdsa": 1.3,  # POST to Active, in multiples of the library's time
 }
 
 
 class MpcFigures(Model):
-    """``cases`` by name, as ecdsa_2_of_3; ``memory``: resident bytes by signer, at the end.
+    """The figures. ``cases``: by name, for example ecdsa_2_of_3. ``memory``: bytes by signer.
 
     ``round_trip``: seconds from a signer's client to a delivery server and back.
     """
@@ -25,9 +25,10 @@ class MpcFigures(Model):
     memory: dict[str, int]
 
     def ratios(self, round_trip: float) -> dict[str, float]:
-        """``round_trip``: seconds of one over mTLS to a server that does nothing, in the same run.
+        """Return the ratios by name.
 
-        Beside what is to be reached in these: the same in round trips as signers make them.
+        ``round_trip``: seconds of an mTLS round trip to an idle server, in the same run.
+        A name that ends in ``_own`` counts in the signers' own round trips instead.
         """
         found: dict[str, float] = {}
         for name, case in self.cases.items():
@@ -46,7 +47,7 @@ class MpcFigures(Model):
         return found
 
     def targets(self) -> dict[str, tuple[str, float]]:
-        """By the ratio's name; throughput has none."""
+        """Return the target of each ratio by name; throughput has no target."""
         return {
             f"mpc_{what}_{name}": ("at most", TARGETS[f"{what}_{name.split('_')[0]}"])
             for name in self.cases
@@ -94,7 +95,7 @@ class MpcFigures(Model):
         return rows
 
     def sizes(self) -> list[str]:
-        """Lines about bytes: messages of one signature, and memory."""
+        """Return lines about bytes: messages of one signature, and memory."""
         lines = [
             f"{name}: {case.alone.message_bytes:,} bytes of messages a signature, "
             f"{case.alone.share_bytes:,} bytes a share"

@@ -1,4 +1,4 @@
-"""What is measured in MPC mode: keys and signatures over the API, by groups of real signers."""
+"""The scenes of MPC mode: keys and signatures over the API, by groups of real signers."""
 
 import asyncio
 import itertools
@@ -24,14 +24,14 @@ from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryServer
 
 CLIENTS = (1, 8)
 KEYS = {ECDSA_SECP256K1: 2, EDDSA_ED25519: 8}
-"""How many keys the load is spread over: signatures with one ECDSA key take turns in phase 2."""
+"""The number of keys that share the load: signatures with one ECDSA key take turns in phase 2."""
 DKG_WAIT = 300.0
 WARM_UP_SECONDS = 1.5
 
 
 @dataclass(frozen=True)
 class Case:
-    """t of n signers with keys of an algorithm; ``exchanges`` of one signature, hello included."""
+    """t of n signers with keys of an algorithm. ``exchanges``: of one signature, with the hello."""
 
     algorithm: Algorithm
     threshold: int
@@ -51,7 +51,7 @@ CASES = tuple(
 
 
 class Measured(Model):
-    """One case: the library alone, and over the API. Seconds; ``signatures`` by clients."""
+    """One case: the library alone, and over the API. ``signatures``: by number of clients."""
 
     exchanges: int
     alone: Alone
@@ -60,7 +60,7 @@ class Measured(Model):
 
 
 class SignerGroups:
-    """Load on keys of signer groups that this makes on a running stack."""
+    """Load on a running stack. It makes signer groups and their keys first."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
@@ -78,7 +78,7 @@ class SignerGroups:
         )
 
     def round_trip(self) -> float:
-        """Seconds, at the median, until a signer's own client knows a delivery server's name."""
+        """Return the median seconds in which a signer's client asks a delivery server its name."""
         leaf = self._stack.certificates.node("signer-that-asks")
         (running,) = self._stack.signers.delivery_servers
         server = DeliveryServer(running.name, running.url, leaf.ca)
@@ -96,11 +96,11 @@ class SignerGroups:
             return statistics.median(runner.run(ask()))
 
     def memory(self) -> dict[str, int]:
-        """Bytes that each signer has resident by now."""
+        """Return the resident memory of each signer, in bytes."""
         return {signer.node_id: _resident(signer.process.pid) for signer in self._stack.signers.all}
 
     def _generate(self, case: Case) -> tuple[list[UUID], list[float]]:
-        """Keys one after the other, and how long each took from POST to Active."""
+        """Make keys one after the other. Return them, with the seconds from POST to Active."""
         group = f"{case.threshold}-of-{case.signers}"
         keys, times = [], []
         with self._stack.client() as custody:
@@ -122,7 +122,7 @@ class SignerGroups:
         return keys, times
 
     def _sign(self, case: Case, keys: Sequence[UUID], clients: int, seconds: float) -> LoadResult:
-        """From POST to Signed, each message another, the keys in turn."""
+        """Measure from POST to Signed, with a new message each time and the keys in turn."""
         turn = itertools.cycle(keys)
         requests = [
             (f"/v1/keys/{next(turn)}/signatures?wait={WAIT}", _body(case.algorithm))
@@ -149,7 +149,7 @@ def _body(algorithm: Algorithm) -> str:
 
 
 def _resident(pid: int) -> int:
-    """VmRSS (proc(5))."""
+    """Return a process's resident memory in bytes: VmRSS (proc(5))."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""What is measured, one function a scene."""
+"""The scenes of HSM mode, one function a scene."""
 
 import itertools
 import json
@@ -27,11 +27,11 @@ ROUND_TRIPS = 400
 ALONE = "hsm-driver-alone"
 STUB_READY_SECONDS = 30.0
 FASTEST = 2_500
-"""Requests a second that there are enough of, whatever the machine."""
+"""Prepared requests for each second: more than any machine can send."""
 
 
 def run_load(load: Load) -> LoadResult:
-    """Run a load in a process of its own. Raises RuntimeError with what that process said."""
+    """Run a load in a process of its own. Raise RuntimeError with that process's stderr."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.http_load"],
         input=load.model_dump_json().encode(),
@@ -55,7 +55,7 @@ class Api:
             ]
 
     def signatures(self, clients: int, seconds: float) -> LoadResult:
-        """From POST to Signed, each digest another, the keys in turn."""
+        """Measure from POST to Signed, with a new digest each time and the keys in turn."""
         keys = itertools.cycle(self._keys)
         requests = [
             (
@@ -67,7 +67,7 @@ class Api:
         return self._run(requests, clients, seconds, SignatureStatus.SIGNED.value)
 
     def wallets(self, clients: int, seconds: float) -> LoadResult:
-        """From POST to Active."""
+        """Measure from POST to Active."""
         body = json.dumps({"network": Network.ETHEREUM.value, "store": Store.HSM.value})
         requests = [(f"/v1/wallets?wait={WAIT}", body)] * int(seconds * FASTEST)
         return self._run(requests, clients, seconds, KeyStatus.ACTIVE.value)
@@ -89,7 +89,7 @@ class Api:
 
 
 class Alone(Model):
-    """What the stub saw of the driver: signatures reported within seconds."""
+    """The stub's figures of the driver: reported signatures, and the seconds that they took."""
 
     seconds: float
     signatures: int
@@ -100,7 +100,7 @@ class Alone(Model):
 
 
 class StubbedNodeApi:
-    """The stub of the node API in its own process, and a driver of its own that it feeds."""
+    """The stub of the node API in its own process, and one driver that gets its jobs there."""
 
     def __init__(self, stack: Stack, folder: Path) -> None:
         self._folder = folder
@@ -127,7 +127,7 @@ class StubbedNodeApi:
         self._driver.migrate()
 
     def driver_alone(self, keys: int, jobs: int) -> Alone:
-        """Time the driver over ``jobs`` signatures, journal and audit on."""
+        """Measure the driver over ``jobs`` signatures, with journal and audit."""
         self._driver.start()
         try:
             with self._http() as http:
@@ -137,7 +137,7 @@ class StubbedNodeApi:
         return Alone.model_validate_json(answer.content)
 
     def round_trips(self) -> LoadResult:
-        """Requests one after the other over one mTLS connection, that ask for nothing."""
+        """Measure requests without work, one after the other over one mTLS connection."""
         return run_load(
             Load(
                 url=self._url,

@@ -1,11 +1,11 @@
-"""A node API that costs little: hands out jobs signed beforehand, keeps reports, checks them later.
+"""A cheap node API: it gives out jobs signed in advance, keeps reports, and checks them later.
 
-It stands for the control plane where only the driver is measured. In its own process:
+It replaces the control plane when only the driver is measured. In its own process:
 
     python -m benchmarks.stub_node_api FOLDER CERTIFICATES PORT NODE GROUP
 
-CERTIFICATES is a server's folder as the pki command makes it. Once it listens, FOLDER/stub.json has
-its job_signing_key (base64). Beside the node API it answers GET /measure?keys=N&jobs=M.
+CERTIFICATES is a server's folder as the pki command makes it. Once the stub listens,
+FOLDER/stub.json has its job_signing_key (base64). It also answers GET /measure?keys=N&jobs=M.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ LOCALHOST = "127.0.0.1"
 LEASE_SECONDS = 120.0
 IDLE_SECONDS = 0.2
 REPORTED = re.compile(rb'"job_id":"([0-9a-f-]{36})"')
-"""Jobs of a report; the outcomes, which name them too, are in base64."""
+"""The job ids of a report. The outcomes name the jobs too, but in base64."""
 
 
 class Stub:
-    """The jobs still to give out, as JSON ready to send, and the reports as they came."""
+    """The remaining jobs, as JSON ready to send, and the received reports, not parsed."""
 
     def __init__(self, node: str, group: str) -> None:
         self._node = node
@@ -84,7 +84,7 @@ class Stub:
         return b'{"extended":[],"lease_seconds":%d}' % LEASE_SECONDS
 
     async def measure(self, keys: int, jobs: int) -> bytes:
-        """Have the driver make keys, then time it over signatures with them, in turn."""
+        """Have the driver make keys, then measure its signatures with these keys in turn."""
         await self._have_done([self._generate() for _ in range(keys)])
         references = [self._reference(outcome) for outcome in self._outcomes()]
         prepared = [self._sign(references[number % keys]) for number in range(jobs)]
@@ -162,7 +162,7 @@ class Stub:
 
 
 def application(stub: Stub) -> Any:
-    """The stub as a bare ASGI application."""
+    """Return the stub as a bare ASGI application."""
     routes = {
         "/node/v1/claim": stub.claim,
         "/node/v1/report": stub.report,

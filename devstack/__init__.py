@@ -1,1 +1,1 @@
-"""The whole system on one machine, for trying, testing and measuring: `make up`, `make demo`."""
+"""The whole system on one machine, for trials, tests and measurements: `make up`, `make demo`."""

@@ -19,8 +19,8 @@ app = application("The whole system on this machine, with a SoftHSM token.")
 
 @app.command()
 def up() -> None:
-    """Start everything and leave it running; build/dev/env says how to reach it."""
-    fork_server.start()  # it imports its modules while this process imports others
+    """Start everything and leave it running; build/dev/env has its addresses and tokens."""
+    fork_server.start()  # the fork server imports its modules while this process imports others
     from devstack.local import LocalStack
 
     local = LocalStack(DEV)

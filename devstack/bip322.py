@@ -1,4 +1,4 @@
-"""BIP-322 messages of Taproot wallets, verified by buidl: its own transactions, scripts, curve."""
+"""Verification of Taproot wallets' BIP-322 messages, by buidl's transactions, scripts and curve."""
 
 import io
 
@@ -16,14 +16,14 @@ COINBASE_INDEX = 0xFFFFFFFF
 
 
 class NotSigned(Exception):
-    """The signature is none of this message by this address."""
+    """The signature is not a signature of this message by this address."""
 
 
 def check_taproot_message(address: str, message: bytes, signature: bytes) -> None:
     """Raise NotSigned unless the witness, serialised, signs the message for the address.
 
-    buidl's own ``verify_input`` takes a signature that begins with 0x50 for an annex, and checks
-    nothing then; BIP-341 has one only beside a signature.
+    buidl's own ``verify_input`` mistakes a signature that begins with 0x50 for an annex, and then
+    checks nothing. In BIP-341 an annex is only valid in addition to a signature.
     """
     hrp, version, program = decode_bech32(address)
     if (hrp, version, len(program)) != ("mainnet", 1, 32):
@@ -48,7 +48,7 @@ def check_taproot_message(address: str, message: bytes, signature: bytes) -> Non
 
 
 def _only_item(witness: bytes) -> tuple[bytes, int]:
-    """The signature of a key path spend, and its hash type. Raises NotSigned."""
+    """Return the signature of a key path spend, and its hash type. Raise NotSigned."""
     stream = io.BytesIO(witness)
     try:
         items = Witness.parse(stream).items

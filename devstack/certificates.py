@@ -26,7 +26,7 @@ class Leaf:
 
 
 class Certificates:
-    """Root and intermediate, made new, and leaves on demand."""
+    """A new root and intermediate, which issue leaves on demand."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -42,7 +42,7 @@ class Certificates:
 
     @property
     def ca(self) -> Path:
-        """The root's certificate: what clients and nodes believe."""
+        """Return the path of the root's certificate, which clients and nodes trust."""
         return self.folder / ROOT / CERTIFICATE
 
     def server(self, name: str) -> Leaf:

@@ -1,4 +1,4 @@
-"""Writes configuration files. A TOML value of the kinds we have is written as JSON writes it."""
+"""Writes configuration files. JSON and TOML write the values of these files in the same way."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TypeAlias
 
 Value: TypeAlias = str | int | float | bool | Path | Sequence[str]
-"""Of a table in a table, name it ``outer.inner``."""
+"""The keys of a table. The name of a table within a table is ``outer.inner``."""
 Table: TypeAlias = Mapping[str, Value]
 Sections: TypeAlias = Mapping[str, Table | Sequence[Table]]
-"""By name; a sequence is an array of tables: ``[[name]]``, once for each."""
+"""Tables by name. A sequence is an array of tables: it is written as ``[[name]]`` for each."""
 
 
 def write(path: Path, sections: Sections) -> None:
-    """Write a TOML file that only this user may read; overwrites."""
+    """Write a TOML file that only this user may read. Overwrite an existing file."""
     lines = []
     for name, section in sections.items():
         if isinstance(section, Mapping):

@@ -22,12 +22,12 @@ ALL_SCOPES = ("read", "wallets", "sign", "admin")
 
 @dataclass(frozen=True)
 class ControlPlaneOptions:
-    """``lifetime_seconds``: of a request; ``lease_seconds``: how long a node holds a job.
+    """``lifetime_seconds``: life of a request; ``lease_seconds``: time that a node has for a job.
 
-    ``max_lapses``: a job fails after so many leases without a report.
+    ``max_lapses``: a job fails after this number of leases without a report.
 
-    ``group``, ``signers``: the node groups of stores hsm and mpc. ``ceremonies``: the settings
-    of that section that are not at their defaults.
+    ``group``, ``signers``: the node groups of stores hsm and mpc. ``ceremonies``: settings of
+    [ceremonies] that differ from the defaults.
     """
 
     lifetime_seconds: int = 900
@@ -41,7 +41,7 @@ class ControlPlaneOptions:
 class ControlPlane(Service):
     """One replica. Replicas share database, job-signing key and certificates.
 
-    ``serve_command`` is what ``start`` runs; tests put in their own, which ends at a given point.
+    ``start`` runs ``serve_command``. Tests replace it by a command that ends at a given point.
     """
 
     def __init__(self, name: str, config: Path, log: Path, ca: Path, launcher: Launcher) -> None:
@@ -74,26 +74,26 @@ class ControlPlane(Service):
         )
 
     def migrate(self) -> None:
-        """Bring the database to this version's schema. Raises OperatorError."""
+        """Bring the database to this version's schema. Raise OperatorError."""
         run(self._program("migrate"), "make the control plane's tables")
 
     def add_nodes(self, node_ids: Sequence[str], group: str, owner: str | None = None) -> None:
-        """Register nodes; ``owner``: of signers. Raises OperatorError."""
+        """Register nodes; ``owner``: the owner of signers. Raise OperatorError."""
         owned = [] if owner is None else ["--owner", owner]
         program = self._program("node", "add", *node_ids, "--group", group, *owned)
         run(program, f"register {', '.join(node_ids)}")
 
     def create_token(self, application: str, scopes: tuple[str, ...] = ALL_SCOPES) -> str:
-        """Make a bearer token. Raises OperatorError."""
+        """Make a bearer token. Raise OperatorError."""
         options = [text for scope in scopes for text in ("--scope", scope)]
         program = self._program("token", "create", application, *options, "--json")
-        # not into the log: a token is shown once and kept nowhere
+        # the log must not have the token: the command shows a token once and stores only its hash
         shown = run_for_output(program, "make a token")
         token: str = json.loads(shown)["token"]
         return token
 
     def command(self, *arguments: str) -> list[str | Path]:
-        """The words that an operator types."""
+        """Return a command line as an operator types it."""
         return [command("control-plane"), "--config", self.config, *arguments]
 
     def _program(self, *arguments: str) -> Program:
@@ -104,7 +104,7 @@ class ControlPlane(Service):
 
 
 class ControlPlaneFiles:
-    """What all replicas share: the job-signing key and the certificates."""
+    """The files that all replicas share: the job-signing key and the certificates."""
 
     def __init__(self, folder: Path, certificates: Certificates, database_url: str) -> None:
         self._folder = folder
@@ -125,7 +125,7 @@ class ControlPlaneFiles:
         options: ControlPlaneOptions,
         delivery_servers: Sequence[str] = (),
     ) -> ControlPlane:
-        """Write a replica's configuration; it has signers meet at these servers."""
+        """Write a replica's configuration. Its signers meet at these delivery servers."""
         delivery = {"delivery": {"servers": delivery_servers}} if delivery_servers else {}
         config = self._folder / f"{name}.toml"
         made = ControlPlane(name, config, log, self._ca, launcher)

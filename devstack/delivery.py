@@ -13,13 +13,13 @@ from devstack.service import Service, clean_environment, command, says_ready
 
 @dataclass(frozen=True)
 class DeliveryOptions:
-    """``limits``: the settings of the section [limits] that are not at their defaults."""
+    """``limits``: settings of [limits] that differ from the defaults."""
 
     limits: Table | None = None
 
 
 class DeliveryServer(Service):
-    """One delivery server. Each is independent; tickets name one."""
+    """One delivery server. All delivery servers are independent; a ticket names one of them."""
 
     def __init__(self, name: str, folder: Path, log: Path, launcher: Launcher) -> None:
         super().__init__(name, launcher)

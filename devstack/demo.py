@@ -1,4 +1,4 @@
-"""`make demo`: wallets are created, messages signed, and everything verified by other libraries."""
+"""`make demo`: creates wallets, signs messages, and verifies all results with other libraries."""
 
 import fcntl
 import json
@@ -20,9 +20,9 @@ HOST_MESSAGE = "Hello from {name}: signed on the host, by a key that the HSM dec
 
 
 def demo(folder: Path) -> Path:
-    """Run the demo in a folder that it empties first; returns the result's path.
+    """Empty the folder, run the demo in it, and return the result's path.
 
-    Raises OperatorError, CustodyError or NotVerified.
+    Raise OperatorError, CustodyError or NotVerified.
     """
     with _alone(folder):
         shutil.rmtree(folder, ignore_errors=True)
@@ -45,7 +45,7 @@ def demo(folder: Path) -> Path:
 
 
 def _make(custody: Custody, network: Network | None) -> Made:
-    """Create a wallet (or, without a network, a P-256 key), sign with it, and verify."""
+    """Create a wallet (without a network: a P-256 key), sign with it, and verify."""
     name = f"{network.value} wallet" if network else "P-256 key"
     with step(f"{name}: create"):
         wallet = custody.create_wallet(network) if network else None
@@ -61,7 +61,7 @@ def _create_p256(custody: Custody) -> Key:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One demo at a time."""
+    """Hold a lock, so that one demo runs at a time."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

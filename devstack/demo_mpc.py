@@ -1,4 +1,4 @@
-"""The demo's MPC part: signers hold shares of keys that never exist whole, and some are away."""
+"""The demo's MPC part: keys in shares, signatures while signers are down, validation gates."""
 
 import time
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ MESSAGE = "Hello from {name}: signed by {threshold} of {count} signers, none of 
 WAITING = "waiting_for_signers"
 PATIENCE = 60.0
 REFUSED_MESSAGE = "drain the wallet"
-"""The example's policy has the first of these words in it."""
+"""The example's policy rejects the first of these words."""
 GATED = ("signer-1", "signer-2")
-"""Two owners': with the third one's signer alone there are too few for a 2-of-3."""
+"""Signers of two owners. Without them, a 2-of-3 group has one signer left, which is too few."""
 CHILD_PATH = "m/0/5"
 
 
@@ -41,14 +41,14 @@ WALLETS = (
 
 
 class MpcDemo:
-    """Runs on a stack with five signers, which it starts and stops."""
+    """The MPC part, on a stack with five signers. It stops and starts some of these signers."""
 
     def __init__(self, stack: Stack, custody: Custody) -> None:
         self._stack = stack
         self._custody = custody
 
     def run(self) -> list[Made]:
-        """Raises OperatorError, CustodyError or NotVerified."""
+        """Run the MPC part. Raise OperatorError, CustodyError or NotVerified."""
         say("Keys in shares: five signers, each with a database and keys of its own")
         with step(f"signer groups: {', '.join(SIGNER_GROUPS)}"):
             for group in create_signer_groups(self._custody):
@@ -90,7 +90,7 @@ class MpcDemo:
         return sign(self._custody, name, wallet, key, "Hello from a child key")
 
     def _stop_some(self, ethereum: Made) -> list[Made]:
-        """Two signers away: it signs. A third: it waits, and signs when that one is back."""
+        """Sign while two of five signers are down; then sign late, after a third signer is back."""
         signers = self._stack.signers
         away = [signers["signer-4"], signers["signer-5"]]
         with step("stop signer-4 and signer-5"):
@@ -117,7 +117,7 @@ class MpcDemo:
         return verify(name, ethereum.wallet, ethereum.key, message, signature)
 
     def _reason_of(self, signature: Signature, code: str) -> Reason:
-        """Why a signature is not there yet, once the API gives this code for it."""
+        """Wait until the API gives this code for a pending signature. Return the reason."""
         deadline = time.monotonic() + PATIENCE
         while signature.reason is None or signature.reason.code != code:
             if signature.status.is_final or time.monotonic() > deadline:
@@ -129,7 +129,7 @@ class MpcDemo:
         return signature.reason
 
     def _ask_a_gate(self, made: Made) -> None:
-        """Two owners have their signers ask gates: what both reject is signed by nobody."""
+        """Start gates for the signers of two owners, and show that they stop a signature."""
         signers = [self._stack.signers[name] for name in GATED]
         gates = {signer: self._gate_of(signer) for signer in signers}
         owners = " and ".join(signer.owner for signer in signers)
@@ -153,7 +153,7 @@ class MpcDemo:
                 gate.stop()
 
     def _gate_of(self, signer: Signer) -> ExampleGate:
-        """The example of a validation gate (docs/examples/gate), its owner's own."""
+        """Return the example of a validation gate (docs/examples/gate) for the signer's owner."""
         name = f"gate-{signer.owner}"
         leaf = self._stack.certificates.server(name)
         return ExampleGate(name, self._stack.folder / name, leaf, Tied())

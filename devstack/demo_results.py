@@ -1,4 +1,4 @@
-"""What the demo has made: its table, and result.json."""
+"""The results of the demo: its table, and result.json."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ COLUMNS = ("address or public key", "of", "used in", "signature", "verified by")
 
 @dataclass(frozen=True)
 class Made:
-    """A line of the table: a signature, and the wallet or bare key that it is of."""
+    """A line of the table: a signature, and the wallet or bare key that made it."""
 
     name: str
     wallet: Wallet | None
@@ -22,14 +22,14 @@ class Made:
 
     @property
     def identity(self) -> str:
-        """Address of a wallet, else the public key."""
+        """Return the address of a wallet, or the public key of a bare key."""
         if self.wallet is not None and self.wallet.address is not None:
             return self.wallet.address
         return "0x" + (self.key.public_key or b"").hex()
 
     @property
     def used_in(self) -> str:
-        """Where the private key is when it signs."""
+        """Return the place of the private key when it signs."""
         if self.key.store is Store.MPC and self.key.signers is not None:
             return f"{self.key.threshold} of {len(self.key.signers)} signers"
         return self.key.protection.value if self.key.protection else "?"
@@ -41,7 +41,7 @@ class Made:
 
 
 def show(made: list[Made]) -> None:
-    """A table on stdout, the addresses first: they are whole however narrow the terminal is."""
+    """Print a table on stdout, addresses first: they stay whole on a narrow terminal."""
     say("")
     print_table(
         COLUMNS,
@@ -54,9 +54,9 @@ def show(made: list[Made]) -> None:
 
 
 def result_of(made: list[Made]) -> dict[str, Any]:
-    """The demo's result: bytes as 0x-hex, public keys compressed or 32 raw bytes.
+    """Return the demo's result: bytes as 0x-hex, public keys compressed or 32 raw bytes.
 
-    Of store mpc, ``signers`` are all that hold a share, any ``threshold`` of which sign.
+    In store mpc, each of the ``signers`` holds a share, and any ``threshold`` of them sign.
     """
     wallets = {one.wallet.id: (one.wallet, one.key) for one in made if one.wallet is not None}
     keys = {one.key.id: one.key for one in made}
@@ -78,7 +78,7 @@ def result_of(made: list[Made]) -> dict[str, Any]:
 
 
 _HELD = ("store", "threshold", "signers")
-"""How a key is held; the last two are null in HSM mode."""
+"""Keys that say how a private key is kept; the last two are null in HSM mode."""
 
 
 def _fields(resource: Wallet | Key | Signature, *names: str) -> dict[str, Any]:

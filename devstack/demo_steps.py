@@ -1,4 +1,4 @@
-"""Steps that both parts of the demo are made of."""
+"""Steps of both parts of the demo."""
 
 from custody.client import Custody, HashFunction, Key, Signature, Wallet
 from devstack.demo_results import Made
@@ -7,7 +7,7 @@ from devstack.verification import verify_message, verify_wallet
 
 
 def sign(custody: Custody, name: str, wallet: Wallet | None, key: Key, message: str) -> Made:
-    """Sign a message and verify; bare keys sign its SHA-256. Raises CustodyError, NotVerified."""
+    """Sign a message and verify; bare keys sign its SHA-256. Raise CustodyError or NotVerified."""
     hash_function = None if wallet else HashFunction.SHA_256
     with step(f"{name}: sign {message!r}"):
         signature = custody.sign_message(key.id, message, hash_function=hash_function)
@@ -15,7 +15,7 @@ def sign(custody: Custody, name: str, wallet: Wallet | None, key: Key, message: 
 
 
 def verify(name: str, wallet: Wallet | None, key: Key, message: str, signature: Signature) -> Made:
-    """Have other libraries check address and signature. Raises NotVerified."""
+    """Check address and signature with other libraries. Raise NotVerified."""
     with step(f"{name}: verify"):
         by = verify_wallet(wallet, key) if wallet else ""
         address = wallet.address if wallet else None

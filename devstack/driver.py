@@ -1,4 +1,4 @@
-"""hsm-driver processes: configuration and master key; the rest is every node's."""
+"""hsm-driver processes: configuration and master key; devstack/node.py has the other parts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +12,10 @@ from devstack.token import Token
 
 @dataclass(frozen=True)
 class DriverOptions:
-    """``host_signing``: algorithms that may be signed on the host, as ``EdDSA/ed25519``.
+    """``host_signing``: algorithms allowed for host signing, for example ``EdDSA/ed25519``.
 
     ``workers``: processes that use the HSM; None: as many as cores. ``slots``: jobs at once.
-    ``more``: sections of the configuration beyond those, as a gate.
+    ``more``: further sections of the configuration, for example [gate].
     """
 
     group: str = "hsm"
@@ -36,7 +36,7 @@ class Driver(Node):
         self._token = token
 
     def configure(self, surroundings: Surroundings, leaf: Leaf, options: DriverOptions) -> None:
-        """Write the configuration, and the identity key where there is none yet."""
+        """Write the configuration, and the identity key if it does not exist yet."""
         workers = {} if options.workers is None else {"workers": options.workers}
         hsm: Table = {
             "module": self._token.module,
@@ -50,7 +50,7 @@ class Driver(Node):
         self.write_configuration(surroundings, leaf, options.group, options.slots, own)
 
     def generate_master_key(self) -> None:
-        """Make the token's master key. Raises OperatorError."""
+        """Make the token's master key. Raise OperatorError."""
         self.run("make a master key", "master-key", "generate")
 
     def environment(self) -> dict[str, str | Path]:

@@ -1,7 +1,7 @@
 """Starts our own programs by fork from one process that has imported their modules.
 
-The imports of one Python process of ours take two to three seconds of processor time. A stack has
-up to nine daemons and needs seven commands before them, and tests start daemons again and again.
+The imports of one of our Python processes take two to three seconds of processor time. A stack has
+up to nine daemons and runs seven commands before them, and tests start many daemons.
 So one server imports all modules, once, and forks a child for each program. The child gets the
 program's arguments, environment, folder and log, and calls the program's entry point. Children
 share imports and nothing else: the server has one thread, opens no connection and draws no random
@@ -50,12 +50,12 @@ PRELOADED = (
     "mpc.signer",
     "sqlalchemy.dialects.postgresql.psycopg",
 )
-"""A module that is missing here is imported by each child that needs it, which costs only time."""
+"""Modules to import once. Each child imports a module that is missing here, which costs time."""
 INHERITED = ("PATH", "HOME", "PYTHONPATH")
-"""Of the server alone: a child has the environment of its request. `make mutants` sets PYTHONPATH,
-so that the programs run the changed code."""
+"""Variables of the server alone: a child has the environment of its request. `make mutants` sets
+PYTHONPATH, so that the programs run the changed code."""
 TITLE_BYTES = 1000
-"""Room for what ps shows of a child: the kernel keeps a process's arguments where they are."""
+"""Room for the arguments of a child, which ps reads at a fixed place in the server's memory."""
 MAX_REQUEST = 100_000
 
 
@@ -188,7 +188,7 @@ class _Server:
         """Process id, and where to report its end, by the process's file descriptor."""
 
     def serve(self) -> Callable[[], object]:
-        """Return what is to be run now: in a child its program, in the server nothing."""
+        """Return the program to run now: in a child its program, in the server None."""
         while True:
             for key, _ in self._selector.select():
                 if key.fileobj is not self._requests:
@@ -216,7 +216,7 @@ class _Server:
         handle = os.pidfd_open(pid)
         self._children[handle] = (pid, answers)
         self._selector.register(handle, selectors.EVENT_READ)
-        with contextlib.suppress(OSError):  # the one who asked has ended
+        with contextlib.suppress(OSError):  # the process that sent the request has ended
             socket.send_fds(answers, [str(pid).encode()], [handle])
         return None
 
@@ -237,11 +237,11 @@ class _Server:
 
 
 def _prepare(request: Request, outputs: list[int], server: int) -> Callable[[], object]:
-    """Make this child what exec would have made it; return its program."""
+    """Give this child the state that exec would have given it. Return its program."""
     os.setsid()
     if request.tied is not None:
         die_with_parent(request.tied)
-        if os.getppid() != server:  # the server ended before the kernel knew
+        if os.getppid() != server:  # the server ended before the kernel tied this child to it
             os.kill(os.getpid(), request.tied)
     for output, number in zip(outputs, (1, 2), strict=True):
         os.dup2(output, number)

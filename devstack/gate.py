@@ -22,7 +22,8 @@ EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "gate"
 class ExampleGate(Service):
     """A copy of the example's folder with a certificate and an HMAC key of its own.
 
-    ``leaf``: a server's. ``mutual``: lets in only clients with a certificate under that root.
+    ``leaf``: the server's certificate. ``mutual``: the gate accepts only clients with a certificate
+    under the same root.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class ExampleGate(Service):
         return f"https://{LOCALHOST}:{self._port}/"
 
     def settings(self) -> Table:
-        """The section [gate] of a node that asks it."""
+        """Return the section [gate] of a node that asks this gate."""
         return {"url": self.url, "ca": self._leaf.ca, "hmac_key_file": self.hmac_key_file}
 
     def set_policy(
@@ -66,7 +67,7 @@ class ExampleGate(Service):
         refuse_words: Sequence[str] = ("drain",),
         approve_up_to: int = 200,
     ) -> None:
-        """Counts from the next question on."""
+        """Replace the policy. The gate reads the new policy at its next question."""
         policy = {
             "applications": list(applications),
             "by_hand": list(by_hand),
@@ -77,11 +78,11 @@ class ExampleGate(Service):
         _write(self.folder / "policy.toml", policy)
 
     def waiting(self) -> list[str]:
-        """Names of the questions that a person has to decide."""
+        """Return the names of the questions that a person must decide."""
         return sorted(path.stem for path in (self.folder / "decisions").glob("*.json"))
 
     def decide(self, name: str, decision: str, reason: str) -> None:
-        """As a person writes it: approve or reject."""
+        """Write a person's decision: approve or reject."""
         replace_file(self.folder / "decisions" / name, f"{decision} {reason}".encode())
 
     def program(self) -> Program:
@@ -106,6 +107,6 @@ class ExampleGate(Service):
 
 
 def _write(path: Path, values: Mapping[str, object]) -> None:
-    """A TOML file, whole at once: lines of key = value, which JSON's values fit."""
+    """Replace a TOML file atomically. Its values have the same form in JSON."""
     lines = [f"{key} = {json.dumps(value)}\n" for key, value in values.items()]
     replace_file(path, "".join(lines).encode())

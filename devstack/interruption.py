@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM alike: what was started is stopped, without being disturbed again."""
+"""The handling of Ctrl-C and SIGTERM: one exception, so that everything started is stopped."""
 
 import signal
 from collections.abc import Iterator
@@ -9,16 +9,16 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(BaseException):
-    """A signal asked us to end."""
+    """A signal asked this process to end."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
-        self.exit_code = 128 + number  # as a shell reports it
+        self.exit_code = 128 + number  # the exit code that a shell reports
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Turns the first signal into Interrupted; while that is handled, further ones are ignored."""
+    """Raise Interrupted at the first signal, and ignore all further signals."""
 
     def interrupt(number: int, _: FrameType | None) -> None:
         for each in SIGNALS:

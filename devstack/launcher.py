@@ -1,4 +1,4 @@
-"""Starts processes that end with us, or that outlive us and are written down to be ended later."""
+"""Start of processes: they end with this process, or a record of them allows to end them later."""
 
 import os
 import shutil
@@ -14,44 +14,44 @@ OWNER = "owner"
 
 
 class Launcher(Protocol):
-    """How a stack's processes are started, and who ends them if we cannot."""
+    """The start of a stack's processes, and the guarantee that something ends them."""
 
     def start(self, program: Program, gently: signal.Signals) -> Process:
         """Start a program; ``gently`` is the signal that asks it to end."""
 
     def keep_folder(self, folder: Path) -> None:
-        """A folder outside of the stack's own has been made for it."""
+        """Note a folder of the stack that is outside of the stack's own folder."""
 
 
 class Tied:
-    """The kernel ends each process when we end, however that happens.
+    """The kernel ends each process when this process ends for any reason.
 
-    Not ``forked``: our programs are run as an operator runs them, for what measures them.
+    Without ``forked``, our programs start as an operator starts them: measurements need that.
     """
 
     def __init__(self, forked: bool = True) -> None:
         self._forked = forked
 
     def start(self, program: Program, gently: signal.Signals) -> Process:
-        # A daemon that nobody waits for need not finish what is under way; PostgreSQL takes its
-        # own processes along only when it is asked.
+        # A daemon without a waiting parent need not finish its work. PostgreSQL ends its own
+        # processes only at its own signal.
         tied = signal.SIGKILL if gently is signal.SIGTERM else gently
         return Process(program, tied, forked=self._forked)
 
     def keep_folder(self, folder: Path) -> None:
-        """Say in the folder whose it is: ``remove_abandoned`` takes it away when we are gone."""
+        """Write the owner into the folder: ``remove_abandoned`` deletes abandoned folders."""
         us = ProcessIdentity.of(os.getpid())
         if us is not None:
             (folder / OWNER).write_text(us.model_dump_json())
 
 
 def remove_abandoned(base: Path, prefix: str) -> None:
-    """Delete the folders whose owner was killed before it could."""
+    """Delete the folders whose owner was killed before it could delete them."""
     for owner in base.glob(f"{prefix}*/{OWNER}"):
         try:
             identity = ProcessIdentity.model_validate_json(owner.read_text())
         except (OSError, ValueError):
-            continue  # another user's, or just being made or deleted
+            continue  # the folder of another user, or another process makes or deletes it now
         if not identity.is_alive():
             shutil.rmtree(owner.parent, ignore_errors=True)
 
@@ -67,7 +67,7 @@ class RecordedFolder(BaseModel):
 
 
 class Recorded:
-    """Processes outlive this one. Each is in the record before anything else happens."""
+    """The processes outlive this process. Each start is recorded before the next step."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -85,7 +85,7 @@ class Recorded:
             record.write(entry.model_dump_json() + "\n")
 
     def processes(self) -> list[RecordedProcess]:
-        """In the order of their start."""
+        """Return the processes in the order of their start."""
         return [RecordedProcess.model_validate_json(line) for line in self._lines("identity")]
 
     def folders(self) -> list[Path]:

@@ -1,4 +1,4 @@
-"""`make up` and `make down`: a stack that is left running, and what others need to use it."""
+"""`make up` and `make down`: a stack that keeps running, and the files with which to use it."""
 
 import base64
 import fcntl
@@ -31,9 +31,9 @@ class LocalStack:
         self._record = Recorded(self.folder / RECORD_FILE)
 
     def up(self) -> None:
-        """Start it, unless it is running; a half that is left of it is stopped first.
+        """Start the stack, unless it is running. Stop the rest of an earlier stack first.
 
-        What an earlier one held is gone: this is for trying things. Raises OperatorError.
+        The data of an earlier stack is deleted: this stack is for trials. Raise OperatorError.
         """
         with self._alone():
             if self._is_up():
@@ -46,7 +46,7 @@ class LocalStack:
             self._start()
 
     def down(self) -> None:
-        """Stop what ``up`` started and delete its data; logs stay. Harmless when nothing runs."""
+        """Stop the stack that ``up`` started and delete its data, but not its logs."""
         with self._alone():
             ended = self._end()
             if self.folder.exists():
@@ -76,7 +76,7 @@ class LocalStack:
             raise
 
     def _end(self) -> list[str]:
-        """End what the record says and still lives, the databases last. Return the names."""
+        """End the recorded processes that still run, the databases last. Return their names."""
         alive = [each for each in reversed(self._record.processes()) if each.identity.is_alive()]
         for are_databases in (False, True):
             side_by_side(
@@ -92,7 +92,7 @@ class LocalStack:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One up or down at a time."""
+        """Hold a lock, so that one `up` or `down` runs at a time."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with self.folder.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -100,7 +100,7 @@ class LocalStack:
 
 
 def environment_of(stack: Stack, pinned_nodes: Path) -> Mapping[str, str | Path | int]:
-    """What a script needs to use a stack."""
+    """Return the variables with which a script uses a stack."""
     control_plane, driver = stack.control_planes[0], stack.drivers[0]
     pids = {process.name: process.pid for process in stack.processes()}
     signers = {variable(signer.name): signer for signer in stack.signers.all}
@@ -132,12 +132,12 @@ def environment_of(stack: Stack, pinned_nodes: Path) -> Mapping[str, str | Path 
 
 
 def variable(name: str) -> str:
-    """A process's name in the names of variables."""
+    """Return a process's name as a part of a variable's name."""
     return name.upper().replace("-", "_")
 
 
 def _write_pinned_nodes(path: Path, stack: Stack) -> None:
-    """What makes Custody.from_environment check every address."""
+    """Write the file with which Custody.from_environment checks every address."""
     sides: dict[str, Sequence[Node]] = {"drivers": stack.drivers, "signers": stack.signers.all}
     configuration_file.write(
         path,

@@ -1,4 +1,4 @@
-"""What the processes of every node have in common: configuration, identity, tables, health."""
+"""The common parts of all node processes: configuration, identity, tables, health."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from devstack.service import Service, clean_environment, command, says_ready
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a node talks to: the node API and its own database."""
+    """The peers of a node: the node API and the node's own database."""
 
     node_url: str
     job_signing_key: str
@@ -26,7 +26,7 @@ class Surroundings:
 class Node(Service):
     """One node. ``command_name``: hsm-driver or mpc-signer.
 
-    ``run_command`` is what ``start`` runs; tests put in their own, which ends at a given step.
+    ``start`` runs ``run_command``. Tests replace it by a command that ends at a given step.
     """
 
     def __init__(
@@ -47,9 +47,9 @@ class Node(Service):
     def write_configuration(
         self, surroundings: Surroundings, leaf: Leaf, group: str, slots: int, own: Sections
     ) -> None:
-        """Write the configuration, and the identity key where there is none yet.
+        """Write the configuration, and the identity key if it does not exist yet.
 
-        ``own``: the sections that this kind of node alone has.
+        ``own``: the sections that only this kind of node has.
         """
         self.group = group
         if not self.identity.exists():
@@ -79,21 +79,21 @@ class Node(Service):
         )
 
     def add_sections(self, sections: Sections) -> None:
-        """Write the configuration with these sections in it; it counts from the next start on."""
+        """Add sections to the configuration file. The node reads it at its next start."""
         self._sections = {**self._sections, **sections}
         configuration_file.write(self.config, self._sections)
 
     @property
     def identity_public_key(self) -> bytes:
-        """Ed25519, 32 bytes: what others pin."""
+        """Return the public key that other parties pin: Ed25519, 32 bytes."""
         return load_identity(self.identity).public_key
 
     def run(self, what: str, *arguments: str) -> None:
-        """Run one of the node's commands; ``what`` says what for. Raises OperatorError."""
+        """Run one of the node's commands; ``what`` names its purpose. Raise OperatorError."""
         run(self.program_of(self.command(*arguments)), what)
 
     def migrate(self) -> None:
-        """Bring the node's database to this version's schema. Raises OperatorError."""
+        """Bring the node's database to this version's schema. Raise OperatorError."""
         self.run("make the node's tables", "migrate")
 
     def program(self) -> Program:
@@ -103,15 +103,15 @@ class Node(Service):
         return says_ready(self.health_port)
 
     def command(self, *arguments: str) -> list[str | Path]:
-        """The words that an operator types."""
+        """Return a command line as an operator types it."""
         return [command(self._command_name), "--config", self.config, *arguments]
 
     def program_of(self, arguments: Sequence[str | Path]) -> Program:
-        """A command line in this node's folder and environment."""
+        """Return the program of a command line, in this node's folder and environment."""
         return Program(
             self.node_id, arguments, self.folder, self.log, clean_environment(**self.environment())
         )
 
     def environment(self) -> dict[str, str | Path]:
-        """Variables that this kind of node needs."""
+        """Return the environment variables that this kind of node needs."""
         return {}

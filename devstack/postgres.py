@@ -1,7 +1,7 @@
-"""A throw-away PostgreSQL cluster, from the binaries that the machine has.
+"""A temporary PostgreSQL cluster, from the binaries of this machine.
 
-PostgreSQL refuses to run as root; then it runs as the user ``postgres``, with its data in a folder
-of that user's under /var/tmp: our own folders may lie where other users cannot enter.
+PostgreSQL refuses to run as root. For root, the cluster runs as the user ``postgres``, with its
+data in a folder of that user in /var/tmp: other users may be unable to enter our own folders.
 """
 
 import os
@@ -31,7 +31,7 @@ MAX_CONNECTIONS = 200
 PREFIX = "custody-postgres-"
 BASE = Path("/var/tmp")  # noqa: S108 (the folder made in it has a random name and mode 0700)
 END_SIGNAL = signal.SIGQUIT
-"""Of a server whose data nobody reads again: an immediate shutdown, without a checkpoint."""
+"""The signal for an immediate shutdown without a checkpoint: the data is not needed again."""
 SUPERUSER = "custody"
 UNPRIVILEGED_USER = "postgres"
 
@@ -39,7 +39,7 @@ UNPRIVILEGED_USER = "postgres"
 class Cluster:
     """One PostgreSQL server on a free port of 127.0.0.1, with a random password (SCRAM).
 
-    ``durable``: fsync on, as in production; off, only a power cut would tell.
+    ``durable``: fsync is on, as in production. Without it, only a power failure loses data.
     """
 
     def __init__(self, log: Path, durable: bool = True, launcher: Launcher | None = None) -> None:
@@ -97,24 +97,24 @@ class Cluster:
 
     @property
     def process(self) -> Process:
-        """The running server; RuntimeError when it was not started."""
+        """Return the running server. Raise RuntimeError if it was not started."""
         if self._process is None:
             raise RuntimeError("this PostgreSQL server is not running")
         return self._process
 
     def url(self, database: str = "postgres") -> str:
-        """A plain postgresql:// URL, with the password in it."""
+        """Return a postgresql:// URL that contains the password."""
         return f"postgresql://{SUPERUSER}:{self._password}@{LOCALHOST}:{self.port}/{database}"
 
     def start(self) -> None:
-        """Start the server and wait until it takes connections. Raises OperatorError."""
+        """Start the server and wait until it takes connections. Raise OperatorError."""
         postgres: list[str | Path] = [self._binaries / "postgres", "-D", self._data]
         program = self._program("postgres", postgres)
         self._process = self._launcher.start(program, END_SIGNAL)
         wait_until(self._process, self._is_ready, START_TIMEOUT)
 
     def _is_ready(self) -> bool:
-        """The last line of postmaster.pid is the server's state, as pg_ctl reads it."""
+        """Return whether postmaster.pid says `ready`: pg_ctl reads the state there too."""
         try:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
@@ -122,18 +122,18 @@ class Cluster:
         return len(lines) > 7 and lines[0] == str(self.process.pid) and lines[7].strip() == "ready"
 
     def stop(self) -> None:
-        """A fast shutdown: sessions are cut off, transactions rolled back."""
+        """Shut the server down fast: it ends sessions and rolls transactions back."""
         if self._process is not None:
             self._process.stop(signal.SIGINT)
             self._process = None
 
     def kill(self) -> None:
-        """An immediate shutdown, without a checkpoint: the next start recovers from its log."""
+        """Shut the server down without a checkpoint: the next start recovers from the WAL."""
         self.process.stop(END_SIGNAL)
         self._process = None
 
     def remove(self) -> None:
-        """Stop the server and delete its data, for which nothing need be written first."""
+        """Stop the server without a checkpoint, and delete its data."""
         if self._process is not None:
             self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -144,7 +144,7 @@ class Cluster:
             sql.Identifier(name), sql.Identifier(template)
         )
         if not self._durable:
-            # a copy through the log, the default, takes twice as long where nothing is synced
+            # the default strategy copies through the WAL, which takes twice as long without fsync
             copy += sql.SQL(" STRATEGY file_copy")
         self._execute(copy)
         return self.url(name)
@@ -165,7 +165,7 @@ class Cluster:
 
 
 def find_binaries() -> Path:
-    """Folder of the newest installed server's binaries, as Debian lays them out, or of PATH's."""
+    """Return the folder of the newest server's binaries: Debian's folders first, then PATH."""
     versions = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
     if versions:
         return max(versions, key=lambda folder: float(folder.parent.name))
@@ -176,7 +176,7 @@ def find_binaries() -> Path:
 
 
 def _unprivileged_user() -> str | None:
-    """The user to run PostgreSQL as; None: ourselves."""
+    """Return the user who runs PostgreSQL; None: the current user."""
     if os.geteuid() != 0:
         return None
     try:

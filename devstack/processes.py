@@ -1,4 +1,4 @@
-"""Processes that we start and end: by pid and start time, so that a reused pid is never hit."""
+"""Start and end of processes, by pid and start time: a reused pid never gets a signal."""
 
 import contextlib
 import os
@@ -21,31 +21,31 @@ from devstack.fork_server import ForkedProcess, ForkServer, can_fork
 
 LOCALHOST = "127.0.0.1"
 PORTS = range(15_000, 32_000)
-"""Below those that outgoing connections take by themselves (ip_local_port_range)."""
+"""Ports below the range of outgoing connections (ip_local_port_range)."""
 TAIL_LINES = 15
 STOP_TIMEOUT = 30.0
-"""Seconds for what is under way, after a process was asked to end."""
+"""Seconds that a process has to finish its work after it was asked to end."""
 
-# The kernel ties PR_SET_PDEATHSIG to the thread that forked (prctl(2)): one that lives as long as
-# this process does.
+# The kernel ties PR_SET_PDEATHSIG to the thread that forked (prctl(2)), so the thread must live as
+# long as this process.
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 fork_server = ForkServer()
 
 
 class ProcessIdentity(BaseModel):
-    """A process for as long as it lives: its pid, and its start in clock ticks since boot."""
+    """The identity of a running process: its pid, and its start in clock ticks since boot."""
 
     pid: int
     started: int
 
     @classmethod
     def of(cls, pid: int) -> "ProcessIdentity | None":
-        """Identity of a living process; None when there is none, or only a zombie is left."""
+        """Return the identity of a running process; None if it has ended, also for a zombie."""
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
         except (FileNotFoundError, ProcessLookupError):
             return None
-        fields = stat.rpartition(")")[2].split()  # proc(5): fields 3 and on; the name may hold ')'
+        fields = stat.rpartition(")")[2].split()  # proc(5): from field 3 on; the name may hold ')'
         state, started = fields[0], int(fields[19])
         return None if state in "ZX" else cls(pid=pid, started=started)
 
@@ -53,13 +53,13 @@ class ProcessIdentity(BaseModel):
         return ProcessIdentity.of(self.pid) == self
 
     def end(self, gently: signal.Signals) -> None:
-        """Ask the process to end; kill it when it has not in time."""
+        """Ask the process to end; kill it if it does not end in time."""
         try:
             handle = os.pidfd_open(self.pid)
         except ProcessLookupError:
             return
         try:
-            if not self.is_alive():  # asked after the handle is held: it cannot change hands now
+            if not self.is_alive():  # checked again: the handle keeps the pid from being reused
                 return
             for number, patience in ((gently, STOP_TIMEOUT), (signal.SIGKILL, STOP_TIMEOUT)):
                 signal.pidfd_send_signal(handle, number)
@@ -73,7 +73,7 @@ class ProcessIdentity(BaseModel):
 
 @dataclass(frozen=True)
 class Program:
-    """What to run. ``user``: the unprivileged user to become, where we are root."""
+    """A program to run. ``user``: the unprivileged user who runs it, if this process is root."""
 
     name: str
     arguments: Sequence[str | Path]
@@ -84,11 +84,11 @@ class Program:
 
 
 class Process:
-    """A program running in a session of its own, so that Ctrl-C on a terminal is ours to handle.
+    """A program that runs in its own session: Ctrl-C on a terminal reaches only this process.
 
-    ``tied``: the kernel sends it this signal when we end, however that happens; None: it stays.
-    ``forked``: our own programs come from the fork server, which saves the time of their imports.
-    ``output``: file descriptor of its standard output; None: the log has that too.
+    ``tied``: the signal that the kernel sends it when this process ends; None: it keeps running.
+    ``forked``: the fork server starts our own programs, which saves the time of their imports.
+    ``output``: file descriptor of its standard output; None: the log.
     """
 
     def __init__(
@@ -116,22 +116,22 @@ class Process:
         return self._popen.poll() is None
 
     def check(self) -> None:
-        """Raise OperatorError, with the end of its log, when the process has ended."""
+        """Raise OperatorError, with the end of the process's log, if the process has ended."""
         code = self._popen.poll()
         if code is not None:
             raise failure(self.program, f"ended with status {code}")
 
     def wait(self) -> int:
-        """Exit status, once it has ended; negative: the signal that ended it."""
+        """Wait for the end of the process. Return its exit status; negative: the signal."""
         return self._popen.wait()
 
     def stop(self, gently: signal.Signals = signal.SIGTERM) -> int:
-        """End the process and return its exit status; negative: the signal that ended it."""
+        """End the process. Return its exit status; negative: the signal."""
         self.signal(gently)
         return self.finish()
 
     def finish(self) -> int:
-        """Wait for the end of a process that was asked to; kill it when that takes too long."""
+        """Wait for the end of a process that was asked to end; kill it if that takes too long."""
         try:
             return self._popen.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
@@ -139,12 +139,12 @@ class Process:
             return self._popen.wait()
 
     def kill(self) -> None:
-        """SIGKILL: nothing of the program's own runs any more."""
+        """Send SIGKILL: the program cannot clean up."""
         self._popen.kill()
         self._popen.wait()
 
     def signal(self, number: signal.Signals) -> None:
-        self._popen.send_signal(number)  # checks first that it has not ended
+        self._popen.send_signal(number)  # sends nothing if the process has ended
 
 
 def _spawn(
@@ -173,7 +173,7 @@ def _spawn(
 
 
 def _setpriv(user: str | None, tied: signal.Signals | None) -> list[str]:
-    """setpriv(1), which replaces itself with the program, so the pid stays the program's."""
+    """Return a setpriv(1) command: setpriv executes the program, which keeps the pid."""
     options = []
     if user is not None:
         options += ["--reuid", user, "--regid", user, "--init-groups"]
@@ -183,7 +183,7 @@ def _setpriv(user: str | None, tied: signal.Signals | None) -> list[str]:
 
 
 def run(program: Program, what: str, output: int | None = None) -> None:
-    """Run a program to its end. Raises OperatorError, with the end of its log, when it fails."""
+    """Run a program to its end. Raise OperatorError with the end of its log if it fails."""
     process = Process(program, tied=signal.SIGKILL, output=output)
     try:
         code = process.wait()
@@ -195,7 +195,7 @@ def run(program: Program, what: str, output: int | None = None) -> None:
 
 
 def run_for_output(program: Program, what: str) -> str:
-    """Run a program to its end and return what it printed. Raises OperatorError, as ``run``."""
+    """Run a program to its end and return its output. Raise OperatorError, as ``run``."""
     with tempfile.TemporaryFile() as output:
         run(program, what, output.fileno())
         output.seek(0)
@@ -203,7 +203,7 @@ def run_for_output(program: Program, what: str) -> str:
 
 
 def failure(program: Program, what: str) -> OperatorError:
-    """An error that shows the end of the program's log."""
+    """Return an error that shows the end of the program's log."""
     return OperatorError(
         f"{program.name} {what}. The end of {program.log}:\n{tail(program.log)}",
         "Correct what the log says, or send it along with a question.",
@@ -211,7 +211,7 @@ def failure(program: Program, what: str) -> OperatorError:
 
 
 def tail(log: Path, lines: int = TAIL_LINES) -> str:
-    """Last lines of a log, indented."""
+    """Return the last lines of a log, indented."""
     try:
         text = log.read_text(errors="replace")
     except FileNotFoundError:
@@ -220,7 +220,7 @@ def tail(log: Path, lines: int = TAIL_LINES) -> str:
 
 
 def wait_until(process: Process, ready: Callable[[], bool], timeout: float) -> None:
-    """Poll ``ready`` until it holds. Raises OperatorError when the process ends or time is up."""
+    """Poll ``ready`` until it is true. Raise OperatorError if the process ends or time is up."""
     deadline = time.monotonic() + timeout
     while not ready():
         process.check()
@@ -230,7 +230,7 @@ def wait_until(process: Process, ready: Callable[[], bool], timeout: float) -> N
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that was free a moment ago, and that no outgoing connection gets."""
+    """Return a free TCP port on 127.0.0.1, outside of the range of outgoing connections."""
     for port in random.SystemRandom().sample(PORTS, len(PORTS)):
         with socket.socket() as listener, contextlib.suppress(OSError):
             listener.bind((LOCALHOST, port))

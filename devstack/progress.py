@@ -1,4 +1,4 @@
-"""Shows what is being done, and for how long."""
+"""The display of each step and its duration."""
 
 import time
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from custody.runtime.console import out
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """One line for a step: a spinner on a terminal while it lasts, then its time."""
+    """Show a line for a step: a spinner on a terminal meanwhile, then the step's duration."""
     started = time.monotonic()
     if out.is_terminal:
         with out.status(what):

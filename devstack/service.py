@@ -1,4 +1,4 @@
-"""A daemon of ours as an operator would run it: start, wait until ready, stop, kill."""
+"""A daemon, run as an operator would run it: start, wait until ready, stop, kill."""
 
 import contextlib
 import http.client
@@ -15,30 +15,30 @@ from devstack.processes import LOCALHOST, Process, Program, wait_until
 
 READY_TIMEOUT = 60.0
 READY_SECONDS = 2.0
-"""For one answer."""
+"""Timeout of one request."""
 
 
 def command(name: str) -> Path:
-    """Path of one of this environment's commands: control-plane, hsm-driver, mpc-signer."""
+    """Return the path of a command of this environment: control-plane, hsm-driver, mpc-signer."""
     return Path(sys.executable).parent / name
 
 
 def clean_environment(**more: str | Path) -> Mapping[str, str]:
-    """What a service manager would give a process, and ``more``: nothing of the shell's."""
+    """Return the environment that a service manager would give, plus ``more``."""
     kept = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
     return kept | {"LANG": "C.UTF-8"} | {key: str(value) for key, value in more.items()}
 
 
 def says_ready(health_port: int) -> bool:
-    """Whether the daemon with this health port says that it does its work."""
+    """Return whether the daemon with this health port says that it is ready."""
     return answers_ready(http.client.HTTPConnection(LOCALHOST, health_port, timeout=READY_SECONDS))
 
 
 def answers_ready(connection: http.client.HTTPConnection) -> bool:
-    """Whether GET /readyz succeeds.
+    """Return whether GET /readyz succeeds.
 
-    Not by httpx, whose every client reads all roots of the Web: asked fifty times a second, that
-    takes the processor time that the daemon needs to start.
+    Each client of httpx reads all root certificates of the Web. At fifty requests a second, httpx
+    would take the processor time that the daemon needs to start.
     """
     with contextlib.closing(connection):
         try:
@@ -49,7 +49,7 @@ def answers_ready(connection: http.client.HTTPConnection) -> bool:
 
 
 class Service(ABC):
-    """One process that can be started again and again."""
+    """One process that can be started several times."""
 
     def __init__(self, name: str, launcher: Launcher) -> None:
         self.name = name
@@ -58,59 +58,59 @@ class Service(ABC):
 
     @abstractmethod
     def program(self) -> Program:
-        """What to run."""
+        """Return the program to run."""
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Whether it does its work now."""
+        """Return whether the process is ready for work."""
 
     @property
     def process(self) -> Process:
-        """The running process; RuntimeError when it was not started."""
+        """Return the running process. Raise RuntimeError if it was not started."""
         if self._process is None:
             raise RuntimeError(f"{self.name} is not running")
         return self._process
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started, and has neither been stopped nor ended by itself."""
+        """Return whether the process runs."""
         return self._process is not None and self._process.is_alive()
 
     def start(self, wait: bool = True) -> None:
-        """Start; ``wait`` until it is ready. Raises OperatorError when it ends instead."""
+        """Start the process. With ``wait``, wait until it is ready, or raise OperatorError."""
         self._process = self._launcher.start(self.program(), signal.SIGTERM)
         if wait:
             self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
-        """Raises OperatorError, with the end of the log, when it ends or takes too long."""
+        """Wait until the process is ready. Raise OperatorError if it ends or takes too long."""
         wait_until(self.process, self.is_ready, READY_TIMEOUT)
 
     def ask_to_stop(self) -> None:
-        """Have it finish what is under way and end; harmless when it is not running."""
+        """Ask the process to finish its work and end. Do nothing if it is not running."""
         if self._process is not None:
             self._process.signal(signal.SIGTERM)
-            self._process.signal(signal.SIGCONT)  # one that is paused would not notice
+            self._process.signal(signal.SIGCONT)  # a paused process handles no SIGTERM
 
     def finish(self) -> None:
-        """Wait until it has ended, and kill it when that takes too long."""
+        """Wait until the process has ended; kill it if that takes too long."""
         if self._process is not None:
             self._process.finish()
             self._process = None
 
     def stop(self) -> None:
-        """Ask it to stop, and wait until it has; harmless when it is not running."""
+        """Ask the process to end, and wait for that. Do nothing if it is not running."""
         self.ask_to_stop()
         self.finish()
 
     def kill(self) -> None:
-        """SIGKILL; harmless when it is not running."""
+        """Send SIGKILL. Do nothing if the process is not running."""
         if self._process is not None:
             self._process.kill()
             self._process = None
 
     def pause(self) -> None:
-        """Freeze the process where it is, as a machine that hangs: its connections stay open."""
+        """Suspend the process, as if its machine hung: its connections stay open."""
         self.process.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -118,7 +118,7 @@ class Service(ABC):
 
 
 def start_together(services: Sequence[Service]) -> None:
-    """Start several at once, and wait until all are ready. Raises OperatorError."""
+    """Start several services at once, and wait until all are ready. Raise OperatorError."""
     for service in services:
         service.start(wait=False)
     for service in services:
@@ -126,7 +126,7 @@ def start_together(services: Sequence[Service]) -> None:
 
 
 def stop_together(services: Sequence[Service]) -> None:
-    """Stop several at once."""
+    """Stop several services at once."""
     for service in services:
         service.ask_to_stop()
     for service in services:

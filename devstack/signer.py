@@ -1,4 +1,4 @@
-"""mpc-signer processes: encryption key, peers, delivery servers; the rest is every node's."""
+"""mpc-signer processes: encryption key, peers, delivery servers; node.py has the other parts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from mpc.shares.encryption_key import create_key_file
 
 @dataclass(frozen=True)
 class SignerOptions:
-    """``slots``: ceremonies at once. ``min_threshold``: of the groups that it takes part in.
+    """``slots``: ceremonies at once. ``min_threshold``: lowest threshold of accepted groups.
 
-    ``more``: sections of the configuration beyond those, as a gate.
+    ``more``: further sections of the configuration, for example [gate].
     """
 
     group: str = "mpc"
@@ -29,7 +29,7 @@ class SignerOptions:
 
 
 class Signer(Node):
-    """One signer. ``owner``: who is said to run it."""
+    """One signer. ``owner``: the organisation that runs it, as the control plane records."""
 
     def __init__(
         self, node_id: str, owner: str, folder: Path, log: Path, launcher: Launcher
@@ -45,7 +45,7 @@ class Signer(Node):
         options: SignerOptions,
         delivery_servers: Sequence[DeliveryServer],
     ) -> None:
-        """Write the configuration, and identity and encryption key where there are none yet."""
+        """Write the configuration, and the identity and encryption keys that do not exist yet."""
         self.database_url = surroundings.database_url
         key_file = self.folder / "encryption.key"
         own: Sections = {
@@ -62,14 +62,14 @@ class Signer(Node):
             create_key_file(key_file)
 
     async def pin(self, peers: Mapping[str, bytes]) -> None:
-        """Pin identity public keys by signer, as `mpc-signer peers add` does one at a time."""
+        """Pin identity public keys by signer, as `mpc-signer peers add` does for one signer."""
         async with Pool(self.database_url, 1, "devstack") as pool:
             pinned = Peers(pool)
             for signer, public_key in peers.items():
                 await pinned.add(signer, public_key)
 
     def freeze(self, reason: str) -> None:
-        """As `mpc-signer freeze`: from now on nothing leaves it."""
+        """Freeze the signer, as `mpc-signer freeze` does: no signature leaves it any more."""
         self._freeze.freeze(reason)
 
     def unfreeze(self) -> None:

@@ -4,7 +4,7 @@ from custody.client import Custody, PinnedGroup, SignerGroup
 
 SIGNERS = 5
 OWNERS = ("acme", "globex", "trustee")
-"""Who have the signers in turn: two, two and one, so that no owner alone reaches a threshold."""
+"""The owners of the signers, in turn: two, two and one, so no owner alone reaches a threshold."""
 
 
 THREE_OF_FIVE, TWO_OF_THREE = "three-of-five", "two-of-three"
@@ -13,11 +13,11 @@ SIGNER_GROUPS = {
     THREE_OF_FIVE: PinnedGroup(3, [f"signer-{number}" for number in range(1, SIGNERS + 1)]),
     TWO_OF_THREE: PinnedGroup(2, ["signer-1", "signer-2", "signer-3"]),
 }
-"""By name, as an application pins them."""
+"""The groups by name, as an application pins them."""
 
 
 def create_signer_groups(custody: Custody) -> list[SignerGroup]:
-    """Make all of them; harmless when they are there."""
+    """Create all groups; an existing group stays unchanged."""
     return [
         custody.create_signer_group(name, list(group.signers), group.threshold)
         for name, group in SIGNER_GROUPS.items()

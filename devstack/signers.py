@@ -15,7 +15,7 @@ from devstack.signer import Signer, SignerOptions
 
 
 class SignersOptions(Protocol):
-    """``signers``: how many; ``owners`` take them in turn."""
+    """``signers``: the number of signers; they belong to ``owners`` in turn."""
 
     @property
     def signers(self) -> int: ...
@@ -57,7 +57,7 @@ class Signers:
         database_urls: Sequence[str],
         certificates: Certificates,
     ) -> None:
-        """Write all configurations, with certificates and keys; node APIs are taken in turn."""
+        """Write all configurations, certificates and keys; signers use the node APIs in turn."""
         for server in self.delivery_servers:
             leaf = certificates.server(server.name)
             server.configure(job_signing_key, leaf, self._options.delivery)
@@ -67,7 +67,7 @@ class Signers:
             signer.configure(surroundings, leaf, self._options.signer, self.delivery_servers)
 
     def pin_each_other(self) -> None:
-        """Have every signer know all others. Their databases must be migrated."""
+        """Pin all other signers at every signer. The databases must be migrated before."""
         identities = {signer.node_id: signer.identity_public_key for signer in self.all}
 
         async def pin() -> None:
@@ -88,10 +88,10 @@ class Signers:
 
     @property
     def services(self) -> list[Service]:
-        """In the order of their start."""
+        """Return the services in the order of their start."""
         return [*self.delivery_servers, *self.all]
 
 
 def _names(kind: str, count: int) -> list[str]:
-    """signer-1, signer-2 and so on."""
+    """Return names with numbers: signer-1, signer-2 and so on."""
     return [f"{kind}-{number}" for number in range(1, count + 1)]

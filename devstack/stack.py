@@ -1,4 +1,4 @@
-"""The whole system, started and stopped: what `make up`, the demo, tests and benchmarks share."""
+"""The whole system, started and stopped: `make up`, the demo, tests and benchmarks use it."""
 
 import time
 from collections.abc import Callable
@@ -28,7 +28,7 @@ from devstack.token import Token
 HEARTBEAT_TIMEOUT = 30.0
 
 Step = Callable[[str], AbstractContextManager[None]]
-"""Says what is being done for as long as it takes."""
+"""A context that shows the name of a step while the step lasts."""
 
 
 def quietly(_: str) -> AbstractContextManager[None]:
@@ -37,7 +37,7 @@ def quietly(_: str) -> AbstractContextManager[None]:
 
 @dataclass(frozen=True)
 class Databases:
-    """URLs of migrated databases that somebody else looks after."""
+    """URLs of migrated databases that the caller provides and removes."""
 
     control_plane: str
     driver: str
@@ -89,13 +89,13 @@ class Stack:
         self.signers = Signers(self.options, self.folder, self.log, self._launcher)
 
     def log(self, name: str) -> Path:
-        """Where a part's output goes."""
+        """Return the log file of a part."""
         return self.folder / "logs" / f"{name}.log"
 
     def start(self) -> None:
-        """Start everything and wait until each node's capabilities are known to the API.
+        """Start everything and wait until the API knows each node's capabilities.
 
-        Raises OperatorError, having stopped what was started.
+        After a failure, stop everything and raise OperatorError.
         """
         try:
             self._start()
@@ -118,7 +118,7 @@ class Stack:
             self._wait_for_capabilities()
 
     def _start_clusters(self) -> Databases:
-        """One server for both sides, or one for each."""
+        """Start one server for both sides, or one server for each side."""
         names = ["postgres-control-plane", "postgres-nodes"]
         for name in names if self.options.separate_clusters else ["postgres"]:
             cluster = Cluster(self.log(name), self.options.durable, self._launcher)
@@ -179,7 +179,7 @@ class Stack:
                 first.migrate()
 
     def _prepare_signers(self) -> None:
-        """The first database is migrated, the others are copies of it while it is empty."""
+        """Migrate the first database while it is empty, and copy it for the other signers."""
         names = [database_name(signer) for signer in self.signers.all]
         if self._given is None and names:
             first, *others = names
@@ -190,7 +190,7 @@ class Stack:
         self.signers.pin_each_other()
 
     def add_control_plane(self, name: str) -> ControlPlane:
-        """Configure one more replica; it is the caller's to start."""
+        """Configure one more replica, which the caller must start."""
         control_plane = self.control_plane_files.replica(
             name,
             self.log(name),
@@ -215,7 +215,7 @@ class Stack:
         return driver
 
     def _wait_for_capabilities(self) -> None:
-        """Heartbeats tell the API what each node can do; until then it takes no requests."""
+        """Wait for each node's heartbeat: before that, the API takes no requests for the node."""
         deadline = time.monotonic() + HEARTBEAT_TIMEOUT
         nodes: list[Node] = [*self.drivers, *self.signers.all]
         wanted = {node.node_id for node in nodes}
@@ -236,12 +236,12 @@ class Stack:
 
     @property
     def driver_groups(self) -> dict[str, list[str]]:
-        """Ids of the drivers of each group: here they are all of one."""
+        """Return the ids of the drivers of each group. This stack has one group."""
         return {self.options.driver.group: [driver.node_id for driver in self.drivers]}
 
     @property
     def pinned_nodes(self) -> PinnedNodes:
-        """All nodes, for a client that believes the control plane in nothing."""
+        """Return all nodes, for a client that does not trust the control plane."""
         signers = {signer.node_id: signer.identity_public_key for signer in self.signers.all}
         return PinnedNodes(
             {driver.node_id: driver.identity_public_key for driver in self.drivers},
@@ -264,7 +264,7 @@ class Stack:
         replica: int = 0,
         pinned_nodes: PinnedNodes | None = None,
     ) -> Custody:
-        """A client of one replica, with all scopes or with the token given."""
+        """Return a client of one replica, with the given token or a token of all scopes."""
         url = self.control_planes[replica].url
         return Custody(url, token or self.api_token, self.ca, pinned_nodes=pinned_nodes)
 
@@ -272,13 +272,13 @@ class Stack:
         return AsyncCustody(self.control_planes[replica].url, token or self.api_token, self.ca)
 
     def processes(self) -> list[Process]:
-        """What is running, in the order of its start."""
+        """Return the running processes in the order of their start."""
         services = [*self.control_planes, *self.drivers, *self.signers.services]
         servers = [cluster.process for cluster in self.clusters]
         return [*servers, *(service.process for service in services)]
 
     def stop(self) -> None:
-        """Stop everything: nodes finish what is under way; databases are deleted."""
+        """Stop everything. Nodes finish their work; databases are deleted."""
         stop_together([*self.drivers, *self.signers.all])
         stop_together(self.signers.delivery_servers)
         stop_together(self.control_planes)
@@ -299,17 +299,17 @@ class Stack:
 
 
 def side_by_side(*works: Callable[[], None]) -> None:
-    """Do all at the same time. Raises what the first of them raised, once all have ended."""
+    """Do all works at the same time. Once all have ended, raise the first error."""
     with ThreadPoolExecutor(max(1, len(works))) as threads:
         for done in [threads.submit(work) for work in works]:
             done.result()
 
 
 def numbered(name: str, number: int) -> str:
-    """The first has the plain name, so that one alone looks as in production."""
+    """Return a numbered name. The first has no number, as a single one in production."""
     return name if number == 0 else f"{name}-{number + 1}"
 
 
 def database_name(signer: Signer) -> str:
-    """Of the signer's own database, on the cluster that all share here."""
+    """Return the name of the signer's own database. All signers of a stack share one cluster."""
     return f"mpc_{signer.node_id.replace('-', '_')}"

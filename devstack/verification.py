@@ -1,4 +1,4 @@
-"""Checks addresses and signatures with libraries that no part of the service uses for them."""
+"""Checks addresses and signatures with libraries that the service itself does not use for them."""
 
 import hashlib
 from collections.abc import Callable
@@ -26,15 +26,15 @@ from custody.wire.answers import known
 from devstack.bip322 import NotSigned, check_taproot_message
 
 P2WPKH_HEADERS = range(39, 43)  # BIP-137
-COMPRESSED_HEADER = 31  # what libraries older than segwit expect for a compressed public key
+COMPRESSED_HEADER = 31  # libraries older than segwit expect it for a compressed public key
 
 
 class NotVerified(Exception):
-    """An address or a signature is not what another library finds."""
+    """Another library finds another address, or an invalid signature."""
 
 
 def verify_wallet(wallet: Wallet, key: Key) -> str:
-    """Check a wallet's address against its public key; returns the libraries that agree."""
+    """Check a wallet's address against its public key. Return the libraries that agree."""
     find, libraries = _ADDRESSES[known(wallet.network), known(key.scheme)]
     address = find(_public_key(key))
     _require(wallet.address == address, f"the address should be {address}, is {wallet.address}")
@@ -42,7 +42,7 @@ def verify_wallet(wallet: Wallet, key: Key) -> str:
 
 
 def verify_message(message: str, signature: Signature, key: Key, address: str | None) -> str:
-    """Check a signature over a message; returns the libraries that agree. Raises NotVerified."""
+    """Check a message's signature. Return the libraries that agree. Raise NotVerified."""
     match None if key.network is None else known(key.network):
         case Network.ETHEREUM:
             return _ethereum(message, signature, _public_key(key), address)
@@ -86,11 +86,11 @@ _ADDRESSES: dict[tuple[Network, Scheme], tuple[Callable[[bytes], str], str]] = {
     (Network.BITCOIN, Scheme.SCHNORR): (_p2tr_address, "buidl, bdkpython"),
     (Network.SOLANA, Scheme.EDDSA): (lambda point: str(Pubkey.from_bytes(point)), "solders"),
 }
-"""How an address is found without us, and by which libraries."""
+"""Functions that compute an address independently of the service, and their libraries."""
 
 
 def _ethereum(message: str, signature: Signature, point: bytes, address: str | None) -> str:
-    """EIP-191: the signer's address recovers from r, s and v."""
+    """Recover the signer's address from r, s and v (EIP-191)."""
     encoded = _encoded(signature)
     digest = bytes(defunct_hash_message(text=message))
     _require(signature.digest == digest, f"the digest should be 0x{digest.hex()}")
@@ -102,7 +102,7 @@ def _ethereum(message: str, signature: Signature, point: bytes, address: str | N
 
 
 def _bitcoin(message: str, signature: Signature, point: bytes) -> str:
-    """BIP-137: the public key recovers from header, r and s."""
+    """Recover the public key from header, r and s (BIP-137)."""
     encoded = _encoded(signature)
     digest = BitcoinMessage(message).GetHash()
     _require(signature.digest == digest, f"the digest should be 0x{digest.hex()}")
@@ -114,7 +114,7 @@ def _bitcoin(message: str, signature: Signature, point: bytes) -> str:
 
 
 def _taproot(message: str, signature: Signature, address: str | None) -> str:
-    """BIP-322: the witness spends what stands for the message, as consensus checks it."""
+    """Check that the witness spends the message's output, by the rules of consensus (BIP-322)."""
     try:
         check_taproot_message(address or "", message.encode(), _encoded(signature))
     except NotSigned as error:
@@ -123,7 +123,7 @@ def _taproot(message: str, signature: Signature, address: str | None) -> str:
 
 
 def _solana(message: str, signature: Signature, address: str | None) -> str:
-    """Ed25519 over the message itself; the address is the public key."""
+    """Verify Ed25519 over the message itself; the address is the public key."""
     encoded = _encoded(signature)
     _require(signature.digest is None, "Ed25519 has no digest")
     signer = Pubkey.from_string(address or "")
@@ -137,7 +137,7 @@ def _solana(message: str, signature: Signature, address: str | None) -> str:
 
 
 def _p256(message: str, signature: Signature, point: bytes) -> str:
-    """ECDSA over SHA-256, in DER."""
+    """Verify ECDSA over SHA-256, in DER."""
     digest = hashlib.sha256(message.encode()).digest()
     _require(signature.digest == digest, f"the digest should be 0x{digest.hex()}")
     public_key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)

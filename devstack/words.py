@@ -1,4 +1,4 @@
-"""Finds the words that docs/reference/terminology.md asks us not to write: `make lint`."""
+"""Finds the words that docs/reference/terminology.md forbids: `make lint`."""
 
 import re
 import subprocess
@@ -51,7 +51,7 @@ def words(page: str) -> list[Word]:
 
 
 def findings(path: str, text: str, forbidden: list[Word]) -> Iterator[Finding]:
-    """Every forbidden word of a text, with the line where it begins."""
+    """Yield every forbidden word of a text, with the line where it begins."""
     plain = {match.end() for match in ALLOWED.finditer(text)}
     for pattern, advice in forbidden:
         for match in pattern.finditer(text):

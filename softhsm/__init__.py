@@ -1,1 +1,1 @@
-"""SoftHSM tokens for development and tests: made, listed, cloned, wiped."""
+"""SoftHSM tokens for development and tests: make, list, clone and wipe them."""

@@ -31,7 +31,7 @@ def _options(
 
 @app.command()
 def make(context: typer.Context, label: Label = "custody") -> None:
-    """Make a token with a random PIN. Prints what a driver's configuration needs."""
+    """Make a token with a random PIN. Print the settings for a driver's configuration."""
     tokens: TokenFolder = context.obj
     with operator_errors():
         pin_file = tokens.make(label)
@@ -40,7 +40,7 @@ def make(context: typer.Context, label: Label = "custody") -> None:
 
 @app.command("list")
 def list_(context: typer.Context) -> None:
-    """The tokens of the folder."""
+    """List the tokens of the folder."""
     tokens: TokenFolder = context.obj
     with operator_errors():
         found = tokens.list()

@@ -1,7 +1,7 @@
-"""Tokens in a folder of their own, apart from any that the machine may have.
+"""SoftHSM tokens in a separate folder, apart from the tokens of the machine.
 
-A folder has ``softhsm2.conf`` (to be named by SOFTHSM2_CONF), ``tokens/`` and for each token its
-user PIN in ``LABEL.pin``, mode 0600.
+A folder has ``softhsm2.conf`` (its path belongs into SOFTHSM2_CONF), ``tokens/`` and for each
+token a file ``LABEL.pin`` with the user PIN, mode 0600.
 """
 
 import os
@@ -40,7 +40,7 @@ class ListedToken:
 
 
 def find_module() -> Path:
-    """SoftHSM's PKCS#11 library. Raises OperatorError."""
+    """Return the path of SoftHSM's PKCS#11 library. Raise OperatorError."""
     for module in MODULES:
         if module.exists():
             return module
@@ -48,7 +48,7 @@ def find_module() -> Path:
 
 
 class TokenFolder:
-    """Every method raises OperatorError."""
+    """A folder of tokens. Every method raises OperatorError."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
@@ -62,14 +62,14 @@ class TokenFolder:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process needs in its environment to see these tokens."""
+        """Return the environment variables with which a process sees these tokens."""
         return {"SOFTHSM2_CONF": str(self.configuration), "PKCS11_MODULE": str(self._module)}
 
     def pin_file(self, label: str) -> Path:
         return self.folder / f"{label}.pin"
 
     def make(self, label: str, pin: str | None = None) -> Path:
-        """A new token; the file that holds its PIN, a random one unless given."""
+        """Make a token. Return the file with its PIN, which is random unless given."""
         _check_label(label)
         self._prepare()
         if any(token.label == label for token in self.list()):
@@ -87,7 +87,7 @@ class TokenFolder:
         return self.pin_file(label)
 
     def list(self) -> list[ListedToken]:
-        """The tokens of this folder; none when there is no folder yet."""
+        """Return the tokens of this folder; none if the folder does not exist yet."""
         if not self.configuration.exists():
             return []
         shown = self._run("--show-slots")
@@ -113,11 +113,11 @@ class TokenFolder:
         self.pin_file(label).unlink(missing_ok=True)
 
     def clone(self, label: str, other: "TokenFolder") -> Path:
-        """The same token, master key and PIN included, in another folder; its PIN file.
+        """Copy a token with its master key and PIN into another folder. Return the new PIN file.
 
-        A SoftHSM token is a folder of files, so this stands for what an HSM's vendor calls
-        cloning or restoring: nothing needs to be extractable. Both have the same label and serial
-        number, so they cannot be in one folder.
+        This stands for an HSM vendor's cloning or restoring: no key needs to be extractable. A
+        SoftHSM token is a folder of files, so a copy of these files is enough. Both tokens have the
+        same label and serial number, so they cannot be in one folder.
         """
         if all(token.label != label for token in self.list()):
             raise OperatorError(f"{self.folder} has no token {label!r}", self._hint())

@@ -1,4 +1,4 @@
-"""Why a database cannot be used, by what it answered: in words for people, with what helps."""
+"""Causes of an unusable database, from its errors: the reason and the remedy, for operators."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class Unavailable(ConnectionError):
 
 
 class UnreadableValue(Exception):
-    """A row has a value that Python cannot hold, as an infinite time."""
+    """A row has a value that Python cannot hold, for example an infinite time."""
 
 
 DATABASE_ERRORS = (
@@ -22,12 +22,12 @@ DATABASE_ERRORS = (
     InternalClientError,
     Unavailable,
 )
-"""What statements raise; psycopg's are of migrations."""
+"""The errors that statements raise; migrations raise psycopg's."""
 
 
 @dataclass(frozen=True)
 class Cause:
-    """``needs_room``: small writes may still work, so that they prove nothing.
+    """Reason and remedy. ``needs_room``: small writes may still work, so they prove nothing.
 
     ``needs_quiet``: some statements work while others fail.
     """
@@ -80,16 +80,16 @@ _CONTENTION = ("40", "55")
 """SQLSTATE classes of conflicts between transactions; the database itself works."""
 
 _DISCONNECTED = ("08", "57P", "25P03", "25P04", "25006")
-"""After these the connection is useless. 25006: its server is not, or no longer, the primary."""
+"""SQLSTATE classes that end a connection. 25006: the server is not the primary."""
 
 _TRANSIENT = ("08", "25006", "25P03", "25P04", "28", "3D", "40", "53", "55", "57", "58")
-"""SQLSTATE classes of a database that cannot be used now. A refusal (28, 3D) may be corrected."""
+"""SQLSTATE classes of an unusable database. An operator may correct a refusal (28, 3D)."""
 
 _REFUSED = ("28", "3D")
 
 
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
-"""What psycopg raises without a code from the server."""
+"""The errors that psycopg raises without a code from the server."""
 
 
 def sqlstate(error: BaseException) -> str | None:
@@ -103,7 +103,7 @@ def sqlstate(error: BaseException) -> str | None:
 def is_transient(error: BaseException) -> bool:
     """Return whether the database cannot be used now.
 
-    True for a database that is away, whose disk is full or that takes no writes. False where the
+    True for a database that is unavailable, has a full disk or takes no writes. False if the
     statement itself was wrong.
     """
     if isinstance(error, OSError | TargetServerAttributeNotMatched):
@@ -115,7 +115,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_disconnected(error: BaseException) -> bool:
-    """Return whether the connection is lost, or its server is not the primary (any more)."""
+    """Return whether the connection is lost, or its server is not the primary."""
     if isinstance(error, Unavailable):
         return True
     return (sqlstate(error) or "").startswith(_DISCONNECTED)
@@ -127,7 +127,7 @@ def is_refused(error: BaseException) -> bool:
 
 
 def is_contention(error: BaseException) -> bool:
-    """Return whether two transactions conflicted: that says nothing about the database."""
+    """Return whether two transactions conflicted: the database itself works."""
     return (sqlstate(error) or "").startswith(_CONTENTION)
 
 

@@ -1,4 +1,4 @@
-"""One connection to PostgreSQL, and what may hang about it for how long."""
+"""One connection to PostgreSQL, with a time limit for everything that may hang."""
 
 import asyncio
 import json
@@ -19,24 +19,24 @@ from custody.database.url import CONNECT_SECONDS, KEEPALIVES, SILENCE_SECONDS, a
 STATEMENT_SECONDS = 30
 """The server ends a statement that takes longer, also one that waits for a lock."""
 ANSWER_SECONDS = STATEMENT_SECONDS + 5
-"""A server that does not keep its own timeout is silent: TimeoutError, which is transient."""
+"""A silent server raises TimeoutError, a transient error, after these seconds."""
 IDLE_IN_TRANSACTION_SECONDS = 60
 """The server ends a transaction whose client is silent, and so releases its locks."""
 
 
 @contextmanager
 def known_errors() -> Iterator[None]:
-    """Turn what the network raises into Unavailable, and a value out of range into its error."""
+    """Turn network errors into Unavailable, and a value out of range into UnreadableValue."""
     try:
         yield
-    except OSError as error:  # TimeoutError is one
+    except OSError as error:  # also a TimeoutError
         raise Unavailable(_said(error)) from None
     except OverflowError as error:
         raise UnreadableValue(str(error)) from None
     except InternalClientError as error:
         if type(error) is not InternalClientError:
             raise
-        # the server has said goodbye on an idle connection, and the end itself is not read yet
+        # the server has announced the end of an idle connection; asyncpg has not read the end yet
         raise Unavailable("the server has ended the connection") from None
 
 
@@ -61,7 +61,7 @@ class Row(asyncpg.Record):  # type: ignore[misc]  # has no types
     """A row; its columns are attributes."""
 
     def __getattr__(self, name: str) -> Any:
-        """Return a column's value. Raises AttributeError."""
+        """Return a column's value. Raise AttributeError."""
         try:
             return self[name]
         except KeyError:
@@ -72,7 +72,7 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # has no types
     """Runs SQL with parameters written as ``:name``, and prepares each text once."""
 
     async def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
-        """Return all rows; none for a statement that returns none. Raises Unavailable."""
+        """Return all rows; none for a statement without a result. Raise Unavailable."""
         query = parsed(sql)
         values = query.bind(parameters)
         with known_errors():
@@ -84,9 +84,9 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # has no types
         return next(iter(await self.rows(sql, parameters)), None)
 
     async def run(self, sql: str) -> str:
-        """Run SQL without parameters, also several statements; return the last one's command tag.
+        """Run one or several statements without parameters. Return the last command tag.
 
-        Raises Unavailable.
+        Raise Unavailable.
         """
         with known_errors():
             tag: str = await self.execute(sql)
@@ -104,12 +104,12 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # has no types
         return ""
 
     def _check_open(self) -> None:
-        # asyncpg raises InterfaceError, as for a caller's mistake; this is a lost connection
+        # asyncpg would raise InterfaceError, its error for a caller's mistake
         if self.is_closed():
             raise ConnectionDoesNotExistError("the connection is closed")
 
     def notice_silence(self) -> None:
-        """Let the kernel find out that the server's host is gone, also while nothing is sent."""
+        """Have the kernel detect a lost server host, also on an idle connection."""
         transport: Any = self._transport
         link = transport.get_extra_info("socket")
         if link is None or link.family == socket.AF_UNIX:
@@ -125,7 +125,7 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # has no types
 
 
 def options(url: str, name: str) -> dict[str, Any]:
-    """Return asyncpg's arguments that every connection has."""
+    """Return asyncpg's arguments for every connection."""
     return {
         "dsn": asyncpg_dsn(url),
         "timeout": CONNECT_SECONDS,
@@ -140,7 +140,7 @@ def options(url: str, name: str) -> dict[str, Any]:
 async def prepare(connection: Connection, *, durable: bool = True) -> None:
     """Set a new connection's timeouts and codecs.
 
-    These are statements, not startup parameters, which PgBouncer refuses.
+    The timeouts are set by a statement: PgBouncer refuses them as startup parameters.
     """
     connection.notice_silence()
     await connection.set_type_codec(
@@ -164,17 +164,17 @@ async def prepare(connection: Connection, *, durable: bool = True) -> None:
 
 
 def _microseconds(time: datetime) -> tuple[int]:
-    """Return a time as PostgreSQL has it: microseconds since 2000. Raises ValueError."""
+    """Return a time as PostgreSQL stores it: microseconds since 2000. Raise ValueError."""
     if time.tzinfo is None:
         raise ValueError("a time without a time zone")
     return ((time - _EPOCH) // timedelta(microseconds=1),)
 
 
 def _time(value: tuple[int]) -> datetime:
-    """Return a time in UTC. Raises OverflowError, for infinity too: asyncpg would make it naive."""
+    """Return a time in UTC. Raise OverflowError, also for infinity: asyncpg would make it naive."""
     return _EPOCH + timedelta(microseconds=value[0])
 
 
 def _json_text(value: Any) -> str:
-    """A str is JSON already."""
+    """Return a value as JSON; a str is JSON already."""
     return value if isinstance(value, str) else json.dumps(value)

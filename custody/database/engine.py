@@ -1,4 +1,4 @@
-"""What SQLAlchemy is used for: tables, and the engine that migrations run on."""
+"""The uses of SQLAlchemy: tables, and the engine that migrations run on."""
 
 import psycopg
 import sqlalchemy
@@ -11,11 +11,11 @@ NAMES = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
-"""Of indexes and constraints, the same on every machine: migrations name them."""
+"""Names of indexes and constraints, the same on every machine: migrations name them."""
 
 
 def synchronous_engine(url: str, name: str = "custody") -> sqlalchemy.Engine:
-    """Return an engine without a pool, for migrations. Raises ConfigurationError."""
+    """Return an engine without a pool, for migrations. Raise ConfigurationError."""
     text = conninfo(url, name)
     return sqlalchemy.create_engine(
         "postgresql+psycopg://",

@@ -1,4 +1,4 @@
-"""Database errors as an operator should read them, and waiting through an outage."""
+"""Database errors in words for operators, and a retry until the database is available."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ _log = structlog.get_logger(__name__)
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether the server is there and says no: wrong password, no such database, role or host."""
+    """Return whether the server refuses the client: wrong password, database, role or host."""
     if is_refused(error):
         return True
     text = str(error) if isinstance(error, psycopg.Error) else ""
@@ -41,7 +41,7 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def explain(error: BaseException) -> OperatorError:
-    """What libpq or the server said, without our statement; libpq never repeats the password."""
+    """Return libpq's or the server's error, without the statement. libpq hides the password."""
     said = str(error)
     cause = cause_of(error)
     if cause is not DOES_NOT_ANSWER and not is_refusal(error):
@@ -56,7 +56,7 @@ def explain(error: BaseException) -> OperatorError:
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """For commands: a database that is away or refuses is an OperatorError, not a traceback."""
+    """Turn the error of an unavailable or refusing database into an OperatorError, for commands."""
     try:
         yield
     except (psycopg.DataError, UnreadableValue) as error:
@@ -72,15 +72,15 @@ def database_errors() -> Iterator[None]:
 
 
 async def once_reachable(work: Callable[[], Awaitable[Result]]) -> Result:
-    """Do something as soon as the database is there, however long that takes.
+    """Do work, and repeat it until the database is available.
 
-    Raises OperatorError at once when the server is there but refuses us: waiting does not help.
+    Raise OperatorError at once if the server refuses the client: waiting does not help.
     """
 
     def waitable(error: BaseException) -> bool:
         return is_transient(error) and not is_refusal(error)
 
-    async def attempt() -> Result:  # tenacity awaits coroutine functions, but no lambda's result
+    async def attempt() -> Result:  # tenacity awaits a coroutine function, but not a lambda
         return await work()
 
     try:

@@ -1,7 +1,7 @@
-"""Whether the database can be worked with: found out by writing to it, and logged once.
+"""The health of the database: probes write to it, and the log reports each outage once.
 
-A read says nothing of a disk that is full, and a small write in a page that is there says little.
-So only a committed write ends an outage; after a full disk it is one that needs new room.
+A read does not show a full disk, and a small write may fit into an existing page. So only a
+committed write ends an outage. After a full disk, the write must need new room.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from custody.database.causes import DATABASE_ERRORS, Cause, cause_of, is_content
 from custody.database.pool import Pool
 
 PROBE_SECONDS = 3.0
-"""Between two probes of a database that is well."""
+"""Seconds between two probes of a healthy database."""
 AWAY_PROBE_SECONDS = 1.0
-"""Between two probes of a database that is away."""
+"""Seconds between two probes of an unavailable database."""
 QUIET_SECONDS = 5.0
-"""Nothing may have failed for so long before an outage in which some statements work is over."""
+"""Seconds without a failure that end an outage in which some statements still work."""
 REMINDER_SECONDS = 300.0
 ROOM_ROWS = 32
 ROOM_ROW_BYTES = 8000
@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 
 class Outage:
-    """What is known of a database's outage, and what the log has said of it. Does no I/O."""
+    """An outage: its cause, and the time of its last log line. Does no I/O."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -48,16 +48,16 @@ class Outage:
 
     @property
     def cause(self) -> Cause | None:
-        """Why the database is away; None while it is there."""
+        """Return why the database is unavailable; None while it is available."""
         return self._cause
 
     @property
     def needs_room(self) -> bool:
-        """Whether only a write that needs new room on the disk can end this outage."""
+        """Return whether only a write that needs new room on the disk can end this outage."""
         return self._needs_room
 
     def failed(self, error: BaseException) -> None:
-        """A statement failed, and not for what it asked."""
+        """Record that a statement failed, through no fault of the statement."""
         if is_contention(error):
             return
         now, is_new = self._clock(), self._cause is None
@@ -79,7 +79,7 @@ class Outage:
         )
 
     def wrote(self) -> None:
-        """A write was committed; where ``needs_room`` is true, one that took new room."""
+        """Record a committed write; if ``needs_room`` is true, it took new room."""
         now = self._clock()
         if self._cause is None or (self._needs_quiet and now - self._failed < QUIET_SECONDS):
             return
@@ -99,26 +99,26 @@ class DatabaseHealth:
 
     @property
     def cause(self) -> Cause | None:
-        """Why the database is away; None while it is there."""
+        """Return why the database is unavailable; None while it is available."""
         return self._outage.cause
 
     def problem(self) -> str | None:
-        """What is wrong and what helps; None while nothing is."""
+        """Return the cause and the remedy of an outage; None without an outage."""
         cause = self.cause
         return None if cause is None else f"{cause.what}. {cause.todo}"
 
     def failed(self, error: BaseException) -> None:
-        """Tell of a statement's error that ``custody.database.causes.is_transient`` is true of."""
+        """Record an error for which ``custody.database.causes.is_transient`` is true."""
         self._outage.failed(error)
 
     async def probe(self) -> bool:
-        """Write now. True when the database is there, and no outage is waiting for its end."""
+        """Write now. Return True if that succeeds and no outage continues."""
         try:
             if self._outage.needs_room:
                 await self._take_room()
             else:
                 await self._pool.rows(_WRITE)
-        except DATABASE_ERRORS as error:  # whatever it is, nothing was written
+        except DATABASE_ERRORS as error:  # after any of these errors, nothing was written
             self._outage.failed(error)
             return False
         finally:
@@ -127,7 +127,7 @@ class DatabaseHealth:
         return self.cause is None
 
     async def check(self) -> Cause | None:
-        """The cause of an outage, by a probe that is recent. Many may ask at once."""
+        """Return the cause of an outage, by a recent probe. Concurrent callers share the probe."""
         async with self._probing:
             age = time.monotonic() - self._probed
             if age >= (PROBE_SECONDS if self.cause is None else AWAY_PROBE_SECONDS):
@@ -141,12 +141,12 @@ class DatabaseHealth:
             await asyncio.sleep(PROBE_SECONDS if self.cause is None else AWAY_PROBE_SECONDS)
 
     async def _take_room(self) -> None:
-        """A write into a file of its own, so that there must be room on the disk for it."""
+        """Write into a new file, so that the write needs room on the disk."""
         async with (
             asyncio.timeout(AWAY_PROBE_SECONDS * 10),
             self._pool.transaction() as connection,
         ):
-            # a backup of the database holds the table for long; the next probe asks again
+            # a backup can lock the table for long; then the next probe tries again
             await connection.rows("SET LOCAL lock_timeout = '500ms'")
             await connection.rows("TRUNCATE database_probe")
             filler = {"rows": ROOM_ROWS, "filler": os.urandom(ROOM_ROW_BYTES)}

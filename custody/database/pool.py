@@ -1,4 +1,4 @@
-"""The way to PostgreSQL at run time: kept connections, and statements on them.
+"""Access to PostgreSQL at run time: a pool of connections, and statements on them.
 
 Each statement is a transaction of its own unless it runs in ``transaction``. A statement takes a
 whole batch as arrays, so that a batch costs one round trip.
@@ -19,13 +19,13 @@ Result = TypeVar("Result")
 
 
 class Pool:
-    """Kept connections of one process. ``causes.is_transient`` knows the errors.
+    """The connections of one process. ``causes.is_transient`` classifies their errors.
 
-    A task that holds a connection must not ask for a second one: when every task does so, none ever
-    gets one. That is a RuntimeError at once, however many connections are free.
+    A task that holds a connection must not ask for a second connection: if every task did so, all
+    would wait permanently. So the request raises RuntimeError, even if connections are free.
 
-    Not ``durable``: a commit does not wait for the disk. Use it for what may be lost when the
-    database server crashes: leases, and marks that save repetition.
+    Without ``durable``, a commit does not wait for the disk. Use such a pool for rows that a crash
+    of the database server may lose: leases, and marks that avoid repetition.
     """
 
     def __init__(self, url: str, size: int, name: str, *, durable: bool = True) -> None:
@@ -36,7 +36,7 @@ class Pool:
         self._holders = set[asyncio.Task[Any] | None]()
 
     async def __aenter__(self) -> "Pool":
-        """Connect to nothing yet: each connection is made when it is first needed."""
+        """Return the pool without connecting: the first use of a connection opens it."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -47,8 +47,8 @@ class Pool:
     async def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
         """Return all rows of a statement that may run twice.
 
-        A statement on a dead connection has had no answer, and may have been done. It runs once
-        more on a new connection.
+        If the connection is lost, the server may have run the statement. The pool then runs it
+        once more on a new connection.
         """
         try:
             async with self.connection() as connection:
@@ -64,7 +64,7 @@ class Pool:
         return next(iter(await self.rows(sql, parameters)), None)
 
     async def in_transaction(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
-        """Do work that may be done twice in a transaction; as ``rows``, once more if need be."""
+        """Do work in a transaction. Repeat the work once if the connection is lost, as ``rows``."""
         try:
             async with self.transaction() as connection:
                 return await work(connection)
@@ -76,7 +76,7 @@ class Pool:
 
     @asynccontextmanager
     async def transaction(self, begin: str = "") -> AsyncIterator[Connection]:
-        """Hold a connection in a transaction: committed at the end, rolled back by an error.
+        """Hold a connection in a transaction. Commit at the end; roll back after an error.
 
         ``begin``: SQL without parameters that runs with BEGIN in one round trip.
         """
@@ -98,13 +98,13 @@ class Pool:
             pool = await self._opened()
             with kept.known_errors():
                 proxy = await pool.acquire(timeout=kept.ANSWER_SECONDS)
-            # the proxy of a connection that died raises InterfaceError, as for a caller's mistake
+            # the proxy of a lost connection raises InterfaceError, as for a caller's mistake
             connection: Connection = proxy._con
             try:
                 yield connection
             except BaseException as error:
                 if _ends_connection(error):
-                    # no graceful end, which would wait for a server that may be silent
+                    # a graceful end would wait for the server, which may be silent
                     connection.terminate()
                     if is_disconnected(error):
                         await pool.expire_connections()
@@ -114,7 +114,7 @@ class Pool:
 
     @asynccontextmanager
     async def connection_apart(self) -> AsyncIterator[Connection]:
-        """Hold a connection that is not of the pool: for locks held as long as a process."""
+        """Hold a connection outside of the pool, for locks that a process holds until its end."""
         with kept.known_errors():
             connection: Any = await asyncpg.connect(**self._options)
         try:
@@ -128,11 +128,11 @@ class Pool:
             self._pool = asyncpg.create_pool(
                 min_size=0,
                 max_size=self._size,
-                max_queries=2**62,  # a connection does not wear out
+                max_queries=2**62,  # no need to replace a used connection
                 init=self._prepare,
                 **self._options,
             )
-        return await self._pool  # opens it once
+        return await self._pool  # only the first await opens the pool
 
     async def _prepare(self, connection: Any) -> None:
         await kept.prepare(connection, durable=self._durable)
@@ -150,7 +150,7 @@ class Pool:
 
 
 def _ends_connection(error: BaseException) -> bool:
-    """Whether the connection is dead, or in the middle of an answer that nobody waits for."""
+    """Return whether the connection is lost, or receives an answer that no caller waits for."""
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         return True
     return is_disconnected(error)

@@ -1,7 +1,7 @@
-"""Finds a connection pooler that lets several clients share one session of the server.
+"""Detection of a connection pooler that lets several clients share one session of the server.
 
 PgBouncer does so with pool_mode transaction and statement. Then a session's advisory lock guards
-nothing, and LISTEN hears nothing, both without an error.
+nothing, and LISTEN receives nothing, both without an error.
 """
 
 import asyncpg
@@ -12,10 +12,10 @@ from custody.database.pool import Pool
 from custody.runtime.errors import OperatorError
 
 ROUNDS = 20
-"""A pooler hands out the connection that came back last, so one round shows it on an idle one."""
+"""A pooler gives out the most recently returned connection: an idle pooler shows in one round."""
 
 _UNKNOWN_PREPARED, _KNOWN_PREPARED = "26000", "42P05"
-"""SQLSTATE of a prepared statement that another session has, and ours has not; and vice versa."""
+"""SQLSTATE for a prepared statement that this session lacks, or has already."""
 
 
 class SharedSession(OperatorError):
@@ -31,11 +31,12 @@ class SharedSession(OperatorError):
 
 
 async def require_own_session(pool: Pool) -> None:
-    """Raise SharedSession unless each connection has a session of the server for itself.
+    """Raise SharedSession unless each connection has its own session of the server.
 
-    The server's process id says so: without a pooler, the one that the connection was opened with
-    (PostgreSQL's BackendKeyData) is the one that answers. A pooler sends an id of its own. It keeps
-    sessions apart if no process answers on two connections, and each connection keeps its process.
+    The check compares the server's process ids. Without a pooler, the process id that opened the
+    connection (PostgreSQL's BackendKeyData) is the id of the process that answers. A pooler sends
+    another id. A pooler keeps sessions apart if each connection keeps one process, and no two
+    connections have the same process.
     """
     try:
         async with pool.connection() as one:

@@ -41,7 +41,7 @@ class Query:
         self.names = tuple(numbers)
 
     def bind(self, parameters: Mapping[str, Any] | None) -> tuple[Any, ...]:
-        """Return the values in the order of their numbers. Raises KeyError for a missing one."""
+        """Return the values in the order of their numbers. Raise KeyError for a missing value."""
         if not self.names:
             return ()
         values = parameters or {}
@@ -54,5 +54,5 @@ class Query:
 
 @lru_cache(maxsize=1024)
 def parsed(text: str) -> Query:
-    """Return the Query of a text, which is parsed once."""
+    """Return the Query of a text. Each text is parsed once."""
     return Query(text)

@@ -47,11 +47,11 @@ _FOR_LIBPQ_ALONE = frozenset(
         "tcp_user_timeout",
     }
 )
-"""Parameters that asyncpg would send to the server as settings, which refuses them."""
+"""Parameters that asyncpg would send to the server as settings; the server refuses them."""
 
 
 def parts_of(url: str) -> dict[str, Any]:
-    """Return the parameters of a URL, by libpq's names. Raises ConfigurationError."""
+    """Return the parameters of a URL, by libpq's names. Raise ConfigurationError."""
     scheme, separator, _ = url.partition("://")
     if not separator or not scheme.isidentifier():
         raise ConfigurationError("the database URL cannot be read", EXAMPLE)
@@ -81,7 +81,7 @@ def conninfo(url: str, name: str, **more: str) -> str:
 
 
 def asyncpg_dsn(url: str) -> str:
-    """Return the URL in the form that asyncpg reads. Raises ConfigurationError."""
+    """Return the URL in the form that asyncpg reads. Raise ConfigurationError."""
     parts = parts_of(url)
     user, password = parts.pop("user", None), parts.pop("password", None)
     database = parts.pop("dbname", "")
@@ -98,7 +98,7 @@ def asyncpg_dsn(url: str) -> str:
 
 
 def tls_problem(url: str) -> str | None:
-    """Say why somebody on the network could read or change what is sent; None if nobody could."""
+    """Return why the network could read or change the traffic; None for a protected connection."""
     parts = parts_of(url)
     mode = parts.get("sslmode", "prefer")
     hosts = str(parts.get("hostaddr") or parts.get("host") or "").split(",")
@@ -109,7 +109,7 @@ def tls_problem(url: str) -> str | None:
 
 
 def warn_of_tls(url: str) -> None:
-    """Log what ``tls_problem`` says."""
+    """Log the problem that ``tls_problem`` finds."""
     problem = tls_problem(url)
     if problem is not None:
         _log.warning("database connection is not secure", problem=problem, todo=TLS_TODO)

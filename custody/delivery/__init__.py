@@ -1,1 +1,1 @@
-"""The delivery server: takes signers' messages to each other, and cannot read them."""
+"""The delivery server: passes sealed messages between signers, and cannot read them."""

@@ -1,4 +1,4 @@
-"""Decides who is served: the participants of a meeting that a delivery ticket names. Pure."""
+"""Admission: a server serves only the participants that a meeting's delivery ticket names. Pure."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -14,7 +14,7 @@ LONGEST_CEREMONY = timedelta(minutes=30)
 
 
 class Admission:
-    """Opens tickets under the control plane's keys, for the server of this name."""
+    """Checks tickets: the control plane's signature, and the name of this server."""
 
     def __init__(self, pinned: PinnedKeys, name: str) -> None:
         self._pinned = pinned
@@ -23,9 +23,9 @@ class Admission:
     def admit(
         self, signed: SignedBytes, meeting: UUID, signer: str, now: datetime
     ) -> DeliveryTicket:
-        """Return the ticket if it admits this signer to this meeting, here and now.
+        """Return the ticket if it admits this signer to this meeting on this server now.
 
-        Raises NotDelivered.
+        Raise NotDelivered.
         """
         try:
             payload = self._pinned.open(DELIVERY_TICKET_TYPE, signed)

@@ -1,4 +1,4 @@
-"""The HTTP face of a delivery server: custody/wire/delivery.py tells what is said."""
+"""The HTTP interface of a delivery server; custody/wire/delivery.py defines the messages."""
 
 import asyncio
 import time
@@ -36,7 +36,7 @@ from custody.wire.group_sizes import MAX_SIGNERS
 MAX_EXCHANGE = 31
 """The protocols have fewer than 10 exchanges."""
 FRAMING_BYTES = 256
-"""Of a message: its recipient's name and two lengths."""
+"""Largest framing of a message: the recipient's name and two lengths."""
 _MEETING = f"{PREFIX}/meetings/{{meeting}}"
 _NUMBER = r"{number:\d{1,3}}"
 
@@ -46,7 +46,7 @@ log = structlog.get_logger()
 
 
 class Delivery:
-    """Answers signers."""
+    """The routes that answer signers."""
 
     def __init__(
         self, sessions: Sessions, settings: Settings, version: str, clock: ServerClock
@@ -71,7 +71,7 @@ class Delivery:
             raise not_delivered(DeliveryCode.MALFORMED, f"there is no exchange {number}")
         others, ticket_bytes = MAX_SIGNERS - 1, MAX_TICKET
         message_bytes = self._limits.message_bytes
-        if number > 0:  # before anything is received
+        if number > 0:  # find the session before the server receives the body
             session = self._sessions.find(meeting, signer)
             others, message_bytes = len(session.participants) - 1, session.message_bytes
             ticket_bytes = 0
@@ -118,7 +118,7 @@ class Delivery:
         return _json(200, self._facts.model_copy(update={"time": now}).model_dump_json())
 
     async def _body(self, request: web.Request, size: int) -> bytes:
-        # not request.read(), which keeps the body for as long as the request waits
+        # request.read() would keep the body in memory while the request waits
         try:
             async with asyncio.timeout(self._limits.body_seconds):
                 return await request.content.readexactly(size)

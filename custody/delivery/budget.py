@@ -8,7 +8,7 @@ from custody.wire.delivery import DeliveryCode
 
 
 class Budget:
-    """Bytes are reserved before they are received, and released when they are dropped."""
+    """A server reserves bytes before it receives them, and releases them when it drops them."""
 
     def __init__(self, limits: LimitsSection) -> None:
         self._limits = limits
@@ -27,7 +27,7 @@ class Budget:
         self.held += size
 
     def release(self, signer: str, size: int) -> None:
-        """Give back what was reserved."""
+        """Release reserved bytes."""
         self.held -= size
         self._of_signer[signer] -= size
         if not self._of_signer[signer]:

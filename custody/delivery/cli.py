@@ -1,4 +1,4 @@
-"""mpc-delivery: what an operator types."""
+"""The commands of mpc-delivery."""
 
 from __future__ import annotations
 

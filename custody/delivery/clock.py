@@ -11,18 +11,18 @@ from custody.wire.clocks import said
 
 READING_LASTS = timedelta(minutes=2)
 MAX_READINGS = 1024
-"""Readings that are kept: one of each signer."""
+"""Most readings that are kept: one reading of each signer."""
 
 
 class ServerClock:
-    """``allowed``: how far the clocks may be apart."""
+    """The signers' latest readings. ``allowed``: the largest accepted offset of the clocks."""
 
     def __init__(self, allowed: timedelta) -> None:
         self._allowed = allowed
         self._readings: dict[str, tuple[datetime, timedelta]] = {}
 
     def hear(self, signer: str, told: str, now: datetime) -> None:
-        """Take a signer's time, as its request has it; a value that is not a time is ignored."""
+        """Record the time in a signer's request. Ignore a value that is not a time."""
         try:
             time = datetime.fromisoformat(told)
             offset = now - time
@@ -34,7 +34,10 @@ class ServerClock:
             del self._readings[next(iter(self._readings))]
 
     def offset(self, now: datetime) -> timedelta | None:
-        """Ours less theirs, so positive where ours is ahead; None when nobody told of late."""
+        """Return this clock less the signers', positive if this clock is ahead.
+
+        None without a recent reading.
+        """
         recent = [
             offset.total_seconds()
             for at, offset in self._readings.values()

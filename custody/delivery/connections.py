@@ -1,4 +1,4 @@
-"""A limit for connections: each may take up to 0.7 MiB of TLS buffers."""
+"""A limit for connections: each connection may take up to 0.7 MiB of TLS buffers."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from custody.runtime.peer_certificate import peer_of_connection
 
 
 class Connections:
-    """Counts them, in all and of each signer; one too many is closed unheard."""
+    """The counts of connections, in total and of each signer."""
 
     def __init__(self, limits: LimitsSection) -> None:
         self._limits = limits
@@ -39,7 +39,7 @@ class Connections:
 
 
 class CountedProtocol(asyncio.Protocol):
-    """Has another protocol serve the connection, if there is room for it."""
+    """Gives the connection to another protocol object, or closes the connection beyond a limit."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class CountedProtocol(asyncio.Protocol):
         head_seconds: float,
         make: Callable[[], asyncio.Protocol],
     ) -> None:
-        """``place``: the one that it has had since before its TLS handshake."""
+        """``place``: the place that the acceptor reserved before the TLS handshake."""
         self._connections = connections
         self._place = place
         self._head_seconds = head_seconds
@@ -64,10 +64,11 @@ class CountedProtocol(asyncio.Protocol):
         try:
             signer = require_signer(peer_of_connection(transport), datetime.now(UTC))
         except NotDelivered:
-            signer = ""  # what it asks for is refused with the reason; all such share one count
+            # the routes answer each request with the reason; such connections share one count
+            signer = ""
         if self._place.is_beyond or not self._connections.take(signer):
             REFUSED_CONNECTIONS.inc()
-            self._transport.abort()  # close() would wait, and receive all the while
+            self._transport.abort()  # close() would wait for the peer, and receive data meanwhile
             return
         self._signer = signer
         self._served = self._make()
@@ -82,7 +83,7 @@ class CountedProtocol(asyncio.Protocol):
 
     @contextlib.contextmanager
     def answering(self) -> Iterator[None]:
-        """While a request, whose head has come whole, is answered."""
+        """Suspend the time limit while a request with a complete head is answered."""
         self._requests += 1
         self._stop_timer()
         try:

@@ -1,4 +1,4 @@
-"""`mpc-delivery doctor`: each thing is tried, and nothing changed."""
+"""The checks of `mpc-delivery doctor`. They try everything and change nothing."""
 
 import socket
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def _job_keys(settings: Settings) -> Check:
 
 
 def _clock(settings: Settings) -> Check:
-    """By the word of the server that runs here: signers tell it their time."""
+    """Ask the server that runs on this host: signers send it their time."""
     section = settings.health
     url = f"http://{section.host}:{section.port}/readyz"
     try:

@@ -11,7 +11,7 @@ from custody.delivery.sessions import Sessions
 
 
 class Health:
-    """Asks at the moment that somebody wants to know."""
+    """The routes of the local port. Each request computes the state at that moment."""
 
     def __init__(self, sessions: Sessions, clock: ServerClock) -> None:
         self._sessions = sessions

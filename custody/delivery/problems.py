@@ -19,7 +19,7 @@ STATUS = {
 
 
 class NotDelivered(Exception):
-    """A problem on its way to the signer that asked."""
+    """A problem that the server answers to a signer's request."""
 
     def __init__(self, problem: DeliveryProblem) -> None:
         super().__init__(f"{problem.code.value}: {problem.detail}")
@@ -31,5 +31,5 @@ class NotDelivered(Exception):
 
 
 def not_delivered(code: DeliveryCode, detail: str) -> NotDelivered:
-    """For codes that have nothing but a detail."""
+    """Return the error for a code that has only a detail."""
     return NotDelivered(DeliveryProblem(code=code, detail=detail))

@@ -1,4 +1,4 @@
-"""A delivery server as a process. Nothing it has outlives it."""
+"""A delivery server as a process. It stores nothing on disk."""
 
 import asyncio
 import contextlib
@@ -37,14 +37,14 @@ log = structlog.get_logger()
 
 
 async def run(settings: Settings) -> None:
-    """Deliver until SIGTERM or SIGINT. Raises OperatorError."""
+    """Deliver until SIGTERM or SIGINT. Raise OperatorError."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     structlog.contextvars.bind_contextvars(server=settings.server.name)
     async with serving(settings) as ports:
         gc.collect()
-        gc.freeze()  # what is there now stays: later collections need not look at it
+        gc.freeze()  # these objects stay alive: later collections need not check them
         log.info("delivering", ports=ports)
         await stop.wait()
         log.info("going down")
@@ -53,7 +53,7 @@ async def run(settings: Settings) -> None:
 
 @contextlib.asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[dict[str, int]]:
-    """Serve inside; yields the ports. Raises OperatorError."""
+    """Serve while the context is open; yield the ports. Raise OperatorError."""
     section = settings.server
     tls = server_context(section.certificate, section.private_key, section.client_ca)
     job_keys = pinned_job_keys(settings.tickets.job_signing_keys, "tickets")
@@ -81,8 +81,11 @@ async def _listening(
     tls: ssl.SSLContext | None = None,
     limits: LimitsSection | None = None,
 ) -> AsyncIterator[int]:
-    """``limits``: of signers' connections; None for the local port, which has none."""
-    # a request whose sender is gone is cancelled; its messages stay for the others
+    """Listen while the context is open; yield the port.
+
+    ``limits``: limits of signers' connections; None for the local port, which has no limits.
+    """
+    # aiohttp cancels a request whose sender disconnects; the session keeps the sender's messages
     runner = web.AppRunner(
         app,
         access_log=None,

@@ -1,4 +1,4 @@
-"""One ceremony's messages, from hand-in until they are known to have arrived."""
+"""One ceremony's messages, from hand-in until the recipients have them."""
 
 import asyncio
 from collections.abc import Mapping
@@ -24,10 +24,10 @@ class Exchange:
 
 
 class Session:
-    """Participants hand in exchange by exchange; each waits there for all others.
+    """One ceremony. At each exchange, every participant hands in, then waits for all others.
 
-    A participant that hands in at the next exchange has got this one's messages, and they are
-    dropped. So no more than two exchanges' are ever held.
+    A participant that hands in at the next exchange has received the messages of this exchange. The
+    session then drops these messages, so it never holds messages of more than two exchanges.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Session:
         message_bytes: int,
         session_bytes: int,
     ) -> None:
-        """``message_bytes``, ``session_bytes``: limits for one message and for all held."""
+        """``message_bytes``: limit for one message; ``session_bytes``: for all held messages."""
         self.participants = participants
         self.ticket_digest = ticket_digest
         self.expires_at = expires_at
@@ -57,10 +57,11 @@ class Session:
         self._end: DeliveryProblem | None = None
 
     def hand_in(self, sender: str, number: int, messages: Mapping[str, bytes]) -> None:
-        """Take a participant's messages, or find that they are those taken before.
+        """Take a participant's messages. A repetition of the same messages changes nothing.
 
-        Their bytes are reserved in the budget already, and on success are the session's.
-        Raises NotDelivered.
+        The caller has reserved their bytes in the budget. After success the session releases these
+        bytes once it drops the messages.
+        Raise NotDelivered.
         """
         others = [name for name in self.participants if name != sender]
         if messages.keys() != set(others):
@@ -101,9 +102,9 @@ class Session:
         return exchange.messages[recipient]
 
     def end(self, problem: DeliveryProblem) -> None:
-        """Answer every waiting and every later request with ``problem``. The first problem holds.
+        """Answer every waiting and later request with ``problem``. Only the first call counts.
 
-        An exchange that was complete before can still be collected.
+        Participants can still collect an exchange that was complete before.
         """
         if self._end is not None:
             return
@@ -120,16 +121,16 @@ class Session:
 
     @property
     def has_met(self) -> bool:
-        """Everybody has handed in a hello."""
+        """Return whether every participant has handed in a hello."""
         return min(self._reached.values()) >= 0
 
     def silent(self) -> list[str]:
-        """Return the signers that have handed in less than the furthest one."""
+        """Return the signers that are behind the signer with the most hand-ins."""
         furthest = max(self._reached.values())
         return [name for name, reached in self._reached.items() if reached < furthest]
 
     def forget(self) -> None:
-        """Give back all that is held."""
+        """Release all held messages."""
         for number in list(self._exchanges):
             for recipient in self.participants:
                 self._drop(number, recipient)

@@ -1,4 +1,4 @@
-"""All ceremonies that this server delivers for."""
+"""The ceremonies that use this server."""
 
 import asyncio
 import hashlib
@@ -18,15 +18,15 @@ from custody.wire.delivery import DeliveryCode, DeliveryProblem
 from custody.wire.signed_bytes import SignedBytes
 
 SWEEP_SECONDS = 0.5
-"""How late the end of a ceremony may be told, at most."""
+"""Longest delay until the server notices that a ceremony's time is over."""
 
 log = structlog.get_logger()
 
 
 class Sessions:
-    """Begun by a ticket, ended by an abort, the ticket's end or silence.
+    """The sessions: a ticket begins a session; an abort, the ticket's expiry or silence ends it.
 
-    A ceremony that has ended is kept until its ticket ends, so that a late signer is told.
+    A session that has ended stays known until the sweep removes it, to answer late signers.
     """
 
     def __init__(self, admission: Admission, limits: LimitsSection) -> None:
@@ -63,7 +63,7 @@ class Sessions:
             return session
         ticket = self._admission.admit(signed, meeting, signer, datetime.now(UTC))
         if session is not None:
-            # signed by the control plane, both of them: nobody need wait for the others
+            # the control plane signed both tickets: the signers cannot meet, so none should wait
             problem = not_delivered(DeliveryCode.CONFLICT, "participants brought unlike tickets")
             if signer in session.participants:
                 session.end(problem.problem)
@@ -84,13 +84,16 @@ class Sessions:
         return session
 
     async def sweep_for_ever(self) -> None:
-        """End what nobody hands in at, and what is past its time."""
+        """End silent and expired ceremonies until cancelled."""
         while True:
             self.sweep(datetime.now(UTC), asyncio.get_running_loop().time())
             await asyncio.sleep(SWEEP_SECONDS)
 
     def sweep(self, now: datetime, time: float) -> None:
-        """``now``: the wall clock, for tickets. ``time``: the event loop's, for silence."""
+        """End silent and expired ceremonies.
+
+        ``now``: the wall clock, for tickets. ``time``: the event loop's clock, for silence.
+        """
         for meeting, session in list(self._sessions.items()):
             if session.expires_at <= now:
                 self._forget(meeting, session, _expired(session))
@@ -98,11 +101,11 @@ class Sessions:
                 self._forget(meeting, session, _silent(session, self._patience(session)))
 
     def _patience(self, session: Session) -> float:
-        """Seconds from one hand-in to the next: who is there at all says hello at once."""
+        """Return the allowed seconds without a hand-in: an available signer says hello at once."""
         return self._limits.idle_seconds if session.has_met else self._limits.hello_seconds
 
     def end_all(self) -> None:
-        """Release everybody who waits: this server is going down."""
+        """Answer all waiting signers: this server stops."""
         for meeting, session in list(self._sessions.items()):
             problem = DeliveryProblem(code=DeliveryCode.BUSY, detail="going down")
             self._forget(meeting, session, problem)

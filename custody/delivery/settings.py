@@ -17,7 +17,7 @@ ALLOWED_OFFSET = allowed_offset(TICKET_LIFE).total_seconds()
 
 class ServerSection(Section):
     name: Annotated[str, Field(min_length=1)]
-    """As tickets have it."""
+    """The name of this server in tickets."""
     host: str = "0.0.0.0"  # noqa: S104  # signers come from other hosts
     port: Annotated[int, Field(ge=0, le=65535)] = 8445
     certificate: ConfiguredPath
@@ -27,11 +27,11 @@ class ServerSection(Section):
 
 class TicketsSection(Section):
     job_signing_keys: JobSigningKeys
-    """Whose tickets are let in."""
+    """The keys whose signed tickets this server accepts."""
 
 
 class LimitsSection(Section):
-    """``..._bytes``: of messages that are held, or being received."""
+    """Limits. ``..._bytes`` count messages that the server holds or is receiving."""
 
     message_bytes: Count = 512 * KIB
     session_bytes: Count = 32 * MIB
@@ -49,7 +49,7 @@ class LimitsSection(Section):
     idle_seconds: Annotated[float, Field(gt=0)] = 30.0
     body_seconds: Annotated[float, Field(gt=0)] = 15.0
     max_clock_offset_seconds: Annotated[float, Field(gt=0)] = ALLOWED_OFFSET
-    """From the signers' clocks: a third of what a ticket to sign lives."""
+    """Allowed offset from the signers' clocks: a third of the life of a ticket to sign."""
 
     @model_validator(mode="after")
     def _smaller_ones_fit(self) -> "LimitsSection":
@@ -77,5 +77,5 @@ class Settings(Section):
 
 
 def load_settings(path: Path) -> Settings:
-    """Read and check the configuration. Raises ConfigurationError."""
+    """Read and check the configuration. Raise ConfigurationError."""
     return load(path, Settings)

@@ -1,4 +1,4 @@
-"""What every tree's env.py does: one transaction, one migration at a time."""
+"""The work of every tree's env.py: one transaction, one migration at a time."""
 
 from alembic import context
 from sqlalchemy import text
@@ -8,9 +8,9 @@ from custody.wire.framing import Domain, tagged_hash
 
 
 def run(tree: str) -> None:
-    """Bring the database in ``config.attributes["url"]`` to the revision that was asked for.
+    """Bring the database in ``config.attributes["url"]`` to the requested revision.
 
-    Two migrations at once are safe: the second waits for the first, and finds nothing to do.
+    Two migrations at once are safe: the second waits for the first, and then changes nothing.
     """
     engine = synchronous_engine(context.config.attributes["url"])
     with engine.connect() as connection:
@@ -21,5 +21,5 @@ def run(tree: str) -> None:
 
 
 def lock_key(tree: str) -> int:
-    """The advisory lock of a tree: a signed 64-bit number made from its name."""
+    """Return the advisory lock of a tree: a signed 64-bit number made from the tree's name."""
     return int.from_bytes(tagged_hash(Domain.MIGRATIONS, tree.encode())[:8], signed=True)

@@ -1,4 +1,4 @@
-"""The tables of every node's database, as the trees of the modes make them.
+"""The tables of every node's database; the migration trees of both modes create them.
 
 Do not change a function that a revision calls: a later revision gets a new function.
 """
@@ -8,7 +8,7 @@ from alembic import op
 
 
 def now(name: str) -> sa.Column[object]:
-    """A column for a time, by default that of the insertion."""
+    """Return a column for a time; the default is the time of the insertion."""
     return sa.Column(
         name, sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")
     )
@@ -44,7 +44,7 @@ def create_journal_and_audit() -> None:
 
 
 def create_locks() -> None:
-    """Pinned applications, the requests that they have signed, the gate's decisions."""
+    """Create the tables of pinned applications, their signed requests, and the gate's decisions."""
     op.create_table(
         "applications",
         sa.Column("name", sa.String(), nullable=False),
@@ -81,7 +81,7 @@ def create_locks() -> None:
 
 
 def create_database_probe() -> None:
-    """What is written to find out whether the database takes writes."""
+    """Create the table of the health probe: a write into it shows whether writes work."""
     op.create_table(
         "database_probe",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),

@@ -1,4 +1,4 @@
-"""Brings databases to this version's schema, and checks at start that one has it.
+"""Migration of databases to this version's schema, and the check of the schema at start.
 
 Only ``migrate`` imports alembic and SQLAlchemy: daemons and other commands need neither.
 """
@@ -30,7 +30,7 @@ def alembic_config(tree: str, url: str) -> Config:
 
 
 def migrate(tree: str, url: str, revision: str = "head") -> None:
-    """Bring a database to a revision of its tree. Raises psycopg.Error."""
+    """Bring a database to a revision of its tree. Raise psycopg.Error."""
     from alembic import command
     from sqlalchemy.exc import DBAPIError
 
@@ -49,7 +49,7 @@ async def check_database(pool: Pool, tree: str, migrate_command: str) -> None:
 
 
 async def check_schema(pool: Pool, tree: str, migrate_command: str) -> str:
-    """Return the schema's revision. Raises SchemaError unless it is this version's head."""
+    """Return the schema's revision. Raise SchemaError unless it is this version's head."""
     head = HEADS[tree]
     found = await _revision(pool)
     if found != head:

@@ -56,7 +56,7 @@ def application(settings_of: Callable[[typer.Context], NodeSettings]) -> typer.T
 
     @app.command("list")
     def list_applications(context: typer.Context, as_json: Json = False) -> None:
-        """Every pinned application."""
+        """List every pinned application."""
         with operator_errors():
             known = _with(settings_of(context), lambda known: known.all())
         rows = [_row(one) for one in known]

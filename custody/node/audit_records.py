@@ -22,7 +22,7 @@ from custody.wire.signed_bytes import (
 from custody.wire.strict_json import NotJson, NotStrictJson, parse_json
 
 MAX_RECORD = 256 * 1024
-"""Bytes; the largest that a node writes are a few thousand."""
+"""Largest record, in bytes; a node writes records of a few thousand bytes at most."""
 RESTORED = "Restored"
 """The kind of a record that states a restore."""
 MAX_FINDINGS = 1_000

@@ -32,7 +32,7 @@ class Authenticator:
         self._kinds = kinds
 
     def open(self, claimed: ClaimedJob) -> Work:
-        """Return the job and its tickets. Raises Refused."""
+        """Return the job and its tickets. Raise Refused."""
         job = self._open_job(claimed)
         return Work(
             job,

@@ -18,7 +18,7 @@ KeyCheck = Callable[[Rows, Sequence[Said]], Awaitable[list[Finding]]]
 
 @dataclass(frozen=True)
 class Verification:
-    """``compared``: number of kept heads that were compared. ``findings``: the first findings."""
+    """A finished check. ``compared``: number of compared heads; ``findings``: the first ones."""
 
     records: int
     compared: int

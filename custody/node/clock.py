@@ -45,7 +45,7 @@ class Clock:
         return expires_at - now <= self._ahead()
 
     def _ahead(self) -> timedelta:
-        """Return the control plane's lead, at most the allowed offset."""
+        """Return how far the control plane's clock is ahead, at most the allowed offset."""
         return min(max(self.offset, timedelta()), self.allowed)
 
     def allow(self, told_seconds: float | None) -> None:

@@ -111,7 +111,7 @@ class NewNode:
 
     @property
     def database(self) -> str | Path:
-        """The URL of PostgreSQL, or the file of mode 0600 that contains it."""
+        """Return the URL of PostgreSQL, or the file of mode 0600 that contains it."""
         return self.database_url_file or self.database_url
 
 

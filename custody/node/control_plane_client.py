@@ -35,9 +35,9 @@ KEEPALIVE_SECONDS = 60.0
 SILENCE_IS_A_PROBLEM = timedelta(seconds=45)
 """Longer than a heartbeat's interval and a claim's wait."""
 MAX_ANSWER = 128 * 1024 * 1024
-"""Bytes of an answer. MAX_BATCH jobs around requests of 256 KiB, each in base64 twice, are less."""
+"""Largest answer, in bytes. MAX_BATCH jobs of 256 KiB requests, in base64 twice, need less."""
 MAX_REFUSAL = 64 * 1024
-"""Bytes that are read of an error's answer, which may be a gateway's."""
+"""Bytes to read of an error answer: it may come from a gateway, and be of any size."""
 
 
 class ControlPlaneUnavailable(Exception):

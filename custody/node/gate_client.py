@@ -16,14 +16,14 @@ from custody.runtime.tls import client_context
 from custody.wire.retry_after import COME_BACK
 
 MAX_ANSWER = 16 * 1024
-"""Bytes of an answer."""
+"""Largest answer, in bytes."""
 MIN_HMAC_KEY = 16
-"""Bytes."""
+"""Shortest HMAC key, in bytes."""
 KEEPALIVE_SECONDS = 30.0
 
 
 class GateUnavailable(Exception):
-    """The gate did not answer in time, or it or a gateway before it answered "unavailable"."""
+    """The gate did not answer in time, or an HTTP server answered that the gate is unavailable."""
 
 
 class GateClient:

@@ -21,7 +21,7 @@ from custody.wire.strict_json import NotStrictJson, parse_json
 
 SIGNATURE_HEADER = "Custody-Gate-Signature"
 MAX_REASON = 500
-"""Characters of an answer's reason."""
+"""Longest reason in an answer, in characters."""
 
 GATED = {
     Endpoint.SIGNATURES: JobKind.SIGN,
@@ -63,7 +63,7 @@ class ShownTransaction(Model):
 
 
 class ShownHash(Model):
-    """A bare hash: nobody can say what it is the hash of. ``hash``: the digest to sign."""
+    """A bare hash: the hashed data is unknown. ``hash``: the digest to sign."""
 
     type: Literal["BareHash"] = "BareHash"
     hash: HexBytes

@@ -15,7 +15,7 @@ NO_END = datetime.max.replace(tzinfo=UTC)
 
 
 def _wanted() -> None:
-    """The end of work without a time limit."""
+    """Raise nothing: this work has no time limit."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ class Handler(Protocol):
 
     @property
     def carries_request(self) -> bool:
-        """True if the job does an application's request, so that its signature can be required."""
+        """Return True if the job does an application's request: its signature can be required."""
         ...
 
     @property
     def asks_gate(self) -> bool:
-        """True if the owner's validation gate decides about the job."""
+        """Return True if the owner's validation gate decides about the job."""
         ...
 
     async def handle(self, work: Work) -> Handled:

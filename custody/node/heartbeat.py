@@ -71,7 +71,7 @@ class Heartbeat:
         self._told: tuple[str, bool] | None = None
 
     async def run(self) -> None:
-        """Beat until cancelled."""
+        """Send heartbeats until cancelled."""
         pause = FIRST_PAUSE
         while True:
             try:

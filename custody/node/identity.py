@@ -10,7 +10,7 @@ from custody.wire.signed_bytes import SigningKey
 
 
 def load_identity(path: Path) -> SigningKey:
-    """Read the identity key. Raises ConfigurationError."""
+    """Read the identity key. Raise ConfigurationError."""
     return load_signing_key(
         path,
         "the node's identity key",
@@ -21,8 +21,8 @@ def load_identity(path: Path) -> SigningKey:
 def require_certificate_of(node: str, path: Path) -> None:
     """Raise ConfigurationError unless the certificate is this node's.
 
-    The control plane knows a node by its certificate: under another's, outcomes and audit heads
-    would name a node that did not send them.
+    The control plane knows a node by its certificate. With another node's certificate, outcomes
+    and audit heads would name a node that did not send them.
     """
     try:
         found = node_of(load_certificates(path)[0])

@@ -268,7 +268,7 @@ class JobLoop:
         try:
             recorded = await self._journal.commit(commit)
         except IntegrityConstraintViolationError:
-            # the facts that the handler read have changed, so the database refused all its rows
+            # the facts that the handler read have changed, so the database refused all the rows
             log.exception("nothing committed", job=str(job.id), kind=job.kind)
             failure = Failed(
                 "conflict",
@@ -413,12 +413,15 @@ class JobLoop:
 
 
 def _is_again(claimed: ClaimedJob) -> bool:
-    """True for a job that was leased before. A signer's ticket allows no time for a round trip."""
+    """Return True for an HSM-mode job that was leased before.
+
+    A signer's ticket allows no time for the round trip that follows.
+    """
     return claimed.attempt > 1 and claimed.ticket is None
 
 
 def _failure(error: Exception, job: Job) -> Failed:
-    """Return what became of an attempt that ended by an error that no handler expects."""
+    """Return the outcome of an attempt that an unexpected error ended."""
     if isinstance(error, DATABASE_ERRORS) and is_transient(error):
         return Failed("database_away", "the node's database is away", transient=True)
     log.error("handler failed", job=str(job.id), kind=job.kind, exc_info=error)

@@ -1,4 +1,4 @@
-"""A running node: the loop and its activities. A mode adds handlers and parts."""
+"""A running node: the job loop and its activities. A mode adds handlers and parts."""
 
 import asyncio
 import contextlib
@@ -121,7 +121,7 @@ class Node:
 
 
 def new_clock(settings: NodeSettings) -> Clock:
-    """Not compared yet."""
+    """Return a clock that has not been compared yet."""
     return Clock(timedelta(seconds=settings.loop.max_clock_offset_seconds))
 
 
@@ -133,7 +133,7 @@ def build_node(
     mode: Mode,
     on_stage: OnStage = lambda _: None,
 ) -> Node:
-    """Build a node from its parts. Raises ConfigurationError."""
+    """Build a node from its parts. Raise ConfigurationError."""
     node, group = settings.node.id, settings.node.group
     chain = AuditChain(database, node, signer)
     journal = Journal(database, node, chain)

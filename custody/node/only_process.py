@@ -30,7 +30,7 @@ _TRY = "SELECT pg_try_advisory_lock(hashtextextended('one process of ' || :node,
 
 
 class OnlyProcess:
-    """Holds the lock as a context, which is entered with the lock. Raises OperatorError.
+    """A context that is entered once the lock is held. Entering it raises OperatorError.
 
     ``wait_seconds``: longest wait at the start for another process of the node.
     """

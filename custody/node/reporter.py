@@ -182,8 +182,8 @@ class Reporter:
 
 
 def _worth_another_try(error: BaseException) -> bool:
-    """Return True for a failure after which a report is retried.
+    """Return True for a failure after which the reporter retries.
 
-    A failure of the database is one: the report's audit head comes from there.
+    The database may cause such a failure: the report's audit head comes from there.
     """
     return isinstance(error, ControlPlaneUnavailable | ControlPlaneRefused) or is_transient(error)

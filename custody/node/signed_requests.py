@@ -34,7 +34,7 @@ class Binding(BaseModel):
 
 
 def read_binding(job: Job) -> Binding:
-    """Raises Denied."""
+    """Parse the fields that bind the request. Raise Denied if one is missing or invalid."""
     try:
         return Binding.model_validate_json(job.request)
     except ValidationError as error:

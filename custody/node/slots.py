@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class Slots:
-    """Counts running jobs. A job that waits for somebody else is ``outside``, without a slot.
+    """A counter of running jobs. A job that waits for another party is ``outside``, without a slot.
 
     A job that returns does not wait for a free slot. So there may be more jobs than slots for a
     moment, and no new job is claimed until then.

@@ -25,7 +25,7 @@ class WantedKey:
 
 
 def wanted_key(job: Job) -> WantedKey:
-    """Return the application's wish. Raise Denied if the job says something else."""
+    """Return the key that the application asked for. Raise Denied if the job contradicts it."""
     if job.key.public_key is not None:
         raise Denied("malformed_job", "a GenerateKey job has no public key")
     if job.request_id != job.key.id:

@@ -1,1 +1,1 @@
-"""What this project depends on: licences, sources, known vulnerabilities, lists of components."""
+"""Checks of the dependencies (licences, sources, vulnerabilities), and lists of components."""

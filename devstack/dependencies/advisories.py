@@ -1,7 +1,7 @@
 """Looks for known vulnerabilities of the Python packages and of the crates.
 
-Both databases are on the network. A check that could not reach its database is not a check that
-passed: pip-audit itself ends with 0 when the service knows none of the packages.
+Both databases are on the network. A check without its database has not passed: pip-audit itself
+ends with 0 if the service knows none of the packages.
 """
 
 import json

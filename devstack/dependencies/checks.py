@@ -1,4 +1,4 @@
-"""The result of one check, and how a program is run for it."""
+"""The result of one check, and the run of a program for a check."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ class Check:
 
 
 def run(*words: str | Path, folder: Path = CHECKOUT) -> subprocess.CompletedProcess[str]:
-    """Run a program of this checkout's tools, or of Rust, and keep what it prints."""
+    """Run a tool of this checkout or of Rust, and keep its output."""
     path = os.pathsep.join(
         [
             str(CARGO_TOOLS),

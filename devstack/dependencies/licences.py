@@ -9,8 +9,8 @@ from packaging.requirements import Requirement
 
 from devstack.dependencies.checks import Check, Result
 
-# SPDX ids. None of these asks more of a user than to keep its text, but MPL-2.0, which asks to
-# publish changes of its own files: this project changes none.
+# SPDX ids. These licences ask a user only to keep their text. MPL-2.0 also asks to publish changes
+# of its files: this project changes none.
 ALLOWED = {
     "0BSD",
     "Apache-2.0",
@@ -23,13 +23,13 @@ ALLOWED = {
     "PSF-2.0",
     "Unlicense",
 }
-# Packages whose licence is not among these, and why they may be used.
+# Packages with another licence, each with the reason for which this project may use it.
 EXCEPTIONS = {
     "psycopg": ("LGPL-3.0-only", "imported unchanged; its user can replace it"),
     "psycopg-binary": ("LGPL-3.0-only", "imported unchanged; its user can replace it"),
     "pycryptodome": ("BSD-3-Clause AND LicenseRef-Public-Domain", "parts are in the public domain"),
 }
-# What packages without a License-Expression (PEP 639) say instead.
+# The classifiers of packages without a License-Expression (PEP 639).
 CLASSIFIERS = {
     "Apache Software License": "Apache-2.0",
     "BSD License": "BSD-3-Clause",
@@ -57,7 +57,7 @@ def check_licences(lock: Path) -> Check:
 
 
 def locked_packages(lock: Path) -> Iterator[str]:
-    """The names in a lock, without the packages of other operating systems."""
+    """Yield the names in a lock, without the packages of other operating systems."""
     for line in re.findall(r"^[A-Za-z0-9].*$", lock.read_text(), re.MULTILINE):
         requirement = Requirement(line.removesuffix("\\"))
         if requirement.marker is None or requirement.marker.evaluate():
@@ -65,7 +65,7 @@ def locked_packages(lock: Path) -> Iterator[str]:
 
 
 def licence_of(package: PackageMetadata) -> str | None:
-    """The SPDX expression of a package; None where its metadata names no known licence."""
+    """Return the SPDX expression of a package; None if its metadata names no known licence."""
     if "License-Expression" in package:
         return package["License-Expression"]
     named = [
@@ -81,7 +81,7 @@ def licence_of(package: PackageMetadata) -> str | None:
 
 
 def not_allowed(name: str, licence: str | None) -> str | None:
-    """Why a package may not be used; None if it may."""
+    """Return why this project must not use a package; None if it may."""
     if licence is None:
         return f"{name} names no licence that is known here"
     if is_allowed(licence):
@@ -92,7 +92,7 @@ def not_allowed(name: str, licence: str | None) -> str | None:
 
 
 def is_allowed(expression: str) -> bool:
-    """True if an SPDX expression without parentheses allows the use. Others are not allowed."""
+    """Return True if an SPDX expression allows the use; False for one with parentheses."""
     return any(
         all(part.strip() in ALLOWED for part in alternative.split(" AND "))
         for alternative in expression.split(" OR ")

@@ -1,7 +1,7 @@
-"""Writes lists of components (SBOM) in CycloneDX's JSON: of both wheels, and of the crate.
+"""Writes lists of components (SBOM) of both wheels and of the crate, in CycloneDX's JSON.
 
-The crate's list is the one that maturin writes into the wheel ``custody``, so it names exactly what
-was compiled.
+Maturin writes the crate's list into the wheel ``custody``, so the list names exactly the crates
+that were compiled.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ CLIENT = CHECKOUT / "deploy" / "custody-client" / "pyproject.toml"
 
 
 def write_lists() -> list[Path]:
-    """Write the three lists into dist/, beside the wheels that are there."""
+    """Write the three lists into dist/, which must contain the wheels."""
     daemons, client = _wheel("custody"), _wheel("custody_client")
     return [
         _of_wheel(daemons, LOCK, CHECKOUT / "pyproject.toml"),
@@ -56,11 +56,11 @@ def _of_wheel(wheel: Path, lock: Path, project: Path) -> Path:
 
 
 def _complete(listed: dict[str, Any], wheel: Path) -> dict[str, Any]:
-    """Add what the lock and pyproject.toml do not have: versions of our own parts, and licences."""
+    """Add the facts that the lock and pyproject.toml lack: our own versions, and licences."""
     distribution, version, *_ = wheel.name.split("-")
     listed["metadata"]["component"]["version"] = version
     for component in listed["components"]:
-        del component["description"]  # the line of the lock
+        del component["description"]  # a copy of the line in the lock
         with contextlib.suppress(PackageNotFoundError):
             if found := licences.licence_of(importlib.metadata.metadata(component["name"])):
                 component["licenses"] = [{"expression": found}]

@@ -1,1 +1,1 @@
-"""Writes the reference pages that follow from the source: ``python -m devstack.reference``."""
+"""Writes the reference pages that the source determines: ``python -m devstack.reference``."""

@@ -13,7 +13,7 @@ TITLE = re.compile(r"# (\d+)\. (.+)")
 
 
 def decision_records_page() -> dict[str, str]:
-    """Return the page's text by its path under docs/. Raises ValueError for a malformed title."""
+    """Return the page's text by its path under docs/. Raise ValueError for a malformed title."""
     rows = []
     for path in sorted(FOLDER.glob("[0-9]*.md")):
         title = TITLE.match(path.read_text("utf-8"))

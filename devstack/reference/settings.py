@@ -82,7 +82,7 @@ def _index() -> str:
 
 
 def _new_file(application: typer.Typer, program: str, options: str) -> str:
-    """Return what `init` writes. Raises RuntimeError if `init` fails."""
+    """Return the file that `init` writes. Raise RuntimeError if `init` fails."""
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         Path("database-url").write_text("postgresql://custody@localhost/custody")
         Path("database-url").chmod(0o600)
@@ -93,7 +93,7 @@ def _new_file(application: typer.Typer, program: str, options: str) -> str:
 
 
 def _settings_table(model: type[Section]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return columns and rows. Meanings are a column only where the model has some."""
+    """Return columns and rows. There is a column of meanings only if the model has meanings."""
     schema = model.model_json_schema()
     rows: list[tuple[str, ...]] = list(_section(schema, schema["$defs"], "", {}))
     columns = ("setting", "type", "default", "meaning")
@@ -105,7 +105,7 @@ def _settings_table(model: type[Section]) -> tuple[tuple[str, ...], list[tuple[s
 def _section(
     schema: Schema, definitions: Schema, prefix: str, given: Any
 ) -> Iterator[tuple[str, str, str, str]]:
-    """``given``: what the section above gives for this one if the file does not have it."""
+    """Yield a section's text. ``given``: the section's default, from the section above it."""
     required = schema.get("required", ())
     for name, field in schema["properties"].items():
         default = given.get(name, field.get("default"))

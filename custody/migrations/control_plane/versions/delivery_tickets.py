@@ -1,4 +1,4 @@
-"""The ticket that delivery servers see, beside the signers' own."""
+"""The delivery ticket, in addition to the signers' ticket."""
 
 import sqlalchemy as sa
 from alembic import op

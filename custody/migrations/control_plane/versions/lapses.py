@@ -1,4 +1,4 @@
-"""Which node had a job last, and how often its lease has lapsed."""
+"""Columns of a job: the node that had it last, and the number of its lapsed leases."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What a stop of a signer has left in the middle of signing, as the signer says."""
+"""The pairs that a signer's stop has left in flight, as the signer reports them."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Whether a node has shown that it received a lease: only such leases count when they lapse."""
+"""A mark of each lease that its node received: only a received lease counts when it lapses."""
 
 import sqlalchemy as sa
 from alembic import op

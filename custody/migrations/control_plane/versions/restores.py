@@ -1,4 +1,4 @@
-"""Restored databases of nodes: what an admin has acknowledged, and the heads that it cost."""
+"""Restored databases of nodes: the admins' acknowledgements, and the audit heads set aside."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,7 +16,7 @@ def upgrade() -> None:
             "audit_alarm_is_gap", sa.Boolean(), nullable=False, server_default=sa.text("true")
         ),
     )
-    # nobody wrote down which alarms of the version before a restore would explain
+    # earlier versions did not record which alarms a restore would explain
     op.execute("UPDATE nodes SET audit_alarm_is_gap = false WHERE audit_alarm IS NOT NULL")
     op.execute(
         "UPDATE nodes SET audit_alarm_is_gap = true"
@@ -55,7 +55,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Fails where two heads of one sequence are kept: they are evidence."""
+    """Fail if two heads of one sequence are kept: they are evidence."""
     op.drop_constraint("pk_audit_heads", "audit_heads")
     op.create_primary_key("pk_audit_heads", "audit_heads", ["node_id", "sequence"])
     op.drop_column("audit_heads", "set_aside_by")

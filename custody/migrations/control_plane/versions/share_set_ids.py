@@ -1,4 +1,4 @@
-"""The id of a set of shares is called so."""
+"""The new name of a share set's id: share_set_id."""
 
 from alembic import op
 

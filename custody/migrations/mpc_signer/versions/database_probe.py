@@ -1,4 +1,4 @@
-"""A table to write into, which tells whether the database takes writes."""
+"""The table of the health probe: a write into it shows whether the database takes writes."""
 
 from alembic import op
 

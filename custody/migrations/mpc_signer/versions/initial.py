@@ -1,4 +1,4 @@
-"""Peers, encryption keys, shares, bans, and what every node has."""
+"""Peers, encryption keys, shares, bans, and the tables of every node."""
 
 import sqlalchemy as sa
 from alembic import op

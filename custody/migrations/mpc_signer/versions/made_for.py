@@ -1,7 +1,7 @@
 """The request that a key was made for, kept with each share: attested with every set of shares.
 
-What is there already has none: its attestations say that nothing is known, and no application that
-pins its nodes believes them.
+An existing share has no such request. Its attestations say so, and no application that pins its
+nodes accepts them.
 """
 
 import sqlalchemy as sa

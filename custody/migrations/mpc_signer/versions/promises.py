@@ -1,4 +1,4 @@
-"""A state between confirmed and active: promised to be kept."""
+"""The state `promised` of a share, between confirmed and active: the signer keeps the share."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,7 +16,7 @@ ERASED = ("retired", "discarded", "abandoned")
 
 
 def upgrade() -> None:
-    """Fails while a set waits: the version before took such a set into use without promises."""
+    """Fail while a share set is pending: earlier versions activated such a set without promises."""
     waiting = op.get_bind().scalar(sa.text("SELECT count(*) FROM shares WHERE state = 'confirmed'"))
     if waiting:
         raise OperatorError(
@@ -30,7 +30,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Fails while a share is promised: have its set activated first."""
+    """Fail while a share is promised: its set must be activated first."""
     _constrain(BEFORE)
     op.drop_index("uq_shares_waiting", "shares")
     _only_one("uq_shares_confirmed", "state = 'confirmed'")
