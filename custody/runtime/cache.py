@@ -52,6 +52,10 @@ class Cache(Generic[Key, Value]):
         self._entries.pop(key, None)
         return value
 
+    def __contains__(self, key: Key) -> bool:
+        """Return whether ``get`` has a value for a key."""
+        return self.get(key) is not None
+
     def __iter__(self) -> Iterator[Key]:
         """Return a copy of the keys: the caller may remove keys while it iterates."""
         return iter(list(self._entries))

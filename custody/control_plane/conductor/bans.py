@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from custody.control_plane.columns import columns
 from custody.control_plane.database import Database
+from custody.runtime.cache import Cache
 from custody.wire.framing import Domain, tagged_hash
 from custody.wire.signed_bytes import BAN_TYPE, BadSignedBytes, PinnedKeys, SignedBytes
 from custody.wire.statements import Ban
@@ -52,7 +53,7 @@ class Bans:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: set[bytes] = set()
+        self._known = Cache[bytes, bool](MAX_REMEMBERED)
 
     async def keep(self, signer: str, identity: bytes, stated: Sequence[SignedBytes]) -> None:
         """Keep the new ones of those that hold. ``identity``: the signer's Ed25519 public key."""
@@ -69,9 +70,8 @@ class Bans:
         if opened:
             for row in await self._database.rows(_KEEP, columns(BanRow, opened)):
                 log.error("ban", signer=signer, banned=row.banned, key=str(row.key_id))
-        if len(self._known) > MAX_REMEMBERED:
-            self._known.clear()
-        self._known.update(new)
+        for digest in new:
+            self._known.put(digest, True)
 
 
 def open_ban(signer: str, identity: bytes, signed: SignedBytes) -> Ban:

@@ -78,7 +78,7 @@ class Tasks:
         self.node_group = node_group
         self._max_clock_offset_seconds = max_clock_offset_seconds
         self._given = Cache[UUID, GivenTask](MAX_REMEMBERED)
-        self._found_none: dict[str, _Look] = {}
+        self._found_none = Cache[str, _Look](MAX_REMEMBERED)
         self._claims = Batcher(self._claim)
         self._signatures = Batcher(self._finish)
 
@@ -95,7 +95,7 @@ class Tasks:
         last = self._found_none.get(signer)
         if last is not None and look.is_like(last):
             return []
-        self._found_none.pop(signer, None)
+        self._found_none.pop(signer)
         return await self._claims.submit(_Claim(signer, " ".join(kinds), slots, look))
 
     async def _claim(self, claims: list[_Claim]) -> list[list[ClaimedJob] | Exception]:
@@ -114,7 +114,7 @@ class Tasks:
         given = {one: [row for row in rows if row.signer == one.signer] for one in firsts.values()}
         for one, its_rows in given.items():
             if len(its_rows) < one.slots:
-                self._found_none[one.signer] = one.look
+                self._found_none.put(one.signer, one.look)
         self._remember(rows)
         return [
             [_claimed(row, self._queue.lease_seconds) for row in given.get(one, ())]

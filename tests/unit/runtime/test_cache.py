@@ -9,7 +9,9 @@ def test_a_value_is_found_until_its_time_is_over() -> None:
     cache.put("a", 1)
     now = 4.9
     assert cache.get("a") == 1
+    assert "a" in cache
     now = 5.0
+    assert "a" not in cache
     assert cache.get("a") is None
     assert len(cache) == 0
 
