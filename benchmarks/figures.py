@@ -37,12 +37,13 @@ class Figures(Model):
 
         ``latency_to_bare_1``: p50 at one client less two round trips, in bare operations.
         """
-        own_latency = self.signatures[1].quantile(0.5) - 2 * self.round_trip
+        hsm_signature = self.signatures[1].quantile(0.5)
+        own_latency = hsm_signature - 2 * self.round_trip
         return {
             "driver_to_bare": self.driver_alone.rate / self.best_bare,
             "end_to_end_to_bare_32": self.signatures[32].rate / self.best_bare,
             "latency_to_bare_1": own_latency * self.bare[1],
-            **self.mpc.ratios(self.round_trip),
+            **self.mpc.ratios(self.round_trip, hsm_signature),
         }
 
     def targets(self) -> dict[str, tuple[str, float]]:

@@ -99,10 +99,6 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # has no types
         if not self.is_closed():
             await end.wait()
 
-    def get_reset_query(self) -> str:
-        """Return nothing: no code here changes a session, and a reset costs a round trip."""
-        return ""
-
     def _check_open(self) -> None:
         # asyncpg would raise InterfaceError, its error for a caller's mistake
         if self.is_closed():

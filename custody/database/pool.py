@@ -1,7 +1,8 @@
 """Access to PostgreSQL at run time: a pool of connections, and statements on them.
 
 Each statement is a transaction of its own unless it runs in ``transaction``. A statement takes a
-whole batch as arrays, so that a batch costs one round trip.
+whole batch as arrays, so that a batch costs one round trip. The pool is our own, because asyncpg's
+costs as much as a statement (ADR 22).
 """
 
 import asyncio
@@ -30,9 +31,11 @@ class Pool:
 
     def __init__(self, url: str, size: int, name: str, *, durable: bool = True) -> None:
         self._options = kept.options(url, name)
-        self._size = size
         self._durable = durable
-        self._pool: asyncpg.Pool | None = None
+        self._free = asyncio.Semaphore(size)
+        self._idle: list[Connection] = []
+        self._held = set[Connection]()
+        self._stale = set[Connection]()
         self._holders = set[asyncio.Task[Any] | None]()
 
     async def __aenter__(self) -> "Pool":
@@ -40,9 +43,9 @@ class Pool:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.terminate()
+        self._drop_others()
+        for connection in self._held:
+            connection.terminate()
 
     async def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
         """Return all rows of a statement that may run twice.
@@ -95,11 +98,7 @@ class Pool:
     async def connection(self) -> AsyncIterator[Connection]:
         """Hold a connection; each statement is committed at once."""
         async with self._one_at_a_time():
-            pool = await self._opened()
-            with kept.known_errors():
-                proxy = await pool.acquire(timeout=kept.ANSWER_SECONDS)
-            # the proxy of a lost connection raises InterfaceError, as for a caller's mistake
-            connection: Connection = proxy._con
+            connection = await self._take()
             try:
                 yield connection
             except BaseException as error:
@@ -107,35 +106,68 @@ class Pool:
                     # a graceful end would wait for the server, which may be silent
                     connection.terminate()
                     if is_disconnected(error):
-                        await pool.expire_connections()
+                        self._drop_others()
                 raise
             finally:
-                await pool.release(proxy)
+                self._give_back(connection)
 
     @asynccontextmanager
     async def connection_apart(self) -> AsyncIterator[Connection]:
-        """Hold a connection outside of the pool, for locks that a process holds until its end."""
-        with kept.known_errors():
-            connection: Any = await asyncpg.connect(**self._options)
+        """Hold a connection that is not of the pool: for locks held as long as a process."""
+        connection = await self._connect()
         try:
-            await kept.prepare(connection, durable=self._durable)
             yield connection
         finally:
             connection.terminate()
 
-    async def _opened(self) -> asyncpg.Pool:
-        if self._pool is None:
-            self._pool = asyncpg.create_pool(
-                min_size=0,
-                max_size=self._size,
-                max_queries=2**62,  # no need to replace a used connection
-                init=self._prepare,
-                **self._options,
-            )
-        return await self._pool  # only the first await opens the pool
+    async def _connect(self) -> Connection:
+        with kept.known_errors():
+            connection: Connection = await asyncpg.connect(**self._options)
+        try:
+            await kept.prepare(connection, durable=self._durable)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
-    async def _prepare(self, connection: Any) -> None:
-        await kept.prepare(connection, durable=self._durable)
+    async def _take(self) -> Connection:
+        """Return the connection that was used last, or a new one, once fewer than all are held."""
+        with kept.known_errors():
+            async with asyncio.timeout(kept.ANSWER_SECONDS):
+                await self._free.acquire()
+                try:
+                    connection = self._last_used() or await self._connect()
+                except BaseException:
+                    self._free.release()
+                    raise
+        self._held.add(connection)
+        return connection
+
+    def _last_used(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        return None
+
+    def _give_back(self, connection: Connection) -> None:
+        self._held.discard(connection)
+        if not connection.is_closed():
+            if connection in self._stale or connection.is_in_transaction():
+                connection.terminate()
+            else:
+                self._idle.append(connection)
+        self._stale.discard(connection)
+        self._free.release()
+
+    def _drop_others(self) -> None:
+        """Drop the others when a connection is lost: those that are held, once they come back.
+
+        After a failover they lead to the old primary.
+        """
+        while self._idle:
+            self._idle.pop().terminate()
+        self._stale.update(self._held)
 
     @asynccontextmanager
     async def _one_at_a_time(self) -> AsyncIterator[None]:

@@ -117,6 +117,52 @@ async def test_a_cancelled_statement_holds_no_connection(pool: Pool):
         assert await count(pool) == 0
 
 
+async def test_a_connection_inside_a_transaction_is_not_kept(pool: Pool):
+    async with pool.connection() as connection:
+        await connection.run("BEGIN")
+        await connection.rows(INSERT, {"id": uuid4()})
+        first = (await connection.rows(PID))[0].pid
+    assert (await pool.rows(PID))[0].pid != first
+    assert await count(pool) == 0
+
+
+async def test_a_connection_that_was_held_when_another_was_lost_is_not_kept(pool: Pool):
+    async with pool.connection() as held:
+        first = (await held.rows(PID))[0].pid
+
+        async def lose() -> None:
+            async with pool.connection() as connection:
+                await connection.rows("SELECT pg_terminate_backend(pg_backend_pid())")
+
+        with pytest.raises(DATABASE_ERRORS):
+            await asyncio.create_task(lose())
+        assert (await held.rows(PID))[0].pid == first
+    assert (await pool.rows(PID))[0].pid != first
+
+
+async def test_who_stops_waiting_for_a_connection_takes_none(pool: Pool):
+    async with pool.connection():
+        other = asyncio.create_task(pool.rows(SLEEP, {"seconds": 0.3}))
+        await asyncio.sleep(0)
+        waiting = [asyncio.create_task(count(pool)) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        for task in waiting[:4]:
+            task.cancel()
+        await other
+        assert await waiting[4] == 0
+    assert await asyncio.gather(*(count(pool) for _ in range(4))) == [0] * 4
+
+
+async def test_a_connection_that_cannot_be_made_leaves_room_for_the_next(cluster: Cluster):
+    async with Pool(cluster.create_database("away"), 1, "test") as pool:
+        cluster.stop()
+        for _ in range(3):
+            with pytest.raises(DATABASE_ERRORS):
+                await pool.rows(ONE)
+        cluster.start()
+        assert (await pool.rows(ONE))[0].one == 1
+
+
 async def test_a_hasty_commit_does_not_wait_for_the_disk(empty_database: str):
     show = "SHOW synchronous_commit"
     async with (
