@@ -20,7 +20,7 @@ import pkcs11
 
 from custody.pkcs11 import token_scheme
 from custody.pkcs11.attributes import NestedAttributeMapper
-from custody.pkcs11.master_key import find, newest
+from custody.pkcs11.master_key import find_master_keys, newest
 from custody.pkcs11.settings import DEFAULT_MASTER_KEY_LABEL
 from custody.wire.algorithms import ECDSA_SECP256K1
 
@@ -90,7 +90,7 @@ def loop(module: str, label: str, pin: str, seconds: float) -> None:
     """Print ``ready``, wait for a line, then sign for some seconds and print the rate."""
     token = pkcs11.lib(module).get_token(token_label=label)
     session = token.open(user_pin=pin, attribute_mapper=NestedAttributeMapper())
-    found = newest(find(session, DEFAULT_MASTER_KEY_LABEL), is_host=False)
+    found = newest(find_master_keys(session, DEFAULT_MASTER_KEY_LABEL), is_host=False)
     if found is None:
         raise RuntimeError("the token has no master key: hsm-driver master-key generate")
     master = found.key
@@ -109,7 +109,7 @@ def loop(module: str, label: str, pin: str, seconds: float) -> None:
     begin = time.perf_counter()
     while time.perf_counter() - begin < seconds:
         key = token_scheme.unwrap(master, ECDSA_SECP256K1, wrapped, mechanism)
-        token_scheme.sign(key, ECDSA_SECP256K1, DIGEST)
+        token_scheme.sign_in_token(key, ECDSA_SECP256K1, DIGEST)
         key.destroy()
         count += 1
     print(count / (time.perf_counter() - begin), flush=True)

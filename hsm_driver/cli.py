@@ -42,10 +42,10 @@ def _options(
 
 def _settings(context: typer.Context) -> DriverSettings:
     from custody.runtime import log
-    from custody.runtime.configuration import load
+    from custody.runtime.configuration import read_settings
     from hsm_driver.settings import DriverSettings
 
-    settings = load(context.find_root().obj, DriverSettings)
+    settings = read_settings(context.find_root().obj, DriverSettings)
     log.configure(settings.log.level)
     return settings
 
@@ -57,7 +57,7 @@ def init(context: typer.Context, new: NewDriver) -> None:
 
     Never overwrites a file. You can add missing settings to the file later.
     """
-    from custody.runtime.configuration import check, write_secret
+    from custody.runtime.configuration import check_settings, write_secret
     from custody.runtime.job_signing_keys import pinned_job_keys
     from custody.runtime.signing_key import create_signing_key
     from hsm_driver.settings import DriverSettings
@@ -65,7 +65,7 @@ def init(context: typer.Context, new: NewDriver) -> None:
     path: Path = context.find_root().obj
     with operator_errors():
         text = new_configuration(new)
-        settings = check(text, path, DriverSettings)
+        settings = check_settings(text, path, DriverSettings)
         pinned_job_keys(new.job_signing_keys, "control_plane")
         with no_overwriting():
             write_secret(path, text.encode())  # a database URL may have a password in it
@@ -103,7 +103,7 @@ def run(context: typer.Context) -> None:
     with operator_errors():
         settings = _settings(context)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(driver.run(settings))
+            runner.run(driver.run_driver(settings))
 
 
 def _hsm_settings(context: typer.Context) -> HsmSettings:

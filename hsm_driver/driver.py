@@ -33,7 +33,7 @@ async def open_hsm(settings: DriverSettings, workers: int | None = None) -> Asyn
         await hsm.close()
 
 
-async def run(settings: DriverSettings, on_stage: OnStage = lambda _: None) -> None:
+async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: None) -> None:
     """Run until SIGTERM or SIGINT, then finish the jobs that have begun. Raise OperatorError."""
     structlog.contextvars.bind_contextvars(node=settings.node.id, group=settings.node.group)
     signer = load_identity(settings.identity.private_key)

@@ -47,10 +47,10 @@ def _options(
 
 def _settings(context: typer.Context) -> SignerSettings:
     from custody.runtime import log
-    from custody.runtime.configuration import load
+    from custody.runtime.configuration import read_settings
     from mpc.settings import SignerSettings
 
-    settings = load(context.find_root().obj, SignerSettings)
+    settings = read_settings(context.find_root().obj, SignerSettings)
     log.configure(settings.log.level)
     return settings
 
@@ -62,7 +62,7 @@ def init(context: typer.Context, new: NewSigner) -> None:
 
     Never overwrites a file. Prints the command with which the other signers pin this signer.
     """
-    from custody.runtime.configuration import check, write_secret
+    from custody.runtime.configuration import check_settings, write_secret
     from custody.runtime.job_signing_keys import pinned_job_keys
     from custody.runtime.signing_key import create_signing_key
     from mpc.settings import SignerSettings
@@ -71,7 +71,7 @@ def init(context: typer.Context, new: NewSigner) -> None:
     path: Path = context.find_root().obj
     with operator_errors():
         text = new_configuration(new)
-        settings = check(text, path, SignerSettings)
+        settings = check_settings(text, path, SignerSettings)
         pinned_job_keys(new.job_signing_keys, "control_plane")
         with no_overwriting():
             write_secret(path, text.encode())  # a database URL may have a password in it
@@ -130,7 +130,7 @@ def run(context: typer.Context) -> None:
     with operator_errors():
         settings = _settings(context)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(signer.run(settings))
+            runner.run(signer.run_signer(settings))
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ from mpc.shares.shares import Shares
 log = structlog.get_logger()
 
 
-async def run(settings: SignerSettings, on_stage: OnStage = lambda _: None) -> None:
+async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: None) -> None:
     """Run until SIGTERM or SIGINT, then finish the jobs that have begun. Raise OperatorError."""
     structlog.contextvars.bind_contextvars(node=settings.node.id)
     signer = load_identity(settings.identity.private_key)

@@ -14,7 +14,7 @@ from custody.client.calls import Answer, Call, Calls, Wish, get
 from custody.client.errors import Ended, NotAttested, NotFinal
 from custody.wire.algorithms import Algorithm
 from custody.wire.answers import known
-from custody.wire.attestations import ClaimedKey, PinnedGroup, PinnedNodes, check
+from custody.wire.attestations import ClaimedKey, PinnedGroup, PinnedNodes, check_attestations
 from custody.wire.derivation import child_public_key, parse_path
 from custody.wire.encoding import Base64Bytes, Model
 from custody.wire.requests import CreateKey, CreateWallet, DeriveKey
@@ -146,7 +146,9 @@ class AttestedKeys:
         if key.public_key is None:
             return
         try:
-            check(key.attestations, _claimed(key, key.public_key, wallet), self._pinned)
+            check_attestations(
+                key.attestations, _claimed(key, key.public_key, wallet), self._pinned
+            )
         except ValueError as error:
             raise NotAttested(f"key {key.id}: {error}") from None
 

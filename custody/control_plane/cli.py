@@ -130,7 +130,7 @@ def serve_command(
     with operator_errors():
         harden()
         log.configure(log_level)
-        uvloop.run(serve.serve(_settings(context)))
+        uvloop.run(serve.serve_control_plane(_settings(context)))
 
 
 @app.command()

@@ -54,7 +54,7 @@ DISTRIBUTION = "custody"
 log = structlog.get_logger(__name__)
 
 
-async def serve(settings: Settings) -> None:
+async def serve_control_plane(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT, then finish what is under way. Raises OperatorError.
 
     A database that is away is waited for, at the start as later; one that refuses us, or has

@@ -12,7 +12,7 @@ from custody.runtime.configuration import (
     ConfiguredPath,
     DatabaseSection,
     Section,
-    load,
+    read_settings,
     write_secret,
 )
 from custody.runtime.errors import ConfigurationError
@@ -101,7 +101,7 @@ class Settings(Section):
 
 def load_settings(path: Path) -> Settings:
     """Read and check the configuration. Raises ConfigurationError."""
-    return load(path, Settings)
+    return read_settings(path, Settings)
 
 
 def initialise(path: Path) -> bytes:

@@ -56,13 +56,13 @@ def _settings(context: typer.Context) -> Settings:
 def init(context: typer.Context, new: NewServer) -> None:
     """Write a configuration file with every setting explained. Never overwrites one."""
     from custody.delivery.settings import Settings
-    from custody.runtime.configuration import check, write_secret
+    from custody.runtime.configuration import check_settings, write_secret
     from custody.runtime.job_signing_keys import pinned_job_keys
 
     path: Path = context.find_root().obj
     text = new_configuration(new)
     with operator_errors():
-        check(text, path, Settings)
+        check_settings(text, path, Settings)
         pinned_job_keys(new.job_signing_keys, "tickets")
         with no_overwriting():
             write_secret(path, text.encode())
@@ -100,7 +100,7 @@ def run(context: typer.Context) -> None:
 
     harden()
     with operator_errors():
-        uvloop.run(server.run(_settings(context)))
+        uvloop.run(server.run_delivery_server(_settings(context)))
 
 
 def main() -> None:

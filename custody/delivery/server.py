@@ -36,7 +36,7 @@ BACKLOG = 512
 log = structlog.get_logger()
 
 
-async def run(settings: Settings) -> None:
+async def run_delivery_server(settings: Settings) -> None:
     """Deliver until SIGTERM or SIGINT. Raise OperatorError."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from custody.runtime.configuration import ConfiguredPath, Section, load
+from custody.runtime.configuration import ConfiguredPath, Section, read_settings
 from custody.runtime.job_signing_keys import JobSigningKeys
 from custody.wire.clocks import TICKET_LIFE, allowed_offset
 
@@ -78,4 +78,4 @@ class Settings(Section):
 
 def load_settings(path: Path) -> Settings:
     """Read and check the configuration. Raise ConfigurationError."""
-    return load(path, Settings)
+    return read_settings(path, Settings)

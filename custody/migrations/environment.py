@@ -7,7 +7,7 @@ from custody.database.engine import synchronous_engine
 from custody.wire.framing import Domain, tagged_hash
 
 
-def run(tree: str) -> None:
+def run_migrations(tree: str) -> None:
     """Bring the database in ``config.attributes["url"]`` to the requested revision.
 
     Two migrations at once are safe: the second waits for the first, and then changes nothing.

@@ -130,7 +130,7 @@ def forced(key: Any, mixin: str) -> Any:
     return type(f"Forced{mixin}", (uses, type(key)), {})(key.wrapper)
 
 
-def read(key: Any) -> bytes:
+def read_secret_of(key: Any) -> bytes:
     value: bytes = key[Attribute.VALUE]
     return value
 

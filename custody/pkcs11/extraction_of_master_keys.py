@@ -6,7 +6,15 @@ Each says how it succeeded, or raises Refused or PKCS11Error.
 from collections.abc import Mapping
 from functools import partial
 
-from custody.pkcs11.attacker import Attacker, change, copy, first_that_works, forced, read, words
+from custody.pkcs11.attacker import (
+    Attacker,
+    change,
+    copy,
+    first_that_works,
+    forced,
+    read_secret_of,
+    words,
+)
 from custody.pkcs11.master_key import MasterKey
 from pkcs11 import Attribute, Mechanism
 
@@ -30,7 +38,7 @@ def read_master_key(attacker: Attacker) -> str:
 
 
 def _read(master: MasterKey) -> None:
-    read(master.key)
+    read_secret_of(master.key)
 
 
 def wrap_master_key(attacker: Attacker) -> str:

@@ -22,7 +22,7 @@ from custody.pkcs11.attacker import (
     copy,
     first_that_works,
     forced,
-    read,
+    read_secret_of,
     words,
 )
 from custody.pkcs11.login import name_of
@@ -74,7 +74,7 @@ def unwrap_readable(attacker: Attacker) -> str:
 
 def _value(key: Any) -> str:
     try:
-        return f"{len(read(key))} bytes read"
+        return f"{len(read_secret_of(key))} bytes read"
     except PKCS11Error as error:
         raise Refused(f"unwrapped, but not read: {name_of(error)}") from error
 
@@ -153,7 +153,7 @@ def unwrap_as_secret(attacker: Attacker) -> str:
 
 def _use_of_secret(key: Any) -> str:
     try:
-        return f"{len(read(key))} bytes read"
+        return f"{len(read_secret_of(key))} bytes read"
     except PKCS11Error:
         return "not read, but a secret key now"
 
@@ -216,7 +216,7 @@ def _derive(stored: StoredKey, key: Any) -> str:
         template={Attribute.SENSITIVE: False, Attribute.EXTRACTABLE: True},
     )
     try:
-        return f"{len(read(secret))} bytes of a shared secret"
+        return f"{len(read_secret_of(secret))} bytes of a shared secret"
     finally:
         secret.destroy()
 

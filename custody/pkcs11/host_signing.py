@@ -37,7 +37,7 @@ def generate(algorithm: Algorithm) -> tuple[bytes, bytes]:
     raise ValueError(f"no host signing of {algorithm}")
 
 
-def sign(algorithm: Algorithm, private_key: bytes, data: bytes) -> bytes:
+def sign_on_host(algorithm: Algorithm, private_key: bytes, data: bytes) -> bytes:
     """Return r and s, 32 bytes each; ``data`` is a 32-byte digest, or Ed25519's message."""
     if algorithm == ECDSA_SECP256K1:
         return Secp256k1PrivateKey(private_key).sign_recoverable(data, hasher=None)[:64]

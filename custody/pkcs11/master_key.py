@@ -50,7 +50,7 @@ class MasterKey:
         return f"{self.label}/{self.version}"
 
 
-def find(session: Session, label: str) -> list[MasterKey]:
+def find_master_keys(session: Session, label: str) -> list[MasterKey]:
     """Our keys on the token, oldest first. Raises CannotStart where two have the same name."""
     found: list[MasterKey] = []
     for key_label, is_host in ((label, False), (label + HOST_SUFFIX, True)):

@@ -16,7 +16,7 @@ from custody.pkcs11.master_key import (
     KEY_BITS,
     VERSION_SIZE,
     MasterKey,
-    find,
+    find_master_keys,
     passing_wrapping_key,
 )
 from custody.pkcs11.messages import Obstacle
@@ -59,7 +59,9 @@ class _Design:
     refused: tuple[str, ...] = ()
 
 
-def make(session: Session, label: str, rewrappable: bool, extractable: bool) -> list[str]:
+def make_master_keys(
+    session: Session, label: str, rewrappable: bool, extractable: bool
+) -> list[str]:
     """Generate the next version of both keys on the token.
 
     With ``rewrappable`` stored keys may be unwrapped as extractable, so that they can be wrapped
@@ -67,7 +69,7 @@ def make(session: Session, label: str, rewrappable: bool, extractable: bool) -> 
     own. Returns the rules that the token refused, each with its answer. Raises PKCS11Error, and
     CannotStart where the token refuses what no master key can do without.
     """
-    version = 1 + max((key.version for key in find(session, label)), default=0)
+    version = 1 + max((key.version for key in find_master_keys(session, label)), default=0)
     ways = _ways(session)
     left_out: list[str] = []
     for design in (

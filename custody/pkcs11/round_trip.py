@@ -117,7 +117,7 @@ def _refusal(wrapping: WrappingKey, pair: _Pair, way: Way) -> str | None:
 def _sign_unwrapped(wrapping: WrappingKey, wrapped: bytes, way: Way) -> bytes:
     key = token_scheme.unwrap(wrapping, way.algorithm, wrapped, way.mechanism, way.without)
     try:
-        return token_scheme.sign(key, way.algorithm, _data(way.algorithm))
+        return token_scheme.sign_in_token(key, way.algorithm, _data(way.algorithm))
     finally:
         with suppress(PKCS11Error):
             key.destroy()

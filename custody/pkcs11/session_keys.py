@@ -134,7 +134,8 @@ class SessionKeys:
         except PKCS11Error as error:
             raise self._unwrap_failure(master, error) from None
         return [
-            _size_fault(key.algorithm, item) or host_signing.sign(key.algorithm, private_key, item)
+            _size_fault(key.algorithm, item)
+            or host_signing.sign_on_host(key.algorithm, private_key, item)
             for item in data
         ]
 
@@ -176,7 +177,7 @@ def _sign_inside(private_key: object, algorithm: Algorithm, data: bytes) -> byte
         return fault
     try:
         with _translated("sign"):
-            raw = token_scheme.sign(private_key, algorithm, data)
+            raw = token_scheme.sign_in_token(private_key, algorithm, data)
     except HsmFailure as failure:
         return failure
     if len(raw) != RAW_SIZE:

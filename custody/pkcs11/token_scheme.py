@@ -107,7 +107,7 @@ def unwrap(
     )
 
 
-def sign(key: Any, algorithm: Algorithm, data: bytes) -> bytes:
+def sign_in_token(key: Any, algorithm: Algorithm, data: bytes) -> bytes:
     """Return r and s (PKCS#11 3.1, section 6.3.1), or the 64 bytes of RFC 8032."""
     signature: bytes = key.sign(data, mechanism=SCHEMES[algorithm].mechanism)
     return signature

@@ -71,7 +71,7 @@ class Worker:
 
     def _prove(self) -> Ready:
         hello = self._hello
-        masters = master_key.find(self._session, hello.master_key_label)
+        masters = master_key.find_master_keys(self._session, hello.master_key_label)
         if hello.purpose == "administration":
             return Ready(token=hello.token_label, check_values={}, capabilities=[])
         if hello.check_values is not None:
@@ -145,7 +145,7 @@ class Worker:
                 )
                 return Unsealed(secret=secret)
             case MakeMasterKey():
-                left_out = master_key_making.make(
+                left_out = master_key_making.make_master_keys(
                     self._session,
                     self._hello.master_key_label,
                     operation.rewrappable,
@@ -155,7 +155,7 @@ class Worker:
             case ListMasterKeys():
                 return self._master_keys([])
             case Probe():
-                masters = master_key.find(self._session, self._hello.master_key_label)
+                masters = master_key.find_master_keys(self._session, self._hello.master_key_label)
                 return capabilities.probe(self._session, masters, self._hello.host_signing)
             case Extract():
                 return self._extract(operation.attempt)
@@ -163,12 +163,12 @@ class Worker:
                 raise ValueError("signatures go by key")
 
     def _master_keys(self, left_out: list[str]) -> MasterKeys:
-        masters = master_key.find(self._session, self._hello.master_key_label)
+        masters = master_key.find_master_keys(self._session, self._hello.master_key_label)
         keys = [master_key.describe(self._session, key) for key in masters]
         return MasterKeys(keys=keys, left_out=left_out)
 
     def _extract(self, attempt: str) -> Extracted:
-        masters = master_key.find(self._session, self._hello.master_key_label)
+        masters = master_key.find_master_keys(self._session, self._hello.master_key_label)
         return extraction.attempt(self._session, self._hello, masters, attempt)
 
 

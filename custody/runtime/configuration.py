@@ -58,7 +58,7 @@ class DatabaseSection(Section):
 Settings = TypeVar("Settings", bound=Section)
 
 
-def load(path: Path, model: type[Settings]) -> Settings:
+def read_settings(path: Path, model: type[Settings]) -> Settings:
     """Read a TOML file into a model.
 
     Raise ConfigurationError, which names the file and each invalid key.
@@ -85,7 +85,7 @@ def load(path: Path, model: type[Settings]) -> Settings:
         ) from None
 
 
-def check(text: str, path: Path, model: type[Settings]) -> Settings:
+def check_settings(text: str, path: Path, model: type[Settings]) -> Settings:
     """Check a configuration file's text before it is written. Raise ConfigurationError."""
     try:
         return _checked(tomllib.loads(text), path, model)

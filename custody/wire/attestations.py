@@ -172,7 +172,9 @@ class PinnedNodes:
         return attestation
 
 
-def check(attestations: Sequence[SignedBytes], key: ClaimedKey, pinned: PinnedNodes) -> None:
+def check_attestations(
+    attestations: Sequence[SignedBytes], key: ClaimedKey, pinned: PinnedNodes
+) -> None:
     """Raise Unattested unless pinned nodes attest every claimed fact of the key."""
     if not 1 <= len(attestations) <= MAX_SIGNERS:
         raise Unattested(f"there are {len(attestations)} attestations, not 1 to {MAX_SIGNERS}")

@@ -29,7 +29,7 @@ from mpc.ceremonies.envelopes import CeremonyChannel
 from mpc.ceremonies.guarded_phases import GuardedPhases
 from mpc.ceremonies.hello import Opened
 from mpc.ceremonies.tickets import Quorum, index_of
-from mpc.ceremonies.used_tickets import use
+from mpc.ceremonies.used_tickets import use_ticket
 
 log = structlog.get_logger()
 
@@ -171,7 +171,7 @@ class Ceremony(typing.Generic[Running]):
     async def _use_ticket(self) -> None:
         """Remember the ticket, on disk. Raises Refused when it was used before."""
         ceremony = self._ticket.ceremony
-        if not await use(self._ceremonies.pool, ceremony):
+        if not await use_ticket(self._ceremonies.pool, ceremony):
             raise Refused("ticket_used", f"ceremony {ceremony} was held here before")
 
     async def _meet(self, opening: bytes) -> dict[str, Opened]:

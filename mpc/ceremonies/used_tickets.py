@@ -24,7 +24,7 @@ _FORGET = """
 """
 
 
-async def use(pool: Pool, ceremony: UUID) -> bool:
+async def use_ticket(pool: Pool, ceremony: UUID) -> bool:
     """Remember a ceremony's ticket, on disk when this returns. False when it was used before."""
     # not rows(), which tries again: the second time would find the first's own row
     async with pool.connection() as connection:

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from custody.node.loop import Stage
 from custody.runtime import log
-from custody.runtime.configuration import load
+from custody.runtime.configuration import read_settings
 from custody.runtime.console import operator_errors
 from custody.runtime.hardening import harden
 from hsm_driver import driver
@@ -46,11 +46,11 @@ class Killer:
 def main(config: Path, plan: Path) -> None:
     harden()
     with operator_errors():
-        settings = load(config, DriverSettings)
+        settings = read_settings(config, DriverSettings)
         log.configure(settings.log.level)
         killer = Killer(Plan.model_validate_json(plan.read_text()) if plan.exists() else None)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(driver.run(settings, on_stage=killer))
+            runner.run(driver.run_driver(settings, on_stage=killer))
 
 
 if __name__ == "__main__":

@@ -220,7 +220,7 @@ def main(config: Path, lie: Path) -> None:
     with operator_errors():
         settings = load_settings(config)
         log.configure(settings.log.level)
-        uvloop.run(server.run(settings))
+        uvloop.run(server.run_delivery_server(settings))
 
 
 if __name__ == "__main__":

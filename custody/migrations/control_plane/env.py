@@ -1,5 +1,5 @@
 """Alembic's entry into this tree."""
 
-from custody.migrations.environment import run
+from custody.migrations.environment import run_migrations
 
-run("control_plane")
+run_migrations("control_plane")

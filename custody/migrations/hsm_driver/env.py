@@ -1,5 +1,5 @@
 """Alembic's entry into this tree."""
 
-from custody.migrations.environment import run
+from custody.migrations.environment import run_migrations
 
-run("hsm_driver")
+run_migrations("hsm_driver")

@@ -8,7 +8,7 @@ import pytest
 from custody.client import Key
 from custody.node.connections import open_database
 from custody.node.errors import Failed
-from custody.runtime.configuration import load
+from custody.runtime.configuration import read_settings
 from devstack.signer import Signer
 from mpc._native import Share
 from mpc.settings import SignerSettings
@@ -20,8 +20,8 @@ from tests.acceptance.mpc.conftest import SCHEMES
 @asynccontextmanager
 async def shares_of(signer: Signer, keys_of: Signer | None = None) -> AsyncIterator[Shares]:
     """A signer's shares, read with its encryption key, or another's."""
-    settings = load(signer.config, SignerSettings)
-    others = load((keys_of or signer).config, SignerSettings)
+    settings = read_settings(signer.config, SignerSettings)
+    others = read_settings((keys_of or signer).config, SignerSettings)
     async with open_database(settings) as database, open_encryption_keys(others) as keys:
         yield Shares(database, keys)
 

@@ -27,11 +27,11 @@ from custody.control_plane.conductor.judging import Judged
 from custody.control_plane.conductor.tasks import Tasks
 from custody.control_plane.conductor.writing import Planned, Written
 from custody.control_plane.jobs.transitions import Note
-from custody.control_plane.serve import serve
+from custody.control_plane.serve import serve_control_plane
 from custody.control_plane.settings import Settings
 from custody.database.connection import Connection
 from custody.runtime import log
-from custody.runtime.configuration import load
+from custody.runtime.configuration import read_settings
 from custody.runtime.console import operator_errors
 from custody.runtime.hardening import harden
 
@@ -78,11 +78,11 @@ def put_in(plan: Plan) -> None:
 def main(config: Path, plan: Path) -> None:
     harden()
     with operator_errors():
-        settings = load(config, Settings)
+        settings = read_settings(config, Settings)
         log.configure("info")
         put_in(Plan.model_validate_json(plan.read_text()))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings))
+            runner.run(serve_control_plane(settings))
 
 
 if __name__ == "__main__":

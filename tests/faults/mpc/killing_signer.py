@@ -24,7 +24,7 @@ from pydantic import BaseModel
 from custody.node.handlers import Handled, Handler, Work
 from custody.node.loop import Stage
 from custody.runtime import log
-from custody.runtime.configuration import load
+from custody.runtime.configuration import read_settings
 from custody.runtime.console import operator_errors
 from custody.runtime.hardening import harden
 from mpc import signer
@@ -104,12 +104,12 @@ def put_in(killer: Killer) -> None:
 def main(config: Path, plan: Path) -> None:
     harden()
     with operator_errors():
-        settings = load(config, SignerSettings)
+        settings = read_settings(config, SignerSettings)
         log.configure(settings.log.level)
         killer = Killer(Plan.model_validate_json(plan.read_text()))
         put_in(killer)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(signer.run(settings, on_stage=killer.on_stage))
+            runner.run(signer.run_signer(settings, on_stage=killer.on_stage))
 
 
 if __name__ == "__main__":

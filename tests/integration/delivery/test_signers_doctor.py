@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from custody.runtime.checks import Check, Status
-from custody.runtime.configuration import load
+from custody.runtime.configuration import read_settings
 from devstack.processes import LOCALHOST, free_port
 from mpc.configuration import NewSigner, new_configuration
 from mpc.doctor import checks
@@ -31,7 +31,7 @@ def settings(folder: Path, pki: Pki, delivery: dict[str, str]) -> SignerSettings
             )
         )
     )
-    return load(path, SignerSettings)
+    return read_settings(path, SignerSettings)
 
 
 async def about(settings: SignerSettings) -> list[Check]:

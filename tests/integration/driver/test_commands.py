@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from custody.node.doctor import host_checks
 from custody.node.settings import GateSection
 from custody.runtime.checks import Check, Status
-from custody.runtime.configuration import load, write_secret
+from custody.runtime.configuration import read_settings, write_secret
 from custody.runtime.console import EXIT_COULD_NOT_CHECK
 from custody.runtime.signing_key import create_signing_key
 from devstack.processes import LOCALHOST, free_port
@@ -83,7 +83,7 @@ def test_the_explained_settings_of_the_gate_are_those_that_there_are(config: Pat
     begin, end = text.index("# [gate]"), text.index("[log]")
     uncommented = text[begin:end].replace("\n# ", "\n").removeprefix("# ")
     config.write_text(text[:begin] + uncommented + text[end:])
-    gate = load(config, DriverSettings).gate
+    gate = read_settings(config, DriverSettings).gate
     assert gate is not None
     assert gate.model_fields_set == set(GateSection.model_fields)
     defaults = {name: GateSection.model_fields[name].default for name in OPTIONAL}
@@ -107,7 +107,7 @@ def test_doctor_says_what_to_do_about_each_thing_that_is_not_there(config: Path)
 
 def test_doctor_warns_of_a_database_that_nothing_proves(config: Path):
     def found() -> Check:
-        checks = {check.name: check for check in host_checks(load(config, DriverSettings))}
+        checks = {check.name: check for check in host_checks(read_settings(config, DriverSettings))}
         return checks["database connection"]
 
     assert found().status is Status.OK

@@ -15,7 +15,7 @@ STALL = b"\xad" * 32
 LOGINS = "TEST_LOGINS"
 """Environment variable: the file that gets a line for each login that is tried."""
 
-_sign = token_scheme.sign
+_sign = token_scheme.sign_in_token
 _open_session = login.open_session
 
 
@@ -36,6 +36,6 @@ def _counted_login(hello: Hello) -> Any:
 
 
 if __name__ == "__main__":
-    setattr(token_scheme, "sign", _failing_sign)  # noqa: B010
+    setattr(token_scheme, "sign_in_token", _failing_sign)  # noqa: B010
     setattr(worker, "open_session", _counted_login)  # noqa: B010
     worker.main()

@@ -13,7 +13,7 @@ def test_a_host_key_signs_what_its_public_key_verifies(algorithm: Algorithm):
     for number in range(10):
         private_key, public_key = host_signing.generate(algorithm)
         assert len(private_key) == host_signing.SECRET_SIZE
-        raw = host_signing.sign(algorithm, private_key, digest(number))
+        raw = host_signing.sign_on_host(algorithm, private_key, digest(number))
         key = WrappedKey(algorithm, public_key, Protection.HOST, b"", "custody-host/1", "AES_GCM")
         verified(key, digest(number), raw)
 

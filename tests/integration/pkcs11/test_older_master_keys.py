@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from custody.database.pool import Pool
-from custody.runtime.configuration import load, write_secret
+from custody.runtime.configuration import read_settings, write_secret
 from custody.wire.algorithms import ECDSA_SECP256K1
 from devstack.processes import free_port
 from hsm_driver.cli import app
@@ -42,7 +42,7 @@ def config(empty_token: TokenFolder, tmp_path: Path, driver_database: str) -> Pa
 
 async def store_a_key(config: Path) -> UUID:
     """As the driver does it, under the newest master key that its database knows."""
-    settings = load(config, DriverSettings)
+    settings = read_settings(config, DriverSettings)
     key_id = uuid4()
     async with (
         Pool(settings.database.read_url(), 2, "test") as pool,

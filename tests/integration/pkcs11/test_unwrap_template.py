@@ -108,7 +108,7 @@ def unwrap(*arguments, original=token_scheme.unwrap):
 token_scheme.unwrap = unwrap
 
 session = token.open(rw=True, user_pin=pin, attribute_mapper=NestedAttributeMapper())
-print(json.dumps(master_key_making.make(Stubborn(session), "custody", False, False)))
+print(json.dumps(master_key_making.make_master_keys(Stubborn(session), "custody", False, False)))
 """
 """A token that knows no CKA_COPYABLE in a template, nor CKA_SIGN_RECOVER of an unwrapped key: none
 of the tokens that we have does that."""

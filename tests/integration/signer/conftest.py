@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.database.pool import Pool
-from custody.runtime.configuration import load
+from custody.runtime.configuration import read_settings
 from custody.wire.signed_bytes import SigningKey
 from devstack.processes import LOCALHOST, free_port
 from mpc.configuration import NewSigner, new_configuration
@@ -70,4 +70,4 @@ def config(tmp_path: Path, signer_database: str, key: FileKey) -> Path:
 
 @pytest.fixture
 def settings(config: Path) -> SignerSettings:
-    return load(config, SignerSettings)
+    return read_settings(config, SignerSettings)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.database.pool import Pool
 from custody.node.identity import load_identity
-from custody.runtime.configuration import load
+from custody.runtime.configuration import read_settings
 from custody.runtime.signing_key import create_signing_key
 from custody.wire.signed_bytes import SigningKey
 from devstack.processes import LOCALHOST, free_port
@@ -103,7 +103,7 @@ async def test_a_signer_is_not_its_own_peer(config: Path):
 
 async def test_identity_show_prints_what_others_pin(config: Path):
     shown = json.loads((await command(config, "identity", "show", "--json")).stdout)
-    settings = load(config, SignerSettings)
+    settings = read_settings(config, SignerSettings)
     assert shown["node"] == settings.node.id
     own = load_identity(settings.identity.private_key).public_key
     assert checked_identity(shown["public_key"]) == own

@@ -8,7 +8,7 @@ import pytest
 
 from custody.database.pool import Pool
 from custody.pkcs11.administration import administration
-from custody.runtime.configuration import load
+from custody.runtime.configuration import read_settings
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_key import FileKey
 from mpc.shares.encryption_keys import EncryptionKeys, hsm_settings, open_encryption_keys
@@ -43,7 +43,7 @@ def config(tmp_path: Path, signer_database: str, token: dict[str, Any]) -> Path:
 
 @pytest.fixture
 def settings(config: Path) -> SignerSettings:
-    return load(config, SignerSettings)
+    return read_settings(config, SignerSettings)
 
 
 async def make_key(settings: SignerSettings) -> None:

@@ -87,4 +87,4 @@ async def test_a_signer_does_not_run_beside_another_process_of_it(
     async with process(signer_database, settings.node.id):
         with pytest.raises(OperatorError, match="another process of"):
             async with asyncio.timeout(10):
-                await signer.run(settings)
+                await signer.run_signer(settings)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from custody.runtime.configuration import load
+from custody.runtime.configuration import read_settings
 from custody.runtime.signing_key import load_signing_key
 from custody.wire.algorithms import EDDSA_ED25519
 from mpc.cli import app
@@ -53,7 +53,7 @@ def test_it_prints_what_the_others_pin_and_no_secret(config: Path):
 
 def test_the_configuration_is_one_that_the_signer_takes(config: Path):
     init(config, "--min-threshold", "3", "--delivery", "delivery-2=https://second:8445")
-    settings = load(config, SignerSettings)
+    settings = read_settings(config, SignerSettings)
     assert settings.node.group == "mpc"
     assert settings.quorum.min_threshold == 3
     assert settings.encryption.key_file == config.parent / "encryption.key"
@@ -66,7 +66,7 @@ def test_the_configuration_is_one_that_the_signer_takes(config: Path):
 def test_with_a_token_no_key_file_is_made(config: Path):
     done = init(config, "--module", "/lib/hsm.so", "--token-label", "signer")
     assert done.exit_code == 0, done.output
-    settings = load(config, SignerSettings)
+    settings = read_settings(config, SignerSettings)
     assert settings.encryption.key == "hsm"
     assert settings.encryption.hsm is not None
     assert settings.encryption.hsm.token_label == "signer"

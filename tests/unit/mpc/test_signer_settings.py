@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from custody.runtime.configuration import load
+from custody.runtime.configuration import read_settings
 from custody.runtime.errors import ConfigurationError
 from mpc.configuration import NewSigner, new_configuration
 from mpc.settings import SignerSettings
@@ -23,7 +23,7 @@ def text(**changes: Any) -> str:
 def settings(folder: Path, content: str) -> SignerSettings:
     path = folder / "mpc-signer.toml"
     path.write_text(content)
-    return load(path, SignerSettings)
+    return read_settings(path, SignerSettings)
 
 
 def test_an_explained_example_of_a_token_can_be_taken_as_it_stands(tmp_path: Path):

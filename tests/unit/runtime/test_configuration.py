@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from custody.runtime.configuration import Section, credential_path, load, read_secret, write_secret
+from custody.runtime.configuration import (
+    Section,
+    credential_path,
+    read_secret,
+    read_settings,
+    write_secret,
+)
 from custody.runtime.errors import ConfigurationError
 
 
@@ -26,12 +32,12 @@ def file(tmp_path: Path) -> Path:
 
 def test_a_file_becomes_the_model(file):
     file.write_text('[database]\nurl = "postgresql://grüezi"\n', "utf-8")
-    assert load(file, Example).database == Database(url="postgresql://grüezi")
+    assert read_settings(file, Example).database == Database(url="postgresql://grüezi")
 
 
 def test_a_missing_file_says_how_to_give_one(file):
     with pytest.raises(ConfigurationError) as caught:
-        load(file, Example)
+        read_settings(file, Example)
     assert str(file) in caught.value.what
     assert "No such file" in caught.value.what
     assert "--config" in caught.value.todo
@@ -39,25 +45,25 @@ def test_a_missing_file_says_how_to_give_one(file):
 
 def test_a_folder_is_no_configuration(tmp_path):
     with pytest.raises(ConfigurationError, match="Is a directory"):
-        load(tmp_path, Example)
+        read_settings(tmp_path, Example)
 
 
 def test_what_is_not_toml_names_the_line(file):
     file.write_text("[database]\nurl = \n")
     with pytest.raises(ConfigurationError, match="line 2"):
-        load(file, Example)
+        read_settings(file, Example)
 
 
 def test_what_is_not_utf_8_is_told_so(file):
     file.write_bytes(b'[database]\nurl = "\xff"\n')
     with pytest.raises(ConfigurationError, match="not UTF-8"):
-        load(file, Example)
+        read_settings(file, Example)
 
 
 def test_every_key_at_fault_is_named(file):
     file.write_text('[database]\npool_size = "many"\nurk = 1\n[other]\n')
     with pytest.raises(ConfigurationError) as caught:
-        load(file, Example)
+        read_settings(file, Example)
     for key in ("database.url", "database.pool_size", "database.urk", "other"):
         assert f"  {key}: " in caught.value.what
 
@@ -65,7 +71,7 @@ def test_every_key_at_fault_is_named(file):
 def test_an_error_does_not_repeat_what_the_file_says(file):
     file.write_text('[database]\nurl = "x"\npool_size = "hunter2"\n')
     with pytest.raises(ConfigurationError) as caught:
-        load(file, Example)
+        read_settings(file, Example)
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__

@@ -21,7 +21,13 @@ from custody.wire.algorithms import (
     Scheme,
     Store,
 )
-from custody.wire.attestations import ClaimedKey, PinnedGroup, PinnedNodes, Unattested, check
+from custody.wire.attestations import (
+    ClaimedKey,
+    PinnedGroup,
+    PinnedNodes,
+    Unattested,
+    check_attestations,
+)
 from custody.wire.derivation import child_chain_code, child_public_key
 from custody.wire.jobs import Endpoint, child_key_id
 from custody.wire.signed_bytes import ATTESTATION_TYPE, CONFIRMATION_TYPE, SignedBytes, SigningKey
@@ -142,23 +148,23 @@ def by_all(attestation: Attestation = MPC, signers: list[str] | None = None) -> 
 
 def refused(attestations: list[SignedBytes], key: ClaimedKey, pinned: PinnedNodes = PINNED) -> str:
     with pytest.raises(Unattested) as caught:
-        check(attestations, key, pinned)
+        check_attestations(attestations, key, pinned)
     return str(caught.value)
 
 
 def test_a_key_in_an_hsm_is_attested_by_the_driver_that_made_it():
-    check([signed(HSM)], HSM_WALLET, PINNED)
+    check_attestations([signed(HSM)], HSM_WALLET, PINNED)
     on_host = HSM.model_copy(update={"protection": Protection.HOST})
-    check([signed(on_host)], replace(HSM_WALLET, protection=Protection.HOST), PINNED)
+    check_attestations([signed(on_host)], replace(HSM_WALLET, protection=Protection.HOST), PINNED)
 
 
 def test_an_mpc_key_is_attested_by_each_of_its_signers_in_any_order():
-    check(by_all(), MPC_WALLET, PINNED)
-    check(by_all()[::-1], MPC_WALLET, PINNED)
+    check_attestations(by_all(), MPC_WALLET, PINNED)
+    check_attestations(by_all()[::-1], MPC_WALLET, PINNED)
 
 
 def test_a_child_is_attested_by_its_roots_signers():
-    check(by_all(), CHILD, PINNED)
+    check_attestations(by_all(), CHILD, PINNED)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +199,7 @@ def test_any_algorithm_of_mpc_can_be_attested(algorithm, network, public_key):
         address=network and address_of(network, algorithm, public_key),
         chain_code=None,
     )
-    check(by_all(attestation), key, PINNED)
+    check_attestations(by_all(attestation), key, PINNED)
 
 
 @pytest.mark.parametrize(
@@ -394,7 +400,7 @@ def test_the_members_of_a_group_are_exactly_those_pinned():
         attestation = MPC.model_copy(update={"signers": signers})
         key = replace(MPC_WALLET, signers=None)
         assert "pinned for 'treasury'" in refused(by_all(attestation), key)
-    check(by_all(), MPC_WALLET, pins(PinnedGroup(3, SIGNERS[::-1])))
+    check_attestations(by_all(), MPC_WALLET, pins(PinnedGroup(3, SIGNERS[::-1])))
 
 
 def test_a_driver_attests_keys_of_a_group_that_it_is_pinned_in():
@@ -428,7 +434,7 @@ def test_another_applications_key_is_refused(key, made_for, reason):
 def test_an_application_that_signs_nothing_has_keys_of_requests_that_nobody_signed():
     unsigned = MADE_FOR.model_copy(update={"application": None})
     plain = pins(application=None)
-    check([signed(HSM.model_copy(update={"made_for": unsigned}))], HSM_WALLET, plain)
+    check_attestations([signed(HSM.model_copy(update={"made_for": unsigned}))], HSM_WALLET, plain)
     assert "this application signs nothing" in refused([signed(HSM)], HSM_WALLET, plain)
     other = unsigned.model_copy(update={"external_id": "order-8"})
     attested = [signed(HSM.model_copy(update={"made_for": other}))]
@@ -439,18 +445,18 @@ def test_a_bare_key_is_none_of_a_request_for_a_wallet():
     """The same external id may name one of each."""
     bare = replace(HSM_WALLET, network=None, address=None)
     attestation = HSM.model_copy(update={"network": None, "made_for": BARE})
-    check([signed(attestation)], bare, PINNED)
+    check_attestations([signed(attestation)], bare, PINNED)
     assert "external_id" in refused([signed(attestation)], replace(bare, external_id="order-8"))
     posing = attestation.model_copy(update={"made_for": MADE_FOR})
     assert "a request to wallets" in refused([signed(posing)], bare)
 
 
 def test_a_wallets_key_read_without_the_wallet_needs_no_external_id():
-    check([signed(HSM)], replace(HSM_WALLET, address=None, external_id=None), PINNED)
+    check_attestations([signed(HSM)], replace(HSM_WALLET, address=None, external_id=None), PINNED)
 
 
 def test_the_external_id_of_a_child_is_not_its_roots():
-    check(by_all(), replace(CHILD, external_id="child-1"), PINNED)
+    check_attestations(by_all(), replace(CHILD, external_id="child-1"), PINNED)
 
 
 def test_an_attestation_for_one_store_is_none_for_the_other():
