@@ -77,7 +77,7 @@ def database_settings(stack: Stack) -> dict[str, str]:
         }
     engine.dispose()
     if set(found.values()) != {"on"}:
-        raise RuntimeError(f"a benchmark without durability says nothing: {found}")
+        raise RuntimeError(f"the benchmark needs a durable PostgreSQL, but finds {found}")
     return found
 
 
@@ -86,8 +86,10 @@ def _say(what: str) -> None:
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="How long each scene is measured.")] = 10.0,
-    folder: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("build/bench"),
+    seconds: Annotated[float, typer.Option(help="Duration of each scene.")] = 10.0,
+    folder: Annotated[Path, typer.Option(help="Folder of the stack and the result.")] = Path(
+        "build/bench"
+    ),
 ) -> None:
     """Measure signatures a second, as ratios to the HSM and the library alone.
 
@@ -104,10 +106,10 @@ def main(
     print_table(
         ["scene", "clients", "a second", "of the limit", "p50 ms", "p99 ms"], figures.rows()
     )
+    out.print(f"one mTLS round trip to an idle server: {figures.round_trip * 1e3:.2f} ms")
     out.print(
-        f"one mTLS round trip, to a server that does nothing: {figures.round_trip * 1e3:.2f} ms"
+        f"one signer's round trip to a delivery server: {figures.mpc.round_trip * 1e3:.2f} ms"
     )
-    out.print(f"one of a signer's, to a delivery server: {figures.mpc.round_trip * 1e3:.2f} ms")
     for line in figures.mpc.sizes():
         out.print(line)
     targets = figures.targets()

@@ -82,7 +82,7 @@ def _hear(pipe: IO[str] | None) -> str:
     assert pipe is not None
     line = pipe.readline()
     if not line:
-        raise RuntimeError("a bare loop ended without a word; its stderr says why")
+        raise RuntimeError("a bare loop ended without output; its stderr says why")
     return line
 
 
@@ -92,7 +92,7 @@ def loop(module: str, label: str, pin: str, seconds: float) -> None:
     session = token.open(user_pin=pin, attribute_mapper=NestedAttributeMapper())
     found = newest(find_master_keys(session, DEFAULT_MASTER_KEY_LABEL), is_host=False)
     if found is None:
-        raise RuntimeError("the token has no master key: hsm-driver master-key generate")
+        raise RuntimeError("the token has no master key. Run: hsm-driver master-key generate")
     master = found.key
     for mechanism in token_scheme.WRAP_MECHANISMS:
         with token_scheme.generated(session, ECDSA_SECP256K1) as (_, private, _public):

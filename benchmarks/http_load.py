@@ -92,7 +92,7 @@ async def _client(
         answer = await _answer(reader)
         latencies.append(time.perf_counter() - started)
         if expect not in answer:
-            raise RuntimeError(f"an answer without {load.expect!r}: {answer[:500]!r}")
+            raise RuntimeError(f"an answer does not contain {load.expect!r}: {answer[:500]!r}")
 
 
 def _headers(load: Load) -> str:

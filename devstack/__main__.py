@@ -25,7 +25,7 @@ def up() -> None:
 
     local = LocalStack(DEV)
     local.up()
-    say(f"\nIt is up. To use it: set -a; . {local.environment_file}; set +a")
+    say(f"\nThe stack is up. To use it: set -a; . {local.environment_file}; set +a")
 
 
 @app.command()

@@ -53,10 +53,10 @@ def _only_item(witness: bytes) -> tuple[bytes, int]:
     try:
         items = Witness.parse(stream).items
     except (OSError, ValueError, RuntimeError, IndexError) as error:
-        raise NotSigned(f"no witness: {error}") from None
+        raise NotSigned(f"the signature is not a witness: {error}") from None
     if len(items) != 1 or stream.read():
-        raise NotSigned(f"a witness of {len(items)} items, not of a signature alone")
+        raise NotSigned(f"the witness has {len(items)} items instead of one signature")
     raw, hash_type = items[0][:SIGNATURE_SIZE], items[0][SIGNATURE_SIZE:]
     if len(raw) != SIGNATURE_SIZE or hash_type not in (b"", bytes([SIGHASH_ALL])):
-        raise NotSigned(f"a signature of {len(items[0])} bytes, or of another hash type")
+        raise NotSigned(f"the signature has {len(items[0])} bytes, or another hash type")
     return raw, hash_type[0] if hash_type else SIGHASH_DEFAULT

@@ -146,7 +146,7 @@ class MpcDemo:
                 except Rejected as rejected:
                     reason = rejected.resource.reason
                 else:
-                    raise NotVerified("what the gate rejects was signed")
+                    raise NotVerified("the signers signed a message that their gates reject")
             say(f"      the API says: Rejected, {reason.detail if reason else '?'}")
         finally:
             for gate in gates.values():

@@ -37,10 +37,10 @@ class LocalStack:
         """
         with self._alone():
             if self._is_up():
-                say(f"It is running already: {self.environment_file}")
+                say(f"The stack is running already: {self.environment_file}")
                 return
             if ended := self._end():
-                say(f"Stopped what was left of an earlier one: {', '.join(ended)}.")
+                say(f"Stopped the rest of an earlier stack: {', '.join(ended)}.")
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True, mode=0o700)
             self._start()

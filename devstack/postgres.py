@@ -171,7 +171,9 @@ def find_binaries() -> Path:
         return max(versions, key=lambda folder: float(folder.parent.name))
     found = shutil.which("initdb")
     if found is None:
-        raise OperatorError("PostgreSQL's server is not installed", "apt-get install postgresql")
+        raise OperatorError(
+            "PostgreSQL's server is not installed", "Run: apt-get install postgresql"
+        )
     return Path(found).resolve().parent
 
 
@@ -184,6 +186,6 @@ def _unprivileged_user() -> str | None:
     except KeyError:
         raise OperatorError(
             f"PostgreSQL refuses to run as root, and there is no user {UNPRIVILEGED_USER}",
-            "apt-get install postgresql makes that user; or run this as another user.",
+            "Create the user: apt-get install postgresql. Or run the command as another user.",
         ) from None
     return UNPRIVILEGED_USER

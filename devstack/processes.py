@@ -206,7 +206,7 @@ def failure(program: Program, what: str) -> OperatorError:
     """Return an error that shows the end of the program's log."""
     return OperatorError(
         f"{program.name} {what}. The end of {program.log}:\n{tail(program.log)}",
-        "Correct what the log says, or send it along with a question.",
+        "Correct the fault that the log shows. If you cannot, report it together with the log.",
     )
 
 
@@ -235,4 +235,6 @@ def free_port() -> int:
         with socket.socket() as listener, contextlib.suppress(OSError):
             listener.bind((LOCALHOST, port))
             return port
-    raise OperatorError("no TCP port is free on 127.0.0.1", "End what listens on them: ss -tln")
+    raise OperatorError(
+        "no TCP port is free on 127.0.0.1", "End processes that listen on ports: ss -tln"
+    )

@@ -225,7 +225,7 @@ class Stack:
                     node.process.check()
                 if time.monotonic() > deadline:
                     raise OperatorError(
-                        f"no heartbeat of every node after {HEARTBEAT_TIMEOUT:.0f} s",
+                        f"the API has no heartbeat of every node after {HEARTBEAT_TIMEOUT:.0f} s",
                         f"See the logs in {self.folder / 'logs'}.",
                     )
                 time.sleep(0.05)

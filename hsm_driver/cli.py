@@ -71,7 +71,7 @@ def init(context: typer.Context, new: NewDriver) -> None:
             write_secret(path, text.encode())  # a database URL may have a password in it
             signer = create_signing_key(settings.identity.private_key)
     out.print(f"wrote {path} and {settings.identity.private_key} (identity {signer.key_id})")
-    out.print("next: put in what is missing, then: hsm-driver doctor")
+    out.print("next: fill in the missing settings, then run: hsm-driver doctor")
 
 
 def _checks(settings: DriverSettings) -> AsyncIterator[Check]:

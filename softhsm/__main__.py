@@ -21,7 +21,7 @@ Label = Annotated[str, typer.Argument(help="The token's label.")]
 @app.callback()
 def _options(
     context: typer.Context,
-    folder: Annotated[Path, typer.Option(help="Where the tokens are.")] = Path("build/softhsm"),
+    folder: Annotated[Path, typer.Option(help="The folder of the tokens.")] = Path("build/softhsm"),
 ) -> None:
     from softhsm.tokens import TokenFolder
 
@@ -52,7 +52,7 @@ def list_(context: typer.Context) -> None:
 def wipe(
     context: typer.Context,
     label: Label,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without a question.")] = False,
 ) -> None:
     """Delete a token, and with it every key that only its master key can unwrap."""
     tokens: TokenFolder = context.obj

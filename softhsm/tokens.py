@@ -44,7 +44,7 @@ def find_module() -> Path:
     for module in MODULES:
         if module.exists():
             return module
-    raise OperatorError("SoftHSM is not installed", "apt-get install softhsm2")
+    raise OperatorError("SoftHSM is not installed", "Run: apt-get install softhsm2")
 
 
 class TokenFolder:
@@ -75,6 +75,7 @@ class TokenFolder:
         if any(token.label == label for token in self.list()):
             raise OperatorError(
                 f"{self.folder} has a token {label!r} already",
+                "Choose another label, or delete this token: "
                 f"softhsm/token --folder {self.folder} wipe {label}",
             )
         user_pin = secrets.token_hex(PIN_BYTES) if pin is None else pin
@@ -124,6 +125,7 @@ class TokenFolder:
         if any(token.label == label for token in other.list()):
             raise OperatorError(
                 f"{other.folder} has a token {label!r} already",
+                "Choose another folder, or delete this token: "
                 f"softhsm/token --folder {other.folder} wipe {label}",
             )
         other._prepare()
@@ -136,7 +138,7 @@ class TokenFolder:
         return other.pin_file(label)
 
     def _hint(self) -> str:
-        return f"softhsm/token --folder {self.folder} list"
+        return f"List the tokens: softhsm/token --folder {self.folder} list"
 
     def _prepare(self) -> None:
         self._tokens.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -154,7 +156,7 @@ class TokenFolder:
             said = done.stderr.strip() or done.stdout.strip()
             raise OperatorError(
                 f"softhsm2-util {arguments[0]} failed: {said}",
-                f"See whether {self.folder} can be written to.",
+                f"Check that this user can write to {self.folder}.",
             )
         return done.stdout
 

@@ -100,7 +100,7 @@ def init(context: typer.Context) -> None:
     out.print(f"wrote {path} and {path.parent / SIGNING_KEY_FILE}", markup=False)
     out.print("job-signing public key, for every node's job_signing_keys:")
     out.print(f"  {base64.b64encode(public_key).decode()}", markup=False)
-    out.print("next: put in what is missing, then: control-plane migrate")
+    out.print("next: fill in the missing settings, then run: control-plane migrate")
 
 
 @app.command()

@@ -39,7 +39,7 @@ class Cause:
 
 
 DOES_NOT_ANSWER = Cause(
-    "it does not answer",
+    "the database server does not answer",
     "Check that PostgreSQL runs, and that this host can reach it.",
     needs_quiet=False,
 )
@@ -51,7 +51,7 @@ DISK_FULL = Cause(
 )
 
 READ_ONLY = Cause(
-    "it takes no writes: it is a standby, or was set to read-only",
+    "the database takes no writes: it is a standby, or was set to read-only",
     "Point the database URL to the primary, or turn default_transaction_read_only off.",
 )
 
@@ -67,8 +67,8 @@ _BY_STATE = {
         "Raise max_connections of the PostgreSQL server, or close connections of other clients.",
     ),
     "57014": Cause(
-        "its statements take too long",
-        "Check pg_stat_activity: what is the PostgreSQL server busy with, or waiting for?",
+        "statements take too long",
+        "Check pg_stat_activity for statements that run long or wait for locks.",
     ),
     "58030": Cause(
         "the database server cannot read or write its disk",
@@ -139,5 +139,6 @@ def cause_of(error: BaseException) -> Cause:
     if state is None or state.startswith(("08", "57P", "25P")):
         return DOES_NOT_ANSWER
     return _BY_STATE.get(state) or Cause(
-        f"it refuses to work, with SQLSTATE {state}", "See the log of the PostgreSQL server."
+        f"the database server refuses to work, with SQLSTATE {state}",
+        "See the log of the PostgreSQL server.",
     )

@@ -162,7 +162,7 @@ async def prepare(connection: Connection, *, durable: bool = True) -> None:
 def _microseconds(time: datetime) -> tuple[int]:
     """Return a time as PostgreSQL stores it: microseconds since 2000. Raise ValueError."""
     if time.tzinfo is None:
-        raise ValueError("a time without a time zone")
+        raise ValueError("the time has no time zone")
     return ((time - _EPOCH) // timedelta(microseconds=1),)
 
 

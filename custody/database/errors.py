@@ -62,8 +62,8 @@ def database_errors() -> Iterator[None]:
     except (psycopg.DataError, UnreadableValue) as error:
         raise OperatorError(
             f"a row of the database has a value that cannot be read: {str(error).splitlines()[0]}",
-            "Somebody has changed the database by hand, or its disk is damaged: compare it with a "
-            "backup.",
+            "Compare the database with a backup: somebody has changed it by hand, or its disk is "
+            "damaged.",
         ) from None
     except DATABASE_ERRORS as error:
         if not is_transient(error):

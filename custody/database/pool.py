@@ -88,7 +88,9 @@ class Pool:
                 await connection.run(f"BEGIN; {begin}")
                 yield connection
                 if await connection.run("COMMIT") != "COMMIT":
-                    raise RuntimeError("the transaction had an error that nobody let through")
+                    raise RuntimeError(
+                        "a statement of the transaction failed, and the caller ignored the error"
+                    )
             except Exception as error:
                 if not _ends_connection(error):
                     await connection.run("ROLLBACK")

@@ -31,22 +31,24 @@ class Admission:
             payload = self._pinned.open(DELIVERY_TICKET_TYPE, signed)
             ticket = DeliveryTicket.model_validate_json(payload)
         except BadSignedBytes as error:
-            raise not_delivered(DeliveryCode.BAD_TICKET, f"the ticket: {error}") from None
+            raise not_delivered(
+                DeliveryCode.BAD_TICKET, f"this server does not accept the ticket: {error}"
+            ) from None
         except ValidationError as error:
             raise not_delivered(
-                DeliveryCode.BAD_TICKET, f"no ticket: {error.error_count()} malformed fields"
+                DeliveryCode.BAD_TICKET, f"the ticket has {error.error_count()} malformed fields"
             ) from None
         if ticket.meeting != meeting:
             raise not_delivered(DeliveryCode.BAD_TICKET, "the ticket is for another meeting")
         if ticket.delivery != self._name:
             raise not_delivered(
                 DeliveryCode.BAD_TICKET,
-                f"the ticket names the server {ticket.delivery!r}, this is {self._name!r}",
+                f"the ticket names the server {ticket.delivery!r}, but this is {self._name!r}",
             )
         if not now < ticket.expires_at <= now + LONGEST_CEREMONY:
             raise not_delivered(
                 DeliveryCode.BAD_TICKET,
-                f"the ticket is good until {ticket.expires_at}, and it is {now} here",
+                f"the ticket expires at {ticket.expires_at}, but this server's clock shows {now}",
             )
         require_participant(signer, tuple(ticket.participants))
         return ticket
@@ -55,7 +57,9 @@ class Admission:
 def require_participant(signer: str, participants: tuple[str, ...]) -> None:
     """Raise NotDelivered unless the signer takes part."""
     if signer not in participants:
-        raise not_delivered(DeliveryCode.NOT_A_PARTICIPANT, f"{signer} does not take part")
+        raise not_delivered(
+            DeliveryCode.NOT_A_PARTICIPANT, f"{signer} does not take part in this ceremony"
+        )
 
 
 def require_signer(peer: PeerCertificate | None, now: datetime) -> str:
@@ -63,7 +67,7 @@ def require_signer(peer: PeerCertificate | None, now: datetime) -> str:
     if peer is None or peer.node is None:
         raise not_delivered(
             DeliveryCode.CERTIFICATE_REJECTED,
-            "the certificate names no node: issue one that does with pki issue node",
+            "the certificate names no node. Issue another certificate with: pki issue node",
         )
     if peer.not_after <= now:
         raise not_delivered(

@@ -68,7 +68,10 @@ class Delivery:
         signer, meeting = _signer(request), _meeting(request)
         number = int(request.match_info["number"])
         if number > MAX_EXCHANGE:
-            raise not_delivered(DeliveryCode.MALFORMED, f"there is no exchange {number}")
+            raise not_delivered(
+                DeliveryCode.MALFORMED,
+                f"exchange {number} is above {MAX_EXCHANGE}, the last that is possible",
+            )
         others, ticket_bytes = MAX_SIGNERS - 1, MAX_TICKET
         message_bytes = self._limits.message_bytes
         if number > 0:  # find the session before the server receives the body
@@ -123,11 +126,13 @@ class Delivery:
             async with asyncio.timeout(self._limits.body_seconds):
                 return await request.content.readexactly(size)
         except asyncio.IncompleteReadError:
-            raise not_delivered(DeliveryCode.MALFORMED, "a request that was cut off") from None
+            raise not_delivered(
+                DeliveryCode.MALFORMED, "the connection ended before the complete body arrived"
+            ) from None
         except TimeoutError:
             raise not_delivered(
                 DeliveryCode.REQUEST_TIMEOUT,
-                f"the body did not come whole in {self._limits.body_seconds:.0f} s",
+                f"the complete body did not arrive within {self._limits.body_seconds:.0f} s",
             ) from None
 
 
@@ -161,16 +166,20 @@ def _meeting(request: web.Request) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise not_delivered(DeliveryCode.MALFORMED, "the name of a meeting is a UUID") from None
+        raise not_delivered(
+            DeliveryCode.MALFORMED, "the meeting in the path is not a UUID"
+        ) from None
 
 
 def _size(request: web.Request, most: int) -> int:
     """Return the announced size of the body, in bytes, which limits it. Raise NotDelivered."""
     size = request.content_length
     if size is None:
-        raise not_delivered(DeliveryCode.MALFORMED, "the request does not say how long it is")
+        raise not_delivered(DeliveryCode.MALFORMED, "the request has no Content-Length header")
     if size > most:
-        raise not_delivered(DeliveryCode.TOO_LARGE, f"{size} bytes, when {most} are the most")
+        raise not_delivered(
+            DeliveryCode.TOO_LARGE, f"the request has {size} bytes, and {most} are allowed"
+        )
     return size
 
 

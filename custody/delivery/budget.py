@@ -19,10 +19,16 @@ class Budget:
         """Add bytes. Raise NotDelivered if they exceed a limit."""
         if self._of_signer[signer] + size > self._limits.signer_bytes:
             raise not_delivered(
-                DeliveryCode.BUSY, f"{signer} has {self._of_signer[signer]} bytes held already"
+                DeliveryCode.BUSY,
+                f"this server holds {self._of_signer[signer]} bytes of {signer} already; "
+                f"{size} more would exceed signer_bytes ({self._limits.signer_bytes})",
             )
         if self.held + size > self._limits.total_bytes:
-            raise not_delivered(DeliveryCode.BUSY, f"{self.held} bytes are held already")
+            raise not_delivered(
+                DeliveryCode.BUSY,
+                f"this server holds {self.held} bytes already; {size} more would exceed "
+                f"total_bytes ({self._limits.total_bytes})",
+            )
         self._of_signer[signer] += size
         self.held += size
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 app = application(
-    """Takes signers' messages to each other. It sees ciphertext, and keeps nothing.
+    """Pass sealed messages between signers. The server sees only ciphertext, and stores nothing.
 
     A new server, in order: init, doctor, run.
     """
@@ -54,7 +54,7 @@ def _settings(context: typer.Context) -> Settings:
 @app.command()
 @options_of(NewServer)
 def init(context: typer.Context, new: NewServer) -> None:
-    """Write a configuration file with every setting explained. Never overwrites one."""
+    """Write a configuration file with every setting explained. Never overwrites a file."""
     from custody.delivery.settings import Settings
     from custody.runtime.configuration import check_settings, write_secret
     from custody.runtime.job_signing_keys import pinned_job_keys
@@ -67,14 +67,14 @@ def init(context: typer.Context, new: NewServer) -> None:
         with no_overwriting():
             write_secret(path, text.encode())
     out.print(f"wrote {path}", markup=False)
-    out.print("next: put in what is missing, then: mpc-delivery doctor")
+    out.print("next: fill in the missing settings, then run: mpc-delivery doctor")
 
 
 @app.command()
 def doctor(context: typer.Context, as_json: Json = False) -> None:
-    """Try what this server needs, and say what to do about what is not there.
+    """Try everything that this server needs, and say how to correct what fails.
 
-    Exit code 0: all well, or only warnings; 1: something must be corrected.
+    Exit code 0: no fault, or only warnings; 1: something must be corrected.
     """
     from custody.delivery.doctor import checks
     from custody.runtime.checks import Status, print_check
@@ -92,7 +92,7 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
 
 @app.command()
 def run(context: typer.Context) -> None:
-    """Deliver until SIGTERM. Ceremonies under way are ended; signers take another server."""
+    """Deliver until SIGTERM, which ends all ceremonies here. Signers then use another server."""
     import uvloop
 
     from custody.delivery import server

@@ -12,44 +12,44 @@ TEMPLATE = """\
 # Configuration of a delivery server. Relative paths are taken from this file's folder.
 
 [server]
-# This server's name, as in the control plane's [delivery] servers and the signers' [[delivery]].
+# This server's name in the control plane's [delivery] servers and the signers' [[delivery]].
 name = {name}
 host = {host}
 port = {port}
-# As `pki issue server {plain_name} --dns HOST` makes them: leaf first, then the intermediate; the
-# private key with mode 0600.
+# `pki issue server {plain_name} --dns HOST` makes these files: the certificate (leaf, then
+# intermediate) and its private key (mode 0600).
 certificate = {certificate}
 private_key = {private_key}
-# The root whose nodes are let in. Signers of two organisations: a file with both roots.
+# The root of the signers' certificates. For signers of two organisations: a file with both roots.
 client_ca = {client_ca}
 
 [tickets]
-# The control plane's job-signing public keys, as `control-plane init` prints them. A ceremony is
-# delivered only to signers of a ticket that one of these keys has signed. Name two keys while one
-# replaces the other.
+# The control plane's job-signing public keys, as `control-plane init` prints them. This server
+# accepts only tickets that one of these keys has signed. Give two keys while one is being replaced.
 job_signing_keys = [{job_signing_keys}]
 
 [limits]
-# What this server holds, so that no signer can use its memory up. Bytes are of messages that are
-# held or being received. What is more is refused, and the control plane takes another server.
-message_bytes = 524288       # of one message; the protocols' largest has less than 400 KiB
-session_bytes = 33554432     # of one ceremony
-signer_bytes = 67108864      # of what one signer has handed in
-total_bytes = 268435456
+# These limits stop a signer from using up this server's memory. The bytes count messages that the
+# server holds or is receiving. Beyond a limit the server refuses the request, and the control plane
+# uses another server.
+message_bytes = 524288       # one message; the protocols' largest has less than 400 KiB
+session_bytes = 33554432     # all messages of one ceremony
+signer_bytes = 67108864      # all messages of one signer
+total_bytes = 268435456      # all messages
 signer_sessions = 4096       # ceremonies that one signer has begun, until their tickets expire
-total_sessions = 16384
-signer_connections = 128     # each waiting exchange has one: at least a signer's [loop] slots
-total_connections = 1024     # each takes up to 0.7 MiB beside the messages
-address_connections = 512    # of one IPv4 address or IPv6 /64, counted before the TLS handshake
-trusted_proxies = []         # as ["10.0.0.5/32"]: load balancers, not counted by address
+total_sessions = 16384       # all ceremonies
+signer_connections = 128     # each waiting exchange takes one: at least a signer's [loop] slots
+total_connections = 1024     # each takes up to 0.7 MiB, in addition to the messages
+address_connections = 512    # one IPv4 address or IPv6 /64, counted before the TLS handshake
+trusted_proxies = []         # for example ["10.0.0.5/32"]: load balancers, not counted by address
 head_seconds = 10            # for a request's headers to arrive
-hello_seconds = 5            # from one hello to the next; then the ceremony is forgotten
-idle_seconds = 30            # the same for what follows, in which signers compute
-body_seconds = 15            # for a request to arrive
-max_clock_offset_seconds = 5 # from the signers' clocks: a third of what a ticket to sign lives
+hello_seconds = 5            # from one hello to the next; after that the server drops the ceremony
+idle_seconds = 30            # the same for later exchanges, between which signers compute
+body_seconds = 15            # for a request's body to arrive
+max_clock_offset_seconds = 5 # from the signers' clocks: a third of the life of a ticket to sign
 
 [health]
-# /healthz, /readyz and /metrics. Keep it on a local address: it asks for no credentials.
+# /healthz, /readyz and /metrics. Keep the port on a local address: it needs no credentials.
 host = "127.0.0.1"
 port = {health_port}
 
@@ -72,11 +72,13 @@ class NewServer:
         ),
     ]
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "0.0.0.0"  # noqa: S104
-    port: Annotated[int, typer.Option(min=0, max=65535)] = 8445
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 8445
     certificate: Annotated[Path, typer.Option(help="This server's certificate.")] = Path(
         "certificate.pem"
     )
-    private_key: Annotated[Path, typer.Option(help="Its private key.")] = Path("private_key.pem")
+    private_key: Annotated[Path, typer.Option(help="The certificate's private key.")] = Path(
+        "private_key.pem"
+    )
     client_ca: Annotated[Path, typer.Option(help="The signers' root certificate.")] = Path("ca.pem")
     health_port: Annotated[int, typer.Option(help="Port of /healthz, /readyz and /metrics.")] = 9466
 

@@ -31,7 +31,7 @@ def checks(settings: Settings) -> Iterator[Check]:
 def _certificate(settings: Settings) -> Check:
     section = settings.server
     server_context(section.certificate, section.private_key, section.client_ca)
-    todo = f"pki issue server {section.name}, in a new folder, and name that."
+    todo = f"Run pki issue server {section.name} in a new folder, and name its files in [server]."
     return expiry_check(section.certificate, section.name, todo)
 
 
@@ -52,11 +52,11 @@ def _clock(settings: Settings) -> Check:
             "clock",
             Status.WARN,
             f"not compared: no server answers at {url}",
-            "Start it: signers tell it their time. Or, on a signer: mpc-signer doctor.",
+            "Start the server: signers send it their time. Or run on a signer: mpc-signer doctor.",
         )
     if problem is not None:
-        return Check("clock", Status.FAIL, problem, "Have NTP set this host's clock.")
-    return Check("clock", Status.OK, "agrees with the signers that were heard recently")
+        return Check("clock", Status.FAIL, problem, "Set this host's clock by NTP.")
+    return Check("clock", Status.OK, "agrees with the clocks of recent signers")
 
 
 def _port(settings: Settings) -> Check:
@@ -70,6 +70,6 @@ def _port(settings: Settings) -> Check:
             "port",
             Status.WARN,
             f"{host}:{port}: {error.strerror}",
-            "Well if this server runs already; else free the port, or name another.",
+            "Ignore this if the server runs already. Otherwise free the port, or name another.",
         )
     return Check("port", Status.OK, f"{host}:{port} is free")

@@ -20,7 +20,7 @@ class Health:
     def problems(self) -> dict[str, str]:
         found = {}
         if self._sessions.is_full():
-            found["limits"] = "no ceremony can be begun: as many sessions or bytes as are allowed"
+            found["limits"] = "no ceremony can be begun: the limit of sessions or bytes is reached"
         clock = self._clock.problem(datetime.now(UTC))
         if clock is not None:
             found["clock"] = clock

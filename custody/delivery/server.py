@@ -47,7 +47,7 @@ async def run_delivery_server(settings: Settings) -> None:
         gc.freeze()  # these objects stay alive: later collections need not check them
         log.info("delivering", ports=ports)
         await stop.wait()
-        log.info("going down")
+        log.info("stopping")
     log.info("stopped")
 
 
@@ -103,7 +103,7 @@ async def _listening(
         await runner.cleanup()
         raise OperatorError(
             f"cannot listen on {host}:{port}: {error.strerror or error}",
-            "Free that port, or name another one in the configuration.",
+            "Free that port, or name another port in the configuration.",
         ) from None
     acceptor = Acceptor(listening, *_counting(make, limits), tls)
     acceptor.start()

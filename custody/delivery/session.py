@@ -66,11 +66,12 @@ class Session:
         others = [name for name in self.participants if name != sender]
         if messages.keys() != set(others):
             raise not_delivered(
-                DeliveryCode.MALFORMED, "not one message for each other participant"
+                DeliveryCode.MALFORMED,
+                "the hand-in must have one message for each other participant",
             )
         if any(len(message) > self.message_bytes for message in messages.values()):
             raise not_delivered(
-                DeliveryCode.TOO_LARGE, f"a message of more than {self.message_bytes} bytes"
+                DeliveryCode.TOO_LARGE, f"a message has more than {self.message_bytes} bytes"
             )
         digest = tagged_hash(Domain.HAND_IN, *(messages[name] for name in others))
         size = sum(map(len, messages.values()))
@@ -81,7 +82,11 @@ class Session:
         self._require_going_on()
         self._require_due(sender, number)
         if self._held + size > self._session_bytes:
-            raise not_delivered(DeliveryCode.BUSY, f"the ceremony has {self._held} bytes held")
+            raise not_delivered(
+                DeliveryCode.BUSY,
+                f"this server holds {self._held} bytes of the ceremony already; {size} more would "
+                f"exceed the limit of {self._session_bytes}",
+            )
         self._drop(number - 1, sender)
         self._reached[sender] = number
         self._held += size

@@ -50,7 +50,9 @@ class Sessions:
         """Return a ceremony under way, for one of its participants. Raise NotDelivered."""
         session = self._sessions.get(meeting)
         if session is None:
-            raise not_delivered(DeliveryCode.UNKNOWN_CEREMONY, "the ceremony is not known here")
+            raise not_delivered(
+                DeliveryCode.UNKNOWN_CEREMONY, "this server does not know the ceremony"
+            )
         require_participant(signer, session.participants)
         return session
 
@@ -64,7 +66,7 @@ class Sessions:
         ticket = self._admission.admit(signed, meeting, signer, datetime.now(UTC))
         if session is not None:
             # the control plane signed both tickets: the signers cannot meet, so none should wait
-            problem = not_delivered(DeliveryCode.CONFLICT, "participants brought unlike tickets")
+            problem = not_delivered(DeliveryCode.CONFLICT, "participants sent different tickets")
             if signer in session.participants:
                 session.end(problem.problem)
             raise problem
@@ -107,7 +109,7 @@ class Sessions:
     def end_all(self) -> None:
         """Answer all waiting signers: this server stops."""
         for meeting, session in list(self._sessions.items()):
-            problem = DeliveryProblem(code=DeliveryCode.BUSY, detail="going down")
+            problem = DeliveryProblem(code=DeliveryCode.BUSY, detail="this server stops")
             self._forget(meeting, session, problem)
 
     def _forget(self, meeting: UUID, session: Session, problem: DeliveryProblem) -> None:
@@ -123,10 +125,13 @@ class Sessions:
 
     def _require_room(self, signer: str) -> None:
         if len(self._sessions) >= self._limits.total_sessions:
-            raise not_delivered(DeliveryCode.BUSY, f"{len(self._sessions)} ceremonies are open")
+            raise not_delivered(
+                DeliveryCode.BUSY, f"{len(self._sessions)} ceremonies are open, as many as may be"
+            )
         if self._of_signer[signer] >= self._limits.signer_sessions:
             raise not_delivered(
-                DeliveryCode.BUSY, f"{signer} has begun {self._of_signer[signer]} ceremonies"
+                DeliveryCode.BUSY,
+                f"{signer} has begun {self._of_signer[signer]} ceremonies, as many as it may",
             )
 
 
@@ -142,13 +147,13 @@ def aborted(signer: str, reason: bytes) -> DeliveryProblem:
 
 def _expired(session: Session) -> DeliveryProblem:
     return DeliveryProblem(
-        code=DeliveryCode.EXPIRED, detail="the ticket's time is over", silent=session.silent()
+        code=DeliveryCode.EXPIRED, detail="the ticket has expired", silent=session.silent()
     )
 
 
 def _silent(session: Session, seconds: float) -> DeliveryProblem:
     return DeliveryProblem(
         code=DeliveryCode.EXPIRED,
-        detail=f"nobody has handed anything in for {seconds:.0f} s: the ceremony is forgotten",
+        detail=f"no participant handed in for {seconds:.0f} s, so this server dropped the ceremony",
         silent=session.silent(),
     )

@@ -55,7 +55,10 @@ class LimitsSection(Section):
     def _smaller_ones_fit(self) -> "LimitsSection":
         smallest = min(self.session_bytes, self.signer_bytes)
         if not self.message_bytes <= smallest <= self.total_bytes:
-            raise ValueError("a message must fit a session's and a signer's, and those the total")
+            raise ValueError(
+                "message_bytes must not exceed session_bytes or signer_bytes, and the smaller of "
+                "these two must not exceed total_bytes"
+            )
         return self
 
 

@@ -33,7 +33,7 @@ def application(settings_of: Callable[[typer.Context], NodeSettings]) -> typer.T
     def add(
         context: typer.Context,
         name: Annotated[
-            str, typer.Argument(help="The application's name, for the audit and the gate.")
+            str, typer.Argument(help="Name of the application, as the audit and the gate show it.")
         ],
         public_key: Annotated[
             str | None, typer.Option(help="Ed25519 public key, 32 bytes in base64.")
@@ -70,7 +70,9 @@ def application(settings_of: Callable[[typer.Context], NodeSettings]) -> typer.T
         """Remove an application. Takes effect at once, also for its pending requests."""
         with operator_errors():
             if not _with(settings_of(context), lambda known: known.remove(name)):
-                raise OperatorError(f"there is no application {name!r}", "See: apps list")
+                raise OperatorError(
+                    f"no application {name!r} is pinned", "List the applications: apps list"
+                )
         out.print(f"removed {name}", markup=False)
 
     return app
@@ -108,7 +110,8 @@ def _public_key(text: str | None, file: Path | None) -> bytes:
 
     if (text is None) == (file is None):
         raise OperatorError(
-            "which public key?", "Give either --public-key or --public-key-file, not both."
+            "the command needs one public key",
+            "Give either --public-key or --public-key-file, not both.",
         )
     try:
         if file is not None:
@@ -116,7 +119,9 @@ def _public_key(text: str | None, file: Path | None) -> bytes:
         else:
             key = Ed25519PublicKey.from_public_bytes(base64.b64decode(text or "", validate=True))
     except OSError as error:
-        raise OperatorError(f"cannot read {file}: {error.strerror}", "Correct the path.") from None
+        raise OperatorError(
+            f"cannot read {file}: {error.strerror}", "Give a file that you can read."
+        ) from None
     except (ValueError, binascii.Error, UnsupportedAlgorithm):
         raise _no_key("give 32 bytes in base64, or a public key in PEM") from None
     if not isinstance(key, Ed25519PublicKey):
@@ -132,6 +137,6 @@ def _public_key(text: str | None, file: Path | None) -> bytes:
 def _no_key(why: str) -> OperatorError:
     return OperatorError(
         f"this is not an Ed25519 public key: {why}",
-        "The application's owner makes one: openssl genpkey -algorithm ed25519 -out app.pem; "
-        "openssl pkey -in app.pem -pubout",
+        "The application's owner makes a key pair: openssl genpkey -algorithm ed25519 -out "
+        "app.pem; openssl pkey -in app.pem -pubout",
     )

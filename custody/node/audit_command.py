@@ -100,7 +100,7 @@ def application(
         out.print(
             "an admin has acknowledged it"
             if is_acknowledged
-            else f"next, an admin: control-plane node restored {settings.node.id} --reason ...",
+            else f"an admin now runs: control-plane node restored {settings.node.id} --reason ...",
             markup=False,
         )
 
@@ -172,7 +172,7 @@ def _control_plane_needed(otherwise: str) -> Iterator[None]:
     except (ControlPlaneUnavailable, ControlPlaneRefused) as error:
         raise OperatorError(
             f"the control plane, which keeps the heads of the chain, did not answer: {error}",
-            f"Correct that, {otherwise}.",
+            f"Correct that fault, {otherwise}.",
         ) from None
 
 

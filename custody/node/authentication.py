@@ -57,11 +57,14 @@ class Authenticator:
                 "malformed_job", f"the signed job has {error.error_count()} malformed fields"
             ) from None
         if job.id != claimed.job_id:
-            raise Refused("wrong_job", f"claimed as {claimed.job_id}, but signed as {job.id}")
+            raise Refused(
+                "wrong_job",
+                f"the job was claimed as {claimed.job_id}, but it is signed as {job.id}",
+            )
         if job.group != self._group:
             raise Refused(
                 "wrong_group",
-                f"the job is for group {job.group!r}, this node is of {self._group!r}",
+                f"the job is for group {job.group!r}, but this node's group is {self._group!r}",
             )
         if job.kind not in self._kinds:
             raise Refused("unknown_kind", f"this node does no jobs of kind {job.kind!r}")
@@ -82,5 +85,5 @@ class Authenticator:
             ) from None
         except ValidationError as error:
             raise Refused(
-                "malformed_ticket", f"the signed ticket has {error.error_count()} faults"
+                "malformed_ticket", f"the signed ticket has {error.error_count()} malformed fields"
             ) from None

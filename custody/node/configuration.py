@@ -99,13 +99,17 @@ class NewNode:
         ),
     ]
     group: str
-    url: Annotated[str, typer.Option(help="The node API.")] = "https://localhost:8444"
-    ca: Annotated[Path, typer.Option(help="The root certificate.")] = Path("ca.pem")
-    certificate: Annotated[Path, typer.Option(help="This node's.")] = Path("certificate.pem")
-    private_key: Annotated[Path, typer.Option(help="The certificate's.")] = Path("private_key.pem")
+    url: Annotated[str, typer.Option(help="URL of the node API.")] = "https://localhost:8444"
+    ca: Annotated[Path, typer.Option(help="Root certificate of the node API.")] = Path("ca.pem")
+    certificate: Annotated[Path, typer.Option(help="This node's certificate.")] = Path(
+        "certificate.pem"
+    )
+    private_key: Annotated[Path, typer.Option(help="The certificate's private key.")] = Path(
+        "private_key.pem"
+    )
     database_url: DatabaseUrl
     database_url_file: Annotated[
-        Path | None, typer.Option(help="A file of mode 0600 that holds the URL.")
+        Path | None, typer.Option(help="File of mode 0600 that contains the URL.")
     ] = None
     health_port: HealthPort
 

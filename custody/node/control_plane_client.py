@@ -144,8 +144,8 @@ class ControlPlaneClient:
             return f"cannot reach {self._url}: {error.__cause__ or error}"
         # with TLS 1.3 the server's refusal of our certificate arrives after the handshake
         return (
-            f"{self._url} closed the connection without an answer ({error}): it is going down, "
-            "or it does not accept this node's certificate"
+            f"{self._url} closed the connection without an answer ({error}): the control plane "
+            "stops, or it does not accept this node's certificate"
         )
 
 
@@ -156,7 +156,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     async for chunk in response.content.iter_any():
         content += chunk
         if len(content) > MAX_ANSWER:
-            raise ControlPlaneRefused(f"an answer of more than {MAX_ANSWER} bytes")
+            raise ControlPlaneRefused(f"the control plane's answer exceeds {MAX_ANSWER} bytes")
         if not is_answer and len(content) > MAX_REFUSAL:
             break
     return bytes(content)
@@ -182,7 +182,8 @@ def _parse(content: bytes, answer: type[AnyAnswer]) -> AnyAnswer:
         return read_answer(answer, content)
     except ValidationError as error:
         raise ControlPlaneRefused(
-            f"an answer that is not a {answer.__name__}: {error.error_count()} malformed fields"
+            f"the control plane's answer is not a {answer.__name__}: "
+            f"{error.error_count()} malformed fields"
         ) from None
 
 

@@ -30,8 +30,8 @@ def decide(job: Job, now: datetime, clock: Clock, longest_life: timedelta) -> No
     if job.expires_at - now > longest_life:
         raise Denied(
             "lives_too_long",
-            f"the request lives until {job.expires_at.isoformat()}, longer than this node's "
-            "journal remembers it",
+            f"the request expires at {job.expires_at.isoformat()}, but this node's journal would "
+            "forget the request before",
         )
     problem = clock.problem(now)
     if problem is not None:

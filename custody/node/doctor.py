@@ -36,7 +36,8 @@ def _freeze(settings: NodeSettings) -> Check:
     problem = Freeze(settings.node.state_directory).problem()
     if problem is None:
         return Check("freeze", Status.OK, "not frozen")
-    return Check("freeze", Status.WARN, problem, f"When that is over: {settings.program} unfreeze")
+    todo = f"When the reason is gone, run: {settings.program} unfreeze"
+    return Check("freeze", Status.WARN, problem, todo)
 
 
 def _job_keys(settings: NodeSettings) -> Check:
@@ -56,14 +57,15 @@ def _database_tls(settings: NodeSettings) -> Check:
         return failed(name, error)
     if problem is not None:
         return Check(name, Status.WARN, problem, TLS_TODO)
-    return Check(name, Status.OK, "to this host, or with sslmode=verify-full")
+    return Check(name, Status.OK, "stays on this host, or uses sslmode=verify-full")
 
 
 def _certificate(settings: NodeSettings) -> Check:
     node, path = settings.node.id, settings.control_plane.certificate
     try:
         require_certificate_of(node, path)
-        return expiry_check(path, node, f"pki issue node {node}, in a new folder, and name that.")
+        todo = f"Run pki issue node {node} in a new folder, and name its files in [control_plane]."
+        return expiry_check(path, node, todo)
     except OperatorError as error:
         return failed("certificate", error)
 
@@ -100,14 +102,14 @@ async def control_plane_checks(
             name,
             Status.FAIL,
             str(error),
-            "Start it, or correct url, ca or certificate in [control_plane].",
+            "Start the control plane, or correct url, ca or certificate in [control_plane].",
         )
     except ControlPlaneRefused as error:
         yield Check(
             name,
             Status.FAIL,
             str(error),
-            f"On the control plane: control-plane node add {settings.node.id} "
+            f"On the control plane's host run: control-plane node add {settings.node.id} "
             f"--group {settings.node.group}",
         )
 
@@ -119,7 +121,7 @@ def _group(settings: NodeSettings, registered: str) -> Check:
     return Check(
         "control plane",
         Status.FAIL,
-        f"{url} knows this node in group {registered!r}, the configuration says {ours!r}",
+        f"{url} knows this node in group {registered!r}, but the configuration says {ours!r}",
         "Correct [node] group, or remove the node on the control plane and add it again.",
     )
 
@@ -134,16 +136,17 @@ def _clock(clock: Clock) -> Check:
 def _audit(program: str, kept: Kept, lost: list[KeptHead], local: int) -> Check:
     name = "audit chain"
     if kept.findings:
-        what, todo = kept.findings[0].what, "Find out who replaced its identity key, or the heads."
-        return Check(name, Status.FAIL, what, todo)
+        todo = "Find out who replaced this node's identity key, or the kept heads."
+        return Check(name, Status.FAIL, kept.findings[0].what, todo)
     waiting = [gap for gap in kept.restores.values() if gap.acknowledged_at is None]
     if waiting:
         return Check(
             name,
             Status.FAIL,
-            f"a restore that lost the records up to {waiting[-1].kept.sequence} is stated, and no "
-            "admin has acknowledged it",
-            "On the control plane: control-plane node restored, with this node's id and a reason.",
+            f"this node has stated a restore that lost the records up to "
+            f"{waiting[-1].kept.sequence}, but no admin has acknowledged it",
+            "An admin runs on the control plane's host: control-plane node restored, with this "
+            "node's id and a reason.",
         )
     if lost:
         return Check(
@@ -151,7 +154,7 @@ def _audit(program: str, kept: Kept, lost: list[KeptHead], local: int) -> Check:
             Status.FAIL,
             f"the control plane keeps {len(lost)} heads that the database lacks, the last of "
             f"record {lost[-1].head.sequence}; the database ends at {local}",
-            f"{program} audit verify; if the database was restored: {program} audit restored",
+            f"Run {program} audit verify. If the database was restored: {program} audit restored.",
         )
     return Check(
         name,

@@ -64,6 +64,6 @@ class Freeze:
         except OSError as error:
             raise OperatorError(
                 f"cannot remove {self._file}: {error.strerror}",
-                "Run this as the user who may write to that folder.",
+                "Run the command as a user who may write to that folder.",
             ) from None
         return True

@@ -90,7 +90,8 @@ class Gate:
         """Ask once; the job holds no slot meanwhile. Raise Failed."""
         if self._waiting >= self._settings.at_once:
             GATE_DECISIONS.labels("busy").inc()
-            raise Failed("gate_busy", f"{self._waiting} requests wait at the gate", transient=True)
+            reason = f"{self._waiting} requests wait for the gate already, as many as may"
+            raise Failed("gate_busy", reason, transient=True)
         body = question.model_dump_json().encode()
         self._waiting += 1
         GATE_WAITING.set(self._waiting)
@@ -100,11 +101,14 @@ class Gate:
         except GateUnavailable as error:
             GATE_DECISIONS.labels("unavailable").inc()
             log.warning("the gate is unavailable", error=str(error))
-            raise Failed("gate_unavailable", f"the gate: {error}", transient=True) from None
+            raise Failed(
+                "gate_unavailable", f"the gate is unavailable: {error}", transient=True
+            ) from None
         except BadAnswer as error:
             GATE_DECISIONS.labels("bad_answer").inc()
             log.error("the gate's answer is invalid", error=str(error))
-            raise Failed("gate_bad_answer", f"the gate's answer: {error}", transient=True) from None
+            reason = f"the gate's answer is invalid: {error}"
+            raise Failed("gate_bad_answer", reason, transient=True) from None
         finally:
             self._waiting -= 1
             GATE_WAITING.set(self._waiting)

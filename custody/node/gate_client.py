@@ -84,7 +84,7 @@ class GateClient:
             if is_server_error or response.status in COME_BACK:
                 raise GateUnavailable(f"{self._host} answered {response.status}")
             if response.status != HTTPStatus.OK:
-                raise BadAnswer(f"status {response.status}")
+                raise BadAnswer(f"it has the status {response.status}")
             return await _read(response)
 
 
@@ -93,7 +93,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     async for chunk in response.content.iter_any():
         content += chunk
         if len(content) > MAX_ANSWER:
-            raise BadAnswer(f"more than {MAX_ANSWER} bytes")
+            raise BadAnswer(f"it has more than {MAX_ANSWER} bytes")
     return content
 
 

@@ -125,7 +125,9 @@ def question_about(
     """Return the question about a job. Raise Denied for a contradictory job."""
     kind = GATED.get(job.endpoint)
     if kind is None or job.kind not in (kind, JobKind.APPROVE, FOLLOWS.get(job.endpoint)):
-        raise Denied("malformed_job", f"a {job.kind} job around a request to {job.endpoint}")
+        raise Denied(
+            "malformed_job", f"a {job.kind} job cannot contain a request to {job.endpoint}"
+        )
     digest, decoded = _shown(job)
     return GateQuestion(
         request_id=job.request_id,
@@ -211,9 +213,9 @@ def read_answer(content: bytes, digest: bytes) -> GateAnswer:
     try:
         answer = GateAnswer.model_validate(parse_json(content))
     except ValidationError as error:
-        raise BadAnswer(f"{error.error_count()} malformed fields") from None
+        raise BadAnswer(f"it has {error.error_count()} malformed fields") from None
     except NotStrictJson as error:
-        raise BadAnswer(f"no JSON with one meaning: {error}") from None
+        raise BadAnswer(f"it is not JSON with one meaning: {error}") from None
     if answer.digest != digest:
-        raise BadAnswer("for another digest")
+        raise BadAnswer("it is for another digest")
     return answer

@@ -33,5 +33,5 @@ def require_certificate_of(node: str, path: Path) -> None:
     if found != node:
         raise ConfigurationError(
             f"the certificate {path} is of node {found!r}, the configuration says {node!r}",
-            "Correct [node] id, or name the other certificate.",
+            "Correct [node] id, or name this node's certificate in [control_plane].",
         )

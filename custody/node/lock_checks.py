@@ -55,7 +55,7 @@ async def _gate(settings: NodeSettings, section: GateSection, store: Store) -> C
             "gate",
             Status.FAIL,
             str(error),
-            "Start it, or correct url, ca or certificate in [gate].",
+            "Start the gate, or correct url, ca or certificate in [gate].",
         )
     except BadAnswer as error:
         return Check(

@@ -45,7 +45,9 @@ class Locks:
                 details["gate_reason"] = approval.reason
                 if approval.decision is not Decision.APPROVE:
                     reason = approval.reason or "no reason was given"
-                    raise Denied("gate_rejected", f"the owner's gate rejected it: {reason}")
+                    raise Denied(
+                        "gate_rejected", f"the owner's gate rejected the request: {reason}"
+                    )
             return None if signed_by is None else signed_by.public_key
 
     async def purge(self, before: datetime) -> None:

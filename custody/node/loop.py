@@ -423,7 +423,7 @@ def _is_again(claimed: ClaimedJob) -> bool:
 def _failure(error: Exception, job: Job) -> Failed:
     """Return the outcome of an attempt that an unexpected error ended."""
     if isinstance(error, DATABASE_ERRORS) and is_transient(error):
-        return Failed("database_away", "the node's database is away", transient=True)
+        return Failed("database_away", "the node's database is unavailable", transient=True)
     log.error("handler failed", job=str(job.id), kind=job.kind, exc_info=error)
     return Failed("internal_error", "the node failed; see its log", transient=True)
 

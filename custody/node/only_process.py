@@ -66,7 +66,7 @@ class OnlyProcess:
             return None
         if self._was_refused.is_set():
             return f"another process of {self._node} runs on this database: stop one of the two"
-        return "the lock of this node was lost with its connection, and is being taken again"
+        return "this node lost its lock with the database connection, and tries to take it again"
 
     async def _first_held(self) -> None:
         """Wait until the lock is held. Raise OperatorError if another process keeps it.
@@ -110,7 +110,7 @@ class OnlyProcess:
                 if not is_transient(error):
                     log.exception("the lock of this node was lost")
                 elif self._is_held.is_set():
-                    log.warning("the lock of this node was lost, taking it again")
+                    log.warning("this node lost its lock, taking the lock again")
             self._is_held.clear()
             await asyncio.sleep(RETRY_SECONDS)
 

@@ -81,7 +81,7 @@ class Reporter:
             await asyncio.sleep(LOOK_SECONDS)
             if self._held and self._freeze.problem() is None:
                 held, self._held = self._held, {}
-                log.info("reporting what the freeze has held", count=len(held))
+                log.info("reporting the outcomes that the freeze held back", count=len(held))
                 await self._report_each(list(held.values()))
 
     async def report_left_over(self) -> None:
@@ -104,7 +104,7 @@ class Reporter:
                 log.error(
                     "outcome not reported",
                     job=str(report.job_id),
-                    todo="It is in the journal, and is reported at the next start of this node.",
+                    todo="The journal has the outcome. This node reports it at its next start.",
                     exc_info=end,
                 )
 
@@ -149,7 +149,9 @@ class Reporter:
         notes = {result.job_id: result.note for result in response.results}
         if any(report.job_id not in notes for report in request.reports):
             # the control plane has only the outcomes that its answer names
-            raise ControlPlaneUnavailable("the answer leaves outcomes of the report out")
+            raise ControlPlaneUnavailable(
+                "the control plane's answer leaves outcomes of the report out"
+            )
         return notes
 
     def _free_to_go(self, reports: list[Report]) -> list[Report]:

@@ -48,7 +48,9 @@ def require_one_meaning(job: Job) -> None:
     try:
         parse_json(job.request)
     except NotStrictJson as error:
-        raise Denied("malformed_request", f"no JSON with one meaning: {error}") from None
+        raise Denied(
+            "malformed_request", f"the request is not JSON with one meaning: {error}"
+        ) from None
 
 
 def check_signature(job: Job, public_key: bytes) -> None:
@@ -58,7 +60,8 @@ def check_signature(job: Job, public_key: bytes) -> None:
     try:
         PinnedKeys([public_key]).open(payload_type(job.endpoint), signed)
     except ValueError as error:  # or the pinned key is invalid
-        raise Denied("bad_request_signature", f"not the application's request: {error}") from None
+        reason = f"the application's signature of the request is invalid: {error}"
+        raise Denied("bad_request_signature", reason) from None
 
 
 def check_binding(
@@ -72,20 +75,24 @@ def check_binding(
     if binding.expires_at is not None and binding.expires_at <= now:
         raise Denied("expired", f"the request expired at {binding.expires_at.isoformat()}")
     if binding.expires_at is not None and binding.expires_at - now > longest_life:
-        raise Denied("lives_too_long", f"the request lives until {binding.expires_at.isoformat()}")
+        raise Denied(
+            "lives_too_long",
+            f"the request expires at {binding.expires_at.isoformat()}, but this node's journal "
+            "would forget the request before",
+        )
     if (
         job.kind == JobKind.SIGN  # a ceremony ends by the job's own time
         and binding.expires_at is not None
         and binding.expires_at < job.expires_at
     ):
-        raise Denied("request_mismatch", "the job lives longer than the request")
+        raise Denied("request_mismatch", "the job expires later than the request")
 
 
 def require_complete(binding: Binding, endpoint: Endpoint) -> None:
     """Raise Denied if a request that must be signed leaves something open."""
     missing = ", ".join(_missing(binding, endpoint))
     if missing:
-        raise Denied("unbound_request", f"the signed request does not say its {missing}")
+        raise Denied("unbound_request", f"the signed request must contain, but lacks: {missing}")
 
 
 def _missing(binding: Binding, endpoint: Endpoint) -> Iterator[str]:
@@ -185,7 +192,8 @@ class SignedRequests:
         if standing != (reservation.request_id, reservation.digest):
             raise Denied(
                 "external_id_reused",
-                f"the application has signed another request as {reservation.external_id}",
+                "the application has signed another request with the external_id "
+                f"{reservation.external_id}",
             )
 
     async def _reserve_all(

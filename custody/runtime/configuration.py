@@ -118,7 +118,7 @@ def read_secret(path: Path, what: str) -> bytes:
     except OSError as error:
         raise ConfigurationError(
             f"cannot read {what} from {path}: {error.strerror}",
-            "Make the file, readable by this user alone (chmod 600), or correct the configuration.",
+            "Create the file for this user alone (chmod 600), or correct the configuration.",
         ) from None
     if others_may_read(path, mode, os.environ.get(CREDENTIALS)):
         raise ConfigurationError(

@@ -83,7 +83,7 @@ def licence_of(package: PackageMetadata) -> str | None:
 def not_allowed(name: str, licence: str | None) -> str | None:
     """Return why this project must not use a package; None if it may."""
     if licence is None:
-        return f"{name} names no licence that is known here"
+        return f"{name} names no licence that this check knows"
     if is_allowed(licence):
         return None
     if name in EXCEPTIONS and EXCEPTIONS[name][0] == licence:

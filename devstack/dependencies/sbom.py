@@ -46,7 +46,7 @@ def _of_wheel(wheel: Path, lock: Path, project: Path) -> Path:
     )  # fmt: skip
     if ended.returncode:
         raise OperatorError(
-            f"no list of {wheel.name}: {' '.join(last_lines(ended.stderr, 3))}",
+            f"cyclonedx-py made no list of {wheel.name}: {' '.join(last_lines(ended.stderr, 3))}",
             "Run again: make sbom",
         )
     written.write_text(

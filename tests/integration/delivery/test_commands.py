@@ -81,7 +81,7 @@ def test_doctor_says_what_is_to_be_corrected(config: Path, pki: Pki, control_pla
 @pytest.mark.parametrize(
     ("line", "replacement", "fault"),
     [
-        ("message_bytes = 524288", "message_bytes = 999999999", "a message must fit"),
+        ("message_bytes = 524288", "message_bytes = 999999999", "message_bytes must not exceed"),
         ("message_bytes = 524288", "message_byte = 1", "message_byte"),
         ("total_sessions = 16384", "total_sessions = 0", "total_sessions"),
     ],

@@ -62,8 +62,8 @@ def test_host_signing_is_not_for_algorithms_that_only_mpc_has(config: Path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "which public key"),
-        (["--public-key", "AAAA", "--public-key-file", "app.pem"], "which public key"),
+        ([], "needs one public key"),
+        (["--public-key", "AAAA", "--public-key-file", "app.pem"], "needs one public key"),
         (["--public-key", "no base64"], "not an Ed25519 public key"),
         (["--public-key", "AAAA"], "not an Ed25519 public key"),
         (["--public-key", base64.b64encode(bytes(32)).decode()], "not an Ed25519 public key"),

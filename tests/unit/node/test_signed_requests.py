@@ -69,7 +69,7 @@ def test_what_a_request_says_of_itself_must_be_so(changes, code) -> None:
 
 def test_a_signature_is_not_still_made_when_its_request_is_over() -> None:
     job = job_around(complete(), expires_at=NOW + timedelta(minutes=6))
-    with pytest.raises(Denied, match="lives longer"):
+    with pytest.raises(Denied, match="expires later"):
         check_binding(read_binding(job), job, Store.HSM, NOW, LONGEST_LIFE)
 
 

@@ -156,7 +156,7 @@ MODELS: dict[str, Model] = {
     ),
     "delivery-expired": DeliveryProblem(
         code=DeliveryCode.EXPIRED,
-        detail="the ticket's time is over",
+        detail="the ticket has expired",
         silent=["signer-3"],
     ),
 }

@@ -20,9 +20,9 @@ def upgrade() -> None:
     waiting = op.get_bind().scalar(sa.text("SELECT count(*) FROM shares WHERE state = 'confirmed'"))
     if waiting:
         raise OperatorError(
-            f"{waiting} new sets of shares are neither in use nor discarded",
-            "Start the version before, with no key or refresh asked for meanwhile, until "
-            "mpc-signer shares list shows none that is confirmed; then migrate again.",
+            f"{waiting} sets of shares are confirmed, but neither active nor discarded",
+            "Start the earlier version, and request no key and no refresh. Wait until mpc-signer "
+            "shares list shows no confirmed share. Then migrate again.",
         )
     _constrain(KEPT)
     op.drop_index("uq_shares_confirmed", "shares")

@@ -46,7 +46,10 @@ def test_two_that_deny_have_it_rejected_with_who_and_why(
     assert reason is not None
     assert reason.code == "gate_rejected"
     for name in ("signer-1", "signer-3"):
-        assert f"{name}: the owner's gate rejected it: the message has 'payout'" in reason.detail
+        assert (
+            f"{name}: the owner's gate rejected the request: the message has 'payout'"
+            in reason.detail
+        )
     assert "signer-2" not in reason.detail
     assert locked.has_signed(caught.value.resource.id) == set()
 
