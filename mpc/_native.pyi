@@ -1,6 +1,6 @@
 """The threshold protocols: DKG, signing, refresh and repair as sessions of rounds.
 
-Indices are 1..n. Messages and shares are compact, versioned bytes, laid out in
+Indices are 1..n. Messages and shares are versioned bytes, with the layout in
 `mpc/native/MESSAGES.md`. One session is one participant's part in one ceremony:
 
     messages = session.start()
@@ -8,9 +8,9 @@ Indices are 1..n. Messages and shares are compact, versioned bytes, laid out in
         messages = session.advance(exchange(messages))
     outcome = session.result()
 
-A session works in the process that made it, once, and any error ends it. Every call releases the
-interpreter lock. The caller authenticates senders, checks that a broadcast was the same for all
-(the echo) and holds the ban locks; see docs/explanation/mpc.md.
+A session works once, in the process that made it, and any error ends it. Every call releases the
+interpreter lock. The caller authenticates senders, and checks by the echo that all participants
+received the same broadcasts. The caller also holds the ban locks; see docs/explanation/mpc.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,17 +20,17 @@ PROTOCOLS: tuple[str, ...]
 """dkls23-secp256k1, frost-ed25519, frost-secp256k1-tr."""
 
 MAX_SIGNERS: int
-"""The most signers that a key may have."""
+"""The largest number of signers of a key."""
 
 class ProtocolAbort(Exception):
-    """The protocol failed; a fresh ceremony may succeed."""
+    """The protocol failed; a new ceremony may succeed."""
 
     culprits: tuple[int, ...]
-    """Whose messages failed a check; empty where nobody can be named."""
+    """Signers whose messages failed a check; empty if no signer is known to be at fault."""
     reason: str
 
 class BanCounterparty(Exception):
-    """Never again with `culprit`, for this key and its children (dkls23 signing only)."""
+    """Never sign with `culprit` again, for this key and its children (dkls23 signing only)."""
 
     culprit: int
     reason: str
@@ -40,30 +40,30 @@ class LocalMisuse(Exception):
 
 @final
 class Messages:
-    """What one exchange sends."""
+    """The messages that one exchange sends."""
 
     @property
     def broadcast(self) -> bytes:
-        """The same to each other participant; b"" when there is none."""
+        """The message to all other participants; b"" if there is none."""
 
     @property
     def private(self) -> dict[int, bytes]:
-        """Recipient -> what goes to it alone; absent when there is nothing."""
+        """Recipient -> the message to this recipient alone; absent if there is none."""
 
 Incoming = Mapping[int, tuple[bytes, bytes]]
-"""Sender -> its broadcast and its private message to us, b"" for none. Exactly one entry for each
-other participant."""
+"""Sender -> its broadcast and its private message to us, b"" for none. There is exactly one entry
+for each other participant."""
 
 @final
 class Share:
-    """A key share. It can be stored and used, not looked into, copied or pickled."""
+    """A key share. Python code can store and use it, but not read, copy or pickle it."""
 
     @staticmethod
     def load(data: bytes) -> Share:
-        """A share of `to_bytes`, once it was found whole. Raises LocalMisuse with the reason."""
+        """Return the share of `to_bytes`. Raise LocalMisuse, with the reason, if it is damaged."""
 
     def to_bytes(self) -> bytes:
-        """Secret. 35 bytes of header, then postcard."""
+        """Return the share as bytes, which are secret: 35 bytes of header, then postcard."""
 
     @property
     def protocol(self) -> str: ...
@@ -79,27 +79,27 @@ class Share:
 
     @property
     def chain_code(self) -> bytes:
-        """32 bytes; b"" where the protocol has none."""
+        """32 bytes; b"" if the protocol has no chain code."""
 
     @property
     def verifying_shares(self) -> dict[int, bytes]: ...
     @property
     def is_repaired(self) -> bool:
-        """It goes into Refresh; Signing refuses it."""
+        """True if a repair made the share: Refresh accepts it, and Signing refuses it."""
 
     @property
     def taproot_tweaked(self) -> bool:
-        """The public key already is tweaked by BIP-341."""
+        """True if the public key is tweaked already (BIP-341)."""
 
     def transcript(self) -> bytes:
-        """32 bytes: the hash of all that the holders of one generation must agree on."""
+        """Return the hash (32 bytes) of the facts that a generation's holders have in common."""
 
 class _Session:
-    """What the four ceremonies have in common. Errors: ProtocolAbort, LocalMisuse."""
+    """Base of the four ceremonies. Errors: ProtocolAbort, LocalMisuse."""
 
     @property
     def exchanges(self) -> int:
-        """How many times messages are exchanged."""
+        """The number of exchanges."""
 
     @property
     def guarded(self) -> frozenset[int]:
@@ -107,25 +107,25 @@ class _Session:
 
     def start(self) -> Messages: ...
     def advance(self, incoming: Incoming) -> Messages | None:
-        """What the exchange brought goes in; None after the last one, when `result` is there."""
+        """Take the messages of an exchange. Return None after the last one; then call `result`."""
 
     def result(self) -> Any:
-        """Once."""
+        """Return the result. It can be called once."""
 
 @final
 class Dkg(_Session):
-    """All n make a key. The last exchange compares what they arrived at."""
+    """All n signers make a key. The last exchange compares their results."""
 
     def __init__(
         self, protocol: str, index: int, threshold: int, signers: int, session_id: bytes
     ) -> None:
-        """`session_id`: 32 fresh bytes that every participant contributed to."""
+        """Start a DKG. `session_id`: 32 fresh bytes to which every participant contributed."""
 
     def result(self) -> Share: ...
 
 @final
 class Signing(_Session):
-    """Exactly t sign; each of them gets the signature. advance also raises BanCounterparty."""
+    """Exactly t signers sign, and each gets the signature. advance also raises BanCounterparty."""
 
     def __init__(
         self,
@@ -146,14 +146,14 @@ class Signing(_Session):
 
 @final
 class Refresh(_Session):
-    """One refresh: all n make new shares of the same key, the next generation."""
+    """All n signers make new shares of the same key: the next generation."""
 
     def __init__(self, share: Share, session_id: bytes) -> None: ...
     def result(self) -> Share: ...
 
 @final
 class Repair(_Session):
-    """`helpers` (t of them) give `target` its share back; a refresh must follow."""
+    """t signers, the `helpers`, give `target` its share again. A refresh must follow."""
 
     def __init__(
         self,
@@ -174,4 +174,4 @@ class Repair(_Session):
         """Return the share at the target, None at a helper."""
 
 def derive_public_key(public_key: bytes, chain_code: bytes, path: Sequence[int]) -> bytes:
-    """BIP-32 CKDpub along `path`, unhardened. Raises LocalMisuse."""
+    """Return a child's public key: BIP-32 CKDpub along `path`, unhardened. Raise LocalMisuse."""

@@ -1,4 +1,4 @@
-//! The four ceremonies, for whichever protocol: the one way into them.
+//! The four ceremonies of all protocols. Callers begin every ceremony here.
 
 use crate::errors::{Failure, Result};
 use crate::protocol::{Ceremony, Protocol, Setting};
@@ -27,7 +27,7 @@ pub fn dkg(
     })
 }
 
-/// `message` is a digest of 32 bytes, except for Ed25519.
+/// Begins a signature. `message` is a digest of 32 bytes; for Ed25519 it is the message itself.
 pub fn signing(
     share: &Share,
     participants: Vec<u8>,
@@ -71,7 +71,7 @@ pub fn signing(
     }
 }
 
-/// All n signers of one generation make the next.
+/// Begins a refresh: all n signers of one generation make the next generation of shares.
 pub fn refresh(share: &Share, session_id: &[u8]) -> Result<Session> {
     let facts = share.facts();
     let setting = Setting::new(
@@ -89,7 +89,9 @@ pub fn refresh(share: &Share, session_id: &[u8]) -> Result<Session> {
     })
 }
 
-/// `helpers`, as many as the threshold, give `target` its share back. Exactly they have a `share`.
+/// Begins a repair: `helpers` (as many as the threshold) give `target` its share again.
+///
+/// Helpers have a `share`, and the target has none.
 pub fn repair(
     protocol: Protocol,
     index: u8,
@@ -113,7 +115,7 @@ pub fn repair(
     let setting = Setting::new(
         (protocol, Ceremony::Repair),
         index,
-        // The target does not know how many signers there are; the context must be all parties'.
+        // The target does not know the number of signers, and all parties need the same context.
         (threshold, crate::protocol::MAX_SIGNERS),
         participants,
         session_id,

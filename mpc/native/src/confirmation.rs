@@ -1,4 +1,4 @@
-//! The last exchange of a DKG or refresh: all parties compare what they arrived at.
+//! The last exchange of a DKG or refresh: all parties compare their results.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::messages::{Outgoing, Payload, Received};
 use crate::session::{Phase, Product, Step};
 use crate::share::Share;
 
-/// Broadcast: the transcript of the new share, see `Facts::transcript`.
+/// Broadcast: the transcript of the new share. See `Facts::transcript`.
 #[derive(Serialize, Deserialize)]
 struct Transcript([u8; 32]);
 
@@ -23,7 +23,7 @@ struct Comparison {
     share: Box<Share>,
 }
 
-/// Sends our transcript, and gives out `share` once everyone else has sent the same.
+/// Sends our transcript. The session gives out `share` once all others have sent the same one.
 pub fn confirm(share: Share) -> Result<Step> {
     let outgoing = Outgoing::default().broadcast(&Transcript(share.facts().transcript()))?;
     let share = Box::new(share);
@@ -44,7 +44,7 @@ impl Phase for Comparison {
             return Ok(Step::Done(Product::Share(self.share)));
         }
         let reason = format!("participants {differing:?} arrived at another key or other shares");
-        // Where most agree with us the others are to blame; else it may as well be us.
+        // If most transcripts equal ours, the others are to blame. Otherwise we may be wrong.
         if differing.len() * 2 <= transcripts.len() {
             return Err(Failure::Abort {
                 culprits: differing,

@@ -1,14 +1,15 @@
-//! Why a ceremony ends early, as what its caller can do about it.
+//! The failures that end a ceremony early, in groups by what the caller can do about them.
 
-/// An ended ceremony. No reason ever holds a secret.
+/// The failure of a ceremony. A reason never contains a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// The protocol failed; a fresh ceremony may succeed. `culprits` are the participants whose
-    /// messages failed a check, empty where nobody can be named.
+    /// The protocol failed; a new ceremony may succeed. `culprits` are the participants whose
+    /// messages failed a check. They are empty if no participant is known to be at fault.
     Abort { culprits: Vec<u8>, reason: String },
-    /// The counterparty may be extracting bits of the OT correlation: never again with it.
+    /// The counterparty may extract bits of the OT correlation: never sign with it again.
     Ban { culprit: u8, reason: String },
-    /// Our own mistake: wrong arguments, wrong process, a spent session, a damaged share, a panic.
+    /// A fault on this side: wrong arguments, wrong process, a spent session, a damaged share, a
+    /// panic.
     Misuse(String),
 }
 

@@ -1,7 +1,7 @@
 //! The threshold protocols of the MPC mode behind one interface: DKG, signing, refresh and repair
 //! as sessions of rounds, bytes in and bytes out. No threads, no I/O, no policy.
 //!
-//! `ceremonies` is the way in; the crate in `python/` binds it as `mpc._native`.
+//! Callers begin in `ceremonies`. The crate in `python/` binds it as `mpc._native`.
 
 pub mod ceremonies;
 mod confirmation;

@@ -1,4 +1,4 @@
-//! The envelope of every message, and what goes out and comes in at one exchange.
+//! The form of every message, and the messages that one exchange sends and receives.
 //!
 //! A message is a header of 38 bytes and a payload in postcard encoding:
 //!
@@ -10,7 +10,7 @@
 //! | 3 | 1 | exchange, from 1 |
 //! | 4 | 1 | sender's index |
 //! | 5 | 1 | recipient's index; 0: a broadcast |
-//! | 6 | 32 | context: hash of the session id, the participants and what the ceremony is about |
+//! | 6 | 32 | context: hash of the session id, the participants and the ceremony's own values |
 //! | 38 | | payload, the types of each protocol's files |
 
 use std::collections::BTreeMap;
@@ -24,12 +24,13 @@ use crate::protocol::Setting;
 const VERSION: u8 = 1;
 pub const HEADER: usize = 38;
 
-/// A payload. What decodes is then looked at with `check`, before any secret is.
+/// A payload. After decoding, `check` runs before any code uses a secret.
 pub trait Payload: Serialize + DeserializeOwned {
-    /// The most bytes it may have.
+    /// The largest size in bytes.
     const LIMIT: usize;
 
-    /// Our index and the authenticated sender's, for the fields that repeat them.
+    /// Checks the payload. Fields that repeat the sender or recipient must equal `sender` (the
+    /// authenticated sender) and `us`.
     fn check(&self, sender: u8, us: u8) -> std::result::Result<(), &'static str>;
 }
 
@@ -85,10 +86,10 @@ fn header(setting: &Setting, exchange: u8, sender: u8, recipient: u8) -> [u8; HE
     bytes
 }
 
-/// What an exchange brought: sender -> its broadcast and its private message to us, as bytes.
+/// The received messages of an exchange: sender -> its broadcast and its private message to us.
 pub type Arrived<'a> = BTreeMap<u8, (&'a [u8], &'a [u8])>;
 
-/// The payloads of one exchange, exactly one entry for each other participant.
+/// The received payloads of one exchange, with one entry for each other participant.
 pub struct Received<'a> {
     us: u8,
     payloads: BTreeMap<u8, [Option<&'a [u8]>; 2]>,
@@ -105,8 +106,8 @@ impl<'a> Received<'a> {
     /// Checks senders and headers.
     ///
     /// # Errors
-    /// `Misuse` when the senders are not exactly the other participants (our caller sorts messages
-    /// by authenticated sender); `Abort` naming the sender of a message with a wrong header.
+    /// `Misuse` if the senders are not exactly the other participants: the caller sorts messages
+    /// by authenticated sender. `Abort` with the sender of a message that has a wrong header.
     pub fn open(arrived: &Arrived<'a>, setting: &Setting, exchange: u8) -> Result<Self> {
         if !setting.others().eq(arrived.keys().copied()) {
             return Err(Failure::misuse(
@@ -132,7 +133,7 @@ impl<'a> Received<'a> {
         self.decode(1)
     }
 
-    /// The private messages of `senders`; all others must have sent none.
+    /// Returns the private messages of `senders`. All other participants must have sent none.
     pub fn privates_of<T: Payload>(&self, senders: &[u8]) -> Result<BTreeMap<u8, T>> {
         for (&sender, payloads) in &self.payloads {
             if !senders.contains(&sender) && payloads[1].is_some() {
@@ -212,7 +213,7 @@ fn decode_from<T: Payload>(sender: u8, us: u8, payload: Option<&[u8]>) -> Result
     Ok(value)
 }
 
-/// The one reading of all the bytes, or None.
+/// Decodes a value, which must use all of the bytes. Otherwise returns None.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Some(value),
@@ -220,7 +221,8 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     }
 }
 
-/// Room is made beforehand, so that no secret is left behind in memory by a growing vector.
+/// Encodes a value. The vector has its full size from the start: a growing vector would leave
+/// copies of secrets in memory.
 pub fn encode<T: Serialize>(value: &T, limit: usize) -> Result<Zeroizing<Vec<u8>>> {
     let bytes = postcard::to_extend(value, Vec::with_capacity(limit))
         .map(Zeroizing::new)

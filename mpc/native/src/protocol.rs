@@ -1,11 +1,11 @@
-//! What there is to choose from: three protocols, four ceremonies.
+//! The three protocols, the four ceremonies, and the setting of one ceremony.
 
 use sha2::{Digest, Sha256};
 
 use crate::errors::{Failure, Result};
 
-/// The most signers that a key may have. It bounds the size of shares and messages.
-/// `custody/wire/tickets.py` has the same number, and a test compares the two.
+/// The largest number of signers of a key. It bounds the size of shares and messages.
+/// `custody/wire/group_sizes.py` has the same number, and a test compares the two numbers.
 pub const MAX_SIGNERS: u8 = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,23 +51,23 @@ pub enum Ceremony {
     Repair = 4,
 }
 
-/// One participant's view of one ceremony: what all its messages are bound to.
+/// One participant's view of one ceremony. All its messages are bound to the ceremony's context.
 #[derive(Clone, Debug)]
 pub struct Setting {
     pub protocol: Protocol,
     pub ceremony: Ceremony,
-    /// Ours, in 1..=signers.
+    /// Our index, in 1..=signers.
     pub index: u8,
     pub threshold: u8,
     pub signers: u8,
-    /// Everyone who takes part, with us; ascending, without repetitions.
+    /// The indices of all participants, also ours; ascending, without repetitions.
     pub participants: Vec<u8>,
-    /// The hash of all this (but our index), the session id and what the ceremony is about.
+    /// The hash of these fields (without our index), the session id and the ceremony's own values.
     pub context: [u8; 32],
 }
 
 impl Setting {
-    /// `about` are the further values that all participants must have in common.
+    /// Makes a setting. `about`: the ceremony's own values, the same for all participants.
     pub fn new(
         (protocol, ceremony): (Protocol, Ceremony),
         index: u8,
@@ -126,7 +126,7 @@ pub fn check_sizes(index: u8, threshold: u8, signers: u8) -> Result<()> {
     Ok(())
 }
 
-/// SHA-256 over a tag and parts, each with its length before it (4 bytes, big endian):
+/// Returns the SHA-256 of a tag and parts, each after its length (4 bytes, big endian). It is
 /// `custody.wire.framing.tagged_hash`, with a domain of our own.
 ///
 /// # Panics
@@ -145,7 +145,7 @@ pub fn tagged_hash(tag: &str, parts: &[&[u8]]) -> [u8; 32] {
 mod tests {
     use super::tagged_hash;
 
-    /// As in tests/unit/wire/test_tagged_bytes.py.
+    /// The same vector as in tests/unit/wire/test_tagged_bytes.py.
     #[test]
     fn a_tagged_hash_is_that_of_wire_framing() {
         let hash = tagged_hash("custody-mpc-context-v1", &[&[1, 2], &[], b"abc"]);

@@ -1,4 +1,4 @@
-//! One participant's part in one ceremony: the order of calls, and what guards each of them.
+//! One participant's part in one ceremony: the order of the calls, and the guards of each call.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,7 +10,7 @@ use crate::protocol::Setting;
 use crate::share::Share;
 use crate::verified::Verified;
 
-/// What is kept between two exchanges. It is used up by the next one, so it cannot be used twice.
+/// The state between two exchanges. `advance` consumes the state, so no code can use it twice.
 pub trait Phase: Send {
     fn advance(self: Box<Self>, received: Received<'_>) -> Result<Step>;
 }
@@ -20,7 +20,7 @@ pub enum Step {
     Done(Product),
 }
 
-/// What a ceremony ends with.
+/// The result of a ceremony.
 pub enum Product {
     Share(Box<Share>),
     Signature(Verified),
@@ -28,7 +28,7 @@ pub enum Product {
 }
 
 enum State {
-    /// The next phase and how many exchanges lie behind it.
+    /// The next phase, and the number of exchanges before it.
     Waiting(Box<dyn Phase>, u8),
     Done(Product),
     Spent,
@@ -69,10 +69,10 @@ impl Session {
         }
     }
 
-    /// Takes what the next exchange brought; None after the last one.
+    /// Takes the messages of the next exchange. Returns None after the last exchange.
     ///
     /// # Errors
-    /// Any. The session is spent then, and what it kept is wiped.
+    /// Any failure. The session is then spent, and its secrets are wiped.
     pub fn advance(&mut self, arrived: &Arrived<'_>) -> Result<Option<Outgoing>> {
         match self.take()? {
             State::Waiting(phase, exchange) if exchange > 0 => {
@@ -91,7 +91,7 @@ impl Session {
     }
 
     fn take(&mut self) -> Result<State> {
-        // A forked copy would repeat this one's nonces and choices.
+        // A forked copy of this session would repeat its nonces and choices.
         if std::process::id() != self.process {
             return Err(Failure::misuse("the session belongs to another process"));
         }
@@ -120,8 +120,9 @@ impl Session {
     }
 }
 
-/// Runs a call into the protocol libraries: with fresh randomness on this thread (the thread's
-/// generator survives a fork unchanged), and with a panic turned into an error.
+/// Runs a call into the protocol libraries, and turns a panic into an error.
+///
+/// First it seeds this thread's random generator again: a fork copies the generator unchanged.
 pub fn guarded<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
     get_rng()
         .reseed()

@@ -1,4 +1,4 @@
-//! A key share of any protocol, and what about it is public.
+//! A key share of any protocol, and its public facts.
 //!
 //! At rest: version (1), protocol (1), flags (1: bit 0 repaired, bit 1 taproot-tweaked), the id of
 //! the ceremony that made it (32), and the protocol's own part in postcard encoding.
@@ -15,10 +15,10 @@ const VERSION: u8 = 1;
 const HEADER: usize = 35;
 const REPAIRED: u8 = 1;
 const TAPROOT_TWEAKED: u8 = 2;
-/// Enough for `MAX_SIGNERS` participants.
+/// The largest size in bytes, enough for `MAX_SIGNERS` participants.
 pub const LIMIT: usize = 2 << 20;
 
-/// What is public about a share.
+/// The public facts of a share.
 #[derive(Clone)]
 pub struct Facts {
     pub protocol: Protocol,
@@ -33,19 +33,19 @@ pub struct Facts {
     pub origin: Origin,
 }
 
-/// Where a share comes from.
+/// The origin of a share.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
     /// The context of the DKG or refresh that made this generation of shares.
     pub ceremony: [u8; 32],
-    /// It may be refreshed, and signs nothing until then.
+    /// A repair made the share. It can take part in a refresh, and cannot sign before.
     pub repaired: bool,
-    /// The key was tweaked by BIP-341 when it was made; it must not be once more.
+    /// The DKG tweaked the key (BIP-341). The key must not be tweaked again.
     pub taproot_tweaked: bool,
 }
 
 impl Facts {
-    /// The hash of everything that all holders of one generation must agree on.
+    /// Returns the hash of the facts that all holders of one generation must have in common.
     pub fn transcript(&self) -> [u8; 32] {
         let sizes = [
             self.protocol as u8,
@@ -103,7 +103,7 @@ impl Share {
     }
 
     /// # Errors
-    /// `Misuse` for anything but a whole share that agrees with itself.
+    /// `Misuse` unless the bytes are a complete share without contradictions.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         if bytes.len() < HEADER || bytes.len() > LIMIT {
             return Err(Failure::misuse("not a share: its size is wrong"));

@@ -1,4 +1,4 @@
-//! Signatures that were verified: a session gives out no others.
+//! Verified signatures: a session gives out no other signatures.
 
 use frost_core::{Signature, VerifyingKey};
 use k256::AffinePoint;
@@ -8,11 +8,12 @@ use k256::elliptic_curve::scalar::IsHigh;
 use crate::errors::{Failure, Result};
 use crate::frost::Suite;
 
-/// The bytes of a signature. Only the functions below make one, each after it has verified it.
+/// The bytes of a signature. Only the functions below make this type, after verification.
 pub struct Verified(Vec<u8>);
 
 impl Verified {
-    /// r, s and the recovery id, 65 bytes. `r` and `s` are in hexadecimal.
+    /// Verifies an ECDSA signature. Returns r, s and the recovery id, 65 bytes. `r` and `s` are in
+    /// hexadecimal.
     ///
     /// # Errors
     /// `Abort` unless k256's ECDSA recovers `public_key` from the signature, and s is low. A
@@ -42,7 +43,7 @@ impl Verified {
         check().ok_or_else(|| Failure::by_nobody("the signature does not verify"))
     }
 
-    /// 64 bytes, in the suite's own form.
+    /// Verifies a FROST signature. Returns its 64 bytes, in the suite's own form.
     ///
     /// # Errors
     /// `Abort` unless the suite finds the signature of `message` valid under `public_key`.
@@ -82,7 +83,7 @@ mod tests {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// r, s and the recovery id of a signature by `key`, with a low s.
+    /// Returns r, s and the recovery id of a signature by `key`, with a low s.
     fn signed() -> (String, String, u8) {
         let (signature, recovery) = key(7).sign_prehash_recoverable(&DIGEST);
         let bytes = signature.to_bytes();
@@ -129,7 +130,7 @@ mod tests {
         let r = hexadecimal(&signature.to_bytes()[..32]);
         let high = hexadecimal(&(-*signature.s()).to_bytes());
         let point = *key(7).verifying_key().as_affine();
-        // -s makes the other of the two points, so its recovery id is the other one as well
+        // with -s the recovered point has the other parity, so the recovery id changes too
         assert!(Verified::ecdsa(point, &DIGEST, (&r, &high), recovery.to_byte() ^ 1).is_err());
     }
 

@@ -1,8 +1,8 @@
-//! Holds what the protocol libraries do not wipe themselves.
+//! A holder of secrets that the protocol libraries do not wipe themselves.
 
 use std::ops::{Deref, DerefMut};
 
-/// A value and how its secrets are overwritten when it is dropped.
+/// A value, and the function that overwrites its secrets when the value is dropped.
 pub struct Wiped<T> {
     value: T,
     wipe: fn(&mut T),
@@ -13,7 +13,7 @@ impl<T> Wiped<T> {
         Self { value, wipe }
     }
 
-    /// What dropping it leaves behind.
+    /// Wipes the value and returns it, so that a test can see what a drop leaves in memory.
     #[cfg(test)]
     pub fn wiped(&mut self) -> &T {
         (self.wipe)(&mut self.value);

@@ -1,4 +1,4 @@
-//! Limits of size, in both directions.
+//! Size limits of sent and received messages.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use mpc_native::messages::{Arrived, Outgoing, Payload, Received};
 use mpc_native::protocol::{Ceremony, Protocol, Setting};
 use serde::{Deserialize, Serialize};
 
-/// The same on the wire with any limit.
+/// A payload with a limit of its own. The limit does not change the payload's encoding.
 #[derive(Serialize, Deserialize, Debug)]
 struct UpTo<const LIMIT: usize>(Vec<u8>);
 
@@ -24,7 +24,8 @@ fn setting(index: u8) -> Setting {
     Setting::new(kind, index, (2, 3), vec![1, 2], &[9; 32], &[]).unwrap()
 }
 
-/// What participant 1 makes of a payload of 5 bytes, and their number before it, from 2.
+/// Returns the result of participant 1 for a payload of 6 bytes from participant 2: 5 bytes after
+/// their number.
 fn received_with_limit<const LIMIT: usize>() -> Result<(), Failure> {
     let sent = Outgoing::default().broadcast(&UpTo::<6>(vec![1; 5]))?;
     let sent = sent.sealed(&setting(2), 1);

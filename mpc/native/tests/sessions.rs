@@ -1,4 +1,4 @@
-//! What every session keeps to, whatever the protocol.
+//! The rules that sessions of every protocol keep.
 
 use mpc_native::ceremonies;
 use mpc_native::errors::Failure;

@@ -1,4 +1,4 @@
-//! The transcript: what all holders of one generation of shares must agree on.
+//! The transcript: the facts that all holders of one generation of shares must have in common.
 
 use std::collections::BTreeMap;
 

@@ -8,7 +8,7 @@ use frost_ed25519::Ed25519Sha512 as Ed25519;
 use frost_secp256k1_tr::Secp256K1Sha256TR as Taproot;
 use rand_core::{CryptoRng, Error, RngCore};
 
-/// Gives out what the vector says was random.
+/// A random generator that returns the random bytes of the test vector.
 struct Recorded(VecDeque<u8>);
 
 impl RngCore for Recorded {

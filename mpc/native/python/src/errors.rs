@@ -1,4 +1,4 @@
-//! Failures as exceptions, one for each thing a caller can do.
+//! Failures as Python exceptions: one exception for each thing that a caller can do about it.
 
 use pyo3::create_exception;
 use pyo3::exceptions::PyException;
@@ -33,7 +33,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("LocalMisuse", py.get_type::<LocalMisuse>())
 }
 
-/// The exception of a failure, with its attributes.
+/// Returns the exception of a failure, with its attributes.
 pub fn raised(py: Python<'_>, failure: Failure) -> PyErr {
     match failure {
         Failure::Misuse(reason) => LocalMisuse::new_err(reason),

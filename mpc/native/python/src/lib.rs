@@ -10,7 +10,7 @@ use pyo3::types::PyTuple;
 use errors::raised;
 use mpc_native::protocol::{MAX_SIGNERS, Protocol};
 
-/// BIP-32 CKDpub along a path without hardened steps.
+/// Derives a child's public key along a path without hardened steps: CKDpub of BIP-32.
 #[pyfunction]
 fn derive_public_key(
     py: Python<'_>,
@@ -29,7 +29,7 @@ fn derive_public_key(
 #[pymodule]
 #[pyo3(name = "_native")]
 fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    // A panic becomes an error of its ceremony. What it would print may quote a secret.
+    // A panic becomes an error of its ceremony. The panic's own text could contain a secret.
     std::panic::set_hook(Box::new(|panic| {
         if let Some(location) = panic.location() {
             eprintln!("mpc._native: panic at {location}");

@@ -15,7 +15,7 @@ use mpc_native::messages::{Arrived, Outgoing};
 use mpc_native::protocol::Protocol;
 use mpc_native::session::{Product, Session as Part};
 
-/// What one exchange sends.
+/// The messages that one exchange sends.
 #[pyclass(frozen, module = "mpc._native")]
 pub struct Messages {
     outgoing: Outgoing,
@@ -49,7 +49,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Makes a session, without holding the interpreter lock.
+    /// Makes a session, and releases the interpreter lock meanwhile.
     fn make(py: Python<'_>, make: impl FnOnce() -> Result<Part> + Send) -> PyResult<Self> {
         let part = py
             .detach(|| mpc_native::session::guarded(make))
@@ -211,7 +211,7 @@ impl Repair {
     }
 }
 
-/// A list of small numbers would be taken for bytes if it were u8.
+/// Converts indices. With `Vec<u8>` as the argument, PyO3 would accept bytes too.
 fn indices(numbers: Vec<u32>) -> Result<Vec<u8>> {
     numbers
         .into_iter()

@@ -1,4 +1,4 @@
-//! A key share as Python holds it: it can be stored and used, not looked into or copied.
+//! A key share for Python code, which can store and use the share, but not read or copy it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -105,7 +105,7 @@ impl Share {
         )
     }
 
-    /// Against pickle and copy.
+    /// Stops pickle and copy.
     fn __reduce__(&self) -> PyResult<()> {
         Err(PyTypeError::new_err(
             "a share is neither pickled nor copied",

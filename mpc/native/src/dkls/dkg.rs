@@ -38,7 +38,7 @@ impl Payload for Commitments {
     }
 }
 
-/// Exchange 3, broadcast: what was committed to.
+/// Exchange 3, broadcast: the openings of the commitments of exchange 2.
 #[derive(Serialize, Deserialize)]
 struct Openings {
     proof: DLogProof<Curve>,
@@ -61,7 +61,7 @@ fn check_sender(named: u8, sender: u8) -> Check {
     Ok(())
 }
 
-/// All `signers` make a key together.
+/// Begins a DKG: all `signers` make a key together.
 pub fn dkg(setting: Setting) -> Result<Session> {
     let parameters = Parameters::new(setting.threshold, setting.signers)
         .map_err(|_| Failure::misuse("the threshold and the number of signers do not fit"))?;
@@ -70,7 +70,7 @@ pub fn dkg(setting: Setting) -> Result<Session> {
         data: SessionData {
             parameters,
             party_index: party(setting.index),
-            // Bound to the ceremony's kind, so that it is never equal to a refresh's.
+            // The context depends on the ceremony's kind, so no refresh has the same id.
             session_id: setting.context.to_vec(),
         },
     };
@@ -128,7 +128,7 @@ impl Phase for Fragments {
     }
 }
 
-/// Waits for all commitments; no opening leaves before.
+/// Waits for all commitments. The session sends no opening before.
 struct Committing {
     ours: Ours,
     key_share: Zeroizing<Scalar>,

@@ -1,4 +1,4 @@
-//! ECDSA on secp256k1 by DKLs23, in the order of its life: DKG, signing, refresh, repair.
+//! ECDSA on secp256k1 by DKLs23. The order is that of a key's life: DKG, signing, refresh, repair.
 
 mod dkg;
 mod points;
@@ -24,7 +24,7 @@ type Curve = k256::Secp256k1;
 type Scalar = k256::Scalar;
 type Point = k256::AffinePoint;
 
-/// Addresses are made elsewhere, by network.
+/// Returns no address: the Python code makes addresses, because they depend on the network.
 fn no_address(_: &Point) -> String {
     String::new()
 }
@@ -41,7 +41,7 @@ fn check_route(parties: &PartiesMessage, sender: u8, us: u8) -> Result<(), &'sta
     Ok(())
 }
 
-/// What the library's abort means to us, the participant `us`.
+/// Converts the library's abort into the failure for the participant `us`.
 fn failure(abort: &Abort, us: u8) -> Failure {
     if let AbortKind::BanCounterparty(culprit) = abort.kind {
         return Failure::Ban {

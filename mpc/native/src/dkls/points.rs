@@ -1,4 +1,4 @@
-//! What the library's decoding and proofs let through.
+//! Checks of points and proofs that the library's decoding and verification leave out.
 
 use dkls23_core::utilities::proofs::{CPProof, DLogProof, EncProof, RandomCommitments, T};
 use k256::elliptic_curve::group::CurveAffine;
@@ -7,7 +7,7 @@ use super::{Curve, Point};
 
 type Check = Result<(), &'static str>;
 
-/// Points decode checked, but the identity is accepted.
+/// Refuses the identity, which the library's checked decoding accepts.
 pub fn no_identity<'a>(points: impl IntoIterator<Item = &'a Point>) -> Check {
     for point in points {
         if bool::from(point.is_identity()) {
@@ -17,7 +17,8 @@ pub fn no_identity<'a>(points: impl IntoIterator<Item = &'a Point>) -> Check {
     Ok(())
 }
 
-/// Challenges have all of their 4 bytes: the library accepts 1 to 4, and shorter ones are fewer.
+/// Refuses challenges of less than 4 bytes. The library accepts 1 to 4 bytes, and a prover can
+/// guess a shorter challenge more easily.
 pub fn discrete_log_proof(proof: &DLogProof<Curve>) -> Check {
     no_identity(std::iter::once(&proof.point).chain(&proof.rand_commitments))?;
     let length = usize::from(T / 8);

@@ -1,5 +1,6 @@
-//! The complete refresh, `dkls23_core::protocols::refresh`: all n make new shares of the same key
-//! and set up multiplication again. (The library's fast refresh would not heal leaked OT state.)
+//! The complete refresh, `dkls23_core::protocols::refresh`: all n signers make new shares of the
+//! same key and set up multiplication again. (The library's fast refresh would keep leaked OT
+//! state.)
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,7 +51,8 @@ pub fn refresh(setting: Setting, share: &Share) -> Session {
         us: setting.index,
         party: share.party.clone(),
         package: share.package.clone(),
-        // Bound to the ceremony's kind and the shares' generation: never equal to a DKG's.
+        // The context depends on the ceremony's kind and the shares' generation, so no DKG has
+        // the same id.
         refresh_id: setting.context,
     };
     Session::new(setting, 4, &[], Box::new(Beginning { ours }))
@@ -102,7 +104,7 @@ impl Phase for Fragments {
     }
 }
 
-/// Waits for all commitments; no opening leaves before.
+/// Waits for all commitments. The session sends no opening before.
 struct Committing {
     ours: Ours,
     correction: Zeroizing<Scalar>,

@@ -1,5 +1,5 @@
 //! Share repair, `dkls23_core::protocols::repair`: t helpers send the target one masked term each.
-//! What comes out holds no pairwise state: only the complete refresh makes it sign again.
+//! The repaired share has no pairwise state, so it can sign again only after a complete refresh.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ impl Payload for Help {
     }
 }
 
-/// `share` is a helper's; the target has none.
+/// Begins a repair. `share` is the helper's own share; the target has none.
 pub fn repair(setting: Setting, target: u8, share: Option<&Share>) -> Session {
     let helpers: Vec<u8> = setting
         .participants
@@ -96,7 +96,7 @@ impl Phase for Helping {
     }
 }
 
-/// A helper that has helped; nothing comes back.
+/// A helper that has sent its term. It receives nothing.
 struct Helped;
 
 impl Phase for Helped {
@@ -107,7 +107,7 @@ impl Phase for Helped {
     }
 }
 
-/// The target, before and after it has said nothing.
+/// The target before exchange 1, at which it sends nothing.
 struct Waiting {
     helpers: Vec<u8>,
     target: u8,
@@ -162,7 +162,7 @@ impl Phase for Assembling {
     }
 }
 
-/// The public data of the helpers, who must all say the same.
+/// Returns the public data of the helpers. All helpers must send the same data.
 fn agreed(help: &BTreeMap<u8, Help>) -> Result<(PublicKeyPackage<Curve>, [u8; 32])> {
     let mut views = Vec::with_capacity(help.len());
     for one in help.values() {
@@ -179,7 +179,7 @@ fn agreed(help: &BTreeMap<u8, Help>) -> Result<(PublicKeyPackage<Curve>, [u8; 32
     Ok((first.package.clone(), first.ceremony))
 }
 
-/// Whether each run of `threshold` verifying shares interpolates to the public key.
+/// Returns whether each `threshold` successive verifying shares interpolate to the public key.
 fn is_one_polynomial(package: &PublicKeyPackage<Curve>) -> bool {
     let threshold = package.threshold();
     (1..=package.share_count() - threshold + 1).all(|start| {

@@ -1,5 +1,5 @@
-//! What a DKG and a complete refresh have in common: polynomial fragments, and the pairwise set-up
-//! of zero shares and multiplication. Phases as in `dkls23_core::protocols::dkg`.
+//! The common parts of a DKG and a complete refresh: polynomial fragments, and the pairwise set-up
+//! of zero shares and multiplication. The phases are those of `dkls23_core::protocols::dkg`.
 
 use std::collections::BTreeMap;
 
@@ -64,7 +64,7 @@ fn seeds_in_transit(seeds: Vec<TransmitInitZeroSharePhase3to4>) -> SeedsReceived
     })
 }
 
-/// Exchange 1, private: the sender's polynomial at our index.
+/// Exchange 1, private: the value of the sender's polynomial at our index.
 #[derive(Serialize, Deserialize, Zeroize)]
 #[zeroize(drop)]
 pub struct Fragment(Scalar);
@@ -77,7 +77,7 @@ impl Payload for Fragment {
     }
 }
 
-/// Sends each other participant its fragment; ours is `fragments[us - 1]`.
+/// Sends each other participant its fragment. Our own fragment is `fragments[us - 1]`.
 pub fn send_fragments(fragments: &[Scalar], us: u8) -> Result<Outgoing> {
     (1..)
         .zip(fragments)
@@ -87,7 +87,8 @@ pub fn send_fragments(fragments: &[Scalar], us: u8) -> Result<Outgoing> {
         })
 }
 
-/// Ours and exactly one of each other participant: the library only sums them.
+/// Returns our fragment and exactly one of each other participant: the library does not count the
+/// fragments that it sums.
 pub fn gather_fragments(own: Scalar, received: &Received<'_>) -> Result<Zeroizing<Vec<Scalar>>> {
     received.no_broadcasts()?;
     let others = received.privates::<Fragment>()?;
@@ -185,8 +186,10 @@ pub fn gather_setups(
     Ok((seeds, multiplications))
 }
 
-/// Puts a proof together with the commitment that was kept from the exchange before: the library
-/// carries both in one struct, and a sender that fills in both at once has committed to nothing.
+/// Combines a proof with the commitment of the exchange before.
+///
+/// The library has both in one struct. A sender that could choose both at the same time would not
+/// be bound by its commitment.
 pub fn with_kept_commitment(
     sender: u8,
     proof: DLogProof<Curve>,

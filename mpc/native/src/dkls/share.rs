@@ -38,8 +38,8 @@ struct Loaded {
 
 impl Share {
     /// # Errors
-    /// `Misuse` when the share does not agree with itself: without zero-share seeds, for one, the
-    /// library would sign unmasked and say nothing.
+    /// `Misuse` if parts of the share contradict each other or are missing. For example, without
+    /// zero-share seeds the library would sign without masks, and report no error.
     pub fn new(party: Party<Curve>, package: Package, origin: Origin) -> Result<Self> {
         check_sizes(
             party.party_index.as_u8(),
@@ -180,10 +180,10 @@ fn facts(party_: &Party<Curve>, package: &Package, origin: Origin) -> Facts {
     }
 }
 
-/// BIP-32 CKDpub along `path` (no hardened step), as the library does it to its shares.
+/// Derives a child's public key along `path`: CKDpub of BIP-32, as the library derives shares.
 ///
 /// # Errors
-/// `Misuse` for a malformed key or chain code, a hardened or invalid step, or a path over 255 long.
+/// `Misuse` for a malformed key or chain code, a hardened or invalid step, or more than 255 steps.
 pub fn derive_public_key(public_key: &[u8], chain_code: &[u8], path: &[u32]) -> Result<Vec<u8>> {
     let encoded = k256::Sec1Point::from_bytes(public_key)
         .ok()

@@ -1,5 +1,5 @@
-//! Signing, `dkls23_core::protocols::signing`: three exchanges; the first answer is the one that
-//! a cheating counterparty learns from, so it runs under the ban locks.
+//! Signing, `dkls23_core::protocols::signing`: three exchanges. A cheating counterparty can learn
+//! key bits from our answer to the first exchange, so that answer runs under the ban locks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,7 +62,8 @@ impl Payload for Third {
     }
 }
 
-/// Exactly `threshold` participants sign `digest`, for the key itself or its child at `path`.
+/// Begins a signature of `digest` by exactly `threshold` participants, with the key itself or its
+/// child at `path`.
 pub fn signing(setting: Setting, share: &Share, digest: [u8; 32], path: &[u32]) -> Result<Session> {
     let mut party_ = share.party.clone();
     for step in path {
@@ -148,7 +149,7 @@ impl Phase for Answering {
     }
 }
 
-/// Waits for the answers, and checks them against what was committed to.
+/// Waits for the answers, and checks them against the commitments.
 struct Checking {
     ours: Ours,
     unique: UniqueKeep2to3<Curve>,
@@ -171,7 +172,8 @@ impl Phase for Checking {
     }
 }
 
-/// Waits for the parts of the signature, one of each (the library counts nothing), and adds them.
+/// Waits for one part of the signature from each participant, and adds the parts. The library does
+/// not count the parts.
 struct Adding {
     ours: Ours,
     r: String,

@@ -1,5 +1,5 @@
-//! What is refused of shares and messages. The group comes from the library's dealer, which takes
-//! milliseconds where a DKG takes seconds.
+//! Shares and messages that this crate must refuse. The library's dealer makes the group in
+//! milliseconds; a DKG takes seconds.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Key generation, `frost_core::keys::dkg`: commitments, shares, comparison. That all saw the same
-//! commitments is for the caller to make sure of (the echo) before `advance` is called again.
+//! Key generation, `frost_core::keys::dkg`: commitments, shares, comparison. The caller must check
+//! by the echo that all signers saw the same commitments, before it calls `advance` again.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -20,7 +20,7 @@ use crate::share::Origin;
 
 type Check = std::result::Result<(), &'static str>;
 
-/// Exchange 1, broadcast: commitments to a polynomial, and a proof of knowing its secret.
+/// Exchange 1, broadcast: commitments to a polynomial, and a proof of knowledge of its secret.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "S: Suite")]
 pub struct Commitments<S: Suite>(pub round1::Package<S>);
@@ -33,7 +33,7 @@ impl<S: Suite> Payload for Commitments<S> {
     }
 }
 
-/// Exchange 2, private: the polynomial at our index.
+/// Exchange 2, private: the value of the sender's polynomial at our index.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "S: Suite")]
 pub struct Evaluation<S: Suite>(pub round2::Package<S>);
@@ -116,7 +116,7 @@ impl<S: Suite> Phase for Adding<S> {
     }
 }
 
-/// One of each other participant, each to a polynomial with `coefficients` of them.
+/// Returns the commitments of each other participant, each with `coefficients` coefficients.
 pub fn gather_commitments<S: Suite>(
     received: &Received<'_>,
     coefficients: usize,

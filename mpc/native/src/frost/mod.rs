@@ -1,5 +1,5 @@
-//! EdDSA (Ed25519) and Schnorr (BIP-340, Taproot) by FROST, RFC 9591, in the order of its life.
-//! Both suites share all of the code.
+//! EdDSA (Ed25519) and Schnorr (BIP-340, Taproot) by FROST, RFC 9591. Both suites share all code.
+//! The order is that of a key's life: DKG, signing, refresh, repair.
 
 mod dkg;
 mod refresh;
@@ -23,10 +23,10 @@ use crate::protocol::Protocol;
 pub type Ed25519 = frost_ed25519::Ed25519Sha512;
 pub type Taproot = frost_secp256k1_tr::Secp256K1Sha256TR;
 
-/// What differs between the two suites.
+/// The differences of the two suites.
 pub trait Suite: Ciphersuite + Send + Sync + 'static {
     const PROTOCOL: Protocol;
-    /// Whether the DKG tweaks the key it gives out (BIP-341). A dealer's split would not.
+    /// True if the DKG tweaks the key (BIP-341). A dealer's split does not tweak the key.
     const TWEAKED_BY_DKG: bool;
 
     fn public_key(key: &VerifyingKey<Self>) -> Result<Vec<u8>>;
@@ -51,7 +51,7 @@ impl Suite for Taproot {
     const PROTOCOL: Protocol = Protocol::Taproot;
     const TWEAKED_BY_DKG: bool = true;
 
-    /// The x coordinate alone, as BIP-340 has it.
+    /// Returns the x coordinate alone, the form of BIP-340.
     fn public_key(key: &VerifyingKey<Self>) -> Result<Vec<u8>> {
         let bytes = key.serialize().map_err(|error| failure(&error))?;
         Ok(bytes[1..].to_vec())
@@ -78,7 +78,7 @@ fn by_identifier<S: Suite, T>(by_index: BTreeMap<u8, T>) -> BTreeMap<Identifier<
         .collect()
 }
 
-/// What the library's error means to us. Its texts hold no secrets.
+/// Converts the library's error into a failure. The library's texts contain no secrets.
 fn failure<S: Suite>(error: &Error<S>) -> Failure {
     Failure::Abort {
         culprits: error.culprits().iter().filter_map(index_of).collect(),

@@ -1,4 +1,5 @@
-//! Refresh, `frost_core::keys::refresh`: a DKG of polynomials with the secret zero, added on.
+//! Refresh, `frost_core::keys::refresh`: the signers run a DKG of the secret zero, and add its
+//! shares to their own.
 
 use std::collections::BTreeMap;
 
@@ -64,7 +65,7 @@ struct Sharing<S: Suite> {
 impl<S: Suite> Phase for Sharing<S> {
     fn advance(self: Box<Self>, received: Received<'_>) -> Result<Step> {
         let Self { ours, secret } = *self;
-        // The commitment to the constant, zero, is left out of the message.
+        // The message leaves out the commitment to the constant, which is zero.
         let coefficients = usize::from(ours.setting.threshold) - 1;
         let commitments = gather_commitments(&received, coefficients)?;
         let (secret, packages) =
@@ -117,7 +118,8 @@ impl<S: Suite> Phase for Adding<S> {
     }
 }
 
-/// The library checks this as well, but does not say whose share failed.
+/// Returns whether a share is on the sender's polynomial. The library checks this too, but does not
+/// name the sender whose share failed.
 fn is_on_polynomial<S: Suite>(
     evaluation: &round2::Package<S>,
     commitments: &round1::Package<S>,

@@ -1,5 +1,5 @@
-//! Share repair, `frost_core::keys::repairable`: the helpers split their terms among themselves,
-//! then send the target one sum each.
+//! Share repair, `frost_core::keys::repairable`: the helpers split their terms among themselves.
+//! Then each helper sends the target one sum.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ impl Payload for Split {
     }
 }
 
-/// Exchange 2, private, helper to target: the sum of the parts it got, and the public keys.
+/// Exchange 2, private, helper to target: the sum of the received parts, and the public keys.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "S: Suite")]
 struct Help<S: Suite> {
@@ -66,7 +66,7 @@ impl<S: Suite> Payload for Help<S> {
     }
 }
 
-/// `share` is a helper's; the target has none.
+/// Begins a repair. `share` is the helper's own share; the target has none.
 pub fn repair<S: Suite>(setting: Setting, target: u8, share: Option<&Share<S>>) -> Session {
     let helpers: Vec<u8> = setting
         .participants
@@ -104,7 +104,7 @@ struct Ours<S: Suite> {
     origin: Origin,
 }
 
-/// A helper, before anything is sent.
+/// A helper before exchange 1.
 struct Splitting<S: Suite> {
     ours: Ours<S>,
 }
@@ -169,7 +169,7 @@ impl<S: Suite> Phase for Summing<S> {
     }
 }
 
-/// A helper that has helped; nothing comes back.
+/// A helper that has sent its sum. It receives nothing.
 struct Helped;
 
 impl Phase for Helped {
@@ -184,7 +184,7 @@ impl Phase for Helped {
 struct Quiet<S: Suite> {
     helpers: Vec<u8>,
     target: u8,
-    /// How many times it was advanced: at the start, after exchange 1, after exchange 2.
+    /// The number of calls of `advance` so far: at the start, after exchange 1, after exchange 2.
     behind: u8,
     suite: std::marker::PhantomData<S>,
 }
@@ -222,7 +222,7 @@ impl<S: Suite> Quiet<S> {
         }
         let key = repair_share_part3(&sigmas, identifier(self.target), &package)
             .map_err(|error| failure(&error))?;
-        // The library does not look whether the share is the lost one.
+        // The library does not check that the result is the lost share.
         if package.verifying_shares().get(key.identifier()) != Some(key.verifying_share()) {
             return Err(Failure::by_nobody(
                 "the repaired share is not that of its verifying share",
@@ -232,7 +232,7 @@ impl<S: Suite> Quiet<S> {
     }
 }
 
-/// The public data of the helpers, who must all say the same.
+/// Returns the public data of the helpers. All helpers must send the same data.
 fn agreed<S: Suite>(help: &BTreeMap<u8, Help<S>>) -> Result<(PublicKeyPackage<S>, Origin)> {
     let first = help
         .values()
@@ -253,7 +253,7 @@ fn agreed<S: Suite>(help: &BTreeMap<u8, Help<S>>) -> Result<(PublicKeyPackage<S>
     Ok((first.package.clone(), origin))
 }
 
-/// Whether each run of `threshold` verifying shares interpolates to the public key.
+/// Returns whether each `threshold` successive verifying shares interpolate to the public key.
 fn is_one_polynomial<S: Suite>(package: &PublicKeyPackage<S>, threshold: usize) -> bool {
     type F<S> = <<S as frost_core::Ciphersuite>::Group as Group>::Field;
     let one = <F<S> as Field>::one();
@@ -282,7 +282,7 @@ fn is_one_polynomial<S: Suite>(package: &PublicKeyPackage<S>, threshold: usize) 
     })
 }
 
-/// The library does not wipe these.
+/// Wipes a delta, which the library does not wipe.
 fn forget_delta<S: Suite>(delta: &mut Delta<S>) {
     if let Ok(zero) = Delta::deserialize(&[0; 32]) {
         *std::hint::black_box(delta) = zero;

@@ -34,7 +34,7 @@ struct Loaded<S: Suite> {
 
 impl<S: Suite> Share<S> {
     /// # Errors
-    /// `Misuse` when the share does not agree with itself.
+    /// `Misuse` if parts of the share contradict each other.
     pub fn new(key: KeyPackage<S>, package: PublicKeyPackage<S>, origin: Origin) -> Result<Self> {
         let facts = facts(&key, &package, origin)?;
         Ok(Self {

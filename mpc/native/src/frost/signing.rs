@@ -1,4 +1,5 @@
-//! Signing, RFC 9591 section 5: nonce commitments, signature shares. Every participant adds up.
+//! Signing, RFC 9591 section 5: nonce commitments, then signature shares. Every participant adds
+//! the shares.
 
 use std::collections::BTreeMap;
 
@@ -79,7 +80,7 @@ impl<S: Suite> Phase for Beginning<S> {
     }
 }
 
-/// Waits for the nonce commitments. The nonces go into one share, and are wiped.
+/// Waits for the nonce commitments. The nonces make one signature share; then they are wiped.
 struct Committing<S: Suite> {
     ours: Ours<S>,
     nonces: SigningNonces<S>,
