@@ -14,10 +14,10 @@ COMPILE := build/uv/bin/uv pip compile --quiet --universal --python-version 3.11
 help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-install: ## install what is missing: Debian packages, and Python's in .venv
+install: ## install missing Debian packages, and the Python packages in .venv
 	@devstack/bootstrap.sh
 
-demo: install ## make wallets, sign with them, verify, and stop again
+demo: install ## create wallets, sign with them, verify the signatures, and stop again
 	@$(BIN)/python -m devstack demo
 
 up: install ## start everything on this machine and leave it running (build/dev/env)
@@ -39,10 +39,10 @@ else
 	@$(BIN)/pytest -n 2 --ignore=tests/unit
 endif
 
-mutants: install ## take each guard out, and see that a test fails; some: make mutants ARGS="2 11"
+mutants: install ## remove each guard in turn and check that a test fails; some: make mutants ARGS="2 11"
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
-mutmut: install audittools ## change everything in what decides, and see what no unit test notices
+mutmut: install audittools ## mutate all code that decides, and list the changes that no unit test notices
 	@tests/mutants/decisions.sh
 
 lint: install ## check format, style, types, the direction of imports, and words
@@ -54,7 +54,7 @@ lint: install ## check format, style, types, the direction of imports, and words
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --release --locked --quiet -- -D warnings
 
-format: install ## put the code into our format
+format: install ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(CARGO) fmt --all
@@ -74,10 +74,10 @@ audittools:
 		build/audit/bin/pip install --quiet --require-hashes --requirement requirements-audit.lock && \
 		cp requirements-audit.lock build/audit/installed.lock; }
 
-bench: install ## measure signatures a second, beside the HSM's own limit
+bench: install ## measure signatures a second, as ratios to the HSM's own limit
 	@$(BIN)/python -m benchmarks
 
-reference: install ## write the pages of docs/reference that are made from the source
+reference: install ## write the pages of docs/reference that the source determines
 	@$(BIN)/python -m devstack.reference
 	@$(BIN)/python -m tests.mutants --write-page
 
@@ -103,7 +103,7 @@ lock: install ## resolve dependencies again; newer versions: make lock ARGS=--up
 	$(COMPILE) $(ARGS) devstack/dependencies/requirements.in --output-file requirements-audit.lock
 	$(COMPILE) $(ARGS) docs/requirements.in --output-file requirements-docs.lock
 
-clean: ## stop the local stack and delete everything that was made
+clean: ## stop the local stack and delete everything that make built
 	@if [ -e build/dev ] && [ -x $(BIN)/python ]; then $(BIN)/python -m devstack down; fi
 	rm -rf build dist .venv mpc/_native*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache

@@ -102,7 +102,7 @@ def loop(module: str, label: str, pin: str, seconds: float) -> None:
             except pkcs11.PKCS11Error:
                 continue
     else:
-        raise RuntimeError("the token wraps no secp256k1 key")
+        raise RuntimeError("no known mechanism of the token wraps a secp256k1 key")
     print("ready", flush=True)
     sys.stdin.readline()
     count = 0

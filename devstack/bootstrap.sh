@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing on a Debian machine, and makes .venv. Quick when all is there.
+# Installs missing packages on a Debian machine, and makes .venv. Quick if nothing is missing.
 #
-# As root, or as a user with sudo. PYTHON names another interpreter than the one found.
+# Run it as root, or as a user with sudo. PYTHON names the interpreter to use.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 checkout=$PWD
@@ -14,11 +14,11 @@ die() { say "error: $1"; say "  -> $2"; exit 1; }
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"
     elif command -v sudo >/dev/null; then sudo "$@"
-    else die "not root, and there is no sudo" "as root, run: $*"
+    else die "this user is not root, and sudo is not installed" "run as root: $*"
     fi
 }
 
-is_usable_python() { # 3.11 to 3.13, with what a virtual environment needs
+is_usable_python() { # 3.11 to 3.13, with the modules that a virtual environment needs
     "$1" -c 'import ctypes, ensurepip, ssl, sys, venv
 sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1
 }
@@ -49,21 +49,21 @@ install_packages() {
     packages=$(missing_packages | xargs)
     [ -n "$packages" ] || return 0
     command -v apt-get >/dev/null ||
-        die "missing here: $packages" "install them with this system's package manager"
+        die "this machine lacks: $packages" "install them with this system's package manager"
     say "installing Debian packages: $packages"
     local log=$checkout/build/apt.log
     # shellcheck disable=SC2086  # a list of words
     as_root env DEBIAN_FRONTEND=noninteractive sh -c \
         'apt-get update -q && apt-get install -q -y --no-install-recommends "$@"' sh $packages \
-        >"$log" 2>&1 || { tail -n 15 "$log" >&2; die "apt-get failed; all of it: $log" "correct what it says"; }
+        >"$log" 2>&1 || { tail -n 15 "$log" >&2; die "apt-get failed; its whole output: $log" "correct the fault that apt-get reports"; }
     packages=$(missing_packages | xargs)
     [ -z "$packages" ] || die "still missing after apt-get: $packages" \
-        "a Python of 3.11 to 3.13 with venv is needed (PYTHON=/path/to/python3), SoftHSM 2, OpenSC, PostgreSQL, PgBouncer"
+        "install SoftHSM 2, OpenSC, PostgreSQL, PgBouncer and Python 3.11 to 3.13 with venv (PYTHON=/path/to/python3)"
 }
 
 # --- Python packages --------------------------------------------------------------------------
 
-fingerprint() { # of everything that decides what is in .venv
+fingerprint() { # prints everything that determines the contents of .venv
     cat requirements-dev.lock requirements.lock pyproject.toml .cargo/config.toml
     find mpc/native -type f ! -name '*.md' ! -name '*.pyc' -print0 | sort -z | xargs -0 cat
     echo "$checkout"
@@ -82,7 +82,7 @@ make_environment() {
     local pip=(.venv/bin/python -m pip --disable-pip-version-check --quiet)
     say "installing Python packages into .venv"
     "${pip[@]}" install --require-hashes -r requirements-dev.lock
-    .venv/bin/python mpc/native/backend.py # says what is missing where Rust is
+    .venv/bin/python mpc/native/backend.py # fails with advice if Rust is missing
     say "compiling the MPC protocols (the first time takes a minute or two)"
     "${pip[@]}" install --no-deps --no-build-isolation -e .
     fingerprint | sha256sum >.venv/stamp
@@ -90,6 +90,6 @@ make_environment() {
 
 mkdir -p build
 exec 9>build/bootstrap.lock
-flock 9 # one at a time: the others find everything there
+flock 9 # one run at a time: later runs find everything installed
 install_packages
 is_environment_current || make_environment

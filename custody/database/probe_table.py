@@ -1,4 +1,4 @@
-"""The table that custody/database/health.py writes into, in every database of ours."""
+"""The table of the health probe (custody/database/health.py), in every database."""
 
 from sqlalchemy import Column, DateTime, Integer, LargeBinary, MetaData, Table, func
 

@@ -58,7 +58,7 @@ RETRY_AFTER_SECONDS = 5
 class Refused(Exception):
     """A listener's own answer, which ends the connection.
 
-    ``detail`` says what was wrong and what to do.
+    ``detail`` says what failed and what to do next.
     """
 
     def __init__(self, code: RefusalCode, detail: str) -> None:
