@@ -117,7 +117,7 @@ impl Setting {
 pub fn check_sizes(index: u8, threshold: u8, signers: u8) -> Result<()> {
     if threshold < 2 || threshold > signers || signers > MAX_SIGNERS {
         return Err(Failure::misuse(
-            "2 <= threshold <= signers <= 32 does not hold",
+            "2 <= threshold <= signers <= 16 does not hold",
         ));
     }
     if index == 0 || index > signers {

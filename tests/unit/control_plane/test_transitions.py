@@ -62,9 +62,8 @@ def report(
 
 
 def test_a_denial_ends_the_job():
-    change = report(OutcomeStatus.DENIED)
-    assert (change.note, change.state) == (Note.RECORDED, JobState.DENIED)
-    assert change.outcome == outcome(OutcomeStatus.DENIED)
+    raw = outcome(OutcomeStatus.DENIED)
+    assert report(OutcomeStatus.DENIED) == Change(JOB, Note.RECORDED, JobState.DENIED, raw)
 
 
 def test_a_denial_counts_without_the_lease():
@@ -86,8 +85,7 @@ def test_a_denial_counts_without_the_lease():
 def test_what_asks_for_another_attempt_counts_with_the_lease_only(
     status: OutcomeStatus, job: JobFacts
 ):
-    change = report(status, job)
-    assert (change.note, change.state, change.last_failure) == (Note.RETRIED, None, None)
+    assert report(status, job) == Change(job, Note.RETRIED)
 
 
 def test_a_transient_failure_queues_again_after_a_pause():
@@ -95,43 +93,47 @@ def test_a_transient_failure_queues_again_after_a_pause():
     assert (change.note, change.state, change.outcome) == (Note.RETRIED, JobState.QUEUED, None)
     assert change.last_failure == outcome(OutcomeStatus.FAILED, transient=True)
     assert change.delay_seconds == 4
+    often = report(OutcomeStatus.FAILED, replace(JOB, attempt=30), transient=True)
+    assert often.delay_seconds == 60
 
 
 def test_a_failure_that_is_not_transient_ends_the_job():
-    change = report(OutcomeStatus.FAILED)
-    assert (change.note, change.state) == (Note.RECORDED, JobState.FAILED)
+    raw = outcome(OutcomeStatus.FAILED)
+    assert report(OutcomeStatus.FAILED) == Change(JOB, Note.RECORDED, JobState.FAILED, raw)
 
 
 def test_a_refused_job_goes_at_once_to_another_willing_node():
-    change = report(OutcomeStatus.REFUSED, willing=frozenset({NODE, "driver-2"}))
-    assert (change.state, change.refused_by, change.delay_seconds) == (JobState.QUEUED, NODE, 0)
+    raw = outcome(OutcomeStatus.REFUSED)
+    assert report(OutcomeStatus.REFUSED, willing=frozenset({NODE, "driver-2"})) == Change(
+        JOB, Note.RETRIED, JobState.QUEUED, last_failure=raw, refused_by=NODE
+    )
 
 
 @pytest.mark.parametrize("willing", [set(), {NODE}, {"driver-2"}, {NODE, "driver-2"}])
 def test_a_job_that_every_node_refused_has_failed(willing: set[str]):
     job = replace(JOB, refused_by=frozenset({"driver-2"}))
-    change = report(OutcomeStatus.REFUSED, job, willing=frozenset(willing))
-    assert (change.state, change.outcome) == (JobState.FAILED, outcome(OutcomeStatus.REFUSED))
+    raw = outcome(OutcomeStatus.REFUSED)
+    assert report(OutcomeStatus.REFUSED, job, willing=frozenset(willing)) == Change(
+        job, Note.RECORDED, JobState.FAILED, raw, refused_by=NODE
+    )
 
 
 @pytest.mark.parametrize("state", FINAL)
 def test_nothing_changes_a_final_job(state: JobState):
     job = replace(JOB, state=state, outcome=outcome(OutcomeStatus.DENIED))
     assert report(OutcomeStatus.DENIED, job) == Change(job, Note.DUPLICATE)
-    late = report(OutcomeStatus.FAILED, job)
-    assert (late.note, late.state, late.late_outcome) == (Note.LATE, None, None)
+    assert report(OutcomeStatus.FAILED, job) == Change(job, Note.LATE)
     job = replace(job, outcome=b"another")
-    late = report(OutcomeStatus.DENIED, job)
-    assert (late.note, late.state) == (Note.LATE, None)
-    assert late.late_outcome == outcome(OutcomeStatus.DENIED)
+    raw = outcome(OutcomeStatus.DENIED)
+    assert report(OutcomeStatus.DENIED, job) == Change(job, Note.LATE, late_outcome=raw)
 
 
 @pytest.mark.parametrize("state", FINAL)
 def test_rubbish_about_a_final_job_is_late_and_not_kept(state: JobState):
     job = replace(JOB, state=state, outcome=b"another")
     change = decide(job, NODE, LEASE, b"rubbish", frozenset(), 0.5)
-    assert (change.note, change.state, change.late_outcome) == (Note.LATE, None, None)
-    assert change.fault is not None
+    assert change.fault
+    assert change == Change(job, Note.LATE, fault=change.fault)
 
 
 def test_rubbish_is_a_transient_failure_that_says_whose():
@@ -139,11 +141,14 @@ def test_rubbish_is_a_transient_failure_that_says_whose():
     assert (change.state, change.delay_seconds) == (JobState.QUEUED, 1)
     failure = Outcome.model_validate_json(change.last_failure or b"")
     assert (failure.code, failure.node, failure.transient) == ("bad_result", NODE, True)
+    assert change.fault
+    assert change.fault in (failure.reason or "")
 
 
 def test_rubbish_without_the_lease_changes_nothing():
     change = decide(JOB, NODE, uuid4(), b"rubbish", frozenset(), 0.5)
-    assert (change.note, change.state) == (Note.RETRIED, None)
+    assert change.fault
+    assert change == Change(JOB, Note.RETRIED, fault=change.fault)
 
 
 def test_done_without_a_result_is_rubbish():
@@ -154,7 +159,7 @@ def test_done_without_a_result_is_rubbish():
 
 def test_an_expired_job_tells_of_its_last_failure():
     change = expire(JOB, outcome(OutcomeStatus.FAILED, transient=True))
-    assert change.state is JobState.FAILED
+    assert change == Change(JOB, Note.RECORDED, JobState.FAILED, change.outcome, is_expiry=True)
     ended = RecordedOutcome.model_validate_json(change.outcome or b"")
     assert (ended.code, ended.node) == ("expired", None)
     assert "code: why" in str(ended.reason)
@@ -233,7 +238,7 @@ def test_a_result_that_is_verified_ends_the_job_and_one_that_is_not_does_not():
         key=KeyFacts(ECDSA_SECP256K1, Network.ETHEREUM, public_key),
     )
 
-    def reported(by: PrivateKey) -> Change:
+    def signed(by: PrivateKey) -> bytes:
         raw = by.sign_recoverable(request.hash, hasher=None)[:64]
         made = finish(
             raw, by.public_key.format(), ECDSA_SECP256K1, Network.ETHEREUM, request, request.hash
@@ -244,9 +249,12 @@ def test_a_result_that_is_verified_ends_the_job_and_one_that_is_not_does_not():
             status=OutcomeStatus.DONE,
             result=MadeSignature(digest=request.hash, signature=made),
         )
-        return decide(job, NODE, LEASE, told.model_dump_json().encode(), frozenset(), 0.5)
+        return told.model_dump_json().encode()
 
-    good, bad = reported(secret), reported(PrivateKey.from_int(8))
-    assert (good.state, good.new_key, good.fault) == (JobState.DONE, None, None)
+    good, bad = (
+        decide(job, NODE, LEASE, signed(by), frozenset(), 0.5)
+        for by in (secret, PrivateKey.from_int(8))
+    )
+    assert good == Change(job, Note.RECORDED, JobState.DONE, signed(secret))
     assert bad.state is not JobState.DONE
     assert bad.fault is not None

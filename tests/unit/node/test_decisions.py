@@ -14,6 +14,7 @@ from custody.node.decisions import decide, require_thawed
 from custody.node.errors import Denied, Failed, Refused
 from custody.node.freeze import Freeze
 from custody.wire.algorithms import Curve, Scheme
+from custody.wire.delivery import DeliveryTicket
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, child_key_id
 from custody.wire.node_api import ClaimedJob
 from custody.wire.signed_bytes import (
@@ -24,6 +25,7 @@ from custody.wire.signed_bytes import (
     SigningKey,
 )
 from tests.made_up_keys import made_up_key
+from tests.unit.wire.signer_examples import TICKET
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = uuid4()
@@ -78,6 +80,16 @@ def test_an_opened_job_comes_with_its_digest_and_without_tickets_where_none_were
     assert work.digest == sha256(one.job.payload).digest()
     assert (work.ticket, work.signed_ticket) == (None, None)
     assert (work.delivery_ticket, work.signed_delivery_ticket) == (None, None)
+
+
+def test_an_opened_job_comes_with_its_tickets_and_with_their_signed_bytes() -> None:
+    shown = DeliveryTicket.of(TICKET)
+    signed = CONTROL_PLANE.sign(TICKET_TYPE, TICKET.model_dump_json().encode())
+    signed_shown = CONTROL_PLANE.sign(DELIVERY_TICKET_TYPE, shown.model_dump_json().encode())
+    tickets = {"ticket": signed, "delivery_ticket": signed_shown}
+    work = AUTHENTICATOR.open(claimed(job()).model_copy(update=tickets))
+    assert (work.ticket, work.signed_ticket) == (TICKET, signed)
+    assert (work.delivery_ticket, work.signed_delivery_ticket) == (shown, signed_shown)
 
 
 def test_a_refusal_names_what_was_expected_and_what_came() -> None:

@@ -1,4 +1,4 @@
-"""The envelope, the same in every protocol and ceremony."""
+"""The header of messages, the same in every protocol and ceremony."""
 
 import hashlib
 from typing import Any

@@ -15,7 +15,7 @@ GENERATOR = {
     ED25519: bytes.fromhex("58" + "66" * 31),
     TAPROOT: bytes.fromhex("0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"),
 }
-FIRST = 43  # after the envelope's header and the library's
+FIRST = 43  # after the message's header and the library's
 FIRST_OF_MANY = 44
 
 
