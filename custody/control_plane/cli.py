@@ -1,4 +1,4 @@
-"""control-plane: what an operator types. Each command puts together what it needs, and calls it."""
+"""The commands of control-plane. Each one opens what it needs, and calls the code that does it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _with_database(
 
 @app.command()
 def init(context: typer.Context) -> None:
-    """Write a configuration with every setting explained, and the key that signs jobs."""
+    """Write a configuration that explains each setting, and make the key that signs jobs."""
     from custody.control_plane.settings import SIGNING_KEY_FILE, initialise
 
     path = _path(context)
@@ -105,7 +105,7 @@ def init(context: typer.Context) -> None:
 
 @app.command()
 def migrate(context: typer.Context) -> None:
-    """Bring the database to this version's schema. Safe to run twice, and twice at once."""
+    """Migrate the database to the schema of this version. You may run it twice, also at once."""
     from custody.control_plane import serve
     from custody.database.errors import database_errors
     from custody.migrations import schema
@@ -145,7 +145,7 @@ def openapi() -> None:
 def token_create(
     context: typer.Context,
     application_name: Annotated[
-        str, typer.Argument(metavar="APPLICATION", help="Its tokens see the same wallets.")
+        str, typer.Argument(metavar="APPLICATION", help="All tokens of an application see the same wallets.")
     ],
     scope: Annotated[
         list[Scope],
@@ -156,11 +156,11 @@ def token_create(
         ),
     ],
     days: Annotated[
-        int | None, typer.Option(min=1, help="Days until it expires; never without this.")
+        int | None, typer.Option(min=1, help="Days until it expires [default: it never expires].")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a bearer token and show it, this once. Makes the application if it is new."""
+    """Make a bearer token and print it once. Register the application if it is new."""
     from custody.control_plane.access import tokens
 
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
@@ -188,9 +188,9 @@ def token_create(
 @token_app.command("revoke")
 def token_revoke(
     context: typer.Context,
-    token_id: Annotated[UUID, typer.Argument(help="As `token list` shows it.")],
+    token_id: Annotated[UUID, typer.Argument(help="Its id, as `token list` shows it.")],
 ) -> None:
-    """Have a token refused from now on, for good."""
+    """Revoke a token: the API refuses it from now on."""
     from custody.control_plane.access import tokens
 
     with operator_errors():
@@ -205,7 +205,7 @@ def token_revoke(
 
 @token_app.command("list")
 def token_list(context: typer.Context, as_json: Json = False) -> None:
-    """Show every token, never its text."""
+    """List the tokens, without their text."""
     from custody.control_plane.access import tokens
 
     with operator_errors():
@@ -233,14 +233,14 @@ def token_list(context: typer.Context, as_json: Json = False) -> None:
 def node_add(
     context: typer.Context,
     node_ids: Annotated[
-        list[str], typer.Argument(metavar="ID...", help="As their certificates name them.")
+        list[str], typer.Argument(metavar="ID...", help="Their ids, as in their certificates.")
     ],
-    group: Annotated[str, typer.Option(help="As their configuration names it.")],
+    group: Annotated[str, typer.Option(help="Their group, as in their configuration.")],
     owner: Annotated[
-        str | None, typer.Option(help="Whose they are: shown of signers and their groups.")
+        str | None, typer.Option(help="Their owner, which lists of signers and groups show.")
     ] = None,
 ) -> None:
-    """Register nodes, so that their certificates get them the work of their group."""
+    """Register nodes: the control plane then gives them jobs of their group."""
     from custody.control_plane.access import nodes as registry
 
     async def add(connection: Connection) -> None:
@@ -255,7 +255,7 @@ def node_add(
 
 @node_app.command("list")
 def node_list(context: typer.Context, as_json: Json = False) -> None:
-    """Show every registered node, and what its last heartbeat said."""
+    """List the registered nodes with their last heartbeats."""
     from custody.control_plane.access import nodes as registry
 
     with operator_errors():
@@ -287,10 +287,10 @@ def node_remove(
     context: typer.Context,
     node_id: Annotated[str, typer.Argument(metavar="ID")],
     with_audit_heads: Annotated[
-        bool, typer.Option("--with-audit-heads", help="Delete what proves its audit chain, too.")
+        bool, typer.Option("--with-audit-heads", help="Delete the audit heads too, which prove its audit chain.")
     ] = False,
 ) -> None:
-    """Give a node no more work. What it holds goes to others of its group when the lease ends."""
+    """Give a node no more jobs. When its leases lapse, other nodes of its group get its jobs."""
     from custody.control_plane.access import nodes as registry
 
     with operator_errors():
@@ -306,7 +306,7 @@ def node_restored(
     context: typer.Context,
     node_id: Annotated[str, typer.Argument(metavar="ID")],
     reason: Annotated[
-        str, typer.Option(help="What you found out, and who told you; kept permanently.")
+        str, typer.Option(help="What you found out, and who told you. It is kept permanently.")
     ],
     by: Annotated[str | None, typer.Option(help="Your name [default: the current user].")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
