@@ -145,7 +145,7 @@ def openapi() -> None:
 def token_create(
     context: typer.Context,
     application_name: Annotated[
-        str, typer.Argument(metavar="APPLICATION", help="All tokens of an application see the same wallets.")
+        str, typer.Argument(metavar="APPLICATION", help="Its tokens see the same wallets.")
     ],
     scope: Annotated[
         list[Scope],
@@ -287,7 +287,10 @@ def node_remove(
     context: typer.Context,
     node_id: Annotated[str, typer.Argument(metavar="ID")],
     with_audit_heads: Annotated[
-        bool, typer.Option("--with-audit-heads", help="Delete the audit heads too, which prove its audit chain.")
+        bool,
+        typer.Option(
+            "--with-audit-heads", help="Delete also the heads that prove its audit chain."
+        ),
     ] = False,
 ) -> None:
     """Give a node no more jobs. When its leases lapse, other nodes of its group get its jobs."""
