@@ -151,7 +151,7 @@ async def _bans(_: SignerSettings, database: Pool) -> Check:
             f"{count} bans, and {len(found)} pairs that a stop left in flight: they do not sign "
             "together",
             "Find out why this signer stopped, then for each of mpc-signer bans list: mpc-signer "
-            f"bans resolve {first.key_id} {first.signer} --clear --reason TEXT",
+            f"bans resolve {first.key_id} {first.signer} --clear --reason TEXT (or --ban)",
         )
     return Check("bans", Status.OK, f"{count}, nothing left in flight")
 

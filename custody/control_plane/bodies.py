@@ -54,6 +54,6 @@ def _declared_size(request: Request) -> int:
 def _too_large(limit: int, is_read: bool) -> ProblemError:
     return ProblemError(
         Code.TOO_LARGE,
-        f"A body may have {limit} bytes here.",
+        f"The limit of a body is {limit} bytes.",
         headers=None if is_read else {"Connection": "close"},
     )

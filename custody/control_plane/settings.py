@@ -145,7 +145,7 @@ private_key = "tls/private_key.pem"   # tls/ is the folder that `pki issue serve
 
 [public_api.limits]
 # What is taken of clients before they have shown a token. A client that sends more is answered
-# 431, 408 or 429, and cut off. A body may have 256 KiB (413).
+# 431, 408 or 429, and cut off. The limit of a body is 256 KiB (413).
 header_bytes = 16384                  # of a request line with its headers
 header_count = 64
 header_seconds = 10                   # for the headers to come in whole

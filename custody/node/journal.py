@@ -60,7 +60,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Commit:
-    """The rows to commit for one job."""
+    """What to commit for one job: its outcome, its audit record, and other rows."""
 
     job_id: UUID
     digest: bytes
@@ -69,9 +69,9 @@ class Commit:
     """Return the audit record; its argument is the SHA-256 of the outcome's bytes."""
     rows: list[RowChange] = field(default_factory=list)
     journalled: bool = True
-    """False for a decision on a job whose id the journal knows with another digest: audit only."""
+    """False if only the audit chain records the outcome: of a replay, and of a refusal."""
     instead: Callable[[], "Commit | None"] = lambda: None
-    """Called right before each try; may return an entry that replaces this one."""
+    """Called right before each try; may return a commit that replaces this one."""
 
     def as_of_now(self) -> "Commit":
         return self.instead() or self
@@ -187,7 +187,7 @@ class Journal:
         return [recorded[commit.job_id] for commit in commits]
 
     async def _commit_apart(self, commits: list[Commit]) -> list[Recorded | Exception]:
-        """Put each denial of a replay into its own transaction: it has the id of another job."""
+        """Commit each outcome that is not journalled alone: it may have the id of another job."""
         journalled = [commit for commit in commits if commit.journalled]
         recorded = iter(await self._commit(journalled) if journalled else [])
         return [

@@ -71,8 +71,10 @@ Withdraw = Callable[[Work, str], Awaitable[None]]
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
+"""Seconds between a claim that failed and the next: doubled each time, up to the longest."""
 EXTENSIONS_PER_LEASE = 3
 GATHERING_SECONDS = 0.02
+"""Seconds that a claim waits for half of the slots to become free."""
 CLAIM_PAUSE = 0.002
 CONFIRM_SECONDS = 2.0
 """Longest wait for the confirmation of a lease, for a job that was leased before."""
@@ -119,7 +121,7 @@ class JobLoop:
         self._lease_seconds = MAX_CLAIM_WAIT
 
     async def run(self) -> None:
-        """Claim and do jobs until cancelled. Then ``drain`` waits for the jobs that have begun."""
+        """Claim and do jobs until cancelled. The caller then awaits ``drain``."""
         async with asyncio.TaskGroup() as group:
             group.create_task(keep_going("claim", self._claim_for_ever), name="claim")
             group.create_task(keep_going("extend", self._extend_for_ever), name="extend")
@@ -137,7 +139,7 @@ class JobLoop:
         await self._clock.compared.wait()
         while True:
             jobs = await self._claim()
-            again = [claimed for claimed in jobs if _is_again(claimed)]
+            again = [claimed for claimed in jobs if _must_confirm_lease(claimed)]
             for claimed in jobs:
                 if claimed not in again:
                     self._start(claimed)
@@ -167,9 +169,8 @@ class JobLoop:
         while self._health.obstacle() is not None:
             await asyncio.sleep(LOOK_SECONDS)
             if self._journal.database.cause is not None:
-                await (
-                    self._journal.database.check()
-                )  # no job would find that the database is available again
+                # no job runs meanwhile that would find the database available again
+                await self._journal.database.check()
         log.info("taking jobs again")
 
     async def _claim(self) -> list[ClaimedJob]:
@@ -225,7 +226,7 @@ class JobLoop:
     def _start(self, claimed: ClaimedJob) -> None:
         self._lease_seconds = claimed.lease_seconds
         lease = Lease(job_id=claimed.job_id, lease=claimed.lease)
-        task = asyncio.create_task(self._see_to(claimed), name=f"job {claimed.job_id}")
+        task = asyncio.create_task(self._run_and_report(claimed), name=f"job {claimed.job_id}")
         self._jobs[task] = lease
         self._slots.take()
         IN_FLIGHT.set(len(self._jobs))
@@ -239,13 +240,13 @@ class JobLoop:
             # the lease lapses, and another attempt follows
             log.error("job dropped", task=task.get_name(), exc_info=error)
 
-    async def _see_to(self, claimed: ClaimedJob) -> None:
+    async def _run_and_report(self, claimed: ClaimedJob) -> None:
         self._on_stage(Stage.CLAIMED)
-        outcome = await self._do(claimed)
+        outcome = await self._run_job(claimed)
         if await self._reporter.report(claimed.job_id, claimed.lease, outcome):
             self._on_stage(Stage.REPORTED)
 
-    async def _do(self, claimed: ClaimedJob) -> bytes:
+    async def _run_job(self, claimed: ClaimedJob) -> bytes:
         """Do one job. Return the bytes of its outcome."""
         try:
             work = self._authenticator.open(claimed)
@@ -262,20 +263,20 @@ class JobLoop:
         if recorded is not None and recorded.is_final:
             return recorded.outcome
 
-        commit = await self._attempt(work)
+        commit = await self._decide_and_handle(work)
         self._on_stage(Stage.HANDLED)
 
         try:
             recorded = await self._journal.commit(commit)
         except IntegrityConstraintViolationError:
-            # the facts that the handler read have changed, so the database refused all the rows
+            # the facts that the handler read have changed, so the database rejected all the rows
             log.exception("nothing committed", job=str(job.id), kind=job.kind)
             failure = Failed(
                 "conflict",
-                "the node's database refused the job's rows, which are outdated",
+                "the node's database rejected the job's rows, which are outdated",
                 transient=True,
             )
-            recorded = await self._journal.commit(self._commit_of(job, digest, failure, {}))
+            recorded = await self._journal.commit(self._record_not_done(job, digest, failure, {}))
         else:
             self._after_commit(job, commit, recorded)
         self._on_stage(Stage.COMMITTED)
@@ -283,7 +284,7 @@ class JobLoop:
             return await self._deny_replay(job, digest)
         return recorded.outcome
 
-    async def _attempt(self, work: Work) -> Commit:
+    async def _decide_and_handle(self, work: Work) -> Commit:
         """Decide and handle. Return the entry to commit, whatever the ending."""
         job, digest = work.job, work.digest
         handler = self._handlers[job.kind]
@@ -299,11 +300,11 @@ class JobLoop:
             await self._withdraw_from(work, error.code)
             # a refusal concerns this attempt only, and must not stop a later attempt
             journalled = not isinstance(error, Refused)
-            return self._commit_of(job, digest, error, details, journalled=journalled)
+            return self._record_not_done(job, digest, error, details, journalled=journalled)
         except Exception as error:
             failure = _failure(error, job)
             await self._withdraw_from(work, failure.code)
-            return self._commit_of(job, digest, failure, details)
+            return self._record_not_done(job, digest, failure, details)
         outcome = Outcome(
             job_id=job.id, node=self._node, status=OutcomeStatus.DONE, result=handled.result
         )
@@ -330,7 +331,7 @@ class JobLoop:
             require_thawed(self._freeze)  # a result made before the freeze must not leave either
             require_in_time(job, datetime.now(UTC), self._clock)  # nor a result made too late
         except NotDone as error:
-            return self._ending(job, digest, error, details)
+            return self._commit_for_error(job, digest, error, details)
         return None
 
     async def _withdraw_from(self, work: Work, code: str) -> None:
@@ -341,7 +342,7 @@ class JobLoop:
         decide(job, datetime.now(UTC), self._clock, self._longest_life)
         require_thawed(self._freeze)
 
-    def _commit_of(
+    def _record_not_done(
         self,
         job: Job,
         digest: bytes,
@@ -352,9 +353,9 @@ class JobLoop:
     ) -> Commit:
         JOBS.labels(job.kind, error.status.value).inc()
         log.warning("job not done", job=str(job.id), kind=job.kind, error=str(error))
-        return self._ending(job, digest, error, details, journalled=journalled)
+        return self._commit_for_error(job, digest, error, details, journalled=journalled)
 
-    def _ending(
+    def _commit_for_error(
         self,
         job: Job,
         digest: bytes,
@@ -369,7 +370,7 @@ class JobLoop:
 
     def _after_commit(self, job: Job, commit: Commit, recorded: Recorded) -> None:
         """Count the job and call the rows' ``after``, unless the journal has another outcome."""
-        if recorded.status is not commit.outcome.status:
+        if recorded.outcome != outcome_bytes(commit.outcome):
             # another outcome was first, or the result was not wanted any more at the commit
             log.warning("result discarded", job=str(job.id), stands=recorded.status.value)
             if recorded.status is not OutcomeStatus.DONE:
@@ -383,8 +384,10 @@ class JobLoop:
 
     async def _deny_replay(self, job: Job, digest: bytes) -> bytes:
         """Deny a replay: the journal knows this id with another payload."""
-        denial = Denied("replayed", "this node knows the job's id with another request")
-        commit = self._commit_of(job, digest, denial, {}, journalled=False)
+        denial = Denied(
+            "replayed", "this node's journal has a job with this id and another payload"
+        )
+        commit = self._record_not_done(job, digest, denial, {}, journalled=False)
         await self._journal.commit(commit)
         return outcome_bytes(commit.outcome)
 
@@ -412,10 +415,10 @@ class JobLoop:
                     await self._client.extend(request)
 
 
-def _is_again(claimed: ClaimedJob) -> bool:
-    """Return True for an HSM-mode job that was leased before.
+def _must_confirm_lease(claimed: ClaimedJob) -> bool:
+    """Return True for an HSM-mode job that was leased before: its lease must be confirmed.
 
-    A signer's ticket allows no time for the round trip that follows.
+    A signer's ticket expires too soon for that round trip.
     """
     return claimed.attempt > 1 and claimed.ticket is None
 
@@ -425,7 +428,9 @@ def _failure(error: Exception, job: Job) -> Failed:
     if isinstance(error, DATABASE_ERRORS) and is_transient(error):
         return Failed("database_away", "the node's database is unavailable", transient=True)
     log.error("handler failed", job=str(job.id), kind=job.kind, exc_info=error)
-    return Failed("internal_error", "the node failed; see its log", transient=True)
+    return Failed(
+        "internal_error", f"the node failed: see its log for job {job.id}", transient=True
+    )
 
 
 def _audit_record(

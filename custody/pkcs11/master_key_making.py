@@ -1,4 +1,4 @@
-"""The next version of both master keys, under the strongest attributes that the token takes.
+"""Makes the next version of master key and host-signing key, as strong as the token allows.
 
 A master key's attributes are what keeps the holder of the PIN from taking stored keys out
 (docs/explanation/threat-model.md). A flag alone does not hold while the key can be modified or
@@ -32,7 +32,7 @@ PROOF = b"custody master key proof"
 class Rule:
     """One attribute of a master key, or (``inner``) of the keys that it unwraps.
 
-    ``needed``: it is never left out.
+    ``needed``: no key is made on a token that refuses this rule.
     """
 
     attribute: Attribute
@@ -48,8 +48,8 @@ class Rule:
 class _Design:
     """One of the two keys: its label, its uses, its rules, and the proof that it works.
 
-    ``prove``, given the key, raises Unable or PKCS11Error. ``refused``: rules that are known to be
-    of no use on this token, with the reason.
+    ``prove`` uses the key, and raises Unable or PKCS11Error. ``refused``: rules with which no key
+    works on this token, with the reason.
     """
 
     label: str
@@ -66,8 +66,8 @@ def make_master_keys(
 
     With ``rewrappable`` stored keys may be unwrapped as extractable, so that they can be wrapped
     again by the next version; the holder of the PIN can then do the same with a key of their
-    own. Returns the rules that the token refused, each with its answer. Raises PKCS11Error, and
-    CannotStart where the token refuses what no master key can do without.
+    own. Return the rules that the token refused, each with its answer. Raise PKCS11Error, or
+    CannotStart if the token refuses a rule that is needed.
     """
     version = 1 + max((key.version for key in find_master_keys(session, label)), default=0)
     ways = _ways(session)
@@ -122,7 +122,10 @@ def _prove_encrypting(key: Any) -> None:
 
 
 def _own_rules(extractable: bool, mechanisms: list[Mechanism]) -> list[Rule]:
-    """Of the key itself; ``mechanisms``: all that it is for, none where that is not known."""
+    """Return the rules of the master key itself.
+
+    ``mechanisms``: those for which the key may be used; empty if they are not known.
+    """
     rules = [
         Rule(Attribute.PRIVATE, True, needed=True),
         Rule(Attribute.SENSITIVE, True, needed=True),
@@ -156,7 +159,7 @@ def _strongest(session: Session, design: _Design) -> tuple[list[Rule], list[str]
     if (refusal := _refusal(session, design, kept)) is not None:
         raise CannotStart(
             Obstacle.MASTER_KEY,
-            f"the token makes no master key that works, not even with the least of attributes "
+            f"the token makes no working master key, even with only the attributes that are needed "
             f"({', '.join(map(str, kept))}): {refusal}",
             "Run the doctor command: it shows what the token can do.",
         )
@@ -196,7 +199,7 @@ def _refusal(session: Session, design: _Design, rules: Iterable[Rule]) -> str | 
 def _generate_proven(
     session: Session, design: _Design, rules: Iterable[Rule], version: int
 ) -> None:
-    """Make the key on the token and use it once. One that does not work is destroyed again."""
+    """Make the key on the token and use it once. If that fails, destroy it; raise CannotStart."""
     key = _generate(session, design, rules, store=True, version=version)
     try:
         design.prove(key)
@@ -206,7 +209,7 @@ def _generate_proven(
             Obstacle.MASTER_KEY,
             f"the key {design.label}/{version} worked as a session key, but not on the token: "
             f"{name_of(error) if isinstance(error, PKCS11Error) else error}",
-            "Nothing was kept. Run the doctor command.",
+            "That key was destroyed. Run master-key list: a key that was made before may be there.",
         ) from None
 
 

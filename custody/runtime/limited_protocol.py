@@ -84,7 +84,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
             self._check(part, completed, len(data))
         except httptools.HttpParserUpgrade:
-            pass  # to nothing that we have: the request is answered as any other
+            pass  # the server supports no upgrade, so it answers the request normally
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(cause if isinstance(cause, Refused) else _malformed())
@@ -136,11 +136,15 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.place is not None and self.place.is_beyond:
             raise Refused(
                 RefusalCode.TOO_MANY_CONNECTIONS,
-                f"One address may have {self._limits.address_connections} connections here. Use "
+                f"The limit is {self._limits.address_connections} connections of one address. Use "
                 "each connection for several requests, or ask the operator for a higher limit.",
             )
         if len(self.pipeline) >= MAX_PIPELINED:
-            raise _malformed()
+            raise Refused(
+                RefusalCode.MALFORMED_REQUEST,
+                f"More than {MAX_PIPELINED} requests wait for their answers on this connection. "
+                "Wait for an answer before the next request.",
+            )
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -187,7 +191,7 @@ class LimitedProtocol(HttpToolsProtocol):
             if cycle.response_started or not cycle.more_body or self.pipeline:
                 self.transport.abort()
                 return
-            cycle.disconnected = True  # to its application the client is gone
+            cycle.disconnected = True  # tells the application that the client has disconnected
             cycle.message_event.set()
         self.transport.write(refused.response())
         self.flow.resume_reading()
@@ -201,8 +205,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def _headers_too_large(self) -> Refused:
         return Refused(
             RefusalCode.HEADERS_TOO_LARGE,
-            f"The request line and the headers may have {self._limits.header_bytes} bytes here, "
-            f"in {self._limits.header_count} headers.",
+            f"The limit of request line and headers is {self._limits.header_bytes} bytes, in "
+            f"{self._limits.header_count} headers.",
         )
 
 

@@ -65,7 +65,7 @@ def split(data: bytes, most: int) -> list[bytes]:
     while position < len(data):
         start = position + _LENGTH.size
         if start > len(data) or len(fields) == most:
-            raise Malformed(f"not up to {most} fields with their lengths")
+            raise Malformed(f"more than {most} fields, or a cut length")
         (length,) = _LENGTH.unpack_from(data, position)
         position = start + length
         if position > len(data):

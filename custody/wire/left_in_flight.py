@@ -20,5 +20,6 @@ def how_to_resolve(me: str, signer: str, key_id: UUID) -> str:
     """Return what the operator of ``me`` must do, with the command."""
     return (
         f"{me} stopped while it was signing with {signer} under key {key_id}: find out why, then "
-        f"on {me}'s host: mpc-signer bans resolve {key_id} {signer} --clear --reason TEXT"
+        f"on {me}'s host: mpc-signer bans resolve {key_id} {signer} --clear --reason TEXT "
+        f"(or --ban, if {signer} may have caused the stop)"
     )

@@ -4,11 +4,11 @@ Each bad message of phase 2 tests a bit of a secret that outlives the session, s
 banned before it may send another. Ceremonies with one counterparty go through phase 2 one after the
 other, in all processes of this signer, and each looks at the bans first. Phase 3 bans as well.
 
-A row in ``in_flight`` is committed before phase 2. Nothing removes it but an end that this process
-has seen: a good end of phase 3, a recoverable abort, or a ban, which takes its place in the same
-statement. So no failure of the database loses a ban: what cannot be written bars in memory, and on
-disk by its row. A process that is killed leaves its rows, which bar the pair until an operator has
-looked (``mpc-signer bans``). No connection is held during a phase.
+A row in ``in_flight`` is committed before phase 2. Only this process removes the row: after phase 3
+has succeeded, after a recoverable abort, or in the statement that stores a ban. So no failure of
+the database loses a ban: until it is stored, this process's memory and the row bar the pair. A
+process that is killed leaves its rows. They bar the pair until an operator has resolved them
+(``mpc-signer bans``). No connection is held during a phase.
 """
 
 import asyncio
@@ -35,16 +35,17 @@ from mpc.bans.in_flight import LeftInFlightHere
 from mpc.bans.process_lock import IS_ALIVE, ProcessLock
 
 WAIT_SECONDS = 10.0
-"""For a ceremony of another process of this signer with the same counterparty."""
+"""Seconds that ``hold`` waits while another process of this signer has a row of the pair."""
 RECONNECT_SECONDS = 2.0
-"""For the process lock, while the database is away."""
+"""Seconds to wait for the process lock while the database is away."""
 POLL_SECONDS = 0.02
+"""Seconds between two attempts of ``hold`` to enter."""
 SETTLE_SECONDS = 10.0
-"""Between looks at this process's rows where nothing is known to be wrong."""
+"""Seconds between two runs of ``settle`` that nothing has asked for."""
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 LAST_SECONDS = 2.0
-"""The last look at them, at a stop, may take so long."""
+"""Seconds for the last run of ``settle``, when the process stops."""
 
 log = structlog.get_logger()
 
@@ -52,7 +53,8 @@ _LOCK = """
     SELECT pg_advisory_xact_lock(hashtextextended(CAST(:key_id AS uuid)::text || '/' || signer, 0))
     FROM unnest(:signers::varchar[]) AS wanted (signer)
 """
-"""In the order given. Two processes that enter at once would not see each other's rows."""
+"""Locks each pair, in the given order: of two processes that enter at once, each would not see the
+row of the other."""
 _ENTER = f"""
     WITH wanted AS (SELECT * FROM unnest(:signers::varchar[]) AS wanted (signer)),
     barred AS (
@@ -80,7 +82,7 @@ _RELEASE = """
     WHERE in_flight.key_id = over.key_id AND in_flight.ceremony = over.ceremony
         AND process = :process AND hasty.is_set = 'off'
 """
-"""It need not wait for the disk: the commit of the outcome waits for all commits before it."""
+"""Does not wait for the disk: the commit of the outcome waits for all commits before it."""
 _LEAVE = """
     UPDATE in_flight SET process = NULL
     WHERE process = :process AND ceremony = ANY(:ceremonies::uuid[])
@@ -91,9 +93,9 @@ _OURS = "SELECT DISTINCT key_id, ceremony FROM in_flight WHERE process = :proces
 class _State(Enum):
     UNDER_WAY = auto()
     LEFT = auto()
-    """Nobody knows what it gave away; its row is to be nobody's."""
+    """The end of the phase is unknown: an operator must resolve the row."""
     BANNED = auto()
-    """Its row goes with the ban."""
+    """The statement that stores the ban deletes the row."""
 
 
 @dataclass
@@ -106,8 +108,8 @@ class _Ceremony:
 class BanLocks:
     """Use it as a context. ``left`` is what other processes of this signer have left in flight.
 
-    What this process knows of its own rows is in ``_ceremonies``. A row of a ceremony that is not
-    there is over, and is deleted, however often it takes.
+    ``_ceremonies`` has the ceremonies of this process. ``settle`` deletes each row of this process
+    whose ceremony is not there, and tries again until that succeeds.
     """
 
     def __init__(self, pool: Pool, me: str, bans: Bans) -> None:
@@ -119,7 +121,7 @@ class BanLocks:
         self._here = WeakValueDictionary[tuple[UUID, str], asyncio.Lock]()
         self._ceremonies: dict[UUID, _Ceremony] = {}
         self._forgotten = 0
-        """How often something that bars a pair went from memory, because it is on disk."""
+        """How often something that bars a pair has moved from memory to the disk."""
         self._releases = Batcher[tuple[UUID, UUID], None](self._release)
         self._is_unsettled = asyncio.Event()
         self._settler: asyncio.Task[None] | None = None
@@ -202,10 +204,10 @@ class BanLocks:
             raise
 
     async def ban(self, key_id: UUID, banned: str, reason: str, ceremony: UUID) -> None:
-        """Ban a counterparty of a ceremony that is in its guarded phases, for good.
+        """Ban a counterparty of a ceremony that is in its guarded phases, permanently.
 
-        It is barred at once, and durably by the ceremony's rows; the ban takes their place before
-        this returns or, while the database is away, as soon as it is back.
+        This process bars the counterparty at once, and the ceremony's rows bar it on disk until
+        the database has the ban: when this returns or, in an outage, as soon as that is over.
         """
         self._bans.earn(key_id, banned, reason, ceremony)
         if ceremony in self._ceremonies:
@@ -242,11 +244,11 @@ class BanLocks:
             for ceremony in left:
                 self._forget(ceremony)
         rows = await self._pool.rows(_OURS, mine)
-        # by what is known now, since what is under way was noted before its row was there
+        # ``hold`` notes a ceremony before it inserts the row: a row without a ceremony is over
         over = [(row.key_id, row.ceremony) for row in rows if row.ceremony not in self._ceremonies]
         if over:
             await self._release(over)
-            log.info("cleared what was in flight", ceremonies=len(over))
+            log.info("deleted rows of finished ceremonies", ceremonies=len(over))
         await self.left.read()
 
     async def _settle_for_ever(self) -> None:
@@ -268,7 +270,7 @@ class BanLocks:
 
     @contextlib.asynccontextmanager
     async def _alone_here(self, key_id: UUID, signers: tuple[str, ...]) -> AsyncIterator[None]:
-        """No other ceremony of this process with one of ``signers``, which are in order."""
+        """Hold this process's locks for ``signers``. They are sorted, against deadlocks."""
         async with contextlib.AsyncExitStack() as stack:
             for signer in signers:
                 here = self._here.setdefault((key_id, signer), asyncio.Lock())
@@ -280,8 +282,8 @@ class BanLocks:
     ) -> Sequence[Any]:
         """Do as ``_enter``, and raise Failed for what bars the pair in memory alone.
 
-        What memory forgets while the database is asked is on disk by then, but the statement may
-        have read the rows before. So it runs again, and sees what was committed.
+        ``settle`` may move a ban or a left pair from memory to the disk while the statement runs,
+        which may have read the rows before. If so, run the statement again.
         """
         while True:
             forgotten = self._forgotten
@@ -375,8 +377,9 @@ def banned(signers: tuple[str, ...]) -> Failed:
     """Return the error of a ceremony with a banned counterparty."""
     return Failed(
         "banned_counterparty",
-        f"this signer never signs with {', '.join(signers)} under this key again",
-        transient=True,
+        f"a ban forbids this signer to sign with {', '.join(signers)} under this key: "
+        "mpc-signer bans list",
+        transient=True,  # for the request: another quorum can sign
         culprits=signers,
     )
 

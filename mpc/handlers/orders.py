@@ -60,7 +60,7 @@ class Promise:
         require_confirmations(job.evidence, ours, quorum.identities)
         return Handled(
             result=PromisedShare(promise=self.preparation.sign(ours)),
-            audit=_circumstances(stored),
+            audit=_audit_details(stored),
             rows=[self.shares.promise_row(stored)] if stored.is_confirmed else [],
         )
 
@@ -90,7 +90,7 @@ class ActivateKey:
         attestation = self._attest(job, stored, made_for, quorum.me)
         return Handled(
             result=ActivatedShare(attestation=attestation),
-            audit=_circumstances(stored),
+            audit=_audit_details(stored),
             rows=[] if stored.is_active else [self.shares.activate_row(stored, made_for)],
         )
 
@@ -136,11 +136,11 @@ class Abandon:
             require_same_key(stored.key, job)
         if stored is not None and (stored.is_promised or stored.is_active):
             promise = self.preparation.sign(self.preparation.promise(stored))
-            return Handled(result=PromisedShare(promise=promise), audit=_circumstances(stored))
+            return Handled(result=PromisedShare(promise=promise), audit=_audit_details(stored))
         if stored is not None and stored.is_repaired:
             raise Denied("bad_evidence", "the set is in use")
         if stored is not None and stored.was_kept:
-            return Handled(result=NothingMade(), audit=_circumstances(stored))
+            return Handled(result=NothingMade(), audit=_audit_details(stored))
         abandonment = Abandonment(key_id=job.key.id, ceremony=ceremony, signer=self.me)
         signed = self.signer.sign(ABANDONMENT_TYPE, abandonment.model_dump_json().encode())
         return Handled(
@@ -196,7 +196,7 @@ class Approve:
         return Handled(result=Approved(), audit={})
 
 
-def _circumstances(stored: StoredShare) -> dict[str, str | None]:
+def _audit_details(stored: StoredShare) -> dict[str, str | None]:
     """Return the audit details of an order."""
     return {
         "public_key": stored.public_key.hex(),

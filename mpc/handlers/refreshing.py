@@ -17,7 +17,7 @@ from mpc.ceremonies.admission import Admission
 from mpc.ceremonies.ceremony import Admitted, Ceremonies
 from mpc.ceremonies.tickets import index_of
 from mpc.handlers.preparation import Preparation
-from mpc.handlers.signing import another_set, circumstances, require_share_of
+from mpc.handlers.signing import audit_details, require_share_of, wrong_generation
 from mpc.repair_approvals import RepairApprovals, how_to_approve
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
@@ -86,12 +86,12 @@ class RepairShare:
         )
         repaired = session.result()
         if repaired is None:
-            return Handled(result=NothingMade(), audit=circumstances(admitted))
+            return Handled(result=NothingMade(), audit=audit_details(admitted))
         if repaired.public_key != work.job.key.public_key:
             raise Failed("wrong_share", "the helpers gave a share of another key")
         return Handled(
             result=NothingMade(),
-            audit=circumstances(admitted),
+            audit=audit_details(admitted),
             rows=[await self.shares.repaired_row(ticket, work.job.key.network, repaired)],
         )
 
@@ -155,5 +155,5 @@ async def _share_of(shares: Shares, ticket: Ticket) -> StoredShare:
         return stored
     active = await shares.active(ticket.key_id)
     if active is not None:
-        raise another_set(active, ticket.generation - (ticket.kind is CeremonyKind.REFRESH))
+        raise wrong_generation(active, ticket.generation - (ticket.kind is CeremonyKind.REFRESH))
     raise Failed("no_share", "this signer has no share of that set in use", transient=True)

@@ -32,7 +32,10 @@ class QuorumSigning:
     async def sign(
         self, admitted: Admitted, stored: StoredShare, message: bytes, path: Sequence[int]
     ) -> bytes:
-        """64 raw bytes, not yet verified here; message: a digest, or Ed25519's message."""
+        """Return the raw signature, 64 bytes. The caller must verify it.
+
+        ``message``: a digest, or the whole message for Ed25519.
+        """
         ticket = admitted.ticket
         require_share_of(stored, admitted, ticket.generation)
         share = await self._shares.open(stored)
@@ -74,14 +77,14 @@ class Sign:
                 "public_key": _hex(job.key.public_key),
                 "request_kind": request.kind,
                 "digest": _hex(digest),
-                **circumstances(admitted),
+                **audit_details(admitted),
             },
         )
 
 
 @dataclass(frozen=True)
 class ProveKey:
-    """Signs a message of the signers' own with a set of shares before it comes into use."""
+    """Signs the proof message with a set of shares before it comes into use."""
 
     carries_request: ClassVar[bool] = False
     asks_gate: ClassVar[bool] = False
@@ -92,7 +95,7 @@ class ProveKey:
     async def handle(self, work: Work) -> Handled:
         job = work.job
         if job.ceremony is None:
-            raise Refused("malformed_job", "a ProveKey job names a set of shares")
+            raise Refused("malformed_job", "the ProveKey job names no set of shares")
         admitted = await self.admission.admit(work)
         stored = await self.shares.find(admitted.ticket.key_id, job.ceremony)
         if stored is None or not stored.is_waiting:
@@ -100,7 +103,7 @@ class ProveKey:
         require_same_key(stored.key, job, admitted.ticket)
         request, digest = possession_request(job.key.algorithm, job.key.id, job.ceremony)
         if admitted.ticket.digest != digest:
-            raise Refused("bad_ticket", "the ticket's digest is not that of the key's own message")
+            raise Refused("bad_ticket", "the ticket's digest is not that of the proof message")
         raw = await self.signing.sign(admitted, stored, signed_bytes(request, digest), ())
         bare = job.key.model_copy(update={"network": None})
         signature = _finished(raw, bare, request, digest)
@@ -108,12 +111,12 @@ class ProveKey:
         others = [name for name in participants if name != admitted.quorum.me]
         return Handled(
             result=MadeSignature(digest=digest, signature=signature),
-            audit={"public_key": stored.public_key.hex(), **circumstances(admitted)},
+            audit={"public_key": stored.public_key.hex(), **audit_details(admitted)},
             rows=[self.shares.proved_row(stored, others)],
         )
 
 
-def another_set(stored: StoredShare, wanted: int) -> Failed:
+def wrong_generation(stored: StoredShare, wanted: int) -> Failed:
     """Return the failure for a ticket of generation ``wanted``: this signer uses another set."""
     return Failed(
         "wrong_generation",
@@ -126,10 +129,10 @@ def another_set(stored: StoredShare, wanted: int) -> Failed:
 def require_share_of(stored: StoredShare, admitted: Admitted, generation: int) -> None:
     """Raise Failed or Refused unless the ticket is for the very set that a share is of.
 
-    That the ticket is for the share's key, require_same_key has found before.
+    The caller has called ``require_same_key``, which compares the ticket's key.
     """
     if (stored.ceremony, stored.generation) != (admitted.ticket.share_set_id, generation):
-        raise another_set(stored, generation)
+        raise wrong_generation(stored, generation)
     if stored.signers[stored.index - 1] != admitted.quorum.me:
         raise Refused("bad_ticket", "the share is of another signer")
 
@@ -137,7 +140,7 @@ def require_share_of(stored: StoredShare, admitted: Admitted, generation: int) -
 def _finished(
     raw: bytes, key: KeyReference, request: SignRequest, digest: bytes | None
 ) -> SignatureResult:
-    """Raise Failed for a signature that does not verify: it does not leave."""
+    """Verify and encode a signature. Raise Failed if it does not verify."""
     assert key.public_key is not None  # require_same_key has compared it
     try:
         return finish(raw, key.public_key, key.algorithm, key.network, request, digest)
@@ -145,7 +148,7 @@ def _finished(
         raise Failed("bad_signature", f"made, but not released: {error}", transient=True) from None
 
 
-def circumstances(admitted: Admitted) -> dict[str, str | None]:
+def audit_details(admitted: Admitted) -> dict[str, str | None]:
     """Return the audit details of a ceremony."""
     ticket = admitted.ticket
     return {

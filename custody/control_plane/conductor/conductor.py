@@ -1,8 +1,8 @@
-"""Moves the requests of MPC mode on: reads facts, plans, writes what comes next.
+"""Plans the steps of MPC requests: reads the facts, decides, and writes the next steps.
 
-All its state is in the rows, so it continues after a crash at any point, and any replica may take
-over in the middle. One replica plans at a time: that is how slots are reserved, all or none. All
-that is due is planned together.
+The rows contain all state, so any replica can continue after a crash at any point. Only one replica
+plans at a time, so it can reserve the slots of all needed signers or of none. It plans all due
+requests together.
 """
 
 import asyncio
@@ -32,18 +32,19 @@ from custody.database.causes import is_transient
 from custody.database.connection import Connection, Row
 
 MAX_REQUESTS = 64
-"""In one plan; more follow at once."""
+"""Maximum number of requests in one plan. The conductor plans the others right after it."""
 RETRY_SECONDS = 0.5
+"""Seconds between a plan that failed and the next one."""
 HOLD_SECONDS = 10.0
-"""Until a request that cannot be planned is tried again."""
+"""Seconds until the conductor plans a request again whose plan failed."""
 UNSEEN_SECONDS = 0.5
-"""Reports older than that, and not yet seen to, were left by a replica that ended."""
+"""A report that no replica has planned after so many seconds belonged to a replica that stopped."""
 
 log = structlog.get_logger(__name__)
 
 
 class Conductor:
-    """``look`` has it look at requests at once; it looks for due ones by itself."""
+    """Plans requests: ``look`` marks some for the next plan, and ``run`` also finds due ones."""
 
     def __init__(
         self,
@@ -69,7 +70,7 @@ class Conductor:
         self._is_short_of_slots = False
 
     def look(self, request_ids: Iterable[UUID]) -> None:
-        """Something was reported on these."""
+        """Mark requests for the next plan, because signers have reported outcomes for them."""
         self._to_look_at.update(request_ids)
         self._notifications.wake_jobs(self._node_group)
 
@@ -87,7 +88,7 @@ class Conductor:
                     pass
 
     async def sweep(self) -> int:
-        """Look at requests whose time for something has passed; returns how many."""
+        """Mark requests with a deadline that has passed. Return how many there are."""
         rows = await self._database.hastily(
             queries.READ_OVERDUE,
             {
@@ -107,7 +108,7 @@ class Conductor:
             await self.plan_once(ids)
         except Exception as error:
             self._to_look_at |= ids
-            if not is_transient(error):  # of an outage the database's health tells
+            if not is_transient(error):  # the check of the database reports outages
                 log.error("plan failed", exc_info=error)
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -152,7 +153,7 @@ class Conductor:
     def _plan(
         self, facts: list[Facts], members: dict[str, Member], faults: dict[UUID, Exception]
     ) -> list[Planned]:
-        """Return the plans, in order; each takes slots that the next cannot have.
+        """Return the plans, in order. Each plan reserves slots that later plans cannot use.
 
         A request whose plan fails is added to ``faults``.
         """

@@ -1,9 +1,9 @@
 """The job queue: add, claim, report, extend, sweep.
 
-Each statement is a transaction of its own, and each may be run again. A report reads its jobs,
-decides (transitions.py), and writes where the job is still in the state that was decided upon;
-what has moved in the meantime is read and decided again. So no lock is held while
-signatures are verified, and a batch of reports costs two round trips.
+Except for ``add_within``, each statement is a transaction of its own, and may run twice. A report
+reads its jobs, decides (transitions.py), and writes each change whose job has not changed since.
+It reads and decides the others again. So no lock is held while signatures are verified, and a
+batch of reports costs two round trips.
 """
 
 import random
@@ -60,34 +60,39 @@ Only a lease that its node has extended was received for certain. Others do not 
 the claim may have been lost, which says nothing about the job.
 """
 SPREAD_SECONDS = 5
-"""How far apart jobs begin again that lapsed together, times how often each has lapsed before."""
+"""A lapsed job starts again after a random delay of up to so many seconds, times its lapses."""
 SECOND_CHANCE_SECONDS = 2
-"""How much later than the others the node gets a job that failed it last; shorter than
-RETRY_WINDOW_SECONDS, so that it is woken for it."""
+"""Delay in seconds before the node that failed a job last may claim that job again.
+
+It is shorter than RETRY_WINDOW_SECONDS, so that a sweep wakes that node too.
+"""
 SEEN_LATELY_SECONDS = 60
 """A node silent for longer does not count among those that could still take a refused job."""
 SWEEP_BATCH = 500
 RETRY_WINDOW_SECONDS = 3
 """How far back a sweep looks for retries that have come due: longer than between two sweeps."""
 MAX_REMEMBERED = 2_000
-"""Leased and ended jobs that a replica remembers, so as not to ask for them again."""
+"""Number of leased and of final jobs that a replica remembers, to spare reads."""
 MAX_REMEMBERED_SIZE = 16_384
 """Bytes of a job's payload; larger ones are rare, and read again."""
 MAX_PASSES = 5
-"""A job is final after at most as many races as it has transitions; more means a bug."""
+"""Times that a report is decided again because its job has changed meanwhile.
+
+A job has fewer transitions than that. After more, the node gets an error and reports again.
+"""
 
 log = structlog.get_logger(__name__)
 
 
 class Contended(Exception):
-    """Jobs kept changing under a report: nothing of it is lost, the node sends it again."""
+    """Jobs changed each time that a report was to be written. The node sends the report again."""
 
 
 @dataclass(frozen=True)
 class NewJob:
     """A job to queue; the columns of ``jobs`` that its creation sets.
 
-    ``outcome``: of a job that is done as soon as it is added.
+    ``outcome``: the recorded outcome of a job that is final from the start.
     """
 
     id: UUID
@@ -179,14 +184,14 @@ class Queue:
         return {row.id for row in rows}
 
     async def add_within(self, connection: Connection, new: Sequence[NewJob]) -> set[UUID]:
-        """Do as ``add``, within the transaction of the caller, who wakes this replica after it."""
+        """Queue jobs in the caller's transaction. The caller then calls ``wake_jobs``."""
         return {row.id for row in await connection.rows(ADD, self._additions(new))}
 
     def _additions(self, new: Sequence[NewJob]) -> dict[str, Any]:
         return self._announcing(columns(NewJob, new))
 
     def _announcing(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        """For statements that tell the other replicas what they did."""
+        """Add the parameters with which a statement notifies the other replicas."""
         notifications = self._notifications
         return {
             "origin": notifications.origin,
@@ -242,7 +247,7 @@ class Queue:
         return [row.id for row in rows]
 
     async def report(self, node: str, group: str, reports: Sequence[Report]) -> list[ReportResult]:
-        """Record a node's outcomes, and wake who waits for them. Raises Contended."""
+        """Record a node's outcomes, and wake the requests that wait for them. Raise Contended."""
         results, left = await self._report_from_memory(node, reports)
         for _ in range(MAX_PASSES):
             if not left:
@@ -294,7 +299,7 @@ class Queue:
         )
 
     async def _note_stranded(self) -> None:
-        """Have jobs say why they wait where no node of their group takes any."""
+        """Store ``no_node_works`` as the reason of queued jobs whose group has no working node."""
         rows = await self._database.rows(
             READ_STRANDED,
             {
@@ -311,10 +316,10 @@ class Queue:
     async def _report_from_memory(
         self, node: str, reports: Sequence[Report]
     ) -> tuple[list[ReportResult], list[Report]]:
-        """Decide on what this replica leased to the node, without asking for it again.
+        """Decide reports on jobs that this replica has leased, without reading them again.
 
-        It is written only where the job is still under that very lease; else, and for refusals,
-        which are decided by who else is there, the database is asked.
+        The statement writes a change only if the job still has that lease. Return the results, and
+        the reports for ``_report_once``: other jobs, and refusals, which depend on other nodes.
         """
         changes: dict[UUID, Change] = {}
         decided: dict[UUID, Report] = {}
@@ -335,7 +340,7 @@ class Queue:
     async def _report_once(
         self, node: str, group: str, reports: Sequence[Report]
     ) -> tuple[list[ReportResult], list[Report]]:
-        """One pass over reports of different jobs. Returns results, and what to decide again."""
+        """Decide and write one report a job. Return results, and the reports to decide again."""
         rows = await self._database.rows(
             READ_REPORTED,
             {
@@ -370,7 +375,7 @@ class Queue:
         return results, again
 
     async def write(self, changes: Sequence[Change]) -> set[UUID]:
-        """Write changes of jobs that are still as they were; returns the ids of those."""
+        """Write each change whose job still has the state and lease that were read; return ids."""
         if not changes:
             return set()
         has_keys = any(change.new_key is not None for change in changes)
@@ -393,7 +398,7 @@ class Queue:
                 self._finals.put(change.job.id, Final(change.state, change.outcome))
 
     async def keep_late(self, changes: Sequence[Change]) -> None:
-        """Keep outcomes that came after the end, for admins."""
+        """Store outcomes that came after their job was final. Only admins see them."""
         if not changes:
             return
         parameters = {
@@ -446,7 +451,7 @@ def _decide(job: JobFacts, node: str, report: Report, willing: frozenset[str]) -
 
 
 def _change_row(change: Change) -> ChangeRow:
-    """Return a change as WRITE takes it. Its state is not None."""
+    """Return a change as WRITE takes it."""
     key = change.new_key
     return ChangeRow(
         id=change.job.id,

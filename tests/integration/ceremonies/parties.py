@@ -167,7 +167,7 @@ class Party:
         """A job, as the loop sees to it between claim and report."""
         now = datetime.now(UTC)
         self._loop._clock.compare(now, now, now)
-        return Outcome.model_validate_json(await self._loop._do(claimed))
+        return Outcome.model_validate_json(await self._loop._run_job(claimed))
 
     async def rows(self, statement: str, **parameters: object) -> list[Any]:
         return await self.pool.rows(statement, parameters)

@@ -30,7 +30,7 @@ async def do(parties: Parties, party: Party, order: Order) -> Outcome:
     now = datetime.now(UTC)
     party._loop._clock.compare(now + AHEAD, now, now)
     claimed = parties.control_plane.claimed(order)
-    return Outcome.model_validate_json(await party._loop._do(claimed))
+    return Outcome.model_validate_json(await party._loop._run_job(claimed))
 
 
 @pytest.mark.parametrize(("seconds", "leaves"), [(10.0, True), (0.8, False)])

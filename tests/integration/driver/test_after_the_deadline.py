@@ -96,7 +96,7 @@ def job_for(seconds: float) -> Job:
 
 
 async def done(loop: JobLoop, one: Job) -> Outcome:
-    return Outcome.model_validate_json(await loop._do(claimed(one)))
+    return Outcome.model_validate_json(await loop._run_job(claimed(one)))
 
 
 async def journalled(pool: Pool, one: Job) -> list[str]:

@@ -13,11 +13,12 @@ from asyncpg.exceptions import ObjectNotInPrerequisiteStateError, UndefinedColum
 from custody.database.causes import Unavailable
 from custody.node.clock import Clock
 from custody.node.freeze import Freeze
-from custody.node.handlers import Handled, Handler, Work
+from custody.node.handlers import Handled, Handler, RowChange, Work
+from custody.node.journal import Commit, Recorded
 from custody.node.locks import Details, Locks
 from custody.node.loop import JobLoop
 from custody.wire.jobs import Job
-from custody.wire.outcomes import NothingMade, Outcome
+from custody.wire.outcomes import NothingMade, Outcome, OutcomeStatus
 from tests.unit.node.requests import complete, job_around
 
 Act = Callable[[], Awaitable[None]]
@@ -86,7 +87,7 @@ async def attempt(
         "locks": locks or TakesTime(),
         "on_stage": lambda _: None,
     }
-    commit = await JobLoop(**parts)._attempt(Work(job, bytes(32)))
+    commit = await JobLoop(**parts)._decide_and_handle(Work(job, bytes(32)))
     return commit.as_of_now().outcome
 
 
@@ -155,3 +156,19 @@ async def test_an_attempt_says_whether_the_database_ended_it(freeze, error, code
 
     outcome = await attempt(Handles(failing), freeze)
     assert (outcome.code, outcome.transient) == (code, True)
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_rows_take_effect_only_if_their_own_outcome_stands(is_ours: bool):
+    effects: list[str] = []
+    job = job_around(complete())
+    ours, other = (
+        Outcome(job_id=job.id, node=node, status=OutcomeStatus.DONE, result=NothingMade())
+        for node in ("zurich-1", "zurich-2")
+    )
+    row = RowChange("INSERT", {}, after=lambda: effects.append("after"))
+    commit = Commit(job.id, bytes(32), ours, lambda _: pytest.fail("not called"), [row])
+    parts: dict[str, Any] = dict.fromkeys(inspect.signature(JobLoop).parameters)
+    recorded = Recorded.of(bytes(32), ours if is_ours else other)
+    JobLoop(**parts)._after_commit(job, commit, recorded)
+    assert effects == (["after"] if is_ours else [])

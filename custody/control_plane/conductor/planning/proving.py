@@ -1,4 +1,4 @@
-"""The first signatures of a set of shares, over the signers' own message. Pure.
+"""The first signatures of a set of shares, over the proof message. Pure.
 
 In FROST every share signs once. In DKLs23 every two signers sign together: they have a set-up of
 their own, which no transcript covers, and one that is spoiled is found by signing alone.

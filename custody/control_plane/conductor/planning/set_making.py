@@ -1,9 +1,8 @@
 """The next step of a request that makes a set of shares: a new key, a refresh, a repair. Pure.
 
-Three phases: all n make shares and confirm them; quorums sign a message of the signers' own
-(proving.py), and all n promise to keep the set; all n take it into use. A set that does not come so
-far is abandoned: each signer that has not promised abandons it, and t abandonments let the others
-discard it.
+First all n signers make shares and confirm them. Then quorums sign a proof message (proving.py),
+and all n promise to keep the set. Then all n take it into use. If a set does not get all promises,
+each signer that has not promised abandons it, and t abandonments let the others discard it.
 """
 
 from custody.control_plane.conductor.planning.decisions import (
@@ -48,7 +47,7 @@ def next_change_step(request: Request) -> Decision:
     """Return the next step of GenerateKey, RefreshKey or RepairShare."""
     sets = share_sets(request)
     for made in sets:
-        decision = _see_to(request, made, is_last=made is sets[-1])
+        decision = _next_step_for(request, made, is_last=made is sets[-1])
         if decision is not None:
             return decision
     if request.is_late:
@@ -67,8 +66,11 @@ def new_generation(request: Request) -> int:
     return 0 if in_use.share_set_id is None else in_use.generation + 1
 
 
-def _see_to(request: Request, made: ShareSet, is_last: bool) -> Decision | None:
-    """Return what a set still needs: to come into use, or to be abandoned; None if it is done."""
+def _next_step_for(request: Request, made: ShareSet, is_last: bool) -> Decision | None:
+    """Return the next step for a set: to take it into use, or to remove it.
+
+    Return None if nothing is left to do, or if only one signer claims that there is such a set.
+    """
     if is_kept(request, made):
         is_done = made.is_foreign and is_used(request, made)
         return None if is_done else _take_into_use(request, made)
@@ -78,14 +80,14 @@ def _see_to(request: Request, made: ShareSet, is_last: bool) -> Decision | None:
         return None
     decision = remove_set(request, made)
     if decision is None and made.is_foreign and not made.abandoned:
-        return None  # one signer alone says that there is such a set
+        return None
     return decision or _split(made)
 
 
 def remove_set(request: Request, made: ShareSet) -> Decision | None:
-    """Have all abandon the set who have not promised, and the others discard it for that.
+    """Have the signers that have not promised abandon the set, and the others then discard it.
 
-    None when nothing more can be done: the others keep it, for fewer than t have abandoned it.
+    Return None if fewer than t signers have abandoned the set: then the others must keep it.
     """
     group, generation = request.group, new_generation(request)
     kind, evidence = JobKind.ABANDON, tuple[SignedBytes, ...]()
@@ -103,7 +105,10 @@ def remove_set(request: Request, made: ShareSet) -> Decision | None:
 
 
 def _is_usable(request: Request, made: ShareSet) -> bool:
-    """Return whether it may still come into use; after the request's expiry, if it was promised."""
+    """Return whether the set can still come into use.
+
+    After the expiry of the request, at least one signer must have promised the set.
+    """
     is_confirmed = set(made.confirmed) >= set(request.group.signers)
     has_begun = bool(made.promised) or not request.is_late
     return is_confirmed and has_begun and not made.abandoned and not unable(request, made)
@@ -113,8 +118,9 @@ def _split(made: ShareSet) -> End:
     keeping = ", ".join(sorted(set(made.promised) - made.gone))
     gone = ", ".join(sorted(made.gone))
     text = (
-        f"{keeping} keep the set of shares {made.id}, which {gone} have abandoned: once no "
-        "operator sees it in use, mpc-signer shares discard"
+        f"{keeping} keep the set of shares {made.id}, and {gone} have abandoned it. If no signer "
+        "uses it (mpc-signer shares list), stop these signers and run on each: "
+        f"mpc-signer shares discard KEY {made.id} --reason TEXT"
     )
     return End(OutcomeStatus.FAILED, Reason(DISAGREE, text))
 
@@ -123,8 +129,9 @@ def _take_into_use(request: Request, made: ShareSet) -> Decision:
     said = made.said()
     wrong = dissenters(said)
     if wrong is not None:
-        who = f": {', '.join(wrong)} says another" if wrong else ""
-        reason = Reason(DISAGREE, f"the signers have confirmed different keys{who}", culprits=wrong)
+        who = f": {', '.join(wrong)} differs from the others" if wrong else ""
+        text = f"the signers have confirmed different facts of the set {made.id}{who}"
+        reason = Reason(DISAGREE, text, culprits=wrong)
         return End(OutcomeStatus.FAILED, reason)
     signers = request.group.signers
     agreed, generation = said[signers[0]], new_generation(request)
@@ -144,7 +151,7 @@ def _take_into_use(request: Request, made: ShareSet) -> Decision:
     if not missing:
         return Complete(made)
     if is_kept(request, made):
-        decision = _go_on_without(request, made, missing)
+        decision = _complete_without(request, made, missing)
         if decision is not None:
             return decision
     there = request.there(missing)
@@ -160,8 +167,13 @@ def _take_into_use(request: Request, made: ShareSet) -> Decision:
     )
 
 
-def _go_on_without(request: Request, made: ShareSet, missing: list[str]) -> Complete | End | None:
-    """Return whether t others may use a promised set without them; not for a new key."""
+def _complete_without(
+    request: Request, made: ShareSet, missing: list[str]
+) -> Complete | End | None:
+    """Return Complete or End if the missing signers cannot take part; None to wait for them.
+
+    A promised set of an existing key is complete once t signers use it, a new key never is.
+    """
     if not set(missing) <= unable(request, made):
         return None
     is_change = request.kind is not JobKind.GENERATE_KEY
@@ -206,7 +218,7 @@ def _repair(request: Request) -> Decision:
     The helpers' owners have agreed. Signers that were blamed least are chosen first.
     """
     threshold, signers, target = request.group.threshold, request.group.signers, request.target
-    assert target is not None  # the API sees to it
+    assert target is not None  # the API requires a target
     banned, barred = banned_pairs(request), barred_pairs(request)
     compatible = [
         signer for signer in signers if signer != target and {signer, target} not in banned
