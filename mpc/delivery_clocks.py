@@ -36,7 +36,7 @@ class DeliveryClocks:
         """Return ``problems`` as one text; None if there are none."""
         return "; ".join(f"{name}: {text}" for name, text in self._problems.items()) or None
 
-    async def compare_for_ever(self) -> None:
+    async def compare_repeatedly(self) -> None:
         await self._clock.compared.wait()
         while True:
             await asyncio.gather(*(self.compare(name) for name in self._names))

@@ -29,7 +29,7 @@ _COUNT = """
 """
 
 
-async def count_for_ever(pool: Pool) -> None:
+async def count_repeatedly(pool: Pool) -> None:
     """Count bans and counterparties in flight every few seconds, until cancelled."""
     while True:
         try:

@@ -25,14 +25,14 @@ from mpc.ceremonies.admission import Admission
 from mpc.ceremonies.ceremony import Ceremonies
 from mpc.ceremonies.ceremony_ends import withdraw
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryServer
-from mpc.ceremonies.used_tickets import forget_for_ever
+from mpc.ceremonies.used_tickets import forget_repeatedly
 from mpc.delivery_clocks import DeliveryClocks
 from mpc.handlers.key_generation import GenerateKey
 from mpc.handlers.orders import Abandon, ActivateKey, Approve, Discard, Promise
 from mpc.handlers.preparation import Preparation
 from mpc.handlers.refreshing import RefreshKey, RepairShare
 from mpc.handlers.signing import ProveKey, QuorumSigning, Sign
-from mpc.metrics import count_for_ever
+from mpc.metrics import count_repeatedly
 from mpc.peers import Peers
 from mpc.repair_approvals import RepairApprovals
 from mpc.settings import SignerSettings
@@ -80,9 +80,9 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
             node = build_node(settings, database, client, signer, mode, on_stage)
             await node.run(
                 settings.health,
-                partial(forget_for_ever, database, node.retention),
-                partial(count_for_ever, database),
-                delivery_clocks.compare_for_ever,
+                partial(forget_repeatedly, database, node.retention),
+                partial(count_repeatedly, database),
+                delivery_clocks.compare_repeatedly,
             )
 
 

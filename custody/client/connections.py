@@ -42,7 +42,7 @@ Item = TypeVar("Item")
 TIMEOUT = 10.0
 """Seconds for an answer, beyond what the service may hold the call open."""
 BODY_SECONDS = 60.0
-"""For an answer's body, once it has begun."""
+"""Seconds for the body of an answer, once it has begun."""
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer; the longest page of messages has less than half."""
 DEFAULT_PATIENCE = 30.0

@@ -17,7 +17,7 @@ MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:custody:problem:"
 RETRY_AFTER_SECONDS = 1
 LONG_RETRY_AFTER_SECONDS = 5
-"""For a problem that an operator must fix first, such as a full disk."""
+"""Retry-After of a problem that an operator must fix first, for example a full disk."""
 
 
 class Code(StrEnum):

@@ -61,7 +61,7 @@ async def serving(settings: Settings) -> AsyncIterator[dict[str, int]]:
     clock = ServerClock(timedelta(seconds=settings.limits.max_clock_offset_seconds))
     delivery = Delivery(sessions, settings, version(DISTRIBUTION), clock).application()
     health = Health(sessions, clock).application()
-    sweeping = asyncio.create_task(keep_going("sweep", sessions.sweep_for_ever), name="sweep")
+    sweeping = asyncio.create_task(keep_going("sweep", sessions.sweep_repeatedly), name="sweep")
     try:
         async with (
             _listening(health, settings.health.host, settings.health.port) as health_port,

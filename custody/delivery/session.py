@@ -79,7 +79,7 @@ class Session:
             self._require_same(number, sender, digest)
             self._budget.release(sender, size)
             return
-        self._require_going_on()
+        self._require_open()
         self._require_due(sender, number)
         if self._held + size > self._session_bytes:
             raise not_delivered(
@@ -103,7 +103,7 @@ class Session:
         exchange = self._exchanges[number]
         await exchange.settled.wait()
         if not exchange.is_complete():
-            self._require_going_on()
+            self._require_open()
         return exchange.messages[recipient]
 
     def end(self, problem: DeliveryProblem) -> None:
@@ -148,7 +148,7 @@ class Session:
                 f"{sender} has handed in other messages at exchange {number} before",
             )
 
-    def _require_going_on(self) -> None:
+    def _require_open(self) -> None:
         if self._end is not None:
             raise NotDelivered(self._end)
 

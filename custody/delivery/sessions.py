@@ -85,7 +85,7 @@ class Sessions:
         self._of_signer[signer] += 1
         return session
 
-    async def sweep_for_ever(self) -> None:
+    async def sweep_repeatedly(self) -> None:
         """End silent and expired ceremonies until cancelled."""
         while True:
             self.sweep(datetime.now(UTC), asyncio.get_running_loop().time())

@@ -123,19 +123,19 @@ class JobLoop:
     async def run(self) -> None:
         """Claim and do jobs until cancelled. The caller then awaits ``drain``."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(keep_going("claim", self._claim_for_ever), name="claim")
-            group.create_task(keep_going("extend", self._extend_for_ever), name="extend")
+            group.create_task(keep_going("claim", self._claim_repeatedly), name="claim")
+            group.create_task(keep_going("extend", self._extend_repeatedly), name="extend")
 
     async def drain(self, seconds: float) -> int:
         """Wait for the jobs that have begun. Return how many did not end in time."""
         if not self._jobs:
             return 0
-        extending = asyncio.create_task(self._extend_for_ever())
+        extending = asyncio.create_task(self._extend_repeatedly())
         _, pending = await asyncio.wait(list(self._jobs), timeout=seconds)
         extending.cancel()
         return len(pending)
 
-    async def _claim_for_ever(self) -> None:
+    async def _claim_repeatedly(self) -> None:
         await self._clock.compared.wait()
         while True:
             jobs = await self._claim()
@@ -403,7 +403,7 @@ class JobLoop:
             shares=error.shares,
         )
 
-    async def _extend_for_ever(self) -> None:
+    async def _extend_repeatedly(self) -> None:
         """Extend the leases of running jobs, well before they lapse."""
         while True:
             await asyncio.sleep(self._lease_seconds / EXTENSIONS_PER_LEASE)

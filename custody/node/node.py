@@ -92,9 +92,9 @@ class Node:
                 await _until_signalled(
                     self.heartbeat.run,
                     self.reporter.report_left_over,
-                    self.reporter.mark_for_ever,
-                    self.reporter.release_for_ever,
-                    self._purge_for_ever,
+                    self.reporter.mark_repeatedly,
+                    self.reporter.release_repeatedly,
+                    self._purge_repeatedly,
                     self.journal.database.watch,
                     self.loop.run,
                     *activities,
@@ -108,7 +108,7 @@ class Node:
         finally:
             await listener.stop()
 
-    async def _purge_for_ever(self) -> None:
+    async def _purge_repeatedly(self) -> None:
         while True:
             try:
                 if purged := await self.journal.purge(self.retention):

@@ -57,8 +57,8 @@ class Reporter:
     async def report(self, job_id: UUID, lease: UUID | None, outcome: bytes) -> bool:
         """Return True when the control plane has the outcome, False when a freeze holds it back.
 
-        The journal has the held outcome, and ``release_for_ever`` reports it after the freeze. Its
-        lease is not extended, so another node of the group may do the job first.
+        The journal has the held outcome, and ``release_repeatedly`` reports it after the freeze.
+        Its lease is not extended, so another node of the group may do the job first.
         """
         report = Report(job_id=job_id, lease=lease, outcome=outcome)
         self._count(1)
@@ -75,7 +75,7 @@ class Reporter:
         self._confirmed[job_id] = hashlib.sha256(outcome).digest()
         return True
 
-    async def release_for_ever(self) -> None:
+    async def release_repeatedly(self) -> None:
         """Report the outcomes that a freeze has held back, after the freeze."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
@@ -108,7 +108,7 @@ class Reporter:
                     exc_info=end,
                 )
 
-    async def mark_for_ever(self) -> None:
+    async def mark_repeatedly(self) -> None:
         """Mark confirmed outcomes now and then: a lost mark only repeats a report."""
         while True:
             await asyncio.sleep(MARK_INTERVAL)

@@ -1,4 +1,4 @@
-"""From a module's path to a session that is logged in. Runs in worker processes only."""
+"""Loads a module, finds the token and logs in to a session. Runs in worker processes only."""
 
 from pathlib import Path
 

@@ -15,7 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from custody.wire.nodes import node_urn
 
 BACKDATED = timedelta(minutes=5)
-"""How far another host's clock may be behind the issuer's clock."""
+"""Certificates begin so much earlier: another host's clock may be behind the issuer's."""
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -106,7 +106,7 @@ class Acceptor:
         self._listening.setblocking(False)
         self._listening.listen(BACKLOG)
         self._accepting = asyncio.create_task(
-            keep_going("accept", self._accept_for_ever), name="accept"
+            keep_going("accept", self._accept_repeatedly), name="accept"
         )
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class Acceptor:
         tasks = [task for task in (self._accepting, *self._handshakes) if task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _accept_for_ever(self) -> None:
+    async def _accept_repeatedly(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:

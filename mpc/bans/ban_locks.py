@@ -130,7 +130,7 @@ class BanLocks:
         await self._process.__aenter__()
         self._is_unsettled.set()  # bans that a killed process has earned are written now
         self._settler = asyncio.create_task(
-            self._settle_for_ever(), name="settle what is in flight"
+            self._settle_repeatedly(), name="settle what is in flight"
         )
         return self
 
@@ -251,7 +251,7 @@ class BanLocks:
             log.info("deleted rows of finished ceremonies", ceremonies=len(over))
         await self.left.read()
 
-    async def _settle_for_ever(self) -> None:
+    async def _settle_repeatedly(self) -> None:
         pause = FIRST_PAUSE
         while True:
             with contextlib.suppress(TimeoutError):

@@ -24,7 +24,7 @@ _LOCK = """
         set_config('tcp_keepalives_count', '3', false) AS count,
         pg_advisory_lock(hashtextextended(:process, 0))
 """
-"""With keepalives of the server's own, which else learns of a lost host after hours."""
+"""Sets keepalives of the server, which otherwise notices a lost host after hours."""
 
 IS_ALIVE = """
     (process IS NOT NULL

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hpke import (
 
 SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 MLKEM_BYTES = 1184
-"""Of an ML-KEM-768 public key (FIPS 203, table 3); 32 of X25519's follow."""
+"""Bytes of an ML-KEM-768 public key (FIPS 203, table 3); the 32 bytes of X25519 follow."""
 PUBLIC_KEY_BYTES = MLKEM_BYTES + 32
 
 

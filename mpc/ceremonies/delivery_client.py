@@ -38,7 +38,7 @@ KEEPALIVE_SECONDS = 60.0
 GRACE = 2.0
 """Seconds past the deadline for the server's own word, which names who was silent."""
 PATIENCE = timedelta(seconds=5)
-"""For what waits for nobody else: an abort, a question."""
+"""Seconds for a request that waits for no other signer: an abort, or a question."""
 PAUSES = (0.0, 0.1, 0.3, 0.8)
 """Before each further attempt after a lost connection, in seconds. The first is for a connection
 that was kept too long; a server that is gone for longer ends the attempt, and another is taken."""

@@ -36,7 +36,7 @@ async def forget(pool: Pool, older_than: timedelta) -> int:
     return len(await pool.rows(_FORGET, {"older_than": older_than}))
 
 
-async def forget_for_ever(pool: Pool, older_than: timedelta) -> None:
+async def forget_repeatedly(pool: Pool, older_than: timedelta) -> None:
     """Forget now and then, until cancelled."""
     while True:
         try:

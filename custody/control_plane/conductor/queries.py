@@ -60,8 +60,8 @@ READ_REQUESTS = """
     JOIN keys root ON root.id = coalesce(keys.root_id, keys.id)
     ORDER BY jobs.created_at, jobs.id
 """
-"""Of the root key's group alone: what anybody else says, or what is said of anybody else, is left
-out."""
+"""Reads bans and left pairs of the root key's group alone: neither those that other signers state,
+nor those about other signers."""
 
 HOLD = """
     UPDATE jobs SET run_after = greatest(run_after, now() + make_interval(secs => :seconds))

@@ -24,7 +24,7 @@ from custody.wire.signed_bytes import (
 from custody.wire.tickets import SECRET_BYTES, CeremonyKind, Participant, Ticket, protocol_of
 
 GRACE = timedelta(seconds=2)
-"""For those to report who waited for a silent one until the ticket expired."""
+"""Seconds for the report of a signer that waited for a silent one until the ticket expired."""
 
 ABOUT_A_SET = (
     JobKind.PROVE_KEY,

@@ -32,7 +32,7 @@ from custody.wire.outcomes import GeneratedKey, NothingMade, Outcome, OutcomeSta
 from custody.wire.signed_bytes import SignedBytes
 
 LOOK_AGAIN_SECONDS = 1.0
-"""Between two looks whether the signers that a request waits for are there."""
+"""Seconds between two checks whether the signers that a request waits for are available."""
 CLEAN_AGAIN_SECONDS = 10.0
 
 

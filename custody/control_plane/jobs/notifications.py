@@ -35,7 +35,7 @@ REPLICAS_CHANNEL = "custody_replicas"
 CHANNELS = (JOBS_CHANNEL, TASKS_CHANNEL, DONE_CHANNEL, REVOKED_CHANNEL, REPLICAS_CHANNEL)
 RECHECK_SECONDS = 5.0
 PROBE_SECONDS = 10.0
-"""How long the listening connection may be silent before it is probed."""
+"""Seconds of silence after which the listening connection is probed."""
 SILENT_SECONDS = 3 * PROBE_SECONDS
 """A replica not heard of for so long is not there any more."""
 BACKOFF_SECONDS = 0.1
@@ -89,7 +89,7 @@ class Notifications:
 
     def start(self) -> None:
         """Begin to listen. Needs no database: connecting is retried without a limit."""
-        self._task = asyncio.create_task(self._listen_for_ever(), name="notifications")
+        self._task = asyncio.create_task(self._listen_repeatedly(), name="notifications")
 
     async def close(self) -> None:
         """Stop listening and wake everybody, so that they can end."""
@@ -164,7 +164,7 @@ class Notifications:
         for topic in self._waiting:
             self._wake(topic)
 
-    async def _listen_for_ever(self) -> None:
+    async def _listen_repeatedly(self) -> None:
         backoff = BACKOFF_SECONDS
         while True:
             try:

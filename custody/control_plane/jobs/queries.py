@@ -37,7 +37,7 @@ ADD = """
 """.replace("{jobs}", JOBS_CHANNEL)
 
 _WORKS = "coalesce(CAST(health ->> 'works' AS boolean), true)"
-"""Of a row of nodes: its last heartbeat says that it takes jobs."""
+"""True for a row of ``nodes`` whose last heartbeat says that the node takes jobs."""
 
 CLAIM = """
     WITH claimable AS (

@@ -70,7 +70,7 @@ SEEN_LATELY_SECONDS = 60
 """A node silent for longer does not count among those that could still take a refused job."""
 SWEEP_BATCH = 500
 RETRY_WINDOW_SECONDS = 3
-"""How far back a sweep looks for retries that have come due: longer than between two sweeps."""
+"""A sweep finds retries that came due in the last so many seconds: longer than its interval."""
 MAX_REMEMBERED = 2_000
 """Number of leased and of final jobs that a replica remembers, to spare reads."""
 MAX_REMEMBERED_SIZE = 16_384

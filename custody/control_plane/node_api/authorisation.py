@@ -13,7 +13,7 @@ from custody.runtime.peer_certificate import PeerCertificate
 
 BELIEVED_SECONDS = 1.0
 MAX_BELIEVED = 10_000
-"""How long a node that was removed may still be let in, at most."""
+"""Longest time in seconds that a removed node may still be let in."""
 
 _NODE = "SELECT node_group, identity_public_key FROM nodes WHERE id = :node"
 

@@ -104,12 +104,12 @@ async def test_what_is_held_leaves_after_the_freeze_also_after_a_restart(
     freeze.freeze("drill")
     for _ in range(2):  # a restart, and another
         reporter = reporter_of(node, plane, freeze)
-        releasing = asyncio.create_task(reporter.release_for_ever())
+        releasing = asyncio.create_task(reporter.release_repeatedly())
         await reporter.report_left_over()
         await asyncio.sleep(0.7)  # a report, which must not come, shows by nothing else
         assert plane.has == {}
         releasing.cancel()
-    releasing = asyncio.create_task(reporter.release_for_ever())
+    releasing = asyncio.create_task(reporter.release_repeatedly())
     freeze.unfreeze()
     async with asyncio.timeout(10):
         while not plane.has:  # noqa: ASYNC110 (what is waited for is the reporter's own pause)

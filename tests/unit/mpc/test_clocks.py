@@ -151,7 +151,7 @@ async def test_no_answer_of_a_delivery_server_ends_the_comparing():
     ours, now = Clock(timedelta(seconds=30)), datetime.now(UTC)
     ours.compare(now - SECOND, now, now)
     clocks = DeliveryClocks(cast(Any, Servers()), ["odd", "last", "right"], ours)
-    comparing = asyncio.create_task(clocks.compare_for_ever())
+    comparing = asyncio.create_task(clocks.compare_repeatedly())
     await asyncio.sleep(0.05)  # an end, which must not come
     assert not comparing.done()
     comparing.cancel()

@@ -100,7 +100,7 @@ async def test_what_cannot_be_read_is_held_by_a_freeze_and_stops_nothing_else(
     assert said["job"] == str(bad)
     assert "audit verify" in said["todo"]
     freeze.unfreeze()
-    releasing = asyncio.create_task(reporter.release_for_ever())
+    releasing = asyncio.create_task(reporter.release_repeatedly())
     async with asyncio.timeout(10):
         while bad not in plane.has:  # noqa: ASYNC110 (what is waited for is the reporter's pause)
             await asyncio.sleep(0.05)

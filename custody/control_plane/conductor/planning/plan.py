@@ -68,7 +68,7 @@ def plan(request: Request, jitter: float) -> Plan:
         delay = pause(after, kind, jitter) if is_made_again else 0.0
         return Plan(decision, ended, delay_seconds=delay, settled=settled(after))
     delay = 0.0
-    if not _goes_on_at_once(over.kind, ended, decision):
+    if not _continues_at_once(over.kind, ended, decision):
         delay = pause(after, kind if is_made_again else over.kind, jitter)
     return Plan(decision, ended, failure_of(ended), delay, settled(after))
 
@@ -87,7 +87,7 @@ def _may_overtake(request: Request) -> bool:
     return request.kind is JobKind.SIGN and has_approvals_enough(request)
 
 
-def _goes_on_at_once(kind: JobKind, ended: Ended, decision: Decision) -> bool:
+def _continues_at_once(kind: JobKind, ended: Ended, decision: Decision) -> bool:
     """Cleaning up, an end, and another signer in place of one that said No need no pause."""
     if isinstance(decision, End | Complete | Pause):
         return True
