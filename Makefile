@@ -42,7 +42,7 @@ endif
 mutants: install ## remove each guard in turn and check that a test fails; some: make mutants ARGS="2 11"
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
-mutmut: install audittools ## mutate all code that decides, and list the changes that no unit test notices
+mutmut: install audittools ## change everything in what decides, and see what neither mypy nor a unit test notices
 	@tests/mutants/decisions.sh
 
 lint: install ## check format, style, types, the direction of imports, and words
