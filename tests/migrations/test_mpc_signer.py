@@ -37,7 +37,7 @@ def test_a_set_that_waits_is_not_carried_over_to_where_it_would_be_abandoned(
                 " 'frost-ed25519', 'g', 2, '{a,b}', 1, '', '', '', '', 'k')"
             )
         )
-    with pytest.raises(OperatorError, match="1 new sets of shares"):
+    with pytest.raises(OperatorError, match="1 sets of shares are confirmed"):
         migrate("mpc_signer", empty_database)
     with engine.begin() as connection:
         connection.execute(text("UPDATE shares SET state = 'active', proved_with = '{b}'"))

@@ -129,7 +129,7 @@ def test_a_path_is_read_as_it_is_written(path):
         ("0/5", "a path is m/"),
         ("M/0", "a path is m/"),
         ("/0", "a path is m/"),
-        ("m/" + "/".join("0" * (MAX_DEPTH + 1)), "1 to 10 steps"),
+        ("m/" + "/".join("0" * (MAX_DEPTH + 1)), "1 to 10 child numbers"),
         ("m/", "is not a number"),
         ("m//0", "is not a number"),
         ("m/-1", "is not a number"),

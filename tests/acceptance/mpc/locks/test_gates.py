@@ -1,7 +1,5 @@
 """Every signer asks its own owner's gate: some deny, some take their time, some hang."""
 
-from functools import partial
-
 import pytest
 
 from custody.client import ChangeStatus, Custody, Key, Rejected, SignatureStatus
@@ -11,7 +9,6 @@ from tests.acceptance.mpc.locks.conftest import (
     Locked,
     ask,
     signed,
-    until,
     until_reason,
 )
 
@@ -20,11 +17,16 @@ def test_what_all_gates_approve_is_signed_and_each_signer_has_it_in_its_audit(
     locked: Locked, custody: Custody, key: Key
 ) -> None:
     made = signed(key, custody.sign_message(key.id, "rent"), "rent")
+    signers = locked.has_signed(made.id)
+    assert len(signers) == 2
     for name in NAMES:
-        [record] = until(partial(locked.audit, name, made.id))
-        said = [record[fact] for fact in ("kind", "status", "gate", "gate_reason", "application")]
-        assert said == ["Approve", "DONE", "approve", "by policy", "shop"]
-    assert len(locked.has_signed(made.id)) == 2
+        # two approvals are enough, so the third signer may never have been asked
+        records = locked.audit(name, made.id)
+        assert len(records) == 1 or (not records and name not in signers)
+        for record in records:
+            facts = [record[each] for each in ("kind", "status", "gate", "gate_reason")]
+            assert facts == ["Approve", "DONE", "approve", "by policy"]
+            assert record["application"] == "shop"
 
 
 @pytest.mark.parametrize("denying", NAMES)
