@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 
 app = application(
-    """Takes applications' requests, and has them done by nodes that hold the keys.
+    """Takes requests from applications and gives them to the nodes that hold the keys.
 
     A new control plane, in order: init, migrate, node add, token create, serve.
     """
 )
 token_app = application("Bearer tokens of applications.")
-node_app = application("The nodes that may have work.")
+node_app = application("The nodes that the control plane gives jobs to.")
 app.add_typer(token_app, name="token")
 app.add_typer(node_app, name="node")
 
@@ -145,7 +145,7 @@ def openapi() -> None:
 def token_create(
     context: typer.Context,
     application_name: Annotated[
-        str, typer.Argument(metavar="APPLICATION", help="Its tokens see the same wallets.")
+        str, typer.Argument(metavar="APPLICATION", help="An application's tokens share wallets.")
     ],
     scope: Annotated[
         list[Scope],
@@ -181,7 +181,7 @@ def token_create(
             }
         )
         return
-    out.print(f"token {made.id} of {made.application}, kept nowhere:", markup=False)
+    out.print(f"token {made.id} of {made.application}, shown only once:", markup=False)
     out.print(made.text, markup=False)
 
 
@@ -198,7 +198,7 @@ def token_revoke(
             context, lambda connection: tokens.revoke_token(connection, token_id)
         ):
             raise OperatorError(
-                f"there is no token {token_id}", "See which there are: control-plane token list"
+                f"there is no token {token_id}", "List the tokens: control-plane token list"
             )
     out.print(f"token {token_id} is revoked")
 
@@ -314,7 +314,7 @@ def node_restored(
     by: Annotated[str | None, typer.Option(help="Your name [default: the current user].")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Acknowledge that a node's database was restored from a backup, and the lost records.
+    """Acknowledge that a node's database lost audit records in a restore from a backup.
 
     First the node's operator runs `audit restored` on its host. Ask that operator, face to face or
     by telephone, whether the restore was intended, and which records are lost: an attacker on

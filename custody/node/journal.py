@@ -1,7 +1,7 @@
 """The journal: the outcomes of this group's jobs, so that each job has one effect.
 
 Id and digest of the signed payload identify a job. Outcome, new rows and audit record are committed
-in one transaction. The first commit counts.
+in one transaction. A later attempt can replace only a FAILED outcome.
 """
 
 import contextlib
@@ -66,10 +66,10 @@ class Commit:
     digest: bytes
     outcome: Outcome
     audit_record: Callable[[bytes], AuditRecord]
-    """Return the audit record; its argument is the SHA-256 of the outcome's bytes."""
+    """Builds the audit record from the SHA-256 of the outcome's bytes."""
     rows: list[RowChange] = field(default_factory=list)
     journalled: bool = True
-    """False if only the audit chain records the outcome: of a replay, and of a refusal."""
+    """False for a replay or a refusal: only the audit chain records that outcome."""
     instead: Callable[[], "Commit | None"] = lambda: None
     """Called right before each try; may return a commit that replaces this one."""
 
@@ -142,7 +142,7 @@ class Journal:
         return {row.job_id: row.outcome for row in rows}
 
     async def mark_reported(self, outcomes: dict[UUID, bytes]) -> None:
-        """Mark outcomes as reported, by the SHA-256 of their bytes.
+        """Mark outcomes as reported. ``outcomes``: the SHA-256 of each outcome's bytes, by job id.
 
         An outcome that a later attempt has replaced stays unmarked. A mark that is lost in a crash
         only repeats the report.
@@ -187,7 +187,7 @@ class Journal:
         return [recorded[commit.job_id] for commit in commits]
 
     async def _commit_apart(self, commits: list[Commit]) -> list[Recorded | Exception]:
-        """Commit each outcome that is not journalled alone: it may have the id of another job."""
+        """Commit audit-only outcomes separately: such an outcome may share its job id."""
         journalled = [commit for commit in commits if commit.journalled]
         recorded = iter(await self._commit(journalled) if journalled else [])
         return [
@@ -230,7 +230,7 @@ class Journal:
         return ours | earlier
 
     def _insertion(self, outcomes: dict[UUID, Recorded]) -> dict[str, Any]:
-        # in the same order everywhere, so that two drivers of a group cannot deadlock
+        # sort by job id, so that two nodes of a group cannot deadlock
         ordered = sorted(outcomes.items())
         return {
             "node": self._node,

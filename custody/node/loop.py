@@ -1,6 +1,6 @@
 """The job loop: claim, authenticate, look up, decide, handle, commit, report.
 
-The loop knows no job kind: it looks the handler up by the kind. Each job is one coroutine, which
+The loop finds each job's handler by the job's kind. Each job is one coroutine, which
 reads from top to bottom. Jobs that are ready together share round trips.
 """
 
@@ -53,7 +53,7 @@ log = structlog.get_logger()
 
 
 class Stage(StrEnum):
-    """The stages of a job, as tests and faults name them when a stage is done."""
+    """The stages of a job. The loop names each completed stage to ``on_stage``."""
 
     CLAIMED = "claimed"
     AUTHENTICATED = "authenticated"
@@ -71,15 +71,15 @@ Withdraw = Callable[[Work, str], Awaitable[None]]
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
-"""Seconds between a claim that failed and the next: doubled each time, up to the longest."""
+"""Seconds until a failed claim is retried: FIRST_PAUSE, doubled each time up to LONGEST_PAUSE."""
 EXTENSIONS_PER_LEASE = 3
 GATHERING_SECONDS = 0.02
 """Seconds that a claim waits for half of the slots to become free."""
 CLAIM_PAUSE = 0.002
 CONFIRM_SECONDS = 2.0
-"""Longest wait for the confirmation of a lease, for a job that was leased before."""
+"""Seconds that the loop waits, at most, to confirm the lease of a job that was leased before."""
 LOOK_SECONDS = 0.25
-"""Seconds between checks whether a problem that stops all work is over."""
+"""Seconds between two checks for a problem that would fail every job."""
 
 
 class JobLoop:
@@ -158,7 +158,7 @@ class JobLoop:
         await self._slots.wait_until_busy_at_most(self._slots.total - 1)
 
     async def _wait_until_able(self) -> None:
-        """Wait until no known problem would fail every job. Other nodes get the jobs meanwhile.
+        """Wait while a known problem would fail every job. Meanwhile other nodes get the jobs.
 
         Jobs that have begun, and reports, need no claim and continue.
         """
@@ -169,7 +169,7 @@ class JobLoop:
         while self._health.obstacle() is not None:
             await asyncio.sleep(LOOK_SECONDS)
             if self._journal.database.cause is not None:
-                # no job runs meanwhile that would find the database available again
+                # no job uses the database now, so this loop must test the database
                 await self._journal.database.check()
         log.info("taking jobs again")
 
@@ -285,7 +285,7 @@ class JobLoop:
         return recorded.outcome
 
     async def _decide_and_handle(self, work: Work) -> Commit:
-        """Decide and handle. Return the entry to commit, whatever the ending."""
+        """Decide and handle the job. Return the commit of its result or its failure."""
         job, digest = work.job, work.digest
         handler = self._handlers[job.kind]
         details: Details = {}

@@ -1,8 +1,8 @@
 """Makes the next version of master key and host-signing key, as strong as the token allows.
 
-A master key's attributes are what keeps the holder of the PIN from taking stored keys out
-(docs/explanation/threat-model.md). A flag alone does not hold while the key can be modified or
-copied. Workers only.
+A master key's attributes stop a holder of the PIN from exporting stored keys
+(docs/explanation/threat-model.md). They protect only a key that nobody can modify or copy. Only
+workers import this module.
 """
 
 from collections.abc import Callable, Iterable
@@ -65,8 +65,8 @@ def make_master_keys(
     """Generate the next version of both keys on the token.
 
     With ``rewrappable`` stored keys may be unwrapped as extractable, so that they can be wrapped
-    again by the next version; the holder of the PIN can then do the same with a key of their
-    own. Return the rules that the token refused, each with its answer. Raise PKCS11Error, or
+    again by the next version. A holder of the PIN can then export stored keys by wrapping them
+    under another key. Return the rules that the token refused, and why. Raise PKCS11Error, or
     CannotStart if the token refuses a rule that is needed.
     """
     version = 1 + max((key.version for key in find_master_keys(session, label)), default=0)
@@ -176,7 +176,7 @@ def _strongest(session: Session, design: _Design) -> tuple[list[Rule], list[str]
 
 
 def _refusal(session: Session, design: _Design, rules: Iterable[Rule]) -> str | None:
-    """Return why a session key under these rules does not work; None if it works."""
+    """Return why an unstored test key with these rules does not work; None if it works."""
     try:
         key = _generate(session, design, rules, store=False)
     except SESSION_LOST:
@@ -199,7 +199,10 @@ def _refusal(session: Session, design: _Design, rules: Iterable[Rule]) -> str | 
 def _generate_proven(
     session: Session, design: _Design, rules: Iterable[Rule], version: int
 ) -> None:
-    """Make the key on the token and use it once. If that fails, destroy it; raise CannotStart."""
+    """Make the key on the token and use the key once.
+
+    If that use fails, destroy the key and raise CannotStart.
+    """
     key = _generate(session, design, rules, store=True, version=version)
     try:
         design.prove(key)
@@ -209,7 +212,7 @@ def _generate_proven(
             Obstacle.MASTER_KEY,
             f"the key {design.label}/{version} worked as a session key, but not on the token: "
             f"{name_of(error) if isinstance(error, PKCS11Error) else error}",
-            "That key was destroyed. Run master-key list: a key that was made before may be there.",
+            "The worker destroyed this key. Run master-key list: the other new key may exist.",
         ) from None
 
 

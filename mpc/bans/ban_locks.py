@@ -1,7 +1,7 @@
-"""The guarded phases of DKLs23 signing, 2 and 3: one row for each counterparty, from end to end.
+"""Guards phases 2 and 3 of DKLs23 signing with one database row for each counterparty.
 
-Each bad message of phase 2 tests a bit of a secret that outlives the session, so the sender is
-banned before it may send another. Ceremonies with one counterparty go through phase 2 one after the
+With a bad message of phase 2, a sender tests one bit of a long-lived secret. This signer bans the
+sender before the next message. Ceremonies with one counterparty go through phase 2 one after the
 other, in all processes of this signer, and each looks at the bans first. Phase 3 bans as well.
 
 A row in ``in_flight`` is committed before phase 2. Only this process removes the row: after phase 3
@@ -53,8 +53,8 @@ _LOCK = """
     SELECT pg_advisory_xact_lock(hashtextextended(CAST(:key_id AS uuid)::text || '/' || signer, 0))
     FROM unnest(:signers::varchar[]) AS wanted (signer)
 """
-"""Locks each pair, in the given order: of two processes that enter at once, each would not see the
-row of the other."""
+"""Locks each pair, in the given order: without the locks, two processes could both insert a row
+for one pair."""
 _ENTER = f"""
     WITH wanted AS (SELECT * FROM unnest(:signers::varchar[]) AS wanted (signer)),
     barred AS (
@@ -109,7 +109,7 @@ class BanLocks:
     """Use it as a context. ``left`` is what other processes of this signer have left in flight.
 
     ``_ceremonies`` has the ceremonies of this process. ``settle`` deletes each row of this process
-    whose ceremony is not there, and tries again until that succeeds.
+    that has no ceremony in ``_ceremonies``. A task retries ``settle``.
     """
 
     def __init__(self, pool: Pool, me: str, bans: Bans) -> None:
@@ -121,7 +121,7 @@ class BanLocks:
         self._here = WeakValueDictionary[tuple[UUID, str], asyncio.Lock]()
         self._ceremonies: dict[UUID, _Ceremony] = {}
         self._forgotten = 0
-        """How often something that bars a pair has moved from memory to the disk."""
+        """Counts the bans and left ceremonies that moved from memory to the database."""
         self._releases = Batcher[tuple[UUID, UUID], None](self._release)
         self._is_unsettled = asyncio.Event()
         self._settler: asyncio.Task[None] | None = None
@@ -157,8 +157,8 @@ class BanLocks:
         """Run phase 2 inside. ``key_id`` is the root's, whose secrets its children share.
 
         Raises Failed before the phase: banned_counterparty, left_in_flight, in_flight_elsewhere or
-        database_away. Once the phase has begun its row stays until ``release``, ``ban`` or
-        ``leave``, whatever is raised inside.
+        database_away. After the phase began, an exception keeps the rows: only
+        ``release``, a stored ban or, after ``leave``, an operator deletes them.
         """
         signers = tuple(sorted(counterparties))
         seen, until = tuple[str, ...](), None
@@ -186,8 +186,8 @@ class BanLocks:
     async def release(self, ceremony: UUID) -> None:
         """Remove a ceremony's rows after its guarded phases, if nobody earned a ban.
 
-        While the database is away they go as soon as it is back. A ceremony with a ban, or one
-        that was left, keeps its rows.
+        If the database is unavailable, ``settle`` deletes the rows later. The rows of a banned or
+        left ceremony stay.
         """
         found = self._ceremonies.get(ceremony)
         if found is None or found.state is not _State.UNDER_WAY:
@@ -206,8 +206,8 @@ class BanLocks:
     async def ban(self, key_id: UUID, banned: str, reason: str, ceremony: UUID) -> None:
         """Ban a counterparty of a ceremony that is in its guarded phases, permanently.
 
-        This process bars the counterparty at once, and the ceremony's rows bar it on disk until
-        the database has the ban: when this returns or, in an outage, as soon as that is over.
+        This process blocks the counterparty at once. In an outage the ceremony's rows block the
+        pair until ``settle`` stores the ban.
         """
         self._bans.earn(key_id, banned, reason, ceremony)
         if ceremony in self._ceremonies:
@@ -228,14 +228,14 @@ class BanLocks:
             self._is_unsettled.set()
 
     async def require_none_left(self, key_id: UUID, signers: Sequence[str]) -> None:
-        """Raise Failed left_in_flight if a guarded phase with one of ``signers`` was left so."""
+        """Raise Failed if a left phase or an unstored ban blocks a pair with ``signers``."""
         left = await self.left.among(key_id, signers)
         if left:
             raise self._left(key_id, left)
         self._require_unbarred_here(key_id, signers)
 
     async def settle(self) -> None:
-        """Bring the rows in line with what this process knows. Raises what the database raises."""
+        """Store bans, mark left rows, delete finished rows. Raise the database's errors."""
         await self._keep_bans()  # first: a pair must not be free before it is banned
         mine = {"process": self._process.id}
         left = [each for each, it in self._ceremonies.items() if it.state is _State.LEFT]
@@ -317,9 +317,9 @@ class BanLocks:
     def _require_hope(
         self, key_id: UUID, barred: Sequence[Any], seen: tuple[str, ...]
     ) -> tuple[str, ...]:
-        """Raise Failed unless what bars may end by itself; else return what seems to be left.
+        """Raise Failed for a ban or a pair left twice. Otherwise return the signers that seem left.
 
-        ``seen``: what seemed to be left before. What ended meanwhile is gone at the second look.
+        ``seen``: the previous return value. A finishing process can seem left once, but not twice.
         """
         if found := _named(barred, "banned"):
             raise banned(found)
@@ -368,7 +368,7 @@ class BanLocks:
 
 
 async def _lock_and_enter(parameters: dict[str, Any], connection: Connection) -> Sequence[Any]:
-    """Enter by a statement of its own: it must see what was committed before the lock."""
+    """Lock, then enter in a second statement, which sees rows committed before the lock."""
     await connection.rows(_LOCK, parameters)
     return await connection.rows(_ENTER, parameters)
 
@@ -378,7 +378,7 @@ def banned(signers: tuple[str, ...]) -> Failed:
     return Failed(
         "banned_counterparty",
         f"a ban forbids this signer to sign with {', '.join(signers)} under this key: "
-        "mpc-signer bans list",
+        "run mpc-signer bans list to see the ban",
         transient=True,  # for the request: another quorum can sign
         culprits=signers,
     )

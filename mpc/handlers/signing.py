@@ -23,7 +23,7 @@ from mpc.shares.stored_share import StoredShare
 
 
 class QuorumSigning:
-    """Signing: a ceremony of t signers, and the check of its signature."""
+    """Runs the signing ceremony of t signers. The caller verifies the signature."""
 
     def __init__(self, ceremonies: Ceremonies, shares: Shares) -> None:
         self._ceremonies = ceremonies
@@ -84,7 +84,7 @@ class Sign:
 
 @dataclass(frozen=True)
 class ProveKey:
-    """Signs the proof message with a set of shares before it comes into use."""
+    """Signs the proof message with a new share set before the signers activate the set."""
 
     carries_request: ClassVar[bool] = False
     asks_gate: ClassVar[bool] = False
@@ -99,7 +99,7 @@ class ProveKey:
         admitted = await self.admission.admit(work)
         stored = await self.shares.find(admitted.ticket.key_id, job.ceremony)
         if stored is None or not stored.is_waiting:
-            raise Failed("no_share", "this signer has confirmed no share of that set")
+            raise Failed("no_share", f"this signer has no pending share of set {job.ceremony}")
         require_same_key(stored.key, job, admitted.ticket)
         request, digest = possession_request(job.key.algorithm, job.key.id, job.ceremony)
         if admitted.ticket.digest != digest:
@@ -127,7 +127,7 @@ def wrong_generation(stored: StoredShare, wanted: int) -> Failed:
 
 
 def require_share_of(stored: StoredShare, admitted: Admitted, generation: int) -> None:
-    """Raise Failed or Refused unless the ticket is for the very set that a share is of.
+    """Raise Failed for a share of another set, and Refused for another signer's share.
 
     The caller has called ``require_same_key``, which compares the ticket's key.
     """

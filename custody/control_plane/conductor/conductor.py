@@ -1,8 +1,8 @@
 """Plans the steps of MPC requests: reads the facts, decides, and writes the next steps.
 
 The rows contain all state, so any replica can continue after a crash at any point. Only one replica
-plans at a time, so it can reserve the slots of all needed signers or of none. It plans all due
-requests together.
+plans at a time, so that replica can reserve slots at all needed signers or at none.
+Each plan covers all due requests.
 """
 
 import asyncio
@@ -34,11 +34,11 @@ from custody.database.connection import Connection, Row
 MAX_REQUESTS = 64
 """Maximum number of requests in one plan. The conductor plans the others right after it."""
 RETRY_SECONDS = 0.5
-"""Seconds between a plan that failed and the next one."""
+"""Seconds that the conductor waits after a plan of all requests failed."""
 HOLD_SECONDS = 10.0
-"""Seconds until the conductor plans a request again whose plan failed."""
+"""Seconds until the conductor retries a request that it could not plan."""
 UNSEEN_SECONDS = 0.5
-"""A report that no replica has planned after so many seconds belonged to a replica that stopped."""
+"""Seconds after which ``sweep`` marks a report that no replica has planned."""
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +75,7 @@ class Conductor:
         self._notifications.wake_jobs(self._node_group)
 
     def slots_freed(self) -> None:
-        """Plan the requests that wait for slots, if there are some."""
+        """Wake the conductor if the last plan left a request waiting for slots."""
         if self._is_short_of_slots:
             self._notifications.wake_jobs(self._node_group)
 
@@ -88,7 +88,7 @@ class Conductor:
                     pass
 
     async def sweep(self) -> int:
-        """Mark requests with a deadline that has passed. Return how many there are."""
+        """Mark at most MAX_REQUESTS late, due or unplanned requests. Return their number."""
         rows = await self._database.hastily(
             queries.READ_OVERDUE,
             {
@@ -176,7 +176,7 @@ class Conductor:
         return Planned(one, made, step)
 
     async def _write(self, connection: Connection, to_write: Written) -> set[UUID]:
-        """Return the requests that were moved."""
+        """Write the plan. Return the ids of the requests whose next step has begun."""
         if to_write.is_durable:
             await connection.rows(queries.WAIT_FOR_DISK)
         for sql, values in to_write.queries():

@@ -2,7 +2,8 @@
 
 Except for ``add_within``, each statement is a transaction of its own, and may run twice. A report
 reads its jobs, decides (transitions.py), and writes each change whose job has not changed since.
-It reads and decides the others again. So no lock is held while signatures are verified, and a
+``report`` reads and decides changed jobs again. So
+no lock is held while signatures are verified, and a
 batch of reports costs two round trips.
 """
 
@@ -54,31 +55,31 @@ from custody.wire.signed_bytes import SignedBytes
 LEASE_SECONDS = 30.0
 STRANDED_AFTER_SECONDS = 1
 MAX_LAPSES = 5
-"""Received leases of a job that may lapse in a row before the job fails.
+"""The control plane fails a job when this many received leases in a row have lapsed.
 
-Only a lease that its node has extended was received for certain. Others do not count: the answer to
-the claim may have been lost, which says nothing about the job.
+A lease counts as received only if its node extended it. Without an extension, the network may have
+lost the answer to the claim.
 """
 SPREAD_SECONDS = 5
-"""A lapsed job starts again after a random delay of up to so many seconds, times its lapses."""
+"""A lapsed job waits a random delay: at most SPREAD_SECONDS times its earlier received lapses."""
 SECOND_CHANCE_SECONDS = 2
 """Delay in seconds before the node that failed a job last may claim that job again.
 
 It is shorter than RETRY_WINDOW_SECONDS, so that a sweep wakes that node too.
 """
 SEEN_LATELY_SECONDS = 60
-"""A node silent for longer does not count among those that could still take a refused job."""
+"""Seconds. A node whose last heartbeat is older does not count as a working node."""
 SWEEP_BATCH = 500
 RETRY_WINDOW_SECONDS = 3
 """A sweep finds retries that came due in the last so many seconds: longer than its interval."""
 MAX_REMEMBERED = 2_000
 """Number of leased and of final jobs that a replica remembers, to spare reads."""
 MAX_REMEMBERED_SIZE = 16_384
-"""Bytes of a job's payload; larger ones are rare, and read again."""
+"""Maximum payload, in bytes, of a cached job. The queue reads a larger job again."""
 MAX_PASSES = 5
-"""Times that a report is decided again because its job has changed meanwhile.
+"""Maximum number of times that ``report`` decides a report while other writers change its job.
 
-A job has fewer transitions than that. After more, the node gets an error and reports again.
+A job has fewer transitions. After the last pass, ``report`` raises Contended.
 """
 
 log = structlog.get_logger(__name__)
@@ -221,7 +222,7 @@ class Queue:
         return [_claimed(row, self.lease_seconds) for row in rows]
 
     def final(self, job_id: UUID) -> "Final | None":
-        """Return how a job ended, if this replica ended it lately: a waiter need not ask again."""
+        """Return a job's final state and outcome from the cache; None if they are not cached."""
         return self._finals.get(job_id)
 
     async def release(self, group: str, claimed: Sequence[ClaimedJob]) -> None:
@@ -261,7 +262,7 @@ class Queue:
         return results
 
     async def sweep(self) -> Swept:
-        """Queue jobs whose lease has lapsed, end some of them, and announce due retries.
+        """Queue jobs with lapsed leases again, end hopeless jobs, and announce due retries.
 
         A job ends if it has expired, or if its lease has lapsed too often.
         """

@@ -53,7 +53,7 @@ def next_change_step(request: Request) -> Decision:
     if request.is_late:
         return End(OutcomeStatus.FAILED, Reason(EXPIRED, NOT_DONE, NOT_DONE))
     if request.is_blocked:
-        text = "another request is changing the shares of this key; this one follows"
+        text = "this request waits until another request has changed the shares of this key"
         return Pause(Reason(BLOCKED, text, text))
     if request.kind is JobKind.REPAIR_SHARE and not repaired(request):
         return _repair(request)
@@ -69,7 +69,7 @@ def new_generation(request: Request) -> int:
 def _next_step_for(request: Request, made: ShareSet, is_last: bool) -> Decision | None:
     """Return the next step for a set: to take it into use, or to remove it.
 
-    Return None if nothing is left to do, or if only one signer claims that there is such a set.
+    Return None if nothing is left to do, or if no signer has abandoned another request's set.
     """
     if is_kept(request, made):
         is_done = made.is_foreign and is_used(request, made)
@@ -87,7 +87,7 @@ def _next_step_for(request: Request, made: ShareSet, is_last: bool) -> Decision 
 def remove_set(request: Request, made: ShareSet) -> Decision | None:
     """Have the signers that have not promised abandon the set, and the others then discard it.
 
-    Return None if fewer than t signers have abandoned the set: then the others must keep it.
+    Return None if the others must keep it: fewer than min(t, n - 1) signers abandoned the set.
     """
     group, generation = request.group, new_generation(request)
     kind, evidence = JobKind.ABANDON, tuple[SignedBytes, ...]()
@@ -118,8 +118,8 @@ def _split(made: ShareSet) -> End:
     keeping = ", ".join(sorted(set(made.promised) - made.gone))
     gone = ", ".join(sorted(made.gone))
     text = (
-        f"{keeping} keep the set of shares {made.id}, and {gone} have abandoned it. If no signer "
-        "uses it (mpc-signer shares list), stop these signers and run on each: "
+        f"These signers keep the share set {made.id}: {keeping}. These removed it: {gone}. If no "
+        f"signer uses the set (mpc-signer shares list), stop {keeping} and run on each: "
         f"mpc-signer shares discard KEY {made.id} --reason TEXT"
     )
     return End(OutcomeStatus.FAILED, Reason(DISAGREE, text))
@@ -135,7 +135,7 @@ def _take_into_use(request: Request, made: ShareSet) -> Decision:
         return End(OutcomeStatus.FAILED, reason)
     signers = request.group.signers
     agreed, generation = said[signers[0]], new_generation(request)
-    if made.id == request.in_use.share_set_id:  # some did not hear of it
+    if made.id == request.in_use.share_set_id:  # some signers still have to activate it
         generation = request.in_use.generation
     if agreed.generation != generation:
         text = f"the set {made.id} is of generation {agreed.generation}, not of {generation}"
@@ -172,7 +172,7 @@ def _complete_without(
 ) -> Complete | End | None:
     """Return Complete or End if the missing signers cannot take part; None to wait for them.
 
-    A promised set of an existing key is complete once t signers use it, a new key never is.
+    A changed key is complete once t signers use the promised set. A new key needs all n signers.
     """
     if not set(missing) <= unable(request, made):
         return None
@@ -181,13 +181,13 @@ def _complete_without(
         return Complete(made)
     who = ", ".join(missing)
     if set(missing) <= made.lost:
-        text = f"{who} has lost its share of {made.id}: make another key"
+        text = f"these signers have lost their share of {made.id}: {who}. Create another key"
         summary = "a signer has lost its share: make another key"
         reason = Reason(NO_SHARE, text, summary, culprits=tuple(missing))
         return End(OutcomeStatus.FAILED, reason)
     if is_change:
         return None
-    text = f"{NOT_DONE}: {who} has not taken the key into use"
+    text = f"{NOT_DONE}: these signers have not activated the key: {who}"
     return End(OutcomeStatus.FAILED, Reason(EXPIRED, text, NOT_DONE, culprits=tuple(missing)))
 
 
@@ -213,9 +213,9 @@ def _make(request: Request) -> Decision:
 
 
 def _repair(request: Request) -> Decision:
-    """Let t helpers make the target's share again.
+    """Ask each available signer's gate, then let t helpers make the target's share again.
 
-    The helpers' owners have agreed. Signers that were blamed least are chosen first.
+    The conductor prefers the helpers that were blamed least.
     """
     threshold, signers, target = request.group.threshold, request.group.signers, request.target
     assert target is not None  # the API requires a target

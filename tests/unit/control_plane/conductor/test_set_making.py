@@ -129,7 +129,7 @@ def test_what_too_few_have_abandoned_for_the_others_to_discard_ends_the_request(
     decision = next_change_step(generate((the_set, asked)))
     assert isinstance(decision, End)
     assert decision.reason.code == "signers_disagree"
-    assert "a, b keep" in decision.reason.text
+    assert f"keep the share set {the_set.id}: a, b." in decision.reason.text
 
 
 def proving(the_set: Step, *signers: str) -> Step:
