@@ -19,6 +19,8 @@ FIRST_BACKOFF_SECONDS = 1.0
 MAX_BACKOFF_SECONDS = 60.0
 MAX_PENDING_SECONDS = 15.0
 """An owner who has not decided yet is asked again that soon."""
+MAX_DOUBLINGS = 30
+"""More than any limit of a pause needs, and few enough for a float."""
 JITTER = 0.25
 """A pause is longer or shorter by up to this part of it, so that retries do not come in waves."""
 
@@ -163,9 +165,14 @@ def stranded(job_id: UUID, nodes: str | None) -> bytes:
     return outcome.model_dump_json().encode()
 
 
-def backoff(attempt: int, jitter: float, longest: float = MAX_BACKOFF_SECONDS) -> float:
+def backoff(
+    attempt: int,
+    jitter: float,
+    first: float = FIRST_BACKOFF_SECONDS,
+    longest: float = MAX_BACKOFF_SECONDS,
+) -> float:
     """Seconds until the attempt after the ``attempt``-th: doubled each time, up to a limit."""
-    pause = min(FIRST_BACKOFF_SECONDS * 2.0 ** min(attempt - 1, 30), longest)
+    pause = min(first * 2.0 ** min(attempt - 1, MAX_DOUBLINGS), longest)
     return pause * (1 + JITTER * (2 * jitter - 1))
 
 
@@ -208,7 +215,7 @@ def _try_again(
         Note.RETRIED,
         JobState.QUEUED,
         last_failure=failure,
-        delay_seconds=backoff(job.attempt, jitter, longest),
+        delay_seconds=backoff(job.attempt, jitter, longest=longest),
         fault=fault,
     )
 

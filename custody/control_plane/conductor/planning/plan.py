@@ -33,6 +33,7 @@ from custody.control_plane.conductor.planning.share_sets import (
     share_sets,
 )
 from custody.control_plane.conductor.planning.signing import has_approvals_enough, next_signing_step
+from custody.control_plane.jobs.transitions import backoff
 from custody.wire.jobs import JobKind
 from custody.wire.outcomes import OutcomeStatus
 
@@ -42,7 +43,6 @@ FIRST_APPROVAL_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 15.0
 LONGEST_PAUSE_AFTER_THE_END_SECONDS = 3600.0
 """Nobody waits any more, and who has not done it until then may never do it."""
-JITTER = 0.25
 CLEANING = (JobKind.ABANDON, JobKind.DISCARD)
 
 
@@ -109,8 +109,7 @@ def pause(request: Request, kind: JobKind, jitter: float) -> float:
     first = FIRST_APPROVAL_PAUSE_SECONDS if kind is JobKind.APPROVE else FIRST_PAUSE_SECONDS
     is_over = request.is_final or request.is_late
     longest = LONGEST_PAUSE_AFTER_THE_END_SECONDS if is_over else LONGEST_PAUSE_SECONDS
-    seconds = min(first * 2.0 ** min(failed - 1, 30), longest)
-    return seconds * (1 + JITTER * (2 * jitter - 1))
+    return backoff(failed, jitter, first, longest)
 
 
 def _clean_up(request: Request) -> Decision:

@@ -11,7 +11,7 @@ from custody.control_plane.conductor.planning.decisions import Begin, Decision, 
 from custody.control_plane.conductor.planning.facts import Request
 from custody.control_plane.conductor.planning.history import banned_pairs, barred_pairs, blame
 from custody.control_plane.conductor.planning.obstacles import NO_QUORUM, wait_for_operator, waiting
-from custody.control_plane.conductor.planning.quorum import gather, prefer
+from custody.control_plane.conductor.planning.quorum import gather, leads_to_quorum, prefer
 from custody.control_plane.conductor.planning.share_sets import ShareSet
 from custody.wire.jobs import JobKind
 from custody.wire.outcomes import OutcomeStatus
@@ -30,8 +30,8 @@ def next_proof(
     if not unproved:
         return None
     banned = banned_pairs(request)
-    for among in unproved if banned else ():
-        if gather(threshold, signers, [among], banned) is None:
+    for among in unproved:
+        if not leads_to_quorum(threshold, signers, banned, among):
             return _hopeless(request, among)
     able = [each for each in request.there(signers) if request.member(each).free > 0]
     ordered = prefer(request, able, blame(request))

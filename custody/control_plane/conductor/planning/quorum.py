@@ -19,9 +19,9 @@ def choose(
     chosen = list(start)
     if len(chosen) == count:
         return tuple(chosen)
+    if len(chosen) + len(ordered) < count:
+        return None
     for place, signer in enumerate(ordered):
-        if len(chosen) + len(ordered) - place < count:
-            return None
         if any(frozenset((signer, other)) in banned for other in chosen):
             continue
         found = choose(count, ordered[place + 1 :], banned, [*chosen, signer])
@@ -46,14 +46,21 @@ def gather(
     possible = [sorted(each, key=place.__getitem__) for each in wanted if each <= place.keys()]
     for first in sorted(possible, key=lambda each: [place[signer] for signer in each]):
         chosen = tuple(first)
-        if any(pair <= set(chosen) for pair in banned):
-            continue
-        if choose(count, _left(ordered, chosen), banned, chosen) is None:
+        if not leads_to_quorum(count, ordered, banned, chosen):
             continue
         while len(chosen) < count:
             chosen = max(_one_more(count, ordered, banned, chosen), key=_completes(wanted))
         return chosen
     return None
+
+
+def leads_to_quorum(
+    count: int, ordered: Sequence[str], banned: Collection[Pair], chosen: Collection[str]
+) -> bool:
+    """Return whether ``chosen`` can grow to ``count`` of ``ordered`` without a banned pair."""
+    if any(pair <= set(chosen) for pair in banned):
+        return False
+    return choose(count, _left(ordered, chosen), banned, tuple(chosen)) is not None
 
 
 def _one_more(
@@ -62,9 +69,7 @@ def _one_more(
     """Yield each way to add one signer that still leads to a whole quorum."""
     for signer in _left(ordered, chosen):
         more = (*chosen, signer)
-        if any(frozenset((signer, other)) in banned for other in chosen):
-            continue
-        if choose(count, _left(ordered, more), banned, more) is not None:
+        if leads_to_quorum(count, ordered, banned, more):
             yield more
 
 
@@ -72,7 +77,7 @@ def _completes(wanted: Collection[frozenset[str]]) -> Callable[[tuple[str, ...]]
     return lambda chosen: sum(each <= set(chosen) for each in wanted)
 
 
-def _left(ordered: Sequence[str], chosen: Sequence[str]) -> list[str]:
+def _left(ordered: Sequence[str], chosen: Collection[str]) -> list[str]:
     return [signer for signer in ordered if signer not in chosen]
 
 

@@ -134,7 +134,7 @@ def _take_into_use(request: Request, made: ShareSet) -> Decision:
         reason = Reason(DISAGREE, text, culprits=wrong)
         return End(OutcomeStatus.FAILED, reason)
     signers = request.group.signers
-    agreed, generation = said[signers[0]], new_generation(request)
+    agreed, generation = next(iter(said.values())), new_generation(request)
     if made.id == request.in_use.share_set_id:  # some signers still have to activate it
         generation = request.in_use.generation
     if agreed.generation != generation:

@@ -113,9 +113,8 @@ def share_sets(request: Request) -> list[ShareSet]:
     in_the_way = {ceremony: ShareSet(ceremony, is_foreign=True) for ceremony in named}
     sets = in_the_way | own
     for step in request.steps:
-        about = sets.get(step.share_set_id) if step.share_set_id is not None else None
-        if about is not None:
-            _take_in(about, step)
+        if step.share_set_id in sets:
+            _take_in(sets[step.share_set_id], step)
     return list(sets.values())
 
 
