@@ -22,9 +22,11 @@ from custody.control_plane.jobs.transitions import (
 )
 from custody.control_plane.tables import TRANSITIONS, JobState
 from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Network
+from custody.wire.jobs import JobKind
 from custody.wire.outcomes import APPROVAL_PENDING, MadeSignature, Outcome, OutcomeStatus
 from custody.wire.requests import SignHash
 from custody.wire.signatures import finish
+from tests.unit.control_plane.test_results import FACTS, PAYLOAD, made_key
 from tests.unit.node.requests import job_around
 
 NODE = "driver-1"
@@ -226,6 +228,16 @@ def test_a_job_without_a_working_node_says_why_and_may_still_be_done(nodes, text
     assert text in (recorded.reason or "")
     assert recorded.summary is not None
     assert text not in recorded.summary
+
+
+def test_a_key_that_a_node_made_goes_along_with_the_end_of_its_job():
+    job = replace(JOB, kind=JobKind.GENERATE_KEY, payload=PAYLOAD, key=FACTS)
+    told = Outcome(job_id=JOB.id, node=NODE, status=OutcomeStatus.DONE, result=made_key())
+    raw = told.model_dump_json().encode()
+    change = decide(job, NODE, LEASE, raw, frozenset(), 0.5)
+    assert change.new_key is not None
+    assert change.new_key.public_key == FACTS.public_key
+    assert change == Change(job, Note.RECORDED, JobState.DONE, raw, new_key=change.new_key)
 
 
 def test_a_result_that_is_verified_ends_the_job_and_one_that_is_not_does_not():

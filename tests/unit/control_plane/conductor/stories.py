@@ -5,6 +5,13 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
+from custody.control_plane.conductor.planning.decisions import (
+    Begin,
+    Complete,
+    End,
+    Pause,
+    Reason,
+)
 from custody.control_plane.conductor.planning.facts import (
     AWAY,
     Ending,
@@ -15,6 +22,8 @@ from custody.control_plane.conductor.planning.facts import (
     Step,
     Task,
 )
+from custody.control_plane.conductor.planning.set_making import DISAGREE
+from custody.control_plane.conductor.planning.share_sets import ShareSet
 from custody.wire.algorithms import EDDSA_ED25519, Curve, Protection, Scheme, Store
 from custody.wire.jobs import Endpoint, JobKind
 from custody.wire.outcomes import (
@@ -106,8 +115,10 @@ def _signed(payload: bytes) -> SignedBytes:
     return SignedBytes(payload=payload, signature=b"", signing_key_id="")
 
 
-def confirmed(signer: str, public_key: bytes = PUBLIC_KEY) -> Outcome:
-    said = _of_share(Confirmation, signer, public_key)
+def confirmed(
+    signer: str, public_key: bytes = PUBLIC_KEY, protocol: Protocol = Protocol.FROST_ED25519
+) -> Outcome:
+    said = _of_share(Confirmation, signer, public_key, protocol)
     return _done(PreparedShare(confirmation=_signed(said.model_dump_json().encode())))
 
 
@@ -116,12 +127,17 @@ def promised(signer: str, generation: int = 0) -> Outcome:
     return _done(PromisedShare(promise=_signed(said.model_dump_json().encode())))
 
 
-def _of_share(model: type[ShareStatement], signer: str, public_key: bytes) -> ShareStatement:
+def _of_share(
+    model: type[ShareStatement],
+    signer: str,
+    public_key: bytes,
+    protocol: Protocol = Protocol.FROST_ED25519,
+) -> ShareStatement:
     return model(
         key_id=KEY_ID,
         ceremony=SHARES,
         generation=0,
-        protocol=Protocol.FROST_ED25519,
+        protocol=protocol,
         group="treasury",
         threshold=2,
         signers=list(THREE),
@@ -205,3 +221,37 @@ def denied(code: str = "gate_rejected") -> Outcome:
 
 def refused(code: str = "bad_job_signature") -> Outcome:
     return not_done(OutcomeStatus.REFUSED, code)
+
+
+def begun(decision: object) -> Begin:
+    assert isinstance(decision, Begin), decision
+    return decision
+
+
+def paused(decision: object) -> Reason:
+    """Return why a request waits."""
+    assert isinstance(decision, Pause), decision
+    return _whole(decision.reason)
+
+
+def ended(decision: object, status: OutcomeStatus = OutcomeStatus.FAILED) -> Reason:
+    """Return why a request has ended."""
+    assert isinstance(decision, End), decision
+    assert decision.status is status
+    return _whole(decision.reason)
+
+
+def completed(decision: object) -> ShareSet:
+    """Return the set that completes a request."""
+    assert isinstance(decision, Complete), decision
+    return decision.made
+
+
+def _whole(reason: Reason) -> Reason:
+    """Check that operators are told why, and applications too unless signers disagree."""
+    assert reason.text
+    assert "None" not in reason.text
+    assert bool(reason.summary) is (reason.code != DISAGREE)
+    assert "None" not in str(reason.summary or "")
+    assert isinstance(reason.culprits, tuple)
+    return reason

@@ -24,9 +24,11 @@ from tests.unit.control_plane.conductor.stories import (
     approved,
     cannot,
     denied,
+    ended,
     failed,
     not_done,
     nothing,
+    paused,
     sign,
     step,
 )
@@ -37,7 +39,7 @@ def end(
 ) -> tuple[OutcomeStatus, Reason]:
     decision = hopeless(request, count, THREE, banned)
     assert isinstance(decision, End), decision
-    return decision.status, decision.reason
+    return decision.status, ended(decision, decision.status)
 
 
 def asked(**said: Outcome) -> Request:
@@ -50,6 +52,7 @@ def test_signers_that_say_no_for_one_reason_give_their_code():
     assert reason.text == (
         "a: because of gate_rejected; b: because of gate_rejected (2 of 3 signers are needed)"
     )
+    assert reason.summary == "because of gate_rejected (2 of 3 signers are needed)"
 
 
 def test_signers_that_say_no_for_several_reasons_give_a_code_of_their_own():
@@ -57,6 +60,7 @@ def test_signers_that_say_no_for_several_reasons_give_a_code_of_their_own():
     assert (status, reason.code) == (OutcomeStatus.DENIED, DENIED)
     status, reason = end(asked(a=cannot("one"), b=cannot("another")))
     assert (status, reason.code) == (OutcomeStatus.FAILED, CANNOT)
+    assert reason.summary == "2 signers said no, or cannot (2 of 3 signers are needed)"
 
 
 def test_a_single_signer_that_ends_a_request_is_named():
@@ -93,9 +97,8 @@ def test_bans_that_leave_no_quorum_name_pairs_and_signers():
 
 def test_a_pair_that_is_all_of_the_signers_is_named():
     pair = frozenset(("a", "b"))
-    decision = hopeless(sign(), 2, ["a", "b"], [pair])
-    assert isinstance(decision, End)
-    assert "a and b;" in decision.reason.text
+    reason = ended(hopeless(sign(), 2, ["a", "b"], [pair]))
+    assert "a and b;" in reason.text
 
 
 def test_busy_signers_say_so_in_both_texts():
@@ -107,8 +110,8 @@ def test_busy_signers_say_so_in_both_texts():
 
 def test_an_operator_is_named_only_if_all_waits_are_for_that_operator():
     by_a, by_b = Left(KEY_ID, "a", "c"), Left(KEY_ID, "b", "c")
-    assert wait_for_operator([by_a, by_a]).reason.node == "a"
-    assert wait_for_operator([by_a, by_b]).reason.node is None
+    assert paused(wait_for_operator([by_a, by_a])).node == "a"
+    assert paused(wait_for_operator([by_a, by_b])).node is None
 
 
 def test_a_ban_that_an_outcome_tells_of_counts_at_once():

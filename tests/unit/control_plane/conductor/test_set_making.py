@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from custody.control_plane.conductor.planning.decisions import Begin, Complete, End, Pause, Rest
+from custody.control_plane.conductor.planning.decisions import Begin, Complete, Pause, Rest
 from custody.control_plane.conductor.planning.facts import (
     Ending,
     Member,
@@ -30,15 +30,19 @@ from tests.unit.control_plane.conductor.stories import (
     THREE,
     abandoned,
     activated,
+    begun,
     cannot,
+    completed,
     confirmed,
     denied,
+    ended,
     failed,
     further,
     generate,
     in_the_way,
     made,
     nothing,
+    paused,
     promised,
     refresh,
     sign,
@@ -55,11 +59,6 @@ SAID: dict[str, Callable[[str], Outcome | None]] = {
 }
 
 
-def begun(decision: object) -> Begin:
-    assert isinstance(decision, Begin), decision
-    return decision
-
-
 def test_all_n_make_a_key():
     decision = begun(next_change_step(generate()))
     assert (decision.kind, decision.signers) == (JobKind.GENERATE_KEY, THREE)
@@ -68,9 +67,8 @@ def test_all_n_make_a_key():
 
 @pytest.mark.parametrize("away", THREE)
 def test_a_key_waits_for_all_n(away: str):
-    decision = next_change_step(without(generate(), away))
-    assert isinstance(decision, Pause)
-    assert decision.reason.text == f"2 of the 3 signers needed are there (away: {away})"
+    reason = paused(next_change_step(without(generate(), away)))
+    assert reason.text == f"2 of the 3 signers needed are there (away: {away})"
 
 
 @pytest.mark.parametrize("states", list(product(SAID, repeat=3)))
@@ -126,10 +124,10 @@ def test_what_too_few_have_abandoned_for_the_others_to_discard_ends_the_request(
     the_set = made(dict(ALL_CONFIRMED))
     told = {"a": promised("a"), "b": promised("b"), "c": abandoned("c")}
     asked = step(JobKind.ABANDON, told, share_set_id=the_set.id)
-    decision = next_change_step(generate((the_set, asked)))
-    assert isinstance(decision, End)
-    assert decision.reason.code == "signers_disagree"
-    assert f"keep the share set {the_set.id}: a, b." in decision.reason.text
+    reason = ended(next_change_step(generate((the_set, asked))))
+    assert reason.code == "signers_disagree"
+    assert f"keep the share set {the_set.id}: a, b." in reason.text
+    assert "removed it: c." in reason.text
 
 
 def proving(the_set: Step, *signers: str) -> Step:
@@ -197,7 +195,7 @@ def test_a_key_is_complete_when_all_n_have_activated_and_not_before(count: int):
     activation = step(JobKind.ACTIVATE_KEY, said, share_set_id=steps[0].id)
     decision = next_change_step(generate((*steps, activation)))
     if count == 3:
-        assert isinstance(decision, Complete)
+        assert completed(decision).id == steps[0].id
     else:
         assert begun(decision).signers == THREE[count:]
 
@@ -214,18 +212,24 @@ def test_one_that_says_it_has_not_signed_signs_again():
 def test_bans_that_leave_a_share_no_quorum_to_sign_in_end_a_key():
     the_set = made(dict(ALL_CONFIRMED))
     bans = frozenset([frozenset("ac"), frozenset("bc")])
-    decision = next_change_step(generate((the_set,), bans=bans))
-    assert isinstance(decision, End)
-    assert (decision.reason.code, decision.reason.culprits) == ("no_quorum_left", ("c",))
+    reason = ended(next_change_step(generate((the_set,), bans=bans)))
+    assert (reason.code, reason.culprits) == ("no_quorum_left", ("c",))
 
 
 @pytest.mark.parametrize("liar", THREE)
 def test_one_that_confirms_another_key_is_named(liar: str):
     the_set = made({**ALL_CONFIRMED, liar: confirmed(liar, made_up_key(EDDSA_ED25519, 2))})
-    decision = next_change_step(generate((the_set,)))
-    assert isinstance(decision, End)
-    assert (decision.status, decision.reason.code) == (OutcomeStatus.FAILED, "signers_disagree")
-    assert decision.reason.culprits == (liar,)
+    reason = ended(next_change_step(generate((the_set,))))
+    assert (reason.code, reason.culprits) == ("signers_disagree", (liar,))
+    assert f": {liar} differs" in reason.text
+
+
+def test_nobody_is_named_where_every_signer_confirms_another_key():
+    keys = {signer: made_up_key(EDDSA_ED25519, index) for index, signer in enumerate(THREE, 1)}
+    the_set = made({signer: confirmed(signer, key) for signer, key in keys.items()})
+    reason = ended(next_change_step(generate((the_set,))))
+    assert reason.culprits == ()
+    assert "differs" not in reason.text
 
 
 def test_a_refresh_uses_the_set_in_use_and_makes_the_next_generation():
@@ -241,15 +245,13 @@ def test_a_refresh_asks_every_gate_first():
 
 
 def test_a_banned_pair_is_never_in_a_refresh():
-    decision = next_change_step(refresh(bans=frozenset([frozenset("ab")])))
-    assert isinstance(decision, End)
-    assert decision.reason.code == "no_quorum_left"
+    reason = ended(next_change_step(refresh(bans=frozenset([frozenset("ab")]))))
+    assert reason.code == "no_quorum_left"
 
 
 def test_a_refresh_waits_for_another_change_of_the_key():
-    decision = next_change_step(refresh(is_blocked=True))
-    assert isinstance(decision, Pause)
-    assert decision.reason.code == "another_change_under_way"
+    reason = paused(next_change_step(refresh(is_blocked=True)))
+    assert reason.code == "another_change_under_way"
 
 
 def repair(*steps: Step, **more: Any) -> Request:
@@ -286,15 +288,12 @@ def test_a_helper_that_lacks_its_operators_approval_is_passed_over_for_one_that_
 
 def test_too_few_willing_helpers_end_a_repair():
     no = step(JobKind.REPAIR_SHARE, {"a": denied("not_pinned"), "c": nothing()})
-    decision = next_change_step(repair(no))
-    assert isinstance(decision, End)
-    assert decision.status is OutcomeStatus.DENIED
+    ended(next_change_step(repair(no)), OutcomeStatus.DENIED)
 
 
 def test_helpers_banned_by_the_target_do_not_help():
-    decision = next_change_step(repair(bans=frozenset([frozenset("bc")])))
-    assert isinstance(decision, End)
-    assert decision.reason.code == "no_quorum_left"
+    reason = ended(next_change_step(repair(bans=frozenset([frozenset("bc")]))))
+    assert reason.code == "no_quorum_left"
 
 
 def test_a_final_request_still_has_its_shares_abandoned_and_discarded():
@@ -389,9 +388,8 @@ def test_a_set_in_the_way_that_all_have_promised_is_taken_into_use_and_another_o
 
 @pytest.mark.parametrize("generation", [0, 2])
 def test_a_promised_set_of_another_generation_than_the_next_is_not_taken_into_use(generation: int):
-    decision = next_change_step(refresh(forgotten(uuid4(), generation)))
-    assert isinstance(decision, End)
-    assert decision.reason.code == "signers_disagree"
+    reason = ended(next_change_step(refresh(forgotten(uuid4(), generation))))
+    assert reason.code == "signers_disagree"
 
 
 def test_a_lying_signer_cannot_have_the_set_in_use_taken_for_the_refreshed_one():
@@ -421,19 +419,19 @@ def test_a_signer_that_has_lost_what_it_promised_does_not_hold_up_the_others(kin
     last = step(JobKind.ACTIVATE_KEY, {"b": activated("b")}, share_set_id=steps[0].id)
     decision = next_change_step(make((*steps, activation, last)))
     if kind is JobKind.GENERATE_KEY:
-        assert isinstance(decision, End)
-        assert (decision.reason.code, decision.reason.culprits) == ("no_share", ("c",))
+        reason = ended(decision)
+        assert (reason.code, reason.culprits) == ("no_share", ("c",))
+        assert f"{steps[0].id}: c." in reason.text
     else:
-        assert isinstance(decision, Complete)
+        assert completed(decision).id == steps[0].id
 
 
 def test_a_set_that_fewer_than_t_have_kept_ends_the_request():
     steps = all_promised()
     said = {"a": activated("a"), "b": cannot("no_share"), "c": cannot("no_share")}
     activation = step(JobKind.ACTIVATE_KEY, said, Ending.FAILED, share_set_id=steps[0].id)
-    decision = next_change_step(refresh_of_none((*steps, activation)))
-    assert isinstance(decision, End)
-    assert (decision.reason.code, decision.reason.culprits) == ("no_share", ("b", "c"))
+    reason = ended(next_change_step(refresh_of_none((*steps, activation))))
+    assert (reason.code, reason.culprits) == ("no_share", ("b", "c"))
 
 
 LATE = {"is_late": True, "in_use": SharesInUse(-1, SHARES)}
@@ -448,9 +446,8 @@ def test_a_set_that_a_signer_does_not_promise_is_given_up_once_the_time_is_over(
     late = begun(next_change_step(refresh((*steps, asked), **LATE)))
     assert (late.kind, late.signers) == (JobKind.ABANDON, ("c",))
     gave_up = step(JobKind.ABANDON, {"c": abandoned("c")}, share_set_id=steps[0].id)
-    decision = next_change_step(refresh((*steps, asked, gave_up), **LATE))
-    assert isinstance(decision, End)
-    assert decision.reason.code == "signers_disagree"
+    reason = ended(next_change_step(refresh((*steps, asked, gave_up), **LATE)))
+    assert reason.code == "signers_disagree"
 
 
 def test_a_signer_that_is_away_may_still_promise_after_the_time_is_over():
@@ -484,9 +481,8 @@ def test_a_set_that_nobody_has_promised_in_time_is_given_up_and_the_request_ends
     gave_up = step(
         JobKind.ABANDON, {each: abandoned(each) for each in THREE}, share_set_id=steps[0].id
     )
-    decision = next_change_step(refresh((*steps, gave_up), **LATE))
-    assert isinstance(decision, End)
-    assert decision.reason.code == "expired"
+    reason = ended(next_change_step(refresh((*steps, gave_up), **LATE)))
+    assert reason.code == "expired"
 
 
 @pytest.mark.parametrize("users", [1, 2])
@@ -498,9 +494,9 @@ def test_t_that_use_a_set_are_enough_once_the_time_is_over(users: int):
     assert isinstance(next_change_step(refresh_of_none((*steps, activation))), Begin)
     decision = next_change_step(refresh((*steps, activation), **LATE))
     assert isinstance(decision, Complete if users == 2 else Begin)
-    of_key = next_change_step(generate((*steps, activation), is_late=True))
-    assert isinstance(of_key, End)
-    assert of_key.reason.code == "expired"
+    of_key = ended(next_change_step(generate((*steps, activation), is_late=True)))
+    assert (of_key.code, of_key.culprits) == ("expired", THREE[users:])
+    assert of_key.text.endswith(f": {', '.join(others)}")
 
 
 def test_what_nobody_waits_for_any_more_is_asked_for_ever_less_often():
@@ -522,9 +518,8 @@ def test_one_signer_cannot_have_a_set_used_that_the_others_have_lost():
     activation = step(JobKind.ACTIVATE_KEY, said, Ending.FAILED, share_set_id=unknown)
     request = refresh((*steps, activation))
     assert set_in_use(request) == request.in_use
-    decision = next_change_step(request)
-    assert isinstance(decision, End)
-    assert decision.reason.code == "no_share"
+    reason = ended(next_change_step(request))
+    assert reason.code == "no_share"
 
 
 def test_a_signer_that_did_not_hear_of_the_set_in_use_is_told_before_another_one_is_made():
@@ -610,6 +605,32 @@ def test_a_later_set_is_believed_in_when_t_signers_say_that_they_use_it(count: i
     tried = step(JobKind.SIGN, said, Ending.FAILED)
     expected = in_use if count < 2 else SharesInUse(3, later)
     assert set_in_use(sign((tried,), in_use=in_use)) == expected
+
+
+def test_the_first_later_set_that_t_signers_use_is_in_use_though_another_one_is_not():
+    unused, used = uuid4(), uuid4()
+    tried = waiting_for(("a", unused), ("b", used))
+    promising = step(
+        JobKind.ABANDON, {each: promised(each, 1) for each in THREE}, share_set_id=used
+    )
+    using = step(JobKind.ACTIVATE_KEY, {each: activated(each) for each in THREE}, share_set_id=used)
+    assert set_in_use(refresh((tried, promising, using))) == SharesInUse(1, used)
+
+
+def test_a_set_of_the_same_generation_does_not_replace_the_set_in_use():
+    other = uuid4()
+    using = step(
+        JobKind.ACTIVATE_KEY, {each: activated(each) for each in THREE}, share_set_id=other
+    )
+    request = refresh((*forgotten(other, generation=0), using))
+    assert set_in_use(request) == request.in_use
+
+
+def test_only_what_signers_name_as_the_set_they_use_is_believed():
+    pending = uuid4()
+    said = {"a": in_the_way(pending), "b": in_the_way(pending), "c": failed("wrong_generation")}
+    request = sign((step(JobKind.SIGN, said, Ending.FAILED),))
+    assert set_in_use(request) == request.in_use
 
 
 @pytest.mark.parametrize("generation", [0, 1])

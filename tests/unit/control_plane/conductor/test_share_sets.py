@@ -1,10 +1,17 @@
 """What the statements of signers say about a set of shares."""
 
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from custody.control_plane.conductor.planning.facts import Ending
 from custody.control_plane.conductor.planning.obstacles import WAITING, waiting
 from custody.control_plane.conductor.planning.share_sets import (
     ShareSet,
     coming_set,
     dissenters,
+    is_used,
     set_in_use,
     share_sets,
 )
@@ -15,8 +22,12 @@ from tests.unit.control_plane.conductor.stories import (
     PUBLIC_KEY,
     THREE,
     activated,
+    cannot,
     confirmed,
+    failed,
+    further,
     generate,
+    in_the_way,
     made,
     promised,
     sign,
@@ -61,6 +72,45 @@ def test_what_the_users_of_a_set_attest_is_read_from_the_first_of_them():
     using = step(JobKind.ACTIVATE_KEY, {"b": activated("b")}, share_set_id=confirming.share_set_id)
     attested = the_set(confirming, using).attested()
     assert (attested.node, attested.public_key) == ("b", PUBLIC_KEY)
+
+
+def test_only_sets_that_signers_name_as_pending_in_the_last_attempt_are_in_the_way():
+    earlier, later = uuid4(), uuid4()
+    tries = [
+        made({"a": in_the_way(earlier)}, ending=Ending.FAILED),
+        made({"a": in_the_way(later), "b": further(uuid4(), 3)}, ending=Ending.FAILED),
+    ]
+    found = share_sets(generate(tuple(tries)))
+    assert [each.id for each in found] == [later, *(each.id for each in tries)]
+    assert [each.is_foreign for each in found] == [True, False, False]
+
+
+def test_a_set_is_unsettled_from_the_end_of_its_step_until_it_is_settled():
+    steps = (made({}), replace(made({}), is_unsettled=False), made({}, ending=None))
+    assert [each.is_unsettled for each in share_sets(generate(steps))] == [True, False, False]
+
+
+def test_t_users_are_enough_where_the_others_have_lost_their_shares():
+    confirming = made({signer: confirmed(signer) for signer in THREE})
+    told = {"a": activated("a"), "b": activated("b"), "c": cannot("no_share")}
+    using = step(JobKind.ACTIVATE_KEY, told, share_set_id=confirming.id)
+    assert is_used(generate((confirming, using)), the_set(confirming, using))
+
+
+def test_a_signer_that_never_proved_a_set_may_say_so():
+    confirming = made({signer: confirmed(signer) for signer in THREE})
+    asked = step(JobKind.PROMISE, {"a": failed("not_proved")}, share_set_id=confirming.id)
+    assert the_set(confirming, asked).proved_with == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "done"), [(JobKind.PROMISE, promised), (JobKind.ACTIVATE_KEY, activated)]
+)
+def test_a_signer_that_does_what_it_failed_at_has_not_failed(kind, done):
+    confirming = made({signer: confirmed(signer) for signer in THREE})
+    first = step(kind, {"a": failed(), "b": failed()}, share_set_id=confirming.id)
+    again = step(kind, {"a": done("a")}, share_set_id=confirming.id)
+    assert the_set(confirming, first, again).failed == {"b"}
 
 
 def said(keys: dict[str, bytes]):

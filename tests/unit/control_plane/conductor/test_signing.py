@@ -5,7 +5,6 @@ from itertools import product
 
 import pytest
 
-from custody.control_plane.conductor.planning.decisions import Begin, End, Pause
 from custody.control_plane.conductor.planning.facts import AWAY, Member, SharesInUse
 from custody.control_plane.conductor.planning.signing import next_signing_step
 from custody.wire.jobs import JobKind
@@ -14,9 +13,12 @@ from tests.unit.control_plane.conductor.stories import (
     SHARES,
     THREE,
     approved,
+    begun,
     cannot,
     denied,
+    ended,
     failed,
+    paused,
     refused,
     sign,
     step,
@@ -49,27 +51,25 @@ def test_every_mix_of_three_signers(states: tuple[str, ...]):
     there = [each for each, state in of.items() if state in ("there", "approved", "busy")]
     decision = next_signing_step(request)
     if len(out) > 1:
-        assert isinstance(decision, End)
         expected = OutcomeStatus.DENIED if states.count("denied") > 1 else OutcomeStatus.FAILED
-        assert decision.status is expected
+        ended(decision, expected)
     elif len(able) >= 2:
-        assert isinstance(decision, Begin)
+        decision = begun(decision)
         assert decision.kind is JobKind.SIGN
         assert set(decision.signers) <= set(able)
         assert len(decision.signers) == 2
     elif gates and len(there) < 2:
-        assert isinstance(decision, Begin)
+        decision = begun(decision)
         assert (decision.kind, set(decision.signers)) == (JobKind.APPROVE, set(gates))
+        assert (decision.share_set_id, decision.generation) == (SHARES, 0)
     else:
-        assert isinstance(decision, Pause)
         is_busy = len(there) >= 2
-        assert decision.reason.code == ("signers_busy" if is_busy else "waiting_for_signers")
+        assert paused(decision).code == ("signers_busy" if is_busy else "waiting_for_signers")
 
 
 def test_who_was_to_blame_is_chosen_last():
     first = step(JobKind.SIGN, {"a": failed(), "b": failed()}, culprits=("a",))
-    decision = next_signing_step(sign((first,)))
-    assert isinstance(decision, Begin)
+    decision = begun(next_signing_step(sign((first,))))
     assert set(decision.signers) == {"b", "c"}
 
 
@@ -79,53 +79,47 @@ def test_a_liar_that_blames_others_is_outvoted():
         step(JobKind.SIGN, {"a": failed("x", "c"), "c": failed("x", "a")}, culprits=("a", "c")),
         step(JobKind.SIGN, {"b": failed("x", "c"), "c": failed("x", "b")}, culprits=("b", "c")),
     )
-    decision = next_signing_step(sign(history))
-    assert isinstance(decision, Begin)
+    decision = begun(next_signing_step(sign(history)))
     assert set(decision.signers) == {"a", "b"}
 
 
 def test_waiting_says_how_many_of_how_many_are_there():
-    decision = next_signing_step(without(sign(), "a", "c"))
-    assert isinstance(decision, Pause)
-    assert decision.reason.text == "1 of the 2 signers needed are there (away: a, c)"
+    reason = paused(next_signing_step(without(sign(), "a", "c")))
+    assert reason.text == "1 of the 2 signers needed are there (away: a, c)"
 
 
 def test_waiting_says_what_a_signer_that_is_kept_out_says_of_itself():
     frozen = Member(is_there=False, problem="freeze: frozen by ada: lost laptop")
     request = without(sign(), "a", "c")
-    decision = next_signing_step(replace(request, members={**request.members, "c": frozen}))
-    assert isinstance(decision, Pause)
-    assert decision.reason.text == (
+    reason = paused(next_signing_step(replace(request, members={**request.members, "c": frozen})))
+    assert reason.text == (
         "1 of the 2 signers needed are there (away: a, c); c: freeze: frozen by ada: lost laptop"
     )
 
 
 def test_bans_that_leave_no_quorum_end_it_even_while_signers_are_away():
     banned = frozenset(frozenset(pair) for pair in ("ab", "bc", "ac"))
-    decision = next_signing_step(without(sign(bans=banned), "a", "b"))
-    assert isinstance(decision, End)
-    assert (decision.status, decision.reason.code) == (OutcomeStatus.FAILED, "no_quorum_left")
-    assert "a new key" in decision.reason.text
+    reason = ended(next_signing_step(without(sign(bans=banned), "a", "b")))
+    assert reason.code == "no_quorum_left"
+    assert "a new key" in reason.text
 
 
 def test_a_banned_pair_is_never_chosen():
-    decision = next_signing_step(sign(bans=frozenset([frozenset("ab"), frozenset("ac")])))
-    assert isinstance(decision, Begin)
+    decision = begun(next_signing_step(sign(bans=frozenset([frozenset("ab"), frozenset("ac")]))))
     assert set(decision.signers) == {"b", "c"}
 
 
 def test_no_quorum_is_left_when_the_only_one_has_a_signer_that_said_no():
     history = (step(JobKind.SIGN, {"b": denied()}),)
-    decision = next_signing_step(sign(history, bans=frozenset([frozenset("ac")])))
-    assert isinstance(decision, End)
-    assert decision.status is OutcomeStatus.DENIED
+    request = sign(history, bans=frozenset([frozenset("ac")]))
+    ended(next_signing_step(request), OutcomeStatus.DENIED)
 
 
 def test_one_that_refuses_is_not_asked_again_unless_its_ticket_was_used():
     out = step(JobKind.SIGN, {"a": refused(), "b": refused()})
-    assert isinstance(next_signing_step(sign((out,))), End)
+    ended(next_signing_step(sign((out,))))
     used = step(JobKind.SIGN, {"a": refused("ticket_used"), "b": refused("ticket_used")})
-    assert isinstance(next_signing_step(sign((used,))), Begin)
+    assert begun(next_signing_step(sign((used,)))).kind is JobKind.SIGN
 
 
 def test_while_a_refresh_comes_into_use_a_quorum_has_one_set_in_common():
@@ -134,8 +128,7 @@ def test_while_a_refresh_comes_into_use_a_quorum_has_one_set_in_common():
     old = sign().id
     for users in ((), ("a",), ("a", "b"), ("b", "c"), THREE):
         in_use = SharesInUse(4, old, new, frozenset(users))
-        decision = next_signing_step(sign(in_use=in_use))
-        assert isinstance(decision, Begin)
+        decision = begun(next_signing_step(sign(in_use=in_use)))
         if len(users) >= 2:
             assert (decision.share_set_id, decision.generation) == (new, 5)
             assert set(decision.signers) <= set(users)

@@ -2,10 +2,13 @@
 
 import pytest
 
-from custody.control_plane.conductor.planning.decisions import Begin, Complete, Pause
+from custody.control_plane.conductor.planning.decisions import Begin
 from custody.control_plane.conductor.planning.facts import Member
+from custody.control_plane.conductor.planning.obstacles import BUSY, WAITING
 from custody.control_plane.conductor.planning.set_making import next_change_step
 from custody.wire.jobs import JobKind
+from custody.wire.tickets import Protocol
+from tests.made_up_keys import made_up_key
 from tests.unit.control_plane.conductor.stories import (
     PUBLIC_KEY,
     SHARES,
@@ -13,11 +16,14 @@ from tests.unit.control_plane.conductor.stories import (
     abandoned,
     activated,
     approved,
+    begun,
+    completed,
     confirmed,
     failed,
     generate,
     made,
     nothing,
+    paused,
     promised,
     sign,
     step,
@@ -34,9 +40,7 @@ USING = step(
 
 
 def next_of(*steps) -> Begin:
-    decision = next_change_step(generate(steps))
-    assert isinstance(decision, Begin), decision
-    return decision
+    return begun(next_change_step(generate(steps)))
 
 
 @pytest.mark.parametrize(
@@ -62,18 +66,15 @@ def test_all_confirmations_go_along_with_the_order_to_promise():
 
 
 def test_a_set_that_all_use_is_the_one_that_completes_the_request():
-    decision = next_change_step(generate((CONFIRMING, PROVING, PROMISING, USING)))
-    assert isinstance(decision, Complete)
-    assert decision.made is not None
-    assert decision.made.id == SET
+    steps = (CONFIRMING, PROVING, PROMISING, USING)
+    assert completed(next_change_step(generate(steps))).id == SET
 
 
 def test_a_signer_that_is_away_is_waited_for_before_it_takes_a_set_into_use():
     some = step(JobKind.ACTIVATE_KEY, {s: activated(s) for s in "ab"}, share_set_id=SET)
     request = without(generate((CONFIRMING, PROVING, PROMISING, some)), "c")
-    decision = next_change_step(request)
-    assert isinstance(decision, Pause)
-    assert decision.reason.text == "0 of the 1 signers needed are there (away: c)"
+    reason = paused(next_change_step(request))
+    assert reason.text == "0 of the 1 signers needed are there (away: c)"
 
 
 def test_an_order_to_abandon_names_the_set_and_its_generation():
@@ -93,8 +94,7 @@ def repair(steps=(), **members: Member):
 
 
 def test_a_share_is_repaired_by_a_threshold_of_helpers_and_its_signer():
-    decision = next_change_step(repair())
-    assert isinstance(decision, Begin)
+    decision = begun(next_change_step(repair()))
     assert decision.kind is JobKind.REPAIR_SHARE
     assert sorted(decision.signers[:2]) == ["a", "b"]
     assert decision.signers[2:] == ("c",)
@@ -102,23 +102,39 @@ def test_a_share_is_repaired_by_a_threshold_of_helpers_and_its_signer():
 
 
 @pytest.mark.parametrize(
-    "members",
+    ("members", "code"),
     [
-        {"a": Member(free=0)},
-        {"c": Member(free=0)},
-        {"c": Member(is_there=False)},
+        ({"a": Member(free=0)}, BUSY),
+        ({"c": Member(free=0)}, BUSY),
+        ({"c": Member(is_there=False)}, WAITING),
     ],
 )
-def test_a_repair_waits_for_a_slot_of_each_helper_and_of_the_signer(members):
-    assert isinstance(next_change_step(repair(**members)), Pause)
+def test_a_repair_and_a_new_key_wait_for_a_slot_of_each_signer(members, code):
+    assert paused(next_change_step(repair(**members))).code == code
+    members = {signer: members.get(signer, Member()) for signer in THREE}
+    assert paused(next_change_step(generate(members=members))).code == code
+
+
+def test_the_protocol_of_a_set_decides_which_signers_still_prove_it():
+    """Every pair in DKLs23; in FROST every signer, which the two proofs here are enough for."""
+    kinds = []
+    for protocol, key in (
+        (Protocol.DKLS23_SECP256K1, made_up_key()),
+        (Protocol.FROST_ED25519, PUBLIC_KEY),
+    ):
+        ceremony = made({signer: confirmed(signer, key, protocol) for signer in THREE})
+        proofs = [
+            step(JobKind.PROVE_KEY, dict.fromkeys(pair, nothing()), share_set_id=ceremony.id)
+            for pair in ("ab", "bc")
+        ]
+        kinds.append(next_of(ceremony, *proofs).kind)
+    assert kinds == [JobKind.PROVE_KEY, JobKind.PROMISE]
 
 
 def test_a_repair_asks_each_gate_first():
-    decision = next_change_step(repair(b=Member(has_gate=True)))
-    assert isinstance(decision, Begin)
+    decision = begun(next_change_step(repair(b=Member(has_gate=True))))
     assert (decision.kind, decision.signers) == (JobKind.APPROVE, ("b",))
     assert (decision.share_set_id, decision.generation) == (SHARES, 0)
     asked = step(JobKind.APPROVE, {"b": approved()})
-    decision = next_change_step(repair((asked,), b=Member(has_gate=True)))
-    assert isinstance(decision, Begin)
+    decision = begun(next_change_step(repair((asked,), b=Member(has_gate=True))))
     assert decision.kind is JobKind.REPAIR_SHARE
