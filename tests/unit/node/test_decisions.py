@@ -67,6 +67,7 @@ def claimed(
 def refusal(claimed_job: ClaimedJob) -> str:
     with pytest.raises(Refused) as caught:
         AUTHENTICATOR.open(claimed_job)
+    assert caught.value.reason
     return caught.value.code
 
 
@@ -213,6 +214,7 @@ def test_a_job_that_outlives_the_journal_is_denied() -> None:
 def failure(clock: Clock, now: datetime = NOW) -> Failed:
     with pytest.raises(Failed) as caught:
         decide(job(), now, clock, LONGEST_LIFE)
+    assert caught.value.reason
     return caught.value
 
 
