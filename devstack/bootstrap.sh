@@ -39,6 +39,7 @@ missing_packages() {
     command -v softhsm2-util >/dev/null || echo softhsm2
     command -v pkcs11-tool >/dev/null || echo opensc
     is_postgresql_there || echo postgresql
+    command -v age >/dev/null || echo age
     command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || echo pgbouncer
     find_python >/dev/null || echo python3 python3-venv
     command -v cc >/dev/null || echo gcc libc6-dev # Rust links with it
@@ -58,7 +59,22 @@ install_packages() {
         >"$log" 2>&1 || { tail -n 15 "$log" >&2; die "apt-get failed; its whole output: $log" "correct the fault that apt-get reports"; }
     packages=$(missing_packages | xargs)
     [ -z "$packages" ] || die "still missing after apt-get: $packages" \
-        "install SoftHSM 2, OpenSC, PostgreSQL, PgBouncer and Python 3.11 to 3.13 with venv (PYTHON=/path/to/python3)"
+        "install SoftHSM 2, OpenSC, age, PostgreSQL, PgBouncer and Python 3.11 to 3.13 with venv (PYTHON=/path/to/python3)"
+}
+
+# --- The S3 server of tests and demo ------------------------------------------------------------
+
+S3_SERVER=v1.8.0 # of versitygw, a Go module
+s3_folder=$checkout/build/versitygw/$S3_SERVER
+
+install_s3_server() { # compiles for some minutes when Go's build cache is empty
+    [ ! -x "$s3_folder/versitygw" ] || return 0
+    PATH="$PATH:/usr/local/go/bin"
+    command -v go >/dev/null || die "Go is missing" "install Go 1.25 or later: the S3 server versitygw is a Go module"
+    say "compiling the S3 server versitygw (the first time takes a minute or two)"
+    GOBIN=$s3_folder nice go install "github.com/versity/versitygw/cmd/versitygw@$S3_SERVER" \
+        >"$checkout/build/versitygw.log" 2>&1 ||
+        { tail -n 15 "$checkout/build/versitygw.log" >&2; die "go install failed" "correct the fault that go reports"; }
 }
 
 # --- Python packages --------------------------------------------------------------------------
@@ -92,4 +108,7 @@ mkdir -p build
 exec 9>build/bootstrap.lock
 flock 9 # one run at a time: later runs find everything installed
 install_packages
+install_s3_server &
+s3_server=$!
 is_environment_current || make_environment
+wait "$s3_server"
