@@ -65,6 +65,14 @@ class Share:
     def to_bytes(self) -> bytes:
         """Return the share as bytes, which are secret: 35 bytes of header, then postcard."""
 
+    def secret_share(self) -> bytes:
+        """Return the secret share, an integer of 32 bytes, most significant byte first.
+
+        The key's private key is the value at 0 of the polynomial through t such points
+        (index, secret share), modulo the order of the curve's group; of a BIP-340 key perhaps its
+        negative. It is secret: only share copies (mpc/layer4) need it.
+        """
+
     @property
     def protocol(self) -> str: ...
     @property

@@ -86,6 +86,17 @@ impl Share {
         }
     }
 
+    /// Returns the secret share: the value at `index` of the polynomial whose value at 0 is the
+    /// private key. An integer below the group's order, most significant byte first on all curves.
+    /// A BIP-340 key's private key may be the negative of that value.
+    pub fn secret_share(&self) -> Zeroizing<[u8; 32]> {
+        match self {
+            Self::Dkls(share) => share.secret_share(),
+            Self::Ed25519(share) => share.secret_share(),
+            Self::Taproot(share) => share.secret_share(),
+        }
+    }
+
     pub fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>> {
         let own = match self {
             Self::Dkls(share) => share.to_bytes(),

@@ -45,6 +45,10 @@ impl Share {
         Ok(PyBytes::new(py, &bytes))
     }
 
+    fn secret_share<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &*self.inner.secret_share())
+    }
+
     #[getter]
     fn protocol(&self) -> &'static str {
         self.facts().protocol.name()

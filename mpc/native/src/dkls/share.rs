@@ -60,6 +60,10 @@ impl Share {
         })
     }
 
+    pub fn secret_share(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.party.poly_point.to_bytes().into())
+    }
+
     pub fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>> {
         let stored = Stored {
             party: &self.party,

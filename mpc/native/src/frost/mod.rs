@@ -28,6 +28,8 @@ pub trait Suite: Ciphersuite + Send + Sync + 'static {
     const PROTOCOL: Protocol;
     /// True if the DKG tweaks the key (BIP-341). A dealer's split does not tweak the key.
     const TWEAKED_BY_DKG: bool;
+    /// The byte order of an encoded scalar.
+    const LITTLE_ENDIAN: bool;
 
     fn public_key(key: &VerifyingKey<Self>) -> Result<Vec<u8>>;
 
@@ -37,6 +39,7 @@ pub trait Suite: Ciphersuite + Send + Sync + 'static {
 impl Suite for Ed25519 {
     const PROTOCOL: Protocol = Protocol::Ed25519;
     const TWEAKED_BY_DKG: bool = false;
+    const LITTLE_ENDIAN: bool = true;
 
     fn public_key(key: &VerifyingKey<Self>) -> Result<Vec<u8>> {
         key.serialize().map_err(|error| failure(&error))
@@ -50,6 +53,7 @@ impl Suite for Ed25519 {
 impl Suite for Taproot {
     const PROTOCOL: Protocol = Protocol::Taproot;
     const TWEAKED_BY_DKG: bool = true;
+    const LITTLE_ENDIAN: bool = false;
 
     /// Returns the x coordinate alone, the form of BIP-340.
     fn public_key(key: &VerifyingKey<Self>) -> Result<Vec<u8>> {

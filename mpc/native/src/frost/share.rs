@@ -44,6 +44,16 @@ impl<S: Suite> Share<S> {
         })
     }
 
+    pub fn secret_share(&self) -> Zeroizing<[u8; 32]> {
+        let encoded = Zeroizing::new(self.key.signing_share().serialize());
+        let mut integer = Zeroizing::new([0; 32]);
+        integer.copy_from_slice(&encoded);
+        if S::LITTLE_ENDIAN {
+            integer.reverse();
+        }
+        integer
+    }
+
     pub fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>> {
         let stored = Stored {
             key: &self.key,
