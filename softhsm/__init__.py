@@ -1,1 +1,1 @@
-"""SoftHSM tokens for development and tests: make, list, clone and wipe them."""
+"""SoftHSM tokens for development and tests: make, list, clone, back up, restore and wipe them."""

@@ -68,14 +68,50 @@ def clone(
     to: Annotated[Path, typer.Argument(help="The folder of the second token.")],
     label: Label = "custody",
 ) -> None:
-    """Make a second token with the same master key, as a vendor's cloning would."""
+    """Make a second token with the same keys, as a vendor's cloning would."""
     from softhsm.tokens import TokenFolder
 
     tokens: TokenFolder = context.obj
     with operator_errors():
         other = TokenFolder(to)
-        pin_file = tokens.clone(label, other)
+        pin_file = tokens.copy_to(label, other)
     _show(other, label, pin_file)
+
+
+@app.command()
+def backup(
+    context: typer.Context,
+    to: Annotated[Path, typer.Argument(help="The folder of the backup. It may hold other tokens.")],
+    label: Label = "custody",
+) -> None:
+    """Copy a token with its keys and its PIN into a backup folder, as a vendor's backup would.
+
+    The backup opens with the PIN that is beside it. Keep the folder as you keep the token.
+    """
+    from softhsm.tokens import TokenFolder
+
+    tokens: TokenFolder = context.obj
+    with operator_errors():
+        kept = TokenFolder(to)
+        tokens.copy_to(label, kept)
+    out.print(f"backed up the token {label!r} in {kept.folder}", markup=False)
+    restore_command = f"softhsm/token --folder {tokens.folder} restore {kept.folder} {label}"
+    out.print(f"to restore it: {restore_command}", markup=False)
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    backup: Annotated[Path, typer.Argument(help="The folder that `backup` wrote.")],
+    label: Label = "custody",
+) -> None:
+    """Copy a token out of a backup folder. Never replaces a token of the same label."""
+    from softhsm.tokens import TokenFolder
+
+    tokens: TokenFolder = context.obj
+    with operator_errors():
+        pin_file = TokenFolder(backup).copy_to(label, tokens)
+    _show(tokens, label, pin_file)
 
 
 def _show(tokens: TokenFolder, label: str, pin_file: Path) -> None:

@@ -9,10 +9,11 @@ import re
 import secrets
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from custody.runtime.configuration import read_secret, write_secret
+from custody.runtime.configuration import read_secret, sync_folder, write_secret
 from custody.runtime.errors import OperatorError
 
 MODULES = (
@@ -108,40 +109,69 @@ class TokenFolder:
     def wipe(self, label: str) -> None:
         """Delete a token with every key in it, and its PIN."""
         _check_label(label)
-        if all(token.label != label for token in self.list()):
-            raise OperatorError(f"{self.folder} has no token {label!r}", self._hint())
+        self._named(label)
         self._run("--delete-token", "--token", label)
         self.pin_file(label).unlink(missing_ok=True)
 
-    def clone(self, label: str, other: "TokenFolder") -> Path:
-        """Copy a token with its master key and PIN into another folder. Return the new PIN file.
+    def copy_to(self, label: str, other: "TokenFolder") -> Path:
+        """Copy a token with its keys and its PIN into another folder. Return the new PIN file.
 
-        This stands for an HSM vendor's cloning or restoring: no key needs to be extractable. A
-        SoftHSM token is a folder of files, so a copy of these files is enough. Both tokens have the
-        same label and serial number, so they cannot be in one folder.
+        This stands for an HSM vendor's cloning, backup and restore: no key needs to be extractable.
+        A SoftHSM token is a folder of files, so a copy of these files is enough. Both tokens have
+        the same label and serial number, so they cannot be in one folder. The copy appears under
+        its name when it is complete, and never replaces a token.
         """
-        if all(token.label != label for token in self.list()):
-            raise OperatorError(f"{self.folder} has no token {label!r}", self._hint())
-        if any(token.label == label for token in other.list()):
+        token = self._named(label)
+        if any(each.label == label for each in other.list()):
             raise OperatorError(
                 f"{other.folder} has a token {label!r} already",
                 "Choose another folder, or delete this token: "
                 f"softhsm/token --folder {other.folder} wipe {label}",
             )
+        pin = read_secret(self.pin_file(label), "the token's PIN")
+        source = self._files_of(token)
         other._prepare()
-        serial = next(token.serial for token in self.list() if token.label == label)
-        for source in self._tokens.iterdir():
-            if source.name.replace("-", "").endswith(serial):
-                shutil.copytree(source, other._tokens / source.name)
-        other.pin_file(label).unlink(missing_ok=True)
-        write_secret(other.pin_file(label), read_secret(self.pin_file(label), "the token's PIN"))
+        copied = other._tokens / source.name
+        try:
+            _copy_token(source, copied)
+            self._compare(token, other)
+            other.pin_file(label).unlink(missing_ok=True)
+            write_secret(other.pin_file(label), pin)
+        except BaseException:
+            shutil.rmtree(copied, ignore_errors=True)
+            raise
         return other.pin_file(label)
+
+    def _named(self, label: str) -> ListedToken:
+        for token in self.list():
+            if token.label == label:
+                return token
+        raise OperatorError(f"{self.folder} has no token {label!r}", self._hint())
+
+    def _files_of(self, token: ListedToken) -> Path:
+        """Return the folder of a token's files. Its name ends with the token's serial number."""
+        for folder in self._tokens.iterdir():
+            if folder.name.replace("-", "").endswith(token.serial):
+                return folder
+        raise OperatorError(
+            f"{self._tokens} has no folder of the token {token.label!r}, serial {token.serial}",
+            "Find out who renamed or moved the token's folder.",
+        )
+
+    def _compare(self, token: ListedToken, other: "TokenFolder") -> None:
+        """Raise OperatorError unless SoftHSM finds this token in the other folder."""
+        if token not in other.list():
+            raise OperatorError(
+                f"SoftHSM does not show the copy of the token {token.label!r} in {other.folder}",
+                "The copy was deleted. Check the space on that disk, and try again.",
+            )
 
     def _hint(self) -> str:
         return f"List the tokens: softhsm/token --folder {self.folder} list"
 
     def _prepare(self) -> None:
-        self._tokens.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._tokens.mkdir(exist_ok=True, mode=0o700)
         self.configuration.write_text(CONFIGURATION.format(tokens=self._tokens))
 
     def _run(self, *arguments: str) -> str:
@@ -159,6 +189,31 @@ class TokenFolder:
                 f"Check that this user can write to {self.folder}.",
             )
         return done.stdout
+
+
+def _copy_token(source: Path, copied: Path) -> None:
+    """Copy a token's files, mode 0600 in a folder of mode 0700, and fsync them.
+
+    The copy is made beside ``copied`` and then renamed. Raise OperatorError if the token changed
+    meanwhile: the copy could mix files of before and after the change.
+    """
+    before = _contents(source)
+    with tempfile.TemporaryDirectory(dir=copied.parent.parent, prefix=".") as temporary:
+        making = Path(temporary) / copied.name
+        making.mkdir(mode=0o700)
+        for name, content in before.items():
+            write_secret(making / name, content)
+        if _contents(source) != before:
+            raise OperatorError(
+                f"the token in {source} changed while it was copied",
+                "Repeat the command when nothing makes or deletes keys on this token.",
+            )
+        making.rename(copied)
+        sync_folder(copied.parent)
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
 
 
 def _check_label(label: str) -> None:

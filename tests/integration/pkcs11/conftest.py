@@ -61,7 +61,7 @@ def empty_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TokenFolder:
 def tokens(template: TokenFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TokenFolder:
     """A token with a master key, this test's alone."""
     clone = TokenFolder(tmp_path / "token")
-    template.clone(LABEL, clone)
+    template.copy_to(LABEL, clone)
     monkeypatch.setenv("SOFTHSM2_CONF", str(clone.configuration))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # workers find the faulty one
     return clone

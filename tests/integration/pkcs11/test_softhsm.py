@@ -45,12 +45,47 @@ def test_nothing_is_overwritten(tmp_path: Path):
     with pytest.raises(OperatorError):
         tokens.make("custody")
     with pytest.raises(OperatorError):
-        tokens.clone("custody", other)
+        tokens.copy_to("custody", other)
     with pytest.raises(OperatorError):
         tokens.wipe("nobody")
     refused = script(tmp_path / "a", "make")
     assert refused.returncode == 1
     assert "has a token 'custody' already" in refused.stderr
+
+
+def test_a_backup_brings_a_lost_token_back(tmp_path: Path):
+    tokens, kept = TokenFolder(tmp_path / "a"), TokenFolder(tmp_path / "backup")
+    tokens.make("custody", pin="some-pin")
+    before = tokens.list()
+    backup = script(tokens.folder, "backup", str(kept.folder))
+    assert backup.returncode == 0, backup.stderr
+    assert f"restore {kept.folder} custody" in backup.stdout
+    assert script(tokens.folder, "restore", str(kept.folder)).returncode == 1  # it is still there
+    tokens.wipe("custody")
+    assert script(tokens.folder, "restore", str(kept.folder)).returncode == 0
+    assert tokens.list() == before == kept.list()
+    assert tokens.pin_file("custody").read_text() == "some-pin"
+
+
+def test_copies_are_for_their_user_alone(tmp_path: Path):
+    tokens, kept = TokenFolder(tmp_path / "a"), TokenFolder(tmp_path / "backup")
+    tokens.make("custody")
+    tokens.copy_to("custody", kept)
+    made = [path for path in kept.folder.rglob("*") if path != kept.configuration]
+    modes = {path.is_dir(): path.stat().st_mode & 0o777 for path in made}
+    assert modes == {True: 0o700, False: 0o600}
+    assert kept.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_failed_copy_leaves_no_token(tmp_path: Path):
+    tokens, kept = TokenFolder(tmp_path / "a"), TokenFolder(tmp_path / "backup")
+    tokens.make("custody")
+    tokens.pin_file("custody").unlink()
+    with pytest.raises(OperatorError):
+        tokens.copy_to("custody", kept)
+    assert kept.list() == []
+    with pytest.raises(OperatorError):
+        kept.copy_to("custody", tokens)  # there is nothing in the backup
 
 
 def test_a_label_is_no_path(tmp_path: Path):

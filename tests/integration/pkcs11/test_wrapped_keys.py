@@ -101,7 +101,7 @@ async def test_a_cloned_token_signs_with_the_same_keys(
         keys = [await hsm.generate(algorithm) for algorithm in HSM_ALGORITHMS]
         values = await hsm.check_values()
     second = TokenFolder(tmp_path / "second")
-    tokens.clone(LABEL, second)
+    tokens.copy_to(LABEL, second)
     monkeypatch.setenv("SOFTHSM2_CONF", str(second.configuration))
     tokens.wipe(LABEL)
     async with opened(settings_for(second, tmp_path / "second-state")) as hsm:
