@@ -9,7 +9,7 @@ COMPILE := build/uv/bin/uv pip compile --quiet --universal --python-version 3.11
 	--generate-hashes --no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test mutants mutmut lint format audit sbom audittools bench reference docs wheel lock clean
+.PHONY: help install demo drill up down test mutants mutmut lint format audit sbom audittools bench reference docs wheel lock clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -19,6 +19,9 @@ install: ## install missing Debian packages, and the Python packages in .venv
 
 demo: install ## create wallets, sign with them, verify the signatures, and stop again
 	@$(BIN)/python -m devstack demo
+
+drill: install ## lose each part for real and bring it back (build/drill); some: make drill ARGS="database-primary-lost"
+	@$(BIN)/python -m devstack.drills $(ARGS)
 
 up: install ## start everything on this machine and leave it running (build/dev/env)
 	@$(BIN)/python -m devstack up

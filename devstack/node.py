@@ -42,6 +42,7 @@ class Node(Service):
         self.health_port = free_port()
         self._command_name = command_name
         self._sections: Sections = {}
+        self._identity_public_key = b""
         self.run_command: Sequence[str | Path] = self.command("run")
 
     def write_configuration(
@@ -55,6 +56,7 @@ class Node(Service):
         if not self.identity.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             create_signing_key(self.identity)
+        self._identity_public_key = self.identity_public_key
         self._sections = {}
         self.add_sections(
             {
@@ -85,8 +87,13 @@ class Node(Service):
 
     @property
     def identity_public_key(self) -> bytes:
-        """Return the public key that other parties pin: Ed25519, 32 bytes."""
-        return load_identity(self.identity).public_key
+        """Return the public key that other parties pin: Ed25519, 32 bytes.
+
+        It is known also after a drill has deleted the private key with the node's host.
+        """
+        if self.identity.exists():
+            return load_identity(self.identity).public_key
+        return self._identity_public_key
 
     def run(self, what: str, *arguments: str) -> None:
         """Run one of the node's commands; ``what`` names its purpose. Raise OperatorError."""

@@ -141,7 +141,7 @@ class Stack:
         if self.options.drivers:
             self.token = Token(self.folder / "token")
         for number in range(self.options.drivers):
-            self._configure_driver(numbered("hsm-driver", number), self.options.driver)
+            self.add_driver(numbered("hsm-driver", number))
         self.signers.configure(
             [control_plane.node_url for control_plane in self.control_planes],
             self.control_plane_files.job_signing_key,
@@ -201,7 +201,8 @@ class Stack:
         self.control_planes.append(control_plane)
         return control_plane
 
-    def _configure_driver(self, node_id: str, options: DriverOptions) -> Driver:
+    def add_driver(self, node_id: str) -> Driver:
+        """Configure one more driver, which the caller must register and start."""
         control_plane = self.control_planes[len(self.drivers) % len(self.control_planes)]
         folder, log = self.folder / node_id, self.log(node_id)
         driver = Driver(node_id, folder, log, self.token, self._launcher)
@@ -210,7 +211,7 @@ class Stack:
             job_signing_key=self.control_plane_files.job_signing_key,
             database_url=self.databases.driver,
         )
-        driver.configure(surroundings, self.certificates.node(node_id), options)
+        driver.configure(surroundings, self.certificates.node(node_id), self.options.driver)
         self.drivers.append(driver)
         return driver
 

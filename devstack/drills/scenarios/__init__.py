@@ -1,0 +1,1 @@
+"""One file for each scenario; ``devstack.drills.scenario`` finds them."""

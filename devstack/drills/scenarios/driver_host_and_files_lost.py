@@ -1,0 +1,36 @@
+"""The host of the only driver is lost, and nobody has a copy of its files.
+
+The new host is a new node: it has a new id, a new identity key and a new certificate. Database and
+token are those of the lost host.
+"""
+
+import shutil
+
+from devstack.drills.drill import Drill
+from devstack.drills.scenario import Scenario
+from devstack.stack import StackOptions
+
+
+def run(drill: Drill) -> None:
+    with drill.stack(StackOptions()) as stack:
+        told = drill.told(stack)
+        with drill.step("make keys and sign"):
+            told.make_hsm_keys()
+            told.sign_with_all()
+        lost = stack.drivers[0]
+        with drill.lose("SIGKILL of the driver; its host's files are deleted"):
+            lost.kill()
+            shutil.rmtree(lost.folder)
+        with drill.step("configure a new host with an id, a certificate and a key of its own"):
+            new = stack.add_driver("hsm-driver-2")
+            stack.control_planes[0].add_nodes([new.node_id], new.group)
+        with drill.step("start the driver on the new host"):
+            new.start()
+        drill.recovered(told)
+        drill.require_nothing_lost(told, drill.application(stack))
+        with drill.step("the new driver makes keys, and its audit chain is complete"):
+            told.make_hsm_keys()
+            new.run("verify the audit chain", "audit", "verify")
+
+
+SCENARIO = Scenario("1b", "A driver's host is lost with all its files", run)

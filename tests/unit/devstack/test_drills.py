@@ -1,0 +1,111 @@
+"""The frame of the drills: which scenarios there are, and what the report says."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from custody.runtime.errors import OperatorError
+from devstack.drills import __main__ as command
+from devstack.drills.drill import Drill, DrillFailed
+from devstack.drills.report import Result, write_report
+from devstack.drills.scenario import Scenario, find_scenarios, select
+
+PAGES = Path(__file__).parents[3] / "docs" / "how-to" / "recover"
+BEGAN = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
+
+
+def test_scenarios_are_in_the_order_of_their_numbers_and_no_two_have_the_same():
+    found = find_scenarios()
+    numbers = [scenario.number for scenario in found.values()]
+    assert list(found)[:2] == ["driver-host-lost", "driver-host-and-files-lost"]
+    assert numbers == sorted(numbers, key=lambda text: (int(text.rstrip("abc")), text))
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_the_runbook_names_every_scenario():
+    index = (PAGES / "index.md").read_text()
+    assert [name for name in find_scenarios() if f"`{name}`" not in index] == []
+
+
+def test_an_unknown_scenario_is_refused_with_the_names_of_all():
+    found = find_scenarios()
+    assert list(select(found, [])) == list(found)
+    assert list(select(found, ["driver-host-lost"])) == ["driver-host-lost"]
+    with pytest.raises(OperatorError, match="driver-host-lost"):
+        select(found, ["driver-hots-lost"])
+
+
+def result(**other) -> Result:
+    values: dict[str, Any] = {
+        "number": "4",
+        "name": "keys-lost",
+        "title": "Keys are lost",
+        "passed": True,
+        "seconds": 21.4,
+        "seconds_to_recover": 2.345,
+        "checked": "4 keys, 5 signatures",
+        "lost": [],
+        "steps": [("LOSS: keys", 0.1)],
+    }
+    return Result(**(values | other))
+
+
+def test_the_report_says_what_was_lost_and_what_failed(tmp_path: Path):
+    lost = result(lost=["Solana wallet 9abc: Failed: key_not_found"])
+    failed = result(number="5", passed=False, lost=None, error="DrillFailed: no signature came")
+    write_report(tmp_path, BEGAN, [result(), lost, failed])
+    text = (tmp_path / "report.md").read_text()
+    assert "1 of 3 failed" in text
+    assert "| 2.3 s | nothing |" in text
+    assert "1, named below" in text
+    assert "- Solana wallet 9abc: Failed: key_not_found" in text
+    assert "DrillFailed: no signature came" in text
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert not written["passed"]
+    assert written["scenarios"][1]["lost"] == lost.lost
+    assert written["scenarios"][0]["seconds_to_recover"] == 2.345
+
+
+def passes(drill: Drill) -> None:
+    drill.record_losses(["a key"])
+
+
+def fails(drill: Drill) -> None:
+    with drill.step("look"):
+        drill.require(False, "the key is another one")
+
+
+def forgets(drill: Drill) -> None:
+    with drill.step("look"):
+        pass
+
+
+def test_a_failed_check_makes_the_command_fail_and_the_others_are_carried_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    functions = {"fails": fails, "forgets": forgets, "passes": passes}
+    scenarios = {name: Scenario("1", name, run) for name, run in functions.items()}
+    monkeypatch.setattr(command, "DRILL", tmp_path / "drill")
+    monkeypatch.setattr(command, "find_scenarios", lambda: scenarios)
+    with pytest.raises(OperatorError, match="these drills failed: fails, forgets"):
+        command.drill(names=None, show=False)
+    report = json.loads((tmp_path / "drill" / "report.json").read_text())
+    assert [each["passed"] for each in report["scenarios"]] == [False, False, True]
+    assert "the key is another one" in report["scenarios"][0]["error"]
+    assert "did not say what was lost" in report["scenarios"][1]["error"]
+
+
+def test_a_command_that_must_be_refused_and_is_not_fails_the_drill(tmp_path: Path):
+    drill = Drill(tmp_path)
+
+    def refuse() -> None:
+        raise OperatorError("the master key is another one", "Find the right one.")
+
+    drill.refused(refuse, "is another one")
+    with pytest.raises(DrillFailed, match="does not say"):
+        drill.refused(refuse, "expired")
+    with pytest.raises(DrillFailed, match="should have failed"):
+        drill.refused(lambda: None, "is another one")
