@@ -12,7 +12,10 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling, Scheduling
 
 from custody.migrations.schema import migrate
+from devstack.certificates import Certificates
+from devstack.launcher import Tied
 from devstack.postgres import Cluster
+from devstack.s3 import S3Server
 from devstack.stack import Databases, Stack, StackOptions
 
 # A busy machine can need more than Hypothesis' 200 ms for any example.
@@ -64,6 +67,19 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.remove()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One S3 server for the session; each test has a bucket of its own."""
+    folder = tmp_path_factory.mktemp("s3")
+    leaf = Certificates(folder / "pki").server("s3")
+    server = S3Server(folder / "s3", folder / "s3.log", Tied(), leaf)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
 
 
 def migrated_template(cluster: Cluster, tree: str) -> str:

@@ -1,0 +1,158 @@
+"""What a put says it has done, against a real S3 server and behind a faulty connection."""
+
+import dataclasses
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from botocore import auth
+
+from custody.s3.bucket import Bucket
+from custody.s3.faults import FaultKind, S3Fault
+from custody.s3.settings import S3Section
+from devstack.s3 import S3Server, credentials_text
+from tests import faulty_s3
+from tests.faulty_s3 import Answer, FaultyS3
+
+CONTENT = b"what the customer can decrypt" * 1000
+
+
+@dataclasses.dataclass
+class Customers:
+    """A bucket where the user may put below its prefix."""
+
+    server: S3Server
+    bucket: str
+    section: dict[str, Any]
+
+    def client(self, **changes: Any) -> Bucket:
+        return Bucket(S3Section.model_validate(self.section | changes))
+
+    def content(self, name: str) -> bytes:
+        return self.server.read(self.bucket, name)
+
+
+@pytest.fixture
+def customers(s3_server: S3Server, tmp_path: Path) -> Customers:
+    user, bucket = f"signer-{uuid4().hex}", f"copies-{uuid4().hex[:12]}"
+    s3_server.add_user(user, tmp_path / "credentials")
+    s3_server.create_bucket(bucket, {user: "signer-1/"})
+    section = dict(s3_server.section(bucket, "signer-1/", tmp_path / "credentials"))
+    return Customers(s3_server, bucket, section)
+
+
+@pytest.fixture
+def proxy(s3_server: S3Server) -> Iterator[FaultyS3]:
+    proxy = FaultyS3(s3_server.leaf, s3_server.port)
+    yield proxy
+    proxy.close()
+
+
+def fault(bucket: Bucket, name: str = "signer-1/a") -> S3Fault:
+    with pytest.raises(S3Fault) as raised:
+        bucket.put_new(name, CONTENT)
+    return raised.value
+
+
+def test_the_second_put_finds_what_the_first_has_stored(customers: Customers) -> None:
+    bucket = customers.client()
+    first, second = (bucket.put_new("signer-1/a", CONTENT) for _ in range(2))
+    assert (first.is_new, second.is_new) == (True, False)
+    assert first.version is not None
+    assert customers.content("signer-1/a") == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "is_stored"),
+    [
+        (faulty_s3.empty_success, FaultKind.UNPROVED, False),
+        (faulty_s3.cut_before_the_server, FaultKind.UNREACHABLE, False),
+        (faulty_s3.cut_after_the_server, FaultKind.UNREACHABLE, True),
+        (faulty_s3.error(503, "SlowDown"), FaultKind.BUSY, False),
+    ],
+)
+def test_a_fault_is_named_and_a_retry_of_the_same_bytes_ends_it(
+    customers: Customers, proxy: FaultyS3, answer: Answer, kind: FaultKind, is_stored: bool
+) -> None:
+    bucket = customers.client(endpoint=proxy.endpoint)
+    proxy.answer = answer
+    assert fault(bucket).kind is kind
+    assert len(proxy.requests) == 1  # botocore does not retry by itself
+    proxy.answer = faulty_s3.honest
+    assert bucket.put_new("signer-1/a", CONTENT).is_new is not is_stored
+    assert customers.content("signer-1/a") == CONTENT
+    assert [request.body for request in proxy.requests] == [CONTENT, CONTENT]
+
+
+def test_a_server_that_does_not_answer_in_time(customers: Customers, proxy: FaultyS3) -> None:
+    bucket = customers.client(endpoint=proxy.endpoint, timeout_seconds=0.3)
+    proxy.answer = proxy.slow
+    assert fault(bucket).kind is FaultKind.TIMEOUT
+    proxy.answer = faulty_s3.honest
+    assert not bucket.put_new("signer-1/a", CONTENT).is_new
+
+
+def test_what_the_policy_and_the_server_refuse(customers: Customers, tmp_path: Path) -> None:
+    assert fault(customers.client(), "signer-2/a").kind is FaultKind.DENIED
+    assert fault(customers.client(bucket="another-bucket")).kind is FaultKind.NO_BUCKET
+    wrong = tmp_path / "wrong"
+    wrong.write_text(credentials_text("nobody", "no-secret"))
+    wrong.chmod(0o600)
+    found = fault(customers.client(credentials_file=wrong))
+    assert found.kind is FaultKind.DENIED
+    assert found.code == "InvalidAccessKeyId"
+    assert "no-secret" not in str(found)
+
+
+def test_a_clock_that_is_an_hour_off(customers: Customers, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = auth.get_current_datetime
+    monkeypatch.setattr(
+        auth, "get_current_datetime", lambda *given: right(*given) + timedelta(hours=1)
+    )
+    found = fault(customers.client())
+    assert found.kind is FaultKind.CLOCK
+    assert "NTP" in found.todo
+
+
+def test_an_endpoint_whose_certificate_does_not_hold(customers: Customers) -> None:
+    assert fault(customers.client(ca=None)).kind is FaultKind.TLS
+
+
+def test_an_endpoint_where_nothing_listens(customers: Customers) -> None:
+    assert fault(customers.client(endpoint="https://127.0.0.1:1")).kind is FaultKind.UNREACHABLE
+
+
+def test_new_credentials_are_taken_up_without_a_restart(
+    customers: Customers, s3_server: S3Server, tmp_path: Path
+) -> None:
+    bucket = customers.client()
+    bucket.put_new("signer-1/a", CONTENT)
+    file = tmp_path / "credentials"
+    right = file.read_text()
+    file.write_text(credentials_text("nobody", "no-secret"))
+    assert fault(bucket, "signer-1/b").kind is FaultKind.DENIED
+    file.write_text(right)
+    assert bucket.put_new("signer-1/b", CONTENT).is_new
+    file.unlink()
+    assert fault(bucket, "signer-1/c").kind is FaultKind.CREDENTIALS
+
+
+def test_the_environment_changes_nothing(
+    customers: Customers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Variables of the AWS tools would send copies elsewhere, or with other credentials."""
+    (tmp_path / "config").write_text("[profile other]\nregion = nowhere\n")
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "another",
+        "AWS_SECRET_ACCESS_KEY": "another",
+        "AWS_PROFILE": "absent",
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_ENDPOINT_URL": "https://127.0.0.1:1",
+        "AWS_MAX_ATTEMPTS": "5",
+        "HTTPS_PROXY": "http://127.0.0.1:1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert customers.client().put_new("signer-1/a", CONTENT).is_new
