@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from custody.backup import commands as backup_commands
 from custody.node.commands import add_node_commands
 from custody.pkcs11.commands import master_key_app
 from custody.runtime.console import application, no_overwriting, operator_errors, out
@@ -16,6 +17,7 @@ from hsm_driver import keys_commands
 from hsm_driver.configuration import NewDriver, new_configuration
 
 if TYPE_CHECKING:
+    from custody.backup.subject import Subject
     from custody.node.chain_verification import KeyCheck
     from custody.pkcs11.settings import HsmSettings
     from custody.runtime.checks import Check
@@ -142,7 +144,14 @@ async def _adopt(settings: DriverSettings) -> list[str]:
         return await Vault(database, hsm).adopt_master_keys()
 
 
+def _backup_subject(context: typer.Context) -> Subject:
+    from hsm_driver.backup import subject_of
+
+    return subject_of(_settings(context), context.find_root().obj)
+
+
 app.add_typer(keys_commands.application(_settings), name="keys")
+app.add_typer(backup_commands.application(_backup_subject), name="backup")
 
 
 def main() -> None:

@@ -158,8 +158,6 @@ async def _one(settings: DriverSettings, key_id: UUID) -> dict[str, Any]:
 
 
 async def _verify(settings: DriverSettings, key_ids: list[UUID]) -> tuple[int, list[BadKey]]:
-    import asyncio
-
     from rich.progress import Progress
 
     from custody.node.connections import open_database
@@ -170,19 +168,31 @@ async def _verify(settings: DriverSettings, key_ids: list[UUID]) -> tuple[int, l
         vault = Vault(database, hsm)
         await vault.compare_master_keys()
         with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
-            task = progress.add_task("keys", total=len(key_ids) or await _count(database))
-            bad: list[BadKey] = []
-            count = 0
-            last: UUID | None = None
-            while rows := await _page(database, key_ids, last):
-                answers = await asyncio.gather(*(_bad_key(vault, row) for row in rows))
-                bad += [answer for answer in answers if answer]
-                count += len(rows)
-                last = rows[-1].key_id
-                progress.update(task, completed=count)
+            task = progress.add_task("keys", total=len(key_ids) or await count_keys(database))
+            count, bad = await try_keys(
+                vault, database, key_ids, lambda done: progress.update(task, completed=done)
+            )
     missing = len(key_ids) - count
     if missing > 0:
         raise OperatorError(f"{missing} of the keys do not exist", "hsm-driver keys list")
+    return count, bad
+
+
+async def try_keys(
+    vault: Vault, database: Pool, key_ids: list[UUID], done: Callable[[int], None]
+) -> tuple[int, list[BadKey]]:
+    """Unwrap keys in the HSM and sign with them; no ids: all keys. Return number and bad keys."""
+    import asyncio
+
+    bad: list[BadKey] = []
+    count = 0
+    last: UUID | None = None
+    while rows := await _page(database, key_ids, last):
+        answers = await asyncio.gather(*(_bad_key(vault, row) for row in rows))
+        bad += [answer for answer in answers if answer]
+        count += len(rows)
+        last = rows[-1].key_id
+        done(count)
     return count, bad
 
 
@@ -198,7 +208,7 @@ async def _bad_key(vault: Vault, row: Any) -> BadKey | None:
     return None
 
 
-async def _count(database: Pool) -> int:
+async def count_keys(database: Pool) -> int:
     return int((await database.rows("SELECT count(*) AS number FROM wrapped_keys"))[0].number)
 
 

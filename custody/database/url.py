@@ -65,6 +65,11 @@ def parts_of(url: str) -> dict[str, Any]:
         raise ConfigurationError("the database URL cannot be read", EXAMPLE) from None
 
 
+def with_database(url: str, database: str) -> str:
+    """Return the URL of another database on the same server. Raise ConfigurationError."""
+    return f"postgresql:///?{urlencode({**parts_of(url), 'dbname': database}, quote_via=quote)}"
+
+
 def conninfo(url: str, name: str, **more: str) -> str:
     """Return a connection string for psycopg: for migrations, which run synchronously."""
     return make_conninfo(

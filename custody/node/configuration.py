@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from custody.backup.settings import BACKUP_SECTION
 from custody.runtime.toml import quoted
 
 FIRST_SECTIONS = """\
@@ -74,6 +75,9 @@ require_signature = false
 # allow_bare_hashes = true        # false: hashes and possible hashes are denied
 # at_once = 256                   # requests that wait at the gate; further ones are retried later
 
+"""
+
+LOG_SECTION = """\
 [log]
 # debug, info, warning or error
 level = "info"
@@ -140,5 +144,6 @@ def first_sections(
 
 
 def last_sections(new: NewNode, program: str) -> str:
-    """Return the text of [identity], [health], [loop], [requests], [gate] and [log]."""
-    return LAST_SECTIONS.format(program=program, health_port=new.health_port)
+    """Return the text of [identity], [health], [loop], [requests], [gate], [backup] and [log]."""
+    sections = LAST_SECTIONS.format(program=program, health_port=new.health_port)
+    return sections + BACKUP_SECTION.format(program=program) + LOG_SECTION

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
+from custody.backup.settings import BackupSection
 from custody.runtime.configuration import ConfiguredPath, DatabaseSection, Section
 from custody.runtime.job_signing_keys import JobSigningKeys
 from custody.wire.nodes import node_urn
@@ -80,4 +81,5 @@ class NodeSettings(Section):
     loop: LoopSection = LoopSection()
     requests: RequestsSection = RequestsSection()
     gate: GateSection | None = None
+    backup: BackupSection | None = None
     log: LogSection = LogSection()

@@ -28,6 +28,7 @@ HEAVY = {
     "pkcs11",
     "prometheus_client",
     "psycopg",
+    "pyrage",
     "sqlalchemy",
     "starlette",
     "structlog",

@@ -1,0 +1,1 @@
+"""Backups: one signed and encrypted file, for the driver, the signer and the control plane."""

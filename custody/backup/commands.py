@@ -1,0 +1,262 @@
+"""`backup`: the commands that the driver, the signer and the control plane share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from custody.backup.errors import (
+    EXIT_CODES,
+    EXIT_DAMAGED,
+    NothingThere,
+    backup_errors,
+)
+from custody.runtime.console import (
+    EXIT_COULD_NOT_CHECK,
+    EXIT_FAILED,
+    Json,
+    err,
+    out,
+    print_json,
+    print_table,
+)
+from custody.runtime.console import application as new_application
+
+if TYPE_CHECKING:
+    from custody.backup.folder import ListedBackup
+    from custody.backup.subject import Advance, Subject
+    from custody.backup.verification import Verification
+
+Identities = Annotated[
+    list[Path],
+    typer.Option(
+        "--identity",
+        help="A file of mode 0600 with a recipient's private key: age-keygen's, or OpenSSH's. A "
+        "passphrase is asked for. May be repeated.",
+    ),
+]
+NodeKey = Annotated[
+    str | None,
+    typer.Option(
+        help="The public key that must have signed the backup, as `identity show` printed it "
+        "[default: the configured key]."
+    ),
+]
+
+
+def application(subject_of: Callable[[typer.Context], Subject]) -> typer.Typer:
+    """Return the command group of a program; ``subject_of`` raises OperatorError."""
+    app = new_application(
+        "Backups of the database, the configuration, the identity key and the certificates."
+    )
+
+    @app.command()
+    def create(context: typer.Context, as_json: Json = False) -> None:
+        """Write a backup: one file, encrypted to [backup] recipients, signed by this node.
+
+        Needs no downtime. The file gets its name when it is complete and on disk. The PIN and the
+        encryption key of a signer are never in it.
+        """
+        from custody.backup.creation import create as create_backup
+        from custody.runtime.hardening import harden
+
+        with backup_errors():
+            harden()
+            with _progress() as advance:
+                made = create_backup(subject_of(context), advance)
+        if as_json:
+            print_json({"file": str(made.path), "size": made.size, **_facts(made.manifest)})
+            return
+        out.print(f"wrote {made.path} ({made.size} bytes)", markup=False)
+        out.print("next: copy it to another host, and run backup verify there or here")
+
+    @app.command("list")
+    def list_backups(context: typer.Context, as_json: Json = False) -> None:
+        """List this node's backups, oldest first. Needs no private key.
+
+        Checks the signature and that each file is complete; `verify` checks the rest.
+        Exit code 0: all are good so far; 3: there is none; 4: at least one is damaged.
+        """
+        from custody.backup.folder import BackupFolder
+
+        with backup_errors():
+            subject = subject_of(context)
+            found = BackupFolder(subject).listed()
+            if as_json:
+                print_json([_listed(each) for each in found])
+            elif found:
+                _show(found)
+            if not found:
+                raise NothingThere(
+                    f"{subject.section.folder} contains no backup of {subject.node}",
+                    f"Make one: {subject.program} backup create",
+                )
+        if any(each.problem for each in found):
+            raise typer.Exit(EXIT_DAMAGED)
+
+    @app.command()
+    def verify(
+        context: typer.Context,
+        identity: Identities,
+        file: Annotated[
+            Path | None, typer.Argument(help="The backup [default: this node's newest].")
+        ] = None,
+        sample: Annotated[
+            int | None, typer.Option(min=1, help="Try so many keys, chosen at random.")
+        ] = None,
+        node_key: NodeKey = None,
+        as_json: Json = False,
+    ) -> None:
+        """Restore a backup into a scratch database, and prove that it can be used.
+
+        Checks signature, checksums, row counts, audit chain and keys. Needs no downtime and
+        changes nothing that is in use. The scratch database is dropped afterwards.
+        """
+        from custody.backup.age import read_identities
+        from custody.backup.folder import BackupFolder
+        from custody.backup.verification import verify as verify_backup
+        from custody.runtime.hardening import harden
+
+        with backup_errors(EXIT_COULD_NOT_CHECK):
+            harden()
+            subject = subject_of(context)
+            path = file or BackupFolder(subject).newest()
+            identities = read_identities(identity, _ask)
+            with _progress() as advance:
+                found = verify_backup(
+                    subject, path, identities, _node_key(subject, node_key), sample, advance
+                )
+        _show_verification(path, found, as_json)
+        if found.findings:
+            raise typer.Exit(EXIT_FAILED)
+
+    @app.command()
+    def prune(context: typer.Context, as_json: Json = False) -> None:
+        """Delete old backups, as [backup] keep_days and keep_count say.
+
+        Never deletes the newest backup that `verify` found good, nor a file that it cannot read.
+        """
+        from datetime import UTC, datetime
+
+        from custody.backup.folder import BackupFolder
+
+        with backup_errors():
+            subject = subject_of(context)
+            deleted = BackupFolder(subject).prune(datetime.now(UTC))
+        if as_json:
+            print_json({"deleted": [path.name for path in deleted]})
+            return
+        for path in deleted:
+            out.print(f"deleted {path}", markup=False)
+        out.print(f"{len(deleted)} backups deleted")
+
+    add_exit_codes(app)
+    return app
+
+
+def add_exit_codes(app: typer.Typer) -> None:
+    """Add the meaning of the exit codes to the help of `verify` and `restore`."""
+    for command in app.registered_commands:
+        if command.name in ("verify", "restore"):
+            command.help = f"{command.help}\n\n{' '.join(EXIT_CODES.split())}"
+
+
+def _ask(name: str) -> str:
+    import getpass
+
+    return getpass.getpass(f"passphrase of {name}: ")
+
+
+def _node_key(subject: Subject, text: str | None) -> bytes:
+    import base64
+    import binascii
+
+    from custody.runtime.errors import OperatorError
+    from custody.wire.public_keys import check_ed25519
+
+    if text is None:
+        return subject.signer.public_key
+    try:
+        return check_ed25519(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError):
+        raise OperatorError(
+            "--node-key is not an Ed25519 public key in base64", "Copy what identity show printed."
+        ) from None
+
+
+@contextmanager
+def _progress() -> Iterator[Advance]:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+    )  # fmt: skip
+    tasks: dict[str, Any] = {}
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+
+        def advance(step: str, done: int, total: int | None) -> None:
+            if step not in tasks:
+                tasks[step] = progress.add_task(step, total=total)
+            progress.update(tasks[step], completed=done, total=total)
+
+        yield advance
+
+
+def _facts(manifest: Any) -> dict[str, Any]:
+    return {"manifest": manifest.model_dump(mode="json")}
+
+
+def _listed(each: ListedBackup) -> dict[str, Any]:
+    listed = {
+        "file": str(each.path),
+        "size": each.size,
+        "problem": each.problem,
+        "verified_at": each.verified and each.verified.verified_at.isoformat(),
+    }
+    return listed | (_facts(each.backup.manifest) if each.backup else {"manifest": None})
+
+
+def _show(found: list[ListedBackup]) -> None:
+    rows = []
+    for each in found:
+        manifest = each.backup.manifest if each.backup else None
+        rows.append(
+            [
+                each.path.name,
+                manifest and manifest.created_at.isoformat(),
+                each.size,
+                manifest and manifest.product_version,
+                manifest and manifest.schema_revision,
+                each.verified and each.verified.verified_at.isoformat(timespec="seconds"),
+                each.problem or "complete",
+            ]
+        )
+    print_table(["file", "created", "bytes", "version", "schema", "verified", "state"], rows)
+
+
+def _show_verification(path: Path, found: Verification, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "file": str(path),
+                "good": not found.findings,
+                "keys": found.keys,
+                "keys_in_all": found.keys_in_all,
+                "checks": found.said,
+                "findings": found.findings,
+                **_facts(found.manifest),
+            }
+        )
+        return
+    for line in found.said:
+        out.print(f"ok: {line}", markup=False)
+    for line in found.findings:
+        err.print(f"not good: {line}", style="red", markup=False)
+    if found.findings:
+        out.print(f"{path.name} is not good: {len(found.findings)} findings", markup=False)
+    else:
+        out.print(f"{path.name} is good", markup=False)

@@ -1,0 +1,50 @@
+"""Streams that count and hash what passes through them."""
+
+import hashlib
+from collections.abc import Callable
+
+from custody.backup.age import Reader, Writer
+
+
+class _Counted:
+    """Counts and hashes the bytes that pass through a stream."""
+
+    def __init__(self, passed: Callable[[int], None] = lambda _: None) -> None:
+        self._passed = passed
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def note(self, data: bytes) -> None:
+        self._digest.update(data)
+        self.size += len(data)
+        self._passed(self.size)
+
+
+class CountedReader(_Counted):
+    """A source, counted."""
+
+    def __init__(self, source: Reader, passed: Callable[[int], None] = lambda _: None) -> None:
+        super().__init__(passed)
+        self._source = source
+
+    def read(self, size: int) -> bytes:
+        data = self._source.read(size)
+        self.note(data)
+        return data
+
+
+class CountedWriter(_Counted):
+    """A target, counted."""
+
+    def __init__(self, target: Writer, passed: Callable[[int], None] = lambda _: None) -> None:
+        super().__init__(passed)
+        self._target = target
+
+    def write(self, data: bytes) -> int:
+        self._target.write(data)
+        self.note(data)
+        return len(data)

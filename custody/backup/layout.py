@@ -1,0 +1,206 @@
+"""The layout of a backup file: a POSIX tar (IEEE 1003.1-2001, pax) whose every byte is determined.
+
+Members in this order: the manifest, its signature, the parts. Mode, owner and time of a member are
+fixed, so a reader computes each header and compares it. A stock ``tar`` unpacks the file too.
+"""
+
+import hashlib
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from custody.backup import manifest as manifests
+from custody.backup.errors import Damaged, NothingThere
+from custody.backup.manifest import Manifest
+from custody.wire.signed_bytes import DetachedSignature
+
+MANIFEST = "manifest.json"
+SIGNATURE = "manifest.signature.json"
+MAX_DOCUMENT = 4 * 1024 * 1024
+"""Largest manifest or signature, in bytes."""
+BLOCK = tarfile.BLOCKSIZE
+END = bytes(2 * BLOCK)
+CHUNK = 1024 * 1024
+
+Advance = Callable[[int], None]
+"""Told how many further bytes were read or written."""
+
+
+def _header(name: str, size: int, time: int) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size, member.mtime, member.mode = size, time, 0o600
+    return member.tobuf(tarfile.PAX_FORMAT)
+
+
+def _padding(size: int) -> bytes:
+    return bytes(-size % BLOCK)
+
+
+def _time(manifest: Manifest) -> int:
+    return int(manifest.created_at.timestamp())
+
+
+def write(
+    target: BinaryIO, manifest: Manifest, signature: bytes, parts: Mapping[str, Path]
+) -> None:
+    """Write a whole backup file. Raise OSError if a part is another one than the manifest says."""
+    time, document = _time(manifest), manifests.encode(manifest)
+    for name, content in ((MANIFEST, document), (SIGNATURE, signature)):
+        target.write(_header(name, len(content), time) + content + _padding(len(content)))
+    for part in manifest.parts:
+        target.write(_header(part.name, part.size, time))
+        digest = hashlib.sha256()
+        with parts[part.name].open("rb") as source:
+            while chunk := source.read(CHUNK):
+                digest.update(chunk)
+                target.write(chunk)
+        if digest.hexdigest() != part.sha256:
+            raise OSError(f"{parts[part.name]} was changed while the backup was made")
+        target.write(_padding(part.size))
+    target.write(END)
+
+
+def signed_by(backup: "OpenBackup") -> str:
+    """Return the id of the key that claims to have signed; ``check_signature`` proves it."""
+    return DetachedSignature.model_validate_json(backup.signature).signing_key_id
+
+
+@dataclass(frozen=True)
+class OpenBackup:
+    """A backup file whose headers are right. Its signature and its parts are not checked yet."""
+
+    path: Path
+    document: bytes
+    signature: bytes
+    manifest: Manifest
+    offsets: Mapping[str, int]
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def check(self, public_key: bytes, advance: Advance = lambda _: None) -> None:
+        """Check signature, file name and the checksum of each part. Raise Damaged."""
+        self.check_signature(public_key)
+        for part in self.manifest.parts:
+            digest = hashlib.sha256()
+            with self.part(part.name) as source:
+                while chunk := source.read(CHUNK):
+                    digest.update(chunk)
+                    advance(len(chunk))
+            if digest.hexdigest() != part.sha256:
+                raise Damaged(
+                    f"{self.name}: the checksum of {part.name} is wrong: the file is damaged, or "
+                    "the part is another backup's",
+                    "Use another backup: see `backup list`. Check the disk that this file was on.",
+                )
+
+    def check_signature(self, public_key: bytes) -> None:
+        """Check who signed the manifest, and the name of the file. Raise Damaged."""
+        manifests.check_signature(self.document, self.signature, public_key, self.name)
+        if self.manifest.file != self.name:
+            raise Damaged(
+                f"{self.name} contains the backup {self.manifest.file}, made at "
+                f"{self.manifest.created_at.isoformat()}",
+                "If you renamed the file, give it its name back. If not, somebody has replaced it.",
+            )
+
+    @contextmanager
+    def part(self, name: str) -> Iterator["_Part"]:
+        """Open the encrypted bytes of a part."""
+        with self.path.open("rb") as file:
+            file.seek(self.offsets[name])
+            yield _Part(file, self.manifest.part(name).size, self.name)
+
+
+class _Part:
+    """The bytes of one part of an open file."""
+
+    def __init__(self, file: BinaryIO, size: int, name: str) -> None:
+        self._file = file
+        self._left = size
+        self._name = name
+
+    def read(self, size: int = CHUNK) -> bytes:
+        """Return at most ``size`` bytes; none at the end. Raise Damaged if the file ends early."""
+        wanted = min(size, self._left)
+        data = self._file.read(wanted)
+        if len(data) < wanted:
+            raise _cut_off(self._name)
+        self._left -= len(data)
+        return data
+
+
+def open_backup(path: Path) -> OpenBackup:
+    """Read the manifest and compare every byte between the parts. Raise NothingThere or Damaged."""
+    try:
+        with path.open("rb") as file:
+            return _open(path, file)
+    except FileNotFoundError:
+        raise NothingThere(f"there is no file {path}", "See the backups: `backup list`.") from None
+    except IsADirectoryError:
+        raise NothingThere(f"{path} is a folder", "Give the path of a backup file.") from None
+
+
+def _open(path: Path, file: BinaryIO) -> OpenBackup:
+    first = _read(file, BLOCK, path.name)
+    document = _document(file, first, MANIFEST, path.name)
+    manifest = manifests.decode(document, path.name)
+    time = _time(manifest)
+    if first != _header(MANIFEST, len(document), time):
+        raise _changed(path.name)
+    block = _read(file, BLOCK, path.name)
+    signature = _document(file, block, SIGNATURE, path.name)
+    if block != _header(SIGNATURE, len(signature), time):
+        raise _changed(path.name)
+    offsets = {}
+    for part in manifest.parts:
+        _expect(file, _header(part.name, part.size, time), path.name)
+        offsets[part.name] = file.tell()
+        file.seek(part.size, 1)
+        _expect(file, _padding(part.size), path.name)
+    _expect(file, END, path.name)
+    if file.read(1):
+        raise _changed(path.name)
+    return OpenBackup(path, document, signature, manifest, offsets)
+
+
+def _document(file: BinaryIO, header: bytes, name: str, backup: str) -> bytes:
+    try:
+        member = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
+    except (tarfile.HeaderError, UnicodeDecodeError):
+        raise _changed(backup) from None
+    if member.name != name or not 0 < member.size <= MAX_DOCUMENT:
+        raise _changed(backup)
+    content = _read(file, member.size, backup)
+    _expect(file, _padding(member.size), backup)
+    return content
+
+
+def _read(file: BinaryIO, size: int, backup: str) -> bytes:
+    data = file.read(size)
+    if len(data) < size:
+        raise _cut_off(backup)
+    return data
+
+
+def _expect(file: BinaryIO, expected: bytes, backup: str) -> None:
+    if _read(file, len(expected), backup) != expected:
+        raise _changed(backup)
+
+
+def _cut_off(name: str) -> Damaged:
+    return Damaged(
+        f"{name} is cut off: it ends before its last part does",
+        "Use another backup: see `backup list`. If this is a copy, copy the file again.",
+    )
+
+
+def _changed(name: str) -> Damaged:
+    return Damaged(
+        f"{name} is not a backup, or was changed after it was made",
+        "Use another backup: see `backup list`.",
+    )

@@ -1,0 +1,71 @@
+"""What a program passes to the backup commands: its database, its files, its checks."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from custody.backup.settings import BackupSection
+from custody.wire.audit import AuditHead
+from custody.wire.signed_bytes import SigningKey
+
+Advance = Callable[[str, int, int | None], None]
+"""Shows progress: the step, what is done of it, and its total (None: not known)."""
+
+Rows = Callable[..., list[Any]]
+"""Runs a query with ``%(name)s`` parameters in the snapshot, and returns all rows."""
+
+
+@dataclass(frozen=True)
+class DatabaseFacts:
+    """The facts that only the program can read from its own tables."""
+
+    audit_head: AuditHead | None = None
+    check_values: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The result of the program's own checks of a restored database.
+
+    ``said``: one line for people for each check that was done. ``findings``: what is not good.
+    """
+
+    keys: int
+    keys_in_all: int
+    said: list[str]
+    findings: list[str]
+
+
+class Prove(Protocol):
+    """Checks a restored database; ``sample``: how many keys to try, None for all.
+
+    Raise OperatorError if the check cannot be done.
+    """
+
+    def __call__(
+        self, url: str, sample: int | None, advance: Advance
+    ) -> Coroutine[Any, Any, Proof]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """One program on one host, whose backups are made.
+
+    ``files`` are backed up. ``secrets`` are never: the PIN and the signer's encryption keys.
+    ``folder``: the configuration's folder, from which the names in the backup count.
+    """
+
+    program: str
+    node: str
+    group: str | None
+    tree: str
+    database_url: str
+    section: BackupSection
+    state_directory: Path
+    signer: SigningKey
+    folder: Path
+    files: tuple[Path, ...]
+    secrets: tuple[Path, ...]
+    facts: Callable[[Rows], DatabaseFacts]
+    prove: Prove

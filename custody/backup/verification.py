@@ -1,0 +1,173 @@
+"""`backup verify`: prove that a backup can be restored and used. Nothing in use is touched."""
+
+import asyncio
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from custody.backup import layout
+from custody.backup.age import Identity, Writer, decrypt
+from custody.backup.counted import CountedWriter
+from custody.backup.errors import Damaged
+from custody.backup.facts import Facts, VerifiedBackup
+from custody.backup.files import unpack
+from custody.backup.folder import manifest_digest
+from custody.backup.layout import OpenBackup
+from custody.backup.manifest import DATABASE, FILES, Manifest
+from custody.backup.postgres import restoring
+from custody.backup.scratch import scratch_database
+from custody.backup.snapshot import snapshot
+from custody.backup.subject import Advance, Proof, Subject
+from custody.migrations.schema import HEADS, migrate
+from custody.wire.signed_bytes import SigningKey
+
+
+@dataclass
+class Verification:
+    """A finished verification. The backup is good if there are no ``findings``."""
+
+    manifest: Manifest
+    keys: int = 0
+    keys_in_all: int = 0
+    said: list[str] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+
+
+def open_checked(path: Path, public_key: bytes, advance: Advance) -> OpenBackup:
+    """Open a backup, and check signature, name and checksums. Raise NothingThere or Damaged."""
+    backup = layout.open_backup(path)
+    total, done = sum(part.size for part in backup.manifest.parts), 0
+
+    def more(size: int) -> None:
+        nonlocal done
+        done += size
+        advance("checksums", done, total)
+
+    backup.check(public_key, more)
+    return backup
+
+
+def verify(
+    subject: Subject,
+    path: Path,
+    identities: Sequence[Identity],
+    public_key: bytes,
+    sample: int | None,
+    advance: Advance,
+) -> Verification:
+    """Verify a backup, and remember that it was found good.
+
+    Raise Damaged, CannotDecrypt or NotGood, and OperatorError if the check cannot be done.
+    """
+    backup = open_checked(path, public_key, advance)
+    result = Verification(backup.manifest)
+    result.said.append(f"signed by {subject.node} and complete: {len(backup.manifest.parts)} parts")
+    _check_files(backup, read_files(backup, identities), result)
+    with scratch_database(subject) as url:
+        restore_database(backup, identities, url, advance)
+        compare_database(subject, backup.manifest, url, result)
+        if backup.manifest.schema_revision != HEADS[subject.tree]:
+            migrate(subject.tree, url)
+        proof = asyncio.run(subject.prove(url, sample, advance))
+    _add(result, proof)
+    if not result.findings:
+        Facts(subject.state_directory).note_verified(
+            VerifiedBackup(
+                file=backup.manifest.file,
+                manifest_sha256=manifest_digest(backup),
+                created_at=backup.manifest.created_at,
+                verified_at=datetime.now(UTC),
+                keys=proof.keys,
+                keys_in_all=proof.keys_in_all,
+            )
+        )
+    return result
+
+
+def _add(result: Verification, proof: Proof) -> None:
+    result.keys, result.keys_in_all = proof.keys, proof.keys_in_all
+    result.said += proof.said
+    result.findings += proof.findings
+
+
+def read_files(backup: OpenBackup, identities: Sequence[Identity]) -> dict[str, bytes]:
+    """Decrypt the part with the files. Raise CannotDecrypt or Damaged."""
+    target = io.BytesIO()
+    _decrypted(backup, FILES, identities, target, lambda *_: None)
+    return dict(unpack(target.getvalue(), backup.name))
+
+
+def restore_database(
+    backup: OpenBackup, identities: Sequence[Identity], url: str, advance: Advance
+) -> None:
+    """Restore the dump into a database, in one transaction.
+
+    Raise CannotDecrypt, Damaged or NotGood; then the database is unchanged.
+    """
+    with restoring(url) as restore:
+        _decrypted(backup, DATABASE, identities, restore, advance)
+        restore.finish()
+
+
+def _decrypted(
+    backup: OpenBackup,
+    name: str,
+    identities: Sequence[Identity],
+    target: Writer,
+    advance: Advance,
+) -> None:
+    part = backup.manifest.part(name)
+    plain = CountedWriter(target, lambda size: advance(Path(name).stem, size, part.plain_size))
+    with backup.part(name) as source:
+        decrypt(source, plain, identities, name)
+    if (plain.size, plain.sha256) != (part.plain_size, part.plain_sha256):
+        raise Damaged(
+            f"{backup.name}: {name} decrypts to other bytes than the manifest says",
+            "Use another backup: see `backup list`.",
+        )
+
+
+def _check_files(backup: OpenBackup, found: dict[str, bytes], result: Verification) -> None:
+    """Check that the key that signed the manifest is among the files."""
+    if layout.signed_by(backup) in map(_key_id, found.values()):
+        result.said.append(f"{len(found)} files, among them the key that signed the backup")
+    else:
+        result.findings.append("the files do not contain the private key that signed the backup")
+
+
+def _key_id(content: bytes) -> str | None:
+    """Return the id of the Ed25519 private key in a file; None for every other file."""
+    try:
+        key = load_pem_private_key(content, password=None)
+    except (ValueError, TypeError):
+        return None
+    return SigningKey(key).key_id if isinstance(key, Ed25519PrivateKey) else None
+
+
+def compare_database(subject: Subject, manifest: Manifest, url: str, result: Verification) -> None:
+    """Compare the restored database with the manifest: counts, revision, audit head, keys."""
+    with snapshot(url, subject.program) as restored:
+        counts, revision = restored.counts(), restored.revision()
+        facts = subject.facts(restored.rows)
+    for table in sorted(counts.keys() | manifest.counts.keys()):
+        stated, found = manifest.counts.get(table), counts.get(table)
+        if stated != found:
+            result.findings.append(
+                f"table {table} has {found} rows, and the manifest says {stated}"
+            )
+    if revision != manifest.schema_revision:
+        result.findings.append(
+            f"the schema has revision {revision}, and the manifest says {manifest.schema_revision}"
+        )
+    if facts.audit_head != manifest.audit_head:
+        result.findings.append("the audit chain ends with another record than the manifest says")
+    if dict(facts.check_values) != manifest.check_values:
+        result.findings.append("the database knows other key check values than the manifest says")
+    if not result.findings:
+        rows = sum(counts.values())
+        result.said.append(f"{rows} rows of {len(counts)} tables, as the manifest says")

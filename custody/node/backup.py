@@ -1,0 +1,146 @@
+"""What the backups of both modes share: the node's files, its audit head and its audit chain."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from custody.backup.subject import Advance, DatabaseFacts, Proof, Rows, Subject
+from custody.database.pool import Pool
+from custody.node.chain_verification import KeyCheck, verify_chain
+from custody.node.chain_verification import Subject as ChainSubject
+from custody.node.connections import schema_of
+from custody.node.identity import load_identity
+from custody.node.settings import NodeSettings
+from custody.runtime.errors import ConfigurationError
+from custody.wire.audit import GENESIS, AuditHead
+from custody.wire.signed_bytes import SigningKey
+
+CONNECTIONS = 8
+SHOWN = 10
+"""Findings of one kind that are shown."""
+
+KeyProof = Callable[[Pool, int | None, Advance], Awaitable[Proof]]
+"""Tries every key, or a random sample, of a restored database."""
+
+_HEAD = """
+    SELECT sequence, hash FROM audit WHERE node = %(node)s ORDER BY sequence DESC LIMIT 1
+"""
+
+
+def backup_subject(
+    settings: NodeSettings,
+    config: Path,
+    *,
+    files: tuple[Path | None, ...],
+    secrets: tuple[Path | None, ...],
+    known_keys: str,
+    check_keys: KeyCheck,
+    prove_keys: KeyProof,
+) -> Subject:
+    """Return the subject of a node's backups. Raise ConfigurationError.
+
+    ``files``, ``secrets``: the mode's. ``known_keys``: the query of ids and check values of the
+    keys that encrypt the node's own.
+    """
+    if settings.backup is None:
+        raise ConfigurationError(
+            f"{config} has no section [backup]",
+            f"Add it: {settings.program} init writes it, explained, into a new configuration.",
+        )
+    signer = load_identity(settings.identity.private_key)
+    return Subject(
+        program=settings.program,
+        node=settings.node.id,
+        group=settings.node.group,
+        tree=schema_of(settings.program),
+        database_url=settings.database.read_url(),
+        section=settings.backup,
+        state_directory=settings.node.state_directory,
+        signer=signer,
+        folder=config.resolve().parent,
+        files=_present(config.resolve(), *_node_files(settings), *files),
+        secrets=_present(*secrets),
+        facts=lambda rows: _facts(rows, settings.node.id, known_keys),
+        prove=_Proving(settings, signer, check_keys, prove_keys),
+    )
+
+
+def _present(*paths: Path | None) -> tuple[Path, ...]:
+    return tuple(path for path in paths if path is not None)
+
+
+def _node_files(settings: NodeSettings) -> tuple[Path | None, ...]:
+    gate, control_plane, backup = settings.gate, settings.control_plane, settings.backup
+    return (
+        settings.database.url_file,
+        settings.identity.private_key,
+        control_plane.ca,
+        control_plane.certificate,
+        control_plane.private_key,
+        *(() if gate is None else (gate.ca, gate.certificate, gate.private_key)),
+        None if gate is None else gate.hmac_key_file,
+        None if backup is None else backup.scratch_url_file,
+    )
+
+
+def _facts(rows: Rows, node: str, known_keys: str) -> DatabaseFacts:
+    last = next(iter(rows(_HEAD, {"node": node})), None)
+    head = (
+        AuditHead(node=node, sequence=0, hash=GENESIS)
+        if last is None
+        else AuditHead(node=node, sequence=last.sequence, hash=bytes(last.hash))
+    )
+    known = {row.id: bytes(row.check_value).hex() for row in rows(known_keys)}
+    return DatabaseFacts(head, known)
+
+
+class _Proving:
+    """Checks the restored audit chain, then the mode's keys."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        signer: SigningKey,
+        check_keys: KeyCheck,
+        prove_keys: KeyProof,
+    ) -> None:
+        self._settings = settings
+        self._signer = signer
+        self._check_keys = check_keys
+        self._prove_keys = prove_keys
+
+    async def __call__(self, url: str, sample: int | None, advance: Advance) -> Proof:
+        async with Pool(url, CONNECTIONS, f"{self._settings.program} backup verify") as pool:
+            said, findings = await self._chain(pool, advance)
+            proof = await self._prove_keys(pool, sample, advance)
+        return Proof(
+            proof.keys, proof.keys_in_all, [*said, *proof.said], [*findings, *proof.findings]
+        )
+
+    async def _chain(self, pool: Pool, advance: Advance) -> tuple[list[str], list[str]]:
+        retention = timedelta(days=self._settings.loop.journal_retention_days)
+        subject = ChainSubject(self._settings.node.id, self._signer, retention)
+        found = await verify_chain(
+            pool,
+            subject,
+            None,
+            self._check_keys,
+            lambda done, total: advance("audit records", done, total),
+        )
+        findings = [f"audit record {each.sequence}: {each.what}" for each in found.findings[:SHOWN]]
+        if found.findings_in_all > len(findings):
+            findings.append(f"and {found.findings_in_all - len(findings)} more of the audit chain")
+        said = [] if findings else [f"{found.records} audit records: nothing found"]
+        return said, findings
+
+
+def of_keys(kind: str, keys: int, in_all: int, bad: list[Any]) -> Proof:
+    """Return the proof of keys that were tried. ``bad``: one text for each unusable key."""
+    findings = [str(each) for each in bad[:SHOWN]]
+    if len(bad) > SHOWN:
+        findings.append(f"and {len(bad) - SHOWN} more {kind}")
+    said = [f"{keys - len(bad)} of {keys} {kind} tried are usable; the backup has {in_all}"]
+    return Proof(keys, in_all, said, findings)

@@ -1,0 +1,52 @@
+"""Backups of a driver: each wrapped key of a restored database must sign inside the HSM."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from custody.backup.subject import Advance, Proof, Subject
+from custody.node.backup import backup_subject, of_keys
+from hsm_driver.audited_keys import check_keys
+from hsm_driver.driver import open_hsm
+from hsm_driver.keys_commands import count_keys, try_keys
+from hsm_driver.vault import Vault
+
+if TYPE_CHECKING:
+    from custody.database.pool import Pool
+    from hsm_driver.settings import DriverSettings
+
+_KNOWN_KEYS = "SELECT id, check_value FROM master_keys ORDER BY id"
+_SAMPLE = "SELECT key_id FROM wrapped_keys ORDER BY random() LIMIT :sample"
+
+
+def subject_of(settings: DriverSettings, config: Path) -> Subject:
+    """Return what the backup commands need of a driver. Raise OperatorError."""
+    return backup_subject(
+        settings,
+        config,
+        files=(),
+        secrets=(settings.hsm.pin_file,),
+        known_keys=_KNOWN_KEYS,
+        check_keys=check_keys,
+        prove_keys=partial(_prove_keys, settings),
+    )
+
+
+async def _prove_keys(
+    settings: DriverSettings, database: Pool, sample: int | None, advance: Advance
+) -> Proof:
+    """Unwrap keys and sign with each in the HSM. Raise OperatorError if the HSM cannot be used."""
+    in_all = await count_keys(database)
+    wanted = min(in_all, sample or in_all)
+    key_ids = []
+    if wanted < in_all:
+        key_ids = [row.key_id for row in await database.rows(_SAMPLE, {"sample": wanted})]
+    async with open_hsm(settings) as hsm:
+        vault = Vault(database, hsm)
+        await vault.compare_master_keys()
+        count, bad = await try_keys(
+            vault, database, key_ids, lambda done: advance("keys", done, wanted)
+        )
+    return of_keys("keys", count, in_all, [f"key {each.key_id}: {each.what}" for each in bad])

@@ -1,0 +1,273 @@
+"""Backups of a driver: what is in them, what `verify` proves, and what it finds."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from custody.backup import layout
+from custody.backup.creation import create
+from custody.backup.errors import CannotDecrypt, Damaged, NotGood
+from custody.backup.facts import Facts
+from custody.backup.folder import BackupFolder
+from custody.backup.manifest import DATABASE, FILES, encode, sign
+from custody.backup.subject import Subject
+from custody.runtime.errors import OperatorError
+from tests.integration.backup.conftest import (
+    KEYS,
+    DriverHost,
+    no_progress,
+    verify_with,
+)
+
+
+def scratch_databases(url: str) -> list[str]:
+    with psycopg.connect(url) as connection:
+        rows = connection.execute("SELECT datname FROM pg_database WHERE datname ~ '_scratch_'")
+        return [row[0] for row in rows]
+
+
+def test_a_backup_is_found_good_and_the_scratch_database_is_dropped(
+    driver_host: DriverHost, subject: Subject, backup: Path
+):
+    found = verify_with(subject, backup, driver_host.identity)
+    assert found.findings == []
+    assert (found.keys, found.keys_in_all) == (KEYS, KEYS)
+    assert scratch_databases(driver_host.url) == []
+    (fact,) = Facts(subject.state_directory).verified()
+    assert (fact.file, fact.keys) == (backup.name, KEYS)
+
+
+def test_a_sample_tries_so_many_keys(driver_host: DriverHost, subject: Subject, backup: Path):
+    found = verify_with(subject, backup, driver_host.identity, sample=1)
+    assert (found.keys, found.keys_in_all, found.findings) == (1, KEYS, [])
+
+
+def test_the_file_is_a_tar_that_stock_tools_open(
+    driver_host: DriverHost, backup: Path, tmp_path: Path
+):
+    """In ten years nobody needs this program: tar, age and pg_restore are enough."""
+    assert stat.S_IMODE(backup.stat().st_mode) == 0o600
+    subprocess.run(["tar", "-xf", backup, "-C", tmp_path], check=True)
+    plain = tmp_path / "plain"
+    age = ["age", "--decrypt", "--identity", driver_host.identity, "--output", plain]
+    subprocess.run([*age, tmp_path / DATABASE], check=True)
+    listed = subprocess.run(["pg_restore", "--list", plain], check=True, capture_output=True)
+    assert b"wrapped_keys" in listed.stdout
+
+
+def test_the_files_are_in_it_and_the_pin_is_not(
+    driver_host: DriverHost, backup: Path, tmp_path: Path
+):
+    subprocess.run(["tar", "-xf", backup, "-C", tmp_path], check=True)
+    plain = tmp_path / "files.tar"
+    age = ["age", "--decrypt", "--identity", driver_host.identity, "--output", plain]
+    subprocess.run([*age, tmp_path / FILES], check=True)
+    with tarfile.open(plain) as archive:
+        names = archive.getnames()
+    assert sorted(names) == [
+        "ca.pem", "certificate.pem", "hsm-driver.toml", "identity.pem", "private_key.pem",
+    ]  # fmt: skip
+    pin = driver_host.settings.hsm.pin_file
+    assert pin is not None
+    assert pin.read_bytes() not in plain.read_bytes()
+
+
+def test_a_pin_that_is_configured_as_another_file_is_refused(driver_host: DriverHost):
+    subject = driver_host.subject
+    with pytest.raises(OperatorError, match="PIN or an encryption key"):
+        create(replace(subject, files=(*subject.files, *subject.secrets)), no_progress)
+
+
+def cut_positions(path: Path) -> list[int]:
+    """Return sizes at which a file can be cut off: before, in and after each member."""
+    backup = layout.open_backup(path)
+    ends = []
+    for part in backup.manifest.parts:
+        start = backup.offsets[part.name]
+        ends += [start - 512, start, start + part.size // 2, start + part.size]
+    size = path.stat().st_size
+    return [0, 100, 512, 513, *ends, size - 1024, size - 512, size - 1]
+
+
+def test_a_file_that_is_cut_off_anywhere_is_damaged(
+    driver_host: DriverHost, subject: Subject, backup: Path
+):
+    content = backup.read_bytes()
+    for size in cut_positions(backup):
+        backup.write_bytes(content[:size])
+        with pytest.raises(Damaged):
+            verify_with(subject, backup, driver_host.identity)
+        (listed,) = BackupFolder(subject).listed()
+        assert listed.problem is not None, size
+    assert Facts(subject.state_directory).verified() == ()
+
+
+def test_a_flipped_bit_anywhere_is_damage(subject: Subject, backup: Path):
+    """In headers, manifest, signature, parts and padding."""
+    content = bytearray(backup.read_bytes())
+    public_key = subject.signer.public_key
+    first = range(layout.open_backup(backup).offsets[DATABASE] + 600)
+    for place in {*first[::7], *range(0, len(content), 499), len(content) - 1}:
+        content[place] ^= 1
+        backup.write_bytes(content)
+        content[place] ^= 1
+        with pytest.raises(Damaged):
+            layout.open_backup(backup).check(public_key)
+
+
+def test_parts_of_two_backups_cannot_be_swapped(
+    driver_host: DriverHost, subject: Subject, backup: Path, tmp_path: Path
+):
+    other = create(subject, no_progress).path
+    mixed = tmp_path / backup.name
+    parts = {}
+    for name, source in ((DATABASE, other), (FILES, backup)):
+        opened = layout.open_backup(source)
+        with opened.part(name) as part:
+            (tmp_path / name).write_bytes(part.read(opened.manifest.part(name).size))
+        parts[name] = tmp_path / name
+    manifest = layout.open_backup(backup).manifest
+    stated = layout.open_backup(other).manifest
+    # the sizes are those of the parts, so that only the signature and the checksums differ
+    forged = manifest.model_copy(update={"parts": (stated.part(DATABASE), manifest.part(FILES))})
+    with mixed.open("wb") as target:
+        layout.write(target, forged, layout.open_backup(backup).signature, parts)
+    with pytest.raises(Damaged, match="signature"):
+        verify_with(subject, mixed, driver_host.identity)
+
+
+def test_an_older_backup_in_the_newer_ones_place_is_found(
+    driver_host: DriverHost, subject: Subject, backup: Path
+):
+    newer = create(subject, no_progress).path
+    shutil.copy2(backup, newer)
+    with pytest.raises(Damaged, match=f"contains the backup {backup.name}"):
+        verify_with(subject, newer, driver_host.identity)
+
+
+def test_a_missing_newest_backup_is_noticed(subject: Subject, backup: Path):
+    create(subject, no_progress).path.unlink()
+    with pytest.raises(OperatorError, match="the last backup made here"):
+        BackupFolder(subject).newest()
+
+
+def test_a_private_key_of_nobody_it_was_encrypted_to_does_not_open_it(
+    driver_host: DriverHost, subject: Subject, backup: Path
+):
+    with pytest.raises(CannotDecrypt):
+        verify_with(subject, backup, driver_host.stranger)
+    assert scratch_databases(driver_host.url) == []
+
+
+def test_another_nodes_signature_is_refused(
+    driver_host: DriverHost, subject: Subject, backup: Path, tmp_path: Path
+):
+    from custody.runtime.signing_key import create_signing_key
+
+    other = replace(subject, signer=create_signing_key(tmp_path / "other.pem"))
+    with pytest.raises(Damaged, match="is not this node's"):
+        verify_with(other, backup, driver_host.identity)
+
+
+def test_a_manifest_that_counts_other_rows_is_not_good(
+    driver_host: DriverHost, subject: Subject, backup: Path, tmp_path: Path
+):
+    """The node itself signed wrong counts: as if the dump had lost a row."""
+    opened = layout.open_backup(backup)
+    counts = opened.manifest.counts | {"wrapped_keys": KEYS + 1}
+    manifest = opened.manifest.model_copy(update={"counts": counts})
+    parts = {}
+    for name in (DATABASE, FILES):
+        with opened.part(name) as part:
+            (tmp_path / name).write_bytes(part.read(opened.manifest.part(name).size))
+        parts[name] = tmp_path / name
+    with backup.open("wb") as target:
+        layout.write(target, manifest, sign(encode(manifest), subject.signer), parts)
+    found = verify_with(subject, backup, driver_host.identity)
+    assert found.findings == ["table wrapped_keys has 3 rows, and the manifest says 4"]
+    assert Facts(subject.state_directory).verified() == ()
+
+
+def test_a_role_that_may_not_create_databases_is_told_what_to_do(
+    driver_host: DriverHost, subject: Subject, backup: Path
+):
+    with psycopg.connect(driver_host.url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE poor LOGIN PASSWORD 'poor'")
+    try:
+        poor = driver_host.url.replace(driver_host.url.split("//")[1].split("@")[0], "poor:poor")
+        section = subject.section.model_copy(update={"scratch_url": poor})
+        with pytest.raises(OperatorError, match="may not create a database") as raised:
+            verify_with(replace(subject, section=section), backup, driver_host.identity)
+        assert "ALTER ROLE poor CREATEDB" in raised.value.todo
+    finally:
+        with psycopg.connect(driver_host.url, autocommit=True) as connection:
+            connection.execute("DROP ROLE poor")
+
+
+KILLED_VERIFICATION = """
+import os, signal, sys
+from pathlib import Path
+from custody.backup.scratch import scratch_database
+from custody.runtime.configuration import read_settings
+from hsm_driver.backup import subject_of
+from hsm_driver.settings import DriverSettings
+from dataclasses import replace
+config, state = map(Path, sys.argv[1:])
+subject = replace(subject_of(read_settings(config, DriverSettings), config), state_directory=state)
+with scratch_database(subject):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_scratch_database_of_a_killed_verification_is_dropped_by_the_next(
+    driver_host: DriverHost, subject: Subject, backup: Path
+):
+    arguments = [driver_host.config, subject.state_directory]
+    subprocess.run([sys.executable, "-c", KILLED_VERIFICATION, *arguments], check=False)
+    assert len(scratch_databases(driver_host.url)) == 1
+    verify_with(subject, backup, driver_host.identity, sample=1)
+    assert scratch_databases(driver_host.url) == []
+
+
+def run(host: DriverHost, *words: object) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("hsm-driver")
+    arguments = [program, "--config", host.config, "backup", *words]
+    return subprocess.run(arguments, capture_output=True, text=True, check=False, env=os.environ)
+
+
+def test_the_commands_and_their_exit_codes(driver_host: DriverHost):
+    """The whole path as an operator types it."""
+    assert run(driver_host, "verify", "--identity", driver_host.identity).returncode == 3
+    made = run(driver_host, "create", "--json")
+    assert made.returncode == 0, made.stderr
+    document = json.loads(made.stdout)
+    assert document["manifest"]["counts"]["wrapped_keys"] == KEYS
+    path = Path(document["file"])
+    good = run(driver_host, "verify", "--identity", driver_host.identity, "--json")
+    assert (good.returncode, json.loads(good.stdout)["good"]) == (0, True), good.stderr
+    listed = json.loads(run(driver_host, "list", "--json").stdout)
+    assert listed[0]["verified_at"] is not None
+    stranger = run(driver_host, "verify", path, "--identity", driver_host.stranger)
+    assert stranger.returncode == 5
+    assert "other recipients" in stranger.stderr
+    path.write_bytes(path.read_bytes()[:-2000])
+    assert run(driver_host, "list").returncode == 4
+    path.unlink()
+
+
+def test_a_restore_that_fails_says_why(driver_host: DriverHost, subject: Subject, backup: Path):
+    from custody.backup.postgres import restoring
+
+    with restoring(driver_host.url) as restore:
+        restore.write(b"not a dump")
+        with pytest.raises(NotGood, match="pg_restore failed"):
+            restore.finish()

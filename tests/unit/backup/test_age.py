@@ -1,0 +1,108 @@
+"""Recipients and private keys of backups."""
+
+import base64
+import io
+import subprocess
+from pathlib import Path
+
+import pyrage
+import pytest
+
+from custody.backup.age import decrypt, encrypt, parse_recipients, read_identities
+from custody.backup.errors import CannotDecrypt, Damaged
+from custody.runtime.configuration import write_secret
+from custody.runtime.errors import ConfigurationError, OperatorError
+
+SMALL_ORDER = b"\x01" + bytes(31)
+
+
+def ssh_text(key: bytes) -> str:
+    blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + key
+    return "ssh-ed25519 " + base64.b64encode(blob).decode()
+
+
+def test_a_list_without_recipients_is_refused():
+    with pytest.raises(ConfigurationError, match="nobody could open"):
+        parse_recipients([])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "age1invalid",
+        "AGE-SECRET-KEY-1QQ",
+        "ssh-rsa AAAAB3NzaC1yc2E=",
+        "ssh-ed25519 ***",
+        ssh_text(SMALL_ORDER),
+        ssh_text(b"\xff" * 32),
+    ],
+)
+def test_a_key_that_everybody_or_nobody_could_open_is_refused(text: str):
+    with pytest.raises(ConfigurationError, match="not a public key of age"):
+        parse_recipients([text])
+
+
+def passed_through(recipient: str, identity: Path, passphrase: str = "") -> bytes:
+    stored, plain = io.BytesIO(), io.BytesIO()
+    encrypt(io.BytesIO(b"secret" * 50_000), stored, parse_recipients([recipient]))
+    identities = read_identities([identity], lambda _: passphrase)
+    decrypt(io.BytesIO(stored.getvalue()), plain, identities, "part")
+    return plain.getvalue()
+
+
+def ssh_key(folder: Path, passphrase: str) -> tuple[str, Path]:
+    """Return the public key's text and the private key's file, as ssh-keygen makes them."""
+    key = folder / "id"
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", key]
+    subprocess.run(command, check=True)
+    return (folder / "id.pub").read_text(), key
+
+
+def test_an_ssh_key_opens_what_is_encrypted_to_it(tmp_path: Path):
+    assert passed_through(*ssh_key(tmp_path, "")) == b"secret" * 50_000
+
+
+def test_an_ssh_key_with_a_passphrase_is_an_error_that_says_what_to_do(tmp_path: Path):
+    """bcrypt is not among the dependencies."""
+    with pytest.raises(ConfigurationError, match="needs the Python package bcrypt"):
+        passed_through(*ssh_key(tmp_path, "a passphrase"), "a passphrase")
+
+
+def test_an_age_key_with_a_passphrase_opens_what_is_encrypted_to_it(tmp_path: Path):
+    key = pyrage.x25519.Identity.generate()
+    write_secret(tmp_path / "key", pyrage.passphrase.encrypt(f"{key}\n".encode(), "word"))
+    assert passed_through(str(key.to_public()), tmp_path / "key", "word") == b"secret" * 50_000
+    with pytest.raises(CannotDecrypt, match="the passphrase"):
+        passed_through(str(key.to_public()), tmp_path / "key", "another word")
+
+
+def test_a_file_without_a_private_key_is_refused(tmp_path: Path):
+    write_secret(tmp_path / "key", b"# a comment\n")
+    with pytest.raises(ConfigurationError, match="no private key"):
+        read_identities([tmp_path / "key"], lambda _: "")
+
+
+def test_a_stranger_and_damage_are_told_apart():
+    mine, other = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
+    stored = pyrage.encrypt(b"x" * 100_000, [mine.to_public()])
+    with pytest.raises(CannotDecrypt):
+        decrypt(io.BytesIO(stored), io.BytesIO(), [other], "part")
+    with pytest.raises(Damaged):
+        decrypt(io.BytesIO(stored[:-1]), io.BytesIO(), [mine], "part")
+
+
+class Failing:
+    def read(self, size: int) -> bytes:
+        raise OperatorError("pg_dump failed", "look")
+
+    def write(self, data: bytes) -> int:
+        raise OSError(28, "No space left on device", "/backups/part")
+
+
+def test_the_error_of_a_stream_is_raised_as_it_was():
+    recipient = [pyrage.x25519.Identity.generate().to_public()]
+    with pytest.raises(OperatorError, match="pg_dump failed"):
+        encrypt(Failing(), io.BytesIO(), recipient)
+    with pytest.raises(OSError, match="No space left") as raised:
+        encrypt(io.BytesIO(b"x"), Failing(), recipient)
+    assert raised.value.filename == "/backups/part"
