@@ -18,7 +18,7 @@ MAX_FILE = 4 * 1024 * 1024
 def pack(subject: Subject) -> bytes:
     """Return a tar of the subject's files. Raise ConfigurationError.
 
-    A file that is named as a secret elsewhere in the configuration is refused: whoever opens the
+    A file that the configuration names as a secret as well is refused: a person who opens the
     backup must not get the PIN or the encryption key with it.
     """
     target = io.BytesIO()

@@ -28,7 +28,7 @@ Size = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Part(Model):
-    """Sizes in bytes, and SHA-256, of a part as it is stored and as it was before encryption."""
+    """Sizes in bytes, and SHA-256, of a part, as stored and before encryption."""
 
     name: str
     size: Size

@@ -77,7 +77,7 @@ class _Dump:
 
 @contextmanager
 def dumped(url: str, snapshot: str) -> Iterator[_Dump]:
-    """Dump the database as it is in an exported snapshot, in pg_dump's custom format."""
+    """Dump the database of an exported snapshot in pg_dump's custom format."""
     connection, environment = _connection(url)
     arguments: list[Any] = [
         find_tool("pg_dump"), "--format=custom", "--no-owner", "--no-privileges", "--no-password",

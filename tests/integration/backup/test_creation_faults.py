@@ -95,7 +95,14 @@ creation.create(subject, die if point == "dump" else lambda *_: None)
 def test_a_kill_leaves_no_file_that_list_takes_for_a_backup(
     driver_host: DriverHost, subject: Subject, tmp_path: Path, point: str
 ):
-    arguments = [sys.executable, "-c", KILLED, driver_host.config, tmp_path, point]
+    arguments: list[str | Path] = [
+        sys.executable,
+        "-c",
+        KILLED,
+        driver_host.config,
+        tmp_path,
+        point,
+    ]
     done = subprocess.run(arguments, check=False, env=os.environ)
     assert done.returncode == -signal.SIGKILL
     assert BackupFolder(subject).listed() == []

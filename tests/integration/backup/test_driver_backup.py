@@ -9,6 +9,7 @@ import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -58,7 +59,8 @@ def test_the_file_is_a_tar_that_stock_tools_open(
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     subprocess.run(["tar", "-xf", backup, "-C", tmp_path], check=True)
     plain = tmp_path / "plain"
-    age = ["age", "--decrypt", "--identity", driver_host.identity, "--output", plain]
+    age: list[str | Path] = ["age", "--decrypt", "--output", plain, "--identity"]
+    age.append(driver_host.identity)
     subprocess.run([*age, tmp_path / DATABASE], check=True)
     listed = subprocess.run(["pg_restore", "--list", plain], check=True, capture_output=True)
     assert b"wrapped_keys" in listed.stdout
@@ -69,7 +71,8 @@ def test_the_files_are_in_it_and_the_pin_is_not(
 ):
     subprocess.run(["tar", "-xf", backup, "-C", tmp_path], check=True)
     plain = tmp_path / "files.tar"
-    age = ["age", "--decrypt", "--identity", driver_host.identity, "--output", plain]
+    age: list[str | Path] = ["age", "--decrypt", "--output", plain, "--identity"]
+    age.append(driver_host.identity)
     subprocess.run([*age, tmp_path / FILES], check=True)
     with tarfile.open(plain) as archive:
         names = archive.getnames()
@@ -240,7 +243,7 @@ def test_the_scratch_database_of_a_killed_verification_is_dropped_by_the_next(
 
 def run(host: DriverHost, *words: object) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).with_name("hsm-driver")
-    arguments = [program, "--config", host.config, "backup", *words]
+    arguments: list[Any] = [program, "--config", host.config, "backup", *words]
     return subprocess.run(arguments, capture_output=True, text=True, check=False, env=os.environ)
 
 

@@ -53,7 +53,7 @@ def passed_through(recipient: str, identity: Path, passphrase: str = "") -> byte
 def ssh_key(folder: Path, passphrase: str) -> tuple[str, Path]:
     """Return the public key's text and the private key's file, as ssh-keygen makes them."""
     key = folder / "id"
-    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", key]
+    command: list[str | Path] = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", key]
     subprocess.run(command, check=True)
     return (folder / "id.pub").read_text(), key
 
