@@ -27,7 +27,7 @@ from tests.built_wheels import (
 
 OF_CLIENT = ("custody/client/", "custody/wire/")
 OF_DAEMONS = ("custody/", "hsm_driver/", "mpc/")
-COMMANDS = ("control-plane", "hsm-driver", "mpc-delivery", "mpc-signer", "pki")
+COMMANDS = ("control-plane", "hsm-driver", "mpc-delivery", "mpc-recover", "mpc-signer", "pki")
 # SQLAlchemy loads its driver by the name in a URL, so an import statement need not name it.
 LOADED_BY_NAME = {"psycopg"}
 # These belong to a library that is required, which says their version.

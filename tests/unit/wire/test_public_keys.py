@@ -43,6 +43,7 @@ from custody.wire.signed_bytes import DetachedSignature, PinnedKeys, SigningKey
 from custody.wire.statements import Attestation, Confirmation, MadeFor, Promise, ShareStatement
 from custody.wire.tickets import PROTOCOL
 from mpc.ceremonies.envelopes import CeremonyChannel
+from mpc.layer4.share_copy import ShareCopy
 from mpc.peers import checked_identity
 from tests.made_up_keys import made_up_key
 from tests.unit.node.requests import complete, job_around
@@ -177,6 +178,17 @@ def share_statement(algorithm: Algorithm, public_key: bytes) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def share_copy(algorithm: Algorithm, public_key: bytes) -> dict[str, Any]:
+    return {
+        "key_id": uuid4(), "scheme": algorithm.scheme, "curve": algorithm.curve, "network": None,
+        "public_key": public_key, "chain_code": None, "taproot_tweaked": False,
+        "group": "treasury", "threshold": 2, "signers": SIGNERS, "signer": "signer-1", "index": 1,
+        "generation": 0, "ceremony": uuid4(), "transcript": bytes(32),
+        "secret_share": (1).to_bytes(32), "verifying_shares": {}, "protocol": PROTOCOL[algorithm],
+        "share": b"", "made_for": None, "identity_public_key": made_up_key(EDDSA_ED25519),
+    }  # fmt: skip
+
+
 def shown_key(algorithm: Algorithm, public_key: bytes) -> dict[str, Any]:
     return {
         "id": uuid4(), "status": "Active", "store": "hsm", "scheme": algorithm.scheme,
@@ -202,6 +214,7 @@ BORDERS: dict[type[Model], tuple[Fields, tuple[Algorithm, ...]]] = {
     ShareStatement: (share_statement, tuple(PROTOCOL)),
     Confirmation: (share_statement, tuple(PROTOCOL)),
     Promise: (share_statement, tuple(PROTOCOL)),
+    ShareCopy: (share_copy, tuple(PROTOCOL)),
     Key: (shown_key, ALGORITHMS),
     HeartbeatRequest: (heartbeat, (EDDSA_ED25519,)),
 }

@@ -6,6 +6,7 @@ from uuid import UUID, uuid5
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from custody.wire.algorithms import Network
 from custody.wire.signed_bytes import SigningKey
 from custody.wire.tickets import Protocol
 from mpc import _native as native
@@ -20,7 +21,12 @@ IDENTITIES = {
 }
 
 
-def stored(share: native.Share, generation: int = 0, key_id: UUID = KEY_ID) -> StoredShare:
+def stored(
+    share: native.Share,
+    generation: int = 0,
+    key_id: UUID = KEY_ID,
+    network: Network | None = None,
+) -> StoredShare:
     """Return the row of an active share."""
     signers = SIGNERS[: share.signers]
     return StoredShare(
@@ -33,7 +39,7 @@ def stored(share: native.Share, generation: int = 0, key_id: UUID = KEY_ID) -> S
         threshold=share.threshold,
         signers=signers,
         index=share.index,
-        network=None,
+        network=network,
         public_key=share.public_key,
         chain_code=share.chain_code or None,
         transcript=share.transcript(),
@@ -46,12 +52,15 @@ def stored(share: native.Share, generation: int = 0, key_id: UUID = KEY_ID) -> S
 
 
 def documents(
-    shares: Mapping[int, native.Share], generation: int = 0, key_id: UUID = KEY_ID
+    shares: Mapping[int, native.Share],
+    generation: int = 0,
+    key_id: UUID = KEY_ID,
+    network: Network | None = None,
 ) -> dict[int, bytes]:
     """Return the decrypted share copies of a set, by index."""
     return {
         index: make_share_copy(
-            stored(share, generation, key_id), share, IDENTITIES[SIGNERS[index - 1]]
+            stored(share, generation, key_id, network), share, IDENTITIES[SIGNERS[index - 1]]
         )
         for index, share in shares.items()
     }

@@ -1,0 +1,107 @@
+"""The customer's Ed25519 private key, which opens share copies."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pyrage
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_ssh_private_key,
+)
+
+from custody.runtime.errors import OperatorError
+
+VERSION_LINE = b"age-encryption.org/v1\n"
+"""First line of an age file (C2SP age, section "Header")."""
+MAX_HEADER_SIZE = 65_536
+TAG_SIZE = 4
+
+
+class NotForThisKey(ValueError):
+    """The file is encrypted to other recipients, or is not an age file at all."""
+
+
+class Damaged(ValueError):
+    """The file names this key as its recipient, but it does not decrypt."""
+
+
+class CustomerKey:
+    """Opens age files that are encrypted to one Ed25519 key (recipient type ssh-ed25519)."""
+
+    def __init__(self, private_key: Ed25519PrivateKey) -> None:
+        public_key = private_key.public_key()
+        self.ssh_public_key = public_key.public_bytes(
+            Encoding.OpenSSH, PublicFormat.OpenSSH
+        ).decode()
+        digest = hashlib.sha256(base64.b64decode(self.ssh_public_key.split()[1])).digest()
+        self.fingerprint = "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+        """As `ssh-keygen -l` prints it."""
+        self._tag = digest[:TAG_SIZE]
+        self._identity = pyrage.ssh.Identity.from_buffer(
+            private_key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+        )
+
+    def open(self, file: bytes) -> bytes:
+        """Return the decrypted contents. Raise NotForThisKey or Damaged."""
+        if self._tag not in _ssh_tags(file):
+            raise NotForThisKey("it is encrypted to another recipient")
+        try:
+            return bytes(pyrage.decrypt(file, [self._identity]))
+        except pyrage.DecryptError:
+            raise Damaged("it does not decrypt: its bytes were changed or cut off") from None
+
+
+def _ssh_tags(file: bytes) -> list[bytes]:
+    """Return which ssh-ed25519 keys an age file is for: the first bytes of each key's SHA-256."""
+    if not file.startswith(VERSION_LINE):
+        raise NotForThisKey("it is not an age file")
+    tags = []
+    for line in file[:MAX_HEADER_SIZE].split(b"\n"):
+        if line.startswith(b"---"):
+            break
+        words = line.split(b" ")
+        if words[:2] == [b"->", b"ssh-ed25519"] and len(words) == 4:
+            try:
+                tags.append(base64.b64decode(words[2] + b"=="))
+            except binascii.Error:
+                continue
+    return tags
+
+
+def read_customer_key(path: Path, ask: Callable[[], str]) -> CustomerKey:
+    """Return the key of an OpenSSH or PKCS#8 (PEM) file. Raise OperatorError.
+
+    ``ask`` returns the passphrase. It is called only if the file is encrypted.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise OperatorError(
+            f"cannot read the customer's private key {path}: {error.strerror}",
+            "Give the private half of the key that the signers' `layer4 init` was given.",
+        ) from None
+    load = load_ssh_private_key if b"BEGIN OPENSSH" in data else load_pem_private_key
+    try:
+        try:
+            private_key = load(data, None)
+        except TypeError:  # it is encrypted
+            private_key = load(data, ask().encode() or b"\0")
+    except (ValueError, UnsupportedAlgorithm):
+        raise OperatorError(
+            f"{path} is not a private key, or the passphrase is wrong",
+            "Give an OpenSSH or PKCS#8 (PEM) private key, and its passphrase.",
+        ) from None
+    if not isinstance(private_key, Ed25519PrivateKey):
+        raise OperatorError(
+            f"{path} is not an Ed25519 key", "Share copies are encrypted to an Ed25519 key."
+        )
+    return CustomerKey(private_key)

@@ -1,0 +1,148 @@
+"""From a folder and a key file to what is in the files, with errors that name the next step."""
+
+from pathlib import Path
+
+import typer
+from pydantic import ValidationError
+from rich.progress import track
+
+from custody.runtime.console import err
+from custody.runtime.errors import OperatorError
+from custody.runtime.hardening import harden, lock_memory
+from custody.wire.algorithms import Network
+from custody.wire.derivation import parse_path
+from custody.wire.requests import CREATE_SIGNATURE, SignRequest
+from mpc.recover.customer_key import CustomerKey, read_customer_key
+from mpc.recover.inventory import Inventory, RootKey, take_inventory
+from mpc.recover.private_key import PrivateKey, child_of, recovered
+from mpc.recover.share_file import find_files, open_share_file, read_share_file
+
+
+def unlock(path: Path) -> CustomerKey:
+    """Protect this process's memory, then read the customer's private key."""
+    harden()
+    if not lock_memory():
+        err.print(
+            "warning: this user may not lock memory, so secrets may reach swap space. Turn swap "
+            "off (swapoff --all), or lift the limit (ulimit -l unlimited).",
+            markup=False,
+        )
+    return read_customer_key(path, lambda: _ask(f"passphrase of {path}"))
+
+
+def new_passphrase() -> str:
+    """Ask twice for the passphrase of a file that is about to be written."""
+    return _ask("passphrase of the new file", twice=True)
+
+
+def _ask(what: str, twice: bool = False) -> str:
+    passphrase: str = typer.prompt(
+        what, default=None if twice else "", hide_input=True, confirmation_prompt=twice, err=True,
+        show_default=False,
+    )  # fmt: skip
+    return passphrase
+
+
+def read_folder(folder: Path, key: CustomerKey) -> Inventory:
+    """Read every file below a folder. Raise OperatorError if one cannot be read."""
+    if not folder.is_dir():
+        raise OperatorError(
+            f"{folder} is not a folder", "Download the bucket, and give the folder of its files."
+        )
+    try:
+        paths = find_files(folder)
+        shown = track(paths, "files", console=err, transient=True, disable=not err.is_terminal)
+        return take_inventory(read_share_file(path, folder, key) for path in shown)
+    except OSError as error:
+        raise OperatorError(
+            f"cannot read {error.filename}: {error.strerror}",
+            "Make the file readable, or download it again.",
+        ) from None
+
+
+def one_key(inventory: Inventory, wanted: str) -> RootKey:
+    """Return the key that a text names. Raise OperatorError for none or several."""
+    found = inventory.find(wanted)
+    if not found:
+        raise OperatorError(
+            f"these files have no key {wanted}",
+            "Name a root key by id, public key or address, as mpc-recover inspect shows it.",
+        )
+    if len(found) > 1:
+        names = ", ".join(f"{key.facts.key_id} (0x{key.facts.public_key.hex()})" for key in found)
+        raise OperatorError(
+            f"{wanted} names {len(found)} keys: {names}", "Name one by its public key."
+        )
+    return found[0]
+
+
+def private_key_of(root: RootKey, key: CustomerKey) -> PrivateKey:
+    """Return a root key's private key, from t shares of its newest set. Raise OperatorError."""
+    usable = root.usable
+    if usable is None:
+        best = max(root.sets, key=lambda each: len(each.files))
+        raise OperatorError(
+            f"key {root.facts.key_id} needs {best.facts.threshold} shares of one set, and these "
+            f"files have {len(best.files)} at most",
+            f"Download the copies of these signers too: {', '.join(best.missing)}.",
+        )
+    chosen = [usable.files[index][0] for index in sorted(usable.files)][: usable.facts.threshold]
+    try:
+        copies = [open_share_file(file, key) for file in chosen]
+        return recovered(usable.facts, copies)
+    except (ValueError, OSError) as error:
+        raise OperatorError(
+            f"cannot recover key {root.facts.key_id}: {error}",
+            "Nothing was written. Run mpc-recover inspect again.",
+        ) from None
+
+
+def at_path(root: PrivateKey, path: str | None, network: Network | None) -> PrivateKey:
+    """Return the child at a path, or the key itself for no path. Raise OperatorError."""
+    if path is None:
+        return root
+    try:
+        return child_of(root, parse_path(path), network or root.network)
+    except ValueError as error:
+        raise OperatorError(f"--path {path}: {error}", "See mpc-recover recover --help.") from None
+
+
+def network_of(network: str | None, path: str | None) -> Network | None:
+    """Return the network that an option names. Raise OperatorError."""
+    if network is None:
+        return None
+    if path is None:
+        raise OperatorError("--network is for a derived key", "Leave it out, or give --path too.")
+    for each in Network:
+        if each.value.lower() == network.lower():
+            return each
+    raise OperatorError(
+        f"{network} is not a network",
+        f"Choose one of: {', '.join(each.value for each in Network)}.",
+    )
+
+
+def request_of(
+    message: str | None, digest: str | None, transaction: str | None, hash_function: str | None
+) -> SignRequest:
+    """Return what the options ask to be signed, as a request of the API. Raise OperatorError."""
+    given = {"Message": message, "Hash": digest, "Transaction": transaction}
+    bodies = [
+        {"kind": kind, kind.lower(): content}
+        for kind, content in given.items()
+        if content is not None
+    ]
+    if len(bodies) != 1:
+        raise OperatorError(
+            "nothing to sign, or several things", "Give one of --message, --hash, --transaction."
+        )
+    if hash_function is not None:
+        bodies[0]["hash_function"] = hash_function
+    try:
+        return CREATE_SIGNATURE.validate_python(bodies[0])
+    except ValidationError as error:
+        fault = error.errors(include_input=False)[0]
+        raise OperatorError(
+            f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg'].removeprefix('Value error, ')}",
+            "See mpc-recover sign --help.",
+        ) from None

@@ -1,0 +1,132 @@
+"""What the commands print about the files of a folder."""
+
+from typing import Any
+
+from custody.runtime.console import out, print_table
+from custody.wire.signed_bytes import signing_key_id
+from mpc.recover.inventory import Inventory, RootKey, SetState, ShareSet
+from mpc.recover.share_file import FileState, ShareFile
+
+EXIT_COMPLETE = 0
+EXIT_NOTHING_THERE = 3
+EXIT_SOMETHING_MISSING = 4
+EXIT_CANNOT_DECRYPT = 5
+EXIT_KEY_LOST = 6
+
+COLUMNS = [
+    "key_id", "algorithm", "address or public key", "group", "threshold", "generation",
+    "ceremony", "signers", "missing", "state",
+]  # fmt: skip
+
+
+def exit_code(inventory: Inventory) -> int:
+    """Return how the command ends; the help text of inspect explains the codes."""
+    states = {key.state for key in inventory.keys}
+    damaged = inventory.files_that_are(FileState.DAMAGED)
+    if SetState.TOO_FEW in states or (damaged and not inventory.keys):
+        return EXIT_KEY_LOST
+    if damaged or SetState.ENOUGH in states or inventory.contradictions:
+        return EXIT_SOMETHING_MISSING
+    if inventory.keys:
+        return EXIT_COMPLETE
+    return EXIT_CANNOT_DECRYPT if inventory.files else EXIT_NOTHING_THERE
+
+
+def print_inventory(inventory: Inventory) -> None:
+    """Print the keys with their sets of shares, then the files that need attention."""
+    rows = [_row(key, each) for key in inventory.keys for each in key.sets]
+    if rows:
+        print_table(COLUMNS, rows)
+    odd = [file for file in inventory.files if file.state is not FileState.GOOD or file.notes]
+    if odd:
+        out.print()
+        print_table(
+            ["file", "state", "what"],
+            [(file.name, file.state.value, _what(file)) for file in odd],
+        )
+    for key_id in inventory.contradictions:
+        out.print(
+            f"key {key_id}: copies name different public keys; compare them with the address that "
+            "you know",
+            markup=False,
+        )
+    good = len(inventory.files_that_are(FileState.GOOD))
+    lost = sum(key.state is SetState.TOO_FEW for key in inventory.keys)
+    out.print(
+        f"{len(inventory.keys) - lost} of {len(inventory.keys)} keys can be recovered; "
+        f"{good} of {len(inventory.files)} files are good share copies",
+        markup=False,
+    )
+
+
+def _row(key: RootKey, share_set: ShareSet) -> list[object]:
+    facts = share_set.facts
+    return [
+        facts.key_id,
+        facts.algorithm,
+        key.address or "0x" + facts.public_key.hex(),
+        facts.group,
+        f"{facts.threshold} of {len(facts.signers)}",
+        facts.generation,
+        facts.ceremony,
+        ", ".join(share_set.present),
+        ", ".join(share_set.missing) or None,
+        share_set.state.value,
+    ]
+
+
+def _what(file: ShareFile) -> str:
+    return file.fault or "; ".join(file.notes)
+
+
+def as_json(inventory: Inventory, customer_key: str) -> dict[str, Any]:
+    """Return the inventory as one JSON document, without secrets."""
+    return {
+        "customer_key": customer_key,
+        "keys": [_key_json(key) for key in inventory.keys],
+        "contradictions": [str(key_id) for key_id in inventory.contradictions],
+        "files": [
+            {
+                "file": file.name,
+                "sha256": file.sha256 or None,
+                "state": file.state.value,
+                "fault": file.fault,
+                "notes": list(file.notes),
+            }
+            for file in inventory.files
+        ],
+    }
+
+
+def _key_json(key: RootKey) -> dict[str, Any]:
+    facts = key.facts
+    return {
+        "key_id": str(facts.key_id),
+        "algorithm": str(facts.algorithm),
+        "network": facts.network and facts.network.value,
+        "public_key": "0x" + facts.public_key.hex(),
+        "address": key.address,
+        "group": facts.group,
+        "state": key.state.value,
+        "sets": [_set_json(each) for each in key.sets],
+    }
+
+
+def _set_json(share_set: ShareSet) -> dict[str, Any]:
+    return {
+        "generation": share_set.facts.generation,
+        "ceremony": str(share_set.facts.ceremony),
+        "threshold": share_set.facts.threshold,
+        "state": share_set.state.value,
+        "missing": share_set.missing,
+        "copies": [
+            {
+                "signer": file.signer,
+                "index": file.index,
+                "identity": signing_key_id(file.identity_public_key),
+                "file": file.name,
+            }
+            for index in sorted(share_set.files)
+            for file in share_set.files[index]
+        ],
+    }

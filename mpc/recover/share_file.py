@@ -1,0 +1,121 @@
+"""One file of a folder: whether it is a share copy, of which share, and what is wrong with it."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from uuid import UUID
+
+from mpc.layer4.share_copy import BadShareCopy, ShareCopy, read_share_copy
+from mpc.recover.customer_key import CustomerKey, Damaged, NotForThisKey
+from mpc.recover.share_set import (
+    SetFacts,
+    fault_of_facts,
+    fault_of_protocol_share,
+    fault_of_share,
+)
+
+MAX_SIZE = 16 * 2**20
+"""A share copy is below 2 MB, so a larger file is another thing."""
+_NAME = re.compile(r"([0-9]+)-([0-9a-f-]{36})-([0-9a-f]{64})\.age")
+
+
+class FileState(StrEnum):
+    GOOD = "good"
+    """The file gives the share that it names."""
+    DAMAGED = "damaged"
+    """The file is for this customer key, and cannot be used."""
+    FOREIGN = "foreign"
+    """The file is for another key, or is not a share copy."""
+
+
+@dataclass(frozen=True)
+class ShareFile:
+    """A file without its secrets."""
+
+    path: Path
+    name: str
+    """The path below the folder that was read."""
+    sha256: str
+    state: FileState
+    fault: str | None = None
+    """Why it is damaged or foreign."""
+    notes: tuple[str, ...] = ()
+    """What is odd about a good file."""
+    facts: SetFacts | None = None
+    index: int = 0
+    identity_public_key: bytes = b""
+
+    @property
+    def signer(self) -> str:
+        assert self.facts is not None
+        return self.facts.signers[self.index - 1]
+
+
+def find_files(folder: Path) -> list[Path]:
+    """Return all files below a folder, in order of their paths."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def read_share_file(path: Path, folder: Path, key: CustomerKey) -> ShareFile:
+    """Read a file, and check everything in it. Raise OSError if it cannot be read."""
+    name = str(path.relative_to(folder))
+    if path.stat().st_size > MAX_SIZE:
+        return ShareFile(path, name, "", FileState.FOREIGN, "it is larger than any share copy")
+    data = path.read_bytes()
+    sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        copy = read_share_copy(key.open(data))
+    except NotForThisKey as error:
+        return ShareFile(path, name, sha256, FileState.FOREIGN, str(error))
+    except (Damaged, BadShareCopy) as error:
+        return ShareFile(path, name, sha256, FileState.DAMAGED, str(error))
+    facts = SetFacts.of(copy)
+    fault = fault_of_facts(facts) or fault_of_share(copy)
+    if fault is not None:
+        return ShareFile(path, name, sha256, FileState.DAMAGED, fault)
+    notes = [*_wrong_names(path, sha256, facts)]
+    if (unusable := fault_of_protocol_share(copy)) is not None:
+        notes.append(f"no signer can be restored with it: {unusable}")
+    return ShareFile(
+        path,
+        name,
+        sha256,
+        FileState.GOOD,
+        notes=tuple(notes),
+        facts=facts,
+        index=copy.index,
+        identity_public_key=copy.identity_public_key,
+    )
+
+
+def open_share_file(file: ShareFile, key: CustomerKey) -> ShareCopy:
+    """Read a good file again, with its secrets. Raise ValueError if it is not the same file."""
+    copy = read_share_copy(key.open(file.path.read_bytes()))
+    if SetFacts.of(copy) != file.facts or copy.index != file.index or fault_of_share(copy):
+        raise ValueError("the file was changed while it was in use")
+    return copy
+
+
+def _wrong_names(path: Path, sha256: str, facts: SetFacts) -> list[str]:
+    """Return where an object's name disagrees with its contents; other names say nothing."""
+    found = _NAME.fullmatch(path.name)
+    if found is None:
+        return []
+    generation, ceremony, digest = found.groups()
+    wrong = []
+    if digest != sha256:
+        wrong.append("its bytes do not have the SHA-256 of its name")
+    if int(generation) != facts.generation or ceremony != str(facts.ceremony):
+        wrong.append("its name is that of another set of shares")
+    if _is_other_uuid(path.parent.name, facts.key_id):
+        wrong.append("its folder is that of another key")
+    return wrong
+
+
+def _is_other_uuid(text: str, expected: UUID) -> bool:
+    try:
+        return UUID(text) != expected
+    except ValueError:
+        return False

@@ -1,0 +1,55 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from mpc.recover import opening
+from mpc.recover.cli import app
+from tests.unit.mpc.recover.bucket import write_key_file
+
+
+@pytest.fixture(autouse=True)
+def _unprotected_memory(monkeypatch):
+    """Commands run in pytest's own process here, which must stay open to core files and swap."""
+    monkeypatch.setattr(opening, "harden", lambda: None)
+    monkeypatch.setattr(opening, "lock_memory", lambda: True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "bucket"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def customer_key(tmp_path: Path) -> Path:
+    return write_key_file(tmp_path / "customer-key")
+
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def command(folder: Path, customer_key: Path) -> Command:
+    """Run a command on the folder, with the customer's key."""
+
+    def run(name: str, *words: str, answers: str | None = None) -> Result:
+        line = [name, str(folder), *words, "--customer-key", str(customer_key)]
+        return CliRunner().invoke(app, line, input=answers)
+
+    return run
+
+
+@pytest.fixture
+def inspected(command: Command) -> Callable[[], tuple[int, dict[str, Any]]]:
+    """Return exit code and document of inspect."""
+
+    def run() -> tuple[int, dict[str, Any]]:
+        done = command("inspect", "--json")
+        return done.exit_code, json.loads(done.stdout)
+
+    return run
