@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import nacl.bindings
 import nacl.signing
@@ -47,11 +48,11 @@ def signed(command):
     return run
 
 
-def raw(said):
+def raw(said: dict[str, Any]) -> bytes:
     return bytes.fromhex(said["r"][2:] + said["s"][2:])
 
 
-def recovered_key(said, digest: bytes) -> bytes:
+def recovered_key(said: dict[str, Any], digest: bytes) -> bytes:
     signature = datatypes.Signature(raw(said) + bytes([said["recid"]]))
     found = signature.recover_public_key_from_msg_hash(digest)
     return bytes(found.to_compressed_bytes())
