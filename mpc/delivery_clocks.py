@@ -27,6 +27,7 @@ class DeliveryClocks:
         self._names = names
         self._clock = clock
         self._problems: dict[str, str] = {}
+        self._job_signing_keys: dict[str, tuple[str, ...]] = {}
 
     def problems(self) -> dict[str, str]:
         """Return the servers whose clock is too far off, each with its offset in words."""
@@ -35,6 +36,10 @@ class DeliveryClocks:
     def problem(self) -> str | None:
         """Return ``problems`` as one text; None if there are none."""
         return "; ".join(f"{name}: {text}" for name, text in self._problems.items()) or None
+
+    def job_signing_keys(self) -> dict[str, tuple[str, ...]]:
+        """Return the ids of the job-signing keys that each server said that it pins."""
+        return dict(self._job_signing_keys)
 
     async def compare_repeatedly(self) -> None:
         await self._clock.compared.wait()
@@ -53,6 +58,7 @@ class DeliveryClocks:
             # one server's answer must not prevent the comparison of the others
             log.exception("cannot compare a delivery server's clock", server=name)
             return
+        self._job_signing_keys[name] = facts.job_signing_keys
         problem = clock_problem(facts.time, sent, datetime.now(UTC), self._clock)
         if problem is None:
             self._problems.pop(name, None)

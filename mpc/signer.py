@@ -72,6 +72,7 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
                 ],
                 clock=clock,
                 delivery_problems=delivery_clocks.problems,
+                delivery_job_signing_keys=delivery_clocks.job_signing_keys,
                 capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
                 bans=lambda: bans.own(MAX_BANS),
                 left_in_flight=locks.left.read,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
 from custody.control_plane.access.scopes import Scope
+from custody.control_plane.command_context import path_of, settings_of, with_database
+from custody.control_plane.job_signing_key.commands import job_signing_key_app
 from custody.runtime.console import (
     Json,
     application,
@@ -27,7 +28,6 @@ from custody.runtime.operators import operator_name
 if TYPE_CHECKING:
     from custody.control_plane.audit import restores as audit_restores
     from custody.control_plane.database import AnyRow
-    from custody.control_plane.settings import Settings
     from custody.database.connection import Connection
 
 
@@ -41,8 +41,7 @@ token_app = application("Bearer tokens of applications.")
 node_app = application("The nodes that the control plane gives jobs to.")
 app.add_typer(token_app, name="token")
 app.add_typer(node_app, name="node")
-
-Result = TypeVar("Result")
+app.add_typer(job_signing_key_app, name="job-signing-key")
 
 
 @app.callback()
@@ -55,46 +54,12 @@ def _options(
     context.obj = config
 
 
-def _path(context: typer.Context) -> Path:
-    path: Path = context.find_root().obj
-    return path
-
-
-def _settings(context: typer.Context) -> Settings:
-    from custody.control_plane.settings import load_settings
-
-    return load_settings(_path(context))
-
-
-def _with_database(
-    context: typer.Context, work: Callable[[Connection], Awaitable[Result]]
-) -> Result:
-    """Do something in one transaction on the configured database. Raises OperatorError."""
-    import asyncio
-
-    from custody.control_plane import serve
-    from custody.database.errors import database_errors
-    from custody.database.pool import Pool
-    from custody.migrations import schema
-
-    url = _settings(context).database.read_url()
-
-    async def run() -> Result:
-        async with Pool(url, 1, "control-plane") as pool:
-            await schema.check_database(pool, serve.TREE, serve.MIGRATE_COMMAND)
-            async with pool.transaction() as connection:
-                return await work(connection)
-
-    with database_errors():
-        return asyncio.run(run())
-
-
 @app.command()
 def init(context: typer.Context) -> None:
     """Write a configuration that explains each setting, and make the key that signs jobs."""
     from custody.control_plane.settings import SIGNING_KEY_FILE, initialise
 
-    path = _path(context)
+    path = path_of(context)
     with operator_errors():
         public_key = initialise(path)
     out.print(f"wrote {path} and {path.parent / SIGNING_KEY_FILE}", markup=False)
@@ -111,7 +76,7 @@ def migrate(context: typer.Context) -> None:
     from custody.migrations import schema
 
     with operator_errors(), database_errors():
-        schema.migrate(serve.TREE, _settings(context).database.read_url())
+        schema.migrate(serve.TREE, settings_of(context).database.read_url())
     out.print("the database has this version's schema")
 
 
@@ -130,7 +95,7 @@ def serve_command(
     with operator_errors():
         harden()
         log.configure(log_level)
-        uvloop.run(serve.serve_control_plane(_settings(context)))
+        uvloop.run(serve.serve_control_plane(settings_of(context)))
 
 
 @app.command()
@@ -165,7 +130,7 @@ def token_create(
 
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
     with operator_errors():
-        made = _with_database(
+        made = with_database(
             context,
             lambda connection: tokens.create_token(connection, application_name, scope, expires_at),
         )
@@ -194,9 +159,7 @@ def token_revoke(
     from custody.control_plane.access import tokens
 
     with operator_errors():
-        if not _with_database(
-            context, lambda connection: tokens.revoke_token(connection, token_id)
-        ):
+        if not with_database(context, lambda connection: tokens.revoke_token(connection, token_id)):
             raise OperatorError(
                 f"there is no token {token_id}", "List the tokens: control-plane token list"
             )
@@ -209,7 +172,7 @@ def token_list(context: typer.Context, as_json: Json = False) -> None:
     from custody.control_plane.access import tokens
 
     with operator_errors():
-        rows = _with_database(context, tokens.list_tokens)
+        rows = with_database(context, tokens.list_tokens)
     if as_json:
         print_json([dict(row) for row in rows])
         return
@@ -248,7 +211,7 @@ def node_add(
             await registry.add_node(connection, node_id, group, owner)
 
     with operator_errors():
-        _with_database(context, add)
+        with_database(context, add)
     for node_id in node_ids:
         out.print(f"node {node_id} is registered in group {group}", markup=False)
 
@@ -259,7 +222,7 @@ def node_list(context: typer.Context, as_json: Json = False) -> None:
     from custody.control_plane.access import nodes as registry
 
     with operator_errors():
-        rows = _with_database(context, registry.list_nodes)
+        rows = with_database(context, registry.list_nodes)
     if as_json:
         print_json([_node(row) for row in rows])
         return
@@ -297,7 +260,7 @@ def node_remove(
     from custody.control_plane.access import nodes as registry
 
     with operator_errors():
-        _with_database(
+        with_database(
             context,
             lambda connection: registry.remove_node(connection, node_id, with_audit_heads),
         )
@@ -324,11 +287,11 @@ def node_restored(
     from custody.control_plane.audit import restores as audit_restores
 
     with operator_errors():
-        seen = _with_database(context, lambda connection: _claimed(connection, node_id))
+        seen = with_database(context, lambda connection: _claimed(connection, node_id))
         out.print(_described(seen), markup=False)
         if not yes:
             typer.confirm("Acknowledge this?", abort=True)
-        _with_database(
+        with_database(
             context,
             lambda connection: audit_restores.acknowledge(
                 connection, seen, by or operator_name(), reason
@@ -345,7 +308,7 @@ def node_restores(
 ) -> None:
     """Show the restores that a node has stated, and who acknowledged them."""
     with operator_errors():
-        found = _with_database(context, lambda connection: _restores(connection, node_id))
+        found = with_database(context, lambda connection: _restores(connection, node_id))
     if as_json:
         print_json([each.shown.model_dump(mode="json") for each in found])
         return

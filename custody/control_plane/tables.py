@@ -94,6 +94,10 @@ nodes = Table(
     Column("has_gate", Boolean, nullable=False, server_default=false()),
     # delivery servers that this signer cannot meet others at, by name, with why
     Column("delivery_problems", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    # ids of the job-signing keys that it pins, as its last heartbeat said; null if it did not say
+    Column("job_signing_keys", ARRAY(String)),
+    # ids of the job-signing keys that delivery servers pin, by name, as they told this signer
+    Column("delivery_job_signing_keys", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     # begin of the last step in which it left its task undone: it is away until it beats again
     Column("silent_since", DateTime(timezone=True)),
     # pairs that a stop of this signer left in the middle of signing, as its last heartbeat said

@@ -49,11 +49,18 @@ class Delivery:
     """The routes that answer signers."""
 
     def __init__(
-        self, sessions: Sessions, settings: Settings, version: str, clock: ServerClock
+        self,
+        sessions: Sessions,
+        settings: Settings,
+        version: str,
+        clock: ServerClock,
+        job_key_ids: tuple[str, ...] = (),
     ) -> None:
         self._sessions = sessions
         self._limits = settings.limits
-        self._facts = ServerFacts(name=settings.server.name, version=version)
+        self._facts = ServerFacts(
+            name=settings.server.name, version=version, job_signing_keys=job_key_ids
+        )
         self._clock = clock
 
     def application(self) -> web.Application:

@@ -37,8 +37,8 @@ def _certificate(settings: Settings) -> Check:
 
 def _job_keys(settings: Settings) -> Check:
     keys = settings.tickets.job_signing_keys
-    pinned_job_keys(keys, "tickets")
-    return Check("job-signing keys", Status.OK, f"{len(keys)} pinned")
+    pinned = pinned_job_keys(keys, "tickets")
+    return Check("job-signing keys", Status.OK, f"{len(keys)} pinned: {', '.join(pinned.ids)}")
 
 
 def _clock(settings: Settings) -> Check:

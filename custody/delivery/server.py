@@ -59,7 +59,9 @@ async def serving(settings: Settings) -> AsyncIterator[dict[str, int]]:
     job_keys = pinned_job_keys(settings.tickets.job_signing_keys, "tickets")
     sessions = Sessions(Admission(job_keys, section.name), settings.limits)
     clock = ServerClock(timedelta(seconds=settings.limits.max_clock_offset_seconds))
-    delivery = Delivery(sessions, settings, version(DISTRIBUTION), clock).application()
+    delivery = Delivery(
+        sessions, settings, version(DISTRIBUTION), clock, job_keys.ids
+    ).application()
     health = Health(sessions, clock).application()
     sweeping = asyncio.create_task(keep_going("sweep", sessions.sweep_repeatedly), name="sweep")
     try:

@@ -43,10 +43,10 @@ def _freeze(settings: NodeSettings) -> Check:
 def _job_keys(settings: NodeSettings) -> Check:
     keys = settings.control_plane.job_signing_keys
     try:
-        pinned_job_keys(keys, "control_plane")
+        pinned = pinned_job_keys(keys, "control_plane")
     except OperatorError as error:
         return failed("job-signing keys", error)
-    return Check("job-signing keys", Status.OK, f"{len(keys)} pinned")
+    return Check("job-signing keys", Status.OK, f"{len(keys)} pinned: {', '.join(pinned.ids)}")
 
 
 def _database_tls(settings: NodeSettings) -> Check:

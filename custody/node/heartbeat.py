@@ -53,6 +53,8 @@ class Heartbeat:
         slots: int,
         has_gate: bool,
         delivery_problems: Callable[[], dict[str, str]] = dict,
+        job_signing_keys: tuple[str, ...] = (),
+        delivery_job_signing_keys: Callable[[], dict[str, tuple[str, ...]]] = dict,
     ) -> None:
         self._client = client
         self._journal = journal
@@ -68,6 +70,8 @@ class Heartbeat:
         self._slots = slots
         self._has_gate = has_gate
         self._delivery_problems = delivery_problems
+        self._job_signing_keys = job_signing_keys
+        self._delivery_job_signing_keys = delivery_job_signing_keys
         self._told: tuple[str, bool] | None = None
 
     async def run(self) -> None:
@@ -151,6 +155,8 @@ class Heartbeat:
             slots=self._slots,
             has_gate=self._has_gate,
             delivery_problems=self._delivery_problems(),
+            job_signing_keys=self._job_signing_keys,
+            delivery_job_signing_keys=self._delivery_job_signing_keys(),
         )
 
 

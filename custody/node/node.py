@@ -58,6 +58,8 @@ class Mode:
     """The clock, if the mode's parts use the same one."""
     delivery_problems: Callable[[], dict[str, str]] = dict
     """The delivery servers that this signer cannot use, each with the reason."""
+    delivery_job_signing_keys: Callable[[], dict[str, tuple[str, ...]]] = dict
+    """The ids of the job-signing keys that each delivery server pins."""
     left_in_flight: Callable[[], Awaitable[Sequence[LeftInFlight]]] | None = None
     """The pairs that a stop of this signer left in flight, for its operator."""
     withdraw: Withdraw | None = None
@@ -156,6 +158,7 @@ def build_node(
     compared_clock = Part("clock", lambda: clock_problem() if clock.compared.is_set() else None)
     # a control plane that receives a heartbeat is available; the first answer compares the clocks
     told = Health([*own_parts, compared_clock])
+    job_keys = pinned_job_keys(settings.control_plane.job_signing_keys, "control_plane")
     heartbeat = Heartbeat(
         client=client,
         journal=journal,
@@ -171,8 +174,9 @@ def build_node(
         slots=slots.total,
         has_gate=gate_client is not None,
         delivery_problems=mode.delivery_problems,
+        job_signing_keys=job_keys.ids,
+        delivery_job_signing_keys=mode.delivery_job_signing_keys,
     )
-    job_keys = pinned_job_keys(settings.control_plane.job_signing_keys, "control_plane")
     loop = JobLoop(
         node=node,
         client=client,

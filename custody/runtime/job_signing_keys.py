@@ -8,9 +8,9 @@ from typing import Annotated
 from pydantic import Field
 
 from custody.runtime.errors import ConfigurationError
-from custody.wire.signed_bytes import PinnedKeys
+from custody.wire.signed_bytes import MAX_PINNED_KEYS, PinnedKeys
 
-JobSigningKeys = Annotated[list[str], Field(min_length=1)]
+JobSigningKeys = Annotated[list[str], Field(min_length=1, max_length=MAX_PINNED_KEYS)]
 """Base64 of 32-byte Ed25519 public keys (RFC 8032); two while one is being replaced."""
 
 

@@ -10,7 +10,7 @@ from custody.wire.answers import Answer, Open
 from custody.wire.encoding import Base64Bytes, Model
 from custody.wire.left_in_flight import LeftInFlight
 from custody.wire.public_keys import IdentityKey
-from custody.wire.signed_bytes import SignedBytes
+from custody.wire.signed_bytes import SignedBytes, SigningKeyIds
 
 MAX_BATCH = 256
 """Limit of jobs in one claim, outcomes in one report, leases in one extend."""
@@ -136,6 +136,12 @@ class HeartbeatRequest(Model):
         tuple[LeftInFlight, ...] | None, Field(max_length=MAX_LEFT_IN_FLIGHT)
     ] = None
     """All pairs that this signer has left in flight, oldest first; null if it does not know."""
+    job_signing_keys: SigningKeyIds = ()
+    """The job-signing keys that this node pins."""
+    delivery_job_signing_keys: Annotated[dict[str, SigningKeyIds], Field(max_length=MAX_BATCH)] = (
+        Field(default_factory=dict)
+    )
+    """The job-signing keys that delivery servers pin, as each server told this signer."""
 
 
 class HeartbeatResponse(Answer):

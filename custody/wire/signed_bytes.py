@@ -5,9 +5,11 @@ The payload stays bytes, and is parsed only after its signature has been verifie
 """
 
 import hashlib
+from typing import Annotated
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import Field
 
 from custody.wire.encoding import Base64Bytes, Model
 from custody.wire.public_keys import check_ed25519
@@ -24,6 +26,15 @@ ATTESTATION_TYPE = "application/vnd.custody.attestation.v1+json"
 BAN_TYPE = "application/vnd.custody.ban.v1+json"
 SHARE_COPY_TYPE = "application/vnd.custody.share-copy.v1+json"
 BACKUP_TYPE = "application/vnd.custody.backup.v1+json"
+
+
+MAX_PINNED_KEYS = 16
+"""Limit of the ids in one SigningKeyIds; a node pins two keys while one is being replaced."""
+
+SigningKeyIds = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")], ...], Field(max_length=MAX_PINNED_KEYS)
+]
+"""The ids of keys, as ``signing_key_id`` makes them."""
 
 
 class BadSignedBytes(ValueError):
@@ -81,6 +92,11 @@ class PinnedKeys:
             signing_key_id(key): Ed25519PublicKey.from_public_bytes(check_ed25519(key))
             for key in public_keys
         }
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Return the keys' ids, in the order in which they were pinned."""
+        return tuple(self._keys)
 
     def open(self, payload_type: str, signed: SignedBytes) -> bytes:
         """Verify the signature and return the payload. Raise BadSignedBytes."""

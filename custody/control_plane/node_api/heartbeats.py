@@ -18,6 +18,8 @@ _BEAT = """
         slots = :slots,
         has_gate = :has_gate,
         delivery_problems = CAST(:delivery_problems AS jsonb),
+        job_signing_keys = :job_signing_keys,
+        delivery_job_signing_keys = CAST(:delivery_job_signing_keys AS jsonb),
         left_in_flight = coalesce(CAST(:left_in_flight AS jsonb), left_in_flight),
         last_seen = now()
     WHERE id = :node AND coalesce(identity_public_key, :identity) = :identity
@@ -55,6 +57,8 @@ class Heartbeats:
                 "slots": beat.slots,
                 "has_gate": beat.has_gate,
                 "delivery_problems": json.dumps(beat.delivery_problems),
+                "job_signing_keys": list(beat.job_signing_keys),
+                "delivery_job_signing_keys": json.dumps(beat.delivery_job_signing_keys),
                 "left_in_flight": _left_in_flight(beat),
             },
         )

@@ -236,6 +236,7 @@ MODELS: dict[str, Model] = {
         health=NodeHealth(status="ok"),
         identity_public_key=NODE_SIGNER.public_key,
         audit_head=SIGNED_HEAD,
+        job_signing_keys=(SIGNED_JOB.signing_key_id,),
     ),
     "heartbeat-response": HeartbeatResponse(node=NODE, group="hsm", time=CREATED_AT),
     "gate-question": GATE_QUESTION,
