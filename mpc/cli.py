@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from custody.backup import commands as backup_commands
 from custody.node.commands import add_node_commands
 from custody.pkcs11.commands import master_key_app
 from custody.runtime.console import application, no_overwriting, operator_errors, out
@@ -21,6 +22,7 @@ from mpc.commands.rewrap import add_rewrap
 from mpc.configuration import NewSigner, new_configuration
 
 if TYPE_CHECKING:
+    from custody.backup.subject import Subject
     from custody.node.chain_verification import KeyCheck
     from custody.pkcs11.settings import HsmSettings
     from custody.runtime.checks import Check
@@ -103,8 +105,15 @@ def _hsm_settings(context: typer.Context) -> HsmSettings:
     return hsm_settings(_settings(context))
 
 
+def _backup_subject(context: typer.Context) -> Subject:
+    from mpc.backup import subject_of
+
+    return subject_of(_settings(context), context.find_root().obj)
+
+
 add_node_commands(app, _settings, _checks, _key_check)
 add_rewrap(app, _settings)
+app.add_typer(backup_commands.application(_backup_subject), name="backup")
 app.add_typer(peers_commands.application(_settings), name="peers")
 app.add_typer(shares_commands.application(_settings), name="shares")
 app.add_typer(bans_commands.application(_settings), name="bans")

@@ -106,7 +106,8 @@ def application(subject_of: Callable[[typer.Context], Subject]) -> typer.Typer:
             Path | None, typer.Argument(help="The backup [default: this node's newest].")
         ] = None,
         sample: Annotated[
-            int | None, typer.Option(min=1, help="Try so many keys, chosen at random.")
+            int | None,
+            typer.Option(min=1, help="Try so many keys, chosen at random [default: all]."),
         ] = None,
         node_key: NodeKey = None,
         as_json: Json = False,
@@ -244,8 +245,8 @@ def _show_verification(path: Path, found: Verification, as_json: bool) -> None:
             {
                 "file": str(path),
                 "good": not found.findings,
-                "keys": found.keys,
-                "keys_in_all": found.keys_in_all,
+                "tried": found.tried,
+                "in_all": found.in_all,
                 "checks": found.said,
                 "findings": found.findings,
                 **_facts(found.manifest),

@@ -34,14 +34,14 @@ class CreatedBackup(Model):
 
 
 class VerifiedBackup(Model):
-    """A backup that was restored here and found good. ``keys``: how many keys were tried."""
+    """A backup that was restored here and found good. ``tried``: how many keys were tried."""
 
     file: str
     manifest_sha256: Digest
     created_at: AwareDatetime
     verified_at: AwareDatetime
-    keys: int
-    keys_in_all: int
+    tried: int
+    in_all: int
 
 
 class _Verified(Model):

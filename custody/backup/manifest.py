@@ -64,7 +64,8 @@ class Manifest(Model):
 
 def file_name(program: str, node: str, created_at: datetime) -> str:
     """Return the name of a backup file; names sort by time."""
-    return f"{program}-{node}-{created_at:%Y%m%dT%H%M%SZ}{SUFFIX}"
+    whose = program if node == program else f"{program}-{node}"
+    return f"{whose}-{created_at:%Y%m%dT%H%M%SZ}{SUFFIX}"
 
 
 def encode(manifest: Manifest) -> bytes:

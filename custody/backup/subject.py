@@ -28,11 +28,12 @@ class DatabaseFacts:
 class Proof:
     """The result of the program's own checks of a restored database.
 
+    ``tried``: how many of the ``in_all`` keys (or, of a control plane, audit heads) were tried.
     ``said``: one line for people for each check that was done. ``findings``: what is not good.
     """
 
-    keys: int
-    keys_in_all: int
+    tried: int
+    in_all: int
     said: list[str]
     findings: list[str]
 

@@ -32,8 +32,8 @@ class Verification:
     """A finished verification. The backup is good if there are no ``findings``."""
 
     manifest: Manifest
-    keys: int = 0
-    keys_in_all: int = 0
+    tried: int = 0
+    in_all: int = 0
     said: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
 
@@ -82,15 +82,15 @@ def verify(
                 manifest_sha256=manifest_digest(backup),
                 created_at=backup.manifest.created_at,
                 verified_at=datetime.now(UTC),
-                keys=proof.keys,
-                keys_in_all=proof.keys_in_all,
+                tried=proof.tried,
+                in_all=proof.in_all,
             )
         )
     return result
 
 
 def _add(result: Verification, proof: Proof) -> None:
-    result.keys, result.keys_in_all = proof.keys, proof.keys_in_all
+    result.tried, result.in_all = proof.tried, proof.in_all
     result.said += proof.said
     result.findings += proof.findings
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import typer
 
+from custody.backup import commands as backup_commands
 from custody.control_plane.access.scopes import Scope
 from custody.control_plane.command_context import path_of, settings_of, with_database
 from custody.control_plane.job_signing_key.commands import job_signing_key_app
@@ -26,6 +27,7 @@ from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name
 
 if TYPE_CHECKING:
+    from custody.backup.subject import Subject
     from custody.control_plane.audit import restores as audit_restores
     from custody.control_plane.database import AnyRow
     from custody.database.connection import Connection
@@ -52,6 +54,15 @@ def _options(
     ] = Path("control-plane.toml"),
 ) -> None:
     context.obj = config
+
+
+def _backup_subject(context: typer.Context) -> Subject:
+    from custody.control_plane.backup import subject_of
+
+    return subject_of(settings_of(context), path_of(context))
+
+
+app.add_typer(backup_commands.application(_backup_subject), name="backup")
 
 
 @app.command()

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from custody.backup.settings import BACKUP_SECTION
+from custody.backup.settings import BackupSection as CommonBackupSection
 from custody.control_plane.conductor.settings import CeremoniesSection, DeliverySection
 from custody.control_plane.jobs.queue import MAX_LAPSES
 from custody.runtime.configuration import (
@@ -88,6 +90,12 @@ class GroupsSection(Section):
         return self.hsm if store is Store.HSM else self.mpc
 
 
+class BackupSection(CommonBackupSection):
+    """As of a node, and the folder for what this host remembers of its backups."""
+
+    state_directory: ConfiguredPath
+
+
 class Settings(Section):
     database: DatabaseSection
     public_api: PublicApiSection
@@ -97,6 +105,7 @@ class Settings(Section):
     groups: GroupsSection = GroupsSection()
     delivery: DeliverySection = DeliverySection()
     ceremonies: CeremoniesSection = CeremoniesSection()
+    backup: BackupSection | None = None
 
 
 def load_settings(path: Path) -> Settings:
@@ -203,4 +212,8 @@ keys_seconds = 120                    # for all signers to make, refresh or repa
 order_seconds = 30                    # for a signer to do an order, or to ask its owner's gate
 claim_seconds = 3                     # for a signer to take up its task
 alive_seconds = 25                    # a signer whose last heartbeat is older is away
+
+{BACKUP_SECTION.format(program="control-plane").rstrip()}
+# Folder for what this host remembers of its backups: the last one, and those found good.
+state_directory = "state"
 """

@@ -116,9 +116,7 @@ class _Proving:
         async with Pool(url, CONNECTIONS, f"{self._settings.program} backup verify") as pool:
             said, findings = await self._chain(pool, advance)
             proof = await self._prove_keys(pool, sample, advance)
-        return Proof(
-            proof.keys, proof.keys_in_all, [*said, *proof.said], [*findings, *proof.findings]
-        )
+        return Proof(proof.tried, proof.in_all, [*said, *proof.said], [*findings, *proof.findings])
 
     async def _chain(self, pool: Pool, advance: Advance) -> tuple[list[str], list[str]]:
         retention = timedelta(days=self._settings.loop.journal_retention_days)

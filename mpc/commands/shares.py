@@ -182,22 +182,35 @@ async def _verify(settings: SignerSettings, key_ids: list[UUID]) -> tuple[int, l
         total = (await database.rows(share_queries.COUNT_KEPT, {"key_ids": key_ids}))[0].number
         with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
             task = progress.add_task("shares", total=total)
-            bad: list[BadShare] = []
-            seen: set[UUID] = set()
-            count = 0
-            async for row in _kept(database, key_ids):
-                what = await _fault(shares, row)
-                if what is not None:
-                    bad.append(BadShare(str(row.key_id), str(row.ceremony), what))
-                seen.add(row.key_id)
-                count += 1
-                progress.update(task, completed=count)
+            count, seen, bad = await try_shares(
+                shares, database, key_ids, lambda done: progress.update(task, completed=done)
+            )
     missing = sorted(str(key_id) for key_id in key_ids if key_id not in seen)
     if missing:
         raise OperatorError(
             f"this signer has no share of {', '.join(missing)}", "mpc-signer shares list"
         )
     return count, bad
+
+
+async def try_shares(
+    shares: Shares, database: Pool, key_ids: list[UUID], done: Callable[[int], None]
+) -> tuple[int, set[UUID], list[BadShare]]:
+    """Decrypt shares and compare them with their rows; no ids: all shares.
+
+    Return the number of shares, the ids of their keys, and the bad shares.
+    """
+    bad: list[BadShare] = []
+    seen: set[UUID] = set()
+    count = 0
+    async for row in _kept(database, key_ids):
+        what = await _fault(shares, row)
+        if what is not None:
+            bad.append(BadShare(str(row.key_id), str(row.ceremony), what))
+        seen.add(row.key_id)
+        count += 1
+        done(count)
+    return count, seen, bad
 
 
 async def _kept(database: Pool, key_ids: list[UUID]) -> AsyncIterator[Any]:

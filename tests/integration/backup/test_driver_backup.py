@@ -41,15 +41,15 @@ def test_a_backup_is_found_good_and_the_scratch_database_is_dropped(
 ):
     found = verify_with(subject, backup, driver_host.identity)
     assert found.findings == []
-    assert (found.keys, found.keys_in_all) == (KEYS, KEYS)
+    assert (found.tried, found.in_all) == (KEYS, KEYS)
     assert scratch_databases(driver_host.url) == []
     (fact,) = Facts(subject.state_directory).verified()
-    assert (fact.file, fact.keys) == (backup.name, KEYS)
+    assert (fact.file, fact.tried) == (backup.name, KEYS)
 
 
 def test_a_sample_tries_so_many_keys(driver_host: DriverHost, subject: Subject, backup: Path):
     found = verify_with(subject, backup, driver_host.identity, sample=1)
-    assert (found.keys, found.keys_in_all, found.findings) == (1, KEYS, [])
+    assert (found.tried, found.in_all, found.findings) == (1, KEYS, [])
 
 
 def test_the_file_is_a_tar_that_stock_tools_open(

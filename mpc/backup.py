@@ -1,0 +1,63 @@
+"""Backups of a signer: each share of a restored database must open under the encryption key."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from custody.backup.subject import Advance, Proof, Subject
+from custody.node.backup import backup_subject, of_keys
+from mpc.commands.shares import try_shares
+from mpc.shares import share_queries
+from mpc.shares.audited_shares import check_shares
+from mpc.shares.encryption_keys import open_encryption_keys
+from mpc.shares.shares import Shares
+
+if TYPE_CHECKING:
+    from custody.database.pool import Pool
+    from mpc.settings import SignerSettings
+
+_KNOWN_KEYS = "SELECT id, check_value FROM encryption_keys ORDER BY id"
+_SAMPLE = """
+    SELECT key_id FROM shares WHERE ciphertext IS NOT NULL
+    GROUP BY key_id ORDER BY random() LIMIT :sample
+"""
+
+
+def subject_of(settings: SignerSettings, config: Path) -> Subject:
+    """Return what the backup commands need of a signer. Raise OperatorError.
+
+    The encryption key is never in the backup: a person who opens the backup must not get shares.
+    """
+    encryption = settings.encryption
+    pin_file = None if encryption.hsm is None else encryption.hsm.pin_file
+    return backup_subject(
+        settings,
+        config,
+        files=tuple(server.ca for server in settings.delivery),
+        secrets=(encryption.key_file, *encryption.other_key_files, pin_file),
+        known_keys=_KNOWN_KEYS,
+        check_keys=check_shares,
+        prove_keys=partial(_prove_shares, settings),
+    )
+
+
+async def _prove_shares(
+    settings: SignerSettings, database: Pool, sample: int | None, advance: Advance
+) -> Proof:
+    """Open shares, and compare each with its public verifying share.
+
+    Raise OperatorError if the encryption key is not available.
+    """
+    in_all = (await database.rows(share_queries.COUNT_KEPT, {"key_ids": []}))[0].number
+    key_ids = []
+    if sample is not None and sample < in_all:
+        key_ids = [row.key_id for row in await database.rows(_SAMPLE, {"sample": sample})]
+    async with open_encryption_keys(settings) as keys:
+        await keys.compare(database)
+        count, _, bad = await try_shares(
+            Shares(database, keys), database, key_ids, lambda done: advance("shares", done, in_all)
+        )
+    findings = [f"share of key {each.key_id} from {each.ceremony}: {each.what}" for each in bad]
+    return of_keys("shares", count, in_all, findings)
