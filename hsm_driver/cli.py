@@ -10,7 +10,15 @@ import typer
 
 from custody.backup import commands as backup_commands
 from custody.node.commands import add_node_commands
-from custody.pkcs11.commands import master_key_app
+from custody.pkcs11.commands import (
+    Reason,
+    Restored,
+    WasExtractable,
+    WasRewrappable,
+    master_key_app,
+    reason_of,
+    require_restored,
+)
 from custody.runtime.console import application, no_overwriting, operator_errors, out
 from custody.runtime.options import options_of
 from hsm_driver import keys_commands
@@ -119,29 +127,42 @@ app.add_typer(master_keys, name="master-key")
 
 
 @master_keys.command()
-def adopt(context: typer.Context) -> None:
+def adopt(
+    context: typer.Context,
+    restored: Restored = False,
+    reason: Reason = None,
+    rewrappable: WasRewrappable = False,
+    extractable: WasExtractable = False,
+) -> None:
     """Record a new version of the master key in the group's database.
 
     Until then no driver starts with it, because everybody with the PIN can put a key on the token.
     After its next start, each driver wraps new keys with the adopted version.
+
+    With --restored: adopt master keys that came from the HSM's backup, and so were not made inside
+    this HSM. The check values must be those of this database. Each extraction that `doctor` knows
+    is tried, and must fail.
     """
     import asyncio
 
+    from hsm_driver.master_keys import adopt_new, adopt_restored
+
     with operator_errors():
-        adopted = asyncio.run(_adopt(_settings(context)))
-    out.print(f"adopted {', '.join(adopted)}" if adopted else "there is no new master key")
-
-
-async def _adopt(settings: DriverSettings) -> list[str]:
-    from custody.node.connections import open_database
-    from hsm_driver import driver
-    from hsm_driver.vault import Vault
-
-    async with (
-        open_database(settings) as database,
-        driver.open_hsm(settings, workers=1) as hsm,
-    ):
-        return await Vault(database, hsm).adopt_master_keys()
+        if not restored:
+            require_restored(reason, rewrappable=rewrappable, extractable=extractable)
+            adopted = asyncio.run(adopt_new(_settings(context)))
+            nothing = "there is no new master key"
+        else:
+            adopted = asyncio.run(
+                adopt_restored(
+                    _settings(context),
+                    reason_of(reason),
+                    rewrappable=rewrappable,
+                    extractable=extractable,
+                )
+            )
+            nothing = "this HSM shows each master key as made inside it: no key needs adoption"
+    out.print(f"adopted {', '.join(adopted)}" if adopted else nothing)
 
 
 def _backup_subject(context: typer.Context) -> Subject:

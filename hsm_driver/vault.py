@@ -10,6 +10,7 @@ from custody.node.handlers import RowChange, Work
 from custody.node.metrics import HSM_SECONDS
 from custody.node.stored_key import StoredKey, require_same_key
 from custody.pkcs11.hsm import Hsm
+from custody.pkcs11.restoring import short
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.runtime.batching import Batcher
 from custody.runtime.errors import OperatorError
@@ -125,15 +126,20 @@ class Vault:
         Raise OperatorError if the token lacks a known key, or has another key under its name.
         """
         present = await self._hsm.check_values()
-        known = {row.id: row.check_value for row in await self._pool.rows(_MASTER_KEYS)}
+        known = await known_master_keys(self._pool)
         for name, check_value in known.items():
-            _compare(name, check_value, present.get(name))
+            compare_check_values(name, check_value, present.get(name))
         return bool(known), {name: value for name, value in present.items() if name not in known}
 
     async def _select(self, key_ids: list[UUID]) -> list[Any]:
         rows = await self._pool.rows(_SELECT_KEYS, {"key_ids": key_ids})
         found = {row.key_id: row for row in rows}
         return [found.get(key_id) for key_id in key_ids]
+
+
+async def known_master_keys(pool: Pool) -> dict[str, bytes]:
+    """Return the check values of the group's master keys, by name."""
+    return {row.id: row.check_value for row in await pool.rows(_MASTER_KEYS)}
 
 
 def network_of(row: Any) -> Network | None:
@@ -175,7 +181,8 @@ def row_of(key_id: UUID, network: Network | None, key: WrappedKey) -> RowChange:
     return RowChange(_INSERT_KEYS, values)
 
 
-def _compare(name: str, known: bytes, found: bytes | None) -> None:
+def compare_check_values(name: str, known: bytes, found: bytes | None) -> None:
+    """Raise OperatorError unless the token's key is the one that the database knows."""
     if found is None:
         raise OperatorError(
             f"the token has no master key {name!r}, which wraps keys of this database",
@@ -184,7 +191,7 @@ def _compare(name: str, known: bytes, found: bytes | None) -> None:
     if found != known:
         raise OperatorError(
             f"the token's master key {name!r} is another key than the one that wrapped this "
-            "database's keys: its check value differs",
-            "Point [hsm] at the right token. Do not delete the master_keys row: the wrapped keys "
-            "cannot be used with this master key.",
+            f"database's keys: its check value is {short(found)}, not {short(known)}",
+            "Point [hsm] at the right token, or restore the right backup of the HSM. Do not delete "
+            "the master_keys row: the wrapped keys cannot be used with this master key.",
         )

@@ -18,6 +18,7 @@ from mpc.commands import bans as bans_commands
 from mpc.commands import peers as peers_commands
 from mpc.commands import repair as repair_commands
 from mpc.commands import shares as shares_commands
+from mpc.commands.master_keys import add_adopt
 from mpc.commands.rewrap import add_rewrap
 from mpc.configuration import NewSigner, new_configuration
 
@@ -118,8 +119,10 @@ app.add_typer(peers_commands.application(_settings), name="peers")
 app.add_typer(shares_commands.application(_settings), name="shares")
 app.add_typer(bans_commands.application(_settings), name="bans")
 app.add_typer(repair_commands.application(_settings), name="repair")
+master_keys = master_key_app(_hsm_settings)
+add_adopt(master_keys, _settings)
 app.add_typer(
-    master_key_app(_hsm_settings),
+    master_keys,
     name="master-key",
     help="The key in an HSM that encrypts shares, where the configuration names a token.",
 )

@@ -108,7 +108,7 @@ async def _on_database(
 
 async def _encryption_key(settings: SignerSettings, database: Pool) -> Check:
     name = "encryption key"
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, database) as keys:
         known = await keys.require_known(database)
         if len(known) > 1:
             return Check(

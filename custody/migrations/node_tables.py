@@ -89,3 +89,26 @@ def create_database_probe() -> None:
         now("written_at"),
         sa.PrimaryKeyConstraint("id", name="pk_database_probe"),
     )
+
+
+def create_key_statements() -> None:
+    """Create the tables of restored keys and of key backups that operators have confirmed."""
+    op.create_table(
+        "restored_keys",
+        sa.Column("check_value", sa.LargeBinary(), nullable=False),
+        sa.Column("is_extractable", sa.Boolean(), nullable=False),
+        sa.Column("operator", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        now("adopted_at"),
+        sa.PrimaryKeyConstraint("check_value", name="pk_restored_keys"),
+    )
+    op.create_table(
+        "key_backups",
+        sa.Column("check_value", sa.LargeBinary(), nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True)),
+        sa.Column("code_digest", sa.LargeBinary()),
+        sa.Column("confirmed_at", sa.DateTime(timezone=True)),
+        sa.Column("operator", sa.String()),
+        sa.Column("place", sa.String()),
+        sa.PrimaryKeyConstraint("check_value", name="pk_key_backups"),
+    )

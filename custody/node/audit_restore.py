@@ -1,13 +1,10 @@
 """`audit restored`: the node states in its own chain that its database was restored."""
 
-import hashlib
 from datetime import UTC, datetime
-from uuid import UUID, uuid4
-
-from asyncpg.exceptions import UniqueViolationError
 
 from custody.database.pool import Pool
-from custody.node.audit import INSERT_LINKS, AuditChain, AuditRecord
+from custody.node.audit import AuditChain, AuditRecord
+from custody.node.audit_append import append, operator_record
 from custody.node.audit_records import (
     MAX_RECORD,
     RESTORED,
@@ -22,11 +19,7 @@ from custody.runtime.errors import OperatorError
 from custody.wire.audit import GENESIS, AuditHead, Restored
 from custody.wire.encoding import to_base64
 from custody.wire.node_api import KnownRestore
-from custody.wire.outcomes import OutcomeStatus
 from custody.wire.signed_bytes import RESTORED_TYPE, SignedBytes, SigningKey
-
-ATTEMPTS = 10
-"""Tries, since the running node appends to the same chain and the read head may be outdated."""
 
 _HASHES = """
     SELECT sequence, hash FROM audit
@@ -65,8 +58,9 @@ async def state_restore(
     before = await _last_stated(pool, node, signer)
     if before is not None and before[1].kept == lost[-1].head:
         return before
-    for _ in range(ATTEMPTS):
-        chain = AuditChain(pool, node, signer)
+    made: list[tuple[SignedBytes, Gap]] = []
+
+    async def make(chain: AuditChain) -> list[AuditRecord]:
         restored = Restored(
             node=node,
             agreed=agreed,
@@ -78,17 +72,11 @@ async def state_restore(
         )
         signed = signer.sign(RESTORED_TYPE, restored.model_dump_json().encode())
         gap = open_gap(KnownRestore(restored=signed), signer, node)
-        links = chain.link(await chain.head(), [_record(signed, gap)])
-        try:
-            async with pool.transaction() as connection:
-                await connection.rows(INSERT_LINKS, links.parameters)
-        except UniqueViolationError:
-            continue
-        return signed, gap
-    raise OperatorError(
-        "the running node keeps adding records to its chain",
-        "Stop the node, and run the command again.",
-    )
+        made.append((signed, gap))
+        return [_record(signed, gap)]
+
+    await append(pool, node, signer, make)
+    return made[-1]
 
 
 def _record(signed: SignedBytes, gap: Gap) -> AuditRecord:
@@ -104,16 +92,7 @@ def _record(signed: SignedBytes, gap: Gap) -> AuditRecord:
         "statement_signature": to_base64(signed.signature),
         "statement_key": signed.signing_key_id,
     }
-    return AuditRecord(
-        job_id=uuid4(),  # the record belongs to no job
-        kind=RESTORED,
-        key_id=UUID(int=0),  # the record belongs to no key
-        job_digest=hashlib.sha256(b"").digest(),
-        status=OutcomeStatus.DONE.value,
-        code=None,
-        outcome_digest=hashlib.sha256(signed.payload).digest(),
-        details=details,
-    )
+    return operator_record(RESTORED, signed.payload, details)
 
 
 async def _agreed(pool: Pool, node: str, kept: Kept, below: int) -> AuditHead:

@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Index,
@@ -50,8 +51,31 @@ def add_node_tables(metadata: MetaData) -> tuple[Table, Table]:
         Column("hash", LargeBinary, nullable=False),
     )
     _add_locks(metadata)
+    _add_key_statements(metadata)
     add_probe_table(metadata)
     return journal, audit
+
+
+def _add_key_statements(metadata: MetaData) -> None:
+    Table(
+        "restored_keys",  # adopted although they were not made inside the token
+        metadata,
+        Column("check_value", LargeBinary, primary_key=True),
+        Column("is_extractable", Boolean, nullable=False),
+        Column("operator", String, nullable=False),
+        Column("reason", String, nullable=False),
+        now("adopted_at"),
+    )
+    Table(
+        "key_backups",  # of master keys and encryption keys
+        metadata,
+        Column("check_value", LargeBinary, primary_key=True),
+        Column("made_at", DateTime(timezone=True)),
+        Column("code_digest", LargeBinary),  # SHA-256 of the confirmation code in the file
+        Column("confirmed_at", DateTime(timezone=True)),
+        Column("operator", String),
+        Column("place", String),
+    )
 
 
 def _add_locks(metadata: MetaData) -> None:

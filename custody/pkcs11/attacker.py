@@ -27,6 +27,10 @@ class Refused(Exception):
     """The token did not let the key out; the text says what it answered."""
 
 
+class CannotTry(Refused):
+    """There is nothing to try the attempt on: this says nothing about the token."""
+
+
 @dataclass(frozen=True)
 class StoredKey:
     """A key of this attempt alone, wrapped as the database would hold it."""
@@ -65,14 +69,14 @@ class Attacker:
         )
 
     def stored_key(self) -> StoredKey:
-        """Wrap a key to try the attempts on. Raise Refused if the token wraps none."""
+        """Wrap a key to try the attempts on. Raise CannotTry if the token wraps none."""
         for algorithm in token_scheme.SCHEMES:
             with suppress(Unable):
                 way = find_way(self.session, self.wrapping.key, algorithm)
                 with token_scheme.generated(self.session, algorithm) as (public, private, _):
                     wrapped = self.wrapping.key.wrap_key(private, mechanism=way.mechanism)
                     return StoredKey(way, wrapped, public[Attribute.EC_POINT])
-        raise Refused("the token wraps no key to try it on")
+        raise CannotTry("the token wraps no key to try it on")
 
     def unwrap(
         self,

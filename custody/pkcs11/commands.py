@@ -23,7 +23,44 @@ if TYPE_CHECKING:
     from custody.pkcs11.settings import HsmSettings
 
 
-COLUMNS = ("name", "purpose", "check value", "extractable", "modifiable", "copyable")
+COLUMNS = (
+    "name", "purpose", "check value", "made inside", "extractable", "modifiable", "copyable",
+)  # fmt: skip
+MAX_REASON = 500
+
+Restored = Annotated[
+    bool,
+    typer.Option("--restored", help="Adopt keys that came from the HSM's backup. Needs --reason."),
+]
+Reason = Annotated[
+    str | None,
+    typer.Option(help="With --restored: the backup and why it was restored, for the audit."),
+]
+WasRewrappable = Annotated[
+    bool, typer.Option("--rewrappable", help="With --restored: as the key was generated.")
+]
+WasExtractable = Annotated[
+    bool, typer.Option("--extractable", help="With --restored: as the key was generated.")
+]
+
+
+def require_restored(reason: str | None, *, rewrappable: bool, extractable: bool) -> None:
+    """Raise OperatorError for options that only --restored takes."""
+    if reason is not None or rewrappable or extractable:
+        raise OperatorError(
+            "--reason, --rewrappable and --extractable belong to --restored",
+            "Give --restored as well, or leave these options out.",
+        )
+
+
+def reason_of(reason: str | None) -> str:
+    """Return the reason. Raise OperatorError if there is none, or if it is too long."""
+    if reason is None or not 1 <= len(reason) <= MAX_REASON:
+        raise OperatorError(
+            f"a reason has 1 to {MAX_REASON} characters",
+            'Say which backup was restored and why: --reason "HSM failed, backup of 3 March".',
+        )
+    return reason
 
 
 def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Typer:
@@ -143,6 +180,12 @@ def _as_json(key: MasterKeyRecord) -> dict[str, Any]:
 
 
 def _row(key: MasterKeyRecord) -> tuple[object, ...]:
-    flags = (key.extractable, key.modifiable, key.copyable)
+    flags = (key.made_inside, key.extractable, key.modifiable, key.copyable)
     value = key.check_value.hex()
-    return (key.name, key.purpose, f"{value[:16]}…", *("yes" if flag else "no" for flag in flags))
+    return (key.name, key.purpose, f"{value[:16]}…", *map(_word, flags))
+
+
+def _word(flag: bool | None) -> str:
+    if flag is None:
+        return "unknown"
+    return "yes" if flag else "no"

@@ -71,7 +71,7 @@ async def _token_checks(
     async for check in _capabilities(settings, token):
         yield check
     keys = await token.master_keys()
-    yield _master_key(keys)
+    yield _master_key(settings, keys)
     if settings.host_signing:
         yield _host_signing(settings, keys)
     if any(key.purpose == "wraps keys" for key in keys):
@@ -99,20 +99,25 @@ async def _capabilities(settings: HsmSettings, token: Administration) -> AsyncIt
             yield Check(name, Status.OK, f"on the host (inside: {probed.why_not[name]})")
 
 
-def _master_key(keys: list[MasterKeyRecord]) -> Check:
+def _master_key(settings: HsmSettings, keys: list[MasterKeyRecord]) -> Check:
     name = "master key"
     if not any(key.purpose == "wraps keys" for key in keys):
         return Check(name, Status.FAIL, "none", "hsm-driver master-key generate")
+    restored = {key.check_value for key in settings.restored}
     for key in keys:
-        if not key.made_inside:
+        if not key.made_inside and key.check_value not in restored:
             return Check(
                 name,
                 Status.FAIL,
-                f"{key.name} was not made inside the HSM: somebody may know its value",
-                "Find out who put it there and delete it: the driver does not start with it.",
+                f"{key.name} was not made inside this HSM: somebody may know its value",
+                "If the HSM was restored from the backup of its master key: hsm-driver master-key "
+                "adopt --restored. If not, find out who put the key there, and delete it: the "
+                "driver does not start with it.",
             )
     newest = [key for key in keys if key.purpose == "wraps keys"][-1]
     detail = f"{newest.name}, check value {newest.check_value.hex()[:16]}…"
+    if not newest.made_inside:
+        detail += ", restored from a backup"
     weak = [f"{key.name} is {weakness}" for key in keys for weakness in _weaknesses(key)]
     if weak:
         return Check(name, Status.WARN, f"{detail}; {', '.join(weak)}", _REMAKE)
@@ -124,7 +129,7 @@ def _weaknesses(key: MasterKeyRecord) -> list[str]:
         (not key.sensitive, "not sensitive"),
         (key.extractable, "extractable"),
         (key.modifiable, "modifiable"),
-        (key.copyable, "copyable"),
+        (key.copyable is not False, "copyable"),
     )
     return [words for is_weak, words in flags if is_weak]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from custody.pkcs11 import extraction_of_master_keys as of_master_keys
 from custody.pkcs11 import extraction_of_stored_keys as of_stored_keys
-from custody.pkcs11.attacker import Attacker, Refused, remove_left_over
+from custody.pkcs11.attacker import Attacker, CannotTry, Refused, remove_left_over
 from custody.pkcs11.login import name_of
 from custody.pkcs11.master_key import MasterKey, newest
 from custody.pkcs11.messages import Extracted, Hello
@@ -39,13 +39,15 @@ def attempt(session: Session, hello: Hello, masters: list[MasterKey], name: str)
     """Try one on every version. Raises PKCS11Error when the session is lost."""
     remove_left_over(session)
     wraps = [key for key in masters if not key.is_host]
-    succeeded, refusals = {}, set()
+    succeeded, refusals, untried = {}, set(), []
     for wrapping in wraps:
         hosts = [key for key in masters if key.is_host and key.version == wrapping.version]
         try:
             succeeded[wrapping.name] = ATTEMPTS[name](Attacker(session, hello, wrapping, hosts))
         except Refused as refused:
             refusals.add(str(refused))
+            if isinstance(refused, CannotTry):
+                untried.append(wrapping.name)
         except SESSION_LOST:
             raise
         except PKCS11Error as error:
@@ -55,4 +57,5 @@ def attempt(session: Session, hello: Hello, masters: list[MasterKey], name: str)
         newest="" if last is None else last.name,
         succeeded=succeeded,
         refusals=sorted(refusals),
+        untried=untried,
     )

@@ -55,6 +55,8 @@ async def _try_once(
         purpose=purpose,
         check_values=None if known is None else known.check_values,
         capabilities=None if known is None else known.capabilities,
+        restored=list(settings.restored),
+        only_encrypting=settings.only_encrypting,
     )
     if standing is not PinStanding.PROVEN:
         memory.remember(Verdict.TRYING)

@@ -5,11 +5,12 @@ with ``-host`` behind it. Runs in worker processes only.
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from custody.pkcs11.login import CannotStart, name_of
-from custody.pkcs11.messages import MasterKeyRecord, Obstacle
+from custody.pkcs11.messages import MasterKeyRecord, Obstacle, RestoredKey
 from pkcs11 import Attribute, GCMParams, KeyType, Mechanism, MechanismFlag, ObjectClass, Session
 from pkcs11.exceptions import PKCS11Error
 from pkcs11.types import DecryptMixin, EncryptMixin, Object, SecretKey, UnwrapMixin, WrapMixin
@@ -82,18 +83,46 @@ def newest(keys: list[MasterKey], is_host: bool) -> MasterKey | None:
     return max(candidates, key=lambda key: key.version, default=None)
 
 
-def must_be_made_inside(master: MasterKey) -> None:
-    """Raise CannotStart for an imported key: somebody may know its value.
+def must_be_made_inside(
+    session: Session, master: MasterKey, restored: Iterable[RestoredKey]
+) -> None:
+    """Raise CannotStart for an imported key, unless its check value is that of a restored key.
 
-    CKA_LOCAL is the token's own statement of that (PKCS#11 3.1, section 4.9). Without this, a
-    holder of the PIN could add a version of his own, and read every key made from then on.
+    CKA_LOCAL is the token's own statement that the key was made inside (PKCS#11 3.1, section 4.9).
+    Without this, a holder of the PIN could add a version of his own, and read every key made from
+    then on. A key that came from the HSM's backup has no such statement. Its check value proves
+    that it is the same key, and an operator has adopted it.
     """
-    if not _flag(master.key, Attribute.LOCAL, otherwise=False):
+    if _flag(master.key, Attribute.LOCAL, otherwise=False):
+        return
+    proof = check_value(session, master)
+    adopted = next((key for key in restored if key.check_value == proof), None)
+    if adopted is None:
         raise CannotStart(
             Obstacle.MASTER_KEY,
-            f"the key {master.name!r} was not made inside the HSM: somebody may know its value",
-            "Find out who put it there and delete it, or give it another label.",
+            f"the key {master.name!r} (check value {proof.hex()[:16]}…) was not made inside this "
+            "HSM: somebody may know its value",
+            "If the HSM was restored from the backup of its master key: master-key adopt "
+            "--restored. If not, find out who put the key there, and delete it.",
         )
+    record = describe(session, master)
+    if weaknesses := weaknesses_of_restored(record, adopted.extractable):
+        raise CannotStart(
+            Obstacle.MASTER_KEY,
+            f"the restored key {master.name!r} is {', '.join(weaknesses)}",
+            "Restore the key again by the HSM vendor's mechanism, which keeps its attributes.",
+        )
+
+
+def weaknesses_of_restored(record: MasterKeyRecord, extractable: bool) -> list[str]:
+    """Return why a restored key is weaker than every key that master-key generate makes."""
+    flags = (
+        (not record.sensitive, "not sensitive"),
+        (record.extractable and not extractable, "extractable"),
+        (record.modifiable, "modifiable"),
+        (record.copyable is True, "copyable"),
+    )
+    return [words for is_weak, words in flags if is_weak]
 
 
 def passing_wrapping_key(session: Session) -> WrappingKey:
@@ -166,8 +195,15 @@ def describe(session: Session, master: MasterKey) -> MasterKeyRecord:
         sensitive=_flag(master.key, Attribute.SENSITIVE, otherwise=False),
         extractable=_flag(master.key, Attribute.EXTRACTABLE, otherwise=True),
         modifiable=_flag(master.key, Attribute.MODIFIABLE, otherwise=True),
-        copyable=_flag(master.key, Attribute.COPYABLE, otherwise=True),
+        copyable=_copyable(master.key),
     )
+
+
+def _copyable(key: Object) -> bool | None:
+    try:
+        return bool(key[Attribute.COPYABLE])
+    except PKCS11Error:
+        return None
 
 
 def _flag(key: Object, attribute: Attribute, otherwise: bool) -> bool:

@@ -44,11 +44,22 @@ class PinStanding(StrEnum):
     UNANSWERED = "unanswered"  # an earlier try had no answer, so it may have been counted as wrong
 
 
+class RestoredKey(Message):
+    """A key that an operator has adopted as restored from a backup: its 32-byte check value.
+
+    ``extractable``: the key was made with `master-key generate --extractable`.
+    """
+
+    check_value: bytes
+    extractable: bool = False
+
+
 class Hello(Message):
     """The first message to a worker: where to log in, and what it must find there.
 
     ``check_values`` names the master keys that must be on the token, as an earlier worker found
     them; None to the first worker, which reports what there is. ``capabilities`` likewise.
+    ``restored`` and ``only_encrypting``: as in HsmSettings.
     """
 
     module: str
@@ -60,6 +71,8 @@ class Hello(Message):
     purpose: Literal["operations", "administration"]
     check_values: dict[str, bytes] | None = None
     capabilities: list[Capability] | None = None
+    restored: list[RestoredKey] = []
+    only_encrypting: bool = False
 
 
 class Ready(Message):
@@ -202,7 +215,10 @@ class Unsealed(Message):
 
 
 class MasterKeyRecord(Message):
-    """One AES key of ours on the token. ``check_value`` has 32 bytes."""
+    """One AES key of ours on the token. ``check_value`` has 32 bytes.
+
+    ``copyable`` is None on a token that does not know this attribute.
+    """
 
     name: str
     label: str
@@ -213,7 +229,7 @@ class MasterKeyRecord(Message):
     sensitive: bool
     extractable: bool
     modifiable: bool
-    copyable: bool
+    copyable: bool | None
 
 
 class MasterKeys(Message):
@@ -237,12 +253,14 @@ class Extracted(Message):
 
     ``succeeded``: how it succeeded, by the name of the master key; empty is good news.
     ``refusals``: what the token answered elsewhere. ``newest``: the newest master key's name.
+    ``untried``: the master keys on which there was nothing to try.
     """
 
     kind: Literal["extracted"] = "extracted"
     newest: str
     succeeded: dict[str, str]
     refusals: list[str]
+    untried: list[str] = []
 
 
 Answer = Failure | Lost | Signed | Generated | Sealed | Unsealed | MasterKeys | Probed | Extracted

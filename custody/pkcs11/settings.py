@@ -1,9 +1,11 @@
 """Settings of a token."""
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from custody.pkcs11.messages import RestoredKey
 from custody.wire.algorithms import Algorithm
 
 DEFAULT_DEADLINE_SECONDS = 10.0
@@ -31,7 +33,8 @@ class HsmSettings:
     ``deadline_seconds`` is the longest that a worker may take over one group of operations before
     it is killed. ``host_signing`` names the algorithms that may be signed on the host where the
     token cannot do them inside. ``state_directory`` keeps what must outlive this process: that a
-    PIN was refused.
+    PIN was refused. ``restored``: keys that were not made inside this token, and that an operator
+    has adopted as restored. ``only_encrypting``: of the token's keys, use only those that encrypt.
     """
 
     module: Path
@@ -42,3 +45,11 @@ class HsmSettings:
     deadline_seconds: float = DEFAULT_DEADLINE_SECONDS
     host_signing: frozenset[Algorithm] = frozenset()
     master_key_label: str = DEFAULT_MASTER_KEY_LABEL
+    restored: tuple[RestoredKey, ...] = ()
+    only_encrypting: bool = False
+
+
+def with_restored(settings: HsmSettings, restored: Mapping[bytes, bool]) -> HsmSettings:
+    """Return settings that accept these keys. ``restored``: check value to is_extractable."""
+    keys = [RestoredKey(check_value=value, extractable=may) for value, may in restored.items()]
+    return replace(settings, restored=tuple(keys))

@@ -76,8 +76,10 @@ class Worker:
             return Ready(token=hello.token_label, check_values={}, capabilities=[])
         if hello.check_values is not None:
             masters = [master for master in masters if master.name in hello.check_values]
+        if hello.only_encrypting:
+            masters = [master for master in masters if master.is_host]
         for master in masters:
-            master_key.must_be_made_inside(master)
+            master_key.must_be_made_inside(self._session, master, hello.restored)
         found = {master.name: master_key.check_value(self._session, master) for master in masters}
         _compare(hello, found)
         known = hello.capabilities

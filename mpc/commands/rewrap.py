@@ -83,7 +83,10 @@ async def _rewrap(
     from mpc.shares.encryption_keys import open_encryption_keys
     from mpc.shares.rewrap import count, rewrap
 
-    async with open_database(settings) as database, open_encryption_keys(settings) as keys:
+    async with (
+        open_database(settings) as database,
+        open_encryption_keys(settings, database) as keys,
+    ):
         if existing is not None:
             keys.add(existing)
         await keys.require_known(

@@ -176,7 +176,10 @@ async def _verify(settings: SignerSettings, key_ids: list[UUID]) -> tuple[int, l
     from mpc.shares.encryption_keys import open_encryption_keys
     from mpc.shares.shares import Shares
 
-    async with open_database(settings) as database, open_encryption_keys(settings) as keys:
+    async with (
+        open_database(settings) as database,
+        open_encryption_keys(settings, database) as keys,
+    ):
         await keys.compare(database)
         shares = Shares(database, keys)
         total = (await database.rows(share_queries.COUNT_KEPT, {"key_ids": key_ids}))[0].number

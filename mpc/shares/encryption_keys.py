@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from custody.database.pool import Pool
 from custody.node.errors import Failed
+from custody.node.restored_keys import restored_keys
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.master_key import HOST_SUFFIX
-from custody.pkcs11.settings import HsmSettings
+from custody.pkcs11.settings import HsmSettings, with_restored
 from custody.pkcs11.token_section import token_settings
 from custody.runtime.errors import OperatorError
 from mpc.settings import SignerSettings
@@ -87,7 +88,7 @@ class EncryptionKeys:
 
         Raise OperatorError unless each of these keys is configured, with the same check value.
         """
-        known = {row.id: row.check_value for row in await pool.rows(_KNOWN)}
+        known = await known_keys(pool)
         for key_id, check_value in known.items():
             self._compare(key_id, check_value)
         return known
@@ -116,14 +117,24 @@ class EncryptionKeys:
         return iter(self._keys.values())
 
 
+async def known_keys(pool: Pool) -> dict[str, bytes]:
+    """Return the check values of the keys that the database knows, by id."""
+    return {row.id: row.check_value for row in await pool.rows(_KNOWN)}
+
+
 async def adopt(pool: Pool, key: EncryptionKey) -> None:
     """Have the database know a key, so that shares can be under it."""
     await pool.rows(_ADOPT, {"id": key.id, "check_value": key.check_value})
 
 
 @contextlib.asynccontextmanager
-async def open_encryption_keys(settings: SignerSettings) -> AsyncIterator[EncryptionKeys]:
-    """Open the keys of [encryption]: read files, log in to the token. Raise OperatorError."""
+async def open_encryption_keys(
+    settings: SignerSettings, database: Pool
+) -> AsyncIterator[EncryptionKeys]:
+    """Open the keys of [encryption]: read files, log in to the token. Raise OperatorError.
+
+    The database says which of the token's keys an operator has adopted as restored.
+    """
     section = settings.encryption
     others: list[EncryptionKey] = [load_key_file(path) for path in section.other_key_files]
     candidates: list[EncryptionKey] = []
@@ -132,7 +143,7 @@ async def open_encryption_keys(settings: SignerSettings) -> AsyncIterator[Encryp
     async with contextlib.AsyncExitStack() as stack:
         hsm = None
         if section.hsm is not None:
-            hsm = Hsm(hsm_settings(settings))
+            hsm = Hsm(with_restored(hsm_settings(settings), await restored_keys(database)))
             stack.push_async_callback(hsm.close)
             await hsm.start()
             (candidates if section.key == "hsm" else others).extend(await keys_of(hsm))
@@ -164,4 +175,4 @@ def hsm_settings(settings: SignerSettings) -> HsmSettings:
             "Add it: mpc-signer init writes it, explained, into a new configuration.",
         )
     found = token_settings(section, settings.node.state_directory)
-    return replace(found, master_key_label=section.key_label)
+    return replace(found, master_key_label=section.key_label, only_encrypting=True)

@@ -22,7 +22,11 @@ async def shares_of(signer: Signer, keys_of: Signer | None = None) -> AsyncItera
     """A signer's shares, read with its encryption key, or another's."""
     settings = read_settings(signer.config, SignerSettings)
     others = read_settings((keys_of or signer).config, SignerSettings)
-    async with open_database(settings) as database, open_encryption_keys(others) as keys:
+    async with (
+        open_database(settings) as database,
+        open_database(others) as other,
+        open_encryption_keys(others, other) as keys,
+    ):
         yield Shares(database, keys)
 
 

@@ -18,11 +18,11 @@ token = pkcs11.lib(module).get_token(token_label=label)
 """
 
 
-def run(tokens: TokenFolder, code: str, pin: str | None = None) -> Any:
+def run(tokens: TokenFolder, code: str, pin: str | None = None, label: str = LABEL) -> Any:
     """Run some lines that end by printing JSON."""
-    right = tokens.pin_file(LABEL).read_text()
+    right = tokens.pin_file(label).read_text()
     done = subprocess.run(
-        [sys.executable, "-c", _PRELUDE + code, tokens.module, LABEL, pin or right],
+        [sys.executable, "-c", _PRELUDE + code, tokens.module, label, pin or right],
         env=tokens.environment,
         capture_output=True,
         text=True,
@@ -128,4 +128,69 @@ session.create_object({{
 }})
 print("true")
 """,
+    )
+
+
+def take_out_master_keys(tokens: TokenFolder, label: str = LABEL) -> dict[str, str]:
+    """Values of the newest extractable master keys, in hex by label, by wrapping them out."""
+    values: dict[str, str] = run(
+        tokens,
+        f"""
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
+session = token.open(rw=True, user_pin=pin)
+own = session.create_object({{
+    Attribute.CLASS: pkcs11.ObjectClass.SECRET_KEY, Attribute.KEY_TYPE: KeyType.AES,
+    Attribute.VALUE: bytes(32), Attribute.TOKEN: False, Attribute.WRAP: True,
+}})
+values = {{}}
+for label in ({label!r}, {label + "-host"!r}):
+    (key,) = session.get_objects({{Attribute.LABEL: label}})
+    wrapped = own.wrap_key(key, mechanism=pkcs11.Mechanism.AES_KEY_WRAP)
+    values[label] = aes_key_unwrap(bytes(32), wrapped).hex()
+print(json.dumps(values))
+""",
+        label=tokens.list()[0].label,
+    )
+    return values
+
+
+def restore_master_keys(
+    tokens: TokenFolder, values: dict[str, str], changes: str = "{}", inner: str = "{}"
+) -> None:
+    """Put version 1 on the token as a vendor's restore does: same value, attributes, not local.
+
+    ``changes`` and ``inner`` are Python expressions: attributes that differ from what
+    ``master-key generate`` gives the keys, and the keys that they unwrap. None leaves one out.
+    """
+    run(
+        tokens,
+        f"""
+from custody.pkcs11 import token_scheme, unwrap_template
+from custody.pkcs11.attributes import NestedAttributeMapper
+from custody.pkcs11.master_key import passing_wrapping_key
+from custody.pkcs11.master_key_making import _ways
+from pkcs11 import Mechanism
+session = token.open(rw=True, user_pin=pin, attribute_mapper=NestedAttributeMapper())
+ways = _ways(session)
+types = {{token_scheme.SCHEMES[way.algorithm].key_type for way in ways}}
+inner = {{**unwrap_template.insisted_on(types), **{inner}}}
+inner = {{name: value for name, value in inner.items() if value is not None}}
+for label, value in {values!r}.items():
+    host = label.endswith("-host")
+    uses = (Attribute.ENCRYPT, Attribute.DECRYPT) if host else (Attribute.WRAP, Attribute.UNWRAP)
+    more = {{}} if host else {{Attribute.UNWRAP_TEMPLATE: inner}}
+    mechanisms = [Mechanism.AES_GCM] if host else sorted({{way.mechanism for way in ways}})
+    attributes = {{
+        Attribute.CLASS: pkcs11.ObjectClass.SECRET_KEY, Attribute.KEY_TYPE: KeyType.AES,
+        Attribute.VALUE: bytes.fromhex(value), Attribute.LABEL: label, Attribute.TOKEN: True,
+        Attribute.ID: (1).to_bytes(4), Attribute.PRIVATE: True, Attribute.SENSITIVE: True,
+        Attribute.EXTRACTABLE: False, **dict.fromkeys(uses, True), **more,
+        Attribute.ALLOWED_MECHANISMS: mechanisms, Attribute.COPYABLE: False,
+        Attribute.MODIFIABLE: False, **{changes},
+    }}
+    attributes[Attribute.MODIFIABLE] = attributes.pop(Attribute.MODIFIABLE)
+    session.create_object(attributes)
+print("true")
+""",
+        label=tokens.list()[0].label,
     )

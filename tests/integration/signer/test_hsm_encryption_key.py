@@ -8,12 +8,15 @@ import pytest
 
 from custody.database.pool import Pool
 from custody.pkcs11.administration import administration
+from custody.pkcs11.launch import HsmCannotStart
 from custody.runtime.configuration import read_settings
+from custody.runtime.signing_key import create_signing_key
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_key import FileKey
 from mpc.shares.encryption_keys import EncryptionKeys, hsm_settings, open_encryption_keys
 from mpc.shares.shares import Shares
 from softhsm.tokens import TokenFolder
+from tests.integration.pkcs11.outside import restore_master_keys, take_out_master_keys
 from tests.integration.signer.commands import command, edit
 from tests.integration.signer.conftest import configuration_text
 from tests.integration.signer.keys import activate, found, new_key
@@ -54,7 +57,7 @@ async def make_key(settings: SignerSettings) -> None:
 async def test_shares_open_with_the_token_and_not_without(pool: Pool, settings: SignerSettings):
     await make_key(settings)
     made = new_key()
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, pool) as keys:
         await keys.adopt_first(pool)
         shares = Shares(pool, keys)
         stored = await activate(pool, shares, made)
@@ -69,7 +72,7 @@ async def test_doctor_tries_to_take_the_encryption_key_out(
     pool: Pool, settings: SignerSettings, config: Path
 ):
     await make_key(settings)
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, pool) as keys:
         await keys.adopt_first(pool)
     done = await command(config, "doctor", "--json")
     tried = {check["name"]: check for check in json.loads(done.stdout) if "try: " in check["name"]}
@@ -91,11 +94,11 @@ async def test_a_key_that_somebody_else_made_on_the_token_gets_nothing_to_protec
     pool: Pool, settings: SignerSettings
 ):
     await make_key(settings)
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, pool) as keys:
         await keys.adopt_first(pool)
         first = keys.current.id
     await make_key(settings)
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, pool) as keys:
         await keys.adopt_first(pool)
         assert keys.current.id == first
         assert len(list(keys)) == 2
@@ -106,7 +109,7 @@ async def test_rewrap_takes_the_newest_key_of_the_token(
 ):
     await make_key(settings)
     made = new_key()
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, pool) as keys:
         await keys.adopt_first(pool)
         await activate(pool, Shares(pool, keys), made)
         first = keys.current.id
@@ -114,7 +117,7 @@ async def test_rewrap_takes_the_newest_key_of_the_token(
     done = await command(config, "rewrap", "--to-hsm", "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["unused"] == [f"{first} (custody-signer-host/1)"]
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, pool) as keys:
         await keys.compare(pool)
         assert keys.current.name == "custody-signer-host/2"
         shares = Shares(pool, keys)
@@ -148,3 +151,44 @@ async def test_from_a_file_to_the_token_and_back(
     edit(config, 'key = "hsm"', 'key = "file"\nkey_file = "back.key"')
     done = await command(config, "shares", "verify", "--json")
     assert json.loads(done.stdout) == {"verified": 1, "bad": []}
+
+
+async def test_a_restored_key_opens_shares_once_it_is_adopted(
+    pool: Pool, settings: SignerSettings, config: Path, tmp_path: Path
+):
+    """The same key value in an empty token, put there from outside: CKA_LOCAL is false."""
+    create_signing_key(settings.identity.private_key)
+    async with administration(hsm_settings(settings)) as admin:
+        await admin.make_master_key(rewrappable=False, extractable=True)
+    made = new_key()
+    async with open_encryption_keys(settings, pool) as keys:
+        await keys.adopt_first(pool)
+        stored = await activate(pool, Shares(pool, keys), made)
+    tokens = TokenFolder(tmp_path / "token")
+    values = take_out_master_keys(tokens, "custody-signer")
+    pin = tokens.pin_file(LABEL).read_text()
+    tokens.wipe(LABEL)
+    tokens.make(LABEL, pin)
+    restore_master_keys(tokens, values)
+
+    with pytest.raises(HsmCannotStart, match="adopt --restored"):
+        async with open_encryption_keys(settings, pool):
+            pass
+    done = await command(config, "master-key", "adopt", "--restored", "--reason", "HSM failed")
+    assert done.exit_code == 0, done.output
+    assert "custody-signer-host/1" in done.stdout
+    async with open_encryption_keys(settings, pool) as keys:
+        await keys.compare(pool)
+        assert await Shares(pool, keys).open(stored)
+
+
+async def test_a_restored_key_that_the_database_does_not_know_is_refused(
+    pool: Pool, settings: SignerSettings, config: Path, tmp_path: Path, key: FileKey
+):
+    create_signing_key(settings.identity.private_key)
+    await EncryptionKeys([key], []).adopt_first(pool)
+    labels = ("custody-signer", "custody-signer-host")
+    restore_master_keys(TokenFolder(tmp_path / "token"), dict.fromkeys(labels, "11" * 32))
+    done = await command(config, "master-key", "adopt", "--restored", "--reason", "HSM failed")
+    assert done.exit_code == 1
+    assert f"the check values that it knows are {key.id}" in done.stderr

@@ -1,0 +1,58 @@
+"""Adoption of master keys: new versions, and keys that came from the HSM's backup."""
+
+from custody.node.connections import open_database
+from custody.node.identity import load_identity
+from custody.node.restored_keys import adopt_restored as record_restored
+from custody.pkcs11.administration import administration
+from custody.pkcs11.restoring import imported_keys, require_strong, unknown_key
+from custody.runtime.operators import operator_name
+from hsm_driver.driver import open_hsm
+from hsm_driver.settings import DriverSettings, hsm_settings
+from hsm_driver.vault import Vault, compare_check_values, known_master_keys
+
+
+async def adopt_new(settings: DriverSettings) -> list[str]:
+    """Record the token's new master keys. Return their names. Raise OperatorError."""
+    async with (
+        open_database(settings) as database,
+        open_hsm(settings, database, workers=1) as hsm,
+    ):
+        return await Vault(database, hsm).adopt_master_keys()
+
+
+async def adopt_restored(
+    settings: DriverSettings, reason: str, *, rewrappable: bool, extractable: bool
+) -> list[str]:
+    """Record that the token's imported keys are this database's keys, restored from a backup.
+
+    Return their names; none if the token shows all keys as made inside it. Raise OperatorError if
+    a check value or an attribute differs.
+    """
+    signer = load_identity(settings.identity.private_key)
+    async with (
+        open_database(settings) as database,
+        administration(hsm_settings(settings, workers=1)) as token,
+    ):
+        known = await known_master_keys(database)
+        present = {key.name: key.check_value for key in await token.master_keys()}
+        for name, check_value in known.items():
+            compare_check_values(name, check_value, present.get(name))
+        keys = await imported_keys(token, only_encrypting=False)
+        for key in keys:
+            if key.name not in known:
+                raise unknown_key(key, known.values())
+        await require_strong(
+            token, keys, stored_keys=True, rewrappable=rewrappable, extractable=extractable
+        )
+        adopted = {key.name: key.check_value for key in keys}
+        if adopted:
+            await record_restored(
+                database,
+                settings.node.id,
+                signer,
+                adopted,
+                extractable=extractable,
+                operator=operator_name(),
+                reason=reason,
+            )
+    return sorted(adopted)

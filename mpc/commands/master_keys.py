@@ -1,0 +1,84 @@
+"""mpc-signer master-key adopt: encryption keys of an HSM that was restored from its backup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import typer
+
+from custody.pkcs11.commands import Reason, Restored, WasExtractable, reason_of
+from custody.runtime.console import operator_errors, out
+from custody.runtime.errors import OperatorError
+
+if TYPE_CHECKING:
+    from mpc.settings import SignerSettings
+
+
+def add_adopt(app: typer.Typer, settings_of: Callable[[typer.Context], SignerSettings]) -> None:
+    """Add the command to the application of master keys."""
+
+    @app.command()
+    def adopt(
+        context: typer.Context,
+        restored: Restored = False,
+        reason: Reason = None,
+        extractable: WasExtractable = False,
+    ) -> None:
+        """Adopt encryption keys that came from the HSM's backup: they were not made inside it.
+
+        The check values must be those of this signer's database. Each extraction that `doctor`
+        knows is tried, and must fail. A new version is not adopted: mpc-signer rewrap --to-hsm.
+        """
+        import asyncio
+
+        with operator_errors():
+            if not restored:
+                raise OperatorError(
+                    "this command adopts restored keys only",
+                    "Give --restored. To use a new version of the key: mpc-signer rewrap --to-hsm.",
+                )
+            adopted = asyncio.run(
+                _adopt(settings_of(context), reason_of(reason), extractable=extractable)
+            )
+        out.print(
+            f"adopted {', '.join(adopted)}"
+            if adopted
+            else "this HSM shows each key as made inside it: no key needs adoption"
+        )
+
+
+async def _adopt(settings: SignerSettings, reason: str, *, extractable: bool) -> list[str]:
+    from custody.node.connections import open_database
+    from custody.node.identity import load_identity
+    from custody.node.restored_keys import adopt_restored
+    from custody.pkcs11.administration import administration
+    from custody.pkcs11.restoring import imported_keys, require_strong, unknown_key
+    from custody.runtime.operators import operator_name
+    from mpc.shares.encryption_keys import hsm_settings, known_keys
+
+    signer = load_identity(settings.identity.private_key)
+    async with (
+        open_database(settings) as database,
+        administration(hsm_settings(settings)) as token,
+    ):
+        keys = await imported_keys(token, only_encrypting=True)
+        known = set((await known_keys(database)).values())
+        for key in keys:
+            if key.check_value not in known:
+                raise unknown_key(key, known)
+        await require_strong(
+            token, keys, stored_keys=False, rewrappable=False, extractable=extractable
+        )
+        adopted = {key.name: key.check_value for key in keys}
+        if adopted:
+            await adopt_restored(
+                database,
+                settings.node.id,
+                signer,
+                adopted,
+                extractable=extractable,
+                operator=operator_name(),
+                reason=reason,
+            )
+    return sorted(adopted)
