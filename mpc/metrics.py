@@ -23,6 +23,21 @@ IN_FLIGHT = Gauge(
     "custody_signing_in_flight",
     "Counterparties in the guarded phases of ECDSA signing, or left there by a stop",
 )
+SHARE_COPIES_WAITING = Gauge(
+    "custody_share_copies_waiting", "Share copies that are not in the customer's bucket yet"
+)
+SHARE_COPIES_MISSING = Gauge(
+    "custody_share_copies_missing", "Shares without a copy: mpc-signer layer4 backfill makes them"
+)
+OLDEST_SHARE_COPY = Gauge(
+    "custody_oldest_waiting_share_copy_seconds",
+    "Age of the oldest share copy that is not in the customer's bucket; 0 if none waits",
+)
+SHARE_COPY_PUTS = Counter(
+    "custody_share_copy_puts_total",
+    "Puts of share copies, by ending: stored, or the kind of the fault",
+    ["end"],
+)
 
 _COUNT = """
     SELECT (SELECT count(*) FROM bans) AS bans, (SELECT count(*) FROM in_flight) AS in_flight

@@ -8,6 +8,7 @@ from custody.node.settings import NodeSettings
 from custody.pkcs11.token_section import TokenSection
 from custody.runtime.configuration import ConfiguredPath, Section
 from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
+from mpc.layer4.settings import Layer4Section
 
 DEFAULT_KEY_LABEL = "custody-signer"
 
@@ -54,6 +55,7 @@ class SignerSettings(NodeSettings):
     encryption: EncryptionSection
     quorum: QuorumSection = QuorumSection()
     delivery: Annotated[tuple[DeliverySection, ...], Field(min_length=1)]
+    layer4: Layer4Section | None = None
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> "SignerSettings":

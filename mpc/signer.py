@@ -1,6 +1,9 @@
 """mpc-signer: a node that has one share of each key."""
 
+from __future__ import annotations
+
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -39,6 +42,10 @@ from mpc.settings import SignerSettings
 from mpc.shares.encryption_keys import open_encryption_keys
 from mpc.shares.shares import Shares
 
+if TYPE_CHECKING:
+    from custody.runtime.activities import Activity
+    from mpc.layer4.copies import ShareCopies
+
 log = structlog.get_logger()
 
 
@@ -59,16 +66,20 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
         clock = new_clock(settings)
         names = [each.name for each in settings.delivery]
         delivery_clocks = DeliveryClocks(delivery, names, clock)
+        copies, layer4_parts, layer4_activities = open_layer4(settings, database, signer, shares)
         async with BanLocks(database, settings.node.id, bans) as locks:
             mode = Mode(
                 store=Store.MPC,
-                handlers=handlers(settings, database, signer, shares, bans, locks, delivery),
+                handlers=handlers(
+                    settings, database, signer, shares, bans, locks, delivery, copies
+                ),
                 parts=[
                     Part("process", only.problem),
                     Part("encryption key", keys.problem),
                     Part("shares", shares.problem, stops_work=False),
                     Part("delivery servers", delivery_clocks.problem, stops_work=False),
                     Part("in flight", locks.left.problem, stops_work=False),
+                    *layer4_parts,
                 ],
                 clock=clock,
                 delivery_problems=delivery_clocks.problems,
@@ -84,7 +95,22 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
                 partial(forget_repeatedly, database, node.retention),
                 partial(count_repeatedly, database),
                 delivery_clocks.compare_repeatedly,
+                *layer4_activities,
             )
+
+
+def open_layer4(
+    settings: SignerSettings, database: Pool, signer: SigningKey, shares: Shares
+) -> tuple[ShareCopies | None, list[Part], list[Activity]]:
+    """Return what Layer 4 adds to a signer. A signer without Layer 4 imports nothing of it."""
+    if settings.layer4 is None:
+        return None, [], []
+    from mpc.layer4.copies import ShareCopies
+    from mpc.layer4.putting import Putter
+
+    putter = Putter(database, settings.layer4)
+    copies = ShareCopies(database, signer, shares, settings.layer4, putter)
+    return copies, [Part("layer 4", putter.problem, stops_work=False)], [putter.run]
 
 
 def open_delivery_client(settings: SignerSettings) -> DeliveryClient:
@@ -102,8 +128,9 @@ def handlers(
     bans: Bans,
     locks: BanLocks,
     delivery: DeliveryClient,
+    copies: ShareCopies | None = None,
 ) -> dict[str, Handler]:
-    """Return a signer's handlers by job kind."""
+    """Return a signer's handlers by job kind. ``copies``: None while Layer 4 is off."""
     me = settings.node.id
     peers = Peers(database)
     admission = Admission(me, signer.public_key, peers, bans, settings.quorum.min_threshold)
@@ -116,13 +143,13 @@ def handlers(
         freeze=Freeze(settings.node.state_directory),
     )
     signing = QuorumSigning(ceremonies, shares)
-    preparation = Preparation(me, signer, shares)
+    preparation = Preparation(me, signer, shares, copies)
     return {
         JobKind.APPROVE.value: Approve(shares),
         JobKind.GENERATE_KEY.value: GenerateKey(admission, ceremonies, preparation),
         JobKind.PROVE_KEY.value: ProveKey(admission, shares, signing),
-        JobKind.PROMISE.value: Promise(admission, shares, preparation),
-        JobKind.ACTIVATE_KEY.value: ActivateKey(admission, shares, preparation, signer),
+        JobKind.PROMISE.value: Promise(admission, shares, preparation, copies),
+        JobKind.ACTIVATE_KEY.value: ActivateKey(admission, shares, preparation, signer, copies),
         JobKind.SIGN.value: Sign(admission, shares, signing),
         JobKind.REFRESH_KEY.value: RefreshKey(admission, ceremonies, shares, preparation),
         JobKind.REPAIR_SHARE.value: RepairShare(

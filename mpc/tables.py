@@ -108,6 +108,28 @@ Index(  # With two sets that all n have promised, signers could be told to activ
 )
 Index("ix_shares_encryption_key", shares.c.encryption_key)
 
+share_copies = Table(
+    "share_copies",
+    metadata,
+    Column("key_id", Uuid, primary_key=True),
+    Column("ceremony", Uuid, primary_key=True),
+    Column("place", String, primary_key=True),  # URL of the bucket and the prefix
+    Column("customer_key", String, primary_key=True),  # fingerprint
+    Column("name", String, nullable=False),  # of the object
+    Column("content", LargeBinary),  # encrypted to the customer key; null once the bucket has it
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("last_fault", String),
+    now("retry_at"),
+    now("created_at"),
+    Column("stored_at", DateTime(timezone=True)),
+    CheckConstraint("num_nonnulls(content, stored_at) = 1", name="ck_share_copies_content"),
+)
+Index(
+    "ix_share_copies_waiting",
+    share_copies.c.retry_at,
+    postgresql_where=share_copies.c.stored_at.is_(None),
+)
+
 used_tickets = Table(
     "used_tickets",
     metadata,

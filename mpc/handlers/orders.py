@@ -6,8 +6,10 @@ discards for t abandonments alone: one of them is an honest signer's, without wh
 uses the set. So no honest signer erases what another one uses, as long as fewer than t lie.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
 from custody.node.errors import Denied, Failed, Refused
@@ -35,16 +37,24 @@ from mpc.handlers.preparation import Preparation
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
 
+if TYPE_CHECKING:
+    from mpc.layer4.copies import ShareCopies
+
 
 @dataclass(frozen=True)
 class Promise:
-    """Keeps a share for good, once all n have confirmed their shares and this one has signed."""
+    """Keeps a share for good, once all n have confirmed their shares and this one has signed.
+
+    With Layer 4 on (``copies``), the customer's bucket must have the share's copy first. A key
+    needs the promises of all n, so it is not Active while a copy is missing.
+    """
 
     carries_request: ClassVar[bool] = False
     asks_gate: ClassVar[bool] = False
     admission: Admission
     shares: Shares
     preparation: Preparation
+    copies: ShareCopies | None = None
 
     async def handle(self, work: Work) -> Handled:
         job = work.job
@@ -58,6 +68,8 @@ class Promise:
         quorum = await self.admission.quorum()
         ours = self.preparation.promise(stored)
         require_confirmations(job.evidence, ours, quorum.identities)
+        if self.copies is not None:
+            await self.copies.require_stored(stored)
         return Handled(
             result=PromisedShare(promise=self.preparation.sign(ours)),
             audit=_audit_details(stored),
@@ -67,7 +79,10 @@ class Promise:
 
 @dataclass(frozen=True)
 class ActivateKey:
-    """Takes a set into use once all n have promised to keep it; erases the one before."""
+    """Takes a set into use once all n have promised to keep it; erases the one before.
+
+    A share that was promised while Layer 4 was off may be without a copy: it is required here too.
+    """
 
     carries_request: ClassVar[bool] = False
     asks_gate: ClassVar[bool] = False
@@ -75,6 +90,7 @@ class ActivateKey:
     shares: Shares
     preparation: Preparation
     signer: SigningKey
+    copies: ShareCopies | None = None
 
     async def handle(self, work: Work) -> Handled:
         job = work.job
@@ -86,6 +102,8 @@ class ActivateKey:
         promises = require_promises(
             job.evidence, self.preparation.promise(stored), quorum.identities
         )
+        if self.copies is not None and not stored.is_active:
+            await self.copies.require_stored(stored)
         made_for = stored.made_for or told_by_others(promises, quorum.me)
         attestation = self._attest(job, stored, made_for, quorum.me)
         return Handled(

@@ -1,8 +1,14 @@
 """A signer's statements of its shares; a new share is confirmed when it is stored."""
 
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
 from custody.node.errors import Denied, Failed
 from custody.node.handlers import Handled
 from custody.node.stored_key import StoredKey
+from custody.wire.algorithms import Network
 from custody.wire.jobs import Job
 from custody.wire.outcomes import PreparedShare
 from custody.wire.signed_bytes import CONFIRMATION_TYPE, PROMISE_TYPE, SignedBytes, SigningKey
@@ -10,14 +16,22 @@ from custody.wire.statements import Confirmation, MadeFor, Promise, ShareStateme
 from custody.wire.tickets import CeremonyKind, Ticket
 from mpc._native import Share
 from mpc.shares.shares import Shares
-from mpc.shares.stored_share import StoredShare
+from mpc.shares.stored_share import ShareState, StoredShare
+
+if TYPE_CHECKING:
+    from mpc.layer4.copies import ShareCopies
 
 
 class Preparation:
-    def __init__(self, me: str, signer: SigningKey, shares: Shares) -> None:
+    """``copies``: None while Layer 4 is off."""
+
+    def __init__(
+        self, me: str, signer: SigningKey, shares: Shares, copies: ShareCopies | None = None
+    ) -> None:
         self._me = me
         self._signer = signer
         self._shares = shares
+        self._copies = copies
 
     async def require_room(self, ticket: Ticket) -> None:
         """Raise Failed or Denied, before a ceremony, where its share could not be put on disk."""
@@ -65,6 +79,10 @@ class Preparation:
             signer=self._me,
             index=share.index,
         )
+        rows = [await self._shares.prepare_row(confirmation, job.key.network, share)]
+        if self._copies is not None:  # in the transaction of the share: none is without its copy
+            stored = _stored(confirmation, job.key.network)
+            rows.append(await self._copies.row(stored, share))
         return Handled(
             result=PreparedShare(confirmation=self._sign(CONFIRMATION_TYPE, confirmation)),
             audit={
@@ -73,7 +91,7 @@ class Preparation:
                 "generation": str(ticket.generation),
                 "ceremony": str(ticket.ceremony),
             },
-            rows=[await self._shares.prepare_row(confirmation, job.key.network, share)],
+            rows=rows,
         )
 
     def promise(self, stored: StoredShare) -> Promise:
@@ -99,3 +117,27 @@ class Preparation:
 
     def _sign(self, payload_type: str, said: ShareStatement) -> SignedBytes:
         return self._signer.sign(payload_type, said.model_dump_json().encode())
+
+
+def _stored(confirmation: Confirmation, network: Network | None) -> StoredShare:
+    """Return the facts that the row of a confirmed share will have."""
+    return StoredShare(
+        key_id=confirmation.key_id,
+        ceremony=confirmation.ceremony,
+        state=ShareState.CONFIRMED,
+        generation=confirmation.generation,
+        protocol=confirmation.protocol,
+        group=confirmation.group,
+        threshold=confirmation.threshold,
+        signers=tuple(confirmation.signers),
+        index=confirmation.index,
+        network=network,
+        public_key=confirmation.public_key,
+        chain_code=confirmation.chain_code,
+        transcript=confirmation.transcript,
+        made_for=confirmation.made_for,
+        proved_with=(),
+        is_proved=False,
+        encryption_key=None,
+        created_at=datetime.now(UTC),
+    )

@@ -50,7 +50,7 @@ from mpc.settings import SignerSettings
 from mpc.shares.encryption_key import FileKey
 from mpc.shares.encryption_keys import EncryptionKeys
 from mpc.shares.shares import Shares
-from mpc.signer import handlers, open_delivery_client
+from mpc.signer import handlers, open_delivery_client, open_layer4
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.orders import DELIVERY, ControlPlane, Key, Order
 
@@ -91,7 +91,12 @@ class Organisation:
         return base64.b64encode(self.control_plane.signer.public_key).decode()
 
     def signer_settings(
-        self, name: str, database: str, delivery_url: str, min_threshold: int
+        self,
+        name: str,
+        database: str,
+        delivery_url: str,
+        min_threshold: int,
+        layer4: Mapping[str, Any] | None = None,
     ) -> SignerSettings:
         leaf = self.members[name].leaf
         return SignerSettings.model_validate(
@@ -109,6 +114,7 @@ class Organisation:
                 "encryption": {"key_file": "not-read.key"},
                 "quorum": {"min_threshold": min_threshold},
                 "delivery": [{"name": DELIVERY, "url": delivery_url, "ca": leaf.ca}],
+                "layer4": layer4,
             }
         )
 
@@ -152,7 +158,8 @@ class Party:
             await keys.adopt_first(pool)
             shares, bans = Shares(pool, keys), Bans(pool, name, own.identity)
             async with BanLocks(pool, name, bans) as locks:
-                does = handlers(settings, pool, own.identity, shares, bans, locks, delivery)
+                copies, _, activities = open_layer4(settings, pool, own.identity, shares)
+                does = handlers(settings, pool, own.identity, shares, bans, locks, delivery, copies)
                 mode = Mode(
                     store=Store.MPC,
                     handlers=does,
@@ -161,7 +168,13 @@ class Party:
                     withdraw=partial(withdraw, delivery, name),
                 )
                 loop = build_node(settings, pool, client, own.identity, mode).loop
-                yield cls(name, database, pool, shares, bans, locks, delivery, loop)
+                tasks = [asyncio.create_task(activity()) for activity in activities]
+                try:
+                    yield cls(name, database, pool, shares, bans, locks, delivery, loop)
+                finally:
+                    for task in tasks:
+                        task.cancel()
+                    await asyncio.gather(*tasks, return_exceptions=True)
 
     async def do(self, claimed: ClaimedJob) -> Outcome:
         """A job, as the loop sees to it between claim and report."""
@@ -331,11 +344,12 @@ async def running(
     delivery_url: str | None = None,
     min_threshold: int = 2,
     connections: int = 8,
+    layer4: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> AsyncIterator[Parties]:
     """Signers over these databases; peers as the databases have them.
 
     ``delivery_url``: where they reach the delivery server, if not at its own URL.
-    ``connections``: of each signer to its database.
+    ``connections``: of each signer to its database. ``layer4``: the section of those who have it.
     """
     url = delivery_url or organisation.server.url
     async with contextlib.AsyncExitStack() as stack:
@@ -343,7 +357,9 @@ async def running(
             await stack.enter_async_context(
                 Party.running(
                     organisation.members[name],
-                    organisation.signer_settings(name, database, url, min_threshold),
+                    organisation.signer_settings(
+                        name, database, url, min_threshold, (layer4 or {}).get(name)
+                    ),
                     database,
                     connections,
                 )
