@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
-from asyncpg.exceptions import UniqueViolationError
+from asyncpg.exceptions import IntegrityConstraintViolationError
 
 from custody.database.pool import Pool
 from custody.node.audit import INSERT_LINKS, AuditChain, AuditRecord
@@ -39,7 +39,7 @@ class Acts:
         for attempt in range(ATTEMPTS):
             try:
                 return await self._once(kind, key_id, sql, values, details)
-            except UniqueViolationError:
+            except IntegrityConstraintViolationError:
                 self._chain.forget_head()
                 if attempt == ATTEMPTS - 1:
                     raise

@@ -45,8 +45,12 @@ class AuditRecord:
 
 @dataclass(frozen=True)
 class Links:
-    """Records ready to insert, and the head once they are committed."""
+    """Records ready to insert, and the head once they are committed.
 
+    ``follows``: the record that the database must end with, before the first of these records.
+    """
+
+    follows: AuditHead
     head: AuditHead
     sequences: list[int]
     records: list[bytes]
@@ -57,6 +61,8 @@ class Links:
         """For INSERT_LINKS."""
         return {
             "node": self.head.node,
+            "follows": self.follows.sequence,
+            "previous": self.follows.hash,
             "sequences": self.sequences,
             "records": self.records,
             "hashes": self.hashes,
@@ -65,9 +71,18 @@ class Links:
 
 INSERT_LINKS = """
     INSERT INTO audit (node, sequence, record, hash)
-    SELECT :node, sequence, record, hash
+    SELECT CASE
+            WHEN :follows::bigint = 0 OR EXISTS (
+                SELECT 1 FROM audit
+                WHERE node = :node AND sequence = :follows AND hash = :previous
+            ) THEN :node::varchar
+        END, sequence, record, hash
     FROM unnest(:sequences::bigint[], :records::bytea[], :hashes::bytea[])
         AS link (sequence, record, hash)
+"""
+"""Raises NotNullViolationError, an integrity error, if the record before the first one is missing.
+
+The database was then restored from a backup while this process ran: its head is of another time.
 """
 
 _HEAD = "SELECT sequence, hash FROM audit WHERE node = :node ORDER BY sequence DESC LIMIT 1"
@@ -90,7 +105,7 @@ class AuditChain:
         """
         now = datetime.now(UTC)
         sequence, previous = head.sequence, head.hash
-        links = Links(head, [], [], [])
+        links = Links(head, head, [], [], [])
         for each in audit_records:
             sequence += 1
             record = each.record(self._node, sequence, now)

@@ -329,3 +329,21 @@ async def test_heads_of_a_chain_in_doubt_are_not_thinned(pool: Pool, plane: Plan
         )
     assert aside == RECORDS - BACKUP
     assert await plane.head_count() == count - 1  # of records 1 and 2, in one hour
+
+
+async def test_a_process_that_runs_while_its_database_is_restored_continues_the_restored_chain(
+    pool: Pool, plane: Plane
+):
+    """It has the head of the time before the restore in memory."""
+    node = plane.node
+    for key_row in (False, True):  # one statement, and a transaction
+        await node.journal.commit(commit())
+        lost = await node.chain.head()
+        last = {"sequence": lost.sequence}
+        await pool.rows("DELETE FROM audit WHERE sequence = :sequence", last)
+        await node.journal.commit(commit(key_row=key_row))
+        head = await node.chain.head()
+        assert head.sequence == lost.sequence
+        assert head.hash != lost.hash
+        rows = await pool.rows("SELECT sequence FROM audit ORDER BY sequence")
+        assert [row.sequence for row in rows] == list(range(1, head.sequence + 1))
