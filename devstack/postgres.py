@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -40,32 +41,57 @@ class Cluster:
     """One PostgreSQL server on a free port of 127.0.0.1, with a random password (SCRAM).
 
     ``durable``: fsync is on, as in production. Without it, only a power failure loses data.
+    ``of``: the primary that this server is a streaming standby of.
     """
 
-    def __init__(self, log: Path, durable: bool = True, launcher: Launcher | None = None) -> None:
+    def __init__(
+        self,
+        log: Path,
+        durable: bool = True,
+        launcher: Launcher | None = None,
+        of: "Cluster | None" = None,
+    ) -> None:
         remove_abandoned(BASE, PREFIX)
         self._binaries = find_binaries()
         self._user = _unprivileged_user()
         self._launcher = launcher or Tied()
         self._log = log
         self._durable = durable
-        self._password = secrets.token_urlsafe(24)
+        self._password: str = secrets.token_urlsafe(24) if of is None else of._password
         self._process: Process | None = None
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=BASE))
         self.port = free_port()
         try:
-            self._initialise()
+            self._launcher.keep_folder(self.folder)
+            if of is None:
+                self._initialise()
+            else:
+                of._own(self.folder)
+                of.base_backup(self._data, "--write-recovery-conf")
+                self.configure(f"port = {self.port}\ncluster_name = 'standby'\n")
         except BaseException:
             self.remove()
             raise
 
+    def base_backup(self, data: Path, *options: str) -> None:
+        """Copy this running server's data into a new folder, whose parent its user can write."""
+        arguments: list[str | Path] = [self._binaries / "pg_basebackup", "--pgdata", data]
+        arguments += ["--host", LOCALHOST, "--port", str(self.port), "--username", SUPERUSER]
+        arguments += ["--checkpoint=fast", "--no-password", *options]
+        program = self._program("pg_basebackup", arguments)
+        environment = {**(program.environment or {}), "PGPASSWORD": self._password}
+        run(replace(program, environment=environment), "copy a database cluster")
+
+    def configure(self, lines: str) -> None:
+        """Append lines to postgresql.conf: the last line about a setting counts."""
+        with (self._data / "postgresql.conf").open("a") as configuration:
+            configuration.write(lines)
+
     def _initialise(self) -> None:
-        self._launcher.keep_folder(self.folder)
         password_file = self.folder / "password"
         password_file.write_text(self._password)
-        if self._user is not None:
-            shutil.chown(self.folder, self._user, self._user)
-            shutil.chown(password_file, self._user, self._user)
+        self._own(self.folder)
+        self._own(password_file)
         password_file.chmod(0o600)
         initdb: list[str | Path] = [
             self._binaries / "initdb",
@@ -79,17 +105,16 @@ class Cluster:
         run(self._program("initdb", initdb), "make a database cluster")
         password_file.unlink()
         sync = "on" if self._durable else "off"
-        with (self._data / "postgresql.conf").open("a") as configuration:
-            configuration.write(
-                f"listen_addresses = '{LOCALHOST}'\n"
-                f"port = {self.port}\n"
-                "unix_socket_directories = ''\n"
-                f"max_connections = {MAX_CONNECTIONS}\n"
-                f"fsync = {sync}\n"
-                f"synchronous_commit = {sync}\n"
-                f"full_page_writes = {sync}\n"
-                "log_min_messages = warning\n"
-            )
+        self.configure(
+            f"listen_addresses = '{LOCALHOST}'\n"
+            f"port = {self.port}\n"
+            "unix_socket_directories = ''\n"
+            f"max_connections = {MAX_CONNECTIONS}\n"
+            f"fsync = {sync}\n"
+            f"synchronous_commit = {sync}\n"
+            f"full_page_writes = {sync}\n"
+            "log_min_messages = warning\n"
+        )
 
     @property
     def _data(self) -> Path:
@@ -106,6 +131,12 @@ class Cluster:
         """Return a postgresql:// URL that contains the password."""
         return f"postgresql://{SUPERUSER}:{self._password}@{LOCALHOST}:{self.port}/{database}"
 
+    def url_with(self, standby: "Cluster", database: str = "postgres") -> str:
+        """Return a URL of this server and its standby, which leads to the one that takes writes."""
+        hosts = f"{LOCALHOST}:{self.port},{LOCALHOST}:{standby.port}"
+        query = "target_session_attrs=read-write"
+        return f"postgresql://{SUPERUSER}:{self._password}@{hosts}/{database}?{query}"
+
     def start(self) -> None:
         """Start the server and wait until it takes connections. Raise OperatorError."""
         postgres: list[str | Path] = [self._binaries / "postgres", "-D", self._data]
@@ -114,12 +145,87 @@ class Cluster:
         wait_until(self._process, self._is_ready, START_TIMEOUT)
 
     def _is_ready(self) -> bool:
-        """Return whether postmaster.pid says `ready`: pg_ctl reads the state there too."""
+        """Return whether postmaster.pid says `ready`, or `standby`: pg_ctl reads it there too."""
         try:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
-        return len(lines) > 7 and lines[0] == str(self.process.pid) and lines[7].strip() == "ready"
+        if len(lines) < 8 or lines[0] != str(self.process.pid):
+            return False
+        return lines[7].strip() in ("ready", "standby")
+
+    def start_standby(self, log: Path) -> "Cluster":
+        """Start a synchronous standby: from now on a commit waits until the standby has it."""
+        standby = Cluster(log, self._durable, self._launcher, of=self)
+        try:
+            standby.start()
+            self.wait_for_standby()
+        except BaseException:
+            standby.remove()
+            raise
+        return standby
+
+    @property
+    def archive(self) -> Path:
+        """Return the folder of the archived WAL."""
+        return self.folder / "archive"
+
+    def archive_wal(self) -> None:
+        """Copy each finished WAL segment to ``archive`` from the next start on."""
+        self.archive.mkdir(mode=0o700)
+        self._own(self.archive)
+        copy = f"test ! -f {self.archive}/%f && cp %p {self.archive}/%f.part"
+        move = f"mv {self.archive}/%f.part {self.archive}/%f"
+        self.configure(f"archive_mode = on\narchive_command = '{copy} && {move}'\n")
+
+    def recover_until(self, base: Path, target: str) -> None:
+        """Replace this stopped server's data by a base backup, with the WAL up to a point in time.
+
+        ``target``: a line of postgresql.conf, for example ``recovery_target_time = '...'``. Start
+        the server and wait until it takes writes.
+        """
+        shutil.rmtree(self._data)
+        shutil.move(base, self._data)
+        self.configure(
+            f"restore_command = 'cp {self.archive}/%f %p'\n"
+            f"{target}\n"
+            "recovery_target_action = 'promote'\n"
+        )
+        signal_file = self._data / "recovery.signal"
+        signal_file.touch()
+        self._own(signal_file)
+        self.start()
+        wait_until(self.process, self._takes_writes, START_TIMEOUT)
+
+    def _takes_writes(self) -> bool:
+        try:
+            with psycopg.connect(self.url()) as connection:
+                found = connection.execute("SELECT NOT pg_is_in_recovery()").fetchone()
+        except psycopg.OperationalError:
+            return False
+        return found is not None and bool(found[0])
+
+    def _own(self, path: Path) -> None:
+        """Give a file or folder to the user who runs PostgreSQL."""
+        if self._user is not None:
+            shutil.chown(path, self._user, self._user)
+
+    def wait_for_standby(self) -> None:
+        """Have commits wait for any standby, and wait until one is synchronous."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'")
+            connection.execute("SELECT pg_reload_conf()")
+
+            def is_synchronous() -> bool:
+                states = connection.execute("SELECT sync_state FROM pg_stat_replication")
+                return ("quorum",) in states.fetchall()
+
+            wait_until(self.process, is_synchronous, START_TIMEOUT)
+
+    def promote(self) -> None:
+        """Make a standby the primary, as `pg_ctl promote` does. Wait until it takes writes."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute("SELECT pg_promote(wait => true)")
 
     def stop(self) -> None:
         """Shut the server down fast: it ends sessions and rolls transactions back."""
@@ -130,6 +236,11 @@ class Cluster:
     def kill(self) -> None:
         """Shut the server down without a checkpoint: the next start recovers from the WAL."""
         self.process.stop(END_SIGNAL)
+        self._process = None
+
+    def kill_hard(self) -> None:
+        """Send SIGKILL to the server. Its sessions end when they notice that."""
+        self.process.kill()
         self._process = None
 
     def remove(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from custody.database.pool import Pool
 from custody.node.connections import open_database
-from custody.node.doctor import control_plane_checks, host_checks
+from custody.node.doctor import control_plane_checks, durability_check, host_checks
 from custody.node.lock_checks import lock_checks
 from custody.node.restored_keys import restored_keys
 from custody.pkcs11.doctor import WeakVersions, hsm_checks
@@ -60,6 +60,7 @@ async def _database(settings: DriverSettings, weak: WeakVersions) -> AsyncIterat
     try:
         async with open_database(settings) as database:
             yield Check(name, Status.OK, "reached, schema is this version's")
+            yield await durability_check(database)
             name = "keys and master keys"
             for check in await _weak_keys(database, weak):
                 yield check

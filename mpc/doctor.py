@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from custody.database.pool import Pool
 from custody.node.clock import Clock
 from custody.node.connections import open_database
-from custody.node.doctor import control_plane_checks, host_checks
+from custody.node.doctor import control_plane_checks, durability_check, host_checks
 from custody.node.lock_checks import lock_checks
 from custody.pkcs11.doctor import encryption_key_checks
 from custody.runtime.checks import Check, Status, failed, side_by_side
@@ -56,6 +56,7 @@ async def checks(settings: SignerSettings) -> AsyncIterator[Check]:
 async def _on_this_host(settings: SignerSettings) -> AsyncIterator[Check]:
     yield await _database(settings)
     for name, make in (
+        ("database durability", _durability),
         ("encryption key", _encryption_key),
         ("peers", _peers),
         ("bans", _bans),
@@ -92,6 +93,10 @@ async def _database(settings: SignerSettings) -> Check:
     except OperatorError as error:
         return failed("database", error)
     return Check("database", Status.OK, f"reached, schema is this version's, {count} keys")
+
+
+async def _durability(_: SignerSettings, database: Pool) -> Check:
+    return await durability_check(database)
 
 
 async def _on_database(

@@ -38,6 +38,7 @@ from custody.control_plane.resources.keys import Keys
 from custody.control_plane.resources.signatures import Signatures
 from custody.control_plane.resources.wallets import Wallets
 from custody.control_plane.settings import GroupsSection, Settings
+from custody.database.durability import warn_of_durability
 from custody.database.errors import once_reachable
 from custody.database.pool import Pool
 from custody.database.url import warn_of_tls
@@ -149,7 +150,12 @@ async def _schema_is_right(url: str, stop: asyncio.Event) -> bool:
     """Wait for the database, and check its schema. False when told to stop meanwhile."""
     warn_of_tls(url)
     pool = Pool(url, 1, NAME)
-    check = asyncio.create_task(once_reachable(lambda: check_database(pool, TREE, MIGRATE_COMMAND)))
+
+    async def look() -> None:
+        await check_database(pool, TREE, MIGRATE_COMMAND)
+        await warn_of_durability(pool)
+
+    check = asyncio.create_task(once_reachable(look))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([check, stopping], return_when=asyncio.FIRST_COMPLETED)

@@ -14,7 +14,7 @@ from asyncpg.exceptions import ConnectionDoesNotExistError, InternalClientError
 
 from custody.database.causes import Unavailable, UnreadableValue
 from custody.database.query import parsed
-from custody.database.url import CONNECT_SECONDS, KEEPALIVES, SILENCE_SECONDS, asyncpg_dsn
+from custody.database.url import KEEPALIVES, SILENCE_SECONDS
 
 STATEMENT_SECONDS = 30
 """The server ends a statement that takes longer, also one that waits for a lock."""
@@ -22,6 +22,8 @@ ANSWER_SECONDS = STATEMENT_SECONDS + 5
 """A silent server raises TimeoutError, a transient error, after these seconds."""
 IDLE_IN_TRANSACTION_SECONDS = 60
 """The server ends a transaction whose client is silent, and so releases its locks."""
+CLIENT_CHECK_SECONDS = 5
+"""The server ends a statement whose client has closed the connection, after at most so long."""
 
 
 @contextmanager
@@ -50,6 +52,7 @@ def _said(error: OSError) -> str:
 _SETTINGS = """
     SELECT set_config('statement_timeout', :statement, false),
         set_config('idle_in_transaction_session_timeout', :idle, false),
+        set_config('client_connection_check_interval', :check, false),
         set_config('synchronous_commit', :commit, false)
 """
 
@@ -104,6 +107,17 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # has no types
         if self.is_closed():
             raise ConnectionDoesNotExistError("the connection is closed")
 
+    def _cancel_current_command(self, sent: asyncio.Future[None], *_: object) -> None:
+        """Close the connection of a statement that its caller stopped waiting for.
+
+        asyncpg would send a cancel request. If the statement is a commit that waits for a
+        synchronous standby, the request ends that wait: the row becomes visible, but is on the
+        primary alone. A process could then report a key or a signature that is lost with the
+        primary. A closed connection does not end that wait.
+        """
+        sent.set_result(None)
+        self._loop.call_soon(self.terminate)  # after asyncpg has told the caller
+
     def notice_silence(self) -> None:
         """Have the kernel detect a lost server host, also on an idle connection."""
         transport: Any = self._transport
@@ -118,19 +132,6 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # has no types
         ):
             link.setsockopt(socket.IPPROTO_TCP, option, value)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-
-
-def options(url: str, name: str) -> dict[str, Any]:
-    """Return asyncpg's arguments for every connection."""
-    return {
-        "dsn": asyncpg_dsn(url),
-        "timeout": CONNECT_SECONDS,
-        "command_timeout": ANSWER_SECONDS,
-        "connection_class": Connection,
-        "record_class": Row,
-        "max_cached_statement_lifetime": 0,
-        "server_settings": {"application_name": name},
-    }
 
 
 async def prepare(connection: Connection, *, durable: bool = True) -> None:
@@ -154,6 +155,7 @@ async def prepare(connection: Connection, *, durable: bool = True) -> None:
         {
             "statement": f"{STATEMENT_SECONDS}s",
             "idle": f"{IDLE_IN_TRANSACTION_SECONDS}s",
+            "check": f"{CLIENT_CHECK_SECONDS}s",
             "commit": "on" if durable else "off",
         },
     )

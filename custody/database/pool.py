@@ -10,11 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-import asyncpg
-
 from custody.database import connection as kept
 from custody.database.causes import is_disconnected
 from custody.database.connection import Connection, Row
+from custody.database.servers import Servers
 
 Result = TypeVar("Result")
 
@@ -30,7 +29,7 @@ class Pool:
     """
 
     def __init__(self, url: str, size: int, name: str, *, durable: bool = True) -> None:
-        self._options = kept.options(url, name)
+        self._servers = Servers(url, name)
         self._durable = durable
         self._free = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
@@ -124,7 +123,7 @@ class Pool:
 
     async def _connect(self) -> Connection:
         with kept.known_errors():
-            connection: Connection = await asyncpg.connect(**self._options)
+            connection = await self._servers.connect()
         try:
             await kept.prepare(connection, durable=self._durable)
         except BaseException:
@@ -185,6 +184,6 @@ class Pool:
 
 def _ends_connection(error: BaseException) -> bool:
     """Return whether the connection is lost, or receives an answer that no caller waits for."""
-    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+    if isinstance(error, asyncio.CancelledError | GeneratorExit | TimeoutError):
         return True
     return is_disconnected(error)

@@ -85,21 +85,36 @@ def conninfo(url: str, name: str, **more: str) -> str:
     )
 
 
-def asyncpg_dsn(url: str) -> str:
-    """Return the URL in the form that asyncpg reads. Raise ConfigurationError."""
+def asyncpg_dsns(url: str) -> list[str]:
+    """Return the URL in the form that asyncpg reads, one for each host.
+
+    Raise ConfigurationError.
+    """
     parts = parts_of(url)
     user, password = parts.pop("user", None), parts.pop("password", None)
     database = parts.pop("dbname", "")
-    if "hostaddr" in parts:
-        parts["host"] = parts["hostaddr"]
-    if "port" in parts:  # libpq writes h1,h2:5433 as ports ",5433"
-        parts["port"] = ",".join(port or "5432" for port in str(parts["port"]).split(","))
+    hosts = str(parts.get("hostaddr") or parts.get("host") or "").split(",")
+    # libpq writes h1,h2:5433 as ports ",5433"; one port alone is for all hosts
+    has_port = "port" in parts
+    ports = str(parts.pop("port", "")).split(",")
+    if len(ports) == 1:
+        ports *= len(hosts)
+    if len(ports) != len(hosts):
+        raise ConfigurationError(
+            f"the database URL has {len(hosts)} hosts and {len(ports)} ports", EXAMPLE
+        )
     who = "" if user is None else quote(user, safe="")
     if password is not None:
         who += ":" + quote(password, safe="")
-    kept = {key: value for key, value in parts.items() if key not in _FOR_LIBPQ_ALONE}
     at = f"{who}@" if who else ""
-    return f"postgresql://{at}/{quote(database, safe='')}?{urlencode(kept)}"
+    kept = {key: value for key, value in parts.items() if key not in _FOR_LIBPQ_ALONE}
+    return [
+        f"postgresql://{at}/{quote(database, safe='')}?"
+        + urlencode(
+            kept | ({"host": host} if host else {}) | ({"port": port or "5432"} if has_port else {})
+        )
+        for host, port in zip(hosts, ports, strict=True)
+    ]
 
 
 def tls_problem(url: str) -> str | None:

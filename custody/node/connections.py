@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator
 
+from custody.database.durability import warn_of_durability
 from custody.database.errors import database_errors, once_reachable
 from custody.database.pool import Pool
 from custody.database.url import warn_of_tls
@@ -29,6 +30,7 @@ async def open_database(settings: NodeSettings, *, patient: bool = False) -> Asy
             if patient:
                 warn_of_tls(url)
                 await once_reachable(lambda: check_database(pool, schema, migrate))
+                await once_reachable(lambda: warn_of_durability(pool))
             else:
                 await check_database(pool, schema, migrate)
         with contextlib.nullcontext() if patient else database_errors():

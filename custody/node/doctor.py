@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 
+from custody.database.durability import DURABILITY_TODO, read_durability
+from custody.database.pool import Pool
 from custody.database.url import TLS_TODO, tls_problem
 from custody.node.audit import AuditChain
 from custody.node.audit_records import Kept, KeptHead, read_kept
@@ -58,6 +60,16 @@ def _database_tls(settings: NodeSettings) -> Check:
     if problem is not None:
         return Check(name, Status.WARN, problem, TLS_TODO)
     return Check(name, Status.OK, "stays on this host, or uses sslmode=verify-full")
+
+
+async def durability_check(database: Pool) -> Check:
+    """Check that the database server keeps what it has committed. Raise DATABASE_ERRORS."""
+    name = "database durability"
+    found = await read_durability(database)
+    if found.problem is not None:
+        return Check(name, Status.WARN, found.problem, DURABILITY_TODO)
+    wait = "wait" if found.waits else "do not wait"
+    return Check(name, Status.OK, f"commits are on disk, and {wait} for a synchronous standby")
 
 
 def _certificate(settings: NodeSettings) -> Check:

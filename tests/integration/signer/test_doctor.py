@@ -34,8 +34,8 @@ async def test_it_says_what_to_do_about_each_thing_that_is_not_there(config: Pat
     found = await doctor(config)
     failed = {name: check for name, check in found.items() if check["status"] == "fail"}
     assert set(failed) == {
-        "identity key", "certificate", "database", "encryption key", "peers", "bans",
-        "delivery servers", "signed requests", "control plane",
+        "identity key", "certificate", "database", "database durability", "encryption key",
+        "peers", "bans", "delivery servers", "signed requests", "control plane",
     }  # fmt: skip
     assert all(check["detail"] and check["todo"] for check in failed.values())
 

@@ -6,13 +6,19 @@ import pytest
 from asyncpg.connect_utils import _parse_connect_dsn_and_args
 from psycopg.conninfo import conninfo_to_dict
 
-from custody.database.url import asyncpg_dsn, conninfo, tls_problem
+from custody.database.url import asyncpg_dsns, conninfo, tls_problem
+from custody.runtime.errors import ConfigurationError
 
 
 def as_asyncpg_reads(url: str):
-    """Return the addresses and the parameters that asyncpg takes from our DSN."""
+    """Return the addresses that asyncpg takes from our DSNs, and the parameters of the first."""
+    read = [_as_read(dsn) for dsn in asyncpg_dsns(url)]
+    return [address for addresses, *_ in read for address in addresses], *read[0][1:]
+
+
+def _as_read(dsn: str):
     return _parse_connect_dsn_and_args(
-        dsn=asyncpg_dsn(url),
+        dsn=dsn,
         **dict.fromkeys(
             re.findall(
                 r"\w+",
@@ -32,6 +38,15 @@ def test_several_hosts_and_what_is_wanted_of_them(scheme: str):
     assert parameters.target_session_attrs.value == "read-write"
     read = conninfo_to_dict(conninfo(url, "test"))
     assert (read["host"], read["user"], read["password"]) == ("h1,h2", "u@x", "p/:")
+
+
+def test_one_port_is_for_all_hosts_and_other_numbers_are_refused():
+    assert as_asyncpg_reads("postgresql://u@/d?host=h1,h2&port=6000")[0] == [
+        ("h1", 6000),
+        ("h2", 6000),
+    ]
+    with pytest.raises(ConfigurationError, match="3 hosts and 2 ports"):
+        asyncpg_dsns("postgresql://u@/d?host=h1,h2,h3&port=1,2")
 
 
 def test_a_socket_and_what_libpq_alone_understands():
