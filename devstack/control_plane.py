@@ -92,6 +92,10 @@ class ControlPlane(Service):
         token: str = json.loads(shown)["token"]
         return token
 
+    def run(self, what: str, *arguments: str) -> None:
+        """Run a command of the control plane; ``what`` names its purpose. Raise OperatorError."""
+        run(self._program(*arguments), what)
+
     def command(self, *arguments: str) -> list[str | Path]:
         """Return a command line as an operator types it."""
         return [command("control-plane"), "--config", self.config, *arguments]

@@ -1,5 +1,7 @@
 """The signer groups that `make up` and the demo make."""
 
+from collections.abc import Iterable
+
 from custody.client import Custody, PinnedGroup, SignerGroup
 
 SIGNERS = 5
@@ -16,9 +18,13 @@ SIGNER_GROUPS = {
 """The groups by name, as an application pins them."""
 
 
-def create_signer_groups(custody: Custody) -> list[SignerGroup]:
-    """Create all groups; an existing group stays unchanged."""
+def create_signer_groups(
+    custody: Custody, names: Iterable[str] = SIGNER_GROUPS
+) -> list[SignerGroup]:
+    """Create these groups, or all of them; an existing group stays unchanged."""
     return [
-        custody.create_signer_group(name, list(group.signers), group.threshold)
-        for name, group in SIGNER_GROUPS.items()
+        custody.create_signer_group(
+            name, list(SIGNER_GROUPS[name].signers), SIGNER_GROUPS[name].threshold
+        )
+        for name in names
     ]

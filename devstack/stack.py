@@ -48,6 +48,8 @@ class Databases:
 class StackOptions:
     """``separate_clusters``: a PostgreSQL server for each side, so that one alone can be stopped.
 
+    ``standby``: one server for both sides, with a synchronous standby that all URLs name too.
+
     ``durable``: PostgreSQL with fsync, as in production. ``signers`` belong to ``owners`` in turn.
     """
 
@@ -57,6 +59,7 @@ class StackOptions:
     delivery_servers: int = 1
     owners: tuple[str, ...] = ("acme", "bank")
     separate_clusters: bool = False
+    standby: bool = False
     durable: bool = True
     control_plane: ControlPlaneOptions = field(default_factory=ControlPlaneOptions)
     driver: DriverOptions = field(default_factory=DriverOptions)
@@ -81,6 +84,7 @@ class Stack:
         self.folder = folder.resolve()
         self.options = options or StackOptions()
         self.clusters: list[Cluster] = []
+        self.standby: Cluster | None = None
         self.control_planes: list[ControlPlane] = []
         self.drivers: list[Driver] = []
         self._given = databases
@@ -124,12 +128,21 @@ class Stack:
             cluster = Cluster(self.log(name), self.options.durable, self._launcher)
             self.clusters.append(cluster)
             cluster.start()
-        nodes = self.clusters[-1]
+        if self.options.standby:
+            self.standby = self.clusters[0].start_standby(self.log("postgres-standby"))
+        first, nodes = self.clusters[0], self.clusters[-1]
+        first.create_database("control_plane")
+        nodes.create_database("hsm_driver")
         return Databases(
-            self.clusters[0].create_database("control_plane"),
-            nodes.create_database("hsm_driver"),
-            tuple(nodes.url(database_name(signer)) for signer in self.signers.all),
+            self._url(first, "control_plane"),
+            self._url(nodes, "hsm_driver"),
+            tuple(self._url(nodes, database_name(signer)) for signer in self.signers.all),
         )
+
+    def _url(self, cluster: Cluster, database: str) -> str:
+        if self.standby is None:
+            return cluster.url(database)
+        return cluster.url_with(self.standby, database)
 
     def _configure(self) -> None:
         self.certificates = Certificates(self.folder / "pki")
@@ -283,7 +296,7 @@ class Stack:
         stop_together([*self.drivers, *self.signers.all])
         stop_together(self.signers.delivery_servers)
         stop_together(self.control_planes)
-        for cluster in self.clusters:
+        for cluster in [*self.clusters, *([self.standby] if self.standby else [])]:
             cluster.remove()
 
     def __enter__(self) -> "Stack":

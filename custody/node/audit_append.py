@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from uuid import UUID, uuid4
 
-from asyncpg.exceptions import IntegrityConstraintViolationError
+from asyncpg.exceptions import NotNullViolationError, UniqueViolationError
 
 from custody.database.pool import Pool
 from custody.node.audit import INSERT_LINKS, AuditChain, AuditRecord
@@ -51,7 +51,7 @@ async def append(
                 await connection.rows(INSERT_LINKS, links.parameters)
                 for change in changes:
                     await connection.rows(change.sql, change.values)
-        except IntegrityConstraintViolationError:
+        except (NotNullViolationError, UniqueViolationError):
             continue
         return
     raise OperatorError(
