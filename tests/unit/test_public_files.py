@@ -108,3 +108,10 @@ def test_every_text_file_is_as_the_editorconfig_says():
         if re.search(rb"[ \t]+\n", data) and path.suffix != ".lock":
             faults.append(f"{path}: white space at the end of a line")
     assert faults == []
+
+
+def test_no_file_has_a_conflict_that_a_merge_left():
+    marks = re.compile(rb"^(?:<{7}|>{7}) ", re.MULTILINE)
+    assert [
+        path for path in tracked_files() if path.is_file() and marks.search(path.read_bytes())
+    ] == []
