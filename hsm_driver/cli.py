@@ -23,6 +23,7 @@ from custody.runtime.console import application, no_overwriting, operator_errors
 from custody.runtime.options import options_of
 from hsm_driver import keys_commands
 from hsm_driver.configuration import NewDriver, new_configuration
+from hsm_driver.rebuild_command import add_rebuild
 
 if TYPE_CHECKING:
     from custody.backup.subject import Subject
@@ -172,7 +173,9 @@ def _backup_subject(context: typer.Context) -> Subject:
 
 
 app.add_typer(keys_commands.application(_settings), name="keys")
-app.add_typer(backup_commands.application(_backup_subject), name="backup")
+backups = backup_commands.application(_backup_subject)
+add_rebuild(backups, _settings)
+app.add_typer(backups, name="backup")
 
 
 def main() -> None:

@@ -40,6 +40,21 @@ host_signing = [{host_signing}]
 """
 
 
+KEY_COPIES_EXPLAINED = """\
+# A copy of each wrapped key in your S3 bucket, before the key is Active. While a copy cannot be
+# put, no key is made. Copies open only in this HSM: docs/how-to/copy-wrapped-keys.md. All drivers
+# of a group use the same bucket and prefix. The credentials may put, get and list there.
+# [key_copies]
+# endpoint = "https://s3.example.com"
+# region = "us-east-1"
+# bucket = "keys"
+# prefix = "hsm/"
+# ca = "s3-ca.pem"                     # root of the endpoint's certificate, unless a public one
+# credentials_file = "s3-credentials"  # mode 0600, in the form of ~/.aws/credentials
+
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class NewDriver(NewNode):
     """The facts that `hsm-driver init` asks for: each field is an option of the command."""
@@ -64,4 +79,6 @@ def new_configuration(new: NewDriver) -> str:
         pin_file=quoted(new.pin_file),
         host_signing=", ".join(map(quoted, new.host_signing or [])),
     )
-    return TITLE + first_sections(new) + hsm + last_sections(new, "hsm-driver")
+    return (
+        TITLE + first_sections(new) + hsm + KEY_COPIES_EXPLAINED + last_sections(new, "hsm-driver")
+    )

@@ -1,5 +1,6 @@
 """`doctor` tries everything that a driver needs, and says how to correct what fails."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from custody.database.pool import Pool
@@ -11,6 +12,8 @@ from custody.pkcs11.doctor import WeakVersions, hsm_checks
 from custody.pkcs11.settings import with_restored
 from custody.runtime.checks import Check, Status, failed, side_by_side
 from custody.runtime.errors import OperatorError
+from custody.s3.bucket import Bucket
+from custody.s3.faults import S3Fault
 from custody.wire.algorithms import Store
 from hsm_driver.driver import open_hsm
 from hsm_driver.settings import DriverSettings, hsm_settings
@@ -32,6 +35,7 @@ async def checks(settings: DriverSettings) -> AsyncIterator[Check]:
     async for check in side_by_side(
         _hsm_and_database(settings),
         lock_checks(settings, Store.HSM),
+        _key_copies(settings),
         control_plane_checks(settings),
     ):
         yield check
@@ -70,6 +74,22 @@ async def _database(settings: DriverSettings, weak: WeakVersions) -> AsyncIterat
             yield Check(name, Status.OK, "check values agree")
     except OperatorError as error:
         yield failed(name, error)
+
+
+async def _key_copies(settings: DriverSettings) -> AsyncIterator[Check]:
+    """Check that the bucket can be read. A put would leave an object that cannot be deleted."""
+    if settings.key_copies is None:
+        return
+    bucket = Bucket(settings.key_copies)
+    name, place = "wrapped-key copies", settings.key_copies.place
+    try:
+        await asyncio.to_thread(
+            bucket.call, "list_objects_v2", Prefix=settings.key_copies.prefix, MaxKeys=1
+        )
+    except S3Fault as fault:
+        yield Check(name, Status.FAIL, fault.what, fault.todo)
+    else:
+        yield Check(name, Status.OK, f"{place} can be listed")
 
 
 async def _weak_keys(database: Pool, weak: WeakVersions) -> list[Check]:

@@ -15,8 +15,10 @@ from custody.node.only_process import OnlyProcess
 from custody.node.restored_keys import restored_keys
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.settings import with_restored
+from custody.s3.bucket import Bucket
 from custody.wire.algorithms import Store
 from custody.wire.jobs import JobKind
+from hsm_driver.key_copies import KeyCopies
 from hsm_driver.key_generation import GenerateKey
 from hsm_driver.settings import DriverSettings, hsm_settings
 from hsm_driver.signing import Sign
@@ -41,6 +43,11 @@ async def open_hsm(
         await hsm.close()
 
 
+def key_copies(settings: DriverSettings, hsm: Hsm) -> KeyCopies | None:
+    """Return the place of wrapped-key copies; None if the configuration has none."""
+    return None if settings.key_copies is None else KeyCopies(hsm, Bucket(settings.key_copies))
+
+
 async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: None) -> None:
     """Run until SIGTERM or SIGINT, then finish the jobs that have begun. Raise OperatorError."""
     structlog.contextvars.bind_contextvars(node=settings.node.id, group=settings.node.group)
@@ -57,15 +64,19 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
         log.info(
             "hsm ready", capabilities={str(key): how.value for key, how in capabilities.items()}
         )
+        copies = key_copies(settings, hsm)
+        parts = [Part("process", only.problem), Part("hsm", lambda: hsm.problem)]
+        if copies is not None:
+            parts.append(Part("key copies", copies.problem, stops_work=False))
         mode = Mode(
             store=Store.HSM,
             handlers={
                 JobKind.GENERATE_KEY.value: GenerateKey(
-                    vault, settings.node.id, settings.node.group, signer
+                    vault, settings.node.id, settings.node.group, signer, copies
                 ),
                 JobKind.SIGN.value: Sign(vault),
             },
-            parts=[Part("process", only.problem), Part("hsm", lambda: hsm.problem)],
+            parts=parts,
             capabilities=capabilities,
         )
         node = build_node(settings, database, client, signer, mode, on_stage)

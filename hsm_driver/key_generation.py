@@ -8,18 +8,30 @@ from custody.wire.algorithms import Store
 from custody.wire.outcomes import GeneratedKey
 from custody.wire.signed_bytes import ATTESTATION_TYPE, SignedBytes, SigningKey
 from custody.wire.statements import Attestation
+from hsm_driver.key_copies import KeyCopies
 from hsm_driver.possession import prove_possession
 from hsm_driver.vault import Vault, row_of
 
 
 class GenerateKey:
-    """Makes a key in the HSM, uses its wrapped form once, and attests that the key is here."""
+    """Makes a key in the HSM, uses its wrapped form once, and attests that the key is here.
+
+    ``copies``: where a copy of the wrapped key must be before the key counts; None for nowhere.
+    """
 
     carries_request = True
     asks_gate = False
 
-    def __init__(self, vault: Vault, node: str, group: str, signer: SigningKey) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        node: str,
+        group: str,
+        signer: SigningKey,
+        copies: KeyCopies | None = None,
+    ) -> None:
         self._vault = vault
+        self._copies = copies
         self._node = node
         self._group = group
         self._signer = signer
@@ -32,6 +44,8 @@ class GenerateKey:
         if await self._vault.find(job.key.id) is not None:
             raise Denied("key_exists", f"this node already has a key {job.key.id}")
         key = await self._vault.generate(wanted.algorithm)
+        if self._copies is not None:
+            key = await self._copies.put(job.key.id, wanted.network, key)
         await prove_possession(self._vault, job.key.id, key, work)
         return Handled(
             result=GeneratedKey(

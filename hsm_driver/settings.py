@@ -8,6 +8,7 @@ from pydantic import field_validator
 from custody.node.settings import NodeSettings
 from custody.pkcs11.settings import HsmSettings
 from custody.pkcs11.token_section import TokenSection, token_settings
+from custody.s3.settings import S3Section
 from custody.wire.algorithms import HSM_ALGORITHMS, Algorithm
 
 
@@ -27,6 +28,7 @@ class DriverSettings(NodeSettings):
     program: ClassVar[str] = "hsm-driver"
 
     hsm: HsmSection
+    key_copies: S3Section | None = None
 
 
 def hsm_settings(settings: DriverSettings, workers: int | None = None) -> HsmSettings:

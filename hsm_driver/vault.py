@@ -22,7 +22,7 @@ _SELECT_KEYS = """
     FROM wrapped_keys WHERE key_id = ANY(:key_ids::uuid[])
 """
 
-_INSERT_KEYS = """
+INSERT_KEYS = """
     INSERT INTO wrapped_keys (key_id, scheme, curve, network, public_key, protection, wrapped,
         master_key, mechanism)
     SELECT * FROM unnest(:key_id::uuid[], :scheme::varchar[], :curve::varchar[],
@@ -178,7 +178,7 @@ def row_of(key_id: UUID, network: Network | None, key: WrappedKey) -> RowChange:
         "master_key": key.master_key,
         "mechanism": key.mechanism,
     }
-    return RowChange(_INSERT_KEYS, values)
+    return RowChange(INSERT_KEYS, values)
 
 
 def compare_check_values(name: str, known: bytes, found: bytes | None) -> None:

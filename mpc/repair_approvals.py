@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from custody.database.pool import Pool
+from custody.node.acts import Acts
 from custody.wire.tickets import Ticket
-from mpc.acts import Acts
 
 _HOLDS = """
     SELECT FROM repair_approvals

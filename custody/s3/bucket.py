@@ -57,6 +57,24 @@ class Bucket:
         """Put an object whether its name is free or not. Only checks of a bucket do this."""
         return self._put(name, content, {})
 
+    def get(self, name: str) -> bytes:
+        """Return an object's content. Raise S3Fault, also if there is no such object."""
+        with self._faults("get_object"):
+            answer = self._connected().get_object(Bucket=self.settings.bucket, Key=name)
+            content: bytes = answer["Body"].read()
+            return content
+
+    def names(self) -> list[str]:
+        """Return the names of all objects below the prefix. Raise S3Fault."""
+        names: list[str] = []
+        page: dict[str, Any] = {}
+        while True:
+            answer = self.call("list_objects_v2", Prefix=self.settings.prefix, **page)
+            names += [found["Key"] for found in answer.get("Contents", ())]
+            if not answer.get("IsTruncated"):
+                return names
+            page = {"ContinuationToken": answer["NextContinuationToken"]}
+
     def call(self, operation: str, **parameters: Any) -> Any:
         """Return the answer of another operation on this bucket. Raise S3Fault."""
         with self._faults(operation):

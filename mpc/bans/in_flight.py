@@ -6,9 +6,9 @@ from datetime import datetime
 from uuid import UUID
 
 from custody.database.pool import Pool
+from custody.node.acts import Acts
 from custody.runtime.errors import OperatorError
 from custody.wire.left_in_flight import LeftInFlight, how_to_resolve
-from mpc.acts import Acts
 from mpc.bans.process_lock import IS_ALIVE
 
 _ALL = f"""

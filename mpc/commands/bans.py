@@ -140,9 +140,9 @@ async def _add(settings: SignerSettings, key: UUID, banned: str, reason: str) ->
 async def _resolve(
     settings: SignerSettings, key: UUID, signer: str, reason: str, is_ban: bool
 ) -> str:
+    from custody.node.acts import Acts
     from custody.node.connections import open_database
     from custody.node.identity import load_identity
-    from mpc.acts import Acts
     from mpc.bans.in_flight import clear, find_left
 
     identity = load_identity(settings.identity.private_key)

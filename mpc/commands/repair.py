@@ -82,9 +82,9 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
 async def _approve(
     settings: SignerSettings, key: UUID, signer: str, lasts: timedelta, reason: str
 ) -> datetime:
+    from custody.node.acts import Acts
     from custody.node.connections import open_database
     from custody.node.identity import load_identity
-    from mpc.acts import Acts
     from mpc.peers import Peers
     from mpc.repair_approvals import approve
     from mpc.shares import share_queries
@@ -111,9 +111,9 @@ async def _all(settings: SignerSettings) -> list[RepairApproval]:
 
 
 async def _revoke(settings: SignerSettings, key: UUID, signer: str) -> bool:
+    from custody.node.acts import Acts
     from custody.node.connections import open_database
     from custody.node.identity import load_identity
-    from mpc.acts import Acts
     from mpc.repair_approvals import revoke
 
     identity = load_identity(settings.identity.private_key)

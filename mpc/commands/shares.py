@@ -120,9 +120,9 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
 
 
 async def _discard(settings: SignerSettings, key_id: UUID, ceremony: UUID, reason: str) -> None:
+    from custody.node.acts import Acts
     from custody.node.connections import open_database
     from custody.node.identity import load_identity
-    from mpc.acts import Acts
     from mpc.shares import share_queries
     from mpc.shares.audited_shares import DISCARD_SHARE
 

@@ -11,12 +11,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.database.pool import Pool
+from custody.node.acts import Acts
 from custody.node.identity import load_identity
 from custody.runtime.configuration import read_settings
 from custody.runtime.signing_key import create_signing_key
 from custody.wire.signed_bytes import SigningKey
 from devstack.processes import LOCALHOST, free_port
-from mpc.acts import Acts
 from mpc.peers import checked_identity
 from mpc.repair_approvals import RepairApprovals, approve
 from mpc.settings import SignerSettings

@@ -42,6 +42,7 @@ from custody.wire.signatures import BadSignature, finish
 from custody.wire.signed_bytes import DetachedSignature, PinnedKeys, SigningKey
 from custody.wire.statements import Attestation, Confirmation, MadeFor, Promise, ShareStatement
 from custody.wire.tickets import PROTOCOL
+from hsm_driver.key_copies import KeyCopy
 from mpc.ceremonies.envelopes import CeremonyChannel
 from mpc.layer4.share_copy import ShareCopy
 from mpc.peers import checked_identity
@@ -161,6 +162,13 @@ def generated(algorithm: Algorithm, public_key: bytes) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def key_copy(algorithm: Algorithm, public_key: bytes) -> dict[str, Any]:
+    return {
+        **generated(algorithm, public_key), "key_id": uuid4(), "network": None, "wrapped": b"",
+        "master_key": "custody/1", "mechanism": "AES_KEY_WRAP_PAD",
+    }  # fmt: skip
+
+
 def attestation(algorithm: Algorithm, public_key: bytes) -> dict[str, Any]:
     return {
         **generated(algorithm, public_key), "key_id": uuid4(), "store": Store.HSM, "group": "hsm",
@@ -215,6 +223,7 @@ BORDERS: dict[type[Model], tuple[Fields, tuple[Algorithm, ...]]] = {
     Confirmation: (share_statement, tuple(PROTOCOL)),
     Promise: (share_statement, tuple(PROTOCOL)),
     ShareCopy: (share_copy, tuple(PROTOCOL)),
+    KeyCopy: (key_copy, ALGORITHMS),
     Key: (shown_key, ALGORITHMS),
     HeartbeatRequest: (heartbeat, (EDDSA_ED25519,)),
 }

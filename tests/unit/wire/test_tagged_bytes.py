@@ -25,6 +25,7 @@ from custody.wire.possession import possession_digest
 from custody.wire.requests import CreateKey, CreateWallet, DeriveKey
 from custody.wire.signed_bytes import SignedBytes, pre_authentication_encoding
 from custody.wire.tickets import Protocol
+from hsm_driver.key_copies import bound_to
 from mpc.shares.stored_share import associated_data
 from tests.unit.wire.protocol_examples import text_of_all_pages
 
@@ -107,6 +108,7 @@ CONSTRUCTIONS: dict[Domain, tuple[Callable[..., object], tuple[st.SearchStrategy
         host_signing.associated_data,
         (st.sampled_from(sorted(ALGORITHMS, key=str)), few),
     ),
+    Domain.KEY_COPY: (bound_to, (ids,)),
     Domain.BAN: (
         lambda signer, signature, payload: ban_digest(
             signer, SignedBytes(payload=payload, signature=signature, signing_key_id="")

@@ -1,4 +1,4 @@
-"""An operator's changes of a signer's database, each with its audit record."""
+"""An operator's changes of a node's database, each with its audit record."""
 
 import hashlib
 import json
@@ -14,11 +14,11 @@ from custody.wire.outcomes import OutcomeStatus
 from custody.wire.signed_bytes import SigningKey
 
 ATTEMPTS = 10
-"""The running signer adds to the same chain, so a command may have to read its head again."""
+"""The running node adds to the same chain, so a command may have to read its head again."""
 
 
 class Acts:
-    """Runs a statement and records it, in one transaction. ``node``: the signer's id."""
+    """Runs a statement and records it in the chain of ``node``, in one transaction."""
 
     def __init__(self, pool: Pool, node: str, signer: SigningKey) -> None:
         self._pool = pool

@@ -1,0 +1,182 @@
+"""Wrapped-key copies: each new key is in the owner's S3 bucket before it is in the database.
+
+A copy is a row of wrapped_keys, sealed by the token's key for host signing (AES-GCM) with the key's
+id as associated data. So only this HSM reads a copy, and an object moved to another key's name, or
+written by somebody else, does not open. Each key id has one object. The driver that finds one takes
+the key that is in it, so that a key whose commit failed is not made twice.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Self
+from uuid import UUID
+
+from pydantic import Field, ValidationError, model_validator
+
+from custody.node.errors import Failed
+from custody.pkcs11.errors import KeyUnusable
+from custody.pkcs11.hsm import Hsm
+from custody.pkcs11.master_key import HOST_SUFFIX
+from custody.pkcs11.wrapped_key import WrappedKey
+from custody.s3.bucket import Bucket
+from custody.s3.faults import S3Fault
+from custody.wire.algorithms import Curve, Network, Protection, Scheme, known_algorithm
+from custody.wire.encoding import Base64Bytes, HexBytes, Model
+from custody.wire.framing import Domain, tagged
+from custody.wire.public_keys import check_public_key
+
+SUFFIX = ".json"
+
+
+class SealedCopy(Model):
+    """An object. ``sealed_by`` names the token's key that sealed it, as ``custody-host/1``."""
+
+    version: Annotated[int, Field(ge=1, le=1)] = 1
+    sealed_by: str
+    sealed: Base64Bytes
+
+
+class KeyCopy(Model):
+    """What is sealed: the row."""
+
+    key_id: UUID
+    scheme: Scheme
+    curve: Curve
+    network: Network | None
+    public_key: HexBytes
+    protection: Protection
+    wrapped: Base64Bytes
+    master_key: str
+    mechanism: str
+
+    @model_validator(mode="after")
+    def _has_a_public_key(self) -> Self:
+        check_public_key(known_algorithm(self.scheme, self.curve), self.public_key)
+        return self
+
+    @property
+    def key(self) -> WrappedKey:
+        return WrappedKey(
+            algorithm=known_algorithm(self.scheme, self.curve),
+            public_key=self.public_key,
+            protection=self.protection,
+            wrapped=self.wrapped,
+            master_key=self.master_key,
+            mechanism=self.mechanism,
+        )
+
+
+class KeyCopies:
+    """Puts copies into the bucket, and reads them. Raises Failed."""
+
+    def __init__(self, hsm: Hsm, bucket: Bucket) -> None:
+        self._hsm = hsm
+        self._bucket = bucket
+        self._prefix = bucket.settings.prefix
+        self._problem: str | None = None
+
+    def problem(self) -> str | None:
+        """Return why the last copy could not be put or read. Meanwhile no key is made."""
+        return self._problem
+
+    async def put(self, key_id: UUID, network: Network | None, key: WrappedKey) -> WrappedKey:
+        """Put a new key's copy and return the key; if there is a copy, return the key in it."""
+        copy = KeyCopy(
+            key_id=key_id,
+            scheme=key.algorithm.scheme,
+            curve=key.algorithm.curve,
+            network=network,
+            public_key=key.public_key,
+            protection=key.protection,
+            wrapped=key.wrapped,
+            master_key=key.master_key,
+            mechanism=key.mechanism,
+        )
+        sealed = await self._sealed(copy)
+        with self._faults():
+            stored = await asyncio.to_thread(self._bucket.put_new, self._name(key_id), sealed)
+        if stored.is_new:
+            return key
+        found = await self.read(key_id)
+        if (found.key.algorithm, found.network) != (key.algorithm, network):
+            raise _unusable(f"the copy of key {key_id} is of another kind of key than is wanted")
+        return found.key
+
+    async def read(self, key_id: UUID) -> KeyCopy:
+        """Return the copy of a key."""
+        with self._faults():
+            data = await asyncio.to_thread(self._bucket.get, self._name(key_id))
+        try:
+            sealed = SealedCopy.model_validate_json(data)
+            document = await self._hsm.unseal(sealed.sealed_by, sealed.sealed, bound_to(key_id))
+            copy = KeyCopy.model_validate_json(document)
+        except ValidationError:
+            raise _unusable(f"the copy of key {key_id} does not have the form of a copy") from None
+        except KeyUnusable as error:
+            raise _unusable(f"the copy of key {key_id} does not open: {error.reason}") from None
+        if copy.key_id != key_id:
+            raise _unusable(f"the copy of key {key_id} says that it is of {copy.key_id}")
+        return copy
+
+    async def key_ids(self) -> tuple[list[UUID], list[str]]:
+        """Return the ids of all copies in the bucket, and the names of other objects."""
+        with self._faults():
+            names = await asyncio.to_thread(self._bucket.names)
+        ids = {name: _key_id(name.removeprefix(self._prefix)) for name in names}
+        copies = [key_id for key_id in ids.values() if key_id is not None]
+        return copies, [name for name, key_id in ids.items() if key_id is None]
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except S3Fault as fault:
+            self._problem = f"{fault.what}: {fault.todo}"
+            raise _missing(fault.what) from fault
+        self._problem = None
+
+    def _name(self, key_id: UUID) -> str:
+        return f"{self._prefix}{object_name(key_id)}"
+
+    async def _sealed(self, copy: KeyCopy) -> bytes:
+        sealed_by = await self._sealing_key()
+        document = copy.model_dump_json().encode()
+        sealed = await self._hsm.seal(sealed_by, document, bound_to(copy.key_id))
+        return SealedCopy(sealed_by=sealed_by, sealed=sealed).model_dump_json().encode()
+
+    async def _sealing_key(self) -> str:
+        """Return the name of the token's newest key for host signing."""
+        names = [
+            name
+            for name in await self._hsm.check_values()
+            if name.rpartition("/")[0].endswith(HOST_SUFFIX)
+        ]
+        if not names:
+            raise _missing("the token has no key for host signing, which seals copies")
+        return max(names, key=lambda name: int(name.rpartition("/")[2]))
+
+
+def object_name(key_id: UUID) -> str:
+    return f"{key_id}{SUFFIX}"
+
+
+def bound_to(key_id: UUID) -> bytes:
+    """Return the associated data of a key's copy."""
+    return tagged(Domain.KEY_COPY, key_id.bytes)
+
+
+def _key_id(name: str) -> UUID | None:
+    try:
+        key_id = UUID(name.removesuffix(SUFFIX))
+    except ValueError:
+        return None
+    return key_id if object_name(key_id) == name else None
+
+
+def _missing(what: str) -> Failed:
+    return Failed("key_copy_missing", f"the key's copy is not in S3: {what}", transient=True)
+
+
+def _unusable(what: str) -> Failed:
+    return Failed("key_copy_unusable", what)

@@ -1,0 +1,144 @@
+"""Copies of wrapped keys in a real S3 server, and the table made from them again."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from custody.database.pool import Pool
+from custody.node.acts import Acts
+from custody.node.errors import Failed
+from custody.pkcs11.hsm import Hsm
+from custody.s3.bucket import Bucket
+from custody.s3.settings import S3Section
+from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Network
+from custody.wire.signed_bytes import SigningKey
+from devstack.s3 import S3Server
+from hsm_driver.key_copies import KeyCopies
+from hsm_driver.possession import prove_possession
+from hsm_driver.rebuild import Rebuilt, rebuild
+from hsm_driver.vault import Vault
+from tests import faulty_s3
+from tests.faulty_s3 import FaultyS3
+
+PREFIX = "hsm/"
+
+
+class CopiesBucket:
+    """A bucket in which a driver may put, get and list."""
+
+    def __init__(self, server: S3Server, folder: Path) -> None:
+        self.server = server
+        self.bucket = f"keys-{uuid4().hex[:12]}"
+        user = f"driver-{uuid4().hex}"
+        server.add_user(user, folder / "credentials")
+        server.create_bucket(
+            self.bucket, {user: PREFIX}, more_actions=("s3:GetObject", "s3:ListBucket")
+        )
+        self.section = server.section(self.bucket, PREFIX, folder / "credentials")
+
+    def client(self, **changes: object) -> Bucket:
+        return Bucket(S3Section.model_validate({**self.section, **changes}))
+
+    def put(self, name: str, content: bytes) -> None:
+        self.server.administrator.put_object(Bucket=self.bucket, Key=PREFIX + name, Body=content)
+
+    def read(self, name: str) -> bytes:
+        return self.server.read(self.bucket, PREFIX + name)
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server, tmp_path: Path) -> CopiesBucket:
+    return CopiesBucket(s3_server, tmp_path)
+
+
+@pytest.fixture
+def copies(hsm: Hsm, bucket: CopiesBucket) -> KeyCopies:
+    return KeyCopies(hsm, bucket.client())
+
+
+@pytest.fixture
+async def pool(driver_database: str) -> AsyncIterator[Pool]:
+    async with Pool(driver_database, 4, "test") as pool:
+        yield pool
+
+
+async def rebuilt(pool: Pool, hsm: Hsm, copies: KeyCopies) -> Rebuilt:
+    acts = Acts(pool, "driver-1", SigningKey(Ed25519PrivateKey.generate()))
+    return await rebuild(pool, Vault(pool, hsm), copies, acts, "bo", lambda _, __: None)
+
+
+async def test_a_key_id_has_one_key_however_often_it_is_made(hsm, copies):
+    key_id = uuid4()
+    first = await hsm.generate(ECDSA_SECP256K1)
+    assert await copies.put(key_id, Network.ETHEREUM, first) == first
+    second = await hsm.generate(ECDSA_SECP256K1)
+    assert await copies.put(key_id, Network.ETHEREUM, second) == first
+    with pytest.raises(Failed, match="another kind of key"):
+        await copies.put(key_id, Network.BITCOIN, second)
+
+
+async def test_a_copy_shows_nothing_and_opens_for_its_own_key_only(hsm, copies, bucket):
+    key_id, other = uuid4(), uuid4()
+    key = await hsm.generate(EDDSA_ED25519)
+    await copies.put(key_id, None, key)
+    content = bucket.read(f"{key_id}.json")
+    assert key.public_key.hex().encode() not in content
+    bucket.put(f"{other}.json", content)
+    with pytest.raises(Failed, match="does not open") as moved:
+        await copies.read(other)
+    assert not moved.value.transient
+    bucket.put(f"{other}.json", b"{}")
+    with pytest.raises(Failed, match="form of a copy"):
+        await copies.read(other)
+
+
+async def test_a_put_whose_answer_was_lost_leaves_the_key_that_was_put(
+    hsm, bucket, s3_server: S3Server
+):
+    proxy = FaultyS3(s3_server.leaf, s3_server.port)
+    try:
+        copies = KeyCopies(hsm, bucket.client(endpoint=proxy.endpoint))
+        key_id = uuid4()
+        for answer in (faulty_s3.error(503, "SlowDown"), faulty_s3.cut_before_the_server):
+            proxy.answer = answer
+            with pytest.raises(Failed, match="not in S3") as away:
+                await copies.put(key_id, None, await hsm.generate(ECDSA_SECP256K1))
+            assert (away.value.code, away.value.transient) == ("key_copy_missing", True)
+        proxy.answer = faulty_s3.cut_after_the_server
+        put = await hsm.generate(ECDSA_SECP256K1)
+        with pytest.raises(Failed, match="not in S3"):
+            await copies.put(key_id, None, put)
+        proxy.answer = faulty_s3.honest
+        assert await copies.put(key_id, None, await hsm.generate(ECDSA_SECP256K1)) == put
+    finally:
+        proxy.close()
+
+
+async def test_the_table_is_made_again_and_what_is_no_copy_is_named(hsm, copies, bucket, pool):
+    vault = Vault(pool, hsm)
+    await vault.adopt_first_master_keys()
+    keys: dict[UUID, bytes] = {}
+    for algorithm in (ECDSA_SECP256K1, EDDSA_ED25519):
+        key_id, key = uuid4(), await hsm.generate(algorithm)
+        await copies.put(key_id, None, key)
+        keys[key_id] = key.public_key
+    moved = uuid4()
+    bucket.put(f"{moved}.json", bucket.read(f"{next(iter(keys))}.json"))
+    bucket.put("notes.txt", b"hello")
+    found = await rebuilt(pool, hsm, copies)
+    assert set(found.added) == set(keys)
+    assert list(found.unusable) == [moved]
+    assert found.strange == [f"{PREFIX}notes.txt"]
+    assert (found.copies, found.present) == (3, 0)
+    for key_id, public_key in keys.items():
+        stored = await vault.find(key_id)
+        assert stored is not None
+        assert stored[0].public_key == public_key
+        await prove_possession(vault, key_id, stored[0])
+    again = await rebuilt(pool, hsm, copies)
+    assert (again.present, again.added) == (2, [])
+    records = await pool.rows("SELECT convert_from(record, 'UTF8') AS record FROM audit")
+    assert len([row for row in records if '"kind":"RebuildKey"' in row.record]) == 2
