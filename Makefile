@@ -9,10 +9,10 @@ COMPILE := build/uv/bin/uv pip compile --quiet --universal --python-version 3.11
 	--generate-hashes --no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo drill up down test mutants mutmut lint format audit sbom audittools bench reference docs wheel lock clean
+.PHONY: help install demo drill up down test mutants mutmut lint format audit sbom audittools bench reference docs wheel recovery-kit lock clean
 
 help: ## show this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 install: ## install missing Debian packages, and the Python packages in .venv
 	@devstack/bootstrap.sh
@@ -95,6 +95,9 @@ wheel: install ## build both wheels into dist/; hosts that install them need no 
 	@$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation \
 		--wheel-dir dist . ./deploy/custody-client
 	@ls dist/custody-*.whl dist/custody_client-*.whl
+
+recovery-kit: wheel ## make dist/recovery-kit: mpc-recover for a machine without a network
+	@$(BIN)/python -m devstack.recovery_kit
 
 lock: install ## resolve dependencies again; newer versions: make lock ARGS=--upgrade
 	@test -x build/uv/bin/uv || $(BIN)/python -m venv build/uv

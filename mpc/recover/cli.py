@@ -91,7 +91,6 @@ def recover(
     before anything is written. An Ed25519 key made in shares is a scalar without a seed, so no
     Solana keypair exists: use form hex, or the command sign.
     """
-    from custody.runtime.configuration import write_secret
     from mpc.recover import opening
     from mpc.recover.forms import ENCRYPTED, Form, NoSuchForm, check_form, encode
 
@@ -104,14 +103,10 @@ def recover(
         wanted = Form(form)
         try:
             check_form(private_key, wanted)
-            passphrase = opening.new_passphrase() if wanted in ENCRYPTED else ""
-            write_secret(output, encode(private_key, wanted, passphrase))
         except NoSuchForm as error:
             raise OperatorError(str(error), "Nothing was written. Choose another --form.") from None
-        except OSError as error:
-            raise OperatorError(
-                f"cannot write {output}: {error.strerror}", "Give another --output."
-            ) from None
+        passphrase = opening.new_passphrase() if wanted in ENCRYPTED else ""
+        opening.write_new(output, encode(private_key, wanted, passphrase))
     out.print(f"wrote {output}: the private key of 0x{private_key.public_key.hex()}", markup=False)
 
 
@@ -172,6 +167,44 @@ def sign(
         print_json(shown)
     else:
         print_table(["field", "value"], list(shown.items()))
+
+
+@app.command()
+def drill(
+    folder: Folder,
+    customer_key: KeyFile,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write the report as Markdown. The file must not exist yet."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Recover every key, sign with it, and forget it again: the check for every quarter.
+
+    Prints and writes no private key. Every copy takes part in a quorum, and each recovered key
+    signs a message of the drill; the signature is verified. The report names date, files with their
+    SHA-256, keys and results, for an auditor. Exit codes are those of inspect.
+    """
+    from datetime import UTC, datetime
+
+    from mpc.recover import drill_report, opening
+    from mpc.recover.report import print_inventory
+
+    now = datetime.now(UTC)
+    with operator_errors():
+        key = opening.unlock(customer_key)
+        inventory = opening.read_folder(folder, key)
+        results = opening.drilled(inventory, key, now)
+        if report is not None:
+            text = drill_report.as_markdown(inventory, results, key.fingerprint, now)
+            opening.write_new(report, text.encode())
+    code = drill_report.exit_code(inventory, results)
+    if as_json:
+        print_json(drill_report.as_json(inventory, results, key.fingerprint, now))
+    else:
+        print_inventory(inventory)
+        out.print(f"drill {drill_report.VERDICTS[code]}", markup=False)
+    raise typer.Exit(code)
 
 
 def main() -> None:

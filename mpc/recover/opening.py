@@ -1,11 +1,13 @@
 """From a folder and a key file to what is in the files, with errors that name the next step."""
 
+from datetime import datetime
 from pathlib import Path
 
 import typer
 from pydantic import ValidationError
 from rich.progress import track
 
+from custody.runtime.configuration import write_secret
 from custody.runtime.console import err
 from custody.runtime.errors import OperatorError
 from custody.runtime.hardening import harden, lock_memory
@@ -13,6 +15,7 @@ from custody.wire.algorithms import Network
 from custody.wire.derivation import parse_path
 from custody.wire.requests import CREATE_SIGNATURE, SignRequest
 from mpc.recover.customer_key import CustomerKey, read_customer_key
+from mpc.recover.drill import KeyResult, run_drill
 from mpc.recover.inventory import Inventory, RootKey, take_inventory
 from mpc.recover.private_key import PrivateKey, child_of, recovered
 from mpc.recover.share_file import find_files, open_share_file, read_share_file
@@ -57,6 +60,22 @@ def read_folder(folder: Path, key: CustomerKey) -> Inventory:
         raise OperatorError(
             f"cannot read {error.filename}: {error.strerror}",
             "Make the file readable, or download it again.",
+        ) from None
+
+
+def drilled(inventory: Inventory, key: CustomerKey, now: datetime) -> list[KeyResult]:
+    """Run the drill for every key, with a progress bar on a terminal."""
+    shown = track(inventory.keys, "keys", console=err, transient=True, disable=not err.is_terminal)
+    return list(run_drill(shown, key, now))
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a new file of mode 0600. Raise OperatorError; an existing file stays unchanged."""
+    try:
+        write_secret(path, content)
+    except OSError as error:
+        raise OperatorError(
+            f"cannot write {path}: {error.strerror}", "Nothing was written. Name another file."
         ) from None
 
 

@@ -16,9 +16,6 @@ from packaging.utils import canonicalize_name
 
 from tests.built_wheels import (
     CHECKOUT,
-    CLIENT,
-    DAEMONS,
-    build_wheel,
     check_requirements,
     clean_environment,
     install,
@@ -32,15 +29,6 @@ COMMANDS = ("control-plane", "hsm-driver", "mpc-delivery", "mpc-recover", "mpc-s
 LOADED_BY_NAME = {"psycopg"}
 # These belong to a library that is required, which says their version.
 BELONG_TO = {"pydantic-core": "pydantic", "starlette": "fastapi"}
-
-
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("wheels")
-    return {
-        "daemons": build_wheel(DAEMONS, folder / "daemons"),
-        "client": build_wheel(CLIENT, folder / "client"),
-    }
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The script of docs/reference/layer4.md, exactly as the page has it, with the stock age tool."""
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from devstack.recovery_kit import script_of
 from mpc import _native as native
 from mpc.recover.inventory import take_inventory
 from mpc.recover.opening import private_key_of, unlock
@@ -25,8 +25,7 @@ MAX_LINES = 40
 
 
 def script() -> str:
-    (found,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    return str(found)
+    return script_of(PAGE.read_text())
 
 
 def run(folder: Path, *files: Path, customer_key: Path) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,94 @@
+"""The customer's drill: recover every key, sign with it, and forget it again."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from custody.wire.algorithms import Scheme
+from custody.wire.requests import SignHash, SignMessage, SignRequest
+from custody.wire.signatures import BadSignature
+from mpc.recover.customer_key import CustomerKey
+from mpc.recover.inventory import RootKey, SetState, ShareSet
+from mpc.recover.private_key import PrivateKey, recovered
+from mpc.recover.share_file import open_share_file
+from mpc.recover.signing import sign
+
+DOMAIN = "custody: recovery drill, no other meaning, "
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One private key from one quorum: it signed, or why not."""
+
+    signers: tuple[str, ...]
+    fault: str | None
+
+
+@dataclass(frozen=True)
+class SetResult:
+    """The proofs of one set. There is none if the set has too few copies."""
+
+    share_set: ShareSet
+    proofs: tuple[Proof, ...]
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.proofs) and not any(proof.fault for proof in self.proofs)
+
+
+@dataclass(frozen=True)
+class KeyResult:
+    key: RootKey
+    sets: tuple[SetResult, ...]
+
+    @property
+    def passed(self) -> bool:
+        """True if a set gives the key, and no set gives a wrong one."""
+        proofs = [proof for each in self.sets for proof in each.proofs]
+        return bool(proofs) and not any(proof.fault for proof in proofs)
+
+
+def run_drill(
+    keys: Iterable[RootKey], customer_key: CustomerKey, now: datetime
+) -> Iterator[KeyResult]:
+    """Yield the result of each key. No private key outlives its proof."""
+    for key in keys:
+        sets = [_prove_set(each, customer_key, now) for each in key.sets]
+        yield KeyResult(key, tuple(sets))
+
+
+def _prove_set(share_set: ShareSet, customer_key: CustomerKey, now: datetime) -> SetResult:
+    if share_set.state is SetState.TOO_FEW:
+        return SetResult(share_set, ())
+    quorums = quorums_of(sorted(share_set.files), share_set.facts.threshold)
+    return SetResult(
+        share_set, tuple(_prove(share_set, each, customer_key, now) for each in quorums)
+    )
+
+
+def quorums_of(indices: list[int], threshold: int) -> list[list[int]]:
+    """Return quorums that use each share at least once: the first t, then each other share."""
+    first = indices[:threshold]
+    return [first, *([*first[:-1], index] for index in indices[threshold:])]
+
+
+def _prove(
+    share_set: ShareSet, quorum: list[int], customer_key: CustomerKey, now: datetime
+) -> Proof:
+    signers = tuple(share_set.facts.signers[index - 1] for index in quorum)
+    try:
+        copies = [open_share_file(share_set.files[index][0], customer_key) for index in quorum]
+        private_key = recovered(share_set.facts, copies)
+        sign(private_key, _request(private_key, now))
+    except (ValueError, OSError, BadSignature) as error:
+        return Proof(signers, str(error))
+    return Proof(signers, None)
+
+
+def _request(key: PrivateKey, now: datetime) -> SignRequest:
+    """Return what the drill signs. The signature is verified, and goes nowhere."""
+    text = DOMAIN + now.isoformat()
+    if key.algorithm.scheme is Scheme.EDDSA:
+        return SignMessage(kind="Message", message=text)
+    return SignHash(kind="Hash", hash=hashlib.sha256(text.encode()).digest())
