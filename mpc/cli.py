@@ -15,6 +15,7 @@ from custody.pkcs11.commands import master_key_app
 from custody.runtime.console import application, no_overwriting, operator_errors, out
 from custody.runtime.options import options_of
 from mpc.commands import bans as bans_commands
+from mpc.commands import layer4 as layer4_commands
 from mpc.commands import peers as peers_commands
 from mpc.commands import repair as repair_commands
 from mpc.commands import shares as shares_commands
@@ -119,6 +120,7 @@ app.add_typer(peers_commands.application(_settings), name="peers")
 app.add_typer(shares_commands.application(_settings), name="shares")
 app.add_typer(bans_commands.application(_settings), name="bans")
 app.add_typer(repair_commands.application(_settings), name="repair")
+app.add_typer(layer4_commands.application(_settings), name="layer4")
 master_keys = master_key_app(_hsm_settings)
 add_adopt(master_keys, _settings)
 app.add_typer(

@@ -39,6 +39,9 @@ min_threshold = {min_threshold}
 # Delivery servers, where signers exchange messages. They see only ciphertext. Tickets use the names
 # given here. The signer presents its node certificate. Configure several, so that one may fail.
 {delivery}
+# Layer 4, a copy of each share in the customer's own bucket, encrypted to the customer's own key:
+# mpc-signer layer4 init checks the bucket and adds a section [layer4].
+
 """
 
 FILE = """\

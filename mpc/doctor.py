@@ -1,8 +1,13 @@
 """`doctor` tries everything that a signer needs, and says how to correct what fails."""
 
+from __future__ import annotations
+
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from custody.database.pool import Pool
 from custody.node.clock import Clock
@@ -21,6 +26,9 @@ from mpc.delivery_clocks import clock_problem
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_keys import hsm_settings, open_encryption_keys
 from mpc.signer import open_delivery_client
+
+if TYPE_CHECKING:
+    from mpc.layer4.settings import Layer4Section
 
 _UNPINNED = """
     SELECT DISTINCT unnest(signers) AS signer FROM shares WHERE ciphertext IS NOT NULL
@@ -62,6 +70,12 @@ async def _on_this_host(settings: SignerSettings) -> AsyncIterator[Check]:
         ("bans", _bans),
     ):
         yield await _on_database(name, settings, make)
+    if settings.layer4 is None:
+        yield Check("layer 4", Status.OK, "off: the customer has no share copies")
+    else:
+        yield await _on_database("layer 4", settings, _share_copies)
+        for check in await asyncio.to_thread(_bucket, settings.layer4):
+            yield check
     if settings.encryption.hsm is not None:
         async for check in encryption_key_checks(hsm_settings(settings)):
             yield check
@@ -159,6 +173,34 @@ async def _bans(_: SignerSettings, database: Pool) -> Check:
             f"bans resolve {first.key_id} {first.signer} --clear --reason TEXT (or --ban)",
         )
     return Check("bans", Status.OK, f"{count}, nothing left in flight")
+
+
+async def _share_copies(settings: SignerSettings, database: Pool) -> Check:
+    from mpc.layer4 import copy_queries
+    from mpc.layer4.putting import place_of
+
+    assert settings.layer4 is not None
+    here = place_of(settings.layer4)
+    [counts] = await database.rows(copy_queries.COUNTS, here)
+    said = f"{counts.stored} of {counts.shares} shares have their copy in {here['place']}"
+    if counts.missing:
+        todo = "mpc-signer layer4 backfill"
+        return Check("layer 4", Status.WARN, f"{said}; {counts.missing} have no copy", todo)
+    if counts.waiting:
+        why = counts.fault or "no put has ended yet"
+        todo = "mpc-signer layer4 status"
+        return Check("layer 4", Status.WARN, f"{said}; {counts.waiting} wait: {why}", todo)
+    return Check("layer 4", Status.OK, f"{said}, for {here['customer_key']}")
+
+
+def _bucket(section: Layer4Section) -> list[Check]:
+    """Return what can be checked of the bucket without putting an object."""
+    from custody.s3.bucket import Bucket
+    from custody.s3.checks import object_lock_check, versioning_check
+
+    bucket = Bucket(section)
+    checks = [versioning_check(bucket), object_lock_check(bucket)]
+    return [replace(check, name=f"bucket: {check.name}") for check in checks]
 
 
 async def _delivery(settings: SignerSettings) -> AsyncIterator[Check]:

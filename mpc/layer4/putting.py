@@ -51,11 +51,7 @@ class Putter:
         self._woken = asyncio.Event()
         self._progress = asyncio.Event()
         self._counts: Any = None
-        self.here = {
-            "place": section.place,
-            "customer_key": read_customer_key(section.customer_key_file).fingerprint,
-        }
-        """What tells copies apart from those for another bucket, prefix or customer key."""
+        self.here = place_of(section)
 
     def wake(self) -> None:
         """Look for copies at once."""
@@ -88,7 +84,7 @@ class Putter:
         while True:
             self._woken.clear()
             try:
-                ended = await self.put_due()
+                ended = len(await self.put_due())
                 if ended or clock.time() - counted > COUNT_SECONDS:
                     await self._count()
                     counted = clock.time()
@@ -99,13 +95,12 @@ class Putter:
             if ended < AT_ONCE:
                 await _wait(self._woken, POLL_SECONDS)
 
-    async def put_due(self) -> int:
-        """Put copies whose time has come, at most AT_ONCE. Return how many puts have ended."""
+    async def put_due(self) -> list[bool]:
+        """Put copies whose time has come, at most AT_ONCE. Return whether each is stored now."""
         due = await self._pool.rows(copy_queries.DUE, {**self.here, "limit": AT_ONCE})
-        await asyncio.gather(*(self._put(copy) for copy in due))
-        return len(due)
+        return await asyncio.gather(*(self._put(copy) for copy in due))
 
-    async def _put(self, copy: Any) -> None:
+    async def _put(self, copy: Any) -> bool:
         place = {"key_id": copy.key_id, "ceremony": copy.ceremony, **self.here}
         fault = await self._try(copy.key_id, copy.name, bytes(copy.content))
         if fault is None:
@@ -116,6 +111,7 @@ class Putter:
             await self._pool.rows(copy_queries.FAILED, values)
         self._progress.set()
         self._progress = asyncio.Event()
+        return fault is None
 
     async def _try(self, key_id: UUID, name: str, content: bytes) -> S3Fault | None:
         """Put an object. Return the fault; None if the bucket has the object."""
@@ -142,6 +138,14 @@ class Putter:
         SHARE_COPIES_WAITING.set(self._counts.waiting)
         SHARE_COPIES_MISSING.set(self._counts.missing)
         OLDEST_SHARE_COPY.set(self._counts.oldest_seconds or 0)
+
+
+def place_of(section: Layer4Section) -> dict[str, str]:
+    """Return what tells copies apart from those for another bucket, prefix or customer key."""
+    return {
+        "place": section.place,
+        "customer_key": read_customer_key(section.customer_key_file).fingerprint,
+    }
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

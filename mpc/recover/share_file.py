@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from uuid import UUID
 
+from mpc.layer4.canary import is_canary
 from mpc.layer4.share_copy import BadShareCopy, ShareCopy, read_share_copy
 from mpc.recover.customer_key import CustomerKey, Damaged, NotForThisKey
 from mpc.recover.share_set import (
@@ -66,7 +67,11 @@ def read_share_file(path: Path, folder: Path, key: CustomerKey) -> ShareFile:
     data = path.read_bytes()
     sha256 = hashlib.sha256(data).hexdigest()
     try:
-        copy = read_share_copy(key.open(data))
+        document = key.open(data)
+        if is_canary(document):
+            what = "it is a canary of mpc-signer layer4, and has no share"
+            return ShareFile(path, name, sha256, FileState.FOREIGN, what)
+        copy = read_share_copy(document)
     except NotForThisKey as error:
         return ShareFile(path, name, sha256, FileState.FOREIGN, str(error))
     except (Damaged, BadShareCopy) as error:

@@ -162,7 +162,7 @@ async def test_a_put_that_waits_for_its_next_time_is_left_alone(
     proxy.answer = faulty_s3.error(503, "SlowDown")
     for _ in range(3):
         await layer4.put()
-    assert await layer4.putter.put_due() == 0
+    assert await layer4.putter.put_due() == []
     [row] = await pool.rows("SELECT retry_at - now() AS pause FROM share_copies", {})
     assert 2 < row.pause.total_seconds() <= 4
 
@@ -203,7 +203,7 @@ async def test_a_promise_waits_for_the_bucket_and_says_what_is_missing(
         await layer4.copies.require_stored(stored)
     assert (raised.value.code, raised.value.transient) == ("share_copy_missing", True)
     assert "403 AccessDenied" in raised.value.reason
-    assert await layer4.putter.put_due() == 1  # it was asked to try again at once
+    assert await layer4.putter.put_due() == [False]  # it was asked to try again at once
     proxy.answer = faulty_s3.honest
     await layer4.put()
     await layer4.copies.require_stored(stored)
@@ -241,7 +241,7 @@ async def test_the_copy_of_an_abandoned_share_is_not_put(
     made = new_key()
     await layer4.confirm(made)
     await put(pool, shares.abandon_row(made.key_id, made.ceremony))
-    assert await layer4.putter.put_due() == 0
+    assert await layer4.putter.put_due() == []
     await layer4.putter._count()
     assert await pool.rows(ROWS, {}) == []
     assert customer.names() == []
