@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from custody.backup.subject import Advance, Proof, Subject
+from custody.backup.subject import Advance, Newer, Proof, Subject
 from custody.node.backup import backup_subject, of_keys
 from hsm_driver.audited_keys import check_keys
 from hsm_driver.driver import open_hsm
@@ -15,9 +16,11 @@ from hsm_driver.vault import Vault
 
 if TYPE_CHECKING:
     from custody.database.pool import Pool
+    from custody.wire.node_api import MadeKey
     from hsm_driver.settings import DriverSettings
 
 _KNOWN_KEYS = "SELECT id, check_value FROM master_keys ORDER BY id"
+_KNOWN = "SELECT key_id FROM wrapped_keys WHERE key_id = ANY(:key_ids::uuid[])"
 _SAMPLE = "SELECT key_id FROM wrapped_keys ORDER BY random() LIMIT :sample"
 
 
@@ -31,7 +34,23 @@ def subject_of(settings: DriverSettings, config: Path) -> Subject:
         known_keys=_KNOWN_KEYS,
         check_keys=check_keys,
         prove_keys=partial(_prove_keys, settings),
+        lacking=_lacking,
     )
+
+
+async def _lacking(database: Pool, made: Sequence[MadeKey]) -> list[Newer]:
+    rows = await database.rows(_KNOWN, {"key_ids": [key.key_id for key in made]})
+    known = {row.key_id for row in rows}
+    return [
+        Newer(
+            f"key {key.key_id}, made at {key.made_at.isoformat(timespec='seconds')}: its wrapped "
+            "key is not in this database",
+            "Look for a newer backup of any driver of the group, or a wrapped-key copy. If there "
+            "is none, nobody can sign with this key: tell its application not to use its address.",
+        )
+        for key in made
+        if key.key_id not in known
+    ]
 
 
 async def _prove_keys(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from custody.backup.subject import Advance, Proof, Subject
+from custody.backup.subject import Advance, Newer, Proof, Subject
 from custody.node.backup import backup_subject, of_keys
 from mpc.commands.shares import try_shares
 from mpc.shares import share_queries
@@ -16,9 +17,15 @@ from mpc.shares.shares import Shares
 
 if TYPE_CHECKING:
     from custody.database.pool import Pool
+    from custody.wire.node_api import MadeKey
     from mpc.settings import SignerSettings
 
 _KNOWN_KEYS = "SELECT id, check_value FROM encryption_keys ORDER BY id"
+_GENERATIONS = """
+    SELECT key_id, max(generation) AS generation FROM shares
+    WHERE key_id = ANY(:key_ids::uuid[]) AND ciphertext IS NOT NULL
+    GROUP BY key_id
+"""
 _SAMPLE = """
     SELECT key_id FROM shares WHERE ciphertext IS NOT NULL
     GROUP BY key_id ORDER BY random() LIMIT :sample
@@ -40,7 +47,29 @@ def subject_of(settings: SignerSettings, config: Path) -> Subject:
         known_keys=_KNOWN_KEYS,
         check_keys=check_shares,
         prove_keys=partial(_prove_shares, settings),
+        lacking=_lacking,
     )
+
+
+async def _lacking(database: Pool, made: Sequence[MadeKey]) -> list[Newer]:
+    rows = await database.rows(_GENERATIONS, {"key_ids": [key.key_id for key in made]})
+    held = {row.key_id: row.generation for row in rows}
+    found = []
+    for key in made:
+        what = _fault(key.generation, held.get(key.key_id))
+        if what is not None:
+            at = key.made_at.isoformat(timespec="seconds")
+            todo = "Repair it with t other signers: docs/how-to/replace-a-signer.md."
+            found.append(Newer(f"key {key.key_id}, changed at {at}: {what}", todo))
+    return found
+
+
+def _fault(generation: int | None, held: int | None) -> str | None:
+    if held is None:
+        return "this signer has no share of it in use"
+    if generation is not None and held < generation:
+        return f"this signer has a share of generation {held}, the others of {generation}"
+    return None
 
 
 async def _prove_shares(

@@ -28,8 +28,13 @@ from custody.runtime.console import application as new_application
 
 if TYPE_CHECKING:
     from custody.backup.folder import ListedBackup
-    from custody.backup.subject import Advance, Subject
+    from custody.backup.subject import Advance, Newer, Subject
     from custody.backup.verification import Verification
+
+RECONCILE = (
+    "next: compare with the nodes, which may have keys and outcomes that this database lacks: see "
+    "docs/how-to/back-up.md"
+)
 
 Identities = Annotated[
     list[Path],
@@ -129,10 +134,76 @@ def application(subject_of: Callable[[typer.Context], Subject]) -> typer.Typer:
             identities = read_identities(identity, _ask)
             with _progress() as advance:
                 found = verify_backup(
-                    subject, path, identities, _node_key(subject, node_key), sample, advance
+                    subject, path, identities, _keys(subject, node_key), sample, advance
                 )
         _show_verification(path, found, as_json)
         if found.findings:
+            raise typer.Exit(EXIT_FAILED)
+
+    @app.command()
+    def restore(
+        context: typer.Context,
+        file: Annotated[Path, typer.Argument(help="The backup.")],
+        identity: Identities,
+        files: Annotated[
+            Path | None,
+            typer.Option(
+                help="Write configuration, keys and certificates into this folder, and nothing "
+                "into a database. Needs no configuration. Never overwrites a file."
+            ),
+        ] = None,
+        node_key: NodeKey = None,
+        as_json: Json = False,
+    ) -> None:
+        """Restore a backup's database into the configured, empty database.
+
+        On a new host, run it twice: with --files FOLDER, which gives back the configuration; and
+        then without, with that configuration. Afterwards it asks the control plane what is newer
+        there, and says what to do about each.
+        """
+        from custody.backup.age import read_identities
+        from custody.runtime.hardening import harden
+
+        with backup_errors():
+            harden()
+            identities = read_identities(identity, _ask)
+            if files is not None:
+                _restore_files(file, identities, node_key, files, as_json)
+                return
+            subject = subject_of(context)
+            is_good = _restore_database(subject, file, identities, node_key, as_json)
+        if not is_good:
+            raise typer.Exit(EXIT_FAILED)
+
+    @app.command()
+    def newer(
+        context: typer.Context,
+        file: Annotated[Path, typer.Argument(help="The backup that was restored.")],
+        as_json: Json = False,
+    ) -> None:
+        """Ask the control plane what the database lacks since a backup: `restore` does this too.
+
+        Names each key and the audit records, and what to do about each. Needs no private key.
+        Exit code 0: nothing is newer; 1: something is; 2: the control plane did not answer.
+        """
+        import asyncio
+
+        from custody.backup.layout import open_backup
+
+        with backup_errors(EXIT_COULD_NOT_CHECK):
+            subject = subject_of(context)
+            backup = open_backup(file)
+            backup.check_signature(subject.believed)
+            if subject.newer is None:
+                found: list[Newer] = []
+                out.print(RECONCILE, markup=False)
+            else:
+                found = asyncio.run(subject.newer(backup.manifest.created_at))
+        if as_json:
+            print_json([vars(each) for each in found])
+        else:
+            _show_newer(found)
+        if found:
             raise typer.Exit(EXIT_FAILED)
 
     @app.command()
@@ -166,21 +237,105 @@ def add_exit_codes(app: typer.Typer) -> None:
             command.help = f"{command.help}\n\n{' '.join(EXIT_CODES.split())}"
 
 
+def _restore_files(
+    file: Path, identities: list[Any], node_key: str | None, folder: Path, as_json: bool
+) -> None:
+    from custody.backup.restoration import restore_files
+
+    key = None if node_key is None else _node_key(node_key)
+    written, signed_by = restore_files(file, identities, key, folder)
+    if as_json:
+        print_json({"files": [str(path) for path in written], "signed_by": signed_by})
+        return
+    for path in written:
+        out.print(f"wrote {path}", markup=False)
+    out.print(f"signed by {signed_by}", markup=False)
+    if key is None:
+        out.print(
+            "that key is in the backup itself: compare it with the key id that `identity show` "
+            "printed, or that others have pinned"
+        )
+    out.print(
+        "next: move the files to their places, put the PIN or the encryption key beside them, "
+        "create an empty database, and run backup restore without --files"
+    )
+
+
+def _restore_database(
+    subject: Subject, file: Path, identities: list[Any], node_key: str | None, as_json: bool
+) -> bool:
+    """Restore, show what was done and what is newer, and return whether the result is good."""
+    from custody.backup.restoration import restore
+    from custody.migrations.schema import HEADS
+
+    with _progress() as advance:
+        found = restore(subject, file, identities, _keys(subject, node_key), advance)
+    is_current = found.manifest.schema_revision == HEADS[subject.tree]
+    newer, problem = _ask_newer(subject, file, found, is_current)
+    if as_json:
+        print_json(
+            {
+                "file": str(file),
+                "good": not found.findings,
+                "findings": found.findings,
+                "newer": None if newer is None else [vars(each) for each in newer],
+                "problem": problem,
+                **_facts(found.manifest),
+            }
+        )
+        return not found.findings
+    _show_verification(file, found, as_json=False)
+    out.print("the database is restored", markup=False)
+    if newer is not None:
+        _show_newer(newer)
+    if problem is not None:
+        out.print(problem, markup=False)
+    return not found.findings
+
+
+def _ask_newer(
+    subject: Subject, file: Path, found: Verification, is_current: bool
+) -> tuple[list[Newer] | None, str | None]:
+    """Return what is newer at the control plane, or why that is not known and what to do."""
+    import asyncio
+
+    from custody.runtime.errors import OperatorError
+
+    command = f"{subject.program} backup newer {file}"
+    if subject.newer is None:
+        return None, RECONCILE
+    if not is_current:
+        return None, f"next: {subject.program} migrate, then: {command}"
+    try:
+        return asyncio.run(subject.newer(found.manifest.created_at)), None
+    except OperatorError as error:
+        return None, f"what is newer is not known: {error.what}; when that is corrected: {command}"
+
+
+def _show_newer(found: list[Newer]) -> None:
+    for each in found:
+        out.print(f"newer: {each.what}", markup=False)
+        out.print(f"  -> {each.todo}", markup=False)
+    out.print(f"{len(found)} facts are newer at the control plane than this database")
+
+
 def _ask(name: str) -> str:
     import getpass
 
     return getpass.getpass(f"passphrase of {name}: ")
 
 
-def _node_key(subject: Subject, text: str | None) -> bytes:
+def _keys(subject: Subject, node_key: str | None) -> tuple[bytes, ...]:
+    return subject.believed if node_key is None else (_node_key(node_key),)
+
+
+def _node_key(text: str) -> bytes:
     import base64
     import binascii
 
     from custody.runtime.errors import OperatorError
     from custody.wire.public_keys import check_ed25519
 
-    if text is None:
-        return subject.signer.public_key
     try:
         return check_ed25519(base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError):

@@ -89,7 +89,7 @@ def _finish(subject: Subject, manifest: Manifest, unfinished: Path, folder: Path
         )
         target.flush()
         os.fsync(target.fileno())
-    layout.open_backup(temporary).check(subject.signer.public_key)
+    layout.open_backup(temporary).check([subject.signer.public_key])
     temporary.rename(path)
     sync_folder(folder)
     return path

@@ -64,7 +64,7 @@ class BackupFolder:
                 self._subject.node,
             ):
                 return None
-            backup.check_signature(self._subject.signer.public_key)
+            backup.check_signature(self._subject.believed)
         except BackupError as error:
             return ListedBackup(path, size, None, error.what, None)
         if verified is not None and verified.manifest_sha256 != manifest_digest(backup):

@@ -6,7 +6,7 @@ fixed, so a reader computes each header and compares it. A stock ``tar`` unpacks
 
 import hashlib
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,9 +82,9 @@ class OpenBackup:
     def name(self) -> str:
         return self.path.name
 
-    def check(self, public_key: bytes, advance: Advance = lambda _: None) -> None:
+    def check(self, public_keys: Sequence[bytes], advance: Advance = lambda _: None) -> None:
         """Check signature, file name and the checksum of each part. Raise Damaged."""
-        self.check_signature(public_key)
+        self.check_signature(public_keys)
         for part in self.manifest.parts:
             digest = hashlib.sha256()
             with self.part(part.name) as source:
@@ -98,9 +98,9 @@ class OpenBackup:
                     "Use another backup: see `backup list`. Check the disk that this file was on.",
                 )
 
-    def check_signature(self, public_key: bytes) -> None:
+    def check_signature(self, public_keys: Sequence[bytes]) -> None:
         """Check who signed the manifest, and the name of the file. Raise Damaged."""
-        manifests.check_signature(self.document, self.signature, public_key, self.name)
+        manifests.check_signature(self.document, self.signature, public_keys, self.name)
         if self.manifest.file != self.name:
             raise Damaged(
                 f"{self.name} contains the backup {self.manifest.file}, made at "

@@ -1,5 +1,6 @@
 """The manifest: what a backup contains, signed by the key of the node that made it."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -97,11 +98,13 @@ def sign(content: bytes, signer: SigningKey) -> bytes:
     return detached.model_dump_json().encode()
 
 
-def check_signature(content: bytes, document: bytes, public_key: bytes, name: str) -> None:
-    """Raise Damaged unless the key has signed these bytes of a manifest."""
+def check_signature(
+    content: bytes, document: bytes, public_keys: Sequence[bytes], name: str
+) -> None:
+    """Raise Damaged unless one of the keys has signed these bytes of a manifest."""
     try:
         detached = DetachedSignature.model_validate_json(document)
-        PinnedKeys([public_key]).open(BACKUP_TYPE, detached.of(content))
+        PinnedKeys(list(public_keys)).open(BACKUP_TYPE, detached.of(content))
     except (ValidationError, BadSignedBytes) as error:
         why = "it is malformed" if isinstance(error, ValidationError) else str(error)
         raise Damaged(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,6 +50,18 @@ class Prove(Protocol):
     ) -> Coroutine[Any, Any, Proof]: ...
 
 
+@dataclass(frozen=True)
+class Newer:
+    """One fact that a restored database lacks, in one line, and what to do about it."""
+
+    what: str
+    todo: str
+
+
+FindNewer = Callable[[datetime], Coroutine[Any, Any, list[Newer]]]
+"""Asks the control plane what it has since a time that the database lacks. Raises OperatorError."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Subject:
     """One program on one host, whose backups are made.
@@ -65,8 +78,17 @@ class Subject:
     section: BackupSection
     state_directory: Path
     signer: SigningKey
+    earlier_keys: tuple[bytes, ...] = ()
+    """Public keys that ``signer`` has replaced: they have signed older backups."""
     folder: Path
     files: tuple[Path, ...]
     secrets: tuple[Path, ...]
     facts: Callable[[Rows], DatabaseFacts]
     prove: Prove
+    newer: FindNewer | None = None
+    """None for the control plane, which no other host can tell what its database lacks."""
+
+    @property
+    def believed(self) -> tuple[bytes, ...]:
+        """Return the public keys whose signatures are this subject's."""
+        return (self.signer.public_key, *self.earlier_keys)

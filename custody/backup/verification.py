@@ -38,7 +38,7 @@ class Verification:
     findings: list[str] = field(default_factory=list)
 
 
-def open_checked(path: Path, public_key: bytes, advance: Advance) -> OpenBackup:
+def open_checked(path: Path, public_keys: Sequence[bytes], advance: Advance) -> OpenBackup:
     """Open a backup, and check signature, name and checksums. Raise NothingThere or Damaged."""
     backup = layout.open_backup(path)
     total, done = sum(part.size for part in backup.manifest.parts), 0
@@ -48,7 +48,7 @@ def open_checked(path: Path, public_key: bytes, advance: Advance) -> OpenBackup:
         done += size
         advance("checksums", done, total)
 
-    backup.check(public_key, more)
+    backup.check(public_keys, more)
     return backup
 
 
@@ -56,7 +56,7 @@ def verify(
     subject: Subject,
     path: Path,
     identities: Sequence[Identity],
-    public_key: bytes,
+    public_keys: Sequence[bytes],
     sample: int | None,
     advance: Advance,
 ) -> Verification:
@@ -64,7 +64,7 @@ def verify(
 
     Raise Damaged, CannotDecrypt or NotGood, and OperatorError if the check cannot be done.
     """
-    backup = open_checked(path, public_key, advance)
+    backup = open_checked(path, public_keys, advance)
     result = Verification(backup.manifest)
     result.said.append(f"signed by {subject.node} and complete: {len(backup.manifest.parts)} parts")
     _check_files(backup, read_files(backup, identities), result)
@@ -134,19 +134,22 @@ def _decrypted(
 
 def _check_files(backup: OpenBackup, found: dict[str, bytes], result: Verification) -> None:
     """Check that the key that signed the manifest is among the files."""
-    if layout.signed_by(backup) in map(_key_id, found.values()):
+    if any(
+        key is not None and key.key_id == layout.signed_by(backup)
+        for key in map(key_in, found.values())
+    ):
         result.said.append(f"{len(found)} files, among them the key that signed the backup")
     else:
         result.findings.append("the files do not contain the private key that signed the backup")
 
 
-def _key_id(content: bytes) -> str | None:
-    """Return the id of the Ed25519 private key in a file; None for every other file."""
+def key_in(content: bytes) -> SigningKey | None:
+    """Return the Ed25519 private key in a file; None for every other file."""
     try:
         key = load_pem_private_key(content, password=None)
     except (ValueError, TypeError):
         return None
-    return SigningKey(key).key_id if isinstance(key, Ed25519PrivateKey) else None
+    return SigningKey(key) if isinstance(key, Ed25519PrivateKey) else None
 
 
 def compare_database(subject: Subject, manifest: Manifest, url: str, result: Verification) -> None:

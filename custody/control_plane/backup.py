@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from custody.backup.subject import Advance, DatabaseFacts, Proof, Subject
 from custody.control_plane.audit.heads import BadHead, open_head
+from custody.control_plane.job_signing_key.files import KeyFiles
 from custody.control_plane.serve import TREE
 from custody.database.pool import Pool
 from custody.runtime.errors import ConfigurationError
@@ -36,11 +37,13 @@ def subject_of(settings: Settings, config: Path) -> Subject:
             f"{config} has no section [backup]",
             "Add it: control-plane init writes it, explained, into a new configuration.",
         )
+    key_files = KeyFiles(settings.jobs.signing_key)
+    previous, following = key_files.load_previous(), key_files.load_next()
     public_api, node_api, database = settings.public_api, settings.node_api, settings.database
     files = (
         config.resolve(), database.url_file, settings.jobs.signing_key, public_api.certificate,
         public_api.private_key, node_api.certificate, node_api.private_key, node_api.client_ca,
-        settings.backup.scratch_url_file,
+        settings.backup.scratch_url_file, None if following is None else key_files.next,
     )  # fmt: skip
     return Subject(
         program=PROGRAM,
@@ -51,6 +54,7 @@ def subject_of(settings: Settings, config: Path) -> Subject:
         section=settings.backup,
         state_directory=settings.backup.state_directory,
         signer=settings.jobs.signer(),
+        earlier_keys=() if previous is None else (previous.public_key,),
         folder=config.resolve().parent,
         files=tuple(path for path in files if path is not None),
         secrets=(),

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from custody.backup.subject import Advance, DatabaseFacts, Proof, Rows, Subject
+from custody.backup.subject import Advance, DatabaseFacts, Newer, Proof, Rows, Subject
 from custody.database.pool import Pool
+from custody.node.audit_records import read_kept
+from custody.node.audit_restore import lost_heads
 from custody.node.chain_verification import KeyCheck, verify_chain
 from custody.node.chain_verification import Subject as ChainSubject
-from custody.node.connections import schema_of
+from custody.node.connections import open_client, open_database, schema_of
+from custody.node.control_plane_client import ControlPlaneRefused, ControlPlaneUnavailable
 from custody.node.identity import load_identity
 from custody.node.settings import NodeSettings
-from custody.runtime.errors import ConfigurationError
+from custody.runtime.errors import ConfigurationError, OperatorError
 from custody.wire.audit import GENESIS, AuditHead
+from custody.wire.node_api import MadeKey
 from custody.wire.signed_bytes import SigningKey
 
 CONNECTIONS = 8
+CLOCKS_DIFFER = timedelta(minutes=10)
 SHOWN = 10
 """Findings of one kind that are shown."""
 
 KeyProof = Callable[[Pool, int | None, Advance], Awaitable[Proof]]
 """Tries every key, or a random sample, of a restored database."""
+
+Lacking = Callable[[Pool, Sequence[MadeKey]], Awaitable[list[Newer]]]
+"""Returns the keys that the database lacks, or has in an older generation."""
 
 _HEAD = """
     SELECT sequence, hash FROM audit WHERE node = %(node)s ORDER BY sequence DESC LIMIT 1
@@ -39,11 +48,13 @@ def backup_subject(
     known_keys: str,
     check_keys: KeyCheck,
     prove_keys: KeyProof,
+    lacking: Lacking,
 ) -> Subject:
     """Return the subject of a node's backups. Raise ConfigurationError.
 
     ``files``, ``secrets``: the mode's. ``known_keys``: the query of ids and check values of the
-    keys that encrypt the node's own.
+    keys that encrypt the node's own. ``lacking``: compares keys of the control plane with the
+    database.
     """
     if settings.backup is None:
         raise ConfigurationError(
@@ -65,6 +76,7 @@ def backup_subject(
         secrets=_present(*secrets),
         facts=lambda rows: _facts(rows, settings.node.id, known_keys),
         prove=_Proving(settings, signer, check_keys, prove_keys),
+        newer=partial(_newer, settings, signer, lacking),
     )
 
 
@@ -95,6 +107,44 @@ def _facts(rows: Rows, node: str, known_keys: str) -> DatabaseFacts:
     )
     known = {row.id: bytes(row.check_value).hex() for row in rows(known_keys)}
     return DatabaseFacts(head, known)
+
+
+async def _newer(
+    settings: NodeSettings, signer: SigningKey, lacking: Lacking, since: datetime
+) -> list[Newer]:
+    """Return the audit heads and keys of the control plane that the database lacks.
+
+    ``since`` is the backup's time, by this host's clock; the control plane's may differ.
+    """
+    program, node = settings.program, settings.node.id
+    try:
+        async with open_client(settings) as client, open_database(settings) as pool:
+            kept = read_kept(await client.audit_heads(), signer, node)
+            answer = await client.made_keys(since - CLOCKS_DIFFER)
+            lost = await lost_heads(pool, node, kept)
+            found = await lacking(pool, answer.keys)
+    except (ControlPlaneUnavailable, ControlPlaneRefused) as error:
+        raise OperatorError(
+            f"the control plane did not answer: {error}", "Correct that fault, and ask again."
+        ) from None
+    if not answer.is_complete:
+        found.append(
+            Newer(
+                f"more than {len(answer.keys)} keys since then: only the newest are compared",
+                f"Restore a newer backup, or run {program} audit verify after the audit is stated.",
+            )
+        )
+    if lost:
+        found.insert(
+            0,
+            Newer(
+                f"audit records up to {lost[-1].head.sequence}: this chain lacks {len(lost)} heads "
+                "that this node reported",
+                f"{program} audit restored --reason ...; then an admin: control-plane node "
+                f"restored {node} --reason ...",
+            ),
+        )
+    return found
 
 
 class _Proving:

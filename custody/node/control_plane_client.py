@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import urlencode
 
 import aiohttp
 from pydantic import ValidationError
@@ -20,6 +21,7 @@ from custody.wire.node_api import (
     ExtendResponse,
     HeartbeatRequest,
     HeartbeatResponse,
+    MadeKeys,
     ReportRequest,
     ReportResponse,
     RestoreClaim,
@@ -99,6 +101,11 @@ class ControlPlaneClient:
 
     async def audit_restored(self, claim: RestoreClaim) -> RestoreClaimed:
         return await self._post("audit-restored", claim, RestoreClaimed)
+
+    async def made_keys(self, since: datetime) -> MadeKeys:
+        """Return the keys of this node that were made, refreshed or repaired since a time."""
+        query = urlencode({"since": since.isoformat()})
+        return _parse(await self._send("GET", f"keys?{query}", None, 0), MadeKeys)
 
     async def audit_heads(self) -> AuditHeads:
         return _parse(await self._send("GET", "audit-heads", None, 0), AuditHeads)

@@ -183,6 +183,22 @@ class AuditHeads(Answer):
     """Oldest first."""
 
 
+class MadeKey(Answer):
+    """A key that was made, refreshed or repaired since the asked time."""
+
+    key_id: UUID
+    generation: int | None = None
+    """Of the set of shares in use; null for a key in an HSM."""
+    made_at: AwareDatetime
+
+
+class MadeKeys(Answer):
+    """The newest keys first. ``is_complete``: False if there are more than one answer has."""
+
+    keys: list[MadeKey]
+    is_complete: bool
+
+
 class RestoreClaimed(Answer):
     """``is_acknowledged``: an admin has already acknowledged this statement."""
 

@@ -20,6 +20,7 @@ from custody.control_plane.jobs.queue import Contended, Queue
 from custody.control_plane.node_api.authorisation import Authorisation, RegisteredNode
 from custody.control_plane.node_api.claims import Claims
 from custody.control_plane.node_api.heartbeats import Heartbeats
+from custody.control_plane.node_api.made_keys import made_keys
 from custody.control_plane.problems import Code, ProblemError
 from custody.wire import node_api
 from custody.wire.encoding import Model
@@ -44,6 +45,7 @@ def create_node_app(
             Route(f"{PREFIX}/extend", api.extend, methods=["POST"]),
             Route(f"{PREFIX}/heartbeat", api.heartbeat, methods=["POST"]),
             Route(f"{PREFIX}/audit-heads", api.audit_heads, methods=["GET"]),
+            Route(f"{PREFIX}/keys", api.made_keys, methods=["GET"]),
             Route(f"{PREFIX}/audit-restored", api.audit_restored, methods=["POST"]),
         ]
     )
@@ -55,6 +57,7 @@ class _NodeApi:
     def __init__(
         self, database: Database, queue: Queue, tasks: Tasks, notifications: Notifications
     ) -> None:
+        self._database = database
         self._authorisation = Authorisation(database)
         self._queue = queue
         self._tasks = tasks
@@ -136,6 +139,10 @@ class _NodeApi:
                 restores=tuple(await self._audit_restores.of(node.id)),
             )
         )
+
+    async def made_keys(self, request: Request) -> Response:
+        node = await self._authorisation.authorise(request)
+        return _answer(await made_keys(self._database, node, request.query_params.get("since")))
 
     async def audit_restored(self, request: Request) -> Response:
         node = await self._authorisation.authorise(request)

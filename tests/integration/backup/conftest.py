@@ -169,5 +169,4 @@ def verify_with(subject: Subject, path: Path, identity: Path, **options) -> Veri
     from custody.backup.age import read_identities
 
     identities = read_identities([identity], lambda name: "")
-    public_key = subject.signer.public_key
-    return verify(subject, path, identities, public_key, options.get("sample"), no_progress)
+    return verify(subject, path, identities, subject.believed, options.get("sample"), no_progress)

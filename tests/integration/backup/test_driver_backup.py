@@ -124,7 +124,7 @@ def test_a_flipped_bit_anywhere_is_damage(subject: Subject, backup: Path):
         backup.write_bytes(content)
         content[place] ^= 1
         with pytest.raises(Damaged):
-            layout.open_backup(backup).check(public_key)
+            layout.open_backup(backup).check([public_key])
 
 
 def test_parts_of_two_backups_cannot_be_swapped(
