@@ -40,6 +40,13 @@ class Certificates:
         )
         self._directory.add_authority(INTERMEDIATE, key, intermediate)
 
+    @classmethod
+    def existing(cls, folder: Path) -> "Certificates":
+        """Return the PKI of a folder that has a root and an intermediate."""
+        found = cls.__new__(cls)
+        found.folder, found._directory = folder, PkiDirectory(folder)
+        return found
+
     @property
     def ca(self) -> Path:
         """Return the path of the root's certificate, which clients and nodes trust."""

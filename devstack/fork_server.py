@@ -31,7 +31,7 @@ from pathlib import Path
 from custody.runtime.hardening import die_with_parent
 
 ENVIRONMENT = Path(sys.executable).parent
-PROGRAMS = ("control-plane", "hsm-driver", "mpc-delivery", "mpc-signer")
+PROGRAMS = ("control-plane", "hsm-driver", "mpc-delivery", "mpc-signer", "pki")
 PRELOADED = (
     "alembic.command",
     "custody.control_plane.access.nodes",
@@ -42,6 +42,9 @@ PRELOADED = (
     "custody.migrations.environment",
     "custody.migrations.schema",
     "custody.pkcs11.administration",
+    "custody.pki.certificates",
+    "custody.pki.cli",
+    "custody.pki.directory",
     "hsm_driver.cli",
     "hsm_driver.doctor",
     "hsm_driver.driver",
