@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from custody.client import Curve, Custody, Key, Network, Protection, Scheme
+from devstack.demo_layer4 import download_copies, recover, result_of_recovery
 from devstack.demo_mpc import MpcDemo
 from devstack.demo_results import Made, result_of, show
 from devstack.demo_steps import sign
@@ -26,20 +27,26 @@ def demo(folder: Path) -> Path:
     """
     with _alone(folder):
         shutil.rmtree(folder, ignore_errors=True)
-        stack = Stack(folder, StackOptions(signers=SIGNERS, owners=OWNERS), step=step)
+        stack = Stack(folder, StackOptions(signers=SIGNERS, owners=OWNERS, layer4=True), step=step)
         say("Starting everything on this machine")
         try:
             stack.start()
             with stack.client(pinned_nodes=stack.pinned_nodes) as custody:
                 say("Keys in the HSM: creating wallets, signing a message with each, verifying")
                 made = [_make(custody, network) for network in (*Network, None)]
-                made += MpcDemo(stack, custody).run()
-            result = folder / "result.json"
-            result.write_text(json.dumps(result_of(made), indent=2) + "\n")
-            show(made)
+                in_shares = MpcDemo(stack, custody).run()
+            assert stack.customers_bucket is not None
+            wallet = in_shares[0]
+            downloaded = download_copies(stack.customers_bucket, wallet, folder / "share-copies")
         finally:
             with step("stopping everything"):
                 stack.stop()
+        recovered = recover(wallet, downloaded, stack.log("mpc-recover"))
+        made += in_shares
+        result = folder / "result.json"
+        described = result_of(made) | {"recovered": result_of_recovery(recovered)}
+        result.write_text(json.dumps(described, indent=2) + "\n")
+        show([*made, recovered])
     say(f"Every address and signature holds. Written: {result}")
     return result
 

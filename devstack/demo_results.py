@@ -12,13 +12,17 @@ COLUMNS = ("address or public key", "of", "used in", "signature", "verified by")
 
 @dataclass(frozen=True)
 class Made:
-    """A line of the table: a signature, and the wallet or bare key that made it."""
+    """A line of the table: a signature, and the wallet or bare key that made it.
+
+    ``is_recovered``: the customer made it, with the private key from share copies.
+    """
 
     name: str
     wallet: Wallet | None
     key: Key
     signature: Signature
     verified_by: str
+    is_recovered: bool = False
 
     @property
     def identity(self) -> str:
@@ -30,6 +34,8 @@ class Made:
     @property
     def used_in(self) -> str:
         """Return the place of the private key when it signs."""
+        if self.is_recovered:
+            return f"{self.key.threshold} share copies"
         if self.key.store is Store.MPC and self.key.signers is not None:
             return f"{self.key.threshold} of {len(self.key.signers)} signers"
         return self.key.protection.value if self.key.protection else "?"

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from typing import Protocol
 
 from devstack.certificates import Certificates
+from devstack.customers_bucket import CustomersBucket
 from devstack.delivery import DeliveryOptions, DeliveryServer
 from devstack.launcher import Launcher
 from devstack.node import Surroundings
@@ -56,15 +58,23 @@ class Signers:
         job_signing_key: str,
         database_urls: Sequence[str],
         certificates: Certificates,
+        customers_bucket: CustomersBucket | None = None,
     ) -> None:
-        """Write all configurations, certificates and keys; signers use the node APIs in turn."""
+        """Write all configurations, certificates and keys; signers use the node APIs in turn.
+
+        With a customer's bucket, the signers have Layer 4 on.
+        """
         for server in self.delivery_servers:
             leaf = certificates.server(server.name)
             server.configure(job_signing_key, leaf, self._options.delivery)
         for signer, node_url, database_url in zip(self.all, cycle(node_urls), database_urls):
             surroundings = Surroundings(node_url, job_signing_key, database_url)
             leaf = certificates.node(signer.node_id)
-            signer.configure(surroundings, leaf, self._options.signer, self.delivery_servers)
+            options = self._options.signer
+            if customers_bucket is not None:
+                layer4 = {"layer4": customers_bucket.section(signer.node_id)}
+                options = replace(options, more={**(options.more or {}), **layer4})
+            signer.configure(surroundings, leaf, options, self.delivery_servers)
 
     def pin_each_other(self) -> None:
         """Pin all other signers at every signer. The databases must be migrated before."""

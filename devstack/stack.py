@@ -13,6 +13,7 @@ from custody.client import AsyncCustody, Custody, PinnedNodes
 from custody.runtime.errors import OperatorError
 from devstack.certificates import Certificates
 from devstack.control_plane import ControlPlane, ControlPlaneFiles, ControlPlaneOptions
+from devstack.customers_bucket import CustomersBucket
 from devstack.delivery import DeliveryOptions
 from devstack.driver import Driver, DriverOptions
 from devstack.launcher import Launcher, Tied
@@ -51,6 +52,7 @@ class StackOptions:
     ``standby``: one server for both sides, with a synchronous standby that all URLs name too.
 
     ``durable``: PostgreSQL with fsync, as in production. ``signers`` belong to ``owners`` in turn.
+    ``layer4``: the signers put share copies into a customer's bucket, at an S3 server of the stack.
     """
 
     drivers: int = 1
@@ -61,6 +63,7 @@ class StackOptions:
     separate_clusters: bool = False
     standby: bool = False
     durable: bool = True
+    layer4: bool = False
     control_plane: ControlPlaneOptions = field(default_factory=ControlPlaneOptions)
     driver: DriverOptions = field(default_factory=DriverOptions)
     signer: SignerOptions = field(default_factory=SignerOptions)
@@ -87,6 +90,7 @@ class Stack:
         self.standby: Cluster | None = None
         self.control_planes: list[ControlPlane] = []
         self.drivers: list[Driver] = []
+        self.customers_bucket: CustomersBucket | None = None
         self._given = databases
         self._launcher = launcher or Tied()
         self._step = step
@@ -155,11 +159,21 @@ class Stack:
             self.token = Token(self.folder / "token")
         for number in range(self.options.drivers):
             self.add_driver(numbered("hsm-driver", number))
+        if self.options.layer4:
+            self.customers_bucket = CustomersBucket(
+                self.folder / "customers-bucket",
+                self.log("s3"),
+                self._launcher,
+                self.certificates,
+                [signer.node_id for signer in self.signers.all],
+            )
+            self.customers_bucket.start()
         self.signers.configure(
             [control_plane.node_url for control_plane in self.control_planes],
             self.control_plane_files.job_signing_key,
             self.databases.signers,
             self.certificates,
+            self.customers_bucket,
         )
 
     def _prepare_control_plane(self) -> None:
@@ -288,6 +302,8 @@ class Stack:
     def processes(self) -> list[Process]:
         """Return the running processes in the order of their start."""
         services = [*self.control_planes, *self.drivers, *self.signers.services]
+        if self.customers_bucket is not None:
+            services.append(self.customers_bucket.server)
         servers = [cluster.process for cluster in self.clusters]
         return [*servers, *(service.process for service in services)]
 
@@ -296,6 +312,8 @@ class Stack:
         stop_together([*self.drivers, *self.signers.all])
         stop_together(self.signers.delivery_servers)
         stop_together(self.control_planes)
+        if self.customers_bucket is not None:
+            self.customers_bucket.server.stop()
         for cluster in [*self.clusters, *([self.standby] if self.standby else [])]:
             cluster.remove()
 

@@ -135,6 +135,14 @@ def test_every_ethereum_address_is_the_signers(result):
         assert found == wallets[each["key_id"]]["address"]
 
 
+def test_the_customer_signs_with_the_key_recovered_from_its_files(said: str, result):
+    recovered, wallet = result["recovered"], of_store(result, "mpc", "wallets")[0]
+    message = encode_defunct(text=recovered["message"])
+    found = Account.recover_message(message, signature=recovered["signature"])
+    assert found == recovered["address"] == wallet["address"]
+    assert said.index("stopping everything") < said.index("mpc-recover signs")
+
+
 def test_every_taproot_message_is_the_addresss_by_bip_322(result):
     wallets = {each["key_id"]: each for each in result["wallets"]}
     schnorr = {key["id"] for key in result["keys"] if key["scheme"] == "Schnorr"}
