@@ -10,6 +10,7 @@ import typer
 
 from custody.backup import commands as backup_commands
 from custody.node.commands import add_node_commands
+from custody.node.confirm_command import add_confirm_backup
 from custody.pkcs11.commands import (
     Reason,
     Restored,
@@ -27,6 +28,7 @@ from hsm_driver.rebuild_command import add_rebuild
 
 if TYPE_CHECKING:
     from custody.backup.subject import Subject
+    from custody.database.pool import Pool
     from custody.node.chain_verification import KeyCheck
     from custody.pkcs11.settings import HsmSettings
     from custody.runtime.checks import Check
@@ -172,6 +174,13 @@ def _backup_subject(context: typer.Context) -> Subject:
     return subject_of(_settings(context), context.find_root().obj)
 
 
+async def _known_keys(_: DriverSettings, database: Pool) -> dict[str, bytes]:
+    from hsm_driver.vault import known_master_keys
+
+    return await known_master_keys(database)
+
+
+add_confirm_backup(master_keys, _settings, _known_keys)
 app.add_typer(keys_commands.application(_settings), name="keys")
 backups = backup_commands.application(_backup_subject)
 add_rebuild(backups, _settings)

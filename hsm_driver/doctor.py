@@ -15,6 +15,7 @@ from custody.runtime.errors import OperatorError
 from custody.s3.bucket import Bucket
 from custody.s3.faults import S3Fault
 from custody.wire.algorithms import Store
+from hsm_driver.backup_warnings import backup_check
 from hsm_driver.driver import open_hsm
 from hsm_driver.settings import DriverSettings, hsm_settings
 from hsm_driver.vault import Vault
@@ -65,6 +66,8 @@ async def _database(settings: DriverSettings, weak: WeakVersions) -> AsyncIterat
         async with open_database(settings) as database:
             yield Check(name, Status.OK, "reached, schema is this version's")
             yield await durability_check(database)
+            name = "master key backup"
+            yield await backup_check(database)
             name = "keys and master keys"
             for check in await _weak_keys(database, weak):
                 yield check

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 
 import structlog
 
@@ -9,6 +10,7 @@ from custody.database.pool import Pool
 from custody.node.connections import open_client, open_database
 from custody.node.health import Part
 from custody.node.identity import load_identity
+from custody.node.key_backups import BackupWarnings
 from custody.node.loop import OnStage
 from custody.node.node import Mode, build_node
 from custody.node.only_process import OnlyProcess
@@ -18,6 +20,7 @@ from custody.pkcs11.settings import with_restored
 from custody.s3.bucket import Bucket
 from custody.wire.algorithms import Store
 from custody.wire.jobs import JobKind
+from hsm_driver.backup_warnings import backup_warnings
 from hsm_driver.key_copies import KeyCopies
 from hsm_driver.key_generation import GenerateKey
 from hsm_driver.settings import DriverSettings, hsm_settings
@@ -68,6 +71,8 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
         parts = [Part("process", only.problem), Part("hsm", lambda: hsm.problem)]
         if copies is not None:
             parts.append(Part("key copies", copies.problem, stops_work=False))
+        backups = BackupWarnings(partial(backup_warnings, database))
+        await backups.refresh()
         mode = Mode(
             store=Store.HSM,
             handlers={
@@ -78,6 +83,7 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
             },
             parts=parts,
             capabilities=capabilities,
+            warnings=backups.warnings,
         )
         node = build_node(settings, database, client, signer, mode, on_stage)
-        await node.run(settings.health)
+        await node.run(settings.health, backups.refresh_repeatedly)

@@ -11,6 +11,7 @@ import typer
 
 from custody.backup import commands as backup_commands
 from custody.node.commands import add_node_commands
+from custody.node.confirm_command import add_confirm_backup
 from custody.pkcs11.commands import master_key_app
 from custody.runtime.console import application, no_overwriting, operator_errors, out
 from custody.runtime.options import options_of
@@ -19,7 +20,7 @@ from mpc.commands import layer4 as layer4_commands
 from mpc.commands import peers as peers_commands
 from mpc.commands import repair as repair_commands
 from mpc.commands import shares as shares_commands
-from mpc.commands.master_keys import add_adopt
+from mpc.commands.master_keys import add_adopt, keys_in_hsm
 from mpc.commands.rewrap import add_rewrap
 from mpc.configuration import NewSigner, new_configuration
 
@@ -123,6 +124,7 @@ app.add_typer(repair_commands.application(_settings), name="repair")
 app.add_typer(layer4_commands.application(_settings), name="layer4")
 master_keys = master_key_app(_hsm_settings)
 add_adopt(master_keys, _settings)
+add_confirm_backup(master_keys, _settings, keys_in_hsm)
 app.add_typer(
     master_keys,
     name="master-key",

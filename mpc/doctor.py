@@ -20,6 +20,7 @@ from custody.runtime.errors import OperatorError
 from custody.wire.algorithms import Store
 from custody.wire.clocks import TICKET_LIFE, allowed_offset
 from mpc._native import PROTOCOLS, Dkg, LocalMisuse
+from mpc.backup_warnings import backup_check
 from mpc.bans.in_flight import left
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryRefused, DeliveryUnavailable
 from mpc.delivery_clocks import clock_problem
@@ -66,6 +67,7 @@ async def _on_this_host(settings: SignerSettings) -> AsyncIterator[Check]:
     for name, make in (
         ("database durability", _durability),
         ("encryption key", _encryption_key),
+        ("encryption key backup", _encryption_key_backup),
         ("peers", _peers),
         ("bans", _bans),
     ):
@@ -141,6 +143,12 @@ async def _encryption_key(settings: SignerSettings, database: Pool) -> Check:
     if not known:
         return Check(name, Status.OK, f"{current.id} ({current.name}), adopted by the first run")
     return Check(name, Status.OK, f"{current.id} ({current.name}), check value agrees")
+
+
+async def _encryption_key_backup(settings: SignerSettings, database: Pool) -> Check:
+    async with open_encryption_keys(settings, database) as keys:
+        await keys.require_known(database)
+        return await backup_check(database, keys)
 
 
 async def _peers(settings: SignerSettings, database: Pool) -> Check:

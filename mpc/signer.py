@@ -13,6 +13,7 @@ from custody.node.freeze import Freeze
 from custody.node.handlers import Handler
 from custody.node.health import Part
 from custody.node.identity import load_identity
+from custody.node.key_backups import BackupWarnings
 from custody.node.loop import OnStage
 from custody.node.node import Mode, build_node, new_clock
 from custody.node.only_process import OnlyProcess
@@ -21,6 +22,7 @@ from custody.wire.jobs import JobKind
 from custody.wire.node_api import MAX_BANS
 from custody.wire.signed_bytes import SigningKey
 from custody.wire.tickets import PROTOCOL
+from mpc.backup_warnings import backup_warnings
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
 from mpc.bans.earned_bans import EarnedBans
@@ -67,6 +69,8 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
         names = [each.name for each in settings.delivery]
         delivery_clocks = DeliveryClocks(delivery, names, clock)
         copies, layer4_parts, layer4_activities = open_layer4(settings, database, signer, shares)
+        backups = BackupWarnings(partial(backup_warnings, database, keys))
+        await backups.refresh()
         async with BanLocks(database, settings.node.id, bans) as locks:
             mode = Mode(
                 store=Store.MPC,
@@ -87,6 +91,7 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
                 capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
                 bans=lambda: bans.own(MAX_BANS),
                 left_in_flight=locks.left.read,
+                warnings=backups.warnings,
                 withdraw=partial(withdraw, delivery, settings.node.id),
             )
             node = build_node(settings, database, client, signer, mode, on_stage)
@@ -96,6 +101,7 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
                 partial(count_repeatedly, database),
                 delivery_clocks.compare_repeatedly,
                 *layer4_activities,
+                backups.refresh_repeatedly,
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
@@ -246,7 +246,7 @@ def node_list(context: typer.Context, as_json: Json = False) -> None:
                 row.owner,
                 row.version,
                 _time(row.last_seen),
-                _fields(row.health).get("status"),
+                _health(_fields(row.health)),
                 ", ".join(
                     f"{name} ({where})" for name, where in sorted(_fields(row.capabilities).items())
                 ),
@@ -402,6 +402,11 @@ def _node(row: AnyRow) -> dict[str, object]:
         "health": row.health,
         "capabilities": row.capabilities,
     }
+
+
+def _health(health: dict[str, Any]) -> str | None:
+    status, warnings = health.get("status"), health.get("warnings") or []
+    return f"{status}, warnings: {'; '.join(warnings)}" if warnings else status
 
 
 def _fields(stored: object) -> dict[str, object]:

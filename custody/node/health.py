@@ -1,6 +1,6 @@
 """The answers of the local port: /healthz, /readyz, /metrics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from custody.node.metrics import READY
-from custody.wire.node_api import NodeHealth
+from custody.wire.node_api import MAX_WARNINGS, NodeHealth
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,10 @@ class Part:
 class Health:
     """Asks each part for its state, when somebody asks for the node's health."""
 
-    def __init__(self, parts: list[Part]) -> None:
+    def __init__(self, parts: list[Part], warnings: Callable[[], Sequence[str]] = tuple) -> None:
+        """``warnings``: what an operator should do although the node works."""
         self._parts = parts
+        self._warnings = warnings
 
     def problems(self) -> dict[str, str]:
         found = {part.name: part.problem() for part in self._parts}
@@ -49,7 +51,10 @@ class Health:
         detail = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
         works = not any(part.stops_work and part.name in problems for part in self._parts)
         return NodeHealth(
-            status="degraded" if problems else "ok", detail=detail or None, works=works
+            status="degraded" if problems else "ok",
+            detail=detail or None,
+            works=works,
+            warnings=tuple(self._warnings())[:MAX_WARNINGS],
         )
 
     def application(self) -> Starlette:
@@ -59,7 +64,11 @@ class Health:
         async def readyz(_: Request) -> Response:
             problems = self.problems()
             return JSONResponse(
-                {"status": "degraded" if problems else "ok", "problems": problems},
+                {
+                    "status": "degraded" if problems else "ok",
+                    "problems": problems,
+                    "warnings": list(self._warnings()),
+                },
                 # a problem that does not stop all work leaves the node ready
                 status_code=200 if self.obstacle() is None else 503,
             )

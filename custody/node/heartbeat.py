@@ -72,7 +72,7 @@ class Heartbeat:
         self._delivery_problems = delivery_problems
         self._job_signing_keys = job_signing_keys
         self._delivery_job_signing_keys = delivery_job_signing_keys
-        self._told: tuple[str, bool] | None = None
+        self._told: tuple[str, bool, tuple[str, ...]] | None = None
 
     async def run(self) -> None:
         """Send heartbeats until cancelled."""
@@ -160,6 +160,6 @@ class Heartbeat:
         )
 
 
-def _gist(health: NodeHealth) -> tuple[str, bool]:
+def _gist(health: NodeHealth) -> tuple[str, bool, tuple[str, ...]]:
     """Return the facts whose change is reported at once."""
-    return health.status, health.works
+    return health.status, health.works, health.warnings

@@ -27,4 +27,8 @@ GATE_WAITING = Gauge("custody_gate_waiting", "Requests that the gate has been as
 CLOCK_OFFSET = Gauge(
     "custody_clock_offset_seconds", "The control plane's clock minus this host's clock"
 )
+UNCONFIRMED_BACKUPS = Gauge(
+    "custody_keys_without_confirmed_backup",
+    "Master keys or encryption keys whose backup no operator has confirmed",
+)
 READY = Gauge("custody_ready", "1 when the node can do jobs")

@@ -62,6 +62,8 @@ class Mode:
     """The ids of the job-signing keys that each delivery server pins."""
     left_in_flight: Callable[[], Awaitable[Sequence[LeftInFlight]]] | None = None
     """The pairs that a stop of this signer left in flight, for its operator."""
+    warnings: Callable[[], Sequence[str]] = tuple
+    """What an operator should do although the node works."""
     withdraw: Withdraw | None = None
     """Called for each job that was not done, with the code, before the report."""
 
@@ -157,7 +159,7 @@ def build_node(
     ]
     compared_clock = Part("clock", lambda: clock_problem() if clock.compared.is_set() else None)
     # a control plane that receives a heartbeat is available; the first answer compares the clocks
-    told = Health([*own_parts, compared_clock])
+    told = Health([*own_parts, compared_clock], mode.warnings)
     job_keys = pinned_job_keys(settings.control_plane.job_signing_keys, "control_plane")
     heartbeat = Heartbeat(
         client=client,
@@ -194,7 +196,8 @@ def build_node(
         withdraw=mode.withdraw,
     )
     health = Health(
-        [*own_parts, Part("clock", clock_problem), Part("control plane", client.problem)]
+        [*own_parts, Part("clock", clock_problem), Part("control plane", client.problem)],
+        mode.warnings,
     )
     return Node(journal, reporter, heartbeat, loop, locks, gate_client, health, retention)
 

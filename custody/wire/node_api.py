@@ -21,6 +21,9 @@ MAX_BANS = 1_000
 MAX_LEFT_IN_FLIGHT = 256
 """Limit of pairs in one heartbeat: the control plane reads them with each request of the signer."""
 
+MAX_WARNINGS = 32
+"""Limit of warnings in one heartbeat."""
+
 MAX_CLAIM_WAIT = 30.0
 """Seconds that a claim may wait for work."""
 
@@ -109,6 +112,8 @@ class NodeHealth(Model):
     """The problem, for operators."""
     works: bool = True
     """True if the node takes jobs; false while a problem would make every job fail."""
+    warnings: Annotated[tuple[str, ...], Field(max_length=MAX_WARNINGS)] = ()
+    """What an operator should do although the node works, such as confirm a backup."""
 
 
 class HeartbeatRequest(Model):

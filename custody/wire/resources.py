@@ -197,7 +197,8 @@ class SignerLeftInFlight(Answer):
 class RegisteredSigner(Answer):
     """A signer, with the facts of its last heartbeat.
 
-    Without scope admin, the fields from ``owner`` on and ``health.detail`` are null.
+    Without scope admin, the fields from ``owner`` on and ``health.detail`` are null, and
+    ``health.warnings`` is empty.
     """
 
     id: str
@@ -243,7 +244,8 @@ class NodeRestore(Answer):
 class Node(Answer):
     """A node, with the facts of its last heartbeat.
 
-    Without scope admin, ``version``, ``last_seen`` and ``health.detail`` are null.
+    Without scope admin, ``version``, ``last_seen`` and ``health.detail`` are null, and
+    ``health.warnings`` is empty.
     """
 
     id: str

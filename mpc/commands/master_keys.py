@@ -1,8 +1,8 @@
-"""mpc-signer master-key adopt: encryption keys of an HSM that was restored from its backup."""
+"""mpc-signer master-key: encryption keys in an HSM that was restored, or that was backed up."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,6 +12,7 @@ from custody.runtime.console import operator_errors, out
 from custody.runtime.errors import OperatorError
 
 if TYPE_CHECKING:
+    from custody.database.pool import Pool
     from mpc.settings import SignerSettings
 
 
@@ -46,6 +47,20 @@ def add_adopt(app: typer.Typer, settings_of: Callable[[typer.Context], SignerSet
             if adopted
             else "this HSM shows each key as made inside it: no key needs adoption"
         )
+
+
+async def keys_in_hsm(settings: SignerSettings, database: Pool) -> Mapping[str, bytes]:
+    """Return the check values of the token's keys that the database knows, by name."""
+    from mpc.shares.encryption_key import HsmKey
+    from mpc.shares.encryption_keys import known_keys, open_encryption_keys
+
+    async with open_encryption_keys(settings, database) as keys:
+        known = await known_keys(database)
+        return {
+            key.name: key.check_value
+            for key in keys
+            if isinstance(key, HsmKey) and known.get(key.id) == key.check_value
+        }
 
 
 async def _adopt(settings: SignerSettings, reason: str, *, extractable: bool) -> list[str]:

@@ -31,8 +31,8 @@ def router(services: Services) -> APIRouter:
     ) -> Response:
         """The registered nodes, by id: group, abilities, status.
 
-        With scope `admin` also the version, when it was last seen, and what is wrong with it,
-        and which of its databases were restored.
+        With scope `admin` also the version, when it was last seen, what is wrong with it,
+        what its operator should do, and which of its databases were restored.
         """
         nodes = await services.groups.nodes(group, caller.sees_details)
         if caller.sees_details:

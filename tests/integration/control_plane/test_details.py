@@ -1,6 +1,7 @@
 """What is for operators is shown to scope admin alone, wherever the API could show it."""
 
 import json
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -14,10 +15,21 @@ from custody.wire.outcomes import Outcome, OutcomeStatus
 from tests.integration.control_plane.conftest import Replica
 from tests.integration.control_plane.node import MemoryNode
 
-WORDS = ("greta", "lost laptop", "CKR_DEVICE_ERROR", "unfreeze", "acme", "9.8.7", "2026-03-01")
+WORDS = (
+    "greta",
+    "lost laptop",
+    "CKR_DEVICE_ERROR",
+    "unfreeze",
+    "acme",
+    "9.8.7",
+    "2026-03-01",
+    "custody/1",
+)
+WARNING = "no confirmed backup of master key custody/1"
 FROZEN = "frozen at 2026-03-01 by greta: lost laptop; mpc-signer unfreeze"
 MESSAGE = {"kind": "Message", "message": "hello", "hash_function": "SHA-256"}
 ORDINARY = (Scope.READ, Scope.WALLETS, Scope.SIGN)
+HIDDEN: dict[str, Any] = {"status": "degraded", "detail": None, "works": True, "warnings": []}
 LISTED = {"id", "group", "capabilities", "health"}
 
 
@@ -30,7 +42,7 @@ async def application(replica: Replica) -> httpx.AsyncClient:
 @pytest.fixture
 async def told(replica: Replica, node: MemoryNode, key: UUID) -> None:
     """Nodes that have told more than applications are to know."""
-    health = {"status": "degraded", "detail": f"freeze: {FROZEN}"}
+    health = {"status": "degraded", "detail": f"freeze: {FROZEN}", "warnings": [WARNING]}
     row = {"owner": "acme", "version": "9.8.7", "health": health, "last_seen": func.now()}
     values = {"node_group": "mpc", "capabilities": {"ECDSA/secp256k1": "mpc"}, **row}
     ban = {"signer": "signer-1", "banned": "signer-2", "key_id": key, "reason": "CKR_DEVICE_ERROR"}
@@ -85,12 +97,12 @@ async def test_an_ordinary_token_sees_which_nodes_there_are(
     shown = {each["id"]: each for each in (await application.get("/v1/nodes")).json()["items"]}
     assert shown.keys() == {"driver-1", "signer-1"}
     for each in shown.values():
-        assert each["health"] == {"status": "degraded", "detail": None, "works": True}
+        assert each["health"] == HIDDEN
         assert {name for name, value in each.items() if value not in (None, [])} == LISTED
     (signer,) = (await application.get("/v1/signers")).json()["items"]
     assert (signer["id"], signer["group"]) == ("signer-1", "mpc")
     assert signer["capabilities"] == {"ECDSA/secp256k1": "mpc"}
-    assert signer["health"] == {"status": "degraded", "detail": None, "works": True}
+    assert signer["health"] == HIDDEN
     assert {name for name, value in signer.items() if value is not None} == LISTED
 
 
@@ -101,6 +113,7 @@ async def test_an_admin_sees_it_all(
     listed += (await api.get("/v1/signers")).json()["items"]
     for each in listed:
         assert (each["version"], FROZEN in each["health"]["detail"]) == ("9.8.7", True)
+        assert each["health"]["warnings"] == [WARNING]
         assert each["last_seen"] is not None
     assert listed[-1]["owner"] == "acme"
     assert [ban["reason"] for ban in listed[-1]["bans"]] == ["CKR_DEVICE_ERROR"]

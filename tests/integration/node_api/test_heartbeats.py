@@ -46,13 +46,14 @@ async def alarm(node: Node, workload: Workload) -> str | None:
 
 
 async def test_a_heartbeat_says_how_the_node_does(node: Node, workload: Workload):
-    health = NodeHealth(status="degraded", detail="the clock is off")
+    warnings = ("no confirmed backup of master key custody/1",)
+    health = NodeHealth(status="degraded", detail="the clock is off", warnings=warnings)
     answer = await node.heartbeat(health=health, capabilities={"EdDSA/ed25519": "host"})
     told = HeartbeatResponse.model_validate_json(answer.content)
     assert (told.node, told.group) == ("driver-1", "hsm")
     assert abs(told.time - datetime.now(UTC)) < timedelta(seconds=5)
     row = await workload.node_row("driver-1")
-    assert row.health == {"status": "degraded", "detail": "the clock is off", "works": True}
+    assert row.health == health.model_dump(mode="json")
     assert row.capabilities == {"EdDSA/ed25519": "host"}
     assert (row.version, row.identity_public_key) == ("1.0", node.signer.public_key)
     assert abs(row.last_seen - datetime.now(UTC)) < timedelta(seconds=5)

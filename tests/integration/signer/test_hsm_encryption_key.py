@@ -9,8 +9,10 @@ import pytest
 from custody.database.pool import Pool
 from custody.pkcs11.administration import administration
 from custody.pkcs11.launch import HsmCannotStart
+from custody.runtime.checks import Status
 from custody.runtime.configuration import read_settings
 from custody.runtime.signing_key import create_signing_key
+from mpc.backup_warnings import backup_check, backup_warnings
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_key import FileKey
 from mpc.shares.encryption_keys import EncryptionKeys, hsm_settings, open_encryption_keys
@@ -192,3 +194,19 @@ async def test_a_restored_key_that_the_database_does_not_know_is_refused(
     done = await command(config, "master-key", "adopt", "--restored", "--reason", "HSM failed")
     assert done.exit_code == 1
     assert f"the check values that it knows are {key.id}" in done.stderr
+
+
+async def test_the_backup_of_a_key_in_an_hsm_is_confirmed_by_name(
+    pool: Pool, settings: SignerSettings, config: Path
+):
+    create_signing_key(settings.identity.private_key)
+    await make_key(settings)
+    async with open_encryption_keys(settings, pool) as keys:
+        await keys.adopt_first(pool)
+        (warning,) = await backup_warnings(pool, keys)
+        assert "mpc-signer master-key confirm-backup" in warning
+        done = await command(config, "master-key", "confirm-backup", "--place", "safe 2")
+        assert done.exit_code == 0, done.output
+        assert "confirmed: custody-signer-host/1" in done.stdout
+        assert await backup_warnings(pool, keys) == []
+        assert (await backup_check(pool, keys)).status is Status.OK

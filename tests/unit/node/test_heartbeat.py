@@ -78,6 +78,7 @@ class Node:
 
     def __init__(self) -> None:
         self.problem: str | None = None
+        self.warnings: list[str] = []
         self.left: list[LeftInFlight] = []
         self.plane, self.chain, self.journal = ControlPlane(), Chain(), Journal()
         parts: Any = {"client": self.plane, "chain": self.chain, "journal": self.journal}
@@ -85,7 +86,8 @@ class Node:
             **parts,
             clock=Clock(timedelta(seconds=30)),
             health=Health(
-                [Part("freeze", lambda: self.problem), Part("database", self.journal.problem)]
+                [Part("freeze", lambda: self.problem), Part("database", self.journal.problem)],
+                lambda: self.warnings,
             ),
             group="hsm",
             kinds=[],
@@ -124,6 +126,16 @@ async def test_a_freeze_and_its_end_are_told_at_once(node):
     assert await node.next_told() == "degraded"
     node.problem = None
     assert await node.next_told() == "ok"
+
+
+async def test_a_confirmed_backup_is_told_at_once(node):
+    assert await node.next_told() == "ok"
+    node.warnings = ["no confirmed backup"]
+    assert await node.next_told() == "ok"
+    assert node.plane.last.health.warnings == ("no confirmed backup",)
+    node.warnings = []
+    assert await node.next_told() == "ok"
+    assert node.plane.last.health.warnings == ()
 
 
 async def test_what_stays_as_it_was_told_is_not_told_again(node):

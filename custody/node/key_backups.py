@@ -1,0 +1,129 @@
+"""Backups of the keys that protect all other keys: master keys, and encryption keys of signers.
+
+These keys are in no backup of a database. An operator backs them up apart, and confirms it. Until
+then the node warns, and works.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from custody.database.causes import is_transient
+from custody.database.pool import Pool
+from custody.node.audit import AuditChain, AuditRecord
+from custody.node.audit_append import append, operator_record
+from custody.node.handlers import RowChange
+from custody.node.metrics import UNCONFIRMED_BACKUPS
+from custody.wire.signed_bytes import SigningKey
+
+KIND = "ConfirmKeyBackup"
+"""The kind of the audit record."""
+INTERVAL = 10.0
+"""Seconds between two readings of the confirmations."""
+
+_BACKUPS = "SELECT check_value, made_at, code_digest, confirmed_at FROM key_backups"
+
+_CONFIRM = """
+    INSERT INTO key_backups (check_value, confirmed_at, operator, place)
+    SELECT check_value, now(), :operator, :place
+    FROM unnest(:check_values::bytea[]) AS confirmed (check_value)
+    ON CONFLICT (check_value) DO UPDATE SET confirmed_at = excluded.confirmed_at,
+        operator = excluded.operator, place = excluded.place
+"""
+
+
+@dataclass(frozen=True)
+class KeyBackup:
+    """The known facts about a key's backup. ``code_digest``: SHA-256 of the confirmation code."""
+
+    made_at: datetime | None = None
+    code_digest: bytes | None = None
+    confirmed_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """An operator's statement. ``place``: where the backup is, and how it was made.
+
+    ``proof``: what showed that the backup contains the key; None if the operator only states it.
+    """
+
+    operator: str
+    place: str
+    proof: str | None = None
+
+
+async def key_backups(pool: Pool) -> dict[bytes, KeyBackup]:
+    """Return the known backups by the check value of the key."""
+    return {
+        row.check_value: KeyBackup(row.made_at, row.code_digest, row.confirmed_at)
+        for row in await pool.rows(_BACKUPS)
+    }
+
+
+async def unconfirmed(pool: Pool, keys: Mapping[str, bytes]) -> dict[str, KeyBackup]:
+    """Return the keys without a confirmed backup. ``keys``: check values by name."""
+    known = await key_backups(pool)
+    found = {name: known.get(value, KeyBackup()) for name, value in keys.items()}
+    return {name: backup for name, backup in found.items() if backup.confirmed_at is None}
+
+
+async def confirm(
+    pool: Pool, node: str, signer: SigningKey, keys: Mapping[str, bytes], said: Confirmation
+) -> None:
+    """Record the confirmation in the database and in the node's audit chain. Raise OperatorError.
+
+    ``keys``: check values by name.
+    """
+
+    async def make(_: AuditChain) -> list[AuditRecord]:
+        return [
+            operator_record(
+                KIND,
+                check_value,
+                {
+                    "key": name,
+                    "check_value": check_value.hex(),
+                    "operator": said.operator,
+                    "place": said.place,
+                    "proof": said.proof,
+                },
+            )
+            for name, check_value in keys.items()
+        ]
+
+    values = {
+        "check_values": list(keys.values()),
+        "operator": said.operator,
+        "place": said.place,
+    }
+    await append(pool, node, signer, make, [RowChange(_CONFIRM, values)])
+
+
+class BackupWarnings:
+    """The warnings of a running node, read from its database every few seconds."""
+
+    def __init__(self, read: Callable[[], Awaitable[Sequence[str]]]) -> None:
+        """``read`` returns one warning for each key without a confirmed backup."""
+        self._read = read
+        self._warnings: tuple[str, ...] = ()
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return the warnings of the last reading."""
+        return self._warnings
+
+    async def refresh(self) -> None:
+        """Read the warnings. An unavailable database leaves them unchanged."""
+        try:
+            self._warnings = tuple(await self._read())
+        except Exception as error:
+            if not is_transient(error):
+                raise
+        UNCONFIRMED_BACKUPS.set(len(self._warnings))
+
+    async def refresh_repeatedly(self) -> None:
+        """Read the warnings every few seconds, until cancelled."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(INTERVAL)
