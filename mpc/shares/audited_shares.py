@@ -12,6 +12,8 @@ from mpc.shares.stored_share import ShareState
 
 DISCARD_SHARE = "DiscardShare"
 """The kind of the record of `shares discard`."""
+RESTORE_SHARE = "RestoreShare"
+"""The kind of the record of `mpc-recover restore-signer`."""
 
 _FIND = """
     SELECT key_id, ceremony, state, encode(public_key, 'hex') AS public_key
@@ -40,6 +42,8 @@ def possible_states(said: Said) -> set[ShareState] | None:
             return _DISCARDED
         case JobKind.ABANDON if said.detail("public_key") is None:
             return _ABANDONED
+        case kind if kind == RESTORE_SHARE:
+            return _USED
         case kind if kind == DISCARD_SHARE:
             return _ABANDONED | _DISCARDED
     return None

@@ -128,6 +128,17 @@ REPAIR = f"""
         encryption_key = excluded.encryption_key
 """
 
+RESTORE = f"""
+    WITH new AS ({_NEW_SHARES})
+    INSERT INTO shares (key_id, ceremony, state, generation, protocol, group_name, threshold,
+        signers, share_index, network, public_key, chain_code, transcript, made_for, data_key,
+        ciphertext, encryption_key, proved_with)
+    SELECT new.*, array_remove(signers, signers[share_index]) FROM new
+    ON CONFLICT (key_id, ceremony) DO NOTHING
+    RETURNING key_id
+"""
+"""A share from a share copy, of a key that this database does not know."""
+
 PROVE = """
     WITH proofs AS (
         SELECT key_id, ceremony, string_to_array(string_agg(others, ','), ',') AS others
@@ -197,3 +208,11 @@ COUNT_KEPT = """
     WHERE ciphertext IS NOT NULL
         AND (:key_ids::uuid[] = '{}' OR key_id = ANY(:key_ids::uuid[]))
 """
+
+UNRELATED = """
+    SELECT (SELECT count(*) FROM journal) AS jobs,
+        (SELECT count(*) FROM shares
+            WHERE NOT (key_id, ceremony) IN (
+                SELECT * FROM unnest(:key_ids::uuid[], :ceremonies::uuid[]))) AS shares
+"""
+"""What a fresh database does not have, beside the shares that a restore puts there."""

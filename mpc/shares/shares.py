@@ -146,6 +146,23 @@ class Shares:
             after=partial(self.close, ticket.key_id),
         )
 
+    async def restored_row(self, stored: StoredShare, share: Share) -> RowChange:
+        """Return the row of an active share that a share copy has kept."""
+        values = {
+            "key_id": stored.key_id,
+            "ceremony": stored.ceremony,
+            "state": ShareState.ACTIVE.value,
+            "generation": stored.generation,
+            "protocol": stored.protocol.value,
+            "group_name": stored.group,
+            "threshold": stored.threshold,
+            "signers": ",".join(stored.signers),
+            "share_index": stored.index,
+            "network": stored.network.value if stored.network else None,
+            "made_for": _text(stored.made_for),
+        }
+        return RowChange(share_queries.RESTORE, values | await self._sealed(values, share))
+
     def proved_row(self, stored: StoredShare, others: Sequence[str]) -> RowChange:
         """Note that it signed with ``others``; in DKLs23 it can be promised after all others."""
         return RowChange(share_queries.PROVE, {**_place(stored), "others": ",".join(others)})

@@ -26,12 +26,13 @@ def stored(
     generation: int = 0,
     key_id: UUID = KEY_ID,
     network: Network | None = None,
+    ceremony: UUID | None = None,
 ) -> StoredShare:
     """Return the row of an active share."""
     signers = SIGNERS[: share.signers]
     return StoredShare(
         key_id=key_id,
-        ceremony=uuid5(key_id, str(generation)),
+        ceremony=ceremony or uuid5(key_id, str(generation)),
         state=ShareState.ACTIVE,
         generation=generation,
         protocol=Protocol(share.protocol),
@@ -56,11 +57,14 @@ def documents(
     generation: int = 0,
     key_id: UUID = KEY_ID,
     network: Network | None = None,
+    ceremony: UUID | None = None,
 ) -> dict[int, bytes]:
     """Return the decrypted share copies of a set, by index."""
     return {
         index: make_share_copy(
-            stored(share, generation, key_id, network), share, IDENTITIES[SIGNERS[index - 1]]
+            stored(share, generation, key_id, network, ceremony),
+            share,
+            IDENTITIES[SIGNERS[index - 1]],
         )
         for index, share in shares.items()
     }

@@ -42,13 +42,14 @@ def write_copies(
     key_id: UUID = KEY_ID,
     customer: Ed25519PrivateKey = CUSTOMER,
     network: Network | None = None,
+    ceremony: UUID | None = None,
 ) -> dict[int, Path]:
     """Write the copies of a set under the prefixes of its signers. Return the paths by index."""
     paths = {}
-    for index, document in documents(shares, generation, key_id, network).items():
+    for index, document in documents(shares, generation, key_id, network, ceremony).items():
         file = sealed(document, customer)
-        ceremony = uuid5(key_id, str(generation))
-        name = f"{generation}-{ceremony}-{hashlib.sha256(file).hexdigest()}.age"
+        made_by = ceremony or uuid5(key_id, str(generation))
+        name = f"{generation}-{made_by}-{hashlib.sha256(file).hexdigest()}.age"
         path = folder / f"signer-{index}" / str(key_id) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file)

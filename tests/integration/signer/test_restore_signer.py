@@ -1,0 +1,185 @@
+"""mpc-recover restore-signer: a signer's shares from its share copies, in a fresh database."""
+
+import asyncio
+import json
+import re
+import subprocess
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID, uuid5
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from custody.database.pool import Pool
+from custody.node.chain_verification import Subject, verify_chain
+from custody.node.identity import load_identity
+from custody.runtime.signing_key import create_signing_key
+from custody.wire.tickets import Protocol
+from mpc.recover import opening
+from mpc.recover.cli import app
+from mpc.settings import SignerSettings
+from mpc.shares.audited_shares import check_shares
+from mpc.shares.encryption_keys import EncryptionKeys
+from mpc.shares.shares import Shares
+from tests.integration.signer.keys import ME, activate, new_key
+from tests.unit.mpc.native import parties
+from tests.unit.mpc.native.keys import DKLS, ED25519, TAPROOT
+from tests.unit.mpc.native.keys import key as key_of
+from tests.unit.mpc.recover.bucket import write_copies, write_key_file
+
+CHECKOUT = Path(__file__).parents[3]
+KEYS = {protocol: uuid5(UUID(int=7), protocol) for protocol in (DKLS, ED25519, TAPROOT)}
+
+
+Restore = Callable[..., Awaitable[Result]]
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Path:
+    """The copies of all three signers, of a key of each protocol."""
+    folder = tmp_path / "bucket"
+    for protocol, key_id in KEYS.items():
+        write_copies(folder, key_of(protocol), key_id=key_id)
+    return folder
+
+
+@pytest.fixture
+def restore(
+    tmp_path: Path, config: Path, settings: SignerSettings, monkeypatch: pytest.MonkeyPatch
+) -> Restore:
+    monkeypatch.setattr(opening, "harden", lambda: None)
+    monkeypatch.setattr(opening, "lock_memory", lambda: True)
+    create_signing_key(settings.identity.private_key)
+    customer_key = write_key_file(tmp_path / "customer-key")
+
+    async def run(folder: Path, *words: str) -> Result:
+        line = ["restore-signer", str(folder), "--customer-key", str(customer_key)]
+        line += ["--config", str(config), *words]
+        return await asyncio.to_thread(CliRunner().invoke, app, line)
+
+    return run
+
+
+async def test_every_share_is_active_opens_and_is_in_the_audit(
+    bucket: Path, restore: Restore, pool: Pool, keys: EncryptionKeys, settings: SignerSettings
+):
+    done = await restore(bucket, "--reason", "the host burnt down", "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert said["restored"] == 3
+    assert said["other_signers"] == ["signer-2", "signer-3"]
+    assert said["has_new_identity"] is True
+    shares = Shares(pool, keys)
+    for protocol, key_id in KEYS.items():
+        stored = await shares.active(key_id)
+        assert stored is not None
+        assert stored.is_proved
+        assert stored.signers[stored.index - 1] == ME
+        share = await shares.open(stored)
+        assert share.to_bytes() == key_of(protocol)[1].to_bytes()
+    identity = load_identity(settings.identity.private_key)
+    subject = Subject(ME, identity, timedelta(days=1))
+    verified = await verify_chain(pool, subject, None, check_shares, lambda *_: None)
+    assert (verified.records, verified.findings) == (3, [])
+    records = await pool.rows("SELECT convert_from(record, 'UTF8') AS record FROM audit")
+    assert all("the host burnt down" in row.record for row in records)
+
+
+async def test_a_lost_row_of_a_restored_share_is_found(
+    bucket: Path, restore: Restore, pool: Pool, settings: SignerSettings
+):
+    assert (await restore(bucket)).exit_code == 0
+    await pool.rows("DELETE FROM shares WHERE key_id = :key_id", {"key_id": KEYS[ED25519]})
+    subject = Subject(ME, load_identity(settings.identity.private_key), timedelta(days=1))
+    verified = await verify_chain(pool, subject, None, check_shares, lambda *_: None)
+    assert [finding.what.endswith("is gone") for finding in verified.findings] == [True]
+
+
+async def test_a_restore_that_was_interrupted_continues(bucket: Path, restore: Restore, pool: Pool):
+    assert (await restore(bucket)).exit_code == 0
+    await pool.rows("DELETE FROM shares WHERE key_id = :key_id", {"key_id": KEYS[TAPROOT]})
+    said = json.loads((await restore(bucket, "--json")).stdout)
+    assert (said["restored"], said["already_there"]) == (1, 2)
+
+
+async def test_the_next_steps_are_named(bucket: Path, restore: Restore):
+    said = (await restore(bucket)).output
+    for step in ("peers add", "bans list", "layer4 backfill", "shares verify", "doctor"):
+        assert step in said
+
+
+async def test_the_newest_set_is_taken_or_the_one_that_is_named(
+    tmp_path: Path, restore: Restore, pool: Pool, keys: EncryptionKeys
+):
+    folder, key_id = tmp_path / "bucket", KEYS[ED25519]
+    write_copies(folder, key_of(ED25519), key_id=key_id)
+    write_copies(folder, parties.refresh(key_of(ED25519)), generation=1, key_id=key_id)
+    assert (await restore(folder)).exit_code == 0
+    stored = await Shares(pool, keys).active(key_id)
+    assert stored is not None
+    assert stored.generation == 1
+    older = str(uuid5(key_id, "0"))
+    done = await restore(folder, "--ceremony", older)
+    assert "the database is in use" in done.output
+    await pool.rows("DELETE FROM shares")
+    assert (await restore(folder, "--ceremony", older)).exit_code == 0
+    stored = await Shares(pool, keys).active(key_id)
+    assert stored is not None
+    assert stored.generation == 0
+
+
+async def test_two_sets_of_one_generation_need_a_choice(tmp_path: Path, restore: Restore):
+    """An attempt that was abandoned leaves copies of the same generation."""
+    folder, key_id = tmp_path / "bucket", KEYS[ED25519]
+    write_copies(folder, key_of(ED25519), key_id=key_id)
+    another = parties.refresh(key_of(ED25519))
+    write_copies(folder, another, key_id=key_id, ceremony=UUID(int=9))
+    done = await restore(folder)
+    assert done.exit_code == 1
+    assert "several sets of one generation" in done.output
+    assert (await restore(folder, "--ceremony", str(UUID(int=9)))).exit_code == 0
+
+
+async def test_a_database_that_is_in_use_is_refused(
+    bucket: Path, restore: Restore, pool: Pool, keys: EncryptionKeys
+):
+    await activate(pool, Shares(pool, keys), new_key(Protocol.FROST_ED25519))
+    done = await restore(bucket)
+    assert done.exit_code == 1
+    assert "the database is in use: it has 0 jobs and 1 other shares" in done.output
+
+
+async def test_copies_of_other_signers_alone_are_refused(bucket: Path, restore: Restore):
+    done = await restore(bucket / "signer-2")
+    assert done.exit_code == 1
+    assert "no share of signer-1; they have shares of: signer-2" in done.output
+
+
+async def test_a_ceremony_that_is_not_there_is_refused(bucket: Path, restore: Restore):
+    done = await restore(bucket, "--ceremony", str(UUID(int=1)))
+    assert done.exit_code == 1
+    assert f"of ceremony {UUID(int=1)}" in done.output
+
+
+def hand_over(folder: Path) -> None:
+    """Make the key that is used once, and run the customer's commands of the page."""
+    page = (CHECKOUT / "docs" / "how-to" / "recover" / "signer-by-layer4.md").read_text()
+    (loop,) = re.findall(r"^```\n(mkdir handover\n.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "once"]
+    subprocess.run(keygen, cwd=folder, check=True)
+    subprocess.run(["bash", "-e", "-c", loop], cwd=folder, check=True)
+
+
+async def test_the_customer_hands_over_the_copies_of_one_signer_as_the_page_says(
+    bucket: Path, tmp_path: Path, restore: Restore
+):
+    (tmp_path / "signer-1").symlink_to(bucket / "signer-1")
+    await asyncio.to_thread(hand_over, tmp_path)
+    line = ["inspect", str(tmp_path / "handover"), "--customer-key", str(tmp_path / "once")]
+    said = CliRunner().invoke(app, [*line, "--json"])
+    assert {file["state"] for file in json.loads(said.stdout)["files"]} == {"good"}
+    (tmp_path / "once").rename(tmp_path / "customer-key")
+    done = await restore(tmp_path / "handover", "--json")
+    assert json.loads(done.stdout)["restored"] == 3
