@@ -24,6 +24,9 @@ from mpc.backup_warnings import backup_check
 from mpc.bans.in_flight import left
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryRefused, DeliveryUnavailable
 from mpc.delivery_clocks import clock_problem
+from mpc.memory.marks import Marks
+from mpc.memory.memory import peers_answers, remembered
+from mpc.memory.needed_repairs import needed_repairs
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_keys import hsm_settings, open_encryption_keys
 from mpc.signer import open_delivery_client
@@ -70,6 +73,8 @@ async def _on_this_host(settings: SignerSettings) -> AsyncIterator[Check]:
         ("encryption key backup", _encryption_key_backup),
         ("peers", _peers),
         ("bans", _bans),
+        ("memory", _memory),
+        ("repairs", _repairs),
     ):
         yield await _on_database(name, settings, make)
     if settings.layer4 is None:
@@ -209,6 +214,47 @@ def _bucket(section: Layer4Section) -> list[Check]:
     bucket = Bucket(section)
     checks = [versioning_check(bucket), object_lock_check(bucket)]
     return [replace(check, name=f"bucket: {check.name}") for check in checks]
+
+
+async def _memory(settings: SignerSettings, database: Pool) -> Check:
+    """Check that the database is the one that this signer worked with last."""
+    name = "memory"
+    found, marks = await remembered(database), Marks(settings.node.state_directory).read()
+    missing = [each.signer for each in await peers_answers(database) if each.answered_at is None]
+    if found is None:
+        return Check(name, Status.OK, "this signer has not worked with this database yet")
+    if found.nonce is not None:
+        return Check(
+            name,
+            Status.WARN,
+            f"the database was restored ({found.why}): signs nothing before these peers tell their "
+            f"bans: {', '.join(missing) or 'none is missing'}",
+            "Start this signer and those peers. For a peer that is gone for good: mpc-signer bans "
+            "do-without",
+        )
+    if marks is None or found.mark not in marks:
+        return Check(
+            name,
+            Status.WARN,
+            "the state directory has another mark than the database, as after a restore",
+            "Start this signer: it then asks its peers for the bans that the database may lack.",
+        )
+    when = found.noticed_at
+    restored = "" if when is None else f", restored at {when.isoformat(timespec='seconds')}"
+    return Check(name, Status.OK, f"the database's mark is that of the state directory{restored}")
+
+
+async def _repairs(_: SignerSettings, database: Pool) -> Check:
+    needed = await needed_repairs(database)
+    if needed:
+        return Check(
+            "repairs",
+            Status.WARN,
+            f"{len(needed)} keys, the first {needed[0].key_id}: the peers use later share sets "
+            "than this restored signer has",
+            "Repair each: docs/how-to/replace-a-signer.md. See mpc-signer shares list.",
+        )
+    return Check("repairs", Status.OK, "no key needs one after a restore")
 
 
 async def _delivery(settings: SignerSettings) -> AsyncIterator[Check]:

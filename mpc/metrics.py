@@ -23,6 +23,14 @@ IN_FLIGHT = Gauge(
     "custody_signing_in_flight",
     "Counterparties in the guarded phases of ECDSA signing, or left there by a stop",
 )
+RESTORED = Gauge(
+    "custody_restored",
+    "1 while this signer takes no work, because its database was restored and peers must answer",
+)
+NEEDED_REPAIRS = Gauge(
+    "custody_needed_repairs",
+    "Keys of which t peers use a later share set than this signer has: they need a repair",
+)
 SHARE_COPIES_WAITING = Gauge(
     "custody_share_copies_waiting", "Share copies that are not in the customer's bucket yet"
 )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
+from custody.database.causes import is_transient
 from custody.database.pool import Pool
 from custody.node.connections import open_client, open_database
+from custody.node.control_plane_client import ControlPlaneRefused, ControlPlaneUnavailable
 from custody.node.freeze import Freeze
 from custody.node.handlers import Handler
 from custody.node.health import Part
@@ -19,6 +22,7 @@ from custody.node.node import Mode, build_node, new_clock
 from custody.node.only_process import OnlyProcess
 from custody.wire.algorithms import Protection, Store
 from custody.wire.jobs import JobKind
+from custody.wire.left_in_flight import LeftInFlight
 from custody.wire.node_api import MAX_BANS
 from custody.wire.signed_bytes import SigningKey
 from custody.wire.tickets import PROTOCOL
@@ -37,6 +41,12 @@ from mpc.handlers.orders import Abandon, ActivateKey, Approve, Discard, Promise
 from mpc.handlers.preparation import Preparation
 from mpc.handlers.refreshing import RefreshKey, RepairShare
 from mpc.handlers.signing import ProveKey, QuorumSigning, Sign
+from mpc.memory.answering import Answering
+from mpc.memory.asking import Asking
+from mpc.memory.kept_heads import KeptHeads
+from mpc.memory.marks import Marks
+from mpc.memory.memory import Memory
+from mpc.memory.needed_repairs import NeededRepairs
 from mpc.metrics import count_repeatedly
 from mpc.peers import Peers
 from mpc.repair_approvals import RepairApprovals
@@ -47,6 +57,8 @@ from mpc.shares.shares import Shares
 if TYPE_CHECKING:
     from custody.runtime.activities import Activity
     from mpc.layer4.copies import ShareCopies
+
+START_SECONDS = 3.0
 
 log = structlog.get_logger()
 
@@ -64,23 +76,34 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
     ):
         await keys.adopt_first(database)
         shares = Shares(database, keys)
-        bans = Bans(database, settings.node.id, signer, EarnedBans(settings.node.state_directory))
+        state = settings.node.state_directory
+        memory = Memory(database, settings.node.id, signer, Marks(state))
+        bans = Bans(database, settings.node.id, signer, EarnedBans(state), memory.renew)
+        asking = Asking(database, settings.node.id, signer, client, memory, bans)
+        answering = Answering(database, settings.node.id, signer, client, memory)
+        heads = KeptHeads(database, settings.node.id, signer, client, memory)
+        repairs = NeededRepairs(database)
         clock = new_clock(settings)
         names = [each.name for each in settings.delivery]
         delivery_clocks = DeliveryClocks(delivery, names, clock)
         copies, layer4_parts, layer4_activities = open_layer4(settings, database, signer, shares)
         backups = BackupWarnings(partial(backup_warnings, database, keys))
         await backups.refresh()
+        await start_memory(memory, heads)
         async with BanLocks(database, settings.node.id, bans) as locks:
             mode = Mode(
                 store=Store.MPC,
                 handlers=handlers(
-                    settings, database, signer, shares, bans, locks, delivery, copies
+                    settings, database, signer, shares, bans, locks, delivery, memory, copies
                 ),
                 parts=[
                     Part("process", only.problem),
                     Part("encryption key", keys.problem),
+                    Part("memory", memory.problem),
+                    Part("kept audit heads", heads.problem),
+                    Part("mark", memory.fault, stops_work=False),
                     Part("shares", shares.problem, stops_work=False),
+                    Part("repairs", repairs.problem, stops_work=False),
                     Part("delivery servers", delivery_clocks.problem, stops_work=False),
                     Part("in flight", locks.left.problem, stops_work=False),
                     *layer4_parts,
@@ -90,8 +113,10 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
                 delivery_job_signing_keys=delivery_clocks.job_signing_keys,
                 capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
                 bans=lambda: bans.own(MAX_BANS),
-                left_in_flight=locks.left.read,
                 warnings=backups.warnings,
+                left_in_flight=partial(left_if_known, locks, memory),
+                ban_questions=answering.asked,
+                require_ready=memory.require_whole,
                 withdraw=partial(withdraw, delivery, settings.node.id),
             )
             node = build_node(settings, database, client, signer, mode, on_stage)
@@ -99,6 +124,11 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
                 settings.health,
                 partial(forget_repeatedly, database, node.retention),
                 partial(count_repeatedly, database),
+                memory.renew_repeatedly,
+                heads.compare_repeatedly,
+                asking.ask_repeatedly,
+                answering.answer_repeatedly,
+                repairs.count_repeatedly,
                 delivery_clocks.compare_repeatedly,
                 *layer4_activities,
                 backups.refresh_repeatedly,
@@ -119,6 +149,27 @@ def open_layer4(
     return copies, [Part("layer 4", putter.problem, stops_work=False)], [putter.run]
 
 
+async def start_memory(memory: Memory, heads: KeptHeads) -> None:
+    """Compare the database with the state directory and with the control plane's audit heads.
+
+    What does not succeed now is retried by an activity. Until then this signer takes no work.
+    """
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            await memory.renew()
+            await heads.compare()
+    except Exception as error:
+        is_known = isinstance(error, TimeoutError | ControlPlaneUnavailable | ControlPlaneRefused)
+        if not is_known and not is_transient(error):
+            raise
+
+
+async def left_if_known(locks: BanLocks, memory: Memory) -> list[LeftInFlight] | None:
+    """Return the pairs left in flight; None while a restored database may lack some."""
+    found = await locks.left.read()
+    return None if memory.problem() is not None else found
+
+
 def open_delivery_client(settings: SignerSettings) -> DeliveryClient:
     """Return a client of the configured delivery servers."""
     servers = [DeliveryServer(each.name, each.url, each.ca) for each in settings.delivery]
@@ -134,12 +185,13 @@ def handlers(
     bans: Bans,
     locks: BanLocks,
     delivery: DeliveryClient,
+    memory: Memory,
     copies: ShareCopies | None = None,
 ) -> dict[str, Handler]:
     """Return a signer's handlers by job kind. ``copies``: None while Layer 4 is off."""
     me = settings.node.id
     peers = Peers(database)
-    admission = Admission(me, signer.public_key, peers, bans, settings.quorum.min_threshold)
+    admission = Admission(me, signer.public_key, peers, bans, memory, settings.quorum.min_threshold)
     ceremonies = Ceremonies(
         pool=database,
         signer=signer,
@@ -147,6 +199,7 @@ def handlers(
         bans=bans,
         locks=locks,
         freeze=Freeze(settings.node.state_directory),
+        memory=memory,
     )
     signing = QuorumSigning(ceremonies, shares)
     preparation = Preparation(me, signer, shares, copies)
@@ -154,13 +207,13 @@ def handlers(
         JobKind.APPROVE.value: Approve(shares),
         JobKind.GENERATE_KEY.value: GenerateKey(admission, ceremonies, preparation),
         JobKind.PROVE_KEY.value: ProveKey(admission, shares, signing),
-        JobKind.PROMISE.value: Promise(admission, shares, preparation, copies),
+        JobKind.PROMISE.value: Promise(admission, shares, preparation, memory, copies),
         JobKind.ACTIVATE_KEY.value: ActivateKey(admission, shares, preparation, signer, copies),
         JobKind.SIGN.value: Sign(admission, shares, signing),
         JobKind.REFRESH_KEY.value: RefreshKey(admission, ceremonies, shares, preparation),
         JobKind.REPAIR_SHARE.value: RepairShare(
-            admission, ceremonies, shares, RepairApprovals(database)
+            admission, ceremonies, shares, RepairApprovals(database), memory
         ),
-        JobKind.ABANDON.value: Abandon(me, shares, preparation, signer),
+        JobKind.ABANDON.value: Abandon(me, shares, preparation, signer, memory),
         JobKind.DISCARD.value: Discard(admission, shares, preparation),
     }

@@ -173,6 +173,43 @@ bans = Table(
     now("learned_at"),
 )
 
+memory = Table(  # one row: whether this database is the one that this signer worked with last
+    "memory",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("mark", Uuid, nullable=False),  # the state directory has the same one
+    # the last time that this database was noticed to be restored, by the database's clock
+    Column("noticed_at", DateTime(timezone=True)),
+    Column("tickets_from", DateTime(timezone=True)),  # the same moment, by this host's clock
+    Column("why", String),
+    Column("nonce", LargeBinary),  # of the question to the peers; null: nothing is asked
+    Column("answered_at", DateTime(timezone=True)),  # when the last peer's answer came
+    Column("lost_head", LargeBinary),  # hash of the kept audit head that this database lacks
+    CheckConstraint("id = 1", name="ck_memory_one_row"),
+)
+
+memory_answers = Table(  # the peers that need not be asked any more
+    "memory_answers",
+    metadata,
+    Column("signer", String, primary_key=True),
+    Column("nonce", LargeBinary, nullable=False),
+    Column("bans", Integer, nullable=False),  # how many bans the answer contained
+    Column("operator", String),  # who decided to do without the answer
+    Column("reason", String),
+    now("answered_at"),
+)
+
+needed_repairs = Table(  # keys of which t peers use a later share set than this database has
+    "needed_repairs",
+    metadata,
+    Column("key_id", Uuid, primary_key=True),
+    Column("ceremony", Uuid, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("threshold", Integer, nullable=False),
+    Column("told_by", ARRAY(String), nullable=False),
+    now("noticed_at"),
+)
+
 repair_approvals = Table(
     "repair_approvals",
     metadata,

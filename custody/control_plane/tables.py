@@ -277,6 +277,34 @@ bans = Table(
     Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
+ban_questions = Table(  # of signers whose databases were restored, while answers are missing
+    "ban_questions",
+    metadata,
+    Column("signer", String, ForeignKey("nodes.id", ondelete="CASCADE"), primary_key=True),
+    Column("nonce", LargeBinary, nullable=False),
+    # a BanQuestion, as the signer signed it
+    Column("payload", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("signing_key_id", String, nullable=False),
+    Column("asked_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+ban_answers = Table(
+    "ban_answers",
+    metadata,
+    Column(
+        "asker", String, ForeignKey("ban_questions.signer", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("signer", String, primary_key=True),  # who answers
+    Column("part", Integer, primary_key=True),
+    Column("nonce", LargeBinary, nullable=False),
+    # a BanAnswer, as the signer signed it
+    Column("payload", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("signing_key_id", String, nullable=False),
+    Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
 audit_restores = Table(  # a node's databases restored from a backup; rows are never deleted
     "audit_restores",
     metadata,

@@ -15,6 +15,10 @@ from custody.wire.answers import AnyAnswer, read_answer
 from custody.wire.encoding import Model
 from custody.wire.node_api import (
     AuditHeads,
+    BanAnswerRequest,
+    BanAnswerResponse,
+    BanQuestionRequest,
+    BanQuestionResponse,
     ClaimRequest,
     ClaimResponse,
     ExtendRequest,
@@ -98,6 +102,12 @@ class ControlPlaneClient:
 
     async def heartbeat(self, request: HeartbeatRequest) -> HeartbeatResponse:
         return await self._post("heartbeat", request, HeartbeatResponse)
+
+    async def ban_question(self, asked: BanQuestionRequest) -> BanQuestionResponse:
+        return await self._post("ban-question", asked, BanQuestionResponse)
+
+    async def ban_answer(self, said: BanAnswerRequest) -> BanAnswerResponse:
+        return await self._post("ban-answer", said, BanAnswerResponse)
 
     async def audit_restored(self, claim: RestoreClaim) -> RestoreClaimed:
         return await self._post("audit-restored", claim, RestoreClaimed)

@@ -48,13 +48,14 @@ class Heartbeat:
         kinds: list[str],
         capabilities: Mapping[Algorithm, Protection],
         bans: Callable[[], Awaitable[Sequence[SignedBytes]]] | None,
-        left_in_flight: Callable[[], Awaitable[Sequence[LeftInFlight]]] | None,
+        left_in_flight: Callable[[], Awaitable[Sequence[LeftInFlight] | None]] | None,
         identity_public_key: bytes,
         slots: int,
         has_gate: bool,
         delivery_problems: Callable[[], dict[str, str]] = dict,
         job_signing_keys: tuple[str, ...] = (),
         delivery_job_signing_keys: Callable[[], dict[str, tuple[str, ...]]] = dict,
+        ban_questions: Callable[[Sequence[SignedBytes]], None] = lambda _: None,
     ) -> None:
         self._client = client
         self._journal = journal
@@ -72,6 +73,7 @@ class Heartbeat:
         self._delivery_problems = delivery_problems
         self._job_signing_keys = job_signing_keys
         self._delivery_job_signing_keys = delivery_job_signing_keys
+        self._ban_questions = ban_questions
         self._told: tuple[str, bool, tuple[str, ...]] | None = None
 
     async def run(self) -> None:
@@ -105,18 +107,17 @@ class Heartbeat:
         self._told = None
         # a node without its database can still report that problem
         has_database = await self._journal.database.probe()
-        left = (
-            tuple(await self._left_in_flight()) if self._left_in_flight and has_database else None
-        )
+        left = await self._left_in_flight() if self._left_in_flight and has_database else None
         request = self._request(
             self._health.summary(),
             audit_head=await self._chain.signed_head() if has_database else None,
             bans=tuple(await self._bans()) if self._bans and has_database else (),
-            left_in_flight=None if left is None else left[:MAX_LEFT_IN_FLIGHT],
+            left_in_flight=None if left is None else tuple(left)[:MAX_LEFT_IN_FLIGHT],
         )
         sent = datetime.now(UTC)
         answer = await self._client.heartbeat(request)
         self._told = _gist(request.health)
+        self._ban_questions(answer.ban_questions)
         self._clock.allow(answer.max_clock_offset_seconds)
         self._clock.compare(answer.time, sent, datetime.now(UTC))
         CLOCK_OFFSET.set(self._clock.offset.total_seconds())

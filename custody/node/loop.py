@@ -102,6 +102,7 @@ class JobLoop:
         locks: Locks,
         on_stage: OnStage,
         withdraw: Withdraw | None = None,
+        require_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._node = node
         self._client = client
@@ -117,6 +118,7 @@ class JobLoop:
         self._locks = locks
         self._on_stage = on_stage
         self._withdraw = withdraw
+        self._require_ready = require_ready
         self._jobs: dict[asyncio.Task[None], Lease] = {}
         self._lease_seconds = MAX_CLAIM_WAIT
 
@@ -323,12 +325,12 @@ class JobLoop:
 
     def _require_wanted(self, job: Job) -> None:
         require_in_time(job, datetime.now(UTC), self._clock)
-        require_thawed(self._freeze)
+        self._require_work()
 
     def _unwanted(self, job: Job, digest: bytes, details: Details) -> Commit | None:
         """Return the denial or failure that replaces a result; None while the result is wanted."""
         try:
-            require_thawed(self._freeze)  # a result made before the freeze must not leave either
+            self._require_work()  # a result made before the freeze must not leave either
             require_in_time(job, datetime.now(UTC), self._clock)  # nor a result made too late
         except NotDone as error:
             return self._commit_for_error(job, digest, error, details)
@@ -340,7 +342,12 @@ class JobLoop:
 
     def _decide(self, job: Job) -> None:
         decide(job, datetime.now(UTC), self._clock, self._longest_life)
+        self._require_work()
+
+    def _require_work(self) -> None:
+        """Raise Failed while this node must do no job at all."""
         require_thawed(self._freeze)
+        self._require_ready()
 
     def _record_not_done(
         self,

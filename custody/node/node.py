@@ -60,10 +60,14 @@ class Mode:
     """The delivery servers that this signer cannot use, each with the reason."""
     delivery_job_signing_keys: Callable[[], dict[str, tuple[str, ...]]] = dict
     """The ids of the job-signing keys that each delivery server pins."""
-    left_in_flight: Callable[[], Awaitable[Sequence[LeftInFlight]]] | None = None
-    """The pairs that a stop of this signer left in flight, for its operator."""
     warnings: Callable[[], Sequence[str]] = tuple
     """What an operator should do although the node works."""
+    left_in_flight: Callable[[], Awaitable[Sequence[LeftInFlight] | None]] | None = None
+    """The pairs that a stop of this signer left in flight, for its operator; None: not known."""
+    ban_questions: Callable[[Sequence[SignedBytes]], None] = lambda _: None
+    """Called after each heartbeat with the questions of restored peers."""
+    require_ready: Callable[[], None] = lambda: None
+    """Raises Failed while the mode must do no job. Checked with the freeze."""
     withdraw: Withdraw | None = None
     """Called for each job that was not done, with the code, before the report."""
 
@@ -178,6 +182,7 @@ def build_node(
         delivery_problems=mode.delivery_problems,
         job_signing_keys=job_keys.ids,
         delivery_job_signing_keys=mode.delivery_job_signing_keys,
+        ban_questions=mode.ban_questions,
     )
     loop = JobLoop(
         node=node,
@@ -194,6 +199,7 @@ def build_node(
         locks=locks,
         on_stage=on_stage,
         withdraw=mode.withdraw,
+        require_ready=mode.require_ready,
     )
     health = Health(
         [*own_parts, Part("clock", clock_problem), Part("control plane", client.problem)],

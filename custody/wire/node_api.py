@@ -24,6 +24,9 @@ MAX_LEFT_IN_FLIGHT = 256
 MAX_WARNINGS = 32
 """Limit of warnings in one heartbeat."""
 
+MAX_BAN_QUESTIONS = 64
+"""Limit of open ban questions in one answer to a heartbeat."""
+
 MAX_CLAIM_WAIT = 30.0
 """Seconds that a claim may wait for work."""
 
@@ -157,6 +160,49 @@ class HeartbeatResponse(Answer):
     time: AwareDatetime
     max_clock_offset_seconds: float | None = None
     """The clock offset that tickets allow a signer; a node may allow less."""
+    ban_questions: Annotated[tuple[SignedBytes, ...], Field(max_length=MAX_BAN_QUESTIONS)] = ()
+    """The open BanQuestions of other signers of the node's group."""
+
+
+class BanQuestionRequest(Model):
+    """A restored signer's question, sent until it has all answers.
+
+    ``question``: a BanQuestion, signed by the sender's identity key; null withdraws the question.
+    """
+
+    question: SignedBytes | None
+
+
+class LeftPair(Answer):
+    """A pair that the asking signer has left in flight."""
+
+    key_id: UUID
+    signer: str
+    """The counterparty."""
+    since: AwareDatetime
+
+
+class BanQuestionResponse(Answer):
+    """What has arrived for the question so far."""
+
+    answers: tuple[SignedBytes, ...]
+    """Signed BanAnswers of other signers, for this question."""
+    bans: tuple[SignedBytes, ...] = ()
+    """The Bans that the control plane keeps in which the sender bans or is banned, as signed."""
+    left_in_flight: tuple[LeftPair, ...] = ()
+    """The pairs that the sender has left in flight, by its last heartbeat that said so."""
+
+
+class BanAnswerRequest(Model):
+    """One part of an answer to another signer. ``answer``: a BanAnswer, signed by the sender."""
+
+    answer: SignedBytes
+
+
+class BanAnswerResponse(Answer):
+    """``is_wanted``: false if the question is not open any more."""
+
+    is_wanted: bool
 
 
 class RestoreClaim(Model):

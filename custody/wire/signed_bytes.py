@@ -24,6 +24,8 @@ PROMISE_TYPE = "application/vnd.custody.promise.v1+json"
 ABANDONMENT_TYPE = "application/vnd.custody.abandonment.v1+json"
 ATTESTATION_TYPE = "application/vnd.custody.attestation.v1+json"
 BAN_TYPE = "application/vnd.custody.ban.v1+json"
+BAN_QUESTION_TYPE = "application/vnd.custody.ban-question.v1+json"
+BAN_ANSWER_TYPE = "application/vnd.custody.ban-answer.v1+json"
 SHARE_COPY_TYPE = "application/vnd.custody.share-copy.v1+json"
 BACKUP_TYPE = "application/vnd.custody.backup.v1+json"
 

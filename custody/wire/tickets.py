@@ -95,6 +95,8 @@ class Ticket(Model):
     """The 32 bytes to sign; null if no digest is signed."""
     delivery: str
     """Name of the delivery server, as in the signers' configuration."""
+    issued_at: AwareDatetime
+    """A signer whose database was restored refuses the tickets that were issued before."""
     expires_at: AwareDatetime
 
     @model_validator(mode="after")

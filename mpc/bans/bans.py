@@ -4,7 +4,7 @@ A ban is of a root key, and holds for its children. It cannot be lifted: the way
 It outlives a restored database, since every peer that it was stated to states it again.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -75,16 +75,23 @@ class Bans:
     """``me``: this signer's id; ``signer``: its identity, under which it states its own bans.
 
     ``earned``: where earned bans stay until the database has them. Those that are there already
-    count at once. Raises OperatorError when one of them cannot be read.
+    count at once. ``after_ban``: called once the database has such a ban, before its file goes.
+    Raises OperatorError when one of them cannot be read.
     """
 
     def __init__(
-        self, pool: Pool, me: str, signer: SigningKey, earned: EarnedBans | None = None
+        self,
+        pool: Pool,
+        me: str,
+        signer: SigningKey,
+        earned: EarnedBans | None = None,
+        after_ban: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._pool = pool
         self._me = me
         self._signer = signer
         self._files = earned
+        self._after_ban = after_ban
         self._earned: dict[UUID, dict[str, Any]] = {}
         if earned is not None:
             self._read_in(earned)
@@ -136,6 +143,8 @@ class Bans:
         for ceremony, stated in list(self._earned.items()):
             await self._pool.rows(_REPLACE_IN_FLIGHT, stated)
             self._earned.pop(ceremony, None)
+            if self._after_ban is not None:
+                await self._after_ban()
             if self._files is not None:
                 self._files.remove(ceremony)
             yield ceremony

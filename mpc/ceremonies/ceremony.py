@@ -30,6 +30,7 @@ from mpc.ceremonies.guarded_phases import GuardedPhases
 from mpc.ceremonies.hello import Opened
 from mpc.ceremonies.tickets import Quorum, index_of
 from mpc.ceremonies.used_tickets import use_ticket
+from mpc.memory.memory import Memory
 
 log = structlog.get_logger()
 
@@ -86,6 +87,7 @@ class Ceremonies:
         bans: Bans,
         locks: BanLocks,
         freeze: Freeze,
+        memory: Memory,
     ) -> None:
         self.pool = pool
         self.signer = signer
@@ -93,6 +95,7 @@ class Ceremonies:
         self.bans = bans
         self.locks = locks
         self.freeze = freeze
+        self.memory = memory
         self._leaving = set[Task[None]]()
 
     async def hold(
@@ -183,7 +186,9 @@ class Ceremony(typing.Generic[Running]):
     async def _exchange(self, number: int, messages: Messages) -> Incoming:
         names = {each.index: each.signer for each in self._ticket.participants}
         private = {names[index]: message for index, message in messages.private.items()}
-        require_thawed(self._ceremonies.freeze)  # the others need no more than our messages
+        # the others need no more than our messages
+        require_thawed(self._ceremonies.freeze)
+        self._ceremonies.memory.require_whole()
         sealed = self._channel.seal(number, messages.broadcast, private)
         return self._channel.open(number, await self._deliver(number, sealed))
 

@@ -9,6 +9,7 @@ from custody.node.handlers import Work
 from custody.wire.delivery import DeliveryTicket
 from custody.wire.jobs import JobKind
 from custody.wire.tickets import CeremonyKind, Ticket, protocol_of
+from mpc.memory.memory import LARGEST_OFFSET
 
 LONGEST_CEREMONY = timedelta(minutes=30)
 
@@ -33,8 +34,12 @@ class Quorum:
     min_threshold: int
 
 
-def require_ticket(work: Work, quorum: Quorum, now: datetime) -> Ticket:
+def require_ticket(
+    work: Work, quorum: Quorum, now: datetime, tickets_from: datetime | None = None
+) -> Ticket:
     """Return the job's ticket if it binds the job and signers that are pinned here.
+
+    ``tickets_from``: when this signer noticed that its database was restored; None if it never was.
 
     Raises Refused for one that cannot be right, Denied or Failed for one that is not wanted.
     """
@@ -61,6 +66,15 @@ def require_ticket(work: Work, quorum: Quorum, now: datetime) -> Ticket:
         raise Refused("bad_ticket", "the ticket is for others")
     if not now < ticket.expires_at <= now + LONGEST_CEREMONY:
         raise Failed("ticket_expired", "the ceremony's time is over", transient=True)
+    if ticket.issued_at > now + LARGEST_OFFSET:
+        raise Failed("ticket_expired", "the ticket was issued in the future", transient=True)
+    if tickets_from is not None and ticket.issued_at < tickets_from + LARGEST_OFFSET:
+        raise Failed(
+            "ticket_forgotten",
+            "the ticket was issued before this signer's database was restored, so it may have been "
+            "used already",
+            transient=True,
+        )
     if ticket.threshold < quorum.min_threshold:
         raise Denied(
             "threshold_too_low",

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 
-from custody.runtime.console import Json, operator_errors, out, print_json, print_table
+from custody.runtime.console import (
+    EXIT_FAILED,
+    Json,
+    operator_errors,
+    out,
+    print_json,
+    print_table,
+)
 from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name
@@ -17,9 +25,11 @@ if TYPE_CHECKING:
     from custody.database.pool import Pool
     from mpc.bans.bans import Bans, KnownBan
     from mpc.bans.in_flight import InFlight
+    from mpc.memory.memory import PeersAnswer, Remembered
     from mpc.settings import SignerSettings
 
 
+ANSWER_COLUMNS = ["signer", "answer", "at", "bans"]
 COLUMNS = ["key_id", "signer", "does_not_sign_with", "since", "why"]
 
 
@@ -47,6 +57,65 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
                     "a pair that is left in flight signs again once you have found out why this "
                     "signer stopped: mpc-signer bans resolve KEY SIGNER --clear --reason ..."
                 )
+
+    @app.command()
+    def answers(context: typer.Context, as_json: Json = False) -> None:
+        """Show which peers have told a restored signer their bans.
+
+        A signer whose database was restored asks every pinned peer for its bans. It signs nothing
+        before all have answered. The running signer asks by itself: this command only reads.
+
+        Exit code 0: no answer is missing; 1: the signer waits for answers.
+        """
+        import asyncio
+
+        with operator_errors():
+            found, peers = asyncio.run(_answers(settings_of(context)))
+        is_waiting = found is not None and found.nonce is not None
+        rows = [_answer_row(each, is_waiting) for each in peers]
+        if as_json:
+            print_json(
+                {
+                    "is_waiting": is_waiting,
+                    "restore_noticed_at": _time(None if found is None else found.noticed_at),
+                    "why": found and found.why,
+                    "all_answered_at": _time(None if found is None else found.answered_at),
+                    "peers": rows,
+                }
+            )
+        elif found is None or found.noticed_at is None:
+            out.print("no restore of this database was noticed, so no peer was asked")
+        else:
+            out.print(
+                f"restore noticed at {_time(found.noticed_at)}: {found.why}; "
+                + ("this signer takes no work yet" if is_waiting else "all peers have answered"),
+                markup=False,
+            )
+            print_table(ANSWER_COLUMNS, [[row[name] for name in ANSWER_COLUMNS] for row in rows])
+        if is_waiting:
+            raise typer.Exit(EXIT_FAILED)
+
+    @app.command()
+    def do_without(
+        context: typer.Context,
+        signers: Annotated[
+            list[str], typer.Argument(help="The peers whose answers will never come.")
+        ],
+        reason: Annotated[str, typer.Option(help="Why they cannot answer, for the audit.")],
+    ) -> None:
+        """Let a restored signer work without the answers of peers that are gone for good.
+
+        A ban that only this signer and such a peer knew stays forgotten. So first ask the owners of
+        the other signers, and compare with the bans in GET /v1/signers. Add what is missing:
+        mpc-signer bans add.
+        """
+        import asyncio
+
+        with operator_errors():
+            left = asyncio.run(_do_without(settings_of(context), signers, reason))
+        for signer in signers:
+            what = "does without" if signer in left else "needed no answer of"
+            out.print(f"{what} {signer}", markup=False)
 
     @app.command()
     def add(
@@ -168,6 +237,55 @@ async def _resolve(
         return f"banned {signer} under {key}, permanently"
     times = found.cleared_before + 1
     return f"cleared: {signer} may sign with this signer under {key} again ({times} so far)"
+
+
+async def _answers(settings: SignerSettings) -> tuple[Remembered | None, list[PeersAnswer]]:
+    from custody.node.connections import open_database
+    from mpc.memory.memory import peers_answers, remembered
+
+    async with open_database(settings) as database:
+        return await remembered(database), await peers_answers(database)
+
+
+async def _do_without(settings: SignerSettings, signers: list[str], reason: str) -> tuple[str, ...]:
+    from custody.node.acts import Acts
+    from custody.node.connections import open_database
+    from custody.node.identity import load_identity
+    from mpc.memory.memory import do_without, remembered
+    from mpc.peers import Peers
+
+    identity = load_identity(settings.identity.private_key)
+    async with open_database(settings) as database:
+        for signer in signers:
+            await Peers(database).require(signer)
+        found = await remembered(database)
+        if found is None or found.nonce is None:
+            raise OperatorError(
+                "this signer waits for no answer",
+                "After a restore, first start mpc-signer: it notices the restore, and asks.",
+            )
+        acts = Acts(database, settings.node.id, identity)
+        return await do_without(acts, signers, operator_name(), reason)
+
+
+def _answer_row(answer: PeersAnswer, is_waiting: bool) -> dict[str, Any]:
+    said = "not asked"
+    if answer.operator is not None:
+        said = f"done without by {answer.operator}: {answer.reason}"
+    elif answer.answered_at is not None:
+        said = "answered"
+    elif is_waiting:
+        said = "missing"
+    return {
+        "signer": answer.signer,
+        "answer": said,
+        "at": _time(answer.answered_at),
+        "bans": answer.bans,
+    }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="seconds")
 
 
 def _row(ban: KnownBan) -> dict[str, Any]:

@@ -24,11 +24,13 @@ from custody.runtime.operators import operator_name
 
 if TYPE_CHECKING:
     from custody.database.pool import Pool
+    from mpc.memory.needed_repairs import NeededRepair
     from mpc.settings import SignerSettings
     from mpc.shares.shares import Shares
 
 
 PAGE = 32
+NEEDS_REPAIR = "needs repair"
 COLUMNS = [
     "key_id", "ceremony", "state", "generation", "protocol", "group", "index", "threshold",
     "network", "encryption_key", "created_at",
@@ -53,7 +55,11 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         show_all: Annotated[bool, typer.Option("--all", help="Include erased shares.")] = False,
         as_json: Json = False,
     ) -> None:
-        """Return the newest shares."""
+        """Return the newest shares, and the keys that need a repair after a restore.
+
+        Of a key in state `needs repair`, the peers use a later share set than this signer has. The
+        row shows the set of the peers. This signer signs nothing with the key before the repair.
+        """
         import asyncio
 
         with operator_errors():
@@ -62,7 +68,7 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
             print_json(rows)
         else:
             for row in rows:
-                if row["threshold"] is not None:
+                if row["signers"] is not None:
                     row["threshold"] = f"{row['threshold']} of {len(row['signers'] or ())}"
             print_table(COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
 
@@ -141,11 +147,36 @@ async def _discard(settings: SignerSettings, key_id: UUID, ceremony: UUID, reaso
 
 async def _newest(settings: SignerSettings, limit: int, show_all: bool) -> list[dict[str, Any]]:
     from custody.node.connections import open_database
+    from mpc.memory.needed_repairs import needed_repairs
     from mpc.shares import share_queries
 
     async with open_database(settings) as database:
         found = await database.rows(share_queries.LIST, {"limit": limit, "all": show_all})
-    return [_described(row) for row in found]
+        needed = await needed_repairs(database)
+    return [_needed(each) for each in needed[:limit]] + [_described(row) for row in found]
+
+
+def _needed(repair: NeededRepair) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        "key_id": str(repair.key_id),
+        "ceremony": str(repair.ceremony),
+        "state": NEEDS_REPAIR,
+        "generation": repair.generation,
+        "threshold": repair.threshold,
+        "signers": None,
+        "created_at": repair.noticed_at.isoformat(),
+        "changed_at": repair.noticed_at.isoformat(),
+    }
+    others = (
+        "protocol",
+        "group",
+        "index",
+        "network",
+        "public_key",
+        "has_signed",
+        "encryption_key",
+    )
+    return dict.fromkeys(others) | known
 
 
 def _described(row: Any) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from mpc.handlers.evidence import (
     told_by_others,
 )
 from mpc.handlers.preparation import Preparation
+from mpc.memory.memory import Memory
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
 
@@ -54,6 +55,7 @@ class Promise:
     admission: Admission
     shares: Shares
     preparation: Preparation
+    memory: Memory
     copies: ShareCopies | None = None
 
     async def handle(self, work: Work) -> Handled:
@@ -65,6 +67,7 @@ class Promise:
         if not stored.is_proved:
             missing = ", ".join(stored.unproved_with)
             raise Failed("not_proved", f"this signer's share has not signed yet with {missing}")
+        require_certain(stored, self.memory)
         quorum = await self.admission.quorum()
         ours = self.preparation.promise(stored)
         require_confirmations(job.evidence, ours, quorum.identities)
@@ -137,7 +140,8 @@ class ActivateKey:
 class Abandon:
     """Gives a set up for good, and states so; or states that it was promised, and is kept.
 
-    Of one that was promised and is erased since, there is nothing to state.
+    Of one that was promised and is erased since, there is nothing to state. A restored database
+    may have forgotten a promise: of a set that it does not contain, there is nothing to state.
     """
 
     carries_request: ClassVar[bool] = False
@@ -146,6 +150,7 @@ class Abandon:
     shares: Shares
     preparation: Preparation
     signer: SigningKey
+    memory: Memory
 
     async def handle(self, work: Work) -> Handled:
         job, ceremony = work.job, _set_of(work.job)
@@ -159,6 +164,13 @@ class Abandon:
             raise Denied("bad_evidence", "the set is in use")
         if stored is not None and stored.was_kept:
             return Handled(result=NothingMade(), audit=_audit_details(stored))
+        if stored is not None:
+            require_certain(stored, self.memory)
+        noticed_at = self.memory.noticed_at
+        if noticed_at is not None and not await self.shares.remembers(
+            job.key.id, ceremony, noticed_at
+        ):
+            return Handled(result=NothingMade(), audit={"ceremony": str(ceremony)})
         abandonment = Abandonment(key_id=job.key.id, ceremony=ceremony, signer=self.me)
         signed = self.signer.sign(ABANDONMENT_TYPE, abandonment.model_dump_json().encode())
         return Handled(
@@ -212,6 +224,22 @@ class Approve:
         if stored is not None:
             require_same_key(stored.key, job)
         return Handled(result=Approved(), audit={})
+
+
+def require_certain(stored: StoredShare, memory: Memory) -> None:
+    """Raise Failed for a set that a restored database contains as confirmed.
+
+    This signer may have promised or abandoned the set after the backup. A second, other statement
+    about the set would make it a liar (ADR 18). So only its operator decides.
+    """
+    noticed_at = memory.noticed_at
+    if stored.is_confirmed and noticed_at is not None and stored.created_at < noticed_at:
+        raise Failed(
+            "set_uncertain",
+            f"the database was restored from a backup in which the set {stored.ceremony} was "
+            "pending: this signer may have promised or abandoned it since. Compare all signers, "
+            f"then run: mpc-signer shares discard {stored.key_id} {stored.ceremony} --reason TEXT",
+        )
 
 
 def _audit_details(stored: StoredShare) -> dict[str, str | None]:

@@ -28,6 +28,12 @@ WAITING = f"""
     WHERE key_id = :key_id AND state IN ('confirmed', 'promised')
 """
 
+REMEMBERS = """
+    SELECT EXISTS (SELECT FROM shares WHERE key_id = :key_id AND ceremony = :ceremony)
+        OR EXISTS (SELECT FROM used_tickets WHERE ceremony = :ceremony AND used_at >= :since)
+        AS is_known
+"""
+
 SECRETS = """
     SELECT data_key, ciphertext, encryption_key FROM shares
     WHERE key_id = :key_id AND ceremony = :ceremony AND ciphertext IS NOT NULL
@@ -186,6 +192,65 @@ DISCARD_BY_HAND = """
     RETURNING key_id
 """
 """The operators', who can see that no signer uses the set."""
+
+_STATED = """
+    SELECT * FROM unnest(:key_ids::uuid[], :ceremonies::uuid[], :generations::integer[],
+        :thresholds::integer[]) AS stated (key_id, ceremony, generation, threshold)
+"""
+
+RETIRE_REPLACED = f"""
+    WITH stated AS ({_STATED})
+    UPDATE shares SET changed_at = now(), data_key = NULL, ciphertext = NULL, encryption_key = NULL,
+        state = CASE WHEN shares.state IN ('active', 'repaired') THEN 'retired' ELSE 'discarded' END
+    FROM stated
+    WHERE shares.key_id = stated.key_id AND shares.ceremony <> stated.ceremony
+        AND shares.threshold = stated.threshold
+        AND ((shares.state IN ('active', 'repaired') AND shares.generation < stated.generation)
+            OR (shares.state IN ('confirmed', 'promised')
+                AND shares.generation <= stated.generation))
+    RETURNING shares.key_id
+"""
+"""Erases what a restored database still has of sets that t peers have replaced. This signer may
+have promised or abandoned a pending one, and has forgotten which: so it states neither again."""
+
+USE_PROVED = f"""
+    WITH stated AS ({_STATED})
+    UPDATE shares SET changed_at = now(), state = 'active'
+    FROM stated
+    WHERE shares.key_id = stated.key_id AND shares.ceremony = stated.ceremony
+        AND shares.threshold = stated.threshold
+        AND shares.state IN ('confirmed', 'promised')
+        AND NOT EXISTS (SELECT FROM shares AS used WHERE used.key_id = stated.key_id
+            AND used.state IN ('active', 'repaired'))
+"""
+"""Takes a pending set into use that t peers use: so all n, this signer too, have promised it."""
+
+NEED_REPAIRS = f"""
+    WITH stated AS ({_STATED}), told AS (
+        SELECT stated.*, told_by FROM stated JOIN (
+            SELECT * FROM unnest(:key_ids::uuid[], :told_by::varchar[]) AS each (key_id, told_by)
+        ) AS each USING (key_id)
+    )
+    INSERT INTO needed_repairs (key_id, ceremony, generation, threshold, told_by)
+    SELECT key_id, ceremony, generation, threshold, string_to_array(told_by, ',') FROM told
+    WHERE NOT EXISTS (
+        SELECT FROM shares WHERE shares.key_id = told.key_id
+            AND shares.generation >= told.generation
+            AND shares.state IN ('promised', 'active', 'repaired'))
+    ON CONFLICT (key_id) DO UPDATE SET ceremony = excluded.ceremony,
+        generation = excluded.generation, threshold = excluded.threshold,
+        told_by = excluded.told_by, noticed_at = now()
+"""
+
+NEEDED_REPAIRS = """
+    SELECT key_id, ceremony, generation, threshold, told_by, noticed_at FROM needed_repairs
+    WHERE NOT EXISTS (
+        SELECT FROM shares WHERE shares.key_id = needed_repairs.key_id
+            AND shares.generation >= needed_repairs.generation
+            AND shares.state IN ('promised', 'active', 'repaired'))
+    ORDER BY noticed_at, key_id
+"""
+"""Keys whose later share set t peers use, and this signer does not have."""
 
 LIST = """
     SELECT key_id, ceremony, state, generation, protocol, group_name, threshold, signers,

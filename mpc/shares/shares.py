@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -78,6 +79,12 @@ class Shares:
     async def waiting(self, key_id: UUID) -> StoredShare | None:
         """Return the key's pending share. It blocks every other one."""
         return await self._one(share_queries.WAITING, {"key_id": key_id})
+
+    async def remembers(self, key_id: UUID, ceremony: UUID, since: datetime) -> bool:
+        """Return whether this signer knows a set, or has used the set's ticket ``since``."""
+        values = {"key_id": key_id, "ceremony": ceremony, "since": since}
+        [row] = await self._rows(share_queries.REMEMBERS, values)
+        return bool(row.is_known)
 
     async def open(self, stored: StoredShare) -> Share:
         """Return the share itself, checked when it is loaded, and kept open for the next time."""

@@ -172,6 +172,7 @@ class StepMaker:
             target=index_of[str(asked.target)] if is_repair else None,
             digest=_digest(begin, job),
             delivery=self._server(asked),
+            issued_at=asked.now,
             expires_at=expires_at,
         )
 

@@ -12,6 +12,7 @@ from custody.control_plane import problems
 from custody.control_plane.audit.heads import AuditHeads
 from custody.control_plane.audit.restores import AuditRestores
 from custody.control_plane.bodies import read_body, require_strict_json
+from custody.control_plane.conductor.ban_questions import BanQuestions
 from custody.control_plane.conductor.bans import Bans
 from custody.control_plane.conductor.tasks import Tasks
 from custody.control_plane.database import Database
@@ -24,6 +25,7 @@ from custody.control_plane.node_api.made_keys import made_keys
 from custody.control_plane.problems import Code, ProblemError
 from custody.wire import node_api
 from custody.wire.encoding import Model
+from custody.wire.signed_bytes import SignedBytes
 
 MAX_BODY = 8 * 1024 * 1024
 """Bytes; a full report of ordinary outcomes takes less than one tenth."""
@@ -44,6 +46,8 @@ def create_node_app(
             Route(f"{PREFIX}/report", api.report, methods=["POST"]),
             Route(f"{PREFIX}/extend", api.extend, methods=["POST"]),
             Route(f"{PREFIX}/heartbeat", api.heartbeat, methods=["POST"]),
+            Route(f"{PREFIX}/ban-question", api.ban_question, methods=["POST"]),
+            Route(f"{PREFIX}/ban-answer", api.ban_answer, methods=["POST"]),
             Route(f"{PREFIX}/audit-heads", api.audit_heads, methods=["GET"]),
             Route(f"{PREFIX}/keys", api.made_keys, methods=["GET"]),
             Route(f"{PREFIX}/audit-restored", api.audit_restored, methods=["POST"]),
@@ -65,6 +69,7 @@ class _NodeApi:
         self._claims = Claims(queue, tasks, notifications)
         self._heartbeats = Heartbeats(database)
         self._bans = Bans(database)
+        self._ban_questions = BanQuestions(database)
         self._audit_heads = AuditHeads(database)
         self._audit_restores = AuditRestores(database)
 
@@ -126,8 +131,40 @@ class _NodeApi:
                 group=node.group,
                 time=time,
                 max_clock_offset_seconds=self._tasks.max_clock_offset_seconds(node.group),
+                ban_questions=await self._open_questions(node),
             )
         )
+
+    async def _open_questions(self, node: RegisteredNode) -> tuple[SignedBytes, ...]:
+        if node.group != self._tasks.node_group:
+            return ()
+        return await self._ban_questions.open(node.id, node.group)
+
+    async def ban_question(self, request: Request) -> Response:
+        node = await self._authorisation.authorise(request)
+        body = await _read(request, node_api.BanQuestionRequest)
+        if body.question is None:
+            await self._ban_questions.withdraw(node.id)
+            return _answer(node_api.BanQuestionResponse(answers=()))
+        identity = self._identity_of_signer(node)
+        return _answer(await self._ban_questions.ask(node.id, identity, body.question))
+
+    async def ban_answer(self, request: Request) -> Response:
+        node = await self._authorisation.authorise(request)
+        body = await _read(request, node_api.BanAnswerRequest)
+        identity = self._identity_of_signer(node)
+        is_wanted = await self._ban_questions.answer(node.id, identity, body.answer)
+        return _answer(node_api.BanAnswerResponse(is_wanted=is_wanted))
+
+    def _identity_of_signer(self, node: RegisteredNode) -> bytes:
+        """Return a signer's identity key. Raise ProblemError for a driver or an unknown key."""
+        if node.group != self._tasks.node_group:
+            raise ProblemError(Code.INVALID_REQUEST, f"Node {node.id} is not a signer.")
+        if node.identity is None:
+            raise ProblemError(
+                Code.UNAVAILABLE, "A signer's first heartbeat comes before its first statement."
+            )
+        return node.identity
 
     async def audit_heads(self, request: Request) -> Response:
         node = await self._authorisation.authorise(request)

@@ -282,6 +282,7 @@ def _ceremony(
         target=target,
         digest=digest,
         delivery=DELIVERY,
+        issued_at=datetime.now(UTC),
         expires_at=datetime.now(UTC) + timedelta(seconds=SECONDS),
     )
     return Order(job, ticket)

@@ -6,6 +6,7 @@ Everything of a signer is real but its claims and reports: jobs go straight into
 import asyncio
 import base64
 import contextlib
+import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -45,6 +46,8 @@ from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
 from mpc.ceremonies.ceremony_ends import withdraw
 from mpc.ceremonies.delivery_client import DeliveryClient
+from mpc.memory.marks import Marks
+from mpc.memory.memory import Memory, remembered
 from mpc.peers import Peers
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_key import FileKey
@@ -132,6 +135,7 @@ class Party:
         locks: BanLocks,
         delivery: DeliveryClient,
         loop: JobLoop,
+        memory: Memory,
     ) -> None:
         self.name = name
         self.database = database
@@ -141,13 +145,20 @@ class Party:
         self.locks = locks
         self.peers = Peers(pool)
         self.delivery = delivery
+        self.memory = memory
         self._loop = loop
 
     @classmethod
     @contextlib.asynccontextmanager
     async def running(
-        cls, own: Belongings, settings: SignerSettings, database: str, connections: int = 8
+        cls,
+        own: Belongings,
+        settings: SignerSettings,
+        database: str,
+        connections: int = 8,
+        state: Path | None = None,
     ) -> AsyncIterator["Party"]:
+        """``state``: the state directory; None for one that goes with the database."""
         name = own.name
         async with (
             Pool(database, connections, name) as pool,
@@ -156,21 +167,26 @@ class Party:
         ):
             keys = EncryptionKeys([own.encryption_key], [])
             await keys.adopt_first(pool)
+            memory = Memory(pool, name, own.identity, await marks_of(pool, state))
+            await memory.renew()
             shares, bans = Shares(pool, keys), Bans(pool, name, own.identity)
             async with BanLocks(pool, name, bans) as locks:
                 copies, _, activities = open_layer4(settings, pool, own.identity, shares)
-                does = handlers(settings, pool, own.identity, shares, bans, locks, delivery, copies)
+                does = handlers(
+                    settings, pool, own.identity, shares, bans, locks, delivery, memory, copies
+                )
                 mode = Mode(
                     store=Store.MPC,
                     handlers=does,
                     parts=[],
                     capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
                     withdraw=partial(withdraw, delivery, name),
+                    require_ready=memory.require_whole,
                 )
                 loop = build_node(settings, pool, client, own.identity, mode).loop
                 tasks = [asyncio.create_task(activity()) for activity in activities]
                 try:
-                    yield cls(name, database, pool, shares, bans, locks, delivery, loop)
+                    yield cls(name, database, pool, shares, bans, locks, delivery, loop, memory)
                 finally:
                     for task in tasks:
                         task.cancel()
@@ -291,6 +307,17 @@ class Parties:
         check_signature(key, request, results[0])
 
 
+async def marks_of(pool: Pool, state: Path | None) -> Marks:
+    """The marks of a state directory; of a new one that has the database's mark, for None."""
+    if state is not None:
+        return Marks(state)
+    marks = Marks(Path(tempfile.mkdtemp(prefix="custody-state-")))
+    row = await remembered(pool)
+    if row is not None:
+        marks.write(row.mark)
+    return marks
+
+
 def wanted(key: Key) -> SignHash | SignMessage:
     """A request for a signature that was never asked for."""
     content = (uuid4().bytes + uuid4().bytes).hex()
@@ -345,11 +372,13 @@ async def running(
     min_threshold: int = 2,
     connections: int = 8,
     layer4: Mapping[str, Mapping[str, Any]] | None = None,
+    states: Mapping[str, Path] | None = None,
 ) -> AsyncIterator[Parties]:
     """Signers over these databases; peers as the databases have them.
 
     ``delivery_url``: where they reach the delivery server, if not at its own URL.
     ``connections``: of each signer to its database. ``layer4``: the section of those who have it.
+    ``states``: state directories by signer.
     """
     url = delivery_url or organisation.server.url
     async with contextlib.AsyncExitStack() as stack:
@@ -362,6 +391,7 @@ async def running(
                     ),
                     database,
                     connections,
+                    (states or {}).get(name),
                 )
             )
             for name, database in databases.items()

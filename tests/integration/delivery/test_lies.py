@@ -102,6 +102,7 @@ def ticket_of(meeting: UUID, names: Sequence[str], seconds: float) -> Ticket:
         signers=list(names),
         participants=[Participant(signer=name, index=index) for index, name in enumerate(names, 1)],
         delivery=SERVER,
+        issued_at=datetime.now(UTC),
         expires_at=datetime.now(UTC) + timedelta(seconds=seconds),
     )
 

@@ -83,6 +83,7 @@ class SetOfShares:
             participants=participants,
             target=INDEX,
             delivery="delivery-1",
+            issued_at=datetime.now(UTC),
             expires_at=datetime.now(UTC) + timedelta(minutes=2),
         )
 

@@ -45,6 +45,7 @@ def new_ticket() -> Ticket:
         signers=list(NAMES),
         participants=[Participant(signer=name, index=i) for i, name in enumerate(NAMES, 1)],
         delivery="delivery-1",
+        issued_at=datetime.now(UTC),
         expires_at=datetime.now(UTC) + timedelta(seconds=60),
     )
 

@@ -7,12 +7,13 @@ from uuid import uuid4
 import pytest
 from pydantic import ValidationError
 
-from custody.node.errors import NotDone, Refused
+from custody.node.errors import Failed, NotDone, Refused
 from custody.node.handlers import Work
 from custody.wire.delivery import DeliveryTicket
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, child_key_id
 from custody.wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 from mpc.ceremonies.tickets import Quorum, require_ticket
+from mpc.memory.memory import LARGEST_OFFSET
 from tests.made_up_keys import made_up_key
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -59,6 +60,7 @@ def ticket_for(one: Job, **changes: Any) -> Ticket:
         ],
         "digest": b"\x07" * 32,
         "delivery": "delivery-1",
+        "issued_at": NOW,
         "expires_at": NOW + timedelta(seconds=15),
     }
     return Ticket(**fields | changes)
@@ -224,3 +226,18 @@ def test_a_tickets_secret_is_neither_short_nor_shown():
     assert "secret" not in repr(ticket)
     with pytest.raises(ValidationError, match="secret"):
         ticket_for(job(), secret=bytes(31))
+
+
+def test_a_restored_signer_uses_no_ticket_that_was_issued_before_it_noticed():
+    one, noticed = job(), NOW - LARGEST_OFFSET
+    require_ticket(work(one, ticket_for(one)), QUORUM, NOW, noticed)
+    with pytest.raises(Failed, match="ticket_forgotten"):
+        require_ticket(work(one, ticket_for(one)), QUORUM, NOW, noticed + timedelta(seconds=1))
+
+
+def test_a_ticket_cannot_be_dated_ahead():
+    """Otherwise it could be used, forgotten, and count as issued after a restore."""
+    one = job()
+    ahead = ticket_for(one, issued_at=NOW + LARGEST_OFFSET + timedelta(seconds=1))
+    with pytest.raises(Failed, match="in the future"):
+        require_ticket(work(one, ahead), QUORUM, NOW)

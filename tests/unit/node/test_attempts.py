@@ -86,6 +86,7 @@ async def attempt(
         "freeze": freeze,
         "locks": locks or TakesTime(),
         "on_stage": lambda _: None,
+        "require_ready": lambda: None,
     }
     commit = await JobLoop(**parts)._decide_and_handle(Work(job, bytes(32)))
     return commit.as_of_now().outcome

@@ -6,6 +6,7 @@ from uuid import UUID
 from coincurve import PrivateKey
 
 from custody.wire.algorithms import Curve, Network, Scheme
+from custody.wire.ban_questions import BanAnswer, BanQuestion, SetInUse
 from custody.wire.delivery import (
     DeliveryCode,
     DeliveryProblem,
@@ -18,9 +19,23 @@ from custody.wire.delivery import (
 from custody.wire.digests import eip191
 from custody.wire.encoding import Model
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
+from custody.wire.node_api import (
+    BanAnswerRequest,
+    BanAnswerResponse,
+    BanQuestionRequest,
+    BanQuestionResponse,
+    LeftPair,
+)
 from custody.wire.outcomes import Outcome, OutcomeStatus, PreparedShare, PromisedShare
 from custody.wire.requests import SignMessage
-from custody.wire.signed_bytes import CONFIRMATION_TYPE, DELIVERY_TICKET_TYPE, PROMISE_TYPE
+from custody.wire.signed_bytes import (
+    BAN_ANSWER_TYPE,
+    BAN_QUESTION_TYPE,
+    BAN_TYPE,
+    CONFIRMATION_TYPE,
+    DELIVERY_TICKET_TYPE,
+    PROMISE_TYPE,
+)
 from custody.wire.statements import Abandonment, Ban, Confirmation, MadeFor, Promise
 from custody.wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 from tests.unit.wire.example_keys import JOB_SIGNER, SIGNER
@@ -83,6 +98,7 @@ TICKET = Ticket(
     ],
     digest=eip191(SignMessage.model_validate_json(REQUEST).content),
     delivery="delivery-1",
+    issued_at=NOW,
     expires_at=NOW + timedelta(seconds=15),
 )
 DELIVERY_TICKET = DeliveryTicket.of(TICKET)
@@ -108,20 +124,47 @@ CONFIRMATION = Confirmation(
 )
 PROMISE = Promise(**CONFIRMATION.model_dump())
 
+BAN = Ban(
+    key_id=KEY_ID,
+    signer="signer-1",
+    banned="signer-3",
+    reason="the OT extension's check does not hold",
+    ceremony=CEREMONY,
+    at=NOW,
+)
+SIGNED_BAN = SIGNER.sign(BAN_TYPE, BAN.model_dump_json().encode())
+BAN_QUESTION = BanQuestion(signer="signer-1", nonce=bytes(range(32)), at=NOW)
+SIGNED_QUESTION = SIGNER.sign(BAN_QUESTION_TYPE, BAN_QUESTION.model_dump_json().encode())
+BAN_ANSWER = BanAnswer(
+    signer="signer-2",
+    asker="signer-1",
+    nonce=BAN_QUESTION.nonce,
+    at=NOW,
+    part=1,
+    parts=1,
+    is_asking=False,
+    bans=(SIGNED_BAN,),
+    sets=(SetInUse(key_id=KEY_ID, ceremony=SHARES, generation=0, threshold=2, signers=3),),
+)
+SIGNED_ANSWER = SIGNER.sign(BAN_ANSWER_TYPE, BAN_ANSWER.model_dump_json().encode())
+
 MODELS: dict[str, Model] = {
+    "ban-question": BAN_QUESTION,
+    "ban-question-request": BanQuestionRequest(question=SIGNED_QUESTION),
+    "ban-question-response": BanQuestionResponse(
+        answers=(SIGNED_ANSWER,),
+        bans=(SIGNED_BAN,),
+        left_in_flight=(LeftPair(key_id=KEY_ID, signer="signer-2", since=NOW),),
+    ),
+    "ban-answer": BAN_ANSWER,
+    "ban-answer-request": BanAnswerRequest(answer=SIGNED_ANSWER),
+    "ban-answer-response": BanAnswerResponse(is_wanted=True),
     "ticket": TICKET,
     "delivery-ticket": DELIVERY_TICKET,
     "job-prove": PROVE,
     "confirmation": CONFIRMATION,
     "abandonment": Abandonment(key_id=KEY_ID, ceremony=SHARES, signer="signer-1"),
-    "ban": Ban(
-        key_id=KEY_ID,
-        signer="signer-1",
-        banned="signer-3",
-        reason="the OT extension's check does not hold",
-        ceremony=CEREMONY,
-        at=NOW,
-    ),
+    "ban": BAN,
     "outcome-prepared": Outcome(
         job_id=SHARES,
         node="signer-1",

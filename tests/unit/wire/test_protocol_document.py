@@ -17,6 +17,7 @@ import hsm_driver
 import mpc.bans
 import mpc.ceremonies
 import mpc.handlers
+import mpc.memory
 import mpc.shares
 from custody.control_plane.conductor.planning.history import BLAMELESS
 from custody.delivery.problems import STATUS
@@ -205,7 +206,15 @@ def test_a_row_of_the_table_is_what_is_signed_and_how_it_leaves(
 CODE_ROW = re.compile(r"^\| `(\w+)` \| (REFUSED|DENIED|FAILED)(, transient)? \|", re.MULTILINE)
 
 
-NODE_PACKAGES = (custody.node, hsm_driver, mpc.bans, mpc.ceremonies, mpc.handlers, mpc.shares)
+NODE_PACKAGES = (
+    custody.node,
+    hsm_driver,
+    mpc.bans,
+    mpc.ceremonies,
+    mpc.handlers,
+    mpc.memory,
+    mpc.shares,
+)
 NAMED_CODES = {"APPROVAL_PENDING": APPROVAL_PENDING}
 
 

@@ -136,6 +136,7 @@ def task(
             Participant(signer=signer, index=index) for index, signer in enumerate(SIGNERS, 1)
         ],
         delivery="delivery-1",
+        issued_at=now,
         expires_at=now + timedelta(minutes=1),
     )
     return GivenTask(

@@ -1,0 +1,164 @@
+"""A restored signer asks its peers, and takes in what they answer."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+import structlog
+from pydantic import ValidationError
+
+from custody.database.causes import is_transient
+from custody.database.pool import Pool
+from custody.node.control_plane_client import (
+    ControlPlaneClient,
+    ControlPlaneRefused,
+    ControlPlaneUnavailable,
+)
+from custody.wire.ban_questions import BanQuestion
+from custody.wire.node_api import BanQuestionRequest, LeftPair
+from custody.wire.signed_bytes import BAN_QUESTION_TYPE, SignedBytes, SigningKey
+from custody.wire.statements import Ban
+from mpc.bans.bans import Bans
+from mpc.memory.judging import StatedSet, WholeAnswer, stated_sets, whole_answers
+from mpc.memory.memory import Memory
+from mpc.peers import Peers
+from mpc.shares import share_queries
+
+POLL_SECONDS = 2.0
+
+# a ceremony of these pairs is not known: one id for each pair, so that a repetition adds nothing
+_LEFT = """
+    INSERT INTO in_flight (key_id, signer, ceremony, process, begun_at)
+    SELECT key_id, signer, ceremony, NULL, begun_at
+    FROM unnest(:key_ids::uuid[], :signers::varchar[], :ceremonies::uuid[],
+        :since::timestamptz[]) AS left_over (key_id, signer, ceremony, begun_at)
+    ON CONFLICT DO NOTHING
+"""
+
+log = structlog.get_logger()
+
+
+class Asking:
+    def __init__(
+        self,
+        pool: Pool,
+        me: str,
+        signer: SigningKey,
+        client: ControlPlaneClient,
+        memory: Memory,
+        bans: Bans,
+    ) -> None:
+        self._pool = pool
+        self._me = me
+        self._signer = signer
+        self._client = client
+        self._memory = memory
+        self._bans = bans
+        self._peers = Peers(pool)
+
+    async def ask_repeatedly(self) -> None:
+        """Ask while the memory waits for answers, until cancelled."""
+        while True:
+            try:
+                if self._memory.question is not None:
+                    await self.ask()
+            except (ControlPlaneUnavailable, ControlPlaneRefused) as error:
+                log.warning("the peers cannot be asked yet", error=str(error))
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def ask(self) -> bool:
+        """Ask once, and take in what has arrived. Return True if nothing is missing any more."""
+        question = self._memory.question
+        if question is None or question.nonce is None:
+            return True
+        asked = BanQuestion(signer=self._me, nonce=question.nonce, at=datetime.now(UTC))
+        signed = self._signer.sign(BAN_QUESTION_TYPE, asked.model_dump_json().encode())
+        answer = await self._client.ban_question(BanQuestionRequest(question=signed))
+        await self.take_in(question.nonce, answer.answers, answer.bans, answer.left_in_flight)
+        if self._memory.question is not None:
+            return False
+        await self._client.ban_question(BanQuestionRequest(question=None))
+        return True
+
+    async def take_in(
+        self,
+        nonce: bytes,
+        said: Sequence[SignedBytes],
+        kept_bans: Sequence[SignedBytes],
+        left: Sequence[LeftPair],
+    ) -> None:
+        """Learn from answers and from what the control plane kept; complete the question.
+
+        Each step may be repeated: the question stays open until the last one is committed.
+        """
+        peers = await self._peers.identities()
+        answers = whole_answers(said, self._me, nonce, peers)
+        await self._learn([*kept_bans, *(ban for each in answers for ban in each.bans)], peers)
+        await self._bar(left)
+        for answer in answers:
+            if not answer.is_asking:
+                await self._memory.answered(answer.signer, nonce, len(answer.bans))
+        if await self._memory.waits_for() or not self._memory.has_outlived_tickets():
+            return
+        sets = stated_sets(answers)
+        erased = await self._compare_shares(sets)
+        await self._memory.complete(nonce, _details(answers, erased))
+        log.warning("all peers have answered: taking jobs again", erased_shares=len(erased))
+
+    async def _learn(self, bans: Sequence[SignedBytes], peers: dict[str, bytes]) -> None:
+        identities = {**peers, self._me: self._signer.public_key}
+        by_key: dict[UUID, list[SignedBytes]] = {}
+        for signed in set(bans):
+            try:
+                by_key.setdefault(Ban.model_validate_json(signed.payload).key_id, []).append(signed)
+            except ValidationError:
+                continue
+        for key_id, of_key in by_key.items():
+            await self._bans.learn(key_id, of_key, identities)
+
+    async def _bar(self, left: Sequence[LeftPair]) -> None:
+        """Bar the pairs that this signer has left in flight, by its own last heartbeat."""
+        if left:
+            await self._pool.rows(
+                _LEFT,
+                {
+                    "key_ids": [each.key_id for each in left],
+                    "signers": [each.signer for each in left],
+                    "ceremonies": [
+                        uuid5(NAMESPACE_OID, f"{each.key_id}/{each.signer}/{each.since}")
+                        for each in left
+                    ],
+                    "since": [each.since for each in left],
+                },
+            )
+
+    async def _compare_shares(self, sets: Sequence[StatedSet]) -> list[UUID]:
+        """Erase shares that later sets have replaced. Return the ids of their keys."""
+        proved = [each for each in sets if each.is_proved]
+        async with self._pool.transaction() as connection:
+            erased = await connection.rows(share_queries.RETIRE_REPLACED, _columns(proved))
+            await connection.rows(share_queries.USE_PROVED, _columns(proved))
+            told_by = {"told_by": [",".join(each.told_by) for each in sets]}
+            await connection.rows(share_queries.NEED_REPAIRS, _columns(sets) | told_by)
+        return [row.key_id for row in erased]
+
+
+def _columns(sets: Sequence[StatedSet]) -> dict[str, list[object]]:
+    return {
+        "key_ids": [each.key_id for each in sets],
+        "ceremonies": [each.ceremony for each in sets],
+        "generations": [each.generation for each in sets],
+        "thresholds": [each.threshold for each in sets],
+    }
+
+
+def _details(answers: Sequence[WholeAnswer], erased: Sequence[UUID]) -> dict[str, str | None]:
+    return {
+        "peers": ", ".join(each.signer for each in answers),
+        "bans": str(len({ban.payload for each in answers for ban in each.bans})),
+        "erased_shares": ", ".join(str(key_id) for key_id in erased[:100]) or None,
+    }

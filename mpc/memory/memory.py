@@ -1,0 +1,313 @@
+"""Notices that this signer's database was restored; then it takes no work until the peers answer.
+
+A restored database is an earlier state of the database. So it lacks everything after some moment:
+bans, used tickets, erased shares. ``Memory`` replaces the mark (marks.py) after each ban and every
+few seconds. So a database that has the mark also has everything that was committed before the mark.
+"""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import structlog
+
+from custody.database.causes import is_transient
+from custody.database.pool import Pool
+from custody.node.acts import Acts
+from custody.node.errors import Failed
+from custody.wire.ban_questions import NONCE_BYTES
+from custody.wire.signed_bytes import SigningKey
+from mpc.memory.marks import Marks
+from mpc.metrics import RESTORED
+
+INTERVAL = 5.0
+"""Seconds between two marks."""
+LARGEST_OFFSET = timedelta(seconds=30)
+"""Largest difference between the clock that dates a ticket and this host's clock."""
+NOTICED = "NoticedRestore"
+"""The kind of the audit record: this signer noticed that its database was restored."""
+ASKED = "AskedPeers"
+"""The kind of the audit record: all peers have answered."""
+DONE_WITHOUT = "DoneWithoutPeer"
+"""The kind of the audit record: the operator decided to do without a peer's answer."""
+NO_KEY = UUID(int=0)
+"""The key of a record that belongs to no key."""
+
+log = structlog.get_logger()
+
+_ROW = """
+    SELECT mark, noticed_at, tickets_from, why, nonce, answered_at, lost_head FROM memory
+"""
+
+_HAS_WORKED = """
+    SELECT EXISTS (SELECT FROM audit WHERE node = :node) OR EXISTS (SELECT FROM shares)
+        OR EXISTS (SELECT FROM bans) OR EXISTS (SELECT FROM used_tickets) AS has_worked
+"""
+
+_FIRST = "INSERT INTO memory (id, mark) VALUES (1, :mark) ON CONFLICT DO NOTHING RETURNING id"
+
+_REPLACE = "UPDATE memory SET mark = :next WHERE mark = :mark RETURNING id"
+
+_NOTICE = """
+    WITH earlier AS (DELETE FROM memory_answers)
+    INSERT INTO memory (id, mark, noticed_at, tickets_from, why, nonce, lost_head)
+    VALUES (1, :mark, now(), :tickets_from, :why, :nonce, :lost_head)
+    ON CONFLICT (id) DO UPDATE SET mark = excluded.mark, noticed_at = excluded.noticed_at,
+        tickets_from = excluded.tickets_from, why = excluded.why, nonce = excluded.nonce,
+        lost_head = coalesce(excluded.lost_head, memory.lost_head), answered_at = NULL
+    RETURNING id
+"""
+
+_ANSWERED = """
+    INSERT INTO memory_answers (signer, nonce, bans) VALUES (:signer, :nonce, :bans)
+    ON CONFLICT (signer) DO NOTHING RETURNING signer
+"""
+
+_DO_WITHOUT = """
+    INSERT INTO memory_answers (signer, nonce, bans, operator, reason)
+    SELECT :signer, nonce, 0, :operator, :reason FROM memory WHERE nonce IS NOT NULL
+    ON CONFLICT (signer) DO NOTHING RETURNING signer
+"""
+
+_WAITS_FOR = """
+    SELECT signer FROM peers
+    WHERE signer NOT IN (SELECT signer FROM memory_answers WHERE nonce = :nonce)
+    ORDER BY signer
+"""
+
+_COMPLETE = """
+    UPDATE memory SET nonce = NULL, answered_at = now() WHERE nonce = :nonce RETURNING id
+"""
+
+_ANSWERS = """
+    SELECT peers.signer, answered_at, bans, operator, reason
+    FROM peers LEFT JOIN memory_answers USING (signer) ORDER BY peers.signer
+"""
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """The row of ``memory``. ``nonce``: of the open question; None without one."""
+
+    mark: UUID
+    noticed_at: datetime | None
+    tickets_from: datetime | None
+    why: str | None
+    nonce: bytes | None
+    answered_at: datetime | None
+    lost_head: bytes | None
+
+
+@dataclass(frozen=True)
+class PeersAnswer:
+    """A pinned peer, and what has become of its answer. ``operator``: who did without it."""
+
+    signer: str
+    answered_at: datetime | None
+    bans: int | None
+    operator: str | None
+    reason: str | None
+
+
+class Memory:
+    """Call ``renew`` before the first job. Until then this signer takes no work."""
+
+    def __init__(self, pool: Pool, node: str, signer: SigningKey, marks: Marks) -> None:
+        self._pool = pool
+        self._node = node
+        self._acts = Acts(pool, node, signer)
+        self._file = marks
+        self._known: frozenset[UUID] | None = None
+        """The marks that the database may have; None before the file was read."""
+        self._row: Remembered | None = None
+        self._waits_for: tuple[str, ...] = ()
+        self._fault: str | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def question(self) -> Remembered | None:
+        """Return the row while the peers are asked; else None."""
+        return self._row if self._row is not None and self._row.nonce is not None else None
+
+    @property
+    def tickets_from(self) -> datetime | None:
+        """Return the time before which no ticket counts, by this host's clock; None for any."""
+        return None if self._row is None else self._row.tickets_from
+
+    @property
+    def noticed_at(self) -> datetime | None:
+        """Return when the last restore was noticed, by the database's clock."""
+        return None if self._row is None else self._row.noticed_at
+
+    @property
+    def lost_head(self) -> bytes | None:
+        """Return the hash of the kept audit head whose loss was noticed already."""
+        return None if self._row is None else self._row.lost_head
+
+    @property
+    def has_asked(self) -> bool:
+        """Return whether all peers have answered since this database was made."""
+        return self._row is not None and self._row.answered_at is not None
+
+    def problem(self) -> str | None:
+        """Return why this signer takes no work; None if its database forgot nothing."""
+        RESTORED.set(int(self.question is not None))
+        if self._row is None:
+            return "the database is not compared with the state directory yet"
+        if self._row.nonce is None:
+            return None
+        missing = ", ".join(self._waits_for)
+        return (
+            f"the database was restored ({self._row.why}), so it may lack bans and used tickets: "
+            "this signer waits "
+            + (f"for the answers of {missing}" if missing else "until earlier tickets do not count")
+            + ". See: mpc-signer bans answers"
+        )
+
+    def fault(self) -> str | None:
+        """Return why the mark cannot be replaced: a restored database may not be noticed then."""
+        return self._fault
+
+    def require_whole(self) -> None:
+        """Raise a transient Failed until every peer has answered."""
+        problem = self.problem()
+        if problem is not None:
+            raise Failed("asking_peers", problem, transient=True)
+
+    async def renew(self) -> None:
+        """Compare the database's mark, and replace it. Raise what the database raises."""
+        async with self._one_at_a_time:
+            await self._renew()
+
+    async def renew_repeatedly(self) -> None:
+        """Renew every few seconds, until cancelled."""
+        while True:
+            try:
+                await self.renew()
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+            await asyncio.sleep(INTERVAL)
+
+    async def notice(self, why: str, lost_head: bytes | None = None) -> None:
+        """Ask the peers from now on. Durable when this returns."""
+        async with self._one_at_a_time:
+            await self._notice(why, lost_head)
+
+    async def waits_for(self) -> tuple[str, ...]:
+        """Return the pinned peers whose answers are missing, sorted."""
+        question = self.question
+        if question is not None:
+            rows = await self._pool.rows(_WAITS_FOR, {"nonce": question.nonce})
+            self._waits_for = tuple(row.signer for row in rows)
+        return self._waits_for
+
+    async def answered(self, signer: str, nonce: bytes, bans: int) -> None:
+        """Note that a peer has answered the question with this nonce."""
+        await self._pool.rows(_ANSWERED, {"signer": signer, "nonce": nonce, "bans": bans})
+
+    def has_outlived_tickets(self) -> bool:
+        """Return whether a ticket that is issued now counts (mpc/ceremonies/tickets.py)."""
+        since = self.tickets_from
+        return since is None or datetime.now(UTC) >= since + LARGEST_OFFSET
+
+    async def complete(self, nonce: bytes, details: dict[str, str | None]) -> None:
+        """End the question: all that the peers answered is in the database."""
+        async with self._one_at_a_time:
+            await self._acts.do(ASKED, NO_KEY, _COMPLETE, {"nonce": nonce}, details)
+            self._row = await self._read()
+
+    async def _renew(self) -> None:
+        row = await self._read()
+        if self._known is None:
+            self._known = await asyncio.to_thread(self._file.read)
+        if row is None and self._known is None and not await self._has_worked():
+            row = await self._first()
+        elif row is None:
+            await self._notice("it is empty, but this signer has worked before", None)
+            return
+        elif self._known is None:
+            await self._notice("the state directory has no mark", None)
+            return
+        elif row.mark not in self._known:
+            await self._notice("its mark is not the one of the state directory", None)
+            return
+        following = uuid4()
+        if await self._write(row.mark, following):
+            values = {"mark": row.mark, "next": following}
+            if await self._pool.rows(_REPLACE, values):
+                await self._write(following)
+        self._row = await self._read()
+
+    async def _first(self) -> Remembered:
+        """Adopt an empty database: it has nothing to forget."""
+        await self._pool.rows(_FIRST, {"mark": uuid4()})
+        row = await self._read()
+        assert row is not None
+        return row
+
+    async def _notice(self, why: str, lost_head: bytes | None) -> None:
+        mark = uuid4()
+        values = {
+            "mark": mark,
+            "tickets_from": datetime.now(UTC),
+            "why": why,
+            "nonce": os.urandom(NONCE_BYTES),
+            "lost_head": lost_head,
+        }
+        log.error("the database was restored: asking all peers for their bans", reason=why)
+        self._row = None  # no work until the row is there
+        await self._acts.do(NOTICED, NO_KEY, _NOTICE, values, {"reason": why})
+        self._known = frozenset((mark,))
+        await self._write(mark)
+        self._row = await self._read()
+
+    async def _write(self, *marks: UUID) -> bool:
+        """Replace the file. Return False, and keep the database's mark, if the disk refuses."""
+        try:
+            await asyncio.to_thread(self._file.write, *marks)
+        except OSError as error:
+            self._fault = (
+                f"the mark in the state directory cannot be replaced ({error.strerror}): a "
+                "restored database may not be noticed. Make room, or correct the permissions."
+            )
+            log.error("mark not replaced", error=str(error))
+            return False
+        self._known = frozenset(marks)
+        self._fault = None
+        return True
+
+    async def _read(self) -> Remembered | None:
+        row = await self._pool.row(_ROW)
+        return None if row is None else Remembered(**dict(row))
+
+    async def _has_worked(self) -> bool:
+        [row] = await self._pool.rows(_HAS_WORKED, {"node": self._node})
+        return bool(row.has_worked)
+
+
+async def remembered(pool: Pool) -> Remembered | None:
+    """Return the row of a database, for commands."""
+    row = await pool.row(_ROW)
+    return None if row is None else Remembered(**dict(row))
+
+
+async def peers_answers(pool: Pool) -> list[PeersAnswer]:
+    """Return every pinned peer, sorted, with its answer to the last question."""
+    return [PeersAnswer(*row) for row in await pool.rows(_ANSWERS)]
+
+
+async def do_without(
+    acts: Acts, signers: Sequence[str], operator: str, reason: str
+) -> tuple[str, ...]:
+    """Do without the answers of signers. Return those whose answers were still missing."""
+    missing = []
+    for signer in signers:
+        values: dict[str, Any] = {"signer": signer, "operator": operator, "reason": reason}
+        if await acts.do(DONE_WITHOUT, NO_KEY, _DO_WITHOUT, values, values):
+            missing.append(signer)
+    return tuple(missing)

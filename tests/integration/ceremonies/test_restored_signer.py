@@ -1,0 +1,449 @@
+"""A signer whose database is restored from an older backup, with the state directory it had.
+
+The test carries questions and answers, as the control plane does. Databases, shares, ceremonies
+and the files of the state directory are real.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import cast
+from uuid import uuid4
+
+import pytest
+
+from custody.database.pool import Pool
+from custody.node.acts import Acts
+from custody.node.control_plane_client import ControlPlaneClient
+from custody.node.errors import Failed
+from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Algorithm
+from custody.wire.ban_questions import BanQuestion
+from custody.wire.node_api import LeftPair
+from custody.wire.outcomes import NothingMade, OutcomeStatus
+from custody.wire.signed_bytes import SignedBytes
+from mpc.memory import memory as memories
+from mpc.memory.answering import Answering
+from mpc.memory.asking import Asking
+from mpc.memory.marks import Marks
+from mpc.memory.memory import remembered
+from mpc.memory.needed_repairs import needed_repairs
+from mpc.shares import share_queries
+from tests.integration.ceremonies import orders
+from tests.integration.ceremonies.conftest import Templates
+from tests.integration.ceremonies.orders import Key
+from tests.integration.ceremonies.parties import (
+    NAMES,
+    Organisation,
+    Parties,
+    Party,
+    abandonment,
+    ended,
+    promise_of,
+    running,
+    signature_of,
+    wanted,
+)
+
+ONE, TWO, THREE = NAMES[:3]
+NO_CLIENT = cast(ControlPlaneClient, None)
+
+
+@dataclass
+class Site:
+    """Three signers with a key, their state directories, and a backup of signer-1's database."""
+
+    organisation: Organisation
+    templates: Templates
+    made: dict[str, str]
+    databases: dict[str, str]
+    key: Key
+    folder: Path
+
+    def states(self) -> dict[str, Path]:
+        return {name: self.folder / name for name in self.databases}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Parties]:
+        async with running(self.organisation, self.databases, states=self.states()) as parties:
+            yield parties
+
+    async def keep_marks(self) -> None:
+        """Give each signer the state directory that it would have."""
+        for name, url in self.databases.items():
+            async with Pool(url, 1, "test") as pool:
+                row = await remembered(pool)
+                assert row is not None
+                Marks(self.folder / name).write(row.mark)
+
+    async def restore_all_of(self, *names: str) -> None:
+        """Work a while with the databases, then restore those of these signers."""
+        async with self.running():
+            pass
+        for name in names:
+            self.restore(name)
+
+    def restore(self, name: str = ONE) -> None:
+        """The database of a signer as it was when the key was new."""
+        self.databases |= self.templates.copies({name: self.made[name]})
+
+
+@pytest.fixture
+def site(templates: Templates, organisation: Organisation, tmp_path: Path):
+    """Makes the site of a key of an algorithm."""
+    sites: list[Site] = []
+
+    async def make(algorithm: Algorithm) -> Site:
+        wanted_key = Key(algorithm, 2, NAMES[:3])
+        key, made = templates.get(wanted_key, 3, (algorithm, 2, 3, None))
+        assert key is not None
+        here = Site(organisation, templates, made, templates.copies(made), key, tmp_path)
+        sites.append(here)
+        await here.keep_marks()
+        return here
+
+    yield make
+    for each in sites:
+        templates.drop(each.databases)
+
+
+@pytest.fixture
+def no_wait(monkeypatch):
+    """Tickets of before the restore are told apart without waiting for half a minute."""
+    monkeypatch.setattr(memories, "LARGEST_OFFSET", timedelta())
+    monkeypatch.setattr("mpc.ceremonies.tickets.LARGEST_OFFSET", timedelta())
+
+
+def asking(parties: Parties, name: str = ONE) -> Asking:
+    party = parties[name]
+    identity = parties.organisation.members[name].identity
+    return Asking(party.pool, name, identity, NO_CLIENT, party.memory, party.bans)
+
+
+async def answers(parties: Parties, names: Sequence[str], asker: str = ONE) -> list[SignedBytes]:
+    question = parties[asker].memory.question
+    assert question is not None
+    assert question.nonce is not None
+    asked = BanQuestion(signer=asker, nonce=question.nonce, at=question.noticed_at)
+    said = []
+    for name in names:
+        party, identity = parties[name], parties.organisation.members[name].identity
+        answering = Answering(party.pool, name, identity, NO_CLIENT, party.memory)
+        is_asking = party.memory.problem() is not None
+        said += await answering.statements(asked, is_asking)
+    return said
+
+
+async def take_in(
+    parties: Parties,
+    said: Sequence[SignedBytes],
+    kept: Sequence[SignedBytes] = (),
+    left: Sequence[LeftPair] = (),
+) -> None:
+    question = parties[ONE].memory.question
+    assert question is not None
+    assert question.nonce is not None
+    await asking(parties).take_in(question.nonce, said, kept, left)
+
+
+async def ask_all(parties: Parties) -> None:
+    await take_in(parties, await answers(parties, [TWO, THREE]))
+    assert parties[ONE].memory.problem() is None
+
+
+async def test_a_restored_signer_signs_nothing_before_it_has_learned_the_forgotten_ban(
+    site, no_wait
+):
+    here = await site(ECDSA_SECP256K1)
+    key = here.key
+    async with here.running() as parties:
+        await parties.sign(key, [ONE, TWO])  # the memory is good: nothing is asked
+        await parties[ONE].bans.ban(key.id, TWO, "it lied", None)
+        # signer-3 hears of the ban in the hello
+        await parties.sign(key, [ONE, THREE])
+    here.restore()
+    async with here.running() as parties:
+        one = parties[ONE]
+        assert await one.bans.all() == []
+        order = orders.sign(key, [ONE, TWO], wanted(key))
+        outcomes = await parties.hold(order)
+        assert ended(outcomes[ONE])[0] == "asking_peers"
+        assert "signer-2, signer-3" in str(await waiting(one))
+
+        await take_in(parties, await answers(parties, [TWO]))  # the banned one says nothing
+        assert "for the answers of signer-3" in str(await waiting(one))
+        with pytest.raises(Failed, match="asking_peers"):
+            one.memory.require_whole()
+
+        await take_in(parties, await answers(parties, [THREE]))
+        assert await waiting(one) is None
+        assert [(each.signer, each.banned) for each in await one.bans.all()] == [(ONE, TWO)]
+        outcomes = await parties.hold(orders.sign(key, [ONE, TWO], wanted(key)))
+        assert ended(outcomes[ONE])[0] == "banned_counterparty"
+        await parties.sign(key, [ONE, THREE])
+    async with here.running() as parties:  # a restart asks nobody again
+        assert parties[ONE].memory.problem() is None
+
+
+async def waiting(party: Party) -> str | None:
+    await party.memory.waits_for()
+    return party.memory.problem()
+
+
+async def test_answers_to_others_of_others_or_to_another_question_do_not_count(site, no_wait):
+    here = await site(EDDSA_ED25519)
+    await here.restore_all_of(ONE, TWO)
+    async with here.running() as parties:
+        for_two = await answers(parties, [THREE], asker=TWO)
+        await take_in(parties, for_two)
+        of_one = await answers(parties, [ONE])
+        await take_in(parties, of_one)
+        good = await answers(parties, [THREE])
+        await parties[ONE].memory.notice("once more")
+        await take_in(parties, good)  # the question of before
+        assert "signer-2, signer-3" in str(await waiting(parties[ONE]))
+        # signer-2 was restored itself: its answer may lack the same bans
+        await take_in(parties, await answers(parties, [TWO, THREE]))
+        assert "for the answers of signer-2." in str(await waiting(parties[ONE]))
+
+
+async def test_what_the_control_plane_kept_counts_too(site, no_wait):
+    """A ban that this signer told to no peer, and a pair that it had left in flight."""
+    here = await site(ECDSA_SECP256K1)
+    key = here.key
+    async with here.running() as parties:
+        await parties[ONE].bans.ban(key.id, TWO, "it lied", None)
+        kept = await parties[ONE].bans.own(10)
+    here.restore()
+    async with here.running() as parties:
+        left = [LeftPair(key_id=key.id, signer=THREE, since=datetime.now(UTC))]
+        for _ in range(2):
+            with contextlib.suppress(AssertionError):
+                await take_in(parties, await answers(parties, [TWO, THREE]), kept, left)
+        codes = {}
+        for other in (TWO, THREE):
+            outcomes = await parties.hold(orders.sign(key, [ONE, other], wanted(key)))
+            codes[other] = ended(outcomes[ONE])[0]
+        assert codes == {TWO: "banned_counterparty", THREE: "left_in_flight"}
+
+
+async def test_a_used_ticket_is_not_used_a_second_time(site):
+    here = await site(EDDSA_ED25519)
+    key = here.key
+    async with here.running() as parties:
+        order = orders.sign(key, [ONE, TWO], wanted(key))
+        for outcome in (await parties.hold(order)).values():
+            assert outcome.status is OutcomeStatus.DONE
+    here.restore()
+    async with here.running() as parties:
+        one = parties[ONE]
+        assert (
+            await one.rows("SELECT FROM used_tickets WHERE ceremony = :id", id=order.ceremony) == []
+        )
+        await take_in(parties, await answers(parties, [TWO, THREE]))
+        # the answers are there, but tickets of before would still count
+        assert "until earlier tickets do not count" in str(await waiting(one))
+        with_old_ticket(one)
+        again = await parties.hold(order.until(30), among=[ONE])
+        assert ended(again[ONE])[0] == "ticket_forgotten"
+
+
+def with_old_ticket(party: Party) -> None:
+    """As if the wait were over: only the ticket's date of issue stands against it."""
+    party._loop._require_ready = lambda: None
+
+
+async def test_the_same_ticket_gives_other_nonces(site, no_wait):
+    """If a ticket could be used again, nothing that depends on a secret would repeat."""
+    here = await site(ECDSA_SECP256K1)
+    key = here.key
+    made = []
+    async with here.running() as parties:
+        order = orders.sign(key, [ONE, TWO], wanted(key))
+        for _ in range(2):
+            # a delivery server lets nobody meet twice: its own memory stands in the way as well
+            outcomes = await parties.hold(order.with_ticket(meeting=uuid4()))
+            made.append(signature_of(outcomes[ONE]).signature.r)
+            for name in (ONE, TWO):
+                await parties[name].rows("DELETE FROM used_tickets")
+                await parties[name].rows("DELETE FROM journal")
+    assert made[0] != made[1]
+
+
+async def test_an_older_share_set_is_erased_and_needs_a_repair(site, no_wait):
+    here = await site(EDDSA_ED25519)
+    key = here.key
+    async with here.running() as parties:
+        new = await parties.refresh(key)
+    here.restore()
+    async with here.running() as parties:
+        one = parties[ONE]
+        assert await one.states(key) == ["active"]
+        await take_in(parties, await answers(parties, [TWO]))
+        assert await one.states(key) == ["active"]  # one peer alone proves nothing
+        await take_in(parties, await answers(parties, [TWO, THREE]))
+        assert await one.states(key) == ["retired"]
+        assert await one.rows("SELECT FROM shares WHERE ciphertext IS NOT NULL") == []
+        [needed] = await needed_repairs(one.pool)
+        assert (needed.key_id, needed.ceremony, needed.generation) == (key.id, new.shares, 1)
+        assert needed.told_by == [TWO, THREE]
+        # neither with the old set nor with the new one
+        for each in (key, new):
+            outcomes = await parties.hold(orders.sign(each, [ONE, TWO], wanted(each)), among=[ONE])
+            assert ended(outcomes[ONE])[0] == "no_share"
+        await parties.sign(new, [TWO, THREE])
+
+        for helper in (TWO, THREE):
+            await approve(parties[helper], key)
+        for outcome in (await parties.hold(orders.repair(new, ONE, [TWO, THREE]))).values():
+            assert outcome.status is OutcomeStatus.DONE, outcome
+        assert await needed_repairs(one.pool) == []
+        latest = await parties.refresh(new)
+        await parties.sign(latest, [ONE, TWO])
+
+
+async def approve(party: Party, key: Key) -> None:
+    await party.rows(
+        "INSERT INTO repair_approvals (key_id, signer, operator, reason, expires_at)"
+        " VALUES (:key_id, :signer, 'ana', 'restored', now() + interval '1 hour')",
+        key_id=key.id,
+        signer=ONE,
+    )
+
+
+async def test_a_restored_signer_states_nothing_about_sets_that_it_may_have_promised(site, no_wait):
+    here = await site(EDDSA_ED25519)
+    key = here.key
+    async with here.running() as parties:
+        order = orders.refresh(key)
+        confirmed = await parties.prepare(order)
+        new = parties.confirmed_key(key, order, confirmed)
+        await parties.promise(new, confirmed)  # the promise leaves; then the disk is lost
+    here.restore()
+    async with here.running() as parties:
+        await ask_all(parties)
+        [outcome] = (await parties.hold(orders.abandon(new, new.shares), [ONE])).values()
+        assert outcome.result == NothingMade()  # no abandonment beside the promise
+        # the same of a set that never was, or that others made without this signer
+        [outcome] = (await parties.hold(orders.abandon(key, uuid4()), [ONE])).values()
+        assert outcome.result == NothingMade()
+        # but the other signers still say that they keep the set
+        for name in (TWO, THREE):
+            [outcome] = (await parties.hold(orders.abandon(new, new.shares), [name])).values()
+            promise_of(outcome)
+
+
+async def test_a_pending_set_of_the_backup_is_neither_promised_nor_abandoned(
+    site, no_wait, postgres, monkeypatch
+):
+    """The backup was made while the set was confirmed. Then the signer abandoned the set."""
+    here = await site(EDDSA_ED25519)
+    key = here.key
+    async with here.running() as parties:
+        order = orders.refresh(key)
+        confirmed = await parties.prepare(order)
+        new = parties.confirmed_key(key, order, confirmed)
+        await parties.prove(new)
+    backup = here.databases[ONE].rpartition("/")[2]
+    name = f"backup_{uuid4().hex[:8]}"
+    live = postgres.create_database(name, backup)
+    here.databases[ONE] = live
+    async with here.running() as parties:
+        [outcome] = (await parties.hold(orders.abandon(new, new.shares), [ONE])).values()
+        abandonment(outcome)
+    here.databases[ONE] = postgres.url(backup)  # what was there before
+    async with here.running() as parties:
+        one = parties[ONE]
+        await ask_all(parties)
+        for again in (orders.promise(new, confirmed), orders.abandon(new, new.shares)):
+            [outcome] = (await parties.hold(again, [ONE])).values()
+            assert ended(outcome)[0] == "set_uncertain"
+        assert await one.states(key) == ["active", "confirmed"]
+        # the operators have compared all signers
+        place = {"key_id": key.id, "ceremony": new.shares}
+        await one.rows(share_queries.DISCARD_BY_HAND, **place)
+        [outcome] = (await parties.hold(orders.promise(new, confirmed), [ONE])).values()
+        assert ended(outcome)[0] == "no_share"
+    postgres.drop_database(name)
+
+
+async def test_a_pending_set_that_the_peers_use_is_taken_into_use(site, no_wait, postgres):
+    here = await site(EDDSA_ED25519)
+    key = here.key
+    async with here.running() as parties:
+        order = orders.refresh(key)
+        confirmed = await parties.prepare(order)
+    backup = here.databases[ONE].rpartition("/")[2]
+    name = f"backup_{uuid4().hex[:8]}"
+    here.databases[ONE] = postgres.create_database(name, backup)
+    async with here.running() as parties:
+        new = await parties.take_into_use(key, order, confirmed)
+    here.databases[ONE] = postgres.url(backup)
+    async with here.running() as parties:
+        await ask_all(parties)
+        assert await parties[ONE].states(key) == ["retired", "active"]
+        await parties.sign(new, [ONE, THREE])
+    postgres.drop_database(name)
+
+
+async def test_a_new_state_directory_or_an_empty_database_asks_too(site, templates, no_wait):
+    here = await site(EDDSA_ED25519)
+    async with here.running():
+        pass
+    Marks(here.folder / ONE)._file.unlink()  # a replacement host
+    _, empty = templates.get(None, 3, 3)
+    here.databases |= templates.copies({TWO: empty[TWO]})  # signer-2's database is lost
+    async with here.running() as parties:
+        assert "no mark" in str(parties[ONE].memory.problem())
+        assert "is not the one of the state directory" in str(parties[TWO].memory.problem())
+        assert parties[THREE].memory.problem() is None
+
+
+async def test_a_key_that_a_new_database_does_not_know_is_repaired_after_asking(
+    site, templates, no_wait
+):
+    """The state directory is lost as well, so nothing here tells the new signer from another."""
+    here = await site(EDDSA_ED25519)
+    key = here.key
+    _, empty = templates.get(None, 3, 3)
+    here.databases |= templates.copies({ONE: empty[ONE]})
+    await here.keep_marks()
+    async with here.running() as parties:
+        assert parties[ONE].memory.problem() is None
+        for helper in (TWO, THREE):
+            await approve(parties[helper], key)
+        outcomes = await parties.hold(orders.repair(key, ONE, [TWO, THREE]), [ONE])
+        assert ended(outcomes[ONE])[0] == "asking_peers"
+        await ask_all(parties)
+        for outcome in (await parties.hold(orders.repair(key, ONE, [TWO, THREE]))).values():
+            assert outcome.status is OutcomeStatus.DONE, outcome
+
+
+async def test_the_operator_may_do_without_a_peer_that_is_gone(site, no_wait):
+    here = await site(EDDSA_ED25519)
+    await here.restore_all_of(ONE)
+    async with here.running() as parties:
+        one = parties[ONE]
+        identity = here.organisation.members[ONE].identity
+        acts = Acts(one.pool, ONE, identity)
+        assert await memories.do_without(acts, [THREE], "ana", "gone for good") == (THREE,)
+        await take_in(parties, await answers(parties, [TWO]))
+        assert one.memory.problem() is None
+        told = {each.signer: each for each in await memories.peers_answers(one.pool)}
+        assert (told[THREE].operator, told[TWO].operator) == ("ana", None)
+        records = [bytes(row.record) for row in await one.rows("SELECT record FROM audit")]
+        for kind in ("NoticedRestore", "DoneWithoutPeer", "AskedPeers"):
+            assert any(f'"kind":"{kind}"'.encode() in record for record in records), kind
+
+
+async def test_a_ceremony_stops_when_its_signer_notices_a_restore(site, no_wait):
+    """The database is set back under the running process, as by a promoted standby."""
+    here = await site(EDDSA_ED25519)
+    async with here.running() as parties:
+        one = parties[ONE]
+        await one.rows("UPDATE memory SET mark = :mark", mark=uuid4())
+        await one.memory.renew()
+        outcomes = await parties.hold(orders.sign(here.key, [ONE, TWO], wanted(here.key)), [ONE])
+        assert ended(outcomes[ONE])[0] == "asking_peers"
