@@ -21,6 +21,7 @@ from custody.s3.bucket import Bucket
 from custody.wire.algorithms import Store
 from custody.wire.jobs import JobKind
 from hsm_driver.backup_warnings import backup_warnings
+from hsm_driver.held_keys import DriverKeys
 from hsm_driver.key_copies import KeyCopies
 from hsm_driver.key_generation import GenerateKey
 from hsm_driver.settings import DriverSettings, hsm_settings
@@ -84,6 +85,7 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
             parts=parts,
             capabilities=capabilities,
             warnings=backups.warnings,
+            held_keys=DriverKeys(database, settings.node.id, settings.node.group, signer),
         )
         node = build_node(settings, database, client, signer, mode, on_stage)
         await node.run(settings.health, backups.refresh_repeatedly)

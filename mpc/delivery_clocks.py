@@ -11,6 +11,7 @@ import structlog
 
 from custody.node.clock import Clock
 from custody.wire.clocks import nearest_offset, said
+from custody.wire.signed_bytes import KEY_ID
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryRefused, DeliveryUnavailable
 
 log = structlog.get_logger()
@@ -58,7 +59,9 @@ class DeliveryClocks:
             # one server's answer must not prevent the comparison of the others
             log.exception("cannot compare a delivery server's clock", server=name)
             return
-        self._job_signing_keys[name] = facts.job_signing_keys
+        self._job_signing_keys[name] = tuple(
+            key_id for key_id in facts.job_signing_keys if KEY_ID.fullmatch(key_id)
+        )
         problem = clock_problem(facts.time, sent, datetime.now(UTC), self._clock)
         if problem is None:
             self._problems.pop(name, None)

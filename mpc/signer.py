@@ -41,6 +41,7 @@ from mpc.handlers.orders import Abandon, ActivateKey, Approve, Discard, Promise
 from mpc.handlers.preparation import Preparation
 from mpc.handlers.refreshing import RefreshKey, RepairShare
 from mpc.handlers.signing import ProveKey, QuorumSigning, Sign
+from mpc.held_keys import SignerKeys
 from mpc.memory.answering import Answering
 from mpc.memory.asking import Asking
 from mpc.memory.kept_heads import KeptHeads
@@ -112,6 +113,7 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
                 delivery_problems=delivery_clocks.problems,
                 delivery_job_signing_keys=delivery_clocks.job_signing_keys,
                 capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
+                held_keys=SignerKeys(database, settings.node.id, signer),
                 bans=lambda: bans.own(MAX_BANS),
                 warnings=backups.warnings,
                 left_in_flight=partial(left_if_known, locks, memory),

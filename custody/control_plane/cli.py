@@ -14,6 +14,7 @@ from custody.backup import commands as backup_commands
 from custody.control_plane.access.scopes import Scope
 from custody.control_plane.command_context import path_of, settings_of, with_database
 from custody.control_plane.job_signing_key.commands import job_signing_key_app
+from custody.control_plane.reconcile.commands import reconcile_command
 from custody.runtime.console import (
     Json,
     application,
@@ -44,6 +45,7 @@ node_app = application("The nodes that the control plane gives jobs to.")
 app.add_typer(token_app, name="token")
 app.add_typer(node_app, name="node")
 app.add_typer(job_signing_key_app, name="job-signing-key")
+app.command("reconcile")(reconcile_command)
 
 
 @app.callback()

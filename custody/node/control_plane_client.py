@@ -13,6 +13,7 @@ from tenacity import RetryCallState, wait_exponential_jitter
 from custody.runtime.tls import client_context
 from custody.wire.answers import AnyAnswer, read_answer
 from custody.wire.encoding import Model
+from custody.wire.inventory import InventoryPage, PageReceived
 from custody.wire.node_api import (
     AuditHeads,
     BanAnswerRequest,
@@ -116,6 +117,9 @@ class ControlPlaneClient:
         """Return the keys of this node that were made, refreshed or repaired since a time."""
         query = urlencode({"since": since.isoformat()})
         return _parse(await self._send("GET", f"keys?{query}", None, 0), MadeKeys)
+
+    async def inventory(self, page: InventoryPage) -> PageReceived:
+        return await self._post("inventory", page, PageReceived)
 
     async def audit_heads(self) -> AuditHeads:
         return _parse(await self._send("GET", "audit-heads", None, 0), AuditHeads)

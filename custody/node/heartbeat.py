@@ -19,6 +19,7 @@ from custody.node.health import Health
 from custody.node.journal import Journal
 from custody.node.metrics import CLOCK_OFFSET
 from custody.wire.algorithms import Algorithm, Protection
+from custody.wire.inventory import InventoryQuestion
 from custody.wire.left_in_flight import LeftInFlight
 from custody.wire.node_api import MAX_LEFT_IN_FLIGHT, HeartbeatRequest, NodeHealth
 from custody.wire.signed_bytes import SignedBytes
@@ -56,6 +57,7 @@ class Heartbeat:
         job_signing_keys: tuple[str, ...] = (),
         delivery_job_signing_keys: Callable[[], dict[str, tuple[str, ...]]] = dict,
         ban_questions: Callable[[Sequence[SignedBytes]], None] = lambda _: None,
+        on_inventory: Callable[[InventoryQuestion], None] = lambda _: None,
     ) -> None:
         self._client = client
         self._journal = journal
@@ -74,6 +76,7 @@ class Heartbeat:
         self._job_signing_keys = job_signing_keys
         self._delivery_job_signing_keys = delivery_job_signing_keys
         self._ban_questions = ban_questions
+        self._on_inventory = on_inventory
         self._told: tuple[str, bool, tuple[str, ...]] | None = None
 
     async def run(self) -> None:
@@ -120,6 +123,8 @@ class Heartbeat:
         self._ban_questions(answer.ban_questions)
         self._clock.allow(answer.max_clock_offset_seconds)
         self._clock.compare(answer.time, sent, datetime.now(UTC))
+        if answer.inventory is not None:
+            self._on_inventory(answer.inventory)
         CLOCK_OFFSET.set(self._clock.offset.total_seconds())
         problem = self._clock.problem(datetime.now(UTC))
         if problem is not None:

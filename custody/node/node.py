@@ -24,6 +24,7 @@ from custody.node.gate_client import GateClient
 from custody.node.handlers import Handler
 from custody.node.health import Health, Part
 from custody.node.heartbeat import Heartbeat
+from custody.node.inventory import HeldKeys, InventoryReporter
 from custody.node.journal import Journal
 from custody.node.locks import Locks
 from custody.node.loop import JobLoop, OnStage, Withdraw
@@ -52,6 +53,8 @@ class Mode:
     handlers: Mapping[str, Handler]
     parts: list[Part]
     capabilities: Mapping[Algorithm, Protection]
+    held_keys: HeldKeys
+    """The keys that this node holds, for its inventory."""
     bans: Callable[[], Awaitable[Sequence[SignedBytes]]] | None = None
     """The bans that this signer reports to the control plane."""
     clock: Clock | None = None
@@ -80,6 +83,7 @@ class Node:
     reporter: Reporter
     heartbeat: Heartbeat
     loop: JobLoop
+    inventory: InventoryReporter
     locks: Locks
     gate_client: GateClient | None
     health: Health
@@ -103,6 +107,7 @@ class Node:
                     self.reporter.mark_repeatedly,
                     self.reporter.release_repeatedly,
                     self._purge_repeatedly,
+                    self.inventory.answer_repeatedly,
                     self.journal.database.watch,
                     self.loop.run,
                     *activities,
@@ -165,6 +170,7 @@ def build_node(
     # a control plane that receives a heartbeat is available; the first answer compares the clocks
     told = Health([*own_parts, compared_clock], mode.warnings)
     job_keys = pinned_job_keys(settings.control_plane.job_signing_keys, "control_plane")
+    inventory = InventoryReporter(client, database, freeze, mode.held_keys)
     heartbeat = Heartbeat(
         client=client,
         journal=journal,
@@ -183,6 +189,7 @@ def build_node(
         job_signing_keys=job_keys.ids,
         delivery_job_signing_keys=mode.delivery_job_signing_keys,
         ban_questions=mode.ban_questions,
+        on_inventory=inventory.ask,
     )
     loop = JobLoop(
         node=node,
@@ -205,7 +212,9 @@ def build_node(
         [*own_parts, Part("clock", clock_problem), Part("control plane", client.problem)],
         mode.warnings,
     )
-    return Node(journal, reporter, heartbeat, loop, locks, gate_client, health, retention)
+    return Node(
+        journal, reporter, heartbeat, loop, inventory, locks, gate_client, health, retention
+    )
 
 
 def _locks(

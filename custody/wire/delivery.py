@@ -24,7 +24,7 @@ from custody.wire.answers import Answer, Open
 from custody.wire.encoding import Base64Bytes, Model
 from custody.wire.framing import Malformed, join, split, split_exactly
 from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
-from custody.wire.signed_bytes import SignedBytes, SigningKeyIds
+from custody.wire.signed_bytes import MAX_PINNED_KEYS, SignedBytes
 from custody.wire.tickets import Ticket
 
 PREFIX = "/delivery/v1"
@@ -112,7 +112,7 @@ class ServerFacts(Answer):
     version: str
     time: AwareDatetime | None = None
     """The server's clock."""
-    job_signing_keys: SigningKeyIds = ()
+    job_signing_keys: Annotated[tuple[str, ...], Field(max_length=MAX_PINNED_KEYS)] = ()
     """Ids of the job-signing keys that the server pins."""
 
 

@@ -19,6 +19,7 @@ class Domain(StrEnum):
     """
 
     CHILD_KEY = "custody-child-key-v1"
+    WALLET = "custody-wallet-v1"
     REQUEST = "custody-request-v1"
     BODY = "custody-body-v1"
     KEY_CHECK = "custody-key-check-v1"

@@ -72,7 +72,20 @@ def child_key_id(root: UUID, path: Sequence[int], network: Network | None) -> UU
     """
     numbers = b"".join(number.to_bytes(4, "big") for number in path)
     name = b"" if network is None else network.value.encode()
-    value = int.from_bytes(tagged_hash(Domain.CHILD_KEY, root.bytes, numbers, name)[:16], "big")
+    return _uuid_of(tagged_hash(Domain.CHILD_KEY, root.bytes, numbers, name))
+
+
+def wallet_id_of(key_id: UUID) -> UUID:
+    """Return the id of a key's wallet: a UUID of version 8, a hash of the key's id.
+
+    Nodes know keys and no wallets. A control plane that has lost a wallet gives it the same id
+    again when it adopts the key.
+    """
+    return _uuid_of(tagged_hash(Domain.WALLET, key_id.bytes))
+
+
+def _uuid_of(digest: bytes) -> UUID:
+    value = int.from_bytes(digest[:16], "big")
     value &= ~(0xF << 76 | 0x3 << 62)
     return UUID(int=value | CHILD_KEY_VERSION << 76 | 0x2 << 62)
 

@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, Field
 
 from custody.wire.answers import Answer, Open
 from custody.wire.encoding import Base64Bytes, Model
+from custody.wire.inventory import InventoryQuestion
 from custody.wire.left_in_flight import LeftInFlight
 from custody.wire.public_keys import IdentityKey
 from custody.wire.signed_bytes import SignedBytes, SigningKeyIds
@@ -162,6 +163,8 @@ class HeartbeatResponse(Answer):
     """The clock offset that tickets allow a signer; a node may allow less."""
     ban_questions: Annotated[tuple[SignedBytes, ...], Field(max_length=MAX_BAN_QUESTIONS)] = ()
     """The open BanQuestions of other signers of the node's group."""
+    inventory: InventoryQuestion | None = None
+    """Asks for the node's inventory, while the control plane's restored database is reconciled."""
 
 
 class BanQuestionRequest(Model):

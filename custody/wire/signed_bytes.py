@@ -5,6 +5,7 @@ The payload stays bytes, and is parsed only after its signature has been verifie
 """
 
 import hashlib
+import re
 from typing import Annotated
 
 from cryptography.exceptions import InvalidSignature
@@ -33,8 +34,11 @@ BACKUP_TYPE = "application/vnd.custody.backup.v1+json"
 MAX_PINNED_KEYS = 16
 """Limit of the ids in one SigningKeyIds; a node pins two keys while one is being replaced."""
 
+KEY_ID = re.compile(r"[0-9a-f]{16}")
+
 SigningKeyIds = Annotated[
-    tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")], ...], Field(max_length=MAX_PINNED_KEYS)
+    tuple[Annotated[str, Field(pattern=f"^{KEY_ID.pattern}$")], ...],
+    Field(max_length=MAX_PINNED_KEYS),
 ]
 """The ids of keys, as ``signing_key_id`` makes them."""
 

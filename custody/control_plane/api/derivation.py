@@ -1,7 +1,7 @@
 """Keys derived from a master key: BIP-32, unhardened, from public keys alone, so there at once."""
 
 from typing import TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from custody.control_plane.api.key_creation import key_row, wallet_row
 from custody.control_plane.api.requests import Posted
@@ -58,7 +58,7 @@ async def derive(services: Services, parent: Key, posted: Posted[AnyDerivation])
             chain_code=chain_code,
             attestations=parent.attestations,
         )
-        wallet = None if address is None else wallet_row(new, reference, uuid4(), address)
+        wallet = None if address is None else wallet_row(new, reference, address)
         return await services.creation.key(NewKey(new, row, wallet))
 
     return await submit(services, NewRequest(body, draft, add, looks_up_first=True))

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from typing import TypeVar
-from uuid import UUID
 
 from custody.control_plane.api.requests import Posted
 from custody.control_plane.api.services import Services
@@ -13,7 +12,7 @@ from custody.control_plane.problems import Code
 from custody.control_plane.resources.creation import KeyRow, NewKey, WalletRow
 from custody.control_plane.resources.external_ids import Settled
 from custody.wire.algorithms import Store
-from custody.wire.jobs import KeyReference
+from custody.wire.jobs import KeyReference, wallet_id_of
 from custody.wire.outcomes import GeneratedKey
 from custody.wire.requests import CreateKey, CreateWallet
 from custody.wire.signed_bytes import SignedBytes
@@ -30,7 +29,7 @@ PROBLEMS = (
 AnyCreate = TypeVar("AnyCreate", CreateKey, CreateWallet)
 
 
-async def create(services: Services, posted: Posted[AnyCreate], wallet_id: UUID | None) -> Settled:
+async def create(services: Services, posted: Posted[AnyCreate]) -> Settled:
     """Ask a group of nodes for a new key. Raises ProblemError."""
     body = posted.body
     group = services.groups.serving(body.store)
@@ -45,7 +44,7 @@ async def create(services: Services, posted: Posted[AnyCreate], wallet_id: UUID 
 
     async def add(new: NewJob) -> Settled:
         row = key_row(new, key, body.store, signer_group=body.signer_group)
-        wallet = None if wallet_id is None else wallet_row(new, key, wallet_id, address=None)
+        wallet = None if key.network is None else wallet_row(new, key, address=None)
         return await services.creation.key(NewKey(new, row, wallet))
 
     return await submit(
@@ -83,11 +82,11 @@ def key_row(
     )
 
 
-def wallet_row(new: NewJob, key: KeyReference, wallet_id: UUID, address: str | None) -> WalletRow:
+def wallet_row(new: NewJob, key: KeyReference, address: str | None) -> WalletRow:
     """Return a row of ``wallets``."""
     assert key.network is not None  # CreateWallet has one
     return WalletRow(
-        id=wallet_id,
+        id=wallet_id_of(key.id),
         application_id=new.application_id,
         network=key.network,
         key_id=key.id,

@@ -59,7 +59,7 @@ def router(services: Services) -> APIRouter:
     ) -> Response:
         """A bare key, of no network: it signs hashes, and messages by a hash function named."""
         posted = await read_posted(caller, request, _CREATE_KEY, signature)
-        settled = await key_creation.create(services, posted, wallet_id=None)
+        settled = await key_creation.create(services, posted)
 
         async def read() -> Key:
             return await services.keys.get(caller, settled.job_id)

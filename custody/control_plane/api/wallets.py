@@ -1,7 +1,7 @@
 """Routes of wallets."""
 
 from typing import Annotated
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response, Security
 from pydantic import TypeAdapter
@@ -76,7 +76,7 @@ def router(services: Services) -> APIRouter:
         """
         posted = await read_posted(caller, request, _CREATE_WALLET, signature)
         if posted.body.master_key is None:
-            settled = await key_creation.create(services, posted, wallet_id=uuid4())
+            settled = await key_creation.create(services, posted)
         else:
             parent = await services.keys.get_active(caller, posted.body.master_key)
             settled = await derivation.derive(services, parent, posted)

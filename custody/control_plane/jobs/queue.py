@@ -218,7 +218,7 @@ class Queue:
         )
         for row in rows:
             if len(row.payload) <= MAX_REMEMBERED_SIZE:
-                self._leased.put(row.id, _facts(row))
+                self._leased.put(row.id, job_facts(row))
         return [_claimed(row, self.lease_seconds) for row in rows]
 
     def final(self, job_id: UUID) -> "Final | None":
@@ -269,7 +269,7 @@ class Queue:
         lapsing = {"limit": SWEEP_BATCH, "max_lapses": self._max_lapses}
         too_often = await self._database.rows(READ_LAPSING_TOO_OFTEN, lapsing)
         unreported = await self.write(
-            [fail_unreported(_facts(row), self._max_lapses) for row in too_often]
+            [fail_unreported(job_facts(row), self._max_lapses) for row in too_often]
         )
         for row in too_often:
             if row.id in unreported:
@@ -292,7 +292,7 @@ class Queue:
             self._notifications.wake_jobs(row.node_group)
         await self._note_stranded()
         expired = await self._database.rows(READ_EXPIRED, {"limit": SWEEP_BATCH})
-        ended = await self.write([expire(_facts(row), row.last_failure) for row in expired])
+        ended = await self.write([expire(job_facts(row), row.last_failure) for row in expired])
         return Swept(
             lapsed=sum(int(row.lapsed) for row in rows),
             expired=len(ended),
@@ -353,7 +353,10 @@ class Queue:
         found = {row.id: row for row in rows}
         changes = [
             _decide(
-                _facts(found[report.job_id]), node, report, frozenset(found[report.job_id].willing)
+                job_facts(found[report.job_id]),
+                node,
+                report,
+                frozenset(found[report.job_id].willing),
             )
             for report in reports
             if report.job_id in found
@@ -421,7 +424,8 @@ def _claimed(row: AnyRow, lease_seconds: float) -> ClaimedJob:
     )
 
 
-def _facts(row: AnyRow) -> JobFacts:
+def job_facts(row: AnyRow) -> JobFacts:
+    """Return the facts of a row that the queue's queries read."""
     return JobFacts(
         id=row.id,
         kind=row.kind,

@@ -46,6 +46,7 @@ from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
 from mpc.ceremonies.ceremony_ends import withdraw
 from mpc.ceremonies.delivery_client import DeliveryClient
+from mpc.held_keys import SignerKeys
 from mpc.memory.marks import Marks
 from mpc.memory.memory import Memory, remembered
 from mpc.peers import Peers
@@ -176,6 +177,7 @@ class Party:
                     settings, pool, own.identity, shares, bans, locks, delivery, memory, copies
                 )
                 mode = Mode(
+                    held_keys=SignerKeys(pool, own.name, own.identity),
                     store=Store.MPC,
                     handlers=does,
                     parts=[],

@@ -20,6 +20,13 @@ from custody.wire.algorithms import ECDSA_SECP256K1, Curve, Network, Protection,
 from custody.wire.audit import GENESIS, AuditHead, Restored, chain_hash
 from custody.wire.digests import eip191
 from custody.wire.encoding import Model
+from custody.wire.inventory import (
+    HeldKey,
+    Holding,
+    InventoryPage,
+    PageReceived,
+    RecordedOutcome,
+)
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.node_api import (
     AuditHeads,
@@ -140,6 +147,7 @@ ATTESTATION = Attestation(
     signers=[NODE],
     node=NODE,
 )
+SIGNED_ATTESTATION = NODE_SIGNER.sign(ATTESTATION_TYPE, ATTESTATION.model_dump_json().encode())
 KEY_OUTCOME = Outcome(
     job_id=KEY_ID,
     node=NODE,
@@ -149,7 +157,7 @@ KEY_OUTCOME = Outcome(
         curve=Curve.SECP256K1,
         public_key=WALLET.public_key.format(),
         protection=Protection.HSM,
-        attestation=NODE_SIGNER.sign(ATTESTATION_TYPE, ATTESTATION.model_dump_json().encode()),
+        attestation=SIGNED_ATTESTATION,
     ),
 )
 
@@ -241,6 +249,23 @@ MODELS: dict[str, Model] = {
         job_signing_keys=(SIGNED_JOB.signing_key_id,),
     ),
     "heartbeat-response": HeartbeatResponse(node=NODE, group="hsm", time=CREATED_AT),
+    "inventory-request": InventoryPage(
+        question=LEASE,
+        number=0,
+        keys=(
+            HeldKey(attestation=SIGNED_ATTESTATION, holding=Holding.IN_USE, created_at=CREATED_AT),
+        ),
+        outcomes=(
+            RecordedOutcome(
+                job_id=SIGNATURE_ID,
+                node=NODE,
+                outcome=SIGNATURE_OUTCOME.model_dump_json().encode(),
+                committed_at=CREATED_AT,
+            ),
+        ),
+        is_last=True,
+    ),
+    "inventory-response": PageReceived(wanted=False),
     "gate-question": GATE_QUESTION,
     "gate-answer": GateAnswer(
         decision=Decision.APPROVE, digest=GATE_QUESTION.digest, reason="within the daily limit"

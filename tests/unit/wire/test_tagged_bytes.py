@@ -20,7 +20,7 @@ from custody.pkcs11 import host_signing
 from custody.wire.algorithms import ALGORITHMS, ECDSA_SECP256K1, Network, Store
 from custody.wire.audit import chain_hash
 from custody.wire.framing import Domain, join, tagged, tagged_hash
-from custody.wire.jobs import MAX_DEPTH, child_key_id
+from custody.wire.jobs import MAX_DEPTH, child_key_id, wallet_id_of
 from custody.wire.possession import possession_digest
 from custody.wire.requests import CreateKey, CreateWallet, DeriveKey
 from custody.wire.signed_bytes import SignedBytes, pre_authentication_encoding
@@ -70,6 +70,7 @@ few = st.binary(max_size=2)
 
 CONSTRUCTIONS: dict[Domain, tuple[Callable[..., object], tuple[st.SearchStrategy, ...]]] = {
     Domain.CHILD_KEY: (child_key_id, (ids, paths, networks)),
+    Domain.WALLET: (wallet_id_of, (ids,)),
     Domain.BODY: (
         body_digest,
         (

@@ -1,0 +1,261 @@
+"""Receives the inventories of nodes by pages, and keeps what differs from the database."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from custody.control_plane.database import AnyRow, Database
+from custody.control_plane.jobs.results import FINAL
+from custody.control_plane.reconcile import queries
+from custody.control_plane.reconcile.holdings import BadInventory, Held, open_held
+from custody.control_plane.settings import GroupsSection
+from custody.control_plane.tables import JobState
+from custody.wire.algorithms import Store
+from custody.wire.inventory import InventoryPage, InventoryQuestion, RecordedOutcome
+from custody.wire.jobs import JobKind
+from custody.wire.outcomes import MadeSignature, Outcome, OutcomeStatus
+
+MAX_LISTED = 100_000
+"""Requests of one kind that are kept to be shown; more are counted."""
+
+
+@dataclass
+class NodeState:
+    """How far one node is. ``keys``: the ids of the keys that it holds and uses."""
+
+    id: str
+    group: str
+    store: Store
+    identity: bytes | None
+    next_page: int = 0
+    is_complete: bool = False
+    held_back: int = 0
+    fault: str | None = None
+    keys: set[UUID] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The outcome of a job that ``node`` handed in, byte for byte."""
+
+    job_id: UUID
+    node: str
+    raw: bytes
+
+
+class Collector:
+    """Compares each page when it comes: what agrees with the database is dropped at once."""
+
+    def __init__(
+        self,
+        database: Database,
+        question: InventoryQuestion,
+        nodes: Iterable[NodeState],
+    ) -> None:
+        self._database = database
+        self.question = question
+        self.nodes: dict[str, NodeState] = {each.id: each for each in nodes}
+        self.strangers: dict[str, str] = {}
+        """Nodes that came and are not registered, with the reason."""
+        self.different: dict[UUID, dict[str, Held]] = {}
+        """Keys that the database does not know as their holders do, by id, then by node."""
+        self.to_return: dict[UUID, Recorded] = {}
+        """Final outcomes of requests that are not final in the database."""
+        self.contradicting: dict[UUID, Recorded] = {}
+        """Final outcomes of requests that have another final outcome in the database."""
+        self.unknown: dict[UUID, Recorded] = {}
+        """Signatures of requests that the database does not know."""
+        self.unlisted = 0
+        """More of these, beyond MAX_LISTED."""
+        self._changed = asyncio.Event()
+
+    def wants(self, node: str) -> bool:
+        """Return True while this node's inventory is needed: one driver answers for its group."""
+        state = self.nodes.get(node)
+        if state is None or state.is_complete or state.fault is not None:
+            return False
+        if state.store is Store.MPC:
+            return True
+        begun = [
+            each
+            for each in self.nodes.values()
+            if each.group == state.group and (each.next_page or each.is_complete)
+        ]
+        return not any(each.is_complete for each in begun) and (not begun or state in begun)
+
+    @property
+    def missing(self) -> list[str]:
+        """Return the nodes whose inventory is not complete, and is needed."""
+        answered = {
+            each.group
+            for each in self.nodes.values()
+            if each.is_complete and each.store is Store.HSM
+        }
+        return [
+            each.id
+            for each in self.nodes.values()
+            if not each.is_complete and each.group not in answered
+        ]
+
+    async def wait(self, seconds: float) -> None:
+        """Return when every needed inventory is complete, or after so many seconds."""
+        with_fault = {each.id for each in self.nodes.values() if each.fault}
+        try:
+            async with asyncio.timeout(seconds):
+                while set(self.missing) - with_fault:
+                    self._changed.clear()
+                    await self._changed.wait()
+                    with_fault = {each.id for each in self.nodes.values() if each.fault}
+        except TimeoutError:
+            return
+
+    def refuse(self, node: str, reason: str) -> None:
+        """Note a node that is not registered, or has another identity key than it had."""
+        if node in self.nodes:
+            self.nodes[node].fault = reason
+            self._changed.set()
+        else:
+            self.strangers[node] = reason
+
+    async def take(self, node: str, page: InventoryPage) -> bool:
+        """Compare a page. Return whether more pages are wanted."""
+        state = self.nodes.get(node)
+        if state is None or page.question != self.question.id or state.is_complete:
+            return False
+        if page.number == 0:
+            self._begin(state)
+        if page.number != state.next_page:
+            return False
+        try:
+            await self._take_keys(state, page)
+            await self._take_outcomes(state, page.outcomes)
+        except BadInventory as bad:
+            self.refuse(node, str(bad))
+            return False
+        state.next_page += 1
+        state.held_back += page.held_back
+        state.is_complete = page.is_last
+        self._changed.set()
+        return not page.is_last
+
+    def _begin(self, state: NodeState) -> None:
+        state.next_page, state.held_back = 0, 0
+        state.keys.clear()
+        for by_node in self.different.values():
+            by_node.pop(state.id, None)
+
+    async def _take_keys(self, state: NodeState, page: InventoryPage) -> None:
+        if state.identity is None:
+            raise BadInventory(f"node {state.id} has not said which identity key it has")
+        held = [
+            open_held(state.id, state.group, state.store, state.identity, each)
+            for each in page.keys
+        ]
+        if not held:
+            return
+        rows = await self._database.rows(queries.KEYS, {"ids": [each.key_id for each in held]})
+        known = {row.id: row for row in rows}
+        for each in held:
+            state.keys.add(each.key_id)
+            row = known.get(each.key_id)
+            if row is None or not (is_same_key(row, each) and is_same_set(row, each)):
+                self.different.setdefault(each.key_id, {})[state.id] = each
+
+    async def _take_outcomes(self, state: NodeState, said: Sequence[RecordedOutcome]) -> None:
+        if not said:
+            return
+        rows = await self._database.rows(queries.JOBS, {"ids": [each.job_id for each in said]})
+        known = {row.id: row for row in rows}
+        for each in said:
+            outcome = _parsed(each)
+            recorded = Recorded(each.job_id, state.id, each.outcome)
+            row = known.get(each.job_id)
+            if row is None:
+                if _is_signature(outcome):
+                    self._list(self.unknown, recorded)
+            elif row.node_group == state.group:
+                self._compare(state, row, recorded, outcome)
+
+    def _compare(self, state: NodeState, row: AnyRow, recorded: Recorded, outcome: Outcome) -> None:
+        # one signer's DENIED is not the end of a request, and only Sign has its request's id
+        if state.store is Store.MPC and not (row.kind == JobKind.SIGN and _is_signature(outcome)):
+            return
+        if not row.is_final:
+            self.to_return.setdefault(recorded.job_id, recorded)
+        elif row.outcome != recorded.raw and not _is_same_result(row.outcome, outcome):
+            self._list(self.contradicting, recorded)
+
+    def _list(self, listed: dict[UUID, Recorded], recorded: Recorded) -> None:
+        if recorded.job_id in listed:
+            return
+        if len(listed) < MAX_LISTED:
+            listed[recorded.job_id] = recorded
+        else:
+            self.unlisted += 1
+
+
+def is_same_key(row: AnyRow, held: Held) -> bool:
+    """Return whether a row of KEYS says of an active key what its holder attests."""
+    said = held.attested
+    group = row.node_group if said.store is Store.HSM else row.signer_group
+    return row.state == JobState.DONE and (
+        row.store,
+        row.scheme,
+        row.curve,
+        row.network,
+        row.public_key,
+        row.protection,
+        row.chain_code,
+        group,
+    ) == (
+        said.store,
+        said.scheme,
+        said.curve,
+        said.network,
+        said.public_key,
+        said.protection,
+        said.chain_code,
+        said.group,
+    )
+
+
+def is_same_set(row: AnyRow, held: Held) -> bool:
+    """Return whether a row of KEYS names the set of shares that its holder uses."""
+    return (row.generation, row.share_set_id) == held.share_set
+
+
+def registered(rows: Sequence[AnyRow], groups: GroupsSection) -> list[NodeState]:
+    """Return the nodes of the groups that serve a store."""
+    stores: Mapping[str, Store] = {groups.serving(store): store for store in Store}
+    return [
+        NodeState(row.id, row.node_group, stores[row.node_group], row.identity_public_key)
+        for row in rows
+        if row.node_group in stores
+    ]
+
+
+def _parsed(said: RecordedOutcome) -> Outcome:
+    try:
+        outcome = Outcome.model_validate_json(said.outcome)
+    except ValidationError:
+        raise BadInventory(f"the outcome of job {said.job_id} cannot be read") from None
+    if outcome.job_id != said.job_id or outcome.status not in FINAL:
+        raise BadInventory(f"the outcome of job {said.job_id} is not final, or another job's")
+    return outcome
+
+
+def _is_signature(outcome: Outcome) -> bool:
+    return outcome.status is OutcomeStatus.DONE and isinstance(outcome.result, MadeSignature)
+
+
+def _is_same_result(stored: bytes | None, outcome: Outcome) -> bool:
+    """Return whether a request's final outcome has the result that a signer recorded."""
+    if stored is None or outcome.result is None:
+        return False
+    try:
+        return Outcome.model_validate_json(stored).result == outcome.result
+    except ValidationError:  # the control plane's own, of a request that expired
+        return False

@@ -1,0 +1,100 @@
+"""The node API while a restored database is reconciled: heartbeats and inventories, and no jobs."""
+
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from custody.control_plane import problems
+from custody.control_plane.bodies import read_body, require_strict_json
+from custody.control_plane.mtls import peer_of
+from custody.control_plane.node_api.application import MAX_BODY, PREFIX
+from custody.control_plane.node_api.authorisation import authenticate
+from custody.control_plane.problems import Code, ProblemError
+from custody.control_plane.reconcile.collector import Collector, NodeState
+from custody.wire.encoding import Model
+from custody.wire.inventory import InventoryPage, PageReceived
+from custody.wire.node_api import HeartbeatRequest, HeartbeatResponse
+
+RETRY_AFTER_SECONDS = 5
+
+Body = TypeVar("Body", bound=Model)
+
+
+def create_reconciling_app(collector: Collector) -> Starlette:
+    """Return the application. It writes nothing to the database."""
+    api = _Api(collector)
+    app = Starlette(
+        routes=[
+            Route(f"{PREFIX}/heartbeat", api.heartbeat, methods=["POST"]),
+            Route(f"{PREFIX}/inventory", api.inventory, methods=["POST"]),
+            Route(f"{PREFIX}/{{path:path}}", _closed, methods=["GET", "POST"]),
+        ]
+    )
+    problems.install(app)
+    return app
+
+
+class _Api:
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+
+    async def heartbeat(self, request: Request) -> Response:
+        node_id = authenticate(peer_of(request.scope), datetime.now(UTC))
+        beat = await _read(request, HeartbeatRequest)
+        node = self._known(node_id, beat)
+        wanted = self._collector.question if self._collector.wants(node_id) else None
+        return _answer(
+            HeartbeatResponse(
+                node=node.id, group=node.group, time=datetime.now(UTC), inventory=wanted
+            )
+        )
+
+    async def inventory(self, request: Request) -> Response:
+        node_id = authenticate(peer_of(request.scope), datetime.now(UTC))
+        page = await _read(request, InventoryPage)
+        return _answer(PageReceived(wanted=await self._collector.take(node_id, page)))
+
+    def _known(self, node_id: str, beat: HeartbeatRequest) -> NodeState:
+        """Return a registered node that shows the identity key it had. Raise ProblemError."""
+        node = self._collector.nodes.get(node_id)
+        if node is None or node.group != beat.group:
+            self._collector.refuse(
+                node_id, f"not registered in group {beat.group}: control-plane node add"
+            )
+            raise ProblemError(
+                Code.NODE_NOT_REGISTERED, f"No node {node_id} is registered in group {beat.group}."
+            )
+        if node.identity is None:
+            node.identity = beat.identity_public_key
+        elif node.identity != beat.identity_public_key:
+            self._collector.refuse(node_id, "has another identity key than the backup knows")
+            raise ProblemError(
+                Code.IDENTITY_CHANGED, f"Node {node_id} has shown another identity key before."
+            )
+        return node
+
+
+async def _closed(_request: Request) -> Response:
+    raise ProblemError(
+        Code.UNAVAILABLE,
+        "The control plane's database was restored, and is being reconciled. No jobs are given.",
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
+async def _read(request: Request, model: type[Body]) -> Body:
+    body = await read_body(request, MAX_BODY)
+    require_strict_json(body)
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise problems.invalid(error) from None
+
+
+def _answer(model: Model) -> Response:
+    return Response(model.model_dump_json(), media_type="application/json")

@@ -1,0 +1,67 @@
+"""The SQL of the comparison and of the repair; jobs are written by custody/control_plane/jobs."""
+
+NODES = "SELECT id, node_group, identity_public_key FROM nodes ORDER BY id"
+
+LATEST = """
+    SELECT greatest(
+        (SELECT max(created_at) FROM jobs),
+        (SELECT max(finished_at) FROM jobs),
+        (SELECT max(last_seen) FROM nodes),
+        (SELECT max(received_at) FROM audit_heads)
+    ) AS at
+"""
+"""The last moment that the database knows of: it was backed up shortly after."""
+
+OTHERS = """
+    SELECT count(*) AS number FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name LIKE 'control-plane%'
+        AND pid <> pg_backend_pid()
+"""
+
+KEYS = """
+    SELECT keys.id, keys.node_group, keys.store, keys.scheme, keys.curve, keys.network,
+        keys.public_key, keys.protection, keys.chain_code, keys.signer_group, keys.generation,
+        keys.share_set_id, jobs.state
+    FROM keys JOIN jobs ON jobs.id = keys.id
+    WHERE keys.id = ANY(CAST(:ids AS uuid[]))
+"""
+
+ACTIVE_KEYS = """
+    SELECT keys.id, keys.store, keys.node_group, (
+            SELECT array_agg(signer ORDER BY share_index) FROM signer_group_members
+            WHERE group_name = keys.signer_group
+        ) AS signers
+    FROM keys JOIN jobs ON jobs.id = keys.id
+    WHERE jobs.state = 'Done' AND keys.root_id IS NULL AND keys.id > :after
+    ORDER BY keys.id LIMIT :limit
+"""
+
+JOBS = """
+    SELECT id, kind, state, node_group, outcome, finished_at IS NOT NULL AS is_final FROM jobs
+    WHERE id = ANY(CAST(:ids AS uuid[]))
+"""
+
+GROUPS = """
+    SELECT name, threshold, array_agg(signer ORDER BY share_index) AS signers
+    FROM signer_groups JOIN signer_group_members ON group_name = name GROUP BY name, threshold
+"""
+
+ADD_GROUP = """
+    WITH added AS (
+        INSERT INTO signer_groups (name, threshold) VALUES (:name, :threshold)
+        ON CONFLICT DO NOTHING RETURNING name
+    )
+    INSERT INTO signer_group_members (group_name, share_index, signer)
+    SELECT added.name, share_index, signer
+    FROM added, unnest(CAST(:signers AS varchar[])) WITH ORDINALITY AS member(signer, share_index)
+    RETURNING group_name
+"""
+
+APPLICATION = "SELECT id FROM applications WHERE name = :name"
+
+SET_SHARES = """
+    UPDATE keys SET share_set_id = :share_set_id, generation = :generation,
+        next_share_set_id = NULL, next_users = '{}'
+    WHERE id = :id
+    RETURNING id
+"""

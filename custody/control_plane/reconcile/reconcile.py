@@ -1,0 +1,215 @@
+"""The whole comparison: listen for the nodes, collect, compare with the database, and repair."""
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from custody.control_plane.database import NAME, AnyRow, Database
+from custody.control_plane.jobs.notifications import Notifications
+from custody.control_plane.jobs.queue import Queue
+from custody.control_plane.mtls import MutualTlsProtocol
+from custody.control_plane.reconcile import queries
+from custody.control_plane.reconcile.collector import Collector, NodeState, registered
+from custody.control_plane.reconcile.node_api import create_reconciling_app
+from custody.control_plane.reconcile.plan import Adopt, Difference, Known, differences
+from custody.control_plane.reconcile.repair import NotRepaired, Repairs
+from custody.control_plane.resources.creation import Creation
+from custody.control_plane.settings import Settings
+from custody.database.pool import Pool
+from custody.migrations.schema import check_database
+from custody.runtime.errors import OperatorError
+from custody.runtime.listener import Listener, config
+from custody.runtime.tls import server_context
+from custody.wire.algorithms import Store
+from custody.wire.inventory import InventoryQuestion
+
+PAGE = 5_000
+MARGIN = timedelta(hours=1)
+"""An outcome was recorded at most a request's life before its request was finished, and this."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """``keys``: adopt no others; empty: adopt all."""
+
+    wait_seconds: float
+    apply: bool = False
+    application: str | None = None
+    keys: Collection[UUID] = ()
+
+
+@dataclass
+class Reconciled:
+    """What was found, and what was repaired. ``not_asked``: nodes that did not answer in time."""
+
+    backed_up_at: datetime | None
+    differences: list[Difference] = field(default_factory=list)
+    repaired: list[Difference] = field(default_factory=list)
+    answered: list[str] = field(default_factory=list)
+    not_asked: list[str] = field(default_factory=list)
+    held_back: int = 0
+    unlisted: int = 0
+
+
+async def reconcile(
+    settings: Settings, options: Options, on_listening: Callable[[int], None] = lambda _: None
+) -> Reconciled:
+    """Compare the database with the nodes that connect, and repair it. Raise OperatorError.
+
+    ``on_listening`` is called with the port at which nodes are awaited.
+    """
+    url = settings.database.read_url()
+    async with Pool(url, 1, NAME) as pool:
+        await check_database(pool, "control_plane", "control-plane migrate")
+        [others] = await pool.rows(queries.OTHERS, {})
+    if others.number:
+        raise OperatorError(
+            f"{others.number} other connections of a control plane use this database",
+            "Stop every replica: nothing may change the database while it is reconciled.",
+        )
+    async with Database(url) as database:
+        application = await _application(database, options.application)
+        collector, backed_up_at = await _collector(database, settings)
+        async with _listening(settings, collector) as port:
+            on_listening(port)
+            await collector.wait(options.wait_seconds)
+        found = Reconciled(
+            backed_up_at,
+            await _compared(database, collector),
+            answered=[name for name, node in collector.nodes.items() if node.is_complete],
+            not_asked=collector.missing,
+            held_back=sum(node.held_back for node in collector.nodes.values()),
+            unlisted=collector.unlisted,
+        )
+        if options.apply:
+            await _repair(database, settings, options, application, found)
+    return found
+
+
+async def _application(database: Database, name: str | None) -> UUID | None:
+    if name is None:
+        return None
+    row = await database.row(queries.APPLICATION, {"name": name})
+    if row is None:
+        raise OperatorError(
+            f"there is no application {name!r} in this database",
+            "If it was registered after the backup: control-plane token create, then run this "
+            "again. The known ones: control-plane token list",
+        )
+    found: UUID = row.id
+    return found
+
+
+async def _collector(database: Database, settings: Settings) -> tuple[Collector, datetime | None]:
+    rows = await database.rows(queries.NODES)
+    latest = await database.row(queries.LATEST)
+    backed_up_at = None if latest is None else latest.at
+    since = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+    if backed_up_at is not None:
+        since = backed_up_at - timedelta(seconds=settings.jobs.lifetime_seconds) - MARGIN
+    nodes: list[NodeState] = registered(rows, settings.groups)
+    question = InventoryQuestion(id=uuid4(), outcomes_since=since)
+    return Collector(database, question, nodes), backed_up_at
+
+
+@contextlib.asynccontextmanager
+async def _listening(settings: Settings, collector: Collector) -> AsyncIterator[int]:
+    section = settings.node_api
+    tls: ssl.SSLContext = server_context(
+        section.certificate, section.private_key, section.client_ca
+    )
+    listener = Listener(
+        config(
+            create_reconciling_app(collector),
+            section.host,
+            section.port,
+            limits=section.limits,
+            http=MutualTlsProtocol,
+            ssl_context_factory=lambda *_: tls,
+        )
+    )
+    port = await listener.start()
+    try:
+        yield port
+    finally:
+        await listener.stop()
+
+
+async def _compared(database: Database, collector: Collector) -> list[Difference]:
+    ids = list(collector.different)
+    rows: list[AnyRow] = []
+    for start in range(0, len(ids), PAGE):
+        rows += await database.rows(queries.KEYS, {"ids": ids[start : start + PAGE]})
+    groups = {
+        row.name: (row.threshold, tuple(row.signers)) for row in await database.rows(queries.GROUPS)
+    }
+    known = Known({row.id: row for row in rows}, groups)
+    return differences(collector, known, await _missing(database, collector))
+
+
+async def _missing(database: Database, collector: Collector) -> dict[UUID, list[str]]:
+    """Return the Active keys that complete inventories lack, with the nodes that lack them."""
+    by_group: dict[str, set[UUID]] = {}
+    for node in collector.nodes.values():
+        if node.is_complete and node.store is Store.HSM:
+            by_group.setdefault(node.group, set()).update(node.keys)
+    found: dict[UUID, list[str]] = {}
+    after = UUID(int=0)
+    while rows := await database.rows(queries.ACTIVE_KEYS, {"after": after, "limit": PAGE}):
+        for row in rows:
+            lacking = (
+                [row.node_group]
+                if row.store == Store.HSM and row.id not in by_group.get(row.node_group, {row.id})
+                else [name for name in row.signers or () if _lacks(collector, name, row.id)]
+            )
+            if lacking:
+                found[row.id] = lacking
+        after = rows[-1].id
+    return found
+
+
+def _lacks(collector: Collector, name: str, key_id: UUID) -> bool:
+    node = collector.nodes.get(name)
+    return node is not None and node.is_complete and key_id not in node.keys
+
+
+async def _repair(
+    database: Database,
+    settings: Settings,
+    options: Options,
+    application: UUID | None,
+    found: Reconciled,
+) -> None:
+    """Apply every repair, and leave in ``found.differences`` what remains."""
+    notifications = Notifications(settings.database.read_url())
+    queue = Queue(database, notifications)
+    repairs = Repairs(
+        database,
+        queue,
+        Creation(database, queue, notifications),
+        settings.jobs.signer(),
+        {store: settings.groups.serving(store) for store in Store},
+        application,
+    )
+    remaining = []
+    for each in found.differences:
+        if each.repair is None or _is_left_out(each, options):
+            remaining.append(each)
+            continue
+        try:
+            await repairs.apply(each.repair)
+            found.repaired.append(each)
+        except NotRepaired as reason:
+            remaining.append(each.but(str(reason)))
+    found.differences = remaining
+
+
+def _is_left_out(each: Difference, options: Options) -> bool:
+    return (
+        isinstance(each.repair, Adopt)
+        and bool(options.keys)
+        and each.repair.key.attested.key_id not in options.keys
+    )
