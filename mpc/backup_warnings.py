@@ -1,17 +1,19 @@
 """Warnings of encryption keys whose backup nobody has confirmed."""
 
 from custody.database.pool import Pool
-from custody.node.key_backups import unconfirmed
+from custody.node.key_backups import KeyBackup, unconfirmed
 from custody.runtime.checks import Check, Status
 from mpc.shares.encryption_key import EncryptionKey, HsmKey
 from mpc.shares.encryption_keys import EncryptionKeys, known_keys
 
 IN_HSM = "mpc-signer master-key confirm-backup"
+MAKE = "mpc-signer encryption-key backup"
+CONFIRM = "mpc-signer encryption-key confirm-backup"
 
 
 async def backup_warnings(pool: Pool, keys: EncryptionKeys) -> list[str]:
     """Return a warning for each encryption key without a confirmed backup."""
-    return [_words(key) for key in await _missing(pool, keys)]
+    return [_words(key, backup) for key, backup in await _missing(pool, keys)]
 
 
 async def backup_check(pool: Pool, keys: EncryptionKeys) -> Check:
@@ -22,22 +24,28 @@ async def backup_check(pool: Pool, keys: EncryptionKeys) -> Check:
         return Check(
             name,
             Status.WARN,
-            "; ".join(_words(key) for key in missing),
+            "; ".join(_words(key, backup) for key, backup in missing),
             "Without this key the shares of this signer are lost. Read "
-            "docs/how-to/back-up-the-master-key.md.",
+            "docs/how-to/back-up-the-encryption-key.md, or docs/how-to/back-up-the-master-key.md "
+            "for a key in an HSM.",
         )
     return Check(name, Status.OK, "confirmed")
 
 
-async def _missing(pool: Pool, keys: EncryptionKeys) -> list[EncryptionKey]:
-    """Return the available keys of the HSM without a confirmed backup.
+async def _missing(pool: Pool, keys: EncryptionKeys) -> list[tuple[EncryptionKey, KeyBackup]]:
+    """Return the available keys without a confirmed backup.
 
     A key that `rewrap` has just made is not available to a signer that still runs.
     """
-    available = {key.id: key for key in keys if isinstance(key, HsmKey)}
+    available = {key.id: key for key in keys}
     found = await unconfirmed(pool, await known_keys(pool))
-    return [available[each] for each in sorted(found) if each in available]
+    return [(available[each], found[each]) for each in sorted(found) if each in available]
 
 
-def _words(key: EncryptionKey) -> str:
-    return f"no confirmed backup of encryption key {key.id} ({key.name}): {IN_HSM}"
+def _words(key: EncryptionKey, backup: KeyBackup) -> str:
+    what = f"no confirmed backup of encryption key {key.id} ({key.name})"
+    if isinstance(key, HsmKey):
+        return f"{what}: {IN_HSM}"
+    if backup.made_at is None:
+        return f"{what}: {MAKE}"
+    return f"{what}, made at {backup.made_at.isoformat(timespec='seconds')}: {CONFIRM}"

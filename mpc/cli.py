@@ -16,6 +16,7 @@ from custody.pkcs11.commands import master_key_app
 from custody.runtime.console import application, no_overwriting, operator_errors, out
 from custody.runtime.options import options_of
 from mpc.commands import bans as bans_commands
+from mpc.commands import encryption_key as encryption_key_commands
 from mpc.commands import layer4 as layer4_commands
 from mpc.commands import peers as peers_commands
 from mpc.commands import repair as repair_commands
@@ -83,7 +84,7 @@ def init(context: typer.Context, new: NewSigner) -> None:
             identity = create_signing_key(settings.identity.private_key)
             if settings.encryption.key_file is not None:
                 key = create_key_file(settings.encryption.key_file)
-                out.print(f"wrote {key.name} (encryption key {key.id}): back it up", markup=False)
+                out.print(f"wrote {key.name} (encryption key {key.id})", markup=False)
     public_key = base64.b64encode(identity.public_key).decode()
     out.print(f"wrote {path} and {settings.identity.private_key}", markup=False)
     out.print(f"on every other signer: mpc-signer peers add {new.node} --identity {public_key}")
@@ -118,6 +119,7 @@ add_node_commands(app, _settings, _checks, _key_check)
 add_rewrap(app, _settings)
 app.add_typer(backup_commands.application(_backup_subject), name="backup")
 app.add_typer(peers_commands.application(_settings), name="peers")
+app.add_typer(encryption_key_commands.application(_settings), name="encryption-key")
 app.add_typer(shares_commands.application(_settings), name="shares")
 app.add_typer(bans_commands.application(_settings), name="bans")
 app.add_typer(repair_commands.application(_settings), name="repair")

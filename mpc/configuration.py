@@ -30,6 +30,9 @@ SIGNER_SECTIONS = """\
 {encryption}
 # Earlier encryption keys that some shares may still need, while mpc-signer rewrap is not finished.
 # other_key_files = []
+# The age public keys of the people who keep the backup of this key: mpc-signer encryption-key
+# backup. Others than those of [backup] recipients: nobody should open both.
+# backup_recipients = ["age1..."]
 
 {hsm}
 [quorum]

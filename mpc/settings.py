@@ -26,6 +26,7 @@ class EncryptionSection(Section):
     key: Literal["file", "hsm"] = "file"
     key_file: ConfiguredPath | None = None
     other_key_files: tuple[ConfiguredPath, ...] = ()
+    backup_recipients: tuple[str, ...] = ()
     hsm: EncryptionHsmSection | None = None
 
     @model_validator(mode="after")

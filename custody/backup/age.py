@@ -39,20 +39,21 @@ class Writer(Protocol):
     def write(self, data: bytes, /) -> object: ...
 
 
-def parse_recipients(texts: Sequence[str]) -> list[Recipient]:
-    """Return the public keys of [backup] recipients. Raise ConfigurationError for an invalid one.
+def parse_recipients(texts: Sequence[str], where: str = "[backup] recipients") -> list[Recipient]:
+    """Return the public keys of recipients. Raise ConfigurationError for an invalid one.
 
+    ``where``: the setting that names them.
     pyrage accepts Ed25519 keys of small order, and everybody can decrypt what is encrypted to them.
     """
     if not texts:
         raise ConfigurationError(
-            "[backup] recipients is empty, so nobody could open the backup",
+            f"{where} is empty, so nobody could open the backup",
             "Make a key on another host with age-keygen, and write its public key there.",
         )
-    return [_recipient(text.strip()) for text in texts]
+    return [_recipient(text.strip(), where) for text in texts]
 
 
-def _recipient(text: str) -> Recipient:
+def _recipient(text: str, where: str) -> Recipient:
     try:
         if text.startswith("ssh-"):
             _check_ssh_key(text)
@@ -60,7 +61,7 @@ def _recipient(text: str) -> Recipient:
         return pyrage.x25519.Recipient.from_str(text)
     except (pyrage.RecipientError, ValueError) as error:
         raise ConfigurationError(
-            f"[backup] recipients has an entry that is not a public key of age: {text[:40]!r}",
+            f"{where} has an entry that is not a public key of age: {text[:40]!r}",
             f"Write age1... or ssh-ed25519 ...: {error}",
         ) from None
 

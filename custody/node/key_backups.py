@@ -33,6 +33,15 @@ _CONFIRM = """
 """
 
 
+_MADE = """
+    INSERT INTO key_backups (check_value, made_at, code_digest)
+    SELECT check_value, :made_at, :code_digest
+    FROM unnest(:check_values::bytea[]) AS made (check_value)
+    ON CONFLICT (check_value) DO UPDATE SET made_at = excluded.made_at,
+        code_digest = excluded.code_digest
+"""
+
+
 @dataclass(frozen=True)
 class KeyBackup:
     """The known facts about a key's backup. ``code_digest``: SHA-256 of the confirmation code."""
@@ -67,6 +76,14 @@ async def unconfirmed(pool: Pool, keys: Mapping[str, bytes]) -> dict[str, KeyBac
     known = await key_backups(pool)
     found = {name: known.get(value, KeyBackup()) for name, value in keys.items()}
     return {name: backup for name, backup in found.items() if backup.confirmed_at is None}
+
+
+async def note_made(
+    pool: Pool, check_values: Sequence[bytes], made_at: datetime, code_digest: bytes
+) -> None:
+    """Record that a backup of these keys was made. An earlier confirmation stays."""
+    values = {"check_values": list(check_values), "made_at": made_at, "code_digest": code_digest}
+    await pool.rows(_MADE, values)
 
 
 async def confirm(

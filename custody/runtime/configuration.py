@@ -1,6 +1,7 @@
 """Reading of TOML configuration files and of secrets (files or systemd credentials)."""
 
 import os
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -141,6 +142,26 @@ def write_secret(path: Path, secret: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         sync_folder(path.parent)
+
+
+def write_secret_whole(path: Path, secret: bytes) -> None:
+    """Write a new secret file with mode 0600: after a crash it is complete, or it is not there.
+
+    Raise FileExistsError or OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secret)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(name, path)  # unlike a rename, a link never replaces a file
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        Path(name).unlink(missing_ok=True)
+    sync_folder(path.parent)
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -96,12 +96,22 @@ class HsmKey:
 def create_key_file(path: Path) -> FileKey:
     """Make a new key and its file, mode 0600: base64, on one line. Raises FileExistsError."""
     key = os.urandom(KEY_SIZE)
-    write_secret(path, base64.b64encode(key) + b"\n")
+    write_secret(path, file_content(key))
     return FileKey(key, str(path))
+
+
+def file_content(key: bytes) -> bytes:
+    """Return the contents of the key's file."""
+    return base64.b64encode(key) + b"\n"
 
 
 def load_key_file(path: Path) -> FileKey:
     """Read a key. Raises ConfigurationError, also for a file that others may read."""
+    return FileKey(read_key(path), str(path))
+
+
+def read_key(path: Path) -> bytes:
+    """Return the 32 bytes of a key file. Raise ConfigurationError."""
     text = read_secret(path, "an encryption key of this signer's shares")
     try:
         key = base64.b64decode(text, validate=True)
@@ -112,4 +122,4 @@ def load_key_file(path: Path) -> FileKey:
             f"{path} is not an encryption key: that is {KEY_SIZE} bytes in base64",
             "Restore the file from its backup: without it this signer's shares cannot be used.",
         )
-    return FileKey(key, str(path))
+    return key
