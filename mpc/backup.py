@@ -42,13 +42,25 @@ def subject_of(settings: SignerSettings, config: Path) -> Subject:
     return backup_subject(
         settings,
         config,
-        files=tuple(server.ca for server in settings.delivery),
+        files=(*(server.ca for server in settings.delivery), *_layer4_files(settings)),
         secrets=(encryption.key_file, *encryption.other_key_files, pin_file),
         known_keys=_KNOWN_KEYS,
         check_keys=check_shares,
         prove_keys=partial(_prove_shares, settings),
         lacking=_lacking,
     )
+
+
+def _layer4_files(settings: SignerSettings) -> tuple[Path, ...]:
+    """Return the files that [layer4] names: without the customer key it is not valid.
+
+    The credentials can only put objects.
+    """
+    section = settings.layer4
+    if section is None:
+        return ()
+    files = (section.customer_key_file, section.ca, section.credentials_file)
+    return tuple(path for path in files if path is not None)
 
 
 async def _lacking(database: Pool, made: Sequence[MadeKey]) -> list[Newer]:

@@ -14,6 +14,7 @@ from tests.mutants.catalogue import CHECKOUT, Mutant, Test
 
 FOLDER = CHECKOUT / "build" / "mutants"
 MODULE = Path("mpc") / "_native.abi3.so"
+S3_SERVER = Path("build") / "versitygw"
 PYTEST = [
     *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
     *("--tb=no", "-rf", "--timeout=300"),
@@ -58,6 +59,14 @@ class CopiedCheckout:
             if path.is_file() and path not in wanted and "__pycache__" not in path.parts:
                 path.unlink()
         self._copy(str(MODULE))
+        self._link(S3_SERVER)
+
+    def _link(self, name: Path) -> None:
+        """Use what was built beside the code, and no mutant changes."""
+        target = self.path / name
+        if not target.is_symlink():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(CHECKOUT / name)
 
     def _copy(self, name: str) -> None:
         source, target = CHECKOUT / name, self.path / name

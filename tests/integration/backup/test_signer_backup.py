@@ -14,6 +14,7 @@ from custody.database.pool import Pool
 from custody.runtime.configuration import read_settings, write_secret
 from custody.runtime.errors import OperatorError
 from custody.runtime.signing_key import create_signing_key
+from devstack.customer_key import create_customer_key
 from devstack.processes import LOCALHOST, free_port
 from mpc.backup import subject_of
 from mpc.configuration import NewSigner, new_configuration
@@ -99,3 +100,21 @@ def test_another_encryption_key_cannot_check_the_backup(config: Path):
     create_key_file(config.parent / "encryption.key")
     with pytest.raises(OperatorError, match="which is not here"):
         verify_with(subject(config), path, config.parent / "recipient")
+
+
+def test_what_layer_4_needs_is_in_the_backup(config: Path, tmp_path: Path):
+    """A restored configuration that names a customer key without a file is not valid."""
+    pair = create_customer_key(tmp_path)
+    (tmp_path / "s3-credentials").write_text("[default]\n")
+    section = """
+[layer4]
+endpoint = "https://s3.example.com"
+region = "r"
+bucket = "copies"
+prefix = "signer-1/"
+customer_key_file = "customer.pub"
+credentials_file = "s3-credentials"
+"""
+    config.write_text(config.read_text() + section)
+    files = set(subject(config).files)
+    assert {pair.public_key, tmp_path / "s3-credentials"} <= files
