@@ -12,6 +12,7 @@ from psycopg import sql
 
 from custody.database import health as database_health
 from devstack.postgres import UNPRIVILEGED_USER, Cluster
+from tests.integration.outages.broken_statements import BrokenStatements
 
 SIZE = "64m"
 
@@ -85,3 +86,8 @@ def hasty_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_health, "PROBE_SECONDS", 0.05)
     monkeypatch.setattr(database_health, "AWAY_PROBE_SECONDS", 0.05)
     monkeypatch.setattr(database_health, "QUIET_SECONDS", 0.5)
+
+
+@pytest.fixture
+def broken_statements(monkeypatch: pytest.MonkeyPatch) -> BrokenStatements:
+    return BrokenStatements(monkeypatch)
