@@ -88,6 +88,16 @@ class Drill:
                     time.sleep(0.1)
         self.seconds_to_recover = time.monotonic() - self._lost_at
 
+    def recovered_without_service(self, checked: str) -> None:
+        """Stop the clock of a scenario after which no service is left: nothing was lost.
+
+        ``checked``: what the scenario has checked instead of what was told.
+        """
+        if self._lost_at is None:
+            raise RuntimeError("nothing was lost yet: call lose first")
+        self.seconds_to_recover = time.monotonic() - self._lost_at
+        self.checked, self.lost = checked, []
+
     def require(self, holds: bool, what: str) -> None:
         """Raise DrillFailed unless it holds."""
         if not holds:

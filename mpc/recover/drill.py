@@ -8,7 +8,7 @@ from datetime import datetime
 from custody.wire.algorithms import Scheme
 from custody.wire.requests import SignHash, SignMessage, SignRequest
 from custody.wire.signatures import BadSignature
-from mpc.recover.customer_key import CustomerKey
+from mpc.recover.customer_private_key import CustomerPrivateKey
 from mpc.recover.inventory import RootKey, SetState, ShareSet
 from mpc.recover.private_key import PrivateKey, recovered
 from mpc.recover.share_file import open_share_file
@@ -50,7 +50,7 @@ class KeyResult:
 
 
 def run_drill(
-    keys: Iterable[RootKey], customer_key: CustomerKey, now: datetime
+    keys: Iterable[RootKey], customer_key: CustomerPrivateKey, now: datetime
 ) -> Iterator[KeyResult]:
     """Yield the result of each key. No private key outlives its proof."""
     for key in keys:
@@ -58,7 +58,7 @@ def run_drill(
         yield KeyResult(key, tuple(sets))
 
 
-def _prove_set(share_set: ShareSet, customer_key: CustomerKey, now: datetime) -> SetResult:
+def _prove_set(share_set: ShareSet, customer_key: CustomerPrivateKey, now: datetime) -> SetResult:
     if share_set.state is SetState.TOO_FEW:
         return SetResult(share_set, ())
     quorums = quorums_of(sorted(share_set.files), share_set.facts.threshold)
@@ -74,7 +74,7 @@ def quorums_of(indices: list[int], threshold: int) -> list[list[int]]:
 
 
 def _prove(
-    share_set: ShareSet, quorum: list[int], customer_key: CustomerKey, now: datetime
+    share_set: ShareSet, quorum: list[int], customer_key: CustomerPrivateKey, now: datetime
 ) -> Proof:
     signers = tuple(share_set.facts.signers[index - 1] for index in quorum)
     try:

@@ -14,14 +14,14 @@ from custody.runtime.hardening import harden, lock_memory
 from custody.wire.algorithms import Network
 from custody.wire.derivation import parse_path
 from custody.wire.requests import CREATE_SIGNATURE, SignRequest
-from mpc.recover.customer_key import CustomerKey, read_customer_key
+from mpc.recover.customer_private_key import CustomerPrivateKey, read_private_key
 from mpc.recover.drill import KeyResult, run_drill
 from mpc.recover.inventory import Inventory, RootKey, take_inventory
 from mpc.recover.private_key import PrivateKey, child_of, recovered
 from mpc.recover.share_file import find_files, open_share_file, read_share_file
 
 
-def unlock(path: Path) -> CustomerKey:
+def unlock(path: Path) -> CustomerPrivateKey:
     """Protect this process's memory, then read the customer's private key."""
     harden()
     if not lock_memory():
@@ -30,7 +30,7 @@ def unlock(path: Path) -> CustomerKey:
             "off (swapoff --all), or lift the limit (ulimit -l unlimited).",
             markup=False,
         )
-    return read_customer_key(path, lambda: _ask(f"passphrase of {path}"))
+    return read_private_key(path, lambda: _ask(f"passphrase of {path}"))
 
 
 def new_passphrase() -> str:
@@ -46,7 +46,7 @@ def _ask(what: str, twice: bool = False) -> str:
     return passphrase
 
 
-def read_folder(folder: Path, key: CustomerKey) -> Inventory:
+def read_folder(folder: Path, key: CustomerPrivateKey) -> Inventory:
     """Read every file below a folder. Raise OperatorError if one cannot be read."""
     if not folder.is_dir():
         raise OperatorError(
@@ -63,7 +63,7 @@ def read_folder(folder: Path, key: CustomerKey) -> Inventory:
         ) from None
 
 
-def drilled(inventory: Inventory, key: CustomerKey, now: datetime) -> list[KeyResult]:
+def drilled(inventory: Inventory, key: CustomerPrivateKey, now: datetime) -> list[KeyResult]:
     """Run the drill for every key, with a progress bar on a terminal."""
     shown = track(inventory.keys, "keys", console=err, transient=True, disable=not err.is_terminal)
     return list(run_drill(shown, key, now))
@@ -95,7 +95,7 @@ def one_key(inventory: Inventory, wanted: str) -> RootKey:
     return found[0]
 
 
-def private_key_of(root: RootKey, key: CustomerKey) -> PrivateKey:
+def private_key_of(root: RootKey, key: CustomerPrivateKey) -> PrivateKey:
     """Return a root key's private key, from t shares of its newest set. Raise OperatorError."""
     usable = root.usable
     if usable is None:

@@ -29,7 +29,8 @@ def exit_code(inventory: Inventory) -> int:
         return EXIT_SOMETHING_MISSING
     if inventory.keys:
         return EXIT_COMPLETE
-    return EXIT_CANNOT_DECRYPT if inventory.files else EXIT_NOTHING_THERE
+    states_of_files = {file.state for file in inventory.files}
+    return EXIT_CANNOT_DECRYPT if states_of_files == {FileState.FOREIGN} else EXIT_NOTHING_THERE
 
 
 def print_inventory(inventory: Inventory) -> None:
@@ -37,7 +38,8 @@ def print_inventory(inventory: Inventory) -> None:
     rows = [_row(key, each) for key in inventory.keys for each in key.sets]
     if rows:
         print_table(COLUMNS, rows)
-    odd = [file for file in inventory.files if file.state is not FileState.GOOD or file.notes]
+    fine = (FileState.GOOD, FileState.CANARY)
+    odd = [file for file in inventory.files if file.state not in fine or file.notes]
     if odd:
         out.print()
         print_table(

@@ -15,7 +15,7 @@ from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name
 from mpc._native import Share
 from mpc.layer4.share_copy import ShareCopy
-from mpc.recover.customer_key import CustomerKey
+from mpc.recover.customer_private_key import CustomerPrivateKey
 from mpc.recover.inventory import Inventory
 from mpc.recover.share_file import ShareFile, open_share_file
 from mpc.settings import SignerSettings
@@ -109,7 +109,10 @@ def _check(chosen: Sequence[ShareFile], inventory: Inventory, signer: str, named
 
 
 async def restore(
-    settings: SignerSettings, files: Sequence[ShareFile], customer_key: CustomerKey, reason: str
+    settings: SignerSettings,
+    files: Sequence[ShareFile],
+    customer_key: CustomerPrivateKey,
+    reason: str,
 ) -> Restored:
     """Store the share of each file as active, with an audit record. Raise OperatorError."""
     identity = load_identity(settings.identity.private_key)
@@ -198,7 +201,8 @@ def show(done: Restored, settings: SignerSettings) -> None:
         f"{done.already} were there already",
         "next:",
         f"- pin the other signers ({', '.join(sorted(done.others))}): mpc-signer peers add",
-        "- bans are not in share copies: ask each other signer for its list, mpc-signer bans list",
+        "- bans are not in share copies: once it runs, this signer asks its peers for them, and "
+        "takes no work before they have answered (mpc-signer bans answers)",
     ]
     if done.has_new_identity:
         public_key = base64.b64encode(done.identity).decode()

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from mpc.layer4.canary import is_canary
 from mpc.layer4.share_copy import BadShareCopy, ShareCopy, read_share_copy
-from mpc.recover.customer_key import CustomerKey, Damaged, NotForThisKey
+from mpc.recover.customer_private_key import CustomerPrivateKey, Damaged, NotForThisKey
 from mpc.recover.share_set import (
     SetFacts,
     fault_of_facts,
@@ -29,6 +29,8 @@ class FileState(StrEnum):
     """The file is for this customer key, and cannot be used."""
     FOREIGN = "foreign"
     """The file is for another key, or is not a share copy."""
+    CANARY = "canary"
+    """`mpc-signer layer4 test` put it there; that it decrypts shows that the key is right."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def find_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def read_share_file(path: Path, folder: Path, key: CustomerKey) -> ShareFile:
+def read_share_file(path: Path, folder: Path, key: CustomerPrivateKey) -> ShareFile:
     """Read a file, and check everything in it. Raise OSError if it cannot be read."""
     name = str(path.relative_to(folder))
     if path.stat().st_size > MAX_SIZE:
@@ -69,8 +71,7 @@ def read_share_file(path: Path, folder: Path, key: CustomerKey) -> ShareFile:
     try:
         document = key.open(data)
         if is_canary(document):
-            what = "it is a canary of mpc-signer layer4, and has no share"
-            return ShareFile(path, name, sha256, FileState.FOREIGN, what)
+            return ShareFile(path, name, sha256, FileState.CANARY)
         copy = read_share_copy(document)
     except NotForThisKey as error:
         return ShareFile(path, name, sha256, FileState.FOREIGN, str(error))
@@ -95,7 +96,7 @@ def read_share_file(path: Path, folder: Path, key: CustomerKey) -> ShareFile:
     )
 
 
-def open_share_file(file: ShareFile, key: CustomerKey) -> ShareCopy:
+def open_share_file(file: ShareFile, key: CustomerPrivateKey) -> ShareCopy:
     """Read a good file again, with its secrets. Raise ValueError if it is not the same file."""
     copy = read_share_copy(key.open(file.path.read_bytes()))
     if SetFacts.of(copy) != file.facts or copy.index != file.index or fault_of_share(copy):

@@ -106,7 +106,7 @@ async def test_a_restore_that_was_interrupted_continues(bucket: Path, restore: R
 
 async def test_the_next_steps_are_named(bucket: Path, restore: Restore):
     said = (await restore(bucket)).output
-    for step in ("peers add", "bans list", "layer4 backfill", "shares verify", "doctor"):
+    for step in ("peers add", "bans answers", "layer4 backfill", "shares verify", "doctor"):
         assert step in said
 
 

@@ -2,18 +2,23 @@
 
 import json
 import shutil
+from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from custody.wire.algorithms import Network
 from custody.wire.signed_bytes import SHARE_COPY_TYPE
 from mpc import _native as native
+from mpc.layer4.canary import new_canary
+from mpc.layer4.customer_key import parse_customer_key
 from mpc.layer4.share_copy import read_share_copy
 from tests.unit.mpc.layer4.share_copies import IDENTITIES, KEY_ID, documents
 from tests.unit.mpc.native import parties
 from tests.unit.mpc.native.keys import DKLS, ED25519, TAPROOT, key
-from tests.unit.mpc.recover.bucket import STRANGER, sealed, write_copies
+from tests.unit.mpc.recover.bucket import CUSTOMER, STRANGER, sealed, write_copies
 
 
 @pytest.mark.parametrize("protocol", native.PROTOCOLS)
@@ -104,6 +109,26 @@ def test_files_of_other_formats_are_foreign_and_harm_nothing(folder, inspected):
     assert [file["file"] for file in said["files"] if file["state"] == "foreign"] == [
         "README.txt", "empty",
     ]  # fmt: skip
+
+
+def write_canary(folder: Path) -> None:
+    public_key = parse_customer_key(
+        CUSTOMER.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    )
+    canary = new_canary("signer-1/", "signer-1", public_key, datetime.now(UTC))
+    path = folder / canary.name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(canary.content)
+
+
+def test_a_canary_is_no_fault(folder, inspected):
+    write_canary(folder)
+    code, said = inspected()
+    assert code == 3
+    write_copies(folder, key(ED25519))
+    code, said = inspected()
+    assert code == 0
+    assert [file["state"] for file in said["files"]].count("canary") == 1
 
 
 @pytest.mark.parametrize("place", ["header", "middle", "end"])

@@ -34,7 +34,7 @@ class Damaged(ValueError):
     """The file names this key as its recipient, but it does not decrypt."""
 
 
-class CustomerKey:
+class CustomerPrivateKey:
     """Opens age files that are encrypted to one Ed25519 key (recipient type ssh-ed25519)."""
 
     def __init__(self, private_key: Ed25519PrivateKey) -> None:
@@ -77,7 +77,7 @@ def _ssh_tags(file: bytes) -> list[bytes]:
     return tags
 
 
-def read_customer_key(path: Path, ask: Callable[[], str]) -> CustomerKey:
+def read_private_key(path: Path, ask: Callable[[], str]) -> CustomerPrivateKey:
     """Return the key of an OpenSSH or PKCS#8 (PEM) file. Raise OperatorError.
 
     ``ask`` returns the passphrase. It is called only if the file is encrypted.
@@ -104,4 +104,4 @@ def read_customer_key(path: Path, ask: Callable[[], str]) -> CustomerKey:
         raise OperatorError(
             f"{path} is not an Ed25519 key", "Share copies are encrypted to an Ed25519 key."
         )
-    return CustomerKey(private_key)
+    return CustomerPrivateKey(private_key)

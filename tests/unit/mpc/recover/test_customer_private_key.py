@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from custody.runtime.errors import OperatorError
-from mpc.recover.customer_key import Damaged, NotForThisKey, read_customer_key
+from mpc.recover.customer_private_key import Damaged, NotForThisKey, read_private_key
 from tests.unit.mpc.recover.bucket import CUSTOMER, STRANGER, sealed
 
 PASSPHRASE = "correct horse"
@@ -30,7 +30,7 @@ def test_the_key_opens_its_files(name, passphrase, tmp_path):
     encryption = BestAvailableEncryption(passphrase.encode()) if passphrase else NoEncryption()
     path = tmp_path / "key"
     path.write_bytes(CUSTOMER.private_bytes(Encoding.PEM, FORMATS[name], encryption))
-    key = read_customer_key(path, (lambda: passphrase) if passphrase else never)
+    key = read_private_key(path, (lambda: passphrase) if passphrase else never)
     assert key.open(sealed(b"contents")) == b"contents"
 
 
@@ -41,7 +41,7 @@ def test_a_key_of_ssh_keygen_with_its_fingerprint(tmp_path):
     shown = subprocess.run(
         ["ssh-keygen", "-l", "-f", str(path)], check=True, capture_output=True, text=True
     )
-    key = read_customer_key(path, lambda: PASSPHRASE)
+    key = read_private_key(path, lambda: PASSPHRASE)
     assert key.fingerprint in shown.stdout
 
 
@@ -52,7 +52,7 @@ def test_a_wrong_passphrase_is_refused(name, passphrase, tmp_path):
     encryption = BestAvailableEncryption(PASSPHRASE.encode())
     path.write_bytes(CUSTOMER.private_bytes(Encoding.PEM, FORMATS[name], encryption))
     with pytest.raises(OperatorError, match="the passphrase is wrong"):
-        read_customer_key(path, lambda: passphrase)
+        read_private_key(path, lambda: passphrase)
 
 
 def test_another_kind_of_key_is_refused(tmp_path):
@@ -60,23 +60,23 @@ def test_another_kind_of_key_is_refused(tmp_path):
     other = ec.generate_private_key(ec.SECP256R1())
     path.write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     with pytest.raises(OperatorError, match="is not an Ed25519 key"):
-        read_customer_key(path, never)
+        read_private_key(path, never)
 
 
 def test_other_files_are_refused(tmp_path: Path):
     path = tmp_path / "key"
     with pytest.raises(OperatorError, match="No such file"):
-        read_customer_key(path, never)
+        read_private_key(path, never)
     for content in (b"", b"hello", b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n"):
         path.write_bytes(content)
         with pytest.raises(OperatorError, match="is not a private key"):
-            read_customer_key(path, never)
+            read_private_key(path, never)
 
 
 def test_files_of_others_are_told_from_damaged_ones(tmp_path):
     path = tmp_path / "key"
     path.write_bytes(CUSTOMER.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
-    key = read_customer_key(path, never)
+    key = read_private_key(path, never)
     with pytest.raises(NotForThisKey, match="another recipient"):
         key.open(sealed(b"contents", STRANGER))
     with pytest.raises(NotForThisKey, match="not an age file"):
