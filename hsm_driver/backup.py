@@ -26,10 +26,11 @@ _SAMPLE = "SELECT key_id FROM wrapped_keys ORDER BY random() LIMIT :sample"
 
 def subject_of(settings: DriverSettings, config: Path) -> Subject:
     """Return what the backup commands need of a driver. Raise OperatorError."""
+    copies = settings.key_copies
     return backup_subject(
         settings,
         config,
-        files=(),
+        files=() if copies is None else (copies.ca, copies.credentials_file),
         secrets=(settings.hsm.pin_file,),
         known_keys=_KNOWN_KEYS,
         check_keys=check_keys,

@@ -13,6 +13,8 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import CollectorRegistry
 
+from custody.backup.facts import Facts
+from custody.backup.metrics import BackupMetrics
 from custody.control_plane.access.tokens import Tokens
 from custody.control_plane.api.application import create_application
 from custody.control_plane.api.long_polls import LongPolls
@@ -95,6 +97,8 @@ async def serve_control_plane(settings: Settings) -> None:
             mpc.groups,
         )
         metrics = Metrics(database, registry)
+        if settings.backup is not None:
+            BackupMetrics(registry).watch(Facts(settings.backup.state_directory))
         listeners = _listeners(settings, services, queue, mpc.tasks, metrics, public_tls, node_tls)
         sweep = Sweep(queue, AuditHeads(database), mpc.conductor)
         work = {

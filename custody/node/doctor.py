@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 
+from custody.backup.facts import Facts
 from custody.database.durability import DURABILITY_TODO, read_durability
 from custody.database.pool import Pool
 from custody.database.url import TLS_TODO, tls_problem
@@ -19,10 +20,13 @@ from custody.runtime.checks import Check, Status, expiry_check, failed
 from custody.runtime.errors import OperatorError
 from custody.runtime.job_signing_keys import pinned_job_keys
 
+BACKUP_IS_OLD = timedelta(days=2)
+VERIFIED_IS_OLD = timedelta(days=35)
+
 
 def host_checks(settings: NodeSettings) -> Iterator[Check]:
-    """Check this host: files, certificate, freeze."""
-    for part in (_identity, _certificate, _job_keys, _database_tls, _freeze):
+    """Check this host: files, certificate, freeze, backups."""
+    for part in (_identity, _certificate, _job_keys, _database_tls, _freeze, _backup):
         yield part(settings)
 
 
@@ -40,6 +44,26 @@ def _freeze(settings: NodeSettings) -> Check:
         return Check("freeze", Status.OK, "not frozen")
     todo = f"When the reason is gone, run: {settings.program} unfreeze"
     return Check("freeze", Status.WARN, problem, todo)
+
+
+def _backup(settings: NodeSettings) -> Check:
+    name, program = "backup", settings.program
+    if settings.backup is None or not settings.backup.recipients:
+        what = "[backup] names no recipients, so no backup can be made"
+        return Check(name, Status.WARN, what, "See docs/how-to/back-up.md.")
+    facts, now = Facts(settings.node.state_directory), datetime.now(UTC)
+    made = facts.created()
+    if made is None or now - made.created_at > BACKUP_IS_OLD:
+        when = "never" if made is None else f"at {made.created_at.isoformat()}"
+        return Check(
+            name, Status.WARN, f"the last backup was made {when}", f"Run: {program} backup create"
+        )
+    newest = max((each.created_at for each in facts.verified()), default=None)
+    if newest is None or now - newest > VERIFIED_IS_OLD:
+        when = "never" if newest is None else f"that of {newest.isoformat()}"
+        todo = f"Run: {program} backup verify --identity KEY"
+        return Check(name, Status.WARN, f"the last verified backup: {when}", todo)
+    return Check(name, Status.OK, f"made {made.created_at.isoformat()}, verified one of {newest}")
 
 
 def _job_keys(settings: NodeSettings) -> Check:

@@ -1,6 +1,8 @@
 """Prometheus metrics of a node."""
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+
+from custody.backup.metrics import BackupMetrics
 
 JOBS = Counter("custody_jobs_total", "Jobs ended, by kind and outcome", ["kind", "status"])
 IN_FLIGHT = Gauge("custody_jobs_in_flight", "Jobs between claim and report")
@@ -31,4 +33,5 @@ UNCONFIRMED_BACKUPS = Gauge(
     "custody_keys_without_confirmed_backup",
     "Master keys or encryption keys whose backup no operator has confirmed",
 )
+BACKUPS = BackupMetrics(REGISTRY)
 READY = Gauge("custody_ready", "1 when the node can do jobs")

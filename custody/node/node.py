@@ -11,6 +11,7 @@ from functools import partial
 
 import structlog
 
+from custody.backup.facts import Facts
 from custody.database.causes import is_transient
 from custody.database.pool import Pool
 from custody.node.approvals import Approvals
@@ -28,6 +29,7 @@ from custody.node.inventory import HeldKeys, InventoryReporter
 from custody.node.journal import Journal
 from custody.node.locks import Locks
 from custody.node.loop import JobLoop, OnStage, Withdraw
+from custody.node.metrics import BACKUPS
 from custody.node.reporter import Reporter
 from custody.node.settings import HealthSection, NodeSettings
 from custody.node.signed_requests import SignedRequests
@@ -159,6 +161,7 @@ def build_node(
     slots = Slots(settings.loop.slots)
     gate_client = None if settings.gate is None else GateClient(settings.gate)
     locks = _locks(settings, database, mode.store, slots, gate_client)
+    BACKUPS.watch(Facts(settings.node.state_directory))
     freeze = Freeze(settings.node.state_directory)
     reporter = Reporter(client, journal, chain, freeze)
     own_parts = [

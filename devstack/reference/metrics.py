@@ -12,6 +12,7 @@ import custody.control_plane.metrics
 import custody.delivery.metrics
 import custody.node.metrics
 import mpc.metrics
+from custody.backup.metrics import BackupMetrics
 from devstack.reference.markdown import page, table
 
 INTRODUCTION = """\
@@ -28,15 +29,16 @@ def metrics_page() -> dict[str, str]:
         *vars(custody.control_plane.metrics.Metrics(no_database, registry)).values(),
         *vars(custody.control_plane.conductor.metrics.StepMetrics(registry)).values(),
     ]
+    backups = [*vars(BackupMetrics(registry)).values()]
     text = page(
         "Metrics",
         INTRODUCTION,
         "## Control plane",
         "On the port of `[metrics]`.",
-        table(COLUMNS, _rows(control_plane)),
+        table(COLUMNS, _rows([*control_plane, *backups])),
         "## Drivers and signers",
         "On the port of `[health]`.",
-        table(COLUMNS, _rows(_of(custody.node.metrics))),
+        table(COLUMNS, _rows([*_of(custody.node.metrics), *backups])),
         "## Signers only",
         table(COLUMNS, _rows(_of(mpc.metrics))),
         "## Delivery servers",

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
+ALL_UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
+UNITS = [unit for unit in ALL_UNITS if not unit.stem.endswith("-backup")]
+BACKUP_UNITS = [unit for unit in ALL_UNITS if unit.stem.endswith("-backup")]
 SYSTEMD_ANALYZE = shutil.which("systemd-analyze")
 
 
@@ -45,8 +47,26 @@ def test_a_unit_has_a_user_of_its_own(unit: Path):
     assert re.search(rf"^u {user}\s", users, re.MULTILINE)
 
 
+def test_each_daemon_with_a_database_has_a_nightly_backup():
+    names = ["control-plane", "hsm-driver", "mpc-signer"]
+    assert [unit.stem for unit in BACKUP_UNITS] == [f"{name}-backup" for name in names]
+    for unit, name in zip(BACKUP_UNITS, names, strict=True):
+        commands = re.findall(r"^ExecStart=/opt/custody/bin/(.*)$", unit.read_text(), re.MULTILINE)
+        assert commands == [f"{name} backup create", f"{name} backup prune"]
+        assert f"User={name}\n" in unit.read_text()
+        assert "OnCalendar=" in unit.with_suffix(".timer").read_text()
+
+
+def test_alert_rules_name_metrics_that_exist():
+    page = (ROOT / "docs/reference/metrics.md").read_text("utf-8")
+    rules = (ROOT / "deploy/prometheus/backups.yml").read_text("utf-8")
+    named = set(re.findall(r"custody_[a-z_]+", rules))
+    assert len(named) == 3
+    assert {name for name in named if f"`{name}`" not in page} == set()
+
+
 @pytest.mark.skipif(SYSTEMD_ANALYZE is None, reason="there is no systemd here")
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+@pytest.mark.parametrize("unit", ALL_UNITS, ids=lambda unit: unit.stem)
 def test_systemd_understands_a_unit(unit: Path, tmp_path: Path):
     assert SYSTEMD_ANALYZE is not None
     installed = tmp_path / unit.name

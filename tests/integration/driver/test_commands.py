@@ -80,7 +80,7 @@ def test_what_is_no_applications_key_is_not_pinned(config: Path, arguments, said
 
 def test_the_explained_settings_of_the_gate_are_those_that_there_are(config: Path):
     text = config.read_text()
-    begin, end = text.index("# [gate]"), text.index("[log]")
+    begin, end = text.index("# [gate]"), text.index("[backup]")
     uncommented = text[begin:end].replace("\n# ", "\n").removeprefix("# ")
     config.write_text(text[:begin] + uncommented + text[end:])
     gate = read_settings(config, DriverSettings).gate
