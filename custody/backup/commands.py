@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,6 +105,7 @@ def application(subject_of: Callable[[typer.Context], Subject]) -> typer.Typer:
             raise typer.Exit(EXIT_DAMAGED)
 
     @app.command()
+    @_explained
     def verify(
         context: typer.Context,
         identity: Identities,
@@ -141,6 +143,7 @@ def application(subject_of: Callable[[typer.Context], Subject]) -> typer.Typer:
             raise typer.Exit(EXIT_FAILED)
 
     @app.command()
+    @_explained
     def restore(
         context: typer.Context,
         file: Annotated[Path, typer.Argument(help="The backup.")],
@@ -226,15 +229,13 @@ def application(subject_of: Callable[[typer.Context], Subject]) -> typer.Typer:
             out.print(f"deleted {path}", markup=False)
         out.print(f"{len(deleted)} backups deleted")
 
-    add_exit_codes(app)
     return app
 
 
-def add_exit_codes(app: typer.Typer) -> None:
-    """Add the meaning of the exit codes to the help of `verify` and `restore`."""
-    for command in app.registered_commands:
-        if command.name in ("verify", "restore"):
-            command.help = f"{command.help}\n\n{' '.join(EXIT_CODES.split())}"
+def _explained(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the meaning of the exit codes to a command's help."""
+    command.__doc__ = f"{inspect.cleandoc(command.__doc__ or '')}\n\n{EXIT_CODES}"
+    return command
 
 
 def _restore_files(
