@@ -21,7 +21,7 @@ from custody.wire.signed_bytes import BAN_QUESTION_TYPE, SignedBytes, SigningKey
 from custody.wire.statements import Ban
 from mpc.bans.bans import Bans
 from mpc.memory.judging import StatedSet, WholeAnswer, stated_sets, whole_answers
-from mpc.memory.memory import Memory
+from mpc.memory.memory import Memory, peers_answers
 from mpc.peers import Peers
 from mpc.shares import share_queries
 
@@ -56,6 +56,9 @@ class Asking:
         self._memory = memory
         self._bans = bans
         self._peers = Peers(pool)
+        self._learned = set[SignedBytes]()
+        """The bans that this process has taken in: each poll brings all of them again."""
+        self._learned_under: dict[str, bytes] = {}
 
     async def ask_repeatedly(self) -> None:
         """Ask while the memory waits for answers, until cancelled."""
@@ -102,23 +105,40 @@ class Asking:
         for answer in answers:
             if not answer.is_asking:
                 await self._memory.answered(answer.signer, nonce, len(answer.bans))
-        if await self._memory.waits_for() or not self._memory.has_outlived_tickets():
+        await self._memory.waits_for()  # for the health
+        heard = {answer.signer for answer in answers if not answer.is_asking}
+        if await self._are_missing(heard, peers) or not self._memory.has_outlived_tickets():
             return
         sets = stated_sets(answers)
         erased = await self._compare_shares(sets)
         await self._memory.complete(nonce, _details(answers, erased))
         log.warning("all peers have answered: taking jobs again", erased_shares=len(erased))
 
+    async def _are_missing(self, heard: set[str], peers: dict[str, bytes]) -> bool:
+        """Return whether a peer has not answered, and the operator does not do without it.
+
+        An answer that came earlier does not count if the control plane does not return it now: what
+        it says of share sets is needed as well.
+        """
+        done_without = {
+            each.signer for each in await peers_answers(self._pool) if each.operator is not None
+        }
+        return not peers.keys() <= heard | done_without
+
     async def _learn(self, bans: Sequence[SignedBytes], peers: dict[str, bytes]) -> None:
         identities = {**peers, self._me: self._signer.public_key}
         by_key: dict[UUID, list[SignedBytes]] = {}
-        for signed in set(bans):
+        if identities != self._learned_under:  # a new pin: bans that meant nothing may hold now
+            self._learned, self._learned_under = set(), identities
+        new = set(bans) - self._learned
+        for signed in new:
             try:
                 by_key.setdefault(Ban.model_validate_json(signed.payload).key_id, []).append(signed)
             except ValidationError:
                 continue
         for key_id, of_key in by_key.items():
             await self._bans.learn(key_id, of_key, identities)
+        self._learned |= new
 
     async def _bar(self, left: Sequence[LeftPair]) -> None:
         """Bar the pairs that this signer has left in flight, by its own last heartbeat."""

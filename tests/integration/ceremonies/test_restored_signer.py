@@ -178,6 +178,8 @@ async def test_a_restored_signer_signs_nothing_before_it_has_learned_the_forgott
             one.memory.require_whole()
 
         await take_in(parties, await answers(parties, [THREE]))
+        assert one.memory.problem() is not None  # signer-2's answer is held back again
+        await take_in(parties, await answers(parties, [TWO, THREE]))
         assert await waiting(one) is None
         assert [(each.signer, each.banned) for each in await one.bans.all()] == [(ONE, TWO)]
         outcomes = await parties.hold(orders.sign(key, [ONE, TWO], wanted(key)))
