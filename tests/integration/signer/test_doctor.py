@@ -35,6 +35,7 @@ async def test_it_says_what_to_do_about_each_thing_that_is_not_there(config: Pat
     failed = {name: check for name, check in found.items() if check["status"] == "fail"}
     assert set(failed) == {
         "identity key", "certificate", "database", "database durability", "encryption key",
+        "encryption key backup",
         "peers", "bans", "memory", "repairs", "delivery servers", "signed requests",
         "control plane",
     }  # fmt: skip
