@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from custody.backup.verification import Verification
 
 RECONCILE = (
-    "next: compare with the nodes, which may have keys and outcomes that this database lacks: see "
-    "docs/how-to/back-up.md"
+    "next, before serve: control-plane reconcile, which asks the nodes for keys and outcomes that "
+    "this database lacks"
 )
 
 Identities = Annotated[

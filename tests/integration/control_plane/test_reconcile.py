@@ -1,15 +1,21 @@
 """What a restored control plane makes of the inventories that nodes hand in."""
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typer.testing import CliRunner
 
+from custody.control_plane.cli import app
 from custody.control_plane.reconcile.collector import Collector, NodeState
 from custody.control_plane.reconcile.plan import Difference, Kind
 from custody.control_plane.reconcile.reconcile import _compared
+from custody.control_plane.settings import initialise
 from custody.wire.algorithms import ECDSA_SECP256K1, Protection, Store
 from custody.wire.inventory import (
     HeldKey,
@@ -193,3 +199,27 @@ async def test_another_end_of_a_finished_request_is_shown_and_stays(
     await collector.take("driver-1", page(keys=(held,), outcomes=(other,)))
     [difference] = await found(replica, collector)
     assert (difference.kind, difference.repair) == (Kind.CONTRADICTION, None)
+
+
+@pytest.fixture
+def config(tmp_path: Path, control_plane_database: str) -> str:
+    """A configuration file over this test's database."""
+    path = tmp_path / "control-plane.toml"
+    initialise(path)
+    url = f'url = "{control_plane_database}"'
+    path.write_text(re.sub(r"^url =.*$", url, path.read_text(), flags=re.MULTILINE))
+    return str(path)
+
+
+def test_it_refuses_to_run_beside_a_replica(config: str, control_plane_database: str):
+    """A replica that runs would end requests, and answer applications, from an old database."""
+    with psycopg.connect(control_plane_database, application_name="control-plane"):
+        done = CliRunner().invoke(app, ["--config", config, "reconcile"])
+    assert done.exit_code == 1
+    assert "Stop every replica" in done.output
+
+
+def test_it_names_an_application_that_the_backup_lacks(config: str):
+    done = CliRunner().invoke(app, ["--config", config, "reconcile", "--application", "shop"])
+    assert done.exit_code == 1
+    assert "no application 'shop'" in done.output
