@@ -79,18 +79,21 @@ class Preparation:
             signer=self._me,
             index=share.index,
         )
+        audit: dict[str, str | None] = {
+            "public_key": share.public_key.hex(),
+            "group": ticket.group,
+            "generation": str(ticket.generation),
+            "ceremony": str(ticket.ceremony),
+        }
         rows = [await self._shares.prepare_row(confirmation, job.key.network, share)]
         if self._copies is not None:  # in the transaction of the share: none is without its copy
             stored = _stored(confirmation, job.key.network)
-            rows.append(await self._copies.row(stored, share))
+            copy = await self._copies.row(stored, share)
+            rows.append(copy)
+            audit["share_copy"] = copy.values["name"]
         return Handled(
             result=PreparedShare(confirmation=self._sign(CONFIRMATION_TYPE, confirmation)),
-            audit={
-                "public_key": share.public_key.hex(),
-                "group": ticket.group,
-                "generation": str(ticket.generation),
-                "ceremony": str(ticket.ceremony),
-            },
+            audit=audit,
             rows=rows,
         )
 

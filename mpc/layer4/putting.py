@@ -30,6 +30,8 @@ AT_ONCE = 4
 """Puts at once. Each has a thread, which a bucket that does not answer can hold."""
 POLL_SECONDS = 1.0
 COUNT_SECONDS = 15.0
+"""Between two counts of all copies."""
+COUNT_SECONDS_AFTER_A_PUT = 2.0
 LONGEST_PAUSE = 60
 """Seconds between two puts of one copy."""
 WORTH_SAYING = 15.0
@@ -85,7 +87,8 @@ class Putter:
             self._woken.clear()
             try:
                 ended = len(await self.put_due())
-                if ended or clock.time() - counted > COUNT_SECONDS:
+                pause = COUNT_SECONDS_AFTER_A_PUT if ended else COUNT_SECONDS
+                if clock.time() - counted > pause:
                     await self._count()
                     counted = clock.time()
             except Exception as error:

@@ -67,6 +67,9 @@ async def test_a_refresh_puts_copies_of_the_next_generation(
     assert sorted(copy.signer for copy in found) == [ONE, TWO, THREE]
     assert {(copy.generation, copy.ceremony) for copy in found} == {(1, refreshed.shares)}
     assert {copy.public_key for copy in found} == {key.public_key}
+    [name] = [name for name in customer.names() if name.startswith(f"{ONE}/")]
+    audited = await parties[ONE].rows("SELECT record FROM audit")
+    assert any(name in row.record.decode() for row in audited)
     await parties.sign(refreshed)
 
 
