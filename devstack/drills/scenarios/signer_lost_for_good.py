@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pyrage
 
-from custody.client import ChangeStatus, Network
+from custody.client import Network
 from custody.runtime.configuration import write_secret
 from devstack.configuration_file import Table
 from devstack.drills.drill import Drill
 from devstack.drills.scenario import Scenario
-from devstack.drills.told import Told, ToldKey
+from devstack.drills.scenarios.signer_repaired import repair_share
 from devstack.processes import Program, run, run_for_output
 from devstack.service import clean_environment, command
 from devstack.signer import Signer, SignerOptions
@@ -23,7 +23,7 @@ from devstack.signer_groups import TWO_OF_THREE, create_signer_groups
 from devstack.stack import Stack, StackOptions, database_name
 
 LOST = "signer-3"
-REPAIR_SECONDS = 120.0
+HELPERS = ("signer-1", "signer-2")
 
 
 def _run(drill: Drill) -> None:
@@ -71,7 +71,7 @@ def _run(drill: Drill) -> None:
             lost.start()
         with drill.step("repair what is newer than the backup"):
             for key in (refreshed, since):
-                _repair(drill, stack, told, key)
+                repair_share(drill, stack, told, key, LOST, HELPERS)
         with drill.step("stop signer-1, so that the restored signer must sign"):
             stack.signers["signer-1"].stop()
         drill.recovered(told, old)
@@ -111,18 +111,6 @@ def _restore(
     )
     shown = json.loads(run_for_output(signer.program_of(restoring), "restore the database"))
     return " ".join(each["what"] for each in shown["newer"])
-
-
-def _repair(drill: Drill, stack: Stack, told: Told, key: ToldKey) -> None:
-    for helper in ("signer-1", "signer-2"):
-        stack.signers[helper].run(
-            "approve the repair", "repair", "approve", str(key.key.id), LOST, "--reason", "drill"
-        )
-    with told.connect() as custody:
-        repair = custody.repair_share(key.key.id, LOST, wait=REPAIR_SECONDS)
-    drill.require(
-        repair.status is ChangeStatus.DONE, f"{key.name}: the repair is {repair.status.value}"
-    )
 
 
 SCENARIO = Scenario(
