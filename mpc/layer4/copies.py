@@ -21,7 +21,6 @@ from mpc.shares.stored_share import StoredShare
 
 PATIENCE = 5.0
 """Seconds that a promise waits for the bucket; the control plane asks again later."""
-MISSING = "share_copy_missing"
 
 
 class ShareCopies:
@@ -114,7 +113,7 @@ def object_name(prefix: str, stored: StoredShare, content: bytes) -> str:
 def _missing(copy: Any) -> Failed:
     why = copy.last_fault or "no put has ended yet"
     return Failed(
-        MISSING,
+        "share_copy_missing",
         "the key stays Pending, because the customer's bucket does not have the copy of this "
         f"signer's share yet: {why}. See mpc-signer layer4 status",
         transient=True,

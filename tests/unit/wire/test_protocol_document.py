@@ -17,6 +17,7 @@ import hsm_driver
 import mpc.bans
 import mpc.ceremonies
 import mpc.handlers
+import mpc.layer4
 import mpc.memory
 import mpc.shares
 from custody.control_plane.conductor.planning.history import BLAMELESS
@@ -212,6 +213,7 @@ NODE_PACKAGES = (
     mpc.bans,
     mpc.ceremonies,
     mpc.handlers,
+    mpc.layer4,
     mpc.memory,
     mpc.shares,
 )

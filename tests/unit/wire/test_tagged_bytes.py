@@ -189,6 +189,7 @@ VECTOR = "11cfe5a8256f0cf9c704aa464a573e621d2285506c9591f501bb8dba25c996b0"
 STANDARDS = {
     "custody/wire/framing.py": "where it is done",
     "custody/wire/bip322.py": "the tagged hash of BIP-340 and BIP-322",
+    "mpc/recover/signing.py": "RFC 8032, section 5.1.6: values of fixed size before the message",
 }
 FIXED = {
     "custody/node/gate_messages.py": "time, full stop, body: no digit of a time is a full stop",
