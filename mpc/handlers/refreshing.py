@@ -102,7 +102,7 @@ class RepairShare:
         stored = await self.shares.known(ticket.key_id)
         if stored is not None:
             require_same_key(stored.key, job, ticket)
-        elif not self.memory.has_asked:
+        elif not (self.memory.has_asked or await self.memory.has_seen(ticket.key_id)):
             # the key is older than this database, which may lack bans of the key
             await self.memory.notice(f"it knows nothing of key {ticket.key_id}")
             self.memory.require_whole()

@@ -48,6 +48,12 @@ _HAS_WORKED = """
         OR EXISTS (SELECT FROM bans) OR EXISTS (SELECT FROM used_tickets) AS has_worked
 """
 
+_HAS_SEEN = """
+    SELECT EXISTS (
+        SELECT FROM audit WHERE node = :node AND position(convert_to(:key_id, 'UTF8') IN record) > 0
+    ) AS has_seen
+"""
+
 _FIRST = "INSERT INTO memory (id, mark) VALUES (1, :mark) ON CONFLICT DO NOTHING RETURNING id"
 
 _REPLACE = "UPDATE memory SET mark = :next WHERE mark = :mark RETURNING id"
@@ -197,6 +203,11 @@ class Memory:
         """Ask the peers from now on. Durable when this returns."""
         async with self._one_at_a_time:
             await self._notice(why, lost_head)
+
+    async def has_seen(self, key_id: UUID) -> bool:
+        """Return whether a record of the audit chain is about a key: this database knew the key."""
+        [row] = await self._pool.rows(_HAS_SEEN, {"node": self._node, "key_id": str(key_id)})
+        return bool(row.has_seen)
 
     async def waits_for(self) -> tuple[str, ...]:
         """Return the pinned peers whose answers are missing, sorted."""
