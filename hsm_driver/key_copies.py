@@ -94,7 +94,7 @@ class KeyCopies:
             mechanism=key.mechanism,
         )
         sealed = await self._sealed(copy)
-        with self._faults():
+        with self._faults("the key's copy is not in S3"):
             stored = await asyncio.to_thread(self._bucket.put_new, self._name(key_id), sealed)
         if stored.is_new:
             return key
@@ -105,7 +105,7 @@ class KeyCopies:
 
     async def read(self, key_id: UUID) -> KeyCopy:
         """Return the copy of a key."""
-        with self._faults():
+        with self._faults(f"the copy of key {key_id} cannot be read"):
             data = await asyncio.to_thread(self._bucket.get, self._name(key_id))
         try:
             sealed = SealedCopy.model_validate_json(data)
@@ -121,19 +121,19 @@ class KeyCopies:
 
     async def key_ids(self) -> tuple[list[UUID], list[str]]:
         """Return the ids of all copies in the bucket, and the names of other objects."""
-        with self._faults():
+        with self._faults("the bucket of key copies cannot be listed"):
             names = await asyncio.to_thread(self._bucket.names)
         ids = {name: _key_id(name.removeprefix(self._prefix)) for name in names}
         copies = [key_id for key_id in ids.values() if key_id is not None]
         return copies, [name for name, key_id in ids.items() if key_id is None]
 
     @contextmanager
-    def _faults(self) -> Iterator[None]:
+    def _faults(self, consequence: str) -> Iterator[None]:
         try:
             yield
         except S3Fault as fault:
             self._problem = f"{fault.what}: {fault.todo}"
-            raise _missing(fault.what) from fault
+            raise _missing(f"{consequence}: {fault.what}") from fault
         self._problem = None
 
     def _name(self, key_id: UUID) -> str:
@@ -153,7 +153,7 @@ class KeyCopies:
             if name.rpartition("/")[0].endswith(HOST_SUFFIX)
         ]
         if not names:
-            raise _missing("the token has no key for host signing, which seals copies")
+            raise _unusable("the token has no key for host signing, which seals copies")
         return max(names, key=lambda name: int(name.rpartition("/")[2]))
 
 
@@ -175,7 +175,7 @@ def _key_id(name: str) -> UUID | None:
 
 
 def _missing(what: str) -> Failed:
-    return Failed("key_copy_missing", f"the key's copy is not in S3: {what}", transient=True)
+    return Failed("key_copy_missing", what, transient=True)
 
 
 def _unusable(what: str) -> Failed:

@@ -120,10 +120,10 @@ def _ssh_identity(content: bytes, path: Path, ask: AskPassphrase) -> Identity:
         key = load_ssh_private_key(content + b"\n", ask(str(path)).encode())
     except ValueError:
         raise CannotDecrypt(f"the passphrase does not open {path}", "Type it again.") from None
-    except UnsupportedAlgorithm:
+    except UnsupportedAlgorithm as error:
         raise ConfigurationError(
-            f"{path} is an OpenSSH key with a passphrase, which needs the Python package bcrypt",
-            "Install bcrypt, or use a key without passphrase, or one that `age -p` has encrypted.",
+            f"{path} is an OpenSSH key in a form that cannot be read: {error}",
+            "Use an Ed25519 key as ssh-keygen writes it, or one that `age -p` has encrypted.",
         ) from None
     plain = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
     return pyrage.ssh.Identity.from_buffer(plain)

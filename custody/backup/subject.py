@@ -66,7 +66,7 @@ FindNewer = Callable[[datetime], Coroutine[Any, Any, list[Newer]]]
 class Subject:
     """One program on one host, whose backups are made.
 
-    ``files`` are backed up. ``secrets`` are never: the PIN and the signer's encryption keys.
+    ``files`` are backed up. ``secrets`` are not: the PIN and the signer's encryption keys.
     ``folder``: the configuration's folder, from which the names in the backup count.
     """
 

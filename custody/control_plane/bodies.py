@@ -1,10 +1,18 @@
 """Request bodies, exactly as they came and never more than is allowed."""
 
-from fastapi import Request
-from starlette.requests import ClientDisconnect
+from typing import TypeVar
 
+from fastapi import Request
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from custody.control_plane import problems
 from custody.control_plane.problems import Code, ProblemError
+from custody.wire.encoding import Model
 from custody.wire.strict_json import NotJson, NotStrictJson, parse_json
+
+Body = TypeVar("Body", bound=Model)
 
 MAX_DISCARDED = 32 * 1024 * 1024
 """Bytes of too large a body that are read and dropped. A client that is answered and cut off while
@@ -44,6 +52,23 @@ def require_strict_json(body: bytes) -> None:
         raise ProblemError(Code.MALFORMED_JSON, f"{error}.") from None
     except NotStrictJson as error:
         raise ProblemError(Code.INVALID_REQUEST, f"The body is ambiguous: {error}.") from None
+
+
+async def read_model(request: Request, model: type[Body], limit: int) -> Body:
+    """Return a node's body as a model. Raise ProblemError."""
+    body = await read_body(request, limit)
+    if b"\\u0000" in body:  # PostgreSQL's text cannot hold it
+        raise ProblemError(Code.INVALID_REQUEST, "The character U+0000 is not allowed.")
+    require_strict_json(body)
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise problems.invalid(error) from None
+
+
+def model_response(model: Model) -> Response:
+    """Return the answer to a node."""
+    return Response(model.model_dump_json(), media_type="application/json")
 
 
 def _declared_size(request: Request) -> int:

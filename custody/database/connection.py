@@ -114,6 +114,8 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # has no types
         synchronous standby, the request ends that wait: the row becomes visible, but is on the
         primary alone. A process could then report a key or a signature that is lost with the
         primary. A closed connection does not end that wait.
+
+        This overrides a private method of asyncpg. test_replicas.py fails if asyncpg renames it.
         """
         sent.set_result(None)
         self._loop.call_soon(self.terminate)  # after asyncpg has told the caller

@@ -72,8 +72,11 @@ class InventoryReporter:
         """Answer each question until cancelled."""
         while True:
             await self._asked.wait()
+            self._asked.clear()  # a question that arrives from here on is answered next
             question = self._question
             assert question is not None
+            if question.id == self._answered:  # asked again while the answer was under way
+                continue
             try:
                 await self._answer(question)
                 self._answered = question.id
@@ -84,7 +87,6 @@ class InventoryReporter:
                     log.exception("inventory not handed in")
                 else:
                     log.warning("inventory not handed in", error=str(error))
-            self._asked.clear()
 
     async def _answer(self, question: InventoryQuestion) -> None:
         log.info("the control plane asks for this node's inventory", question=str(question.id))

@@ -63,7 +63,7 @@ def fail(error: OperatorError, exit_code: int = EXIT_FAILED) -> NoReturn:
 
 @contextmanager
 def operator_errors(exit_code: int = EXIT_FAILED) -> Iterator[None]:
-    """Wrap a command's body: print an OperatorError without a traceback, and exit with 1.
+    """Wrap a command's body: print an OperatorError without a traceback, and exit.
 
     An OSError of a full or read-only disk is printed in the same way.
     """

@@ -138,7 +138,7 @@ class ActivateKey:
 
 @dataclass(frozen=True)
 class Abandon:
-    """Gives a set up for good, and states so; or states that it was promised, and is kept.
+    """Abandons a set, and states so. If the set was promised, states that it is kept.
 
     Of one that was promised and is erased since, there is nothing to state. A restored database
     may have forgotten a promise: of a set that it does not contain, there is nothing to state.

@@ -64,7 +64,8 @@ COUNTS = f"""
         count(*) FILTER (WHERE copy.key_id IS NULL) AS missing,
         extract(epoch FROM now() - min(copy.created_at)
             FILTER (WHERE copy.stored_at IS NULL))::float AS oldest_seconds,
-        max(copy.last_fault) AS fault
+        (array_agg(copy.last_fault ORDER BY copy.created_at)
+            FILTER (WHERE copy.last_fault IS NOT NULL AND copy.stored_at IS NULL))[1] AS fault
     FROM shares LEFT JOIN share_copies AS copy
         ON copy.key_id = shares.key_id AND copy.ceremony = shares.ceremony AND {_HERE}
     WHERE {_KEPT}

@@ -44,7 +44,7 @@ class CustomerKey:
         return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
     def encrypt(self, document: bytes) -> bytes:
-        """Return an age file, which is another file at each call: its file key is random."""
+        """Return an age file. Two calls give different bytes: the file key is random."""
         import pyrage
 
         return bytes(pyrage.encrypt(document, [pyrage.ssh.Recipient.from_str(self.openssh)]))

@@ -82,7 +82,8 @@ def whole_answers(
 def stated_sets(answers: Sequence[WholeAnswer]) -> list[StatedSet]:
     """Return for each key the latest set that enough peers use, sorted by key.
 
-    Enough are t, or all others if they are fewer: then a set is shown, and never acted on.
+    Enough are t, or all others if they are fewer. In the second case the set is shown as a needed
+    repair, and no share is erased.
     """
     told = defaultdict[SetInUse, set[str]](set)
     for answer in answers:

@@ -1,8 +1,5 @@
 """The node API as an ASGI application. mtls.MutualTlsProtocol is its listener."""
 
-from typing import TypeVar
-
-from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,7 +8,7 @@ from starlette.routing import Route
 from custody.control_plane import problems
 from custody.control_plane.audit.heads import AuditHeads
 from custody.control_plane.audit.restores import AuditRestores
-from custody.control_plane.bodies import read_body, require_strict_json
+from custody.control_plane.bodies import model_response, read_model
 from custody.control_plane.conductor.ban_questions import BanQuestions
 from custody.control_plane.conductor.bans import Bans
 from custody.control_plane.conductor.tasks import Tasks
@@ -24,15 +21,12 @@ from custody.control_plane.node_api.heartbeats import Heartbeats
 from custody.control_plane.node_api.made_keys import made_keys
 from custody.control_plane.problems import Code, ProblemError
 from custody.wire import node_api
-from custody.wire.encoding import Model
 from custody.wire.signed_bytes import SignedBytes
 
 MAX_BODY = 8 * 1024 * 1024
 """Bytes; a full report of ordinary outcomes takes less than one tenth."""
 
 PREFIX = "/node/v1"
-
-Body = TypeVar("Body", bound=Model)
 
 
 def create_node_app(
@@ -75,13 +69,13 @@ class _NodeApi:
 
     async def claim(self, request: Request) -> Response:
         node = await self._authorisation.authorise(request)
-        asked = await _read(request, node_api.ClaimRequest)
+        asked = await read_model(request, node_api.ClaimRequest, MAX_BODY)
         jobs = await self._claims.claim(request, node, asked)
-        return _answer(node_api.ClaimResponse(jobs=jobs))
+        return model_response(node_api.ClaimResponse(jobs=jobs))
 
     async def report(self, request: Request) -> Response:
         node = await self._authorisation.authorise(request)
-        body = await _read(request, node_api.ReportRequest)
+        body = await read_model(request, node_api.ReportRequest, MAX_BODY)
         try:
             results = await self._report(node, body)
         except Contended:
@@ -90,7 +84,7 @@ class _NodeApi:
             ) from None
         if body.audit_head is not None and node.identity is not None:
             self._audit_heads.keep_soon(node.id, node.identity, body.audit_head)
-        return _answer(node_api.ReportResponse(results=results))
+        return model_response(node_api.ReportResponse(results=results))
 
     async def _report(
         self, node: RegisteredNode, body: node_api.ReportRequest
@@ -105,16 +99,16 @@ class _NodeApi:
 
     async def extend(self, request: Request) -> Response:
         node = await self._authorisation.authorise(request)
-        body = await _read(request, node_api.ExtendRequest)
+        body = await read_model(request, node_api.ExtendRequest, MAX_BODY)
         held = self._tasks if node.group == self._tasks.node_group else self._queue
         extended = await held.extend(node.id, body.leases)
-        return _answer(
+        return model_response(
             node_api.ExtendResponse(extended=extended, lease_seconds=self._queue.lease_seconds)
         )
 
     async def heartbeat(self, request: Request) -> Response:
         node = await self._authorisation.authorise(request)
-        body = await _read(request, node_api.HeartbeatRequest)
+        body = await read_model(request, node_api.HeartbeatRequest, MAX_BODY)
         time = await self._heartbeats.record(node, body)
         await self._bans.keep(node.id, body.identity_public_key, body.bans)
         if body.audit_head is not None:
@@ -125,7 +119,7 @@ class _NodeApi:
             self._notifications.wake_jobs(
                 node.group
             )  # it may wait already, and get jobs from now on
-        return _answer(
+        return model_response(
             node_api.HeartbeatResponse(
                 node=node.id,
                 group=node.group,
@@ -142,19 +136,19 @@ class _NodeApi:
 
     async def ban_question(self, request: Request) -> Response:
         node = await self._authorisation.authorise(request)
-        body = await _read(request, node_api.BanQuestionRequest)
+        body = await read_model(request, node_api.BanQuestionRequest, MAX_BODY)
         if body.question is None:
             await self._ban_questions.withdraw(node.id)
-            return _answer(node_api.BanQuestionResponse(answers=()))
+            return model_response(node_api.BanQuestionResponse(answers=()))
         identity = self._identity_of_signer(node)
-        return _answer(await self._ban_questions.ask(node.id, identity, body.question))
+        return model_response(await self._ban_questions.ask(node.id, identity, body.question))
 
     async def ban_answer(self, request: Request) -> Response:
         node = await self._authorisation.authorise(request)
-        body = await _read(request, node_api.BanAnswerRequest)
+        body = await read_model(request, node_api.BanAnswerRequest, MAX_BODY)
         identity = self._identity_of_signer(node)
         is_wanted = await self._ban_questions.answer(node.id, identity, body.answer)
-        return _answer(node_api.BanAnswerResponse(is_wanted=is_wanted))
+        return model_response(node_api.BanAnswerResponse(is_wanted=is_wanted))
 
     def _identity_of_signer(self, node: RegisteredNode) -> bytes:
         """Return a signer's identity key. Raise ProblemError for a driver or an unknown key."""
@@ -168,7 +162,7 @@ class _NodeApi:
 
     async def audit_heads(self, request: Request) -> Response:
         node = await self._authorisation.authorise(request)
-        return _answer(
+        return model_response(
             node_api.AuditHeads(
                 group=node.group,
                 heads=await self._audit_heads.kept(node.id),
@@ -179,25 +173,11 @@ class _NodeApi:
 
     async def made_keys(self, request: Request) -> Response:
         node = await self._authorisation.authorise(request)
-        return _answer(await made_keys(self._database, node, request.query_params.get("since")))
+        since = request.query_params.get("since")
+        return model_response(await made_keys(self._database, node, since))
 
     async def audit_restored(self, request: Request) -> Response:
         node = await self._authorisation.authorise(request)
-        body = await _read(request, node_api.RestoreClaim)
+        body = await read_model(request, node_api.RestoreClaim, MAX_BODY)
         is_acknowledged = await self._audit_restores.claim(node.id, body.restored)
-        return _answer(node_api.RestoreClaimed(is_acknowledged=is_acknowledged))
-
-
-async def _read(request: Request, model: type[Body]) -> Body:
-    body = await read_body(request, MAX_BODY)
-    if b"\\u0000" in body:  # PostgreSQL's text cannot hold it
-        raise ProblemError(Code.INVALID_REQUEST, "The character U+0000 is not allowed.")
-    require_strict_json(body)
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise problems.invalid(error) from None
-
-
-def _answer(model: Model) -> Response:
-    return Response(model.model_dump_json(), media_type="application/json")
+        return model_response(node_api.RestoreClaimed(is_acknowledged=is_acknowledged))

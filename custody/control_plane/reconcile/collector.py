@@ -35,6 +35,7 @@ class NodeState:
     held_back: int = 0
     fault: str | None = None
     keys: set[UUID] = field(default_factory=set)
+    taking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,13 @@ class Collector:
     async def take(self, node: str, page: InventoryPage) -> bool:
         """Compare a page. Return whether more pages are wanted."""
         state = self.nodes.get(node)
-        if state is None or page.question != self.question.id or state.is_complete:
+        if state is None:
+            return False
+        async with state.taking:  # a node that starts again sends page 0 beside its last page
+            return await self._take(state, page)
+
+    async def _take(self, state: NodeState, page: InventoryPage) -> bool:
+        if page.question != self.question.id or state.is_complete:
             return False
         if page.number == 0:
             self._begin(state)
@@ -133,7 +140,7 @@ class Collector:
             await self._take_keys(state, page)
             await self._take_outcomes(state, page.outcomes)
         except BadInventory as bad:
-            self.refuse(node, str(bad))
+            self.refuse(state.id, str(bad))
             return False
         state.next_page += 1
         state.held_back += page.held_back

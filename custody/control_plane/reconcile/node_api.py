@@ -1,28 +1,23 @@
 """The node API while a restored database is reconciled: heartbeats and inventories, and no jobs."""
 
 from datetime import UTC, datetime
-from typing import TypeVar
 
-from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from custody.control_plane import problems
-from custody.control_plane.bodies import read_body, require_strict_json
+from custody.control_plane.bodies import model_response, read_model
 from custody.control_plane.mtls import peer_of
 from custody.control_plane.node_api.application import MAX_BODY, PREFIX
 from custody.control_plane.node_api.authorisation import authenticate
 from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.reconcile.collector import Collector, NodeState
-from custody.wire.encoding import Model
 from custody.wire.inventory import InventoryPage, PageReceived
 from custody.wire.node_api import HeartbeatRequest, HeartbeatResponse
 
 RETRY_AFTER_SECONDS = 5
-
-Body = TypeVar("Body", bound=Model)
 
 
 def create_reconciling_app(collector: Collector) -> Starlette:
@@ -45,10 +40,10 @@ class _Api:
 
     async def heartbeat(self, request: Request) -> Response:
         node_id = authenticate(peer_of(request.scope), datetime.now(UTC))
-        beat = await _read(request, HeartbeatRequest)
+        beat = await read_model(request, HeartbeatRequest, MAX_BODY)
         node = self._known(node_id, beat)
         wanted = self._collector.question if self._collector.wants(node_id) else None
-        return _answer(
+        return model_response(
             HeartbeatResponse(
                 node=node.id, group=node.group, time=datetime.now(UTC), inventory=wanted
             )
@@ -56,8 +51,8 @@ class _Api:
 
     async def inventory(self, request: Request) -> Response:
         node_id = authenticate(peer_of(request.scope), datetime.now(UTC))
-        page = await _read(request, InventoryPage)
-        return _answer(PageReceived(wanted=await self._collector.take(node_id, page)))
+        page = await read_model(request, InventoryPage, MAX_BODY)
+        return model_response(PageReceived(wanted=await self._collector.take(node_id, page)))
 
     def _known(self, node_id: str, beat: HeartbeatRequest) -> NodeState:
         """Return a registered node that shows the identity key it had. Raise ProblemError."""
@@ -85,16 +80,3 @@ async def _closed(_request: Request) -> Response:
         "The control plane's database was restored, and is being reconciled. No jobs are given.",
         headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
     )
-
-
-async def _read(request: Request, model: type[Body]) -> Body:
-    body = await read_body(request, MAX_BODY)
-    require_strict_json(body)
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise problems.invalid(error) from None
-
-
-def _answer(model: Model) -> Response:
-    return Response(model.model_dump_json(), media_type="application/json")

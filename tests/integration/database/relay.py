@@ -24,6 +24,8 @@ class Relay:
         self._parts = parts
         self._passes = asyncio.Event()
         self._tasks = set[asyncio.Task[None]]()
+        self.connections = 0
+        """How many clients have connected so far."""
 
     async def __aenter__(self) -> "Relay":
         self._passes.set()
@@ -47,6 +49,7 @@ class Relay:
         self._passes.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         if self._host.startswith("/"):
             path = f"{self._host}/.s.PGSQL.{self._port}"
             far_reader, far_writer = await asyncio.open_unix_connection(path)

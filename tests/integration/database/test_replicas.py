@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -50,6 +49,17 @@ async def insert(pool: Pool) -> UUID:
     return made
 
 
+async def until_waiting(cluster: Cluster, commits: int) -> None:
+    """Wait until so many commits wait for the standby."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    async with asyncio.timeout(30):
+        while True:
+            with psycopg.connect(cluster.url()) as connection:
+                if connection.execute(waiting).fetchone() == (commits,):
+                    return
+            await asyncio.sleep(0.05)
+
+
 async def test_after_the_primary_is_killed_the_promoted_standby_has_every_commit(
     cluster: Cluster, standby: Cluster
 ):
@@ -77,7 +87,7 @@ async def test_after_the_primary_is_killed_the_promoted_standby_has_every_commit
         stop.set()
         await asyncio.gather(*clients)
     assert told <= ids_at(standby)
-    assert causes == {DOES_NOT_ANSWER}
+    assert causes <= {DOES_NOT_ANSWER}  # none if all had their answer at that moment
     engine = synchronous_engine(url)  # the one of migrations
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one() is False
@@ -98,18 +108,22 @@ async def test_a_commit_that_a_caller_stopped_waiting_for_is_not_seen_before_the
         with pytest.raises(Unavailable):
             async with pool.connection() as connection:
                 await connection.rows(INSERT, {"id": uuid4()})
+        await until_waiting(cluster, 2)
         task = asyncio.create_task(insert(pool))
-        await asyncio.sleep(0.5)
+        await until_waiting(cluster, 3)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
         async with pool.connection() as connection:
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.3):
-                    await connection.rows(INSERT, {"id": uuid4()})
-            await asyncio.sleep(3)
+            statement = asyncio.create_task(connection.rows(INSERT, {"id": uuid4()}))
+            await until_waiting(cluster, 4)
+            statement.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await statement
+            async with asyncio.timeout(30):
+                while not connection.is_closed():  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
             assert ids_at(cluster) == set()
-            assert connection.is_closed()
         standby.start()
         async with asyncio.timeout(30):
             while len(ids_at(cluster)) < 4:  # noqa: ASYNC110
@@ -123,11 +137,15 @@ async def test_a_statement_without_a_client_ends_on_the_server(
     monkeypatch.setattr(kept, "CLIENT_CHECK_SECONDS", 1)
     async with Pool(empty_database, 2, "abandoned") as pool:
         task = asyncio.create_task(pool.rows("SELECT pg_sleep(25) AS abandoned"))
-        await asyncio.sleep(0.3)
-        task.cancel()
-        sessions = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%AS abandoned'"
-        async with asyncio.timeout(10):
-            while await pool.rows(sessions + " AND pid <> pg_backend_pid()"):  # noqa: ASYNC110
+        sessions = (
+            "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%AS abandoned'"
+            " AND state = 'active' AND pid <> pg_backend_pid()"
+        )
+        async with asyncio.timeout(20):
+            while not await pool.rows(sessions):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            task.cancel()
+            while await pool.rows(sessions):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
 
 
@@ -145,14 +163,10 @@ async def test_a_host_that_is_silent_leaves_the_next_one_its_time(
             f"@{parts['host']}:{silent},{parts['host']}:{parts['port']}",
         )
         both = Servers(url, "test")
-        took = []
         for _ in range(2):
-            began = time.monotonic()
             connection = await both.connect()
-            took.append(time.monotonic() - began)
             connection.terminate()
-        assert took[0] >= 1
-        assert took[1] < 1, "the server that accepted last is tried first"
+        assert relay.connections == 1, "the server that accepted last is tried first"
 
 
 async def test_settings_that_lose_commits_are_named_also_where_our_sessions_differ(

@@ -62,10 +62,11 @@ def test_an_ssh_key_opens_what_is_encrypted_to_it(tmp_path: Path):
     assert passed_through(*ssh_key(tmp_path, "")) == b"secret" * 50_000
 
 
-def test_an_ssh_key_with_a_passphrase_is_an_error_that_says_what_to_do(tmp_path: Path):
-    """bcrypt is not among the dependencies."""
-    with pytest.raises(ConfigurationError, match="needs the Python package bcrypt"):
-        passed_through(*ssh_key(tmp_path, "a passphrase"), "a passphrase")
+def test_an_ssh_key_with_a_passphrase_opens_what_is_encrypted_to_it(tmp_path: Path):
+    public_key, private_key = ssh_key(tmp_path, "a passphrase")
+    assert passed_through(public_key, private_key, "a passphrase") == b"secret" * 50_000
+    with pytest.raises(CannotDecrypt, match="the passphrase"):
+        passed_through(public_key, private_key, "another phrase")
 
 
 def test_an_age_key_with_a_passphrase_opens_what_is_encrypted_to_it(tmp_path: Path):
