@@ -113,5 +113,6 @@ def application(help_text: str) -> typer.Typer:
         help=help_text,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",  # "rich" would take [backup] for a mark, and leave it out
         context_settings={"help_option_names": ["-h", "--help"]},
     )

@@ -1,8 +1,10 @@
 """How commands speak."""
 
 import json
+from typing import Annotated
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from custody.runtime.console import (
@@ -57,6 +59,20 @@ def test_help_fills_its_lines_wherever_the_sources_lines_end():
     lines = [line.strip() for line in CliRunner().invoke(app, ["--help"]).output.splitlines()]
     assert "The first line continues here." in lines
     assert "Another paragraph." in lines
+
+
+def test_help_keeps_the_names_of_sections():
+    app = application("Commands.")
+
+    @app.command()
+    def show(
+        name: Annotated[str, typer.Option(help="As [backup] says [default: none].")] = "",
+    ) -> None:
+        """Encrypt to [backup] recipients."""
+
+    lines = CliRunner().invoke(app, ["--help"]).output
+    assert "Encrypt to [backup] recipients." in lines
+    assert "As [backup] says [default: none]." in lines
 
 
 def test_what_a_row_says_is_neither_markup_nor_moves_the_cursor(capsys):
