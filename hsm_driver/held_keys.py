@@ -63,6 +63,7 @@ class DriverKeys:
             node=self._node,
         )
         return HeldKey(
+            key_id=row.key_id,
             attestation=self._signer.sign(ATTESTATION_TYPE, attestation.model_dump_json().encode()),
             holding=Holding.IN_USE,
             created_at=row.created_at,

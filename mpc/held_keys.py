@@ -1,4 +1,4 @@
-"""The keys of which a signer has a share, attested for its inventory."""
+"""The keys of which a signer has a share, for its inventory. Keys in use are attested."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from custody.database.pool import Pool
 from custody.node.errors import Failed
 from custody.wire.algorithms import Protection, Store
 from custody.wire.inventory import HeldKey, Holding
-from custody.wire.signed_bytes import ATTESTATION_TYPE, SigningKey
+from custody.wire.signed_bytes import ATTESTATION_TYPE, SignedBytes, SigningKey
 from custody.wire.statements import Attestation
 from mpc.shares.share_queries import KEPT
 from mpc.shares.shares import stored_share
@@ -58,18 +58,29 @@ class SignerKeys:
             return None
 
     def _held(self, share: StoredShare) -> HeldKey:
-        attestation = attestation_of(share, self._node)
         return HeldKey(
-            attestation=self._signer.sign(ATTESTATION_TYPE, attestation.model_dump_json().encode()),
+            key_id=share.key_id,
+            attestation=self._attestation(share),
             holding=HOLDING[share.state],
             created_at=share.created_at,
             generation=share.generation,
             share_set_id=share.ceremony,
         )
 
+    def _attestation(self, share: StoredShare) -> SignedBytes | None:
+        """Return the signed attestation of an active share; None for any other.
+
+        A control plane that lies may ask for the inventory at any time. So the inventory attests
+        only a share that Activate has attested before, with the promises of all signers.
+        """
+        if not share.is_active:
+            return None
+        attestation = attestation_of(share, self._node)
+        return self._signer.sign(ATTESTATION_TYPE, attestation.model_dump_json().encode())
+
 
 def attestation_of(share: StoredShare, node: str) -> Attestation:
-    """Return what a signer attests of a key by its share."""
+    """Return what a signer attests of a key by its active share."""
     algorithm = share.key.algorithm
     return Attestation(
         key_id=share.key_id,

@@ -43,12 +43,15 @@ class Holding(StrEnum):
 class HeldKey(Model):
     """A key that the node holds, or its share of it.
 
-    ``attestation``: an Attestation, which the node signs for this inventory. ``generation`` and
-    ``share_set_id`` are those of a share. ``outcome``: the outcome of the job that made the key,
-    byte for byte, where a driver's journal still has it.
+    ``attestation``: an Attestation, which the node signs for this inventory. It is null unless the
+    key is in use: clients believe an address that all signers attest, and a set that is not in use
+    may still be abandoned. ``generation`` and ``share_set_id`` are those of a share.
+    ``outcome``: the outcome of the job that made the key, byte for byte, where a driver's journal
+    still has it.
     """
 
-    attestation: SignedBytes
+    key_id: UUID
+    attestation: SignedBytes | None
     holding: Holding
     created_at: AwareDatetime
     generation: int | None = None

@@ -10,11 +10,16 @@ from pydantic import ValidationError
 from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.jobs.results import FINAL
 from custody.control_plane.reconcile import queries
-from custody.control_plane.reconcile.holdings import BadInventory, Held, open_held
+from custody.control_plane.reconcile.holdings import (
+    BadInventory,
+    Held,
+    open_held,
+    require_not_in_use,
+)
 from custody.control_plane.settings import GroupsSection
 from custody.control_plane.tables import JobState
 from custody.wire.algorithms import Store
-from custody.wire.inventory import InventoryPage, InventoryQuestion, RecordedOutcome
+from custody.wire.inventory import Holding, InventoryPage, InventoryQuestion, RecordedOutcome
 from custody.wire.jobs import JobKind
 from custody.wire.outcomes import MadeSignature, Outcome, OutcomeStatus
 
@@ -24,7 +29,7 @@ MAX_LISTED = 100_000
 
 @dataclass
 class NodeState:
-    """How far one node is. ``keys``: the ids of the keys that it holds and uses."""
+    """How far one node is. ``keys``: the ids of the keys that it holds."""
 
     id: str
     group: str
@@ -63,6 +68,8 @@ class Collector:
         """Nodes that came and are not registered, with the reason."""
         self.different: dict[UUID, dict[str, Held]] = {}
         """Keys that the database does not know as their holders do, by id, then by node."""
+        self.not_in_use: dict[UUID, dict[str, Holding]] = {}
+        """Shares that are not in use, of keys that the database does not know, likewise."""
         self.to_return: dict[UUID, Recorded] = {}
         """Final outcomes of requests that are not final in the database."""
         self.contradicting: dict[UUID, Recorded] = {}
@@ -153,20 +160,29 @@ class Collector:
         state.keys.clear()
         for by_node in self.different.values():
             by_node.pop(state.id, None)
+        for holdings in self.not_in_use.values():
+            holdings.pop(state.id, None)
 
     async def _take_keys(self, state: NodeState, page: InventoryPage) -> None:
         if state.identity is None:
             raise BadInventory(f"node {state.id} has not said which identity key it has")
-        held = [
-            open_held(state.id, state.group, state.store, state.identity, each)
-            for each in page.keys
-        ]
-        if not held:
+        held, not_in_use = [], []
+        for said in page.keys:
+            if said.holding is Holding.IN_USE:
+                held.append(open_held(state.id, state.group, state.store, state.identity, said))
+            else:
+                require_not_in_use(state.id, state.store, said)
+                not_in_use.append(said)
+        ids = {each.key_id for each in page.keys}
+        if not ids:
             return
-        rows = await self._database.rows(queries.KEYS, {"ids": [each.key_id for each in held]})
+        rows = await self._database.rows(queries.KEYS, {"ids": list(ids)})
         known = {row.id: row for row in rows}
+        state.keys.update(ids)
+        for share in not_in_use:
+            if share.key_id not in known:
+                self.not_in_use.setdefault(share.key_id, {})[state.id] = share.holding
         for each in held:
-            state.keys.add(each.key_id)
             row = known.get(each.key_id)
             if row is None or not (is_same_key(row, each) and is_same_set(row, each)):
                 self.different.setdefault(each.key_id, {})[state.id] = each

@@ -18,8 +18,10 @@ from custody.runtime.console import (
     print_json,
     print_table,
 )
+from custody.runtime.errors import OperatorError
 
 if TYPE_CHECKING:
+    from custody.control_plane.reconcile.holdings import SignerGroup
     from custody.control_plane.reconcile.plan import Difference
     from custody.control_plane.reconcile.reconcile import Reconciled
 
@@ -44,6 +46,15 @@ def reconcile_command(
         list[UUID] | None,
         typer.Option(help="Adopt only this key; may be repeated [default: all unknown keys]."),
     ] = None,
+    signer_group: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=T:SIGNER,...",
+            help="A signer group of your own records that the backup lacks: its name, threshold "
+            "and all its signers in order; may be repeated. Keys of other unknown groups are "
+            "listed, and not adopted.",
+        ),
+    ] = None,
     wait: Annotated[
         float, typer.Option(min=1, help="Seconds to wait for the inventories of all nodes.")
     ] = 120,
@@ -57,7 +68,9 @@ def reconcile_command(
 
     With --apply, keys that the database does not know are adopted under their old ids, with wallet,
     address, attestations and external id; outcomes go back to their requests, byte for byte; and
-    refreshed share sets are noted. What it cannot repair stays in the list, with what to do.
+    refreshed share sets are noted. All n signers of a group must attest a key or a set alike. The
+    group is the database's, or one that --signer-group names. What it cannot repair stays in the
+    list, with what to do.
 
     Exit codes: 0 nothing differs any more; 1 it could not run; 2 a node did not answer in time;
     3 differences remain.
@@ -67,8 +80,9 @@ def reconcile_command(
     from custody.control_plane.reconcile.reconcile import Options, reconcile
     from custody.database.errors import database_errors
 
-    options = Options(wait, apply, application, frozenset(key or ()))
     with operator_errors(), database_errors():
+        groups = [_signer_group(text) for text in signer_group or ()]
+        options = Options(wait, apply, application, frozenset(key or ()), groups)
         settings = settings_of(context)
         found = asyncio.run(
             reconcile(
@@ -87,6 +101,25 @@ def reconcile_command(
         raise typer.Exit(EXIT_COULD_NOT_CHECK)
     if found.differences:
         raise typer.Exit(EXIT_DIFFERENT)
+
+
+def _signer_group(text: str) -> SignerGroup:
+    """Return the group that an option names: NAME=T:SIGNER,... Raise OperatorError."""
+    from pydantic import ValidationError
+
+    from custody.control_plane.reconcile.holdings import SignerGroup
+    from custody.wire.requests import CreateSignerGroup
+
+    name, _, facts = text.partition("=")
+    threshold, _, signers = facts.partition(":")
+    try:
+        group = CreateSignerGroup(name=name, threshold=int(threshold), signers=signers.split(","))
+    except (ValueError, ValidationError):
+        raise OperatorError(
+            f"{text!r} does not name a signer group",
+            "Write name, threshold and signers, as --signer-group two-of-three=2:a,b,c",
+        ) from None
+    return SignerGroup(group.name, group.threshold, tuple(group.signers))
 
 
 def _print_json(found: Reconciled) -> None:

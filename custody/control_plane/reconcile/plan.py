@@ -7,8 +7,15 @@ from typing import Any
 from uuid import UUID
 
 from custody.control_plane.database import AnyRow
-from custody.control_plane.reconcile.collector import Collector, Recorded, is_same_key, is_same_set
-from custody.control_plane.reconcile.holdings import Agreed, Disagreement, Held, agreed
+from custody.control_plane.reconcile.collector import Collector, Recorded, is_same_key
+from custody.control_plane.reconcile.holdings import (
+    Agreed,
+    Disagreement,
+    Held,
+    SignerGroup,
+    agreed_by_drivers,
+    agreed_by_signers,
+)
 from custody.control_plane.tables import JobState
 from custody.wire.algorithms import Store
 from custody.wire.inventory import Holding
@@ -107,11 +114,12 @@ Repair = Adopt | Finish | UseShareSet | Return
 class Known:
     """The rows of the database that the plan needs.
 
-    ``keys``: by id, those that differ. ``groups``: threshold and signers by name.
+    ``keys``: by id, those that differ. ``groups``: by name, those of the database, and those that
+    the operator names.
     """
 
     keys: Mapping[UUID, AnyRow]
-    groups: Mapping[str, tuple[int, tuple[str, ...]]]
+    groups: Mapping[str, SignerGroup]
 
 
 def differences(
@@ -130,42 +138,56 @@ def differences(
 def _of_keys(collector: Collector, known: Known) -> list[Difference]:
     complete = {name for name, node in collector.nodes.items() if node.is_complete}
     found = []
-    for key_id, all_nodes in collector.different.items():
-        by_node = {name: held for name, held in all_nodes.items() if name in complete}
-        if by_node:
-            row = known.keys.get(key_id)
-            difference = _unknown_key(by_node, known) if row is None else _known_key(row, by_node)
-            if difference is not None:
-                found.append(difference)
+    for key_id in collector.different | collector.not_in_use:
+        stated = collector.different.get(key_id, {})
+        in_use = {name: held for name, held in stated.items() if name in complete}
+        not_in_use = {
+            name: holding
+            for name, holding in collector.not_in_use.get(key_id, {}).items()
+            if name in complete and name not in in_use
+        }
+        row = known.keys.get(key_id)
+        difference = None
+        if row is None and (in_use or not_in_use):
+            difference = _unknown_key(key_id, in_use, not_in_use, known)
+        elif row is not None and in_use:
+            difference = _known_key(row, in_use, known)
+        if difference is not None:
+            found.append(difference)
     return found
 
 
-def _unknown_key(by_node: Mapping[str, Held], known: Known) -> Difference | None:
-    nodes, first = tuple(by_node), next(iter(by_node.values()))
-    if all(held.holding is Holding.WAITING for held in by_node.values()):
+def _unknown_key(
+    key_id: UUID, in_use: Mapping[str, Held], not_in_use: Mapping[str, Holding], known: Known
+) -> Difference | None:
+    nodes = (*in_use, *not_in_use)
+    if not in_use and all(holding is Holding.WAITING for holding in not_in_use.values()):
         return Difference(
             Kind.WAITING_SHARE,
-            str(first.key_id),
+            str(key_id),
             nodes,
             "a share of a set that was never taken into use; its key never signed for anybody",
             "On each of these hosts, once nobody needs it: mpc-signer shares discard",
         )
+    todo = "Start the missing nodes, or compare the key on the nodes' hosts, and run this again."
     try:
-        key = agreed(by_node)
-        _require_group(key, known)
+        if not_in_use:
+            raise Disagreement(f"the share of {', '.join(not_in_use)} is not in use")
+        first = next(iter(in_use.values()))
+        if first.attested.store is Store.HSM:
+            key = agreed_by_drivers(in_use)
+        else:
+            key = agreed_by_signers(in_use, known.groups.get(first.group.name, first.group))
+            if first.group.name not in known.groups:
+                todo = f"If your records have exactly this group: --signer-group {first.group}"
+                raise Disagreement(f"the database has no signer group {first.group.name}")
     except Disagreement as reason:
-        return Difference(
-            Kind.UNKNOWN_KEY,
-            str(first.key_id),
-            nodes,
-            f"not adopted: {reason}",
-            "Start the missing nodes, or compare the key on the nodes' hosts, and run this again.",
-        )
+        return Difference(Kind.UNKNOWN_KEY, str(key_id), nodes, f"not adopted: {reason}", todo)
     said = key.attested
     name = key.made_for.external_id if key.made_for else None
     return Difference(
         Kind.UNKNOWN_KEY,
-        str(first.key_id),
+        str(key_id),
         key.nodes,
         f"{said.network or 'bare key'} {said.scheme}/{said.curve} {said.public_key.hex()}, "
         f"external id {name or 'unknown'}",
@@ -174,72 +196,62 @@ def _unknown_key(by_node: Mapping[str, Held], known: Known) -> Difference | None
     )
 
 
-def _require_group(key: Agreed, known: Known) -> None:
-    """Raise Disagreement if the database has another signer group under that name."""
-    said = key.attested
-    group = known.groups.get(said.group)
-    if said.store is Store.MPC and group not in (None, (said.threshold, tuple(said.signers))):
-        raise Disagreement(f"the database has another signer group {said.group}")
-
-
-def _known_key(row: AnyRow, by_node: Mapping[str, Held]) -> Difference | None:
-    in_use = {name: held for name, held in by_node.items() if held.holding is Holding.IN_USE}
-    if not in_use:
-        return None  # another share of the key is in use, or none: the reverse comparison tells
-    first, nodes = next(iter(in_use.values())), tuple(in_use)
-    key_id, is_final = (
-        str(first.key_id),
-        JobState(row.state)
-        not in (
-            JobState.QUEUED,
-            JobState.LEASED,
-        ),
-    )
-    if not is_final:
-        return _unfinished(key_id, in_use)
-    if not is_same_key(row, first):
-        state = JobState(row.state)
+def _known_key(row: AnyRow, in_use: Mapping[str, Held], known: Known) -> Difference | None:
+    state = JobState(row.state)
+    if state in (JobState.QUEUED, JobState.LEASED):
+        return _unfinished(row, in_use, known)
+    key_id = str(row.id)
+    contradicting = tuple(name for name, held in in_use.items() if not is_same_key(row, held))
+    if contradicting:
         what = (
             f"the database says {state.value} of its request, and nodes hold the key"
             if state is not JobState.DONE
-            else "the database has other facts of it than its holders attest"
+            else "the database has other facts of it than these nodes attest"
         )
         todo = "Compare both with the signed addresses that applications have; nothing is changed."
-        return Difference(Kind.CONTRADICTION, key_id, nodes, what, todo)
-    if is_same_set(row, first):
-        return None
+        return Difference(Kind.CONTRADICTION, key_id, contradicting, what, todo)
     try:
-        key = agreed(in_use)
+        # a signer that agrees with the database is not in ``in_use``, and so stops the change
+        key = agreed_by_signers(in_use, _group_of(row, known))
     except Disagreement as reason:
         todo = "Start the missing signers and run this again, or finish the refresh: refresh-keys."
-        return Difference(Kind.SHARE_SET, key_id, nodes, f"not changed: {reason}", todo)
+        return Difference(Kind.SHARE_SET, key_id, tuple(in_use), f"not changed: {reason}", todo)
     generation = key.held[0].generation
     what = f"its signers use generation {generation}, and the database says {row.generation}"
     if (generation or 0) < (row.generation or 0):
         todo = "The signers' databases are older than this one: see restore-a-database."
-        return Difference(Kind.CONTRADICTION, key_id, nodes, what, todo)
-    return Difference(Kind.SHARE_SET, key_id, nodes, what, "--apply", UseShareSet(key))
+        return Difference(Kind.CONTRADICTION, key_id, key.nodes, what, todo)
+    return Difference(Kind.SHARE_SET, key_id, key.nodes, what, "--apply", UseShareSet(key))
 
 
-def _unfinished(key_id: str, in_use: Mapping[str, Held]) -> Difference | None:
-    first = next(iter(in_use.values()))
-    if first.attested.store is Store.HSM:
-        if first.outcome is not None:
+def _group_of(row: AnyRow, known: Known) -> SignerGroup:
+    """Return the signer group that the database names for a key. Raise Disagreement."""
+    group = known.groups.get(row.signer_group)
+    if group is None:
+        raise Disagreement("the database names no signer group for it")
+    return group
+
+
+def _unfinished(row: AnyRow, in_use: Mapping[str, Held], known: Known) -> Difference | None:
+    key_id, nodes = str(row.id), tuple(in_use)
+    if row.store == Store.HSM:
+        if any(held.outcome is not None for held in in_use.values()):
             return None  # the journal has its outcome, which goes back to the request
         return Difference(
             Kind.CONTRADICTION,
             key_id,
-            tuple(in_use),
-            "a driver holds the key, its request is not finished, and the journal has no outcome",
+            nodes,
+            "a node holds the key, its request is not finished, and the journal has no outcome",
             "Keep the wrapped key, and ask for another key.",
         )
     try:
-        key = agreed(in_use)
+        key = agreed_by_signers(in_use, _group_of(row, known))
+        said = key.attested
+        if (row.scheme, row.curve, row.network) != (said.scheme, said.curve, said.network):
+            raise Disagreement("the request asks for another key than its signers attest")
     except Disagreement as reason:
         todo = "Nothing: the signers finish or abandon it after the start."
-        return Difference(
-            Kind.UNFINISHED_KEY, key_id, tuple(in_use), f"not finished: {reason}", todo
-        )
+        return Difference(Kind.UNFINISHED_KEY, key_id, nodes, f"not finished: {reason}", todo)
     what = "all of its signers use it, and its request is not finished"
     return Difference(Kind.UNFINISHED_KEY, key_id, key.nodes, what, "--apply", Finish(key))
 

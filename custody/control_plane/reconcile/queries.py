@@ -46,6 +46,14 @@ GROUPS = """
     FROM signer_groups JOIN signer_group_members ON group_name = name GROUP BY name, threshold
 """
 
+HOLDERS = """
+    SELECT name, threshold, array_agg(signer ORDER BY share_index) AS signers
+    FROM keys JOIN signer_groups ON name = signer_group
+        JOIN signer_group_members ON group_name = name
+    WHERE keys.id = :id GROUP BY name, threshold
+"""
+"""The signer group of one key."""
+
 ADD_GROUP = """
     WITH added AS (
         INSERT INTO signer_groups (name, threshold) VALUES (:name, :threshold)

@@ -2,7 +2,7 @@
 
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -13,6 +13,7 @@ from custody.control_plane.jobs.queue import Queue
 from custody.control_plane.mtls import MutualTlsProtocol
 from custody.control_plane.reconcile import queries
 from custody.control_plane.reconcile.collector import Collector, NodeState, registered
+from custody.control_plane.reconcile.holdings import SignerGroup
 from custody.control_plane.reconcile.node_api import create_reconciling_app
 from custody.control_plane.reconcile.plan import Adopt, Difference, Known, differences
 from custody.control_plane.reconcile.repair import NotRepaired, Repairs
@@ -33,12 +34,13 @@ MARGIN = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Options:
-    """``keys``: adopt no others; empty: adopt all."""
+    """``keys``: adopt no others; empty: adopt all. ``groups``: newer than the backup."""
 
     wait_seconds: float
     apply: bool = False
     application: str | None = None
     keys: Collection[UUID] = ()
+    groups: Sequence[SignerGroup] = ()
 
 
 @dataclass
@@ -72,13 +74,14 @@ async def reconcile(
         )
     async with Database(url) as database:
         application = await _application(database, options.application)
+        groups = await _groups(database, options.groups)
         collector, backed_up_at = await _collector(database, settings)
         async with _listening(settings, collector) as port:
             on_listening(port)
             await collector.wait(options.wait_seconds)
         found = Reconciled(
             backed_up_at,
-            await _compared(database, collector),
+            await _compared(database, collector, groups),
             answered=[name for name, node in collector.nodes.items() if node.is_complete],
             not_asked=collector.missing,
             held_back=sum(node.held_back for node in collector.nodes.values()),
@@ -101,6 +104,21 @@ async def _application(database: Database, name: str | None) -> UUID | None:
         )
     found: UUID = row.id
     return found
+
+
+async def _groups(database: Database, named: Sequence[SignerGroup]) -> dict[str, SignerGroup]:
+    """Return the signer groups of the database, and those that the operator names."""
+    groups = {
+        row.name: SignerGroup(row.name, row.threshold, tuple(row.signers))
+        for row in await database.rows(queries.GROUPS)
+    }
+    for group in named:
+        if groups.setdefault(group.name, group) != group:
+            raise OperatorError(
+                f"signer group {group} is named, and {groups[group.name]} is there already",
+                "Name each group that the database lacks once, as your own records have it.",
+            )
+    return groups
 
 
 async def _collector(database: Database, settings: Settings) -> tuple[Collector, datetime | None]:
@@ -138,14 +156,13 @@ async def _listening(settings: Settings, collector: Collector) -> AsyncIterator[
         await listener.stop()
 
 
-async def _compared(database: Database, collector: Collector) -> list[Difference]:
+async def _compared(
+    database: Database, collector: Collector, groups: Mapping[str, SignerGroup]
+) -> list[Difference]:
     ids = list(collector.different)
     rows: list[AnyRow] = []
     for start in range(0, len(ids), PAGE):
         rows += await database.rows(queries.KEYS, {"ids": ids[start : start + PAGE]})
-    groups = {
-        row.name: (row.threshold, tuple(row.signers)) for row in await database.rows(queries.GROUPS)
-    }
     known = Known({row.id: row for row in rows}, groups)
     return differences(collector, known, await _missing(database, collector))
 

@@ -11,7 +11,7 @@ from custody.control_plane.jobs.results import MadeKey
 from custody.control_plane.jobs.transitions import Change, Note
 from custody.control_plane.problems import ProblemError
 from custody.control_plane.reconcile import queries
-from custody.control_plane.reconcile.holdings import Agreed
+from custody.control_plane.reconcile.holdings import Agreed, SignerGroup
 from custody.control_plane.reconcile.plan import Adopt, Finish, Repair, Return, UseShareSet
 from custody.control_plane.resources.creation import Creation, NewKey
 from custody.control_plane.resources.external_ids import body_digest
@@ -56,10 +56,14 @@ class Repairs:
         if self.application is None:
             raise NotRepaired("no application was named: --application NAME")
         said = key.attested
-        if said.store is Store.MPC:
+        if key.group is not None:
             await self.database.rows(
                 queries.ADD_GROUP,
-                {"name": said.group, "threshold": said.threshold, "signers": said.signers},
+                {
+                    "name": key.group.name,
+                    "threshold": key.group.threshold,
+                    "signers": list(key.group.signers),
+                },
             )
         job, body = self._job(key)
         result = _result(key)
@@ -86,7 +90,7 @@ class Repairs:
             new,
             reference,
             said.store,
-            signer_group=said.group if said.store is Store.MPC else None,
+            signer_group=None if key.group is None else key.group.name,
             result=result,
             chain_code=said.chain_code,
             attestations=[each.signed for each in key.held],
@@ -99,7 +103,7 @@ class Repairs:
             raise NotRepaired(problem.detail) from None
         if settled.job_id != job.id:
             raise NotRepaired(f"its external id is that of key {settled.job_id}")
-        if said.store is Store.MPC:
+        if key.group is not None:
             await self._use_share_set(key)
 
     def _job(self, key: Agreed) -> tuple[Job, CreateKey | CreateWallet]:
@@ -127,6 +131,7 @@ class Repairs:
         return job, body
 
     async def _finish(self, key: Agreed) -> None:
+        await self._require_holders(key)
         said = key.attested
         rows = await self.database.rows(
             READ_REPORTED,
@@ -154,6 +159,7 @@ class Repairs:
             raise NotRepaired("its request has changed meanwhile")
 
     async def _use_share_set(self, key: Agreed) -> None:
+        await self._require_holders(key)
         generation, share_set_id = key.held[0].share_set
         values = {
             "id": key.attested.key_id,
@@ -161,6 +167,13 @@ class Repairs:
             "share_set_id": share_set_id,
         }
         await self.database.rows(queries.SET_SHARES, values)
+
+    async def _require_holders(self, key: Agreed) -> None:
+        """Raise NotRepaired unless exactly the signer group of the key's own row attests it."""
+        row = await self.database.row(queries.HOLDERS, {"id": key.attested.key_id})
+        holders = None if row is None else SignerGroup(row.name, row.threshold, tuple(row.signers))
+        if holders is None or holders != key.group:
+            raise NotRepaired(f"the key's signer group is {holders}, and {key.group} attest it")
 
     async def _return(self, repair: Return) -> None:
         recorded = repair.recorded
@@ -173,7 +186,7 @@ class Repairs:
 def _body(key: Agreed) -> CreateKey | CreateWallet:
     """Return the request, without the fields that say the same when they are left out."""
     said, made_for = key.attested, key.made_for
-    group = said.group if said.store is Store.MPC else None
+    group = None if key.group is None else key.group.name
     external_id = made_for.external_id if made_for else None
     if said.network is None:
         return CreateKey(

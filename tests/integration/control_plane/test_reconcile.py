@@ -1,22 +1,36 @@
 """What a restored control plane makes of the inventories that nodes hand in."""
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import func, insert
 from typer.testing import CliRunner
 
 from custody.control_plane.cli import app
 from custody.control_plane.reconcile.collector import Collector, NodeState
-from custody.control_plane.reconcile.plan import Difference, Kind
-from custody.control_plane.reconcile.reconcile import _compared
+from custody.control_plane.reconcile.holdings import SignerGroup, agreed_by_signers, open_held
+from custody.control_plane.reconcile.plan import Difference, Finish, Kind, UseShareSet
+from custody.control_plane.reconcile.reconcile import _compared, _groups
+from custody.control_plane.reconcile.repair import NotRepaired, Repairs
+from custody.control_plane.resources.creation import Creation
 from custody.control_plane.settings import initialise
-from custody.wire.algorithms import ECDSA_SECP256K1, Protection, Store
+from custody.control_plane.tables import nodes
+from custody.runtime.errors import OperatorError
+from custody.wire.algorithms import (
+    ECDSA_SECP256K1,
+    EDDSA_ED25519,
+    Network,
+    Protection,
+    Store,
+)
 from custody.wire.inventory import (
     HeldKey,
     Holding,
@@ -62,6 +76,7 @@ class Driver:
         }
         attested = Attestation(**(facts | changes))
         return HeldKey(
+            key_id=key_id,
             attestation=self.signer.sign(ATTESTATION_TYPE, attested.model_dump_json().encode()),
             holding=Holding.IN_USE,
             created_at=datetime.now(UTC),
@@ -91,8 +106,11 @@ async def collector(replica: Replica, drivers: tuple[Driver, Driver]) -> Collect
     return Collector(replica.database, QUESTION, [driver.state for driver in drivers])
 
 
-async def found(replica: Replica, collector: Collector) -> list[Difference]:
-    return await _compared(replica.database, collector)
+async def found(
+    replica: Replica, collector: Collector, named: Sequence[SignerGroup] = ()
+) -> list[Difference]:
+    groups = await _groups(replica.database, named)
+    return await _compared(replica.database, collector, groups)
 
 
 async def public_key_of(replica: Replica, key: UUID) -> bytes:
@@ -223,3 +241,230 @@ def test_it_names_an_application_that_the_backup_lacks(config: str):
     done = CliRunner().invoke(app, ["--config", config, "reconcile", "--application", "shop"])
     assert done.exit_code == 1
     assert "no application 'shop'" in done.output
+
+
+SIGNERS = ("signer-1", "signer-2", "signer-3")
+TREASURY = SignerGroup("treasury", 2, SIGNERS)
+LIAR = SIGNERS[0]
+HONEST_KEY, KEY_OF_THE_LIAR = made_up_key(EDDSA_ED25519, 3), made_up_key(EDDSA_ED25519, 4)
+
+
+class Signers:
+    """The signers of a database's only group, which say what each is told to say."""
+
+    def __init__(self, replica: Replica, api: httpx.AsyncClient) -> None:
+        self.replica = replica
+        self.api = api
+        self.application: UUID | None = None
+        self.identities = {name: SigningKey(Ed25519PrivateKey.generate()) for name in SIGNERS}
+
+    async def register(self) -> None:
+        async with self.replica.engine.begin() as connection:
+            for name in SIGNERS:
+                row = {
+                    "id": name,
+                    "node_group": "mpc",
+                    "capabilities": {"EdDSA/ed25519": "mpc"},
+                    "health": {"status": "ok", "detail": None},
+                    "last_seen": func.now(),
+                }
+                await connection.execute(insert(nodes).values(row))
+        body = {"name": "treasury", "signers": list(SIGNERS), "threshold": 2}
+        assert (await self.api.post("/v1/signer-groups", json=body)).status_code == 201
+
+    async def unfinished(self) -> UUID:
+        """Return the id of a wallet's key, whose request is not finished."""
+        body = {"network": "Solana", "store": "mpc", "signer_group": "treasury"}
+        made = await self.api.post("/v1/wallets", json=body)
+        assert made.status_code == 201, made.text
+        return UUID(made.json()["key_id"])
+
+    async def finished(self) -> tuple[UUID, UUID]:
+        """Return the id of an Active key, and that of its set of shares."""
+        key_id, share_set_id = await self.unfinished(), uuid4()
+        said = {name: [self.held(name, key_id, share_set_id=share_set_id)] for name in SIGNERS}
+        [difference] = await self.differences(said)
+        await self.apply(difference)
+        return key_id, share_set_id
+
+    def held(self, name: str, key_id: UUID, *, generation: int = 0, **changes: Any) -> HeldKey:
+        share_set_id = changes.pop("share_set_id", key_id)
+        facts: dict[str, Any] = {
+            "key_id": key_id,
+            "made_for": None,
+            "store": Store.MPC,
+            "scheme": EDDSA_ED25519.scheme,
+            "curve": EDDSA_ED25519.curve,
+            "network": Network.SOLANA,
+            "public_key": HONEST_KEY,
+            "protection": Protection.MPC,
+            "group": "treasury",
+            "threshold": 2,
+            "signers": list(SIGNERS),
+            "node": name,
+        }
+        payload = Attestation(**(facts | changes)).model_dump_json().encode()
+        return HeldKey(
+            key_id=key_id,
+            attestation=self.identities[name].sign(ATTESTATION_TYPE, payload),
+            holding=Holding.IN_USE,
+            created_at=datetime.now(UTC),
+            generation=generation,
+            share_set_id=share_set_id,
+        )
+
+    async def differences(
+        self, said: Mapping[str, Sequence[HeldKey]], named: Sequence[SignerGroup] = ()
+    ) -> list[Difference]:
+        """Return what differs, when every signer hands in its inventory."""
+        states = [
+            NodeState(name, "mpc", Store.MPC, identity.public_key)
+            for name, identity in self.identities.items()
+        ]
+        collector = Collector(self.replica.database, QUESTION, states)
+        for name in SIGNERS:
+            await collector.take(name, page(keys=tuple(said.get(name, ()))))
+        return await found(self.replica, collector, named)
+
+    @property
+    def repairs(self) -> Repairs:
+        replica = self.replica
+        creation = Creation(replica.database, replica.queue, replica.notifications)
+        stores = {Store.HSM: "hsm", Store.MPC: "mpc"}
+        return Repairs(
+            replica.database, replica.queue, creation, replica.signer, stores, self.application
+        )
+
+    async def apply(self, difference: Difference) -> None:
+        assert difference.repair is not None, difference
+        await self.repairs.apply(difference.repair)
+
+    async def row(self, key_id: UUID) -> Any:
+        return await self.replica.database.row(
+            "SELECT public_key, share_set_id, generation, signer_group FROM keys WHERE id = :id",
+            {"id": key_id},
+        )
+
+
+@pytest.fixture
+async def signers(replica: Replica, api: httpx.AsyncClient) -> Signers:
+    signers = Signers(replica, api)
+    await signers.register()
+    row = await replica.database.row("SELECT id FROM applications")
+    assert row is not None
+    signers.application = row.id
+    return signers
+
+
+async def test_all_signers_finish_an_unfinished_request(signers: Signers):
+    key_id, share_set_id = await signers.finished()
+    row = await signers.row(key_id)
+    assert (row.public_key, row.share_set_id) == (HONEST_KEY, share_set_id)
+
+
+LIES_OF_A_GROUP: list[dict[str, Any]] = [
+    {"signers": [LIAR], "threshold": 1},
+    {"signers": [LIAR, SIGNERS[1]]},
+    {"group": "of-the-liar", "signers": [LIAR], "threshold": 1},
+    {},
+]
+
+
+@pytest.mark.parametrize("lie", LIES_OF_A_GROUP)
+async def test_one_signer_never_finishes_a_request_with_its_own_key(
+    signers: Signers, lie: dict[str, Any]
+):
+    key_id = await signers.unfinished()
+    said = {LIAR: [signers.held(LIAR, key_id, public_key=KEY_OF_THE_LIAR, **lie)]}
+    differences = await signers.differences(said)
+    assert [each.repair for each in differences] == [None]
+    assert (await signers.row(key_id)).public_key is None
+
+
+@pytest.mark.parametrize("lie", LIES_OF_A_GROUP)
+async def test_one_signer_never_has_a_key_of_its_own_adopted(signers: Signers, lie: dict[str, Any]):
+    said = {LIAR: [signers.held(LIAR, uuid4(), public_key=KEY_OF_THE_LIAR, **lie)]}
+    assert [each.repair for each in await signers.differences(said)] == [None]
+
+
+async def test_honest_signers_that_agree_with_the_database_stop_a_lie_about_the_set(
+    signers: Signers,
+):
+    key_id, share_set_id = await signers.finished()
+    honest = {name: [signers.held(name, key_id, share_set_id=share_set_id)] for name in SIGNERS[1:]}
+    for lie in LIES_OF_A_GROUP:
+        other = signers.held(LIAR, key_id, share_set_id=uuid4(), generation=1, **lie)
+        differences = await signers.differences({LIAR: [other], **honest})
+        assert all(each.repair is None for each in differences), differences
+        assert differences[0].nodes == (LIAR,)
+    refreshed = uuid4()
+    said = {
+        name: [signers.held(name, key_id, share_set_id=refreshed, generation=1)] for name in SIGNERS
+    }
+    [difference] = await signers.differences(said)
+    await signers.apply(difference)
+    row = await signers.row(key_id)
+    assert (row.share_set_id, row.generation) == (refreshed, 1)
+
+
+async def test_a_key_of_an_unknown_group_is_adopted_if_the_operator_names_the_group(
+    signers: Signers,
+):
+    key_id, pair = uuid4(), SignerGroup("pair", 2, SIGNERS[:2])
+    facts: dict[str, Any] = {"group": "pair", "signers": list(SIGNERS[:2])}
+    said = {name: [signers.held(name, key_id, **facts)] for name in SIGNERS[:2]}
+    [listed] = await signers.differences(said)
+    assert (listed.kind, listed.repair) == (Kind.UNKNOWN_KEY, None)
+    assert f"--signer-group {pair}" in listed.todo
+    [other] = await signers.differences(said, [SignerGroup("pair", 2, SIGNERS)])
+    assert other.repair is None
+    [named] = await signers.differences(said, [pair])
+    await signers.apply(named)
+    assert (await signers.row(key_id)).signer_group == "pair"
+    assert await _groups(signers.replica.database, []) == {"treasury": TREASURY, "pair": pair}
+
+
+async def test_a_repair_compares_the_group_with_the_row_again(signers: Signers):
+    key_id, _ = await signers.finished()
+    held = {
+        name: open_held(
+            name,
+            "mpc",
+            Store.MPC,
+            signers.identities[name].public_key,
+            signers.held(name, key_id, group="pair", signers=list(SIGNERS[:2])),
+        )
+        for name in SIGNERS[:2]
+    }
+    key = agreed_by_signers(held, SignerGroup("pair", 2, SIGNERS[:2]))
+    for repair in (Finish(key), UseShareSet(key)):
+        with pytest.raises(NotRepaired, match="signer group"):
+            await signers.repairs.apply(repair)
+
+
+async def test_a_group_that_the_database_has_is_not_named_otherwise(signers: Signers):
+    database = signers.replica.database
+    assert await _groups(database, [TREASURY]) == {"treasury": TREASURY}
+    with pytest.raises(OperatorError, match="is there already"):
+        await _groups(database, [SignerGroup("treasury", 2, SIGNERS[:2])])
+
+
+async def test_a_share_that_waits_is_listed_without_proof(signers: Signers):
+    key_id = uuid4()
+    waiting = signers.held(LIAR, key_id).model_copy(
+        update={"attestation": None, "holding": Holding.WAITING}
+    )
+    [difference] = await signers.differences({LIAR: [waiting]})
+    assert (difference.kind, difference.id) == (Kind.WAITING_SHARE, str(key_id))
+    repaired = waiting.model_copy(update={"holding": Holding.REPAIRED})
+    said = {name: [signers.held(name, key_id)] for name in SIGNERS[1:]}
+    [difference] = await signers.differences({LIAR: [repaired], **said})
+    assert difference.repair is None
+    assert f"the share of {LIAR} is not in use" in difference.what
+
+
+@pytest.mark.parametrize("text", ["two", "two=2", "two=x:a,b", "two=1:a,b", "two=2:a,a", "=2:a,b"])
+def test_an_option_that_names_no_signer_group_is_refused(config: str, text: str):
+    done = CliRunner().invoke(app, ["--config", config, "reconcile", "--signer-group", text])
+    assert done.exit_code == 1
+    assert "does not name a signer group" in done.output

@@ -112,6 +112,7 @@ async def test_every_key_is_attested_by_the_driver_that_answers(told: Inventory,
     attested = [
         Attestation.model_validate_json(pinned.open(ATTESTATION_TYPE, each.attestation))
         for each in held
+        if each.attestation is not None
     ]
     assert {each.key_id for each in attested} == keys
     assert {each.made_for for each in attested} == {None}  # the journal has forgotten it
@@ -124,7 +125,7 @@ async def test_a_damaged_row_is_left_out(told: Inventory):
         "UPDATE wrapped_keys SET network = 'Nowhere' WHERE key_id = :id", {"id": damaged}
     )
     held = [each for page in await told.answer() for each in page.keys]
-    [left] = [Attestation.model_validate_json(each.attestation.payload).key_id for each in held]
+    [left] = [each.key_id for each in held]
     assert left == key
 
 

@@ -253,7 +253,12 @@ MODELS: dict[str, Model] = {
         question=LEASE,
         number=0,
         keys=(
-            HeldKey(attestation=SIGNED_ATTESTATION, holding=Holding.IN_USE, created_at=CREATED_AT),
+            HeldKey(
+                key_id=ATTESTATION.key_id,
+                attestation=SIGNED_ATTESTATION,
+                holding=Holding.IN_USE,
+                created_at=CREATED_AT,
+            ),
         ),
         outcomes=(
             RecordedOutcome(
