@@ -36,6 +36,10 @@ deadline_seconds = 10
 # keys are in this host's memory while they are used: docs/explanation/architecture.md.
 # Example: ["EdDSA/ed25519"]
 host_signing = [{host_signing}]
+# Check values of master keys that came from the HSM's backup, and so were not made inside this
+# HSM. hsm-driver master-key adopt --restored prints the line: docs/how-to/recover/hsm-lost.md.
+# restored_check_values = ["0x..."]
+# restored_extractable = true  # if they were generated with --extractable
 
 """
 

@@ -6,7 +6,6 @@ from functools import partial
 
 import structlog
 
-from custody.database.pool import Pool
 from custody.node.connections import open_client, open_database
 from custody.node.health import Part
 from custody.node.identity import load_identity
@@ -14,9 +13,7 @@ from custody.node.key_backups import BackupWarnings
 from custody.node.loop import OnStage
 from custody.node.node import Mode, build_node
 from custody.node.only_process import OnlyProcess
-from custody.node.restored_keys import restored_keys
 from custody.pkcs11.hsm import Hsm
-from custody.pkcs11.settings import with_restored
 from custody.s3.bucket import Bucket
 from custody.wire.algorithms import Store
 from custody.wire.jobs import JobKind
@@ -32,14 +29,9 @@ log = structlog.get_logger()
 
 
 @contextlib.asynccontextmanager
-async def open_hsm(
-    settings: DriverSettings, database: Pool, workers: int | None = None
-) -> AsyncIterator[Hsm]:
-    """Return the HSM after login. Raise OperatorError.
-
-    The database says which of the token's keys an operator has adopted as restored.
-    """
-    hsm = Hsm(with_restored(hsm_settings(settings, workers), await restored_keys(database)))
+async def open_hsm(settings: DriverSettings, workers: int | None = None) -> AsyncIterator[Hsm]:
+    """Return the HSM after login. Raise OperatorError."""
+    hsm = Hsm(hsm_settings(settings, workers))
     try:
         await hsm.start()
         yield hsm
@@ -60,7 +52,7 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
         open_database(settings, patient=True) as database,
         OnlyProcess(database, settings.node.id) as only,
         open_client(settings) as client,
-        open_hsm(settings, database) as hsm,
+        open_hsm(settings) as hsm,
     ):
         vault = Vault(database, hsm)
         await vault.adopt_first_master_keys()
