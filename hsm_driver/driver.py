@@ -17,6 +17,7 @@ from custody.pkcs11.hsm import Hsm
 from custody.s3.bucket import Bucket
 from custody.wire.algorithms import Store
 from custody.wire.jobs import JobKind
+from custody.wire.signed_bytes import SigningKey
 from hsm_driver.backup_warnings import backup_warnings
 from hsm_driver.held_keys import DriverKeys
 from hsm_driver.key_copies import KeyCopies
@@ -39,9 +40,10 @@ async def open_hsm(settings: DriverSettings, workers: int | None = None) -> Asyn
         await hsm.close()
 
 
-def key_copies(settings: DriverSettings, hsm: Hsm) -> KeyCopies | None:
+def key_copies(settings: DriverSettings, hsm: Hsm, signer: SigningKey) -> KeyCopies | None:
     """Return the place of wrapped-key copies; None if the configuration has none."""
-    return None if settings.key_copies is None else KeyCopies(hsm, Bucket(settings.key_copies))
+    section = settings.key_copies
+    return None if section is None else KeyCopies(hsm, Bucket(section), signer, section.drivers)
 
 
 async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: None) -> None:
@@ -60,7 +62,7 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
         log.info(
             "hsm ready", capabilities={str(key): how.value for key, how in capabilities.items()}
         )
-        copies = key_copies(settings, hsm)
+        copies = key_copies(settings, hsm, signer)
         parts = [Part("process", only.problem), Part("hsm", lambda: hsm.problem)]
         if copies is not None:
             parts.append(Part("key copies", copies.problem, stops_work=False))
