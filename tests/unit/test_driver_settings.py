@@ -9,8 +9,7 @@ from custody.runtime.configuration import read_settings
 from custody.runtime.errors import ConfigurationError
 from custody.wire.algorithms import EDDSA_ED25519
 from hsm_driver.configuration import NewDriver, new_configuration
-from hsm_driver.driver import hsm_settings
-from hsm_driver.settings import DriverSettings
+from hsm_driver.settings import DriverSettings, hsm_settings
 from tests.made_up_keys import made_up_key
 
 CHECK_VALUE = "0x" + "5a" * 32
