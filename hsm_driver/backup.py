@@ -63,7 +63,7 @@ async def _prove_keys(
     key_ids = []
     if wanted < in_all:
         key_ids = [row.key_id for row in await database.rows(_SAMPLE, {"sample": wanted})]
-    async with open_hsm(settings, database) as hsm:
+    async with open_hsm(settings) as hsm:
         vault = Vault(database, hsm)
         await vault.compare_master_keys()
         count, bad = await try_keys(

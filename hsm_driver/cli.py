@@ -19,6 +19,7 @@ from custody.pkcs11.commands import (
     master_key_app,
     reason_of,
     require_restored,
+    show_adopted,
 )
 from custody.runtime.console import application, no_overwriting, operator_errors, out
 from custody.runtime.options import options_of
@@ -144,28 +145,30 @@ def adopt(
 
     With --restored: adopt master keys that came from the HSM's backup, and so were not made inside
     this HSM. The check values must be those of this database. Each extraction that `doctor` knows
-    is tried, and must fail.
+    is tried, and must fail. The command prints the line of [hsm] that names the keys: a driver
+    starts once its configuration has this line.
     """
     import asyncio
 
     from hsm_driver.master_keys import adopt_new, adopt_restored
 
     with operator_errors():
+        settings = _settings(context)
         if not restored:
             require_restored(reason, rewrappable=rewrappable, extractable=extractable)
-            adopted = asyncio.run(adopt_new(_settings(context)))
-            nothing = "there is no new master key"
-        else:
-            adopted = asyncio.run(
-                adopt_restored(
-                    _settings(context),
-                    reason_of(reason),
-                    rewrappable=rewrappable,
-                    extractable=extractable,
-                )
+            new = asyncio.run(adopt_new(settings))
+            out.print(f"adopted {', '.join(new)}" if new else "there is no new master key")
+            return
+        adopted = asyncio.run(
+            adopt_restored(
+                settings, reason_of(reason), rewrappable=rewrappable, extractable=extractable
             )
-            nothing = "this HSM shows each master key as made inside it: no key needs adoption"
-    out.print(f"adopted {', '.join(adopted)}" if adopted else nothing)
+        )
+    if adopted:
+        place = f"[hsm] of {context.find_root().obj}, and of each driver that uses this HSM"
+        show_adopted(adopted, settings.hsm, place, extractable=extractable)
+    else:
+        out.print("this HSM shows each master key as made inside it: no key needs adoption")
 
 
 def _backup_subject(context: typer.Context) -> Subject:

@@ -36,6 +36,10 @@ deadline_seconds = 10
 # keys are in this host's memory while they are used: docs/explanation/architecture.md.
 # Example: ["EdDSA/ed25519"]
 host_signing = [{host_signing}]
+# Check values of master keys that came from the HSM's backup, and so were not made inside this
+# HSM. hsm-driver master-key adopt --restored prints the line: docs/how-to/recover/hsm-lost.md.
+# restored_check_values = ["0x..."]
+# restored_extractable = true  # if they were generated with --extractable
 
 """
 
@@ -43,7 +47,9 @@ host_signing = [{host_signing}]
 KEY_COPIES_EXPLAINED = """\
 # A copy of each wrapped key in your S3 bucket, before the key is Active. While a copy cannot be
 # put, no key is made. Copies open only in this HSM: docs/how-to/copy-wrapped-keys.md. All drivers
-# of a group use the same bucket and prefix. The credentials may put, get and list there.
+# of a group use the same bucket and prefix. The credentials may put, get and list there. A copy is
+# signed with its driver's identity key. This driver accepts its own copies, and those of the
+# drivers in driver_keys: the public keys that hsm-driver identity show prints there.
 # [key_copies]
 # endpoint = "https://s3.example.com"
 # region = "us-east-1"
@@ -51,6 +57,7 @@ KEY_COPIES_EXPLAINED = """\
 # prefix = "hsm/"
 # ca = "s3-ca.pem"                     # root of the endpoint's certificate, unless a public one
 # credentials_file = "s3-credentials"  # mode 0600, in the form of ~/.aws/credentials
+# driver_keys = ["base64 of the identity public key of another driver of the group"]
 
 """
 

@@ -7,9 +7,7 @@ from custody.database.pool import Pool
 from custody.node.connections import open_database
 from custody.node.doctor import control_plane_checks, durability_check, host_checks
 from custody.node.lock_checks import lock_checks
-from custody.node.restored_keys import restored_keys
 from custody.pkcs11.doctor import WeakVersions, hsm_checks
-from custody.pkcs11.settings import with_restored
 from custody.runtime.checks import Check, Status, failed, side_by_side
 from custody.runtime.errors import OperatorError
 from custody.s3.bucket import Bucket
@@ -44,20 +42,10 @@ async def checks(settings: DriverSettings) -> AsyncIterator[Check]:
 
 async def _hsm_and_database(settings: DriverSettings) -> AsyncIterator[Check]:
     weak: WeakVersions = {}
-    hsm = with_restored(hsm_settings(settings, workers=1), await _restored(settings))
-    async for check in hsm_checks(hsm, weak):
+    async for check in hsm_checks(hsm_settings(settings, workers=1), weak):
         yield check
     async for check in _database(settings, weak):
         yield check
-
-
-async def _restored(settings: DriverSettings) -> dict[bytes, bool]:
-    """Return the restored keys; none if the database is away, which another check says."""
-    try:
-        async with open_database(settings) as database:
-            return await restored_keys(database)
-    except OperatorError:
-        return {}
 
 
 async def _database(settings: DriverSettings, weak: WeakVersions) -> AsyncIterator[Check]:
@@ -72,7 +60,7 @@ async def _database(settings: DriverSettings, weak: WeakVersions) -> AsyncIterat
             for check in await _weak_keys(database, weak):
                 yield check
             name = "master key and database"
-            async with open_hsm(settings, database, workers=1) as hsm:
+            async with open_hsm(settings, workers=1) as hsm:
                 await Vault(database, hsm).compare_master_keys()
             yield Check(name, Status.OK, "check values agree")
     except OperatorError as error:

@@ -6,7 +6,6 @@ from functools import partial
 
 import structlog
 
-from custody.database.pool import Pool
 from custody.node.connections import open_client, open_database
 from custody.node.health import Part
 from custody.node.identity import load_identity
@@ -14,12 +13,11 @@ from custody.node.key_backups import BackupWarnings
 from custody.node.loop import OnStage
 from custody.node.node import Mode, build_node
 from custody.node.only_process import OnlyProcess
-from custody.node.restored_keys import restored_keys
 from custody.pkcs11.hsm import Hsm
-from custody.pkcs11.settings import with_restored
 from custody.s3.bucket import Bucket
 from custody.wire.algorithms import Store
 from custody.wire.jobs import JobKind
+from custody.wire.signed_bytes import SigningKey
 from hsm_driver.backup_warnings import backup_warnings
 from hsm_driver.held_keys import DriverKeys
 from hsm_driver.key_copies import KeyCopies
@@ -32,14 +30,9 @@ log = structlog.get_logger()
 
 
 @contextlib.asynccontextmanager
-async def open_hsm(
-    settings: DriverSettings, database: Pool, workers: int | None = None
-) -> AsyncIterator[Hsm]:
-    """Return the HSM after login. Raise OperatorError.
-
-    The database says which of the token's keys an operator has adopted as restored.
-    """
-    hsm = Hsm(with_restored(hsm_settings(settings, workers), await restored_keys(database)))
+async def open_hsm(settings: DriverSettings, workers: int | None = None) -> AsyncIterator[Hsm]:
+    """Return the HSM after login. Raise OperatorError."""
+    hsm = Hsm(hsm_settings(settings, workers))
     try:
         await hsm.start()
         yield hsm
@@ -47,9 +40,10 @@ async def open_hsm(
         await hsm.close()
 
 
-def key_copies(settings: DriverSettings, hsm: Hsm) -> KeyCopies | None:
+def key_copies(settings: DriverSettings, hsm: Hsm, signer: SigningKey) -> KeyCopies | None:
     """Return the place of wrapped-key copies; None if the configuration has none."""
-    return None if settings.key_copies is None else KeyCopies(hsm, Bucket(settings.key_copies))
+    section = settings.key_copies
+    return None if section is None else KeyCopies(hsm, Bucket(section), signer, section.drivers)
 
 
 async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: None) -> None:
@@ -60,7 +54,7 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
         open_database(settings, patient=True) as database,
         OnlyProcess(database, settings.node.id) as only,
         open_client(settings) as client,
-        open_hsm(settings, database) as hsm,
+        open_hsm(settings) as hsm,
     ):
         vault = Vault(database, hsm)
         await vault.adopt_first_master_keys()
@@ -68,7 +62,7 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
         log.info(
             "hsm ready", capabilities={str(key): how.value for key, how in capabilities.items()}
         )
-        copies = key_copies(settings, hsm)
+        copies = key_copies(settings, hsm, signer)
         parts = [Part("process", only.problem), Part("hsm", lambda: hsm.problem)]
         if copies is not None:
             parts.append(Part("key copies", copies.problem, stops_work=False))

@@ -1,13 +1,18 @@
 """Wrapped-key copies: each new key is in the owner's S3 bucket before it is in the database.
 
 A copy is a row of wrapped_keys, sealed by the token's key for host signing (AES-GCM) with the key's
-id as associated data. So only this HSM reads a copy, and an object moved to another key's name, or
-written by somebody else, does not open. Each key id has one object. The driver that finds one takes
-the key that is in it, so that a key whose commit failed is not made twice.
+id as associated data. So only this HSM reads a copy. The seal does not prove who made the copy:
+every holder of the PIN can use the token's key. So the driver signs the sealed copy with its
+identity key. It accepts copies that are signed by itself or by a driver that is pinned. Without
+this, a holder of the PIN who writes to the bucket could put a key of known value in a new key's
+place.
+
+Each key id has one object. The driver that finds one takes the key that is in it, so that a key
+whose commit failed is not made twice.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Self
 from uuid import UUID
@@ -20,19 +25,28 @@ from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.master_key import HOST_SUFFIX
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.s3.bucket import Bucket
-from custody.s3.faults import S3Fault
+from custody.s3.faults import FaultKind, S3Fault
 from custody.wire.algorithms import Curve, Network, Protection, Scheme, known_algorithm
 from custody.wire.encoding import Base64Bytes, HexBytes, Model
 from custody.wire.framing import Domain, tagged
 from custody.wire.public_keys import check_public_key
+from custody.wire.signed_bytes import (
+    KEY_COPY_TYPE,
+    KEY_ID,
+    BadSignedBytes,
+    PinnedKeys,
+    SignedBytes,
+    SigningKey,
+)
 
 SUFFIX = ".json"
 
 
 class SealedCopy(Model):
-    """An object. ``sealed_by`` names the token's key that sealed it, as ``custody-host/1``."""
+    """What is signed. ``sealed_by`` names the token's key that sealed it, as ``custody-host/1``."""
 
     version: Annotated[int, Field(ge=1, le=1)] = 1
+    key_id: UUID
     sealed_by: str
     sealed: Base64Bytes
 
@@ -68,11 +82,19 @@ class KeyCopy(Model):
 
 
 class KeyCopies:
-    """Puts copies into the bucket, and reads them. Raises Failed."""
+    """Puts copies into the bucket, and reads them. Raises Failed.
 
-    def __init__(self, hsm: Hsm, bucket: Bucket) -> None:
+    ``signer``: this driver's identity key. ``others``: identity public keys of the group's drivers
+    whose copies count too.
+    """
+
+    def __init__(
+        self, hsm: Hsm, bucket: Bucket, signer: SigningKey, others: Sequence[bytes] = ()
+    ) -> None:
         self._hsm = hsm
         self._bucket = bucket
+        self._signer = signer
+        self._pinned = PinnedKeys([signer.public_key, *others])
         self._prefix = bucket.settings.prefix
         self._problem: str | None = None
 
@@ -104,20 +126,39 @@ class KeyCopies:
         return found.key
 
     async def read(self, key_id: UUID) -> KeyCopy:
-        """Return the copy of a key."""
+        """Return the copy of a key, which this driver or a pinned one has signed."""
         with self._faults(f"the copy of key {key_id} cannot be read"):
             data = await asyncio.to_thread(self._bucket.get, self._name(key_id))
         try:
-            sealed = SealedCopy.model_validate_json(data)
+            signed = SignedBytes.model_validate_json(data)
+            sealed = SealedCopy.model_validate_json(self._verified(key_id, signed))
+            _require_of(key_id, sealed.key_id)
             document = await self._hsm.unseal(sealed.sealed_by, sealed.sealed, bound_to(key_id))
             copy = KeyCopy.model_validate_json(document)
         except ValidationError:
             raise _unusable(f"the copy of key {key_id} does not have the form of a copy") from None
         except KeyUnusable as error:
             raise _unusable(f"the copy of key {key_id} does not open: {error.reason}") from None
-        if copy.key_id != key_id:
-            raise _unusable(f"the copy of key {key_id} says that it is of {copy.key_id}")
+        _require_of(key_id, copy.key_id)
         return copy
+
+    def _verified(self, key_id: UUID, signed: SignedBytes) -> bytes:
+        """Return the signed payload. Raise Failed unless a pinned driver has signed it."""
+        signer = signed.signing_key_id
+        if KEY_ID.fullmatch(signer) is None:
+            raise _unusable(f"the copy of key {key_id} does not have the form of a copy")
+        if signer not in self._pinned.ids:
+            raise _unusable(
+                f"the copy of key {key_id} is signed by {signer}, which is neither this driver's "
+                f"identity key ({self._signer.key_id}) nor pinned. If {signer} is another driver "
+                "of the group, or this driver's earlier key, add its public key (hsm-driver "
+                "identity show) to [key_copies] driver_keys. If not, find out who writes to the "
+                "bucket"
+            )
+        try:
+            return self._pinned.open(KEY_COPY_TYPE, signed)
+        except BadSignedBytes as error:
+            raise _unusable(f"the copy of key {key_id} is forged or damaged: {error}") from None
 
     async def key_ids(self) -> tuple[list[UUID], list[str]]:
         """Return the ids of all copies in the bucket, and the names of other objects."""
@@ -132,6 +173,8 @@ class KeyCopies:
         try:
             yield
         except S3Fault as fault:
+            if fault.kind is FaultKind.TOO_LARGE:
+                raise _unusable(fault.what) from fault
             self._problem = f"{fault.what}: {fault.todo}"
             raise _missing(f"{consequence}: {fault.what}") from fault
         self._problem = None
@@ -143,7 +186,9 @@ class KeyCopies:
         sealed_by = await self._sealing_key()
         document = copy.model_dump_json().encode()
         sealed = await self._hsm.seal(sealed_by, document, bound_to(copy.key_id))
-        return SealedCopy(sealed_by=sealed_by, sealed=sealed).model_dump_json().encode()
+        payload = SealedCopy(key_id=copy.key_id, sealed_by=sealed_by, sealed=sealed)
+        signed = self._signer.sign(KEY_COPY_TYPE, payload.model_dump_json().encode())
+        return signed.model_dump_json().encode()
 
     async def _sealing_key(self) -> str:
         """Return the name of the token's newest key for host signing."""
@@ -164,6 +209,11 @@ def object_name(key_id: UUID) -> str:
 def bound_to(key_id: UUID) -> bytes:
     """Return the associated data of a key's copy."""
     return tagged(Domain.KEY_COPY, key_id.bytes)
+
+
+def _require_of(key_id: UUID, found: UUID) -> None:
+    if found != key_id:
+        raise _unusable(f"the copy of key {key_id} says that it is of {found}")
 
 
 def _key_id(name: str) -> UUID | None:

@@ -164,7 +164,7 @@ async def _verify(settings: DriverSettings, key_ids: list[UUID]) -> tuple[int, l
     from hsm_driver.driver import open_hsm
     from hsm_driver.vault import Vault
 
-    async with open_database(settings) as database, open_hsm(settings, database) as hsm:
+    async with open_database(settings) as database, open_hsm(settings) as hsm:
         vault = Vault(database, hsm)
         await vault.compare_master_keys()
         with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:

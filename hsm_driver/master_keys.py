@@ -15,17 +15,18 @@ async def adopt_new(settings: DriverSettings) -> list[str]:
     """Record the token's new master keys. Return their names. Raise OperatorError."""
     async with (
         open_database(settings) as database,
-        open_hsm(settings, database, workers=1) as hsm,
+        open_hsm(settings, workers=1) as hsm,
     ):
         return await Vault(database, hsm).adopt_master_keys()
 
 
 async def adopt_restored(
     settings: DriverSettings, reason: str, *, rewrappable: bool, extractable: bool
-) -> list[str]:
+) -> dict[str, bytes]:
     """Record that the token's imported keys are this database's keys, restored from a backup.
 
-    Return their names; none if the token shows all keys as made inside it. Raise OperatorError if
+    Return their check values by name; none if the token shows all keys as made inside it. The
+    driver accepts the keys once the configuration names these check values. Raise OperatorError if
     a check value or an attribute differs.
     """
     signer = load_identity(settings.identity.private_key)
@@ -55,4 +56,4 @@ async def adopt_restored(
                 operator=operator_name(),
                 reason=reason,
             )
-    return sorted(adopted)
+    return adopted

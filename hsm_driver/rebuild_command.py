@@ -33,8 +33,9 @@ def add_rebuild(app: typer.Typer, settings_of: Callable[[typer.Context], DriverS
     def rebuild_from_s3(context: typer.Context, as_json: Json = False) -> None:
         """Add the wrapped keys that the database lacks, from their copies in S3.
 
-        Reads the bucket of [key_copies], and needs the HSM with the master keys. Each key signs in
-        the HSM before it is added. Present keys stay as they are. After an interruption, run it
+        Reads the bucket of [key_copies], and needs the HSM with the master keys. A copy counts if
+        this driver signed it, or a driver in driver_keys. Each key signs in the HSM before it is
+        added. Present keys stay as they are. After an interruption, run it
         again: it continues.
 
         Exit code 0: every copy's key is in the database; 1: some copies cannot be used; 3: the
@@ -74,8 +75,8 @@ async def _rebuild(settings: DriverSettings) -> Rebuilt:
     from hsm_driver.vault import Vault
 
     identity = load_identity(settings.identity.private_key)
-    async with open_database(settings) as database, open_hsm(settings, database) as hsm:
-        copies = key_copies(settings, hsm)
+    async with open_database(settings) as database, open_hsm(settings) as hsm:
+        copies = key_copies(settings, hsm, identity)
         if copies is None:
             raise OperatorError(
                 "the configuration has no section [key_copies], so this driver has no copies in S3",

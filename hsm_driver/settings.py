@@ -1,15 +1,18 @@
 """The driver's configuration file."""
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from custody.node.settings import NodeSettings
 from custody.pkcs11.settings import HsmSettings
 from custody.pkcs11.token_section import TokenSection, token_settings
 from custody.s3.settings import S3Section
 from custody.wire.algorithms import HSM_ALGORITHMS, Algorithm
+from custody.wire.encoding import base64_to_bytes
+from custody.wire.public_keys import check_ed25519
+from custody.wire.signed_bytes import MAX_PINNED_KEYS
 
 
 class HsmSection(TokenSection):
@@ -24,11 +27,30 @@ class HsmSection(TokenSection):
         return value
 
 
+class KeyCopiesSection(S3Section):
+    """[key_copies]: the bucket, and the other drivers whose copies this driver accepts."""
+
+    driver_keys: Annotated[tuple[str, ...], Field(max_length=MAX_PINNED_KEYS - 1)] = ()
+    """Identity public keys in base64, as `hsm-driver identity show` prints them."""
+
+    @field_validator("driver_keys")
+    @classmethod
+    def _are_public_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            check_ed25519(base64_to_bytes(text))
+        return value
+
+    @property
+    def drivers(self) -> list[bytes]:
+        """Return the public keys of the other drivers."""
+        return [base64_to_bytes(text) for text in self.driver_keys]
+
+
 class DriverSettings(NodeSettings):
     program: ClassVar[str] = "hsm-driver"
 
     hsm: HsmSection
-    key_copies: S3Section | None = None
+    key_copies: KeyCopiesSection | None = None
 
 
 def hsm_settings(settings: DriverSettings, workers: int | None = None) -> HsmSettings:

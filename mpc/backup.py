@@ -95,7 +95,7 @@ async def _prove_shares(
     key_ids = []
     if sample is not None and sample < in_all:
         key_ids = [row.key_id for row in await database.rows(_SAMPLE, {"sample": sample})]
-    async with open_encryption_keys(settings, database) as keys:
+    async with open_encryption_keys(settings) as keys:
         await keys.compare(database)
         count, _, bad = await try_shares(
             Shares(database, keys), database, key_ids, lambda done: advance("shares", done, in_all)

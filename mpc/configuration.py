@@ -80,6 +80,10 @@ key_label = "custody-signer"
 workers = 1
 # The signer kills and replaces a worker that needs longer for one group of operations.
 deadline_seconds = 10
+# Check values of keys that came from the HSM's backup, and so were not made inside this HSM.
+# mpc-signer master-key adopt --restored prints the line: docs/how-to/recover/hsm-lost.md.
+# restored_check_values = ["0x..."]
+# restored_extractable = true  # if they were generated with --extractable
 """
 
 DELIVERY_SECTION = """\

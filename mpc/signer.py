@@ -72,7 +72,7 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
         open_database(settings, patient=True) as database,
         OnlyProcess(database, settings.node.id) as only,
         open_client(settings) as client,
-        open_encryption_keys(settings, database) as keys,
+        open_encryption_keys(settings) as keys,
         open_delivery_client(settings) as delivery,
     ):
         await keys.adopt_first(database)

@@ -62,6 +62,13 @@ def error(status: int, code: str) -> Answer:
     return answer
 
 
+def content(body: bytes, size: int | None = None) -> Answer:
+    """Answer with this body. ``size``: what the head says instead of the body's size."""
+    length = len(body) if size is None else size
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    return lambda _, __: head.encode() + body
+
+
 @dataclass
 class FaultyS3:
     """Listens with TLS until closed. ``answer`` may be changed while it runs.

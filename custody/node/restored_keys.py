@@ -1,4 +1,8 @@
-"""Keys of a token that came from a backup of the HSM, as an operator has adopted them."""
+"""The record of keys of a token that came from a backup of the HSM, as an operator adopted them.
+
+Nothing reads the rows to accept a key: the configuration file names the check values
+(custody/pkcs11/token_section.py). A writer of the database must not be able to pin a key.
+"""
 
 from collections.abc import Mapping
 
@@ -11,8 +15,6 @@ from custody.wire.signed_bytes import SigningKey
 KIND = "AdoptRestoredKey"
 """The kind of the audit record."""
 
-_RESTORED = "SELECT check_value, is_extractable FROM restored_keys ORDER BY check_value"
-
 _ADOPT = """
     INSERT INTO restored_keys (check_value, is_extractable, operator, reason)
     SELECT check_value, :is_extractable, :operator, :reason
@@ -20,11 +22,6 @@ _ADOPT = """
     ON CONFLICT (check_value) DO UPDATE SET is_extractable = excluded.is_extractable,
         operator = excluded.operator, reason = excluded.reason, adopted_at = now()
 """
-
-
-async def restored_keys(pool: Pool) -> dict[bytes, bool]:
-    """Return the check values of the adopted keys, and whether each may be extractable."""
-    return {row.check_value: row.is_extractable for row in await pool.rows(_RESTORED)}
 
 
 async def adopt_restored(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,10 +17,12 @@ from custody.runtime.console import (
     print_table,
 )
 from custody.runtime.errors import OperatorError
+from custody.runtime.toml import quoted
 
 if TYPE_CHECKING:
     from custody.pkcs11.messages import MasterKeyRecord, MasterKeys
     from custody.pkcs11.settings import HsmSettings
+    from custody.pkcs11.token_section import TokenSection
 
 
 COLUMNS = (
@@ -61,6 +63,37 @@ def reason_of(reason: str | None) -> str:
             'Say which backup was restored and why: --reason "HSM failed, backup of 3 March".',
         )
     return reason
+
+
+def show_adopted(
+    adopted: Mapping[str, bytes], section: TokenSection, place: str, *, extractable: bool
+) -> None:
+    """Print adopted keys, and the lines of the configuration that pin them.
+
+    The lines keep what the section names already. An operator decides, on the host: the database
+    can name any check value, and so can a person who writes to it.
+    """
+    out.print(f"recorded as restored: {', '.join(sorted(adopted))}", markup=False)
+    values = list(section.restored_check_values)
+    for name, check_value in sorted(adopted.items()):
+        err.print(f"  {name} has the check value 0x{check_value.hex()}", markup=False)
+        if f"0x{check_value.hex()}" not in values:
+            values.append(f"0x{check_value.hex()}")
+    if (tuple(values), extractable) == (
+        section.restored_check_values,
+        section.restored_extractable,
+    ):
+        out.print("the configuration names these check values already", markup=False)
+        return
+    err.print(
+        "Compare these check values with those that you noted when the keys were made. If they "
+        f"agree, write into {place}, then start it:",
+        markup=False,
+    )
+    # typer.echo: the console would break the line, which is then not TOML any more.
+    typer.echo(f"restored_check_values = [{', '.join(map(quoted, values))}]")
+    if extractable:
+        typer.echo("restored_extractable = true")
 
 
 def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Typer:

@@ -109,10 +109,11 @@ def _master_key(settings: HsmSettings, keys: list[MasterKeyRecord]) -> Check:
             return Check(
                 name,
                 Status.FAIL,
-                f"{key.name} was not made inside this HSM: somebody may know its value",
-                "If the HSM was restored from the backup of its master key: hsm-driver master-key "
-                "adopt --restored. If not, find out who put the key there, and delete it: the "
-                "driver does not start with it.",
+                f"{key.name} was not made inside this HSM, and restored_check_values in the "
+                "configuration does not name it: somebody may know the key's value",
+                "If the HSM was restored from the backup of its master key: master-key adopt "
+                "--restored prints the line for the configuration. If not, find out who put the "
+                "key there, and delete it: no node starts with it.",
             )
     newest = [key for key in keys if key.purpose == "wraps keys"][-1]
     detail = f"{newest.name}, check value {newest.check_value.hex()[:16]}…"

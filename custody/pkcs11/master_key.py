@@ -91,7 +91,8 @@ def must_be_made_inside(
     CKA_LOCAL is the token's own statement that the key was made inside (PKCS#11 3.1, section 4.9).
     Without this, a holder of the PIN could add a version of his own, and read every key made from
     then on. A key that came from the HSM's backup has no such statement. Its check value proves
-    that it is the same key, and an operator has adopted it.
+    that it is the same key. The configuration file names this check value. The database does not
+    count here: a holder of the PIN who writes to the database could insert any check value.
     """
     if _flag(master.key, Attribute.LOCAL, otherwise=False):
         return
@@ -101,9 +102,11 @@ def must_be_made_inside(
         raise CannotStart(
             Obstacle.MASTER_KEY,
             f"the key {master.name!r} (check value {proof.hex()[:16]}…) was not made inside this "
-            "HSM: somebody may know its value",
+            "HSM, and restored_check_values in the configuration does not name it: somebody may "
+            "know the key's value",
             "If the HSM was restored from the backup of its master key: master-key adopt "
-            "--restored. If not, find out who put the key there, and delete it.",
+            "--restored prints the line for the configuration. If not, find out who put the key "
+            "there, and delete it.",
         )
     record = describe(session, master)
     if weaknesses := weaknesses_of_restored(record, adopted.extractable):

@@ -45,7 +45,7 @@ class PinStanding(StrEnum):
 
 
 class RestoredKey(Message):
-    """A key that an operator has adopted as restored from a backup: its 32-byte check value.
+    """A key that the configuration names as restored from a backup: its 32-byte check value.
 
     ``extractable``: the key was made with `master-key generate --extractable`.
     """

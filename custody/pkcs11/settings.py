@@ -1,8 +1,7 @@
 """Settings of a token."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from custody.pkcs11.messages import RestoredKey
@@ -33,8 +32,9 @@ class HsmSettings:
     ``deadline_seconds`` is the longest that a worker may take over one group of operations before
     it is killed. ``host_signing`` names the algorithms that may be signed on the host where the
     token cannot do them inside. ``state_directory`` keeps what must outlive this process: that a
-    PIN was refused. ``restored``: keys that were not made inside this token, and that an operator
-    has adopted as restored. ``only_encrypting``: of the token's keys, use only those that encrypt.
+    PIN was refused. ``restored``: keys that were not made inside this token, and that the
+    configuration names as restored. ``only_encrypting``: of the token's keys, use only those that
+    encrypt.
     """
 
     module: Path
@@ -47,9 +47,3 @@ class HsmSettings:
     master_key_label: str = DEFAULT_MASTER_KEY_LABEL
     restored: tuple[RestoredKey, ...] = ()
     only_encrypting: bool = False
-
-
-def with_restored(settings: HsmSettings, restored: Mapping[bytes, bool]) -> HsmSettings:
-    """Return settings that accept these keys. ``restored``: check value to is_extractable."""
-    keys = [RestoredKey(check_value=value, extractable=may) for value, may in restored.items()]
-    return replace(settings, restored=tuple(keys))

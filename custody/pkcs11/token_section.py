@@ -6,12 +6,21 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from custody.pkcs11.messages import RestoredKey
 from custody.pkcs11.settings import HsmSettings, PinCredential, PinFile
 from custody.runtime.configuration import ConfiguredPath, Section
 
+CheckValue = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
+"""The check value of a key on a token, as `master-key list --json` prints it."""
+
 
 class TokenSection(Section):
-    """A token, and the place of its PIN."""
+    """A token, the place of its PIN, and the keys on it that came from the HSM's backup.
+
+    ``restored_check_values`` is a setting, because a writer of the database must not be able to
+    pin a key that was imported into the token. ``restored_extractable``: these keys were generated
+    with --extractable.
+    """
 
     module: ConfiguredPath
     token_label: str
@@ -19,6 +28,8 @@ class TokenSection(Section):
     pin_credential: str | None = None
     workers: Annotated[int, Field(ge=1, le=64)] | None = None
     deadline_seconds: Annotated[float, Field(gt=0)] = 10.0
+    restored_check_values: tuple[CheckValue, ...] = ()
+    restored_extractable: bool = False
 
     @model_validator(mode="after")
     def _one_pin(self) -> "TokenSection":
@@ -43,4 +54,11 @@ def token_settings(
         state_directory=state_directory,
         deadline_seconds=section.deadline_seconds,
         workers=workers or section.workers or os.cpu_count() or 1,
+        restored=tuple(
+            RestoredKey(
+                check_value=bytes.fromhex(value.removeprefix("0x")),
+                extractable=section.restored_extractable,
+            )
+            for value in section.restored_check_values
+        ),
     )

@@ -8,11 +8,11 @@ again.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 import threading
 from collections.abc import Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "application/octet-stream"
 PRECONDITION_FAILED = 412
+MAX_OBJECT_BYTES = 1 << 20
+"""Limit of one read. The objects that a program reads back have a few KiB."""
+MAX_PAGES = 10_000
+"""Limit of one listing, at 1000 names a page. A hostile server could send pages without end."""
 FileIdentity = tuple[int, int, int]
 
 
@@ -58,22 +62,35 @@ class Bucket:
         return self._put(name, content, {})
 
     def get(self, name: str) -> bytes:
-        """Return an object's content. Raise S3Fault, also if there is no such object."""
+        """Return an object's content. Raise S3Fault, also if it is missing or too large."""
         with self._faults("get_object"):
             answer = self._connected().get_object(Bucket=self.settings.bucket, Key=name)
-            content: bytes = answer["Body"].read()
-            return content
+            with contextlib.closing(answer["Body"]) as body:
+                content = bytearray()
+                # botocore compares the length with the head when a read finds the end.
+                while chunk := body.read(MAX_OBJECT_BYTES + 1 - len(content)):
+                    content += chunk
+                    if len(content) > MAX_OBJECT_BYTES:
+                        raise S3Fault(
+                            FaultKind.TOO_LARGE,
+                            f"the object {name} has more than {MAX_OBJECT_BYTES} bytes",
+                        )
+            return bytes(content)
 
     def names(self) -> list[str]:
         """Return the names of all objects below the prefix. Raise S3Fault."""
         names: list[str] = []
         page: dict[str, Any] = {}
-        while True:
+        for _ in range(MAX_PAGES):
             answer = self.call("list_objects_v2", Prefix=self.settings.prefix, **page)
             names += [found["Key"] for found in answer.get("Contents", ())]
             if not answer.get("IsTruncated"):
                 return names
-            page = {"ContinuationToken": answer["NextContinuationToken"]}
+            page = {"ContinuationToken": answer.get("NextContinuationToken", "")}
+        raise S3Fault(
+            FaultKind.TOO_LARGE,
+            f"the list of {self.settings.place} has more than {MAX_PAGES} pages",
+        )
 
     def call(self, operation: str, **parameters: Any) -> Any:
         """Return the answer of another operation on this bucket. Raise S3Fault."""
@@ -102,7 +119,7 @@ class Bucket:
             )
         return Stored(is_new=True, version=answer.get("VersionId"))
 
-    @contextmanager
+    @contextlib.contextmanager
     def _faults(self, operation: str) -> Iterator[None]:
         """Turn the errors of botocore into S3Fault."""
         from botocore import exceptions

@@ -21,6 +21,8 @@ class FaultKind(StrEnum):
     """5xx, 429 or 409: the server asks for a later attempt."""
     UNPROVED = "unproved"
     """The answer does not show that the object was stored."""
+    TOO_LARGE = "too_large"
+    """The answer is larger than what this program stores."""
     REJECTED = "rejected"
     """Another refusal of the server."""
     CREDENTIALS = "credentials"
@@ -36,6 +38,7 @@ TODO = {
     FaultKind.NO_BUCKET: "Create the bucket, or correct bucket, region and endpoint.",
     FaultKind.BUSY: "Wait: it is tried again. If it stays, ask the operator of the S3 server.",
     FaultKind.UNPROVED: "Check what answers at the endpoint: a proxy may answer in its place.",
+    FaultKind.TOO_LARGE: "Check what answers at the endpoint, and who else writes to the bucket.",
     FaultKind.REJECTED: "See the server's message.",
     FaultKind.CREDENTIALS: "Correct the file of the credentials.",
 }

@@ -28,7 +28,8 @@ def hex_to_bytes(value: object) -> bytes:
         raise ValueError("must be bytes as 0x-prefixed hex, two digits a byte") from None
 
 
-def _base64_to_bytes(value: object) -> bytes:
+def base64_to_bytes(value: object) -> bytes:
+    """Decode base64, the form of bytes in signed payloads. Raise ValueError."""
     if isinstance(value, bytes):
         return value
     if not isinstance(value, str):
@@ -54,7 +55,7 @@ HexBytes = Annotated[
 
 Base64Bytes = Annotated[
     bytes,
-    BeforeValidator(_base64_to_bytes),
+    BeforeValidator(base64_to_bytes),
     PlainSerializer(to_base64, return_type=str),
     WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
 ]

@@ -28,6 +28,7 @@ BAN_TYPE = "application/vnd.custody.ban.v1+json"
 BAN_QUESTION_TYPE = "application/vnd.custody.ban-question.v1+json"
 BAN_ANSWER_TYPE = "application/vnd.custody.ban-answer.v1+json"
 SHARE_COPY_TYPE = "application/vnd.custody.share-copy.v1+json"
+KEY_COPY_TYPE = "application/vnd.custody.key-copy.v1+json"
 BACKUP_TYPE = "application/vnd.custody.backup.v1+json"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from custody.pkcs11.commands import Reason, Restored, WasExtractable, reason_of
+from custody.pkcs11.commands import Reason, Restored, WasExtractable, reason_of, show_adopted
 from custody.runtime.console import operator_errors, out
 from custody.runtime.errors import OperatorError
 
@@ -29,7 +29,9 @@ def add_adopt(app: typer.Typer, settings_of: Callable[[typer.Context], SignerSet
         """Adopt encryption keys that came from the HSM's backup: they were not made inside it.
 
         The check values must be those of this signer's database. Each extraction that `doctor`
-        knows is tried, and must fail. A new version is not adopted: mpc-signer rewrap --to-hsm.
+        knows is tried, and must fail. The command prints the line of [encryption.hsm] that names
+        the keys: the signer starts once its configuration has this line. A new version is not
+        adopted: mpc-signer rewrap --to-hsm.
         """
         import asyncio
 
@@ -39,14 +41,17 @@ def add_adopt(app: typer.Typer, settings_of: Callable[[typer.Context], SignerSet
                     "this command adopts restored keys only",
                     "Give --restored. To use a new version of the key: mpc-signer rewrap --to-hsm.",
                 )
-            adopted = asyncio.run(
-                _adopt(settings_of(context), reason_of(reason), extractable=extractable)
+            settings = settings_of(context)
+            adopted = asyncio.run(_adopt(settings, reason_of(reason), extractable=extractable))
+        if adopted and settings.encryption.hsm is not None:
+            show_adopted(
+                adopted,
+                settings.encryption.hsm,
+                f"[encryption.hsm] of {context.find_root().obj}",
+                extractable=extractable,
             )
-        out.print(
-            f"adopted {', '.join(adopted)}"
-            if adopted
-            else "this HSM shows each key as made inside it: no key needs adoption"
-        )
+        else:
+            out.print("this HSM shows each key as made inside it: no key needs adoption")
 
 
 async def keys_in_hsm(settings: SignerSettings, database: Pool) -> Mapping[str, bytes]:
@@ -54,7 +59,7 @@ async def keys_in_hsm(settings: SignerSettings, database: Pool) -> Mapping[str, 
     from mpc.shares.encryption_key import HsmKey
     from mpc.shares.encryption_keys import known_keys, open_encryption_keys
 
-    async with open_encryption_keys(settings, database) as keys:
+    async with open_encryption_keys(settings) as keys:
         known = await known_keys(database)
         return {
             key.name: key.check_value
@@ -63,7 +68,7 @@ async def keys_in_hsm(settings: SignerSettings, database: Pool) -> Mapping[str, 
         }
 
 
-async def _adopt(settings: SignerSettings, reason: str, *, extractable: bool) -> list[str]:
+async def _adopt(settings: SignerSettings, reason: str, *, extractable: bool) -> dict[str, bytes]:
     from custody.node.connections import open_database
     from custody.node.identity import load_identity
     from custody.node.restored_keys import adopt_restored
@@ -96,4 +101,4 @@ async def _adopt(settings: SignerSettings, reason: str, *, extractable: bool) ->
                 operator=operator_name(),
                 reason=reason,
             )
-    return sorted(adopted)
+    return adopted

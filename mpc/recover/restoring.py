@@ -119,7 +119,7 @@ async def restore(
     done = Restored(identity.public_key)
     async with (
         open_database(settings) as pool,
-        open_encryption_keys(settings, pool) as keys,
+        open_encryption_keys(settings) as keys,
     ):
         await _require_fresh(pool, files)
         await keys.adopt_first(pool)

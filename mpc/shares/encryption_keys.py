@@ -6,10 +6,9 @@ from dataclasses import replace
 
 from custody.database.pool import Pool
 from custody.node.errors import Failed
-from custody.node.restored_keys import restored_keys
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.master_key import HOST_SUFFIX
-from custody.pkcs11.settings import HsmSettings, with_restored
+from custody.pkcs11.settings import HsmSettings
 from custody.pkcs11.token_section import token_settings
 from custody.runtime.errors import OperatorError
 from mpc.settings import SignerSettings
@@ -128,13 +127,8 @@ async def adopt(pool: Pool, key: EncryptionKey) -> None:
 
 
 @contextlib.asynccontextmanager
-async def open_encryption_keys(
-    settings: SignerSettings, database: Pool
-) -> AsyncIterator[EncryptionKeys]:
-    """Open the keys of [encryption]: read files, log in to the token. Raise OperatorError.
-
-    The database says which of the token's keys an operator has adopted as restored.
-    """
+async def open_encryption_keys(settings: SignerSettings) -> AsyncIterator[EncryptionKeys]:
+    """Open the keys of [encryption]: read files, log in to the token. Raise OperatorError."""
     section = settings.encryption
     others: list[EncryptionKey] = [load_key_file(path) for path in section.other_key_files]
     candidates: list[EncryptionKey] = []
@@ -143,7 +137,7 @@ async def open_encryption_keys(
     async with contextlib.AsyncExitStack() as stack:
         hsm = None
         if section.hsm is not None:
-            hsm = Hsm(with_restored(hsm_settings(settings), await restored_keys(database)))
+            hsm = Hsm(hsm_settings(settings))
             stack.push_async_callback(hsm.close)
             await hsm.start()
             (candidates if section.key == "hsm" else others).extend(await keys_of(hsm))

@@ -24,8 +24,8 @@ async def shares_of(signer: Signer, keys_of: Signer | None = None) -> AsyncItera
     others = read_settings((keys_of or signer).config, SignerSettings)
     async with (
         open_database(settings) as database,
-        open_database(others) as other,
-        open_encryption_keys(others, other) as keys,
+        open_database(others),
+        open_encryption_keys(others) as keys,
     ):
         yield Shares(database, keys)
 

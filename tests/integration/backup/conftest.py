@@ -73,7 +73,7 @@ async def fill(settings: DriverSettings, url: str) -> list[UUID]:
     """Make keys as the driver does: outcome, key row and audit record in one transaction."""
     made = []
     signer = load_identity(settings.identity.private_key)
-    async with Pool(url, 2, "test") as pool, open_hsm(settings, pool) as hsm:
+    async with Pool(url, 2, "test") as pool, open_hsm(settings) as hsm:
         vault = Vault(pool, hsm)
         await vault.adopt_first_master_keys()
         journal = Journal(pool, settings.node.id, AuditChain(pool, settings.node.id, signer))

@@ -11,10 +11,10 @@ from custody.database.pool import Pool
 from custody.node.acts import Acts
 from custody.node.errors import Failed
 from custody.pkcs11.hsm import Hsm
-from custody.s3.bucket import Bucket
+from custody.s3.bucket import MAX_OBJECT_BYTES, Bucket
 from custody.s3.settings import S3Section
 from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Network
-from custody.wire.signed_bytes import SigningKey
+from custody.wire.signed_bytes import SignedBytes, SigningKey
 from devstack.s3 import S3Server
 from hsm_driver.key_copies import KeyCopies
 from hsm_driver.possession import prove_possession
@@ -24,6 +24,7 @@ from tests import faulty_s3
 from tests.faulty_s3 import FaultyS3
 
 PREFIX = "hsm/"
+DRIVER, OTHER_DRIVER, STRANGER = (SigningKey(Ed25519PrivateKey.generate()) for _ in range(3))
 
 
 class CopiesBucket:
@@ -56,7 +57,7 @@ def bucket(s3_server: S3Server, tmp_path: Path) -> CopiesBucket:
 
 @pytest.fixture
 def copies(hsm: Hsm, bucket: CopiesBucket) -> KeyCopies:
-    return KeyCopies(hsm, bucket.client())
+    return KeyCopies(hsm, bucket.client(), DRIVER)
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ async def pool(driver_database: str) -> AsyncIterator[Pool]:
 
 
 async def rebuilt(pool: Pool, hsm: Hsm, copies: KeyCopies) -> Rebuilt:
-    acts = Acts(pool, "driver-1", SigningKey(Ed25519PrivateKey.generate()))
+    acts = Acts(pool, "driver-1", DRIVER)
     return await rebuild(pool, Vault(pool, hsm), copies, acts, "bo", lambda _, __: None)
 
 
@@ -87,7 +88,7 @@ async def test_a_copy_shows_nothing_and_opens_for_its_own_key_only(hsm, copies, 
     content = bucket.read(f"{key_id}.json")
     assert key.public_key.hex().encode() not in content
     bucket.put(f"{other}.json", content)
-    with pytest.raises(Failed, match="does not open") as moved:
+    with pytest.raises(Failed, match=f"says that it is of {key_id}") as moved:
         await copies.read(other)
     assert not moved.value.transient
     bucket.put(f"{other}.json", b"{}")
@@ -95,12 +96,54 @@ async def test_a_copy_shows_nothing_and_opens_for_its_own_key_only(hsm, copies, 
         await copies.read(other)
 
 
+async def test_a_copy_of_another_driver_counts_if_its_key_is_pinned(hsm, copies, bucket):
+    key_id = uuid4()
+    theirs = await hsm.generate(ECDSA_SECP256K1)
+    await KeyCopies(hsm, bucket.client(), OTHER_DRIVER).put(key_id, None, theirs)
+    ours = await hsm.generate(ECDSA_SECP256K1)
+    with pytest.raises(Failed, match=f"signed by {OTHER_DRIVER.key_id}, which is neither") as found:
+        await copies.put(key_id, None, ours)
+    assert (found.value.code, found.value.transient) == ("key_copy_unusable", False)
+    assert "driver_keys" in found.value.reason
+    pinning = KeyCopies(hsm, bucket.client(), DRIVER, [OTHER_DRIVER.public_key])
+    assert await pinning.put(key_id, None, ours) == theirs
+
+
+async def test_a_holder_of_the_pin_puts_no_key_in_a_new_keys_place(hsm, copies, bucket, pool):
+    """The stranger seals with the token's key, writes to the bucket, and signs as nobody."""
+    await Vault(pool, hsm).adopt_first_master_keys()
+    known_value, forged = uuid4(), uuid4()
+    for key_id in (known_value, forged):
+        key = await hsm.generate(ECDSA_SECP256K1)
+        await KeyCopies(hsm, bucket.client(), STRANGER).put(key_id, None, key)
+    signed = SignedBytes.model_validate_json(bucket.read(f"{forged}.json"))
+    as_driver = signed.model_copy(update={"signing_key_id": DRIVER.key_id})
+    bucket.put(f"{forged}.json", as_driver.model_dump_json().encode())
+    for key_id, said in ((known_value, "which is neither"), (forged, "forged or damaged")):
+        with pytest.raises(Failed, match=said):
+            await copies.put(key_id, None, await hsm.generate(ECDSA_SECP256K1))
+    found = await rebuilt(pool, hsm, copies)
+    assert found.unusable.keys() == {known_value, forged}
+    assert (found.present, found.added) == (0, [])
+    assert await pool.rows("SELECT FROM wrapped_keys") == []
+
+
+async def test_an_object_without_end_is_named_and_the_rest_is_rebuilt(hsm, copies, bucket, pool):
+    await Vault(pool, hsm).adopt_first_master_keys()
+    large, good = uuid4(), uuid4()
+    bucket.put(f"{large}.json", b" " * (MAX_OBJECT_BYTES + 1))
+    await copies.put(good, None, await hsm.generate(ECDSA_SECP256K1))
+    found = await rebuilt(pool, hsm, copies)
+    assert found.added == [good]
+    assert "more than" in found.unusable[large]
+
+
 async def test_a_put_whose_answer_was_lost_leaves_the_key_that_was_put(
     hsm, bucket, s3_server: S3Server
 ):
     proxy = FaultyS3(s3_server.leaf, s3_server.port)
     try:
-        copies = KeyCopies(hsm, bucket.client(endpoint=proxy.endpoint))
+        copies = KeyCopies(hsm, bucket.client(endpoint=proxy.endpoint), DRIVER)
         key_id = uuid4()
         for answer in (faulty_s3.error(503, "SlowDown"), faulty_s3.cut_before_the_server):
             proxy.answer = answer

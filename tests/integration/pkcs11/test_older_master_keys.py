@@ -46,7 +46,7 @@ async def store_a_key(config: Path) -> UUID:
     key_id = uuid4()
     async with (
         Pool(settings.database.read_url(), 2, "test") as pool,
-        open_hsm(settings, pool, workers=1) as hsm,
+        open_hsm(settings, workers=1) as hsm,
     ):
         vault = Vault(pool, hsm)
         await vault.adopt_first_master_keys()

@@ -84,18 +84,38 @@ async def adopt(config: Path, *options: str) -> Result:
     return await call(config, "master-key", "adopt", "--restored", *REASON, *options)
 
 
+def pin(config: Path, adopted: Result) -> DriverSettings:
+    """Write the lines that adopt printed into [hsm]. Return the settings."""
+    lines = [line for line in adopted.stdout.splitlines() if line.startswith("restored_")]
+    assert lines
+    text = config.read_text()
+    config.write_text(text.replace("[hsm]\n", "\n".join(["[hsm]", *lines, ""])))
+    return read_settings(config, DriverSettings)
+
+
+def without(config: Path, line: str) -> DriverSettings:
+    """Remove a line of the configuration. Return the settings."""
+    text = config.read_text()
+    assert line in text
+    config.write_text(text.replace(line, ""))
+    return read_settings(config, DriverSettings)
+
+
 async def know(pool: Pool, config: Path, values: dict[str, str]) -> None:
     """Record the keys' check values in the database, as their first driver did."""
     listed = await call(config, "master-key", "list", "--json")
     keys = {key["name"]: key["check_value"] for key in json.loads(listed.stdout)}
     assert {name.rpartition("/")[0] for name in keys} == set(values)
     for name, check_value in keys.items():
-        insert = "INSERT INTO master_keys (id, check_value) VALUES (:id, :check_value)"
+        insert = (
+            "INSERT INTO master_keys (id, check_value) VALUES (:id, :check_value) "
+            "ON CONFLICT DO NOTHING"
+        )
         await pool.rows(insert, {"id": name, "check_value": bytes.fromhex(check_value[2:])})
 
 
 async def generated(settings: DriverSettings, pool: Pool) -> WrappedKey:
-    async with open_hsm(settings, pool, workers=1) as hsm:
+    async with open_hsm(settings, workers=1) as hsm:
         vault = Vault(pool, hsm)
         await vault.compare_master_keys()
         return await vault.generate(ECDSA_SECP256K1)
@@ -115,8 +135,12 @@ async def test_a_restored_master_key_is_used_once_it_is_adopted(
     assert done.exit_code == 0, done.output
     assert "custody/1" in done.stdout
     assert "custody-host/1" in done.stdout
+    with pytest.raises(HsmCannotStart, match="restored_check_values"):
+        await generated(settings, pool)
+    settings = pin(config, done)
+    assert "already" in (await adopt(config)).stdout
     key = await generated(settings, pool)
-    async with open_hsm(settings, pool) as hsm:  # another start
+    async with open_hsm(settings) as hsm:  # another start
         verified(key, digest(1), await hsm.sign(key, digest(1)))
 
     checks = json.loads((await call(config, "doctor", "--json")).stdout)
@@ -134,6 +158,27 @@ async def test_a_restored_master_key_is_used_once_it_is_adopted(
     assert {each["reason"] for each in said} == {REASON[1]}
     verify = await call(config, "audit", "verify", "--offline")
     assert verify.exit_code == 0, verify.output
+
+
+async def test_an_imported_version_is_refused_though_the_database_says_that_it_is_adopted(
+    config: Path, settings: DriverSettings, pool: Pool, empty_token: TokenFolder, tmp_path: Path,
+    values,
+):  # fmt: skip
+    """The attacker of ADR 19: he has the PIN, and writes to the database."""
+    await make_master_key(settings_for(empty_token, tmp_path / "state"))
+    await generated(settings, pool)
+    second = "{Attribute.ID: (2).to_bytes(4)}"
+    restore_master_keys(empty_token, dict.fromkeys(values, "11" * 32), second)
+    await know(pool, config, values)
+    await pool.rows(
+        "INSERT INTO restored_keys (check_value, is_extractable, operator, reason) "
+        "SELECT check_value, false, 'bo', 'none' FROM master_keys"
+    )
+    with pytest.raises(HsmCannotStart, match="restored_check_values") as caught:
+        await generated(settings, pool)
+    assert "'custody/2'" in caught.value.what
+    checks = json.loads((await call(config, "doctor", "--json")).stdout)
+    assert next(each for each in checks if each["name"] == "master key")["status"] == "fail"
 
 
 async def test_another_master_key_is_refused_and_named(
@@ -181,15 +226,15 @@ async def test_a_restored_key_with_another_unwrap_template_is_refused(
 
 
 async def test_a_key_that_was_generated_extractable_needs_that_option(
-    config: Path, settings: DriverSettings, pool: Pool, empty_token: TokenFolder, values
+    config: Path, pool: Pool, empty_token: TokenFolder, values
 ):
     restore_master_keys(empty_token, values, "{Attribute.EXTRACTABLE: True}")
     await know(pool, config, values)
     assert "it is extractable" in (await adopt(config)).stderr
     done = await adopt(config, "--extractable")
     assert done.exit_code == 0, done.output
-    await generated(settings, pool)
-    await pool.rows("UPDATE restored_keys SET is_extractable = false")
+    await generated(pin(config, done), pool)
+    settings = without(config, "restored_extractable = true\n")
     with pytest.raises(HsmCannotStart, match="is extractable"):  # each worker checks the attributes
         await generated(settings, pool)
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from botocore import auth
 
+from custody.s3 import bucket as bucket_module
 from custody.s3.bucket import Bucket
 from custody.s3.faults import FaultKind, S3Fault
 from custody.s3.settings import S3Section
@@ -156,3 +157,34 @@ def test_the_environment_changes_nothing(
     }.items():
         monkeypatch.setenv(name, value)
     assert customers.client().put_new("signer-1/a", CONTENT).is_new
+
+
+def test_an_object_is_read_up_to_a_limit(
+    customers: Customers, proxy: FaultyS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is not trusted: it could send more than this host's memory."""
+    monkeypatch.setattr(bucket_module, "MAX_OBJECT_BYTES", 1000)
+    bucket = customers.client(endpoint=proxy.endpoint)
+    proxy.answer = faulty_s3.content(b"x" * 1000)
+    assert bucket.get("signer-1/a") == b"x" * 1000
+    proxy.answer = faulty_s3.content(b"x" * 1001)
+    with pytest.raises(S3Fault, match="more than 1000 bytes") as raised:
+        bucket.get("signer-1/a")
+    assert raised.value.kind is FaultKind.TOO_LARGE
+    proxy.answer = faulty_s3.content(b"x" * 500, size=1000)
+    with pytest.raises(S3Fault):  # cut in the middle
+        bucket.get("signer-1/a")
+
+
+def test_a_list_without_end_ends(
+    customers: Customers, proxy: FaultyS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket_module, "MAX_PAGES", 3)
+    proxy.answer = faulty_s3.content(
+        b"<ListBucketResult><IsTruncated>true</IsTruncated>"
+        b"<NextContinuationToken>next</NextContinuationToken></ListBucketResult>"
+    )
+    with pytest.raises(S3Fault, match="more than 3 pages") as raised:
+        customers.client(endpoint=proxy.endpoint).names()
+    assert raised.value.kind is FaultKind.TOO_LARGE
+    assert len(proxy.requests) == 3
