@@ -97,7 +97,7 @@ async def test_signers_are_listed_with_owner_and_health(api: httpx.AsyncClient):
         ("signer-3", "bank"),
     ]
     assert signers[0]["health"]["status"] == "ok"
-    never = {"status": "failing", "detail": "has never reported", "works": False}
+    never = {"status": "failing", "detail": "has never reported", "works": False, "warnings": []}
     assert signers[3]["health"] == never
     assert signers[3]["last_seen"] is None
 

@@ -98,5 +98,5 @@ async def test_nodes_show_what_they_last_reported(api: httpx.AsyncClient, node: 
     assert shown["last_seen"] is not None
     assert (shown["id"], shown["group"], shown["version"]) == ("driver-1", "hsm", "1.2.3")
     assert shown["capabilities"] == {"ECDSA/secp256k1": "hsm", "EdDSA/ed25519": "host"}
-    assert shown["health"] == {"status": "ok", "detail": None, "works": True}
+    assert shown["health"] == {"status": "ok", "detail": None, "works": True, "warnings": []}
     assert (await api.get("/v1/nodes?group=other")).json()["items"] == []
