@@ -39,7 +39,7 @@ else
 	@$(BIN)/python -m tests.coverage_of_decisions
 	@$(BIN)/coverage html --quiet
 	@echo "Unit tests alone cover $$($(BIN)/coverage report --format=total) %: build/coverage/html/index.html"
-	@$(BIN)/pytest -n 3 --ignore=tests/unit # more than the cores: many tests wait
+	@$(BIN)/pytest -n 2 --ignore=tests/unit
 endif
 
 mutants: install ## remove each guard in turn and check that a test fails; some: make mutants ARGS="2 11"

@@ -76,6 +76,16 @@ class Locked:
         [file] = (self.stack.folder / "control-plane").glob("*.pem")
         return load_signing_key(file, "the job-signing key", "")
 
+    def quorum_of(self, request_id: UUID) -> set[str]:
+        """The two signers of a signature. The second commits a moment after the API shows it."""
+
+        def both() -> set[str] | None:
+            found = self.has_signed(request_id)
+            return found if len(found) == 2 else None
+
+        signers: set[str] = until(both)
+        return signers
+
     def has_signed(self, request_id: UUID) -> set[str]:
         """The signers in whose journals a signature is."""
         found = set()
