@@ -60,7 +60,7 @@ def test_while_one_owner_has_not_decided_the_others_sign(
 ) -> None:
     locked.leave_to_a_person("signer-2")
     made = signed(key, custody.sign_message(key.id, "soon"), "soon")
-    assert locked.has_signed(made.id) == {"signer-1", "signer-3"}
+    assert locked.quorum_of(made.id) == {"signer-1", "signer-3"}
 
 
 @pytest.mark.parametrize("decision", ["approve", "reject"])
@@ -77,7 +77,7 @@ def test_where_the_last_one_has_not_decided_it_stays_pending_until_that_owner_do
     if decision == "approve":
         done = custody.get_signature(key.id, asked.id, wait=SECONDS)
         signed(key, done, "payout 3")
-        assert locked.has_signed(asked.id) == {"signer-2", "signer-3"}
+        assert locked.quorum_of(asked.id) == {"signer-2", "signer-3"}
         return
     with pytest.raises(Rejected, match="said the owner of signer-2"):
         custody.get_signature(key.id, asked.id, wait=SECONDS)
@@ -92,7 +92,7 @@ def test_a_gate_that_hangs_holds_up_neither_its_request_nor_others(
         for number, each in enumerate(asked):
             done = custody.get_signature(key.id, each.id, wait=SECONDS)
             signed(key, done, f"bill {number}")
-            assert locked.has_signed(each.id) == {"signer-1", "signer-3"}
+            assert locked.quorum_of(each.id) == {"signer-1", "signer-3"}
     finally:
         locked.gates["signer-2"].resume()
 
