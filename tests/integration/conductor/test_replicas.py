@@ -2,10 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID
 
 import pytest
+from sqlalchemy import func, update
 
 from custody.control_plane.conductor.settings import CeremoniesSection
+from custody.control_plane.tables import JobState, jobs, steps
 from custody.wire.tickets import Ticket
 from tests.integration.conductor.conftest import CALM, Conducting, Troupe
 from tests.integration.control_plane.conftest import Replica
@@ -81,3 +85,27 @@ async def test_a_signature_that_comes_after_the_expiry_is_for_admins_only(troupe
 
     await troupe.until(is_kept)
     assert (await troupe.api.get(path)).json() == ended
+
+
+@CALM
+async def test_a_request_whose_step_has_just_ended_is_not_signed_again(troupe: Troupe):
+    """A signature ends step and request in two transactions; here the second one is missing."""
+    wallet = await troupe.wallet()
+    signed = await troupe.sign(wallet["key_id"])
+    await troupe.conducting.stop_conducting()
+    request_id = UUID(signed["id"])
+    replica = troupe.conducting.replica
+
+    async def is_seen_with_a_step_that_ended(seconds: float) -> bool:
+        ended_at = func.now() - timedelta(seconds=seconds)
+        under_way = {"state": JobState.LEASED.value, "finished_at": None}
+        async with replica.engine.begin() as connection:
+            of_request = update(steps).where(steps.c.request_id == request_id)
+            await connection.execute(of_request.values(ended_at=ended_at))
+            await connection.execute(
+                update(jobs).where(jobs.c.id == request_id).values(**under_way)
+            )
+        return await replica.mpc.conductor.sweep() > 0
+
+    assert not await is_seen_with_a_step_that_ended(0)
+    assert await is_seen_with_a_step_that_ended(5)
