@@ -10,8 +10,9 @@ import typer
 
 from custody.backup import commands as backup_commands
 from custody.node.commands import add_node_commands
-from custody.node.confirm_command import add_confirm_backup
+from custody.node.confirm_command import add_confirm_backup, check_value_of
 from custody.pkcs11.commands import (
+    CheckValues,
     Reason,
     Restored,
     WasExtractable,
@@ -135,6 +136,7 @@ def adopt(
     context: typer.Context,
     restored: Restored = False,
     reason: Reason = None,
+    check_value: CheckValues = None,
     rewrappable: WasRewrappable = False,
     extractable: WasExtractable = False,
 ) -> None:
@@ -144,7 +146,8 @@ def adopt(
     After its next start, each driver wraps new keys with the adopted version.
 
     With --restored: adopt master keys that came from the HSM's backup, and so were not made inside
-    this HSM. The check values must be those of this database. Each extraction that `doctor` knows
+    this HSM. The check values must be those of this database. If the database is new and knows
+    none, they must be those that you give with --check-value. Each extraction that `doctor` knows
     is tried, and must fail. The command prints the line of [hsm] that names the keys: a driver
     starts once its configuration has this line.
     """
@@ -155,13 +158,17 @@ def adopt(
     with operator_errors():
         settings = _settings(context)
         if not restored:
-            require_restored(reason, rewrappable=rewrappable, extractable=extractable)
+            require_restored(reason, check_value, rewrappable=rewrappable, extractable=extractable)
             new = asyncio.run(adopt_new(settings))
             out.print(f"adopted {', '.join(new)}" if new else "there is no new master key")
             return
         adopted = asyncio.run(
             adopt_restored(
-                settings, reason_of(reason), rewrappable=rewrappable, extractable=extractable
+                settings,
+                reason_of(reason),
+                [check_value_of(each) for each in check_value or []],
+                rewrappable=rewrappable,
+                extractable=extractable,
             )
         )
     if adopted:

@@ -1,10 +1,12 @@
 """Adoption of master keys: new versions, and keys that came from the HSM's backup."""
 
+from collections.abc import Sequence
+
 from custody.node.connections import open_database
 from custody.node.identity import load_identity
 from custody.node.restored_keys import adopt_restored as record_restored
 from custody.pkcs11.administration import administration
-from custody.pkcs11.restoring import imported_keys, require_strong, unknown_key
+from custody.pkcs11.restoring import imported_keys, require_expected, require_strong
 from custody.runtime.operators import operator_name
 from hsm_driver.driver import open_hsm
 from hsm_driver.settings import DriverSettings, hsm_settings
@@ -21,9 +23,16 @@ async def adopt_new(settings: DriverSettings) -> list[str]:
 
 
 async def adopt_restored(
-    settings: DriverSettings, reason: str, *, rewrappable: bool, extractable: bool
+    settings: DriverSettings,
+    reason: str,
+    noted: Sequence[bytes],
+    *,
+    rewrappable: bool,
+    extractable: bool,
 ) -> dict[str, bytes]:
     """Record that the token's imported keys are this database's keys, restored from a backup.
+
+    ``noted``: the keys' check values as the operator noted them, for a database that knows none.
 
     Return their check values by name; none if the token shows all keys as made inside it. The
     driver accepts the keys once the configuration names these check values. Raise OperatorError if
@@ -39,9 +48,7 @@ async def adopt_restored(
         for name, check_value in known.items():
             compare_check_values(name, check_value, present.get(name))
         keys = await imported_keys(token, only_encrypting=False)
-        for key in keys:
-            if key.name not in known:
-                raise unknown_key(key, known.values())
+        require_expected(keys, known.values(), noted)
         await require_strong(
             token, keys, stored_keys=True, rewrappable=rewrappable, extractable=extractable
         )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Settings = TypeVar("Settings", bound="NodeSettings")
 MAX_PLACE = 500
+CHECK_VALUE_BYTES = 32
 
 Place = Annotated[
     str,
@@ -65,7 +66,7 @@ def add_confirm_backup(
                     settings_of(context),
                     known_keys,
                     names=name or [],
-                    values=[bytes_of(each) for each in check_value or []],
+                    values=[check_value_of(each) for each in check_value or []],
                     place=place_of(place),
                     by=by or operator_name(),
                 )
@@ -131,11 +132,15 @@ def place_of(place: str) -> str:
     return place
 
 
-def bytes_of(text: str) -> bytes:
+def check_value_of(text: str) -> bytes:
     """Return a check value from its hex. Raise OperatorError."""
     try:
-        return bytes.fromhex(text.removeprefix("0x"))
+        value = bytes.fromhex(text.removeprefix("0x"))
     except ValueError:
+        value = b""
+    if len(value) != CHECK_VALUE_BYTES:
         raise OperatorError(
-            f"{text[:80]!r} is not a check value", "Copy it from: master-key list --json"
-        ) from None
+            f"{text[:80]!r} is not a check value: it has {CHECK_VALUE_BYTES} bytes in hex",
+            "Copy it from: master-key list --json",
+        )
+    return value

@@ -44,13 +44,23 @@ WasRewrappable = Annotated[
 WasExtractable = Annotated[
     bool, typer.Option("--extractable", help="With --restored: as the key was generated.")
 ]
+CheckValues = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--check-value",
+        help="With --restored: a check value that you noted when the key was made. One for each "
+        "key. Needed if the database is new, and so knows none.",
+    ),
+]
 
 
-def require_restored(reason: str | None, *, rewrappable: bool, extractable: bool) -> None:
+def require_restored(
+    reason: str | None, check_values: list[str] | None, *, rewrappable: bool, extractable: bool
+) -> None:
     """Raise OperatorError for options that only --restored takes."""
-    if reason is not None or rewrappable or extractable:
+    if reason is not None or check_values or rewrappable or extractable:
         raise OperatorError(
-            "--reason, --rewrappable and --extractable belong to --restored",
+            "--reason, --check-value, --rewrappable and --extractable belong to --restored",
             "Give --restored as well, or leave these options out.",
         )
 

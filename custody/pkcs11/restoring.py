@@ -4,7 +4,7 @@ An HSM that was restored from its vendor's backup shows its keys with CKA_LOCAL=
 value proves which key it is. The attributes are those of the restored object, so they are tried.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from custody.pkcs11.administration import Administration
 from custody.pkcs11.extraction_attempts import ATTEMPTS, Attempt
@@ -28,14 +28,44 @@ async def imported_keys(token: Administration, only_encrypting: bool) -> list[Ma
     ]
 
 
-def unknown_key(key: MasterKeyRecord, known: Iterable[bytes]) -> OperatorError:
-    """Return the error for an imported key with a check value that the database does not know."""
-    values = ", ".join(map(short, known)) or "none"
+def require_expected(
+    keys: Collection[MasterKeyRecord], known: Collection[bytes], noted: Collection[bytes]
+) -> None:
+    """Raise OperatorError for an imported key that is not one of the lost HSM's keys.
+
+    ``known``: the check values in the database. ``noted``: check values that the operator wrote
+    down when the keys were made. They decide if the database knows none, because it is new.
+    """
+    imported = {key.check_value for key in keys}
+    for value in noted:
+        if value not in imported:
+            raise OperatorError(
+                f"no imported key in this HSM has the check value {short(value)}, which was given",
+                "Compare with: master-key list --json. Restore the right backup into this HSM.",
+            )
+    for key in keys:
+        if key.check_value not in (known or noted):
+            raise _unknown_key(key, known) if known else _nothing_to_compare(key, noted)
+
+
+def _unknown_key(key: MasterKeyRecord, known: Iterable[bytes]) -> OperatorError:
     return OperatorError(
         f"{key.name} (check value {short(key.check_value)}) was not made inside this HSM, and is "
-        f"not a key that this database knows: the check values that it knows are {values}",
+        "not a key that this database knows: the check values that it knows are "
+        f"{', '.join(map(short, known))}",
         "Restore the right backup into this HSM, or point the configuration at the right HSM. If "
         "nobody restored this key, find out who put it there, and delete it.",
+    )
+
+
+def _nothing_to_compare(key: MasterKeyRecord, noted: Iterable[bytes]) -> OperatorError:
+    values = ", ".join(map(short, noted)) or "none"
+    return OperatorError(
+        f"{key.name} (check value {short(key.check_value)}) was not made inside this HSM, and this "
+        f"database is new: it knows no check value. Given with --check-value: {values}",
+        "If the database has a backup, restore it first: backup restore. If it has none, repeat "
+        "this command with --check-value for each imported key, as you noted it when the key was "
+        "made: docs/how-to/recover/hsm-and-database-lost.md.",
     )
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import typer
 
-from custody.pkcs11.commands import Reason, Restored, WasExtractable, reason_of, show_adopted
+from custody.node.confirm_command import check_value_of
+from custody.pkcs11.commands import (
+    CheckValues,
+    Reason,
+    Restored,
+    WasExtractable,
+    reason_of,
+    show_adopted,
+)
 from custody.runtime.console import operator_errors, out
 from custody.runtime.errors import OperatorError
 
@@ -24,11 +32,13 @@ def add_adopt(app: typer.Typer, settings_of: Callable[[typer.Context], SignerSet
         context: typer.Context,
         restored: Restored = False,
         reason: Reason = None,
+        check_value: CheckValues = None,
         extractable: WasExtractable = False,
     ) -> None:
         """Adopt encryption keys that came from the HSM's backup: they were not made inside it.
 
-        The check values must be those of this signer's database. Each extraction that `doctor`
+        The check values must be those of this signer's database. If the database is new and knows
+        none, they must be those that you give with --check-value. Each extraction that `doctor`
         knows is tried, and must fail. The command prints the line of [encryption.hsm] that names
         the keys: the signer starts once its configuration has this line. A new version is not
         adopted: mpc-signer rewrap --to-hsm.
@@ -42,7 +52,10 @@ def add_adopt(app: typer.Typer, settings_of: Callable[[typer.Context], SignerSet
                     "Give --restored. To use a new version of the key: mpc-signer rewrap --to-hsm.",
                 )
             settings = settings_of(context)
-            adopted = asyncio.run(_adopt(settings, reason_of(reason), extractable=extractable))
+            noted = [check_value_of(each) for each in check_value or []]
+            adopted = asyncio.run(
+                _adopt(settings, reason_of(reason), noted, extractable=extractable)
+            )
         if adopted and settings.encryption.hsm is not None:
             show_adopted(
                 adopted,
@@ -68,12 +81,14 @@ async def keys_in_hsm(settings: SignerSettings, database: Pool) -> Mapping[str, 
         }
 
 
-async def _adopt(settings: SignerSettings, reason: str, *, extractable: bool) -> dict[str, bytes]:
+async def _adopt(
+    settings: SignerSettings, reason: str, noted: Sequence[bytes], *, extractable: bool
+) -> dict[str, bytes]:
     from custody.node.connections import open_database
     from custody.node.identity import load_identity
     from custody.node.restored_keys import adopt_restored
     from custody.pkcs11.administration import administration
-    from custody.pkcs11.restoring import imported_keys, require_strong, unknown_key
+    from custody.pkcs11.restoring import imported_keys, require_expected, require_strong
     from custody.runtime.operators import operator_name
     from mpc.shares.encryption_keys import hsm_settings, known_keys
 
@@ -83,10 +98,7 @@ async def _adopt(settings: SignerSettings, reason: str, *, extractable: bool) ->
         administration(hsm_settings(settings)) as token,
     ):
         keys = await imported_keys(token, only_encrypting=True)
-        known = set((await known_keys(database)).values())
-        for key in keys:
-            if key.check_value not in known:
-                raise unknown_key(key, known)
+        require_expected(keys, (await known_keys(database)).values(), noted)
         await require_strong(
             token, keys, stored_keys=False, rewrappable=False, extractable=extractable
         )

@@ -103,8 +103,7 @@ def without(config: Path, line: str) -> DriverSettings:
 
 async def know(pool: Pool, config: Path, values: dict[str, str]) -> None:
     """Record the keys' check values in the database, as their first driver did."""
-    listed = await call(config, "master-key", "list", "--json")
-    keys = {key["name"]: key["check_value"] for key in json.loads(listed.stdout)}
+    keys = await check_values(config)
     assert {name.rpartition("/")[0] for name in keys} == set(values)
     for name, check_value in keys.items():
         insert = (
@@ -196,13 +195,57 @@ async def test_another_master_key_is_refused_and_named(
         await generated(settings, pool)
 
 
+async def check_values(config: Path) -> dict[str, str]:
+    """Return the check values of the token's keys by name, in hex, as an operator notes them."""
+    listed = await call(config, "master-key", "list", "--json")
+    return {key["name"]: key["check_value"] for key in json.loads(listed.stdout)}
+
+
 async def test_an_imported_key_that_the_database_does_not_know_is_refused(
     config: Path, pool: Pool, empty_token: TokenFolder, values
 ):
     restore_master_keys(empty_token, values)
+    await know(pool, config, values)
+    await pool.rows("DELETE FROM master_keys WHERE id = 'custody-host/1'")
     done = await adopt(config)
     assert done.exit_code == 1
+    assert "custody-host/1" in done.stderr
     assert "not a key that this database knows" in done.stderr
+    assert await pool.rows("SELECT FROM restored_keys") == []
+
+
+async def test_a_new_database_takes_the_check_values_that_the_operator_noted(
+    config: Path, pool: Pool, empty_token: TokenFolder, values
+):
+    """HSM and database are lost together, and the database has no backup."""
+    restore_master_keys(empty_token, values)
+    noted = await check_values(config)
+    for given in ([], ["--check-value", noted["custody/1"]]):
+        done = await adopt(config, *given)
+        assert done.exit_code == 1
+        assert "this database is new" in done.stderr
+        assert "backup restore" in done.stderr
+        assert "--check-value" in done.stderr
+    done = await adopt(config, *(f"--check-value={value}" for value in noted.values()))
+    assert done.exit_code == 0, done.output
+    settings = pin(config, done)
+    async with open_hsm(settings, workers=1) as hsm:
+        await Vault(pool, hsm).adopt_first_master_keys()  # as rebuild-from-s3 and run do
+    await generated(settings, pool)
+    verify = await call(config, "audit", "verify", "--offline")
+    assert verify.exit_code == 0, verify.output
+
+
+async def test_a_noted_check_value_that_no_imported_key_has_is_refused(
+    config: Path, pool: Pool, empty_token: TokenFolder, values
+):
+    restore_master_keys(empty_token, values)
+    noted = [*(await check_values(config)).values(), "0x" + "ab" * 32]
+    done = await adopt(config, *(f"--check-value={value}" for value in noted))
+    assert done.exit_code == 1
+    assert "no imported key in this HSM has the check value ababab" in done.stderr
+    await know(pool, config, values)
+    assert (await adopt(config, f"--check-value={noted[-1]}")).exit_code == 1
     assert await pool.rows("SELECT FROM restored_keys") == []
 
 
@@ -255,6 +298,8 @@ async def test_nothing_is_adopted_where_every_key_was_made_inside(
         (["--restored"], "a reason has"),
         (["--reason", "x"], "belong to --restored"),
         (["--extractable"], "belong to --restored"),
+        (["--check-value", "0x" + "11" * 32], "belong to --restored"),
+        (["--restored", "--reason", "x", "--check-value", "0x11"], "is not a check value"),
     ],
 )
 async def test_options_that_do_not_fit_are_refused(config: Path, options: list[str], said: str):

@@ -202,6 +202,23 @@ async def test_a_restored_key_that_the_database_does_not_know_is_refused(
     assert f"the check values that it knows are {key.id}" in done.stderr
 
 
+async def test_a_new_database_takes_the_check_values_that_the_operator_noted(
+    settings: SignerSettings, config: Path, tmp_path: Path
+):
+    create_signing_key(settings.identity.private_key)
+    labels = ("custody-signer", "custody-signer-host")
+    restore_master_keys(TokenFolder(tmp_path / "token"), dict.fromkeys(labels, "11" * 32))
+    adopt = ("master-key", "adopt", "--restored", "--reason", "HSM and database failed")
+    done = await command(config, *adopt)
+    assert done.exit_code == 1
+    assert "this database is new" in done.stderr
+    listed = json.loads((await command(config, "master-key", "list", "--json")).stdout)
+    noted = {key["name"]: key["check_value"] for key in listed}["custody-signer-host/1"]
+    done = await command(config, *adopt, "--check-value", noted)
+    assert done.exit_code == 0, done.output
+    assert noted in done.stdout
+
+
 async def test_the_backup_of_a_key_in_an_hsm_is_confirmed_by_name(
     pool: Pool, settings: SignerSettings, config: Path
 ):
