@@ -25,7 +25,7 @@ from mpc.bans.in_flight import left
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryRefused, DeliveryUnavailable
 from mpc.delivery_clocks import clock_problem
 from mpc.memory.marks import Marks
-from mpc.memory.memory import peers_answers, remembered
+from mpc.memory.memory import HOW_TO_PIN, peers_answers, remembered
 from mpc.memory.needed_repairs import needed_repairs
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_keys import hsm_settings, open_encryption_keys
@@ -220,17 +220,22 @@ async def _memory(settings: SignerSettings, database: Pool) -> Check:
     """Check that the database is the one that this signer worked with last."""
     name = "memory"
     found, marks = await remembered(database), Marks(settings.node.state_directory).read()
-    missing = [each.signer for each in await peers_answers(database) if each.answered_at is None]
+    asked = await peers_answers(database, settings.node.id)
+    missing = [each.signer for each in asked if each.answered_at is None]
+    unpinned = [each.signer for each in asked if each.answered_at is None and not each.is_pinned]
     if found is None:
         return Check(name, Status.OK, "this signer has not worked with this database yet")
     if found.nonce is not None:
+        todo = "Start this signer and those peers. For one that is gone for good: mpc-signer bans "
+        todo += "do-without"
+        if unpinned or not asked:
+            todo = f"Pin {', '.join(unpinned) or 'the other signers'}: {HOW_TO_PIN}. {todo}"
         return Check(
             name,
             Status.WARN,
             f"the database was restored ({found.why}): signs nothing before these peers tell their "
-            f"bans: {', '.join(missing) or 'none is missing'}",
-            "Start this signer and those peers. For a peer that is gone for good: mpc-signer bans "
-            "do-without",
+            f"bans: {', '.join(missing) or ('none is missing' if asked else 'none is pinned')}",
+            todo,
         )
     if marks is None or found.mark not in marks:
         return Check(

@@ -194,6 +194,8 @@ memory_answers = Table(  # the peers that need not be asked any more
     Column("signer", String, primary_key=True),
     Column("nonce", LargeBinary, nullable=False),
     Column("bans", Integer, nullable=False),  # how many bans the answer contained
+    # signers of the share sets that the answer names: they are asked as well
+    Column("named", ARRAY(String), nullable=False, server_default="{}"),
     Column("operator", String),  # who decided to do without the answer
     Column("reason", String),
     now("answered_at"),

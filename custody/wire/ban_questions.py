@@ -15,7 +15,7 @@ from custody.wire.signed_bytes import SignedBytes
 
 NONCE_BYTES = 32
 MAX_BANS_IN_PART = 1_000
-MAX_SETS_IN_PART = 5_000
+MAX_SETS_IN_PART = 2_000
 MAX_PARTS = 1_000
 
 Nonce = Annotated[HexBytes, Field(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
@@ -38,8 +38,8 @@ class SetInUse(Model):
     ceremony: UUID
     generation: Annotated[int, Field(ge=0)]
     threshold: Annotated[int, Field(ge=MIN_THRESHOLD, le=MAX_SIGNERS)]
-    signers: Annotated[int, Field(ge=MIN_THRESHOLD, le=MAX_SIGNERS)]
-    """n: how many signers hold shares."""
+    signers: Annotated[tuple[NodeId, ...], Field(min_length=MIN_THRESHOLD, max_length=MAX_SIGNERS)]
+    """All n that hold shares, in order of their index."""
 
 
 class BanAnswer(Model):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mpc.settings import SignerSettings
 
 
-ANSWER_COLUMNS = ["signer", "answer", "at", "bans"]
+ANSWER_COLUMNS = ["signer", "is_pinned", "named_by", "answer", "at", "bans"]
 COLUMNS = ["key_id", "signer", "does_not_sign_with", "since", "why"]
 
 
@@ -60,14 +60,18 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
 
     @app.command()
     def answers(context: typer.Context, as_json: Json = False) -> None:
-        """Show which peers have told a restored signer their bans.
+        """Show which signers have told a restored signer their bans.
 
-        A signer whose database was restored asks every pinned peer for its bans. It signs nothing
-        before all have answered. The running signer asks by itself: this command only reads.
+        A signer whose database was restored asks every pinned peer, every other signer of its
+        shares, and every signer of a common key that an answer names. It signs nothing before all
+        have answered. The running signer asks by itself: this command only reads. An answer counts
+        once its signer is pinned: mpc-signer peers add.
 
         Exit code 0: no answer is missing; 1: the signer waits for answers.
         """
         import asyncio
+
+        from mpc.memory.memory import HOW_TO_PIN
 
         with operator_errors():
             found, peers = asyncio.run(_answers(settings_of(context)))
@@ -91,7 +95,14 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
                 + ("this signer takes no work yet" if is_waiting else "all peers have answered"),
                 markup=False,
             )
+            for row in rows:
+                row["is_pinned"] = "yes" if row["is_pinned"] else "no"
+                row["named_by"] = ", ".join(row["named_by"]) or None
             print_table(ANSWER_COLUMNS, [[row[name] for name in ANSWER_COLUMNS] for row in rows])
+            unpinned = [each.signer for each in peers if not each.is_pinned]
+            if is_waiting and (unpinned or not peers):
+                what = ", ".join(unpinned) or "the other signers"
+                out.print(f"pin {what}: {HOW_TO_PIN}", markup=False)
         if is_waiting:
             raise typer.Exit(EXIT_FAILED)
 
@@ -244,20 +255,23 @@ async def _answers(settings: SignerSettings) -> tuple[Remembered | None, list[Pe
     from mpc.memory.memory import peers_answers, remembered
 
     async with open_database(settings) as database:
-        return await remembered(database), await peers_answers(database)
+        return await remembered(database), await peers_answers(database, settings.node.id)
 
 
 async def _do_without(settings: SignerSettings, signers: list[str], reason: str) -> tuple[str, ...]:
     from custody.node.acts import Acts
     from custody.node.connections import open_database
     from custody.node.identity import load_identity
-    from mpc.memory.memory import do_without, remembered
-    from mpc.peers import Peers
+    from mpc.memory.memory import do_without, peers_answers, remembered
 
     identity = load_identity(settings.identity.private_key)
     async with open_database(settings) as database:
+        asked = {each.signer for each in await peers_answers(database, settings.node.id)}
         for signer in signers:
-            await Peers(database).require(signer)
+            if signer not in asked:
+                raise OperatorError(
+                    f"this signer does not ask {signer!r}", "See: mpc-signer bans answers"
+                )
         found = await remembered(database)
         if found is None or found.nonce is None:
             raise OperatorError(
@@ -278,6 +292,8 @@ def _answer_row(answer: PeersAnswer, is_waiting: bool) -> dict[str, Any]:
         said = "missing"
     return {
         "signer": answer.signer,
+        "is_pinned": answer.is_pinned,
+        "named_by": answer.named_by,
         "answer": said,
         "at": _time(answer.answered_at),
         "bans": answer.bans,

@@ -43,7 +43,7 @@ _BANS = """
 """
 
 _SETS = """
-    SELECT key_id, ceremony, generation, threshold, cardinality(signers) AS signers FROM shares
+    SELECT key_id, ceremony, generation, threshold, signers FROM shares
     WHERE state = 'active' AND :asker = ANY(signers) ORDER BY key_id
 """
 

@@ -20,8 +20,15 @@ from custody.wire.node_api import BanQuestionRequest, LeftPair
 from custody.wire.signed_bytes import BAN_QUESTION_TYPE, SignedBytes, SigningKey
 from custody.wire.statements import Ban
 from mpc.bans.bans import Bans
-from mpc.memory.judging import StatedSet, WholeAnswer, stated_sets, whole_answers
-from mpc.memory.memory import Memory, peers_answers
+from mpc.memory.judging import (
+    Group,
+    StatedSet,
+    WholeAnswer,
+    named_signers,
+    stated_sets,
+    whole_answers,
+)
+from mpc.memory.memory import Memory, PeersAnswer, peers_answers
 from mpc.peers import Peers
 from mpc.shares import share_queries
 
@@ -104,26 +111,22 @@ class Asking:
         await self._bar(left)
         for answer in answers:
             if not answer.is_asking:
-                await self._memory.answered(answer.signer, nonce, len(answer.bans))
+                named = named_signers(answer, self._me)
+                await self._memory.answered(answer.signer, nonce, len(answer.bans), named)
         await self._memory.waits_for()  # for the health
+        asked = await peers_answers(self._pool, self._me)
         heard = {answer.signer for answer in answers if not answer.is_asking}
-        if await self._are_missing(heard, peers) or not self._memory.has_outlived_tickets():
+        if _are_missing(asked, heard) or not self._memory.has_outlived_tickets():
             return
-        sets = stated_sets(answers)
+        sets = stated_sets(answers, self._me, await self._own_groups(), done_without(asked))
         erased = await self._compare_shares(sets)
         await self._memory.complete(nonce, _details(answers, erased))
         log.warning("all peers have answered: taking jobs again", erased_shares=len(erased))
 
-    async def _are_missing(self, heard: set[str], peers: dict[str, bytes]) -> bool:
-        """Return whether a peer has not answered, and the operator does not do without it.
-
-        An answer that came earlier does not count if the control plane does not return it now: what
-        it says of share sets is needed as well.
-        """
-        done_without = {
-            each.signer for each in await peers_answers(self._pool) if each.operator is not None
-        }
-        return not peers.keys() <= heard | done_without
+    async def _own_groups(self) -> dict[UUID, Group]:
+        """Return the group of each key of which this signer has stored a share."""
+        rows = await self._pool.rows(share_queries.GROUPS)
+        return {row.key_id: Group(row.threshold, tuple(row.signers)) for row in rows}
 
     async def _learn(self, bans: Sequence[SignedBytes], peers: dict[str, bytes]) -> None:
         identities = {**peers, self._me: self._signer.public_key}
@@ -165,6 +168,20 @@ class Asking:
             told_by = {"told_by": [",".join(each.told_by) for each in sets]}
             await connection.rows(share_queries.NEED_REPAIRS, _columns(sets) | told_by)
         return [row.key_id for row in erased]
+
+
+def done_without(asked: Sequence[PeersAnswer]) -> set[str]:
+    """Return the signers without whose answers the operator does."""
+    return {each.signer for each in asked if each.operator is not None}
+
+
+def _are_missing(asked: Sequence[PeersAnswer], heard: set[str]) -> bool:
+    """Return whether a signer has not answered, and the operator does not do without it.
+
+    An answer that came earlier does not count if the control plane does not return it now: what it
+    says of share sets is needed as well. Somebody must be asked.
+    """
+    return not asked or not {each.signer for each in asked} <= heard | done_without(asked)
 
 
 def _columns(sets: Sequence[StatedSet]) -> dict[str, list[object]]:

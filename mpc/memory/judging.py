@@ -1,7 +1,7 @@
 """What the peers' answers prove. Pure."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -29,23 +29,36 @@ class WholeAnswer:
 
 
 @dataclass(frozen=True)
+class Group:
+    """The signers of a key, in order of their index, and how many of them must sign."""
+
+    threshold: int
+    signers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class StatedSet:
-    """A share set, and the peers that use it."""
+    """A share set, and the signers of its key that use it.
+
+    ``threshold``: the one that this signer has stored. ``is_known``: False if this signer has
+    stored nothing of the key. Then ``threshold`` is only claimed, and proves nothing.
+    """
 
     key_id: UUID
     ceremony: UUID
     generation: int
     threshold: int
     told_by: tuple[str, ...]
+    is_known: bool
 
     @property
     def is_proved(self) -> bool:
-        """Return whether t peers use the set.
+        """Return whether t signers of the key use the set.
 
         One of t is honest. An honest signer uses a set only after all n have promised it, and the
         restored signer is one of the n.
         """
-        return len(self.told_by) >= self.threshold
+        return self.is_known and len(self.told_by) >= self.threshold
 
 
 def whole_answers(
@@ -79,26 +92,54 @@ def whole_answers(
     ]
 
 
-def stated_sets(answers: Sequence[WholeAnswer]) -> list[StatedSet]:
-    """Return for each key the latest set that enough peers use, sorted by key.
+def named_signers(answer: WholeAnswer, me: str) -> tuple[str, ...]:
+    """Return the other signers of all keys that the answer says it shares with this signer."""
+    named = {name for each in answer.sets if _is_of_both(each, answer, me) for name in each.signers}
+    return tuple(sorted(named - {me}))
 
-    Enough are t, or all others if they are fewer. In the second case the set is shown as a needed
-    repair, and no share is erased.
+
+def stated_sets(
+    answers: Sequence[WholeAnswer],
+    me: str,
+    own: Mapping[UUID, Group],
+    done_without: Collection[str] = (),
+) -> list[StatedSet]:
+    """Return for each key the latest set that enough of its signers use, sorted by key.
+
+    ``own``: the group of each key of which this signer has stored a share. What the answers claim
+    of its threshold and its signers does not count.
+
+    Enough are t, or all others whose answers this signer needs (not ``done_without``) if they are
+    fewer. In the second case the set is shown as a needed repair, and no share is erased.
     """
-    told = defaultdict[SetInUse, set[str]](set)
+    told = defaultdict[tuple[UUID, UUID, int], dict[str, SetInUse]](dict)
     for answer in answers:
         for each in answer.sets:
-            told[each].add(answer.signer)
+            if answer.signer not in done_without and _is_of_both(each, answer, me):
+                told[each.key_id, each.ceremony, each.generation][answer.signer] = each
     latest: dict[UUID, StatedSet] = {}
-    for each, by in told.items():
-        if len(by) < min(each.threshold, each.signers - 1):
+    for (key_id, ceremony, generation), by in told.items():
+        group = own.get(key_id) or _strictest(list(by.values()))
+        tellers = [name for name in sorted(by) if name in group.signers]
+        others = {*group.signers} - {me, *done_without}
+        if len(tellers) < max(1, min(group.threshold, len(others))):
             continue
-        known = latest.get(each.key_id)
-        if known is None or known.generation < each.generation:
-            latest[each.key_id] = StatedSet(
-                each.key_id, each.ceremony, each.generation, each.threshold, tuple(sorted(by))
+        known = latest.get(key_id)
+        if known is None or known.generation < generation:
+            latest[key_id] = StatedSet(
+                key_id, ceremony, generation, group.threshold, tuple(tellers), key_id in own
             )
     return [latest[key_id] for key_id in sorted(latest)]
+
+
+def _is_of_both(each: SetInUse, answer: WholeAnswer, me: str) -> bool:
+    return {me, answer.signer} <= {*each.signers}
+
+
+def _strictest(claims: Sequence[SetInUse]) -> Group:
+    """Return the group of an unknown key: the highest threshold, and the signers of all claims."""
+    signers = [name for name in claims[0].signers if all(name in each.signers for each in claims)]
+    return Group(max(each.threshold for each in claims), tuple(signers))
 
 
 def _opened(signed: SignedBytes, identities: Mapping[str, bytes]) -> BanAnswer | None:

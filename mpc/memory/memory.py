@@ -34,6 +34,7 @@ ASKED = "AskedPeers"
 """The kind of the audit record: all peers have answered."""
 DONE_WITHOUT = "DoneWithoutPeer"
 """The kind of the audit record: the operator decided to do without a peer's answer."""
+HOW_TO_PIN = "mpc-signer peers add SIGNER --identity KEY"
 NO_KEY = UUID(int=0)
 """The key of a record that belongs to no key."""
 
@@ -69,20 +70,18 @@ _NOTICE = """
 """
 
 _ANSWERED = """
-    INSERT INTO memory_answers (signer, nonce, bans) VALUES (:signer, :nonce, :bans)
-    ON CONFLICT (signer) DO NOTHING RETURNING signer
+    INSERT INTO memory_answers (signer, nonce, bans, named)
+    SELECT :signer, nonce, :bans, :named::varchar[] FROM memory WHERE nonce = :nonce
+    ON CONFLICT (signer) DO UPDATE SET bans = excluded.bans, named = excluded.named
+        WHERE memory_answers.operator IS NULL
 """
 
 _DO_WITHOUT = """
     INSERT INTO memory_answers (signer, nonce, bans, operator, reason)
     SELECT :signer, nonce, 0, :operator, :reason FROM memory WHERE nonce IS NOT NULL
-    ON CONFLICT (signer) DO NOTHING RETURNING signer
-"""
-
-_WAITS_FOR = """
-    SELECT signer FROM peers
-    WHERE signer NOT IN (SELECT signer FROM memory_answers WHERE nonce = :nonce)
-    ORDER BY signer
+    ON CONFLICT (signer) DO UPDATE SET operator = excluded.operator, reason = excluded.reason,
+        named = '{}' WHERE memory_answers.operator IS NULL
+    RETURNING signer
 """
 
 _COMPLETE = """
@@ -90,9 +89,21 @@ _COMPLETE = """
 """
 
 _ANSWERS = """
-    SELECT peers.signer, answered_at, bans, operator, reason
-    FROM peers LEFT JOIN memory_answers USING (signer) ORDER BY peers.signer
+    WITH named AS (
+        SELECT signer AS by, unnest(named) AS signer FROM memory_answers
+    ), asked AS (
+        SELECT signer FROM peers
+        UNION SELECT unnest(signers) FROM shares
+            WHERE state IN ('confirmed', 'promised', 'active', 'repaired', 'retired')
+        UNION SELECT signer FROM named
+        EXCEPT SELECT :me::varchar
+    )
+    SELECT signer, answered_at, bans, operator, reason,
+        EXISTS (SELECT FROM peers WHERE peers.signer = asked.signer) AS is_pinned,
+        ARRAY(SELECT by FROM named WHERE named.signer = asked.signer ORDER BY by) AS named_by
+    FROM asked LEFT JOIN memory_answers USING (signer) ORDER BY signer
 """
+"""An old backup may lack pins. So the other signers of each key are asked, pinned or not."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +121,20 @@ class Remembered:
 
 @dataclass(frozen=True)
 class PeersAnswer:
-    """A pinned peer, and what has become of its answer. ``operator``: who did without it."""
+    """A signer that is asked, and what has become of its answer.
+
+    ``answered_at``: of the answer, or of the decision of ``operator`` to do without the answer.
+    ``is_pinned``: without a pin, this signer can read no answer of it.
+    ``named_by``: the signers whose answers name it as a signer of a common key.
+    """
 
     signer: str
     answered_at: datetime | None
     bans: int | None
     operator: str | None
     reason: str | None
+    is_pinned: bool
+    named_by: list[str]
 
 
 class Memory:
@@ -131,6 +149,8 @@ class Memory:
         """The marks that the database may have; None before the file was read."""
         self._row: Remembered | None = None
         self._waits_for: tuple[str, ...] = ()
+        self._unpinned: tuple[str, ...] = ()
+        self._asks_nobody = False
         self._fault: str | None = None
         self._one_at_a_time = asyncio.Lock()
 
@@ -166,13 +186,21 @@ class Memory:
             return "the database is not compared with the state directory yet"
         if self._row.nonce is None:
             return None
-        missing = ", ".join(self._waits_for)
         return (
             f"the database was restored ({self._row.why}), so it may lack bans and used tickets: "
-            "this signer waits "
-            + (f"for the answers of {missing}" if missing else "until earlier tickets do not count")
-            + ". See: mpc-signer bans answers"
+            f"this signer waits {self._what_it_waits_for()}. See: mpc-signer bans answers"
         )
+
+    def _what_it_waits_for(self) -> str:
+        if self._asks_nobody:
+            return f"for pins of its peers, because it has none to ask ({HOW_TO_PIN})"
+        if not self._waits_for:
+            return "until earlier tickets do not count"
+        missing = ", ".join(self._waits_for)
+        if not self._unpinned:
+            return f"for the answers of {missing}"
+        unpinned = ", ".join(self._unpinned)
+        return f"for the answers of {missing}, of which {unpinned} must be pinned ({HOW_TO_PIN})"
 
     def fault(self) -> str | None:
         """Return why the mark cannot be replaced: a restored database may not be noticed then."""
@@ -210,16 +238,24 @@ class Memory:
         return bool(row.has_seen)
 
     async def waits_for(self) -> tuple[str, ...]:
-        """Return the pinned peers whose answers are missing, sorted."""
-        question = self.question
-        if question is not None:
-            rows = await self._pool.rows(_WAITS_FOR, {"nonce": question.nonce})
-            self._waits_for = tuple(row.signer for row in rows)
+        """Return the signers whose answers are missing, sorted, pinned or not."""
+        if self.question is not None:
+            asked = await peers_answers(self._pool, self._node)
+            missing = [each for each in asked if each.answered_at is None]
+            self._waits_for = tuple(each.signer for each in missing)
+            self._unpinned = tuple(each.signer for each in missing if not each.is_pinned)
+            self._asks_nobody = not asked
         return self._waits_for
 
-    async def answered(self, signer: str, nonce: bytes, bans: int) -> None:
-        """Note that a peer has answered the question with this nonce."""
-        await self._pool.rows(_ANSWERED, {"signer": signer, "nonce": nonce, "bans": bans})
+    async def answered(
+        self, signer: str, nonce: bytes, bans: int, named: Sequence[str] = ()
+    ) -> None:
+        """Note that a peer has answered the question with this nonce.
+
+        ``named``: the signers of the keys in the answer. They are asked as well.
+        """
+        values = {"signer": signer, "nonce": nonce, "bans": bans, "named": list(named)}
+        await self._pool.rows(_ANSWERED, values)
 
     def has_outlived_tickets(self) -> bool:
         """Return whether a ticket that is issued now counts (mpc/ceremonies/tickets.py)."""
@@ -307,15 +343,22 @@ async def remembered(pool: Pool) -> Remembered | None:
     return None if row is None else Remembered(**dict(row))
 
 
-async def peers_answers(pool: Pool) -> list[PeersAnswer]:
-    """Return every pinned peer, sorted, with its answer to the last question."""
-    return [PeersAnswer(*row) for row in await pool.rows(_ANSWERS)]
+async def peers_answers(pool: Pool, me: str) -> list[PeersAnswer]:
+    """Return every signer that is asked, sorted, with its answer to the last question.
+
+    These are the pinned peers, the other signers of this signer's shares, and the signers that
+    answers name.
+    """
+    return [PeersAnswer(*row) for row in await pool.rows(_ANSWERS, {"me": me})]
 
 
 async def do_without(
     acts: Acts, signers: Sequence[str], operator: str, reason: str
 ) -> tuple[str, ...]:
-    """Do without the answers of signers. Return those whose answers were still missing."""
+    """Do without the answers of signers. Return those that the operator had not done without yet.
+
+    Signers that only the answers of these signers name are not asked any more.
+    """
     missing = []
     for signer in signers:
         values: dict[str, Any] = {"signer": signer, "operator": operator, "reason": reason}

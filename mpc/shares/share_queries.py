@@ -193,6 +193,13 @@ DISCARD_BY_HAND = """
 """
 """The operators', who can see that no signer uses the set."""
 
+GROUPS = """
+    SELECT DISTINCT ON (key_id) key_id, threshold, signers FROM shares
+    WHERE state IN ('confirmed', 'promised', 'active', 'repaired', 'retired')
+    ORDER BY key_id, generation DESC
+"""
+"""The group of each key. Every set of a key in use has the same group."""
+
 _STATED = """
     SELECT * FROM unnest(:key_ids::uuid[], :ceremonies::uuid[], :generations::integer[],
         :thresholds::integer[]) AS stated (key_id, ceremony, generation, threshold)

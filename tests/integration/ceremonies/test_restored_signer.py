@@ -192,6 +192,43 @@ async def test_a_restored_signer_signs_nothing_before_it_has_learned_the_forgott
         assert parties[ONE].memory.problem() is None
 
 
+async def test_an_old_backup_without_pins_waits_for_the_signers_of_its_shares(site, no_wait):
+    here = await site(EDDSA_ED25519)
+    await here.restore_all_of(ONE)
+    async with here.running() as parties:
+        one = parties[ONE]
+        pins = await one.rows("DELETE FROM peers RETURNING signer, identity_public_key")
+        said = await answers(parties, [TWO, THREE])
+        await take_in(parties, said)
+        assert "of which signer-2, signer-3 must be pinned" in str(await waiting(one))
+        await one.rows("DELETE FROM shares")  # not even a share names a peer
+        await take_in(parties, said)
+        assert "it has none to ask (mpc-signer peers add" in str(await waiting(one))
+        for pin in pins:
+            await one.peers.add(pin.signer, pin.identity_public_key)
+        await take_in(parties, said)
+        assert await waiting(one) is None
+
+
+async def test_signers_that_an_answer_names_are_asked_as_well(site, no_wait):
+    """The key is younger than the backup, which pins one of its signers alone."""
+    here = await site(EDDSA_ED25519)
+    await here.restore_all_of(ONE)
+    async with here.running() as parties:
+        one = parties[ONE]
+        await one.rows("DELETE FROM shares")
+        await one.peers.remove(THREE)
+        await take_in(parties, await answers(parties, [TWO, THREE]))
+        assert "for the answers of signer-3, of which signer-3 must" in str(await waiting(one))
+        told = {each.signer: each for each in await memories.peers_answers(one.pool, ONE)}
+        assert (told[THREE].named_by, told[THREE].is_pinned) == ([TWO], False)
+        # the operator does without the answer that names signer-3
+        acts = Acts(one.pool, ONE, here.organisation.members[ONE].identity)
+        assert await memories.do_without(acts, [TWO], "ana", "it lies") == (TWO,)
+        await take_in(parties, await answers(parties, [TWO]))
+        assert await waiting(one) is None
+
+
 async def waiting(party: Party) -> str | None:
     await party.memory.waits_for()
     return party.memory.problem()
@@ -436,7 +473,7 @@ async def test_the_operator_may_do_without_a_peer_that_is_gone(site, no_wait):
         assert await memories.do_without(acts, [THREE], "ana", "gone for good") == (THREE,)
         await take_in(parties, await answers(parties, [TWO]))
         assert one.memory.problem() is None
-        told = {each.signer: each for each in await memories.peers_answers(one.pool)}
+        told = {each.signer: each for each in await memories.peers_answers(one.pool, ONE)}
         assert (told[THREE].operator, told[TWO].operator) == ("ana", None)
         records = [bytes(row.record) for row in await one.rows("SELECT record FROM audit")]
         for kind in ("NoticedRestore", "DoneWithoutPeer", "AskedPeers"):

@@ -182,7 +182,14 @@ async def test_the_operator_sees_who_has_not_answered_and_does_without(config: P
         ("signer-3", "missing"),
     ]
     unknown = await command(config, "bans", "do-without", "signer-9", "--reason", "gone")
-    assert "not pinned" in unknown.stderr
+    assert "does not ask 'signer-9'" in unknown.stderr
+    await pool.rows("DELETE FROM peers WHERE signer = 'signer-3'")
+    await pool.rows("UPDATE memory_answers SET named = '{signer-3}'")
+    done = await command(config, "bans", "answers")
+    assert "pin signer-3: mpc-signer peers add" in done.stdout
+    assert ["signer-3", "no", "signer-2", "missing"] in [
+        line.split()[:4] for line in done.stdout.splitlines()
+    ]
     done = await command(config, "bans", "do-without", "signer-3", "--reason", "closed down")
     assert (done.exit_code, done.stdout) == (0, "does without signer-3\n")
     assert await here.waits_for() == ()

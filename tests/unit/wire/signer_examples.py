@@ -144,7 +144,15 @@ BAN_ANSWER = BanAnswer(
     parts=1,
     is_asking=False,
     bans=(SIGNED_BAN,),
-    sets=(SetInUse(key_id=KEY_ID, ceremony=SHARES, generation=0, threshold=2, signers=3),),
+    sets=(
+        SetInUse(
+            key_id=KEY_ID,
+            ceremony=SHARES,
+            generation=0,
+            threshold=2,
+            signers=("signer-1", "signer-2", "signer-3"),
+        ),
+    ),
 )
 SIGNED_ANSWER = SIGNER.sign(BAN_ANSWER_TYPE, BAN_ANSWER.model_dump_json().encode())
 

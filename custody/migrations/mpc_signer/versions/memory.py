@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.Column("signer", sa.String(), nullable=False),
         sa.Column("nonce", sa.LargeBinary(), nullable=False),
         sa.Column("bans", sa.Integer(), nullable=False),
+        sa.Column("named", sa.ARRAY(sa.String()), nullable=False, server_default="{}"),
         sa.Column("operator", sa.String()),
         sa.Column("reason", sa.String()),
         sa.Column(
