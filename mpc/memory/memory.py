@@ -45,9 +45,11 @@ _ROW = """
 """
 
 _HAS_WORKED = """
-    SELECT EXISTS (SELECT FROM audit WHERE node = :node) OR EXISTS (SELECT FROM shares)
-        OR EXISTS (SELECT FROM bans) OR EXISTS (SELECT FROM used_tickets) AS has_worked
+    SELECT EXISTS (SELECT FROM audit) OR EXISTS (SELECT FROM journal) OR EXISTS (SELECT FROM shares)
+        OR EXISTS (SELECT FROM bans) OR EXISTS (SELECT FROM used_tickets)
+        OR EXISTS (SELECT FROM in_flight) AS has_worked
 """
+"""Not the pins: the operator of a new signer makes them before its first start."""
 
 _HAS_SEEN = """
     SELECT EXISTS (
@@ -272,7 +274,7 @@ class Memory:
         row = await self._read()
         if self._known is None:
             self._known = await asyncio.to_thread(self._file.read)
-        if row is None and self._known is None and not await self._has_worked():
+        if self._known is None and not await self._has_worked():
             row = await self._first()
         elif row is None:
             await self._notice("it is empty, but this signer has worked before", None)
@@ -291,7 +293,7 @@ class Memory:
         self._row = await self._read()
 
     async def _first(self) -> Remembered:
-        """Adopt an empty database: it has nothing to forget."""
+        """Adopt an empty database: it has nothing to forget. An earlier start may have begun."""
         await self._pool.rows(_FIRST, {"mark": uuid4()})
         row = await self._read()
         assert row is not None
@@ -333,7 +335,7 @@ class Memory:
         return None if row is None else Remembered(**dict(row))
 
     async def _has_worked(self) -> bool:
-        [row] = await self._pool.rows(_HAS_WORKED, {"node": self._node})
+        [row] = await self._pool.rows(_HAS_WORKED)
         return bool(row.has_worked)
 
 

@@ -46,6 +46,47 @@ async def test_a_new_signer_asks_nobody_and_its_mark_is_replaced(pool: Pool, tmp
     assert (again.problem(), again.noticed_at) == (None, None)
 
 
+@pytest.mark.parametrize("is_mark_written", [False, True])
+async def test_a_new_signer_with_pins_alone_was_not_restored(
+    pool: Pool, tmp_path: Path, is_mark_written: bool
+):
+    """Also if its first start was killed before the state directory had the mark."""
+    await Peers(pool).add("signer-2", IDENTITY.public_key)
+    await memory(pool, tmp_path).renew()
+    if not is_mark_written:
+        (tmp_path / "mark").unlink()
+    started = memory(pool, tmp_path)
+    await started.renew()
+    assert (started.problem(), started.noticed_at) == (None, None)
+
+
+@pytest.mark.parametrize("is_mark_left", [False, True])
+@pytest.mark.parametrize(
+    "left",
+    [
+        "INSERT INTO used_tickets (ceremony) VALUES (gen_random_uuid())",
+        "INSERT INTO shares (key_id, ceremony, state)"
+        " VALUES (gen_random_uuid(), gen_random_uuid(), 'abandoned')",
+        "INSERT INTO in_flight (key_id, signer, ceremony)"
+        " VALUES (gen_random_uuid(), 'signer-2', gen_random_uuid())",
+        "UPDATE peers SET added_at = now()",
+    ],
+)
+async def test_a_restored_database_without_the_row_of_marks_is_noticed(
+    pool: Pool, tmp_path: Path, left: str, is_mark_left: bool
+):
+    """Pins alone do not tell it from a new one, so then the mark in the state directory must."""
+    await Peers(pool).add("signer-2", IDENTITY.public_key)
+    await memory(pool, tmp_path).renew()
+    await pool.rows("DELETE FROM memory")
+    await pool.rows(left)
+    if not is_mark_left:
+        (tmp_path / "mark").unlink()
+    started = memory(pool, tmp_path)
+    await started.renew()
+    assert (started.problem() is not None) == (is_mark_left or "peers" not in left)
+
+
 async def test_a_process_killed_while_it_replaced_the_mark_asks_nobody(pool: Pool, tmp_path: Path):
     await memory(pool, tmp_path).renew()
     [row] = await pool.rows("SELECT mark FROM memory")
