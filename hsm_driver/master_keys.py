@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from custody.node.audited_changes import AuditedChanges
 from custody.node.connections import open_database
-from custody.node.identity import load_identity
 from custody.node.restored_keys import adopt_restored as record_restored
 from custody.pkcs11.administration import administration
 from custody.pkcs11.restoring import imported_keys, require_expected, require_strong
@@ -38,7 +38,6 @@ async def adopt_restored(
     driver accepts the keys once the configuration names these check values. Raise OperatorError if
     a check value or an attribute differs.
     """
-    signer = load_identity(settings.identity.private_key)
     async with (
         open_database(settings) as database,
         administration(hsm_settings(settings, workers=1)) as token,
@@ -55,9 +54,7 @@ async def adopt_restored(
         adopted = {key.name: key.check_value for key in keys}
         if adopted:
             await record_restored(
-                database,
-                settings.node.id,
-                signer,
+                AuditedChanges(database, settings.node.id),
                 adopted,
                 extractable=extractable,
                 operator=operator_name(),

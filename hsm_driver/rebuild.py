@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from custody.database.pool import Pool
-from custody.node.acts import Acts
+from custody.node.audited_changes import AuditedChanges, record_without_job
 from custody.node.errors import Failed
 from hsm_driver.key_copies import KeyCopies
 from hsm_driver.possession import prove_possession
@@ -37,7 +37,7 @@ async def rebuild(
     pool: Pool,
     vault: Vault,
     copies: KeyCopies,
-    acts: Acts,
+    changes: AuditedChanges,
     operator: str,
     show: Callable[[int, int], None],
 ) -> Rebuilt:
@@ -56,7 +56,7 @@ async def rebuild(
         missing += [key_id for key_id in page if key_id not in stored]
     for key_id in missing:
         try:
-            if await _add(vault, copies, acts, key_id, operator):
+            if await _add(vault, copies, changes, key_id, operator):
                 rebuilt.added.append(key_id)
             else:  # another command was first
                 rebuilt.present += 1
@@ -68,7 +68,9 @@ async def rebuild(
     return rebuilt
 
 
-async def _add(vault: Vault, copies: KeyCopies, acts: Acts, key_id: UUID, operator: str) -> bool:
+async def _add(
+    vault: Vault, copies: KeyCopies, changes: AuditedChanges, key_id: UUID, operator: str
+) -> bool:
     copy = await copies.read(key_id)
     await prove_possession(vault, key_id, copy.key)
     row = row_of(key_id, copy.network, copy.key)
@@ -82,4 +84,5 @@ async def _add(vault: Vault, copies: KeyCopies, acts: Acts, key_id: UUID, operat
         "protection": copy.protection.value,
         "master_key": copy.master_key,
     }
-    return bool(await acts.do(REBUILT, key_id, _INSERT, values, details))
+    record = record_without_job(REBUILT, details, key_id)
+    return bool(await changes.commit(_INSERT, values, record))

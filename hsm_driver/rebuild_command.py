@@ -66,7 +66,7 @@ def add_rebuild(app: typer.Typer, settings_of: Callable[[typer.Context], DriverS
 async def _rebuild(settings: DriverSettings) -> Rebuilt:
     from rich.progress import Progress
 
-    from custody.node.acts import Acts
+    from custody.node.audited_changes import AuditedChanges
     from custody.node.connections import open_database
     from custody.node.errors import Failed
     from custody.node.identity import load_identity
@@ -84,7 +84,7 @@ async def _rebuild(settings: DriverSettings) -> Rebuilt:
             )
         vault = Vault(database, hsm)
         await vault.adopt_first_master_keys()
-        acts = Acts(database, settings.node.id, identity)
+        changes = AuditedChanges(database, settings.node.id)
         with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
             task = progress.add_task("keys", total=None)
             try:
@@ -92,7 +92,7 @@ async def _rebuild(settings: DriverSettings) -> Rebuilt:
                     database,
                     vault,
                     copies,
-                    acts,
+                    changes,
                     operator_name(),
                     lambda done, total: progress.update(task, completed=done, total=total),
                 )

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from custody.database.pool import Pool
-from custody.node.acts import Acts
+from custody.node.audited_changes import AuditedChanges, record_without_job
 from custody.wire.tickets import Ticket
 
 _HOLDS = """
@@ -68,18 +68,26 @@ def how_to_approve(ticket: Ticket) -> str:
 
 
 async def approve(
-    acts: Acts, key_id: UUID, signer: str, lasts: timedelta, operator: str, reason: str
+    changes: AuditedChanges,
+    key_id: UUID,
+    signer: str,
+    lasts: timedelta,
+    operator: str,
+    reason: str,
 ) -> datetime:
     """Approve a repair, in place of an earlier approval. Return when the approval expires."""
     details = {"signer": signer, "operator": operator, "reason": reason}
     values = {"key_id": key_id, "lasts": lasts, **details}
-    rows = await acts.do("ApproveRepair", key_id, _APPROVE, values, details)
+    rows = await changes.commit(
+        _APPROVE, values, record_without_job("ApproveRepair", details, key_id)
+    )
     expires_at: datetime = rows[0].expires_at
     return expires_at
 
 
-async def revoke(acts: Acts, key_id: UUID, signer: str, operator: str) -> bool:
+async def revoke(changes: AuditedChanges, key_id: UUID, signer: str, operator: str) -> bool:
     """Revoke an approval. Return False if there was none."""
     details = {"signer": signer, "operator": operator}
     values = {"key_id": key_id, "signer": signer}
-    return bool(await acts.do("RevokeRepair", key_id, _REVOKE, values, details))
+    record = record_without_job("RevokeRepair", details, key_id)
+    return bool(await changes.commit(_REVOKE, values, record))

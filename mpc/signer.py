@@ -78,7 +78,7 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
         await keys.adopt_first(database)
         shares = Shares(database, keys)
         state = settings.node.state_directory
-        memory = Memory(database, settings.node.id, signer, Marks(state))
+        memory = Memory(database, settings.node.id, Marks(state))
         bans = Bans(database, settings.node.id, signer, EarnedBans(state), memory.renew)
         asking = Asking(database, settings.node.id, signer, client, memory, bans)
         answering = Answering(database, settings.node.id, signer, client, memory)

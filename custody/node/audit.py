@@ -1,11 +1,13 @@
 """The audit chain: each node's hash chain of its decisions and results."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from custody.database.connection import Connection
 from custody.database.pool import Pool
 from custody.wire.audit import GENESIS, AuditHead, chain_hash
 from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, SignedBytes, SigningKey
@@ -88,32 +90,46 @@ The database was then restored from a backup while this process ran: its head is
 _HEAD = "SELECT sequence, hash FROM audit WHERE node = :node ORDER BY sequence DESC LIMIT 1"
 
 
+async def read_head(database: Pool | Connection, node: str) -> AuditHead:
+    """Return position and hash of the last record of a node; GENESIS for an empty chain."""
+    row = await database.row(_HEAD, {"node": node})
+    sequence, last = row or (0, GENESIS)
+    return AuditHead(node=node, sequence=sequence, hash=last)
+
+
+def sign_head(head: AuditHead, signer: SigningKey) -> SignedBytes:
+    """Return a head, signed by its node."""
+    return signer.sign(AUDIT_HEAD_TYPE, head.model_dump_json().encode())
+
+
+def link(head: AuditHead, audit_records: Sequence[AuditRecord]) -> Links:
+    """Return the links of records that follow ``head``."""
+    now = datetime.now(UTC)
+    sequence, previous = head.sequence, head.hash
+    links = Links(head, head, [], [], [])
+    for each in audit_records:
+        sequence += 1
+        record = each.record(head.node, sequence, now)
+        previous = chain_hash(previous, record)
+        links.sequences.append(sequence)
+        links.records.append(record)
+        links.hashes.append(previous)
+    return replace(links, head=AuditHead(node=head.node, sequence=sequence, hash=previous))
+
+
 class AuditChain:
-    """Links records to this node's chain. A second process with the node's id would conflict."""
+    """The head of the running node's chain, kept in memory between its transactions.
+
+    Read the head before a transaction begins: reading it takes a connection, and a task that holds
+    one must not wait for another. An operator's command may append to the chain too
+    (custody/node/audited_changes.py). An insertion then conflicts: forget the head, and retry.
+    """
 
     def __init__(self, pool: Pool, node: str, signer: SigningKey) -> None:
         self._pool = pool
         self._node = node
         self._signer = signer
         self._head: AuditHead | None = None
-
-    def link(self, head: AuditHead, audit_records: list[AuditRecord]) -> Links:
-        """Return the links of records that follow ``head``. Call ``advance`` after their commit.
-
-        Read the head before the transaction begins: reading it takes a connection, and a task
-        that holds one must not wait for another.
-        """
-        now = datetime.now(UTC)
-        sequence, previous = head.sequence, head.hash
-        links = Links(head, head, [], [], [])
-        for each in audit_records:
-            sequence += 1
-            record = each.record(self._node, sequence, now)
-            previous = chain_hash(previous, record)
-            links.sequences.append(sequence)
-            links.records.append(record)
-            links.hashes.append(previous)
-        return replace(links, head=AuditHead(node=self._node, sequence=sequence, hash=previous))
 
     def advance(self, links: Links) -> None:
         """Take the new head: the transaction that inserted these records was committed."""
@@ -126,12 +142,9 @@ class AuditChain:
     async def head(self) -> AuditHead:
         """Return position and hash of the last committed record."""
         if self._head is None:
-            rows = await self._pool.rows(_HEAD, {"node": self._node})
-            sequence, last = rows[0] if rows else (0, GENESIS)
-            self._head = AuditHead(node=self._node, sequence=sequence, hash=last)
+            self._head = await read_head(self._pool, self._node)
         return self._head
 
     async def signed_head(self) -> SignedBytes:
         """Return the committed head, signed by the node."""
-        head = await self.head()
-        return self._signer.sign(AUDIT_HEAD_TYPE, head.model_dump_json().encode())
+        return sign_head(await self.head(), self._signer)

@@ -3,8 +3,7 @@
 from datetime import UTC, datetime
 
 from custody.database.pool import Pool
-from custody.node.audit import AuditChain, AuditRecord
-from custody.node.audit_append import append, operator_record
+from custody.node.audit import AuditRecord, sign_head
 from custody.node.audit_records import (
     MAX_RECORD,
     RESTORED,
@@ -15,6 +14,7 @@ from custody.node.audit_records import (
     parse_record,
     stated,
 )
+from custody.node.audited_changes import AuditedChanges, record_without_job
 from custody.runtime.errors import OperatorError
 from custody.wire.audit import GENESIS, AuditHead, Restored
 from custody.wire.encoding import to_base64
@@ -60,12 +60,12 @@ async def state_restore(
         return before
     made: list[tuple[SignedBytes, Gap]] = []
 
-    async def make(chain: AuditChain) -> list[AuditRecord]:
+    def statement(head: AuditHead) -> AuditRecord:
         restored = Restored(
             node=node,
             agreed=agreed,
             kept=lost[-1].signed,
-            own=await chain.signed_head(),
+            own=sign_head(head, signer),
             operator=operator,
             reason=reason,
             at=datetime.now(UTC),
@@ -73,9 +73,9 @@ async def state_restore(
         signed = signer.sign(RESTORED_TYPE, restored.model_dump_json().encode())
         gap = open_gap(KnownRestore(restored=signed), signer, node)
         made.append((signed, gap))
-        return [_record(signed, gap)]
+        return _record(signed, gap)
 
-    await append(pool, node, signer, make)
+    await AuditedChanges(pool, node).append(statement)
     return made[-1]
 
 
@@ -92,7 +92,7 @@ def _record(signed: SignedBytes, gap: Gap) -> AuditRecord:
         "statement_signature": to_base64(signed.signature),
         "statement_key": signed.signing_key_id,
     }
-    return operator_record(RESTORED, signed.payload, details)
+    return record_without_job(RESTORED, details)
 
 
 async def _agreed(pool: Pool, node: str, kept: Kept, below: int) -> AuditHead:

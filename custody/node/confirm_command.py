@@ -88,11 +88,10 @@ async def _confirm(
     place: str,
     by: str,
 ) -> list[str]:
+    from custody.node.audited_changes import AuditedChanges
     from custody.node.connections import open_database
-    from custody.node.identity import load_identity
     from custody.node.key_backups import Confirmation, confirm, unconfirmed
 
-    signer = load_identity(settings.identity.private_key)
     async with open_database(settings) as database:
         known = dict(await known_keys(settings, database))
         for name in names:
@@ -108,7 +107,7 @@ async def _confirm(
         if keys:
             proof = "check value of a restored backup" if values else None
             said = Confirmation(by, place, proof)
-            await confirm(database, settings.node.id, signer, keys, said)
+            await confirm(AuditedChanges(database, settings.node.id), keys, said)
     return list(keys)
 
 

@@ -23,7 +23,7 @@ from custody.database.causes import is_transient
 from custody.database.connection import Connection
 from custody.database.health import DatabaseHealth
 from custody.database.pool import Pool
-from custody.node.audit import INSERT_LINKS, AuditChain, AuditRecord
+from custody.node.audit import INSERT_LINKS, AuditChain, AuditRecord, link
 from custody.node.handlers import RowChange
 from custody.runtime.batching import Batcher
 from custody.wire.outcomes import Outcome, OutcomeStatus
@@ -207,7 +207,7 @@ class Journal:
         self, commits: list[Commit], ours: dict[UUID, Recorded]
     ) -> dict[UUID, Recorded]:
         """Insert new jobs with one statement. Raise UniqueViolationError for a journalled job."""
-        links = self._chain.link(await self._chain.head(), _audit_records(commits, ours))
+        links = link(await self._chain.head(), _audit_records(commits, ours))
         await self._pool.rows(_INSERT_WITH_LINKS, self._insertion(ours) | links.parameters)
         self._chain.advance(links)
         return ours
@@ -222,7 +222,7 @@ class Journal:
             written = {row.job_id for row in kept}
             won = [one for one in commits if not one.journalled or one.job_id in written]
             await _insert_rows(connection, won)
-            links = self._chain.link(head, _audit_records(won, ours))
+            links = link(head, _audit_records(won, ours))
             await connection.rows(INSERT_LINKS, links.parameters)
             lost = {"job_ids": list(journalled.keys() - written)}
             earlier = _recorded(await connection.rows(_RECORDED, lost))

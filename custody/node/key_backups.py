@@ -11,11 +11,8 @@ from datetime import datetime
 
 from custody.database.causes import is_transient
 from custody.database.pool import Pool
-from custody.node.audit import AuditChain, AuditRecord
-from custody.node.audit_append import append, operator_record
-from custody.node.handlers import RowChange
+from custody.node.audited_changes import AuditedChanges, record_without_job
 from custody.node.metrics import UNCONFIRMED_BACKUPS
-from custody.wire.signed_bytes import SigningKey
 
 KIND = "ConfirmKeyBackup"
 """The kind of the audit record."""
@@ -30,6 +27,7 @@ _CONFIRM = """
     FROM unnest(:check_values::bytea[]) AS confirmed (check_value)
     ON CONFLICT (check_value) DO UPDATE SET confirmed_at = excluded.confirmed_at,
         operator = excluded.operator, place = excluded.place
+    RETURNING check_value
 """
 
 
@@ -86,36 +84,22 @@ async def note_made(
     await pool.rows(_MADE, values)
 
 
-async def confirm(
-    pool: Pool, node: str, signer: SigningKey, keys: Mapping[str, bytes], said: Confirmation
-) -> None:
+async def confirm(changes: AuditedChanges, keys: Mapping[str, bytes], said: Confirmation) -> None:
     """Record the confirmation in the database and in the node's audit chain. Raise OperatorError.
 
     ``keys``: check values by name.
     """
-
-    async def make(_: AuditChain) -> list[AuditRecord]:
-        return [
-            operator_record(
-                KIND,
-                check_value,
-                {
-                    "key": name,
-                    "check_value": check_value.hex(),
-                    "operator": said.operator,
-                    "place": said.place,
-                    "proof": said.proof,
-                },
-            )
-            for name, check_value in keys.items()
-        ]
-
+    details = {"operator": said.operator, "place": said.place, "proof": said.proof}
+    records = [
+        record_without_job(KIND, {"key": name, "check_value": check_value.hex(), **details})
+        for name, check_value in keys.items()
+    ]
     values = {
         "check_values": list(keys.values()),
         "operator": said.operator,
         "place": said.place,
     }
-    await append(pool, node, signer, make, [RowChange(_CONFIRM, values)])
+    await changes.commit(_CONFIRM, values, *records)
 
 
 class BackupWarnings:

@@ -6,11 +6,7 @@ Nothing reads the rows to accept a key: the configuration file names the check v
 
 from collections.abc import Mapping
 
-from custody.database.pool import Pool
-from custody.node.audit import AuditChain, AuditRecord
-from custody.node.audit_append import append, operator_record
-from custody.node.handlers import RowChange
-from custody.wire.signed_bytes import SigningKey
+from custody.node.audited_changes import AuditedChanges, record_without_job
 
 KIND = "AdoptRestoredKey"
 """The kind of the audit record."""
@@ -21,13 +17,12 @@ _ADOPT = """
     FROM unnest(:check_values::bytea[]) AS adopted (check_value)
     ON CONFLICT (check_value) DO UPDATE SET is_extractable = excluded.is_extractable,
         operator = excluded.operator, reason = excluded.reason, adopted_at = now()
+    RETURNING check_value
 """
 
 
 async def adopt_restored(
-    pool: Pool,
-    node: str,
-    signer: SigningKey,
+    changes: AuditedChanges,
     keys: Mapping[str, bytes],
     *,
     extractable: bool,
@@ -38,26 +33,14 @@ async def adopt_restored(
 
     The caller has compared the check values. Raise OperatorError.
     """
-
-    async def make(_: AuditChain) -> list[AuditRecord]:
-        return [
-            operator_record(
-                KIND,
-                check_value,
-                {
-                    "key": name,
-                    "check_value": check_value.hex(),
-                    "operator": operator,
-                    "reason": reason,
-                },
-            )
-            for name, check_value in keys.items()
-        ]
-
+    said = {"operator": operator, "reason": reason}
+    records = [
+        record_without_job(KIND, {"key": name, "check_value": check_value.hex(), **said})
+        for name, check_value in keys.items()
+    ]
     values = {
         "check_values": list(keys.values()),
         "is_extractable": extractable,
-        "operator": operator,
-        "reason": reason,
+        **said,
     }
-    await append(pool, node, signer, make, [RowChange(_ADOPT, values)])
+    await changes.commit(_ADOPT, values, *records)

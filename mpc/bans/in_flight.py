@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from custody.database.pool import Pool
-from custody.node.acts import Acts
+from custody.node.audited_changes import AuditedChanges, record_without_job
 from custody.runtime.errors import OperatorError
 from custody.wire.left_in_flight import LeftInFlight, how_to_resolve
 from mpc.bans.process_lock import IS_ALIVE
@@ -120,11 +120,12 @@ async def find_left(pool: Pool, key_id: UUID, signer: str) -> InFlight:
     )
 
 
-async def clear(acts: Acts, found: InFlight, operator: str, reason: str) -> bool:
+async def clear(changes: AuditedChanges, found: InFlight, operator: str, reason: str) -> bool:
     """Let the pair sign again, and record the clearing. False if the pair signs now, or is gone.
 
     If the counterparty caused the stop, each stop may have revealed one bit of a secret.
     """
     details = {"signer": found.signer, "operator": operator, "reason": reason}
     values = {"key_id": found.key_id, "ceremonies": found.ceremonies, **details}
-    return bool(await acts.do("ClearInFlight", found.key_id, _CLEAR, values, details))
+    record = record_without_job("ClearInFlight", details, found.key_id)
+    return bool(await changes.commit(_CLEAR, values, record))

@@ -220,12 +220,10 @@ async def _add(settings: SignerSettings, key: UUID, banned: str, reason: str) ->
 async def _resolve(
     settings: SignerSettings, key: UUID, signer: str, reason: str, is_ban: bool
 ) -> str:
-    from custody.node.acts import Acts
+    from custody.node.audited_changes import AuditedChanges
     from custody.node.connections import open_database
-    from custody.node.identity import load_identity
     from mpc.bans.in_flight import clear, find_left
 
-    identity = load_identity(settings.identity.private_key)
     operator = operator_name()
     async with open_database(settings) as database:
         bans = _bans(settings, database)
@@ -239,8 +237,8 @@ async def _resolve(
         if is_ban:
             why = f"left in flight, then banned by {operator}: {reason}"
             await bans.ban(key, signer, why, found.ceremonies[0])
-        acts = Acts(database, settings.node.id, identity)
-        if not await clear(acts, found, operator, reason):
+        changes = AuditedChanges(database, settings.node.id)
+        if not await clear(changes, found, operator, reason):
             raise OperatorError(
                 f"a ceremony with {signer} under {key} is running", "Try again in a minute."
             )
@@ -259,12 +257,10 @@ async def _answers(settings: SignerSettings) -> tuple[Remembered | None, list[Pe
 
 
 async def _do_without(settings: SignerSettings, signers: list[str], reason: str) -> tuple[str, ...]:
-    from custody.node.acts import Acts
+    from custody.node.audited_changes import AuditedChanges
     from custody.node.connections import open_database
-    from custody.node.identity import load_identity
     from mpc.memory.memory import do_without, peers_answers, remembered
 
-    identity = load_identity(settings.identity.private_key)
     async with open_database(settings) as database:
         asked = {each.signer for each in await peers_answers(database, settings.node.id)}
         for signer in signers:
@@ -278,8 +274,8 @@ async def _do_without(settings: SignerSettings, signers: list[str], reason: str)
                 "this signer waits for no answer",
                 "After a restore, first start mpc-signer: it notices the restore, and asks.",
             )
-        acts = Acts(database, settings.node.id, identity)
-        return await do_without(acts, signers, operator_name(), reason)
+        changes = AuditedChanges(database, settings.node.id)
+        return await do_without(changes, signers, operator_name(), reason)
 
 
 def _answer_row(answer: PeersAnswer, is_waiting: bool) -> dict[str, Any]:

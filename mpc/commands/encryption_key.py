@@ -234,14 +234,13 @@ def _require_all(settings: SignerSettings, backup: KeyBackup, known: dict[str, b
 async def _confirm(
     settings: SignerSettings, code: str | None, opened: KeyBackup | None, place: str, by: str
 ) -> list[str]:
+    from custody.node.audited_changes import AuditedChanges
     from custody.node.connections import open_database
-    from custody.node.identity import load_identity
     from custody.node.key_backups import Confirmation, confirm, key_backups
     from mpc.shares.encryption_key import id_of
     from mpc.shares.encryption_keys import known_keys
     from mpc.shares.key_backup import digest_of_code
 
-    signer = load_identity(settings.identity.private_key)
     async with open_database(settings) as database:
         if opened is not None:
             _require_all(settings, opened, await known_keys(database))
@@ -260,7 +259,7 @@ async def _confirm(
                 )
         keys = {id_of(value): value for value in values}
         said = Confirmation(by, place, proof)
-        await confirm(database, settings.node.id, signer, keys, said)
+        await confirm(AuditedChanges(database, settings.node.id), keys, said)
     return sorted(keys)
 
 

@@ -84,15 +84,14 @@ async def keys_in_hsm(settings: SignerSettings, database: Pool) -> Mapping[str, 
 async def _adopt(
     settings: SignerSettings, reason: str, noted: Sequence[bytes], *, extractable: bool
 ) -> dict[str, bytes]:
+    from custody.node.audited_changes import AuditedChanges
     from custody.node.connections import open_database
-    from custody.node.identity import load_identity
     from custody.node.restored_keys import adopt_restored
     from custody.pkcs11.administration import administration
     from custody.pkcs11.restoring import imported_keys, require_expected, require_strong
     from custody.runtime.operators import operator_name
     from mpc.shares.encryption_keys import hsm_settings, known_keys
 
-    signer = load_identity(settings.identity.private_key)
     async with (
         open_database(settings) as database,
         administration(hsm_settings(settings)) as token,
@@ -105,9 +104,7 @@ async def _adopt(
         adopted = {key.name: key.check_value for key in keys}
         if adopted:
             await adopt_restored(
-                database,
-                settings.node.id,
-                signer,
+                AuditedChanges(database, settings.node.id),
                 adopted,
                 extractable=extractable,
                 operator=operator_name(),

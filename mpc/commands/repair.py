@@ -82,14 +82,12 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
 async def _approve(
     settings: SignerSettings, key: UUID, signer: str, lasts: timedelta, reason: str
 ) -> datetime:
-    from custody.node.acts import Acts
+    from custody.node.audited_changes import AuditedChanges
     from custody.node.connections import open_database
-    from custody.node.identity import load_identity
     from mpc.peers import Peers
     from mpc.repair_approvals import approve
     from mpc.shares import share_queries
 
-    identity = load_identity(settings.identity.private_key)
     async with open_database(settings) as database:
         await Peers(database).require(signer)
         rows = await database.rows(share_queries.ACTIVE, {"key_id": key})
@@ -98,8 +96,8 @@ async def _approve(
                 f"this signer has no share of key {key} in use with {signer}, so it cannot help",
                 "See: mpc-signer shares list. Of a derived key, give the root's id.",
             )
-        acts = Acts(database, settings.node.id, identity)
-        return await approve(acts, key, signer, lasts, operator_name(), reason)
+        changes = AuditedChanges(database, settings.node.id)
+        return await approve(changes, key, signer, lasts, operator_name(), reason)
 
 
 async def _all(settings: SignerSettings) -> list[RepairApproval]:
@@ -111,13 +109,10 @@ async def _all(settings: SignerSettings) -> list[RepairApproval]:
 
 
 async def _revoke(settings: SignerSettings, key: UUID, signer: str) -> bool:
-    from custody.node.acts import Acts
+    from custody.node.audited_changes import AuditedChanges
     from custody.node.connections import open_database
-    from custody.node.identity import load_identity
     from mpc.repair_approvals import revoke
 
-    identity = load_identity(settings.identity.private_key)
     async with open_database(settings) as database:
-        return await revoke(
-            Acts(database, settings.node.id, identity), key, signer, operator_name()
-        )
+        changes = AuditedChanges(database, settings.node.id)
+        return await revoke(changes, key, signer, operator_name())

@@ -126,19 +126,17 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
 
 
 async def _discard(settings: SignerSettings, key_id: UUID, ceremony: UUID, reason: str) -> None:
-    from custody.node.acts import Acts
+    from custody.node.audited_changes import AuditedChanges, record_without_job
     from custody.node.connections import open_database
-    from custody.node.identity import load_identity
     from mpc.shares import share_queries
     from mpc.shares.audited_shares import DISCARD_SHARE
 
-    identity = load_identity(settings.identity.private_key)
     place = {"key_id": key_id, "ceremony": ceremony}
     details = {"ceremony": str(ceremony), "operator": operator_name(), "reason": reason}
     async with open_database(settings) as database:
-        acts = Acts(database, settings.node.id, identity)
-        sql = share_queries.DISCARD_BY_HAND
-        if not await acts.do(DISCARD_SHARE, key_id, sql, place, details):
+        changes = AuditedChanges(database, settings.node.id)
+        record = record_without_job(DISCARD_SHARE, details, key_id)
+        if not await changes.commit(share_queries.DISCARD_BY_HAND, place, record):
             raise OperatorError(
                 f"no share of {ceremony} is pending here",
                 "See the pending shares: mpc-signer shares list.",

@@ -17,10 +17,9 @@ import structlog
 
 from custody.database.causes import is_transient
 from custody.database.pool import Pool
-from custody.node.acts import Acts
+from custody.node.audited_changes import AuditedChanges, record_without_job
 from custody.node.errors import Failed
 from custody.wire.ban_questions import NONCE_BYTES
-from custody.wire.signed_bytes import SigningKey
 from mpc.memory.marks import Marks
 from mpc.metrics import RESTORED
 
@@ -35,8 +34,6 @@ ASKED = "AskedPeers"
 DONE_WITHOUT = "DoneWithoutPeer"
 """The kind of the audit record: the operator decided to do without a peer's answer."""
 HOW_TO_PIN = "mpc-signer peers add SIGNER --identity KEY"
-NO_KEY = UUID(int=0)
-"""The key of a record that belongs to no key."""
 
 log = structlog.get_logger()
 
@@ -142,10 +139,10 @@ class PeersAnswer:
 class Memory:
     """Call ``renew`` before the first job. Until then this signer takes no work."""
 
-    def __init__(self, pool: Pool, node: str, signer: SigningKey, marks: Marks) -> None:
+    def __init__(self, pool: Pool, node: str, marks: Marks) -> None:
         self._pool = pool
         self._node = node
-        self._acts = Acts(pool, node, signer)
+        self._changes = AuditedChanges(pool, node)
         self._file = marks
         self._known: frozenset[UUID] | None = None
         """The marks that the database may have; None before the file was read."""
@@ -267,7 +264,9 @@ class Memory:
     async def complete(self, nonce: bytes, details: dict[str, str | None]) -> None:
         """End the question: all that the peers answered is in the database."""
         async with self._one_at_a_time:
-            await self._acts.do(ASKED, NO_KEY, _COMPLETE, {"nonce": nonce}, details)
+            await self._changes.commit(
+                _COMPLETE, {"nonce": nonce}, record_without_job(ASKED, details)
+            )
             self._row = await self._read()
 
     async def _renew(self) -> None:
@@ -310,7 +309,7 @@ class Memory:
         }
         log.error("the database was restored: asking all peers for their bans", reason=why)
         self._row = None  # no work until the row is there
-        await self._acts.do(NOTICED, NO_KEY, _NOTICE, values, {"reason": why})
+        await self._changes.commit(_NOTICE, values, record_without_job(NOTICED, {"reason": why}))
         self._known = frozenset((mark,))
         await self._write(mark)
         self._row = await self._read()
@@ -355,7 +354,7 @@ async def peers_answers(pool: Pool, me: str) -> list[PeersAnswer]:
 
 
 async def do_without(
-    acts: Acts, signers: Sequence[str], operator: str, reason: str
+    changes: AuditedChanges, signers: Sequence[str], operator: str, reason: str
 ) -> tuple[str, ...]:
     """Do without the answers of signers. Return those that the operator had not done without yet.
 
@@ -364,6 +363,7 @@ async def do_without(
     missing = []
     for signer in signers:
         values: dict[str, Any] = {"signer": signer, "operator": operator, "reason": reason}
-        if await acts.do(DONE_WITHOUT, NO_KEY, _DO_WITHOUT, values, values):
+        record = record_without_job(DONE_WITHOUT, values)
+        if await changes.commit(_DO_WITHOUT, values, record):
             missing.append(signer)
     return tuple(missing)

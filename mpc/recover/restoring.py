@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from custody.database.pool import Pool
-from custody.node.acts import Acts
+from custody.node.audited_changes import AuditedChanges, record_without_job
 from custody.node.connections import open_database
 from custody.node.identity import load_identity
 from custody.runtime.console import out
@@ -124,7 +124,7 @@ async def restore(
         await _require_fresh(pool, files)
         await keys.adopt_first(pool)
         shares = Shares(pool, keys)
-        acts = Acts(pool, settings.node.id, identity)
+        changes = AuditedChanges(pool, settings.node.id)
         for file in files:
             copy = open_share_file(file, customer_key)
             stored = _active(copy)
@@ -138,7 +138,8 @@ async def restore(
                 "public_key": copy.public_key.hex(),
                 "file": file.sha256,
             }
-            if await acts.do(RESTORE_SHARE, copy.key_id, row.sql, values, details):
+            record = record_without_job(RESTORE_SHARE, details, copy.key_id)
+            if await changes.commit(row.sql, values, record):
                 done.shares += 1
             else:
                 done.already += 1

@@ -168,7 +168,7 @@ class Party:
         ):
             keys = EncryptionKeys([own.encryption_key], [])
             await keys.adopt_first(pool)
-            memory = Memory(pool, name, own.identity, await marks_of(pool, state))
+            memory = Memory(pool, name, await marks_of(pool, state))
             await memory.renew()
             shares, bans = Shares(pool, keys), Bans(pool, name, own.identity)
             async with BanLocks(pool, name, bans) as locks:

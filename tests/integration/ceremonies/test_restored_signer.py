@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 
 from custody.database.pool import Pool
-from custody.node.acts import Acts
+from custody.node.audited_changes import AuditedChanges
 from custody.node.control_plane_client import ControlPlaneClient
 from custody.node.errors import Failed
 from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Algorithm
@@ -223,8 +223,8 @@ async def test_signers_that_an_answer_names_are_asked_as_well(site, no_wait):
         told = {each.signer: each for each in await memories.peers_answers(one.pool, ONE)}
         assert (told[THREE].named_by, told[THREE].is_pinned) == ([TWO], False)
         # the operator does without the answer that names signer-3
-        acts = Acts(one.pool, ONE, here.organisation.members[ONE].identity)
-        assert await memories.do_without(acts, [TWO], "ana", "it lies") == (TWO,)
+        changes = AuditedChanges(one.pool, ONE)
+        assert await memories.do_without(changes, [TWO], "ana", "it lies") == (TWO,)
         await take_in(parties, await answers(parties, [TWO]))
         assert await waiting(one) is None
 
@@ -468,9 +468,8 @@ async def test_the_operator_may_do_without_a_peer_that_is_gone(site, no_wait):
     await here.restore_all_of(ONE)
     async with here.running() as parties:
         one = parties[ONE]
-        identity = here.organisation.members[ONE].identity
-        acts = Acts(one.pool, ONE, identity)
-        assert await memories.do_without(acts, [THREE], "ana", "gone for good") == (THREE,)
+        changes = AuditedChanges(one.pool, ONE)
+        assert await memories.do_without(changes, [THREE], "ana", "gone for good") == (THREE,)
         await take_in(parties, await answers(parties, [TWO]))
         assert one.memory.problem() is None
         told = {each.signer: each for each in await memories.peers_answers(one.pool, ONE)}

@@ -12,7 +12,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from custody.database.pool import Pool
-from custody.node.audit import INSERT_LINKS, AuditRecord
+from custody.node.audit import INSERT_LINKS, AuditRecord, link
 from custody.node.audit_records import MAX_RECORD, read_kept
 from custody.node.chain_verification import Subject, Verification, verify_chain
 from custody.node.journal import Commit
@@ -52,7 +52,7 @@ async def verify(
 
 async def append(pool: Pool, node: NodeParts, *records: AuditRecord) -> None:
     """Put records into the chain alone, as somebody who has the database and the code could."""
-    links = node.chain.link(await node.chain.head(), list(records))
+    links = link(await node.chain.head(), records)
     async with pool.transaction() as connection:
         await connection.rows(INSERT_LINKS, links.parameters)
     node.chain.advance(links)

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.database.pool import Pool
-from custody.node.acts import Acts
+from custody.node.audited_changes import AuditedChanges
 from custody.node.errors import Failed
 from custody.pkcs11.hsm import Hsm
 from custody.s3.bucket import MAX_OBJECT_BYTES, Bucket
@@ -67,8 +67,8 @@ async def pool(driver_database: str) -> AsyncIterator[Pool]:
 
 
 async def rebuilt(pool: Pool, hsm: Hsm, copies: KeyCopies) -> Rebuilt:
-    acts = Acts(pool, "driver-1", DRIVER)
-    return await rebuild(pool, Vault(pool, hsm), copies, acts, "bo", lambda _, __: None)
+    changes = AuditedChanges(pool, "driver-1")
+    return await rebuild(pool, Vault(pool, hsm), copies, changes, "bo", lambda _, __: None)
 
 
 async def test_a_key_id_has_one_key_however_often_it_is_made(hsm, copies):

@@ -1,9 +1,7 @@
 """``mpc-signer``, as an operator types it."""
 
-import asyncio
 import base64
 import json
-from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -11,14 +9,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.database.pool import Pool
-from custody.node.acts import Acts
 from custody.node.identity import load_identity
 from custody.runtime.configuration import read_settings
 from custody.runtime.signing_key import create_signing_key
-from custody.wire.signed_bytes import SigningKey
 from devstack.processes import LOCALHOST, free_port
 from mpc.peers import checked_identity
-from mpc.repair_approvals import RepairApprovals, approve
+from mpc.repair_approvals import RepairApprovals
 from mpc.settings import SignerSettings
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import ShareState
@@ -293,18 +289,6 @@ async def test_rewrap_wants_to_know_under_which_key(config: Path):
     done = await command(config, "rewrap", "--to-hsm")
     assert done.exit_code == 1
     assert "[encryption.hsm]" in done.stderr
-
-
-async def test_acts_of_an_operator_and_of_the_running_signer_make_one_chain(
-    pool: Pool, identity: SigningKey
-):
-    """Both link to it at the same time; neither loses a record."""
-    acts = [Acts(pool, ME, identity) for _ in range(4)]
-    await asyncio.gather(
-        *(approve(one, uuid4(), "signer-2", timedelta(hours=1), "ada", "why") for one in acts)
-    )
-    rows = await pool.rows("SELECT sequence FROM audit ORDER BY sequence")
-    assert [row.sequence for row in rows] == [1, 2, 3, 4]
 
 
 async def test_the_schema_must_be_this_versions(config: Path, empty_database: str):

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.database.pool import Pool
-from custody.node.acts import Acts
+from custody.node.audited_changes import AuditedChanges, record_without_job
 from custody.runtime.signing_key import create_signing_key
 from custody.wire.audit import AuditHead
 from custody.wire.node_api import AuditHeads
@@ -26,7 +26,7 @@ IDENTITY = SigningKey(Ed25519PrivateKey.generate())
 
 def memory(pool: Pool, folder: Path) -> Memory:
     """As of a process that has just started."""
-    return Memory(pool, ME, IDENTITY, Marks(folder))
+    return Memory(pool, ME, Marks(folder))
 
 
 async def test_a_new_signer_asks_nobody_and_its_mark_is_replaced(pool: Pool, tmp_path: Path):
@@ -190,8 +190,8 @@ async def test_a_head_that_this_signer_has_not_signed_proves_nothing(pool: Pool,
 
 
 async def test_the_chains_own_head_is_no_loss(pool: Pool, tmp_path: Path):
-    acts = Acts(pool, ME, IDENTITY)
-    await acts.do("Test", uuid4(), "SELECT 1 AS one", {}, {})
+    changes = AuditedChanges(pool, ME)
+    await changes.commit("SELECT 1", {}, record_without_job("Test", {}))
     [row] = await pool.rows("SELECT sequence, hash FROM audit")
     said = AuditHead(node=ME, sequence=row.sequence, hash=row.hash)
     signed = IDENTITY.sign(AUDIT_HEAD_TYPE, said.model_dump_json().encode())
