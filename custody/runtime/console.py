@@ -15,8 +15,29 @@ from rich.text import Text
 
 from custody.runtime.errors import OperatorError
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+LINE_CHARACTERS = "\n\t"
+
+
+def printable(value: object, allowed: str = "") -> str:
+    """Return a value as text; control characters are shown as escapes, except ``allowed`` ones."""
+    return "".join(
+        each if each.isprintable() or each in allowed else each.encode("unicode_escape").decode()
+        for each in str(value)
+    )
+
+
+class _Console(Console):
+    """Prints no control character of a text: names of files and messages may be an attacker's."""
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        shown = (
+            printable(each, LINE_CHARACTERS) if isinstance(each, str) else each for each in objects
+        )
+        super().print(*shown, **settings)
+
+
+out = _Console(highlight=False, soft_wrap=True)
+err = _Console(stderr=True, highlight=False, soft_wrap=True)
 
 EXIT_FAILED = 1
 EXIT_COULD_NOT_CHECK = 2
@@ -33,14 +54,6 @@ Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON docum
 def print_json(data: Any) -> None:
     """Print one JSON document on stdout."""
     print(json.dumps(data, indent=2, default=str))  # noqa: T201
-
-
-def printable(value: object) -> str:
-    """Return a value as text; control characters are shown as escapes."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode()
-        for each in str(value)
-    )
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

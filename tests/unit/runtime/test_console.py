@@ -11,6 +11,7 @@ from custody.runtime.console import (
     EXIT_FAILED,
     application,
     operator_errors,
+    out,
     print_json,
     print_table,
 )
@@ -80,3 +81,14 @@ def test_what_a_row_says_is_neither_markup_nor_moves_the_cursor(capsys):
     shown = capsys.readouterr().out
     assert "[/bold] [red]gone[/red]" in shown
     assert "a\\x1b[2Jb\\nc\\u202e" in shown
+
+
+def test_no_control_character_of_a_text_reaches_the_terminal(capsys):
+    hostile = "two\nlines\x1b[2J\x07\r\u202e\udc80"
+    out.print(hostile, markup=False)
+    with pytest.raises(SystemExit), operator_errors():
+        raise ConfigurationError(hostile, hostile)
+    printed = capsys.readouterr()
+    shown = "two\nlines\\x1b[2J\\x07\\r\\u202e\\udc80\n"
+    assert printed.out == shown
+    assert printed.err == f"error: {shown}  -> {shown}"
