@@ -12,8 +12,10 @@ from pydantic import Field, ValidationError, model_validator
 
 from custody.wire.algorithms import Algorithm, Curve, Network, Scheme
 from custody.wire.encoding import Base64Bytes, HexBytes, Model
+from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
 from custody.wire.nodes import NodeId
 from custody.wire.public_keys import IdentityKey, check_public_key
+from custody.wire.requests import GroupName
 from custody.wire.signed_bytes import (
     SHARE_COPY_TYPE,
     BadSignedBytes,
@@ -32,6 +34,16 @@ GROUP_ORDER = {
     Curve.ED25519: 2**252 + 27742317777372353535851937790883648493,
 }
 """SEC 2, section 2.4.1; RFC 8032, section 5.1."""
+
+
+MAX_GENERATION = 2**31 - 1
+"""Of the database's column."""
+MAX_POINT = 33
+"""In bytes: a compressed point (SEC 1), and more than a SHA-256."""
+MAX_WHERE = 100
+"""Longest name of a faulty field in an error, in characters."""
+MAX_SHARE = 2 * 1024 * 1024
+"""In bytes. A share of the largest group, 16 signers, has less than one MiB."""
 
 
 class BadShareCopy(ValueError):
@@ -54,31 +66,33 @@ class ShareCopy(Model):
     network: Network | None
     public_key: HexBytes
     """33 bytes SEC1 compressed (ECDSA), 32 raw (Ed25519), 32 x-only (BIP-340 output key)."""
-    chain_code: HexBytes | None
+    chain_code: Annotated[HexBytes, Field(min_length=32, max_length=32)] | None
     """Chain code of BIP-32; null if the protocol has none."""
     taproot_tweaked: bool
     """True if the public key is tweaked already (BIP-341): it must not be tweaked again."""
-    group: str
-    threshold: int
-    signers: list[NodeId]
+    group: GroupName
+    threshold: Annotated[int, Field(ge=MIN_THRESHOLD)]
+    signers: Annotated[list[NodeId], Field(max_length=MAX_SIGNERS)]
     """All n, in order of their index."""
     signer: NodeId
     index: int
     """From 1 to n."""
-    generation: int
+    generation: Annotated[int, Field(ge=0, le=MAX_GENERATION)]
     ceremony: UUID
     """The ceremony that made the set of shares. Shares of different sets do not fit together."""
-    transcript: HexBytes
+    transcript: Annotated[HexBytes, Field(max_length=MAX_POINT)]
     """SHA-256 of the data that all signers of the set have seen alike."""
     secret_share: Annotated[
         HexBytes, Field(min_length=INTEGER_SIZE, max_length=INTEGER_SIZE, repr=False)
     ]
     """An integer below the group's order, most significant byte first on all curves."""
-    verifying_shares: dict[int, HexBytes]
+    verifying_shares: Annotated[
+        dict[int, Annotated[HexBytes, Field(max_length=MAX_POINT)]], Field(max_length=MAX_SIGNERS)
+    ]
     """Each signer's secret share times the base point, by index, in the form of ``public_key``
     (33 bytes for BIP-340 as well)."""
     protocol: Protocol
-    share: Annotated[Base64Bytes, Field(repr=False)]
+    share: Annotated[Base64Bytes, Field(max_length=MAX_SHARE, repr=False)]
     """The share in the protocol's own encoding, with which a signer can be restored."""
     made_for: MadeFor | None
     """The key's first request; null if the signer does not know it."""
@@ -92,8 +106,10 @@ class ShareCopy(Model):
         check_public_key(ALGORITHM[self.protocol], self.public_key)
         if not 1 <= self.index <= len(self.signers) or self.signers[self.index - 1] != self.signer:
             raise ValueError("the signer does not have this index")
-        if not 1 <= self.threshold <= len(self.signers):
-            raise ValueError("the threshold is not between 1 and the number of signers")
+        if self.threshold > len(self.signers):
+            raise ValueError("the threshold is above the number of signers")
+        if len(set(self.signers)) != len(self.signers):
+            raise ValueError("a signer is named twice")
         if int.from_bytes(self.secret_share) >= GROUP_ORDER[self.curve]:
             raise ValueError("the secret share is not below the order of the group")
         return self
@@ -143,7 +159,7 @@ def read_share_copy(document: bytes) -> ShareCopy:
         fault = error.errors(include_input=False)[0]
         where = ".".join(map(str, fault["loc"]))
         raise BadShareCopy(
-            f"it is not a share copy: {where or 'document'}: {fault['msg']}"
+            f"it is not a share copy: {where[:MAX_WHERE] or 'document'}: {fault['msg']}"
         ) from None
     except BadSignedBytes as error:
         raise BadShareCopy(f"the signer has not signed it: {error}") from None

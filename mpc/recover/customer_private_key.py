@@ -23,6 +23,7 @@ from custody.runtime.errors import OperatorError
 VERSION_LINE = b"age-encryption.org/v1\n"
 """First line of an age file (C2SP age, section "Header")."""
 MAX_HEADER_SIZE = 65_536
+"""In bytes. Each recipient costs a multiplication on the curve, so their number has a limit."""
 TAG_SIZE = 4
 
 
@@ -64,10 +65,11 @@ def _ssh_tags(file: bytes) -> list[bytes]:
     """Return which ssh-ed25519 keys an age file is for: the first bytes of each key's SHA-256."""
     if not file.startswith(VERSION_LINE):
         raise NotForThisKey("it is not an age file")
+    header, end, _ = file[:MAX_HEADER_SIZE].partition(b"\n---")
+    if not end:
+        raise NotForThisKey("its header has no end, or is longer than that of a share copy")
     tags = []
-    for line in file[:MAX_HEADER_SIZE].split(b"\n"):
-        if line.startswith(b"---"):
-            break
+    for line in header.split(b"\n"):
         words = line.split(b" ")
         if words[:2] == [b"->", b"ssh-ed25519"] and len(words) == 4:
             try:

@@ -16,9 +16,10 @@ from custody.wire.derivation import parse_path
 from custody.wire.requests import CREATE_SIGNATURE, SignRequest
 from mpc.recover.customer_private_key import CustomerPrivateKey, read_private_key
 from mpc.recover.drill import KeyResult, run_drill
+from mpc.recover.found_files import MAX_FILES, TooManyFiles, find_files
 from mpc.recover.inventory import Inventory, RootKey, take_inventory
 from mpc.recover.private_key import PrivateKey, child_of, recovered
-from mpc.recover.share_file import find_files, open_share_file, read_share_file
+from mpc.recover.share_file import open_share_file, read_share_file
 
 
 def unlock(path: Path) -> CustomerPrivateKey:
@@ -47,20 +48,24 @@ def _ask(what: str, twice: bool = False) -> str:
 
 
 def read_folder(folder: Path, key: CustomerPrivateKey) -> Inventory:
-    """Read every file below a folder. Raise OperatorError if one cannot be read."""
+    """Read every file below a folder. Raise OperatorError if the folder cannot be read."""
     if not folder.is_dir():
         raise OperatorError(
             f"{folder} is not a folder", "Download the bucket, and give the folder of its files."
         )
     try:
-        paths = find_files(folder)
-        shown = track(paths, "files", console=err, transient=True, disable=not err.is_terminal)
-        return take_inventory(read_share_file(path, folder, key) for path in shown)
+        found = find_files(folder)
     except OSError as error:
         raise OperatorError(
-            f"cannot read {error.filename}: {error.strerror}",
-            "Make the file readable, or download it again.",
+            f"cannot read {folder}: {error.strerror}", "Make the folder readable for this user."
         ) from None
+    except TooManyFiles:
+        raise OperatorError(
+            f"{folder} has more than {MAX_FILES} files",
+            "Download the bucket in parts, for instance the folders of some keys at a time.",
+        ) from None
+    shown = track(found, "files", console=err, transient=True, disable=not err.is_terminal)
+    return take_inventory(read_share_file(each, folder, key) for each in shown)
 
 
 def drilled(inventory: Inventory, key: CustomerPrivateKey, now: datetime) -> list[KeyResult]:
@@ -87,12 +92,36 @@ def one_key(inventory: Inventory, wanted: str) -> RootKey:
             f"these files have no key {wanted}",
             "Name a root key by id, public key or address, as mpc-recover inspect shows it.",
         )
-    if len(found) > 1:
+    if len({key.facts.public_key for key in found}) > 1:
         names = ", ".join(f"{key.facts.key_id} (0x{key.facts.public_key.hex()})" for key in found)
         raise OperatorError(
             f"{wanted} names {len(found)} keys: {names}", "Name one by its public key."
         )
-    return found[0]
+    return _of_one_public_key(found)
+
+
+def _of_one_public_key(found: list[RootKey]) -> RootKey:
+    """Return the key that has enough shares, of those with one public key. Raise OperatorError.
+
+    One signer alone can write copies that name this public key with another chain code, network or
+    id. It cannot write t of them: t shares that fit the public key are the private key.
+    """
+    usable = [key for key in found if key.usable is not None]
+    if len(usable) > 1:
+        names = ", ".join(
+            f"{key.facts.key_id} ({key.facts.algorithm}, {key.facts.network or 'no network'}, "
+            f"chain code {key.facts.chain_code.hex() if key.facts.chain_code else 'none'})"
+            for key in usable
+        )
+        raise OperatorError(
+            f"{len(usable)} keys with this public key can be recovered: {names}",
+            "Move the files of the wrong one away: mpc-recover inspect --json names them.",
+        )
+    return usable[0] if usable else max(found, key=_most_files)
+
+
+def _most_files(key: RootKey) -> int:
+    return max(len(each.files) for each in key.sets)
 
 
 def private_key_of(root: RootKey, key: CustomerPrivateKey) -> PrivateKey:

@@ -7,9 +7,11 @@ from enum import StrEnum
 from pathlib import Path
 from uuid import UUID
 
+from custody.runtime.regular_files import TooLarge, read_regular
 from mpc.layer4.canary import is_canary
 from mpc.layer4.share_copy import BadShareCopy, ShareCopy, read_share_copy
 from mpc.recover.customer_private_key import CustomerPrivateKey, Damaged, NotForThisKey
+from mpc.recover.found_files import FoundFile
 from mpc.recover.share_set import (
     SetFacts,
     fault_of_facts,
@@ -17,8 +19,10 @@ from mpc.recover.share_set import (
     fault_of_share,
 )
 
-MAX_SIZE = 16 * 2**20
-"""A share copy is below 2 MB, so a larger file is another thing."""
+MAX_SIZE = 4 * 2**20
+"""In bytes. A share copy is below 2 MB, so a larger file is another thing."""
+MAX_FAULT = 300
+"""Longest text about a fault, in characters. A hostile file may name a field of a megabyte."""
 _NAME = re.compile(r"([0-9]+)-([0-9a-f-]{36})-([0-9a-f]{64})\.age")
 
 
@@ -56,34 +60,47 @@ class ShareFile:
         return self.facts.signers[self.index - 1]
 
 
-def find_files(folder: Path) -> list[Path]:
-    """Return all files below a folder, in order of their paths."""
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+def read_share_file(found: FoundFile, folder: Path, key: CustomerPrivateKey) -> ShareFile:
+    """Read a file, and check everything in it.
 
-
-def read_share_file(path: Path, folder: Path, key: CustomerPrivateKey) -> ShareFile:
-    """Read a file, and check everything in it. Raise OSError if it cannot be read."""
-    name = str(path.relative_to(folder))
-    if path.stat().st_size > MAX_SIZE:
+    The file may come from an attacker. It never raises: a file that cannot be used must not keep
+    the others from being used.
+    """
+    path, name = found.path, str(found.path.relative_to(folder))
+    if found.refusal is not None:
+        state = FileState.FOREIGN if found.is_readable else FileState.DAMAGED
+        return ShareFile(path, name, "", state, found.refusal)
+    try:
+        data = read_regular(path, MAX_SIZE, follow=False)
+    except TooLarge:
         return ShareFile(path, name, "", FileState.FOREIGN, "it is larger than any share copy")
-    data = path.read_bytes()
+    except OSError as error:
+        fault = f"it cannot be read: {error.strerror}"
+        return ShareFile(path, name, "", FileState.DAMAGED, fault)
     sha256 = hashlib.sha256(data).hexdigest()
     try:
-        document = key.open(data)
-        if is_canary(document):
-            return ShareFile(path, name, sha256, FileState.CANARY)
-        copy = read_share_copy(document)
+        return _checked(path, name, sha256, key.open(data))
     except NotForThisKey as error:
         return ShareFile(path, name, sha256, FileState.FOREIGN, str(error))
     except (Damaged, BadShareCopy) as error:
-        return ShareFile(path, name, sha256, FileState.DAMAGED, str(error))
+        return ShareFile(path, name, sha256, FileState.DAMAGED, str(error)[:MAX_FAULT])
+    except Exception as error:  # the file has provoked a fault in a check; its text may be secret
+        fault = f"it cannot be checked ({type(error).__name__})"
+        return ShareFile(path, name, sha256, FileState.DAMAGED, fault)
+
+
+def _checked(path: Path, name: str, sha256: str, document: bytes) -> ShareFile:
+    """Return the file of a decrypted document. Raise BadShareCopy."""
+    if is_canary(document):
+        return ShareFile(path, name, sha256, FileState.CANARY)
+    copy = read_share_copy(document)
     facts = SetFacts.of(copy)
     fault = fault_of_facts(facts) or fault_of_share(copy)
     if fault is not None:
         return ShareFile(path, name, sha256, FileState.DAMAGED, fault)
-    notes = [*_wrong_names(path, sha256, facts)]
+    notes = _wrong_names(path, sha256, facts)
     if (unusable := fault_of_protocol_share(copy)) is not None:
-        notes.append(f"no signer can be restored with it: {unusable}")
+        notes.append(f"no signer can be restored with it: {unusable}"[:MAX_FAULT])
     return ShareFile(
         path,
         name,
@@ -97,8 +114,11 @@ def read_share_file(path: Path, folder: Path, key: CustomerPrivateKey) -> ShareF
 
 
 def open_share_file(file: ShareFile, key: CustomerPrivateKey) -> ShareCopy:
-    """Read a good file again, with its secrets. Raise ValueError if it is not the same file."""
-    copy = read_share_copy(key.open(file.path.read_bytes()))
+    """Read a good file again, with its secrets.
+
+    Raise ValueError if it is not the same file, and OSError if it cannot be read.
+    """
+    copy = read_share_copy(key.open(read_regular(file.path, MAX_SIZE, follow=False)))
     if SetFacts.of(copy) != file.facts or copy.index != file.index or fault_of_share(copy):
         raise ValueError("the file was changed while it was in use")
     return copy

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from uuid import UUID
 
-from custody.wire.algorithms import Algorithm, Network
+from custody.wire.algorithms import NETWORK_ALGORITHMS, Algorithm, Network
 from custody.wire.tickets import Protocol
 from mpc._native import LocalMisuse, Share
 from mpc.layer4.share_copy import ShareCopy
@@ -58,6 +58,8 @@ def fault_of_facts(facts: SetFacts) -> str | None:
 
     The verifying shares must be values of one polynomial, whose value at 0 is the public key.
     """
+    if facts.network is not None and facts.algorithm not in NETWORK_ALGORITHMS[facts.network]:
+        return f"{facts.network} has no keys of {facts.algorithm}"
     points = dict(facts.verifying_shares)
     if sorted(points) != list(range(1, len(facts.signers) + 1)):
         return "the verifying shares are not those of signers 1 to n"

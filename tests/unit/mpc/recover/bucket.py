@@ -1,6 +1,7 @@
 """Folders of share copies, as a customer downloads them."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID, uuid5
@@ -15,8 +16,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from custody.wire.algorithms import Network
+from custody.wire.signed_bytes import SHARE_COPY_TYPE
 from mpc import _native as native
-from tests.unit.mpc.layer4.share_copies import KEY_ID, documents
+from mpc.layer4.share_copy import read_share_copy
+from tests.unit.mpc.layer4.share_copies import IDENTITIES, KEY_ID, documents
 
 CUSTOMER = Ed25519PrivateKey.from_private_bytes(bytes([7]) * 32)
 STRANGER = Ed25519PrivateKey.from_private_bytes(bytes([8]) * 32)
@@ -55,3 +58,11 @@ def write_copies(
         path.write_bytes(file)
         paths[index] = path
     return paths
+
+
+def forged(document: bytes, **changes: object) -> bytes:
+    """A document that a lying signer has changed, and signed again with its own key."""
+    copy = read_share_copy(document)
+    signer = IDENTITIES[copy.signer]
+    payload = json.dumps(copy.model_dump(mode="json") | changes).encode()
+    return signer.sign(SHARE_COPY_TYPE, payload).model_dump_json().encode()

@@ -1,6 +1,5 @@
 """What inspect says about a folder of files."""
 
-import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,15 +9,14 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from custody.wire.algorithms import Network
-from custody.wire.signed_bytes import SHARE_COPY_TYPE
 from mpc import _native as native
 from mpc.layer4.canary import new_canary
 from mpc.layer4.customer_key import parse_customer_key
 from mpc.layer4.share_copy import read_share_copy
-from tests.unit.mpc.layer4.share_copies import IDENTITIES, KEY_ID, documents
+from tests.unit.mpc.layer4.share_copies import KEY_ID, documents
 from tests.unit.mpc.native import parties
 from tests.unit.mpc.native.keys import DKLS, ED25519, TAPROOT, key
-from tests.unit.mpc.recover.bucket import CUSTOMER, STRANGER, sealed, write_copies
+from tests.unit.mpc.recover.bucket import CUSTOMER, STRANGER, forged, sealed, write_copies
 
 
 @pytest.mark.parametrize("protocol", native.PROTOCOLS)
@@ -175,14 +173,6 @@ def test_a_name_that_contradicts_the_contents_is_reported(folder, inspected):
         "its name is that of another set of shares",
         "its bytes do not have the SHA-256 of its name",
     ]
-
-
-def forged(document: bytes, **changes: object) -> bytes:
-    """A document that a lying signer has changed, and signed again with its own key."""
-    copy = read_share_copy(document)
-    signer = IDENTITIES[copy.signer]
-    payload = json.dumps(copy.model_dump(mode="json") | changes).encode()
-    return signer.sign(SHARE_COPY_TYPE, payload).model_dump_json().encode()
 
 
 def test_a_secret_share_that_is_not_the_right_one_is_damaged(folder, inspected):

@@ -10,9 +10,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from devstack.recovery_kit import script_of
 from mpc import _native as native
+from mpc.recover.found_files import find_files
 from mpc.recover.inventory import take_inventory
 from mpc.recover.opening import private_key_of, unlock
-from mpc.recover.share_file import FileState, find_files, read_share_file
+from mpc.recover.share_file import FileState, read_share_file
 from tests.unit.mpc.native import parties
 from tests.unit.mpc.native.keys import ED25519, key
 from tests.unit.mpc.recover.bucket import CUSTOMER, write_copies
