@@ -195,8 +195,8 @@ def application(subject_of: Callable[[typer.Context], Subject]) -> typer.Typer:
 
         with backup_errors(EXIT_COULD_NOT_CHECK):
             subject = subject_of(context)
-            backup = open_backup(file)
-            backup.check_signature(subject.believed)
+            with open_backup(file) as backup:
+                backup.check_signature(subject.believed)
             if subject.newer is None:
                 found: list[Newer] = []
                 out.print(RECONCILE, markup=False)

@@ -48,3 +48,26 @@ class CountedWriter(_Counted):
         self._target.write(data)
         self.note(data)
         return len(data)
+
+
+class WithheldWriter:
+    """Passes each block on when the next one comes, and the last block when it is released.
+
+    pg_restore commits as soon as it has the last bytes of a dump. Without them it commits nothing.
+    """
+
+    def __init__(self, target: Writer) -> None:
+        self._target = target
+        self._withheld = b""
+
+    def write(self, data: bytes) -> int:
+        if data:
+            self.release()
+            self._withheld = bytes(data)
+        return len(data)
+
+    def release(self) -> None:
+        """Pass the last block on: all that was written is known to be right."""
+        block, self._withheld = self._withheld, b""
+        if block:
+            self._target.write(block)

@@ -89,7 +89,8 @@ def _finish(subject: Subject, manifest: Manifest, unfinished: Path, folder: Path
         )
         target.flush()
         os.fsync(target.fileno())
-    layout.open_backup(temporary).check([subject.signer.public_key])
+    with layout.open_backup(temporary) as written:
+        written.check([subject.signer.public_key])
     temporary.rename(path)
     sync_folder(folder)
     return path

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from custody.runtime.console import EXIT_FAILED, fail, operator_errors
+from custody.runtime.console import EXIT_COULD_NOT_CHECK, EXIT_FAILED, fail, operator_errors
 from custody.runtime.errors import OperatorError
 
 EXIT_NOTHING_THERE = 3
@@ -29,6 +29,12 @@ class NothingThere(BackupError):
     """There is no backup."""
 
     exit_code = EXIT_NOTHING_THERE
+
+
+class NotReadable(BackupError):
+    """The file could not be read, so nothing is known about it."""
+
+    exit_code = EXIT_COULD_NOT_CHECK
 
 
 class Damaged(BackupError):

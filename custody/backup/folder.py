@@ -27,6 +27,7 @@ class ListedBackup:
     path: Path
     size: int
     backup: OpenBackup | None
+    """Closed: its facts can be read, and its parts cannot."""
     problem: str | None
     verified: VerifiedBackup | None
 
@@ -56,15 +57,15 @@ class BackupFolder:
         return found
 
     def _one(self, path: Path, verified: VerifiedBackup | None) -> ListedBackup | None:
-        size = path.stat().st_size
+        size = path.lstat().st_size
         try:
-            backup = open_backup(path)
-            if (backup.manifest.program, backup.manifest.node) != (
-                self._subject.program,
-                self._subject.node,
-            ):
-                return None
-            backup.check_signature(self._subject.believed)
+            with open_backup(path) as backup:
+                if (backup.manifest.program, backup.manifest.node) != (
+                    self._subject.program,
+                    self._subject.node,
+                ):
+                    return None
+                backup.check_signature(self._subject.believed)
         except BackupError as error:
             return ListedBackup(path, size, None, error.what, None)
         if verified is not None and verified.manifest_sha256 != manifest_digest(backup):

@@ -5,6 +5,7 @@ fixed, so a reader computes each header and compares it. A stock ``tar`` unpacks
 """
 
 import hashlib
+import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from custody.backup import manifest as manifests
-from custody.backup.errors import Damaged, NothingThere
+from custody.backup.errors import Damaged, NothingThere, NotReadable
 from custody.backup.manifest import Manifest
+from custody.runtime.regular_files import NotRegular, open_regular
 from custody.wire.signed_bytes import DetachedSignature
 
 MANIFEST = "manifest.json"
@@ -70,9 +72,15 @@ def signed_by(backup: "OpenBackup") -> str:
 
 @dataclass(frozen=True)
 class OpenBackup:
-    """A backup file whose headers are right. Its signature and its parts are not checked yet."""
+    """A backup file whose headers are right. Its signature and its parts are not checked yet.
+
+    All is read from one open file: another file of the same name cannot take its place after the
+    check. The bytes of this file may still change. So who decrypts a part compares the result with
+    the manifest.
+    """
 
     path: Path
+    file: BinaryIO
     document: bytes
     signature: bytes
     manifest: Manifest
@@ -86,11 +94,10 @@ class OpenBackup:
         """Check signature, file name and the checksum of each part. Raise Damaged."""
         self.check_signature(public_keys)
         for part in self.manifest.parts:
-            digest = hashlib.sha256()
-            with self.part(part.name) as source:
-                while chunk := source.read(CHUNK):
-                    digest.update(chunk)
-                    advance(len(chunk))
+            digest, source = hashlib.sha256(), self.part(part.name)
+            while chunk := source.read(CHUNK):
+                digest.update(chunk)
+                advance(len(chunk))
             if digest.hexdigest() != part.sha256:
                 raise Damaged(
                     f"{self.name}: the checksum of {part.name} is wrong: the file is damaged, or "
@@ -108,41 +115,48 @@ class OpenBackup:
                 "If you renamed the file, give it its name back. If not, somebody has replaced it.",
             )
 
-    @contextmanager
-    def part(self, name: str) -> Iterator["_Part"]:
-        """Open the encrypted bytes of a part."""
-        with self.path.open("rb") as file:
-            file.seek(self.offsets[name])
-            yield _Part(file, self.manifest.part(name).size, self.name)
+    def part(self, name: str) -> "_Part":
+        """Return the encrypted bytes of a part, as a stream."""
+        return _Part(self.file, self.offsets[name], self.manifest.part(name).size, self.name)
 
 
 class _Part:
     """The bytes of one part of an open file."""
 
-    def __init__(self, file: BinaryIO, size: int, name: str) -> None:
-        self._file = file
-        self._left = size
+    def __init__(self, file: BinaryIO, offset: int, size: int, name: str) -> None:
+        self._descriptor = file.fileno()
+        self._offset = offset
+        self._end = offset + size
         self._name = name
 
     def read(self, size: int = CHUNK) -> bytes:
         """Return at most ``size`` bytes; none at the end. Raise Damaged if the file ends early."""
-        wanted = min(size, self._left)
-        data = self._file.read(wanted)
-        if len(data) < wanted:
+        wanted = min(size, self._end - self._offset)
+        data = os.pread(self._descriptor, wanted, self._offset)
+        if wanted and not data:
             raise _cut_off(self._name)
-        self._left -= len(data)
+        self._offset += len(data)
         return data
 
 
-def open_backup(path: Path) -> OpenBackup:
-    """Read the manifest and compare every byte between the parts. Raise NothingThere or Damaged."""
+@contextmanager
+def open_backup(path: Path) -> Iterator[OpenBackup]:
+    """Read the manifest and compare every byte between the parts; keep the file open.
+
+    Raise NothingThere, NotReadable or Damaged.
+    """
     try:
-        with path.open("rb") as file:
-            return _open(path, file)
+        file = open_regular(path)
     except FileNotFoundError:
         raise NothingThere(f"there is no file {path}", "See the backups: `backup list`.") from None
-    except IsADirectoryError:
-        raise NothingThere(f"{path} is a folder", "Give the path of a backup file.") from None
+    except NotRegular as error:
+        raise NothingThere(f"{path}: {error.strerror}", "Give the path of a backup file.") from None
+    except OSError as error:
+        raise NotReadable(
+            f"cannot read {path}: {error.strerror}", "Run the command as the owner of the file."
+        ) from None
+    with file:
+        yield _open(path, file)
 
 
 def _open(path: Path, file: BinaryIO) -> OpenBackup:
@@ -165,7 +179,7 @@ def _open(path: Path, file: BinaryIO) -> OpenBackup:
     _expect(file, END, path.name)
     if file.read(1):
         raise _changed(path.name)
-    return OpenBackup(path, document, signature, manifest, offsets)
+    return OpenBackup(path, file, document, signature, manifest, offsets)
 
 
 def _document(file: BinaryIO, header: bytes, name: str, backup: str) -> bytes:

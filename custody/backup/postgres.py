@@ -147,13 +147,17 @@ def restoring(url: str) -> Iterator[_Restore]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that still runs, and only then its input.
+
+    The end of its input could be the end of a whole dump for pg_restore, which would commit.
+    """
+    if process.poll() is None:
+        process.kill()
+    process.wait()
     for stream in (process.stdin, process.stdout):
         if stream is not None:
             with suppress(BrokenPipeError):
                 stream.close()
-    if process.poll() is None:
-        process.kill()
-    process.wait()
 
 
 def _said(said: IO[bytes]) -> str:

@@ -1,12 +1,13 @@
 """`backup restore`: put a backup back, into an empty database and into an empty folder only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from custody.backup import layout
 from custody.backup.age import Identity
 from custody.backup.errors import Damaged
 from custody.backup.files import write_files
+from custody.backup.layout import OpenBackup
 from custody.backup.snapshot import snapshot
 from custody.backup.subject import Advance, Subject
 from custody.backup.verification import (
@@ -51,15 +52,15 @@ def restore(
     Raise Damaged, CannotDecrypt or NotGood, and OperatorError; then the database is still empty.
     The result has findings if the restored database is another one than the manifest says.
     """
-    backup = open_checked(path, public_keys, advance)
-    if backup.manifest.program != subject.program:
-        raise OperatorError(
-            f"{path.name} is a backup of {backup.manifest.program}",
-            f"Run: {backup.manifest.program} backup restore",
-        )
-    require_empty(subject.database_url, subject.program)
-    result = Verification(backup.manifest)
-    restore_database(backup, identities, subject.database_url, advance)
+    with open_checked(path, public_keys, advance) as backup:
+        if backup.manifest.program != subject.program:
+            raise OperatorError(
+                f"{path.name} is a backup of {backup.manifest.program}",
+                f"Run: {backup.manifest.program} backup restore",
+            )
+        require_empty(subject.database_url, subject.program)
+        result = Verification(backup.manifest)
+        restore_database(backup, identities, subject.database_url, advance)
     compare_database(subject, backup.manifest, subject.database_url, result)
     return result
 
@@ -73,17 +74,21 @@ def restore_files(
     the key in the backup itself: it proves that the backup is whole, and not whose it is.
     Raise Damaged, CannotDecrypt or OperatorError.
     """
-    backup = layout.open_backup(path)
-    if public_key is not None:
-        backup.check([public_key])
-    found = read_files(backup, identities)
-    keys = [key for key in map(key_in, found.values()) if key is not None]
-    signer = next((key for key in keys if key.key_id == layout.signed_by(backup)), None)
-    if public_key is None:
-        if signer is None:
-            raise Damaged(
-                f"{path.name} does not contain the key that signed it",
-                "Give the node's public key with --node-key, as `identity show` printed it.",
-            )
-        backup.check([signer.public_key])
-    return write_files(found, folder), layout.signed_by(backup)
+    with layout.open_backup(path) as backup:
+        if public_key is not None:
+            backup.check([public_key])
+        found = read_files(backup, identities)
+        if public_key is None:
+            backup.check([_signer_in(found, backup)])
+        return write_files(found, folder), layout.signed_by(backup)
+
+
+def _signer_in(found: Mapping[str, bytes], backup: OpenBackup) -> bytes:
+    """Return the public key among the files that claims to have signed the backup."""
+    for key in map(key_in, found.values()):
+        if key is not None and key.key_id == layout.signed_by(backup):
+            return key.public_key
+    raise Damaged(
+        f"{backup.name} does not contain the key that signed it",
+        "Give the node's public key with --node-key, as `identity show` printed it.",
+    )

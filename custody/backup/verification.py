@@ -2,7 +2,8 @@
 
 import asyncio
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from custody.backup import layout
 from custody.backup.age import Identity, Writer, decrypt
-from custody.backup.counted import CountedWriter
+from custody.backup.counted import CountedWriter, WithheldWriter
 from custody.backup.errors import Damaged
 from custody.backup.facts import Facts, VerifiedBackup
 from custody.backup.files import unpack
@@ -38,18 +39,21 @@ class Verification:
     findings: list[str] = field(default_factory=list)
 
 
-def open_checked(path: Path, public_keys: Sequence[bytes], advance: Advance) -> OpenBackup:
+@contextmanager
+def open_checked(
+    path: Path, public_keys: Sequence[bytes], advance: Advance
+) -> Iterator[OpenBackup]:
     """Open a backup, and check signature, name and checksums. Raise NothingThere or Damaged."""
-    backup = layout.open_backup(path)
-    total, done = sum(part.size for part in backup.manifest.parts), 0
+    with layout.open_backup(path) as backup:
+        total, done = sum(part.size for part in backup.manifest.parts), 0
 
-    def more(size: int) -> None:
-        nonlocal done
-        done += size
-        advance("checksums", done, total)
+        def more(size: int) -> None:
+            nonlocal done
+            done += size
+            advance("checksums", done, total)
 
-    backup.check(public_keys, more)
-    return backup
+        backup.check(public_keys, more)
+        yield backup
 
 
 def verify(
@@ -64,7 +68,17 @@ def verify(
 
     Raise Damaged, CannotDecrypt or NotGood, and OperatorError if the check cannot be done.
     """
-    backup = open_checked(path, public_keys, advance)
+    with open_checked(path, public_keys, advance) as backup:
+        return _verified(subject, backup, identities, sample, advance)
+
+
+def _verified(
+    subject: Subject,
+    backup: OpenBackup,
+    identities: Sequence[Identity],
+    sample: int | None,
+    advance: Advance,
+) -> Verification:
     result = Verification(backup.manifest)
     result.said.append(f"signed by {subject.node} and complete: {len(backup.manifest.parts)} parts")
     _check_files(backup, read_files(backup, identities), result)
@@ -110,7 +124,9 @@ def restore_database(
     Raise CannotDecrypt, Damaged or NotGood; then the database is unchanged.
     """
     with restoring(url) as restore:
-        _decrypted(backup, DATABASE, identities, restore, advance)
+        withheld = WithheldWriter(restore)
+        _decrypted(backup, DATABASE, identities, withheld, advance)
+        withheld.release()
         restore.finish()
 
 
@@ -121,10 +137,14 @@ def _decrypted(
     target: Writer,
     advance: Advance,
 ) -> None:
+    """Decrypt a part, and compare it with the manifest. Raise CannotDecrypt or Damaged.
+
+    ``target`` gets the data before the comparison, and must not act on the last block before this
+    function returns.
+    """
     part = backup.manifest.part(name)
     plain = CountedWriter(target, lambda size: advance(Path(name).stem, size, part.plain_size))
-    with backup.part(name) as source:
-        decrypt(source, plain, identities, name)
+    decrypt(backup.part(name), plain, identities, name)
     if (plain.size, plain.sha256) != (part.plain_size, part.plain_sha256):
         raise Damaged(
             f"{backup.name}: {name} decrypts to other bytes than the manifest says",

@@ -92,8 +92,8 @@ def test_a_pin_that_is_configured_as_another_file_is_refused(driver_host: Driver
 
 def cut_positions(path: Path) -> list[int]:
     """Return sizes at which a file can be cut off: before, in and after each member."""
-    backup = layout.open_backup(path)
-    ends = []
+    with layout.open_backup(path) as backup:
+        ends: list[int] = []
     for part in backup.manifest.parts:
         start = backup.offsets[part.name]
         ends += [start - 512, start, start + part.size // 2, start + part.size]
@@ -118,13 +118,14 @@ def test_a_flipped_bit_anywhere_is_damage(subject: Subject, backup: Path):
     """In headers, manifest, signature, parts and padding."""
     content = bytearray(backup.read_bytes())
     public_key = subject.signer.public_key
-    first = range(layout.open_backup(backup).offsets[DATABASE] + 600)
+    with layout.open_backup(backup) as opened:
+        first = range(opened.offsets[DATABASE] + 600)
     for place in {*first[::7], *range(0, len(content), 499), len(content) - 1}:
         content[place] ^= 1
         backup.write_bytes(content)
         content[place] ^= 1
-        with pytest.raises(Damaged):
-            layout.open_backup(backup).check([public_key])
+        with pytest.raises(Damaged), layout.open_backup(backup) as opened:
+            opened.check([public_key])
 
 
 def test_parts_of_two_backups_cannot_be_swapped(
@@ -132,18 +133,19 @@ def test_parts_of_two_backups_cannot_be_swapped(
 ):
     other = create(subject, no_progress).path
     mixed = tmp_path / backup.name
-    parts = {}
+    parts, opened_backups = {}, {}
     for name, source in ((DATABASE, other), (FILES, backup)):
-        opened = layout.open_backup(source)
-        with opened.part(name) as part:
+        with layout.open_backup(source) as opened:
+            part = opened.part(name)
             (tmp_path / name).write_bytes(part.read(opened.manifest.part(name).size))
         parts[name] = tmp_path / name
-    manifest = layout.open_backup(backup).manifest
-    stated = layout.open_backup(other).manifest
+        opened_backups[name] = opened
+    manifest = opened_backups[FILES].manifest
+    stated = opened_backups[DATABASE].manifest
     # the sizes are those of the parts, so that only the signature and the checksums differ
     forged = manifest.model_copy(update={"parts": (stated.part(DATABASE), manifest.part(FILES))})
     with mixed.open("wb") as target:
-        layout.write(target, forged, layout.open_backup(backup).signature, parts)
+        layout.write(target, forged, opened_backups[FILES].signature, parts)
     with pytest.raises(Damaged, match="signature"):
         verify_with(subject, mixed, driver_host.identity)
 
@@ -185,14 +187,14 @@ def test_a_manifest_that_counts_other_rows_is_not_good(
     driver_host: DriverHost, subject: Subject, backup: Path, tmp_path: Path
 ):
     """The node itself signed wrong counts: as if the dump had lost a row."""
-    opened = layout.open_backup(backup)
+    parts = {}
+    with layout.open_backup(backup) as opened:
+        for name in (DATABASE, FILES):
+            part = opened.part(name)
+            (tmp_path / name).write_bytes(part.read(opened.manifest.part(name).size))
+            parts[name] = tmp_path / name
     counts = opened.manifest.counts | {"wrapped_keys": KEYS + 1}
     manifest = opened.manifest.model_copy(update={"counts": counts})
-    parts = {}
-    for name in (DATABASE, FILES):
-        with opened.part(name) as part:
-            (tmp_path / name).write_bytes(part.read(opened.manifest.part(name).size))
-        parts[name] = tmp_path / name
     with backup.open("wb") as target:
         layout.write(target, manifest, sign(encode(manifest), subject.signer), parts)
     found = verify_with(subject, backup, driver_host.identity)

@@ -123,8 +123,8 @@ def test_no_escape_reaches_the_terminal(command_name, folder, command):
     write_copies(folder, key(ED25519))
     (folder / f"file{ESCAPE}").write_text("x")
     (folder / f"pipe{ESCAPE}").symlink_to("x")
-    for name in ("group", ESCAPE, "scheme", "share"):
-        (folder / str(len(name))).write_bytes(sealed(forged(copies[1], **{name: ESCAPE})))
+    for number, name in enumerate(("group", ESCAPE, "scheme", "share")):
+        (folder / str(number)).write_bytes(sealed(forged(copies[1], **{name: ESCAPE})))
     printed = command(command_name).output
     assert "\x1b" not in printed
     assert "\x07" not in printed

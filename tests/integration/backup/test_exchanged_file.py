@@ -1,0 +1,164 @@
+"""A backup that changes between its check and its use: never restored, not even in part."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pyrage
+import pytest
+
+from custody.backup import layout
+from custody.backup.creation import create
+from custody.backup.errors import Damaged, NothingThere
+from custody.backup.manifest import DATABASE, FILES, encode, sign
+from custody.backup.postgres import _Restore, restoring
+from custody.backup.restoration import restore
+from custody.backup.subject import Subject
+from tests.integration.backup.conftest import KEYS, DriverHost, no_progress
+from tests.integration.backup.test_restore import identities, tables
+
+
+def after_the_checksums(change: Callable[[], object]) -> Callable[..., None]:
+    """Return a progress display that calls ``change`` once, when the last checksum is right."""
+    changed: list[object] = []
+
+    def advance(step: str, done: int, total: int | None) -> None:
+        if step == "checksums" and done == total and not changed:
+            changed.append(change())
+
+    return advance
+
+
+def with_other_facts(subject: Subject, path: Path, folder: Path, **changes: object) -> None:
+    """Let the node itself sign another manifest about the part with the database."""
+    with layout.open_backup(path) as opened:
+        parts = {}
+        for name in (DATABASE, FILES):
+            part = opened.part(name)
+            (folder / name).write_bytes(part.read(opened.manifest.part(name).size))
+            parts[name] = folder / name
+    database = opened.manifest.part(DATABASE).model_copy(update=changes)
+    manifest = opened.manifest.model_copy(update={"parts": (database, opened.manifest.part(FILES))})
+    with path.open("wb") as target:
+        layout.write(target, manifest, sign(encode(manifest), subject.signer), parts)
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> bytearray:
+    """Return what pg_restore is given."""
+    noted, write = bytearray(), _Restore.write
+
+    def note(restore: _Restore, data: bytes) -> int:
+        noted.extend(data)
+        return write(restore, data)
+
+    monkeypatch.setattr(_Restore, "write", note)
+    return noted
+
+
+@pytest.mark.parametrize("changes", [{"plain_sha256": "0" * 64}, {"plain_size": 1}])
+def test_a_dump_that_differs_from_the_manifest_is_not_committed(
+    changes, given, driver_host: DriverHost, subject: Subject, backup: Path, empty_database: str,
+    tmp_path: Path,
+):  # fmt: skip
+    """pg_restore would see nothing wrong, and commit with the last byte."""
+    dump = dump_of(backup, driver_host.identity)
+    with_other_facts(subject, backup, tmp_path, **changes)
+    target = replace(subject, database_url=empty_database)
+    key = identities(driver_host.identity)
+    with pytest.raises(Damaged, match="other bytes"):
+        restore(target, backup, key, subject.believed, no_progress)
+    assert len(given) < len(dump)
+    assert tables(empty_database) == 0
+
+
+@pytest.mark.parametrize("change", ["last chunk", "cut off", "cut in the middle"])
+def test_a_file_that_is_changed_after_the_check_is_not_committed(
+    change: str, driver_host: DriverHost, subject: Subject, backup: Path, empty_database: str
+):
+    with layout.open_backup(backup) as opened:
+        start, size = opened.offsets[DATABASE], opened.manifest.part(DATABASE).size
+
+    def damage() -> None:
+        with backup.open("r+b") as file:
+            if change == "last chunk":
+                file.seek(start + size - 1)
+                last = file.read(1)[0]
+                file.seek(start + size - 1)
+                file.write(bytes([last ^ 1]))
+            else:
+                file.truncate(start + (size - 1 if change == "cut off" else size // 2))
+
+    target = replace(subject, database_url=empty_database)
+    key = identities(driver_host.identity)
+    with pytest.raises(Damaged):
+        restore(target, backup, key, subject.believed, after_the_checksums(damage))
+    assert tables(empty_database) == 0
+
+
+def test_a_file_that_is_replaced_after_the_check_is_not_read(
+    driver_host: DriverHost, subject: Subject, backup: Path, empty_database: str, tmp_path: Path
+):
+    """The file that was checked is restored, although its name belongs to another one now."""
+    other = create(subject, no_progress).path
+    with_other_facts(subject, other, tmp_path, plain_size=1)
+    target = replace(subject, database_url=empty_database)
+    key = identities(driver_host.identity)
+    advance = after_the_checksums(lambda: shutil.move(other, backup))
+    assert restore(target, backup, key, subject.believed, advance).findings == []
+    with psycopg.connect(empty_database) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM wrapped_keys").fetchone() or (0,)
+    assert count == KEYS
+
+
+def dump_of(path: Path, identity: Path) -> bytes:
+    """Return the decrypted dump of a backup."""
+    with layout.open_backup(path) as opened:
+        encrypted = opened.part(DATABASE).read(opened.manifest.part(DATABASE).size)
+    return bytes(pyrage.decrypt(encrypted, identities(identity)))
+
+
+def test_pg_restore_commits_nothing_before_the_last_byte(
+    driver_host: DriverHost, backup: Path, empty_database: str
+):
+    """It does not wait for the end of its input: so the last block must be withheld."""
+    dump = dump_of(backup, driver_host.identity)
+
+    def fail() -> None:
+        with restoring(empty_database) as target:
+            target.write(dump[:-1])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert tables(empty_database) == 0
+
+
+def test_a_restore_that_fails_ends_before_its_input_does(driver_host: DriverHost):
+    """Otherwise pg_restore could take what it got for the whole dump."""
+    had_ended = []
+
+    def fail() -> None:
+        with restoring(driver_host.url) as target:
+            process, close = target._process, target._stream.close
+
+            def noted() -> None:
+                had_ended.append(process.returncode is not None)
+                close()
+
+            target._stream.close = noted  # type: ignore[method-assign]
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert had_ended == [True]
+
+
+def test_a_pipe_in_a_backups_place_is_not_waited_for(subject: Subject, backup: Path):
+    backup.unlink()
+    os.mkfifo(backup)
+    with pytest.raises(NothingThere, match="named pipe"), layout.open_backup(backup):
+        pass
