@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-LISTS = ("library_guards.toml", "other_guards.toml")
+LISTS = ("library_guards.toml", "other_guards.toml", "recovery_guards.toml")
 OF_STACKS = ("tests/acceptance/", "tests/faults/")
 """Their daemons have a clean environment, so they run this checkout and not the changed copy."""
 

@@ -198,6 +198,19 @@ def test_verifying_shares_of_another_key_are_damaged(protocol, folder, inspected
     assert "damaged" in {file["state"] for file in said["files"]}
 
 
+@pytest.mark.parametrize("protocol", native.PROTOCOLS)
+def test_a_public_key_that_the_shares_do_not_give_is_damage(protocol, folder, inspected):
+    """The verifying shares agree with each other, and are those of the right key."""
+    paths = write_copies(folder, key(protocol))
+    copies = documents(key(protocol))
+    other = key(protocol, 2, 2)[1].public_key
+    paths[1].write_bytes(sealed(forged(copies[1], public_key="0x" + other.hex())))
+    code, said = inspected()
+    assert code == 4
+    faults = {file["fault"] for file in said["files"]}
+    assert "the verifying shares do not belong to the public key" in faults
+
+
 def test_a_lying_signer_cannot_make_a_key_unrecoverable(folder, inspected):
     """A copy with a public key of its own makes a set that never has t copies."""
     paths = write_copies(folder, key(ED25519))
