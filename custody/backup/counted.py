@@ -37,14 +37,26 @@ class CountedReader(_Counted):
         return data
 
 
-class CountedWriter(_Counted):
-    """A target, counted."""
+class TooMuch(Exception):
+    """More bytes came than were announced."""
 
-    def __init__(self, target: Writer, passed: Callable[[int], None] = lambda _: None) -> None:
+
+class CountedWriter(_Counted):
+    """A target, counted. ``limit``: the bytes that may come; one more raises TooMuch."""
+
+    def __init__(
+        self,
+        target: Writer,
+        passed: Callable[[int], None] = lambda _: None,
+        limit: int | None = None,
+    ) -> None:
         super().__init__(passed)
         self._target = target
+        self._limit = limit
 
     def write(self, data: bytes) -> int:
+        if self._limit is not None and self.size + len(data) > self._limit:
+            raise TooMuch
         self._target.write(data)
         self.note(data)
         return len(data)

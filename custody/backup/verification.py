@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from custody.backup import layout
 from custody.backup.age import Identity, Writer, decrypt
-from custody.backup.counted import CountedWriter, WithheldWriter
+from custody.backup.counted import CountedWriter, TooMuch, WithheldWriter
 from custody.backup.errors import Damaged
 from custody.backup.facts import Facts, VerifiedBackup
-from custody.backup.files import unpack
+from custody.backup.files import MAX_TAR, unpack
 from custody.backup.folder import manifest_digest
 from custody.backup.layout import OpenBackup
 from custody.backup.manifest import DATABASE, FILES, Manifest
@@ -111,6 +111,12 @@ def _add(result: Verification, proof: Proof) -> None:
 
 def read_files(backup: OpenBackup, identities: Sequence[Identity]) -> dict[str, bytes]:
     """Decrypt the part with the files. Raise CannotDecrypt or Damaged."""
+    part = backup.manifest.part(FILES)
+    if max(part.plain_size, part.size // 2) > MAX_TAR:  # age adds less than that
+        raise Damaged(
+            f"{backup.name} is damaged: {FILES} has {part.size} bytes, too many for its files",
+            "Use another backup: see `backup list`.",
+        )
     target = io.BytesIO()
     _decrypted(backup, FILES, identities, target, lambda *_: None)
     return dict(unpack(target.getvalue(), backup.name))
@@ -143,13 +149,23 @@ def _decrypted(
     function returns.
     """
     part = backup.manifest.part(name)
-    plain = CountedWriter(target, lambda size: advance(Path(name).stem, size, part.plain_size))
-    decrypt(backup.part(name), plain, identities, name)
+    shown = Path(name).stem
+    plain = CountedWriter(
+        target, lambda size: advance(shown, size, part.plain_size), limit=part.plain_size
+    )
+    try:
+        decrypt(backup.part(name), plain, identities, name)
+    except TooMuch:
+        raise _other_bytes(backup, name) from None
     if (plain.size, plain.sha256) != (part.plain_size, part.plain_sha256):
-        raise Damaged(
-            f"{backup.name}: {name} decrypts to other bytes than the manifest says",
-            "Use another backup: see `backup list`.",
-        )
+        raise _other_bytes(backup, name)
+
+
+def _other_bytes(backup: OpenBackup, name: str) -> Damaged:
+    return Damaged(
+        f"{backup.name}: {name} decrypts to other bytes than the manifest says",
+        "Use another backup: see `backup list`.",
+    )
 
 
 def _check_files(backup: OpenBackup, found: dict[str, bytes], result: Verification) -> None:

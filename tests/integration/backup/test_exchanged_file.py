@@ -10,12 +10,12 @@ import psycopg
 import pyrage
 import pytest
 
-from custody.backup import layout
+from custody.backup import layout, verification
 from custody.backup.creation import create
 from custody.backup.errors import Damaged, NothingThere
 from custody.backup.manifest import DATABASE, FILES, encode, sign
 from custody.backup.postgres import _Restore, restoring
-from custody.backup.restoration import restore
+from custody.backup.restoration import restore, restore_files
 from custody.backup.subject import Subject
 from tests.integration.backup.conftest import KEYS, DriverHost, no_progress
 from tests.integration.backup.test_restore import identities, tables
@@ -73,6 +73,15 @@ def test_a_dump_that_differs_from_the_manifest_is_not_committed(
         restore(target, backup, key, subject.believed, no_progress)
     assert len(given) < len(dump)
     assert tables(empty_database) == 0
+
+
+def test_files_that_are_too_large_are_not_decrypted(
+    driver_host: DriverHost, backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(verification, "MAX_TAR", 1000)
+    monkeypatch.setattr(verification, "decrypt", None)
+    with pytest.raises(Damaged, match="too many for its files"):
+        restore_files(backup, identities(driver_host.identity), None, tmp_path / "files")
 
 
 @pytest.mark.parametrize("change", ["last chunk", "cut off", "cut in the middle"])
