@@ -7,6 +7,7 @@ from uuid import UUID
 from custody.database.pool import Pool
 from custody.node.audited_changes import AuditedChanges, record_without_job
 from custody.node.errors import Failed
+from custody.s3.faults import FaultKind, S3Fault
 from hsm_driver.key_copies import KeyCopies
 from hsm_driver.possession import prove_possession
 from hsm_driver.vault import INSERT_KEYS, Vault, row_of
@@ -61,11 +62,17 @@ async def rebuild(
             else:  # another command was first
                 rebuilt.present += 1
         except Failed as error:
-            if error.transient:
+            if error.transient and not _is_about_one_object(error):
                 raise
             rebuilt.unusable[key_id] = error.reason
         show(rebuilt.present + len(rebuilt.added) + len(rebuilt.unusable), len(key_ids))
     return rebuilt
+
+
+def _is_about_one_object(error: Failed) -> bool:
+    """Return whether the server refused this object alone. The other copies must still be read."""
+    fault = error.__cause__
+    return isinstance(fault, S3Fault) and fault.kind in (FaultKind.DENIED, FaultKind.REJECTED)
 
 
 async def _add(

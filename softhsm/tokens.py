@@ -15,6 +15,7 @@ from pathlib import Path
 
 from custody.runtime.configuration import read_secret, sync_folder, write_secret
 from custody.runtime.errors import OperatorError
+from custody.runtime.regular_files import read_regular
 
 MODULES = (
     Path("/usr/lib/softhsm/libsofthsm2.so"),  # Debian
@@ -23,6 +24,8 @@ MODULES = (
 )
 LABEL = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 PIN_BYTES = 8
+MAX_FILES, MAX_FILE = 10_000, 1024 * 1024
+"""Of a token: how many files, and bytes in each. SoftHSM writes a small file for each object."""
 CONFIGURATION = """\
 directories.tokendir = {tokens}
 objectstore.backend = file
@@ -90,7 +93,7 @@ class TokenFolder:
 
     def list(self) -> list[ListedToken]:
         """Return the tokens of this folder; none if the folder does not exist yet."""
-        if not self.configuration.exists():
+        if not self._tokens.is_dir():
             return []
         shown = self._run("--show-slots")
         tokens = []
@@ -121,6 +124,8 @@ class TokenFolder:
         the same label and serial number, so they cannot be in one folder. The copy appears under
         its name when it is complete, and never replaces a token.
         """
+        _check_label(label)
+        self._check_files()
         token = self._named(label)
         if any(each.label == label for each in other.list()):
             raise OperatorError(
@@ -158,6 +163,16 @@ class TokenFolder:
             "Find out who renamed or moved the token's folder.",
         )
 
+    def _check_files(self) -> None:
+        """Raise OperatorError unless the tokens are folders of files: SoftHSM waits for a pipe."""
+        for folder in self._tokens.iterdir() if self._tokens.is_dir() else ():
+            if folder.is_symlink() or not folder.is_dir():
+                raise OperatorError(
+                    f"{folder} is not the folder of a token",
+                    "Use another backup of the token, or find out who put it there.",
+                )
+            _contents(folder)
+
     def _compare(self, token: ListedToken, other: "TokenFolder") -> None:
         """Raise OperatorError unless SoftHSM finds this token in the other folder."""
         if token not in other.list():
@@ -175,13 +190,17 @@ class TokenFolder:
         self.configuration.write_text(CONFIGURATION.format(tokens=self._tokens))
 
     def _run(self, *arguments: str) -> str:
-        done = subprocess.run(
-            ["softhsm2-util", "--module", str(self._module), *arguments],
-            env={**os.environ, **self.environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        """Run softhsm2-util on these tokens. A backup's own configuration may name others."""
+        with tempfile.NamedTemporaryFile("w", suffix=".conf") as configuration:
+            configuration.write(CONFIGURATION.format(tokens=self._tokens))
+            configuration.flush()
+            done = subprocess.run(
+                ["softhsm2-util", "--module", str(self._module), *arguments],
+                env={**os.environ, "SOFTHSM2_CONF": configuration.name},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
         if done.returncode != 0:
             said = done.stderr.strip() or done.stdout.strip()
             raise OperatorError(
@@ -213,7 +232,22 @@ def _copy_token(source: Path, copied: Path) -> None:
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+    """Return a token's files by name. Raise OperatorError for what no token has."""
+    contents = {}
+    for file in sorted(folder.iterdir()):
+        try:
+            contents[file.name] = read_regular(file, MAX_FILE, follow=False)
+        except OSError as error:
+            raise OperatorError(
+                f"the token in {folder} is damaged: {file.name}: {error.strerror}",
+                "Use another backup of the token, or find out who changed it.",
+            ) from None
+        if len(contents) > MAX_FILES:
+            raise OperatorError(
+                f"the token in {folder} is damaged: it has more than {MAX_FILES} files",
+                "Use another backup of the token, or find out who changed it.",
+            )
+    return contents
 
 
 def _check_label(label: str) -> None:

@@ -30,6 +30,8 @@ MAX_OBJECT_BYTES = 1 << 20
 """Limit of one read. The objects that a program reads back have a few KiB."""
 MAX_PAGES = 10_000
 """Limit of one listing, at 1000 names a page. A hostile server could send pages without end."""
+MAX_NAMES = 2_000_000
+"""Limit of one listing. A hostile server could send more than 1000 names a page."""
 FileIdentity = tuple[int, int, int]
 
 
@@ -84,6 +86,11 @@ class Bucket:
         for _ in range(MAX_PAGES):
             answer = self.call("list_objects_v2", Prefix=self.settings.prefix, **page)
             names += [found["Key"] for found in answer.get("Contents", ())]
+            if len(names) > MAX_NAMES:
+                raise S3Fault(
+                    FaultKind.TOO_LARGE,
+                    f"the list of {self.settings.place} has more than {MAX_NAMES} names",
+                )
             if not answer.get("IsTruncated"):
                 return names
             page = {"ContinuationToken": answer.get("NextContinuationToken", "")}

@@ -135,7 +135,8 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
     ) -> None:
         """Write the key files of the configuration from a backup, where they do not exist.
 
-        The check values must be those of this signer's database: restore the database first. No
+        The check values must be those of this signer's database: restore the database first.
+        Anybody can encrypt a file to a recipient, so nothing else shows whose keys are in it. No
         file is overwritten.
 
         Exit code 0: done; 1: failed, or the backup is of another key; 3, 4, 5: as of `inspect`.
@@ -144,16 +145,14 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
 
         with backup_errors():
             opened = _opened(file, identity)
-            written, compared = asyncio.run(_restore(settings_of(context), opened))
+            written = asyncio.run(_restore(settings_of(context), opened))
         if as_json:
-            print_json({"written": written, "is_compared": compared, **_facts(opened)})
+            print_json({"written": written, **_facts(opened)})
             return
         for path in written:
             out.print(f"wrote {path}", markup=False)
         if not written:
             out.print("each key file is there already, and is the one of the backup")
-        if not compared:
-            out.print("the database knows no encryption key yet: nothing was compared")
         out.print("next: mpc-signer doctor, mpc-signer shares verify")
 
     return app
@@ -263,7 +262,7 @@ async def _confirm(
     return sorted(keys)
 
 
-async def _restore(settings: SignerSettings, backup: KeyBackup) -> tuple[list[str], bool]:
+async def _restore(settings: SignerSettings, backup: KeyBackup) -> list[str]:
     """Return the written files, and whether the database knew a key to compare with."""
     from custody.node.connections import open_database
     from custody.runtime.configuration import write_secret_whole
@@ -279,6 +278,13 @@ async def _restore(settings: SignerSettings, backup: KeyBackup) -> tuple[list[st
         )
     async with open_database(settings) as database:
         known = await known_keys(database)
+    if not known:
+        raise OperatorError(
+            "this signer's database knows no encryption key, so nothing shows whose keys the "
+            "backup has",
+            "Restore the database first: mpc-signer backup restore. A signer without shares needs "
+            "no old key: mpc-signer init makes a new one.",
+        )
     _require_all(settings, backup, known)
     missing = []
     for path, key in zip(paths, backup.keys, strict=True):
@@ -296,4 +302,4 @@ async def _restore(settings: SignerSettings, backup: KeyBackup) -> tuple[list[st
             raise OperatorError(
                 f"cannot write {path}: {error.strerror}", "Correct that, and repeat the command."
             ) from None
-    return [str(path) for path, _ in missing], bool(known)
+    return [str(path) for path, _ in missing]

@@ -18,20 +18,24 @@ from pydantic import AwareDatetime, Field, ValidationError
 from custody.backup.age import Identity, decrypt, encrypt, parse_recipients
 from custody.backup.errors import CannotDecrypt, Damaged, NothingThere
 from custody.runtime.errors import ConfigurationError
+from custody.runtime.regular_files import TooLarge, read_regular
 from custody.wire.encoding import Base64Bytes, HexBytes, Model
-from mpc.shares.encryption_key import KEY_SIZE, FileKey, read_key
+from custody.wire.nodes import NodeId
+from mpc.shares.encryption_key import ID_SIZE, KEY_SIZE, FileKey, read_key
 
 CODE_BYTES = 16
 MAX_FILE = 1024 * 1024
+"""Largest file, in bytes."""
+MAX_KEYS = 256
 WHERE = "[encryption] backup_recipients"
 
 
 class BackedUpKey(Model):
     """One encryption key. ``file``: the name of its file, for people."""
 
-    id: str
+    id: Annotated[str, Field(pattern=rf"^[0-9a-f]{{{ID_SIZE}}}$")]
     check_value: Annotated[HexBytes, Field(min_length=32, max_length=32)]
-    file: str
+    file: Annotated[str, Field(max_length=255)]
     key: Annotated[Base64Bytes, Field(min_length=KEY_SIZE, max_length=KEY_SIZE, repr=False)]
 
 
@@ -39,10 +43,10 @@ class KeyBackup(Model):
     """The decrypted document. ``keys``: first that of key_file, then those of other_key_files."""
 
     format: Literal["custody-encryption-key-backup-v1"]
-    node: str
+    node: NodeId
     created_at: AwareDatetime
-    confirmation_code: Annotated[str, Field(repr=False)]
-    keys: Annotated[tuple[BackedUpKey, ...], Field(min_length=1)]
+    confirmation_code: Annotated[str, Field(max_length=2 * CODE_BYTES, repr=False)]
+    keys: Annotated[tuple[BackedUpKey, ...], Field(min_length=1, max_length=MAX_KEYS)]
 
     @property
     def code_digest(self) -> bytes:
@@ -117,20 +121,18 @@ def open_backup(path: Path, identities: Sequence[Identity]) -> KeyBackup:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE + 1)
+        return read_regular(path, MAX_FILE)
     except FileNotFoundError:
         raise NothingThere(f"there is no file {path}", "Name the backup's file.") from None
+    except TooLarge:
+        raise Damaged(
+            f"{path} has more than {MAX_FILE} bytes, too many for a backup of encryption keys",
+            "Name the file that mpc-signer encryption-key backup wrote.",
+        ) from None
     except OSError as error:
         raise ConfigurationError(
             f"cannot read {path}: {error.strerror}", "Correct that, or name another copy."
         ) from None
-    if len(content) > MAX_FILE:
-        raise Damaged(
-            f"{path} is too large for a backup of encryption keys",
-            "Name the file that mpc-signer encryption-key backup wrote.",
-        )
-    return content
 
 
 def same_recipients(first: Sequence[str], second: Sequence[str]) -> list[str]:

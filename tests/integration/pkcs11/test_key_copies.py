@@ -96,6 +96,21 @@ async def test_a_copy_shows_nothing_and_opens_for_its_own_key_only(hsm, copies, 
         await copies.read(other)
 
 
+async def test_an_object_that_the_server_refuses_does_not_stop_the_others(
+    hsm, pool, copies, monkeypatch
+):
+    """Its name sorts first, and it is gone or may not be read, for ever."""
+    gone, key_id = UUID(int=1), uuid4()
+    key = await hsm.generate(ECDSA_SECP256K1)
+    await copies.put(key_id, None, key)
+    listed = copies._bucket.names
+    name = f"{PREFIX}{gone}.json"
+    monkeypatch.setattr(copies._bucket, "names", lambda: [name, *listed()])
+    found = await rebuilt(pool, hsm, copies)
+    assert found.added == [key_id]
+    assert "cannot be read" in found.unusable[gone]
+
+
 async def test_a_copy_of_another_driver_counts_if_its_key_is_pinned(hsm, copies, bucket):
     key_id = uuid4()
     theirs = await hsm.generate(ECDSA_SECP256K1)

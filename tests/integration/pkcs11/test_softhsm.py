@@ -1,5 +1,6 @@
 """The scripts that make local tokens."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -86,6 +87,43 @@ def test_a_failed_copy_leaves_no_token(tmp_path: Path):
     assert kept.list() == []
     with pytest.raises(OperatorError):
         kept.copy_to("custody", tokens)  # there is nothing in the backup
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "endless", "folder", "linked folder"])
+def test_a_damaged_backup_of_a_token_is_not_restored(kind: str, tmp_path: Path):
+    """SoftHSM would wait for a pipe, and a copy of a link would be a copy of another file."""
+    tokens, kept = TokenFolder(tmp_path / "a"), TokenFolder(tmp_path / "backup")
+    tokens.make("custody")
+    tokens.copy_to("custody", kept)
+    tokens.wipe("custody")
+    (token,) = (kept.folder / "tokens").iterdir()
+    hostile = token / "11111111-1111-1111-1111-111111111111.object"
+    if kind == "pipe":
+        os.mkfifo(hostile)
+    elif kind == "link":
+        hostile.symlink_to("/etc/passwd")
+    elif kind == "endless":
+        with hostile.open("wb") as file:
+            file.truncate(2**40)
+    elif kind == "folder":
+        hostile.mkdir()
+    else:
+        token.rename(tmp_path / "token")
+        token.symlink_to(tmp_path / "token")
+    with pytest.raises(OperatorError):
+        kept.copy_to("custody", tokens)
+    assert tokens.list() == []
+
+
+def test_a_backups_own_configuration_is_not_used(tmp_path: Path):
+    """It names the tokens of the host that wrote the backup, or those of an attacker."""
+    tokens, kept = TokenFolder(tmp_path / "a"), TokenFolder(tmp_path / "backup")
+    tokens.make("custody")
+    tokens.copy_to("custody", kept)
+    kept.configuration.write_text(f"directories.tokendir = {tmp_path}/nowhere\n")
+    other = TokenFolder(tmp_path / "b")
+    kept.copy_to("custody", other)
+    assert other.list() == tokens.list()
 
 
 def test_a_label_is_no_path(tmp_path: Path):

@@ -141,6 +141,21 @@ async def test_a_backup_of_another_key_is_not_restored(
     assert (await command(config, *confirm)).exit_code == 1
 
 
+async def test_a_backup_that_nothing_proves_is_not_restored(
+    pool: Pool, keys: EncryptionKeys, config: Path, recipient: str, made: Path, tmp_path: Path
+):
+    """Anybody who knows a recipient can write such a file, with a key of his own."""
+    await make(config, made, recipient)
+    path = tmp_path / "encryption.key"
+    lose(path)
+    await pool.rows("DELETE FROM encryption_keys RETURNING id")
+    arguments = ["encryption-key", "restore", made, "--identity", tmp_path / "keeper"]
+    done = await command(config, *arguments)
+    assert done.exit_code == 1
+    assert "nothing shows whose keys" in done.stderr
+    assert names_like(path) == []
+
+
 async def test_another_key_file_is_not_overwritten(
     keys: EncryptionKeys, config: Path, recipient: str, made: Path, tmp_path: Path, key: FileKey
 ):
