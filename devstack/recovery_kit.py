@@ -37,7 +37,7 @@ Python {python} on {platform}.
 `mpc-recover inspect FOLDER --customer-key FILE` shows which keys your files can recover.
 
 `layer4.md` describes the files. `recover.py` recovers a key with Python and the tool `age` alone.
-Use it on a machine where this kit does not install, with the files of t signers and of one ceremony:
+Use it where this kit does not install, with the files of t signers and of one ceremony:
 
     python3 recover.py CUSTOMER_KEY FILE FILE...
 

@@ -188,3 +188,14 @@ def test_a_list_without_end_ends(
         customers.client(endpoint=proxy.endpoint).names()
     assert raised.value.kind is FaultKind.TOO_LARGE
     assert len(proxy.requests) == 3
+
+
+def test_a_list_with_very_long_pages_ends(
+    customers: Customers, proxy: FaultyS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket_module, "MAX_NAMES", 3)
+    named = b"<Contents><Key>signer-1/a</Key></Contents>" * 4
+    proxy.answer = faulty_s3.content(b"<ListBucketResult>" + named + b"</ListBucketResult>")
+    with pytest.raises(S3Fault, match="more than 3 names") as raised:
+        customers.client(endpoint=proxy.endpoint).names()
+    assert raised.value.kind is FaultKind.TOO_LARGE

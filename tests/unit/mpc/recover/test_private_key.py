@@ -3,14 +3,14 @@
 import pytest
 
 from mpc import _native as native
-from mpc.layer4.share_copy import read_share_copy
+from mpc.layer4.share_copy import ShareCopy, read_share_copy
 from mpc.recover.private_key import NotRecovered, recovered
 from mpc.recover.share_set import SetFacts
 from tests.unit.mpc.layer4.share_copies import documents
 from tests.unit.mpc.native.keys import ED25519, key
 
 
-def changed(copy, **fields):
+def changed(copy: ShareCopy, **fields: object) -> ShareCopy:
     return copy.model_copy(update=fields)
 
 
