@@ -99,7 +99,7 @@ async def test_a_copy_shows_nothing_and_opens_for_its_own_key_only(hsm, copies, 
 async def test_an_object_that_the_server_refuses_does_not_stop_the_others(
     hsm, pool, copies, monkeypatch
 ):
-    """Its name sorts first, and it is gone or may not be read, for ever."""
+    """Its name sorts first, and it is gone or may not be read, permanently."""
     gone, key_id = UUID(int=1), uuid4()
     key = await hsm.generate(ECDSA_SECP256K1)
     await copies.put(key_id, None, key)
