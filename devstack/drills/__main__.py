@@ -1,9 +1,14 @@
 """Carry out scenarios of loss on throw-away parts: `python -m devstack.drills [NAME...]`."""
 
+import io
 import logging
+import multiprocessing
 import shutil
 import sys
 import time
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +37,9 @@ def drill(
         list[str] | None, typer.Argument(metavar="[SCENARIO]...", help="Scenarios; none: all.")
     ] = None,
     show: Annotated[bool, typer.Option("--list", help="List the scenarios and end.")] = False,
+    at_once: Annotated[
+        int, typer.Option(min=1, help="Scenarios at the same time; the measured times are longer.")
+    ] = 1,
 ) -> None:
     """Carry out scenarios, and write build/drill/report.md and report.json.
 
@@ -46,7 +54,7 @@ def drill(
     fork_server.start()
     began = datetime.now(UTC)
     shutil.rmtree(DRILL, ignore_errors=True)
-    results = [_carry_out(name, scenario) for name, scenario in chosen.items()]
+    results = _carry_out_all(chosen, at_once)
     write_report(DRILL, began, results)
     _show(results)
     failed = [result.name for result in results if not result.passed]
@@ -55,6 +63,32 @@ def drill(
             f"these drills failed: {', '.join(failed)}",
             f"Read {DRILL / 'report.md'}, and the logs in {DRILL}/{failed[0]}.",
         )
+
+
+def _carry_out_all(chosen: Mapping[str, Scenario], at_once: int) -> list[Result]:
+    if at_once == 1:
+        return [_carry_out(name, scenario) for name, scenario in chosen.items()]
+    results = []
+    context = multiprocessing.get_context("fork")  # so that all share the fork server
+    with ProcessPoolExecutor(at_once, context) as pool:
+        try:
+            for result, shown in pool.map(_carry_out_unseen, *zip(*chosen.items(), strict=True)):
+                sys.stdout.write(shown)
+                sys.stdout.flush()
+                results.append(result)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()  # each stops everything that it has started
+            raise
+    return results
+
+
+def _carry_out_unseen(name: str, scenario: Scenario) -> tuple[Result, str]:
+    """Carry out a scenario. Return what it would show, because others are carried out beside it."""
+    with redirect_stdout(io.StringIO()) as shown:
+        result = _carry_out(name, scenario)
+    return result, shown.getvalue()
 
 
 def _carry_out(name: str, scenario: Scenario) -> Result:

@@ -83,19 +83,25 @@ def forgets(drill: Drill) -> None:
         pass
 
 
+@pytest.mark.parametrize("at_once", [1, 2])
 def test_a_failed_check_makes_the_command_fail_and_the_others_are_carried_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    at_once: int,
 ):
     functions = {"fails": fails, "forgets": forgets, "passes": passes}
     scenarios = {name: Scenario("1", name, run) for name, run in functions.items()}
     monkeypatch.setattr(command, "DRILL", tmp_path / "drill")
     monkeypatch.setattr(command, "find_scenarios", lambda: scenarios)
     with pytest.raises(OperatorError, match="these drills failed: fails, forgets"):
-        command.drill(names=None, show=False)
+        command.drill(names=None, show=False, at_once=at_once)
     report = json.loads((tmp_path / "drill" / "report.json").read_text())
     assert [each["passed"] for each in report["scenarios"]] == [False, False, True]
     assert "the key is another one" in report["scenarios"][0]["error"]
     assert "did not say what was lost" in report["scenarios"][1]["error"]
+    shown = capsys.readouterr().out
+    assert [shown.count(f"1. {name}") for name in functions] == [2, 2, 2]  # its steps, the table
 
 
 def test_a_command_that_must_be_refused_and_is_not_fails_the_drill(tmp_path: Path):
