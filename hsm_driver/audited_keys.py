@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 
+from custody.node import restored_keys
+from custody.node.adoptions import AdoptedRows
 from custody.node.audit_records import Finding, Said
+from custody.node.chain_verification import KeyCheck
 from custody.node.outcome_check import Rows
 from custody.wire.jobs import JobKind
 from custody.wire.outcomes import OutcomeStatus
+from hsm_driver.vault import ADOPTED
 
 FACTS = {
     "public_key": "public key",
@@ -22,7 +26,7 @@ _FIND = """
 """
 
 
-async def check_keys(rows: Rows, page: Sequence[Said]) -> list[Finding]:
+async def _recorded(rows: Rows, page: Sequence[Said]) -> list[Finding]:
     """Return a fault for each recorded key that is missing or has other facts."""
     made = [
         said
@@ -45,3 +49,16 @@ async def check_keys(rows: Rows, page: Sequence[Said]) -> list[Finding]:
                 what = f"key {said.key_id} was made here with another {name} than is stored"
                 findings.append(Finding(said.sequence, what))
     return findings
+
+
+CHECK = KeyCheck(
+    _recorded,
+    [
+        AdoptedRows(
+            "master key",
+            ADOPTED,
+            "SELECT id AS name, encode(check_value, 'hex') AS check_value FROM master_keys",
+        ),
+        restored_keys.ADOPTED_ROWS,
+    ],
+)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from custody.backup.subject import Advance, Newer, Proof, Subject
 from custody.node.backup import backup_subject, of_keys
-from hsm_driver.audited_keys import check_keys
+from hsm_driver.audited_keys import CHECK
 from hsm_driver.driver import open_hsm
 from hsm_driver.keys_commands import count_keys, try_keys
 from hsm_driver.vault import Vault
@@ -33,7 +33,7 @@ def subject_of(settings: DriverSettings, config: Path) -> Subject:
         files=() if copies is None else (copies.ca, copies.credentials_file),
         secrets=(settings.hsm.pin_file,),
         known_keys=_KNOWN_KEYS,
-        check_keys=check_keys,
+        check_keys=CHECK,
         prove_keys=partial(_prove_keys, settings),
         lacking=_lacking,
     )

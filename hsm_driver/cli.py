@@ -96,9 +96,9 @@ def _checks(settings: DriverSettings) -> AsyncIterator[Check]:
 
 
 def _key_check() -> KeyCheck:
-    from hsm_driver.audited_keys import check_keys
+    from hsm_driver.audited_keys import CHECK
 
-    return check_keys
+    return CHECK
 
 
 add_node_commands(app, _settings, _checks, _key_check)

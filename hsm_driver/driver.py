@@ -6,6 +6,7 @@ from functools import partial
 
 import structlog
 
+from custody.node.audited_changes import AuditedChanges
 from custody.node.connections import open_client, open_database
 from custody.node.health import Part
 from custody.node.identity import load_identity
@@ -14,6 +15,7 @@ from custody.node.loop import OnStage
 from custody.node.node import Mode, build_node
 from custody.node.only_process import OnlyProcess
 from custody.pkcs11.hsm import Hsm
+from custody.runtime.operators import operator_name
 from custody.s3.bucket import Bucket
 from custody.wire.algorithms import Store
 from custody.wire.jobs import JobKind
@@ -57,7 +59,9 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
         open_hsm(settings) as hsm,
     ):
         vault = Vault(database, hsm)
-        await vault.adopt_first_master_keys()
+        await vault.adopt_first_master_keys(
+            AuditedChanges(database, settings.node.id), operator_name()
+        )
         capabilities = await hsm.capabilities()
         log.info(
             "hsm ready", capabilities={str(key): how.value for key, how in capabilities.items()}

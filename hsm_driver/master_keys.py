@@ -19,7 +19,8 @@ async def adopt_new(settings: DriverSettings) -> list[str]:
         open_database(settings) as database,
         open_hsm(settings, workers=1) as hsm,
     ):
-        return await Vault(database, hsm).adopt_master_keys()
+        changes = AuditedChanges(database, settings.node.id)
+        return await Vault(database, hsm).adopt_master_keys(changes, operator_name())
 
 
 async def adopt_restored(

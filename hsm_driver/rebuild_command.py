@@ -83,8 +83,8 @@ async def _rebuild(settings: DriverSettings) -> Rebuilt:
                 "Add the section: docs/how-to/copy-wrapped-keys.md.",
             )
         vault = Vault(database, hsm)
-        await vault.adopt_first_master_keys()
         changes = AuditedChanges(database, settings.node.id)
+        await vault.adopt_first_master_keys(changes, operator_name())
         with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
             task = progress.add_task("keys", total=None)
             try:

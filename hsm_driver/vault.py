@@ -5,6 +5,8 @@ from uuid import UUID
 
 from custody.database.causes import is_transient
 from custody.database.pool import Pool
+from custody.node.adoptions import adoptions
+from custody.node.audited_changes import AuditedChanges
 from custody.node.errors import Failed
 from custody.node.handlers import RowChange, Work
 from custody.node.metrics import HSM_SECONDS
@@ -32,9 +34,13 @@ INSERT_KEYS = """
 
 _MASTER_KEYS = "SELECT id, check_value FROM master_keys"
 
+ADOPTED = "AdoptMasterKey"
+"""The kind of the audit record of a new master key."""
+
 _ADOPT = """
     INSERT INTO master_keys (id, check_value)
     SELECT * FROM unnest(:ids::varchar[], :check_values::bytea[]) ON CONFLICT DO NOTHING
+    RETURNING id
 """
 
 
@@ -103,12 +109,12 @@ class Vault:
                 "the PIN did: find out who, and delete it with the vendor's tool.",
             )
 
-    async def adopt_first_master_keys(self) -> None:
+    async def adopt_first_master_keys(self, changes: AuditedChanges, operator: str) -> None:
         """Compare the master keys; an empty database learns them. Raise OperatorError."""
         await self.compare_master_keys()
-        await self.adopt_master_keys()
+        await self.adopt_master_keys(changes, operator)
 
-    async def adopt_master_keys(self) -> list[str]:
+    async def adopt_master_keys(self, changes: AuditedChanges, operator: str) -> list[str]:
         """Record the token's new master keys. Return their names. Raise OperatorError.
 
         After that the newest master key wraps new keys.
@@ -116,7 +122,7 @@ class Vault:
         _, new = await self._compared()
         if new:
             values = {"ids": list(new), "check_values": list(new.values())}
-            await self._pool.rows(_ADOPT, values)
+            await changes.commit(_ADOPT, values, *adoptions(ADOPTED, new, operator=operator))
             await self._compared()  # another driver may have recorded others first
         return sorted(new)
 

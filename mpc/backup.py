@@ -11,7 +11,7 @@ from custody.backup.subject import Advance, Newer, Proof, Subject
 from custody.node.backup import backup_subject, of_keys
 from mpc.commands.shares import try_shares
 from mpc.shares import share_queries
-from mpc.shares.audited_shares import check_shares
+from mpc.shares.audited_shares import CHECK
 from mpc.shares.encryption_keys import open_encryption_keys
 from mpc.shares.shares import Shares
 
@@ -45,7 +45,7 @@ def subject_of(settings: SignerSettings, config: Path) -> Subject:
         files=(*(server.ca for server in settings.delivery), *_layer4_files(settings)),
         secrets=(encryption.key_file, *encryption.other_key_files, pin_file),
         known_keys=_KNOWN_KEYS,
-        check_keys=check_shares,
+        check_keys=CHECK,
         prove_keys=partial(_prove_shares, settings),
         lacking=_lacking,
     )

@@ -98,9 +98,9 @@ def _checks(settings: SignerSettings) -> AsyncIterator[Check]:
 
 
 def _key_check() -> KeyCheck:
-    from mpc.shares.audited_shares import check_shares
+    from mpc.shares.audited_shares import CHECK
 
-    return check_shares
+    return CHECK
 
 
 def _hsm_settings(context: typer.Context) -> HsmSettings:

@@ -53,6 +53,7 @@ def application(
 
         Finds changed, missing and malformed records, a recomputed chain and a chain whose end was
         removed. Finds outcomes that the journal lacks or has twice, and keys that are missing.
+        Finds master keys and restored keys in the database that no record says who added.
         Shows an acknowledged restore as a gap.
 
         Exit code 0: no finding; 1: findings; 2: the check could not be done.
@@ -179,6 +180,8 @@ def _control_plane_needed(otherwise: str) -> Iterator[None]:
 def _show(found: Verification, offline: bool) -> None:
     for gap in found.gaps:
         out.print(f"gap at record {gap.sequence}: {_words(gap)}", markup=False)
+    for note in found.notes:
+        out.print(f"note: {printable(note)}", markup=False)
     if found.findings:
         print_table(
             ["record", "finding"],
@@ -217,6 +220,7 @@ def _document(found: Verification) -> dict[str, Any]:
         "findings": [vars(finding) for finding in found.findings],
         "findings_in_all": found.findings_in_all,
         "gaps": [_gap(gap) for gap in found.gaps],
+        "notes": found.notes,
     }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from custody.database.pool import Pool
+from custody.node.adoptions import AdoptedRows, AdoptionCheck
 from custody.node.audit_records import MAX_RECORD, Finding, Findings, Gap, Kept, Said
 from custody.node.chain_check import ChainCheck
 from custody.node.outcome_check import Rows, outcome_check
@@ -12,19 +13,32 @@ from custody.wire.signed_bytes import SigningKey
 
 PAGE = 500
 
-KeyCheck = Callable[[Rows, Sequence[Said]], Awaitable[list[Finding]]]
-"""Compares the keys that a page of records names with the keys in the database."""
+
+@dataclass(frozen=True)
+class KeyCheck:
+    """A mode's comparisons of records and rows.
+
+    ``recorded`` compares the keys that a page of records names with the keys in the database.
+    ``adopted``: the tables whose rows must have a record.
+    """
+
+    recorded: Callable[[Rows, Sequence[Said]], Awaitable[list[Finding]]]
+    adopted: Sequence[AdoptedRows]
 
 
 @dataclass(frozen=True)
 class Verification:
-    """A finished check. ``compared``: number of compared heads; ``findings``: the first ones."""
+    """A finished check. ``compared``: number of compared heads; ``findings``: the first ones.
+
+    ``notes``: what the chains of other nodes must show.
+    """
 
     records: int
     compared: int
     findings: list[Finding]
     findings_in_all: int
     gaps: list[Gap]
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,7 @@ async def verify_chain(
     """
     node = {"node": subject.node}
     chain, findings = ChainCheck(subject.node, subject.signer, kept), Findings()
+    adoptions = AdoptionCheck(check_keys.adopted)
     async with pool.transaction() as connection:
         await connection.rows("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         rows: Rows = connection.rows
@@ -74,7 +89,8 @@ async def verify_chain(
                     if one is not None:
                         said.append(one)
                         findings.add(outcomes.note(one))
-                findings.add(await check_keys(rows, said))
+                        adoptions.note(one)
+                findings.add(await check_keys.recorded(rows, said))
                 progress(chain.sequence, last)
             findings.add(chain.end())
             findings.add(
@@ -85,4 +101,8 @@ async def verify_chain(
             )
             async for finding in outcomes.compare(rows, subject.node):
                 findings.add([finding])
-    return Verification(chain.sequence, chain.compared, findings.kept, findings.count, chain.gaps)
+        unrecorded, notes = await adoptions.compare(rows, subject.node)
+        findings.add(unrecorded)
+    return Verification(
+        chain.sequence, chain.compared, findings.kept, findings.count, chain.gaps, notes
+    )

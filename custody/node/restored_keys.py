@@ -6,7 +6,8 @@ Nothing reads the rows to accept a key: the configuration file names the check v
 
 from collections.abc import Mapping
 
-from custody.node.audited_changes import AuditedChanges, record_without_job
+from custody.node.adoptions import AdoptedRows, adoptions
+from custody.node.audited_changes import AuditedChanges
 
 KIND = "AdoptRestoredKey"
 """The kind of the audit record."""
@@ -19,6 +20,13 @@ _ADOPT = """
         operator = excluded.operator, reason = excluded.reason, adopted_at = now()
     RETURNING check_value
 """
+
+
+ADOPTED_ROWS = AdoptedRows(
+    "restored key",
+    KIND,
+    "SELECT NULL AS name, encode(check_value, 'hex') AS check_value FROM restored_keys",
+)
 
 
 async def adopt_restored(
@@ -34,10 +42,7 @@ async def adopt_restored(
     The caller has compared the check values. Raise OperatorError.
     """
     said = {"operator": operator, "reason": reason}
-    records = [
-        record_without_job(KIND, {"key": name, "check_value": check_value.hex(), **said})
-        for name, check_value in keys.items()
-    ]
+    records = adoptions(KIND, keys, **said)
     values = {
         "check_values": list(keys.values()),
         "is_extractable": extractable,

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from custody.node import restored_keys
 from custody.node.audit_records import Finding, Said
+from custody.node.chain_verification import KeyCheck
 from custody.node.outcome_check import Rows
 from custody.wire.jobs import JobKind
 from custody.wire.outcomes import OutcomeStatus
@@ -49,7 +51,7 @@ def possible_states(said: Said) -> set[ShareState] | None:
     return None
 
 
-async def check_shares(rows: Rows, page: Sequence[Said]) -> list[Finding]:
+async def _recorded(rows: Rows, page: Sequence[Said]) -> list[Finding]:
     """Check that each set exists, in a state that its records lead to."""
     told = [
         (said, ceremony, states)
@@ -91,3 +93,6 @@ def _ceremony(said: Said) -> UUID | None:
         return UUID(said.detail("ceremony") or "")
     except ValueError:
         return None
+
+
+CHECK = KeyCheck(_recorded, [restored_keys.ADOPTED_ROWS])

@@ -30,6 +30,7 @@ from hsm_driver.driver import open_hsm
 from hsm_driver.settings import DriverSettings, hsm_settings
 from hsm_driver.vault import Vault, row_of
 from softhsm.tokens import TokenFolder
+from tests.adopter import adopt_first
 
 LABEL = "backup"
 KEYS = 3
@@ -75,7 +76,7 @@ async def fill(settings: DriverSettings, url: str) -> list[UUID]:
     signer = load_identity(settings.identity.private_key)
     async with Pool(url, 2, "test") as pool, open_hsm(settings) as hsm:
         vault = Vault(pool, hsm)
-        await vault.adopt_first_master_keys()
+        await adopt_first(vault, pool)
         journal = Journal(pool, settings.node.id, AuditChain(pool, settings.node.id, signer))
         for _ in range(KEYS):
             key_id = uuid4()

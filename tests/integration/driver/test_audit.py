@@ -20,8 +20,9 @@ from custody.wire.audit import GENESIS, AuditHead, chain_hash
 from custody.wire.node_api import AuditHeads
 from custody.wire.outcomes import OutcomeStatus
 from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, SignedBytes
-from hsm_driver.audited_keys import check_keys
+from hsm_driver.audited_keys import CHECK
 from hsm_driver.tables import audit, journal
+from tests.adopter import ADOPTER, adopt_row
 from tests.integration.driver.commits import commit, key_row_of
 from tests.integration.driver.conftest import NodeParts, node_parts
 
@@ -47,7 +48,7 @@ async def verify(
 ) -> Verification:
     kept = read_kept(AuditHeads(group="hsm", heads=heads), node.signer, node.name)
     subject = Subject(node.name, node.signer, retention)
-    return await verify_chain(pool, subject, kept, check_keys, lambda *_: None)
+    return await verify_chain(pool, subject, kept, CHECK, lambda *_: None)
 
 
 async def append(pool: Pool, node: NodeParts, *records: AuditRecord) -> None:
@@ -366,3 +367,52 @@ async def test_more_findings_than_anybody_reads_are_counted(pool: Pool, node: No
     )
     found = await verify(pool, node, [])
     assert (len(found.findings), found.findings_in_all) == (1000, 2400)
+
+
+TABLES = {
+    "AdoptMasterKey": "INSERT INTO master_keys (id, check_value) VALUES ('custody/1', :value)",
+    "AdoptRestoredKey": "INSERT INTO restored_keys (check_value, is_extractable, operator, reason) "
+    "VALUES (:value, false, 'bo', 'none')",
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+async def test_a_key_that_nobody_has_adopted_is_found(
+    pool: Pool, node: NodeParts, heads: list[SignedBytes], kind: str
+) -> None:
+    """The attacker of ADR 19 writes to the database: he adds a key of his own."""
+    value = bytes([7]) * 32
+    await pool.rows(TABLES[kind], {"value": value})
+    found = await verify(pool, node, heads)
+    (finding,) = found.findings
+    assert value.hex()[:16] in finding.what
+    assert "no audit record says who adopted it" in finding.what
+
+
+@pytest.mark.parametrize("kind", TABLES)
+async def test_an_adopted_key_is_no_finding_and_another_value_is(
+    pool: Pool, node: NodeParts, kind: str
+) -> None:
+    value = bytes([7]) * 32
+    insert = f"{TABLES[kind]} RETURNING check_value"
+    await adopt_row(pool, kind, ("custody/1", value), insert, {"value": value}, node=node.name)
+    found = await verify(pool, node, [])
+    assert (found.findings, found.notes) == ([], [])
+    table = "master_keys" if kind == "AdoptMasterKey" else "restored_keys"
+    await pool.rows(f"UPDATE {table} SET check_value = sha256('mine')")
+    assert len((await verify(pool, node, [])).findings) == 1
+
+
+async def test_a_key_that_another_driver_has_adopted_is_a_note(pool: Pool, node: NodeParts) -> None:
+    value = bytes([7]) * 32
+    kind = "AdoptMasterKey"
+    insert = f"{TABLES[kind]} RETURNING check_value"
+    await adopt_row(pool, kind, ("custody/1", value), insert, {"value": value})
+    found = await verify(pool, node, [])
+    assert found.findings == []
+    (note,) = found.notes
+    assert f"custody/1 (check value {value.hex()[:16]}…) was adopted by {ADOPTER}" in note
+    await pool.rows("UPDATE audit SET record = '{}AdoptMasterKey' WHERE node = :node", {
+        "node": ADOPTER
+    })  # fmt: skip
+    assert len((await verify(pool, node, [])).findings) == 1

@@ -22,7 +22,7 @@ from custody.runtime.errors import OperatorError
 from custody.wire.audit import AuditHead, Restored
 from custody.wire.node_api import AuditHeads
 from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, RESTORED_TYPE, SignedBytes, SigningKey
-from hsm_driver.audited_keys import check_keys
+from hsm_driver.audited_keys import CHECK
 from tests.engines import create_engine
 from tests.integration.driver.commits import commit
 from tests.integration.driver.conftest import NodeParts, node_parts
@@ -112,7 +112,7 @@ async def verify(pool: Pool, plane: Plane) -> Verification:
     node = plane.node
     kept = read_kept(await plane.answer(), node.signer, node.name)
     subject = Subject(node.name, node.signer, timedelta(days=90))
-    return await verify_chain(pool, subject, kept, check_keys, lambda *_: None)
+    return await verify_chain(pool, subject, kept, CHECK, lambda *_: None)
 
 
 async def state(pool: Pool, plane: Plane) -> SignedBytes:

@@ -17,7 +17,7 @@ from custody.node.chain_verification import Subject, verify_chain
 from custody.runtime.errors import OperatorError
 from custody.wire.audit import AuditHead
 from custody.wire.node_api import AuditHeads
-from hsm_driver.audited_keys import check_keys
+from hsm_driver.audited_keys import CHECK
 from tests.integration.driver.commits import commit
 from tests.integration.driver.conftest import NodeParts
 from tests.integration.driver.test_audit import RETENTION
@@ -116,7 +116,7 @@ async def test_changes_beside_a_busy_node_make_one_whole_chain(
         pool,
         Subject(node.name, node.signer, RETENTION),
         read_kept(heads, node.signer, node.name),
-        check_keys,
+        CHECK,
         lambda *_: None,
     )
     assert found.findings == []

@@ -21,6 +21,7 @@ from hsm_driver.possession import prove_possession
 from hsm_driver.rebuild import Rebuilt, rebuild
 from hsm_driver.vault import Vault
 from tests import faulty_s3
+from tests.adopter import adopt_first
 from tests.faulty_s3 import FaultyS3
 
 PREFIX = "hsm/"
@@ -126,7 +127,7 @@ async def test_a_copy_of_another_driver_counts_if_its_key_is_pinned(hsm, copies,
 
 async def test_a_holder_of_the_pin_puts_no_key_in_a_new_keys_place(hsm, copies, bucket, pool):
     """The stranger seals with the token's key, writes to the bucket, and signs as nobody."""
-    await Vault(pool, hsm).adopt_first_master_keys()
+    await adopt_first(Vault(pool, hsm), pool)
     known_value, forged = uuid4(), uuid4()
     for key_id in (known_value, forged):
         key = await hsm.generate(ECDSA_SECP256K1)
@@ -144,7 +145,7 @@ async def test_a_holder_of_the_pin_puts_no_key_in_a_new_keys_place(hsm, copies, 
 
 
 async def test_an_object_without_end_is_named_and_the_rest_is_rebuilt(hsm, copies, bucket, pool):
-    await Vault(pool, hsm).adopt_first_master_keys()
+    await adopt_first(Vault(pool, hsm), pool)
     large, good = uuid4(), uuid4()
     bucket.put(f"{large}.json", b" " * (MAX_OBJECT_BYTES + 1))
     await copies.put(good, None, await hsm.generate(ECDSA_SECP256K1))
@@ -177,7 +178,7 @@ async def test_a_put_whose_answer_was_lost_leaves_the_key_that_was_put(
 
 async def test_the_table_is_made_again_and_what_is_no_copy_is_named(hsm, copies, bucket, pool):
     vault = Vault(pool, hsm)
-    await vault.adopt_first_master_keys()
+    await adopt_first(vault, pool)
     keys: dict[UUID, bytes] = {}
     for algorithm in (ECDSA_SECP256K1, EDDSA_ED25519):
         key_id, key = uuid4(), await hsm.generate(algorithm)

@@ -8,6 +8,7 @@ from custody.database.pool import Pool
 from custody.pkcs11.hsm import Hsm
 from custody.runtime.errors import OperatorError
 from hsm_driver.vault import Vault
+from tests.adopter import adopt_first
 
 
 @pytest.fixture
@@ -32,9 +33,9 @@ async def refusal(vault: Vault) -> str:
     return str(caught.value)
 
 
-async def test_the_first_master_keys_are_adopted_and_known_from_then_on(vault: Vault):
+async def test_the_first_master_keys_are_adopted_and_known_from_then_on(vault: Vault, pool: Pool):
     await vault.compare_master_keys()
-    await vault.adopt_first_master_keys()
+    await adopt_first(vault, pool)
     await vault.compare_master_keys()
 
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from custody.database.pool import Pool
 from custody.runtime.configuration import read_settings, write_secret
+from custody.runtime.signing_key import create_signing_key
 from custody.wire.algorithms import ECDSA_SECP256K1
 from devstack.processes import free_port
 from hsm_driver.cli import app
@@ -19,6 +20,7 @@ from hsm_driver.driver import open_hsm
 from hsm_driver.settings import DriverSettings
 from hsm_driver.vault import Vault, row_of
 from softhsm.tokens import TokenFolder
+from tests.adopter import adopt_first
 from tests.integration.pkcs11.outside import LABEL, make_first_version
 
 
@@ -37,6 +39,7 @@ def config(empty_token: TokenFolder, tmp_path: Path, driver_database: str) -> Pa
         pin_file=empty_token.pin_file(LABEL),
     )
     write_secret(path, new_configuration(new).encode())
+    create_signing_key(read_settings(path, DriverSettings).identity.private_key)
     return path
 
 
@@ -49,7 +52,7 @@ async def store_a_key(config: Path) -> UUID:
         open_hsm(settings, workers=1) as hsm,
     ):
         vault = Vault(pool, hsm)
-        await vault.adopt_first_master_keys()
+        await adopt_first(vault, pool)
         row = row_of(key_id, None, await vault.generate(ECDSA_SECP256K1))
         await pool.rows(row.sql, {name: [row.values[name]] for name in row.values})
     return key_id

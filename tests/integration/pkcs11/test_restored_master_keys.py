@@ -22,8 +22,9 @@ from hsm_driver.cli import app
 from hsm_driver.configuration import NewDriver, new_configuration
 from hsm_driver.driver import open_hsm
 from hsm_driver.settings import DriverSettings
-from hsm_driver.vault import Vault
+from hsm_driver.vault import ADOPTED, Vault
 from softhsm.tokens import TokenFolder
+from tests.adopter import adopt_first, adopt_row
 from tests.integration.pkcs11.conftest import make_master_key, settings_for
 from tests.integration.pkcs11.outside import (
     LABEL,
@@ -105,12 +106,14 @@ async def know(pool: Pool, config: Path, values: dict[str, str]) -> None:
     """Record the keys' check values in the database, as their first driver did."""
     keys = await check_values(config)
     assert {name.rpartition("/")[0] for name in keys} == set(values)
-    for name, check_value in keys.items():
+    for name, text in keys.items():
         insert = (
             "INSERT INTO master_keys (id, check_value) VALUES (:id, :check_value) "
-            "ON CONFLICT DO NOTHING"
+            "ON CONFLICT DO NOTHING RETURNING id"
         )
-        await pool.rows(insert, {"id": name, "check_value": bytes.fromhex(check_value[2:])})
+        check_value = bytes.fromhex(text[2:])
+        row = {"id": name, "check_value": check_value}
+        await adopt_row(pool, ADOPTED, (name, check_value), insert, row)
 
 
 async def generated(settings: DriverSettings, pool: Pool) -> WrappedKey:
@@ -148,7 +151,7 @@ async def test_a_restored_master_key_is_used_once_it_is_adopted(
     assert "restored from a backup" in found["master key"]["detail"]
     assert found["master key and database"]["status"] == "ok"
 
-    records = await pool.rows("SELECT record FROM audit ORDER BY sequence")
+    records = await pool.rows("SELECT record FROM audit WHERE node = 'node-1' ORDER BY sequence")
     said = [json.loads(row.record) for row in records]
     assert {(each["kind"], each["key"]) for each in said} == {
         ("AdoptRestoredKey", "custody/1"),
@@ -230,7 +233,7 @@ async def test_a_new_database_takes_the_check_values_that_the_operator_noted(
     assert done.exit_code == 0, done.output
     settings = pin(config, done)
     async with open_hsm(settings, workers=1) as hsm:
-        await Vault(pool, hsm).adopt_first_master_keys()  # as rebuild-from-s3 and run do
+        await adopt_first(Vault(pool, hsm), pool)  # as rebuild-from-s3 and run do
     await generated(settings, pool)
     verify = await call(config, "audit", "verify", "--offline")
     assert verify.exit_code == 0, verify.output

@@ -109,3 +109,16 @@ async def test_a_discard_that_somebody_undid_is_found(
     other = SetOfShares(made.shares, made.key_id, UUID(int=7))
     await record(journal, JobKind.ABANDON, other)
     assert any("is gone" in what for what in await findings(config))
+
+
+async def test_a_restored_key_that_nobody_has_adopted_is_found(
+    config: Path, pool: Pool, made: SetOfShares
+):
+    assert await findings(config) == []
+    await pool.rows(
+        "INSERT INTO restored_keys (check_value, is_extractable, operator, reason)"
+        " VALUES (sha256('mine'), false, 'bo', 'none')"
+    )
+    (what,) = await findings(config)
+    assert "the restored key" in what
+    assert "no audit record" in what

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -20,7 +21,7 @@ from custody.wire.tickets import Protocol
 from mpc.recover import opening
 from mpc.recover.cli import app
 from mpc.settings import SignerSettings
-from mpc.shares.audited_shares import check_shares
+from mpc.shares.audited_shares import CHECK
 from mpc.shares.encryption_keys import EncryptionKeys
 from mpc.shares.shares import Shares
 from tests.integration.signer.keys import ME, activate, new_key
@@ -81,7 +82,7 @@ async def test_every_share_is_active_opens_and_is_in_the_audit(
         assert share.to_bytes() == key_of(protocol)[1].to_bytes()
     identity = load_identity(settings.identity.private_key)
     subject = Subject(ME, identity, timedelta(days=1))
-    verified = await verify_chain(pool, subject, None, check_shares, lambda *_: None)
+    verified = await verify_chain(pool, subject, None, CHECK, lambda *_: None)
     assert (verified.records, verified.findings) == (3, [])
     records = await pool.rows("SELECT convert_from(record, 'UTF8') AS record FROM audit")
     assert all("the host burnt down" in row.record for row in records)
@@ -93,7 +94,7 @@ async def test_a_lost_row_of_a_restored_share_is_found(
     assert (await restore(bucket)).exit_code == 0
     await pool.rows("DELETE FROM shares WHERE key_id = :key_id", {"key_id": KEYS[ED25519]})
     subject = Subject(ME, load_identity(settings.identity.private_key), timedelta(days=1))
-    verified = await verify_chain(pool, subject, None, check_shares, lambda *_: None)
+    verified = await verify_chain(pool, subject, None, CHECK, lambda *_: None)
     assert [finding.what.endswith("is gone") for finding in verified.findings] == [True]
 
 
@@ -163,23 +164,72 @@ async def test_a_ceremony_that_is_not_there_is_refused(bucket: Path, restore: Re
     assert f"of ceremony {UUID(int=1)}" in done.output
 
 
-def hand_over(folder: Path) -> None:
-    """Make the key that is used once, and run the customer's commands of the page."""
+PASSPHRASE = "correct horse"
+
+
+def hand_over(folder: Path, passphrase: str = PASSPHRASE) -> subprocess.CompletedProcess[str]:
+    """Run the customer's script of the page, which asks for the passphrase of its key once."""
     page = (CHECKOUT / "docs" / "how-to" / "recover" / "signer-by-layer4.md").read_text()
-    (loop,) = re.findall(r"^```\n(mkdir handover\n.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "once"]
-    subprocess.run(keygen, cwd=folder, check=True)
-    subprocess.run(["bash", "-e", "-c", loop], cwd=folder, check=True)
+    (script,) = re.findall(r"^```sh\n(set -euo pipefail\n.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert "/dev/shm" in script
+    (folder / "handover.sh").write_text(script.replace("/dev/shm", str(folder)))
+    return subprocess.run(
+        ["bash", "handover.sh"],
+        cwd=folder,
+        input=passphrase + "\n",
+        capture_output=True,
+        text=True,
+        start_new_session=True,  # ssh-keygen would ask at the terminal
+        check=False,
+    )
+
+
+def has_unlocked_key(folder: Path) -> bool:
+    return list(folder.glob("handover.*")) != [folder / "handover.sh"]
+
+
+@pytest.fixture
+def customers_machine(bucket: Path, tmp_path: Path, restore: Restore) -> Path:
+    """The customer's key with a passphrase, the key that is used once, and a signer's copies."""
+    keygen = ["ssh-keygen", "-q"]
+    change = [*keygen, "-p", "-P", "", "-N", PASSPHRASE, "-f", "customer-key"]
+    subprocess.run(change, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    once = [*keygen, "-t", "ed25519", "-N", "", "-f", "once"]
+    subprocess.run(once, cwd=tmp_path, check=True)
+    shutil.copytree(bucket / "signer-1", tmp_path / "signer-1")
+    return tmp_path
 
 
 async def test_the_customer_hands_over_the_copies_of_one_signer_as_the_page_says(
-    bucket: Path, tmp_path: Path, restore: Restore
+    customers_machine: Path, tmp_path: Path, restore: Restore
 ):
-    (tmp_path / "signer-1").symlink_to(bucket / "signer-1")
-    await asyncio.to_thread(hand_over, tmp_path)
+    done = await asyncio.to_thread(hand_over, customers_machine)
+    assert done.returncode == 0, done.stderr
+    assert "3 of 3 copies" in done.stdout
+    assert not has_unlocked_key(customers_machine)
     line = ["inspect", str(tmp_path / "handover"), "--customer-key", str(tmp_path / "once")]
     said = CliRunner().invoke(app, [*line, "--json"])
     assert {file["state"] for file in json.loads(said.stdout)["files"]} == {"good"}
     (tmp_path / "once").rename(tmp_path / "customer-key")
-    done = await restore(tmp_path / "handover", "--json")
-    assert json.loads(done.stdout)["restored"] == 3
+    again = await restore(tmp_path / "handover", "--json")
+    assert json.loads(again.stdout)["restored"] == 3
+
+
+@pytest.mark.parametrize("fault", ["wrong passphrase", "damaged file", "no files"])
+def test_a_handover_that_fails_hands_over_nothing_and_leaves_no_key(
+    customers_machine: Path, fault: str
+):
+    passphrase = PASSPHRASE
+    files = sorted((customers_machine / "signer-1").rglob("*.age"))
+    match fault:
+        case "wrong passphrase":
+            passphrase = "wrong"
+        case "damaged file":
+            files[-1].write_bytes(b"rubbish")
+        case "no files":
+            shutil.rmtree(customers_machine / "signer-1")
+    done = hand_over(customers_machine, passphrase)
+    assert done.returncode != 0
+    assert "copies are in handover" not in done.stdout
+    assert list(customers_machine.glob("handover/*.age")) == []
+    assert not has_unlocked_key(customers_machine)
