@@ -26,7 +26,7 @@ from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryRefused, Deli
 from mpc.delivery_clocks import clock_problem
 from mpc.memory.marks import Marks
 from mpc.memory.memory import HOW_TO_PIN, peers_answers, remembered
-from mpc.memory.needed_repairs import needed_repairs
+from mpc.memory.needed_repairs import count_uncertain, needed_repairs
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_keys import hsm_settings, open_encryption_keys
 from mpc.signer import open_delivery_client
@@ -250,7 +250,15 @@ async def _memory(settings: SignerSettings, database: Pool) -> Check:
 
 
 async def _repairs(_: SignerSettings, database: Pool) -> Check:
-    needed = await needed_repairs(database)
+    needed, uncertain = await needed_repairs(database), await count_uncertain(database)
+    if uncertain:
+        return Check(
+            "repairs",
+            Status.WARN,
+            f"{uncertain} restored shares are uncertain and sign nothing; keys that need a repair: "
+            f"{len(needed)}",
+            "See docs/how-to/restore-a-database.md#uncertain-shares and mpc-signer shares list.",
+        )
     if needed:
         return Check(
             "repairs",

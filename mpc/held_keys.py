@@ -61,14 +61,14 @@ class SignerKeys:
         return HeldKey(
             key_id=share.key_id,
             attestation=self._attestation(share),
-            holding=HOLDING[share.state],
+            holding=Holding.UNCERTAIN if share.is_uncertain else HOLDING[share.state],
             created_at=share.created_at,
             generation=share.generation,
             share_set_id=share.ceremony,
         )
 
     def _attestation(self, share: StoredShare) -> SignedBytes | None:
-        """Return the signed attestation of an active share; None for any other.
+        """Return the signed attestation of an active, certain share; None for any other.
 
         A control plane that lies may ask for the inventory at any time. So the inventory attests
         only a share that Activate has attested before, with the promises of all signers.

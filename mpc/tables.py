@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Uuid,
+    false,
 )
 
 from custody.database.engine import NAMES
@@ -80,6 +81,8 @@ shares = Table(
     Column("data_key", LargeBinary),  # wrapped by the encryption key
     Column("ciphertext", LargeBinary),
     Column("encryption_key", String, ForeignKey("encryption_keys.id")),
+    # restored, and not named by t signers since: another set may be in use
+    Column("uncertain", Boolean, nullable=False, server_default=false()),
     now("created_at"),
     now("changed_at"),
     CheckConstraint(f"state IN {SHARE_STATES}", name="ck_shares_state"),

@@ -38,6 +38,8 @@ class Holding(StrEnum):
     """A share made by Repair: it signs after the next refresh."""
     WAITING = "waiting"
     """A share of a set that is not in use yet: it was neither activated nor abandoned."""
+    UNCERTAIN = "uncertain"
+    """A restored share: it signs once t signers have named its set."""
 
 
 class HeldKey(Model):

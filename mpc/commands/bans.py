@@ -128,6 +128,23 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
             what = "does without" if signer in left else "needed no answer of"
             out.print(f"{what} {signer}", markup=False)
 
+    @app.command("ask-again")
+    def ask_again(
+        context: typer.Context,
+        reason: Annotated[str, typer.Option(help="Why, for the audit.")],
+    ) -> None:
+        """Have a restored signer ask the other signers again.
+
+        For shares in state `uncertain` (mpc-signer shares list): another signer may not have used
+        the set when it was asked, for example because a refresh was in progress. As after the
+        restore, this signer takes no work before all have answered.
+        """
+        import asyncio
+
+        with operator_errors():
+            asyncio.run(_ask_again(settings_of(context), reason))
+        out.print("asks again within seconds; see: mpc-signer bans answers", markup=False)
+
     @app.command()
     def add(
         context: typer.Context,
@@ -254,6 +271,20 @@ async def _answers(settings: SignerSettings) -> tuple[Remembered | None, list[Pe
 
     async with open_database(settings) as database:
         return await remembered(database), await peers_answers(database, settings.node.id)
+
+
+async def _ask_again(settings: SignerSettings, reason: str) -> None:
+    from custody.node.audited_changes import AuditedChanges
+    from custody.node.connections import open_database
+    from mpc.memory.memory import ask_again
+
+    async with open_database(settings) as database:
+        changes = AuditedChanges(database, settings.node.id)
+        if not await ask_again(changes, operator_name(), reason):
+            raise OperatorError(
+                "there is nothing to ask: this signer was not restored, or is asking already",
+                "See: mpc-signer bans answers",
+            )
 
 
 async def _do_without(settings: SignerSettings, signers: list[str], reason: str) -> tuple[str, ...]:

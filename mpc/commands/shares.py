@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 PAGE = 32
 NEEDS_REPAIR = "needs repair"
+UNCERTAIN = "uncertain"
 COLUMNS = [
     "key_id", "ceremony", "state", "generation", "protocol", "group", "index", "threshold",
     "network", "encryption_key", "created_at",
@@ -57,8 +58,12 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
     ) -> None:
         """Return the newest shares, and the keys that need a repair after a restore.
 
-        Of a key in state `needs repair`, the peers use a later share set than this signer has. The
+        Of a key in state `needs repair`, the peers use another share set than this signer has. The
         row shows the set of the peers. This signer signs nothing with the key before the repair.
+
+        A share in state `uncertain` was restored, and too few signers have said that they use its
+        set. It signs nothing until they are asked again (mpc-signer bans ask-again), or until the
+        share is repaired.
         """
         import asyncio
 
@@ -181,7 +186,7 @@ def _described(row: Any) -> dict[str, Any]:
     return {
         "key_id": str(row.key_id),
         "ceremony": str(row.ceremony),
-        "state": row.state,
+        "state": UNCERTAIN if row.uncertain else row.state,
         "generation": row.generation,
         "protocol": row.protocol,
         "group": row.group_name,

@@ -27,6 +27,7 @@ from custody.wire.outcomes import (
 from custody.wire.signed_bytes import ABANDONMENT_TYPE, ATTESTATION_TYPE, SignedBytes, SigningKey
 from custody.wire.statements import Abandonment, Attestation, MadeFor
 from mpc.ceremonies.admission import Admission
+from mpc.handlers.certainty import require_certain, require_remembered
 from mpc.handlers.evidence import (
     require_abandonments,
     require_confirmations,
@@ -61,13 +62,15 @@ class Promise:
     async def handle(self, work: Work) -> Handled:
         job = work.job
         stored = await self.shares.find(job.key.id, _set_of(job))
+        if stored is not None:
+            require_certain(stored)
         if stored is None or not (stored.is_waiting or stored.is_active):
             raise Failed("no_share", "this signer has confirmed no share of that set")
         require_same_key(stored.key, job)
         if not stored.is_proved:
             missing = ", ".join(stored.unproved_with)
             raise Failed("not_proved", f"this signer's share has not signed yet with {missing}")
-        require_certain(stored, self.memory)
+        require_remembered(stored, self.memory)
         quorum = await self.admission.quorum()
         ours = self.preparation.promise(stored)
         require_confirmations(job.evidence, ours, quorum.identities)
@@ -98,6 +101,8 @@ class ActivateKey:
     async def handle(self, work: Work) -> Handled:
         job = work.job
         stored = await self.shares.find(job.key.id, _set_of(job))
+        if stored is not None:
+            require_certain(stored)
         if stored is None or not (stored.is_promised or stored.is_active):
             raise Failed("no_share", "this signer has promised no share of that set")
         require_same_key(stored.key, job)
@@ -141,7 +146,8 @@ class Abandon:
     """Abandons a set, and states so. If the set was promised, states that it is kept.
 
     Of one that was promised and is erased since, there is nothing to state. A restored database
-    may have forgotten a promise: of a set that it does not contain, there is nothing to state.
+    may have forgotten a promise: of a set that it does not contain, there is nothing to state. Of a
+    restored share, nothing is stated before t signers have named its set.
     """
 
     carries_request: ClassVar[bool] = False
@@ -157,6 +163,7 @@ class Abandon:
         stored = await self.shares.find(job.key.id, ceremony)
         if stored is not None:
             require_same_key(stored.key, job)
+            require_certain(stored)
         if stored is not None and (stored.is_promised or stored.is_active):
             promise = self.preparation.sign(self.preparation.promise(stored))
             return Handled(result=PromisedShare(promise=promise), audit=_audit_details(stored))
@@ -165,7 +172,7 @@ class Abandon:
         if stored is not None and stored.was_kept:
             return Handled(result=NothingMade(), audit=_audit_details(stored))
         if stored is not None:
-            require_certain(stored, self.memory)
+            require_remembered(stored, self.memory)
         noticed_at = self.memory.noticed_at
         if noticed_at is not None and not await self.shares.remembers(
             job.key.id, ceremony, noticed_at
@@ -224,22 +231,6 @@ class Approve:
         if stored is not None:
             require_same_key(stored.key, job)
         return Handled(result=Approved(), audit={})
-
-
-def require_certain(stored: StoredShare, memory: Memory) -> None:
-    """Raise Failed for a set that a restored database contains as confirmed.
-
-    This signer may have promised or abandoned the set after the backup. A second, other statement
-    about the set would make it a liar (ADR 18). So only its operator decides.
-    """
-    noticed_at = memory.noticed_at
-    if stored.is_confirmed and noticed_at is not None and stored.created_at < noticed_at:
-        raise Failed(
-            "set_uncertain",
-            f"the database was restored from a backup in which the set {stored.ceremony} was "
-            "pending: this signer may have promised or abandoned it since. Compare all signers, "
-            f"then run: mpc-signer shares discard {stored.key_id} {stored.ceremony} --reason TEXT",
-        )
 
 
 def _audit_details(stored: StoredShare) -> dict[str, str | None]:

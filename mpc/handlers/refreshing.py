@@ -16,6 +16,7 @@ from mpc._native import Refresh, Repair, Share
 from mpc.ceremonies.admission import Admission
 from mpc.ceremonies.ceremony import Admitted, Ceremonies
 from mpc.ceremonies.tickets import index_of
+from mpc.handlers.certainty import require_certain
 from mpc.handlers.preparation import Preparation
 from mpc.handlers.signing import audit_details, require_share_of, wrong_generation
 from mpc.memory.memory import Memory
@@ -154,12 +155,14 @@ def _require_request(job: Job) -> str | None:
 
 
 async def _share_of(shares: Shares, ticket: Ticket) -> StoredShare:
-    """Return the share of the ticket's set. Raise Failed."""
+    """Return the share of the ticket's set. Raise Failed for another, or an uncertain one."""
     assert ticket.share_set_id is not None  # the ticket's model sees to it
     stored = await shares.find(ticket.key_id, ticket.share_set_id)
     if stored is not None and stored.is_in_use:
+        require_certain(stored)
         return stored
     active = await shares.active(ticket.key_id)
     if active is not None:
+        require_certain(active)
         raise wrong_generation(active, ticket.generation - (ticket.kind is CeremonyKind.REFRESH))
     raise Failed("no_share", "this signer has no share of that set in use", transient=True)

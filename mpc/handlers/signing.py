@@ -18,6 +18,7 @@ from custody.wire.tickets import Protocol
 from mpc._native import Signing
 from mpc.ceremonies.admission import Admission
 from mpc.ceremonies.ceremony import Admitted, Ceremonies
+from mpc.handlers.certainty import require_certain
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
 
@@ -68,6 +69,7 @@ class Sign:
             raise Refused("bad_ticket", "the ticket's digest is not that of the request")
         if stored is None:
             raise Failed("no_share", "this signer has no share of the key in use", transient=True)
+        require_certain(stored)
         require_same_key(stored.key, job, admitted.ticket)
         raw = await self.signing.sign(admitted, stored, signed_bytes(request, digest), job.key.path)
         signature = _finished(raw, job.key, request, digest)

@@ -44,7 +44,7 @@ _BANS = """
 
 _SETS = """
     SELECT key_id, ceremony, generation, threshold, signers FROM shares
-    WHERE state = 'active' AND :asker = ANY(signers) ORDER BY key_id
+    WHERE state = 'active' AND NOT uncertain AND :asker = ANY(signers) ORDER BY key_id
 """
 
 log = structlog.get_logger()

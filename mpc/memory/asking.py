@@ -118,8 +118,12 @@ class Asking:
         heard = {answer.signer for answer in answers if not answer.is_asking}
         if _are_missing(asked, heard) or not self._memory.has_outlived_tickets():
             return
-        sets = stated_sets(answers, self._me, await self._own_groups(), done_without(asked))
-        erased = await self._compare_shares(sets)
+        own, ignored = await self._own_groups(), done_without(asked)
+        sets = stated_sets(answers, self._me, own, ignored)
+        trusted = [
+            key_id for key_id, group in own.items() if {*group.signers} <= {*ignored, self._me}
+        ]
+        erased = await self._compare_shares(sets, trusted)
         await self._memory.complete(nonce, _details(answers, erased))
         log.warning("all peers have answered: taking jobs again", erased_shares=len(erased))
 
@@ -159,12 +163,23 @@ class Asking:
                 },
             )
 
-    async def _compare_shares(self, sets: Sequence[StatedSet]) -> list[UUID]:
-        """Erase shares that later sets have replaced. Return the ids of their keys."""
+    async def _compare_shares(
+        self, sets: Sequence[StatedSet], trusted: Sequence[UUID]
+    ) -> list[UUID]:
+        """Erase shares that later sets have replaced. Return the ids of their keys.
+
+        Restored shares become certain whose sets enough signers have named. ``trusted``: keys of
+        which the operator does without all other signers; then nobody can name a set.
+        """
         proved = [each for each in sets if each.is_proved]
+        named = {
+            "key_ids": [each.key_id for each in sets if each.is_known],
+            "ceremonies": [each.ceremony for each in sets if each.is_known],
+        }
         async with self._pool.transaction() as connection:
             erased = await connection.rows(share_queries.RETIRE_REPLACED, _columns(proved))
             await connection.rows(share_queries.USE_PROVED, _columns(proved))
+            await connection.rows(share_queries.MAKE_CERTAIN, named | {"trusted": list(trusted)})
             told_by = {"told_by": [",".join(each.told_by) for each in sets]}
             await connection.rows(share_queries.NEED_REPAIRS, _columns(sets) | told_by)
         return [row.key_id for row in erased]

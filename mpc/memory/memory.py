@@ -29,6 +29,8 @@ LARGEST_OFFSET = timedelta(seconds=30)
 """Largest difference between the clock that dates a ticket and this host's clock."""
 NOTICED = "NoticedRestore"
 """The kind of the audit record: this signer noticed that its database was restored."""
+ASKED_AGAIN = "AskedAgain"
+"""The kind of the audit record: the operator has the peers asked a second time."""
 ASKED = "AskedPeers"
 """The kind of the audit record: all peers have answered."""
 DONE_WITHOUT = "DoneWithoutPeer"
@@ -59,13 +61,20 @@ _FIRST = "INSERT INTO memory (id, mark) VALUES (1, :mark) ON CONFLICT DO NOTHING
 _REPLACE = "UPDATE memory SET mark = :next WHERE mark = :mark RETURNING id"
 
 _NOTICE = """
-    WITH earlier AS (DELETE FROM memory_answers)
+    WITH earlier AS (DELETE FROM memory_answers),
+    restored AS (UPDATE shares SET uncertain = true WHERE state IN ('active', 'repaired'))
     INSERT INTO memory (id, mark, noticed_at, tickets_from, why, nonce, lost_head)
     VALUES (1, :mark, now(), :tickets_from, :why, :nonce, :lost_head)
     ON CONFLICT (id) DO UPDATE SET mark = excluded.mark, noticed_at = excluded.noticed_at,
         tickets_from = excluded.tickets_from, why = excluded.why, nonce = excluded.nonce,
         lost_head = coalesce(excluded.lost_head, memory.lost_head), answered_at = NULL
     RETURNING id
+"""
+
+_ASK_AGAIN = """
+    WITH earlier AS (DELETE FROM memory_answers)
+    UPDATE memory SET nonce = :nonce, answered_at = NULL
+    WHERE noticed_at IS NOT NULL AND nonce IS NULL RETURNING id
 """
 
 _ANSWERED = """
@@ -351,6 +360,16 @@ async def peers_answers(pool: Pool, me: str) -> list[PeersAnswer]:
     answers name.
     """
     return [PeersAnswer(*row) for row in await pool.rows(_ANSWERS, {"me": me})]
+
+
+async def ask_again(changes: AuditedChanges, operator: str, reason: str) -> bool:
+    """Have the running signer ask all peers again. Return False if there is nothing to ask.
+
+    That is so for a signer that was never restored, and for one that is asking. Earlier decisions
+    to do without answers do not count for the new question.
+    """
+    record = record_without_job(ASKED_AGAIN, {"operator": operator, "reason": reason})
+    return bool(await changes.commit(_ASK_AGAIN, {"nonce": os.urandom(NONCE_BYTES)}, record))
 
 
 async def do_without(

@@ -1,4 +1,4 @@
-"""Keys of which this restored signer lacks the share set that its peers use."""
+"""Keys that this restored signer cannot sign with: their shares need a repair, or are uncertain."""
 
 import asyncio
 from dataclasses import dataclass
@@ -31,19 +31,26 @@ class NeededRepairs:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._count = 0
+        self._uncertain = 0
 
     def problem(self) -> str | None:
-        """Return how many keys need a repair, as of the last count; None for none."""
-        if not self._count:
+        """Return how many keys cannot sign here, as of the last count; None for none."""
+        said = []
+        if self._count:
+            said.append(f"{self._count} keys need a repair: their signers use other share sets")
+        if self._uncertain:
+            said.append(
+                f"{self._uncertain} shares are uncertain, and sign nothing: too few signers have "
+                "said that they use these share sets"
+            )
+        if not said:
             return None
-        return (
-            f"{self._count} keys need a repair: this signer's database was restored from a backup "
-            "that is older than the peers' share sets. See: mpc-signer shares list"
-        )
+        return f"this signer was restored: {'; '.join(said)}. See: mpc-signer shares list"
 
     async def count(self) -> None:
         self._count = len(await needed_repairs(self._pool))
         NEEDED_REPAIRS.set(self._count)
+        self._uncertain = await count_uncertain(self._pool)
 
     async def count_repeatedly(self) -> None:
         """Count until cancelled."""
@@ -59,3 +66,9 @@ class NeededRepairs:
 async def needed_repairs(pool: Pool) -> list[NeededRepair]:
     """Return the keys that still need a repair, in the order in which that was noticed."""
     return [NeededRepair(*row) for row in await pool.rows(share_queries.NEEDED_REPAIRS)]
+
+
+async def count_uncertain(pool: Pool) -> int:
+    """Return how many restored shares sign nothing until t signers name their sets."""
+    [row] = await pool.rows(share_queries.COUNT_UNCERTAIN)
+    return int(row.number)

@@ -7,7 +7,7 @@ to go to, which NOT NULL refuses; so its transaction, with the outcome in it, is
 FACTS = """
     key_id, ceremony, state, generation, protocol, group_name, threshold, signers, share_index,
     network, public_key, chain_code, transcript, made_for, proved_with, proved, encryption_key,
-    created_at
+    created_at, uncertain
 """
 
 FIND = f"""
@@ -82,18 +82,19 @@ INSERT = f"""
 
 _RETIRED = f"""
     retired AS (
-        UPDATE shares SET state = 'retired', changed_at = now(),
+        UPDATE shares SET state = 'retired', changed_at = now(), uncertain = false,
             data_key = NULL, ciphertext = NULL, encryption_key = NULL
         FROM new
         WHERE shares.key_id = new.key_id AND shares.ceremony <> new.ceremony
             AND shares.state IN ('active', 'repaired')
-            AND shares.generation < new.generation
+            AND (shares.generation < new.generation OR shares.uncertain)
             AND {_SAME_KEY.format("shares", "new")}
         RETURNING shares.ceremony
     )
 """
-"""The sets that the new ones take the place of: older ones of the same key. Asked for before
-anything else is done; a set that is to take the place of any other meets the unique index."""
+"""The sets that the new ones take the place of: older ones of the same key, and uncertain ones,
+which may have been abandoned. Asked for before anything else is done; a set that is to take the
+place of any other meets the unique index."""
 
 ACTIVATE = f"""
     WITH wanted AS (
@@ -117,7 +118,7 @@ REPAIR = f"""
         signers, share_index, network, public_key, chain_code, transcript, made_for, data_key,
         ciphertext, encryption_key)
     SELECT * FROM new WHERE (SELECT count(*) FROM retired) >= 0
-    ON CONFLICT (key_id, ceremony) DO UPDATE SET changed_at = now(),
+    ON CONFLICT (key_id, ceremony) DO UPDATE SET changed_at = now(), uncertain = false,
         state = CASE
             WHEN shares.state = 'abandoned' THEN 'repaired'
             WHEN shares.state IN ('active', 'repaired', 'confirmed', 'promised', 'discarded')
@@ -138,12 +139,27 @@ RESTORE = f"""
     WITH new AS ({_NEW_SHARES})
     INSERT INTO shares (key_id, ceremony, state, generation, protocol, group_name, threshold,
         signers, share_index, network, public_key, chain_code, transcript, made_for, data_key,
-        ciphertext, encryption_key, proved_with)
-    SELECT new.*, array_remove(signers, signers[share_index]) FROM new
+        ciphertext, encryption_key, proved_with, uncertain)
+    SELECT new.*, array_remove(signers, signers[share_index]), true FROM new
     ON CONFLICT (key_id, ceremony) DO NOTHING
     RETURNING key_id
 """
-"""A share from a share copy, of a key that this database does not know."""
+"""A share from a share copy, of a key that this database does not know. Its set may have been
+abandoned: every pending share has a copy before this signer promises the set."""
+
+MAKE_CERTAIN = """
+    UPDATE shares SET changed_at = now(), uncertain = false
+    WHERE uncertain AND state IN ('active', 'repaired') AND (
+        key_id = ANY(:trusted::uuid[]) OR (key_id, ceremony) IN (
+            SELECT * FROM unnest(:key_ids::uuid[], :ceremonies::uuid[])))
+    RETURNING key_id
+"""
+"""Restored shares of the sets that t signers use. ``trusted``: keys of which the operator does
+without the answers of all other signers."""
+
+COUNT_UNCERTAIN = """
+    SELECT count(*) AS number FROM shares WHERE uncertain AND state IN ('active', 'repaired')
+"""
 
 PROVE = """
     WITH proofs AS (
@@ -208,6 +224,7 @@ _STATED = """
 RETIRE_REPLACED = f"""
     WITH stated AS ({_STATED})
     UPDATE shares SET changed_at = now(), data_key = NULL, ciphertext = NULL, encryption_key = NULL,
+        uncertain = false,
         state = CASE WHEN shares.state IN ('active', 'repaired') THEN 'retired' ELSE 'discarded' END
     FROM stated
     WHERE shares.key_id = stated.key_id AND shares.ceremony <> stated.ceremony
@@ -241,7 +258,7 @@ NEED_REPAIRS = f"""
     INSERT INTO needed_repairs (key_id, ceremony, generation, threshold, told_by)
     SELECT key_id, ceremony, generation, threshold, string_to_array(told_by, ',') FROM told
     WHERE NOT EXISTS (
-        SELECT FROM shares WHERE shares.key_id = told.key_id
+        SELECT FROM shares WHERE shares.key_id = told.key_id AND NOT shares.uncertain
             AND shares.generation >= told.generation
             AND shares.state IN ('promised', 'active', 'repaired'))
     ON CONFLICT (key_id) DO UPDATE SET ceremony = excluded.ceremony,
@@ -252,16 +269,16 @@ NEED_REPAIRS = f"""
 NEEDED_REPAIRS = """
     SELECT key_id, ceremony, generation, threshold, told_by, noticed_at FROM needed_repairs
     WHERE NOT EXISTS (
-        SELECT FROM shares WHERE shares.key_id = needed_repairs.key_id
+        SELECT FROM shares WHERE shares.key_id = needed_repairs.key_id AND NOT shares.uncertain
             AND shares.generation >= needed_repairs.generation
             AND shares.state IN ('promised', 'active', 'repaired'))
     ORDER BY noticed_at, key_id
 """
-"""Keys whose later share set t peers use, and this signer does not have."""
+"""Keys whose share set t peers use, and this signer does not have."""
 
 LIST = """
     SELECT key_id, ceremony, state, generation, protocol, group_name, threshold, signers,
-        share_index, network, public_key, proved, encryption_key, created_at, changed_at
+        share_index, network, public_key, proved, encryption_key, uncertain, created_at, changed_at
     FROM shares
     WHERE :all OR state IN ('confirmed', 'promised', 'active', 'repaired')
     ORDER BY created_at DESC, key_id, ceremony LIMIT :limit

@@ -63,7 +63,7 @@ class Shares:
         return await self._one(share_queries.FIND, {"key_id": key_id, "ceremony": ceremony})
 
     async def active(self, key_id: UUID) -> StoredShare | None:
-        """Return the share that a root key signs with at present."""
+        """Return the share that a root key signs with at present, unless it is uncertain."""
         stored = await self._one(share_queries.ACTIVE, {"key_id": key_id})
         if stored is not None:
             self._close_older(stored)
@@ -154,7 +154,7 @@ class Shares:
         )
 
     async def restored_row(self, stored: StoredShare, share: Share) -> RowChange:
-        """Return the row of an active share that a share copy has kept."""
+        """Return the row of an active, uncertain share that a share copy has kept."""
         values = {
             "key_id": stored.key_id,
             "ceremony": stored.ceremony,
@@ -304,6 +304,7 @@ def _stored_share(row: Any) -> StoredShare:
         is_proved=row.proved,
         encryption_key=row.encryption_key,
         created_at=row.created_at,
+        is_uncertain=row.uncertain,
     )
 
 

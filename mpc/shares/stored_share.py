@@ -46,6 +46,7 @@ class StoredShare:
     ``public_key`` and ``chain_code`` are the root's; ``encryption_key`` is null once erased.
     ``made_for``: the key's first request; null where this signer does not know (after Repair).
     ``is_proved``: it has signed with every signer that it must sign with before it is used.
+    ``is_uncertain``: it was restored, and t signers have not named its set as in use since.
     """
 
     key_id: UUID
@@ -66,6 +67,7 @@ class StoredShare:
     is_proved: bool
     encryption_key: str | None
     created_at: datetime
+    is_uncertain: bool = False
 
     @property
     def holders(self) -> Holders:
@@ -121,12 +123,12 @@ class StoredShare:
     @property
     def is_active(self) -> bool:
         """Return whether the key signs with it at present."""
-        return self.state is ShareState.ACTIVE
+        return self.state is ShareState.ACTIVE and not self.is_uncertain
 
     @property
     def is_repaired(self) -> bool:
         """Return whether it goes only into Refresh, and signs nothing."""
-        return self.state is ShareState.REPAIRED
+        return self.state is ShareState.REPAIRED and not self.is_uncertain
 
     @property
     def was_kept(self) -> bool:

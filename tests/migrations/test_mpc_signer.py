@@ -1,12 +1,13 @@
 """The mpc_signer tree, from empty, and against the models."""
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 from custody.database.engine import synchronous_engine
-from custody.migrations.schema import migrate
+from custody.migrations.schema import alembic_config, migrate
 from custody.runtime.errors import OperatorError
 from mpc.tables import metadata
 
@@ -47,3 +48,23 @@ def test_a_set_that_waits_is_not_carried_over_to_where_it_would_be_abandoned(
 
 def test_migrating_again_changes_nothing(signer_database: str) -> None:
     migrate("mpc_signer", signer_database)
+
+
+@pytest.mark.parametrize(
+    "restored",
+    [
+        "INSERT INTO memory (id, mark, nonce) VALUES (1, gen_random_uuid(), '\\x01')",
+        "INSERT INTO shares (key_id, ceremony, state, uncertain)"
+        " VALUES (gen_random_uuid(), gen_random_uuid(), 'abandoned', true)",
+    ],
+)
+def test_a_signer_that_waits_after_a_restore_stays_on_this_version(
+    signer_database: str, restored: str
+) -> None:
+    """An earlier version would take jobs, and would use an uncertain share."""
+    engine = synchronous_engine(signer_database)
+    with engine.begin() as connection:
+        connection.execute(text(restored))
+    with pytest.raises(OperatorError, match="not all of its peers have answered"):
+        command.downgrade(alembic_config("mpc_signer", signer_database), "0007")
+    engine.dispose()

@@ -19,16 +19,18 @@ from custody.node.audited_changes import AuditedChanges
 from custody.node.control_plane_client import ControlPlaneClient
 from custody.node.errors import Failed
 from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Algorithm
-from custody.wire.ban_questions import BanQuestion
+from custody.wire.ban_questions import BanAnswer, BanQuestion
+from custody.wire.inventory import Holding
 from custody.wire.node_api import LeftPair
 from custody.wire.outcomes import NothingMade, OutcomeStatus
 from custody.wire.signed_bytes import SignedBytes
+from mpc.held_keys import SignerKeys
 from mpc.memory import memory as memories
 from mpc.memory.answering import Answering
 from mpc.memory.asking import Asking
 from mpc.memory.marks import Marks
 from mpc.memory.memory import remembered
-from mpc.memory.needed_repairs import needed_repairs
+from mpc.memory.needed_repairs import count_uncertain, needed_repairs
 from mpc.shares import share_queries
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.conftest import Templates
@@ -121,11 +123,11 @@ def asking(parties: Parties, name: str = ONE) -> Asking:
     return Asking(party.pool, name, identity, NO_CLIENT, party.memory, party.bans)
 
 
-async def answers(parties: Parties, names: Sequence[str], asker: str = ONE) -> list[SignedBytes]:
-    question = parties[asker].memory.question
-    assert question is not None
-    assert question.nonce is not None
-    asked = BanQuestion(signer=asker, nonce=question.nonce, at=question.noticed_at)
+async def answers(
+    parties: Parties, names: Sequence[str], asker: str = ONE, nonce: bytes | None = None
+) -> list[SignedBytes]:
+    nonce = nonce_of(parties, asker) if nonce is None else nonce
+    asked = BanQuestion(signer=asker, nonce=nonce, at=datetime.now(UTC))
     said = []
     for name in names:
         party, identity = parties[name], parties.organisation.members[name].identity
@@ -144,8 +146,8 @@ async def take_in(
     await asking(parties).take_in(nonce_of(parties), said, kept, left)
 
 
-def nonce_of(parties: Parties) -> bytes:
-    question = parties[ONE].memory.question
+def nonce_of(parties: Parties, name: str = ONE) -> bytes:
+    question = parties[name].memory.question
     assert question is not None
     assert question.nonce is not None
     return question.nonce
@@ -346,12 +348,114 @@ async def test_an_older_share_set_is_erased_and_needs_a_repair(site, no_wait):
         await parties.sign(latest, [ONE, TWO])
 
 
-async def approve(party: Party, key: Key) -> None:
+async def test_a_restored_share_signs_once_t_signers_have_named_its_set(site, no_wait):
+    """Signer-3 has lost its share, so one signer alone names the set."""
+    here = await site(EDDSA_ED25519)
+    key = here.key
+    await here.restore_all_of(ONE)
+    async with here.running() as parties:
+        one = parties[ONE]
+        await parties[THREE].rows("DELETE FROM shares")
+        await ask_all(parties)
+        await require_uncertain(parties, key)
+        # it helps nobody's set to be named, and nobody's share to be repaired
+        [answer] = await answers(parties, [ONE], asker=ONE, nonce=bytes(32))
+        assert BanAnswer.model_validate_json(answer.payload).sets == ()
+        for helper in (ONE, TWO):
+            await approve(parties[helper], key, THREE)
+        outcomes = await parties.hold(orders.repair(key, THREE, [ONE, TWO]), [ONE])
+        assert ended(outcomes[ONE])[0] == "set_uncertain"
+
+        # the operator has the signers asked again, and decides about signer-3
+        changes = AuditedChanges(one.pool, ONE)
+        assert await memories.ask_again(changes, "ana", "signer-3 lost its share")
+        assert not await memories.ask_again(changes, "ana", "twice")
+        await one.memory.renew()
+        await memories.do_without(changes, [THREE], "ana", "it has no share")
+        await take_in(parties, await answers(parties, [TWO, THREE]))
+        assert await count_uncertain(one.pool) == 0
+        outcomes = await parties.hold(orders.sign(key, [ONE, TWO], wanted(key)))
+        signature_of(outcomes[ONE])
+
+
+async def require_uncertain(parties: Parties, key: Key) -> None:
+    """Have signer-1 neither use its share of a set nor state anything about the set."""
+    one = parties[ONE]
+    assert key.shares is not None
+    assert await count_uncertain(one.pool) == 1
+    for order in (
+        orders.sign(key, [ONE, TWO], wanted(key)),
+        orders.refresh(key),
+        orders.abandon(key, key.shares),
+        orders.promise(key, []),
+        orders.activate(key, []),
+    ):
+        [outcome] = (await parties.hold(order, [ONE])).values()
+        assert (outcome.code, outcome.transient, outcome.result) == ("set_uncertain", True, None)
+    identity = parties.organisation.members[ONE].identity
+    [[held]] = [page async for page in SignerKeys(one.pool, ONE, identity).pages(10)]
+    assert (held.holding, held.attestation) == (Holding.UNCERTAIN, None)
+
+
+async def test_a_restored_share_of_an_abandoned_set_is_never_used(site, templates, no_wait):
+    """The signer abandoned the set, and was lost. A share copy of the set was left."""
+    here = await site(EDDSA_ED25519)
+    key = here.key
+    async with here.running() as parties:
+        order = orders.refresh(key)
+        new = parties.confirmed_key(key, order, await parties.prepare(order))
+        stored = await parties[ONE].shares.find(key.id, new.shares)
+        share = await parties[ONE].shares.open(stored)
+        order = orders.abandon(new, new.shares)
+        for outcome in (await parties.hold(order, [ONE, TWO, THREE])).values():
+            abandonment(outcome)
+    _, empty = templates.get(None, 3, 3)
+    here.databases |= templates.copies({ONE: empty[ONE]})
+    async with here.running() as parties:
+        one = parties[ONE]
+        row = await one.shares.restored_row(stored, share)
+        await one.rows(row.sql, **{name: [value] for name, value in row.values.items()})
+        await ask_all(parties)
+        await require_uncertain(parties, new)
+        [needed] = await needed_repairs(one.pool)
+        assert (needed.ceremony, needed.told_by) == (key.shares, [TWO, THREE])
+
+        for helper in (TWO, THREE):
+            await approve(parties[helper], key)
+        for outcome in (await parties.hold(orders.repair(key, ONE, [TWO, THREE]))).values():
+            assert outcome.status is OutcomeStatus.DONE, outcome
+        assert await one.states(key) == ["repaired", "retired"]
+        assert (await needed_repairs(one.pool), await count_uncertain(one.pool)) == ([], 0)
+        [outcome] = (await parties.hold(orders.abandon(new, new.shares), [ONE])).values()
+        assert outcome.result == NothingMade()
+        await parties.sign(await parties.refresh(key), [ONE, TWO])
+
+
+async def test_after_the_loss_of_all_databases_the_operators_decide(site, no_wait):
+    here = await site(EDDSA_ED25519)
+    await here.restore_all_of(ONE, TWO, THREE)
+    async with here.running() as parties:
+        one = parties[ONE]
+        changes = AuditedChanges(one.pool, ONE)
+        await memories.do_without(changes, [TWO, THREE], "ana", "all were restored")
+        await take_in(parties, await answers(parties, [TWO, THREE]))
+        assert (await waiting(one), await count_uncertain(one.pool)) == (None, 0)
+        # a second signer has the first one to ask
+        two = parties[TWO]
+        await memories.do_without(AuditedChanges(two.pool, TWO), [THREE], "bo", "all restored")
+        said = await answers(parties, [ONE, THREE], asker=TWO)
+        await asking(parties, TWO).take_in(nonce_of(parties, TWO), said, [], [])
+        assert (await waiting(two), await count_uncertain(two.pool)) == (None, 0)
+        outcomes = await parties.hold(orders.sign(here.key, [ONE, TWO], wanted(here.key)))
+        signature_of(outcomes[ONE])
+
+
+async def approve(party: Party, key: Key, target: str = ONE) -> None:
     await party.rows(
         "INSERT INTO repair_approvals (key_id, signer, operator, reason, expires_at)"
         " VALUES (:key_id, :signer, 'ana', 'restored', now() + interval '1 hour')",
         key_id=key.id,
-        signer=ONE,
+        signer=target,
     )
 
 

@@ -236,3 +236,11 @@ async def test_the_operator_sees_who_has_not_answered_and_does_without(config: P
     assert await here.waits_for() == ()
     said = json.loads((await command(config, "bans", "answers", "--json")).stdout)
     assert "closed down" in said["peers"][1]["answer"]
+    refused = await command(config, "bans", "ask-again", "--reason", "too early")
+    assert "is asking already" in refused.stderr
+    await here.complete(here.question.nonce, {})
+    assert here.problem() is None
+    done = await command(config, "bans", "ask-again", "--reason", "the refresh is over")
+    assert (done.exit_code, done.stdout.split(";")[0]) == (0, "asks again within seconds")
+    await here.renew()
+    assert await here.waits_for() == ("signer-2",)

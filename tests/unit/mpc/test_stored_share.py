@@ -52,6 +52,7 @@ CHANGING = {
     "is_proved": True,
     "encryption_key": "another",
     "created_at": datetime(2026, 1, 2, tzinfo=UTC),
+    "is_uncertain": True,
 }
 
 

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from custody.runtime.errors import OperatorError
+
 revision = "0008"
 down_revision = "0007"
 branch_labels = None
@@ -54,9 +56,22 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("key_id", name="pk_needed_repairs"),
     )
+    op.add_column(
+        "shares",
+        sa.Column("uncertain", sa.Boolean(), nullable=False, server_default=sa.false()),
+    )
 
 
 def downgrade() -> None:
+    """Fail while peers are asked or a share is uncertain: the earlier version would use it."""
+    asking = op.get_bind().scalar(sa.text("SELECT count(*) FROM memory WHERE nonce IS NOT NULL"))
+    uncertain = op.get_bind().scalar(sa.text("SELECT count(*) FROM shares WHERE uncertain"))
+    if asking or uncertain:
+        raise OperatorError(
+            "the signer was restored, and not all of its peers have answered",
+            "See mpc-signer bans answers and mpc-signer shares list, then migrate again.",
+        )
+    op.drop_column("shares", "uncertain")
     op.drop_table("needed_repairs")
     op.drop_table("memory_answers")
     op.drop_table("memory")
