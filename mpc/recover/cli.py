@@ -207,50 +207,5 @@ def drill(
     raise typer.Exit(code)
 
 
-@app.command("restore-signer")
-def restore_signer(
-    folder: Folder,
-    customer_key: KeyFile,
-    config: Annotated[
-        Path,
-        typer.Option(
-            "--config", "-c", envvar="MPC_SIGNER_CONFIG", help="The signer's configuration file."
-        ),
-    ] = Path("mpc-signer.toml"),
-    reason: Annotated[str, typer.Option(help="Why, for the audit.")] = "",
-    ceremony: Annotated[
-        list[str] | None,
-        typer.Option(help="Take this set of its key instead of the newest. May be repeated."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Put a signer's shares from its share copies into a fresh database, under its encryption key.
-
-    Run this on the signer's host, while the signer is stopped and after mpc-signer migrate. It is
-    the one command that needs the signer's configuration and database. It takes the copies of this
-    signer alone, and for each key the newest set. The shares become active, each with an audit
-    record. After an interruption, run the same command again.
-
-    The customer's private key opens the copies of all signers, and should not come to this host.
-    docs/how-to/recover/signer-by-layer4.md shows how the customer encrypts this signer's copies to
-    another key.
-    """
-    import asyncio
-
-    from custody.runtime.configuration import read_settings
-    from mpc.recover import opening, restoring
-    from mpc.settings import SignerSettings
-
-    with operator_errors():
-        settings = read_settings(config, SignerSettings)
-        key = opening.unlock(customer_key)
-        files = restoring.choose(opening.read_folder(folder, key), settings.node.id, ceremony or [])
-        done = asyncio.run(restoring.restore(settings, files, key, reason))
-    if as_json:
-        print_json(done.as_json())
-    else:
-        restoring.show(done, settings)
-
-
 def main() -> None:
     app()

@@ -50,6 +50,8 @@ class ShareFile:
     """Why it is damaged or foreign."""
     notes: tuple[str, ...] = ()
     """What is odd about a good file."""
+    restore_fault: str | None = None
+    """Why no signer can be restored with a good file; the private key can still be recovered."""
     facts: SetFacts | None = None
     index: int = 0
     identity_public_key: bytes = b""
@@ -99,14 +101,17 @@ def _checked(path: Path, name: str, sha256: str, document: bytes) -> ShareFile:
     if fault is not None:
         return ShareFile(path, name, sha256, FileState.DAMAGED, fault)
     notes = _wrong_names(path, sha256, facts)
-    if (unusable := fault_of_protocol_share(copy)) is not None:
-        notes.append(f"no signer can be restored with it: {unusable}"[:MAX_FAULT])
+    restore_fault = fault_of_protocol_share(copy)
+    if restore_fault is not None:
+        restore_fault = restore_fault[:MAX_FAULT]
+        notes.append(f"no signer can be restored with it: {restore_fault}")
     return ShareFile(
         path,
         name,
         sha256,
         FileState.GOOD,
         notes=tuple(notes),
+        restore_fault=restore_fault,
         facts=facts,
         index=copy.index,
         identity_public_key=copy.identity_public_key,

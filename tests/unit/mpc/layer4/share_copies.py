@@ -58,13 +58,14 @@ def documents(
     key_id: UUID = KEY_ID,
     network: Network | None = None,
     ceremony: UUID | None = None,
+    identity: SigningKey | None = None,
 ) -> dict[int, bytes]:
-    """Return the decrypted share copies of a set, by index."""
+    """Return the decrypted share copies of a set, by index. ``identity``: instead of IDENTITIES."""
     return {
         index: make_share_copy(
             stored(share, generation, key_id, network, ceremony),
             share,
-            IDENTITIES[SIGNERS[index - 1]],
+            identity or IDENTITIES[SIGNERS[index - 1]],
         )
         for index, share in shares.items()
     }

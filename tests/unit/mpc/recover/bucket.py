@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from custody.wire.algorithms import Network
-from custody.wire.signed_bytes import SHARE_COPY_TYPE
+from custody.wire.signed_bytes import SHARE_COPY_TYPE, SigningKey
 from mpc import _native as native
 from mpc.layer4.share_copy import read_share_copy
 from tests.unit.mpc.layer4.share_copies import IDENTITIES, KEY_ID, documents
@@ -46,10 +46,13 @@ def write_copies(
     customer: Ed25519PrivateKey = CUSTOMER,
     network: Network | None = None,
     ceremony: UUID | None = None,
+    identity: SigningKey | None = None,
 ) -> dict[int, Path]:
     """Write the copies of a set under the prefixes of its signers. Return the paths by index."""
     paths = {}
-    for index, document in documents(shares, generation, key_id, network, ceremony).items():
+    for index, document in documents(
+        shares, generation, key_id, network, ceremony, identity
+    ).items():
         file = sealed(document, customer)
         made_by = ceremony or uuid5(key_id, str(generation))
         name = f"{generation}-{made_by}-{hashlib.sha256(file).hexdigest()}.age"

@@ -1,10 +1,12 @@
 """A signer's shares from its share copies, into a fresh database."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from custody.database.pool import Pool
 from custody.node.audited_changes import AuditedChanges, record_without_job
@@ -18,12 +20,16 @@ from mpc.layer4.share_copy import ShareCopy
 from mpc.recover.customer_private_key import CustomerPrivateKey
 from mpc.recover.inventory import Inventory
 from mpc.recover.share_file import ShareFile, open_share_file
+from mpc.recover.share_set import SetFacts
 from mpc.settings import SignerSettings
 from mpc.shares import share_queries
 from mpc.shares.audited_shares import RESTORE_SHARE
 from mpc.shares.encryption_keys import open_encryption_keys
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import ShareState, StoredShare
+
+MAX_SHOWN = 10
+"""Keys that one error names."""
 
 
 @dataclass
@@ -50,62 +56,120 @@ class Restored:
             "other_signers": sorted(self.others),
             "identity_public_key": "0x" + self.identity.hex(),
             "has_new_identity": self.has_new_identity,
+            "signed_by": sorted(map(_base64, self.identities)),
         }
 
 
-def choose(inventory: Inventory, signer: str, ceremonies: Sequence[str]) -> list[ShareFile]:
-    """Return a signer's file of each key: of a named set, or of the newest. Raise OperatorError."""
+def choose(
+    inventory: Inventory,
+    signer: str,
+    ceremonies: Collection[UUID] = (),
+    signed_by: Collection[bytes] = (),
+) -> list[ShareFile]:
+    """Return one file of each key of which the files have a share of ``signer``.
+
+    ``ceremonies``: of the sets to take. ``signed_by``: the identity public keys (Ed25519, 32 bytes)
+    whose copies count; empty for one identity, whichever it is.
+
+    Raises OperatorError if a key has several sets and none of them is named, and if several
+    identities have signed: somebody who can write to the bucket could have added a copy.
+    """
+    sets = _sets_of(inventory, signer, signed_by)
     chosen: list[ShareFile] = []
-    named = set(ceremonies)
-    for key in inventory.keys:
-        own = [
-            file
-            for each in key.sets
-            for index in sorted(each.files)
-            for file in each.files[index][:1]
-            if file.signer == signer
-        ]
-        if not own:
-            continue
-        wanted = [file for file in own if _ceremony(file) in named]
-        newest = [file for file in own if _generation(file) == _generation(own[0])]
-        candidates = wanted or newest
+    several: list[str] = []
+    for key_id, found in sets.items():
+        named = {facts: files for facts, files in found.items() if facts.ceremony in ceremonies}
+        candidates = named or found
         if len(candidates) > 1:
-            found = ", ".join(_ceremony(file) for file in candidates)
-            raise OperatorError(
-                f"key {key.facts.key_id} has several sets of one generation: {found}",
-                "Ask another signer which one is active (mpc-signer shares list), and give "
-                "--ceremony.",
-            )
-        chosen += candidates
-    _check(chosen, inventory, signer, named)
-    return chosen
-
-
-def _check(chosen: Sequence[ShareFile], inventory: Inventory, signer: str, named: set[str]) -> None:
-    if not chosen:
-        signers = sorted({file.signer for file in inventory.files if file.facts is not None})
+            several.append(f"key {key_id}: {', '.join(sorted(_described(candidates)))}")
+        chosen += [file for files in candidates.values() for file in files]
+    _require_some(chosen, inventory, signer, signed_by)
+    if several:
+        shown = "; ".join(several[:MAX_SHOWN])
         raise OperatorError(
-            f"these files have no share of {signer}; they have shares of: "
-            f"{', '.join(signers) or 'nobody'}",
-            "Give the folder with this signer's share copies, and the key that opens them.",
+            f"{len(several)} keys have copies of several sets: {shown}",
+            "On another signer, see which set of each key is active (mpc-signer shares list). Give "
+            "--ceremony for each of these keys, or a file of them with --ceremonies.",
         )
-    if unknown := named - {_ceremony(file) for file in chosen}:
-        raise OperatorError(
-            f"these files have no share of {signer} of ceremony {', '.join(sorted(unknown))}",
-            "See mpc-recover inspect.",
-        )
+    _require_one_identity(chosen, signed_by)
     for file in chosen:
-        if any(note.startswith("no signer can be restored") for note in file.notes):
+        if file.restore_fault is not None:
             raise OperatorError(
-                f"{file.name}: {'; '.join(file.notes)}",
+                f"{file.name}: no signer can be restored with it: {file.restore_fault}",
                 "Use the version of this program that made the copy, or repair the share.",
             )
-    if len({file.facts.key_id for file in chosen if file.facts}) != len(chosen):
+    by_key: dict[UUID, ShareFile] = {}
+    for file in chosen:  # the same share may have several copies
+        by_key.setdefault(_facts(file).key_id, file)
+    return list(by_key.values())
+
+
+def _sets_of(
+    inventory: Inventory, signer: str, signed_by: Collection[bytes]
+) -> dict[UUID, dict[SetFacts, list[ShareFile]]]:
+    """Return the copies of a signer's shares by key id and set."""
+    found: dict[UUID, dict[SetFacts, list[ShareFile]]] = {}
+    for file in inventory.files:
+        if file.facts is None or file.signer != signer:
+            continue
+        if not signed_by or file.identity_public_key in signed_by:
+            found.setdefault(file.facts.key_id, {}).setdefault(file.facts, []).append(file)
+    return found
+
+
+def _described(candidates: Mapping[SetFacts, Sequence[ShareFile]]) -> Iterator[str]:
+    for facts, files in candidates.items():
+        by = ", ".join(sorted({_base64(file.identity_public_key) for file in files}))
+        yield f"{facts.ceremony} (generation {facts.generation}, signed by {by})"
+
+
+def _require_some(
+    chosen: Sequence[ShareFile], inventory: Inventory, signer: str, signed_by: Collection[bytes]
+) -> None:
+    if chosen:
+        return
+    signers = sorted({file.signer for file in inventory.files if file.facts is not None})
+    by = f" that {' or '.join(map(_base64, signed_by))} has signed" if signed_by else ""
+    raise OperatorError(
+        f"these files have no share of {signer}{by}; they have shares of: "
+        f"{', '.join(signers) or 'nobody'}",
+        "Give the folder with this signer's share copies, and the key that opens them.",
+    )
+
+
+def require_known(inventory: Inventory, signer: str, ceremonies: Collection[UUID]) -> None:
+    """Raise OperatorError if the files have no share of a ceremony, as after a typing error."""
+    found = {
+        file.facts.ceremony
+        for file in inventory.files
+        if file.facts is not None and file.signer == signer
+    }
+    if unknown := set(ceremonies) - found:
         raise OperatorError(
-            "copies of one key id name different public keys",
-            "Remove the files that are not of your key: see mpc-recover inspect.",
+            f"these files have no share of {signer} of ceremony "
+            f"{', '.join(sorted(map(str, unknown)))}",
+            "See mpc-recover inspect.",
         )
+
+
+def _require_one_identity(chosen: Sequence[ShareFile], signed_by: Collection[bytes]) -> None:
+    identities = sorted({_base64(file.identity_public_key) for file in chosen})
+    if not signed_by and len(identities) > 1:
+        raise OperatorError(
+            f"several identities have signed these copies: {', '.join(identities)}",
+            "Give --signed-by for each identity that this signer has had. The other signers have "
+            "pinned it: mpc-signer peers list.",
+        )
+
+
+def read_ceremonies(path: Path) -> set[UUID]:
+    """Read the ids of ceremonies from a file, one in each line. Raise OperatorError."""
+    try:
+        return {UUID(line.strip()) for line in path.read_text().splitlines() if line.strip()}
+    except (OSError, ValueError) as error:
+        raise OperatorError(
+            f"cannot read ceremonies from {path}: {error}", "Give a file with one id in each line."
+        ) from None
 
 
 async def restore(
@@ -114,7 +178,10 @@ async def restore(
     customer_key: CustomerPrivateKey,
     reason: str,
 ) -> Restored:
-    """Store the share of each file as active, with an audit record. Raise OperatorError."""
+    """Store the share of each file, with an audit record. Raise OperatorError.
+
+    The shares are active and uncertain: they sign once t signers have named their sets.
+    """
     identity = load_identity(settings.identity.private_key)
     done = Restored(identity.public_key)
     async with (
@@ -126,7 +193,7 @@ async def restore(
         shares = Shares(pool, keys)
         changes = AuditedChanges(pool, settings.node.id)
         for file in files:
-            copy = open_share_file(file, customer_key)
+            copy = _opened(file, customer_key)
             stored = _active(copy)
             row = await shares.restored_row(stored, Share.load(copy.share))
             values = {name: [value] for name, value in row.values.items()}
@@ -156,8 +223,18 @@ async def restore(
     return done
 
 
+def _opened(file: ShareFile, customer_key: CustomerPrivateKey) -> ShareCopy:
+    try:
+        return open_share_file(file, customer_key)
+    except (OSError, ValueError) as error:
+        raise OperatorError(
+            f"cannot read {file.name} again: {error}",
+            "Run the command again, with files that nobody changes.",
+        ) from None
+
+
 async def _require_fresh(pool: Pool, files: Sequence[ShareFile]) -> None:
-    facts = [file.facts for file in files if file.facts is not None]
+    facts = [_facts(file) for file in files]
     (found,) = await pool.rows(
         share_queries.UNRELATED,
         {
@@ -200,16 +277,19 @@ def show(done: Restored, settings: SignerSettings) -> None:
     lines = [
         f"restored {done.shares} shares, each opened again under the encryption key; "
         f"{done.already} were there already",
+        f"their copies were signed by {' and '.join(sorted(map(_base64, done.identities)))}: "
+        "compare this with what the other signers have pinned (mpc-signer peers list)",
         "next:",
         f"- pin the other signers ({', '.join(sorted(done.others))}): mpc-signer peers add",
         "- bans are not in share copies: once it runs, this signer asks its peers for them, and "
         "takes no work before they have answered (mpc-signer bans answers)",
+        "- a restored share is uncertain: it signs once the other signers have said that they use "
+        "its set (mpc-signer shares list)",
     ]
     if done.has_new_identity:
-        public_key = base64.b64encode(done.identity).decode()
         lines += [
             "- the identity key is new. On every other signer: mpc-signer peers add "
-            f"{settings.node.id} --identity {public_key}",
+            f"{settings.node.id} --identity {_base64(done.identity)}",
         ]
     else:
         lines.append("- the audit chain is new: mpc-signer audit restored --reason ...")
@@ -221,11 +301,10 @@ def show(done: Restored, settings: SignerSettings) -> None:
         out.print(line, markup=False)
 
 
-def _ceremony(file: ShareFile) -> str:
+def _facts(file: ShareFile) -> SetFacts:
     assert file.facts is not None
-    return str(file.facts.ceremony)
+    return file.facts
 
 
-def _generation(file: ShareFile) -> int:
-    assert file.facts is not None
-    return file.facts.generation
+def _base64(public_key: bytes) -> str:
+    return base64.b64encode(public_key).decode()

@@ -1,6 +1,7 @@
-"""mpc-recover restore-signer: a signer's shares from its share copies, in a fresh database."""
+"""mpc-signer layer4 restore: a signer's shares from its share copies, in a fresh database."""
 
 import asyncio
+import base64
 import json
 import re
 import shutil
@@ -11,20 +12,24 @@ from pathlib import Path
 from uuid import UUID, uuid5
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner, Result
 
 from custody.database.pool import Pool
 from custody.node.chain_verification import Subject, verify_chain
 from custody.node.identity import load_identity
 from custody.runtime.signing_key import create_signing_key
+from custody.wire.signed_bytes import SigningKey
 from custody.wire.tickets import Protocol
-from mpc.recover import opening
+from mpc.recover import opening, share_file
 from mpc.recover.cli import app
 from mpc.settings import SignerSettings
 from mpc.shares.audited_shares import CHECK
 from mpc.shares.encryption_keys import EncryptionKeys
 from mpc.shares.shares import Shares
+from tests.integration.signer.commands import command
 from tests.integration.signer.keys import ME, activate, new_key
+from tests.unit.mpc.layer4.share_copies import IDENTITIES
 from tests.unit.mpc.native import parties
 from tests.unit.mpc.native.keys import DKLS, ED25519, TAPROOT
 from tests.unit.mpc.native.keys import key as key_of
@@ -56,9 +61,8 @@ def restore(
     customer_key = write_key_file(tmp_path / "customer-key")
 
     async def run(folder: Path, *words: str) -> Result:
-        line = ["restore-signer", str(folder), "--customer-key", str(customer_key)]
-        line += ["--config", str(config), *words]
-        return await asyncio.to_thread(CliRunner().invoke, app, line)
+        line = ["layer4", "restore", str(folder), "--customer-key", str(customer_key)]
+        return await command(config, *line, "--reason", "the host burnt down", *words)
 
     return run
 
@@ -66,7 +70,7 @@ def restore(
 async def test_every_share_is_active_opens_and_is_in_the_audit(
     bucket: Path, restore: Restore, pool: Pool, keys: EncryptionKeys, settings: SignerSettings
 ):
-    done = await restore(bucket, "--reason", "the host burnt down", "--json")
+    done = await restore(bucket, "--json")
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout)
     assert said["restored"] == 3
@@ -77,6 +81,7 @@ async def test_every_share_is_active_opens_and_is_in_the_audit(
         stored = await shares.active(key_id)
         assert stored is not None
         assert stored.is_proved
+        assert stored.is_uncertain
         assert stored.signers[stored.index - 1] == ME
         share = await shares.open(stored)
         assert share.to_bytes() == key_of(protocol)[1].to_bytes()
@@ -107,40 +112,77 @@ async def test_a_restore_that_was_interrupted_continues(bucket: Path, restore: R
 
 async def test_the_next_steps_are_named(bucket: Path, restore: Restore):
     said = (await restore(bucket)).output
-    for step in ("peers add", "bans answers", "layer4 backfill", "shares verify", "doctor"):
+    for step in (
+        "peers add",
+        "bans answers",
+        "peers list",
+        "shares list",
+        "layer4 backfill",
+        "shares verify",
+        "doctor",
+    ):
         assert step in said
 
 
-async def test_the_newest_set_is_taken_or_the_one_that_is_named(
+async def test_of_several_sets_of_a_key_one_must_be_named(
     tmp_path: Path, restore: Restore, pool: Pool, keys: EncryptionKeys
 ):
+    """The latest one may be of a refresh that was abandoned, or was put there by somebody else."""
     folder, key_id = tmp_path / "bucket", KEYS[ED25519]
     write_copies(folder, key_of(ED25519), key_id=key_id)
     write_copies(folder, parties.refresh(key_of(ED25519)), generation=1, key_id=key_id)
-    assert (await restore(folder)).exit_code == 0
-    stored = await Shares(pool, keys).active(key_id)
-    assert stored is not None
-    assert stored.generation == 1
-    older = str(uuid5(key_id, "0"))
-    done = await restore(folder, "--ceremony", older)
-    assert "the database is in use" in done.output
-    await pool.rows("DELETE FROM shares")
-    assert (await restore(folder, "--ceremony", older)).exit_code == 0
+    older, newer = str(uuid5(key_id, "0")), str(uuid5(key_id, "1"))
+    done = await restore(folder)
+    assert done.exit_code == 1
+    for said in ("1 keys have copies of several sets", older, newer, "generation 1, signed by"):
+        assert said in done.stderr
+    done = await restore(folder, "--ceremony", older, "--ceremony", newer)
+    assert "several sets" in done.stderr
+    assert await pool.rows("SELECT FROM shares") == []
+
+    (tmp_path / "named").write_text(f"{older}\n{UUID(int=3)}\n")  # of a key of others as well
+    assert (await restore(folder, "--ceremonies", str(tmp_path / "named"))).exit_code == 0
     stored = await Shares(pool, keys).active(key_id)
     assert stored is not None
     assert stored.generation == 0
+    done = await restore(folder, "--ceremony", newer)
+    assert "the database is in use" in done.stderr
 
 
-async def test_two_sets_of_one_generation_need_a_choice(tmp_path: Path, restore: Restore):
-    """An attempt that was abandoned leaves copies of the same generation."""
-    folder, key_id = tmp_path / "bucket", KEYS[ED25519]
-    write_copies(folder, key_of(ED25519), key_id=key_id)
-    another = parties.refresh(key_of(ED25519))
-    write_copies(folder, another, key_id=key_id, ceremony=UUID(int=9))
-    done = await restore(folder)
+async def test_copies_that_several_identities_have_signed_need_a_choice(
+    bucket: Path, restore: Restore, pool: Pool
+):
+    """Who can write to the bucket can add a key, and copies under an own identity."""
+    strange = SigningKey(Ed25519PrivateKey.generate())
+    write_copies(bucket, key_of(ED25519), key_id=UUID(int=5), identity=strange)
+    write_copies(
+        bucket, key_of(ED25519), key_id=KEYS[ED25519], ceremony=UUID(int=6), identity=strange
+    )
+    good = _text(IDENTITIES[ME])
+    done = await restore(bucket, "--ceremony", str(UUID(int=6)))
     assert done.exit_code == 1
-    assert "several sets of one generation" in done.output
-    assert (await restore(folder, "--ceremony", str(UUID(int=9)))).exit_code == 0
+    for each in ("several identities have signed", good, _text(strange)):
+        assert each in done.stderr
+    assert await pool.rows("SELECT FROM shares") == []
+    done = await restore(bucket, "--signed-by", good, "--json")
+    said = json.loads(done.stdout)
+    assert (said["restored"], said["signed_by"]) == (3, [good])
+    neither = await restore(bucket, "--signed-by", _text(SigningKey(Ed25519PrivateKey.generate())))
+    assert "no share of signer-1 that" in neither.stderr
+
+
+async def test_a_copy_with_which_no_signer_can_be_restored_is_refused(
+    bucket: Path, restore: Restore, monkeypatch: pytest.MonkeyPatch
+):
+    fault = "another version made it"
+    monkeypatch.setattr(share_file, "fault_of_protocol_share", lambda _: fault)
+    done = await restore(bucket)
+    assert done.exit_code == 1
+    assert "no signer can be restored with it: another version made it" in done.stderr
+
+
+def _text(key: SigningKey) -> str:
+    return base64.b64encode(key.public_key).decode()
 
 
 async def test_a_database_that_is_in_use_is_refused(
