@@ -216,6 +216,12 @@ Index(
 )
 Index("ix_jobs_leased", jobs.c.lease_until, postgresql_where=jobs.c.state == JobState.LEASED.value)
 Index("ix_jobs_unfinished", jobs.c.expires_at, postgresql_where=jobs.c.finished_at.is_(None))
+Index(  # few, beside the jobs to sign: a restored node asks for them
+    "ix_jobs_finished_changes",
+    jobs.c.node_group,
+    jobs.c.finished_at,
+    postgresql_where=(jobs.c.kind != "Sign") & jobs.c.finished_at.is_not(None),
+)
 Index("ix_jobs_key_id_created_at_id", jobs.c.key_id, jobs.c.created_at, jobs.c.id)
 
 steps = Table(
