@@ -2,33 +2,49 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyrage
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    load_ssh_private_key,
+    PublicFormat,
 )
 
 from custody.backup.errors import CannotDecrypt, Damaged
 from custody.runtime.configuration import read_secret
 from custody.runtime.errors import ConfigurationError, OperatorError
+from custody.runtime.private_keys import (
+    OPENSSH,
+    AskPassphrase,
+    NotAPrivateKey,
+    WrongPassphrase,
+    load_private_key,
+)
 from custody.wire.public_keys import ED25519_SIZE, check_ed25519
 
-SSH_PRIVATE_KEY = b"-----BEGIN OPENSSH PRIVATE KEY-----"
 AGE_FILE = (b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----")
 NO_MATCH = "No matching keys found"
 
-AskPassphrase = Callable[[str], str]
-"""Asks for the passphrase of a private key; the argument names the key."""
+MAX_NAMED = 8
+"""How many keys an error names."""
+
 Recipient = Any
-Identity = Any
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A private key that opens age files. ``public_key``: as a recipient is written."""
+
+    key: Any = field(repr=False)
+    path: Path
+    public_key: str
 
 
 class Reader(Protocol):
@@ -92,41 +108,43 @@ def read_identities(paths: Sequence[Path], ask: AskPassphrase) -> list[Identity]
 def _identities(path: Path, ask: AskPassphrase) -> list[Identity]:
     content = read_secret(path, "the private key of a recipient")
     try:
-        if content.startswith(SSH_PRIVATE_KEY):
+        if content.startswith(OPENSSH):
             return [_ssh_identity(content, path, ask)]
         if content.startswith(AGE_FILE):
             content = pyrage.passphrase.decrypt(content, ask(str(path)))
         lines = [line.strip() for line in content.decode().splitlines()]
         keys = [line for line in lines if line and not line.startswith("#")]
-        identities = [pyrage.x25519.Identity.from_str(key) for key in keys]
-    except pyrage.DecryptError:
+        found = [pyrage.x25519.Identity.from_str(key) for key in keys]
+    except (pyrage.DecryptError, WrongPassphrase):
         raise CannotDecrypt(f"the passphrase does not open {path}", "Type it again.") from None
     except (pyrage.IdentityError, UnicodeDecodeError):
-        identities = []
-    if not identities:
+        found = []
+    if not found:
         raise ConfigurationError(
             f"{path} contains no private key of age, and none of OpenSSH",
-            "Name the file that age-keygen wrote for one of the recipients, or ~/.ssh/id_ed25519.",
+            "Name the private key of a recipient: a file that age-keygen wrote, or an Ed25519 key "
+            "that ssh-keygen wrote.",
         )
-    return identities
+    return [Identity(each, path, str(each.to_public())) for each in found]
 
 
 def _ssh_identity(content: bytes, path: Path, ask: AskPassphrase) -> Identity:
+    """Return the identity of an OpenSSH key. Raise WrongPassphrase or ConfigurationError."""
     try:
-        return pyrage.ssh.Identity.from_buffer(content + b"\n")
-    except pyrage.IdentityError:
-        pass  # it has a passphrase
-    try:
-        key = load_ssh_private_key(content + b"\n", ask(str(path)).encode())
-    except ValueError:
-        raise CannotDecrypt(f"the passphrase does not open {path}", "Type it again.") from None
-    except UnsupportedAlgorithm as error:
+        key = load_private_key(content + b"\n", str(path), ask)
+    except NotAPrivateKey as error:
         raise ConfigurationError(
             f"{path} is an OpenSSH key in a form that cannot be read: {error}",
             "Use an Ed25519 key as ssh-keygen writes it, or one that `age -p` has encrypted.",
         ) from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigurationError(
+            f"{path} is an OpenSSH key of another type than Ed25519",
+            "Name the private key of a recipient: of SSH keys, only ssh-ed25519 can be one.",
+        )
     plain = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-    return pyrage.ssh.Identity.from_buffer(plain)
+    public_key = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    return Identity(pyrage.ssh.Identity.from_buffer(plain), path, public_key)
 
 
 class _Noted:
@@ -171,25 +189,40 @@ def encrypt(source: Reader, target: Writer, recipients: Sequence[Recipient]) -> 
     _raise_own(reader, writer)
 
 
-def decrypt(source: Reader, target: Writer, identities: Sequence[Identity], part: str) -> None:
+def decrypt(
+    source: Reader,
+    target: Writer,
+    identities: Sequence[Identity],
+    part: str,
+    recipients: Sequence[str] = (),
+) -> None:
     """Decrypt a stream whose checksum was right. Raise CannotDecrypt, Damaged, or a stream's error.
 
-    ``target`` gets data before all of the stream has been authenticated.
+    ``part`` and ``recipients``: the stream's name and its recipients, if they are known, for
+    errors. ``target`` gets data before all of the stream has been authenticated.
     """
     reader, writer = _Noted(source), _Noted(target)
     try:
-        pyrage.decrypt_io(reader, writer, identities)
+        pyrage.decrypt_io(reader, writer, [each.key for each in identities])
     except (pyrage.DecryptError, OSError) as error:
         _raise_own(reader, writer)
         if NO_MATCH in str(error):
+            given = _listed([f"{each.path} ({each.public_key})" for each in identities])
             raise CannotDecrypt(
-                f"{part} is encrypted to other recipients than the given private keys",
-                "Give the private key of a recipient that `backup list --json` shows.",
+                f"{part} is encrypted to other recipients than the given private keys: {given}",
+                f"Give the private key of a recipient: {_listed(recipients)}."
+                if recipients
+                else "Give the private key of one of its recipients.",
             ) from None
         raise Damaged(
             f"{part} cannot be decrypted: {error}", "Use another backup: see `backup list`."
         ) from None
     _raise_own(reader, writer)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f", and {more} more" if more > 0 else "")
 
 
 def _raise_own(reader: _Noted, writer: _Noted) -> None:

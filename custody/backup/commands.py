@@ -128,12 +128,13 @@ def application(subject_of: Callable[[typer.Context], Subject]) -> typer.Typer:
         from custody.backup.folder import BackupFolder
         from custody.backup.verification import verify as verify_backup
         from custody.runtime.hardening import harden
+        from custody.runtime.private_keys import ask_passphrase
 
         with backup_errors(EXIT_COULD_NOT_CHECK):
             harden()
             subject = subject_of(context)
             path = file or BackupFolder(subject).newest()
-            identities = read_identities(identity, _ask)
+            identities = read_identities(identity, ask_passphrase)
             with _progress() as advance:
                 found = verify_backup(
                     subject, path, identities, _keys(subject, node_key), sample, advance
@@ -166,10 +167,11 @@ def application(subject_of: Callable[[typer.Context], Subject]) -> typer.Typer:
         """
         from custody.backup.age import read_identities
         from custody.runtime.hardening import harden
+        from custody.runtime.private_keys import ask_passphrase
 
         with backup_errors():
             harden()
-            identities = read_identities(identity, _ask)
+            identities = read_identities(identity, ask_passphrase)
             if files is not None:
                 _restore_files(file, identities, node_key, files, as_json)
                 return
@@ -318,12 +320,6 @@ def _show_newer(found: list[Newer]) -> None:
         out.print(f"newer: {each.what}", markup=False)
         out.print(f"  -> {each.todo}", markup=False)
     out.print(f"{len(found)} facts are newer at the control plane than this database")
-
-
-def _ask(name: str) -> str:
-    import getpass
-
-    return getpass.getpass(f"passphrase of {name}: ")
 
 
 def _keys(subject: Subject, node_key: str | None) -> tuple[bytes, ...]:

@@ -154,7 +154,8 @@ def _decrypted(
         target, lambda size: advance(shown, size, part.plain_size), limit=part.plain_size
     )
     try:
-        decrypt(backup.part(name), plain, identities, name)
+        source, recipients = backup.part(name), backup.manifest.recipients
+        decrypt(source, plain, identities, f"{backup.name}: {name}", recipients)
     except TooMuch:
         raise _other_bytes(backup, name) from None
     if (plain.size, plain.sha256) != (part.plain_size, part.plain_sha256):

@@ -166,15 +166,11 @@ def _facts(backup: KeyBackup) -> dict[str, Any]:
 def _opened(file: Path, identity: list[Path]) -> KeyBackup:
     from custody.backup.age import read_identities
     from custody.runtime.hardening import harden
+    from custody.runtime.private_keys import ask_passphrase
     from mpc.shares.key_backup import open_backup
 
     harden()
-    return open_backup(file, read_identities(identity, _ask))
-
-
-def _ask(name: str) -> str:
-    answer: str = typer.prompt(f"passphrase of {name}", hide_input=True, err=True)
-    return answer
+    return open_backup(file, read_identities(identity, ask_passphrase))
 
 
 def _key_files(settings: SignerSettings) -> list[Path]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from custody.runtime.console import Json, operator_errors, out, print_json, print_table
+from custody.runtime.console import Json, fail, operator_errors, out, print_json, print_table
 from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
 
@@ -62,7 +62,10 @@ def inspect(folder: Folder, customer_key: KeyFile, as_json: Json = False) -> Non
         print_json(report.as_json(inventory, key.fingerprint))
     else:
         report.print_inventory(inventory)
-    raise typer.Exit(report.exit_code(inventory))
+    code = report.exit_code(inventory)
+    if (nothing := report.no_key(inventory, str(folder), key.fingerprint)) is not None:
+        fail(nothing, code)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -91,6 +94,7 @@ def recover(
     before anything is written. An Ed25519 key made in shares is a scalar without a seed, so no
     Solana keypair exists: use form hex, or the command sign.
     """
+    from custody.runtime.private_keys import ask_new_passphrase
     from mpc.recover import opening
     from mpc.recover.forms import ENCRYPTED, Form, NoSuchForm, check_form, encode
 
@@ -98,14 +102,14 @@ def recover(
         if form not in list(Form):
             raise OperatorError(f"{form} is not a form", f"Choose one of: {', '.join(Form)}.")
         unlocked = opening.unlock(customer_key)
-        root = opening.one_key(opening.read_folder(folder, unlocked), key)
+        root = opening.root_key(folder, unlocked, key)
         private_key = opening.at_path(opening.private_key_of(root, unlocked), path, None)
         wanted = Form(form)
         try:
             check_form(private_key, wanted)
         except NoSuchForm as error:
             raise OperatorError(str(error), "Nothing was written. Choose another --form.") from None
-        passphrase = opening.new_passphrase() if wanted in ENCRYPTED else ""
+        passphrase = ask_new_passphrase("the new file") if wanted in ENCRYPTED else ""
         opening.write_new(output, encode(private_key, wanted, passphrase))
     out.print(f"wrote {output}: the private key of 0x{private_key.public_key.hex()}", markup=False)
 
@@ -152,7 +156,7 @@ def sign(
         request = opening.request_of(message, digest, transaction, hash_function)
         child_network = opening.network_of(network, path)
         unlocked = opening.unlock(customer_key)
-        root = opening.one_key(opening.read_folder(folder, unlocked), key)
+        root = opening.root_key(folder, unlocked, key)
         private_key = opening.at_path(opening.private_key_of(root, unlocked), path, child_network)
         try:
             signed, result = sign_with(private_key, request)
@@ -188,7 +192,7 @@ def drill(
     from datetime import UTC, datetime
 
     from mpc.recover import drill_report, opening
-    from mpc.recover.report import print_inventory
+    from mpc.recover.report import no_key, print_inventory
 
     now = datetime.now(UTC)
     with operator_errors():
@@ -204,6 +208,8 @@ def drill(
     else:
         print_inventory(inventory)
         out.print(f"drill {drill_report.VERDICTS[code]}", markup=False)
+    if (nothing := no_key(inventory, str(folder), key.fingerprint)) is not None:
+        fail(nothing, code)
     raise typer.Exit(code)
 
 

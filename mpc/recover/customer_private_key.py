@@ -3,28 +3,31 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import pyrage
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     PublicFormat,
-    load_pem_private_key,
-    load_ssh_private_key,
 )
 
 from custody.runtime.errors import OperatorError
+from custody.runtime.private_keys import (
+    AskPassphrase,
+    NotAPrivateKey,
+    WrongPassphrase,
+    load_private_key,
+)
 
 VERSION_LINE = b"age-encryption.org/v1\n"
 """First line of an age file (C2SP age, section "Header")."""
 MAX_HEADER_SIZE = 65_536
 """In bytes. Each recipient costs a multiplication on the curve, so their number has a limit."""
 TAG_SIZE = 4
+OTHER_RECIPIENT = "it is encrypted to another recipient"
 
 
 class NotForThisKey(ValueError):
@@ -54,7 +57,7 @@ class CustomerPrivateKey:
     def open(self, file: bytes) -> bytes:
         """Return the decrypted contents. Raise NotForThisKey or Damaged."""
         if self._tag not in _ssh_tags(file):
-            raise NotForThisKey("it is encrypted to another recipient")
+            raise NotForThisKey(OTHER_RECIPIENT)
         try:
             return bytes(pyrage.decrypt(file, [self._identity]))
         except pyrage.DecryptError:
@@ -79,29 +82,21 @@ def _ssh_tags(file: bytes) -> list[bytes]:
     return tags
 
 
-def read_private_key(path: Path, ask: Callable[[], str]) -> CustomerPrivateKey:
-    """Return the key of an OpenSSH or PKCS#8 (PEM) file. Raise OperatorError.
-
-    ``ask`` returns the passphrase. It is called only if the file is encrypted.
-    """
+def read_private_key(path: Path, ask: AskPassphrase) -> CustomerPrivateKey:
+    """Return the key of an OpenSSH or PKCS#8 (PEM) file. Raise OperatorError."""
     try:
-        data = path.read_bytes()
+        private_key = load_private_key(path.read_bytes(), str(path), ask)
     except OSError as error:
         raise OperatorError(
             f"cannot read the customer's private key {path}: {error.strerror}",
             "Give the private half of the key that the signers' `layer4 init` was given.",
         ) from None
-    load = load_ssh_private_key if b"BEGIN OPENSSH" in data else load_pem_private_key
-    try:
-        try:
-            private_key = load(data, None)
-        except TypeError:  # it is encrypted
-            private_key = load(data, ask().encode() or b"\0")
-    except (ValueError, UnsupportedAlgorithm):
+    except NotAPrivateKey:
         raise OperatorError(
-            f"{path} is not a private key, or the passphrase is wrong",
-            "Give an OpenSSH or PKCS#8 (PEM) private key, and its passphrase.",
+            f"{path} is not a private key", "Give an OpenSSH or PKCS#8 (PEM) private key."
         ) from None
+    except WrongPassphrase as error:
+        raise OperatorError(str(error), "Type it again.") from None
     if not isinstance(private_key, Ed25519PrivateKey):
         raise OperatorError(
             f"{path} is not an Ed25519 key", "Share copies are encrypted to an Ed25519 key."

@@ -3,7 +3,6 @@
 from datetime import datetime
 from pathlib import Path
 
-import typer
 from pydantic import ValidationError
 from rich.progress import track
 
@@ -11,6 +10,7 @@ from custody.runtime.configuration import write_secret
 from custody.runtime.console import err
 from custody.runtime.errors import OperatorError
 from custody.runtime.hardening import harden, lock_memory
+from custody.runtime.private_keys import ask_passphrase
 from custody.wire.algorithms import Network
 from custody.wire.derivation import parse_path
 from custody.wire.requests import CREATE_SIGNATURE, SignRequest
@@ -19,6 +19,7 @@ from mpc.recover.drill import KeyResult, run_drill
 from mpc.recover.found_files import MAX_FILES, TooManyFiles, find_files
 from mpc.recover.inventory import Inventory, RootKey, take_inventory
 from mpc.recover.private_key import PrivateKey, child_of, recovered
+from mpc.recover.report import no_key
 from mpc.recover.share_file import open_share_file, read_share_file
 
 
@@ -31,20 +32,7 @@ def unlock(path: Path) -> CustomerPrivateKey:
             "off (swapoff --all), or lift the limit (ulimit -l unlimited).",
             markup=False,
         )
-    return read_private_key(path, lambda: _ask(f"passphrase of {path}"))
-
-
-def new_passphrase() -> str:
-    """Ask twice for the passphrase of a file that is about to be written."""
-    return _ask("passphrase of the new file", twice=True)
-
-
-def _ask(what: str, twice: bool = False) -> str:
-    passphrase: str = typer.prompt(
-        what, default=None if twice else "", hide_input=True, confirmation_prompt=twice, err=True,
-        show_default=False,
-    )  # fmt: skip
-    return passphrase
+    return read_private_key(path, ask_passphrase)
 
 
 def read_folder(folder: Path, key: CustomerPrivateKey) -> Inventory:
@@ -82,6 +70,14 @@ def write_new(path: Path, content: bytes) -> None:
         raise OperatorError(
             f"cannot write {path}: {error.strerror}", "Nothing was written. Name another file."
         ) from None
+
+
+def root_key(folder: Path, key: CustomerPrivateKey, wanted: str) -> RootKey:
+    """Return the key in a folder that a text names. Raise OperatorError."""
+    inventory = read_folder(folder, key)
+    if (nothing := no_key(inventory, str(folder), key.fingerprint)) is not None:
+        raise nothing
+    return one_key(inventory, wanted)
 
 
 def one_key(inventory: Inventory, wanted: str) -> RootKey:

@@ -1,9 +1,12 @@
 """What the commands print about the files of a folder."""
 
+from collections import Counter
 from typing import Any
 
 from custody.runtime.console import out, print_table
+from custody.runtime.errors import OperatorError
 from custody.wire.signed_bytes import signing_key_id
+from mpc.recover.customer_private_key import OTHER_RECIPIENT
 from mpc.recover.inventory import Inventory, RootKey, SetState, ShareSet
 from mpc.recover.share_file import FileState, ShareFile
 
@@ -12,6 +15,8 @@ EXIT_NOTHING_THERE = 3
 EXIT_SOMETHING_MISSING = 4
 EXIT_CANNOT_DECRYPT = 5
 EXIT_KEY_LOST = 6
+
+DOWNLOAD = "Download the customer's bucket (aws s3 sync s3://BUCKET FOLDER), and name that folder."
 
 COLUMNS = [
     "key_id", "algorithm", "address or public key", "group", "threshold", "generation",
@@ -33,6 +38,40 @@ def exit_code(inventory: Inventory) -> int:
     return EXIT_CANNOT_DECRYPT if states_of_files == {FileState.FOREIGN} else EXIT_NOTHING_THERE
 
 
+def no_key(inventory: Inventory, folder: str, customer_key: str) -> OperatorError | None:
+    """Return what was found instead of keys, and the next step; None if there is a key."""
+    if inventory.keys:
+        return None
+    states = Counter(file.state for file in inventory.files)
+    faults = Counter(file.fault for file in inventory.files if file.state is FileState.FOREIGN)
+    if not inventory.files:
+        return OperatorError(f"{folder} contains no files", DOWNLOAD)
+    if states[FileState.DAMAGED]:
+        return OperatorError(
+            f"{folder} has no good share copy: {states[FileState.DAMAGED]} files are damaged, "
+            f"{states[FileState.FOREIGN]} are not share copies for this customer key",
+            "Download the bucket again, earlier versions of its objects too.",
+        )
+    if states[FileState.CANARY]:
+        return OperatorError(
+            f"{folder} has {states[FileState.CANARY]} canaries and no share copies: the customer "
+            "key is the right one",
+            "Download the other folders below the signers' prefixes too: each is a key's id.",
+        )
+    if faults[OTHER_RECIPIENT]:
+        return OperatorError(
+            f"{faults[OTHER_RECIPIENT]} files in {folder} are encrypted to another key than the "
+            f"given customer key {customer_key}",
+            "Give the private half of the key that the signers' `layer4 init` was given: "
+            "mpc-signer layer4 status shows its fingerprint, and ssh-keygen -l -f that of a file.",
+        )
+    return OperatorError(
+        f"{folder} has {len(inventory.files)} files, and none is a share copy: most often, "
+        f"{faults.most_common(1)[0][0]}",
+        DOWNLOAD,
+    )
+
+
 def print_inventory(inventory: Inventory) -> None:
     """Print the keys with their sets of shares, then the files that need attention."""
     rows = [_row(key, each) for key in inventory.keys for each in key.sets]
@@ -48,8 +87,8 @@ def print_inventory(inventory: Inventory) -> None:
         )
     for key_id in inventory.contradictions:
         out.print(
-            f"key {key_id}: copies name different public keys; compare them with the address that "
-            "you know",
+            f"key {key_id}: copies name different public keys, chain codes or networks; compare "
+            "them with the address that you know",
             markup=False,
         )
     good = len(inventory.files_that_are(FileState.GOOD))

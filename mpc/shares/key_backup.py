@@ -7,6 +7,7 @@ this very file knows the code.
 
 import hashlib
 import io
+import json
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,18 +16,21 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, ValidationError
 
-from custody.backup.age import Identity, decrypt, encrypt, parse_recipients
+from custody.backup.age import AGE_FILE, Identity, decrypt, encrypt, parse_recipients
 from custody.backup.errors import CannotDecrypt, Damaged, NothingThere
+from custody.backup.layout import MANIFEST
 from custody.runtime.errors import ConfigurationError
-from custody.runtime.regular_files import TooLarge, read_regular
+from custody.runtime.regular_files import open_regular
 from custody.wire.encoding import Base64Bytes, HexBytes, Model
 from custody.wire.nodes import NodeId
+from mpc.layer4.canary import is_canary
 from mpc.shares.encryption_key import ID_SIZE, KEY_SIZE, FileKey, read_key
 
 CODE_BYTES = 16
 MAX_FILE = 1024 * 1024
 """Largest file, in bytes."""
 MAX_KEYS = 256
+FORMAT_FAMILY = "custody-encryption-key-backup-"
 WHERE = "[encryption] backup_recipients"
 
 
@@ -93,22 +97,23 @@ def open_backup(path: Path, identities: Sequence[Identity]) -> KeyBackup:
     Raise NothingThere, Damaged or CannotDecrypt.
     """
     content = _read(path)
+    if not content.startswith(AGE_FILE):
+        raise _another_file(path, *_kind_of_file(content))
     target = io.BytesIO()
     try:
         decrypt(io.BytesIO(content), target, identities, str(path))
     except CannotDecrypt as error:
         raise CannotDecrypt(
-            error.what, "Give the private key of one of the recipients of this file."
+            error.what,
+            "Give the private key of one of the recipients that [encryption] backup_recipients had "
+            "when the file was made. It is another one than for the backups of the database.",
         ) from None
     except Damaged as error:
         raise Damaged(error.what, "Use another copy of this file.") from None
     try:
         backup = KeyBackup.model_validate_json(target.getvalue())
     except ValidationError:
-        raise Damaged(
-            f"{path} contains something else than encryption keys",
-            "Name the file that mpc-signer encryption-key backup wrote.",
-        ) from None
+        raise _another_file(path, *_kind_of_document(target.getvalue())) from None
     for each in backup.keys:
         key = FileKey(each.key, each.file)
         if (key.id, key.check_value) != (each.id, each.check_value):
@@ -120,19 +125,57 @@ def open_backup(path: Path, identities: Sequence[Identity]) -> KeyBackup:
 
 
 def _read(path: Path) -> bytes:
+    """Return the file, or the beginning of a file that is too large. Raise OperatorError."""
     try:
-        return read_regular(path, MAX_FILE)
+        with open_regular(path) as file:
+            content = file.read(MAX_FILE + 1)
     except FileNotFoundError:
         raise NothingThere(f"there is no file {path}", "Name the backup's file.") from None
-    except TooLarge:
-        raise Damaged(
-            f"{path} has more than {MAX_FILE} bytes, too many for a backup of encryption keys",
-            "Name the file that mpc-signer encryption-key backup wrote.",
-        ) from None
     except OSError as error:
         raise ConfigurationError(
             f"cannot read {path}: {error.strerror}", "Correct that, or name another copy."
         ) from None
+    if len(content) > MAX_FILE and content.startswith(AGE_FILE):
+        raise _another_file(path, f"an age file with more than {MAX_FILE} bytes")
+    return content
+
+
+def _another_file(path: Path, found: str, todo: str = "") -> Damaged:
+    return Damaged(
+        f"{path} is not a backup of encryption keys: it is {found}",
+        f"Name the file that mpc-signer encryption-key backup wrote. {todo}".rstrip(),
+    )
+
+
+def _kind_of_file(content: bytes) -> tuple[str, str]:
+    """Return what a file that is not encrypted with age is, and what to do with it."""
+    if content.startswith(MANIFEST.encode()):
+        return "a backup of a database and its files", "For this one run: mpc-signer backup verify"
+    if content.startswith((b"AGE-SECRET-KEY", b"# created:")) or b"PRIVATE KEY-----" in content:
+        return "a private key", "A private key is named with --identity."
+    if not content:
+        return "empty", ""
+    return "not encrypted with age", ""
+
+
+def _kind_of_document(document: bytes) -> tuple[str, str]:
+    """Return what was found in an age file, and what to do with it. The contents may be secret."""
+    if is_canary(document):
+        return "a canary of Layer 4", ""
+    if document.startswith(b"PGDMP"):
+        return "the dump of a database, out of a backup", ""
+    try:
+        found = json.loads(document)
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict) and {"payload", "signature"} <= found.keys():
+        return "a share copy of Layer 4", "For share copies run: mpc-recover inspect"
+    if isinstance(found, dict) and str(found.get("format")).startswith(FORMAT_FAMILY):
+        return (
+            "a backup that this version cannot read",
+            "Use another copy, or the version that wrote it.",
+        )
+    return "an age file with something else", ""
 
 
 def same_recipients(first: Sequence[str], second: Sequence[str]) -> list[str]:

@@ -264,6 +264,9 @@ def test_the_commands_and_their_exit_codes(driver_host: DriverHost):
     stranger = run(driver_host, "verify", path, "--identity", driver_host.stranger)
     assert stranger.returncode == 5
     assert "other recipients" in stranger.stderr
+    assert f"{driver_host.stranger} (age1" in stranger.stderr
+    assert document["manifest"]["recipients"][0] in stranger.stderr
+    assert "id_ed25519" not in stranger.stderr
     path.write_bytes(path.read_bytes()[:-2000])
     assert run(driver_host, "list").returncode == 4
     path.unlink()

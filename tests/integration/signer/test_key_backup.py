@@ -194,6 +194,31 @@ async def test_the_exit_code_says_what_is_wrong_with_a_file(
     assert (await inspect(made, tmp_path / "nobody")).exit_code == 2
 
 
+async def test_another_kind_of_file_is_named(recipient: str, tmp_path: Path):
+    """At 3 a.m. somebody gives the file of the database, a share copy or the private key itself."""
+    keeper = tmp_path / "keeper"
+    sealed = pyrage.x25519.Recipient.from_str(recipient)
+    path = tmp_path / "file"
+    for content, what in (
+        (b"manifest.json" + bytes(2_000_000), "a backup of a database and its files"),
+        (keeper.read_bytes(), "a private key"),
+        (b"", "empty"),
+        (b"a" * 44, "not encrypted with age"),
+        (pyrage.encrypt(b"PGDMP...", [sealed]), "the dump of a database"),
+        (pyrage.encrypt(b"Canary of mpc-signer: x", [sealed]), "a canary of Layer 4"),
+        (pyrage.encrypt(b'{"payload": "", "signature": ""}', [sealed]), "a share copy of Layer 4"),
+        (pyrage.encrypt(b'{"format": "custody-encryption-key-backup-v2"}', [sealed]), "version"),
+        (pyrage.encrypt(b"x" * 2_000_000, [sealed]), "an age file with more than"),
+        (pyrage.encrypt(b"[" * 100_000, [sealed]), "an age file with something else"),
+    ):
+        path.write_bytes(content)
+        done = await inspect(path, keeper)
+        assert done.exit_code == 4, done.stderr
+        assert "is not a backup of encryption keys: it is " in done.stderr
+        assert what in done.stderr
+        assert "Name the file that mpc-signer encryption-key backup wrote" in done.stderr
+
+
 async def test_the_stock_age_tool_opens_the_file(
     keys: EncryptionKeys, config: Path, recipient: str, made: Path, tmp_path: Path, key: FileKey
 ):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from custody.backup.age import decrypt, encrypt, parse_recipients, read_identities
+from custody.backup.age import Identity, decrypt, encrypt, parse_recipients, read_identities
 from custody.backup.errors import CannotDecrypt, Damaged
 from custody.runtime.configuration import write_secret
 from custody.runtime.errors import ConfigurationError, OperatorError
@@ -83,13 +83,39 @@ def test_a_file_without_a_private_key_is_refused(tmp_path: Path):
         read_identities([tmp_path / "key"], lambda _: "")
 
 
+def given(key: pyrage.x25519.Identity) -> Identity:
+    return Identity(key, Path("key"), str(key.to_public()))
+
+
 def test_a_stranger_and_damage_are_told_apart():
     mine, other = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
     stored = pyrage.encrypt(b"x" * 100_000, [mine.to_public()])
     with pytest.raises(CannotDecrypt):
-        decrypt(io.BytesIO(stored), io.BytesIO(), [other], "part")
+        decrypt(io.BytesIO(stored), io.BytesIO(), [given(other)], "part")
     with pytest.raises(Damaged):
-        decrypt(io.BytesIO(stored[:-1]), io.BytesIO(), [mine], "part")
+        decrypt(io.BytesIO(stored[:-1]), io.BytesIO(), [given(mine)], "part")
+
+
+def test_the_error_names_the_given_keys_and_the_right_ones(tmp_path: Path):
+    mine, other = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
+    write_secret(tmp_path / "key", f"{other}\n".encode())
+    public_key, private_key = ssh_key(tmp_path, "")
+    right = str(mine.to_public())
+    stored = io.BytesIO(pyrage.encrypt(b"x", [mine.to_public()]))
+    identities = read_identities([tmp_path / "key", private_key], lambda _: "")
+    with pytest.raises(CannotDecrypt) as raised:
+        decrypt(stored, io.BytesIO(), identities, "part", [right] * 10)
+    assert f"{tmp_path}/key ({other.to_public()})" in raised.value.what
+    assert f"{private_key} ({' '.join(public_key.split()[:2])})" in raised.value.what
+    assert raised.value.todo.count(right) == 8
+    assert "and 2 more" in raised.value.todo
+
+
+def test_an_ssh_key_that_cannot_be_a_recipient_is_refused(tmp_path: Path):
+    command = ["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", str(tmp_path / "id")]
+    subprocess.run(command, check=True)
+    with pytest.raises(ConfigurationError, match="another type than Ed25519"):
+        read_identities([tmp_path / "id"], lambda _: "")
 
 
 class Failing:

@@ -109,6 +109,36 @@ def test_files_of_other_formats_are_foreign_and_harm_nothing(folder, inspected):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["inspect", "drill", "recover"])
+@pytest.mark.parametrize(
+    ("content", "code", "what", "todo"),
+    [
+        ("nothing", 3, "contains no files", "Download the customer's bucket"),
+        ("another customer's", 5, "3 files in", "Give the private half of the key"),
+        ("texts", 5, "has 1 files, and none is a share copy", "Download the customer's bucket"),
+        ("canaries", 3, "has 1 canaries and no share copies", "the other folders"),
+        ("damage", 6, "3 files are damaged, 0 are not", "Download the bucket again"),
+    ],
+)
+def test_a_folder_without_keys_is_named_with_the_next_step(
+    content, code, what, todo, name, folder, command, tmp_path
+):
+    if content == "another customer's":
+        write_copies(folder, key(ED25519), customer=STRANGER)
+    elif content == "texts":
+        (folder / "README.txt").write_text("the bucket of the customer")
+    elif content == "canaries":
+        write_canary(folder)
+    elif content == "damage":
+        for path in write_copies(folder, key(ED25519)).values():
+            path.write_bytes(path.read_bytes()[:-1])
+    words = [str(KEY_ID), "--output", str(tmp_path / "out")] if name == "recover" else []
+    done = command(name, *words)
+    assert done.exit_code == (1 if name == "recover" else code)
+    assert what in done.stderr
+    assert todo in done.stderr
+
+
 def write_canary(folder: Path) -> None:
     public_key = parse_customer_key(
         CUSTOMER.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)

@@ -1,0 +1,60 @@
+"""Private keys of people, in files: OpenSSH's or PKCS#8, with a passphrase that is asked for."""
+
+from collections.abc import Callable
+
+import typer
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    load_pem_private_key,
+    load_ssh_private_key,
+)
+
+OPENSSH = b"-----BEGIN OPENSSH PRIVATE KEY-----"
+
+AskPassphrase = Callable[[str], str]
+"""Asks for a passphrase; the argument names what it opens, usually a file."""
+
+
+class NotAPrivateKey(ValueError):
+    """The file contains no private key that can be read; the text says why."""
+
+
+class WrongPassphrase(ValueError):
+    """The passphrase does not open the private key."""
+
+
+def ask_passphrase(name: str) -> str:
+    """Ask on the terminal for the passphrase of something that exists. It may be empty."""
+    passphrase: str = typer.prompt(
+        f"passphrase of {name}", default="", hide_input=True, err=True, show_default=False
+    )
+    return passphrase
+
+
+def ask_new_passphrase(name: str) -> str:
+    """Ask twice for the passphrase of something that is about to be written."""
+    passphrase: str = typer.prompt(
+        f"passphrase of {name}", hide_input=True, confirmation_prompt=True, err=True
+    )
+    return passphrase
+
+
+def load_private_key(content: bytes, name: str, ask: AskPassphrase) -> PrivateKeyTypes:
+    """Return the private key in the contents of an OpenSSH or PEM file.
+
+    ``ask`` is called only if the key is encrypted. Raise NotAPrivateKey or WrongPassphrase.
+    """
+    load = load_ssh_private_key if OPENSSH in content else load_pem_private_key
+    try:
+        return load(content, None)
+    except TypeError:
+        pass  # it is encrypted
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise NotAPrivateKey(str(error)) from None
+    try:
+        return load(content, ask(name).encode() or b"\0")
+    except UnsupportedAlgorithm as error:
+        raise NotAPrivateKey(str(error)) from None
+    except ValueError:
+        raise WrongPassphrase(f"the passphrase does not open {name}") from None
