@@ -1,7 +1,6 @@
 """An application that has pinned the owner's nodes finds an address put in the place of its own."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from custody.wire.addresses import address_of
 from custody.wire.algorithms import network_algorithm
 from custody.wire.answers import known
 from custody.wire.statements import Attestation
-from devstack.service import clean_environment, command
 from devstack.stack import Stack
+from tests.commands import run_command
 from tests.second_opinion import check_wallet
 
 STRANGER = PrivateKey().public_key.format()
@@ -23,14 +22,8 @@ STRANGER = PrivateKey().public_key.format()
 
 def identity(stack: Stack, number: int) -> dict[str, str]:
     """What a driver's operator reads off his host."""
-    config = stack.drivers[number].config
-    shown = subprocess.run(
-        [command("hsm-driver"), "--config", config, "identity", "show", "--json"],
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    shown = run_command(stack.drivers[number].command("identity", "show", "--json"))
+    assert shown.returncode == 0, shown.stderr
     found: dict[str, str] = json.loads(shown.stdout)
     return found
 

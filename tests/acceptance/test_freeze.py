@@ -1,25 +1,21 @@
 """An operator freezes a node: nothing is signed until it is unfrozen, across restarts too."""
 
-import subprocess
 import time
 
 from custody.client import Custody, Network
 from custody.wire.node_api import NodeHealth
 from custody.wire.resources import Signature, SignatureStatus
-from devstack.service import clean_environment, command
+from devstack.service import clean_environment
 from devstack.stack import Stack
+from tests.commands import run_command
 
 REASON = "lost laptop, see ticket 17"
 
 
 def hsm_driver(stack: Stack, *arguments: str) -> str:
-    done = subprocess.run(
-        [command("hsm-driver"), "--config", stack.drivers[0].config, *arguments],
-        env=clean_environment(SOFTHSM2_CONF=stack.token.configuration),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    driver = stack.drivers[0]
+    done = run_command(driver.command(*arguments), clean_environment(**driver.environment()))
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 

@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +14,9 @@ from custody.client import Custody, Network
 from custody.wire.resources import SignatureStatus
 from custody.wire.signed_bytes import signing_key_id
 from devstack.control_plane import ControlPlane, ControlPlaneOptions
-from devstack.service import Service, clean_environment
+from devstack.service import Service
 from devstack.stack import Stack
+from tests.commands import run_command
 
 SECONDS = 40
 QUICK = ControlPlaneOptions(lease_seconds=5)
@@ -74,13 +74,7 @@ class Load:
 
 
 def run(control_plane: ControlPlane, *words: str, status: int = 0) -> str:
-    done = subprocess.run(
-        control_plane.command("job-signing-key", *words),
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_command(control_plane.command("job-signing-key", *words))
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -98,12 +92,7 @@ def wait_until(control_plane: ControlPlane, has_come: Callable[[Any], bool]) -> 
 
 
 def _status(control_plane: ControlPlane) -> Any:
-    done = subprocess.run(
-        control_plane.command("job-signing-key", "status", "--json"),
-        env=clean_environment(),
-        capture_output=True,
-        check=False,
-    )
+    done = run_command(control_plane.command("job-signing-key", "status", "--json"))
     return json.loads(done.stdout)
 
 

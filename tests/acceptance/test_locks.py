@@ -38,6 +38,7 @@ from devstack.postgres import Cluster
 from devstack.service import clean_environment
 from devstack.stack import Databases, Stack, StackOptions
 from tests.acceptance.conftest import raw_client
+from tests.commands import run_command
 from tests.conftest import fresh_database
 
 
@@ -59,13 +60,7 @@ class Locked:
 
     def hsm_driver(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         driver = self.stack.drivers[0]
-        return subprocess.run(
-            driver.command(*arguments),
-            env=dict(clean_environment(**driver.environment())),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return run_command(driver.command(*arguments), clean_environment(**driver.environment()))
 
 
 @pytest.fixture(scope="module")

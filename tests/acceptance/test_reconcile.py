@@ -1,7 +1,6 @@
 """The control plane's database is restored from an older backup, and reconciled with the nodes."""
 
 import json
-import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -22,21 +21,16 @@ from custody.client import (
 from custody.wire.resources import KeyStatus, Signature, SignatureStatus
 from devstack.control_plane import ControlPlane, ControlPlaneOptions
 from devstack.postgres import Cluster
-from devstack.service import clean_environment, start_together, stop_together
+from devstack.service import start_together, stop_together
 from devstack.stack import Stack
+from tests.commands import run_command
 from tests.second_opinion import Wanted, check_signature
 
 SECONDS = 60
 
 
 def reconcile(control_plane: ControlPlane, *words: str, status: int) -> Any:
-    done = subprocess.run(
-        control_plane.command("reconcile", "--json", "--wait", str(SECONDS), *words),
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_command(control_plane.command("reconcile", "--json", "--wait", str(SECONDS), *words))
     assert done.returncode == status, done.stdout + done.stderr
     return json.loads(done.stdout) if done.stdout else done.stderr
 

@@ -16,8 +16,9 @@ import pytest
 from custody.node.loop import STAGES, Stage
 from devstack.control_plane import ControlPlaneOptions
 from devstack.driver import Driver, DriverOptions
-from devstack.service import clean_environment, command
+from devstack.service import clean_environment
 from devstack.stack import Stack, StackOptions
+from tests.commands import run_command
 from tests.faults import killing_driver
 from tests.faults.load import Load, check_databases
 
@@ -117,11 +118,6 @@ def run_to_its_end(driver: Driver) -> tuple[int, int]:
 
 
 def audit_verify(stack: Stack, driver: Driver) -> None:
-    done = subprocess.run(
-        [command("hsm-driver"), "--config", driver.config, "audit", "verify"],
-        env=dict(clean_environment(SOFTHSM2_CONF=stack.token.configuration)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = clean_environment(SOFTHSM2_CONF=stack.token.configuration)
+    done = run_command(driver.command("audit", "verify"), environment)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,7 +1,6 @@
 """A driver that must not work, says why it does not, and what to do."""
 
 import base64
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,7 +20,7 @@ from custody.wire.outcomes import Outcome, OutcomeStatus
 from devstack.certificates import Certificates, Leaf
 from devstack.driver import DriverOptions
 from devstack.node import Surroundings
-from devstack.service import command
+from tests.commands import run_command
 from tests.faults.conftest import LonelyDriver, lonely_driver
 from tests.faults.hostile_control_plane import HostileControlPlane, generate_job
 
@@ -128,14 +127,9 @@ def master_key_of_a_new_key(lonely: LonelyDriver) -> str:
 
 
 def hsm_driver(lonely: LonelyDriver, *arguments: str) -> str:
-    program = lonely.driver.program()
-    done = subprocess.run(
-        [command("hsm-driver"), "--config", lonely.driver.config, *arguments],
-        env=program.environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    driver = lonely.driver
+    done = run_command(driver.command(*arguments), driver.program().environment)
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 

@@ -9,7 +9,6 @@ import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -22,6 +21,8 @@ from custody.backup.folder import BackupFolder
 from custody.backup.manifest import DATABASE, FILES, encode, sign
 from custody.backup.subject import Subject
 from custody.runtime.errors import OperatorError
+from devstack.service import command
+from tests.commands import run_command
 from tests.integration.backup.conftest import (
     KEYS,
     DriverHost,
@@ -243,10 +244,9 @@ def test_the_scratch_database_of_a_killed_verification_is_dropped_by_the_next(
     assert scratch_databases(driver_host.url) == []
 
 
-def run(host: DriverHost, *words: object) -> subprocess.CompletedProcess[str]:
-    program = Path(sys.executable).with_name("hsm-driver")
-    arguments: list[Any] = [program, "--config", host.config, "backup", *words]
-    return subprocess.run(arguments, capture_output=True, text=True, check=False, env=os.environ)
+def run(host: DriverHost, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    arguments = [command("hsm-driver"), "--config", host.config, "backup", *words]
+    return run_command(arguments, os.environ)
 
 
 def test_the_commands_and_their_exit_codes(driver_host: DriverHost):

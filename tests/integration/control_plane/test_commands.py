@@ -10,7 +10,8 @@ import pytest
 
 from custody.control_plane.settings import load_settings
 from custody.wire.signed_bytes import SigningKey
-from devstack.service import clean_environment, command
+from devstack.service import command
+from tests.commands import run_command
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -20,14 +21,7 @@ def control_plane(tmp_path: Path) -> Command:
     """Runs `control-plane` with a configuration in this test's folder."""
 
     def run(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [command("control-plane"), *arguments],
-            cwd=tmp_path,
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        done = run_command([command("control-plane"), *arguments], folder=tmp_path)
         assert done.returncode == status, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done
