@@ -16,7 +16,8 @@ _MADE = """
     SELECT keys.id, keys.generation, max(jobs.finished_at) AS made_at
     FROM jobs JOIN keys ON keys.id = jobs.key_id
     WHERE jobs.node_group = :group AND jobs.kind = ANY(:kinds::varchar[]) AND jobs.state = 'Done'
-        AND jobs.kind <> 'Sign' AND jobs.finished_at >= :since AND keys.public_key IS NOT NULL AND keys.root_id IS NULL
+        AND jobs.kind <> 'Sign' AND jobs.finished_at >= :since
+        AND keys.public_key IS NOT NULL AND keys.root_id IS NULL
         AND (keys.signer_group IS NULL OR EXISTS (
             SELECT FROM signer_group_members AS member
             WHERE member.group_name = keys.signer_group AND member.signer = :node))
