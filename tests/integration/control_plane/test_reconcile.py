@@ -362,6 +362,20 @@ async def test_all_signers_finish_an_unfinished_request(signers: Signers):
     assert (row.public_key, row.share_set_id) == (HONEST_KEY, share_set_id)
 
 
+async def test_a_key_is_adopted_only_for_a_named_application(signers: Signers):
+    key_id, named = uuid4(), signers.application
+    [difference] = await signers.differences(
+        {name: [signers.held(name, key_id)] for name in SIGNERS}
+    )
+    signers.application = None
+    with pytest.raises(NotRepaired, match="--application"):
+        await signers.apply(difference)
+    assert await signers.row(key_id) is None
+    signers.application = named
+    await signers.apply(difference)
+    assert (await signers.row(key_id)).public_key == HONEST_KEY
+
+
 LIES_OF_A_GROUP: list[dict[str, Any]] = [
     {"signers": [LIAR], "threshold": 1},
     {"signers": [LIAR, SIGNERS[1]]},
