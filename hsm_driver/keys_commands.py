@@ -12,7 +12,6 @@ import typer
 from custody.runtime.console import (
     EXIT_FAILED,
     Json,
-    err,
     operator_errors,
     out,
     print_json,
@@ -158,20 +157,17 @@ async def _one(settings: DriverSettings, key_id: UUID) -> dict[str, Any]:
 
 
 async def _verify(settings: DriverSettings, key_ids: list[UUID]) -> tuple[int, list[BadKey]]:
-    from rich.progress import Progress
 
     from custody.node.connections import open_database
+    from custody.runtime.progress import progress_bar
     from hsm_driver.driver import open_hsm
     from hsm_driver.vault import Vault
 
     async with open_database(settings) as database, open_hsm(settings) as hsm:
         vault = Vault(database, hsm)
         await vault.compare_master_keys()
-        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
-            task = progress.add_task("keys", total=len(key_ids) or await count_keys(database))
-            count, bad = await try_keys(
-                vault, database, key_ids, lambda done: progress.update(task, completed=done)
-            )
+        with progress_bar("keys", len(key_ids) or await count_keys(database)) as show:
+            count, bad = await try_keys(vault, database, key_ids, show)
     missing = len(key_ids) - count
     if missing > 0:
         raise OperatorError(f"{missing} of the keys do not exist", "hsm-driver keys list")

@@ -9,8 +9,8 @@ import typer
 
 from custody.runtime.console import (
     EXIT_FAILED,
+    EXIT_NOTHING_THERE,
     Json,
-    err,
     operator_errors,
     out,
     print_json,
@@ -22,8 +22,6 @@ from custody.runtime.operators import operator_name
 if TYPE_CHECKING:
     from hsm_driver.rebuild import Rebuilt
     from hsm_driver.settings import DriverSettings
-
-EXIT_NOTHING_THERE = 3
 
 
 def add_rebuild(app: typer.Typer, settings_of: Callable[[typer.Context], DriverSettings]) -> None:
@@ -64,12 +62,12 @@ def add_rebuild(app: typer.Typer, settings_of: Callable[[typer.Context], DriverS
 
 
 async def _rebuild(settings: DriverSettings) -> Rebuilt:
-    from rich.progress import Progress
 
     from custody.node.audited_changes import AuditedChanges
     from custody.node.connections import open_database
     from custody.node.errors import Failed
     from custody.node.identity import load_identity
+    from custody.runtime.progress import progress_bar
     from hsm_driver.driver import key_copies, open_hsm
     from hsm_driver.rebuild import rebuild
     from hsm_driver.vault import Vault
@@ -85,17 +83,9 @@ async def _rebuild(settings: DriverSettings) -> Rebuilt:
         vault = Vault(database, hsm)
         changes = AuditedChanges(database, settings.node.id)
         await vault.adopt_first_master_keys(changes, operator_name())
-        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
-            task = progress.add_task("keys", total=None)
+        with progress_bar("keys") as show:
             try:
-                return await rebuild(
-                    database,
-                    vault,
-                    copies,
-                    changes,
-                    operator_name(),
-                    lambda done, total: progress.update(task, completed=done, total=total),
-                )
+                return await rebuild(database, vault, copies, changes, operator_name(), show)
             except Failed as error:
                 raise OperatorError(
                     error.reason, "Correct that fault, and run the command again: it continues."

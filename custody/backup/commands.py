@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,12 +11,12 @@ import typer
 
 from custody.backup.errors import (
     EXIT_CODES,
-    EXIT_DAMAGED,
     NothingThere,
     backup_errors,
 )
 from custody.runtime.console import (
     EXIT_COULD_NOT_CHECK,
+    EXIT_DAMAGED,
     EXIT_FAILED,
     Json,
     err,
@@ -29,7 +28,7 @@ from custody.runtime.console import application as new_application
 
 if TYPE_CHECKING:
     from custody.backup.folder import ListedBackup
-    from custody.backup.subject import Advance, Newer, Subject
+    from custody.backup.subject import Newer, Subject
     from custody.backup.verification import Verification
 
 RECONCILE = (
@@ -69,10 +68,11 @@ def application(subject_of: Callable[[typer.Context], Subject]) -> typer.Typer:
         """
         from custody.backup.creation import create as create_backup
         from custody.runtime.hardening import harden
+        from custody.runtime.progress import byte_bars
 
         with backup_errors():
             harden()
-            with _progress() as advance:
+            with byte_bars() as advance:
                 made = create_backup(subject_of(context), advance)
         if as_json:
             print_json({"file": str(made.path), "size": made.size, **_facts(made.manifest)})
@@ -129,13 +129,14 @@ def application(subject_of: Callable[[typer.Context], Subject]) -> typer.Typer:
         from custody.backup.verification import verify as verify_backup
         from custody.runtime.hardening import harden
         from custody.runtime.private_keys import ask_passphrase
+        from custody.runtime.progress import byte_bars
 
         with backup_errors(EXIT_COULD_NOT_CHECK):
             harden()
             subject = subject_of(context)
             path = file or BackupFolder(subject).newest()
             identities = read_identities(identity, ask_passphrase)
-            with _progress() as advance:
+            with byte_bars() as advance:
                 found = verify_backup(
                     subject, path, identities, _keys(subject, node_key), sample, advance
                 )
@@ -270,8 +271,9 @@ def _restore_database(
     """Restore, show what was done and what is newer, and return whether the result is good."""
     from custody.backup.restoration import restore
     from custody.migrations.schema import HEADS
+    from custody.runtime.progress import byte_bars
 
-    with _progress() as advance:
+    with byte_bars() as advance:
         found = restore(subject, file, identities, _keys(subject, node_key), advance)
     is_current = found.manifest.schema_revision == HEADS[subject.tree]
     newer, problem = _ask_newer(subject, file, found, is_current)
@@ -339,24 +341,6 @@ def _node_key(text: str) -> bytes:
         raise OperatorError(
             "--node-key is not an Ed25519 public key in base64", "Copy what identity show printed."
         ) from None
-
-
-@contextmanager
-def _progress() -> Iterator[Advance]:
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-    )  # fmt: skip
-    tasks: dict[str, Any] = {}
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-
-        def advance(step: str, done: int, total: int | None) -> None:
-            if step not in tasks:
-                tasks[step] = progress.add_task(step, total=total)
-            progress.update(tasks[step], completed=done, total=total)
-
-        yield advance
 
 
 def _facts(manifest: Any) -> dict[str, Any]:

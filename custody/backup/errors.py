@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from custody.runtime.console import EXIT_COULD_NOT_CHECK, EXIT_FAILED, fail, operator_errors
+from custody.runtime.console import (
+    EXIT_CANNOT_DECRYPT,
+    EXIT_COULD_NOT_CHECK,
+    EXIT_DAMAGED,
+    EXIT_FAILED,
+    EXIT_NOTHING_THERE,
+    fail,
+    operator_errors,
+)
 from custody.runtime.errors import OperatorError
-
-EXIT_NOTHING_THERE = 3
-EXIT_DAMAGED = 4
-EXIT_CANNOT_DECRYPT = 5
 
 EXIT_CODES = """Exit code 0: done and good; 1: failed, or the backup is not good; 2: the check could
 not be done; 3: there is no backup; 4: the file is damaged, forged, or another file than its name

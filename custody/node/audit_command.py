@@ -13,7 +13,6 @@ from custody.runtime.console import (
     EXIT_COULD_NOT_CHECK,
     EXIT_FAILED,
     Json,
-    err,
     operator_errors,
     out,
     print_json,
@@ -109,26 +108,19 @@ def application(
 
 
 async def _verify(settings: NodeSettings, check_keys: KeyCheck, offline: bool) -> Verification:
-    from rich.progress import Progress
 
     from custody.node.chain_verification import Subject, verify_chain
     from custody.node.connections import open_database
     from custody.node.identity import load_identity
+    from custody.runtime.progress import progress_bar
 
     signer = load_identity(settings.identity.private_key)
     retention = timedelta(days=settings.loop.journal_retention_days)
     subject = Subject(settings.node.id, signer, retention)
     kept = None if offline else await _kept(settings)
     async with open_database(settings) as database:
-        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
-            task = progress.add_task("records", total=None)
-            return await verify_chain(
-                database,
-                subject,
-                kept,
-                check_keys,
-                lambda done, total: progress.update(task, completed=done, total=total),
-            )
+        with progress_bar("records") as show:
+            return await verify_chain(database, subject, kept, check_keys, show)
 
 
 async def _kept(settings: NodeSettings) -> Kept:

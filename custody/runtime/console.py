@@ -42,6 +42,8 @@ err = _Console(stderr=True, highlight=False, soft_wrap=True)
 EXIT_FAILED = 1
 EXIT_COULD_NOT_CHECK = 2
 """Exit code of a checking command that could not finish its check."""
+EXIT_NOTHING_THERE, EXIT_DAMAGED, EXIT_CANNOT_DECRYPT = 3, 4, 5
+"""Exit codes of commands that read a file or a bucket: what is wrong with it."""
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 MAX_TABLE_WIDTH = 1000
 

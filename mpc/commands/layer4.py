@@ -324,10 +324,10 @@ def _show_status(found: dict[str, Any]) -> None:
 
 
 async def _backfill(settings: SignerSettings, section: Layer4Section) -> Filled:
-    from rich.progress import Progress
 
     from custody.node.connections import open_database
     from custody.node.identity import load_identity
+    from custody.runtime.progress import progress_bar
     from mpc.layer4.backfill import backfill, count_missing
     from mpc.layer4.copies import ShareCopies
     from mpc.layer4.putting import Putter
@@ -342,15 +342,8 @@ async def _backfill(settings: SignerSettings, section: Layer4Section) -> Filled:
         await keys.compare(database)
         shares, putter = Shares(database, keys), Putter(database, section)
         copies = ShareCopies(database, signer, shares, section, putter)
-        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
-            task = progress.add_task("shares", total=await count_missing(database, putter))
-            return await backfill(
-                database,
-                shares,
-                copies,
-                putter,
-                lambda made: progress.update(task, completed=made),
-            )
+        with progress_bar("shares", await count_missing(database, putter)) as show:
+            return await backfill(database, shares, copies, putter, show)
 
 
 def _show_filled(filled: Filled) -> None:

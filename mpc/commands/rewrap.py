@@ -12,7 +12,6 @@ import typer
 from custody.runtime.console import (
     EXIT_FAILED,
     Json,
-    err,
     operator_errors,
     out,
     print_json,
@@ -77,9 +76,8 @@ async def _rewrap(
     settings: SignerSettings, new_key_file: Path | None, existing: EncryptionKey | None
 ) -> Done:
     """Rewrap under the key of a file, or under the token's newest key without a file."""
-    from rich.progress import Progress
-
     from custody.node.connections import open_database
+    from custody.runtime.progress import progress_bar
     from mpc.shares.encryption_keys import open_encryption_keys
     from mpc.shares.rewrap import count, rewrap
 
@@ -97,11 +95,8 @@ async def _rewrap(
         else:
             new = existing or _made(new_key_file)
             keys.add(new)
-        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
-            task = progress.add_task("shares", total=await count(database, new))
-            rewrapped = await rewrap(
-                database, keys, new, lambda done: progress.update(task, completed=done)
-            )
+        with progress_bar("shares", await count(database, new)) as show:
+            rewrapped = await rewrap(database, keys, new, show)
         names = {key.id: key.name for key in keys}
         unused = [f"{key_id} ({names[key_id]})" for key_id in rewrapped.unused]
         return Done(rewrapped, new, unused)

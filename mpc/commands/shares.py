@@ -12,7 +12,6 @@ import typer
 from custody.runtime.console import (
     EXIT_FAILED,
     Json,
-    err,
     operator_errors,
     out,
     print_json,
@@ -203,9 +202,9 @@ def _described(row: Any) -> dict[str, Any]:
 
 
 async def _verify(settings: SignerSettings, key_ids: list[UUID]) -> tuple[int, list[BadShare]]:
-    from rich.progress import Progress
 
     from custody.node.connections import open_database
+    from custody.runtime.progress import progress_bar
     from mpc.shares import share_queries
     from mpc.shares.encryption_keys import open_encryption_keys
     from mpc.shares.shares import Shares
@@ -217,11 +216,8 @@ async def _verify(settings: SignerSettings, key_ids: list[UUID]) -> tuple[int, l
         await keys.compare(database)
         shares = Shares(database, keys)
         total = (await database.rows(share_queries.COUNT_KEPT, {"key_ids": key_ids}))[0].number
-        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
-            task = progress.add_task("shares", total=total)
-            count, seen, bad = await try_shares(
-                shares, database, key_ids, lambda done: progress.update(task, completed=done)
-            )
+        with progress_bar("shares", total) as show:
+            count, seen, bad = await try_shares(shares, database, key_ids, show)
     missing = sorted(str(key_id) for key_id in key_ids if key_id not in seen)
     if missing:
         raise OperatorError(

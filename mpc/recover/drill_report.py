@@ -5,17 +5,21 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
-from custody.runtime.console import printable
+from custody.runtime.console import (
+    EXIT_CANNOT_DECRYPT,
+    EXIT_DAMAGED,
+    EXIT_NOTHING_THERE,
+    printable,
+)
 from mpc.recover import report
 from mpc.recover.drill import KeyResult, Proof, SetResult
 from mpc.recover.inventory import Inventory
 
 VERDICTS = {
     report.EXIT_COMPLETE: "passed: every key was recovered, and every copy was used",
-    report.EXIT_NOTHING_THERE: "failed: no files were there",
-    report.EXIT_SOMETHING_MISSING: "incomplete: every key was recovered, but copies are missing or "
-    "damaged",
-    report.EXIT_CANNOT_DECRYPT: "failed: no file is for this customer key",
+    EXIT_NOTHING_THERE: "failed: no files were there",
+    EXIT_DAMAGED: "incomplete: every key was recovered, but copies are missing or damaged",
+    EXIT_CANNOT_DECRYPT: "failed: no file is for this customer key",
     report.EXIT_KEY_LOST: "failed: a key could not be recovered",
 }
 

@@ -4,13 +4,13 @@ from datetime import datetime
 from pathlib import Path
 
 from pydantic import ValidationError
-from rich.progress import track
 
 from custody.runtime.configuration import write_secret
 from custody.runtime.console import err
 from custody.runtime.errors import OperatorError
 from custody.runtime.hardening import harden, lock_memory
 from custody.runtime.private_keys import ask_passphrase
+from custody.runtime.progress import counted
 from custody.wire.algorithms import Network
 from custody.wire.derivation import parse_path
 from custody.wire.requests import CREATE_SIGNATURE, SignRequest
@@ -52,14 +52,13 @@ def read_folder(folder: Path, key: CustomerPrivateKey) -> Inventory:
             f"{folder} has more than {MAX_FILES} files",
             "Download the bucket in parts, for instance the folders of some keys at a time.",
         ) from None
-    shown = track(found, "files", console=err, transient=True, disable=not err.is_terminal)
+    shown = counted(found, "files")
     return take_inventory(read_share_file(each, folder, key) for each in shown)
 
 
 def drilled(inventory: Inventory, key: CustomerPrivateKey, now: datetime) -> list[KeyResult]:
     """Run the drill for every key, with a progress bar on a terminal."""
-    shown = track(inventory.keys, "keys", console=err, transient=True, disable=not err.is_terminal)
-    return list(run_drill(shown, key, now))
+    return list(run_drill(counted(inventory.keys, "keys"), key, now))
 
 
 def write_new(path: Path, content: bytes) -> None:

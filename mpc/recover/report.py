@@ -3,7 +3,13 @@
 from collections import Counter
 from typing import Any
 
-from custody.runtime.console import out, print_table
+from custody.runtime.console import (
+    EXIT_CANNOT_DECRYPT,
+    EXIT_DAMAGED,
+    EXIT_NOTHING_THERE,
+    out,
+    print_table,
+)
 from custody.runtime.errors import OperatorError
 from custody.wire.signed_bytes import signing_key_id
 from mpc.recover.customer_private_key import OTHER_RECIPIENT
@@ -11,9 +17,6 @@ from mpc.recover.inventory import Inventory, RootKey, SetState, ShareSet
 from mpc.recover.share_file import FileState, ShareFile
 
 EXIT_COMPLETE = 0
-EXIT_NOTHING_THERE = 3
-EXIT_SOMETHING_MISSING = 4
-EXIT_CANNOT_DECRYPT = 5
 EXIT_KEY_LOST = 6
 
 DOWNLOAD = "Download the customer's bucket (aws s3 sync s3://BUCKET FOLDER), and name that folder."
@@ -31,7 +34,7 @@ def exit_code(inventory: Inventory) -> int:
     if SetState.TOO_FEW in states or (damaged and not inventory.keys):
         return EXIT_KEY_LOST
     if damaged or SetState.ENOUGH in states or inventory.contradictions:
-        return EXIT_SOMETHING_MISSING
+        return EXIT_DAMAGED
     if inventory.keys:
         return EXIT_COMPLETE
     states_of_files = {file.state for file in inventory.files}
