@@ -24,9 +24,9 @@ from mpc.backup_warnings import backup_check
 from mpc.bans.in_flight import left
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryRefused, DeliveryUnavailable
 from mpc.delivery_clocks import clock_problem
-from mpc.memory.marks import Marks
-from mpc.memory.memory import HOW_TO_PIN, peers_answers, remembered
-from mpc.memory.needed_repairs import count_uncertain, needed_repairs
+from mpc.restored.marks import Marks
+from mpc.restored.needed_repairs import count_uncertain, needed_repairs
+from mpc.restored.watch import HOW_TO_PIN, peers_answers, restore_state
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_keys import hsm_settings, open_encryption_keys
 from mpc.signer import open_delivery_client
@@ -73,7 +73,7 @@ async def _on_this_host(settings: SignerSettings) -> AsyncIterator[Check]:
         ("encryption key backup", _encryption_key_backup),
         ("peers", _peers),
         ("bans", _bans),
-        ("memory", _memory),
+        ("restore", _restore),
         ("repairs", _repairs),
     ):
         yield await _on_database(name, settings, make)
@@ -216,10 +216,10 @@ def _bucket(section: Layer4Section) -> list[Check]:
     return [replace(check, name=f"bucket: {check.name}") for check in checks]
 
 
-async def _memory(settings: SignerSettings, database: Pool) -> Check:
+async def _restore(settings: SignerSettings, database: Pool) -> Check:
     """Check that the database is the one that this signer worked with last."""
-    name = "memory"
-    found, marks = await remembered(database), Marks(settings.node.state_directory).read()
+    name = "restore"
+    found, marks = await restore_state(database), Marks(settings.node.state_directory).read()
     asked = await peers_answers(database, settings.node.id)
     missing = [each.signer for each in asked if each.answered_at is None]
     unpinned = [each.signer for each in asked if each.answered_at is None and not each.is_pinned]

@@ -42,15 +42,15 @@ from mpc.handlers.preparation import Preparation
 from mpc.handlers.refreshing import RefreshKey, RepairShare
 from mpc.handlers.signing import ProveKey, QuorumSigning, Sign
 from mpc.held_keys import SignerKeys
-from mpc.memory.answering import Answering
-from mpc.memory.asking import Asking
-from mpc.memory.kept_heads import KeptHeads
-from mpc.memory.marks import Marks
-from mpc.memory.memory import Memory
-from mpc.memory.needed_repairs import NeededRepairs
 from mpc.metrics import count_repeatedly
 from mpc.peers import Peers
 from mpc.repair_approvals import RepairApprovals
+from mpc.restored.answering import Answering
+from mpc.restored.asking import Asking
+from mpc.restored.kept_heads import KeptHeads
+from mpc.restored.marks import Marks
+from mpc.restored.needed_repairs import NeededRepairs
+from mpc.restored.watch import RestoreWatch
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_keys import open_encryption_keys
 from mpc.shares.shares import Shares
@@ -78,11 +78,11 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
         await keys.adopt_first(database)
         shares = Shares(database, keys)
         state = settings.node.state_directory
-        memory = Memory(database, settings.node.id, Marks(state))
-        bans = Bans(database, settings.node.id, signer, EarnedBans(state), memory.renew)
-        asking = Asking(database, settings.node.id, signer, client, memory, bans)
-        answering = Answering(database, settings.node.id, signer, client, memory)
-        heads = KeptHeads(database, settings.node.id, signer, client, memory)
+        restore_watch = RestoreWatch(database, settings.node.id, Marks(state))
+        bans = Bans(database, settings.node.id, signer, EarnedBans(state), restore_watch.renew)
+        asking = Asking(database, settings.node.id, signer, client, restore_watch, bans)
+        answering = Answering(database, settings.node.id, signer, client, restore_watch)
+        heads = KeptHeads(database, settings.node.id, signer, client, restore_watch)
         repairs = NeededRepairs(database)
         clock = new_clock(settings)
         names = [each.name for each in settings.delivery]
@@ -90,19 +90,19 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
         copies, layer4_parts, layer4_activities = open_layer4(settings, database, signer, shares)
         backups = BackupWarnings(partial(backup_warnings, database, keys))
         await backups.refresh()
-        await start_memory(memory, heads)
+        await start_restore_watch(restore_watch, heads)
         async with BanLocks(database, settings.node.id, bans) as locks:
             mode = Mode(
                 store=Store.MPC,
                 handlers=handlers(
-                    settings, database, signer, shares, bans, locks, delivery, memory, copies
+                    settings, database, signer, shares, bans, locks, delivery, restore_watch, copies
                 ),
                 parts=[
                     Part("process", only.problem),
                     Part("encryption key", keys.problem),
-                    Part("memory", memory.problem),
+                    Part("restore", restore_watch.problem),
                     Part("kept audit heads", heads.problem),
-                    Part("mark", memory.fault, stops_work=False),
+                    Part("mark", restore_watch.fault, stops_work=False),
                     Part("shares", shares.problem, stops_work=False),
                     Part("repairs", repairs.problem, stops_work=False),
                     Part("delivery servers", delivery_clocks.problem, stops_work=False),
@@ -116,9 +116,9 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
                 held_keys=SignerKeys(database, settings.node.id, signer),
                 bans=lambda: bans.own(MAX_BANS),
                 warnings=backups.warnings,
-                left_in_flight=partial(left_if_known, locks, memory),
+                left_in_flight=partial(left_if_known, locks, restore_watch),
                 ban_questions=answering.asked,
-                require_ready=memory.require_whole,
+                require_ready=restore_watch.require_whole,
                 withdraw=partial(withdraw, delivery, settings.node.id),
             )
             node = build_node(settings, database, client, signer, mode, on_stage)
@@ -126,7 +126,7 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
                 settings.health,
                 partial(forget_repeatedly, database, node.retention),
                 partial(count_repeatedly, database),
-                memory.renew_repeatedly,
+                restore_watch.renew_repeatedly,
                 heads.compare_repeatedly,
                 asking.ask_repeatedly,
                 answering.answer_repeatedly,
@@ -151,14 +151,14 @@ def open_layer4(
     return copies, [Part("layer 4", putter.problem, stops_work=False)], [putter.run]
 
 
-async def start_memory(memory: Memory, heads: KeptHeads) -> None:
+async def start_restore_watch(restore_watch: RestoreWatch, heads: KeptHeads) -> None:
     """Compare the database with the state directory and with the control plane's audit heads.
 
     What does not succeed now is retried by an activity. Until then this signer takes no work.
     """
     try:
         async with asyncio.timeout(START_SECONDS):
-            await memory.renew()
+            await restore_watch.renew()
             await heads.compare()
     except Exception as error:
         is_known = isinstance(error, TimeoutError | ControlPlaneUnavailable | ControlPlaneRefused)
@@ -166,10 +166,10 @@ async def start_memory(memory: Memory, heads: KeptHeads) -> None:
             raise
 
 
-async def left_if_known(locks: BanLocks, memory: Memory) -> list[LeftInFlight] | None:
+async def left_if_known(locks: BanLocks, restore_watch: RestoreWatch) -> list[LeftInFlight] | None:
     """Return the pairs left in flight; None while a restored database may lack some."""
     found = await locks.left.read()
-    return None if memory.problem() is not None else found
+    return None if restore_watch.problem() is not None else found
 
 
 def open_delivery_client(settings: SignerSettings) -> DeliveryClient:
@@ -187,13 +187,15 @@ def handlers(
     bans: Bans,
     locks: BanLocks,
     delivery: DeliveryClient,
-    memory: Memory,
+    restore_watch: RestoreWatch,
     copies: ShareCopies | None = None,
 ) -> dict[str, Handler]:
     """Return a signer's handlers by job kind. ``copies``: None while Layer 4 is off."""
     me = settings.node.id
     peers = Peers(database)
-    admission = Admission(me, signer.public_key, peers, bans, memory, settings.quorum.min_threshold)
+    admission = Admission(
+        me, signer.public_key, peers, bans, restore_watch, settings.quorum.min_threshold
+    )
     ceremonies = Ceremonies(
         pool=database,
         signer=signer,
@@ -201,7 +203,7 @@ def handlers(
         bans=bans,
         locks=locks,
         freeze=Freeze(settings.node.state_directory),
-        memory=memory,
+        restore_watch=restore_watch,
     )
     signing = QuorumSigning(ceremonies, shares)
     preparation = Preparation(me, signer, shares, copies)
@@ -209,13 +211,13 @@ def handlers(
         JobKind.APPROVE.value: Approve(shares),
         JobKind.GENERATE_KEY.value: GenerateKey(admission, ceremonies, preparation),
         JobKind.PROVE_KEY.value: ProveKey(admission, shares, signing),
-        JobKind.PROMISE.value: Promise(admission, shares, preparation, memory, copies),
+        JobKind.PROMISE.value: Promise(admission, shares, preparation, restore_watch, copies),
         JobKind.ACTIVATE_KEY.value: ActivateKey(admission, shares, preparation, signer, copies),
         JobKind.SIGN.value: Sign(admission, shares, signing),
         JobKind.REFRESH_KEY.value: RefreshKey(admission, ceremonies, shares, preparation),
         JobKind.REPAIR_SHARE.value: RepairShare(
-            admission, ceremonies, shares, RepairApprovals(database), memory
+            admission, ceremonies, shares, RepairApprovals(database), restore_watch
         ),
-        JobKind.ABANDON.value: Abandon(me, shares, preparation, signer, memory),
+        JobKind.ABANDON.value: Abandon(me, shares, preparation, signer, restore_watch),
         JobKind.DISCARD.value: Discard(admission, shares, preparation),
     }

@@ -176,8 +176,8 @@ bans = Table(
     now("learned_at"),
 )
 
-memory = Table(  # one row: whether this database is the one that this signer worked with last
-    "memory",
+restore_watch = Table(  # one row: whether this database is the one that worked here last
+    "restore_watch",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("mark", Uuid, nullable=False),  # the state directory has the same one
@@ -188,11 +188,11 @@ memory = Table(  # one row: whether this database is the one that this signer wo
     Column("nonce", LargeBinary),  # of the question to the peers; null: nothing is asked
     Column("answered_at", DateTime(timezone=True)),  # when the last peer's answer came
     Column("lost_head", LargeBinary),  # hash of the kept audit head that this database lacks
-    CheckConstraint("id = 1", name="ck_memory_one_row"),
+    CheckConstraint("id = 1", name="ck_restore_watch_one_row"),
 )
 
-memory_answers = Table(  # the peers that need not be asked any more
-    "memory_answers",
+restore_answers = Table(  # the peers that need not be asked any more
+    "restore_answers",
     metadata,
     Column("signer", String, primary_key=True),
     Column("nonce", LargeBinary, nullable=False),

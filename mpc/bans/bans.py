@@ -1,7 +1,7 @@
 """Signers that never sign together again under a key: by own bans, and by those of peers.
 
 A ban is of a root key, and holds for its children. It cannot be lifted: the way out is a new key.
-It outlives a restored database: the signer asks every peer for it (mpc/memory/).
+It outlives a restored database: the signer asks every peer for it (mpc/restored/).
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence

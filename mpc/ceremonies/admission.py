@@ -10,8 +10,8 @@ from custody.wire.tickets import Ticket
 from mpc.bans.bans import Bans
 from mpc.ceremonies.ceremony import Admitted, can_ban
 from mpc.ceremonies.tickets import Quorum, require_ticket
-from mpc.memory.memory import Memory
 from mpc.peers import Peers
+from mpc.restored.watch import RestoreWatch
 
 
 class Admission:
@@ -23,14 +23,14 @@ class Admission:
         identity: bytes,
         peers: Peers,
         bans: Bans,
-        memory: Memory,
+        restore_watch: RestoreWatch,
         min_threshold: int,
     ) -> None:
         self._me = me
         self._identity = identity
         self._peers = peers
         self._bans = bans
-        self._memory = memory
+        self._restore_watch = restore_watch
         self._min_threshold = min_threshold
 
     async def quorum(self) -> Quorum:
@@ -41,7 +41,7 @@ class Admission:
     async def admit(self, work: Work) -> Admitted:
         """Admit a ticket. Raise Refused, Denied or Failed."""
         quorum, bans = await asyncio.gather(self.quorum(), self._known_bans(work.ticket))
-        ticket = require_ticket(work, quorum, datetime.now(UTC), self._memory.tickets_from)
+        ticket = require_ticket(work, quorum, datetime.now(UTC), self._restore_watch.tickets_from)
         if work.signed_ticket is None or work.signed_delivery_ticket is None:
             raise Refused("bad_ticket", f"a {work.job.kind} job needs a ticket")
         # of the job by either clock: from then on no message leaves, and so no signature

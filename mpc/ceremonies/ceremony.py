@@ -30,7 +30,7 @@ from mpc.ceremonies.guarded_phases import GuardedPhases
 from mpc.ceremonies.hello import Opened
 from mpc.ceremonies.tickets import Quorum, index_of
 from mpc.ceremonies.used_tickets import use_ticket
-from mpc.memory.memory import Memory
+from mpc.restored.watch import RestoreWatch
 
 log = structlog.get_logger()
 
@@ -87,7 +87,7 @@ class Ceremonies:
         bans: Bans,
         locks: BanLocks,
         freeze: Freeze,
-        memory: Memory,
+        restore_watch: RestoreWatch,
     ) -> None:
         self.pool = pool
         self.signer = signer
@@ -95,7 +95,7 @@ class Ceremonies:
         self.bans = bans
         self.locks = locks
         self.freeze = freeze
-        self.memory = memory
+        self.restore_watch = restore_watch
         self._leaving = set[Task[None]]()
 
     async def hold(
@@ -188,7 +188,7 @@ class Ceremony(typing.Generic[Running]):
         private = {names[index]: message for index, message in messages.private.items()}
         # the others need no more than our messages
         require_thawed(self._ceremonies.freeze)
-        self._ceremonies.memory.require_whole()
+        self._ceremonies.restore_watch.require_whole()
         sealed = self._channel.seal(number, messages.broadcast, private)
         return self._channel.open(number, await self._deliver(number, sealed))
 

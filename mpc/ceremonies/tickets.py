@@ -9,7 +9,7 @@ from custody.node.handlers import Work
 from custody.wire.delivery import DeliveryTicket
 from custody.wire.jobs import JobKind
 from custody.wire.tickets import CeremonyKind, Ticket, protocol_of
-from mpc.memory.memory import LARGEST_OFFSET
+from mpc.restored.watch import LARGEST_OFFSET
 
 LONGEST_CEREMONY = timedelta(minutes=30)
 

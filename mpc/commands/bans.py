@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from custody.database.pool import Pool
     from mpc.bans.bans import Bans, KnownBan
     from mpc.bans.in_flight import InFlight
-    from mpc.memory.memory import PeersAnswer, Remembered
+    from mpc.restored.watch import PeersAnswer, RestoreState
     from mpc.settings import SignerSettings
 
 
@@ -71,7 +71,7 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         """
         import asyncio
 
-        from mpc.memory.memory import HOW_TO_PIN
+        from mpc.restored.watch import HOW_TO_PIN
 
         with operator_errors():
             found, peers = asyncio.run(_answers(settings_of(context)))
@@ -265,18 +265,18 @@ async def _resolve(
     return f"cleared: {signer} may sign with this signer under {key} again ({times} so far)"
 
 
-async def _answers(settings: SignerSettings) -> tuple[Remembered | None, list[PeersAnswer]]:
+async def _answers(settings: SignerSettings) -> tuple[RestoreState | None, list[PeersAnswer]]:
     from custody.node.connections import open_database
-    from mpc.memory.memory import peers_answers, remembered
+    from mpc.restored.watch import peers_answers, restore_state
 
     async with open_database(settings) as database:
-        return await remembered(database), await peers_answers(database, settings.node.id)
+        return await restore_state(database), await peers_answers(database, settings.node.id)
 
 
 async def _ask_again(settings: SignerSettings, reason: str) -> None:
     from custody.node.audited_changes import AuditedChanges
     from custody.node.connections import open_database
-    from mpc.memory.memory import ask_again
+    from mpc.restored.watch import ask_again
 
     async with open_database(settings) as database:
         changes = AuditedChanges(database, settings.node.id)
@@ -290,7 +290,7 @@ async def _ask_again(settings: SignerSettings, reason: str) -> None:
 async def _do_without(settings: SignerSettings, signers: list[str], reason: str) -> tuple[str, ...]:
     from custody.node.audited_changes import AuditedChanges
     from custody.node.connections import open_database
-    from mpc.memory.memory import do_without, peers_answers, remembered
+    from mpc.restored.watch import do_without, peers_answers, restore_state
 
     async with open_database(settings) as database:
         asked = {each.signer for each in await peers_answers(database, settings.node.id)}
@@ -299,7 +299,7 @@ async def _do_without(settings: SignerSettings, signers: list[str], reason: str)
                 raise OperatorError(
                     f"this signer does not ask {signer!r}", "See: mpc-signer bans answers"
                 )
-        found = await remembered(database)
+        found = await restore_state(database)
         if found is None or found.nonce is None:
             raise OperatorError(
                 "this signer waits for no answer",

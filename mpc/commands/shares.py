@@ -23,7 +23,7 @@ from custody.runtime.operators import operator_name
 
 if TYPE_CHECKING:
     from custody.database.pool import Pool
-    from mpc.memory.needed_repairs import NeededRepair
+    from mpc.restored.needed_repairs import NeededRepair
     from mpc.settings import SignerSettings
     from mpc.shares.shares import Shares
 
@@ -149,7 +149,7 @@ async def _discard(settings: SignerSettings, key_id: UUID, ceremony: UUID, reaso
 
 async def _newest(settings: SignerSettings, limit: int, show_all: bool) -> list[dict[str, Any]]:
     from custody.node.connections import open_database
-    from mpc.memory.needed_repairs import needed_repairs
+    from mpc.restored.needed_repairs import needed_repairs
     from mpc.shares import share_queries
 
     async with open_database(settings) as database:

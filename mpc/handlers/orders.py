@@ -35,7 +35,7 @@ from mpc.handlers.evidence import (
     told_by_others,
 )
 from mpc.handlers.preparation import Preparation
-from mpc.memory.memory import Memory
+from mpc.restored.watch import RestoreWatch
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
 
@@ -56,7 +56,7 @@ class Promise:
     admission: Admission
     shares: Shares
     preparation: Preparation
-    memory: Memory
+    restore_watch: RestoreWatch
     copies: ShareCopies | None = None
 
     async def handle(self, work: Work) -> Handled:
@@ -70,7 +70,7 @@ class Promise:
         if not stored.is_proved:
             missing = ", ".join(stored.unproved_with)
             raise Failed("not_proved", f"this signer's share has not signed yet with {missing}")
-        require_remembered(stored, self.memory)
+        require_remembered(stored, self.restore_watch)
         quorum = await self.admission.quorum()
         ours = self.preparation.promise(stored)
         require_confirmations(job.evidence, ours, quorum.identities)
@@ -156,7 +156,7 @@ class Abandon:
     shares: Shares
     preparation: Preparation
     signer: SigningKey
-    memory: Memory
+    restore_watch: RestoreWatch
 
     async def handle(self, work: Work) -> Handled:
         job, ceremony = work.job, _set_of(work.job)
@@ -172,8 +172,8 @@ class Abandon:
         if stored is not None and stored.was_kept:
             return Handled(result=NothingMade(), audit=_audit_details(stored))
         if stored is not None:
-            require_remembered(stored, self.memory)
-        noticed_at = self.memory.noticed_at
+            require_remembered(stored, self.restore_watch)
+        noticed_at = self.restore_watch.noticed_at
         if noticed_at is not None and not await self.shares.remembers(
             job.key.id, ceremony, noticed_at
         ):

@@ -19,8 +19,8 @@ from mpc.ceremonies.tickets import index_of
 from mpc.handlers.certainty import require_certain
 from mpc.handlers.preparation import Preparation
 from mpc.handlers.signing import audit_details, require_share_of, wrong_generation
-from mpc.memory.memory import Memory
 from mpc.repair_approvals import RepairApprovals, how_to_approve
+from mpc.restored.watch import RestoreWatch
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
 
@@ -66,7 +66,7 @@ class RepairShare:
     ceremonies: Ceremonies
     shares: Shares
     approvals: RepairApprovals
-    memory: Memory
+    restore_watch: RestoreWatch
 
     async def handle(self, work: Work) -> Handled:
         admitted = await self.admission.admit(work)
@@ -103,10 +103,10 @@ class RepairShare:
         stored = await self.shares.known(ticket.key_id)
         if stored is not None:
             require_same_key(stored.key, job, ticket)
-        elif not (self.memory.has_asked or await self.memory.has_seen(ticket.key_id)):
+        elif not (self.restore_watch.has_asked or await self.restore_watch.has_seen(ticket.key_id)):
             # the key is older than this database, which may lack bans of the key
-            await self.memory.notice(f"it knows nothing of key {ticket.key_id}")
-            self.memory.require_whole()
+            await self.restore_watch.notice(f"it knows nothing of key {ticket.key_id}")
+            self.restore_watch.require_whole()
 
     async def _require_lost(self, ticket: Ticket) -> None:
         """Raise Denied while this signer's own share of the set is good: it would be replaced."""

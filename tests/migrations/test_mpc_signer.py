@@ -53,7 +53,7 @@ def test_migrating_again_changes_nothing(signer_database: str) -> None:
 @pytest.mark.parametrize(
     "restored",
     [
-        "INSERT INTO memory (id, mark, nonce) VALUES (1, gen_random_uuid(), '\\x01')",
+        "INSERT INTO restore_watch (id, mark, nonce) VALUES (1, gen_random_uuid(), '\\x01')",
         "INSERT INTO shares (key_id, ceremony, state, uncertain)"
         " VALUES (gen_random_uuid(), gen_random_uuid(), 'abandoned', true)",
     ],

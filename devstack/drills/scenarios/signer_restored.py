@@ -52,7 +52,9 @@ def run(drill: Drill) -> None:
             cluster.create_database(database_name(one), BACKUP)
             drill.require(_rows(one, "SELECT FROM bans") == 0, "the backup has the ban")
             one.start(wait=False)
-            _wait(drill, one, "SELECT FROM memory WHERE nonce IS NOT NULL", "it asks its peers")
+            _wait(
+                drill, one, "SELECT FROM restore_watch WHERE nonce IS NOT NULL", "it asks its peers"
+            )
             drill.require(not one.is_ready(), "signer-1 works before its peers have answered")
         with drill.step("state the lost audit records, and acknowledge them"):
             one.run("state the restore", "audit", "restored", "--reason", REASON)
@@ -61,7 +63,12 @@ def run(drill: Drill) -> None:
                 *("node", "restored", one.node_id, "--reason", REASON, "--yes"),
             )
         with drill.step("all peers answer"):
-            _wait(drill, one, "SELECT FROM memory WHERE answered_at IS NOT NULL", "peers answer")
+            _wait(
+                drill,
+                one,
+                "SELECT FROM restore_watch WHERE answered_at IS NOT NULL",
+                "peers answer",
+            )
         with drill.step("the ban is back, and the old share is erased again"):
             drill.require(_rows(one, "SELECT FROM bans") == 1, "the ban is forgotten")
             states = "SELECT FROM shares WHERE key_id = %s AND ciphertext IS NOT NULL"

@@ -47,9 +47,9 @@ from mpc.bans.bans import Bans
 from mpc.ceremonies.ceremony_ends import withdraw
 from mpc.ceremonies.delivery_client import DeliveryClient
 from mpc.held_keys import SignerKeys
-from mpc.memory.marks import Marks
-from mpc.memory.memory import Memory, remembered
 from mpc.peers import Peers
+from mpc.restored.marks import Marks
+from mpc.restored.watch import RestoreWatch, restore_state
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_key import FileKey
 from mpc.shares.encryption_keys import EncryptionKeys
@@ -136,7 +136,7 @@ class Party:
         locks: BanLocks,
         delivery: DeliveryClient,
         loop: JobLoop,
-        memory: Memory,
+        restore_watch: RestoreWatch,
     ) -> None:
         self.name = name
         self.database = database
@@ -146,7 +146,7 @@ class Party:
         self.locks = locks
         self.peers = Peers(pool)
         self.delivery = delivery
-        self.memory = memory
+        self.restore_watch = restore_watch
         self._loop = loop
 
     @classmethod
@@ -168,13 +168,21 @@ class Party:
         ):
             keys = EncryptionKeys([own.encryption_key], [])
             await keys.adopt_first(pool)
-            memory = Memory(pool, name, await marks_of(pool, state))
-            await memory.renew()
+            restore_watch = RestoreWatch(pool, name, await marks_of(pool, state))
+            await restore_watch.renew()
             shares, bans = Shares(pool, keys), Bans(pool, name, own.identity)
             async with BanLocks(pool, name, bans) as locks:
                 copies, _, activities = open_layer4(settings, pool, own.identity, shares)
                 does = handlers(
-                    settings, pool, own.identity, shares, bans, locks, delivery, memory, copies
+                    settings,
+                    pool,
+                    own.identity,
+                    shares,
+                    bans,
+                    locks,
+                    delivery,
+                    restore_watch,
+                    copies,
                 )
                 mode = Mode(
                     held_keys=SignerKeys(pool, own.name, own.identity),
@@ -183,12 +191,14 @@ class Party:
                     parts=[],
                     capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
                     withdraw=partial(withdraw, delivery, name),
-                    require_ready=memory.require_whole,
+                    require_ready=restore_watch.require_whole,
                 )
                 loop = build_node(settings, pool, client, own.identity, mode).loop
                 tasks = [asyncio.create_task(activity()) for activity in activities]
                 try:
-                    yield cls(name, database, pool, shares, bans, locks, delivery, loop, memory)
+                    yield cls(
+                        name, database, pool, shares, bans, locks, delivery, loop, restore_watch
+                    )
                 finally:
                     for task in tasks:
                         task.cancel()
@@ -314,7 +324,7 @@ async def marks_of(pool: Pool, state: Path | None) -> Marks:
     if state is not None:
         return Marks(state)
     marks = Marks(Path(tempfile.mkdtemp(prefix="custody-state-")))
-    row = await remembered(pool)
+    row = await restore_state(pool)
     if row is not None:
         marks.write(row.mark)
     return marks

@@ -25,12 +25,12 @@ from custody.wire.node_api import LeftPair
 from custody.wire.outcomes import NothingMade, OutcomeStatus
 from custody.wire.signed_bytes import SignedBytes
 from mpc.held_keys import SignerKeys
-from mpc.memory import memory as memories
-from mpc.memory.answering import Answering
-from mpc.memory.asking import Asking
-from mpc.memory.marks import Marks
-from mpc.memory.memory import remembered
-from mpc.memory.needed_repairs import count_uncertain, needed_repairs
+from mpc.restored import watch
+from mpc.restored.answering import Answering
+from mpc.restored.asking import Asking
+from mpc.restored.marks import Marks
+from mpc.restored.needed_repairs import count_uncertain, needed_repairs
+from mpc.restored.watch import restore_state
 from mpc.shares import share_queries
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.conftest import Templates
@@ -75,7 +75,7 @@ class Site:
         """Give each signer the state directory that it would have."""
         for name, url in self.databases.items():
             async with Pool(url, 1, "test") as pool:
-                row = await remembered(pool)
+                row = await restore_state(pool)
                 assert row is not None
                 Marks(self.folder / name).write(row.mark)
 
@@ -113,14 +113,14 @@ def site(templates: Templates, organisation: Organisation, tmp_path: Path):
 @pytest.fixture
 def no_wait(monkeypatch):
     """Tickets of before the restore are told apart without waiting for half a minute."""
-    monkeypatch.setattr(memories, "LARGEST_OFFSET", timedelta())
+    monkeypatch.setattr(watch, "LARGEST_OFFSET", timedelta())
     monkeypatch.setattr("mpc.ceremonies.tickets.LARGEST_OFFSET", timedelta())
 
 
 def asking(parties: Parties, name: str = ONE) -> Asking:
     party = parties[name]
     identity = parties.organisation.members[name].identity
-    return Asking(party.pool, name, identity, NO_CLIENT, party.memory, party.bans)
+    return Asking(party.pool, name, identity, NO_CLIENT, party.restore_watch, party.bans)
 
 
 async def answers(
@@ -131,8 +131,8 @@ async def answers(
     said = []
     for name in names:
         party, identity = parties[name], parties.organisation.members[name].identity
-        answering = Answering(party.pool, name, identity, NO_CLIENT, party.memory)
-        is_asking = party.memory.problem() is not None
+        answering = Answering(party.pool, name, identity, NO_CLIENT, party.restore_watch)
+        is_asking = party.restore_watch.problem() is not None
         said += await answering.statements(asked, is_asking)
     return said
 
@@ -147,7 +147,7 @@ async def take_in(
 
 
 def nonce_of(parties: Parties, name: str = ONE) -> bytes:
-    question = parties[name].memory.question
+    question = parties[name].restore_watch.question
     assert question is not None
     assert question.nonce is not None
     return question.nonce
@@ -155,7 +155,7 @@ def nonce_of(parties: Parties, name: str = ONE) -> bytes:
 
 async def ask_all(parties: Parties) -> None:
     await take_in(parties, await answers(parties, [TWO, THREE]))
-    assert parties[ONE].memory.problem() is None
+    assert parties[ONE].restore_watch.problem() is None
 
 
 async def test_a_restored_signer_signs_nothing_before_it_has_learned_the_forgotten_ban(
@@ -164,7 +164,7 @@ async def test_a_restored_signer_signs_nothing_before_it_has_learned_the_forgott
     here = await site(ECDSA_SECP256K1)
     key = here.key
     async with here.running() as parties:
-        await parties.sign(key, [ONE, TWO])  # the memory is good: nothing is asked
+        await parties.sign(key, [ONE, TWO])  # no restore was noticed: nothing is asked
         await parties[ONE].bans.ban(key.id, TWO, "it lied", None)
         # signer-3 hears of the ban in the hello
         await parties.sign(key, [ONE, THREE])
@@ -180,10 +180,10 @@ async def test_a_restored_signer_signs_nothing_before_it_has_learned_the_forgott
         await take_in(parties, await answers(parties, [TWO]))  # the banned one says nothing
         assert "for the answers of signer-3" in str(await waiting(one))
         with pytest.raises(Failed, match="asking_peers"):
-            one.memory.require_whole()
+            one.restore_watch.require_whole()
 
         await take_in(parties, await answers(parties, [THREE]))
-        assert one.memory.problem() is not None  # signer-2's answer is held back again
+        assert one.restore_watch.problem() is not None  # signer-2's answer is held back again
         await take_in(parties, await answers(parties, [TWO, THREE]))
         assert await waiting(one) is None
         assert [(each.signer, each.banned) for each in await one.bans.all()] == [(ONE, TWO)]
@@ -191,7 +191,7 @@ async def test_a_restored_signer_signs_nothing_before_it_has_learned_the_forgott
         assert ended(outcomes[ONE])[0] == "banned_counterparty"
         await parties.sign(key, [ONE, THREE])
     async with here.running() as parties:  # a restart asks nobody again
-        assert parties[ONE].memory.problem() is None
+        assert parties[ONE].restore_watch.problem() is None
 
 
 async def test_an_old_backup_without_pins_waits_for_the_signers_of_its_shares(site, no_wait):
@@ -222,18 +222,18 @@ async def test_signers_that_an_answer_names_are_asked_as_well(site, no_wait):
         await one.peers.remove(THREE)
         await take_in(parties, await answers(parties, [TWO, THREE]))
         assert "for the answers of signer-3, of which signer-3 must" in str(await waiting(one))
-        told = {each.signer: each for each in await memories.peers_answers(one.pool, ONE)}
+        told = {each.signer: each for each in await watch.peers_answers(one.pool, ONE)}
         assert (told[THREE].named_by, told[THREE].is_pinned) == ([TWO], False)
         # the operator does without the answer that names signer-3
         changes = AuditedChanges(one.pool, ONE)
-        assert await memories.do_without(changes, [TWO], "ana", "it lies") == (TWO,)
+        assert await watch.do_without(changes, [TWO], "ana", "it lies") == (TWO,)
         await take_in(parties, await answers(parties, [TWO]))
         assert await waiting(one) is None
 
 
 async def waiting(party: Party) -> str | None:
-    await party.memory.waits_for()
-    return party.memory.problem()
+    await party.restore_watch.waits_for()
+    return party.restore_watch.problem()
 
 
 async def test_answers_to_others_of_others_or_to_another_question_do_not_count(site, no_wait):
@@ -245,7 +245,7 @@ async def test_answers_to_others_of_others_or_to_another_question_do_not_count(s
         of_one = await answers(parties, [ONE])
         await take_in(parties, of_one)
         good = await answers(parties, [THREE])
-        await parties[ONE].memory.notice("once more")
+        await parties[ONE].restore_watch.notice("once more")
         await take_in(parties, good)  # the question of before
         assert "signer-2, signer-3" in str(await waiting(parties[ONE]))
         # signer-2 was restored itself: its answer may lack the same bans
@@ -368,10 +368,10 @@ async def test_a_restored_share_signs_once_t_signers_have_named_its_set(site, no
 
         # the operator has the signers asked again, and decides about signer-3
         changes = AuditedChanges(one.pool, ONE)
-        assert await memories.ask_again(changes, "ana", "signer-3 lost its share")
-        assert not await memories.ask_again(changes, "ana", "twice")
-        await one.memory.renew()
-        await memories.do_without(changes, [THREE], "ana", "it has no share")
+        assert await watch.ask_again(changes, "ana", "signer-3 lost its share")
+        assert not await watch.ask_again(changes, "ana", "twice")
+        await one.restore_watch.renew()
+        await watch.do_without(changes, [THREE], "ana", "it has no share")
         await take_in(parties, await answers(parties, [TWO, THREE]))
         assert await count_uncertain(one.pool) == 0
         outcomes = await parties.hold(orders.sign(key, [ONE, TWO], wanted(key)))
@@ -437,12 +437,12 @@ async def test_after_the_loss_of_all_databases_the_operators_decide(site, no_wai
     async with here.running() as parties:
         one = parties[ONE]
         changes = AuditedChanges(one.pool, ONE)
-        await memories.do_without(changes, [TWO, THREE], "ana", "all were restored")
+        await watch.do_without(changes, [TWO, THREE], "ana", "all were restored")
         await take_in(parties, await answers(parties, [TWO, THREE]))
         assert (await waiting(one), await count_uncertain(one.pool)) == (None, 0)
         # a second signer has the first one to ask
         two = parties[TWO]
-        await memories.do_without(AuditedChanges(two.pool, TWO), [THREE], "bo", "all restored")
+        await watch.do_without(AuditedChanges(two.pool, TWO), [THREE], "bo", "all restored")
         said = await answers(parties, [ONE, THREE], asker=TWO)
         await asking(parties, TWO).take_in(nonce_of(parties, TWO), said, [], [])
         assert (await waiting(two), await count_uncertain(two.pool)) == (None, 0)
@@ -542,9 +542,9 @@ async def test_a_new_state_directory_or_an_empty_database_asks_too(site, templat
     _, empty = templates.get(None, 3, 3)
     here.databases |= templates.copies({TWO: empty[TWO]})  # signer-2's database is lost
     async with here.running() as parties:
-        assert "no mark" in str(parties[ONE].memory.problem())
-        assert "is not the one of the state directory" in str(parties[TWO].memory.problem())
-        assert parties[THREE].memory.problem() is None
+        assert "no mark" in str(parties[ONE].restore_watch.problem())
+        assert "is not the one of the state directory" in str(parties[TWO].restore_watch.problem())
+        assert parties[THREE].restore_watch.problem() is None
 
 
 async def test_a_key_that_a_new_database_does_not_know_is_repaired_after_asking(
@@ -557,7 +557,7 @@ async def test_a_key_that_a_new_database_does_not_know_is_repaired_after_asking(
     here.databases |= templates.copies({ONE: empty[ONE]})
     await here.keep_marks()
     async with here.running() as parties:
-        assert parties[ONE].memory.problem() is None
+        assert parties[ONE].restore_watch.problem() is None
         for helper in (TWO, THREE):
             await approve(parties[helper], key)
         outcomes = await parties.hold(orders.repair(key, ONE, [TWO, THREE]), [ONE])
@@ -573,10 +573,10 @@ async def test_the_operator_may_do_without_a_peer_that_is_gone(site, no_wait):
     async with here.running() as parties:
         one = parties[ONE]
         changes = AuditedChanges(one.pool, ONE)
-        assert await memories.do_without(changes, [THREE], "ana", "gone for good") == (THREE,)
+        assert await watch.do_without(changes, [THREE], "ana", "gone for good") == (THREE,)
         await take_in(parties, await answers(parties, [TWO]))
-        assert one.memory.problem() is None
-        told = {each.signer: each for each in await memories.peers_answers(one.pool, ONE)}
+        assert one.restore_watch.problem() is None
+        told = {each.signer: each for each in await watch.peers_answers(one.pool, ONE)}
         assert (told[THREE].operator, told[TWO].operator) == ("ana", None)
         records = [bytes(row.record) for row in await one.rows("SELECT record FROM audit")]
         for kind in ("NoticedRestore", "DoneWithoutPeer", "AskedPeers"):
@@ -588,7 +588,7 @@ async def test_a_ceremony_stops_when_its_signer_notices_a_restore(site, no_wait)
     here = await site(EDDSA_ED25519)
     async with here.running() as parties:
         one = parties[ONE]
-        await one.rows("UPDATE memory SET mark = :mark", mark=uuid4())
-        await one.memory.renew()
+        await one.rows("UPDATE restore_watch SET mark = :mark", mark=uuid4())
+        await one.restore_watch.renew()
         outcomes = await parties.hold(orders.sign(here.key, [ONE, TWO], wanted(here.key)), [ONE])
         assert ended(outcomes[ONE])[0] == "asking_peers"

@@ -36,7 +36,7 @@ async def test_it_says_what_to_do_about_each_thing_that_is_not_there(config: Pat
     assert set(failed) == {
         "identity key", "certificate", "database", "database durability", "encryption key",
         "encryption key backup",
-        "peers", "bans", "memory", "repairs", "delivery servers", "signed requests",
+        "peers", "bans", "restore", "repairs", "delivery servers", "signed requests",
         "control plane",
     }  # fmt: skip
     assert all(check["detail"] and check["todo"] for check in failed.values())

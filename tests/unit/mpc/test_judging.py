@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.wire.ban_questions import BanAnswer, SetInUse
 from custody.wire.signed_bytes import BAN_ANSWER_TYPE, BAN_QUESTION_TYPE, SignedBytes, SigningKey
-from mpc.memory.judging import (
+from mpc.restored.judging import (
     Group,
     StatedSet,
     WholeAnswer,

@@ -13,7 +13,7 @@ from custody.wire.delivery import DeliveryTicket
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, child_key_id
 from custody.wire.tickets import CeremonyKind, Participant, Protocol, Ticket
 from mpc.ceremonies.tickets import Quorum, require_ticket
-from mpc.memory.memory import LARGEST_OFFSET
+from mpc.restored.watch import LARGEST_OFFSET
 from tests.made_up_keys import made_up_key
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -18,7 +18,7 @@ import mpc.bans
 import mpc.ceremonies
 import mpc.handlers
 import mpc.layer4
-import mpc.memory
+import mpc.restored
 import mpc.shares
 from custody.control_plane.conductor.planning.history import BLAMELESS
 from custody.delivery.problems import STATUS
@@ -214,7 +214,7 @@ NODE_PACKAGES = (
     mpc.ceremonies,
     mpc.handlers,
     mpc.layer4,
-    mpc.memory,
+    mpc.restored,
     mpc.shares,
 )
 NAMED_CODES = {"APPROVAL_PENDING": APPROVAL_PENDING}

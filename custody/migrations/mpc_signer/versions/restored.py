@@ -13,7 +13,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
-        "memory",
+        "restore_watch",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("mark", sa.Uuid(), nullable=False),
         sa.Column("noticed_at", sa.DateTime(timezone=True)),
@@ -22,11 +22,11 @@ def upgrade() -> None:
         sa.Column("nonce", sa.LargeBinary()),
         sa.Column("answered_at", sa.DateTime(timezone=True)),
         sa.Column("lost_head", sa.LargeBinary()),
-        sa.CheckConstraint("id = 1", name="ck_memory_one_row"),
-        sa.PrimaryKeyConstraint("id", name="pk_memory"),
+        sa.CheckConstraint("id = 1", name="ck_restore_watch_one_row"),
+        sa.PrimaryKeyConstraint("id", name="pk_restore_watch"),
     )
     op.create_table(
-        "memory_answers",
+        "restore_answers",
         sa.Column("signer", sa.String(), nullable=False),
         sa.Column("nonce", sa.LargeBinary(), nullable=False),
         sa.Column("bans", sa.Integer(), nullable=False),
@@ -39,7 +39,7 @@ def upgrade() -> None:
             nullable=False,
             server_default=sa.text("now()"),
         ),
-        sa.PrimaryKeyConstraint("signer", name="pk_memory_answers"),
+        sa.PrimaryKeyConstraint("signer", name="pk_restore_answers"),
     )
     op.create_table(
         "needed_repairs",
@@ -64,7 +64,9 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Fail while peers are asked or a share is uncertain: the earlier version would use it."""
-    asking = op.get_bind().scalar(sa.text("SELECT count(*) FROM memory WHERE nonce IS NOT NULL"))
+    asking = op.get_bind().scalar(
+        sa.text("SELECT count(*) FROM restore_watch WHERE nonce IS NOT NULL")
+    )
     uncertain = op.get_bind().scalar(sa.text("SELECT count(*) FROM shares WHERE uncertain"))
     if asking or uncertain:
         raise OperatorError(
@@ -73,5 +75,5 @@ def downgrade() -> None:
         )
     op.drop_column("shares", "uncertain")
     op.drop_table("needed_repairs")
-    op.drop_table("memory_answers")
-    op.drop_table("memory")
+    op.drop_table("restore_answers")
+    op.drop_table("restore_watch")

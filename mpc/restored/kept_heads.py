@@ -18,7 +18,7 @@ from custody.node.control_plane_client import (
     ControlPlaneUnavailable,
 )
 from custody.wire.signed_bytes import SigningKey
-from mpc.memory.memory import Memory
+from mpc.restored.watch import RestoreWatch
 
 RETRY_SECONDS = 2.0
 
@@ -32,13 +32,13 @@ class KeptHeads:
         node: str,
         signer: SigningKey,
         client: ControlPlaneClient,
-        memory: Memory,
+        restore_watch: RestoreWatch,
     ) -> None:
         self._pool = pool
         self._node = node
         self._signer = signer
         self._client = client
-        self._memory = memory
+        self._restore_watch = restore_watch
         self._is_compared = False
 
     def problem(self) -> str | None:
@@ -60,9 +60,9 @@ class KeptHeads:
         )
         kept: Kept = read_kept(last, self._signer, self._node)
         lost = await lost_heads(self._pool, self._node, kept)
-        if lost and lost[-1].head.hash != self._memory.lost_head:
+        if lost and lost[-1].head.hash != self._restore_watch.lost_head:
             head = lost[-1].head
-            await self._memory.notice(
+            await self._restore_watch.notice(
                 f"the control plane keeps the head of audit record {head.sequence}, which the "
                 "database lacks",
                 head.hash,

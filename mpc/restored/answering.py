@@ -31,8 +31,8 @@ from custody.wire.signed_bytes import (
     SignedBytes,
     SigningKey,
 )
-from mpc.memory.memory import Memory
 from mpc.peers import Peers
+from mpc.restored.watch import RestoreWatch
 
 RETRY_SECONDS = 2.0
 
@@ -59,13 +59,13 @@ class Answering:
         me: str,
         signer: SigningKey,
         client: ControlPlaneClient,
-        memory: Memory,
+        restore_watch: RestoreWatch,
     ) -> None:
         self._pool = pool
         self._me = me
         self._signer = signer
         self._client = client
-        self._memory = memory
+        self._restore_watch = restore_watch
         self._peers = Peers(pool)
         self._open: tuple[SignedBytes, ...] = ()
         self._is_new = asyncio.Event()
@@ -99,7 +99,7 @@ class Answering:
             question = opened_question(signed, identities)
             if question is None:
                 continue
-            is_asking = self._memory.problem() is not None
+            is_asking = self._restore_watch.problem() is not None
             done = (question.nonce, is_asking)
             if self._answered.get(question.signer) == done:
                 continue

@@ -1,8 +1,9 @@
 """Notices that this signer's database was restored; then it takes no work until the peers answer.
 
 A restored database is an earlier state of the database. So it lacks everything after some moment:
-bans, used tickets, erased shares. ``Memory`` replaces the mark (marks.py) after each ban and every
-few seconds. So a database that has the mark also has everything that was committed before the mark.
+bans, used tickets, erased shares. ``RestoreWatch`` replaces the mark (marks.py) after each ban and
+every few seconds. So a database that has the mark also has everything that was committed before the
+mark.
 """
 
 import asyncio
@@ -20,8 +21,8 @@ from custody.database.pool import Pool
 from custody.node.audited_changes import AuditedChanges, record_without_job
 from custody.node.errors import Failed
 from custody.wire.ban_questions import NONCE_BYTES
-from mpc.memory.marks import Marks
 from mpc.metrics import RESTORED
+from mpc.restored.marks import Marks
 
 INTERVAL = 5.0
 """Seconds between two marks."""
@@ -40,7 +41,7 @@ HOW_TO_PIN = "mpc-signer peers add SIGNER --identity KEY"
 log = structlog.get_logger()
 
 _ROW = """
-    SELECT mark, noticed_at, tickets_from, why, nonce, answered_at, lost_head FROM memory
+    SELECT mark, noticed_at, tickets_from, why, nonce, answered_at, lost_head FROM restore_watch
 """
 
 _HAS_WORKED = """
@@ -56,49 +57,51 @@ _HAS_SEEN = """
     ) AS has_seen
 """
 
-_FIRST = "INSERT INTO memory (id, mark) VALUES (1, :mark) ON CONFLICT DO NOTHING RETURNING id"
+_FIRST = (
+    "INSERT INTO restore_watch (id, mark) VALUES (1, :mark) ON CONFLICT DO NOTHING RETURNING id"
+)
 
-_REPLACE = "UPDATE memory SET mark = :next WHERE mark = :mark RETURNING id"
+_REPLACE = "UPDATE restore_watch SET mark = :next WHERE mark = :mark RETURNING id"
 
 _NOTICE = """
-    WITH earlier AS (DELETE FROM memory_answers),
+    WITH earlier AS (DELETE FROM restore_answers),
     restored AS (UPDATE shares SET uncertain = true WHERE state IN ('active', 'repaired'))
-    INSERT INTO memory (id, mark, noticed_at, tickets_from, why, nonce, lost_head)
+    INSERT INTO restore_watch (id, mark, noticed_at, tickets_from, why, nonce, lost_head)
     VALUES (1, :mark, now(), :tickets_from, :why, :nonce, :lost_head)
     ON CONFLICT (id) DO UPDATE SET mark = excluded.mark, noticed_at = excluded.noticed_at,
         tickets_from = excluded.tickets_from, why = excluded.why, nonce = excluded.nonce,
-        lost_head = coalesce(excluded.lost_head, memory.lost_head), answered_at = NULL
+        lost_head = coalesce(excluded.lost_head, restore_watch.lost_head), answered_at = NULL
     RETURNING id
 """
 
 _ASK_AGAIN = """
-    WITH earlier AS (DELETE FROM memory_answers)
-    UPDATE memory SET nonce = :nonce, answered_at = NULL
+    WITH earlier AS (DELETE FROM restore_answers)
+    UPDATE restore_watch SET nonce = :nonce, answered_at = NULL
     WHERE noticed_at IS NOT NULL AND nonce IS NULL RETURNING id
 """
 
 _ANSWERED = """
-    INSERT INTO memory_answers (signer, nonce, bans, named)
-    SELECT :signer, nonce, :bans, :named::varchar[] FROM memory WHERE nonce = :nonce
+    INSERT INTO restore_answers (signer, nonce, bans, named)
+    SELECT :signer, nonce, :bans, :named::varchar[] FROM restore_watch WHERE nonce = :nonce
     ON CONFLICT (signer) DO UPDATE SET bans = excluded.bans, named = excluded.named
-        WHERE memory_answers.operator IS NULL
+        WHERE restore_answers.operator IS NULL
 """
 
 _DO_WITHOUT = """
-    INSERT INTO memory_answers (signer, nonce, bans, operator, reason)
-    SELECT :signer, nonce, 0, :operator, :reason FROM memory WHERE nonce IS NOT NULL
+    INSERT INTO restore_answers (signer, nonce, bans, operator, reason)
+    SELECT :signer, nonce, 0, :operator, :reason FROM restore_watch WHERE nonce IS NOT NULL
     ON CONFLICT (signer) DO UPDATE SET operator = excluded.operator, reason = excluded.reason,
-        named = '{}' WHERE memory_answers.operator IS NULL
+        named = '{}' WHERE restore_answers.operator IS NULL
     RETURNING signer
 """
 
 _COMPLETE = """
-    UPDATE memory SET nonce = NULL, answered_at = now() WHERE nonce = :nonce RETURNING id
+    UPDATE restore_watch SET nonce = NULL, answered_at = now() WHERE nonce = :nonce RETURNING id
 """
 
 _ANSWERS = """
     WITH named AS (
-        SELECT signer AS by, unnest(named) AS signer FROM memory_answers
+        SELECT signer AS by, unnest(named) AS signer FROM restore_answers
     ), asked AS (
         SELECT signer FROM peers
         UNION SELECT unnest(signers) FROM shares
@@ -109,14 +112,14 @@ _ANSWERS = """
     SELECT signer, answered_at, bans, operator, reason,
         EXISTS (SELECT FROM peers WHERE peers.signer = asked.signer) AS is_pinned,
         ARRAY(SELECT by FROM named WHERE named.signer = asked.signer ORDER BY by) AS named_by
-    FROM asked LEFT JOIN memory_answers USING (signer) ORDER BY signer
+    FROM asked LEFT JOIN restore_answers USING (signer) ORDER BY signer
 """
 """An old backup may lack pins. So the other signers of each key are asked, pinned or not."""
 
 
 @dataclass(frozen=True)
-class Remembered:
-    """The row of ``memory``. ``nonce``: of the open question; None without one."""
+class RestoreState:
+    """The row of ``restore_watch``. ``nonce``: of the open question; None without one."""
 
     mark: UUID
     noticed_at: datetime | None
@@ -145,7 +148,7 @@ class PeersAnswer:
     named_by: list[str]
 
 
-class Memory:
+class RestoreWatch:
     """Call ``renew`` before the first job. Until then this signer takes no work."""
 
     def __init__(self, pool: Pool, node: str, marks: Marks) -> None:
@@ -155,7 +158,7 @@ class Memory:
         self._file = marks
         self._known: frozenset[UUID] | None = None
         """The marks that the database may have; None before the file was read."""
-        self._row: Remembered | None = None
+        self._row: RestoreState | None = None
         self._waits_for: tuple[str, ...] = ()
         self._unpinned: tuple[str, ...] = ()
         self._asks_nobody = False
@@ -163,7 +166,7 @@ class Memory:
         self._one_at_a_time = asyncio.Lock()
 
     @property
-    def question(self) -> Remembered | None:
+    def question(self) -> RestoreState | None:
         """Return the row while the peers are asked; else None."""
         return self._row if self._row is not None and self._row.nonce is not None else None
 
@@ -300,7 +303,7 @@ class Memory:
                 await self._write(following)
         self._row = await self._read()
 
-    async def _first(self) -> Remembered:
+    async def _first(self) -> RestoreState:
         """Adopt an empty database: it has nothing to forget. An earlier start may have begun."""
         await self._pool.rows(_FIRST, {"mark": uuid4()})
         row = await self._read()
@@ -338,19 +341,19 @@ class Memory:
         self._fault = None
         return True
 
-    async def _read(self) -> Remembered | None:
+    async def _read(self) -> RestoreState | None:
         row = await self._pool.row(_ROW)
-        return None if row is None else Remembered(**dict(row))
+        return None if row is None else RestoreState(**dict(row))
 
     async def _has_worked(self) -> bool:
         [row] = await self._pool.rows(_HAS_WORKED)
         return bool(row.has_worked)
 
 
-async def remembered(pool: Pool) -> Remembered | None:
+async def restore_state(pool: Pool) -> RestoreState | None:
     """Return the row of a database, for commands."""
     row = await pool.row(_ROW)
-    return None if row is None else Remembered(**dict(row))
+    return None if row is None else RestoreState(**dict(row))
 
 
 async def peers_answers(pool: Pool, me: str) -> list[PeersAnswer]:

@@ -14,34 +14,34 @@ from custody.wire.audit import AuditHead
 from custody.wire.node_api import AuditHeads
 from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, SignedBytes, SigningKey
 from mpc.bans.bans import Bans
-from mpc.memory.kept_heads import KeptHeads
-from mpc.memory.marks import Marks
-from mpc.memory.memory import Memory, remembered
 from mpc.peers import Peers
+from mpc.restored.kept_heads import KeptHeads
+from mpc.restored.marks import Marks
+from mpc.restored.watch import RestoreWatch, restore_state
 from tests.integration.signer.commands import command
 from tests.integration.signer.keys import ME
 
 IDENTITY = SigningKey(Ed25519PrivateKey.generate())
 
 
-def memory(pool: Pool, folder: Path) -> Memory:
+def restore_watch(pool: Pool, folder: Path) -> RestoreWatch:
     """As of a process that has just started."""
-    return Memory(pool, ME, Marks(folder))
+    return RestoreWatch(pool, ME, Marks(folder))
 
 
 async def test_a_new_signer_asks_nobody_and_its_mark_is_replaced(pool: Pool, tmp_path: Path):
-    first = memory(pool, tmp_path)
+    first = restore_watch(pool, tmp_path)
     assert "not compared" in str(first.problem())
     seen = set()
     for _ in range(3):
         await first.renew()
-        row = await remembered(pool)
+        row = await restore_state(pool)
         assert row is not None
         assert Marks(tmp_path).read() == frozenset({row.mark})
         seen.add(row.mark)
     assert len(seen) == 3
     assert first.problem() is None
-    again = memory(pool, tmp_path)
+    again = restore_watch(pool, tmp_path)
     await again.renew()
     assert (again.problem(), again.noticed_at) == (None, None)
 
@@ -52,10 +52,10 @@ async def test_a_new_signer_with_pins_alone_was_not_restored(
 ):
     """Also if its first start was killed before the state directory had the mark."""
     await Peers(pool).add("signer-2", IDENTITY.public_key)
-    await memory(pool, tmp_path).renew()
+    await restore_watch(pool, tmp_path).renew()
     if not is_mark_written:
         (tmp_path / "mark").unlink()
-    started = memory(pool, tmp_path)
+    started = restore_watch(pool, tmp_path)
     await started.renew()
     assert (started.problem(), started.noticed_at) == (None, None)
 
@@ -77,55 +77,55 @@ async def test_a_restored_database_without_the_row_of_marks_is_noticed(
 ):
     """Pins alone do not tell it from a new one, so then the mark in the state directory must."""
     await Peers(pool).add("signer-2", IDENTITY.public_key)
-    await memory(pool, tmp_path).renew()
-    await pool.rows("DELETE FROM memory")
+    await restore_watch(pool, tmp_path).renew()
+    await pool.rows("DELETE FROM restore_watch")
     await pool.rows(left)
     if not is_mark_left:
         (tmp_path / "mark").unlink()
-    started = memory(pool, tmp_path)
+    started = restore_watch(pool, tmp_path)
     await started.renew()
     assert (started.problem() is not None) == (is_mark_left or "peers" not in left)
 
 
 async def test_a_process_killed_while_it_replaced_the_mark_asks_nobody(pool: Pool, tmp_path: Path):
-    await memory(pool, tmp_path).renew()
-    [row] = await pool.rows("SELECT mark FROM memory")
+    await restore_watch(pool, tmp_path).renew()
+    [row] = await pool.rows("SELECT mark FROM restore_watch")
     for written in (uuid4(), row.mark):  # before and after the database had the following mark
         Marks(tmp_path).write(row.mark, written)
-        started = memory(pool, tmp_path)
+        started = restore_watch(pool, tmp_path)
         await started.renew()
         assert started.problem() is None
-        [row] = await pool.rows("SELECT mark FROM memory")
+        [row] = await pool.rows("SELECT mark FROM restore_watch")
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'["no"]', b"[1]", b"\xff"])
 async def test_a_damaged_file_of_marks_counts_as_a_restore(
     pool: Pool, tmp_path: Path, content: bytes
 ):
-    await memory(pool, tmp_path).renew()
+    await restore_watch(pool, tmp_path).renew()
     (tmp_path / "mark").write_bytes(content)
-    started = memory(pool, tmp_path)
+    started = restore_watch(pool, tmp_path)
     await started.renew()
     assert "was restored" in str(started.problem())
 
 
 async def test_a_ban_is_followed_by_a_new_mark_before_its_file_goes(pool: Pool, tmp_path: Path):
     """So a database without the ban has a mark that the state directory does not know."""
-    here = memory(pool, tmp_path)
+    here = restore_watch(pool, tmp_path)
     await here.renew()
-    [before] = await pool.rows("SELECT mark FROM memory")
+    [before] = await pool.rows("SELECT mark FROM restore_watch")
     bans = Bans(pool, ME, IDENTITY, after_ban=here.renew)
     bans.earn(uuid4(), "signer-2", "it lied", uuid4())
     assert [ceremony async for ceremony in bans.keep_earned()]
     await pool.rows("DELETE FROM bans")
-    await pool.rows("UPDATE memory SET mark = :mark", {"mark": before.mark})
-    started = memory(pool, tmp_path)
+    await pool.rows("UPDATE restore_watch SET mark = :mark", {"mark": before.mark})
+    started = restore_watch(pool, tmp_path)
     await started.renew()
     assert "was restored" in str(started.problem())
 
 
 async def test_a_full_disk_is_shown_and_keeps_the_mark(pool: Pool, tmp_path: Path, monkeypatch):
-    here = memory(pool, tmp_path)
+    here = restore_watch(pool, tmp_path)
     await here.renew()
     kept = Marks(tmp_path).read()
 
@@ -136,7 +136,7 @@ async def test_a_full_disk_is_shown_and_keeps_the_mark(pool: Pool, tmp_path: Pat
     await here.renew()
     assert "No space left" in str(here.fault())
     assert (here.problem(), Marks(tmp_path).read()) == (None, kept)
-    [row] = await pool.rows("SELECT mark FROM memory")
+    [row] = await pool.rows("SELECT mark FROM restore_watch")
     assert kept == frozenset({row.mark})
     monkeypatch.undo()
     await here.renew()
@@ -158,8 +158,8 @@ def head(sequence: int, signer: SigningKey = IDENTITY) -> SignedBytes:
     return signer.sign(AUDIT_HEAD_TYPE, said.model_dump_json().encode())
 
 
-async def compared(pool: Pool, folder: Path, *heads: SignedBytes) -> Memory:
-    started = memory(pool, folder)
+async def compared(pool: Pool, folder: Path, *heads: SignedBytes) -> RestoreWatch:
+    started = restore_watch(pool, folder)
     await started.renew()
     kept = KeptHeads(pool, ME, IDENTITY, ControlPlane(*heads), started)  # type: ignore[arg-type]
     assert kept.problem() is not None
@@ -179,7 +179,7 @@ async def test_a_host_that_was_set_back_with_its_database_is_noticed_by_the_kept
     assert nonce(await compared(pool, tmp_path, head(8))) != nonce(noticed)
 
 
-def nonce(asking: Memory) -> bytes | None:
+def nonce(asking: RestoreWatch) -> bytes | None:
     assert asking.question is not None
     return asking.question.nonce
 
@@ -195,7 +195,7 @@ async def test_the_chains_own_head_is_no_loss(pool: Pool, tmp_path: Path):
     [row] = await pool.rows("SELECT sequence, hash FROM audit")
     said = AuditHead(node=ME, sequence=row.sequence, hash=row.hash)
     signed = IDENTITY.sign(AUDIT_HEAD_TYPE, said.model_dump_json().encode())
-    await memory(pool, tmp_path).notice("so that the mark fits")
+    await restore_watch(pool, tmp_path).notice("so that the mark fits")
     first = await compared(pool, tmp_path, signed)
     assert first.lost_head is None
 
@@ -210,7 +210,7 @@ async def test_the_operator_sees_who_has_not_answered_and_does_without(config: P
     early = await command(config, "bans", "do-without", "signer-3", "--reason", "gone")
     assert "waits for no answer" in early.stderr
 
-    here = memory(pool, config.parent / "state")
+    here = restore_watch(pool, config.parent / "state")
     await here.notice("its mark is not the one of the state directory")
     assert here.question is not None
     assert here.question.nonce is not None
@@ -225,7 +225,7 @@ async def test_the_operator_sees_who_has_not_answered_and_does_without(config: P
     unknown = await command(config, "bans", "do-without", "signer-9", "--reason", "gone")
     assert "does not ask 'signer-9'" in unknown.stderr
     await pool.rows("DELETE FROM peers WHERE signer = 'signer-3'")
-    await pool.rows("UPDATE memory_answers SET named = '{signer-3}'")
+    await pool.rows("UPDATE restore_answers SET named = '{signer-3}'")
     done = await command(config, "bans", "answers")
     assert "pin signer-3: mpc-signer peers add" in done.stdout
     assert ["signer-3", "no", "signer-2", "missing"] in [

@@ -20,7 +20,8 @@ from custody.wire.node_api import BanQuestionRequest, LeftPair
 from custody.wire.signed_bytes import BAN_QUESTION_TYPE, SignedBytes, SigningKey
 from custody.wire.statements import Ban
 from mpc.bans.bans import Bans
-from mpc.memory.judging import (
+from mpc.peers import Peers
+from mpc.restored.judging import (
     Group,
     StatedSet,
     WholeAnswer,
@@ -28,8 +29,7 @@ from mpc.memory.judging import (
     stated_sets,
     whole_answers,
 )
-from mpc.memory.memory import Memory, PeersAnswer, peers_answers
-from mpc.peers import Peers
+from mpc.restored.watch import PeersAnswer, RestoreWatch, peers_answers
 from mpc.shares import share_queries
 
 POLL_SECONDS = 2.0
@@ -53,14 +53,14 @@ class Asking:
         me: str,
         signer: SigningKey,
         client: ControlPlaneClient,
-        memory: Memory,
+        restore_watch: RestoreWatch,
         bans: Bans,
     ) -> None:
         self._pool = pool
         self._me = me
         self._signer = signer
         self._client = client
-        self._memory = memory
+        self._restore_watch = restore_watch
         self._bans = bans
         self._peers = Peers(pool)
         self._learned = set[SignedBytes]()
@@ -68,10 +68,10 @@ class Asking:
         self._learned_under: dict[str, bytes] = {}
 
     async def ask_repeatedly(self) -> None:
-        """Ask while the memory waits for answers, until cancelled."""
+        """Ask while answers are missing, until cancelled."""
         while True:
             try:
-                if self._memory.question is not None:
+                if self._restore_watch.question is not None:
                     await self.ask()
             except (ControlPlaneUnavailable, ControlPlaneRefused) as error:
                 log.warning("the peers cannot be asked yet", error=str(error))
@@ -82,14 +82,14 @@ class Asking:
 
     async def ask(self) -> bool:
         """Ask once, and take in what has arrived. Return True if nothing is missing any more."""
-        question = self._memory.question
+        question = self._restore_watch.question
         if question is None or question.nonce is None:
             return True
         asked = BanQuestion(signer=self._me, nonce=question.nonce, at=datetime.now(UTC))
         signed = self._signer.sign(BAN_QUESTION_TYPE, asked.model_dump_json().encode())
         answer = await self._client.ban_question(BanQuestionRequest(question=signed))
         await self.take_in(question.nonce, answer.answers, answer.bans, answer.left_in_flight)
-        if self._memory.question is not None:
+        if self._restore_watch.question is not None:
             return False
         await self._client.ban_question(BanQuestionRequest(question=None))
         return True
@@ -112,11 +112,11 @@ class Asking:
         for answer in answers:
             if not answer.is_asking:
                 named = named_signers(answer, self._me)
-                await self._memory.answered(answer.signer, nonce, len(answer.bans), named)
-        await self._memory.waits_for()  # for the health
+                await self._restore_watch.answered(answer.signer, nonce, len(answer.bans), named)
+        await self._restore_watch.waits_for()  # for the health
         asked = await peers_answers(self._pool, self._me)
         heard = {answer.signer for answer in answers if not answer.is_asking}
-        if _are_missing(asked, heard) or not self._memory.has_outlived_tickets():
+        if _are_missing(asked, heard) or not self._restore_watch.has_outlived_tickets():
             return
         own, ignored = await self._own_groups(), done_without(asked)
         sets = stated_sets(answers, self._me, own, ignored)
@@ -124,7 +124,7 @@ class Asking:
             key_id for key_id, group in own.items() if {*group.signers} <= {*ignored, self._me}
         ]
         erased = await self._compare_shares(sets, trusted)
-        await self._memory.complete(nonce, _details(answers, erased))
+        await self._restore_watch.complete(nonce, _details(answers, erased))
         log.warning("all peers have answered: taking jobs again", erased_shares=len(erased))
 
     async def _own_groups(self) -> dict[UUID, Group]:

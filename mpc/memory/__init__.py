@@ -1,1 +1,0 @@
-"""What a signer must not forget: it notices a restored database, and asks its peers."""

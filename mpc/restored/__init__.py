@@ -1,0 +1,1 @@
+"""Notices that this signer was restored, asks its peers, and compares its shares with theirs."""
