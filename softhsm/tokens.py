@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from custody.runtime.configuration import read_secret, sync_folder, write_secret
+from custody.runtime.configuration import read_secret, replace_file, sync_folder, write_secret
 from custody.runtime.errors import OperatorError
 from custody.runtime.regular_files import read_regular
 
@@ -187,7 +187,7 @@ class TokenFolder:
     def _prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._tokens.mkdir(exist_ok=True, mode=0o700)
-        self.configuration.write_text(CONFIGURATION.format(tokens=self._tokens))
+        replace_file(self.configuration, CONFIGURATION.format(tokens=self._tokens).encode())
 
     def _run(self, *arguments: str) -> str:
         """Run softhsm2-util on these tokens. A backup's own configuration may name others."""

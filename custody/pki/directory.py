@@ -11,7 +11,6 @@ is the root. So a host needs only its leaf's folder. No file is ever overwritten
 appears complete or not at all.
 """
 
-import os
 import re
 import tempfile
 from pathlib import Path
@@ -27,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from custody.pki.certificates import Authority
-from custody.runtime.configuration import read_secret, sync_folder, write_secret
+from custody.runtime.configuration import read_secret, sync_folder, write_new, write_secret
 from custody.runtime.errors import OperatorError
 from custody.runtime.tls import load_certificates
 
@@ -141,10 +140,7 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def _write_certificates(path: Path, certificates: list[x509.Certificate]) -> None:
     pem = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
-    with path.open("xb") as file:
-        file.write(pem)
-        file.flush()
-        os.fsync(file.fileno())
+    write_new(path, pem, 0o644)
 
 
 def _belongs(key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> bool:

@@ -1,7 +1,9 @@
 """Reading of TOML configuration files and of secrets (files or systemd credentials)."""
 
+import errno
 import os
-import tempfile
+import secrets
+import stat
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,11 @@ from pydantic import (
 
 from custody.runtime.errors import ConfigurationError
 from custody.wire.secret_files import CREDENTIALS, others_may_read
+
+NEW = ".unfinished-"
+"""The beginning of the names of files that are not complete yet."""
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+"""Errors of file systems without hard links, as those of USB sticks (link(2))."""
 
 
 class Section(BaseModel):
@@ -130,59 +137,81 @@ def read_secret(path: Path, what: str) -> bytes:
 
 
 def write_secret(path: Path, secret: bytes) -> None:
-    """Write a new secret file with mode 0600 and fsync it. Raise FileExistsError or OSError.
+    """Write a new secret file with mode 0600: see ``write_new``."""
+    write_new(path, secret, 0o600)
 
-    After a failed write no file remains: a truncated secret could be taken for the whole secret.
+
+def write_new(path: Path, content: bytes, mode: int) -> None:
+    """Write a new file and fsync it. Raise FileExistsError or OSError.
+
+    After an error or a crash the file is complete, or it is not there: a truncated secret could be
+    taken for the whole secret. A crash may leave a file ``.unfinished-...`` beside it.
+    ``mode``: less the umask.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with _removed_on_failure(path):
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secret)
-            file.flush()
-            os.fsync(file.fileno())
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _temporary(path, content, mode) as temporary:
+            _give_new_name(temporary, path)
+        try:
+            sync_folder(path.parent)
+        except OSError:
+            path.unlink()
+            raise
+
+
+def replace_file(path: Path, content: bytes, *, like_old: bool = False) -> None:
+    """Replace a file atomically and fsync it. After a crash the old or the new contents exist.
+
+    ``like_old``: keep mode and owner of the old file, which must exist. Otherwise the process's
+    umask decides.
+    """
+    with _named(path):
+        old = path.stat() if like_old else None
+        with _temporary(path, content, 0o666, old) as temporary:
+            temporary.replace(path)
         sync_folder(path.parent)
 
 
-def write_secret_whole(path: Path, secret: bytes) -> None:
-    """Write a new secret file with mode 0600: after a crash it is complete, or it is not there.
+@contextmanager
+def _temporary(
+    path: Path, content: bytes, mode: int, like: os.stat_result | None = None
+) -> Iterator[Path]:
+    """Write a complete file beside a path. Remove it at the end, if it still has its own name.
 
-    Raise FileExistsError or OSError.
+    ``mode``: less the umask. ``like``: the file whose owner and mode it gets.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = path.with_name(NEW + secrets.token_hex(8))
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(secret)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(name, path)  # unlike a rename, a link never replaces a file
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    finally:
-        Path(name).unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace a file atomically and fsync it. After a crash the old or the new contents exist."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    with _removed_on_failure(temporary):
-        with temporary.open("wb") as file:
+            if like is not None:
+                os.fchown(descriptor, like.st_uid, like.st_gid)
+                os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    sync_folder(path.parent)
+            os.fsync(descriptor)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _give_new_name(temporary: Path, path: Path) -> None:
+    """Give a file a name that no file has. Raise FileExistsError or OSError."""
+    try:
+        os.link(temporary, path)  # unlike a rename, a link never replaces a file
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        temporary.replace(path)  # of the empty file that was made just now
 
 
 @contextmanager
-def _removed_on_failure(path: Path) -> Iterator[None]:
+def _named(path: Path) -> Iterator[None]:
     """Add the file's name to an OSError: the system leaves it out when a write fails."""
     try:
         yield
     except OSError as error:
-        path.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 

@@ -187,7 +187,7 @@ def _key_files(settings: SignerSettings) -> list[Path]:
 async def _backup(settings: SignerSettings, to: Path, recipients: list[str] | None) -> KeyBackup:
     from custody.node.connections import open_database
     from custody.node.key_backups import note_made
-    from custody.runtime.configuration import write_secret_whole
+    from custody.runtime.configuration import write_secret
     from mpc.shares.encryption_keys import known_keys
     from mpc.shares.key_backup import backup_of, same_recipients, sealed
 
@@ -205,7 +205,7 @@ async def _backup(settings: SignerSettings, to: Path, recipients: list[str] | No
         known = await known_keys(database)
         _require_all(settings, made, known)
         try:
-            write_secret_whole(to, content)
+            write_secret(to, content)
         except OSError as error:
             raise OperatorError(
                 f"cannot write {to}: {error.strerror}", "Name a new file in a folder of this user."
@@ -261,7 +261,7 @@ async def _confirm(
 async def _restore(settings: SignerSettings, backup: KeyBackup) -> list[str]:
     """Return the written files, and whether the database knew a key to compare with."""
     from custody.node.connections import open_database
-    from custody.runtime.configuration import write_secret_whole
+    from custody.runtime.configuration import write_secret
     from mpc.shares.encryption_key import file_content, load_key_file
     from mpc.shares.encryption_keys import known_keys
 
@@ -293,7 +293,7 @@ async def _restore(settings: SignerSettings, backup: KeyBackup) -> list[str]:
             )
     for path, key in missing:
         try:
-            write_secret_whole(path, file_content(key.key))
+            write_secret(path, file_content(key.key))
         except OSError as error:
             raise OperatorError(
                 f"cannot write {path}: {error.strerror}", "Correct that, and repeat the command."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -131,20 +130,7 @@ def add_section(path: Path, text: str) -> None:
 
     Raise OSError. After a crash the old or the new contents exist.
     """
-    from custody.runtime.configuration import sync_folder
+    from custody.runtime.configuration import replace_file
 
-    found = path.stat()
     before = path.read_bytes().rstrip(b"\n") + b"\n"
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, found.st_mode & 0o777)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchown(file.fileno(), found.st_uid, found.st_gid)
-            file.write(before + text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    replace_file(path, before + text.encode(), like_old=True)

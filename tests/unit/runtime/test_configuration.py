@@ -1,7 +1,11 @@
 """Configuration files and secrets: what is wrong is named, with what to do."""
 
+import errno
 import os
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from custody.runtime.configuration import (
     credential_path,
     read_secret,
     read_settings,
+    replace_file,
     write_secret,
 )
 from custody.runtime.errors import ConfigurationError
@@ -104,6 +109,55 @@ def test_a_secret_is_not_written_through_a_link(tmp_path):
     with pytest.raises(FileExistsError):
         write_secret(tmp_path / "pin", b"1234")
     assert not (tmp_path / "elsewhere").exists()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from custody.runtime import configuration
+def die(*arguments): os.kill(os.getpid(), signal.SIGKILL)
+setattr(os, sys.argv[2], die)
+configuration.write_secret(Path(sys.argv[1]), b"a secret")
+"""
+
+
+@pytest.mark.parametrize("step", ["fsync", "link"])
+def test_a_kill_leaves_no_secret_under_its_name(tmp_path, step):
+    path = tmp_path / "pin"
+    done = subprocess.run([sys.executable, "-c", KILLED, path, step], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not path.exists()
+    assert {stat.S_IMODE(each.stat().st_mode) for each in tmp_path.iterdir()} == {0o600}
+    write_secret(path, b"a secret")
+    assert path.read_bytes() == b"a secret"
+
+
+def test_a_secret_is_written_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    """As on a USB stick."""
+
+    def refused(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    path = tmp_path / "pin"
+    write_secret(path, b"1234")
+    assert path.read_bytes() == b"1234"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with pytest.raises(FileExistsError):
+        write_secret(path, b"5678")
+    assert path.read_bytes() == b"1234"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_replaced_file_keeps_mode_and_owner_if_asked(tmp_path):
+    path = tmp_path / "configuration.toml"
+    path.write_text("before")
+    path.chmod(0o640)
+    replace_file(path, b"after", like_old=True)
+    assert path.read_text() == "after"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    with pytest.raises(FileNotFoundError):
+        replace_file(tmp_path / "missing", b"x", like_old=True)
 
 
 @pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n"])
