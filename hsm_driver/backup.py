@@ -11,7 +11,7 @@ from custody.backup.subject import Advance, Newer, Proof, Subject
 from custody.node.backup import backup_subject, of_keys
 from hsm_driver.audited_keys import CHECK
 from hsm_driver.driver import open_hsm
-from hsm_driver.keys_commands import count_keys, try_keys
+from hsm_driver.key_verification import count_keys, verify_keys
 from hsm_driver.vault import Vault
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ async def _prove_keys(
     async with open_hsm(settings) as hsm:
         vault = Vault(database, hsm)
         await vault.compare_master_keys()
-        count, bad = await try_keys(
+        count, bad = await verify_keys(
             vault, database, key_ids, lambda done: advance("keys", done, wanted)
         )
     return of_keys("keys", count, in_all, [f"key {each.key_id}: {each.what}" for each in bad])

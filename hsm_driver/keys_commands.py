@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -21,12 +20,9 @@ from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
 
 if TYPE_CHECKING:
-    from custody.database.pool import Pool
+    from hsm_driver.key_verification import BadKey
     from hsm_driver.settings import DriverSettings
-    from hsm_driver.vault import Vault
 
-
-PAGE = 256
 
 _COLUMNS = """
     key_id, scheme, curve, network, public_key, protection, wrapped, master_key, mechanism,
@@ -43,20 +39,9 @@ _NEWEST = f"""
         AND (NOT :older::boolean OR {_IS_OLDER})
     ORDER BY created_at DESC LIMIT :limit
 """
-_SOME = f"""
-    SELECT {_COLUMNS} FROM wrapped_keys
-    WHERE (:key_ids::uuid[] = '{{}}' OR key_id = ANY(:key_ids::uuid[]))
-        AND (:last::uuid IS NULL OR key_id > :last::uuid)
-    ORDER BY key_id LIMIT :limit
-"""
+_ONE = f"SELECT {_COLUMNS} FROM wrapped_keys WHERE key_id = :key_id"
 
 TEXT_COLUMNS = ["key_id", "scheme", "curve", "network", "protection", "master_key", "created_at"]
-
-
-@dataclass(frozen=True)
-class BadKey:
-    key_id: str
-    what: str
 
 
 def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer.Typer:
@@ -150,10 +135,10 @@ async def _one(settings: DriverSettings, key_id: UUID) -> dict[str, Any]:
     from custody.node.connections import open_database
 
     async with open_database(settings) as database:
-        rows = await database.rows(_SOME, {"key_ids": [key_id], "last": None, "limit": 1})
-    if not rows:
+        row = await database.row(_ONE, {"key_id": key_id})
+    if row is None:
         raise OperatorError(f"there is no key {key_id}", "hsm-driver keys list")
-    return _described(rows[0])
+    return _described(row)
 
 
 async def _verify(settings: DriverSettings, key_ids: list[UUID]) -> tuple[int, list[BadKey]]:
@@ -161,52 +146,15 @@ async def _verify(settings: DriverSettings, key_ids: list[UUID]) -> tuple[int, l
     from custody.node.connections import open_database
     from custody.runtime.progress import progress_bar
     from hsm_driver.driver import open_hsm
+    from hsm_driver.key_verification import count_keys, verify_keys
     from hsm_driver.vault import Vault
 
     async with open_database(settings) as database, open_hsm(settings) as hsm:
         vault = Vault(database, hsm)
         await vault.compare_master_keys()
         with progress_bar("keys", len(key_ids) or await count_keys(database)) as show:
-            count, bad = await try_keys(vault, database, key_ids, show)
+            count, bad = await verify_keys(vault, database, key_ids, show)
     missing = len(key_ids) - count
     if missing > 0:
         raise OperatorError(f"{missing} of the keys do not exist", "hsm-driver keys list")
     return count, bad
-
-
-async def try_keys(
-    vault: Vault, database: Pool, key_ids: list[UUID], done: Callable[[int], None]
-) -> tuple[int, list[BadKey]]:
-    """Unwrap keys in the HSM and sign with them; no ids: all keys. Return number and bad keys."""
-    import asyncio
-
-    bad: list[BadKey] = []
-    count = 0
-    last: UUID | None = None
-    while rows := await _page(database, key_ids, last):
-        answers = await asyncio.gather(*(_bad_key(vault, row) for row in rows))
-        bad += [answer for answer in answers if answer]
-        count += len(rows)
-        last = rows[-1].key_id
-        done(count)
-    return count, bad
-
-
-async def _bad_key(vault: Vault, row: Any) -> BadKey | None:
-    from custody.node.errors import Failed
-    from hsm_driver.possession import prove_possession
-    from hsm_driver.vault import wrapped_key
-
-    try:
-        await prove_possession(vault, row.key_id, wrapped_key(row))
-    except Failed as error:
-        return BadKey(str(row.key_id), error.reason)
-    return None
-
-
-async def count_keys(database: Pool) -> int:
-    return int((await database.rows("SELECT count(*) AS number FROM wrapped_keys"))[0].number)
-
-
-async def _page(database: Pool, key_ids: list[UUID], last: UUID | None) -> list[Any]:
-    return await database.rows(_SOME, {"key_ids": key_ids, "last": last, "limit": PAGE})

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from custody.backup.subject import Advance, Newer, Proof, Subject
 from custody.node.backup import backup_subject, of_keys
-from mpc.commands.shares import try_shares
 from mpc.shares import share_queries
 from mpc.shares.audited_shares import CHECK
 from mpc.shares.encryption_keys import open_encryption_keys
 from mpc.shares.shares import Shares
+from mpc.shares.verification import verify_shares
 
 if TYPE_CHECKING:
     from custody.database.pool import Pool
@@ -97,7 +97,7 @@ async def _prove_shares(
         key_ids = [row.key_id for row in await database.rows(_SAMPLE, {"sample": sample})]
     async with open_encryption_keys(settings) as keys:
         await keys.compare(database)
-        count, _, bad = await try_shares(
+        count, _, bad = await verify_shares(
             Shares(database, keys), database, key_ids, lambda done: advance("shares", done, in_all)
         )
     findings = [f"share of key {each.key_id} from {each.ceremony}: {each.what}" for each in bad]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from custody.backup.subject import Advance, DatabaseFacts, Proof, Subject
 from custody.control_plane.audit.heads import BadHead, open_head
+from custody.control_plane.database import TREE
 from custody.control_plane.job_signing_key.files import KeyFiles
-from custody.control_plane.serve import TREE
 from custody.database.pool import Pool
 from custody.runtime.errors import ConfigurationError
 from custody.wire.signed_bytes import SignedBytes, signing_key_id

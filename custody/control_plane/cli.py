@@ -84,12 +84,12 @@ def init(context: typer.Context) -> None:
 @app.command()
 def migrate(context: typer.Context) -> None:
     """Migrate the database to the schema of this version. You may run it twice, also at once."""
-    from custody.control_plane import serve
+    from custody.control_plane.database import TREE
     from custody.database.errors import database_errors
     from custody.migrations import schema
 
     with operator_errors(), database_errors():
-        schema.migrate(serve.TREE, settings_of(context).database.read_url())
+        schema.migrate(TREE, settings_of(context).database.read_url())
     out.print("the database has this version's schema")
 
 

@@ -34,7 +34,7 @@ def with_database(
     """Do something in one transaction on the configured database. Raises OperatorError."""
     import asyncio
 
-    from custody.control_plane import serve
+    from custody.control_plane.database import MIGRATE_COMMAND, TREE
     from custody.database.errors import database_errors
     from custody.database.pool import Pool
     from custody.migrations import schema
@@ -43,7 +43,7 @@ def with_database(
 
     async def run() -> Result:
         async with Pool(url, 1, "control-plane") as pool:
-            await schema.check_database(pool, serve.TREE, serve.MIGRATE_COMMAND)
+            await schema.check_database(pool, TREE, MIGRATE_COMMAND)
             async with pool.transaction() as connection:
                 return await work(connection)
 

@@ -18,6 +18,9 @@ AnyRow = Any
 """A row, its columns as attributes."""
 
 NAME = "control-plane"
+TREE = "control_plane"
+"""Its folder in custody/migrations."""
+MIGRATE_COMMAND = "control-plane migrate"
 CONNECTIONS = 8
 
 

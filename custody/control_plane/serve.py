@@ -25,7 +25,7 @@ from custody.control_plane.conductor.composition import MpcOptions, build_conduc
 from custody.control_plane.conductor.groups import SignerGroups
 from custody.control_plane.conductor.metrics import StepMetrics
 from custody.control_plane.conductor.tasks import Tasks
-from custody.control_plane.database import NAME, Database
+from custody.control_plane.database import MIGRATE_COMMAND, NAME, TREE, Database
 from custody.control_plane.jobs.new_jobs import JobMaker
 from custody.control_plane.jobs.notifications import Notifications
 from custody.control_plane.jobs.queue import Queue
@@ -50,8 +50,6 @@ from custody.runtime.listener import Listener, config
 from custody.runtime.tls import server_context
 from custody.wire.signed_bytes import SigningKey
 
-TREE = "control_plane"
-MIGRATE_COMMAND = "control-plane migrate"
 DISTRIBUTION = "custody"
 
 log = structlog.get_logger(__name__)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -22,27 +22,17 @@ from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name
 
 if TYPE_CHECKING:
-    from custody.database.pool import Pool
     from mpc.restored.needed_repairs import NeededRepair
     from mpc.settings import SignerSettings
-    from mpc.shares.shares import Shares
+    from mpc.shares.verification import BadShare
 
 
-PAGE = 32
 NEEDS_REPAIR = "needs repair"
 UNCERTAIN = "uncertain"
 COLUMNS = [
     "key_id", "ceremony", "state", "generation", "protocol", "group", "index", "threshold",
     "network", "encryption_key", "created_at",
 ]  # fmt: skip
-FIRST = UUID(int=0)
-
-
-@dataclass(frozen=True)
-class BadShare:
-    key_id: str
-    ceremony: str
-    what: str
 
 
 def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer.Typer:
@@ -208,6 +198,7 @@ async def _verify(settings: SignerSettings, key_ids: list[UUID]) -> tuple[int, l
     from mpc.shares import share_queries
     from mpc.shares.encryption_keys import open_encryption_keys
     from mpc.shares.shares import Shares
+    from mpc.shares.verification import verify_shares
 
     async with (
         open_database(settings) as database,
@@ -217,56 +208,10 @@ async def _verify(settings: SignerSettings, key_ids: list[UUID]) -> tuple[int, l
         shares = Shares(database, keys)
         total = (await database.rows(share_queries.COUNT_KEPT, {"key_ids": key_ids}))[0].number
         with progress_bar("shares", total) as show:
-            count, seen, bad = await try_shares(shares, database, key_ids, show)
+            count, seen, bad = await verify_shares(shares, database, key_ids, show)
     missing = sorted(str(key_id) for key_id in key_ids if key_id not in seen)
     if missing:
         raise OperatorError(
             f"this signer has no share of {', '.join(missing)}", "mpc-signer shares list"
         )
     return count, bad
-
-
-async def try_shares(
-    shares: Shares, database: Pool, key_ids: list[UUID], done: Callable[[int], None]
-) -> tuple[int, set[UUID], list[BadShare]]:
-    """Decrypt shares and compare them with their rows; no ids: all shares.
-
-    Return the number of shares, the ids of their keys, and the bad shares.
-    """
-    bad: list[BadShare] = []
-    seen: set[UUID] = set()
-    count = 0
-    async for row in _kept(database, key_ids):
-        what = await _fault(shares, row)
-        if what is not None:
-            bad.append(BadShare(str(row.key_id), str(row.ceremony), what))
-        seen.add(row.key_id)
-        count += 1
-        done(count)
-    return count, seen, bad
-
-
-async def _kept(database: Pool, key_ids: list[UUID]) -> AsyncIterator[Any]:
-    """Return the rows of the shares that are not erased, with the columns of FACTS."""
-    from mpc.shares import share_queries
-
-    place = {"last_key": FIRST, "last_ceremony": FIRST}
-    while rows := await database.rows(
-        share_queries.KEPT, {"key_ids": key_ids, "limit": PAGE, **place}
-    ):
-        for row in rows:
-            yield row
-        place = {"last_key": rows[-1].key_id, "last_ceremony": rows[-1].ceremony}
-
-
-async def _fault(shares: Shares, row: Any) -> str | None:
-    from custody.node.errors import Failed
-    from mpc.shares.shares import stored_share
-
-    try:
-        await shares.open(stored_share(row))
-    except Failed as error:
-        return error.reason
-    finally:
-        shares.close(row.key_id)
-    return None

@@ -3,7 +3,6 @@
 from typing import TypeVar
 from uuid import UUID
 
-from custody.control_plane.api.key_creation import key_row, wallet_row
 from custody.control_plane.api.requests import Posted
 from custody.control_plane.api.services import Services
 from custody.control_plane.api.submission import NewRequest, submit
@@ -11,6 +10,7 @@ from custody.control_plane.jobs.queue import NewJob
 from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.resources.creation import NewKey
 from custody.control_plane.resources.external_ids import Settled
+from custody.control_plane.resources.key_rows import key_row, wallet_row
 from custody.wire.addresses import address_of
 from custody.wire.algorithms import Network, Protection, Store
 from custody.wire.derivation import child_chain_code, child_public_key, format_path, parse_path

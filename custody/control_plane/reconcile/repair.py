@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from custody.control_plane.api.key_creation import key_row, wallet_row
 from custody.control_plane.database import Database
 from custody.control_plane.jobs.queries import READ_REPORTED
 from custody.control_plane.jobs.queue import NewJob, Queue, job_facts
@@ -15,6 +14,7 @@ from custody.control_plane.reconcile.holdings import Agreed, SignerGroup
 from custody.control_plane.reconcile.plan import Adopt, Finish, Repair, Return, UseShareSet
 from custody.control_plane.resources.creation import Creation, NewKey
 from custody.control_plane.resources.external_ids import body_digest
+from custody.control_plane.resources.key_rows import key_row, wallet_row
 from custody.control_plane.tables import JobState
 from custody.wire.addresses import address_of
 from custody.wire.algorithms import AddressType, Algorithm, Network, Store, network_algorithm

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from uuid import UUID
 
 from custody.control_plane.columns import columns
 from custody.control_plane.database import Database
@@ -11,6 +9,7 @@ from custody.control_plane.jobs.notifications import Notifications
 from custody.control_plane.jobs.queue import NewJob, Queue
 from custody.control_plane.resources.changes import require_no_other_change
 from custody.control_plane.resources.external_ids import Settled, settle
+from custody.control_plane.resources.key_rows import KeyRow, WalletRow
 from custody.database.connection import Connection
 from custody.runtime.batching import Batcher
 
@@ -44,42 +43,6 @@ _ADD_WALLETS = """
 """
 
 _DROP_KEYS = "DELETE FROM keys WHERE id = ANY(CAST(:ids AS uuid[]))"
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRow:
-    """A new row of ``keys``.
-
-    ``path``: numbers with spaces between them, as unnest takes them. ``attestations``: JSON.
-    """
-
-    id: UUID
-    application_id: UUID
-    node_group: str
-    store: str
-    scheme: str
-    curve: str
-    network: str | None
-    created_at: datetime
-    signer_group: str | None
-    root_id: UUID | None
-    path: str | None
-    public_key: bytes | None
-    protection: str | None
-    chain_code: bytes | None
-    attestations: str
-
-
-@dataclass(frozen=True, slots=True)
-class WalletRow:
-    """A new row of ``wallets``."""
-
-    id: UUID
-    application_id: UUID
-    network: str
-    key_id: UUID
-    address: str | None
-    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from custody.control_plane.conductor.writing import (
 )
 from custody.control_plane.jobs import queries as queue_queries
 from custody.control_plane.jobs.queue import ChangeRow, NewJob
-from custody.control_plane.resources import creation
+from custody.control_plane.resources import creation, key_rows
 from custody.database.query import Query
 
 ANNOUNCING = {"origin", "announce"}
@@ -47,8 +47,8 @@ def test_no_rows_give_an_empty_array_for_each_field():
         (queries.CORRECT_SHARES, SharesInUse),
         (queries.COME_INTO_USE, SharesComing),
         (bans._KEEP, bans.BanRow),
-        (creation._ADD_KEYS, creation.KeyRow),
-        (creation._ADD_WALLETS, creation.WalletRow),
+        (creation._ADD_KEYS, key_rows.KeyRow),
+        (creation._ADD_WALLETS, key_rows.WalletRow),
     ],
 )
 def test_sql_takes_exactly_the_fields_of_its_row(sql, row_type):
