@@ -29,7 +29,11 @@ RESTORED = Gauge(
 )
 NEEDED_REPAIRS = Gauge(
     "custody_needed_repairs",
-    "Keys of which t peers use a later share set than this signer has: they need a repair",
+    "Keys of which t peers use another share set than this signer has: they need a repair",
+)
+UNCERTAIN_SHARES = Gauge(
+    "custody_uncertain_shares",
+    "Restored shares that sign nothing, because too few signers have said that they use their sets",
 )
 SHARE_COPIES_WAITING = Gauge(
     "custody_share_copies_waiting", "Share copies that are not in the customer's bucket yet"

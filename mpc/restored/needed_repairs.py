@@ -7,7 +7,7 @@ from uuid import UUID
 
 from custody.database.causes import is_transient
 from custody.database.pool import Pool
-from mpc.metrics import NEEDED_REPAIRS
+from mpc.metrics import NEEDED_REPAIRS, UNCERTAIN_SHARES
 from mpc.shares import share_queries
 
 INTERVAL = 10.0
@@ -51,6 +51,7 @@ class NeededRepairs:
         self._count = len(await needed_repairs(self._pool))
         NEEDED_REPAIRS.set(self._count)
         self._uncertain = await count_uncertain(self._pool)
+        UNCERTAIN_SHARES.set(self._uncertain)
 
     async def count_repeatedly(self) -> None:
         """Count until cancelled."""

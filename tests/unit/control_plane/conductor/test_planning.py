@@ -34,6 +34,10 @@ from tests.unit.control_plane.conductor.stories import (
 SIGN = JobKind.SIGN
 
 
+UNCERTAIN = "set_uncertain"
+"""The code of a signer that was restored, for its share and its statements."""
+
+
 def open_step(kind: JobKind, said: Mapping[str, Outcome | None], *late: str) -> Step:
     return step(kind, said, None, late=late)
 
@@ -104,7 +108,8 @@ def test_nobody_is_to_blame_for_what_was_not_a_signers_doing(code: str):
 
 
 @pytest.mark.parametrize(
-    "code", ["frozen", "database_away", "clocks_disagree", "share_unusable", "gate_unavailable"]
+    "code",
+    ["frozen", "database_away", "clocks_disagree", "share_unusable", "gate_unavailable", UNCERTAIN],
 )
 def test_who_cannot_do_its_own_part_is_to_blame(code: str):
     over = open_step(SIGN, {"a": failed(code), "b": failed("peer_aborted")})

@@ -485,6 +485,22 @@ def test_a_set_that_nobody_has_promised_in_time_is_given_up_and_the_request_ends
     assert reason.code == "expired"
 
 
+def test_a_restored_signer_that_states_nothing_is_asked_again_and_blocks_nobody_for_long():
+    """Its share is uncertain. It is neither lost nor abandoned, so nobody discards for its sake."""
+    the_set, uncertain = made(dict(ALL_CONFIRMED), ending=Ending.FAILED), failed("set_uncertain")
+    told = {"a": abandoned("a"), "b": promised("b"), "c": uncertain}
+    asked = step(JobKind.ABANDON, told, Ending.FAILED, share_set_id=the_set.id)
+    again = begun(next_change_step(generate((the_set, asked))))
+    assert (again.kind, again.signers) == (JobKind.ABANDON, ("c",))
+
+    steps = all_promised()
+    said = {"a": activated("a"), "b": activated("b"), "c": uncertain}
+    activation = step(JobKind.ACTIVATE_KEY, said, Ending.FAILED, share_set_id=steps[0].id)
+    in_time = begun(next_change_step(refresh_of_none((*steps, activation))))
+    assert (in_time.kind, in_time.signers) == (JobKind.ACTIVATE_KEY, ("c",))
+    assert isinstance(next_change_step(refresh((*steps, activation), **LATE)), Complete)
+
+
 @pytest.mark.parametrize("users", [1, 2])
 def test_t_that_use_a_set_are_enough_once_the_time_is_over(users: int):
     steps = all_promised()
