@@ -127,7 +127,7 @@ def dump_of(path: Path, identity: Path) -> bytes:
     """Return the decrypted dump of a backup."""
     with layout.open_backup(path) as opened:
         encrypted = opened.part(DATABASE).read(opened.manifest.part(DATABASE).size)
-    return bytes(pyrage.decrypt(encrypted, identities(identity)))
+    return bytes(pyrage.decrypt(encrypted, [each.key for each in identities(identity)]))
 
 
 def test_pg_restore_commits_nothing_before_the_last_byte(
