@@ -83,16 +83,16 @@ def intermediate(
     with console.operator_errors():
         directory = Directory(folder)
         directory.require_absent(INTERMEDIATE)
-        key = certificates.new_private_key()
+        key, issuer = certificates.new_private_key(), directory.root()
         certificate = certificates.issue_intermediate(
             name,
             key.public_key(),
-            directory.root(),
+            issuer,
             days,
             ServerNames(dns=permit_dns or []),
             [_network(text) for text in permit_ip or []],
         )
-        _say_made(directory.add_authority(INTERMEDIATE, key, certificate))
+        _say_made(directory.add_authority(INTERMEDIATE, key, certificate, issuer.certificate))
         console.out.print("Next: pki issue server NAME --dns HOST, and pki issue node ID.")
 
 

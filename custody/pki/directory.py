@@ -1,8 +1,9 @@
 """The folder that holds a PKI.
 
-    root/certificate.pem  private_key.pem           belongs offline once the intermediate is made
-    intermediate/certificate.pem  private_key.pem   issues leaves; belongs off the nodes' hosts
-    intermediate/issued/<serial>.pem                every leaf it ever issued
+    root/certificate.pem  private_key.pem    belongs offline once the intermediate is made
+    intermediate/certificate.pem  private_key.pem  ca.pem
+                                             issues leaves; belongs off the nodes' hosts
+    intermediate/issued/<serial>.pem         every leaf it ever issued
     nodes/<id>/certificate.pem  private_key.pem  ca.pem
     servers/<name>/certificate.pem  private_key.pem  ca.pem
 
@@ -16,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -50,15 +52,40 @@ class Directory:
 
     def root(self) -> Authority:
         """Return the root. Raise OperatorError if it is missing or not private."""
-        return self._authority(ROOT, "Make one with: pki root (or copy the root's folder here).")
+        return self._authority(
+            ROOT,
+            "Bring the root's folder from its offline place. If nobody has it any more "
+            "(docs/how-to/recover/certificates-lost.md), or for a first PKI: pki root.",
+        )
 
     def intermediate(self) -> Authority:
         """Return the intermediate. Raise OperatorError as ``root`` does."""
         return self._authority(INTERMEDIATE, "Make one with: pki intermediate")
 
-    def root_certificate(self) -> x509.Certificate:
-        """Return the root's certificate; its private key may be missing."""
-        return load_certificates(self.path / ROOT / CERTIFICATE)[0]
+    def _root_certificate(self, intermediate: x509.Certificate) -> x509.Certificate:
+        """Return the root's certificate. The root's own folder may be offline.
+
+        Raise OperatorError if there is none, or if it is not the intermediate's issuer.
+        """
+        places = (self.path / ROOT / CERTIFICATE, self.path / INTERMEDIATE / CA)
+        found = [path for path in places if path.exists()]
+        if not found:
+            raise OperatorError(
+                f"neither {places[0]} nor {places[1]} exists, and each leaf needs the root's "
+                "certificate",
+                f"Copy the root's certificate, not its private key, to {places[1]}: the ca.pem of "
+                "each host is the same file.",
+            )
+        root = load_certificates(found[0])[0]
+        try:
+            intermediate.verify_directly_issued_by(root)
+        except (ValueError, TypeError, InvalidSignature):
+            raise OperatorError(
+                f"the root in {found[0]} has not issued the intermediate in {self.path}",
+                "Put the right root's certificate there. Under a new root, make a new "
+                "intermediate: move the old folder away, then: pki intermediate",
+            ) from None
+        return root
 
     def require_absent(self, *folder: str) -> Path:
         """Return the path of a new folder. Raise OperatorError if it exists."""
@@ -71,10 +98,18 @@ class Directory:
         return path
 
     def add_authority(
-        self, folder: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate
+        self,
+        folder: str,
+        key: ec.EllipticCurvePrivateKey,
+        certificate: x509.Certificate,
+        ca: x509.Certificate | None = None,
     ) -> Path:
-        """Write the root's or the intermediate's folder; only its owner can read it."""
-        return self._add(self.require_absent(folder), key, {CERTIFICATE: [certificate]}, 0o700)
+        """Write the root's or the intermediate's folder; only its owner can read it.
+
+        ``ca``: the root that has issued the intermediate.
+        """
+        files = {CERTIFICATE: [certificate], **({} if ca is None else {CA: [ca]})}
+        return self._add(self.require_absent(folder), key, files, 0o700)
 
     def add_leaf(
         self, kind: str, name: str, key: ec.EllipticCurvePrivateKey, leaf: x509.Certificate
@@ -82,14 +117,16 @@ class Directory:
         """Write the record of an issued leaf, then the leaf's folder."""
         path = self.require_absent(kind, name)
         intermediate = load_certificates(self.path / INTERMEDIATE / CERTIFICATE)[0]
+        files = {CERTIFICATE: [leaf, intermediate], CA: [self._root_certificate(intermediate)]}
         self._record(leaf)
-        files = {CERTIFICATE: [leaf, intermediate], CA: [self.root_certificate()]}
         return self._add(path, key, files, 0o755)
 
     def _authority(self, folder: str, todo: str) -> Authority:
         path = self.path / folder
         if not path.is_dir():
             raise OperatorError(f"there is no {folder} in {self.path}", todo)
+        if not (path / PRIVATE_KEY).exists():
+            raise OperatorError(f"{path / PRIVATE_KEY} is not there", todo)
         certificate = load_certificates(path / CERTIFICATE)[0]
         pem = read_secret(path / PRIVATE_KEY, f"the {folder}'s private key")
         try:

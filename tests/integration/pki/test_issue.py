@@ -123,6 +123,37 @@ def test_leaves_are_issued_without_the_roots_key(pki: Pki, authorities: Path):
     pki("issue", "node", "driver-1")
 
 
+def test_leaves_are_issued_while_the_roots_folder_is_offline(
+    pki: Pki, authorities: Path, tmp_path: Path
+):
+    root = (authorities / "root/certificate.pem").read_bytes()
+    (authorities / "root").rename(tmp_path / "safe")
+    pki("issue", "node", "driver-1")
+    assert (authorities / "nodes/driver-1/ca.pem").read_bytes() == root
+    (authorities / "intermediate").rename(tmp_path / "lost")
+    pki("intermediate", fails_with="Bring the root")
+
+
+def test_a_missing_root_is_named_with_the_place_for_it(pki: Pki, authorities: Path, tmp_path: Path):
+    (authorities / "root").rename(tmp_path / "safe")
+    (authorities / "intermediate/ca.pem").unlink()
+    pki("issue", "node", "driver-1", fails_with="exists, and each leaf needs")
+    assert not (authorities / "intermediate/issued").exists()
+
+
+def test_no_leaf_gets_a_root_that_is_not_its_own(pki: Pki, authorities: Path, tmp_path: Path):
+    (authorities / "root").rename(tmp_path / "safe")
+    pki("root")
+    pki("issue", "node", "driver-1", fails_with="has not issued the intermediate")
+    assert not (authorities / "nodes").exists()
+
+
+def test_an_intermediate_needs_the_roots_private_key(pki: Pki, authorities: Path, tmp_path: Path):
+    (authorities / "root/private_key.pem").rename(tmp_path / "safe")
+    (authorities / "intermediate").rename(tmp_path / "lost")
+    pki("intermediate", fails_with="private_key.pem is not there")
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -164,5 +195,5 @@ def test_a_server_needs_a_name(pki: Pki, authorities: Path):
 
 
 def test_the_order_is_taught(pki: Pki):
-    pki("intermediate", fails_with="Make one with: pki root")
+    pki("intermediate", fails_with="first PKI: pki root")
     pki("issue", "node", "driver-1", fails_with="Make one with: pki intermediate")
