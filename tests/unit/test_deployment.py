@@ -80,6 +80,31 @@ def test_systemd_understands_a_unit(unit: Path, tmp_path: Path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(SYSTEMD_ANALYZE is None, reason="there is no systemd here")
+@pytest.mark.parametrize("unit", BACKUP_UNITS, ids=lambda unit: unit.stem)
+def test_systemd_understands_a_timer_and_the_documented_credentials(unit: Path, tmp_path: Path):
+    assert SYSTEMD_ANALYZE is not None
+    page = (ROOT / "docs/how-to/systemd.md").read_text("utf-8")
+    drop_ins = re.findall(r"^```ini\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert len(drop_ins) == 2
+    extra = tmp_path / f"{unit.name}.d"
+    extra.mkdir()
+    runnable = re.compile(r"(?m)^ExecStart=\S+")
+    for number, text in enumerate(drop_ins):
+        (extra / f"{number}.conf").write_text(runnable.sub("ExecStart=/bin/true", text))
+    (tmp_path / unit.name).write_text(runnable.sub("ExecStart=/bin/true", unit.read_text()))
+    timer = unit.with_suffix(".timer")
+    shutil.copy(timer, tmp_path)
+    done = subprocess.run(
+        [SYSTEMD_ANALYZE, "verify", "--man=no", tmp_path / timer.name, tmp_path / unit.name],
+        env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_image_is_built_from_all_packages():
     """Both wheels are made of files that .containerignore lets in."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
