@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,8 @@ from custody.backup.layout import OpenBackup, open_backup
 from custody.backup.manifest import SUFFIX
 from custody.backup.subject import Subject
 from custody.runtime.configuration import sync_folder
+from custody.runtime.console import DISK_ERRORS
+from custody.runtime.errors import OperatorError
 
 LOCK = ".lock"
 NEW = ".new-"
@@ -39,9 +41,22 @@ class BackupFolder:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Make the folder, hold its lock, and remove what a killed `create` has left."""
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with locked(self.path / LOCK):
+        """Make the folder, hold its lock, and remove what a killed `create` has left.
+
+        Raise OperatorError if this user may not write there.
+        """
+        with ExitStack() as stack:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+                stack.enter_context(locked(self.path / LOCK))
+            except OSError as error:
+                if error.errno in DISK_ERRORS:
+                    raise
+                raise OperatorError(
+                    f"cannot write into {self.path}, the folder of [backup]: {error.strerror}",
+                    "Run the command as the daemon's user, who owns this folder, or name another "
+                    "folder.",
+                ) from None
             for leftover in self.path.glob(f"{NEW}*"):
                 shutil.rmtree(leftover)
             yield

@@ -35,7 +35,7 @@ def subject_of(settings: Settings, config: Path) -> Subject:
     if settings.backup is None:
         raise ConfigurationError(
             f"{config} has no section [backup]",
-            "Add it: control-plane init writes it, explained, into a new configuration.",
+            "Add it, with folder and recipients: docs/how-to/back-up.md, 'Set it up once'.",
         )
     key_files = KeyFiles(settings.jobs.signing_key)
     previous, following = key_files.load_previous(), key_files.load_next()

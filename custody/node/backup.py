@@ -59,7 +59,7 @@ def backup_subject(
     if settings.backup is None:
         raise ConfigurationError(
             f"{config} has no section [backup]",
-            f"Add it: {settings.program} init writes it, explained, into a new configuration.",
+            "Add it, with folder and recipients: docs/how-to/back-up.md, 'Set it up once'.",
         )
     signer = load_identity(settings.identity.private_key)
     return Subject(

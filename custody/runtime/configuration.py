@@ -230,6 +230,7 @@ def credential_path(name: str) -> Path:
     if folder is None:
         raise ConfigurationError(
             f"the configuration names the credential {name!r}, but systemd passed no credentials",
-            "Add LoadCredential= to the unit, or name a file instead.",
+            f"Add LoadCredential={name}:FILE to the unit, or name a file instead. For a command by "
+            "hand see docs/how-to/systemd.md, 'Secrets as credentials'.",
         )
     return Path(folder) / name

@@ -1,6 +1,7 @@
 """Private keys of people, in files: OpenSSH's or PKCS#8, with a passphrase that is asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import typer
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -9,6 +10,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_ssh_private_key,
 )
+
+from custody.runtime.errors import OperatorError
 
 OPENSSH = b"-----BEGIN OPENSSH PRIVATE KEY-----"
 
@@ -25,19 +28,39 @@ class WrongPassphrase(ValueError):
 
 
 def ask_passphrase(name: str) -> str:
-    """Ask on the terminal for the passphrase of something that exists. It may be empty."""
-    passphrase: str = typer.prompt(
-        f"passphrase of {name}", default="", hide_input=True, err=True, show_default=False
-    )
+    """Ask on the terminal for the passphrase of something that exists. It may be empty.
+
+    Raise OperatorError if no answer comes.
+    """
+    with _answered(name):
+        passphrase: str = typer.prompt(
+            f"passphrase of {name}", default="", hide_input=True, err=True, show_default=False
+        )
     return passphrase
 
 
 def ask_new_passphrase(name: str) -> str:
-    """Ask twice for the passphrase of something that is about to be written."""
-    passphrase: str = typer.prompt(
-        f"passphrase of {name}", hide_input=True, confirmation_prompt=True, err=True
-    )
+    """Ask twice for the passphrase of something that is about to be written.
+
+    Raise OperatorError if no answer comes.
+    """
+    with _answered(name):
+        passphrase: str = typer.prompt(
+            f"passphrase of {name}", hide_input=True, confirmation_prompt=True, err=True
+        )
     return passphrase
+
+
+@contextmanager
+def _answered(name: str) -> Iterator[None]:
+    try:
+        yield
+    except typer.Abort:  # no terminal, or the person ended the question
+        raise OperatorError(
+            f"no passphrase was given for {name}",
+            "Run the command on a terminal. Without one, for example in a timer, use a key that "
+            "has no passphrase: docs/how-to/systemd.md, 'Secrets as credentials'.",
+        ) from None
 
 
 def load_private_key(content: bytes, name: str, ask: AskPassphrase) -> PrivateKeyTypes:

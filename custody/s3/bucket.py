@@ -136,7 +136,7 @@ class Bucket:
         try:
             yield
         except ConfigurationError as error:
-            raise S3Fault(FaultKind.CREDENTIALS, error.what) from None
+            raise S3Fault(FaultKind.CREDENTIALS, error.what, todo=error.todo) from None
         except exceptions.ClientError as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             code = str(error.response.get("Error", {}).get("Code", "without a code"))

@@ -50,16 +50,16 @@ _BUSY_STATUS = frozenset({409, 429})
 class S3Fault(Exception):
     """An operation that was not done, or that nobody knows to be done. ``what`` has no secret."""
 
-    def __init__(self, kind: FaultKind, what: str, code: str | None = None) -> None:
+    def __init__(
+        self, kind: FaultKind, what: str, code: str | None = None, todo: str | None = None
+    ) -> None:
+        """``todo``: what to do about this fault, if that is more exact than for its kind."""
         super().__init__(what)
         self.kind = kind
         self.what = what
         self.code = code
         """The server's own code, where it gave one."""
-
-    @property
-    def todo(self) -> str:
-        return TODO[self.kind]
+        self.todo = todo or TODO[kind]
 
 
 def fault_of_answer(status: int, code: str, operation: str, where: str) -> S3Fault:

@@ -1,23 +1,40 @@
 """The settings of a bucket, for a section of a configuration file."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from custody.runtime.configuration import ConfiguredPath, Section
 
 BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 PREFIX = r"^([A-Za-z0-9!_.*'()-]+/)+$"
 """Characters that no S3 server and no tool has to escape."""
+ENDPOINT = r"^https://[^/@\s]+/?$"
+
+
+def _form(pattern: str, form: str) -> AfterValidator:
+    """Return a check that says in words which form a text must have."""
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise ValueError(f"give {form}")  # without the text: it may contain a password
+        return text
+
+    return AfterValidator(check)
 
 
 class S3Section(Section):
     """A bucket, the prefix of this program's objects, and the place of its credentials."""
 
-    endpoint: Annotated[str, Field(pattern=r"^https://[^/@\s]+/?$")]
-    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
-    bucket: Annotated[str, Field(pattern=BUCKET)]
-    prefix: Annotated[str, Field(pattern=PREFIX, max_length=200)]
+    endpoint: Annotated[
+        str, _form(ENDPOINT, "an address as https://s3.example.com, without path and user")
+    ]
+    region: Annotated[str, _form(r"^[a-z0-9-]+$", "a region as us-east-1")]
+    bucket: Annotated[str, _form(BUCKET, "a bucket's name: 3 to 63 of a-z, 0-9, '.' and '-'")]
+    prefix: Annotated[
+        str, Field(max_length=200), _form(PREFIX, "a prefix that ends with a slash, as signer-1/")
+    ]
     addressing: Literal["path", "virtual"] = "path"
     """``path``: https://endpoint/bucket/name; ``virtual``: https://bucket.endpoint/name."""
     ca: ConfiguredPath | None = None

@@ -159,7 +159,9 @@ def _add_init(app: typer.Typer, settings_of: Callable[[typer.Context], SignerSet
         elif failed:
             names = ", ".join(check.name for check in failed)
             err.print(f"error: nothing was written: {names}", style="red", markup=False)
-            err.print("  -> Correct this at the bucket, and run the same command again.")
+            err.print(
+                "  -> Do what the line below each check says, and run the same command again."
+            )
         elif new.print_only:
             out.print(text, markup=False)
         else:

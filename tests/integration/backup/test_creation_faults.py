@@ -60,6 +60,14 @@ def test_a_database_that_is_away_is_an_error(subject: Subject):
     assert left_over(subject) == []
 
 
+def test_a_folder_that_cannot_be_made_is_named(subject: Subject, tmp_path: Path):
+    (tmp_path / "file").touch()
+    section = subject.section.model_copy(update={"folder": tmp_path / "file" / "backups"})
+    with pytest.raises(OperatorError, match=r"the folder of .backup.: Not a directory") as caught:
+        create(replace(subject, section=section), no_progress)
+    assert "daemon's user" in caught.value.todo
+
+
 def test_without_a_recipient_nothing_is_made(subject: Subject):
     section = subject.section.model_copy(update={"recipients": ()})
     with pytest.raises(ConfigurationError, match="nobody could open"):

@@ -108,6 +108,20 @@ def test_what_the_policy_and_the_server_refuse(customers: Customers, tmp_path: P
     assert "no-secret" not in str(found)
 
 
+def test_a_file_of_credentials_that_cannot_be_used_says_what_to_do(
+    customers: Customers, tmp_path: Path
+) -> None:
+    file = tmp_path / "wrong"
+    found = fault(customers.client(credentials_file=file))
+    assert found.kind is FaultKind.CREDENTIALS
+    assert "Create the file" in found.todo
+    file.write_text("[default]\naws_access_key_id = a\n")
+    file.chmod(0o644)
+    assert fault(customers.client(credentials_file=file)).todo == f"chmod 600 {file}"
+    file.chmod(0o600)
+    assert "aws_secret_access_key = ..." in fault(customers.client(credentials_file=file)).todo
+
+
 def test_a_clock_that_is_an_hour_off(customers: Customers, monkeypatch: pytest.MonkeyPatch) -> None:
     right = auth.get_current_datetime
     monkeypatch.setattr(

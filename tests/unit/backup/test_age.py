@@ -3,6 +3,7 @@
 import base64
 import io
 import subprocess
+import sys
 from pathlib import Path
 
 import pyrage
@@ -133,3 +134,26 @@ def test_the_error_of_a_stream_is_raised_as_it_was():
     with pytest.raises(OSError, match="No space left") as raised:
         encrypt(io.BytesIO(b"x"), Failing(), recipient)
     assert raised.value.filename == "/backups/part"
+
+
+def test_without_a_terminal_the_passphrase_is_not_waited_for(tmp_path: Path):
+    """As in a timer. `verify` must not end with the code of a backup that is not good."""
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(tmp_path / "id")]
+    subprocess.run(command, check=True)
+    program = (
+        "import sys; from pathlib import Path; from custody.backup.age import read_identities;"
+        "from custody.backup.errors import backup_errors;"
+        "from custody.runtime.private_keys import ask_passphrase\n"
+        "with backup_errors(2): read_identities([Path(sys.argv[1])], ask_passphrase)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "id"],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "no passphrase was given" in done.stderr
+    assert "credentials" in done.stderr

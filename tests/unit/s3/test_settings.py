@@ -38,6 +38,22 @@ def test_settings_that_are_refused(changes: dict[str, Any]) -> None:
         S3Section.model_validate(GOOD | changes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"endpoint": "https://me:secret@s3.example.com"}, "https://s3.example.com"),
+        ({"prefix": "signer-1"}, "ends with a slash"),
+        ({"prefix": "signer-1/\n"}, "ends with a slash"),
+    ],
+)
+def test_a_refusal_says_the_form_and_repeats_no_secret(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        S3Section.model_validate(GOOD | changes)
+    (fault,) = caught.value.errors()
+    assert said in fault["msg"]
+    assert "secret" not in fault["msg"]
+
+
 def test_the_place_names_endpoint_bucket_and_prefix() -> None:
     place = "https://s3.eu-central-1.amazonaws.com/acme-share-copies/signer-1/"
     assert S3Section.model_validate(GOOD).place == place
