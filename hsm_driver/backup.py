@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from custody.backup.subject import Advance, Newer, Proof, Subject
-from custody.node.backup import backup_subject, of_keys
+from custody.backup.daemon import Advance, Daemon, DatabaseCheck, Newer
+from custody.node.backup import check_of_keys, node_daemon
 from hsm_driver.audited_keys import CHECK
 from hsm_driver.driver import open_hsm
 from hsm_driver.key_verification import count_keys, verify_keys
@@ -24,17 +24,17 @@ _KNOWN = "SELECT key_id FROM wrapped_keys WHERE key_id = ANY(:key_ids::uuid[])"
 _SAMPLE = "SELECT key_id FROM wrapped_keys ORDER BY random() LIMIT :sample"
 
 
-def subject_of(settings: DriverSettings, config: Path) -> Subject:
+def daemon_of(settings: DriverSettings, config: Path) -> Daemon:
     """Return what the backup commands need of a driver. Raise OperatorError."""
     copies = settings.key_copies
-    return backup_subject(
+    return node_daemon(
         settings,
         config,
         files=() if copies is None else (copies.ca, copies.credentials_file),
         secrets=(settings.hsm.pin_file,),
         known_keys=_KNOWN_KEYS,
         check_keys=CHECK,
-        prove_keys=partial(_prove_keys, settings),
+        verify_keys=partial(_verify_keys, settings),
         lacking=_lacking,
     )
 
@@ -54,9 +54,9 @@ async def _lacking(database: Pool, made: Sequence[MadeKey]) -> list[Newer]:
     ]
 
 
-async def _prove_keys(
+async def _verify_keys(
     settings: DriverSettings, database: Pool, sample: int | None, advance: Advance
-) -> Proof:
+) -> DatabaseCheck:
     """Unwrap keys and sign with each in the HSM. Raise OperatorError if the HSM cannot be used."""
     in_all = await count_keys(database)
     wanted = min(in_all, sample or in_all)
@@ -69,4 +69,4 @@ async def _prove_keys(
         count, bad = await verify_keys(
             vault, database, key_ids, lambda done: advance("keys", done, wanted)
         )
-    return of_keys("keys", count, in_all, [f"key {each.key_id}: {each.what}" for each in bad])
+    return check_of_keys("keys", count, in_all, [f"key {each.key_id}: {each.what}" for each in bad])

@@ -29,7 +29,7 @@ from hsm_driver.configuration import NewDriver, new_configuration
 from hsm_driver.rebuild_command import add_rebuild
 
 if TYPE_CHECKING:
-    from custody.backup.subject import Subject
+    from custody.backup.daemon import Daemon
     from custody.database.pool import Pool
     from custody.node.chain_verification import KeyCheck
     from custody.pkcs11.settings import HsmSettings
@@ -178,10 +178,10 @@ def adopt(
         out.print("this HSM shows each master key as made inside it: no key needs adoption")
 
 
-def _backup_subject(context: typer.Context) -> Subject:
-    from hsm_driver.backup import subject_of
+def _daemon(context: typer.Context) -> Daemon:
+    from hsm_driver.backup import daemon_of
 
-    return subject_of(_settings(context), context.find_root().obj)
+    return daemon_of(_settings(context), context.find_root().obj)
 
 
 async def _known_keys(_: DriverSettings, database: Pool) -> dict[str, bytes]:
@@ -192,7 +192,7 @@ async def _known_keys(_: DriverSettings, database: Pool) -> dict[str, bytes]:
 
 add_confirm_backup(master_keys, _settings, _known_keys)
 app.add_typer(keys_commands.application(_settings), name="keys")
-backups = backup_commands.application(_backup_subject)
+backups = backup_commands.application(_daemon)
 add_rebuild(backups, _settings)
 app.add_typer(backups, name="backup")
 

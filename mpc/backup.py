@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from custody.backup.subject import Advance, Newer, Proof, Subject
-from custody.node.backup import backup_subject, of_keys
+from custody.backup.daemon import Advance, Daemon, DatabaseCheck, Newer
+from custody.node.backup import check_of_keys, node_daemon
 from mpc.shares import share_queries
 from mpc.shares.audited_shares import CHECK
 from mpc.shares.encryption_keys import open_encryption_keys
@@ -32,21 +32,21 @@ _SAMPLE = """
 """
 
 
-def subject_of(settings: SignerSettings, config: Path) -> Subject:
+def daemon_of(settings: SignerSettings, config: Path) -> Daemon:
     """Return what the backup commands need of a signer. Raise OperatorError.
 
     The encryption key is never in the backup: a person who opens the backup must not get shares.
     """
     encryption = settings.encryption
     pin_file = None if encryption.hsm is None else encryption.hsm.pin_file
-    return backup_subject(
+    return node_daemon(
         settings,
         config,
         files=(*(server.ca for server in settings.delivery), *_layer4_files(settings)),
         secrets=(encryption.key_file, *encryption.other_key_files, pin_file),
         known_keys=_KNOWN_KEYS,
         check_keys=CHECK,
-        prove_keys=partial(_prove_shares, settings),
+        verify_keys=partial(_verify_shares, settings),
         lacking=_lacking,
     )
 
@@ -84,9 +84,9 @@ def _fault(generation: int | None, held: int | None) -> str | None:
     return None
 
 
-async def _prove_shares(
+async def _verify_shares(
     settings: SignerSettings, database: Pool, sample: int | None, advance: Advance
-) -> Proof:
+) -> DatabaseCheck:
     """Open shares, and compare each with its public verifying share.
 
     Raise OperatorError if the encryption key is not available.
@@ -101,4 +101,4 @@ async def _prove_shares(
             Shares(database, keys), database, key_ids, lambda done: advance("shares", done, in_all)
         )
     findings = [f"share of key {each.key_id} from {each.ceremony}: {each.what}" for each in bad]
-    return of_keys("shares", count, in_all, findings)
+    return check_of_keys("shares", count, in_all, findings)

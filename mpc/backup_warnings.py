@@ -1,7 +1,7 @@
 """Warnings of encryption keys whose backup nobody has confirmed."""
 
 from custody.database.pool import Pool
-from custody.node.key_backups import KeyBackup, unconfirmed
+from custody.node.key_backups import KeyBackupStatus, unconfirmed
 from custody.runtime.checks import Check, Status
 from mpc.shares.encryption_key import EncryptionKey, HsmKey
 from mpc.shares.encryption_keys import EncryptionKeys, known_keys
@@ -32,7 +32,7 @@ async def backup_check(pool: Pool, keys: EncryptionKeys) -> Check:
     return Check(name, Status.OK, "confirmed")
 
 
-async def _missing(pool: Pool, keys: EncryptionKeys) -> list[tuple[EncryptionKey, KeyBackup]]:
+async def _missing(pool: Pool, keys: EncryptionKeys) -> list[tuple[EncryptionKey, KeyBackupStatus]]:
     """Return the available keys without a confirmed backup.
 
     A key that `rewrap` has just made is not available to a signer that still runs.
@@ -42,7 +42,7 @@ async def _missing(pool: Pool, keys: EncryptionKeys) -> list[tuple[EncryptionKey
     return [(available[each], found[each]) for each in sorted(found) if each in available]
 
 
-def _words(key: EncryptionKey, backup: KeyBackup) -> str:
+def _words(key: EncryptionKey, backup: KeyBackupStatus) -> str:
     what = f"no confirmed backup of encryption key {key.id} ({key.name})"
     if isinstance(key, HsmKey):
         return f"{what}: {IN_HSM}"

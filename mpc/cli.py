@@ -26,7 +26,7 @@ from mpc.commands.rewrap import add_rewrap
 from mpc.configuration import NewSigner, new_configuration
 
 if TYPE_CHECKING:
-    from custody.backup.subject import Subject
+    from custody.backup.daemon import Daemon
     from custody.node.chain_verification import KeyCheck
     from custody.pkcs11.settings import HsmSettings
     from custody.runtime.checks import Check
@@ -109,15 +109,15 @@ def _hsm_settings(context: typer.Context) -> HsmSettings:
     return hsm_settings(_settings(context))
 
 
-def _backup_subject(context: typer.Context) -> Subject:
-    from mpc.backup import subject_of
+def _daemon(context: typer.Context) -> Daemon:
+    from mpc.backup import daemon_of
 
-    return subject_of(_settings(context), context.find_root().obj)
+    return daemon_of(_settings(context), context.find_root().obj)
 
 
 add_node_commands(app, _settings, _checks, _key_check)
 add_rewrap(app, _settings)
-app.add_typer(backup_commands.application(_backup_subject), name="backup")
+app.add_typer(backup_commands.application(_daemon), name="backup")
 app.add_typer(peers_commands.application(_settings), name="peers")
 app.add_typer(encryption_key_commands.application(_settings), name="encryption-key")
 app.add_typer(shares_commands.application(_settings), name="shares")

@@ -27,8 +27,8 @@ from custody.runtime.console import (
 from custody.runtime.console import application as new_application
 
 if TYPE_CHECKING:
+    from custody.backup.daemon import Daemon, Newer
     from custody.backup.folder import ListedBackup
-    from custody.backup.subject import Newer, Subject
     from custody.backup.verification import Verification
 
 RECONCILE = (
@@ -53,8 +53,8 @@ NodeKey = Annotated[
 ]
 
 
-def application(subject_of: Callable[[typer.Context], Subject]) -> typer.Typer:
-    """Return the command group of a program; ``subject_of`` raises OperatorError."""
+def application(daemon_of: Callable[[typer.Context], Daemon]) -> typer.Typer:
+    """Return the command group of a program; ``daemon_of`` raises OperatorError."""
     app = new_application(
         "Backups of the database, the configuration, the identity key and the certificates."
     )
@@ -73,7 +73,7 @@ def application(subject_of: Callable[[typer.Context], Subject]) -> typer.Typer:
         with backup_errors():
             harden()
             with byte_bars() as advance:
-                made = create_backup(subject_of(context), advance)
+                made = create_backup(daemon_of(context), advance)
         if as_json:
             print_json({"file": str(made.path), "size": made.size, **_facts(made.manifest)})
             return
@@ -90,16 +90,16 @@ def application(subject_of: Callable[[typer.Context], Subject]) -> typer.Typer:
         from custody.backup.folder import BackupFolder
 
         with backup_errors():
-            subject = subject_of(context)
-            found = BackupFolder(subject).listed()
+            daemon = daemon_of(context)
+            found = BackupFolder(daemon).listed()
             if as_json:
                 print_json([_listed(each) for each in found])
             elif found:
                 _show(found)
             if not found:
                 raise NothingThere(
-                    f"{subject.section.folder} contains no backup of {subject.node}",
-                    f"Make one: {subject.program} backup create",
+                    f"{daemon.section.folder} contains no backup of {daemon.node}",
+                    f"Make one: {daemon.program} backup create",
                 )
         if any(each.problem for each in found):
             raise typer.Exit(EXIT_DAMAGED)
@@ -133,12 +133,12 @@ def application(subject_of: Callable[[typer.Context], Subject]) -> typer.Typer:
 
         with backup_errors(EXIT_COULD_NOT_CHECK):
             harden()
-            subject = subject_of(context)
-            path = file or BackupFolder(subject).newest()
+            daemon = daemon_of(context)
+            path = file or BackupFolder(daemon).newest()
             identities = read_identities(identity, ask_passphrase)
             with byte_bars() as advance:
                 found = verify_backup(
-                    subject, path, identities, _keys(subject, node_key), sample, advance
+                    daemon, path, identities, _keys(daemon, node_key), sample, advance
                 )
         _show_verification(path, found, as_json)
         if found.findings:
@@ -176,8 +176,8 @@ def application(subject_of: Callable[[typer.Context], Subject]) -> typer.Typer:
             if files is not None:
                 _restore_files(file, identities, node_key, files, as_json)
                 return
-            subject = subject_of(context)
-            is_good = _restore_database(subject, file, identities, node_key, as_json)
+            daemon = daemon_of(context)
+            is_good = _restore_database(daemon, file, identities, node_key, as_json)
         if not is_good:
             raise typer.Exit(EXIT_FAILED)
 
@@ -197,14 +197,14 @@ def application(subject_of: Callable[[typer.Context], Subject]) -> typer.Typer:
         from custody.backup.layout import open_backup
 
         with backup_errors(EXIT_COULD_NOT_CHECK):
-            subject = subject_of(context)
+            daemon = daemon_of(context)
             with open_backup(file) as backup:
-                backup.check_signature(subject.believed)
-            if subject.newer is None:
+                backup.check_signature(daemon.believed)
+            if daemon.newer is None:
                 found: list[Newer] = []
                 out.print(RECONCILE, markup=False)
             else:
-                found = asyncio.run(subject.newer(backup.manifest.created_at))
+                found = asyncio.run(daemon.newer(backup.manifest.created_at))
         if as_json:
             print_json([vars(each) for each in found])
         else:
@@ -223,8 +223,8 @@ def application(subject_of: Callable[[typer.Context], Subject]) -> typer.Typer:
         from custody.backup.folder import BackupFolder
 
         with backup_errors():
-            subject = subject_of(context)
-            deleted = BackupFolder(subject).prune(datetime.now(UTC))
+            daemon = daemon_of(context)
+            deleted = BackupFolder(daemon).prune(datetime.now(UTC))
         if as_json:
             print_json({"deleted": [path.name for path in deleted]})
             return
@@ -266,7 +266,7 @@ def _restore_files(
 
 
 def _restore_database(
-    subject: Subject, file: Path, identities: list[Any], node_key: str | None, as_json: bool
+    daemon: Daemon, file: Path, identities: list[Any], node_key: str | None, as_json: bool
 ) -> bool:
     """Restore, show what was done and what is newer, and return whether the result is good."""
     from custody.backup.restoration import restore
@@ -274,9 +274,9 @@ def _restore_database(
     from custody.runtime.progress import byte_bars
 
     with byte_bars() as advance:
-        found = restore(subject, file, identities, _keys(subject, node_key), advance)
-    is_current = found.manifest.schema_revision == HEADS[subject.tree]
-    newer, problem = _ask_newer(subject, file, found, is_current)
+        found = restore(daemon, file, identities, _keys(daemon, node_key), advance)
+    is_current = found.manifest.schema_revision == HEADS[daemon.tree]
+    newer, problem = _ask_newer(daemon, file, found, is_current)
     if as_json:
         print_json(
             {
@@ -299,20 +299,20 @@ def _restore_database(
 
 
 def _ask_newer(
-    subject: Subject, file: Path, found: Verification, is_current: bool
+    daemon: Daemon, file: Path, found: Verification, is_current: bool
 ) -> tuple[list[Newer] | None, str | None]:
     """Return what is newer at the control plane, or why that is not known and what to do."""
     import asyncio
 
     from custody.runtime.errors import OperatorError
 
-    command = f"{subject.program} backup newer {file}"
-    if subject.newer is None:
+    command = f"{daemon.program} backup newer {file}"
+    if daemon.newer is None:
         return None, RECONCILE
     if not is_current:
-        return None, f"next: {subject.program} migrate, then: {command}"
+        return None, f"next: {daemon.program} migrate, then: {command}"
     try:
-        return asyncio.run(subject.newer(found.manifest.created_at)), None
+        return asyncio.run(daemon.newer(found.manifest.created_at)), None
     except OperatorError as error:
         return None, f"what is newer is not known: {error.what}; when that is corrected: {command}"
 
@@ -324,8 +324,8 @@ def _show_newer(found: list[Newer]) -> None:
     out.print(f"{len(found)} facts are newer at the control plane than this database")
 
 
-def _keys(subject: Subject, node_key: str | None) -> tuple[bytes, ...]:
-    return subject.believed if node_key is None else (_node_key(node_key),)
+def _keys(daemon: Daemon, node_key: str | None) -> tuple[bytes, ...]:
+    return daemon.believed if node_key is None else (_node_key(node_key),)
 
 
 def _node_key(text: str) -> bytes:

@@ -15,13 +15,13 @@ from tempfile import mkdtemp
 from custody.backup import layout
 from custody.backup.age import Reader, Recipient, encrypt, parse_recipients
 from custody.backup.counted import CountedReader, CountedWriter
-from custody.backup.facts import CreatedBackup, Facts
+from custody.backup.daemon import Advance, Daemon
 from custody.backup.files import pack
 from custody.backup.folder import NEW, BackupFolder
+from custody.backup.history import BackupHistory, CreatedBackup
 from custody.backup.manifest import DATABASE, FILES, FORMAT, Manifest, Part, encode, file_name, sign
 from custody.backup.postgres import dumped
 from custody.backup.snapshot import Snapshot, snapshot
-from custody.backup.subject import Advance, Subject
 from custody.migrations.schema import HEADS
 from custody.runtime.configuration import sync_folder
 from custody.runtime.errors import SchemaError
@@ -38,39 +38,39 @@ class Made:
     manifest: Manifest
 
 
-def create(subject: Subject, advance: Advance) -> Made:
+def create(daemon: Daemon, advance: Advance) -> Made:
     """Make a backup. Raise OperatorError or OSError; then there is no new file."""
-    recipients = parse_recipients(subject.section.recipients)
-    files = pack(subject)
-    folder = BackupFolder(subject)
+    recipients = parse_recipients(daemon.section.recipients)
+    files = pack(daemon)
+    folder = BackupFolder(daemon)
     with folder.changing(), _new_folder(folder.path) as unfinished:
-        with snapshot(subject.database_url, subject.program) as taken:
-            created_at = _free_time(subject, folder.path)
-            facts = subject.facts(taken.rows)
-            counts, revision = taken.counts(), _revision(taken, subject)
-            with dumped(subject.database_url, taken.name) as dump:
+        with snapshot(daemon.database_url, daemon.program) as taken:
+            created_at = _free_time(daemon, folder.path)
+            facts = daemon.facts(taken.rows)
+            counts, revision = taken.counts(), _revision(taken, daemon)
+            with dumped(daemon.database_url, taken.name) as dump:
                 parts = (
                     _part(unfinished / DATABASE, dump, recipients, advance),
                     _part(unfinished / FILES, io.BytesIO(files), recipients, advance),
                 )
         manifest = Manifest(
             format=FORMAT,
-            program=subject.program,
-            node=subject.node,
-            group=subject.group,
+            program=daemon.program,
+            node=daemon.node,
+            group=daemon.group,
             product_version=version(DISTRIBUTION),
             created_at=created_at,
-            file=file_name(subject.program, subject.node, created_at),
+            file=file_name(daemon.program, daemon.node, created_at),
             schema_revision=revision,
             counts=counts,
             audit_head=facts.audit_head,
             check_values=dict(facts.check_values),
-            recipients=tuple(each.strip() for each in subject.section.recipients),
+            recipients=tuple(each.strip() for each in daemon.section.recipients),
             parts=parts,
         )
-        path = _finish(subject, manifest, unfinished, folder.path)
+        path = _finish(daemon, manifest, unfinished, folder.path)
     size = path.stat().st_size
-    Facts(subject.state_directory).note_created(
+    BackupHistory(daemon.state_directory).note_created(
         CreatedBackup(
             file=path.name, created_at=created_at, finished_at=datetime.now(UTC), size=size
         )
@@ -78,10 +78,10 @@ def create(subject: Subject, advance: Advance) -> Made:
     return Made(path, size, manifest)
 
 
-def _finish(subject: Subject, manifest: Manifest, unfinished: Path, folder: Path) -> Path:
+def _finish(daemon: Daemon, manifest: Manifest, unfinished: Path, folder: Path) -> Path:
     """Write the file, make it durable, check it as a reader would, and give it its name."""
     temporary, path = unfinished / manifest.file, folder / manifest.file
-    signature = sign(encode(manifest), subject.signer)
+    signature = sign(encode(manifest), daemon.signer)
     with temporary.open("xb") as target:
         temporary.chmod(0o600)
         layout.write(
@@ -90,7 +90,7 @@ def _finish(subject: Subject, manifest: Manifest, unfinished: Path, folder: Path
         target.flush()
         os.fsync(target.fileno())
     with layout.open_backup(temporary) as written:
-        written.check([subject.signer.public_key])
+        written.check([daemon.signer.public_key])
     temporary.rename(path)
     sync_folder(folder)
     return path
@@ -111,22 +111,22 @@ def _part(path: Path, source: Reader, recipients: list[Recipient], advance: Adva
     )
 
 
-def _revision(taken: Snapshot, subject: Subject) -> str:
-    found, head = taken.revision(), HEADS[subject.tree]
+def _revision(taken: Snapshot, daemon: Daemon) -> str:
+    found, head = taken.revision(), HEADS[daemon.tree]
     if found != head:
         raise SchemaError(
             f"the database has schema revision {found or 'none'}, this version needs {head}",
-            f"Run: {subject.program} migrate. Before an upgrade, make the backup with the old "
+            f"Run: {daemon.program} migrate. Before an upgrade, make the backup with the old "
             "version.",
         )
     return head
 
 
-def _free_time(subject: Subject, folder: Path) -> datetime:
+def _free_time(daemon: Daemon, folder: Path) -> datetime:
     """Return the present time in whole seconds, at which no backup has its name yet."""
     while True:
         now = datetime.now(UTC).replace(microsecond=0)
-        if not (folder / file_name(subject.program, subject.node, now)).exists():
+        if not (folder / file_name(daemon.program, daemon.node, now)).exists():
             return now
         time.sleep(0.1)
 

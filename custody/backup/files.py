@@ -10,8 +10,8 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from custody.backup.daemon import Daemon
 from custody.backup.errors import Damaged
-from custody.backup.subject import Subject
 from custody.runtime.configuration import write_secret
 from custody.runtime.errors import ConfigurationError, OperatorError
 from custody.runtime.regular_files import TooLarge, read_regular
@@ -29,17 +29,17 @@ _PATH_RECORD = re.compile(rb"([0-9]{1,4}) path=([^\n]+)\n")
 """The record of a pax header that names a member (IEEE 1003.1-2001, "pax Extended Header")."""
 
 
-def pack(subject: Subject) -> bytes:
-    """Return a tar of the subject's files. Raise ConfigurationError.
+def pack(daemon: Daemon) -> bytes:
+    """Return a tar of the daemon's files. Raise ConfigurationError.
 
     A file that the configuration names as a secret as well is refused: a person who opens the
     backup must not get the PIN or the encryption key with it.
     """
     target = io.BytesIO()
-    secret = {path.resolve() for path in subject.secrets}
+    secret = {path.resolve() for path in daemon.secrets}
     names = _Names()
     with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for path in dict.fromkeys(each.absolute() for each in subject.files):
+        for path in dict.fromkeys(each.absolute() for each in daemon.files):
             if path.resolve() in secret:
                 raise ConfigurationError(
                     f"{path} is a PIN or an encryption key, and the configuration names it for "
@@ -47,7 +47,7 @@ def pack(subject: Subject) -> bytes:
                     "Keep that secret in a file of its own: it must not get into the backup.",
                 )
             content = _read(path)
-            member = tarfile.TarInfo(_name(path, subject.folder.absolute()))
+            member = tarfile.TarInfo(_name(path, daemon.folder.absolute()))
             try:
                 names.add(member.name)
             except _BadTar as error:

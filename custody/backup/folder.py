@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from custody.backup.daemon import Daemon
 from custody.backup.errors import BackupError, NothingThere
-from custody.backup.facts import Facts, VerifiedBackup, locked
+from custody.backup.history import BackupHistory, VerifiedBackup, locked
 from custody.backup.layout import OpenBackup, open_backup
 from custody.backup.manifest import SUFFIX
-from custody.backup.subject import Subject
 from custody.runtime.configuration import sync_folder
 from custody.runtime.console import DISK_ERRORS
 from custody.runtime.errors import OperatorError
@@ -35,9 +35,9 @@ class ListedBackup:
 
 
 class BackupFolder:
-    def __init__(self, subject: Subject) -> None:
-        self._subject = subject
-        self.path = subject.section.folder
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self.path = daemon.section.folder
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -63,7 +63,9 @@ class BackupFolder:
 
     def listed(self) -> list[ListedBackup]:
         """Return this node's backups, oldest first, and every file that is damaged."""
-        verified = {each.file: each for each in Facts(self._subject.state_directory).verified()}
+        verified = {
+            each.file: each for each in BackupHistory(self._daemon.state_directory).verified()
+        }
         found = []
         for path in sorted(self.path.glob(f"*{SUFFIX}")):
             listed = self._one(path, verified.get(path.name))
@@ -76,11 +78,11 @@ class BackupFolder:
         try:
             with open_backup(path) as backup:
                 if (backup.manifest.program, backup.manifest.node) != (
-                    self._subject.program,
-                    self._subject.node,
+                    self._daemon.program,
+                    self._daemon.node,
                 ):
                     return None
-                backup.check_signature(self._subject.believed)
+                backup.check_signature(self._daemon.believed)
         except BackupError as error:
             return ListedBackup(path, size, None, error.what, None)
         if verified is not None and verified.manifest_sha256 != manifest_digest(backup):
@@ -92,22 +94,22 @@ class BackupFolder:
         found = [each for each in self.listed() if each.backup is not None]
         if not found:
             raise NothingThere(
-                f"{self.path} contains no backup of {self._subject.node}",
-                f"Make one: {self._subject.program} backup create",
+                f"{self.path} contains no backup of {self._daemon.node}",
+                f"Make one: {self._daemon.program} backup create",
             )
-        made = Facts(self._subject.state_directory).created()
+        made = BackupHistory(self._daemon.state_directory).created()
         newest = found[-1]
         if made is not None and made.file > newest.path.name:
             raise NothingThere(
                 f"the last backup made here, {made.file}, is not a good file in {self.path}",
-                f"Find out who moved or damaged it (`{self._subject.program} backup list`), or "
+                f"Find out who moved or damaged it (`{self._daemon.program} backup list`), or "
                 "name the backup that you want.",
             )
         return newest.path
 
     def prune(self, now: datetime) -> list[Path]:
         """Delete the backups that no rule keeps. Return them."""
-        section = self._subject.section
+        section = self._daemon.section
         with self.changing():
             good = [each for each in self.listed() if each.backup is not None]
             doomed = to_delete(
@@ -119,7 +121,7 @@ class BackupFolder:
                 path.unlink()
             if doomed:
                 sync_folder(self.path)
-                Facts(self._subject.state_directory).forget({path.name for path in doomed})
+                BackupHistory(self._daemon.state_directory).forget({path.name for path in doomed})
         return doomed
 
 

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from custody.backup.facts import Facts
+from custody.backup.history import BackupHistory
 
 
 class BackupMetrics:
@@ -26,19 +26,19 @@ class BackupMetrics:
             registry=registry,
         )
 
-    def watch(self, facts: Facts) -> None:
-        """Read the facts whenever somebody asks for the metrics."""
+    def watch(self, history: BackupHistory) -> None:
+        """Read the history whenever somebody asks for the metrics."""
 
         def created() -> float:
-            backup = facts.created()
+            backup = history.created()
             return 0.0 if backup is None else backup.created_at.timestamp()
 
         def size() -> float:
-            backup = facts.created()
+            backup = history.created()
             return 0.0 if backup is None else float(backup.size)
 
         def verified() -> float:
-            return max((each.created_at.timestamp() for each in facts.verified()), default=0.0)
+            return max((each.created_at.timestamp() for each in history.verified()), default=0.0)
 
         self.created.set_function(created)
         self.size.set_function(size)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from custody.backup import layout
 from custody.backup.age import Identity
+from custody.backup.daemon import Advance, Daemon
 from custody.backup.errors import Damaged
 from custody.backup.files import write_files
 from custody.backup.layout import OpenBackup
 from custody.backup.snapshot import snapshot
-from custody.backup.subject import Advance, Subject
 from custody.backup.verification import (
     Verification,
     compare_database,
@@ -41,7 +41,7 @@ def require_empty(url: str, program: str) -> None:
 
 
 def restore(
-    subject: Subject,
+    daemon: Daemon,
     path: Path,
     identities: Sequence[Identity],
     public_keys: Sequence[bytes],
@@ -53,15 +53,15 @@ def restore(
     The result has findings if the restored database is another one than the manifest says.
     """
     with open_checked(path, public_keys, advance) as backup:
-        if backup.manifest.program != subject.program:
+        if backup.manifest.program != daemon.program:
             raise OperatorError(
                 f"{path.name} is a backup of {backup.manifest.program}",
                 f"Run: {backup.manifest.program} backup restore",
             )
-        require_empty(subject.database_url, subject.program)
+        require_empty(daemon.database_url, daemon.program)
         result = Verification(backup.manifest)
-        restore_database(backup, identities, subject.database_url, advance)
-    compare_database(subject, backup.manifest, subject.database_url, result)
+        restore_database(backup, identities, daemon.database_url, advance)
+    compare_database(daemon, backup.manifest, daemon.database_url, result)
     return result
 
 

@@ -15,7 +15,7 @@ import psycopg
 import structlog
 from psycopg import sql
 
-from custody.backup.subject import Subject
+from custody.backup.daemon import Daemon
 from custody.database.errors import database_errors
 from custody.database.url import conninfo, parts_of, with_database
 from custody.runtime.errors import OperatorError
@@ -30,10 +30,10 @@ _DROP = "DROP DATABASE IF EXISTS {} WITH (FORCE)"
 
 
 @contextmanager
-def scratch_database(subject: Subject) -> Iterator[str]:
+def scratch_database(daemon: Daemon) -> Iterator[str]:
     """Create an empty database, return its URL, and drop it at the end. Raise OperatorError."""
-    server = subject.section.read_scratch_url() or subject.database_url
-    folder = subject.state_directory / FOLDER
+    server = daemon.section.read_scratch_url() or daemon.database_url
+    folder = daemon.state_directory / FOLDER
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _drop_abandoned(server, folder)
     name = PREFIX + secrets.token_hex(8)

@@ -14,16 +14,16 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from custody.backup import layout
 from custody.backup.age import Identity, Writer, decrypt
 from custody.backup.counted import CountedWriter, TooMuch, WithheldWriter
+from custody.backup.daemon import Advance, Daemon, DatabaseCheck
 from custody.backup.errors import Damaged
-from custody.backup.facts import Facts, VerifiedBackup
 from custody.backup.files import MAX_TAR, unpack
 from custody.backup.folder import manifest_digest
+from custody.backup.history import BackupHistory, VerifiedBackup
 from custody.backup.layout import OpenBackup
 from custody.backup.manifest import DATABASE, FILES, Manifest
 from custody.backup.postgres import restoring
 from custody.backup.scratch import scratch_database
 from custody.backup.snapshot import snapshot
-from custody.backup.subject import Advance, Proof, Subject
 from custody.migrations.schema import HEADS, migrate
 from custody.wire.signed_bytes import SigningKey
 
@@ -57,7 +57,7 @@ def open_checked(
 
 
 def verify(
-    subject: Subject,
+    daemon: Daemon,
     path: Path,
     identities: Sequence[Identity],
     public_keys: Sequence[bytes],
@@ -69,44 +69,44 @@ def verify(
     Raise Damaged, CannotDecrypt or NotGood, and OperatorError if the check cannot be done.
     """
     with open_checked(path, public_keys, advance) as backup:
-        return _verified(subject, backup, identities, sample, advance)
+        return _verified(daemon, backup, identities, sample, advance)
 
 
 def _verified(
-    subject: Subject,
+    daemon: Daemon,
     backup: OpenBackup,
     identities: Sequence[Identity],
     sample: int | None,
     advance: Advance,
 ) -> Verification:
     result = Verification(backup.manifest)
-    result.said.append(f"signed by {subject.node} and complete: {len(backup.manifest.parts)} parts")
+    result.said.append(f"signed by {daemon.node} and complete: {len(backup.manifest.parts)} parts")
     _check_files(backup, read_files(backup, identities), result)
-    with scratch_database(subject) as url:
+    with scratch_database(daemon) as url:
         restore_database(backup, identities, url, advance)
-        compare_database(subject, backup.manifest, url, result)
-        if backup.manifest.schema_revision != HEADS[subject.tree]:
-            migrate(subject.tree, url)
-        proof = asyncio.run(subject.prove(url, sample, advance))
-    _add(result, proof)
+        compare_database(daemon, backup.manifest, url, result)
+        if backup.manifest.schema_revision != HEADS[daemon.tree]:
+            migrate(daemon.tree, url)
+        checked = asyncio.run(daemon.check(url, sample, advance))
+    _add(result, checked)
     if not result.findings:
-        Facts(subject.state_directory).note_verified(
+        BackupHistory(daemon.state_directory).note_verified(
             VerifiedBackup(
                 file=backup.manifest.file,
                 manifest_sha256=manifest_digest(backup),
                 created_at=backup.manifest.created_at,
                 verified_at=datetime.now(UTC),
-                tried=proof.tried,
-                in_all=proof.in_all,
+                tried=checked.tried,
+                in_all=checked.in_all,
             )
         )
     return result
 
 
-def _add(result: Verification, proof: Proof) -> None:
-    result.tried, result.in_all = proof.tried, proof.in_all
-    result.said += proof.said
-    result.findings += proof.findings
+def _add(result: Verification, checked: DatabaseCheck) -> None:
+    result.tried, result.in_all = checked.tried, checked.in_all
+    result.said += checked.said
+    result.findings += checked.findings
 
 
 def read_files(backup: OpenBackup, identities: Sequence[Identity]) -> dict[str, bytes]:
@@ -189,11 +189,11 @@ def key_in(content: bytes) -> SigningKey | None:
     return SigningKey(key) if isinstance(key, Ed25519PrivateKey) else None
 
 
-def compare_database(subject: Subject, manifest: Manifest, url: str, result: Verification) -> None:
+def compare_database(daemon: Daemon, manifest: Manifest, url: str, result: Verification) -> None:
     """Compare the restored database with the manifest: counts, revision, audit head, keys."""
-    with snapshot(url, subject.program) as restored:
+    with snapshot(url, daemon.program) as restored:
         counts, revision = restored.counts(), restored.revision()
-        facts = subject.facts(restored.rows)
+        facts = daemon.facts(restored.rows)
     for table in sorted(counts.keys() | manifest.counts.keys()):
         stated, found = manifest.counts.get(table), counts.get(table)
         if stated != found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from custody.backup.subject import Advance, DatabaseFacts, Proof, Subject
+from custody.backup.daemon import Advance, Daemon, DatabaseCheck, DatabaseFacts
 from custody.control_plane.audit.heads import BadHead, open_head
 from custody.control_plane.database import TREE
 from custody.control_plane.job_signing_key.files import KeyFiles
@@ -30,7 +30,7 @@ _HEADS = """
 """
 
 
-def subject_of(settings: Settings, config: Path) -> Subject:
+def daemon_of(settings: Settings, config: Path) -> Daemon:
     """Return what the backup commands need of a control plane. Raise OperatorError."""
     if settings.backup is None:
         raise ConfigurationError(
@@ -45,7 +45,7 @@ def subject_of(settings: Settings, config: Path) -> Subject:
         public_api.private_key, node_api.certificate, node_api.private_key, node_api.client_ca,
         settings.backup.scratch_url_file, None if following is None else key_files.next,
     )  # fmt: skip
-    return Subject(
+    return Daemon(
         program=PROGRAM,
         node=PROGRAM,
         group=None,
@@ -59,11 +59,11 @@ def subject_of(settings: Settings, config: Path) -> Subject:
         files=tuple(path for path in files if path is not None),
         secrets=(),
         facts=lambda _: DatabaseFacts(),
-        prove=_prove_heads,
+        check=_verify_heads,
     )
 
 
-async def _prove_heads(url: str, sample: int | None, advance: Advance) -> Proof:
+async def _verify_heads(url: str, sample: int | None, advance: Advance) -> DatabaseCheck:
     """Check that the nodes have signed the audit heads: the proof of the nodes' own chains."""
     tried, earlier, bad = 0, 0, list[str]()
     async with Pool(url, 1, f"{PROGRAM} backup verify") as pool:
@@ -87,7 +87,7 @@ async def _prove_heads(url: str, sample: int | None, advance: Advance) -> Proof:
     findings = bad[:SHOWN]
     if len(bad) > SHOWN:
         findings.append(f"and {len(bad) - SHOWN} more audit heads")
-    return Proof(tried, in_all, said, findings)
+    return DatabaseCheck(tried, in_all, said, findings)
 
 
 def _fault(row: Any) -> str | None:

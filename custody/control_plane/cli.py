@@ -28,7 +28,7 @@ from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name
 
 if TYPE_CHECKING:
-    from custody.backup.subject import Subject
+    from custody.backup.daemon import Daemon
     from custody.control_plane.audit import restores as audit_restores
     from custody.control_plane.database import AnyRow
     from custody.database.connection import Connection
@@ -58,13 +58,13 @@ def _options(
     context.obj = config
 
 
-def _backup_subject(context: typer.Context) -> Subject:
-    from custody.control_plane.backup import subject_of
+def _daemon(context: typer.Context) -> Daemon:
+    from custody.control_plane.backup import daemon_of
 
-    return subject_of(settings_of(context), path_of(context))
+    return daemon_of(settings_of(context), path_of(context))
 
 
-app.add_typer(backup_commands.application(_backup_subject), name="backup")
+app.add_typer(backup_commands.application(_daemon), name="backup")
 
 
 @app.command()

@@ -13,7 +13,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import CollectorRegistry
 
-from custody.backup.facts import Facts
+from custody.backup.history import BackupHistory
 from custody.backup.metrics import BackupMetrics
 from custody.control_plane.access.tokens import Tokens
 from custody.control_plane.api.application import create_application
@@ -96,7 +96,7 @@ async def serve_control_plane(settings: Settings) -> None:
         )
         metrics = Metrics(database, registry)
         if settings.backup is not None:
-            BackupMetrics(registry).watch(Facts(settings.backup.state_directory))
+            BackupMetrics(registry).watch(BackupHistory(settings.backup.state_directory))
         listeners = _listeners(settings, services, queue, mpc.tasks, metrics, public_tls, node_tls)
         sweep = Sweep(queue, AuditHeads(database), mpc.conductor)
         work = {

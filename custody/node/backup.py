@@ -8,12 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from custody.backup.subject import Advance, DatabaseFacts, Newer, Proof, Rows, Subject
+from custody.backup.daemon import Advance, Daemon, DatabaseCheck, DatabaseFacts, Newer, Rows
 from custody.database.pool import Pool
 from custody.node.audit_records import read_kept
 from custody.node.audit_restore import lost_heads
-from custody.node.chain_verification import KeyCheck, verify_chain
-from custody.node.chain_verification import Subject as ChainSubject
+from custody.node.chain_verification import KeyCheck, Subject, verify_chain
 from custody.node.connections import open_client, open_database, schema_of
 from custody.node.control_plane_client import ControlPlaneRefused, ControlPlaneUnavailable
 from custody.node.identity import load_identity
@@ -28,7 +27,7 @@ CLOCKS_DIFFER = timedelta(minutes=10)
 SHOWN = 10
 """Findings of one kind that are shown."""
 
-KeyProof = Callable[[Pool, int | None, Advance], Awaitable[Proof]]
+VerifyKeys = Callable[[Pool, int | None, Advance], Awaitable[DatabaseCheck]]
 """Tries every key, or a random sample, of a restored database."""
 
 Lacking = Callable[[Pool, Sequence[MadeKey]], Awaitable[list[Newer]]]
@@ -39,7 +38,7 @@ _HEAD = """
 """
 
 
-def backup_subject(
+def node_daemon(
     settings: NodeSettings,
     config: Path,
     *,
@@ -47,10 +46,10 @@ def backup_subject(
     secrets: tuple[Path | None, ...],
     known_keys: str,
     check_keys: KeyCheck,
-    prove_keys: KeyProof,
+    verify_keys: VerifyKeys,
     lacking: Lacking,
-) -> Subject:
-    """Return the subject of a node's backups. Raise ConfigurationError.
+) -> Daemon:
+    """Return what the backup commands need of a node. Raise ConfigurationError.
 
     ``files``, ``secrets``: the mode's. ``known_keys``: the query of ids and check values of the
     keys that encrypt the node's own. ``lacking``: compares keys of the control plane with the
@@ -62,7 +61,7 @@ def backup_subject(
             "Add it, with folder and recipients: docs/how-to/back-up.md, 'Set it up once'.",
         )
     signer = load_identity(settings.identity.private_key)
-    return Subject(
+    return Daemon(
         program=settings.program,
         node=settings.node.id,
         group=settings.node.group,
@@ -75,7 +74,7 @@ def backup_subject(
         files=_present(config.resolve(), *_node_files(settings), *files),
         secrets=_present(*secrets),
         facts=lambda rows: _facts(rows, settings.node.id, known_keys),
-        prove=_Proving(settings, signer, check_keys, prove_keys),
+        check=_NodeCheck(settings, signer, check_keys, verify_keys),
         newer=partial(_newer, settings, signer, lacking),
     )
 
@@ -147,7 +146,7 @@ async def _newer(
     return found
 
 
-class _Proving:
+class _NodeCheck:
     """Checks the restored audit chain, then the mode's keys."""
 
     def __init__(
@@ -155,22 +154,24 @@ class _Proving:
         settings: NodeSettings,
         signer: SigningKey,
         check_keys: KeyCheck,
-        prove_keys: KeyProof,
+        verify_keys: VerifyKeys,
     ) -> None:
         self._settings = settings
         self._signer = signer
         self._check_keys = check_keys
-        self._prove_keys = prove_keys
+        self._verify_keys = verify_keys
 
-    async def __call__(self, url: str, sample: int | None, advance: Advance) -> Proof:
+    async def __call__(self, url: str, sample: int | None, advance: Advance) -> DatabaseCheck:
         async with Pool(url, CONNECTIONS, f"{self._settings.program} backup verify") as pool:
             said, findings = await self._chain(pool, advance)
-            proof = await self._prove_keys(pool, sample, advance)
-        return Proof(proof.tried, proof.in_all, [*said, *proof.said], [*findings, *proof.findings])
+            checked = await self._verify_keys(pool, sample, advance)
+        return DatabaseCheck(
+            checked.tried, checked.in_all, [*said, *checked.said], [*findings, *checked.findings]
+        )
 
     async def _chain(self, pool: Pool, advance: Advance) -> tuple[list[str], list[str]]:
         retention = timedelta(days=self._settings.loop.journal_retention_days)
-        subject = ChainSubject(self._settings.node.id, self._signer, retention)
+        subject = Subject(self._settings.node.id, self._signer, retention)
         found = await verify_chain(
             pool,
             subject,
@@ -185,10 +186,10 @@ class _Proving:
         return said, findings
 
 
-def of_keys(kind: str, keys: int, in_all: int, bad: list[Any]) -> Proof:
-    """Return the proof of keys that were tried. ``bad``: one text for each unusable key."""
+def check_of_keys(kind: str, keys: int, in_all: int, bad: list[Any]) -> DatabaseCheck:
+    """Return the check of keys that were tried. ``bad``: one text for each unusable key."""
     findings = [str(each) for each in bad[:SHOWN]]
     if len(bad) > SHOWN:
         findings.append(f"and {len(bad) - SHOWN} more {kind}")
     said = [f"{keys - len(bad)} of {keys} {kind} tried are usable; the backup has {in_all}"]
-    return Proof(keys, in_all, said, findings)
+    return DatabaseCheck(keys, in_all, said, findings)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 
-from custody.backup.facts import Facts
+from custody.backup.history import BackupHistory
 from custody.database.durability import DURABILITY_TODO, read_durability
 from custody.database.pool import Pool
 from custody.database.url import TLS_TODO, tls_problem
@@ -51,14 +51,14 @@ def _backup(settings: NodeSettings) -> Check:
     if settings.backup is None or not settings.backup.recipients:
         what = "[backup] names no recipients, so no backup can be made"
         return Check(name, Status.WARN, what, "See docs/how-to/back-up.md.")
-    facts, now = Facts(settings.node.state_directory), datetime.now(UTC)
-    made = facts.created()
+    history, now = BackupHistory(settings.node.state_directory), datetime.now(UTC)
+    made = history.created()
     if made is None or now - made.created_at > BACKUP_IS_OLD:
         when = "never" if made is None else f"at {made.created_at.isoformat()}"
         return Check(
             name, Status.WARN, f"the last backup was made {when}", f"Run: {program} backup create"
         )
-    newest = max((each.created_at for each in facts.verified()), default=None)
+    newest = max((each.created_at for each in history.verified()), default=None)
     if newest is None or now - newest > VERIFIED_IS_OLD:
         when = "never" if newest is None else f"that of {newest.isoformat()}"
         todo = f"Run: {program} backup verify --identity KEY"

@@ -41,7 +41,7 @@ _MADE = """
 
 
 @dataclass(frozen=True)
-class KeyBackup:
+class KeyBackupStatus:
     """The known facts about a key's backup. ``code_digest``: SHA-256 of the confirmation code."""
 
     made_at: datetime | None = None
@@ -61,18 +61,18 @@ class Confirmation:
     proof: str | None = None
 
 
-async def key_backups(pool: Pool) -> dict[bytes, KeyBackup]:
+async def key_backups(pool: Pool) -> dict[bytes, KeyBackupStatus]:
     """Return the known backups by the check value of the key."""
     return {
-        row.check_value: KeyBackup(row.made_at, row.code_digest, row.confirmed_at)
+        row.check_value: KeyBackupStatus(row.made_at, row.code_digest, row.confirmed_at)
         for row in await pool.rows(_BACKUPS)
     }
 
 
-async def unconfirmed(pool: Pool, keys: Mapping[str, bytes]) -> dict[str, KeyBackup]:
+async def unconfirmed(pool: Pool, keys: Mapping[str, bytes]) -> dict[str, KeyBackupStatus]:
     """Return the keys without a confirmed backup. ``keys``: check values by name."""
     known = await key_backups(pool)
-    found = {name: known.get(value, KeyBackup()) for name, value in keys.items()}
+    found = {name: known.get(value, KeyBackupStatus()) for name, value in keys.items()}
     return {name: backup for name, backup in found.items() if backup.confirmed_at is None}
 
 

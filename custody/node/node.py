@@ -11,7 +11,7 @@ from functools import partial
 
 import structlog
 
-from custody.backup.facts import Facts
+from custody.backup.history import BackupHistory
 from custody.database.causes import is_transient
 from custody.database.pool import Pool
 from custody.node.approvals import Approvals
@@ -161,7 +161,7 @@ def build_node(
     slots = Slots(settings.loop.slots)
     gate_client = None if settings.gate is None else GateClient(settings.gate)
     locks = _locks(settings, database, mode.store, slots, gate_client)
-    BACKUPS.watch(Facts(settings.node.state_directory))
+    BACKUPS.watch(BackupHistory(settings.node.state_directory))
     freeze = Freeze(settings.node.state_directory)
     reporter = Reporter(client, journal, chain, freeze)
     own_parts = [

@@ -12,7 +12,7 @@ import pyrage
 import pytest
 
 from custody.backup.creation import create
-from custody.backup.subject import Subject
+from custody.backup.daemon import Daemon
 from custody.backup.verification import Verification, verify
 from custody.database.pool import Pool
 from custody.node.audit import AuditChain, AuditRecord
@@ -24,7 +24,7 @@ from custody.runtime.signing_key import create_signing_key
 from custody.wire.algorithms import ECDSA_SECP256K1
 from custody.wire.outcomes import Outcome, OutcomeStatus
 from devstack.postgres import Cluster
-from hsm_driver.backup import subject_of
+from hsm_driver.backup import daemon_of
 from hsm_driver.configuration import NewDriver, new_configuration
 from hsm_driver.driver import open_hsm
 from hsm_driver.settings import DriverSettings, hsm_settings
@@ -54,13 +54,13 @@ class DriverHost:
         return read_settings(self.config, DriverSettings)
 
     @property
-    def subject(self) -> Subject:
-        return subject_of(self.settings, self.config)
+    def daemon(self) -> Daemon:
+        return daemon_of(self.settings, self.config)
 
-    def with_folder(self, folder: Path) -> Subject:
+    def with_folder(self, folder: Path) -> Daemon:
         """The same host, with another folder for backups and for its state."""
-        section = self.subject.section.model_copy(update={"folder": folder / "backups"})
-        return replace(self.subject, section=section, state_directory=folder / "state")
+        section = self.daemon.section.model_copy(update={"folder": folder / "backups"})
+        return replace(self.daemon, section=section, state_directory=folder / "state")
 
 
 def age_key(path: Path) -> str:
@@ -149,25 +149,25 @@ async def _prepare(host: DriverHost) -> None:
 @pytest.fixture(scope="session")
 def made_backup(driver_host: DriverHost, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A good backup, for tests that copy it."""
-    subject = driver_host.with_folder(tmp_path_factory.mktemp("made"))
-    return create(subject, no_progress).path
+    daemon = driver_host.with_folder(tmp_path_factory.mktemp("made"))
+    return create(daemon, no_progress).path
 
 
 @pytest.fixture
-def subject(driver_host: DriverHost, tmp_path: Path) -> Subject:
+def daemon(driver_host: DriverHost, tmp_path: Path) -> Daemon:
     """The driver, with a folder for backups and a state directory of this test's own."""
     return driver_host.with_folder(tmp_path)
 
 
 @pytest.fixture
-def backup(made_backup: Path, subject: Subject) -> Path:
+def backup(made_backup: Path, daemon: Daemon) -> Path:
     """A copy of a good backup, this test's to damage."""
-    subject.section.folder.mkdir()
-    return Path(shutil.copy2(made_backup, subject.section.folder / made_backup.name))
+    daemon.section.folder.mkdir()
+    return Path(shutil.copy2(made_backup, daemon.section.folder / made_backup.name))
 
 
-def verify_with(subject: Subject, path: Path, identity: Path, **options) -> Verification:
+def verify_with(daemon: Daemon, path: Path, identity: Path, **options) -> Verification:
     from custody.backup.age import read_identities
 
     identities = read_identities([identity], lambda name: "")
-    return verify(subject, path, identities, subject.believed, options.get("sample"), no_progress)
+    return verify(daemon, path, identities, daemon.believed, options.get("sample"), no_progress)

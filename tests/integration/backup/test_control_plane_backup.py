@@ -7,8 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.backup.creation import create
-from custody.backup.subject import Subject
-from custody.control_plane.backup import subject_of
+from custody.backup.daemon import Daemon
+from custody.control_plane.backup import daemon_of
 from custody.control_plane.settings import initialise, load_settings
 from custody.wire.audit import AuditHead
 from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, SigningKey
@@ -52,16 +52,16 @@ def heads(control_plane_database: str) -> str:
     return control_plane_database
 
 
-def subject(config: Path) -> Subject:
-    return subject_of(load_settings(config), config)
+def daemon(config: Path) -> Daemon:
+    return daemon_of(load_settings(config), config)
 
 
 def test_a_backup_is_signed_by_the_job_signing_key_and_its_heads_are_checked(
     config: Path, heads: str
 ):
-    made = create(subject(config), no_progress)
+    made = create(daemon(config), no_progress)
     assert made.path.name.startswith("control-plane-2")
-    found = verify_with(subject(config), made.path, config.parent / "recipient")
+    found = verify_with(daemon(config), made.path, config.parent / "recipient")
     assert (found.findings, found.tried, found.in_all) == ([], HEADS, HEADS)
     assert any("the key that signed the backup" in line for line in found.said)
 
@@ -70,7 +70,7 @@ def test_a_head_that_its_node_has_not_signed_is_found(config: Path, heads: str):
     with psycopg.connect(heads, autocommit=True) as connection:
         connection.execute("UPDATE audit_heads SET sequence = 9 WHERE sequence = 2")
         connection.execute("UPDATE audit_heads SET payload = '{}' WHERE sequence = 3")
-    path = create(subject(config), no_progress).path
-    found = verify_with(subject(config), path, config.parent / "recipient")
+    path = create(daemon(config), no_progress).path
+    found = verify_with(daemon(config), path, config.parent / "recipient")
     assert len(found.findings) == 2
     assert any("was signed as 2" in each for each in found.findings)

@@ -15,11 +15,11 @@ import pytest
 
 from custody.backup import layout
 from custody.backup.creation import create
+from custody.backup.daemon import Daemon
 from custody.backup.errors import CannotDecrypt, Damaged, NotGood
-from custody.backup.facts import Facts
 from custody.backup.folder import BackupFolder
+from custody.backup.history import BackupHistory
 from custody.backup.manifest import DATABASE, FILES, encode, sign
-from custody.backup.subject import Subject
 from custody.runtime.errors import OperatorError
 from devstack.service import command
 from tests.commands import run_command
@@ -38,18 +38,18 @@ def scratch_databases(url: str) -> list[str]:
 
 
 def test_a_backup_is_found_good_and_the_scratch_database_is_dropped(
-    driver_host: DriverHost, subject: Subject, backup: Path
+    driver_host: DriverHost, daemon: Daemon, backup: Path
 ):
-    found = verify_with(subject, backup, driver_host.identity)
+    found = verify_with(daemon, backup, driver_host.identity)
     assert found.findings == []
     assert (found.tried, found.in_all) == (KEYS, KEYS)
     assert scratch_databases(driver_host.url) == []
-    (fact,) = Facts(subject.state_directory).verified()
+    (fact,) = BackupHistory(daemon.state_directory).verified()
     assert (fact.file, fact.tried) == (backup.name, KEYS)
 
 
-def test_a_sample_tries_so_many_keys(driver_host: DriverHost, subject: Subject, backup: Path):
-    found = verify_with(subject, backup, driver_host.identity, sample=1)
+def test_a_sample_tries_so_many_keys(driver_host: DriverHost, daemon: Daemon, backup: Path):
+    found = verify_with(daemon, backup, driver_host.identity, sample=1)
     assert (found.tried, found.in_all, found.findings) == (1, KEYS, [])
 
 
@@ -86,9 +86,9 @@ def test_the_files_are_in_it_and_the_pin_is_not(
 
 
 def test_a_pin_that_is_configured_as_another_file_is_refused(driver_host: DriverHost):
-    subject = driver_host.subject
+    daemon = driver_host.daemon
     with pytest.raises(OperatorError, match="PIN or an encryption key"):
-        create(replace(subject, files=(*subject.files, *subject.secrets)), no_progress)
+        create(replace(daemon, files=(*daemon.files, *daemon.secrets)), no_progress)
 
 
 def cut_positions(path: Path) -> list[int]:
@@ -103,22 +103,22 @@ def cut_positions(path: Path) -> list[int]:
 
 
 def test_a_file_that_is_cut_off_anywhere_is_damaged(
-    driver_host: DriverHost, subject: Subject, backup: Path
+    driver_host: DriverHost, daemon: Daemon, backup: Path
 ):
     content = backup.read_bytes()
     for size in cut_positions(backup):
         backup.write_bytes(content[:size])
         with pytest.raises(Damaged):
-            verify_with(subject, backup, driver_host.identity)
-        (listed,) = BackupFolder(subject).listed()
+            verify_with(daemon, backup, driver_host.identity)
+        (listed,) = BackupFolder(daemon).listed()
         assert listed.problem is not None, size
-    assert Facts(subject.state_directory).verified() == ()
+    assert BackupHistory(daemon.state_directory).verified() == ()
 
 
-def test_a_flipped_bit_anywhere_is_damage(subject: Subject, backup: Path):
+def test_a_flipped_bit_anywhere_is_damage(daemon: Daemon, backup: Path):
     """In headers, manifest, signature, parts and padding."""
     content = bytearray(backup.read_bytes())
-    public_key = subject.signer.public_key
+    public_key = daemon.signer.public_key
     with layout.open_backup(backup) as opened:
         first = range(opened.offsets[DATABASE] + 600)
     for place in {*first[::7], *range(0, len(content), 499), len(content) - 1}:
@@ -130,9 +130,9 @@ def test_a_flipped_bit_anywhere_is_damage(subject: Subject, backup: Path):
 
 
 def test_parts_of_two_backups_cannot_be_swapped(
-    driver_host: DriverHost, subject: Subject, backup: Path, tmp_path: Path
+    driver_host: DriverHost, daemon: Daemon, backup: Path, tmp_path: Path
 ):
-    other = create(subject, no_progress).path
+    other = create(daemon, no_progress).path
     mixed = tmp_path / backup.name
     parts, opened_backups = {}, {}
     for name, source in ((DATABASE, other), (FILES, backup)):
@@ -148,44 +148,44 @@ def test_parts_of_two_backups_cannot_be_swapped(
     with mixed.open("wb") as target:
         layout.write(target, forged, opened_backups[FILES].signature, parts)
     with pytest.raises(Damaged, match="signature"):
-        verify_with(subject, mixed, driver_host.identity)
+        verify_with(daemon, mixed, driver_host.identity)
 
 
 def test_an_older_backup_in_the_newer_ones_place_is_found(
-    driver_host: DriverHost, subject: Subject, backup: Path
+    driver_host: DriverHost, daemon: Daemon, backup: Path
 ):
-    newer = create(subject, no_progress).path
+    newer = create(daemon, no_progress).path
     shutil.copy2(backup, newer)
     with pytest.raises(Damaged, match=f"contains the backup {backup.name}"):
-        verify_with(subject, newer, driver_host.identity)
+        verify_with(daemon, newer, driver_host.identity)
 
 
-def test_a_missing_newest_backup_is_noticed(subject: Subject, backup: Path):
-    create(subject, no_progress).path.unlink()
+def test_a_missing_newest_backup_is_noticed(daemon: Daemon, backup: Path):
+    create(daemon, no_progress).path.unlink()
     with pytest.raises(OperatorError, match="the last backup made here"):
-        BackupFolder(subject).newest()
+        BackupFolder(daemon).newest()
 
 
 def test_a_private_key_of_nobody_it_was_encrypted_to_does_not_open_it(
-    driver_host: DriverHost, subject: Subject, backup: Path
+    driver_host: DriverHost, daemon: Daemon, backup: Path
 ):
     with pytest.raises(CannotDecrypt):
-        verify_with(subject, backup, driver_host.stranger)
+        verify_with(daemon, backup, driver_host.stranger)
     assert scratch_databases(driver_host.url) == []
 
 
 def test_another_nodes_signature_is_refused(
-    driver_host: DriverHost, subject: Subject, backup: Path, tmp_path: Path
+    driver_host: DriverHost, daemon: Daemon, backup: Path, tmp_path: Path
 ):
     from custody.runtime.signing_key import create_signing_key
 
-    other = replace(subject, signer=create_signing_key(tmp_path / "other.pem"))
+    other = replace(daemon, signer=create_signing_key(tmp_path / "other.pem"))
     with pytest.raises(Damaged, match="is not this node's"):
         verify_with(other, backup, driver_host.identity)
 
 
 def test_a_manifest_that_counts_other_rows_is_not_good(
-    driver_host: DriverHost, subject: Subject, backup: Path, tmp_path: Path
+    driver_host: DriverHost, daemon: Daemon, backup: Path, tmp_path: Path
 ):
     """The node itself signed wrong counts: as if the dump had lost a row."""
     parts = {}
@@ -197,22 +197,22 @@ def test_a_manifest_that_counts_other_rows_is_not_good(
     counts = opened.manifest.counts | {"wrapped_keys": KEYS + 1}
     manifest = opened.manifest.model_copy(update={"counts": counts})
     with backup.open("wb") as target:
-        layout.write(target, manifest, sign(encode(manifest), subject.signer), parts)
-    found = verify_with(subject, backup, driver_host.identity)
+        layout.write(target, manifest, sign(encode(manifest), daemon.signer), parts)
+    found = verify_with(daemon, backup, driver_host.identity)
     assert found.findings == ["table wrapped_keys has 3 rows, and the manifest says 4"]
-    assert Facts(subject.state_directory).verified() == ()
+    assert BackupHistory(daemon.state_directory).verified() == ()
 
 
 def test_a_role_that_may_not_create_databases_is_told_what_to_do(
-    driver_host: DriverHost, subject: Subject, backup: Path
+    driver_host: DriverHost, daemon: Daemon, backup: Path
 ):
     with psycopg.connect(driver_host.url, autocommit=True) as connection:
         connection.execute("CREATE ROLE poor LOGIN PASSWORD 'poor'")
     try:
         poor = driver_host.url.replace(driver_host.url.split("//")[1].split("@")[0], "poor:poor")
-        section = subject.section.model_copy(update={"scratch_url": poor})
+        section = daemon.section.model_copy(update={"scratch_url": poor})
         with pytest.raises(OperatorError, match="may not create a database") as raised:
-            verify_with(replace(subject, section=section), backup, driver_host.identity)
+            verify_with(replace(daemon, section=section), backup, driver_host.identity)
         assert "ALTER ROLE poor CREATEDB" in raised.value.todo
     finally:
         with psycopg.connect(driver_host.url, autocommit=True) as connection:
@@ -224,23 +224,23 @@ import os, signal, sys
 from pathlib import Path
 from custody.backup.scratch import scratch_database
 from custody.runtime.configuration import read_settings
-from hsm_driver.backup import subject_of
+from hsm_driver.backup import daemon_of
 from hsm_driver.settings import DriverSettings
 from dataclasses import replace
 config, state = map(Path, sys.argv[1:])
-subject = replace(subject_of(read_settings(config, DriverSettings), config), state_directory=state)
-with scratch_database(subject):
+daemon = replace(daemon_of(read_settings(config, DriverSettings), config), state_directory=state)
+with scratch_database(daemon):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def test_the_scratch_database_of_a_killed_verification_is_dropped_by_the_next(
-    driver_host: DriverHost, subject: Subject, backup: Path
+    driver_host: DriverHost, daemon: Daemon, backup: Path
 ):
-    arguments = [driver_host.config, subject.state_directory]
+    arguments = [driver_host.config, daemon.state_directory]
     subprocess.run([sys.executable, "-c", KILLED_VERIFICATION, *arguments], check=False)
     assert len(scratch_databases(driver_host.url)) == 1
-    verify_with(subject, backup, driver_host.identity, sample=1)
+    verify_with(daemon, backup, driver_host.identity, sample=1)
     assert scratch_databases(driver_host.url) == []
 
 
@@ -272,7 +272,7 @@ def test_the_commands_and_their_exit_codes(driver_host: DriverHost):
     path.unlink()
 
 
-def test_a_restore_that_fails_says_why(driver_host: DriverHost, subject: Subject, backup: Path):
+def test_a_restore_that_fails_says_why(driver_host: DriverHost, daemon: Daemon, backup: Path):
     from custody.backup.postgres import restoring
 
     with restoring(driver_host.url) as restore:

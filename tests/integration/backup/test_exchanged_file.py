@@ -12,11 +12,11 @@ import pytest
 
 from custody.backup import layout, verification
 from custody.backup.creation import create
+from custody.backup.daemon import Daemon
 from custody.backup.errors import Damaged, NothingThere
 from custody.backup.manifest import DATABASE, FILES, encode, sign
 from custody.backup.postgres import _Restore, restoring
 from custody.backup.restoration import restore, restore_files
-from custody.backup.subject import Subject
 from tests.integration.backup.conftest import KEYS, DriverHost, no_progress
 from tests.integration.backup.test_restore import identities, tables
 
@@ -32,7 +32,7 @@ def after_the_checksums(change: Callable[[], object]) -> Callable[..., None]:
     return advance
 
 
-def with_other_facts(subject: Subject, path: Path, folder: Path, **changes: object) -> None:
+def with_other_facts(daemon: Daemon, path: Path, folder: Path, **changes: object) -> None:
     """Let the node itself sign another manifest about the part with the database."""
     with layout.open_backup(path) as opened:
         parts = {}
@@ -43,7 +43,7 @@ def with_other_facts(subject: Subject, path: Path, folder: Path, **changes: obje
     database = opened.manifest.part(DATABASE).model_copy(update=changes)
     manifest = opened.manifest.model_copy(update={"parts": (database, opened.manifest.part(FILES))})
     with path.open("wb") as target:
-        layout.write(target, manifest, sign(encode(manifest), subject.signer), parts)
+        layout.write(target, manifest, sign(encode(manifest), daemon.signer), parts)
 
 
 @pytest.fixture
@@ -61,16 +61,16 @@ def given(monkeypatch: pytest.MonkeyPatch) -> bytearray:
 
 @pytest.mark.parametrize("changes", [{"plain_sha256": "0" * 64}, {"plain_size": 1}])
 def test_a_dump_that_differs_from_the_manifest_is_not_committed(
-    changes, given, driver_host: DriverHost, subject: Subject, backup: Path, empty_database: str,
+    changes, given, driver_host: DriverHost, daemon: Daemon, backup: Path, empty_database: str,
     tmp_path: Path,
 ):  # fmt: skip
     """pg_restore would see nothing wrong, and commit with the last byte."""
     dump = dump_of(backup, driver_host.identity)
-    with_other_facts(subject, backup, tmp_path, **changes)
-    target = replace(subject, database_url=empty_database)
+    with_other_facts(daemon, backup, tmp_path, **changes)
+    target = replace(daemon, database_url=empty_database)
     key = identities(driver_host.identity)
     with pytest.raises(Damaged, match="other bytes"):
-        restore(target, backup, key, subject.believed, no_progress)
+        restore(target, backup, key, daemon.believed, no_progress)
     assert len(given) < len(dump)
     assert tables(empty_database) == 0
 
@@ -86,7 +86,7 @@ def test_files_that_are_too_large_are_not_decrypted(
 
 @pytest.mark.parametrize("change", ["last chunk", "cut off", "cut in the middle"])
 def test_a_file_that_is_changed_after_the_check_is_not_committed(
-    change: str, driver_host: DriverHost, subject: Subject, backup: Path, empty_database: str
+    change: str, driver_host: DriverHost, daemon: Daemon, backup: Path, empty_database: str
 ):
     with layout.open_backup(backup) as opened:
         start, size = opened.offsets[DATABASE], opened.manifest.part(DATABASE).size
@@ -101,23 +101,23 @@ def test_a_file_that_is_changed_after_the_check_is_not_committed(
             else:
                 file.truncate(start + (size - 1 if change == "cut off" else size // 2))
 
-    target = replace(subject, database_url=empty_database)
+    target = replace(daemon, database_url=empty_database)
     key = identities(driver_host.identity)
     with pytest.raises(Damaged):
-        restore(target, backup, key, subject.believed, after_the_checksums(damage))
+        restore(target, backup, key, daemon.believed, after_the_checksums(damage))
     assert tables(empty_database) == 0
 
 
 def test_a_file_that_is_replaced_after_the_check_is_not_read(
-    driver_host: DriverHost, subject: Subject, backup: Path, empty_database: str, tmp_path: Path
+    driver_host: DriverHost, daemon: Daemon, backup: Path, empty_database: str, tmp_path: Path
 ):
     """The file that was checked is restored, although its name belongs to another one now."""
-    other = create(subject, no_progress).path
-    with_other_facts(subject, other, tmp_path, plain_size=1)
-    target = replace(subject, database_url=empty_database)
+    other = create(daemon, no_progress).path
+    with_other_facts(daemon, other, tmp_path, plain_size=1)
+    target = replace(daemon, database_url=empty_database)
     key = identities(driver_host.identity)
     advance = after_the_checksums(lambda: shutil.move(other, backup))
-    assert restore(target, backup, key, subject.believed, advance).findings == []
+    assert restore(target, backup, key, daemon.believed, advance).findings == []
     with psycopg.connect(empty_database) as connection:
         (count,) = connection.execute("SELECT count(*) FROM wrapped_keys").fetchone() or (0,)
     assert count == KEYS
@@ -166,7 +166,7 @@ def test_a_restore_that_fails_ends_before_its_input_does(driver_host: DriverHost
     assert had_ended == [True]
 
 
-def test_a_pipe_in_a_backups_place_is_not_waited_for(subject: Subject, backup: Path):
+def test_a_pipe_in_a_backups_place_is_not_waited_for(daemon: Daemon, backup: Path):
     backup.unlink()
     os.mkfifo(backup)
     with pytest.raises(NothingThere, match="named pipe"), layout.open_backup(backup):

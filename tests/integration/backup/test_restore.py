@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from custody.backup.age import read_identities
+from custody.backup.daemon import Daemon, Newer
 from custody.backup.errors import CannotDecrypt, Damaged
 from custody.backup.restoration import restore, restore_files
-from custody.backup.subject import Newer, Subject
 from custody.database.pool import Pool
 from custody.runtime.errors import OperatorError
 from custody.runtime.signing_key import create_signing_key
@@ -35,46 +35,46 @@ def tables(url: str) -> int:
 
 
 def test_a_backup_is_restored_into_an_empty_database(
-    driver_host: DriverHost, subject: Subject, backup: Path, empty_database: str
+    driver_host: DriverHost, daemon: Daemon, backup: Path, empty_database: str
 ):
-    target = replace(subject, database_url=empty_database)
+    target = replace(daemon, database_url=empty_database)
     key = identities(driver_host.identity)
-    found = restore(target, backup, key, subject.believed, no_progress)
+    found = restore(target, backup, key, daemon.believed, no_progress)
     assert found.findings == []
     with psycopg.connect(empty_database) as connection:
         (count,) = connection.execute("SELECT count(*) FROM wrapped_keys").fetchone() or (0,)
     assert count == KEYS
     with pytest.raises(OperatorError, match="not empty"):  # a second time, for instance
-        restore(target, backup, key, subject.believed, no_progress)
+        restore(target, backup, key, daemon.believed, no_progress)
 
 
 def test_a_database_in_use_is_never_overwritten(
-    driver_host: DriverHost, subject: Subject, backup: Path
+    driver_host: DriverHost, daemon: Daemon, backup: Path
 ):
     with pytest.raises(OperatorError, match="not empty"):
-        restore(subject, backup, identities(driver_host.identity), subject.believed, no_progress)
+        restore(daemon, backup, identities(driver_host.identity), daemon.believed, no_progress)
 
 
 def test_a_restore_that_cannot_be_done_leaves_the_database_empty(
-    driver_host: DriverHost, subject: Subject, backup: Path, empty_database: str
+    driver_host: DriverHost, daemon: Daemon, backup: Path, empty_database: str
 ):
-    target = replace(subject, database_url=empty_database)
+    target = replace(daemon, database_url=empty_database)
     with pytest.raises(CannotDecrypt):
-        restore(target, backup, identities(driver_host.stranger), subject.believed, no_progress)
+        restore(target, backup, identities(driver_host.stranger), daemon.believed, no_progress)
     content = bytearray(backup.read_bytes())
     content[len(content) // 2] ^= 1
     backup.write_bytes(content)
     with pytest.raises(Damaged):
-        restore(target, backup, identities(driver_host.identity), subject.believed, no_progress)
+        restore(target, backup, identities(driver_host.identity), daemon.believed, no_progress)
     assert tables(empty_database) == 0
 
 
 def test_the_files_are_written_for_their_owner_and_never_over_a_file(
-    driver_host: DriverHost, subject: Subject, backup: Path, tmp_path: Path
+    driver_host: DriverHost, daemon: Daemon, backup: Path, tmp_path: Path
 ):
     key, folder = identities(driver_host.identity), tmp_path / "restored"
     written, signed_by = restore_files(backup, key, None, folder)
-    assert signed_by == subject.signer.key_id
+    assert signed_by == daemon.signer.key_id
     assert (folder / "hsm-driver.toml").read_bytes() == driver_host.config.read_bytes()
     assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o600}
     (folder / "hsm-driver.toml").write_text("mine")

@@ -8,15 +8,15 @@ import psycopg
 import pytest
 
 from custody.backup.creation import create
+from custody.backup.daemon import Daemon
 from custody.backup.manifest import FILES
-from custody.backup.subject import Subject
 from custody.database.pool import Pool
 from custody.runtime.configuration import read_settings, write_secret
 from custody.runtime.errors import OperatorError
 from custody.runtime.signing_key import create_signing_key
 from devstack.customer_key import create_customer_key
 from devstack.processes import LOCALHOST, free_port
-from mpc.backup import subject_of
+from mpc.backup import daemon_of
 from mpc.configuration import NewSigner, new_configuration
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_key import create_key_file
@@ -58,20 +58,20 @@ async def fill(config: Path, url: str) -> None:
             await put(pool, await shares.prepare_row(made.confirmation, None, made.ours))
 
 
-def subject(config: Path) -> Subject:
-    return subject_of(read_settings(config, SignerSettings), config)
+def daemon(config: Path) -> Daemon:
+    return daemon_of(read_settings(config, SignerSettings), config)
 
 
 def test_every_share_of_a_good_backup_opens(config: Path):
-    made = create(subject(config), no_progress)
-    found = verify_with(subject(config), made.path, config.parent / "recipient")
+    made = create(daemon(config), no_progress)
+    found = verify_with(daemon(config), made.path, config.parent / "recipient")
     assert (found.findings, found.tried, found.in_all) == ([], SHARES, SHARES)
-    sampled = verify_with(subject(config), made.path, config.parent / "recipient", sample=1)
+    sampled = verify_with(daemon(config), made.path, config.parent / "recipient", sample=1)
     assert (sampled.tried, sampled.in_all) == (1, SHARES)
 
 
 def test_the_encryption_key_is_not_in_the_backup(config: Path, tmp_path: Path):
-    path = create(subject(config), no_progress).path
+    path = create(daemon(config), no_progress).path
     (tmp_path / "opened").mkdir()
     subprocess.run(["tar", "-xf", path, "-C", tmp_path / "opened"], check=True)
     plain = tmp_path / "files.tar"
@@ -88,18 +88,18 @@ def test_a_share_that_does_not_match_its_row_is_found(config: Path, signer_datab
             "UPDATE shares SET public_key = sha256(public_key)"
             " WHERE key_id = (SELECT min(key_id::text)::uuid FROM shares)"
         )
-    path = create(subject(config), no_progress).path
-    found = verify_with(subject(config), path, config.parent / "recipient")
+    path = create(daemon(config), no_progress).path
+    found = verify_with(daemon(config), path, config.parent / "recipient")
     assert len(found.findings) == 1
     assert "public key" in found.findings[0]
 
 
 def test_another_encryption_key_cannot_check_the_backup(config: Path):
-    path = create(subject(config), no_progress).path
+    path = create(daemon(config), no_progress).path
     (config.parent / "encryption.key").unlink()
     create_key_file(config.parent / "encryption.key")
     with pytest.raises(OperatorError, match="which is not here"):
-        verify_with(subject(config), path, config.parent / "recipient")
+        verify_with(daemon(config), path, config.parent / "recipient")
 
 
 def test_what_layer_4_needs_is_in_the_backup(config: Path, tmp_path: Path):
@@ -116,5 +116,5 @@ customer_key_file = "customer.pub"
 credentials_file = "s3-credentials"
 """
     config.write_text(config.read_text() + section)
-    files = set(subject(config).files)
+    files = set(daemon(config).files)
     assert {pair.public_key, tmp_path / "s3-credentials"} <= files

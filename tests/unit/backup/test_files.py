@@ -11,9 +11,9 @@ from typing import Any, cast
 import pytest
 
 from custody.backup import files
+from custody.backup.daemon import Daemon
 from custody.backup.errors import Damaged
 from custody.backup.files import MAX_FILE, MAX_FILES, pack, unpack, write_files
-from custody.backup.subject import Subject
 from custody.runtime.errors import ConfigurationError, OperatorError
 
 
@@ -34,8 +34,8 @@ def tar(*members: tarfile.TarInfo, form: int = tarfile.PAX_FORMAT) -> bytes:
     return target.getvalue()
 
 
-def subject_of(folder: Path, *paths: Path) -> Subject:
-    return cast(Subject, SimpleNamespace(files=paths, secrets=(), folder=folder))
+def daemon_of(folder: Path, *paths: Path) -> Daemon:
+    return cast(Daemon, SimpleNamespace(files=paths, secrets=(), folder=folder))
 
 
 def test_what_was_packed_is_unpacked(tmp_path: Path):
@@ -45,7 +45,7 @@ def test_what_was_packed_is_unpacked(tmp_path: Path):
     inside.mkdir()
     for path in (inside / "a.toml", inside / "empty", long_name):
         path.write_bytes(b"" if path.name == "empty" else path.name.encode())
-    packed = pack(subject_of(inside, inside / "a.toml", inside / "empty", long_name))
+    packed = pack(daemon_of(inside, inside / "a.toml", inside / "empty", long_name))
     stored = f"elsewhere{long_name}"
     assert unpack(packed, "backup") == {"a.toml": b"a.toml", "empty": b"", stored: b"l" * 200}
 
@@ -139,17 +139,17 @@ def test_what_could_not_be_restored_is_not_packed(tmp_path: Path, monkeypatch: p
     for name in ("a\nb", "large"):
         (tmp_path / name).write_bytes(b"x" * 6000)
     with pytest.raises(ConfigurationError, match="control character"):
-        pack(subject_of(tmp_path, tmp_path / "a\nb"))
+        pack(daemon_of(tmp_path, tmp_path / "a\nb"))
     foreign = Path(os.fsdecode(bytes(tmp_path / "caf") + b"\xe9"))
     foreign.touch()
     with pytest.raises(ConfigurationError, match="not UTF-8"):
-        pack(subject_of(tmp_path, foreign))
+        pack(daemon_of(tmp_path, foreign))
     monkeypatch.setattr(files, "MAX_TAR", 5000)
     with pytest.raises(ConfigurationError, match="at most"):
-        pack(subject_of(tmp_path, tmp_path / "large"))
+        pack(daemon_of(tmp_path, tmp_path / "large"))
     monkeypatch.setattr(files, "MAX_FILE", 5000)
     with pytest.raises(ConfigurationError, match="more than 5000 bytes"):
-        pack(subject_of(tmp_path, tmp_path / "large"))
+        pack(daemon_of(tmp_path, tmp_path / "large"))
 
 
 def test_a_link_in_the_folder_is_not_followed(tmp_path: Path):

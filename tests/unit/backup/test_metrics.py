@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from custody.backup.facts import CREATED, CreatedBackup, Facts, VerifiedBackup
+from custody.backup.history import CREATED, BackupHistory, CreatedBackup, VerifiedBackup
 from custody.backup.metrics import BackupMetrics
 
 TIME = datetime(2026, 6, 30, tzinfo=UTC)
@@ -27,15 +27,15 @@ def values(registry: CollectorRegistry) -> list[float | None]:
 
 
 def test_metrics_are_those_of_the_state_directory_at_each_scrape(tmp_path: Path):
-    registry, facts = CollectorRegistry(), Facts(tmp_path / "state")
-    BackupMetrics(registry).watch(facts)
+    registry, history = CollectorRegistry(), BackupHistory(tmp_path / "state")
+    BackupMetrics(registry).watch(history)
     assert values(registry) == [0, 0, 0]
-    facts.note_created(CreatedBackup(file="a", created_at=LATER, finished_at=LATER, size=7))
-    facts.note_verified(verified("a", TIME))
-    facts.note_verified(verified("b", LATER))
-    facts.note_verified(verified("a", TIME))
+    history.note_created(CreatedBackup(file="a", created_at=LATER, finished_at=LATER, size=7))
+    history.note_verified(verified("a", TIME))
+    history.note_verified(verified("b", LATER))
+    history.note_verified(verified("a", TIME))
     assert values(registry) == [LATER.timestamp(), 7, LATER.timestamp()]
-    facts.forget({"b"})
+    history.forget({"b"})
     assert values(registry)[2] == TIME.timestamp()
     (tmp_path / "state" / CREATED).write_text("damaged")
     assert values(registry)[0] == 0

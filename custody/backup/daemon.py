@@ -1,4 +1,4 @@
-"""What a program passes to the backup commands: its database, its files, its checks."""
+"""What a daemon passes to the backup commands: its database, its files, its checks."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class DatabaseFacts:
 
 
 @dataclass(frozen=True)
-class Proof:
+class DatabaseCheck:
     """The result of the program's own checks of a restored database.
 
     ``tried``: how many of the ``in_all`` keys (or, of a control plane, audit heads) were tried.
@@ -39,7 +39,7 @@ class Proof:
     findings: list[str]
 
 
-class Prove(Protocol):
+class CheckDatabase(Protocol):
     """Checks a restored database; ``sample``: how many keys to try, None for all.
 
     Raise OperatorError if the check cannot be done.
@@ -47,7 +47,7 @@ class Prove(Protocol):
 
     def __call__(
         self, url: str, sample: int | None, advance: Advance
-    ) -> Coroutine[Any, Any, Proof]: ...
+    ) -> Coroutine[Any, Any, DatabaseCheck]: ...
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ FindNewer = Callable[[datetime], Coroutine[Any, Any, list[Newer]]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
-    """One program on one host, whose backups are made.
+class Daemon:
+    """One daemon on one host, whose backups are made.
 
     ``files`` are backed up. ``secrets`` are not: the PIN and the signer's encryption keys.
     ``folder``: the configuration's folder, from which the names in the backup count.
@@ -84,11 +84,11 @@ class Subject:
     files: tuple[Path, ...]
     secrets: tuple[Path, ...]
     facts: Callable[[Rows], DatabaseFacts]
-    prove: Prove
+    check: CheckDatabase
     newer: FindNewer | None = None
     """None for the control plane, which no other host can tell what its database lacks."""
 
     @property
     def believed(self) -> tuple[bytes, ...]:
-        """Return the public keys whose signatures are this subject's."""
+        """Return the public keys whose signatures are this daemon's."""
         return (self.signer.public_key, *self.earlier_keys)

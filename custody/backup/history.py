@@ -1,7 +1,7 @@
 """What this host remembers of its backups, in files of the state directory.
 
-The facts are not in the database, because a lost or restored database must not change them. `prune`
-and the metrics read them.
+The history is not in the database, because a lost or restored database must not change it. `prune`
+and the metrics read it.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ CREATED = "backup-created.json"
 VERIFIED = "backup-verified.json"
 LOCK = "backup.lock"
 
-Fact = TypeVar("Fact", bound=Model)
+Entry = TypeVar("Entry", bound=Model)
 
 
 class CreatedBackup(Model):
@@ -48,8 +48,8 @@ class _Verified(Model):
     backups: tuple[VerifiedBackup, ...] = ()
 
 
-class Facts:
-    """The facts in one state directory. A missing or unreadable file counts as no fact."""
+class BackupHistory:
+    """The history in one state directory. A missing or unreadable file counts as no backup."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -100,7 +100,7 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _read(path: Path, model: type[Fact]) -> Fact | None:
+def _read(path: Path, model: type[Entry]) -> Entry | None:
     try:
         return model.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
