@@ -1,7 +1,7 @@
 """The settings of a bucket, for a section of a configuration file."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -10,6 +10,7 @@ from custody.runtime.configuration import ConfiguredPath, Section
 BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 PREFIX = r"^([A-Za-z0-9!_.*'()-]+/)+$"
 """Characters that no S3 server and no tool has to escape."""
+REGION = r"^[a-z0-9-]+$"
 ENDPOINT = r"^https://[^/@\s]+/?$"
 
 
@@ -24,16 +25,28 @@ def _form(pattern: str, form: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _shown(pattern: str) -> Any:
+    """Return a field whose schema, and so the reference page, has the pattern."""
+    return Field(json_schema_extra={"pattern": pattern})
+
+
 class S3Section(Section):
     """A bucket, the prefix of this program's objects, and the place of its credentials."""
 
     endpoint: Annotated[
-        str, _form(ENDPOINT, "an address as https://s3.example.com, without path and user")
+        str,
+        _shown(ENDPOINT),
+        _form(ENDPOINT, "an address as https://s3.example.com, without path and user"),
     ]
-    region: Annotated[str, _form(r"^[a-z0-9-]+$", "a region as us-east-1")]
-    bucket: Annotated[str, _form(BUCKET, "a bucket's name: 3 to 63 of a-z, 0-9, '.' and '-'")]
+    region: Annotated[str, _shown(REGION), _form(REGION, "a region as us-east-1")]
+    bucket: Annotated[
+        str, _shown(BUCKET), _form(BUCKET, "a bucket's name: 3 to 63 of a-z, 0-9, '.' and '-'")
+    ]
     prefix: Annotated[
-        str, Field(max_length=200), _form(PREFIX, "a prefix that ends with a slash, as signer-1/")
+        str,
+        Field(max_length=200),
+        _shown(PREFIX),
+        _form(PREFIX, "a prefix that ends with a slash, as signer-1/"),
     ]
     addressing: Literal["path", "virtual"] = "path"
     """``path``: https://endpoint/bucket/name; ``virtual``: https://bucket.endpoint/name."""
