@@ -14,6 +14,8 @@ ALL_UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
 UNITS = [unit for unit in ALL_UNITS if not unit.stem.endswith("-backup")]
 BACKUP_UNITS = [unit for unit in ALL_UNITS if unit.stem.endswith("-backup")]
 SYSTEMD_ANALYZE = shutil.which("systemd-analyze")
+PROMTOOL = shutil.which("promtool")
+"""Of Debian's package prometheus."""
 
 
 def command_of(unit: Path) -> list[str]:
@@ -55,6 +57,54 @@ def test_each_daemon_with_a_database_has_a_nightly_backup():
         assert commands == [f"{name} backup create", f"{name} backup prune"]
         assert f"User={name}\n" in unit.read_text()
         assert "OnCalendar=" in unit.with_suffix(".timer").read_text()
+
+
+RULES = sorted((ROOT / "deploy/prometheus").glob("*.yml"))
+
+RULES_TEST = """
+rule_files: [{rules}]
+evaluation_interval: 30s
+tests:
+  - interval: 30s
+    input_series:
+      - series: 'pg_up{{job="custody-postgresql", instance="one"}}'
+        values: '1x40'
+      - series: 'pg_stat_replication_pg_wal_lsn_diff{{job="custody-postgresql", state="streaming"}}'
+        values: '0x10 _x30'
+    alert_rule_test:
+      - {{eval_time: 4m, alertname: CustodyStandbyMissing, exp_alerts: []}}
+      - eval_time: 19m
+        alertname: CustodyStandbyMissing
+        exp_alerts:
+          - exp_labels: {{severity: page, job: custody-postgresql, state: streaming}}
+            exp_annotations:
+              summary: "no standby of custody-postgresql streams: commits wait for it, and the
+                daemons stop working"
+              action: "SELECT * FROM pg_stat_replication on the primary; start the standby, or
+                replace it"
+      - {{eval_time: 19m, alertname: CustodyPostgresExporterMissing, exp_alerts: []}}
+"""
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="there is no promtool here")
+@pytest.mark.parametrize("rules", RULES, ids=lambda rules: rules.stem)
+def test_prometheus_understands_the_rules(rules: Path):
+    assert PROMTOOL is not None
+    done = subprocess.run(
+        [PROMTOOL, "check", "rules", rules], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="there is no promtool here")
+def test_a_missing_standby_is_an_alert(tmp_path: Path):
+    assert PROMTOOL is not None
+    test = tmp_path / "test.yml"
+    test.write_text(RULES_TEST.format(rules=ROOT / "deploy/prometheus/standby.yml"))
+    done = subprocess.run(
+        [PROMTOOL, "test", "rules", test], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_alert_rules_name_metrics_that_exist():
