@@ -228,7 +228,7 @@ async def _restore(settings: SignerSettings, database: Pool) -> Check:
     if found.nonce is not None:
         todo = "Start this signer and those peers. For one that is gone for good: mpc-signer bans "
         todo += "do-without"
-        if unpinned or not asked:
+        if unpinned or not any(each.is_pinned for each in asked):
             todo = f"Pin {', '.join(unpinned) or 'the other signers'}: {HOW_TO_PIN}. {todo}"
         return Check(
             name,

@@ -119,6 +119,10 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         A ban that only this signer and such a peer knew stays forgotten. So first ask the owners of
         the other signers, and compare with the bans in GET /v1/signers. Add what is missing:
         mpc-signer bans add.
+
+        What such a peer says of share sets does not count either, and signers that only its answer
+        names are not asked. If you do without all other signers of a key, nobody can say which
+        share set is in use: this signer then uses the set that was restored.
         """
         import asyncio
 

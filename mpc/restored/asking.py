@@ -194,9 +194,11 @@ def _are_missing(asked: Sequence[PeersAnswer], heard: set[str]) -> bool:
     """Return whether a signer has not answered, and the operator does not do without it.
 
     An answer that came earlier does not count if the control plane does not return it now: what it
-    says of share sets is needed as well. Somebody must be asked.
+    says of share sets is needed as well. Nothing is complete while no peer is pinned: a database
+    that lost its pins may have lost its shares too, and then it knows nobody to ask.
     """
-    return not asked or not {each.signer for each in asked} <= heard | done_without(asked)
+    has_pins = any(each.is_pinned for each in asked)
+    return not has_pins or not {each.signer for each in asked} <= heard | done_without(asked)
 
 
 def _columns(sets: Sequence[StatedSet]) -> dict[str, list[object]]:

@@ -161,7 +161,7 @@ class RestoreWatch:
         self._row: RestoreState | None = None
         self._waits_for: tuple[str, ...] = ()
         self._unpinned: tuple[str, ...] = ()
-        self._asks_nobody = False
+        self._has_no_pins = False
         self._fault: str | None = None
         self._one_at_a_time = asyncio.Lock()
 
@@ -203,9 +203,9 @@ class RestoreWatch:
         )
 
     def _what_it_waits_for(self) -> str:
-        if self._asks_nobody:
-            return f"for pins of its peers, because it has none to ask ({HOW_TO_PIN})"
         if not self._waits_for:
+            if self._has_no_pins:
+                return f"until a peer is pinned ({HOW_TO_PIN})"
             return "until earlier tickets do not count"
         missing = ", ".join(self._waits_for)
         if not self._unpinned:
@@ -255,7 +255,7 @@ class RestoreWatch:
             missing = [each for each in asked if each.answered_at is None]
             self._waits_for = tuple(each.signer for each in missing)
             self._unpinned = tuple(each.signer for each in missing if not each.is_pinned)
-            self._asks_nobody = not asked
+            self._has_no_pins = not any(each.is_pinned for each in asked)
         return self._waits_for
 
     async def answered(

@@ -203,9 +203,15 @@ async def test_an_old_backup_without_pins_waits_for_the_signers_of_its_shares(si
         said = await answers(parties, [TWO, THREE])
         await take_in(parties, said)
         assert "of which signer-2, signer-3 must be pinned" in str(await waiting(one))
-        await one.rows("DELETE FROM shares")  # not even a share names a peer
+        # also if the operator does without all of them, or if not even a share names a peer
+        changes = AuditedChanges(one.pool, ONE)
+        await watch.do_without(changes, [TWO, THREE], "ana", "no pins")
         await take_in(parties, said)
-        assert "it has none to ask (mpc-signer peers add" in str(await waiting(one))
+        assert "until a peer is pinned (mpc-signer peers add" in str(await waiting(one))
+        await one.rows("DELETE FROM restore_answers")
+        await one.rows("DELETE FROM shares")
+        await take_in(parties, said)
+        assert "until a peer is pinned (mpc-signer peers add" in str(await waiting(one))
         for pin in pins:
             await one.peers.add(pin.signer, pin.identity_public_key)
         await take_in(parties, said)
