@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from pydantic import ValidationError
+
 from custody.backup import manifest as manifests
 from custody.backup.errors import Damaged, NothingThere, NotReadable
 from custody.backup.manifest import Manifest
@@ -66,8 +68,14 @@ def write(
 
 
 def signed_by(backup: "OpenBackup") -> str:
-    """Return the id of the key that claims to have signed; ``check_signature`` proves it."""
-    return DetachedSignature.model_validate_json(backup.signature).signing_key_id
+    """Return the id of the key that claims to have signed; ``check_signature`` proves it.
+
+    Raise Damaged.
+    """
+    try:
+        return DetachedSignature.model_validate_json(backup.signature).signing_key_id
+    except ValidationError:
+        raise _changed(backup.name) from None
 
 
 @dataclass(frozen=True)
@@ -170,10 +178,12 @@ def _open(path: Path, file: BinaryIO) -> OpenBackup:
     signature = _document(file, block, SIGNATURE, path.name)
     if block != _header(SIGNATURE, len(signature), time):
         raise _changed(path.name)
-    offsets = {}
+    offsets, end = {}, os.fstat(file.fileno()).st_size
     for part in manifest.parts:
         _expect(file, _header(part.name, part.size, time), path.name)
         offsets[part.name] = file.tell()
+        if part.size > end - file.tell():  # a seek refuses a number that is too large
+            raise _cut_off(path.name)
         file.seek(part.size, 1)
         _expect(file, _padding(part.size), path.name)
     _expect(file, END, path.name)
