@@ -22,6 +22,8 @@ from pydantic import (
 from custody.runtime.errors import ConfigurationError
 from custody.wire.secret_files import CREDENTIALS, others_may_read
 
+MAX_SECRET = 1024 * 1024
+"""In bytes."""
 NEW = ".unfinished-"
 """The beginning of the names of files that are not complete yet."""
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -118,11 +120,13 @@ def _faults(error: ValidationError) -> str:
 def read_secret(path: Path, what: str) -> bytes:
     """Return a secret file's contents without a final newline.
 
-    Raise ConfigurationError if the file cannot be read, or if other users may read it.
+    Raise ConfigurationError if the file cannot be read, is too large, or if other users may read
+    it. A pipe is read as well: a shell passes one for ``<(command)``.
     """
     try:
-        mode = path.stat().st_mode
-        secret = path.read_bytes()
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            secret = file.read(MAX_SECRET + 1)
     except OSError as error:
         raise ConfigurationError(
             f"cannot read {what} from {path}: {error.strerror}",
@@ -132,6 +136,11 @@ def read_secret(path: Path, what: str) -> bytes:
         raise ConfigurationError(
             f"{path}, which holds {what}, may be read by other users",
             f"chmod 600 {path}",
+        )
+    if len(secret) > MAX_SECRET:
+        raise ConfigurationError(
+            f"{path} has more than {MAX_SECRET} bytes, too many for {what}",
+            "Correct the path in the configuration or on the command line.",
         )
     return secret.rstrip(b"\r\n")
 

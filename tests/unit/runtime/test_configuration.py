@@ -186,6 +186,28 @@ def test_a_secret_of_its_owner_alone_is_read(tmp_path, mode):
     assert read_secret(path, "the PIN") == b"1234"
 
 
+def test_a_secret_without_end_is_refused(tmp_path):
+    (tmp_path / "pin").symlink_to("/dev/zero")
+    with pytest.raises(ConfigurationError, match="may be read by other users"):
+        read_secret(tmp_path / "pin", "the PIN")
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(2**40)
+    (tmp_path / "sparse").chmod(0o600)
+    with pytest.raises(ConfigurationError, match="too many for the PIN"):
+        read_secret(tmp_path / "sparse", "the PIN")
+
+
+def test_a_secret_out_of_a_pipe_is_read():
+    """A shell passes one for <(command)."""
+    reader, writer = os.pipe()
+    os.write(writer, b"1234\n")
+    os.close(writer)
+    try:
+        assert read_secret(Path(f"/dev/fd/{reader}"), "the PIN") == b"1234"
+    finally:
+        os.close(reader)
+
+
 def test_a_missing_secret_says_what_it_was_for(tmp_path):
     with pytest.raises(ConfigurationError, match=r"cannot read the PIN from .*No such file"):
         read_secret(tmp_path / "pin", "the PIN")
