@@ -16,7 +16,7 @@ from hsm_driver.vault import Vault
 
 if TYPE_CHECKING:
     from custody.database.pool import Pool
-    from custody.wire.node_api import MadeKey
+    from custody.wire.node_api import ChangedKey
     from hsm_driver.settings import DriverSettings
 
 _KNOWN_KEYS = "SELECT id, check_value FROM master_keys ORDER BY id"
@@ -39,13 +39,13 @@ def daemon_of(settings: DriverSettings, config: Path) -> Daemon:
     )
 
 
-async def _lacking(database: Pool, made: Sequence[MadeKey]) -> list[Newer]:
+async def _lacking(database: Pool, made: Sequence[ChangedKey]) -> list[Newer]:
     rows = await database.rows(_KNOWN, {"key_ids": [key.key_id for key in made]})
     known = {row.key_id for row in rows}
     return [
         Newer(
-            f"key {key.key_id}, made at {key.made_at.isoformat(timespec='seconds')}: its wrapped "
-            "key is not in this database",
+            f"key {key.key_id}, made at {key.changed_at.isoformat(timespec='seconds')}: its "
+            "wrapped key is not in this database",
             "Look for a newer backup of any driver of the group, or a wrapped-key copy. If there "
             "is none, nobody can sign with this key: tell its application not to use its address.",
         )

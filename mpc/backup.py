@@ -17,7 +17,7 @@ from mpc.shares.verification import verify_shares
 
 if TYPE_CHECKING:
     from custody.database.pool import Pool
-    from custody.wire.node_api import MadeKey
+    from custody.wire.node_api import ChangedKey
     from mpc.settings import SignerSettings
 
 _KNOWN_KEYS = "SELECT id, check_value FROM encryption_keys ORDER BY id"
@@ -63,14 +63,14 @@ def _layer4_files(settings: SignerSettings) -> tuple[Path, ...]:
     return tuple(path for path in files if path is not None)
 
 
-async def _lacking(database: Pool, made: Sequence[MadeKey]) -> list[Newer]:
+async def _lacking(database: Pool, made: Sequence[ChangedKey]) -> list[Newer]:
     rows = await database.rows(_GENERATIONS, {"key_ids": [key.key_id for key in made]})
     held = {row.key_id: row.generation for row in rows}
     found = []
     for key in made:
         what = _fault(key.generation, held.get(key.key_id))
         if what is not None:
-            at = key.made_at.isoformat(timespec="seconds")
+            at = key.changed_at.isoformat(timespec="seconds")
             todo = "Repair it with t other signers: docs/how-to/replace-a-signer.md."
             found.append(Newer(f"key {key.key_id}, changed at {at}: {what}", todo))
     return found

@@ -19,7 +19,7 @@ from custody.node.identity import load_identity
 from custody.node.settings import NodeSettings
 from custody.runtime.errors import ConfigurationError, OperatorError
 from custody.wire.audit import GENESIS, AuditHead
-from custody.wire.node_api import MadeKey
+from custody.wire.node_api import ChangedKey
 from custody.wire.signed_bytes import SigningKey
 
 CONNECTIONS = 8
@@ -30,7 +30,7 @@ SHOWN = 10
 VerifyKeys = Callable[[Pool, int | None, Advance], Awaitable[DatabaseCheck]]
 """Tries every key, or a random sample, of a restored database."""
 
-Lacking = Callable[[Pool, Sequence[MadeKey]], Awaitable[list[Newer]]]
+Lacking = Callable[[Pool, Sequence[ChangedKey]], Awaitable[list[Newer]]]
 """Returns the keys that the database lacks, or has in an older generation."""
 
 _HEAD = """
@@ -119,7 +119,7 @@ async def _newer(
     try:
         async with open_client(settings) as client, open_database(settings) as pool:
             kept = read_kept(await client.audit_heads(), signer, node)
-            answer = await client.made_keys(since - CLOCKS_DIFFER)
+            answer = await client.changed_keys(since - CLOCKS_DIFFER)
             lost = await lost_heads(pool, node, kept)
             found = await lacking(pool, answer.keys)
     except (ControlPlaneUnavailable, ControlPlaneRefused) as error:

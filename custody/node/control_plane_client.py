@@ -20,13 +20,13 @@ from custody.wire.node_api import (
     BanAnswerResponse,
     BanQuestionRequest,
     BanQuestionResponse,
+    ChangedKeys,
     ClaimRequest,
     ClaimResponse,
     ExtendRequest,
     ExtendResponse,
     HeartbeatRequest,
     HeartbeatResponse,
-    MadeKeys,
     ReportRequest,
     ReportResponse,
     RestoreClaim,
@@ -113,10 +113,10 @@ class ControlPlaneClient:
     async def audit_restored(self, claim: RestoreClaim) -> RestoreClaimed:
         return await self._post("audit-restored", claim, RestoreClaimed)
 
-    async def made_keys(self, since: datetime) -> MadeKeys:
+    async def changed_keys(self, since: datetime) -> ChangedKeys:
         """Return the keys of this node that were made, refreshed or repaired since a time."""
         query = urlencode({"since": since.isoformat()})
-        return _parse(await self._send("GET", f"keys?{query}", None, 0), MadeKeys)
+        return _parse(await self._send("GET", f"keys?{query}", None, 0), ChangedKeys)
 
     async def inventory(self, page: InventoryPage) -> PageReceived:
         return await self._post("inventory", page, PageReceived)

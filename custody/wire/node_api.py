@@ -237,19 +237,19 @@ class AuditHeads(Answer):
     """Oldest first."""
 
 
-class MadeKey(Answer):
+class ChangedKey(Answer):
     """A key that was made, refreshed or repaired since the asked time."""
 
     key_id: UUID
     generation: int | None = None
     """Of the set of shares in use; null for a key in an HSM."""
-    made_at: AwareDatetime
+    changed_at: AwareDatetime
 
 
-class MadeKeys(Answer):
+class ChangedKeys(Answer):
     """The newest keys first. ``is_complete``: False if there are more than one answer has."""
 
-    keys: list[MadeKey]
+    keys: list[ChangedKey]
     is_complete: bool
 
 

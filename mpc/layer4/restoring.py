@@ -17,8 +17,8 @@ from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name
 from mpc._native import Share
 from mpc.layer4.share_copy import ShareCopy
+from mpc.recover.contents import FolderContents
 from mpc.recover.customer_private_key import CustomerPrivateKey
-from mpc.recover.inventory import Inventory
 from mpc.recover.share_file import ShareFile, open_share_file
 from mpc.recover.share_set import SetFacts
 from mpc.settings import SignerSettings
@@ -61,7 +61,7 @@ class Restored:
 
 
 def choose(
-    inventory: Inventory,
+    contents: FolderContents,
     signer: str,
     ceremonies: Collection[UUID] = (),
     signed_by: Collection[bytes] = (),
@@ -74,7 +74,7 @@ def choose(
     Raises OperatorError if a key has several sets and none of them is named, and if several
     identities have signed: somebody who can write to the bucket could have added a copy.
     """
-    sets = _sets_of(inventory, signer, signed_by)
+    sets = _sets_of(contents, signer, signed_by)
     chosen: list[ShareFile] = []
     several: list[str] = []
     for key_id, found in sets.items():
@@ -83,7 +83,7 @@ def choose(
         if len(candidates) > 1:
             several.append(f"key {key_id}: {', '.join(sorted(_described(candidates)))}")
         chosen += [file for files in candidates.values() for file in files]
-    _require_some(chosen, inventory, signer, signed_by)
+    _require_some(chosen, contents, signer, signed_by)
     if several:
         shown = "; ".join(several[:MAX_SHOWN])
         raise OperatorError(
@@ -105,11 +105,11 @@ def choose(
 
 
 def _sets_of(
-    inventory: Inventory, signer: str, signed_by: Collection[bytes]
+    contents: FolderContents, signer: str, signed_by: Collection[bytes]
 ) -> dict[UUID, dict[SetFacts, list[ShareFile]]]:
     """Return the copies of a signer's shares by key id and set."""
     found: dict[UUID, dict[SetFacts, list[ShareFile]]] = {}
-    for file in inventory.files:
+    for file in contents.files:
         if file.facts is None or file.signer != signer:
             continue
         if not signed_by or file.identity_public_key in signed_by:
@@ -124,11 +124,11 @@ def _described(candidates: Mapping[SetFacts, Sequence[ShareFile]]) -> Iterator[s
 
 
 def _require_some(
-    chosen: Sequence[ShareFile], inventory: Inventory, signer: str, signed_by: Collection[bytes]
+    chosen: Sequence[ShareFile], contents: FolderContents, signer: str, signed_by: Collection[bytes]
 ) -> None:
     if chosen:
         return
-    signers = sorted({file.signer for file in inventory.files if file.facts is not None})
+    signers = sorted({file.signer for file in contents.files if file.facts is not None})
     by = f" that {' or '.join(map(_base64, signed_by))} has signed" if signed_by else ""
     raise OperatorError(
         f"these files have no share of {signer}{by}; they have shares of: "
@@ -137,11 +137,11 @@ def _require_some(
     )
 
 
-def require_known(inventory: Inventory, signer: str, ceremonies: Collection[UUID]) -> None:
+def require_known(contents: FolderContents, signer: str, ceremonies: Collection[UUID]) -> None:
     """Raise OperatorError if the files have no share of a ceremony, as after a typing error."""
     found = {
         file.facts.ceremony
-        for file in inventory.files
+        for file in contents.files
         if file.facts is not None and file.signer == signer
     }
     if unknown := set(ceremonies) - found:

@@ -57,13 +57,13 @@ def inspect(folder: Folder, customer_key: KeyFile, as_json: Json = False) -> Non
 
     with operator_errors():
         key = opening.unlock(customer_key)
-        inventory = opening.read_folder(folder, key)
+        contents = opening.read_folder(folder, key)
     if as_json:
-        print_json(report.as_json(inventory, key.fingerprint))
+        print_json(report.as_json(contents, key.fingerprint))
     else:
-        report.print_inventory(inventory)
-    code = report.exit_code(inventory)
-    if (nothing := report.no_key(inventory, str(folder), key.fingerprint)) is not None:
+        report.print_contents(contents)
+    code = report.exit_code(contents)
+    if (nothing := report.no_key(contents, str(folder), key.fingerprint)) is not None:
         fail(nothing, code)
     raise typer.Exit(code)
 
@@ -192,23 +192,23 @@ def drill(
     from datetime import UTC, datetime
 
     from mpc.recover import drill_report, opening
-    from mpc.recover.report import no_key, print_inventory
+    from mpc.recover.report import no_key, print_contents
 
     now = datetime.now(UTC)
     with operator_errors():
         key = opening.unlock(customer_key)
-        inventory = opening.read_folder(folder, key)
-        results = opening.drilled(inventory, key, now)
+        contents = opening.read_folder(folder, key)
+        results = opening.drilled(contents, key, now)
         if report is not None:
-            text = drill_report.as_markdown(inventory, results, key.fingerprint, now)
+            text = drill_report.as_markdown(contents, results, key.fingerprint, now)
             opening.write_new(report, text.encode())
-    code = drill_report.exit_code(inventory, results)
+    code = drill_report.exit_code(contents, results)
     if as_json:
-        print_json(drill_report.as_json(inventory, results, key.fingerprint, now))
+        print_json(drill_report.as_json(contents, results, key.fingerprint, now))
     else:
-        print_inventory(inventory)
+        print_contents(contents)
         out.print(f"drill {drill_report.VERDICTS[code]}", markup=False)
-    if (nothing := no_key(inventory, str(folder), key.fingerprint)) is not None:
+    if (nothing := no_key(contents, str(folder), key.fingerprint)) is not None:
         fail(nothing, code)
     raise typer.Exit(code)
 

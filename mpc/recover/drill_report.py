@@ -12,8 +12,8 @@ from custody.runtime.console import (
     printable,
 )
 from mpc.recover import report
-from mpc.recover.drill import KeyResult, Proof, SetResult
-from mpc.recover.inventory import Inventory
+from mpc.recover.contents import FolderContents
+from mpc.recover.drill import KeyResult, QuorumResult, SetResult
 
 VERDICTS = {
     report.EXIT_COMPLETE: "passed: every key was recovered, and every copy was used",
@@ -24,47 +24,48 @@ VERDICTS = {
 }
 
 
-def exit_code(inventory: Inventory, results: Sequence[KeyResult]) -> int:
+def exit_code(contents: FolderContents, results: Sequence[KeyResult]) -> int:
     """Return the code of inspect for the files; a key that was not recovered decides."""
     if any(not result.passed for result in results):
         return report.EXIT_KEY_LOST
-    return report.exit_code(inventory)
+    return report.exit_code(contents)
 
 
 def as_json(
-    inventory: Inventory, results: Sequence[KeyResult], customer_key: str, now: datetime
+    contents: FolderContents, results: Sequence[KeyResult], customer_key: str, now: datetime
 ) -> dict[str, Any]:
-    document = report.as_json(inventory, customer_key)
+    document = report.as_json(contents, customer_key)
     for shown, result in zip(document["keys"], results, strict=True):
         shown["recovered"] = result.passed
-        for each, proved in zip(shown["sets"], result.sets, strict=True):
-            each["proofs"] = [
-                {"signers": list(proof.signers), "fault": proof.fault} for proof in proved.proofs
+        for each, drilled in zip(shown["sets"], result.sets, strict=True):
+            each["quorums"] = [
+                {"signers": list(quorum.signers), "fault": quorum.fault}
+                for quorum in drilled.quorums
             ]
     return {
         "drill": "recovery from share copies",
         "at": now.isoformat(timespec="seconds"),
         "version": version("custody"),
-        "result": VERDICTS[exit_code(inventory, results)],
+        "result": VERDICTS[exit_code(contents, results)],
         **document,
     }
 
 
 def as_markdown(
-    inventory: Inventory, results: Sequence[KeyResult], customer_key: str, now: datetime
+    contents: FolderContents, results: Sequence[KeyResult], customer_key: str, now: datetime
 ) -> str:
-    return "\n".join(_lines(inventory, results, customer_key, now)) + "\n"
+    return "\n".join(_lines(contents, results, customer_key, now)) + "\n"
 
 
 def _lines(
-    inventory: Inventory, results: Sequence[KeyResult], customer_key: str, now: datetime
+    contents: FolderContents, results: Sequence[KeyResult], customer_key: str, now: datetime
 ) -> Iterator[str]:
     yield "# Drill: recovery from share copies"
     yield ""
     yield f"- at: {now.isoformat(timespec='seconds')}"
     yield f"- by: mpc-recover of custody {version('custody')}"
     yield f"- customer key: `{customer_key}`"
-    yield f"- result: **{VERDICTS[exit_code(inventory, results)]}**"
+    yield f"- result: **{VERDICTS[exit_code(contents, results)]}**"
     yield ""
     yield "Each private key was computed from the copies of t signers and compared with its public"
     yield "key. It signed a message, the signature was verified, and the key was forgotten. No"
@@ -82,7 +83,7 @@ def _lines(
             f"| {facts.key_id} | {facts.algorithm} | `{facts.public_key.hex()}` | "
             f"{result.key.address or '-'} | {recovered} | {sources} |"
         )
-    for key_id in inventory.contradictions:
+    for key_id in contents.contradictions:
         yield ""
         yield f"Copies of key {key_id} name different public keys."
     yield ""
@@ -90,7 +91,7 @@ def _lines(
     yield ""
     yield "| file | SHA-256 | state | what |"
     yield "|---|---|---|---|"
-    for file in inventory.files:
+    for file in contents.files:
         what = _cell(file.fault or "; ".join(file.notes))
         yield f"| {_cell(file.name)} | `{file.sha256}` | {file.state.value} | {what} |"
 
@@ -98,14 +99,14 @@ def _lines(
 def _source(result: SetResult) -> str:
     facts = result.share_set.facts
     name = f"generation {facts.generation} (`{facts.ceremony}`)"
-    if not result.proofs:
+    if not result.quorums:
         return f"{name}: too few copies"
-    return f"{name}: {', '.join(_quorum(proof) for proof in result.proofs)}"
+    return f"{name}: {', '.join(_quorum(quorum) for quorum in result.quorums)}"
 
 
-def _quorum(proof: Proof) -> str:
-    signers = "+".join(proof.signers)
-    return signers if proof.fault is None else f"{signers} FAILED ({_cell(proof.fault)})"
+def _quorum(quorum: QuorumResult) -> str:
+    signers = "+".join(quorum.signers)
+    return signers if quorum.fault is None else f"{signers} FAILED ({_cell(quorum.fault)})"
 
 
 def _cell(text: str) -> str:

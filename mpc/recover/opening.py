@@ -14,10 +14,10 @@ from custody.runtime.progress import counted
 from custody.wire.algorithms import Network
 from custody.wire.derivation import parse_path
 from custody.wire.requests import CREATE_SIGNATURE, SignRequest
+from mpc.recover.contents import FolderContents, RootKey, contents_of
 from mpc.recover.customer_private_key import CustomerPrivateKey, read_private_key
 from mpc.recover.drill import KeyResult, run_drill
 from mpc.recover.found_files import MAX_FILES, TooManyFiles, find_files
-from mpc.recover.inventory import Inventory, RootKey, take_inventory
 from mpc.recover.private_key import PrivateKey, child_of, recovered
 from mpc.recover.report import no_key
 from mpc.recover.share_file import open_share_file, read_share_file
@@ -35,7 +35,7 @@ def unlock(path: Path) -> CustomerPrivateKey:
     return read_private_key(path, ask_passphrase)
 
 
-def read_folder(folder: Path, key: CustomerPrivateKey) -> Inventory:
+def read_folder(folder: Path, key: CustomerPrivateKey) -> FolderContents:
     """Read every file below a folder. Raise OperatorError if the folder cannot be read."""
     if not folder.is_dir():
         raise OperatorError(
@@ -53,12 +53,12 @@ def read_folder(folder: Path, key: CustomerPrivateKey) -> Inventory:
             "Download the bucket in parts, for instance the folders of some keys at a time.",
         ) from None
     shown = counted(found, "files")
-    return take_inventory(read_share_file(each, folder, key) for each in shown)
+    return contents_of(read_share_file(each, folder, key) for each in shown)
 
 
-def drilled(inventory: Inventory, key: CustomerPrivateKey, now: datetime) -> list[KeyResult]:
+def drilled(contents: FolderContents, key: CustomerPrivateKey, now: datetime) -> list[KeyResult]:
     """Run the drill for every key, with a progress bar on a terminal."""
-    return list(run_drill(counted(inventory.keys, "keys"), key, now))
+    return list(run_drill(counted(contents.keys, "keys"), key, now))
 
 
 def write_new(path: Path, content: bytes) -> None:
@@ -73,15 +73,15 @@ def write_new(path: Path, content: bytes) -> None:
 
 def root_key(folder: Path, key: CustomerPrivateKey, wanted: str) -> RootKey:
     """Return the key in a folder that a text names. Raise OperatorError."""
-    inventory = read_folder(folder, key)
-    if (nothing := no_key(inventory, str(folder), key.fingerprint)) is not None:
+    contents = read_folder(folder, key)
+    if (nothing := no_key(contents, str(folder), key.fingerprint)) is not None:
         raise nothing
-    return one_key(inventory, wanted)
+    return one_key(contents, wanted)
 
 
-def one_key(inventory: Inventory, wanted: str) -> RootKey:
+def one_key(contents: FolderContents, wanted: str) -> RootKey:
     """Return the key that a text names. Raise OperatorError for none or several."""
-    found = inventory.find(wanted)
+    found = contents.find(wanted)
     if not found:
         raise OperatorError(
             f"these files have no key {wanted}",

@@ -12,8 +12,8 @@ from custody.runtime.console import (
 )
 from custody.runtime.errors import OperatorError
 from custody.wire.signed_bytes import signing_key_id
+from mpc.recover.contents import FolderContents, RootKey, SetState, ShareSet
 from mpc.recover.customer_private_key import OTHER_RECIPIENT
-from mpc.recover.inventory import Inventory, RootKey, SetState, ShareSet
 from mpc.recover.share_file import FileState, ShareFile
 
 EXIT_COMPLETE = 0
@@ -27,27 +27,27 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def exit_code(inventory: Inventory) -> int:
+def exit_code(contents: FolderContents) -> int:
     """Return how the command ends; the help text of inspect explains the codes."""
-    states = {key.state for key in inventory.keys}
-    damaged = inventory.files_that_are(FileState.DAMAGED)
-    if SetState.TOO_FEW in states or (damaged and not inventory.keys):
+    states = {key.state for key in contents.keys}
+    damaged = contents.files_that_are(FileState.DAMAGED)
+    if SetState.TOO_FEW in states or (damaged and not contents.keys):
         return EXIT_KEY_LOST
-    if damaged or SetState.ENOUGH in states or inventory.contradictions:
+    if damaged or SetState.ENOUGH in states or contents.contradictions:
         return EXIT_DAMAGED
-    if inventory.keys:
+    if contents.keys:
         return EXIT_COMPLETE
-    states_of_files = {file.state for file in inventory.files}
+    states_of_files = {file.state for file in contents.files}
     return EXIT_CANNOT_DECRYPT if states_of_files == {FileState.FOREIGN} else EXIT_NOTHING_THERE
 
 
-def no_key(inventory: Inventory, folder: str, customer_key: str) -> OperatorError | None:
+def no_key(contents: FolderContents, folder: str, customer_key: str) -> OperatorError | None:
     """Return what was found instead of keys, and the next step; None if there is a key."""
-    if inventory.keys:
+    if contents.keys:
         return None
-    states = Counter(file.state for file in inventory.files)
-    faults = Counter(file.fault for file in inventory.files if file.state is FileState.FOREIGN)
-    if not inventory.files:
+    states = Counter(file.state for file in contents.files)
+    faults = Counter(file.fault for file in contents.files if file.state is FileState.FOREIGN)
+    if not contents.files:
         return OperatorError(f"{folder} contains no files", DOWNLOAD)
     if states[FileState.DAMAGED]:
         return OperatorError(
@@ -69,36 +69,36 @@ def no_key(inventory: Inventory, folder: str, customer_key: str) -> OperatorErro
             "mpc-signer layer4 status shows its fingerprint, and ssh-keygen -l -f that of a file.",
         )
     return OperatorError(
-        f"{folder} has {len(inventory.files)} files, and none is a share copy: most often, "
+        f"{folder} has {len(contents.files)} files, and none is a share copy: most often, "
         f"{faults.most_common(1)[0][0]}",
         DOWNLOAD,
     )
 
 
-def print_inventory(inventory: Inventory) -> None:
+def print_contents(contents: FolderContents) -> None:
     """Print the keys with their sets of shares, then the files that need attention."""
-    rows = [_row(key, each) for key in inventory.keys for each in key.sets]
+    rows = [_row(key, each) for key in contents.keys for each in key.sets]
     if rows:
         print_table(COLUMNS, rows)
     fine = (FileState.GOOD, FileState.CANARY)
-    odd = [file for file in inventory.files if file.state not in fine or file.notes]
+    odd = [file for file in contents.files if file.state not in fine or file.notes]
     if odd:
         out.print()
         print_table(
             ["file", "state", "what"],
             [(file.name, file.state.value, _what(file)) for file in odd],
         )
-    for key_id in inventory.contradictions:
+    for key_id in contents.contradictions:
         out.print(
             f"key {key_id}: copies name different public keys, chain codes or networks; compare "
             "them with the address that you know",
             markup=False,
         )
-    good = len(inventory.files_that_are(FileState.GOOD))
-    lost = sum(key.state is SetState.TOO_FEW for key in inventory.keys)
+    good = len(contents.files_that_are(FileState.GOOD))
+    lost = sum(key.state is SetState.TOO_FEW for key in contents.keys)
     out.print(
-        f"{len(inventory.keys) - lost} of {len(inventory.keys)} keys can be recovered; "
-        f"{good} of {len(inventory.files)} files are good share copies",
+        f"{len(contents.keys) - lost} of {len(contents.keys)} keys can be recovered; "
+        f"{good} of {len(contents.files)} files are good share copies",
         markup=False,
     )
 
@@ -123,12 +123,12 @@ def _what(file: ShareFile) -> str:
     return file.fault or "; ".join(file.notes)
 
 
-def as_json(inventory: Inventory, customer_key: str) -> dict[str, Any]:
-    """Return the inventory as one JSON document, without secrets."""
+def as_json(contents: FolderContents, customer_key: str) -> dict[str, Any]:
+    """Return the contents as one JSON document, without secrets."""
     return {
         "customer_key": customer_key,
-        "keys": [_key_json(key) for key in inventory.keys],
-        "contradictions": [str(key_id) for key_id in inventory.contradictions],
+        "keys": [_key_json(key) for key in contents.keys],
+        "contradictions": [str(key_id) for key_id in contents.contradictions],
         "files": [
             {
                 "file": file.name,
@@ -137,7 +137,7 @@ def as_json(inventory: Inventory, customer_key: str) -> dict[str, Any]:
                 "fault": file.fault,
                 "notes": list(file.notes),
             }
-            for file in inventory.files
+            for file in contents.files
         ],
     }
 

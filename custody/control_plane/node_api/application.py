@@ -16,9 +16,9 @@ from custody.control_plane.database import Database
 from custody.control_plane.jobs.notifications import Notifications
 from custody.control_plane.jobs.queue import Contended, Queue
 from custody.control_plane.node_api.authorisation import Authorisation, RegisteredNode
+from custody.control_plane.node_api.changed_keys import changed_keys
 from custody.control_plane.node_api.claims import Claims
 from custody.control_plane.node_api.heartbeats import Heartbeats
-from custody.control_plane.node_api.made_keys import made_keys
 from custody.control_plane.problems import Code, ProblemError
 from custody.wire import node_api
 from custody.wire.signed_bytes import SignedBytes
@@ -43,7 +43,7 @@ def create_node_app(
             Route(f"{PREFIX}/ban-question", api.ban_question, methods=["POST"]),
             Route(f"{PREFIX}/ban-answer", api.ban_answer, methods=["POST"]),
             Route(f"{PREFIX}/audit-heads", api.audit_heads, methods=["GET"]),
-            Route(f"{PREFIX}/keys", api.made_keys, methods=["GET"]),
+            Route(f"{PREFIX}/keys", api.changed_keys, methods=["GET"]),
             Route(f"{PREFIX}/audit-restored", api.audit_restored, methods=["POST"]),
         ]
     )
@@ -171,10 +171,10 @@ class _NodeApi:
             )
         )
 
-    async def made_keys(self, request: Request) -> Response:
+    async def changed_keys(self, request: Request) -> Response:
         node = await self._authorisation.authorise(request)
         since = request.query_params.get("since")
-        return model_response(await made_keys(self._database, node, since))
+        return model_response(await changed_keys(self._database, node, since))
 
     async def audit_restored(self, request: Request) -> Response:
         node = await self._authorisation.authorise(request)

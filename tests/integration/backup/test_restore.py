@@ -17,7 +17,7 @@ from custody.backup.restoration import restore, restore_files
 from custody.database.pool import Pool
 from custody.runtime.errors import OperatorError
 from custody.runtime.signing_key import create_signing_key
-from custody.wire.node_api import MadeKey
+from custody.wire.node_api import ChangedKey
 from hsm_driver import backup as driver_backup
 from mpc import backup as signer_backup
 from tests.integration.backup.conftest import KEYS, DriverHost, no_progress
@@ -94,8 +94,8 @@ def test_files_that_another_node_signed_are_not_written(
     assert not (tmp_path / "restored").exists()
 
 
-def made(key_id, generation: int | None = None) -> MadeKey:
-    return MadeKey(key_id=key_id, generation=generation, made_at=datetime.now(UTC))
+def made(key_id, generation: int | None = None) -> ChangedKey:
+    return ChangedKey(key_id=key_id, generation=generation, changed_at=datetime.now(UTC))
 
 
 def test_a_driver_names_the_keys_that_its_database_lacks(driver_host: DriverHost):

@@ -30,6 +30,8 @@ from custody.wire.inventory import (
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.node_api import (
     AuditHeads,
+    ChangedKey,
+    ChangedKeys,
     ClaimedJob,
     ClaimRequest,
     ClaimResponse,
@@ -39,8 +41,6 @@ from custody.wire.node_api import (
     HeartbeatResponse,
     KnownRestore,
     Lease,
-    MadeKey,
-    MadeKeys,
     NodeHealth,
     Report,
     ReportRequest,
@@ -288,8 +288,8 @@ MODELS: dict[str, Model] = {
             ),
         ),
     ),
-    "made-keys": MadeKeys(
-        keys=[MadeKey(key_id=KEY_ID, made_at=CREATED_AT)],
+    "changed-keys": ChangedKeys(
+        keys=[ChangedKey(key_id=KEY_ID, changed_at=CREATED_AT)],
         is_complete=True,
     ),
     "audit-restored": RESTORED,

@@ -33,7 +33,7 @@ def test_every_copy_takes_part_and_every_key_signs(protocol, folder, drilled):
     assert said["result"].startswith("passed")
     (found,) = said["keys"]
     assert found["recovered"] is True
-    assert found["sets"][0]["proofs"] == [
+    assert found["sets"][0]["quorums"] == [
         {"signers": ["signer-1", "signer-2"], "fault": None},
         {"signers": ["signer-1", "signer-3"], "fault": None},
     ]
@@ -70,7 +70,7 @@ def test_both_generations_are_proved(folder, drilled):
     write_copies(folder, parties.refresh(key(ED25519)), generation=1)
     code, said = drilled()
     assert code == 0
-    assert [len(each["proofs"]) for each in said["keys"][0]["sets"]] == [2, 2]
+    assert [len(each["quorums"]) for each in said["keys"][0]["sets"]] == [2, 2]
 
 
 def test_a_lost_key_fails_the_drill(folder, drilled):
@@ -99,11 +99,11 @@ def test_no_files_and_files_of_others_are_not_success(folder, drilled):
 def test_a_file_that_changes_during_the_drill_is_not_success(folder, customer_key):
     paths = write_copies(folder, key(ED25519))
     unlocked = unlock(customer_key)
-    inventory = read_folder(folder, unlocked)
+    contents = read_folder(folder, unlocked)
     paths[1].write_bytes(paths[2].read_bytes())
-    (result,) = run_drill(inventory.keys, unlocked, datetime.now(UTC))
+    (result,) = run_drill(contents.keys, unlocked, datetime.now(UTC))
     assert not result.passed
-    assert {proof.fault for proof in result.sets[0].proofs} == {
+    assert {quorum.fault for quorum in result.sets[0].quorums} == {
         "the file was changed while it was in use"
     }
 

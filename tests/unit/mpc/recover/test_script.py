@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from devstack.recovery_kit import script_of
 from mpc import _native as native
+from mpc.recover.contents import contents_of
 from mpc.recover.found_files import find_files
-from mpc.recover.inventory import take_inventory
 from mpc.recover.opening import private_key_of, unlock
 from mpc.recover.share_file import FileState, read_share_file
 from tests.unit.mpc.native import parties
@@ -95,10 +95,10 @@ def test_age_takes_a_pkcs8_key_as_well(folder, tmp_path):
 def test_mpc_recover_reads_the_vectors():
     """Old files must stay readable: these were made when the format was new."""
     customer_key = unlock(VECTORS / "customer-key")
-    inventory = take_inventory(
+    contents = contents_of(
         read_share_file(path, VECTORS, customer_key) for path in find_files(VECTORS)
     )
     expected = json.loads((VECTORS / "expected.json").read_text()).values()
-    assert len(inventory.files_that_are(FileState.GOOD)) == 9
-    found = {private_key_of(root, customer_key).big_endian.hex() for root in inventory.keys}
+    assert len(contents.files_that_are(FileState.GOOD)) == 9
+    found = {private_key_of(root, customer_key).big_endian.hex() for root in contents.keys}
     assert found == {each["private_key"] for each in expected}

@@ -79,7 +79,9 @@ class RootKey:
 
 
 @dataclass(frozen=True)
-class Inventory:
+class FolderContents:
+    """What a folder has: all its files, and the root keys that the good ones are copies of."""
+
     files: list[ShareFile]
     keys: list[RootKey]
 
@@ -107,7 +109,7 @@ class Inventory:
         ]
 
 
-def take_inventory(files: Iterable[ShareFile]) -> Inventory:
+def contents_of(files: Iterable[ShareFile]) -> FolderContents:
     """Sort the good files into keys and sets of shares."""
     files = list(files)
     sets: dict[SetFacts, ShareSet] = {}
@@ -115,7 +117,7 @@ def take_inventory(files: Iterable[ShareFile]) -> Inventory:
         if file.facts is not None:
             share_set = sets.setdefault(file.facts, ShareSet(file.facts))
             share_set.files.setdefault(file.index, []).append(file)
-    return Inventory(files, sorted(_keys(sets), key=lambda key: str(key.facts.key_id)))
+    return FolderContents(files, sorted(_keys(sets), key=lambda key: str(key.facts.key_id)))
 
 
 def _keys(sets: Mapping[SetFacts, ShareSet]) -> Iterator[RootKey]:

@@ -6,14 +6,14 @@ from custody.control_plane.database import Database
 from custody.control_plane.node_api.authorisation import RegisteredNode
 from custody.control_plane.problems import Code, ProblemError
 from custody.wire.jobs import JobKind
-from custody.wire.node_api import MadeKey, MadeKeys
+from custody.wire.node_api import ChangedKey, ChangedKeys
 
 MAX_KEYS = 10_000
 """Keys in one answer."""
 KINDS = [JobKind.GENERATE_KEY.value, JobKind.REFRESH_KEY.value, JobKind.REPAIR_SHARE.value]
 
-_MADE = """
-    SELECT keys.id, keys.generation, max(jobs.finished_at) AS made_at
+_CHANGED = """
+    SELECT keys.id, keys.generation, max(jobs.finished_at) AS changed_at
     FROM jobs JOIN keys ON keys.id = jobs.key_id
     WHERE jobs.node_group = :group AND jobs.kind = ANY(:kinds::varchar[]) AND jobs.state = 'Done'
         AND jobs.kind <> 'Sign' AND jobs.finished_at >= :since
@@ -21,11 +21,11 @@ _MADE = """
         AND (keys.signer_group IS NULL OR EXISTS (
             SELECT FROM signer_group_members AS member
             WHERE member.group_name = keys.signer_group AND member.signer = :node))
-    GROUP BY keys.id ORDER BY made_at DESC, keys.id LIMIT :limit
+    GROUP BY keys.id ORDER BY changed_at DESC, keys.id LIMIT :limit
 """
 
 
-async def made_keys(database: Database, node: RegisteredNode, since: str | None) -> MadeKeys:
+async def changed_keys(database: Database, node: RegisteredNode, since: str | None) -> ChangedKeys:
     """Return the node's keys that were made, refreshed or repaired since a time (RFC 3339).
 
     A derived key is not among them: it uses its root's shares. Raise ProblemError.
@@ -37,7 +37,7 @@ async def made_keys(database: Database, node: RegisteredNode, since: str | None)
             Code.INVALID_REQUEST, "since must be a time as RFC 3339 has it, with its offset."
         ) from None
     rows = await database.rows(
-        _MADE,
+        _CHANGED,
         {
             "group": node.group,
             "kinds": KINDS,
@@ -47,11 +47,11 @@ async def made_keys(database: Database, node: RegisteredNode, since: str | None)
         },
     )
     keys = [
-        MadeKey(
+        ChangedKey(
             key_id=row.id,
             generation=row.generation,
-            made_at=row.made_at,
+            changed_at=row.changed_at,
         )
         for row in rows[:MAX_KEYS]
     ]
-    return MadeKeys(keys=keys, is_complete=len(rows) <= MAX_KEYS)
+    return ChangedKeys(keys=keys, is_complete=len(rows) <= MAX_KEYS)

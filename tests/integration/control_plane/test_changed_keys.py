@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from custody.control_plane.database import Database
-from custody.control_plane.node_api import made_keys as module
+from custody.control_plane.node_api import changed_keys as module
 from custody.control_plane.node_api.authorisation import RegisteredNode
-from custody.control_plane.node_api.made_keys import made_keys
+from custody.control_plane.node_api.changed_keys import changed_keys
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 KEYS = 300
@@ -51,10 +51,10 @@ async def database(control_plane_database: str) -> AsyncIterator[Database]:
 async def test_only_the_keys_of_the_group_since_then_are_named(database: Database):
     node = RegisteredNode("driver-1", "hsm", None)
     since = NOW - timedelta(minutes=100)
-    answer = await made_keys(database, node, since.isoformat())
+    answer = await changed_keys(database, node, since.isoformat())
     assert answer.is_complete
     assert len(answer.keys) == 50
-    assert min(key.made_at for key in answer.keys) >= since
+    assert min(key.changed_at for key in answer.keys) >= since
 
 
 async def test_the_question_reads_no_signatures(database: Database):
@@ -63,7 +63,7 @@ async def test_the_question_reads_no_signatures(database: Database):
         "group": "hsm", "kinds": module.KINDS, "since": NOW - timedelta(minutes=100),
         "node": "driver-1", "limit": 10,
     }  # fmt: skip
-    rows = await database.rows(f"EXPLAIN {module._MADE}", values)
+    rows = await database.rows(f"EXPLAIN {module._CHANGED}", values)
     plan = "\n".join(row[0] for row in rows)
     assert "ix_jobs_finished_changes" in plan, plan
     assert "Seq Scan on jobs" not in plan, plan
