@@ -14,7 +14,7 @@ PROGRAMS = {
     "hsm-driver": "hsm_driver.cli:app",
     "mpc-signer": "mpc.cli:app",
     "mpc-delivery": "custody.delivery.cli:app",
-    "mpc-recover": "mpc.recover.cli:app",
+    "mpc-recover": "mpc.recover_cli:app",
     "pki": "custody.pki.cli:application",
     "softhsm/token": "softhsm.__main__:app",
 }

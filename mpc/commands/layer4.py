@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-from uuid import UUID
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -43,7 +42,6 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         """
     )
     _add_init(app, settings_of)
-    _add_restore(app, settings_of)
 
     @app.command()
     def status(context: typer.Context, as_json: Json = False) -> None:
@@ -169,69 +167,6 @@ def _add_init(app: typer.Typer, settings_of: Callable[[typer.Context], SignerSet
             out.print("next: restart the signer, then: mpc-signer layer4 test, layer4 backfill")
         if failed:
             raise typer.Exit(EXIT_FAILED)
-
-
-def _add_restore(app: typer.Typer, settings_of: Callable[[typer.Context], SignerSettings]) -> None:
-    @app.command()
-    def restore(
-        context: typer.Context,
-        folder: Annotated[
-            Path,
-            typer.Argument(help="This signer's share copies, in folders of any names."),
-        ],
-        customer_key: Annotated[
-            Path,
-            typer.Option(help="The private key that opens them: OpenSSH or PKCS#8 (PEM)."),
-        ],
-        reason: Annotated[str, typer.Option(help="Why, for the audit.")],
-        ceremony: Annotated[
-            list[UUID] | None,
-            typer.Option(help="Take this set of its key. May be repeated."),
-        ] = None,
-        ceremonies: Annotated[
-            Path | None,
-            typer.Option(help="A file with the ceremonies of the sets to take, one in each line."),
-        ] = None,
-        signed_by: Annotated[
-            list[str] | None,
-            typer.Option(
-                help="Take only copies that this identity key (base64) has signed. May be repeated."
-            ),
-        ] = None,
-        as_json: Json = False,
-    ) -> None:
-        """Put this signer's shares from its share copies into a fresh database.
-
-        Run it while the signer is stopped, and after mpc-signer migrate. It takes the copies of
-        this signer alone. If a key has copies of several sets, name the active one: another signer
-        shows it (mpc-signer shares list). The restored shares sign once the other signers have said
-        that they use these sets. Each share has an audit record. After an interruption, run the
-        same command again.
-
-        The customer's private key opens the copies of all signers, and should not come to this
-        host. docs/how-to/recover/signer-by-layer4.md shows how the customer encrypts this signer's
-        copies to another key.
-        """
-        import asyncio
-
-        from mpc.layer4 import restoring
-        from mpc.peers import checked_identity
-        from mpc.recover import opening
-
-        with operator_errors():
-            settings = settings_of(context)
-            identities = [checked_identity(text) for text in signed_by or []]
-            named = set(ceremony or [])
-            listed = restoring.read_ceremonies(ceremonies) if ceremonies is not None else set()
-            key = opening.unlock(customer_key)
-            inventory = opening.read_folder(folder, key)
-            restoring.require_known(inventory, settings.node.id, named)
-            files = restoring.choose(inventory, settings.node.id, named | listed, identities)
-            done = asyncio.run(restoring.restore(settings, files, key, reason))
-        if as_json:
-            print_json(done.as_json())
-        else:
-            restoring.show(done, settings)
 
 
 def section_of(settings: SignerSettings) -> Layer4Section:

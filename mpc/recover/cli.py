@@ -15,8 +15,9 @@ app = new_application(
     """Recovers private keys from share copies (Layer 4), without any other part of this project.
 
     Needs a folder with the files of the customer's bucket, as downloaded, and the customer's
-    private key (OpenSSH or PKCS#8). Uses no network, no database and no configuration. Run it on a
-    machine that is offline. Start with: mpc-recover inspect FOLDER --customer-key FILE
+    private key (OpenSSH or PKCS#8). Uses no network, no database and no configuration, except
+    restore-signer. Run it on a machine that is offline. Start with: mpc-recover inspect FOLDER
+    --customer-key FILE
     """
 )
 
@@ -211,7 +212,3 @@ def drill(
     if (nothing := no_key(contents, str(folder), key.fingerprint)) is not None:
         fail(nothing, code)
     raise typer.Exit(code)
-
-
-def main() -> None:
-    app()

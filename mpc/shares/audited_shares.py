@@ -15,7 +15,7 @@ from mpc.shares.stored_share import ShareState
 DISCARD_SHARE = "DiscardShare"
 """The kind of the record of `shares discard`."""
 RESTORE_SHARE = "RestoreShare"
-"""The kind of the record of `layer4 restore`."""
+"""The kind of the record of `mpc-recover restore-signer`."""
 
 _FIND = """
     SELECT key_id, ceremony, state, encode(public_key, 'hex') AS public_key

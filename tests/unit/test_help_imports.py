@@ -10,7 +10,7 @@ PROGRAMS = {
     "control-plane": "custody.control_plane.cli:app",
     "hsm-driver": "hsm_driver.cli:app",
     "mpc-delivery": "custody.delivery.cli:app",
-    "mpc-recover": "mpc.recover.cli:app",
+    "mpc-recover": "mpc.recover_cli:app",
     "mpc-signer": "mpc.cli:app",
     "pki": "custody.pki.cli:application",
     "softhsm": "softhsm.__main__:app",

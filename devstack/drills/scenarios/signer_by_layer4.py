@@ -11,7 +11,7 @@ from devstack.customer_key import create_customer_key
 from devstack.drills.drill import Drill, DrillFailed
 from devstack.drills.scenario import Scenario
 from devstack.processes import Program, run, run_for_output
-from devstack.service import clean_environment
+from devstack.service import clean_environment, command
 from devstack.signer import Signer
 from devstack.signer_groups import TWO_OF_THREE, create_signer_groups
 from devstack.stack import Stack, StackOptions, database_name
@@ -48,9 +48,9 @@ def _run(drill: Drill) -> None:
             create_key_file(lost.folder / "encryption.key")
         with drill.step("the customer hands over the copies of this signer, under another key"):
             files, key = _handed_over(drill, stack)
-        with drill.step("mpc-signer layer4 restore"):
-            words = ("layer4", "restore", str(files), "--customer-key", str(key))
-            lost.run("restore the shares", *words, "--reason", "drill")
+        with drill.step("mpc-recover restore-signer"):
+            words = ("restore-signer", files, "--customer-key", key, "--config", lost.config)
+            _run_in(drill, lost, command("mpc-recover"), *words, "--reason", "drill")
         with drill.step("pin the other signers, state the restore, and acknowledge it"):
             stack.signers.pin_each_other()
             lost.run("state the restore", "audit", "restored", "--reason", "drill")

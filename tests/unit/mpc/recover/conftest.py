@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mpc.recover import opening
-from mpc.recover.cli import app
+from mpc.recover_cli import app
 from tests.unit.mpc.recover.bucket import write_key_file
 
 

@@ -17,7 +17,7 @@ PROGRAM = """
 import json, resource, sys
 from typer.testing import CliRunner
 from custody.runtime import hardening
-from mpc.recover.cli import app
+from mpc.recover_cli import app
 
 done = CliRunner().invoke(app, ["inspect", *sys.argv[1:]])
 print(json.dumps({

@@ -1,4 +1,4 @@
-"""mpc-signer layer4 restore: a signer's shares from its share copies, in a fresh database."""
+"""mpc-recover restore-signer: a signer's shares from its share copies, in a fresh database."""
 
 import asyncio
 import base64
@@ -21,13 +21,13 @@ from custody.node.identity import load_identity
 from custody.runtime.signing_key import create_signing_key
 from custody.wire.signed_bytes import SigningKey
 from custody.wire.tickets import Protocol
+from mpc.commands import restore_signer
 from mpc.recover import opening, share_file
-from mpc.recover.cli import app
+from mpc.recover_cli import app
 from mpc.settings import SignerSettings
 from mpc.shares.audited_shares import CHECK
 from mpc.shares.encryption_keys import EncryptionKeys
 from mpc.shares.shares import Shares
-from tests.integration.signer.commands import command
 from tests.integration.signer.keys import ME, activate, new_key
 from tests.unit.mpc.layer4.share_copies import IDENTITIES
 from tests.unit.mpc.native import parties
@@ -61,8 +61,9 @@ def restore(
     customer_key = write_key_file(tmp_path / "customer-key")
 
     async def run(folder: Path, *words: str) -> Result:
-        line = ["layer4", "restore", str(folder), "--customer-key", str(customer_key)]
-        return await command(config, *line, "--reason", "the host burnt down", *words)
+        line = ["restore-signer", str(folder), "--customer-key", str(customer_key)]
+        line += ["--config", str(config), "--reason", "the host burnt down", *words]
+        return await asyncio.to_thread(CliRunner().invoke, app, line)
 
     return run
 
@@ -275,3 +276,12 @@ def test_a_handover_that_fails_hands_over_nothing_and_leaves_no_key(
     assert "copies are in handover" not in done.stdout
     assert list(customers_machine.glob("handover/*.age")) == []
     assert not has_unlocked_key(customers_machine)
+
+
+async def test_a_recovery_kit_says_where_to_restore_a_signer(
+    bucket: Path, restore: Restore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(restore_signer, "DATABASE_CLIENT", "a_module_that_no_kit_has")
+    done = await restore(bucket)
+    assert done.exit_code == 1
+    assert "Run this command on the signer's host" in done.output
