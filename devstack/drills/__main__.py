@@ -21,12 +21,15 @@ from custody.runtime.errors import OperatorError
 from devstack.drills.drill import Drill, DrillFailed
 from devstack.drills.report import Result, loss, write_report
 from devstack.drills.scenario import Scenario, find_scenarios, select
+from devstack.drills.stated_times import state_times
 from devstack.interruption import Interrupted, interruptible
 from devstack.processes import fork_server
 from devstack.progress import say
 from devstack.verification import NotVerified
 
-DRILL = Path(__file__).resolve().parents[2] / "build" / "drill"
+CHECKOUT = Path(__file__).resolve().parents[2]
+DRILL = CHECKOUT / "build" / "drill"
+DOCS = CHECKOUT / "docs"
 
 app = application("Lose a part for real, bring it back, and compare everything that was told.")
 
@@ -37,6 +40,10 @@ def drill(
         list[str] | None, typer.Argument(metavar="[SCENARIO]...", help="Scenarios; none: all.")
     ] = None,
     show: Annotated[bool, typer.Option("--list", help="List the scenarios and end.")] = False,
+    table: Annotated[
+        bool,
+        typer.Option("--table", help="Write the last report's times into the pages of docs/."),
+    ] = False,
     at_once: Annotated[
         int, typer.Option(min=1, help="Scenarios at the same time; the measured times are longer.")
     ] = 1,
@@ -45,6 +52,10 @@ def drill(
 
     The exit code is 1 if a scenario failed. The others are still carried out.
     """
+    if table:
+        changed = state_times(DOCS, DRILL / "report.json")
+        say(f"{len(changed)} pages changed: {', '.join(path.name for path in changed)}")
+        return
     found = find_scenarios()
     if show:
         rows = [(each.number, name, each.title) for name, each in found.items()]

@@ -12,6 +12,7 @@ from devstack.drills import __main__ as command
 from devstack.drills.drill import Drill, DrillFailed
 from devstack.drills.report import Result, write_report
 from devstack.drills.scenario import Scenario, find_scenarios, select
+from devstack.drills.stated_times import Measured, marked, state_times, with_times
 
 PAGES = Path(__file__).parents[3] / "docs" / "how-to" / "recover"
 BEGAN = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
@@ -115,3 +116,46 @@ def test_a_command_that_must_be_refused_and_is_not_fails_the_drill(tmp_path: Pat
         drill.refused(refuse, "expired")
     with pytest.raises(DrillFailed, match="should have failed"):
         drill.refused(lambda: None, "is another one")
+
+
+MEASURED = Measured(BEGAN, {"hsm-lost": 7.6, "fast": 0.2, "none": None})
+
+
+def test_a_page_gets_the_times_of_the_report():
+    page = (
+        "| HSM | 11 s<!-- drill: hsm-lost --> | 5 s | 3.5 s<!-- drill: fast -->, "
+        "1 May 2025<!-- drill -->"
+    )
+    stated = with_times(page, MEASURED)
+    assert stated == (
+        "| HSM | 8 s<!-- drill: hsm-lost --> | 5 s | 1 s<!-- drill: fast -->, "
+        "3 February 2026<!-- drill -->"
+    )
+    assert with_times(stated, MEASURED) == stated
+
+
+@pytest.mark.parametrize("name", ["none", "unknown"])
+def test_a_time_that_the_report_lacks_is_an_error(name: str):
+    with pytest.raises(OperatorError, match=f"no time for {name}"):
+        with_times(f"3 s<!-- drill: {name} -->", MEASURED)
+
+
+def test_no_page_changes_without_a_report_in_which_all_drills_passed(tmp_path: Path):
+    page, report = tmp_path / "page.md", tmp_path / "report.json"
+    page.write_text("3 s<!-- drill: keys-lost -->")
+    with pytest.raises(OperatorError, match="there is no report"):
+        state_times(tmp_path, report)
+    write_report(tmp_path, BEGAN, [result(), result(name="other", passed=False)])
+    with pytest.raises(OperatorError, match="failed: other"):
+        state_times(tmp_path, report)
+    write_report(tmp_path, BEGAN, [result()])
+    (tmp_path / "report.md").unlink()
+    assert state_times(tmp_path, report) == [page]
+    assert page.read_text() == "2 s<!-- drill: keys-lost -->"
+
+
+def test_the_pages_state_times_of_scenarios_that_exist():
+    docs = PAGES.parents[1]
+    named = {name for path in docs.rglob("*.md") for name in marked(path.read_text("utf-8"))}
+    assert named <= set(find_scenarios())
+    assert len(named) > 10
