@@ -7,7 +7,7 @@ from pathlib import Path
 
 from custody.client import CustodyError
 from custody.runtime.errors import OperatorError
-from devstack.drills.told import Connect, Told, ToldKey
+from devstack.drills.application import AcknowledgedKey, Application, Connect
 from devstack.progress import say, step
 from devstack.stack import Stack, StackOptions
 from devstack.verification import NotVerified
@@ -22,8 +22,8 @@ class DrillFailed(Exception):
 class Drill:
     """What the function of a scenario gets. ``folder``: an empty folder for its parts.
 
-    A scenario makes keys and signatures (``told``), loses something (``lose``), brings it back and
-    calls ``recovered``, and then ``require_nothing_lost`` or ``record_losses``.
+    A scenario makes keys and signatures (``application``), loses something (``lose``), brings it
+    back and calls ``recovered``, and then ``require_nothing_lost`` or ``record_losses``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,11 +55,11 @@ class Drill:
             with step("stop the stack"):
                 stack.stop()
 
-    def told(self, stack: Stack) -> Told:
-        """Return the memory of an application that pins all nodes."""
-        return Told(self.application(stack))
+    def application(self, stack: Stack) -> Application:
+        """Return an application that pins all nodes."""
+        return Application(self.connect(stack))
 
-    def application(self, stack: Stack) -> Connect:
+    def connect(self, stack: Stack) -> Connect:
         """Return what opens clients that pin all nodes which the stack has now."""
         pins = stack.pinned_nodes
         return lambda: stack.client(pinned_nodes=pins)
@@ -69,7 +69,7 @@ class Drill:
         self._lost_at = time.monotonic()
         return self.step(f"LOSS: {what}")
 
-    def recovered(self, told: Told, key: ToldKey | None = None) -> None:
+    def recovered(self, application: Application, key: AcknowledgedKey | None = None) -> None:
         """Sign until a signature comes and verifies, and stop the clock.
 
         ``key``: the key that signs; None: the first one. Raise DrillFailed after two minutes.
@@ -80,7 +80,7 @@ class Drill:
         with self.step("sign, and verify the signature"):
             while True:
                 try:
-                    told.sign(key or told.keys[0], "the first one after the loss")
+                    application.sign(key or application.keys[0], "the first one after the loss")
                     break
                 except (CustodyError, NotVerified) as error:
                     if time.monotonic() > deadline:
@@ -112,9 +112,11 @@ class Drill:
             return
         raise DrillFailed(f"the command should have failed, because {because}")
 
-    def require_nothing_lost(self, told: Told, connect: Connect | None = None) -> None:
+    def require_nothing_lost(
+        self, application: Application, connect: Connect | None = None
+    ) -> None:
         """Compare all that was told with what is there. Raise DrillFailed if anything is lost."""
-        lost = self.compare(told, connect)
+        lost = self.compare(application, connect)
         self.require(not lost, f"{len(lost)} lost: {'; '.join(lost)}")
         self.lost = []
 
@@ -122,12 +124,12 @@ class Drill:
         """Report exactly what was lost. The scenario has checked that nothing more is lost."""
         self.lost = lost
 
-    def compare(self, told: Told, connect: Connect | None = None) -> list[str]:
+    def compare(self, application: Application, connect: Connect | None = None) -> list[str]:
         """Return what is lost of all that was told. ``connect``: another client."""
-        keys, signatures = told.keys, told.signatures
+        keys, signatures = application.keys, application.signatures
         self.checked = f"{len(keys)} keys, {len(signatures)} signatures"
         with self.step(f"compare {self.checked}; sign with each key"):
-            return told.losses(connect)
+            return application.losses(connect)
 
     def say(self, text: str) -> None:
         say(f"      {text}")

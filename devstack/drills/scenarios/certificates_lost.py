@@ -14,11 +14,11 @@ from devstack.stack import StackOptions
 
 def run(drill: Drill) -> None:
     with drill.stack(StackOptions()) as stack:
-        told = drill.told(stack)
+        application = drill.application(stack)
         driver, pki = stack.drivers[0], PkiCommands(stack.certificates.folder, stack.log("pki"))
         with drill.step("make keys and sign"):
-            told.make_hsm_keys()
-            told.sign_with_all()
+            application.make_hsm_keys()
+            application.sign_with_all()
         with drill.lose("SIGKILL of the driver; its certificate and the intermediate are deleted"):
             driver.kill()
             shutil.rmtree(pki.folder / "nodes" / driver.node_id)
@@ -28,8 +28,8 @@ def run(drill: Drill) -> None:
             pki.run("issue", "node", driver.node_id)
         with drill.step("start the driver"):
             driver.start()
-        drill.recovered(told)
-        drill.require_nothing_lost(told)
+        drill.recovered(application)
+        drill.require_nothing_lost(application)
         with drill.step("no other process was restarted, and the audit chain is complete"):
             drill.require(stack.control_planes[0].is_running, "the control plane has ended")
             driver.run("verify the audit chain", "audit", "verify")

@@ -5,9 +5,9 @@ not finished when the copy was made, and was signed before the loss.
 """
 
 from custody.client import Network, Wallet
+from devstack.drills.application import AcknowledgedKey
 from devstack.drills.drill import Drill, DrillFailed
 from devstack.drills.scenario import Scenario
-from devstack.drills.told import ToldKey
 from devstack.signer_groups import TWO_OF_THREE, create_signer_groups
 from devstack.stack import Stack, StackOptions
 
@@ -17,7 +17,7 @@ DATABASE, COPY = "control_plane", "control_plane_of_last_night"
 def run(drill: Drill) -> None:
     with drill.stack(StackOptions(signers=3)) as stack:
         [cluster], [control_plane], [driver] = stack.clusters, stack.control_planes, stack.drivers
-        old, new = drill.told(stack), drill.told(stack)
+        old, new = drill.application(stack), drill.application(stack)
         with drill.step("make keys and sign"):
             with stack.client() as custody:
                 create_signer_groups(custody, [TWO_OF_THREE])
@@ -63,17 +63,20 @@ def run(drill: Drill) -> None:
         drill.record_losses([f"{count} requests to sign that came after the copy, with signatures"])
 
 
-def _require_adopted(drill: Drill, stack: Stack, told: ToldKey) -> None:
+def _require_adopted(drill: Drill, stack: Stack, acknowledged: AcknowledgedKey) -> None:
     """Compare a key and its wallet with what the application was told, but for their creation."""
-    with drill.application(stack)() as custody:
-        key = custody.get_key(told.key.id)
+    with drill.connect(stack)() as custody:
+        key = custody.get_key(acknowledged.key.id)
         wallet: Wallet | None = None
-        if told.wallet is not None:
-            wallet = custody.get_wallet(told.wallet.id)
-            wallet = wallet.model_copy(update={"created_at": told.wallet.created_at})
-    same = {"created_at": told.key.created_at, "attestations": told.key.attestations}
-    if key.model_copy(update=same) != told.key or wallet != told.wallet:
-        raise DrillFailed(f"{told.name} is another one now")
+        if acknowledged.wallet is not None:
+            wallet = custody.get_wallet(acknowledged.wallet.id)
+            wallet = wallet.model_copy(update={"created_at": acknowledged.wallet.created_at})
+    same = {
+        "created_at": acknowledged.key.created_at,
+        "attestations": acknowledged.key.attestations,
+    }
+    if key.model_copy(update=same) != acknowledged.key or wallet != acknowledged.wallet:
+        raise DrillFailed(f"{acknowledged.name} is another one now")
 
 
 SCENARIO = Scenario("11", "The control plane's database is lost; last night's copy is left", run)

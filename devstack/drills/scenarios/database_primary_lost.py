@@ -21,24 +21,24 @@ def run(drill: Drill) -> None:
     with drill.stack(options) as stack:
         primary, standby = stack.clusters[0], stack.standby
         assert standby is not None
-        told = drill.told(stack)
+        application = drill.application(stack)
         with drill.step("make keys and sign, in both modes"):
-            told.make_hsm_keys()
+            application.make_hsm_keys()
             with stack.client() as custody:
                 create_signer_groups(custody, [TWO_OF_THREE])
-            told.make_wallet(Network.SOLANA, TWO_OF_THREE)
-            told.sign_with_all()
+            application.make_wallet(Network.SOLANA, TWO_OF_THREE)
+            application.sign_with_all()
         daemons: list[Service] = [*stack.control_planes, *stack.drivers, *stack.signers.all]
         before = [daemon.process.pid for daemon in daemons]
-        with told.load():
+        with application.load():
             time.sleep(LOAD_SECONDS)
             with drill.lose("SIGKILL of the primary, under load"):
                 primary.kill_hard()
             with drill.step("promote the standby"):
                 standby.promote()
-            drill.recovered(told)
+            drill.recovered(application)
             time.sleep(LOAD_SECONDS)
-        drill.require_nothing_lost(told)
+        drill.require_nothing_lost(application)
         with drill.step("no daemon was restarted, and every audit chain is complete"):
             after = [daemon.process.pid for daemon in daemons if daemon.is_running]
             drill.require(before == after, "a daemon has ended")

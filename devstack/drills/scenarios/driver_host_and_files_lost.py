@@ -13,10 +13,10 @@ from devstack.stack import StackOptions
 
 def run(drill: Drill) -> None:
     with drill.stack(StackOptions()) as stack:
-        told = drill.told(stack)
+        application = drill.application(stack)
         with drill.step("make keys and sign"):
-            told.make_hsm_keys()
-            told.sign_with_all()
+            application.make_hsm_keys()
+            application.sign_with_all()
         lost = stack.drivers[0]
         with drill.lose("SIGKILL of the driver; its host's files are deleted"):
             lost.kill()
@@ -26,10 +26,10 @@ def run(drill: Drill) -> None:
             stack.control_planes[0].add_nodes([new.node_id], new.group)
         with drill.step("start the driver on the new host"):
             new.start()
-        drill.recovered(told)
-        drill.require_nothing_lost(told, drill.application(stack))
+        drill.recovered(application)
+        drill.require_nothing_lost(application, drill.connect(stack))
         with drill.step("the new driver makes keys, and its audit chain is complete"):
-            told.make_hsm_keys()
+            application.make_hsm_keys()
             new.run("verify the audit chain", "audit", "verify")
 
 

@@ -12,11 +12,11 @@ from devstack.stack import StackOptions
 
 def run(drill: Drill) -> None:
     with drill.stack(StackOptions()) as stack:
-        told = drill.told(stack)
+        application = drill.application(stack)
         driver = stack.drivers[0]
         with drill.step("make keys and sign"):
-            told.make_hsm_keys()
-            told.sign_with_all()
+            application.make_hsm_keys()
+            application.sign_with_all()
         with drill.step("copy the configuration and the identity key to another place"):
             copies = drill.folder / "copies"
             copies.mkdir(mode=0o700)
@@ -31,8 +31,8 @@ def run(drill: Drill) -> None:
             for path in files:
                 shutil.copy2(copies / path.name, path)
             driver.start()
-        drill.recovered(told)
-        drill.require_nothing_lost(told)
+        drill.recovered(application)
+        drill.require_nothing_lost(application)
         with drill.step("the audit chain is complete"):
             driver.run("verify the audit chain", "audit", "verify")
 

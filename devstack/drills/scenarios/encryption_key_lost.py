@@ -19,15 +19,15 @@ CODE = "confirmation code: "
 
 def run(drill: Drill) -> None:
     with drill.stack(StackOptions(drivers=0, signers=3)) as stack:
-        told = drill.told(stack)
+        application = drill.application(stack)
         signer, away = stack.signers["signer-1"], stack.signers["signer-3"]
         made, keeper = drill.folder / "key.age", drill.folder / "keeper.txt"
         with drill.step("make keys and sign"):
             with stack.client() as custody:
                 create_signer_groups(custody, [TWO_OF_THREE])
             for network in (Network.ETHEREUM, Network.SOLANA):
-                told.make_wallet(network, TWO_OF_THREE)
-            told.sign_with_all()
+                application.make_wallet(network, TWO_OF_THREE)
+            application.sign_with_all()
         with drill.step("back the encryption key up, prove the file, and confirm it"):
             identity = pyrage.x25519.Identity.generate()
             write_secret(keeper, f"{identity}\n".encode())
@@ -48,8 +48,8 @@ def run(drill: Drill) -> None:
             signer.run("restore", BACKUP, "restore", str(made), "--identity", str(keeper))
             signer.run("open every share", "shares", "verify")
             signer.start()
-        drill.recovered(told)
-        drill.require_nothing_lost(told)
+        drill.recovered(application)
+        drill.require_nothing_lost(application)
         with drill.step("the audit chain is complete"):
             signer.run("verify the audit chain", "audit", "verify")
 

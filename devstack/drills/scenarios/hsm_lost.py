@@ -8,12 +8,12 @@ from softhsm.tokens import TokenFolder
 
 def run(drill: Drill) -> None:
     with drill.stack(StackOptions()) as stack:
-        told = drill.told(stack)
+        application = drill.application(stack)
         driver, token = stack.drivers[0], TokenFolder(stack.token.folder)
         label, kept = stack.token.label, TokenFolder(drill.folder / "backup")
         with drill.step("make keys and sign"):
-            told.make_hsm_keys()
-            told.sign_with_all()
+            application.make_hsm_keys()
+            application.sign_with_all()
         with drill.step("back the HSM up, and confirm the backup"):
             token.copy_to(label, kept)
             driver.run("confirm", "master-key", "confirm-backup", "--place", str(kept.folder))
@@ -27,8 +27,8 @@ def run(drill: Drill) -> None:
             driver.run("check the restored keys", "master-key", "check")
             driver.run("adopt the restored keys", *ADOPT)
             driver.start()
-        drill.recovered(told)
-        drill.require_nothing_lost(told)
+        drill.recovered(application)
+        drill.require_nothing_lost(application)
         with drill.step("the audit chain is complete"):
             driver.run("verify the audit chain", "audit", "verify")
 

@@ -14,12 +14,12 @@ RESTORED = ("master-key", "adopt", "--restored", "--reason", "a drill")
 
 def run(drill: Drill) -> None:
     with drill.stack(StackOptions()) as stack:
-        told = drill.told(stack)
+        application = drill.application(stack)
         driver, token = stack.drivers[0], TokenFolder(stack.token.folder)
         label, kept = stack.token.label, TokenFolder(drill.folder / "backup")
         with drill.step("make keys and sign; back the HSM up"):
-            told.make_hsm_keys()
-            told.sign_with_all()
+            application.make_hsm_keys()
+            application.sign_with_all()
             token.copy_to(label, kept)
         with drill.lose("SIGKILL of the driver; a token with another master key is in its place"):
             driver.kill()
@@ -35,8 +35,8 @@ def run(drill: Drill) -> None:
             token.wipe(label)
             kept.copy_to(label, token)
             driver.start()
-        drill.recovered(told)
-        drill.require_nothing_lost(told)
+        drill.recovered(application)
+        drill.require_nothing_lost(application)
 
 
 SCENARIO = Scenario("3", "An HSM is replaced with another master key", run)

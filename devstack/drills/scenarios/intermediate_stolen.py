@@ -23,16 +23,16 @@ HERE = ("--dns", "localhost", "--ip", "127.0.0.1")
 
 def run(drill: Drill) -> None:
     with drill.stack(StackOptions(signers=3)) as stack:
-        told = drill.told(stack)
+        application = drill.application(stack)
         pki = PkiCommands(stack.certificates.folder, stack.log("pki"))
         servers = ["public-api", "node-api", *(s.name for s in stack.signers.delivery_servers)]
         nodes = [node.node_id for node in (*stack.drivers, *stack.signers.all)]
         with drill.step("make keys and sign, in both modes"):
-            told.make_hsm_keys()
+            application.make_hsm_keys()
             with stack.client() as custody:
                 create_signer_groups(custody, [TWO_OF_THREE])
-            told.make_wallet(Network.SOLANA, TWO_OF_THREE)
-            told.sign_with_all()
+            application.make_wallet(Network.SOLANA, TWO_OF_THREE)
+            application.sign_with_all()
         stolen = drill.folder / "stolen-pki"
         with drill.lose("a copy of the intermediate issues a certificate for the driver's id"):
             shutil.copytree(pki.folder, stolen)
@@ -53,10 +53,10 @@ def run(drill: Drill) -> None:
                 pki.run("issue", "node", node)
         with drill.step("start everything"):
             start_together(daemons)
-        drill.recovered(told)
+        drill.recovered(application)
         with drill.step("the thief's certificate is refused"):
             drill.require(not is_admitted(stack, thief), "the thief's certificate still works")
-        drill.require_nothing_lost(told)
+        drill.require_nothing_lost(application)
 
 
 def is_admitted(stack: Stack, leaf: Leaf) -> bool:

@@ -22,9 +22,9 @@ from solders.system_program import TransferParams, transfer
 from solders.transaction import Transaction
 
 from custody.client import AddressType, Network
+from devstack.drills.application import AcknowledgedKey
 from devstack.drills.drill import Drill
 from devstack.drills.scenario import Scenario
-from devstack.drills.told import ToldKey
 from devstack.processes import Program, run_for_output
 from devstack.service import clean_environment, command
 from devstack.signer_groups import TWO_OF_THREE, create_signer_groups
@@ -42,14 +42,14 @@ Sign = Callable[..., Any]
 def run(drill: Drill) -> None:
     bucket = drill.folder / "bucket"
     with drill.stack(StackOptions(drivers=0, signers=3, layer4=True)) as stack:
-        told = drill.told(stack)
+        application = drill.application(stack)
         with drill.step("make a wallet of each network"):
             with stack.client() as custody:
                 create_signer_groups(custody, [TWO_OF_THREE])
-            ethereum = told.make_wallet(Network.ETHEREUM, TWO_OF_THREE)
-            bitcoin = told.make_wallet(Network.BITCOIN, TWO_OF_THREE, AddressType.P2TR)
-            solana = told.make_wallet(Network.SOLANA, TWO_OF_THREE)
-            told.sign_with_all()
+            ethereum = application.make_wallet(Network.ETHEREUM, TWO_OF_THREE)
+            bitcoin = application.make_wallet(Network.BITCOIN, TWO_OF_THREE, AddressType.P2TR)
+            solana = application.make_wallet(Network.SOLANA, TWO_OF_THREE)
+            application.sign_with_all()
         assert stack.customers_bucket is not None
         customer_key = stack.customers_bucket.key.private_key
         with drill.step(f"download the share copies of {' and '.join(SIGNERS)}"):
@@ -57,7 +57,7 @@ def run(drill: Drill) -> None:
         with drill.lose("control plane, delivery server and signers, with their databases"):
             stack.stop()
 
-        def sign(key: ToldKey, *words: str) -> Any:
+        def sign(key: AcknowledgedKey, *words: str) -> Any:
             assert key.wallet is not None
             line: list[str | Path] = ["sign", bucket, key.wallet.address or "", *words]
             line += ["--customer-key", customer_key, "--json"]
@@ -66,7 +66,7 @@ def run(drill: Drill) -> None:
         for key, move in ((ethereum, _ethereum), (bitcoin, _taproot), (solana, _solana)):
             with drill.step(f"{key.name}: sign a transaction, and verify it"):
                 drill.require(move(key, sign), f"the transaction of {key.name} is not signed")
-        drill.recovered_without_service(f"{len(told.keys)} wallets, a transaction of each")
+        drill.recovered_without_service(f"{len(application.keys)} wallets, a transaction of each")
 
 
 def _recover(drill: Drill, words: Sequence[str | Path]) -> Any:
@@ -77,7 +77,7 @@ def _recover(drill: Drill, words: Sequence[str | Path]) -> Any:
     return json.loads(run_for_output(program, "recover"))
 
 
-def _ethereum(key: ToldKey, sign: Sign) -> bool:
+def _ethereum(key: AcknowledgedKey, sign: Sign) -> bool:
     """EIP-1559, by eth-account: the sender of the signed transaction is the wallet."""
     fields = {
         "type": 2,
@@ -98,7 +98,7 @@ def _ethereum(key: ToldKey, sign: Sign) -> bool:
     return bool(key.wallet and Account.recover_transaction(raw) == key.wallet.address)
 
 
-def _taproot(key: ToldKey, sign: Sign) -> bool:
+def _taproot(key: AcknowledgedKey, sign: Sign) -> bool:
     """BIP-341, by buidl: the signature spends a coin that was paid to the output key."""
     output_key = key.key.public_key or b""
     spent = TxIn(b"\x22" * 32, 0)
@@ -111,7 +111,7 @@ def _taproot(key: ToldKey, sign: Sign) -> bool:
     return bool(S256Point.parse_bip340(output_key).verify_schnorr(digest, signature))
 
 
-def _solana(key: ToldKey, sign: Sign) -> bool:
+def _solana(key: AcknowledgedKey, sign: Sign) -> bool:
     """Verify by solders: the transaction with its signature."""
     payer = Pubkey.from_bytes(key.key.public_key or b"")
     paid = TransferParams(from_pubkey=payer, to_pubkey=Pubkey.new_unique(), lamports=VALUE)

@@ -16,11 +16,11 @@ from softhsm.tokens import TokenFolder
 
 def _run(drill: Drill) -> None:
     with drill.stack(StackOptions()) as stack:
-        told = drill.told(stack)
+        application = drill.application(stack)
         driver, cluster = stack.drivers[0], stack.clusters[-1]
         with drill.step("make keys and sign"):
-            lost = told.make_hsm_keys()
-            told.sign_with_all()
+            lost = application.make_hsm_keys()
+            application.sign_with_all()
         with drill.lose("the token and everything on it is deleted; there is no backup"):
             driver.kill()
             TokenFolder(stack.token.folder).wipe(stack.token.label)
@@ -43,9 +43,9 @@ def _run(drill: Drill) -> None:
                 "acknowledge it", "node", "restored", driver.node_id, "--reason", "drill", "--yes"
             )
             driver.start()
-            [new, *_] = told.make_hsm_keys()
-        drill.recovered(told, new)
-        losses = drill.compare(told)
+            [new, *_] = application.make_hsm_keys()
+        drill.recovered(application, new)
+        losses = drill.compare(application)
         drill.require(
             len(losses) == len(lost)
             and all(any(line.startswith(key.name) for line in losses) for key in lost),

@@ -18,7 +18,7 @@ REASON = "drill: a table was dropped, restored to the minute before"
 def run(drill: Drill) -> None:
     with drill.stack(StackOptions(separate_clusters=True)) as stack:
         server, url, driver = stack.clusters[1], stack.databases.driver, stack.drivers[0]
-        told = drill.told(stack)
+        application = drill.application(stack)
         with drill.step("archive the WAL (needs a restart), and make a base backup"):
             server.archive_wal()
             server.stop()
@@ -26,12 +26,12 @@ def run(drill: Drill) -> None:
             base = server.folder / "base"
             server.base_backup(base)
         with drill.step("make keys and sign, after the base backup"):
-            told.make_hsm_keys()
-            told.sign_with_all()
+            application.make_hsm_keys()
+            application.sign_with_all()
         with psycopg.connect(url, autocommit=True) as connection:
             row = connection.execute("SELECT clock_timestamp()::text").fetchone()
             time.sleep(0.5)
-            told.sign(told.keys[0], "after the moment that is restored")
+            application.sign(application.keys[0], "after the moment that is restored")
             with drill.lose("DROP TABLE wrapped_keys"):
                 connection.execute("DROP TABLE wrapped_keys CASCADE")
                 connection.execute("SELECT pg_switch_wal()")
@@ -39,8 +39,8 @@ def run(drill: Drill) -> None:
         with drill.step("stop PostgreSQL, and restore to the moment before"):
             server.stop()
             server.recover_until(base, f"recovery_target_time = '{row[0]}'")
-        drill.recovered(told)
-        drill.require_nothing_lost(told)
+        drill.recovered(application)
+        drill.require_nothing_lost(application)
         with drill.step("state the lost audit records, and acknowledge them"):
             drill.refused(
                 lambda: driver.run("verify the audit chain", "audit", "verify"), "could not verify"

@@ -30,13 +30,13 @@ done
 
 def _run(drill: Drill) -> None:
     with drill.stack(StackOptions(drivers=0, signers=3, layer4=True)) as stack:
-        told = drill.told(stack)
+        application = drill.application(stack)
         with drill.step("make keys and sign"):
             with stack.client() as custody:
                 create_signer_groups(custody, [TWO_OF_THREE])
             for network in (Network.ETHEREUM, Network.SOLANA):
-                told.make_wallet(network, TWO_OF_THREE)
-            told.sign_with_all()
+                application.make_wallet(network, TWO_OF_THREE)
+            application.sign_with_all()
         lost = stack.signers[LOST]
         with drill.lose(f"the database of {LOST} is dropped, and its encryption key is deleted"):
             lost.kill()
@@ -64,8 +64,8 @@ def _run(drill: Drill) -> None:
             _wait_for_answers(lost)
         with drill.step("stop signer-3, so that the restored signer must sign"):
             stack.signers["signer-3"].stop()
-        drill.recovered(told)
-        drill.require_nothing_lost(told)
+        drill.recovered(application)
+        drill.require_nothing_lost(application)
         with drill.step("the audit chain of the signer is complete"):
             lost.run("verify the audit chain", "audit", "verify")
 

@@ -33,28 +33,28 @@ def _run(drill: Drill) -> None:
     backup: Table = {"folder": "backups", "recipients": [str(identity.to_public())]}
     options = StackOptions(drivers=0, signers=3, signer=SignerOptions(more={"backup": backup}))
     with drill.stack(options) as stack:
-        told, lost = drill.told(stack), stack.signers[LOST]
+        application, lost = drill.application(stack), stack.signers[LOST]
         with drill.step("make keys and sign"):
             with stack.client() as custody:
                 create_signer_groups(custody, [TWO_OF_THREE])
             old, refreshed = (
-                told.make_wallet(network, TWO_OF_THREE)
+                application.make_wallet(network, TWO_OF_THREE)
                 for network in (Network.ETHEREUM, Network.SOLANA)
             )
-            told.sign_with_all()
+            application.sign_with_all()
         with drill.step(f"make a backup of {LOST}, verify it, and move it to another host"):
             file, encryption_key = _backup(drill, lost, identity_file)
         with drill.step("after the backup: refresh one key, and make another"):
-            with told.connect() as custody:
+            with application.connect() as custody:
                 custody.refresh_key(refreshed.key.id)
-            since = told.make_wallet(Network.SOLANA, TWO_OF_THREE)
-            told.sign_with_all("after the backup")
+            since = application.make_wallet(Network.SOLANA, TWO_OF_THREE)
+            application.sign_with_all("after the backup")
         with drill.lose(f"SIGKILL of {LOST}; its files are deleted, its database is dropped"):
             lost.kill()
             stack.clusters[-1].drop_database(database_name(lost))
             shutil.rmtree(lost.folder)
         with drill.step("the other two sign with each key meanwhile"):
-            told.sign_with_all("without the lost signer")
+            application.sign_with_all("without the lost signer")
         with drill.step("restore files and database on a new host"):
             newer = _restore(drill, stack, lost, file, identity_file, encryption_key)
         drill.require(
@@ -71,11 +71,11 @@ def _run(drill: Drill) -> None:
             lost.start()
         with drill.step("repair what is newer than the backup"):
             for key in (refreshed, since):
-                repair_share(drill, stack, told, key, LOST, HELPERS)
+                repair_share(drill, stack, application, key, LOST, HELPERS)
         with drill.step("stop signer-1, so that the restored signer must sign"):
             stack.signers["signer-1"].stop()
-        drill.recovered(told, old)
-        drill.require_nothing_lost(told)
+        drill.recovered(application, old)
+        drill.require_nothing_lost(application)
         with drill.step("the audit chain of the signer is complete"):
             lost.run("verify the audit chain", "audit", "verify")
 

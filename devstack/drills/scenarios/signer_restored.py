@@ -24,14 +24,14 @@ BACKUP = "signer_backup"
 def run(drill: Drill) -> None:
     with drill.stack(StackOptions(drivers=0, signers=3)) as stack:
         one, two, three = (stack.signers[f"signer-{number}"] for number in (1, 2, 3))
-        cluster, told = stack.clusters[-1], drill.told(stack)
+        cluster, application = stack.clusters[-1], drill.application(stack)
         with drill.step("make keys and sign"):
             with stack.client() as custody:
                 create_signer_groups(custody, [TWO_OF_THREE])
             for network in (Network.ETHEREUM, Network.SOLANA):
-                told.make_wallet(network, TWO_OF_THREE)
-            told.sign_with_all()
-        banned, refreshed = told.keys[0], told.keys[1]
+                application.make_wallet(network, TWO_OF_THREE)
+            application.sign_with_all()
+        banned, refreshed = application.keys[0], application.keys[1]
         with drill.step("back up signer-1's database"):
             one.stop()
             cluster.create_database(BACKUP, database_name(one))
@@ -40,9 +40,9 @@ def run(drill: Drill) -> None:
             key_id = str(banned.key.id)
             one.run("ban signer-2", "bans", "add", key_id, "signer-2", "--reason", REASON)
             two.kill()
-            told.sign(banned, "by signer-1 and signer-3")
+            application.sign(banned, "by signer-1 and signer-3")
             two.start()
-        with drill.step("refresh the second key"), told.connect() as custody:
+        with drill.step("refresh the second key"), application.connect() as custody:
             change = custody.refresh_key(refreshed.key.id, wait=SECONDS)
             drill.require(change.status is ChangeStatus.DONE, f"the refresh: {change.status}")
         with drill.lose("signer-1's database"):
@@ -80,13 +80,13 @@ def run(drill: Drill) -> None:
                     "approve the repair",
                     *("repair", "approve", str(refreshed.key.id), one.node_id, "--reason", REASON),
                 )
-            with told.connect() as custody:
+            with application.connect() as custody:
                 change = custody.repair_share(refreshed.key.id, one.node_id, wait=SECONDS)
             drill.require(change.status is ChangeStatus.DONE, f"the repair: {change.status}")
         with drill.step("stop signer-2: signer-1 is needed for every signature"):
             two.stop()
-        drill.recovered(told, refreshed)
-        drill.require_nothing_lost(told)
+        drill.recovered(application, refreshed)
+        drill.require_nothing_lost(application)
         with drill.step("every audit chain is complete, and signer-1's shows the gap"):
             two.start()
             for signer in stack.signers.all:

@@ -20,22 +20,22 @@ MESSAGE = "asked for while one signer is left"
 
 def run(drill: Drill) -> None:
     with drill.stack(StackOptions(drivers=0, signers=3)) as stack:
-        told = drill.told(stack)
+        application = drill.application(stack)
         with drill.step("make keys and sign"):
             with stack.client() as custody:
                 create_signer_groups(custody, [TWO_OF_THREE])
             for network in (Network.ETHEREUM, Network.SOLANA):
-                told.make_wallet(network, TWO_OF_THREE)
-            told.sign_with_all()
+                application.make_wallet(network, TWO_OF_THREE)
+            application.sign_with_all()
         away = [stack.signers["signer-2"], stack.signers["signer-3"]]
         with drill.step("SIGKILL of signer-3; sign with each key by the two that are left"):
             away[1].kill()
-            told.sign_with_all("with two of three signers")
+            application.sign_with_all("with two of three signers")
         with drill.lose("SIGKILL of signer-2: one signer is left"):
             away[0].kill()
         with drill.step("a request says that it waits for signers"):
-            key = told.keys[-1]
-            with told.connect() as custody:
+            key = application.keys[-1]
+            with application.connect() as custody:
                 waiting = custody.sign_message(key.key.id, MESSAGE, wait=0)
                 deadline = time.monotonic() + NOTICED_SECONDS
                 while waiting.reason is None or waiting.reason.code != WAITING:
@@ -47,11 +47,11 @@ def run(drill: Drill) -> None:
                     waiting = custody.get_signature(key.key.id, waiting.id)
         with drill.step("start both signers again: the pending request is signed"):
             start_together(away)
-            with told.connect() as custody:
+            with application.connect() as custody:
                 signed = custody.get_signature(key.key.id, waiting.id, wait=60)
-            told.verified(key, MESSAGE, signed)
-        drill.recovered(told, key)
-        drill.require_nothing_lost(told)
+            application.verified(key, MESSAGE, signed)
+        drill.recovered(application, key)
+        drill.require_nothing_lost(application)
         with drill.step("every audit chain is complete"):
             for signer in stack.signers.all:
                 signer.run("verify the audit chain", "audit", "verify")

@@ -33,11 +33,11 @@ def run(drill: Drill) -> None:
 
 def _lose_the_database(drill: Drill, options: StackOptions) -> None:
     with drill.stack(options) as stack:
-        told = drill.told(stack)
+        application = drill.application(stack)
         driver, cluster = stack.drivers[0], stack.clusters[-1]
         with drill.step("make keys and sign"):
-            told.make_hsm_keys()
-            told.sign_with_all()
+            application.make_hsm_keys()
+            application.sign_with_all()
         with drill.lose("the wrapped-key database is dropped"):
             driver.kill()
             cluster.drop_database("hsm_driver")
@@ -53,8 +53,8 @@ def _lose_the_database(drill: Drill, options: StackOptions) -> None:
             )
         with drill.step("start the driver"):
             driver.start()
-        drill.recovered(told)
-        drill.require_nothing_lost(told)
+        drill.recovered(application)
+        drill.require_nothing_lost(application)
 
 
 SCENARIO = Scenario("4b", "The wrapped-key database is lost, its keys have copies in S3", run)

@@ -11,9 +11,9 @@ import pyrage
 
 from custody.runtime.configuration import write_secret
 from devstack.configuration_file import Table
+from devstack.drills.application import AcknowledgedKey
 from devstack.drills.drill import Drill
 from devstack.drills.scenario import Scenario
-from devstack.drills.told import ToldKey
 from devstack.driver import Driver, DriverOptions
 from devstack.processes import run_for_output
 from devstack.stack import StackOptions
@@ -25,18 +25,18 @@ def run(drill: Drill) -> None:
     write_secret(identity_file, f"{identity}\n".encode())
     backup: Table = {"folder": backups, "recipients": [str(identity.to_public())]}
     with drill.stack(StackOptions(driver=DriverOptions(more={"backup": backup}))) as stack:
-        told = drill.told(stack)
+        application = drill.application(stack)
         driver, cluster = stack.drivers[0], stack.clusters[-1]
         with drill.step("make keys and sign"):
-            told.make_hsm_keys()
-            told.sign_with_all()
+            application.make_hsm_keys()
+            application.sign_with_all()
         with drill.step("make a backup, and verify it"):
             driver.run("make a backup", "backup", "create")
             driver.run("verify it", "backup", "verify", "--identity", str(identity_file))
             [file] = backups.glob("*.backup")
         with drill.step("make keys after the backup, and sign"):
-            since = told.make_hsm_keys()
-            told.sign_with_all("after the backup")
+            since = application.make_hsm_keys()
+            application.sign_with_all("after the backup")
         with drill.lose("the wrapped-key database is dropped"):
             driver.kill()
             cluster.drop_database("hsm_driver")
@@ -44,7 +44,7 @@ def run(drill: Drill) -> None:
             cluster.create_database("hsm_driver")
             newer = _restore(driver, file, identity_file)
         with drill.step("the restore names each lost key, and no other"):
-            _compare(drill, newer, told.keys, since)
+            _compare(drill, newer, application.keys, since)
         with drill.step("state the restore, and acknowledge it"):
             driver.run("state the restore", "audit", "restored", "--reason", "drill")
             stack.control_planes[0].run(
@@ -52,8 +52,8 @@ def run(drill: Drill) -> None:
             )
         with drill.step("start the driver"):
             driver.start()
-        drill.recovered(told)
-        lost = drill.compare(told)
+        drill.recovered(application)
+        lost = drill.compare(application)
         drill.require(
             len(lost) == len(since)
             and all(any(line.startswith(key.name) for line in lost) for key in since),
@@ -73,7 +73,10 @@ def _restore(driver: Driver, file: Path, identity_file: Path) -> list[dict[str, 
 
 
 def _compare(
-    drill: Drill, newer: list[dict[str, str]], keys: Sequence[ToldKey], since: Sequence[ToldKey]
+    drill: Drill,
+    newer: list[dict[str, str]],
+    keys: Sequence[AcknowledgedKey],
+    since: Sequence[AcknowledgedKey],
 ) -> None:
     said = " ".join(each["what"] for each in newer)
     for key in keys:

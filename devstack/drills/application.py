@@ -35,7 +35,7 @@ WALLET_EVERY = 4
 
 
 @dataclass(frozen=True)
-class ToldKey:
+class AcknowledgedKey:
     """A key, and its wallet unless it is a bare key, as an application was told."""
 
     key: Key
@@ -48,7 +48,7 @@ class ToldKey:
         return f"key {self.key.id}"
 
 
-class Told:
+class Application:
     """Makes keys and signatures as an application does, and remembers all that it was told.
 
     ``connect`` opens a client; each thread has a client of its own.
@@ -57,11 +57,11 @@ class Told:
     def __init__(self, connect: Connect) -> None:
         self.connect = connect
         self._lock = threading.Lock()
-        self._keys: list[ToldKey] = []
+        self._keys: list[AcknowledgedKey] = []
         self._signatures: list[Signature] = []
 
     @property
-    def keys(self) -> Sequence[ToldKey]:
+    def keys(self) -> Sequence[AcknowledgedKey]:
         with self._lock:
             return list(self._keys)
 
@@ -75,7 +75,7 @@ class Told:
         network: Network,
         signer_group: str | None = None,
         address_type: AddressType | None = None,
-    ) -> ToldKey:
+    ) -> AcknowledgedKey:
         """Create a wallet; with ``signer_group`` of store mpc. Verify its address."""
         with self.connect() as custody:
             store = Store.HSM if signer_group is None else Store.MPC
@@ -84,54 +84,61 @@ class Told:
             )
             return self._told_wallet(custody, wallet)
 
-    def make_key(self) -> ToldKey:
+    def make_key(self) -> AcknowledgedKey:
         """Create a bare key of store hsm (ECDSA on P-256)."""
         with self.connect() as custody:
-            made = ToldKey(custody.create_key(Scheme.ECDSA, Curve.SECP256R1), None)
+            made = AcknowledgedKey(custody.create_key(Scheme.ECDSA, Curve.SECP256R1), None)
         with self._lock:
             self._keys.append(made)
         return made
 
-    def make_hsm_keys(self) -> list[ToldKey]:
+    def make_hsm_keys(self) -> list[AcknowledgedKey]:
         """Create a wallet of each network and a bare key, all of store hsm."""
         return [*(self.make_wallet(network) for network in Network), self.make_key()]
 
     def sign(
-        self, told: ToldKey, message: str = "before the loss", wait: float = SIGN_SECONDS
+        self,
+        acknowledged: AcknowledgedKey,
+        message: str = "before the loss",
+        wait: float = SIGN_SECONDS,
     ) -> Signature:
         """Sign a message and verify the signature with another library.
 
         Raise CustodyError or NotVerified.
         """
         with self.connect() as custody:
-            return self._sign(custody, told, message, wait)
+            return self._sign(custody, acknowledged, message, wait)
 
     def sign_with_all(self, message: str = "before the loss") -> list[Signature]:
-        return [self.sign(told, message) for told in self.keys]
+        return [self.sign(acknowledged, message) for acknowledged in self.keys]
 
     def _sign(
         self,
         custody: Custody,
-        told: ToldKey,
+        acknowledged: AcknowledgedKey,
         message: str,
         wait: float = SIGN_SECONDS,
     ) -> Signature:
-        hashing = None if told.wallet else HashFunction.SHA_256
-        signature = custody.sign_message(told.key.id, message, hash_function=hashing, wait=wait)
-        return self.verified(told, message, signature)
+        hashing = None if acknowledged.wallet else HashFunction.SHA_256
+        signature = custody.sign_message(
+            acknowledged.key.id, message, hash_function=hashing, wait=wait
+        )
+        return self.verified(acknowledged, message, signature)
 
-    def verified(self, told: ToldKey, message: str, signature: Signature) -> Signature:
+    def verified(
+        self, acknowledged: AcknowledgedKey, message: str, signature: Signature
+    ) -> Signature:
         """Verify a signature of a message, and remember it. Raise NotVerified."""
-        address = told.wallet.address if told.wallet else None
-        verify_message(message, signature, told.key, address)
+        address = acknowledged.wallet.address if acknowledged.wallet else None
+        verify_message(message, signature, acknowledged.key, address)
         with self._lock:
             self._signatures.append(signature)
         return signature
 
-    def _told_wallet(self, custody: Custody, wallet: Wallet) -> ToldKey:
+    def _told_wallet(self, custody: Custody, wallet: Wallet) -> AcknowledgedKey:
         key = custody.get_key(wallet.key_id)
         verify_wallet(wallet, key)
-        made = ToldKey(key, wallet)
+        made = AcknowledgedKey(key, wallet)
         with self._lock:
             self._keys.append(made)
         return made
@@ -181,28 +188,28 @@ class Told:
             ]
         return [each for each in lost if each is not None]
 
-    def _lost_key(self, told: ToldKey) -> str | None:
+    def _lost_key(self, acknowledged: AcknowledgedKey) -> str | None:
         with self.connect() as custody:
             try:
-                key = custody.get_key(told.key.id)
-                if _lasting(key) != _lasting(told.key):
-                    return f"{told.name}: its key is another one now"
-                if told.wallet is not None:
-                    wallet = custody.get_wallet(told.wallet.id)
-                    if wallet != told.wallet:
-                        return f"{told.name}: the wallet is another one now"
-                self._sign(custody, told, "after the loss")
+                key = custody.get_key(acknowledged.key.id)
+                if _lasting(key) != _lasting(acknowledged.key):
+                    return f"{acknowledged.name}: its key is another one now"
+                if acknowledged.wallet is not None:
+                    wallet = custody.get_wallet(acknowledged.wallet.id)
+                    if wallet != acknowledged.wallet:
+                        return f"{acknowledged.name}: the wallet is another one now"
+                self._sign(custody, acknowledged, "after the loss")
             except (CustodyError, NotVerified) as error:
-                return f"{told.name}: {type(error).__name__}: {error}"
+                return f"{acknowledged.name}: {type(error).__name__}: {error}"
         return None
 
-    def _lost_signature(self, told: Signature) -> str | None:
+    def _lost_signature(self, acknowledged: Signature) -> str | None:
         with self.connect() as custody:
             try:
-                found = custody.get_signature(told.key_id, told.id)
+                found = custody.get_signature(acknowledged.key_id, acknowledged.id)
             except CustodyError as error:
-                return f"signature {told.id}: {type(error).__name__}: {error}"
-        return None if found == told else f"signature {told.id} is another one now"
+                return f"signature {acknowledged.id}: {type(error).__name__}: {error}"
+        return None if found == acknowledged else f"signature {acknowledged.id} is another one now"
 
 
 CHANGING = {"generation", "attestations"}
