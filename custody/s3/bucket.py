@@ -200,6 +200,8 @@ def _new_client(settings: S3Section, credentials: Credentials) -> Any:
     from botocore.config import Config
     from botocore.session import Session
 
+    from custody.s3.limited_session import LimitedSession
+
     session = Session(
         session_vars={
             "config_file": (None, None, os.devnull, None),
@@ -208,18 +210,20 @@ def _new_client(settings: S3Section, credentials: Credentials) -> Any:
         },
         include_builtin_handlers=True,
     )
-    return session.create_client(
+    verify = True if settings.ca is None else str(settings.ca)
+    timeouts = settings.connect_timeout_seconds, settings.timeout_seconds
+    client = session.create_client(
         "s3",
         region_name=settings.region,
         endpoint_url=settings.endpoint,
-        verify=True if settings.ca is None else str(settings.ca),
+        verify=verify,
         aws_access_key_id=credentials.access_key,
         aws_secret_access_key=credentials.secret_key,
         aws_session_token=credentials.session_token,
         config=Config(
             signature_version="s3v4",
-            connect_timeout=settings.connect_timeout_seconds,
-            read_timeout=settings.timeout_seconds,
+            connect_timeout=timeouts[0],
+            read_timeout=timeouts[1],
             retries={"total_max_attempts": 1, "mode": "standard"},
             proxies={},
             request_checksum_calculation="when_required",  # the caller gives the checksum
@@ -227,3 +231,6 @@ def _new_client(settings: S3Section, credentials: Credentials) -> Any:
             s3={"addressing_style": settings.addressing, "payload_signing_enabled": True},
         ),
     )
+    limited = LimitedSession(verify=verify, proxies={}, timeout=timeouts)
+    client.meta.events.register("before-send.s3", lambda request, **_: limited.send(request))
+    return client

@@ -11,6 +11,7 @@ import pytest
 from botocore import auth
 
 from custody.s3 import bucket as bucket_module
+from custody.s3 import limited_session
 from custody.s3.bucket import Bucket
 from custody.s3.faults import FaultKind, S3Fault
 from custody.s3.settings import S3Section
@@ -213,3 +214,33 @@ def test_a_list_with_very_long_pages_ends(
     with pytest.raises(S3Fault, match="more than 3 names") as raised:
         customers.client(endpoint=proxy.endpoint).names()
     assert raised.value.kind is FaultKind.TOO_LARGE
+
+
+@pytest.mark.parametrize("status", ["200 OK", "500 Internal Server Error"])
+@pytest.mark.parametrize("is_object", [True, False], ids=["object", "list"])
+def test_an_answer_that_is_too_large_is_not_kept(
+    status: str,
+    is_object: bool,
+    customers: Customers,
+    proxy: FaultyS3,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """botocore reads every answer but an object as a whole, and the answers with errors too."""
+    monkeypatch.setattr(limited_session, "MAX_ANSWER", 1000)
+    monkeypatch.setattr(bucket_module, "MAX_OBJECT_BYTES", 1000)
+    head = f"HTTP/1.1 {status}\r\nConnection: close\r\n\r\n".encode()
+    proxy.answer = lambda _, __: head + b"<" * 100_000
+    bucket = customers.client(endpoint=proxy.endpoint)
+    with pytest.raises(S3Fault, match="more than 1000 bytes") as raised:
+        _ = bucket.get("signer-1/a") if is_object else bucket.names()
+    assert raised.value.kind is FaultKind.TOO_LARGE
+
+
+def test_an_answer_that_is_cut_off_while_it_is_read_is_a_fault(
+    customers: Customers, proxy: FaultyS3
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    proxy.answer = lambda _, __: head + b"ffff\r\n<ListBucketResult>"
+    with pytest.raises(S3Fault) as raised:
+        customers.client(endpoint=proxy.endpoint).names()
+    assert raised.value.kind is FaultKind.UNREACHABLE
