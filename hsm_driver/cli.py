@@ -178,6 +178,34 @@ def adopt(
         out.print("this HSM shows each master key as made inside it: no key needs adoption")
 
 
+@master_keys.command()
+def retire(
+    context: typer.Context,
+    name: Annotated[list[str], typer.Argument(help="Master keys, as custody/1.")],
+    reason: Annotated[str, typer.Option(help="What happened, for the audit.")],
+    lost: Annotated[
+        bool,
+        typer.Option("--lost", help="Also if they wrap stored keys, which then cannot be used."),
+    ] = False,
+) -> None:
+    """Have the drivers start again without master keys that are lost for good.
+
+    Only for versions that this HSM has no more, while another version is intact. Stop all drivers
+    of the group first. The wrapped keys stay in the database: if the master key is found, restore
+    it into the HSM, and `master-key adopt` makes them usable again.
+    """
+    import asyncio
+
+    from hsm_driver.retirement import retire as retire_keys
+
+    with operator_errors():
+        settings = _settings(context)
+        retired = asyncio.run(retire_keys(settings, name, reason_of(reason), lost=lost))
+    out.print(f"retired {', '.join(retired.names)}", markup=False)
+    for master_key, number in retired.unusable.items():
+        out.print(f"{number} stored keys under {master_key} cannot be used", markup=False)
+
+
 def _daemon(context: typer.Context) -> Daemon:
     from hsm_driver.backup import daemon_of
 

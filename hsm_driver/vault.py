@@ -192,7 +192,8 @@ def compare_check_values(name: str, known: bytes, found: bytes | None) -> None:
     if found is None:
         raise OperatorError(
             f"the token has no master key {name!r}, which wraps keys of this database",
-            "Point [hsm] at the right token, or restore that master key into this one.",
+            "Point [hsm] at the right token, or restore that master key into this one. If it is "
+            "lost for good: docs/how-to/recover/master-key-lost.md.",
         )
     if found != known:
         raise OperatorError(

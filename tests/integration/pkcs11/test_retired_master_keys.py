@@ -1,0 +1,142 @@
+"""One version of the master key is lost for good, while another one is intact."""
+
+import json
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from custody.database.pool import Pool
+from custody.node.errors import Failed
+from custody.runtime.errors import OperatorError
+from custody.wire.algorithms import ECDSA_SECP256K1
+from hsm_driver.driver import open_hsm
+from hsm_driver.possession import prove_possession
+from hsm_driver.settings import DriverSettings
+from hsm_driver.vault import Vault, row_of
+from softhsm.tokens import TokenFolder
+from tests.adopter import adopt_first
+from tests.integration.pkcs11.conftest import make_master_key, settings_for
+from tests.integration.pkcs11.outside import run
+from tests.integration.pkcs11.test_restored_master_keys import call, config, pool, settings
+
+__all__ = ["config", "pool", "settings"]
+
+RETIRE = ("master-key", "retire", "custody/1", "custody-host/1", "--reason", "HSM 1 burnt")
+
+
+def delete_first_version(tokens: TokenFolder) -> None:
+    code = """
+session = token.open(rw=True, user_pin=pin)
+for found in list(session.get_objects({Attribute.ID: (1).to_bytes(4)})):
+    found.destroy()
+print("true")
+"""
+    run(tokens, code)
+
+
+async def store_a_key(settings: DriverSettings, pool: Pool) -> UUID:
+    key_id = uuid4()
+    async with open_hsm(settings, workers=1) as hsm:
+        vault = Vault(pool, hsm)
+        await adopt_first(vault, pool)
+        row = row_of(key_id, None, await vault.generate(ECDSA_SECP256K1))
+        await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
+    return key_id
+
+
+async def signs(settings: DriverSettings, pool: Pool, key_id: UUID) -> None:
+    async with open_hsm(settings, workers=1) as hsm:
+        vault = Vault(pool, hsm)
+        await vault.compare_master_keys()
+        found = await vault.find(key_id)
+        assert found is not None
+        await prove_possession(vault, key_id, found[0])
+
+
+@pytest.fixture
+async def keys(
+    config: Path,
+    settings: DriverSettings,
+    pool: Pool,
+    empty_token: TokenFolder,
+    tmp_path: Path,
+) -> tuple[UUID, UUID]:
+    """A stored key under each of two versions. The first version is then lost."""
+    await make_master_key(settings_for(empty_token, tmp_path / "state"))
+    old = await store_a_key(settings, pool)
+    await make_master_key(settings_for(empty_token, tmp_path / "state"))
+    assert (await call(config, "master-key", "adopt")).exit_code == 0
+    new = await store_a_key(settings, pool)
+    delete_first_version(empty_token)
+    return old, new
+
+
+async def test_keys_of_the_other_version_sign_again_after_a_retirement(
+    config: Path, settings: DriverSettings, pool: Pool, keys: tuple[UUID, UUID]
+):
+    old, new = keys
+    with pytest.raises(OperatorError, match="no master key 'custody/1'") as caught:
+        await signs(settings, pool, new)
+    assert "master-key-lost" in caught.value.todo
+
+    done = await call(config, *RETIRE)
+    assert done.exit_code == 1
+    assert "1 under custody/1" in done.stderr
+    assert "--lost" in done.stderr
+    with pytest.raises(OperatorError):
+        await signs(settings, pool, new)
+
+    done = await call(config, *RETIRE, "--lost")
+    assert done.exit_code == 0, done.output
+    assert "1 stored keys under custody/1 cannot be used" in done.stdout
+    await signs(settings, pool, new)
+    with pytest.raises(Failed, match="custody/1"):
+        await signs(settings, pool, old)
+    rows = await pool.rows("SELECT record FROM audit WHERE node = 'node-1' ORDER BY sequence")
+    said = [json.loads(row.record) for row in rows]
+    retired = {each["key"] for each in said if each["kind"] == "RetireMasterKey"}
+    assert retired == {"custody/1", "custody-host/1"}
+    verify = await call(config, "audit", "verify", "--offline")
+    assert verify.exit_code == 0, verify.output
+
+
+async def test_a_version_that_wraps_no_key_is_retired_without_more(
+    config: Path, settings: DriverSettings, pool: Pool, keys: tuple[UUID, UUID]
+):
+    old, new = keys
+    await pool.rows("DELETE FROM wrapped_keys WHERE key_id = :old", {"old": old})
+    done = await call(config, *RETIRE)
+    assert done.exit_code == 0, done.output
+    assert "cannot be used" not in done.stdout
+    await signs(settings, pool, new)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("custody/2", "the token has 'custody/2'"),
+        ("custody/9", "knows no master key 'custody/9'"),
+    ],
+)
+async def test_what_is_not_lost_is_not_retired(
+    config: Path, pool: Pool, keys: tuple[UUID, UUID], name: str, said: str
+):
+    before = await pool.rows("SELECT id FROM master_keys ORDER BY id")
+    done = await call(config, "master-key", "retire", name, "--lost", "--reason", "a slip")
+    assert done.exit_code == 1
+    assert said in done.stderr
+    assert await pool.rows("SELECT id FROM master_keys ORDER BY id") == before
+
+
+async def test_the_last_version_is_not_retired(
+    config: Path, settings: DriverSettings, pool: Pool, empty_token: TokenFolder, tmp_path: Path
+):
+    """An empty table would learn whatever keys the token has."""
+    await make_master_key(settings_for(empty_token, tmp_path / "state"))
+    await store_a_key(settings, pool)
+    delete_first_version(empty_token)
+    done = await call(config, *RETIRE, "--lost")
+    assert done.exit_code == 1
+    assert "no other version of 'custody/1'" in done.stderr
+    assert len(await pool.rows("SELECT FROM master_keys")) == 2
