@@ -8,7 +8,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -16,12 +16,14 @@ import structlog
 from psycopg import sql
 
 from custody.backup.daemon import Daemon
+from custody.backup.history import locked
 from custody.database.errors import database_errors
 from custody.database.url import conninfo, parts_of, with_database
 from custody.runtime.errors import OperatorError
 
 FOLDER = "scratch"
 PREFIX = "custody_scratch_"
+LOCK = "lock"
 
 _log = structlog.get_logger(__name__)
 
@@ -35,9 +37,11 @@ def scratch_database(daemon: Daemon) -> Iterator[str]:
     server = daemon.section.read_scratch_url() or daemon.database_url
     folder = daemon.state_directory / FOLDER
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _drop_abandoned(server, folder)
     name = PREFIX + secrets.token_hex(8)
-    with _noted(folder / name):
+    with ExitStack() as stack:
+        with locked(folder / LOCK):  # a new file is not locked yet, as if it were abandoned
+            _drop_abandoned(server, folder)
+            stack.enter_context(_noted(folder / name))
         _create(server, name)
         try:
             yield with_database(server, name)
@@ -87,14 +91,17 @@ def _noted(path: Path) -> Iterator[None]:
 
 def _drop_abandoned(server: str, folder: Path) -> None:
     for path in sorted(folder.glob(f"{PREFIX}*")):
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # its verification has ended
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             continue  # another verification uses it
         else:
             _drop(server, path.name)
-            path.unlink()
+            path.unlink(missing_ok=True)
             _log.info("dropped the scratch database of a killed verification", name=path.name)
         finally:
             os.close(descriptor)

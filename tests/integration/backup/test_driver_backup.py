@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from custody.backup import layout
+from custody.backup import layout, scratch
 from custody.backup.creation import create
 from custody.backup.daemon import Daemon
 from custody.backup.errors import CannotDecrypt, Damaged, NotGood
@@ -242,6 +242,27 @@ def test_the_scratch_database_of_a_killed_verification_is_dropped_by_the_next(
     assert len(scratch_databases(driver_host.url)) == 1
     verify_with(daemon, backup, driver_host.identity, sample=1)
     assert scratch_databases(driver_host.url) == []
+
+
+def test_a_verification_that_ends_beside_another_one_is_no_fault(
+    driver_host: DriverHost, daemon: Daemon, backup: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its file vanishes before the other opens it, or while the other drops the database."""
+    folder = daemon.state_directory / scratch.FOLDER
+    folder.mkdir(parents=True)
+    names = [f"{scratch.PREFIX}{number}" for number in range(2)]
+    for name in names:
+        (folder / name).touch()
+    drop = scratch._drop
+
+    def drop_as_both_files_vanish(server: str, name: str) -> None:
+        for each in names:
+            (folder / each).unlink(missing_ok=True)
+        drop(server, name)
+
+    monkeypatch.setattr(scratch, "_drop", drop_as_both_files_vanish)
+    assert verify_with(daemon, backup, driver_host.identity, sample=1).findings == []
+    assert [each.name for each in folder.iterdir()] == [scratch.LOCK]
 
 
 def run(host: DriverHost, *words: str | Path) -> subprocess.CompletedProcess[str]:
