@@ -3,10 +3,10 @@
 from typing import Any
 from uuid import UUID
 
-from custody.database.causes import is_transient
 from custody.database.pool import Pool
 from custody.node.adoptions import adoptions
 from custody.node.audited_changes import AuditedChanges
+from custody.node.database_away import database_needed
 from custody.node.errors import Failed
 from custody.node.handlers import RowChange, Work
 from custody.node.metrics import HSM_SECONDS
@@ -73,14 +73,8 @@ class Vault:
 
     async def find(self, key_id: UUID) -> tuple[WrappedKey, Network | None] | None:
         """Return the stored key and its wallet's network."""
-        try:
+        with database_needed():
             row = await self._rows.submit(key_id)
-        except Exception as error:
-            if is_transient(error):
-                raise Failed(
-                    "database_away", "the node's database is unavailable", transient=True
-                ) from error
-            raise
         return None if row is None else (wrapped_key(row), network_of(row))
 
     async def find_for(self, job: Job) -> WrappedKey:

@@ -1,12 +1,10 @@
 """The locks that only the node's owner opens: first signed requests, then the validation gate."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from custody.database.causes import is_transient
 from custody.node.approvals import Approvals
-from custody.node.errors import Denied, Failed, NotDone
+from custody.node.database_away import database_needed
+from custody.node.errors import Denied
 from custody.node.gate import Gate
 from custody.node.gate_messages import Decision
 from custody.node.handlers import Handler
@@ -32,7 +30,7 @@ class Locks:
         Raise Denied or Failed if a lock stops the job. ``details`` receives, for the audit, who
         asked and who decided.
         """
-        with _database_needed():
+        with database_needed():
             signed_by = application = None
             if handler.carries_request:
                 require_one_meaning(job)
@@ -53,17 +51,3 @@ class Locks:
     async def purge(self, before: datetime) -> None:
         await self._signed_requests.purge(before)
         await self._approvals.purge(before)
-
-
-@contextmanager
-def _database_needed() -> Iterator[None]:
-    try:
-        yield
-    except NotDone:
-        raise
-    except Exception as error:
-        if is_transient(error):
-            raise Failed(
-                "database_away", "the node's database is unavailable", transient=True
-            ) from error
-        raise

@@ -27,6 +27,7 @@ from custody.node.control_plane_client import (
     ControlPlaneUnavailable,
     pausing,
 )
+from custody.node.database_away import database_away
 from custody.node.decisions import decide, require_in_time, require_thawed
 from custody.node.errors import Denied, Failed, NotDone, Refused
 from custody.node.freeze import Freeze
@@ -433,7 +434,7 @@ def _must_confirm_lease(claimed: ClaimedJob) -> bool:
 def _failure(error: Exception, job: Job) -> Failed:
     """Return the outcome of an attempt that an unexpected error ended."""
     if isinstance(error, DATABASE_ERRORS) and is_transient(error):
-        return Failed("database_away", "the node's database is unavailable", transient=True)
+        return database_away()
     log.error("handler failed", job=str(job.id), kind=job.kind, exc_info=error)
     return Failed(
         "internal_error", f"the node failed: see its log for job {job.id}", transient=True

@@ -27,6 +27,7 @@ import structlog
 from custody.database.causes import is_transient
 from custody.database.connection import Connection
 from custody.database.pool import Pool
+from custody.node.database_away import database_away
 from custody.node.errors import Failed
 from custody.runtime.batching import Batcher
 from custody.wire.left_in_flight import how_to_resolve
@@ -310,9 +311,7 @@ class BanLocks:
             if not is_transient(error):
                 raise
             self._is_unsettled.set()
-            raise Failed(
-                "database_away", "this signer's database does not answer", transient=True
-            ) from None
+            raise database_away() from None
 
     def _require_hope(
         self, key_id: UUID, barred: Sequence[Any], seen: tuple[str, ...]

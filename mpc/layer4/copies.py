@@ -5,8 +5,8 @@ import contextlib
 import hashlib
 from typing import Any
 
-from custody.database.causes import is_transient
 from custody.database.pool import Pool
+from custody.node.database_away import database_needed
 from custody.node.errors import Failed
 from custody.node.handlers import RowChange
 from custody.wire.signed_bytes import SigningKey
@@ -94,14 +94,8 @@ class ShareCopies:
         return self._customer_key.encrypt(make_share_copy(stored, share, self._signer))
 
     async def _rows(self, sql: str, parameters: dict[str, Any]) -> list[Any]:
-        try:
+        with database_needed():
             return await self._pool.rows(sql, parameters)
-        except Exception as error:
-            if is_transient(error):
-                raise Failed(
-                    "database_away", "this signer's database is away", transient=True
-                ) from error
-            raise
 
 
 def object_name(prefix: str, stored: StoredShare, content: bytes) -> str:

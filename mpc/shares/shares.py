@@ -11,8 +11,8 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from custody.database.causes import is_transient
 from custody.database.pool import Pool
+from custody.node.database_away import database_needed
 from custody.node.errors import Failed
 from custody.node.handlers import RowChange
 from custody.node.stored_key import Holders, StoredKey
@@ -202,14 +202,8 @@ class Shares:
         return stored_share(rows[0]) if rows else None
 
     async def _rows(self, sql: str, parameters: dict[str, Any]) -> list[Any]:
-        try:
+        with database_needed():
             return await self._pool.rows(sql, parameters)
-        except Exception as error:
-            if is_transient(error):
-                raise Failed(
-                    "database_away", "this signer's database is away", transient=True
-                ) from error
-            raise
 
     async def _sealed(self, facts: dict[str, Any], share: Share) -> dict[str, Any]:
         """Return the values of the share itself."""
