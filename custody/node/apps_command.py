@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+MAX_KEY_FILE = 64 * 1024
+"""In bytes. A public key in PEM has a hundred."""
 COLUMNS = ["name", "key_id", "public_key", "added_at"]
 
 Answer = TypeVar("Answer")
@@ -106,6 +108,7 @@ def _public_key(text: str | None, file: Path | None) -> bytes:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+    from custody.runtime.regular_files import read_regular
     from custody.wire.public_keys import check_ed25519
 
     if (text is None) == (file is None):
@@ -115,7 +118,7 @@ def _public_key(text: str | None, file: Path | None) -> bytes:
         )
     try:
         if file is not None:
-            key = load_pem_public_key(file.read_bytes())
+            key = load_pem_public_key(read_regular(file, MAX_KEY_FILE))
         else:
             key = Ed25519PublicKey.from_public_bytes(base64.b64decode(text or "", validate=True))
     except OSError as error:

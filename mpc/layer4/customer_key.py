@@ -80,7 +80,8 @@ def parse_customer_key(text: bytes) -> CustomerKey:
 def read_customer_key(path: Path) -> CustomerKey:
     """Read the customer's public key from a file. Raise ConfigurationError."""
     try:
-        text = path.read_bytes()[:MAX_SIZE]
+        with path.open("rb") as file:
+            text = file.read(MAX_SIZE)
     except OSError as error:
         what = f"cannot read the customer's public key from {path}: {error.strerror}"
         raise ConfigurationError(what, HOW) from None
