@@ -9,7 +9,7 @@ COMPILE := build/uv/bin/uv pip compile --quiet --universal --python-version 3.11
 	--generate-hashes --no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo drill up down test mutants mutmut lint format audit sbom audittools bench reference docs wheel recovery-kit lock clean
+.PHONY: help install demo drill up down test mutants mutmut lint format audit sbom audittools bench reference docs wheel recovery-kit lock clean promtool
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,7 +29,7 @@ up: install ## start everything on this machine and leave it running (build/dev/
 down: install ## stop what `make up` started
 	@$(BIN)/python -m devstack down
 
-test: install ## run all tests and show their coverage; some: make test ARGS="tests/unit -x"
+test: install promtool ## run all tests and show their coverage; some: make test ARGS="tests/unit -x"
 ifdef ARGS
 	@$(BIN)/pytest $(ARGS)
 else
@@ -71,6 +71,9 @@ audit: install audittools ## check dependencies: licences, sources, vulnerabilit
 
 sbom: wheel audittools ## list the components of both wheels and the crate: dist/*.cdx.json
 	@$(BIN)/python -m devstack.dependencies sbom
+
+promtool: # of Debian's package of Prometheus, whose server is not wanted here
+	@test -x build/promtool/usr/bin/promtool || devstack/promtool.sh
 
 audittools:
 	@cmp --silent requirements-audit.lock build/audit/installed.lock || { $(BIN)/python -m venv --clear build/audit && \
