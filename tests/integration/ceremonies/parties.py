@@ -162,13 +162,19 @@ class Party:
         """``state``: the state directory; None for one that goes with the database."""
         name = own.name
         async with (
+            contextlib.AsyncExitStack() as stack,
             Pool(database, connections, name) as pool,
             open_client(settings) as client,
             open_delivery_client(settings) as delivery,
         ):
             keys = EncryptionKeys([own.encryption_key], [])
             await keys.adopt_first(pool)
-            restore_watch = RestoreWatch(pool, name, await marks_of(pool, state))
+            if state is None:
+                new = stack.enter_context(tempfile.TemporaryDirectory(prefix="custody-state-"))
+                marks = await marks_of_database(pool, Path(new))
+            else:
+                marks = Marks(state)
+            restore_watch = RestoreWatch(pool, name, marks)
             await restore_watch.renew()
             shares, bans = Shares(pool, keys), Bans(pool, name, own.identity)
             async with BanLocks(pool, name, bans) as locks:
@@ -319,11 +325,9 @@ class Parties:
         check_signature(key, request, results[0])
 
 
-async def marks_of(pool: Pool, state: Path | None) -> Marks:
-    """The marks of a state directory; of a new one that has the database's mark, for None."""
-    if state is not None:
-        return Marks(state)
-    marks = Marks(Path(tempfile.mkdtemp(prefix="custody-state-")))
+async def marks_of_database(pool: Pool, new: Path) -> Marks:
+    """The marks of a new state directory, which has the database's mark."""
+    marks = Marks(new)
     row = await restore_state(pool)
     if row is not None:
         marks.write(row.mark)

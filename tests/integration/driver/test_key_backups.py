@@ -117,7 +117,11 @@ async def test_the_check_value_of_a_restored_backup_is_compared(config: Path, po
         (["--place", PLACE, "--check-value", "xyz"], "is not a check value"),
     ],
 )
-async def test_what_cannot_be_confirmed_is_refused(config: Path, arguments: list[str], said: str):
+async def test_what_cannot_be_confirmed_is_refused(
+    config: Path, pool: Pool, arguments: list[str], said: str
+):
     done = await confirm(config, *arguments)
     assert done.exit_code == 1
     assert said in done.stderr
+    assert await pool.rows(OWN_RECORDS) == []
+    assert len(await backup_warnings(pool)) == 1

@@ -138,7 +138,10 @@ async def test_a_backup_of_another_key_is_not_restored(
     assert "under encryption key another" in done.stderr
     assert names_like(path) == []
     confirm = [*arguments[:1], "confirm-backup", "--file", made, *arguments[3:], *PLACE]
-    assert (await command(config, *confirm)).exit_code == 1
+    refused = await command(config, *confirm)
+    assert refused.exit_code == 1
+    assert "under encryption key another" in refused.stderr
+    assert await pool.rows("SELECT FROM key_backups WHERE confirmed_at IS NOT NULL") == []
 
 
 async def test_a_backup_that_nothing_proves_is_not_restored(

@@ -216,9 +216,10 @@ async def test_a_key_of_small_order_stops_every_command(
     add_layer4(config, customer)
     neutral = "AAAAC3NzaC1lZDI1NTE5AAAAIAEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
     customer.key.public_key.write_text(f"ssh-ed25519 {neutral} customer\n")
-    done = await command(config, "layer4", "status")
-    assert done.exit_code == 1
-    assert "small" in done.output
+    for name in ("status", "backfill", "test"):
+        done = await command(config, "layer4", name)
+        assert done.exit_code == 1
+        assert "small order" in done.output, name
 
 
 async def test_doctor_checks_copies_and_bucket(

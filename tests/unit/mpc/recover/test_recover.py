@@ -155,6 +155,7 @@ def test_a_key_by_each_of_its_names(name, folder, command, tmp_path):
     }
     done = command("recover", names[name], "--output", str(tmp_path / "out"))
     assert done.exit_code == 0, done.output
+    assert public_key_of(ED25519, int((tmp_path / "out").read_text(), 16)) == public_key
 
 
 def test_a_key_that_is_not_there_is_refused(folder, command, tmp_path):
@@ -187,6 +188,7 @@ def test_an_unknown_form_is_refused_before_anything_is_read(command, tmp_path):
     done = command("recover", "x", "--form", "qr", "--output", str(tmp_path / "out"))
     assert done.exit_code == 1
     assert "qr is not a form" in done.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_base64_of_nothing_secret_is_printed(folder, command, tmp_path):
