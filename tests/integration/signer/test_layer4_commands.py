@@ -219,7 +219,7 @@ async def test_a_key_of_small_order_stops_every_command(
     for name in ("status", "backfill", "test"):
         done = await command(config, "layer4", name)
         assert done.exit_code == 1
-        assert "small order" in done.output, name
+        assert "order, or not in the canonical form" in done.output, name
 
 
 async def test_doctor_checks_copies_and_bucket(
