@@ -7,7 +7,6 @@ this very file knows the code.
 
 import hashlib
 import io
-import json
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from custody.runtime.errors import ConfigurationError
 from custody.runtime.regular_files import open_regular
 from custody.wire.encoding import Base64Bytes, HexBytes, Model
 from custody.wire.nodes import NodeId
+from custody.wire.strict_json import NotStrictJson, parse_json
 from mpc.layer4.canary import is_canary
 from mpc.shares.encryption_key import ID_SIZE, KEY_SIZE, FileKey, read_key
 
@@ -165,8 +165,8 @@ def _kind_of_document(document: bytes) -> tuple[str, str]:
     if document.startswith(b"PGDMP"):
         return "the dump of a database, out of a backup", ""
     try:
-        found = json.loads(document)
-    except (ValueError, RecursionError):
+        found = parse_json(document)
+    except NotStrictJson:
         found = None
     if isinstance(found, dict) and {"payload", "signature"} <= found.keys():
         return "a share copy of Layer 4", "For share copies run: mpc-recover inspect"
