@@ -113,6 +113,7 @@ class Asking:
             if not answer.is_asking:
                 named = named_signers(answer, self._me)
                 await self._restore_watch.answered(answer.signer, nonce, len(answer.bans), named)
+        self._restore_watch.heard_of_asking([each.signer for each in answers if each.is_asking])
         await self._restore_watch.waits_for()  # for the health
         asked = await peers_answers(self._pool, self._me)
         heard = {answer.signer for answer in answers if not answer.is_asking}

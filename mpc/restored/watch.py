@@ -162,6 +162,8 @@ class RestoreWatch:
         self._waits_for: tuple[str, ...] = ()
         self._unpinned: tuple[str, ...] = ()
         self._has_no_pins = False
+        self._asking: tuple[str, ...] = ()
+        """The peers that were restored themselves: their answers do not count yet."""
         self._fault: str | None = None
         self._one_at_a_time = asyncio.Lock()
 
@@ -207,11 +209,13 @@ class RestoreWatch:
             if self._has_no_pins:
                 return f"until a peer is pinned ({HOW_TO_PIN})"
             return "until earlier tickets do not count"
-        missing = ", ".join(self._waits_for)
-        if not self._unpinned:
-            return f"for the answers of {missing}"
-        unpinned = ", ".join(self._unpinned)
-        return f"for the answers of {missing}, of which {unpinned} must be pinned ({HOW_TO_PIN})"
+        what = f"for the answers of {', '.join(self._waits_for)}"
+        if self._unpinned:
+            what += f", of which {', '.join(self._unpinned)} must be pinned ({HOW_TO_PIN})"
+        if asking := [name for name in self._asking if name in self._waits_for]:
+            names = ", ".join(asking)
+            what += f"; {names} was restored too, and waits itself (mpc-signer bans do-without)"
+        return what
 
     def fault(self) -> str | None:
         """Return why the mark cannot be replaced: a restored database may not be noticed then."""
@@ -267,6 +271,10 @@ class RestoreWatch:
         """
         values = {"signer": signer, "nonce": nonce, "bans": bans, "named": list(named)}
         await self._pool.rows(_ANSWERED, values)
+
+    def heard_of_asking(self, signers: Sequence[str]) -> None:
+        """Remember, for the health, which peers wait for answers themselves."""
+        self._asking = tuple(sorted(signers))
 
     def has_outlived_tickets(self) -> bool:
         """Return whether a ticket that is issued now counts (mpc/ceremonies/tickets.py)."""

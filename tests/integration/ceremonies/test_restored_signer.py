@@ -448,6 +448,11 @@ async def test_after_the_loss_of_all_databases_the_operators_decide(site, no_wai
         assert (await waiting(one), await count_uncertain(one.pool)) == (None, 0)
         # a second signer has the first one to ask
         two = parties[TWO]
+        said = await answers(parties, [ONE, THREE], asker=TWO)
+        await asking(parties, TWO).take_in(nonce_of(parties, TWO), said, [], [])
+        problem = two.restore_watch.problem()
+        assert f"{THREE} was restored too, and waits itself" in problem
+        assert f"for the answers of {THREE};" in problem
         await watch.do_without(AuditedChanges(two.pool, TWO), [THREE], "bo", "all restored")
         said = await answers(parties, [ONE, THREE], asker=TWO)
         await asking(parties, TWO).take_in(nonce_of(parties, TWO), said, [], [])
