@@ -172,6 +172,12 @@ def _unknown_key(
     todo = "Start the missing nodes, or compare the key on the nodes' hosts, and run this again."
     try:
         if not_in_use:
+            uncertain = [each for each in not_in_use if not_in_use[each] is Holding.UNCERTAIN]
+            if uncertain:
+                todo = (
+                    f"{', '.join(uncertain)} was restored: let the control plane serve until "
+                    "mpc-signer shares list there shows no uncertain share, and run this again."
+                )
             raise Disagreement(f"the share of {', '.join(not_in_use)} is not in use")
         first = next(iter(in_use.values()))
         if first.attested.store is Store.HSM:

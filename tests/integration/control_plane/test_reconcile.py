@@ -475,6 +475,10 @@ async def test_a_share_that_waits_is_listed_without_proof(signers: Signers):
     [difference] = await signers.differences({LIAR: [repaired], **said})
     assert difference.repair is None
     assert f"the share of {LIAR} is not in use" in difference.what
+    uncertain = waiting.model_copy(update={"holding": Holding.UNCERTAIN})
+    [difference] = await signers.differences({LIAR: [uncertain], **said})
+    assert difference.repair is None
+    assert f"{LIAR} was restored: let the control plane serve" in difference.todo
 
 
 @pytest.mark.parametrize("text", ["two", "two=2", "two=x:a,b", "two=1:a,b", "two=2:a,a", "=2:a,b"])
