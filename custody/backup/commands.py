@@ -195,16 +195,18 @@ def application(daemon_of: Callable[[typer.Context], Daemon]) -> typer.Typer:
         import asyncio
 
         from custody.backup.layout import open_backup
+        from custody.runtime.errors import OperatorError
 
         with backup_errors(EXIT_COULD_NOT_CHECK):
             daemon = daemon_of(context)
+            if daemon.newer is None:
+                raise OperatorError(
+                    "no other host knows what a control plane's database lacks",
+                    "Run: control-plane reconcile, which asks the nodes.",
+                )
             with open_backup(file) as backup:
                 backup.check_signature(daemon.believed)
-            if daemon.newer is None:
-                found: list[Newer] = []
-                out.print(RECONCILE, markup=False)
-            else:
-                found = asyncio.run(daemon.newer(backup.manifest.created_at))
+            found = asyncio.run(daemon.newer(backup.manifest.created_at))
         if as_json:
             print_json([vars(each) for each in found])
         else:

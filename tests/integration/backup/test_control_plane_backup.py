@@ -5,10 +5,12 @@ from pathlib import Path
 import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typer.testing import CliRunner
 
 from custody.backup.creation import create
 from custody.backup.daemon import Daemon
 from custody.control_plane.backup import daemon_of
+from custody.control_plane.cli import app
 from custody.control_plane.settings import initialise, load_settings
 from custody.wire.audit import AuditHead
 from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, SigningKey
@@ -74,3 +76,10 @@ def test_a_head_that_its_node_has_not_signed_is_found(config: Path, heads: str):
     found = verify_with(daemon(config), path, config.parent / "recipient")
     assert len(found.findings) == 2
     assert any("was signed as 2" in each for each in found.findings)
+
+
+def test_a_control_plane_asks_no_other_host_what_is_newer(config: Path, tmp_path: Path):
+    done = CliRunner().invoke(app, ["--config", str(config), "backup", "newer", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "control-plane reconcile" in done.stderr
+    assert done.stdout == ""
