@@ -19,8 +19,8 @@ def open_regular(path: Path, *, follow: bool = True) -> BinaryIO:
     """Open a regular file for reading. Raise NotRegular, or another OSError.
 
     ``follow``: False refuses a symbolic link as the last part of the path. An open of a named pipe
-    would wait for a writer, and an open of a device may have effects, so both are told first. The
-    second look, at the open file, finds what was exchanged in between.
+    would wait for a writer, and an open of a device may have effects, so the kind of the path is
+    checked before the open. The check of the open file finds a path that was exchanged in between.
     """
     _require_regular(path.stat(follow_symlinks=follow).st_mode, path)
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)

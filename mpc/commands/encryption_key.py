@@ -259,7 +259,7 @@ async def _confirm(
 
 
 async def _restore(settings: SignerSettings, backup: KeyBackup) -> list[str]:
-    """Return the written files, and whether the database knew a key to compare with."""
+    """Write the missing key files. Return their paths. Raise OperatorError."""
     from custody.node.connections import open_database
     from custody.runtime.configuration import write_secret
     from mpc.shares.encryption_key import file_content, load_key_file

@@ -217,6 +217,7 @@ async def _status(settings: SignerSettings, section: Layer4Section) -> dict[str,
         "stored": counts.stored,
         "waiting": counts.waiting,
         "missing": counts.missing,
+        "shown": len(rows),
         "not_stored": [
             {
                 "key_id": str(row.key_id),
@@ -250,6 +251,8 @@ def _show_status(found: dict[str, Any]) -> None:
     )
     if found["not_stored"]:
         print_table(COLUMNS, [[row[name] for name in COLUMNS] for row in found["not_stored"]])
+    if found["waiting"] + found["missing"] > found["shown"]:
+        out.print(f"the first {found['shown']} of them are shown")
     if found["missing"]:
         out.print("  -> mpc-signer layer4 backfill", markup=False)
     for row in found["elsewhere"]:

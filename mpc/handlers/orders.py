@@ -1,9 +1,10 @@
 """Jobs of kind Promise, ActivateKey, Abandon and Discard: what becomes of a set of shares.
 
-A signer promises a set once all n have confirmed it and its own share has signed; uses it once all
-n have promised; and, until it has promised, gives it up whenever it is asked. Who has promised
-discards for t abandonments alone: one of them is an honest signer's, without whose promise nobody
-uses the set. So no honest signer erases what another one uses, as long as fewer than t lie.
+A signer promises a set once all n have confirmed it and its own share has signed. It uses the set
+once all n have promised. Until it has promised, it abandons the set when it is asked. A signer that
+has promised discards the set only when t signers prove that they have abandoned it. At least one of
+these t is honest and never promises the set, so nobody can use it. As long as fewer than t signers
+lie, no honest signer erases a share of a set that another one uses.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
 """A signer's shares from its share copies, into a fresh database."""
 
-import base64
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from custody.node.identity import load_identity
 from custody.runtime.console import out
 from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name
+from custody.wire.encoding import to_base64
 from mpc._native import Share
 from mpc.layer4.share_copy import ShareCopy
 from mpc.recover.contents import FolderContents
@@ -56,7 +56,7 @@ class Restored:
             "other_signers": sorted(self.others),
             "identity_public_key": "0x" + self.identity.hex(),
             "has_new_identity": self.has_new_identity,
-            "signed_by": sorted(map(_base64, self.identities)),
+            "signed_by": sorted(map(to_base64, self.identities)),
         }
 
 
@@ -119,7 +119,7 @@ def _sets_of(
 
 def _described(candidates: Mapping[SetFacts, Sequence[ShareFile]]) -> Iterator[str]:
     for facts, files in candidates.items():
-        by = ", ".join(sorted({_base64(file.identity_public_key) for file in files}))
+        by = ", ".join(sorted({to_base64(file.identity_public_key) for file in files}))
         yield f"{facts.ceremony} (generation {facts.generation}, signed by {by})"
 
 
@@ -129,7 +129,7 @@ def _require_some(
     if chosen:
         return
     signers = sorted({file.signer for file in contents.files if file.facts is not None})
-    by = f" that {' or '.join(map(_base64, signed_by))} has signed" if signed_by else ""
+    by = f" that {' or '.join(map(to_base64, signed_by))} has signed" if signed_by else ""
     raise OperatorError(
         f"these files have no share of {signer}{by}; they have shares of: "
         f"{', '.join(signers) or 'nobody'}",
@@ -153,7 +153,7 @@ def require_known(contents: FolderContents, signer: str, ceremonies: Collection[
 
 
 def _require_one_identity(chosen: Sequence[ShareFile], signed_by: Collection[bytes]) -> None:
-    identities = sorted({_base64(file.identity_public_key) for file in chosen})
+    identities = sorted({to_base64(file.identity_public_key) for file in chosen})
     if not signed_by and len(identities) > 1:
         raise OperatorError(
             f"several identities have signed these copies: {', '.join(identities)}",
@@ -274,10 +274,11 @@ def _active(copy: ShareCopy) -> StoredShare:
 
 def show(done: Restored, settings: SignerSettings) -> None:
     """Print what was restored, and what this signer still needs."""
+    me = settings.node.id
     lines = [
         f"restored {done.shares} shares, each opened again under the encryption key; "
         f"{done.already} were there already",
-        f"their copies were signed by {' and '.join(sorted(map(_base64, done.identities)))}: "
+        f"their copies were signed by {' and '.join(sorted(map(to_base64, done.identities)))}: "
         "compare this with what the other signers have pinned (mpc-signer peers list)",
         "next:",
         f"- pin the other signers ({', '.join(sorted(done.others))}): mpc-signer peers add",
@@ -288,8 +289,10 @@ def show(done: Restored, settings: SignerSettings) -> None:
     ]
     if done.has_new_identity:
         lines += [
-            "- the identity key is new. On every other signer: mpc-signer peers add "
-            f"{settings.node.id} --identity {_base64(done.identity)}",
+            "- the identity key is new. On every other signer: mpc-signer peers remove "
+            f"{me}, then mpc-signer peers add {me} --identity {to_base64(done.identity)}",
+            f"- at the control plane: control-plane node remove {me} --with-audit-heads, then "
+            f"control-plane node add {me}, with its group and owner",
         ]
     else:
         lines.append("- the audit chain is new: mpc-signer audit restored --reason ...")
@@ -304,7 +307,3 @@ def show(done: Restored, settings: SignerSettings) -> None:
 def _facts(file: ShareFile) -> SetFacts:
     assert file.facts is not None
     return file.facts
-
-
-def _base64(public_key: bytes) -> str:
-    return base64.b64encode(public_key).decode()

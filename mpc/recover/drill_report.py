@@ -85,7 +85,7 @@ def _lines(
         )
     for key_id in contents.contradictions:
         yield ""
-        yield f"Copies of key {key_id} name different public keys."
+        yield f"Key {key_id}: {report.CONTRADICTION}."
     yield ""
     yield "## Files"
     yield ""

@@ -19,6 +19,10 @@ from mpc.recover.share_file import FileState, ShareFile
 EXIT_COMPLETE = 0
 EXIT_KEY_LOST = 6
 
+CONTRADICTION = (
+    "copies name different public keys, chain codes or networks; compare them with the address "
+    "that you know"
+)
 DOWNLOAD = "Download the customer's bucket (aws s3 sync s3://BUCKET FOLDER), and name that folder."
 
 COLUMNS = [
@@ -89,11 +93,7 @@ def print_contents(contents: FolderContents) -> None:
             [(file.name, file.state.value, _what(file)) for file in odd],
         )
     for key_id in contents.contradictions:
-        out.print(
-            f"key {key_id}: copies name different public keys, chain codes or networks; compare "
-            "them with the address that you know",
-            markup=False,
-        )
+        out.print(f"key {key_id}: {CONTRADICTION}", markup=False)
     good = len(contents.files_that_are(FileState.GOOD))
     lost = sum(key.state is SetState.TOO_FEW for key in contents.keys)
     out.print(

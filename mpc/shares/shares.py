@@ -63,7 +63,7 @@ class Shares:
         return await self._one(share_queries.FIND, {"key_id": key_id, "ceremony": ceremony})
 
     async def active(self, key_id: UUID) -> StoredShare | None:
-        """Return the share that a root key signs with at present, unless it is uncertain."""
+        """Return the active share of a root key; it may be uncertain. None if there is none."""
         stored = await self._one(share_queries.ACTIVE, {"key_id": key_id})
         if stored is not None:
             self._close_older(stored)

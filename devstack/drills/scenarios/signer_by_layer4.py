@@ -25,7 +25,7 @@ for file in "$1"/*/*.age; do
     age --decrypt --identity "$3" "$file" | age --recipients-file "$4" > "$2/$(basename "$file")"
 done
 """
-"""The customer's commands, as docs/how-to/recover/signer-by-layer4.md has them."""
+"""As handover.sh of docs/how-to/recover/signer-by-layer4.md, for a key without a passphrase."""
 
 
 def _run(drill: Drill) -> None:
