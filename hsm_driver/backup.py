@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from custody.backup.daemon import Advance, Daemon, DatabaseCheck, Newer
 from custody.node.backup import check_of_keys, node_daemon
 from hsm_driver.audited_keys import CHECK
 from hsm_driver.driver import open_hsm
-from hsm_driver.key_verification import count_keys, verify_keys
+from hsm_driver.key_verification import stored_keys, verify_keys
 from hsm_driver.vault import Vault
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 _KNOWN_KEYS = "SELECT id, check_value FROM master_keys ORDER BY id"
 _KNOWN = "SELECT key_id FROM wrapped_keys WHERE key_id = ANY(:key_ids::uuid[])"
-_SAMPLE = "SELECT key_id FROM wrapped_keys ORDER BY random() LIMIT :sample"
+_SAMPLE = """
+    SELECT key_id FROM wrapped_keys WHERE master_key <> ALL(:retired::varchar[])
+    ORDER BY random() LIMIT :sample
+"""
 
 
 def daemon_of(settings: DriverSettings, config: Path) -> Daemon:
@@ -57,16 +61,22 @@ async def _lacking(database: Pool, made: Sequence[ChangedKey]) -> list[Newer]:
 async def _verify_keys(
     settings: DriverSettings, database: Pool, sample: int | None, advance: Advance
 ) -> DatabaseCheck:
-    """Unwrap keys and sign with each in the HSM. Raise OperatorError if the HSM cannot be used."""
-    in_all = await count_keys(database)
-    wanted = min(in_all, sample or in_all)
+    """Unwrap keys and sign with each in the HSM. Raise OperatorError if the HSM cannot be used.
+
+    Keys under retired master keys are counted, and not tried.
+    """
+    stored = await stored_keys(database)
+    wanted = min(stored.usable, sample or stored.usable)
     key_ids = []
-    if wanted < in_all:
-        key_ids = [row.key_id for row in await database.rows(_SAMPLE, {"sample": wanted})]
+    if wanted < stored.usable:
+        values = {"sample": wanted, "retired": stored.retired}
+        key_ids = [row.key_id for row in await database.rows(_SAMPLE, values)]
     async with open_hsm(settings) as hsm:
         vault = Vault(database, hsm)
         await vault.compare_master_keys()
         count, bad = await verify_keys(
-            vault, database, key_ids, lambda done: advance("keys", done, wanted)
+            vault, database, key_ids, stored.retired, lambda done: advance("keys", done, wanted)
         )
-    return check_of_keys("keys", count, in_all, [f"key {each.key_id}: {each.what}" for each in bad])
+    findings = [f"key {each.key_id}: {each.what}" for each in bad]
+    checked = check_of_keys("keys", count, stored.usable, findings)
+    return replace(checked, said=[*checked.said, *stored.said()])

@@ -20,7 +20,7 @@ from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
 
 if TYPE_CHECKING:
-    from hsm_driver.key_verification import BadKey
+    from hsm_driver.key_verification import BadKey, StoredKeys
     from hsm_driver.settings import DriverSettings
 
 
@@ -94,16 +94,26 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
     ) -> None:
         """Unwrap keys in the HSM, sign a test message, and verify the signature. Changes nothing.
 
-        Exit code 0: every key is usable; 1: some are not.
+        Keys under a retired master key are counted; they are tried only if you name them.
+
+        Exit code 0: every key that was tried is usable; 1: some are not.
         """
         import asyncio
 
         with operator_errors():
-            count, bad = asyncio.run(_verify(settings_of(context), key_id or []))
+            count, bad, stored = asyncio.run(_verify(settings_of(context), key_id or []))
         if as_json:
-            print_json({"verified": count - len(bad), "bad": [vars(key) for key in bad]})
+            print_json(
+                {
+                    "verified": count - len(bad),
+                    "bad": [vars(key) for key in bad],
+                    "not_tried": stored.not_tried if not key_id else 0,
+                }
+            )
         else:
             out.print(f"{count - len(bad)} of {count} keys sign for their public key")
+            for line in stored.said() if not key_id else []:
+                out.print(line)
             if bad:
                 print_table(["key_id", "what"], [(key.key_id, key.what) for key in bad])
         if bad:
@@ -141,20 +151,23 @@ async def _one(settings: DriverSettings, key_id: UUID) -> dict[str, Any]:
     return _described(row)
 
 
-async def _verify(settings: DriverSettings, key_ids: list[UUID]) -> tuple[int, list[BadKey]]:
+async def _verify(
+    settings: DriverSettings, key_ids: list[UUID]
+) -> tuple[int, list[BadKey], StoredKeys]:
 
     from custody.node.connections import open_database
     from custody.runtime.progress import progress_bar
     from hsm_driver.driver import open_hsm
-    from hsm_driver.key_verification import count_keys, verify_keys
+    from hsm_driver.key_verification import stored_keys, verify_keys
     from hsm_driver.vault import Vault
 
     async with open_database(settings) as database, open_hsm(settings) as hsm:
         vault = Vault(database, hsm)
         await vault.compare_master_keys()
-        with progress_bar("keys", len(key_ids) or await count_keys(database)) as show:
-            count, bad = await verify_keys(vault, database, key_ids, show)
+        stored = await stored_keys(database)
+        with progress_bar("keys", len(key_ids) or stored.usable) as show:
+            count, bad = await verify_keys(vault, database, key_ids, stored.retired, show)
     missing = len(key_ids) - count
     if missing > 0:
         raise OperatorError(f"{missing} of the keys do not exist", "hsm-driver keys list")
-    return count, bad
+    return count, bad, stored

@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from custody.database.connection import Row
+from custody.database.pool import Pool
 from custody.node.adoptions import adoptions
+from custody.node.audit_records import MAX_RECORD, BadRecord, parse_record
 from custody.node.audited_changes import AuditedChanges
 from custody.node.connections import open_database
 from custody.pkcs11.administration import administration
@@ -26,6 +29,17 @@ _RETIRE = """
         SELECT FROM wrapped_keys WHERE master_key = ANY(:names::varchar[])))
     RETURNING id
 """
+
+_UNKNOWN = """
+    SELECT DISTINCT master_key FROM wrapped_keys
+    WHERE NOT EXISTS (SELECT FROM master_keys WHERE id = master_key)
+"""
+
+_RECORDS = """
+    SELECT record FROM audit
+    WHERE octet_length(record) <= :size AND position(:kind::bytea IN record) > 0
+"""
+"""``kind``: the bytes of the kind's name. Other records may contain them as well."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,27 @@ async def retire(
         if not await changes.commit(_RETIRE, values, *records):
             raise _still_needed({", ".join(names): 1})  # a driver has made a key meanwhile
         return Retired(list(names), under)
+
+
+async def retired_master_keys(database: Pool) -> list[str]:
+    """Return the retired master keys that still wrap stored keys: no token has them.
+
+    The audit chain of a driver must name each. A row whose master key is unknown for another
+    reason is damaged, and a check must find it.
+    """
+    unknown = {row.master_key for row in await database.rows(_UNKNOWN)}
+    if not unknown:
+        return []
+    values = {"size": MAX_RECORD, "kind": RETIRED.encode()}
+    return sorted(unknown & {_retired_by(row) for row in await database.rows(_RECORDS, values)})
+
+
+def _retired_by(row: Row) -> str | None:
+    try:
+        said = parse_record(row.record)
+    except BadRecord:  # audit verify finds it
+        return None
+    return said.detail("key") if said.kind == RETIRED else None
 
 
 def _require_retirable(

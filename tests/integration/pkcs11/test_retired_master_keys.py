@@ -16,9 +16,11 @@ from hsm_driver.settings import DriverSettings
 from hsm_driver.vault import Vault, row_of
 from softhsm.tokens import TokenFolder
 from tests.adopter import adopt_first
+from tests.integration.backup.conftest import age_key
 from tests.integration.pkcs11.conftest import make_master_key, settings_for
 from tests.integration.pkcs11.outside import run
 from tests.integration.pkcs11.test_restored_master_keys import call, config, pool, settings
+from tests.integration.signer.commands import edit
 
 __all__ = ["config", "pool", "settings"]
 
@@ -99,6 +101,64 @@ async def test_keys_of_the_other_version_sign_again_after_a_retirement(
     assert retired == {"custody/1", "custody-host/1"}
     verify = await call(config, "audit", "verify", "--offline")
     assert verify.exit_code == 0, verify.output
+
+
+@pytest.fixture
+async def after_retirement(config: Path, keys: tuple[UUID, UUID]) -> tuple[UUID, UUID]:
+    done = await call(config, *RETIRE, "--lost")
+    assert done.exit_code == 0, done.output
+    return keys
+
+
+NOT_TRIED = "1 keys under retired master keys, not tried"
+
+
+async def test_keys_under_a_retired_master_key_are_counted_and_not_tried(
+    config: Path, after_retirement: tuple[UUID, UUID]
+):
+    """Nobody can use them again: a check that always fails would hide the next fault."""
+    old, _ = after_retirement
+    done = await call(config, "keys", "verify")
+    assert done.exit_code == 0, done.output
+    assert "1 of 1 keys sign" in done.stdout
+    assert NOT_TRIED in done.stdout
+    done = await call(config, "keys", "verify", "--json")
+    assert json.loads(done.stdout) == {"verified": 1, "bad": [], "not_tried": 1}
+    named = await call(config, "keys", "verify", str(old))
+    assert named.exit_code == 1
+    assert "custody/1" in named.stdout
+
+
+@pytest.mark.parametrize("sample", [(), ("--sample", "1")])
+async def test_a_backup_is_good_after_a_retirement(
+    config: Path, after_retirement: tuple[UUID, UUID], tmp_path: Path, sample: tuple[str, ...]
+):
+    identity = tmp_path / "recipient"
+    edit(config, "recipients = []", f'recipients = ["{age_key(identity)}"]')
+    for file in ("ca.pem", "certificate.pem", "private_key.pem"):
+        (tmp_path / file).write_text(f"the contents of {file}")
+    made = await call(config, "backup", "create")
+    assert made.exit_code == 0, made.output
+    found = await call(config, "backup", "verify", "--identity", str(identity), "--json", *sample)
+    assert found.exit_code == 0, found.output
+    document = json.loads(found.stdout)
+    assert (document["good"], document["tried"], document["in_all"]) == (True, 1, 1)
+    assert NOT_TRIED in document["checks"]
+
+
+async def test_a_row_under_a_master_key_that_nobody_retired_is_found(
+    config: Path, pool: Pool, after_retirement: tuple[UUID, UUID]
+):
+    """A damaged row must not pass for a key under a retired master key."""
+    _, new = after_retirement
+    await pool.rows(
+        "UPDATE wrapped_keys SET master_key = 'custody/9' WHERE key_id = :new", {"new": new}
+    )
+    done = await call(config, "keys", "verify", "--json")
+    assert done.exit_code == 1, done.output
+    document = json.loads(done.stdout)
+    assert [each["key_id"] for each in document["bad"]] == [str(new)]
+    assert document["not_tried"] == 1
 
 
 async def test_a_version_that_wraps_no_key_is_retired_without_more(
