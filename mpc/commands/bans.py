@@ -139,9 +139,9 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
     ) -> None:
         """Have a restored signer ask the other signers again.
 
-        For shares in state `uncertain` (mpc-signer shares list): another signer may not have used
-        the set when it was asked, for example because a refresh was in progress. As after the
-        restore, this signer takes no work before all have answered.
+        For uncertain shares (mpc-signer shares list): another signer may not have used the set when
+        it was asked, for example because a refresh was in progress. As after the restore, this
+        signer takes no work before all have answered.
         """
         import asyncio
 

@@ -28,10 +28,9 @@ if TYPE_CHECKING:
 
 
 NEEDS_REPAIR = "needs repair"
-UNCERTAIN = "uncertain"
 COLUMNS = [
-    "key_id", "ceremony", "state", "generation", "protocol", "group", "index", "threshold",
-    "network", "encryption_key", "created_at",
+    "key_id", "ceremony", "state", "is_uncertain", "generation", "protocol", "group", "index",
+    "threshold", "network", "encryption_key", "created_at",
 ]  # fmt: skip
 
 
@@ -50,9 +49,10 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         Of a key in state `needs repair`, the peers use another share set than this signer has. The
         row shows the set of the peers. This signer signs nothing with the key before the repair.
 
-        A share in state `uncertain` was restored, and too few signers have said that they use its
-        set. It signs nothing until they are asked again (mpc-signer bans ask-again), or until the
-        share is repaired.
+        An uncertain share was restored, and too few signers have said that they use its set. It
+        signs nothing until they are asked again (mpc-signer bans ask-again), or until the share is
+        repaired. Its state is still the one that the database or the share copy had: this signer
+        may have erased the key's earlier share.
         """
         import asyncio
 
@@ -62,6 +62,7 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
             print_json(rows)
         else:
             for row in rows:
+                row["is_uncertain"] = "yes" if row["is_uncertain"] else "no"
                 if row["signers"] is not None:
                     row["threshold"] = f"{row['threshold']} of {len(row['signers'] or ())}"
             print_table(COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
@@ -107,8 +108,10 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
 
         Some signers may have promised to keep a set that others have abandoned. The control plane
         cannot end this, because it may be lying. The operators can: stop every signer that has a
-        share of the set, then run shares list on each host. If one signer has the set active, keep
-        the set. Start the signers again after all of them have discarded it.
+        share of the set, then run shares list on each host. If one signer has the set active or
+        repaired, certain or not: nobody discards before its set has been resolved
+        (docs/how-to/conflicting-share-sets.md). It may have erased the set in use by the others.
+        Start the signers again after all of them have discarded the set.
         """
         import asyncio
 
@@ -153,6 +156,7 @@ def _needed(repair: NeededRepair) -> dict[str, Any]:
         "key_id": str(repair.key_id),
         "ceremony": str(repair.ceremony),
         "state": NEEDS_REPAIR,
+        "is_uncertain": False,
         "generation": repair.generation,
         "threshold": repair.threshold,
         "signers": None,
@@ -175,7 +179,8 @@ def _described(row: Any) -> dict[str, Any]:
     return {
         "key_id": str(row.key_id),
         "ceremony": str(row.ceremony),
-        "state": UNCERTAIN if row.uncertain else row.state,
+        "state": row.state,
+        "is_uncertain": row.uncertain,
         "generation": row.generation,
         "protocol": row.protocol,
         "group": row.group_name,

@@ -31,6 +31,8 @@ def require_remembered(stored: StoredShare, restore_watch: RestoreWatch) -> None
         raise Failed(
             "set_uncertain",
             f"the database was restored from a backup in which the set {stored.ceremony} was "
-            "pending: this signer may have promised or abandoned it since. Compare all signers, "
-            f"then run: mpc-signer shares discard {stored.key_id} {stored.ceremony} --reason TEXT",
+            "pending: this signer may have promised or abandoned it since. Compare all signers "
+            "(mpc-signer shares list). If one has the set active or repaired, certain or not, keep "
+            "it (docs/how-to/conflicting-share-sets.md). If none has it, on each signer run: "
+            f"mpc-signer shares discard {stored.key_id} {stored.ceremony} --reason TEXT",
         )

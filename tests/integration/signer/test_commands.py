@@ -217,6 +217,25 @@ async def test_shares_are_listed_without_a_secret(pool: Pool, shares: Shares, co
     assert "ciphertext" not in everything.stdout
 
 
+async def test_an_uncertain_share_is_listed_with_its_state(
+    pool: Pool, shares: Shares, config: Path
+):
+    """The operators keep a set that one signer has active, also if the signer was restored."""
+    made = new_key()
+    await activate(pool, shares, made)
+    (row,) = json.loads((await command(config, "shares", "list", "--json")).stdout)
+    assert (row["state"], row["is_uncertain"]) == ("active", False)
+    await pool.rows("UPDATE shares SET uncertain = true")
+    (row,) = json.loads((await command(config, "shares", "list", "--json")).stdout)
+    assert (row["state"], row["is_uncertain"]) == ("active", True)
+    table = (await command(config, "shares", "list")).stdout.splitlines()
+    columns, cells = table[0].split(), table[1].split()
+    assert (cells[columns.index("state")], cells[columns.index("is_uncertain")]) == (
+        "active",
+        "yes",
+    )
+
+
 async def test_a_set_that_was_never_made_here_is_listed(pool, shares: Shares, config: Path):
     await put(pool, shares.abandon_row(uuid4(), uuid4()))
     (row,) = json.loads((await command(config, "shares", "list", "--all", "--json")).stdout)
