@@ -11,6 +11,11 @@ from custody.wire.jobs import JobKind
 from custody.wire.outcomes import OutcomeStatus
 from hsm_driver.vault import ADOPTED
 
+REBUILT = "RebuildKey"
+"""The kind of the record of a key whose row came from its copy."""
+
+_MADE = {JobKind.GENERATE_KEY: "was made here", REBUILT: "was rebuilt here from its copy"}
+
 FACTS = {
     "public_key": "public key",
     "scheme": "signature scheme",
@@ -28,25 +33,21 @@ _FIND = """
 
 async def _recorded(rows: Rows, page: Sequence[Said]) -> list[Finding]:
     """Return a fault for each recorded key that is missing or has other facts."""
-    made = [
-        said
-        for said in page
-        if said.kind == JobKind.GENERATE_KEY and said.status is OutcomeStatus.DONE
-    ]
+    made = [said for said in page if said.kind in _MADE and said.status is OutcomeStatus.DONE]
     if not made:
         return []
     found = await rows(_FIND, {"key_ids": [said.key_id for said in made]})
     stored = {row.key_id: row for row in found}
     findings = []
     for said in made:
-        row = stored.get(said.key_id)
+        row, made_here = stored.get(said.key_id), f"key {said.key_id} {_MADE[said.kind]}"
         if row is None:
-            what = f"key {said.key_id} was made here, and its wrapped key is missing"
+            what = f"{made_here}, and its wrapped key is missing"
             findings.append(Finding(said.sequence, what))
             continue
         for column, name in FACTS.items():
             if getattr(row, column) != said.detail(column):
-                what = f"key {said.key_id} was made here with another {name} than is stored"
+                what = f"{made_here} with another {name} than is stored"
                 findings.append(Finding(said.sequence, what))
     return findings
 

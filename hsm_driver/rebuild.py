@@ -8,12 +8,11 @@ from custody.database.pool import Pool
 from custody.node.audited_changes import AuditedChanges, record_without_job
 from custody.node.errors import Failed
 from custody.s3.faults import FaultKind, S3Fault
+from hsm_driver.audited_keys import REBUILT
 from hsm_driver.key_copies import KeyCopies
 from hsm_driver.possession import prove_possession
 from hsm_driver.vault import INSERT_KEYS, Vault, row_of
 
-REBUILT = "RebuildKey"
-"""The kind of the record of a key whose row came from its copy."""
 PAGE = 1000
 
 _STORED = "SELECT key_id FROM wrapped_keys WHERE key_id = ANY(:key_ids::uuid[])"

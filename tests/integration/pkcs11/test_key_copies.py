@@ -1,6 +1,7 @@
 """Copies of wrapped keys in a real S3 server, and the table made from them again."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.database.pool import Pool
 from custody.node.audited_changes import AuditedChanges
+from custody.node.chain_verification import Subject, verify_chain
 from custody.node.errors import Failed
 from custody.pkcs11.hsm import Hsm
 from custody.s3.bucket import MAX_OBJECT_BYTES, Bucket
@@ -16,6 +18,7 @@ from custody.s3.settings import S3Section
 from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Network
 from custody.wire.signed_bytes import SignedBytes, SigningKey
 from devstack.s3 import S3Server
+from hsm_driver.audited_keys import CHECK
 from hsm_driver.key_copies import KeyCopies
 from hsm_driver.possession import prove_possession
 from hsm_driver.rebuild import Rebuilt, rebuild
@@ -201,3 +204,29 @@ async def test_the_table_is_made_again_and_what_is_no_copy_is_named(hsm, copies,
     assert (again.present, again.added) == (2, [])
     records = await pool.rows("SELECT convert_from(record, 'UTF8') AS record FROM audit")
     assert len([row for row in records if '"kind":"RebuildKey"' in row.record]) == 2
+
+
+async def test_a_rebuilt_key_that_is_deleted_or_changed_later_is_found(hsm, pool, copies):
+    await adopt_first(Vault(pool, hsm), pool)
+    deleted, changed = uuid4(), uuid4()
+    for key_id in (deleted, changed):
+        await copies.put(key_id, None, await hsm.generate(EDDSA_ED25519))
+    await rebuilt(pool, hsm, copies)
+    assert await audit_findings(pool) == []
+    await pool.rows("DELETE FROM wrapped_keys WHERE key_id = :id", {"id": deleted})
+    await pool.rows(
+        "UPDATE wrapped_keys SET public_key = sha256(public_key) WHERE key_id = :id",
+        {"id": changed},
+    )
+    assert sorted(await audit_findings(pool)) == sorted(
+        [
+            f"key {deleted} was rebuilt here from its copy, and its wrapped key is missing",
+            f"key {changed} was rebuilt here from its copy with another public key than is stored",
+        ]
+    )
+
+
+async def audit_findings(pool: Pool) -> list[str]:
+    subject = Subject("driver-1", DRIVER, timedelta(days=90))
+    found = await verify_chain(pool, subject, None, CHECK, lambda *_: None)
+    return [each.what for each in found.findings]
