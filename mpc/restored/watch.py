@@ -18,6 +18,7 @@ import structlog
 
 from custody.database.causes import is_transient
 from custody.database.pool import Pool
+from custody.node import key_backups, restored_keys
 from custody.node.audited_changes import AuditedChanges, record_without_job
 from custody.node.errors import Failed
 from custody.wire.ban_questions import NONCE_BYTES
@@ -45,11 +46,19 @@ _ROW = """
 """
 
 _HAS_WORKED = """
-    SELECT EXISTS (SELECT FROM audit) OR EXISTS (SELECT FROM journal) OR EXISTS (SELECT FROM shares)
-        OR EXISTS (SELECT FROM bans) OR EXISTS (SELECT FROM used_tickets)
-        OR EXISTS (SELECT FROM in_flight) AS has_worked
+    SELECT EXISTS (SELECT FROM journal) OR EXISTS (SELECT FROM shares) OR EXISTS (SELECT FROM bans)
+        OR EXISTS (SELECT FROM used_tickets) OR EXISTS (SELECT FROM in_flight)
+        OR EXISTS (
+            SELECT FROM audit WHERE NOT EXISTS (
+                SELECT FROM unnest(:before_start::varchar[]) AS before_start (kind)
+                WHERE position(convert_to('"kind":"' || kind || '"', 'UTF8') IN record) > 0
+            )
+        ) AS has_worked
 """
-"""Not the pins: the operator of a new signer makes them before its first start."""
+"""Not the pins, and not records of the kinds ``before_start``: the operator of a new signer makes
+both before its first start."""
+_BEFORE_START = [key_backups.KIND, restored_keys.KIND]
+"""The kinds of the audit records that do not show that a signer has worked."""
 
 _HAS_SEEN = """
     SELECT EXISTS (
@@ -354,7 +363,7 @@ class RestoreWatch:
         return None if row is None else RestoreState(**dict(row))
 
     async def _has_worked(self) -> bool:
-        [row] = await self._pool.rows(_HAS_WORKED)
+        [row] = await self._pool.rows(_HAS_WORKED, {"before_start": _BEFORE_START})
         return bool(row.has_worked)
 
 

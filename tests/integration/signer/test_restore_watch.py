@@ -9,6 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.database.pool import Pool
 from custody.node.audited_changes import AuditedChanges, record_without_job
+from custody.node.key_backups import Confirmation, confirm
+from custody.node.restored_keys import adopt_restored
 from custody.runtime.signing_key import create_signing_key
 from custody.wire.audit import AuditHead
 from custody.wire.node_api import AuditHeads
@@ -58,6 +60,29 @@ async def test_a_new_signer_with_pins_alone_was_not_restored(
     started = restore_watch(pool, tmp_path)
     await started.renew()
     assert (started.problem(), started.noticed_at) == (None, None)
+
+
+async def test_a_new_signer_whose_operator_has_confirmed_backups_and_keys_was_not_restored(
+    pool: Pool, tmp_path: Path
+):
+    """These commands work before the first start, and each leaves an audit record."""
+    changes, keys = AuditedChanges(pool, ME), {"custody-signer/1": bytes(32)}
+    await confirm(changes, keys, Confirmation("bo", "safe 2"))
+    await adopt_restored(changes, keys, extractable=False, operator="bo", reason="from the safe")
+    kinds = {json.loads(row.record)["kind"] for row in await pool.rows("SELECT record FROM audit")}
+    assert kinds == {"ConfirmKeyBackup", "AdoptRestoredKey"}
+    started = restore_watch(pool, tmp_path)
+    await started.renew()
+    assert (started.problem(), started.noticed_at) == (None, None)
+
+    # a record of another kind shows work, also if it quotes one of these kinds
+    await pool.rows("DELETE FROM restore_watch")
+    (tmp_path / "mark").unlink()
+    details = {"reason": '"kind":"ConfirmKeyBackup"'}
+    await changes.commit("SELECT 1", {}, record_without_job("Test", details))
+    again = restore_watch(pool, tmp_path)
+    await again.renew()
+    assert "was restored" in str(again.problem())
 
 
 @pytest.mark.parametrize("is_mark_left", [False, True])
