@@ -192,7 +192,7 @@ class BanQuestionResponse(Answer):
     """Signed BanAnswers of other signers, for this question."""
     bans: tuple[SignedBytes, ...] = ()
     """The Bans that the control plane keeps in which the sender bans or is banned, as signed."""
-    left_in_flight: tuple[LeftPair, ...] = ()
+    left_in_flight: Annotated[tuple[LeftPair, ...], Field(max_length=MAX_LEFT_IN_FLIGHT)] = ()
     """The pairs that the sender has left in flight, by its last heartbeat that said so."""
 
 

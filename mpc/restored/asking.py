@@ -40,6 +40,9 @@ _LEFT = """
     SELECT key_id, signer, ceremony, NULL, begun_at
     FROM unnest(:key_ids::uuid[], :signers::varchar[], :ceremonies::uuid[],
         :since::timestamptz[]) AS left_over (key_id, signer, ceremony, begun_at)
+    WHERE EXISTS (SELECT FROM peers WHERE peers.signer = left_over.signer)
+        AND NOT EXISTS (SELECT FROM cleared WHERE (cleared.key_id, cleared.signer, cleared.ceremony)
+            = (left_over.key_id, left_over.signer, left_over.ceremony))
     ON CONFLICT DO NOTHING
 """
 

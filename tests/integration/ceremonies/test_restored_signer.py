@@ -4,12 +4,12 @@ The test carries questions and answers, as the control plane does. Databases, sh
 and the files of the state directory are real.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -21,9 +21,10 @@ from custody.node.errors import Failed
 from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Algorithm
 from custody.wire.ban_questions import BanAnswer, BanQuestion
 from custody.wire.inventory import Holding
-from custody.wire.node_api import LeftPair
+from custody.wire.node_api import BanAnswerRequest, LeftPair
 from custody.wire.outcomes import NothingMade, OutcomeStatus
-from custody.wire.signed_bytes import SignedBytes
+from custody.wire.signed_bytes import BAN_QUESTION_TYPE, SignedBytes
+from mpc.bans import in_flight
 from mpc.held_keys import SignerKeys
 from mpc.restored import watch
 from mpc.restored.answering import Answering
@@ -123,6 +124,13 @@ def asking(parties: Parties, name: str = ONE) -> Asking:
     return Asking(party.pool, name, identity, NO_CLIENT, party.restore_watch, party.bans)
 
 
+def answering_of(
+    parties: Parties, name: str, client: Any, problem: Callable[[], str | None]
+) -> Answering:
+    party, identity = parties[name], parties.organisation.members[name].identity
+    return Answering(party.pool, name, identity, client, party.restore_watch, problem)
+
+
 async def answers(
     parties: Parties, names: Sequence[str], asker: str = ONE, nonce: bytes | None = None
 ) -> list[SignedBytes]:
@@ -130,8 +138,8 @@ async def answers(
     asked = BanQuestion(signer=asker, nonce=nonce, at=datetime.now(UTC))
     said = []
     for name in names:
-        party, identity = parties[name], parties.organisation.members[name].identity
-        answering = Answering(party.pool, name, identity, NO_CLIENT, party.restore_watch)
+        party = parties[name]
+        answering = answering_of(parties, name, NO_CLIENT, party.restore_watch.problem)
         is_asking = party.restore_watch.problem() is not None
         said += await answering.statements(asked, is_asking)
     return said
@@ -256,7 +264,7 @@ async def test_answers_to_others_of_others_or_to_another_question_do_not_count(s
         assert "signer-2, signer-3" in str(await waiting(parties[ONE]))
         # signer-2 was restored itself: its answer may lack the same bans
         await take_in(parties, await answers(parties, [TWO, THREE]))
-        assert "for the answers of signer-2." in str(await waiting(parties[ONE]))
+        assert "for the answers of signer-2; signer-2 was res" in str(await waiting(parties[ONE]))
 
 
 async def test_what_the_control_plane_kept_counts_too(site, no_wait):
@@ -277,6 +285,66 @@ async def test_what_the_control_plane_kept_counts_too(site, no_wait):
             outcomes = await parties.hold(orders.sign(key, [ONE, other], wanted(key)))
             codes[other] = ended(outcomes[ONE])[0]
         assert codes == {TWO: "banned_counterparty", THREE: "left_in_flight"}
+
+
+async def test_a_pair_that_was_cleared_or_is_of_a_stranger_is_not_barred_again(site):
+    here = await site(EDDSA_ED25519)
+    key = here.key
+    await here.restore_all_of(ONE)
+    async with here.running() as parties:
+        one = parties[ONE]
+        pairs = [
+            LeftPair(key_id=key.id, signer=name, since=datetime.now(UTC))
+            for name in (THREE, "nobody-here")
+        ]
+        said = await answers(parties, [TWO])
+        await take_in(parties, said, left=pairs)
+        changes = AuditedChanges(one.pool, ONE)
+        assert await in_flight.clear(
+            changes, await in_flight.find_left(one.pool, key.id, THREE), "ana", "looked at it"
+        )
+        await take_in(parties, said, left=pairs)
+        assert await one.rows("SELECT signer FROM in_flight") == []
+
+
+async def test_a_repaired_share_of_a_peer_names_its_set(site, no_wait):
+    """Else a signer that is repaired and one that is restored wait for each other."""
+    here = await site(EDDSA_ED25519)
+    await here.restore_all_of(ONE)
+    async with here.running() as parties:
+        await parties[TWO].rows("UPDATE shares SET state = 'repaired' RETURNING key_id")
+        await take_in(parties, await answers(parties, [TWO, THREE]))
+        assert await count_uncertain(parties[ONE].pool) == 0
+
+
+class _ControlPlane:
+    """Keeps the answers that a signer sends."""
+
+    def __init__(self) -> None:
+        self.said: list[bool] = []
+
+    async def ban_answer(self, request: BanAnswerRequest) -> None:
+        answer = BanAnswer.model_validate_json(request.answer.payload)
+        self.said.append(answer.is_asking)
+
+
+async def test_a_peer_that_may_be_set_back_itself_says_so_and_answers_again(site):
+    here = await site(EDDSA_ED25519)
+    await here.restore_all_of(ONE)
+    async with here.running() as parties:
+        control_plane, problems = _ControlPlane(), ["not compared with the kept head yet"]
+        answering = answering_of(
+            parties, TWO, control_plane, lambda: problems[0] if problems else None
+        )
+        asked = BanQuestion(signer=ONE, nonce=nonce_of(parties), at=datetime.now(UTC))
+        identity = parties.organisation.members[ONE].identity
+        signed = identity.sign(BAN_QUESTION_TYPE, asked.model_dump_json().encode())
+        for _ in range(2):
+            await answering.answer([signed])
+        problems.clear()
+        for _ in range(2):
+            await answering.answer([signed])
+        assert control_plane.said == [True, False]
 
 
 async def test_a_used_ticket_is_not_used_a_second_time(site):
