@@ -81,8 +81,11 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
         restore_watch = RestoreWatch(database, settings.node.id, Marks(state))
         bans = Bans(database, settings.node.id, signer, EarnedBans(state), restore_watch.renew)
         asking = Asking(database, settings.node.id, signer, client, restore_watch, bans)
-        answering = Answering(database, settings.node.id, signer, client, restore_watch)
         heads = KeptHeads(database, settings.node.id, signer, client, restore_watch)
+        answering = Answering(
+            database, settings.node.id, signer, client, restore_watch,
+            lambda: restore_watch.problem() or heads.problem(),
+        )  # fmt: skip
         repairs = NeededRepairs(database)
         clock = new_clock(settings)
         names = [each.name for each in settings.delivery]

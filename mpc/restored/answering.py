@@ -1,7 +1,7 @@
 """Answers the questions of restored peers: all bans, and the share sets in use."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -44,8 +44,10 @@ _BANS = """
 
 _SETS = """
     SELECT key_id, ceremony, generation, threshold, signers FROM shares
-    WHERE state = 'active' AND NOT uncertain AND :asker = ANY(signers) ORDER BY key_id
+    WHERE state IN ('active', 'repaired') AND NOT uncertain AND :asker = ANY(signers)
+    ORDER BY key_id
 """
+"""A repaired share came from t signers that use its set, and at least one of them is honest."""
 
 log = structlog.get_logger()
 
@@ -60,12 +62,15 @@ class Answering:
         signer: SigningKey,
         client: ControlPlaneClient,
         restore_watch: RestoreWatch,
+        problem: Callable[[], str | None],
     ) -> None:
+        """``problem``: why this database may itself be an earlier state, as far as is known."""
         self._pool = pool
         self._me = me
         self._signer = signer
         self._client = client
         self._restore_watch = restore_watch
+        self._problem = problem
         self._peers = Peers(pool)
         self._open: tuple[SignedBytes, ...] = ()
         self._is_new = asyncio.Event()
@@ -99,7 +104,8 @@ class Answering:
             question = opened_question(signed, identities)
             if question is None:
                 continue
-            is_asking = self._restore_watch.problem() is not None
+            await self._restore_watch.renew()
+            is_asking = self._problem() is not None
             done = (question.nonce, is_asking)
             if self._answered.get(question.signer) == done:
                 continue
