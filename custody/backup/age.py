@@ -196,7 +196,7 @@ def decrypt(
     part: str,
     recipients: Sequence[str] = (),
 ) -> None:
-    """Decrypt a stream whose checksum was right. Raise CannotDecrypt, Damaged, or a stream's error.
+    """Decrypt a stream. Raise CannotDecrypt, Damaged, or a stream's error.
 
     ``part`` and ``recipients``: the stream's name and its recipients, if they are known, for
     errors. ``target`` gets data before all of the stream has been authenticated.

@@ -66,6 +66,8 @@ class WithheldWriter:
     """Passes each block on when the next one comes, and the last block when it is released.
 
     pg_restore commits as soon as it has the last bytes of a dump. Without them it commits nothing.
+    pg_restore ignores bytes after a dump, so a shorter dump with padding is committed earlier.
+    Withholding is enough only for a part whose blocks were checked: see ``OpenBackup.part``.
     """
 
     def __init__(self, target: Writer) -> None:

@@ -5,11 +5,12 @@ fixed, so a reader computes each header and compares it. A stock ``tar`` unpacks
 """
 
 import hashlib
+import io
 import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,6 +29,7 @@ MAX_DOCUMENT = 4 * 1024 * 1024
 BLOCK = tarfile.BLOCKSIZE
 END = bytes(2 * BLOCK)
 CHUNK = 1024 * 1024
+"""Bytes of a part that are read, checked and passed on together."""
 
 Advance = Callable[[int], None]
 """Told how many further bytes were read or written."""
@@ -83,8 +85,8 @@ class OpenBackup:
     """A backup file whose headers are right. Its signature and its parts are not checked yet.
 
     All is read from one open file: another file of the same name cannot take its place after the
-    check. The bytes of this file may still change. So who decrypts a part compares the result with
-    the manifest.
+    check. The bytes of this file may still change. So ``check`` keeps the digest of each block, and
+    ``part`` compares each block with it.
     """
 
     path: Path
@@ -93,6 +95,8 @@ class OpenBackup:
     signature: bytes
     manifest: Manifest
     offsets: Mapping[str, int]
+    blocks: dict[str, list[bytes]] = field(default_factory=dict)
+    """SHA-256 of each CHUNK of the parts whose checksum was right."""
 
     @property
     def name(self) -> str:
@@ -102,16 +106,18 @@ class OpenBackup:
         """Check signature, file name and the checksum of each part. Raise Damaged."""
         self.check_signature(public_keys)
         for part in self.manifest.parts:
-            digest, source = hashlib.sha256(), self.part(part.name)
-            while chunk := source.read(CHUNK):
-                digest.update(chunk)
-                advance(len(chunk))
+            digest, blocks = hashlib.sha256(), []
+            for block in self._stored(part.name):
+                digest.update(block)
+                blocks.append(hashlib.sha256(block).digest())
+                advance(len(block))
             if digest.hexdigest() != part.sha256:
                 raise Damaged(
                     f"{self.name}: the checksum of {part.name} is wrong: the file is damaged, or "
                     "the part is another backup's",
                     "Use another backup: see `backup list`. Check the disk that this file was on.",
                 )
+            self.blocks[part.name] = blocks
 
     def check_signature(self, public_keys: Sequence[bytes]) -> None:
         """Check who signed the manifest, and the name of the file. Raise Damaged."""
@@ -123,28 +129,51 @@ class OpenBackup:
                 "If you renamed the file, give it its name back. If not, somebody has replaced it.",
             )
 
-    def part(self, name: str) -> "_Part":
-        """Return the encrypted bytes of a part, as a stream."""
-        return _Part(self.file, self.offsets[name], self.manifest.part(name).size, self.name)
+    def part(self, name: str) -> "PartReader":
+        """Return the encrypted bytes of a part, as a stream.
+
+        After ``check`` the stream passes on no byte that differs from the checked part, also if the
+        file was written to in between. Before ``check`` the bytes are what the file contains.
+        """
+        blocks, checked = self._stored(name), self.blocks.get(name)
+        return PartReader(blocks if checked is None else self._unchanged(name, blocks, checked))
+
+    def _stored(self, name: str) -> Iterator[bytes]:
+        """Yield the blocks of a part: CHUNK bytes each, the last one fewer. Raise Damaged."""
+        offset = self.offsets[name]
+        end = offset + self.manifest.part(name).size
+        while offset < end:
+            block = _read_at(self.file, min(CHUNK, end - offset), offset, self.name)
+            offset += len(block)
+            yield block
+
+    def _unchanged(
+        self, name: str, blocks: Iterator[bytes], checked: Sequence[bytes]
+    ) -> Iterator[bytes]:
+        """Yield blocks that are still those that were checked. Raise Damaged."""
+        for block, digest in zip(blocks, checked, strict=True):
+            if hashlib.sha256(block).digest() != digest:
+                raise Damaged(
+                    f"{self.name}: {name} was changed after its checksum was checked",
+                    "Find out who writes to this file. Use another backup, or copy the file to "
+                    "where nobody else can write, and run the command again.",
+                )
+            yield block
 
 
-class _Part:
-    """The bytes of one part of an open file."""
+class PartReader:
+    """A stream of blocks."""
 
-    def __init__(self, file: BinaryIO, offset: int, size: int, name: str) -> None:
-        self._descriptor = file.fileno()
-        self._offset = offset
-        self._end = offset + size
-        self._name = name
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+        self._block = io.BytesIO()
 
     def read(self, size: int = CHUNK) -> bytes:
-        """Return at most ``size`` bytes; none at the end. Raise Damaged if the file ends early."""
-        wanted = min(size, self._end - self._offset)
-        data = os.pread(self._descriptor, wanted, self._offset)
-        if wanted and not data:
-            raise _cut_off(self._name)
-        self._offset += len(data)
-        return data
+        """Return at most ``size`` bytes; none at the end. Raise Damaged."""
+        if data := self._block.read(size):
+            return data
+        self._block = io.BytesIO(next(self._blocks, b""))
+        return self._block.read(size)
 
 
 @contextmanager
@@ -209,6 +238,17 @@ def _read(file: BinaryIO, size: int, backup: str) -> bytes:
     if len(data) < size:
         raise _cut_off(backup)
     return data
+
+
+def _read_at(file: BinaryIO, size: int, offset: int, backup: str) -> bytes:
+    """Return exactly ``size`` bytes: one ``pread`` may return fewer. Raise Damaged."""
+    content = b""
+    while len(content) < size:
+        data = os.pread(file.fileno(), size - len(content), offset + len(content))
+        if not data:
+            raise _cut_off(backup)
+        content += data
+    return content
 
 
 def _expect(file: BinaryIO, expected: bytes, backup: str) -> None:

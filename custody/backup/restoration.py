@@ -71,7 +71,9 @@ def restore_files(
     """Write configuration, keys and certificates into a folder, never over a file.
 
     Return the files, and the id of the key that signed the backup. Without ``public_key``, that is
-    the key in the backup itself: it proves that the backup is whole, and not whose it is.
+    the key in the backup itself: it proves that the backup is whole, and not whose it is. The files
+    are then decrypted before any checksum is checked. Before they are written, they were compared
+    with the manifest, and the manifest's signature was checked with that key.
     Raise Damaged, CannotDecrypt or OperatorError.
     """
     with layout.open_backup(path) as backup:

@@ -110,7 +110,11 @@ def _add(result: Verification, checked: DatabaseCheck) -> None:
 
 
 def read_files(backup: OpenBackup, identities: Sequence[Identity]) -> dict[str, bytes]:
-    """Decrypt the part with the files. Raise CannotDecrypt or Damaged."""
+    """Decrypt the part with the files. Raise CannotDecrypt or Damaged.
+
+    The result is what the manifest says, also if the checksums were not checked before. Whether the
+    manifest is signed, the caller checks.
+    """
     part = backup.manifest.part(FILES)
     if max(part.plain_size, part.size // 2) > MAX_TAR:  # age adds less than that
         raise Damaged(
@@ -127,7 +131,8 @@ def restore_database(
 ) -> None:
     """Restore the dump into a database, in one transaction.
 
-    Raise CannotDecrypt, Damaged or NotGood; then the database is unchanged.
+    Raise CannotDecrypt, Damaged or NotGood; then the database is unchanged. The backup's checksums
+    must have been checked: pg_restore commits at the end of a dump, also if more bytes follow.
     """
     with restoring(url) as restore:
         withheld = WithheldWriter(restore)

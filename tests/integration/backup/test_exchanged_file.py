@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import psycopg
@@ -15,10 +17,13 @@ from custody.backup.creation import create
 from custody.backup.daemon import Daemon
 from custody.backup.errors import Damaged, NothingThere
 from custody.backup.manifest import DATABASE, FILES, encode, sign
-from custody.backup.postgres import _Restore, restoring
+from custody.backup.postgres import _Restore, find_tool, restoring
 from custody.backup.restoration import restore, restore_files
 from tests.integration.backup.conftest import KEYS, DriverHost, no_progress
 from tests.integration.backup.test_restore import identities, tables
+
+BLOCK = 8192
+"""What age passes on at once, in bytes."""
 
 
 def after_the_checksums(change: Callable[[], object]) -> Callable[..., None]:
@@ -32,14 +37,33 @@ def after_the_checksums(change: Callable[[], object]) -> Callable[..., None]:
     return advance
 
 
-def with_other_facts(daemon: Daemon, path: Path, folder: Path, **changes: object) -> None:
-    """Let the node itself sign another manifest about the part with the database."""
+def with_dump(daemon: Daemon, path: Path, folder: Path, plain: bytes, recipient: str) -> None:
+    """Let the node itself make the backup of another dump, for one recipient."""
+    stored = pyrage.encrypt(plain, [pyrage.x25519.Recipient.from_str(recipient)])
+    changes = {
+        "size": len(stored),
+        "sha256": sha256(stored).hexdigest(),
+        "plain_size": len(plain),
+        "plain_sha256": sha256(plain).hexdigest(),
+    }
+    with_other_facts(daemon, path, folder, stored, **changes)
+
+
+def with_other_facts(
+    daemon: Daemon, path: Path, folder: Path, stored: bytes | None = None, **changes: object
+) -> None:
+    """Let the node itself sign another manifest about the part with the database.
+
+    ``stored``: another part in its place.
+    """
     with layout.open_backup(path) as opened:
         parts = {}
         for name in (DATABASE, FILES):
             part = opened.part(name)
             (folder / name).write_bytes(part.read(opened.manifest.part(name).size))
             parts[name] = folder / name
+    if stored is not None:
+        parts[DATABASE].write_bytes(stored)
     database = opened.manifest.part(DATABASE).model_copy(update=changes)
     manifest = opened.manifest.model_copy(update={"parts": (database, opened.manifest.part(FILES))})
     with path.open("wb") as target:
@@ -121,6 +145,51 @@ def test_a_file_that_is_replaced_after_the_check_is_not_read(
     with psycopg.connect(empty_database) as connection:
         (count,) = connection.execute("SELECT count(*) FROM wrapped_keys").fetchone() or (0,)
     assert count == KEYS
+
+
+def hostile_dump(url: str) -> bytes:
+    """Return a complete dump with one table. Leave the database empty."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE hostile AS SELECT 1 AS number")
+        command = [str(find_tool("pg_dump")), "--format=custom", f"--dbname={url}"]
+        dump = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+        connection.execute("DROP TABLE hostile")
+    return dump
+
+
+def encrypted_to(recipient: str, plain: bytes, size: int) -> bytes:
+    """Encrypt with age until the result has this size: age adds up to some 150 random bytes."""
+    for _ in range(20_000):
+        encrypted = pyrage.encrypt(plain, [pyrage.x25519.Recipient.from_str(recipient)])
+        if len(encrypted) == size:
+            return bytes(encrypted)
+    raise AssertionError("age never made a file of this size")
+
+
+def test_a_part_that_is_exchanged_in_place_after_the_check_is_not_restored(
+    given: bytearray, driver_host: DriverHost, daemon: Daemon, backup: Path, empty_database: str,
+    tmp_path: Path,
+):  # fmt: skip
+    """pg_restore commits at the end of the dump, and does not wait for the padding after it."""
+    key = identities(driver_host.identity)
+    hostile = hostile_dump(empty_database)
+    plain = dump_of(backup, driver_host.identity)
+    plain += bytes(len(hostile) + 2 * BLOCK)  # as the dump of a larger database
+    with_dump(daemon, backup, tmp_path, plain, key[0].public_key)
+    with layout.open_backup(backup) as opened:
+        start, size = opened.offsets[DATABASE], opened.manifest.part(DATABASE).size
+    other = encrypted_to(key[0].public_key, hostile.ljust(len(plain), b"\0"), size)
+
+    def exchange() -> None:
+        with backup.open("r+b") as file:
+            file.seek(start)
+            file.write(other)
+
+    target = replace(daemon, database_url=empty_database)
+    with pytest.raises(Damaged, match="after its checksum was checked"):
+        restore(target, backup, key, daemon.believed, after_the_checksums(exchange))
+    assert tables(empty_database) == 0
+    assert given == b""
 
 
 def dump_of(path: Path, identity: Path) -> bytes:

@@ -155,3 +155,26 @@ def test_a_forged_backup_with_plain_files_shows_who_signed_it(operator: Identity
     other = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
     with pytest.raises(Damaged, match="is not this node's"):
         restore_files(path, [operator], other, tmp_path / "other")
+
+
+def test_a_checked_part_passes_on_nothing_but_the_blocks_that_were_checked(
+    operator: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(layout, "CHUNK", 100)
+    path = forged(tmp_path / NAME, bytes(1000), operator)
+    stored = (tmp_path / FILES).read_bytes()
+    with layout.open_backup(path) as opened:
+        opened.check([ATTACKER.public_key().public_bytes_raw()])
+        assert all_of(opened.part(FILES)) == stored
+        with path.open("r+b") as file:
+            file.seek(opened.offsets[FILES] + 250)
+            file.write(bytes([stored[250] ^ 1]))
+        source = opened.part(FILES)
+        assert b"".join(source.read(70) for _ in range(4)) == stored[:200]
+        with pytest.raises(Damaged, match="after its checksum was checked"):
+            source.read(70)
+        assert opened.part(DATABASE).read() == (tmp_path / DATABASE).read_bytes()[:100]
+
+
+def all_of(source: layout.PartReader) -> bytes:
+    return b"".join(iter(lambda: source.read(70), b""))
