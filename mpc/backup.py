@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from custody.backup.daemon import Advance, Daemon, DatabaseCheck, Newer
 from custody.node.backup import check_of_keys, node_daemon
@@ -91,14 +92,21 @@ async def _verify_shares(
 
     Raise OperatorError if the encryption key is not available.
     """
-    in_all = (await database.rows(share_queries.COUNT_KEPT, {"key_ids": []}))[0].number
+    in_all = await _kept(database, [])
     key_ids = []
     if sample is not None and sample < in_all:
         key_ids = [row.key_id for row in await database.rows(_SAMPLE, {"sample": sample})]
+    wanted = await _kept(database, key_ids) if key_ids else in_all
     async with open_encryption_keys(settings) as keys:
         await keys.compare(database)
         count, _, bad = await verify_shares(
-            Shares(database, keys), database, key_ids, lambda done: advance("shares", done, in_all)
+            Shares(database, keys), database, key_ids, lambda done: advance("shares", done, wanted)
         )
     findings = [f"share of key {each.key_id} from {each.ceremony}: {each.what}" for each in bad]
     return check_of_keys("shares", count, in_all, findings)
+
+
+async def _kept(database: Pool, key_ids: Sequence[UUID]) -> int:
+    """Return how many shares of these keys have a ciphertext. ``key_ids``: empty for all keys."""
+    [row] = await database.rows(share_queries.COUNT_KEPT, {"key_ids": list(key_ids)})
+    return int(row.number)

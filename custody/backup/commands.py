@@ -68,11 +68,11 @@ def application(daemon_of: Callable[[typer.Context], Daemon]) -> typer.Typer:
         """
         from custody.backup.creation import create as create_backup
         from custody.runtime.hardening import harden
-        from custody.runtime.progress import byte_bars
+        from custody.runtime.progress import step_bars
 
         with backup_errors():
             harden()
-            with byte_bars() as advance:
+            with step_bars() as advance:
                 made = create_backup(daemon_of(context), advance)
         if as_json:
             print_json({"file": str(made.path), "size": made.size, **_facts(made.manifest)})
@@ -129,14 +129,14 @@ def application(daemon_of: Callable[[typer.Context], Daemon]) -> typer.Typer:
         from custody.backup.verification import verify as verify_backup
         from custody.runtime.hardening import harden
         from custody.runtime.private_keys import ask_passphrase
-        from custody.runtime.progress import byte_bars
+        from custody.runtime.progress import step_bars
 
         with backup_errors(EXIT_COULD_NOT_CHECK):
             harden()
             daemon = daemon_of(context)
             path = file or BackupFolder(daemon).newest()
             identities = read_identities(identity, ask_passphrase)
-            with byte_bars() as advance:
+            with step_bars() as advance:
                 found = verify_backup(
                     daemon, path, identities, _keys(daemon, node_key), sample, advance
                 )
@@ -273,9 +273,9 @@ def _restore_database(
     """Restore, show what was done and what is newer, and return whether the result is good."""
     from custody.backup.restoration import restore
     from custody.migrations.schema import HEADS
-    from custody.runtime.progress import byte_bars
+    from custody.runtime.progress import step_bars
 
-    with byte_bars() as advance:
+    with step_bars() as advance:
         found = restore(daemon, file, identities, _keys(daemon, node_key), advance)
     is_current = found.manifest.schema_revision == HEADS[daemon.tree]
     newer, problem = _ask_newer(daemon, file, found, is_current)

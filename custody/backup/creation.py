@@ -99,7 +99,7 @@ def _finish(daemon: Daemon, manifest: Manifest, unfinished: Path, folder: Path) 
 def _part(path: Path, source: Reader, recipients: list[Recipient], advance: Advance) -> Part:
     with path.open("xb") as target:
         path.chmod(0o600)
-        plain = CountedReader(source, lambda size: advance(path.stem, size, None))
+        plain = CountedReader(source, lambda size: advance(path.stem, size, None, is_bytes=True))
         stored = CountedWriter(target)
         encrypt(plain, stored, recipients)
     return Part(

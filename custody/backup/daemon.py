@@ -10,8 +10,17 @@ from custody.backup.settings import BackupSection
 from custody.wire.audit import AuditHead
 from custody.wire.signed_bytes import SigningKey
 
-Advance = Callable[[str, int, int | None], None]
-"""Shows progress: the step, what is done of it, and its total (None: not known)."""
+
+class Advance(Protocol):
+    """Shows progress: the step, what is done of it, and its total (None: not known).
+
+    ``is_bytes``: ``done`` and ``total`` are bytes; otherwise they count the things of ``step``.
+    """
+
+    def __call__(
+        self, step: str, done: int, total: int | None, /, *, is_bytes: bool = False
+    ) -> None: ...
+
 
 Rows = Callable[..., list[Any]]
 """Runs a query with ``%(name)s`` parameters in the snapshot, and returns all rows."""

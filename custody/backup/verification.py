@@ -50,7 +50,7 @@ def open_checked(
         def more(size: int) -> None:
             nonlocal done
             done += size
-            advance("checksums", done, total)
+            advance("checksums", done, total, is_bytes=True)
 
         backup.check(public_keys, more)
         yield backup
@@ -122,7 +122,7 @@ def read_files(backup: OpenBackup, identities: Sequence[Identity]) -> dict[str, 
             "Use another backup: see `backup list`.",
         )
     target = io.BytesIO()
-    _decrypted(backup, FILES, identities, target, lambda *_: None)
+    _decrypted(backup, FILES, identities, target, lambda *_, **__: None)
     return dict(unpack(target.getvalue(), backup.name))
 
 
@@ -156,7 +156,9 @@ def _decrypted(
     part = backup.manifest.part(name)
     shown = Path(name).stem
     plain = CountedWriter(
-        target, lambda size: advance(shown, size, part.plain_size), limit=part.plain_size
+        target,
+        lambda size: advance(shown, size, part.plain_size, is_bytes=True),
+        limit=part.plain_size,
     )
     try:
         source, recipients = backup.part(name), backup.manifest.recipients

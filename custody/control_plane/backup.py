@@ -68,6 +68,7 @@ async def _verify_heads(url: str, sample: int | None, advance: Advance) -> Datab
     tried, earlier, bad = 0, 0, list[str]()
     async with Pool(url, 1, f"{PROGRAM} backup verify") as pool:
         in_all = (await pool.rows(_COUNT))[0].number
+        wanted = min(in_all, sample or in_all)
         place = {"sample": sample, "limit": PAGE}
         while rows := await pool.rows(_HEADS, {**place, "offset": tried}):
             for row in rows:
@@ -78,7 +79,7 @@ async def _verify_heads(url: str, sample: int | None, advance: Advance) -> Datab
                 elif (fault := _fault(row)) is not None:
                     bad.append(fault)
             tried += len(rows)
-            advance("audit heads", tried, sample or in_all)
+            advance("audit heads", tried, wanted)
             if sample is not None:
                 break
     said = [f"{tried - earlier - len(bad)} of {tried} audit heads tried are signed by their nodes"]

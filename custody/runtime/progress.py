@@ -1,17 +1,20 @@
 """Progress bars of commands: on stderr, on a terminal alone, and gone when the work is done."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
+    Task,
     TextColumn,
     TransferSpeedColumn,
     track,
 )
+from rich.text import Text
 
 from custody.runtime.console import err
 
@@ -22,6 +25,31 @@ class Show(Protocol):
     """Shows how much is done, and of how much; None: the total stays as it was."""
 
     def __call__(self, done: int, total: int | None = None, /) -> None: ...
+
+
+class ShowStep(Protocol):
+    """Shows how much of a step is done, and of how much; None: the total is not known."""
+
+    def __call__(
+        self, step: str, done: int, total: int | None, /, *, is_bytes: bool = False
+    ) -> None: ...
+
+
+class _Amount(DownloadColumn):
+    """The bytes, or the count, that is done."""
+
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.fields["is_bytes"] else _COUNT.render(task)
+
+
+class _Speed(TransferSpeedColumn):
+    """The speed, for bytes only."""
+
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.fields["is_bytes"] else Text()
+
+
+_COUNT = MofNCompleteColumn()
 
 
 @contextmanager
@@ -37,17 +65,15 @@ def progress_bar(what: str, total: int | None = None) -> Iterator[Show]:
 
 
 @contextmanager
-def byte_bars() -> Iterator[Callable[[str, int, int | None], None]]:
-    """Show a bar for each step, in bytes; the yielded function gets step, done and total."""
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-    )  # fmt: skip
+def step_bars() -> Iterator[ShowStep]:
+    """Show a bar for each step: bytes with their speed, or a count of things."""
+    columns = (TextColumn("{task.description}"), BarColumn(), _Amount(), _Speed())
     tasks: dict[str, Any] = {}
     with _bars(*columns) as progress:
 
-        def advance(step: str, done: int, total: int | None) -> None:
+        def advance(step: str, done: int, total: int | None, /, *, is_bytes: bool = False) -> None:
             if step not in tasks:
-                tasks[step] = progress.add_task(step, total=total)
+                tasks[step] = progress.add_task(step, total=total, is_bytes=is_bytes)
             progress.update(tasks[step], completed=done, total=total)
 
         yield advance

@@ -36,7 +36,19 @@ LABEL = "backup"
 KEYS = 3
 
 
-def no_progress(*_: object) -> None:
+class Progress:
+    """Keeps the last amount of each step."""
+
+    def __init__(self) -> None:
+        self.last: dict[str, tuple[int, int | None, bool]] = {}
+
+    def __call__(
+        self, step: str, done: int, total: int | None, /, *, is_bytes: bool = False
+    ) -> None:
+        self.last[step] = (done, total, is_bytes)
+
+
+def no_progress(*_: object, is_bytes: bool = False) -> None:
     pass
 
 
@@ -170,4 +182,5 @@ def verify_with(daemon: Daemon, path: Path, identity: Path, **options) -> Verifi
     from custody.backup.age import read_identities
 
     identities = read_identities([identity], lambda name: "")
-    return verify(daemon, path, identities, daemon.believed, options.get("sample"), no_progress)
+    advance = options.get("advance", no_progress)
+    return verify(daemon, path, identities, daemon.believed, options.get("sample"), advance)

@@ -14,7 +14,7 @@ from custody.control_plane.cli import app
 from custody.control_plane.settings import initialise, load_settings
 from custody.wire.audit import AuditHead
 from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, SigningKey
-from tests.integration.backup.conftest import age_key, no_progress, verify_with
+from tests.integration.backup.conftest import Progress, age_key, no_progress, verify_with
 
 HEADS = 3
 
@@ -66,6 +66,18 @@ def test_a_backup_is_signed_by_the_job_signing_key_and_its_heads_are_checked(
     found = verify_with(daemon(config), made.path, config.parent / "recipient")
     assert (found.findings, found.tried, found.in_all) == ([], HEADS, HEADS)
     assert any("the key that signed the backup" in line for line in found.said)
+
+
+@pytest.mark.parametrize("sample", [1, HEADS + 1, None])
+def test_progress_counts_heads_and_comes_to_its_total(config: Path, heads: str, sample: int | None):
+    progress = Progress()
+    made = create(daemon(config), no_progress)
+    verify_with(
+        daemon(config), made.path, config.parent / "recipient", sample=sample, advance=progress
+    )
+    tried = min(sample or HEADS, HEADS)
+    assert progress.last["audit heads"] == (tried, tried, False)
+    assert progress.last["checksums"][2], "bytes"
 
 
 def test_a_head_that_its_node_has_not_signed_is_found(config: Path, heads: str):

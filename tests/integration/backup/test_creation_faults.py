@@ -37,7 +37,7 @@ def test_a_database_that_goes_away_in_the_middle_leaves_nothing(daemon: Daemon):
     """The server ends every session, among them pg_dump's, once the dump has begun."""
     ended = False
 
-    def end_sessions(step: str, done: int, total: int | None) -> None:
+    def end_sessions(step: str, done: int, total: int | None, /, *, is_bytes: bool = False) -> None:
         nonlocal ended
         if step == "database.dump" and not ended:
             ended = True
@@ -84,7 +84,7 @@ from custody.runtime.configuration import read_settings
 from hsm_driver.backup import daemon_of
 from hsm_driver.settings import DriverSettings
 
-def die(*_):
+def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
 config, folder, point = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
@@ -95,7 +95,7 @@ if point == "rename":
     Path.rename = die
 elif point == "checked":
     layout.OpenBackup.check = die
-creation.create(daemon, die if point == "dump" else lambda *_: None)
+creation.create(daemon, die if point == "dump" else lambda *_, **__: None)
 """
 
 

@@ -26,6 +26,7 @@ from tests.commands import run_command
 from tests.integration.backup.conftest import (
     KEYS,
     DriverHost,
+    Progress,
     no_progress,
     verify_with,
 )
@@ -51,6 +52,18 @@ def test_a_backup_is_found_good_and_the_scratch_database_is_dropped(
 def test_a_sample_tries_so_many_keys(driver_host: DriverHost, daemon: Daemon, backup: Path):
     found = verify_with(daemon, backup, driver_host.identity, sample=1)
     assert (found.tried, found.in_all, found.findings) == (1, KEYS, [])
+
+
+@pytest.mark.parametrize("sample", [1, KEYS + 1, None])
+def test_progress_counts_keys_and_comes_to_its_total(
+    driver_host: DriverHost, daemon: Daemon, backup: Path, sample: int | None
+):
+    progress = Progress()
+
+    verify_with(daemon, backup, driver_host.identity, sample=sample, advance=progress)
+    tried = min(sample or KEYS, KEYS)
+    assert progress.last["keys"] == (tried, tried, False)
+    assert progress.last["checksums"][2], "bytes"
 
 
 def test_the_file_is_a_tar_that_stock_tools_open(

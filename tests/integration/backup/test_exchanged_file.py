@@ -30,7 +30,7 @@ def after_the_checksums(change: Callable[[], object]) -> Callable[..., None]:
     """Return a progress display that calls ``change`` once, when the last checksum is right."""
     changed: list[object] = []
 
-    def advance(step: str, done: int, total: int | None) -> None:
+    def advance(step: str, done: int, total: int | None, /, *, is_bytes: bool = False) -> None:
         if step == "checksums" and done == total and not changed:
             changed.append(change())
 

@@ -22,7 +22,7 @@ from mpc.settings import SignerSettings
 from mpc.shares.encryption_key import create_key_file
 from mpc.shares.encryption_keys import open_encryption_keys
 from mpc.shares.shares import Shares
-from tests.integration.backup.conftest import age_key, no_progress, verify_with
+from tests.integration.backup.conftest import Progress, age_key, no_progress, verify_with
 from tests.integration.signer.keys import ME, new_key, put
 
 SHARES = 2
@@ -68,6 +68,18 @@ def test_every_share_of_a_good_backup_opens(config: Path):
     assert (found.findings, found.tried, found.in_all) == ([], SHARES, SHARES)
     sampled = verify_with(daemon(config), made.path, config.parent / "recipient", sample=1)
     assert (sampled.tried, sampled.in_all) == (1, SHARES)
+
+
+@pytest.mark.parametrize("sample", [1, SHARES + 1, None])
+def test_progress_counts_shares_and_comes_to_its_total(config: Path, sample: int | None):
+    progress = Progress()
+    made = create(daemon(config), no_progress)
+    verify_with(
+        daemon(config), made.path, config.parent / "recipient", sample=sample, advance=progress
+    )
+    tried = min(sample or SHARES, SHARES)
+    assert progress.last["shares"] == (tried, tried, False)
+    assert progress.last["checksums"][2], "bytes"
 
 
 def test_the_encryption_key_is_not_in_the_backup(config: Path, tmp_path: Path):

@@ -30,12 +30,23 @@ def test_a_bar_shows_what_is_done(shown: tuple[bool, Console]):
 
 def test_each_step_has_its_bar(shown: tuple[bool, Console]):
     is_terminal, console = shown
-    with progress.byte_bars() as advance:
-        advance("database", 1000, None)
-        advance("files", 1000, 2000)
-        advance("files", 2000, 2000)
-    for step in ("database", "files"):
+    with progress.step_bars() as advance:
+        advance("database", 1000, None, is_bytes=True)
+        advance("files", 1000, 2000, is_bytes=True)
+        advance("files", 2000, 2000, is_bytes=True)
+    for step in ("database", "files", "2.0/2.0 kB"):
         assert (step in text(console)) == is_terminal
+
+
+def test_counts_are_not_shown_as_bytes(shown: tuple[bool, Console]):
+    is_terminal, console = shown
+    with progress.step_bars() as advance:
+        advance("keys", 3, 4)
+        advance("audit records", 7, None)
+    for count in ("3/4", "7/?"):
+        assert (count in text(console)) == is_terminal
+    assert "bytes" not in text(console)
+    assert "B/s" not in text(console)
 
 
 def test_counted_items_are_all_there(shown: tuple[bool, Console]):
