@@ -54,7 +54,8 @@ def add_restore_signer(app: typer.Typer) -> None:
         signed_by: Annotated[
             list[str] | None,
             typer.Option(
-                help="Take only copies that this identity key (base64) has signed. May be repeated."
+                help="Take only copies that this identity key (base64) has signed. Needed if it is "
+                "another key than this signer's present one. May be repeated."
             ),
         ] = None,
         as_json: Json = False,
@@ -64,9 +65,11 @@ def add_restore_signer(app: typer.Typer) -> None:
         Run it on the signer's host, while the signer is stopped, and after mpc-signer migrate. It
         is the one command that needs the signer's configuration and database. It takes the copies
         of this signer alone. If a key has copies of several sets, name the active one: another
-        signer shows it (mpc-signer shares list). The restored shares sign once the other signers
-        have said that they use these sets. Each share has an audit record. After an interruption,
-        run the same command again.
+        signer shows it (mpc-signer shares list). Copies that another identity key than this
+        signer's has signed need --signed-by: compare the key with the pin at another signer
+        (mpc-signer peers list), because a forged copy has a key of its own. The restored shares
+        sign once the other signers have said that they use these sets. Each share has an audit
+        record. After an interruption, run the same command again.
 
         The customer's private key opens the copies of all signers, and should not come to this
         host. docs/how-to/recover/signer-by-layer4.md shows how the customer encrypts this signer's
@@ -77,6 +80,7 @@ def add_restore_signer(app: typer.Typer) -> None:
         with operator_errors():
             _require_whole_installation()
 
+            from custody.node.identity import load_identity
             from custody.runtime.configuration import read_settings
             from mpc.layer4 import restoring
             from mpc.peers import checked_identity
@@ -90,7 +94,8 @@ def add_restore_signer(app: typer.Typer) -> None:
             key = opening.unlock(customer_key)
             inventory = opening.read_folder(folder, key)
             restoring.require_known(inventory, settings.node.id, named)
-            files = restoring.choose(inventory, settings.node.id, named | listed, identities)
+            own = load_identity(settings.identity.private_key).public_key
+            files = restoring.choose(inventory, settings.node.id, own, named | listed, identities)
             done = asyncio.run(restoring.restore(settings, files, key, reason))
         if as_json:
             print_json(done.as_json())

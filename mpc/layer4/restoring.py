@@ -63,16 +63,19 @@ class Restored:
 def choose(
     contents: FolderContents,
     signer: str,
+    identity: bytes,
     ceremonies: Collection[UUID] = (),
     signed_by: Collection[bytes] = (),
 ) -> list[ShareFile]:
     """Return one file of each key of which the files have a share of ``signer``.
 
-    ``ceremonies``: of the sets to take. ``signed_by``: the identity public keys (Ed25519, 32 bytes)
-    whose copies count; empty for one identity, whichever it is.
+    ``identity``: this signer's present identity public key (Ed25519, 32 bytes). ``ceremonies``: of
+    the sets to take. ``signed_by``: the identity public keys whose copies count; empty for
+    ``identity`` alone.
 
-    Raises OperatorError if a key has several sets and none of them is named, and if several
-    identities have signed: somebody who can write to the bucket could have added a copy.
+    Raises OperatorError if a key has several sets and none of them is named, and if another
+    identity has signed a copy that nobody named: somebody who can write to the bucket could have
+    replaced all copies.
     """
     sets = _sets_of(contents, signer, signed_by)
     chosen: list[ShareFile] = []
@@ -91,7 +94,7 @@ def choose(
             "On another signer, see which set of each key is active (mpc-signer shares list). Give "
             "--ceremony for each of these keys, or a file of them with --ceremonies.",
         )
-    _require_one_identity(chosen, signed_by)
+    _require_own_identity(chosen, identity, signed_by)
     for file in chosen:
         if file.restore_fault is not None:
             raise OperatorError(
@@ -152,13 +155,18 @@ def require_known(contents: FolderContents, signer: str, ceremonies: Collection[
         )
 
 
-def _require_one_identity(chosen: Sequence[ShareFile], signed_by: Collection[bytes]) -> None:
-    identities = sorted({to_base64(file.identity_public_key) for file in chosen})
-    if not signed_by and len(identities) > 1:
+def _require_own_identity(
+    chosen: Sequence[ShareFile], identity: bytes, signed_by: Collection[bytes]
+) -> None:
+    identities = {file.identity_public_key for file in chosen}
+    if not signed_by and identities != {identity}:
         raise OperatorError(
-            f"several identities have signed these copies: {', '.join(identities)}",
-            "Give --signed-by for each identity that this signer has had. The other signers have "
-            "pinned it: mpc-signer peers list.",
+            "another identity key than this signer's has signed copies: these are signed by "
+            f"{', '.join(sorted(map(to_base64, identities)))}; this signer's is "
+            f"{to_base64(identity)}",
+            "If this signer has had another identity key: on another signer, see the one that is "
+            "pinned (mpc-signer peers list). If it is one of these, give it with --signed-by. Give "
+            "no identity that no other signer has pinned: its copies may be forged.",
         )
 
 

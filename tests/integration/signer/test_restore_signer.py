@@ -13,11 +13,13 @@ from uuid import UUID, uuid5
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from typer.testing import CliRunner, Result
 
 from custody.database.pool import Pool
 from custody.node.chain_verification import Subject, verify_chain
 from custody.node.identity import load_identity
+from custody.runtime.configuration import write_secret
 from custody.runtime.signing_key import create_signing_key
 from custody.wire.signed_bytes import SigningKey
 from custody.wire.tickets import Protocol
@@ -42,6 +44,12 @@ KEYS = {protocol: uuid5(UUID(int=7), protocol) for protocol in (DKLS, ED25519, T
 Restore = Callable[..., Awaitable[Result]]
 
 
+def write_identity(path: Path, identity: SigningKey) -> None:
+    key = identity._private_key
+    path.unlink(missing_ok=True)
+    write_secret(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
 @pytest.fixture
 def bucket(tmp_path: Path) -> Path:
     """The copies of all three signers, of a key of each protocol."""
@@ -57,7 +65,7 @@ def restore(
 ) -> Restore:
     monkeypatch.setattr(opening, "harden", lambda: None)
     monkeypatch.setattr(opening, "lock_memory", lambda: True)
-    create_signing_key(settings.identity.private_key)
+    write_identity(settings.identity.private_key, IDENTITIES[ME])
     customer_key = write_key_file(tmp_path / "customer-key")
 
     async def run(folder: Path, *words: str) -> Result:
@@ -76,7 +84,7 @@ async def test_every_share_is_active_opens_and_is_in_the_audit(
     said = json.loads(done.stdout)
     assert said["restored"] == 3
     assert said["other_signers"] == ["signer-2", "signer-3"]
-    assert said["has_new_identity"] is True
+    assert said["has_new_identity"] is False
     shares = Shares(pool, keys)
     for protocol, key_id in KEYS.items():
         stored = await shares.active(key_id)
@@ -162,7 +170,7 @@ async def test_copies_that_several_identities_have_signed_need_a_choice(
     good = _text(IDENTITIES[ME])
     done = await restore(bucket, "--ceremony", str(UUID(int=6)))
     assert done.exit_code == 1
-    for each in ("several identities have signed", good, _text(strange)):
+    for each in ("another identity key", good, _text(strange)):
         assert each in done.stderr
     assert await pool.rows("SELECT FROM shares") == []
     done = await restore(bucket, "--signed-by", good, "--json")
@@ -170,6 +178,37 @@ async def test_copies_that_several_identities_have_signed_need_a_choice(
     assert (said["restored"], said["signed_by"]) == (3, [good])
     neither = await restore(bucket, "--signed-by", _text(SigningKey(Ed25519PrivateKey.generate())))
     assert "no share of signer-1 that" in neither.stderr
+
+
+async def test_copies_that_another_identity_alone_has_signed_need_its_name(
+    tmp_path: Path, restore: Restore, pool: Pool
+):
+    """Who can delete in the bucket can replace all copies, under the real key id and ceremony."""
+    strange = SigningKey(Ed25519PrivateKey.generate())
+    folder, key_id = tmp_path / "bucket", KEYS[ED25519]
+    write_copies(folder, key_of(ED25519), key_id=key_id, identity=strange)
+    done = await restore(folder)
+    assert done.exit_code == 1
+    for each in (f"signed by {_text(strange)};", f"this signer's is {_text(IDENTITIES[ME])}"):
+        assert each in done.stderr
+    for step in ("peers list", "--signed-by"):
+        assert step in done.stderr
+    assert await pool.rows("SELECT FROM shares") == []
+    done = await restore(folder, "--signed-by", _text(IDENTITIES[ME]))
+    assert "no share of signer-1 that" in done.stderr
+
+
+async def test_a_signer_with_a_new_identity_names_the_one_before(
+    bucket: Path, restore: Restore, settings: SignerSettings
+):
+    settings.identity.private_key.unlink()
+    new = create_signing_key(settings.identity.private_key)
+    assert (await restore(bucket)).exit_code == 1
+    done = await restore(bucket, "--signed-by", _text(IDENTITIES[ME]))
+    assert done.exit_code == 0, done.output
+    assert f"--identity {_text(new)}" in done.output
+    again = await restore(bucket, "--signed-by", _text(IDENTITIES[ME]), "--json")
+    assert json.loads(again.stdout)["has_new_identity"] is True
 
 
 async def test_a_copy_with_which_no_signer_can_be_restored_is_refused(
