@@ -43,17 +43,19 @@ def daemon_of(settings: DriverSettings, config: Path) -> Daemon:
     )
 
 
-async def _lacking(database: Pool, made: Sequence[ChangedKey]) -> list[Newer]:
-    rows = await database.rows(_KNOWN, {"key_ids": [key.key_id for key in made]})
+async def _lacking(database: Pool, changed: Sequence[ChangedKey]) -> list[Newer]:
+    rows = await database.rows(_KNOWN, {"key_ids": [key.key_id for key in changed]})
     known = {row.key_id for row in rows}
     return [
         Newer(
-            f"key {key.key_id}, made at {key.changed_at.isoformat(timespec='seconds')}: its "
-            "wrapped key is not in this database",
-            "Look for a newer backup of any driver of the group, or a wrapped-key copy. If there "
-            "is none, nobody can sign with this key: tell its application not to use its address.",
+            f"key {key.key_id}, made or changed at "
+            f"{key.changed_at.isoformat(timespec='seconds')}: its wrapped key is not in this "
+            "database",
+            "hsm-driver backup rebuild-from-s3, if [key_copies] has a copy; else look for a newer "
+            "backup of any driver of the group. If there is none, nobody can sign with this key: "
+            "tell its application not to use its address.",
         )
-        for key in made
+        for key in changed
         if key.key_id not in known
     ]
 

@@ -64,11 +64,11 @@ def _layer4_files(settings: SignerSettings) -> tuple[Path, ...]:
     return tuple(path for path in files if path is not None)
 
 
-async def _lacking(database: Pool, made: Sequence[ChangedKey]) -> list[Newer]:
-    rows = await database.rows(_GENERATIONS, {"key_ids": [key.key_id for key in made]})
+async def _lacking(database: Pool, changed: Sequence[ChangedKey]) -> list[Newer]:
+    rows = await database.rows(_GENERATIONS, {"key_ids": [key.key_id for key in changed]})
     held = {row.key_id: row.generation for row in rows}
     found = []
-    for key in made:
+    for key in changed:
         what = _fault(key.generation, held.get(key.key_id))
         if what is not None:
             at = key.changed_at.isoformat(timespec="seconds")
