@@ -9,7 +9,7 @@ from custody.node.chain_verification import KeyCheck
 from custody.node.outcome_check import Rows
 from custody.wire.jobs import JobKind
 from custody.wire.outcomes import OutcomeStatus
-from hsm_driver.vault import ADOPTED
+from hsm_driver.vault import ADOPTED, RETIRED
 
 REBUILT = "RebuildKey"
 """The kind of the record of a key whose row came from its copy."""
@@ -59,6 +59,12 @@ CHECK = KeyCheck(
             "master key",
             ADOPTED,
             "SELECT id AS name, encode(check_value, 'hex') AS check_value FROM master_keys",
+        ),
+        AdoptedRows(
+            "retired master key",
+            RETIRED,
+            "SELECT id AS name, encode(check_value, 'hex') AS check_value FROM master_keys "
+            "WHERE retired_at IS NOT NULL",
         ),
         restored_keys.ADOPTED_ROWS,
     ],

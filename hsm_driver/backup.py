@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from custody.wire.node_api import ChangedKey
     from hsm_driver.settings import DriverSettings
 
-_KNOWN_KEYS = "SELECT id, check_value FROM master_keys ORDER BY id"
+_KNOWN_KEYS = """
+    SELECT id, check_value FROM master_keys
+    WHERE to_jsonb(master_keys) ->> 'retired_at' IS NULL ORDER BY id
+"""
+"""Also for a backup of an older version, whose table has no ``retired_at``."""
 _KNOWN = "SELECT key_id FROM wrapped_keys WHERE key_id = ANY(:key_ids::uuid[])"
 _SAMPLE = """
     SELECT key_id FROM wrapped_keys WHERE master_key <> ALL(:retired::varchar[])

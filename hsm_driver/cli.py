@@ -140,10 +140,11 @@ def adopt(
     rewrappable: WasRewrappable = False,
     extractable: WasExtractable = False,
 ) -> None:
-    """Record a new version of the master key in the group's database.
+    """Record a new version of the master key in the group's database, or a retired one again.
 
     Until then no driver starts with it, because everybody with the PIN can put a key on the token.
-    After its next start, each driver wraps new keys with the adopted version.
+    After its next start, each driver wraps new keys with the newest version. A retired version must
+    have the check value that the database kept; a new one must not have a retired one's name.
 
     With --restored: adopt master keys that came from the HSM's backup, and so were not made inside
     this HSM. The check values must be those of this database. If the database is new and knows
@@ -204,6 +205,7 @@ def retire(
     out.print(f"retired {', '.join(retired.names)}", markup=False)
     for master_key, number in retired.unusable.items():
         out.print(f"{number} stored keys under {master_key} cannot be used", markup=False)
+    out.print(f"to make a new version: {retired.generate}", markup=False)
 
 
 def _daemon(context: typer.Context) -> Daemon:

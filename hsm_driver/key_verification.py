@@ -9,8 +9,7 @@ from custody.database.connection import Row
 from custody.database.pool import Pool
 from custody.node.errors import Failed
 from hsm_driver.possession import prove_possession
-from hsm_driver.retirement import retired_master_keys
-from hsm_driver.vault import Vault, wrapped_key
+from hsm_driver.vault import Vault, retired_master_keys, wrapped_key
 
 PAGE = 256
 
@@ -57,7 +56,7 @@ class BadKey:
 
 async def stored_keys(database: Pool) -> StoredKeys:
     """Count the wrapped keys. No token has the retired master keys, so theirs cannot be tried."""
-    retired = await retired_master_keys(database)
+    retired = sorted(await retired_master_keys(database))
     [row] = await database.rows(_COUNT, {"retired": retired})
     return StoredKeys(row.usable, row.not_tried, retired)
 

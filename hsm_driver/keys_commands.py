@@ -30,7 +30,8 @@ _COLUMNS = """
 """
 _IS_OLDER = """
     EXISTS (SELECT FROM master_keys AS newer
-        WHERE split_part(newer.id, '/', 1) = split_part(master_key, '/', 1)
+        WHERE newer.retired_at IS NULL
+            AND split_part(newer.id, '/', 1) = split_part(master_key, '/', 1)
             AND split_part(newer.id, '/', 2)::int > split_part(master_key, '/', 2)::int)
 """
 _NEWEST = f"""

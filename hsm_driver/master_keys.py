@@ -10,11 +10,14 @@ from custody.pkcs11.restoring import imported_keys, require_expected, require_st
 from custody.runtime.operators import operator_name
 from hsm_driver.driver import open_hsm
 from hsm_driver.settings import DriverSettings, hsm_settings
-from hsm_driver.vault import Vault, compare_check_values, known_master_keys
+from hsm_driver.vault import Vault, compare_check_values, known_master_keys, retired_master_keys
 
 
 async def adopt_new(settings: DriverSettings) -> list[str]:
-    """Record the token's new master keys. Return their names. Raise OperatorError."""
+    """Record the token's new master keys, and retired ones that were found.
+
+    Return their names. Raise OperatorError.
+    """
     async with (
         open_database(settings) as database,
         open_hsm(settings, workers=1) as hsm,
@@ -48,7 +51,9 @@ async def adopt_restored(
         for name, check_value in known.items():
             compare_check_values(name, check_value, present.get(name))
         keys = await imported_keys(token, only_encrypting=False)
-        require_expected(keys, known.values(), noted)
+        # A retired key that is found: `adopt` without --restored then has the drivers use it again.
+        retired = await retired_master_keys(database)
+        require_expected(keys, [*known.values(), *retired.values()], noted)
         await require_strong(
             token, keys, stored_keys=True, rewrappable=rewrappable, extractable=extractable
         )

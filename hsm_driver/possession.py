@@ -1,5 +1,8 @@
 """Shows that a wrapped key can be unwrapped and signs for its public key."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from custody.node.errors import Failed
@@ -8,7 +11,9 @@ from custody.node.wanted import signed_bytes
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.wire.possession import possession_request
 from custody.wire.signatures import BadSignature, finish
-from hsm_driver.vault import Vault
+
+if TYPE_CHECKING:
+    from hsm_driver.vault import Vault
 
 
 async def prove_possession(

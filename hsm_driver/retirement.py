@@ -3,20 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from custody.database.connection import Row
-from custody.database.pool import Pool
 from custody.node.adoptions import adoptions
-from custody.node.audit_records import MAX_RECORD, BadRecord, parse_record
 from custody.node.audited_changes import AuditedChanges
 from custody.node.connections import open_database
 from custody.pkcs11.administration import administration
+from custody.pkcs11.restoring import short
 from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name
 from hsm_driver.settings import DriverSettings, hsm_settings
-from hsm_driver.vault import known_master_keys
-
-RETIRED = "RetireMasterKey"
-"""The kind of the audit record."""
+from hsm_driver.vault import RETIRED, generate_above, known_master_keys
 
 _UNDER = """
     SELECT master_key, count(*) AS number FROM wrapped_keys
@@ -24,30 +19,23 @@ _UNDER = """
 """
 
 _RETIRE = """
-    DELETE FROM master_keys
-    WHERE id = ANY(:names::varchar[]) AND (:lost::boolean OR NOT EXISTS (
+    UPDATE master_keys SET retired_at = now()
+    WHERE id = ANY(:names::varchar[]) AND retired_at IS NULL AND (:lost::boolean OR NOT EXISTS (
         SELECT FROM wrapped_keys WHERE master_key = ANY(:names::varchar[])))
     RETURNING id
 """
 
-_UNKNOWN = """
-    SELECT DISTINCT master_key FROM wrapped_keys
-    WHERE NOT EXISTS (SELECT FROM master_keys WHERE id = master_key)
-"""
-
-_RECORDS = """
-    SELECT record FROM audit
-    WHERE octet_length(record) <= :size AND position(:kind::bytea IN record) > 0
-"""
-"""``kind``: the bytes of the kind's name. Other records may contain them as well."""
-
 
 @dataclass(frozen=True)
 class Retired:
-    """``unusable``: how many stored keys each retired master key wraps, by its name."""
+    """``unusable``: how many stored keys each retired master key wraps, by its name.
+
+    ``generate``: the command that makes a master key with a number that no master key had.
+    """
 
     names: list[str]
     unusable: Mapping[str, int]
+    generate: str
 
 
 async def retire(
@@ -55,15 +43,17 @@ async def retire(
 ) -> Retired:
     """Have the database expect these master keys no more. Raise OperatorError.
 
-    ``lost``: also if they wrap stored keys, which nobody can use then. Their rows stay.
+    ``lost``: also if they wrap stored keys, which nobody can use then. All rows stay: no other
+    master key may get the name of a retired one, and a key that is found is compared with its row.
     """
     async with (
         open_database(settings) as database,
         administration(hsm_settings(settings, workers=1)) as token,
     ):
         known = await known_master_keys(database)
-        present = [key.name for key in await token.master_keys()]
-        _require_retirable(names, known, present)
+        present = {key.name: key.check_value for key in await token.master_keys()}
+        generate = await generate_above(database)
+        _require_retirable(names, known, present, generate)
         under = {
             row.master_key: row.number for row in await database.rows(_UNDER, {"names": names})
         }
@@ -75,37 +65,23 @@ async def retire(
         changes = AuditedChanges(database, settings.node.id)
         if not await changes.commit(_RETIRE, values, *records):
             raise _still_needed({", ".join(names): 1})  # a driver has made a key meanwhile
-        return Retired(list(names), under)
-
-
-async def retired_master_keys(database: Pool) -> list[str]:
-    """Return the retired master keys that still wrap stored keys: no token has them.
-
-    The audit chain of a driver must name each. A row whose master key is unknown for another
-    reason is damaged, and a check must find it.
-    """
-    unknown = {row.master_key for row in await database.rows(_UNKNOWN)}
-    if not unknown:
-        return []
-    values = {"size": MAX_RECORD, "kind": RETIRED.encode()}
-    return sorted(unknown & {_retired_by(row) for row in await database.rows(_RECORDS, values)})
-
-
-def _retired_by(row: Row) -> str | None:
-    try:
-        said = parse_record(row.record)
-    except BadRecord:  # audit verify finds it
-        return None
-    return said.detail("key") if said.kind == RETIRED else None
+        return Retired(list(names), under, generate)
 
 
 def _require_retirable(
-    names: Sequence[str], known: Mapping[str, bytes], present: Sequence[str]
+    names: Sequence[str], known: Mapping[str, bytes], present: Mapping[str, bytes], generate: str
 ) -> None:
     for name in names:
         if name not in known:
             raise OperatorError(
                 f"the database knows no master key {name!r}", f"It knows {', '.join(known)}."
+            )
+        if present.get(name, known[name]) != known[name]:
+            raise OperatorError(
+                f"the token has another key under the name {name!r}: its check value is "
+                f"{short(present[name])}, not {short(known[name])}",
+                "If you made it after the loss, delete it with the vendor's tool, and repeat this "
+                f"command. Then: {generate}",
             )
         if name in present:
             raise OperatorError(

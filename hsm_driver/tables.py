@@ -1,6 +1,6 @@
 """The tables of a driver group's database."""
 
-from sqlalchemy import Column, LargeBinary, MetaData, String, Table, Uuid
+from sqlalchemy import Column, DateTime, LargeBinary, MetaData, String, Table, Uuid
 
 from custody.database.engine import NAMES
 from custody.node.tables import add_node_tables, now
@@ -14,6 +14,7 @@ master_keys = Table(
     Column("id", String, primary_key=True),
     Column("check_value", LargeBinary, nullable=False),
     now("first_seen"),
+    Column("retired_at", DateTime(timezone=True)),
 )
 
 wrapped_keys = Table(

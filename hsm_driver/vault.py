@@ -1,5 +1,6 @@
 """Wrapped keys in the database, and their use in the HSM."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from custody.runtime.batching import Batcher
 from custody.runtime.errors import OperatorError
 from custody.wire.algorithms import Algorithm, Curve, Network, Protection, Scheme
 from custody.wire.jobs import Job
+from hsm_driver.possession import prove_possession
 
 _SELECT_KEYS = """
     SELECT key_id, scheme, curve, network, public_key, protection, wrapped, master_key, mechanism
@@ -32,14 +34,26 @@ INSERT_KEYS = """
         :wrapped::bytea[], :master_key::varchar[], :mechanism::varchar[])
 """
 
-_MASTER_KEYS = "SELECT id, check_value FROM master_keys"
+_MASTER_KEYS = "SELECT id, check_value FROM master_keys WHERE (retired_at IS NULL) <> :retired"
+
+_NAMES = "SELECT id FROM master_keys UNION SELECT master_key FROM wrapped_keys"
+
+_ONE_UNDER = _SELECT_KEYS.replace(
+    "key_id = ANY(:key_ids::uuid[])", "master_key = :name ORDER BY key_id LIMIT 1"
+)
 
 ADOPTED = "AdoptMasterKey"
-"""The kind of the audit record of a new master key."""
+"""The kind of the audit record of a new master key, and of a retired one that is found."""
+
+RETIRED = "RetireMasterKey"
+"""The kind of the audit record of a master key that is lost for good."""
 
 _ADOPT = """
     INSERT INTO master_keys (id, check_value)
-    SELECT * FROM unnest(:ids::varchar[], :check_values::bytea[]) ON CONFLICT DO NOTHING
+    SELECT * FROM unnest(:ids::varchar[], :check_values::bytea[])
+    ON CONFLICT (id) DO UPDATE SET retired_at = NULL
+        WHERE master_keys.retired_at IS NOT NULL
+            AND master_keys.check_value = excluded.check_value
     RETURNING id
 """
 
@@ -99,8 +113,8 @@ class Vault:
             raise OperatorError(
                 "the token has a master key that this database does not know: "
                 + ", ".join(sorted(strangers)),
-                "If you made it: hsm-driver master-key adopt. If you did not, somebody who has "
-                "the PIN did: find out who, and delete it with the vendor's tool.",
+                "If you made it, or restored it: hsm-driver master-key adopt. If you did not, "
+                "somebody who has the PIN did: find out who, and delete it with the vendor's tool.",
             )
 
     async def adopt_first_master_keys(self, changes: AuditedChanges, operator: str) -> None:
@@ -109,19 +123,54 @@ class Vault:
         await self.adopt_master_keys(changes, operator)
 
     async def adopt_master_keys(self, changes: AuditedChanges, operator: str) -> list[str]:
-        """Record the token's new master keys. Return their names. Raise OperatorError.
+        """Record the token's new master keys, and retired ones that the token has again.
 
-        After that the newest master key wraps new keys.
+        Return their names. After that the newest master key wraps new keys. Raise OperatorError,
+        also for a key under the name of another master key, which wraps keys of this database or
+        has wrapped some: the HSM could not have both.
         """
         _, new = await self._compared()
         if new:
+            await self._require_unused_names(new)
             values = {"ids": list(new), "check_values": list(new.values())}
             await changes.commit(_ADOPT, values, *adoptions(ADOPTED, new, operator=operator))
             await self._compared()  # another driver may have recorded others first
         return sorted(new)
 
+    async def _require_unused_names(self, new: Mapping[str, bytes]) -> None:
+        """Raise OperatorError if a name belongs to another key than the token's.
+
+        A retired key's check value proves which key it was. Where the database has none, a stored
+        key must be usable with the token's key.
+        """
+        retired = await retired_master_keys(self._pool)
+        for name, check_value in new.items():
+            if name in retired:
+                if retired[name] == check_value:
+                    continue
+                why = (
+                    f"the retired master key had the check value {short(retired[name])}, this one "
+                    f"has {short(check_value)}"
+                )
+            else:
+                row = await self._pool.row(_ONE_UNDER, {"name": name})
+                if row is None:
+                    continue
+                try:
+                    await prove_possession(self, row.key_id, wrapped_key(row))
+                    continue
+                except Failed as error:
+                    why = f"with this one, the stored key {row.key_id} fails: {error.reason}"
+            raise OperatorError(
+                f"the token's new key {name!r} has the name of another master key: {why}",
+                "If you restored it, keep it, and correct that fault. If you generated it, no "
+                "stored key is under it yet: delete it with the vendor's tool, so that the other "
+                "key can be restored. "
+                f"Then: {await generate_above(self._pool)}",
+            )
+
     async def _compared(self) -> tuple[bool, dict[str, bytes]]:
-        """Return whether the database knows a master key, and the token's unknown check values.
+        """Return whether the database knows any master key, and the token's unknown check values.
 
         Raise OperatorError if the token lacks a known key, or has another key under its name.
         """
@@ -129,7 +178,8 @@ class Vault:
         known = await known_master_keys(self._pool)
         for name, check_value in known.items():
             compare_check_values(name, check_value, present.get(name))
-        return bool(known), {name: value for name, value in present.items() if name not in known}
+        is_new = not known and not await retired_master_keys(self._pool)
+        return not is_new, {name: value for name, value in present.items() if name not in known}
 
     async def _select(self, key_ids: list[UUID]) -> list[Any]:
         rows = await self._pool.rows(_SELECT_KEYS, {"key_ids": key_ids})
@@ -138,8 +188,25 @@ class Vault:
 
 
 async def known_master_keys(pool: Pool) -> dict[str, bytes]:
-    """Return the check values of the group's master keys, by name."""
-    return {row.id: row.check_value for row in await pool.rows(_MASTER_KEYS)}
+    """Return the check values of the group's master keys, by name, without the retired ones."""
+    return await _master_keys(pool, retired=False)
+
+
+async def retired_master_keys(pool: Pool) -> dict[str, bytes]:
+    """Return the check values of the retired master keys, by name: no token should have them."""
+    return await _master_keys(pool, retired=True)
+
+
+async def _master_keys(pool: Pool, *, retired: bool) -> dict[str, bytes]:
+    rows = await pool.rows(_MASTER_KEYS, {"retired": retired})
+    return {row.id: row.check_value for row in rows}
+
+
+async def generate_above(pool: Pool) -> str:
+    """Return the command that makes a master key with a number that none of the group had."""
+    numbers = [row.id.rpartition("/")[2] for row in await pool.rows(_NAMES)]
+    highest = max((int(number) for number in numbers if number.isdecimal()), default=0)
+    return f"hsm-driver master-key generate --above {highest}"
 
 
 def network_of(row: Any) -> Network | None:

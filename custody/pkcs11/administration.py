@@ -44,9 +44,14 @@ class Administration:
         """Return every version: first the keys that wrap, then those of host signing."""
         return (await self._do(ListMasterKeys(), MasterKeys)).keys
 
-    async def make_master_key(self, rewrappable: bool, extractable: bool) -> MasterKeys:
-        """Generate the next version; all of them, and what the token refused of the new one."""
-        operation = MakeMasterKey(rewrappable=rewrappable, extractable=extractable)
+    async def make_master_key(
+        self, rewrappable: bool, extractable: bool, above: int = 0
+    ) -> MasterKeys:
+        """Generate the next version, and at least ``above`` + 1.
+
+        Return all versions, and what the token refused of the new one.
+        """
+        operation = MakeMasterKey(rewrappable=rewrappable, extractable=extractable, above=above)
         return await self._do(operation, MasterKeys)
 
     async def probe(self) -> Probed:

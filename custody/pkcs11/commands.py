@@ -29,6 +29,7 @@ COLUMNS = (
     "name", "purpose", "check value", "made inside", "extractable", "modifiable", "copyable",
 )  # fmt: skip
 MAX_REASON = 500
+MAX_ABOVE = 1_000_000
 
 Restored = Annotated[
     bool,
@@ -130,6 +131,14 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
                 "be able to extract the master key.",
             ),
         ] = False,
+        above: Annotated[
+            int,
+            typer.Option(
+                min=0,
+                max=MAX_ABOVE,
+                help="Make a version with a higher number than this one, which a lost version had.",
+            ),
+        ] = 0,
         as_json: Json = False,
     ) -> None:
         """Make the next version inside the HSM, under the strongest attributes that it takes.
@@ -144,7 +153,7 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
         import asyncio
 
         with operator_errors():
-            made = asyncio.run(_generate(settings(context), rewrappable, extractable))
+            made = asyncio.run(_generate(settings(context), rewrappable, extractable, above))
         _show(made.keys, as_json)
         for refused in made.left_out:
             err.print(f"left out, since the token refuses it: {refused}", markup=False)
@@ -194,11 +203,13 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
     return app
 
 
-async def _generate(settings: HsmSettings, rewrappable: bool, extractable: bool) -> MasterKeys:
+async def _generate(
+    settings: HsmSettings, rewrappable: bool, extractable: bool, above: int
+) -> MasterKeys:
     from custody.pkcs11.administration import administration
 
     async with administration(settings) as token:
-        return await token.make_master_key(rewrappable, extractable)
+        return await token.make_master_key(rewrappable, extractable, above)
 
 
 async def _list(settings: HsmSettings) -> list[MasterKeyRecord]:

@@ -60,16 +60,17 @@ class _Design:
 
 
 def make_master_keys(
-    session: Session, label: str, rewrappable: bool, extractable: bool
+    session: Session, label: str, rewrappable: bool, extractable: bool, above: int = 0
 ) -> list[str]:
-    """Generate the next version of both keys on the token.
+    """Generate the next version of both keys on the token, and at least ``above`` + 1.
 
     With ``rewrappable`` stored keys may be unwrapped as extractable, so that they can be wrapped
     again by the next version. A holder of the PIN can then export stored keys by wrapping them
     under another key. Return the rules that the token refused, and why. Raise PKCS11Error, or
     CannotStart if the token refuses a rule that is needed.
     """
-    version = 1 + max((key.version for key in find_master_keys(session, label)), default=0)
+    versions = [key.version for key in find_master_keys(session, label)]
+    version = 1 + max(above, *versions, 0)
     ways = _ways(session)
     left_out: list[str] = []
     for design in (

@@ -144,11 +144,15 @@ class Unseal(Message):
 
 
 class MakeMasterKey(Message):
-    """Generate the next version of the master key and its second key for host signing."""
+    """Generate the next version of the master key and its second key for host signing.
+
+    The version is above those on the token, and above ``above``.
+    """
 
     kind: Literal["make_master_key"] = "make_master_key"
     rewrappable: bool
     extractable: bool
+    above: int = 0
 
 
 class ListMasterKeys(Message):

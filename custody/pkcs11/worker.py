@@ -152,6 +152,7 @@ class Worker:
                     self._hello.master_key_label,
                     operation.rewrappable,
                     operation.extractable,
+                    operation.above,
                 )
                 return self._master_keys(left_out)
             case ListMasterKeys():

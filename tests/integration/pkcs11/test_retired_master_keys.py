@@ -1,6 +1,7 @@
 """One version of the master key is lost for good, while another one is intact."""
 
 import json
+import shutil
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -18,23 +19,42 @@ from softhsm.tokens import TokenFolder
 from tests.adopter import adopt_first
 from tests.integration.backup.conftest import age_key
 from tests.integration.pkcs11.conftest import make_master_key, settings_for
-from tests.integration.pkcs11.outside import run
-from tests.integration.pkcs11.test_restored_master_keys import call, config, pool, settings
+from tests.integration.pkcs11.outside import restore_master_keys, run
+from tests.integration.pkcs11.test_restored_master_keys import (
+    adopt,
+    call,
+    config,
+    know,
+    pin,
+    pool,
+    settings,
+    values,
+)
 from tests.integration.signer.commands import edit
 
-__all__ = ["config", "pool", "settings"]
+__all__ = ["config", "pool", "settings", "values"]
 
 RETIRE = ("master-key", "retire", "custody/1", "custody-host/1", "--reason", "HSM 1 burnt")
 
 
-def delete_first_version(tokens: TokenFolder) -> None:
-    code = """
+def delete_version(tokens: TokenFolder, version: int) -> None:
+    code = f"""
 session = token.open(rw=True, user_pin=pin)
-for found in list(session.get_objects({Attribute.ID: (1).to_bytes(4)})):
+for found in list(session.get_objects({{Attribute.ID: ({version}).to_bytes(4)}})):
     found.destroy()
 print("true")
 """
     run(tokens, code)
+
+
+def save(tokens: TokenFolder, name: str) -> None:
+    """Back the HSM up."""
+    shutil.copytree(tokens.folder / "tokens", tokens.folder / name)
+
+
+def restore(tokens: TokenFolder, name: str) -> None:
+    """Put the keys of a backup onto the token, beside those that it has."""
+    shutil.copytree(tokens.folder / name, tokens.folder / "tokens", dirs_exist_ok=True)
 
 
 async def store_a_key(settings: DriverSettings, pool: Pool) -> UUID:
@@ -67,10 +87,12 @@ async def keys(
     """A stored key under each of two versions. The first version is then lost."""
     await make_master_key(settings_for(empty_token, tmp_path / "state"))
     old = await store_a_key(settings, pool)
+    save(empty_token, "older")
     await make_master_key(settings_for(empty_token, tmp_path / "state"))
     assert (await call(config, "master-key", "adopt")).exit_code == 0
     new = await store_a_key(settings, pool)
-    delete_first_version(empty_token)
+    save(empty_token, "newer")
+    delete_version(empty_token, 1)
     return old, new
 
 
@@ -195,8 +217,147 @@ async def test_the_last_version_is_not_retired(
     """An empty table would learn whatever keys the token has."""
     await make_master_key(settings_for(empty_token, tmp_path / "state"))
     await store_a_key(settings, pool)
-    delete_first_version(empty_token)
+    delete_version(empty_token, 1)
     done = await call(config, *RETIRE, "--lost")
     assert done.exit_code == 1
     assert "no other version of 'custody/1'" in done.stderr
     assert len(await pool.rows("SELECT FROM master_keys")) == 2
+
+
+NEWEST = ("master-key", "retire", "custody/2", "custody-host/2", "--reason", "HSM 1 burnt")
+GENERATE = ("master-key", "generate", "--above", "2")
+
+
+@pytest.fixture
+async def older_token(empty_token: TokenFolder, keys: tuple[UUID, UUID]) -> tuple[UUID, UUID]:
+    """The HSM's backup is older than the newest version, which is lost."""
+    delete_version(empty_token, 2)
+    restore(empty_token, "older")
+    return keys
+
+
+@pytest.fixture
+async def newest_retired(config: Path, older_token: tuple[UUID, UUID]) -> tuple[UUID, UUID]:
+    done = await call(config, *NEWEST, "--lost")
+    assert done.exit_code == 0, done.output
+    assert " ".join(("hsm-driver", *GENERATE)) in done.stdout
+    return older_token
+
+
+async def test_a_new_key_never_gets_the_name_of_a_retired_one(
+    config: Path,
+    settings: DriverSettings,
+    pool: Pool,
+    empty_token: TokenFolder,
+    newest_retired: tuple[UUID, UUID],
+):
+    old, new = newest_retired
+    assert (await call(config, "master-key", "generate")).exit_code == 0
+    done = await call(config, "master-key", "adopt")
+    assert done.exit_code == 1
+    assert "has the name of another master key" in done.stderr
+    assert " ".join(GENERATE) in " ".join(done.stderr.split())
+    with pytest.raises(OperatorError):
+        await signs(settings, pool, old)
+
+    delete_version(empty_token, 2)
+    assert (await call(config, *GENERATE)).exit_code == 0
+    done = await call(config, "master-key", "adopt")
+    assert "adopted custody-host/3, custody/3" in done.stdout
+    third = await store_a_key(settings, pool)
+
+    restore(empty_token, "newer")  # the lost key is found
+    with pytest.raises(OperatorError, match="custody/2"):
+        await signs(settings, pool, old)
+    done = await call(config, "master-key", "adopt")
+    assert "adopted custody-host/2, custody/2" in done.stdout
+    for key_id in (old, new, third):
+        await signs(settings, pool, key_id)
+    done = await call(config, "keys", "verify", "--json")
+    assert json.loads(done.stdout) == {"verified": 3, "bad": [], "not_tried": 0}
+    rows = await pool.rows("SELECT record FROM audit WHERE node = 'node-1' ORDER BY sequence")
+    said = [json.loads(row.record) for row in rows]
+    kinds = [each["kind"] for each in said if each["key"] == "custody/2"]
+    assert kinds == ["AdoptMasterKey", "RetireMasterKey", "AdoptMasterKey"]
+    verify = await call(config, "audit", "verify", "--offline")
+    assert verify.exit_code == 0, verify.output
+
+
+async def test_a_new_key_never_gets_a_name_that_stored_keys_have(
+    config: Path, pool: Pool, empty_token: TokenFolder, newest_retired: tuple[UUID, UUID]
+):
+    """A database that was rebuilt from S3 has no row of the lost version."""
+    await pool.rows("DELETE FROM master_keys WHERE retired_at IS NOT NULL")
+    assert (await call(config, "master-key", "generate")).exit_code == 0
+    done = await call(config, "master-key", "adopt")
+    assert done.exit_code == 1
+    assert str(newest_retired[1]) in done.stderr
+    assert " ".join(GENERATE) in " ".join(done.stderr.split())
+
+    delete_version(empty_token, 2)
+    restore(empty_token, "newer")
+    done = await call(config, "master-key", "adopt")
+    assert "adopted custody-host/2, custody/2" in done.stdout
+
+
+async def test_another_key_under_the_name_of_a_lost_one_is_named(
+    config: Path, pool: Pool, older_token: tuple[UUID, UUID]
+):
+    """The operator makes a new key before the lost one is retired."""
+    assert (await call(config, "master-key", "generate")).exit_code == 0
+    done = await call(config, *NEWEST, "--lost")
+    assert done.exit_code == 1
+    assert "another key under the name 'custody/2'" in done.stderr
+    assert "delete it" in done.stderr
+    assert await pool.rows("SELECT FROM master_keys WHERE retired_at IS NOT NULL") == []
+
+
+async def test_a_database_knows_its_newest_version_without_the_retired_ones(
+    config: Path, newest_retired: tuple[UUID, UUID]
+):
+    done = await call(config, "keys", "list", "--older", "--json")
+    assert json.loads(done.stdout) == []
+
+
+async def test_a_retirement_without_an_audit_record_is_found(
+    config: Path, pool: Pool, keys: tuple[UUID, UUID]
+):
+    """A person who writes to the database could hide keys from the checks."""
+    await pool.rows("UPDATE master_keys SET retired_at = now() WHERE id = 'custody/1'")
+    verify = await call(config, "audit", "verify", "--offline")
+    assert verify.exit_code == 1
+    assert "retired master key custody/1" in verify.output
+
+
+async def test_a_retired_key_that_is_imported_is_compared_with_its_row(
+    config: Path,
+    settings: DriverSettings,
+    pool: Pool,
+    empty_token: TokenFolder,
+    tmp_path: Path,
+    values: dict[str, str],
+):
+    """The found key comes from a backup: it was not made inside the HSM that it is restored to."""
+    await make_master_key(settings_for(empty_token, tmp_path / "state"))
+    old = await store_a_key(settings, pool)
+    second = "{Attribute.ID: (2).to_bytes(4)}"
+    restore_master_keys(empty_token, values, second)
+    await know(pool, config, values)
+    delete_version(empty_token, 2)
+    assert (await call(config, *NEWEST)).exit_code == 0
+
+    restore_master_keys(empty_token, dict.fromkeys(values, "11" * 32), second)
+    done = await adopt(config)
+    assert done.exit_code == 1
+    assert "not a key that this database knows" in done.stderr
+    delete_version(empty_token, 2)
+
+    restore_master_keys(empty_token, values, second)
+    done = await adopt(config)
+    assert done.exit_code == 0, done.output
+    settings = pin(config, done)
+    with pytest.raises(OperatorError, match="custody/2"):
+        await signs(settings, pool, old)
+    done = await call(config, "master-key", "adopt")
+    assert "adopted custody-host/2, custody/2" in done.stdout
+    await signs(settings, pool, old)
