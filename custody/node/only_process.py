@@ -5,6 +5,8 @@ releases the lock when the connection ends. A process without the lock takes no 
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import TracebackType
 
 import structlog
@@ -17,6 +19,8 @@ from custody.runtime.errors import OperatorError
 WAIT_SECONDS = 45.0
 """Wait at the start: the earlier process drains, or PostgreSQL notices that its host is lost."""
 RETRY_SECONDS = 0.2
+TRIES_OF_A_COMMAND = 10
+"""Before a command takes the node for a running one: PostgreSQL may still see an ended process."""
 
 log = structlog.get_logger()
 
@@ -27,6 +31,23 @@ _KEEPALIVES = """
 """
 """Keepalives of the server's side: without them it notices a lost host only after hours."""
 _TRY = "SELECT pg_try_advisory_lock(hashtextextended('one process of ' || :node, 0)) AS is_held"
+
+
+@asynccontextmanager
+async def stopped_node(pool: Pool, node: str) -> AsyncIterator[None]:
+    """Keep a node from starting during a command. Raise OperatorError if the node runs."""
+    async with pool.connection_apart() as connection:
+        for _ in range(TRIES_OF_A_COMMAND):
+            row = await connection.row(_TRY, {"node": node})
+            if row is not None and row.is_held:
+                break
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            raise OperatorError(
+                f"{node} runs on this database",
+                f"Stop {node}, then run the command again.",
+            )
+        yield
 
 
 class OnlyProcess:

@@ -286,8 +286,10 @@ async def _ask_again(settings: SignerSettings, reason: str) -> None:
         changes = AuditedChanges(database, settings.node.id)
         if not await ask_again(changes, operator_name(), reason):
             raise OperatorError(
-                "there is nothing to ask: this signer was not restored, or is asking already",
-                "See: mpc-signer bans answers",
+                "there is nothing to ask: this signer was not restored and has no uncertain share, "
+                "or it is asking already",
+                "See: mpc-signer bans answers. After a restore, first start mpc-signer: it notices "
+                "the restore, and asks.",
             )
 
 

@@ -11,6 +11,7 @@ from custody.database.pool import Pool
 from custody.node.audited_changes import AuditedChanges, record_without_job
 from custody.node.connections import open_database
 from custody.node.identity import load_identity
+from custody.node.only_process import stopped_node
 from custody.runtime.console import out
 from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name
@@ -188,12 +189,14 @@ async def restore(
 ) -> Restored:
     """Store the share of each file, with an audit record. Raise OperatorError.
 
-    The shares are active and uncertain: they sign once t signers have named their sets.
+    The shares are active and uncertain: they sign once t signers have named their sets. At its next
+    start the signer notices the restore, also if it has started with this database before.
     """
     identity = load_identity(settings.identity.private_key)
     done = Restored(identity.public_key)
     async with (
         open_database(settings) as pool,
+        stopped_node(pool, settings.node.id),
         open_encryption_keys(settings) as keys,
     ):
         await _require_fresh(pool, files)

@@ -85,9 +85,14 @@ _NOTICE = """
 
 _ASK_AGAIN = """
     WITH earlier AS (DELETE FROM restore_answers)
-    UPDATE restore_watch SET nonce = :nonce, answered_at = NULL
-    WHERE noticed_at IS NOT NULL AND nonce IS NULL RETURNING id
+    UPDATE restore_watch SET nonce = :nonce, answered_at = NULL,
+        noticed_at = coalesce(noticed_at, now()), tickets_from = coalesce(tickets_from, :now),
+        why = coalesce(why, 'its shares are uncertain')
+    WHERE nonce IS NULL AND (noticed_at IS NOT NULL OR EXISTS (
+        SELECT FROM shares WHERE uncertain AND state IN ('active', 'repaired')
+    )) RETURNING id
 """
+"""An uncertain share was restored, also if no restore of this database was noticed."""
 
 _ANSWERED = """
     INSERT INTO restore_answers (signer, nonce, bans, named)
@@ -305,7 +310,7 @@ class RestoreWatch:
         if self._known is None and not await self._has_worked():
             row = await self._first()
         elif row is None:
-            await self._notice("it is empty, but this signer has worked before", None)
+            await self._notice("it has no mark, but this signer has worked before", None)
             return
         elif self._known is None:
             await self._notice("the state directory has no mark", None)
@@ -385,11 +390,13 @@ async def peers_answers(pool: Pool, me: str) -> list[PeersAnswer]:
 async def ask_again(changes: AuditedChanges, operator: str, reason: str) -> bool:
     """Have the running signer ask all peers again. Return False if there is nothing to ask.
 
-    That is so for a signer that was never restored, and for one that is asking. Earlier decisions
-    to do without answers do not count for the new question.
+    That is so for a signer that was never restored and has no uncertain share, for one that is
+    asking, and for one that has not started since the restore. Earlier decisions to do without
+    answers do not count for the new question.
     """
     record = record_without_job(ASKED_AGAIN, {"operator": operator, "reason": reason})
-    return bool(await changes.commit(_ASK_AGAIN, {"nonce": os.urandom(NONCE_BYTES)}, record))
+    values = {"nonce": os.urandom(NONCE_BYTES), "now": datetime.now(UTC)}
+    return bool(await changes.commit(_ASK_AGAIN, values, record))
 
 
 async def do_without(

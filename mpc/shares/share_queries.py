@@ -136,16 +136,21 @@ REPAIR = f"""
 """
 
 RESTORE = f"""
-    WITH new AS ({_NEW_SHARES})
-    INSERT INTO shares (key_id, ceremony, state, generation, protocol, group_name, threshold,
-        signers, share_index, network, public_key, chain_code, transcript, made_for, data_key,
-        ciphertext, encryption_key, proved_with, uncertain)
-    SELECT new.*, array_remove(signers, signers[share_index]), true FROM new
-    ON CONFLICT (key_id, ceremony) DO NOTHING
-    RETURNING key_id
+    WITH new AS ({_NEW_SHARES}), restored AS (
+        INSERT INTO shares (key_id, ceremony, state, generation, protocol, group_name, threshold,
+            signers, share_index, network, public_key, chain_code, transcript, made_for, data_key,
+            ciphertext, encryption_key, proved_with, uncertain)
+        SELECT new.*, array_remove(signers, signers[share_index]), true FROM new
+        ON CONFLICT (key_id, ceremony) DO NOTHING
+        RETURNING key_id
+    ), marks AS (
+        DELETE FROM restore_watch WHERE EXISTS (SELECT FROM restored)
+    )
+    SELECT key_id FROM restored
 """
 """A share from a share copy, of a key that this database does not know. Its set may have been
-abandoned: every pending share has a copy before this signer promises the set."""
+abandoned: every pending share has a copy before this signer promises the set. The signer may have
+started with the empty database: without its mark the next start notices the restore, and asks."""
 
 MAKE_CERTAIN = """
     UPDATE shares SET changed_at = now(), uncertain = false

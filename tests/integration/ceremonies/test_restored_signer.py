@@ -489,6 +489,8 @@ async def test_a_restored_share_of_an_abandoned_set_is_never_used(site, template
         one = parties[ONE]
         row = await one.shares.restored_row(stored, share)
         await one.rows(row.sql, **{name: [value] for name, value in row.values.items()})
+    async with here.running() as parties:
+        one = parties[ONE]
         await ask_all(parties)
         await require_uncertain(parties, new)
         [needed] = await needed_repairs(one.pool)

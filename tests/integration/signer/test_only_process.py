@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from custody.database.pool import Pool
-from custody.node.only_process import OnlyProcess
+from custody.node.only_process import OnlyProcess, stopped_node
 from custody.runtime.errors import OperatorError
 from custody.runtime.signing_key import create_signing_key
 from mpc import signer
@@ -42,6 +42,18 @@ async def until(holds: Callable[[], bool]) -> None:
 async def test_a_second_process_of_a_node_does_not_start(signer_database: str):
     async with process(signer_database), process(signer_database, "signer-2") as other:
         assert other.problem() is None
+        with pytest.raises(OperatorError, match="another process of signer-1 runs"):
+            async with process(signer_database):
+                pass
+
+
+async def test_a_command_for_a_stopped_node_refuses_a_running_one(signer_database: str, pool: Pool):
+    async with process(signer_database):
+        with pytest.raises(OperatorError, match="signer-1 runs on this database") as refused:
+            async with stopped_node(pool, ME):
+                pass
+        assert "Stop signer-1" in refused.value.todo
+    async with stopped_node(pool, ME):
         with pytest.raises(OperatorError, match="another process of signer-1 runs"):
             async with process(signer_database):
                 pass

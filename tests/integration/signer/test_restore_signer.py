@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 from custody.database.pool import Pool
 from custody.node.chain_verification import Subject, verify_chain
 from custody.node.identity import load_identity
+from custody.node.only_process import OnlyProcess
 from custody.runtime.configuration import write_secret
 from custody.runtime.signing_key import create_signing_key
 from custody.wire.signed_bytes import SigningKey
@@ -26,10 +27,13 @@ from custody.wire.tickets import Protocol
 from mpc.commands import restore_signer
 from mpc.recover import opening, share_file
 from mpc.recover_cli import app
+from mpc.restored.marks import Marks
+from mpc.restored.watch import RestoreWatch
 from mpc.settings import SignerSettings
 from mpc.shares.audited_shares import CHECK
 from mpc.shares.encryption_keys import EncryptionKeys
 from mpc.shares.shares import Shares
+from tests.integration.signer.commands import command
 from tests.integration.signer.keys import ME, activate, new_key
 from tests.unit.mpc.layer4.share_copies import IDENTITIES
 from tests.unit.mpc.native import parties
@@ -117,6 +121,57 @@ async def test_a_restore_that_was_interrupted_continues(bucket: Path, restore: R
     await pool.rows("DELETE FROM shares WHERE key_id = :key_id", {"key_id": KEYS[TAPROOT]})
     said = json.loads((await restore(bucket, "--json")).stdout)
     assert (said["restored"], said["already_there"]) == (1, 2)
+
+
+@pytest.mark.parametrize("is_mark_left", [False, True])
+async def test_a_signer_that_has_started_with_the_empty_database_asks_its_peers_after_the_restore(
+    bucket: Path, restore: Restore, pool: Pool, tmp_path: Path, *, is_mark_left: bool
+):
+    await RestoreWatch(pool, ME, Marks(tmp_path)).renew()
+    if not is_mark_left:
+        (tmp_path / "mark").unlink()
+    assert (await restore(bucket)).exit_code == 0
+    started = RestoreWatch(pool, ME, Marks(tmp_path))
+    await started.renew()
+    assert "was restored" in str(started.problem())
+    assert await started.waits_for() == ("signer-2", "signer-3")
+    question = started.question
+    assert question is not None
+
+    assert (await restore(bucket)).exit_code == 0  # restores nothing: the same question stays
+    await started.renew()
+    assert started.question is not None
+    assert started.question.nonce == question.nonce
+
+
+async def test_a_running_signer_is_refused(bucket: Path, restore: Restore, pool: Pool):
+    async with OnlyProcess(pool, ME):
+        done = await restore(bucket)
+    assert done.exit_code == 1
+    assert "signer-1 runs on this database" in done.stderr
+    assert "Stop signer-1" in done.stderr
+    assert await pool.rows("SELECT FROM shares") == []
+
+
+async def test_uncertain_shares_are_asked_about_again_though_no_restore_was_noticed(
+    bucket: Path, restore: Restore, pool: Pool, tmp_path: Path, config: Path
+):
+    """As an earlier version left a signer that had started with the empty database."""
+    again = ["bans", "ask-again", "--reason", "shares are uncertain"]
+    assert "has no uncertain share" in (await command(config, *again)).stderr
+    assert (await restore(bucket)).exit_code == 0
+    await pool.rows("INSERT INTO restore_watch (id, mark) VALUES (1, gen_random_uuid())")
+    started = RestoreWatch(pool, ME, Marks(tmp_path))
+    [row] = await pool.rows("SELECT mark FROM restore_watch")
+    Marks(tmp_path).write(row.mark)
+    await started.renew()
+    assert started.problem() is None
+    done = await command(config, *again)
+    assert done.exit_code == 0, done.output
+    await started.renew()
+    assert "was restored (its shares are uncertain)" in str(started.problem())
+    assert started.noticed_at is not None
+    assert not started.has_outlived_tickets()
 
 
 async def test_the_next_steps_are_named(bucket: Path, restore: Restore):
