@@ -176,14 +176,12 @@ class Asking:
         which the operator does without all other signers; then nobody can name a set.
         """
         proved = [each for each in sets if each.is_proved]
-        named = {
-            "key_ids": [each.key_id for each in sets if each.is_known],
-            "ceremonies": [each.ceremony for each in sets if each.is_known],
-        }
+        named = [each for each in sets if each.is_known and each.is_same_group]
         async with self._pool.transaction() as connection:
             erased = await connection.rows(share_queries.RETIRE_REPLACED, _columns(proved))
             await connection.rows(share_queries.USE_PROVED, _columns(proved))
-            await connection.rows(share_queries.MAKE_CERTAIN, named | {"trusted": list(trusted)})
+            of_operator = {"trusted": list(trusted)}
+            await connection.rows(share_queries.MAKE_CERTAIN, _columns(named) | of_operator)
             told_by = {"told_by": [",".join(each.told_by) for each in sets]}
             await connection.rows(share_queries.NEED_REPAIRS, _columns(sets) | told_by)
         return [row.key_id for row in erased]

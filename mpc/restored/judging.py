@@ -42,6 +42,8 @@ class StatedSet:
 
     ``threshold``: the one that this signer has stored. ``is_known``: False if this signer has
     stored nothing of the key. Then ``threshold`` is only claimed, and proves nothing.
+    ``is_same_group``: enough of ``told_by`` state the threshold and the signers that this signer
+    has stored. Otherwise its share may be a forged copy.
     """
 
     key_id: UUID
@@ -50,6 +52,7 @@ class StatedSet:
     threshold: int
     told_by: tuple[str, ...]
     is_known: bool
+    is_same_group: bool
 
     @property
     def is_proved(self) -> bool:
@@ -122,18 +125,30 @@ def stated_sets(
         group = own.get(key_id) or _strictest(list(by.values()))
         tellers = [name for name in sorted(by) if name in group.signers]
         others = {*group.signers} - {me, *done_without}
-        if len(tellers) < max(1, min(group.threshold, len(others))):
+        enough = max(1, min(group.threshold, len(others)))
+        if len(tellers) < enough:
             continue
+        agreeing = [name for name in tellers if _group_of(by[name]) == group]
         known = latest.get(key_id)
         if known is None or known.generation < generation:
             latest[key_id] = StatedSet(
-                key_id, ceremony, generation, group.threshold, tuple(tellers), key_id in own
+                key_id,
+                ceremony,
+                generation,
+                group.threshold,
+                tuple(tellers),
+                is_known=key_id in own,
+                is_same_group=len(agreeing) >= enough,
             )
     return [latest[key_id] for key_id in sorted(latest)]
 
 
 def _is_of_both(each: SetInUse, answer: WholeAnswer, me: str) -> bool:
     return {me, answer.signer} <= {*each.signers}
+
+
+def _group_of(each: SetInUse) -> Group:
+    return Group(each.threshold, each.signers)
 
 
 def _strictest(claims: Sequence[SetInUse]) -> Group:

@@ -152,11 +152,17 @@ RESTORE = f"""
 abandoned: every pending share has a copy before this signer promises the set. The signer may have
 started with the empty database: without its mark the next start notices the restore, and asks."""
 
-MAKE_CERTAIN = """
+_STATED = """
+    SELECT * FROM unnest(:key_ids::uuid[], :ceremonies::uuid[], :generations::integer[],
+        :thresholds::integer[]) AS stated (key_id, ceremony, generation, threshold)
+"""
+
+MAKE_CERTAIN = f"""
+    WITH stated AS ({_STATED})
     UPDATE shares SET changed_at = now(), uncertain = false
     WHERE uncertain AND state IN ('active', 'repaired') AND (
-        key_id = ANY(:trusted::uuid[]) OR (key_id, ceremony) IN (
-            SELECT * FROM unnest(:key_ids::uuid[], :ceremonies::uuid[])))
+        key_id = ANY(:trusted::uuid[])
+        OR (key_id, ceremony, generation, threshold) IN (SELECT * FROM stated))
     RETURNING key_id
 """
 """Restored shares of the sets that t signers use. ``trusted``: keys of which the operator does
@@ -220,11 +226,6 @@ GROUPS = """
     ORDER BY key_id, generation DESC
 """
 """The group of each key. Every set of a key in use has the same group."""
-
-_STATED = """
-    SELECT * FROM unnest(:key_ids::uuid[], :ceremonies::uuid[], :generations::integer[],
-        :thresholds::integer[]) AS stated (key_id, ceremony, generation, threshold)
-"""
 
 RETIRE_REPLACED = f"""
     WITH stated AS ({_STATED})

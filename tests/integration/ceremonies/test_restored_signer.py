@@ -452,6 +452,25 @@ async def test_a_restored_share_signs_once_t_signers_have_named_its_set(site, no
         signature_of(outcomes[ONE])
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [
+        "generation = generation + 7",
+        "threshold = 3",
+        "signers = ARRAY['signer-1', 'signer-3', 'signer-2']::varchar[]",
+    ],
+)
+async def test_a_share_that_differs_from_the_named_set_stays_uncertain(site, no_wait, forged):
+    """A forged share copy has the real key id and ceremony."""
+    here = await site(EDDSA_ED25519)
+    await here.restore_all_of(ONE)
+    async with here.running() as parties:
+        one = parties[ONE]
+        await one.rows(f"UPDATE shares SET {forged}")
+        await ask_all(parties)
+        assert (await waiting(one), await count_uncertain(one.pool)) == (None, 1)
+
+
 async def require_uncertain(parties: Parties, key: Key) -> None:
     """Have signer-1 neither use its share of a set nor state anything about the set."""
     one = parties[ONE]

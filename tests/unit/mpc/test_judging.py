@@ -1,5 +1,6 @@
 """What a restored signer makes of its peers' answers."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -122,6 +123,21 @@ def test_the_threshold_is_the_one_that_this_signer_has_stored():
     assert stated(told, threshold=3, n=5) == []
     [found] = stated(told, threshold=2, n=5)
     assert (found.threshold, found.is_proved) == (2, True)
+
+
+def test_peers_that_state_another_group_do_not_make_a_share_certain():
+    """A forged share copy has the real key id and ceremony, and may have another group."""
+    new, all_four = uuid4(), ("a", "b", "c", "d")
+    told = [uses(name, 1, new, of=all_four) for name in ("b", "c")]
+    assert [each.is_same_group for each in stated(told, n=4)] == [True]
+    for other in (
+        uses("c", 1, new, threshold=3, of=all_four),
+        uses("c", 1, new, of=("b", "a", "c", "d")),
+    ):
+        assert [each.is_same_group for each in stated([told[0], other], n=4)] == [False]
+        # nor does one liar keep the share uncertain
+        liar = replace(other, signer="d")
+        assert [each.is_same_group for each in stated([*told, liar], n=4)] == [True]
 
 
 def test_only_signers_of_the_key_tell_of_its_sets():
