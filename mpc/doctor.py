@@ -26,7 +26,7 @@ from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryRefused, Deli
 from mpc.delivery_clocks import clock_problem
 from mpc.restored.marks import Marks
 from mpc.restored.needed_repairs import count_uncertain, needed_repairs
-from mpc.restored.watch import HOW_TO_PIN, peers_answers, restore_state
+from mpc.restored.watch import HOW_TO_PIN, peers_answers, pin_or_do_without, restore_state
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_keys import hsm_settings, open_encryption_keys
 from mpc.signer import open_delivery_client
@@ -228,8 +228,10 @@ async def _restore(settings: SignerSettings, database: Pool) -> Check:
     if found.nonce is not None:
         todo = "Start this signer and those peers. For one that is gone for good: mpc-signer bans "
         todo += "do-without"
-        if unpinned or not any(each.is_pinned for each in asked):
-            todo = f"Pin {', '.join(unpinned) or 'the other signers'}: {HOW_TO_PIN}. {todo}"
+        if unpinned:
+            todo = f"{pin_or_do_without(unpinned)}. {todo}"
+        elif not any(each.is_pinned for each in asked):
+            todo = f"Pin a peer: {HOW_TO_PIN}. {todo}"
         return Check(
             name,
             Status.WARN,

@@ -65,13 +65,14 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         A signer whose database was restored asks every pinned peer, every other signer of its
         shares, and every signer of a common key that an answer names. It signs nothing before all
         have answered. The running signer asks by itself: this command only reads. An answer counts
-        once its signer is pinned: mpc-signer peers add.
+        once its signer is pinned: mpc-signer peers add. If a pin was removed on purpose, do without
+        that signer: mpc-signer bans do-without.
 
         Exit code 0: no answer is missing; 1: the signer waits for answers.
         """
         import asyncio
 
-        from mpc.restored.watch import HOW_TO_PIN
+        from mpc.restored.watch import HOW_TO_PIN, pin_or_do_without
 
         with operator_errors():
             found, peers = asyncio.run(_answers(settings_of(context)))
@@ -99,10 +100,12 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
                 row["is_pinned"] = "yes" if row["is_pinned"] else "no"
                 row["named_by"] = ", ".join(row["named_by"]) or None
             print_table(ANSWER_COLUMNS, [[row[name] for name in ANSWER_COLUMNS] for row in rows])
-            unpinned = [each.signer for each in peers if not each.is_pinned]
-            if is_waiting and (unpinned or not peers):
-                what = ", ".join(unpinned) or "the other signers"
-                out.print(f"pin {what}: {HOW_TO_PIN}", markup=False)
+            missing = [each for each in peers if each.answered_at is None]
+            unpinned = [each.signer for each in missing if not each.is_pinned]
+            if is_waiting and unpinned:
+                out.print(pin_or_do_without(unpinned), markup=False)
+            elif is_waiting and not any(each.is_pinned for each in peers):
+                out.print(f"Pin a peer: {HOW_TO_PIN}", markup=False)
         if is_waiting:
             raise typer.Exit(EXIT_FAILED)
 

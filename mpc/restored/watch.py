@@ -224,11 +224,11 @@ class RestoreWatch:
                 return f"until a peer is pinned ({HOW_TO_PIN})"
             return "until earlier tickets do not count"
         what = f"for the answers of {', '.join(self._waits_for)}"
-        if self._unpinned:
-            what += f", of which {', '.join(self._unpinned)} must be pinned ({HOW_TO_PIN})"
         if asking := [name for name in self._asking if name in self._waits_for]:
             names = ", ".join(asking)
             what += f"; {names} was restored too, and waits itself (mpc-signer bans do-without)"
+        if self._unpinned:
+            what += f". {pin_or_do_without(self._unpinned)}"
         return what
 
     def fault(self) -> str | None:
@@ -370,6 +370,14 @@ class RestoreWatch:
     async def _has_worked(self) -> bool:
         [row] = await self._pool.rows(_HAS_WORKED, {"before_start": _BEFORE_START})
         return bool(row.has_worked)
+
+
+def pin_or_do_without(signers: Sequence[str]) -> str:
+    """Return what the operator does about signers without a pin: a stolen one may have lost it."""
+    return (
+        f"Pin {', '.join(signers)} ({HOW_TO_PIN}). If a pin was removed on purpose, do not add it "
+        "again: do without that signer (mpc-signer bans do-without)"
+    )
 
 
 async def restore_state(pool: Pool) -> RestoreState | None:

@@ -210,7 +210,9 @@ async def test_an_old_backup_without_pins_waits_for_the_signers_of_its_shares(si
         pins = await one.rows("DELETE FROM peers RETURNING signer, identity_public_key")
         said = await answers(parties, [TWO, THREE])
         await take_in(parties, said)
-        assert "of which signer-2, signer-3 must be pinned" in str(await waiting(one))
+        assert "for the answers of signer-2, signer-3. Pin signer-2, signer-3 (mpc-signer " in str(
+            await waiting(one)
+        )
         # also if the operator does without all of them, or if not even a share names a peer
         changes = AuditedChanges(one.pool, ONE)
         await watch.do_without(changes, [TWO, THREE], "ana", "no pins")
@@ -235,7 +237,9 @@ async def test_signers_that_an_answer_names_are_asked_as_well(site, no_wait):
         await one.rows("DELETE FROM shares")
         await one.peers.remove(THREE)
         await take_in(parties, await answers(parties, [TWO, THREE]))
-        assert "for the answers of signer-3, of which signer-3 must" in str(await waiting(one))
+        said = str(await waiting(one))
+        assert "for the answers of signer-3. Pin signer-3 (mpc-signer peers add" in said
+        assert "removed on purpose, do not add it again: do without that signer" in said
         told = {each.signer: each for each in await watch.peers_answers(one.pool, ONE)}
         assert (told[THREE].named_by, told[THREE].is_pinned) == ([TWO], False)
         # the operator does without the answer that names signer-3

@@ -252,7 +252,13 @@ async def test_the_operator_sees_who_has_not_answered_and_does_without(config: P
     await pool.rows("DELETE FROM peers WHERE signer = 'signer-3'")
     await pool.rows("UPDATE restore_answers SET named = '{signer-3}'")
     done = await command(config, "bans", "answers")
-    assert "pin signer-3: mpc-signer peers add" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "Pin signer-3 (mpc-signer peers add" in said
+    assert (
+        "removed on purpose, do not add it again: do without that signer (mpc-signer bans" in said
+    )
+    seen = await command(config, "doctor", "--json")
+    assert "removed on purpose, do not add it again: do without that signer" in seen.stdout
     assert ["signer-3", "no", "signer-2", "missing"] in [
         line.split()[:4] for line in done.stdout.splitlines()
     ]
@@ -261,6 +267,7 @@ async def test_the_operator_sees_who_has_not_answered_and_does_without(config: P
     assert await here.waits_for() == ()
     said = json.loads((await command(config, "bans", "answers", "--json")).stdout)
     assert "closed down" in said["peers"][1]["answer"]
+    assert "Pin signer-3" not in (await command(config, "bans", "answers")).stdout
     refused = await command(config, "bans", "ask-again", "--reason", "too early")
     assert "is asking already" in refused.stderr
     await here.complete(here.question.nonce, {})
