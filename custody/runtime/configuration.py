@@ -154,7 +154,9 @@ def write_new(path: Path, content: bytes, mode: int) -> None:
     """Write a new file and fsync it. Raise FileExistsError or OSError.
 
     After an error or a crash the file is complete, or it is not there: a truncated secret could be
-    taken for the whole secret. A crash may leave a file ``.unfinished-...`` beside it.
+    taken for the whole secret. One exception: on a file system without hard links, a crash may
+    leave an empty file. FileExistsError is then raised until somebody removes the empty file.
+    A crash may also leave a file ``.unfinished-...`` beside it.
     ``mode``: less the umask.
     """
     with _named(path):
@@ -205,14 +207,21 @@ def _temporary(
 
 
 def _give_new_name(temporary: Path, path: Path) -> None:
-    """Give a file a name that no file has. Raise FileExistsError or OSError."""
+    """Give a file a name that no file has. Raise FileExistsError or OSError.
+
+    Without hard links, an empty file reserves the name. An error removes it, a SIGKILL leaves it.
+    """
     try:
         os.link(temporary, path)  # unlike a rename, a link never replaces a file
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        temporary.replace(path)  # of the empty file that was made just now
+        try:
+            temporary.replace(path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager

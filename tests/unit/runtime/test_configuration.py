@@ -119,6 +119,10 @@ def die(*arguments): os.kill(os.getpid(), signal.SIGKILL)
 setattr(os, sys.argv[2], die)
 configuration.write_secret(Path(sys.argv[1]), b"a secret")
 """
+NO_LINK = """
+def refused(*arguments): raise PermissionError(1, "Operation not permitted")
+os.link = refused
+"""
 
 
 @pytest.mark.parametrize("step", ["fsync", "link"])
@@ -132,13 +136,43 @@ def test_a_kill_leaves_no_secret_under_its_name(tmp_path, step):
     assert path.read_bytes() == b"a secret"
 
 
-def test_a_secret_is_written_where_there_are_no_hard_links(tmp_path, monkeypatch):
+@pytest.fixture
+def no_hard_links(monkeypatch):
     """As on a USB stick."""
 
     def refused(*_):
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refused)
+
+
+def test_a_failed_write_leaves_no_file_where_there_are_no_hard_links(
+    tmp_path, monkeypatch, no_hard_links
+):
+    def failed(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    path = tmp_path / "pin"
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", failed)
+        with pytest.raises(OSError, match="Input/output error"):
+            write_secret(path, b"1234")
+    assert list(tmp_path.iterdir()) == []
+    write_secret(path, b"1234")
+    assert path.read_bytes() == b"1234"
+
+
+def test_a_kill_leaves_no_part_of_a_secret_where_there_are_no_hard_links(tmp_path):
+    path = tmp_path / "pin"
+    program = KILLED.replace("configuration.write", NO_LINK + "configuration.write")
+    done = subprocess.run([sys.executable, "-c", program, path, "replace"], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_bytes() == b""
+    with pytest.raises(FileExistsError):
+        write_secret(path, b"a secret")
+
+
+def test_a_secret_is_written_where_there_are_no_hard_links(tmp_path, no_hard_links):
     path = tmp_path / "pin"
     write_secret(path, b"1234")
     assert path.read_bytes() == b"1234"
