@@ -10,6 +10,7 @@ from devstack.certificates import Leaf
 from devstack.processes import LOCALHOST
 
 CHUNK = 65536
+DRIP_SECONDS = 0.05
 EMPTY_SUCCESS = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -74,6 +75,7 @@ class FaultyS3:
     """Listens with TLS until closed. ``answer`` may be changed while it runs.
 
     ``released``: a slow answer waits for it, so that a test takes no longer than it needs.
+    ``at_once``: the bytes of an answer that are sent at once; the others follow one by one.
     """
 
     leaf: Leaf
@@ -81,6 +83,7 @@ class FaultyS3:
     answer: Answer = honest
     requests: list[Request] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
+    at_once: int | None = None
 
     def __post_init__(self) -> None:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -116,11 +119,20 @@ class FaultyS3:
             with self._context.wrap_socket(connection, server_side=True) as client:
                 request = _read(client)
                 self.requests.append(request)
-                client.sendall(self.answer(request, lambda: self._forward(request)))
+                self._send(client, self.answer(request, lambda: self._forward(request)))
         except (Cut, OSError):
             pass
         finally:
             connection.close()
+
+    def _send(self, client: ssl.SSLSocket, answer: bytes) -> None:
+        if self.at_once is None:
+            client.sendall(answer)
+            return
+        client.sendall(answer[: self.at_once])
+        for byte in answer[self.at_once :]:
+            self.released.wait(DRIP_SECONDS)
+            client.sendall(bytes([byte]))
 
     def _forward(self, request: Request) -> bytes:
         """Return the real server's answer, with which the connection ends."""

@@ -1,5 +1,7 @@
-"""botocore's HTTP session, with a limit on the answers that botocore reads as a whole."""
+"""botocore's HTTP session, with limits on the time and the size of an answer."""
 
+import ssl
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,16 +15,23 @@ from custody.s3.faults import FaultKind, S3Fault
 
 MAX_ANSWER = 16 * 1024 * 1024
 """In bytes. The longest honest answer is a list of 1000 names of at most 1024 bytes."""
+MAX_WAITS = 10
+"""Longest time for a whole answer, in timeouts of one read."""
 CHUNK = 64 * 1024
 FIRST_ERROR_STATUS = 300
 
 
 class LimitedSession(URLLib3Session):  # type: ignore[misc]
-    """Sends requests. Raises S3Fault for an answer that is too large.
+    """Sends requests. Raises S3Fault for an answer that is too large, ReadTimeoutError if too slow.
 
     botocore itself would read such an answer into memory until there is none. The content of an
-    object is a stream, which its reader limits.
+    object is a stream, which its reader limits. The limit of time holds for this stream too.
     """
+
+    def _get_ssl_context(self) -> ssl.SSLContext:
+        context: ssl.SSLContext = super()._get_ssl_context()
+        context.sslsocket_class = _Socket
+        return context
 
     def send(self, request: Any) -> Any:
         is_object = request.stream_output
@@ -32,6 +41,28 @@ class LimitedSession(URLLib3Session):  # type: ignore[misc]
             return answer
         content = _Content(_limited(answer.raw, request.url))
         return AWSResponse(request.url, answer.status_code, answer.headers, content)
+
+
+class _Socket(ssl.SSLSocket):
+    """A socket that limits the time of an answer.
+
+    A socket's own timeout is for one read: a server that sends a byte now and then could hold its
+    client for days. urllib3 sets the timeout again before it reads an answer, and not while it
+    reads; so the time of the answer starts there.
+    """
+
+    def settimeout(self, value: float | None) -> None:
+        self._one_read = value
+        self._end = None if value is None else time.monotonic() + MAX_WAITS * value
+        super().settimeout(value)
+
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        if self._one_read is not None and self._end is not None:
+            left = self._end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the answer takes too long")
+            super().settimeout(min(left, self._one_read))
+        return super().recv_into(buffer, nbytes, flags)
 
 
 class _Content:

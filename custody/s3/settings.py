@@ -56,7 +56,7 @@ class S3Section(Section):
     credentials_credential: Annotated[str, Field(min_length=1)] | None = None
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
     timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 20.0
-    """Longest wait for each answer."""
+    """Longest wait for the next bytes of an answer. The whole answer may take ten times as long."""
 
     @model_validator(mode="after")
     def _one_place_of_credentials(self) -> "S3Section":

@@ -17,7 +17,7 @@ from custody.s3.faults import FaultKind, S3Fault
 from custody.s3.settings import S3Section
 from devstack.s3 import S3Server, credentials_text
 from tests import faulty_s3
-from tests.faulty_s3 import Answer, FaultyS3
+from tests.faulty_s3 import Answer, FaultyS3, Request
 
 CONTENT = b"what the customer can decrypt" * 1000
 
@@ -95,6 +95,28 @@ def test_a_server_that_does_not_answer_in_time(customers: Customers, proxy: Faul
     assert fault(bucket).kind is FaultKind.TIMEOUT
     proxy.answer = faulty_s3.honest
     assert not bucket.put_new("signer-1/a", CONTENT).is_new
+
+
+@pytest.mark.parametrize("part", ["head", "content"])
+@pytest.mark.parametrize("is_object", [True, False], ids=["object", "list"])
+def test_an_answer_that_drips_ends(
+    part: str,
+    is_object: bool,
+    customers: Customers,
+    proxy: FaultyS3,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every byte comes in time, and all of them would take much longer than the limit."""
+    monkeypatch.setattr(limited_session, "MAX_WAITS", 1)
+    bucket = customers.client(endpoint=proxy.endpoint, timeout_seconds=1)
+    body = b"<ListBucketResult></ListBucketResult>".ljust(300)
+    proxy.answer = faulty_s3.content(body)
+    proxy.at_once = len(proxy.answer(Request(b"", b""), bytes)) - len(body)
+    if part == "head":
+        proxy.at_once = 0
+    with pytest.raises(S3Fault) as raised:
+        _ = bucket.get("signer-1/a") if is_object else bucket.names()
+    assert raised.value.kind is FaultKind.TIMEOUT
 
 
 def test_what_the_policy_and_the_server_refuse(customers: Customers, tmp_path: Path) -> None:
