@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from custody.wire.node_api import ChangedKey
     from hsm_driver.settings import DriverSettings
 
-_KNOWN_KEYS = """
+KNOWN_KEYS = """
     SELECT id, check_value FROM master_keys
     WHERE to_jsonb(master_keys) ->> 'retired_at' IS NULL ORDER BY id
 """
@@ -40,7 +40,7 @@ def daemon_of(settings: DriverSettings, config: Path) -> Daemon:
         config,
         files=() if copies is None else (copies.ca, copies.credentials_file),
         secrets=(settings.hsm.pin_file,),
-        known_keys=_KNOWN_KEYS,
+        known_keys=KNOWN_KEYS,
         check_keys=CHECK,
         verify_keys=partial(_verify_keys, settings),
         lacking=_lacking,

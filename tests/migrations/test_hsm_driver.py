@@ -2,10 +2,11 @@
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from custody.database.engine import synchronous_engine
 from custody.migrations.schema import migrate
+from hsm_driver.backup import KNOWN_KEYS
 from hsm_driver.tables import metadata
 
 
@@ -21,3 +22,25 @@ def test_from_empty_to_what_the_models_say(empty_database: str) -> None:
 
 def test_migrating_again_changes_nothing(driver_database: str) -> None:
     migrate("hsm_driver", driver_database)
+
+
+def test_a_backup_names_the_master_keys_that_are_needed_before_and_after_retirement_came(
+    empty_database: str,
+):
+    """A backup of the older schema is compared with its manifest before it is migrated."""
+    migrate("hsm_driver", empty_database, "0004")
+    engine = synchronous_engine(empty_database)
+    insert = (
+        "INSERT INTO master_keys (id, check_value) VALUES ('custody/1', 'a'), ('custody/2', 'b')"
+    )
+    with engine.begin() as connection:
+        connection.execute(text(insert))
+        assert [row.id for row in connection.execute(text(KNOWN_KEYS))] == [
+            "custody/1",
+            "custody/2",
+        ]
+    migrate("hsm_driver", empty_database)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE master_keys SET retired_at = now() WHERE id = 'custody/2'"))
+        assert [row.id for row in connection.execute(text(KNOWN_KEYS))] == ["custody/1"]
+    engine.dispose()
