@@ -64,7 +64,11 @@ async def retire(
         values = {"names": list(names), "lost": lost}
         changes = AuditedChanges(database, settings.node.id)
         if not await changes.commit(_RETIRE, values, *records):
-            raise _still_needed({", ".join(names): 1})  # a driver has made a key meanwhile
+            # a driver has made a key, or another command has retired these master keys
+            raise OperatorError(
+                "the database changed meanwhile: nothing was retired",
+                "Stop all drivers of the group, and run the command again.",
+            )
         return Retired(list(names), under, generate)
 
 

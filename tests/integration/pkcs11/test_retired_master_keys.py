@@ -5,12 +5,15 @@ import shutil
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 
 from custody.database.pool import Pool
+from custody.node.adoptions import adoptions
 from custody.node.errors import Failed
 from custody.runtime.errors import OperatorError
 from custody.wire.algorithms import ECDSA_SECP256K1
+from hsm_driver import retirement
 from hsm_driver.driver import open_hsm
 from hsm_driver.possession import prove_possession
 from hsm_driver.settings import DriverSettings
@@ -192,6 +195,39 @@ async def test_a_version_that_wraps_no_key_is_retired_without_more(
     assert done.exit_code == 0, done.output
     assert "cannot be used" not in done.stdout
     await signs(settings, pool, new)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE wrapped_keys SET master_key = 'custody/1'",
+        "UPDATE master_keys SET retired_at = now()",
+    ],
+    ids=["a key was made", "another command was first"],
+)
+async def test_a_database_that_changes_meanwhile_is_named(
+    config: Path,
+    pool: Pool,
+    keys: tuple[UUID, UUID],
+    driver_database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+):
+    """The first check has passed: the statement that retires finds the change."""
+    await pool.rows("DELETE FROM wrapped_keys WHERE key_id = :old", {"old": keys[0]})
+
+    def change_first(*arguments, **details):
+        with psycopg.connect(driver_database, autocommit=True) as connection:
+            connection.execute(change.encode())
+        return adoptions(*arguments, **details)
+
+    monkeypatch.setattr(retirement, "adoptions", change_first)
+    done = await call(config, *RETIRE)
+    assert done.exit_code == 1
+    assert "the database changed meanwhile: nothing was retired" in done.stderr
+    assert "Stop all drivers of the group" in done.stderr
+    records = await pool.rows("SELECT convert_from(record, 'UTF8') AS record FROM audit")
+    assert not any("RetireMasterKey" in row.record for row in records)
 
 
 @pytest.mark.parametrize(
