@@ -12,17 +12,18 @@ from custody.backup import commands as backup_commands
 from custody.node.commands import add_node_commands
 from custody.node.confirm_command import add_confirm_backup, check_value_of
 from custody.pkcs11.commands import (
+    RESTORED_EXAMPLE,
     CheckValues,
     Reason,
     Restored,
     WasExtractable,
     WasRewrappable,
     master_key_app,
-    reason_of,
     require_restored,
     show_adopted,
 )
 from custody.runtime.console import application, no_overwriting, operator_errors, out
+from custody.runtime.operators import reason_of
 from custody.runtime.options import options_of
 from hsm_driver import keys_commands
 from hsm_driver.configuration import NewDriver, new_configuration
@@ -166,7 +167,7 @@ def adopt(
         adopted = asyncio.run(
             adopt_restored(
                 settings,
-                reason_of(reason),
+                reason_of(reason, RESTORED_EXAMPLE),
                 [check_value_of(each) for each in check_value or []],
                 rewrappable=rewrappable,
                 extractable=extractable,
@@ -200,8 +201,8 @@ def retire(
     from hsm_driver.retirement import retire as retire_keys
 
     with operator_errors():
-        settings = _settings(context)
-        retired = asyncio.run(retire_keys(settings, name, reason_of(reason), lost=lost))
+        why = reason_of(reason, "HSM 1 burnt, it had no backup")
+        retired = asyncio.run(retire_keys(_settings(context), name, why, lost=lost))
     out.print(f"retired {', '.join(retired.names)}", markup=False)
     for master_key, number in retired.unusable.items():
         out.print(f"{number} stored keys under {master_key} cannot be used", markup=False)

@@ -25,7 +25,7 @@ from custody.runtime.console import (
     printable,
 )
 from custody.runtime.errors import OperatorError
-from custody.runtime.operators import operator_name
+from custody.runtime.operators import operator_name, reason_of
 
 if TYPE_CHECKING:
     from custody.backup.daemon import Daemon
@@ -300,6 +300,7 @@ def node_restored(
     from custody.control_plane.audit import restores as audit_restores
 
     with operator_errors():
+        why = reason_of(reason, "disk failed, Bo restored the backup of 3 March")
         seen = with_database(context, lambda connection: _claimed(connection, node_id))
         out.print(_described(seen), markup=False)
         if not yes:
@@ -307,7 +308,7 @@ def node_restored(
         with_database(
             context,
             lambda connection: audit_restores.acknowledge(
-                connection, seen, by or operator_name(), reason
+                connection, seen, by or operator_name(), why
             ),
         )
     out.print(f"acknowledged: node {node_id} is ok again from its next heartbeat on", markup=False)

@@ -21,15 +21,12 @@ from custody.runtime.console import (
 )
 from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
-from custody.runtime.operators import operator_name
+from custody.runtime.operators import operator_name, reason_of
 
 if TYPE_CHECKING:
     from custody.node.audit_records import Gap, Kept
     from custody.node.chain_verification import KeyCheck, Verification
     from custody.node.settings import NodeSettings
-
-
-MAX_REASON = 500
 
 
 def application(
@@ -87,12 +84,9 @@ def application(
         import asyncio
 
         with operator_errors():
+            why = reason_of(reason, "disk failed, backup of 3 March")
             settings = settings_of(context)
-            if not 1 <= len(reason) <= MAX_REASON:
-                raise OperatorError(
-                    f"a reason has 1 to {MAX_REASON} characters", "Give a shorter --reason."
-                )
-            gap, is_acknowledged = asyncio.run(_state(settings, reason))
+            gap, is_acknowledged = asyncio.run(_state(settings, why))
         if as_json:
             print_json({**_gap(gap), "is_acknowledged": is_acknowledged})
             return

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 COLUMNS = (
     "name", "purpose", "check value", "made inside", "extractable", "modifiable", "copyable",
 )  # fmt: skip
-MAX_REASON = 500
 MAX_ABOVE = 1_000_000
+RESTORED_EXAMPLE = "HSM failed, backup of 3 March"
 
 Restored = Annotated[
     bool,
@@ -64,16 +64,6 @@ def require_restored(
             "--reason, --check-value, --rewrappable and --extractable belong to --restored",
             "Give --restored as well, or leave these options out.",
         )
-
-
-def reason_of(reason: str | None) -> str:
-    """Return the reason. Raise OperatorError if there is none, or if it is too long."""
-    if reason is None or not 1 <= len(reason) <= MAX_REASON:
-        raise OperatorError(
-            f"a reason has 1 to {MAX_REASON} characters",
-            'Say which backup was restored and why: --reason "HSM failed, backup of 3 March".',
-        )
-    return reason
 
 
 def show_adopted(

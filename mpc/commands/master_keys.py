@@ -9,15 +9,16 @@ import typer
 
 from custody.node.confirm_command import check_value_of
 from custody.pkcs11.commands import (
+    RESTORED_EXAMPLE,
     CheckValues,
     Reason,
     Restored,
     WasExtractable,
-    reason_of,
     show_adopted,
 )
 from custody.runtime.console import operator_errors, out
 from custody.runtime.errors import OperatorError
+from custody.runtime.operators import reason_of
 
 if TYPE_CHECKING:
     from custody.database.pool import Pool
@@ -54,7 +55,9 @@ def add_adopt(app: typer.Typer, settings_of: Callable[[typer.Context], SignerSet
             settings = settings_of(context)
             noted = [check_value_of(each) for each in check_value or []]
             adopted = asyncio.run(
-                _adopt(settings, reason_of(reason), noted, extractable=extractable)
+                _adopt(
+                    settings, reason_of(reason, RESTORED_EXAMPLE), noted, extractable=extractable
+                )
             )
         if adopted and settings.encryption.hsm is not None:
             show_adopted(

@@ -13,7 +13,7 @@ import typer
 from custody.runtime.console import Json, operator_errors, out, print_json, print_table
 from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
-from custody.runtime.operators import operator_name
+from custody.runtime.operators import operator_name, reason_of
 
 if TYPE_CHECKING:
     from mpc.repair_approvals import RepairApproval
@@ -47,8 +47,9 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         import asyncio
 
         with operator_errors():
+            why = reason_of(reason, "its disk failed, Ada telephoned")
             expires_at = asyncio.run(
-                _approve(settings_of(context), key, signer, timedelta(hours=hours), reason)
+                _approve(settings_of(context), key, signer, timedelta(hours=hours), why)
             )
         out.print(f"approved until {expires_at.isoformat()}")
 

@@ -82,11 +82,13 @@ def add_restore_signer(app: typer.Typer) -> None:
 
             from custody.node.identity import load_identity
             from custody.runtime.configuration import read_settings
+            from custody.runtime.operators import reason_of
             from mpc.layer4 import restoring
             from mpc.peers import checked_identity
             from mpc.recover import opening
             from mpc.settings import SignerSettings
 
+            reason = reason_of(reason, "the host burnt down, no backup")
             settings = read_settings(config, SignerSettings)
             identities = [checked_identity(text) for text in signed_by or []]
             named = set(ceremony or [])

@@ -19,7 +19,7 @@ from custody.runtime.console import (
 )
 from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
-from custody.runtime.operators import operator_name
+from custody.runtime.operators import operator_name, reason_of
 
 if TYPE_CHECKING:
     from mpc.restored.needed_repairs import NeededRepair
@@ -116,7 +116,8 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         import asyncio
 
         with operator_errors():
-            asyncio.run(_discard(settings_of(context), key_id, ceremony, reason))
+            why = reason_of(reason, "Ada and Bo have stopped their signers")
+            asyncio.run(_discard(settings_of(context), key_id, ceremony, why))
         out.print(f"discarded this signer's share of {ceremony}", markup=False)
 
     return app

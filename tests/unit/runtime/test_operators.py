@@ -1,0 +1,64 @@
+"""Reasons that operators give: each command that records one has the same limits."""
+
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from typer import Typer
+from typer.testing import CliRunner
+
+import hsm_driver.cli
+import mpc.cli
+import mpc.recover_cli
+from custody.control_plane import cli as control_plane
+from custody.runtime.errors import OperatorError
+from custody.runtime.operators import MAX_REASON, reason_of
+from custody.wire.audit import Restored
+
+KEY = str(uuid4())
+NOWHERE = Path("/nowhere/custody.toml")
+DRIVER, SIGNER, CONTROL_PLANE = hsm_driver.cli.app, mpc.cli.app, control_plane.app
+COMMANDS = [
+    (DRIVER, "master-key", "retire", "custody/1"),
+    (DRIVER, "audit", "restored"),
+    (SIGNER, "audit", "restored"),
+    (SIGNER, "shares", "discard", KEY, KEY),
+    (SIGNER, "repair", "approve", KEY, "signer-2"),
+    (CONTROL_PLANE, "node", "restored", "driver-1"),
+]
+
+
+@pytest.mark.parametrize("text", [None, "", "  ", "x" * (MAX_REASON + 1)])
+def test_a_missing_or_long_reason_is_refused(text: str | None):
+    with pytest.raises(OperatorError, match=f"1 to {MAX_REASON} characters") as caught:
+        reason_of(text, "disk failed")
+    assert '--reason "disk failed"' in caught.value.todo
+
+
+def test_a_reason_of_the_greatest_length_is_taken():
+    assert reason_of(f" {'x' * MAX_REASON} ", "disk failed") == "x" * MAX_REASON
+
+
+def test_the_signed_statement_takes_the_same_reasons():
+    schema = Restored.model_json_schema()["properties"]["reason"]
+    assert (schema["minLength"], schema["maxLength"]) == (1, MAX_REASON)
+
+
+@pytest.mark.parametrize("reason", ["", "x" * (MAX_REASON + 1)], ids=["empty", "long"])
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[1:3]))
+def test_each_command_refuses_such_a_reason_before_all_else(
+    command: tuple[Typer, str], reason: str
+):
+    app, *words = command
+    done = CliRunner().invoke(app, ["--config", str(NOWHERE), *words, "--reason", reason])
+    assert done.exit_code == 1
+    assert f"1 to {MAX_REASON} characters" in done.stderr
+
+
+@pytest.mark.parametrize("reason", ["", "x" * (MAX_REASON + 1)], ids=["empty", "long"])
+def test_restore_signer_refuses_such_a_reason(tmp_path: Path, reason: str):
+    words = ["restore-signer", str(tmp_path), "--customer-key", str(tmp_path / "key")]
+    words += ["--config", str(NOWHERE), "--reason", reason]
+    done = CliRunner().invoke(mpc.recover_cli.app, words)
+    assert done.exit_code == 1
+    assert f"1 to {MAX_REASON} characters" in done.stderr
