@@ -610,6 +610,7 @@ async def test_a_pending_set_of_the_backup_is_neither_promised_nor_abandoned(
         for again in (orders.promise(new, confirmed), orders.abandon(new, new.shares)):
             [outcome] = (await parties.hold(again, [ONE])).values()
             assert ended(outcome)[0] == "set_uncertain"
+            assert "If one has the set active or repaired, certain or not" in str(outcome.reason)
         assert await one.states(key) == ["active", "confirmed"]
         # the operators have compared all signers
         place = {"key_id": key.id, "ceremony": new.shares}
