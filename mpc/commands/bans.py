@@ -19,7 +19,7 @@ from custody.runtime.console import (
 )
 from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
-from custody.runtime.operators import operator_name
+from custody.runtime.operators import operator_name, reason_of
 
 if TYPE_CHECKING:
     from custody.database.pool import Pool
@@ -130,7 +130,8 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         import asyncio
 
         with operator_errors():
-            left = asyncio.run(_do_without(settings_of(context), signers, reason))
+            why = reason_of(reason, "both hosts burnt down, Ada has their copies")
+            left = asyncio.run(_do_without(settings_of(context), signers, why))
         for signer in signers:
             what = "does without" if signer in left else "needed no answer of"
             out.print(f"{what} {signer}", markup=False)
@@ -149,7 +150,8 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         import asyncio
 
         with operator_errors():
-            asyncio.run(_ask_again(settings_of(context), reason))
+            why = reason_of(reason, "the refresh of signer-2 has ended")
+            asyncio.run(_ask_again(settings_of(context), why))
         out.print("asks again within seconds; see: mpc-signer bans answers", markup=False)
 
     @app.command()
@@ -165,13 +167,14 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         from mpc.peers import checked_signer
 
         with operator_errors():
+            why = reason_of(reason, "the backup was made before the ban")
             settings, banned = settings_of(context), checked_signer(signer)
             if banned == settings.node.id:
                 raise OperatorError(
                     f"{banned} is this signer itself",
                     "To stop this signer, use: mpc-signer freeze.",
                 )
-            asyncio.run(_add(settings, key, banned, f"by {operator_name()}: {reason}"))
+            asyncio.run(_add(settings, key, banned, f"by {operator_name()}: {why}"))
         out.print(f"banned {banned} under {key}, permanently", markup=False)
 
     @app.command()
@@ -200,7 +203,8 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         if is_cleared == is_ban:
             raise typer.BadParameter("give either --clear or --ban")
         with operator_errors():
-            said = asyncio.run(_resolve(settings_of(context), key, signer, reason, is_ban))
+            why = reason_of(reason, "the host was restarted for an upgrade")
+            said = asyncio.run(_resolve(settings_of(context), key, signer, why, is_ban))
         out.print(said, markup=False)
 
     return app

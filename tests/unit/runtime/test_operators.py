@@ -24,6 +24,10 @@ COMMANDS = [
     (SIGNER, "audit", "restored"),
     (SIGNER, "shares", "discard", KEY, KEY),
     (SIGNER, "repair", "approve", KEY, "signer-2"),
+    (SIGNER, "bans", "do-without", "signer-2"),
+    (SIGNER, "bans", "ask-again"),
+    (SIGNER, "bans", "add", KEY, "signer-2"),
+    (SIGNER, "bans", "resolve", KEY, "signer-2", "--clear"),
     (CONTROL_PLANE, "node", "restored", "driver-1"),
 ]
 
