@@ -58,6 +58,9 @@ class AwayFor:
             self._require_there()
         return await self._pool.rows(*arguments)
 
+    async def row(self, *arguments: Any) -> Any:
+        return await self._pool.row(*arguments)
+
     def transaction(self) -> AbstractAsyncContextManager[Any]:
         self._require_there()
         return self._pool.transaction()
