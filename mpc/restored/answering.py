@@ -104,15 +104,17 @@ class Answering:
             question = opened_question(signed, identities)
             if question is None:
                 continue
-            await self._restore_watch.renew()
-            is_asking = self._problem() is not None
-            done = (question.nonce, is_asking)
-            if self._answered.get(question.signer) == done:
+            if self._answered.get(question.signer) == (question.nonce, self._is_asking()):
                 continue
+            await self._restore_watch.renew()
+            is_asking = self._is_asking()
             for part in await self.statements(question, is_asking):
                 await self._client.ban_answer(BanAnswerRequest(answer=part))
-            self._answered[question.signer] = done
+            self._answered[question.signer] = (question.nonce, is_asking)
             log.warning("answered a restored peer", signer=question.signer, is_asking=is_asking)
+
+    def _is_asking(self) -> bool:
+        return self._problem() is not None
 
     async def statements(self, question: BanQuestion, is_asking: bool) -> list[SignedBytes]:
         """Return the parts of the answer, signed."""
