@@ -11,6 +11,7 @@ from custody.runtime.configuration import read_settings
 from custody.runtime.signing_key import create_signing_key
 from devstack.configuration_file import write
 from devstack.s3 import S3Server
+from mpc.commands import layer4
 from mpc.layer4 import copy_queries
 from mpc.layer4.canary import is_canary
 from mpc.layer4.putting import place_of
@@ -167,6 +168,24 @@ async def test_backfill_makes_and_puts_what_is_missing_and_status_counts(
     again = await command(config, "layer4", "backfill", "--json")
     assert json.loads(again.stdout)["made"] == 0
     assert len(customer.names()) == 3
+
+
+async def test_status_says_how_many_rows_it_leaves_out(
+    config: Path,
+    identity_file: None,
+    pool: Pool,
+    shares: Shares,
+    s3_server: S3Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(layer4, "SHOWN", 2)
+    add_layer4(config, Customer.of(s3_server, tmp_path))
+    for _ in range(3):
+        await confirm(pool, shares, new_key())
+    said = json.loads((await command(config, "layer4", "status", "--json")).stdout)
+    assert (said["missing"], said["shown"], len(said["not_stored"])) == (3, 2, 2)
+    assert "the first 2 of them are shown" in (await command(config, "layer4", "status")).output
 
 
 async def test_backfill_into_a_bucket_that_refuses_continues_later_with_the_same_bytes(
