@@ -122,7 +122,14 @@ class S3Server(Service):
             verify=str(self.leaf.ca),
             aws_access_key_id=ROOT_USER,
             aws_secret_access_key=self._secret,
-            config=Config(s3={"addressing_style": "path"}, proxies={}),
+            config=Config(
+                s3={"addressing_style": "path"},
+                proxies={},
+                # Puts have a Content-Length. By default botocore sends chunks and a trailer, and
+                # versitygw answers before it has read the last chunk. It then takes these bytes
+                # for the beginning of the next request, and refuses that.
+                request_checksum_calculation="when_required",
+            ),
         )
 
     def create_bucket(
