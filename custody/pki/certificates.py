@@ -4,6 +4,7 @@ Pure: keys and certificates in, certificates out.
 """
 
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from custody.runtime.revocation import RevokedSerial
 from custody.wire.nodes import node_urn
 
 BACKDATED = timedelta(minutes=5)
@@ -99,6 +101,30 @@ def issue_server(
         [*(x509.DNSName(dns) for dns in names.dns), *(x509.IPAddress(ip) for ip in names.ip)]
     )
     return _leaf(name, public_key, issuer, days, identity, ExtendedKeyUsageOID.SERVER_AUTH)
+
+
+def issue_crl(
+    issuer: Authority, revoked: Iterable[RevokedSerial], number: int, until: datetime
+) -> x509.CertificateRevocationList:
+    """Issue a complete CRL (RFC 5280, section 5), valid from now on and until ``until``.
+
+    ``number`` must be higher than the number of every CRL that this key has signed before.
+    """
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.certificate.subject)
+        .last_update(datetime.now(UTC) - BACKDATED)
+        .next_update(until)
+        .add_extension(_issued_by(issuer), critical=False)
+        .add_extension(x509.CRLNumber(number), critical=False)
+    )
+    for each in revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(each.serial).revocation_date(each.at)
+        if each.reason is not None:
+            flag = x509.ReasonFlags(each.reason)
+            entry = entry.add_extension(x509.CRLReason(flag), critical=False)
+        builder = builder.add_revoked_certificate(entry.build())
+    return builder.sign(issuer.private_key, SHA256())
 
 
 def _leaf(
