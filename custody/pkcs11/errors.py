@@ -63,6 +63,34 @@ class KeyUnusable(HsmFailure):
     transient = False
 
 
+class HsmMisconfigured(HsmFailure):
+    """The token refuses a mechanism or an attribute, which ``reason`` names."""
+
+    code = "hsm_misconfigured"
+    transient = True
+
+
+class DataRefused(HsmFailure):
+    """The token signs or encrypts no data of this length."""
+
+    code = "data_refused"
+    transient = False
+
+
+class KeyNotWrappable(HsmFailure):
+    """The token's policy lets no new key out, even wrapped by the master key."""
+
+    code = "key_not_wrappable"
+    transient = False
+
+
+class CurveNotSupported(HsmFailure):
+    """The token does not do the curve of the key."""
+
+    code = "curve_not_supported"
+    transient = False
+
+
 class TooLate(Denied):
     """The request expired before the worker began the operation. Nothing was made."""
 
@@ -80,8 +108,12 @@ BY_CODE: dict[str, type[HsmFailure]] = {
         HsmUnavailable,
         HsmCrashed,
         SchemeUnsupported,
+        HsmMisconfigured,
         InvalidData,
+        DataRefused,
         KeyUnusable,
+        KeyNotWrappable,
+        CurveNotSupported,
     )
 }
 """The class of each failure that a worker can send."""

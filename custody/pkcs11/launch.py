@@ -80,7 +80,9 @@ def _learn(memory: PinMemory, standing: PinStanding, obstacle: Obstacle) -> None
     """Return what an answer other than success says about the PIN."""
     if obstacle is Obstacle.PIN:
         memory.remember(Verdict.REFUSED)
+    elif obstacle is Obstacle.LOGIN_STOPPED:
+        memory.remember(Verdict.STOPPED)
     elif obstacle is Obstacle.MASTER_KEY:
         memory.remember(Verdict.ACCEPTED)
-    elif standing is PinStanding.NEW:
+    elif standing is PinStanding.NEW and obstacle is not Obstacle.LOGIN_UNJUDGED:
         memory.forget()  # it was not tried, or not counted as wrong

@@ -4,17 +4,13 @@ from pathlib import Path
 
 import pkcs11
 from custody.pkcs11.attributes import NestedAttributeMapper
+from custody.pkcs11.c_login import log_in
+from custody.pkcs11.endings import Ending, Step, ending
 from custody.pkcs11.messages import Hello, Obstacle, PinStanding
+from custody.pkcs11.return_codes import code_name
+from custody.pkcs11.session_errors import name_of as name_of
 from pkcs11 import TokenFlag
-from pkcs11.exceptions import (
-    MultipleTokensReturned,
-    NoSuchToken,
-    PinIncorrect,
-    PinInvalid,
-    PinLenRange,
-    PinLocked,
-    PKCS11Error,
-)
+from pkcs11.exceptions import MultipleTokensReturned, NoSuchToken, PKCS11Error
 
 
 class CannotStart(Exception):
@@ -27,46 +23,39 @@ class CannotStart(Exception):
         self.todo = todo
 
 
-UNMAPPED = {
-    "0x1b": "ActionProhibited",  # CKR_ACTION_PROHIBITED
-    "0x68": "KeyFunctionNotPermitted",  # CKR_KEY_FUNCTION_NOT_PERMITTED
-}
-"""Answers that python-pkcs11 has no names for (PKCS#11 3.1, section 5.1)."""
-
-
-def name_of(error: PKCS11Error) -> str:
-    """Return the token's own words. They contain no secret: PKCS#11 has only codes."""
-    text = str(error)
-    for code, name in UNMAPPED.items():
-        if text.endswith(f" {code}"):
-            return name
-    return f"{type(error).__name__} ({text})" if text else type(error).__name__
-
-
 def open_session(hello: Hello) -> pkcs11.Session:
-    """Log in once. Raises CannotStart; obstacle PIN means that the token has refused the PIN."""
+    """Log in once. Raises CannotStart; its obstacle says what the token's answer means."""
     token = _find_token(hello)
     _heed_pin_count(token.flags, hello)
+    label = hello.token_label
     try:
-        return token.open(
-            rw=hello.purpose == "administration",
-            user_pin=hello.pin,
-            attribute_mapper=NestedAttributeMapper(),
+        session = token.open(
+            rw=hello.purpose == "administration", attribute_mapper=NestedAttributeMapper()
         )
-    except (PinIncorrect, PinInvalid, PinLenRange):
-        raise CannotStart(
-            Obstacle.PIN,
-            f"the token {hello.token_label!r} refuses the PIN; it is not tried again",
-            "Put the right PIN into the PIN file: once the file has changed it is tried again.",
-        ) from None
-    except PinLocked:
-        raise _locked(hello.token_label) from None
     except PKCS11Error as error:
         raise CannotStart(
-            Obstacle.LOGIN,
-            f"cannot log in to the token {hello.token_label!r}: {name_of(error)}",
-            "See whether its user PIN is set and whether it has sessions left.",
+            Obstacle.SESSION,
+            f"cannot open a session on the token {label!r}: {name_of(error)}",
+            Ending.NO_SESSION.facts.operator,
         ) from None
+    number = log_in(hello.module, session, hello.pin)
+    if number != 0 and ending(Step.LOG_IN, number) is not Ending.CONTINUED:
+        raise _no_login(label, number)
+    return session
+
+
+def _no_login(label: str, number: int) -> CannotStart:
+    end = ending(Step.LOG_IN, number)
+    what = f"cannot log in to the token {label!r}: {code_name(number)}"
+    match end:
+        case Ending.PIN_REFUSED:
+            what = f"the token {label!r} refuses the PIN ({code_name(number)})"
+            obstacle = Obstacle.PIN
+        case Ending.LOGIN_STOPPED:
+            obstacle = Obstacle.LOGIN_STOPPED
+        case _:
+            return CannotStart(Obstacle.LOGIN_UNJUDGED, what, end.facts.operator)
+    return CannotStart(obstacle, f"{what}; the PIN is not tried again", end.facts.operator)
 
 
 def _find_token(hello: Hello) -> pkcs11.Token:
@@ -82,7 +71,7 @@ def _find_token(hello: Hello) -> pkcs11.Token:
         raise CannotStart(
             Obstacle.MODULE,
             f"cannot load the PKCS#11 module {hello.module}: {name_of(error)}",
-            "See whether it is this machine's architecture and finds its own configuration.",
+            Ending.NOT_LOADED.facts.operator,
         ) from None
     try:
         return library.get_token(token_label=hello.token_label)
@@ -103,7 +92,7 @@ def _find_token(hello: Hello) -> pkcs11.Token:
         raise CannotStart(
             Obstacle.TOKEN,
             f"cannot look for the token {hello.token_label!r}: {name_of(error)}",
-            "See to the HSM's connection.",
+            Ending.NO_TOKEN.facts.operator,
         ) from None
 
 

@@ -85,12 +85,19 @@ class Ready(Message):
 
 
 class Obstacle(StrEnum):
-    """The failure that kept a worker from starting."""
+    """The failure that kept a worker from starting.
+
+    PIN: the token refused it. LOGIN: no login was tried. LOGIN_UNJUDGED: the token was gone before
+    it judged the PIN. LOGIN_STOPPED: the token may have counted the login as a wrong PIN.
+    """
 
     MODULE = "module"
     TOKEN = "token"  # noqa: S105 - an HSM's token, not a password
+    SESSION = "session"
     PIN = "pin"
     LOGIN = "login"
+    LOGIN_UNJUDGED = "login_unjudged"
+    LOGIN_STOPPED = "login_stopped"
     MASTER_KEY = "master_key"
 
 

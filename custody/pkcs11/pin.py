@@ -34,6 +34,7 @@ class Verdict(StrEnum):
     TRYING = "trying"
     ACCEPTED = "accepted"
     REFUSED = "refused"
+    STOPPED = "stopped"
 
 
 def read_pin(settings: HsmSettings) -> str:
@@ -91,8 +92,14 @@ class PinMemory:
         self._file = self._folder / FILE_NAME
 
     def standing(self) -> PinStanding:
-        """Return the PIN's history. Raise PinRefused if the token has refused it."""
+        """Return the PIN's history. Raise PinRefused if the PIN must not be tried now."""
         match self._verdict():
+            case Verdict.STOPPED:
+                raise PinRefused(
+                    f"the last login to the token {self._settings.token_label!r} failed, and the "
+                    "token may have counted it as a wrong PIN, so the PIN is not tried again",
+                    f"See in the vendor's tool why the login failed. {self._way_out()}",
+                )
             case Verdict.REFUSED:
                 raise PinRefused(
                     f"the token {self._settings.token_label!r} has refused this PIN before, "

@@ -42,5 +42,5 @@ def test_a_code_that_this_version_does_not_know_is_a_transient_failure() -> None
 
 def test_only_a_failure_that_another_attempt_can_change_is_transient() -> None:
     transient = {code for code, kind in BY_CODE.items() if kind("").transient}
-    assert transient == {"hsm_failure", "hsm_timeout", "hsm_unavailable"}
+    assert transient == {"hsm_failure", "hsm_timeout", "hsm_unavailable", "hsm_misconfigured"}
     assert not InvalidData("").transient
