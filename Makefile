@@ -2,6 +2,8 @@
 
 BIN := .venv/bin
 CARGO := cd mpc/native && PATH="$$PATH:$$HOME/.cargo/bin" nice cargo
+PROVIDER := PATH="$$PATH:$$HOME/.cargo/bin" nice cargo
+FAULTY := --manifest-path tests/providers/faulty/Cargo.toml
 UV_VERSION := 0.13.8
 CARGO_DENY_VERSION := 0.20.2
 PROJECTS := pyproject.toml deploy/custody-client/pyproject.toml
@@ -9,7 +11,7 @@ COMPILE := build/uv/bin/uv pip compile --quiet --universal --python-version 3.11
 	--generate-hashes --no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo drill up down test mutants mutmut lint format audit sbom audittools bench reference docs wheel recovery-kit lock clean promtool
+.PHONY: help install demo drill up down providers test mutants mutmut lint format audit sbom audittools bench reference docs wheel recovery-kit lock clean promtool
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,7 +31,10 @@ up: install ## start everything on this machine and leave it running (build/dev/
 down: install ## stop what `make up` started
 	@$(BIN)/python -m devstack down
 
-test: install promtool ## run all tests and show their coverage; some: make test ARGS="tests/unit -x"
+providers: ## build the PKCS#11 modules that only the tests use (~/.cache/custody keeps them)
+	@devstack/providers.sh
+
+test: install promtool providers ## run all tests and show their coverage; some: make test ARGS="tests/unit -x"
 ifdef ARGS
 	@$(BIN)/pytest $(ARGS)
 else
@@ -56,11 +61,14 @@ lint: install ## check format, style, types, the direction of imports, and words
 	$(BIN)/python -m devstack.words
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --release --locked --quiet -- -D warnings
+	$(PROVIDER) fmt $(FAULTY) --check
+	$(PROVIDER) clippy $(FAULTY) --all-targets --release --locked --quiet -- -D warnings
 
 format: install ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(CARGO) fmt --all
+	$(PROVIDER) fmt $(FAULTY)
 
 audit: install audittools ## check dependencies: licences, sources, vulnerabilities; ARGS=--offline
 	@test -x build/cargo-tools/bin/cargo-deny || { echo "compiling cargo-deny (some minutes)" && \

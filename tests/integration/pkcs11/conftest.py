@@ -15,6 +15,8 @@ from custody.pkcs11.settings import HsmSettings, PinFile
 from custody.wire.algorithms import EDDSA_ED25519
 from softhsm.tokens import TokenFolder
 from tests.integration.pkcs11.outside import LABEL
+from tests.providers import faulty_module
+from tests.providers.faulty_module import FaultyModule
 
 ROOT = Path(__file__).parents[3]
 FAULTY = "tests.integration.pkcs11.faulty_worker"
@@ -70,6 +72,27 @@ def tokens(template: TokenFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def settings(tokens: TokenFolder, tmp_path: Path) -> HsmSettings:
     return settings_for(tokens, tmp_path / "state")
+
+
+@pytest.fixture(scope="session")
+def built_faulty_module() -> None:
+    faulty_module.build()
+
+
+@pytest.fixture
+def faulty(
+    built_faulty_module: None, tokens: TokenFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> FaultyModule:
+    """The faulty module in front of SoftHSM. It has no rules yet."""
+    module = FaultyModule(tmp_path / "faulty", tokens.module)
+    for name, value in module.environment.items():
+        monkeypatch.setenv(name, value)
+    return module
+
+
+@pytest.fixture
+def faulty_settings(settings: HsmSettings, faulty: FaultyModule) -> HsmSettings:
+    return replace(settings, module=faulty.module, workers=1)
 
 
 @asynccontextmanager

@@ -1,0 +1,1 @@
+"""PKCS#11 modules that the tests run against, beside SoftHSM."""

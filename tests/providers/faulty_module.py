@@ -1,0 +1,170 @@
+"""A PKCS#11 module that misbehaves on command: how a test commands it, and sees what it did.
+
+The module itself is ``faulty/``; its README.md explains the script that this file writes.
+"""
+
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+MODULE = ROOT / "build" / "providers" / "libfaulty_pkcs11.so"
+SCRIPT_VARIABLE = "FAULTY_MODULE_SCRIPT"
+EVERY_FUNCTION = "*"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A line of the module's log. ``outcome``: a return code, or what happened instead."""
+
+    process_id: int
+    function: str
+    outcome: int | str
+    rule: int | None
+
+
+@dataclass(frozen=True)
+class When:
+    """The calls that a rule is about. Calls that only ask for a length are never among them.
+
+    ``at``: the number of one call, from 1. ``since``: this call and all that follow. Without both:
+    every call. Only calls that meet the conditions are counted, from the moment when the rule is
+    given, by each process for itself or by ``all_processes`` together.
+    ``after_real``: the real module does its work first, and its answer is lost.
+    ``attribute``: the template has it. ``object_class``: the template's CKA_CLASS.
+    ``longer_than``: bytes of data. ``data``: these bytes. ``read_only``: C_OpenSession without
+    CKF_RW_SESSION.
+    """
+
+    at: int | None = None
+    since: int = 1
+    all_processes: bool = False
+    after_real: bool = False
+    mechanism: int | None = None
+    attribute: int | None = None
+    object_class: int | None = None
+    longer_than: int | None = None
+    data: bytes | None = None
+    read_only: bool = False
+
+    def words(self) -> list[str]:
+        """Return the conditions as the script has them."""
+        words = [f"from={self.since if self.at is None else self.at}"]
+        if self.at is not None:
+            words.append(f"to={self.at}")
+        if self.all_processes:
+            words.append("over=all")
+        if self.after_real:
+            words.append("when=after")
+        if self.read_only:
+            words.append("session=read-only")
+        if self.longer_than is not None:
+            words.append(f"longer-than={self.longer_than}")
+        if self.data is not None:
+            words.append(f"data={self.data.hex()}")
+        for name, number in (
+            ("mechanism", self.mechanism),
+            ("attribute", self.attribute),
+            ("class", self.object_class),
+        ):
+            if number is not None:
+                words.append(f"{name}={number:#x}")
+        return words
+
+
+EVERY = When()
+
+
+@dataclass
+class FaultyModule:
+    """The module in front of ``real``, and the rules that it follows now.
+
+    ``folder`` is a new folder of this test, for the script, the log and the counts.
+    """
+
+    folder: Path
+    real: Path
+    _rules: dict[int, str] = field(default_factory=dict)
+    _last_rule: int = 0
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True)
+        self._write()
+
+    @property
+    def module(self) -> Path:
+        """Return the path to configure as the PKCS#11 module."""
+        return MODULE
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables that a process needs to use the module."""
+        return {SCRIPT_VARIABLE: str(self.folder / "script")}
+
+    def returns(self, function: str, code: int, when: When = EVERY) -> int:
+        """Answer with a return code, any CK_RV. Return the rule's number, as every rule does."""
+        return self._rule(function, when, f"return:{code:#x}")
+
+    def delays(self, function: str, seconds: float, when: When = EVERY) -> int:
+        """Wait, and then do the call."""
+        return self._rule(function, when, f"delay:{int(seconds * 1000)}")
+
+    def hangs(self, function: str, when: When = EVERY) -> int:
+        """Never answer."""
+        return self._rule(function, when, "hang")
+
+    def crashes(self, function: str, when: When = EVERY) -> int:
+        """Abort the process (SIGABRT)."""
+        return self._rule(function, when, "crash")
+
+    def remove(self, *rules: int) -> None:
+        """Take rules back. Their faults end at once, also in running processes."""
+        for rule in rules:
+            del self._rules[rule]
+        self._write()
+
+    def clear(self) -> None:
+        """Take every rule back."""
+        self.remove(*self._rules)
+
+    def calls(self, function: str | None = None) -> list[Call]:
+        """Return what the module did, in order, for one function or all."""
+        log = self.folder / "log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        calls = [_call(line) for line in lines]
+        return [call for call in calls if function in (None, call.function)]
+
+    def fired(self, rule: int) -> int:
+        """Return how often a rule has done something."""
+        return sum(1 for call in self.calls() if call.rule == rule)
+
+    def _rule(self, function: str, when: When, action: str) -> int:
+        self._last_rule += 1
+        words = [str(self._last_rule), function, *when.words(), f"do={action}"]
+        self._rules[self._last_rule] = " ".join(words)
+        self._write()
+        return self._last_rule
+
+    def _write(self) -> None:
+        """Replace the script. The module reads it again at its next call."""
+        lines = [f"module {self.real}", f"folder {self.folder}"]
+        lines += [f"rule {rule}" for rule in self._rules.values()]
+        new = self.folder / "script.new"
+        new.write_text("".join(f"{line}\n" for line in lines))
+        new.rename(self.folder / "script")
+
+
+def build() -> None:
+    """Compile the module unless that was done before. Takes 50 ms then."""
+    subprocess.run([ROOT / "devstack" / "providers.sh", "faulty"], check=True, env=os.environ)
+
+
+def _call(line: str) -> Call:
+    process_id, function, outcome, rule = line.split(" ")
+    return Call(
+        int(process_id),
+        function,
+        int(outcome, 16) if outcome.startswith("0x") else outcome,
+        None if rule == "-" else int(rule),
+    )
