@@ -1,13 +1,19 @@
 """One worker as the daemon sees it: a process behind a socket, killed when it passes a deadline."""
 
+import array
 import asyncio
+import fcntl
 import os
 import signal
 import socket
 import sys
+import termios
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar, cast
+
+import structlog
 
 from custody.pkcs11.messages import (
     HEADER,
@@ -26,6 +32,10 @@ from custody.pkcs11.messages import (
 
 WORKER_MODULE = "custody.pkcs11.worker"
 STDERR = 2
+REAP_SECONDS = 2.0
+"""How long a killed process may take to end. A driver of the kernel can hold it back for ever."""
+
+log = structlog.get_logger()
 
 Item = TypeVar("Item")
 
@@ -47,7 +57,9 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
 
     Answers come in the order in which the items were sent. Start the process from a thread that
     lives as long as the daemon: the kernel ends the process when that thread ends
-    (PR_SET_PDEATHSIG).
+    (PR_SET_PDEATHSIG). The process leads a process group. A vendor's library may fork children,
+    and these inherit the socket: so the end of the process counts, not the end of the socket. When
+    the process ends, its children are killed.
     """
 
     def __init__(self, deadline_seconds: float, module: str = WORKER_MODULE) -> None:
@@ -59,6 +71,8 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
         self._started: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         self._transport: asyncio.WriteTransport | None = None
         self._process: asyncio.subprocess.Process | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._swept = False
         self.outstanding: deque[Item] = deque()
         self.hung = False
         self.gone = asyncio.Event()
@@ -66,6 +80,19 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
 
     async def start(self, hello: Hello, deadline_seconds: float) -> Ready:
         """Spawn, log in, prove. Raises StartRefused or WorkerGone; the process is gone then."""
+        try:
+            await self._spawn()
+            self._write(hello)
+            async with asyncio.timeout(deadline_seconds):
+                return await self._started
+        except TimeoutError:
+            await self.stop()
+            raise WorkerGone(f"did not log in within {deadline_seconds:g} s") from None
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -79,22 +106,15 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
                     pass_fds=(theirs.fileno(),),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=STDERR,  # what a vendor's library prints must not get into our output
+                    start_new_session=True,
                 )
             await asyncio.get_running_loop().create_connection(lambda: self, sock=ours)
         except OSError as error:
-            ours.close()
-            await self.stop()
             raise WorkerGone(f"could not be started: {error.strerror}") from None
-        try:
-            self._write(hello)
-            async with asyncio.timeout(deadline_seconds):
-                return await self._started
-        except TimeoutError:
-            await self.stop()
-            raise WorkerGone(f"did not log in within {deadline_seconds:g} s") from None
-        except BaseException:
-            await self.stop()
-            raise
+        finally:
+            if self._transport is None:
+                ours.close()
+        self._watching = asyncio.create_task(self._watch(self._process))
 
     @property
     def process_id(self) -> int | None:
@@ -108,23 +128,30 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
         self._write(Operations.model_construct(operations=operations))
 
     async def stop(self) -> None:
-        """Kill and reap the process."""
+        """Kill the process and its children, and reap the process."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._transport is not None:
-            self._transport.abort()
+        self._started.cancel()
+        self._kill()
         if self._process is not None:
-            self._kill()
-            await self._process.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REAP_SECONDS):
+                    await self._process.wait()
+            if self._process.returncode is None:
+                log.error("a killed hsm worker does not end", pid=self._process.pid)
+        if self._watching is not None:
+            self._watching.cancel()
 
     async def ended(self) -> str:
-        """Wait until the process has ended; how it did, in words."""
+        """Wait until the process has ended, or was killed; how it ended, in words."""
         await self.gone.wait()
         await self.stop()
         code = None if self._process is None else self._process.returncode
         if self.hung:
             return f"passed its deadline of {self._deadline_seconds:g} s and was killed"
-        if code is not None and code < 0:
+        if code is None:
+            return "was killed and has not ended"
+        if code < 0:
             return f"ended by {signal.Signals(-code).name}"
         return f"ended with exit code {code}"
 
@@ -188,8 +215,30 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
         self._kill()
 
     def _kill(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
+        """Kill the process and its children, and wait for nothing more from them."""
+        if self._process is not None and not self._swept:
+            # Once the process has been reaped, its number is not used again while a child has it
+            # as its process group, but it may be used again after this.
+            self._swept = self._process.returncode is not None
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        """Close the socket after the process has ended and its last messages have been read."""
+        await process.wait()
+        while self._has_unread():  # noqa: ASYNC110 - the loop reads it, in its next round
+            await asyncio.sleep(0)
+        self._kill()
+
+    def _has_unread(self) -> bool:
+        if self._transport is None or self._transport.is_closing():
+            return False
+        unread = array.array("i", [0])
+        descriptor = self._transport.get_extra_info("socket").fileno()
+        fcntl.ioctl(descriptor, termios.FIONREAD, unread)
+        return unread[0] > 0
 
     def _write(self, message: Message) -> None:
         if self._transport is not None and not self._transport.is_closing():
