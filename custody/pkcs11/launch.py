@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from custody.pkcs11.messages import Hello, Obstacle, PinStanding, Ready
-from custody.pkcs11.pin import PinMemory, Verdict, read_pin
+from custody.pkcs11.pin import PinMemory, Verdict, login_turn
 from custody.pkcs11.settings import HsmSettings
 from custody.pkcs11.worker_process import StartRefused, WorkerGone, WorkerProcess
 from custody.runtime.errors import OperatorError
@@ -30,11 +30,9 @@ async def launch(
 
     Raises HsmCannotStart, PinRefused or ConfigurationError, all of them OperatorError.
     """
-    memory = PinMemory(settings)
-    if memory.standing() is PinStanding.PROVEN:
-        return await _try_once(settings, worker, purpose, known, memory)
-    async with memory.turn():
-        return await _try_once(settings, worker, purpose, known, memory)
+    PinMemory(settings).standing()  # a PIN that was refused need not wait for its turn
+    async with login_turn(settings):
+        return await _try_once(settings, worker, purpose, known, PinMemory(settings))
 
 
 async def _try_once(
@@ -48,7 +46,7 @@ async def _try_once(
     hello = Hello(
         module=str(settings.module),
         token_label=settings.token_label,
-        pin=read_pin(settings),
+        pin=memory.read(),
         pin_standing=standing,
         master_key_label=settings.master_key_label,
         host_signing=sorted(settings.host_signing),

@@ -8,8 +8,10 @@ explicitly that it may be tried again.
 """
 
 import asyncio
+import codecs
 import fcntl
 import json
+import unicodedata
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from enum import StrEnum
@@ -18,12 +20,20 @@ from typing import Any
 
 from custody.pkcs11.messages import PinStanding
 from custody.pkcs11.settings import HsmSettings, PinFile
-from custody.runtime.configuration import credential_path, read_secret, replace_file, sync_folder
+from custody.runtime.configuration import (
+    credential_path,
+    read_secret_file,
+    replace_file,
+    sync_folder,
+)
 from custody.runtime.errors import ConfigurationError, OperatorError
 
 FILE_NAME = "pin.json"
 LOCK_NAME = "pin.lock"
 LOCK_POLL_SECONDS = 0.05
+_BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_INVISIBLE = ("Cc", "Cf", "Zl", "Zp")
+"""Unicode's categories of control and format characters, and of separators of lines."""
 
 
 class PinRefused(OperatorError):
@@ -37,17 +47,27 @@ class Verdict(StrEnum):
     STOPPED = "stopped"
 
 
-def read_pin(settings: HsmSettings) -> str:
-    """Return the PIN. Raise ConfigurationError: unreadable, empty, or not UTF-8."""
-    secret = read_secret(_path(settings), "the PIN of the HSM's token")
+def pin_in(content: bytes) -> str:
+    """Return the PIN that a file holds: one line of visible text in UTF-8.
+
+    A newline at the end is no part of it. Raise ValueError, with the fault of the file. A token
+    counts a PIN with an invisible character as a wrong one.
+    """
+    if content.startswith(_BYTE_ORDER_MARKS):
+        raise ValueError("begins with a byte order mark, which an editor wrote")
+    line = (
+        content.removesuffix(b"\r\n") if content.endswith(b"\r\n") else content.removesuffix(b"\n")
+    )
+    if not line:
+        raise ValueError("is empty: it holds no PIN, or it is being written")
     try:
-        pin = secret.decode()
+        pin = line.decode()
     except UnicodeDecodeError:
-        pin = ""
-    if not pin:
-        raise ConfigurationError(
-            f"{_path(settings)} holds no PIN", "Write the token's user PIN into it, as text."
-        )
+        raise ValueError("is not text in UTF-8") from None
+    if any(unicodedata.category(each) in _INVISIBLE for each in pin):
+        raise ValueError("has more than one line, or an invisible control character")
+    if pin != pin.strip():
+        raise ValueError("has white space before or after the PIN")
     return pin
 
 
@@ -79,6 +99,39 @@ def _path(settings: HsmSettings) -> Path:
     if isinstance(settings.pin, PinFile):
         return settings.pin.path
     return credential_path(settings.pin.name)
+
+
+@asynccontextmanager
+async def login_turn(settings: HsmSettings) -> AsyncIterator[None]:
+    """Wait until no other worker of this state directory logs in.
+
+    Also a PIN that has worked may be wrong by now. So logins are one after the other, and each
+    begins by reading whether the one before it was refused.
+    """
+    folder = settings.state_directory
+    with _writable(folder):
+        lock = (folder / LOCK_NAME).open("w")
+    with lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                await asyncio.sleep(LOCK_POLL_SECONDS)
+        yield
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        yield
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write to the state directory {folder}: {error.strerror}",
+            "Make room there, and make it writable for this user: that a PIN is being tried is "
+            "written down before it is.",
+        ) from None
 
 
 class PinMemory:
@@ -118,37 +171,34 @@ class PinMemory:
         if verdict is self._verdict():
             return
         record = json.dumps({"pin": self._identity, "verdict": verdict}).encode()
-        with self._writable():
+        with _writable(self._folder):
             replace_file(self._file, record)
 
     def forget(self) -> None:
         """Let the PIN be tried as if for the first time."""
-        with self._writable():
+        with _writable(self._folder):
             self._file.unlink(missing_ok=True)
             sync_folder(self._folder)
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """One worker of one process at a time tries a PIN that is not proven."""
-        with self._writable(), (self._folder / LOCK_NAME).open("w") as lock:
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    await asyncio.sleep(LOCK_POLL_SECONDS)
-            yield
+    def read(self) -> str:
+        """Return the PIN.
 
-    @contextmanager
-    def _writable(self) -> Iterator[None]:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            yield
-        except OSError as error:
+        Raise ConfigurationError if the file is unreadable, if it does not hold one line of visible
+        text, or if it has changed since this object was made.
+        """
+        path = _path(self._settings)
+        content = read_secret_file(path, "the PIN of the HSM's token")
+        if identity(self._settings) != self._identity:
             raise ConfigurationError(
-                f"cannot write to the state directory {self._folder}: {error.strerror}",
-                "Make room there, and make it writable for this user: that a PIN is being tried is "
-                "written down before it is.",
+                f"the PIN file {path} is being written; nothing was tried",
+                "Write a new file beside it and rename that: then it is never seen half-written.",
+            )
+        try:
+            return pin_in(content)
+        except ValueError as fault:
+            raise ConfigurationError(
+                f"the PIN file {path} {fault}; nothing was tried",
+                "Write the token's user PIN into it, as one line of plain text.",
             ) from None
 
     def _verdict(self) -> Verdict | None:

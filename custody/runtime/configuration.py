@@ -118,7 +118,12 @@ def _faults(error: ValidationError) -> str:
 
 
 def read_secret(path: Path, what: str) -> bytes:
-    """Return a secret file's contents without a final newline.
+    """Return a secret file's contents without final newlines. Raise ConfigurationError."""
+    return read_secret_file(path, what).rstrip(b"\r\n")
+
+
+def read_secret_file(path: Path, what: str) -> bytes:
+    """Return a secret file's contents.
 
     Raise ConfigurationError if the file cannot be read, is too large, or if other users may read
     it. A pipe is read as well: a shell passes one for ``<(command)``.
@@ -142,7 +147,7 @@ def read_secret(path: Path, what: str) -> bytes:
             f"{path} has more than {MAX_SECRET} bytes, too many for {what}",
             "Correct the path in the configuration or on the command line.",
         )
-    return secret.rstrip(b"\r\n")
+    return secret
 
 
 def write_secret(path: Path, secret: bytes) -> None:

@@ -76,15 +76,21 @@ async def test_only_one_worker_tries_it(settings: HsmSettings, tokens: TokenFold
     assert count(logins) == 1
 
 
+@pytest.mark.parametrize("has_worked_before", [False, True])
 async def test_two_processes_at_once_try_it_once(
-    settings: HsmSettings, tokens: TokenFolder, logins: Path
+    settings: HsmSettings, tokens: TokenFolder, logins: Path, has_worked_before: bool
 ):
-    write_pin(tokens, WRONG)
+    if has_worked_before:
+        await start(settings, faulty=True, workers=1)
+        outside.change_pin(tokens, "5678-new")
+    else:
+        write_pin(tokens, WRONG)
+    before = count(logins)
     outcomes = await asyncio.gather(
         *(start(settings, faulty=True) for _ in range(3)), return_exceptions=True
     )
     assert all(isinstance(outcome, OperatorError) for outcome in outcomes)
-    assert count(logins) == 1
+    assert count(logins) == before + 1
 
 
 async def test_a_pin_changed_on_the_token_while_running_is_refused_once(
@@ -175,6 +181,16 @@ async def test_a_pin_file_that_others_may_read_is_refused(
     tokens.pin_file(LABEL).chmod(0o644)
     with pytest.raises(ConfigurationError):
         await start(settings)
+
+
+async def test_a_pin_file_that_cannot_be_right_is_not_tried(
+    settings: HsmSettings, tokens: TokenFolder, logins: Path
+):
+    write_pin(tokens, "1234\n\n")
+    with pytest.raises(ConfigurationError, match="more than one line"):
+        await start(settings, faulty=True)
+    assert count(logins) == 0
+    assert not (settings.state_directory / "pin.json").exists()
 
 
 @pytest.mark.parametrize(
