@@ -50,7 +50,7 @@ class Verdict(StrEnum):
 def pin_in(content: bytes) -> str:
     """Return the PIN that a file holds: one line of visible text in UTF-8.
 
-    A newline at the end is no part of it. Raise ValueError, with the fault of the file. A token
+    A newline at the end does not count. Raise ValueError, with the fault of the file. A token
     counts a PIN with an invisible character as a wrong one.
     """
     if content.startswith(_BYTE_ORDER_MARKS):

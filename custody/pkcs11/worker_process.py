@@ -33,7 +33,7 @@ from custody.pkcs11.messages import (
 WORKER_MODULE = "custody.pkcs11.worker"
 STDERR = 2
 REAP_SECONDS = 2.0
-"""How long a killed process may take to end. A driver of the kernel can hold it back for ever."""
+"""How long a killed process may take to end. A device driver can hold the process back."""
 
 log = structlog.get_logger()
 
