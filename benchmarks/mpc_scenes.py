@@ -81,11 +81,11 @@ class SignerGroups:
         """Return the median seconds in which a signer's client asks a delivery server its name."""
         leaf = self._stack.certificates.node("signer-that-asks")
         (running,) = self._stack.signers.delivery_servers
-        server = DeliveryServer(running.name, running.url, leaf.ca)
+        server = DeliveryServer(running.name, running.url, leaf.client())
 
         async def ask() -> list[float]:
             times = []
-            async with DeliveryClient([server], leaf.certificate, leaf.private_key) as client:
+            async with DeliveryClient([server]) as client:
                 for _ in range(ROUND_TRIPS):
                     began = time.perf_counter()
                     await client.facts(server.name)

@@ -7,6 +7,7 @@ from pathlib import Path
 from custody.pki import certificates
 from custody.pki.directory import CA, CERTIFICATE, INTERMEDIATE, NODES, PRIVATE_KEY, ROOT, SERVERS
 from custody.pki.directory import Directory as PkiDirectory
+from custody.runtime.tls import TlsFiles
 from devstack.processes import LOCALHOST
 
 DAYS = 30
@@ -23,6 +24,10 @@ class Leaf:
     @classmethod
     def of(cls, folder: Path) -> "Leaf":
         return cls(folder / CERTIFICATE, folder / PRIVATE_KEY, folder / CA)
+
+    def client(self, use: str = "client") -> TlsFiles:
+        """Return the files for a client that shows this leaf."""
+        return TlsFiles(use, self.certificate, self.private_key, self.ca)
 
 
 class Certificates:

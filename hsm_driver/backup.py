@@ -38,7 +38,7 @@ def daemon_of(settings: DriverSettings, config: Path) -> Daemon:
     return node_daemon(
         settings,
         config,
-        files=() if copies is None else (copies.ca, copies.credentials_file),
+        files=() if copies is None else (copies.ca, copies.crl, copies.credentials_file),
         secrets=(settings.hsm.pin_file,),
         known_keys=KNOWN_KEYS,
         check_keys=CHECK,

@@ -112,9 +112,11 @@ def run(context: typer.Context) -> None:
 
     import uvloop
 
+    from custody.runtime.certificate_watch import ignore_hangups
     from custody.runtime.hardening import harden
     from hsm_driver import driver
 
+    ignore_hangups()  # until the daemon handles SIGHUP
     harden()
     with operator_errors():
         settings = _settings(context)

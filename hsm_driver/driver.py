@@ -83,6 +83,7 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
             parts=parts,
             capabilities=capabilities,
             warnings=backups.warnings,
+            tls=[] if copies is None else copies.tls,
             held_keys=DriverKeys(database, settings.node.id, settings.node.group, signer),
         )
         node = build_node(settings, database, client, signer, mode, on_stage)

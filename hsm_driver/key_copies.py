@@ -24,6 +24,7 @@ from custody.pkcs11.errors import KeyUnusable
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.master_key import HOST_SUFFIX
 from custody.pkcs11.wrapped_key import WrappedKey
+from custody.runtime.live_tls import LiveTls
 from custody.s3.bucket import Bucket
 from custody.s3.faults import FaultKind, S3Fault
 from custody.wire.algorithms import Curve, Network, Protection, Scheme, known_algorithm
@@ -97,6 +98,11 @@ class KeyCopies:
         self._pinned = PinnedKeys([signer.public_key, *others])
         self._prefix = bucket.settings.prefix
         self._problem: str | None = None
+
+    @property
+    def tls(self) -> list[LiveTls]:
+        """Return the TLS files that the driver watches."""
+        return [] if self._bucket.tls is None else [self._bucket.tls]
 
     def problem(self) -> str | None:
         """Return why the last copy could not be put or read. Meanwhile no key is made."""

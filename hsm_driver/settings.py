@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 from custody.node.settings import NodeSettings
 from custody.pkcs11.settings import HsmSettings
 from custody.pkcs11.token_section import TokenSection, token_settings
+from custody.runtime.tls import TlsFiles
 from custody.s3.settings import S3Section
 from custody.wire.algorithms import HSM_ALGORITHMS, Algorithm
 from custody.wire.encoding import base64_to_bytes
@@ -51,6 +52,11 @@ class DriverSettings(NodeSettings):
 
     hsm: HsmSection
     key_copies: KeyCopiesSection | None = None
+
+    @property
+    def tls(self) -> list[TlsFiles]:
+        copies = None if self.key_copies is None else self.key_copies.tls
+        return [*super().tls, *([] if copies is None else [copies])]
 
 
 def hsm_settings(settings: DriverSettings, workers: int | None = None) -> HsmSettings:

@@ -43,7 +43,10 @@ def daemon_of(settings: SignerSettings, config: Path) -> Daemon:
     return node_daemon(
         settings,
         config,
-        files=(*(server.ca for server in settings.delivery), *_layer4_files(settings)),
+        files=(
+            *(path for server in settings.delivery for path in (server.ca, server.crl)),
+            *_layer4_files(settings),
+        ),
         secrets=(encryption.key_file, *encryption.other_key_files, pin_file),
         known_keys=_KNOWN_KEYS,
         check_keys=CHECK,
@@ -60,7 +63,7 @@ def _layer4_files(settings: SignerSettings) -> tuple[Path, ...]:
     section = settings.layer4
     if section is None:
         return ()
-    files = (section.customer_key_file, section.ca, section.credentials_file)
+    files = (section.customer_key_file, section.ca, section.crl, section.credentials_file)
     return tuple(path for path in files if path is not None)
 
 

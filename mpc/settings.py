@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from custody.node.settings import NodeSettings
 from custody.pkcs11.token_section import TokenSection
 from custody.runtime.configuration import ConfiguredPath, Section
+from custody.runtime.tls import TlsFiles
 from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
 from mpc.layer4.settings import Layer4Section
 
@@ -48,6 +49,7 @@ class DeliverySection(Section):
     name: Annotated[str, Field(min_length=1)]
     url: Annotated[str, Field(pattern=r"^https://[^/@]+/?$")]
     ca: ConfiguredPath
+    crl: ConfiguredPath | None = None
 
 
 class SignerSettings(NodeSettings):
@@ -64,3 +66,23 @@ class SignerSettings(NodeSettings):
         if len(set(names)) != len(names):
             raise ValueError("two delivery servers have the same name")
         return self
+
+    @property
+    def delivery_tls(self) -> dict[str, TlsFiles]:
+        """Return the files of the connections to each delivery server, by name."""
+        mine = self.control_plane
+        return {
+            each.name: TlsFiles(
+                f"delivery {each.name}", mine.certificate, mine.private_key, each.ca, each.crl
+            )
+            for each in self.delivery
+        }
+
+    @property
+    def tls(self) -> list[TlsFiles]:
+        copies = None if self.layer4 is None else self.layer4.tls
+        return [
+            *super().tls,
+            *self.delivery_tls.values(),
+            *([] if copies is None else [copies]),
+        ]

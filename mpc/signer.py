@@ -123,6 +123,7 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
                 ban_questions=answering.asked,
                 require_ready=restore_watch.require_whole,
                 withdraw=partial(withdraw, delivery, settings.node.id),
+                tls=(*delivery.tls, *([] if copies is None else copies.tls)),
             )
             node = build_node(settings, database, client, signer, mode, on_stage)
             await node.run(
@@ -177,9 +178,9 @@ async def left_if_known(locks: BanLocks, restore_watch: RestoreWatch) -> list[Le
 
 def open_delivery_client(settings: SignerSettings) -> DeliveryClient:
     """Return a client of the configured delivery servers."""
-    servers = [DeliveryServer(each.name, each.url, each.ca) for each in settings.delivery]
-    section = settings.control_plane
-    return DeliveryClient(servers, section.certificate, section.private_key)
+    files = settings.delivery_tls
+    servers = [DeliveryServer(each.name, each.url, files[each.name]) for each in settings.delivery]
+    return DeliveryClient(servers)
 
 
 def handlers(

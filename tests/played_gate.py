@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from custody.node.gate_messages import SIGNATURE_HEADER, GateQuestion
-from custody.runtime.tls import server_context
+from custody.runtime.tls import TlsFiles
 from devstack.certificates import Leaf
 from devstack.processes import LOCALHOST
 from tests.server_in_a_thread import ServerInAThread
@@ -106,7 +106,7 @@ class PlayedGate(ServerInAThread):
     name = "gate"
 
     def __init__(self, leaf: Leaf) -> None:
-        super().__init__(server_context(leaf.certificate, leaf.private_key))
+        super().__init__(TlsFiles("gate", leaf.certificate, leaf.private_key, is_server=True))
         self.play: Play = approve
         self.asked: list[Asked] = []
 

@@ -1,7 +1,6 @@
 """HTTPS servers that a test plays: what somebody else runs, behind a real connection."""
 
 import asyncio
-import ssl
 import threading
 from abc import ABC, abstractmethod
 from types import TracebackType
@@ -10,6 +9,8 @@ from typing import Self
 from starlette.applications import Starlette
 
 from custody.runtime.listener import Listener, config
+from custody.runtime.live_tls import LiveTls
+from custody.runtime.tls import TlsFiles
 from devstack.processes import LOCALHOST
 
 
@@ -18,8 +19,8 @@ class ServerInAThread(ABC):
 
     name: str
 
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
+    def __init__(self, files: TlsFiles) -> None:
+        self._tls = LiveTls(files)
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self.port = 0
@@ -55,7 +56,7 @@ class ServerInAThread(ABC):
                 self.application(),
                 LOCALHOST,
                 0,
-                ssl_context_factory=lambda *_: self._context,
+                tls=self._tls,
                 date_header=False,
             )
         )

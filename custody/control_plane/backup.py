@@ -43,6 +43,7 @@ def daemon_of(settings: Settings, config: Path) -> Daemon:
     files = (
         config.resolve(), database.url_file, settings.jobs.signing_key, public_api.certificate,
         public_api.private_key, node_api.certificate, node_api.private_key, node_api.client_ca,
+        node_api.crl,
         settings.backup.scratch_url_file, None if following is None else key_files.next,
     )  # fmt: skip
     return Daemon(

@@ -103,9 +103,11 @@ def serve_command(
 
     from custody.control_plane import serve
     from custody.runtime import log
+    from custody.runtime.certificate_watch import ignore_hangups
     from custody.runtime.hardening import harden
 
     with operator_errors():
+        ignore_hangups()  # until the daemon handles SIGHUP
         harden()
         log.configure(log_level)
         uvloop.run(serve.serve_control_plane(settings_of(context)))

@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import gc
 import signal
-import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -46,8 +45,10 @@ from custody.database.pool import Pool
 from custody.database.url import warn_of_tls
 from custody.migrations.schema import check_database
 from custody.runtime.activities import Activity, keep_going
+from custody.runtime.certificate_metrics import CertificateMetrics
+from custody.runtime.certificate_watch import CertificateWatch
 from custody.runtime.listener import Listener, config
-from custody.runtime.tls import server_context
+from custody.runtime.live_tls import LiveTls
 from custody.wire.signed_bytes import SigningKey
 
 DISTRIBUTION = "custody"
@@ -64,10 +65,7 @@ async def serve_control_plane(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    public_tls = server_context(settings.public_api.certificate, settings.public_api.private_key)
-    node_tls = server_context(
-        settings.node_api.certificate, settings.node_api.private_key, settings.node_api.client_ca
-    )
+    public_tls, node_tls = LiveTls(settings.public_api.tls), LiveTls(settings.node_api.tls)
     signer = settings.jobs.signer()
     url = settings.database.read_url()
     if not await _schema_is_right(url, stop):
@@ -86,6 +84,9 @@ async def serve_control_plane(settings: Settings) -> None:
         mpc = build_conductor(
             database, notifications, queue, signer, options, StepMetrics(registry)
         )
+        certificates = CertificateWatch(
+            [public_tls, node_tls], settings.certificates, CertificateMetrics(registry)
+        )
         services = compose(
             database,
             notifications,
@@ -93,6 +94,7 @@ async def serve_control_plane(settings: Settings) -> None:
             JobMaker(signer, settings.jobs.lifetime_seconds),
             settings.groups,
             mpc.groups,
+            certificates.problem,
         )
         metrics = Metrics(database, registry)
         if settings.backup is not None:
@@ -100,6 +102,7 @@ async def serve_control_plane(settings: Settings) -> None:
         listeners = _listeners(settings, services, queue, mpc.tasks, metrics, public_tls, node_tls)
         sweep = Sweep(queue, AuditHeads(database), mpc.conductor)
         work = {
+            "certificates": certificates.run,
             "sweep": sweep.run,
             "conductor": mpc.conductor.run,
             "database watch": database.health.watch,
@@ -114,6 +117,7 @@ def compose(
     job_maker: JobMaker,
     groups: GroupsSection,
     signer_groups: SignerGroups,
+    certificate_problem: Callable[[], str | None] = lambda: None,
 ) -> Services:
     """The parts of the public API, put together."""
     return Services(
@@ -129,6 +133,7 @@ def compose(
         job_maker=job_maker,
         creation=Creation(database, queue, notifications),
         notifications=notifications,
+        certificate_problem=certificate_problem,
     )
 
 
@@ -185,8 +190,8 @@ def _listeners(
     queue: Queue,
     tasks: Tasks,
     metrics: Metrics,
-    public_tls: ssl.SSLContext,
-    node_tls: ssl.SSLContext,
+    public_tls: LiveTls,
+    node_tls: LiveTls,
 ) -> dict[str, Listener]:
     public_app = create_application(services, version(DISTRIBUTION))
     node_app = create_node_app(services.database, queue, tasks, services.notifications)
@@ -197,7 +202,7 @@ def _listeners(
                 settings.public_api.host,
                 settings.public_api.port,
                 limits=settings.public_api.limits,
-                ssl_context_factory=lambda *_: public_tls,
+                tls=public_tls,
             )
         ),
         "node API": Listener(
@@ -207,7 +212,7 @@ def _listeners(
                 settings.node_api.port,
                 limits=settings.node_api.limits,
                 http=MutualTlsProtocol,
-                ssl_context_factory=lambda *_: node_tls,
+                tls=node_tls,
             )
         ),
     }

@@ -10,6 +10,7 @@ from custody.backup.settings import BACKUP_SECTION
 from custody.backup.settings import BackupSection as CommonBackupSection
 from custody.control_plane.conductor.settings import CeremoniesSection, DeliverySection
 from custody.control_plane.jobs.queue import MAX_LAPSES
+from custody.runtime.certificate_settings import CERTIFICATES_EXPLAINED, CertificatesSection
 from custody.runtime.configuration import (
     ConfiguredPath,
     DatabaseSection,
@@ -20,6 +21,7 @@ from custody.runtime.configuration import (
 from custody.runtime.errors import ConfigurationError
 from custody.runtime.http_limits import HttpLimits
 from custody.runtime.signing_key import create_signing_key, load_signing_key
+from custody.runtime.tls import TlsFiles
 from custody.wire.algorithms import Store
 from custody.wire.signed_bytes import SigningKey
 
@@ -44,6 +46,10 @@ class PublicApiSection(Section):
     limits: HttpLimits = HttpLimits()
     long_polls: LongPollsSection = LongPollsSection()
 
+    @property
+    def tls(self) -> TlsFiles:
+        return TlsFiles("public_api", self.certificate, self.private_key, is_server=True)
+
 
 class NodeApiSection(Section):
     host: str
@@ -51,7 +57,19 @@ class NodeApiSection(Section):
     certificate: ConfiguredPath
     private_key: ConfiguredPath
     client_ca: ConfiguredPath
+    crl: ConfiguredPath | None = None
     limits: HttpLimits = HttpLimits(body_seconds=60)
+
+    @property
+    def tls(self) -> TlsFiles:
+        return TlsFiles(
+            "node_api",
+            self.certificate,
+            self.private_key,
+            self.client_ca,
+            self.crl,
+            is_server=True,
+        )
 
 
 class MetricsSection(Section):
@@ -106,6 +124,7 @@ class Settings(Section):
     delivery: DeliverySection = DeliverySection()
     ceremonies: CeremoniesSection = CeremoniesSection()
     backup: BackupSection | None = None
+    certificates: CertificatesSection = CertificatesSection()
 
 
 def load_settings(path: Path) -> Settings:
@@ -176,6 +195,8 @@ port = 8444
 certificate = "tls/certificate.pem"
 private_key = "tls/private_key.pem"
 client_ca = "tls/ca.pem"              # the root whose nodes are let in
+# crl = "tls/crl.pem"                 # from `pki crl`: nodes that it revokes are refused, and all
+                                      # nodes after it has expired
 
 [node_api.limits]
 # As [public_api.limits], of clients whose certificate is under client_ca; a body may have 8 MiB.
@@ -216,4 +237,6 @@ alive_seconds = 25                    # a signer whose last heartbeat is older i
 {BACKUP_SECTION.format(program="control-plane").rstrip()}
 # Folder for what this host remembers of its backups: the last one, and those found good.
 state_directory = "state"
+
+{CERTIFICATES_EXPLAINED.rstrip()}
 """

@@ -96,8 +96,10 @@ def run(context: typer.Context) -> None:
     import uvloop
 
     from custody.delivery import server
+    from custody.runtime.certificate_watch import ignore_hangups
     from custody.runtime.hardening import harden
 
+    ignore_hangups()  # until the daemon handles SIGHUP
     harden()
     with operator_errors():
         uvloop.run(server.run_delivery_server(_settings(context)))

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from custody.runtime.certificate_settings import CERTIFICATES_EXPLAINED
 from custody.runtime.toml import quoted
 
 TEMPLATE = """\
@@ -22,6 +23,9 @@ certificate = {certificate}
 private_key = {private_key}
 # The root of the signers' certificates. For signers of two organisations: a file with both roots.
 client_ca = {client_ca}
+# CRLs from `pki crl`: this server refuses signers that they revoke, and all signers after they have
+# expired.
+# crl = "crl.pem"
 
 [tickets]
 # The control plane's job-signing public keys, as `control-plane init` prints them. This server
@@ -56,6 +60,7 @@ port = {health_port}
 [log]
 # debug, info, warning or error
 level = "info"
+
 """
 
 
@@ -85,14 +90,17 @@ class NewServer:
 
 def new_configuration(new: NewServer) -> str:
     """Return the text of a configuration file, with every setting explained."""
-    return TEMPLATE.format(
-        plain_name=new.name,
-        name=quoted(new.name),
-        host=quoted(new.host),
-        port=new.port,
-        certificate=quoted(new.certificate),
-        private_key=quoted(new.private_key),
-        client_ca=quoted(new.client_ca),
-        job_signing_keys=", ".join(map(quoted, new.job_signing_keys)),
-        health_port=new.health_port,
+    return (
+        TEMPLATE.format(
+            plain_name=new.name,
+            name=quoted(new.name),
+            host=quoted(new.host),
+            port=new.port,
+            certificate=quoted(new.certificate),
+            private_key=quoted(new.private_key),
+            client_ca=quoted(new.client_ca),
+            job_signing_keys=", ".join(map(quoted, new.job_signing_keys)),
+            health_port=new.health_port,
+        )
+        + CERTIFICATES_EXPLAINED
     )

@@ -1,5 +1,6 @@
 """The local port: /healthz, /readyz and /metrics."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -13,11 +14,19 @@ from custody.delivery.sessions import Sessions
 class Health:
     """The routes of the local port. Each request computes the state at that moment."""
 
-    def __init__(self, sessions: Sessions, clock: ServerClock) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        clock: ServerClock,
+        certificates: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """``certificates``: what is wrong with the TLS files, although the server delivers."""
+        self._certificates = certificates
         self._sessions = sessions
         self._clock = clock
 
     def problems(self) -> dict[str, str]:
+        """Return what lets no ceremony begin here."""
         found = {}
         if self._sessions.is_full():
             found["limits"] = "no ceremony can be begun: the limit of sessions or bytes is reached"
@@ -37,9 +46,10 @@ class Health:
         return web.json_response({"status": "ok"})
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        problems = self.problems()
+        problems, certificates = self.problems(), self._certificates()
+        shown = problems if certificates is None else {**problems, "certificates": certificates}
         return web.json_response(
-            {"status": "degraded" if problems else "ok", "problems": problems},
+            {"status": "degraded" if shown else "ok", "problems": shown},
             status=503 if problems else 200,
         )
 

@@ -5,7 +5,6 @@ import contextlib
 import gc
 import signal
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from importlib.metadata import version
@@ -23,10 +22,12 @@ from custody.delivery.settings import LimitsSection, Settings
 from custody.runtime.acceptor import Acceptor, Place
 from custody.runtime.acceptor import Connections as Places
 from custody.runtime.activities import keep_going
+from custody.runtime.certificate_metrics import metrics_of_process
+from custody.runtime.certificate_watch import CertificateWatch
 from custody.runtime.errors import OperatorError
 from custody.runtime.http_limits import HttpLimits
 from custody.runtime.job_signing_keys import pinned_job_keys
-from custody.runtime.tls import server_context
+from custody.runtime.live_tls import LiveTls
 
 DISTRIBUTION = "custody"
 KEEPALIVE_SECONDS = 75.0
@@ -55,15 +56,17 @@ async def run_delivery_server(settings: Settings) -> None:
 async def serving(settings: Settings) -> AsyncIterator[dict[str, int]]:
     """Serve while the context is open; yield the ports. Raise OperatorError."""
     section = settings.server
-    tls = server_context(section.certificate, section.private_key, section.client_ca)
+    tls = LiveTls(section.tls)
+    watch = CertificateWatch([tls], settings.certificates, metrics_of_process())
     job_keys = pinned_job_keys(settings.tickets.job_signing_keys, "tickets")
     sessions = Sessions(Admission(job_keys, section.name), settings.limits)
     clock = ServerClock(timedelta(seconds=settings.limits.max_clock_offset_seconds))
     delivery = Delivery(
         sessions, settings, version(DISTRIBUTION), clock, job_keys.ids
     ).application()
-    health = Health(sessions, clock).application()
-    sweeping = asyncio.create_task(keep_going("sweep", sessions.sweep_repeatedly), name="sweep")
+    health = Health(sessions, clock, watch.problem).application()
+    activities = {"sweep": sessions.sweep_repeatedly, "certificates": watch.run}
+    running = [asyncio.create_task(keep_going(*each), name=each[0]) for each in activities.items()]
     try:
         async with (
             _listening(health, settings.health.host, settings.health.port) as health_port,
@@ -72,7 +75,8 @@ async def serving(settings: Settings) -> AsyncIterator[dict[str, int]]:
             yield {"delivery": port, "health": health_port}
             sessions.end_all()
     finally:
-        sweeping.cancel()
+        for task in running:
+            task.cancel()
 
 
 @contextlib.asynccontextmanager
@@ -80,7 +84,7 @@ async def _listening(
     app: web.Application,
     host: str,
     port: int,
-    tls: ssl.SSLContext | None = None,
+    tls: LiveTls | None = None,
     limits: LimitsSection | None = None,
 ) -> AsyncIterator[int]:
     """Listen while the context is open; yield the port.

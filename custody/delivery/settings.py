@@ -6,8 +6,10 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from custody.runtime.certificate_settings import CertificatesSection
 from custody.runtime.configuration import ConfiguredPath, Section, read_settings
 from custody.runtime.job_signing_keys import JobSigningKeys
+from custody.runtime.tls import TlsFiles
 from custody.wire.clocks import TICKET_LIFE, allowed_offset
 
 Count = Annotated[int, Field(ge=1)]
@@ -23,6 +25,13 @@ class ServerSection(Section):
     certificate: ConfiguredPath
     private_key: ConfiguredPath
     client_ca: ConfiguredPath
+    crl: ConfiguredPath | None = None
+
+    @property
+    def tls(self) -> TlsFiles:
+        return TlsFiles(
+            "server", self.certificate, self.private_key, self.client_ca, self.crl, is_server=True
+        )
 
 
 class TicketsSection(Section):
@@ -77,6 +86,7 @@ class Settings(Section):
     limits: LimitsSection = LimitsSection()
     health: HealthSection = HealthSection()
     log: LogSection = LogSection()
+    certificates: CertificatesSection = CertificatesSection()
 
 
 def load_settings(path: Path) -> Settings:

@@ -91,7 +91,8 @@ def _node_files(settings: NodeSettings) -> tuple[Path | None, ...]:
         control_plane.ca,
         control_plane.certificate,
         control_plane.private_key,
-        *(() if gate is None else (gate.ca, gate.certificate, gate.private_key)),
+        control_plane.crl,
+        *(() if gate is None else (gate.ca, gate.certificate, gate.private_key, gate.crl)),
         None if gate is None else gate.hmac_key_file,
         None if backup is None else backup.scratch_url_file,
     )

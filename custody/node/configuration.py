@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from custody.backup.settings import BACKUP_SECTION
+from custody.runtime.certificate_settings import CERTIFICATES_EXPLAINED
 from custody.runtime.toml import quoted
 
 FIRST_SECTIONS = """\
@@ -28,6 +29,9 @@ ca = {ca}
 # `pki issue node {node}` makes them.
 certificate = {certificate}
 private_key = {private_key}
+# CRLs from `pki crl`: this node asks no control plane that they revoke, and none at all after they
+# have expired. You may set crl also beside the ca of a gate, a delivery server or a bucket.
+# crl = "crl.pem"
 # The control plane's job-signing public keys, as `control-plane init` prints them. The node
 # refuses jobs that none of these keys has signed. Give two keys while one is being replaced.
 job_signing_keys = [{job_signing_keys}]
@@ -146,4 +150,5 @@ def first_sections(
 def last_sections(new: NewNode, program: str) -> str:
     """Return the text of [identity], [health], [loop], [requests], [gate], [backup] and [log]."""
     sections = LAST_SECTIONS.format(program=program, health_port=new.health_port)
-    return sections + BACKUP_SECTION.format(program=program) + LOG_SECTION
+    backup = BACKUP_SECTION.format(program=program)
+    return sections + backup + CERTIFICATES_EXPLAINED + "\n" + LOG_SECTION

@@ -9,7 +9,6 @@ from custody.database.pool import Pool
 from custody.database.url import warn_of_tls
 from custody.migrations.schema import check_database
 from custody.node.control_plane_client import ControlPlaneClient
-from custody.node.identity import require_certificate_of
 from custody.node.settings import NodeSettings
 
 CONNECTIONS = 8
@@ -45,9 +44,6 @@ def schema_of(program: str) -> str:
 @contextlib.asynccontextmanager
 async def open_client(settings: NodeSettings) -> AsyncIterator[ControlPlaneClient]:
     """Return a client of the control plane with this node's certificate. Raise OperatorError."""
-    section = settings.control_plane
-    require_certificate_of(settings.node.id, section.certificate)
-    async with ControlPlaneClient(
-        section.url, section.ca, section.certificate, section.private_key
-    ) as client:
+    url, files = settings.control_plane.url, settings.control_plane_tls
+    async with ControlPlaneClient(url, files) as client:
         yield client

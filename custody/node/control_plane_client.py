@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from pathlib import Path
 from urllib.parse import urlencode
 
 import aiohttp
 from pydantic import ValidationError
 from tenacity import RetryCallState, wait_exponential_jitter
 
-from custody.runtime.tls import client_context
+from custody.runtime.live_tls import LiveTls
+from custody.runtime.tls import TlsFiles
 from custody.wire.answers import AnyAnswer, read_answer
 from custody.wire.encoding import Model
 from custody.wire.inventory import InventoryPage, PageReceived
@@ -65,16 +65,17 @@ class ControlPlaneRefused(Exception):
 class ControlPlaneClient:
     """Speaks the node API over mTLS, on persistent connections. Use it as a context."""
 
-    def __init__(self, url: str, ca: Path, certificate: Path, private_key: Path) -> None:
+    def __init__(self, url: str, files: TlsFiles) -> None:
+        """Raise ConfigurationError if the TLS files cannot be used."""
         self._url = url.rstrip("/")
-        self._tls = client_context(ca, certificate, private_key)
+        self.tls = LiveTls(files)
         self._last_answer: datetime | None = None
         self._refusal: str | None = None
         self.server_date: datetime | None = None
         """The control plane's clock at its last answer, in whole seconds."""
 
     async def __aenter__(self) -> "ControlPlaneClient":
-        connector = aiohttp.TCPConnector(ssl=self._tls, keepalive_timeout=KEEPALIVE_SECONDS)
+        connector = aiohttp.TCPConnector(keepalive_timeout=KEEPALIVE_SECONDS)
         self._http = aiohttp.ClientSession(connector=connector, auto_decompress=False)
         return self
 
@@ -136,6 +137,7 @@ class ControlPlaneClient:
                 method,
                 f"{self._url}/node/v1/{path}",
                 data=body,
+                ssl=self.tls.context,  # after a change of its files: a new connection
                 headers={"content-type": "application/json"},
                 timeout=aiohttp.ClientTimeout(
                     total=wait + REQUEST_TIMEOUT, sock_connect=CONNECT_TIMEOUT

@@ -12,7 +12,7 @@ from custody.node.gate_messages import SIGNATURE_HEADER, BadAnswer, sign_questio
 from custody.node.settings import GateSection
 from custody.runtime.configuration import read_secret
 from custody.runtime.errors import ConfigurationError
-from custody.runtime.tls import client_context
+from custody.runtime.live_tls import LiveTls
 from custody.wire.retry_after import COME_BACK
 
 MAX_ANSWER = 16 * 1024
@@ -36,13 +36,11 @@ class GateClient:
         self._url = settings.url
         self._timeout = settings.timeout_seconds
         self._limit = settings.at_once
-        self._tls = client_context(settings.ca, settings.certificate, settings.private_key)
+        self.tls = LiveTls(settings.tls)
         self._key = read_hmac_key(settings.hmac_key_file)
 
     async def __aenter__(self) -> "GateClient":
-        connector = aiohttp.TCPConnector(
-            ssl=self._tls, limit=self._limit, keepalive_timeout=KEEPALIVE_SECONDS
-        )
+        connector = aiohttp.TCPConnector(limit=self._limit, keepalive_timeout=KEEPALIVE_SECONDS)
         self._http = aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
         )
@@ -78,7 +76,7 @@ class GateClient:
             SIGNATURE_HEADER: sign_question(self._key, body, datetime.now(UTC)),
         }
         async with self._http.post(
-            self._url, data=body, headers=headers, allow_redirects=False
+            self._url, data=body, headers=headers, ssl=self.tls.context, allow_redirects=False
         ) as response:
             is_server_error = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
             if is_server_error or response.status in COME_BACK:

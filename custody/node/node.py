@@ -35,8 +35,11 @@ from custody.node.settings import HealthSection, NodeSettings
 from custody.node.signed_requests import SignedRequests
 from custody.node.slots import Slots
 from custody.runtime.activities import Activity, keep_going
+from custody.runtime.certificate_metrics import metrics_of_process
+from custody.runtime.certificate_watch import CertificateWatch
 from custody.runtime.job_signing_keys import pinned_job_keys
 from custody.runtime.listener import Listener, config
+from custody.runtime.live_tls import LiveTls
 from custody.wire.algorithms import Algorithm, Protection, Store
 from custody.wire.left_in_flight import LeftInFlight
 from custody.wire.signed_bytes import SignedBytes, SigningKey
@@ -75,6 +78,8 @@ class Mode:
     """Raises Failed while the mode must do no job. Checked with the freeze."""
     withdraw: Withdraw | None = None
     """Called for each job that was not done, with the code, before the report."""
+    tls: Sequence[LiveTls] = ()
+    """The mode's own uses of TLS."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class Node:
     locks: Locks
     gate_client: GateClient | None
     health: Health
+    certificates: CertificateWatch
     retention: timedelta
 
     async def run(self, settings: HealthSection, *activities: Activity) -> None:
@@ -104,6 +110,7 @@ class Node:
         try:
             async with self.gate_client or contextlib.nullcontext():
                 await _until_signalled(
+                    self.certificates.run,
                     self.heartbeat.run,
                     self.reporter.report_left_over,
                     self.reporter.mark_repeatedly,
@@ -163,11 +170,17 @@ def build_node(
     locks = _locks(settings, database, mode.store, slots, gate_client)
     BACKUPS.watch(BackupHistory(settings.node.state_directory))
     freeze = Freeze(settings.node.state_directory)
+    certificates = CertificateWatch(
+        [client.tls, *([] if gate_client is None else [gate_client.tls]), *mode.tls],
+        settings.certificates,
+        metrics_of_process(),
+    )
     reporter = Reporter(client, journal, chain, freeze)
     own_parts = [
         *mode.parts,
         Part("database", journal.database.problem),
         Part("freeze", freeze.problem),
+        Part("certificates", certificates.problem, stops_work=False),
     ]
     compared_clock = Part("clock", lambda: clock_problem() if clock.compared.is_set() else None)
     # a control plane that receives a heartbeat is available; the first answer compares the clocks
@@ -216,8 +229,9 @@ def build_node(
         mode.warnings,
     )
     return Node(
-        journal, reporter, heartbeat, loop, inventory, locks, gate_client, health, retention
-    )
+        journal, reporter, heartbeat, loop, inventory, locks, gate_client, health, certificates,
+        retention,
+    )  # fmt: skip
 
 
 def _locks(

@@ -1,12 +1,16 @@
 """The parts of a configuration file that every node has."""
 
+from functools import partial
 from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
 from custody.backup.settings import BackupSection
+from custody.node.identity import require_certificate_of
+from custody.runtime.certificate_settings import CertificatesSection
 from custody.runtime.configuration import ConfiguredPath, DatabaseSection, Section
 from custody.runtime.job_signing_keys import JobSigningKeys
+from custody.runtime.tls import TlsFiles
 from custody.wire.nodes import node_urn
 
 
@@ -29,6 +33,7 @@ class ControlPlaneSection(Section):
     ca: ConfiguredPath
     certificate: ConfiguredPath
     private_key: ConfiguredPath
+    crl: ConfiguredPath | None = None
     job_signing_keys: JobSigningKeys
     """The keys whose signed jobs this node believes."""
 
@@ -57,10 +62,15 @@ class GateSection(Section):
     ca: ConfiguredPath
     certificate: ConfiguredPath | None = None
     private_key: ConfiguredPath | None = None
+    crl: ConfiguredPath | None = None
     hmac_key_file: ConfiguredPath
     timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
     allow_bare_hashes: bool = True
     at_once: Annotated[int, Field(ge=1, le=4096)] = 256
+
+    @property
+    def tls(self) -> TlsFiles:
+        return TlsFiles("gate", self.certificate, self.private_key, self.ca, self.crl)
 
 
 class LogSection(Section):
@@ -83,3 +93,21 @@ class NodeSettings(Section):
     gate: GateSection | None = None
     backup: BackupSection | None = None
     log: LogSection = LogSection()
+    certificates: CertificatesSection = CertificatesSection()
+
+    @property
+    def control_plane_tls(self) -> TlsFiles:
+        section = self.control_plane
+        return TlsFiles(
+            "control_plane",
+            section.certificate,
+            section.private_key,
+            section.ca,
+            section.crl,
+            check=partial(require_certificate_of, self.node.id),
+        )
+
+    @property
+    def tls(self) -> list[TlsFiles]:
+        """Return the files of each use of TLS."""
+        return [self.control_plane_tls, *([] if self.gate is None else [self.gate.tls])]

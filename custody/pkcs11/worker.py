@@ -219,7 +219,7 @@ def main() -> None:
     if os.getppid() != parent:  # it ended before the line above
         return
     harden()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the daemon drains first, then ends its workers
     with socket.socket(fileno=descriptor) as connection, suppress(EOFError, BrokenPipeError):
         _serve(connection)

@@ -12,6 +12,7 @@ import structlog
 
 from custody.runtime.activities import keep_going
 from custody.runtime.http_limits import HttpLimits
+from custody.runtime.live_tls import LiveTls
 
 BACKLOG = 512
 HANDSHAKE_SECONDS = 10.0
@@ -36,12 +37,15 @@ class Place:
         self._connections: Connections | None = connections
         self._key = key
         self.is_beyond = is_beyond
+        self.transport: asyncio.Transport | None = None
+        """The connection, from the end of its TLS handshake on."""
 
     def release(self) -> None:
         """Release the place; further calls do nothing."""
         if self._connections is not None:
-            self._connections.release(self._key)
+            self._connections.release(self, self._key)
             self._connections = None
+            self.transport = None
 
 
 class Connections:
@@ -51,6 +55,7 @@ class Connections:
         self._limits = limits
         self._of_address = Counter[int | None]()
         self._total = 0
+        self._places = set[Place]()
 
     def take(self, address: str) -> Place | None:
         """Return a place, or None if not even an answer has room."""
@@ -62,9 +67,16 @@ class Connections:
             return None
         self._total += 1
         self._of_address[key] += 1
-        return Place(self, key, is_beyond=held >= most)
+        place = Place(self, key, is_beyond=held >= most)
+        self._places.add(place)
+        return place
 
-    def release(self, key: int | None) -> None:
+    def open_transports(self) -> list[asyncio.Transport]:
+        """Return the connections whose handshake has ended."""
+        return [each.transport for each in self._places if each.transport is not None]
+
+    def release(self, place: Place, key: int | None) -> None:
+        self._places.discard(place)
         self._total -= 1
         self._of_address[key] -= 1
         if not self._of_address[key]:
@@ -86,14 +98,18 @@ def _parse(address: str) -> IPv4Address | IPv6Address:
 
 
 class Acceptor:
-    """Gives each connection a protocol object, which releases the connection's place."""
+    """Gives each connection a protocol object, which releases the connection's place.
+
+    With ``tls``, each connection uses the context of the moment. If the trust in peers changes, the
+    acceptor aborts each connection whose peer is not trusted any more, also during a request.
+    """
 
     def __init__(
         self,
         listening: socket.socket,
         connections: Connections,
         make: Callable[[Place], asyncio.Protocol],
-        tls: ssl.SSLContext | None,
+        tls: LiveTls | None,
     ) -> None:
         self._listening = listening
         self._connections = connections
@@ -105,12 +121,14 @@ class Acceptor:
     def start(self) -> None:
         self._listening.setblocking(False)
         self._listening.listen(BACKLOG)
+        if self._tls is not None:
+            self._tls.subscribe(self._cut_untrusted)
         self._accepting = asyncio.create_task(
             keep_going("accept", self._accept_repeatedly), name="accept"
         )
 
     def close(self) -> None:
-        """Stop accepting; connections that are being served stay open."""
+        """Stop accepting; connections that are being served stay open until they end."""
         for task in (self._accepting, *self._handshakes):
             if task is not None:
                 task.cancel()
@@ -118,6 +136,19 @@ class Acceptor:
     async def wait_closed(self) -> None:
         tasks = [task for task in (self._accepting, *self._handshakes) if task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _cut_untrusted(self) -> None:
+        assert self._tls is not None
+        for transport in self._connections.open_transports():
+            try:
+                self._tls.require_trusted(transport.get_extra_info("ssl_object"))
+            except ssl.SSLError as error:
+                log.warning(
+                    "connection cut",
+                    peer=transport.get_extra_info("peername"),
+                    reason=error.strerror,
+                )
+                transport.abort()
 
     async def _accept_repeatedly(self) -> None:
         loop = asyncio.get_running_loop()
@@ -139,17 +170,21 @@ class Acceptor:
             task.add_done_callback(self._handshakes.discard)
 
     async def _serve(self, accepted: socket.socket, place: Place) -> None:
-        is_tls = self._tls is not None
+        tls = None if self._tls is None else self._tls.context
+        generation = 0 if self._tls is None else self._tls.trust_generation
         try:
             with contextlib.suppress(OSError):
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await asyncio.get_running_loop().connect_accepted_socket(
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: self._make(place),
                 accepted,
-                ssl=self._tls,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS if is_tls else None,
-                ssl_shutdown_timeout=SHUTDOWN_SECONDS if is_tls else None,
+                ssl=tls,
+                ssl_handshake_timeout=None if tls is None else HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=None if tls is None else SHUTDOWN_SECONDS,
             )
+            place.transport = transport
+            if self._tls is not None and self._tls.trust_generation != generation:
+                self._cut_untrusted()
         except OSError:  # a TLS error or a handshake timeout is an OSError too
             place.release()
             accepted.close()

@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 
 from custody.runtime.acceptor import Place
 from custody.runtime.http_limits import HttpLimits, RefusalCode, Refused
+from custody.runtime.live_tls import LiveTls
 
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 1024 * 1024
@@ -25,9 +26,10 @@ MAX_PIPELINED = 8
 
 
 class Config(uvicorn.Config):
-    """uvicorn's settings together with a listener's limits."""
+    """uvicorn's settings together with a listener's limits and its TLS files."""
 
     limits: HttpLimits = HttpLimits()
+    tls: LiveTls | None = None
 
 
 class _Part(Enum):

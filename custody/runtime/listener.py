@@ -13,6 +13,7 @@ from custody.runtime.acceptor import Acceptor, Connections, Place
 from custody.runtime.errors import OperatorError
 from custody.runtime.http_limits import HttpLimits
 from custody.runtime.limited_protocol import Config, LimitedProtocol
+from custody.runtime.live_tls import LiveTls
 
 START_SECONDS = 15
 STOP_SECONDS = 30
@@ -59,6 +60,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self._limits = config.limits
+        self._tls = config.tls
         self.listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -66,7 +68,7 @@ class _Server(uvicorn.Server):
         await self.lifespan.startup()
         connections = Connections(self._limits)
         self.servers = [
-            Acceptor(each, connections, self._make, self.config.ssl)  # type: ignore[misc]
+            Acceptor(each, connections, self._make, self._tls)  # type: ignore[misc]
             for each in sockets or []
         ]
         for acceptor in self.servers:
@@ -118,10 +120,14 @@ def config(
     port: int,
     *,
     limits: HttpLimits | None = None,
+    tls: LiveTls | None = None,
     http: type[LimitedProtocol] = LimitedProtocol,
     **settings: Any,
 ) -> Config:
-    """Return uvicorn's settings for a listener; ``settings`` are further settings of uvicorn."""
+    """Return uvicorn's settings for a listener; ``settings`` are further settings of uvicorn.
+
+    ``tls``: None for a listener without TLS.
+    """
     made = Config(
         app,
         host=host,
@@ -140,4 +146,5 @@ def config(
     )
     if limits is not None:
         made.limits = limits
+    made.tls = tls
     return made

@@ -1,9 +1,11 @@
 """TLS contexts: TLS 1.3 only, our own certificates, errors that an operator can act on.
 
-Every context trusts one root; a peer sends its leaf together with the intermediate.
+A context trusts the roots of one file; a peer sends its leaf together with the intermediate.
 """
 
 import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from custody.runtime.configuration import read_secret
 from custody.runtime.errors import ConfigurationError
+from custody.runtime.revocation import Crl, load_crls
 
 PURPOSES = {
     ExtendedKeyUsageOID.SERVER_AUTH: "a server",
@@ -24,22 +27,69 @@ PURPOSES = {
 }
 
 
+FileIdentity = tuple[tuple[int, ...] | None, ...]
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """The files of one use of TLS. ``use`` names it in logs and metrics.
+
+    ``certificate`` contains the leaf, then the intermediates; it comes with its ``private_key``.
+    ``ca`` contains the roots of the peers; a server without ``ca`` asks for no client certificate.
+    ``crl``: the CRLs that a peer's chain is checked against; see custody/runtime/revocation.py.
+    ``check`` raises ConfigurationError for a certificate that TLS accepts, but this use does not.
+    """
+
+    use: str
+    certificate: Path | None = None
+    private_key: Path | None = None
+    ca: Path | None = None
+    crl: Path | None = None
+    is_server: bool = False
+    check: Callable[[Path], None] | None = None
+
+    def identity(self) -> FileIdentity:
+        """Return what changes when a file is written, replaced, or its symbolic link is moved."""
+        return tuple(
+            None if path is None else _identity(path)
+            for path in (self.certificate, self.private_key, self.ca, self.crl)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedTls:
+    """A TLS context, and the contents of the files that it was made from."""
+
+    context: ssl.SSLContext
+    chain: tuple[x509.Certificate, ...]
+    roots: tuple[x509.Certificate, ...]
+    crls: tuple[Crl, ...]
+
+
+def load_tls(files: TlsFiles, kind: type[ssl.SSLContext] = ssl.SSLContext) -> LoadedTls:
+    """Read the files and make a context of class ``kind``. Raise ConfigurationError.
+
+    If a server has a ``ca``, each client must present a certificate. TLS sessions are then not
+    resumed, so each connection proves possession of the client's key.
+    """
+    protocol = ssl.PROTOCOL_TLS_SERVER if files.is_server else ssl.PROTOCOL_TLS_CLIENT
+    context = kind(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_STRICT
+    chain = _load_identity(context, files)
+    roots = [] if files.ca is None else _load_trust(context, files.ca)
+    if files.is_server and files.ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.num_tickets = 0
+    crls = [] if files.crl is None else load_crls(files.crl)
+    return LoadedTls(context, tuple(chain), tuple(roots), tuple(crls))
+
+
 def server_context(
     certificate: Path, private_key: Path, client_ca: Path | None = None
 ) -> ssl.SSLContext:
-    """Return a listener's TLS context. Raise ConfigurationError.
-
-    ``certificate`` contains the leaf, then the intermediates. With ``client_ca``, each client must
-    present a certificate under that root. TLS sessions are then not resumed, so each connection
-    proves possession of the client's key.
-    """
-    context = _context(ssl.PROTOCOL_TLS_SERVER)
-    _load_identity(context, certificate, private_key, ExtendedKeyUsageOID.SERVER_AUTH)
-    if client_ca is not None:
-        _load_trust(context, client_ca)
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.num_tickets = 0
-    return context
+    """Return a listener's TLS context, as ``load_tls`` does. Raise ConfigurationError."""
+    return load_tls(TlsFiles("server", certificate, private_key, client_ca, is_server=True)).context
 
 
 def client_context(
@@ -50,16 +100,7 @@ def client_context(
     The client trusts servers with a certificate under the root ``ca`` for their host name. With
     ``certificate`` and ``private_key`` (both or none) the client presents its own certificate.
     """
-    context = _context(ssl.PROTOCOL_TLS_CLIENT)
-    _load_trust(context, ca)
-    if certificate is not None and private_key is not None:
-        _load_identity(context, certificate, private_key, ExtendedKeyUsageOID.CLIENT_AUTH)
-    elif certificate is not None or private_key is not None:
-        raise ConfigurationError(
-            "a client certificate needs its private key, and a key its certificate",
-            "Name both files in the configuration.",
-        )
-    return context
+    return load_tls(TlsFiles("client", certificate, private_key, ca)).context
 
 
 def load_certificates(path: Path) -> list[x509.Certificate]:
@@ -78,36 +119,51 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
         ) from None
 
 
-def _context(protocol: int) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_STRICT
-    return context
+def _identity(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _load_trust(context: ssl.SSLContext, ca: Path) -> None:
+def _load_trust(context: ssl.SSLContext, ca: Path) -> list[x509.Certificate]:
     certificates = load_certificates(ca)
     for certificate in certificates:
         _check_period(ca, certificate)
     der = b"".join(certificate.public_bytes(Encoding.DER) for certificate in certificates)
     context.load_verify_locations(cadata=der)
+    return certificates
 
 
-def _load_identity(
-    context: ssl.SSLContext, certificate: Path, private_key: Path, purpose: ObjectIdentifier
-) -> None:
+def _load_identity(context: ssl.SSLContext, files: TlsFiles) -> list[x509.Certificate]:
+    certificate, private_key = files.certificate, files.private_key
+    if certificate is None and private_key is None:
+        return []
+    if certificate is None or private_key is None:
+        raise ConfigurationError(
+            "a client certificate needs its private key, and a key its certificate",
+            "Name both files in the configuration.",
+        )
     chain = load_certificates(certificate)
     for link in chain:
         _check_period(certificate, link)
+    purpose = (
+        ExtendedKeyUsageOID.SERVER_AUTH if files.is_server else ExtendedKeyUsageOID.CLIENT_AUTH
+    )
     _check_purpose(certificate, chain[0], purpose)
+    if files.check is not None:
+        files.check(certificate)
     _check_private_key(certificate, chain[0], private_key)
     try:
         context.load_cert_chain(certificate, private_key)
-    except ssl.SSLError as error:
+    except (ssl.SSLError, OSError) as error:
+        reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
         raise ConfigurationError(
-            f"TLS cannot use {certificate} with {private_key}: {error.reason or error}",
+            f"TLS cannot use {certificate} with {private_key}: {reason or error}",
             "Issue the certificate again, see: pki issue --help",
         ) from None
+    return chain
 
 
 def _check_period(path: Path, certificate: x509.Certificate) -> None:

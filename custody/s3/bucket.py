@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from custody.runtime.errors import ConfigurationError
+from custody.runtime.live_tls import LiveTls
 from custody.s3.credentials import Credentials, credentials_path, read_credentials
 from custody.s3.faults import FaultKind, S3Fault, fault_of_answer
 from custody.s3.settings import S3Section
@@ -32,7 +33,7 @@ MAX_PAGES = 10_000
 """Limit of one listing, at 1000 names a page. A hostile server could send pages without end."""
 MAX_NAMES = 2_000_000
 """Limit of one listing. A hostile server could send more than 1000 names a page."""
-FileIdentity = tuple[int, int, int]
+FileIdentity = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,15 @@ class Stored:
 
 
 class Bucket:
-    """Thread-safe. Credentials are read again after their file has changed."""
+    """Thread-safe. Credentials are read again after their file has changed.
+
+    A daemon gives ``tls`` to its CertificateWatch, which reads the roots and CRLs again.
+    """
 
     def __init__(self, settings: S3Section) -> None:
+        """Raise ConfigurationError if the files of ``ca`` and ``crl`` cannot be used."""
         self.settings = settings
+        self.tls = None if settings.tls is None else LiveTls(settings.tls)
         self._lock = threading.Lock()
         self._client: tuple[FileIdentity, Any] | None = None
 
@@ -162,8 +168,11 @@ class Bucket:
         """Return botocore's client for the present credentials."""
         with self._lock:
             identity = _identity(self.settings)
+            if self.tls is not None:
+                identity += (self.tls.generation,)
             if self._client is None or self._client[0] != identity:
-                self._client = identity, _new_client(self.settings, read_credentials(self.settings))
+                credentials = read_credentials(self.settings)
+                self._client = identity, _new_client(self.settings, credentials, self.tls)
             return self._client[1]
 
 
@@ -196,7 +205,7 @@ def _identity(settings: S3Section) -> FileIdentity:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _new_client(settings: S3Section, credentials: Credentials) -> Any:
+def _new_client(settings: S3Section, credentials: Credentials, tls: LiveTls | None) -> Any:
     from botocore.config import Config
     from botocore.session import Session
 
@@ -210,13 +219,12 @@ def _new_client(settings: S3Section, credentials: Credentials) -> Any:
         },
         include_builtin_handlers=True,
     )
-    verify = True if settings.ca is None else str(settings.ca)
     timeouts = settings.connect_timeout_seconds, settings.timeout_seconds
     client = session.create_client(
         "s3",
         region_name=settings.region,
         endpoint_url=settings.endpoint,
-        verify=verify,
+        verify=True,
         aws_access_key_id=credentials.access_key,
         aws_secret_access_key=credentials.secret_key,
         aws_session_token=credentials.session_token,
@@ -231,6 +239,6 @@ def _new_client(settings: S3Section, credentials: Credentials) -> Any:
             s3={"addressing_style": settings.addressing, "payload_signing_enabled": True},
         ),
     )
-    limited = LimitedSession(verify=verify, proxies={}, timeout=timeouts)
+    limited = LimitedSession(tls, timeouts)
     client.meta.events.register("before-send.s3", lambda request, **_: limited.send(request))
     return client

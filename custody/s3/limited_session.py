@@ -8,9 +8,11 @@ from typing import Any
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import HTTPClientError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
+from cryptography.hazmat.primitives.serialization import Encoding
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import ReadTimeoutError as Urllib3ReadTimeoutError
 
+from custody.runtime.live_tls import CheckedSocket, LiveTls
 from custody.s3.faults import FaultKind, S3Fault
 
 MAX_ANSWER = 16 * 1024 * 1024
@@ -28,10 +30,28 @@ class LimitedSession(URLLib3Session):  # type: ignore[misc]
     object is a stream, which its reader limits. The limit of time holds for this stream too.
     """
 
+    def __init__(self, tls: LiveTls | None, timeouts: tuple[float, float]) -> None:
+        """``tls``: the endpoint's roots and CRLs; None for botocore's list of public roots.
+
+        ``timeouts``: seconds to connect, and to the next bytes of an answer.
+        """
+        self._tls = tls
+        super().__init__(verify=True, proxies={}, timeout=timeouts)
+
     def _get_ssl_context(self) -> ssl.SSLContext:
         context: ssl.SSLContext = super()._get_ssl_context()
         context.sslsocket_class = _Socket
+        context.live = self._tls  # type: ignore[attr-defined]
+        if self._tls is not None:
+            roots = self._tls.loaded.roots
+            der = b"".join(root.public_bytes(Encoding.DER) for root in roots)
+            context.load_verify_locations(cadata=der)
         return context
+
+    def _setup_ssl_cert(self, conn: Any, url: str, verify: Any) -> None:
+        super()._setup_ssl_cert(conn, url, verify)
+        if self._tls is not None:
+            conn.ca_certs = None  # the context has the roots
 
     def send(self, request: Any) -> Any:
         is_object = request.stream_output
@@ -43,8 +63,8 @@ class LimitedSession(URLLib3Session):  # type: ignore[misc]
         return AWSResponse(request.url, answer.status_code, answer.headers, content)
 
 
-class _Socket(ssl.SSLSocket):
-    """A socket that limits the time of an answer.
+class _Socket(CheckedSocket):
+    """A socket that checks the server against CRLs, and limits the time of an answer.
 
     A socket's own timeout is for one read: a server that sends a byte now and then could hold its
     client for days. urllib3 sets the timeout again before it reads an answer, and not while it

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from custody.runtime.configuration import ConfiguredPath, Section
+from custody.runtime.tls import TlsFiles
 
 BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 PREFIX = r"^([A-Za-z0-9!_.*'()-]+/)+$"
@@ -52,6 +53,8 @@ class S3Section(Section):
     """``path``: https://endpoint/bucket/name; ``virtual``: https://bucket.endpoint/name."""
     ca: ConfiguredPath | None = None
     """Root of the endpoint's certificate; None: botocore's list of public roots."""
+    crl: ConfiguredPath | None = None
+    """CRLs that the endpoint's certificate is checked against. Needs ``ca``."""
     credentials_file: ConfiguredPath | None = None
     credentials_credential: Annotated[str, Field(min_length=1)] | None = None
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
@@ -63,6 +66,19 @@ class S3Section(Section):
         if (self.credentials_file is None) == (self.credentials_credential is None):
             raise ValueError("give either credentials_file or credentials_credential")
         return self
+
+    @model_validator(mode="after")
+    def _a_crl_needs_its_root(self) -> "S3Section":
+        if self.crl is not None and self.ca is None:
+            raise ValueError("crl needs ca, the root whose CRLs are in it")
+        return self
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """Return the files of connections to the endpoint; None with public roots."""
+        if self.ca is None:
+            return None
+        return TlsFiles(f"bucket {self.bucket}", ca=self.ca, crl=self.crl)
 
     @property
     def place(self) -> str:

@@ -13,6 +13,7 @@ import custody.delivery.metrics
 import custody.node.metrics
 import mpc.metrics
 from custody.backup.metrics import BackupMetrics
+from custody.runtime.certificate_metrics import CertificateMetrics
 from devstack.reference.markdown import page, table
 
 INTRODUCTION = """\
@@ -30,20 +31,21 @@ def metrics_page() -> dict[str, str]:
         *vars(custody.control_plane.conductor.metrics.StepMetrics(registry)).values(),
     ]
     backups = [*vars(BackupMetrics(registry)).values()]
+    certificates = [*vars(CertificateMetrics(registry)).values()]
     text = page(
         "Metrics",
         INTRODUCTION,
         "## Control plane",
         "On the port of `[metrics]`.",
-        table(COLUMNS, _rows([*control_plane, *backups])),
+        table(COLUMNS, _rows([*control_plane, *backups, *certificates])),
         "## Drivers and signers",
         "On the port of `[health]`.",
-        table(COLUMNS, _rows([*_of(custody.node.metrics), *backups])),
+        table(COLUMNS, _rows([*_of(custody.node.metrics), *backups, *certificates])),
         "## Signers only",
         table(COLUMNS, _rows(_of(mpc.metrics))),
         "## Delivery servers",
         "On the port of `[health]`.",
-        table(COLUMNS, _rows(_of(custody.delivery.metrics))),
+        table(COLUMNS, _rows([*_of(custody.delivery.metrics), *certificates])),
     )
     return {"reference/metrics.md": text}
 

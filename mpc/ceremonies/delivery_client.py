@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from pathlib import Path
 from uuid import UUID
 
 import aiohttp
 from pydantic import ValidationError
 
-from custody.runtime.tls import client_context
+from custody.runtime.live_tls import LiveTls
+from custody.runtime.tls import TlsFiles
 from custody.wire.answers import Unknown, read_answer
 from custody.wire.delivery import (
     MAX_ABORT_REASON,
@@ -89,24 +89,20 @@ class CeremonyExpired(Exception):
 
 @dataclass(frozen=True)
 class DeliveryServer:
-    """``name``: as tickets have it. ``url``: https://host:port. ``ca``: the root it is under."""
+    """``name``: as tickets have it. ``url``: https://host:port. ``files``: for its connections."""
 
     name: str
     url: str
-    ca: Path
+    files: TlsFiles
 
 
 class DeliveryClient:
     """Speaks to all delivery servers, on connections that are kept. Use it as a context."""
 
-    def __init__(
-        self, servers: Sequence[DeliveryServer], certificate: Path, private_key: Path
-    ) -> None:
-        """``certificate``, ``private_key``: the node's. Raises ConfigurationError."""
-        self._servers = {
-            each.name: (each.url.rstrip("/"), client_context(each.ca, certificate, private_key))
-            for each in servers
-        }
+    def __init__(self, servers: Sequence[DeliveryServer]) -> None:
+        """Raise ConfigurationError if TLS files cannot be used."""
+        self._servers = {each.name: (each.url.rstrip("/"), LiveTls(each.files)) for each in servers}
+        self.tls = [tls for _, tls in self._servers.values()]
 
     async def __aenter__(self) -> "DeliveryClient":
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
@@ -194,7 +190,7 @@ class DeliveryClient:
             method,
             url + path,
             data=body,
-            ssl=tls,
+            ssl=tls.context,
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_TIMEOUT),
             allow_redirects=False,

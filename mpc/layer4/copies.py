@@ -41,6 +41,7 @@ class ShareCopies:
         self._prefix = section.prefix
         self._customer_key: CustomerKey = read_customer_key(section.customer_key_file)
         self._putter = putter
+        self.tls = putter.tls
         self._patience = PATIENCE if patience is None else patience
 
     async def row(self, stored: StoredShare, share: Share) -> RowChange:

@@ -14,6 +14,7 @@ import structlog
 
 from custody.database.causes import is_transient
 from custody.database.pool import Pool
+from custody.runtime.live_tls import LiveTls
 from custody.s3.bucket import Bucket
 from custody.s3.faults import FaultKind, S3Fault
 from mpc.layer4 import copy_queries
@@ -54,6 +55,11 @@ class Putter:
         self._progress = asyncio.Event()
         self._counts: Any = None
         self.here = place_of(section)
+
+    @property
+    def tls(self) -> list[LiveTls]:
+        """Return the TLS files that the signer watches."""
+        return [] if self._bucket.tls is None else [self._bucket.tls]
 
     def wake(self) -> None:
         """Look for copies at once."""

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from custody.runtime.tls import server_context
+from custody.runtime.tls import TlsFiles
 from custody.wire.algorithms import Algorithm, Network
 from custody.wire.encoding import Model
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
@@ -68,7 +68,9 @@ class HostileControlPlane(ServerInAThread):
     name = "control plane"
 
     def __init__(self, leaf: Leaf, client_ca: Path) -> None:
-        super().__init__(server_context(leaf.certificate, leaf.private_key, client_ca))
+        super().__init__(
+            TlsFiles("plane", leaf.certificate, leaf.private_key, client_ca, is_server=True)
+        )
         self.signer = SigningKey(Ed25519PrivateKey.generate())
         self.clock_offset = timedelta()
         """How far this control plane's clock is ahead."""

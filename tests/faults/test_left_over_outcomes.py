@@ -29,9 +29,7 @@ async def test_a_database_that_goes_away_before_the_report_only_delays_it(
     content = outcome.model_dump_json().encode()
     async with (
         Pool(url, 2, "test") as pool,
-        ControlPlaneClient(
-            plane.url, node_leaf.ca, node_leaf.certificate, node_leaf.private_key
-        ) as client,
+        ControlPlaneClient(plane.url, node_leaf.client()) as client,
     ):
         chain = AuditChain(pool, "node-1", SigningKey(Ed25519PrivateKey.generate()))
         reporter = Reporter(client, Journal(pool, "node-1", chain), chain, Freeze(tmp_path))

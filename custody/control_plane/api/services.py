@@ -1,5 +1,6 @@
 """The parts that routes use; built in custody/control_plane/serve.py."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from custody.control_plane.access.tokens import Tokens
@@ -30,3 +31,4 @@ class Services:
     job_maker: JobMaker
     creation: Creation
     notifications: Notifications
+    certificate_problem: Callable[[], str | None] = lambda: None

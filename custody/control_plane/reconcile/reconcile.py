@@ -1,7 +1,6 @@
 """The whole comparison: listen for the nodes, collect, compare with the database, and repair."""
 
 import contextlib
-import ssl
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,7 +22,7 @@ from custody.database.pool import Pool
 from custody.migrations.schema import check_database
 from custody.runtime.errors import OperatorError
 from custody.runtime.listener import Listener, config
-from custody.runtime.tls import server_context
+from custody.runtime.live_tls import LiveTls
 from custody.wire.algorithms import Store
 from custody.wire.inventory import InventoryQuestion
 
@@ -136,9 +135,6 @@ async def _collector(database: Database, settings: Settings) -> tuple[Collector,
 @contextlib.asynccontextmanager
 async def _listening(settings: Settings, collector: Collector) -> AsyncIterator[int]:
     section = settings.node_api
-    tls: ssl.SSLContext = server_context(
-        section.certificate, section.private_key, section.client_ca
-    )
     listener = Listener(
         config(
             create_reconciling_app(collector),
@@ -146,7 +142,7 @@ async def _listening(settings: Settings, collector: Collector) -> AsyncIterator[
             section.port,
             limits=section.limits,
             http=MutualTlsProtocol,
-            ssl_context_factory=lambda *_: tls,
+            tls=LiveTls(section.tls),
         )
     )
     port = await listener.start()

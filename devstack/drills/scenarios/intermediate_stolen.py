@@ -6,6 +6,7 @@ every process trusts. Databases, identity keys and the job-signing key stay.
 
 import asyncio
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from custody.client import Network
@@ -66,7 +67,7 @@ def is_admitted(stack: Stack, leaf: Leaf) -> bool:
 
 
 async def _is_admitted(url: str, root: Path, leaf: Leaf) -> bool:
-    async with ControlPlaneClient(url, root, leaf.certificate, leaf.private_key) as client:
+    async with ControlPlaneClient(url, replace(leaf.client(), ca=root)) as client:
         try:
             await client.audit_heads()
         except ControlPlaneUnavailable:

@@ -1,7 +1,6 @@
 """The control plane whole, with signers that follow a script."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from custody.control_plane.mtls import MutualTlsProtocol
 from custody.control_plane.node_api.application import create_node_app
 from custody.control_plane.tables import bans, jobs, keys, nodes, steps, tasks
 from custody.runtime import listener
-from custody.runtime.tls import server_context
+from custody.runtime.live_tls import LiveTls
 from custody.wire.jobs import Job
 from tests.integration.conductor.scripted_signer import ScriptedSigner, Stage
 from tests.integration.control_plane.conftest import Replica
@@ -58,14 +57,14 @@ class Conducting:
         )
         self._listener = listener.Listener(
             listener.config(
-                app, "127.0.0.1", 0, http=MutualTlsProtocol, ssl_context_factory=self._tls
+                app,
+                "127.0.0.1",
+                0,
+                http=MutualTlsProtocol,
+                tls=LiveTls(certificates.server_files()),
             )
         )
         self.node_url = ""
-
-    def _tls(self, *_: object) -> ssl.SSLContext:
-        home = self._certificates.server()
-        return server_context(home / "certificate.pem", home / "private_key.pem", home / "ca.pem")
 
     async def start(self) -> None:
         await self.replica.start()

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -174,10 +175,9 @@ async def connect(server: Server, pki: Pki) -> AsyncIterator[Connect]:
             name: str, leaf: Leaf | None = None, url: str | None = None, ca: Path | None = None
         ) -> Party:
             shown = leaf or pki.node(name)
-            address = delivery_client.DeliveryServer(
-                SERVER, url or server.url, ca or pki.server().ca
-            )
-            client = DeliveryClient([address], shown.certificate, shown.private_key)
+            files = replace(shown.client(), ca=ca or pki.server().ca)
+            address = delivery_client.DeliveryServer(SERVER, url or server.url, files)
+            client = DeliveryClient([address])
             return Party(name, await stack.enter_async_context(client))
 
         yield make

@@ -17,7 +17,8 @@ from starlette.routing import Route
 from custody.runtime import acceptor, limited_protocol
 from custody.runtime.http_limits import HttpLimits
 from custody.runtime.listener import Listener, config
-from custody.runtime.tls import server_context
+from custody.runtime.live_tls import LiveTls
+from custody.runtime.tls import TlsFiles
 from devstack.certificates import Certificates
 from devstack.processes import LOCALHOST
 from tests.waiting import until
@@ -128,10 +129,10 @@ async def connect(
     listeners: list[Listener] = []
     clients: list[Client] = []
 
-    async def listen(tls: ssl.SSLContext | None = None, **changes: Any) -> Connect:
+    async def listen(tls: LiveTls | None = None, **changes: Any) -> Connect:
         methods = ["GET", "POST"]
         app = Starlette(routes=[Route("/{path:path}", served.answer, methods=methods)])
-        settings: dict[str, Any] = {} if tls is None else {"ssl_context_factory": lambda *_: tls}
+        settings: dict[str, Any] = {} if tls is None else {"tls": tls}
         limits = HttpLimits(**(SMALL | changes))
         listener = Listener(config(app, LOCALHOST, 0, limits=limits, **settings))
         port = await listener.start()
@@ -323,7 +324,7 @@ async def test_a_handshake_that_is_not_finished_is_counted_and_ended(
 ):
     monkeypatch.setattr(acceptor, "HANDSHAKE_SECONDS", 0.5)
     leaf = Certificates(tmp_path / "pki").server("limits")
-    tls = server_context(leaf.certificate, leaf.private_key)
+    tls = LiveTls(TlsFiles("limits", leaf.certificate, leaf.private_key, is_server=True))
     open_connection = await connect(tls, connections=1, header_seconds=5)
     silent = await open_connection()
     assert await (await open_connection()).is_cut()

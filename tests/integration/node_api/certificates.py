@@ -7,7 +7,17 @@ from unittest.mock import patch
 
 from custody.pki import certificates
 from custody.pki.certificates import Authority, ServerNames
-from custody.pki.directory import INTERMEDIATE, NODES, ROOT, SERVERS, Directory
+from custody.pki.directory import (
+    CA,
+    CERTIFICATE,
+    INTERMEDIATE,
+    NODES,
+    PRIVATE_KEY,
+    ROOT,
+    SERVERS,
+    Directory,
+)
+from custody.runtime.tls import TlsFiles
 
 
 class Certificates:
@@ -36,6 +46,17 @@ class Certificates:
             )
             self._directory.add_leaf(SERVERS, "node-api", key, leaf)
         return home
+
+    def server_files(self) -> TlsFiles:
+        """That server's files, for a listener that asks for a client certificate."""
+        home = self.server()
+        return TlsFiles(
+            "node_api",
+            home / CERTIFICATE,
+            home / PRIVATE_KEY,
+            home / CA,
+            is_server=True,
+        )
 
     def node(self, node_id: str) -> Path:
         """The folder of a node."""

@@ -1,7 +1,6 @@
 """The node API as it runs: PostgreSQL, uvicorn, mutual TLS with certificates made by pki."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from custody.control_plane.jobs.sweep import Sweep
 from custody.control_plane.mtls import MutualTlsProtocol
 from custody.control_plane.node_api.application import create_node_app
 from custody.runtime import listener
-from custody.runtime.tls import server_context
+from custody.runtime.live_tls import LiveTls
 from custody.wire.signed_bytes import SigningKey
 from tests.engines import create_engine
 from tests.integration.node_api.certificates import Certificates
@@ -88,16 +87,14 @@ async def url(
 ) -> AsyncIterator[str]:
     """Where the node API listens."""
 
-    def context(*_: object) -> ssl.SSLContext:
-        home = certificates.server()
-        return server_context(home / "certificate.pem", home / "private_key.pem", home / "ca.pem")
-
     options = MpcOptions("mpc", ["delivery-1"], CeremoniesSection(), lifetime_seconds=60)
     job_signer, metrics = SigningKey(Ed25519PrivateKey.generate()), StepMetrics(CollectorRegistry())
     mpc = build_conductor(database, notifications, queue, job_signer, options, metrics)
     app = create_node_app(database, queue, mpc.tasks, notifications)
     serving = listener.Listener(
-        listener.config(app, "127.0.0.1", 0, http=MutualTlsProtocol, ssl_context_factory=context)
+        listener.config(
+            app, "127.0.0.1", 0, http=MutualTlsProtocol, tls=LiveTls(certificates.server_files())
+        )
     )
     port = await serving.start()
     yield f"https://127.0.0.1:{port}"

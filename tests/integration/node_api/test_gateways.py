@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,7 +17,7 @@ from custody.node.control_plane_client import (
     ControlPlaneUnavailable,
     pausing,
 )
-from custody.runtime.tls import server_context
+from custody.runtime.tls import TlsFiles
 from custody.wire.node_api import ClaimRequest
 from devstack.certificates import Certificates
 from devstack.processes import LOCALHOST
@@ -35,7 +34,7 @@ class Gateway(ServerInAThread):
 
     def __init__(self, certificates: Certificates) -> None:
         leaf = certificates.server("gateway")
-        super().__init__(server_context(leaf.certificate, leaf.private_key))
+        super().__init__(TlsFiles("gateway", leaf.certificate, leaf.private_key, is_server=True))
         self.queue: list[Response] = []
         self.asked: list[str] = []
 
@@ -76,8 +75,7 @@ def leaf(pki: Certificates) -> Any:
 async def claim(gateway: Gateway, leaf: Any, *answers: Response) -> Any:
     gateway.queue += answers
     url = f"https://{LOCALHOST}:{gateway.port}"
-    paths = map(Path, (leaf.ca, leaf.certificate, leaf.private_key))
-    async with ControlPlaneClient(url, *paths) as client:
+    async with ControlPlaneClient(url, leaf.client()) as client:
         return await client.claim(CLAIM)
 
 
