@@ -70,6 +70,22 @@ class AuditedChanges:
 
         return await self._in_transaction(work)
 
+    async def change(
+        self, work: Callable[[Connection], Awaitable[Sequence[AuditRecord]]]
+    ) -> Sequence[AuditRecord]:
+        """Do ``work``, append the records that it returns, and commit both. Return the records.
+
+        The work is done again, in another transaction, if the running node appends first.
+        """
+
+        async def work_and_append(connection: Connection) -> Sequence[AuditRecord]:
+            records = await work(connection)
+            if records:
+                await self._append(connection, lambda _: records)
+            return records
+
+        return await self._in_transaction(work_and_append)
+
     async def append(self, record_after: Callable[[AuditHead], AuditRecord]) -> None:
         """Commit a record that depends on the head that it follows."""
         await self._in_transaction(

@@ -7,9 +7,11 @@ from uuid import UUID
 from pydantic import AwareDatetime, Field
 
 from custody.wire.answers import Answer, Open
+from custody.wire.ban_questions import MAX_PARTS
 from custody.wire.encoding import Base64Bytes, Model
 from custody.wire.inventory import InventoryQuestion
 from custody.wire.left_in_flight import LeftInFlight
+from custody.wire.nodes import NodeId
 from custody.wire.public_keys import IdentityKey
 from custody.wire.signed_bytes import SignedBytes, SigningKeyIds
 
@@ -27,6 +29,9 @@ MAX_WARNINGS = 32
 
 MAX_BAN_QUESTIONS = 64
 """Limit of open ban questions in one answer to a heartbeat."""
+
+MAX_WANTED_PARTS = 4
+"""Limit of parts of answers in one response: each part may fill a request."""
 
 MAX_CLAIM_WAIT = 30.0
 """Seconds that a claim may wait for work."""
@@ -167,13 +172,22 @@ class HeartbeatResponse(Answer):
     """Asks for the node's inventory, while the control plane's restored database is reconciled."""
 
 
+class WantedPart(Model):
+    """One part of a signer's answer."""
+
+    signer: NodeId
+    part: Annotated[int, Field(ge=1, le=MAX_PARTS)]
+
+
 class BanQuestionRequest(Model):
     """A restored signer's question, sent until it has all answers.
 
     ``question``: a BanQuestion, signed by the sender's identity key; null withdraws the question.
+    ``wanted``: the parts of answers that the response is to contain.
     """
 
     question: SignedBytes | None
+    wanted: Annotated[tuple[WantedPart, ...], Field(max_length=MAX_WANTED_PARTS)] = ()
 
 
 class LeftPair(Answer):
@@ -185,11 +199,25 @@ class LeftPair(Answer):
     since: AwareDatetime
 
 
+class ArrivedPart(Answer):
+    """A part of another signer's answer to the question.
+
+    ``received_at`` changes when another part takes its place. ``answer``: the BanAnswer as that
+    signer signed it, if the request wanted the part.
+    """
+
+    signer: str
+    part: int
+    received_at: AwareDatetime
+    answer: SignedBytes | None = None
+
+
 class BanQuestionResponse(Answer):
     """What has arrived for the question so far."""
 
-    answers: tuple[SignedBytes, ...]
-    """Signed BanAnswers of other signers, for this question."""
+    answers: tuple[ArrivedPart, ...]
+    """All parts that have arrived, by signer and part. The asking signer fetches them by number:
+    an answer about many keys is too large for one response."""
     bans: tuple[SignedBytes, ...] = ()
     """The Bans that the control plane keeps in which the sender bans or is banned, as signed."""
     left_in_flight: Annotated[tuple[LeftPair, ...], Field(max_length=MAX_LEFT_IN_FLIGHT)] = ()

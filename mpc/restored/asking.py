@@ -9,6 +9,7 @@ import structlog
 from pydantic import ValidationError
 
 from custody.database.causes import is_transient
+from custody.database.connection import Connection
 from custody.database.pool import Pool
 from custody.node.control_plane_client import (
     ControlPlaneClient,
@@ -21,6 +22,7 @@ from custody.wire.signed_bytes import BAN_QUESTION_TYPE, SignedBytes, SigningKey
 from custody.wire.statements import Ban
 from mpc.bans.bans import Bans
 from mpc.peers import Peers
+from mpc.restored.arrived_parts import ArrivedParts
 from mpc.restored.judging import (
     Group,
     StatedSet,
@@ -63,6 +65,7 @@ class Asking:
         self._me = me
         self._signer = signer
         self._client = client
+        self._arrived = ArrivedParts(client)
         self._restore_watch = restore_watch
         self._bans = bans
         self._peers = Peers(pool)
@@ -90,8 +93,8 @@ class Asking:
             return True
         asked = BanQuestion(signer=self._me, nonce=question.nonce, at=datetime.now(UTC))
         signed = self._signer.sign(BAN_QUESTION_TYPE, asked.model_dump_json().encode())
-        answer = await self._client.ban_question(BanQuestionRequest(question=signed))
-        await self.take_in(question.nonce, answer.answers, answer.bans, answer.left_in_flight)
+        answer, said = await self._arrived.ask(question.nonce, signed)
+        await self.take_in(question.nonce, said, answer.bans, answer.left_in_flight)
         if self._restore_watch.question is not None:
             return False
         await self._client.ban_question(BanQuestionRequest(question=None))
@@ -127,9 +130,15 @@ class Asking:
         trusted = [
             key_id for key_id, group in own.items() if {*group.signers} <= {*ignored, self._me}
         ]
-        erased = await self._compare_shares(sets, trusted)
-        await self._restore_watch.complete(nonce, _details(answers, erased))
-        log.warning("all peers have answered: taking jobs again", erased_shares=len(erased))
+
+        async def compare(connection: Connection) -> dict[str, str | None]:
+            erased = await _compare_shares(connection, sets, trusted)
+            return _details(answers, erased)
+
+        details = await self._restore_watch.complete(nonce, compare)
+        if details is not None:
+            erased = details["erased_shares"]
+            log.warning("all peers have answered: taking jobs again", erased_shares=erased)
 
     async def _own_groups(self) -> dict[UUID, Group]:
         """Return the group of each key of which this signer has stored a share."""
@@ -167,25 +176,6 @@ class Asking:
                 },
             )
 
-    async def _compare_shares(
-        self, sets: Sequence[StatedSet], trusted: Sequence[UUID]
-    ) -> list[UUID]:
-        """Erase shares that later sets have replaced. Return the ids of their keys.
-
-        Restored shares become certain whose sets enough signers have named. ``trusted``: keys of
-        which the operator does without all other signers; then nobody can name a set.
-        """
-        proved = [each for each in sets if each.is_proved]
-        named = [each for each in sets if each.is_known and each.is_same_group]
-        async with self._pool.transaction() as connection:
-            erased = await connection.rows(share_queries.RETIRE_REPLACED, _columns(proved))
-            await connection.rows(share_queries.USE_PROVED, _columns(proved))
-            of_operator = {"trusted": list(trusted)}
-            await connection.rows(share_queries.MAKE_CERTAIN, _columns(named) | of_operator)
-            told_by = {"told_by": [",".join(each.told_by) for each in sets]}
-            await connection.rows(share_queries.NEED_REPAIRS, _columns(sets) | told_by)
-        return [row.key_id for row in erased]
-
 
 def done_without(asked: Sequence[PeersAnswer]) -> set[str]:
     """Return the signers without whose answers the operator does."""
@@ -201,6 +191,25 @@ def _are_missing(asked: Sequence[PeersAnswer], heard: set[str]) -> bool:
     """
     has_pins = any(each.is_pinned for each in asked)
     return not has_pins or not {each.signer for each in asked} <= heard | done_without(asked)
+
+
+async def _compare_shares(
+    connection: Connection, sets: Sequence[StatedSet], trusted: Sequence[UUID]
+) -> list[UUID]:
+    """Erase shares that later sets have replaced. Return the ids of their keys.
+
+    Restored shares become certain whose sets enough signers have named. ``trusted``: keys of which
+    the operator does without all other signers; then nobody can name a set.
+    """
+    proved = [each for each in sets if each.is_proved]
+    named = [each for each in sets if each.is_known and each.is_same_group]
+    erased = await connection.rows(share_queries.RETIRE_REPLACED, _columns(proved))
+    await connection.rows(share_queries.USE_PROVED, _columns(proved))
+    of_operator = {"trusted": list(trusted)}
+    await connection.rows(share_queries.MAKE_CERTAIN, _columns(named) | of_operator)
+    told_by = {"told_by": [",".join(each.told_by) for each in sets]}
+    await connection.rows(share_queries.NEED_REPAIRS, _columns(sets) | told_by)
+    return [row.key_id for row in erased]
 
 
 def _columns(sets: Sequence[StatedSet]) -> dict[str, list[object]]:

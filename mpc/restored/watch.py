@@ -8,7 +8,7 @@ mark.
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,8 +17,10 @@ from uuid import UUID, uuid4
 import structlog
 
 from custody.database.causes import is_transient
+from custody.database.connection import Connection
 from custody.database.pool import Pool
 from custody.node import key_backups, restored_keys
+from custody.node.audit import AuditRecord
 from custody.node.audited_changes import AuditedChanges, record_without_job
 from custody.node.errors import Failed
 from custody.wire.ban_questions import NONCE_BYTES
@@ -295,13 +297,24 @@ class RestoreWatch:
         since = self.tickets_from
         return since is None or datetime.now(UTC) >= since + LARGEST_OFFSET
 
-    async def complete(self, nonce: bytes, details: dict[str, str | None]) -> None:
-        """End the question: all that the peers answered is in the database."""
+    async def complete(
+        self, nonce: bytes, compare: Callable[[Connection], Awaitable[dict[str, str | None]]]
+    ) -> dict[str, str | None] | None:
+        """End the question with what the answers change, in one transaction.
+
+        ``compare`` makes the changes, and returns the details of their audit record. Return these,
+        or None if the question is not open any more: then nothing was changed.
+        """
+
+        async def change(connection: Connection) -> list[AuditRecord]:
+            if not await connection.rows(_COMPLETE, {"nonce": nonce}):
+                return []
+            return [record_without_job(ASKED, await compare(connection))]
+
         async with self._one_at_a_time:
-            await self._changes.commit(
-                _COMPLETE, {"nonce": nonce}, record_without_job(ASKED, details)
-            )
+            records = await self._changes.change(change)
             self._row = await self._read()
+        return dict(records[0].details or {}) if records else None
 
     async def _renew(self) -> None:
         row = await self._read()

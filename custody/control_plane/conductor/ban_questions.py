@@ -5,14 +5,21 @@ signer verifies everything again, under the identity keys that it has pinned its
 """
 
 import json
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from custody.control_plane.database import Database
 from custody.control_plane.problems import Code, ProblemError
 from custody.wire.ban_questions import BanAnswer, BanQuestion
-from custody.wire.node_api import MAX_BAN_QUESTIONS, BanQuestionResponse, LeftPair
+from custody.wire.node_api import (
+    MAX_BAN_QUESTIONS,
+    ArrivedPart,
+    BanQuestionResponse,
+    LeftPair,
+    WantedPart,
+)
 from custody.wire.signed_bytes import (
     BAN_ANSWER_TYPE,
     BAN_QUESTION_TYPE,
@@ -53,9 +60,15 @@ _ANSWER = """
     RETURNING asker
     """
 
-_ANSWERS = """
-    SELECT payload, signature, signing_key_id FROM ban_answers
+_ARRIVED = """
+    SELECT signer, part, received_at FROM ban_answers
     WHERE asker = :signer AND nonce = :nonce ORDER BY signer, part
+    """
+
+_WANTED = """
+    SELECT signer, part, received_at, payload, signature, signing_key_id FROM ban_answers
+    WHERE asker = :signer AND nonce = :nonce
+        AND (signer, part) IN (SELECT * FROM unnest(:signers::varchar[], :parts::integer[]))
     """
 
 _BANS = """
@@ -72,10 +85,13 @@ class BanQuestions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def ask(self, signer: str, identity: bytes, asked: SignedBytes) -> BanQuestionResponse:
-        """Keep a question, and return all that has arrived for it. Raise ProblemError.
+    async def ask(
+        self, signer: str, identity: bytes, asked: SignedBytes, wanted: Sequence[WantedPart] = ()
+    ) -> BanQuestionResponse:
+        """Keep a question, and return what has arrived for it. Raise ProblemError.
 
-        ``identity``: the signer's Ed25519 public key.
+        ``identity``: the signer's Ed25519 public key. ``wanted``: the parts that are returned
+        whole.
         """
         question = _opened(BAN_QUESTION_TYPE, asked, BanQuestion, identity)
         if question.signer != signer:
@@ -85,15 +101,42 @@ class BanQuestions:
         place = {"signer": signer, "nonce": question.nonce}
         await self._database.rows(_ASK, place | dict(asked))
         [left] = await self._database.rows(_LEFT, {"signer": signer})
-        answers = await self._database.rows(_ANSWERS, place)
+        answers = {
+            (row.signer, row.part): ArrivedPart(**dict(row))
+            for row in await self._database.rows(_ARRIVED, place)
+        }
+        if wanted:
+            answers |= await self._wanted(place, wanted)
         bans = await self._database.rows(_BANS, {"signer": signer})
         return BanQuestionResponse(
-            answers=tuple(SignedBytes(**dict(row)) for row in answers),
+            answers=tuple(answers[each] for each in sorted(answers)),
             bans=tuple(SignedBytes(**dict(row)) for row in bans),
             left_in_flight=tuple(
                 LeftPair.model_validate_json(json.dumps(each)) for each in left.left_in_flight
             ),
         )
+
+    async def _wanted(
+        self, place: dict[str, Any], wanted: Sequence[WantedPart]
+    ) -> dict[tuple[str, int], ArrivedPart]:
+        names = {
+            "signers": [each.signer for each in wanted],
+            "parts": [each.part for each in wanted],
+        }
+        rows = await self._database.rows(_WANTED, place | names)
+        return {
+            (row.signer, row.part): ArrivedPart(
+                signer=row.signer,
+                part=row.part,
+                received_at=row.received_at,
+                answer=SignedBytes(
+                    payload=row.payload,
+                    signature=row.signature,
+                    signing_key_id=row.signing_key_id,
+                ),
+            )
+            for row in rows
+        }
 
     async def withdraw(self, signer: str) -> None:
         """Forget a signer's question and its answers."""

@@ -141,7 +141,9 @@ class _NodeApi:
             await self._ban_questions.withdraw(node.id)
             return model_response(node_api.BanQuestionResponse(answers=()))
         identity = self._identity_of_signer(node)
-        return model_response(await self._ban_questions.ask(node.id, identity, body.question))
+        return model_response(
+            await self._ban_questions.ask(node.id, identity, body.question, body.wanted)
+        )
 
     async def ban_answer(self, request: Request) -> Response:
         node = await self._authorisation.authorise(request)

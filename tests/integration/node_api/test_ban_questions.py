@@ -1,13 +1,16 @@
 """Questions of restored signers and the answers of the others, as the node API carries them."""
 
 from datetime import UTC, datetime
+from typing import cast
 from uuid import uuid4
 
 import pytest
 
+from custody.node.control_plane_client import ControlPlaneClient
 from custody.wire.ban_questions import BanAnswer, BanQuestion
 from custody.wire.left_in_flight import LeftInFlight
 from custody.wire.node_api import (
+    MAX_WANTED_PARTS,
     BanAnswerRequest,
     BanAnswerResponse,
     BanQuestionRequest,
@@ -16,6 +19,7 @@ from custody.wire.node_api import (
 )
 from custody.wire.signed_bytes import BAN_ANSWER_TYPE, BAN_QUESTION_TYPE, BAN_TYPE, SignedBytes
 from custody.wire.statements import Ban
+from mpc.restored.arrived_parts import ArrivedParts
 from tests.integration.node_api.nodes import Node
 from tests.integration.node_api.test_admission import problem
 
@@ -36,14 +40,16 @@ def question(signer: Node, nonce: bytes = NONCE, name: str | None = None) -> Sig
     return signer.signer.sign(BAN_QUESTION_TYPE, asked.model_dump_json().encode())
 
 
-def answer(signer: Node, nonce: bytes = NONCE, asker: str = "signer-1") -> SignedBytes:
+def answer(
+    signer: Node, nonce: bytes = NONCE, asker: str = "signer-1", part: int = 1, parts: int = 1
+) -> SignedBytes:
     said = BanAnswer(
         signer=signer.id,
         asker=asker,
         nonce=nonce,
         at=datetime.now(UTC),
-        part=1,
-        parts=1,
+        part=part,
+        parts=parts,
         is_asking=False,
     )
     return signer.signer.sign(BAN_ANSWER_TYPE, said.model_dump_json().encode())
@@ -53,6 +59,19 @@ async def ask(signer: Node, asked: SignedBytes | None) -> BanQuestionResponse:
     response = await signer.post("ban-question", BanQuestionRequest(question=asked))
     assert response.status_code == 200, response.text
     return BanQuestionResponse.model_validate_json(response.content)
+
+
+def parts_of(signer: Node) -> tuple[ArrivedParts, list[BanQuestionRequest]]:
+    """Return what fetches the answers to this signer's question, and the requests that it sends."""
+    requests: list[BanQuestionRequest] = []
+
+    class Client:
+        async def ban_question(self, asked: BanQuestionRequest) -> BanQuestionResponse:
+            requests.append(asked)
+            response = await signer.post("ban-question", asked)
+            return BanQuestionResponse.model_validate_json(response.content)
+
+    return ArrivedParts(cast(ControlPlaneClient, Client())), requests
 
 
 async def say(signer: Node, said: SignedBytes) -> bool:
@@ -78,14 +97,38 @@ async def test_a_question_reaches_the_other_signers_and_their_answers_come_back(
     said = [answer(two), answer(three)]
     for signer, each in zip((two, three), said, strict=True):
         assert await say(signer, each)
-    assert list((await ask(one, asked)).answers) == said
+    arrived, _ = parts_of(one)
+    assert (await arrived.ask(NONCE, asked))[1] == said
     later = answer(two)  # once signer-2 has all answers itself
     await say(two, later)
-    assert list((await ask(one, asked)).answers) == [later, said[1]]
+    assert (await arrived.ask(NONCE, asked))[1] == [later, said[1]]
 
     await ask(one, None)
     assert await open_questions(two) == []
     assert not await say(two, answer(two))
+
+
+async def test_each_part_of_a_large_answer_is_fetched_once(signers):
+    one, two, three = signers
+    asked = question(one)
+    await ask(one, asked)
+    parts = MAX_WANTED_PARTS * 2 + 1
+    said = [answer(two, part=part, parts=parts) for part in range(1, parts + 1)]
+    for each in said[:-1]:
+        await say(two, each)
+    arrived, requests = parts_of(one)
+    assert (await arrived.ask(NONCE, asked))[1] == said[:-1]
+    assert [len(request.wanted) for request in requests] == [0, MAX_WANTED_PARTS, MAX_WANTED_PARTS]
+    requests.clear()
+    await say(two, said[-1])
+    await say(three, answer(three))
+    await say(two, said[0])  # again: it has arrived at another time
+    told = (await arrived.ask(NONCE, asked))[1]
+    assert set(said) < set(told)
+    assert [[each.part for each in request.wanted] for request in requests] == [[], [1, parts, 1]]
+
+    other = question(one, OTHER_NONCE)
+    assert (await arrived.ask(OTHER_NONCE, other))[1] == []
 
 
 async def test_answers_to_an_earlier_question_go_with_it(signers):

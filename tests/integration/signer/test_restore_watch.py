@@ -7,12 +7,14 @@ from uuid import uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from custody.database.connection import Connection
 from custody.database.pool import Pool
 from custody.node.audited_changes import AuditedChanges, record_without_job
 from custody.node.key_backups import Confirmation, confirm
 from custody.node.restored_keys import adopt_restored
 from custody.runtime.signing_key import create_signing_key
 from custody.wire.audit import AuditHead
+from custody.wire.ban_questions import NONCE_BYTES
 from custody.wire.node_api import AuditHeads
 from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, SignedBytes, SigningKey
 from mpc.bans.bans import Bans
@@ -270,8 +272,18 @@ async def test_the_operator_sees_who_has_not_answered_and_does_without(config: P
     assert "Pin signer-3" not in (await command(config, "bans", "answers")).stdout
     refused = await command(config, "bans", "ask-again", "--reason", "too early")
     assert "is asking already" in refused.stderr
-    await here.complete(here.question.nonce, {})
-    assert here.problem() is None
+    asked, compared = here.question.nonce, 0
+
+    async def compare(connection: Connection) -> dict[str, str | None]:
+        nonlocal compared
+        compared += 1
+        await connection.rows("DELETE FROM restore_answers")
+        return {}
+
+    assert await here.complete(bytes(NONCE_BYTES), compare) is None  # not the open question
+    assert (compared, here.problem() is None) == (0, False)
+    assert await here.complete(asked, compare) == {}
+    assert (compared, here.problem()) == (1, None)
     done = await command(config, "bans", "ask-again", "--reason", "the refresh is over")
     assert (done.exit_code, done.stdout.split(";")[0]) == (0, "asks again within seconds")
     await here.renew()

@@ -20,11 +20,13 @@ from custody.wire.digests import eip191
 from custody.wire.encoding import Model
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
 from custody.wire.node_api import (
+    ArrivedPart,
     BanAnswerRequest,
     BanAnswerResponse,
     BanQuestionRequest,
     BanQuestionResponse,
     LeftPair,
+    WantedPart,
 )
 from custody.wire.outcomes import Outcome, OutcomeStatus, PreparedShare, PromisedShare
 from custody.wire.requests import SignMessage
@@ -158,9 +160,14 @@ SIGNED_ANSWER = SIGNER.sign(BAN_ANSWER_TYPE, BAN_ANSWER.model_dump_json().encode
 
 MODELS: dict[str, Model] = {
     "ban-question": BAN_QUESTION,
-    "ban-question-request": BanQuestionRequest(question=SIGNED_QUESTION),
+    "ban-question-request": BanQuestionRequest(
+        question=SIGNED_QUESTION, wanted=(WantedPart(signer="signer-2", part=1),)
+    ),
     "ban-question-response": BanQuestionResponse(
-        answers=(SIGNED_ANSWER,),
+        answers=(
+            ArrivedPart(signer="signer-2", part=1, received_at=NOW, answer=SIGNED_ANSWER),
+            ArrivedPart(signer="signer-3", part=1, received_at=NOW),
+        ),
         bans=(SIGNED_BAN,),
         left_in_flight=(LeftPair(key_id=KEY_ID, signer="signer-2", since=NOW),),
     ),
