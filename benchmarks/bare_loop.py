@@ -90,7 +90,7 @@ def loop(module: str, label: str, pin: str, seconds: float) -> None:
     """Print ``ready``, wait for a line, then sign for some seconds and print the rate."""
     token = pkcs11.lib(module).get_token(token_label=label)
     session = token.open(user_pin=pin, attribute_mapper=NestedAttributeMapper())
-    found = newest(find_master_keys(session, DEFAULT_MASTER_KEY_LABEL), is_host=False)
+    found = newest(find_master_keys(session, DEFAULT_MASTER_KEY_LABEL).masters, is_host=False)
     if found is None:
         raise RuntimeError("the token has no master key. Run: hsm-driver master-key generate")
     master = found.key

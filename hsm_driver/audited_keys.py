@@ -6,6 +6,7 @@ from custody.node import restored_keys
 from custody.node.adoptions import AdoptedRows
 from custody.node.audit_records import Finding, Said
 from custody.node.chain_verification import KeyCheck
+from custody.node.key_proofs import PROOF_ROWS
 from custody.node.outcome_check import Rows
 from custody.wire.jobs import JobKind
 from custody.wire.outcomes import OutcomeStatus
@@ -67,5 +68,6 @@ CHECK = KeyCheck(
             "WHERE retired_at IS NOT NULL",
         ),
         restored_keys.ADOPTED_ROWS,
+        PROOF_ROWS,
     ],
 )

@@ -77,7 +77,7 @@ async def _verify_keys(
     if wanted < stored.usable:
         values = {"sample": wanted, "retired": stored.retired}
         key_ids = [row.key_id for row in await database.rows(_SAMPLE, values)]
-    async with open_hsm(settings) as hsm:
+    async with open_hsm(settings, database) as hsm:
         vault = Vault(database, hsm)
         await vault.compare_master_keys()
         count, bad = await verify_keys(

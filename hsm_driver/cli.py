@@ -145,7 +145,7 @@ def adopt(
 ) -> None:
     """Record a new version of the master key in the group's database, or a retired one again.
 
-    Until then no driver starts with it, because everybody with the PIN can put a key on the token.
+    Until then no driver uses it, because everybody with the PIN can put a key on the token.
     After its next start, each driver wraps new keys with the newest version. A retired version must
     have the check value that the database kept; a new one must not have a retired one's name.
 

@@ -8,6 +8,7 @@ from custody.node.connections import open_database
 from custody.node.doctor import control_plane_checks, durability_check, host_checks
 from custody.node.lock_checks import lock_checks
 from custody.pkcs11.doctor import WeakVersions, hsm_checks
+from custody.pkcs11.messages import KnownKey
 from custody.runtime.checks import Check, Status, failed, side_by_side
 from custody.runtime.errors import OperatorError
 from custody.s3.bucket import Bucket
@@ -15,6 +16,7 @@ from custody.s3.faults import S3Fault
 from custody.wire.algorithms import Store
 from hsm_driver.backup_warnings import backup_check
 from hsm_driver.driver import open_hsm
+from hsm_driver.known_keys import known_keys
 from hsm_driver.settings import DriverSettings, hsm_settings
 from hsm_driver.vault import Vault
 
@@ -42,10 +44,20 @@ async def checks(settings: DriverSettings) -> AsyncIterator[Check]:
 
 async def _hsm_and_database(settings: DriverSettings) -> AsyncIterator[Check]:
     weak: WeakVersions = {}
-    async for check in hsm_checks(hsm_settings(settings, workers=1), weak):
+    known = await _known_keys(settings)
+    async for check in hsm_checks(hsm_settings(settings, workers=1), weak, known):
         yield check
     async for check in _database(settings, weak):
         yield check
+
+
+async def _known_keys(settings: DriverSettings) -> list[KnownKey]:
+    """Return the keys of the database; none if it cannot be asked, which another check says."""
+    try:
+        async with open_database(settings) as database:
+            return await known_keys(database)
+    except OperatorError:
+        return []
 
 
 async def _database(settings: DriverSettings, weak: WeakVersions) -> AsyncIterator[Check]:
@@ -60,7 +72,7 @@ async def _database(settings: DriverSettings, weak: WeakVersions) -> AsyncIterat
             for check in await _weak_keys(database, weak):
                 yield check
             name = "master key and database"
-            async with open_hsm(settings, workers=1) as hsm:
+            async with open_hsm(settings, database, workers=1) as hsm:
                 await Vault(database, hsm).compare_master_keys()
             yield Check(name, Status.OK, "check values agree")
     except OperatorError as error:

@@ -6,6 +6,7 @@ from functools import partial
 
 import structlog
 
+from custody.database.pool import Pool
 from custody.node.audited_changes import AuditedChanges
 from custody.node.connections import open_client, open_database
 from custody.node.health import Part
@@ -24,6 +25,7 @@ from hsm_driver.backup_warnings import backup_warnings
 from hsm_driver.held_keys import DriverKeys
 from hsm_driver.key_copies import KeyCopies
 from hsm_driver.key_generation import GenerateKey
+from hsm_driver.known_keys import known_keys
 from hsm_driver.settings import DriverSettings, hsm_settings
 from hsm_driver.signing import Sign
 from hsm_driver.vault import Vault
@@ -32,11 +34,24 @@ log = structlog.get_logger()
 
 
 @contextlib.asynccontextmanager
-async def open_hsm(settings: DriverSettings, workers: int | None = None) -> AsyncIterator[Hsm]:
-    """Return the HSM after login. Raise OperatorError."""
+async def open_hsm(
+    settings: DriverSettings,
+    database: Pool | None = None,
+    *,
+    workers: int | None = None,
+    accept_new: bool = False,
+) -> AsyncIterator[Hsm]:
+    """Return the HSM after login. Raise OperatorError.
+
+    Of the token's keys, only those that ``database`` knows are used; all, if it knows none. With
+    ``accept_new``: also those that it may learn.
+    """
+    known = [] if database is None else await known_keys(database)
     hsm = Hsm(hsm_settings(settings, workers))
     try:
-        await hsm.start()
+        await hsm.start(known, accept_new=accept_new or not known)
+        for stranger in await hsm.strangers():
+            log.warning("foreign key on the token, not used", key=stranger.name, why=stranger.why)
         yield hsm
     finally:
         await hsm.close()
@@ -56,7 +71,7 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
         open_database(settings, patient=True) as database,
         OnlyProcess(database, settings.node.id) as only,
         open_client(settings) as client,
-        open_hsm(settings) as hsm,
+        open_hsm(settings, database) as hsm,
     ):
         vault = Vault(database, hsm)
         await vault.adopt_first_master_keys(

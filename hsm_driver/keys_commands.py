@@ -162,7 +162,7 @@ async def _verify(
     from hsm_driver.key_verification import stored_keys, verify_keys
     from hsm_driver.vault import Vault
 
-    async with open_database(settings) as database, open_hsm(settings) as hsm:
+    async with open_database(settings) as database, open_hsm(settings, database) as hsm:
         vault = Vault(database, hsm)
         await vault.compare_master_keys()
         stored = await stored_keys(database)

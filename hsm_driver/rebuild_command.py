@@ -73,7 +73,7 @@ async def _rebuild(settings: DriverSettings) -> Rebuilt:
     from hsm_driver.vault import Vault
 
     identity = load_identity(settings.identity.private_key)
-    async with open_database(settings) as database, open_hsm(settings) as hsm:
+    async with open_database(settings) as database, open_hsm(settings, database) as hsm:
         copies = key_copies(settings, hsm, identity)
         if copies is None:
             raise OperatorError(

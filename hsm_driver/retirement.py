@@ -10,6 +10,7 @@ from custody.pkcs11.administration import administration
 from custody.pkcs11.restoring import short
 from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name
+from hsm_driver.known_keys import known_keys
 from hsm_driver.settings import DriverSettings, hsm_settings
 from hsm_driver.vault import RETIRED, generate_above, known_master_keys
 
@@ -48,7 +49,7 @@ async def retire(
     """
     async with (
         open_database(settings) as database,
-        administration(hsm_settings(settings, workers=1)) as token,
+        administration(hsm_settings(settings, workers=1), await known_keys(database)) as token,
     ):
         known = await known_master_keys(database)
         present = {key.name: key.check_value for key in await token.master_keys()}
@@ -73,7 +74,10 @@ async def retire(
 
 
 def _require_retirable(
-    names: Sequence[str], known: Mapping[str, bytes], present: Mapping[str, bytes], generate: str
+    names: Sequence[str],
+    known: Mapping[str, bytes],
+    present: Mapping[str, bytes | None],
+    generate: str,
 ) -> None:
     for name in names:
         if name not in known:

@@ -10,10 +10,19 @@ from custody.node.audited_changes import AuditedChanges
 from custody.node.database_away import database_needed
 from custody.node.errors import Failed
 from custody.node.handlers import RowChange, Work
+from custody.node.key_proofs import proof_records
 from custody.node.metrics import HSM_SECONDS
 from custody.node.stored_key import StoredKey, require_same_key
 from custody.pkcs11.hsm import Hsm
+from custody.pkcs11.messages import KeyProof
 from custody.pkcs11.restoring import short
+from custody.pkcs11.stored_proofs import (
+    COLUMNS,
+    INSERT_PROOFS,
+    NEW_PROOFS,
+    proof_rows,
+    stored_proofs,
+)
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.runtime.batching import Batcher
 from custody.runtime.errors import OperatorError
@@ -48,14 +57,21 @@ ADOPTED = "AdoptMasterKey"
 RETIRED = "RetireMasterKey"
 """The kind of the audit record of a master key that is lost for good."""
 
-_ADOPT = """
-    INSERT INTO master_keys (id, check_value)
-    SELECT * FROM unnest(:ids::varchar[], :check_values::bytea[])
-    ON CONFLICT (id) DO UPDATE SET retired_at = NULL
-        WHERE master_keys.retired_at IS NOT NULL
-            AND master_keys.check_value = excluded.check_value
-    RETURNING id
-"""
+_ADOPT = f"""
+    WITH adopted AS (
+        INSERT INTO master_keys (id, check_value)
+        SELECT * FROM unnest(:ids::varchar[], :adopted::bytea[])
+        ON CONFLICT (id) DO UPDATE SET retired_at = NULL
+            WHERE master_keys.retired_at IS NOT NULL
+                AND master_keys.check_value = excluded.check_value
+        RETURNING id
+    ), proven AS (
+        INSERT INTO key_proofs ({COLUMNS}) {NEW_PROOFS}
+        WHERE key_name IN (SELECT id FROM adopted) ON CONFLICT (value) DO NOTHING
+    )
+    SELECT id FROM adopted
+"""  # noqa: S608 - of constants
+"""One statement: without its proof, an adopted key may never be recognised again."""
 
 
 class Vault:
@@ -121,6 +137,7 @@ class Vault:
         """Compare the master keys; an empty database learns them. Raise OperatorError."""
         await self.compare_master_keys()
         await self.adopt_master_keys(changes, operator)
+        await self._record_proofs(changes, operator)
 
     async def adopt_master_keys(self, changes: AuditedChanges, operator: str) -> list[str]:
         """Record the token's new master keys, and retired ones that the token has again.
@@ -132,10 +149,30 @@ class Vault:
         _, new = await self._compared()
         if new:
             await self._require_unused_names(new)
-            values = {"ids": list(new), "check_values": list(new.values())}
-            await changes.commit(_ADOPT, values, *adoptions(ADOPTED, new, operator=operator))
+            unrecorded = await self._hsm.new_proofs()
+            proofs = {name: unrecorded[name] for name in new if name in unrecorded}
+            await changes.commit(
+                _ADOPT,
+                {"ids": list(new), "adopted": list(new.values()), **proof_rows(proofs, new)},
+                *adoptions(ADOPTED, new, operator=operator),
+                *proof_records(_values(proofs), new, operator),
+            )
             await self._compared()  # another driver may have recorded others first
         return sorted(new)
+
+    async def _record_proofs(self, changes: AuditedChanges, operator: str) -> None:
+        """Record new proofs of known keys.
+
+        The database is older than the proofs, or this token cannot open those that it has.
+        """
+        known = await known_master_keys(self._pool)
+        recorded = await stored_proofs(self._pool)
+        proofs = {
+            name: proof
+            for name, proof in (await self._hsm.new_proofs()).items()
+            if name in known and (name, proof) not in recorded.get(known[name], ())
+        }
+        await record_proofs(changes, proofs, known, operator)
 
     async def _require_unused_names(self, new: Mapping[str, bytes]) -> None:
         """Raise OperatorError if a name belongs to another key than the token's.
@@ -175,8 +212,11 @@ class Vault:
         Raise OperatorError if the token lacks a known key, or has another key under its name.
         """
         present = await self._hsm.check_values()
+        strangers = {stranger.name for stranger in await self._hsm.strangers()}
         known = await known_master_keys(self._pool)
         for name, check_value in known.items():
+            if name in strangers and name not in present:
+                raise _another_key(name, "it does not open what that key has wrapped")
             compare_check_values(name, check_value, present.get(name))
         is_new = not known and not await retired_master_keys(self._pool)
         return not is_new, {name: value for name, value in present.items() if name not in known}
@@ -257,9 +297,32 @@ def compare_check_values(name: str, known: bytes, found: bytes | None) -> None:
             "lost for good: docs/how-to/recover/master-key-lost.md.",
         )
     if found != known:
-        raise OperatorError(
-            f"the token's master key {name!r} is another key than the one that wrapped this "
-            f"database's keys: its check value is {short(found)}, not {short(known)}",
-            "Point [hsm] at the right token, or restore the right backup of the HSM. Do not delete "
-            "the master_keys row: the wrapped keys cannot be used with this master key.",
+        raise _another_key(name, f"its check value is {short(found)}, not {short(known)}")
+
+
+def _another_key(name: str, why: str) -> OperatorError:
+    return OperatorError(
+        f"the token's master key {name!r} is another key than the one that wrapped this "
+        f"database's keys: {why}",
+        "Point [hsm] at the right token, or restore the right backup of the HSM. Do not delete "
+        "the master_keys row: the wrapped keys cannot be used with this master key.",
+    )
+
+
+async def record_proofs(
+    changes: AuditedChanges,
+    proofs: Mapping[str, KeyProof],
+    check_values: Mapping[str, bytes],
+    operator: str,
+) -> None:
+    """Record new proofs of keys that the database knows. Both mappings are by the key's name."""
+    if proofs:
+        await changes.commit(
+            INSERT_PROOFS,
+            proof_rows(proofs, check_values),
+            *proof_records(_values(proofs), check_values, operator),
         )
+
+
+def _values(proofs: Mapping[str, KeyProof]) -> dict[str, bytes]:
+    return {name: proof.value for name, proof in proofs.items()}

@@ -100,7 +100,7 @@ async def _verify_shares(
     if sample is not None and sample < in_all:
         key_ids = [row.key_id for row in await database.rows(_SAMPLE, {"sample": sample})]
     wanted = await _kept(database, key_ids) if key_ids else in_all
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, database) as keys:
         await keys.compare(database)
         count, _, bad = await verify_shares(
             Shares(database, keys), database, key_ids, lambda done: advance("shares", done, wanted)

@@ -134,7 +134,7 @@ async def _on_database(
 
 async def _encryption_key(settings: SignerSettings, database: Pool) -> Check:
     name = "encryption key"
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, database) as keys:
         known = await keys.require_known(database)
         if len(known) > 1:
             return Check(
@@ -151,7 +151,7 @@ async def _encryption_key(settings: SignerSettings, database: Pool) -> Check:
 
 
 async def _encryption_key_backup(settings: SignerSettings, database: Pool) -> Check:
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, database) as keys:
         await keys.require_known(database)
         return await backup_check(database, keys)
 

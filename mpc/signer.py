@@ -10,6 +10,7 @@ import structlog
 
 from custody.database.causes import is_transient
 from custody.database.pool import Pool
+from custody.node.audited_changes import AuditedChanges
 from custody.node.connections import open_client, open_database
 from custody.node.control_plane_client import ControlPlaneRefused, ControlPlaneUnavailable
 from custody.node.freeze import Freeze
@@ -20,6 +21,7 @@ from custody.node.key_backups import BackupWarnings
 from custody.node.loop import OnStage
 from custody.node.node import Mode, build_node, new_clock
 from custody.node.only_process import OnlyProcess
+from custody.runtime.operators import operator_name
 from custody.wire.algorithms import Protection, Store
 from custody.wire.jobs import JobKind
 from custody.wire.left_in_flight import LeftInFlight
@@ -72,10 +74,13 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
         open_database(settings, patient=True) as database,
         OnlyProcess(database, settings.node.id) as only,
         open_client(settings) as client,
-        open_encryption_keys(settings) as keys,
+        open_encryption_keys(settings, database) as keys,
         open_delivery_client(settings) as delivery,
     ):
         await keys.adopt_first(database)
+        await keys.record_proofs(
+            database, AuditedChanges(database, settings.node.id), operator_name()
+        )
         shares = Shares(database, keys)
         state = settings.node.state_directory
         restore_watch = RestoreWatch(database, settings.node.id, Marks(state))

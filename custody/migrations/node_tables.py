@@ -112,3 +112,21 @@ def create_key_statements() -> None:
         sa.Column("place", sa.String()),
         sa.PrimaryKeyConstraint("check_value", name="pk_key_backups"),
     )
+
+
+def create_key_proofs() -> None:
+    """Create the table of proofs by which a node tells its keys on a token from others."""
+    op.create_table(
+        "key_proofs",
+        sa.Column("value", sa.LargeBinary(), nullable=False),
+        sa.Column("key_name", sa.String(), nullable=False),
+        sa.Column("check_value", sa.LargeBinary(), nullable=False),
+        sa.Column("mechanism", sa.String(), nullable=False),
+        sa.Column("scheme", sa.String()),
+        sa.Column("curve", sa.String()),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        sa.Column("wrapped", sa.LargeBinary(), nullable=False),
+        sa.Column("unwrapped_without", sa.String(), nullable=False),
+        now("created_at"),
+        sa.PrimaryKeyConstraint("value", name="pk_key_proofs"),
+    )

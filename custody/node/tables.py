@@ -76,6 +76,20 @@ def _add_key_statements(metadata: MetaData) -> None:
         Column("operator", String),
         Column("place", String),
     )
+    Table(
+        "key_proofs",  # known bytes under keys of a token: custody/pkcs11/key_proof.py
+        metadata,
+        Column("value", LargeBinary, primary_key=True),  # names the proof
+        Column("key_name", String, nullable=False),
+        Column("check_value", LargeBinary, nullable=False),  # of the key
+        Column("mechanism", String, nullable=False),
+        Column("scheme", String),
+        Column("curve", String),
+        Column("public_key", LargeBinary, nullable=False),
+        Column("wrapped", LargeBinary, nullable=False),
+        Column("unwrapped_without", String, nullable=False),
+        now("created_at"),
+    )
 
 
 def _add_locks(metadata: MetaData) -> None:

@@ -4,7 +4,7 @@ In a short-lived worker of its own, so that no command loads the vendor's librar
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from custody.pkcs11.messages import (
     Extract,
     Extracted,
     Failure,
+    KnownKey,
     ListMasterKeys,
     Lost,
     MakeMasterKey,
@@ -42,7 +43,11 @@ class Administration:
 
     async def master_keys(self) -> list[MasterKeyRecord]:
         """Return every version: first the keys that wrap, then those of host signing."""
-        return (await self._do(ListMasterKeys(), MasterKeys)).keys
+        return (await self.list_master_keys()).keys
+
+    async def list_master_keys(self) -> MasterKeys:
+        """Return every version, and the keys under our labels that are not ours."""
+        return await self._do(ListMasterKeys(), MasterKeys)
 
     async def make_master_key(
         self, rewrappable: bool, extractable: bool, above: int = 0
@@ -92,12 +97,17 @@ def _resolve(answered: asyncio.Future[Answer], answers: list[Answer]) -> None:
 
 
 @asynccontextmanager
-async def administration(settings: HsmSettings) -> AsyncIterator[Administration]:
-    """Log in. Raises HsmCannotStart, PinRefused or ConfigurationError, all OperatorError."""
+async def administration(
+    settings: HsmSettings, known: Sequence[KnownKey] = ()
+) -> AsyncIterator[Administration]:
+    """Log in. ``known``: the keys that the database knows, if it can be asked.
+
+    Raises HsmCannotStart, PinRefused or ConfigurationError, all OperatorError.
+    """
     worker: WorkerProcess[asyncio.Future[Answer]] = WorkerProcess(
         max(DEADLINE_SECONDS, settings.deadline_seconds)
     )
-    await launch(settings, worker, "administration")
+    await launch(settings, worker, "administration", keys=known)
     try:
         yield Administration(worker)
     finally:

@@ -220,13 +220,14 @@ def _show(keys: list[MasterKeyRecord], as_json: bool) -> None:
 
 
 def _as_json(key: MasterKeyRecord) -> dict[str, Any]:
-    return {**key.model_dump(), "check_value": "0x" + key.check_value.hex()}
+    shown = key.model_dump(exclude={"pins", "new_proof", "adopted"})
+    value = None if key.check_value is None else "0x" + key.check_value.hex()
+    return {**shown, "check_value": value}
 
 
 def _row(key: MasterKeyRecord) -> tuple[object, ...]:
     flags = (key.made_inside, key.extractable, key.modifiable, key.copyable)
-    value = key.check_value.hex()
-    return (key.name, key.purpose, f"{value[:16]}…", *map(_word, flags))
+    return (key.name, key.purpose, key.short_value, *map(_word, flags))
 
 
 def _word(flag: bool | None) -> str:

@@ -1,11 +1,11 @@
 """The HSM's part of ``doctor``: each step on the way to a signature, tried."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from custody.pkcs11.administration import Administration, administration
 from custody.pkcs11.extraction_attempts import ATTEMPTS, Attempt
 from custody.pkcs11.launch import HsmCannotStart
-from custody.pkcs11.messages import MasterKeyRecord, Obstacle
+from custody.pkcs11.messages import KnownKey, MasterKeyRecord, Obstacle, Stranger
 from custody.pkcs11.pin import PinRefused
 from custody.pkcs11.settings import HsmSettings
 from custody.runtime.checks import Check, Status
@@ -20,11 +20,14 @@ WeakVersions = dict[str, list[str]]
 
 
 async def hsm_checks(
-    settings: HsmSettings, weak: WeakVersions | None = None
+    settings: HsmSettings, weak: WeakVersions | None = None, known: Sequence[KnownKey] = ()
 ) -> AsyncIterator[Check]:
-    """Yield each check as soon as it is made, and fill ``weak``. Leave nothing on the token."""
+    """Yield each check as soon as it is made, and fill ``weak``. Leave nothing on the token.
+
+    ``known``: the keys that the database knows, if it can be asked.
+    """
     try:
-        async with administration(settings) as token:
+        async with administration(settings, known) as token:
             yield Check("module", Status.OK, str(settings.module))
             yield Check("token", Status.OK, settings.token_label)
             yield Check("PIN", Status.OK, "accepted")
@@ -70,8 +73,12 @@ async def _token_checks(
 ) -> AsyncIterator[Check]:
     async for check in _capabilities(settings, token):
         yield check
-    keys = await token.master_keys()
+    listed = await token.list_master_keys()
+    keys = [key for key in listed.keys if key.adopted is not False]
     yield _master_key(settings, keys)
+    unknown = [key.name for key in listed.keys if key.adopted is False]
+    if unknown or listed.strangers:
+        yield _strangers(unknown, listed.strangers)
     if settings.host_signing:
         yield _host_signing(settings, keys)
     if any(key.purpose == "wraps keys" for key in keys):
@@ -105,7 +112,7 @@ def _master_key(settings: HsmSettings, keys: list[MasterKeyRecord]) -> Check:
         return Check(name, Status.FAIL, "none", "hsm-driver master-key generate")
     restored = {key.check_value for key in settings.restored}
     for key in keys:
-        if not key.made_inside and key.check_value not in restored:
+        if not key.made_inside and restored.isdisjoint(key.pins):
             return Check(
                 name,
                 Status.FAIL,
@@ -116,13 +123,26 @@ def _master_key(settings: HsmSettings, keys: list[MasterKeyRecord]) -> Check:
                 "key there, and delete it: no node starts with it.",
             )
     newest = [key for key in keys if key.purpose == "wraps keys"][-1]
-    detail = f"{newest.name}, check value {newest.check_value.hex()[:16]}…"
+    detail = f"{newest.name}, check value {newest.short_value}"
     if not newest.made_inside:
         detail += ", restored from a backup"
     weak = [f"{key.name} is {weakness}" for key in keys for weakness in _weaknesses(key)]
     if weak:
         return Check(name, Status.WARN, f"{detail}; {', '.join(weak)}", _REMAKE)
     return Check(name, Status.OK, detail)
+
+
+def _strangers(unknown: list[str], strangers: list[Stranger]) -> Check:
+    said = [f"{name}: this database does not know it" for name in unknown]
+    said += [f"{stranger.name}: {stranger.why}" for stranger in strangers]
+    adopt = "If you made the unknown version: hsm-driver master-key adopt. " if unknown else ""
+    return Check(
+        "foreign keys",
+        Status.WARN,
+        f"under our labels, and not used: {'; '.join(said)}",
+        f"{adopt}Somebody who has the PIN put the others there: find out who, and delete them with "
+        "the vendor's tool.",
+    )
 
 
 def _weaknesses(key: MasterKeyRecord) -> list[str]:

@@ -1,7 +1,7 @@
 """The HSM as a daemon sees it: operations, done by worker processes that are kept alive."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -14,6 +14,8 @@ from custody.pkcs11.messages import (
     Failure,
     Generate,
     Generated,
+    KeyProof,
+    KnownKey,
     Lost,
     Operation,
     Ready,
@@ -21,6 +23,7 @@ from custody.pkcs11.messages import (
     Sealed,
     Sign,
     Signed,
+    Stranger,
     Unseal,
     Unsealed,
 )
@@ -62,13 +65,16 @@ class Hsm:
         self._dispatching = False
         self._problem: str | None = "not started"
 
-    async def start(self) -> None:
+    async def start(self, known: Sequence[KnownKey] = (), *, accept_new: bool = True) -> None:
         """Log in with one worker, then start the others.
+
+        ``known``: the keys that the database knows. Only these are used, and with ``accept_new``
+        also others, which the database may then learn.
 
         Raises OperatorError when the module, the token, the PIN or the master key is not usable.
         """
         worker = self._new_worker()
-        self._found = await launch(self._settings, worker)
+        self._found = await launch(self._settings, worker, keys=known, accept_new=accept_new)
         self._add(worker)
         self._keepers = [
             asyncio.create_task(self._keep(worker if seat == 0 else None))
@@ -113,6 +119,19 @@ class Hsm:
         proves these same values before it does anything, so the caller compares them once.
         """
         return dict(self._started().check_values)
+
+    async def proofs(self) -> dict[str, KeyProof]:
+        """Return the proof that each master key has opened, by the key's name."""
+        return dict(self._started().proofs)
+
+    async def new_proofs(self) -> dict[str, KeyProof]:
+        """Return the proofs that the database does not have."""
+        started = self._started()
+        return {name: started.proofs[name] for name in started.new_proofs}
+
+    async def strangers(self) -> list[Stranger]:
+        """Return the token's keys under our labels that are not used."""
+        return list(self._started().strangers)
 
     async def generate(self, algorithm: Algorithm) -> WrappedKey:
         """Make a key, wrapped by the newest master key. Raises HsmFailure."""

@@ -1,8 +1,9 @@
 """A worker, logged in: the PIN tried as often as is safe, and every obstacle in words."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from custody.pkcs11.messages import Hello, Obstacle, PinStanding, Ready
+from custody.pkcs11.messages import Hello, KnownKey, Obstacle, PinStanding, Ready
 from custody.pkcs11.pin import PinMemory, Verdict, login_turn
 from custody.pkcs11.settings import HsmSettings
 from custody.pkcs11.worker_process import StartRefused, WorkerGone, WorkerProcess
@@ -25,14 +26,20 @@ async def launch(
     worker: WorkerProcess[Any],
     purpose: Literal["operations", "administration"] = "operations",
     known: Ready | None = None,
+    keys: Sequence[KnownKey] = (),
+    *,
+    accept_new: bool = True,
 ) -> Ready:
     """Start a worker; ``known`` is what the first one found, which this one must find again.
+
+    ``keys`` and ``accept_new``: as in Hello, for the first worker.
 
     Raises HsmCannotStart, PinRefused or ConfigurationError, all of them OperatorError.
     """
     PinMemory(settings).standing()  # a PIN that was refused need not wait for its turn
     async with login_turn(settings):
-        return await _try_once(settings, worker, purpose, known, PinMemory(settings))
+        memory = PinMemory(settings)
+        return await _try_once(settings, worker, purpose, known, memory, keys, accept_new)
 
 
 async def _try_once(
@@ -41,6 +48,8 @@ async def _try_once(
     purpose: Literal["operations", "administration"],
     known: Ready | None,
     memory: PinMemory,
+    keys: Sequence[KnownKey],
+    accept_new: bool,
 ) -> Ready:
     standing = memory.standing()
     hello = Hello(
@@ -51,6 +60,8 @@ async def _try_once(
         master_key_label=settings.master_key_label,
         host_signing=sorted(settings.host_signing),
         purpose=purpose,
+        known=list(keys) if known is None else _found_before(known),
+        accept_new=accept_new and known is None,
         check_values=None if known is None else known.check_values,
         capabilities=None if known is None else known.capabilities,
         restored=list(settings.restored),
@@ -72,6 +83,18 @@ async def _try_once(
         ) from None
     memory.remember(Verdict.ACCEPTED)
     return ready
+
+
+def _found_before(ready: Ready) -> list[KnownKey]:
+    """Return the keys that the first worker proved, each with the proof that it opened."""
+    return [
+        KnownKey(
+            name=name,
+            check_value=check_value,
+            proofs=[ready.proofs[name]] if name in ready.proofs else [],
+        )
+        for name, check_value in ready.check_values.items()
+    ]
 
 
 def _learn(memory: PinMemory, standing: PinStanding, obstacle: Obstacle) -> None:

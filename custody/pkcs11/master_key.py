@@ -4,28 +4,22 @@ Both carry the same version in CKA_ID (4 bytes, big-endian) and the configured l
 with ``-host`` behind it. Runs in worker processes only.
 """
 
-import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from custody.pkcs11.login import CannotStart, name_of
-from custody.pkcs11.messages import MasterKeyRecord, Obstacle, RestoredKey
-from pkcs11 import Attribute, GCMParams, KeyType, Mechanism, MechanismFlag, ObjectClass, Session
+from custody.pkcs11.login import CannotStart
+from custody.pkcs11.messages import KeyProof, MasterKeyRecord, Obstacle, RestoredKey, Stranger
+from custody.pkcs11.session_errors import SESSION_LOST
+from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass, Session
 from pkcs11.exceptions import PKCS11Error
 from pkcs11.types import DecryptMixin, EncryptMixin, Object, SecretKey, UnwrapMixin, WrapMixin
 
 HOST_SUFFIX = "-host"
 KEY_BITS = 256
 VERSION_SIZE = 4
-CHECK_VALUE_SEED = b"custody master key check value, version 1"
-CHECK_MECHANISMS = (
-    Mechanism.AES_KEY_WRAP,
-    Mechanism.AES_KEY_WRAP_KWP,
-    Mechanism.AES_KEY_WRAP_PAD,
-)
-# Host keys are encrypted under random nonces of 96 bits; this fixed one meets only this plaintext.
-CHECK_NONCE = hashlib.sha256(CHECK_VALUE_SEED + b", nonce").digest()[:12]
+MAX_VERSION = 2_000_000
+"""Highest version. A key with a higher one cannot make master-key generate run out of numbers."""
 GCM_TAG_BITS = 128
 
 
@@ -51,24 +45,51 @@ class MasterKey:
         return f"{self.label}/{self.version}"
 
 
-def find_master_keys(session: Session, label: str) -> list[MasterKey]:
-    """Our keys on the token, oldest first. Raises CannotStart where two have the same name."""
-    found: list[MasterKey] = []
+@dataclass(frozen=True)
+class FoundKeys:
+    """The AES keys under our labels. ``masters``: those that can be ours, oldest first.
+
+    Several may have one name. ``strangers``: those that cannot be ours.
+    """
+
+    masters: list[MasterKey]
+    strangers: list[Stranger]
+
+
+def find_master_keys(session: Session, label: str) -> FoundKeys:
+    """Return the token's keys under our labels. Anybody with the PIN can put one there."""
+    found = FoundKeys([], [])
     for key_label, is_host in ((label, False), (label + HOST_SUFFIX, True)):
         template = {Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.LABEL: key_label}
         for key in list(session.get_objects(template)):
-            if _usable(key, is_host):
-                version = int.from_bytes(key[Attribute.ID])
-                found.append(MasterKey(key_label, version, key, is_host))
-    names = [key.name for key in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise CannotStart(
-                Obstacle.MASTER_KEY,
-                f"the token has several keys {name!r}",
-                "Which one is meant must never be a guess: move one away with the vendor's tool.",
-            )
-    return sorted(found, key=lambda key: (key.is_host, key.version))
+            _sort_in(found, MasterKey(key_label, 0, key, is_host), _key_id(key))
+    found.masters.sort(key=lambda key: (key.is_host, key.version))
+    return found
+
+
+def _sort_in(found: FoundKeys, key: MasterKey, key_id: bytes) -> None:
+    version = int.from_bytes(key_id)
+    if not _usable(key.key, key.is_host):
+        uses = "encrypt and decrypt" if key.is_host else "wrap and unwrap"
+        why = f"the key is not allowed to {uses}"
+    elif len(key_id) != VERSION_SIZE:
+        why = f"CKA_ID has {len(key_id)} bytes, and a version has {VERSION_SIZE}"
+    elif not 0 < version <= MAX_VERSION:
+        why = f"CKA_ID is {version}, and a version is at most {MAX_VERSION}"
+    else:
+        found.masters.append(replace(key, version=version))
+        return
+    name = f"{key.label} (CKA_ID {key_id.hex() or 'empty'})"
+    found.strangers.append(Stranger(name=name, why=why))
+
+
+def _key_id(key: Object) -> bytes:
+    try:
+        return bytes(key[Attribute.ID])
+    except SESSION_LOST:
+        raise
+    except PKCS11Error:
+        return b""
 
 
 def _usable(key: Object, is_host: bool) -> bool:
@@ -84,31 +105,37 @@ def newest(keys: list[MasterKey], is_host: bool) -> MasterKey | None:
 
 
 def must_be_made_inside(
-    session: Session, master: MasterKey, restored: Iterable[RestoredKey]
+    master: MasterKey, values: Iterable[bytes], restored: Iterable[RestoredKey]
 ) -> None:
-    """Raise CannotStart for an imported key, unless its check value is that of a restored key.
+    """Raise CannotStart for an imported key, unless the configuration names one of ``values``.
 
     CKA_LOCAL is the token's own statement that the key was made inside (PKCS#11 3.1, section 4.9).
     Without this, a holder of the PIN could add a version of his own, and read every key made from
-    then on. A key that came from the HSM's backup has no such statement. Its check value proves
-    that it is the same key. The configuration file names this check value. The database does not
-    count here: a holder of the PIN who writes to the database could insert any check value.
+    then on. A key that came from the HSM's backup has no such statement. ``values`` prove that it
+    is the same key: each follows from the key itself, or is the hash of a proof that the key has
+    opened. No check value that the database merely states is among them: a holder of the PIN who
+    writes to the database could insert any.
     """
     if _flag(master.key, Attribute.LOCAL, otherwise=False):
         return
-    proof = check_value(session, master)
-    adopted = next((key for key in restored if key.check_value == proof), None)
+    pinned = {key.check_value: key for key in restored}
+    tried = []
+    adopted = None
+    for value in values:
+        tried.append(f"{value.hex()[:16]}…")
+        if (adopted := pinned.get(value)) is not None:
+            break
     if adopted is None:
         raise CannotStart(
             Obstacle.MASTER_KEY,
-            f"the key {master.name!r} (check value {proof.hex()[:16]}…) was not made inside this "
+            f"the key {master.name!r} (check value {' or '.join(tried)}) was not made inside this "
             "HSM, and restored_check_values in the configuration does not name it: somebody may "
             "know the key's value",
             "If the HSM was restored from the backup of its master key: master-key adopt "
             "--restored prints the line for the configuration. If not, find out who put the key "
             "there, and delete it.",
         )
-    record = describe(session, master)
+    record = describe(master, None)
     if weaknesses := weaknesses_of_restored(record, adopted.extractable):
         raise CannotStart(
             Obstacle.MASTER_KEY,
@@ -141,58 +168,22 @@ def passing_wrapping_key(session: Session) -> WrappingKey:
     return passing
 
 
-def check_value(session: Session, master: MasterKey) -> bytes:
-    """SHA-256 of a fixed, known key wrapped by this one, or of fixed bytes encrypted by it.
-
-    Ours, because PKCS#11's own (CKA_CHECK_VALUE) has 3 bytes. Raises CannotStart when the token
-    does not let the key prove itself, PKCS11Error when the token is away.
-    """
-    if master.is_host:
-        nonce = GCMParams(CHECK_NONCE, None, GCM_TAG_BITS)
-        encrypted = master.key.encrypt(
-            CHECK_VALUE_SEED, mechanism=Mechanism.AES_GCM, mechanism_param=nonce
-        )
-        return hashlib.sha256(encrypted).digest()
-    known = session.create_object(
-        {
-            Attribute.CLASS: ObjectClass.SECRET_KEY,
-            Attribute.KEY_TYPE: KeyType.AES,
-            Attribute.VALUE: hashlib.sha256(CHECK_VALUE_SEED).digest(),
-            Attribute.TOKEN: False,
-            Attribute.PRIVATE: True,
-            Attribute.SENSITIVE: True,
-            Attribute.EXTRACTABLE: True,
-        }
-    )
-    try:
-        return hashlib.sha256(_wrap_known(master, known)).digest()
-    finally:
-        known.destroy()
-
-
-def _wrap_known(master: MasterKey, known: Object) -> bytes:
-    refusals = []
-    for mechanism in CHECK_MECHANISMS:
-        try:
-            wrapped: bytes = master.key.wrap_key(known, mechanism=mechanism)
-        except PKCS11Error as error:
-            refusals.append(f"{mechanism.name}: {name_of(error)}")
-        else:
-            return wrapped
-    raise CannotStart(
-        Obstacle.MASTER_KEY,
-        f"the key {master.name!r} wraps nothing ({'; '.join(refusals)})",
-        "Run the doctor command: it shows which wrap mechanisms the token has.",
-    )
-
-
-def describe(session: Session, master: MasterKey) -> MasterKeyRecord:
+def describe(
+    master: MasterKey,
+    check_value: bytes | None,
+    pins: Sequence[bytes] = (),
+    new_proof: KeyProof | None = None,
+    adopted: bool | None = None,
+) -> MasterKeyRecord:
     """Return the facts about a master key that an operator sees."""
     return MasterKeyRecord(
         name=master.name,
         label=master.label,
         version=master.version,
-        check_value=check_value(session, master),
+        check_value=check_value,
+        pins=list(pins),
+        new_proof=new_proof,
+        adopted=adopted,
         purpose="encrypts host keys" if master.is_host else "wraps keys",
         made_inside=_flag(master.key, Attribute.LOCAL, otherwise=False),
         sensitive=_flag(master.key, Attribute.SENSITIVE, otherwise=False),

@@ -14,6 +14,7 @@ from custody.pkcs11.login import CannotStart, name_of
 from custody.pkcs11.master_key import (
     HOST_SUFFIX,
     KEY_BITS,
+    MAX_VERSION,
     VERSION_SIZE,
     MasterKey,
     find_master_keys,
@@ -69,8 +70,14 @@ def make_master_keys(
     under another key. Return the rules that the token refused, and why. Raise PKCS11Error, or
     CannotStart if the token refuses a rule that is needed.
     """
-    versions = [key.version for key in find_master_keys(session, label)]
+    versions = [key.version for key in find_master_keys(session, label).masters]
     version = 1 + max(above, *versions, 0)
+    if version > MAX_VERSION:
+        raise CannotStart(
+            Obstacle.MASTER_KEY,
+            f"the token has a key with version {MAX_VERSION}, the highest one",
+            "master-key generate never comes that far: find out who made that key, and delete it.",
+        )
     ways = _ways(session)
     left_out: list[str] = []
     for design in (

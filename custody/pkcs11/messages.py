@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.wire.algorithms import Algorithm, Protection
+from custody.wire.framing import Domain, tagged_hash
 
 HEADER = struct.Struct("!I")
 MAX_FRAME = 64 * 1024 * 1024
@@ -54,12 +55,67 @@ class RestoredKey(Message):
     extractable: bool = False
 
 
+class KeyProof(Message):
+    """Known bytes under a key of the token: the key that opens them is the key of before.
+
+    Of a key that wraps: ``wrapped`` is the private key of ``public_key``, wrapped by ``mechanism``.
+    ``unwrapped_without`` is as in Capability. Of a key that encrypts: ``wrapped`` is a fixed text
+    under AES-GCM, and the proof has no algorithm and no public key.
+    """
+
+    mechanism: str
+    algorithm: Algorithm | None = None
+    public_key: bytes = b""
+    wrapped: bytes
+    unwrapped_without: list[str] = []
+
+    @property
+    def value(self) -> bytes:
+        """Return the 32 bytes that name the proof, in audit records and configurations."""
+        return proof_value(self.mechanism, self.algorithm, self.public_key, self.wrapped)
+
+
+def proof_value(
+    mechanism: str, algorithm: Algorithm | None, public_key: bytes, wrapped: bytes
+) -> bytes:
+    """Return SHA-256 of all that a proof proves with."""
+    return tagged_hash(
+        Domain.KEY_PROOF,
+        mechanism.encode(),
+        b"" if algorithm is None else str(algorithm).encode(),
+        public_key,
+        wrapped,
+    )
+
+
+class KnownKey(Message):
+    """A key that the database knows, with all that can show that the token's key is this one.
+
+    ``name``: as ``custody/1``; None if the database does not say. ``proofs``: any of them is
+    enough. ``stored_keys``: some keys that it wraps, for a database of before the proofs.
+    """
+
+    name: str | None
+    check_value: bytes
+    proofs: list[KeyProof] = []
+    stored_keys: list[WrappedKey] = []
+    retired: bool = False
+
+
+class Stranger(Message):
+    """A key under one of our labels that is not ours. ``why``: for people."""
+
+    name: str
+    why: str
+
+
 class Hello(Message):
     """The first message to a worker: where to log in, and what it must find there.
 
-    ``check_values`` names the master keys that must be on the token, as an earlier worker found
-    them; None to the first worker, which reports what there is. ``capabilities`` likewise.
-    ``restored`` and ``only_encrypting``: as in HsmSettings.
+    ``known``: the keys that the database knows. Only these are used, and with ``accept_new`` also
+    others, which the database may then learn. ``check_values`` names the master keys that must be
+    on the token, as an earlier worker found them; None to the first worker, which reports what
+    there is. ``capabilities`` likewise. ``restored`` and ``only_encrypting``: as in HsmSettings.
     """
 
     module: str
@@ -69,6 +125,8 @@ class Hello(Message):
     master_key_label: str
     host_signing: list[Algorithm]
     purpose: Literal["operations", "administration"]
+    known: list[KnownKey] = []
+    accept_new: bool = True
     check_values: dict[str, bytes] | None = None
     capabilities: list[Capability] | None = None
     restored: list[RestoredKey] = []
@@ -76,11 +134,18 @@ class Hello(Message):
 
 
 class Ready(Message):
-    """The worker has logged in and proved the master keys."""
+    """The worker has logged in and proved the master keys.
+
+    ``check_values``: of the keys in use, by name. ``proofs``: the proof that each of these opens.
+    ``new_proofs``: the names of those that the database does not have.
+    """
 
     kind: Literal["ready"] = "ready"
     token: str
     check_values: dict[str, bytes]
+    proofs: dict[str, KeyProof] = {}
+    new_proofs: list[str] = []
+    strangers: list[Stranger] = []
     capabilities: list[Capability]
 
 
@@ -226,15 +291,22 @@ class Unsealed(Message):
 
 
 class MasterKeyRecord(Message):
-    """One AES key of ours on the token. ``check_value`` has 32 bytes.
+    """One AES key of ours on the token.
 
-    ``copyable`` is None on a token that does not know this attribute.
+    ``check_value`` has 32 bytes; None if neither the database knows the key nor the token computes
+    the value. ``pins``: the values by which the configuration can name the key, the best first.
+    ``new_proof``: a proof of a known key that the database does not have. ``adopted``: whether the
+    database knows the key; None if it was not asked. ``copyable`` is None on a token that does not
+    know this attribute.
     """
 
     name: str
     label: str
     version: int
-    check_value: bytes
+    check_value: bytes | None
+    pins: list[bytes] = []
+    new_proof: KeyProof | None = None
+    adopted: bool | None = None
     purpose: Literal["wraps keys", "encrypts host keys"]
     made_inside: bool
     sensitive: bool
@@ -242,12 +314,18 @@ class MasterKeyRecord(Message):
     modifiable: bool
     copyable: bool | None
 
+    @property
+    def short_value(self) -> str:
+        """Return the beginning of the check value, for people."""
+        return "unknown" if self.check_value is None else f"{self.check_value.hex()[:16]}…"
+
 
 class MasterKeys(Message):
     """``left_out``: the attributes of a new master key that the token refused, with its answers."""
 
     kind: Literal["master_keys"] = "master_keys"
     keys: list[MasterKeyRecord]
+    strangers: list[Stranger] = []
     left_out: list[str] = []
 
 

@@ -140,6 +140,8 @@ def _version(name: str) -> int:
     return int(name.rpartition("/")[2])
 
 
-def short(check_value: bytes) -> str:
-    """Return the beginning of a check value, for people."""
+def short(check_value: bytes | None) -> str:
+    """Return the beginning of a check value, for people. None: the token does not compute it."""
+    if check_value is None:
+        return "unknown"
     return f"{check_value.hex()[:16]}…"

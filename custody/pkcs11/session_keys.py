@@ -1,12 +1,13 @@
 """Keys made and used with one session: the operations of a worker. Workers only."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from custody.pkcs11 import host_key, host_signing, token_scheme
 from custody.pkcs11.errors import HsmFailure, InvalidData, KeyUnusable, SchemeUnsupported
-from custody.pkcs11.login import CannotStart, name_of
-from custody.pkcs11.master_key import MasterKey, check_value, newest
+from custody.pkcs11.identification import Candidate
+from custody.pkcs11.login import name_of
+from custody.pkcs11.master_key import MasterKey, newest
 from custody.pkcs11.messages import Capability
 from custody.pkcs11.session_errors import SESSION_LOST, SessionLost
 from custody.pkcs11.wrapped_key import WrappedKey
@@ -24,13 +25,12 @@ class SessionKeys:
     def __init__(
         self,
         session: Session,
-        masters: list[MasterKey],
-        check_values: Mapping[str, bytes],
+        candidates: Sequence[Candidate],
         capabilities: list[Capability],
     ) -> None:
         self._session = session
-        self._masters = {master.name: master for master in masters}
-        self._check_values = check_values
+        self._masters = {each.name: each.master for each in candidates}
+        self._candidates = {each.name: each for each in candidates}
         self._capabilities = {capability.algorithm: capability for capability in capabilities}
 
     def generate(self, algorithm: Algorithm) -> WrappedKey:
@@ -148,11 +148,11 @@ class SessionKeys:
         if isinstance(error, SESSION_LOST):
             raise SessionLost(name_of(error)) from None
         try:
-            proof = check_value(self._session, master)
-        except (PKCS11Error, CannotStart) as second:
-            raise SessionLost(f"{name_of(error)}, then {second}") from None
-        if proof != self._check_values[master.name]:
-            raise SessionLost(f"{master.name!r} is not the key that it was")
+            second = self._candidates[master.name].refusal()
+        except PKCS11Error as lost:
+            raise SessionLost(f"{name_of(error)}, then {name_of(lost)}") from None
+        if second is not None:
+            raise SessionLost(f"{name_of(error)}, then {master.name!r}: {second}")
         return KeyUnusable(
             f"the wrapped key is damaged, or not of {master.name!r} ({name_of(error)})"
         )

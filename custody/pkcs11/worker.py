@@ -13,9 +13,17 @@ import time
 from collections import defaultdict
 from contextlib import suppress
 
-from custody.pkcs11 import capabilities, extraction, master_key, master_key_making
+from custody.pkcs11 import (
+    capabilities,
+    extraction,
+    identification,
+    master_key,
+    master_key_making,
+)
 from custody.pkcs11.errors import HsmFailure, TooLate, message_of
+from custody.pkcs11.identification import Candidate, Identified
 from custody.pkcs11.login import CannotStart, name_of, open_session
+from custody.pkcs11.master_key import FoundKeys
 from custody.pkcs11.messages import (
     HEADER,
     MAX_FRAME,
@@ -71,22 +79,29 @@ class Worker:
 
     def _prove(self) -> Ready:
         hello = self._hello
-        masters = master_key.find_master_keys(self._session, hello.master_key_label)
         if hello.purpose == "administration":
             return Ready(token=hello.token_label, check_values={}, capabilities=[])
-        if hello.check_values is not None:
-            masters = [master for master in masters if master.name in hello.check_values]
-        if hello.only_encrypting:
-            masters = [master for master in masters if master.is_host]
-        for master in masters:
-            master_key.must_be_made_inside(self._session, master, hello.restored)
-        found = {master.name: master_key.check_value(self._session, master) for master in masters}
-        _compare(hello, found)
+        present = master_key.find_master_keys(self._session, hello.master_key_label)
+        masters = [key for key in present.masters if key.is_host or not hello.only_encrypting]
+        found = identification.identify(self._session, masters, hello.known)
+        chosen = identification.choose(
+            found, hello.known, hello.restored, accept_new=hello.accept_new
+        )
+        values = {key.name: key.check_value or b"" for key in chosen.keys}
+        _compare(hello, values, some=bool(present.masters))
+        masters = [key.master for key in chosen.keys]
         known = hello.capabilities
         if known is None:
             known = capabilities.probe(self._session, masters, hello.host_signing).capabilities
-        self._keys = SessionKeys(self._session, masters, found, known)
-        return Ready(token=hello.token_label, check_values=found, capabilities=known)
+        self._keys = SessionKeys(self._session, chosen.keys, known)
+        return Ready(
+            token=hello.token_label,
+            check_values=values,
+            proofs={key.name: key.proof for key in chosen.keys if key.proof is not None},
+            new_proofs=[key.name for key in chosen.keys if key.is_new_proof],
+            strangers=[*present.strangers, *chosen.strangers],
+            capabilities=known,
+        )
 
     def run(self, operations: list[Operation]) -> list[Answer]:
         """Answers in the same order; signatures with one key share one unwrapping."""
@@ -158,7 +173,8 @@ class Worker:
             case ListMasterKeys():
                 return self._master_keys([])
             case Probe():
-                masters = master_key.find_master_keys(self._session, self._hello.master_key_label)
+                _, found = self._identified()
+                masters = [each.master for each in found.known or _in_order(found)]
                 return capabilities.probe(self._session, masters, self._hello.host_signing)
             case Extract():
                 return self._extract(operation.attempt)
@@ -166,13 +182,27 @@ class Worker:
                 raise ValueError("signatures go by key")
 
     def _master_keys(self, left_out: list[str]) -> MasterKeys:
-        masters = master_key.find_master_keys(self._session, self._hello.master_key_label)
-        keys = [master_key.describe(self._session, key) for key in masters]
-        return MasterKeys(keys=keys, left_out=left_out)
+        present, found = self._identified()
+        asked = bool(self._hello.known)
+        keys = [each.record(database_asked=asked) for each in _in_order(found)]
+        strangers = [*present.strangers, *found.strangers]
+        return MasterKeys(keys=keys, strangers=strangers, left_out=left_out)
 
     def _extract(self, attempt: str) -> Extracted:
-        masters = master_key.find_master_keys(self._session, self._hello.master_key_label)
+        _, found = self._identified()
+        masters = [each.master for each in _in_order(found)]
         return extraction.attempt(self._session, self._hello, masters, attempt)
+
+    def _identified(self) -> tuple[FoundKeys, Identified]:
+        present = master_key.find_master_keys(self._session, self._hello.master_key_label)
+        return present, identification.identify(
+            self._session, present.masters, self._hello.known, to_list=True
+        )
+
+
+def _in_order(found: Identified) -> list[Candidate]:
+    keys = [*found.known, *found.new]
+    return sorted(keys, key=lambda key: (key.master.is_host, key.master.version))
 
 
 def _sign_data(operation: Operation) -> bytes:
@@ -195,9 +225,12 @@ def _answer(signature: bytes | HsmFailure) -> Answer:
     return Signed(signature=signature)
 
 
-def _compare(hello: Hello, found: dict[str, bytes]) -> None:
-    """Raise CannotStart unless the token has all expected master keys."""
-    if not found:
+def _compare(hello: Hello, found: dict[str, bytes], *, some: bool) -> None:
+    """Raise CannotStart unless the token has all expected master keys.
+
+    ``some``: it has keys under our labels. What they are to the database, the daemon says.
+    """
+    if not found and not (some and hello.known):
         raise CannotStart(
             Obstacle.MASTER_KEY,
             f"the token {hello.token_label!r} has no master key {hello.master_key_label!r}",

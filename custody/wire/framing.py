@@ -33,6 +33,7 @@ class Domain(StrEnum):
     DATA_KEY = "custody-data-key-v1"
     HOST_KEY = "custody-host-key-v1"
     KEY_COPY = "custody-key-copy-v1"
+    KEY_PROOF = "custody-key-proof-v1"
     BAN = "custody-ban-v1"
     TURN = "custody-turn-v1"
     MIGRATIONS = "custody-migrations-v1"

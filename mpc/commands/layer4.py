@@ -277,7 +277,7 @@ async def _backfill(settings: SignerSettings, section: Layer4Section) -> Filled:
     signer = load_identity(settings.identity.private_key)
     async with (
         open_database(settings) as database,
-        open_encryption_keys(settings) as keys,
+        open_encryption_keys(settings, database) as keys,
     ):
         await keys.compare(database)
         shares, putter = Shares(database, keys), Putter(database, section)

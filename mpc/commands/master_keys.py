@@ -75,7 +75,7 @@ async def keys_in_hsm(settings: SignerSettings, database: Pool) -> Mapping[str, 
     from mpc.shares.encryption_key import HsmKey
     from mpc.shares.encryption_keys import known_keys, open_encryption_keys
 
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, database) as keys:
         known = await known_keys(database)
         return {
             key.name: key.check_value
@@ -93,24 +93,29 @@ async def _adopt(
     from custody.pkcs11.administration import administration
     from custody.pkcs11.restoring import imported_keys, require_expected, require_strong
     from custody.runtime.operators import operator_name
-    from mpc.shares.encryption_keys import hsm_settings, known_keys
+    from mpc.shares.encryption_keys import (
+        hsm_settings,
+        known_keys,
+        known_to_token,
+        record_new_proofs,
+    )
 
     async with (
         open_database(settings) as database,
-        administration(hsm_settings(settings)) as token,
+        administration(hsm_settings(settings), await known_to_token(database)) as token,
     ):
         keys = await imported_keys(token, only_encrypting=True)
-        require_expected(keys, (await known_keys(database)).values(), noted)
+        known = await known_keys(database)
+        require_expected(keys, known.values(), noted)
         await require_strong(
             token, keys, stored_keys=False, rewrappable=False, extractable=extractable
         )
-        adopted = {key.name: key.check_value for key in keys}
+        adopted = {key.name: key.pins[0] for key in keys if key.pins}
         if adopted:
+            changes = AuditedChanges(database, settings.node.id)
             await adopt_restored(
-                AuditedChanges(database, settings.node.id),
-                adopted,
-                extractable=extractable,
-                operator=operator_name(),
-                reason=reason,
+                changes, adopted, extractable=extractable, operator=operator_name(), reason=reason
             )
+            # The configuration may name a new proof: the database then has to have it.
+            await record_new_proofs(changes, keys, operator_name())
     return adopted

@@ -83,7 +83,7 @@ async def _rewrap(
 
     async with (
         open_database(settings) as database,
-        open_encryption_keys(settings) as keys,
+        open_encryption_keys(settings, database) as keys,
     ):
         if existing is not None:
             keys.add(existing)

@@ -208,7 +208,7 @@ async def _verify(settings: SignerSettings, key_ids: list[UUID]) -> tuple[int, l
 
     async with (
         open_database(settings) as database,
-        open_encryption_keys(settings) as keys,
+        open_encryption_keys(settings, database) as keys,
     ):
         await keys.compare(database)
         shares = Shares(database, keys)

@@ -197,7 +197,7 @@ async def restore(
     async with (
         open_database(settings) as pool,
         stopped_node(pool, settings.node.id),
-        open_encryption_keys(settings) as keys,
+        open_encryption_keys(settings, pool) as keys,
     ):
         await _require_fresh(pool, files)
         await keys.adopt_first(pool)

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.keywrap import (
 
 from custody.node.errors import Failed
 from custody.pkcs11.hsm import Hsm
+from custody.pkcs11.messages import KeyProof
 from custody.runtime.configuration import read_secret, write_secret
 from custody.runtime.errors import ConfigurationError
 from custody.wire.framing import Domain, tagged
@@ -78,12 +79,16 @@ class FileKey:
 
 
 class HsmKey:
-    """An AES-256 key of ``hsm``'s token that encrypts and decrypts, and never leaves: AES-GCM."""
+    """An AES-256 key of ``hsm``'s token that encrypts and decrypts, and never leaves: AES-GCM.
 
-    def __init__(self, hsm: Hsm, name: str, check_value: bytes) -> None:
+    ``proof``: what the key has opened, by which it is recognised at the next start.
+    """
+
+    def __init__(self, hsm: Hsm, name: str, check_value: bytes, proof: KeyProof | None) -> None:
         self._hsm = hsm
         self.name = name
         self.check_value = check_value
+        self.proof = proof
         self.id = id_of(check_value)
 
     async def wrap(self, data_key: bytes) -> bytes:

@@ -1,14 +1,24 @@
 """The encryption keys that a signer's configuration names, compared with those of its database."""
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from custody.database.pool import Pool
+from custody.node.audited_changes import AuditedChanges
 from custody.node.errors import Failed
+from custody.node.key_proofs import proof_records
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.master_key import HOST_SUFFIX
+from custody.pkcs11.messages import KeyProof, KnownKey, MasterKeyRecord
 from custody.pkcs11.settings import HsmSettings
+from custody.pkcs11.stored_proofs import (
+    COLUMNS,
+    INSERT_PROOFS,
+    NEW_PROOFS,
+    proof_rows,
+    stored_proofs,
+)
 from custody.pkcs11.token_section import token_settings
 from custody.runtime.errors import OperatorError
 from mpc.settings import SignerSettings
@@ -16,10 +26,14 @@ from mpc.shares.encryption_key import EncryptionKey, HsmKey, load_key_file
 
 _KNOWN = "SELECT id, check_value FROM encryption_keys"
 
-_ADOPT = """
+_ADOPT = f"""
+    WITH proven AS (
+        INSERT INTO key_proofs ({COLUMNS}) {NEW_PROOFS} ON CONFLICT (value) DO NOTHING
+    )
     INSERT INTO encryption_keys (id, check_value) VALUES (:id, :check_value)
     ON CONFLICT DO NOTHING
-"""
+"""  # noqa: S608 - of constants
+"""One statement: without its proof, a key of the token may never be recognised again."""
 
 
 class EncryptionKeys:
@@ -66,6 +80,21 @@ class EncryptionKeys:
         await self.compare(pool)
         await adopt(pool, self.current)
         await self.compare(pool)  # another process may have been first, with another
+
+    async def record_proofs(self, pool: Pool, changes: AuditedChanges, operator: str) -> None:
+        """Record new proofs of known keys.
+
+        The database is older than the proofs, or this token cannot open those that it has.
+        """
+        known = await known_keys(pool)
+        new = [
+            key
+            for key in self
+            if isinstance(key, HsmKey) and key.id in known and not await _is_proven(pool, key)
+        ]
+        proofs = {key.name: key.proof for key in new if key.proof is not None}
+        values = {key.name: key.check_value for key in new}
+        await _record(changes, proofs, values, operator)
 
     async def compare(self, pool: Pool) -> None:
         """Raise OperatorError unless every key that the database knows is here, and the same.
@@ -122,12 +151,69 @@ async def known_keys(pool: Pool) -> dict[str, bytes]:
 
 
 async def adopt(pool: Pool, key: EncryptionKey) -> None:
-    """Have the database know a key, so that shares can be under it."""
-    await pool.rows(_ADOPT, {"id": key.id, "check_value": key.check_value})
+    """Have the database know a key and its proof, so that shares can be under it."""
+    proofs: dict[str, KeyProof] = {}
+    if isinstance(key, HsmKey) and key.proof and not await _is_proven(pool, key):
+        proofs[key.name] = key.proof
+    rows = proof_rows(proofs, {key.name: key.check_value})
+    await pool.rows(_ADOPT, {"id": key.id, "check_value": key.check_value, **rows})
+
+
+async def record_new_proofs(
+    changes: AuditedChanges, keys: Iterable[MasterKeyRecord], operator: str
+) -> None:
+    """Record proofs of the token's known keys that an operator's command has made."""
+    proofs = {key.name: key.new_proof for key in keys if key.new_proof is not None}
+    values = {key.name: key.check_value for key in keys if key.check_value is not None}
+    await _record(changes, proofs, values, operator)
+
+
+async def _record(
+    changes: AuditedChanges,
+    proofs: Mapping[str, KeyProof],
+    check_values: Mapping[str, bytes],
+    operator: str,
+) -> None:
+    if proofs:
+        by_name = {name: proof.value for name, proof in proofs.items()}
+        await changes.commit(
+            INSERT_PROOFS,
+            proof_rows(proofs, check_values),
+            *proof_records(by_name, check_values, operator),
+        )
+
+
+async def _is_proven(pool: Pool, key: HsmKey) -> bool:
+    recorded = (await stored_proofs(pool)).get(key.check_value, ())
+    return (key.name, key.proof) in recorded
+
+
+async def known_to_token(pool: Pool) -> list[KnownKey]:
+    """Return what shows which keys of a token the database knows.
+
+    Rows of older versions have no proof, and so no name: any key of the token may be theirs.
+    """
+    proofs = await stored_proofs(pool)
+    return [
+        KnownKey(name=name, check_value=check_value, proofs=each)
+        for check_value in (await known_keys(pool)).values()
+        for name, each in _by_name(proofs.get(check_value, ()))
+    ]
+
+
+def _by_name(
+    proofs: Iterable[tuple[str, KeyProof]],
+) -> list[tuple[str | None, list[KeyProof]]]:
+    named: dict[str | None, list[KeyProof]] = {}
+    for name, proof in proofs:
+        named.setdefault(name, []).append(proof)
+    return list(named.items()) or [(None, [])]
 
 
 @contextlib.asynccontextmanager
-async def open_encryption_keys(settings: SignerSettings) -> AsyncIterator[EncryptionKeys]:
+async def open_encryption_keys(
+    settings: SignerSettings, database: Pool
+) -> AsyncIterator[EncryptionKeys]:
     """Open the keys of [encryption]: read files, log in to the token. Raise OperatorError."""
     section = settings.encryption
     others: list[EncryptionKey] = [load_key_file(path) for path in section.other_key_files]
@@ -139,16 +225,17 @@ async def open_encryption_keys(settings: SignerSettings) -> AsyncIterator[Encryp
         if section.hsm is not None:
             hsm = Hsm(hsm_settings(settings))
             stack.push_async_callback(hsm.close)
-            await hsm.start()
+            # A version that the database does not know is what `rewrap --to-hsm` moves shares to.
+            await hsm.start(await known_to_token(database), accept_new=True)
             (candidates if section.key == "hsm" else others).extend(await keys_of(hsm))
         yield EncryptionKeys(candidates, others, hsm)
 
 
 async def keys_of(hsm: Hsm) -> list[EncryptionKey]:
     """Return the token's encryption keys, newest first. Raise OperatorError if it has none."""
-    values = await hsm.check_values()
+    values, proofs = await hsm.check_values(), await hsm.proofs()
     named = [
-        (int(version), HsmKey(hsm, name, check_value))
+        (int(version), HsmKey(hsm, name, check_value, proofs.get(name)))
         for name, check_value in values.items()
         for label, _, version in [name.rpartition("/")]
         if label.endswith(HOST_SUFFIX)

@@ -24,8 +24,8 @@ async def shares_of(signer: Signer, keys_of: Signer | None = None) -> AsyncItera
     others = read_settings((keys_of or signer).config, SignerSettings)
     async with (
         open_database(settings) as database,
-        open_database(others),
-        open_encryption_keys(others) as keys,
+        open_database(others) as database_of_keys,
+        open_encryption_keys(others, database_of_keys) as keys,
     ):
         yield Shares(database, keys)
 

@@ -51,7 +51,7 @@ def config(tmp_path: Path, signer_database: str) -> Path:
 
 async def fill(config: Path, url: str) -> None:
     settings = read_settings(config, SignerSettings)
-    async with Pool(url, 2, "test") as pool, open_encryption_keys(settings) as keys:
+    async with Pool(url, 2, "test") as pool, open_encryption_keys(settings, pool) as keys:
         await keys.adopt_first(pool)
         shares = Shares(pool, keys)
         for made in (new_key() for _ in range(SHARES)):

@@ -314,7 +314,7 @@ async def test_a_new_key_never_gets_the_name_of_a_retired_one(
     rows = await pool.rows("SELECT record FROM audit WHERE node = 'node-1' ORDER BY sequence")
     said = [json.loads(row.record) for row in rows]
     kinds = [each["kind"] for each in said if each["key"] == "custody/2"]
-    assert kinds == ["AdoptMasterKey", "RetireMasterKey", "AdoptMasterKey"]
+    assert kinds == ["AdoptMasterKey", "RecordKeyProof", "RetireMasterKey", "AdoptMasterKey"]
     verify = await call(config, "audit", "verify", "--offline")
     assert verify.exit_code == 0, verify.output
 

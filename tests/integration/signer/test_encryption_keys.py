@@ -73,7 +73,7 @@ async def test_no_row_can_be_under_a_key_that_the_database_does_not_know(
 
 
 async def test_the_configuration_names_the_keys(pool, settings: SignerSettings, key: FileKey):
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, pool) as keys:
         await keys.adopt_first(pool)
         assert keys.current.check_value == key.check_value
         assert keys.problem() is None

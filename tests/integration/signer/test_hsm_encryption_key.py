@@ -59,7 +59,7 @@ async def make_key(settings: SignerSettings) -> None:
 async def test_shares_open_with_the_token_and_not_without(pool: Pool, settings: SignerSettings):
     await make_key(settings)
     made = new_key()
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, pool) as keys:
         await keys.adopt_first(pool)
         shares = Shares(pool, keys)
         stored = await activate(pool, shares, made)
@@ -74,7 +74,7 @@ async def test_doctor_tries_to_take_the_encryption_key_out(
     pool: Pool, settings: SignerSettings, config: Path
 ):
     await make_key(settings)
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, pool) as keys:
         await keys.adopt_first(pool)
     done = await command(config, "doctor", "--json")
     tried = {check["name"]: check for check in json.loads(done.stdout) if "try: " in check["name"]}
@@ -96,11 +96,11 @@ async def test_a_key_that_somebody_else_made_on_the_token_gets_nothing_to_protec
     pool: Pool, settings: SignerSettings
 ):
     await make_key(settings)
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, pool) as keys:
         await keys.adopt_first(pool)
         first = keys.current.id
     await make_key(settings)
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, pool) as keys:
         await keys.adopt_first(pool)
         assert keys.current.id == first
         assert len(list(keys)) == 2
@@ -111,7 +111,7 @@ async def test_rewrap_takes_the_newest_key_of_the_token(
 ):
     await make_key(settings)
     made = new_key()
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, pool) as keys:
         await keys.adopt_first(pool)
         await activate(pool, Shares(pool, keys), made)
         first = keys.current.id
@@ -119,7 +119,7 @@ async def test_rewrap_takes_the_newest_key_of_the_token(
     done = await command(config, "rewrap", "--to-hsm", "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["unused"] == [f"{first} (custody-signer-host/1)"]
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, pool) as keys:
         await keys.compare(pool)
         assert keys.current.name == "custody-signer-host/2"
         shares = Shares(pool, keys)
@@ -163,7 +163,7 @@ async def test_a_restored_key_opens_shares_once_it_is_adopted(
     async with administration(hsm_settings(settings)) as admin:
         await admin.make_master_key(rewrappable=False, extractable=True)
     made = new_key()
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, pool) as keys:
         await keys.adopt_first(pool)
         stored = await activate(pool, Shares(pool, keys), made)
     tokens = TokenFolder(tmp_path / "token")
@@ -174,18 +174,18 @@ async def test_a_restored_key_opens_shares_once_it_is_adopted(
     restore_master_keys(tokens, values)
 
     with pytest.raises(HsmCannotStart, match="adopt --restored"):
-        async with open_encryption_keys(settings):
+        async with open_encryption_keys(settings, pool):
             pass
     done = await command(config, "master-key", "adopt", "--restored", "--reason", "HSM failed")
     assert done.exit_code == 0, done.output
     assert "custody-signer-host/1" in done.stdout
     with pytest.raises(HsmCannotStart, match="restored_check_values"):  # a row is a record only
-        async with open_encryption_keys(settings):
+        async with open_encryption_keys(settings, pool):
             pass
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("restored_")]
     edit(config, "[encryption.hsm]", f"[encryption.hsm]\n{line}")
     settings = read_settings(config, SignerSettings)
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, pool) as keys:
         await keys.compare(pool)
         assert await Shares(pool, keys).open(stored)
 
@@ -224,7 +224,7 @@ async def test_the_backup_of_a_key_in_an_hsm_is_confirmed_by_name(
 ):
     create_signing_key(settings.identity.private_key)
     await make_key(settings)
-    async with open_encryption_keys(settings) as keys:
+    async with open_encryption_keys(settings, pool) as keys:
         await keys.adopt_first(pool)
         (warning,) = await backup_warnings(pool, keys)
         assert "mpc-signer master-key confirm-backup" in warning

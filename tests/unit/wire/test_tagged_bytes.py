@@ -17,6 +17,7 @@ from custody.control_plane.conductor.planning.quorum import _turn
 from custody.control_plane.resources.external_ids import body_digest
 from custody.node.stored_key import Holders, StoredKey
 from custody.pkcs11 import host_signing
+from custody.pkcs11.messages import proof_value
 from custody.wire.algorithms import ALGORITHMS, ECDSA_SECP256K1, Network, Store
 from custody.wire.audit import chain_hash
 from custody.wire.framing import Domain, join, tagged, tagged_hash
@@ -110,6 +111,10 @@ CONSTRUCTIONS: dict[Domain, tuple[Callable[..., object], tuple[st.SearchStrategy
         (st.sampled_from(sorted(ALGORITHMS, key=str)), few),
     ),
     Domain.KEY_COPY: (bound_to, (ids,)),
+    Domain.KEY_PROOF: (
+        proof_value,
+        (names, st.one_of(st.none(), st.sampled_from(sorted(ALGORITHMS, key=str))), few, few),
+    ),
     Domain.BAN: (
         lambda signer, signature, payload: ban_digest(
             signer, SignedBytes(payload=payload, signature=signature, signing_key_id="")
@@ -193,7 +198,7 @@ STANDARDS = {
 }
 FIXED = {
     "custody/node/gate_messages.py": "time, full stop, body: no digit of a time is a full stop",
-    "custody/pkcs11/master_key.py": "a constant",
+    "custody/pkcs11/key_proof.py": "a constant",
 }
 
 
