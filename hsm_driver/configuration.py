@@ -56,6 +56,7 @@ KEY_COPIES_EXPLAINED = """\
 # bucket = "keys"
 # prefix = "hsm/"
 # ca = "s3-ca.pem"                     # root of the endpoint's certificate, unless a public one
+# crl = "s3-crl.pem"                   # CRLs that this certificate is checked against
 # credentials_file = "s3-credentials"  # mode 0600, in the form of ~/.aws/credentials
 # driver_keys = ["base64 of the identity public key of another driver of the group"]
 

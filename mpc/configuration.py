@@ -92,6 +92,7 @@ name = {name}
 url = {url}
 # The root of the server's certificate.
 ca = {ca}
+# crl = "crl.pem"  # CRLs that this certificate is checked against
 """
 
 

@@ -217,15 +217,24 @@ def node_add(
     owner: Annotated[
         str | None, typer.Option(help="Their owner, which lists of signers and groups show.")
     ] = None,
+    certificates: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--certificate",
+            help="A node's certificate.pem; repeatable. Certificates of this node that begin "
+            "earlier are refused from then on. Required for a node that was removed before.",
+        ),
+    ] = None,
 ) -> None:
     """Register nodes: the control plane then gives them jobs of their group."""
     from custody.control_plane.access import nodes as registry
 
     async def add(connection: Connection) -> None:
         for node_id in node_ids:
-            await registry.add_node(connection, node_id, group, owner)
+            await registry.add_node(connection, node_id, group, owner, shown.get(node_id))
 
     with operator_errors():
+        shown = registry.read_certificates(certificates or [], node_ids)
         with_database(context, add)
     for node_id in node_ids:
         out.print(f"node {node_id} is registered in group {group}", markup=False)

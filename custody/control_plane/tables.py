@@ -105,8 +105,17 @@ nodes = Table(
     Column("audit_alarm", String),  # why its audit chain is in doubt
     # whether a restored database explains all of that, so that an admin may acknowledge it
     Column("audit_alarm_is_gap", Boolean, nullable=False, server_default=true()),
+    # the node is let in with certificates that are valid from this moment or a later one
+    Column("certificates_from", DateTime(timezone=True)),
     _created_at(),
     Column("last_seen", DateTime(timezone=True)),
+)
+
+removed_nodes = Table(  # ids that were registered once, so that old certificates may name them
+    "removed_nodes",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("removed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
 signer_groups = Table(

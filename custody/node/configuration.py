@@ -72,6 +72,7 @@ require_signature = false
 # [gate]
 # url = "https://gate.example:8450/decide"
 # ca = "gate-ca.pem"              # the root of the gate's certificate
+# crl = "gate-crl.pem"            # CRLs that the gate's certificate is checked against
 # hmac_key_file = "gate-hmac.key" # mode 0600, shared with the gate: proves who asks
 # certificate = "certificate.pem" # for mutual TLS; both or none
 # private_key = "private_key.pem"

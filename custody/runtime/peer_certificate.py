@@ -20,6 +20,7 @@ class PeerCertificate:
 
     node: str | None
     serial_number: int
+    not_before: datetime
     not_after: datetime
 
 
@@ -36,6 +37,7 @@ def _parse(der: bytes) -> PeerCertificate:
     return PeerCertificate(
         node=_node(certificate),
         serial_number=certificate.serial_number,
+        not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
     )
 

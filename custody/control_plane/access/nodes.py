@@ -1,21 +1,39 @@
-"""The nodes that the operator has registered: a certificate alone gets no work."""
+"""The nodes that the operator has registered: a certificate alone gets no work.
+
+Every certificate names its node, also one that was issued years ago. So a node that was removed is
+added again together with its new certificate. From then on the control plane accepts certificates
+of this node that begin when the new one begins, or later: a renewal does, an old one does not. Both
+times are of the clock of the authority that issues them.
+"""
 
 from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
 
 from custody.control_plane.database import AnyRow
 from custody.database.connection import Connection
 from custody.runtime.errors import OperatorError
-from custody.wire.nodes import NODE_ID, node_urn
+from custody.runtime.tls import load_certificates
+from custody.wire.nodes import NODE_ID, node_of, node_urn
 
 _ADD = """
     INSERT INTO nodes (id, node_group, owner) VALUES (:id, :group, :owner) ON CONFLICT DO NOTHING
 """
+
+_WAS_REMOVED = "SELECT removed_at FROM removed_nodes WHERE id = :id"
+
+_ACCEPT_FROM = "UPDATE nodes SET certificates_from = :from WHERE id = :id"
 
 _NODE = "SELECT node_group, owner FROM nodes WHERE id = :id"
 
 _COUNT_HEADS = "SELECT count(*) AS heads FROM audit_heads WHERE node_id = :id"
 
 _REMOVE = (
+    """
+    INSERT INTO removed_nodes (id) VALUES (:id)
+    ON CONFLICT (id) DO UPDATE SET removed_at = now()
+    """,
     "DELETE FROM audit_heads WHERE node_id = :id",
     "DELETE FROM audit_restores WHERE node_id = :id",
     "DELETE FROM nodes WHERE id = :id",
@@ -26,12 +44,36 @@ _ALL = """
 """
 
 
-async def add_node(
-    connection: Connection, node_id: str, group: str, owner: str | None = None
-) -> None:
-    """Register a node; once more with the same group and owner changes nothing.
+def read_certificates(paths: Sequence[Path], nodes: Sequence[str]) -> dict[str, x509.Certificate]:
+    """Return the leafs of some files by the node that each names. Raise OperatorError."""
+    found = {}
+    for path in paths:
+        leaf = load_certificates(path)[0]
+        try:
+            node = node_of(leaf)
+        except ValueError as error:
+            raise OperatorError(f"{path}: {error}", "Give a file of: pki issue node") from None
+        if node not in nodes:
+            raise OperatorError(
+                f"the certificate {path} is of node {node}, which is not among those to add",
+                "Give the certificate.pem of a node that this command names.",
+            )
+        found[node] = leaf
+    return found
 
-    Raises OperatorError.
+
+async def add_node(
+    connection: Connection,
+    node_id: str,
+    group: str,
+    owner: str | None = None,
+    certificate: x509.Certificate | None = None,
+) -> None:
+    """Register a node; once more with the same group and owner changes nothing else.
+
+    ``certificate``: the node's certificate. Earlier ones are refused from within a second; without
+    it a new node may show any. Raises OperatorError, also for a node that was removed before, and
+    is added without a certificate.
     """
     try:
         node_urn(node_id)
@@ -42,6 +84,8 @@ async def add_node(
             f"{group!r} is not a group's name: use 1 to 63 of a-z, 0-9, '.', '_' and '-'",
             "Give the group that the node's configuration names.",
         )
+    if certificate is None:
+        await _require_new(connection, node_id)
     await connection.rows(_ADD, {"id": node_id, "group": group, "owner": owner})
     [row] = await connection.rows(_NODE, {"id": node_id})
     if (row.node_group, row.owner) != (group, owner):
@@ -50,6 +94,21 @@ async def add_node(
             f"node {node_id} is registered already, in group {row.node_group}{whose}",
             f"Run: control-plane node remove {node_id}, then add it again.",
         )
+    if certificate is not None:
+        begins = certificate.not_valid_before_utc
+        await connection.rows(_ACCEPT_FROM, {"id": node_id, "from": begins})
+
+
+async def _require_new(connection: Connection, node_id: str) -> None:
+    removed = await connection.row(_WAS_REMOVED, {"id": node_id})
+    if removed is None or await connection.row(_NODE, {"id": node_id}) is not None:
+        return
+    raise OperatorError(
+        f"node {node_id} was removed at {removed.removed_at:%Y-%m-%d %H:%M:%S} UTC, and its old "
+        "certificates are still valid for it",
+        "Give its new certificate with --certificate FILE (copy certificate.pem here: it is not "
+        "secret). Earlier certificates are then refused: docs/how-to/take-access-away.md",
+    )
 
 
 async def remove_node(connection: Connection, node_id: str, with_audit_heads: bool) -> None:

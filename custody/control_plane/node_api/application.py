@@ -68,9 +68,9 @@ class _NodeApi:
         self._audit_restores = AuditRestores(database)
 
     async def claim(self, request: Request) -> Response:
-        node = await self._authorisation.authorise(request)
+        await self._authorisation.authorise(request)  # before the body is read
         asked = await read_model(request, node_api.ClaimRequest, MAX_BODY)
-        jobs = await self._claims.claim(request, node, asked)
+        jobs = await self._claims.claim(request, self._authorisation.authorise, asked)
         return model_response(node_api.ClaimResponse(jobs=jobs))
 
     async def report(self, request: Request) -> Response:

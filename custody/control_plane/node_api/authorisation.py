@@ -15,16 +15,20 @@ BELIEVED_SECONDS = 1.0
 MAX_BELIEVED = 10_000
 """Longest time in seconds that a removed node may still be let in."""
 
-_NODE = "SELECT node_group, identity_public_key FROM nodes WHERE id = :node"
+_NODE = "SELECT node_group, identity_public_key, certificates_from FROM nodes WHERE id = :node"
 
 
 @dataclass(frozen=True)
 class RegisteredNode:
-    """A node that the operator registered. ``identity`` is None before its first heartbeat."""
+    """A node that the operator registered. ``identity`` is None before its first heartbeat.
+
+    ``certificates_from``: the earliest begin of a certificate that is accepted; None for any.
+    """
 
     id: str
     group: str
     identity: bytes | None
+    certificates_from: datetime | None = None
 
 
 class Authorisation:
@@ -36,13 +40,14 @@ class Authorisation:
 
     async def authorise(self, request: Request) -> RegisteredNode:
         """Return the node that sent a request. Raise ProblemError."""
-        node_id = authenticate(peer_of(request.scope), datetime.now(UTC))
+        peer = peer_of(request.scope)
+        node_id = authenticate(peer, datetime.now(UTC))
         node = self._found.get(node_id)
-        if node is not None:
-            return node
-        node = await self._read(node_id)
-        if node.identity is not None:
-            self._found.put(node_id, node)
+        if node is None:
+            node = await self._read(node_id)
+            if node.identity is not None:
+                self._found.put(node_id, node)
+        require_recent(peer, node.certificates_from)
         return node
 
     async def _read(self, node_id: str) -> RegisteredNode:
@@ -53,7 +58,22 @@ class Authorisation:
                 f"The certificate is good, but no node {node_id} is registered. "
                 f"Run: control-plane node add {node_id} --group GROUP",
             )
-        return RegisteredNode(node_id, row.node_group, row.identity_public_key)
+        return RegisteredNode(
+            node_id, row.node_group, row.identity_public_key, row.certificates_from
+        )
+
+
+def require_recent(peer: PeerCertificate | None, certificates_from: datetime | None) -> None:
+    """Raise ProblemError for a certificate from before its node was added again."""
+    if peer is None or certificates_from is None or peer.not_before >= certificates_from:
+        return
+    raise ProblemError(
+        Code.CERTIFICATE_REJECTED,
+        f"The certificate begins at {peer.not_before}. Node {peer.node} was added again with a "
+        f"certificate that begins at {certificates_from}, and earlier ones are refused. Use that "
+        "certificate or a later one.",
+        headers={"Connection": "close"},
+    )
 
 
 def authenticate(peer: PeerCertificate | None, now: datetime) -> str:

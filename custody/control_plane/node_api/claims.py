@@ -6,7 +6,7 @@ A driver claims the jobs of its group, a signer its own tasks.
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 from fastapi import Request
 
@@ -21,6 +21,9 @@ MAX_CLAIMS_OF_NODE = 32
 """At once. A node has one, and those of lost connections for as long as these last."""
 
 
+Authorise = Callable[[Request], Awaitable[RegisteredNode]]
+
+
 class Claims:
     """Long polls for jobs. Nothing is leased to a node that has gone away meanwhile."""
 
@@ -31,22 +34,26 @@ class Claims:
         self._open = Counter[str]()
 
     async def claim(
-        self, request: Request, node: RegisteredNode, asked: ClaimRequest
+        self, request: Request, authorise: Authorise, asked: ClaimRequest
     ) -> list[ClaimedJob]:
         """Up to ``asked.slots`` jobs; none when ``asked.wait`` seconds brought none.
 
-        The request's body must have been read. Raises ProblemError too_many_waits.
+        ``authorise``: called before each look for jobs, since the node may be removed meanwhile.
+        The request's body must have been read. Raises ProblemError too_many_waits, or that of
+        ``authorise``.
         """
-        with self._counted(node):
-            return await self._wait_for_jobs(request, node, asked)
+        with self._counted(await authorise(request)):
+            return await self._wait_for_jobs(request, authorise, asked)
 
     async def _wait_for_jobs(
-        self, request: Request, node: RegisteredNode, asked: ClaimRequest
+        self, request: Request, authorise: Authorise, asked: ClaimRequest
     ) -> list[ClaimedJob]:
+        node = await authorise(request)
         clock = asyncio.get_running_loop().time
         deadline = clock() + asked.wait
         with self._waiting(node) as waiter, _departure(request, waiter) as left:
             while not left.done():
+                await authorise(request)
                 jobs = await self._claim(node, asked)
                 if jobs and left.done():
                     await self._release(node, jobs)

@@ -67,7 +67,8 @@ class Heartbeats:
                 Code.IDENTITY_CHANGED,
                 f"Node {node.id} has shown another identity key before. If it was set up again, "
                 f"run: control-plane node remove {node.id}, then: control-plane node add "
-                f"{node.id} --group {node.group}. Otherwise somebody else has its certificate.",
+                f"{node.id} --group {node.group} --certificate FILE. Otherwise somebody else "
+                "has its certificate.",
             )
         time: datetime = row.time
         return time

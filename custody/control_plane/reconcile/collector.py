@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -39,6 +40,7 @@ class NodeState:
     is_complete: bool = False
     held_back: int = 0
     fault: str | None = None
+    certificates_from: datetime | None = None
     keys: set[UUID] = field(default_factory=set)
     taking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -254,7 +256,13 @@ def registered(rows: Sequence[AnyRow], groups: GroupsSection) -> list[NodeState]
     """Return the nodes of the groups that serve a store."""
     stores: Mapping[str, Store] = {groups.serving(store): store for store in Store}
     return [
-        NodeState(row.id, row.node_group, stores[row.node_group], row.identity_public_key)
+        NodeState(
+            row.id,
+            row.node_group,
+            stores[row.node_group],
+            row.identity_public_key,
+            certificates_from=row.certificates_from,
+        )
         for row in rows
         if row.node_group in stores
     ]

@@ -11,7 +11,7 @@ from custody.control_plane import problems
 from custody.control_plane.bodies import model_response, read_model
 from custody.control_plane.mtls import peer_of
 from custody.control_plane.node_api.application import MAX_BODY, PREFIX
-from custody.control_plane.node_api.authorisation import authenticate
+from custody.control_plane.node_api.authorisation import authenticate, require_recent
 from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.reconcile.collector import Collector, NodeState
 from custody.wire.inventory import InventoryPage, PageReceived
@@ -39,7 +39,7 @@ class _Api:
         self._collector = collector
 
     async def heartbeat(self, request: Request) -> Response:
-        node_id = authenticate(peer_of(request.scope), datetime.now(UTC))
+        node_id = self._authenticate(request)
         beat = await read_model(request, HeartbeatRequest, MAX_BODY)
         node = self._known(node_id, beat)
         wanted = self._collector.question if self._collector.wants(node_id) else None
@@ -50,9 +50,17 @@ class _Api:
         )
 
     async def inventory(self, request: Request) -> Response:
-        node_id = authenticate(peer_of(request.scope), datetime.now(UTC))
+        node_id = self._authenticate(request)
         page = await read_model(request, InventoryPage, MAX_BODY)
         return model_response(PageReceived(wanted=await self._collector.take(node_id, page)))
+
+    def _authenticate(self, request: Request) -> str:
+        """Return the node that sent a request. Raise ProblemError."""
+        peer = peer_of(request.scope)
+        node_id = authenticate(peer, datetime.now(UTC))
+        node = self._collector.nodes.get(node_id)
+        require_recent(peer, None if node is None else node.certificates_from)
+        return node_id
 
     def _known(self, node_id: str, beat: HeartbeatRequest) -> NodeState:
         """Return a registered node that shows the identity key it had. Raise ProblemError."""

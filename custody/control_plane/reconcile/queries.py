@@ -1,6 +1,6 @@
 """The SQL of the comparison and of the repair; jobs are written by custody/control_plane/jobs."""
 
-NODES = "SELECT id, node_group, identity_public_key FROM nodes ORDER BY id"
+NODES = "SELECT id, node_group, identity_public_key, certificates_from FROM nodes ORDER BY id"
 
 LATEST = """
     SELECT greatest(

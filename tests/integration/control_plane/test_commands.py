@@ -82,6 +82,7 @@ def test_a_new_control_plane_in_the_order_of_the_help(configured: Command):
     assert row["revoked_at"] is not None
     configured("node", "remove", "driver-1")
     assert "node list" in configured("node", "remove", "driver-1", status=1).stderr
+    assert "--certificate" in configured("node", "add", "driver-1", "--group", "b", status=1).stderr
 
 
 def test_a_node_needs_an_id_that_a_certificate_can_name(configured: Command):

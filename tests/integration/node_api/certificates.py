@@ -4,6 +4,7 @@ import ipaddress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest.mock import patch
+from uuid import uuid4
 
 from custody.pki import certificates
 from custody.pki.certificates import Authority, ServerNames
@@ -68,6 +69,18 @@ class Certificates:
         end = datetime.now(UTC) + timedelta(seconds=seconds)
         with patch.object(certificates, "_until", lambda *_: end):
             return self._issue(node_id)
+
+    def node_from(self, node_id: str, seconds: float) -> Path:
+        """A renewed certificate that begins so many seconds after the first ones."""
+        back = certificates.BACKDATED - timedelta(seconds=seconds)
+        folder = self.folder / NODES / node_id
+        with patch.object(certificates, "BACKDATED", back):
+            if folder.exists():
+                folder.rename(folder.with_name(f".{node_id}-{uuid4()}"))
+            made = self._issue(node_id)
+        renewed = made.with_name(f".{node_id}-{uuid4()}")
+        made.rename(renewed)
+        return renewed
 
     def _issue(self, node_id: str) -> Path:
         key = certificates.new_private_key()

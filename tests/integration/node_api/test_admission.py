@@ -2,13 +2,17 @@
 
 import asyncio
 import ssl
+from pathlib import Path
 
 import httpx
 import pytest
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from custody.control_plane.access.nodes import add_node, read_certificates, remove_node
+from custody.control_plane.database import Database
 from custody.control_plane.tables import nodes as node_table
+from custody.runtime.errors import OperatorError
 from custody.wire.node_api import ClaimRequest
 from custody.wire.resources import Problem
 from tests.integration.node_api.certificates import Certificates
@@ -117,3 +121,57 @@ async def test_a_node_sees_the_jobs_of_its_own_group_only(
 async def test_a_heartbeat_from_another_group_than_registered_is_refused(node: Node):
     detail = problem(await node.heartbeat(group="vault"), 403, "wrong_group")
     assert "registered in group hsm" in detail
+
+
+async def remove_and_add(database: Database, home: Path) -> None:
+    """Take driver-1 away, and add it again with a new certificate."""
+    async with database.transaction() as connection:
+        await remove_node(connection, "driver-1", with_audit_heads=True)
+    shown = read_certificates([home / "certificate.pem"], ["driver-1"])
+    async with database.transaction() as connection:
+        await add_node(connection, "driver-1", "hsm", certificate=shown["driver-1"])
+
+
+@pytest.fixture
+def renewed(certificates: Certificates) -> tuple[Path, Path]:
+    """Two later certificates of driver-1."""
+    begun = [certificates.node_from("driver-1", seconds) for seconds in (60, 120)]
+    return begun[0], begun[1]
+
+
+async def test_a_node_that_is_added_again_needs_a_new_certificate(
+    node: Node, nodes: Nodes, database: Database, renewed: tuple[Path, Path]
+):
+    await node.heartbeat()
+    assert await node.claim() == []
+    await remove_and_add(database, renewed[0])
+    await asyncio.sleep(1.1)  # longer than a node is remembered
+    detail = problem(await node.post("claim", CLAIM), 403, "certificate_rejected")
+    assert "was added again" in detail
+    for home in renewed:  # the one that the operator showed, and its renewal
+        assert await nodes.connect("driver-1", home).claim() == []
+
+
+async def test_a_long_poll_of_an_old_certificate_gets_no_job(
+    node: Node, database: Database, workload: Workload, renewed: tuple[Path, Path]
+):
+    await node.heartbeat()
+    poll = asyncio.create_task(node.post("claim", CLAIM.model_copy(update={"wait": 15})))
+    await asyncio.sleep(0.2)  # it waits for jobs, or will be refused at its begin
+    await remove_and_add(database, renewed[0])
+    await asyncio.sleep(1.1)  # longer than a node is remembered
+    await workload.signature(await workload.key())
+    problem(await poll, 403, "certificate_rejected")
+
+
+async def test_a_removed_node_is_not_added_without_a_certificate(
+    node: Node, database: Database, certificates: Certificates
+):
+    async with database.transaction() as connection:
+        await remove_node(connection, "driver-1", with_audit_heads=True)
+    with pytest.raises(OperatorError, match="was removed at") as caught:
+        async with database.transaction() as connection:
+            await add_node(connection, "driver-1", "hsm")
+    assert "--certificate" in caught.value.todo
+    with pytest.raises(OperatorError, match="is of node driver-2"):
+        read_certificates([certificates.node("driver-2") / "certificate.pem"], ["driver-1"])
