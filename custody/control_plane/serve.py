@@ -49,6 +49,7 @@ from custody.runtime.certificate_metrics import CertificateMetrics
 from custody.runtime.certificate_watch import CertificateWatch
 from custody.runtime.listener import Listener, config
 from custody.runtime.live_tls import LiveTls
+from custody.runtime.service_manager import ServiceManager
 from custody.wire.signed_bytes import SigningKey
 
 DISTRIBUTION = "custody"
@@ -233,16 +234,25 @@ async def _run(
         asyncio.create_task(keep_going(name, activity), name=name)
         for name, activity in work.items()
     ]
+    manager = ServiceManager()
     try:
         ports = {name: await listener.start() for name, listener in listeners.items()}
         gc.collect()
         gc.freeze()  # what is there now stays: later collections need not look at it
         log.info("serving", ports=ports)
-        await stop.wait()
-        log.info("draining")
+        async with manager.told():
+            await stop.wait()
+            log.info("draining")
+            manager.stopping()
+            await notifications.close()  # ends the long polls
+            await _stop(listeners)
     finally:
-        await notifications.close()  # ends the long polls
-        await asyncio.gather(*(listener.stop() for listener in listeners.values()))
+        await notifications.close()
+        await _stop(listeners)
         for task in working:
             task.cancel()
     log.info("stopped")
+
+
+async def _stop(listeners: dict[str, Listener]) -> None:
+    await asyncio.gather(*(listener.stop() for listener in listeners.values()))

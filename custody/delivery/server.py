@@ -28,6 +28,7 @@ from custody.runtime.errors import OperatorError
 from custody.runtime.http_limits import HttpLimits
 from custody.runtime.job_signing_keys import pinned_job_keys
 from custody.runtime.live_tls import LiveTls
+from custody.runtime.service_manager import ServiceManager
 
 DISTRIBUTION = "custody"
 KEEPALIVE_SECONDS = 75.0
@@ -43,12 +44,14 @@ async def run_delivery_server(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     structlog.contextvars.bind_contextvars(server=settings.server.name)
-    async with serving(settings) as ports:
+    manager = ServiceManager()
+    async with serving(settings) as ports, manager.told():
         gc.collect()
         gc.freeze()  # these objects stay alive: later collections need not check them
         log.info("delivering", ports=ports)
         await stop.wait()
         log.info("stopping")
+        manager.stopping()
     log.info("stopped")
 
 

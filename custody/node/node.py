@@ -40,6 +40,7 @@ from custody.runtime.certificate_watch import CertificateWatch
 from custody.runtime.job_signing_keys import pinned_job_keys
 from custody.runtime.listener import Listener, config
 from custody.runtime.live_tls import LiveTls
+from custody.runtime.service_manager import ServiceManager
 from custody.wire.algorithms import Algorithm, Protection, Store
 from custody.wire.left_in_flight import LeftInFlight
 from custody.wire.signed_bytes import SignedBytes, SigningKey
@@ -102,13 +103,14 @@ class Node:
 
         ``activities``: the mode's activities.
         """
+        manager = ServiceManager()
         application = self.health.application()
         listener = Listener(config(application, settings.host, settings.port))
         log.info("node started", health_port=await listener.start())
         gc.collect()
         gc.freeze()  # these objects stay alive: the garbage collector need not check them again
         try:
-            async with self.gate_client or contextlib.nullcontext():
+            async with self.gate_client or contextlib.nullcontext(), manager.told():
                 await _until_signalled(
                     self.certificates.run,
                     self.heartbeat.run,
@@ -122,6 +124,7 @@ class Node:
                     *activities,
                 )
                 log.info("draining")
+                manager.stopping()
                 left, _ = await asyncio.gather(
                     self.loop.drain(DRAIN_SECONDS), self.heartbeat.say_stopping()
                 )

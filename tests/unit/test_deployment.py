@@ -49,6 +49,14 @@ def test_a_unit_has_a_user_of_its_own(unit: Path):
     assert re.search(rf"^u {user}\s", users, re.MULTILINE)
 
 
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_systemd_hears_from_a_daemon_and_has_it_read_its_certificates_again(unit: Path):
+    text = unit.read_text()
+    assert "\nType=notify\nNotifyAccess=main\n" in text
+    assert "\nExecReload=/bin/kill -HUP $MAINPID\n" in text
+    assert "\nWatchdogSec=60\n" in text
+
+
 def test_each_daemon_with_a_database_has_a_nightly_backup():
     names = ["control-plane", "hsm-driver", "mpc-signer"]
     assert [unit.stem for unit in BACKUP_UNITS] == [f"{name}-backup" for name in names]

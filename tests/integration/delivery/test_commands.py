@@ -1,6 +1,8 @@
 """mpc-delivery as an operator uses it."""
 
+import contextlib
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,9 @@ from typer.testing import CliRunner, Result
 
 from custody.delivery.cli import app
 from custody.delivery.settings import Settings, load_settings
+from devstack import delivery
+from devstack.delivery import DeliveryServer
+from devstack.service import clean_environment
 from tests.integration.delivery.ceremonies import ControlPlane
 from tests.integration.delivery.conftest import Pki, job_signing_key
 
@@ -102,3 +107,22 @@ def test_doctor_refuses_a_nodes_certificate(config: Path, pki: Pki, control_plan
     result = call(config, "doctor")
     assert result.exit_code == 1
     assert "not a certificate for a server" in result.output
+
+
+def test_systemd_hears_that_a_process_works_and_stops(
+    process: DeliveryServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    address = str(tmp_path / "notify")
+    environment = clean_environment(NOTIFY_SOCKET=address, WATCHDOG_USEC="3000000")
+    monkeypatch.setattr(delivery, "clean_environment", lambda: environment)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(address)
+        process.start()
+        process.stop()
+        receiver.setblocking(False)
+        said = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                said.append(receiver.recv(100))
+    assert (said[0], said[-1]) == (b"READY=1", b"STOPPING=1")
+    assert b"WATCHDOG=1" in said
