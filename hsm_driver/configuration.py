@@ -28,10 +28,16 @@ token_label = {token_label}
 # The user PIN: a file of mode 0600, or pin_credential = "<name>" for systemd's LoadCredential=.
 # A wrong PIN is tried once, then not again until the file changes.
 pin_file = {pin_file}
-# Worker processes, each with one session; the number of cores when left out.
+# Worker processes, each with one session. When left out: the cores that this process may use, at
+# most 8.
 # workers = 2
 # The driver kills and replaces a worker that needs longer for one group of operations.
 deadline_seconds = 10
+# A worker that needs longer to log in and to prove the keys is killed; it is tried again later.
+start_seconds = 30
+# A worker that was idle for so long asks the HSM for something: firewalls drop idle sessions, and
+# an HSM that is away is noticed before a signature needs it.
+keepalive_seconds = 30
 # Algorithms that this host may sign with, because the token cannot do them inside. Such private
 # keys are in this host's memory while they are used: docs/explanation/architecture.md.
 # Example: ["EdDSA/ed25519"]

@@ -82,7 +82,11 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
             "hsm ready", capabilities={str(key): how.value for key, how in capabilities.items()}
         )
         copies = key_copies(settings, hsm, signer)
-        parts = [Part("process", only.problem), Part("hsm", lambda: hsm.problem)]
+        parts = [
+            Part("process", only.problem),
+            Part("hsm", lambda: hsm.problem),
+            Part("hsm workers", lambda: hsm.shortage, stops_work=False),
+        ]
         if copies is not None:
             parts.append(Part("key copies", copies.problem, stops_work=False))
         backups = BackupWarnings(partial(backup_warnings, database))

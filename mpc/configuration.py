@@ -64,6 +64,8 @@ HSM_EXPLAINED = """\
 # key_label = "custody-signer"
 # workers = 1                # processes, each with one session
 # deadline_seconds = 10
+# start_seconds = 30
+# keepalive_seconds = 30
 """
 
 HSM_SECTION = """\
@@ -80,6 +82,11 @@ key_label = "custody-signer"
 workers = 1
 # The signer kills and replaces a worker that needs longer for one group of operations.
 deadline_seconds = 10
+# A worker that needs longer to log in and to prove the keys is killed; it is tried again later.
+start_seconds = 30
+# A worker that was idle for so long asks the HSM for something: firewalls drop idle sessions, and
+# an HSM that is away is noticed before a signature needs it.
+keepalive_seconds = 30
 # Check values of keys that came from the HSM's backup, and so were not made inside this HSM.
 # mpc-signer master-key adopt --restored prints the line: docs/how-to/recover/hsm-lost.md.
 # restored_check_values = ["0x..."]

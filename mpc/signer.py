@@ -108,6 +108,7 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
                 parts=[
                     Part("process", only.problem),
                     Part("encryption key", keys.problem),
+                    Part("hsm workers", keys.shortage, stops_work=False),
                     Part("restore", restore_watch.problem),
                     Part("kept audit heads", heads.problem),
                     Part("mark", restore_watch.fault, stops_work=False),

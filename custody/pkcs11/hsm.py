@@ -14,6 +14,7 @@ from custody.pkcs11.messages import (
     Failure,
     Generate,
     Generated,
+    KeepAlive,
     KeyProof,
     KnownKey,
     Lost,
@@ -27,6 +28,7 @@ from custody.pkcs11.messages import (
     Unseal,
     Unsealed,
 )
+from custody.pkcs11.metrics import HSM_WORKERS, HSM_WORKERS_CONFIGURED, HSM_WORKERS_ENDED
 from custody.pkcs11.settings import HsmSettings
 from custody.pkcs11.work_queue import Batch, PendingOperation, WorkQueue
 from custody.pkcs11.worker_process import WORKER_MODULE, WorkerProcess
@@ -64,6 +66,8 @@ class Hsm:
         self._found: Ready | None = None
         self._dispatching = False
         self._problem: str | None = "not started"
+        self._failed_start: str | None = None
+        self._last_end = ""
 
     async def start(self, known: Sequence[KnownKey] = (), *, accept_new: bool = True) -> None:
         """Log in with one worker, then start the others.
@@ -73,6 +77,7 @@ class Hsm:
 
         Raises OperatorError when the module, the token, the PIN or the master key is not usable.
         """
+        HSM_WORKERS_CONFIGURED.set(self._settings.workers)
         worker = self._new_worker()
         self._found = await launch(self._settings, worker, keys=known, accept_new=accept_new)
         self._add(worker)
@@ -95,8 +100,20 @@ class Hsm:
 
     @property
     def problem(self) -> str | None:
-        """Return why no operation is possible now; None while at least one worker is ready."""
-        return None if self._workers else self._problem
+        """Return why no operation is possible now; None while at least one worker is ready.
+
+        Operations may still wait for a worker that is about to be replaced.
+        """
+        if self._workers:
+            return None
+        return self._problem or f"no worker is logged in: the last one {self._last_end}"
+
+    @property
+    def shortage(self) -> str | None:
+        """Return why fewer workers run than configured; None while none has failed to start."""
+        if self._failed_start is None or not self._workers:
+            return None
+        return f"{self.workers} of {self._settings.workers} workers: {self._failed_start}"
 
     @property
     def workers(self) -> int:
@@ -236,11 +253,14 @@ class Hsm:
         """Send no more to a worker, and give others what the worker has not answered."""
         if worker in self._workers:
             self._workers.remove(worker)
+            HSM_WORKERS.set(len(self._workers))
         self._queue.give_back(worker.outstanding)
         worker.outstanding.clear()
 
     def _ended(self, worker: Worker, how: str) -> None:
         """Blame the batch that the worker was doing, and give others the batches behind it."""
+        self._last_end = how
+        HSM_WORKERS_ENDED.inc()
         if worker.outstanding:
             batch = worker.outstanding.popleft()
             hung_seconds = self._settings.deadline_seconds if worker.hung else None
@@ -255,7 +275,10 @@ class Hsm:
 
     def _add(self, worker: Worker) -> None:
         self._workers.append(worker)
+        HSM_WORKERS.set(len(self._workers))
         self._problem = None
+        if len(self._workers) == self._settings.workers:
+            self._failed_start = None
         self._dispatch_soon()
 
     async def _keep(self, worker: Worker | None) -> None:
@@ -280,12 +303,37 @@ class Hsm:
         """Wait until a worker ends. Returns the seconds to wait before the next one starts."""
         loop = asyncio.get_running_loop()
         started_at = loop.time()
-        how = await worker.ended()
+        keeping = asyncio.create_task(self._keep_alive(worker))
+        try:
+            how = await worker.ended()
+        finally:
+            keeping.cancel()
         log.warning("hsm worker ended", pid=worker.process_id, how=how)
         at_work = bool(worker.outstanding)
         self._ended(worker, how)
         settled = loop.time() - started_at >= SETTLED_SECONDS
         return 0.0 if at_work or settled else FIRST_BACKOFF_SECONDS
+
+    async def _keep_alive(self, worker: Worker) -> None:
+        """Have a worker ask the HSM for something whenever it was idle for some time.
+
+        Firewalls drop idle sessions without a word. And an HSM that has gone must be noticed while
+        nobody asks for a signature. The worker ends itself if the HSM answers with an error, and
+        is killed if the HSM does not answer.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            left = worker.idle_since + self._settings.keepalive_seconds - loop.time()
+            if worker.outstanding or left > 0:
+                await asyncio.sleep(left if left > 0 else self._settings.keepalive_seconds)
+                continue
+            pending = PendingOperation(KeepAlive(), loop.create_future(), alone=True)
+            worker.send([pending], [pending.operation])
+            try:
+                await asyncio.wait([pending.answer])
+            finally:
+                if not pending.answer.cancel() and not pending.answer.cancelled():
+                    pending.answer.exception()  # the worker's end is told elsewhere
 
     async def _replace(self) -> Worker | None:
         """Start a worker; None when it cannot work.
@@ -309,6 +357,7 @@ class Hsm:
 
     def _without_worker(self, problem: str) -> None:
         """Fail what waits, unless another worker can do it."""
+        self._failed_start = problem
         if not self._workers:
             self._problem = problem
             self._queue.fail_all(problem)

@@ -9,9 +9,6 @@ from custody.pkcs11.settings import HsmSettings
 from custody.pkcs11.worker_process import StartRefused, WorkerGone, WorkerProcess
 from custody.runtime.errors import OperatorError
 
-START_SECONDS = 30.0
-"""The least time that a worker gets to load the library, log in and prove the master keys."""
-
 
 class HsmCannotStart(OperatorError):
     """A worker cannot work; ``obstacle`` says where it came to an end, None when it crashed."""
@@ -70,7 +67,7 @@ async def _try_once(
     if standing is not PinStanding.PROVEN:
         memory.remember(Verdict.TRYING)
     try:
-        ready = await worker.start(hello, max(START_SECONDS, settings.deadline_seconds))
+        ready = await worker.start(hello, max(settings.start_seconds, settings.deadline_seconds))
     except StartRefused as refused:
         failure = refused.failure
         _learn(memory, standing, failure.obstacle)

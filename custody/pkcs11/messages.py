@@ -246,7 +246,15 @@ class Extract(Message):
     attempt: str
 
 
-Operation = Generate | Sign | Seal | Unseal | MakeMasterKey | ListMasterKeys | Probe | Extract
+class KeepAlive(Message):
+    """Ask the HSM for something, so that a session is neither dropped as idle nor dead unseen."""
+
+    kind: Literal["keep_alive"] = "keep_alive"
+
+
+Operation = (
+    KeepAlive | Generate | Sign | Seal | Unseal | MakeMasterKey | ListMasterKeys | Probe | Extract
+)
 
 
 class Operations(Message):
@@ -278,6 +286,12 @@ class Signed(Message):
 class Generated(Message):
     kind: Literal["generated"] = "generated"
     key: WrappedKey
+
+
+class Alive(Message):
+    """The HSM has answered."""
+
+    kind: Literal["alive"] = "alive"
 
 
 class Sealed(Message):
@@ -352,7 +366,18 @@ class Extracted(Message):
     untried: list[str] = []
 
 
-Answer = Failure | Lost | Signed | Generated | Sealed | Unsealed | MasterKeys | Probed | Extracted
+Answer = (
+    Alive
+    | Failure
+    | Lost
+    | Signed
+    | Generated
+    | Sealed
+    | Unsealed
+    | MasterKeys
+    | Probed
+    | Extracted
+)
 
 
 class Answers(Message):

@@ -1,13 +1,18 @@
 """Settings of a token."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from custody.pkcs11.messages import RestoredKey
+from custody.runtime.cores import usable_cores
 from custody.wire.algorithms import Algorithm
 
 DEFAULT_DEADLINE_SECONDS = 10.0
+DEFAULT_START_SECONDS = 30.0
+DEFAULT_KEEPALIVE_SECONDS = 30.0
+"""Below a minute: firewalls drop connections that are idle for longer, some after a few minutes."""
+MAX_DEFAULT_WORKERS = 8
+"""Each worker is a session on the HSM, and HSMs limit sessions. A setting may ask for more."""
 DEFAULT_MASTER_KEY_LABEL = "custody"
 
 
@@ -25,24 +30,33 @@ class PinCredential:
     name: str
 
 
+def default_workers() -> int:
+    """Return the number of workers without a setting: the usable cores, up to a ceiling."""
+    return min(usable_cores(), MAX_DEFAULT_WORKERS)
+
+
 @dataclass(frozen=True)
 class HsmSettings:
     """The way to a token, and the number of processes that use it.
 
     ``deadline_seconds`` is the longest that a worker may take over one group of operations before
-    it is killed. ``host_signing`` names the algorithms that may be signed on the host where the
-    token cannot do them inside. ``state_directory`` keeps what must outlive this process: that a
-    PIN was refused. ``restored``: keys that were not made inside this token, and that the
-    configuration names as restored. ``only_encrypting``: of the token's keys, use only those that
-    encrypt.
+    it is killed. ``start_seconds`` is the longest that a worker may take to load the library, log
+    in and prove the master keys; it is never shorter than ``deadline_seconds``.
+    ``keepalive_seconds``: a worker that was idle for so long asks the HSM for something.
+    ``host_signing`` names the algorithms that may be signed on the host where the token cannot do
+    them inside. ``state_directory`` keeps what must outlive this process: that a PIN was refused.
+    ``restored``: keys that were not made inside this token, and that the configuration names as
+    restored. ``only_encrypting``: of the token's keys, use only those that encrypt.
     """
 
     module: Path
     token_label: str
     pin: PinFile | PinCredential
     state_directory: Path
-    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    workers: int = field(default_factory=default_workers)
     deadline_seconds: float = DEFAULT_DEADLINE_SECONDS
+    start_seconds: float = DEFAULT_START_SECONDS
+    keepalive_seconds: float = DEFAULT_KEEPALIVE_SECONDS
     host_signing: frozenset[Algorithm] = frozenset()
     master_key_label: str = DEFAULT_MASTER_KEY_LABEL
     restored: tuple[RestoredKey, ...] = ()

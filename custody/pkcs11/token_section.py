@@ -1,13 +1,20 @@
 """The section of a configuration file that names a token."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from custody.pkcs11.messages import RestoredKey
-from custody.pkcs11.settings import HsmSettings, PinCredential, PinFile
+from custody.pkcs11.settings import (
+    DEFAULT_DEADLINE_SECONDS,
+    DEFAULT_KEEPALIVE_SECONDS,
+    DEFAULT_START_SECONDS,
+    HsmSettings,
+    PinCredential,
+    PinFile,
+    default_workers,
+)
 from custody.runtime.configuration import ConfiguredPath, Section
 
 CheckValue = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
@@ -27,7 +34,9 @@ class TokenSection(Section):
     pin_file: ConfiguredPath | None = None
     pin_credential: str | None = None
     workers: Annotated[int, Field(ge=1, le=64)] | None = None
-    deadline_seconds: Annotated[float, Field(gt=0)] = 10.0
+    deadline_seconds: Annotated[float, Field(gt=0)] = DEFAULT_DEADLINE_SECONDS
+    start_seconds: Annotated[float, Field(gt=0)] = DEFAULT_START_SECONDS
+    keepalive_seconds: Annotated[float, Field(gt=0)] = DEFAULT_KEEPALIVE_SECONDS
     restored_check_values: tuple[CheckValue, ...] = ()
     restored_extractable: bool = False
 
@@ -53,7 +62,9 @@ def token_settings(
         pin=pin,
         state_directory=state_directory,
         deadline_seconds=section.deadline_seconds,
-        workers=workers or section.workers or os.cpu_count() or 1,
+        start_seconds=section.start_seconds,
+        keepalive_seconds=section.keepalive_seconds,
+        workers=workers or section.workers or default_workers(),
         restored=tuple(
             RestoredKey(
                 check_value=bytes.fromhex(value.removeprefix("0x")),

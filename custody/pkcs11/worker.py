@@ -22,11 +22,13 @@ from custody.pkcs11 import (
 )
 from custody.pkcs11.errors import HsmFailure, TooLate, message_of
 from custody.pkcs11.identification import Candidate, Identified
+from custody.pkcs11.keep_alive import ask
 from custody.pkcs11.login import CannotStart, name_of, open_session
 from custody.pkcs11.master_key import FoundKeys
 from custody.pkcs11.messages import (
     HEADER,
     MAX_FRAME,
+    Alive,
     Answer,
     Answers,
     Extract,
@@ -34,6 +36,7 @@ from custody.pkcs11.messages import (
     Generate,
     Generated,
     Hello,
+    KeepAlive,
     ListMasterKeys,
     Lost,
     MakeMasterKey,
@@ -90,6 +93,7 @@ class Worker:
         values = {key.name: key.check_value or b"" for key in chosen.keys}
         _compare(hello, values, some=bool(present.masters))
         masters = [key.master for key in chosen.keys]
+        self._masters = masters
         known = hello.capabilities
         if known is None:
             known = capabilities.probe(self._session, masters, hello.host_signing).capabilities
@@ -149,6 +153,9 @@ class Worker:
 
     def _do(self, operation: Operation) -> Answer:
         match operation:
+            case KeepAlive():
+                ask(self._session, self._masters)
+                return Alive()
             case Generate():
                 return Generated(key=self._keys.generate(operation.algorithm))
             case Seal():

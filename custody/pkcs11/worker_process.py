@@ -75,6 +75,8 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
         self._swept = False
         self.outstanding: deque[Item] = deque()
         self.hung = False
+        self.idle_since = 0.0
+        """Time of the loop's clock at which the worker had answered everything."""
         self.gone = asyncio.Event()
         self.on_answers: Callable[[Item, list[Answer]], None] | None = None
 
@@ -197,11 +199,14 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
             self._timer.cancel()
         if self.outstanding:
             self._start_timer()
+        else:
+            self.idle_since = asyncio.get_running_loop().time()
         if self.on_answers is not None:
             self.on_answers(item, answers)
 
     def _first_message(self, started: Ready | StartFailed) -> None:
         if isinstance(started, Ready):
+            self.idle_since = asyncio.get_running_loop().time()
             self._started.set_result(started)
         else:
             self._started.set_exception(StartRefused(started))

@@ -11,6 +11,7 @@ import custody.control_plane.conductor.metrics
 import custody.control_plane.metrics
 import custody.delivery.metrics
 import custody.node.metrics
+import custody.pkcs11.metrics
 import mpc.metrics
 from custody.backup.metrics import BackupMetrics
 from custody.runtime.certificate_metrics import CertificateMetrics
@@ -41,6 +42,8 @@ def metrics_page() -> dict[str, str]:
         "## Drivers and signers",
         "On the port of `[health]`.",
         table(COLUMNS, _rows([*_of(custody.node.metrics), *backups, *certificates])),
+        "## Drivers, and signers with an encryption key in an HSM",
+        table(COLUMNS, _rows(_of(custody.pkcs11.metrics))),
         "## Signers only",
         table(COLUMNS, _rows(_of(mpc.metrics))),
         "## Delivery servers",

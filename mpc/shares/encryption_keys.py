@@ -75,6 +75,10 @@ class EncryptionKeys:
         """Return why keys cannot be used at present."""
         return None if self._hsm is None else self._hsm.problem
 
+    def shortage(self) -> str | None:
+        """Return why fewer workers of the HSM run than configured."""
+        return None if self._hsm is None else self._hsm.shortage
+
     async def adopt_first(self, pool: Pool) -> None:
         """Compare; a database that knows none yet learns the first one. Raises OperatorError."""
         await self.compare(pool)
