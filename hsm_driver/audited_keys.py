@@ -59,12 +59,12 @@ CHECK = KeyCheck(
         AdoptedRows(
             "master key",
             ADOPTED,
-            "SELECT id AS name, encode(check_value, 'hex') AS check_value FROM master_keys",
+            "SELECT id AS name, encode(check_value, 'hex') AS value FROM master_keys",
         ),
         AdoptedRows(
             "retired master key",
             RETIRED,
-            "SELECT id AS name, encode(check_value, 'hex') AS check_value FROM master_keys "
+            "SELECT id AS name, encode(check_value, 'hex') AS value FROM master_keys "
             "WHERE retired_at IS NOT NULL",
         ),
         restored_keys.ADOPTED_ROWS,

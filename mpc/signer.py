@@ -134,7 +134,7 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
             node = build_node(settings, database, client, signer, mode, on_stage)
             await node.run(
                 settings.health,
-                partial(forget_repeatedly, database, node.retention),
+                partial(forget_repeatedly, database, node.longest_life),
                 partial(count_repeatedly, database),
                 restore_watch.renew_repeatedly,
                 heads.compare_repeatedly,

@@ -130,3 +130,15 @@ def create_key_proofs() -> None:
         now("created_at"),
         sa.PrimaryKeyConstraint("value", name="pk_key_proofs"),
     )
+
+
+def create_retention() -> None:
+    """Create the table of the retention setting; the control plane's tree has it too."""
+    op.create_table(
+        "retention",
+        now("changed_at"),
+        sa.Column("days", sa.Integer()),
+        sa.Column("operator", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("changed_at", name="pk_retention"),
+    )

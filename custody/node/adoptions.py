@@ -13,6 +13,9 @@ from custody.node.audited_changes import record_without_job
 from custody.node.outcome_check import Rows
 from custody.wire.outcomes import OutcomeStatus
 
+SHOWN = 16
+"""Characters of a value that a finding shows."""
+
 
 def adoptions(kind: str, keys: Mapping[str, bytes], **details: str | None) -> list[AuditRecord]:
     """Return one record for each adopted key. ``keys``: check values by name."""
@@ -26,12 +29,25 @@ def adoptions(kind: str, keys: Mapping[str, bytes], **details: str | None) -> li
 class AdoptedRows:
     """A table whose rows have audit records of ``kind``. ``what`` names a row for people.
 
-    ``query`` returns the rows' ``name``, which may be null, and ``check_value`` in hex.
+    ``query`` returns the rows' ``name``, which may be null, and their ``value``: a check value in
+    hex. ``details``: the names of both in the record. ``said``: the value's name for people.
     """
 
     what: str
     kind: str
     query: str
+    details: tuple[str, str] = ("key", "check_value")
+    said: str = "check value"
+
+    def adoptions(self, said: Said) -> list[tuple[str, str | None, str | None]]:
+        """Return what a record of this kind states, with and without the name."""
+        name, value = self.details
+        return [(self.kind, each, said.detail(value)) for each in (said.detail(name), None)]
+
+    def describe(self, name: str | None, value: str) -> str:
+        """Return a row for people."""
+        short = value if len(value) <= SHOWN else f"{value[:SHOWN]}…"
+        return f"{self.what} {name or ''}".rstrip() + f" ({self.said} {short})"
 
 
 _OF_OTHERS = """
@@ -47,14 +63,14 @@ class AdoptionCheck:
 
     def __init__(self, tables: Sequence[AdoptedRows]) -> None:
         self._tables = tables
-        self._kinds = {table.kind for table in tables}
+        self._by_kind = {table.kind: table for table in tables}
         self._adopted: set[tuple[str, str | None, str | None]] = set()
 
     def note(self, said: Said) -> None:
         """Note a record of the node's chain."""
-        if said.kind in self._kinds and said.status is OutcomeStatus.DONE:
-            for name in (said.detail("key"), None):
-                self._adopted.add((said.kind, name, said.detail("check_value")))
+        table = self._by_kind.get(said.kind)
+        if table is not None and said.status is OutcomeStatus.DONE:
+            self._adopted.update(table.adoptions(said))
 
     async def compare(self, rows: Rows, node: str) -> tuple[list[Finding], list[str]]:
         """Return a finding for each row without a record.
@@ -65,14 +81,13 @@ class AdoptionCheck:
         findings, notes = [], []
         for table in self._tables:
             unknown = [
-                (table.kind, row.name, row.check_value)
+                (table.kind, row.name, row.value)
                 for row in await rows(table.query, {})
-                if (table.kind, row.name, row.check_value) not in self._adopted
+                if (table.kind, row.name, row.value) not in self._adopted
             ]
-            others = await _adopted_by_others(rows, node, table.kind) if unknown else {}
+            others = await _adopted_by_others(rows, node, table) if unknown else {}
             for adoption in unknown:
-                _, name, check_value = adoption
-                what = f"{table.what} {name or ''}".rstrip() + f" (check value {check_value[:16]}…)"
+                what = table.describe(adoption[1], adoption[2])
                 if adoption in others:
                     notes.append(
                         f"{what} was adopted by {others[adoption]}: run audit verify there as well"
@@ -89,16 +104,17 @@ class AdoptionCheck:
 
 
 async def _adopted_by_others(
-    rows: Rows, node: str, kind: str
+    rows: Rows, node: str, table: AdoptedRows
 ) -> dict[tuple[str, str | None, str | None], str]:
     """Return the node of each adoption in the chains of other nodes."""
     adopted: dict[tuple[str, str | None, str | None], str] = {}
-    for row in await rows(_OF_OTHERS, {"node": node, "size": MAX_RECORD, "kind": kind.encode()}):
+    values = {"node": node, "size": MAX_RECORD, "kind": table.kind.encode()}
+    for row in await rows(_OF_OTHERS, values):
         try:
             said = parse_record(row.record)
         except BadRecord:
             continue
-        if (said.kind, said.status, said.node) == (kind, OutcomeStatus.DONE, row.node):
-            for name in (said.detail("key"), None):
-                adopted.setdefault((kind, name, said.detail("check_value")), said.node)
+        if (said.kind, said.status, said.node) == (table.kind, OutcomeStatus.DONE, row.node):
+            for adoption in table.adoptions(said):
+                adopted.setdefault(adoption, said.node)
     return adopted

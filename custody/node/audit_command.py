@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -109,8 +109,7 @@ async def _verify(settings: NodeSettings, check_keys: KeyCheck, offline: bool) -
     from custody.runtime.progress import progress_bar
 
     signer = load_identity(settings.identity.private_key)
-    retention = timedelta(days=settings.loop.journal_retention_days)
-    subject = Subject(settings.node.id, signer, retention)
+    subject = Subject(settings.node.id, signer)
     kept = None if offline else await _kept(settings)
     async with open_database(settings) as database:
         with progress_bar("records") as show:

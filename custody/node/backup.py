@@ -171,8 +171,7 @@ class _NodeCheck:
         )
 
     async def _chain(self, pool: Pool, advance: Advance) -> tuple[list[str], list[str]]:
-        retention = timedelta(days=self._settings.loop.journal_retention_days)
-        subject = Subject(self._settings.node.id, self._signer, retention)
+        subject = Subject(self._settings.node.id, self._signer)
         found = await verify_chain(
             pool,
             subject,

@@ -2,12 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from custody.database.pool import Pool
 from custody.node.adoptions import AdoptedRows, AdoptionCheck
 from custody.node.audit_records import MAX_RECORD, Finding, Findings, Gap, Kept, Said
 from custody.node.chain_check import ChainCheck
+from custody.node.journal_retention import SETTINGS, journal_retention, shortest
 from custody.node.outcome_check import Rows, outcome_check
 from custody.wire.signed_bytes import SigningKey
 
@@ -43,11 +43,10 @@ class Verification:
 
 @dataclass(frozen=True)
 class Subject:
-    """The node whose chain is checked. ``retention``: how long the journal keeps a job."""
+    """The node whose chain is checked."""
 
     node: str
     signer: SigningKey
-    retention: timedelta
 
 
 _PAGE = """
@@ -74,12 +73,13 @@ async def verify_chain(
     """
     node = {"node": subject.node}
     chain, findings = ChainCheck(subject.node, subject.signer, kept), Findings()
-    adoptions = AdoptionCheck(check_keys.adopted)
+    adoptions = AdoptionCheck([*check_keys.adopted, SETTINGS])
     async with pool.transaction() as connection:
         await connection.rows("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         rows: Rows = connection.rows
         last = (await rows(_LAST, node))[0].last
-        with outcome_check(subject.retention) as outcomes:
+        retention = shortest(await journal_retention(rows))
+        with outcome_check(retention) as outcomes:
             place = {**node, "size": MAX_RECORD, "limit": PAGE}
             while page := await rows(_PAGE, {**place, "last": chain.sequence}):
                 said = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from custody.node import apps_command, audit_command, identity_command
+from custody.node import apps_command, audit_command, identity_command, retention_command
 from custody.runtime.console import EXIT_FAILED, Json, operator_errors, out, print_json
 
 if TYPE_CHECKING:
@@ -26,10 +26,11 @@ def add_node_commands(
     checks: Callable[[Settings], AsyncIterator[Check]],
     key_check: Callable[[], KeyCheck],
 ) -> None:
-    """Add doctor, migrate, freeze, unfreeze, identity, apps and audit."""
+    """Add doctor, migrate, freeze, unfreeze, identity, apps, audit and retention."""
     app.add_typer(apps_command.application(settings_of), name="apps")
     app.add_typer(audit_command.application(settings_of, key_check), name="audit")
     app.add_typer(identity_command.application(settings_of), name="identity")
+    app.add_typer(retention_command.application(settings_of), name="retention")
 
     @app.command()
     def doctor(context: typer.Context, as_json: Json = False) -> None:

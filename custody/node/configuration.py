@@ -59,8 +59,6 @@ slots = 64
 # This node signs nothing while its clock differs from the control plane's by more than this. At a
 # signer, a third of a ticket's life is the limit if that is less.
 max_clock_offset_seconds = 30
-# How long the journal remembers jobs; must be longer than any request lives.
-journal_retention_days = 90
 
 [requests]
 # true: the node does only requests that an application has signed, with a key pinned by `{program}

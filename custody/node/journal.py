@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -23,8 +22,10 @@ from custody.database.causes import is_transient
 from custody.database.connection import Connection
 from custody.database.health import DatabaseHealth
 from custody.database.pool import Pool
+from custody.database.retention import BATCH
 from custody.node.audit import INSERT_LINKS, AuditChain, AuditRecord, link
 from custody.node.handlers import RowChange
+from custody.node.journal_retention import journal_retention
 from custody.runtime.batching import Batcher
 from custody.wire.outcomes import Outcome, OutcomeStatus
 
@@ -113,8 +114,16 @@ _MARK_REPORTED = """
 """
 
 _PURGE = """
-    DELETE FROM journal WHERE reported_at IS NOT NULL AND committed_at < :before
+    DELETE FROM journal WHERE job_id = ANY(ARRAY(
+        SELECT job_id FROM journal
+        WHERE reported_at IS NOT NULL AND committed_at < now() - make_interval(days => :days)
+        ORDER BY committed_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ))
     RETURNING job_id
+"""
+
+_OLDEST = """
+    SELECT extract(epoch FROM now() - min(committed_at))::float8 AS seconds FROM journal
 """
 
 
@@ -154,10 +163,19 @@ class Journal:
         }
         await self._patiently(lambda: self._pool.rows(_MARK_REPORTED, parameters))
 
-    async def purge(self, older_than: timedelta) -> int:
-        """Delete reported rows committed longer ago than this. Return their number."""
-        before = datetime.now(UTC) - older_than
-        return len(await self._pool.rows(_PURGE, {"before": before}))
+    async def purge(self) -> int:
+        """Delete a batch of reported rows that are older than the retention. Return their number.
+
+        Nodes of a group may do so at once: each takes other rows.
+        """
+        retention = await journal_retention(self._pool.rows)
+        values = {"days": retention.kept_days, "limit": BATCH}
+        return len(await self._pool.rows(_PURGE, values))
+
+    async def oldest_seconds(self) -> float:
+        """Return the age of the oldest row, in seconds; 0 for an empty journal."""
+        [row] = await self._pool.rows(_OLDEST)
+        return row.seconds or 0.0
 
     async def _look_up(self, job_ids: list[UUID]) -> list[Recorded | Exception | None]:
         rows = await self._patiently(lambda: self._pool.rows(_RECORDED, {"job_ids": job_ids}))

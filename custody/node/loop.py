@@ -97,7 +97,7 @@ class JobLoop:
         handlers: Mapping[str, Handler],
         reporter: Reporter,
         slots: Slots,
-        longest_life: timedelta,
+        longest_life: Callable[[], timedelta],
         health: Health,
         freeze: Freeze,
         locks: Locks,
@@ -342,7 +342,7 @@ class JobLoop:
             await self._withdraw(work, code)
 
     def _decide(self, job: Job) -> None:
-        decide(job, datetime.now(UTC), self._clock, self._longest_life)
+        decide(job, datetime.now(UTC), self._clock, self._longest_life())
         self._require_work()
 
     def _require_work(self) -> None:

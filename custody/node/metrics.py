@@ -9,6 +9,10 @@ IN_FLIGHT = Gauge("custody_jobs_in_flight", "Jobs between claim and report")
 UNREPORTED = Gauge(
     "custody_outcomes_unreported", "Outcomes that the control plane has not confirmed yet"
 )
+PURGED = Counter(
+    "custody_journal_rows_purged_total", "Journal rows that this node deleted after the retention"
+)
+OLDEST = Gauge("custody_journal_oldest_row_seconds", "Age of the oldest row of the group's journal")
 HSM_SECONDS = Histogram(
     "custody_hsm_operation_seconds",
     "Time from asking the HSM to its answer, queueing included",

@@ -27,9 +27,10 @@ from custody.node.health import Health, Part
 from custody.node.heartbeat import Heartbeat
 from custody.node.inventory import HeldKeys, InventoryReporter
 from custody.node.journal import Journal
+from custody.node.journal_retention import LongestLife
 from custody.node.locks import Locks
 from custody.node.loop import JobLoop, OnStage, Withdraw
-from custody.node.metrics import BACKUPS
+from custody.node.metrics import BACKUPS, OLDEST, PURGED
 from custody.node.reporter import Reporter
 from custody.node.settings import HealthSection, NodeSettings
 from custody.node.signed_requests import SignedRequests
@@ -96,7 +97,7 @@ class Node:
     gate_client: GateClient | None
     health: Health
     certificates: CertificateWatch
-    retention: timedelta
+    longest_life: LongestLife
 
     async def run(self, settings: HealthSection, *activities: Activity) -> None:
         """Do jobs until SIGTERM or SIGINT, then finish the jobs that have begun.
@@ -107,6 +108,7 @@ class Node:
         application = self.health.application()
         listener = Listener(config(application, settings.host, settings.port))
         log.info("node started", health_port=await listener.start())
+        await self.longest_life.refresh()
         gc.collect()
         gc.freeze()  # these objects stay alive: the garbage collector need not check them again
         try:
@@ -118,6 +120,7 @@ class Node:
                     self.reporter.mark_repeatedly,
                     self.reporter.release_repeatedly,
                     self._purge_repeatedly,
+                    self.longest_life.refresh_repeatedly,
                     self.inventory.answer_repeatedly,
                     self.journal.database.watch,
                     self.loop.run,
@@ -136,13 +139,21 @@ class Node:
     async def _purge_repeatedly(self) -> None:
         while True:
             try:
-                if purged := await self.journal.purge(self.retention):
-                    log.info("purged the journal", rows=purged)
-                await self.locks.purge(datetime.now(UTC) - self.retention)
+                await self._purge()
             except Exception as error:
                 if not is_transient(error):
                     raise
             await asyncio.sleep(PURGE_INTERVAL)
+
+    async def _purge(self) -> None:
+        in_all = 0
+        while purged := await self.journal.purge():
+            in_all += purged
+            PURGED.inc(purged)
+        if in_all:
+            log.info("purged the journal", rows=in_all)
+        OLDEST.set(await self.journal.oldest_seconds())
+        await self.locks.purge(datetime.now(UTC) - self.longest_life())
 
 
 def new_clock(settings: NodeSettings) -> Clock:
@@ -162,7 +173,7 @@ def build_node(
     node, group = settings.node.id, settings.node.group
     chain = AuditChain(database, node, signer)
     journal = Journal(database, node, chain)
-    retention = timedelta(days=settings.loop.journal_retention_days)
+    longest_life = LongestLife(database)
     clock = mode.clock or new_clock(settings)
 
     def clock_problem() -> str | None:
@@ -170,7 +181,7 @@ def build_node(
 
     slots = Slots(settings.loop.slots)
     gate_client = None if settings.gate is None else GateClient(settings.gate)
-    locks = _locks(settings, database, mode.store, slots, gate_client)
+    locks = _locks(settings, database, mode.store, slots, gate_client, longest_life)
     BACKUPS.watch(BackupHistory(settings.node.state_directory))
     freeze = Freeze(settings.node.state_directory)
     certificates = CertificateWatch(
@@ -219,7 +230,7 @@ def build_node(
         handlers=mode.handlers,
         reporter=reporter,
         slots=slots,
-        longest_life=retention,
+        longest_life=longest_life,
         health=told,
         freeze=freeze,
         locks=locks,
@@ -233,7 +244,7 @@ def build_node(
     )
     return Node(
         journal, reporter, heartbeat, loop, inventory, locks, gate_client, health, certificates,
-        retention,
+        longest_life,
     )  # fmt: skip
 
 
@@ -243,11 +254,11 @@ def _locks(
     store: Store,
     slots: Slots,
     gate_client: GateClient | None,
+    longest_life: LongestLife,
 ) -> Locks:
     node = settings.node.id
-    retention = timedelta(days=settings.loop.journal_retention_days)
     required = settings.requests.require_signature
-    signed_requests = SignedRequests(database, store, retention, required=required)
+    signed_requests = SignedRequests(database, store, longest_life, required=required)
     approvals = Approvals(database, node)
     gate = None
     if settings.gate is not None and gate_client is not None:

@@ -106,7 +106,7 @@ class OutcomeCheck:
 
 @contextmanager
 def outcome_check(retention: timedelta) -> Iterator[OutcomeCheck]:
-    """``retention``: how long the journal keeps a job."""
+    """``retention``: the age from which the journal may lack a job."""
     connection = sqlite3.connect("")  # on disk, in a file without a name
     try:
         yield OutcomeCheck(connection, retention)

@@ -25,7 +25,7 @@ _ADOPT = """
 ADOPTED_ROWS = AdoptedRows(
     "restored key",
     KIND,
-    "SELECT NULL AS name, encode(check_value, 'hex') AS check_value FROM restored_keys",
+    "SELECT NULL AS name, encode(check_value, 'hex') AS value FROM restored_keys",
 )
 
 

@@ -50,7 +50,6 @@ class HealthSection(Section):
 class LoopSection(Section):
     slots: Annotated[int, Field(ge=1, le=256)] = 64
     max_clock_offset_seconds: Annotated[float, Field(gt=0)] = 30.0
-    journal_retention_days: Annotated[int, Field(ge=1)] = 90
 
 
 class RequestsSection(Section):

@@ -1,6 +1,6 @@
 """The first lock: a request needs its application's signature, and has one effect."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -136,7 +136,7 @@ class SignedRequests:
     """Verifies which application asks, and reserves each external id for its first request."""
 
     def __init__(
-        self, pool: Pool, store: Store, longest_life: timedelta, *, required: bool
+        self, pool: Pool, store: Store, longest_life: Callable[[], timedelta], *, required: bool
     ) -> None:
         self._pool = pool
         self._applications = Applications(pool)
@@ -157,7 +157,7 @@ class SignedRequests:
         binding = read_binding(job)
         if self._required:
             require_complete(binding, job.endpoint)
-        check_binding(binding, job, self._store, now, self._longest_life)
+        check_binding(binding, job, self._store, now, self._longest_life())
         if binding.external_id is not None:
             await self._reserve(
                 Reservation(

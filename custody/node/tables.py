@@ -15,6 +15,7 @@ from sqlalchemy import (
 )
 
 from custody.database.probe_table import add_probe_table
+from custody.database.retention_table import add_retention_table
 
 
 def now(name: str) -> Column[object]:
@@ -53,6 +54,7 @@ def add_node_tables(metadata: MetaData) -> tuple[Table, Table]:
     _add_locks(metadata)
     _add_key_statements(metadata)
     add_probe_table(metadata)
+    add_retention_table(metadata)
     return journal, audit
 
 

@@ -1,6 +1,7 @@
 """Each ticket is used once: which were, until long after nobody could use them again."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
@@ -36,11 +37,11 @@ async def forget(pool: Pool, older_than: timedelta) -> int:
     return len(await pool.rows(_FORGET, {"older_than": older_than}))
 
 
-async def forget_repeatedly(pool: Pool, older_than: timedelta) -> None:
+async def forget_repeatedly(pool: Pool, older_than: Callable[[], timedelta]) -> None:
     """Forget now and then, until cancelled."""
     while True:
         try:
-            if forgotten := await forget(pool, older_than):
+            if forgotten := await forget(pool, older_than()):
                 log.info("forgot used tickets", rows=forgotten)
         except Exception as error:
             if not is_transient(error):

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import json
 from dataclasses import replace
-from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -14,8 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from custody.database.pool import Pool
 from custody.node.audit import INSERT_LINKS, AuditRecord, link
 from custody.node.audit_records import MAX_RECORD, read_kept
+from custody.node.audited_changes import AuditedChanges
 from custody.node.chain_verification import Subject, Verification, verify_chain
 from custody.node.journal import Commit
+from custody.node.journal_retention import set_journal_retention
 from custody.wire.audit import GENESIS, AuditHead, chain_hash
 from custody.wire.node_api import AuditHeads
 from custody.wire.outcomes import OutcomeStatus
@@ -27,7 +28,6 @@ from tests.integration.driver.commits import commit, key_row_of
 from tests.integration.driver.conftest import NodeParts, node_parts
 
 RECORDS = 5
-RETENTION = timedelta(days=90)
 
 
 @pytest.fixture
@@ -44,10 +44,9 @@ async def verify(
     pool: Pool,
     node: NodeParts,
     heads: list[SignedBytes],
-    retention: timedelta = RETENTION,
 ) -> Verification:
     kept = read_kept(AuditHeads(group="hsm", heads=heads), node.signer, node.name)
-    subject = Subject(node.name, node.signer, retention)
+    subject = Subject(node.name, node.signer)
     return await verify_chain(pool, subject, kept, CHECK, lambda *_: None)
 
 
@@ -242,7 +241,18 @@ async def test_an_outcome_that_is_gone_from_the_journal_is_found_until_it_is_pur
     (finding,) = (await verify(pool, node, heads)).findings
     assert str(row.job_id) in finding.what
     assert finding.sequence is not None
-    assert (await verify(pool, node, heads, timedelta())).findings == []
+    await set_journal_retention(AuditedChanges(pool, node.name), 0, "bo", "")
+    assert (await verify(pool, node, heads)).findings == []
+
+
+async def test_a_retention_that_no_record_explains_is_a_finding(
+    pool: Pool, node: NodeParts, heads: list[SignedBytes]
+) -> None:
+    """Somebody who deletes outcomes could otherwise call them purged."""
+    await pool.rows("DELETE FROM journal")
+    await pool.rows("INSERT INTO retention (days, operator, reason) VALUES (0, 'bo', 'tidy')")
+    (finding,) = (await verify(pool, node, heads)).findings
+    assert "retention of days 0 (set by bo)" in finding.what
 
 
 async def test_an_outcome_that_the_chain_does_not_have_is_found(
@@ -280,7 +290,8 @@ async def test_a_denial_after_the_journal_has_forgotten_the_job_is_legal(
     job_id = uuid4()
     await append(pool, node, record_of(job_id, OutcomeStatus.DONE))
     await append(pool, node, record_of(job_id, OutcomeStatus.DENIED, "expired"))
-    assert (await verify(pool, node, [], timedelta())).findings == []
+    await set_journal_retention(AuditedChanges(pool, node.name), 0, "bo", "")
+    assert (await verify(pool, node, [])).findings == []
 
 
 async def test_failures_before_a_result_and_denials_of_replays_are_legal(

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -111,7 +111,7 @@ async def restore_backup(pool: Pool, node: NodeParts) -> None:
 async def verify(pool: Pool, plane: Plane) -> Verification:
     node = plane.node
     kept = read_kept(await plane.answer(), node.signer, node.name)
-    subject = Subject(node.name, node.signer, timedelta(days=90))
+    subject = Subject(node.name, node.signer)
     return await verify_chain(pool, subject, kept, CHECK, lambda *_: None)
 
 

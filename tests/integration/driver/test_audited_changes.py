@@ -20,7 +20,6 @@ from custody.wire.node_api import AuditHeads
 from hsm_driver.audited_keys import CHECK
 from tests.integration.driver.commits import commit
 from tests.integration.driver.conftest import NodeParts
-from tests.integration.driver.test_audit import RETENTION
 from tests.waiting import until
 
 ADD = "INSERT INTO notes VALUES (:text) RETURNING text"
@@ -114,7 +113,7 @@ async def test_changes_beside_a_busy_node_make_one_whole_chain(
     heads = AuditHeads(group="hsm", heads=[await node.chain.signed_head()])
     found = await verify_chain(
         pool,
-        Subject(node.name, node.signer, RETENTION),
+        Subject(node.name, node.signer),
         read_kept(heads, node.signer, node.name),
         CHECK,
         lambda *_: None,

@@ -2,17 +2,14 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from custody.node.errors import Failed
-from hsm_driver.cli import app
-from hsm_driver.configuration import NewDriver, new_configuration
 from hsm_driver.vault import wrapped_key
 
 MARKUP = "[/bold]\x1b[2J"
@@ -26,27 +23,6 @@ GOOD = {
     "master_key": "custody-1",
     "mechanism": "AES_KEY_WRAP_PAD",
 }
-
-
-@pytest.fixture
-def run(tmp_path: Path, driver_database: str) -> Callable[..., Result]:
-    path = tmp_path / "hsm-driver.toml"
-    path.write_text(
-        new_configuration(
-            NewDriver(
-                node="node-1",
-                group="hsm",
-                url="https://localhost:1",
-                job_signing_keys=["AAAA"],
-                database_url=driver_database,
-                health_port=0,
-                module=Path("/nowhere/pkcs11.so"),
-                token_label="custody",
-                pin_file=Path("pin"),
-            )
-        )
-    )
-    return lambda *words: CliRunner().invoke(app, ["--config", str(path), *map(str, words)])
 
 
 @pytest.fixture

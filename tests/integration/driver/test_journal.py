@@ -11,7 +11,9 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from custody.database.pool import Pool
+from custody.node.audited_changes import AuditedChanges
 from custody.node.journal import Commit
+from custody.node.journal_retention import LongestLife, set_journal_retention
 from custody.wire.outcomes import OutcomeStatus
 from hsm_driver.tables import audit, journal, wrapped_keys
 from tests.engines import create_engine
@@ -146,10 +148,28 @@ async def test_purging_takes_only_what_is_old_and_reported(
             .where(journal.c.job_id.in_([old.job_id, unreported.job_id]))
             .values(committed_at=func.now() - timedelta(days=100))
         )
-    assert await node.journal.purge(timedelta(days=90)) == 1
+    assert await node.journal.purge() == 1
     assert await node.journal.look_up(old.job_id) is None
     assert await node.journal.look_up(unreported.job_id) is not None
     assert await node.journal.look_up(new.job_id) is not None
+
+
+async def test_a_shorter_retention_counts_when_the_longer_one_has_passed(
+    pool: Pool, node: NodeParts
+) -> None:
+    """A job that was accepted under the longer retention may still come again."""
+    one = commit()
+    await node.journal.commit(one)
+    await node.journal.mark_reported(digests(one))
+    await set_journal_retention(AuditedChanges(pool, node.name), 2, "bo", "drill")
+    older = "UPDATE journal SET committed_at = committed_at - make_interval(days => :days)"
+    await pool.rows(older, {"days": 89})
+    assert await node.journal.purge() == 0
+    await pool.rows("UPDATE retention SET changed_at = changed_at - make_interval(days => 92)")
+    assert await node.journal.purge() == 1
+    longest = LongestLife(pool)
+    await longest.refresh()
+    assert longest() == timedelta(days=2)
 
 
 async def test_work_goes_on_after_every_connection_was_cut(

@@ -33,7 +33,7 @@ def job(body: bytes | None = None) -> Job:
 
 
 def locks(pool: Pool, gate: Gate | None = None, *, required: bool = False) -> Locks:
-    requests = SignedRequests(pool, Store.HSM, timedelta(days=90), required=required)
+    requests = SignedRequests(pool, Store.HSM, lambda: timedelta(days=90), required=required)
     return Locks(requests, gate, Approvals(pool, "zurich-1"))
 
 

@@ -22,7 +22,7 @@ LONGEST_LIFE = timedelta(days=90)
 
 
 def lock(pool: Pool, *, required: bool = True) -> SignedRequests:
-    return SignedRequests(pool, Store.HSM, LONGEST_LIFE, required=required)
+    return SignedRequests(pool, Store.HSM, lambda: LONGEST_LIFE, required=required)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Copies of wrapped keys in a real S3 server, and the table made from them again."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -227,6 +226,6 @@ async def test_a_rebuilt_key_that_is_deleted_or_changed_later_is_found(hsm, pool
 
 
 async def audit_findings(pool: Pool) -> list[str]:
-    subject = Subject("driver-1", DRIVER, timedelta(days=90))
+    subject = Subject("driver-1", DRIVER)
     found = await verify_chain(pool, subject, None, CHECK, lambda *_: None)
     return [each.what for each in found.findings]

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid5
 
@@ -99,7 +98,7 @@ async def test_every_share_is_active_opens_and_is_in_the_audit(
         share = await shares.open(stored)
         assert share.to_bytes() == key_of(protocol)[1].to_bytes()
     identity = load_identity(settings.identity.private_key)
-    subject = Subject(ME, identity, timedelta(days=1))
+    subject = Subject(ME, identity)
     verified = await verify_chain(pool, subject, None, CHECK, lambda *_: None)
     assert (verified.records, verified.findings) == (3, [])
     records = await pool.rows("SELECT convert_from(record, 'UTF8') AS record FROM audit")
@@ -111,7 +110,7 @@ async def test_a_lost_row_of_a_restored_share_is_found(
 ):
     assert (await restore(bucket)).exit_code == 0
     await pool.rows("DELETE FROM shares WHERE key_id = :key_id", {"key_id": KEYS[ED25519]})
-    subject = Subject(ME, load_identity(settings.identity.private_key), timedelta(days=1))
+    subject = Subject(ME, load_identity(settings.identity.private_key))
     verified = await verify_chain(pool, subject, None, CHECK, lambda *_: None)
     assert [finding.what.endswith("is gone") for finding in verified.findings] == [True]
 

@@ -82,7 +82,7 @@ async def attempt(
         "node": "zurich-1",
         "clock": clock,
         "handlers": {job.kind: handler},
-        "longest_life": timedelta(days=90),
+        "longest_life": lambda: timedelta(days=90),
         "freeze": freeze,
         "locks": locks or TakesTime(),
         "on_stage": lambda _: None,

@@ -73,7 +73,7 @@ def loop_of(control_plane: ControlPlane, health: Health, database: Database) -> 
         handlers={"Sign": unused},
         reporter=unused,
         slots=Slots(1),
-        longest_life=timedelta(days=1),
+        longest_life=lambda: timedelta(days=1),
         health=health,
         freeze=unused,
         locks=unused,

@@ -1,0 +1,14 @@
+"""The table of the retention setting (custody/database/retention.py), in every database."""
+
+from sqlalchemy import Column, DateTime, Integer, MetaData, String, Table, func
+
+
+def add_retention_table(metadata: MetaData) -> None:
+    Table(
+        "retention",
+        metadata,
+        Column("changed_at", DateTime(timezone=True), primary_key=True, server_default=func.now()),
+        Column("days", Integer),  # null: keep for ever
+        Column("operator", String, nullable=False),
+        Column("reason", String, nullable=False),
+    )
