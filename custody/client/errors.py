@@ -79,6 +79,13 @@ class ExternalIdConflict(Refused):
     """The external id was used before with another body: choose another."""
 
 
+class ExternalIdSpent(ExternalIdConflict):
+    """The external id's request was finished long ago, and its result is not kept any more.
+
+    The request is never done a second time. ``str`` of this error says when it was finished.
+    """
+
+
 class Unavailable(Refused):
     """The service cannot work, or has too much to do, at the moment. Safe to try again."""
 
@@ -160,6 +167,7 @@ _BY_CODE: dict[str, type[Refused]] = {
     "key_not_active": KeyNotActive,
     "change_under_way": ChangeUnderWay,
     "external_id_conflict": ExternalIdConflict,
+    "external_id_spent": ExternalIdSpent,
     "unavailable": Unavailable,
 }
 

@@ -12,9 +12,10 @@ import typer
 
 from custody.backup import commands as backup_commands
 from custody.control_plane.access.scopes import Scope
-from custody.control_plane.command_context import path_of, settings_of, with_database
+from custody.control_plane.command_context import audited, path_of, settings_of, with_database
 from custody.control_plane.job_signing_key.commands import job_signing_key_app
 from custody.control_plane.reconcile.commands import reconcile_command
+from custody.control_plane.retention.commands import retention_app
 from custody.runtime.console import (
     Json,
     application,
@@ -29,7 +30,9 @@ from custody.runtime.operators import operator_name, reason_of
 
 if TYPE_CHECKING:
     from custody.backup.daemon import Daemon
+    from custody.control_plane.access.tokens import NewToken
     from custody.control_plane.audit import restores as audit_restores
+    from custody.control_plane.audit.own_chain import Auditor
     from custody.control_plane.database import AnyRow
     from custody.database.connection import Connection
 
@@ -45,6 +48,7 @@ node_app = application("The nodes that the control plane gives jobs to.")
 app.add_typer(token_app, name="token")
 app.add_typer(node_app, name="node")
 app.add_typer(job_signing_key_app, name="job-signing-key")
+app.add_typer(retention_app, name="retention")
 app.command("reconcile")(reconcile_command)
 
 
@@ -144,11 +148,17 @@ def token_create(
     from custody.control_plane.access import tokens
 
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
+
+    async def create(connection: Connection, auditor: Auditor) -> NewToken:
+        made = await tokens.create_token(connection, application_name, scope, expires_at)
+        said = {"token": str(made.id), "application": made.application}
+        said["scopes"] = " ".join(each.value for each in made.scopes)
+        said["expires_at"] = "never" if expires_at is None else expires_at.isoformat()
+        await auditor.record(connection, "CreateToken", said)
+        return made
+
     with operator_errors():
-        made = with_database(
-            context,
-            lambda connection: tokens.create_token(connection, application_name, scope, expires_at),
-        )
+        made = audited(context, create)
     if as_json:
         print_json(
             {
@@ -173,8 +183,14 @@ def token_revoke(
     """Revoke a token: the API refuses it from now on."""
     from custody.control_plane.access import tokens
 
+    async def revoke(connection: Connection, auditor: Auditor) -> bool:
+        is_there = await tokens.revoke_token(connection, token_id)
+        if is_there:
+            await auditor.record(connection, "RevokeToken", {"token": str(token_id)})
+        return is_there
+
     with operator_errors():
-        if not with_database(context, lambda connection: tokens.revoke_token(connection, token_id)):
+        if not audited(context, revoke):
             raise OperatorError(
                 f"there is no token {token_id}", "List the tokens: control-plane token list"
             )
@@ -229,13 +245,15 @@ def node_add(
     """Register nodes: the control plane then gives them jobs of their group."""
     from custody.control_plane.access import nodes as registry
 
-    async def add(connection: Connection) -> None:
+    async def add(connection: Connection, auditor: Auditor) -> None:
         for node_id in node_ids:
             await registry.add_node(connection, node_id, group, owner, shown.get(node_id))
+            said = {"node": node_id, "group": group, "owner": owner}
+            await auditor.record(connection, "AddNode", said)
 
     with operator_errors():
         shown = registry.read_certificates(certificates or [], node_ids)
-        with_database(context, add)
+        audited(context, add)
     for node_id in node_ids:
         out.print(f"node {node_id} is registered in group {group}", markup=False)
 
@@ -283,11 +301,13 @@ def node_remove(
     """Give a node no more jobs. When its leases lapse, other nodes of its group get its jobs."""
     from custody.control_plane.access import nodes as registry
 
+    async def remove(connection: Connection, auditor: Auditor) -> None:
+        await registry.remove_node(connection, node_id, with_audit_heads)
+        said = {"node": node_id, "with_audit_heads": str(with_audit_heads).lower()}
+        await auditor.record(connection, "RemoveNode", said)
+
     with operator_errors():
-        with_database(
-            context,
-            lambda connection: registry.remove_node(connection, node_id, with_audit_heads),
-        )
+        audited(context, remove)
     out.print(f"node {node_id} is removed", markup=False)
 
 
@@ -316,12 +336,14 @@ def node_restored(
         out.print(_described(seen), markup=False)
         if not yes:
             typer.confirm("Acknowledge this?", abort=True)
-        with_database(
-            context,
-            lambda connection: audit_restores.acknowledge(
-                connection, seen, by or operator_name(), why
-            ),
-        )
+
+        async def acknowledge(connection: Connection, auditor: Auditor) -> None:
+            who = by or operator_name()
+            await audit_restores.acknowledge(connection, seen, who, why)
+            said = {"node": node_id, "number": str(seen.number), "by": who, "reason": why}
+            await auditor.record(connection, "AcknowledgeRestore", said)
+
+        audited(context, acknowledge)
     out.print(f"acknowledged: node {node_id} is ok again from its next heartbeat on", markup=False)
 
 

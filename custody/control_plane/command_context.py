@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 if TYPE_CHECKING:
+    from custody.control_plane.audit.own_chain import Auditor
     from custody.control_plane.settings import Settings
     from custody.database.connection import Connection
 
@@ -49,3 +50,17 @@ def with_database(
 
     with database_errors():
         return asyncio.run(run())
+
+
+def audited(
+    context: typer.Context, work: Callable[[Connection, Auditor], Awaitable[Result]]
+) -> Result:
+    """Do something and record it in the control plane's audit, in one transaction.
+
+    Raises OperatorError.
+    """
+    from custody.control_plane.audit.own_chain import Auditor
+    from custody.runtime.operators import operator_name
+
+    auditor = Auditor(operator_name(), settings_of(context).jobs.signer())
+    return with_database(context, lambda connection: work(connection, auditor))

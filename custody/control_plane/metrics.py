@@ -22,6 +22,10 @@ _SILENCE = """
     SELECT id, extract(epoch FROM now() - last_seen) AS seconds FROM nodes
     WHERE last_seen IS NOT NULL
 """
+_OLDEST = """
+    SELECT extract(epoch FROM now() - min(finished_at)) AS seconds FROM jobs
+    WHERE kind = 'Sign' AND finished_at IS NOT NULL
+"""
 
 
 class Metrics:
@@ -63,6 +67,11 @@ class Metrics:
             ["node"],
             registry=self._registry,
         )
+        self._oldest = Gauge(
+            "custody_oldest_finished_signature_seconds",
+            "Time since the oldest signature that is kept was finished; 0 without one.",
+            registry=self._registry,
+        )
 
     def application(self) -> Starlette:
         """GET /metrics."""
@@ -80,6 +89,8 @@ class Metrics:
         unfinished = await self._database.rows(_UNFINISHED)
         open_steps = await self._database.rows(_OPEN_STEPS)
         silence = await self._database.rows(_SILENCE)
+        [oldest] = await self._database.rows(_OLDEST)
+        self._oldest.set(float(oldest.seconds or 0))
         self._unfinished.clear()
         self._open_steps.clear()
         self._silence.clear()

@@ -32,6 +32,7 @@ class Code(StrEnum):
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     EXTERNAL_ID_CONFLICT = "external_id_conflict"
+    EXTERNAL_ID_SPENT = "external_id_spent"
     IDENTITY_CHANGED = "identity_changed"
     KEY_NOT_ACTIVE = "key_not_active"
     CHANGE_UNDER_WAY = "change_under_way"
@@ -63,6 +64,10 @@ STATUS_AND_TITLE = {
     Code.NOT_FOUND: (404, "There is no such thing"),
     Code.METHOD_NOT_ALLOWED: (405, "This path has no such method"),
     Code.EXTERNAL_ID_CONFLICT: (409, "The external id was used for another request"),
+    Code.EXTERNAL_ID_SPENT: (
+        409,
+        "The external id was used for a request that is deleted",
+    ),
     Code.IDENTITY_CHANGED: (409, "The node's identity key is another than before"),
     Code.KEY_NOT_ACTIVE: (409, "The key cannot sign"),
     Code.CHANGE_UNDER_WAY: (409, "The key's shares are being changed already"),

@@ -38,6 +38,7 @@ from custody.control_plane.resources.groups import Groups
 from custody.control_plane.resources.keys import Keys
 from custody.control_plane.resources.signatures import Signatures
 from custody.control_plane.resources.wallets import Wallets
+from custody.control_plane.retention.pruning import Pruning, PruningMetrics
 from custody.control_plane.settings import GroupsSection, Settings
 from custody.database.durability import warn_of_durability
 from custody.database.errors import once_reachable
@@ -102,9 +103,11 @@ async def serve_control_plane(settings: Settings) -> None:
             BackupMetrics(registry).watch(BackupHistory(settings.backup.state_directory))
         listeners = _listeners(settings, services, queue, mpc.tasks, metrics, public_tls, node_tls)
         sweep = Sweep(queue, AuditHeads(database), mpc.conductor)
+        pruning = Pruning(database, PruningMetrics(registry))
         work = {
             "certificates": certificates.run,
             "sweep": sweep.run,
+            "pruning": pruning.run,
             "conductor": mpc.conductor.run,
             "database watch": database.health.watch,
         }

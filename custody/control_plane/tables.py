@@ -32,9 +32,11 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from custody.database.engine import NAMES
 from custody.database.probe_table import add_probe_table
+from custody.database.retention_table import add_retention_table
 
 metadata = MetaData(naming_convention=NAMES)
 add_probe_table(metadata)
+add_retention_table(metadata)
 
 
 class JobState(StrEnum):
@@ -231,7 +233,24 @@ Index(  # few, beside the jobs to sign: a restored node asks for them
     jobs.c.finished_at,
     postgresql_where=(jobs.c.kind != "Sign") & jobs.c.finished_at.is_not(None),
 )
+Index(  # the retention takes the oldest first
+    "ix_jobs_finished_signatures",
+    jobs.c.finished_at,
+    jobs.c.id,
+    postgresql_where=(jobs.c.kind == "Sign") & jobs.c.finished_at.is_not(None),
+)
 Index("ix_jobs_key_id_created_at_id", jobs.c.key_id, jobs.c.created_at, jobs.c.id)
+
+spent_external_ids = Table(  # of pruned signatures: no request gets such a name again
+    "spent_external_ids",
+    metadata,
+    Column("application_id", Uuid, ForeignKey("applications.id"), primary_key=True),
+    Column("endpoint", String, primary_key=True),
+    Column("external_id", String, primary_key=True),
+    Column("request_id", Uuid, nullable=False),
+    Column("finished_at", DateTime(timezone=True), nullable=False),
+    Column("spent_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
 
 steps = Table(
     "steps",
@@ -347,4 +366,16 @@ audit_heads = Table(
     Column("signing_key_id", String, nullable=False),
     Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("set_aside_by", Integer),  # number of the restore that cost this record
+)
+
+audit = Table(  # what the control plane's operators did; rows are never deleted
+    "audit",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("record", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    # its AuditHead, as the job-signing key signed it
+    Column("payload", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("signing_key_id", String, nullable=False),
 )

@@ -8,7 +8,7 @@ def add_retention_table(metadata: MetaData) -> None:
         "retention",
         metadata,
         Column("changed_at", DateTime(timezone=True), primary_key=True, server_default=func.now()),
-        Column("days", Integer),  # null: keep for ever
+        Column("days", Integer),  # null: keep permanently
         Column("operator", String, nullable=False),
         Column("reason", String, nullable=False),
     )

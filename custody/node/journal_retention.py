@@ -38,7 +38,7 @@ def shortest(retention: Retention) -> timedelta:
 
     It was deleted under the shortest setting that was ever in force, and does not come back.
     """
-    assert retention.shortest_days is not None  # the default is not "for ever"
+    assert retention.shortest_days is not None  # the default is not "keep everything"
     return timedelta(days=retention.shortest_days)
 
 

@@ -61,6 +61,7 @@ def router(services: Services) -> APIRouter:
             200: {"model": Signature, "description": "The first result of this external_id."},
             **problems(
                 *WITH_BODY,
+                Code.EXTERNAL_ID_SPENT,
                 Code.NOT_FOUND,
                 Code.KEY_NOT_ACTIVE,
                 Code.NOT_SIGNABLE,

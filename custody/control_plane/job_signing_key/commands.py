@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from custody.control_plane.command_context import settings_of, with_database
+from custody.control_plane.command_context import audited, settings_of, with_database
 from custody.runtime.console import (
     EXIT_FAILED,
     Json,
@@ -21,6 +21,7 @@ from custody.runtime.console import (
 from custody.runtime.errors import OperatorError
 
 if TYPE_CHECKING:
+    from custody.control_plane.audit.own_chain import Auditor
     from custody.control_plane.job_signing_key.files import KeyFiles
     from custody.control_plane.job_signing_key.pins import Pins, Unfinished
     from custody.control_plane.settings import Settings
@@ -124,6 +125,12 @@ def switch(
                 "--force: then they refuse every job that the new key signs.",
             )
         files.switch()
+        said = {"key": keys.next.key_id, "previous": keys.current.key_id}
+
+        async def record(connection: Connection, auditor: Auditor) -> None:
+            await auditor.record(connection, "SwitchJobSigningKey", said)
+
+        audited(context, record)  # under the new key, which this host knows from now on
     out.print(f"the job-signing key is {keys.next.key_id} from the next start on", markup=False)
     out.print(f"the previous key, {keys.current.key_id}, is {files.previous}", markup=False)
     away = [each.name for each in keys.pins if not each.is_alive and not each.pin(keys.next.key_id)]

@@ -27,6 +27,11 @@ ADD = """
         CAST(:outcome AS bytea[])
     ) AS new(id, kind, endpoint, application_id, key_id, node_group, external_id, body_digest,
         payload, signature, signing_key_id, created_at, expires_at, outcome)
+    WHERE (  -- a scalar subquery: one look into the index for each job, whatever the plan
+        SELECT true FROM spent_external_ids AS spent
+        WHERE spent.application_id = new.application_id AND spent.endpoint = new.endpoint
+            AND spent.external_id = new.external_id
+    ) IS NULL
     ON CONFLICT DO NOTHING  -- the external id's, or the id's, when this is run twice
     RETURNING id, node_group
     ), announced AS MATERIALIZED (

@@ -57,14 +57,22 @@ def body_digest(body: Model, key_id: UUID | None = None) -> bytes:
 
 
 _FIRSTS = """
-    SELECT id, application_id, endpoint, external_id, body_digest FROM jobs
+    WITH wanted AS (
+        SELECT * FROM unnest(CAST(:applications AS uuid[]), CAST(:endpoints AS varchar[]),
+            CAST(:external_ids AS varchar[])) AS wanted(application_id, endpoint, external_id)
+    )
+    SELECT id, application_id, endpoint, external_id, body_digest,
+        CAST(NULL AS timestamptz) AS pruned FROM jobs
     WHERE id = ANY(CAST(:ids AS uuid[]))
     UNION
-    SELECT id, application_id, endpoint, external_id, body_digest FROM jobs
-    JOIN unnest(CAST(:applications AS uuid[]), CAST(:endpoints AS varchar[]),
-        CAST(:external_ids AS varchar[])) AS wanted(application_id, endpoint, external_id)
-        USING (application_id, endpoint, external_id)
+    SELECT id, application_id, endpoint, external_id, body_digest, NULL FROM jobs
+    JOIN wanted USING (application_id, endpoint, external_id)
+    UNION
+    SELECT request_id, application_id, endpoint, external_id, NULL, finished_at
+    FROM spent_external_ids JOIN wanted USING (application_id, endpoint, external_id)
+    ORDER BY pruned DESC NULLS LAST
 """
+"""The spent ids come first: a signature that is there yet has its own row after it."""
 
 
 def _wanted(new: Sequence[Named]) -> dict[str, Any]:
@@ -82,7 +90,7 @@ async def find_first(database: Database, new: Named) -> Settled | None:
     if new.external_id is None:
         return None
     rows = await database.rows(_FIRSTS, _wanted([new]))
-    for first in rows:
+    for first in reversed(rows):
         if first.external_id == new.external_id:
             return compare(new, first)
     # there under its own id: a child that was derived before, under another name or none
@@ -102,7 +110,7 @@ async def settle(read: Read, new: Sequence[NewJob], added: set[UUID]) -> list[Se
     if not left_out:
         return [Settled(job.id, is_new=True) for job in new]
     firsts = await read(_FIRSTS, _wanted(left_out))
-    ours = added | {row.id for row in firsts}
+    ours = added | {row.id for row in firsts if row.pruned is None}
     by_name = {(row.application_id, row.endpoint, row.external_id): row for row in firsts}
     return [
         Settled(job.id, is_new=True)
@@ -124,8 +132,16 @@ def _compared(job: NewJob, first: Any) -> Settled | Exception:
 def compare(job: Named, first: Any) -> Settled:
     """The first request with this external id stands for the new one, if it asked for the same.
 
-    Raises ProblemError external_id_conflict when it did not.
+    Raises ProblemError external_id_conflict when it did not, and external_id_spent when it was
+    pruned.
     """
+    if first.pruned is not None:
+        raise ProblemError(
+            Code.EXTERNAL_ID_SPENT,
+            f"external_id {job.external_id} was used for request {first.id}, which was finished at "
+            f"{first.pruned.isoformat(timespec='seconds')}. The result is not kept any more. For a "
+            "new request choose another external_id.",
+        )
     if first.body_digest != job.body_digest:
         raise ProblemError(
             Code.EXTERNAL_ID_CONFLICT,
