@@ -1,7 +1,7 @@
 """Real SoftHSM tokens, each test's own."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -82,12 +82,13 @@ def built_faulty_module() -> None:
 @pytest.fixture
 def faulty(
     built_faulty_module: None, tokens: TokenFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> FaultyModule:
+) -> Iterator[FaultyModule]:
     """The faulty module in front of SoftHSM. It has no rules yet."""
     module = FaultyModule(tmp_path / "faulty", tokens.module)
     for name, value in module.environment.items():
         monkeypatch.setenv(name, value)
-    return module
+    yield module
+    module.end_children()
 
 
 @pytest.fixture

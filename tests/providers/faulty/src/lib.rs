@@ -2,12 +2,16 @@
 //!
 //! README.md beside this folder explains the script that commands it.
 
+mod attributes;
 mod call;
 mod functions;
+mod gcm;
 mod log;
 mod real;
 mod script;
 mod seen;
+mod sessions;
+mod slots;
 mod state;
 
 use cryptoki_sys::{CK_FUNCTION_LIST, CK_RV, CKR_ARGUMENTS_BAD, CKR_GENERAL_ERROR};
@@ -25,7 +29,7 @@ pub unsafe extern "C" fn C_GetFunctionList(list: *mut *mut CK_FUNCTION_LIST) -> 
         eprintln!("faulty-pkcs11: {problem}");
         return CKR_GENERAL_ERROR;
     }
-    call::call("C_GetFunctionList", &seen::Seen::default(), || {
+    call::call("C_GetFunctionList", &seen::Seen::new(), |_| {
         unsafe { *list = (&raw const functions::LIST).cast_mut() };
         cryptoki_sys::CKR_OK
     })

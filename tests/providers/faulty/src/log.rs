@@ -3,6 +3,8 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 
+use cryptoki_sys::CK_RV;
+
 use crate::real;
 
 /// Append "PROCESS FUNCTION OUTCOME RULE" to the log. RULE is "-" without a rule.
@@ -17,4 +19,9 @@ pub fn write(function: &str, outcome: &str, rule: Option<u64>) {
     if let Err(error) = file.and_then(|mut file| file.write_all(line.as_bytes())) {
         eprintln!("faulty-pkcs11: cannot write the log: {error}");
     }
+}
+
+/// A return code as the log has it.
+pub fn code(code: CK_RV) -> String {
+    format!("{code:#010x}")
 }

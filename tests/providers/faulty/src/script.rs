@@ -8,7 +8,7 @@
 
 use std::path::PathBuf;
 
-use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_MECHANISM_TYPE, CK_RV, CK_ULONG};
+use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_MECHANISM_TYPE, CK_RV, CK_SLOT_ID, CK_ULONG, CKA_CLASS};
 
 use crate::seen::Seen;
 
@@ -36,16 +36,44 @@ pub struct Rule {
     attribute: Option<CK_ATTRIBUTE_TYPE>,
     class: Option<CK_ULONG>,
     longer_than: Option<usize>,
-    data: Option<String>,
+    data: Option<Vec<u8>>,
+    label: Option<Vec<u8>>,
+    slot: Option<CK_SLOT_ID>,
     read_only: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
+    // Instead of the real module's work, or beside it:
     Return(CK_RV),
     DelayMilliseconds(u64),
     Hang,
     Crash,
+    /// Fork a child that keeps every descriptor open and does nothing.
+    Fork {
+        parent_dies: bool,
+    },
+    // Changes of the real module's work:
+    Shape(Shape),
+}
+
+/// A change of what the real module does or answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shape {
+    /// C_GetAttributeValue has this value of the attribute.
+    Attribute(CK_ATTRIBUTE_TYPE, Vec<u8>),
+    /// C_GetAttributeValue does not give the attribute, and returns the code.
+    NoAttribute(CK_ATTRIBUTE_TYPE, CK_RV),
+    /// C_GetMechanismList lacks the mechanism.
+    NoMechanism(CK_MECHANISM_TYPE),
+    /// There is one more slot, before all others. Its token has the label.
+    Slot(CK_SLOT_ID, Vec<u8>),
+    /// All processes together have at most this number of sessions.
+    Sessions(usize),
+    /// AES-GCM uses a new IV. The caller finds it where its own IV was (PKCS#11 3.1, 6.13.3).
+    IvWritten,
+    /// AES-GCM uses a new IV, which follows the ciphertext and the tag.
+    IvAppended,
 }
 
 /// Read a script. The error names the line.
@@ -80,6 +108,8 @@ fn rule(text: &str) -> Option<Rule> {
         class: None,
         longer_than: None,
         data: None,
+        label: None,
+        slot: None,
         read_only: false,
     };
     for word in words {
@@ -96,7 +126,9 @@ fn rule(text: &str) -> Option<Rule> {
             ("attribute", _) => rule.attribute = Some(hexadecimal(value)?),
             ("class", _) => rule.class = Some(hexadecimal(value)?),
             ("longer-than", _) => rule.longer_than = Some(value.parse().ok()?),
-            ("data", _) => rule.data = Some(value.to_owned()),
+            ("data", _) => rule.data = Some(bytes(value)?),
+            ("label", _) => rule.label = Some(bytes(value)?),
+            ("slot", _) => rule.slot = Some(hexadecimal(value)?),
             ("do", _) => rule.action = action(value)?,
             _ => return None,
         }
@@ -105,14 +137,37 @@ fn rule(text: &str) -> Option<Rule> {
 }
 
 fn action(text: &str) -> Option<Action> {
-    let (name, argument) = text.split_once(':').unwrap_or((text, ""));
-    match name {
-        "return" => Some(Action::Return(hexadecimal(argument)?)),
-        "delay" => Some(Action::DelayMilliseconds(argument.parse().ok()?)),
-        "hang" => Some(Action::Hang),
-        "crash" => Some(Action::Crash),
-        _ => None,
-    }
+    let words: Vec<&str> = text.split(':').collect();
+    Some(match words[..] {
+        ["return", code] => Action::Return(hexadecimal(code)?),
+        ["delay", milliseconds] => Action::DelayMilliseconds(milliseconds.parse().ok()?),
+        ["hang"] => Action::Hang,
+        ["crash"] => Action::Crash,
+        ["fork"] => Action::Fork { parent_dies: false },
+        ["fork", "die"] => Action::Fork { parent_dies: true },
+        _ => Action::Shape(shape(&words)?),
+    })
+}
+
+fn shape(words: &[&str]) -> Option<Shape> {
+    Some(match *words {
+        ["attribute", kind, value] => Shape::Attribute(hexadecimal(kind)?, bytes(value)?),
+        ["no-attribute", kind, code] => Shape::NoAttribute(hexadecimal(kind)?, hexadecimal(code)?),
+        ["no-mechanism", mechanism] => Shape::NoMechanism(hexadecimal(mechanism)?),
+        ["slot", slot, label] => Shape::Slot(hexadecimal(slot)?, bytes(label)?),
+        ["sessions", most] => Shape::Sessions(most.parse().ok()?),
+        ["iv-written"] => Shape::IvWritten,
+        ["iv-appended"] => Shape::IvAppended,
+        _ => return None,
+    })
+}
+
+/// Read bytes that are written as pairs of hexadecimal digits.
+fn bytes(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2);
+    pairs
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
 }
 
 fn hexadecimal(text: &str) -> Option<CK_ULONG> {
@@ -120,31 +175,32 @@ fn hexadecimal(text: &str) -> Option<CK_ULONG> {
 }
 
 impl Rule {
-    /// Whether the rule counts this call.
+    /// Whether the call meets every condition.
     pub fn is_about(&self, function: &str, seen: &Seen) -> bool {
-        let class = CK_ULONG::to_ne_bytes;
+        let of_class = |class: CK_ULONG| {
+            seen.attribute(CKA_CLASS)
+                .is_some_and(|value| *value == class.to_ne_bytes())
+        };
         (self.function == function || self.function == "*")
-            && !seen.asks_length
             && (!self.read_only || seen.read_only)
+            && self.slot.is_none_or(|slot| seen.slot == Some(slot))
             && self
                 .mechanism
                 .is_none_or(|each| seen.mechanism == Some(each))
             && self
                 .attribute
-                .is_none_or(|each| seen.attribute(each).is_some())
-            && self.class.is_none_or(|each| {
-                seen.attribute(cryptoki_sys::CKA_CLASS) == Some(&class(each)[..])
-            })
+                .is_none_or(|kind| seen.attribute(kind).is_some())
+            && self.class.is_none_or(of_class)
             && self
                 .longer_than
-                .is_none_or(|each| seen.data.is_some_and(|data| data.len() > each))
-            && self.data.as_ref().is_none_or(|each| {
-                seen.data.is_some_and(|data| {
-                    data.iter()
-                        .map(|byte| format!("{byte:02x}"))
-                        .collect::<String>()
-                        == *each
-                })
-            })
+                .is_none_or(|most| seen.data.is_some_and(|data| data.len() > most))
+            && self
+                .data
+                .as_ref()
+                .is_none_or(|data| seen.data == Some(data))
+            && self
+                .label
+                .as_ref()
+                .is_none_or(|label| seen.has_label(label))
     }
 }

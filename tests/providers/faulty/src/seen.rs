@@ -1,6 +1,11 @@
 //! What the arguments of a call show to the conditions of a rule.
 
-use cryptoki_sys::{CK_ATTRIBUTE, CK_ATTRIBUTE_TYPE, CK_MECHANISM, CK_MECHANISM_TYPE, CK_ULONG};
+use cryptoki_sys::{
+    CK_ATTRIBUTE, CK_ATTRIBUTE_TYPE, CK_MECHANISM, CK_MECHANISM_TYPE, CK_OBJECT_HANDLE,
+    CK_SESSION_HANDLE, CK_SLOT_ID, CK_ULONG, CKA_LABEL,
+};
+
+use crate::attributes;
 
 /// What one call shows. A call that lacks something leaves it empty.
 #[derive(Default)]
@@ -8,12 +13,29 @@ pub struct Seen<'a> {
     pub mechanism: Option<CK_MECHANISM_TYPE>,
     pub template: Vec<&'a CK_ATTRIBUTE>,
     pub data: Option<&'a [u8]>,
+    pub slot: Option<CK_SLOT_ID>,
+    /// The object, or the key that does the work.
+    pub object: Option<(CK_SESSION_HANDLE, CK_OBJECT_HANDLE)>,
     /// The output pointer is NULL: the call asks for a length and does nothing.
     pub asks_length: bool,
     pub read_only: bool,
 }
 
 impl<'a> Seen<'a> {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn slot(mut self, slot: CK_SLOT_ID) -> Self {
+        self.slot = Some(slot);
+        self
+    }
+
+    pub fn object(mut self, session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE) -> Self {
+        self.object = Some((session, object));
+        self
+    }
+
     /// # Safety
     /// `mechanism` must be NULL or point to a mechanism.
     pub unsafe fn mechanism(mut self, mechanism: *const CK_MECHANISM) -> Self {
@@ -33,6 +55,16 @@ impl<'a> Seen<'a> {
         self
     }
 
+    /// The template of C_GetAttributeValue.
+    ///
+    /// # Safety
+    /// As for `template`.
+    pub unsafe fn reading(self, template: *const CK_ATTRIBUTE, count: CK_ULONG) -> Self {
+        let mut seen = unsafe { self.template(template, count) };
+        seen.asks_length = seen.template.iter().all(|each| each.pValue.is_null());
+        seen
+    }
+
     /// # Safety
     /// `data` must be NULL or point to `length` bytes.
     pub unsafe fn data(mut self, data: *const u8, length: CK_ULONG) -> Self {
@@ -50,6 +82,13 @@ impl<'a> Seen<'a> {
         }
         // The caller of the PKCS#11 function has promised that these bytes exist.
         Some(unsafe { std::slice::from_raw_parts(found.pValue.cast(), found.ulValueLen as usize) })
+    }
+
+    /// Whether the object or the template has this CKA_LABEL.
+    pub fn has_label(&self, label: &[u8]) -> bool {
+        let of_object =
+            |(session, object)| attributes::label(session, object).as_deref() == Some(label);
+        self.object.is_some_and(of_object) || self.attribute(CKA_LABEL) == Some(label)
     }
 
     pub fn output<T>(mut self, output: *const T) -> Self {
