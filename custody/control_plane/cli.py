@@ -17,6 +17,7 @@ from custody.control_plane.job_signing_key.commands import job_signing_key_app
 from custody.control_plane.reconcile.commands import reconcile_command
 from custody.control_plane.retention.commands import retention_app
 from custody.runtime.console import (
+    EXIT_FAILED,
     Json,
     application,
     operator_errors,
@@ -95,6 +96,34 @@ def migrate(context: typer.Context) -> None:
     with operator_errors(), database_errors():
         schema.migrate(TREE, settings_of(context).database.read_url())
     out.print("the database has this version's schema")
+
+
+@app.command()
+def doctor(context: typer.Context, as_json: Json = False) -> None:
+    """Try everything that this replica needs, and say how to correct what fails.
+
+    Exit code 0: no fault, or only warnings; 1: something must be corrected.
+    """
+    import asyncio
+    from dataclasses import asdict
+
+    from custody.control_plane.doctor import checks
+    from custody.runtime.checks import Check, Status, print_check
+
+    async def made() -> list[Check]:
+        found = []
+        async for check in checks(settings_of(context)):
+            found.append(check)
+            if not as_json:
+                print_check(check)
+        return found
+
+    with operator_errors():
+        found = asyncio.run(made())
+    if as_json:
+        print_json([asdict(check) for check in found])
+    if any(check.status is Status.FAIL for check in found):
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command("serve")

@@ -6,18 +6,18 @@ from collections.abc import Iterator
 import httpx
 
 from custody.delivery.settings import Settings
-from custody.runtime.checks import Check, Status, expiry_check, failed
+from custody.runtime.checks import HOW_TO_RENEW, Check, Status, certificate_checks, failed
 from custody.runtime.errors import OperatorError
 from custody.runtime.job_signing_keys import pinned_job_keys
-from custody.runtime.tls import server_context
 
 HEALTH_SECONDS = 2.0
 
 
 def checks(settings: Settings) -> Iterator[Check]:
     """Yield each check as soon as it is made. No check changes anything."""
+    todo = f"Renew it, and copy the new files over the old ones: {HOW_TO_RENEW}"
+    yield from certificate_checks([settings.server.tls], settings.certificates, todo)
     for name, make in (
-        ("certificate", _certificate),
         ("job-signing keys", _job_keys),
         ("port", _port),
         ("clock", _clock),
@@ -26,13 +26,6 @@ def checks(settings: Settings) -> Iterator[Check]:
             yield make(settings)
         except OperatorError as error:
             yield failed(name, error)
-
-
-def _certificate(settings: Settings) -> Check:
-    section = settings.server
-    server_context(section.certificate, section.private_key, section.client_ca)
-    todo = f"Run pki issue server {section.name} in a new folder, and name its files in [server]."
-    return expiry_check(section.certificate, section.name, todo)
 
 
 def _job_keys(settings: Settings) -> Check:

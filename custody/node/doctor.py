@@ -14,9 +14,9 @@ from custody.node.clock import Clock
 from custody.node.connections import open_client, open_database
 from custody.node.control_plane_client import ControlPlaneRefused, ControlPlaneUnavailable
 from custody.node.freeze import Freeze
-from custody.node.identity import load_identity, require_certificate_of
+from custody.node.identity import load_identity
 from custody.node.settings import NodeSettings
-from custody.runtime.checks import Check, Status, expiry_check, failed
+from custody.runtime.checks import HOW_TO_RENEW, Check, Status, certificate_checks, failed
 from custody.runtime.errors import OperatorError
 from custody.runtime.job_signing_keys import pinned_job_keys
 
@@ -26,7 +26,9 @@ VERIFIED_IS_OLD = timedelta(days=35)
 
 def host_checks(settings: NodeSettings) -> Iterator[Check]:
     """Check this host: files, certificate, freeze, backups."""
-    for part in (_identity, _certificate, _job_keys, _database_tls, _freeze, _backup):
+    yield _identity(settings)
+    yield from _certificates(settings)
+    for part in (_job_keys, _database_tls, _freeze, _backup):
         yield part(settings)
 
 
@@ -96,14 +98,9 @@ async def durability_check(database: Pool) -> Check:
     return Check(name, Status.OK, f"commits are on disk, and {wait} for a synchronous standby")
 
 
-def _certificate(settings: NodeSettings) -> Check:
-    node, path = settings.node.id, settings.control_plane.certificate
-    try:
-        require_certificate_of(node, path)
-        todo = f"Run pki issue node {node} in a new folder, and name its files in [control_plane]."
-        return expiry_check(path, node, todo)
-    except OperatorError as error:
-        return failed("certificate", error)
+def _certificates(settings: NodeSettings) -> Iterator[Check]:
+    todo = f"Renew it, and copy the new files over the old ones: {HOW_TO_RENEW}"
+    return certificate_checks(settings.tls, settings.certificates, todo)
 
 
 async def control_plane_checks(

@@ -1,17 +1,18 @@
 """The results of a `doctor` command, and the checks that all processes share."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
 
+from custody.runtime.certificate_days import fewest_days, validities
+from custody.runtime.certificate_settings import CertificatesSection
 from custody.runtime.console import out
 from custody.runtime.errors import OperatorError
-from custody.runtime.tls import load_certificates
+from custody.runtime.tls import TlsFiles, load_tls
 
-EXPIRES_SOON = timedelta(days=14)
+HOW_TO_RENEW = "docs/how-to/certificates.md"
 
 
 class Status(StrEnum):
@@ -42,17 +43,31 @@ def failed(name: str, error: OperatorError) -> Check:
     return Check(name, Status.FAIL, error.what, error.todo)
 
 
-def expiry_check(certificate: Path, of: str, todo: str) -> Check:
-    """Check how long a certificate is still valid. Raise ConfigurationError.
+def certificate_checks(
+    used: Iterable[TlsFiles], limits: CertificatesSection, todo: str
+) -> Iterator[Check]:
+    """Check the TLS files of each use, and how long certificates and CRLs are still valid.
 
-    ``of`` names the certificate in the result.
+    ``todo``: what renews a certificate.
     """
-    ends = load_certificates(certificate)[0].not_valid_after_utc
-    left = ends - datetime.now(UTC)
-    if left >= EXPIRES_SOON:
-        return Check("certificate", Status.OK, f"{of}, {left.days} days left")
-    status = Status.WARN if left > timedelta() else Status.FAIL
-    return Check("certificate", status, f"{certificate} expires at {ends.isoformat()}", todo)
+    now = datetime.now(UTC)
+    for files in used:
+        name = f"certificate {files.use}"
+        try:
+            loaded = load_tls(files)
+        except OperatorError as error:
+            yield failed(name, error)
+            continue
+        found = validities(loaded.chain, loaded.roots, loaded.crls)
+        problems = [each.problem(now) for each in found if each.is_due(now, limits)]
+        if problems:
+            status = Status.FAIL if any(each.ends <= now for each in found) else Status.WARN
+            yield Check(name, status, "; ".join(problems), todo)
+            continue
+        days = fewest_days(found, now)
+        left = ", ".join(f"{role} {days[role]:.0f}" for role in days)
+        crl = "" if files.crl or files.ca is None else "; no crl is set"
+        yield Check(name, Status.OK, f"days left: {left}{crl}")
 
 
 async def side_by_side(*groups: AsyncIterator[Check]) -> AsyncIterator[Check]:

@@ -179,7 +179,7 @@ def test_a_control_plane_under_another_ca_is_not_believed(
     impostor_leaf = other_certificates.server("impostor")
     with HostileControlPlane(impostor_leaf, certificates.ca) as impostor:
         with_leaf(stranger, node_leaf, impostor.url)
-        assert_starts_but_says(stranger, "certificate")
+        assert_starts_but_says(stranger, "certificate verify failed")
         assert impostor.heartbeats == []
 
 

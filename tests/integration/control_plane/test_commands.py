@@ -85,6 +85,21 @@ def test_a_new_control_plane_in_the_order_of_the_help(configured: Command):
     assert "--certificate" in configured("node", "add", "driver-1", "--group", "b", status=1).stderr
 
 
+def test_doctor_says_what_to_do_about_each_thing_that_is_not_there(configured: Command):
+    found = json.loads(configured("doctor", "--json", status=1).stdout)
+    failed = {check["name"]: check for check in found if check["status"] == "fail"}
+    assert failed.keys() == {"certificate public_api", "certificate node_api", "database"}
+    assert "control-plane migrate" in failed["database"]["todo"]
+    configured("migrate")
+    found = {
+        check["name"]: check
+        for check in json.loads(configured("doctor", "--json", status=1).stdout)
+    }
+    assert found["clock"]["status"] == found["job-signing key"]["status"] == "ok"
+    assert "node add" in found["nodes"]["todo"]
+    assert "nothing answers at" in configured("doctor", status=1).stdout
+
+
 def test_a_node_needs_an_id_that_a_certificate_can_name(configured: Command):
     configured("migrate")
     assert "node id" in configured("node", "add", "a b", "--group", "hsm", status=1).stderr

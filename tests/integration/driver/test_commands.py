@@ -99,7 +99,7 @@ def test_doctor_says_what_to_do_about_each_thing_that_is_not_there(config: Path)
     failed = [check for check in json.loads(done.stdout) if check["status"] == "fail"]
     names = [check["name"] for check in failed]
     assert names == [
-        "identity key", "certificate", "job-signing keys", "module", "database",
+        "identity key", "certificate control_plane", "job-signing keys", "module", "database",
         "signed requests", "control plane",
     ]  # fmt: skip
     assert all(check["detail"] and check["todo"] for check in failed)

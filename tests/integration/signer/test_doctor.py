@@ -34,8 +34,8 @@ async def test_it_says_what_to_do_about_each_thing_that_is_not_there(config: Pat
     found = await doctor(config)
     failed = {name: check for name, check in found.items() if check["status"] == "fail"}
     assert set(failed) == {
-        "identity key", "certificate", "database", "database durability", "encryption key",
-        "encryption key backup",
+        "identity key", "certificate control_plane", "certificate delivery delivery-1",
+        "database", "database durability", "encryption key", "encryption key backup",
         "peers", "bans", "restore", "repairs", "delivery servers", "signed requests",
         "control plane",
     }  # fmt: skip

@@ -8,7 +8,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from custody.runtime.checks import Status, expiry_check
+from custody.runtime.certificate_settings import CertificatesSection
+from custody.runtime.checks import Status, certificate_checks
+from custody.runtime.tls import TlsFiles
 
 
 def certificate(folder: Path, left: timedelta) -> Path:
@@ -39,6 +41,7 @@ def certificate(folder: Path, left: timedelta) -> Path:
 def test_a_certificate_is_to_be_replaced_before_it_ends(
     tmp_path: Path, left: timedelta, status: Status
 ):
-    check = expiry_check(certificate(tmp_path, left), "delivery-1", "pki issue")
+    files = TlsFiles("delivery-1", ca=certificate(tmp_path, left))
+    [check] = certificate_checks([files], CertificatesSection(authority_days=14), "pki issue")
     assert check.status is status
     assert (check.todo is None) == (status is Status.OK)
