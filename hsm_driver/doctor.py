@@ -83,14 +83,16 @@ async def _key_copies(settings: DriverSettings) -> AsyncIterator[Check]:
     """Check that the bucket can be read. A put would leave an object that cannot be deleted."""
     if settings.key_copies is None:
         return
-    bucket = Bucket(settings.key_copies)
     name, place = "wrapped-key copies", settings.key_copies.place
     try:
+        bucket = Bucket(settings.key_copies)
         await asyncio.to_thread(
             bucket.call, "list_objects_v2", Prefix=settings.key_copies.prefix, MaxKeys=1
         )
     except S3Fault as fault:
         yield Check(name, Status.FAIL, fault.what, fault.todo)
+    except OperatorError as error:
+        yield failed(name, error)
     else:
         yield Check(name, Status.OK, f"{place} can be listed")
 

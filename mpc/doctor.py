@@ -211,7 +211,10 @@ def _bucket(section: Layer4Section) -> list[Check]:
     from custody.s3.bucket import Bucket
     from custody.s3.checks import object_lock_check, versioning_check
 
-    bucket = Bucket(section)
+    try:
+        bucket = Bucket(section)
+    except OperatorError as error:
+        return [failed("bucket", error)]
     checks = [versioning_check(bucket), object_lock_check(bucket)]
     return [replace(check, name=f"bucket: {check.name}") for check in checks]
 
