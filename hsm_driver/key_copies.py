@@ -20,7 +20,7 @@ from uuid import UUID
 from pydantic import Field, ValidationError, model_validator
 
 from custody.node.errors import Failed
-from custody.pkcs11.errors import KeyUnusable
+from custody.pkcs11.errors import KeyUnusable, MasterKeyMissing
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.master_key import HOST_SUFFIX
 from custody.pkcs11.wrapped_key import WrappedKey
@@ -143,6 +143,8 @@ class KeyCopies:
             copy = KeyCopy.model_validate_json(document)
         except ValidationError:
             raise _unusable(f"the copy of key {key_id} does not have the form of a copy") from None
+        except MasterKeyMissing:
+            raise
         except KeyUnusable as error:
             raise _unusable(f"the copy of key {key_id} does not open: {error.reason}") from None
         _require_of(key_id, copy.key_id)

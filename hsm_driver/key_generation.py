@@ -10,7 +10,7 @@ from custody.wire.signed_bytes import ATTESTATION_TYPE, SignedBytes, SigningKey
 from custody.wire.statements import Attestation
 from hsm_driver.key_copies import KeyCopies
 from hsm_driver.possession import prove_possession
-from hsm_driver.vault import Vault, row_of
+from hsm_driver.vault import Vault, refused_without_master_key, row_of
 
 
 class GenerateKey:
@@ -45,7 +45,8 @@ class GenerateKey:
             raise Denied("key_exists", f"this node already has a key {job.key.id}")
         key = await self._vault.generate(wanted.algorithm)
         if self._copies is not None:
-            key = await self._copies.put(job.key.id, wanted.network, key)
+            with refused_without_master_key():
+                key = await self._copies.put(job.key.id, wanted.network, key)
         await prove_possession(self._vault, job.key.id, key, work)
         return Handled(
             result=GeneratedKey(

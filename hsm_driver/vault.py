@@ -1,6 +1,7 @@
 """Wrapped keys in the database, and their use in the HSM."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -8,11 +9,12 @@ from custody.database.pool import Pool
 from custody.node.adoptions import adoptions
 from custody.node.audited_changes import AuditedChanges
 from custody.node.database_away import database_needed
-from custody.node.errors import Failed
+from custody.node.errors import Failed, Refused
 from custody.node.handlers import RowChange, Work
 from custody.node.key_proofs import proof_records
 from custody.node.metrics import HSM_SECONDS
 from custody.node.stored_key import StoredKey, require_same_key
+from custody.pkcs11.errors import MasterKeyMissing
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.messages import KeyProof
 from custody.pkcs11.restoring import short
@@ -74,6 +76,18 @@ _ADOPT = f"""
 """One statement: without its proof, an adopted key may never be recognised again."""
 
 
+@contextmanager
+def refused_without_master_key() -> Iterator[None]:
+    """Refuse a job whose master key this driver has not found: another driver may have the key.
+
+    A new master key is adopted once for the group, and the drivers are then restarted one by one.
+    """
+    try:
+        yield
+    except MasterKeyMissing as missing:
+        raise Refused(missing.code, missing.reason) from None
+
+
 class Vault:
     """Generates and uses keys. Raises Failed, with the code that the API shows."""
 
@@ -89,17 +103,19 @@ class Vault:
     async def sign(self, key: WrappedKey, data: bytes, work: Work | None = None) -> bytes:
         """Return a raw signature, not verified. ``data``: 32-byte digest, or Ed25519's message.
 
-        ``work`` is the job of the signature. Raise Denied if the job ends before the HSM begins.
+        ``work`` is the job of the signature. Raise Denied if the job ends before the HSM begins,
+        and Refused if this driver has not found the key's master key.
         """
         with HSM_SECONDS.labels("sign").time():
             if work is None:
                 return await self._hsm.sign(key, data)
-            return await self._hsm.sign(
-                key,
-                data,
-                not_after=work.not_after.timestamp(),
-                require_wanted=work.require_wanted,
-            )
+            with refused_without_master_key():
+                return await self._hsm.sign(
+                    key,
+                    data,
+                    not_after=work.not_after.timestamp(),
+                    require_wanted=work.require_wanted,
+                )
 
     async def find(self, key_id: UUID) -> tuple[WrappedKey, Network | None] | None:
         """Return the stored key and its wallet's network."""

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from custody.pkcs11.endings import ending
 from custody.pkcs11.launch import launch
 from custody.pkcs11.messages import (
-    Answer,
+    Answers,
     Extract,
     Extracted,
     Failure,
@@ -37,7 +38,7 @@ Expected = TypeVar("Expected", bound=MasterKeys | Probed | Extracted)
 class Administration:
     """One worker with a read-write session. Every method raises OperatorError."""
 
-    def __init__(self, worker: "WorkerProcess[asyncio.Future[Answer]]") -> None:
+    def __init__(self, worker: "WorkerProcess[asyncio.Future[Answers]]") -> None:
         self._worker = worker
         worker.on_answers = _resolve
 
@@ -68,13 +69,13 @@ class Administration:
         return await self._do(Extract(attempt=attempt), Extracted)
 
     async def _do(self, operation: Operation, expected: type[Expected]) -> Expected:
-        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
         if not self._worker.gone.is_set():
             self._worker.send(answered, [operation])
         ended = asyncio.create_task(self._worker.ended())
         ended.add_done_callback(lambda _: answered.cancel())
         try:
-            answer = await answered
+            message = await answered
         except asyncio.CancelledError:
             if not ended.done():
                 raise
@@ -84,16 +85,24 @@ class Administration:
             ) from None
         finally:
             ended.cancel()
+        answer = message.answers[0]
         if isinstance(answer, Failure | Lost):
-            raise OperatorError(answer.reason, "Run the doctor command.")
+            raise OperatorError(answer.reason, _todo(message))
         if not isinstance(answer, expected):
             raise TypeError(f"the worker answered with {answer.kind!r}")
         return answer
 
 
-def _resolve(answered: asyncio.Future[Answer], answers: list[Answer]) -> None:
+def _resolve(answered: asyncio.Future[Answers], answers: Answers) -> None:
     if not answered.done():
-        answered.set_result(answers[0])
+        answered.set_result(answers)
+
+
+def _todo(message: Answers) -> str:
+    if not message.faults:
+        return "Run the doctor command."
+    last = message.faults[-1]
+    return ending(last.step, last.code).facts.operator
 
 
 @asynccontextmanager
@@ -104,7 +113,7 @@ async def administration(
 
     Raises HsmCannotStart, PinRefused or ConfigurationError, all OperatorError.
     """
-    worker: WorkerProcess[asyncio.Future[Answer]] = WorkerProcess(
+    worker: WorkerProcess[asyncio.Future[Answers]] = WorkerProcess(
         max(DEADLINE_SECONDS, settings.deadline_seconds)
     )
     await launch(settings, worker, "administration", keys=known)

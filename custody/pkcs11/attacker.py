@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from custody.pkcs11 import token_scheme, unwrap_template
-from custody.pkcs11.login import name_of
 from custody.pkcs11.master_key import KEY_BITS, MasterKey
 from custody.pkcs11.messages import Hello
 from custody.pkcs11.round_trip import Unable, Way, find_way
-from custody.pkcs11.session_errors import SESSION_LOST
+from custody.pkcs11.session_errors import is_loss, name_of
 from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass, Session, _pkcs11
 from pkcs11.exceptions import PKCS11Error
 
@@ -115,11 +114,11 @@ def first_that_works(ways: Iterable[tuple[str, Callable[[], object]]]) -> str:
     for name, way in ways:
         try:
             gained = way()
-        except SESSION_LOST:
-            raise
         except Refused as refused:
             answers.add(str(refused))
         except PKCS11Error as error:
+            if is_loss(error):
+                raise
             answers.add(name_of(error))
         else:
             return f"{name}: {gained}" if isinstance(gained, str) else name

@@ -3,10 +3,11 @@
 from collections.abc import Collection
 
 from custody.pkcs11 import host_key, token_scheme
+from custody.pkcs11.faults import destroy
 from custody.pkcs11.master_key import MasterKey, newest, passing_wrapping_key
 from custody.pkcs11.messages import Capability, Probed
-from custody.pkcs11.round_trip import PROBE_DIGEST, Unable, Way, find_way, why
-from custody.pkcs11.session_errors import SESSION_LOST
+from custody.pkcs11.round_trip import Unable, Uncertain, Way, find_way
+from custody.pkcs11.session_errors import name_of, raise_unless_refusal
 from custody.wire.algorithms import Algorithm, Protection
 from pkcs11 import Session
 from pkcs11.exceptions import PKCS11Error
@@ -17,7 +18,8 @@ def probe(
 ) -> Probed:
     """Try every algorithm inside, and those that fail there on the host where that is allowed.
 
-    Raises PKCS11Error only when the session itself is gone.
+    Only an answer that the token cannot do an algorithm moves the algorithm to the host. Raises
+    PKCS11Error or SessionLost after answers that say nothing certain.
     """
     capabilities = []
     why_not = {}
@@ -27,6 +29,9 @@ def probe(
         for algorithm in token_scheme.SCHEMES:
             try:
                 capabilities.append(_inside(find_way(session, wrapping, algorithm)))
+                continue
+            except Uncertain as reason:
+                why_not[str(algorithm)] = str(reason)
                 continue
             except Unable as reason:
                 why_not[str(algorithm)] = str(reason)
@@ -39,7 +44,7 @@ def probe(
                 why_not[str(algorithm)] += f"; {reason}"
     finally:
         if master is None:
-            wrapping.destroy()
+            destroy(wrapping)
     return Probed(capabilities=capabilities, why_not=why_not)
 
 
@@ -62,10 +67,8 @@ def _probe_host_key(masters: list[MasterKey]) -> None:
     if master is None:
         raise Unable("host signing: there is no master key yet")
     try:
-        sealed = host_key.seal(master, PROBE_DIGEST, b"probe")
-        if host_key.unseal(master, sealed, b"probe") != PROBE_DIGEST:
+        if not host_key.travels(master):
             raise Unable("host signing: the token decrypts to something else than was encrypted")
-    except SESSION_LOST:
-        raise
     except PKCS11Error as error:
-        raise Unable(f"host signing: {why(error)}") from None
+        raise_unless_refusal(error)
+        raise Unable(f"host signing: {name_of(error)}") from None

@@ -1,7 +1,7 @@
 """What follows from a return code of PKCS#11, for every function that we call.
 
 ``ending`` is total: each function and each number have exactly one ending. Almost all follow from
-the function's step and the code's kind.
+the function's step and the code's kind. docs/reference/hsm-errors.md is made from these tables.
 """
 
 from dataclasses import dataclass
@@ -246,7 +246,7 @@ RULES: dict[Step, dict[Kind, Ending]] = {
         Kind.PIN: Ending.PIN_REFUSED,
     },
     Step.FIND_KEYS: dict.fromkeys(Kind, Ending.NO_KEYS),
-    Step.READ: _at_work(),
+    Step.READ: dict.fromkeys(Kind, Ending.LOST),
     Step.GENERATE: _at_work(CURVE=Ending.CURVE_REFUSED),
     Step.WRAP: _at_work(NOT_WRAPPABLE=Ending.NOT_WRAPPABLE, DATA=Ending.DATA_REFUSED),
     Step.UNWRAP: _OPENED | {Kind.CURVE: Ending.CURVE_REFUSED},

@@ -77,6 +77,13 @@ class DataRefused(HsmFailure):
     transient = False
 
 
+class MasterKeyMissing(KeyUnusable):
+    """The worker has not found the master key of a stored key. Another driver may have it."""
+
+    code = "master_key_missing"
+    transient = False
+
+
 class KeyNotWrappable(HsmFailure):
     """The token's policy lets no new key out, even wrapped by the master key."""
 
@@ -112,6 +119,7 @@ BY_CODE: dict[str, type[HsmFailure]] = {
         InvalidData,
         DataRefused,
         KeyUnusable,
+        MasterKeyMissing,
         KeyNotWrappable,
         CurveNotSupported,
     )

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from custody.pkcs11 import extraction_of_master_keys as of_master_keys
 from custody.pkcs11 import extraction_of_stored_keys as of_stored_keys
 from custody.pkcs11.attacker import Attacker, CannotTry, Refused, remove_left_over
-from custody.pkcs11.login import name_of
 from custody.pkcs11.master_key import MasterKey, newest
 from custody.pkcs11.messages import Extracted, Hello
-from custody.pkcs11.session_errors import SESSION_LOST
+from custody.pkcs11.session_errors import is_loss, name_of
 from pkcs11 import Session
 from pkcs11.exceptions import PKCS11Error
 
@@ -48,9 +47,9 @@ def attempt(session: Session, hello: Hello, masters: list[MasterKey], name: str)
             refusals.add(str(refused))
             if isinstance(refused, CannotTry):
                 untried.append(wrapping.name)
-        except SESSION_LOST:
-            raise
         except PKCS11Error as error:
+            if is_loss(error):
+                raise
             refusals.add(name_of(error))
     last = newest(wraps, is_host=False)
     return Extracted(

@@ -10,6 +10,7 @@ from pkcs11 import GCMParams, Mechanism
 
 MECHANISM = "AES_GCM"
 NONCE_SIZE = 12
+PROOF = b"custody host key proof"
 
 
 def seal(master: MasterKey, private_key: bytes, associated_data: bytes) -> bytes:
@@ -31,3 +32,8 @@ def unseal(master: MasterKey, sealed: bytes, associated_data: bytes) -> bytes:
         mechanism_param=GCMParams(sealed[:NONCE_SIZE], associated_data, GCM_TAG_BITS),
     )
     return private_key
+
+
+def travels(master: MasterKey) -> bool:
+    """Return whether the token decrypts what it encrypts. Raises PKCS11Error."""
+    return unseal(master, seal(master, PROOF, PROOF), PROOF) == PROOF

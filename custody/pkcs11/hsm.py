@@ -8,9 +8,11 @@ from typing import TypeVar
 import structlog
 
 from custody.pkcs11.errors import HsmFailure, HsmUnavailable, SchemeUnsupported, raise_failure
+from custody.pkcs11.fault_records import record_faults
 from custody.pkcs11.launch import launch
 from custody.pkcs11.messages import (
     Answer,
+    Answers,
     Failure,
     Generate,
     Generated,
@@ -235,11 +237,13 @@ class Hsm:
             return None
         return worker
 
-    def _answered(self, worker: Worker, batch: Batch, answers: list[Answer]) -> None:
-        if any(isinstance(answer, Lost) for answer in answers):
+    def _answered(self, worker: Worker, batch: Batch, message: Answers) -> None:
+        record_faults(worker.process_id, message)
+        is_lost = any(isinstance(answer, Lost) for answer in message.answers)
+        if is_lost or message.ends_because is not None:
             # the worker is ending itself; other workers do what it has not begun
             self._remove(worker)
-        for pending, answer in zip(batch, answers, strict=True):
+        for pending, answer in zip(batch, message.answers, strict=True):
             if isinstance(answer, Lost):
                 failure = HsmUnavailable(f"the HSM's session was lost: {answer.reason}")
                 self._queue.retry_alone(pending, failure)

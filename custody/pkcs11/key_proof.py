@@ -12,11 +12,10 @@ from contextlib import suppress
 from uuid import uuid4
 
 from custody.pkcs11 import host_key, host_signing, token_scheme
-from custody.pkcs11.login import name_of
 from custody.pkcs11.master_key import GCM_TAG_BITS, MasterKey
 from custody.pkcs11.messages import KeyProof
 from custody.pkcs11.round_trip import Unable, find_way
-from custody.pkcs11.session_errors import SESSION_LOST
+from custody.pkcs11.session_errors import name_of, raise_if_lost
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.wire.algorithms import (
     ECDSA_SECP256K1,
@@ -65,9 +64,8 @@ def make_proof(session: Session, master: MasterKey) -> KeyProof | None:
 def _sealed_text(master: MasterKey) -> KeyProof | None:
     try:
         sealed = host_key.seal(master, TEXT, TEXT)
-    except SESSION_LOST:
-        raise
-    except PKCS11Error:
+    except PKCS11Error as error:
+        raise_if_lost(error)
         return None
     proof = KeyProof(mechanism=host_key.MECHANISM, wrapped=sealed)
     return proof if refusal(master, proof) is None else None
@@ -78,9 +76,10 @@ def _wrapped_pair(session: Session, master: MasterKey, algorithm: Algorithm) -> 
     try:
         with token_scheme.generated(session, algorithm) as (_, private, public_key):
             wrapped = master.key.wrap_key(private, mechanism=way.mechanism)
-    except SESSION_LOST:
-        raise
-    except (PKCS11Error, ValueError):
+    except PKCS11Error as error:
+        raise_if_lost(error)
+        return None
+    except ValueError:
         return None
     return KeyProof(
         mechanism=way.mechanism.name,
@@ -100,9 +99,8 @@ def refusal(master: MasterKey, proof: KeyProof) -> str | None:
         if master.is_host:
             return _refusal_of_text(master, proof)
         return _refusal_of_pair(master, proof)
-    except SESSION_LOST:
-        raise
     except PKCS11Error as error:
+        raise_if_lost(error)
         return name_of(error)
     except (BadSignature, ValueError) as error:
         return str(error)
@@ -153,9 +151,8 @@ def refusal_of_stored_key(session: Session, master: MasterKey, key: WrappedKey) 
             key.public_key,
             lambda data: host_signing.sign_on_host(key.algorithm, private_key, data),
         )
-    except SESSION_LOST:
-        raise
     except PKCS11Error as error:
+        raise_if_lost(error)
         return name_of(error)
     except (BadSignature, ValueError) as error:
         return str(error)
@@ -202,9 +199,8 @@ def computed_check_value(session: Session, master: MasterKey) -> bytes | None:
         if master.is_host:
             return _encrypted_known(master)
         return _wrapped_known(session, master)
-    except SESSION_LOST:
-        raise
-    except PKCS11Error:
+    except PKCS11Error as error:
+        raise_if_lost(error)
         return None
 
 
@@ -234,9 +230,8 @@ def _wrapped_known(session: Session, master: MasterKey) -> bytes | None:
         for mechanism in CHECK_MECHANISMS:
             try:
                 wrapped: bytes = master.key.wrap_key(known, mechanism=mechanism)
-            except SESSION_LOST:
-                raise
-            except PKCS11Error:
+            except PKCS11Error as error:
+                raise_if_lost(error)
                 continue
             return hashlib.sha256(wrapped).digest()
         return None

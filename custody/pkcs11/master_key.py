@@ -10,7 +10,7 @@ from typing import Any
 
 from custody.pkcs11.login import CannotStart
 from custody.pkcs11.messages import KeyProof, MasterKeyRecord, Obstacle, RestoredKey, Stranger
-from custody.pkcs11.session_errors import SESSION_LOST
+from custody.pkcs11.session_errors import SessionLost, raise_unless_refusal
 from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass, Session
 from pkcs11.exceptions import PKCS11Error
 from pkcs11.types import DecryptMixin, EncryptMixin, Object, SecretKey, UnwrapMixin, WrapMixin
@@ -62,6 +62,8 @@ def find_master_keys(session: Session, label: str) -> FoundKeys:
     for key_label, is_host in ((label, False), (label + HOST_SUFFIX, True)):
         template = {Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.LABEL: key_label}
         for key in list(session.get_objects(template)):
+            if not isinstance(key, SecretKey):
+                raise SessionLost(f"the token does not say what its key {key_label!r} is")
             _sort_in(found, MasterKey(key_label, 0, key, is_host), _key_id(key))
     found.masters.sort(key=lambda key: (key.is_host, key.version))
     return found
@@ -86,9 +88,8 @@ def _sort_in(found: FoundKeys, key: MasterKey, key_id: bytes) -> None:
 def _key_id(key: Object) -> bytes:
     try:
         return bytes(key[Attribute.ID])
-    except SESSION_LOST:
-        raise
-    except PKCS11Error:
+    except PKCS11Error as error:
+        raise_unless_refusal(error)
         return b""
 
 
@@ -196,7 +197,8 @@ def describe(
 def _copyable(key: Object) -> bool | None:
     try:
         return bool(key[Attribute.COPYABLE])
-    except PKCS11Error:
+    except PKCS11Error as error:
+        raise_unless_refusal(error)
         return None
 
 
@@ -204,5 +206,6 @@ def _flag(key: Object, attribute: Attribute, otherwise: bool) -> bool:
     """Return an attribute, or ``otherwise`` for a token that does not know the attribute."""
     try:
         return bool(key[attribute])
-    except PKCS11Error:
+    except PKCS11Error as error:
+        raise_unless_refusal(error)
         return otherwise

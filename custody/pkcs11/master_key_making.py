@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from custody.pkcs11 import host_key, token_scheme, unwrap_template
-from custody.pkcs11.login import CannotStart, name_of
+from custody.pkcs11.faults import destroy
+from custody.pkcs11.login import CannotStart
 from custody.pkcs11.master_key import (
     HOST_SUFFIX,
     KEY_BITS,
@@ -22,11 +23,9 @@ from custody.pkcs11.master_key import (
 )
 from custody.pkcs11.messages import Obstacle
 from custody.pkcs11.round_trip import Unable, Way, find_way, travel
-from custody.pkcs11.session_errors import SESSION_LOST
+from custody.pkcs11.session_errors import name_of, raise_unless_refusal
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, Session
 from pkcs11.exceptions import PKCS11Error
-
-PROOF = b"custody master key proof"
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def _encrypting(label: str, extractable: bool) -> _Design:
 
 def _prove_encrypting(key: Any) -> None:
     host = MasterKey("", 0, key, is_host=True)
-    if host_key.unseal(host, host_key.seal(host, PROOF, PROOF), PROOF) != PROOF:
+    if not host_key.travels(host):
         raise Unable("decrypts to something else than was encrypted")
 
 
@@ -155,7 +154,7 @@ def _ways(session: Session) -> list[Way]:
             except Unable:
                 continue
     finally:
-        wrapping.destroy()
+        destroy(wrapping)
     return ways
 
 
@@ -184,23 +183,24 @@ def _strongest(session: Session, design: _Design) -> tuple[list[Rule], list[str]
 
 
 def _refusal(session: Session, design: _Design, rules: Iterable[Rule]) -> str | None:
-    """Return why an unstored test key with these rules does not work; None if it works."""
+    """Return why an unstored test key with these rules does not work; None if it works.
+
+    Raise PKCS11Error after an answer that is not a refusal: it must not weaken a master key.
+    """
     try:
         key = _generate(session, design, rules, store=False)
-    except SESSION_LOST:
-        raise
     except PKCS11Error as error:
+        raise_unless_refusal(error)
         return name_of(error)
     try:
         design.prove(key)
-    except SESSION_LOST:
-        raise
     except PKCS11Error as error:
+        raise_unless_refusal(error)
         return name_of(error)
     except Unable as error:
         return str(error)
     finally:
-        key.destroy()
+        destroy(key)
     return None
 
 

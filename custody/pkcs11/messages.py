@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from custody.pkcs11.endings import Step
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.wire.algorithms import Algorithm, Protection
 from custody.wire.framing import Domain, tagged_hash
@@ -380,10 +381,23 @@ Answer = (
 )
 
 
+class Fault(Message):
+    """The token answered a function of the step with this code, which is not CKR_OK."""
+
+    step: Step
+    code: int
+
+
 class Answers(Message):
-    """The answers, in the order of the operations."""
+    """The answers, in the order of the operations.
+
+    ``faults``: errors of the token meanwhile. ``ends_because``: why the worker now ends, although
+    it has answered; None if it continues.
+    """
 
     answers: list[Annotated[Answer, Field(discriminator="kind")]]
+    faults: list[Fault] = []
+    ends_because: str | None = None
 
 
 class StartAnswer(Message):

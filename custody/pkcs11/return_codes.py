@@ -46,6 +46,7 @@ NAMES: dict[Kind, dict[int, str]] = {
         0xF0: "UNWRAPPING_KEY_HANDLE_INVALID",
         0x101: "USER_NOT_LOGGED_IN",
         0x113: "WRAPPING_KEY_HANDLE_INVALID",
+        0x150: "BUFFER_TOO_SMALL",  # leaves the operation active
         0x190: "CRYPTOKI_NOT_INITIALIZED",
         0x191: "CRYPTOKI_ALREADY_INITIALIZED",
         0x1A0: "MUTEX_BAD",
@@ -65,7 +66,6 @@ NAMES: dict[Kind, dict[int, str]] = {
         0xC0: "SIGNATURE_INVALID",
         0xC1: "SIGNATURE_LEN_RANGE",
         0x121: "RANDOM_NO_RNG",
-        0x150: "BUFFER_TOO_SMALL",
         0x160: "SAVED_STATE_INVALID",
         0x170: "INFORMATION_SENSITIVE",
         0x180: "STATE_UNSAVEABLE",

@@ -1,14 +1,14 @@
 """A key of one algorithm on its whole way: generated, wrapped, unwrapped, used. Workers only."""
 
 import hashlib
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from custody.pkcs11 import token_scheme, unwrap_template
-from custody.pkcs11.login import name_of
+from custody.pkcs11.endings import Step
+from custody.pkcs11.faults import FAULTS, destroy
 from custody.pkcs11.master_key import WrappingKey, passing_wrapping_key
-from custody.pkcs11.session_errors import SESSION_LOST
+from custody.pkcs11.session_errors import is_loss, name_of, number_of, raise_unless_refusal
 from custody.wire.algorithms import Algorithm, Scheme
 from custody.wire.requests import SignHash, SignMessage
 from custody.wire.signatures import BadSignature, finish
@@ -19,9 +19,16 @@ from pkcs11.types import VerifyMixin
 PROBE_TEXT = "custody capability probe"
 PROBE_DIGEST = hashlib.sha256(PROBE_TEXT.encode()).digest()
 
+TRIES = 3
+"""How often an algorithm is tried while the answers say nothing certain."""
+
 
 class Unable(Exception):
     """The token does not do one of the steps; the text says what it answered."""
+
+
+class Uncertain(Unable):
+    """The token gave the same answer in every try. It does not say that the token cannot."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +56,28 @@ class _Pair:
 def find_way(session: Session, wrapping: WrappingKey, algorithm: Algorithm) -> Way:
     """Return the first wrap mechanism with which a key survives the round trip.
 
-    Raises Unable, and PKCS11Error only when the session is lost.
+    After an answer that says nothing certain, everything is tried again. Raises Unable, which
+    names every refusal; PKCS11Error if such answers differ or the session is lost; SessionLost.
     """
+    errors: list[PKCS11Error] = []
+    for _ in range(TRIES):
+        try:
+            return _find_way(session, wrapping, algorithm)
+        except PKCS11Error as error:
+            FAULTS.note(Step.GENERATE, error)
+            errors.append(error)
+            if is_loss(error):
+                raise
+    if len({number_of(error) for error in errors}) > 1:
+        raise errors[-1]
+    raise Uncertain(
+        f"the token answered {name_of(errors[-1])} {TRIES} times, which does not say that it "
+        "cannot do this"
+    )
+
+
+def _find_way(session: Session, wrapping: WrappingKey, algorithm: Algorithm) -> Way:
+    """Try the mechanisms once. Raises Unable, PKCS11Error, SessionLost."""
     refusals = []
     try:
         with token_scheme.generated(session, algorithm) as (public, private, public_key):
@@ -63,23 +90,51 @@ def find_way(session: Session, wrapping: WrappingKey, algorithm: Algorithm) -> W
                 if way is not None and _refusal(wrapping, pair, way) is None:
                     return way
                 refusals.append(f"{mechanism.name}: {refusal}")
-    except SESSION_LOST:
-        raise
-    except (PKCS11Error, ValueError) as error:
-        raise Unable(f"generate: {why(error)}") from None
+    except PKCS11Error as error:
+        raise_unless_refusal(error)
+        raise Unable(f"generate: {name_of(error)}") from None
+    except ValueError as error:
+        raise Unable(f"generate: {error}") from None
     raise Unable("; ".join(refusals))
 
 
 def travel(session: Session, wrapping: WrappingKey, way: Way) -> None:
-    """Have a new key go the way. Raises Unable, and PKCS11Error when the session is lost."""
-    with token_scheme.generated(session, way.algorithm) as (public, private, public_key):
-        refusal = _refusal(wrapping, _Pair(way.algorithm, public, private, public_key), way)
+    """Have a new key go the way. Raises as ``find_way`` does."""
+    try:
+        with token_scheme.generated(session, way.algorithm) as (public, private, public_key):
+            refusal = _refusal(wrapping, _Pair(way.algorithm, public, private, public_key), way)
+    except PKCS11Error as error:
+        raise_unless_refusal(error)
+        refusal = name_of(error)
     if refusal is not None:
         raise Unable(f"{way.algorithm}: {refusal}")
 
 
-def why(error: Exception) -> str:
-    return name_of(error) if isinstance(error, PKCS11Error) else str(error)
+def refused_part(session: Session, way: Way) -> str:
+    """Return which part of the way the token refuses, for people. Raises as ``find_way`` does.
+
+    PKCS#11 does not say which attribute of a template a token refuses, so each is left out once.
+    """
+    indifferent = passing_wrapping_key(session)
+    try:
+        if _goes(session, indifferent, way):
+            return "an attribute that the master key insists on (CKA_UNWRAP_TEMPLATE)"
+        for attribute in unwrap_template.OPTIONAL:
+            fewer = Way(way.algorithm, way.mechanism, way.without | {attribute})
+            if _goes(session, indifferent, fewer):
+                return f"the attribute CKA_{attribute.name}"
+    finally:
+        destroy(indifferent)
+    names = ", ".join(f"CKA_{attribute.name}" for attribute in unwrap_template.ATTRIBUTES)
+    return f"the mechanism CKM_{way.mechanism.name}, or several of the attributes {names}"
+
+
+def _goes(session: Session, wrapping: WrappingKey, way: Way) -> bool:
+    try:
+        travel(session, wrapping, way)
+    except Unable:
+        return False
+    return True
 
 
 def _way_without(session: Session, pair: _Pair, mechanism: Mechanism) -> Way | None:
@@ -97,20 +152,24 @@ def _way_without(session: Session, pair: _Pair, mechanism: Mechanism) -> Way | N
             if _refusal(indifferent, pair, fewer) is None:
                 refused = fewer.without
     finally:
-        indifferent.destroy()
+        destroy(indifferent)
     return Way(pair.algorithm, mechanism, refused)
 
 
 def _refusal(wrapping: WrappingKey, pair: _Pair, way: Way) -> str | None:
-    """Return the token's error of wrapping, unwrapping or signing; None if all works."""
+    """Return the token's refusal to wrap, unwrap or sign; None if all works.
+
+    Raise PKCS11Error or SessionLost after any other answer.
+    """
     try:
         wrapped = wrapping.wrap_key(pair.private, mechanism=way.mechanism)
         raw = _sign_unwrapped(wrapping, wrapped, way)
         _verify(pair, raw)
-    except SESSION_LOST:
-        raise
-    except (PKCS11Error, BadSignature) as error:
-        return why(error)
+    except PKCS11Error as error:
+        raise_unless_refusal(error)
+        return name_of(error)
+    except BadSignature as error:
+        return str(error)
     return None
 
 
@@ -119,8 +178,7 @@ def _sign_unwrapped(wrapping: WrappingKey, wrapped: bytes, way: Way) -> bytes:
     try:
         return token_scheme.sign_in_token(key, way.algorithm, _data(way.algorithm))
     finally:
-        with suppress(PKCS11Error):
-            key.destroy()
+        destroy(key)
 
 
 def _data(algorithm: Algorithm) -> bytes:

@@ -11,26 +11,6 @@ class SessionLost(Exception):
     """The worker must be replaced; the operation may run again in another."""
 
 
-SESSION_LOST = (
-    exceptions.DeviceError,
-    exceptions.DeviceMemory,
-    exceptions.DeviceRemoved,
-    exceptions.HostMemory,
-    exceptions.KeyHandleInvalid,
-    exceptions.ObjectHandleInvalid,
-    exceptions.OperationActive,
-    exceptions.SessionClosed,
-    exceptions.SessionHandleInvalid,
-    exceptions.SlotIDInvalid,
-    exceptions.TokenNotPresent,
-    exceptions.TokenNotRecognised,
-    exceptions.UnwrappingKeyHandleInvalid,
-    exceptions.UserNotLoggedIn,
-    exceptions.WrappingKeyHandleInvalid,
-)
-"""After these nothing that the worker knows of the token can be relied on: it ends itself."""
-
-
 def _squeezed(name: str) -> str:
     return name.removeprefix("CKR_").replace("_", "").lower()
 
@@ -87,6 +67,23 @@ def kind_of_error(error: PKCS11Error) -> Kind:
     """Return what the error says. An error that python-pkcs11 itself made is unclear."""
     number = number_of(error)
     return Kind.UNCLEAR if number is None else kind_of(number)
+
+
+def is_loss(error: PKCS11Error) -> bool:
+    """Return whether nothing that the worker knows of the token can be relied on any more."""
+    return kind_of_error(error) is Kind.SESSION
+
+
+def raise_if_lost(error: PKCS11Error) -> None:
+    """Raise the error again if the session is lost."""
+    if is_loss(error):
+        raise error
+
+
+def raise_unless_refusal(error: PKCS11Error) -> None:
+    """Raise the error again if it does not say that the token cannot do this."""
+    if not is_refusal(error):
+        raise error
 
 
 def is_refusal(error: PKCS11Error) -> bool:

@@ -1,15 +1,25 @@
 """Keys made and used with one session: the operations of a worker. Workers only."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 
 from custody.pkcs11 import host_key, host_signing, token_scheme
-from custody.pkcs11.errors import HsmFailure, InvalidData, KeyUnusable, SchemeUnsupported
+from custody.pkcs11.endings import Ending, Step
+from custody.pkcs11.errors import (
+    HsmFailure,
+    HsmMisconfigured,
+    InvalidData,
+    KeyUnusable,
+    MasterKeyMissing,
+    SchemeUnsupported,
+)
+from custody.pkcs11.faults import destroy
 from custody.pkcs11.identification import Candidate
-from custody.pkcs11.login import name_of
 from custody.pkcs11.master_key import MasterKey, newest
 from custody.pkcs11.messages import Capability
-from custody.pkcs11.session_errors import SESSION_LOST, SessionLost
+from custody.pkcs11.operation_errors import ending_of, opened, translated
+from custody.pkcs11.round_trip import Unable, Way, refused_part, travel
+from custody.pkcs11.session_errors import SessionLost, is_refusal, name_of
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.wire.algorithms import Algorithm, Protection, Scheme
 from custody.wire.signatures import RAW_SIZE
@@ -20,7 +30,10 @@ DIGEST_SIZE = 32
 
 
 class SessionKeys:
-    """Generates and signs. Every failure is HsmFailure, or SessionLost when the worker must go."""
+    """Generates and signs.
+
+    Every failure is HsmFailure, or SessionLost when the worker must go.
+    """
 
     def __init__(
         self,
@@ -42,11 +55,10 @@ class SessionKeys:
         master = newest(list(self._masters.values()), is_host)
         if master is None:
             raise SchemeUnsupported(f"the token has no master key for {algorithm} keys")
-        with _translated(f"generate a key of {algorithm}"):
-            if is_host:
-                public_key, wrapped = self._generate_on_host(master, algorithm)
-            else:
-                public_key, wrapped = self._generate_inside(master, capability)
+        if is_host:
+            public_key, wrapped = self._generate_on_host(master, algorithm)
+        else:
+            public_key, wrapped = self._generate_inside(master, capability)
         return WrappedKey(
             algorithm=algorithm,
             public_key=public_key,
@@ -58,41 +70,53 @@ class SessionKeys:
 
     def _generate_inside(self, master: MasterKey, capability: Capability) -> tuple[bytes, bytes]:
         mechanism = Mechanism[capability.mechanism]
-        with token_scheme.generated(self._session, capability.algorithm) as (_, private, public):
+        with (
+            translated(Step.GENERATE, f"generate a key of {capability.algorithm}"),
+            token_scheme.generated(self._session, capability.algorithm) as (_, private, public),
+            translated(Step.WRAP, f"wrap a new key by CKM_{mechanism.name}"),
+        ):
             wrapped: bytes = master.key.wrap_key(private, mechanism=mechanism)
             return public, wrapped
 
     def _generate_on_host(self, master: MasterKey, algorithm: Algorithm) -> tuple[bytes, bytes]:
         private_key, public_key = host_signing.generate(algorithm)
         bound = host_signing.associated_data(algorithm, public_key)
-        return public_key, host_key.seal(master, private_key, bound)
+        with translated(Step.ENCRYPT, f"encrypt a new key by CKM_{host_key.MECHANISM}"):
+            return public_key, host_key.seal(master, private_key, bound)
 
     def seal(self, name: str, secret: bytes, associated_data: bytes) -> bytes:
         """Encrypt what is kept outside, by a key that encrypts host keys."""
-        with _translated("encrypt"):
-            return host_key.seal(self._encrypting(name), secret, associated_data)
+        master = self._encrypting(name)
+        with translated(Step.ENCRYPT, f"encrypt by CKM_{host_key.MECHANISM}"):
+            return host_key.seal(master, secret, associated_data)
 
     def unseal(self, name: str, sealed: bytes, associated_data: bytes) -> bytes:
         """Decrypt what ``seal`` made. Raises KeyUnusable for anything else."""
         master = self._encrypting(name)
-        try:
-            return host_key.unseal(master, sealed, associated_data)
-        except PKCS11Error as error:
-            raise self._unwrap_failure(master, error) from None
+        return opened(
+            Step.DECRYPT,
+            lambda: host_key.unseal(master, sealed, associated_data),
+            partial(self._prove_encrypting, master),
+            f"the encrypted key is damaged, or not of {master.name!r}",
+        )
 
     def _encrypting(self, name: str) -> MasterKey:
-        master = self._masters.get(name)
-        if master is None or not master.is_host:
-            raise KeyUnusable(f"the token has no key {name!r} that encrypts")
+        master = self._master(name)
+        if not master.is_host:
+            raise KeyUnusable(f"the token's key {name!r} does not encrypt")
         return master
+
+    def _master(self, name: str) -> MasterKey:
+        if name not in self._masters:
+            raise MasterKeyMissing(
+                f"this driver has not found the master key {name!r} on its token: if the key was "
+                "adopted, restart the driver"
+            )
+        return self._masters[name]
 
     def sign(self, key: WrappedKey, data: list[bytes]) -> list[bytes | HsmFailure]:
         """Signatures in the order of ``data``, the key unwrapped once for all of them."""
-        master = self._masters.get(key.master_key)
-        if master is None:
-            raise KeyUnusable(
-                f"the key is wrapped by {key.master_key!r}, which this token does not have"
-            )
+        master = self._master(key.master_key)
         if master.is_host is not (key.protection is Protection.HOST):
             raise KeyUnusable(f"{key.master_key!r} wraps no keys of protection {key.protection}")
         if master.is_host:
@@ -102,18 +126,20 @@ class SessionKeys:
     def _sign_inside(
         self, master: MasterKey, key: WrappedKey, data: list[bytes]
     ) -> list[bytes | HsmFailure]:
-        mechanism = _wrap_mechanism(key.mechanism)
-        try:
-            private_key = token_scheme.unwrap(
-                master.key, key.algorithm, key.wrapped, mechanism, self._left_out(key.algorithm)
-            )
-        except PKCS11Error as error:
-            raise self._unwrap_failure(master, error) from None
-        try:
-            return [_sign_inside(private_key, key.algorithm, item) for item in data]
-        finally:
-            with _translated("destroy an unwrapped key"):
-                private_key.destroy()
+        left_out = frozenset(self._left_out(key.algorithm))
+        way = Way(key.algorithm, _wrap_mechanism(key.mechanism), left_out)
+        private_key = opened(
+            Step.UNWRAP,
+            lambda: token_scheme.unwrap(
+                master.key, way.algorithm, key.wrapped, way.mechanism, way.without
+            ),
+            partial(self._prove_wrapping, master, way),
+            f"the wrapped key is damaged, or not of {master.name!r}",
+        )
+        # not destroyed after SessionLost: the worker ends, and its session's objects with it
+        signatures = [_sign_inside(private_key, key.algorithm, item) for item in data]
+        destroy(private_key)
+        return signatures
 
     def _left_out(self, algorithm: Algorithm) -> list[Attribute]:
         """Return the attributes that this token refuses when it unwraps such a key."""
@@ -129,33 +155,59 @@ class SessionKeys:
                 f"{key.mechanism!r} is not a mechanism that host keys are sealed with"
             )
         bound = host_signing.associated_data(key.algorithm, key.public_key)
-        try:
-            private_key = host_key.unseal(master, key.wrapped, bound)
-        except PKCS11Error as error:
-            raise self._unwrap_failure(master, error) from None
+        private_key = self.unseal(master.name, key.wrapped, bound)
         return [
             _size_fault(key.algorithm, item)
             or host_signing.sign_on_host(key.algorithm, private_key, item)
             for item in data
         ]
 
-    def _unwrap_failure(self, master: MasterKey, error: PKCS11Error) -> HsmFailure:
-        """Return what failed when a token did not unwrap a key. Raise SessionLost.
+    def _prove_wrapping(self, master: MasterKey, way: Way, error: PKCS11Error) -> None:
+        """Show that the token unwraps another key in the same way. Raise what is at fault."""
+        asked = f"cannot unwrap a key: the token answered {name_of(error)}"
+        try:
+            travel(self._session, master.key, way)
+        except Unable as reason:
+            if ending_of(Step.UNWRAP, error) is not Ending.TEMPLATE_TRIED:
+                raise HsmFailure(f"{asked}. It opens no other key either: {reason}") from None
+            part = self._refused_part(way, error)
+            raise HsmMisconfigured(f"{asked}. It refuses {part}") from None
+        except PKCS11Error as second:
+            raise SessionLost(f"{asked}, then {name_of(second)}") from None
+        self._prove_master(master, error)
 
-        Tokens answer a damaged wrapped key with any error. If the master key still passes its
-        check, the wrapped key is at fault. Otherwise the session is lost.
-        """
-        if isinstance(error, SESSION_LOST):
-            raise SessionLost(name_of(error)) from None
+    def _refused_part(self, way: Way, error: PKCS11Error) -> str:
+        if name_of(error).startswith("CKR_MECHANISM"):
+            return f"the mechanism CKM_{way.mechanism.name}"
+        try:
+            return refused_part(self._session, way)
+        except PKCS11Error as second:
+            raise SessionLost(f"{name_of(error)}, then {name_of(second)}") from None
+
+    def _prove_encrypting(self, master: MasterKey, error: PKCS11Error) -> None:
+        """Show that the token decrypts other data. Raise what is at fault."""
+        asked = f"cannot decrypt a key: the token answered {name_of(error)}"
+        try:
+            is_well = host_key.travels(master)
+        except PKCS11Error as second:
+            if not is_refusal(second):
+                raise SessionLost(f"{asked}, then {name_of(second)}") from None
+            if ending_of(Step.DECRYPT, error) is Ending.TEMPLATE_TRIED:
+                part = f"the mechanism CKM_{host_key.MECHANISM}"
+                raise HsmMisconfigured(f"{asked}. It refuses {part}") from None
+            raise HsmFailure(f"{asked}. It decrypts nothing else either") from None
+        if not is_well:
+            raise SessionLost(f"{asked}. It decrypts to something else than was encrypted")
+        self._prove_master(master, error)
+
+    def _prove_master(self, master: MasterKey, error: PKCS11Error) -> None:
+        """Raise SessionLost unless the master key is the one that it was."""
         try:
             second = self._candidates[master.name].refusal()
         except PKCS11Error as lost:
             raise SessionLost(f"{name_of(error)}, then {name_of(lost)}") from None
         if second is not None:
             raise SessionLost(f"{name_of(error)}, then {master.name!r}: {second}")
-        return KeyUnusable(
-            f"the wrapped key is damaged, or not of {master.name!r} ({name_of(error)})"
-        )
 
 
 def _wrap_mechanism(name: str) -> Mechanism:
@@ -175,22 +227,12 @@ def _sign_inside(private_key: object, algorithm: Algorithm, data: bytes) -> byte
     fault = _size_fault(algorithm, data)
     if fault is not None:
         return fault
+    mechanism = token_scheme.SCHEMES[algorithm].mechanism
     try:
-        with _translated("sign"):
+        with translated(Step.SIGN, f"sign by CKM_{mechanism.name}"):
             raw = token_scheme.sign_in_token(private_key, algorithm, data)
     except HsmFailure as failure:
         return failure
     if len(raw) != RAW_SIZE:
         return HsmFailure(f"the token made a signature of {len(raw)} bytes, not {RAW_SIZE}")
     return raw
-
-
-@contextmanager
-def _translated(doing: str) -> Iterator[None]:
-    """PKCS#11's errors into ours."""
-    try:
-        yield
-    except SESSION_LOST as error:
-        raise SessionLost(name_of(error)) from None
-    except PKCS11Error as error:
-        raise HsmFailure(f"cannot {doing}: the token answered {name_of(error)}") from None

@@ -9,11 +9,14 @@ from coincurve import PublicKey as Secp256k1PublicKey
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from custody.pkcs11.faults import destroy
 from custody.pkcs11.master_key import WrappingKey
+from custody.pkcs11.session_errors import SessionLost, is_refusal
 from custody.pkcs11.unwrap_template import call_template
 from custody.wire.algorithms import ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519, Algorithm
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, Session
 from pkcs11.exceptions import PKCS11Error
+from pkcs11.types import PrivateKey, PublicKey, SignMixin
 from pkcs11.util.ec import encode_named_curve_parameters
 
 WRAP_MECHANISMS = (
@@ -61,8 +64,7 @@ def generated(session: Session, algorithm: Algorithm) -> Iterator[tuple[Any, Any
     try:
         yield public, private, encode_public_key(algorithm, public[Attribute.EC_POINT])
     finally:
-        private.destroy()
-        public.destroy()
+        destroy(private, public)
 
 
 def _generate(session: Session, scheme: TokenScheme) -> tuple[Any, Any]:
@@ -70,8 +72,9 @@ def _generate(session: Session, scheme: TokenScheme) -> tuple[Any, Any]:
     for parameters in others:
         try:
             return _generate_with(session, scheme, parameters)
-        except PKCS11Error:
-            continue
+        except PKCS11Error as error:
+            if not is_refusal(error):
+                raise
     return _generate_with(session, scheme, last)
 
 
@@ -79,11 +82,14 @@ def _generate_with(session: Session, scheme: TokenScheme, parameters: bytes) -> 
     domain = session.create_domain_parameters(
         scheme.key_type, {Attribute.EC_PARAMS: parameters}, local=True
     )
-    return domain.generate_keypair(
+    public, private = domain.generate_keypair(
         store=False,
         capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
         private_template={Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: True},
     )
+    if not (isinstance(private, PrivateKey) and isinstance(public, PublicKey)):
+        raise SessionLost("the token does not say what it has generated")
+    return public, private
 
 
 def unwrap(
@@ -95,9 +101,10 @@ def unwrap(
 ) -> Any:
     """Return the private key as a session object that can only sign; the caller destroys it.
 
-    ``without``: the attributes that this token refuses when it unwraps.
+    ``without``: the attributes that this token refuses when it unwraps. Raise PKCS11Error, or
+    SessionLost if the token made an object and does not answer what it is.
     """
-    return master.unwrap_key(
+    key = master.unwrap_key(
         ObjectClass.PRIVATE_KEY,
         SCHEMES[algorithm].key_type,
         wrapped,
@@ -105,6 +112,10 @@ def unwrap(
         capabilities=MechanismFlag.SIGN,
         template=call_template(without),
     )
+    if not isinstance(key, SignMixin):
+        destroy(key)
+        raise SessionLost("the token does not say what it has unwrapped")
+    return key
 
 
 def sign_in_token(key: Any, algorithm: Algorithm, data: bytes) -> bytes:

@@ -20,10 +20,12 @@ from custody.pkcs11 import (
     master_key,
     master_key_making,
 )
+from custody.pkcs11.endings import Ending, Step
 from custody.pkcs11.errors import HsmFailure, TooLate, message_of
+from custody.pkcs11.faults import FAULTS
 from custody.pkcs11.identification import Candidate, Identified
 from custody.pkcs11.keep_alive import ask
-from custody.pkcs11.login import CannotStart, name_of, open_session
+from custody.pkcs11.login import CannotStart, open_session
 from custody.pkcs11.master_key import FoundKeys
 from custody.pkcs11.messages import (
     HEADER,
@@ -57,7 +59,8 @@ from custody.pkcs11.messages import (
     Unsealed,
     frame,
 )
-from custody.pkcs11.session_errors import SESSION_LOST, SessionLost
+from custody.pkcs11.operation_errors import failure_of
+from custody.pkcs11.session_errors import SessionLost, name_of
 from custody.pkcs11.session_keys import SessionKeys
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.runtime.hardening import die_with_parent, harden
@@ -73,11 +76,12 @@ class Worker:
         self._session = open_session(hello)
         try:
             self.ready = self._prove()
-        except PKCS11Error as error:
+        except (PKCS11Error, SessionLost) as error:
+            answer = name_of(error) if isinstance(error, PKCS11Error) else str(error)
             raise CannotStart(
                 Obstacle.MASTER_KEY,
-                f"the token {hello.token_label!r} does not work: {name_of(error)}",
-                "Run the doctor command: it shows step by step what the token can do.",
+                f"the token {hello.token_label!r} does not work: {answer}",
+                Ending.NO_KEYS.facts.operator,
             ) from None
 
     def _prove(self) -> Ready:
@@ -144,10 +148,8 @@ class Worker:
             return self._do(operation)
         except HsmFailure as failure:
             return message_of(failure)
-        except SESSION_LOST as error:
-            raise SessionLost(name_of(error)) from None
         except PKCS11Error as error:
-            return message_of(HsmFailure(f"the token answered {name_of(error)}"))
+            return message_of(failure_of(Step.GENERATE, error, f"do {operation.kind!r}"))
         except CannotStart as error:
             return message_of(HsmFailure(error.what))
 
@@ -276,8 +278,12 @@ def _serve(connection: socket.socket) -> None:
     while True:
         operations = Operations.model_validate_json(_receive(connection)).operations
         answers = worker.run(operations)
-        _send(connection, Answers(answers=answers))
-        if any(isinstance(answer, Lost) for answer in answers):
+        ends_because = FAULTS.ends_because
+        _send(
+            connection,
+            Answers(answers=answers, faults=FAULTS.take(), ends_because=ends_because),
+        )
+        if ends_because is not None or any(isinstance(answer, Lost) for answer in answers):
             return
 
 

@@ -18,7 +18,6 @@ import structlog
 from custody.pkcs11.messages import (
     HEADER,
     MAX_FRAME,
-    Answer,
     Answers,
     Hello,
     Message,
@@ -78,7 +77,7 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
         self.idle_since = 0.0
         """Time of the loop's clock at which the worker had answered everything."""
         self.gone = asyncio.Event()
-        self.on_answers: Callable[[Item, list[Answer]], None] | None = None
+        self.on_answers: Callable[[Item, Answers], None] | None = None
 
     async def start(self, hello: Hello, deadline_seconds: float) -> Ready:
         """Spawn, log in, prove. Raises StartRefused or WorkerGone; the process is gone then."""
@@ -187,7 +186,7 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
             if not self._started.done():
                 self._first_message(StartAnswer.model_validate_json(body).started)
                 return
-            answers = Answers.model_validate_json(body).answers
+            answers = Answers.model_validate_json(body)
         except ValueError:
             self._kill()  # not the protocol: whatever it is now, it is not to be trusted
             return

@@ -10,7 +10,7 @@ from tests.integration.pkcs11.conftest import opened
 from tests.integration.pkcs11.outside import LABEL
 from tests.integration.pkcs11.test_schemes import digest, verified
 from tests.providers.faulty_module import FaultyModule, When
-from tests.providers.return_codes import CKR, VENDOR_CODE
+from tests.providers.return_codes import CKR
 
 
 async def test_returns_hangs_and_crashes_as_the_rules_say_while_a_worker_runs(
@@ -21,12 +21,12 @@ async def test_returns_hangs_and_crashes_as_the_rules_say_while_a_worker_runs(
         verified(key, digest(1), await hsm.sign(key, digest(1)))
         assert {call.outcome for call in faulty.calls("C_Sign")} == {CKR.OK}
 
-        second = faulty.returns("C_Sign", VENDOR_CODE, When(at=2))
+        second = faulty.returns("C_Sign", CKR.TOKEN_RESOURCE_EXCEEDED, When(at=2))
         verified(key, digest(2), await hsm.sign(key, digest(2)))
         with pytest.raises(HsmFailure):
             await hsm.sign(key, digest(3))
         assert faulty.fired(second) == 1
-        assert faulty.calls("C_Sign")[-1].outcome == VENDOR_CODE
+        assert faulty.calls("C_Sign")[-1].outcome == CKR.TOKEN_RESOURCE_EXCEEDED
         verified(key, digest(4), await hsm.sign(key, digest(4)))
 
         faulty.clear()

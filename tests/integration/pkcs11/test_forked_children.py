@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from custody.pkcs11.messages import Answer, Hello, PinStanding, Probe, Ready
+from custody.pkcs11.messages import Answers, Hello, PinStanding, Probe, Ready
 from custody.pkcs11.worker_process import WorkerGone, WorkerProcess
 from tests.integration.pkcs11.conftest import ROOT
 from tests.integration.pkcs11.forking_worker import AFTER_AN_ANSWER, AT_START, AT_WORK
@@ -38,7 +38,7 @@ async def start(worker: WorkerProcess[str], dies: str) -> Ready:
 async def test_the_end_of_a_worker_is_seen_while_its_child_holds_the_socket(
     worker: WorkerProcess[str], dies: str
 ):
-    answered: list[tuple[str, list[Answer]]] = []
+    answered: list[tuple[str, Answers]] = []
     worker.on_answers = lambda item, answers: answered.append((item, answers))
     child = int((await start(worker, dies)).token)
     assert is_alive(child)

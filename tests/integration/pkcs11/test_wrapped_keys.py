@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from custody.pkcs11.errors import KeyUnusable
+from custody.pkcs11.errors import KeyUnusable, MasterKeyMissing
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.settings import HsmSettings
 from custody.wire.algorithms import (
@@ -72,6 +72,15 @@ async def test_what_names_a_key_must_fit(hsm: Hsm):
     ):
         with pytest.raises(KeyUnusable):
             await hsm.sign(changed, digest(1))
+
+
+async def test_a_key_of_a_master_key_that_the_worker_has_not_found_is_named(hsm: Hsm):
+    for algorithm, missing in ((ECDSA_SECP256K1, "custody/2"), (EDDSA_ED25519, "custody-host/2")):
+        key = await hsm.generate(algorithm)
+        with pytest.raises(MasterKeyMissing):
+            await hsm.sign(replace(key, master_key=missing), digest(1))
+    with pytest.raises(MasterKeyMissing):
+        await hsm.unseal("custody-host/2", bytes(40), b"")
 
 
 @pytest.mark.parametrize("algorithm", HSM_ALGORITHMS, ids=str)
