@@ -5,6 +5,7 @@ from pathlib import Path
 from devstack.reference.commands import command_pages
 from devstack.reference.decision_records import decision_records_page
 from devstack.reference.error_codes import error_codes_page
+from devstack.reference.hsm_errors import hsm_errors_page
 from devstack.reference.http_api import http_api_pages
 from devstack.reference.metrics import metrics_page
 from devstack.reference.settings import settings_pages
@@ -18,6 +19,7 @@ def generated_pages() -> dict[str, str]:
         **command_pages(),
         **settings_pages(),
         **error_codes_page(),
+        **hsm_errors_page(),
         **metrics_page(),
         **http_api_pages(),
         **decision_records_page(),
