@@ -12,11 +12,17 @@ from starlette.routing import Route
 
 from custody.control_plane.database import Database
 from custody.database.causes import DATABASE_ERRORS
+from custody.runtime.build_info import BuildInfo
 
 _UNFINISHED = """
     SELECT node_group, state, count(*) AS jobs FROM jobs WHERE finished_at IS NULL
     GROUP BY node_group, state
 """
+_LAG = """
+    SELECT node_group, extract(epoch FROM now() - min(created_at)) AS seconds FROM jobs
+    WHERE finished_at IS NULL GROUP BY node_group
+"""
+_ALARMS = "SELECT id FROM nodes WHERE audit_alarm IS NOT NULL"
 _OPEN_STEPS = "SELECT kind, count(*) AS steps FROM steps WHERE ended_at IS NULL GROUP BY kind"
 _SILENCE = """
     SELECT id, extract(epoch FROM now() - last_seen) AS seconds FROM nodes
@@ -61,6 +67,19 @@ class Metrics:
             ["kind"],
             registry=self._registry,
         )
+        self._lag = Gauge(
+            "custody_oldest_job_seconds",
+            "Age of a group's oldest job that is not final; no value without jobs.",
+            ["group"],
+            registry=self._registry,
+        )
+        self._alarms = Gauge(
+            "custody_audit_alarm",
+            "1 for each node whose audit chain is in doubt: control-plane node list",
+            ["node"],
+            registry=self._registry,
+        )
+        self.build_info = BuildInfo(self._registry).build_info
         self._silence = Gauge(
             "custody_node_silence_seconds",
             "Time since a node's last heartbeat.",
@@ -88,16 +107,24 @@ class Metrics:
     async def _read_queue(self) -> None:
         unfinished = await self._database.rows(_UNFINISHED)
         open_steps = await self._database.rows(_OPEN_STEPS)
+        lag = await self._database.rows(_LAG)
+        alarms = await self._database.rows(_ALARMS)
         silence = await self._database.rows(_SILENCE)
         [oldest] = await self._database.rows(_OLDEST)
         self._oldest.set(float(oldest.seconds or 0))
         self._unfinished.clear()
         self._open_steps.clear()
         self._silence.clear()
+        self._lag.clear()
+        self._alarms.clear()
         for row in unfinished:
             self._unfinished.labels(row.node_group, row.state).set(row.jobs)
         for row in open_steps:
             self._open_steps.labels(row.kind).set(row.steps)
+        for row in lag:
+            self._lag.labels(row.node_group).set(float(row.seconds))
+        for row in alarms:
+            self._alarms.labels(row.id).set(1)
         for row in silence:
             self._silence.labels(row.id).set(float(row.seconds))
 

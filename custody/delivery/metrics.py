@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from custody.runtime.build_info import build_info_of_process
+
 ANSWERS = Counter("custody_delivery_answers_total", "Requests answered, by how", ["code"])
 ENDED = Counter("custody_delivery_ended_total", "Ceremonies ended or forgotten, by why", ["code"])
 SESSIONS = Gauge("custody_delivery_sessions", "Ceremonies that are remembered")
@@ -19,3 +21,4 @@ CLOCK_OFFSET = Gauge(
     "custody_delivery_clock_offset_seconds", "This server's clock less that of most signers"
 )
 READY = Gauge("custody_delivery_ready", "1 when ceremonies can begin here")
+BUILD_INFO = build_info_of_process().build_info

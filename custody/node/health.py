@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from custody.node.metrics import READY
+from custody.node.metrics import PROBLEMS, READY
 from custody.wire.node_api import MAX_WARNINGS, NodeHealth
 
 
@@ -36,6 +36,8 @@ class Health:
     def problems(self) -> dict[str, str]:
         found = {part.name: part.problem() for part in self._parts}
         READY.set(self.obstacle() is None)
+        for name, problem in found.items():
+            PROBLEMS.labels(name).set(problem is not None)
         return {name: problem for name, problem in found.items() if problem}
 
     def obstacle(self) -> str | None:

@@ -6,7 +6,9 @@ reads from top to bottom. Jobs that are ready together share round trips.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -35,7 +37,7 @@ from custody.node.handlers import Handler, Work
 from custody.node.health import Health
 from custody.node.journal import Commit, Journal, Recorded, outcome_bytes
 from custody.node.locks import Details, Locks
-from custody.node.metrics import IN_FLIGHT, JOBS
+from custody.node.metrics import IN_FLIGHT, JOBS, STAGE_SECONDS
 from custody.node.reporter import Reporter
 from custody.node.slots import Slots
 from custody.runtime.activities import keep_going
@@ -69,6 +71,9 @@ class Stage(StrEnum):
 STAGES = tuple(Stage)
 OnStage = Callable[[Stage], None]
 Withdraw = Callable[[Work, str], Awaitable[None]]
+
+_stage_began: ContextVar[float] = ContextVar("stage_began")
+"""When the stage began that the task's job is in. Each job has a task."""
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
@@ -244,10 +249,18 @@ class JobLoop:
             log.error("job dropped", task=task.get_name(), exc_info=error)
 
     async def _run_and_report(self, claimed: ClaimedJob) -> None:
-        self._on_stage(Stage.CLAIMED)
+        _stage_began.set(time.perf_counter())
+        self._passed(Stage.CLAIMED)
         outcome = await self._run_job(claimed)
         if await self._reporter.report(claimed.job_id, claimed.lease, outcome):
-            self._on_stage(Stage.REPORTED)
+            self._passed(Stage.REPORTED)
+
+    def _passed(self, stage: Stage) -> None:
+        """Note that this task's job has completed a stage."""
+        now = time.perf_counter()
+        STAGE_SECONDS.labels(stage).observe(now - _stage_began.get(now))
+        _stage_began.set(now)
+        self._on_stage(stage)
 
     async def _run_job(self, claimed: ClaimedJob) -> bytes:
         """Do one job. Return the bytes of its outcome."""
@@ -256,18 +269,18 @@ class JobLoop:
         except Refused as refusal:
             log.warning("job refused", job=str(claimed.job_id), code=refusal.code)
             return outcome_bytes(self._outcome(claimed.job_id, refusal))
-        self._on_stage(Stage.AUTHENTICATED)
+        self._passed(Stage.AUTHENTICATED)
         job, digest = work.job, work.digest
 
         recorded = await self._journal.look_up(job.id)
-        self._on_stage(Stage.LOOKED_UP)
+        self._passed(Stage.LOOKED_UP)
         if recorded is not None and recorded.digest != digest:
             return await self._deny_replay(job, digest)
         if recorded is not None and recorded.is_final:
             return recorded.outcome
 
         commit = await self._decide_and_handle(work)
-        self._on_stage(Stage.HANDLED)
+        self._passed(Stage.HANDLED)
 
         try:
             recorded = await self._journal.commit(commit)
@@ -282,7 +295,7 @@ class JobLoop:
             recorded = await self._journal.commit(self._record_not_done(job, digest, failure, {}))
         else:
             self._after_commit(job, commit, recorded)
-        self._on_stage(Stage.COMMITTED)
+        self._passed(Stage.COMMITTED)
         if recorded.digest != digest:
             return await self._deny_replay(job, digest)
         return recorded.outcome
@@ -294,10 +307,10 @@ class JobLoop:
         details: Details = {}
         try:
             self._decide(job)
-            self._on_stage(Stage.DECIDED)
+            self._passed(Stage.DECIDED)
             signed_by = await self._locks.open(job, handler, details)
             self._decide(job)  # the gate may have taken long
-            self._on_stage(Stage.UNLOCKED)
+            self._passed(Stage.UNLOCKED)
             handled = await handler.handle(self._limited(replace(work, signed_by=signed_by)))
         except NotDone as error:
             await self._withdraw_from(work, error.code)

@@ -3,6 +3,7 @@
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
 from custody.backup.metrics import BackupMetrics
+from custody.runtime.build_info import build_info_of_process
 
 JOBS = Counter("custody_jobs_total", "Jobs ended, by kind and outcome", ["kind", "status"])
 IN_FLIGHT = Gauge("custody_jobs_in_flight", "Jobs between claim and report")
@@ -39,3 +40,13 @@ UNCONFIRMED_BACKUPS = Gauge(
 )
 BACKUPS = BackupMetrics(REGISTRY)
 READY = Gauge("custody_ready", "1 when the node can do jobs")
+PROBLEMS = Gauge(
+    "custody_problems", "1 while a part of the node has a problem: /readyz names it", ["part"]
+)
+STAGE_SECONDS = Histogram(
+    "custody_stage_seconds",
+    "Time that a job spent before the end of a stage, since the end of the stage before",
+    ["stage"],
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+BUILD_INFO = build_info_of_process().build_info

@@ -1,5 +1,6 @@
 """What deploy/ has fits the commands and the source that are there."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -111,12 +112,51 @@ def test_a_missing_standby_is_an_alert(tmp_path: Path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_alert_rules_name_metrics_that_exist():
-    page = (ROOT / "docs/reference/metrics.md").read_text("utf-8")
-    rules = (ROOT / "deploy/prometheus/backups.yml").read_text("utf-8")
-    named = set(re.findall(r"custody_[a-z_]+", rules))
-    assert len(named) == 3
-    assert {name for name in named if f"`{name}`" not in page} == set()
+def board_expressions() -> list[str]:
+    board = json.loads((ROOT / "deploy/grafana/custody.json").read_text())
+    return [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+
+
+def test_prometheus_understands_the_board(tmp_path: Path):
+    rules = [
+        {"record": f"panel:{number}", "expr": expression}
+        for number, expression in enumerate(board_expressions())
+    ]
+    assert len(rules) > 20
+    file = tmp_path / "board.yml"
+    file.write_text(json.dumps({"groups": [{"name": "board", "rules": rules}]}))
+    done = subprocess.run(
+        [PROMTOOL, "check", "rules", file], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def exported(page: str) -> set[str]:
+    """Return the names of all time series. `make reference` writes the page from the registries."""
+    names = set()
+    for name, kind in re.findall(r"^\| `(custody_\w+)` \| (\w+) \|", page, re.MULTILINE):
+        suffixes = ("_bucket", "_sum", "_count") if kind == "histogram" else ("",)
+        names |= {name + suffix for suffix in suffixes}
+    return names
+
+
+def test_rules_and_board_name_metrics_that_exist():
+    names = exported((ROOT / "docs/reference/metrics.md").read_text("utf-8"))
+    rules = "".join(file.read_text("utf-8") for file in RULES)
+    expressions = re.findall(r"^ +expr: (.*)$", rules, re.MULTILINE)
+    assert len(expressions) > 20
+    named = set(re.findall(r"custody_[a-z0-9_]+", " ".join([*expressions, *board_expressions()])))
+    assert named - names == set()
+
+
+def test_each_alarm_of_the_page_has_a_rule():
+    page = (ROOT / "docs/how-to/watch.md").read_text("utf-8")
+    alarms = page[page.index("## Set alarms") : page.index("## What the status")]
+    rows = [line.split("|")[1] for line in alarms.splitlines() if line.startswith("|")]
+    named = set(re.findall(r"custody_[a-z_]+", " ".join(rows)))
+    rules = "".join(file.read_text("utf-8") for file in RULES)
+    assert {name for name in named if name not in rules} == set()
+    assert len(named) > 15
 
 
 @pytest.mark.skipif(SYSTEMD_ANALYZE is None, reason="there is no systemd here")

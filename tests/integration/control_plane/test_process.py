@@ -8,6 +8,7 @@ import signal
 import ssl
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -207,6 +208,9 @@ async def test_metrics_are_local_and_count_routes(
     shown = await metrics(replica)
     assert 'route="/v1/wallets/{wallet_id}",status="200"} 1.0' in shown
     assert 'custody_jobs_unfinished{group="hsm",state="Queued"} 1.0' in shown
+    assert 'custody_oldest_job_seconds{group="hsm"}' in shown
+    assert "custody_audit_alarm{" not in shown
+    assert f'custody_build_info{{version="{version("custody")}"}} 1.0' in shown
     assert 'custody_node_silence_seconds{node="driver-1"}' in shown
     assert wallet["id"] not in shown
     assert "custody_database_up 1.0" in shown
