@@ -19,7 +19,6 @@ from tests.providers import faulty_module
 from tests.providers.faulty_module import FaultyModule
 
 ROOT = Path(__file__).parents[3]
-FAULTY = "tests.integration.pkcs11.faulty_worker"
 
 
 def settings_for(tokens: TokenFolder, state: Path) -> HsmSettings:
@@ -65,7 +64,6 @@ def tokens(template: TokenFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     clone = TokenFolder(tmp_path / "token")
     template.copy_to(LABEL, clone)
     monkeypatch.setenv("SOFTHSM2_CONF", str(clone.configuration))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # workers find the faulty one
     return clone
 
 
@@ -97,10 +95,9 @@ def faulty_settings(settings: HsmSettings, faulty: FaultyModule) -> HsmSettings:
 
 
 @asynccontextmanager
-async def opened(settings: HsmSettings, faulty: bool = False, **changes: Any) -> AsyncIterator[Hsm]:
+async def opened(settings: HsmSettings, **changes: Any) -> AsyncIterator[Hsm]:
     """An Hsm with some settings changed, closed at the end."""
-    changed = replace(settings, **changes)
-    hsm = Hsm(changed, FAULTY) if faulty else Hsm(changed)
+    hsm = Hsm(replace(settings, **changes))
     try:
         await hsm.start()
         yield hsm

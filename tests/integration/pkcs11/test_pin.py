@@ -17,24 +17,16 @@ from custody.runtime.errors import ConfigurationError, OperatorError
 from softhsm.tokens import TokenFolder
 from tests.integration.pkcs11 import outside
 from tests.integration.pkcs11.conftest import opened
-from tests.integration.pkcs11.faulty_worker import LOGINS
 from tests.integration.pkcs11.outside import LABEL
 from tests.integration.pkcs11.test_workers import until, until_ready
+from tests.providers.faulty_module import FaultyModule
 
 WRONG = "0000-not-it"
 
 
-@pytest.fixture
-def logins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file with a line for each login that a faulty worker tried."""
-    path = tmp_path / "logins"
-    path.touch()
-    monkeypatch.setenv(LOGINS, str(path))
-    return path
-
-
-def count(logins: Path) -> int:
-    return len(logins.read_text().splitlines())
+def logins(faulty: FaultyModule) -> int:
+    """Return how many logins were tried."""
+    return len(faulty.calls("C_Login"))
 
 
 def write_pin(tokens: TokenFolder, pin: str) -> str:
@@ -69,43 +61,45 @@ async def test_a_wrong_pin_is_tried_once_also_after_a_restart(
     await start(settings)
 
 
-async def test_only_one_worker_tries_it(settings: HsmSettings, tokens: TokenFolder, logins: Path):
+async def test_only_one_worker_tries_it(
+    faulty_settings: HsmSettings, tokens: TokenFolder, faulty: FaultyModule
+):
     write_pin(tokens, WRONG)
     with pytest.raises(OperatorError):
-        await start(settings, faulty=True, workers=4)
-    assert count(logins) == 1
+        await start(faulty_settings, workers=4)
+    assert logins(faulty) == 1
 
 
 @pytest.mark.parametrize("has_worked_before", [False, True])
 async def test_two_processes_at_once_try_it_once(
-    settings: HsmSettings, tokens: TokenFolder, logins: Path, has_worked_before: bool
+    faulty_settings: HsmSettings, tokens: TokenFolder, faulty: FaultyModule, has_worked_before: bool
 ):
     if has_worked_before:
-        await start(settings, faulty=True, workers=1)
+        await start(faulty_settings)
         outside.change_pin(tokens, "5678-new")
     else:
         write_pin(tokens, WRONG)
-    before = count(logins)
+    before = logins(faulty)
     outcomes = await asyncio.gather(
-        *(start(settings, faulty=True) for _ in range(3)), return_exceptions=True
+        *(start(faulty_settings, workers=2) for _ in range(3)), return_exceptions=True
     )
     assert all(isinstance(outcome, OperatorError) for outcome in outcomes)
-    assert count(logins) == before + 1
+    assert logins(faulty) == before + 1
 
 
 async def test_a_pin_changed_on_the_token_while_running_is_refused_once(
-    settings: HsmSettings, tokens: TokenFolder, logins: Path
+    faulty_settings: HsmSettings, tokens: TokenFolder, faulty: FaultyModule
 ):
-    async with opened(settings, faulty=True) as hsm:
+    async with opened(faulty_settings, workers=2) as hsm:
         await until_ready(hsm, 2)
-        assert count(logins) == 2
+        assert logins(faulty) == 2
         outside.change_pin(tokens, "5678-new")
         for process_id in hsm.worker_process_ids:
             os.kill(process_id, signal.SIGKILL)
         await until(lambda: hsm.problem is not None)
         # a login, which must not come, shows by nothing else: both seats have tried again by then
         await asyncio.sleep(2.0)
-        assert count(logins) == 3
+        assert logins(faulty) == 3
         write_pin(tokens, "5678-new")
         await until_ready(hsm, 1)
 
@@ -120,21 +114,21 @@ async def test_a_pin_that_worked_is_remembered_by_its_files_identity_alone(
 
 
 async def test_a_try_without_an_answer_makes_us_careful(
-    settings: HsmSettings, tokens: TokenFolder, logins: Path
+    faulty_settings: HsmSettings, tokens: TokenFolder, faulty: FaultyModule
 ):
     """A crash between trying and remembering: the token's own count decides."""
     right = write_pin(tokens, WRONG)
     with pytest.raises(OperatorError):
-        await start(settings)
-    memory = settings.state_directory / "pin.json"
+        await start(faulty_settings)
+    memory = faulty_settings.state_directory / "pin.json"
     memory.write_text(memory.read_text().replace("refused", "trying"))
     with pytest.raises(HsmCannotStart) as refused:
-        await start(settings)
+        await start(faulty_settings)
     assert refused.value.obstacle is Obstacle.LOGIN
     assert "counts a wrong PIN" in refused.value.what
     outside.log_in(tokens, right)
     with pytest.raises(HsmCannotStart) as tried:
-        await start(settings)
+        await start(faulty_settings)
     assert tried.value.obstacle is Obstacle.PIN
 
 
@@ -184,13 +178,13 @@ async def test_a_pin_file_that_others_may_read_is_refused(
 
 
 async def test_a_pin_file_that_cannot_be_right_is_not_tried(
-    settings: HsmSettings, tokens: TokenFolder, logins: Path
+    faulty_settings: HsmSettings, tokens: TokenFolder, faulty: FaultyModule
 ):
     write_pin(tokens, "1234\n\n")
     with pytest.raises(ConfigurationError, match="more than one line"):
-        await start(settings, faulty=True)
-    assert count(logins) == 0
-    assert not (settings.state_directory / "pin.json").exists()
+        await start(faulty_settings, workers=2)
+    assert logins(faulty) == 0
+    assert not (faulty_settings.state_directory / "pin.json").exists()
 
 
 @pytest.mark.parametrize(

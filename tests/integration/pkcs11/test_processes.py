@@ -13,9 +13,9 @@ from custody.pkcs11.settings import HsmSettings
 from custody.wire.algorithms import ECDSA_SECP256K1
 from softhsm.tokens import TokenFolder
 from tests.integration.pkcs11.conftest import ROOT, opened
-from tests.integration.pkcs11.faulty_worker import STALL
 from tests.integration.pkcs11.outside import LABEL
-from tests.integration.pkcs11.test_workers import until_ready
+from tests.integration.pkcs11.test_workers import STALL, until_ready
+from tests.providers.faulty_module import FaultyModule, When
 
 PARENT = """
 import asyncio, sys
@@ -27,7 +27,7 @@ from custody.wire.algorithms import ECDSA_SECP256K1
 async def main():
     module, label, pin, state, stall = sys.argv[1:]
     settings = HsmSettings(Path(module), label, PinFile(Path(pin)), Path(state), workers=2)
-    hsm = Hsm(settings, "tests.integration.pkcs11.faulty_worker")
+    hsm = Hsm(settings)
     await hsm.start()
     while hsm.workers < 2:
         await asyncio.sleep(0.02)
@@ -63,10 +63,11 @@ def eventually(condition: Callable[[], bool]) -> bool:
 
 
 def test_no_worker_outlives_a_killed_parent(
-    settings: HsmSettings, tokens: TokenFolder, tmp_path: Path
+    faulty: FaultyModule, tokens: TokenFolder, tmp_path: Path
 ):
     """One of the two is stuck inside the vendor's library, so it reads no end of file."""
-    arguments = [str(tokens.module), LABEL, str(tokens.pin_file(LABEL)), str(tmp_path / "state")]
+    faulty.hangs("C_Sign", When(data=STALL))
+    arguments = [str(faulty.module), LABEL, str(tokens.pin_file(LABEL)), str(tmp_path / "state")]
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, *arguments, STALL.hex()],
         cwd=ROOT,

@@ -19,10 +19,14 @@ from custody.pkcs11.work_queue import MAX_BATCH
 from custody.wire.algorithms import ECDSA_SECP256K1
 from softhsm.tokens import TokenFolder
 from tests.integration.pkcs11.conftest import opened
-from tests.integration.pkcs11.faulty_worker import POISON, STALL
 from tests.integration.pkcs11.outside import LABEL, objects
 from tests.integration.pkcs11.test_schemes import digest, verified
+from tests.providers.faulty_module import FaultyModule, When
 
+POISON = b"\xde" * 32
+"""Signing this aborts the process, as a vendor's library does."""
+STALL = b"\xad" * 32
+"""Signing this never ends."""
 SOON = 15.0
 
 
@@ -74,9 +78,10 @@ async def test_an_idle_worker_that_dies_is_replaced(hsm: Hsm):
 
 
 async def test_the_operation_that_crashes_its_worker_is_found_and_fails_alone(
-    settings: HsmSettings,
+    faulty: FaultyModule, faulty_settings: HsmSettings
 ):
-    async with opened(settings, faulty=True, workers=1) as hsm:
+    faulty.crashes("C_Sign", When(data=POISON))
+    async with opened(faulty_settings) as hsm:
         keys = [await hsm.generate(ECDSA_SECP256K1) for _ in range(8)]
         data = [digest(number) for number in range(8)]
         data[3] = POISON
@@ -93,8 +98,11 @@ async def test_the_operation_that_crashes_its_worker_is_found_and_fails_alone(
                 verified(keys[index], data[index], outcome)
 
 
-async def test_a_hung_operation_passes_its_deadline_and_the_others_are_done(settings: HsmSettings):
-    async with opened(settings, faulty=True, workers=1, deadline_seconds=1.0) as hsm:
+async def test_a_hung_operation_passes_its_deadline_and_the_others_are_done(
+    faulty: FaultyModule, faulty_settings: HsmSettings
+):
+    faulty.hangs("C_Sign", When(data=STALL))
+    async with opened(faulty_settings, deadline_seconds=1.0) as hsm:
         key = await hsm.generate(ECDSA_SECP256K1)
         stalled = hsm.worker_process_ids
         outcomes = await asyncio.gather(
@@ -186,9 +194,12 @@ async def test_who_stops_waiting_harms_nobody(hsm: Hsm):
     verified(key, digest(7), await hsm.sign(key, digest(7)))
 
 
-async def test_what_waits_behind_a_stalled_hsm_is_not_begun_after_its_time(settings: HsmSettings):
+async def test_what_waits_behind_a_stalled_hsm_is_not_begun_after_its_time(
+    faulty: FaultyModule, faulty_settings: HsmSettings
+):
     """Neither what waits for a worker, nor what has been sent to the one that stalls."""
-    async with opened(settings, faulty=True, workers=1, deadline_seconds=2.0) as hsm:
+    stall = faulty.hangs("C_Sign", When(data=STALL))
+    async with opened(faulty_settings, deadline_seconds=2.0) as hsm:
         key = await hsm.generate(ECDSA_SECP256K1)
         over = False
 
@@ -198,7 +209,7 @@ async def test_what_waits_behind_a_stalled_hsm_is_not_begun_after_its_time(setti
 
         not_after = time.time() + 1
         stalled = asyncio.create_task(hsm.sign(key, STALL))
-        await asyncio.sleep(0.2)
+        await until(lambda: faulty.fired(stall) == 1)
         waiting = [
             asyncio.create_task(hsm.sign(key, digest(number), **limit))
             for number in range(40)
