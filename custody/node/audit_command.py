@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,6 +44,10 @@ def application(
                 help="Do not compare the chain with the heads that the control plane keeps."
             ),
         ] = False,
+        file: Annotated[
+            Path | None,
+            typer.Option(help="Check a file that `audit export` wrote, instead of the database."),
+        ] = None,
         as_json: Json = False,
     ) -> None:
         """Compare every record with its chain, the kept heads, the journal and the stored keys.
@@ -52,10 +57,15 @@ def application(
         Finds master keys and restored keys in the database that no record says who added.
         Shows an acknowledged restore as a gap.
 
+        With --file only the file is read: its hashes, and the heads that this node has signed.
+
         Exit code 0: no finding; 1: findings; 2: the check could not be done.
         """
         import asyncio
 
+        if file is not None:
+            _verify_file(context, settings_of, file, as_json)
+            return
         with operator_errors(EXIT_COULD_NOT_CHECK):
             found = asyncio.run(_verify(settings_of(context), key_check(), offline))
         if as_json:
@@ -64,6 +74,38 @@ def application(
             _show(found, offline)
         if found.findings:
             raise typer.Exit(EXIT_FAILED)
+
+    @app.command()
+    def export(
+        context: typer.Context,
+        to: Annotated[
+            Path | None,
+            typer.Option(help="Append to this file, after its last record [default: stdout]."),
+        ] = None,
+        syslog: Annotated[
+            str | None,
+            typer.Option(help="Send to udp://HOST:PORT, tcp://HOST:PORT or unix:///SOCKET."),
+        ] = None,
+        after: Annotated[
+            int, typer.Option(min=0, help="Begin after the record of this number. Not with --to.")
+        ] = 0,
+        follow: Annotated[
+            bool, typer.Option("--follow", help="Continue with new records until interrupted.")
+        ] = False,
+    ) -> None:
+        """Write the audit records of this node as JSON lines, with the field names of ECS.
+
+        Each line has the record's exact bytes and its hash, and the signed head ends the export:
+        `audit verify --file` checks a file without the database. The last line of stderr says
+        after which record the next export begins.
+        """
+        import asyncio
+
+        from custody.node.audit_export_command import Target, export_records
+
+        with operator_errors():
+            target = Target(to, syslog, after)
+            asyncio.run(export_records(settings_of(context), target, follow))
 
     @app.command()
     def restored(
@@ -99,6 +141,32 @@ def application(
         )
 
     return app
+
+
+def _verify_file(
+    context: typer.Context,
+    settings_of: Callable[[typer.Context], NodeSettings],
+    file: Path,
+    as_json: bool,
+) -> None:
+    from custody.node.audit_export import verify_file
+    from custody.node.audit_records import MAX_FINDINGS
+    from custody.node.identity import load_identity
+
+    with operator_errors(EXIT_COULD_NOT_CHECK):
+        settings = settings_of(context)
+        signer = load_identity(settings.identity.private_key)
+        found = verify_file(file, signer, settings.node.id, MAX_FINDINGS)
+    if as_json:
+        print_json(vars(found))
+    elif found.findings:
+        print_table(["line", "finding"], found.findings)
+        if found.findings_in_all > len(found.findings):
+            out.print(f"and {found.findings_in_all - len(found.findings)} more")
+    else:
+        out.print(f"{found.records} records, {found.first} to {found.last}: nothing found")
+    if found.findings:
+        raise typer.Exit(EXIT_FAILED)
 
 
 async def _verify(settings: NodeSettings, check_keys: KeyCheck, offline: bool) -> Verification:
