@@ -151,9 +151,9 @@ def _load_identity(context: ssl.SSLContext, files: TlsFiles) -> list[x509.Certif
     purpose = (
         ExtendedKeyUsageOID.SERVER_AUTH if files.is_server else ExtendedKeyUsageOID.CLIENT_AUTH
     )
-    _check_purpose(certificate, chain[0], purpose)
     if files.check is not None:
         files.check(certificate)
+    _check_purpose(certificate, chain[0], purpose)
     _check_private_key(certificate, chain[0], private_key)
     try:
         context.load_cert_chain(certificate, private_key)
