@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from custody.node.errors import Failed, Refused
+from custody.node.handlers import Work
 from custody.pkcs11.errors import KeyUnusable, MasterKeyMissing
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.settings import HsmSettings
@@ -16,10 +19,12 @@ from custody.wire.algorithms import (
     Protection,
 )
 from custody.wire.signatures import BadSignature
+from hsm_driver.vault import Vault
 from softhsm.tokens import TokenFolder
 from tests.integration.pkcs11.conftest import make_master_key, opened, settings_for
 from tests.integration.pkcs11.outside import LABEL
 from tests.integration.pkcs11.test_schemes import digest, verified
+from tests.unit.node.requests import complete, job_around
 
 
 def damaged(blob: bytes) -> list[bytes]:
@@ -81,6 +86,19 @@ async def test_a_key_of_a_master_key_that_the_worker_has_not_found_is_named(hsm:
             await hsm.sign(replace(key, master_key=missing), digest(1))
     with pytest.raises(MasterKeyMissing):
         await hsm.unseal("custody-host/2", bytes(40), b"")
+
+
+async def test_a_job_under_a_master_key_that_this_driver_has_not_found_is_refused(hsm: Hsm):
+    """Another driver of the group takes it: drivers are restarted one by one after an adoption."""
+    vault = Vault(cast(Any, None), hsm)  # no database: the key is given
+    key = await hsm.generate(ECDSA_SECP256K1)
+    work = Work(job_around(complete()), digest(1))
+    verified(key, digest(1), await vault.sign(key, digest(1), work))
+    with pytest.raises(Refused) as refused:
+        await vault.sign(replace(key, master_key="custody/2"), digest(1), work)
+    assert refused.value.code == "master_key_missing"
+    with pytest.raises(Failed):  # a command asks no other driver
+        await vault.sign(replace(key, master_key="custody/2"), digest(1))
 
 
 @pytest.mark.parametrize("algorithm", HSM_ALGORITHMS, ids=str)
