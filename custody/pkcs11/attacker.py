@@ -8,17 +8,18 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from custody.pkcs11 import token_scheme, unwrap_template
 from custody.pkcs11.master_key import KEY_BITS, MasterKey
 from custody.pkcs11.messages import Hello
 from custody.pkcs11.round_trip import Unable, Way, find_way
-from custody.pkcs11.session_errors import is_loss, name_of
+from custody.pkcs11.session_errors import is_loss, is_refusal, name_of
 from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass, Session, _pkcs11
 from pkcs11.exceptions import PKCS11Error
 
 LABEL = "custody-doctor-attempt"
+Gained = TypeVar("Gained")
 OWN_KEY = hashlib.sha256(b"custody extraction attempt").digest()
 
 
@@ -105,6 +106,19 @@ def remove_left_over(session: Session) -> None:
         left.destroy()
 
 
+def answered(attempt: Callable[[], Gained]) -> Gained:
+    """Do an attempt, and once more after an error that says nothing certain.
+
+    A passing error must not be taken for a refusal: the attempt might succeed.
+    """
+    try:
+        return attempt()
+    except PKCS11Error as error:
+        if is_loss(error) or is_refusal(error):
+            raise
+        return attempt()
+
+
 def first_that_works(ways: Iterable[tuple[str, Callable[[], object]]]) -> str:
     """Return the result of the first attempt without an error.
 
@@ -113,7 +127,7 @@ def first_that_works(ways: Iterable[tuple[str, Callable[[], object]]]) -> str:
     answers = set()
     for name, way in ways:
         try:
-            gained = way()
+            gained = answered(way)
         except Refused as refused:
             answers.add(str(refused))
         except PKCS11Error as error:

@@ -5,10 +5,11 @@ What a killed attempt left is removed before the next one.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from custody.pkcs11 import extraction_of_master_keys as of_master_keys
 from custody.pkcs11 import extraction_of_stored_keys as of_stored_keys
-from custody.pkcs11.attacker import Attacker, CannotTry, Refused, remove_left_over
+from custody.pkcs11.attacker import Attacker, CannotTry, Refused, answered, remove_left_over
 from custody.pkcs11.master_key import MasterKey, newest
 from custody.pkcs11.messages import Extracted, Hello
 from custody.pkcs11.session_errors import is_loss, name_of
@@ -42,7 +43,8 @@ def attempt(session: Session, hello: Hello, masters: list[MasterKey], name: str)
     for wrapping in wraps:
         hosts = [key for key in masters if key.is_host and key.version == wrapping.version]
         try:
-            succeeded[wrapping.name] = ATTEMPTS[name](Attacker(session, hello, wrapping, hosts))
+            attacker = Attacker(session, hello, wrapping, hosts)
+            succeeded[wrapping.name] = answered(partial(ATTEMPTS[name], attacker))
         except Refused as refused:
             refusals.add(str(refused))
             if isinstance(refused, CannotTry):

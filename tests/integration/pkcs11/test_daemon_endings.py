@@ -211,3 +211,14 @@ async def test_the_library_that_does_not_initialise_ends_the_worker_with_the_nex
         faulty.remove(broken)
         await until(lambda: hsm.workers == 1)
         verified(key, digest(1), await asyncio.wait_for(hsm.sign(key, digest(1)), 15))
+
+
+async def test_doctor_takes_no_passing_error_for_a_refused_extraction(
+    faulty: FaultyModule, faulty_settings: HsmSettings
+):
+    async with administration(faulty_settings) as token:
+        await token.make_master_key(rewrappable=False, extractable=True)
+        rule = faulty.returns("C_WrapKey", CKR.FUNCTION_FAILED, FIRST)
+        outcome = await token.extract("wrap-master-key")
+    assert faulty.fired(rule) == 1
+    assert outcome.succeeded["custody/2"] == "custody/2"  # not only its second key
