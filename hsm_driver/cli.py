@@ -28,6 +28,7 @@ from custody.runtime.options import options_of
 from hsm_driver import keys_commands
 from hsm_driver.configuration import NewDriver, new_configuration
 from hsm_driver.rebuild_command import add_rebuild
+from hsm_driver.try_token_command import add_try_token
 
 if TYPE_CHECKING:
     from custody.backup.daemon import Daemon
@@ -130,6 +131,7 @@ def _hsm_settings(context: typer.Context) -> HsmSettings:
     return hsm_settings(_settings(context))
 
 
+add_try_token(app, _hsm_settings)
 master_keys = master_key_app(_hsm_settings)
 app.add_typer(master_keys, name="master-key")
 

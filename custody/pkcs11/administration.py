@@ -24,6 +24,10 @@ from custody.pkcs11.messages import (
     Operation,
     Probe,
     Probed,
+    TrialPart,
+    Tried,
+    TriedStep,
+    TryToken,
 )
 from custody.pkcs11.settings import HsmSettings
 from custody.pkcs11.worker_process import WorkerProcess
@@ -32,7 +36,7 @@ from custody.runtime.errors import OperatorError
 DEADLINE_SECONDS = 60.0
 """Making keys may take an HSM long, and probing is many operations."""
 
-Expected = TypeVar("Expected", bound=MasterKeys | Probed | Extracted)
+Expected = TypeVar("Expected", bound=MasterKeys | Probed | Extracted | Tried)
 
 
 class Administration:
@@ -67,6 +71,10 @@ class Administration:
     async def extract(self, attempt: str) -> Extracted:
         """Really try one extraction (custody.pkcs11.extraction)."""
         return await self._do(Extract(attempt=attempt), Extracted)
+
+    async def try_part(self, part: TrialPart) -> list[TriedStep]:
+        """Try one part of what a driver needs (custody.pkcs11.trial)."""
+        return (await self._do(TryToken(part=part), Tried)).steps
 
     async def _do(self, operation: Operation, expected: type[Expected]) -> Expected:
         answered: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()

@@ -90,6 +90,22 @@ def make_master_keys(
     return left_out
 
 
+def try_rules(session: Session) -> list[tuple[str, str | None]]:
+    """Return each attribute of the master key that wraps, and why the token refuses it.
+
+    With session keys. The attributes that are needed come first, all together; the reason is None
+    for an attribute that works beside these. Raise PKCS11Error if the session is lost.
+    """
+    design = _wrapping(session, "", _ways(session), rewrappable=False, extractable=False)
+    needed = [rule for rule in design.rules if rule.needed]
+    refusal = _refusal(session, design, needed)
+    found: list[tuple[str, str | None]] = [("the attributes that are needed", refusal)]
+    for rule in design.rules:
+        if refusal is None and not rule.needed:
+            found.append((str(rule), _refusal(session, design, [*needed, rule])))
+    return found
+
+
 def _wrapping(
     session: Session, label: str, ways: list[Way], rewrappable: bool, extractable: bool
 ) -> _Design:

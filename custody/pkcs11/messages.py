@@ -253,8 +253,34 @@ class KeepAlive(Message):
     kind: Literal["keep_alive"] = "keep_alive"
 
 
+class TrialPart(StrEnum):
+    """The parts of a trial. Each runs in a worker of its own, which it may end."""
+
+    TOKEN = "token"  # noqa: S105 - an HSM's token, not a password
+    SESSIONS = "sessions"
+    SCHEMES = "schemes"
+    HARDENING = "hardening"
+    PROOFS = "proofs"
+
+
+class TryToken(Message):
+    """Try one part of what a driver needs (custody.pkcs11.trial)."""
+
+    kind: Literal["try_token"] = "try_token"
+    part: TrialPart
+
+
 Operation = (
-    KeepAlive | Generate | Sign | Seal | Unseal | MakeMasterKey | ListMasterKeys | Probe | Extract
+    KeepAlive
+    | Generate
+    | Sign
+    | Seal
+    | Unseal
+    | MakeMasterKey
+    | ListMasterKeys
+    | Probe
+    | Extract
+    | TryToken
 )
 
 
@@ -367,6 +393,30 @@ class Extracted(Message):
     untried: list[str] = []
 
 
+class Outcome(StrEnum):
+    """What came of a step: SAID is what the token says of itself."""
+
+    SAID = "-"
+    WORKS = "works"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class TriedStep(Message):
+    """One step of a trial. ``detail`` has no secret."""
+
+    name: str
+    outcome: Outcome
+    detail: str
+
+
+class Tried(Message):
+    """The steps of one part, in order."""
+
+    kind: Literal["tried"] = "tried"
+    steps: list[TriedStep]
+
+
 Answer = (
     Alive
     | Failure
@@ -378,6 +428,7 @@ Answer = (
     | MasterKeys
     | Probed
     | Extracted
+    | Tried
 )
 
 

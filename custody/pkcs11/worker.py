@@ -19,6 +19,7 @@ from custody.pkcs11 import (
     identification,
     master_key,
     master_key_making,
+    trial,
 )
 from custody.pkcs11.endings import Ending, Step
 from custody.pkcs11.errors import HsmFailure, TooLate, message_of
@@ -55,6 +56,8 @@ from custody.pkcs11.messages import (
     Signed,
     StartAnswer,
     StartFailed,
+    Tried,
+    TryToken,
     Unseal,
     Unsealed,
     frame,
@@ -187,6 +190,9 @@ class Worker:
                 return capabilities.probe(self._session, masters, self._hello.host_signing)
             case Extract():
                 return self._extract(operation.attempt)
+            case TryToken():
+                steps = trial.try_part(self._session, self._hello, operation.part)
+                return Tried(steps=steps)
             case Sign():
                 raise ValueError("signatures go by key")
 

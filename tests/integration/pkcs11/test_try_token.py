@@ -1,0 +1,67 @@
+"""`hsm-driver try-token`: one table, from flags alone, and nothing is left on the token."""
+
+import asyncio
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner, Result
+
+from custody.pkcs11.messages import TrialPart
+from hsm_driver.cli import app
+from softhsm.tokens import TokenFolder
+from tests.integration.pkcs11.outside import LABEL, objects
+from tests.providers.faulty_module import FaultyModule, When
+from tests.providers.return_codes import CKR
+
+
+async def try_token(tokens: TokenFolder, module: Path, *options: str) -> Result:
+    flags = [f"--module={module}", f"--token-label={LABEL}"]
+    flags += [f"--pin-file={tokens.pin_file(LABEL)}", *options]
+    return await asyncio.to_thread(CliRunner().invoke, app, ["try-token", *flags])
+
+
+async def test_the_table_says_what_the_token_does(tokens: TokenFolder):
+    before = objects(tokens)
+    done = await try_token(tokens, Path(tokens.module), "--json", "--short-serial")
+    assert done.exit_code == 0, done.output
+    steps = {step["name"]: step for step in json.loads(done.stdout)}
+    assert objects(tokens) == before
+    assert tokens.pin_file(LABEL).read_text().strip() not in done.output
+    assert steps["ECDSA/secp256k1 inside"]["detail"] == "by AES_KEY_WRAP_PAD"
+    refused = [name for name, step in steps.items() if step["outcome"] == "refused"]
+    assert "EdDSA/ed25519 inside" in refused
+    assert "ECDSA/secp256k1 AES_KEY_WRAP_KWP" in refused
+    for name in (
+        "session: read-only",
+        "AES-256 key on the token",
+        "master key: MODIFIABLE",
+        "master key: unwrap template: TOKEN",
+        "C_CreateObject of a secret key",
+        "proof of a key that wraps",
+        "proof of a key that encrypts",
+        "AES-GCM",
+        "EdDSA/ed25519 message of 65536 bytes",
+    ):
+        assert steps[name]["outcome"] == "works", steps[name]
+    assert len(steps["serial"]["detail"]) == 5
+    assert not any(step["outcome"] == "failed" for step in steps.values())
+
+
+async def test_a_part_that_ends_its_worker_leaves_the_others(
+    tokens: TokenFolder, faulty: FaultyModule
+):
+    faulty.crashes("C_Sign")
+    faulty.returns("C_CreateObject", CKR.TEMPLATE_INCONSISTENT, When(object_class=4))
+    done = await try_token(tokens, faulty.module, "--json")
+    assert done.exit_code == 1
+    steps = {step["name"]: step for step in json.loads(done.stdout)}
+    assert steps[f"part {TrialPart.SCHEMES}"]["outcome"] == "failed"
+    assert "session: read-only" in steps
+    assert "no algorithm works inside this token" in done.stderr
+
+
+async def test_flags_belong_together(tokens: TokenFolder):
+    arguments = ["try-token", "--token-label", LABEL]
+    done = await asyncio.to_thread(CliRunner().invoke, app, arguments)
+    assert done.exit_code == 1
+    assert "belong together" in done.stderr
