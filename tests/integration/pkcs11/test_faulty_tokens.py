@@ -158,6 +158,15 @@ def see_added_slots(faulty: FaultyModule, pin: str) -> None:
     with pytest.raises(DeviceError):
         library.get_slots()[0].get_token()
     assert library.get_slots()[1].get_token() is not None
+    faulty.clear()
+    late = faulty.delays("C_GetSlotInfo", 0.001, When(at=2))
+    library.get_slots()
+    library.get_slots()
+    assert faulty.fired(late) == 1
+
+
+def ask_added_slot_for_its_token(faulty: FaultyModule) -> None:
+    pkcs11.lib(str(faulty.module)).get_slots()[0].get_token()
 
 
 def encrypt_with_new_ivs(faulty: FaultyModule, pin: str) -> None:
@@ -269,3 +278,14 @@ def test_a_forked_child_keeps_what_its_dead_parent_had(
         with pytest.raises(BrokenProcessPool):
             lost.result(timeout=30)
     wait_until(lambda: process.do(got_session, faulty, pin))
+
+
+def test_an_added_slot_hangs_and_its_process_can_be_killed(process: Process, faulty: FaultyModule):
+    rule = faulty.adds_slot("another", hangs=True)
+    stuck = process.submit(ask_added_slot_for_its_token, faulty)
+    wait_until(lambda: any(call.outcome == "hang" for call in faulty.calls("C_GetTokenInfo")))
+    (hanging,) = {call.process_id for call in faulty.calls() if call.rule == rule}
+    assert not stuck.done()
+    os.kill(hanging, signal.SIGKILL)
+    with pytest.raises(BrokenProcessPool):
+        stuck.result(timeout=30)
