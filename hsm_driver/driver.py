@@ -26,6 +26,7 @@ from hsm_driver.held_keys import DriverKeys
 from hsm_driver.key_copies import KeyCopies
 from hsm_driver.key_generation import GenerateKey
 from hsm_driver.known_keys import known_keys
+from hsm_driver.protection_warnings import protection_warnings
 from hsm_driver.settings import DriverSettings, hsm_settings
 from hsm_driver.signing import Sign
 from hsm_driver.vault import Vault
@@ -91,6 +92,9 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
             parts.append(Part("key copies", copies.problem, stops_work=False))
         backups = BackupWarnings(partial(backup_warnings, database))
         await backups.refresh()
+        moved = await protection_warnings(database, capabilities)
+        for warning in moved:
+            log.warning("protection of new keys changed", warning=warning)
         mode = Mode(
             store=Store.HSM,
             handlers={
@@ -101,7 +105,7 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
             },
             parts=parts,
             capabilities=capabilities,
-            warnings=backups.warnings,
+            warnings=lambda: [*moved, *backups.warnings()],
             tls=[] if copies is None else copies.tls,
             held_keys=DriverKeys(database, settings.node.id, settings.node.group, signer),
         )

@@ -9,8 +9,9 @@ import pytest
 from custody.database.pool import Pool
 from custody.node.errors import Failed
 from custody.pkcs11.wrapped_key import WrappedKey
-from custody.wire.algorithms import ECDSA_SECP256K1, Network, Protection
+from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Network, Protection
 from custody.wire.jobs import Job, KeyReference
+from hsm_driver.protection_warnings import protection_warnings
 from hsm_driver.vault import Vault, row_of
 from tests.unit.node.requests import complete, job_around
 
@@ -79,3 +80,12 @@ async def test_a_key_that_is_not_here_is_not_used(vault: Vault, stored: UUID):
     with pytest.raises(Failed) as caught:
         await vault.find_for(job(uuid4()))
     assert caught.value.code == "unknown_key"
+
+
+async def test_a_move_of_new_keys_from_the_hsm_to_the_host_is_told(pool: Pool, stored: UUID):
+    """Not for an algorithm that had no keys inside, and not while new keys are made inside."""
+    capabilities = {ECDSA_SECP256K1: Protection.HOST, EDDSA_ED25519: Protection.HOST}
+    [warning] = await protection_warnings(pool, capabilities)
+    assert str(ECDSA_SECP256K1) in warning
+    inside = {ECDSA_SECP256K1: Protection.HSM, EDDSA_ED25519: Protection.HOST}
+    assert await protection_warnings(pool, inside) == []
