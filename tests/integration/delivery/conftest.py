@@ -45,24 +45,24 @@ class Pki:
     """Leaves, each issued once."""
 
     def __init__(self, folder: Path) -> None:
-        self._certificates = Certificates(folder)
+        self.certificates = Certificates(folder)
         self._made: dict[str, Leaf] = {}
 
     def server(self) -> Leaf:
         if SERVER not in self._made:
-            self._made[SERVER] = self._certificates.server(SERVER)
+            self._made[SERVER] = self.certificates.server(SERVER)
         return self._made[SERVER]
 
     def node(self, name: str) -> Leaf:
         if name not in self._made:
-            self._made[name] = self._certificates.node(name)
+            self._made[name] = self.certificates.node(name)
         return self._made[name]
 
     def nameless(self) -> Leaf:
         """A TLS client's certificate that names no node."""
         if "nameless" not in self._made:
             with patch.object(certificates, "node_urn", lambda name: f"urn:example:{name}"):
-                self._made["nameless"] = self._certificates.node("nameless")
+                self._made["nameless"] = self.certificates.node("nameless")
         return self._made["nameless"]
 
 
@@ -100,7 +100,9 @@ class Server:
     def url(self) -> str:
         return f"https://{LOCALHOST}:{self.port}"
 
-    async def start(self, client_ca: Path | None = None, **limits: float) -> None:
+    async def start(
+        self, client_ca: Path | None = None, crl: Path | None = None, **limits: float
+    ) -> None:
         """``client_ca``: other roots than the server's own; ``limits``: not as by default."""
         leaf = self._pki.server()
         settings = Settings(
@@ -111,6 +113,7 @@ class Server:
                 certificate=leaf.certificate,
                 private_key=leaf.private_key,
                 client_ca=client_ca or leaf.ca,
+                crl=crl,
             ),
             tickets=TicketsSection(job_signing_keys=[self._job_signing_key]),
             limits=LimitsSection.model_validate(limits),

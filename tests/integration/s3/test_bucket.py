@@ -15,9 +15,11 @@ from custody.s3 import limited_session
 from custody.s3.bucket import Bucket
 from custody.s3.faults import FaultKind, S3Fault
 from custody.s3.settings import S3Section
+from devstack.certificates import Certificates
 from devstack.s3 import S3Server, credentials_text
 from tests import faulty_s3
 from tests.faulty_s3 import Answer, FaultyS3, Request
+from tests.integration.tls.conftest import watch, write_crl
 
 CONTENT = b"what the customer can decrypt" * 1000
 
@@ -266,3 +268,25 @@ def test_an_answer_that_is_cut_off_while_it_is_read_is_a_fault(
     with pytest.raises(S3Fault) as raised:
         customers.client(endpoint=proxy.endpoint).names()
     assert raised.value.kind is FaultKind.UNREACHABLE
+
+
+async def test_a_revoked_endpoint_is_refused_from_the_next_request_on(
+    customers: Customers, s3_server: S3Server, tmp_path: Path
+):
+    pki = Certificates.existing(s3_server.leaf.ca.parents[2])
+    crl = tmp_path / "crl.pem"
+    write_crl(crl, pki)
+    bucket = customers.client(crl=crl)
+    assert bucket.tls is not None
+    assert bucket.put_new("signer-1/before", CONTENT).is_new
+    write_crl(crl, pki, [s3_server.leaf], number=2)
+    await watch(bucket.tls).refresh()
+    assert fault(bucket).kind is FaultKind.TLS
+    write_crl(crl, pki, number=3)
+    await watch(bucket.tls).refresh()
+    assert bucket.put_new("signer-1/after", CONTENT).is_new
+
+
+def test_a_crl_needs_its_root(customers: Customers):
+    with pytest.raises(ValueError, match="crl needs ca"):
+        S3Section.model_validate(customers.section | {"ca": None, "crl": "crl.pem"})
