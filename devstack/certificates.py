@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from custody.pki import certificates
-from custody.pki.directory import CA, CERTIFICATE, INTERMEDIATE, NODES, PRIVATE_KEY, ROOT, SERVERS
+from custody.pki.authority_keys import PRIVATE_KEY
+from custody.pki.directory import CA, CERTIFICATE, INTERMEDIATE, NODES, ROOT, SERVERS
 from custody.pki.directory import Directory as PkiDirectory
+from custody.pki.names import ServerNames
 from custody.runtime.tls import TlsFiles
 from devstack.processes import LOCALHOST
 
@@ -60,7 +62,7 @@ class Certificates:
     def server(self, name: str) -> Leaf:
         """Issue a certificate for a server on this machine."""
         key = certificates.new_private_key()
-        names = certificates.ServerNames(["localhost"], [ipaddress.ip_address(LOCALHOST)])
+        names = ServerNames(["localhost"], [ipaddress.ip_address(LOCALHOST)])
         issuer = self._directory.intermediate()
         leaf = certificates.issue_server(name, names, key.public_key(), issuer, DAYS)
         return Leaf.of(self._directory.add_leaf(SERVERS, name, key, leaf))

@@ -5,7 +5,7 @@ Pure: keys and certificates in, certificates out.
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -13,14 +13,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from custody.pki.names import ServerNames, node_names, server_names
 from custody.runtime.revocation import RevokedSerial
-from custody.wire.nodes import node_urn
 
 BACKDATED = timedelta(minutes=5)
 """Certificates begin so much earlier: another host's clock may be behind the issuer's."""
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True)
@@ -29,14 +28,6 @@ class Authority:
 
     certificate: x509.Certificate
     private_key: ec.EllipticCurvePrivateKey
-
-
-@dataclass(frozen=True)
-class ServerNames:
-    """The names and addresses in a server's certificate; at least one."""
-
-    dns: list[str] = field(default_factory=list)
-    ip: list[IpAddress] = field(default_factory=list)
 
 
 def new_private_key() -> ec.EllipticCurvePrivateKey:
@@ -85,8 +76,8 @@ def issue_node(
 
     Raise ValueError for an invalid ``node_id``.
     """
-    identity = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(node_urn(node_id))])
-    return _leaf(node_id, public_key, issuer, days, identity, ExtendedKeyUsageOID.CLIENT_AUTH)
+    purpose = ExtendedKeyUsageOID.CLIENT_AUTH
+    return _leaf(node_id, public_key, issuer, days, node_names(node_id), purpose)
 
 
 def issue_server(
@@ -97,10 +88,8 @@ def issue_server(
     days: int,
 ) -> x509.Certificate:
     """Issue a server's certificate for the names that clients connect to."""
-    identity = x509.SubjectAlternativeName(
-        [*(x509.DNSName(dns) for dns in names.dns), *(x509.IPAddress(ip) for ip in names.ip)]
-    )
-    return _leaf(name, public_key, issuer, days, identity, ExtendedKeyUsageOID.SERVER_AUTH)
+    purpose = ExtendedKeyUsageOID.SERVER_AUTH
+    return _leaf(name, public_key, issuer, days, server_names(names), purpose)
 
 
 def issue_crl(

@@ -1,4 +1,4 @@
-"""The ``pki`` command."""
+"""The ``pki`` command: its authorities here, the other commands in modules of their own."""
 
 from __future__ import annotations
 
@@ -7,33 +7,45 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from custody.pki.lifetimes import INTERMEDIATE_DAYS, LEAF_DAYS, ROOT_DAYS
+from custody.pki import host_commands, issuing_commands, revocation_commands, show_command
+from custody.pki.lifetimes import INTERMEDIATE_DAYS, ROOT_DAYS
+from custody.pki.options import (
+    DEFAULT_DIR,
+    DaysOption,
+    DirOption,
+    PassphraseOption,
+    PinOption,
+    network,
+)
 from custody.runtime import console
 from custody.runtime.errors import OperatorError
 
 if TYPE_CHECKING:
-    from custody.pki.certificates import IpAddress, IpNetwork
-    from custody.pki.description import Description
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    from custody.pki.authority_keys import KeyFile
+    from custody.pki.secrets import Secrets
 
 
 application = console.application(
     "Certificates for mutual TLS: a root, an intermediate under it, and a leaf for each node "
-    "and server.\n\nStart with: pki root, then pki intermediate, then pki issue server and "
-    "pki issue node. Copy a leaf's folder to its host. Move the root's folder offline as soon "
-    "as the intermediate exists."
+    "and server.\n\nAt the authority: pki root, then pki intermediate. On each host: pki csr. At "
+    "the authority: pki sign. On the host: pki install. Move the root's folder offline as soon as "
+    "the intermediate exists."
 )
-issue = console.application("Issue a leaf: the certificate of one node or one server.")
-application.add_typer(issue, name="issue")
 
-EXPIRES_SOON_DAYS = 14
-
-DirOption = Annotated[
-    Path,
-    typer.Option("--dir", envvar="PKI_DIR", help="The PKI's folder.", file_okay=False),
-]
-DaysOption = Annotated[int, typer.Option(min=1, help="Days until the certificate expires.")]
 NameOption = Annotated[str, typer.Option(help="The authority's common name.")]
-DEFAULT_DIR = Path("pki")
+UnencryptedOption = Annotated[
+    bool,
+    typer.Option("--unencrypted", help="Write the private key without a passphrase, for a trial."),
+]
+ModuleOption = Annotated[
+    Path | None,
+    typer.Option(help="Make the key in an HSM: path of the PKCS#11 module.", exists=True),
+]
+TokenOption = Annotated[
+    str | None, typer.Option("--token", help="Make the key in an HSM: label of the token.")
+]
 
 
 @application.command()
@@ -41,20 +53,27 @@ def root(
     folder: DirOption = DEFAULT_DIR,
     name: NameOption = "Custody root CA",
     days: DaysOption = ROOT_DAYS,
+    passphrase_file: PassphraseOption = None,
+    unencrypted: UnencryptedOption = False,
+    module: ModuleOption = None,
+    token: TokenOption = None,
+    pin_file: PinOption = None,
 ) -> None:
     """Make the root certificate, which every process trusts.
 
-    Its private key is needed only to make intermediates. Keep it offline.
+    Its private key is needed only to make intermediates and to revoke them. Keep it offline.
     """
     from custody.pki import certificates
     from custody.pki.directory import ROOT, Directory
+    from custody.pki.secrets import Secrets
 
     with console.operator_errors():
         directory = Directory(folder)
         directory.require_absent(ROOT)
-        key = certificates.new_private_key()
+        secrets = Secrets(passphrase_file, pin_file)
+        key, key_file = _new_key(name, secrets, unencrypted, module, token)
         certificate = certificates.issue_root(name, key, days)
-        _say_made(directory.add_authority(ROOT, key, certificate))
+        _say_made(directory.add_authority(ROOT, key_file, certificate))
         console.out.print("Next: pki intermediate; then move this private key off this host.")
 
 
@@ -71,159 +90,71 @@ def intermediate(
         list[str] | None,
         typer.Option(help="Certify only servers in this network, for example 10.0.0.0/8."),
     ] = None,
+    passphrase_file: PassphraseOption = None,
+    unencrypted: UnencryptedOption = False,
+    module: ModuleOption = None,
+    token: TokenOption = None,
+    pin_file: PinOption = None,
+    root_passphrase_file: PassphraseOption = None,
+    root_pin_file: PinOption = None,
 ) -> None:
     """Make the intermediate, which issues the leaves.
 
     Its private key can issue an identity for any node: keep the key off the nodes' hosts.
     """
     from custody.pki import certificates
-    from custody.pki.certificates import ServerNames
     from custody.pki.directory import INTERMEDIATE, Directory
+    from custody.pki.names import ServerNames
+    from custody.pki.secrets import Secrets
 
     with console.operator_errors():
-        directory = Directory(folder)
+        secrets = Secrets(passphrase_file, pin_file)
+        directory = Directory(folder, secrets, Secrets(root_passphrase_file, root_pin_file))
         directory.require_absent(INTERMEDIATE)
-        key, issuer = certificates.new_private_key(), directory.root()
+        permitted_networks = [network(text) for text in permit_ip or []]
+        issuer = directory.root()
+        key, key_file = _new_key(name, secrets, unencrypted, module, token)
         certificate = certificates.issue_intermediate(
             name,
             key.public_key(),
             issuer,
             days,
             ServerNames(dns=permit_dns or []),
-            [_network(text) for text in permit_ip or []],
+            permitted_networks,
         )
-        _say_made(directory.add_authority(INTERMEDIATE, key, certificate, issuer.certificate))
-        console.out.print("Next: pki issue server NAME --dns HOST, and pki issue node ID.")
+        made = directory.add_authority(INTERMEDIATE, key_file, certificate, issuer.certificate)
+        _say_made(made)
+        console.out.print(
+            "Next: on each host pki csr node ID, or pki csr server NAME --dns HOST; here pki sign."
+        )
 
 
-@issue.command("node")
-def issue_node(
-    node_id: Annotated[str, typer.Argument(metavar="ID", help="As registered: node add ID.")],
-    folder: DirOption = DEFAULT_DIR,
-    days: DaysOption = LEAF_DAYS,
-) -> None:
-    """Issue a node's certificate, with its identity urn:custody:node:ID.
+def _new_key(
+    name: str, secrets: Secrets, unencrypted: bool, module: Path | None, token: str | None
+) -> tuple[ec.EllipticCurvePrivateKey, KeyFile]:
+    """Make an authority's key, and the file for its folder. Raise OperatorError."""
+    from custody.pki import authority_keys, certificates
+    from custody.pki.token_key import TokenKey
 
-    The control plane admits the node once ID is registered: control-plane node add ID --group
-    GROUP.
-    """
-    from custody.pki import certificates
-    from custody.pki.directory import NODES, Directory
-    from custody.wire.nodes import node_urn
-
-    with console.operator_errors():
-        try:
-            node_urn(node_id)
-        except ValueError as error:
-            raise OperatorError(str(error), "Choose such an id.") from None
-        directory = Directory(folder)
-        directory.require_absent(NODES, node_id)
-        issuer = directory.intermediate()
-        key = certificates.new_private_key()
-        leaf = certificates.issue_node(node_id, key.public_key(), issuer, days)
-        _say_made(directory.add_leaf(NODES, node_id, key, leaf))
-        console.out.print(f"Next: copy it to the host of {node_id}, as certificate, key and ca.")
-
-
-@issue.command("server")
-def issue_server(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the certificate's folder.")],
-    dns: Annotated[
-        list[str] | None, typer.Option(help="A host name that clients connect to (repeatable).")
-    ] = None,
-    ip: Annotated[
-        list[str] | None, typer.Option(help="An address that clients connect to (repeatable).")
-    ] = None,
-    folder: DirOption = DEFAULT_DIR,
-    days: DaysOption = LEAF_DAYS,
-) -> None:
-    """Issue a server's certificate for each --dns name and --ip address that clients use."""
-    from custody.pki import certificates
-    from custody.pki.certificates import ServerNames
-    from custody.pki.directory import LEAF_NAME, SERVERS, Directory
-
-    with console.operator_errors():
-        if not LEAF_NAME.fullmatch(name):
-            raise OperatorError(
-                f"{name!r} is not a folder name: 1 to 63 of a-z, 0-9, '.', '_' and '-'",
-                "Choose such a name; give the host's names with --dns.",
-            )
-        names = ServerNames(dns=dns or [], ip=[_address(text) for text in ip or []])
-        if not names.dns and not names.ip:
-            raise OperatorError(
-                "a server's certificate needs a name or address that clients connect to",
-                f"For instance: pki issue server {name} --dns {name}.example.org --ip 127.0.0.1",
-            )
-        directory = Directory(folder)
-        directory.require_absent(SERVERS, name)
-        issuer = directory.intermediate()
-        key = certificates.new_private_key()
-        leaf = certificates.issue_server(name, names, key.public_key(), issuer, days)
-        _say_made(directory.add_leaf(SERVERS, name, key, leaf))
-
-
-@application.command()
-def show(
-    file: Annotated[Path, typer.Argument(help="Path of a certificate.pem or ca.pem.")],
-    as_json: console.Json = False,
-) -> None:
-    """Show the certificates in a file: subject, issuer and end of validity."""
-    from custody.pki.description import describe
-    from custody.runtime.tls import load_certificates
-
-    with console.operator_errors():
-        found = [describe(certificate) for certificate in load_certificates(file)]
-        if as_json:
-            console.print_json([each.model_dump(mode="json") for each in found])
-            return
-        for each in found:
-            rows = _rows(each)
-            console.print_table(rows[0], rows[1:])
-            console.out.print()
-
-
-def _rows(found: Description) -> list[tuple[str, str]]:
-    from rich.markup import escape
-
-    return [
-        (found.kind, escape(found.identity or found.subject)),
-        ("subject", escape(found.subject)),
-        ("issuer", escape(found.issuer)),
-        ("expires", _expiry(found)),
-        ("serial", found.serial),
-        ("sha256", found.sha256),
-    ]
-
-
-def _expiry(found: Description) -> str:
-    at = f"{found.not_after:%Y-%m-%d %H:%M} UTC"
-    if found.days_left < 0:
-        return f"[red]{at} (expired)[/red]"
-    if found.days_left < EXPIRES_SOON_DAYS:
-        return f"[yellow]{at} (in {found.days_left} days)[/yellow]"
-    return f"{at} (in {found.days_left} days)"
+    if module is not None and token is not None:
+        in_token = TokenKey.generate(module, token, name, secrets)
+        return in_token, authority_keys.token_file(in_token)
+    if module is not None or token is not None:
+        raise OperatorError("--module and --token belong together", "Give both, or none.")
+    key = certificates.new_private_key()
+    if unencrypted:
+        return key, authority_keys.plain_file(key)
+    return key, authority_keys.encrypted_file(key, secrets.new_passphrase(f"the new key of {name}"))
 
 
 def _say_made(path: Path) -> None:
     console.out.print(f"Made {path}", markup=False)
 
 
-def _network(text: str) -> IpNetwork:
-    import ipaddress
-
-    try:
-        return ipaddress.ip_network(text)
-    except ValueError as error:
-        raise OperatorError(f"--permit-ip: {error}", "Write a network as 10.0.0.0/8.") from None
-
-
-def _address(text: str) -> IpAddress:
-    import ipaddress
-
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError as error:
-        raise OperatorError(f"--ip: {error}", "Write an address as 10.0.0.5.") from None
+issuing_commands.add_to(application)
+host_commands.add_to(application)
+revocation_commands.add_to(application)
+show_command.add_to(application)
 
 
 def main() -> None:

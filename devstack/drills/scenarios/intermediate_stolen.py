@@ -46,8 +46,8 @@ def run(drill: Drill) -> None:
             stop_together(daemons)
         with drill.step("make a new root and intermediate, and issue every certificate again"):
             shutil.move(pki.folder, drill.folder / "pki.old")
-            pki.run("root")
-            pki.run("intermediate")
+            pki.run("root", "--unencrypted")
+            pki.run("intermediate", "--unencrypted")
             for server in servers:
                 pki.run("issue", "server", server, *HERE)
             for node in nodes:

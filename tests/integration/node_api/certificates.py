@@ -7,17 +7,10 @@ from unittest.mock import patch
 from uuid import uuid4
 
 from custody.pki import certificates
-from custody.pki.certificates import Authority, ServerNames
-from custody.pki.directory import (
-    CA,
-    CERTIFICATE,
-    INTERMEDIATE,
-    NODES,
-    PRIVATE_KEY,
-    ROOT,
-    SERVERS,
-    Directory,
-)
+from custody.pki.authority_keys import PRIVATE_KEY
+from custody.pki.certificates import Authority
+from custody.pki.directory import CA, CERTIFICATE, INTERMEDIATE, NODES, ROOT, SERVERS, Directory
+from custody.pki.names import ServerNames
 from custody.runtime.tls import TlsFiles
 
 

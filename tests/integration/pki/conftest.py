@@ -25,7 +25,7 @@ def pki(folder: Path) -> Pki:
         if fails_with is None:
             assert result.exit_code == 0, result.output
         else:
-            assert result.exit_code == 1
+            assert result.exit_code == 1, result.output
             assert fails_with in result.output
             assert "  -> " in result.output
         return result
@@ -36,6 +36,6 @@ def pki(folder: Path) -> Pki:
 @pytest.fixture
 def authorities(pki: Pki, folder: Path) -> Path:
     """The folder with a root and an intermediate in it."""
-    pki("root")
-    pki("intermediate")
+    pki("root", "--unencrypted")
+    pki("intermediate", "--unencrypted")
     return folder

@@ -8,6 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from custody.pki.records import Records
 from custody.runtime.tls import load_certificates
 from tests.integration.pki.conftest import Pki
 
@@ -100,16 +101,31 @@ def test_every_leaf_is_on_record_beside_the_intermediate(pki: Pki, authorities: 
         load_certificates(authorities / f"nodes/driver-{number}/certificate.pem")[0]
         for number in (1, 2)
     ]
-    recorded = {
-        load_certificates(file)[0] for file in (authorities / "intermediate/issued").iterdir()
-    }
-    assert recorded == set(leaves)
+    index = Records(authorities / "intermediate").read()
+    found = [each.certificate.encode() for each in index.certificates]
+    assert [x509.load_pem_x509_certificate(pem) for pem in found] == leaves
     assert leaves[0].serial_number != leaves[1].serial_number
+    root_index = Records(authorities / "root").read()
+    assert [each.kind for each in root_index.certificates] == ["intermediate"]
+
+
+def test_records_of_earlier_versions_are_taken_over(pki: Pki, authorities: Path):
+    pki("issue", "node", "driver-1")
+    intermediate = authorities / "intermediate"
+    leaf = Records(intermediate).read().certificates[0]
+    (intermediate / "index.json").unlink()
+    (intermediate / "issued").mkdir()
+    (intermediate / "issued" / f"{leaf.serial}.pem").write_text(leaf.certificate)
+    pki("issue", "node", "driver-2")
+    assert [each.name for each in Records(intermediate).read().certificates] == [
+        "driver-1",
+        "driver-2",
+    ]
 
 
 def test_name_constraints_hold(pki: Pki, folder: Path):
-    pki("root")
-    pki("intermediate", "--permit-dns", "example.org", "--permit-ip", "10.0.0.0/8")
+    pki("root", "--unencrypted")
+    pki("intermediate", "--unencrypted", "--permit-dns", "example.org", "--permit-ip", "10.0.0.0/8")
     pki("issue", "server", "inside", "--dns", "api.example.org", "--ip", "10.1.2.3")
     pki("issue", "server", "elsewhere", "--dns", "api.example.com")
     pki("issue", "node", "driver-1")
@@ -131,19 +147,19 @@ def test_leaves_are_issued_while_the_roots_folder_is_offline(
     pki("issue", "node", "driver-1")
     assert (authorities / "nodes/driver-1/ca.pem").read_bytes() == root
     (authorities / "intermediate").rename(tmp_path / "lost")
-    pki("intermediate", fails_with="Bring the root")
+    pki("intermediate", "--unencrypted", fails_with="Bring the root")
 
 
 def test_a_missing_root_is_named_with_the_place_for_it(pki: Pki, authorities: Path, tmp_path: Path):
     (authorities / "root").rename(tmp_path / "safe")
     (authorities / "intermediate/ca.pem").unlink()
     pki("issue", "node", "driver-1", fails_with="exists, and each leaf needs")
-    assert not (authorities / "intermediate/issued").exists()
+    assert not (authorities / "intermediate/index.json").exists()
 
 
 def test_no_leaf_gets_a_root_that_is_not_its_own(pki: Pki, authorities: Path, tmp_path: Path):
     (authorities / "root").rename(tmp_path / "safe")
-    pki("root")
+    pki("root", "--unencrypted")
     pki("issue", "node", "driver-1", fails_with="has not issued the intermediate")
     assert not (authorities / "nodes").exists()
 
@@ -151,14 +167,14 @@ def test_no_leaf_gets_a_root_that_is_not_its_own(pki: Pki, authorities: Path, tm
 def test_an_intermediate_needs_the_roots_private_key(pki: Pki, authorities: Path, tmp_path: Path):
     (authorities / "root/private_key.pem").rename(tmp_path / "safe")
     (authorities / "intermediate").rename(tmp_path / "lost")
-    pki("intermediate", fails_with="private_key.pem is not there")
+    pki("intermediate", "--unencrypted", fails_with="private_key.pem is not there")
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        ("root",),
-        ("intermediate",),
+        ("root", "--unencrypted"),
+        ("intermediate", "--unencrypted"),
         ("issue", "node", "driver-1"),
         ("issue", "server", "api", "--dns", "a.b"),
     ],
@@ -195,5 +211,5 @@ def test_a_server_needs_a_name(pki: Pki, authorities: Path):
 
 
 def test_the_order_is_taught(pki: Pki):
-    pki("intermediate", fails_with="first PKI: pki root")
+    pki("intermediate", "--unencrypted", fails_with="first PKI: pki root")
     pki("issue", "node", "driver-1", fails_with="Make one with: pki intermediate")

@@ -1,0 +1,50 @@
+"""The passphrase of an authority's key, or the PIN of its token: from a file, or asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from custody.runtime.configuration import read_secret
+from custody.runtime.errors import ConfigurationError, OperatorError
+from custody.runtime.private_keys import ask_new_passphrase, ask_passphrase
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Files with the secrets; a secret without a file is asked for on the terminal.
+
+    A file may be a pipe, for example /dev/fd/3 or <(command) of a shell.
+    """
+
+    passphrase_file: Path | None = None
+    pin_file: Path | None = None
+
+    def passphrase(self, name: str) -> str:
+        """Return the passphrase of a key that exists. Raise OperatorError."""
+        if self.passphrase_file is None:
+            return ask_passphrase(name)
+        return _text(self.passphrase_file, f"the passphrase of {name}")
+
+    def new_passphrase(self, name: str) -> str:
+        """Return the passphrase of a key that is about to be written. Raise OperatorError."""
+        if self.passphrase_file is None:
+            return ask_new_passphrase(name)
+        return _text(self.passphrase_file, f"the passphrase of {name}")
+
+    def pin(self, token: str) -> str:
+        """Return the user PIN of a token. Raise OperatorError."""
+        if self.pin_file is not None:
+            return _text(self.pin_file, f"the PIN of the token {token}")
+        pin = ask_passphrase(f"the token {token} (its user PIN)")
+        if not pin:
+            raise OperatorError(f"no PIN was given for the token {token}", "Nothing was tried.")
+        return pin
+
+
+def _text(path: Path, what: str) -> str:
+    try:
+        text = read_secret(path, what).decode()
+    except UnicodeDecodeError:
+        text = ""
+    if not text:
+        raise ConfigurationError(f"{path} does not hold {what}", "Write it there as UTF-8 text.")
+    return text
