@@ -12,6 +12,7 @@ import typer
 
 from custody.backup import commands as backup_commands
 from custody.control_plane.access.scopes import Scope
+from custody.control_plane.audit.commands import audit_app
 from custody.control_plane.command_context import audited, path_of, settings_of, with_database
 from custody.control_plane.job_signing_key.commands import job_signing_key_app
 from custody.control_plane.reconcile.commands import reconcile_command
@@ -50,6 +51,7 @@ app.add_typer(token_app, name="token")
 app.add_typer(node_app, name="node")
 app.add_typer(job_signing_key_app, name="job-signing-key")
 app.add_typer(retention_app, name="retention")
+app.add_typer(audit_app, name="audit")
 app.command("reconcile")(reconcile_command)
 
 

@@ -67,6 +67,7 @@ def test_a_new_control_plane_in_the_order_of_the_help(configured: Command):
     configured("migrate")
     configured("node", "add", "driver-1", "--group", "hsm")
     configured("node", "add", "driver-1", "--group", "hsm")
+    assert "2 records: nothing found" in configured("audit", "verify").stdout
     assert "remove" in configured("node", "add", "driver-1", "--group", "b", status=1).stderr
     (node,) = json.loads(configured("node", "list", "--json").stdout)
     assert (node["id"], node["group"], node["last_seen"]) == ("driver-1", "hsm", None)
