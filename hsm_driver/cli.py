@@ -25,7 +25,7 @@ from custody.pkcs11.commands import (
 from custody.runtime.console import application, no_overwriting, operator_errors, out
 from custody.runtime.operators import reason_of
 from custody.runtime.options import options_of
-from hsm_driver import keys_commands
+from hsm_driver import keys_commands, profile_commands
 from hsm_driver.configuration import NewDriver, new_configuration
 from hsm_driver.rebuild_command import add_rebuild
 from hsm_driver.try_token_command import add_try_token
@@ -132,6 +132,7 @@ def _hsm_settings(context: typer.Context) -> HsmSettings:
 
 
 add_try_token(app, _hsm_settings)
+app.add_typer(profile_commands.application(), name="profile")
 master_keys = master_key_app(_hsm_settings)
 app.add_typer(master_keys, name="master-key")
 

@@ -6,6 +6,7 @@ from devstack.reference.commands import command_pages
 from devstack.reference.decision_records import decision_records_page
 from devstack.reference.error_codes import error_codes_page
 from devstack.reference.hsm_errors import hsm_errors_page
+from devstack.reference.hsm_profiles import hsm_profiles_page
 from devstack.reference.http_api import http_api_pages
 from devstack.reference.metrics import metrics_page
 from devstack.reference.settings import settings_pages
@@ -23,4 +24,5 @@ def generated_pages() -> dict[str, str]:
         **metrics_page(),
         **http_api_pages(),
         **decision_records_page(),
+        **hsm_profiles_page(),
     }

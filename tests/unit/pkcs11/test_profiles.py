@@ -1,0 +1,32 @@
+"""The profiles of HSMs: each fact has a source, and each setting exists."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from custody.pkcs11.profiles import profiles
+from hsm_driver.cli import app
+from hsm_driver.settings import HsmSection
+
+
+@pytest.mark.parametrize("name", profiles())
+def test_a_profile_recommends_only_settings_that_exist(name: str):
+    """Each fact has a source, or the profile would not load."""
+    profile = profiles()[name]
+    given = tomllib.loads("\n".join(profile.settings))
+    HsmSection.model_validate(
+        {"module": "/m.so", "token_label": "t", "pin_file": "/pin", **given},
+        context={"folder": Path("/")},
+    )
+    done = CliRunner().invoke(app, ["profile", "show", name])
+    assert done.exit_code == 0, done.output
+    assert profile.title in done.stdout
+
+
+def test_the_profiles_are_listed_and_another_name_is_refused():
+    assert all(name in CliRunner().invoke(app, ["profile", "list"]).stdout for name in profiles())
+    done = CliRunner().invoke(app, ["profile", "show", "none"])
+    assert done.exit_code == 1
+    assert "luna" in done.stderr
