@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import structlog
+
 from custody.pkcs11.messages import Hello, KnownKey, Obstacle, PinStanding, Ready
 from custody.pkcs11.pin import PinMemory, Verdict, login_turn
 from custody.pkcs11.settings import HsmSettings
-from custody.pkcs11.worker_process import StartRefused, WorkerGone, WorkerProcess
+from custody.pkcs11.worker_process import SlotHung, StartRefused, WorkerGone, WorkerProcess
 from custody.runtime.errors import OperatorError
+
+log = structlog.get_logger()
 
 
 class HsmCannotStart(OperatorError):
@@ -63,11 +67,13 @@ async def _try_once(
         capabilities=None if known is None else known.capabilities,
         restored=list(settings.restored),
         only_encrypting=settings.only_encrypting,
+        slot=None if known is None else known.slot,
+        hung_slots=[] if known is None else known.hung_slots,
     )
     if standing is not PinStanding.PROVEN:
         memory.remember(Verdict.TRYING)
     try:
-        ready = await worker.start(hello, max(settings.start_seconds, settings.deadline_seconds))
+        ready = await _start(settings, worker, hello)
     except StartRefused as refused:
         failure = refused.failure
         _learn(memory, standing, failure.obstacle)
@@ -80,6 +86,22 @@ async def _try_once(
         ) from None
     memory.remember(Verdict.ACCEPTED)
     return ready
+
+
+async def _start(settings: HsmSettings, worker: WorkerProcess[Any], hello: Hello) -> Ready:
+    """Start a worker, without the slots that do not answer. Raises StartRefused or WorkerGone.
+
+    A worker that waits for a slot has not tried the PIN yet, so it can be started again.
+    """
+    seconds = max(settings.start_seconds, settings.deadline_seconds)
+    while True:
+        try:
+            return await worker.start(hello, seconds, settings.deadline_seconds)
+        except SlotHung as gone:
+            if gone.slot in hello.hung_slots:
+                raise
+            log.warning("a slot of the HSM's module does not answer", slot=gone.slot)
+            hello = hello.model_copy(update={"hung_slots": [*hello.hung_slots, gone.slot]})
 
 
 def _found_before(ready: Ready) -> list[KnownKey]:

@@ -1,16 +1,18 @@
 """Loads a module, finds the token and logs in to a session. Runs in worker processes only."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pkcs11
 from custody.pkcs11.attributes import NestedAttributeMapper
 from custody.pkcs11.c_login import log_in
 from custody.pkcs11.endings import Ending, Step, ending
-from custody.pkcs11.messages import Hello, Obstacle, PinStanding
+from custody.pkcs11.messages import Asking, Hello, Obstacle, PinStanding
 from custody.pkcs11.return_codes import code_name
 from custody.pkcs11.session_errors import name_of as name_of
+from custody.pkcs11.slots import Slots, SlotsUnknown, search, token_in
 from pkcs11 import TokenFlag
-from pkcs11.exceptions import MultipleTokensReturned, NoSuchToken, PKCS11Error
+from pkcs11.exceptions import PKCS11Error
 
 
 class CannotStart(Exception):
@@ -23,9 +25,12 @@ class CannotStart(Exception):
         self.todo = todo
 
 
-def open_session(hello: Hello) -> pkcs11.Session:
-    """Log in once. Raises CannotStart; its obstacle says what the token's answer means."""
-    token = _find_token(hello)
+def open_session(hello: Hello, tell: Callable[[Asking], None] = lambda _: None) -> pkcs11.Session:
+    """Log in once. Raises CannotStart; its obstacle says what the token's answer means.
+
+    ``tell`` is called before each slot is asked, and when the token has been found.
+    """
+    token = _find_token(hello, tell)
     _heed_pin_count(token.flags, hello)
     label = hello.token_label
     try:
@@ -58,7 +63,7 @@ def _no_login(label: str, number: int) -> CannotStart:
     return CannotStart(obstacle, f"{what}; the PIN is not tried again", end.facts.operator)
 
 
-def _find_token(hello: Hello) -> pkcs11.Token:
+def _find_token(hello: Hello, tell: Callable[[Asking], None]) -> pkcs11.Token:
     if not Path(hello.module).is_file():
         raise CannotStart(
             Obstacle.MODULE,
@@ -74,26 +79,40 @@ def _find_token(hello: Hello) -> pkcs11.Token:
             Ending.NOT_LOADED.facts.operator,
         ) from None
     try:
-        return library.get_token(token_label=hello.token_label)
-    except NoSuchToken:
+        found = search(
+            hello.module,
+            hello.token_label,
+            hello.slot,
+            hello.hung_slots,
+            lambda slot: tell(Asking(slot=slot)),
+        )
+        tell(Asking(slot=None, skipped=found.skipped))
+        return token_in(library, hello.module, _only_slot(hello, found))
+    except (PKCS11Error, SlotsUnknown) as error:
+        answer = name_of(error) if isinstance(error, PKCS11Error) else str(error)
         raise CannotStart(
             Obstacle.TOKEN,
-            f"the module {hello.module} has no token {hello.token_label!r}",
-            "Correct token_label in the configuration, initialise the token, or check the HSM's "
-            "connection.",
+            f"cannot look for the token {hello.token_label!r}: {answer}",
+            Ending.NO_TOKEN.facts.operator,
         ) from None
-    except MultipleTokensReturned:
+
+
+def _only_slot(hello: Hello, found: Slots) -> int:
+    if len(found.matching) > 1:
         raise CannotStart(
             Obstacle.TOKEN,
             f"several tokens have the label {hello.token_label!r}",
             "Give each token its own label: which one is meant must never be a guess.",
-        ) from None
-    except PKCS11Error as error:
+        )
+    if not found.matching:
+        others = f" ({'; '.join(found.skipped)})" if found.skipped else ""
         raise CannotStart(
             Obstacle.TOKEN,
-            f"cannot look for the token {hello.token_label!r}: {name_of(error)}",
-            Ending.NO_TOKEN.facts.operator,
-        ) from None
+            f"the module {hello.module} has no token {hello.token_label!r}{others}",
+            "Correct token_label in the configuration, initialise the token, or check the HSM's "
+            "connection.",
+        )
+    return found.matching[0]
 
 
 def _heed_pin_count(flags: TokenFlag, hello: Hello) -> None:

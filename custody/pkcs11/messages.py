@@ -116,7 +116,9 @@ class Hello(Message):
     ``known``: the keys that the database knows. Only these are used, and with ``accept_new`` also
     others, which the database may then learn. ``check_values`` names the master keys that must be
     on the token, as an earlier worker found them; None to the first worker, which reports what
-    there is. ``capabilities`` likewise. ``restored`` and ``only_encrypting``: as in HsmSettings.
+    there is. ``capabilities`` likewise. ``slot``: where an earlier worker found the token, which is
+    asked first. ``hung_slots``: slots that are not asked, because they did not answer before.
+    ``restored`` and ``only_encrypting``: as in HsmSettings.
     """
 
     module: str
@@ -130,6 +132,8 @@ class Hello(Message):
     accept_new: bool = True
     check_values: dict[str, bytes] | None = None
     capabilities: list[Capability] | None = None
+    slot: int | None = None
+    hung_slots: list[int] = []
     restored: list[RestoredKey] = []
     only_encrypting: bool = False
 
@@ -138,7 +142,8 @@ class Ready(Message):
     """The worker has logged in and proved the master keys.
 
     ``check_values``: of the keys in use, by name. ``proofs``: the proof that each of these opens.
-    ``new_proofs``: the names of those that the database does not have.
+    ``new_proofs``: the names of those that the database does not have. ``slot``: the token's.
+    ``hung_slots``: as in Hello.
     """
 
     kind: Literal["ready"] = "ready"
@@ -148,6 +153,8 @@ class Ready(Message):
     new_proofs: list[str] = []
     strangers: list[Stranger] = []
     capabilities: list[Capability]
+    slot: int | None = None
+    hung_slots: list[int] = []
 
 
 class Obstacle(StrEnum):
@@ -176,7 +183,19 @@ class StartFailed(Message):
     todo: str
 
 
-Started = Annotated[Ready | StartFailed, Field(discriminator="kind")]
+class Asking(Message):
+    """The worker is about to ask a slot for its token, and may get no answer.
+
+    ``slot`` is None once the token has been found; ``skipped`` then says which slots failed, and
+    how.
+    """
+
+    kind: Literal["asking"] = "asking"
+    slot: int | None
+    skipped: list[str] = []
+
+
+Started = Annotated[Ready | StartFailed | Asking, Field(discriminator="kind")]
 
 
 class Generate(Message):
@@ -452,7 +471,7 @@ class Answers(Message):
 
 
 class StartAnswer(Message):
-    """The worker's first message."""
+    """The worker's messages until it has started: any number of Asking, then another one."""
 
     started: Started
 

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pkcs11
+from custody.pkcs11.slots import search, token_in
 from pkcs11 import Attribute, Mechanism, ObjectClass
 from pkcs11.exceptions import PKCS11Error
 
@@ -15,7 +16,9 @@ from pkcs11.exceptions import PKCS11Error
 def main() -> int:
     module, token_label, label, mechanism = sys.argv[1:5]
     template = {Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: label}
-    with pkcs11.lib(module).get_token(token_label=token_label).open() as session:
+    library = pkcs11.lib(module)
+    [slot] = search(module, token_label, None, (), lambda _: None).matching
+    with token_in(library, module, slot).open() as session:
         for found in list(session.get_objects(template)):
             key: Any = found
             try:

@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import suppress
 
 from custody.pkcs11 import (
@@ -34,6 +35,7 @@ from custody.pkcs11.messages import (
     Alive,
     Answer,
     Answers,
+    Asking,
     Extract,
     Extracted,
     Generate,
@@ -67,18 +69,20 @@ from custody.pkcs11.session_errors import SessionLost, name_of
 from custody.pkcs11.session_keys import SessionKeys
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.runtime.hardening import die_with_parent, harden
+from pkcs11 import Session
 from pkcs11.exceptions import PKCS11Error
 
 
 class Worker:
     """One session and what it is used for."""
 
-    def __init__(self, hello: Hello) -> None:
+    def __init__(self, hello: Hello, tell: Callable[[Asking], None]) -> None:
         """Log in and prove the master keys. Raises CannotStart."""
         self._hello = hello
-        self._session = open_session(hello)
+        self._session = open_session(hello, tell)
         try:
-            self.ready = self._prove()
+            place = {"slot": _slot_of(self._session), "hung_slots": hello.hung_slots}
+            self.ready = self._prove().model_copy(update=place)
         except (PKCS11Error, SessionLost) as error:
             answer = name_of(error) if isinstance(error, PKCS11Error) else str(error)
             raise CannotStart(
@@ -220,6 +224,11 @@ def _in_order(found: Identified) -> list[Candidate]:
     return sorted(keys, key=lambda key: (key.master.is_host, key.master.version))
 
 
+def _slot_of(session: Session) -> int:
+    slot: int = getattr(session.token.slot, "slot_id")  # noqa: B009 - missing in its types
+    return slot
+
+
 def _sign_data(operation: Operation) -> bytes:
     if not isinstance(operation, Sign):
         raise TypeError("only signatures go by key")
@@ -275,7 +284,10 @@ def main() -> None:
 
 def _serve(connection: socket.socket) -> None:
     try:
-        worker = Worker(Hello.model_validate_json(_receive(connection)))
+        worker = Worker(
+            Hello.model_validate_json(_receive(connection)),
+            lambda asking: _send(connection, StartAnswer(started=asking)),
+        )
     except CannotStart as error:
         failed = StartFailed(obstacle=error.obstacle, what=error.what, todo=error.todo)
         _send(connection, StartAnswer(started=failed))

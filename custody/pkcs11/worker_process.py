@@ -19,6 +19,7 @@ from custody.pkcs11.messages import (
     HEADER,
     MAX_FRAME,
     Answers,
+    Asking,
     Hello,
     Message,
     Operation,
@@ -41,6 +42,14 @@ Item = TypeVar("Item")
 
 class WorkerGone(Exception):
     """The process has ended, or was killed because it hung; the text says which."""
+
+
+class SlotHung(WorkerGone):
+    """The worker was killed while it waited for the answer of one slot of the module."""
+
+    def __init__(self, slot: int) -> None:
+        super().__init__(f"got no answer from slot {slot}")
+        self.slot = slot
 
 
 class StartRefused(Exception):
@@ -66,6 +75,8 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
         self._deadline_seconds = deadline_seconds
         self._module = module
         self._received = bytearray()
+        self._asked_slot: int | None = None
+        self._slot_seconds = deadline_seconds
         self._timer: asyncio.TimerHandle | None = None
         self._started: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         self._transport: asyncio.WriteTransport | None = None
@@ -79,8 +90,16 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
         self.gone = asyncio.Event()
         self.on_answers: Callable[[Item, Answers], None] | None = None
 
-    async def start(self, hello: Hello, deadline_seconds: float) -> Ready:
-        """Spawn, log in, prove. Raises StartRefused or WorkerGone; the process is gone then."""
+    async def start(
+        self, hello: Hello, deadline_seconds: float, slot_seconds: float | None = None
+    ) -> Ready:
+        """Spawn, log in, prove. Raises StartRefused or WorkerGone; the process is gone then.
+
+        ``slot_seconds``: how long one slot may take to answer; SlotHung after that.
+        """
+        if self._process is not None:
+            await self._begin_again()
+        self._slot_seconds = slot_seconds or deadline_seconds
         try:
             await self._spawn()
             self._write(hello)
@@ -88,10 +107,22 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
                 return await self._started
         except TimeoutError:
             await self.stop()
+            if self._asked_slot is not None:
+                raise SlotHung(self._asked_slot) from None
             raise WorkerGone(f"did not log in within {deadline_seconds:g} s") from None
         except BaseException:
             await self.stop()
             raise
+
+    async def _begin_again(self) -> None:
+        """Forget a start that has failed."""
+        if self._transport is not None:
+            await self.gone.wait()
+        self._received.clear()
+        self._transport = self._process = self._asked_slot = None
+        self._swept = False
+        self._started = asyncio.get_running_loop().create_future()
+        self.gone = asyncio.Event()
 
     async def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
@@ -203,12 +234,28 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
         if self.on_answers is not None:
             self.on_answers(item, answers)
 
-    def _first_message(self, started: Ready | StartFailed) -> None:
-        if isinstance(started, Ready):
+    def _first_message(self, started: Ready | StartFailed | Asking) -> None:
+        if isinstance(started, Asking):
+            self._ask(started)
+        elif isinstance(started, Ready):
             self.idle_since = asyncio.get_running_loop().time()
             self._started.set_result(started)
         else:
             self._started.set_exception(StartRefused(started))
+
+    def _ask(self, asking: Asking) -> None:
+        self._asked_slot = asking.slot
+        if self._timer is not None:
+            self._timer.cancel()
+        if asking.skipped:
+            log.warning("slots of the HSM's module skipped", why=asking.skipped)
+        if asking.slot is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._slot_seconds, self._pass_slot, asking.slot)
+
+    def _pass_slot(self, slot: int) -> None:
+        if not self._started.done():
+            self._started.set_exception(SlotHung(slot))
 
     def _start_timer(self) -> None:
         loop = asyncio.get_running_loop()
