@@ -242,6 +242,7 @@ class Hsm:
         is_lost = any(isinstance(answer, Lost) for answer in message.answers)
         if is_lost or message.ends_because is not None:
             # the worker is ending itself; other workers do what it has not begun
+            self._last_end = "lost its session"
             self._remove(worker)
         for pending, answer in zip(batch, message.answers, strict=True):
             if isinstance(answer, Lost):

@@ -76,7 +76,7 @@ from pkcs11.exceptions import PKCS11Error
 class Worker:
     """One session and what it is used for."""
 
-    def __init__(self, hello: Hello, tell: Callable[[Asking], None]) -> None:
+    def __init__(self, hello: Hello, tell: Callable[[Asking], None] = lambda _: None) -> None:
         """Log in and prove the master keys. Raises CannotStart."""
         self._hello = hello
         self._session = open_session(hello, tell)
