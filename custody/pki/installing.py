@@ -77,15 +77,19 @@ def check_crls(
     now: datetime,
     path: Path,
 ) -> None:
-    """Check that each new CRL is valid, by a known authority, and not older than the old one."""
+    """Check that one of the CRLs is of a known authority, and that none is expired or older.
+
+    CRLs of other authorities stay in the file: during a root rollover this host knows only one of
+    the two intermediates. They count for nothing that their own issuer has not issued.
+    """
+    if not any(_known(crl, authorities) for crl in new):
+        raise OperatorError(
+            f"{path} contains only CRLs that no authority of this host has signed",
+            "Copy the crl.pem that `pki crl` wrote. After a root rollover install the roots and "
+            "the certificate first.",
+        )
     for crl in new:
         name = crl.issuer.rfc4514_string()
-        if not any(crl.is_signed_by(each) for each in authorities):
-            raise OperatorError(
-                f"{path} contains a CRL of {name} that no authority of this host has signed",
-                "Copy the crl.pem that `pki crl` wrote. After a root rollover install the roots "
-                "and the certificate first.",
-            )
         if crl.next_update <= now:
             raise OperatorError(
                 f"the CRL of {name} in {path} expired at {crl.next_update}",

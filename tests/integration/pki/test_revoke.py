@@ -148,6 +148,9 @@ def test_a_host_takes_no_older_list_and_none_of_strangers(pki: Pki, nodes: Path,
     code, output = install(stranger / "crl.pem")
     assert code == 1
     assert "no authority of this host has signed" in output
+    both = tmp_path / "both.pem"
+    both.write_bytes((stranger / "crl.pem").read_bytes() + (nodes / "crl.pem").read_bytes())
+    assert install(both)[0] == 0
 
 
 def test_without_a_list_of_the_issuer_nobody_is_accepted(pki: Pki, authorities: Path):
