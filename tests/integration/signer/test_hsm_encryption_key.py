@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from custody.database.pool import Pool
+from custody.node.audited_changes import AuditedChanges
 from custody.pkcs11.administration import administration
 from custody.pkcs11.launch import HsmCannotStart
 from custody.runtime.checks import Status
@@ -233,3 +234,25 @@ async def test_the_backup_of_a_key_in_an_hsm_is_confirmed_by_name(
         assert "confirmed: custody-signer-host/1" in done.stdout
         assert await backup_warnings(pool, keys) == []
         assert (await backup_check(pool, keys)).status is Status.OK
+
+
+async def test_a_database_of_before_the_proofs_gets_the_proof_of_its_key(
+    pool: Pool, settings: SignerSettings
+):
+    await make_key(settings)
+    changes = AuditedChanges(pool, settings.node.id)
+    async with open_encryption_keys(settings, pool) as keys:
+        await keys.adopt_first(pool)
+        first = keys.current.id
+    await pool.rows("TRUNCATE key_proofs")
+    async with open_encryption_keys(settings, pool) as keys:
+        await keys.compare(pool)
+        await keys.record_proofs(pool, changes, "bo")
+        await keys.record_proofs(pool, changes, "bo")
+        assert keys.current.id == first
+    [proof] = await pool.rows("SELECT key_name, mechanism FROM key_proofs")
+    assert proof.mechanism == "AES_GCM"
+    [record] = await pool.rows(
+        "SELECT record FROM audit WHERE node = :me", {"me": settings.node.id}
+    )
+    assert b"RecordKeyProof" in record.record
