@@ -15,7 +15,7 @@ KIND = "RecordKeyProof"
 PROOF_ROWS = AdoptedRows(
     "proof of the key",
     KIND,
-    "SELECT key_name AS name, encode(value, 'hex') AS check_value FROM key_proofs",
+    "SELECT key_name AS name, encode(value, 'hex') AS value FROM key_proofs",
 )
 
 
