@@ -3,6 +3,7 @@
 BIN := .venv/bin
 CARGO := cd mpc/native && PATH="$$PATH:$$HOME/.cargo/bin" nice cargo
 PROVIDER := PATH="$$PATH:$$HOME/.cargo/bin" nice cargo
+KRYOPTIC := --manifest-path tests/providers/kryoptic/Cargo.toml
 FAULTY := --manifest-path tests/providers/faulty/Cargo.toml
 UV_VERSION := 0.13.8
 CARGO_DENY_VERSION := 0.20.2
@@ -62,6 +63,7 @@ lint: install ## check format, style, types, the direction of imports, and words
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --release --locked --quiet -- -D warnings
 	$(PROVIDER) fmt $(FAULTY) --check
+	$(PROVIDER) fmt $(KRYOPTIC) --check
 	$(PROVIDER) clippy $(FAULTY) --all-targets --release --locked --quiet -- -D warnings
 
 format: install ## format the code
@@ -69,6 +71,7 @@ format: install ## format the code
 	$(BIN)/ruff check --fix .
 	$(CARGO) fmt --all
 	$(PROVIDER) fmt $(FAULTY)
+	$(PROVIDER) fmt $(KRYOPTIC)
 
 audit: install audittools ## check dependencies: licences, sources, vulnerabilities; ARGS=--offline
 	@test -x build/cargo-tools/bin/cargo-deny || { echo "compiling cargo-deny (some minutes)" && \
