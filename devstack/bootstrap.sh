@@ -35,10 +35,6 @@ is_postgresql_there() {
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null
 }
 
-is_libclang_there() {
-    compgen -G '/usr/lib/*/libclang-[0-9]*.so*' >/dev/null || compgen -G '/usr/lib/llvm-*/lib/libclang[-.][0-9s]*' >/dev/null
-}
-
 missing_packages() {
     command -v softhsm2-util >/dev/null || echo softhsm2
     command -v pkcs11-tool >/dev/null || echo opensc
@@ -47,8 +43,6 @@ missing_packages() {
     command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || echo pgbouncer
     find_python >/dev/null || echo python3 python3-venv
     command -v cc >/dev/null || echo gcc libc6-dev # Rust links with it
-    is_libclang_there || echo libclang1 # this and Perl build Kryoptic, a token of the tests
-    perl -MIPC::Cmd -e 1 2>/dev/null || echo perl
 }
 
 install_packages() {
@@ -65,7 +59,7 @@ install_packages() {
         >"$log" 2>&1 || { tail -n 15 "$log" >&2; die "apt-get failed; its whole output: $log" "correct the fault that apt-get reports"; }
     packages=$(missing_packages | xargs)
     [ -z "$packages" ] || die "still missing after apt-get: $packages" \
-        "install SoftHSM 2, OpenSC, age, PostgreSQL, PgBouncer, libclang, Perl and Python 3.11 to 3.13 with venv (PYTHON=/path/to/python3)"
+        "install SoftHSM 2, OpenSC, age, PostgreSQL, PgBouncer and Python 3.11 to 3.13 with venv (PYTHON=/path/to/python3)"
 }
 
 # --- The S3 server of tests and demo ------------------------------------------------------------
