@@ -364,7 +364,6 @@ def swap(lonely: LonelyDriver, one: KeyReference, other: KeyReference, columns: 
         "wrapped = substring(wrapped FROM 1 FOR length(wrapped) - 8)",
         "wrapped = set_byte(wrapped, 5, get_byte(wrapped, 5) # 1)",
         "wrapped = decode(repeat('00', 40), 'hex')",
-        "master_key = 'another'",
         "mechanism = 'CKM_NONSENSE'",
         "mechanism = ''",
     ],
@@ -378,6 +377,17 @@ def test_a_damaged_row_signs_nothing_and_does_not_stop_the_driver(lonely, algori
     assert outcome.status is OutcomeStatus.FAILED, outcome
     assert outcome.code in ("key_unusable", "bad_signature"), outcome
     assert not outcome.transient
+
+
+def test_a_row_under_a_master_key_that_this_driver_lacks_is_refused(lonely):
+    """Another driver of the group may have found the key already."""
+    key = make_key(lonely.plane, ECDSA_SECP256K1, None)
+    with lonely.database() as connection:
+        connection.execute(
+            "UPDATE wrapped_keys SET master_key = 'another' WHERE key_id = %s", [key.id]
+        )
+    outcome = do(lonely.plane, sign_job(key, message_for(key)))
+    assert_not_done(outcome, OutcomeStatus.REFUSED, "master_key_missing")
 
 
 def test_a_row_that_claims_to_be_of_another_algorithm_signs_nothing(lonely):
