@@ -84,6 +84,8 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
         self._watching: asyncio.Task[None] | None = None
         self._swept = False
         self.outstanding: deque[Item] = deque()
+        self._counts: deque[int] = deque()
+        """The number of operations in each message that has no answer yet."""
         self.hung = False
         self.idle_since = 0.0
         """Time of the loop's clock at which the worker had answered everything."""
@@ -155,6 +157,7 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
     def send(self, item: Item, operations: list[Operation]) -> None:
         """Send operations. Their deadline starts when the worker has answered the items before."""
         self.outstanding.append(item)
+        self._counts.append(len(operations))
         if len(self.outstanding) == 1:
             self._start_timer()
         self._write(Operations.model_construct(operations=operations))
@@ -224,6 +227,10 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
         if not self.outstanding:
             self._kill()
             return
+        if len(answers.answers) != self._counts[0]:
+            self._kill()  # the operations without an answer are blamed for the end
+            return
+        self._counts.popleft()
         item = self.outstanding.popleft()
         if self._timer is not None:
             self._timer.cancel()
