@@ -21,7 +21,7 @@ from custody.delivery.settings import (
     Settings,
     TicketsSection,
 )
-from custody.pki import certificates
+from custody.pki import names
 from devstack.certificates import Certificates, Leaf
 from devstack.delivery import DeliveryOptions, DeliveryServer
 from devstack.launcher import Tied
@@ -61,7 +61,7 @@ class Pki:
     def nameless(self) -> Leaf:
         """A TLS client's certificate that names no node."""
         if "nameless" not in self._made:
-            with patch.object(certificates, "node_urn", lambda name: f"urn:example:{name}"):
+            with patch.object(names, "node_urn", lambda name: f"urn:example:{name}"):
                 self._made["nameless"] = self.certificates.node("nameless")
         return self._made["nameless"]
 
