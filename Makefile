@@ -12,7 +12,7 @@ COMPILE := build/uv/bin/uv pip compile --quiet --universal --python-version 3.11
 	--generate-hashes --no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo drill up down providers test mutants mutmut lint format audit sbom audittools bench reference docs wheel recovery-kit lock clean promtool
+.PHONY: help install demo drill up down providers test mutants mutmut lint format audit sbom audittools bench reference docs wheel released recovery-kit lock clean promtool
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -109,6 +109,9 @@ wheel: install ## build both wheels into dist/; hosts that install them need no 
 	@$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation \
 		--wheel-dir dist . ./deploy/custody-client
 	@ls dist/custody-*.whl dist/custody_client-*.whl
+
+released: install ## write tests/released/VERSION: databases with data, for tests of later upgrades
+	@$(BIN)/python -m devstack.released $(ARGS)
 
 recovery-kit: wheel ## make dist/recovery-kit: mpc-recover for a machine without a network
 	@$(BIN)/python -m devstack.recovery_kit

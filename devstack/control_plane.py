@@ -119,7 +119,7 @@ class ControlPlaneFiles:
         folder.mkdir(parents=True)
         public_key = initialise(folder / "as-written-by-init.toml")
         self.job_signing_key = base64.b64encode(public_key).decode()
-        (self._signing_key,) = folder.glob("*.pem")
+        (self.signing_key,) = folder.glob("*.pem")
 
     def replica(
         self,
@@ -152,7 +152,7 @@ class ControlPlaneFiles:
                 },
                 "metrics": {"host": LOCALHOST, "port": made.metrics_port},
                 "jobs": {
-                    "signing_key": self._signing_key,
+                    "signing_key": self.signing_key,
                     "lifetime_seconds": options.lifetime_seconds,
                     "lease_seconds": options.lease_seconds,
                     "max_lapses": options.max_lapses,

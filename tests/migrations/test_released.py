@@ -1,0 +1,105 @@
+"""Every released schema with data in it, upgraded to this version: what it kept is still usable."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer import Typer
+from typer.testing import CliRunner
+
+import hsm_driver.cli
+import mpc.cli
+from custody.control_plane.audit.heads import AuditHeads
+from custody.control_plane.audit.own_chain import verify_own_chain
+from custody.database.pool import Pool
+from custody.node.audit_records import read_kept
+from custody.node.chain_verification import Subject, verify_chain
+from custody.runtime.signing_key import load_signing_key
+from custody.wire.node_api import AuditHeads as KeptHeads
+from devstack.postgres import Cluster
+from hsm_driver.audited_keys import CHECK as KEYS
+from mpc.shares.audited_shares import CHECK as SHARES
+from tests.integration.control_plane.conftest import Replica
+from tests.migrations.released import RELEASES, Released
+
+SIGNERS = ("signer-1", "signer-2")
+CHAINS = {
+    "hsm-driver": ("hsm_driver", KEYS),
+    "signer-1": ("signer-1", SHARES),
+    "signer-2": ("signer-2", SHARES),
+}
+
+
+@pytest.fixture(params=RELEASES)
+def released(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    postgres: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Released]:
+    restored = Released(request.param, tmp_path, postgres)
+    monkeypatch.setenv("SOFTHSM2_CONF", str(restored.softhsm))
+    restored.migrate()
+    yield restored
+    restored.drop()
+
+
+def run(app: Typer, config: Path, *words: str) -> dict[str, Any]:
+    done = CliRunner().invoke(app, ["--config", str(config), *words, "--json"])
+    assert done.exit_code == 0, done.output
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
+
+
+def test_keys_in_the_token_still_sign(released: Released):
+    verified = run(hsm_driver.cli.app, released.driver(), "keys", "verify")
+    assert (verified["verified"], verified["bad"]) == (2, [])
+
+
+@pytest.mark.parametrize("signer", SIGNERS)
+def test_shares_still_open(released: Released, signer: str):
+    verified = run(mpc.cli.app, released.signer(signer), "shares", "verify")
+    assert (verified["verified"], verified["bad"]) == (2, [])
+
+
+@pytest.mark.parametrize("node", CHAINS)
+async def test_the_chain_of_a_node_verifies_against_the_heads_at_the_control_plane(
+    released: Released, node: str
+):
+    database, check = CHAINS[node]
+    signer = load_signing_key(released.folder / f"{node}.pem", "identity", "")
+    replica = Replica(released.urls["control_plane"])
+    async with replica.database, Pool(released.urls[database], 2, "test") as pool:
+        heads = await AuditHeads(replica.database).kept(node)
+        answer = KeptHeads(group="", heads=heads, set_aside=(), restores=())
+        kept = read_kept(answer, signer, node)
+        found = await verify_chain(pool, Subject(node, signer), kept, check, lambda *_: None)
+    assert found.findings == []
+    assert found.records > 4
+    assert found.compared > 0
+
+
+async def test_the_audit_of_the_control_plane_verifies(released: Released):
+    signer = load_signing_key(released.folder / "control_plane.pem", "job-signing key", "")
+    async with Pool(released.urls["control_plane"], 1, "test") as pool:
+        found = await verify_own_chain(pool.rows, [signer.public_key])
+    assert (found.findings, found.earlier) == ([], 0)
+    assert found.records >= 4
+
+
+async def test_the_api_shows_wallets_keys_and_signatures(released: Released):
+    replica = Replica(released.urls["control_plane"])
+    await replica.start()
+    try:
+        api = replica.client((await replica.token(application="local")).text)
+        keys = (await api.get("/v1/keys")).json()["items"]
+        assert [key["status"] for key in keys] == ["Active"] * 4
+        for key in keys:
+            signatures = (await api.get(f"/v1/keys/{key['id']}/signatures")).json()["items"]
+            assert [each["status"] for each in signatures] == ["Signed"]
+        wallets = (await api.get("/v1/wallets")).json()["items"]
+        assert all(wallet["address"] for wallet in wallets)
+    finally:
+        await replica.stop()
