@@ -121,6 +121,8 @@ lock: install ## resolve dependencies again; newer versions: make lock ARGS=--up
 	@build/uv/bin/pip install --quiet uv==$(UV_VERSION)
 	$(COMPILE) $(ARGS) $(PROJECTS) --extra dev --output-file requirements-dev.lock
 	$(COMPILE) $(ARGS) $(PROJECTS) --constraint requirements-dev.lock --output-file requirements.lock
+	$(COMPILE) $(ARGS) $(PROJECTS) --extra tracing --constraint requirements-dev.lock \
+		--output-file requirements-tracing.lock
 	$(COMPILE) $(ARGS) deploy/custody-client/pyproject.toml --constraint requirements-dev.lock \
 		--output-file requirements-client.lock
 	$(COMPILE) $(ARGS) devstack/dependencies/requirements.in --output-file requirements-audit.lock

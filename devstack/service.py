@@ -24,8 +24,15 @@ def command(name: str) -> Path:
 
 
 def clean_environment(**more: str | Path) -> Mapping[str, str]:
-    """Return the environment that a service manager would give, plus ``more``."""
-    kept = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+    """Return the environment that a service manager would give, plus ``more``.
+
+    Variables of OpenTelemetry stay, so that a local stack can be traced.
+    """
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if key in ("PATH", "HOME") or key.startswith("OTEL_")
+    }
     return kept | {"LANG": "C.UTF-8"} | {key: str(value) for key, value in more.items()}
 
 

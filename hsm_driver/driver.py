@@ -17,6 +17,7 @@ from custody.node.node import Mode, build_node
 from custody.node.only_process import OnlyProcess
 from custody.pkcs11.hsm import Hsm
 from custody.runtime.operators import operator_name
+from custody.runtime.tracing import start_tracing
 from custody.s3.bucket import Bucket
 from custody.wire.algorithms import Store
 from custody.wire.jobs import JobKind
@@ -67,6 +68,7 @@ def key_copies(settings: DriverSettings, hsm: Hsm, signer: SigningKey) -> KeyCop
 async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: None) -> None:
     """Run until SIGTERM or SIGINT, then finish the jobs that have begun. Raise OperatorError."""
     structlog.contextvars.bind_contextvars(node=settings.node.id, group=settings.node.group)
+    start_tracing("hsm-driver")
     signer = load_identity(settings.identity.private_key)
     async with (
         open_database(settings, patient=True) as database,

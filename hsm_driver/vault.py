@@ -28,6 +28,7 @@ from custody.pkcs11.stored_proofs import (
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.runtime.batching import Batcher
 from custody.runtime.errors import OperatorError
+from custody.runtime.tracing import span
 from custody.wire.algorithms import Algorithm, Curve, Network, Protection, Scheme
 from custody.wire.jobs import Job
 from hsm_driver.possession import prove_possession
@@ -97,7 +98,7 @@ class Vault:
         self._rows = Batcher[UUID, Any](self._select)
 
     async def generate(self, algorithm: Algorithm) -> WrappedKey:
-        with HSM_SECONDS.labels("generate").time():
+        with HSM_SECONDS.labels("generate").time(), span("hsm generate"):
             return await self._hsm.generate(algorithm)
 
     async def sign(self, key: WrappedKey, data: bytes, work: Work | None = None) -> bytes:
@@ -106,7 +107,7 @@ class Vault:
         ``work`` is the job of the signature. Raise Denied if the job ends before the HSM begins,
         and Refused if this driver has not found the key's master key.
         """
-        with HSM_SECONDS.labels("sign").time():
+        with HSM_SECONDS.labels("sign").time(), span("hsm sign"):
             if work is None:
                 return await self._hsm.sign(key, data)
             with refused_without_master_key():

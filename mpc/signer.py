@@ -22,6 +22,7 @@ from custody.node.loop import OnStage
 from custody.node.node import Mode, build_node, new_clock
 from custody.node.only_process import OnlyProcess
 from custody.runtime.operators import operator_name
+from custody.runtime.tracing import start_tracing
 from custody.wire.algorithms import Protection, Store
 from custody.wire.jobs import JobKind
 from custody.wire.left_in_flight import LeftInFlight
@@ -69,6 +70,7 @@ log = structlog.get_logger()
 async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: None) -> None:
     """Run until SIGTERM or SIGINT, then finish the jobs that have begun. Raise OperatorError."""
     structlog.contextvars.bind_contextvars(node=settings.node.id)
+    start_tracing("mpc-signer")
     signer = load_identity(settings.identity.private_key)
     async with (
         open_database(settings, patient=True) as database,

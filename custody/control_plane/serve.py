@@ -51,6 +51,7 @@ from custody.runtime.certificate_watch import CertificateWatch
 from custody.runtime.listener import Listener, config
 from custody.runtime.live_tls import LiveTls
 from custody.runtime.service_manager import ServiceManager
+from custody.runtime.tracing import start_tracing
 from custody.wire.signed_bytes import SigningKey
 
 DISTRIBUTION = "custody"
@@ -64,6 +65,7 @@ async def serve_control_plane(settings: Settings) -> None:
     A database that is away is waited for, at the start as later; one that refuses us, or has
     another schema, ends the start.
     """
+    start_tracing("control-plane")
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -213,6 +213,7 @@ jobs = Table(
     Column("last_failure", LargeBinary),  # Outcome of the last attempt worth another
     Column("outcome", LargeBinary),  # the final Outcome; never changes once it is there
     Column("late_outcome", LargeBinary),  # came after expiry; for admins
+    Column("traceparent", String),  # W3C trace context of the request, if it is traced
     Column("must_finish", Boolean, nullable=False, server_default=false()),  # whatever its expiry
     _created_at(),
     Column("expires_at", DateTime(timezone=True), nullable=False),

@@ -41,6 +41,7 @@ from custody.node.metrics import IN_FLIGHT, JOBS, STAGE_SECONDS
 from custody.node.reporter import Reporter
 from custody.node.slots import Slots
 from custody.runtime.activities import keep_going
+from custody.runtime.tracing import continued, record_span
 from custody.wire.jobs import Job
 from custody.wire.node_api import (
     MAX_BATCH,
@@ -250,15 +251,22 @@ class JobLoop:
 
     async def _run_and_report(self, claimed: ClaimedJob) -> None:
         _stage_began.set(time.perf_counter())
-        self._passed(Stage.CLAIMED)
-        outcome = await self._run_job(claimed)
-        if await self._reporter.report(claimed.job_id, claimed.lease, outcome):
-            self._passed(Stage.REPORTED)
+        facts: dict[str, str | int] = {
+            "custody.job": str(claimed.job_id),
+            "custody.attempt": claimed.attempt,
+        }
+        with continued(claimed.traceparent, "job", facts):
+            self._passed(Stage.CLAIMED)
+            outcome = await self._run_job(claimed)
+            if await self._reporter.report(claimed.job_id, claimed.lease, outcome):
+                self._passed(Stage.REPORTED)
 
     def _passed(self, stage: Stage) -> None:
         """Note that this task's job has completed a stage."""
         now = time.perf_counter()
-        STAGE_SECONDS.labels(stage).observe(now - _stage_began.get(now))
+        seconds = now - _stage_began.get(now)
+        STAGE_SECONDS.labels(stage).observe(seconds)
+        record_span(stage, seconds)
         _stage_began.set(now)
         self._on_stage(stage)
 

@@ -50,6 +50,7 @@ class ClaimedJob(Answer):
 
     ``ticket``: the signed Ticket of the job's ceremony; signers only.
     ``delivery_ticket``: the signed DeliveryTicket of the same ceremony.
+    ``traceparent``: the W3C trace context of the request. Nothing is decided from it.
     """
 
     job_id: UUID
@@ -59,6 +60,7 @@ class ClaimedJob(Answer):
     lease_seconds: float
     ticket: SignedBytes | None = None
     delivery_ticket: SignedBytes | None = None
+    traceparent: str | None = None
 
 
 class ClaimResponse(Answer):

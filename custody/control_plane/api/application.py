@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Depends, FastAPI
+from fastapi.telemetry import TelemetryConfig
 from pydantic.json_schema import models_json_schema
 
 from custody.control_plane import problems
@@ -59,6 +60,14 @@ TAGS = [
     {"name": "Health", "description": "For load balancers; without a token."},
 ]
 
+_TRACES = TelemetryConfig(
+    metrics=False,
+    logs=False,  # they would have the text of exceptions
+    operation_spans=False,
+    auto_configure=False,  # custody.runtime.tracing does it
+    exclude=lambda scope: scope.get("method") != "POST",  # only POST asks a node for anything
+)
+
 _REQUEST_MODELS = (
     CreateWallet,
     CreateKey,
@@ -83,6 +92,7 @@ def create_application(services: Services, version: str) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         dependencies=[Depends(require_each_parameter_once)],
+        telemetry=_TRACES,
     )
     problems.install(app)
     for routes in (wallets, keys, changes, signatures, nodes, signer_groups, health):

@@ -185,7 +185,7 @@ CLAIM_TASKS = """
         RETURNING tasks.step_id, tasks.signer, tasks.lease, tasks.outcome
     )
     SELECT claimed.step_id, claimed.signer, claimed.lease, claimed.outcome, steps.request_id,
-        steps.kind, steps.job_id, steps.created_at, jobs.attempt,
+        steps.kind, steps.job_id, steps.created_at, jobs.attempt, jobs.traceparent,
         coalesce(steps.payload, jobs.payload) AS payload,
         coalesce(steps.signature, jobs.signature) AS signature,
         coalesce(steps.signing_key_id, jobs.signing_key_id) AS signing_key_id,

@@ -338,6 +338,7 @@ def _claimed(row: AnyRow, lease_seconds: float) -> ClaimedJob:
         lease_seconds=lease_seconds,
         ticket=_ticket(row.ticket, row.ticket_signature, row.ticket_key_id),
         delivery_ticket=_ticket(row.delivery_ticket, row.delivery_signature, row.ticket_key_id),
+        traceparent=row.traceparent,
     )
 
 

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 from custody.control_plane.jobs.queue import NewJob
 from custody.control_plane.resources.external_ids import body_digest
+from custody.runtime.tracing import current_traceparent
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
 from custody.wire.requests import (
@@ -145,6 +146,7 @@ class JobMaker:
             created_at=job.created_at,
             expires_at=job.expires_at,
             outcome=draft.outcome,
+            traceparent=current_traceparent(),
         )
 
     def _job(

@@ -14,8 +14,8 @@ from custody.control_plane.jobs.notifications import (
 ADD = """
     WITH added AS (
     INSERT INTO jobs (id, kind, endpoint, application_id, key_id, node_group, external_id,
-        body_digest, payload, signature, signing_key_id, created_at, expires_at, outcome, state,
-        finished_at)
+        body_digest, payload, signature, signing_key_id, created_at, expires_at, outcome,
+        traceparent, state, finished_at)
     SELECT new.*, CASE WHEN new.outcome IS NULL THEN 'Queued' ELSE 'Done' END,
         CASE WHEN new.outcome IS NOT NULL THEN now() END
     FROM unnest(
@@ -24,9 +24,9 @@ ADD = """
         CAST(:external_id AS varchar[]), CAST(:body_digest AS bytea[]), CAST(:payload AS bytea[]),
         CAST(:signature AS bytea[]), CAST(:signing_key_id AS varchar[]),
         CAST(:created_at AS timestamptz[]), CAST(:expires_at AS timestamptz[]),
-        CAST(:outcome AS bytea[])
+        CAST(:outcome AS bytea[]), CAST(:traceparent AS varchar[])
     ) AS new(id, kind, endpoint, application_id, key_id, node_group, external_id, body_digest,
-        payload, signature, signing_key_id, created_at, expires_at, outcome)
+        payload, signature, signing_key_id, created_at, expires_at, outcome, traceparent)
     WHERE (  -- a scalar subquery: one look into the index for each job, whatever the plan
         SELECT true FROM spent_external_ids AS spent
         WHERE spent.application_id = new.application_id AND spent.endpoint = new.endpoint
@@ -70,7 +70,7 @@ CLAIM = """
         RETURNING jobs.*
     )
     SELECT claimed.id, kind, payload, signature, signing_key_id, state, attempt, lease, lease_node,
-        refused_by, outcome, scheme, curve, network, public_key
+        refused_by, outcome, traceparent, scheme, curve, network, public_key
     FROM claimed JOIN keys ON keys.id = claimed.key_id
 """.replace("{works}", _WORKS)
 """The node that failed a job last gets it later than the others, unless there are none."""

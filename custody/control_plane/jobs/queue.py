@@ -93,7 +93,8 @@ class Contended(Exception):
 class NewJob:
     """A job to queue; the columns of ``jobs`` that its creation sets.
 
-    ``outcome``: the recorded outcome of a job that is final from the start.
+    ``outcome``: the recorded outcome of a job that is final from the start. ``traceparent``: the
+    W3C trace context of the request, if it is traced.
     """
 
     id: UUID
@@ -110,6 +111,7 @@ class NewJob:
     created_at: datetime
     expires_at: datetime
     outcome: bytes | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,6 +423,7 @@ def _claimed(row: AnyRow, lease_seconds: float) -> ClaimedJob:
         attempt=row.attempt,
         lease=row.lease,
         lease_seconds=lease_seconds,
+        traceparent=row.traceparent,
     )
 
 
