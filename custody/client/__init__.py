@@ -52,10 +52,12 @@ from custody.wire.algorithms import (
 from custody.wire.answers import Unknown
 from custody.wire.attestations import PinnedGroup, PinnedNodes
 from custody.wire.resources import (
+    AuditRecord,
     ChangeStatus,
     Key,
     KeyChange,
     KeyStatus,
+    LatestHead,
     Node,
     Reason,
     RegisteredSigner,
@@ -69,6 +71,7 @@ from custody.wire.signatures import SignatureResult
 __all__ = [
     "AddressType",
     "AsyncCustody",
+    "AuditRecord",
     "ChangeStatus",
     "ChangeUnderWay",
     "Curve",
@@ -85,6 +88,7 @@ __all__ = [
     "KeyChange",
     "KeyNotActive",
     "KeyStatus",
+    "LatestHead",
     "MissingScope",
     "Network",
     "Node",

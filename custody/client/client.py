@@ -29,6 +29,8 @@ class Operations:
     get_signature = Operation(operations.get_signature)
     list_signatures = Listing(operations.list_signatures)
     list_nodes = Listing(operations.list_nodes)
+    list_audit_records = Listing(operations.list_audit_records)
+    list_audit_heads = Listing(operations.list_audit_heads)
     derive_key = Operation(operations.derive_key)
     refresh_key = Operation(operations.refresh_key)
     get_refresh = Operation(operations.get_refresh)

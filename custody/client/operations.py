@@ -27,9 +27,11 @@ from custody.wire.requests import (
     SignTransaction,
 )
 from custody.wire.resources import (
+    AuditRecord,
     Key,
     KeyChange,
     KeyStatus,
+    LatestHead,
     Node,
     Page,
     RegisteredSigner,
@@ -308,6 +310,18 @@ def list_signatures(
 def list_nodes(*, group: str | None = None) -> Call[Page[Node]]:
     """Return the drivers, by id: last seen, version, capabilities, health."""
     return get("/v1/nodes", Page[Node], group=group)
+
+
+def list_audit_records(
+    *, kind: str | None = None, operator: str | None = None
+) -> Call[Page[AuditRecord]]:
+    """Iterate over what the control plane's operators did, newest first. Needs scope admin."""
+    return get("/v1/audit", Page[AuditRecord], kind=kind, operator=operator)
+
+
+def list_audit_heads() -> Call[Page[LatestHead]]:
+    """Return the last signed head of the control plane and of each node. Needs scope admin."""
+    return get("/v1/audit/heads", Page[LatestHead])
 
 
 def create_signer_group(name: str, signers: Sequence[str], threshold: int) -> Calls[SignerGroup]:

@@ -19,6 +19,7 @@ from custody.control_plane.api.application import create_application
 from custody.control_plane.api.long_polls import LongPolls
 from custody.control_plane.api.services import Services
 from custody.control_plane.audit.heads import AuditHeads
+from custody.control_plane.audit.reading import AuditReader
 from custody.control_plane.audit.restores import AuditRestores
 from custody.control_plane.conductor.composition import MpcOptions, build_conductor
 from custody.control_plane.conductor.groups import SignerGroups
@@ -134,6 +135,7 @@ def compose(
         signatures=Signatures(database, queue),
         changes=Changes(database),
         groups=Groups(database, groups),
+        audit=AuditReader(database),
         audit_restores=AuditRestores(database),
         signer_groups=signer_groups,
         job_maker=job_maker,

@@ -260,6 +260,47 @@ class Node(Answer):
     """Restores of the node, oldest first; empty without scope admin."""
 
 
+class AuditRecord(Answer):
+    """A record of the control plane's own audit.
+
+    ``at``, ``kind`` and ``operator`` are null if the record was changed in the database.
+    """
+
+    sequence: int
+    """Counts from 1."""
+    at: AwareDatetime | None
+    kind: str | None
+    """What was done, as AddNode or CreateToken."""
+    operator: str | None
+    details: dict[str, str | None]
+    record: HexBytes
+    """The exact bytes that the hash covers: JSON with the fields above."""
+    hash: HexBytes
+    """Hash of the previous record's hash and of this record."""
+    head: SignedBytes
+    """The chain's head with this record, signed under the job-signing key."""
+
+
+class LatestHead(Answer):
+    """The last head of an audit chain that the control plane has."""
+
+    node: str
+    """The node's id, or control-plane."""
+    group: str | None
+    """The node's group; null for the control plane."""
+    sequence: int
+    """Number of the chain's last record."""
+    hash: HexBytes
+    head: SignedBytes
+    """The head as its node signed it; the control plane's under its job-signing key."""
+    identity_key: HexBytes | None
+    """The node's identity public key (Ed25519); null for the control plane."""
+    received_at: AwareDatetime | None
+    """When the node sent it; null for the control plane."""
+    alarm: str | None
+    """Why the chain is in doubt; null if it is not."""
+
+
 Item = TypeVar("Item")
 
 

@@ -11,5 +11,5 @@ class Scope(StrEnum):
     SIGN = "sign"
     """Create signatures."""
     ADMIN = "admin"
-    """All of the above, create signer groups, and see what is for operators: nodes' faults,
-    freezes, bans and owners, and those reasons of a request that name them."""
+    """All of the above, create signer groups, read the audit, and see what is for operators: nodes'
+    faults, freezes, bans and owners, and those reasons of a request that name them."""

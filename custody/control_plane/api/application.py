@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from custody.control_plane import problems
 from custody.control_plane.api import (
+    audit,
     changes,
     health,
     keys,
@@ -57,6 +58,7 @@ TAGS = [
     {"name": "Signatures", "description": "What a key has been asked to sign, and the results."},
     {"name": "Nodes", "description": "The drivers that hold the keys."},
     {"name": "Signers", "description": "The nodes that hold keys in shares, and their groups."},
+    {"name": "Audit", "description": "What operators did, and the heads of all audit chains."},
     {"name": "Health", "description": "For load balancers; without a token."},
 ]
 
@@ -95,7 +97,7 @@ def create_application(services: Services, version: str) -> FastAPI:
         telemetry=_TRACES,
     )
     problems.install(app)
-    for routes in (wallets, keys, changes, signatures, nodes, signer_groups, health):
+    for routes in (wallets, keys, changes, signatures, nodes, signer_groups, audit, health):
         app.include_router(routes.router(services))
     _complete_openapi(app)
     return app

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from custody.control_plane.access.tokens import Tokens
+from custody.control_plane.audit.reading import AuditReader
 from custody.control_plane.audit.restores import AuditRestores
 from custody.control_plane.conductor.groups import SignerGroups
 from custody.control_plane.database import Database
@@ -26,6 +27,7 @@ class Services:
     signatures: Signatures
     changes: Changes
     groups: Groups
+    audit: AuditReader
     audit_restores: AuditRestores
     signer_groups: SignerGroups
     job_maker: JobMaker

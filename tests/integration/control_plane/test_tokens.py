@@ -40,6 +40,8 @@ def routes(key: UUID) -> dict[tuple[str, str], Scope]:
         ("GET", f"{a_key}/repairs/{uuid4()}"): Scope.READ,
         ("GET", "/v1/nodes"): Scope.READ,
         ("GET", "/v1/signers"): Scope.READ,
+        ("GET", "/v1/audit"): Scope.ADMIN,
+        ("GET", "/v1/audit/heads"): Scope.ADMIN,
         ("POST", "/v1/signer-groups"): Scope.ADMIN,
         ("GET", "/v1/signer-groups"): Scope.READ,
         ("GET", "/v1/signer-groups/two-of-three"): Scope.READ,

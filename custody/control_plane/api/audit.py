@@ -1,0 +1,57 @@
+"""The routes of the audit."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response, Security
+
+from custody.control_plane.access.scopes import Scope
+from custody.control_plane.api.answers import answer, problems
+from custody.control_plane.api.authentication import Requires
+from custody.control_plane.api.requests import Cursor, Limit, Name
+from custody.control_plane.api.services import Services
+from custody.control_plane.resources.pages import DEFAULT_LIMIT, PageRequest
+from custody.wire.resources import AuditRecord, LatestHead, Page
+
+
+def router(services: Services) -> APIRouter:
+    """GET of the control plane's audit records, and of all signed heads."""
+    admin = Security(Requires(services.tokens, Scope.ADMIN))
+    routes = APIRouter(prefix="/v1/audit", tags=["Audit"], dependencies=[admin])
+
+    @routes.get(
+        "",
+        operation_id="list_audit_records",
+        summary="List audit records",
+        response_model=Page[AuditRecord],
+        responses=problems(),
+    )
+    async def list_audit_records(
+        kind: Annotated[Name | None, Query(description="Only this kind, as `AddNode`.")] = None,
+        operator: Annotated[
+            str | None, Query(max_length=200, description="Only what this operator did.")
+        ] = None,
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
+    ) -> Response:
+        """What the operators of the control plane did, newest first, with scope `admin`.
+
+        Each record has its exact bytes, its hash, and the head that the job-signing key signed.
+        """
+        page = PageRequest(limit, cursor)
+        return answer(await services.audit.records(page, kind, operator))
+
+    @routes.get(
+        "/heads",
+        operation_id="list_audit_heads",
+        summary="List audit heads",
+        response_model=Page[LatestHead],
+        responses=problems(),
+    )
+    async def list_audit_heads() -> Response:
+        """The last signed head of each audit chain: the control plane's own first, then nodes'.
+
+        A head that was noted elsewhere proves later that a chain was not cut or written again.
+        """
+        return answer(await services.audit.heads())
+
+    return routes

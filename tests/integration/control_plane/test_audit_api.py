@@ -1,0 +1,82 @@
+"""GET /v1/audit: the control plane's own records and the signed heads, for admins."""
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from custody.control_plane.audit.heads import AuditHeads
+from custody.control_plane.audit.own_chain import Auditor
+from custody.wire.audit import GENESIS, AuditHead, chain_hash
+from custody.wire.encoding import hex_to_bytes
+from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, PinnedKeys, SignedBytes, SigningKey
+from tests.integration.control_plane.conftest import Replica, assert_problem
+from tests.integration.control_plane.test_lists import all_pages
+
+DONE = [("bo", "AddNode"), ("ada", "CreateToken"), ("bo", "RevokeToken"), ('a"b', "AddNode")]
+
+
+@pytest.fixture
+async def filled(replica: Replica) -> Replica:
+    async with replica.database.transaction() as connection:
+        for operator, kind in DONE:
+            said = {"node": 'x","operator":"eve","y":"', "reason": None}
+            await Auditor(operator, replica.signer).record(connection, kind, said)
+    return replica
+
+
+async def test_records_come_newest_first_in_pages_and_by_filters(
+    filled: Replica, api: httpx.AsyncClient
+):
+    for limit in (1, 3, 200):
+        shown = await all_pages(api, "/v1/audit", limit=limit)
+        assert [(each["operator"], each["kind"]) for each in shown] == DONE[::-1]
+
+    async def sequences(**filters: str) -> list[int]:
+        return [each["sequence"] for each in await all_pages(api, "/v1/audit", limit=1, **filters)]
+
+    assert await sequences(kind="AddNode") == [4, 1]
+    assert await sequences(operator="bo") == [3, 1]
+    assert await sequences(operator="bo", kind="AddNode") == [1]
+    assert await sequences(operator='a"b') == [4]
+    assert await sequences(operator="eve") == [], "text of a detail is not an operator"
+
+
+async def test_a_reader_can_check_the_chain_and_every_head(filled: Replica, api: httpx.AsyncClient):
+    keys, previous = PinnedKeys([filled.signer.public_key]), GENESIS
+    for each in reversed(await all_pages(api, "/v1/audit")):
+        previous = chain_hash(previous, hex_to_bytes(each["record"]))
+        head = keys.open(AUDIT_HEAD_TYPE, SignedBytes.model_validate(each["head"]))
+        assert AuditHead.model_validate_json(head).hash == previous == hex_to_bytes(each["hash"])
+
+
+async def test_a_changed_record_is_shown_without_fields(filled: Replica, api: httpx.AsyncClient):
+    await filled.database.rows("UPDATE audit SET record = 'not JSON' WHERE sequence = 2")
+    [_, _, changed, _] = await all_pages(api, "/v1/audit")
+    assert (changed["sequence"], changed["kind"], changed["details"]) == (2, None, {})
+    assert hex_to_bytes(changed["record"]) == b"not JSON"
+
+
+async def test_heads_of_the_control_plane_and_of_the_nodes(filled: Replica, api: httpx.AsyncClient):
+    signer = SigningKey(Ed25519PrivateKey.generate())
+    await filled.database.rows(
+        "INSERT INTO nodes (id, node_group, identity_public_key) VALUES ('n-1', 'hsm', :key),"
+        " ('n-2', 'hsm', NULL)",
+        {"key": signer.public_key},
+    )
+    heads = AuditHeads(filled.database)
+    for sequence in (1, 2):
+        said = AuditHead(node="n-1", sequence=sequence, hash=bytes([sequence]) * 32)
+        signed = signer.sign(AUDIT_HEAD_TYPE, said.model_dump_json().encode())
+        await heads.keep("n-1", signer.public_key, signed, is_current=True)
+    own, node = (await api.get("/v1/audit/heads")).json()["items"]
+    assert (own["node"], own["sequence"], own["group"]) == ("control-plane", 4, None)
+    assert (node["node"], node["sequence"], node["alarm"]) == ("n-1", 2, None)
+    key = PinnedKeys([hex_to_bytes(node["identity_key"])])
+    opened = key.open(AUDIT_HEAD_TYPE, SignedBytes.model_validate(node["head"]))
+    assert AuditHead.model_validate_json(opened) == said
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "LTE", "MA", "OTk5OTk5OTk5OTk5OTk5OTk5OTk", "é"])
+async def test_a_cursor_of_something_else_is_refused(api: httpx.AsyncClient, cursor: str):
+    answer = await api.get("/v1/audit", params={"cursor": cursor})
+    assert_problem(answer, 422, "invalid_request")
