@@ -108,6 +108,46 @@ def application(
             asyncio.run(export_records(settings_of(context), target, follow))
 
     @app.command()
+    def prune(
+        context: typer.Context,
+        exported: Annotated[
+            Path, typer.Option(help="The file of `audit export` that has the records.")
+        ],
+        reason: Annotated[str, typer.Option(help="Who decided, and why. For the audit.")],
+        keep_days: Annotated[
+            int | None,
+            typer.Option(help="Keep the records of so many days [default: as the journal]."),
+        ] = None,
+        offline: Annotated[
+            bool, typer.Option(help="Verify without the heads that the control plane keeps.")
+        ] = False,
+        as_json: Json = False,
+    ) -> None:
+        """Delete old records of signatures and of failed jobs that a file of an export contains.
+
+        First the whole file and the whole chain are verified. Then the chain gets a checkpoint that
+        this node signs, and `audit verify` continues from it. Records of keys, of shares and of
+        operators stay. The node may run. After a crash run the command again: it continues.
+        """
+        import asyncio
+
+        from custody.node.audit_prune_command import prune as pruned_by
+
+        with operator_errors():
+            why = reason_of(reason, "our rules say two years, ticket 31")
+            settings = settings_of(context)
+            kept = None if offline else asyncio.run(_kept(settings))
+            found = asyncio.run(pruned_by(settings, key_check(), kept, exported, keep_days, why))
+        made = found.checkpoint
+        if as_json:
+            until = None if made is None else made.sequence
+            print_json({"deleted": found.deleted, "checkpoint": until})
+        elif made is None:
+            out.print(f"no further record is old enough; {found.deleted} records deleted")
+        else:
+            out.print(f"{found.deleted} records deleted; the checkpoint is record {made.sequence}")
+
+    @app.command()
     def restored(
         context: typer.Context,
         reason: Annotated[
@@ -243,6 +283,8 @@ def _show(found: Verification, offline: bool) -> None:
         if found.findings_in_all > len(found.findings):
             out.print(f"and {found.findings_in_all - len(found.findings)} more")
         return
+    if found.pruned:
+        out.print(f"pruned up to record {found.pruned}, where a signed checkpoint continues")
     against = "its database alone" if offline else f"{found.compared} kept heads"
     out.print(f"{found.records} records, compared with {against}: nothing found")
 
@@ -274,6 +316,7 @@ def _document(found: Verification) -> dict[str, Any]:
         "findings_in_all": found.findings_in_all,
         "gaps": [_gap(gap) for gap in found.gaps],
         "notes": found.notes,
+        "pruned": found.pruned,
     }
 
 

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from custody.database.pool import Pool
 from custody.node.audit import sign_head
+from custody.node.audit_checkpoint import last_checkpoint
 from custody.runtime.audit_lines import (
     MAX_LINE,
     BadLine,
@@ -43,10 +44,22 @@ class Line:
     is_head: bool = False
 
 
-async def place_at(pool: Pool, node: str, sequence: int) -> Place:
-    """Return the place of a record of this chain. Raise OperatorError if there is none."""
+async def place_at(pool: Pool, node: str, signer: SigningKey, sequence: int) -> Place:
+    """Return the place of a record of this chain. Raise OperatorError if there is none.
+
+    The chain before its first record begins at the last checkpoint, if records were pruned.
+    """
+    last, _ = await last_checkpoint(pool.rows, node, signer)
+    pruned = 0 if last is None else last.checkpoint.sequence
+    if last is not None and sequence in (0, pruned):
+        return Place(pruned, last.checkpoint.hash)
     if sequence == 0:
         return Place(0, GENESIS)
+    if sequence < pruned:
+        raise OperatorError(
+            f"the records {sequence + 1} to {pruned} of {node} were pruned",
+            "Name a new file, or give --after a later record.",
+        )
     row = await pool.row(_HASH, {"node": node, "sequence": sequence})
     if row is None:
         raise OperatorError(
@@ -151,6 +164,8 @@ class FileVerification:
     findings: list[tuple[int, str]]
     """Line numbers with findings, the first ones."""
     findings_in_all: int
+    last_hash: str | None = None
+    """Of the last record, in hex."""
 
 
 def verify_file(path: Path, signer: SigningKey, node: str, most: int) -> FileVerification:
@@ -176,5 +191,5 @@ def verify_file(path: Path, signer: SigningKey, node: str, most: int) -> FileVer
         findings.append(
             (number, f"no signed head covers the records {check.signed + 1} to {last.sequence}")
         )
-    end = None if last is None else last.sequence
-    return FileVerification(check.records, check.first, end, check.signed, findings, in_all)
+    end, hash_ = (None, None) if last is None else (last.sequence, last.hash.hex())
+    return FileVerification(check.records, check.first, end, check.signed, findings, in_all, hash_)

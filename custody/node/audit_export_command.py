@@ -42,7 +42,8 @@ async def export_records(settings: NodeSettings, target: Target, follow: bool) -
     signer, node = load_identity(settings.identity.private_key), settings.node.id
     async with open_database(settings) as database:
         with _opened(target, settings.program) as (write, end, needs_head):
-            begin = await place_at(database, node, target.after if end is None else end.sequence)
+            after = target.after if end is None else end.sequence
+            begin = await place_at(database, node, signer, after)
             if end not in (None, begin):
                 raise OperatorError(
                     f"record {begin.sequence} in {target.to} is not the record of this database",

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from custody.database.pool import Pool
 from custody.node.audit import AuditRecord, sign_head
+from custody.node.audit_checkpoint import last_checkpoint
 from custody.node.audit_records import (
     MAX_RECORD,
     RESTORED,
@@ -34,9 +35,9 @@ _LAST_STATED = """
 """
 
 
-async def lost_heads(pool: Pool, node: str, kept: Kept) -> list[KeptHead]:
+async def lost_heads(pool: Pool, node: str, signer: SigningKey, kept: Kept) -> list[KeptHead]:
     """Return the kept heads that the chain does not contain, in order."""
-    own = await _hashes(pool, node, kept)
+    own = await _hashes(pool, node, signer, kept)
     lost = [each for each in kept.heads if own.get(each.head.sequence) != each.head.hash]
     return sorted(lost, key=lambda each: each.head.sequence)
 
@@ -48,13 +49,13 @@ async def state_restore(
 
     Raise OperatorError if the chain contains every reported record.
     """
-    lost = await lost_heads(pool, node, kept)
+    lost = await lost_heads(pool, node, signer, kept)
     if not lost:
         raise OperatorError(
             f"the chain agrees with all {len(kept.heads)} heads that the control plane keeps",
             "There is no restore to state. For other faults run: audit verify.",
         )
-    agreed = await _agreed(pool, node, kept, lost[0].head.sequence)
+    agreed = await _agreed(pool, node, signer, kept, lost[0].head.sequence)
     before = await _last_stated(pool, node, signer)
     if before is not None and before[1].kept == lost[-1].head:
         return before
@@ -95,19 +96,32 @@ def _record(signed: SignedBytes, gap: Gap) -> AuditRecord:
     return record_without_job(RESTORED, details)
 
 
-async def _agreed(pool: Pool, node: str, kept: Kept, below: int) -> AuditHead:
+async def _agreed(pool: Pool, node: str, signer: SigningKey, kept: Kept, below: int) -> AuditHead:
     """Return the chain's last head below a sequence number, including heads set aside."""
-    own = await _hashes(pool, node, kept)
+    own = await _hashes(pool, node, signer, kept)
     heads = [each.head for each in (*kept.heads, *kept.set_aside)]
     held = [head for head in heads if head.sequence < below and own.get(head.sequence) == head.hash]
     nothing = AuditHead(node=node, sequence=0, hash=GENESIS)
     return max(held, key=lambda head: head.sequence, default=nothing)
 
 
-async def _hashes(pool: Pool, node: str, kept: Kept) -> dict[int, bytes]:
+async def _hashes(pool: Pool, node: str, signer: SigningKey, kept: Kept) -> dict[int, bytes]:
+    """Return the chain's hashes at the kept heads. A checkpoint covers the heads before it."""
     sequences = {each.head.sequence for each in (*kept.heads, *kept.set_aside)}
     rows = await pool.rows(_HASHES, {"node": node, "sequences": sorted(sequences)})
-    return {0: GENESIS} | {row.sequence: row.hash for row in rows}
+    own = {0: GENESIS} | {row.sequence: row.hash for row in rows}
+    if sequences <= own.keys():
+        return own
+    last, _ = await last_checkpoint(pool.rows, node, signer)
+    if last is None:
+        return own
+    checkpoint = last.checkpoint
+    before = {
+        each.head.sequence: each.head.hash
+        for each in kept.heads
+        if each.head.sequence < checkpoint.sequence
+    }
+    return {**before, checkpoint.sequence: checkpoint.hash, **own}
 
 
 async def _last_stated(pool: Pool, node: str, signer: SigningKey) -> tuple[SignedBytes, Gap] | None:

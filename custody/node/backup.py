@@ -121,7 +121,7 @@ async def _newer(
         async with open_client(settings) as client, open_database(settings) as pool:
             kept = read_kept(await client.audit_heads(), signer, node)
             answer = await client.changed_keys(since - CLOCKS_DIFFER)
-            lost = await lost_heads(pool, node, kept)
+            lost = await lost_heads(pool, node, signer, kept)
             found = await lacking(pool, answer.keys)
     except (ControlPlaneUnavailable, ControlPlaneRefused) as error:
         raise OperatorError(

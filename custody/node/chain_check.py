@@ -1,5 +1,6 @@
 """Check of a chain: of its links, and against the heads kept elsewhere. Pure."""
 
+from custody.node.audit_checkpoint import Checkpoint
 from custody.node.audit_records import (
     MAX_RECORD,
     RESTORED,
@@ -19,13 +20,19 @@ from custody.wire.signed_bytes import SigningKey
 
 
 class ChainCheck:
-    """Checks a chain record by record, from the first.
+    """Checks a chain record by record, from the first or from the record after a checkpoint.
 
     ``kept`` is None if there are no kept heads to compare with. Then the end of the chain and the
     acknowledgements, which only the control plane knows, are not checked.
     """
 
-    def __init__(self, node: str, signer: SigningKey, kept: Kept | None) -> None:
+    def __init__(
+        self,
+        node: str,
+        signer: SigningKey,
+        kept: Kept | None,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
         self._node = node
         self._signer = signer
         self._is_compared = kept is not None
@@ -38,6 +45,22 @@ class ChainCheck:
         self.sequence = 0
         self.compared = 0
         self.gaps: list[Gap] = []
+        self._early: list[Finding] = []
+        if checkpoint is not None:
+            self._begin_at(checkpoint)
+
+    def _begin_at(self, checkpoint: Checkpoint) -> None:
+        """Begin after a checkpoint. Its hash covers all records up to it."""
+        self.sequence, self._previous = checkpoint.sequence, checkpoint.hash
+        self._early = self._compare(checkpoint.sequence, checkpoint.hash)
+        self._heads = {at: each for at, each in self._heads.items() if at > checkpoint.sequence}
+
+    def kept_record(self, sequence: int, said: Said) -> list[Finding]:
+        """Check a record that stays below the checkpoint, whose digest covers its hash."""
+        if (said.sequence, said.node) != (sequence, self._node):
+            what = "the record names another node or position than its own"
+            return [Finding(sequence, what)]
+        return self._restored(said, None) if said.kind == RESTORED else []
 
     def record(
         self, sequence: int, record: bytes | None, stored_hash: bytes
@@ -66,7 +89,7 @@ class ChainCheck:
                     Finding(sequence, "the hash does not follow from the record before it")
                 )
         if said is not None and said.kind == RESTORED:
-            findings += self._restored(said)
+            findings += self._restored(said, self._previous)
         self._previous = stored_hash
         return said, findings + self._compare(sequence, stored_hash)
 
@@ -83,14 +106,17 @@ class ChainCheck:
             return []
         return [Finding(sequence, "differs from the head that this node signed and reported")]
 
-    def _restored(self, said: Said) -> list[Finding]:
-        """Check a record that states a restore: it must name its own position in the chain."""
+    def _restored(self, said: Said, previous: bytes | None) -> list[Finding]:
+        """Check a record that states a restore: it must name its own position in the chain.
+
+        ``previous``: the hash before it; None if that record was pruned.
+        """
         try:
             signed = stated(said)
             gap = open_gap(KnownRestore(restored=signed), self._signer, self._node)
         except ValueError as error:
             return [Finding(said.sequence, f"the stated restore is invalid: {error}")]
-        if (gap.sequence, gap.own.hash) != (said.sequence, self._previous):
+        if gap.sequence != said.sequence or previous not in (None, gap.own.hash):
             return [
                 Finding(
                     said.sequence, "the stated restore belongs to another position in the chain"
@@ -112,7 +138,7 @@ class ChainCheck:
 
     def end(self) -> list[Finding]:
         """Check that the chain contains all reported records, and check the heads set aside."""
-        findings = list(self._kept.findings)
+        findings = [*self._kept.findings, *self._early]
         missing = {sequence for sequence in self._heads if sequence > 0}
         if missing:
             highest = max(missing)

@@ -1,11 +1,21 @@
 """`audit verify`: check the chain, the kept heads, the journal and the stored keys."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from custody.database.pool import Pool
 from custody.node.adoptions import AdoptedRows, AdoptionCheck
-from custody.node.audit_records import MAX_RECORD, Finding, Findings, Gap, Kept, Said
+from custody.node.audit_checkpoint import Checkpoint, KeptDigest, is_kept, last_checkpoint
+from custody.node.audit_records import (
+    MAX_RECORD,
+    BadRecord,
+    Finding,
+    Findings,
+    Gap,
+    Kept,
+    Said,
+    parse_record,
+)
 from custody.node.chain_check import ChainCheck
 from custody.node.journal_retention import SETTINGS, journal_retention, shortest
 from custody.node.outcome_check import Rows, outcome_check
@@ -39,6 +49,8 @@ class Verification:
     findings_in_all: int
     gaps: list[Gap]
     notes: list[str]
+    pruned: int = 0
+    """Number of the last record that was pruned."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,12 @@ class Subject:
 _PAGE = """
     SELECT sequence, hash, CASE WHEN octet_length(record) <= :size THEN record END AS record
     FROM audit WHERE node = :node AND sequence > :last ORDER BY sequence LIMIT :limit
+"""
+
+_BELOW_CHECKPOINT = """
+    SELECT sequence, hash, CASE WHEN octet_length(record) <= :size THEN record END AS record
+    FROM audit WHERE node = :node AND sequence > :last AND sequence <= :until
+    ORDER BY sequence LIMIT :limit
 """
 
 _BELOW = "SELECT sequence FROM audit WHERE node = :node AND sequence < 1 LIMIT 10"
@@ -72,15 +90,26 @@ async def verify_chain(
     chain is checked without kept heads.
     """
     node = {"node": subject.node}
-    chain, findings = ChainCheck(subject.node, subject.signer, kept), Findings()
+    findings = Findings()
     adoptions = AdoptionCheck([*check_keys.adopted, SETTINGS])
     async with pool.transaction() as connection:
         await connection.rows("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         rows: Rows = connection.rows
         last = (await rows(_LAST, node))[0].last
+        stated, invalid = await last_checkpoint(rows, subject.node, subject.signer)
+        findings.add(invalid)
+        checkpoint = None if stated is None else stated.checkpoint
+        chain = ChainCheck(subject.node, subject.signer, kept, checkpoint)
         retention = shortest(await journal_retention(rows))
         with outcome_check(retention) as outcomes:
             place = {**node, "size": MAX_RECORD, "limit": PAGE}
+            if checkpoint is not None:
+                async for stayed, faults in _kept_records(rows, chain, checkpoint):
+                    findings.add(faults)
+                    for each in stayed:
+                        findings.add(outcomes.note(each))
+                        adoptions.note(each)
+                    findings.add(await check_keys.recorded(rows, stayed))
             while page := await rows(_PAGE, {**place, "last": chain.sequence}):
                 said = []
                 for row in page:
@@ -92,6 +121,7 @@ async def verify_chain(
                         adoptions.note(one)
                 findings.add(await check_keys.recorded(rows, said))
                 progress(chain.sequence, last)
+            pruned = None if checkpoint is None else checkpoint.at
             findings.add(chain.end())
             findings.add(
                 [
@@ -99,10 +129,49 @@ async def verify_chain(
                     for row in await rows(_BELOW, node)
                 ]
             )
-            async for finding in outcomes.compare(rows, subject.node):
+            async for finding in outcomes.compare(rows, subject.node, pruned):
                 findings.add([finding])
         unrecorded, notes = await adoptions.compare(rows, subject.node)
         findings.add(unrecorded)
     return Verification(
-        chain.sequence, chain.compared, findings.kept, findings.count, chain.gaps, notes
+        chain.sequence,
+        chain.compared,
+        findings.kept,
+        findings.count,
+        chain.gaps,
+        notes,
+        0 if checkpoint is None else checkpoint.sequence,
     )
+
+
+async def _kept_records(
+    rows: Rows, chain: ChainCheck, checkpoint: Checkpoint
+) -> AsyncIterator[tuple[list[Said], list[Finding]]]:
+    """Yield, page by page, the records that stay below a checkpoint, and what is wrong.
+
+    A record that a prune has not deleted yet is skipped.
+    """
+    digest, last = KeptDigest(), 0
+    place = {"node": checkpoint.node, "size": MAX_RECORD, "limit": PAGE}
+    while page := await rows(
+        _BELOW_CHECKPOINT, {**place, "last": last, "until": checkpoint.sequence}
+    ):
+        kept, findings = [], []
+        for row in page:
+            try:
+                said = parse_record(row.record or b"")
+            except BadRecord as bad:
+                findings.append(Finding(row.sequence, f"the record does not parse: {bad}"))
+                continue
+            if is_kept(said):
+                digest.add(row.sequence, row.record, row.hash)
+                findings += chain.kept_record(row.sequence, said)
+                kept.append(said)
+        yield kept, findings
+        last = page[-1].sequence
+    if (digest.count, digest.value) != (checkpoint.kept, checkpoint.kept_digest):
+        what = (
+            f"the records that were kept up to {checkpoint.sequence} were changed: there are "
+            f"{digest.count}, and the signed checkpoint says {checkpoint.kept}"
+        )
+        yield [], [Finding(checkpoint.sequence, what)]

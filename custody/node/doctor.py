@@ -126,7 +126,7 @@ async def control_plane_checks(
         kept = read_kept(answer, signer, settings.node.id)
         async with open_database(settings) as database:
             head = await AuditChain(database, settings.node.id, signer).head()
-            lost = await lost_heads(database, settings.node.id, kept)
+            lost = await lost_heads(database, settings.node.id, signer, kept)
         yield _audit(settings.program, kept, lost, head.sequence)
     except OperatorError as error:
         yield failed(name, error)

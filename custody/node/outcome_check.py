@@ -15,6 +15,7 @@ from custody.wire.outcomes import OutcomeStatus
 PAGE = 1_000
 CLOCKS_APART = timedelta(hours=1)
 """Allowed difference of the node's and its database's clocks, by which the journal is purged."""
+FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 JOB_KINDS = frozenset(JobKind)
 FINAL = (OutcomeStatus.DONE, OutcomeStatus.DENIED)
 
@@ -71,8 +72,14 @@ class OutcomeCheck:
             )
         ]
 
-    async def compare(self, rows: Rows, node: str) -> AsyncIterator[Finding]:
-        """Check that chain and journal contain the same outcomes, until the journal purges them."""
+    async def compare(
+        self, rows: Rows, node: str, pruned: datetime | None = None
+    ) -> AsyncIterator[Finding]:
+        """Check that chain and journal contain the same outcomes, until the journal purges them.
+
+        ``pruned``: time of the last record that was pruned. The chain lacks outcomes before it.
+        """
+        since = FIRST if pruned is None else pruned + CLOCKS_APART
         purged_before = datetime.now(UTC) - self._retention + CLOCKS_APART
         for page in self._pages():
             found = await rows(_FIND, {"job_ids": [each.job_id for each in page]})
@@ -82,7 +89,9 @@ class OutcomeCheck:
                 if what is not None:
                     yield Finding(each.sequence, what)
         last = UUID(int=0)
-        while found := await rows(_OF_NODE, {"node": node, "last": last, "limit": PAGE}):
+        while found := await rows(
+            _OF_NODE, {"node": node, "last": last, "since": since, "limit": PAGE}
+        ):
             for row in found:
                 if self._find(row.job_id.bytes) is None:
                     yield Finding(
@@ -120,7 +129,7 @@ _FIND = """
 """
 
 _OF_NODE = """
-    SELECT job_id FROM journal WHERE node = :node AND job_id > :last
+    SELECT job_id FROM journal WHERE node = :node AND job_id > :last AND committed_at > :since
     ORDER BY job_id LIMIT :limit
 """
 

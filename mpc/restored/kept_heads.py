@@ -59,7 +59,7 @@ class KeptHeads:
             update={"heads": answer.heads[-1:], "set_aside": (), "restores": ()}
         )
         kept: Kept = read_kept(last, self._signer, self._node)
-        lost = await lost_heads(self._pool, self._node, kept)
+        lost = await lost_heads(self._pool, self._node, self._signer, kept)
         if lost and lost[-1].head.hash != self._restore_watch.lost_head:
             head = lost[-1].head
             await self._restore_watch.notice(

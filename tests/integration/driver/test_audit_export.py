@@ -21,7 +21,7 @@ async def export(pool: Pool, node: NodeParts, path: Path) -> None:
     """As the command does it, without its process."""
     with ExportFile(path) as file:
         end = file.place()
-        place = await place_at(pool, node.name, 0 if end is None else end.sequence)
+        place = await place_at(pool, node.name, node.signer, 0 if end is None else end.sequence)
         assert end in (None, place)
         after = lines_after(pool, node.name, node.signer, place, needs_head=file.needs_head)
         async for line in after:
@@ -124,9 +124,9 @@ async def test_a_file_of_another_chain_is_not_continued(
 ):
     await pool.rows("UPDATE audit SET hash = sha256(hash) WHERE sequence = 4")
     with ExportFile(exported) as file:
-        assert file.place() != await place_at(pool, node.name, 4)
+        assert file.place() != await place_at(pool, node.name, node.signer, 4)
     with pytest.raises(OperatorError, match="has no record 9"):
-        await place_at(pool, node.name, 9)
+        await place_at(pool, node.name, node.signer, 9)
 
 
 def test_a_file_of_something_else_is_left_alone(tmp_path: Path):

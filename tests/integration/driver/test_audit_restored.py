@@ -173,7 +173,7 @@ async def test_stating_it_again_sends_the_same_statement(pool: Pool, plane: Plan
     await plane.acknowledge()
     assert await plane.restores.claim(plane.node.name, first) is True
     kept = read_kept(await plane.answer(), plane.node.signer, plane.node.name)
-    assert await lost_heads(pool, plane.node.name, kept) == []
+    assert await lost_heads(pool, plane.node.name, plane.node.signer, kept) == []
 
 
 async def test_a_chain_that_has_all_that_was_reported_states_no_restore(

@@ -1,0 +1,121 @@
+"""Checkpoints of an audit chain: the record from which a pruned chain continues.
+
+A checkpoint is signed by the node and stays in the chain. Below its last checkpoint the chain keeps
+only the records that `audit verify` still needs. The checkpoint signs a digest of these records.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, Field, ValidationError
+
+from custody.node.audit_records import (
+    MAX_RECORD,
+    BadRecord,
+    Finding,
+    Said,
+    parse_record,
+    stated,
+)
+from custody.node.outcome_check import Rows
+from custody.wire.audit import GENESIS, chain_hash
+from custody.wire.encoding import HexBytes, Model
+from custody.wire.jobs import JobKind
+from custody.wire.outcomes import OutcomeStatus
+from custody.wire.signed_bytes import (
+    AUDIT_CHECKPOINT_TYPE,
+    BadSignedBytes,
+    PinnedKeys,
+    SigningKey,
+)
+
+KIND = "Prune"
+"""The kind of the record that states a checkpoint."""
+PRUNED_KINDS = frozenset({JobKind.SIGN.value, JobKind.APPROVE.value})
+
+_STATED = """
+    SELECT sequence, record FROM audit
+    WHERE node = :node AND octet_length(record) <= :size
+        AND position(convert_to('"kind":"' || :kind || '"', 'UTF8') IN record) > 0
+    ORDER BY sequence
+"""
+
+Digest = Annotated[HexBytes, Field(min_length=32, max_length=32)]
+
+
+class Checkpoint(Model):
+    """The records up to ``sequence`` were exported and verified; most of them are deleted.
+
+    ``hash`` and ``at``: of the record of this number. ``kept``: how many records up to it stay, and
+    ``kept_digest``: the digest of them.
+    """
+
+    node: str
+    sequence: Annotated[int, Field(ge=1, lt=2**63)]
+    hash: Digest
+    at: AwareDatetime
+    kept: Annotated[int, Field(ge=0)]
+    kept_digest: Digest
+
+
+@dataclass(frozen=True)
+class Stated:
+    """A checkpoint, and the number of the record that states it."""
+
+    checkpoint: Checkpoint
+    record: int
+
+
+class KeptDigest:
+    """A running digest of the records that stay below a checkpoint, in order."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.value = GENESIS
+
+    def add(self, sequence: int, record: bytes, hash_: bytes) -> None:
+        self.value = chain_hash(self.value, sequence.to_bytes(8) + hash_ + record)
+        self.count += 1
+
+
+def is_kept(said: Said) -> bool:
+    """Return whether a record stays when the chain is pruned. Never change this rule.
+
+    Outcomes of signatures and of failed jobs go. Records of keys, shares and operators stay:
+    `audit verify` compares the database with them.
+    """
+    return said.status is OutcomeStatus.DONE and said.kind not in PRUNED_KINDS
+
+
+async def last_checkpoint(
+    rows: Rows, node: str, signer: SigningKey
+) -> tuple[Stated | None, list[Finding]]:
+    """Return the highest checkpoint of a chain, and a finding for each invalid one."""
+    findings: list[Finding] = []
+    last: Stated | None = None
+    place: dict[str, Any] = {"node": node, "size": MAX_RECORD, "kind": KIND}
+    for row in await rows(_STATED, place):
+        try:
+            said = parse_record(row.record)
+        except BadRecord:
+            continue  # verification of the chain finds it
+        if said.kind != KIND:
+            continue
+        try:
+            found = _open(said, signer)
+            if found.node != node or found.sequence >= row.sequence:
+                raise BadSignedBytes("it belongs to another chain or place")
+        except ValueError as error:
+            findings.append(Finding(row.sequence, f"the checkpoint is invalid: {error}"))
+            continue
+        if last is None or found.sequence > last.checkpoint.sequence:
+            last = Stated(found, row.sequence)
+    return last, findings
+
+
+def _open(said: Said, signer: SigningKey) -> Checkpoint:
+    payload = PinnedKeys([signer.public_key]).open(AUDIT_CHECKPOINT_TYPE, stated(said))
+    try:
+        return Checkpoint.model_validate_json(payload)
+    except ValidationError:
+        raise BadSignedBytes("what the node signed is not a checkpoint") from None
