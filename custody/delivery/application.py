@@ -54,13 +54,12 @@ class Delivery:
         settings: Settings,
         version: str,
         clock: ServerClock,
-        job_key_ids: tuple[str, ...] = (),
+        job_key_ids: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._sessions = sessions
         self._limits = settings.limits
-        self._facts = ServerFacts(
-            name=settings.server.name, version=version, job_signing_keys=job_key_ids
-        )
+        self._facts = ServerFacts(name=settings.server.name, version=version)
+        self._job_key_ids = job_key_ids
         self._clock = clock
 
     def application(self) -> web.Application:
@@ -125,7 +124,8 @@ class Delivery:
     async def _show_facts(self, request: web.Request) -> web.Response:
         signer, now = _signer(request), datetime.now(UTC)
         self._clock.hear(signer, request.headers.get(TIME_HEADER, ""), now)
-        return _json(200, self._facts.model_copy(update={"time": now}).model_dump_json())
+        facts = {"time": now, "job_signing_keys": self._job_key_ids()}
+        return _json(200, self._facts.model_copy(update=facts).model_dump_json())
 
     async def _body(self, request: web.Request, size: int) -> bytes:
         # request.read() would keep the body in memory while the request waits

@@ -19,9 +19,13 @@ class Health:
         sessions: Sessions,
         clock: ServerClock,
         certificates: Callable[[], str | None] = lambda: None,
+        job_keys: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """``certificates``: what is wrong with the TLS files, although the server delivers."""
-        self._certificates = certificates
+        """``certificates``: what is wrong with the TLS files, although the server delivers.
+
+        ``job_keys``: why the job-signing keys of the configuration are not pinned.
+        """
+        self._others = {"certificates": certificates, "job-signing keys": job_keys}
         self._sessions = sessions
         self._clock = clock
 
@@ -46,8 +50,9 @@ class Health:
         return web.json_response({"status": "ok"})
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        problems, certificates = self.problems(), self._certificates()
-        shown = problems if certificates is None else {**problems, "certificates": certificates}
+        problems = self.problems()
+        others = {name: what for name, of in self._others.items() if (what := of()) is not None}
+        shown = {**problems, **others}
         return web.json_response(
             {"status": "degraded" if shown else "ok", "problems": shown},
             status=503 if problems else 200,

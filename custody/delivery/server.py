@@ -26,9 +26,10 @@ from custody.runtime.certificate_metrics import metrics_of_process
 from custody.runtime.certificate_watch import CertificateWatch
 from custody.runtime.errors import OperatorError
 from custody.runtime.http_limits import HttpLimits
-from custody.runtime.job_signing_keys import pinned_job_keys
+from custody.runtime.job_signing_keys import LiveJobKeys, pinned_job_keys
 from custody.runtime.live_tls import LiveTls
 from custody.runtime.service_manager import ServiceManager
+from custody.wire.signed_bytes import PinnedKeys
 
 DISTRIBUTION = "custody"
 KEEPALIVE_SECONDS = 75.0
@@ -60,14 +61,18 @@ async def serving(settings: Settings) -> AsyncIterator[dict[str, int]]:
     """Serve while the context is open; yield the ports. Raise OperatorError."""
     section = settings.server
     tls = LiveTls(section.tls)
-    watch = CertificateWatch([tls], settings.certificates, metrics_of_process())
-    job_keys = pinned_job_keys(settings.tickets.job_signing_keys, "tickets")
+
+    def read_job_keys() -> PinnedKeys:
+        return pinned_job_keys(settings.read_again().tickets.job_signing_keys, "tickets")
+
+    job_keys = LiveJobKeys(read_job_keys)
+    watch = CertificateWatch([tls], settings.certificates, metrics_of_process(), job_keys.reload)
     sessions = Sessions(Admission(job_keys, section.name), settings.limits)
     clock = ServerClock(timedelta(seconds=settings.limits.max_clock_offset_seconds))
     delivery = Delivery(
-        sessions, settings, version(DISTRIBUTION), clock, job_keys.ids
+        sessions, settings, version(DISTRIBUTION), clock, lambda: job_keys.ids
     ).application()
-    health = Health(sessions, clock, watch.problem).application()
+    health = Health(sessions, clock, watch.problem, job_keys.problem).application()
     activities = {"sweep": sessions.sweep_repeatedly, "certificates": watch.run}
     running = [asyncio.create_task(keep_going(*each), name=each[0]) for each in activities.items()]
     try:

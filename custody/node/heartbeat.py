@@ -54,7 +54,7 @@ class Heartbeat:
         slots: int,
         has_gate: bool,
         delivery_problems: Callable[[], dict[str, str]] = dict,
-        job_signing_keys: tuple[str, ...] = (),
+        job_signing_keys: Callable[[], tuple[str, ...]] = tuple,
         delivery_job_signing_keys: Callable[[], dict[str, tuple[str, ...]]] = dict,
         ban_questions: Callable[[Sequence[SignedBytes]], None] = lambda _: None,
         on_inventory: Callable[[InventoryQuestion], None] = lambda _: None,
@@ -161,7 +161,7 @@ class Heartbeat:
             slots=self._slots,
             has_gate=self._has_gate,
             delivery_problems=self._delivery_problems(),
-            job_signing_keys=self._job_signing_keys,
+            job_signing_keys=self._job_signing_keys(),
             delivery_job_signing_keys=self._delivery_job_signing_keys(),
         )
 

@@ -38,13 +38,13 @@ from custody.node.slots import Slots
 from custody.runtime.activities import Activity, keep_going
 from custody.runtime.certificate_metrics import metrics_of_process
 from custody.runtime.certificate_watch import CertificateWatch
-from custody.runtime.job_signing_keys import pinned_job_keys
+from custody.runtime.job_signing_keys import LiveJobKeys, pinned_job_keys
 from custody.runtime.listener import Listener, config
 from custody.runtime.live_tls import LiveTls
 from custody.runtime.service_manager import ServiceManager
 from custody.wire.algorithms import Algorithm, Protection, Store
 from custody.wire.left_in_flight import LeftInFlight
-from custody.wire.signed_bytes import SignedBytes, SigningKey
+from custody.wire.signed_bytes import PinnedKeys, SignedBytes, SigningKey
 
 log = structlog.get_logger()
 
@@ -184,10 +184,17 @@ def build_node(
     locks = _locks(settings, database, mode.store, slots, gate_client, longest_life)
     BACKUPS.watch(BackupHistory(settings.node.state_directory))
     freeze = Freeze(settings.node.state_directory)
+
+    def read_job_keys() -> PinnedKeys:
+        keys = settings.read_again().control_plane.job_signing_keys
+        return pinned_job_keys(keys, "control_plane")
+
+    job_keys = LiveJobKeys(read_job_keys)
     certificates = CertificateWatch(
         [client.tls, *([] if gate_client is None else [gate_client.tls]), *mode.tls],
         settings.certificates,
         metrics_of_process(),
+        job_keys.reload,
     )
     reporter = Reporter(client, journal, chain, freeze)
     own_parts = [
@@ -195,11 +202,11 @@ def build_node(
         Part("database", journal.database.problem),
         Part("freeze", freeze.problem),
         Part("certificates", certificates.problem, stops_work=False),
+        Part("job-signing keys", job_keys.problem, stops_work=False),
     ]
     compared_clock = Part("clock", lambda: clock_problem() if clock.compared.is_set() else None)
     # a control plane that receives a heartbeat is available; the first answer compares the clocks
     told = Health([*own_parts, compared_clock], mode.warnings)
-    job_keys = pinned_job_keys(settings.control_plane.job_signing_keys, "control_plane")
     inventory = InventoryReporter(client, database, freeze, mode.held_keys)
     heartbeat = Heartbeat(
         client=client,
@@ -216,7 +223,7 @@ def build_node(
         slots=slots.total,
         has_gate=gate_client is not None,
         delivery_problems=mode.delivery_problems,
-        job_signing_keys=job_keys.ids,
+        job_signing_keys=lambda: job_keys.ids,
         delivery_job_signing_keys=mode.delivery_job_signing_keys,
         ban_questions=mode.ban_questions,
         on_inventory=inventory.ask,

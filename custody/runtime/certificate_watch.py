@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -34,14 +34,19 @@ def ignore_hangups() -> None:
 
 
 class CertificateWatch:
-    """Watches the TLS files of a daemon."""
+    """Watches the TLS files of a daemon. ``on_hangup``: reads again what is not TLS."""
 
     def __init__(
-        self, watched: Sequence[LiveTls], limits: CertificatesSection, metrics: CertificateMetrics
+        self,
+        watched: Sequence[LiveTls],
+        limits: CertificatesSection,
+        metrics: CertificateMetrics,
+        on_hangup: Callable[[], None] = lambda: None,
     ) -> None:
         self._watched = watched
         self._limits = limits
         self._metrics = metrics
+        self._on_hangup = on_hangup
         self._woken = asyncio.Event()
         self._reported: datetime | None = None
         self._show(datetime.now(UTC))
@@ -54,6 +59,7 @@ class CertificateWatch:
             self._woken.clear()
             await self.refresh(always=is_asked)
             if is_asked:
+                self._on_hangup()
                 log.info("TLS files read again, after SIGHUP", uses=self._uses())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)

@@ -8,12 +8,13 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -34,6 +35,15 @@ class Section(BaseModel):
     """Base of configuration models: an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    _file: Path | None = PrivateAttr(default=None)
+
+    def read_again(self) -> Self:
+        """Return the settings as their file has them now. Raise ConfigurationError.
+
+        Settings that were not read from a file are returned unchanged.
+        """
+        return self if self._file is None else read_settings(self._file, type(self))
 
 
 def _from_the_files_folder(path: Path, info: ValidationInfo) -> Path:
@@ -87,7 +97,9 @@ def read_settings(path: Path, model: type[Settings]) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is not TOML: {error}", "Correct that line.") from None
     try:
-        return _checked(data, path, model)
+        settings = _checked(data, path, model)
+        settings._file = path.absolute()
+        return settings
     except ValidationError as error:
         raise ConfigurationError(
             f"{path} has invalid settings:\n{_faults(error)}",

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -103,14 +104,14 @@ def restart(services: Sequence[Service]) -> None:
 
 
 def pin(stack: Stack, keys: list[str]) -> None:
-    """Pin these keys at one driver after the other, which reads them at its start."""
+    """Pin these keys at each driver, which reads them again after SIGHUP."""
     pinned = f"job_signing_keys = {json.dumps(keys)}"
     for driver in stack.drivers:
         before = driver.config.read_text()
         driver.config.write_text(
             re.sub(r"^job_signing_keys = .*$", pinned, before, flags=re.MULTILINE)
         )
-        restart([driver])
+        driver.process.signal(signal.SIGHUP)
 
 
 def test_the_key_is_replaced_under_load(make_stack) -> None:
@@ -125,6 +126,7 @@ def test_the_key_is_replaced_under_load(make_stack) -> None:
         assert "do not pin the key" in run(first, "switch", status=1)
         keys = public_keys(first, status=1)
         old, new = keys["current"], keys["next"]
+        pids = [driver.process.pid for driver in stack.drivers]
         pin(stack, [old, new])
         wait_until(first, lambda shown: bool(shown["ready_to_switch"]))
         run(first, "switch")
@@ -139,5 +141,11 @@ def test_the_key_is_replaced_under_load(make_stack) -> None:
             lambda shown: old_id not in {each["signing_key_id"] for each in shown["unfinished"]},
         )
         pin(stack, [new])
+        new_id = signing_key_id(base64.b64decode(new))
+        wait_until(
+            first,
+            lambda shown: all(each["job_signing_keys"] == [new_id] for each in shown["pins"]),
+        )
         load.wait_for_another()
+        assert [driver.process.pid for driver in stack.drivers] == pids, "a driver was restarted"
     assert load.failures == []

@@ -73,7 +73,7 @@ def make_next(context: typer.Context) -> None:
     out.print(f"{word} {files.next}", markup=False)
     out.print(f"job-signing public key {key.key_id}, to add to job_signing_keys:", markup=False)
     out.print(f"  {_base64(key)}", markup=False)
-    out.print("next: add it on every node and delivery server, and restart these one by one;")
+    out.print("next: add it on every node and delivery server, and reload them (systemctl reload);")
     out.print("then run: control-plane job-signing-key status")
 
 
@@ -121,7 +121,7 @@ def switch(
             raise OperatorError(
                 f"these are alive and do not pin the key {keys.next.key_id}: "
                 + ", ".join(each.name for each in keys.in_the_way),
-                "Add the key to job_signing_keys in their configurations and restart them, or give "
+                "Add the key to job_signing_keys in their configurations and reload them, or give "
                 "--force: then they refuse every job that the new key signs.",
             )
         files.switch()
