@@ -18,7 +18,7 @@ from typing import IO, Protocol
 
 import pkcs11
 
-from custody.pkcs11 import token_scheme
+from custody.pkcs11 import token_scheme, wrap_mechanisms
 from custody.pkcs11.attributes import NestedAttributeMapper
 from custody.pkcs11.master_key import find_master_keys, newest
 from custody.pkcs11.settings import DEFAULT_MASTER_KEY_LABEL
@@ -94,7 +94,7 @@ def loop(module: str, label: str, pin: str, seconds: float) -> None:
     if found is None:
         raise RuntimeError("the token has no master key. Run: hsm-driver master-key generate")
     master = found.key
-    for mechanism in token_scheme.WRAP_MECHANISMS:
+    for mechanism in wrap_mechanisms.of_new_keys():
         with token_scheme.generated(session, ECDSA_SECP256K1) as (_, private, _public):
             try:
                 wrapped = master.wrap_key(private, mechanism=mechanism)

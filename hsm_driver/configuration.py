@@ -25,6 +25,9 @@ HSM_SECTION = """\
 # The vendor's PKCS#11 library and the token's label.
 module = {module}
 token_label = {token_label}
+# If several tokens have this label: the serial of the right one, or the number of its slot.
+# token_serial = "..."
+# slot = 0
 # The user PIN: a file of mode 0600, or pin_credential = "<name>" for systemd's LoadCredential=.
 # A wrong PIN is tried once, then not again until the file changes.
 pin_file = {pin_file}
@@ -38,6 +41,11 @@ start_seconds = 30
 # A worker that was idle for so long asks the HSM for something: firewalls drop idle sessions, and
 # an HSM that is away is noticed before a signature needs it.
 keepalive_seconds = 30
+# Where this token differs from others: docs/how-to/vendor-settings.md. Mechanisms that wrap new
+# keys, in the order of trial, by name or by the vendor's number.
+# wrap_mechanisms = ["AES_KEY_WRAP_KWP", "AES_KEY_WRAP_PAD", "AES_KEY_WRAP"]
+# Sessions of the workers that sign: "read-write" for tokens without read-only sessions.
+# sessions = "read-only"
 # Algorithms that this host may sign with, because the token cannot do them inside. Such private
 # keys are in this host's memory while they are used: docs/explanation/architecture.md.
 # Example: ["EdDSA/ed25519"]

@@ -87,6 +87,8 @@ start_seconds = 30
 # A worker that was idle for so long asks the HSM for something: firewalls drop idle sessions, and
 # an HSM that is away is noticed before a signature needs it.
 keepalive_seconds = 30
+# The settings of a token that differs from others are those of [hsm] of hsm-driver:
+# docs/how-to/vendor-settings.md.
 # Check values of keys that came from the HSM's backup, and so were not made inside this HSM.
 # mpc-signer master-key adopt --restored prints the line: docs/how-to/recover/hsm-lost.md.
 # restored_check_values = ["0x..."]

@@ -5,14 +5,27 @@ from collections.abc import AsyncIterator, Sequence
 from custody.pkcs11.administration import Administration, administration
 from custody.pkcs11.extraction_attempts import ATTEMPTS, Attempt
 from custody.pkcs11.launch import HsmCannotStart
-from custody.pkcs11.messages import KnownKey, MasterKeyRecord, Obstacle, Stranger
+from custody.pkcs11.messages import (
+    KnownKey,
+    MasterKeyRecord,
+    Obstacle,
+    Outcome,
+    Stranger,
+    TrialPart,
+    TriedStep,
+)
 from custody.pkcs11.pin import PinRefused
 from custody.pkcs11.settings import HsmSettings
 from custody.runtime.checks import Check, Status
 from custody.runtime.errors import OperatorError
 from custody.wire.algorithms import HSM_ALGORITHMS, Protection
 
-STEPS = {Obstacle.MODULE: "module", Obstacle.TOKEN: "token", Obstacle.PIN: "PIN"}
+STEPS = {
+    Obstacle.MODULE: "module",
+    Obstacle.TOKEN: "token",
+    Obstacle.MECHANISM: "wrap mechanisms",
+    Obstacle.PIN: "PIN",
+}
 
 
 WeakVersions = dict[str, list[str]]
@@ -71,6 +84,8 @@ async def encryption_key_checks(settings: HsmSettings) -> AsyncIterator[Check]:
 async def _token_checks(
     settings: HsmSettings, token: Administration, weak: WeakVersions
 ) -> AsyncIterator[Check]:
+    for step in await token.try_part(TrialPart.SETTINGS):
+        yield _trait(step)
     async for check in _capabilities(settings, token):
         yield check
     listed = await token.list_master_keys()
@@ -84,6 +99,14 @@ async def _token_checks(
     if any(key.purpose == "wraps keys" for key in keys):
         for attempt in ATTEMPTS:
             yield await _extraction(token, attempt, weak)
+
+
+def _trait(step: TriedStep) -> Check:
+    """Return the check of one setting for what differs between tokens."""
+    name = f"token: {step.name}"
+    if step.outcome is Outcome.REFUSED:
+        return Check(name, Status.FAIL, step.detail, "Set it: docs/how-to/vendor-settings.md.")
+    return Check(name, Status.OK, step.detail)
 
 
 async def _capabilities(settings: HsmSettings, token: Administration) -> AsyncIterator[Check]:

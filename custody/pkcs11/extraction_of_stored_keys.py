@@ -25,7 +25,7 @@ from custody.pkcs11.attacker import (
     read_secret_of,
     words,
 )
-from custody.pkcs11.login import name_of
+from custody.pkcs11.login import name_of, slot_of
 from pkcs11 import KDF, Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 from pkcs11.exceptions import PKCS11Error
 
@@ -105,7 +105,7 @@ def _without_login(attacker: Attacker, stored: StoredKey) -> str:
                 "-m",
                 OUTSIDER,
                 hello.module,
-                hello.token_label,
+                str(slot_of(attacker.session)),
                 LABEL,
                 mechanism,
             ],

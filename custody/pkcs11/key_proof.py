@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from uuid import uuid4
 
-from custody.pkcs11 import host_key, host_signing, token_scheme
+from custody.pkcs11 import host_key, host_signing, token_scheme, wrap_mechanisms
 from custody.pkcs11.master_key import GCM_TAG_BITS, MasterKey
 from custody.pkcs11.messages import KeyProof
 from custody.pkcs11.round_trip import Unable, find_way
@@ -114,9 +114,7 @@ def _refusal_of_text(master: MasterKey, proof: KeyProof) -> str | None:
 
 
 def _refusal_of_pair(master: MasterKey, proof: KeyProof) -> str | None:
-    mechanism = next(
-        (each for each in token_scheme.WRAP_MECHANISMS if each.name == proof.mechanism), None
-    )
+    mechanism = wrap_mechanisms.of_stored_key(proof.mechanism)
     algorithm = proof.algorithm
     if mechanism is None or algorithm is None:
         return f"a proof with {proof.mechanism} is not of a key that wraps"

@@ -67,6 +67,7 @@ async def _try_once(
         capabilities=None if known is None else known.capabilities,
         restored=list(settings.restored),
         only_encrypting=settings.only_encrypting,
+        traits=settings.traits,
         slot=None if known is None else known.slot,
         hung_slots=[] if known is None else known.hung_slots,
     )

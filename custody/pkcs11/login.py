@@ -4,13 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pkcs11
+from custody.pkcs11 import token_traits, wrap_mechanisms
 from custody.pkcs11.attributes import NestedAttributeMapper
 from custody.pkcs11.c_login import log_in
 from custody.pkcs11.endings import Ending, Step, ending
 from custody.pkcs11.messages import Asking, Hello, Obstacle, PinStanding
 from custody.pkcs11.return_codes import code_name
 from custody.pkcs11.session_errors import name_of as name_of
-from custody.pkcs11.slots import Slots, SlotsUnknown, search, token_in
+from custody.pkcs11.slots import Slots, SlotsUnknown, Wanted, search, token_in
 from pkcs11 import TokenFlag
 from pkcs11.exceptions import PKCS11Error
 
@@ -30,12 +31,15 @@ def open_session(hello: Hello, tell: Callable[[Asking], None] = lambda _: None) 
 
     ``tell`` is called before each slot is asked, and when the token has been found.
     """
+    token_traits.use(hello.traits)
     token = _find_token(hello, tell)
+    _require_wrap_mechanism(token)
     _heed_pin_count(token.flags, hello)
     label = hello.token_label
     try:
         session = token.open(
-            rw=hello.purpose == "administration", attribute_mapper=NestedAttributeMapper()
+            rw=hello.purpose == "administration" or hello.traits.sessions == "read-write",
+            attribute_mapper=NestedAttributeMapper(),
         )
     except PKCS11Error as error:
         raise CannotStart(
@@ -47,6 +51,12 @@ def open_session(hello: Hello, tell: Callable[[Asking], None] = lambda _: None) 
     if number != 0 and ending(Step.LOG_IN, number) is not Ending.CONTINUED:
         raise _no_login(label, number)
     return session
+
+
+def slot_of(session: pkcs11.Session) -> int:
+    """Return the number of the slot that a session's token is in."""
+    slot: int = getattr(session.token.slot, "slot_id")  # noqa: B009 - missing in its types
+    return slot
 
 
 def _no_login(label: str, number: int) -> CannotStart:
@@ -81,7 +91,7 @@ def _find_token(hello: Hello, tell: Callable[[Asking], None]) -> pkcs11.Token:
     try:
         found = search(
             hello.module,
-            hello.token_label,
+            Wanted(hello.token_label, hello.traits.token_serial, hello.traits.slot),
             hello.slot,
             hello.hung_slots,
             lambda slot: tell(Asking(slot=slot)),
@@ -101,18 +111,45 @@ def _only_slot(hello: Hello, found: Slots) -> int:
     if len(found.matching) > 1:
         raise CannotStart(
             Obstacle.TOKEN,
-            f"several tokens have the label {hello.token_label!r}",
-            "Give each token its own label: which one is meant must never be a guess.",
+            f"several tokens have the label {hello.token_label!r}, in the slots "
+            f"{', '.join(map(str, found.matching))}",
+            "Which one is meant must never be a guess: give each token its own label, or name "
+            "token_serial or slot in the configuration.",
         )
     if not found.matching:
         others = f" ({'; '.join(found.skipped)})" if found.skipped else ""
         raise CannotStart(
             Obstacle.TOKEN,
-            f"the module {hello.module} has no token {hello.token_label!r}{others}",
-            "Correct token_label in the configuration, initialise the token, or check the HSM's "
-            "connection.",
+            f"the module {hello.module} has no token {_wanted(hello)}{others}",
+            "Correct token_label, token_serial or slot in the configuration, initialise the token, "
+            "or check the HSM's connection.",
         )
     return found.matching[0]
+
+
+def _wanted(hello: Hello) -> str:
+    traits = hello.traits
+    serial = "" if traits.token_serial is None else f" with the serial {traits.token_serial!r}"
+    slot = "" if traits.slot is None else f" in slot {traits.slot}"
+    return f"{hello.token_label!r}{serial}{slot}"
+
+
+def _require_wrap_mechanism(token: pkcs11.Token) -> None:
+    """Raise CannotStart if the token has none of the mechanisms that the configuration names."""
+    names = token_traits.in_use().wrap_mechanisms
+    refusals = [
+        f"{name} ({refusal})"
+        for name in names
+        if (refusal := wrap_mechanisms.refusal_of(token, name)) is not None
+    ]
+    if names and len(refusals) == len(names):
+        raise CannotStart(
+            Obstacle.MECHANISM,
+            f"the token {token.label!r} has none of wrap_mechanisms: {', '.join(refusals)}",
+            "Correct wrap_mechanisms in the configuration: the vendor's documents have the number, "
+            "and for some vendors hsm-driver profile show. Without this setting, the standard "
+            "mechanisms are tried.",
+        )
 
 
 def _heed_pin_count(flags: TokenFlag, hello: Hello) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from custody.pkcs11.endings import Step
+from custody.pkcs11.token_traits import DEFAULT_TRAITS, TokenTraits
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.wire.algorithms import Algorithm, Protection
 from custody.wire.framing import Domain, tagged_hash
@@ -118,7 +119,7 @@ class Hello(Message):
     on the token, as an earlier worker found them; None to the first worker, which reports what
     there is. ``capabilities`` likewise. ``slot``: where an earlier worker found the token, which is
     asked first. ``hung_slots``: slots that are not asked, because they did not answer before.
-    ``restored`` and ``only_encrypting``: as in HsmSettings.
+    ``restored``, ``only_encrypting`` and ``traits``: as in HsmSettings.
     """
 
     module: str
@@ -136,6 +137,7 @@ class Hello(Message):
     hung_slots: list[int] = []
     restored: list[RestoredKey] = []
     only_encrypting: bool = False
+    traits: TokenTraits = DEFAULT_TRAITS
 
 
 class Ready(Message):
@@ -172,6 +174,7 @@ class Obstacle(StrEnum):
     LOGIN_UNJUDGED = "login_unjudged"
     LOGIN_STOPPED = "login_stopped"
     MASTER_KEY = "master_key"
+    MECHANISM = "mechanism"
 
 
 class StartFailed(Message):
@@ -276,6 +279,7 @@ class TrialPart(StrEnum):
     """The parts of a trial. Each runs in a worker of its own, which it may end."""
 
     TOKEN = "token"  # noqa: S105 - an HSM's token, not a password
+    SETTINGS = "settings"
     SESSIONS = "sessions"
     SCHEMES = "schemes"
     HARDENING = "hardening"

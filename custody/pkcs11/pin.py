@@ -92,7 +92,14 @@ def identity(settings: HsmSettings) -> dict[str, Any]:
         }
     else:
         source = {"credential": settings.pin.name}
-    return {"module": str(settings.module), "token": settings.token_label, **source}
+    traits = settings.traits
+    token = {
+        "module": str(settings.module),
+        "token": settings.token_label,
+        "serial": traits.token_serial,
+        "slot": traits.slot,
+    }
+    return {**{name: value for name, value in token.items() if value is not None}, **source}
 
 
 def _path(settings: HsmSettings) -> Path:

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from custody.pkcs11 import token_scheme, unwrap_template
+from custody.pkcs11 import token_scheme, unwrap_template, wrap_mechanisms
 from custody.pkcs11.endings import Step
 from custody.pkcs11.faults import FAULTS, destroy
 from custody.pkcs11.master_key import WrappingKey, passing_wrapping_key
@@ -82,7 +82,7 @@ def _find_way(session: Session, wrapping: WrappingKey, algorithm: Algorithm) -> 
     try:
         with token_scheme.generated(session, algorithm) as (public, private, public_key):
             pair = _Pair(algorithm, public, private, public_key)
-            for mechanism in token_scheme.WRAP_MECHANISMS:
+            for mechanism in wrap_mechanisms.of_new_keys():
                 refusal = _refusal(wrapping, pair, Way(algorithm, mechanism))
                 if refusal is None:
                     return Way(algorithm, mechanism)

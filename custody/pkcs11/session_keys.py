@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
-from custody.pkcs11 import host_key, host_signing, token_scheme
+from custody.pkcs11 import host_key, host_signing, token_scheme, wrap_mechanisms
 from custody.pkcs11.endings import Ending, Step
 from custody.pkcs11.errors import (
     HsmFailure,
@@ -69,7 +69,7 @@ class SessionKeys:
         )
 
     def _generate_inside(self, master: MasterKey, capability: Capability) -> tuple[bytes, bytes]:
-        mechanism = Mechanism[capability.mechanism]
+        mechanism = _wrap_mechanism(capability.mechanism)
         with (
             translated(Step.GENERATE, f"generate a key of {capability.algorithm}"),
             token_scheme.generated(self._session, capability.algorithm) as (_, private, public),
@@ -211,10 +211,12 @@ class SessionKeys:
 
 
 def _wrap_mechanism(name: str) -> Mechanism:
-    for mechanism in token_scheme.WRAP_MECHANISMS:
-        if mechanism.name == name:
-            return mechanism
-    raise KeyUnusable(f"{name!r} is not a mechanism that keys are wrapped with")
+    mechanism = wrap_mechanisms.of_stored_key(name)
+    if mechanism is None:
+        raise KeyUnusable(
+            f"{name!r} is not a mechanism that keys are wrapped with, nor in wrap_mechanisms"
+        )
+    return mechanism
 
 
 def _size_fault(algorithm: Algorithm, data: bytes) -> HsmFailure | None:

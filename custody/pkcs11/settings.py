@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from custody.pkcs11.messages import RestoredKey
+from custody.pkcs11.token_traits import DEFAULT_TRAITS, TokenTraits
 from custody.runtime.cores import usable_cores
 from custody.wire.algorithms import Algorithm
 
@@ -47,6 +48,7 @@ class HsmSettings:
     them inside. ``state_directory`` keeps what must outlive this process: that a PIN was refused.
     ``restored``: keys that were not made inside this token, and that the configuration names as
     restored. ``only_encrypting``: of the token's keys, use only those that encrypt.
+    ``traits``: how to use this token where tokens differ.
     """
 
     module: Path
@@ -61,3 +63,4 @@ class HsmSettings:
     master_key_label: str = DEFAULT_MASTER_KEY_LABEL
     restored: tuple[RestoredKey, ...] = ()
     only_encrypting: bool = False
+    traits: TokenTraits = DEFAULT_TRAITS

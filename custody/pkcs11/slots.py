@@ -17,6 +17,8 @@ FUNCTIONS = 68
 """Functions in the CK_FUNCTION_LIST of version 2.40. Every later list begins with them."""
 GET_SLOT_LIST, GET_TOKEN_INFO = 4, 6
 LABEL_SIZE = 32
+SERIAL = slice(80, 96)
+"""The bytes of CK_TOKEN_INFO after label, manufacturer and model (PKCS#11 3.1, section 3.2)."""
 INFO_SIZE = 512
 """More than a CK_TOKEN_INFO has. The label is its first field."""
 MORE_SLOTS = 16
@@ -42,9 +44,23 @@ class SlotsUnknown(Exception):
     """The module does not list its slots; the text is its answer."""
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """The token to find. ``serial``, ``slot``: None if any will do."""
+
+    label: str
+    serial: str | None = None
+    slot: int | None = None
+
+    def fits(self, info: bytes) -> bool:
+        """Return whether a CK_TOKEN_INFO is that of the token."""
+        is_labelled = _text(info[:LABEL_SIZE]) == self.label
+        return is_labelled and self.serial in (None, _text(info[SERIAL]))
+
+
 @dataclass
 class Slots:
-    """The slots that have a token with the label, and why other slots were not asked."""
+    """The slots that have the wanted token, and why other slots were not asked."""
 
     matching: list[int] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
@@ -52,24 +68,24 @@ class Slots:
 
 def search(
     module: str,
-    label: str,
+    wanted: Wanted,
     remembered: int | None,
     hung: Collection[int],
     asking: Callable[[int], None],
 ) -> Slots:
-    """Ask each slot for the label of its token. ``asking`` is called with a slot before that.
+    """Ask each slot, or the wanted one, for its token. ``asking`` is called before, with the slot.
 
     ``remembered``: the slot where the token was before; if it is there still, no other slot is
     asked. ``hung``: slots that did not answer an earlier worker. Raise SlotsUnknown.
     """
     functions = _list_of(module).functions
     found = Slots(skipped=[f"slot {slot} did not answer before" for slot in hung])
-    slots = [slot for slot in _slots(functions) if slot not in hung]
+    slots = [slot for slot in _slots(functions) if slot not in hung and wanted.slot in (None, slot)]
     for slot in sorted(slots, key=lambda slot: slot != remembered):
         asking(slot)
         info = ctypes.create_string_buffer(INFO_SIZE)
         number = _GET_TOKEN_INFO(functions[GET_TOKEN_INFO])(slot, info)
-        if number == OK and _label(info.raw) == label:
+        if number == OK and wanted.fits(info.raw):
             found.matching.append(slot)
             if slot == remembered:
                 break
@@ -137,9 +153,9 @@ def _slots(functions: Any) -> list[int]:
     return list(room[: count.value])
 
 
-def _label(info: bytes) -> str:
-    """Return a label as python-pkcs11 does: padded with blanks, or with zeros."""
-    return info[:LABEL_SIZE].decode(errors="replace").rstrip("\0").rstrip()
+def _text(padded: bytes) -> str:
+    """Return a field's text as python-pkcs11 does: padded with blanks, or with zeros."""
+    return padded.decode(errors="replace").rstrip("\0").rstrip()
 
 
 def _reference(library: object, address: int) -> ctypes.c_void_p | None:

@@ -19,11 +19,6 @@ from pkcs11.exceptions import PKCS11Error
 from pkcs11.types import PrivateKey, PublicKey, SignMixin
 from pkcs11.util.ec import encode_named_curve_parameters
 
-WRAP_MECHANISMS = (
-    Mechanism.AES_KEY_WRAP_KWP,  # RFC 5649
-    Mechanism.AES_KEY_WRAP_PAD,  # deprecated for its ambiguity; SoftHSM 2's name for RFC 5649
-    Mechanism.AES_KEY_WRAP,  # RFC 3394: only where the encoding's length is a multiple of 8
-)
 UNCOMPRESSED_SIZE = 65
 ED25519_SIZE = 32
 DER_OCTET_STRING = 0x04

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from custody.pkcs11.messages import RestoredKey
 from custody.pkcs11.settings import (
@@ -15,10 +15,14 @@ from custody.pkcs11.settings import (
     PinFile,
     default_workers,
 )
+from custody.pkcs11.token_traits import Sessions, TokenTraits, wrap_mechanism_name
 from custody.runtime.configuration import ConfiguredPath, Section
 
 CheckValue = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
 """The check value of a key on a token, as `master-key list --json` prints it."""
+
+
+WrapMechanism = Annotated[str | int, AfterValidator(wrap_mechanism_name)]
 
 
 class TokenSection(Section):
@@ -31,12 +35,16 @@ class TokenSection(Section):
 
     module: ConfiguredPath
     token_label: str
+    token_serial: Annotated[str, Field(min_length=1, max_length=16)] | None = None
+    slot: Annotated[int, Field(ge=0)] | None = None
     pin_file: ConfiguredPath | None = None
     pin_credential: str | None = None
     workers: Annotated[int, Field(ge=1, le=64)] | None = None
     deadline_seconds: Annotated[float, Field(gt=0)] = DEFAULT_DEADLINE_SECONDS
     start_seconds: Annotated[float, Field(gt=0)] = DEFAULT_START_SECONDS
     keepalive_seconds: Annotated[float, Field(gt=0)] = DEFAULT_KEEPALIVE_SECONDS
+    wrap_mechanisms: tuple[WrapMechanism, ...] = ()
+    sessions: Sessions = "read-only"
     restored_check_values: tuple[CheckValue, ...] = ()
     restored_extractable: bool = False
 
@@ -45,6 +53,16 @@ class TokenSection(Section):
         if (self.pin_file is None) == (self.pin_credential is None):
             raise ValueError("give either pin_file or pin_credential")
         return self
+
+
+def token_traits(section: TokenSection) -> TokenTraits:
+    """Return what the section says of this token."""
+    return TokenTraits(
+        slot=section.slot,
+        token_serial=section.token_serial,
+        wrap_mechanisms=tuple(map(str, section.wrap_mechanisms)),
+        sessions=section.sessions,
+    )
 
 
 def token_settings(
@@ -65,6 +83,7 @@ def token_settings(
         start_seconds=section.start_seconds,
         keepalive_seconds=section.keepalive_seconds,
         workers=workers or section.workers or default_workers(),
+        traits=token_traits(section),
         restored=tuple(
             RestoredKey(
                 check_value=bytes.fromhex(value.removeprefix("0x")),

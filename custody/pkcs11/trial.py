@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pkcs11
-from custody.pkcs11 import host_key, key_proof, master_key_making, token_scheme
+from custody.pkcs11 import (
+    host_key,
+    key_proof,
+    master_key_making,
+    token_scheme,
+    traits_trial,
+    wrap_mechanisms,
+)
 from custody.pkcs11.attacker import LABEL, remove_left_over
 from custody.pkcs11.master_key import KEY_BITS, MasterKey, passing_wrapping_key
 from custody.pkcs11.messages import Hello, Outcome, TrialPart, TriedStep
@@ -20,7 +27,9 @@ from pkcs11.exceptions import PKCS11Error
 
 NEEDED = (
     Mechanism.AES_KEY_GEN,
-    *token_scheme.WRAP_MECHANISMS,
+    Mechanism.AES_KEY_WRAP_KWP,
+    Mechanism.AES_KEY_WRAP_PAD,
+    Mechanism.AES_KEY_WRAP,
     Mechanism.AES_GCM,
     Mechanism.EC_KEY_PAIR_GEN,
     Mechanism.ECDSA,
@@ -48,7 +57,6 @@ def _token(session: Session, hello: Hello) -> Steps:
     slots = list(library.get_slots(token_present=True))
     yield _said("slots with a token", str(len(slots)))
     yield _said("token", f"{token.label}: {token.manufacturer_id}, {token.model}")
-    yield _said("serial", bytes(token.serial).decode("ascii", "backslashreplace"))
     yield _said("firmware version", _version(token.firmware_version))
     yield _said(
         "token flags", ", ".join(flag.name or "" for flag in TokenFlag if flag & token.flags)
@@ -106,7 +114,7 @@ def _schemes(session: Session, _: Hello) -> Steps:
                 return f"by {way.mechanism.name}{f', without {without}' if without else ''}"
 
             yield _tried(f"{algorithm} inside", whole)
-            for mechanism in token_scheme.WRAP_MECHANISMS:
+            for mechanism in wrap_mechanisms.of_new_keys():
 
                 def one(way: Way = Way(algorithm, mechanism)) -> str:  # noqa: B008
                     travel(session, wrapping, way)
@@ -188,6 +196,7 @@ def _proof(session: Session, master: MasterKey, uses: str) -> TriedStep:
 
 _PARTS: dict[TrialPart, Callable[[Session, Hello], Steps]] = {
     TrialPart.TOKEN: _token,
+    TrialPart.SETTINGS: lambda session, _: traits_trial.steps(session),
     TrialPart.SESSIONS: _sessions,
     TrialPart.SCHEMES: _schemes,
     TrialPart.HARDENING: _hardening,

@@ -27,7 +27,7 @@ from custody.pkcs11.errors import HsmFailure, TooLate, message_of
 from custody.pkcs11.faults import FAULTS
 from custody.pkcs11.identification import Candidate, Identified
 from custody.pkcs11.keep_alive import ask
-from custody.pkcs11.login import CannotStart, open_session
+from custody.pkcs11.login import CannotStart, open_session, slot_of
 from custody.pkcs11.master_key import FoundKeys
 from custody.pkcs11.messages import (
     HEADER,
@@ -69,7 +69,6 @@ from custody.pkcs11.session_errors import SessionLost, name_of
 from custody.pkcs11.session_keys import SessionKeys
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.runtime.hardening import die_with_parent, harden
-from pkcs11 import Session
 from pkcs11.exceptions import PKCS11Error
 
 
@@ -81,7 +80,7 @@ class Worker:
         self._hello = hello
         self._session = open_session(hello, tell)
         try:
-            place = {"slot": _slot_of(self._session), "hung_slots": hello.hung_slots}
+            place = {"slot": slot_of(self._session), "hung_slots": hello.hung_slots}
             self.ready = self._prove().model_copy(update=place)
         except (PKCS11Error, SessionLost) as error:
             answer = name_of(error) if isinstance(error, PKCS11Error) else str(error)
@@ -222,11 +221,6 @@ class Worker:
 def _in_order(found: Identified) -> list[Candidate]:
     keys = [*found.known, *found.new]
     return sorted(keys, key=lambda key: (key.master.is_host, key.master.version))
-
-
-def _slot_of(session: Session) -> int:
-    slot: int = getattr(session.token.slot, "slot_id")  # noqa: B009 - missing in its types
-    return slot
 
 
 def _sign_data(operation: Operation) -> bytes:

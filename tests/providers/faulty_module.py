@@ -186,6 +186,16 @@ class FaultyModule:
         shape = "iv-appended" if appended else "iv-written"
         return self._rule("C_EncryptInit", When(mechanism=AES_GCM), shape)
 
+    def renames_mechanism(self, vendors: int, real: int) -> int:
+        """Have a vendor's number for a mechanism that wraps keys."""
+        shape = f"renamed:{vendors:#x}:{real:#x}"
+        functions = ("C_GetMechanismInfo", "C_WrapKey", "C_UnwrapKey")
+        return self._rules_of(*((function, EVERY, shape) for function in functions))
+
+    def enters_pin(self, pin: str, *, at: str) -> int:
+        """Log in with a PIN that a person enters: at C_Login without a PIN, or at C_OpenSession."""
+        return self._rule(at, EVERY, f"entered-pin:{pin.encode().hex()}")
+
     def remove(self, *rules: int) -> None:
         """Take rules back. Their faults end at once, also in running processes."""
         for rule in rules:

@@ -6,7 +6,7 @@ use cryptoki_sys::*;
 
 use crate::call::call;
 use crate::seen::Seen;
-use crate::{attributes, gcm, real, sessions, slots};
+use crate::{attributes, gcm, real, sessions, slots, vendor};
 
 /// Defines each function, and the list of all. After `=>`: what the call shows to a rule. After
 /// `through`: what does the call with the real module when rules may change its work.
@@ -58,12 +58,12 @@ functions! {
     C_GetMechanismList(slot: CK_SLOT_ID, mechanisms: *mut CK_MECHANISM_TYPE, count: *mut CK_ULONG)
         => Seen::new().slot(slot).output(mechanisms), through slots::mechanisms;
     C_GetMechanismInfo(slot: CK_SLOT_ID, mechanism: CK_MECHANISM_TYPE, info: *mut CK_MECHANISM_INFO)
-        => Seen { mechanism: Some(mechanism), ..Seen::new() }.slot(slot);
+        => Seen { mechanism: Some(mechanism), ..Seen::new() }.slot(slot), through vendor::mechanism_info;
     C_InitToken(slot: CK_SLOT_ID, b: *mut CK_UTF8CHAR, c: CK_ULONG, d: *mut CK_UTF8CHAR);
     C_InitPIN(session: CK_SESSION_HANDLE, b: *mut CK_UTF8CHAR, c: CK_ULONG);
     C_SetPIN(session: CK_SESSION_HANDLE, b: *mut CK_UTF8CHAR, c: CK_ULONG, d: *mut CK_UTF8CHAR, e: CK_ULONG);
     C_OpenSession(slot: CK_SLOT_ID, flags: CK_FLAGS, application: *mut c_void, notify: CK_NOTIFY, session: *mut CK_SESSION_HANDLE)
-        => Seen { read_only: flags & CKF_RW_SESSION == 0, ..Seen::new() }.slot(slot), through sessions::open;
+        => Seen { read_only: flags & CKF_RW_SESSION == 0, ..Seen::new() }.slot(slot), through vendor::open;
     C_CloseSession(session: CK_SESSION_HANDLE)
         => Seen::new(), through sessions::close;
     C_CloseAllSessions(slot: CK_SLOT_ID)
@@ -71,7 +71,8 @@ functions! {
     C_GetSessionInfo(session: CK_SESSION_HANDLE, b: *mut CK_SESSION_INFO);
     C_GetOperationState(session: CK_SESSION_HANDLE, b: *mut CK_BYTE, c: *mut CK_ULONG);
     C_SetOperationState(session: CK_SESSION_HANDLE, b: *mut CK_BYTE, c: CK_ULONG, d: CK_OBJECT_HANDLE, e: CK_OBJECT_HANDLE);
-    C_Login(session: CK_SESSION_HANDLE, b: CK_USER_TYPE, c: *mut CK_UTF8CHAR, d: CK_ULONG);
+    C_Login(session: CK_SESSION_HANDLE, user: CK_USER_TYPE, pin: *mut CK_UTF8CHAR, length: CK_ULONG)
+        => Seen::new(), through vendor::login;
     C_Logout(session: CK_SESSION_HANDLE);
     C_CreateObject(session: CK_SESSION_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, object: *mut CK_OBJECT_HANDLE)
         => Seen::new().template(template, count);
@@ -132,9 +133,9 @@ functions! {
     C_GenerateKeyPair(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, template: *mut CK_ATTRIBUTE, count: CK_ULONG, private: *mut CK_ATTRIBUTE, private_count: CK_ULONG, key: *mut CK_OBJECT_HANDLE, private_key: *mut CK_OBJECT_HANDLE)
         => Seen::new().mechanism(mechanism).template(template, count).template(private, private_count);
     C_WrapKey(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, wrapping_key: CK_OBJECT_HANDLE, key: CK_OBJECT_HANDLE, output: *mut CK_BYTE, output_length: *mut CK_ULONG)
-        => Seen::new().mechanism(mechanism).object(session, wrapping_key).output(output);
+        => Seen::new().mechanism(mechanism).object(session, wrapping_key).output(output), through vendor::wrap;
     C_UnwrapKey(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, unwrapping_key: CK_OBJECT_HANDLE, data: *mut CK_BYTE, length: CK_ULONG, template: *mut CK_ATTRIBUTE, count: CK_ULONG, key: *mut CK_OBJECT_HANDLE)
-        => Seen::new().mechanism(mechanism).object(session, unwrapping_key).data(data, length).template(template, count);
+        => Seen::new().mechanism(mechanism).object(session, unwrapping_key).data(data, length).template(template, count), through vendor::unwrap;
     C_DeriveKey(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, base_key: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, key: *mut CK_OBJECT_HANDLE)
         => Seen::new().mechanism(mechanism).template(template, count);
     C_SeedRandom(session: CK_SESSION_HANDLE, b: *mut CK_BYTE, c: CK_ULONG);

@@ -13,6 +13,7 @@ mod seen;
 mod sessions;
 mod slots;
 mod state;
+mod vendor;
 
 use cryptoki_sys::{CK_FUNCTION_LIST, CK_RV, CKR_ARGUMENTS_BAD, CKR_GENERAL_ERROR};
 

@@ -74,6 +74,10 @@ pub enum Shape {
     IvWritten,
     /// AES-GCM uses a new IV, which follows the ciphertext and the tag.
     IvAppended,
+    /// The mechanism with the first number, a vendor's, is what the real module calls the second.
+    Renamed(CK_MECHANISM_TYPE, CK_MECHANISM_TYPE),
+    /// A person enters this PIN at the token, so the caller has none.
+    EnteredPin(Vec<u8>),
 }
 
 /// Read a script. The error names the line.
@@ -158,6 +162,8 @@ fn shape(words: &[&str]) -> Option<Shape> {
         ["sessions", most] => Shape::Sessions(most.parse().ok()?),
         ["iv-written"] => Shape::IvWritten,
         ["iv-appended"] => Shape::IvAppended,
+        ["renamed", vendors, real] => Shape::Renamed(hexadecimal(vendors)?, hexadecimal(real)?),
+        ["entered-pin", pin] => Shape::EnteredPin(bytes(pin)?),
         _ => return None,
     })
 }

@@ -1,0 +1,80 @@
+"""What differs between the tokens of several vendors, as the configuration says it (ADR 34)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+STANDARD_MECHANISMS = {
+    # RFC 5649. SoftHSM 2 has it under the second name, which is deprecated for its ambiguity.
+    "AES_KEY_WRAP_KWP": 0x210B,
+    "AES_KEY_WRAP_PAD": 0x210A,
+    # RFC 3394: only where the encoding's length is a multiple of 8.
+    "AES_KEY_WRAP": 0x2109,
+}
+"""Wrap mechanisms of PKCS#11 3.1, section 6.13, in the order of trial."""
+FIRST_OF_VENDORS = 0x80000000
+"""CKM_VENDOR_DEFINED: from here on, numbers mean what the vendor says (PKCS#11 3.1)."""
+LAST_OF_VENDORS = 0xFFFFFFFF
+
+Sessions = Literal["read-only", "read-write"]
+
+
+@dataclass(frozen=True)
+class TokenTraits:
+    """How to use this token where tokens differ.
+
+    ``slot``, ``token_serial``: tell tokens with one label apart. ``wrap_mechanisms``: for new keys,
+    in order of trial, as ``wrap_mechanism_name`` returns them; empty for the standard ones.
+    ``sessions``: of the workers that sign.
+    """
+
+    slot: int | None = None
+    token_serial: str | None = None
+    wrap_mechanisms: tuple[str, ...] = ()
+    sessions: Sessions = "read-only"
+
+
+DEFAULT_TRAITS = TokenTraits()
+
+
+def wrap_mechanism_name(value: str | int) -> str:
+    """Return the name by which the database has a wrap mechanism. Raise ValueError.
+
+    ``value``: a name of the standard, with or without CKM_, or a number, also as text like
+    0x80000171. A vendor's mechanism is named by its number.
+    """
+    if isinstance(value, str):
+        name = value.removeprefix("CKM_")
+        if name in STANDARD_MECHANISMS:
+            return name
+    try:
+        number = int(value, 16) if isinstance(value, str) and value[:2] == "0x" else int(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a wrap mechanism: {_WAYS_TO_NAME}") from None
+    for name, standard in STANDARD_MECHANISMS.items():
+        if number == standard:
+            return name
+    if not FIRST_OF_VENDORS <= number <= LAST_OF_VENDORS:
+        raise ValueError(f"{value!r} is not a mechanism that wraps AES keys: {_WAYS_TO_NAME}")
+    return f"{number:#010x}"
+
+
+_WAYS_TO_NAME = (
+    f"give {', '.join(STANDARD_MECHANISMS)}, or the vendor's number from 0x80000000 on, such as "
+    "0x80000171"
+)
+
+
+class TraitsInUse:
+    """The traits of this process's token. A worker has one token, for its whole life."""
+
+    traits = DEFAULT_TRAITS
+
+
+def use(traits: TokenTraits) -> None:
+    """Set the traits of this process's token: the first thing that a worker does."""
+    TraitsInUse.traits = traits
+
+
+def in_use() -> TokenTraits:
+    """Return the traits of this process's token."""
+    return TraitsInUse.traits
