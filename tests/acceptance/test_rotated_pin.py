@@ -1,0 +1,65 @@
+"""The PIN of the token changes while a driver signs: docs/how-to/rotate-the-pin.md."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from custody.client import Network
+from custody.pkcs11.worker_process import WORKER_MODULE
+from custody.runtime.configuration import replace_file
+from devstack.driver import DriverOptions
+from devstack.stack import Stack
+from tests.commands import run_command
+
+SECONDS = 40
+NEW_PIN = "5678-new"
+
+
+def change_pin(stack: Stack, old: str) -> None:
+    subprocess.run(
+        [
+            "pkcs11-tool", "--module", stack.token.module, "--token-label", stack.token.label,
+            "--login", "--pin", old, "--change-pin", "--new-pin", NEW_PIN,
+        ],
+        env={**os.environ, "SOFTHSM2_CONF": str(stack.token.configuration)},
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+
+
+def workers_of(driver: int) -> set[int]:
+    """Return the ids of the driver's HSM workers."""
+    children = Path(f"/proc/{driver}/task").glob("*/children")
+    ids = {int(each) for path in children for each in path.read_text().split()}
+    return {each for each in ids if WORKER_MODULE.encode() in _command_line(each)}
+
+
+def _command_line(process_id: int) -> bytes:
+    try:
+        return Path(f"/proc/{process_id}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def test_a_driver_signs_before_during_and_after_the_change(make_stack) -> None:
+    stack: Stack = make_stack(drivers=1, driver=DriverOptions(workers=2))
+    [driver] = stack.drivers
+    old = stack.token.pin_file.read_text()
+    with stack.client() as custody:
+        key = custody.create_wallet(Network.ETHEREUM).key_id
+        change_pin(stack, old)
+        custody.sign_message(key, "the workers are logged in")
+        replace_file(stack.token.pin_file, NEW_PIN.encode(), like_old=True)
+        before = workers_of(driver.process.pid)
+        assert len(before) == 2
+        for worker in before:
+            os.kill(worker, signal.SIGKILL)
+        custody.sign_message(key, "by workers with the new PIN", wait=SECONDS)
+        deadline = time.monotonic() + SECONDS
+        while len(workers_of(driver.process.pid) - before) < 2:
+            assert time.monotonic() < deadline, driver.log.read_text()
+            time.sleep(0.1)
+    checked = run_command(driver.command("master-key", "check"), driver.program().environment)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
