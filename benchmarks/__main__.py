@@ -53,7 +53,10 @@ def measure(stack: Stack, folder: Path, seconds: float) -> Figures:
         _say("mTLS round trips")
         round_trip = stub.round_trips().quantile(0.5)
         _say("driver alone, fed by a stub of the node API")
-        alone = stub.driver_alone(KEYS, int(max(bare.values()) * seconds))
+        jobs = int(max(bare.values()) * seconds)
+        alone = stub.driver_alone(KEYS, jobs)
+        _say("driver alone, with all keys cached")
+        cached = stub.driver_alone(KEYS, jobs, cached_keys=KEYS)
     finally:
         stub.stop()
     return Figures(
@@ -61,6 +64,7 @@ def measure(stack: Stack, folder: Path, seconds: float) -> Figures:
         bare=bare,
         round_trip=round_trip,
         driver_alone=alone,
+        driver_cached=cached,
         signatures=signatures,
         wallets=wallets,
         mpc=mpc,

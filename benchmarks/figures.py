@@ -24,6 +24,7 @@ class Figures(Model):
     bare: dict[int, float]
     round_trip: float
     driver_alone: Alone
+    driver_cached: Alone
     signatures: dict[int, LoadResult]
     wallets: dict[int, LoadResult]
     mpc: MpcFigures
@@ -41,6 +42,7 @@ class Figures(Model):
         own_latency = hsm_signature - 2 * self.round_trip
         return {
             "driver_to_bare": self.driver_alone.rate / self.best_bare,
+            "cached_keys_gain": self.driver_cached.rate / self.driver_alone.rate,
             "end_to_end_to_bare_32": self.signatures[32].rate / self.best_bare,
             "latency_to_bare_1": own_latency * self.bare[1],
             **self.mpc.ratios(self.round_trip, hsm_signature),
@@ -56,6 +58,7 @@ class Figures(Model):
             "bare_per_second": self.bare,
             "mtls_round_trip_ms": self.round_trip * 1e3,
             "driver_per_second": self.driver_alone.rate,
+            "driver_cached_per_second": self.driver_cached.rate,
             "signatures": {clients: _seen(load) for clients, load in self.signatures.items()},
             "wallets": {clients: _seen(load) for clients, load in self.wallets.items()},
             "mpc": self.mpc.as_json(),
@@ -76,8 +79,12 @@ class Figures(Model):
             ]
             for processes, rate in self.bare.items()
         ]
-        rate = self.driver_alone.rate
-        rows.append(["driver alone", None, f"{rate:.0f}", self._share(rate), None, None])
+        for name, alone in (
+            ("driver alone", self.driver_alone),
+            ("driver alone, keys cached", self.driver_cached),
+        ):
+            rate = alone.rate
+            rows.append([name, None, f"{rate:.0f}", self._share(rate), None, None])
         for name, loads in (("POST to Signed", self.signatures), ("POST to Active", self.wallets)):
             for clients, load in loads.items():
                 rows.append(

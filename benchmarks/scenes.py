@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -115,19 +116,19 @@ class StubbedNodeApi:
         self._driver = Driver(
             ALONE, folder / ALONE, folder / "driver.log", stack.token, Tied(forked=False)
         )
-        self._driver.configure(
-            Surroundings(
-                node_url=self._url,
-                job_signing_key=json.loads(ready.read_text())["job_signing_key"],
-                database_url=stack.clusters[-1].create_database("alone"),
-            ),
-            self._node,
-            stack.options.driver,
+        self._options = stack.options.driver
+        self._surroundings = Surroundings(
+            node_url=self._url,
+            job_signing_key=json.loads(ready.read_text())["job_signing_key"],
+            database_url=stack.clusters[-1].create_database("alone"),
         )
+        self._driver.configure(self._surroundings, self._node, self._options)
         self._driver.migrate()
 
-    def driver_alone(self, keys: int, jobs: int) -> Alone:
+    def driver_alone(self, keys: int, jobs: int, cached_keys: int = 0) -> Alone:
         """Measure the driver over ``jobs`` signatures, with journal and audit."""
+        options = replace(self._options, cached_keys=cached_keys)
+        self._driver.configure(self._surroundings, self._node, options)
         self._driver.start()
         try:
             with self._http() as http:

@@ -15,7 +15,7 @@ class DriverOptions:
     """``host_signing``: algorithms allowed for host signing, for example ``EdDSA/ed25519``.
 
     ``workers``: processes that use the HSM; None: as many as cores. ``slots``: jobs at once.
-    ``more``: further sections of the configuration, for example [gate].
+    ``cached_keys``: as in the configuration. ``more``: further sections, for example [gate].
     """
 
     group: str = "hsm"
@@ -23,6 +23,7 @@ class DriverOptions:
     workers: int | None = None
     slots: int = 64
     deadline_seconds: float = 10.0
+    cached_keys: int = 0
     more: Sections | None = None
 
 
@@ -44,6 +45,7 @@ class Driver(Node):
             "pin_file": self._token.pin_file,
             "deadline_seconds": options.deadline_seconds,
             "host_signing": options.host_signing,
+            "cached_keys": options.cached_keys,
             **workers,
         }
         own: Sections = {"hsm": hsm, **(options.more or {})}

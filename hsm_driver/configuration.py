@@ -50,6 +50,10 @@ keepalive_seconds = 30
 # keys are in this host's memory while they are used: docs/explanation/architecture.md.
 # Example: ["EdDSA/ed25519"]
 host_signing = [{host_signing}]
+# Unwrapped keys that each worker keeps in its session on the token, and for how many seconds. A key
+# of a hot wallet then signs again without being unwrapped: docs/explanation/architecture.md.
+cached_keys = 0
+cached_keys_seconds = 60
 # Check values of master keys that came from the HSM's backup, and so were not made inside this
 # HSM. hsm-driver master-key adopt --restored prints the line: docs/how-to/recover/hsm-lost.md.
 # restored_check_values = ["0x..."]

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, field_validator
 
 from custody.node.settings import NodeSettings
+from custody.pkcs11.messages import DEFAULT_CACHED_KEYS_SECONDS
 from custody.pkcs11.settings import HsmSettings
 from custody.pkcs11.token_section import TokenSection, token_settings
 from custody.runtime.tls import TlsFiles
@@ -18,6 +19,8 @@ from custody.wire.signed_bytes import MAX_PINNED_KEYS
 
 class HsmSection(TokenSection):
     host_signing: tuple[str, ...] = ()
+    cached_keys: Annotated[int, Field(ge=0, le=1000)] = 0
+    cached_keys_seconds: Annotated[float, Field(gt=0, le=3600)] = DEFAULT_CACHED_KEYS_SECONDS
 
     @field_validator("host_signing")
     @classmethod
@@ -63,4 +66,9 @@ def hsm_settings(settings: DriverSettings, workers: int | None = None) -> HsmSet
     """Return the HSM's settings; ``workers`` overrides the file's number."""
     token = token_settings(settings.hsm, settings.node.state_directory, workers)
     algorithms = frozenset(Algorithm.parse(text) for text in settings.hsm.host_signing)
-    return replace(token, host_signing=algorithms)
+    return replace(
+        token,
+        host_signing=algorithms,
+        cached_keys=settings.hsm.cached_keys,
+        cached_keys_seconds=settings.hsm.cached_keys_seconds,
+    )

@@ -96,6 +96,8 @@ async def _token_checks(
         yield _strangers(unknown, listed.strangers)
     if settings.host_signing:
         yield _host_signing(settings, keys)
+    if settings.cached_keys:
+        yield _cached_keys(settings)
     if any(key.purpose == "wraps keys" for key in keys):
         for attempt in ATTEMPTS:
             yield await _extraction(token, attempt, weak)
@@ -196,6 +198,17 @@ def _host_signing(settings: HsmSettings, keys: list[MasterKeyRecord]) -> Check:
         f"allowed for {allowed}: where the token cannot sign inside, private keys are in this "
         "host's memory while they sign, and anybody with the PIN and the database can decrypt them",
         "Where that is not acceptable, take the algorithm out of [hsm] host_signing.",
+    )
+
+
+def _cached_keys(settings: HsmSettings) -> Check:
+    return Check(
+        "cached keys",
+        Status.OK,
+        f"each worker keeps up to {settings.cached_keys} unwrapped keys in its session on the "
+        f"token, each for at most {settings.cached_keys_seconds:g} s. The keys do not leave the "
+        "token, but somebody who takes over a worker can sign with them during that time without "
+        "the database",
     )
 
 

@@ -95,7 +95,8 @@ class Hsm:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
         workers, self._workers = self._workers, []
-        await asyncio.gather(*(worker.stop() for worker in workers))
+        caches = self._settings.cached_keys > 0
+        await asyncio.gather(*(each.finish() if caches else each.stop() for each in workers))
         for worker in workers:
             self._queue.give_back(worker.outstanding)
         self._queue.fail_all(self._problem)

@@ -68,6 +68,8 @@ async def _try_once(
         restored=list(settings.restored),
         only_encrypting=settings.only_encrypting,
         traits=settings.traits,
+        cached_keys=settings.cached_keys,
+        cached_keys_seconds=settings.cached_keys_seconds,
         slot=None if known is None else known.slot,
         hung_slots=[] if known is None else known.hung_slots,
     )

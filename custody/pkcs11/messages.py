@@ -17,6 +17,7 @@ from custody.wire.framing import Domain, tagged_hash
 
 HEADER = struct.Struct("!I")
 MAX_FRAME = 64 * 1024 * 1024
+DEFAULT_CACHED_KEYS_SECONDS = 60.0
 
 
 class Message(BaseModel):
@@ -119,7 +120,8 @@ class Hello(Message):
     on the token, as an earlier worker found them; None to the first worker, which reports what
     there is. ``capabilities`` likewise. ``slot``: where an earlier worker found the token, which is
     asked first. ``hung_slots``: slots that are not asked, because they did not answer before.
-    ``restored``, ``only_encrypting`` and ``traits``: as in HsmSettings.
+    ``restored``, ``only_encrypting``, ``traits``, ``cached_keys`` and ``cached_keys_seconds``: as
+    in HsmSettings.
     """
 
     module: str
@@ -138,6 +140,8 @@ class Hello(Message):
     restored: list[RestoredKey] = []
     only_encrypting: bool = False
     traits: TokenTraits = DEFAULT_TRAITS
+    cached_keys: int = 0
+    cached_keys_seconds: float = DEFAULT_CACHED_KEYS_SECONDS
 
 
 class Ready(Message):

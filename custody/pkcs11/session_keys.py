@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from custody.pkcs11 import host_key, host_signing, token_scheme, wrap_mechanisms
 from custody.pkcs11.endings import Ending, Step
@@ -15,6 +16,7 @@ from custody.pkcs11.errors import (
 )
 from custody.pkcs11.faults import destroy
 from custody.pkcs11.identification import Candidate
+from custody.pkcs11.key_cache import KeyCache
 from custody.pkcs11.master_key import MasterKey, newest
 from custody.pkcs11.messages import Capability
 from custody.pkcs11.operation_errors import ending_of, opened, translated
@@ -40,7 +42,9 @@ class SessionKeys:
         session: Session,
         candidates: Sequence[Candidate],
         capabilities: list[Capability],
+        cache: KeyCache,
     ) -> None:
+        self._cache = cache
         self._session = session
         self._masters = {each.name: each.master for each in candidates}
         self._candidates = {each.name: each for each in candidates}
@@ -126,9 +130,21 @@ class SessionKeys:
     def _sign_inside(
         self, master: MasterKey, key: WrappedKey, data: list[bytes]
     ) -> list[bytes | HsmFailure]:
+        kept = self._cache.take(key)
+        expires_at = self._cache.new_expiry() if kept is None else kept[1]
+        private_key = self._unwrap(master, key) if kept is None else kept[0]
+        # not destroyed after SessionLost: the worker ends, and its session's objects with it
+        signatures = [_sign_inside(private_key, key.algorithm, item) for item in data]
+        if any(isinstance(each, HsmFailure) for each in signatures):
+            destroy(private_key)
+        else:
+            self._cache.keep(key, private_key, expires_at)
+        return signatures
+
+    def _unwrap(self, master: MasterKey, key: WrappedKey) -> Any:
         left_out = frozenset(self._left_out(key.algorithm))
         way = Way(key.algorithm, _wrap_mechanism(key.mechanism), left_out)
-        private_key = opened(
+        return opened(
             Step.UNWRAP,
             lambda: token_scheme.unwrap(
                 master.key, way.algorithm, key.wrapped, way.mechanism, way.without
@@ -136,10 +152,6 @@ class SessionKeys:
             partial(self._prove_wrapping, master, way),
             f"the wrapped key is damaged, or not of {master.name!r}",
         )
-        # not destroyed after SessionLost: the worker ends, and its session's objects with it
-        signatures = [_sign_inside(private_key, key.algorithm, item) for item in data]
-        destroy(private_key)
-        return signatures
 
     def _left_out(self, algorithm: Algorithm) -> list[Attribute]:
         """Return the attributes that this token refuses when it unwraps such a key."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from custody.pkcs11.messages import RestoredKey
+from custody.pkcs11.messages import DEFAULT_CACHED_KEYS_SECONDS, RestoredKey
 from custody.pkcs11.token_traits import DEFAULT_TRAITS, TokenTraits
 from custody.runtime.cores import usable_cores
 from custody.wire.algorithms import Algorithm
@@ -49,6 +49,8 @@ class HsmSettings:
     ``restored``: keys that were not made inside this token, and that the configuration names as
     restored. ``only_encrypting``: of the token's keys, use only those that encrypt.
     ``traits``: how to use this token where tokens differ.
+    ``cached_keys``: how many unwrapped keys each worker keeps in its session, and each for
+    ``cached_keys_seconds`` at most.
     """
 
     module: Path
@@ -64,3 +66,5 @@ class HsmSettings:
     restored: tuple[RestoredKey, ...] = ()
     only_encrypting: bool = False
     traits: TokenTraits = DEFAULT_TRAITS
+    cached_keys: int = 0
+    cached_keys_seconds: float = DEFAULT_CACHED_KEYS_SECONDS

@@ -6,6 +6,7 @@ and by itself when its session is lost.
 """
 
 import os
+import select
 import signal
 import socket
 import sys
@@ -27,6 +28,7 @@ from custody.pkcs11.errors import HsmFailure, TooLate, message_of
 from custody.pkcs11.faults import FAULTS
 from custody.pkcs11.identification import Candidate, Identified
 from custody.pkcs11.keep_alive import ask
+from custody.pkcs11.key_cache import KeyCache
 from custody.pkcs11.login import CannotStart, open_session, slot_of
 from custody.pkcs11.master_key import FoundKeys
 from custody.pkcs11.messages import (
@@ -78,6 +80,7 @@ class Worker:
     def __init__(self, hello: Hello, tell: Callable[[Asking], None] = lambda _: None) -> None:
         """Log in and prove the master keys. Raises CannotStart."""
         self._hello = hello
+        self.cache = KeyCache(hello.cached_keys, hello.cached_keys_seconds)
         self._session = open_session(hello, tell)
         try:
             place = {"slot": slot_of(self._session), "hung_slots": hello.hung_slots}
@@ -107,7 +110,7 @@ class Worker:
         known = hello.capabilities
         if known is None:
             known = capabilities.probe(self._session, masters, hello.host_signing).capabilities
-        self._keys = SessionKeys(self._session, chosen.keys, known)
+        self._keys = SessionKeys(self._session, chosen.keys, known, self.cache)
         return Ready(
             token=hello.token_label,
             check_values=values,
@@ -288,6 +291,7 @@ def _serve(connection: socket.socket) -> None:
         return
     _send(connection, StartAnswer(started=worker.ready))
     while True:
+        _expire_until_asked(connection, worker.cache)
         operations = Operations.model_validate_json(_receive(connection)).operations
         answers = worker.run(operations)
         ends_because = FAULTS.ends_because
@@ -297,6 +301,18 @@ def _serve(connection: socket.socket) -> None:
         )
         if ends_because is not None or any(isinstance(answer, Lost) for answer in answers):
             return
+
+
+def _expire_until_asked(connection: socket.socket, cache: KeyCache) -> None:
+    """Wait for a message, and destroy cached keys when their time is over.
+
+    Destroy all of them and raise EOFError when the daemon has closed the socket.
+    """
+    while not select.select([connection], [], [], cache.seconds_left())[0]:
+        cache.expire()
+    if not connection.recv(1, socket.MSG_PEEK):
+        cache.clear()
+        raise EOFError("the daemon has closed the socket")
 
 
 def _send(connection: socket.socket, message: Message) -> None:

@@ -162,6 +162,15 @@ class WorkerProcess(asyncio.Protocol, Generic[Item]):
             self._start_timer()
         self._write(Operations.model_construct(operations=operations))
 
+    async def finish(self) -> None:
+        """Let an idle worker destroy its cached keys and end. ``stop`` kills it if it hangs."""
+        if self._process is not None and self._transport is not None and not self.outstanding:
+            self._transport.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REAP_SECONDS):
+                    await self._process.wait()
+        await self.stop()
+
     async def stop(self) -> None:
         """Kill the process and its children, and reap the process."""
         if self._timer is not None:
