@@ -23,6 +23,7 @@ from custody.wire.algorithms import Store
 from custody.wire.jobs import JobKind
 from custody.wire.signed_bytes import SigningKey
 from hsm_driver.backup_warnings import backup_warnings
+from hsm_driver.first_start import remember_master_keys, require_first_start
 from hsm_driver.held_keys import DriverKeys
 from hsm_driver.key_copies import KeyCopies
 from hsm_driver.key_generation import GenerateKey
@@ -42,13 +43,17 @@ async def open_hsm(
     *,
     workers: int | None = None,
     accept_new: bool = False,
+    learn_only_first: bool = False,
 ) -> AsyncIterator[Hsm]:
     """Return the HSM after login. Raise OperatorError.
 
     Of the token's keys, only those that ``database`` knows are used; all, if it knows none. With
-    ``accept_new``: also those that it may learn.
+    ``accept_new``: also those that it may learn. With ``learn_only_first``: a database that knows
+    none must be new.
     """
     known = [] if database is None else await known_keys(database)
+    if database is not None and not known and learn_only_first:
+        await require_first_start(database, settings.node.state_directory)
     hsm = Hsm(hsm_settings(settings, workers))
     try:
         await hsm.start(known, accept_new=accept_new or not known)
@@ -74,12 +79,13 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
         open_database(settings, patient=True) as database,
         OnlyProcess(database, settings.node.id) as only,
         open_client(settings) as client,
-        open_hsm(settings, database) as hsm,
+        open_hsm(settings, database, learn_only_first=True) as hsm,
     ):
         vault = Vault(database, hsm)
         await vault.adopt_first_master_keys(
             AuditedChanges(database, settings.node.id), operator_name()
         )
+        remember_master_keys(settings.node.state_directory)
         capabilities = await hsm.capabilities()
         log.info(
             "hsm ready", capabilities={str(key): how.value for key, how in capabilities.items()}

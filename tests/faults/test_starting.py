@@ -123,6 +123,22 @@ def test_a_master_key_that_nobody_adopted_wraps_nothing(
         ]  # fmt: skip
 
 
+def test_an_emptied_table_of_master_keys_is_not_a_first_start(stranger: LonelyDriver):
+    """Somebody who writes to the database could have it learn a key that he put on the token."""
+    stranger.driver.start()
+    assert master_key_of_a_new_key(stranger) == "custody/1"
+    stranger.driver.stop()
+    for tables, words in (
+        (["master_keys", "key_proofs"], "it has wrapped keys"),
+        (["wrapped_keys"], "its audit chain has adoptions"),
+        (["audit"], "master-keys-learned says so"),
+    ):
+        with stranger.database() as database:
+            for table in tables:
+                database.execute(f"DELETE FROM {table}")
+        assert_does_not_start(stranger, "knows no master key", words)
+
+
 def master_key_of_a_new_key(lonely: LonelyDriver) -> str:
     job = generate_job(ECDSA_SECP256K1)
     assert lonely.plane.ask(lonely.plane.sign(job), job.id).status is OutcomeStatus.DONE
