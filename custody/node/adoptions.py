@@ -4,7 +4,7 @@
 database.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from custody.node.audit import AuditRecord
@@ -72,11 +72,14 @@ class AdoptionCheck:
         if table is not None and said.status is OutcomeStatus.DONE:
             self._adopted.update(table.adoptions(said))
 
-    async def compare(self, rows: Rows, node: str) -> tuple[list[Finding], list[str]]:
-        """Return a finding for each row without a record.
+    async def compare(
+        self, rows: Rows, node: str, others: Collection[str] | None = ()
+    ) -> tuple[list[Finding], list[str]]:
+        """Return a finding for each row without a record in the chain of ``node``.
 
-        And a note for each row that another node of the database has adopted: `audit verify` of
-        that node checks the record.
+        And a note for each row that one of ``others`` has adopted: `audit verify` of that node
+        checks the record. A node that ``others`` does not name need not exist. None: any node
+        counts.
         """
         findings, notes = [], []
         for table in self._tables:
@@ -85,29 +88,30 @@ class AdoptionCheck:
                 for row in await rows(table.query, {})
                 if (table.kind, row.name, row.value) not in self._adopted
             ]
-            others = await _adopted_by_others(rows, node, table) if unknown else {}
+            elsewhere = await _adopted_by_others(rows, node, table) if unknown else {}
             for adoption in unknown:
                 what = table.describe(adoption[1], adoption[2])
-                if adoption in others:
-                    notes.append(
-                        f"{what} was adopted by {others[adoption]}: run audit verify there as well"
-                    )
-                else:
-                    findings.append(
-                        Finding(
-                            None,
-                            f"the database has the {what}, but no audit record says who adopted "
-                            "it: somebody else may have added the row",
-                        )
-                    )
+                adopters = elsewhere.get(adoption, [])
+                named = next((each for each in adopters if others is None or each in others), None)
+                if named is not None:
+                    notes.append(f"{what} was adopted by {named}: run audit verify there as well")
+                    continue
+                why = (
+                    f"only a record under the name {adopters[0]} says who adopted it: if this is "
+                    f"a node of this database, give --other {adopters[0]}, and run audit verify "
+                    "there as well"
+                    if adopters
+                    else "no audit record says who adopted it: somebody else may have added the row"
+                )
+                findings.append(Finding(None, f"the database has the {what}, but {why}"))
         return findings, notes
 
 
 async def _adopted_by_others(
     rows: Rows, node: str, table: AdoptedRows
-) -> dict[tuple[str, str | None, str | None], str]:
-    """Return the node of each adoption in the chains of other nodes."""
-    adopted: dict[tuple[str, str | None, str | None], str] = {}
+) -> dict[tuple[str, str | None, str | None], list[str]]:
+    """Return the nodes of each adoption in the chains of other nodes. Nobody has checked these."""
+    adopted: dict[tuple[str, str | None, str | None], list[str]] = {}
     values = {"node": node, "size": MAX_RECORD, "kind": table.kind.encode()}
     for row in await rows(_OF_OTHERS, values):
         try:
@@ -116,5 +120,5 @@ async def _adopted_by_others(
             continue
         if (said.kind, said.status, said.node) == (table.kind, OutcomeStatus.DONE, row.node):
             for adoption in table.adoptions(said):
-                adopted.setdefault(adoption, said.node)
+                adopted.setdefault(adoption, []).append(said.node)
     return adopted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -48,6 +48,12 @@ def application(
             Path | None,
             typer.Option(help="Check a file that `audit export` wrote, instead of the database."),
         ] = None,
+        other: Annotated[
+            list[str] | None,
+            typer.Option(
+                help="Another node of this database, which may have adopted keys; repeatable."
+            ),
+        ] = None,
         as_json: Json = False,
     ) -> None:
         """Compare every record with its chain, the kept heads, the journal and the stored keys.
@@ -55,7 +61,8 @@ def application(
         Finds changed, missing and malformed records, a recomputed chain and a chain whose end was
         removed. Finds outcomes that the journal lacks or has twice, and keys that are missing.
         Finds master keys and restored keys in the database that no record says who added.
-        Shows an acknowledged restore as a gap.
+        Shows an acknowledged restore as a gap. A record in the chain of another node counts only
+        for a node that --other names; run this command there as well.
 
         With --file only the file is read: its hashes, and the heads that this node has signed.
 
@@ -67,7 +74,7 @@ def application(
             _verify_file(context, settings_of, file, as_json)
             return
         with operator_errors(EXIT_COULD_NOT_CHECK):
-            found = asyncio.run(_verify(settings_of(context), key_check(), offline))
+            found = asyncio.run(_verify(settings_of(context), key_check(), offline, other or []))
         if as_json:
             print_json(_document(found))
         else:
@@ -209,7 +216,9 @@ def _verify_file(
         raise typer.Exit(EXIT_FAILED)
 
 
-async def _verify(settings: NodeSettings, check_keys: KeyCheck, offline: bool) -> Verification:
+async def _verify(
+    settings: NodeSettings, check_keys: KeyCheck, offline: bool, others: Sequence[str]
+) -> Verification:
 
     from custody.node.chain_verification import Subject, verify_chain
     from custody.node.connections import open_database
@@ -217,7 +226,7 @@ async def _verify(settings: NodeSettings, check_keys: KeyCheck, offline: bool) -
     from custody.runtime.progress import progress_bar
 
     signer = load_identity(settings.identity.private_key)
-    subject = Subject(settings.node.id, signer)
+    subject = Subject(settings.node.id, signer, tuple(others))
     kept = None if offline else await _kept(settings)
     async with open_database(settings) as database:
         with progress_bar("records") as show:

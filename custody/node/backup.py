@@ -171,7 +171,7 @@ class _NodeCheck:
         )
 
     async def _chain(self, pool: Pool, advance: Advance) -> tuple[list[str], list[str]]:
-        subject = Subject(self._settings.node.id, self._signer)
+        subject = Subject(self._settings.node.id, self._signer, others=None)
         found = await verify_chain(
             pool,
             subject,

@@ -55,10 +55,14 @@ class Verification:
 
 @dataclass(frozen=True)
 class Subject:
-    """The node whose chain is checked."""
+    """The node whose chain is checked. ``others``: the other nodes of the database.
+
+    None: adoptions count in the chain of any node. A backup is checked so: whether it is complete.
+    """
 
     node: str
     signer: SigningKey
+    others: tuple[str, ...] | None = ()
 
 
 _PAGE = """
@@ -131,7 +135,7 @@ async def verify_chain(
             )
             async for finding in outcomes.compare(rows, subject.node, pruned):
                 findings.add([finding])
-        unrecorded, notes = await adoptions.compare(rows, subject.node)
+        unrecorded, notes = await adoptions.compare(rows, subject.node, subject.others)
         findings.add(unrecorded)
     return Verification(
         chain.sequence,

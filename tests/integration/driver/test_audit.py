@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID, uuid4
 
@@ -44,9 +45,10 @@ async def verify(
     pool: Pool,
     node: NodeParts,
     heads: list[SignedBytes],
+    others: Sequence[str] | None = (),
 ) -> Verification:
     kept = read_kept(AuditHeads(group="hsm", heads=heads), node.signer, node.name)
-    subject = Subject(node.name, node.signer)
+    subject = Subject(node.name, node.signer, None if others is None else tuple(others))
     return await verify_chain(pool, subject, kept, CHECK, lambda *_: None)
 
 
@@ -414,16 +416,32 @@ async def test_an_adopted_key_is_no_finding_and_another_value_is(
     assert len((await verify(pool, node, [])).findings) == 1
 
 
+async def test_a_record_of_a_node_that_the_operator_does_not_name_counts_for_nothing(
+    pool: Pool, node: NodeParts
+) -> None:
+    """Somebody who writes to the database can write a chain of a node that does not exist."""
+    value = bytes([7]) * 32
+    kind = "AdoptMasterKey"
+    insert = f"{TABLES[kind]} RETURNING check_value"
+    await adopt_row(pool, kind, ("custody/1", value), insert, {"value": value})
+    for others in ((), ("driver-2",)):
+        found = await verify(pool, node, [], others)
+        (finding,) = found.findings
+        assert f"only a record under the name {ADOPTER}" in finding.what
+        assert found.notes == []
+
+
 async def test_a_key_that_another_driver_has_adopted_is_a_note(pool: Pool, node: NodeParts) -> None:
     value = bytes([7]) * 32
     kind = "AdoptMasterKey"
     insert = f"{TABLES[kind]} RETURNING check_value"
     await adopt_row(pool, kind, ("custody/1", value), insert, {"value": value})
-    found = await verify(pool, node, [])
+    found = await verify(pool, node, [], [ADOPTER])
     assert found.findings == []
     (note,) = found.notes
     assert f"custody/1 (check value {value.hex()[:16]}…) was adopted by {ADOPTER}" in note
+    assert (await verify(pool, node, [], None)).notes == [note]
     await pool.rows("UPDATE audit SET record = '{}AdoptMasterKey' WHERE node = :node", {
         "node": ADOPTER
     })  # fmt: skip
-    assert len((await verify(pool, node, [])).findings) == 1
+    assert len((await verify(pool, node, [], [ADOPTER])).findings) == 1

@@ -24,7 +24,7 @@ from hsm_driver.driver import open_hsm
 from hsm_driver.settings import DriverSettings
 from hsm_driver.vault import ADOPTED, Vault
 from softhsm.tokens import TokenFolder
-from tests.adopter import adopt_first, adopt_row
+from tests.adopter import ADOPTER, adopt_first, adopt_row
 from tests.integration.pkcs11.conftest import make_master_key, settings_for
 from tests.integration.pkcs11.outside import (
     LABEL,
@@ -160,7 +160,7 @@ async def test_a_restored_master_key_is_used_once_it_is_adopted(
         ("RecordKeyProof", "custody-host/1"),
     }
     assert {each["reason"] for each in said if "reason" in each} == {REASON[1]}
-    verify = await call(config, "audit", "verify", "--offline")
+    verify = await call(config, "audit", "verify", "--offline", "--other", ADOPTER)
     assert verify.exit_code == 0, verify.output
 
 
@@ -237,7 +237,7 @@ async def test_a_new_database_takes_the_check_values_that_the_operator_noted(
     async with open_hsm(settings, workers=1) as hsm:
         await adopt_first(Vault(pool, hsm), pool)  # as rebuild-from-s3 and run do
     await generated(settings, pool)
-    verify = await call(config, "audit", "verify", "--offline")
+    verify = await call(config, "audit", "verify", "--offline", "--other", ADOPTER)
     assert verify.exit_code == 0, verify.output
 
 

@@ -19,7 +19,7 @@ from hsm_driver.possession import prove_possession
 from hsm_driver.settings import DriverSettings
 from hsm_driver.vault import Vault, row_of
 from softhsm.tokens import TokenFolder
-from tests.adopter import adopt_first
+from tests.adopter import ADOPTER, adopt_first
 from tests.integration.backup.conftest import age_key
 from tests.integration.pkcs11.conftest import make_master_key, settings_for
 from tests.integration.pkcs11.outside import restore_master_keys, run
@@ -124,7 +124,7 @@ async def test_keys_of_the_other_version_sign_again_after_a_retirement(
     said = [json.loads(row.record) for row in rows]
     retired = {each["key"] for each in said if each["kind"] == "RetireMasterKey"}
     assert retired == {"custody/1", "custody-host/1"}
-    verify = await call(config, "audit", "verify", "--offline")
+    verify = await call(config, "audit", "verify", "--offline", "--other", ADOPTER)
     assert verify.exit_code == 0, verify.output
 
 
@@ -315,7 +315,7 @@ async def test_a_new_key_never_gets_the_name_of_a_retired_one(
     said = [json.loads(row.record) for row in rows]
     kinds = [each["kind"] for each in said if each["key"] == "custody/2"]
     assert kinds == ["AdoptMasterKey", "RecordKeyProof", "RetireMasterKey", "AdoptMasterKey"]
-    verify = await call(config, "audit", "verify", "--offline")
+    verify = await call(config, "audit", "verify", "--offline", "--other", ADOPTER)
     assert verify.exit_code == 0, verify.output
 
 
@@ -360,7 +360,7 @@ async def test_a_retirement_without_an_audit_record_is_found(
 ):
     """A person who writes to the database could hide keys from the checks."""
     await pool.rows("UPDATE master_keys SET retired_at = now() WHERE id = 'custody/1'")
-    verify = await call(config, "audit", "verify", "--offline")
+    verify = await call(config, "audit", "verify", "--offline", "--other", ADOPTER)
     assert verify.exit_code == 1
     assert "retired master key custody/1" in verify.output
 
