@@ -180,7 +180,7 @@ def adopt(
         )
     if adopted:
         place = f"[hsm] of {context.find_root().obj}, and of each driver that uses this HSM"
-        show_adopted(adopted, settings.hsm, place, extractable=extractable)
+        show_adopted(adopted, settings.hsm, place, extractable=extractable, rewrappable=rewrappable)
     else:
         out.print("this HSM shows each master key as made inside it: no key needs adoption")
 

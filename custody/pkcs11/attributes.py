@@ -9,7 +9,7 @@ from pkcs11 import Attribute, Mechanism
 from pkcs11.attributes import AttributeMapper
 
 
-class _CkAttribute(ctypes.Structure):
+class CkAttribute(ctypes.Structure):
     """CK_ATTRIBUTE (PKCS#11 3.1, section 3.5)."""
 
     _fields_ = (
@@ -30,12 +30,12 @@ class NestedAttributeMapper(AttributeMapper):
         self.register_handler(Attribute.ALLOWED_MECHANISMS, _pack_mechanisms, _unpack_mechanisms)
 
     def _pack_template(self, template: dict[Attribute, Any]) -> bytes:
-        array = (_CkAttribute * len(template))()
+        array = (CkAttribute * len(template))()
         for index, (attribute, value) in enumerate(template.items()):
             packed = self.pack_attribute(attribute, value)
             buffer = ctypes.create_string_buffer(packed, len(packed))
             self._buffers.append(buffer)
-            array[index] = _CkAttribute(
+            array[index] = CkAttribute(
                 int(attribute), ctypes.cast(buffer, ctypes.c_void_p), len(packed)
             )
         return bytes(array)

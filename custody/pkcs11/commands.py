@@ -66,8 +66,20 @@ def require_restored(
         )
 
 
+def show_weaker(adopted: Mapping[str, bytes], section: TokenSection) -> None:
+    """Print the line of the configuration that accepts keys which allow more than they must."""
+    values = list(section.weaker_check_values)
+    values += [text for value in adopted.values() if (text := f"0x{value.hex()}") not in values]
+    typer.echo(f"weaker_check_values = [{', '.join(map(quoted, values))}]")
+
+
 def show_adopted(
-    adopted: Mapping[str, bytes], section: TokenSection, place: str, *, extractable: bool
+    adopted: Mapping[str, bytes],
+    section: TokenSection,
+    place: str,
+    *,
+    extractable: bool,
+    rewrappable: bool = False,
 ) -> None:
     """Print adopted keys, and the lines of the configuration that pin them.
 
@@ -80,7 +92,7 @@ def show_adopted(
         err.print(f"  {name} has the check value 0x{check_value.hex()}", markup=False)
         if f"0x{check_value.hex()}" not in values:
             values.append(f"0x{check_value.hex()}")
-    if (tuple(values), extractable) == (
+    if not rewrappable and (tuple(values), extractable) == (
         section.restored_check_values,
         section.restored_extractable,
     ):
@@ -95,6 +107,8 @@ def show_adopted(
     typer.echo(f"restored_check_values = [{', '.join(map(quoted, values))}]")
     if extractable:
         typer.echo("restored_extractable = true")
+    if rewrappable:
+        show_weaker(adopted, section)
 
 
 def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Typer:
@@ -150,6 +164,12 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
         if made.left_out:
             err.print(
                 "run doctor to see what this allows the holder of the PIN to do", markup=False
+            )
+        if rewrappable or extractable:
+            err.print(
+                "this version allows more than it must: add its check values to "
+                "weaker_check_values in the configuration",
+                markup=False,
             )
 
     @app.command("list")

@@ -5,18 +5,18 @@ ours if it opens a proof that the database has (docs/adr/0031).
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from custody.pkcs11 import key_proof
 from custody.pkcs11.login import CannotStart
 from custody.pkcs11.master_key import MasterKey, describe, must_be_made_inside
 from custody.pkcs11.messages import (
+    Hello,
     KeyProof,
     KnownKey,
     MasterKeyRecord,
     Obstacle,
-    RestoredKey,
     Stranger,
 )
 from pkcs11 import Session
@@ -114,6 +114,13 @@ class Candidate:
         return describe(self.master, check_value, pins, new_proof, adopted)
 
 
+WeaknessesOf = Callable[[Candidate], list[str]]
+"""Returns why a key is weaker than the token could make it."""
+
+EXTRACTABLE = "EXTRACTABLE is true"
+"""The weakness of a key that was made for cloning (strength.py)."""
+
+
 @dataclass(frozen=True)
 class Identified:
     """``known``: what the database knows. ``new``: what it may learn, each with a name of its own.
@@ -171,46 +178,67 @@ def _stranger(candidate: Candidate, known: Sequence[KnownKey]) -> Stranger:
 
 @dataclass(frozen=True)
 class InUse:
-    """The keys that a worker uses, and why it uses no others."""
+    """The keys that a worker uses, and why it uses no others. ``weak``: as in Ready."""
 
     keys: list[Candidate]
     strangers: list[Stranger]
+    weak: dict[str, str] = field(default_factory=dict)
 
 
-def choose(
-    found: Identified,
-    known: Sequence[KnownKey],
-    restored: Sequence[RestoredKey],
-    *,
-    accept_new: bool,
-) -> InUse:
-    """Return the keys to use. Raise CannotStart for a key that might be known to somebody.
+def choose(found: Identified, hello: Hello, weaknesses_of: WeaknessesOf) -> InUse:
+    """Return the keys to use. Raise CannotStart for a key that might give keys away to somebody.
 
-    ``accept_new``: also keys that the database does not know, and retired ones.
+    With ``accept_new`` of ``hello``: also keys that the database does not know, and retired ones.
     """
     chosen = InUse([], list(found.strangers))
+    known, accept_new = hello.known, hello.accept_new
     for candidate in found.known:
         if candidate.known is not None and candidate.known.retired and not accept_new:
             why = "the database has it as retired: hsm-driver master-key adopt"
             chosen.strangers.append(Stranger(name=candidate.name, why=why))
             continue
-        must_be_made_inside(candidate.master, candidate.values(), restored)
-        chosen.keys.append(candidate)
+        _use(candidate, hello, weaknesses_of, chosen)
     for candidate in found.new:
         if not accept_new:
             why = _why_unused(candidate, known)
             chosen.strangers.append(Stranger(name=candidate.name, why=why))
             continue
         try:
-            must_be_made_inside(candidate.master, candidate.values(), restored)
+            _use(candidate, hello, weaknesses_of, chosen)
         except CannotStart as error:
             if not known:
                 raise
             chosen.strangers.append(Stranger(name=candidate.name, why=error.what))
-            continue
-        _prove_new(candidate)
-        chosen.keys.append(candidate)
     return chosen
+
+
+def _use(candidate: Candidate, hello: Hello, weaknesses_of: WeaknessesOf, chosen: InUse) -> None:
+    """Add a key to the chosen ones. Raise CannotStart."""
+    restored = must_be_made_inside(candidate.master, candidate.values(), hello.restored)
+    if candidate.known is None:
+        _prove_new(candidate)
+    weaknesses = weaknesses_of(candidate)
+    if restored is not None and restored.extractable:
+        weaknesses = [each for each in weaknesses if each != EXTRACTABLE]
+    if weaknesses:
+        why = ", ".join(weaknesses)
+        if not hello.accept_weaker and not set(candidate.values()) & set(hello.weaker):
+            raise _too_weak(candidate, why)
+        chosen.weak[candidate.name] = why
+    chosen.keys.append(candidate)
+
+
+def _too_weak(candidate: Candidate, why: str) -> CannotStart:
+    pin = next((value for value in candidate.values() if value == candidate.check_value), None)
+    value = pin or next(candidate.values(), b"")
+    return CannotStart(
+        Obstacle.MASTER_KEY,
+        f"the master key {candidate.name!r} allows more than a key that this token can make: {why}",
+        "Somebody with the PIN can have made it so, to take keys out. If you made it, with "
+        "--rewrappable, --extractable or an earlier version, add to weaker_check_values in the "
+        f'configuration: "0x{value.hex()}". If you did not, find out who did, and delete the key. '
+        "Then make a stronger one: master-key generate.",
+    )
 
 
 def _why_unused(candidate: Candidate, known: Sequence[KnownKey]) -> str:

@@ -66,6 +66,8 @@ async def _try_once(
         check_values=None if known is None else known.check_values,
         capabilities=None if known is None else known.capabilities,
         restored=list(settings.restored),
+        weaker=list(settings.weaker),
+        accept_weaker=settings.accept_weaker,
         only_encrypting=settings.only_encrypting,
         traits=settings.traits,
         cached_keys=settings.cached_keys,

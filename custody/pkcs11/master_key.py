@@ -107,8 +107,10 @@ def newest(keys: list[MasterKey], is_host: bool) -> MasterKey | None:
 
 def must_be_made_inside(
     master: MasterKey, values: Iterable[bytes], restored: Iterable[RestoredKey]
-) -> None:
+) -> RestoredKey | None:
     """Raise CannotStart for an imported key, unless the configuration names one of ``values``.
+
+    Return what the configuration says of an imported key; None for a key that was made inside.
 
     CKA_LOCAL is the token's own statement that the key was made inside (PKCS#11 3.1, section 4.9).
     Without this, a holder of the PIN could add a version of his own, and read every key made from
@@ -118,7 +120,7 @@ def must_be_made_inside(
     writes to the database could insert any.
     """
     if _flag(master.key, Attribute.LOCAL, otherwise=False):
-        return
+        return None
     pinned = {key.check_value: key for key in restored}
     tried = []
     adopted = None
@@ -143,6 +145,7 @@ def must_be_made_inside(
             f"the restored key {master.name!r} is {', '.join(weaknesses)}",
             "Restore the key again by the HSM vendor's mechanism, which keeps its attributes.",
         )
+    return adopted
 
 
 def weaknesses_of_restored(record: MasterKeyRecord, extractable: bool) -> list[str]:

@@ -106,6 +106,20 @@ def try_rules(session: Session) -> list[tuple[str, str | None]]:
     return found
 
 
+def strongest_key(session: Session, *, is_host: bool) -> Any:
+    """Make a session key with the strongest attributes of this token. The caller destroys it.
+
+    Raise PKCS11Error, or CannotStart if the token makes no working key.
+    """
+    design = (
+        _encrypting("", extractable=False)
+        if is_host
+        else _wrapping(session, "", _ways(session), rewrappable=False, extractable=False)
+    )
+    rules, _ = _strongest(session, design)
+    return _generate(session, design, rules, store=False)
+
+
 def _wrapping(
     session: Session, label: str, ways: list[Way], rewrappable: bool, extractable: bool
 ) -> _Design:

@@ -120,8 +120,7 @@ class Hello(Message):
     on the token, as an earlier worker found them; None to the first worker, which reports what
     there is. ``capabilities`` likewise. ``slot``: where an earlier worker found the token, which is
     asked first. ``hung_slots``: slots that are not asked, because they did not answer before.
-    ``restored``, ``only_encrypting``, ``traits``, ``cached_keys`` and ``cached_keys_seconds``: as
-    in HsmSettings.
+    ``restored`` and all that follows it: as in HsmSettings.
     """
 
     module: str
@@ -138,6 +137,8 @@ class Hello(Message):
     slot: int | None = None
     hung_slots: list[int] = []
     restored: list[RestoredKey] = []
+    weaker: list[bytes] = []
+    accept_weaker: bool = False
     only_encrypting: bool = False
     traits: TokenTraits = DEFAULT_TRAITS
     cached_keys: int = 0
@@ -148,7 +149,8 @@ class Ready(Message):
     """The worker has logged in and proved the master keys.
 
     ``check_values``: of the keys in use, by name. ``proofs``: the proof that each of these opens.
-    ``new_proofs``: the names of those that the database does not have. ``slot``: the token's.
+    ``new_proofs``: the names of those that the database does not have. ``weak``: of the accepted
+    keys, those that are weaker than the token could make them, and why. ``slot``: the token's.
     ``hung_slots``: as in Hello.
     """
 
@@ -157,6 +159,7 @@ class Ready(Message):
     check_values: dict[str, bytes]
     proofs: dict[str, KeyProof] = {}
     new_proofs: list[str] = []
+    weak: dict[str, str] = {}
     strangers: list[Stranger] = []
     capabilities: list[Capability]
     slot: int | None = None

@@ -47,7 +47,9 @@ class HsmSettings:
     ``host_signing`` names the algorithms that may be signed on the host where the token cannot do
     them inside. ``state_directory`` keeps what must outlive this process: that a PIN was refused.
     ``restored``: keys that were not made inside this token, and that the configuration names as
-    restored. ``only_encrypting``: of the token's keys, use only those that encrypt.
+    restored. ``weaker``: values of keys that the configuration accepts although this token could
+    make stronger ones; with ``accept_weaker`` all of them.
+    ``only_encrypting``: of the token's keys, use only those that encrypt.
     ``traits``: how to use this token where tokens differ.
     ``cached_keys``: how many unwrapped keys each worker keeps in its session, and each for
     ``cached_keys_seconds`` at most.
@@ -64,6 +66,8 @@ class HsmSettings:
     host_signing: frozenset[Algorithm] = frozenset()
     master_key_label: str = DEFAULT_MASTER_KEY_LABEL
     restored: tuple[RestoredKey, ...] = ()
+    weaker: tuple[bytes, ...] = ()
+    accept_weaker: bool = False
     only_encrypting: bool = False
     traits: TokenTraits = DEFAULT_TRAITS
     cached_keys: int = 0

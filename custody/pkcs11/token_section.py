@@ -30,7 +30,7 @@ class TokenSection(Section):
 
     ``restored_check_values`` is a setting, because a writer of the database must not be able to
     pin a key that was imported into the token. ``restored_extractable``: these keys were generated
-    with --extractable.
+    with --extractable. ``weaker_check_values``: keys that allow more than this token's keys must.
     """
 
     module: ConfiguredPath
@@ -47,6 +47,7 @@ class TokenSection(Section):
     sessions: Sessions = "read-only"
     restored_check_values: tuple[CheckValue, ...] = ()
     restored_extractable: bool = False
+    weaker_check_values: tuple[CheckValue, ...] = ()
 
     @model_validator(mode="after")
     def _one_pin(self) -> "TokenSection":
@@ -85,10 +86,12 @@ def token_settings(
         workers=workers or section.workers or default_workers(),
         traits=token_traits(section),
         restored=tuple(
-            RestoredKey(
-                check_value=bytes.fromhex(value.removeprefix("0x")),
-                extractable=section.restored_extractable,
-            )
+            RestoredKey(check_value=_bytes(value), extractable=section.restored_extractable)
             for value in section.restored_check_values
         ),
+        weaker=tuple(map(_bytes, section.weaker_check_values)),
     )
+
+
+def _bytes(value: str) -> bytes:
+    return bytes.fromhex(value.removeprefix("0x"))

@@ -21,6 +21,7 @@ from custody.pkcs11 import (
     identification,
     master_key,
     master_key_making,
+    strength,
     trial,
 )
 from custody.pkcs11.endings import Ending, Step
@@ -100,9 +101,7 @@ class Worker:
         present = master_key.find_master_keys(self._session, hello.master_key_label)
         masters = [key for key in present.masters if key.is_host or not hello.only_encrypting]
         found = identification.identify(self._session, masters, hello.known)
-        chosen = identification.choose(
-            found, hello.known, hello.restored, accept_new=hello.accept_new
-        )
+        chosen = identification.choose(found, hello, self._weaknesses)
         values = {key.name: key.check_value or b"" for key in chosen.keys}
         _compare(hello, values, some=bool(present.masters))
         masters = [key.master for key in chosen.keys]
@@ -117,8 +116,15 @@ class Worker:
             proofs={key.name: key.proof for key in chosen.keys if key.proof is not None},
             new_proofs=[key.name for key in chosen.keys if key.is_new_proof],
             strangers=[*present.strangers, *chosen.strangers],
+            weak=chosen.weak,
             capabilities=known,
         )
+
+    def _weaknesses(self, candidate: Candidate) -> list[str]:
+        """Judge a key in the first worker. The others prove that it is the same key."""
+        if self._hello.check_values is not None:
+            return []
+        return strength.weaknesses(self._session, self._hello, candidate.master, candidate.proof)
 
     def run(self, operations: list[Operation]) -> list[Answer]:
         """Answers in the same order; signatures with one key share one unwrapping."""

@@ -11,6 +11,11 @@ def of_new_keys() -> tuple[Mechanism, ...]:
     return tuple(map(_mechanism, in_use().wrap_mechanisms or STANDARD_MECHANISMS))
 
 
+def usable() -> tuple[Mechanism, ...]:
+    """Return the mechanisms with which stored keys may be unwrapped."""
+    return tuple(map(_mechanism, (*STANDARD_MECHANISMS, *in_use().wrap_mechanisms)))
+
+
 def of_stored_key(name: str) -> Mechanism | None:
     """Return the mechanism that a database names; None if keys are not wrapped with it.
 

@@ -178,13 +178,15 @@ inner = {{name: value for name, value in inner.items() if value is not None}}
 for label, value in {values!r}.items():
     host = label.endswith("-host")
     uses = (Attribute.ENCRYPT, Attribute.DECRYPT) if host else (Attribute.WRAP, Attribute.UNWRAP)
+    every_use = [getattr(Attribute, use) for use in
+        ("ENCRYPT", "DECRYPT", "SIGN", "VERIFY", "WRAP", "UNWRAP", "DERIVE")]
     more = {{}} if host else {{Attribute.UNWRAP_TEMPLATE: inner}}
     mechanisms = [Mechanism.AES_GCM] if host else sorted({{way.mechanism for way in ways}})
     attributes = {{
         Attribute.CLASS: pkcs11.ObjectClass.SECRET_KEY, Attribute.KEY_TYPE: KeyType.AES,
         Attribute.VALUE: bytes.fromhex(value), Attribute.LABEL: label, Attribute.TOKEN: True,
         Attribute.ID: (1).to_bytes(4), Attribute.PRIVATE: True, Attribute.SENSITIVE: True,
-        Attribute.EXTRACTABLE: False, **dict.fromkeys(uses, True), **more,
+        Attribute.EXTRACTABLE: False, **{{use: use in uses for use in every_use}}, **more,
         Attribute.ALLOWED_MECHANISMS: mechanisms, Attribute.COPYABLE: False,
         Attribute.MODIFIABLE: False, **{changes},
     }}

@@ -162,8 +162,16 @@ async def test_a_restored_key_opens_shares_once_it_is_adopted(
     """The same key value in an empty token, put there from outside: CKA_LOCAL is false."""
     create_signing_key(settings.identity.private_key)
     async with administration(hsm_settings(settings)) as admin:
-        await admin.make_master_key(rewrappable=False, extractable=True)
+        new = await admin.make_master_key(rewrappable=False, extractable=True)
     made = new_key()
+    with pytest.raises(HsmCannotStart, match="EXTRACTABLE is true"):
+        async with open_encryption_keys(settings, pool):
+            pass
+    (weak,) = [key.check_value for key in new.keys if key.name == "custody-signer-host/1"]
+    assert weak is not None
+    line = f'weaker_check_values = ["0x{weak.hex()}"]'
+    edit(config, "[encryption.hsm]", f"[encryption.hsm]\n{line}")
+    settings = read_settings(config, SignerSettings)
     async with open_encryption_keys(settings, pool) as keys:
         await keys.adopt_first(pool)
         stored = await activate(pool, Shares(pool, keys), made)

@@ -1,0 +1,183 @@
+"""A master key that allows more than it must is not used, although it was made inside the token.
+
+The attacker has the PIN for a while, and writes to the database. He makes the next version of a
+master key in a way that lets him take out what it wraps.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from custody.pkcs11.hsm import Hsm
+from custody.pkcs11.launch import HsmCannotStart
+from custody.pkcs11.messages import KnownKey
+from custody.pkcs11.settings import HsmSettings
+from softhsm.tokens import TokenFolder
+from tests.integration.pkcs11.conftest import settings_for
+from tests.integration.pkcs11.outside import make_first_version, run
+
+MAKE = """
+from custody.pkcs11 import unwrap_template
+from custody.pkcs11.attributes import NestedAttributeMapper
+from custody.pkcs11.master_key_making import _ways
+from pkcs11 import Mechanism
+session = token.open(rw=True, user_pin=pin, attribute_mapper=NestedAttributeMapper())
+IS_HOST, OWN, INNER = {}, {}, {}
+mechanisms = [Mechanism.AES_GCM] if IS_HOST else sorted({{way.mechanism for way in _ways(session)}})
+own = {{
+    Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False,
+    Attribute.MODIFIABLE: False, Attribute.COPYABLE: False,
+    Attribute.ALLOWED_MECHANISMS: mechanisms, **OWN,
+}}
+inner = {{**unwrap_template.insisted_on([KeyType.EC]), **INNER}}
+inner = {{name: value for name, value in inner.items() if value is not None}}
+if inner and not IS_HOST:
+    own[Attribute.UNWRAP_TEMPLATE] = inner
+own[Attribute.MODIFIABLE] = own.pop(Attribute.MODIFIABLE)
+uses = MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT
+session.generate_key(
+    KeyType.AES, 256, label="custody-host" if IS_HOST else "custody", id=(2).to_bytes(4),
+    store=True, capabilities=uses if IS_HOST else MechanismFlag.WRAP | MechanismFlag.UNWRAP,
+    template={{name: value for name, value in own.items() if value is not None}},
+)
+print("true")
+"""
+
+OWN = {
+    "DECRYPT": "True",
+    "ENCRYPT": "True",
+    "SIGN": "True",
+    "VERIFY": "True",
+    "DERIVE": "True",
+    "PRIVATE": "False",
+    "SENSITIVE": "False",
+    "EXTRACTABLE": "True",
+    "MODIFIABLE": "True",
+    "COPYABLE": "True",
+    "ALLOWED_MECHANISMS": "[Mechanism.AES_KEY_WRAP_PAD, Mechanism.AES_ECB]",
+}
+OWN_OF_HOST = {
+    **dict.fromkeys(("WRAP", "UNWRAP", "DERIVE", "SIGN", "VERIFY", "EXTRACTABLE"), "True"),
+    "ALLOWED_MECHANISMS": "[Mechanism.AES_GCM, Mechanism.AES_ECB]",
+}
+INNER = (
+    "CLASS", "KEY_TYPE", "TOKEN", "PRIVATE", "SENSITIVE", "EXTRACTABLE", "DERIVE", "DECRYPT",
+    "UNWRAP", "SIGN_RECOVER", "COPYABLE", "MODIFIABLE", "ALLOWED_MECHANISMS",
+)  # fmt: skip
+
+
+def make(tokens: TokenFolder, own: str = "{}", inner: str = "{}", *, is_host: bool = False) -> None:
+    """Generate version 2 inside the token."""
+    run(tokens, MAKE.format(is_host, own, inner))
+
+
+async def all_present(settings: HsmSettings) -> list[KnownKey]:
+    """Everything on the token as the attacker would write it into the database."""
+    hsm = Hsm(replace(settings, workers=1, accept_weaker=True))
+    try:
+        await hsm.start()
+        proofs = await hsm.proofs()
+        return [
+            KnownKey(name=name, check_value=value, proofs=[proofs[name]])
+            for name, value in (await hsm.check_values()).items()
+        ]
+    finally:
+        await hsm.close()
+
+
+@asynccontextmanager
+async def started(settings: HsmSettings, known: list[KnownKey]) -> AsyncIterator[Hsm]:
+    hsm = Hsm(replace(settings, workers=1))
+    try:
+        await hsm.start(known, accept_new=False)
+        yield hsm
+    finally:
+        await hsm.close()
+
+
+async def refusal(settings: HsmSettings) -> HsmCannotStart:
+    known = await all_present(settings)
+    with pytest.raises(HsmCannotStart) as caught:
+        async with started(settings, known):
+            pass
+    return caught.value
+
+
+async def test_a_key_as_strong_as_ours_is_used(settings: HsmSettings, tokens: TokenFolder):
+    make(tokens)
+    async with started(settings, await all_present(settings)) as hsm:
+        assert "custody/2" in await hsm.check_values()
+
+
+@pytest.mark.parametrize("attribute", OWN)
+async def test_a_wrapping_key_that_allows_more_is_refused(
+    attribute: str, settings: HsmSettings, tokens: TokenFolder
+):
+    make(tokens, f"{{Attribute.{attribute}: {OWN[attribute]}}}")
+    assert attribute in (await refusal(settings)).what
+
+
+@pytest.mark.parametrize("attribute", OWN_OF_HOST)
+async def test_an_encrypting_key_that_allows_more_is_refused(
+    attribute: str, settings: HsmSettings, tokens: TokenFolder
+):
+    make(tokens, f"{{Attribute.{attribute}: {OWN_OF_HOST[attribute]}}}", is_host=True)
+    assert attribute in (await refusal(settings)).what
+
+
+@pytest.mark.parametrize("attribute", INNER)
+async def test_a_key_that_unwraps_more_is_refused(
+    attribute: str, settings: HsmSettings, tokens: TokenFolder
+):
+    make(tokens, inner=f"{{Attribute.{attribute}: None}}")
+    found = await refusal(settings)
+    assert f"the unwrap template does not fix {attribute}" in found.what
+    assert "CLASS" not in found.what or attribute == "CLASS"
+
+
+async def test_a_key_of_an_early_version_is_refused_until_the_configuration_names_it(
+    empty_token: TokenFolder, tmp_path
+):
+    make_first_version(empty_token)
+    settings = settings_for(empty_token, tmp_path / "state")
+    known = await all_present(settings)
+    told = (await refusal(settings)).todo
+    assert f"0x{known[0].check_value.hex()}" in told
+    pinned = replace(settings, weaker=tuple(key.check_value for key in known))
+    async with started(pinned, known) as hsm:
+        assert set(await hsm.check_values()) == {"custody/1", "custody-host/1"}
+    with pytest.raises(HsmCannotStart, match="custody-host/1"):
+        async with started(replace(pinned, weaker=pinned.weaker[:1]), known):
+            pass
+
+
+@pytest.mark.parametrize(
+    "left_out", [*((each,) for each in INNER[1:]), ("SIGN_RECOVER", "CLASS", "KEY_TYPE"), ()]
+)
+async def test_a_token_that_does_not_tell_its_template_is_tried(
+    left_out: tuple[str, ...], settings: HsmSettings, tokens: TokenFolder
+):
+    """A fixed key type or SIGN_RECOVER excludes other classes, so three are left out together."""
+    make(tokens, inner=f"{{{', '.join(f'Attribute.{each}: None' for each in left_out)}}}")
+    (proof,) = [key.proofs[0] for key in await all_present(settings) if key.name == "custody/2"]
+    found = run(tokens, TRIED.format(proof.model_dump_json()))
+    assert found == [f"the unwrap template does not fix {each}" for each in left_out]
+
+
+TRIED = """
+from custody.pkcs11 import strength
+from custody.pkcs11.attributes import NestedAttributeMapper
+from custody.pkcs11.master_key import find_master_keys
+from custody.pkcs11.messages import Hello, KeyProof, PinStanding
+session = token.open(user_pin=pin, attribute_mapper=NestedAttributeMapper())
+master = next(m for m in find_master_keys(session, "custody").masters if m.name == "custody/2")
+hello = Hello(
+    module=module, token_label=label, pin="", pin_standing=PinStanding.NEW, host_signing=[],
+    master_key_label="custody", purpose="operations",
+)
+strength.unwrap_template = lambda *_: None
+proof = KeyProof.model_validate_json({!r})
+print(json.dumps(strength.weaknesses(session, hello, master, proof)))
+"""
