@@ -124,6 +124,8 @@ def _copy_keys(stack: Stack, folder: Path) -> None:
         folder / "token",
         ignore=shutil.ignore_patterns("softhsm2.conf", "*.lock"),
     )
+    for pin in (folder / "token").glob("*.pin"):
+        pin.write_text(pin.read_text() + "\n")  # as every text file of the repository ends
 
 
 if __name__ == "__main__":
