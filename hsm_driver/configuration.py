@@ -46,6 +46,14 @@ keepalive_seconds = 30
 # wrap_mechanisms = ["AES_KEY_WRAP_KWP", "AES_KEY_WRAP_PAD", "AES_KEY_WRAP"]
 # Sessions of the workers that sign: "read-write" for tokens without read-only sessions.
 # sessions = "read-only"
+# Attributes that new master keys do not get, as the token fails with them.
+# master_key_without = ["ALLOWED_MECHANISMS"]
+# "protected-path": a person enters the PIN at the HSM, and pin_file is left out. Or "none".
+# login = "user"
+# "token": the HSM chooses the IV of AES-GCM itself.
+# gcm_iv = "driver"
+# Give unwrapped keys CKA_WRAP_WITH_TRUSTED.
+# wrap_with_trusted = false
 # Algorithms that this host may sign with, because the token cannot do them inside. Such private
 # keys are in this host's memory while they are used: docs/explanation/architecture.md.
 # Example: ["EdDSA/ed25519"]

@@ -85,7 +85,7 @@ async def _token_checks(
     settings: HsmSettings, token: Administration, weak: WeakVersions
 ) -> AsyncIterator[Check]:
     for step in await token.try_part(TrialPart.SETTINGS):
-        yield _trait(step)
+        yield _trait(settings, step)
     async for check in _capabilities(settings, token):
         yield check
     listed = await token.list_master_keys()
@@ -103,11 +103,13 @@ async def _token_checks(
             yield await _extraction(token, attempt, weak)
 
 
-def _trait(step: TriedStep) -> Check:
+def _trait(settings: HsmSettings, step: TriedStep) -> Check:
     """Return the check of one setting for what differs between tokens."""
     name = f"token: {step.name}"
     if step.outcome is Outcome.REFUSED:
         return Check(name, Status.FAIL, step.detail, "Set it: docs/how-to/vendor-settings.md.")
+    if step.name == "master_key_without" and settings.traits.master_key_without:
+        return Check(name, Status.WARN, step.detail, "Take out what this token does accept.")
     return Check(name, Status.OK, step.detail)
 
 

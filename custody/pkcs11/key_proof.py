@@ -16,6 +16,7 @@ from custody.pkcs11.master_key import GCM_TAG_BITS, MasterKey
 from custody.pkcs11.messages import KeyProof
 from custody.pkcs11.round_trip import Unable, find_way
 from custody.pkcs11.session_errors import name_of, raise_if_lost
+from custody.pkcs11.token_traits import in_use
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.wire.algorithms import (
     ECDSA_SECP256K1,
@@ -203,11 +204,16 @@ def computed_check_value(session: Session, master: MasterKey) -> bytes | None:
 
 
 def _encrypted_known(master: MasterKey) -> bytes | None:
-    nonce = GCMParams(CHECK_NONCE, None, GCM_TAG_BITS)
+    if in_use().gcm_iv == "token":
+        return None
+    written = bytes(bytearray(CHECK_NONCE))  # a copy: some tokens write their own nonce into it
+    nonce = GCMParams(written, None, GCM_TAG_BITS)
     encrypted = master.key.encrypt(
         CHECK_VALUE_SEED, mechanism=Mechanism.AES_GCM, mechanism_param=nonce
     )
-    # A token that takes a nonce of its own decrypts this to an error, or to other bytes.
+    if written != CHECK_NONCE:
+        return None
+    # A token that took a nonce of its own in silence decrypts this to an error, or to other bytes.
     opened = master.key.decrypt(encrypted, mechanism=Mechanism.AES_GCM, mechanism_param=nonce)
     return hashlib.sha256(encrypted).digest() if opened == CHECK_VALUE_SEED else None
 

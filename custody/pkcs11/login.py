@@ -47,7 +47,10 @@ def open_session(hello: Hello, tell: Callable[[Asking], None] = lambda _: None) 
             f"cannot open a session on the token {label!r}: {name_of(error)}",
             Ending.NO_SESSION.facts.operator,
         ) from None
-    number = log_in(hello.module, session, hello.pin)
+    if hello.traits.login == "none":
+        return session
+    pin = hello.pin if hello.traits.login == "user" else None
+    number = log_in(hello.module, session, pin)
     if number != 0 and ending(Step.LOG_IN, number) is not Ending.CONTINUED:
         raise _no_login(label, number)
     return session
@@ -154,6 +157,8 @@ def _require_wrap_mechanism(token: pkcs11.Token) -> None:
 
 def _heed_pin_count(flags: TokenFlag, hello: Hello) -> None:
     """Make no login that could lock the token (CK_TOKEN_INFO flags; PKCS#11 3.1, section 3.2)."""
+    if hello.traits.login == "none":
+        return
     if flags & TokenFlag.USER_PIN_LOCKED:
         raise _locked(hello.token_label)
     if hello.pin_standing is PinStanding.PROVEN:

@@ -24,6 +24,7 @@ from custody.pkcs11.master_key import (
 from custody.pkcs11.messages import Obstacle
 from custody.pkcs11.round_trip import Unable, Way, find_way, travel
 from custody.pkcs11.session_errors import name_of, raise_unless_refusal
+from custody.pkcs11.token_traits import in_use
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, Session
 from pkcs11.exceptions import PKCS11Error
 
@@ -126,14 +127,17 @@ def _wrapping(
     key_types = {token_scheme.SCHEMES[way.algorithm].key_type for way in ways}
     mechanisms = sorted({way.mechanism for way in ways})
     not_taken = {attribute for way in ways for attribute in way.without}
+    without = in_use().master_key_without
     inner = [
         Rule(attribute, value, inner=True, needed=attribute in _NEEDED_INSIDE)
         for attribute, value in unwrap_template.insisted_on(key_types).items()
         if not (rewrappable and attribute is Attribute.EXTRACTABLE)
+        and "UNWRAP_TEMPLATE" not in without
     ]
     rules = _own_rules(extractable, mechanisms)
     rules += [rule for rule in inner if rule.attribute not in not_taken]
     refused = [f"{rule} (no key unwraps with it)" for rule in inner if rule.attribute in not_taken]
+    refused += [f"{name} (master_key_without)" for name in without]
 
     def prove(key: Any) -> None:
         for way in ways:
@@ -149,7 +153,9 @@ _NEEDED_INSIDE = (Attribute.SENSITIVE, Attribute.EXTRACTABLE)
 def _encrypting(label: str, extractable: bool) -> _Design:
     capabilities = MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT
     rules = _own_rules(extractable, [Mechanism.AES_GCM])
-    return _Design(label + HOST_SUFFIX, capabilities, rules, _prove_encrypting)
+    without = [name for name in in_use().master_key_without if name != "UNWRAP_TEMPLATE"]
+    refused = tuple(f"{name} (master_key_without)" for name in without)
+    return _Design(label + HOST_SUFFIX, capabilities, rules, _prove_encrypting, refused)
 
 
 def _prove_encrypting(key: Any) -> None:
@@ -170,7 +176,10 @@ def _own_rules(extractable: bool, mechanisms: list[Mechanism]) -> list[Rule]:
         Rule(Attribute.MODIFIABLE, False),
         Rule(Attribute.COPYABLE, False),
     ]
-    return [*rules, Rule(Attribute.ALLOWED_MECHANISMS, mechanisms)] if mechanisms else rules
+    if mechanisms:
+        rules.append(Rule(Attribute.ALLOWED_MECHANISMS, mechanisms))
+    without = in_use().master_key_without
+    return [rule for rule in rules if rule.attribute.name not in without]
 
 
 def _ways(session: Session) -> list[Way]:

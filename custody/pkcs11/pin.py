@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from custody.pkcs11.messages import PinStanding
-from custody.pkcs11.settings import HsmSettings, PinFile
+from custody.pkcs11.settings import HsmSettings, NoPin, PinCredential, PinFile
 from custody.runtime.configuration import (
     credential_path,
     read_secret_file,
@@ -90,8 +90,10 @@ def identity(settings: HsmSettings) -> dict[str, Any]:
             "size": status.st_size,
             "mtime_ns": status.st_mtime_ns,
         }
-    else:
+    elif isinstance(settings.pin, PinCredential):
         source = {"credential": settings.pin.name}
+    else:
+        source = {"login": settings.pin.login}
     traits = settings.traits
     token = {
         "module": str(settings.module),
@@ -102,10 +104,8 @@ def identity(settings: HsmSettings) -> dict[str, Any]:
     return {**{name: value for name, value in token.items() if value is not None}, **source}
 
 
-def _path(settings: HsmSettings) -> Path:
-    if isinstance(settings.pin, PinFile):
-        return settings.pin.path
-    return credential_path(settings.pin.name)
+def _path(pin: PinFile | PinCredential) -> Path:
+    return pin.path if isinstance(pin, PinFile) else credential_path(pin.name)
 
 
 @asynccontextmanager
@@ -188,12 +188,14 @@ class PinMemory:
             sync_folder(self._folder)
 
     def read(self) -> str:
-        """Return the PIN.
+        """Return the PIN, which is empty for a login without one from here.
 
         Raise ConfigurationError if the file is unreadable, if it does not hold one line of visible
         text, or if it has changed since this object was made.
         """
-        path = _path(self._settings)
+        if isinstance(self._settings.pin, NoPin):
+            return ""
+        path = _path(self._settings.pin)
         content = read_secret_file(path, "the PIN of the HSM's token")
         if identity(self._settings) != self._identity:
             raise ConfigurationError(
@@ -226,6 +228,8 @@ class PinMemory:
                 "it is tried. If the PIN is right after all: master-key check "
                 "--retry-pin"
             )
+        if isinstance(self._settings.pin, NoPin):
+            return "Enter the right PIN at the token, with: master-key check --retry-pin"
         return (
             "Give the right PIN to LoadCredential= and run, with it: master-key check --retry-pin"
         )

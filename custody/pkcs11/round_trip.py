@@ -119,7 +119,7 @@ def refused_part(session: Session, way: Way) -> str:
     try:
         if _goes(session, indifferent, way):
             return "an attribute that the master key insists on (CKA_UNWRAP_TEMPLATE)"
-        for attribute in unwrap_template.OPTIONAL:
+        for attribute in unwrap_template.optional():
             fewer = Way(way.algorithm, way.mechanism, way.without | {attribute})
             if _goes(session, indifferent, fewer):
                 return f"the attribute CKA_{attribute.name}"
@@ -144,10 +144,10 @@ def _way_without(session: Session, pair: _Pair, mechanism: Mechanism) -> Way | N
     """
     indifferent = passing_wrapping_key(session)
     try:
-        refused = frozenset(unwrap_template.OPTIONAL)
+        refused = frozenset(unwrap_template.optional())
         if _refusal(indifferent, pair, Way(pair.algorithm, mechanism, refused)) is not None:
             return None
-        for attribute in unwrap_template.OPTIONAL:
+        for attribute in unwrap_template.optional():
             fewer = Way(pair.algorithm, mechanism, refused - {attribute})
             if _refusal(indifferent, pair, fewer) is None:
                 refused = fewer.without

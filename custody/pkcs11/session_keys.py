@@ -86,13 +86,13 @@ class SessionKeys:
         private_key, public_key = host_signing.generate(algorithm)
         bound = host_signing.associated_data(algorithm, public_key)
         with translated(Step.ENCRYPT, f"encrypt a new key by CKM_{host_key.MECHANISM}"):
-            return public_key, host_key.seal(master, private_key, bound)
+            return public_key, _seal(master, private_key, bound)
 
     def seal(self, name: str, secret: bytes, associated_data: bytes) -> bytes:
         """Encrypt what is kept outside, by a key that encrypts host keys."""
         master = self._encrypting(name)
         with translated(Step.ENCRYPT, f"encrypt by CKM_{host_key.MECHANISM}"):
-            return host_key.seal(master, secret, associated_data)
+            return _seal(master, secret, associated_data)
 
     def unseal(self, name: str, sealed: bytes, associated_data: bytes) -> bytes:
         """Decrypt what ``seal`` made. Raises KeyUnusable for anything else."""
@@ -201,6 +201,8 @@ class SessionKeys:
         asked = f"cannot decrypt a key: the token answered {name_of(error)}"
         try:
             is_well = host_key.travels(master)
+        except host_key.NonceReplaced as replaced:
+            raise HsmMisconfigured(str(replaced)) from None
         except PKCS11Error as second:
             if not is_refusal(second):
                 raise SessionLost(f"{asked}, then {name_of(second)}") from None
@@ -229,6 +231,13 @@ def _wrap_mechanism(name: str) -> Mechanism:
             f"{name!r} is not a mechanism that keys are wrapped with, nor in wrap_mechanisms"
         )
     return mechanism
+
+
+def _seal(master: MasterKey, secret: bytes, associated_data: bytes) -> bytes:
+    try:
+        return host_key.seal(master, secret, associated_data)
+    except host_key.NonceReplaced as replaced:
+        raise HsmMisconfigured(str(replaced)) from None
 
 
 def _size_fault(algorithm: Algorithm, data: bytes) -> HsmFailure | None:

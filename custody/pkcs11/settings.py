@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from custody.pkcs11.messages import DEFAULT_CACHED_KEYS_SECONDS, RestoredKey
-from custody.pkcs11.token_traits import DEFAULT_TRAITS, TokenTraits
+from custody.pkcs11.token_traits import DEFAULT_TRAITS, Login, TokenTraits
 from custody.runtime.cores import usable_cores
 from custody.wire.algorithms import Algorithm
 
@@ -29,6 +29,13 @@ class PinCredential:
     """The token's user PIN as a systemd credential (LoadCredential=, systemd.exec(5))."""
 
     name: str
+
+
+@dataclass(frozen=True)
+class NoPin:
+    """No PIN from here. ``login``: as in TokenTraits, and other than ``user``."""
+
+    login: Login
 
 
 def default_workers() -> int:
@@ -57,7 +64,7 @@ class HsmSettings:
 
     module: Path
     token_label: str
-    pin: PinFile | PinCredential
+    pin: PinFile | PinCredential | NoPin
     state_directory: Path
     workers: int = field(default_factory=default_workers)
     deadline_seconds: float = DEFAULT_DEADLINE_SECONDS

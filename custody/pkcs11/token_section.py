@@ -11,11 +11,19 @@ from custody.pkcs11.settings import (
     DEFAULT_KEEPALIVE_SECONDS,
     DEFAULT_START_SECONDS,
     HsmSettings,
+    NoPin,
     PinCredential,
     PinFile,
     default_workers,
 )
-from custody.pkcs11.token_traits import Sessions, TokenTraits, wrap_mechanism_name
+from custody.pkcs11.token_traits import (
+    GcmIv,
+    Hardening,
+    Login,
+    Sessions,
+    TokenTraits,
+    wrap_mechanism_name,
+)
 from custody.runtime.configuration import ConfiguredPath, Section
 
 CheckValue = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
@@ -45,14 +53,21 @@ class TokenSection(Section):
     keepalive_seconds: Annotated[float, Field(gt=0)] = DEFAULT_KEEPALIVE_SECONDS
     wrap_mechanisms: tuple[WrapMechanism, ...] = ()
     sessions: Sessions = "read-only"
+    master_key_without: tuple[Hardening, ...] = ()
+    login: Login = "user"
+    gcm_iv: GcmIv = "driver"
+    wrap_with_trusted: bool = False
     restored_check_values: tuple[CheckValue, ...] = ()
     restored_extractable: bool = False
     weaker_check_values: tuple[CheckValue, ...] = ()
 
     @model_validator(mode="after")
     def _one_pin(self) -> "TokenSection":
-        if (self.pin_file is None) == (self.pin_credential is None):
+        pins = [self.pin_file, self.pin_credential]
+        if self.login == "user" and pins.count(None) != 1:
             raise ValueError("give either pin_file or pin_credential")
+        if self.login != "user" and pins.count(None) != len(pins):
+            raise ValueError(f'login = "{self.login}" uses no PIN: leave pin_file out')
         return self
 
 
@@ -63,6 +78,10 @@ def token_traits(section: TokenSection) -> TokenTraits:
         token_serial=section.token_serial,
         wrap_mechanisms=tuple(map(str, section.wrap_mechanisms)),
         sessions=section.sessions,
+        master_key_without=section.master_key_without,
+        login=section.login,
+        gcm_iv=section.gcm_iv,
+        wrap_with_trusted=section.wrap_with_trusted,
     )
 
 
@@ -70,11 +89,11 @@ def token_settings(
     section: TokenSection, state_directory: Path, workers: int | None = None
 ) -> HsmSettings:
     """Return how to reach the token that the section names."""
-    pin = (
-        PinFile(section.pin_file)
-        if section.pin_file is not None
-        else PinCredential(section.pin_credential or "")
-    )
+    pin: PinFile | PinCredential | NoPin = NoPin(section.login)
+    if section.pin_file is not None:
+        pin = PinFile(section.pin_file)
+    elif section.pin_credential is not None:
+        pin = PinCredential(section.pin_credential)
     return HsmSettings(
         module=section.module,
         token_label=section.token_label,

@@ -16,6 +16,17 @@ FIRST_OF_VENDORS = 0x80000000
 LAST_OF_VENDORS = 0xFFFFFFFF
 
 Sessions = Literal["read-only", "read-write"]
+Hardening = Literal["MODIFIABLE", "COPYABLE", "UNWRAP_TEMPLATE", "ALLOWED_MECHANISMS"]
+GcmIv = Literal["driver", "token"]
+Login = Literal["user", "protected-path", "none"]
+
+LOST_WITHOUT: dict[Hardening, str] = {
+    "MODIFIABLE": "the holder of the PIN can let the master key decrypt, and so read stored keys",
+    "COPYABLE": "the holder of the PIN can copy the master key, with other attributes",
+    "UNWRAP_TEMPLATE": "the holder of the PIN can unwrap a stored key as one that can be read",
+    "ALLOWED_MECHANISMS": "the master key can be used by mechanisms that detect no changed key",
+}
+"""What a master key loses without each of its hardening attributes."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +35,20 @@ class TokenTraits:
 
     ``slot``, ``token_serial``: tell tokens with one label apart. ``wrap_mechanisms``: for new keys,
     in order of trial, as ``wrap_mechanism_name`` returns them; empty for the standard ones.
-    ``sessions``: of the workers that sign.
+    ``sessions``: of the workers that sign. ``master_key_without``: attributes that new master keys
+    do not get. ``login``: with a PIN from here, with one that a person enters at the token, or not
+    at all. ``gcm_iv``: who chooses the IV of AES-GCM. ``wrap_with_trusted``: unwrapped keys get
+    CKA_WRAP_WITH_TRUSTED.
     """
 
     slot: int | None = None
     token_serial: str | None = None
     wrap_mechanisms: tuple[str, ...] = ()
     sessions: Sessions = "read-only"
+    master_key_without: tuple[Hardening, ...] = ()
+    login: Login = "user"
+    gcm_iv: GcmIv = "driver"
+    wrap_with_trusted: bool = False
 
 
 DEFAULT_TRAITS = TokenTraits()

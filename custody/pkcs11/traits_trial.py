@@ -4,13 +4,17 @@ One step for each setting of TokenTraits, with the value in use and the token's 
 """
 
 from collections.abc import Iterator
+from typing import Any
 
-from custody.pkcs11 import wrap_mechanisms
+from custody.pkcs11 import host_key, token_scheme, wrap_mechanisms
+from custody.pkcs11.faults import destroy
 from custody.pkcs11.login import slot_of
+from custody.pkcs11.master_key import KEY_BITS, MasterKey, passing_wrapping_key
 from custody.pkcs11.messages import Outcome, TriedStep
+from custody.pkcs11.round_trip import Unable, find_way
 from custody.pkcs11.session_errors import name_of, raise_if_lost
-from custody.pkcs11.token_traits import STANDARD_MECHANISMS, in_use
-from pkcs11 import Session
+from custody.pkcs11.token_traits import LOST_WITHOUT, STANDARD_MECHANISMS, in_use
+from pkcs11 import Attribute, KeyType, MechanismFlag, Session, TokenFlag
 from pkcs11.exceptions import PKCS11Error
 
 
@@ -21,6 +25,10 @@ def steps(session: Session) -> Iterator[TriedStep]:
     yield TriedStep(name="slot", outcome=Outcome.SAID, detail=str(slot_of(session)))
     yield _wrap_mechanisms(session)
     yield _sessions(session)
+    yield _login(session)
+    yield _master_key_without()
+    yield _gcm_iv(session)
+    yield _wrap_with_trusted(session)
 
 
 def _wrap_mechanisms(session: Session) -> TriedStep:
@@ -50,3 +58,68 @@ def _refusal_of_read_only(session: Session) -> str | None:
         raise_if_lost(error)
         return name_of(error)
     return None
+
+
+def _login(session: Session) -> TriedStep:
+    flags = session.token.flags
+    needed = "asks for a login" if flags & TokenFlag.LOGIN_REQUIRED else "asks for no login"
+    path = " at its own keypad" if flags & TokenFlag.PROTECTED_AUTHENTICATION_PATH else ""
+    said = f"{in_use().login}; the token {needed}{path}"
+    return TriedStep(name="login", outcome=Outcome.SAID, detail=said)
+
+
+def _master_key_without() -> TriedStep:
+    lost = [f"{name}: {LOST_WITHOUT[name]}" for name in in_use().master_key_without]
+    said = "; ".join(lost) or "nothing: a new master key gets each attribute that the token takes"
+    return TriedStep(name="master_key_without", outcome=Outcome.SAID, detail=said)
+
+
+def _gcm_iv(session: Session) -> TriedStep:
+    """Encrypt under an IV, by the setting. A token without AES-GCM only says so."""
+    key: Any = None
+    try:
+        key = session.generate_key(
+            KeyType.AES,
+            KEY_BITS,
+            store=False,
+            capabilities=MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT,
+            template={Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False},
+        )
+        works = host_key.travels(MasterKey("trial", 1, key, is_host=True))
+    except PKCS11Error as error:
+        raise_if_lost(error)
+        detail = f"no host signing: AES-GCM answered {name_of(error)}"
+        return TriedStep(name="gcm_iv", outcome=Outcome.SAID, detail=detail)
+    except host_key.NonceReplaced as replaced:
+        return TriedStep(name="gcm_iv", outcome=Outcome.REFUSED, detail=str(replaced))
+    finally:
+        if key is not None:
+            destroy(key)
+    if not works:
+        detail = "the token decrypts to other bytes: it may choose the IV and not tell which"
+        return TriedStep(name="gcm_iv", outcome=Outcome.REFUSED, detail=detail)
+    chooses = "the token chooses the IV" if in_use().gcm_iv == "token" else "the token takes ours"
+    return TriedStep(name="gcm_iv", outcome=Outcome.WORKS, detail=f"{in_use().gcm_iv}; {chooses}")
+
+
+def _wrap_with_trusted(session: Session) -> TriedStep:
+    """Say whether unwrapped keys get the attribute, and where the token refuses it."""
+    name = "wrap_with_trusted"
+    if not in_use().wrap_with_trusted:
+        return TriedStep(name=name, outcome=Outcome.SAID, detail="off")
+    refusals = []
+    wrapping = passing_wrapping_key(session)
+    try:
+        for algorithm in token_scheme.SCHEMES:
+            try:
+                way = find_way(session, wrapping, algorithm)
+            except Unable:
+                continue
+            if Attribute.WRAP_WITH_TRUSTED in way.without:
+                refusals.append(str(algorithm))
+    finally:
+        destroy(wrapping)
+    if refusals:
+        detail = f"the token refuses it for {', '.join(refusals)}. Take the setting out"
+        return TriedStep(name=name, outcome=Outcome.REFUSED, detail=detail)
+    return TriedStep(name=name, outcome=Outcome.WORKS, detail="unwrapped keys have it")

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Any
 
 import pkcs11
+from custody.pkcs11.token_traits import in_use
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 
 SIGNING_MECHANISMS = (Mechanism.ECDSA, Mechanism.EDDSA)
@@ -31,7 +32,7 @@ ATTRIBUTES: dict[Attribute, Any] = {
 }
 ALWAYS = (Attribute.TOKEN, Attribute.PRIVATE, Attribute.SENSITIVE, Attribute.EXTRACTABLE)
 """Every token knows these. The others are left out for a token that refuses them."""
-OPTIONAL = tuple(attribute for attribute in ATTRIBUTES if attribute not in ALWAYS)
+_OPTIONAL = tuple(attribute for attribute in ATTRIBUTES if attribute not in ALWAYS)
 
 NOT_OF_PRIVATE_KEYS: dict[Attribute, Any] = {
     # python-pkcs11 would ask for these, which a private EC key does not have
@@ -44,7 +45,14 @@ NOT_OF_PRIVATE_KEYS: dict[Attribute, Any] = {
 def call_template(without: Collection[Attribute] = ()) -> dict[Attribute, Any]:
     """Return the template of an unwrap call; ``without``: attributes that this token refuses."""
     left_out = dict.fromkeys(without, pkcs11.DEFAULT)
-    return {**NOT_OF_PRIVATE_KEYS, **ATTRIBUTES, **left_out}
+    more = {Attribute.WRAP_WITH_TRUSTED: True} if in_use().wrap_with_trusted else {}
+    return {**NOT_OF_PRIVATE_KEYS, **more, **ATTRIBUTES, **left_out}
+
+
+def optional() -> tuple[Attribute, ...]:
+    """Return the attributes that are left out for a token that refuses them."""
+    more = (Attribute.WRAP_WITH_TRUSTED,) if in_use().wrap_with_trusted else ()
+    return (*more, *_OPTIONAL)
 
 
 def insisted_on(key_types: Collection[KeyType]) -> dict[Attribute, Any]:

@@ -27,6 +27,7 @@ from custody.pkcs11 import (
 from custody.pkcs11.endings import Ending, Step
 from custody.pkcs11.errors import HsmFailure, TooLate, message_of
 from custody.pkcs11.faults import FAULTS
+from custody.pkcs11.host_key import NonceReplaced
 from custody.pkcs11.identification import Candidate, Identified
 from custody.pkcs11.keep_alive import ask
 from custody.pkcs11.key_cache import KeyCache
@@ -86,6 +87,12 @@ class Worker:
         try:
             place = {"slot": slot_of(self._session), "hung_slots": hello.hung_slots}
             self.ready = self._prove().model_copy(update=place)
+        except NonceReplaced as error:
+            raise CannotStart(
+                Obstacle.MECHANISM,
+                f"the token {hello.token_label!r} cannot be used as configured: {error}",
+                "See docs/how-to/vendor-settings.md.",
+            ) from None
         except (PKCS11Error, SessionLost) as error:
             answer = name_of(error) if isinstance(error, PKCS11Error) else str(error)
             raise CannotStart(
@@ -167,6 +174,8 @@ class Worker:
             return message_of(failure_of(Step.GENERATE, error, f"do {operation.kind!r}"))
         except CannotStart as error:
             return message_of(HsmFailure(error.what))
+        except NonceReplaced as error:
+            return message_of(HsmFailure(str(error)))
 
     def _do(self, operation: Operation) -> Answer:
         match operation:

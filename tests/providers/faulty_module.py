@@ -178,12 +178,13 @@ class FaultyModule:
         """
         return self._rule("C_OpenSession", EVERY, f"sessions:{most}")
 
-    def replaces_gcm_iv(self, *, appended: bool) -> int:
+    def replaces_gcm_iv(self, *, appended: bool, size: int = 12) -> int:
         """Encrypt by AES-GCM with an IV of the module's own choice.
 
-        The new IV is written over the caller's IV, or ``appended`` to the ciphertext.
+        The new IV is written over the caller's IV, or ``appended`` to the ciphertext with ``size``
+        bytes.
         """
-        shape = "iv-appended" if appended else "iv-written"
+        shape = f"iv-appended:{size}" if appended else "iv-written"
         return self._rule("C_EncryptInit", When(mechanism=AES_GCM), shape)
 
     def renames_mechanism(self, vendors: int, real: int) -> int:

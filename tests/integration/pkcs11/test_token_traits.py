@@ -1,20 +1,23 @@
 """Settings for what differs between tokens, each against a token that differs in this way."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from custody.pkcs11.administration import administration
 from custody.pkcs11.doctor import hsm_checks
 from custody.pkcs11.errors import KeyUnusable
 from custody.pkcs11.launch import HsmCannotStart
 from custody.pkcs11.messages import Obstacle
-from custody.pkcs11.settings import HsmSettings
-from custody.pkcs11.token_traits import TokenTraits
+from custody.pkcs11.settings import HsmSettings, NoPin
+from custody.pkcs11.token_traits import LOST_WITHOUT, Hardening, TokenTraits
 from custody.runtime.checks import Check, Status
-from custody.wire.algorithms import ECDSA_SECP256K1
+from custody.runtime.errors import OperatorError
+from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519
 from softhsm.tokens import TokenFolder
-from tests.integration.pkcs11.conftest import make_master_key, opened
+from tests.integration.pkcs11.conftest import make_master_key, opened, settings_for
 from tests.integration.pkcs11.outside import LABEL
 from tests.integration.pkcs11.test_schemes import digest, verified
 from tests.providers.faulty_module import SLOT, FaultyModule, When
@@ -22,6 +25,8 @@ from tests.providers.return_codes import CKR
 
 AES_KEY_WRAP_PAD = 0x210A
 LUNA_KWP = 0x80000171
+WRAP_WITH_TRUSTED = 0x210
+"""CKA_WRAP_WITH_TRUSTED."""
 
 
 def with_traits(settings: HsmSettings, **traits: Any) -> HsmSettings:
@@ -125,3 +130,114 @@ async def test_a_token_without_read_only_sessions_gets_read_write_ones(
     async with opened(read_write) as hsm:
         await hsm.generate(ECDSA_SECP256K1)
     assert (await doctor_says(read_write, "sessions")).status is Status.OK
+
+
+@pytest.mark.parametrize(("appended", "size"), [(False, 12), (True, 12), (True, 16)])
+async def test_a_token_that_chooses_the_iv_is_told_apart(
+    faulty: FaultyModule, faulty_settings: HsmSettings, appended: bool, size: int
+):
+    faulty.replaces_gcm_iv(appended=appended, size=size)
+    with pytest.raises(HsmCannotStart, match='Set gcm_iv = "token"'):
+        async with opened(faulty_settings):
+            pass
+    assert (await doctor_says(faulty_settings, "gcm_iv")).status is Status.FAIL
+    by_token = with_traits(faulty_settings, gcm_iv="token")
+    assert (await doctor_says(by_token, "gcm_iv")).status is Status.OK
+    async with opened(by_token) as hsm:
+        key = await hsm.generate(EDDSA_ED25519)
+        assert not key.wrapped.startswith(bytes(12)) or size == 16
+        verified(key, digest(1), await hsm.sign(key, digest(1)))
+    faulty.clear()
+    async with opened(faulty_settings) as hsm:
+        verified(key, digest(2), await hsm.sign(key, digest(2)))
+
+
+async def test_nothing_is_encrypted_under_an_iv_of_zeros(settings: HsmSettings):
+    """A token that takes the driver's IV takes the placeholder too."""
+    with pytest.raises(HsmCannotStart, match="the token chooses no IV"):
+        async with opened(with_traits(settings, gcm_iv="token")):
+            pass
+
+
+async def test_a_check_value_is_not_computed_under_another_iv(
+    faulty: FaultyModule, faulty_settings: HsmSettings
+):
+    async with administration(faulty_settings) as token:
+        names = {key.name: key.check_value for key in await token.master_keys()}
+        faulty.replaces_gcm_iv(appended=False)
+        for _ in range(2):
+            listed = {key.name: key.check_value for key in await token.master_keys()}
+            assert listed == {**names, "custody-host/1": None}
+
+
+async def test_a_pin_that_is_entered_at_the_token_is_none_of_ours(
+    tokens: TokenFolder, faulty: FaultyModule, faulty_settings: HsmSettings
+):
+    faulty.enters_pin(tokens.pin_file(LABEL).read_text(), at="C_Login")
+    keypad = with_traits(
+        replace(faulty_settings, pin=NoPin("protected-path")), login="protected-path"
+    )
+    tokens.pin_file(LABEL).unlink()
+    async with opened(keypad) as hsm:
+        await hsm.generate(ECDSA_SECP256K1)
+    assert len(faulty.calls("C_Login")) == 1
+    faulty.clear()
+    refused = faulty.returns("C_Login", CKR.PIN_INCORRECT)
+    for _ in range(2):
+        with pytest.raises(OperatorError, match="refuse"):
+            async with opened(keypad):
+                pass
+    assert faulty.fired(refused) == 1
+
+
+async def test_a_token_without_a_login_gets_none(
+    tokens: TokenFolder, faulty: FaultyModule, faulty_settings: HsmSettings
+):
+    faulty.enters_pin(tokens.pin_file(LABEL).read_text(), at="C_OpenSession")
+    free = with_traits(replace(faulty_settings, pin=NoPin("none")), login="none")
+    async with opened(free) as hsm:
+        await hsm.generate(ECDSA_SECP256K1)
+    assert not faulty.calls("C_Login")
+
+
+@pytest.mark.parametrize("without", LOST_WITHOUT)
+async def test_a_master_key_is_made_without_what_the_token_does_not_take(
+    empty_token: TokenFolder, tmp_path: Path, without: Hardening
+):
+    """Every attribute but one: what is left out is said, and nothing else is left out."""
+    settings = with_traits(
+        settings_for(empty_token, tmp_path / "state"), master_key_without=(without,)
+    )
+    async with administration(settings) as token:
+        made = await token.make_master_key(rewrappable=False, extractable=False)
+    versions = ["custody/1", "custody-host/1"]
+    if without == "UNWRAP_TEMPLATE":
+        versions.remove("custody-host/1")
+    assert made.left_out == [f"{each}: {without} (master_key_without)" for each in versions]
+    assert [key.modifiable for key in made.keys] == [without == "MODIFIABLE"] * 2
+    assert [key.copyable for key in made.keys] == [without == "COPYABLE"] * 2
+    check = await doctor_says(settings, "master_key_without")
+    assert check.status is Status.WARN
+    assert LOST_WITHOUT[without] in check.detail
+    async with opened(settings) as hsm:
+        key = await hsm.generate(ECDSA_SECP256K1)
+        verified(key, digest(1), await hsm.sign(key, digest(1)))
+
+
+async def test_unwrapped_keys_wrap_with_trusted_keys_alone_where_the_token_has_it(
+    faulty: FaultyModule, faulty_settings: HsmSettings
+):
+    trusted = with_traits(faulty_settings, wrap_with_trusted=True)
+    given = faulty.delays("C_UnwrapKey", 0, When(attribute=WRAP_WITH_TRUSTED))
+    async with opened(faulty_settings) as hsm:
+        key = await hsm.generate(ECDSA_SECP256K1)
+        await hsm.sign(key, digest(1))
+        assert faulty.fired(given) == 0
+    async with opened(trusted) as hsm:
+        verified(key, digest(2), await hsm.sign(key, digest(2)))
+        assert faulty.fired(given) > 0
+    assert (await doctor_says(trusted, "wrap_with_trusted")).status is Status.OK
+    faulty.returns("C_UnwrapKey", CKR.ATTRIBUTE_TYPE_INVALID, When(attribute=WRAP_WITH_TRUSTED))
+    async with opened(trusted) as hsm:
+        verified(key, digest(3), await hsm.sign(key, digest(3)))
+    assert (await doctor_says(trusted, "wrap_with_trusted")).status is Status.FAIL

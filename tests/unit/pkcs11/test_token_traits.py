@@ -46,7 +46,18 @@ def test_what_is_not_a_wrap_mechanism_is_refused(given: str | int):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"slot": -1}, {"token_serial": ""}, {"token_serial": "1" * 17}, {"sessions": "rw"}]
+    "wrong",
+    [
+        {"master_key_without": ["SENSITIVE"]},
+        {"gcm_iv": "both"},
+        {"login": "so"},
+        {"login": "none"},  # beside a pin_file
+        {"pin_file": None},
+        {"slot": -1},
+        {"token_serial": ""},
+        {"token_serial": "1" * 17},
+        {"sessions": "rw"},
+    ],
 )
 def test_a_wrong_value_is_refused(wrong: dict[str, Any]):
     with pytest.raises(ValidationError):

@@ -31,18 +31,24 @@ pub unsafe fn encrypt_init(
     if shapes.contains(&Shape::IvWritten) {
         unsafe {
             ptr::copy_nonoverlapping(
-                new_iv(parameters).as_ptr(),
+                new_iv(parameters.ulIvLen as usize).as_ptr(),
                 parameters.pIv,
                 parameters.ulIvLen as usize,
             )
         };
     }
-    if !shapes.contains(&Shape::IvAppended) {
+    let size = shapes.iter().find_map(|shape| match shape {
+        Shape::IvAppended(size) => Some(*size),
+        _ => None,
+    });
+    let Some(size) = size else {
         return unsafe { function(session, mechanism, key) };
-    }
-    let mut iv = new_iv(parameters);
+    };
+    let mut iv = new_iv(size);
     let mut own = *parameters;
     own.pIv = iv.as_mut_ptr();
+    own.ulIvLen = size as CK_ULONG;
+    own.ulIvBits = 8 * size as CK_ULONG;
     let mut changed = CK_MECHANISM {
         mechanism: CKM_AES_GCM,
         pParameter: (&raw mut own).cast(),
@@ -97,8 +103,8 @@ unsafe fn parameters<'a>(mechanism: *const CK_MECHANISM) -> Option<&'a CK_GCM_PA
     is_gcm.then(|| unsafe { &*mechanism.pParameter.cast() })
 }
 
-fn new_iv(parameters: &CK_GCM_PARAMS) -> Vec<u8> {
-    let mut iv = vec![0; parameters.ulIvLen as usize];
+fn new_iv(size: usize) -> Vec<u8> {
+    let mut iv = vec![0; size];
     let got = unsafe { libc::getrandom(iv.as_mut_ptr().cast(), iv.len(), 0) };
     assert_eq!(got, iv.len() as isize, "getrandom(2) failed");
     iv

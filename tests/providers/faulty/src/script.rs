@@ -72,8 +72,8 @@ pub enum Shape {
     Sessions(usize),
     /// AES-GCM uses a new IV. The caller finds it where its own IV was (PKCS#11 3.1, 6.13.3).
     IvWritten,
-    /// AES-GCM uses a new IV, which follows the ciphertext and the tag.
-    IvAppended,
+    /// AES-GCM uses a new IV with this number of bytes, which follows the ciphertext and the tag.
+    IvAppended(usize),
     /// The mechanism with the first number, a vendor's, is what the real module calls the second.
     Renamed(CK_MECHANISM_TYPE, CK_MECHANISM_TYPE),
     /// A person enters this PIN at the token, so the caller has none.
@@ -161,7 +161,7 @@ fn shape(words: &[&str]) -> Option<Shape> {
         ["slot", slot, label] => Shape::Slot(hexadecimal(slot)?, bytes(label)?),
         ["sessions", most] => Shape::Sessions(most.parse().ok()?),
         ["iv-written"] => Shape::IvWritten,
-        ["iv-appended"] => Shape::IvAppended,
+        ["iv-appended", size] => Shape::IvAppended(size.parse().ok()?),
         ["renamed", vendors, real] => Shape::Renamed(hexadecimal(vendors)?, hexadecimal(real)?),
         ["entered-pin", pin] => Shape::EnteredPin(bytes(pin)?),
         _ => return None,
