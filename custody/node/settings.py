@@ -1,9 +1,9 @@
 """The parts of a configuration file that every node has."""
 
 from functools import partial
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from custody.backup.settings import BackupSection
 from custody.node.identity import require_certificate_of
@@ -50,6 +50,17 @@ class HealthSection(Section):
 class LoopSection(Section):
     slots: Annotated[int, Field(ge=1, le=256)] = 64
     max_clock_offset_seconds: Annotated[float, Field(gt=0)] = 30.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _retention_is_in_the_database(cls, section: Any) -> Any:
+        days = section.get("journal_retention_days") if isinstance(section, dict) else None
+        if days is not None:
+            raise ValueError(
+                "journal_retention_days is a setting of the group's database now. Remove it here; "
+                f"before the first start run: migrate, then: retention set {days} --reason ..."
+            )
+        return section
 
 
 class RequestsSection(Section):

@@ -6,12 +6,11 @@ import json
 
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
-from custody.control_plane.audit.own_chain import NAME
+from custody.control_plane.audit.own_chain import NAME, signed_head
 from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.resources.pages import PageRequest
 from custody.wire.resources import AuditRecord, LatestHead, Page
-from custody.wire.signed_bytes import SignedBytes
 
 MAX_SEQUENCE = 2**63 - 1
 
@@ -89,7 +88,7 @@ def _record(row: AnyRow) -> AuditRecord:
         details=said.details if said else {},
         record=row.record,
         hash=row.hash,
-        head=_signed(row),
+        head=signed_head(row),
     )
 
 
@@ -99,16 +98,10 @@ def _head(row: AnyRow) -> LatestHead:
         group=row.node_group,
         sequence=row.sequence,
         hash=row.hash,
-        head=_signed(row),
+        head=signed_head(row),
         identity_key=row.identity_public_key,
         received_at=row.received_at,
         alarm=row.audit_alarm,
-    )
-
-
-def _signed(row: AnyRow) -> SignedBytes:
-    return SignedBytes(
-        payload=row.payload, signature=row.signature, signing_key_id=row.signing_key_id
     )
 
 

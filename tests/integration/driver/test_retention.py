@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 from typer.testing import Result
 
@@ -26,3 +27,13 @@ def test_a_retention_shorter_than_a_jobs_life_is_refused(run: Run):
     assert done.exit_code == 1
     assert "a job may live for one day" in done.stderr
     assert shown(run)["days"] == 90
+
+
+def test_a_configuration_with_the_earlier_setting_names_the_command(run: Run, tmp_path: Path):
+    path = tmp_path / "hsm-driver.toml"
+    text = path.read_text()
+    assert "[loop]" in text
+    path.write_text(text.replace("[loop]", "[loop]\njournal_retention_days = 400"))
+    done = run("retention", "show")
+    assert done.exit_code == 1
+    assert "retention set 400" in done.stderr.replace("\n", " ")
