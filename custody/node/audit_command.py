@@ -196,14 +196,15 @@ def _verify_file(
     file: Path,
     as_json: bool,
 ) -> None:
-    from custody.node.audit_export import verify_file
     from custody.node.audit_records import MAX_FINDINGS
     from custody.node.identity import load_identity
+    from custody.runtime.audit_file import verify_file
+    from custody.wire.signed_bytes import PinnedKeys
 
     with operator_errors(EXIT_COULD_NOT_CHECK):
         settings = settings_of(context)
         signer = load_identity(settings.identity.private_key)
-        found = verify_file(file, signer, settings.node.id, MAX_FINDINGS)
+        found = verify_file(file, PinnedKeys([signer.public_key]), settings.node.id, MAX_FINDINGS)
     if as_json:
         print_json(vars(found))
     elif found.findings:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from custody.node.audit_export import ExportFile, Line, lines_after, place_at
+from custody.node.audit_export import lines_after, place_at
 from custody.node.connections import open_database
 from custody.node.identity import load_identity
 from custody.node.settings import NodeSettings
+from custody.runtime.audit_file import ExportFile, Line
 from custody.runtime.audit_lines import Place
 from custody.runtime.console import err
 from custody.runtime.errors import OperatorError

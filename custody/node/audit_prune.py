@@ -19,10 +19,10 @@ from custody.node.audit_checkpoint import (
     is_kept,
     last_checkpoint,
 )
-from custody.node.audit_export import FileVerification
 from custody.node.audit_records import BadRecord, Said, parse_record
 from custody.node.audited_changes import AuditedChanges, record_without_job
 from custody.node.chain_verification import Subject
+from custody.runtime.audit_file import FileVerification
 from custody.runtime.errors import OperatorError
 from custody.wire.audit import GENESIS, chain_hash
 from custody.wire.encoding import to_base64

@@ -4,7 +4,6 @@ from datetime import timedelta
 from pathlib import Path
 
 from custody.database.pool import Pool
-from custody.node.audit_export import verify_file
 from custody.node.audit_prune import Order, Pruned, Pruning
 from custody.node.audit_records import MAX_FINDINGS, Kept
 from custody.node.chain_verification import KeyCheck, Subject, verify_chain
@@ -12,9 +11,11 @@ from custody.node.connections import open_database
 from custody.node.identity import load_identity
 from custody.node.journal_retention import journal_retention
 from custody.node.settings import NodeSettings
+from custody.runtime.audit_file import verify_file
 from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name
 from custody.runtime.progress import progress_bar
+from custody.wire.signed_bytes import PinnedKeys
 
 
 async def prune(
@@ -31,7 +32,7 @@ async def prune(
     for as long as the journal keeps outcomes.
     """
     signer, node = load_identity(settings.identity.private_key), settings.node.id
-    file = verify_file(exported, signer, node, MAX_FINDINGS)
+    file = verify_file(exported, PinnedKeys([signer.public_key]), node, MAX_FINDINGS)
     async with open_database(settings) as database:
         retention = await journal_retention(database.rows)
         days = _days(keep_days, retention.kept_days)

@@ -2,57 +2,152 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from custody.control_plane.command_context import settings_of, with_database
+from custody.control_plane.command_context import audited, settings_of, with_database
 from custody.runtime.console import (
     EXIT_COULD_NOT_CHECK,
     EXIT_FAILED,
     Json,
     application,
+    err,
     operator_errors,
     out,
     print_json,
     print_table,
 )
+from custody.runtime.errors import OperatorError
+from custody.runtime.operators import reason_of
 
 if TYPE_CHECKING:
-    from custody.control_plane.audit.own_chain import OwnChain
+    from custody.control_plane.audit.own_chain import Auditor, OwnChain
     from custody.database.connection import Connection
+    from custody.runtime.audit_file import FileVerification
 
 audit_app = application("The audit of what the control plane's operators did.")
 
 
+File = Annotated[Path | None, typer.Option(help="Check a file of `audit export` instead.")]
+
+
 @audit_app.command("verify")
-def verify(context: typer.Context, as_json: Json = False) -> None:
+def verify(context: typer.Context, file: File = None, as_json: Json = False) -> None:
     """Compare every record of the control plane's own audit with its chain and its signed head.
 
     Exit code 0: no finding; 1: findings; 2: the check could not be done.
     """
     with operator_errors(EXIT_COULD_NOT_CHECK):
-        found = _verify(context)
+        found = _verify(context) if file is None else _verify_file(context, file)
     if as_json:
         print_json(vars(found))
     elif found.findings:
-        print_table(["record", "finding"], found.findings)
+        print_table(["record" if file is None else "line", "finding"], found.findings)
     else:
-        earlier = f", {found.earlier} of them under an earlier key" if found.earlier else ""
-        out.print(f"{found.records} records{earlier}: nothing found")
+        out.print(f"{found.records} records{_before(found)}: nothing found")
     if found.findings:
         raise typer.Exit(EXIT_FAILED)
 
 
+@audit_app.command("export")
+def export(
+    context: typer.Context,
+    to: Annotated[Path, typer.Option(help="Append to this file, after its last record.")],
+) -> None:
+    """Write the records as JSON lines, with the field names of ECS, and the signed head.
+
+    After a switch of the job-signing key name a new file: the host checks heads of two keys only.
+    """
+    with operator_errors():
+        begin, end = _export(context, to)
+    err.print(f"exported {end - begin} records, up to {end}", highlight=False)
+
+
+@audit_app.command("prune")
+def prune(
+    context: typer.Context,
+    exported: Annotated[Path, typer.Option(help="The file of `audit export`.")],
+    keep_days: Annotated[int, typer.Option(min=1, help="Keep the records of so many days.")],
+    reason: Annotated[str, typer.Option(help="Who decided, and why. For the audit.")],
+) -> None:
+    """Delete old records that a file of an export contains.
+
+    First the whole file and the whole audit are verified. The last of the old records stays with
+    its signed head, and `audit verify` continues from it.
+    """
+    with operator_errors():
+        deleted = _prune(context, exported, keep_days, reason)
+    out.print(f"{deleted} records deleted")
+
+
+def _before(found: OwnChain | FileVerification) -> str:
+    earlier, pruned = getattr(found, "earlier", 0), getattr(found, "pruned", 0)
+    said = f", {earlier} of them under an earlier key" if earlier else ""
+    return said + (f", {pruned} more were pruned" if pruned else "")
+
+
 def _verify(context: typer.Context) -> OwnChain:
     from custody.control_plane.audit.own_chain import verify_own_chain
+
+    known = _known_keys(context)
+
+    async def work(connection: Connection) -> OwnChain:
+        return await verify_own_chain(connection.rows, known)
+
+    return with_database(context, work)
+
+
+def _verify_file(context: typer.Context, file: Path) -> FileVerification:
+    from custody.control_plane.audit.own_chain import MAX_FINDINGS, NAME
+    from custody.runtime.audit_file import verify_file
+    from custody.wire.signed_bytes import PinnedKeys
+
+    return verify_file(file, PinnedKeys(_known_keys(context)), NAME, MAX_FINDINGS)
+
+
+def _known_keys(context: typer.Context) -> list[bytes]:
+    """Return the current and the previous job-signing key."""
     from custody.control_plane.job_signing_key.files import KeyFiles
 
     jobs = settings_of(context).jobs
     current, previous = jobs.signer(), KeyFiles(jobs.signing_key).load_previous()
-    known = [current] if previous is None else [current, previous]
+    return [key.public_key for key in (current, previous) if key is not None]
 
-    async def work(connection: Connection) -> OwnChain:
-        return await verify_own_chain(connection.rows, [key.public_key for key in known])
+
+def _export(context: typer.Context, to: Path) -> tuple[int, int]:
+    from custody.control_plane.audit.own_export import lines_after, place_at
+    from custody.runtime.audit_file import ExportFile
+
+    async def work(connection: Connection) -> tuple[int, int]:
+        with ExportFile(to) as file:
+            end = file.place()
+            begin = place = await place_at(connection, 0 if end is None else end.sequence)
+            if end not in (None, begin):
+                raise OperatorError(
+                    f"record {begin.sequence} in {to} is not the record of this database",
+                    "Run: control-plane audit verify. For another database name a new file.",
+                )
+            lines = lines_after(connection.rows, begin, needs_head=file.needs_head)
+            async for line in lines:
+                file.write(line)
+                place = line.place
+        return begin.sequence, place.sequence
 
     return with_database(context, work)
+
+
+def _prune(context: typer.Context, exported: Path, keep_days: int, reason: str) -> int:
+    from datetime import timedelta
+
+    from custody.control_plane.audit import own_export
+
+    why = reason_of(reason, "our rules say ten years, ticket 31")
+    file, keys = _verify_file(context, exported), _known_keys(context)
+
+    async def work(connection: Connection, auditor: Auditor) -> int:
+        keep = timedelta(days=keep_days)
+        return await own_export.prune(connection, auditor, keys, file, keep, why)
+
+    return audited(context, work)

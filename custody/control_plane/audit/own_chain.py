@@ -2,16 +2,16 @@
 
 The chain has the form of a node's (custody/wire/audit.py). The job-signing key signs the head of
 each record when it is written, so a person who has the database alone cannot write a record.
-Records are few, and are never deleted.
+Records are few. `audit prune` deletes only exported ones.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from custody.control_plane.database import AnyRow
 from custody.database.connection import Connection
@@ -27,6 +27,8 @@ from custody.wire.signed_bytes import (
 
 NAME = "control-plane"
 """The node of its heads. No node has this name: its heads are under another key."""
+PRUNE = "PruneAudit"
+"""The kind of the record of `audit prune`: where the chain begins since then."""
 PAGE = 500
 MAX_FINDINGS = 1_000
 UNKNOWN = "a job-signing key that this host does not know"
@@ -36,6 +38,10 @@ _HEAD = "SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1"
 _ADD = """
     INSERT INTO audit (sequence, record, hash, payload, signature, signing_key_id)
     VALUES (:sequence, :record, :hash, :payload, :signature, :signing_key_id)
+"""
+_LAST_PRUNE = """
+    SELECT record FROM audit WHERE position(:kind::bytea IN record) > 0
+    ORDER BY sequence DESC LIMIT 1
 """
 _PAGE = """
     SELECT sequence, record, hash, payload, signature, signing_key_id FROM audit
@@ -77,11 +83,13 @@ class OwnChain:
     """What a check of the chain has found.
 
     ``earlier``: records at its begin whose heads are under a key that this host does not know.
+    ``pruned``: the number of records that were deleted before them.
     """
 
     records: int = 0
     earlier: int = 0
     findings: list[tuple[int, str]] = field(default_factory=list)
+    pruned: int = 0
 
 
 async def verify_own_chain(rows: Rows, public_keys: list[bytes]) -> OwnChain:
@@ -91,19 +99,51 @@ async def verify_own_chain(rows: Rows, public_keys: list[bytes]) -> OwnChain:
     the hash is checked. It must come before all heads under known keys, and the last head must be
     under a known key: its signature covers all records before it.
     """
-    found, previous, last = OwnChain(), GENESIS, 0
-    keys = PinnedKeys(public_keys)
+    found, keys = OwnChain(), PinnedKeys(public_keys)
+    last, previous = await _begin(rows)
+    found.pruned = last
     row: AnyRow = None
-    while page := await rows(_PAGE, {"last": last, "limit": PAGE}):
-        for row in page:
-            for what in _faults(row, last, previous, keys, found):
-                if len(found.findings) < MAX_FINDINGS:
-                    found.findings.append((row.sequence, what))
-            last, previous = row.sequence, row.hash
-            found.records += 1
+    async for row in read_pages(rows, 0):
+        for what in _faults(row, last, previous, keys, found):
+            if len(found.findings) < MAX_FINDINGS:
+                found.findings.append((row.sequence, what))
+        last, previous = row.sequence, row.hash
+        found.records += 1
     if row is not None and row.signing_key_id not in keys.ids:
         found.findings.append((row.sequence, f"its head is under {UNKNOWN}"))
     return found
+
+
+async def read_pages(rows: Rows, after: int) -> AsyncIterator[AnyRow]:
+    """Yield the records after a number, in pages."""
+    while page := await rows(_PAGE, {"last": after, "limit": PAGE}):
+        for row in page:
+            yield row
+        after = page[-1].sequence
+
+
+class _Pruned(BaseModel):
+    checkpoint: Annotated[int, Field(ge=2)]
+    previous_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _PruneRecord(BaseModel):
+    kind: Literal["PruneAudit"]
+    details: _Pruned
+
+
+async def _begin(rows: Rows) -> tuple[int, bytes]:
+    """Return number and hash of the record before the first one that is not pruned.
+
+    The record that says so is later in the chain, which signs it.
+    """
+    for row in await rows(_LAST_PRUNE, {"kind": f'"kind":"{PRUNE}"'.encode()}):
+        try:
+            said = _PruneRecord.model_validate_json(row.record).details
+        except ValidationError:
+            continue  # somebody has changed the record, and its hash shows it
+        return said.checkpoint - 1, bytes.fromhex(said.previous_hash)
+    return 0, GENESIS
 
 
 def _faults(

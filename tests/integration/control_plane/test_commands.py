@@ -68,6 +68,12 @@ def test_a_new_control_plane_in_the_order_of_the_help(configured: Command):
     configured("node", "add", "driver-1", "--group", "hsm")
     configured("node", "add", "driver-1", "--group", "hsm")
     assert "2 records: nothing found" in configured("audit", "verify").stdout
+    assert "exported 2 records" in configured("audit", "export", "--to", "audit.jsonl").stderr
+    assert (
+        "2 records: nothing found" in configured("audit", "verify", "--file", "audit.jsonl").stdout
+    )
+    words = ("--exported", "audit.jsonl", "--keep-days", "1", "--reason", "ticket 31")
+    assert "0 records deleted" in configured("audit", "prune", *words).stdout
     assert "remove" in configured("node", "add", "driver-1", "--group", "b", status=1).stderr
     (node,) = json.loads(configured("node", "list", "--json").stdout)
     assert (node["id"], node["group"], node["last_seen"]) == ("driver-1", "hsm", None)

@@ -8,9 +8,11 @@ import pytest
 from typer.testing import Result
 
 from custody.database.pool import Pool
-from custody.node.audit_export import ExportFile, lines_after, place_at, verify_file
+from custody.node.audit_export import lines_after, place_at
+from custody.runtime.audit_file import ExportFile, FileVerification, verify_file
 from custody.runtime.errors import OperatorError
 from custody.runtime.signing_key import create_signing_key
+from custody.wire.signed_bytes import PinnedKeys
 from tests.integration.driver.commits import commit
 from tests.integration.driver.conftest import NodeParts, node_parts
 
@@ -51,14 +53,19 @@ def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
+def verified(path: Path, node: NodeParts) -> FileVerification:
+    keys = PinnedKeys([node.signer.public_key])
+    return verify_file(path, keys, node.name, 100)
+
+
 def findings(path: Path, node: NodeParts) -> list[str]:
-    return [what for _, what in verify_file(path, node.signer, node.name, 100).findings]
+    return [what for _, what in verified(path, node).findings]
 
 
 async def test_a_file_grows_with_each_export_and_is_checked_without_the_database(
     pool: Pool, node: NodeParts, exported: Path
 ):
-    found = verify_file(exported, node.signer, node.name, 100)
+    found = verified(exported, node)
     assert (found.records, found.first, found.last, found.signed) == (4, 1, 4, 4)
     assert found.findings == []
     assert len(content(exported).splitlines()) == 6
@@ -87,7 +94,7 @@ async def test_a_line_that_a_crash_cut_off_is_written_again(
     for cut in (1, 50, len(whole.splitlines()[-1]) + 30):
         put(exported, whole[:-cut])
         await export(pool, node, exported)
-        found = verify_file(exported, node.signer, node.name, 100)
+        found = verified(exported, node)
         assert (found.records, found.findings) == (4, [])
 
 

@@ -10,11 +10,12 @@ import pytest
 from typer.testing import Result
 
 from custody.database.pool import Pool
-from custody.node.audit_export import FileVerification, place_at, verify_file
+from custody.node.audit_export import place_at
 from custody.node.audit_prune import Order, Pruned, Pruning
 from custody.node.audit_records import read_kept
 from custody.node.audit_restore import lost_heads
 from custody.node.chain_verification import Subject, Verification, verify_chain
+from custody.runtime.audit_file import FileVerification
 from custody.runtime.errors import OperatorError
 from custody.runtime.signing_key import create_signing_key
 from custody.wire.node_api import AuditHeads
@@ -24,7 +25,7 @@ from hsm_driver.audited_keys import CHECK
 from tests.integration.driver.commits import commit
 from tests.integration.driver.conftest import NodeParts, node_parts
 from tests.integration.driver.test_audit import new_key
-from tests.integration.driver.test_audit_export import export
+from tests.integration.driver.test_audit_export import export, verified
 
 Run = Callable[..., Result]
 LATER = timedelta(days=1)
@@ -47,7 +48,7 @@ class Chain:
 
     async def exported(self) -> FileVerification:
         await export(self.pool, self.node, self.path)
-        return verify_file(self.path, self.node.signer, self.node.name, 10)
+        return verified(self.path, self.node)
 
     def pruning(self) -> Pruning:
         return Pruning(self.pool, self.subject)
@@ -62,14 +63,14 @@ class Chain:
         self.node.chain.forget_head()
         return pruned
 
-    async def verified(self) -> Verification:
+    async def verification(self) -> Verification:
         kept = read_kept(
             AuditHeads(group="hsm", heads=self.heads), self.node.signer, self.node.name
         )
         return await verify_chain(self.pool, self.subject, kept, CHECK, lambda *_: None)
 
     async def findings(self) -> list[str]:
-        return [each.what for each in (await self.verified()).findings]
+        return [each.what for each in (await self.verification()).findings]
 
     async def sequences(self) -> list[int]:
         rows = await self.pool.rows("SELECT sequence FROM audit ORDER BY sequence")
@@ -89,7 +90,7 @@ async def test_pruned_chain_verifies_and_grows_and_is_pruned_again(chain: Chain)
     assert pruned.checkpoint is not None
     assert (pruned.checkpoint.sequence, pruned.checkpoint.kept, pruned.deleted) == (8, 2, 6)
     assert await chain.sequences() == [1, 5, 9]
-    verified = await chain.verified()
+    verified = await chain.verification()
     assert (verified.findings, verified.pruned, verified.records) == ([], 8, 9)
     await chain.grow()
     assert await chain.findings() == []
@@ -127,9 +128,9 @@ async def test_a_file_that_does_not_prove_the_export_prunes_nothing(
     late = tmp_path / "late.jsonl"
     late.write_bytes(b"".join(lines[1:]))
     for bad, says in [
-        (verify_file(changed, chain.node.signer, chain.node.name, 10), "has findings"),
-        (verify_file(chain.path, stranger.signer, chain.node.name, 10), "has findings"),
-        (verify_file(late, chain.node.signer, chain.node.name, 10), "begins at record 2"),
+        (verified(changed, chain.node), "has findings"),
+        (verified(chain.path, stranger), "has findings"),
+        (verified(late, chain.node), "begins at record 2"),
         (replace(file, last_hash="00" * 32), "is not the record of this database"),
         (FileVerification(0, None, None, 0, [], 0), "no record"),
     ]:
