@@ -1,5 +1,6 @@
 """Settings for what differs between tokens, each against a token that differs in this way."""
 
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ from custody.pkcs11.doctor import hsm_checks
 from custody.pkcs11.errors import KeyUnusable
 from custody.pkcs11.launch import HsmCannotStart
 from custody.pkcs11.messages import Obstacle
+from custody.pkcs11.profiles import profiles
 from custody.pkcs11.settings import HsmSettings, NoPin
+from custody.pkcs11.token_section import token_traits
 from custody.pkcs11.token_traits import LOST_WITHOUT, Hardening, TokenTraits
 from custody.runtime.checks import Check, Status
 from custody.runtime.errors import OperatorError
-from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519
+from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, HSM_ALGORITHMS
+from hsm_driver.settings import HsmSection
 from softhsm.tokens import TokenFolder
 from tests.integration.pkcs11.conftest import make_master_key, opened, settings_for
 from tests.integration.pkcs11.outside import LABEL
@@ -241,3 +245,20 @@ async def test_unwrapped_keys_wrap_with_trusted_keys_alone_where_the_token_has_i
     async with opened(trusted) as hsm:
         verified(key, digest(3), await hsm.sign(key, digest(3)))
     assert (await doctor_says(trusted, "wrap_with_trusted")).status is Status.FAIL
+
+
+async def test_the_settings_of_the_tested_profile_work(settings: HsmSettings):
+    given = tomllib.loads("\n".join(profiles()["softhsm"].settings))
+    section = HsmSection.model_validate(
+        {"module": "/m.so", "token_label": "t", "pin_file": "/pin", **given},
+        context={"folder": Path("/")},
+    )
+    tested = replace(settings, traits=token_traits(section))
+    checks = [check async for check in hsm_checks(tested)]
+    assert not [
+        each for each in checks if each.name.startswith("token: ") and each.status is not Status.OK
+    ]
+    async with opened(tested) as hsm:
+        for algorithm in HSM_ALGORITHMS:
+            key = await hsm.generate(algorithm)
+            verified(key, digest(1), await hsm.sign(key, digest(1)))

@@ -1,12 +1,15 @@
 """The profiles of HSMs: each fact has a source, and each setting exists."""
 
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from custody.pkcs11.profiles import profiles
+from custody.pkcs11.token_section import token_traits
+from custody.pkcs11.token_traits import DEFAULT_TRAITS
 from hsm_driver.cli import app
 from hsm_driver.settings import HsmSection
 
@@ -16,10 +19,13 @@ def test_a_profile_recommends_only_settings_that_exist(name: str):
     """Each fact has a source, or the profile would not load."""
     profile = profiles()[name]
     given = tomllib.loads("\n".join(profile.settings))
-    HsmSection.model_validate(
+    section = HsmSection.model_validate(
         {"module": "/m.so", "token_label": "t", "pin_file": "/pin", **given},
         context={"folder": Path("/")},
     )
+    traits = asdict(token_traits(section))
+    for setting in given.keys() - {"host_signing"}:
+        assert traits[setting] != asdict(DEFAULT_TRAITS)[setting], f"{setting} says nothing"
     done = CliRunner().invoke(app, ["profile", "show", name])
     assert done.exit_code == 0, done.output
     assert profile.title in done.stdout
