@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,8 +21,10 @@ from custody.pkcs11.commands import (
     master_key_app,
     require_restored,
     show_adopted,
+    show_weaker,
 )
-from custody.runtime.console import application, no_overwriting, operator_errors, out
+from custody.runtime.console import application, err, no_overwriting, operator_errors, out
+from custody.runtime.errors import OperatorError
 from custody.runtime.operators import reason_of
 from custody.runtime.options import options_of
 from hsm_driver import keys_commands, profile_commands
@@ -140,13 +142,27 @@ app.add_typer(master_keys, name="master-key")
 @master_keys.command()
 def adopt(
     context: typer.Context,
+    name: Annotated[
+        list[str] | None, typer.Argument(help="New master keys, as custody/2 custody-host/2.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    accept_weaker: Annotated[
+        bool,
+        typer.Option(
+            "--accept-weaker", help="Also keys that allow more than this token's keys must."
+        ),
+    ] = False,
     restored: Restored = False,
     reason: Reason = None,
     check_value: CheckValues = None,
     rewrappable: WasRewrappable = False,
     extractable: WasExtractable = False,
 ) -> None:
-    """Record a new version of the master key in the group's database, or a retired one again.
+    """Record new master keys in the group's database by name, or retired ones again.
+
+    Compare the check values that the command shows with those that `master-key generate` printed.
+    Without a name, the command names the new keys. A key that allows more than it must needs
+    --accept-weaker, and the command then prints the line of [hsm] without which no driver starts.
 
     Until then no driver uses it, because everybody with the PIN can put a key on the token.
     After its next start, each driver wraps new keys with the newest version. A retired version must
@@ -166,9 +182,25 @@ def adopt(
         settings = _settings(context)
         if not restored:
             require_restored(reason, check_value, rewrappable=rewrappable, extractable=extractable)
-            new = asyncio.run(adopt_new(settings))
-            out.print(f"adopted {', '.join(new)}" if new else "there is no new master key")
+            names = name or []
+            new = asyncio.run(
+                adopt_new(
+                    settings,
+                    names,
+                    lambda keys, weak: _confirm_new(keys, weak, yes=yes),
+                    accept_weaker=accept_weaker,
+                )
+            )
+            out.print(f"adopted {', '.join(new.keys)}" if names else "there is no new master key")
+            if new.weak:
+                err.print("write into [hsm] of each driver that uses this HSM:", markup=False)
+                show_weaker({each: new.keys[each] for each in new.weak}, settings.hsm)
             return
+        if name or accept_weaker:
+            raise OperatorError(
+                "--restored takes no names and no --accept-weaker",
+                "It adopts every imported key. Leave the names and --accept-weaker out.",
+            )
         adopted = asyncio.run(
             adopt_restored(
                 settings,
@@ -183,6 +215,15 @@ def adopt(
         show_adopted(adopted, settings.hsm, place, extractable=extractable, rewrappable=rewrappable)
     else:
         out.print("this HSM shows each master key as made inside it: no key needs adoption")
+
+
+def _confirm_new(keys: Mapping[str, bytes], weak: Mapping[str, str], *, yes: bool) -> None:
+    for name, check_value in keys.items():
+        err.print(f"{name} has the check value 0x{check_value.hex()}", markup=False)
+        if name in weak:
+            err.print(f"  it allows more than it must: {weak[name]}", markup=False)
+    if not yes:
+        typer.confirm("Did you make these keys?", abort=True, err=True)
 
 
 @master_keys.command()

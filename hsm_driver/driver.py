@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -44,17 +45,18 @@ async def open_hsm(
     workers: int | None = None,
     accept_new: bool = False,
     learn_only_first: bool = False,
+    accept_weaker: bool = False,
 ) -> AsyncIterator[Hsm]:
     """Return the HSM after login. Raise OperatorError.
 
     Of the token's keys, only those that ``database`` knows are used; all, if it knows none. With
     ``accept_new``: also those that it may learn. With ``learn_only_first``: a database that knows
-    none must be new.
+    none must be new. ``accept_weaker``: as in HsmSettings.
     """
     known = [] if database is None else await known_keys(database)
     if database is not None and not known and learn_only_first:
         await require_first_start(database, settings.node.state_directory)
-    hsm = Hsm(hsm_settings(settings, workers))
+    hsm = Hsm(replace(hsm_settings(settings, workers), accept_weaker=accept_weaker))
     try:
         await hsm.start(known, accept_new=accept_new or not known)
         for stranger in await hsm.strangers():

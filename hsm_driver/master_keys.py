@@ -1,13 +1,16 @@
 """Adoption of master keys: new versions, and keys that came from the HSM's backup."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from custody.database.pool import Pool
 from custody.node.audited_changes import AuditedChanges
 from custody.node.connections import open_database
 from custody.node.restored_keys import adopt_restored as record_restored
 from custody.pkcs11.administration import Administration, administration
-from custody.pkcs11.restoring import imported_keys, require_expected, require_strong
+from custody.pkcs11.restoring import imported_keys, require_expected, require_strong, short
+from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name
 from hsm_driver.driver import open_hsm
 from hsm_driver.known_keys import known_keys
@@ -21,17 +24,64 @@ from hsm_driver.vault import (
 )
 
 
-async def adopt_new(settings: DriverSettings) -> list[str]:
-    """Record the token's new master keys, and retired ones that were found.
+@dataclass(frozen=True)
+class Adopted:
+    """The check values of adopted keys by name. ``weak``: why some allow more than they must."""
 
-    Return their names. Raise OperatorError.
+    keys: dict[str, bytes]
+    weak: dict[str, str]
+
+
+async def adopt_new(
+    settings: DriverSettings,
+    names: Collection[str],
+    confirm: Callable[[Mapping[str, bytes], Mapping[str, str]], None],
+    *,
+    accept_weaker: bool,
+) -> Adopted:
+    """Record new master keys of the token by name, and retired ones that were found.
+
+    ``confirm`` gets the check values and the weaknesses, and raises if the operator says no.
+    Without ``names`` adopt nothing if the token has no new key. Raise OperatorError.
     """
     async with (
         open_database(settings) as database,
-        open_hsm(settings, database, workers=1, accept_new=True) as hsm,
+        open_hsm(
+            settings, database, workers=1, accept_new=True, accept_weaker=accept_weaker
+        ) as hsm,
     ):
-        changes = AuditedChanges(database, settings.node.id)
-        return await Vault(database, hsm).adopt_master_keys(changes, operator_name())
+        vault = Vault(database, hsm)
+        new = await vault.new_master_keys()
+        _require_new(names, new, {each.name: each.why for each in await hsm.strangers()})
+        chosen = {name: new[name] for name in sorted(names)}
+        weak = {name: why for name, why in (await hsm.weak()).items() if name in chosen}
+        if chosen:
+            await asyncio.to_thread(confirm, chosen, weak)
+            changes = AuditedChanges(database, settings.node.id)
+            await vault.adopt_master_keys(changes, operator_name(), chosen)
+        return Adopted(chosen, weak)
+
+
+def _require_new(
+    names: Collection[str], new: Mapping[str, bytes], strangers: Mapping[str, str]
+) -> None:
+    """Raise OperatorError unless the names are those of new keys, or there is nothing to name."""
+    if not names and new:
+        raise OperatorError(
+            "the token has new master keys: "
+            + ", ".join(f"{name} (check value {short(new[name])})" for name in sorted(new)),
+            "Compare the check values with those that master-key generate printed, and name the "
+            f"keys: hsm-driver master-key adopt {' '.join(sorted(new))}",
+        )
+    for name in names:
+        if name in new:
+            continue
+        why = strangers.get(name, "the database knows it, or the token does not have it")
+        raise OperatorError(
+            f"{name} is not adopted: {why}",
+            "See the keys with: master-key list. If you made the key and it has to allow so much, "
+            "repeat the command with --accept-weaker.",
+        )
 
 
 async def adopt_restored(

@@ -1,6 +1,6 @@
 """Wrapped keys in the database, and their use in the HSM."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -156,14 +156,27 @@ class Vault:
         await self.adopt_master_keys(changes, operator)
         await self._record_proofs(changes, operator)
 
-    async def adopt_master_keys(self, changes: AuditedChanges, operator: str) -> list[str]:
+    async def new_master_keys(self) -> dict[str, bytes]:
+        """Return the check values of the token's keys that the database could learn, by name.
+
+        Raise OperatorError as ``compare_master_keys`` does for a missing or another key.
+        """
+        return (await self._compared())[1]
+
+    async def adopt_master_keys(
+        self, changes: AuditedChanges, operator: str, names: Collection[str] | None = None
+    ) -> list[str]:
         """Record the token's new master keys, and retired ones that the token has again.
 
-        Return their names. After that the newest master key wraps new keys. Raise OperatorError,
-        also for a key under the name of another master key, which wraps keys of this database or
-        has wrapped some: the HSM could not have both.
+        ``names``: only these. Return their names. After that the newest master key wraps new keys.
+        Raise OperatorError, also for a key under the name of another master key, which wraps keys
+        of this database or has wrapped some: the HSM could not have both.
         """
-        _, new = await self._compared()
+        new = {
+            name: value
+            for name, value in (await self.new_master_keys()).items()
+            if names is None or name in names
+        }
         if new:
             await self._require_unused_names(new)
             unrecorded = await self._hsm.new_proofs()

@@ -149,6 +149,10 @@ class Hsm:
         started = self._started()
         return {name: started.proofs[name] for name in started.new_proofs}
 
+    async def weak(self) -> dict[str, str]:
+        """Return why keys are weaker than the token could make them, by name: they are accepted."""
+        return dict(self._started().weak)
+
     async def strangers(self) -> list[Stranger]:
         """Return the token's keys under our labels that are not used."""
         return list(self._started().strangers)

@@ -17,7 +17,7 @@ from hsm_driver.cli import app
 from hsm_driver.configuration import NewDriver, new_configuration
 from hsm_driver.settings import DriverSettings
 from hsm_driver.vault import ADOPTED
-from tests.adopter import adopt_row
+from tests.adopter import ADOPTER, adopt_row
 
 FIRST, SECOND = bytes([1]) * 32, bytes([2]) * 32
 OWN_RECORDS = "SELECT record FROM audit WHERE node = 'driver-1'"
@@ -85,7 +85,7 @@ async def test_the_audit_chain_says_who_confirmed_what_and_where(config: Path, p
         "ConfirmKeyBackup", "custody/1", FIRST.hex(),
     )  # fmt: skip
     assert (said["operator"], said["place"], said["proof"]) == ("Ada", PLACE, None)
-    verify = ["--config", str(config), "audit", "verify", "--offline"]
+    verify = ["--config", str(config), "audit", "verify", "--offline", "--other", ADOPTER]
     done = await asyncio.to_thread(CliRunner().invoke, app, verify)
     assert done.exit_code == 0, done.output
 

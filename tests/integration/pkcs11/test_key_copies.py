@@ -23,7 +23,7 @@ from hsm_driver.possession import prove_possession
 from hsm_driver.rebuild import Rebuilt, rebuild
 from hsm_driver.vault import Vault
 from tests import faulty_s3
-from tests.adopter import adopt_first
+from tests.adopter import ADOPTER, adopt_first
 from tests.faulty_s3 import FaultyS3
 
 PREFIX = "hsm/"
@@ -226,6 +226,6 @@ async def test_a_rebuilt_key_that_is_deleted_or_changed_later_is_found(hsm, pool
 
 
 async def audit_findings(pool: Pool) -> list[str]:
-    subject = Subject("driver-1", DRIVER)
+    subject = Subject("driver-1", DRIVER, (ADOPTER,))
     found = await verify_chain(pool, subject, None, CHECK, lambda *_: None)
     return [each.what for each in found.findings]

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from custody.database.pool import Pool
 from custody.runtime.configuration import read_settings, write_secret
+from custody.runtime.errors import OperatorError
 from custody.runtime.signing_key import create_signing_key
 from custody.wire.algorithms import ECDSA_SECP256K1
 from devstack.processes import free_port
@@ -81,7 +82,7 @@ async def test_keys_under_an_older_master_key_are_named(config: Path, empty_toke
     old = await store_a_key(config)
     assert await call(config, "keys", "list", "--older", "--json") == []
     await call(config, "master-key", "generate")
-    await call(config, "master-key", "adopt")
+    await call(config, "master-key", "adopt", "custody/2", "custody-host/2", "--yes")
     new = await store_a_key(config)
 
     checks = {check["name"]: check for check in await call(config, "doctor", "--json")}
@@ -100,3 +101,64 @@ async def test_keys_under_an_older_master_key_are_named(config: Path, empty_toke
     ):
         rows = await call(config, "keys", "list", *arguments, "--json")
         assert [row["key_id"] for row in rows] == [str(key_id) for key_id in expected]
+
+
+async def driver_with_a_first_version(config: Path, token: TokenFolder) -> None:
+    await call(config, "master-key", "generate")
+    await store_a_key(config)
+
+
+async def test_adoption_takes_only_keys_that_are_named_and_confirmed(
+    config: Path, empty_token: TokenFolder, driver_database: str
+):
+    await driver_with_a_first_version(config, empty_token)
+    await call(config, "master-key", "generate")
+    keys = {key["name"]: key for key in await call(config, "master-key", "list", "--json")}
+
+    done = await invoke(config, "master-key", "adopt")
+    assert done.exit_code == 1
+    assert "hsm-driver master-key adopt custody-host/2 custody/2" in flat(done.stderr)
+    done = await invoke(config, "master-key", "adopt", "custody/2", answer="n\n")
+    assert done.exit_code == 1
+    assert keys["custody/2"]["check_value"] in done.stderr.replace("\n", "")
+    assert await adopted(driver_database) == {"custody/1", "custody-host/1"}
+    done = await invoke(config, "master-key", "adopt", "custody/2", answer="y\n")
+    assert done.exit_code == 0, done.output
+    assert await adopted(driver_database) == {"custody/1", "custody-host/1", "custody/2"}
+    done = await invoke(config, "master-key", "adopt", "custody/2", "--yes")
+    assert "the database knows it" in flat(done.stderr)
+
+
+async def test_a_new_key_that_allows_more_is_adopted_only_on_demand(
+    config: Path, empty_token: TokenFolder, driver_database: str
+):
+    await driver_with_a_first_version(config, empty_token)
+    await call(config, "master-key", "generate", "--rewrappable")
+    names = ("custody/2", "custody-host/2", "--yes")
+    done = await invoke(config, "master-key", "adopt", *names)
+    assert done.exit_code == 1
+    assert "does not fix EXTRACTABLE" in flat(done.stderr)
+    assert "custody/2" not in await adopted(driver_database)
+
+    done = await invoke(config, "master-key", "adopt", *names, "--accept-weaker")
+    assert done.exit_code == 0, done.output
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("weaker_")]
+    with pytest.raises(OperatorError, match="does not fix EXTRACTABLE"):
+        await store_a_key(config)
+    edit(config, '# weaker_check_values = ["0x..."]', line)
+    await store_a_key(config)
+
+
+async def invoke(config: Path, *arguments: str, answer: str | None = None) -> Any:
+    return await asyncio.to_thread(
+        CliRunner().invoke, app, ["--config", str(config), *arguments], input=answer
+    )
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+async def adopted(driver_database: str) -> set[str]:
+    async with Pool(driver_database, 1, "test") as pool:
+        return {row.id for row in await pool.rows("SELECT id FROM master_keys")}

@@ -304,6 +304,7 @@ async def test_nothing_is_adopted_where_every_key_was_made_inside(
         (["--reason", "x"], "belong to --restored"),
         (["--extractable"], "belong to --restored"),
         (["--check-value", "0x" + "11" * 32], "belong to --restored"),
+        (["custody/2", "--restored", "--reason", "x"], "takes no names"),
         (["--restored", "--reason", "x", "--check-value", "0x11"], "is not a check value"),
     ],
 )

@@ -60,6 +60,11 @@ def restore(tokens: TokenFolder, name: str) -> None:
     shutil.copytree(tokens.folder / name, tokens.folder / "tokens", dirs_exist_ok=True)
 
 
+def adopt_version(version: int) -> list[str]:
+    names = [f"custody/{version}", f"custody-host/{version}"]
+    return ["master-key", "adopt", *names, "--yes"]
+
+
 async def store_a_key(settings: DriverSettings, pool: Pool) -> UUID:
     key_id = uuid4()
     async with open_hsm(settings, workers=1) as hsm:
@@ -92,7 +97,7 @@ async def keys(
     old = await store_a_key(settings, pool)
     save(empty_token, "older")
     await make_master_key(settings_for(empty_token, tmp_path / "state"))
-    assert (await call(config, "master-key", "adopt")).exit_code == 0
+    assert (await call(config, *adopt_version(2))).exit_code == 0
     new = await store_a_key(settings, pool)
     save(empty_token, "newer")
     delete_version(empty_token, 1)
@@ -289,7 +294,7 @@ async def test_a_new_key_never_gets_the_name_of_a_retired_one(
 ):
     old, new = newest_retired
     assert (await call(config, "master-key", "generate")).exit_code == 0
-    done = await call(config, "master-key", "adopt")
+    done = await call(config, *adopt_version(2))
     assert done.exit_code == 1
     assert "has the name of another master key" in done.stderr
     assert " ".join(GENERATE) in " ".join(done.stderr.split())
@@ -298,14 +303,14 @@ async def test_a_new_key_never_gets_the_name_of_a_retired_one(
 
     delete_version(empty_token, 2)
     assert (await call(config, *GENERATE)).exit_code == 0
-    done = await call(config, "master-key", "adopt")
+    done = await call(config, *adopt_version(3))
     assert "adopted custody-host/3, custody/3" in done.stdout
     third = await store_a_key(settings, pool)
 
     restore(empty_token, "newer")  # the lost key is found
     with pytest.raises(OperatorError, match="custody/2"):
         await signs(settings, pool, old)
-    done = await call(config, "master-key", "adopt")
+    done = await call(config, *adopt_version(2))
     assert "adopted custody-host/2, custody/2" in done.stdout
     for key_id in (old, new, third):
         await signs(settings, pool, key_id)
@@ -325,14 +330,14 @@ async def test_a_new_key_never_gets_a_name_that_stored_keys_have(
     """A database that was rebuilt from S3 has no row of the lost version."""
     await pool.rows("DELETE FROM master_keys WHERE retired_at IS NOT NULL")
     assert (await call(config, "master-key", "generate")).exit_code == 0
-    done = await call(config, "master-key", "adopt")
+    done = await call(config, *adopt_version(2))
     assert done.exit_code == 1
     assert str(newest_retired[1]) in done.stderr
     assert " ".join(GENERATE) in " ".join(done.stderr.split())
 
     delete_version(empty_token, 2)
     restore(empty_token, "newer")
-    done = await call(config, "master-key", "adopt")
+    done = await call(config, *adopt_version(2))
     assert "adopted custody-host/2, custody/2" in done.stdout
 
 
@@ -394,6 +399,6 @@ async def test_a_retired_key_that_is_imported_is_compared_with_its_row(
     settings = pin(config, done)
     with pytest.raises(OperatorError, match="custody/2"):
         await signs(settings, pool, old)
-    done = await call(config, "master-key", "adopt")
+    done = await call(config, *adopt_version(2))
     assert "adopted custody-host/2, custody/2" in done.stdout
     await signs(settings, pool, old)
