@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,14 @@ import mpc.cli
 from custody.control_plane.audit.heads import AuditHeads
 from custody.control_plane.audit.own_chain import verify_own_chain
 from custody.database.pool import Pool
+from custody.node.audit_export import lines_after, place_at
+from custody.node.audit_prune import Order, Pruning
 from custody.node.audit_records import read_kept
-from custody.node.chain_verification import Subject, verify_chain
+from custody.node.chain_verification import Subject, Verification, verify_chain
+from custody.runtime.audit_file import ExportFile, FileVerification, verify_file
 from custody.runtime.signing_key import load_signing_key
 from custody.wire.node_api import AuditHeads as KeptHeads
+from custody.wire.signed_bytes import PinnedKeys
 from devstack.postgres import Cluster
 from hsm_driver.audited_keys import CHECK as KEYS
 from mpc.shares.audited_shares import CHECK as SHARES
@@ -64,21 +69,45 @@ def test_shares_still_open(released: Released, signer: str):
     assert (verified["verified"], verified["bad"]) == (2, [])
 
 
+async def chain_of(released: Released, node: str, prune_into: Path | None = None) -> Verification:
+    """Verify a chain against the heads at the control plane. With a file: after a prune."""
+    database, check = CHAINS[node]
+    signer = load_signing_key(released.folder / f"{node}.pem", "identity", "")
+    subject = Subject(node, signer)
+    replica = Replica(released.urls["control_plane"])
+    async with replica.database, Pool(released.urls[database], 2, "test") as pool:
+        heads = await AuditHeads(replica.database).kept(node)
+        kept = read_kept(KeptHeads(group="", heads=heads), signer, node)
+        if prune_into is not None:
+            file = await export(pool, subject, prune_into)
+            order = Order(file, datetime.now(UTC) + timedelta(days=36_500), "bo", "ticket")
+            assert (await Pruning(pool, subject).prune(order)).deleted > 0
+        return await verify_chain(pool, subject, kept, check, lambda *_: None)
+
+
+async def export(pool: Pool, subject: Subject, path: Path) -> FileVerification:
+    with ExportFile(path) as file:
+        begin = await place_at(pool, subject.node, subject.signer, 0)
+        async for line in lines_after(pool, subject.node, subject.signer, begin):
+            file.write(line)
+    return verify_file(path, PinnedKeys([subject.signer.public_key]), subject.node, 10)
+
+
 @pytest.mark.parametrize("node", CHAINS)
 async def test_the_chain_of_a_node_verifies_against_the_heads_at_the_control_plane(
     released: Released, node: str
 ):
-    database, check = CHAINS[node]
-    signer = load_signing_key(released.folder / f"{node}.pem", "identity", "")
-    replica = Replica(released.urls["control_plane"])
-    async with replica.database, Pool(released.urls[database], 2, "test") as pool:
-        heads = await AuditHeads(replica.database).kept(node)
-        answer = KeptHeads(group="", heads=heads, set_aside=(), restores=())
-        kept = read_kept(answer, signer, node)
-        found = await verify_chain(pool, Subject(node, signer), kept, check, lambda *_: None)
+    found = await chain_of(released, node)
     assert found.findings == []
     assert found.records > 4
     assert found.compared > 0
+
+
+@pytest.mark.parametrize("node", CHAINS)
+async def test_the_chain_of_a_node_can_be_pruned(released: Released, node: str, tmp_path: Path):
+    found = await chain_of(released, node, tmp_path / "audit.jsonl")
+    assert found.findings == []
+    assert found.pruned == found.records - 1
 
 
 async def test_the_audit_of_the_control_plane_verifies(released: Released):

@@ -244,3 +244,14 @@ def test_the_command(run: Run, tmp_path: Path):
     assert "the journal keeps outcomes for 90 days" in short.stderr
     path.write_text(path.read_text().replace("success", "failure"))
     assert run(*words).exit_code == 1
+
+
+async def test_a_checkpoint_that_another_key_signed_is_found(chain: Chain, pool: Pool):
+    """A person who writes to the database extends the chain, but cannot sign a checkpoint."""
+    file = await chain.exported()
+    stranger = Pruning(pool, Subject(chain.node.name, node_parts(pool, "x").signer))
+    await stranger.prune(Order(file, datetime.now(UTC) + LATER, "bo", "ticket"))
+    assert await chain.sequences() == [1, 5, 9]
+    findings = await chain.findings()
+    assert any("the checkpoint is invalid" in what for what in findings)
+    assert any("missing" in what for what in findings)
