@@ -1,15 +1,17 @@
 """`audit prune`: old exported records go, and everything that is left is still verified."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
 from typer.testing import Result
 
 from custody.database.pool import Pool
+from custody.node import audit
 from custody.node.audit_export import place_at
 from custody.node.audit_prune import Order, Pruned, Pruning
 from custody.node.audit_records import read_kept
@@ -255,3 +257,38 @@ async def test_a_checkpoint_that_another_key_signed_is_found(chain: Chain, pool:
     findings = await chain.findings()
     assert any("the checkpoint is invalid" in what for what in findings)
     assert any("missing" in what for what in findings)
+
+
+class Ago(datetime):
+    """The clock of a node 100 days ago."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "Ago":
+        found: Ago = super().now(tz) - timedelta(days=100)
+        return found
+
+
+async def test_the_command_deletes_what_is_older_than_the_journal_keeps(
+    pool: Pool, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    node = node_parts(pool, "node-1", create_signing_key(tmp_path / "identity.pem"))
+    with monkeypatch.context() as patch:
+        patch.setattr(audit, "datetime", Ago)
+        for _ in range(3):
+            await node.journal.commit(commit(node="node-1"))
+    await pool.rows("UPDATE journal SET committed_at = now() - interval '100 days'")
+    await node.journal.commit(commit(node="node-1"))
+    path = tmp_path / "audit.jsonl"
+
+    async def json_of(*words: object) -> dict:
+        done = await asyncio.to_thread(run, "audit", *words, "--json")
+        assert done.exit_code == 0, done.output
+        return dict(json.loads(done.stdout))
+
+    exported = await asyncio.to_thread(run, "audit", "export", "--to", path)
+    assert exported.exit_code == 0, exported.output
+    words = ("prune", "--exported", path, "--offline", "--reason", "ticket 32")
+    assert await json_of(*words) == {"deleted": 3, "checkpoint": 3}
+    found = await json_of("verify", "--offline")
+    assert (found["findings"], found["pruned"], found["records"]) == ([], 3, 5)
+    assert await json_of(*words) == {"deleted": 0, "checkpoint": None}
