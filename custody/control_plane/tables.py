@@ -163,6 +163,14 @@ keys = Table(
     _created_at(),
 )
 Index("ix_keys_application_id_created_at_id", keys.c.application_id, keys.c.created_at, keys.c.id)
+for _filter in ("network", "store", "scheme", "curve"):  # of a list: finds rare values
+    Index(
+        f"ix_keys_application_id_{_filter}_created_at_id",
+        keys.c.application_id,
+        keys.c[_filter],
+        keys.c.created_at,
+        keys.c.id,
+    )
 
 wallets = Table(
     "wallets",
@@ -180,6 +188,14 @@ Index(
     wallets.c.created_at,
     wallets.c.id,
 )
+Index(
+    "ix_wallets_application_id_network_created_at_id",
+    wallets.c.application_id,
+    wallets.c.network,
+    wallets.c.created_at,
+    wallets.c.id,
+)
+Index("ix_wallets_application_id_address", wallets.c.application_id, wallets.c.address)
 
 jobs = Table(
     "jobs",
@@ -240,7 +256,27 @@ Index(  # the retention takes the oldest first
     jobs.c.id,
     postgresql_where=(jobs.c.kind == "Sign") & jobs.c.finished_at.is_not(None),
 )
-Index("ix_jobs_key_id_created_at_id", jobs.c.key_id, jobs.c.created_at, jobs.c.id)
+Index(
+    "ix_jobs_key_id_kind_created_at_id",
+    jobs.c.key_id,
+    jobs.c.kind,
+    jobs.c.created_at,
+    jobs.c.id,
+)
+Index(  # few beside the signed ones: a list with a status asks for them
+    "ix_jobs_failed_signatures",
+    jobs.c.key_id,
+    jobs.c.created_at,
+    jobs.c.id,
+    postgresql_where=text("kind = 'Sign' AND state IN ('Denied', 'Failed')"),
+)
+Index(
+    "ix_jobs_failed_keys",
+    jobs.c.application_id,
+    jobs.c.created_at,
+    jobs.c.id,
+    postgresql_where=text("kind = 'GenerateKey' AND state IN ('Denied', 'Failed')"),
+)
 
 spent_external_ids = Table(  # of pruned signatures: no request gets such a name again
     "spent_external_ids",

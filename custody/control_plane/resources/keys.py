@@ -8,7 +8,7 @@ from uuid import UUID
 from custody.control_plane.access.tokens import Caller
 from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.problems import Code, ProblemError
-from custody.control_plane.resources.pages import Listing, PageRequest
+from custody.control_plane.resources.pages import Listing, PageRequest, in_states, is_one_of
 from custody.control_plane.resources.presentation import KEY_STATUS, key_of
 from custody.control_plane.tables import JobState
 from custody.runtime.cache import Cache
@@ -26,7 +26,7 @@ _KEYS = """
         (SELECT array_agg(signer ORDER BY share_index) FROM signer_group_members
             WHERE group_name = keys.signer_group) AS signers,
         jobs.endpoint, jobs.external_id, jobs.state, jobs.outcome, jobs.last_failure
-    FROM keys JOIN jobs ON jobs.id = keys.id
+    FROM keys JOIN jobs ON jobs.id = keys.id AND jobs.kind = 'GenerateKey'
     WHERE keys.application_id = :application
 """
 
@@ -36,12 +36,13 @@ _LISTING = Listing(
     _KEYS,
     "keys",
     {
-        "scheme": "keys.scheme = :scheme",
-        "curve": "keys.curve = :curve",
-        "network": "keys.network = :network",
-        "store": "keys.store = :store",
-        "states": "jobs.state = ANY(:states)",
-        "external_id": f"jobs.external_id = :external_id AND jobs.endpoint = '{Endpoint.KEYS}'",
+        "scheme": is_one_of("keys.scheme", Scheme),
+        "curve": is_one_of("keys.curve", Curve),
+        "network": is_one_of("keys.network", Network),
+        "store": is_one_of("keys.store", Store),
+        "states": in_states,
+        "external_id": "jobs.application_id = :application AND jobs.external_id = :external_id "
+        f"AND jobs.endpoint = '{Endpoint.KEYS}'",
     },
 )
 

@@ -8,7 +8,7 @@ from custody.control_plane.access.tokens import Caller
 from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.jobs.queue import Queue
 from custody.control_plane.problems import Code, ProblemError
-from custody.control_plane.resources.pages import Listing, PageRequest
+from custody.control_plane.resources.pages import Listing, PageRequest, in_states
 from custody.control_plane.resources.presentation import (
     SIGNATURE_STATUS,
     Progress,
@@ -16,6 +16,7 @@ from custody.control_plane.resources.presentation import (
     signature_of,
 )
 from custody.runtime.batching import Batcher
+from custody.wire.jobs import Endpoint
 from custody.wire.resources import Page, Signature, SignatureStatus
 
 _PROGRESS = """
@@ -32,7 +33,10 @@ _SIGNATURE = _SIGNATURES + "AND id = :id"
 _LISTING = Listing(
     _SIGNATURES,
     "jobs",
-    {"states": "state = ANY(:states)", "external_id": "external_id = :external_id"},
+    {
+        "states": in_states,
+        "external_id": f"external_id = :external_id AND endpoint = '{Endpoint.SIGNATURES}'",
+    },
 )
 
 

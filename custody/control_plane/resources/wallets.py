@@ -7,15 +7,19 @@ from uuid import UUID
 from custody.control_plane.access.tokens import Caller
 from custody.control_plane.database import Database
 from custody.control_plane.problems import Code, ProblemError
-from custody.control_plane.resources.pages import Listing, PageRequest
+from custody.control_plane.resources.pages import Listing, PageRequest, in_states, is_one_of
 from custody.control_plane.resources.presentation import wallet_of
+from custody.wire.algorithms import Network, Store
+from custody.wire.jobs import Endpoint
 from custody.wire.resources import Page, Wallet
 
 _WALLETS = """
     SELECT wallets.id, wallets.network, wallets.key_id, wallets.address, wallets.created_at,
         keys.store, keys.signer_group,
         jobs.endpoint, jobs.external_id, jobs.state, jobs.outcome, jobs.last_failure
-    FROM wallets JOIN keys ON keys.id = wallets.key_id JOIN jobs ON jobs.id = wallets.key_id
+    FROM wallets
+    JOIN keys ON keys.id = wallets.key_id AND keys.application_id = wallets.application_id
+    JOIN jobs ON jobs.id = wallets.key_id AND jobs.kind = 'GenerateKey'
     WHERE wallets.application_id = :application
 """
 
@@ -26,11 +30,12 @@ _LISTING = Listing(
     _WALLETS,
     "wallets",
     {
-        "network": "wallets.network = :network",
-        "store": "keys.store = :store",
-        "states": "jobs.state = ANY(:states)",
+        "network": is_one_of("wallets.network", Network),
+        "store": is_one_of("keys.store", Store),
+        "states": in_states,
         "address": "wallets.address = :address",
-        "external_id": "jobs.external_id = :external_id",
+        "external_id": "jobs.application_id = :application AND jobs.external_id = :external_id "
+        f"AND jobs.endpoint = '{Endpoint.WALLETS}'",
     },
 )
 
