@@ -4,6 +4,7 @@ Never pickle: the worker holds a vendor's library, and what it sends is only eve
 """
 
 import struct
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -75,11 +76,17 @@ class KeyProof(Message):
     @property
     def value(self) -> bytes:
         """Return the 32 bytes that name the proof, in audit records and configurations."""
-        return proof_value(self.mechanism, self.algorithm, self.public_key, self.wrapped)
+        return proof_value(
+            self.mechanism, self.algorithm, self.public_key, self.wrapped, self.unwrapped_without
+        )
 
 
 def proof_value(
-    mechanism: str, algorithm: Algorithm | None, public_key: bytes, wrapped: bytes
+    mechanism: str,
+    algorithm: Algorithm | None,
+    public_key: bytes,
+    wrapped: bytes,
+    unwrapped_without: Sequence[str],
 ) -> bytes:
     """Return SHA-256 of all that a proof proves with."""
     return tagged_hash(
@@ -88,6 +95,7 @@ def proof_value(
         b"" if algorithm is None else str(algorithm).encode(),
         public_key,
         wrapped,
+        *(name.encode() for name in unwrapped_without),
     )
 
 

@@ -9,7 +9,8 @@ from custody.pkcs11.messages import KeyProof
 from custody.wire.algorithms import Curve, Scheme, known_algorithm
 
 _PROOFS = """
-    SELECT key_name, check_value, mechanism, scheme, curve, public_key, wrapped, unwrapped_without
+    SELECT value, key_name, check_value, mechanism, scheme, curve, public_key, wrapped,
+        unwrapped_without
     FROM key_proofs ORDER BY created_at, value
 """
 
@@ -53,7 +54,8 @@ def proof_rows(
 async def stored_proofs(pool: Pool) -> Mapping[bytes, list[tuple[str, KeyProof]]]:
     """Return the names and proofs of the keys, by the check value of the key, oldest first.
 
-    A damaged row is left out: it proves nothing.
+    A damaged row is left out, and a row whose name is not that of its contents: its audit record is
+    about another proof.
     """
     found: dict[bytes, list[tuple[str, KeyProof]]] = defaultdict(list)
     for row in await pool.rows(_PROOFS):
@@ -72,5 +74,6 @@ async def stored_proofs(pool: Pool) -> Mapping[bytes, list[tuple[str, KeyProof]]
             wrapped=row.wrapped,
             unwrapped_without=[name for name in row.unwrapped_without.split(",") if name],
         )
-        found[row.check_value].append((row.key_name, proof))
+        if proof.value == row.value:
+            found[row.check_value].append((row.key_name, proof))
     return found

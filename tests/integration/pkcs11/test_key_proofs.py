@@ -15,6 +15,7 @@ from custody.pkcs11.errors import KeyUnusable
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.launch import HsmCannotStart
 from custody.pkcs11.settings import HsmSettings
+from custody.pkcs11.stored_proofs import stored_proofs
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.runtime.checks import Status
 from custody.runtime.errors import OperatorError
@@ -165,6 +166,27 @@ async def test_a_proof_that_somebody_adds_makes_no_key_ours(settings: HsmSetting
     await pool.rows("UPDATE key_proofs SET wrapped = set_byte(wrapped, 0, 0)")
     async with driver(settings, pool):  # the keys prove themselves by other means
         assert set(await recorded_proofs(pool)) == {"custody/1", "custody-host/1"}
+
+
+CHANGED = {
+    "mechanism": "'AES_KEY_WRAP'",
+    "public_key": "'\\x02'",
+    "wrapped": "'\\x02'",
+    "unwrapped_without": "'COPYABLE'",
+    "curve": "'secp256k1'",
+}
+
+
+@pytest.mark.parametrize("column", CHANGED)
+async def test_a_proof_that_was_changed_after_its_record_is_left_out(
+    settings: HsmSettings, pool: Pool, column: str
+):
+    async with driver(settings, pool):
+        pass
+    change = f"UPDATE key_proofs SET {column} = {CHANGED[column]} WHERE key_name = 'custody/1'"
+    await pool.rows(change)
+    proofs = await stored_proofs(pool)
+    assert [name for named in proofs.values() for name, _ in named] == ["custody-host/1"]
 
 
 FOREIGN = """

@@ -113,7 +113,13 @@ CONSTRUCTIONS: dict[Domain, tuple[Callable[..., object], tuple[st.SearchStrategy
     Domain.KEY_COPY: (bound_to, (ids,)),
     Domain.KEY_PROOF: (
         proof_value,
-        (names, st.one_of(st.none(), st.sampled_from(sorted(ALGORITHMS, key=str))), few, few),
+        (
+            names,
+            st.one_of(st.none(), st.sampled_from(sorted(ALGORITHMS, key=str))),
+            few,
+            few,
+            st.lists(names, max_size=3),
+        ),
     ),
     Domain.BAN: (
         lambda signer, signature, payload: ban_digest(
