@@ -69,6 +69,11 @@ cached_keys_seconds = 60
 # Check values of keys that may be used although they allow more than they must, as after master-key
 # generate --rewrappable or --extractable: docs/how-to/new-master-key.md.
 # weaker_check_values = ["0x..."]
+# Other tokens with the same master keys (clones, HA pairs): docs/how-to/several-tokens.md. Losing
+# one costs no request. What a table does not say is as above; each token has its own workers.
+# [[hsm.other_tokens]]
+# token_label = "custody-2"  # module, token_serial and slot too, if they differ
+# pin_file = "pin-2"         # or pin_credential
 
 """
 

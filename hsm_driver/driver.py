@@ -30,7 +30,7 @@ from hsm_driver.key_copies import KeyCopies
 from hsm_driver.key_generation import GenerateKey
 from hsm_driver.known_keys import known_keys
 from hsm_driver.protection_warnings import protection_warnings
-from hsm_driver.settings import DriverSettings, hsm_settings
+from hsm_driver.settings import DriverSettings, hsm_settings, other_tokens
 from hsm_driver.signing import Sign
 from hsm_driver.vault import Vault
 
@@ -51,12 +51,15 @@ async def open_hsm(
 
     Of the token's keys, only those that ``database`` knows are used; all, if it knows none. With
     ``accept_new``: also those that it may learn. With ``learn_only_first``: a database that knows
-    none must be new. ``accept_weaker``: as in HsmSettings.
+    none must be new. ``accept_weaker``: as in HsmSettings. With ``workers``: only the first
+    token is used.
     """
     known = [] if database is None else await known_keys(database)
     if database is not None and not known and learn_only_first:
         await require_first_start(database, settings.node.state_directory)
-    hsm = Hsm(replace(hsm_settings(settings, workers), accept_weaker=accept_weaker))
+    others = other_tokens(settings) if workers is None else []
+    first = replace(hsm_settings(settings, workers), accept_weaker=accept_weaker)
+    hsm = Hsm(first, others=[replace(each, accept_weaker=accept_weaker) for each in others])
     try:
         await hsm.start(known, accept_new=accept_new or not known)
         for stranger in await hsm.strangers():

@@ -3,12 +3,18 @@
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from custody.node.settings import NodeSettings
 from custody.pkcs11.messages import DEFAULT_CACHED_KEYS_SECONDS
 from custody.pkcs11.settings import HsmSettings
-from custody.pkcs11.token_section import TokenSection, token_settings
+from custody.pkcs11.token_section import (
+    OtherTokenSection,
+    TokenSection,
+    check_pin,
+    other_token_settings,
+    token_settings,
+)
 from custody.runtime.tls import TlsFiles
 from custody.s3.settings import S3Section
 from custody.wire.algorithms import HSM_ALGORITHMS, Algorithm
@@ -21,6 +27,27 @@ class HsmSection(TokenSection):
     host_signing: tuple[str, ...] = ()
     cached_keys: Annotated[int, Field(ge=0, le=1000)] = 0
     cached_keys_seconds: Annotated[float, Field(gt=0, le=3600)] = DEFAULT_CACHED_KEYS_SECONDS
+
+    other_tokens: Annotated[tuple[OtherTokenSection, ...], Field(max_length=15)] = ()
+
+    @model_validator(mode="after")
+    def _check_other_tokens(self) -> "HsmSection":
+        for other in self.other_tokens:
+            check_pin(other, self.login)
+        own = (self.token_label, self.token_serial, self.slot)
+        names = [
+            own,
+            *(
+                (o.token_label or self.token_label, o.token_serial, o.slot)
+                for o in self.other_tokens
+            ),
+        ]
+        if len(set(names)) != len(names):
+            raise ValueError(
+                "other_tokens: each token needs its own token_label, token_serial or slot, because "
+                "health and metrics name the token that is away"
+            )
+        return self
 
     @field_validator("host_signing")
     @classmethod
@@ -72,3 +99,9 @@ def hsm_settings(settings: DriverSettings, workers: int | None = None) -> HsmSet
         cached_keys=settings.hsm.cached_keys,
         cached_keys_seconds=settings.hsm.cached_keys_seconds,
     )
+
+
+def other_tokens(settings: DriverSettings) -> list[HsmSettings]:
+    """Return the settings of the tokens beside the first, which have the same master keys."""
+    first = hsm_settings(settings)
+    return [other_token_settings(first, section) for section in settings.hsm.other_tokens]

@@ -104,14 +104,18 @@ def restore(
     context: typer.Context,
     backup: Annotated[Path, typer.Argument(help="The folder that `backup` wrote.")],
     label: Label = "custody",
+    new_label: Annotated[
+        str | None,
+        typer.Option("--as", help="The label of the restored token, beside the first one."),
+    ] = None,
 ) -> None:
     """Copy a token out of a backup folder. Never replaces a token of the same label."""
     from softhsm.tokens import TokenFolder
 
     tokens: TokenFolder = context.obj
     with operator_errors():
-        pin_file = TokenFolder(backup).copy_to(label, tokens)
-    _show(tokens, label, pin_file)
+        pin_file = TokenFolder(backup).copy_to(label, tokens, new_label)
+    _show(tokens, new_label or label, pin_file)
 
 
 def _show(tokens: TokenFolder, label: str, pin_file: Path) -> None:

@@ -10,8 +10,9 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from uuid import UUID
 
 from custody.runtime.configuration import read_secret, replace_file, sync_folder, write_secret
 from custody.runtime.errors import OperatorError
@@ -24,6 +25,9 @@ MODULES = (
 )
 LABEL = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 PIN_BYTES = 8
+SERIAL_SIZE, LABEL_SIZE = 16, 32
+"""Characters of a serial number and of a padded label (PKCS#11 3.1, CK_TOKEN_INFO)."""
+DESCRIPTION_FILE = "token.object"
 MAX_FILES, MAX_FILE = 10_000, 1024 * 1024
 """Of a token: how many files, and bytes in each. SoftHSM writes a small file for each object."""
 CONFIGURATION = """\
@@ -116,36 +120,42 @@ class TokenFolder:
         self._run("--delete-token", "--token", label)
         self.pin_file(label).unlink(missing_ok=True)
 
-    def copy_to(self, label: str, other: "TokenFolder") -> Path:
-        """Copy a token with its keys and its PIN into another folder. Return the new PIN file.
+    def copy_to(self, label: str, other: "TokenFolder", new_label: str | None = None) -> Path:
+        """Copy a token with its keys and its PIN into a folder. Return the new PIN file.
 
         This stands for an HSM vendor's cloning, backup and restore: no key needs to be extractable.
         A SoftHSM token is a folder of files, so a copy of these files is enough. Both tokens have
-        the same label and serial number, so they cannot be in one folder. The copy appears under
-        its name when it is complete, and never replaces a token.
+        the same label and serial number, so they cannot be in one folder. With ``new_label`` the
+        copy gets that label and a serial number of its own, so it can. The copy appears under its
+        name when it is complete, and never replaces a token.
         """
         _check_label(label)
+        copied_label = label if new_label is None else new_label
+        _check_label(copied_label)
         self._check_files()
         token = self._named(label)
-        if any(each.label == label for each in other.list()):
+        if any(each.label == copied_label for each in other.list()):
             raise OperatorError(
-                f"{other.folder} has a token {label!r} already",
-                "Choose another folder, or delete this token: "
-                f"softhsm/token --folder {other.folder} wipe {label}",
+                f"{other.folder} has a token {copied_label!r} already",
+                "Choose another folder or label, or delete this token: "
+                f"softhsm/token --folder {other.folder} wipe {copied_label}",
             )
         pin = read_secret(self.pin_file(label), "the token's PIN")
         source = self._files_of(token)
         other._prepare()
-        copied = other._tokens / source.name
+        named = token
+        if new_label is not None:
+            named = replace(token, label=new_label, serial=secrets.token_hex(SERIAL_SIZE // 2))
+        copied = other._tokens / _folder_name(source.name, named.serial)
         try:
-            _copy_token(source, copied)
-            self._compare(token, other)
-            other.pin_file(label).unlink(missing_ok=True)
-            write_secret(other.pin_file(label), pin)
+            _copy_token(source, copied, _renaming(token, named))
+            self._compare(named, other)
+            other.pin_file(copied_label).unlink(missing_ok=True)
+            write_secret(other.pin_file(copied_label), pin)
         except BaseException:
             shutil.rmtree(copied, ignore_errors=True)
             raise
-        return other.pin_file(label)
+        return other.pin_file(copied_label)
 
     def _named(self, label: str) -> ListedToken:
         for token in self.list():
@@ -210,9 +220,21 @@ class TokenFolder:
         return done.stdout
 
 
-def _copy_token(source: Path, copied: Path) -> None:
+def _folder_name(name: str, serial: str) -> str:
+    """Return the name of a token's folder, a UUID whose last digits are the serial number."""
+    return str(UUID(UUID(name).hex[:-SERIAL_SIZE] + serial))
+
+
+def _renaming(token: ListedToken, named: ListedToken) -> dict[bytes, bytes]:
+    """Return what to replace in token.object, which has both texts in fields of fixed size."""
+    old, new = token.label.encode().ljust(LABEL_SIZE), named.label.encode().ljust(LABEL_SIZE)
+    return {old: new, token.serial.encode(): named.serial.encode()}
+
+
+def _copy_token(source: Path, copied: Path, renaming: dict[bytes, bytes]) -> None:
     """Copy a token's files, mode 0600 in a folder of mode 0700, and fsync them.
 
+    ``renaming``: bytes to replace in the file that describes the token.
     The copy is made beside ``copied`` and then renamed. Raise OperatorError if the token changed
     meanwhile: the copy could mix files of before and after the change.
     """
@@ -221,7 +243,8 @@ def _copy_token(source: Path, copied: Path) -> None:
         making = Path(temporary) / copied.name
         making.mkdir(mode=0o700)
         for name, content in before.items():
-            write_secret(making / name, content)
+            is_description = name == DESCRIPTION_FILE
+            write_secret(making / name, _renamed(content, renaming) if is_description else content)
         if _contents(source) != before:
             raise OperatorError(
                 f"the token in {source} changed while it was copied",
@@ -229,6 +252,12 @@ def _copy_token(source: Path, copied: Path) -> None:
             )
         making.rename(copied)
         sync_folder(copied.parent)
+
+
+def _renamed(content: bytes, renaming: dict[bytes, bytes]) -> bytes:
+    for old, new in renaming.items():
+        content = content.replace(old, new)
+    return content
 
 
 def _contents(folder: Path) -> dict[str, bytes]:

@@ -2,24 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TypeVar
 
-import structlog
-
 from custody.pkcs11.errors import HsmFailure, HsmUnavailable, SchemeUnsupported, raise_failure
-from custody.pkcs11.fault_records import record_faults
-from custody.pkcs11.launch import launch
 from custody.pkcs11.messages import (
     Answer,
-    Answers,
     Failure,
     Generate,
     Generated,
-    KeepAlive,
     KeyProof,
     KnownKey,
-    Lost,
     Operation,
     Ready,
     Seal,
@@ -30,76 +22,70 @@ from custody.pkcs11.messages import (
     Unseal,
     Unsealed,
 )
-from custody.pkcs11.metrics import HSM_WORKERS, HSM_WORKERS_CONFIGURED, HSM_WORKERS_ENDED
+from custody.pkcs11.metrics import HSM_WORKERS, HSM_WORKERS_CONFIGURED
 from custody.pkcs11.settings import HsmSettings
-from custody.pkcs11.work_queue import Batch, PendingOperation, WorkQueue
-from custody.pkcs11.worker_process import WORKER_MODULE, WorkerProcess
+from custody.pkcs11.token_workers import TokenWorkers, Worker
+from custody.pkcs11.work_queue import PendingOperation, WorkQueue
+from custody.pkcs11.worker_process import WORKER_MODULE
 from custody.pkcs11.wrapped_key import WrappedKey
-from custody.runtime.errors import OperatorError
 from custody.wire.algorithms import Algorithm, Protection
 
 MAX_OUTSTANDING = 2
 """Batches sent to one worker: the worker begins the second when it has answered the first."""
-FIRST_BACKOFF_SECONDS = 0.5
-LAST_BACKOFF_SECONDS = 30.0
-SETTLED_SECONDS = 10.0
-"""A worker that lived this long is replaced at once, and so is a worker that ended at work."""
 
-log = structlog.get_logger()
-
-Worker = WorkerProcess[Batch]
 Expected = TypeVar("Expected", bound=Answer)
 
 
 class Hsm:
-    """Does operations in worker processes, and replaces the workers that end.
+    """Does operations in worker processes of one token, or of several with the same master keys.
 
-    Every failure of an operation is an HsmFailure, which a job reports unchanged.
+    Every failure of an operation is an HsmFailure, which a job reports unchanged. An operation that
+    is lost with its worker is repeated, if possible at another token: no operation stores anything
+    on a token.
     """
 
-    def __init__(self, settings: HsmSettings, worker_module: str = WORKER_MODULE) -> None:
-        """``worker_module`` is the entry point of the worker processes."""
-        self._settings = settings
-        self._worker_module = worker_module
+    def __init__(
+        self,
+        settings: HsmSettings,
+        worker_module: str = WORKER_MODULE,
+        others: Sequence[HsmSettings] = (),
+    ) -> None:
+        """``worker_module`` is the entry point of the worker processes. ``others``: more tokens."""
         self._queue = WorkQueue()
-        self._workers: list[Worker] = []
-        self._keepers: list[asyncio.Task[None]] = []
-        self._replacing = asyncio.Lock()
+        self._tokens = [
+            TokenWorkers(each, worker_module, self._queue, self) for each in (settings, *others)
+        ]
+        self._cached_keys = settings.cached_keys
         self._found: Ready | None = None
         self._dispatching = False
-        self._problem: str | None = "not started"
-        self._failed_start: str | None = None
-        self._last_end = ""
+        self._stopping = False
 
     async def start(self, known: Sequence[KnownKey] = (), *, accept_new: bool = True) -> None:
-        """Log in with one worker, then start the others.
+        """Log in at every token at once. Return when one token can be used.
 
-        ``known``: the keys that the database knows. Only these are used, and with ``accept_new``
-        also others, which the database may then learn.
+        The tokens that are slow or away join later. ``known``: the keys that the database knows.
+        Only these are used, and with ``accept_new`` also others, which the database may then learn.
+        Without known keys the first token says which keys the others must have.
 
         Raises OperatorError when the module, the token, the PIN or the master key is not usable.
         """
-        HSM_WORKERS_CONFIGURED.set(self._settings.workers)
-        worker = self._new_worker()
-        self._found = await launch(self._settings, worker, keys=known, accept_new=accept_new)
-        self._add(worker)
-        self._keepers = [
-            asyncio.create_task(self._keep(worker if seat == 0 else None))
-            for seat in range(self._settings.workers)
-        ]
+        HSM_WORKERS_CONFIGURED.set(sum(token.settings.workers for token in self._tokens))
+        asked = self._tokens if known else self._tokens[:1]
+        starts = [token.begin(known, accept_new=accept_new) for token in asked]
+        self._found = await _first_complete(starts, known)
+        for token in self._tokens:
+            token.keep(self._found)
 
     async def close(self) -> None:
         """End every worker. Operations that have no answer yet fail with HsmUnavailable."""
-        self._problem = "the driver is stopping"
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
-        workers, self._workers = self._workers, []
-        caches = self._settings.cached_keys > 0
+        self._stopping = True
+        closed = await asyncio.gather(*(token.close() for token in self._tokens))
+        workers = [worker for each in closed for worker in each]
+        caches = self._cached_keys > 0
         await asyncio.gather(*(each.finish() if caches else each.stop() for each in workers))
         for worker in workers:
             self._queue.give_back(worker.outstanding)
-        self._queue.fail_all(self._problem)
+        self._queue.fail_all(self.problem or "")
 
     @property
     def problem(self) -> str | None:
@@ -107,26 +93,45 @@ class Hsm:
 
         Operations may still wait for a worker that is about to be replaced.
         """
-        if self._workers:
+        if self._stopping:
+            return "the driver is stopping"
+        if self.workers:
             return None
-        return self._problem or f"no worker is logged in: the last one {self._last_end}"
+        return "; ".join(self._named(token, str(token.absence)) for token in self._tokens)
 
     @property
     def shortage(self) -> str | None:
-        """Return why fewer workers run than configured; None while none has failed to start."""
-        if self._failed_start is None or not self._workers:
+        """Return why fewer workers run than configured, for each token that has fewer.
+
+        None while all tokens have a worker and no worker has failed to start.
+        """
+        if not self.workers:
             return None
-        return f"{self.workers} of {self._settings.workers} workers: {self._failed_start}"
+        short = [
+            self._named(token, reason)
+            for token in self._tokens
+            if (reason := token.shortage or token.absence) is not None
+        ]
+        return "; ".join(short) or None
+
+    def _named(self, token: TokenWorkers, reason: str) -> str:
+        return reason if len(self._tokens) == 1 else f"token {token.name!r}: {reason}"
 
     @property
     def workers(self) -> int:
         """Return the number of workers that are logged in."""
-        return len(self._workers)
+        return sum(len(token.workers) for token in self._tokens)
+
+    @property
+    def workers_by_token(self) -> dict[str, int]:
+        """Return the number of workers that are logged in, by the name of the token."""
+        return {token.name: len(token.workers) for token in self._tokens}
 
     @property
     def worker_process_ids(self) -> list[int]:
         """Return the process ids of the workers that are logged in."""
-        return [pid for worker in self._workers if (pid := worker.process_id) is not None]
+        workers = [worker for token in self._tokens for worker in token.workers]
+        return [pid for worker in workers if (pid := worker.process_id) is not None]
 
     async def capabilities(self) -> dict[Algorithm, Protection]:
         """Return the algorithms of this token. The first worker has tried each."""
@@ -204,13 +209,13 @@ class Hsm:
         require_wanted: Callable[[], None] | None = None,
     ) -> Expected:
         """Have a worker do an operation. Raises HsmFailure, and what ``require_wanted`` raises."""
-        if not self._workers and self._problem is not None:
-            raise HsmUnavailable(f"the HSM cannot be used at present: {self._problem}")
+        if self._stopping or self._is_stranded():
+            raise HsmUnavailable(f"the HSM cannot be used at present: {self.problem}")
         pending = PendingOperation(
             operation, asyncio.get_running_loop().create_future(), require_wanted
         )
         self._queue.add(pending)
-        self._dispatch_soon()
+        self.dispatch_soon()
         answer = await pending.answer
         if isinstance(answer, Failure):
             raise_failure(answer)
@@ -218,9 +223,27 @@ class Hsm:
             raise HsmFailure(f"the worker answered with {answer.kind!r}")
         return answer
 
+    # What the tokens tell
+
+    def workers_changed(self) -> None:
+        """Count the workers of all tokens."""
+        HSM_WORKERS.set(self.workers)
+
+    def has_workers_elsewhere(self, token: TokenWorkers) -> bool:
+        """Return whether another token has a worker."""
+        return any(each.workers for each in self._tokens if each is not token)
+
+    def fail_stranded(self) -> None:
+        """Fail what waits, unless a token has a worker or is about to have one."""
+        if self._is_stranded():
+            self._queue.fail_all(self.problem or "")
+
+    def _is_stranded(self) -> bool:
+        return all(not token.workers and token.problem is not None for token in self._tokens)
+
     # Distribution to the workers
 
-    def _dispatch_soon(self) -> None:
+    def dispatch_soon(self) -> None:
         """Dispatch after all that is ready now has been queued, so that it goes out together."""
         if not self._dispatching:
             self._dispatching = True
@@ -229,145 +252,39 @@ class Hsm:
     def _dispatch(self) -> None:
         self._dispatching = False
         while self._queue:
-            worker = self._freest()
+            worker = self._freest(self._queue.lost_at())
             if worker is None:
                 return
-            batch = self._queue.take(len(self._workers))
+            batch = self._queue.take(self.workers)
             if batch:
                 worker.send(batch, [pending.operation for pending in batch])
 
-    def _freest(self) -> Worker | None:
-        worker = min(self._workers, key=lambda worker: len(worker.outstanding), default=None)
+    def _freest(self, avoided: str | None) -> Worker | None:
+        """Return the worker with the least work, at another token than ``avoided`` if possible."""
+        tokens = [token for token in self._tokens if token.workers]
+        tokens = [token for token in tokens if token.name != avoided] or tokens
+        workers = [worker for token in tokens for worker in token.workers]
+        worker = min(workers, key=lambda each: len(each.outstanding), default=None)
         if worker is None or len(worker.outstanding) >= MAX_OUTSTANDING:
             return None
         return worker
 
-    def _answered(self, worker: Worker, batch: Batch, message: Answers) -> None:
-        record_faults(worker.process_id, message)
-        is_lost = any(isinstance(answer, Lost) for answer in message.answers)
-        if is_lost or message.ends_because is not None:
-            # the worker is ending itself; other workers do what it has not begun
-            self._last_end = "lost its session"
-            self._remove(worker)
-        for pending, answer in zip(batch, message.answers, strict=True):
-            if isinstance(answer, Lost):
-                failure = HsmUnavailable(f"the HSM's session was lost: {answer.reason}")
-                self._queue.retry_alone(pending, failure)
-            else:
-                pending.resolve(answer)
-        self._dispatch_soon()
 
-    # Workers that end
+async def _first_complete(
+    starts: Sequence["asyncio.Task[tuple[Worker, Ready]]"], known: Sequence[KnownKey]
+) -> Ready:
+    """Return what the first token showed that has every known key, or else any token.
 
-    def _remove(self, worker: Worker) -> None:
-        """Send no more to a worker, and give others what the worker has not answered."""
-        if worker in self._workers:
-            self._workers.remove(worker)
-            HSM_WORKERS.set(len(self._workers))
-        self._queue.give_back(worker.outstanding)
-        worker.outstanding.clear()
-
-    def _ended(self, worker: Worker, how: str) -> None:
-        """Blame the batch that the worker was doing, and give others the batches behind it."""
-        self._last_end = how
-        HSM_WORKERS_ENDED.inc()
-        if worker.outstanding:
-            batch = worker.outstanding.popleft()
-            hung_seconds = self._settings.deadline_seconds if worker.hung else None
-            self._queue.blame(batch, how, hung_seconds)
-        self._remove(worker)
-        self._dispatch_soon()
-
-    def _new_worker(self) -> Worker:
-        worker: Worker = WorkerProcess(self._settings.deadline_seconds, self._worker_module)
-        worker.on_answers = partial(self._answered, worker)
-        return worker
-
-    def _add(self, worker: Worker) -> None:
-        self._workers.append(worker)
-        HSM_WORKERS.set(len(self._workers))
-        self._problem = None
-        if len(self._workers) == self._settings.workers:
-            self._failed_start = None
-        self._dispatch_soon()
-
-    async def _keep(self, worker: Worker | None) -> None:
-        """Keep one worker alive: start another whenever it ends."""
-        backoff = 0.0
-        while True:
-            if worker is None:
-                await asyncio.sleep(backoff)
-                worker = await self._replace()
-            if worker is None:
-                backoff = min(LAST_BACKOFF_SECONDS, max(FIRST_BACKOFF_SECONDS, backoff * 2))
-                continue
-            try:
-                backoff = await self._until_ended(worker)
-            except Exception:
-                log.exception("hsm worker lost", pid=worker.process_id)
-                self._ended(worker, "could not be looked after")
-                backoff = FIRST_BACKOFF_SECONDS
-            worker = None
-
-    async def _until_ended(self, worker: Worker) -> float:
-        """Wait until a worker ends. Returns the seconds to wait before the next one starts."""
-        loop = asyncio.get_running_loop()
-        started_at = loop.time()
-        keeping = asyncio.create_task(self._keep_alive(worker))
-        try:
-            how = await worker.ended()
-        finally:
-            keeping.cancel()
-        log.warning("hsm worker ended", pid=worker.process_id, how=how)
-        at_work = bool(worker.outstanding)
-        self._ended(worker, how)
-        settled = loop.time() - started_at >= SETTLED_SECONDS
-        return 0.0 if at_work or settled else FIRST_BACKOFF_SECONDS
-
-    async def _keep_alive(self, worker: Worker) -> None:
-        """Have a worker ask the HSM for something whenever it was idle for some time.
-
-        Firewalls drop idle sessions without a word. And an HSM that has gone must be noticed while
-        nobody asks for a signature. The worker ends itself if the HSM answers with an error, and
-        is killed if the HSM does not answer.
-        """
-        loop = asyncio.get_running_loop()
-        while True:
-            left = worker.idle_since + self._settings.keepalive_seconds - loop.time()
-            if worker.outstanding or left > 0:
-                await asyncio.sleep(left if left > 0 else self._settings.keepalive_seconds)
-                continue
-            pending = PendingOperation(KeepAlive(), loop.create_future(), alone=True)
-            worker.send([pending], [pending.operation])
-            try:
-                await asyncio.wait([pending.answer])
-            finally:
-                if not pending.answer.cancel() and not pending.answer.cancelled():
-                    pending.answer.exception()  # the worker's end is told elsewhere
-
-    async def _replace(self) -> Worker | None:
-        """Start a worker; None when it cannot work.
-
-        Only one logs in at a time, so that a PIN that was just refused is not tried again.
-        """
-        worker = self._new_worker()
-        async with self._replacing:
-            try:
-                await launch(self._settings, worker, known=self._found)
-            except OperatorError as error:
-                log.error("hsm worker cannot start", what=error.what, todo=error.todo)
-                self._without_worker(error.what)
-                return None
-            except Exception:
-                log.exception("hsm worker cannot start")
-                self._without_worker("a worker could not be started; see the log")
-                return None
-        self._add(worker)
-        return worker
-
-    def _without_worker(self, problem: str) -> None:
-        """Fail what waits, unless another worker can do it."""
-        self._failed_start = problem
-        if not self._workers:
-            self._problem = problem
-            self._queue.fail_all(problem)
+    Raise the OperatorError of the first token if all failed.
+    """
+    wanted = {key.name for key in known if key.name is not None and not key.retired}
+    pending = set(starts)
+    while pending:
+        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        for start in done:
+            if start.exception() is None and wanted <= start.result()[1].check_values.keys():
+                return start.result()[1]
+    for start in starts:
+        if start.exception() is None:
+            return start.result()[1]
+    return starts[0].result()[1]

@@ -33,7 +33,8 @@ async def launch(
 ) -> Ready:
     """Start a worker; ``known`` is what the first one found, which this one must find again.
 
-    ``keys`` and ``accept_new``: as in Hello, for the first worker.
+    The worker probes the capabilities if ``known`` has none. ``keys`` and ``accept_new``: as in
+    Hello, for the first worker.
 
     Raises HsmCannotStart, PinRefused or ConfigurationError, all of them OperatorError.
     """
@@ -64,7 +65,7 @@ async def _try_once(
         known=list(keys) if known is None else _found_before(known),
         accept_new=accept_new and known is None,
         check_values=None if known is None else known.check_values,
-        capabilities=None if known is None else known.capabilities,
+        capabilities=None if known is None else known.capabilities or None,
         restored=list(settings.restored),
         weaker=list(settings.weaker),
         accept_weaker=settings.accept_weaker,

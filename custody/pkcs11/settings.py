@@ -79,3 +79,14 @@ class HsmSettings:
     traits: TokenTraits = DEFAULT_TRAITS
     cached_keys: int = 0
     cached_keys_seconds: float = DEFAULT_CACHED_KEYS_SECONDS
+
+    @property
+    def token_name(self) -> str:
+        """Return the label, and what tells this token from others with this label."""
+        serial, slot = self.traits.token_serial, self.traits.slot
+        parts = [self.token_label]
+        if serial is not None:
+            parts.append(f"serial {serial}")
+        if slot is not None:
+            parts.append(f"slot {slot}")
+        return ", ".join(parts)

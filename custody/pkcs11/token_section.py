@@ -1,7 +1,9 @@
 """The section of a configuration file that names a token."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -30,7 +32,21 @@ CheckValue = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
 """The check value of a key on a token, as `master-key list --json` prints it."""
 
 
+OTHER_TOKENS = "other-tokens"
+"""The folder in the state directory with the state of the other tokens."""
+
 WrapMechanism = Annotated[str | int, AfterValidator(wrap_mechanism_name)]
+
+
+class OtherTokenSection(Section):
+    """Another token with the same master keys: what differs from the first one."""
+
+    module: ConfiguredPath | None = None
+    token_label: str | None = None
+    token_serial: Annotated[str, Field(min_length=1, max_length=16)] | None = None
+    slot: Annotated[int, Field(ge=0)] | None = None
+    pin_file: ConfiguredPath | None = None
+    pin_credential: str | None = None
 
 
 class TokenSection(Section):
@@ -63,12 +79,17 @@ class TokenSection(Section):
 
     @model_validator(mode="after")
     def _one_pin(self) -> "TokenSection":
-        pins = [self.pin_file, self.pin_credential]
-        if self.login == "user" and pins.count(None) != 1:
-            raise ValueError("give either pin_file or pin_credential")
-        if self.login != "user" and pins.count(None) != len(pins):
-            raise ValueError(f'login = "{self.login}" uses no PIN: leave pin_file out')
+        check_pin(self, self.login)
         return self
+
+
+def check_pin(section: OtherTokenSection | TokenSection, login: Login) -> None:
+    """Raise ValueError unless a section gives the PIN that the login needs, in one place."""
+    pins = [section.pin_file, section.pin_credential]
+    if login == "user" and pins.count(None) != 1:
+        raise ValueError("give either pin_file or pin_credential")
+    if login != "user" and pins.count(None) != len(pins):
+        raise ValueError(f'login = "{login}" uses no PIN: leave pin_file out')
 
 
 def token_traits(section: TokenSection) -> TokenTraits:
@@ -89,15 +110,10 @@ def token_settings(
     section: TokenSection, state_directory: Path, workers: int | None = None
 ) -> HsmSettings:
     """Return how to reach the token that the section names."""
-    pin: PinFile | PinCredential | NoPin = NoPin(section.login)
-    if section.pin_file is not None:
-        pin = PinFile(section.pin_file)
-    elif section.pin_credential is not None:
-        pin = PinCredential(section.pin_credential)
     return HsmSettings(
         module=section.module,
         token_label=section.token_label,
-        pin=pin,
+        pin=_pin(section, section.login),
         state_directory=state_directory,
         deadline_seconds=section.deadline_seconds,
         start_seconds=section.start_seconds,
@@ -114,3 +130,31 @@ def token_settings(
 
 def _bytes(value: str) -> bytes:
     return bytes.fromhex(value.removeprefix("0x"))
+
+
+def other_token_settings(first: HsmSettings, section: OtherTokenSection) -> HsmSettings:
+    """Return how to reach another token. All that the section does not say is as for the first.
+
+    The token has a state directory of its own: what is remembered of its PIN, and its logins, do
+    not touch the other tokens.
+    """
+    traits = replace(first.traits, slot=section.slot, token_serial=section.token_serial)
+    other = replace(
+        first,
+        module=section.module or first.module,
+        token_label=section.token_label or first.token_label,
+        pin=_pin(section, first.traits.login),
+        traits=traits,
+    )
+    folder = first.state_directory / OTHER_TOKENS / quote(other.token_name, safe="")
+    return replace(other, state_directory=folder)
+
+
+def _pin(
+    section: TokenSection | OtherTokenSection, login: Login
+) -> PinFile | PinCredential | NoPin:
+    if section.pin_file is not None:
+        return PinFile(section.pin_file)
+    if section.pin_credential is not None:
+        return PinCredential(section.pin_credential)
+    return NoPin(login)

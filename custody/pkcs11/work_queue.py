@@ -24,7 +24,7 @@ class PendingOperation:
 
     ``require_wanted`` raises once nobody wants the result. ``alone``: the operation is in no batch
     with others, because it may have ended its worker. ``crashes``: the workers that ended while
-    they did this operation alone.
+    they did this operation alone. ``lost_at``: the token at which the last of them worked.
     """
 
     operation: Operation
@@ -32,6 +32,7 @@ class PendingOperation:
     require_wanted: Callable[[], None] | None = None
     alone: bool = False
     crashes: int = 0
+    lost_at: str | None = None
 
     def is_wanted(self) -> bool:
         """Return whether a caller still waits for the operation and its time is not over."""
@@ -73,6 +74,10 @@ class WorkQueue:
         """Queue a new operation."""
         self._ready.append(pending)
 
+    def lost_at(self) -> str | None:
+        """Return the token at which the next operation was lost; None for a new operation."""
+        return self._suspects[0].lost_at if self._suspects else None
+
     def take(self, workers: int) -> Batch:
         """Remove what the next worker is to do: a suspect alone, or its share of the others.
 
@@ -102,11 +107,14 @@ class WorkQueue:
         else:
             pending.fail(failure)
 
-    def blame(self, batch: Batch, how: str, hung_seconds: float | None) -> None:
+    def blame(
+        self, batch: Batch, how: str, hung_seconds: float | None, *, elsewhere: bool = False
+    ) -> None:
         """Find out which operation of a batch ended its worker, by doing each of them alone.
 
         ``how``: how the worker ended, in words. ``hung_seconds``: the deadline that a hung worker
-        has passed; None for a crash. An operation that hung alone fails at once.
+        has passed; None for a crash. An operation that hung alone fails at once, unless another
+        token can do it (``elsewhere``).
         """
         for pending in batch:
             pending.alone = pending.alone or len(batch) == 1
@@ -116,7 +124,11 @@ class WorkQueue:
             elif not pending.alone:
                 self.retry_alone(pending, HsmTimeout(how))
             else:
-                pending.fail(HsmTimeout(f"the HSM did not answer within {hung_seconds:g} s"))
+                failure = HsmTimeout(f"the HSM did not answer within {hung_seconds:g} s")
+                if elsewhere:
+                    self.retry_alone(pending, failure)
+                else:
+                    pending.fail(failure)
 
     def fail_all(self, problem: str) -> None:
         """Fail everything that waits. ``problem``: why no worker can be had."""

@@ -1,0 +1,191 @@
+"""Several tokens with the same master keys: losing one costs no request."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
+
+from custody.pkcs11.hsm import Hsm
+from custody.pkcs11.launch import HsmCannotStart
+from custody.pkcs11.messages import KnownKey
+from custody.pkcs11.other_token_check import other_token_check
+from custody.pkcs11.settings import HsmSettings, PinFile
+from custody.runtime.checks import Status
+from custody.wire.algorithms import ECDSA_SECP256K1
+from softhsm.tokens import TokenFolder
+from tests.integration.pkcs11.conftest import make_master_key
+from tests.integration.pkcs11.outside import LABEL
+from tests.integration.pkcs11.test_schemes import digest, verified
+from tests.integration.pkcs11.test_workers import until
+from tests.providers.faulty_module import FaultyModule
+from tests.providers.return_codes import CKR
+
+SECOND = "second"
+
+
+@pytest.fixture
+def second(settings: HsmSettings, tokens: TokenFolder, tmp_path: Path) -> HsmSettings:
+    """A clone of the token, in the same store under its own label."""
+    pin_file = tokens.copy_to(LABEL, tokens, SECOND)
+    return replace(
+        settings,
+        token_label=SECOND,
+        pin=PinFile(pin_file),
+        state_directory=tmp_path / "state" / SECOND,
+        workers=1,
+    )
+
+
+@pytest.fixture
+def first(settings: HsmSettings, faulty: FaultyModule) -> HsmSettings:
+    """The token, behind the faulty module."""
+    return replace(settings, module=faulty.module, workers=2, deadline_seconds=1.0)
+
+
+@asynccontextmanager
+async def pair(
+    first: HsmSettings, second: HsmSettings, known: list[KnownKey], *, both: bool = True
+) -> AsyncIterator[Hsm]:
+    hsm = Hsm(first, others=[second])
+    try:
+        await hsm.start(known, accept_new=not known)
+        if both:
+            await until(lambda: all(hsm.workers_by_token.values()))
+        yield hsm
+    finally:
+        await hsm.close()
+
+
+async def known_keys(settings: HsmSettings) -> list[KnownKey]:
+    """Return the token's master keys as a database would know them."""
+    hsm = Hsm(replace(settings, workers=1))
+    try:
+        await hsm.start()
+        proofs = await hsm.proofs()
+        return [
+            KnownKey(name=name, check_value=value, proofs=[proofs[name]])
+            for name, value in (await hsm.check_values()).items()
+        ]
+    finally:
+        await hsm.close()
+
+
+async def test_both_tokens_sign_with_the_same_keys(first: HsmSettings, second: HsmSettings):
+    async with pair(first, second, []) as hsm:
+        key = await hsm.generate(ECDSA_SECP256K1)
+        await until(lambda: hsm.workers == 3)
+        assert hsm.shortage is None
+        for number in range(20):
+            verified(key, digest(number), await hsm.sign(key, digest(number)))
+        shown = REGISTRY.get_sample_value("custody_hsm_token_workers", {"token": SECOND})
+        assert shown == 1
+
+
+@pytest.mark.parametrize("fault", ["hangs", "crashes", "returns"])
+async def test_losing_a_token_under_load_costs_no_request(
+    fault: str, first: HsmSettings, second: HsmSettings, faulty: FaultyModule
+):
+    """The token hangs, crashes its workers or answers with an error: each request is done."""
+    async with pair(first, second, []) as hsm:
+        key = await hsm.generate(ECDSA_SECP256K1)
+        requests = [asyncio.create_task(hsm.sign(key, digest(number))) for number in range(60)]
+        await requests[0]
+        for function in ("C_SignInit", "C_UnwrapKey", "C_GenerateKeyPair", "C_OpenSession"):
+            if fault == "returns":
+                faulty.returns(function, CKR.DEVICE_REMOVED)
+            else:
+                getattr(faulty, fault)(function)
+        generated = await asyncio.gather(*(hsm.generate(ECDSA_SECP256K1) for _ in range(4)))
+        for number, raw in enumerate(await asyncio.gather(*requests)):
+            verified(key, digest(number), raw)
+        for made in generated:
+            verified(made, digest(1), await hsm.sign(made, digest(1)))
+        await until(lambda: hsm.workers_by_token[LABEL] == 0)
+        assert hsm.problem is None
+        assert f"token {LABEL!r}" in str(hsm.shortage)
+
+
+async def test_a_token_that_was_away_is_taken_back(
+    first: HsmSettings, second: HsmSettings, faulty: FaultyModule
+):
+    async with pair(first, second, []) as hsm:
+        key = await hsm.generate(ECDSA_SECP256K1)
+        away = faulty.returns("C_OpenSession", CKR.DEVICE_REMOVED)
+        lost = set(hsm.worker_process_ids)
+        for process_id in lost:
+            os.kill(process_id, signal.SIGKILL)
+        await until(
+            lambda: (
+                hsm.workers_by_token == {LABEL: 0, SECOND: 1}
+                and "DEVICE_REMOVED" in str(hsm.shortage)
+            )
+        )
+        verified(key, digest(1), await hsm.sign(key, digest(1)))
+        faulty.remove(away)
+        await until(lambda: hsm.workers_by_token == {LABEL: 2, SECOND: 1})
+        assert hsm.shortage is None
+
+
+async def test_a_first_token_that_hangs_at_start_holds_nothing_up(
+    first: HsmSettings, second: HsmSettings, faulty: FaultyModule
+):
+    known = await known_keys(second)
+    hung = faulty.hangs("C_Login")
+    slow = replace(first, start_seconds=3600.0)
+    async with pair(slow, second, known, both=False) as hsm:
+        key = await hsm.generate(ECDSA_SECP256K1)
+        verified(key, digest(1), await hsm.sign(key, digest(1)))
+        assert hsm.workers_by_token == {LABEL: 0, SECOND: 1}
+        assert "has not logged in yet" in str(hsm.shortage)
+        await until(lambda: faulty.fired(hung) == 1)
+        faulty.remove(hung)
+        os.kill(faulty.calls("C_Login")[-1].process_id, signal.SIGKILL)
+        await until(lambda: hsm.workers_by_token == {LABEL: 2, SECOND: 1})
+
+
+@pytest.mark.parametrize("wrong_one", [LABEL, SECOND])
+async def test_a_token_with_other_master_keys_does_no_work(
+    wrong_one: str, tokens: TokenFolder, settings: HsmSettings, second: HsmSettings, tmp_path: Path
+):
+    """Neither if it is the first token, nor if it is another one."""
+    known = await known_keys(settings)
+    stranger = replace(
+        settings,
+        token_label="stranger",
+        pin=PinFile(tokens.make("stranger")),
+        state_directory=tmp_path / "stranger",
+        workers=1,
+    )
+    await make_master_key(stranger)
+    ordered = (stranger, second) if wrong_one == LABEL else (second, stranger)
+    async with pair(*ordered, known, both=False) as hsm:
+        await until(lambda: "stranger" in str(hsm.shortage) and "keys" in str(hsm.shortage))
+        assert hsm.workers_by_token["stranger"] == 0
+        key = await hsm.generate(ECDSA_SECP256K1)
+        verified(key, digest(1), await hsm.sign(key, digest(1)))
+    check = await other_token_check(settings, stranger, known)
+    assert check.status is Status.FAIL
+
+
+async def test_without_any_token_the_start_fails_with_the_first_ones_reason(
+    first: HsmSettings, second: HsmSettings, faulty: FaultyModule
+):
+    known = await known_keys(second)
+    faulty.returns("C_OpenSession", CKR.DEVICE_REMOVED)
+    hsm = Hsm(first, others=[replace(second, token_label="absent")])
+    with pytest.raises(HsmCannotStart, match="DEVICE_REMOVED"):
+        await hsm.start(known, accept_new=False)
+    await hsm.close()
+
+
+async def test_doctor_has_a_row_for_another_token(settings: HsmSettings, second: HsmSettings):
+    check = await other_token_check(settings, second, [])
+    assert (check.name, check.status) == (f"token {SECOND}", Status.OK)
+    check = await other_token_check(settings, replace(second, token_label="absent"), [])
+    assert check.status is Status.FAIL
