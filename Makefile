@@ -12,7 +12,7 @@ COMPILE := build/uv/bin/uv pip compile --quiet --universal --python-version 3.11
 	--generate-hashes --no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo drill up down providers test mutants mutmut lint format audit sbom audittools bench reference docs wheel released recovery-kit lock clean promtool
+.PHONY: help install demo drill soak up down providers test mutants mutmut lint format audit sbom audittools bench reference docs wheel released recovery-kit lock clean promtool
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,6 +25,9 @@ demo: install ## create wallets, sign with them, verify the signatures, and stop
 
 drill: install ## lose each part for real and bring it back (build/drill); some: make drill ARGS="database-primary-lost"
 	@$(BIN)/python -m devstack.drills $(ARGS)
+
+soak: install ## half load with a fault every 30 s, 20 minutes (build/soak); longer: make soak SOAK_MINUTES=600
+	@$(if $(SOAK_MINUTES),SOAK_MINUTES=$(SOAK_MINUTES)) $(BIN)/python -m devstack.soak $(ARGS)
 
 up: install ## start everything on this machine and leave it running (build/dev/env)
 	@$(BIN)/python -m devstack up

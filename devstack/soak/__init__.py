@@ -1,0 +1,1 @@
+"""`make soak`: half load in both modes, with a fault every half minute, and an account of all."""
