@@ -20,6 +20,7 @@ from custody.runtime.errors import OperatorError
 
 if TYPE_CHECKING:
     from custody.pkcs11.settings import HsmSettings
+    from hsm_driver.settings import HsmSection
 
 
 def add_try_token(app: typer.Typer, settings_of: Callable[[typer.Context], HsmSettings]) -> None:
@@ -34,6 +35,10 @@ def add_try_token(app: typer.Typer, settings_of: Callable[[typer.Context], HsmSe
         token_label: Annotated[str | None, typer.Option(help="The token's label.")] = None,
         pin_file: Annotated[
             Path | None, typer.Option(help="A file of mode 0600 with the PIN.")
+        ] = None,
+        profile: Annotated[
+            str | None,
+            typer.Option(help="With --module: use the settings that this profile recommends."),
         ] = None,
         short_serial: Annotated[
             bool, typer.Option("--short-serial", help="Show only the end of the serial number.")
@@ -54,7 +59,7 @@ def add_try_token(app: typer.Typer, settings_of: Callable[[typer.Context], HsmSe
         from custody.pkcs11.trials import works_inside
 
         with operator_errors():
-            settings = _settings(context, settings_of, module, token_label, pin_file)
+            settings = _settings(context, settings_of, module, token_label, pin_file, profile)
             steps = asyncio.run(try_all(settings, short_serial=short_serial))
         if as_json:
             print_json([step.model_dump() for step in steps])
@@ -74,15 +79,17 @@ def _settings(
     module: Path | None,
     token_label: str | None,
     pin_file: Path | None,
+    profile: str | None,
 ) -> HsmSettings:
-    if module is None and token_label is None and pin_file is None:
+    if (module, token_label, pin_file, profile) == (None, None, None, None):
         return settings_of(context)
     if module is None or token_label is None or pin_file is None:
         raise OperatorError(
-            "--module, --token-label and --pin-file belong together",
+            "--module, --token-label and --pin-file belong together, and --profile belongs to them",
             "Give all three, or none: then [hsm] of the configuration names the token.",
         )
     from custody.pkcs11.settings import HsmSettings, PinFile
+    from custody.pkcs11.token_section import token_traits
 
     # That a PIN was refused is remembered beside its file: the token counts every try.
     return HsmSettings(
@@ -91,4 +98,22 @@ def _settings(
         pin=PinFile(pin_file.absolute()),
         state_directory=pin_file.absolute().parent,
         workers=1,
+        traits=token_traits(_section(profile)),
     )
+
+
+def _section(profile: str | None) -> HsmSection:
+    """Return a section with the settings that a profile recommends. Raise OperatorError."""
+    import tomllib
+
+    from custody.pkcs11.profiles import profiles
+    from hsm_driver.settings import HsmSection
+
+    if profile is not None and profile not in profiles():
+        raise OperatorError(
+            f"there is no profile {profile!r}", f"Give one of: {', '.join(profiles())}."
+        )
+    lines = () if profile is None else profiles()[profile].settings
+    given = tomllib.loads("\n".join(lines))
+    place = {"module": "", "token_label": "", "pin_file": ""}
+    return HsmSection.model_validate({**place, **given})

@@ -160,7 +160,7 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
             made = asyncio.run(_generate(settings(context), rewrappable, extractable, above))
         _show(made.keys, as_json)
         for refused in made.left_out:
-            err.print(f"left out, since the token refuses it: {refused}", markup=False)
+            err.print(f"left out: {refused}", markup=False)
         if made.left_out:
             err.print(
                 "run doctor to see what this allows the holder of the PIN to do", markup=False

@@ -60,6 +60,21 @@ async def test_a_part_that_ends_its_worker_leaves_the_others(
     assert "no algorithm works inside this token" in done.stderr
 
 
+async def test_a_profile_gives_the_settings(tokens: TokenFolder):
+    done = await try_token(tokens, Path(tokens.module), "--json", "--profile=softhsm")
+    assert done.exit_code == 0, done.output
+    steps = {step["name"]: step for step in json.loads(done.stdout)}
+    assert steps["wrap_mechanisms"]["detail"] == "AES_KEY_WRAP_PAD; AES_KEY_WRAP"
+    assert steps["wrap_with_trusted"]["detail"] == "unwrapped keys have it"
+    # SoftHSM has none of Luna's mechanisms: one error, and no login
+    done = await try_token(tokens, Path(tokens.module), "--profile=luna")
+    assert done.exit_code == 1
+    assert done.stderr.count("error:") == 1
+    assert "has none of wrap_mechanisms: 0x80000171 (CKR_MECHANISM_INVALID)" in done.stderr
+    done = await try_token(tokens, Path(tokens.module), "--profile=none")
+    assert "there is no profile 'none'" in done.stderr
+
+
 async def test_flags_belong_together(tokens: TokenFolder):
     arguments = ["try-token", "--token-label", LABEL]
     done = await asyncio.to_thread(CliRunner().invoke, app, arguments)
