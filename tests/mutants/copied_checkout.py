@@ -71,9 +71,11 @@ class CopiedCheckout:
     def _copy(self, name: str) -> None:
         source, target = CHECKOUT / name, self.path / name
         if target.is_file() and target.read_bytes() == source.read_bytes():
+            shutil.copymode(source, target)
             return  # an unchanged file keeps its time, and cargo what it has built of it
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
+        shutil.copymode(source, target)  # tests run scripts, as devstack/providers.sh
 
     @contextmanager
     def changed(self, mutant: Mutant) -> Iterator[None]:
