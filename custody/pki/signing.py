@@ -50,7 +50,9 @@ def sign_request(
     except BadRequest as error:
         raise OperatorError(
             f"the request for {name} is refused: {error}",
-            "Make it on the host with: pki csr (openssl: see docs/how-to/certificates.md).",
+            "Repeat pki sign as pki csr printed it on the host, with each --dns and --ip. If the "
+            "request is wrong, make another on the host with: pki csr (openssl: see "
+            "docs/how-to/certificates.md).",
         ) from None
     issuer = directory.intermediate()
     with directory.records(INTERMEDIATE).changing() as index:
