@@ -62,7 +62,7 @@ def read_pinned_nodes(path: Path | str) -> PinnedNodes:
     except ValidationError as error:
         faults = "; ".join(f"{_place(each['loc'])}: {each['msg']}" for each in error.errors())
         raise ValueError(f"{path}: {faults}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 

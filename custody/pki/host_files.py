@@ -40,6 +40,7 @@ from custody.runtime.configuration import (
 )
 from custody.runtime.errors import OperatorError
 from custody.runtime.tls import load_certificates
+from custody.wire.x509_loading import pem_request
 
 CERTIFICATE, PRIVATE_KEY, REQUEST = "certificate.pem", "private_key.pem", "request.pem"
 CA, CRL = "ca.pem", "crl.pem"
@@ -69,7 +70,7 @@ class HostFiles:
     def pending_request(self) -> x509.CertificateSigningRequest | None:
         """Return the request that waits for its certificate, if there is one."""
         path = self.path / PENDING / REQUEST
-        return x509.load_pem_x509_csr(path.read_bytes()) if path.exists() else None
+        return pem_request(path.read_bytes()) if path.exists() else None
 
     def request(
         self, name: str, names: x509.SubjectAlternativeName, key: ec.EllipticCurvePrivateKey

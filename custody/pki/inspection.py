@@ -24,6 +24,7 @@ from custody.runtime.revocation import (
     parse_crls,
 )
 from custody.wire.encoding import Model
+from custody.wire.x509_loading import pem_certificates, pem_request
 
 MAX_FILE = 64 * 1024 * 1024
 
@@ -96,9 +97,9 @@ def inspect(
         if b"-----BEGIN X509 CRL-----" in content:
             return [_crl(each, roots, now, days_needed) for each in parse_crls(content)]
         if b"-----BEGIN CERTIFICATE REQUEST-----" in content:
-            return [_request(x509.load_pem_x509_csr(content))]
+            return [_request(pem_request(content))]
         if b"-----BEGIN CERTIFICATE-----" in content:
-            found = x509.load_pem_x509_certificates(content)
+            found = pem_certificates(content)
             return [
                 _certificate(each, found[at + 1 :], roots, crls, now, days_needed)
                 for at, each in enumerate(found)

@@ -22,6 +22,7 @@ from custody.pki.reasons import Reason
 from custody.runtime.configuration import replace_file
 from custody.runtime.errors import OperatorError
 from custody.runtime.revocation import RevokedSerial
+from custody.wire.x509_loading import pem_certificate
 
 INDEX = "index.json"
 LOCK = "index.lock"
@@ -115,7 +116,7 @@ class Records:
 
     def _from_old_records(self) -> Index:
         files = sorted((self.folder / OLD_RECORDS).glob("*.pem"))
-        found = [x509.load_pem_x509_certificate(file.read_bytes()) for file in files]
+        found = [pem_certificate(file.read_bytes()) for file in files]
         found.sort(key=lambda each: each.not_valid_before_utc)
         return Index(certificates=[record_of(each) for each in found])
 

@@ -14,6 +14,7 @@ from custody.pki.records import Index, key_fingerprint, record_of
 from custody.pki.requests import BadRequest, check_request
 from custody.runtime.errors import OperatorError
 from custody.runtime.regular_files import read_regular
+from custody.wire.x509_loading import pem_request
 
 MAX_REQUEST = 64 * 1024
 """In bytes."""
@@ -22,7 +23,7 @@ MAX_REQUEST = 64 * 1024
 def read_request(path: Path) -> x509.CertificateSigningRequest:
     """Return the request in a PEM file. Raise OperatorError."""
     try:
-        return x509.load_pem_x509_csr(read_regular(path, MAX_REQUEST))
+        return pem_request(read_regular(path, MAX_REQUEST))
     except OSError as error:
         raise OperatorError(
             f"cannot read the request {path}: {error.strerror}", "Correct the path."

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from custody.runtime.errors import ConfigurationError
+from custody.runtime.toml import parse_toml
 from custody.wire.secret_files import CREDENTIALS, others_may_read
 
 MAX_SECRET = 1024 * 1024
@@ -84,7 +85,7 @@ def read_settings(path: Path, model: type[Settings]) -> Settings:
     Raise ConfigurationError, which names the file and each invalid key.
     """
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        data = parse_toml(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigurationError(
             f"cannot read the configuration {path}: {error.strerror}",
@@ -110,7 +111,7 @@ def read_settings(path: Path, model: type[Settings]) -> Settings:
 def check_settings(text: str, path: Path, model: type[Settings]) -> Settings:
     """Check a configuration file's text before it is written. Raise ConfigurationError."""
     try:
-        return _checked(tomllib.loads(text), path, model)
+        return _checked(parse_toml(text), path, model)
     except ValidationError as error:
         raise ConfigurationError(
             f"nothing was written, because these settings are invalid:\n{_faults(error)}",

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from custody.runtime.errors import ConfigurationError
 from custody.runtime.regular_files import read_regular
+from custody.wire.x509_loading import readable
 
 MAX_FILE = 64 * 1024 * 1024
 """In bytes: over a million revoked certificates."""
@@ -144,7 +145,7 @@ def _parse_block(block: bytes) -> Crl:
 def from_list(parsed: x509.CertificateRevocationList) -> Crl:
     """Read a CRL. Raise ValueError if it is not a complete CRL, or has no end of validity."""
     number, issuer_key = 0, None
-    for extension in parsed.extensions:
+    for extension in readable(parsed).extensions:
         if isinstance(extension.value, x509.CRLNumber):
             number = extension.value.crl_number
         elif isinstance(extension.value, x509.AuthorityKeyIdentifier):
@@ -229,7 +230,7 @@ def _require_complete(point: x509.IssuingDistributionPoint) -> None:
 
 def _entry(revoked: x509.RevokedCertificate) -> RevokedSerial:
     reason = None
-    for extension in revoked.extensions:
+    for extension in readable(revoked).extensions:
         if isinstance(extension.value, x509.CRLReason):
             reason = extension.value.reason.value
         elif extension.critical:

@@ -20,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 from custody.runtime.configuration import read_secret
 from custody.runtime.errors import ConfigurationError
 from custody.runtime.revocation import Crl, load_crls
+from custody.wire.x509_loading import pem_certificates
 
 PURPOSES = {
     ExtendedKeyUsageOID.SERVER_AUTH: "a server",
@@ -106,7 +107,7 @@ def client_context(
 def load_certificates(path: Path) -> list[x509.Certificate]:
     """Return the certificates of a PEM file, at least one. Raise ConfigurationError."""
     try:
-        return x509.load_pem_x509_certificates(path.read_bytes())
+        return pem_certificates(path.read_bytes())
     except OSError as error:
         raise ConfigurationError(
             f"cannot read the certificate {path}: {error.strerror}",

@@ -1,7 +1,20 @@
-"""The text of new TOML files."""
+"""TOML: read files of others, write new ones."""
 
 import json
+import tomllib
 from pathlib import Path
+from typing import Any
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return what a TOML text says. Raise tomllib.TOMLDecodeError, a ValueError.
+
+    The parser recurses, so a text with thousands of nested arrays raises RecursionError.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise tomllib.TOMLDecodeError("arrays or tables are nested too deeply") from None
 
 
 def quoted(value: str | Path) -> str:

@@ -6,6 +6,8 @@ from typing import Annotated
 from cryptography import x509
 from pydantic import Field
 
+from custody.wire.x509_loading import readable
+
 URN_PREFIX = "urn:custody:node:"
 NODE_ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 NodeId = Annotated[str, Field(max_length=63, pattern=f"^{NODE_ID.pattern}$")]
@@ -30,7 +32,8 @@ def node_id_of(uris: list[str]) -> str:
 def node_of(certificate: x509.Certificate) -> str:
     """Return the node that a certificate names. Raise ValueError for none or several."""
     try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        extensions = readable(certificate).extensions
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return node_id_of([])
     return node_id_of(names.get_values_for_type(x509.UniformResourceIdentifier))
