@@ -73,6 +73,7 @@ class RequestGets(StrEnum):
         "its result if a try succeeds; failed for good if the proof succeeds each time and only "
         "this key fails each time in the same way; else a new attempt later"
     )
+    AFTER_TRIES_LATER = "its result if a try succeeds; else a new attempt later, until it expires"
     WAITS = "another worker; without one, a new attempt later"
 
 
@@ -154,6 +155,13 @@ class Ending(Enum):
         Health.OK,
         "Allow the named mechanism or attribute in the HSM, or run doctor and correct [hsm].",
     )
+    DEVICE_TRIED = Facts(
+        WorkerDoes.TRIES_AGAIN,
+        RequestGets.AFTER_TRIES_LATER,
+        "hsm_failure",
+        Health.OK,
+        "If one key alone gets it, compare its row with a backup. Else see the HSM's own log.",
+    )
     LEAKED = Facts(
         WorkerDoes.REPLACED_AFTER,
         RequestGets.RELEASED,
@@ -228,6 +236,7 @@ def _at_work(**others: Ending) -> dict[Kind, Ending]:
 
 
 _OPENED = _at_work(
+    DEVICE=Ending.DEVICE_TRIED,
     UNCLEAR=Ending.KEY_TRIED,
     BUSY=Ending.KEY_TRIED,
     CIPHERTEXT=Ending.KEY_TRIED,
@@ -243,6 +252,7 @@ RULES: dict[Step, dict[Kind, Ending]] = {
     Step.LOG_IN: {
         **dict.fromkeys(Kind, Ending.LOGIN_STOPPED),
         Kind.SESSION: Ending.NO_LOGIN,
+        Kind.DEVICE: Ending.NO_LOGIN,
         Kind.PIN: Ending.PIN_REFUSED,
     },
     Step.FIND_KEYS: dict.fromkeys(Kind, Ending.NO_KEYS),

@@ -14,8 +14,9 @@ from uuid import uuid4
 from custody.pkcs11 import host_key, host_signing, token_scheme, wrap_mechanisms
 from custody.pkcs11.master_key import GCM_TAG_BITS, MasterKey
 from custody.pkcs11.messages import KeyProof
-from custody.pkcs11.round_trip import Unable, find_way
-from custody.pkcs11.session_errors import name_of, raise_if_lost
+from custody.pkcs11.return_codes import Kind
+from custody.pkcs11.round_trip import Unable, Way, find_way, travel
+from custody.pkcs11.session_errors import kind_of_error, name_of, raise_if_lost
 from custody.pkcs11.token_traits import in_use
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.wire.algorithms import (
@@ -101,10 +102,26 @@ def refusal(master: MasterKey, proof: KeyProof) -> str | None:
             return _refusal_of_text(master, proof)
         return _refusal_of_pair(master, proof)
     except PKCS11Error as error:
-        raise_if_lost(error)
+        if not (kind_of_error(error) is Kind.DEVICE and _opens_its_own(master, proof)):
+            raise_if_lost(error)
         return name_of(error)
     except (BadSignature, ValueError) as error:
         return str(error)
+
+
+def _opens_its_own(master: MasterKey, proof: KeyProof) -> bool:
+    """Return whether the key opens what it has just closed. Then the token itself works."""
+    if master.is_host:
+        return host_key.travels(master)
+    mechanism = wrap_mechanisms.of_stored_key(proof.mechanism)
+    if mechanism is None or proof.algorithm is None:
+        return False
+    without = frozenset(Attribute[name] for name in proof.unwrapped_without)
+    try:
+        travel(master.key.session, master.key, Way(proof.algorithm, mechanism, without))
+    except Unable:
+        return False
+    return True
 
 
 def _refusal_of_text(master: MasterKey, proof: KeyProof) -> str | None:

@@ -23,12 +23,16 @@ TRIES = 3
 
 FAILURES: dict[Ending, type[HsmFailure]] = {
     Ending.BUSY: HsmFailure,
+    Ending.DEVICE_TRIED: HsmFailure,
     Ending.MISCONFIGURED: HsmMisconfigured,
     Ending.DATA_REFUSED: DataRefused,
     Ending.NOT_WRAPPABLE: KeyNotWrappable,
     Ending.CURVE_REFUSED: CurveNotSupported,
 }
 """The failure of each ending that fails the operation alone. All others end the session."""
+
+TRIED = frozenset({Ending.KEY_TRIED, Ending.TEMPLATE_TRIED, Ending.DEVICE_TRIED})
+"""The endings after which the worker tries to open the key again."""
 
 Opened = TypeVar("Opened")
 
@@ -72,13 +76,14 @@ def opened(
     Tokens answer a damaged key with any error, and any error may be the token's own. So ``prove``
     shows after each error that the token can open keys, or raises what is at fault instead. Raises
     KeyUnusable, with the text ``unusable``, if only this key fails, each time with one answer.
+    Raises HsmFailure instead if that answer is about the device, which does not prove damage.
     """
     first: PKCS11Error | None = None
     for _ in range(TRIES):
         try:
             result = attempt()
         except PKCS11Error as error:
-            if ending_of(step, error) not in (Ending.KEY_TRIED, Ending.TEMPLATE_TRIED):
+            if ending_of(step, error) not in TRIED:
                 raise failure_of(step, error, step.value) from None
             FAULTS.note(step, error)
             if first is not None and number_of(error) != number_of(first):
@@ -93,4 +98,7 @@ def opened(
                 FAULTS.ends_because = f"the token answered {name_of(first)} once, to {step.value}"
             return result
     assert first is not None  # every attempt failed
-    raise KeyUnusable(f"{unusable} ({name_of(first)}, {TRIES} times)")
+    said = f"({name_of(first)}, {TRIES} times)"
+    if ending_of(step, first) is Ending.DEVICE_TRIED:
+        raise HsmFailure(f"cannot {step.value}, though other keys work: perhaps {unusable} {said}")
+    raise KeyUnusable(f"{unusable} {said}")

@@ -14,6 +14,7 @@ class Kind(StrEnum):
     """What a code says, wherever it comes from. The value is the text of the reference page."""
 
     SESSION = "the session, the token or the library is gone"
+    DEVICE = "the token says that it failed; some tokens say this of damaged data too"
     UNCLEAR = "says nothing certain about the cause"
     BUSY = "the token does not do it now"
     CONFIGURATION = "the token does not do it with this mechanism or these attributes"
@@ -31,7 +32,6 @@ NAMES: dict[Kind, dict[int, str]] = {
         0x03: "SLOT_ID_INVALID",
         0x09: "NEED_TO_CREATE_THREADS",
         0x0A: "CANT_LOCK",
-        0x30: "DEVICE_ERROR",
         0x31: "DEVICE_MEMORY",
         0x32: "DEVICE_REMOVED",
         0x60: "KEY_HANDLE_INVALID",
@@ -55,6 +55,7 @@ NAMES: dict[Kind, dict[int, str]] = {
         0x202: "OPERATION_CANCEL_FAILED",
         0x208: "TOKEN_NOT_INITIALIZED",
     },
+    Kind.DEVICE: {0x30: "DEVICE_ERROR"},
     Kind.UNCLEAR: {
         0x01: "CANCEL",
         0x05: "GENERAL_ERROR",

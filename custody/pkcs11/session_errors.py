@@ -71,7 +71,7 @@ def kind_of_error(error: PKCS11Error) -> Kind:
 
 def is_loss(error: PKCS11Error) -> bool:
     """Return whether nothing that the worker knows of the token can be relied on any more."""
-    return kind_of_error(error) is Kind.SESSION
+    return kind_of_error(error) in (Kind.SESSION, Kind.DEVICE)
 
 
 def raise_if_lost(error: PKCS11Error) -> None:

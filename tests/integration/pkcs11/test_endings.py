@@ -65,11 +65,11 @@ def is_right(seen: Seen) -> bool:
             return seen.what == "lost"
         case Ending.LEAKED:
             return seen.what == "signed" and seen.ends
-        case Ending.KEY_TRIED if seen.once:
+        case Ending.KEY_TRIED | Ending.DEVICE_TRIED if seen.once:
             return seen.what in RESULTS and seen.ends
         case Ending.TEMPLATE_TRIED if seen.once:
             return seen.what in RESULTS and seen.ends
-        case Ending.KEY_TRIED:
+        case Ending.KEY_TRIED | Ending.DEVICE_TRIED:
             # the token opens nothing, so nobody can say that this key is at fault
             return seen.what == "lost" or (seen.what, seen.detail) == ("failure", "hsm_failure")
         case _ if end in OBSTACLES:
