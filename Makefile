@@ -36,7 +36,7 @@ down: install ## stop what `make up` started
 	@$(BIN)/python -m devstack down
 
 providers: ## build the PKCS#11 modules that only the tests use (~/.cache/custody keeps them)
-	@devstack/providers.sh
+	@devstack/providers.sh faulty kryoptic
 
 test: install promtool providers ## run all tests and show their coverage; some: make test ARGS="tests/unit -x"
 ifdef ARGS

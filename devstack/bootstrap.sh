@@ -35,6 +35,10 @@ is_postgresql_there() {
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null
 }
 
+has_libclang() {
+    compgen -G '/usr/lib/*/libclang-[0-9]*.so*' >/dev/null || compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null
+}
+
 missing_packages() {
     command -v softhsm2-util >/dev/null || echo softhsm2
     command -v pkcs11-tool >/dev/null || echo opensc
@@ -43,6 +47,8 @@ missing_packages() {
     command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || echo pgbouncer
     find_python >/dev/null || echo python3 python3-venv
     command -v cc >/dev/null || echo gcc libc6-dev # Rust links with it
+    has_libclang || echo libclang1 # Kryoptic, a token of the tests, is built with it
+    command -v make >/dev/null && command -v perl >/dev/null || echo make perl
 }
 
 install_packages() {

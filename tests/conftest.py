@@ -17,6 +17,7 @@ from devstack.launcher import Tied
 from devstack.postgres import Cluster
 from devstack.s3 import S3Server
 from devstack.stack import Databases, Stack, StackOptions
+from tests.providers import selection
 
 # A busy machine can need more than Hypothesis' 200 ms for any example.
 settings.register_profile("no deadline", settings.default, deadline=None)
@@ -35,6 +36,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     # few long tests (faults/mpc) is the last to begin, and then only one process works.
     config.option.loadscopereorder = False
     return OneProcessAFolder(config, log)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    selection.parametrise(metafunc)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    selection.select(items)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    lines = selection.summary(terminalreporter.stats)
+    if lines:
+        terminalreporter.section("tests by HSM token")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(autouse=True)

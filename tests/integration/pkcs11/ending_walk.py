@@ -24,7 +24,7 @@ from custody.pkcs11.messages import (
     Unseal,
 )
 from custody.pkcs11.worker import Worker
-from custody.wire.algorithms import ECDSA_SECP256K1
+from custody.wire.algorithms import ECDSA_SECP256R1
 from tests.integration.pkcs11.endings_seen import CODES, Seen
 from tests.providers.faulty_module import FaultyModule, When
 
@@ -49,7 +49,7 @@ class Walk:
         self._known = hello.model_copy(
             update={"check_values": ready.check_values, "capabilities": ready.capabilities}
         )
-        generate = Generate(algorithm=ECDSA_SECP256K1)
+        generate = Generate(algorithm=ECDSA_SECP256R1)
         made, sealed = self._worker.run(
             [generate, Seal(master_key=HOST_KEY, secret=b"secret", associated_data=b"data")]
         )

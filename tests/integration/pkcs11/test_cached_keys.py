@@ -1,10 +1,12 @@
 """Unwrapped keys that workers keep, and the session that unwrap, sign and destroy share."""
 
+import pytest
+
 from custody.pkcs11.errors import HsmFailure
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.settings import HsmSettings
 from custody.pkcs11.wrapped_key import WrappedKey
-from custody.wire.algorithms import ECDSA_SECP256K1
+from custody.wire.algorithms import ECDSA_SECP256K1, ECDSA_SECP256R1
 from tests.integration.pkcs11.conftest import opened
 from tests.integration.pkcs11.test_schemes import digest, verified
 from tests.integration.pkcs11.test_workers import until
@@ -64,11 +66,12 @@ async def test_a_session_that_moves_to_another_member_costs_no_request(
                 assert "C_UnwrapKey" in seen[: seen.index("C_SignInit")]
 
 
+@pytest.mark.each_provider
 async def test_a_cached_key_signs_again_without_being_unwrapped(
     faulty: FaultyModule, faulty_settings: HsmSettings
 ):
     async with opened(faulty_settings, cached_keys=2, cached_keys_seconds=LONG) as hsm:
-        key = await hsm.generate(ECDSA_SECP256K1)
+        key = await hsm.generate(ECDSA_SECP256R1)
         unwrapped, destroyed = count(faulty, "C_UnwrapKey"), count(faulty, "C_DestroyObject")
         await sign(hsm, key, 1, 2, 3)
         assert count(faulty, "C_UnwrapKey") == unwrapped + 1

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import typer
 from typer.testing import CliRunner
 
@@ -17,6 +18,7 @@ def app(settings: HsmSettings) -> typer.Typer:
     return master_key_app(lambda _context: settings)
 
 
+@pytest.mark.each_provider
 def test_generate_list_check(empty_token: TokenFolder, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     command = app(settings_for(empty_token, tmp_path / "state"))

@@ -4,7 +4,7 @@ import pytest
 
 from custody.pkcs11.errors import HsmCrashed, HsmFailure, HsmTimeout
 from custody.pkcs11.settings import HsmSettings
-from custody.wire.algorithms import ECDSA_SECP256K1
+from custody.wire.algorithms import ECDSA_SECP256K1, ECDSA_SECP256R1
 from softhsm.tokens import TokenFolder
 from tests.integration.pkcs11.conftest import opened
 from tests.integration.pkcs11.outside import LABEL
@@ -13,11 +13,12 @@ from tests.providers.faulty_module import FaultyModule, When
 from tests.providers.return_codes import CKR
 
 
+@pytest.mark.each_provider
 async def test_returns_hangs_and_crashes_as_the_rules_say_while_a_worker_runs(
     faulty: FaultyModule, faulty_settings: HsmSettings
 ):
     async with opened(faulty_settings, deadline_seconds=1.0) as hsm:
-        key = await hsm.generate(ECDSA_SECP256K1)
+        key = await hsm.generate(ECDSA_SECP256R1)
         verified(key, digest(1), await hsm.sign(key, digest(1)))
         assert {call.outcome for call in faulty.calls("C_Sign")} == {CKR.OK}
 

@@ -46,9 +46,9 @@ class Process(ProcessPoolExecutor):
         return self.submit(what, *arguments).result()
 
 
-@pytest.fixture(scope="module")
-def pin(template: TokenFolder) -> str:
-    return template.pin_file(LABEL).read_text()
+@pytest.fixture
+def pin(tokens: TokenFolder) -> str:
+    return tokens.pin_file(LABEL).read_text()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from custody.pkcs11.settings import HsmSettings
-from custody.wire.algorithms import ECDSA_SECP256K1
+from custody.wire.algorithms import ECDSA_SECP256K1, ECDSA_SECP256R1
 from tests.integration.pkcs11.conftest import opened
 from tests.integration.pkcs11.test_workers import until, until_ready
 from tests.providers.faulty_module import FaultyModule, When
@@ -27,6 +27,7 @@ async def test_an_idle_worker_asks_its_hsm_and_stays(
         assert hsm.worker_process_ids == [worker]
 
 
+@pytest.mark.each_provider
 @pytest.mark.parametrize("hangs", [False, True])
 async def test_an_hsm_that_goes_while_idle_is_noticed(
     faulty: FaultyModule, faulty_settings: HsmSettings, hangs: bool
@@ -42,7 +43,7 @@ async def test_an_hsm_that_goes_while_idle_is_noticed(
         await until(lambda: words in str(hsm.problem))
         faulty.clear()
         await until_ready(hsm, 1)
-        await hsm.generate(ECDSA_SECP256K1)
+        await hsm.generate(ECDSA_SECP256R1)
 
 
 async def test_fewer_workers_than_configured_are_told_with_the_reason(

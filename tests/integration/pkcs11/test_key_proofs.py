@@ -11,7 +11,7 @@ import pytest
 from custody.database.pool import Pool
 from custody.node.audited_changes import AuditedChanges
 from custody.pkcs11.doctor import hsm_checks
-from custody.pkcs11.errors import KeyUnusable
+from custody.pkcs11.errors import HsmFailure
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.launch import HsmCannotStart
 from custody.pkcs11.settings import HsmSettings
@@ -19,7 +19,7 @@ from custody.pkcs11.stored_proofs import stored_proofs
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.runtime.checks import Status
 from custody.runtime.errors import OperatorError
-from custody.wire.algorithms import ECDSA_SECP256K1
+from custody.wire.algorithms import ECDSA_SECP256K1, ECDSA_SECP256R1
 from hsm_driver.known_keys import known_keys
 from hsm_driver.vault import Vault, row_of
 from softhsm.tokens import TokenFolder
@@ -29,6 +29,7 @@ from tests.integration.pkcs11.outside import LABEL, run
 from tests.integration.pkcs11.test_schemes import digest, verified
 from tests.providers.faulty_module import FaultyModule, When
 from tests.providers.return_codes import CKR
+from tests.providers.tokens import Tokens
 
 CKO_SECRET_KEY = 4
 MASTER_KEYS = "SELECT id, check_value FROM master_keys"
@@ -61,7 +62,7 @@ async def driver(settings: HsmSettings, pool: Pool) -> AsyncIterator[Hsm]:
 
 
 async def stored(hsm: Hsm, pool: Pool) -> WrappedKey:
-    key = await hsm.generate(ECDSA_SECP256K1)
+    key = await hsm.generate(ECDSA_SECP256R1)
     row = row_of(uuid4(), None, key)
     await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
     return key
@@ -83,15 +84,20 @@ async def recorded_proofs(pool: Pool) -> list[str]:
     return sorted(record["key"] for record in records if record["kind"] == "RecordKeyProof")
 
 
-def another_master_key(tokens: TokenFolder) -> None:
+def another_master_key(tokens: Tokens) -> None:
     """A token with the same label, PIN and names of keys."""
     pin = tokens.pin_file(LABEL).read_text()
     tokens.wipe(LABEL)
     tokens.make(LABEL, pin)
 
 
+@pytest.mark.each_provider
 async def test_a_strict_token_proves_its_keys_at_each_start(
-    faulty: FaultyModule, faulty_settings: HsmSettings, strict: int, pool: Pool
+    faulty: FaultyModule,
+    faulty_settings: HsmSettings,
+    strict: int,
+    pool: Pool,
+    refused: type[HsmFailure],
 ):
     async with driver(faulty_settings, pool) as hsm:
         key = await stored(hsm, pool)
@@ -102,7 +108,7 @@ async def test_a_strict_token_proves_its_keys_at_each_start(
     async with driver(faulty_settings, pool) as hsm:
         assert await hsm.check_values() == adopted
         verified(key, digest(1), await hsm.sign(key, digest(1)))
-        with pytest.raises(KeyUnusable):  # the proof of the master key holds, so the key is bad
+        with pytest.raises(refused):  # the proof of the master key holds, so the key is bad
             await hsm.sign(replace(key, wrapped=key.wrapped[:-8] + bytes(8)), digest(1))
     assert faulty.fired(strict) == tried
     proving = [call.function for call in faulty.calls()[before:]]
@@ -110,8 +116,9 @@ async def test_a_strict_token_proves_its_keys_at_each_start(
     assert await recorded_proofs(pool) == ["custody-host/1", "custody/1"]
 
 
+@pytest.mark.each_provider
 async def test_another_key_under_a_known_name_is_refused_on_a_strict_token(
-    faulty_settings: HsmSettings, tokens: TokenFolder, strict: int, pool: Pool
+    faulty_settings: HsmSettings, tokens: Tokens, strict: int, pool: Pool
 ):
     async with driver(faulty_settings, pool):
         pass

@@ -21,7 +21,8 @@ from custody.wire.algorithms import (
 )
 from custody.wire.requests import SignHash, SignMessage
 from custody.wire.signatures import SignatureResult, finish
-from tests.integration.pkcs11.conftest import opened
+from tests.integration.pkcs11.conftest import ALGORITHMS, opened
+from tests.providers.tokens import CAPABILITIES
 
 
 def digest(number: int) -> bytes:
@@ -37,7 +38,8 @@ def verified(key: WrappedKey, data: bytes, raw: bytes) -> SignatureResult:
     return finish(raw, key.public_key, key.algorithm, None, message, None)
 
 
-@pytest.mark.parametrize("algorithm", HSM_ALGORITHMS, ids=str)
+@pytest.mark.each_provider
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=str)
 async def test_a_key_signs_what_its_public_key_verifies(hsm: Hsm, algorithm: Algorithm):
     key = await hsm.generate(algorithm)
     assert len(key.public_key) == PUBLIC_KEY_SIZE[algorithm]
@@ -56,6 +58,15 @@ async def test_softhsm_does_ecdsa_inside_and_ed25519_on_the_host(hsm: Hsm):
     outside = await hsm.generate(EDDSA_ED25519)
     assert (outside.protection, outside.master_key) == (Protection.HOST, "custody-host/1")
     assert outside.mechanism == "AES_GCM"
+
+
+@pytest.mark.each_provider
+async def test_the_token_has_the_capabilities_that_tests_choose_by(hsm: Hsm, provider: str):
+    found = await hsm.capabilities()
+    inside = {algorithm for algorithm, kind in found.items() if kind is Protection.HSM}
+    has = CAPABILITIES[provider]
+    assert ("secp256k1" in has) is (ECDSA_SECP256K1 in inside)
+    assert ("ed25519 inside" in has) is (EDDSA_ED25519 in inside)
 
 
 async def test_without_host_signing_ed25519_is_refused(settings: HsmSettings):
@@ -79,8 +90,9 @@ async def test_many_at_once_each_get_their_own_signature(hsm: Hsm):
         verified(key, data, raw)
 
 
+@pytest.mark.each_provider
 async def test_one_bad_size_fails_alone(hsm: Hsm):
-    key = await hsm.generate(ECDSA_SECP256K1)
+    key = await hsm.generate(ECDSA_SECP256R1)
     good, bad, other = await asyncio.gather(
         hsm.sign(key, digest(1)),
         hsm.sign(key, b"short"),
@@ -94,6 +106,7 @@ async def test_one_bad_size_fails_alone(hsm: Hsm):
     verified(key, digest(2), other)
 
 
+@pytest.mark.each_provider
 async def test_ed25519_signs_messages_of_any_length(hsm: Hsm):
     key = await hsm.generate(EDDSA_ED25519)
     for message in (b"", b"x", b"y" * 65_536):

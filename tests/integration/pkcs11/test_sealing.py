@@ -8,6 +8,7 @@ from custody.pkcs11.hsm import Hsm
 NAME = "custody-host/1"
 
 
+@pytest.mark.each_provider
 async def test_what_was_sealed_is_unsealed_under_the_same_associated_data(hsm: Hsm):
     sealed = await hsm.seal(NAME, b"secret", b"place")
     assert b"secret" not in sealed
@@ -15,6 +16,7 @@ async def test_what_was_sealed_is_unsealed_under_the_same_associated_data(hsm: H
     assert await hsm.seal(NAME, b"secret", b"place") != sealed
 
 
+@pytest.mark.each_provider
 async def test_nothing_else_is_unsealed(hsm: Hsm):
     sealed = await hsm.seal(NAME, b"secret", b"place")
     for changed, place in (

@@ -4,6 +4,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner, Result
 
 from custody.pkcs11.messages import TrialPart
@@ -12,9 +13,10 @@ from softhsm.tokens import TokenFolder
 from tests.integration.pkcs11.outside import LABEL, objects
 from tests.providers.faulty_module import FaultyModule, When
 from tests.providers.return_codes import CKR
+from tests.providers.tokens import Tokens
 
 
-async def try_token(tokens: TokenFolder, module: Path, *options: str) -> Result:
+async def try_token(tokens: Tokens, module: Path, *options: str) -> Result:
     flags = [f"--module={module}", f"--token-label={LABEL}"]
     flags += [f"--pin-file={tokens.pin_file(LABEL)}", *options]
     return await asyncio.to_thread(CliRunner().invoke, app, ["try-token", *flags])
@@ -45,6 +47,15 @@ async def test_the_table_says_what_the_token_does(tokens: TokenFolder):
         assert steps[name]["outcome"] == "works", steps[name]
     assert len(steps["serial"]["detail"]) == 5
     assert not any(step["outcome"] == "failed" for step in steps.values())
+
+
+@pytest.mark.each_provider
+async def test_each_token_passes_and_keeps_nothing(tokens: Tokens):
+    before = objects(tokens)
+    done = await try_token(tokens, tokens.module, "--json")
+    assert done.exit_code == 0, done.output
+    assert not [step for step in json.loads(done.stdout) if step["outcome"] == "failed"]
+    assert objects(tokens) == before
 
 
 async def test_a_part_that_ends_its_worker_leaves_the_others(

@@ -16,12 +16,13 @@ from custody.pkcs11.errors import HsmCrashed, HsmFailure, HsmTimeout, HsmUnavail
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.settings import HsmSettings
 from custody.pkcs11.work_queue import MAX_BATCH
-from custody.wire.algorithms import ECDSA_SECP256K1
+from custody.wire.algorithms import ECDSA_SECP256K1, ECDSA_SECP256R1
 from softhsm.tokens import TokenFolder
 from tests.integration.pkcs11.conftest import opened
 from tests.integration.pkcs11.outside import LABEL, objects
 from tests.integration.pkcs11.test_schemes import digest, verified
 from tests.providers.faulty_module import FaultyModule, When
+from tests.providers.tokens import Tokens
 
 POISON = b"\xde" * 32
 """Signing this aborts the process, as a vendor's library does."""
@@ -45,9 +46,10 @@ async def kill(hsm: Hsm, process_id: int) -> None:
     await until(lambda: process_id not in hsm.worker_process_ids)
 
 
+@pytest.mark.each_provider
 async def test_workers_killed_under_load_cost_no_signature(hsm: Hsm):
     await until_ready(hsm, 2)
-    key = await hsm.generate(ECDSA_SECP256K1)
+    key = await hsm.generate(ECDSA_SECP256R1)
     done = asyncio.Event()
 
     async def killer() -> int:
@@ -159,8 +161,9 @@ async def test_a_token_that_disappears_makes_the_hsm_unavailable_until_it_is_bac
         verified(key, digest(1), await hsm.sign(key, digest(1)))
 
 
-async def test_no_key_stays_on_the_token(hsm: Hsm, tokens: TokenFolder):
-    keys = await asyncio.gather(*(hsm.generate(ECDSA_SECP256K1) for _ in range(10)))
+@pytest.mark.each_provider
+async def test_no_key_stays_on_the_token(hsm: Hsm, tokens: Tokens):
+    keys = await asyncio.gather(*(hsm.generate(ECDSA_SECP256R1) for _ in range(10)))
     await asyncio.gather(*(hsm.sign(key, digest(1)) for key in keys))
     assert objects(tokens) == ["custody", "custody-host"]
 

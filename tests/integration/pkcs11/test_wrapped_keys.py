@@ -8,22 +8,28 @@ import pytest
 
 from custody.node.errors import Failed, Refused
 from custody.node.handlers import Work
-from custody.pkcs11.errors import KeyUnusable, MasterKeyMissing
+from custody.pkcs11.errors import HsmFailure, KeyUnusable, MasterKeyMissing
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.settings import HsmSettings
 from custody.wire.algorithms import (
     ECDSA_SECP256K1,
+    ECDSA_SECP256R1,
     EDDSA_ED25519,
-    HSM_ALGORITHMS,
     Algorithm,
     Protection,
 )
 from custody.wire.signatures import BadSignature
 from hsm_driver.vault import Vault
-from softhsm.tokens import TokenFolder
-from tests.integration.pkcs11.conftest import make_master_key, opened, settings_for
+from tests.integration.pkcs11.conftest import (
+    ALGORITHMS,
+    make_master_key,
+    opened,
+    see_only,
+    settings_for,
+)
 from tests.integration.pkcs11.outside import LABEL
 from tests.integration.pkcs11.test_schemes import digest, verified
+from tests.providers.tokens import Tokens
 from tests.unit.node.requests import complete, job_around
 
 
@@ -36,19 +42,23 @@ def damaged(blob: bytes) -> list[bytes]:
     return [*turned, blob[:-8], blob[:5], blob + blob, b""]
 
 
-@pytest.mark.parametrize("algorithm", HSM_ALGORITHMS, ids=str)
-async def test_a_damaged_blob_is_refused_and_the_worker_lives_on(hsm: Hsm, algorithm: Algorithm):
+@pytest.mark.each_provider
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=str)
+async def test_a_damaged_blob_is_refused_and_the_worker_lives_on(
+    hsm: Hsm, algorithm: Algorithm, refused: type[HsmFailure]
+):
     key = await hsm.generate(algorithm)
     workers = set(hsm.worker_process_ids)
     for blob in damaged(key.wrapped):
-        with pytest.raises(KeyUnusable):
+        with pytest.raises(refused):
             await hsm.sign(replace(key, wrapped=blob), digest(1))
     verified(key, digest(1), await hsm.sign(key, digest(1)))
     assert workers <= set(hsm.worker_process_ids)
 
 
+@pytest.mark.each_provider
 async def test_swapped_blobs_inside_the_hsm_give_a_signature_that_does_not_verify(hsm: Hsm):
-    one, other = await hsm.generate(ECDSA_SECP256K1), await hsm.generate(ECDSA_SECP256K1)
+    one, other = await hsm.generate(ECDSA_SECP256R1), await hsm.generate(ECDSA_SECP256R1)
     raw = await hsm.sign(replace(one, wrapped=other.wrapped), digest(1))
     with pytest.raises(BadSignature):
         verified(one, digest(1), raw)
@@ -101,35 +111,42 @@ async def test_a_job_under_a_master_key_that_this_driver_has_not_found_is_refuse
         await vault.sign(replace(key, master_key="custody/2"), digest(1))
 
 
-@pytest.mark.parametrize("algorithm", HSM_ALGORITHMS, ids=str)
+@pytest.mark.each_provider
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=str)
 async def test_another_tokens_master_key_unwraps_nothing(
-    settings: HsmSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: Algorithm
+    settings: HsmSettings,
+    tokens: Tokens,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    algorithm: Algorithm,
+    refused: type[HsmFailure],
 ):
     async with opened(settings) as hsm:
         key = await hsm.generate(algorithm)
         ours = await hsm.check_values()
-    other = TokenFolder(tmp_path / "other")
+    other = type(tokens)(tmp_path / "other")
     other.make(LABEL)
-    monkeypatch.setenv("SOFTHSM2_CONF", str(other.configuration))
+    see_only(other, monkeypatch)
     other_settings = settings_for(other, tmp_path / "other-state")
     await make_master_key(other_settings)
     async with opened(other_settings) as hsm:
         theirs = await hsm.check_values()
         assert theirs.keys() == ours.keys()
         assert not set(theirs.values()) & set(ours.values())
-        with pytest.raises(KeyUnusable):
+        with pytest.raises(refused):
             await hsm.sign(key, digest(1))
 
 
+@pytest.mark.each_provider
 async def test_a_cloned_token_signs_with_the_same_keys(
-    settings: HsmSettings, tokens: TokenFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: HsmSettings, tokens: Tokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     async with opened(settings) as hsm:
-        keys = [await hsm.generate(algorithm) for algorithm in HSM_ALGORITHMS]
+        keys = [await hsm.generate(algorithm) for algorithm in await hsm.capabilities()]
         values = await hsm.check_values()
-    second = TokenFolder(tmp_path / "second")
+    second: Any = type(tokens)(tmp_path / "second")
     tokens.copy_to(LABEL, second)
-    monkeypatch.setenv("SOFTHSM2_CONF", str(second.configuration))
+    see_only(second, monkeypatch)
     tokens.wipe(LABEL)
     async with opened(settings_for(second, tmp_path / "second-state")) as hsm:
         assert await hsm.check_values() == values
