@@ -95,7 +95,7 @@ audittools:
 		cp requirements-audit.lock build/audit/installed.lock; }
 
 bench: install ## measure signatures a second, as ratios to the HSM's own limit
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 reference: install ## write the pages of docs/reference that the source determines
 	@$(BIN)/python -m devstack.reference

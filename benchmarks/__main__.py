@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from benchmarks.bare_loop import bare_rate
 from benchmarks.figures import Figures, reached
+from benchmarks.growth import FEW, TARGET, measure_growth
 from benchmarks.mpc_figures import MpcFigures
 from benchmarks.mpc_scenes import CASES, SignerGroups
 from benchmarks.scenes import Api, StubbedNodeApi
@@ -22,6 +24,11 @@ KEYS = 8
 CLIENTS = (1, 8, 32)
 SIGNERS = 5
 EXPLANATION = 'docs/explanation/performance.md, section "Why scenes miss"'
+
+
+class Part(StrEnum):
+    LIMITS = "limits"
+    GROWTH = "growth"
 
 
 def measure(stack: Stack, folder: Path, seconds: float) -> Figures:
@@ -94,13 +101,23 @@ def main(
     folder: Annotated[Path, typer.Option(help="Folder of the stack and the result.")] = Path(
         "build/bench"
     ),
+    part: Annotated[
+        Part, typer.Option(help="limits: of the HSM and the library; growth: of stored rows.")
+    ] = Part.LIMITS,
+    keys: Annotated[int, typer.Option(min=FEW, help="Stored keys, for growth.")] = 100_000,
+    jobs: Annotated[int, typer.Option(min=FEW, help="Finished signatures, for growth.")] = 200_000,
 ) -> None:
     """Measure signatures a second, as ratios to the HSM and the library alone.
+
+    Or measure whether signing and lists stay as quick with many stored rows.
 
     The machine's own speed is in every figure of a run: compare ratios, not figures of two runs.
     """
     with operator_errors():
         shutil.rmtree(folder, ignore_errors=True)
+        if part is Part.GROWTH:
+            _show_growth(folder, measure_growth(folder, seconds, keys, jobs))
+            return
         with Stack(
             folder / "stack", StackOptions(signers=SIGNERS), launcher=Tied(forked=False)
         ) as stack:
@@ -128,6 +145,17 @@ def main(
     if not all(reached(target, ratios[name]) for name, target in targets.items()):
         out.print(f"Why a scene misses its aim: {EXPLANATION}")
     out.print(f"wrote {result}")
+
+
+def _show_growth(folder: Path, ratios: dict[str, float]) -> None:
+    (folder / "growth.json").write_text(json.dumps(ratios, indent=2) + "\n")
+    print_table(
+        ["with many rows, to few", "ratio", f"at most {TARGET:g}"],
+        [
+            [name, f"{ratio:.2f}", "reached" if ratio <= TARGET else "missed"]
+            for name, ratio in ratios.items()
+        ],
+    )
 
 
 if __name__ == "__main__":

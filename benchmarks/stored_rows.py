@@ -57,8 +57,9 @@ def copy_wrapped_keys(connection: Connection, key_id: UUID, count: int) -> None:
     """Copy a driver's wrapped key, ``count`` times, under new ids."""
     for first in range(1, count + 1, CHUNK):
         span = {"key": key_id, "first": first, "last": min(first + CHUNK - 1, count)}
-        columns = {"id": "gen_random_uuid()"}
-        connection.execute(text(_copies(connection, "wrapped_keys", columns, "id = :key")), span)
+        columns = {"key_id": "gen_random_uuid()"}
+        copies = _copies(connection, "wrapped_keys", columns, "key_id = :key")
+        connection.execute(text(copies), span)
         connection.commit()
 
 
