@@ -47,6 +47,7 @@ from custody.wire.framing import Malformed, join
 from custody.wire.nodes import node_of
 from custody.wire.signed_requests import parse_header
 from custody.wire.strict_json import NotStrictJson, parse_json
+from mpc._native import LocalMisuse, Share
 from mpc.ceremonies.hello import Hello, Opened
 from mpc.layer4.customer_key import BadCustomerKey, parse_customer_key
 from mpc.layer4.share_copy import BadShareCopy, read_share_copy
@@ -154,6 +155,8 @@ JSON = b'{"version": 1, "kind": "X", "at": "2026-01-01T00:00:00Z", "list": [1.5e
 SOLANA = bytes([1, 0, 1, 2]) + bytes(96) + bytes([1, 1, 1, 0, 2, 9, 9])
 CURSOR = base64.urlsafe_b64encode(b"2026-01-01T00:00:00+00:00 " + str(ANY_ID).encode())
 
+SHARES = [bytes([version, protocol]) + bytes(200) for version in (1, 2) for protocol in (1, 2, 3)]
+
 PARSERS = [
     Parser("strict JSON", parse_json, NotStrictJson, (JSON, b"[" * 40, b"1e999")),
     Parser("hand-in", delivery.decode_hand_in, Malformed, (join(b"", b"a", b"x"),)),
@@ -181,6 +184,7 @@ PARSERS = [
     Parser("share copy", read_share_copy, BadShareCopy, (JSON,)),
     Parser("hello", Hello.from_bytes, ValueError, (join(*[b"1"] * 7),)),
     Parser("opening", Opened.from_bytes, ValueError, (join(b"o", join(b"ban"), b"p"),)),
+    Parser("share", Share.load, LocalMisuse, tuple(SHARES)),
     Parser("manifest", lambda content: manifest.decode(content, "x"), Damaged, (JSON,)),
     Parser("packed files", lambda content: files.unpack(content, "x"), Damaged, (bytes(1024),)),
     Parser(
