@@ -73,7 +73,10 @@ class Told(StrEnum):
 
 @dataclass(frozen=True)
 class Stored:
-    """A request as the API lists it at the end. ``verified``: of a Signed one."""
+    """A request as the API lists it at the end.
+
+    ``verified``: a signature is valid, and the same that the application was told before.
+    """
 
     external_id: str | None
     status: str
@@ -111,7 +114,9 @@ def account(told: Mapping[str, Told], stored: Iterable[Stored]) -> Account:
         elif one.status == SIGNED:
             signed.add(one.external_id)
             if not one.verified:
-                problems.append(f"{one.external_id}: its signature does not verify")
+                problems.append(
+                    f"{one.external_id}: its signature does not verify, or is another one now"
+                )
         else:
             failed[one.code or "no code"] += 1
             if one.code not in EXPLAINED:

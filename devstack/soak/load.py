@@ -35,6 +35,7 @@ class SoakLoad:
         self.mode = mode
         self.told: dict[str, Told] = {}
         self.latencies: list[Sample] = []
+        self._signatures: dict[str, Signature] = {}
         self._connect = connect
         self._lock = threading.Lock()
 
@@ -95,6 +96,8 @@ class SoakLoad:
             return Told.ENDED
         except CustodyError:
             return Told.NOTHING
+        with self._lock:
+            self._signatures[name] = signature
         return Told.SIGNED if _verifies(acknowledged, signature) else Told.NOT_VERIFIED
 
     def stored(self) -> list[Stored]:
@@ -114,10 +117,15 @@ class SoakLoad:
                     external_id=one.external_id,
                     status=str(one.status),
                     code=one.reason.code if one.reason else None,
-                    verified=one.signature is None or _verifies(acknowledged, one),
+                    verified=one.signature is None or self._is_as_told(acknowledged, one),
                 )
                 for one in custody.list_signatures(acknowledged.key.id)
             ]
+
+    def _is_as_told(self, acknowledged: AcknowledgedKey, signature: Signature) -> bool:
+        """Return whether a signature verifies, and is the one that the application got, if any."""
+        told = self._signatures.get(signature.external_id or "", signature)
+        return told == signature and _verifies(acknowledged, signature)
 
 
 def _verifies(acknowledged: AcknowledgedKey, signature: Signature) -> bool:

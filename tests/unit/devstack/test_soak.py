@@ -79,7 +79,7 @@ def test_signed_and_expired_requests_and_those_that_nobody_accepted_are_right():
         (
             Told.NOTHING,
             [Stored("a", "Signed", verified=False)],
-            "a: its signature does not verify",
+            "a: its signature does not verify, or is another one now",
         ),
         (
             Told.NOT_VERIFIED,
