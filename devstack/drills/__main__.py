@@ -112,7 +112,8 @@ def _carry_out(name: str, scenario: Scenario) -> Result:
             raise DrillFailed("the scenario did not say what was lost")
     except (DrillFailed, OperatorError, CustodyError, NotVerified) as failure:
         error = f"{type(failure).__name__}: {failure}"
-        out.print(f"  [red]failed[/] {error}", markup=True, highlight=False)
+        out.print("  failed", style="red", end=" ")
+        out.print(str(error), markup=False, highlight=False)
     return Result(
         number=scenario.number,
         name=name,

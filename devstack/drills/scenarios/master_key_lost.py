@@ -13,6 +13,8 @@ from devstack.stack import StackOptions
 from devstack.token import Token
 from softhsm.tokens import TokenFolder
 
+NEW_KEYS = ("custody/1", "custody-host/1")
+
 
 def _run(drill: Drill) -> None:
     with drill.stack(StackOptions()) as stack:
@@ -40,6 +42,8 @@ def _run(drill: Drill) -> None:
         with drill.step("work again with an empty database: new wallets"):
             driver.add_sections({"database": {"url": cluster.create_database("hsm_driver_new")}})
             driver.migrate()
+            drill.refused(lambda: driver.run("start", "run"), "the database knows no master key")
+            driver.run("adopt the new keys", "master-key", "adopt", *NEW_KEYS, "--yes")
             driver.run("state the restore", "audit", "restored", "--reason", "drill")
             stack.control_planes[0].run(
                 "acknowledge it", "node", "restored", driver.node_id, "--reason", "drill", "--yes"
