@@ -24,7 +24,8 @@ import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.runtime.listener import Listener, config
-from custody.runtime.tls import server_context
+from custody.runtime.live_tls import LiveTls
+from custody.runtime.tls import TlsFiles
 from custody.wire.algorithms import Curve, Scheme
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.node_api import ClaimRequest, HeartbeatResponse, ReportRequest
@@ -194,12 +195,14 @@ def application(stub: Stub) -> Any:
 
 async def serve(folder: Path, certificates: Path, port: int, node: str, group: str) -> None:
     stub = Stub(node, group)
-    context = server_context(
-        certificates / "certificate.pem", certificates / "private_key.pem", certificates / "ca.pem"
+    files = TlsFiles(
+        "node_api",
+        certificate=certificates / "certificate.pem",
+        private_key=certificates / "private_key.pem",
+        ca=certificates / "ca.pem",
+        is_server=True,
     )
-    listener = Listener(
-        config(application(stub), LOCALHOST, port, ssl_context_factory=lambda *_: context)
-    )
+    listener = Listener(config(application(stub), LOCALHOST, port, tls=LiveTls(files)))
     await listener.start()
     written = folder / "stub.json.new"
     written.write_text(json.dumps({"job_signing_key": stub.job_signing_key}))
