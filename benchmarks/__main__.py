@@ -14,6 +14,7 @@ from benchmarks.figures import Figures, reached
 from benchmarks.growth import FEW, TARGET, measure_growth
 from benchmarks.mpc_figures import MpcFigures
 from benchmarks.mpc_scenes import CASES, SignerGroups
+from benchmarks.replicas import measure_replicas
 from benchmarks.scenes import Api, StubbedNodeApi
 from custody.database.engine import synchronous_engine
 from custody.runtime.console import err, operator_errors, out, print_table
@@ -28,6 +29,7 @@ EXPLANATION = 'docs/explanation/performance.md, section "Why scenes miss"'
 
 class Part(StrEnum):
     LIMITS = "limits"
+    REPLICAS = "replicas"
     GROWTH = "growth"
 
 
@@ -102,7 +104,11 @@ def main(
         "build/bench"
     ),
     part: Annotated[
-        Part, typer.Option(help="limits: of the HSM and the library; growth: of stored rows.")
+        Part,
+        typer.Option(
+            help="limits: of the HSM and the library; growth: of stored rows; "
+            "replicas: two drivers and two replicas beside one."
+        ),
     ] = Part.LIMITS,
     keys: Annotated[int, typer.Option(min=FEW, help="Stored keys, for growth.")] = 100_000,
     jobs: Annotated[int, typer.Option(min=FEW, help="Finished signatures, for growth.")] = 200_000,
@@ -117,6 +123,9 @@ def main(
         shutil.rmtree(folder, ignore_errors=True)
         if part is Part.GROWTH:
             _show_growth(folder, measure_growth(folder, seconds, keys, jobs))
+            return
+        if part is Part.REPLICAS:
+            _show_replicas(folder, measure_replicas(folder, seconds))
             return
         with Stack(
             folder / "stack", StackOptions(signers=SIGNERS), launcher=Tied(forked=False)
@@ -145,6 +154,15 @@ def main(
     if not all(reached(target, ratios[name]) for name, target in targets.items()):
         out.print(f"Why a scene misses its aim: {EXPLANATION}")
     out.print(f"wrote {result}")
+
+
+def _show_replicas(folder: Path, rates: dict[str, float]) -> None:
+    (folder / "replicas.json").write_text(json.dumps(rates, indent=2) + "\n")
+    one = next(iter(rates.values()))
+    print_table(
+        ["drivers and replicas", "a second", "to one of each"],
+        [[name, f"{rate:.0f}", f"{rate / one:.2f}"] for name, rate in rates.items()],
+    )
 
 
 def _show_growth(folder: Path, ratios: dict[str, float]) -> None:

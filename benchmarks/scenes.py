@@ -55,8 +55,11 @@ class Api:
                 for _ in range(keys)
             ]
 
-    def signatures(self, clients: int, seconds: float) -> LoadResult:
-        """Measure from POST to Signed, with a new digest each time and the keys in turn."""
+    def signatures(self, clients: int, seconds: float, url: str | None = None) -> LoadResult:
+        """Measure from POST to Signed, with a new digest each time and the keys in turn.
+
+        ``url``: of the replica that gets the requests; by default the first one.
+        """
         keys = itertools.cycle(self._keys)
         requests = [
             (
@@ -65,7 +68,7 @@ class Api:
             )
             for _ in range(int(seconds * FASTEST))
         ]
-        return self._run(requests, clients, seconds, SignatureStatus.SIGNED.value)
+        return self._run(requests, clients, seconds, SignatureStatus.SIGNED.value, url)
 
     def wallets(self, clients: int, seconds: float) -> LoadResult:
         """Measure from POST to Active."""
@@ -74,11 +77,16 @@ class Api:
         return self._run(requests, clients, seconds, KeyStatus.ACTIVE.value)
 
     def _run(
-        self, requests: list[tuple[str, str]], clients: int, seconds: float, status: str
+        self,
+        requests: list[tuple[str, str]],
+        clients: int,
+        seconds: float,
+        status: str,
+        url: str | None = None,
     ) -> LoadResult:
         return run_load(
             Load(
-                url=self._stack.api_url,
+                url=url or self._stack.api_url,
                 ca=str(self._stack.ca),
                 headers={"authorization": f"Bearer {self._stack.api_token}"},
                 clients=clients,
