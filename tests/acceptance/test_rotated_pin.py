@@ -32,14 +32,17 @@ def change_pin(stack: Stack, old: str) -> None:
 def workers_of(driver: int) -> set[int]:
     """Return the ids of the driver's HSM workers."""
     children = Path(f"/proc/{driver}/task").glob("*/children")
-    ids = {int(each) for path in children for each in path.read_text().split()}
-    return {each for each in ids if WORKER_MODULE.encode() in _command_line(each)}
+    ids = {int(each) for path in children for each in _content(path).split()}
+    return {
+        each for each in ids if WORKER_MODULE.encode() in _content(Path(f"/proc/{each}/cmdline"))
+    }
 
 
-def _command_line(process_id: int) -> bytes:
+def _content(path: Path) -> bytes:
+    """Return the content of a file in /proc; nothing if its thread or process has ended."""
     try:
-        return Path(f"/proc/{process_id}/cmdline").read_bytes()
-    except FileNotFoundError:
+        return path.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
         return b""
 
 
