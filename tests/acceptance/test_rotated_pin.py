@@ -9,11 +9,12 @@ from pathlib import Path
 from custody.client import Network
 from custody.pkcs11.worker_process import WORKER_MODULE
 from custody.runtime.configuration import replace_file
-from devstack.driver import DriverOptions
+from devstack.driver import Driver, DriverOptions
 from devstack.stack import Stack
 from tests.commands import run_command
 
 SECONDS = 40
+WORKERS = 2
 NEW_PIN = "5678-new"
 
 
@@ -38,6 +39,14 @@ def workers_of(driver: int) -> set[int]:
     }
 
 
+def wait_for_workers(driver: Driver, before: set[int]) -> None:
+    """Wait until the driver has both workers, other ones than before."""
+    deadline = time.monotonic() + SECONDS
+    while len(workers_of(driver.process.pid) - before) < WORKERS:
+        assert time.monotonic() < deadline, driver.log.read_text()
+        time.sleep(0.1)
+
+
 def _content(path: Path) -> bytes:
     """Return the content of a file in /proc; nothing if its thread or process has ended."""
     try:
@@ -47,22 +56,19 @@ def _content(path: Path) -> bytes:
 
 
 def test_a_driver_signs_before_during_and_after_the_change(make_stack) -> None:
-    stack: Stack = make_stack(drivers=1, driver=DriverOptions(workers=2))
+    stack: Stack = make_stack(drivers=1, driver=DriverOptions(workers=WORKERS))
     [driver] = stack.drivers
     old = stack.token.pin_file.read_text()
+    wait_for_workers(driver, set())  # a driver is ready with its first worker
     with stack.client() as custody:
         key = custody.create_wallet(Network.ETHEREUM).key_id
         change_pin(stack, old)
         custody.sign_message(key, "the workers are logged in")
         replace_file(stack.token.pin_file, NEW_PIN.encode(), like_old=True)
         before = workers_of(driver.process.pid)
-        assert len(before) == 2
         for worker in before:
             os.kill(worker, signal.SIGKILL)
         custody.sign_message(key, "by workers with the new PIN", wait=SECONDS)
-        deadline = time.monotonic() + SECONDS
-        while len(workers_of(driver.process.pid) - before) < 2:
-            assert time.monotonic() < deadline, driver.log.read_text()
-            time.sleep(0.1)
+        wait_for_workers(driver, before)
     checked = run_command(driver.command("master-key", "check"), driver.program().environment)
     assert checked.returncode == 0, checked.stdout + checked.stderr
