@@ -40,7 +40,8 @@ def start_tracing(service: str) -> None:
     except ImportError as error:
         raise OperatorError(
             f"The environment asks for traces, and {error.name} is not installed.",
-            "Install the extra custody[tracing], or remove the OTEL_ variables.",
+            "Install requirements-tracing.lock with pip install --require-hashes -r (see "
+            "docs/how-to/traces.md), or remove the OTEL_ variables.",
         ) from None
     facts = {SERVICE_VERSION: version(DISTRIBUTION)}
     if "OTEL_SERVICE_NAME" not in os.environ:
