@@ -41,7 +41,7 @@ async def place_at(connection: Connection, sequence: int) -> Place:
     if row is None:
         raise OperatorError(
             f"the audit of this control plane has no record {sequence}",
-            "Name a new file, or give --after the number of a record.",
+            "Name a new file: the records of this one were pruned, or are of another database.",
         )
     return Place(row.sequence, row.hash)
 
