@@ -13,10 +13,10 @@ class _FunctionList(ctypes.Structure):
 
 
 def function(module: str, position: int, *arguments: Any) -> Callable[..., int]:
-    """Return the function at a position of CK_FUNCTION_LIST, which takes arguments of these types.
+    """Return the function at a position of CK_FUNCTION_LIST. ``arguments``: the C types it takes.
 
-    The library is loaded already, so this loads no second one. Where it has no list of functions,
-    the returned function does nothing but return the library's code.
+    The process has loaded the library already, so this loads no second one. If the library returns
+    no list of functions, the returned function does nothing and returns the library's code.
     """
     library = ctypes.CDLL(module)
     functions = ctypes.POINTER(_FunctionList)()

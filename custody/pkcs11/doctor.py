@@ -107,9 +107,11 @@ def _trait(settings: HsmSettings, step: TriedStep) -> Check:
     """Return the check of one setting for what differs between tokens."""
     name = f"token: {step.name}"
     if step.outcome is Outcome.REFUSED:
-        return Check(name, Status.FAIL, step.detail, "Set it: docs/how-to/vendor-settings.md.")
+        todo = f"Correct {step.name} in the configuration: docs/how-to/vendor-settings.md."
+        return Check(name, Status.FAIL, step.detail, todo)
     if step.name == "master_key_without" and settings.traits.master_key_without:
-        return Check(name, Status.WARN, step.detail, "Take out what this token does accept.")
+        todo = "Remove each attribute that this token accepts from master_key_without."
+        return Check(name, Status.WARN, step.detail, todo)
     return Check(name, Status.OK, step.detail)
 
 

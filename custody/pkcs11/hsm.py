@@ -223,7 +223,7 @@ class Hsm:
             raise HsmFailure(f"the worker answered with {answer.kind!r}")
         return answer
 
-    # What the tokens tell
+    # Called by the tokens
 
     def workers_changed(self) -> None:
         """Count the workers of all tokens."""

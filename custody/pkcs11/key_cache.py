@@ -29,8 +29,8 @@ class KeyCache:
     def take(self, key: WrappedKey) -> tuple[Any, float] | None:
         """Remove an unwrapped key and return it with the time at which it expires.
 
-        None if the key is not kept. Give the key back with ``keep`` after a signature. A key that
-        failed must not come back: destroy it.
+        Return None if the cache does not have the key. The caller gives the key back with ``keep``
+        after a signature, and destroys it after a failure.
         """
         self.expire()
         return self._kept.pop(key, None)

@@ -73,7 +73,7 @@ def search(
     hung: Collection[int],
     asking: Callable[[int], None],
 ) -> Slots:
-    """Ask each slot, or the wanted one, for its token. ``asking`` is called before, with the slot.
+    """Ask each slot for its token, or only the wanted slot. Call ``asking`` with it before that.
 
     ``remembered``: the slot where the token was before; if it is there still, no other slot is
     asked. ``hung``: slots that did not answer an earlier worker. Raise SlotsUnknown.

@@ -53,7 +53,7 @@ _USES_TO_ENCRYPT = (Attribute.ENCRYPT, Attribute.DECRYPT)
 def weaknesses(
     session: Session, hello: Hello, master: MasterKey, proof: KeyProof | None
 ) -> list[str]:
-    """Return what the key allows and the strongest key that this token makes does not allow.
+    """Return what the key allows, but the strongest key that this token makes does not allow.
 
     ``proof``: a private key that the master key unwraps. Raise PKCS11Error only if the session is
     lost.
@@ -139,9 +139,10 @@ def _of_template(attribute: Attribute) -> str:
 
 
 def _tried(session: Session, hello: Hello, master: MasterKey, proof: KeyProof | None) -> list[str]:
-    """Unwrap the proof's key with one attribute changed after another: a template refuses each.
+    """Unwrap the proof's key once for each attribute, with that attribute changed.
 
-    An attribute that cannot be tried, or about which the token says nothing certain, is not fixed.
+    An unwrap template that fixes the attribute makes the token refuse the call. If an attribute
+    cannot be tried, or the answer says nothing certain, the attribute counts as not fixed.
     """
     attempts = _attempts()
     mechanism = None if proof is None else wrap_mechanisms.of_stored_key(proof.mechanism)

@@ -28,10 +28,10 @@ Worker = WorkerProcess[Batch]
 
 
 class Pool(Protocol):
-    """What the workers of a token tell the Hsm that they belong to."""
+    """The Hsm as its tokens call it."""
 
     def workers_changed(self) -> None:
-        """Take note that a worker was added or removed."""
+        """Count the workers again: one was added or removed."""
 
     def dispatch_soon(self) -> None:
         """Hand out the operations that wait."""
@@ -68,9 +68,9 @@ class TokenWorkers:
     def begin(
         self, known: Sequence[KnownKey] = (), *, accept_new: bool = True
     ) -> "asyncio.Task[tuple[Worker, Ready]]":
-        """Start the first worker, which does nothing before ``keep``.
+        """Start the first worker. It gets no operation before ``keep``.
 
-        The task raises OperatorError when the token cannot be used.
+        The returned task raises OperatorError when the token cannot be used.
         """
         self._first = asyncio.create_task(self._launch_first(known, accept_new=accept_new))
         return self._first
@@ -155,7 +155,7 @@ class TokenWorkers:
             await first.result()[0].stop()
 
     def _difference(self, ready: Ready) -> str | None:
-        """Return what this token does not share with the others; None if it is one of them."""
+        """Return how this token differs from the other tokens; None if it may do their work."""
         assert self._expected is not None  # asked after keep
         if ready.check_values != self._expected.check_values:
             return "it does not have the same master keys as the others"
@@ -169,7 +169,7 @@ class TokenWorkers:
         record_faults(worker.process_id, message)
         is_lost = any(isinstance(answer, Lost) for answer in message.answers)
         if is_lost or message.ends_because is not None:
-            # the worker is ending itself; other workers do what it has not begun
+            # the worker ends itself; other workers do the operations that it has not begun
             self.last_end = "lost its session"
             self._remove(worker)
         for pending, answer in zip(batch, message.answers, strict=True):
@@ -237,7 +237,7 @@ class TokenWorkers:
                 backoff = await self._until_ended(worker)
             except Exception:
                 log.exception("hsm worker lost", pid=worker.process_id)
-                self._ended(worker, "could not be looked after")
+                self._ended(worker, "was lost by a fault of the driver; see the log")
                 backoff = FIRST_BACKOFF_SECONDS
             worker = None
 
@@ -278,9 +278,9 @@ class TokenWorkers:
                     pending.answer.exception()  # the worker's end is told elsewhere
 
     async def _replace(self) -> Worker | None:
-        """Start a worker; None when it cannot work.
+        """Start a worker and return it; None if it cannot start.
 
-        Only one logs in at a time, so that a PIN that was just refused is not tried again.
+        Only one worker logs in at a time, so that a PIN that was just refused is not tried again.
         """
         async with self._replacing:
             if self._first is not None:
