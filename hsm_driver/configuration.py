@@ -46,7 +46,7 @@ keepalive_seconds = 30
 # wrap_mechanisms = ["AES_KEY_WRAP_KWP", "AES_KEY_WRAP_PAD", "AES_KEY_WRAP"]
 # Sessions of the workers that sign: "read-write" for tokens without read-only sessions.
 # sessions = "read-only"
-# Attributes that new master keys do not get, as the token fails with them.
+# Attributes that new master keys do not get, because the token fails with them.
 # master_key_without = ["ALLOWED_MECHANISMS"]
 # "protected-path": a person enters the PIN at the HSM, and pin_file is left out. Or "none".
 # login = "user"
@@ -70,9 +70,9 @@ cached_keys_seconds = 60
 # generate --rewrappable or --extractable: docs/how-to/new-master-key.md.
 # weaker_check_values = ["0x..."]
 # Other tokens with the same master keys (clones, HA pairs): docs/how-to/several-tokens.md. Losing
-# one costs no request. What a table does not say is as above; each token has its own workers.
+# one costs no request. A table names what differs from [hsm]. Each token has its own workers.
 # [[hsm.other_tokens]]
-# token_label = "custody-2"  # module, token_serial and slot too, if they differ
+# token_label = "custody-2"  # or another module, token_serial or slot
 # pin_file = "pin-2"         # or pin_credential
 
 """

@@ -40,7 +40,7 @@ def workers_of(driver: int) -> set[int]:
 
 
 def wait_for_workers(driver: Driver, before: set[int]) -> None:
-    """Wait until the driver has both workers, other ones than before."""
+    """Wait until the driver has two workers that are not in ``before``."""
     deadline = time.monotonic() + SECONDS
     while len(workers_of(driver.process.pid) - before) < WORKERS:
         assert time.monotonic() < deadline, driver.log.read_text()

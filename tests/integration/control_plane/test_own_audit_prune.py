@@ -19,7 +19,7 @@ NOTHING = timedelta(0)
 
 
 async def export(replica: Replica, path: Path) -> FileVerification:
-    """As the command does it."""
+    """Export into a file as the command does, and verify the file."""
     async with replica.database.transaction() as connection:
         with ExportFile(path) as file:
             end = file.place()

@@ -67,7 +67,7 @@ def see_only(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
-    """Returns the token of a kind with a master key, to make others as clones of."""
+    """Returns a token of a kind, with a master key. Tests make clones of it."""
 
     @cache
     def template(kind: str) -> Tokens:

@@ -153,7 +153,7 @@ async def test_a_first_token_that_hangs_at_start_holds_nothing_up(
 async def test_a_token_with_other_master_keys_does_no_work(
     wrong_one: str, tokens: TokenFolder, settings: HsmSettings, second: HsmSettings, tmp_path: Path
 ):
-    """Neither if it is the first token, nor if it is another one."""
+    """The driver uses neither a first token nor another token with other master keys."""
     known = await known_keys(settings)
     stranger = replace(
         settings,

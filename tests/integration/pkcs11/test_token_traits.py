@@ -208,7 +208,7 @@ async def test_a_token_without_a_login_gets_none(
 async def test_a_master_key_is_made_without_what_the_token_does_not_take(
     empty_token: TokenFolder, tmp_path: Path, without: Hardening
 ):
-    """Every attribute but one: what is left out is said, and nothing else is left out."""
+    """The key gets every attribute but the named one, and the command names what it left out."""
     settings = with_traits(
         settings_for(empty_token, tmp_path / "state"), master_key_without=(without,)
     )

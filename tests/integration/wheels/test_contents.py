@@ -114,7 +114,7 @@ def test_a_wheel_requires_what_its_modules_import_and_nothing_else(wheels, wheel
 
 
 def _is_for_traces(requirement: Requirement) -> bool:
-    """Return whether only an extra asks for it whose modules a function imports when it runs."""
+    """Return whether the extra ``tracing`` asks for it: a function imports its modules."""
     return requirement.marker is not None and requirement.marker.evaluate({"extra": "tracing"})
 
 
