@@ -117,6 +117,8 @@ class Candidate:
 WeaknessesOf = Callable[[Candidate], list[str]]
 """Returns why a key is weaker than the token could make it."""
 
+OF_RESTORED = ("ALWAYS_SENSITIVE is false", "NEVER_EXTRACTABLE is false")
+"""The weaknesses of a key that came from the HSM's backup (strength.py)."""
 EXTRACTABLE = "EXTRACTABLE is true"
 """The weakness of a key that was made for cloning (strength.py)."""
 
@@ -218,8 +220,9 @@ def _use(candidate: Candidate, hello: Hello, weaknesses_of: WeaknessesOf, chosen
     if candidate.known is None:
         _prove_new(candidate)
     weaknesses = weaknesses_of(candidate)
-    if restored is not None and restored.extractable:
-        weaknesses = [each for each in weaknesses if each != EXTRACTABLE]
+    if restored is not None:
+        excused = (*OF_RESTORED, EXTRACTABLE) if restored.extractable else OF_RESTORED
+        weaknesses = [each for each in weaknesses if each not in excused]
     if weaknesses:
         why = ", ".join(weaknesses)
         if not hello.accept_weaker and not set(candidate.values()) & set(hello.weaker):

@@ -36,6 +36,9 @@ _OWN = {
     Attribute.EXTRACTABLE: False,
     Attribute.MODIFIABLE: False,
     Attribute.COPYABLE: False,
+    # a key that was readable before, or whose original was, may be known to somebody
+    Attribute.ALWAYS_SENSITIVE: True,
+    Attribute.NEVER_EXTRACTABLE: True,
 }
 _USES = (
     Attribute.ENCRYPT,

@@ -45,6 +45,20 @@ session.generate_key(
 print("true")
 """
 
+COPY = """
+print(json.dumps(True))
+original = next(
+    key for key in session.get_objects({{Attribute.CLASS: pkcs11.ObjectClass.SECRET_KEY}})
+    if key[Attribute.ID] == (2).to_bytes(4) and key[Attribute.LABEL] in ("custody", "custody-host")
+)
+assert len(original[Attribute.VALUE]) == 32
+original.copy({{
+    Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False, Attribute.MODIFIABLE: False,
+}})
+original.destroy()
+"""
+"""What the attacker runs after MAKE: read the key, and leave a copy that nobody can read."""
+
 OWN = {
     "DECRYPT": "True",
     "ENCRYPT": "True",
@@ -125,6 +139,20 @@ async def test_an_encrypting_key_that_allows_more_is_refused(
 ):
     make(tokens, f"{{Attribute.{attribute}: {OWN_OF_HOST[attribute]}}}", is_host=True)
     assert attribute in (await refusal(settings)).what
+
+
+@pytest.mark.parametrize("is_host", [False, True], ids=["wraps", "encrypts"])
+async def test_a_key_that_was_readable_before_is_refused(
+    is_host: bool, settings: HsmSettings, tokens: TokenFolder
+):
+    readable = "{Attribute.SENSITIVE: False, Attribute.EXTRACTABLE: True, " + (
+        "Attribute.MODIFIABLE: True, Attribute.COPYABLE: True}"
+    )
+    run(tokens, (MAKE.replace('print("true")', "") + COPY).format(is_host, readable, "{}"))
+    found = (await refusal(settings)).what
+    assert "ALWAYS_SENSITIVE is false, NEVER_EXTRACTABLE is false" in found
+    assert ", SENSITIVE" not in found
+    assert "MODIFIABLE" not in found
 
 
 @pytest.mark.parametrize("attribute", INNER)
