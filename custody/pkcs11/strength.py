@@ -61,7 +61,7 @@ def weaknesses(
     ``proof``: a private key that the master key unwraps. Raise PKCS11Error only if the session is
     lost.
     """
-    found = _weaknesses(session, hello, master, proof)
+    found = _weaknesses(session, hello, master, proof, certain=False)
     if not found:
         return []
     try:
@@ -70,17 +70,26 @@ def weaknesses(
         return found
     try:
         best = MasterKey(master.label, master.version, key, master.is_host)
-        inevitable = _weaknesses(
-            session, hello, best, None if master.is_host else key_proof.make_proof(session, best)
-        )
+        best_proof = None if master.is_host else key_proof.make_proof(session, best)
+        inevitable = _weaknesses(session, hello, best, best_proof, certain=True)
     finally:
         destroy(key)
     return [weakness for weakness in found if weakness not in inevitable]
 
 
+Tried = bool | None
+"""Whether the token has unwrapped a key with a changed attribute; None if that is not certain."""
+
+
 def _weaknesses(
-    session: Session, hello: Hello, master: MasterKey, proof: KeyProof | None
+    session: Session,
+    hello: Hello,
+    master: MasterKey,
+    proof: KeyProof | None,
+    *,
+    certain: bool,
 ) -> list[str]:
+    """Return what a key allows. With ``certain``, only what an attempt has shown."""
     found = [
         f"{attribute.name} is {'unknown' if value is None else str(value).lower()}"
         for attribute, wanted in _own_attributes(master).items()
@@ -92,9 +101,14 @@ def _weaknesses(
         found.append("ALLOWED_MECHANISMS has more than the driver uses")
     if not master.is_host:
         template = unwrap_template(hello.module, session, master.key)
-        found += (
-            _tried(session, hello, master, proof) if template is None else _differences(template)
-        )
+        if template is not None:
+            return found + _differences(template)
+        tried = _tried(session, hello, master, proof)
+        found += [
+            weakness
+            for weakness, answer in tried.items()
+            if answer or (answer is None and not certain)
+        ]
     return found
 
 
@@ -141,42 +155,45 @@ def _of_template(attribute: Attribute) -> str:
     return f"the unwrap template does not fix {attribute.name}"
 
 
-def _tried(session: Session, hello: Hello, master: MasterKey, proof: KeyProof | None) -> list[str]:
+def _tried(
+    session: Session, hello: Hello, master: MasterKey, proof: KeyProof | None
+) -> dict[str, Tried]:
     """Unwrap the proof's key once for each attribute, with that attribute changed.
 
-    An unwrap template that fixes the attribute makes the token refuse the call. If an attribute
-    cannot be tried, or the answer says nothing certain, the attribute counts as not fixed.
+    An unwrap template that fixes the attribute makes the token refuse the call.
     """
     attempts = _attempts()
     mechanism = None if proof is None else wrap_mechanisms.of_stored_key(proof.mechanism)
     if proof is None or proof.algorithm is None or mechanism is None:
-        return [_of_template(attribute) for attribute, *_ in attempts]
+        return {_of_template(attribute): None for attribute, *_ in attempts}
     without = frozenset(Attribute[name] for name in proof.unwrapped_without)
     stored = StoredKey(Way(proof.algorithm, mechanism, without), proof.wrapped, b"")
     ends = time.monotonic() + TRIAL_SECONDS
-    found: list[str] = []
+    found: dict[str, Tried] = {}
     with _writing(session, master) as (writing, key):
         remove_left_over(writing)
         for attribute, *how in attempts:
             weakness = _of_template(attribute)
-            if weakness in found or how[-1] is stored.key_type:
+            if found.get(weakness) or how[-1] is stored.key_type:
                 continue
-            if key is None or time.monotonic() > ends:
-                found.append(weakness)
-                continue
-            attacker = Attacker(writing, hello, key, [])
-            if not _refuses(partial(attacker.unwrap, stored, *how)):
-                found.append(weakness)
+            tried: Tried = None
+            if key is not None and time.monotonic() <= ends:
+                attacker = Attacker(writing, hello, key, [])
+                tried = _unwraps(partial(attacker.unwrap, stored, *how))
+            found[weakness] = max(found.get(weakness, False), tried, key=_WORST_LAST.index)
     return found
 
 
-def _refuses(unwrap: Callable[[], Any]) -> bool:
+_WORST_LAST: tuple[Tried, ...] = (False, None, True)
+
+
+def _unwraps(unwrap: Callable[[], Any]) -> Tried:
     try:
         destroy(answered(unwrap))
     except PKCS11Error as error:
         raise_if_lost(error)
-        return is_refusal(error)
-    return False
+        return False if is_refusal(error) else None
+    return True
 
 
 def _attempts() -> list[tuple[Any, ...]]:

@@ -194,6 +194,15 @@ async def test_a_token_that_does_not_tell_its_template_is_tried(
     assert found == [f"the unwrap template does not fix {each}" for each in left_out]
 
 
+async def test_what_could_not_be_tried_excuses_no_key(settings: HsmSettings, tokens: TokenFolder):
+    """The strongest key of the token is tried too late as well, but that says nothing of it."""
+    make(tokens, inner=f"{{{', '.join(f'Attribute.{each}: None' for each in INNER)}}}")
+    (proof,) = [key.proofs[0] for key in await all_present(settings) if key.name == "custody/2"]
+    late = TRIED.replace("proof = ", "strength.TRIAL_SECONDS = -1\nproof = ")
+    found = run(tokens, late.format(proof.model_dump_json()))
+    assert {f"the unwrap template does not fix {each}" for each in INNER} <= set(found)
+
+
 TRIED = """
 from custody.pkcs11 import strength
 from custody.pkcs11.attributes import NestedAttributeMapper
