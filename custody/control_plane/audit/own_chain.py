@@ -60,7 +60,7 @@ class Auditor:
         self, connection: Connection, kind: str, details: Mapping[str, str | None]
     ) -> None:
         """Append a record in the caller's transaction. ``details`` never contain a secret."""
-        await connection.rows(_LOCK)
+        await lock_chain(connection)
         last = await connection.row(_HEAD)
         sequence, previous = (0, GENESIS) if last is None else (last.sequence, last.hash)
         said = {
@@ -76,6 +76,11 @@ class Auditor:
         signed = self.signer.sign(AUDIT_HEAD_TYPE, head.model_dump_json().encode())
         values = {"sequence": head.sequence, "record": record, "hash": head.hash}
         await connection.rows(_ADD, {**values, **dict(signed)})
+
+
+async def lock_chain(connection: Connection) -> None:
+    """Let no other transaction append or prune until the caller's transaction has ended."""
+    await connection.rows(_LOCK)
 
 
 @dataclass

@@ -8,6 +8,7 @@ from custody.control_plane.audit.own_chain import (
     NAME,
     PRUNE,
     Auditor,
+    lock_chain,
     read_pages,
     signed_head,
     verify_own_chain,
@@ -30,7 +31,7 @@ _DELETE = "DELETE FROM audit WHERE sequence < :sequence RETURNING sequence"
 async def place_at(connection: Connection, sequence: int) -> Place:
     """Return the place of a record. 0: before the first record, or at the checkpoint.
 
-    Raise OperatorError if there is no such record.
+    Raise OperatorError if the database does not have the record.
     """
     if sequence == 0:
         first = await connection.row(_FIRST)
@@ -72,8 +73,10 @@ async def prune(
 ) -> int:
     """Delete exported records that are older than ``keep``. Return how many. Raise OperatorError.
 
-    The last of them stays, and its signed head. ``keys``: the job-signing keys of this host.
+    The last of them stays, and its signed head. ``keys``: the job-signing keys of this host. The
+    chain is locked before it is read: another prune may move the checkpoint.
     """
+    await lock_chain(connection)
     found = await verify_own_chain(connection.rows, keys)
     if found.findings:
         raise OperatorError(f"the audit has {len(found.findings)} findings", VERIFY)

@@ -1,5 +1,6 @@
 """Export and pruning of the control plane's own audit."""
 
+import asyncio
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from custody.runtime.errors import OperatorError
 from custody.wire.signed_bytes import PinnedKeys
 from tests.integration.control_plane.conftest import Replica
 from tests.integration.control_plane.test_own_audit import CURRENT, EARLIER, add, verified
+from tests.waiting import until
 
 KEYS = [CURRENT.public_key]
 NOTHING = timedelta(0)
@@ -85,6 +87,28 @@ async def test_young_records_and_records_outside_the_file_stay(filled: Replica, 
     await add(filled, CURRENT, "AddNode")
     assert await prune(filled, file) == 4
     assert await sequences(filled) == [5, 6, 7]
+
+
+async def test_a_second_prune_waits_and_sees_the_checkpoint_of_the_first(
+    replica: Replica, tmp_path: Path
+):
+    await add(replica, CURRENT, "AddNode", "CreateToken", "SetRetention")
+    short = await export(replica, tmp_path / "short.jsonl")
+    await add(replica, CURRENT, "AddNode", "RevokeToken")
+    long = await export(replica, tmp_path / "long.jsonl")
+    async with replica.database.transaction() as connection:
+        auditor = Auditor("bo", CURRENT)
+        assert await own_export.prune(connection, auditor, KEYS, long, NOTHING, "ticket 31") == 4
+        second = asyncio.create_task(prune(replica, short))
+        waiting = (
+            "SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+            "WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"
+        )
+        await until(lambda: connection.rows(waiting))
+    with pytest.raises(OperatorError, match="record 3 of the exported file is not the record"):
+        await second
+    assert (await check(replica)).findings == []
+    assert await sequences(replica) == [5, 6]
 
 
 async def test_what_does_not_prove_the_export_prunes_nothing(filled: Replica, tmp_path: Path):
