@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from custody.node.settings import NodeSettings
 
 
+Other = Annotated[
+    list[str] | None,
+    typer.Option(help="Another node of this database, which may have adopted keys; repeatable."),
+]
+
+
 def application(
     settings_of: Callable[[typer.Context], NodeSettings], key_check: Callable[[], KeyCheck]
 ) -> typer.Typer:
@@ -48,12 +54,7 @@ def application(
             Path | None,
             typer.Option(help="Check a file that `audit export` wrote, instead of the database."),
         ] = None,
-        other: Annotated[
-            list[str] | None,
-            typer.Option(
-                help="Another node of this database, which may have adopted keys; repeatable."
-            ),
-        ] = None,
+        other: Other = None,
         as_json: Json = False,
     ) -> None:
         """Compare every record with its chain, the kept heads, the journal and the stored keys.
@@ -128,23 +129,26 @@ def application(
         offline: Annotated[
             bool, typer.Option(help="Verify without the heads that the control plane keeps.")
         ] = False,
+        other: Other = None,
         as_json: Json = False,
     ) -> None:
         """Delete old records of signatures and of failed jobs that a file of an export contains.
 
-        First the whole file and the whole chain are verified. Then the chain gets a checkpoint that
+        First the whole file and the whole chain are verified, as `audit verify` does with the same
+        --other. Then the chain gets a checkpoint that
         this node signs, and `audit verify` continues from it. Records of keys, of shares and of
         operators stay. The node may run. After a crash run the command again: it continues.
         """
         import asyncio
 
-        from custody.node.audit_prune_command import prune as pruned_by
+        from custody.node.audit_prune_command import Wanted, prune_chain
 
         with operator_errors():
             why = reason_of(reason, "our rules say two years, ticket 31")
             settings = settings_of(context)
             kept = None if offline else asyncio.run(_kept(settings))
-            found = asyncio.run(pruned_by(settings, key_check(), kept, exported, keep_days, why))
+            wanted = Wanted(exported, keep_days, why, tuple(other or ()))
+            found = asyncio.run(prune_chain(settings, key_check(), kept, wanted))
         made = found.checkpoint
         if as_json:
             until = None if made is None else made.sequence

@@ -1,5 +1,6 @@
 """The work of `audit prune`: which records may go, and what is verified before."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,28 +19,35 @@ from custody.runtime.progress import progress_bar
 from custody.wire.signed_bytes import PinnedKeys
 
 
-async def prune(
-    settings: NodeSettings,
-    check_keys: KeyCheck,
-    kept: Kept | None,
-    exported: Path,
-    keep_days: int | None,
-    reason: str,
+@dataclass(frozen=True)
+class Wanted:
+    """What an operator asks for. ``exported``: the file of `audit export`.
+
+    ``keep_days``: None for as long as the journal keeps outcomes. ``others``: as in Subject.
+    """
+
+    exported: Path
+    keep_days: int | None
+    reason: str
+    others: tuple[str, ...] = ()
+
+
+async def prune_chain(
+    settings: NodeSettings, check_keys: KeyCheck, kept: Kept | None, wanted: Wanted
 ) -> Pruned:
     """Verify the file and the chain, then prune. Raise OperatorError.
 
-    ``kept``: the heads at the control plane, or None to verify without them. ``keep_days``: None
-    for as long as the journal keeps outcomes.
+    ``kept``: the heads at the control plane, or None to verify without them.
     """
     signer, node = load_identity(settings.identity.private_key), settings.node.id
-    file = verify_file(exported, PinnedKeys([signer.public_key]), node, MAX_FINDINGS)
+    file = verify_file(wanted.exported, PinnedKeys([signer.public_key]), node, MAX_FINDINGS)
     async with open_database(settings) as database:
         retention = await journal_retention(database.rows)
-        days = _days(keep_days, retention.kept_days)
-        subject = Subject(node, signer)
+        days = _days(wanted.keep_days, retention.kept_days)
+        subject = Subject(node, signer, wanted.others)
         await _require_whole(database, subject, kept, check_keys, settings.program)
         before = retention.read_at - timedelta(days=days)
-        order = Order(file, before, operator_name(), reason)
+        order = Order(file, before, operator_name(), wanted.reason)
         with progress_bar("records deleted") as show:
             return await Pruning(database, subject).prune(order, show)
 
@@ -63,5 +71,5 @@ async def _require_whole(
     if found.findings:
         raise OperatorError(
             f"the chain of {subject.node} has {found.findings_in_all} findings",
-            f"Nothing was deleted. See the findings: {program} audit verify.",
+            f"Nothing was deleted. See the findings: {program} audit verify (and --other).",
         )

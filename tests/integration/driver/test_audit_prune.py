@@ -24,6 +24,7 @@ from custody.wire.node_api import AuditHeads
 from custody.wire.outcomes import OutcomeStatus
 from custody.wire.signed_bytes import SignedBytes
 from hsm_driver.audited_keys import CHECK
+from tests.adopter import ADOPTER, adopt_row
 from tests.integration.driver.commits import commit
 from tests.integration.driver.conftest import NodeParts, node_parts
 from tests.integration.driver.test_audit import new_key
@@ -287,8 +288,20 @@ async def test_the_command_deletes_what_is_older_than_the_journal_keeps(
 
     exported = await asyncio.to_thread(run, "audit", "export", "--to", path)
     assert exported.exit_code == 0, exported.output
-    words = ("prune", "--exported", path, "--offline", "--reason", "ticket 32")
+    words: tuple[object, ...] = ("prune", "--exported", path, "--offline", "--reason", "ticket 32")
+    await adopt_row(
+        pool,
+        "AdoptMasterKey",
+        ("custody/1", bytes(32)),
+        "INSERT INTO master_keys (id, check_value) VALUES ('custody/1', :value) "
+        "RETURNING check_value",
+        {"value": bytes(32)},
+    )
+    refused = await asyncio.to_thread(run, "audit", *words)
+    assert refused.exit_code == 1
+    assert "the chain of node-1 has 1 findings" in refused.stderr
+    words = (*words, "--other", ADOPTER)
     assert await json_of(*words) == {"deleted": 3, "checkpoint": 3}
-    found = await json_of("verify", "--offline")
+    found = await json_of("verify", "--offline", "--other", ADOPTER)
     assert (found["findings"], found["pruned"], found["records"]) == ([], 3, 5)
     assert await json_of(*words) == {"deleted": 0, "checkpoint": None}
