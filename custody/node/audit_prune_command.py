@@ -12,7 +12,7 @@ from custody.node.connections import open_database
 from custody.node.identity import load_identity
 from custody.node.journal_retention import journal_retention
 from custody.node.settings import NodeSettings
-from custody.runtime.audit_file import verify_file
+from custody.runtime.audit_file import sync_file, verify_file
 from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name
 from custody.runtime.progress import progress_bar
@@ -41,6 +41,7 @@ async def prune_chain(
     """
     signer, node = load_identity(settings.identity.private_key), settings.node.id
     file = verify_file(wanted.exported, PinnedKeys([signer.public_key]), node, MAX_FINDINGS)
+    sync_file(wanted.exported)
     async with open_database(settings) as database:
         retention = await journal_retention(database.rows)
         days = _days(wanted.keep_days, retention.kept_days)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from custody.runtime.audit_lines import MAX_LINE, BadLine, LinesCheck, Place, is_head, last_place
+from custody.runtime.configuration import sync_folder
 from custody.runtime.errors import OperatorError
 from custody.wire.signed_bytes import PinnedKeys
 
@@ -99,6 +100,25 @@ class FileVerification:
     findings_in_all: int
     last_hash: str | None = None
     """Of the last record, in hex."""
+
+
+def sync_file(path: Path) -> None:
+    """Write an exported file and its name to the disk, before its records are deleted elsewhere.
+
+    The file may be a copy that nobody has synced. Raise OperatorError.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise OperatorError(
+            f"cannot write {path} to the disk: {error.strerror}",
+            "Nothing was deleted. Check the file system, or copy the file to another one.",
+        ) from None
 
 
 def verify_file(path: Path, keys: PinnedKeys, node: str, most: int) -> FileVerification:

@@ -142,9 +142,11 @@ def _prune(context: typer.Context, exported: Path, keep_days: int, reason: str) 
     from datetime import timedelta
 
     from custody.control_plane.audit import own_export
+    from custody.runtime.audit_file import sync_file
 
     why = reason_of(reason, "our rules say ten years, ticket 31")
     file, keys = _verify_file(context, exported), _known_keys(context)
+    sync_file(exported)
 
     async def work(connection: Connection, auditor: Auditor) -> int:
         keep = timedelta(days=keep_days)

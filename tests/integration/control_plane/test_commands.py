@@ -1,13 +1,17 @@
 """control-plane's commands, as an operator types them."""
 
 import base64
+import errno
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from custody.control_plane.cli import app
 from custody.control_plane.settings import load_settings
 from custody.wire.signed_bytes import SigningKey
 from devstack.service import command
@@ -60,7 +64,11 @@ def test_init_overwrites_nothing(control_plane: Command, tmp_path: Path):
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_new_control_plane_in_the_order_of_the_help(configured: Command):
+def refused_by_the_disk(_: int) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_new_control_plane_in_the_order_of_the_help(configured: Command, tmp_path: Path):
     error = configured("token", "create", "shop", "--scope", "read", status=1).stderr
     assert "control-plane migrate" in error
     configured("migrate")
@@ -73,6 +81,12 @@ def test_a_new_control_plane_in_the_order_of_the_help(configured: Command):
         "2 records: nothing found" in configured("audit", "verify", "--file", "audit.jsonl").stdout
     )
     words = ("--exported", "audit.jsonl", "--keep-days", "1", "--reason", "ticket 31")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", refused_by_the_disk)
+        patch.chdir(tmp_path)
+        refused = CliRunner().invoke(app, ["audit", "prune", *words])  # in this process
+    assert refused.exit_code == 1
+    assert "cannot write audit.jsonl to the disk: Input/output error" in refused.stderr
     assert "0 records deleted" in configured("audit", "prune", *words).stdout
     assert "remove" in configured("node", "add", "driver-1", "--group", "b", status=1).stderr
     (node,) = json.loads(configured("node", "list", "--json").stdout)

@@ -1,7 +1,9 @@
 """`audit prune`: old exported records go, and everything that is left is still verified."""
 
 import asyncio
+import errno
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -269,6 +271,10 @@ class Ago(datetime):
         return found
 
 
+def refused_by_the_disk(_: int) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
 async def test_the_command_deletes_what_is_older_than_the_journal_keeps(
     pool: Pool, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -301,6 +307,11 @@ async def test_the_command_deletes_what_is_older_than_the_journal_keeps(
     assert refused.exit_code == 1
     assert "the chain of node-1 has 1 findings" in refused.stderr
     words = (*words, "--other", ADOPTER)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refused_by_the_disk)
+        not_synced = await asyncio.to_thread(run, "audit", *words)
+    assert not_synced.exit_code == 1
+    assert f"cannot write {path} to the disk: Input/output error" in not_synced.stderr
     assert await json_of(*words) == {"deleted": 3, "checkpoint": 3}
     found = await json_of("verify", "--offline", "--other", ADOPTER)
     assert (found["findings"], found["pruned"], found["records"]) == ([], 3, 5)
