@@ -8,7 +8,7 @@ from custody.node.audit import sign_head
 from custody.node.audit_checkpoint import last_checkpoint
 from custody.runtime.audit_file import Line
 from custody.runtime.audit_lines import Place, head_line, record_line
-from custody.runtime.errors import OperatorError
+from custody.runtime.exported_chain import place_in_chain
 from custody.wire.audit import GENESIS, AuditHead
 from custody.wire.signed_bytes import SigningKey
 
@@ -27,24 +27,18 @@ async def place_at(pool: Pool, node: str, signer: SigningKey, sequence: int) -> 
     The chain before its first record begins at the last checkpoint, if records were pruned.
     """
     last, _ = await last_checkpoint(pool.rows, node, signer)
-    pruned = 0 if last is None else last.checkpoint.sequence
-    if last is not None and sequence in (0, pruned):
-        return Place(pruned, last.checkpoint.hash)
-    if sequence == 0:
-        return Place(0, GENESIS)
-    if sequence < pruned:
-        raise OperatorError(
-            f"the records {sequence + 1} to {pruned} of {node} were pruned",
-            "Name a new file, or give --after a later record.",
-        )
+    begin = Place(0, GENESIS)
+    if last is not None:
+        begin = Place(last.checkpoint.sequence, last.checkpoint.hash)
     row = await pool.row(_HASH, {"node": node, "sequence": sequence})
-    if row is None:
-        raise OperatorError(
-            f"the chain of {node} has no record {sequence}",
-            "If this database was restored from a backup, run: audit verify. Otherwise give the "
-            "number of a record to --after.",
-        )
-    return Place(sequence, row.hash)
+    return place_in_chain(
+        sequence,
+        begin,
+        None if row is None else row.hash,
+        chain=f"the chain of {node}",
+        hint="Name a new file, or give --after the number of a later record. If this database was "
+        "restored from a backup, run: audit verify.",
+    )
 
 
 async def lines_after(

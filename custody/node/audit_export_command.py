@@ -15,6 +15,7 @@ from custody.runtime.audit_file import ExportFile, Line
 from custody.runtime.audit_lines import Place
 from custody.runtime.console import err
 from custody.runtime.errors import OperatorError
+from custody.runtime.exported_chain import require_continued
 from custody.runtime.syslog import Syslog
 
 POLL_SECONDS = 1.0
@@ -45,9 +46,11 @@ async def export_records(settings: NodeSettings, target: Target, follow: bool) -
         with _opened(target, settings.program) as (write, end, needs_head):
             after = target.after if end is None else end.sequence
             begin = await place_at(database, node, signer, after)
-            if end not in (None, begin):
-                raise OperatorError(
-                    f"record {begin.sequence} in {target.to} is not the record of this database",
+            if target.to is not None:
+                require_continued(
+                    target.to,
+                    end,
+                    begin,
                     "Run: audit verify. For the export of another node or another time, name a "
                     "new file.",
                 )

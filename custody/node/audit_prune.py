@@ -24,6 +24,7 @@ from custody.node.audited_changes import AuditedChanges, record_without_job
 from custody.node.chain_verification import Subject
 from custody.runtime.audit_file import FileVerification
 from custody.runtime.errors import OperatorError
+from custody.runtime.exported_chain import require_exported, require_same_record
 from custody.wire.audit import GENESIS, chain_hash
 from custody.wire.encoding import to_base64
 from custody.wire.signed_bytes import AUDIT_CHECKPOINT_TYPE
@@ -71,8 +72,8 @@ class Pruning:
     async def prune(self, order: Order, progress: Progress = lambda *_: None) -> Pruned:
         """State a checkpoint and delete the records up to it. Raise OperatorError."""
         before = await self._last()
-        await self._require_exported(order.exported, before)
-        made = await self._checkpoint(order, before)
+        exported = await self._require_exported(order.exported, before)
+        made = await self._checkpoint(order, exported, before)
         if made is not None:
             await self._state(made, before, order)
         last = made
@@ -89,37 +90,24 @@ class Pruning:
             raise OperatorError(f"record {findings[0].sequence}: {findings[0].what}", VERIFY)
         return last
 
-    async def _require_exported(self, file: FileVerification, before: Stated | None) -> None:
-        begin = 0 if before is None else before.checkpoint.sequence
-        if file.findings or file.first is None or file.last is None:
-            raise OperatorError(
-                "the exported file has findings, or no record", "Run: audit verify --file FILE."
-            )
-        if file.first > begin + 1:
-            raise OperatorError(
-                f"the exported file begins at record {file.first}, so it lacks the records from "
-                f"{begin + 1} on",
-                "Name the file that has them: prune with each file in the order of its records.",
-            )
-        if file.last <= begin:
-            return
-        [*rows] = await self._pool.rows(
-            _PAGE,
-            {
-                "node": self._subject.node,
-                "last": file.last - 1,
-                "until": file.last,
-                "limit": 1,
-            },
-        )
-        if not rows or rows[0].hash.hex() != file.last_hash:
-            raise OperatorError(
-                f"record {file.last} of the exported file is not the record of this database",
+    async def _require_exported(self, file: FileVerification, before: Stated | None) -> int:
+        """Return the last exported record. Raise OperatorError."""
+        pruned = 0 if before is None else before.checkpoint.sequence
+        last = require_exported(file, pruned, "Run: audit verify --file FILE.")
+        if last > pruned:
+            place = {"node": self._subject.node, "last": last - 1, "until": last, "limit": 1}
+            [*rows] = await self._pool.rows(_PAGE, place)
+            require_same_record(
+                file,
+                rows[0].hash if rows else None,
                 "Name the file of this node's last export. If the database was restored, run: "
                 "audit verify.",
             )
+        return last
 
-    async def _checkpoint(self, order: Order, before: Stated | None) -> Checkpoint | None:
+    async def _checkpoint(
+        self, order: Order, exported: int, before: Stated | None
+    ) -> Checkpoint | None:
         """Return a checkpoint at the last exported record before the time; None if there is none.
 
         Every hash up to it is checked again.
@@ -130,8 +118,7 @@ class Pruning:
             begin, previous = before.checkpoint.sequence, before.checkpoint.hash
         at: datetime | None = None
         sequence = begin
-        assert order.exported.last is not None
-        async for row, said in self._records(begin, order.exported.last):
+        async for row, said in self._records(begin, exported):
             if said.at >= order.before:
                 break
             if row.sequence != sequence + 1 or chain_hash(previous, row.record) != row.hash:

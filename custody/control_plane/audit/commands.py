@@ -19,7 +19,6 @@ from custody.runtime.console import (
     print_json,
     print_table,
 )
-from custody.runtime.errors import OperatorError
 from custody.runtime.operators import reason_of
 
 if TYPE_CHECKING:
@@ -117,23 +116,10 @@ def _known_keys(context: typer.Context) -> list[bytes]:
 
 
 def _export(context: typer.Context, to: Path) -> tuple[int, int]:
-    from custody.control_plane.audit.own_export import lines_after, place_at
-    from custody.runtime.audit_file import ExportFile
+    from custody.control_plane.audit.own_export import append_to
 
     async def work(connection: Connection) -> tuple[int, int]:
-        with ExportFile(to) as file:
-            end = file.place()
-            begin = place = await place_at(connection, 0 if end is None else end.sequence)
-            if end not in (None, begin):
-                raise OperatorError(
-                    f"record {begin.sequence} in {to} is not the record of this database",
-                    "Run: control-plane audit verify. For another database name a new file.",
-                )
-            lines = lines_after(connection.rows, begin, needs_head=file.needs_head)
-            async for line in lines:
-                file.write(line)
-                place = line.place
-        return begin.sequence, place.sequence
+        return await append_to(connection, to)
 
     return with_database(context, work)
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from custody.control_plane.audit.own_chain import (
     NAME,
@@ -16,9 +17,15 @@ from custody.control_plane.audit.own_chain import (
 from custody.control_plane.database import AnyRow
 from custody.database.connection import Connection
 from custody.database.retention import Rows
-from custody.runtime.audit_file import FileVerification, Line
+from custody.runtime.audit_file import ExportFile, FileVerification, Line
 from custody.runtime.audit_lines import Place, head_line, record_line
 from custody.runtime.errors import OperatorError
+from custody.runtime.exported_chain import (
+    place_in_chain,
+    require_continued,
+    require_exported,
+    require_same_record,
+)
 from custody.wire.audit import GENESIS, AuditHead
 
 VERIFY = "Nothing was deleted. Run: control-plane audit verify."
@@ -28,23 +35,46 @@ _AT = "SELECT sequence, hash FROM audit WHERE sequence = :sequence"
 _DELETE = "DELETE FROM audit WHERE sequence < :sequence RETURNING sequence"
 
 
+async def append_to(connection: Connection, path: Path) -> tuple[int, int]:
+    """Append the records to a file, after its last one. Return the last record before and after.
+
+    Raise OperatorError if the file does not continue with the records of this database.
+    """
+    with ExportFile(path) as file:
+        end = file.place()
+        begin = place = await place_at(connection, 0 if end is None else end.sequence)
+        require_continued(
+            path,
+            end,
+            begin,
+            "Run: control-plane audit verify. For another database name a new file.",
+        )
+        async for line in lines_after(connection.rows, begin, needs_head=file.needs_head):
+            file.write(line)
+            place = line.place
+    return begin.sequence, place.sequence
+
+
 async def place_at(connection: Connection, sequence: int) -> Place:
     """Return the place of a record. 0: before the first record, or at the checkpoint.
 
     Raise OperatorError if the database does not have the record.
     """
-    if sequence == 0:
-        first = await connection.row(_FIRST)
-        if first is None or first.sequence == 1:
-            return Place(0, GENESIS)
-        return Place(first.sequence, first.hash)
     row = await connection.row(_AT, {"sequence": sequence})
-    if row is None:
-        raise OperatorError(
-            f"the audit of this control plane has no record {sequence}",
-            "Name a new file: the records of this one were pruned, or are of another database.",
-        )
-    return Place(row.sequence, row.hash)
+    return place_in_chain(
+        sequence,
+        await _begin(connection),
+        None if row is None else row.hash,
+        chain="the audit of this control plane",
+        hint="Name a new file: this one has other records than the database.",
+    )
+
+
+async def _begin(connection: Connection) -> Place:
+    first = await connection.row(_FIRST)
+    if first is None or first.sequence == 1:
+        return Place(0, GENESIS)
+    return Place(first.sequence, first.hash)
 
 
 async def lines_after(rows: Rows, place: Place, *, needs_head: bool) -> AsyncIterator[Line]:
@@ -80,40 +110,26 @@ async def prune(
     found = await verify_own_chain(connection.rows, keys)
     if found.findings:
         raise OperatorError(f"the audit has {len(found.findings)} findings", VERIFY)
-    first = await connection.row(_FIRST)
-    begin = 1 if first is None or first.sequence == 1 else first.sequence + 1
-    await _require_exported(connection, file, begin)
+    begin = await _begin(connection)
+    exported = require_exported(
+        file, begin.sequence, "Run: control-plane audit verify --file FILE."
+    )
+    row = await connection.row(_AT, {"sequence": exported})
+    require_same_record(
+        file, None if row is None else row.hash, "Name the file of the last export."
+    )
     checkpoint = previous = None
     last = GENESIS
     before = datetime.now(UTC) - keep
     async for row in read_pages(connection.rows, 0):
-        if row.sequence > (file.last or 0) or _time(row) >= before:
+        if row.sequence > exported or _time(row) >= before:
             break
         checkpoint, previous, last = row.sequence, last, row.hash
-    if checkpoint is None or previous is None or first is None or checkpoint == first.sequence:
-        return 0
+    if checkpoint is None or previous is None or checkpoint <= max(1, begin.sequence):
+        return 0  # no record is before it
     said = {"checkpoint": str(checkpoint), "previous_hash": previous.hex(), "reason": reason}
     await auditor.record(connection, PRUNE, said)
     return len(await connection.rows(_DELETE, {"sequence": checkpoint}))
-
-
-async def _require_exported(connection: Connection, file: FileVerification, begin: int) -> None:
-    if file.findings or file.first is None or file.last is None:
-        raise OperatorError(
-            "the exported file has findings, or no record",
-            "Run: control-plane audit verify --file FILE.",
-        )
-    if file.first > begin:
-        raise OperatorError(
-            f"the exported file lacks the records {begin} to {file.first - 1}",
-            "Name the file that has them first.",
-        )
-    row = await connection.row(_AT, {"sequence": file.last})
-    if row is None or row.hash.hex() != file.last_hash:
-        raise OperatorError(
-            f"record {file.last} of the exported file is not the record of this database",
-            "Name the file of the last export.",
-        )
 
 
 def _time(row: AnyRow) -> datetime:

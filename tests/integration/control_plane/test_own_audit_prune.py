@@ -9,7 +9,7 @@ import pytest
 
 from custody.control_plane.audit import own_export
 from custody.control_plane.audit.own_chain import NAME, Auditor, OwnChain, verify_own_chain
-from custody.runtime.audit_file import ExportFile, FileVerification, verify_file
+from custody.runtime.audit_file import FileVerification, verify_file
 from custody.runtime.errors import OperatorError
 from custody.wire.signed_bytes import PinnedKeys
 from tests.integration.control_plane.conftest import Replica
@@ -23,13 +23,7 @@ NOTHING = timedelta(0)
 async def export(replica: Replica, path: Path) -> FileVerification:
     """Export into a file as the command does, and verify the file."""
     async with replica.database.transaction() as connection:
-        with ExportFile(path) as file:
-            end = file.place()
-            place = await own_export.place_at(connection, 0 if end is None else end.sequence)
-            assert end in (None, place)
-            lines = own_export.lines_after(connection.rows, place, needs_head=file.needs_head)
-            async for line in lines:
-                file.write(line)
+        await own_export.append_to(connection, path)
     return verify_file(path, PinnedKeys(KEYS), NAME, 10)
 
 
@@ -87,6 +81,13 @@ async def test_young_records_and_records_outside_the_file_stay(filled: Replica, 
     await add(filled, CURRENT, "AddNode")
     assert await prune(filled, file) == 4
     assert await sequences(filled) == [5, 6, 7]
+
+
+async def test_the_only_record_stays(replica: Replica, tmp_path: Path):
+    await add(replica, CURRENT, "AddNode")
+    assert await prune(replica, await export(replica, tmp_path / "a.jsonl")) == 0
+    assert await sequences(replica) == [1]
+    assert (await check(replica)).findings == []
 
 
 async def test_a_second_prune_waits_and_sees_the_checkpoint_of_the_first(

@@ -135,7 +135,7 @@ async def test_a_file_that_does_not_prove_the_export_prunes_nothing(
     for bad, says in [
         (verified(changed, chain.node), "has findings"),
         (verified(chain.path, stranger), "has findings"),
-        (verified(late, chain.node), "begins at record 2"),
+        (verified(late, chain.node), "lacks the records 1 to 1"),
         (replace(file, last_hash="00" * 32), "is not the record of this database"),
         (FileVerification(0, None, None, 0, [], 0), "no record"),
     ]:
@@ -232,7 +232,7 @@ async def test_a_file_continues_after_the_prune_and_a_new_one_begins_there(
     chain.path = tmp_path / "new.jsonl"
     file = await chain.exported()
     assert (file.findings, file.first, file.last) == ([], 9, 13)
-    with pytest.raises(OperatorError, match="records 6 to 8 of driver-1 were pruned"):
+    with pytest.raises(OperatorError, match="records 6 to 8 of the chain of driver-1"):
         await place_at(pool, chain.node.name, chain.node.signer, 5)
 
 
