@@ -21,21 +21,20 @@ from custody.pkcs11.master_key import KEY_BITS, MasterKey, passing_wrapping_key
 from custody.pkcs11.messages import Hello, Outcome, TrialPart, TriedStep
 from custody.pkcs11.round_trip import Unable, Way, find_way, travel
 from custody.pkcs11.session_errors import name_of, raise_if_lost
+from custody.pkcs11.token_traits import FIRST_OF_VENDORS
 from custody.wire.algorithms import EDDSA_ED25519
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, Session, TokenFlag
 from pkcs11.exceptions import PKCS11Error
 
 NEEDED = (
     Mechanism.AES_KEY_GEN,
-    Mechanism.AES_KEY_WRAP_KWP,
-    Mechanism.AES_KEY_WRAP_PAD,
-    Mechanism.AES_KEY_WRAP,
     Mechanism.AES_GCM,
     Mechanism.EC_KEY_PAIR_GEN,
     Mechanism.ECDSA,
     Mechanism.EC_EDWARDS_KEY_PAIR_GEN,
     Mechanism.EDDSA,
 )
+"""Mechanisms beside those that wrap keys."""
 MESSAGE_SIZES = (1024, 16 * 1024, 64 * 1024)
 """Bytes of a message that Ed25519 signs: the API takes up to 64 KiB."""
 
@@ -62,16 +61,11 @@ def _token(session: Session, hello: Hello) -> Steps:
         "token flags", ", ".join(flag.name or "" for flag in TokenFlag if flag & token.flags)
     )
     present = set(token.slot.get_mechanisms())
-    for mechanism in NEEDED:
+    for mechanism in (*wrap_mechanisms.usable(), *NEEDED):
         listed = "listed" if mechanism in present else "not listed"
         yield _said(f"mechanism {mechanism.name}", listed)
-    others = sorted(int(each) for each in present if int(each) >= _VENDOR)
-    yield _said(
-        "vendor's mechanisms", ", ".join(map(hex, others)) or "none that python-pkcs11 knows"
-    )
-
-
-_VENDOR = 0x80000000
+    others = sorted(int(each) for each in present if int(each) >= FIRST_OF_VENDORS)
+    yield _said("vendor's mechanisms", ", ".join(map(hex, others)) or "none")
 
 
 def _version(version: Any) -> str:

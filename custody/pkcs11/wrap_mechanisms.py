@@ -13,7 +13,8 @@ def of_new_keys() -> tuple[Mechanism, ...]:
 
 def usable() -> tuple[Mechanism, ...]:
     """Return the mechanisms with which stored keys may be unwrapped."""
-    return tuple(map(_mechanism, (*STANDARD_MECHANISMS, *in_use().wrap_mechanisms)))
+    names = dict.fromkeys((*STANDARD_MECHANISMS, *in_use().wrap_mechanisms))
+    return tuple(map(_mechanism, names))
 
 
 def of_stored_key(name: str) -> Mechanism | None:
