@@ -9,16 +9,19 @@ import atexit
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from custody.runtime.build_info import DISTRIBUTION
 from custody.runtime.errors import OperatorError
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+
+Attributes = Mapping[str, str | int]
 
 _CONTEXT = TraceContextTextMapPropagator()
 _tracer = trace.get_tracer(DISTRIBUTION)
@@ -64,30 +67,36 @@ def current_traceparent() -> str | None:
 
 
 @contextmanager
-def span(name: str) -> Iterator[None]:
-    """Run the body in a span below the current one. No exception's text is recorded in it."""
-    with _tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False):
-        yield
-
-
-@contextmanager
-def continued(
-    traceparent: str | None, name: str, attributes: Mapping[str, str | int]
+def span(
+    name: str,
+    parent: Context | None = None,
+    kind: trace.SpanKind = trace.SpanKind.INTERNAL,
+    attributes: Attributes | None = None,
 ) -> Iterator[None]:
-    """Run the body in a span of the trace that ``traceparent`` names.
+    """Run the body in a span below ``parent``, by default below the current span.
 
-    None, and a value that is not a ``traceparent``, begin a trace of their own.
+    No exception's text is recorded in it.
     """
-    parent = _CONTEXT.extract({} if traceparent is None else {"traceparent": traceparent})
     with _tracer.start_as_current_span(
         name,
         context=parent,
-        kind=trace.SpanKind.CONSUMER,
+        kind=kind,
         attributes=attributes,
         record_exception=False,
         set_status_on_exception=False,
     ):
         yield
+
+
+def continued(
+    traceparent: str | None, name: str, attributes: Attributes
+) -> AbstractContextManager[None]:
+    """Run the body in a span of the trace that ``traceparent`` names.
+
+    None, and a value that is not a ``traceparent``, begin a trace of their own.
+    """
+    parent = _CONTEXT.extract({} if traceparent is None else {"traceparent": traceparent})
+    return span(name, parent, trace.SpanKind.CONSUMER, attributes)
 
 
 def record_span(name: str, seconds: float) -> None:
