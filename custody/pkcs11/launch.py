@@ -31,10 +31,10 @@ async def launch(
     *,
     accept_new: bool = True,
 ) -> Ready:
-    """Start a worker; ``known`` is what the first one found, which this one must find again.
+    """Start a worker. ``known``: what this token's first worker found, and others must find again.
 
-    The worker probes the capabilities if ``known`` has none. ``keys`` and ``accept_new``: as in
-    Hello, for the first worker.
+    Without ``known`` this is the first worker, which judges the keys and probes the capabilities.
+    ``keys`` and ``accept_new``: as in Hello, for the first worker.
 
     Raises HsmCannotStart, PinRefused or ConfigurationError, all of them OperatorError.
     """
@@ -62,10 +62,11 @@ async def _try_once(
         master_key_label=settings.master_key_label,
         host_signing=sorted(settings.host_signing),
         purpose=purpose,
-        known=list(keys) if known is None else _found_before(known),
+        known=list(keys) if known is None else found_before(known),
         accept_new=accept_new and known is None,
         check_values=None if known is None else known.check_values,
         capabilities=None if known is None else known.capabilities or None,
+        judge=known is None,
         restored=list(settings.restored),
         weaker=list(settings.weaker),
         accept_weaker=settings.accept_weaker,
@@ -110,8 +111,8 @@ async def _start(settings: HsmSettings, worker: WorkerProcess[Any], hello: Hello
             hello = hello.model_copy(update={"hung_slots": [*hello.hung_slots, gone.slot]})
 
 
-def _found_before(ready: Ready) -> list[KnownKey]:
-    """Return the keys that the first worker proved, each with the proof that it opened."""
+def found_before(ready: Ready) -> list[KnownKey]:
+    """Return the keys that a worker proved, each with the proof that it opened."""
     return [
         KnownKey(
             name=name,

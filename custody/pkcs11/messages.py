@@ -125,9 +125,11 @@ class Hello(Message):
 
     ``known``: the keys that the database knows. Only these are used, and with ``accept_new`` also
     others, which the database may then learn. ``check_values`` names the master keys that must be
-    on the token, as an earlier worker found them; None to the first worker, which reports what
-    there is. ``capabilities`` likewise. ``slot``: where an earlier worker found the token, which is
-    asked first. ``hung_slots``: slots that are not asked, because they did not answer before.
+    on the token, as an earlier worker of this token found them; None to the first worker, which
+    reports what there is. ``capabilities`` likewise. ``judge``: refuse a key that allows more than
+    it must (custody.pkcs11.strength); False to later workers, which prove that they use the judged
+    keys. ``slot``: where an earlier worker found the token, which is asked first. ``hung_slots``:
+    slots that are not asked, because they did not answer before.
     ``restored`` and all that follows it: as in HsmSettings.
     """
 
@@ -142,6 +144,7 @@ class Hello(Message):
     accept_new: bool = True
     check_values: dict[str, bytes] | None = None
     capabilities: list[Capability] | None = None
+    judge: bool = True
     slot: int | None = None
     hung_slots: list[int] = []
     restored: list[RestoredKey] = []

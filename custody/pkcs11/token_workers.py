@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
 from custody.pkcs11.errors import HsmUnavailable
 from custody.pkcs11.fault_records import record_faults
-from custody.pkcs11.launch import HsmCannotStart, launch
+from custody.pkcs11.launch import HsmCannotStart, found_before, launch
 from custody.pkcs11.messages import Answers, KeepAlive, KnownKey, Lost, Obstacle, Ready
 from custody.pkcs11.metrics import HSM_TOKEN_WORKERS, HSM_WORKERS_ENDED
 from custody.pkcs11.settings import HsmSettings
@@ -297,13 +297,13 @@ class TokenWorkers:
         return worker
 
     async def _log_in(self, worker: Worker) -> None:
-        """Log in with a worker that shows what the first one showed. Raise OperatorError."""
+        """Log in with a worker that shows the keys of the first one. Raise OperatorError."""
         if self._ready is not None:
             await launch(self.settings, worker, known=self._ready)
             return
         assert self._expected is not None  # keepers run after keep
-        others: dict[str, Any] = {"slot": None, "hung_slots": [], "capabilities": []}
-        ready = await launch(self.settings, worker, known=self._expected.model_copy(update=others))
+        keys = found_before(self._expected)
+        ready = await launch(self.settings, worker, keys=keys, accept_new=False)
         difference = self._difference(ready)
         if difference is not None:
             await worker.stop()

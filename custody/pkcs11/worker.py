@@ -128,8 +128,8 @@ class Worker:
         )
 
     def _weaknesses(self, candidate: Candidate) -> list[str]:
-        """Judge a key in the first worker. The others prove that it is the same key."""
-        if self._hello.check_values is not None:
+        """Judge a key in the first worker of a token. Later ones prove that it is the same key."""
+        if not self._hello.judge:
             return []
         return strength.weaknesses(self._session, self._hello, candidate.master, candidate.proof)
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pkcs11 import Attribute
 from prometheus_client import REGISTRY
 
 from custody.pkcs11.hsm import Hsm
@@ -23,7 +24,7 @@ from tests.integration.pkcs11.conftest import make_master_key
 from tests.integration.pkcs11.outside import LABEL
 from tests.integration.pkcs11.test_schemes import digest, verified
 from tests.integration.pkcs11.test_workers import until
-from tests.providers.faulty_module import FaultyModule
+from tests.providers.faulty_module import FaultyModule, When
 from tests.providers.return_codes import CKR
 
 SECOND = "second"
@@ -130,6 +131,23 @@ async def test_a_token_that_was_away_is_taken_back(
         faulty.remove(away)
         await until(lambda: hsm.workers_by_token == {LABEL: 2, SECOND: 1})
         assert hsm.shortage is None
+
+
+async def test_the_keys_of_a_token_that_joins_late_are_judged(
+    settings: HsmSettings, second: HsmSettings, faulty: FaultyModule
+):
+    """Somebody has made a key of the second token weaker while that token was away."""
+    known = await known_keys(settings)
+    away = faulty.returns("C_OpenSession", CKR.DEVICE_REMOVED)
+    late = replace(second, module=faulty.module)
+    async with pair(settings, late, known, both=False) as hsm:
+        await until(lambda: "DEVICE_REMOVED" in str(hsm.shortage))
+        weaker = faulty.changes_attribute(Attribute.DECRYPT, b"\1", When(label="custody"))
+        faulty.remove(away)
+        await until(lambda: "DECRYPT is true" in str(hsm.shortage))
+        assert hsm.workers_by_token[SECOND] == 0
+        faulty.remove(weaker)
+        await until(lambda: hsm.workers_by_token[SECOND] == 1)
 
 
 async def test_a_first_token_that_hangs_at_start_holds_nothing_up(
