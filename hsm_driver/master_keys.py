@@ -9,6 +9,7 @@ from custody.node.audited_changes import AuditedChanges
 from custody.node.connections import open_database
 from custody.node.restored_keys import adopt_restored as record_restored
 from custody.pkcs11.administration import Administration, administration
+from custody.pkcs11.messages import Stranger
 from custody.pkcs11.restoring import imported_keys, require_expected, require_strong, short
 from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name
@@ -26,7 +27,7 @@ from hsm_driver.vault import (
 
 @dataclass(frozen=True)
 class Adopted:
-    """The check values of adopted keys by name. ``weak``: why some allow more than they must."""
+    """The check values of adopted keys by name. ``weak``: why some are weaker."""
 
     keys: dict[str, bytes]
     weak: dict[str, str]
@@ -52,7 +53,7 @@ async def adopt_new(
     ):
         vault = Vault(database, hsm)
         new = await vault.new_master_keys()
-        _require_new(names, new, {each.name: each.why for each in await hsm.strangers()})
+        _require_new(names, new, {each.name: each for each in await hsm.strangers()})
         chosen = {name: new[name] for name in sorted(names)}
         weak = {name: why for name, why in (await hsm.weak()).items() if name in chosen}
         if chosen:
@@ -63,7 +64,7 @@ async def adopt_new(
 
 
 def _require_new(
-    names: Collection[str], new: Mapping[str, bytes], strangers: Mapping[str, str]
+    names: Collection[str], new: Mapping[str, bytes], strangers: Mapping[str, Stranger]
 ) -> None:
     """Raise OperatorError unless the names are those of new keys, or there is nothing to name."""
     if not names and new:
@@ -76,12 +77,15 @@ def _require_new(
     for name in names:
         if name in new:
             continue
-        why = strangers.get(name, "the database knows it, or the token does not have it")
-        raise OperatorError(
-            f"{name} is not adopted: {why}",
-            "See the keys with: master-key list. If you made the key and it has to allow so much, "
-            "repeat the command with --accept-weaker.",
-        )
+        stranger = strangers.get(name)
+        if stranger is None:
+            why = "the database knows it, or the token does not have it"
+        else:
+            why = stranger.why
+        hint = "See the keys with: hsm-driver master-key list."
+        if stranger is not None and stranger.is_weaker:
+            hint += " If you made this weaker key, repeat the command with --accept-weaker."
+        raise OperatorError(f"{name} is not adopted: {why}", hint)
 
 
 async def adopt_restored(

@@ -115,7 +115,7 @@ class Candidate:
 
 
 WeaknessesOf = Callable[[Candidate], list[str]]
-"""Returns why a key is weaker than the token could make it."""
+"""Returns why a key is weaker than the token can make it."""
 
 OF_RESTORED = ("ALWAYS_SENSITIVE is false", "NEVER_EXTRACTABLE is false")
 """The weaknesses of a key that came from the HSM's backup (strength.py)."""
@@ -210,7 +210,10 @@ def choose(found: Identified, hello: Hello, weaknesses_of: WeaknessesOf) -> InUs
         except CannotStart as error:
             if not known:
                 raise
-            chosen.strangers.append(Stranger(name=candidate.name, why=error.what))
+            is_weaker = isinstance(error, TooWeak)
+            chosen.strangers.append(
+                Stranger(name=candidate.name, why=error.what, is_weaker=is_weaker)
+            )
     return chosen
 
 
@@ -231,12 +234,16 @@ def _use(candidate: Candidate, hello: Hello, weaknesses_of: WeaknessesOf, chosen
     chosen.keys.append(candidate)
 
 
-def _too_weak(candidate: Candidate, why: str) -> CannotStart:
+class TooWeak(CannotStart):
+    """A key is weaker than the token can make it, and the configuration does not accept it."""
+
+
+def _too_weak(candidate: Candidate, why: str) -> TooWeak:
     pin = next((value for value in candidate.values() if value == candidate.check_value), None)
     value = pin or next(candidate.values(), b"")
-    return CannotStart(
+    return TooWeak(
         Obstacle.MASTER_KEY,
-        f"the master key {candidate.name!r} allows more than a key that this token can make: {why}",
+        f"the master key {candidate.name!r} is weaker than this token can make it: {why}",
         "Somebody with the PIN can have made it so, to take keys out. If you made it, with "
         "--rewrappable, --extractable or an earlier version, add to weaker_check_values in the "
         f'configuration: "0x{value.hex()}". If you did not, find out who did, and delete the key. '

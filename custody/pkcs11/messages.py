@@ -114,10 +114,14 @@ class KnownKey(Message):
 
 
 class Stranger(Message):
-    """A key under one of our labels that is not ours. ``why``: for people."""
+    """A key under one of our labels that is not ours. ``why``: for people.
+
+    ``is_weaker``: only because it is weaker than the token can make it.
+    """
 
     name: str
     why: str
+    is_weaker: bool = False
 
 
 class Hello(Message):
@@ -161,7 +165,7 @@ class Ready(Message):
 
     ``check_values``: of the keys in use, by name. ``proofs``: the proof that each of these opens.
     ``new_proofs``: the names of those that the database does not have. ``weak``: of the accepted
-    keys, those that are weaker than the token could make them, and why. ``slot``: the token's.
+    keys, those that are weaker than the token can make them, and why. ``slot``: the token's.
     ``hung_slots``: as in Hello.
     """
 

@@ -127,9 +127,10 @@ async def test_adoption_takes_only_keys_that_are_named_and_confirmed(
     assert await adopted(driver_database) == {"custody/1", "custody-host/1", "custody/2"}
     done = await invoke(config, "master-key", "adopt", "custody/2", "--yes")
     assert "the database knows it" in flat(done.stderr)
+    assert "--accept-weaker" not in flat(done.stderr)
 
 
-async def test_a_new_key_that_allows_more_is_adopted_only_on_demand(
+async def test_a_weaker_new_key_is_adopted_only_on_demand(
     config: Path, empty_token: TokenFolder, driver_database: str
 ):
     await driver_with_a_first_version(config, empty_token)
@@ -138,6 +139,7 @@ async def test_a_new_key_that_allows_more_is_adopted_only_on_demand(
     done = await invoke(config, "master-key", "adopt", *names)
     assert done.exit_code == 1
     assert "does not fix EXTRACTABLE" in flat(done.stderr)
+    assert "repeat the command with --accept-weaker" in flat(done.stderr)
     assert "custody/2" not in await adopted(driver_database)
 
     done = await invoke(config, "master-key", "adopt", *names, "--accept-weaker")
