@@ -149,7 +149,7 @@ def adopt(
     accept_weaker: Annotated[
         bool,
         typer.Option(
-            "--accept-weaker", help="Also keys that allow more than this token's keys must."
+            "--accept-weaker", help="Also keys that are weaker than this token can make them."
         ),
     ] = False,
     restored: Restored = False,
@@ -161,8 +161,9 @@ def adopt(
     """Record new master keys in the group's database by name, or retired ones again.
 
     Compare the check values that the command shows with those that `master-key generate` printed.
-    Without a name, the command names the new keys. A key that allows more than it must needs
-    --accept-weaker, and the command then prints the line of [hsm] without which no driver starts.
+    Without a name, the command names the new keys. A weaker key allows more than the
+    strongest key that this token can make. It needs --accept-weaker, and the command then prints
+    the line of [hsm] without which no driver starts.
 
     Until then no driver uses it, because everybody with the PIN can put a key on the token.
     After its next start, each driver wraps new keys with the newest version. A retired version must
@@ -221,7 +222,7 @@ def _confirm_new(keys: Mapping[str, bytes], weak: Mapping[str, str], *, yes: boo
     for name, check_value in keys.items():
         err.print(f"{name} has the check value 0x{check_value.hex()}", markup=False)
         if name in weak:
-            err.print(f"  it allows more than it must: {weak[name]}", markup=False)
+            err.print(f"  it is weaker than this token can make it: {weak[name]}", markup=False)
     if not yes:
         typer.confirm("Did you make these keys?", abort=True, err=True)
 

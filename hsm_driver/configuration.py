@@ -66,8 +66,8 @@ cached_keys_seconds = 60
 # HSM. hsm-driver master-key adopt --restored prints the line: docs/how-to/recover/hsm-lost.md.
 # restored_check_values = ["0x..."]
 # restored_extractable = true  # if they were generated with --extractable
-# Check values of keys that may be used although they allow more than they must, as after master-key
-# generate --rewrappable or --extractable: docs/how-to/new-master-key.md.
+# Check values of keys that may be used although they are weaker than this token can make them, as
+# after master-key generate --rewrappable or --extractable: docs/how-to/new-master-key.md.
 # weaker_check_values = ["0x..."]
 # Other tokens with the same master keys (clones, HA pairs): docs/how-to/several-tokens.md. Losing
 # one costs no request. A table names what differs from [hsm]. Each token has its own workers.

@@ -93,8 +93,8 @@ keepalive_seconds = 30
 # mpc-signer master-key adopt --restored prints the line: docs/how-to/recover/hsm-lost.md.
 # restored_check_values = ["0x..."]
 # restored_extractable = true  # if they were generated with --extractable
-# Check values of keys that may be used although they allow more than they must, as after master-key
-# generate --rewrappable or --extractable: docs/how-to/new-master-key.md.
+# Check values of keys that may be used although they are weaker than this token can make them, as
+# after master-key generate --rewrappable or --extractable: docs/how-to/new-master-key.md.
 # weaker_check_values = ["0x..."]
 """
 

@@ -67,7 +67,7 @@ def require_restored(
 
 
 def show_weaker(adopted: Mapping[str, bytes], section: TokenSection) -> None:
-    """Print the line of the configuration that accepts keys which allow more than they must."""
+    """Print the line of the configuration that accepts weaker master keys."""
     values = list(section.weaker_check_values)
     values += [text for value in adopted.values() if (text := f"0x{value.hex()}") not in values]
     typer.echo(f"weaker_check_values = [{', '.join(map(quoted, values))}]")
@@ -167,7 +167,7 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
             )
         if rewrappable or extractable:
             err.print(
-                "this version allows more than it must: add its check values to "
+                "this version is weaker than this token can make it: add its check values to "
                 "weaker_check_values in the configuration",
                 markup=False,
             )

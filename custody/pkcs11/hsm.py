@@ -155,7 +155,7 @@ class Hsm:
         return {name: started.proofs[name] for name in started.new_proofs}
 
     async def weak(self) -> dict[str, str]:
-        """Return why keys are weaker than the token could make them, by name: they are accepted."""
+        """Return why keys are weaker than the token can make them, by name: they are accepted."""
         return dict(self._started().weak)
 
     async def strangers(self) -> list[Stranger]:

@@ -54,7 +54,8 @@ class TokenSection(Section):
 
     ``restored_check_values`` is a setting, because a writer of the database must not be able to
     pin a key that was imported into the token. ``restored_extractable``: these keys were generated
-    with --extractable. ``weaker_check_values``: keys that allow more than this token's keys must.
+    with --extractable. ``weaker_check_values``: keys that may be weaker than this token can make
+    them.
     """
 
     module: ConfiguredPath
