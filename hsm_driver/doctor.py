@@ -9,7 +9,7 @@ from custody.node.doctor import control_plane_checks, durability_check, host_che
 from custody.node.lock_checks import lock_checks
 from custody.pkcs11.doctor import WeakVersions, hsm_checks
 from custody.pkcs11.messages import KnownKey
-from custody.pkcs11.other_token_check import other_token_check
+from custody.pkcs11.other_token_check import other_token_checks
 from custody.runtime.checks import Check, Status, failed, side_by_side
 from custody.runtime.errors import OperatorError
 from custody.s3.bucket import Bucket
@@ -48,8 +48,8 @@ async def _hsm_and_database(settings: DriverSettings) -> AsyncIterator[Check]:
     known = await _known_keys(settings)
     async for check in hsm_checks(hsm_settings(settings, workers=1), weak, known):
         yield check
-    for other in other_tokens(settings):
-        yield await other_token_check(hsm_settings(settings), other, known)
+    async for check in other_token_checks(hsm_settings(settings), other_tokens(settings), known):
+        yield check
     async for check in _database(settings, weak):
         yield check
 

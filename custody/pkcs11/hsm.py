@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from custody.pkcs11.errors import HsmFailure, HsmUnavailable, SchemeUnsupported, raise_failure
+from custody.pkcs11.launch import found_before
 from custody.pkcs11.messages import (
     Answer,
     Failure,
@@ -148,6 +149,10 @@ class Hsm:
     async def proofs(self) -> dict[str, KeyProof]:
         """Return the proof that each master key has opened, by the key's name."""
         return dict(self._started().proofs)
+
+    async def proved_keys(self) -> list[KnownKey]:
+        """Return the master keys, each with the proof that it has opened."""
+        return found_before(self._started())
 
     async def new_proofs(self) -> dict[str, KeyProof]:
         """Return the proofs that the database does not have."""

@@ -1,6 +1,6 @@
-"""The part of ``doctor`` about a token beside the first: it must have the same master keys."""
+"""The part of ``doctor`` about the tokens beside the first: each must have the same master keys."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from custody.pkcs11.hsm import Hsm
@@ -10,25 +10,36 @@ from custody.runtime.checks import Check, Status, failed
 from custody.runtime.errors import OperatorError
 
 
-async def other_token_check(
-    first: HsmSettings, other: HsmSettings, known: Sequence[KnownKey]
-) -> Check:
-    """Log in to the token and have it prove the master keys of the database.
+async def other_token_checks(
+    first: HsmSettings, others: Sequence[HsmSettings], known: Sequence[KnownKey]
+) -> AsyncIterator[Check]:
+    """Log in to each token and have it prove the keys that the first one has proved.
 
-    If the database knows no master key yet, or cannot be asked, the first token's keys count.
+    ``known``: the master keys of the database; none if it knows none yet, or cannot be asked. They
+    are compared alone while the first token cannot be used, as another check then says.
     """
-    name = f"token {other.token_name}"
-    hsm = Hsm(replace(other, workers=1))
+    if not others:
+        return
+    problem = None
+    expected = list(known)
     try:
-        expected = known or await _keys_of(first)
-        await hsm.start(expected, accept_new=False)
-        wanted = {key.name for key in expected if key.name is not None and not key.retired}
-        missing = sorted(wanted - (await hsm.check_values()).keys())
+        expected = await _proved_by(first, known, accept_new=not known)
+    except OperatorError as error:
+        problem = error
+    for other in others:
+        name = f"token {other.token_name}"
+        if problem is not None and not expected:
+            yield failed(name, problem)
+        else:
+            yield await _check(name, other, expected)
+
+
+async def _check(name: str, other: HsmSettings, expected: Sequence[KnownKey]) -> Check:
+    try:
+        proved = await _proved_by(other, expected, accept_new=False)
     except OperatorError as error:
         return failed(name, error)
-    finally:
-        await hsm.close()
-    if missing:
+    if missing := sorted(_missing(expected, proved)):
         return Check(
             name,
             Status.FAIL,
@@ -38,14 +49,27 @@ async def other_token_check(
     return Check(name, Status.OK, "logged in, the same master keys")
 
 
-async def _keys_of(settings: HsmSettings) -> list[KnownKey]:
+def _missing(expected: Sequence[KnownKey], proved: Sequence[KnownKey]) -> set[str]:
+    """Return the names of the expected keys whose proof no key of that name has opened."""
+    opened = {key.name: {proof.value for proof in key.proofs} for key in proved}
+    return {
+        key.name
+        for key in expected
+        if key.name is not None
+        and not key.retired
+        and (
+            key.name not in opened
+            or (key.proofs and opened[key.name].isdisjoint(each.value for each in key.proofs))
+        )
+    }
+
+
+async def _proved_by(
+    settings: HsmSettings, known: Sequence[KnownKey], *, accept_new: bool
+) -> list[KnownKey]:
     hsm = Hsm(replace(settings, workers=1))
     try:
-        await hsm.start()
-        values, proofs = await hsm.check_values(), await hsm.proofs()
+        await hsm.start(known, accept_new=accept_new)
+        return await hsm.proved_keys()
     finally:
         await hsm.close()
-    return [
-        KnownKey(name=name, check_value=value, proofs=[proofs[name]] if name in proofs else [])
-        for name, value in values.items()
-    ]

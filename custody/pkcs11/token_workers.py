@@ -13,6 +13,7 @@ from custody.pkcs11.launch import HsmCannotStart, found_before, launch
 from custody.pkcs11.messages import Answers, KeepAlive, KnownKey, Lost, Obstacle, Ready
 from custody.pkcs11.metrics import HSM_TOKEN_WORKERS, HSM_WORKERS_ENDED
 from custody.pkcs11.settings import HsmSettings
+from custody.pkcs11.token_difference import Difference, difference
 from custody.pkcs11.work_queue import Batch, PendingOperation, WorkQueue
 from custody.pkcs11.worker_process import WorkerProcess
 from custody.runtime.errors import OperatorError
@@ -146,22 +147,20 @@ class TokenWorkers:
             self._take_first()
             return
         error = self._first.exception()
-        self._failed(error or _other_keys(self, self._difference(self._first.result()[1])))
+        differs = None if error is not None else self._difference(self._first.result()[1])
         await self._stop_unused_first()
+        # A clone may have opened another of several proofs: _log_in asks it for the same proof.
+        if differs is not Difference.PROOFS:
+            self._failed(error or _other_keys(self, differs))
 
     async def _stop_unused_first(self) -> None:
         first, self._first = self._first, None
         if first is not None and first.exception() is None:
             await first.result()[0].stop()
 
-    def _difference(self, ready: Ready) -> str | None:
-        """Return how this token differs from the other tokens; None if it may do their work."""
+    def _difference(self, ready: Ready) -> Difference | None:
         assert self._expected is not None  # asked after keep
-        if ready.check_values != self._expected.check_values:
-            return "it does not have the same master keys as the others"
-        if _ways(ready) != _ways(self._expected):
-            return "it does not make keys of the same algorithms in the same way as the others"
-        return None
+        return difference(ready, self._expected)
 
     # Workers that end
 
@@ -304,10 +303,9 @@ class TokenWorkers:
         assert self._expected is not None  # keepers run after keep
         keys = found_before(self._expected)
         ready = await launch(self.settings, worker, keys=keys, accept_new=False)
-        difference = self._difference(ready)
-        if difference is not None:
+        if (differs := self._difference(ready)) is not None:
             await worker.stop()
-            raise _other_keys(self, difference)
+            raise _other_keys(self, differs)
         self._ready = ready
 
     def _failed(self, error: BaseException) -> None:
@@ -323,13 +321,9 @@ class TokenWorkers:
             self._pool.fail_stranded()
 
 
-def _other_keys(token: TokenWorkers, difference: str | None) -> HsmCannotStart:
+def _other_keys(token: TokenWorkers, differs: Difference | None) -> HsmCannotStart:
     return HsmCannotStart(
-        f"the token {token.name!r} is not used: {difference}",
+        f"the token {token.name!r} is not used: {differs}",
         "Clone or restore the newest master keys to it: docs/how-to/several-tokens.md.",
         Obstacle.MASTER_KEY,
     )
-
-
-def _ways(ready: Ready) -> set[tuple[str, str, str]]:
-    return {(str(each.algorithm), each.protection, each.mechanism) for each in ready.capabilities}

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from pkcs11 import Attribute
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.launch import HsmCannotStart
 from custody.pkcs11.messages import KnownKey
-from custody.pkcs11.other_token_check import other_token_check
+from custody.pkcs11.other_token_check import other_token_checks
 from custody.pkcs11.settings import HsmSettings, PinFile
-from custody.runtime.checks import Status
+from custody.runtime.checks import Check, Status
 from custody.wire.algorithms import ECDSA_SECP256K1
 from softhsm.tokens import TokenFolder
 from tests.integration.pkcs11.conftest import make_master_key
@@ -49,6 +50,26 @@ def first(settings: HsmSettings, faulty: FaultyModule) -> HsmSettings:
     return replace(settings, module=faulty.module, workers=2, deadline_seconds=1.0)
 
 
+@pytest.fixture
+async def stranger(settings: HsmSettings, tokens: TokenFolder, tmp_path: Path) -> HsmSettings:
+    """A token in the same store, with master keys of its own under the same names."""
+    made = replace(
+        settings,
+        token_label="stranger",
+        pin=PinFile(tokens.make("stranger")),
+        state_directory=tmp_path / "state" / "stranger",
+        workers=1,
+    )
+    await make_master_key(made)
+    return made
+
+
+def slower(settings: HsmSettings, faulty: FaultyModule) -> HsmSettings:
+    """Put the faulty module before a token, whose first login takes longer than another start."""
+    faulty.delays("C_Login", 3.0, When(at=1, all_processes=True))
+    return replace(settings, module=faulty.module)
+
+
 @asynccontextmanager
 async def pair(
     first: HsmSettings, second: HsmSettings, known: list[KnownKey], *, both: bool = True
@@ -68,13 +89,23 @@ async def known_keys(settings: HsmSettings) -> list[KnownKey]:
     hsm = Hsm(replace(settings, workers=1))
     try:
         await hsm.start()
-        proofs = await hsm.proofs()
-        return [
-            KnownKey(name=name, check_value=value, proofs=[proofs[name]])
-            for name, value in (await hsm.check_values()).items()
-        ]
+        return await hsm.proved_keys()
     finally:
         await hsm.close()
+
+
+async def rows(first: HsmSettings, others: list[HsmSettings], known: list[KnownKey]) -> list[Check]:
+    """Return the rows of ``doctor`` about the other tokens."""
+    return [check async for check in other_token_checks(first, others, known)]
+
+
+def with_proofs_of(keys: list[KnownKey], all_keys: list[KnownKey]) -> list[KnownKey]:
+    """Return keys, each with the proofs of all keys under its name."""
+    proofs = {
+        name: [proof for key in all_keys if key.name == name for proof in key.proofs]
+        for name in {key.name for key in all_keys}
+    }
+    return [key.model_copy(update={"proofs": proofs[key.name]}) for key in keys]
 
 
 async def test_both_tokens_sign_with_the_same_keys(first: HsmSettings, second: HsmSettings):
@@ -169,26 +200,55 @@ async def test_a_first_token_that_hangs_at_start_holds_nothing_up(
 
 @pytest.mark.parametrize("wrong_one", [LABEL, SECOND])
 async def test_a_token_with_other_master_keys_does_no_work(
-    wrong_one: str, tokens: TokenFolder, settings: HsmSettings, second: HsmSettings, tmp_path: Path
+    wrong_one: str, settings: HsmSettings, second: HsmSettings, stranger: HsmSettings
 ):
     """The driver uses neither a first token nor another token with other master keys."""
     known = await known_keys(settings)
-    stranger = replace(
-        settings,
-        token_label="stranger",
-        pin=PinFile(tokens.make("stranger")),
-        state_directory=tmp_path / "stranger",
-        workers=1,
-    )
-    await make_master_key(stranger)
     ordered = (stranger, second) if wrong_one == LABEL else (second, stranger)
     async with pair(*ordered, known, both=False) as hsm:
         await until(lambda: "stranger" in str(hsm.shortage) and "keys" in str(hsm.shortage))
         assert hsm.workers_by_token["stranger"] == 0
         key = await hsm.generate(ECDSA_SECP256K1)
         verified(key, digest(1), await hsm.sign(key, digest(1)))
-    check = await other_token_check(settings, stranger, known)
+    [check] = await rows(settings, [stranger], known)
     assert check.status is Status.FAIL
+
+
+@pytest.mark.parametrize(
+    ("value_of", "reason"),
+    [
+        (LABEL, "it does not have the same master keys as the others"),
+        ("stranger", "its master keys do not open what proves those of the others"),
+    ],
+)
+async def test_a_key_to_which_the_database_gives_the_value_of_another_does_no_work(
+    value_of: str, reason: str, settings: HsmSettings, stranger: HsmSettings, faulty: FaultyModule
+):
+    """A writer of the database can give one check value to the keys of two tokens.
+
+    The stranger also recognises its key by the value, if that is the one that its key computes.
+    """
+    keys = {LABEL: await known_keys(settings), "stranger": await known_keys(stranger)}
+    known = with_proofs_of(keys[value_of], [*keys[LABEL], *keys["stranger"]])
+    async with pair(settings, slower(stranger, faulty), known, both=False) as hsm:
+        await until(lambda: reason in str(hsm.shortage))
+        assert hsm.workers_by_token["stranger"] == 0
+    [check] = await rows(settings, [stranger], known)
+    assert check.status is Status.FAIL
+
+
+async def test_a_clone_that_opened_another_proof_is_asked_for_the_one_of_the_others(
+    settings: HsmSettings, second: HsmSettings, faulty: FaultyModule
+):
+    keys = await known_keys(settings)
+    known = with_proofs_of(keys, [*keys, *await known_keys(settings)])
+    refused = faulty.returns("C_UnwrapKey", CKR.WRAPPED_KEY_INVALID, When(at=1, all_processes=True))
+    with capture_logs() as logs:
+        async with pair(settings, slower(second, faulty), known) as hsm:
+            assert faulty.fired(refused) == 1
+            assert len({call.process_id for call in faulty.calls("C_Login")}) == 2
+            assert hsm.shortage is None
+    assert not [line for line in logs if line["log_level"] == "error"]
 
 
 async def test_without_any_token_the_start_fails_with_the_first_ones_reason(
@@ -202,8 +262,18 @@ async def test_without_any_token_the_start_fails_with_the_first_ones_reason(
     await hsm.close()
 
 
-async def test_doctor_has_a_row_for_another_token(settings: HsmSettings, second: HsmSettings):
-    check = await other_token_check(settings, second, [])
-    assert (check.name, check.status) == (f"token {SECOND}", Status.OK)
-    check = await other_token_check(settings, replace(second, token_label="absent"), [])
-    assert check.status is Status.FAIL
+async def test_doctor_has_a_row_for_each_other_token(settings: HsmSettings, second: HsmSettings):
+    absent = replace(second, token_label="absent")
+    shown = [(check.name, check.status) for check in await rows(settings, [second, absent], [])]
+    assert shown == [(f"token {SECOND}", Status.OK), ("token absent", Status.FAIL)]
+
+
+async def test_doctor_compares_another_token_with_the_database_while_the_first_is_away(
+    settings: HsmSettings, second: HsmSettings
+):
+    known = await known_keys(settings)
+    away = replace(settings, token_label="absent")
+    [check] = await rows(away, [second], known)
+    assert check.status is Status.OK
+    [check] = await rows(away, [second], [])
+    assert (check.status, "absent" in check.detail) == (Status.FAIL, True)
