@@ -313,10 +313,13 @@ def list_nodes(*, group: str | None = None) -> Call[Page[Node]]:
 
 
 def list_audit_records(
-    *, kind: str | None = None, operator: str | None = None
+    *, node: str | None = None, kind: str | None = None, operator: str | None = None
 ) -> Call[Page[AuditRecord]]:
-    """Iterate over what the control plane's operators did, newest first. Needs scope admin."""
-    return get("/v1/audit", Page[AuditRecord], kind=kind, operator=operator)
+    """Iterate over the audit records of a node, newest first. Needs scope admin.
+
+    Without ``node``: over what the control plane's operators did. Raises NotFound.
+    """
+    return get("/v1/audit", Page[AuditRecord], node=node, kind=kind, operator=operator)
 
 
 def list_audit_heads() -> Call[Page[LatestHead]]:

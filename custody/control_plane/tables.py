@@ -107,6 +107,8 @@ nodes = Table(
     Column("audit_alarm", String),  # why its audit chain is in doubt
     # whether a restored database explains all of that, so that an admin may acknowledge it
     Column("audit_alarm_is_gap", Boolean, nullable=False, server_default=true()),
+    # of its rows in node_audit_records; a node may store so much and no more
+    Column("audit_record_bytes", BigInteger, nullable=False, server_default=text("0")),
     # the node is let in with certificates that are valid from this moment or a later one
     Column("certificates_from", DateTime(timezone=True)),
     _created_at(),
@@ -403,6 +405,30 @@ audit_heads = Table(
     Column("signing_key_id", String, nullable=False),
     Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("set_aside_by", Integer),  # number of the restore that cost this record
+)
+
+node_audit_records = Table(  # as nodes send them, if their owners let them
+    "node_audit_records",
+    metadata,
+    Column("node_id", String, ForeignKey("nodes.id"), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    Column("hash", LargeBinary, primary_key=True),  # a restored node has others for old numbers
+    Column("previous_hash", LargeBinary, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("record", LargeBinary, nullable=False),  # the exact bytes that the hash covers
+    # its AuditHead, as the node signed it; only of the last record of each request
+    Column("payload", LargeBinary),
+    Column("signature", LargeBinary),
+    Column("signing_key_id", String),
+    Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("set_aside_by", Integer),  # number of the restore that cost this record
+)
+Index(  # few, beside the signatures: a list with a kind asks for them
+    "ix_node_audit_records_not_sign",
+    node_audit_records.c.node_id,
+    node_audit_records.c.kind,
+    node_audit_records.c.sequence,
+    postgresql_where=text("kind <> 'Sign'"),
 )
 
 audit = Table(  # what the control plane's operators did; rows are never deleted

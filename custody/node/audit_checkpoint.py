@@ -5,9 +5,9 @@ only the records that `audit verify` still needs. The checkpoint signs a digest 
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import ValidationError
 
 from custody.node.audit_records import (
     MAX_RECORD,
@@ -18,14 +18,14 @@ from custody.node.audit_records import (
     stated,
 )
 from custody.node.outcome_check import Rows
-from custody.wire.audit import GENESIS, chain_hash
-from custody.wire.encoding import HexBytes, Model
+from custody.wire.audit import GENESIS, Checkpoint, chain_hash
 from custody.wire.jobs import JobKind
 from custody.wire.outcomes import OutcomeStatus
 from custody.wire.signed_bytes import (
     AUDIT_CHECKPOINT_TYPE,
     BadSignedBytes,
     PinnedKeys,
+    SignedBytes,
     SigningKey,
 )
 
@@ -40,30 +40,14 @@ _STATED = """
     ORDER BY sequence
 """
 
-Digest = Annotated[HexBytes, Field(min_length=32, max_length=32)]
-
-
-class Checkpoint(Model):
-    """The records up to ``sequence`` were exported and verified; most of them are deleted.
-
-    ``hash`` and ``at``: of the record of this number. ``kept``: how many records up to it stay, and
-    ``kept_digest``: the digest of them.
-    """
-
-    node: str
-    sequence: Annotated[int, Field(ge=1, lt=2**63)]
-    hash: Digest
-    at: AwareDatetime
-    kept: Annotated[int, Field(ge=0)]
-    kept_digest: Digest
-
 
 @dataclass(frozen=True)
 class Stated:
-    """A checkpoint, and the number of the record that states it."""
+    """A checkpoint, as the node signed it, and the number of the record that states it."""
 
     checkpoint: Checkpoint
     record: int
+    signed: SignedBytes
 
 
 class KeptDigest:
@@ -102,19 +86,20 @@ async def last_checkpoint(
         if said.kind != KIND:
             continue
         try:
-            found = _open(said, signer)
+            signed = stated(said)
+            found = _open(signed, signer)
             if found.node != node or found.sequence >= row.sequence:
                 raise BadSignedBytes("it belongs to another chain or place")
         except ValueError as error:
             findings.append(Finding(row.sequence, f"the checkpoint is invalid: {error}"))
             continue
         if last is None or found.sequence > last.checkpoint.sequence:
-            last = Stated(found, row.sequence)
+            last = Stated(found, row.sequence, signed)
     return last, findings
 
 
-def _open(said: Said, signer: SigningKey) -> Checkpoint:
-    payload = PinnedKeys([signer.public_key]).open(AUDIT_CHECKPOINT_TYPE, stated(said))
+def _open(signed: SignedBytes, signer: SigningKey) -> Checkpoint:
+    payload = PinnedKeys([signer.public_key]).open(AUDIT_CHECKPOINT_TYPE, signed)
     try:
         return Checkpoint.model_validate_json(payload)
     except ValidationError:

@@ -13,7 +13,6 @@ from custody.database.pool import Pool
 from custody.node.audit import AuditRecord
 from custody.node.audit_checkpoint import (
     KIND,
-    Checkpoint,
     KeptDigest,
     Stated,
     is_kept,
@@ -25,7 +24,7 @@ from custody.node.chain_verification import Subject
 from custody.runtime.audit_file import FileVerification
 from custody.runtime.errors import OperatorError
 from custody.runtime.exported_chain import require_exported, require_same_record
-from custody.wire.audit import GENESIS, chain_hash
+from custody.wire.audit import GENESIS, Checkpoint, chain_hash
 from custody.wire.encoding import to_base64
 from custody.wire.signed_bytes import AUDIT_CHECKPOINT_TYPE
 

@@ -1,6 +1,5 @@
 """Check of a chain: of its links, and against the heads kept elsewhere. Pure."""
 
-from custody.node.audit_checkpoint import Checkpoint
 from custody.node.audit_records import (
     MAX_RECORD,
     RESTORED,
@@ -14,7 +13,7 @@ from custody.node.audit_records import (
     parse_record,
     stated,
 )
-from custody.wire.audit import GENESIS, AuditHead, chain_hash
+from custody.wire.audit import GENESIS, AuditHead, Checkpoint, chain_hash
 from custody.wire.node_api import KnownRestore
 from custody.wire.signed_bytes import SigningKey
 

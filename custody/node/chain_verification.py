@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from custody.database.pool import Pool
 from custody.node.adoptions import AdoptedRows, AdoptionCheck
-from custody.node.audit_checkpoint import Checkpoint, KeptDigest, is_kept, last_checkpoint
+from custody.node.audit_checkpoint import KeptDigest, is_kept, last_checkpoint
 from custody.node.audit_records import (
     MAX_RECORD,
     BadRecord,
@@ -19,6 +19,7 @@ from custody.node.audit_records import (
 from custody.node.chain_check import ChainCheck
 from custody.node.journal_retention import SETTINGS, journal_retention, shortest
 from custody.node.outcome_check import Rows, outcome_check
+from custody.wire.audit import Checkpoint
 from custody.wire.signed_bytes import SigningKey
 
 PAGE = 500

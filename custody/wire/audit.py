@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, WithJsonSchema
 
 from custody.wire.encoding import HexBytes, Model
 from custody.wire.framing import Domain, tagged_hash
@@ -23,6 +23,46 @@ class AuditHead(Model):
     node: str
     sequence: Annotated[int, Field(ge=0, lt=2**63)]
     hash: Annotated[HexBytes, Field(min_length=32, max_length=32)]
+
+
+PlaceHash = Annotated[
+    HexBytes,
+    Field(min_length=32, max_length=32),
+    WithJsonSchema({"type": "string", "pattern": "^0x[0-9a-fA-F]{64}$"}),
+]
+
+
+class AuditPlace(Model):
+    """A place in a node's chain: after record ``sequence``, whose hash is ``hash``.
+
+    Sequence 0 with GENESIS is the place before the first record.
+    """
+
+    sequence: Annotated[int, Field(ge=0, lt=2**63)]
+    hash: PlaceHash
+
+
+BEGIN = AuditPlace(sequence=0, hash=GENESIS)
+
+
+class Checkpoint(Model):
+    """The records up to ``sequence`` were exported and verified; most of them are deleted.
+
+    ``hash`` and ``at``: of the record of this number. ``kept``: how many records up to it stay, and
+    ``kept_digest``: the digest of them.
+    """
+
+    node: str
+    sequence: Annotated[int, Field(ge=1, lt=2**63)]
+    hash: Annotated[HexBytes, Field(min_length=32, max_length=32)]
+    at: AwareDatetime
+    kept: Annotated[int, Field(ge=0)]
+    kept_digest: Annotated[HexBytes, Field(min_length=32, max_length=32)]
+
+    @property
+    def place(self) -> AuditPlace:
+        """Return the place after the last record that the checkpoint covers."""
+        return AuditPlace(sequence=self.sequence, hash=self.hash)
 
 
 class Restored(Model):

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, Field
 
 from custody.wire.answers import Answer, Open
+from custody.wire.audit import AuditPlace
 from custody.wire.ban_questions import MAX_PARTS
 from custody.wire.encoding import Base64Bytes, Model
 from custody.wire.inventory import InventoryQuestion
@@ -35,6 +36,16 @@ MAX_WANTED_PARTS = 4
 
 MAX_CLAIM_WAIT = 30.0
 """Seconds that a claim may wait for work."""
+
+
+MAX_AUDIT_RECORD = 256 * 1024
+"""Bytes of one audit record; nodes write records of a few thousand bytes at most."""
+
+MAX_AUDIT_RECORDS = 500
+"""Limit of audit records in one request."""
+
+MAX_AUDIT_BYTES = 1024 * 1024
+"""Bytes of all audit records in one request; a request may have one record in any case."""
 
 
 class ClaimRequest(Model):
@@ -287,3 +298,26 @@ class RestoreClaimed(Answer):
     """``is_acknowledged``: an admin has already acknowledged this statement."""
 
     is_acknowledged: bool
+
+
+class AuditRecordsRequest(Model):
+    """Records of the sender's audit chain. Without records it only asks for the kept place.
+
+    ``after``: the place that the first record follows. ``head``: the AuditHead of the last record,
+    signed by the sender's identity key. ``checkpoint``: the signed Checkpoint at ``after``, if the
+    node has pruned the records between the place that the control plane keeps and ``after``.
+    """
+
+    after: AuditPlace
+    records: Annotated[
+        tuple[Annotated[Base64Bytes, Field(max_length=MAX_AUDIT_RECORD)], ...],
+        Field(max_length=MAX_AUDIT_RECORDS),
+    ] = ()
+    head: SignedBytes | None = None
+    checkpoint: SignedBytes | None = None
+
+
+class AuditRecordsResponse(Answer):
+    """``kept``: the place after the last record of the node that the control plane keeps."""
+
+    kept: AuditPlace

@@ -261,24 +261,32 @@ class Node(Answer):
 
 
 class AuditRecord(Answer):
-    """A record of the control plane's own audit.
+    """A record of an audit chain: the control plane's own, or a node's.
 
     ``at``, ``kind`` and ``operator`` are null if the record was changed in the database.
     """
 
+    node: str
+    """The node's id, or control-plane."""
     sequence: int
     """Counts from 1."""
     at: AwareDatetime | None
     kind: str | None
-    """What was done, as AddNode or CreateToken."""
+    """What was done, as AddNode or CreateToken at the control plane, or Sign at a node."""
     operator: str | None
+    """Null also for a job, which no operator does."""
     details: dict[str, str | None]
+    """The other fields of the record; of a job for example job_id, key_id and outcome_digest."""
     record: HexBytes
     """The exact bytes that the hash covers: JSON with the fields above."""
+    previous_hash: HexBytes | None
+    """Hash of the record before; null if the control plane has pruned its own record before."""
     hash: HexBytes
     """Hash of the previous record's hash and of this record."""
-    head: SignedBytes
-    """The chain's head with this record, signed under the job-signing key."""
+    head: SignedBytes | None
+    """The chain's head with this record, signed under the job-signing key or, for a node, under the
+    node's identity key. A node signs one for each group of records that it sends; null for the
+    others, which the next head covers."""
 
 
 class LatestHead(Answer):
@@ -299,6 +307,11 @@ class LatestHead(Answer):
     """When the node sent it; null for the control plane."""
     alarm: str | None
     """Why the chain is in doubt; null if it is not."""
+    records_from: int | None
+    """Number of the first record that the control plane has; null if it has none."""
+    records_to: int | None
+    """Number of the last record that the control plane has. It has none of a node that sends none
+    (setting send_audit_records)."""
 
 
 Item = TypeVar("Item")

@@ -34,6 +34,7 @@ _REMOVE = (
     INSERT INTO removed_nodes (id) VALUES (:id)
     ON CONFLICT (id) DO UPDATE SET removed_at = now()
     """,
+    "DELETE FROM node_audit_records WHERE node_id = :id",
     "DELETE FROM audit_heads WHERE node_id = :id",
     "DELETE FROM audit_restores WHERE node_id = :id",
     "DELETE FROM nodes WHERE id = :id",

@@ -9,12 +9,14 @@ from custody.control_plane.api.answers import answer, problems
 from custody.control_plane.api.authentication import Requires
 from custody.control_plane.api.requests import Cursor, Limit, Name
 from custody.control_plane.api.services import Services
+from custody.control_plane.audit.own_chain import NAME
+from custody.control_plane.problems import Code
 from custody.control_plane.resources.pages import DEFAULT_LIMIT, PageRequest
 from custody.wire.resources import AuditRecord, LatestHead, Page
 
 
 def router(services: Services) -> APIRouter:
-    """GET of the control plane's audit records, and of all signed heads."""
+    """GET of the records of an audit chain, and of all signed heads."""
     admin = Security(Requires(services.tokens, Scope.ADMIN))
     routes = APIRouter(prefix="/v1/audit", tags=["Audit"], dependencies=[admin])
 
@@ -23,9 +25,12 @@ def router(services: Services) -> APIRouter:
         operation_id="list_audit_records",
         summary="List audit records",
         response_model=Page[AuditRecord],
-        responses=problems(),
+        responses=problems(Code.NOT_FOUND),
     )
     async def list_audit_records(
+        node: Annotated[
+            Name, Query(description="The node whose chain it is; by default the control plane's.")
+        ] = NAME,
         kind: Annotated[Name | None, Query(description="Only this kind, as `AddNode`.")] = None,
         operator: Annotated[
             str | None, Query(max_length=200, description="Only what this operator did.")
@@ -33,12 +38,16 @@ def router(services: Services) -> APIRouter:
         limit: Limit = DEFAULT_LIMIT,
         cursor: Cursor = None,
     ) -> Response:
-        """What the operators of the control plane did, newest first, with scope `admin`.
+        """The records of an audit chain, newest first, with scope `admin`.
 
-        Each record has its exact bytes, its hash, and the head that the job-signing key signed.
+        Without `node`: what the operators of the control plane did. The job-signing key has signed
+        a head with each of these records. With `node`: what a node did. Its identity key has signed
+        a head with some of its records, and with the last one. The list of a node whose owner sends
+        no records (setting `send_audit_records`) is empty. Each record has its exact bytes and its
+        hash.
         """
         page = PageRequest(limit, cursor)
-        return answer(await services.audit.records(page, kind, operator))
+        return answer(await services.audit.records(page, node, kind, operator))
 
     @routes.get(
         "/heads",

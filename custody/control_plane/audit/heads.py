@@ -132,12 +132,12 @@ class AuditHeads:
         try:
             head = open_head(node, identity, signed)
         except BadHead as bad:
-            await self._raise_alarm(node, str(bad), is_gap=False)
+            await self.raise_alarm(node, str(bad), is_gap=False)
             return
         before = await self._keep(node, head, signed)
         alarm = judge(head, before, is_current)
         if alarm is not None:
-            await self._raise_alarm(node, f"{alarm}. {WAY_OUT}", is_gap=True)
+            await self.raise_alarm(node, f"{alarm}. {WAY_OUT}", is_gap=True)
 
     async def kept(self, node: str, *, is_set_aside: bool = False) -> list[SignedBytes]:
         """Return the newest MAX_HEADS heads of a node, oldest first.
@@ -166,8 +166,8 @@ class AuditHeads:
             return KeptBefore(None, 0, 0.0)
         return KeptBefore(row.hash, row.sequence, row.age)
 
-    async def _raise_alarm(self, node: str, alarm: str, *, is_gap: bool) -> None:
-        """``is_gap``: a restored database would explain it."""
+    async def raise_alarm(self, node: str, alarm: str, *, is_gap: bool) -> None:
+        """Raise the audit alarm. ``is_gap``: a restored database would explain it."""
         log.error("audit chain in doubt", node=node, reason=alarm)
         await self._database.rows(_RAISE_ALARM, {"node": node, "alarm": alarm, "is_gap": is_gap})
 

@@ -59,6 +59,12 @@ _SET_ASIDE = """
         AND received_at <= :claimed_at AND set_aside_by IS NULL
     """
 
+_SET_RECORDS_ASIDE = """
+    UPDATE node_audit_records SET set_aside_by = :number
+    WHERE node_id = :node AND sequence > :agreed
+        AND received_at <= :claimed_at AND set_aside_by IS NULL
+    """
+
 _KEEP_OWN = """
     INSERT INTO audit_heads (node_id, sequence, hash, payload, signature, signing_key_id)
     VALUES (:node, :sequence, :hash, :payload, :signature, :signing_key_id)
@@ -248,16 +254,14 @@ async def acknowledge(connection: Connection, seen: Restore, operator: str, reas
 
 async def _set_aside(connection: Connection, restore: Restore) -> None:
     claim, node = restore.claim, restore.node
-    await connection.rows(
-        _SET_ASIDE,
-        {
-            "node": node,
-            "number": restore.number,
-            "agreed": claim.restored.agreed.sequence,
-            "kept": claim.kept.sequence,
-            "claimed_at": restore.claimed_at,
-        },
-    )
+    values = {
+        "node": node,
+        "number": restore.number,
+        "agreed": claim.restored.agreed.sequence,
+        "claimed_at": restore.claimed_at,
+    }
+    await connection.rows(_SET_ASIDE, {**values, "kept": claim.kept.sequence})
+    await connection.rows(_SET_RECORDS_ASIDE, values)  # the node sends again what it still has
     if claim.own.sequence > claim.restored.agreed.sequence:
         own = {"sequence": claim.own.sequence, "hash": claim.own.hash}
         await connection.rows(_KEEP_OWN, {"node": node, **own, **dict(claim.restored.own)})

@@ -7,6 +7,7 @@ from starlette.routing import Route
 
 from custody.control_plane import problems
 from custody.control_plane.audit.heads import AuditHeads
+from custody.control_plane.audit.node_records import NodeRecords
 from custody.control_plane.audit.restores import AuditRestores
 from custody.control_plane.bodies import model_response, read_model
 from custody.control_plane.conductor.ban_questions import BanQuestions
@@ -45,6 +46,7 @@ def create_node_app(
             Route(f"{PREFIX}/audit-heads", api.audit_heads, methods=["GET"]),
             Route(f"{PREFIX}/keys", api.changed_keys, methods=["GET"]),
             Route(f"{PREFIX}/audit-restored", api.audit_restored, methods=["POST"]),
+            Route(f"{PREFIX}/audit-records", api.audit_records, methods=["POST"]),
         ]
     )
     problems.install(app)
@@ -66,6 +68,7 @@ class _NodeApi:
         self._ban_questions = BanQuestions(database)
         self._audit_heads = AuditHeads(database)
         self._audit_restores = AuditRestores(database)
+        self._node_records = NodeRecords(database)
 
     async def claim(self, request: Request) -> Response:
         await self._authorisation.authorise(request)  # before the body is read
@@ -183,3 +186,8 @@ class _NodeApi:
         body = await read_model(request, node_api.RestoreClaim, MAX_BODY)
         is_acknowledged = await self._audit_restores.claim(node.id, body.restored)
         return model_response(node_api.RestoreClaimed(is_acknowledged=is_acknowledged))
+
+    async def audit_records(self, request: Request) -> Response:
+        node = await self._authorisation.authorise(request)
+        body = await read_model(request, node_api.AuditRecordsRequest, MAX_BODY)
+        return model_response(await self._node_records.keep(node.id, node.identity, body))

@@ -17,7 +17,7 @@ from coincurve import PrivateKey
 
 from custody.node.gate_messages import Decision, GateAnswer, question_about
 from custody.wire.algorithms import ECDSA_SECP256K1, Curve, Network, Protection, Scheme, Store
-from custody.wire.audit import GENESIS, AuditHead, Restored, chain_hash
+from custody.wire.audit import BEGIN, GENESIS, AuditHead, AuditPlace, Restored, chain_hash
 from custody.wire.digests import eip191
 from custody.wire.encoding import Model
 from custody.wire.inventory import (
@@ -30,6 +30,8 @@ from custody.wire.inventory import (
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.node_api import (
     AuditHeads,
+    AuditRecordsRequest,
+    AuditRecordsResponse,
     ChangedKey,
     ChangedKeys,
     ClaimedJob,
@@ -295,6 +297,12 @@ MODELS: dict[str, Model] = {
     "audit-restored": RESTORED,
     "audit-restored-request": RestoreClaim(restored=SIGNED_RESTORED),
     "audit-restored-response": RestoreClaimed(is_acknowledged=False),
+    "audit-records-request": AuditRecordsRequest(
+        after=BEGIN, records=(b"the first record",), head=SIGNED_HEAD
+    ),
+    "audit-records-response": AuditRecordsResponse(
+        kept=AuditPlace(sequence=HEAD.sequence, hash=HEAD.hash)
+    ),
     "problem": Problem(
         type="urn:custody:problem:invalid_request",
         title="Invalid request",

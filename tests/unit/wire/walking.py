@@ -115,6 +115,8 @@ def _text(schema: dict[str, Any]) -> str:
     if "format" in schema:
         return EXAMPLES[schema["format"]]
     pattern = schema.get("pattern", "")
+    if pattern.endswith("{64}$"):
+        return "0x" + "5b" * 32
     if pattern.startswith("^0x"):
         return "0x" + made_up_key().hex()
     if pattern.startswith("^m"):
