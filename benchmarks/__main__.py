@@ -128,7 +128,9 @@ def main(
             _show_replicas(folder, measure_replicas(folder, seconds))
             return
         with Stack(
-            folder / "stack", StackOptions(signers=SIGNERS), launcher=Tied(forked=False)
+            folder / "stack",
+            StackOptions(signers=SIGNERS, send_audit_records=False),
+            launcher=Tied(forked=False),
         ) as stack:
             figures = measure(stack, folder.resolve(), seconds)
     result = folder / "result.json"

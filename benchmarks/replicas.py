@@ -16,7 +16,7 @@ CLIENTS = 32
 
 def measure_replicas(folder: Path, seconds: float) -> dict[str, float]:
     """Return signatures a second, from POST to Signed, by the name of the scene."""
-    options = StackOptions(drivers=2, replicas=2)
+    options = StackOptions(drivers=2, replicas=2, send_audit_records=False)
     with Stack(folder / "stack", options, launcher=Tied(forked=False)) as stack:
         api = Api(stack, KEYS)
         first, second = stack.control_planes

@@ -16,11 +16,15 @@ from devstack.service import Service, clean_environment, command, says_ready
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The peers of a node: the node API and the node's own database."""
+    """The peers of a node: the node API and the node's own database.
+
+    ``send_audit_records``: as in the configuration.
+    """
 
     node_url: str
     job_signing_key: str
     database_url: str
+    send_audit_records: bool = False
 
 
 class Node(Service):
@@ -71,6 +75,7 @@ class Node(Service):
                     "certificate": leaf.certificate,
                     "private_key": leaf.private_key,
                     "job_signing_keys": [surroundings.job_signing_key],
+                    "send_audit_records": surroundings.send_audit_records,
                 },
                 "database": {"url": surroundings.database_url},
                 "identity": {"private_key": self.identity},

@@ -26,6 +26,8 @@ class SignersOptions(Protocol):
     @property
     def owners(self) -> Sequence[str]: ...
     @property
+    def send_audit_records(self) -> bool: ...
+    @property
     def signer(self) -> SignerOptions: ...
     @property
     def delivery(self) -> DeliveryOptions: ...
@@ -68,7 +70,9 @@ class Signers:
             leaf = certificates.server(server.name)
             server.configure(job_signing_key, leaf, self._options.delivery)
         for signer, node_url, database_url in zip(self.all, cycle(node_urls), database_urls):
-            surroundings = Surroundings(node_url, job_signing_key, database_url)
+            surroundings = Surroundings(
+                node_url, job_signing_key, database_url, self._options.send_audit_records
+            )
             leaf = certificates.node(signer.node_id)
             options = self._options.signer
             if customers_bucket is not None:

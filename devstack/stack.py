@@ -53,6 +53,7 @@ class StackOptions:
 
     ``durable``: PostgreSQL with fsync, as in production. ``signers`` belong to ``owners`` in turn.
     ``layer4``: the signers put share copies into a customer's bucket, at an S3 server of the stack.
+    ``send_audit_records``: whether the nodes send their audit records to the control plane.
     """
 
     drivers: int = 1
@@ -64,6 +65,7 @@ class StackOptions:
     standby: bool = False
     durable: bool = True
     layer4: bool = False
+    send_audit_records: bool = True
     control_plane: ControlPlaneOptions = field(default_factory=ControlPlaneOptions)
     driver: DriverOptions = field(default_factory=DriverOptions)
     signer: SignerOptions = field(default_factory=SignerOptions)
@@ -237,6 +239,7 @@ class Stack:
             node_url=control_plane.node_url,
             job_signing_key=self.control_plane_files.job_signing_key,
             database_url=self.databases.driver,
+            send_audit_records=self.options.send_audit_records,
         )
         driver.configure(surroundings, self.certificates.node(node_id), self.options.driver)
         self.drivers.append(driver)

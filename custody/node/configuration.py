@@ -35,6 +35,9 @@ private_key = {private_key}
 # The control plane's job-signing public keys, as `control-plane init` prints them. The node
 # refuses jobs that none of these keys has signed. Give two keys while one is being replaced.
 job_signing_keys = [{job_signing_keys}]
+# true: this node sends its audit records to the control plane, whose admins then read them with
+# GET /v1/audit. The records contain the names of this node's operators and the reasons they gave.
+send_audit_records = false
 
 [database]
 # PostgreSQL: postgresql://user@host:port/database. If the URL contains a password, keep it in a

@@ -16,6 +16,8 @@ from custody.wire.encoding import Model
 from custody.wire.inventory import InventoryPage, PageReceived
 from custody.wire.node_api import (
     AuditHeads,
+    AuditRecordsRequest,
+    AuditRecordsResponse,
     BanAnswerRequest,
     BanAnswerResponse,
     BanQuestionRequest,
@@ -125,13 +127,25 @@ class ControlPlaneClient:
     async def audit_heads(self) -> AuditHeads:
         return _parse(await self._send("GET", "audit-heads", None, 0), AuditHeads)
 
+    async def audit_records(self, page: AuditRecordsRequest) -> AuditRecordsResponse:
+        """Send audit records, or ask which the control plane keeps.
+
+        A refusal does not show in ``problem``: the node works without this.
+        """
+        content = page.model_dump_json().encode()
+        answer = await self._send("POST", "audit-records", content, 0, is_needed=False)
+        return _parse(answer, AuditRecordsResponse)
+
     async def _post(
         self, path: str, body: Model, answer: type[AnyAnswer], wait: float = 0
     ) -> AnyAnswer:
         content = body.model_dump_json().encode()
         return _parse(await self._send("POST", path, content, wait), answer)
 
-    async def _send(self, method: str, path: str, body: bytes | None, wait: float) -> bytes:
+    async def _send(
+        self, method: str, path: str, body: bytes | None, wait: float, *, is_needed: bool = True
+    ) -> bytes:
+        """Return the answer. With ``is_needed``, it decides what ``problem`` says."""
         try:
             async with self._http.request(
                 method,
@@ -151,6 +165,8 @@ class ControlPlaneClient:
             raise ControlPlaneUnavailable(
                 f"no answer from {self._url}: {error or type(error).__name__}"
             ) from None
+        if response.status == HTTPStatus.OK and not is_needed:
+            return content
         if response.status == HTTPStatus.OK:
             self._last_answer = datetime.now(UTC)
             self._refusal = None
@@ -159,7 +175,8 @@ class ControlPlaneClient:
         message = f"{self._url} answered {response.status} to {path}: {_detail(content)}"
         if response.status in COME_BACK or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise ControlPlaneUnavailable(message, retry_after(response.headers))
-        self._refusal = message
+        if is_needed:
+            self._refusal = message
         raise ControlPlaneRefused(message)
 
     def _lost(self, error: aiohttp.ClientError) -> str:

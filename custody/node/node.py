@@ -16,6 +16,7 @@ from custody.database.causes import is_transient
 from custody.database.pool import Pool
 from custody.node.approvals import Approvals
 from custody.node.audit import AuditChain
+from custody.node.audit_sender import AuditSender
 from custody.node.authentication import Authenticator
 from custody.node.clock import Clock
 from custody.node.control_plane_client import ControlPlaneClient
@@ -98,6 +99,8 @@ class Node:
     health: Health
     certificates: CertificateWatch
     longest_life: LongestLife
+    audit_sender: AuditSender | None
+    """None unless the node's owner lets the control plane have the audit records."""
 
     async def run(self, settings: HealthSection, *activities: Activity) -> None:
         """Do jobs until SIGTERM or SIGINT, then finish the jobs that have begun.
@@ -124,6 +127,7 @@ class Node:
                     self.inventory.answer_repeatedly,
                     self.journal.database.watch,
                     self.loop.run,
+                    *([] if self.audit_sender is None else [self.audit_sender.run]),
                     *activities,
                 )
                 log.info("draining")
@@ -249,9 +253,11 @@ def build_node(
         [*own_parts, Part("clock", clock_problem), Part("control plane", client.problem)],
         mode.warnings,
     )
+    sends_records = settings.control_plane.send_audit_records
+    audit_sender = AuditSender(client, database, node, signer) if sends_records else None
     return Node(
         journal, reporter, heartbeat, loop, inventory, locks, gate_client, health, certificates,
-        longest_life,
+        longest_life, audit_sender,
     )  # fmt: skip
 
 

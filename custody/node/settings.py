@@ -36,6 +36,8 @@ class ControlPlaneSection(Section):
     crl: ConfiguredPath | None = None
     job_signing_keys: JobSigningKeys
     """The keys whose signed jobs this node believes."""
+    send_audit_records: bool = False
+    """Whether the control plane gets the audit records, and not only the signed heads."""
 
 
 class IdentitySection(Section):
