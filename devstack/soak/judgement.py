@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 from statistics import median
 
 SIGNED = "Signed"
@@ -30,12 +31,20 @@ class Bound:
     def allows(self, before: float, after: float) -> bool:
         return after <= max(before * self.factor, before + self.amount)
 
+    def times(self, factor: float) -> "Bound":
+        """Return a bound that allows so many times the growth to the values of before."""
+        return Bound(self.factor * factor, self.amount * factor)
+
 
 MEMORY = Bound(1.2, 16 * 2**20)
 """Bytes. The pools and caches of a daemon fill in the first minutes."""
 DESCRIPTORS = Bound(1.1, 8)
 LATENCY = Bound(1.5, 0.02)
-"""Seconds."""
+"""Seconds, on a machine that stays as fast as it was."""
+PROCESSOR = Bound(1.3, 0.1)
+"""Cores in use."""
+WORK = Bound(inf, 0.0)
+"""The machine's own speed is nothing that the daemons can help."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,11 @@ class Growth:
     first: float | None
     last: float | None
     is_flat: bool
+
+    @property
+    def slowdown(self) -> float:
+        """Return how many times larger the last third is; 1.0 if it is not."""
+        return max(1.0, self.last / self.first) if self.first and self.last else 1.0
 
 
 def growth(name: str, samples: Sequence[Sample], seconds: float, bound: Bound) -> Growth:

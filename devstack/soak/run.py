@@ -19,6 +19,8 @@ from devstack.soak.judgement import (
     DESCRIPTORS,
     LATENCY,
     MEMORY,
+    PROCESSOR,
+    WORK,
     Account,
     Growth,
     account,
@@ -80,7 +82,14 @@ def soak(folder: Path, seconds: float, every: float) -> Report:
             for load in loads:
                 report.accounts[load.mode.name] = account(load.told, load.stored())
         report.problems += [f"{each.name} has ended" for each in services if not each.is_running]
-    report.growths = [
+    report.growths = _growths(resources, loads, seconds)
+    return report
+
+
+def _growths(resources: Resources, loads: Sequence[SoakLoad], seconds: float) -> list[Growth]:
+    machine = growth("machine: time of fixed work", resources.work, seconds, WORK)
+    latency = LATENCY.times(machine.slowdown)
+    return [
         *(
             growth(f"{name}: memory", found, seconds, MEMORY)
             for name, found in resources.memory.items()
@@ -89,9 +98,13 @@ def soak(folder: Path, seconds: float, every: float) -> Report:
             growth(f"{name}: descriptors", found, seconds, DESCRIPTORS)
             for name, found in resources.descriptors.items()
         ),
-        *(growth(f"{load.mode.name}: latency", load.latencies, seconds, LATENCY) for load in loads),
+        *(
+            growth(f"{name}: processor", found, seconds, PROCESSOR)
+            for name, found in resources.processor.items()
+        ),
+        machine,
+        *(growth(f"{load.mode.name}: latency", load.latencies, seconds, latency) for load in loads),
     ]
-    return report
 
 
 def _modes(stack: Stack) -> Sequence[Mode]:

@@ -6,6 +6,8 @@ from devstack.soak.judgement import (
     DESCRIPTORS,
     LATENCY,
     MEMORY,
+    PROCESSOR,
+    WORK,
     Account,
     Bound,
     Sample,
@@ -38,6 +40,9 @@ def test_the_medians_of_the_first_and_last_third_are_compared():
         (DESCRIPTORS, 200, 220, 221),
         (LATENCY, 0.2, 0.3, 0.31),
         (LATENCY, 0.01, 0.03, 0.04),
+        (LATENCY.times(2.0), 0.2, 0.6, 0.61),
+        (PROCESSOR, 1.0, 1.3, 1.31),
+        (PROCESSOR, 0.1, 0.2, 0.21),
     ],
 )
 def test_a_factor_or_an_amount_of_growth_is_allowed(
@@ -45,6 +50,18 @@ def test_a_factor_or_an_amount_of_growth_is_allowed(
 ):
     assert growth("x", over_time(before, 0, last_allowed), 3, bound).is_flat
     assert not growth("x", over_time(before, 0, grown), 3, bound).is_flat
+
+
+@pytest.mark.parametrize(("last", "slowdown"), [(0.01, 1.0), (0.02, 1.0), (0.05, 2.5)])
+def test_the_machine_may_slow_down_and_its_slowdown_is_told(last: float, slowdown: float):
+    machine = growth("x", over_time(0.02, 0, last), 3, WORK)
+    assert machine.is_flat
+    assert machine.slowdown == slowdown
+
+
+def test_without_samples_of_the_machine_nothing_is_excused():
+    machine = growth("x", [], 3, WORK)
+    assert (machine.is_flat, machine.slowdown) == (False, 1.0)
 
 
 def test_less_than_before_is_flat():
