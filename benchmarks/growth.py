@@ -1,13 +1,15 @@
-"""Signing and lists with few stored rows, and again with many: ratios of one run."""
+"""Signing and lists with few stored rows, and beside it with many: ratios of one run."""
 
 import ssl
 import statistics
 import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from uuid import UUID
 
 import httpx
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from benchmarks.scenes import WAIT, Api
 from benchmarks.stored_rows import copy_signatures, copy_wallets, copy_wrapped_keys
@@ -20,7 +22,9 @@ from devstack.stack import Stack
 FEW = 1_000
 KEYS = 8
 CLIENTS = 8
-REPEATS = 40
+ROUNDS = 8
+REPEATS = 10
+"""Times that each list is read in a round."""
 TARGET = 1.1
 """With many stored rows, nothing may take longer than this many times."""
 LISTS = (
@@ -37,36 +41,86 @@ LISTS = (
 """Without a filter, with a rare value, and with a rare state."""
 
 
-def measure_growth(folder: Path, seconds: float, keys: int, jobs: int) -> dict[str, float]:
-    """Return, by name, the time with ``keys`` keys and ``jobs`` signatures to the time with few."""
-    with Stack(folder / "stack", launcher=Tied(forked=False)) as stack:
-        api = Api(stack, KEYS)
+class Scene:
+    """A stack of its own, with stored rows, and the times that it took."""
+
+    def __init__(self, stack: Stack, http: httpx.Client) -> None:
+        self._stack = stack
+        self._http = http
+        self._api = Api(stack, KEYS)
+        self._times: dict[str, list[float]] = defaultdict(list)
         with stack.client() as custody:
-            wallet = custody.create_wallet(Network.ETHEREUM, wait=WAIT)
-            signature = custody.sign_message(wallet.key_id, "one of many", wait=WAIT)
-        api.signatures(CLIENTS, 2)  # warm up
-        times = []
-        for more_keys, more_jobs in ((FEW, FEW), (keys - FEW, jobs - FEW)):
-            err.print(f"  store {more_keys} more keys and {more_jobs} signatures", markup=False)
-            _store(stack, wallet.key_id, signature.id, more_keys, more_jobs)
-            err.print("  sign, and read each list", markup=False)
-            times.append(_times(stack, api, wallet.key_id, seconds))
-    few, many = times
-    return {name: many[name] / few[name] for name in few}
+            self._key_id = custody.create_wallet(Network.ETHEREUM, wait=WAIT).key_id
+            self._signature_id = custody.sign_message(self._key_id, "one of many", wait=WAIT).id
+
+    def store(self, keys: int, jobs: int) -> None:
+        """Store so many more keys, and so many finished signatures of one of them."""
+        databases = self._stack.databases
+        with _connected(databases.control_plane) as connection:
+            copy_wallets(connection, self._key_id, keys)
+            copy_signatures(connection, self._signature_id, jobs)
+        with _connected(databases.driver) as connection:
+            copy_wrapped_keys(connection, self._key_id, keys)
+
+    def measure(self, seconds: float) -> None:
+        """Sign for so long, and read each list REPEATS times."""
+        self._times["POST to Signed"] += self._api.signatures(CLIENTS, seconds).latencies
+        for path in LISTS:
+            for _ in range(REPEATS):
+                began = time.perf_counter()
+                self._http.get(path.format(key=self._key_id)).raise_for_status()
+                self._times[f"GET {path}"].append(time.perf_counter() - began)
+
+    def warm_up(self) -> None:
+        self.measure(2)
+        self._times.clear()
+
+    def medians(self) -> dict[str, float]:
+        """Return the median seconds of a signature and of each list."""
+        return {name: statistics.median(times) for name, times in self._times.items()}
 
 
-def _store(stack: Stack, key_id: UUID, signature_id: UUID, keys: int, jobs: int) -> None:
-    engine = synchronous_engine(stack.databases.control_plane)
+def measure_growth(folder: Path, seconds: float, keys: int, jobs: int) -> dict[str, float]:
+    """Return, by name, the time with ``keys`` keys and ``jobs`` signatures to the time with few.
+
+    Both scenes run side by side and are measured in turn: what else the machine does meanwhile
+    slows both.
+    """
+    with ExitStack() as opened:
+        few, many = (opened.enter_context(_scene(folder / name)) for name in ("few", "many"))
+        for scene, more_keys, more_jobs in ((few, FEW, FEW), (many, keys, jobs)):
+            _say(f"store {more_keys} more keys and {more_jobs} signatures")
+            scene.store(more_keys, more_jobs)
+            scene.warm_up()
+        for number in range(1, ROUNDS + 1):
+            _say(f"sign, and read each list: round {number} of {ROUNDS}")
+            for scene in (few, many) if number % 2 else (many, few):
+                scene.measure(seconds / ROUNDS)
+        times = few.medians()
+        return {name: median / times[name] for name, median in many.medians().items()}
+
+
+@contextmanager
+def _scene(folder: Path) -> Iterator[Scene]:
+    with (
+        Stack(folder, launcher=Tied(forked=False)) as stack,
+        httpx.Client(
+            base_url=stack.api_url,
+            headers={"authorization": f"Bearer {stack.api_token}"},
+            verify=ssl.create_default_context(cafile=stack.ca),
+            trust_env=False,
+        ) as http,
+    ):
+        yield Scene(stack, http)
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Connection]:
+    engine = synchronous_engine(url)
     with engine.connect() as connection:
-        copy_wallets(connection, key_id, keys)
-        copy_signatures(connection, signature_id, jobs)
-    _settle(stack.databases.control_plane)
+        yield connection
     engine.dispose()
-    engine = synchronous_engine(stack.databases.driver)
-    with engine.connect() as connection:
-        copy_wrapped_keys(connection, key_id, keys)
-    _settle(stack.databases.driver)
-    engine.dispose()
+    _settle(url)
 
 
 def _settle(url: str) -> None:
@@ -78,24 +132,5 @@ def _settle(url: str) -> None:
     engine.dispose()
 
 
-def _times(stack: Stack, api: Api, key_id: UUID, seconds: float) -> dict[str, float]:
-    """Return the median seconds of a signature and of each list."""
-    found = {"POST to Signed": api.signatures(CLIENTS, seconds).quantile(0.5)}
-    with httpx.Client(
-        base_url=stack.api_url,
-        headers={"authorization": f"Bearer {stack.api_token}"},
-        verify=ssl.create_default_context(cafile=stack.ca),
-        trust_env=False,
-    ) as http:
-        for path in LISTS:
-            found[f"GET {path}"] = _list_time(http, path.format(key=key_id))
-    return found
-
-
-def _list_time(http: httpx.Client, path: str) -> float:
-    times = []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        http.get(path).raise_for_status()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
+def _say(text: str) -> None:
+    err.print(f"  {text}", markup=False)
