@@ -110,7 +110,7 @@ class Worker:
         found = identification.identify(self._session, masters, hello.known)
         chosen = identification.choose(found, hello, self._weaknesses)
         values = {key.name: key.check_value or b"" for key in chosen.keys}
-        _compare(hello, values, some=bool(present.masters))
+        _compare(hello, chosen.keys, some=bool(present.masters))
         masters = [key.master for key in chosen.keys]
         self._masters = masters
         known = hello.capabilities
@@ -261,24 +261,33 @@ def _answer(signature: bytes | HsmFailure) -> Answer:
     return Signed(signature=signature)
 
 
-def _compare(hello: Hello, found: dict[str, bytes], *, some: bool) -> None:
+def _compare(hello: Hello, keys: list[Candidate], *, some: bool) -> None:
     """Raise CannotStart unless the token has all expected master keys.
 
     ``some``: it has keys under our labels. What they are to the database, the daemon says.
     """
+    found = {key.name: key.check_value or b"" for key in keys}
     if not found and not (some and hello.known):
         raise CannotStart(
             Obstacle.MASTER_KEY,
             f"the token {hello.token_label!r} has no master key {hello.master_key_label!r}",
             "Make one with: master-key generate",
         )
-    if hello.check_values is not None and found != hello.check_values:
+    if hello.check_values is None:
+        return
+    # The database states check values, so another key may have the value of a judged one.
+    if found != hello.check_values or any(map(_lacks_its_proof, keys)):
         raise CannotStart(
             Obstacle.MASTER_KEY,
             f"the master keys on the token {hello.token_label!r} are not those of before",
             "Somebody changed the token while it was in use; nothing signs until the driver is "
             "restarted and finds the check values in its database.",
         )
+
+
+def _lacks_its_proof(key: Candidate) -> bool:
+    """Return whether a key has not opened the proof that an earlier worker's key has opened."""
+    return key.known is not None and bool(key.known.proofs) and key.is_new_proof
 
 
 def main() -> None:

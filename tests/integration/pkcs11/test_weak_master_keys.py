@@ -4,6 +4,8 @@ The attacker has the PIN for a while, and writes to the database. He makes the n
 master key in a way that lets him take out what it wraps.
 """
 
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -17,6 +19,7 @@ from custody.pkcs11.settings import HsmSettings
 from softhsm.tokens import TokenFolder
 from tests.integration.pkcs11.conftest import settings_for
 from tests.integration.pkcs11.outside import make_first_version, run
+from tests.integration.pkcs11.test_workers import until
 
 MAKE = """
 from custody.pkcs11 import unwrap_template
@@ -202,6 +205,49 @@ async def test_what_could_not_be_tried_excuses_no_key(settings: HsmSettings, tok
     found = run(tokens, late.format(proof.model_dump_json()))
     assert {f"the unwrap template does not fix {each}" for each in INNER} <= set(found)
 
+
+async def test_a_weak_key_that_takes_the_place_of_a_judged_one_is_refused(
+    settings: HsmSettings, tokens: TokenFolder
+):
+    """The attacker states the weak key's check value in the database before, as the judged key's.
+
+    Later workers do not judge, and recognise a key without a proof by the value that it computes.
+    """
+    (value,) = run(tokens, KEPT)
+    known = [
+        key.model_copy(update={"check_value": bytes.fromhex(value)})
+        if key.name == "custody/1"
+        else key
+        for key in await all_present(settings)
+    ]
+    async with started(settings, known) as hsm:
+        run(tokens, EXCHANGE)
+        for process_id in hsm.worker_process_ids:
+            os.kill(process_id, signal.SIGKILL)
+        await until(lambda: "not those of before" in str(hsm.problem))
+
+
+KEPT = """
+from custody.pkcs11.key_proof import computed_check_value
+from custody.pkcs11.master_key import MasterKey
+session = token.open(rw=True, user_pin=pin)
+key = session.generate_key(
+    KeyType.AES, 256, label="kept", id=(1).to_bytes(4), store=True,
+    capabilities=MechanismFlag.WRAP | MechanismFlag.UNWRAP | MechanismFlag.DECRYPT,
+    template={Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False},
+)
+print(json.dumps([computed_check_value(session, MasterKey("custody", 1, key, False)).hex()]))
+"""
+
+EXCHANGE = """
+session = token.open(rw=True, user_pin=pin)
+def only(label):
+    (key,) = session.get_objects({Attribute.LABEL: label})
+    return key
+only("custody").destroy()
+only("kept")[Attribute.LABEL] = "custody"
+print("true")
+"""
 
 TRIED = """
 from custody.pkcs11 import strength
