@@ -325,7 +325,8 @@ def node_remove(
     with_audit_heads: Annotated[
         bool,
         typer.Option(
-            "--with-audit-heads", help="Delete also the heads that prove its audit chain."
+            "--with-audit-heads",
+            help="Delete also the heads that prove its audit chain, and its records.",
         ),
     ] = False,
 ) -> None:

@@ -23,6 +23,7 @@ _LAG = """
     WHERE finished_at IS NULL GROUP BY node_group
 """
 _ALARMS = "SELECT id FROM nodes WHERE audit_alarm IS NOT NULL"
+_AUDIT_BYTES = "SELECT id, audit_record_bytes AS bytes FROM nodes WHERE audit_record_bytes > 0"
 _OPEN_STEPS = "SELECT kind, count(*) AS steps FROM steps WHERE ended_at IS NULL GROUP BY kind"
 _SILENCE = """
     SELECT id, extract(epoch FROM now() - last_seen) AS seconds FROM nodes
@@ -79,6 +80,12 @@ class Metrics:
             ["node"],
             registry=self._registry,
         )
+        self._audit_bytes = Gauge(
+            "custody_node_audit_bytes",
+            "Bytes of the audit records that a node has sent: [node_api] audit_megabytes",
+            ["node"],
+            registry=self._registry,
+        )
         self.build_info = BuildInfo(self._registry).build_info
         self._silence = Gauge(
             "custody_node_silence_seconds",
@@ -110,6 +117,7 @@ class Metrics:
         lag = await self._database.rows(_LAG)
         alarms = await self._database.rows(_ALARMS)
         silence = await self._database.rows(_SILENCE)
+        audit_bytes = await self._database.rows(_AUDIT_BYTES)
         [oldest] = await self._database.rows(_OLDEST)
         self._oldest.set(float(oldest.seconds or 0))
         self._unfinished.clear()
@@ -117,6 +125,7 @@ class Metrics:
         self._silence.clear()
         self._lag.clear()
         self._alarms.clear()
+        self._audit_bytes.clear()
         for row in unfinished:
             self._unfinished.labels(row.node_group, row.state).set(row.jobs)
         for row in open_steps:
@@ -125,6 +134,8 @@ class Metrics:
             self._lag.labels(row.node_group).set(float(row.seconds))
         for row in alarms:
             self._alarms.labels(row.id).set(1)
+        for row in audit_bytes:
+            self._audit_bytes.labels(row.id).set(row.bytes)
         for row in silence:
             self._silence.labels(row.id).set(float(row.seconds))
 

@@ -16,6 +16,7 @@ from custody.wire.resources import Problem
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:custody:problem:"
 RETRY_AFTER_SECONDS = 1
+AUDIT_RETRY_AFTER_SECONDS = 600
 LONG_RETRY_AFTER_SECONDS = 5
 """Retry-After of a problem that an operator must fix first, for example a full disk."""
 
@@ -50,6 +51,7 @@ class Code(StrEnum):
     REQUEST_MISMATCH = "request_mismatch"
     REQUEST_EXPIRED = "request_expired"
     TOO_MANY_WAITS = "too_many_waits"
+    AUDIT_STORE_FULL = "audit_store_full"
     INTERNAL_ERROR = "internal_error"
     UNAVAILABLE = "unavailable"
 
@@ -85,6 +87,7 @@ STATUS_AND_TITLE = {
     Code.REQUEST_MISMATCH: (422, "The body is about something else than the path"),
     Code.REQUEST_EXPIRED: (422, "The request's own time is over"),
     Code.TOO_MANY_WAITS: (429, "Too many requests are held open"),
+    Code.AUDIT_STORE_FULL: (429, "The node's audit records take up all the space they may"),
     Code.INTERNAL_ERROR: (500, "Something went wrong here"),
     Code.UNAVAILABLE: (503, "Try again soon"),
 }
@@ -93,6 +96,7 @@ EXTRA_HEADERS = {
     # and its connection makes room for those of applications
     Code.UNAUTHENTICATED: {"WWW-Authenticate": "Bearer", "Connection": "close"},
     Code.TOO_MANY_WAITS: {"Retry-After": str(RETRY_AFTER_SECONDS)},
+    Code.AUDIT_STORE_FULL: {"Retry-After": str(AUDIT_RETRY_AFTER_SECONDS)},
     Code.UNAVAILABLE: {"Retry-After": str(RETRY_AFTER_SECONDS)},
 }
 

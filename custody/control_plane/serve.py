@@ -19,8 +19,10 @@ from custody.control_plane.api.application import create_application
 from custody.control_plane.api.long_polls import LongPolls
 from custody.control_plane.api.services import Services
 from custody.control_plane.audit.heads import AuditHeads
+from custody.control_plane.audit.node_records import NodeRecords
 from custody.control_plane.audit.reading import AuditReader
 from custody.control_plane.audit.restores import AuditRestores
+from custody.control_plane.audit.space import MEGABYTE
 from custody.control_plane.conductor.composition import MpcOptions, build_conductor
 from custody.control_plane.conductor.groups import SignerGroups
 from custody.control_plane.conductor.metrics import StepMetrics
@@ -202,7 +204,13 @@ def _listeners(
     node_tls: LiveTls,
 ) -> dict[str, Listener]:
     public_app = create_application(services, version(DISTRIBUTION))
-    node_app = create_node_app(services.database, queue, tasks, services.notifications)
+    node_app = create_node_app(
+        services.database,
+        queue,
+        tasks,
+        services.notifications,
+        NodeRecords(services.database, settings.node_api.audit_megabytes * MEGABYTE),
+    )
     listeners = {
         "public API": Listener(
             config(

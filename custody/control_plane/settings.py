@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from custody.backup.settings import BACKUP_SECTION
 from custody.backup.settings import BackupSection as CommonBackupSection
+from custody.control_plane.audit.space import DEFAULT_MEGABYTES
 from custody.control_plane.conductor.settings import CeremoniesSection, DeliverySection
 from custody.control_plane.jobs.queue import MAX_LAPSES
 from custody.runtime.certificate_settings import CERTIFICATES_EXPLAINED, CertificatesSection
@@ -59,6 +60,8 @@ class NodeApiSection(Section):
     client_ca: ConfiguredPath
     crl: ConfiguredPath | None = None
     limits: HttpLimits = HttpLimits(body_seconds=60)
+    audit_megabytes: Annotated[int, Field(ge=1)] = DEFAULT_MEGABYTES
+    """Millions of bytes of audit records that each node may store here."""
 
     @property
     def tls(self) -> TlsFiles:
@@ -197,6 +200,8 @@ private_key = "tls/private_key.pem"
 client_ca = "tls/ca.pem"              # the root whose nodes are let in
 # crl = "tls/crl.pem"                 # from `pki crl`: nodes that it revokes are refused, and all
                                       # nodes after it has expired
+audit_megabytes = 4096                # of audit records that each node may store here. A node with
+                                      # more is answered 429, and keeps its records itself
 
 [node_api.limits]
 # As [public_api.limits], of clients whose certificate is under client_ca; a body may have 8 MiB.

@@ -37,6 +37,7 @@ from custody.database.retention_table import add_retention_table
 metadata = MetaData(naming_convention=NAMES)
 add_probe_table(metadata)
 add_retention_table(metadata)
+add_retention_table(metadata, "node_audit_retention")
 
 
 class JobState(StrEnum):

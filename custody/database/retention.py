@@ -17,9 +17,11 @@ MAX_DAYS = 36_500
 BATCH = 1_000
 """Rows that one transaction prunes."""
 
-READ = """
+TABLE = "retention"
+
+_READ = """
     SELECT now() AS read_at, changed_at, days, operator, reason
-    FROM (SELECT) AS one LEFT JOIN retention ON true ORDER BY changed_at
+    FROM (SELECT) AS one LEFT JOIN {table} ON true ORDER BY changed_at
 """
 CHANGE = """
     INSERT INTO retention (days, operator, reason) VALUES (:days, :operator, :reason)
@@ -103,9 +105,9 @@ def require_days(days: int) -> None:
         )
 
 
-async def read_retention(rows: Rows, default_days: int | None) -> Retention:
+async def read_retention(rows: Rows, default_days: int | None, table: str = TABLE) -> Retention:
     """Read the settings. ``rows``: of a pool or a connection."""
-    found = await rows(READ, {})
+    found = await rows(_READ.format(table=table), {})
     changes = [
         Change(row.changed_at, row.days, row.operator, row.reason)
         for row in found

@@ -3,9 +3,9 @@
 from sqlalchemy import Column, DateTime, Integer, MetaData, String, Table, func
 
 
-def add_retention_table(metadata: MetaData) -> None:
+def add_retention_table(metadata: MetaData, name: str = "retention") -> None:
     Table(
-        "retention",
+        name,
         metadata,
         Column("changed_at", DateTime(timezone=True), primary_key=True, server_default=func.now()),
         Column("days", Integer),  # null: keep permanently

@@ -28,6 +28,8 @@ IDLE_SECONDS = 5.0
 """Seconds until the next page, after one that was not full, and after the first failure."""
 LONGEST_PAUSE = 60.0
 """Seconds between tries while something is wrong."""
+LONGEST_ASKED = 600.0
+"""Seconds between tries if the control plane asks for a longer pause, as when it has no space."""
 
 _FROM = """
     SELECT sequence, record, hash FROM audit
@@ -78,7 +80,7 @@ class AuditSender:
                 await asyncio.sleep(0 if is_full else pause)
                 continue
             self._kept = None
-            await asyncio.sleep(min(max(pause, asked), LONGEST_PAUSE))
+            await asyncio.sleep(max(pause, min(asked, LONGEST_ASKED)))
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def send(self) -> bool:

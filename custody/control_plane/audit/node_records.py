@@ -12,6 +12,7 @@ import structlog
 
 from custody.control_plane.audit.heads import WAY_OUT, AuditHeads, BadHead
 from custody.control_plane.audit.record_pages import BadPage, SentPage, SentRecord, open_page
+from custody.control_plane.audit.space import DEFAULT_MEGABYTES, MEGABYTE, require_space
 from custody.control_plane.columns import columns
 from custody.control_plane.database import Database
 from custody.control_plane.problems import Code, ProblemError
@@ -74,10 +75,11 @@ class Kept:
 
 
 class NodeRecords:
-    """Keeps the audit records of nodes."""
+    """Keeps the audit records of nodes, up to ``max_bytes`` of each node."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, max_bytes: int = DEFAULT_MEGABYTES * MEGABYTE) -> None:
         self._database = database
+        self._max_bytes = max_bytes
         self._heads = AuditHeads(database)
 
     async def keep(
@@ -86,7 +88,8 @@ class NodeRecords:
         """Keep a page, if it follows what is kept. Return the place after the last kept record.
 
         ``identity``: the node's 32-byte Ed25519 public key; None before its first heartbeat.
-        Raise ProblemError for a page that its node has not signed, and for a contradiction.
+        Raise ProblemError for a page that its node has not signed, for a contradiction, and for a
+        node that has used up its space.
         """
         if identity is None:
             raise ProblemError(
@@ -99,7 +102,7 @@ class NodeRecords:
         page = await self._open(node, identity, sent)
 
         async def work(connection: Connection) -> Kept:
-            return await _keep(connection, node, page)
+            return await _keep(connection, node, page, self._max_bytes)
 
         kept = await self._database.in_transaction(work)
         if kept.contradiction is not None:
@@ -120,8 +123,9 @@ class NodeRecords:
             raise ProblemError(Code.INVALID_REQUEST, f"records: {bad}") from None
 
 
-async def _keep(connection: Connection, node: str, page: SentPage) -> Kept:
-    if await connection.row(_LOCK_NODE, {"node": node}) is None:
+async def _keep(connection: Connection, node: str, page: SentPage, max_bytes: int) -> Kept:
+    locked = await connection.row(_LOCK_NODE, {"node": node})
+    if locked is None:
         raise ProblemError(Code.NODE_NOT_REGISTERED, f"No node {node} is registered.")
     last = _place(await connection.row(_LAST, {"node": node}))
     found = await connection.row(_CONTRADICTION, _values_to_compare(node, page))
@@ -136,6 +140,7 @@ async def _keep(connection: Connection, node: str, page: SentPage) -> Kept:
     )
     if not follows:
         return Kept(last)
+    require_space(node, locked.audit_record_bytes, page.size, max_bytes)
     values = columns(SentRecord, page.records)
     await connection.rows(
         _KEEP, {"node": node, "last": page.end.sequence, **values, **dict(page.head)}

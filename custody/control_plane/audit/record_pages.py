@@ -52,7 +52,13 @@ class SentPage:
 
     @property
     def end(self) -> AuditPlace:
+        """Return the place after the last record."""
         return AuditPlace(sequence=self.records[-1].sequence, hash=self.records[-1].hash)
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of the records."""
+        return sum(len(each.record) for each in self.records)
 
     @property
     def hashes(self) -> dict[int, bytes]:

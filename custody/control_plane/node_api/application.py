@@ -31,10 +31,15 @@ PREFIX = "/node/v1"
 
 
 def create_node_app(
-    database: Database, queue: Queue, tasks: Tasks, notifications: Notifications
+    database: Database,
+    queue: Queue,
+    tasks: Tasks,
+    notifications: Notifications,
+    node_records: NodeRecords | None = None,
 ) -> Starlette:
     """Build the application on parts that the caller opens and closes."""
-    api = _NodeApi(database, queue, tasks, notifications)
+    node_records = node_records or NodeRecords(database)
+    api = _NodeApi(database, queue, tasks, notifications, node_records)
     app = Starlette(
         routes=[
             Route(f"{PREFIX}/claim", api.claim, methods=["POST"]),
@@ -55,7 +60,12 @@ def create_node_app(
 
 class _NodeApi:
     def __init__(
-        self, database: Database, queue: Queue, tasks: Tasks, notifications: Notifications
+        self,
+        database: Database,
+        queue: Queue,
+        tasks: Tasks,
+        notifications: Notifications,
+        node_records: NodeRecords,
     ) -> None:
         self._database = database
         self._authorisation = Authorisation(database)
@@ -68,7 +78,7 @@ class _NodeApi:
         self._ban_questions = BanQuestions(database)
         self._audit_heads = AuditHeads(database)
         self._audit_restores = AuditRestores(database)
-        self._node_records = NodeRecords(database)
+        self._node_records = node_records
 
     async def claim(self, request: Request) -> Response:
         await self._authorisation.authorise(request)  # before the body is read

@@ -19,6 +19,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter
 
 from custody.control_plane.database import Database
+from custody.control_plane.retention.node_audit import NodeAuditPruning
 from custody.database.causes import is_transient
 from custody.database.connection import STATEMENT_SECONDS, Connection
 from custody.database.retention import BATCH, read_retention
@@ -93,7 +94,7 @@ class PruningMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.rows = Counter(
             "custody_pruned_rows_total",
-            "Rows of finished signatures that this replica deleted after the retention.",
+            "Rows that this replica deleted after the retention.",
             ["table"],
             registry=registry,
         )
@@ -113,9 +114,11 @@ class Pruning:
     def __init__(self, database: Database, metrics: PruningMetrics) -> None:
         self._database = database
         self._metrics = metrics
+        self._node_audit = NodeAuditPruning(database)
 
     async def round(self) -> Pruned:
         """Delete what an earlier round has prepared, then prepare more. Raise database errors."""
+        self._metrics.rows.labels("node_audit_records").inc(await self._node_audit.round())
         retention = await read_retention(self._database.rows, default_days=None)
         if retention.kept_days is None:
             return Pruned(0, 0)

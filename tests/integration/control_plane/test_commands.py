@@ -106,6 +106,27 @@ def test_a_new_control_plane_in_the_order_of_the_help(configured: Command, tmp_p
     assert "--certificate" in configured("node", "add", "driver-1", "--group", "b", status=1).stderr
 
 
+def test_signatures_and_audit_records_of_nodes_have_a_retention_each(configured: Command):
+    configured("migrate")
+
+    def days(*words: str) -> int | None:
+        found: int | None = json.loads(configured("retention", "show", "--json", *words).stdout)[
+            "days"
+        ]
+        return found
+
+    reason = ("--reason", "ticket 31")
+    assert "signatures are kept" in configured("retention", "set", "730", *reason).stdout
+    said = configured("retention", "set", "400", "--node-audit", *reason).stdout
+    assert "audit records of nodes are kept for 400 days" in said
+    assert (days(), days("--node-audit")) == (730, 400)
+    configured("retention", "off", *reason)
+    assert (days(), days("--node-audit")) == (None, 400)
+    configured("retention", "off", "--node-audit", *reason)
+    assert days("--node-audit") is None
+    assert "4 records: nothing found" in configured("audit", "verify").stdout
+
+
 def test_doctor_says_what_to_do_about_each_thing_that_is_not_there(configured: Command):
     found = json.loads(configured("doctor", "--json", status=1).stdout)
     failed = {check["name"]: check for check in found if check["status"] == "fail"}
