@@ -15,6 +15,7 @@ from custody.pkcs11.token_section import (
     other_token_settings,
     token_settings,
 )
+from custody.pkcs11.token_traits import token_name
 from custody.runtime.tls import TlsFiles
 from custody.s3.settings import S3Section
 from custody.wire.algorithms import HSM_ALGORITHMS, Algorithm
@@ -34,13 +35,10 @@ class HsmSection(TokenSection):
     def _check_other_tokens(self) -> "HsmSection":
         for other in self.other_tokens:
             check_pin(other, self.login)
-        own = (self.token_label, self.token_serial, self.slot)
+        tokens: tuple[TokenSection | OtherTokenSection, ...] = (self, *self.other_tokens)
         names = [
-            own,
-            *(
-                (o.token_label or self.token_label, o.token_serial, o.slot)
-                for o in self.other_tokens
-            ),
+            token_name(token.token_label or self.token_label, token.token_serial, token.slot)
+            for token in tokens
         ]
         if len(set(names)) != len(names):
             raise ValueError(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from custody.pkcs11.messages import DEFAULT_CACHED_KEYS_SECONDS, RestoredKey
-from custody.pkcs11.token_traits import DEFAULT_TRAITS, Login, TokenTraits
+from custody.pkcs11.token_traits import DEFAULT_TRAITS, Login, TokenTraits, token_name
 from custody.runtime.cores import usable_cores
 from custody.wire.algorithms import Algorithm
 
@@ -82,11 +82,5 @@ class HsmSettings:
 
     @property
     def token_name(self) -> str:
-        """Return the label, and what tells this token from others with this label."""
-        serial, slot = self.traits.token_serial, self.traits.slot
-        parts = [self.token_label]
-        if serial is not None:
-            parts.append(f"serial {serial}")
-        if slot is not None:
-            parts.append(f"slot {slot}")
-        return ", ".join(parts)
+        """Return the name of the token in health, metrics and commands."""
+        return token_name(self.token_label, self.traits.token_serial, self.traits.slot)

@@ -54,6 +54,16 @@ class TokenTraits:
 DEFAULT_TRAITS = TokenTraits()
 
 
+def token_name(label: str, serial: str | None, slot: int | None) -> str:
+    """Return a token's label, and what tells this token from others with this label."""
+    parts = [label]
+    if serial is not None:
+        parts.append(f"serial {serial}")
+    if slot is not None:
+        parts.append(f"slot {slot}")
+    return ", ".join(parts)
+
+
 def wrap_mechanism_name(value: str | int) -> str:
     """Return the name by which the database has a wrap mechanism. Raise ValueError.
 

@@ -9,7 +9,7 @@ from custody.runtime.configuration import read_settings
 from custody.runtime.errors import ConfigurationError
 from custody.wire.algorithms import EDDSA_ED25519
 from hsm_driver.configuration import NewDriver, new_configuration
-from hsm_driver.settings import DriverSettings, hsm_settings
+from hsm_driver.settings import DriverSettings, hsm_settings, other_tokens
 from tests.made_up_keys import made_up_key
 
 CHECK_VALUE = "0x" + "5a" * 32
@@ -62,3 +62,39 @@ def test_the_keys_of_other_drivers_are_pinned(tmp_path: Path):
 def test_what_is_not_a_public_key_is_refused(tmp_path: Path, key: str):
     with pytest.raises(ConfigurationError, match="driver_keys"):
         settings(tmp_path, more=COPIES.format(key=key))
+
+
+OTHER_TOKEN = """
+[[hsm.other_tokens]]
+pin_file = "second.pin"
+"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "name"),
+    [
+        ('token_label = "second"', "second"),
+        ('token_serial = "12ab"', "custody, serial 12ab"),
+        ("slot = 1", "custody, slot 1"),
+    ],
+)
+def test_another_token_has_a_name_and_state_of_its_own(tmp_path: Path, lines: str, name: str):
+    found = settings(tmp_path, more=OTHER_TOKEN + lines)
+    (other,) = other_tokens(found)
+    assert other.token_name == name
+    assert other.state_directory != hsm_settings(found).state_directory
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "",
+        'token_label = "custody"',
+        f"slot = 1{OTHER_TOKEN}slot = 1",
+        f'slot = 1{OTHER_TOKEN}token_label = "custody, slot 1"',
+    ],
+)
+def test_two_tokens_of_one_name_are_refused(tmp_path: Path, lines: str):
+    """They would share the memory of their PINs, and the metrics."""
+    with pytest.raises(ConfigurationError, match="each token needs its own"):
+        settings(tmp_path, more=OTHER_TOKEN + lines)
