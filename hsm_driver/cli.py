@@ -133,9 +133,15 @@ def _hsm_settings(context: typer.Context) -> HsmSettings:
     return hsm_settings(_settings(context))
 
 
+def _other_tokens(context: typer.Context) -> list[HsmSettings]:
+    from hsm_driver.settings import other_tokens
+
+    return other_tokens(_settings(context))
+
+
 add_try_token(app, _hsm_settings)
 app.add_typer(profile_commands.application(), name="profile")
-master_keys = master_key_app(_hsm_settings)
+master_keys = master_key_app(_hsm_settings, _other_tokens)
 app.add_typer(master_keys, name="master-key")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -111,8 +111,11 @@ def show_adopted(
         show_weaker(adopted, section)
 
 
-def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Typer:
-    """Return the commands. ``settings_of`` reads their settings from the caller's context."""
+def master_key_app(
+    settings: Callable[[typer.Context], HsmSettings],
+    other_tokens: Callable[[typer.Context], Sequence[HsmSettings]] = lambda _: (),
+) -> typer.Typer:
+    """Return the commands. The arguments read the configuration that the context names."""
     app = application("The keys in the HSM that every stored key is wrapped by.")
 
     @app.command()
@@ -184,6 +187,13 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
     @app.command()
     def check(
         context: typer.Context,
+        token: Annotated[
+            str | None,
+            typer.Option(
+                "--token",
+                help="The token's name, as `/readyz` and `doctor` show it [default: the first].",
+            ),
+        ] = None,
         retry_pin: Annotated[
             bool,
             typer.Option(
@@ -200,17 +210,29 @@ def master_key_app(settings: Callable[[typer.Context], HsmSettings]) -> typer.Ty
 
         with operator_errors():
             found = settings(context)
+            if token is not None:
+                found = _named(token, [found, *other_tokens(context)])
             if retry_pin:
                 PinMemory(found).forget()
             keys = asyncio.run(_list(found))
             if not keys:
                 raise OperatorError(
-                    f"the token {found.token_label!r} has no master key",
+                    f"the token {found.token_name!r} has no master key",
                     "Make one with: master-key generate",
                 )
         _show(keys, as_json)
 
     return app
+
+
+def _named(name: str, tokens: Sequence[HsmSettings]) -> HsmSettings:
+    for each in tokens:
+        if each.token_name == name:
+            return each
+    names = ", ".join(repr(each.token_name) for each in tokens)
+    raise OperatorError(
+        f"the configuration has no token {name!r}", f"Give the name of a configured token: {names}."
+    )
 
 
 async def _generate(

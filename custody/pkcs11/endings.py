@@ -210,7 +210,7 @@ class Ending(Enum):
         "hsm_unavailable",
         Health.FEWER,
         "See in the vendor's tool whether the user PIN is set, locked or expired. Then write the "
-        "PIN file again, or run: master-key check --retry-pin",
+        "PIN file again, or run, with the token's name: master-key check --token NAME --retry-pin",
     )
     NO_KEYS = Facts(
         WorkerDoes.CANNOT_START,

@@ -173,8 +173,15 @@ def _heed_pin_count(flags: TokenFlag, hello: Hello) -> None:
         raise CannotStart(
             Obstacle.LOGIN,
             f"the last login had no answer, and the token {hello.token_label!r} counts a wrong PIN",
-            "Write the right PIN into the PIN file again, or say --retry-pin if it is right.",
+            f"Write the right PIN into the PIN file again. If it is right: {_retry_pin(hello)}",
         )
+
+
+def _retry_pin(hello: Hello) -> str:
+    traits = hello.traits
+    return token_traits.retry_pin(
+        token_traits.token_name(hello.token_label, traits.token_serial, traits.slot)
+    )
 
 
 def _locked(label: str) -> CannotStart:

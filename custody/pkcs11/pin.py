@@ -20,6 +20,7 @@ from typing import Any
 
 from custody.pkcs11.messages import PinStanding
 from custody.pkcs11.settings import HsmSettings, NoPin, PinCredential, PinFile
+from custody.pkcs11.token_traits import retry_pin
 from custody.runtime.configuration import (
     credential_path,
     read_secret_file,
@@ -156,13 +157,13 @@ class PinMemory:
         match self._verdict():
             case Verdict.STOPPED:
                 raise PinRefused(
-                    f"the last login to the token {self._settings.token_label!r} failed, and the "
+                    f"the last login to the token {self._settings.token_name!r} failed, and the "
                     "token may have counted it as a wrong PIN, so the PIN is not tried again",
                     f"See in the vendor's tool why the login failed. {self._way_out()}",
                 )
             case Verdict.REFUSED:
                 raise PinRefused(
-                    f"the token {self._settings.token_label!r} has refused this PIN before, "
+                    f"the token {self._settings.token_name!r} has refused this PIN before, "
                     "so it is not tried again",
                     self._way_out(),
                 )
@@ -222,14 +223,12 @@ class PinMemory:
             return Verdict.TRYING  # unreadable: as careful as after a crash
 
     def _way_out(self) -> str:
+        command = retry_pin(self._settings.token_name)
         if isinstance(self._settings.pin, PinFile):
             return (
                 f"Write the right PIN into {self._settings.pin.path}: once the file has changed "
-                "it is tried. If the PIN is right after all: master-key check "
-                "--retry-pin"
+                f"it is tried. If the PIN is right after all: {command}"
             )
         if isinstance(self._settings.pin, NoPin):
-            return "Enter the right PIN at the token, with: master-key check --retry-pin"
-        return (
-            "Give the right PIN to LoadCredential= and run, with it: master-key check --retry-pin"
-        )
+            return f"Enter the right PIN at the token, with: {command}"
+        return f"Give the right PIN to LoadCredential= and run, with it: {command}"

@@ -1,5 +1,6 @@
 """What differs between the tokens of several vendors, as the configuration says it (ADR 34)."""
 
+import shlex
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,6 +63,11 @@ def token_name(label: str, serial: str | None, slot: int | None) -> str:
     if slot is not None:
         parts.append(f"slot {slot}")
     return ", ".join(parts)
+
+
+def retry_pin(name: str) -> str:
+    """Return the command that lets the refused PIN of the token of this name be tried again."""
+    return f"master-key check --token {shlex.quote(name)} --retry-pin"
 
 
 def wrap_mechanism_name(value: str | int) -> str:

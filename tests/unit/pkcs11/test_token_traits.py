@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from custody.pkcs11.token_section import TokenSection, token_traits
-from custody.pkcs11.token_traits import DEFAULT_TRAITS, TokenTraits
+from custody.pkcs11.token_traits import DEFAULT_TRAITS, TokenTraits, retry_pin, token_name
 
 
 def traits(**given: Any) -> TokenTraits:
@@ -43,6 +43,11 @@ def test_what_is_not_a_wrap_mechanism_is_refused(given: str | int):
     """A mechanism without a checksum would unwrap keys that somebody changed."""
     with pytest.raises(ValidationError, match="0x80000171"):
         traits(wrap_mechanisms=[given])
+
+
+def test_the_command_that_retries_a_pin_names_the_token_for_a_shell():
+    command = retry_pin(token_name("HSM 1", "12ab", None))
+    assert command == "master-key check --token 'HSM 1, serial 12ab' --retry-pin"
 
 
 @pytest.mark.parametrize(
