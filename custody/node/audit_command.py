@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,7 +17,6 @@ from custody.runtime.console import (
     out,
     print_json,
     print_table,
-    printable,
 )
 from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
@@ -30,17 +28,26 @@ if TYPE_CHECKING:
     from custody.node.settings import NodeSettings
 
 
+SettingsOf = Callable[[typer.Context], "NodeSettings"]
 Other = Annotated[
     list[str] | None,
     typer.Option(help="Another node of this database, which may have adopted keys; repeatable."),
 ]
 
 
-def application(
-    settings_of: Callable[[typer.Context], NodeSettings], key_check: Callable[[], KeyCheck]
-) -> typer.Typer:
+def application(settings_of: SettingsOf, key_check: Callable[[], KeyCheck]) -> typer.Typer:
+    """Return the commands. ``settings_of`` reads the settings from the caller's context."""
     app = new_application("The hash chain of this node's decisions and results.")
+    _add_verify(app, settings_of, key_check)
+    _add_export(app, settings_of)
+    _add_prune(app, settings_of, key_check)
+    _add_restored(app, settings_of)
+    return app
 
+
+def _add_verify(
+    app: typer.Typer, settings_of: SettingsOf, key_check: Callable[[], KeyCheck]
+) -> None:
     @app.command()
     def verify(
         context: typer.Context,
@@ -71,18 +78,22 @@ def application(
         """
         import asyncio
 
+        from custody.node.audit_report import document, show
+
         if file is not None:
             _verify_file(context, settings_of, file, as_json)
             return
         with operator_errors(EXIT_COULD_NOT_CHECK):
             found = asyncio.run(_verify(settings_of(context), key_check(), offline, other or []))
         if as_json:
-            print_json(_document(found))
+            print_json(document(found))
         else:
-            _show(found, offline)
+            show(found, offline)
         if found.findings:
             raise typer.Exit(EXIT_FAILED)
 
+
+def _add_export(app: typer.Typer, settings_of: SettingsOf) -> None:
     @app.command()
     def export(
         context: typer.Context,
@@ -115,6 +126,10 @@ def application(
             target = Target(to, syslog, after)
             asyncio.run(export_records(settings_of(context), target, follow))
 
+
+def _add_prune(
+    app: typer.Typer, settings_of: SettingsOf, key_check: Callable[[], KeyCheck]
+) -> None:
     @app.command()
     def prune(
         context: typer.Context,
@@ -158,6 +173,8 @@ def application(
         else:
             out.print(f"{found.deleted} records deleted; the checkpoint is record {made.sequence}")
 
+
+def _add_restored(app: typer.Typer, settings_of: SettingsOf) -> None:
     @app.command()
     def restored(
         context: typer.Context,
@@ -176,14 +193,16 @@ def application(
         """
         import asyncio
 
+        from custody.node.audit_report import gap_document, gap_words
+
         with operator_errors():
             why = reason_of(reason, "disk failed, backup of 3 March")
             settings = settings_of(context)
             gap, is_acknowledged = asyncio.run(_state(settings, why))
         if as_json:
-            print_json({**_gap(gap), "is_acknowledged": is_acknowledged})
+            print_json({**gap_document(gap), "is_acknowledged": is_acknowledged})
             return
-        out.print(f"stated: {_words(gap)}", markup=False)
+        out.print(f"stated: {gap_words(gap)}", markup=False)
         out.print(
             "an admin has acknowledged it"
             if is_acknowledged
@@ -191,12 +210,10 @@ def application(
             markup=False,
         )
 
-    return app
-
 
 def _verify_file(
     context: typer.Context,
-    settings_of: Callable[[typer.Context], NodeSettings],
+    settings_of: SettingsOf,
     file: Path,
     as_json: bool,
 ) -> None:
@@ -282,70 +299,3 @@ def _control_plane_needed(otherwise: str) -> Iterator[None]:
             f"the control plane, which keeps the heads of the chain, did not answer: {error}",
             f"Correct that fault, {otherwise}.",
         ) from None
-
-
-def _show(found: Verification, offline: bool) -> None:
-    for gap in found.gaps:
-        out.print(f"gap at record {gap.sequence}: {_words(gap)}", markup=False)
-    for note in found.notes:
-        out.print(f"note: {printable(note)}", markup=False)
-    if found.findings:
-        print_table(
-            ["record", "finding"],
-            [(finding.sequence, finding.what) for finding in found.findings],
-        )
-        if found.findings_in_all > len(found.findings):
-            out.print(f"and {found.findings_in_all - len(found.findings)} more")
-        return
-    if found.pruned:
-        out.print(f"pruned up to record {found.pruned}, where a signed checkpoint continues")
-    against = "its database alone" if offline else f"{found.compared} kept heads"
-    out.print(f"{found.records} records, compared with {against}: nothing found")
-
-
-def _words(gap: Gap) -> str:
-    what = printable(
-        f"records {gap.agreed.sequence + 1} to {gap.kept.sequence} are lost, because the database "
-        f"was restored; head {gap.kept.sequence} was {gap.kept.hash.hex()}, and the chain "
-        f"continued from {gap.own.sequence}, {gap.own.hash.hex()}; stated by {gap.operator} at "
-        f"{_time(gap.at)}: {gap.reason}"
-    )
-    if gap.acknowledged_at is None:
-        return what
-    return what + printable(
-        f"; acknowledged by {gap.acknowledged_by} at {_time(gap.acknowledged_at)}: "
-        f"{gap.acknowledged_reason}"
-    )
-
-
-def _time(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds")
-
-
-def _document(found: Verification) -> dict[str, Any]:
-    return {
-        "records": found.records,
-        "compared": found.compared,
-        "findings": [vars(finding) for finding in found.findings],
-        "findings_in_all": found.findings_in_all,
-        "gaps": [_gap(gap) for gap in found.gaps],
-        "notes": found.notes,
-        "pruned": found.pruned,
-    }
-
-
-def _gap(gap: Gap) -> dict[str, Any]:
-    return {
-        "sequence": gap.sequence,
-        "agreed_sequence": gap.agreed.sequence,
-        "lost_sequence": gap.kept.sequence,
-        "lost_hash": gap.kept.hash.hex(),
-        "own_sequence": gap.own.sequence,
-        "own_hash": gap.own.hash.hex(),
-        "operator": gap.operator,
-        "reason": gap.reason,
-        "stated_at": gap.at.isoformat(),
-        "acknowledged_at": gap.acknowledged_at and gap.acknowledged_at.isoformat(),
-        "acknowledged_by": gap.acknowledged_by,
-        "acknowledged_reason": gap.acknowledged_reason,
-    }
