@@ -177,15 +177,14 @@ def token_create(
 ) -> None:
     """Make a bearer token and print it once. Register the application if it is new."""
     from custody.control_plane.access import tokens
+    from custody.control_plane.audit.access_rows import token_facts
 
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
 
     async def create(connection: Connection, auditor: Auditor) -> NewToken:
         made = await tokens.create_token(connection, application_name, scope, expires_at)
         said = {"token": str(made.id), "application": made.application}
-        said["scopes"] = " ".join(each.value for each in made.scopes)
-        said["expires_at"] = "never" if expires_at is None else expires_at.isoformat()
-        await auditor.record(connection, "CreateToken", said)
+        await auditor.record(connection, "CreateToken", {**said, **token_facts(made)})
         return made
 
     with operator_errors():

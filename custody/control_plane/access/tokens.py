@@ -47,6 +47,11 @@ class NewToken:
     expires_at: datetime | None
     text: str
 
+    @property
+    def hash(self) -> bytes:
+        """Return the hash of the text, as the database has it."""
+        return token_hash(self.text)
+
 
 _BY_HASH = """
     SELECT hash, application_id, scopes FROM tokens
@@ -151,7 +156,7 @@ async def create_token(
         {
             "id": token.id,
             "application_id": application_id,
-            "hash": token_hash(token.text),
+            "hash": token.hash,
             "scopes": [scope.value for scope in ordered],
             "expires_at": expires_at,
         },

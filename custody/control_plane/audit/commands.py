@@ -34,7 +34,7 @@ File = Annotated[Path | None, typer.Option(help="Check a file of `audit export` 
 
 @audit_app.command("verify")
 def verify(context: typer.Context, file: File = None, as_json: Json = False) -> None:
-    """Compare every record of the control plane's own audit with its chain and its signed head.
+    """Compare each record of the audit with its chain and head, and the tokens and nodes with them.
 
     Exit code 0: no finding; 1: findings; 2: the check could not be done.
     """
@@ -46,6 +46,8 @@ def verify(context: typer.Context, file: File = None, as_json: Json = False) -> 
         print_table(["record" if file is None else "line", "finding"], found.findings)
     else:
         out.print(f"{found.records} records{_before(found)}: nothing found")
+    for note in () if as_json else getattr(found, "notes", ()):
+        out.print(note, style="yellow", markup=False)
     if found.findings:
         raise typer.Exit(EXIT_FAILED)
 
@@ -93,6 +95,7 @@ def _verify(context: typer.Context) -> OwnChain:
     known = _known_keys(context)
 
     async def work(connection: Connection) -> OwnChain:
+        await connection.rows("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         return await verify_own_chain(connection.rows, known)
 
     return with_database(context, work)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
+from custody.control_plane.audit.access_rows import AccessCheck
 from custody.control_plane.database import AnyRow
 from custody.database.connection import Connection
 from custody.database.retention import Rows
@@ -88,23 +89,29 @@ class OwnChain:
     """What a check of the chain has found.
 
     ``earlier``: records at its begin whose heads are under a key that this host does not know.
-    ``pruned``: the number of records that were deleted before them.
+    ``pruned``: the number of records that were deleted before them. A finding about a token or a
+    node has no record's number. ``notes``: what could not be compared.
     """
 
     records: int = 0
     earlier: int = 0
-    findings: list[tuple[int, str]] = field(default_factory=list)
+    findings: list[tuple[int | None, str]] = field(default_factory=list)
     pruned: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
-async def verify_own_chain(rows: Rows, public_keys: list[bytes]) -> OwnChain:
-    """Check every record's hash and its signed head, in pages.
+async def verify_own_chain(
+    rows: Rows, public_keys: list[bytes], access: AccessCheck | None = None
+) -> OwnChain:
+    """Check every record's hash and its signed head, and compare tokens and nodes with the records.
 
+    ``rows`` must read as of one moment: a snapshot, or after ``lock_chain``. ``access`` does the
+    comparison, if the caller needs what it found out.
     ``public_keys``: the job-signing keys that this host knows. Of a head under an earlier key only
     the hash is checked. It must come before all heads under known keys, and the last head must be
     under a known key: its signature covers all records before it.
     """
-    found, keys = OwnChain(), PinnedKeys(public_keys)
+    found, keys, access = OwnChain(), PinnedKeys(public_keys), access or AccessCheck()
     last, previous = await _begin(rows)
     found.pruned = last
     row: AnyRow = None
@@ -112,10 +119,14 @@ async def verify_own_chain(rows: Rows, public_keys: list[bytes]) -> OwnChain:
         for what in _faults(row, last, previous, keys, found):
             if len(found.findings) < MAX_FINDINGS:
                 found.findings.append((row.sequence, what))
+        access.note(row.sequence, row.record)
         last, previous = row.sequence, row.hash
         found.records += 1
     if row is not None and row.signing_key_id not in keys.ids:
         found.findings.append((row.sequence, f"its head is under {UNKNOWN}"))
+    await access.compare(rows)
+    found.findings += [(None, what) for what in access.findings[:MAX_FINDINGS]]
+    found.notes = access.notes
     return found
 
 

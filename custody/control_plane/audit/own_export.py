@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from custody.control_plane.audit.access_rows import AccessCheck
 from custody.control_plane.audit.own_chain import (
     NAME,
     PRUNE,
@@ -103,11 +104,13 @@ async def prune(
 ) -> int:
     """Delete exported records that are older than ``keep``. Return how many. Raise OperatorError.
 
-    The last of them stays, and its signed head. ``keys``: the job-signing keys of this host. The
-    chain is locked before it is read: another prune may move the checkpoint.
+    The last of them stays, and its signed head. New records state again the tokens and nodes whose
+    records are deleted. ``keys``: the job-signing keys of this host. The chain is locked before it
+    is read: another prune may move the checkpoint.
     """
     await lock_chain(connection)
-    found = await verify_own_chain(connection.rows, keys)
+    access = AccessCheck()
+    found = await verify_own_chain(connection.rows, keys, access)
     if found.findings:
         raise OperatorError(f"the audit has {len(found.findings)} findings", VERIFY)
     begin = await _begin(connection)
@@ -129,6 +132,8 @@ async def prune(
         return 0  # no record is before it
     said = {"checkpoint": str(checkpoint), "previous_hash": previous.hex(), "reason": reason}
     await auditor.record(connection, PRUNE, said)
+    for kind, details in access.stated_before(checkpoint):
+        await auditor.record(connection, kind, details)
     return len(await connection.rows(_DELETE, {"sequence": checkpoint}))
 
 
