@@ -9,7 +9,7 @@ use crate::share::Share;
 
 /// Broadcast: the transcript of the new share. See `Facts::transcript`.
 #[derive(Serialize, Deserialize)]
-struct Transcript([u8; 32]);
+pub struct Transcript([u8; 32]);
 
 impl Payload for Transcript {
     const LIMIT: usize = 32;

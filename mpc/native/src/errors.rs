@@ -33,4 +33,13 @@ impl Failure {
     pub fn misuse(reason: impl Into<String>) -> Self {
         Self::Misuse(reason.into())
     }
+
+    /// Returns the failure of a check of values that other participants sent: it is not a fault on
+    /// this side.
+    pub fn of_others(self) -> Self {
+        match self {
+            Self::Misuse(reason) => Self::by_nobody(reason),
+            other => other,
+        }
+    }
 }

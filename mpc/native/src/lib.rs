@@ -9,6 +9,8 @@ mod dkls;
 pub mod errors;
 mod frost;
 pub mod messages;
+#[cfg(test)]
+mod properties;
 pub mod protocol;
 pub mod session;
 pub mod share;

@@ -213,11 +213,31 @@ fn decode_from<T: Payload>(sender: u8, us: u8, payload: Option<&[u8]>) -> Result
     Ok(value)
 }
 
-/// Decodes a value, which must use all of the bytes. Otherwise returns None.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Some(value),
-        _ => None,
+/// Decodes a value. Returns None unless `encode` would give exactly these bytes.
+///
+/// Postcard also accepts longer forms of a number, and map entries in any order or twice. So one
+/// value would have several encodings, and two readers could see different values.
+pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let (value, rest) = postcard::take_from_bytes(bytes).ok()?;
+    let expected = Expected {
+        rest: bytes.iter(),
+        same: true,
+    };
+    let mut compared = postcard::to_extend(&value, expected).ok()?;
+    (rest.is_empty() && compared.same && compared.rest.next().is_none()).then_some(value)
+}
+
+/// Compares what is written to it with the expected bytes, and makes no copy of secrets.
+struct Expected<'a> {
+    rest: std::slice::Iter<'a, u8>,
+    same: bool,
+}
+
+impl Extend<u8> for Expected<'_> {
+    fn extend<I: IntoIterator<Item = u8>>(&mut self, written: I) {
+        for byte in written {
+            self.same &= self.rest.next() == Some(&byte);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::protocol::{Protocol, tagged_hash};
 use crate::{dkls, frost};
 
 const VERSION: u8 = 1;
-const HEADER: usize = 35;
+pub const HEADER: usize = 35;
 const REPAIRED: u8 = 1;
 const TAPROOT_TWEAKED: u8 = 2;
 /// The largest size in bytes, enough for `MAX_SIGNERS` participants.

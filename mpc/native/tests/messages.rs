@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mpc_native::errors::Failure;
-use mpc_native::messages::{Arrived, Outgoing, Payload, Received};
+use mpc_native::messages::{Arrived, Outgoing, Payload, Received, decode, encode};
 use mpc_native::protocol::{Ceremony, Protocol, Setting};
 use serde::{Deserialize, Serialize};
 
@@ -46,4 +46,23 @@ fn a_payload_over_its_limit_is_refused_though_it_could_be_decoded() {
 fn a_payload_over_its_limit_is_not_sent() {
     let sent = Outgoing::default().broadcast(&UpTo::<5>(vec![1; 5]));
     assert!(matches!(sent, Err(Failure::Misuse(reason)) if reason.contains("size limit")));
+}
+
+#[test]
+fn a_value_has_one_encoding() {
+    type Map = BTreeMap<u8, u32>;
+    let map = Map::from([(4, 300), (5, 1)]);
+    let bytes = [2, 4, 0xac, 0x02, 5, 1];
+    assert_eq!(encode(&map, 10).unwrap()[..], bytes);
+    assert_eq!(decode::<Map>(&bytes), Some(map));
+    let others: [(&str, &[u8]); 5] = [
+        ("entries in another order", &[2, 5, 1, 4, 0xac, 0x02]),
+        ("an entry twice", &[3, 4, 1, 4, 0xac, 0x02, 5, 1]),
+        ("a longer number", &[2, 4, 0xac, 0x82, 0x00, 5, 1]),
+        ("a longer count", &[0x82, 0, 4, 0xac, 0x02, 5, 1]),
+        ("a byte more", &[2, 4, 0xac, 0x02, 5, 1, 0]),
+    ];
+    for (what, bytes) in others {
+        assert_eq!(decode::<Map>(bytes), None, "{what}");
+    }
 }

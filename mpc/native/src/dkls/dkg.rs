@@ -25,7 +25,7 @@ type Check = std::result::Result<(), &'static str>;
 
 /// Exchange 2, broadcast: the commitments to the proof and to the sender's part of the chain code.
 #[derive(Serialize, Deserialize)]
-struct Commitments {
+pub struct Commitments {
     proof: [u8; 32],
     chain_code: BroadcastDerivationPhase2to4,
 }
@@ -40,7 +40,7 @@ impl Payload for Commitments {
 
 /// Exchange 3, broadcast: the openings of the commitments of exchange 2.
 #[derive(Serialize, Deserialize)]
-struct Openings {
+pub struct Openings {
     proof: DLogProof<Curve>,
     chain_code: BroadcastDerivationPhase3to4,
 }
@@ -217,6 +217,7 @@ impl Phase for Opening {
             repaired: false,
             taproot_tweaked: false,
         };
-        confirm(share::Share::Dkls(Share::new(party, package, origin)?))
+        let share = Share::new(party, package, origin).map_err(Failure::of_others)?;
+        confirm(share::Share::Dkls(share))
     }
 }

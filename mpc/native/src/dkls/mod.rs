@@ -1,5 +1,7 @@
 //! ECDSA on secp256k1 by DKLs23. The order is that of a key's life: DKG, signing, refresh, repair.
 
+#[cfg(test)]
+mod decoders;
 mod dkg;
 mod points;
 mod refresh;
@@ -10,6 +12,8 @@ mod signing;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub use decoders::decoders;
 pub use dkg::dkg;
 pub use refresh::refresh;
 pub use repair::repair;

@@ -24,7 +24,7 @@ type Check = std::result::Result<(), &'static str>;
 
 /// Exchange 2, broadcast: the commitment to the proof.
 #[derive(Serialize, Deserialize)]
-struct Commitment([u8; 32]);
+pub struct Commitment([u8; 32]);
 
 impl Payload for Commitment {
     const LIMIT: usize = 40;
@@ -36,7 +36,7 @@ impl Payload for Commitment {
 
 /// Exchange 3, broadcast: the proof.
 #[derive(Serialize, Deserialize)]
-struct Proof(DLogProof<Curve>);
+pub struct Proof(DLogProof<Curve>);
 
 impl Payload for Proof {
     const LIMIT: usize = 8 << 10;
@@ -182,6 +182,7 @@ impl Phase for Opening {
             repaired: false,
             taproot_tweaked: false,
         };
-        confirm(share::Share::Dkls(Share::new(party, package, origin)?))
+        let share = Share::new(party, package, origin).map_err(Failure::of_others)?;
+        confirm(share::Share::Dkls(share))
     }
 }

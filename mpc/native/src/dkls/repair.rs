@@ -21,7 +21,7 @@ type Check = std::result::Result<(), &'static str>;
 
 /// Exchange 1, private, helper to target: a term of the lost share, and the public keys.
 #[derive(Serialize, Deserialize)]
-struct Help {
+pub struct Help {
     term: RepairTerm<Curve>,
     package: PublicKeyPackage<Curve>,
     /// The DKG or refresh that made the helper's share.
@@ -155,7 +155,7 @@ impl Phase for Assembling {
             repaired: true,
             taproot_tweaked: false,
         };
-        let share = Share::new(party_, package, origin)?;
+        let share = Share::new(party_, package, origin).map_err(Failure::of_others)?;
         Ok(Step::Done(Product::Share(Box::new(share::Share::Dkls(
             share,
         )))))

@@ -30,7 +30,7 @@ struct Stored<'a> {
     package: &'a Package,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Loaded {
     party: Party<Curve>,
     package: Package,

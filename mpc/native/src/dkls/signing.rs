@@ -22,7 +22,7 @@ type Check = std::result::Result<(), &'static str>;
 
 /// Exchange 1, private: a commitment to the nonce point, and the OT extension's message.
 #[derive(Serialize, Deserialize)]
-struct First(TransmitPhase1to2);
+pub struct First(TransmitPhase1to2);
 
 impl Payload for First {
     const LIMIT: usize = 128 << 10;
@@ -52,7 +52,7 @@ impl Payload for Second {
 
 /// Exchange 3, broadcast: the sender's part of the signature.
 #[derive(Serialize, Deserialize)]
-struct Third(Broadcast3to4<Curve>);
+pub struct Third(Broadcast3to4<Curve>);
 
 impl Payload for Third {
     const LIMIT: usize = 80;

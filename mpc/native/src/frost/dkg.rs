@@ -112,7 +112,8 @@ impl<S: Suite> Phase for Adding<S> {
             repaired: false,
             taproot_tweaked: S::TWEAKED_BY_DKG,
         };
-        confirm(S::wrap(Share::new(key, package, origin)?))
+        let share = Share::new(key, package, origin).map_err(Failure::of_others)?;
+        confirm(S::wrap(share))
     }
 }
 

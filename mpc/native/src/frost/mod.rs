@@ -1,12 +1,16 @@
 //! EdDSA (Ed25519) and Schnorr (BIP-340, Taproot) by FROST, RFC 9591. Both suites share all code.
 //! The order is that of a key's life: DKG, signing, refresh, repair.
 
+#[cfg(test)]
+mod decoders;
 mod dkg;
 mod refresh;
 mod repair;
 mod share;
 mod signing;
 
+#[cfg(test)]
+pub use decoders::decoders;
 pub use dkg::dkg;
 pub use refresh::refresh;
 pub use repair::repair;

@@ -25,7 +25,7 @@ type Check = std::result::Result<(), &'static str>;
 /// Exchange 1, private, helper to helper: a part of the sender's term, a scalar.
 #[derive(Serialize, Deserialize, Zeroize)]
 #[zeroize(drop)]
-struct Split([u8; 32]);
+pub struct Split([u8; 32]);
 
 impl Payload for Split {
     const LIMIT: usize = 32;
@@ -38,7 +38,7 @@ impl Payload for Split {
 /// Exchange 2, private, helper to target: the sum of the received parts, and the public keys.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "S: Suite")]
-struct Help<S: Suite> {
+pub struct Help<S: Suite> {
     sum: Split,
     package: PublicKeyPackage<S>,
     /// The DKG or refresh that made the helper's share.
@@ -228,7 +228,7 @@ impl<S: Suite> Quiet<S> {
                 "the repaired share is not that of its verifying share",
             ));
         }
-        Share::new(key, package, origin)
+        Share::new(key, package, origin).map_err(Failure::of_others)
     }
 }
 

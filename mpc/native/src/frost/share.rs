@@ -25,7 +25,7 @@ struct Stored<'a, S: Suite> {
     package: &'a PublicKeyPackage<S>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(bound = "S: Suite")]
 struct Loaded<S: Suite> {
     key: KeyPackage<S>,

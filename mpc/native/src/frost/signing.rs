@@ -22,7 +22,7 @@ type Check = std::result::Result<(), &'static str>;
 /// Exchange 1, broadcast: the commitments to the sender's two nonces.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "S: Suite")]
-struct Nonces<S: Suite>(SigningCommitments<S>);
+pub struct Nonces<S: Suite>(SigningCommitments<S>);
 
 impl<S: Suite> Payload for Nonces<S> {
     const LIMIT: usize = 128;
@@ -35,7 +35,7 @@ impl<S: Suite> Payload for Nonces<S> {
 /// Exchange 2, broadcast: the sender's share of the signature.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "S: Suite")]
-struct Part<S: Suite>(SignatureShare<S>);
+pub struct Part<S: Suite>(SignatureShare<S>);
 
 impl<S: Suite> Payload for Part<S> {
     const LIMIT: usize = 80;
