@@ -12,11 +12,11 @@ import pytest
 from custody.pkcs11.endings import EXCEPTIONS, Ending, Step, ending
 from custody.pkcs11.messages import Hello, Obstacle, PinStanding
 from custody.pkcs11.settings import DEFAULT_MASTER_KEY_LABEL
-from softhsm.tokens import TokenFolder
 from tests.integration.pkcs11.conftest import ROOT
 from tests.integration.pkcs11.endings_seen import CODES, Seen
 from tests.integration.pkcs11.outside import LABEL
 from tests.providers.faulty_module import FaultyModule
+from tests.providers.tokens import Tokens
 
 WALK = "tests.integration.pkcs11.ending_walk"
 RESULTS = {"generated", "signed", "sealed", "unsealed", "ready"}
@@ -31,7 +31,7 @@ OBSTACLES = {
 
 
 @pytest.fixture
-def seen(tokens: TokenFolder, tmp_path: Path, faulty: FaultyModule) -> list[Seen]:
+def seen(tokens: Tokens, tmp_path: Path, faulty: FaultyModule) -> list[Seen]:
     hello = Hello(
         module=str(faulty.module),
         token_label=LABEL,
@@ -77,6 +77,7 @@ def is_right(seen: Seen) -> bool:
     return (seen.what, seen.detail, seen.ends) == ("failure", end.facts.code, False)
 
 
+@pytest.mark.each_provider
 def test_the_worker_obeys_the_table(seen: list[Seen]):
     wrong = [(each, ending(Step(each.step), each.code).name) for each in seen if not is_right(each)]
     assert not wrong, f"{len(wrong)} of {len(seen)}: {wrong[:20]}"
