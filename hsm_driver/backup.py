@@ -34,12 +34,12 @@ _SAMPLE = """
 
 def daemon_of(settings: DriverSettings, config: Path) -> Daemon:
     """Return what the backup commands need of a driver. Raise OperatorError."""
-    copies = settings.key_copies
+    copies, hsm = settings.key_copies, settings.hsm
     return node_daemon(
         settings,
         config,
         files=() if copies is None else (copies.ca, copies.crl, copies.credentials_file),
-        secrets=(settings.hsm.pin_file,),
+        secrets=(hsm.pin_file, *(token.pin_file for token in hsm.other_tokens)),
         known_keys=KNOWN_KEYS,
         check_keys=CHECK,
         verify_keys=partial(_verify_keys, settings),

@@ -20,8 +20,11 @@ from custody.backup.errors import CannotDecrypt, Damaged, NotGood
 from custody.backup.folder import BackupFolder
 from custody.backup.history import BackupHistory
 from custody.backup.manifest import DATABASE, FILES, encode, sign
+from custody.pkcs11.token_section import OtherTokenSection
+from custody.runtime.configuration import write_secret
 from custody.runtime.errors import OperatorError
 from devstack.service import command
+from hsm_driver.backup import daemon_of
 from tests.commands import run_command
 from tests.integration.backup.conftest import (
     KEYS,
@@ -102,6 +105,21 @@ def test_a_pin_that_is_configured_as_another_file_is_refused(driver_host: Driver
     daemon = driver_host.daemon
     with pytest.raises(OperatorError, match="PIN or an encryption key"):
         create(replace(daemon, files=(*daemon.files, *daemon.secrets)), no_progress)
+
+
+def test_the_pin_of_another_token_is_refused_too(driver_host: DriverHost, tmp_path: Path):
+    pin_file = tmp_path / "second.pin"
+    write_secret(pin_file, b"123456")
+    settings = driver_host.settings
+    second = OtherTokenSection(token_label="second", pin_file=pin_file)
+    configured = settings.model_copy(
+        update={
+            "hsm": settings.hsm.model_copy(update={"other_tokens": (second,)}),
+            "control_plane": settings.control_plane.model_copy(update={"crl": pin_file}),
+        }
+    )
+    with pytest.raises(OperatorError, match="PIN or an encryption key"):
+        create(daemon_of(configured, driver_host.config), no_progress)
 
 
 def cut_positions(path: Path) -> list[int]:
