@@ -28,7 +28,7 @@ log = structlog.get_logger()
 Worker = WorkerProcess[Batch]
 
 
-class Pool(Protocol):
+class TokenOwner(Protocol):
     """The Hsm as its tokens call it."""
 
     def workers_changed(self) -> None:
@@ -48,7 +48,7 @@ class TokenWorkers:
     """The workers of one token. All tokens of an Hsm share one queue."""
 
     def __init__(
-        self, settings: HsmSettings, worker_module: str, queue: WorkQueue, pool: Pool
+        self, settings: HsmSettings, worker_module: str, queue: WorkQueue, owner: TokenOwner
     ) -> None:
         self.settings = settings
         self.name = settings.token_name
@@ -61,7 +61,7 @@ class TokenWorkers:
         self._expected: Ready | None = None
         self._worker_module = worker_module
         self._queue = queue
-        self._pool = pool
+        self._owner = owner
         self._replacing = asyncio.Lock()
         self._keepers: list[asyncio.Task[None]] = []
         self._first: asyncio.Task[tuple[Worker, Ready]] | None = None
@@ -178,7 +178,7 @@ class TokenWorkers:
                 self._queue.retry_alone(pending, failure)
             else:
                 pending.resolve(answer)
-        self._pool.dispatch_soon()
+        self._owner.dispatch_soon()
 
     def _remove(self, worker: Worker) -> None:
         """Send no more to a worker, and give others what the worker has not answered."""
@@ -200,10 +200,10 @@ class TokenWorkers:
                 batch,
                 how,
                 self.settings.deadline_seconds if worker.hung else None,
-                elsewhere=self._pool.has_workers_elsewhere(self),
+                elsewhere=self._owner.has_workers_elsewhere(self),
             )
         self._remove(worker)
-        self._pool.dispatch_soon()
+        self._owner.dispatch_soon()
 
     def _new_worker(self) -> Worker:
         worker: Worker = WorkerProcess(self.settings.deadline_seconds, self._worker_module)
@@ -216,11 +216,11 @@ class TokenWorkers:
         self.problem = None
         if len(self.workers) == self.settings.workers:
             self.failed_start = None
-        self._pool.dispatch_soon()
+        self._owner.dispatch_soon()
 
     def _count(self) -> None:
         HSM_TOKEN_WORKERS.labels(self.name).set(len(self.workers))
-        self._pool.workers_changed()
+        self._owner.workers_changed()
 
     async def _keep(self, worker: Worker | None) -> None:
         """Keep one worker alive: start another whenever it ends."""
@@ -318,7 +318,7 @@ class TokenWorkers:
             self.failed_start = "a worker could not be started; see the log"
         if not self.workers:
             self.problem = self.failed_start
-            self._pool.fail_stranded()
+            self._owner.fail_stranded()
 
 
 def _other_keys(token: TokenWorkers, differs: Difference | None) -> HsmCannotStart:
