@@ -134,8 +134,10 @@ def must_be_made_inside(
             f"the key {master.name!r} (check value {' or '.join(tried)}) was not made inside this "
             "HSM, and restored_check_values in the configuration does not name it: somebody may "
             "know the key's value",
-            "If the HSM was restored from the backup of its master key: master-key adopt "
-            "--restored prints the line for the configuration. If not, find out who put the key "
+            "If this is the first token of the configuration, and was restored from the backup of "
+            "its master key: master-key adopt --restored prints the line for the configuration. "
+            "If this is another token, to which the key was cloned: see 'Clones that look "
+            "imported' in docs/how-to/several-tokens.md. If neither, find out who put the key "
             "there, and delete it.",
         )
     record = describe(master, None)

@@ -13,9 +13,10 @@ from pkcs11 import Attribute
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
+from custody.pkcs11.administration import administration
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.launch import HsmCannotStart
-from custody.pkcs11.messages import KnownKey
+from custody.pkcs11.messages import KnownKey, RestoredKey
 from custody.pkcs11.other_token_check import other_token_checks
 from custody.pkcs11.settings import HsmSettings, PinFile
 from custody.runtime.checks import Check, Status
@@ -277,3 +278,20 @@ async def test_doctor_compares_another_token_with_the_database_while_the_first_i
     assert check.status is Status.OK
     [check] = await rows(away, [second], [])
     assert (check.status, "absent" in check.detail) == (Status.FAIL, True)
+
+
+async def test_a_clone_that_looks_imported_is_used_once_the_configuration_names_its_keys(
+    settings: HsmSettings, second: HsmSettings, faulty: FaultyModule
+):
+    known = await known_keys(settings)
+    faulty.changes_attribute(Attribute.LOCAL, b"\0", When(label="custody"))
+    faulty.changes_attribute(Attribute.LOCAL, b"\0", When(label="custody-host"))
+    clone = replace(second, module=faulty.module)
+    [check] = await rows(settings, [clone], known)
+    assert check.status is Status.FAIL
+    assert "several-tokens.md" in str(check.todo)
+    async with administration(settings) as first:
+        values = [key.check_value for key in await first.master_keys()]
+    restored = tuple(RestoredKey(check_value=value) for value in values if value is not None)
+    [check] = await rows(settings, [replace(clone, restored=restored)], known)
+    assert check.status is Status.OK
