@@ -15,8 +15,10 @@ are ignored. An unknown status, network, protection or the like is an Unknown, w
 the service said; a request whose status is Unknown is not taken for final.
 """
 
+from custody.client.audit import VerifiedAudit, verify_audit_records
 from custody.client.client import AsyncCustody, Custody
 from custody.client.errors import (
+    AuditNotVerified,
     ChangeUnderWay,
     CustodyError,
     Ended,
@@ -71,6 +73,7 @@ from custody.wire.signatures import SignatureResult
 __all__ = [
     "AddressType",
     "AsyncCustody",
+    "AuditNotVerified",
     "AuditRecord",
     "ChangeStatus",
     "ChangeUnderWay",
@@ -115,6 +118,8 @@ __all__ = [
     "Unreachable",
     "Unsupported",
     "Untrusted",
+    "VerifiedAudit",
     "Wallet",
     "read_pinned_nodes",
+    "verify_audit_records",
 ]

@@ -30,6 +30,10 @@ class NotAttested(CustodyError):
     """
 
 
+class AuditNotVerified(CustodyError):
+    """The listed audit records are not those that the owner of the chain has signed."""
+
+
 class UnexpectedAnswer(CustodyError):
     """Not the service that this library was made for: check the URL and both versions."""
 

@@ -280,7 +280,7 @@ class AuditRecord(Answer):
     record: HexBytes
     """The exact bytes that the hash covers: JSON with the fields above."""
     previous_hash: HexBytes | None
-    """Hash of the record before; null if the control plane has pruned its own record before."""
+    """Hash of the record before, 32 zero bytes before the first; null if the database lacks it."""
     hash: HexBytes
     """Hash of the previous record's hash and of this record."""
     head: SignedBytes | None

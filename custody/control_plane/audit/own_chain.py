@@ -112,7 +112,7 @@ async def verify_own_chain(
     under a known key: its signature covers all records before it.
     """
     found, keys, access = OwnChain(), PinnedKeys(public_keys), access or AccessCheck()
-    last, previous = await _begin(rows)
+    last, previous = await begin_of_chain(rows)
     found.pruned = last
     row: AnyRow = None
     async for row in read_pages(rows, 0):
@@ -148,7 +148,7 @@ class _PruneRecord(BaseModel):
     details: _Pruned
 
 
-async def _begin(rows: Rows) -> tuple[int, bytes]:
+async def begin_of_chain(rows: Rows) -> tuple[int, bytes]:
     """Return number and hash of the record before the first one that is not pruned.
 
     The record that says so is later in the chain, which signs it.

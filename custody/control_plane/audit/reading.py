@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from custody.control_plane.audit.own_chain import NAME, signed_head
+from custody.control_plane.audit.own_chain import NAME, begin_of_chain, signed_head
 from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.resources.pages import PageRequest
-from custody.wire.audit import GENESIS
+from custody.wire.audit import BEGIN, AuditPlace
 from custody.wire.resources import AuditRecord, LatestHead, Page
 
 MAX_SEQUENCE = 2**63 - 1
@@ -80,14 +80,22 @@ class AuditReader:
         }
         if node == NAME:
             rows = await self._database.rows(_PAGE, {**values, "kind": _member("kind", kind)})
+            begin = await self._begin(rows)
         else:
-            rows = await self._rows_of_node(values, kind)
+            rows, begin = await self._rows_of_node(values, kind), BEGIN
         shown = rows[: page.limit]
         more = len(rows) > page.limit
         return Page(
-            items=[_record(row) for row in shown],
+            items=[_record(row, begin) for row in shown],
             next_cursor=_cursor(shown[-1].sequence) if more else None,
         )
+
+    async def _begin(self, rows: Sequence[AnyRow]) -> AuditPlace:
+        """Return the place before the first own record that is not pruned, if a row needs it."""
+        if not any(row.previous_hash is None and row.sequence > 1 for row in rows):
+            return BEGIN
+        sequence, hash_ = await begin_of_chain(self._database.rows)
+        return AuditPlace(sequence=sequence, hash=hash_)
 
     async def _rows_of_node(self, values: dict[str, Any], kind: str | None) -> Sequence[AnyRow]:
         which = {"node": values["node"]}
@@ -135,9 +143,9 @@ def _said(row: AnyRow) -> _OwnSaid | _NodeSaid | None:
         return None
 
 
-def _record(row: AnyRow) -> AuditRecord:
+def _record(row: AnyRow, begin: AuditPlace) -> AuditRecord:
     said = _said(row)
-    is_first = row.sequence == 1
+    is_first = row.sequence == begin.sequence + 1
     return AuditRecord(
         node=row.node,
         sequence=row.sequence,
@@ -146,7 +154,7 @@ def _record(row: AnyRow) -> AuditRecord:
         operator=said and said.operator,
         details=said.details if said else {},
         record=row.record,
-        previous_hash=GENESIS if is_first else row.previous_hash,
+        previous_hash=begin.hash if is_first else row.previous_hash,
         hash=row.hash,
         head=None if row.payload is None else signed_head(row),
     )

@@ -4,6 +4,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from custody.client import AuditNotVerified, AuditRecord, verify_audit_records
 from custody.control_plane.audit.heads import AuditHeads
 from custody.control_plane.audit.own_chain import Auditor
 from custody.wire.audit import GENESIS, AuditHead, chain_hash
@@ -47,6 +48,23 @@ async def test_a_reader_can_check_the_chain_and_every_head(filled: Replica, api:
         previous = chain_hash(previous, hex_to_bytes(each["record"]))
         head = keys.open(AUDIT_HEAD_TYPE, SignedBytes.model_validate(each["head"]))
         assert AuditHead.model_validate_json(head).hash == previous == hex_to_bytes(each["hash"])
+
+
+async def test_the_client_library_verifies_the_own_chain(filled: Replica, api: httpx.AsyncClient):
+    shown = await all_pages(api, "/v1/audit", limit=3)
+    records = [AuditRecord.model_validate(each) for each in shown]
+    found = verify_audit_records(records, "control-plane", [filled.signer.public_key])
+    assert (found.count, found.first, found.last, found.gaps) == (4, 1, 4, ())
+    assert await all_pages(api, "/v1/audit", node="control-plane") == shown
+    said = {"checkpoint": "3", "previous_hash": records[2].hash.hex(), "reason": "ticket 31"}
+    async with filled.database.transaction() as connection:
+        await Auditor("bo", filled.signer).record(connection, "PruneAudit", said)
+        await connection.rows("DELETE FROM audit WHERE sequence < 3")
+    pruned = [AuditRecord.model_validate(each) for each in await all_pages(api, "/v1/audit")]
+    found = verify_audit_records(pruned, "control-plane", [filled.signer.public_key])
+    assert (found.count, found.first, found.last) == (3, 3, 5)
+    with pytest.raises(AuditNotVerified):
+        verify_audit_records(pruned[:1] + pruned[2:], "control-plane", [])
 
 
 async def test_a_changed_record_is_shown_without_fields(filled: Replica, api: httpx.AsyncClient):
