@@ -167,9 +167,9 @@ def adopt(
     """Record new master keys in the group's database by name, or retired ones again.
 
     Compare the check values that the command shows with those that `master-key generate` printed.
-    Without a name, the command names the new keys. A weaker key allows more than the
-    strongest key that this token can make. It needs --accept-weaker, and the command then prints
-    the line of [hsm] without which no driver starts.
+    Without a name, the command names the new keys. A weaker key allows more than the strongest
+    key that this token can make. It needs --accept-weaker, and the command then prints the line of
+    [hsm] without which no driver starts.
 
     Until then no driver uses it, because everybody with the PIN can put a key on the token.
     After its next start, each driver wraps new keys with the newest version. A retired version must
@@ -181,47 +181,65 @@ def adopt(
     is tried, and must fail. The command prints the line of [hsm] that names the keys: a driver
     starts once its configuration has this line.
     """
-    import asyncio
-
-    from hsm_driver.master_keys import adopt_new, adopt_restored
-
     with operator_errors():
         settings = _settings(context)
         if not restored:
             require_restored(reason, check_value, rewrappable=rewrappable, extractable=extractable)
-            names = name or []
-            new = asyncio.run(
-                adopt_new(
-                    settings,
-                    names,
-                    lambda keys, weak: _confirm_new(keys, weak, yes=yes),
-                    accept_weaker=accept_weaker,
-                )
-            )
-            out.print(f"adopted {', '.join(new.keys)}" if names else "there is no new master key")
-            if new.weak:
-                err.print("write into [hsm] of each driver that uses this HSM:", markup=False)
-                show_weaker({each: new.keys[each] for each in new.weak}, settings.hsm)
+            _adopt_new(settings, name or [], yes=yes, accept_weaker=accept_weaker)
             return
         if name or accept_weaker:
             raise OperatorError(
                 "--restored takes no names and no --accept-weaker",
                 "It adopts every imported key. Leave the names and --accept-weaker out.",
             )
-        adopted = asyncio.run(
-            adopt_restored(
-                settings,
-                reason_of(reason, RESTORED_EXAMPLE),
-                [check_value_of(each) for each in check_value or []],
-                rewrappable=rewrappable,
-                extractable=extractable,
-            )
+        _adopt_restored(
+            settings,
+            context.find_root().obj,
+            reason_of(reason, RESTORED_EXAMPLE),
+            [check_value_of(each) for each in check_value or []],
+            rewrappable=rewrappable,
+            extractable=extractable,
         )
-    if adopted:
-        place = f"[hsm] of {context.find_root().obj}, and of each driver that uses this HSM"
-        show_adopted(adopted, settings.hsm, place, extractable=extractable, rewrappable=rewrappable)
-    else:
+
+
+def _adopt_new(
+    settings: DriverSettings, names: list[str], *, yes: bool, accept_weaker: bool
+) -> None:
+    import asyncio
+
+    from hsm_driver.master_keys import adopt_new
+
+    def confirm(keys: Mapping[str, bytes], weak: Mapping[str, str]) -> None:
+        _confirm_new(keys, weak, yes=yes)
+
+    new = asyncio.run(adopt_new(settings, names, confirm, accept_weaker=accept_weaker))
+    out.print(f"adopted {', '.join(new.keys)}" if names else "there is no new master key")
+    if new.weak:
+        err.print("write into [hsm] of each driver that uses this HSM:", markup=False)
+        show_weaker({each: new.keys[each] for each in new.weak}, settings.hsm)
+
+
+def _adopt_restored(
+    settings: DriverSettings,
+    path: Path,
+    reason: str,
+    noted: list[bytes],
+    *,
+    rewrappable: bool,
+    extractable: bool,
+) -> None:
+    import asyncio
+
+    from hsm_driver.master_keys import adopt_restored
+
+    adopted = asyncio.run(
+        adopt_restored(settings, reason, noted, rewrappable=rewrappable, extractable=extractable)
+    )
+    if not adopted:
         out.print("this HSM shows each master key as made inside it: no key needs adoption")
+        return
+    place = f"[hsm] of {path}, and of each driver that uses this HSM"
+    show_adopted(adopted, settings.hsm, place, extractable=extractable, rewrappable=rewrappable)
 
 
 def _confirm_new(keys: Mapping[str, bytes], weak: Mapping[str, str], *, yes: bool) -> None:

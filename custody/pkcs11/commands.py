@@ -31,6 +31,43 @@ COLUMNS = (
 MAX_ABOVE = 1_000_000
 RESTORED_EXAMPLE = "HSM failed, backup of 3 March"
 
+Rewrappable = Annotated[
+    bool,
+    typer.Option(
+        "--rewrappable",
+        help="Keys can later be rewrapped under the next version, online. The holder of the PIN "
+        "can then also wrap keys with a key of their own: docs/explanation/threat-model.md.",
+    ),
+]
+Extractable = Annotated[
+    bool,
+    typer.Option(
+        "--extractable",
+        help="For HSMs that clone only extractable keys. The holder of the PIN may then be able to "
+        "extract the master key.",
+    ),
+]
+Above = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=MAX_ABOVE,
+        help="Make a version with a higher number than this one, which a lost version had.",
+    ),
+]
+TokenName = Annotated[
+    str | None,
+    typer.Option(
+        "--token", help="The token's name, as `/readyz` and `doctor` show it [default: the first]."
+    ),
+]
+RetryPin = Annotated[
+    bool,
+    typer.Option(
+        "--retry-pin",
+        help="Try the PIN once more though the token has refused it. Wrong PINs lock HSMs.",
+    ),
+]
 Restored = Annotated[
     bool,
     typer.Option("--restored", help="Adopt keys that came from the HSM's backup. Needs --reason."),
@@ -112,7 +149,7 @@ def show_adopted(
 
 
 def master_key_app(
-    settings: Callable[[typer.Context], HsmSettings],
+    settings_of: Callable[[typer.Context], HsmSettings],
     other_tokens: Callable[[typer.Context], Sequence[HsmSettings]] = lambda _: (),
 ) -> typer.Typer:
     """Return the commands. The arguments read the configuration that the context names."""
@@ -121,59 +158,26 @@ def master_key_app(
     @app.command()
     def generate(
         context: typer.Context,
-        rewrappable: Annotated[
-            bool,
-            typer.Option(
-                "--rewrappable",
-                help="Keys can later be rewrapped under the next version, online. The holder of "
-                "the PIN can then also wrap keys with a key of their own: "
-                "docs/explanation/threat-model.md.",
-            ),
-        ] = False,
-        extractable: Annotated[
-            bool,
-            typer.Option(
-                "--extractable",
-                help="For HSMs that clone only extractable keys. The holder of the PIN may then "
-                "be able to extract the master key.",
-            ),
-        ] = False,
-        above: Annotated[
-            int,
-            typer.Option(
-                min=0,
-                max=MAX_ABOVE,
-                help="Make a version with a higher number than this one, which a lost version had.",
-            ),
-        ] = 0,
+        rewrappable: Rewrappable = False,
+        extractable: Extractable = False,
+        above: Above = 0,
         as_json: Json = False,
     ) -> None:
         """Make the next version inside the HSM, under the strongest attributes that it takes.
 
         Attributes that the token refuses are left out, and named on stderr. `doctor` then tries
         what the holder of the PIN can do with stored keys of each version.
-        From the second on it is used once the database knows it: after `hsm-driver master-key
-        adopt` and a restart of each driver, or after `mpc-signer rewrap --to-hsm`.
-        Older versions stay: the keys wrapped by them need them. Back the token up, or clone
-        it, by its vendor's means: a lost master key is the loss of every key under it.
+        Daemons use a second or later version once the database knows this version: after
+        `hsm-driver master-key adopt` and a restart of each driver, or after `mpc-signer rewrap
+        --to-hsm`. Older versions stay, because the keys that they wrap need them. Back the token
+        up, or clone it, by its vendor's means: a lost master key is the loss of every key under it.
         """
         import asyncio
 
         with operator_errors():
-            made = asyncio.run(_generate(settings(context), rewrappable, extractable, above))
+            made = asyncio.run(_generate(settings_of(context), rewrappable, extractable, above))
         _show(made.keys, as_json)
-        for refused in made.left_out:
-            err.print(f"left out: {refused}", markup=False)
-        if made.left_out:
-            err.print(
-                "run doctor to see what this allows the holder of the PIN to do", markup=False
-            )
-        if rewrappable or extractable:
-            err.print(
-                "this version is weaker than this token can make it: add its check values to "
-                "weaker_check_values in the configuration",
-                markup=False,
-            )
+        _show_left_out(made.left_out, is_weaker=rewrappable or extractable)
 
     @app.command("list")
     def list_(context: typer.Context, as_json: Json = False) -> None:
@@ -181,26 +185,14 @@ def master_key_app(
         import asyncio
 
         with operator_errors():
-            keys = asyncio.run(_list(settings(context)))
+            keys = asyncio.run(_list(settings_of(context)))
         _show(keys, as_json)
 
     @app.command()
     def check(
         context: typer.Context,
-        token: Annotated[
-            str | None,
-            typer.Option(
-                "--token",
-                help="The token's name, as `/readyz` and `doctor` show it [default: the first].",
-            ),
-        ] = None,
-        retry_pin: Annotated[
-            bool,
-            typer.Option(
-                "--retry-pin",
-                help="Try the PIN once more though the token has refused it. Wrong PINs lock HSMs.",
-            ),
-        ] = False,
+        token: TokenName = None,
+        retry_pin: RetryPin = False,
         as_json: Json = False,
     ) -> None:
         """Log in and have every master key prove itself; exit code 1 when there is none."""
@@ -209,7 +201,7 @@ def master_key_app(
         from custody.pkcs11.pin import PinMemory
 
         with operator_errors():
-            found = settings(context)
+            found = settings_of(context)
             if token is not None:
                 found = _named(token, [found, *other_tokens(context)])
             if retry_pin:
@@ -259,6 +251,19 @@ def _show(keys: list[MasterKeyRecord], as_json: bool) -> None:
     else:
         rows = [_row(key) for key in keys]
         print_table(COLUMNS, rows)
+
+
+def _show_left_out(left_out: list[str], *, is_weaker: bool) -> None:
+    for refused in left_out:
+        err.print(f"left out: {refused}", markup=False)
+    if left_out:
+        err.print("run doctor to see what this allows the holder of the PIN to do", markup=False)
+    if is_weaker:
+        err.print(
+            "this version is weaker than this token can make it: add its check values to "
+            "weaker_check_values in the configuration",
+            markup=False,
+        )
 
 
 def _as_json(key: MasterKeyRecord) -> dict[str, Any]:
