@@ -274,11 +274,13 @@ def node_add(
 ) -> None:
     """Register nodes: the control plane then gives them jobs of their group."""
     from custody.control_plane.access import nodes as registry
+    from custody.control_plane.audit.access_rows import certificate_facts
 
     async def add(connection: Connection, auditor: Auditor) -> None:
         for node_id in node_ids:
             await registry.add_node(connection, node_id, group, owner, shown.get(node_id))
             said = {"node": node_id, "group": group, "owner": owner}
+            said |= certificate_facts(shown.get(node_id))
             await auditor.record(connection, "AddNode", said)
 
     with operator_errors():
@@ -333,9 +335,9 @@ def node_remove(
     from custody.control_plane.access import nodes as registry
 
     async def remove(connection: Connection, auditor: Auditor) -> None:
-        await registry.remove_node(connection, node_id, with_audit_heads)
+        deleted = await registry.remove_node(connection, node_id, with_audit_heads)
         said = {"node": node_id, "with_audit_heads": str(with_audit_heads).lower()}
-        await auditor.record(connection, "RemoveNode", said)
+        await auditor.record(connection, "RemoveNode", {**said, **deleted})
 
     with operator_errors():
         audited(context, remove)
@@ -356,8 +358,8 @@ def node_restored(
 
     First the node's operator runs `audit restored` on its host. Ask that operator, face to face or
     by telephone, whether the restore was intended, and which records are lost: an attacker on
-    the node's host could state a restore to hide records. Nothing is deleted: both heads stay here
-    with your name and reason, and `audit verify` shows the gap from now on.
+    the node's host could state a restore to hide records. This deletes nothing: both heads stay
+    here with your name and reason until `node remove`, and `audit verify` shows the gap.
     """
     from custody.control_plane.audit import restores as audit_restores
 

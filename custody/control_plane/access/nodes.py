@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from custody.control_plane.audit.restores import Restore, restores_of
 from custody.control_plane.database import AnyRow
 from custody.database.connection import Connection
 from custody.runtime.errors import OperatorError
@@ -27,7 +28,15 @@ _ACCEPT_FROM = "UPDATE nodes SET certificates_from = :from WHERE id = :id"
 
 _NODE = "SELECT node_group, owner FROM nodes WHERE id = :id"
 
-_COUNT_HEADS = "SELECT count(*) AS heads FROM audit_heads WHERE node_id = :id"
+_PROOFS = """
+    SELECT (SELECT count(*) FROM audit_heads WHERE node_id = :id) AS heads,
+        (SELECT count(*) FROM node_audit_records WHERE node_id = :id) AS records
+"""
+
+_LAST_HEAD = """
+    SELECT sequence, hash FROM audit_heads WHERE node_id = :id AND set_aside_by IS NULL
+    ORDER BY sequence DESC LIMIT 1
+"""
 
 _REMOVE = (
     """
@@ -112,22 +121,50 @@ async def _require_new(connection: Connection, node_id: str) -> None:
     )
 
 
-async def remove_node(connection: Connection, node_id: str, with_audit_heads: bool) -> None:
-    """Let a node have no more work, from within a second. Raises OperatorError."""
+async def remove_node(
+    connection: Connection, node_id: str, with_audit_heads: bool
+) -> dict[str, str | None]:
+    """Let a node have no more work, from within a second. Raises OperatorError.
+
+    Return what an audit record must state, because it is deleted here: the node's last head, the
+    number of heads and records, and each restore with the heads of its gap.
+    """
     which = {"id": node_id}
     if await connection.row(_NODE, which) is None:
         raise OperatorError(
             f"no node {node_id} is registered", "See which are: control-plane node list"
         )
-    [kept] = await connection.rows(_COUNT_HEADS, which)
-    heads = kept.heads
-    if heads and not with_audit_heads:
+    deleted = await _deleted(connection, node_id)
+    if deleted["heads"] != "0" and not with_audit_heads:
         raise OperatorError(
-            f"{heads} audit heads of node {node_id} are kept here, the proof of its audit chain",
+            f"{deleted['heads']} audit heads of node {node_id} are kept here, the proof of its "
+            "audit chain",
             "Run `hsm-driver audit verify` on its host, then repeat this with --with-audit-heads.",
         )
     for sql in _REMOVE:
         await connection.rows(sql, which)
+    return deleted
+
+
+async def _deleted(connection: Connection, node_id: str) -> dict[str, str | None]:
+    which = {"id": node_id}
+    [proofs] = await connection.rows(_PROOFS, which)
+    said = {"heads": str(proofs.heads), "records": str(proofs.records)}
+    last = await connection.row(_LAST_HEAD, which)
+    if last is not None:
+        said |= {"last_sequence": str(last.sequence), "last_hash": last.hash.hex()}
+    restores = await restores_of(connection, [node_id])
+    return {**said, **{f"restore_{each.number}": _gap(each) for each in restores}}
+
+
+def _gap(restore: Restore) -> str:
+    claim = restore.claim
+    who = restore.acknowledged_by
+    return (
+        f"lost {claim.lost}, the last with hash {claim.kept.hash.hex()}; then had "
+        f"{claim.own.sequence} records, the last with hash {claim.own.hash.hex()}; "
+        + ("not acknowledged" if who is None else f"acknowledged by {who}")
+    )
 
 
 async def list_nodes(connection: Connection) -> Sequence[AnyRow]:

@@ -8,12 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from cryptography import x509
 from pydantic import BaseModel, ValidationError
 
 from custody.control_plane.database import AnyRow
 from custody.database.retention import Rows
 
 Facts = dict[str, str | None]
+
+_SERIAL, _BEGIN = _CERTIFICATE = ("certificate_serial", "certificates_from")
+"""The certificate of a node: its serial number in hex, and when it begins."""
 
 
 def token_facts(row: AnyRow) -> Facts:
@@ -31,7 +35,19 @@ def token_facts(row: AnyRow) -> Facts:
 
 def node_facts(row: AnyRow) -> Facts:
     """Return what a record states of a node, from its row."""
-    return {"group": row.node_group, "owner": row.owner}
+    return {
+        "group": row.node_group,
+        "owner": row.owner,
+        _BEGIN: _moment(row.certificates_from),
+    }
+
+
+def certificate_facts(certificate: x509.Certificate | None) -> Facts:
+    """Return what a record states of the certificate that `node add` was given."""
+    if certificate is None:
+        return dict.fromkeys(_CERTIFICATE)
+    serial, begin = f"{certificate.serial_number:x}", certificate.not_valid_before_utc
+    return {_SERIAL: serial, _BEGIN: _moment(begin)}
 
 
 def _moment(at: datetime | None) -> str | None:
@@ -73,7 +89,7 @@ TABLES = (
         "AddNode",
         "RemoveNode",
         "KeepNode",
-        "SELECT id, node_group, owner FROM nodes ORDER BY id",
+        "SELECT id, node_group, owner, certificates_from FROM nodes ORDER BY id",
         node_facts,
         "control-plane node remove",
     ),
@@ -91,6 +107,15 @@ class _Stated:
 
     sequence: int
     details: Mapping[str, str | None] | None
+
+
+def _stated(sequence: int, details: Facts, before: _Stated | None) -> _Stated:
+    """Return what a new record states. A node that is added again keeps its certificate."""
+    if before is None or before.details is None or details.get(_BEGIN) is not None:
+        return _Stated(sequence, details)
+    kept = {name: before.details[name] for name in _CERTIFICATE if name in before.details}
+    others = {name: value for name, value in details.items() if name not in _CERTIFICATE}
+    return _Stated(before.sequence, {**others, **kept})
 
 
 @dataclass
@@ -116,7 +141,8 @@ class AccessCheck:
             if name is None:
                 continue
             if said.kind in (table.added, table.kept):
-                self._stated[table.what, name] = _Stated(sequence, said.details)
+                before = self._stated.get((table.what, name))
+                self._stated[table.what, name] = _stated(sequence, said.details, before)
             elif said.kind == table.removed:
                 self._stated[table.what, name] = _Stated(sequence, None)
 

@@ -1,7 +1,8 @@
 """Restored databases of nodes: what the node states of one, and what an admin makes of it.
 
 A node cannot acknowledge its own restore, and the control plane cannot state one for a node.
-Nothing is deleted: the heads that a restore cost are set aside, and a statement stays as signed.
+The heads that a restore cost are set aside, and a statement stays as signed. Only `node remove`
+deletes them: its audit record states the hashes of each gap.
 """
 
 from collections.abc import Sequence

@@ -17,7 +17,9 @@ from custody.control_plane.settings import initialise, load_settings
 from custody.database.pool import Pool
 from custody.runtime.audit_file import verify_file
 from custody.runtime.errors import OperatorError
+from custody.runtime.tls import load_certificates
 from custody.wire.signed_bytes import PinnedKeys
+from tests.integration.node_api.certificates import Certificates
 
 Found = tuple[list[str], list[str]]
 
@@ -156,6 +158,41 @@ def test_a_record_of_an_earlier_version_is_noted(access: Access):
     assert "does not state application_id, hash of the token" in note
     assert note.split()[:2] == ["record", "6"]
     assert " ".join(access.run("audit", "verify").split()).endswith(note)
+
+
+def test_an_earlier_certificate_that_is_accepted_again_is_found(access: Access, tmp_path: Path):
+    path = Certificates(tmp_path / "pki").node("zurich-1") / "certificate.pem"
+    add = ("node", "add", "zurich-1", "--group", "hsm", "--owner", "acme")
+    access.run(*add, "--certificate", str(path))
+    access.run(*add)  # keeps the certificate
+    assert access.verified() == ([], [])
+    access.run("node", "remove", "zurich-2")
+    access.prune(tmp_path / "audit.jsonl")
+    assert access.verified() == ([], [])
+    access.change(
+        "UPDATE nodes SET certificates_from = certificates_from - interval '1 s'"
+        " WHERE id = 'zurich-1'"
+    )
+    [what], _ = access.verified()
+    assert "zurich-1" in what
+    assert "in certificates_from" in what
+
+
+def test_the_record_of_a_node_names_its_certificate(access: Access, tmp_path: Path):
+    path = Certificates(tmp_path / "pki").node("zurich-1") / "certificate.pem"
+    add = ("node", "add", "zurich-1", "--group", "hsm", "--owner", "acme")
+    access.run(*add, "--certificate", str(path))
+    with psycopg.connect(access.url) as connection:
+        row = connection.execute("SELECT record FROM audit ORDER BY sequence DESC").fetchone()
+    assert row is not None
+    certificate = load_certificates(path)[0]
+    assert json.loads(row[0])["details"] == {
+        "node": "zurich-1",
+        "group": "hsm",
+        "owner": "acme",
+        "certificate_serial": f"{certificate.serial_number:x}",
+        "certificates_from": certificate.not_valid_before_utc.isoformat(),
+    }
 
 
 def test_a_prune_states_valid_rows_again(access: Access, tmp_path: Path):

@@ -146,6 +146,29 @@ def test_a_restored_node_is_acknowledged_once_it_has_stated_that(
         assert connection.execute("SELECT audit_alarm FROM nodes").fetchall() == [(None,)]
 
 
+def test_the_record_of_a_removal_states_what_is_deleted(
+    command: Callable[..., Result], control_plane_database: str
+):
+    node = RestoredNode(control_plane_database)
+    node.state("backup of Monday")
+    command("node", "restored", "driver-1", "--reason", "asked Bo", "--by", "ada", "--yes")
+    assert "2 audit heads" in command("node", "remove", "driver-1", status=1).stderr
+    command("node", "remove", "driver-1", "--with-audit-heads")
+    with psycopg.connect(control_plane_database) as connection:
+        row = connection.execute("SELECT record FROM audit ORDER BY sequence DESC").fetchone()
+    assert row is not None
+    assert json.loads(row[0])["details"] == {
+        "node": "driver-1",
+        "with_audit_heads": "true",
+        "heads": "2",
+        "records": "0",
+        "last_sequence": "2",
+        "last_hash": node.hash(2).hex(),
+        "restore_1": f"lost records 3 to 5, the last with hash {node.hash(5).hex()}; then had 2 "
+        f"records, the last with hash {node.hash(2).hex()}; acknowledged by ada",
+    }
+
+
 def test_nobody_acknowledges_by_a_slip(command: Callable[..., Result], control_plane_database: str):
     RestoredNode(control_plane_database).state("backup of Monday")
     command("node", "restored", "driver-1", "--reason", "asked Bo", status=1)
