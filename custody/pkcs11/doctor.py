@@ -84,8 +84,8 @@ async def encryption_key_checks(settings: HsmSettings) -> AsyncIterator[Check]:
 async def _token_checks(
     settings: HsmSettings, token: Administration, weak: WeakVersions
 ) -> AsyncIterator[Check]:
-    for step in await token.try_part(TrialPart.SETTINGS):
-        yield _trait(settings, step)
+    for check in await trait_checks(settings, token):
+        yield check
     async for check in _capabilities(settings, token):
         yield check
     listed = await token.list_master_keys()
@@ -103,9 +103,15 @@ async def _token_checks(
             yield await _extraction(token, attempt, weak)
 
 
-def _trait(settings: HsmSettings, step: TriedStep) -> Check:
-    """Return the check of one setting for what differs between tokens."""
-    name = f"token: {step.name}"
+async def trait_checks(
+    settings: HsmSettings, token: Administration, title: str = "token"
+) -> list[Check]:
+    """Return a check for each setting for what differs between tokens. Raise OperatorError."""
+    steps = await token.try_part(TrialPart.SETTINGS)
+    return [_trait(f"{title}: {step.name}", settings, step) for step in steps]
+
+
+def _trait(name: str, settings: HsmSettings, step: TriedStep) -> Check:
     if step.outcome is Outcome.REFUSED:
         todo = f"Correct {step.name} in the configuration: docs/how-to/vendor-settings.md."
         return Check(name, Status.FAIL, step.detail, todo)

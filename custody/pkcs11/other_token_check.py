@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
+from custody.pkcs11.administration import administration
+from custody.pkcs11.doctor import trait_checks
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.messages import KnownKey
 from custody.pkcs11.settings import HsmSettings
@@ -13,7 +15,7 @@ from custody.runtime.errors import OperatorError
 async def other_token_checks(
     first: HsmSettings, others: Sequence[HsmSettings], known: Sequence[KnownKey]
 ) -> AsyncIterator[Check]:
-    """Log in to each token and have it prove the keys that the first one has proved.
+    """Log in to each token, have it prove the keys that the first one has proved, and try settings.
 
     ``known``: the master keys of the database; none if it knows none yet, or cannot be asked. They
     are compared alone while the first token cannot be used, as another check then says.
@@ -30,8 +32,16 @@ async def other_token_checks(
         name = f"token {other.token_name}"
         if problem is not None and not expected:
             yield failed(name, problem)
-        else:
-            yield await _check(name, other, expected)
+            continue
+        check = await _check(name, other, expected)
+        yield check
+        try:
+            async with administration(other) as token:
+                for each in await trait_checks(other, token, name):
+                    yield each
+        except OperatorError as error:
+            if check.status is Status.OK:  # else that check says why
+                yield failed(f"{name}: settings", error)
 
 
 async def _check(name: str, other: HsmSettings, expected: Sequence[KnownKey]) -> Check:

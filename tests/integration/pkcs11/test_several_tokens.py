@@ -96,8 +96,9 @@ async def known_keys(settings: HsmSettings) -> list[KnownKey]:
 
 
 async def rows(first: HsmSettings, others: list[HsmSettings], known: list[KnownKey]) -> list[Check]:
-    """Return the rows of ``doctor`` about the other tokens."""
-    return [check async for check in other_token_checks(first, others, known)]
+    """Return the rows of ``doctor`` about the other tokens, without those of the settings."""
+    checks = [check async for check in other_token_checks(first, others, known)]
+    return [check for check in checks if ":" not in check.name]
 
 
 def with_proofs_of(keys: list[KnownKey], all_keys: list[KnownKey]) -> list[KnownKey]:
@@ -267,6 +268,22 @@ async def test_doctor_has_a_row_for_each_other_token(settings: HsmSettings, seco
     absent = replace(second, token_label="absent")
     shown = [(check.name, check.status) for check in await rows(settings, [second, absent], [])]
     assert shown == [(f"token {SECOND}", Status.OK), ("token absent", Status.FAIL)]
+
+
+async def test_doctor_shows_the_settings_of_each_token(
+    settings: HsmSettings, second: HsmSettings, faulty: FaultyModule
+):
+    faulty.returns("C_OpenSession", CKR.SESSION_READ_WRITE_SO_EXISTS, When(read_only=True))
+    strict = replace(
+        second, module=faulty.module, traits=replace(second.traits, sessions="read-write")
+    )
+    checks = {check.name: check async for check in other_token_checks(settings, [strict], [])}
+    assert {
+        f"token {SECOND}: {name}"
+        for name in ("serial", "slot", "wrap_mechanisms", "sessions", "login", "gcm_iv")
+    } <= checks.keys()
+    assert "SESSION_READ_WRITE_SO_EXISTS" in checks[f"token {SECOND}: sessions"].detail
+    assert checks[f"token {SECOND}"].status is Status.OK
 
 
 async def test_doctor_compares_another_token_with_the_database_while_the_first_is_away(
