@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple, get_args
 
 import typer
 
@@ -20,6 +21,7 @@ from custody.runtime.errors import OperatorError
 
 if TYPE_CHECKING:
     from custody.pkcs11.settings import HsmSettings
+    from custody.pkcs11.token_traits import Login
     from hsm_driver.settings import HsmSection
 
 
@@ -33,6 +35,19 @@ def add_try_token(app: typer.Typer, settings_of: Callable[[typer.Context], HsmSe
             Path | None, typer.Option(help="The vendor's PKCS#11 library [default: of [hsm]].")
         ] = None,
         token_label: Annotated[str | None, typer.Option(help="The token's label.")] = None,
+        token_serial: Annotated[
+            str | None, typer.Option(help="The token's serial number, if several have the label.")
+        ] = None,
+        slot: Annotated[
+            int | None, typer.Option(min=0, help="The token's slot, if several have the label.")
+        ] = None,
+        login: Annotated[
+            str | None,
+            typer.Option(
+                help="How to log in: user, protected-path or none [default: user]. Only user has "
+                "a PIN file."
+            ),
+        ] = None,
         pin_file: Annotated[
             Path | None, typer.Option(help="A file of mode 0600 with the PIN.")
         ] = None,
@@ -48,18 +63,21 @@ def add_try_token(app: typer.Typer, settings_of: Callable[[typer.Context], HsmSe
         """Try every operation that a driver needs on a token, and print one table.
 
         Needs neither a database nor a control plane, and with --module, --token-label and
-        --pin-file no configuration. Leaves nothing on the token. The table has no PIN and no key,
-        so it can be sent to somebody. A wrong PIN is tried once.
+        --pin-file no configuration; --login protected-path or none replaces --pin-file. Leaves
+        nothing on the token. The table has no PIN and no key, so it can be sent to somebody. A
+        wrong PIN is tried once.
 
         Exit code 0: at least one algorithm works inside the token; 1: none does, or no login.
         """
         import asyncio
+        from tempfile import TemporaryDirectory
 
         from custody.pkcs11.trials import try_token as try_all
         from custody.pkcs11.trials import works_inside
 
-        with operator_errors():
-            settings = _settings(context, settings_of, module, token_label, pin_file, profile)
+        named = _Named(module, token_label, token_serial, slot, login, pin_file, profile)
+        with operator_errors(), TemporaryDirectory() as folder:
+            settings = settings_of(context) if named == _Named() else _settings(named, Path(folder))
             steps = asyncio.run(try_all(settings, short_serial=short_serial))
         if as_json:
             print_json([step.model_dump() for step in steps])
@@ -73,33 +91,57 @@ def add_try_token(app: typer.Typer, settings_of: Callable[[typer.Context], HsmSe
             raise typer.Exit(EXIT_FAILED)
 
 
-def _settings(
-    context: typer.Context,
-    settings_of: Callable[[typer.Context], HsmSettings],
-    module: Path | None,
-    token_label: str | None,
-    pin_file: Path | None,
-    profile: str | None,
-) -> HsmSettings:
-    if (module, token_label, pin_file, profile) == (None, None, None, None):
-        return settings_of(context)
-    if module is None or token_label is None or pin_file is None:
-        raise OperatorError(
-            "--module, --token-label and --pin-file belong together, and --profile belongs to them",
-            "Give all three, or none: then [hsm] of the configuration names the token.",
-        )
-    from custody.pkcs11.settings import HsmSettings, PinFile
+class _Named(NamedTuple):
+    """The token that the options name."""
+
+    module: Path | None = None
+    token_label: str | None = None
+    token_serial: str | None = None
+    slot: int | None = None
+    login: str | None = None
+    pin_file: Path | None = None
+    profile: str | None = None
+
+
+def _settings(named: _Named, folder: Path) -> HsmSettings:
+    """Return how to reach the token. ``folder``: its state, if there is no PIN file.
+
+    Raise OperatorError.
+    """
+    from custody.pkcs11.settings import HsmSettings, NoPin, PinFile
     from custody.pkcs11.token_section import token_traits
 
-    # That a PIN was refused is remembered beside its file: the token counts every try.
+    login = _login(named.login)
+    if named.module is None or named.token_label is None:
+        raise OperatorError(
+            "--module and --token-label belong together, and the other options belong to them",
+            "Give both, or none: then [hsm] of the configuration names the token.",
+        )
+    if (named.pin_file is None) is (login == "user"):
+        raise OperatorError(
+            f"--login {login} {'needs' if login == 'user' else 'uses no'} --pin-file",
+            "Give --pin-file, or --login protected-path if a person enters the PIN at the token, "
+            "or --login none if the token asks for no login.",
+        )
+    traits = token_traits(_section(named.profile))
     return HsmSettings(
-        module=module.absolute(),
-        token_label=token_label,
-        pin=PinFile(pin_file.absolute()),
-        state_directory=pin_file.absolute().parent,
+        module=named.module.absolute(),
+        token_label=named.token_label,
+        pin=NoPin(login) if named.pin_file is None else PinFile(named.pin_file.absolute()),
+        # That a PIN was refused is remembered beside its file: the token counts every try.
+        state_directory=folder if named.pin_file is None else named.pin_file.absolute().parent,
         workers=1,
-        traits=token_traits(_section(profile)),
+        traits=replace(traits, token_serial=named.token_serial, slot=named.slot, login=login),
     )
+
+
+def _login(given: str | None) -> Login:
+    from custody.pkcs11.token_traits import Login
+
+    logins: dict[str, Login] = {name: name for name in get_args(Login)}
+    if given is not None and given not in logins:
+        raise OperatorError(f"there is no login {given!r}", f"Give one of: {', '.join(logins)}.")
+    return logins[given or "user"]
 
 
 def _section(profile: str | None) -> HsmSection:

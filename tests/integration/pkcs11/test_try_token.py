@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 from custody.pkcs11.messages import TrialPart
 from hsm_driver.cli import app
 from softhsm.tokens import TokenFolder
-from tests.integration.pkcs11.outside import LABEL, objects
+from tests.integration.pkcs11.outside import LABEL, objects, run
 from tests.providers.faulty_module import FaultyModule, When
 from tests.providers.return_codes import CKR
 from tests.providers.tokens import Tokens
@@ -86,8 +86,45 @@ async def test_a_profile_gives_the_settings(tokens: TokenFolder):
     assert "there is no profile 'none'" in done.stderr
 
 
-async def test_flags_belong_together(tokens: TokenFolder):
-    arguments = ["try-token", "--token-label", LABEL]
-    done = await asyncio.to_thread(CliRunner().invoke, app, arguments)
+async def test_a_serial_or_a_slot_tells_tokens_of_one_label_apart(tokens: TokenFolder):
+    serial = run(tokens, "print(json.dumps(token.serial.decode()))")
+    slot = run(tokens, "print(json.dumps(token.slot.slot_id))")
+    for options in ([f"--token-serial={serial}"], [f"--slot={slot}"]):
+        done = await try_token(tokens, Path(tokens.module), "--json", *options)
+        assert done.exit_code == 0, done.output
+    for option, said in (
+        ("--token-serial=0", "with the serial '0'"),
+        (f"--slot={slot + 1}", f"in slot {slot + 1}"),
+    ):
+        done = await try_token(tokens, Path(tokens.module), option)
+        assert done.exit_code == 1
+        assert said in " ".join(done.stderr.split())
+
+
+async def test_a_person_can_enter_the_pin_at_the_token(tokens: TokenFolder, faulty: FaultyModule):
+    pin = tokens.pin_file(LABEL).read_text().strip()
+    faulty.enters_pin(pin, at="C_Login")
+    named = [f"--module={faulty.module}", f"--token-label={LABEL}", "--login=protected-path"]
+    done = await asyncio.to_thread(CliRunner().invoke, app, ["try-token", "--json", *named])
+    assert done.exit_code == 0, done.output
+    steps = {step["name"]: step for step in json.loads(done.stdout)}
+    assert steps["login"]["detail"].startswith("protected-path;")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--token-label=x"], "belong together"),
+        (["--slot=1"], "belong together"),
+        (["--module=x", "--token-label=x"], "--login user needs --pin-file"),
+        (
+            ["--module=x", "--token-label=x", "--login=none", "--pin-file=x"],
+            "--login none uses no --pin-file",
+        ),
+        (["--module=x", "--token-label=x", "--login=so"], "there is no login 'so'"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options: list[str], said: str):
+    done = CliRunner().invoke(app, ["try-token", *options])
     assert done.exit_code == 1
-    assert "belong together" in done.stderr
+    assert said in " ".join(done.stderr.split())
