@@ -23,7 +23,7 @@ FEW = 1_000
 KEYS = 8
 CLIENTS = 8
 ROUNDS = 8
-REPEATS = 10
+REPEATS = 25
 """Times that each list is read in a round."""
 TARGET = 1.1
 """With many stored rows, nothing may take longer than this many times."""
@@ -62,29 +62,32 @@ class Scene:
         with _connected(databases.driver) as connection:
             copy_wrapped_keys(connection, self._key_id, keys)
 
-    def measure(self, seconds: float) -> None:
-        """Sign for so long, and read each list REPEATS times."""
+    def sign(self, seconds: float) -> None:
         self._times["POST to Signed"] += self._api.signatures(CLIENTS, seconds).latencies
-        for path in LISTS:
-            for _ in range(REPEATS):
-                began = time.perf_counter()
-                self._http.get(path.format(key=self._key_id)).raise_for_status()
-                self._times[f"GET {path}"].append(time.perf_counter() - began)
+
+    def read(self, path: str) -> None:
+        began = time.perf_counter()
+        self._http.get(path.format(key=self._key_id)).raise_for_status()
+        self._times[f"GET {path}"].append(time.perf_counter() - began)
 
     def warm_up(self) -> None:
-        self.measure(2)
+        self.sign(2)
+        for path in LISTS:
+            self.read(path)
         self._times.clear()
 
-    def medians(self) -> dict[str, float]:
-        """Return the median seconds of a signature and of each list."""
-        return {name: statistics.median(times) for name, times in self._times.items()}
+    def times(self) -> dict[str, float]:
+        """Return the lower quartile of the seconds of a signature and of each list.
+
+        The slower answers say more of what else the machine did.
+        """
+        return {name: statistics.quantiles(times)[0] for name, times in self._times.items()}
 
 
 def measure_growth(folder: Path, seconds: float, keys: int, jobs: int) -> dict[str, float]:
     """Return, by name, the time with ``keys`` keys and ``jobs`` signatures to the time with few.
 
-    Both scenes run side by side and are measured in turn: what else the machine does meanwhile
-    slows both.
+    Both scenes run side by side and answer in turn. So what else the machine does slows both.
     """
     with ExitStack() as opened:
         few, many = (opened.enter_context(_scene(folder / name)) for name in ("few", "many"))
@@ -95,9 +98,13 @@ def measure_growth(folder: Path, seconds: float, keys: int, jobs: int) -> dict[s
         for number in range(1, ROUNDS + 1):
             _say(f"sign, and read each list: round {number} of {ROUNDS}")
             for scene in (few, many) if number % 2 else (many, few):
-                scene.measure(seconds / ROUNDS)
-        times = few.medians()
-        return {name: median / times[name] for name, median in many.medians().items()}
+                scene.sign(seconds / ROUNDS)
+            for path in LISTS:
+                for _ in range(REPEATS):
+                    few.read(path)
+                    many.read(path)
+        before = few.times()
+        return {name: seconds / before[name] for name, seconds in many.times().items()}
 
 
 @contextmanager
