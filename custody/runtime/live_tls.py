@@ -4,7 +4,8 @@ A change of the files makes a new context for new connections. Open connections 
 that they began with, so ``LiveTls`` checks their peers' chains against the files of now:
 
 - at the end of the handshake, before the first byte of a request is sent or received;
-- when the connection receives data, if roots or CRLs have changed since the last check;
+- when the connection sends or receives data, if roots or CRLs have changed since the last check. So
+  a kept connection carries no further request to a revoked server, whichever library keeps it;
 - at once, for connections of a listener: ``subscribe``.
 """
 
@@ -175,24 +176,49 @@ class CheckedObject(ssl.SSLObject):
         self._check()
 
     def read(self, *arguments: Any, **named: Any) -> Any:
+        self._check_again()
+        return super().read(*arguments, **named)
+
+    def write(self, data: Any) -> int:
+        self._check_again()
+        return super().write(data)
+
+    def _check_again(self) -> None:
         if self._trust_generation != _live(self).trust_generation:
             self._check()
-        return super().read(*arguments, **named)
 
     def _check(self) -> None:
         live = _live(self)
+        generation = live.trust_generation
         live.require_trusted(self)
-        self._trust_generation = live.trust_generation
+        self._trust_generation = generation
 
 
 class CheckedSocket(ssl.SSLSocket):
-    """A blocking TLS connection. Its peer is checked after the handshake."""
+    """A blocking TLS connection. Its thread may be another one than that of the LiveTls."""
+
+    _trust_generation = -1
 
     def do_handshake(self, block: bool = False) -> None:
         super().do_handshake(block)
+        self._check_again()
+
+    def read(self, *arguments: Any, **named: Any) -> Any:
+        self._check_again()
+        return super().read(*arguments, **named)
+
+    def send(self, *arguments: Any, **named: Any) -> int:
+        self._check_again()
+        return super().send(*arguments, **named)
+
+    def _check_again(self) -> None:
         live: LiveTls | None = self.context.live  # type: ignore[attr-defined]
-        if live is not None:  # None: the roots are not ours
+        if live is None:  # the roots are not ours
+            return
+        generation = live.trust_generation
+        if self._trust_generation != generation:
             live.require_trusted(self)
+            self._trust_generation = generation
 
 
 def _live(tls: ssl.SSLObject) -> LiveTls:

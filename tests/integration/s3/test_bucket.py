@@ -19,7 +19,7 @@ from devstack.certificates import Certificates
 from devstack.s3 import S3Server, credentials_text
 from tests import faulty_s3
 from tests.faulty_s3 import Answer, FaultyS3, Request
-from tests.integration.tls.conftest import watch, write_crl
+from tests.integration.tls.conftest import expire, watch, write_crl
 
 CONTENT = b"what the customer can decrypt" * 1000
 
@@ -285,6 +285,18 @@ async def test_a_revoked_endpoint_is_refused_from_the_next_request_on(
     write_crl(crl, pki, number=3)
     await watch(bucket.tls).refresh()
     assert bucket.put_new("signer-1/after", CONTENT).is_new
+
+
+async def test_an_expired_list_ends_a_kept_connection(
+    customers: Customers, s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    crl = tmp_path / "crl.pem"
+    write_crl(crl, Certificates.existing(s3_server.leaf.ca.parents[2]))
+    bucket = customers.client(crl=crl)
+    assert bucket.tls is not None
+    assert bucket.put_new("signer-1/before", CONTENT).is_new
+    expire(bucket.tls, monkeypatch)
+    assert fault(bucket).kind is FaultKind.TLS
 
 
 def test_a_crl_needs_its_root(customers: Customers):

@@ -5,7 +5,7 @@ import contextlib
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from starlette.routing import Route
 from custody.control_plane.mtls import MutualTlsProtocol, peer_of
 from custody.pki.certificates import issue_crl
 from custody.pki.directory import Directory
+from custody.runtime import live_tls
 from custody.runtime.certificate_metrics import CertificateMetrics
 from custody.runtime.certificate_settings import CertificatesSection
 from custody.runtime.certificate_watch import CertificateWatch
@@ -95,11 +96,24 @@ def write_crl(
     new.replace(path)
 
 
+def expire(tls: LiveTls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the CRLs expire while they are in use, by a clock that is 8 days ahead."""
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(days=8)
+
+    monkeypatch.setattr(live_tls, "datetime", Later)
+    tls.notice_time(Later.now(UTC))
+
+
 @dataclass
 class Served:
     """A listener whose GET /wait answers when ``released``, and GET / at once."""
 
     tls: LiveTls
+    requests: int = 0
     waiting: int = 0
     cut: int = 0
     released: asyncio.Event = field(default_factory=asyncio.Event)
@@ -110,6 +124,7 @@ class Served:
         return f"https://{LOCALHOST}:{self.port}"
 
     async def answer(self, request: Request) -> JSONResponse:
+        self.requests += 1
         if request.url.path == "/wait":
             self.waiting += 1
             left = asyncio.create_task(_left(request))
