@@ -1,20 +1,45 @@
 """The operator who types a command, and the reason that the operator gives."""
 
-import getpass
 import os
+import pwd
+from pathlib import Path
 
 from custody.runtime.errors import OperatorError
 
 MAX_REASON = 500
 """Characters. The limit is also in ``custody.wire.audit.Restored``."""
+LOGIN_UID = Path("/proc/self/loginuid")
+"""The user who logged in. The kernel keeps it through su and sudo (proc(5))."""
+NOBODY_LOGGED_IN = 2**32 - 1
 
 
 def operator_name() -> str:
-    """Return the user's name, or the user id: a missing name must not stop a command."""
+    """Return the names of the host's users who run this command: "bo", or "bo as hsm-driver".
+
+    The second form says who logged in, and then the user of the process, where these differ. The
+    environment says nothing: each user can change it. A user without a name is "user 1000", because
+    a missing name must not stop a command.
+    """
+    name, login = _name(os.getuid()), _login_uid()
+    if login is None or login == os.getuid():
+        return name
+    return f"{_name(login)} as {name}"
+
+
+def _login_uid() -> int | None:
+    """Return None if nobody logged in, as in a service, or if the kernel does not say it."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
+        found = int(LOGIN_UID.read_text())
+    except (OSError, ValueError):
+        return None
+    return None if found == NOBODY_LOGGED_IN else found
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
 
 
 def reason_of(text: str | None, example: str) -> str:

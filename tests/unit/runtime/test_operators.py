@@ -1,5 +1,7 @@
-"""Reasons that operators give: each command that records one has the same limits."""
+"""The operator that a record names, and the reason, which has the same limits everywhere."""
 
+import os
+import pwd
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,8 +13,9 @@ import hsm_driver.cli
 import mpc.cli
 import mpc.recover_cli
 from custody.control_plane import cli as control_plane
+from custody.runtime import operators
 from custody.runtime.errors import OperatorError
-from custody.runtime.operators import MAX_REASON, reason_of
+from custody.runtime.operators import MAX_REASON, operator_name, reason_of
 from custody.wire.audit import Restored
 
 KEY = str(uuid4())
@@ -30,6 +33,40 @@ COMMANDS = [
     (SIGNER, "bans", "resolve", KEY, "signer-2", "--clear"),
     (CONTROL_PLANE, "node", "restored", "driver-1"),
 ]
+
+
+@pytest.fixture
+def login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file in which the kernel says who logged in. It does not exist yet."""
+    monkeypatch.setattr(operators, "LOGIN_UID", tmp_path / "loginuid")
+    return tmp_path / "loginuid"
+
+
+MY_NAME = pwd.getpwuid(os.getuid()).pw_name
+
+
+def test_the_environment_does_not_name_the_operator(login: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "SUDO_USER"):
+        monkeypatch.setenv(name, "alice")
+    assert operator_name() == MY_NAME
+
+
+@pytest.mark.parametrize(
+    ("login_uid", "operator"),
+    [
+        (str(os.getuid()), MY_NAME),
+        ("4294967295", MY_NAME),
+        ("", MY_NAME),
+        ("1", f"{pwd.getpwuid(1).pw_name} as {MY_NAME}"),
+        ("3999999999", f"user 3999999999 as {MY_NAME}"),
+    ],
+    ids=["the same user", "no login", "unreadable", "another user", "a user without a name"],
+)
+def test_the_user_who_logged_in_is_named_before_the_user_of_the_process(
+    login: Path, login_uid: str, operator: str
+):
+    login.write_text(login_uid)
+    assert operator_name() == operator
 
 
 @pytest.mark.parametrize("text", [None, "", "  ", "x" * (MAX_REASON + 1)])
