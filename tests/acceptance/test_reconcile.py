@@ -142,6 +142,10 @@ def test_what_only_the_nodes_have_comes_back(stack: Stack, backups: Backups) -> 
         "share_set": {str(shared.id)},
     }
     assert kinds(applied["differences"]).keys() == {"unknown_signature"}
+    said = last_record(backup)
+    assert (said["kind"], said["details"]["application"]) == ("Reconcile", "local")
+    repaired = {f"{each['kind']}:{each['id']}" for each in applied["repaired"]}
+    assert set(said["details"]["ids"].split()) == repaired
 
     control_plane.start()
     with stack.client(pinned_nodes=pinned(stack)) as custody:
@@ -163,6 +167,14 @@ def test_what_only_the_nodes_have_comes_back(stack: Stack, backups: Backups) -> 
         made = custody.sign_message(shared.id, b"after the loss", wait=SECONDS)
         check_signature(refreshed, Wanted("Message", b"after the loss"), made)
         until_well(custody)
+
+
+def last_record(url: str) -> Any:
+    """Return the last record of the control plane's own audit."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT record FROM audit ORDER BY sequence DESC").fetchone()
+    assert row is not None
+    return json.loads(row[0])
 
 
 def pinned(stack: Stack) -> PinnedNodes:

@@ -110,12 +110,16 @@ def _verify_file(context: typer.Context, file: Path) -> FileVerification:
 
 
 def _known_keys(context: typer.Context) -> list[bytes]:
-    """Return the current and the previous job-signing key."""
+    """Return the current, the previous and the next job-signing key.
+
+    The next one signs the record of the switch, before the switch.
+    """
     from custody.control_plane.job_signing_key.files import KeyFiles
 
     jobs = settings_of(context).jobs
-    current, previous = jobs.signer(), KeyFiles(jobs.signing_key).load_previous()
-    return [key.public_key for key in (current, previous) if key is not None]
+    files = KeyFiles(jobs.signing_key)
+    keys = (jobs.signer(), files.load_previous(), files.load_next())
+    return [key.public_key for key in keys if key is not None]
 
 
 def _export(context: typer.Context, to: Path) -> tuple[int, int]:

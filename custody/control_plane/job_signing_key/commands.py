@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from custody.control_plane.command_context import audited, settings_of, with_database
+from custody.control_plane.command_context import settings_of, with_database
 from custody.runtime.console import (
     EXIT_FAILED,
     Json,
@@ -21,7 +21,6 @@ from custody.runtime.console import (
 from custody.runtime.errors import OperatorError
 
 if TYPE_CHECKING:
-    from custody.control_plane.audit.own_chain import Auditor
     from custody.control_plane.job_signing_key.files import KeyFiles
     from custody.control_plane.job_signing_key.pins import Pins, Unfinished
     from custody.control_plane.settings import Settings
@@ -108,6 +107,9 @@ def switch(
     every job. The old key is kept beside the new one as the previous key. Jobs that the old key has
     signed stay valid until they expire, so nodes must pin both keys until then.
     """
+    from custody.control_plane.audit.own_chain import Auditor
+    from custody.runtime.operators import operator_name
+
     with operator_errors():
         files = _files(settings_of(context))
         keys = _read(context)
@@ -124,13 +126,14 @@ def switch(
                 "Add the key to job_signing_keys in their configurations and reload them, or give "
                 "--force: then they refuse every job that the new key signs.",
             )
-        files.switch()
+        auditor = Auditor(operator_name(), keys.next)
         said = {"key": keys.next.key_id, "previous": keys.current.key_id}
 
-        async def record(connection: Connection, auditor: Auditor) -> None:
+        async def record(connection: Connection) -> None:
             await auditor.record(connection, "SwitchJobSigningKey", said)
 
-        audited(context, record)  # under the new key, which this host knows from now on
+        with_database(context, record)  # first, so that no switch lacks its record
+        files.switch()
     out.print(f"the job-signing key is {keys.next.key_id} from the next start on", markup=False)
     out.print(f"the previous key, {keys.current.key_id}, is {files.previous}", markup=False)
     away = [each.name for each in keys.pins if not each.is_alive and not each.pin(keys.next.key_id)]

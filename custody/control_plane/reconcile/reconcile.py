@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
+from custody.control_plane.audit.own_chain import Auditor
 from custody.control_plane.database import NAME, AnyRow, Database
 from custody.control_plane.jobs.notifications import Notifications
 from custody.control_plane.jobs.queue import Queue
 from custody.control_plane.mtls import MutualTlsProtocol
 from custody.control_plane.reconcile import queries
+from custody.control_plane.reconcile.audited import record_repairs
 from custody.control_plane.reconcile.collector import Collector, NodeState, registered
 from custody.control_plane.reconcile.holdings import SignerGroup
 from custody.control_plane.reconcile.node_api import create_reconciling_app
@@ -23,6 +25,7 @@ from custody.migrations.schema import check_database
 from custody.runtime.errors import OperatorError
 from custody.runtime.listener import Listener, config
 from custody.runtime.live_tls import LiveTls
+from custody.runtime.operators import operator_name
 from custody.wire.algorithms import Store
 from custody.wire.inventory import InventoryQuestion
 
@@ -207,6 +210,13 @@ async def _repair(
         {store: settings.groups.serving(store) for store in Store},
         application,
     )
+    wanted = [
+        each
+        for each in found.differences
+        if each.repair is not None and not _is_left_out(each, options)
+    ]
+    auditor = Auditor(operator_name(), settings.jobs.signer())
+    await record_repairs(database, auditor, options.application, options.groups, wanted)
     remaining = []
     for each in found.differences:
         if each.repair is None or _is_left_out(each, options):

@@ -1,9 +1,12 @@
 """`control-plane job-signing-key`: who pins the next key, and when a switch is refused."""
 
 import base64
+import errno
 import json
+import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -19,7 +22,8 @@ Command = Callable[..., Result]
 
 
 @pytest.fixture
-def command(tmp_path: Path, control_plane_database: str) -> Command:
+def control_plane(tmp_path: Path, control_plane_database: str) -> Command:
+    """Runs `control-plane` in this process."""
     path = tmp_path / "control-plane.toml"
     initialise(path)
     text = re.sub(
@@ -28,11 +32,16 @@ def command(tmp_path: Path, control_plane_database: str) -> Command:
     path.write_text(text.replace("servers = []", 'servers = ["delivery-1"]'))
 
     def run(*words: str, status: int = 0) -> Result:
-        done = CliRunner().invoke(app, ["--config", str(path), "job-signing-key", *words])
+        done = CliRunner().invoke(app, ["--config", str(path), *words])
         assert done.exit_code == status, done.output
         return done
 
     return run
+
+
+@pytest.fixture
+def command(control_plane: Command) -> Command:
+    return partial(control_plane, "job-signing-key")
 
 
 class Nodes:
@@ -112,6 +121,26 @@ def test_a_forced_switch_asks_nobody(command: Command, nodes: Nodes):
     new = ids(command, status=1)["next"]
     command("switch", "--force")
     assert ids(command)["current"] == new
+
+
+def refused_by_the_disk(*_: object) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_switch_that_is_stopped_has_its_record(
+    control_plane: Command, command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    """The record is under the next key, which `audit verify` knows before the switch as well."""
+    command("next")
+    keys = ids(command)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", refused_by_the_disk)
+        assert "cannot switch the key files" in command("switch", status=1).stderr
+    assert ids(command) == keys
+    assert "1 records: nothing found" in control_plane("audit", "verify").stdout
+    command("switch")
+    assert "2 records: nothing found" in control_plane("audit", "verify").stdout
+    assert ids(command) == {"current": keys["next"], "previous": keys["current"]}
 
 
 def test_status_counts_unfinished_requests_by_the_key_that_signed_them(

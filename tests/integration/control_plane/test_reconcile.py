@@ -1,5 +1,6 @@
 """What a restored control plane makes of the inventories that nodes hand in."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,7 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import func, insert
 from typer.testing import CliRunner
 
+from custody.control_plane.audit.own_chain import Auditor
 from custody.control_plane.cli import app
+from custody.control_plane.reconcile import audited
 from custody.control_plane.reconcile.collector import Collector, NodeState
 from custody.control_plane.reconcile.holdings import SignerGroup, agreed_by_signers, open_held
 from custody.control_plane.reconcile.plan import Difference, Finish, Kind, UseShareSet
@@ -374,6 +377,32 @@ async def test_a_key_is_adopted_only_for_a_named_application(signers: Signers):
     signers.application = named
     await signers.apply(difference)
     assert (await signers.row(key_id)).public_key == HONEST_KEY
+
+
+async def test_the_audit_says_what_a_run_is_about_to_repair(
+    signers: Signers, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(audited, "PAGE", 2)
+    key_ids = [uuid4() for _ in range(3)]
+    differences = await signers.differences(
+        {name: [signers.held(name, key_id) for key_id in key_ids] for name in SIGNERS}
+    )
+    database, auditor = signers.replica.database, Auditor("bo", signers.replica.signer)
+    await audited.record_repairs(database, auditor, "shop", [TREASURY], differences)
+    records = [json.loads(row.record) for row in await database.rows("SELECT record FROM audit")]
+    assert {(each["kind"], each["operator"]) for each in records} == {("Reconcile", "bo")}
+    ids = [each["details"].pop("ids").split() for each in records]
+    assert [len(each) for each in ids] == [2, 1]
+    assert {each for page in ids for each in page} == {f"unknown_key:{each}" for each in key_ids}
+    assert (
+        records[0]["details"]
+        == records[1]["details"]
+        == {
+            "application": "shop",
+            "signer_groups": "treasury=2:signer-1,signer-2,signer-3",
+            "repairs": "3 unknown_key",
+        }
+    )
 
 
 LIES_OF_A_GROUP: list[dict[str, Any]] = [
