@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from custody.pki.certificates import Authority
     from custody.pki.directory import Directory
 
+    Make = Callable[[ec.EllipticCurvePublicKey, Authority], x509.Certificate]
+
 sign = console.application("Sign the request that a host made: its private key stays there.")
 issue = console.application(
     "Issue a leaf with a key that is made here, for a trial on one machine. Elsewhere the key "
@@ -114,7 +116,7 @@ def _sign(
     out: Path | None,
     name: str,
     names: x509.SubjectAlternativeName,
-    make: Callable[[ec.EllipticCurvePublicKey, Authority], x509.Certificate],
+    make: Make,
 ) -> None:
     from custody.pki.signing import read_request, sign_request
     from custody.runtime.configuration import write_new
@@ -151,18 +153,14 @@ def issue_node(
     The control plane admits the node once ID is registered: control-plane node add ID --group
     GROUP.
     """
-    from custody.pki import certificates
+    from custody.pki.certificates import issue_node as make
     from custody.pki.directory import NODES, Directory
     from custody.pki.secrets import Secrets
 
     with console.operator_errors():
         checked_node(node_id)
         directory = Directory(folder, Secrets(passphrase_file, pin_file))
-        directory.require_absent(NODES, node_id)
-        issuer = directory.intermediate()
-        key = certificates.new_private_key()
-        leaf = certificates.issue_node(node_id, key.public_key(), issuer, days)
-        console.out.print(f"Made {directory.add_leaf(NODES, node_id, key, leaf)}", markup=False)
+        _issue(directory, NODES, node_id, lambda key, issuer: make(node_id, key, issuer, days))
         console.out.print(f"Next: copy it to the host of {node_id}, as certificate, key and ca.")
 
 
@@ -177,18 +175,24 @@ def issue_server(
     pin_file: PinOption = None,
 ) -> None:
     """Issue a server's certificate for each --dns name and --ip address that clients use."""
-    from custody.pki import certificates
+    from custody.pki.certificates import issue_server as make
     from custody.pki.directory import SERVERS, Directory
     from custody.pki.secrets import Secrets
 
     with console.operator_errors():
         names = checked_server("issue server", name, dns, ip)
         directory = Directory(folder, Secrets(passphrase_file, pin_file))
-        directory.require_absent(SERVERS, name)
-        issuer = directory.intermediate()
-        key = certificates.new_private_key()
-        leaf = certificates.issue_server(name, names, key.public_key(), issuer, days)
-        console.out.print(f"Made {directory.add_leaf(SERVERS, name, key, leaf)}", markup=False)
+        _issue(directory, SERVERS, name, lambda key, issuer: make(name, names, key, issuer, days))
+
+
+def _issue(directory: Directory, kind: str, name: str, make: Make) -> None:
+    from custody.pki.certificates import new_private_key
+
+    directory.require_absent(kind, name)
+    issuer = directory.intermediate()
+    key = new_private_key()
+    leaf = make(key.public_key(), issuer)
+    console.out.print(f"Made {directory.add_leaf(kind, name, key, leaf)}", markup=False)
 
 
 def list_(
