@@ -26,6 +26,8 @@ from custody.wire.signed_bytes import SignedBytes, SigningKey
 
 IDLE_SECONDS = 5.0
 """Seconds until the next page, after one that was not full, and after the first failure."""
+FULL_PAGE_SECONDS = 0.05
+"""Seconds after a full page: a long chain that is sent for the first time leaves time for jobs."""
 LONGEST_PAUSE = 60.0
 """Seconds between tries while something is wrong."""
 LONGEST_ASKED = 600.0
@@ -65,6 +67,7 @@ class AuditSender:
     async def run(self) -> None:
         """Send pages until cancelled."""
         pause = self._idle_seconds
+        await asyncio.sleep(pause)  # a new node's first heartbeat comes before its records
         while True:
             asked = 0.0
             try:
@@ -77,7 +80,7 @@ class AuditSender:
             else:
                 self._worked()
                 pause = self._idle_seconds
-                await asyncio.sleep(0 if is_full else pause)
+                await asyncio.sleep(FULL_PAGE_SECONDS if is_full else pause)
                 continue
             self._kept = None
             await asyncio.sleep(max(pause, min(asked, LONGEST_ASKED)))

@@ -6,6 +6,7 @@ import pytest
 
 from custody.client import AuditNotVerified, AuditRecord, VerifiedAudit, verify_audit_records
 from custody.control_plane.database import Database
+from custody.wire.audit import chain_hash
 from tests.integration.node_api.audit_pages import Chain
 from tests.integration.node_api.nodes import Node
 from tests.integration.node_api.test_audit_records import checkpoint, read
@@ -53,6 +54,17 @@ def set_field(index: int, **changes: object) -> Change:
     return change
 
 
+def forge(records: list[AuditRecord]) -> None:
+    """Change a record with its hash, so that only the record after it differs."""
+    record = records[3].record.replace(b"DONE", b"FAILED")
+    details = {**records[3].details, "status": "FAILED"}
+    previous = records[3].previous_hash
+    assert previous is not None
+    records[3] = records[3].model_copy(
+        update={"record": record, "details": details, "hash": chain_hash(previous, record)}
+    )
+
+
 def leave_out(index: int) -> Change:
     def change(records: list[AuditRecord]) -> None:
         del records[index]
@@ -71,6 +83,7 @@ CHANGES: dict[str, Change] = {
     "twice": lambda records: records.insert(3, records[3]),
     "the head left out": set_field(0, head=None),
     "another record": set_field(3, record=b"{}"),
+    "another record with its own hash": forge,
     "another hash": set_field(3, hash=bytes(32)),
     "no hash before": set_field(3, previous_hash=None),
     "another kind": set_field(0, kind="Sign"),
