@@ -313,13 +313,21 @@ def list_nodes(*, group: str | None = None) -> Call[Page[Node]]:
 
 
 def list_audit_records(
-    *, node: str | None = None, kind: str | None = None, operator: str | None = None
+    *,
+    node: str | None = None,
+    kind: str | None = None,
+    operator: str | None = None,
+    restore: int | None = None,
 ) -> Call[Page[AuditRecord]]:
     """Iterate over the audit records of a node, newest first. Needs scope admin.
 
-    Without ``node``: over what the control plane's operators did. Raises NotFound.
+    Without ``node``: over what the control plane's operators did. ``restore``: over the records
+    that this restore of the node has cost, which are left out otherwise. Raises NotFound.
     """
-    return get("/v1/audit", Page[AuditRecord], node=node, kind=kind, operator=operator)
+    number = None if restore is None else str(restore)
+    return get(
+        "/v1/audit", Page[AuditRecord], node=node, kind=kind, operator=operator, restore=number
+    )
 
 
 def list_audit_heads() -> Call[Page[LatestHead]]:

@@ -35,6 +35,15 @@ def router(services: Services) -> APIRouter:
         operator: Annotated[
             str | None, Query(max_length=200, description="Only what this operator did.")
         ] = None,
+        restore: Annotated[
+            int | None,
+            Query(
+                ge=1,
+                le=2**31 - 1,
+                description="Only the records that this restore of the node has cost, by its number"
+                " in `GET /v1/nodes`. They are left out without this.",
+            ),
+        ] = None,
         limit: Limit = DEFAULT_LIMIT,
         cursor: Cursor = None,
     ) -> Response:
@@ -47,7 +56,7 @@ def router(services: Services) -> APIRouter:
         hash.
         """
         page = PageRequest(limit, cursor)
-        return answer(await services.audit.records(page, node, kind, operator))
+        return answer(await services.audit.records(page, node, kind, operator, restore))
 
     @routes.get(
         "/heads",

@@ -32,7 +32,8 @@ _PAGE_OF_NODE = """
     SELECT node_id AS node, sequence, record, hash, previous_hash, payload, signature,
         signing_key_id
     FROM node_audit_records
-    WHERE node_id = :node AND set_aside_by IS NULL AND sequence < :before
+    WHERE node_id = :node AND set_aside_by IS NOT DISTINCT FROM :restore::integer
+        AND sequence < :before
         AND (:kind::varchar IS NULL OR kind = :kind)
         AND (:operator::bytea IS NULL OR position(:operator::bytea IN record) > 0)
 """
@@ -66,12 +67,20 @@ class AuditReader:
         self._database = database
 
     async def records(
-        self, page: PageRequest, node: str, kind: str | None, operator: str | None
+        self,
+        page: PageRequest,
+        node: str,
+        kind: str | None = None,
+        operator: str | None = None,
+        restore: int | None = None,
     ) -> Page[AuditRecord]:
         """Return a page of a chain's records, newest first. Raise ProblemError.
 
-        ``node``: NAME for the control plane's own chain.
+        ``node``: NAME for the control plane's own chain. ``restore``: of a node; instead of the
+        records in force, those that this restore has cost.
         """
+        if node == NAME and restore is not None:
+            raise ProblemError(Code.INVALID_REQUEST, "restore: give the node that was restored")
         values = {
             "node": node,
             "before": MAX_SEQUENCE if page.cursor is None else _before(page.cursor),
@@ -82,7 +91,7 @@ class AuditReader:
             rows = await self._database.rows(_PAGE, {**values, "kind": _member("kind", kind)})
             begin = await self._begin(rows)
         else:
-            rows, begin = await self._rows_of_node(values, kind), BEGIN
+            rows, begin = await self._rows_of_node({**values, "restore": restore}, kind), BEGIN
         shown = rows[: page.limit]
         more = len(rows) > page.limit
         return Page(

@@ -94,6 +94,10 @@ async def test_heads_of_the_control_plane_and_of_the_nodes(filled: Replica, api:
     assert AuditHead.model_validate_json(opened) == said
 
 
+async def test_only_a_node_has_restores(api: httpx.AsyncClient):
+    assert_problem(await api.get("/v1/audit", params={"restore": 1}), 422, "invalid_request")
+
+
 @pytest.mark.parametrize("cursor", ["nonsense", "LTE", "MA", "OTk5OTk5OTk5OTk5OTk5OTk5OTk", "é"])
 async def test_a_cursor_of_something_else_is_refused(api: httpx.AsyncClient, cursor: str):
     answer = await api.get("/v1/audit", params={"cursor": cursor})

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from custody.control_plane.audit.space import DEFAULT_MEGABYTES
 from custody.control_plane.settings import LongPollsSection, NodeApiSection
 from custody.pkcs11.extraction_attempts import ATTEMPTS
 from custody.runtime.http_limits import HttpLimits
+from custody.wire.node_api import MAX_AUDIT_RECORDS
 
 DOCS = Path(__file__).parents[3] / "docs"
 PUBLIC = HttpLimits()
@@ -31,6 +33,10 @@ STATED = [
     ),
     ("reference/api-limits.md", f"| {PUBLIC.address_connections} | 429 `too_many_connections`"),
     ("reference/api-limits.md", f"| {PUBLIC.connections} | closed without an answer"),
+    ("reference/api-limits.md", f"| {DEFAULT_MEGABYTES} MB | 429 `audit_store_full`"),
+    ("how-to/audit-and-retention.md", f"each node may store {DEFAULT_MEGABYTES} MB of records"),
+    ("how-to/audit-and-retention.md", f"in pages of up to {MAX_AUDIT_RECORDS}"),
+    ("reference/wire-protocol/node-api.md", f"exact bytes of up to {MAX_AUDIT_RECORDS} records"),
     ("reference/api-limits.md", f"| {POLLS.of_token}, {POLLS.total} | 429 `too_many_waits`"),
 ]
 
