@@ -246,7 +246,7 @@ def _confirm_new(keys: Mapping[str, bytes], weak: Mapping[str, str], *, yes: boo
     for name, check_value in keys.items():
         err.print(f"{name} has the check value 0x{check_value.hex()}", markup=False)
         if name in weak:
-            err.print(f"  it is weaker than this token can make it: {weak[name]}", markup=False)
+            err.print(f"  the key {weak[name]}", markup=False)
     if not yes:
         typer.confirm("Did you make these keys?", abort=True, err=True)
 

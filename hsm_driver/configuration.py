@@ -36,7 +36,8 @@ pin_file = {pin_file}
 # workers = 2
 # The driver kills and replaces a worker that needs longer for one group of operations.
 deadline_seconds = 10
-# A worker that needs longer to log in and to prove the keys is killed; it is tried again later.
+# A worker that needs longer to log in, and to prove and judge the keys, is killed. It is tried
+# again later.
 start_seconds = 30
 # A worker that was idle for so long asks the HSM for something: firewalls drop idle sessions, and
 # an HSM that is away is noticed before a signature needs it.
@@ -67,7 +68,8 @@ cached_keys_seconds = 60
 # restored_check_values = ["0x..."]
 # restored_extractable = true  # if they were generated with --extractable
 # Check values of keys that may be used although they are weaker than this token can make them, as
-# after master-key generate --rewrappable or --extractable: docs/how-to/new-master-key.md.
+# after master-key generate --rewrappable or --extractable, or although a slow or unclear token lets
+# nobody judge them: docs/how-to/new-master-key.md.
 # weaker_check_values = ["0x..."]
 # Other tokens with the same master keys (clones, HA pairs): docs/how-to/several-tokens.md. Losing
 # one costs no request. A table names what differs from [hsm]. Each token has its own workers.

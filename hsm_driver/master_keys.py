@@ -84,7 +84,10 @@ def _require_new(
             why = stranger.why
         hint = "See the keys with: hsm-driver master-key list."
         if stranger is not None and stranger.is_weaker:
-            hint += " If you made this weaker key, repeat the command with --accept-weaker."
+            hint += (
+                " If you made this key, repeat the command with --accept-weaker. It accepts "
+                "whatever the key allows."
+            )
         raise OperatorError(f"{name} is not adopted: {why}", hint)
 
 

@@ -82,7 +82,8 @@ key_label = "custody-signer"
 workers = 1
 # The signer kills and replaces a worker that needs longer for one group of operations.
 deadline_seconds = 10
-# A worker that needs longer to log in and to prove the keys is killed; it is tried again later.
+# A worker that needs longer to log in, and to prove and judge the keys, is killed. It is tried
+# again later.
 start_seconds = 30
 # A worker that was idle for so long asks the HSM for something: firewalls drop idle sessions, and
 # an HSM that is away is noticed before a signature needs it.
@@ -94,7 +95,8 @@ keepalive_seconds = 30
 # restored_check_values = ["0x..."]
 # restored_extractable = true  # if they were generated with --extractable
 # Check values of keys that may be used although they are weaker than this token can make them, as
-# after master-key generate --rewrappable or --extractable: docs/how-to/new-master-key.md.
+# after master-key generate --rewrappable or --extractable, or although a slow or unclear token lets
+# nobody judge them: docs/how-to/new-master-key.md.
 # weaker_check_values = ["0x..."]
 """
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from custody.pkcs11 import token_scheme, unwrap_template
+from custody.pkcs11 import token_scheme, unwrap_template, wrap_mechanisms
 from custody.pkcs11.master_key import KEY_BITS, MasterKey
 from custody.pkcs11.messages import Hello
 from custody.pkcs11.round_trip import Unable, Way, find_way
@@ -72,7 +72,9 @@ class Attacker:
         """Wrap a key to try the attempts on. Raise CannotTry if the token wraps none."""
         for algorithm in token_scheme.SCHEMES:
             with suppress(Unable):
-                way = find_way(self.session, self.wrapping.key, algorithm)
+                # the key may be of a version that was made for another mechanism
+                mechanisms = wrap_mechanisms.of_any_key()
+                way = find_way(self.session, self.wrapping.key, algorithm, mechanisms)
                 with token_scheme.generated(self.session, algorithm) as (public, private, _):
                     wrapped = self.wrapping.key.wrap_key(private, mechanism=way.mechanism)
                     return StoredKey(way, wrapped, public[Attribute.EC_POINT])

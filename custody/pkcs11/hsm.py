@@ -160,7 +160,7 @@ class Hsm:
         return {name: started.proofs[name] for name in started.new_proofs}
 
     async def weak(self) -> dict[str, str]:
-        """Return why keys are weaker than the token can make them, by name: they are accepted."""
+        """Return what is wrong with accepted keys, by name: weaker, or not judged, and why."""
         return dict(self._started().weak)
 
     async def strangers(self) -> list[Stranger]:

@@ -19,6 +19,7 @@ from custody.pkcs11.messages import (
     Obstacle,
     Stranger,
 )
+from custody.pkcs11.weakness import TooWeak, Weakness, too_weak, verdict
 from pkcs11 import Session
 
 
@@ -114,7 +115,7 @@ class Candidate:
         return describe(self.master, check_value, pins, new_proof, adopted)
 
 
-WeaknessesOf = Callable[[Candidate], list[str]]
+WeaknessesOf = Callable[[Candidate], list[Weakness]]
 """Returns why a key is weaker than the token can make it."""
 
 OF_RESTORED = ("ALWAYS_SENSITIVE is false", "NEVER_EXTRACTABLE is false")
@@ -225,30 +226,17 @@ def _use(candidate: Candidate, hello: Hello, weaknesses_of: WeaknessesOf, chosen
     weaknesses = weaknesses_of(candidate)
     if restored is not None:
         excused = (*OF_RESTORED, EXTRACTABLE) if restored.extractable else OF_RESTORED
-        weaknesses = [each for each in weaknesses if each not in excused]
+        weaknesses = [each for each in weaknesses if each.what not in excused]
     if weaknesses:
-        why = ", ".join(weaknesses)
         if not hello.accept_weaker and not set(candidate.values()) & set(hello.weaker):
-            raise _too_weak(candidate, why)
-        chosen.weak[candidate.name] = why
+            raise too_weak(candidate.name, _value_to_pin(candidate), weaknesses)
+        chosen.weak[candidate.name] = verdict(weaknesses)
     chosen.keys.append(candidate)
 
 
-class TooWeak(CannotStart):
-    """A key is weaker than the token can make it, and the configuration does not accept it."""
-
-
-def _too_weak(candidate: Candidate, why: str) -> TooWeak:
+def _value_to_pin(candidate: Candidate) -> bytes:
     pin = next((value for value in candidate.values() if value == candidate.check_value), None)
-    value = pin or next(candidate.values(), b"")
-    return TooWeak(
-        Obstacle.MASTER_KEY,
-        f"the master key {candidate.name!r} is weaker than this token can make it: {why}",
-        "Somebody with the PIN can have made it so, to take keys out. If you made it, with "
-        "--rewrappable, --extractable or an earlier version, add to weaker_check_values in the "
-        f'configuration: "0x{value.hex()}". If you did not, find out who did, and delete the key. '
-        "Then make a stronger one: master-key generate.",
-    )
+    return pin or next(candidate.values(), b"")
 
 
 def _why_unused(candidate: Candidate, known: Sequence[KnownKey]) -> str:

@@ -67,6 +67,7 @@ async def _try_once(
         check_values=None if known is None else known.check_values,
         capabilities=None if known is None else known.capabilities or None,
         judge=known is None,
+        start_seconds=_start_seconds(settings),
         restored=list(settings.restored),
         weaker=list(settings.weaker),
         accept_weaker=settings.accept_weaker,
@@ -100,15 +101,18 @@ async def _start(settings: HsmSettings, worker: WorkerProcess[Any], hello: Hello
 
     A worker that waits for a slot has not tried the PIN yet, so it can be started again.
     """
-    seconds = max(settings.start_seconds, settings.deadline_seconds)
     while True:
         try:
-            return await worker.start(hello, seconds, settings.deadline_seconds)
+            return await worker.start(hello, hello.start_seconds, settings.deadline_seconds)
         except SlotHung as gone:
             if gone.slot in hello.hung_slots:
                 raise
             log.warning("a slot of the HSM's module does not answer", slot=gone.slot)
             hello = hello.model_copy(update={"hung_slots": [*hello.hung_slots, gone.slot]})
+
+
+def _start_seconds(settings: HsmSettings) -> float:
+    return max(settings.start_seconds, settings.deadline_seconds)
 
 
 def found_before(ready: Ready) -> list[KnownKey]:

@@ -19,6 +19,7 @@ from custody.wire.framing import Domain, tagged_hash
 HEADER = struct.Struct("!I")
 MAX_FRAME = 64 * 1024 * 1024
 DEFAULT_CACHED_KEYS_SECONDS = 60.0
+DEFAULT_START_SECONDS = 30.0
 
 
 class Message(BaseModel):
@@ -116,7 +117,7 @@ class KnownKey(Message):
 class Stranger(Message):
     """A key under one of our labels that is not ours. ``why``: for people.
 
-    ``is_weaker``: only because it is weaker than the token can make it.
+    ``is_weaker``: only because it is weaker than the token can make it, or could not be judged.
     """
 
     name: str
@@ -132,7 +133,8 @@ class Hello(Message):
     on the token, as an earlier worker of this token found them; None to the first worker, which
     reports what there is. ``capabilities`` likewise. ``judge``: refuse a key that allows more than
     it must (custody.pkcs11.strength); False to later workers, which prove that they use the judged
-    keys. ``slot``: where an earlier worker found the token, which is asked first. ``hung_slots``:
+    keys. ``start_seconds``: after so long without an answer to this message the daemon kills the
+    worker. ``slot``: where an earlier worker found the token, which is asked first. ``hung_slots``:
     slots that are not asked, because they did not answer before.
     ``restored`` and all that follows it: as in HsmSettings.
     """
@@ -149,6 +151,7 @@ class Hello(Message):
     check_values: dict[str, bytes] | None = None
     capabilities: list[Capability] | None = None
     judge: bool = True
+    start_seconds: float = DEFAULT_START_SECONDS
     slot: int | None = None
     hung_slots: list[int] = []
     restored: list[RestoredKey] = []
@@ -165,8 +168,8 @@ class Ready(Message):
 
     ``check_values``: of the keys in use, by name. ``proofs``: the proof that each of these opens.
     ``new_proofs``: the names of those that the database does not have. ``weak``: of the accepted
-    keys, those that are weaker than the token can make them, and why. ``slot``: the token's.
-    ``hung_slots``: as in Hello.
+    keys, those that are weaker than the token can make them, or not judged, and why. ``slot``: the
+    token's. ``hung_slots``: as in Hello.
     """
 
     kind: Literal["ready"] = "ready"

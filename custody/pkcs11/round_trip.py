@@ -1,6 +1,7 @@
 """A key of one algorithm on its whole way: generated, wrapped, unwrapped, used. Workers only."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,16 +54,23 @@ class _Pair:
     public_key: bytes
 
 
-def find_way(session: Session, wrapping: WrappingKey, algorithm: Algorithm) -> Way:
+def find_way(
+    session: Session,
+    wrapping: WrappingKey,
+    algorithm: Algorithm,
+    mechanisms: Sequence[Mechanism] | None = None,
+) -> Way:
     """Return the first wrap mechanism with which a key survives the round trip.
 
-    After an answer that says nothing certain, everything is tried again. Raises Unable, which
-    names every refusal; PKCS11Error if such answers differ or the session is lost; SessionLost.
+    ``mechanisms``: those that are tried, in order; None for those of new keys. After an answer that
+    says nothing certain, everything is tried again. Raises Unable, which names every refusal;
+    PKCS11Error if such answers differ or the session is lost; SessionLost.
     """
+    mechanisms = wrap_mechanisms.of_new_keys() if mechanisms is None else mechanisms
     errors: list[PKCS11Error] = []
     for _ in range(TRIES):
         try:
-            return _find_way(session, wrapping, algorithm)
+            return _find_way(session, wrapping, algorithm, mechanisms)
         except PKCS11Error as error:
             FAULTS.note(Step.GENERATE, error)
             errors.append(error)
@@ -76,13 +84,18 @@ def find_way(session: Session, wrapping: WrappingKey, algorithm: Algorithm) -> W
     )
 
 
-def _find_way(session: Session, wrapping: WrappingKey, algorithm: Algorithm) -> Way:
+def _find_way(
+    session: Session,
+    wrapping: WrappingKey,
+    algorithm: Algorithm,
+    mechanisms: Sequence[Mechanism],
+) -> Way:
     """Try the mechanisms once. Raises Unable, PKCS11Error, SessionLost."""
     refusals = []
     try:
         with token_scheme.generated(session, algorithm) as (public, private, public_key):
             pair = _Pair(algorithm, public, private, public_key)
-            for mechanism in wrap_mechanisms.of_new_keys():
+            for mechanism in mechanisms:
                 refusal = _refusal(wrapping, pair, Way(algorithm, mechanism))
                 if refusal is None:
                     return Way(algorithm, mechanism)

@@ -3,13 +3,16 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from custody.pkcs11.messages import DEFAULT_CACHED_KEYS_SECONDS, RestoredKey
+from custody.pkcs11.messages import (
+    DEFAULT_CACHED_KEYS_SECONDS,
+    DEFAULT_START_SECONDS,
+    RestoredKey,
+)
 from custody.pkcs11.token_traits import DEFAULT_TRAITS, Login, TokenTraits, token_name
 from custody.runtime.cores import usable_cores
 from custody.wire.algorithms import Algorithm
 
 DEFAULT_DEADLINE_SECONDS = 10.0
-DEFAULT_START_SECONDS = 30.0
 DEFAULT_KEEPALIVE_SECONDS = 30.0
 """Below a minute: firewalls drop connections that are idle for longer, some after a few minutes."""
 MAX_DEFAULT_WORKERS = 8

@@ -6,29 +6,30 @@ attributes before it is used.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from custody.pkcs11 import key_proof, token_scheme, wrap_mechanisms
+from custody.pkcs11 import token_scheme, wrap_mechanisms
 from custody.pkcs11 import unwrap_template as ours
-from custody.pkcs11.attacker import Attacker, StoredKey, answered, remove_left_over
 from custody.pkcs11.attributes import NestedAttributeMapper
 from custody.pkcs11.c_template import unwrap_template
-from custody.pkcs11.extraction_of_stored_keys import NOT_OF_SECRETS, PRIVATE_TYPES, SECRET_TYPES
 from custody.pkcs11.faults import destroy
 from custody.pkcs11.login import CannotStart
-from custody.pkcs11.master_key import MasterKey
+from custody.pkcs11.master_key import MasterKey, passing_wrapping_key
 from custody.pkcs11.master_key_making import strongest_key
-from custody.pkcs11.messages import Hello, KeyProof
-from custody.pkcs11.round_trip import Way
-from custody.pkcs11.session_errors import is_refusal, raise_if_lost, raise_unless_refusal
-from pkcs11 import DEFAULT, Attribute, Mechanism, ObjectClass, Session
+from custody.pkcs11.messages import Hello
+from custody.pkcs11.session_errors import raise_unless_refusal
+from custody.pkcs11.unwrap_trial import REFUSED, UNWRAPPED, Answer, Answers, try_template
+from custody.pkcs11.weakness import Weakness
+from pkcs11 import Attribute, Mechanism, Session
 from pkcs11.exceptions import PKCS11Error
 
-TRIAL_SECONDS = 10.0
-"""After so long no more attributes of the unwrap template are tried: the rest counts as weak."""
+TRIAL_SHARE = 0.5
+"""The part of a start's time in which unwrap templates are tried. No later attempt begins."""
+
+UNTOLD = "the token does not tell it"
 
 _OWN = {
     Attribute.PRIVATE: True,
@@ -53,63 +54,133 @@ _USES_TO_WRAP = (Attribute.WRAP, Attribute.UNWRAP)
 _USES_TO_ENCRYPT = (Attribute.ENCRYPT, Attribute.DECRYPT)
 
 
-def weaknesses(
-    session: Session, hello: Hello, master: MasterKey, proof: KeyProof | None
-) -> list[str]:
+@dataclass(frozen=True)
+class _Judged:
+    """What a key allows, with the doubt about it, and the answers to attempts that led to it."""
+
+    weak: dict[str, str | None] = field(default_factory=dict)
+    answers: dict[str, tuple[Answer, ...]] = field(default_factory=dict)
+
+    def is_vague(self, what: str, best: "_Judged") -> bool:
+        """Return whether the token gave this key and the strongest one the same answers.
+
+        The token made each attempt, and so refuses in its own, unclear way.
+        """
+        answers = self.answers.get(what, ())
+        return answers == best.answers.get(what) and all(each.is_made for each in answers)
+
+
+def trials_end(hello: Hello) -> float:
+    """Return when the trials of a start that begins now end, by the monotonic clock."""
+    return time.monotonic() + hello.start_seconds * TRIAL_SHARE
+
+
+def weaknesses(session: Session, hello: Hello, master: MasterKey, ends: float) -> list[Weakness]:
     """Return what the key allows, but the strongest key that this token makes does not allow.
 
-    ``proof``: a private key that the master key unwraps. Raise PKCS11Error only if the session is
-    lost.
+    ``ends``: as ``trials_end`` returns it. Raise PKCS11Error only if the session is lost.
     """
-    found = _weaknesses(session, hello, master, proof, certain=False)
-    if not found:
+    found = _judge(session, hello, master, ends)
+    if not found.weak:
         return []
+    if found.weak.keys() <= found.answers.keys() and time.monotonic() > ends:
+        return _not_compared(found, "no time to try the strongest key")
     try:
         key = strongest_key(session, is_host=master.is_host)
-    except CannotStart:
-        return found
+    except CannotStart as error:
+        return _not_compared(found, error.what)
     try:
-        best = MasterKey(master.label, master.version, key, master.is_host)
-        best_proof = None if master.is_host else key_proof.make_proof(session, best)
-        inevitable = _weaknesses(session, hello, best, best_proof, certain=True)
+        best = _judge(session, hello, replace(master, key=key), ends)
     finally:
         destroy(key)
-    return [weakness for weakness in found if weakness not in inevitable]
-
-
-Tried = bool | None
-"""Whether the token has unwrapped a key with a changed attribute; None if that is not certain."""
-
-
-def _weaknesses(
-    session: Session,
-    hello: Hello,
-    master: MasterKey,
-    proof: KeyProof | None,
-    *,
-    certain: bool,
-) -> list[str]:
-    """Return what a key allows. With ``certain``, only what an attempt has shown."""
-    found = [
-        f"{attribute.name} is {'unknown' if value is None else str(value).lower()}"
-        for attribute, wanted in _own_attributes(master).items()
-        if (value := _read(master.key, attribute)) is not wanted
+    vague = [what for what, doubt in found.weak.items() if doubt and found.is_vague(what, best)]
+    excused = _refused_by_templates(session, hello, ends, vague)
+    return [
+        weakness
+        for what, doubt in found.weak.items()
+        if what not in excused and (weakness := _beyond(best, what, doubt)) is not None
     ]
-    allowed = {Mechanism.AES_GCM} if master.is_host else set(wrap_mechanisms.usable())
+
+
+def _not_compared(found: _Judged, why: str) -> list[Weakness]:
+    return [Weakness(what, doubt or why) for what, doubt in found.weak.items()]
+
+
+def _beyond(best: _Judged, what: str, doubt: str | None) -> Weakness | None:
+    """Return the weakness, unless the strongest key has it too."""
+    of_best = best.weak.get(what, "")
+    if of_best is None or of_best == UNTOLD:
+        return None
+    if all(answer.is_made for answer in best.answers.get(what, ())):
+        return Weakness(what, doubt)
+    return Weakness(what, doubt or f"of the strongest key: {of_best}")
+
+
+def _refused_by_templates(
+    session: Session, hello: Hello, ends: float, vague: Sequence[str]
+) -> set[str]:
+    """Return which unclear answers mean that a template refused the attempts.
+
+    A key without a template shows that: the token unwraps the same by this key. As another key type
+    a token may unwrap a key by no key at all, because the PKCS#8 inside names its type. Then no key
+    allows this.
+    """
+    if not vague:
+        return set()
+    key = passing_wrapping_key(session)
+    try:
+        master = MasterKey("", 0, key, is_host=False)
+        only = [attribute for attribute in Attribute if _of_template(attribute) in vague]
+        answers = try_template(session, hello, master, ends, only)
+    finally:
+        destroy(key)
+    return {
+        _of_template(attribute)
+        for attribute, each in answers.items()
+        if UNWRAPPED in each
+        or (attribute is Attribute.KEY_TYPE and all(answer.is_made for answer in each))
+    }
+
+
+def _judge(session: Session, hello: Hello, master: MasterKey, ends: float) -> _Judged:
+    found = _Judged()
+    for attribute, wanted in _own_attributes(master).items():
+        value = _read(master.key, attribute)
+        if value is None:
+            found.weak[f"{attribute.name} is unknown"] = UNTOLD
+        elif value is not wanted:
+            found.weak[f"{attribute.name} is {str(value).lower()}"] = None
     mechanisms = _mechanisms(master.key)
-    if not mechanisms or not mechanisms <= {int(each) for each in allowed}:
-        found.append("ALLOWED_MECHANISMS has more than the driver uses")
-    if not master.is_host:
-        template = unwrap_template(hello.module, session, master.key)
-        if template is not None:
-            return found + _differences(template)
-        tried = _tried(session, hello, master, proof)
-        found += [
-            weakness
-            for weakness, answer in tried.items()
-            if answer or (answer is None and not certain)
-        ]
+    allowed = {Mechanism.AES_GCM} if master.is_host else set(wrap_mechanisms.usable())
+    if mechanisms is None:
+        found.weak["ALLOWED_MECHANISMS is unknown"] = UNTOLD
+    elif not mechanisms or not mechanisms <= {int(each) for each in allowed}:
+        found.weak["ALLOWED_MECHANISMS has more than the driver uses"] = None
+    if master.is_host:
+        return found
+    template = unwrap_template(hello.module, session, master.key)
+    if template is not None:
+        found.weak.update(dict.fromkeys(_differences(template)))
+    else:
+        _add_answers(found, try_template(session, hello, master, ends))
     return found
+
+
+def _add_answers(found: _Judged, answers: Answers) -> None:
+    for attribute, each in answers.items():
+        what = _of_template(attribute)
+        found.answers[what] = each
+        if UNWRAPPED in each:
+            found.weak[what] = None
+        elif doubt := _doubt(each):
+            found.weak[what] = doubt
+
+
+def _doubt(answers: Collection[Answer]) -> str:
+    counts = Counter(answer.text for answer in answers if answer != REFUSED)
+    return ", ".join(
+        text if count == 1 else f"{count} times {text}" for text, count in counts.items()
+    )
 
 
 def _own_attributes(master: MasterKey) -> dict[Attribute, bool]:
@@ -125,12 +196,12 @@ def _read(key: Any, attribute: Attribute) -> bool | None:
         return None
 
 
-def _mechanisms(key: Any) -> set[int]:
+def _mechanisms(key: Any) -> set[int] | None:
     try:
         return {int(each) for each in key[Attribute.ALLOWED_MECHANISMS]}
     except PKCS11Error as error:
         raise_unless_refusal(error)
-        return set()
+        return None
 
 
 def _differences(template: dict[int, bytes]) -> list[str]:
@@ -153,95 +224,3 @@ def _differences(template: dict[int, bytes]) -> list[str]:
 
 def _of_template(attribute: Attribute) -> str:
     return f"the unwrap template does not fix {attribute.name}"
-
-
-def _tried(
-    session: Session, hello: Hello, master: MasterKey, proof: KeyProof | None
-) -> dict[str, Tried]:
-    """Unwrap the proof's key once for each attribute, with that attribute changed.
-
-    An unwrap template that fixes the attribute makes the token refuse the call.
-    """
-    attempts = _attempts()
-    mechanism = None if proof is None else wrap_mechanisms.of_stored_key(proof.mechanism)
-    if proof is None or proof.algorithm is None or mechanism is None:
-        return {_of_template(attribute): None for attribute, *_ in attempts}
-    without = frozenset(Attribute[name] for name in proof.unwrapped_without)
-    stored = StoredKey(Way(proof.algorithm, mechanism, without), proof.wrapped, b"")
-    ends = time.monotonic() + TRIAL_SECONDS
-    found: dict[str, Tried] = {}
-    with _writing(session, master) as (writing, key):
-        remove_left_over(writing)
-        for attribute, *how in attempts:
-            weakness = _of_template(attribute)
-            if found.get(weakness) or how[-1] is stored.key_type:
-                continue
-            tried: Tried = None
-            if key is not None and time.monotonic() <= ends:
-                attacker = Attacker(writing, hello, key, [])
-                tried = _unwraps(partial(attacker.unwrap, stored, *how))
-            found[weakness] = max(found.get(weakness, False), tried, key=_WORST_LAST.index)
-    return found
-
-
-_WORST_LAST: tuple[Tried, ...] = (False, None, True)
-
-
-def _unwraps(unwrap: Callable[[], Any]) -> Tried:
-    try:
-        destroy(answered(unwrap))
-    except PKCS11Error as error:
-        raise_if_lost(error)
-        return False if is_refusal(error) else None
-    return True
-
-
-def _attempts() -> list[tuple[Any, ...]]:
-    """Return the attribute that must be fixed, and the template, class and type of an attempt."""
-    private = ObjectClass.PRIVATE_KEY
-    opposite = [
-        (attribute, {attribute: not value}, private, None)
-        for attribute, value in ours.ATTRIBUTES.items()
-        if isinstance(value, bool) and attribute is not Attribute.SIGN
-    ]
-    mechanisms = [*ours.SIGNING_MECHANISMS, Mechanism.ECDH1_DERIVE]
-    return [
-        *opposite,
-        (
-            Attribute.ALLOWED_MECHANISMS,
-            {Attribute.ALLOWED_MECHANISMS: mechanisms},
-            private,
-            None,
-        ),
-        *(
-            (Attribute.CLASS, changes, ObjectClass.SECRET_KEY, key_type)
-            for key_type in SECRET_TYPES
-            for changes in ({}, {Attribute.SIGN_RECOVER: DEFAULT}, NOT_OF_SECRETS)
-        ),
-        *((Attribute.KEY_TYPE, {}, private, key_type) for key_type in PRIVATE_TYPES),
-    ]
-
-
-@contextmanager
-def _writing(session: Session, master: MasterKey) -> Iterator[tuple[Session, MasterKey | None]]:
-    """Yield a session that may store objects, and the key in it; None if there is none.
-
-    In a read-only session a token refuses to store a key, whatever the template says.
-    """
-    try:
-        writing = session.token.open(rw=True, attribute_mapper=NestedAttributeMapper())
-    except PKCS11Error as error:
-        raise_if_lost(error)
-        yield session, None
-        return
-    try:
-        handle = getattr(master.key, "handle")  # noqa: B009 - missing in python-pkcs11's types
-        keys = list(writing.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY}))
-        same = [each for each in keys if getattr(each, "handle") == handle]  # noqa: B009
-        key: Any = same[0] if same else None
-        yield (
-            writing,
-            None if key is None else MasterKey(master.label, master.version, key, master.is_host),
-        )
-    finally:
-        writing.close()

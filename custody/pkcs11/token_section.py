@@ -7,11 +7,10 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, Field, model_validator
 
-from custody.pkcs11.messages import RestoredKey
+from custody.pkcs11.messages import DEFAULT_START_SECONDS, RestoredKey
 from custody.pkcs11.settings import (
     DEFAULT_DEADLINE_SECONDS,
     DEFAULT_KEEPALIVE_SECONDS,
-    DEFAULT_START_SECONDS,
     HsmSettings,
     NoPin,
     PinCredential,

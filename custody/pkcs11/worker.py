@@ -71,6 +71,7 @@ from custody.pkcs11.messages import (
 from custody.pkcs11.operation_errors import failure_of
 from custody.pkcs11.session_errors import SessionLost, name_of
 from custody.pkcs11.session_keys import SessionKeys
+from custody.pkcs11.weakness import Weakness
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.runtime.hardening import die_with_parent, harden
 from pkcs11.exceptions import PKCS11Error
@@ -82,6 +83,7 @@ class Worker:
     def __init__(self, hello: Hello, tell: Callable[[Asking], None] = lambda _: None) -> None:
         """Log in and prove the master keys. Raises CannotStart."""
         self._hello = hello
+        self._trials_end = strength.trials_end(hello)
         self.cache = KeyCache(hello.cached_keys, hello.cached_keys_seconds)
         self._session = open_session(hello, tell)
         try:
@@ -127,11 +129,11 @@ class Worker:
             capabilities=known,
         )
 
-    def _weaknesses(self, candidate: Candidate) -> list[str]:
+    def _weaknesses(self, candidate: Candidate) -> list[Weakness]:
         """Judge a key in the first worker of a token. Later ones prove that it is the same key."""
         if not self._hello.judge:
             return []
-        return strength.weaknesses(self._session, self._hello, candidate.master, candidate.proof)
+        return strength.weaknesses(self._session, self._hello, candidate.master, self._trials_end)
 
     def run(self, operations: list[Operation]) -> list[Answer]:
         """Answers in the same order; signatures with one key share one unwrapping."""

@@ -17,6 +17,11 @@ def usable() -> tuple[Mechanism, ...]:
     return tuple(map(_mechanism, names))
 
 
+def of_any_key() -> tuple[Mechanism, ...]:
+    """Return the mechanisms of new keys, and then those with which older keys may be wrapped."""
+    return tuple(dict.fromkeys((*of_new_keys(), *usable())))
+
+
 def of_stored_key(name: str) -> Mechanism | None:
     """Return the mechanism that a database names; None if keys are not wrapped with it.
 

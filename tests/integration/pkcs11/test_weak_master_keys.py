@@ -114,8 +114,8 @@ async def started(settings: HsmSettings, known: list[KnownKey]) -> AsyncIterator
         await hsm.close()
 
 
-async def refusal(settings: HsmSettings) -> HsmCannotStart:
-    known = await all_present(settings)
+async def refusal(settings: HsmSettings, known: list[KnownKey] | None = None) -> HsmCannotStart:
+    known = await all_present(settings) if known is None else known
     with pytest.raises(HsmCannotStart) as caught:
         async with started(settings, known):
             pass
@@ -184,28 +184,6 @@ async def test_a_key_of_an_early_version_is_refused_until_the_configuration_name
             pass
 
 
-@pytest.mark.parametrize(
-    "left_out", [*((each,) for each in INNER[1:]), ("SIGN_RECOVER", "CLASS", "KEY_TYPE"), ()]
-)
-async def test_a_token_that_does_not_tell_its_template_is_tried(
-    left_out: tuple[str, ...], settings: HsmSettings, tokens: TokenFolder
-):
-    """A fixed key type or SIGN_RECOVER excludes other classes, so three are left out together."""
-    make(tokens, inner=f"{{{', '.join(f'Attribute.{each}: None' for each in left_out)}}}")
-    (proof,) = [key.proofs[0] for key in await all_present(settings) if key.name == "custody/2"]
-    found = run(tokens, TRIED.format(proof.model_dump_json()))
-    assert found == [f"the unwrap template does not fix {each}" for each in left_out]
-
-
-async def test_what_could_not_be_tried_excuses_no_key(settings: HsmSettings, tokens: TokenFolder):
-    """The strongest key of the token is tried too late as well, but that says nothing of it."""
-    make(tokens, inner=f"{{{', '.join(f'Attribute.{each}: None' for each in INNER)}}}")
-    (proof,) = [key.proofs[0] for key in await all_present(settings) if key.name == "custody/2"]
-    late = TRIED.replace("proof = ", "strength.TRIAL_SECONDS = -1\nproof = ")
-    found = run(tokens, late.format(proof.model_dump_json()))
-    assert {f"the unwrap template does not fix {each}" for each in INNER} <= set(found)
-
-
 async def test_a_weak_key_that_takes_the_place_of_a_judged_one_is_refused(
     settings: HsmSettings, tokens: TokenFolder
 ):
@@ -247,20 +225,4 @@ def only(label):
 only("custody").destroy()
 only("kept")[Attribute.LABEL] = "custody"
 print("true")
-"""
-
-TRIED = """
-from custody.pkcs11 import strength
-from custody.pkcs11.attributes import NestedAttributeMapper
-from custody.pkcs11.master_key import find_master_keys
-from custody.pkcs11.messages import Hello, KeyProof, PinStanding
-session = token.open(user_pin=pin, attribute_mapper=NestedAttributeMapper())
-master = next(m for m in find_master_keys(session, "custody").masters if m.name == "custody/2")
-hello = Hello(
-    module=module, token_label=label, pin="", pin_standing=PinStanding.NEW, host_signing=[],
-    master_key_label="custody", purpose="operations",
-)
-strength.unwrap_template = lambda *_: None
-proof = KeyProof.model_validate_json({!r})
-print(json.dumps(strength.weaknesses(session, hello, master, proof)))
 """
