@@ -11,7 +11,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from uuid import uuid4
 
-from custody.pkcs11 import host_key, host_signing, token_scheme, wrap_mechanisms
+from custody.pkcs11 import (
+    host_key,
+    host_signing,
+    token_scheme,
+    unwrap_template,
+    wrap_mechanisms,
+)
 from custody.pkcs11.master_key import GCM_TAG_BITS, MasterKey
 from custody.pkcs11.messages import KeyProof
 from custody.pkcs11.return_codes import Kind
@@ -116,7 +122,7 @@ def _opens_its_own(master: MasterKey, proof: KeyProof) -> bool:
     mechanism = wrap_mechanisms.of_stored_key(proof.mechanism)
     if mechanism is None or proof.algorithm is None:
         return False
-    without = frozenset(Attribute[name] for name in proof.unwrapped_without)
+    without = unwrap_template.left_out(proof.unwrapped_without)
     try:
         travel(master.key.session, master.key, Way(proof.algorithm, mechanism, without))
     except Unable:
@@ -136,7 +142,9 @@ def _refusal_of_pair(master: MasterKey, proof: KeyProof) -> str | None:
     algorithm = proof.algorithm
     if mechanism is None or algorithm is None:
         return f"a proof with {proof.mechanism} is not of a key that wraps"
-    without = [Attribute[name] for name in proof.unwrapped_without]
+    if algorithm not in token_scheme.SCHEMES:
+        return f"a token makes no {algorithm} key"
+    without = unwrap_template.left_out(proof.unwrapped_without)
     key = token_scheme.unwrap(master.key, algorithm, proof.wrapped, mechanism, without)
     try:
         _require_signature(
@@ -182,8 +190,8 @@ def _refusal_of_stored_pair(session: Session, master: MasterKey, key: WrappedKey
         public_key=key.public_key,
         wrapped=key.wrapped,
     )
-    if (first := refusal(master, proof)) is None:
-        return None
+    if (first := refusal(master, proof)) is None or key.algorithm not in token_scheme.SCHEMES:
+        return first
     try:
         way = find_way(session, master.key, key.algorithm)
     except Unable:

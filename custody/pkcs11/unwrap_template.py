@@ -5,7 +5,7 @@ that the token refuses to unwrap a stored key as anything else. The driver unwra
 ones: SoftHSM refuses a call that leaves one of them out.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pkcs11
@@ -53,6 +53,14 @@ def optional() -> tuple[Attribute, ...]:
     """Return the attributes that are left out for a token that refuses them."""
     more = (Attribute.WRAP_WITH_TRUSTED,) if in_use().wrap_with_trusted else ()
     return (*more, *_OPTIONAL)
+
+
+def left_out(names: Iterable[str]) -> frozenset[Attribute]:
+    """Return the attributes of these names. Raise ValueError if one is never left out."""
+    possible = {each.name: each for each in (Attribute.WRAP_WITH_TRUSTED, *_OPTIONAL)}
+    if unknown := sorted(set(names) - possible.keys()):
+        raise ValueError(f"no key is unwrapped without {', '.join(unknown)}")
+    return frozenset(possible[name] for name in names)
 
 
 def insisted_on(key_types: Collection[KeyType]) -> dict[Attribute, Any]:
