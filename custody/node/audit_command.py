@@ -111,12 +111,18 @@ def _add_export(app: typer.Typer, settings_of: SettingsOf) -> None:
         follow: Annotated[
             bool, typer.Option("--follow", help="Continue with new records until interrupted.")
         ] = False,
+        offline: Annotated[
+            bool, typer.Option(help="Export without the heads that the control plane keeps.")
+        ] = False,
     ) -> None:
         """Write the audit records of this node as JSON lines, with the field names of ECS.
 
         Each line has the record's exact bytes and its hash, and the signed head ends the export:
         `audit verify --file` checks a file without the database. The last line of stderr says
         after which record the next export begins.
+
+        Before the node signs a head, the command checks each exported record's number and hash, and
+        compares the records with the heads that the control plane keeps.
         """
         import asyncio
 
@@ -124,7 +130,9 @@ def _add_export(app: typer.Typer, settings_of: SettingsOf) -> None:
 
         with operator_errors():
             target = Target(to, syslog, after)
-            asyncio.run(export_records(settings_of(context), target, follow))
+            settings = settings_of(context)
+            kept = None if offline else asyncio.run(_kept(settings))
+            asyncio.run(export_records(settings, target, follow, kept))
 
 
 def _add_prune(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from custody.node.audit_export import lines_after, place_at
+from custody.node.audit_records import Kept, hashes_of
 from custody.node.connections import open_database
 from custody.node.identity import load_identity
 from custody.node.settings import NodeSettings
@@ -39,8 +40,20 @@ class Target:
             )
 
 
-async def export_records(settings: NodeSettings, target: Target, follow: bool) -> None:
-    """Export until there are no more records, or with ``follow`` until interrupted."""
+async def export_records(
+    settings: NodeSettings, target: Target, follow: bool, kept: Kept | None
+) -> None:
+    """Export until there are no more records, or with ``follow`` until interrupted.
+
+    ``kept``: the heads at the control plane, or None to export without comparing them. Raise
+    OperatorError.
+    """
+    if kept is not None and kept.findings:
+        raise OperatorError(
+            f"the control plane keeps heads that this node has not signed: {kept.findings[0].what}",
+            "Run: audit verify.",
+        )
+    heads = None if kept is None else hashes_of(kept.heads)
     signer, node = load_identity(settings.identity.private_key), settings.node.id
     async with open_database(settings) as database:
         with _opened(target, settings.program) as (write, end, needs_head):
@@ -57,7 +70,9 @@ async def export_records(settings: NodeSettings, target: Target, follow: bool) -
             place = begin
             try:
                 while True:
-                    lines = lines_after(database, node, signer, place, needs_head=needs_head)
+                    lines = lines_after(
+                        database, node, signer, place, needs_head=needs_head, kept=heads
+                    )
                     async for line in lines:
                         write(line)
                         place = line.place

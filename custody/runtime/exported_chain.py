@@ -5,6 +5,7 @@ from pathlib import Path
 from custody.runtime.audit_file import FileVerification
 from custody.runtime.audit_lines import Place
 from custody.runtime.errors import OperatorError
+from custody.wire.audit import chain_hash
 
 
 def place_in_chain(
@@ -24,6 +25,24 @@ def place_in_chain(
         )
     if hash_ is None:
         raise OperatorError(f"{chain} has no record {sequence}", hint)
+    return Place(sequence, hash_)
+
+
+def next_place(place: Place, sequence: int, record: bytes, hash_: bytes, hint: str) -> Place:
+    """Return the place of the record that follows ``place``.
+
+    Raise OperatorError unless number and hash follow from the record before. An export must stop
+    there, so that no signed head covers such a record.
+    """
+    if sequence != place.sequence + 1:
+        raise OperatorError(
+            f"the record {place.sequence + 1} is missing: the next one is {sequence}",
+            f"If a prune ran meanwhile, run this command again. {hint}",
+        )
+    if chain_hash(place.hash, record) != hash_:
+        raise OperatorError(
+            f"the hash of record {sequence} does not follow from the record before it", hint
+        )
     return Place(sequence, hash_)
 
 

@@ -22,6 +22,7 @@ from custody.runtime.audit_file import ExportFile, FileVerification, Line
 from custody.runtime.audit_lines import Place, head_line, record_line
 from custody.runtime.errors import OperatorError
 from custody.runtime.exported_chain import (
+    next_place,
     place_in_chain,
     require_continued,
     require_exported,
@@ -79,14 +80,19 @@ async def _begin(connection: Connection) -> Place:
 
 
 async def lines_after(rows: Rows, place: Place, *, needs_head: bool) -> AsyncIterator[Line]:
-    """Yield the records after a place, and then the head that was signed with the last one."""
+    """Yield the records after a place, and then the head that was signed with the last one.
+
+    Raise OperatorError at a record that does not follow from the record before it.
+    """
     last: AnyRow = None
     begin = max(0, place.sequence - 1) if needs_head else place.sequence
     async for row in read_pages(rows, begin):
         last = row
         if row.sequence > place.sequence:
             text = record_line(row.sequence, row.record, place.hash, row.hash)
-            place = Place(row.sequence, row.hash)
+            place = next_place(
+                place, row.sequence, row.record, row.hash, "Run: control-plane audit verify."
+            )
             yield Line(place, text)
     if last is not None:
         head = AuditHead(node=NAME, sequence=last.sequence, hash=last.hash)

@@ -75,6 +75,13 @@ async def test_a_new_file_begins_after_the_checkpoint(filled: Replica, tmp_path:
     assert (file.findings, file.first, file.last) == ([], 6, 6)
 
 
+async def test_an_export_stops_at_a_record_that_does_not_follow(filled: Replica, tmp_path: Path):
+    await filled.database.rows("DELETE FROM audit WHERE sequence = 3")
+    with pytest.raises(OperatorError, match="the record 3 is missing"):
+        await export(filled, tmp_path / "audit.jsonl")
+    assert b"AuditHead" not in (tmp_path / "audit.jsonl").read_bytes()
+
+
 async def test_young_records_and_records_outside_the_file_stay(filled: Replica, tmp_path: Path):
     file = await export(filled, tmp_path / "a.jsonl")
     assert await prune(filled, file, timedelta(days=1)) == 0

@@ -240,7 +240,7 @@ def test_the_command(run: Run, tmp_path: Path):
     create_signing_key(tmp_path / "identity.pem")
     assert run("retention", "set", 30, "--reason", "ticket 31").exit_code == 0
     path = tmp_path / "audit.jsonl"
-    assert run("audit", "export", "--to", path).exit_code == 0
+    assert run("audit", "export", "--to", path, "--offline").exit_code == 0
     words = ("audit", "prune", "--exported", path, "--offline", "--reason", "ticket 32")
     done = run(*words, "--json")
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"deleted": 0, "checkpoint": None})
@@ -292,7 +292,7 @@ async def test_the_command_deletes_what_is_older_than_the_journal_keeps(
         assert done.exit_code == 0, done.output
         return dict(json.loads(done.stdout))
 
-    exported = await asyncio.to_thread(run, "audit", "export", "--to", path)
+    exported = await asyncio.to_thread(run, "audit", "export", "--offline", "--to", path)
     assert exported.exit_code == 0, exported.output
     words: tuple[object, ...] = ("prune", "--exported", path, "--offline", "--reason", "ticket 32")
     await adopt_row(
