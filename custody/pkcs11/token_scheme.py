@@ -53,34 +53,43 @@ SCHEMES = {
 
 
 @contextmanager
-def generated(session: Session, algorithm: Algorithm) -> Iterator[tuple[Any, Any, bytes]]:
-    """Generate a key pair; yield both objects and the encoded public key, and destroy them."""
-    public, private = _generate(session, SCHEMES[algorithm])
+def generated(
+    session: Session, algorithm: Algorithm, *, only_trusted: bool = False
+) -> Iterator[tuple[Any, Any, bytes]]:
+    """Generate a key pair; yield both objects and the encoded public key, and destroy them.
+
+    ``only_trusted``: the private key has CKA_WRAP_WITH_TRUSTED. No key of ours can wrap it then:
+    only the security officer can set CKA_TRUSTED, and does not see private keys.
+    """
+    more = {Attribute.WRAP_WITH_TRUSTED: True} if only_trusted else {}
+    public, private = _generate(session, SCHEMES[algorithm], more)
     try:
         yield public, private, encode_public_key(algorithm, public[Attribute.EC_POINT])
     finally:
         destroy(private, public)
 
 
-def _generate(session: Session, scheme: TokenScheme) -> tuple[Any, Any]:
+def _generate(session: Session, scheme: TokenScheme, more: dict[Attribute, Any]) -> tuple[Any, Any]:
     *others, last = scheme.curve_parameters
     for parameters in others:
         try:
-            return _generate_with(session, scheme, parameters)
+            return _generate_with(session, scheme, parameters, more)
         except PKCS11Error as error:
             if not is_refusal(error):
                 raise
-    return _generate_with(session, scheme, last)
+    return _generate_with(session, scheme, last, more)
 
 
-def _generate_with(session: Session, scheme: TokenScheme, parameters: bytes) -> tuple[Any, Any]:
+def _generate_with(
+    session: Session, scheme: TokenScheme, parameters: bytes, more: dict[Attribute, Any]
+) -> tuple[Any, Any]:
     domain = session.create_domain_parameters(
         scheme.key_type, {Attribute.EC_PARAMS: parameters}, local=True
     )
     public, private = domain.generate_keypair(
         store=False,
         capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
-        private_template={Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: True},
+        private_template={Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: True, **more},
     )
     if not (isinstance(private, PrivateKey) and isinstance(public, PublicKey)):
         raise SessionLost("the token does not say what it has generated")

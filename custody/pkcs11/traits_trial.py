@@ -4,18 +4,23 @@ One step for each setting of TokenTraits, with the value in use and the token's 
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from custody.pkcs11 import host_key, token_scheme, wrap_mechanisms
 from custody.pkcs11.faults import destroy
 from custody.pkcs11.login import slot_of
-from custody.pkcs11.master_key import KEY_BITS, MasterKey, passing_wrapping_key
+from custody.pkcs11.master_key import KEY_BITS, MasterKey, WrappingKey, passing_wrapping_key
 from custody.pkcs11.messages import Outcome, TriedStep
-from custody.pkcs11.round_trip import Unable, find_way
-from custody.pkcs11.session_errors import name_of, raise_if_lost
+from custody.pkcs11.return_codes import NUMBER_OF
+from custody.pkcs11.round_trip import Unable, Way, find_way
+from custody.pkcs11.session_errors import name_of, number_of, raise_if_lost
 from custody.pkcs11.token_traits import LOST_WITHOUT, STANDARD_MECHANISMS, in_use
 from pkcs11 import Attribute, KeyType, MechanismFlag, Session, TokenFlag
 from pkcs11.exceptions import PKCS11Error
+
+NOT_TRUSTED = NUMBER_OF["CKR_WRAPPING_KEY_HANDLE_INVALID"]
+"""Kryoptic's answer to a wrapping key without CKA_TRUSTED. Elsewhere it means a lost session."""
 
 
 def steps(session: Session) -> Iterator[TriedStep]:
@@ -103,23 +108,35 @@ def _gcm_iv(session: Session) -> TriedStep:
 
 
 def _wrap_with_trusted(session: Session) -> TriedStep:
-    """Say whether unwrapped keys get the attribute, and where the token refuses it."""
+    """Say whether unwrapped keys get the attribute, and what it does to a key that is wrapped."""
     name = "wrap_with_trusted"
     if not in_use().wrap_with_trusted:
         return TriedStep(name=name, outcome=Outcome.SAID, detail="off")
-    refusals = []
+    ways = []
     wrapping = passing_wrapping_key(session)
     try:
         for algorithm in token_scheme.SCHEMES:
-            try:
-                way = find_way(session, wrapping, algorithm)
-            except Unable:
-                continue
-            if Attribute.WRAP_WITH_TRUSTED in way.without:
-                refusals.append(str(algorithm))
+            with suppress(Unable):
+                ways.append(find_way(session, wrapping, algorithm))
+        refusals = [each for each in ways if Attribute.WRAP_WITH_TRUSTED in each.without]
+        if refusals:
+            names = ", ".join(str(each.algorithm) for each in refusals)
+            detail = f"the token refuses it for {names}. Take the setting out"
+            return TriedStep(name=name, outcome=Outcome.REFUSED, detail=detail)
+        effects = [_effect_of_wrap_with_trusted(session, wrapping, way) for way in ways[:1]]
     finally:
         destroy(wrapping)
-    if refusals:
-        detail = f"the token refuses it for {', '.join(refusals)}. Take the setting out"
-        return TriedStep(name=name, outcome=Outcome.REFUSED, detail=detail)
-    return TriedStep(name=name, outcome=Outcome.WORKS, detail="unwrapped keys have it")
+    detail = "; ".join(["unwrapped keys have it", *effects])
+    return TriedStep(name=name, outcome=Outcome.WORKS, detail=detail)
+
+
+def _effect_of_wrap_with_trusted(session: Session, wrapping: WrappingKey, way: Way) -> str:
+    """Try to wrap a new key that has the attribute by a key that is not trusted."""
+    try:
+        with token_scheme.generated(session, way.algorithm, only_trusted=True) as (_, private, _):
+            wrapping.wrap_key(private, mechanism=way.mechanism)
+    except PKCS11Error as error:
+        if number_of(error) != NOT_TRUSTED:
+            raise_if_lost(error)
+        return f"new keys cannot have it, because the token then answers {name_of(error)}"
+    return "the token does not enforce it: a key that is not trusted wraps a key that has it"

@@ -18,7 +18,7 @@ from custody.pkcs11.token_section import token_traits
 from custody.pkcs11.token_traits import LOST_WITHOUT, Hardening, TokenTraits
 from custody.runtime.checks import Check, Status
 from custody.runtime.errors import OperatorError
-from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, HSM_ALGORITHMS
+from custody.wire.algorithms import ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519, HSM_ALGORITHMS
 from hsm_driver.settings import HsmSection
 from softhsm.tokens import TokenFolder
 from tests.integration.pkcs11.conftest import make_master_key, opened, settings_for
@@ -26,11 +26,14 @@ from tests.integration.pkcs11.outside import LABEL
 from tests.integration.pkcs11.test_schemes import digest, verified
 from tests.providers.faulty_module import SLOT, FaultyModule, When
 from tests.providers.return_codes import CKR
+from tests.providers.tokens import KRYOPTIC, SOFTHSM
 
 AES_KEY_WRAP_PAD = 0x210A
 LUNA_KWP = 0x80000171
 WRAP_WITH_TRUSTED = 0x210
 """CKA_WRAP_WITH_TRUSTED."""
+NOT_TRUSTED = {SOFTHSM: "CKR_KEY_NOT_WRAPPABLE", KRYOPTIC: "CKR_WRAPPING_KEY_HANDLE_INVALID"}
+"""What a token answers to a key without CKA_TRUSTED that shall wrap a key with the attribute."""
 
 
 def with_traits(settings: HsmSettings, **traits: Any) -> HsmSettings:
@@ -245,6 +248,27 @@ async def test_unwrapped_keys_wrap_with_trusted_keys_alone_where_the_token_has_i
     async with opened(trusted) as hsm:
         verified(key, digest(3), await hsm.sign(key, digest(3)))
     assert (await doctor_says(trusted, "wrap_with_trusted")).status is Status.FAIL
+
+
+@pytest.mark.each_provider
+async def test_doctor_says_what_wrap_with_trusted_does_to_a_key_that_is_wrapped(
+    provider: str, faulty: FaultyModule, faulty_settings: HsmSettings
+):
+    """First the token's own answer. Then that of a token that refuses the attribute."""
+    trusted = with_traits(faulty_settings, wrap_with_trusted=True)
+    given = faulty.delays("C_GenerateKeyPair", 0, When(attribute=WRAP_WITH_TRUSTED))
+    check = await doctor_says(trusted, "wrap_with_trusted")
+    assert check.status is Status.OK
+    assert check.detail.endswith(f"because the token then answers {NOT_TRUSTED[provider]}")
+    assert faulty.fired(given) == 1
+    faulty.returns(
+        "C_GenerateKeyPair", CKR.ATTRIBUTE_TYPE_INVALID, When(attribute=WRAP_WITH_TRUSTED)
+    )
+    check = await doctor_says(trusted, "wrap_with_trusted")
+    assert check.detail.endswith("because the token then answers CKR_ATTRIBUTE_TYPE_INVALID")
+    async with opened(trusted) as hsm:
+        key = await hsm.generate(ECDSA_SECP256R1)
+        verified(key, digest(1), await hsm.sign(key, digest(1)))
 
 
 async def test_the_settings_of_the_tested_profile_work(settings: HsmSettings):

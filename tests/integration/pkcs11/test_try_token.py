@@ -76,7 +76,10 @@ async def test_a_profile_gives_the_settings(tokens: TokenFolder):
     assert done.exit_code == 0, done.output
     steps = {step["name"]: step for step in json.loads(done.stdout)}
     assert steps["wrap_mechanisms"]["detail"] == "AES_KEY_WRAP_PAD; AES_KEY_WRAP"
-    assert steps["wrap_with_trusted"]["detail"] == "unwrapped keys have it"
+    assert steps["wrap_with_trusted"]["detail"] == (
+        "unwrapped keys have it; new keys cannot have it, because the token then answers "
+        "CKR_KEY_NOT_WRAPPABLE"
+    )
     # SoftHSM has none of Luna's mechanisms: one error, and no login
     done = await try_token(tokens, Path(tokens.module), "--profile=luna")
     assert done.exit_code == 1
