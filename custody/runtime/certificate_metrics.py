@@ -34,10 +34,11 @@ class CertificateMetrics:
     def show(self, use: str, days: dict[Role, float], is_refused: bool) -> None:
         """Set the values of one use. ``days``: the fewest days left of each role."""
         for role, left in days.items():
-            gauge = self.crl_days_left.labels(use)
-            if role is not Role.CRL:
-                gauge = self.days_left.labels(use, role.value)
-            gauge.set(left)
+            # labels() exports its series at once, as 0: a use without a CRL must have none
+            if role is Role.CRL:
+                self.crl_days_left.labels(use).set(left)
+            else:
+                self.days_left.labels(use, role.value).set(left)
         self.refused.labels(use).set(is_refused)
 
 
