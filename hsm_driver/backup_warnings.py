@@ -17,7 +17,15 @@ async def backup_warnings(pool: Pool) -> list[str]:
 async def backup_check(pool: Pool) -> Check:
     """Return doctor's check of the confirmations."""
     name = "master key backup"
-    missing = sorted(await unconfirmed(pool, await known_master_keys(pool)))
+    known = await known_master_keys(pool)
+    if not known:
+        return Check(
+            name,
+            Status.WARN,
+            "the database knows no master key yet, so nobody has confirmed a backup",
+            f"The driver records its master keys when it starts. Then: {COMMAND} --place TEXT",
+        )
+    missing = sorted(await unconfirmed(pool, known))
     if missing:
         return Check(
             name,

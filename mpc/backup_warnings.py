@@ -38,7 +38,9 @@ async def _missing(pool: Pool, keys: EncryptionKeys) -> list[tuple[EncryptionKey
     A key that `rewrap` has just made is not available to a signer that still runs.
     """
     available = {key.id: key for key in keys}
-    found = await unconfirmed(pool, await known_keys(pool))
+    # Before the first start the database knows no key: the signer will use one of these.
+    known = await known_keys(pool) or {key.id: key.check_value for key in keys}
+    found = await unconfirmed(pool, known)
     return [(available[each], found[each]) for each in sorted(found) if each in available]
 
 

@@ -94,12 +94,7 @@ async def _confirm(
 
     async with open_database(settings) as database:
         known = dict(await known_keys(settings, database))
-        for name in names:
-            if name not in known:
-                raise OperatorError(
-                    f"the database knows no key {name!r}",
-                    f"It knows {', '.join(known) or 'none: run the daemon once'}.",
-                )
+        _require_known(names, known)
         wanted = names or list(await unconfirmed(database, known))
         keys = {name: known[name] for name in wanted}
         if values:
@@ -109,6 +104,19 @@ async def _confirm(
             said = Confirmation(by, place, proof)
             await confirm(AuditedChanges(database, settings.node.id), keys, said)
     return list(keys)
+
+
+def _require_known(names: list[str], known: Mapping[str, bytes]) -> None:
+    if not known:
+        raise OperatorError(
+            "the database knows no key yet, so nothing was confirmed",
+            "A daemon records the keys of its HSM when it starts: `run` it, then confirm.",
+        )
+    for name in names:
+        if name not in known:
+            raise OperatorError(
+                f"the database knows no key {name!r}", f"It knows {', '.join(known)}."
+            )
 
 
 def _require_restored(keys: Mapping[str, bytes], values: list[bytes]) -> None:

@@ -71,10 +71,18 @@ def add_adopt(app: typer.Typer, settings_of: Callable[[typer.Context], SignerSet
 
 
 async def keys_in_hsm(settings: SignerSettings, database: Pool) -> Mapping[str, bytes]:
-    """Return the check values of the token's keys that the database knows, by name."""
+    """Return the check values of the token's keys that the database knows, by name.
+
+    Raise OperatorError if the keys are in files.
+    """
     from mpc.shares.encryption_key import HsmKey
     from mpc.shares.encryption_keys import known_keys, open_encryption_keys
 
+    if settings.encryption.hsm is None:
+        raise OperatorError(
+            "the configuration names no token: this signer's keys are in files",
+            "Confirm their backup with: mpc-signer encryption-key confirm-backup",
+        )
     async with open_encryption_keys(settings, database) as keys:
         known = await known_keys(database)
         return {

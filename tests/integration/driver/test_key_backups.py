@@ -125,3 +125,14 @@ async def test_what_cannot_be_confirmed_is_refused(
     assert said in done.stderr
     assert await pool.rows(OWN_RECORDS) == []
     assert len(await backup_warnings(pool)) == 1
+
+
+async def test_nothing_is_confirmed_before_the_database_knows_a_key(config: Path, pool: Pool):
+    await pool.rows("DELETE FROM master_keys")
+    for arguments in (["--place", PLACE], ["custody/1", "--place", PLACE]):
+        done = await confirm(config, *arguments)
+        assert done.exit_code == 1
+        assert "knows no key yet, so nothing was confirmed" in done.stderr
+    check = await backup_check(pool)
+    assert check.status is Status.WARN
+    assert "knows no master key yet" in check.detail

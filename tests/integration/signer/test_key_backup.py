@@ -251,3 +251,19 @@ async def test_a_backup_needs_recipients_and_overwrites_nothing(
     assert (await make(config, made)).exit_code == 0
     assert (await make(config, made)).exit_code == 1
     assert names_like(made) == ["key.age"]  # and no temporary file
+
+
+async def test_before_the_first_start_doctor_warns_of_the_key_that_the_signer_will_use(
+    pool: Pool, key: FileKey
+):
+    check = await backup_check(pool, EncryptionKeys([key], []))
+    assert check.status is Status.WARN
+    assert f"no confirmed backup of encryption key {key.id}" in check.detail
+
+
+async def test_the_backup_of_a_key_file_is_not_confirmed_as_that_of_a_token(
+    keys: EncryptionKeys, config: Path
+):
+    done = await command(config, "master-key", "confirm-backup", *PLACE)
+    assert done.exit_code == 1
+    assert "mpc-signer encryption-key confirm-backup" in done.stderr
