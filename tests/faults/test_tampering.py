@@ -203,7 +203,8 @@ def test_another_driver_of_the_group_ends_what_one_has_begun(
 def test_a_node_that_is_not_registered_gets_no_job_and_says_what_to_do(stack, custody, driver, key):
     second = stack.drivers[1]
     with database(stack) as connection:
-        connection.execute("DELETE FROM audit_heads WHERE node_id = %s", [second.node_id])
+        for table in ("node_audit_records", "audit_heads"):
+            connection.execute(f"DELETE FROM {table} WHERE node_id = %s", [second.node_id])
         connection.execute("DELETE FROM nodes WHERE id = %s", [second.node_id])
     second.log.write_text("")
     second.start(wait=False)
