@@ -23,7 +23,16 @@ _LAG = """
     WHERE finished_at IS NULL GROUP BY node_group
 """
 _ALARMS = "SELECT id FROM nodes WHERE audit_alarm IS NOT NULL"
-_AUDIT_BYTES = "SELECT id, audit_record_bytes AS bytes FROM nodes WHERE audit_record_bytes > 0"
+_NODE_AUDIT = """
+    SELECT id, audit_record_bytes AS bytes, (
+        SELECT extract(epoch FROM now() - received_at) FROM audit_heads
+        WHERE node_id = nodes.id AND set_aside_by IS NULL AND sequence > (
+            SELECT sequence FROM node_audit_records
+            WHERE node_id = nodes.id AND set_aside_by IS NULL ORDER BY sequence DESC LIMIT 1
+        )
+        ORDER BY sequence LIMIT 1
+    ) AS lag FROM nodes WHERE audit_record_bytes > 0
+"""
 _OPEN_STEPS = "SELECT kind, count(*) AS steps FROM steps WHERE ended_at IS NULL GROUP BY kind"
 _SILENCE = """
     SELECT id, extract(epoch FROM now() - last_seen) AS seconds FROM nodes
@@ -86,6 +95,13 @@ class Metrics:
             ["node"],
             registry=self._registry,
         )
+        self._audit_lag = Gauge(
+            "custody_node_audit_lag_seconds",
+            "Time since a node has reported an audit head whose record it has not sent; 0 if it has"
+            " sent all. No value for a node that sends no records.",
+            ["node"],
+            registry=self._registry,
+        )
         self.build_info = BuildInfo(self._registry).build_info
         self._silence = Gauge(
             "custody_node_silence_seconds",
@@ -117,7 +133,7 @@ class Metrics:
         lag = await self._database.rows(_LAG)
         alarms = await self._database.rows(_ALARMS)
         silence = await self._database.rows(_SILENCE)
-        audit_bytes = await self._database.rows(_AUDIT_BYTES)
+        node_audit = await self._database.rows(_NODE_AUDIT)
         [oldest] = await self._database.rows(_OLDEST)
         self._oldest.set(float(oldest.seconds or 0))
         self._unfinished.clear()
@@ -126,6 +142,7 @@ class Metrics:
         self._lag.clear()
         self._alarms.clear()
         self._audit_bytes.clear()
+        self._audit_lag.clear()
         for row in unfinished:
             self._unfinished.labels(row.node_group, row.state).set(row.jobs)
         for row in open_steps:
@@ -134,8 +151,9 @@ class Metrics:
             self._lag.labels(row.node_group).set(float(row.seconds))
         for row in alarms:
             self._alarms.labels(row.id).set(1)
-        for row in audit_bytes:
+        for row in node_audit:
             self._audit_bytes.labels(row.id).set(row.bytes)
+            self._audit_lag.labels(row.id).set(float(row.lag or 0))
         for row in silence:
             self._silence.labels(row.id).set(float(row.seconds))
 

@@ -1,11 +1,13 @@
 """The space and the time that the control plane gives to the audit records of nodes."""
 
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
 from custody.control_plane.audit import space
 from custody.control_plane.audit.node_records import NodeRecords
 from custody.control_plane.database import Database
+from custody.control_plane.metrics import Metrics
 from custody.control_plane.problems import ProblemError
 from custody.control_plane.retention import node_audit
 from custody.control_plane.retention.node_audit import NodeAuditPruning
@@ -73,6 +75,33 @@ async def test_the_limit_reaches_the_node_as_429(
     detail = problem(await chain.post(0, 1), 429, "audit_store_full")
     assert "4096 MB" in detail
     assert space.DEFAULT_MEGABYTES == 4096
+
+
+async def test_metrics_show_what_a_node_stores_and_has_not_sent(chain: Chain, database: Database):
+    registry = CollectorRegistry()
+    metrics = Metrics(database, registry)
+
+    async def shown(name: str) -> float | None:
+        transport = httpx.ASGITransport(metrics.application())
+        async with httpx.AsyncClient(transport=transport, base_url="http://metrics") as client:
+            await client.get("/metrics")
+        return registry.get_sample_value(f"custody_node_audit_{name}", {"node": "driver-1"})
+
+    await chain.node.heartbeat(audit_head=chain.page(0, 2).head)
+    assert await shown("lag_seconds") is None, "the node sends no records"
+    await chain.send(0, 5)
+    assert await shown("lag_seconds") == 0
+    assert await shown("bytes") == sum(map(len, chain.records[:5]))
+    await chain.node.heartbeat(audit_head=chain.page(0, 8).head)
+    await chain.node.heartbeat(audit_head=chain.page(0, 10).head)
+    await database.rows(
+        "UPDATE audit_heads SET received_at = received_at - interval '1 hour' WHERE sequence = 8"
+    )
+    lag = await shown("lag_seconds")
+    assert lag is not None
+    assert 3600 <= lag < 3700
+    await chain.send(5, 10)
+    assert await shown("lag_seconds") == 0
 
 
 async def test_nothing_is_deleted_unless_the_operator_says_so(chain: Chain, database: Database):
