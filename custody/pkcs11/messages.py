@@ -131,8 +131,8 @@ class Hello(Message):
     ``known``: the keys that the database knows. Only these are used, and with ``accept_new`` also
     others, which the database may then learn. ``check_values`` names the master keys that must be
     on the token, as an earlier worker of this token found them; None to the first worker, which
-    reports what there is. ``capabilities`` likewise. ``judge``: refuse a key that allows more than
-    it must (custody.pkcs11.strength); False to later workers, which prove that they use the judged
+    reports what there is. ``capabilities`` likewise. ``judge``: refuse a weaker key
+    (custody.pkcs11.strength); False to later workers, which prove that they use the judged
     keys. ``start_seconds``: after so long without an answer to this message the daemon kills the
     worker. ``slot``: where an earlier worker found the token, which is asked first. ``hung_slots``:
     slots that are not asked, because they did not answer before.

@@ -1,4 +1,4 @@
-"""A master key that allows more than it must is not used, although it was made inside the token.
+"""A weaker master key is not used, although it was made inside the token.
 
 The attacker has the PIN for a while, and writes to the database. He makes the next version of a
 master key in a way that lets him take out what it wraps.
