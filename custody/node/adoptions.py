@@ -1,7 +1,7 @@
 """Adoption of keys that protect other keys: each row that names one has an audit record.
 
-`audit verify` finds the rows without a record: somebody may have added them who writes to the
-database.
+`audit verify` finds the rows without a record. A person who writes to the database may have added
+such a row.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -30,7 +30,8 @@ class AdoptedRows:
     """A table whose rows have audit records of ``kind``. ``what`` names a row for people.
 
     ``query`` returns the rows' ``name``, which may be null, and their ``value``: a check value in
-    hex. ``details``: the names of both in the record. ``said``: the value's name for people.
+    hex. ``details``: the fields of the record with these two. ``said``: the value's name for
+    people.
     """
 
     what: str
@@ -75,11 +76,10 @@ class AdoptionCheck:
     async def compare(
         self, rows: Rows, node: str, others: Collection[str] | None = ()
     ) -> tuple[list[Finding], list[str]]:
-        """Return a finding for each row without a record in the chain of ``node``.
+        """Return a finding for each row without a record in the chain of ``node``, and notes.
 
-        And a note for each row that one of ``others`` has adopted: `audit verify` of that node
-        checks the record. A node that ``others`` does not name need not exist. None: any node
-        counts.
+        A note names a row that one of ``others`` has adopted. `audit verify` of that node checks
+        the record. A node that ``others`` does not name may not exist. None: every node counts.
         """
         findings, notes = [], []
         for table in self._tables:

@@ -17,8 +17,9 @@ async def other_token_checks(
 ) -> AsyncIterator[Check]:
     """Log in to each token, have it prove the keys that the first one has proved, and try settings.
 
-    ``known``: the master keys of the database; none if it knows none yet, or cannot be asked. They
-    are compared alone while the first token cannot be used, as another check then says.
+    ``known``: the master keys of the database; empty if the database knows none yet or does not
+    answer. If the first token cannot be used, these keys are compared in place of its keys. Another
+    check reports the first token.
     """
     if not others:
         return
