@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
-from custody.database.causes import is_transient
 from custody.database.pool import Pool
 from custody.node.audited_changes import AuditedChanges
 from custody.node.connections import open_client, open_database
-from custody.node.control_plane_client import ControlPlaneRefused, ControlPlaneUnavailable
 from custody.node.freeze import Freeze
 from custody.node.handlers import Handler
 from custody.node.health import Part
@@ -32,7 +29,6 @@ from custody.wire.tickets import PROTOCOL
 from mpc.backup_warnings import backup_warnings
 from mpc.bans.ban_locks import BanLocks
 from mpc.bans.bans import Bans
-from mpc.bans.earned_bans import EarnedBans
 from mpc.ceremonies.admission import Admission
 from mpc.ceremonies.ceremony import Ceremonies
 from mpc.ceremonies.ceremony_ends import withdraw
@@ -48,10 +44,7 @@ from mpc.held_keys import SignerKeys
 from mpc.metrics import count_repeatedly
 from mpc.peers import Peers
 from mpc.repair_approvals import RepairApprovals
-from mpc.restored.answering import Answering
-from mpc.restored.asking import Asking
-from mpc.restored.kept_heads import KeptHeads
-from mpc.restored.marks import Marks
+from mpc.restored.guard import new_restore_guard
 from mpc.restored.needed_repairs import NeededRepairs
 from mpc.restored.watch import RestoreWatch
 from mpc.settings import SignerSettings
@@ -61,8 +54,6 @@ from mpc.shares.shares import Shares
 if TYPE_CHECKING:
     from custody.runtime.activities import Activity
     from mpc.layer4.copies import ShareCopies
-
-START_SECONDS = 3.0
 
 log = structlog.get_logger()
 
@@ -84,15 +75,7 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
             database, AuditedChanges(database, settings.node.id), operator_name()
         )
         shares = Shares(database, keys)
-        state = settings.node.state_directory
-        restore_watch = RestoreWatch(database, settings.node.id, Marks(state))
-        bans = Bans(database, settings.node.id, signer, EarnedBans(state), restore_watch.renew)
-        asking = Asking(database, settings.node.id, signer, client, restore_watch, bans)
-        heads = KeptHeads(database, settings.node.id, signer, client, restore_watch)
-        answering = Answering(
-            database, settings.node.id, signer, client, restore_watch,
-            lambda: restore_watch.problem() or heads.problem(),
-        )  # fmt: skip
+        guard = new_restore_guard(settings, database, signer, client)
         repairs = NeededRepairs(database)
         clock = new_clock(settings)
         names = [each.name for each in settings.delivery]
@@ -100,20 +83,19 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
         copies, layer4_parts, layer4_activities = open_layer4(settings, database, signer, shares)
         backups = BackupWarnings(partial(backup_warnings, database, keys))
         await backups.refresh()
-        await start_restore_watch(restore_watch, heads)
-        async with BanLocks(database, settings.node.id, bans) as locks:
+        await guard.start()
+        async with BanLocks(database, settings.node.id, guard.bans) as locks:
+            by_kind = handlers(
+                settings, database, signer, shares, guard.bans, locks, delivery, guard.watch, copies
+            )
             mode = Mode(
                 store=Store.MPC,
-                handlers=handlers(
-                    settings, database, signer, shares, bans, locks, delivery, restore_watch, copies
-                ),
+                handlers=by_kind,
                 parts=[
                     Part("process", only.problem),
                     Part("encryption key", keys.problem),
                     Part("hsm workers", keys.shortage, stops_work=False),
-                    Part("restore", restore_watch.problem),
-                    Part("kept audit heads", heads.problem),
-                    Part("mark", restore_watch.fault, stops_work=False),
+                    *guard.parts(),
                     Part("shares", shares.problem, stops_work=False),
                     Part("repairs", repairs.problem, stops_work=False),
                     Part("delivery servers", delivery_clocks.problem, stops_work=False),
@@ -125,11 +107,11 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
                 delivery_job_signing_keys=delivery_clocks.job_signing_keys,
                 capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
                 held_keys=SignerKeys(database, settings.node.id, signer),
-                bans=lambda: bans.own(MAX_BANS),
+                bans=lambda: guard.bans.own(MAX_BANS),
                 warnings=backups.warnings,
-                left_in_flight=partial(left_if_known, locks, restore_watch),
-                ban_questions=answering.asked,
-                require_ready=restore_watch.require_whole,
+                left_in_flight=partial(left_if_known, locks, guard.watch),
+                ban_questions=guard.answering.asked,
+                require_ready=guard.watch.require_whole,
                 withdraw=partial(withdraw, delivery, settings.node.id),
                 tls=(*delivery.tls, *([] if copies is None else copies.tls)),
             )
@@ -138,10 +120,7 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
                 settings.health,
                 partial(forget_repeatedly, database, node.longest_life),
                 partial(count_repeatedly, database),
-                restore_watch.renew_repeatedly,
-                heads.compare_repeatedly,
-                asking.ask_repeatedly,
-                answering.answer_repeatedly,
+                *guard.activities(),
                 repairs.count_repeatedly,
                 delivery_clocks.compare_repeatedly,
                 *layer4_activities,
@@ -161,21 +140,6 @@ def open_layer4(
     putter = Putter(database, settings.layer4)
     copies = ShareCopies(database, signer, shares, settings.layer4, putter)
     return copies, [Part("layer 4", putter.problem, stops_work=False)], [putter.run]
-
-
-async def start_restore_watch(restore_watch: RestoreWatch, heads: KeptHeads) -> None:
-    """Compare the database with the state directory and with the control plane's audit heads.
-
-    What does not succeed now is retried by an activity. Until then this signer takes no work.
-    """
-    try:
-        async with asyncio.timeout(START_SECONDS):
-            await restore_watch.renew()
-            await heads.compare()
-    except Exception as error:
-        is_known = isinstance(error, TimeoutError | ControlPlaneUnavailable | ControlPlaneRefused)
-        if not is_known and not is_transient(error):
-            raise
 
 
 async def left_if_known(locks: BanLocks, restore_watch: RestoreWatch) -> list[LeftInFlight] | None:
