@@ -149,10 +149,35 @@ def test_rules_and_board_name_metrics_that_exist():
     assert named - names == set()
 
 
-def test_each_alarm_of_the_page_has_a_rule():
+def alarms_of_the_page() -> list[str]:
     page = (ROOT / "docs/how-to/watch.md").read_text("utf-8")
     alarms = page[page.index("## Set alarms") : page.index("## What the status")]
-    rows = [line.split("|")[1] for line in alarms.splitlines() if line.startswith("|")]
+    return [line.split("|")[1] for line in alarms.splitlines() if line.startswith("|")]
+
+
+def test_the_page_has_each_alarm_of_a_rule_with_its_limit_of_days():
+    rows = alarms_of_the_page()
+    for name in ("daemons", "backups"):
+        rules = (ROOT / f"deploy/prometheus/{name}.yml").read_text("utf-8")
+        for expression in re.findall(r"^ +expr: (.*)$", rules, re.MULTILINE):
+            for metric in set(re.findall(r"custody_[a-z_]+", expression)):
+                row = " ".join(row for row in rows if re.search(rf"\b{metric}\b", row))
+                assert row, f"no alarm of {metric} on the page"
+                if metric.endswith("days_left"):
+                    limits = re.findall(r"< (\d+)", expression)
+                    assert re.findall(r"below (\d+)", row) == limits
+
+
+def test_a_rule_names_only_routes_that_the_api_has():
+    rules = "".join(file.read_text("utf-8") for file in RULES)
+    api = (ROOT / "docs/reference/http-api.md").read_text("utf-8")
+    routes = re.findall(r"GET /v1/[^\s\";,]+", rules)
+    assert routes
+    assert [route for route in routes if f"### `{route}`" not in api] == []
+
+
+def test_each_alarm_of_the_page_has_a_rule():
+    rows = alarms_of_the_page()
     named = set(re.findall(r"custody_[a-z_]+", " ".join(rows)))
     rules = "".join(file.read_text("utf-8") for file in RULES)
     assert {name for name in named if name not in rules} == set()
