@@ -14,6 +14,7 @@ import custody.node.metrics
 import custody.pkcs11.metrics
 import mpc.metrics
 from custody.backup.metrics import BackupMetrics
+from custody.control_plane.retention.pruning import PruningMetrics
 from custody.runtime.certificate_metrics import CertificateMetrics
 from devstack.reference.markdown import page, table
 
@@ -30,6 +31,7 @@ def metrics_page() -> dict[str, str]:
     control_plane = [
         *vars(custody.control_plane.metrics.Metrics(no_database, registry)).values(),
         *vars(custody.control_plane.conductor.metrics.StepMetrics(registry)).values(),
+        *vars(PruningMetrics(registry)).values(),
     ]
     backups = [*vars(BackupMetrics(registry)).values()]
     certificates = [*vars(CertificateMetrics(registry)).values()]
