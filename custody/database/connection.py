@@ -53,7 +53,8 @@ _SETTINGS = """
     SELECT set_config('statement_timeout', :statement, false),
         set_config('idle_in_transaction_session_timeout', :idle, false),
         set_config('client_connection_check_interval', :check, false),
-        set_config('synchronous_commit', :commit, false)
+        set_config('synchronous_commit', :commit, false),
+        set_config('default_transaction_isolation', 'read committed', false)
 """
 
 
@@ -137,9 +138,11 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # has no types
 
 
 async def prepare(connection: Connection, *, durable: bool = True) -> None:
-    """Set a new connection's timeouts and codecs.
+    """Set a new connection's timeouts, isolation level and codecs.
 
-    The timeouts are set by a statement: PgBouncer refuses them as startup parameters.
+    They are set by a statement: PgBouncer refuses them as startup parameters. The isolation level
+    may differ at the server. Under another one, a statement that waited for a lock would not see
+    what the lock's last holder has committed.
     """
     connection.notice_silence()
     await connection.set_type_codec(

@@ -174,6 +174,20 @@ async def test_a_hasty_commit_does_not_wait_for_the_disk(empty_database: str):
         assert (await one.rows("SHOW statement_timeout"))[0][0] == "30s"
 
 
+async def test_the_isolation_level_of_the_server_is_not_used(empty_database: str):
+    name = psycopg.conninfo.conninfo_to_dict(empty_database)["dbname"]
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE later (id int)")
+        connection.execute(
+            f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'"
+        )
+    async with Pool(empty_database, 2, "test") as pool, pool.transaction() as transaction:
+        await transaction.rows(ONE)  # a snapshot would be of this moment
+        with psycopg.connect(empty_database, autocommit=True) as connection:
+            connection.execute("INSERT INTO later VALUES (1)")
+        assert len(await transaction.rows("SELECT id FROM later")) == 1
+
+
 async def test_after_a_restart_the_first_statement_works(cluster: Cluster):
     async with Pool(cluster.create_database("restarted"), 3, "test") as pool:
         await asyncio.gather(*(pool.rows(PID) for _ in range(3)))
