@@ -17,6 +17,7 @@ from custody.runtime.console import (
     out,
     print_json,
     print_table,
+    printable,
 )
 from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
@@ -175,8 +176,12 @@ def _add_prune(
         made = found.checkpoint
         if as_json:
             until = None if made is None else made.sequence
-            print_json({"deleted": found.deleted, "checkpoint": until})
-        elif made is None:
+            notes = list(found.notes)
+            print_json({"deleted": found.deleted, "checkpoint": until, "notes": notes})
+            return
+        for note in found.notes:
+            out.print(f"note: {printable(note)}", markup=False)
+        if made is None:
             out.print(f"no further record is old enough; {found.deleted} records deleted")
         else:
             out.print(f"{found.deleted} records deleted; the checkpoint is record {made.sequence}")

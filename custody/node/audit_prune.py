@@ -55,10 +55,14 @@ class Order:
 
 @dataclass(frozen=True)
 class Pruned:
-    """``checkpoint``: None if no record is old enough. ``deleted``: number of records."""
+    """``checkpoint``: None if no record is old enough. ``deleted``: number of records.
+
+    ``notes``: what the chains of other nodes must show, from the check before.
+    """
 
     checkpoint: Checkpoint | None
     deleted: int
+    notes: tuple[str, ...] = ()
 
 
 class Pruning:

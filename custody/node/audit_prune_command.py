@@ -1,6 +1,6 @@
 """The work of `audit prune`: which records may go, and what is verified before."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -46,11 +46,12 @@ async def prune_chain(
         retention = await journal_retention(database.rows)
         days = _days(wanted.keep_days, retention.kept_days)
         subject = Subject(node, signer, wanted.others)
-        await _require_whole(database, subject, kept, check_keys, settings.program)
+        notes = await _require_whole(database, subject, kept, check_keys, settings.program)
         before = retention.read_at - timedelta(days=days)
         order = Order(file, before, operator_name(), wanted.reason)
         with progress_bar("records deleted") as show:
-            return await Pruning(database, subject).prune(order, show)
+            pruned = await Pruning(database, subject).prune(order, show)
+            return replace(pruned, notes=tuple(notes))
 
 
 def _days(wanted: int | None, journal: int | None) -> int:
@@ -66,7 +67,8 @@ def _days(wanted: int | None, journal: int | None) -> int:
 
 async def _require_whole(
     database: Pool, subject: Subject, kept: Kept | None, check_keys: KeyCheck, program: str
-) -> None:
+) -> list[str]:
+    """Return what the chains of other nodes must show. Raise OperatorError for a finding."""
     with progress_bar("records verified") as show:
         found = await verify_chain(database, subject, kept, check_keys, show)
     if found.findings:
@@ -74,3 +76,4 @@ async def _require_whole(
             f"the chain of {subject.node} has {found.findings_in_all} findings",
             f"Nothing was deleted. See the findings: {program} audit verify (and --other).",
         )
+    return found.notes

@@ -243,7 +243,10 @@ def test_the_command(run: Run, tmp_path: Path):
     assert run("audit", "export", "--to", path, "--offline").exit_code == 0
     words = ("audit", "prune", "--exported", path, "--offline", "--reason", "ticket 32")
     done = run(*words, "--json")
-    assert (done.exit_code, json.loads(done.stdout)) == (0, {"deleted": 0, "checkpoint": None})
+    assert (done.exit_code, json.loads(done.stdout)) == (
+        0,
+        {"deleted": 0, "checkpoint": None, "notes": []},
+    )
     short = run(*words, "--keep-days", 29)
     assert short.exit_code == 1
     assert "the journal keeps outcomes for 90 days" in short.stderr
@@ -312,7 +315,12 @@ async def test_the_command_deletes_what_is_older_than_the_journal_keeps(
         not_synced = await asyncio.to_thread(run, "audit", *words)
     assert not_synced.exit_code == 1
     assert f"cannot write {path} to the disk: Input/output error" in not_synced.stderr
-    assert await json_of(*words) == {"deleted": 3, "checkpoint": 3}
+    note = f"master key custody/1 (check value {'0' * 16}…) was adopted by {ADOPTER}: run audit"
+    pruned = await json_of(*words)
+    assert note in pruned.pop("notes")[0]
+    assert pruned == {"deleted": 3, "checkpoint": 3}
     found = await json_of("verify", "--offline", "--other", ADOPTER)
     assert (found["findings"], found["pruned"], found["records"]) == ([], 3, 5)
-    assert await json_of(*words) == {"deleted": 0, "checkpoint": None}
+    again = await asyncio.to_thread(run, "audit", *words)
+    assert f"was adopted by {ADOPTER}" in " ".join(again.stdout.split())
+    assert "0 records deleted" in again.stdout
