@@ -105,7 +105,8 @@ class FileVerification:
 def sync_file(path: Path) -> None:
     """Write an exported file and its name to the disk, before its records are deleted elsewhere.
 
-    The file may be a copy that nobody has synced. Raise OperatorError.
+    The file may be a copy that nobody has synced. If the path is a symbolic link, the folders of
+    the link and of the file are written. Raise OperatorError.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -113,7 +114,8 @@ def sync_file(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        sync_folder(path.parent)
+        for folder in {path.parent.resolve(), path.resolve().parent}:
+            sync_folder(folder)
     except OSError as error:
         raise OperatorError(
             f"cannot write {path} to the disk: {error.strerror}",
