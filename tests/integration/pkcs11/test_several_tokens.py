@@ -253,6 +253,18 @@ async def test_a_clone_that_opened_another_proof_is_asked_for_the_one_of_the_oth
     assert not [line for line in logs if line["log_level"] == "error"]
 
 
+async def test_tokens_share_work_under_a_database_of_before_the_proofs(
+    settings: HsmSettings, second: HsmSettings
+):
+    """Each token makes a proof of its own. The slower one is asked for the proof of the other."""
+    known = [key.model_copy(update={"proofs": []}) for key in await known_keys(settings)]
+    with capture_logs() as logs:
+        async with pair(settings, second, known) as hsm:
+            assert hsm.shortage is None
+            assert set(await hsm.new_proofs()) == {"custody/1", "custody-host/1"}
+    assert not [line for line in logs if line["log_level"] == "error"]
+
+
 async def test_without_any_token_the_start_fails_with_the_first_ones_reason(
     first: HsmSettings, second: HsmSettings, faulty: FaultyModule
 ):
