@@ -150,12 +150,7 @@ def _judge(session: Session, hello: Hello, master: MasterKey, ends: float) -> _J
             found.weak[f"{attribute.name} is unknown"] = UNTOLD
         elif value is not wanted:
             found.weak[f"{attribute.name} is {str(value).lower()}"] = None
-    mechanisms = _mechanisms(master.key)
-    allowed = {Mechanism.AES_GCM} if master.is_host else set(wrap_mechanisms.usable())
-    if mechanisms is None:
-        found.weak["ALLOWED_MECHANISMS is unknown"] = UNTOLD
-    elif not mechanisms or not mechanisms <= {int(each) for each in allowed}:
-        found.weak["ALLOWED_MECHANISMS has more than the driver uses"] = None
+    found.weak.update(_more_mechanisms(master))
     if master.is_host:
         return found
     template = unwrap_template(hello.module, session, master.key)
@@ -194,6 +189,22 @@ def _read(key: Any, attribute: Attribute) -> bool | None:
     except PKCS11Error as error:
         raise_unless_refusal(error)
         return None
+
+
+def _more_mechanisms(master: MasterKey) -> dict[str, str | None]:
+    """Return an entry for each mechanism beyond the first one.
+
+    Where a token wraps keys of several algorithms by several mechanisms, the strongest key has the
+    same entries. Keys of an earlier configuration may have other mechanisms, but not more.
+    """
+    mechanisms = _mechanisms(master.key)
+    allowed = {Mechanism.AES_GCM} if master.is_host else set(wrap_mechanisms.usable())
+    if mechanisms is None:
+        return {"ALLOWED_MECHANISMS is unknown": UNTOLD}
+    if not mechanisms or not mechanisms <= {int(each) for each in allowed}:
+        return {"ALLOWED_MECHANISMS has more than the driver uses": None}
+    counts = range(2, len(mechanisms) + 1)
+    return {f"ALLOWED_MECHANISMS has {count} or more mechanisms": None for count in counts}
 
 
 def _mechanisms(key: Any) -> set[int] | None:

@@ -97,7 +97,7 @@ async def all_present(settings: HsmSettings) -> list[KnownKey]:
         await hsm.start()
         proofs = await hsm.proofs()
         return [
-            KnownKey(name=name, check_value=value, proofs=[proofs[name]])
+            KnownKey(name=name, check_value=value, proofs=[proofs[name]] if name in proofs else [])
             for name, value in (await hsm.check_values()).items()
         ]
     finally:
@@ -134,6 +134,26 @@ async def test_a_wrapping_key_that_allows_more_is_refused(
 ):
     make(tokens, f"{{Attribute.{attribute}: {OWN[attribute]}}}")
     assert attribute in (await refusal(settings)).what
+
+
+async def test_a_wrapping_key_that_allows_more_mechanisms_than_ours_is_refused(
+    settings: HsmSettings, tokens: TokenFolder
+):
+    """The driver unwraps by each of these, but a key that master-key generate makes has one."""
+    several = "AES_KEY_WRAP", "AES_KEY_WRAP_PAD", "AES_KEY_WRAP_KWP"
+    listed = ", ".join(f"Mechanism.{name}" for name in several)
+    make(tokens, f"{{Attribute.ALLOWED_MECHANISMS: [{listed}]}}")
+    found = (await refusal(settings)).what
+    assert "ALLOWED_MECHANISMS has 3 or more mechanisms" in found
+
+
+async def test_a_wrapping_key_of_another_mechanism_is_used(
+    settings: HsmSettings, tokens: TokenFolder
+):
+    """The configuration named this mechanism when the key was made."""
+    make(tokens, "{Attribute.ALLOWED_MECHANISMS: [Mechanism.AES_KEY_WRAP]}")
+    async with started(settings, await all_present(settings)) as hsm:
+        assert "custody/2" in await hsm.check_values()
 
 
 @pytest.mark.parametrize("attribute", OWN_OF_HOST)
