@@ -6,6 +6,7 @@ from custody.pkcs11.administration import Administration, administration
 from custody.pkcs11.extraction_attempts import ATTEMPTS, Attempt
 from custody.pkcs11.launch import HsmCannotStart
 from custody.pkcs11.messages import (
+    TWIN_STEP,
     KnownKey,
     MasterKeyRecord,
     Obstacle,
@@ -101,6 +102,19 @@ async def _token_checks(
     if any(key.purpose == "wraps keys" for key in keys):
         for attempt in ATTEMPTS:
             yield await _extraction(token, attempt, weak)
+        yield await _twin(token)
+
+
+async def _twin(token: Administration) -> Check:
+    try:
+        (step,) = await token.try_part(TrialPart.TWIN)
+    except OperatorError as error:
+        what = f"could not be tried: {error.what}"
+        return Check(TWIN_STEP, Status.WARN, what, error.todo)
+    if step.outcome is Outcome.WORKS:
+        return Check(step.name, Status.OK, step.detail)
+    todo = "Compare each check value with the noted one: docs/how-to/new-master-key.md."
+    return Check(step.name, Status.WARN, step.detail, todo)
 
 
 async def trait_checks(

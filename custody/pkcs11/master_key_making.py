@@ -121,6 +121,19 @@ def strongest_key(session: Session, *, is_host: bool) -> Any:
     return _generate(session, design, rules, store=False)
 
 
+def strongest_template(session: Session) -> dict[Attribute, Any]:
+    """Return what ``strongest_key`` gives a key that wraps, but for what every such key has.
+
+    MODIFIABLE comes last. Raise PKCS11Error, or CannotStart if the token makes no working key.
+    """
+    design = _wrapping(session, "", _ways(session), rewrappable=False, extractable=False)
+    rules, _ = _strongest(session, design)
+    template = _template(rule for rule in rules if rule.inner or not rule.needed)
+    if Attribute.MODIFIABLE in template:
+        template[Attribute.MODIFIABLE] = template.pop(Attribute.MODIFIABLE)
+    return template
+
+
 def _wrapping(
     session: Session, label: str, ways: list[Way], rewrappable: bool, extractable: bool
 ) -> _Design:
@@ -266,10 +279,6 @@ def _generate_proven(
 def _generate(
     session: Session, design: _Design, rules: Iterable[Rule], *, store: bool, version: int = 0
 ) -> Any:
-    template = {rule.attribute: rule.value for rule in rules if not rule.inner}
-    inner = {rule.attribute: rule.value for rule in rules if rule.inner}
-    if inner:
-        template[Attribute.UNWRAP_TEMPLATE] = inner
     named: dict[str, Any] = (
         {"id": version.to_bytes(VERSION_SIZE), "label": design.label} if store else {}
     )
@@ -278,6 +287,14 @@ def _generate(
         KEY_BITS,
         store=store,
         capabilities=design.capabilities,
-        template=template,
+        template=_template(rules),
         **named,
     )
+
+
+def _template(rules: Iterable[Rule]) -> dict[Attribute, Any]:
+    own: dict[Attribute, Any] = {}
+    inner: dict[Attribute, Any] = {}
+    for rule in rules:
+        (inner if rule.inner else own)[rule.attribute] = rule.value
+    return {**own, Attribute.UNWRAP_TEMPLATE: inner} if inner else own

@@ -300,6 +300,10 @@ class KeepAlive(Message):
     kind: Literal["keep_alive"] = "keep_alive"
 
 
+TWIN_STEP = "looser twin of a master key"
+"""The name of the only step of TrialPart.TWIN."""
+
+
 class TrialPart(StrEnum):
     """The parts of a trial. Each runs in a worker of its own, which it may end."""
 
@@ -309,6 +313,7 @@ class TrialPart(StrEnum):
     SCHEMES = "schemes"
     HARDENING = "hardening"
     PROOFS = "proofs"
+    TWIN = "twin"
 
 
 class TryToken(Message):

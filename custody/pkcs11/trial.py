@@ -14,6 +14,7 @@ from custody.pkcs11 import (
     master_key_making,
     token_scheme,
     traits_trial,
+    twin_trial,
     wrap_mechanisms,
 )
 from custody.pkcs11.attacker import LABEL, remove_left_over
@@ -195,6 +196,7 @@ _PARTS: dict[TrialPart, Callable[[Session, Hello], Steps]] = {
     TrialPart.SCHEMES: _schemes,
     TrialPart.HARDENING: _hardening,
     TrialPart.PROOFS: _proofs,
+    TrialPart.TWIN: twin_trial.steps,
 }
 
 
