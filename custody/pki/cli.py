@@ -109,7 +109,9 @@ def intermediate(
 
     with console.operator_errors():
         secrets = Secrets(passphrase_file, pin_file)
-        directory = Directory(folder, secrets, Secrets(root_passphrase_file, root_pin_file))
+        directory = Directory(
+            folder, secrets, Secrets(root_passphrase_file, root_pin_file, "root-")
+        )
         directory.require_absent(INTERMEDIATE)
         permitted_networks = [network(text) for text in permit_ip or []]
         issuer = directory.root()

@@ -1,5 +1,7 @@
 """Private keys of people, in files: OpenSSH's or PKCS#8, with a passphrase that is asked for."""
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,6 +17,10 @@ from custody.runtime.errors import OperatorError
 
 OPENSSH = b"-----BEGIN OPENSSH PRIVATE KEY-----"
 
+WITHOUT_TERMINAL = (
+    "Without a terminal, for example in a timer, use a key that has no passphrase: "
+    "docs/how-to/systemd.md, 'Secrets as credentials'."
+)
 AskPassphrase = Callable[[str], str]
 """Asks for a passphrase; the argument names what it opens, usually a file."""
 
@@ -32,35 +38,57 @@ def ask_passphrase(name: str) -> str:
 
     Raise OperatorError if no answer comes.
     """
-    with _answered(name):
-        passphrase: str = typer.prompt(
-            f"passphrase of {name}", default="", hide_input=True, err=True, show_default=False
+    return ask_secret("passphrase", name, WITHOUT_TERMINAL)
+
+
+def ask_secret(kind: str, name: str, without_terminal: str) -> str:
+    """Ask for a secret, such as the passphrase of a key or the PIN of a token. It may be empty.
+
+    ``without_terminal``: what to do if there is no terminal. Raise OperatorError if no answer
+    comes.
+    """
+    with _answered(kind, name, f"Run the command on a terminal. {without_terminal}"):
+        secret: str = typer.prompt(
+            f"{kind} of {name}",
+            default="",
+            hide_input=_has_terminal(),
+            err=True,
+            show_default=False,
         )
-    return passphrase
+    return secret
 
 
-def ask_new_passphrase(name: str) -> str:
+def ask_new_passphrase(name: str, without_terminal: str = "") -> str:
     """Ask twice for the passphrase of something that is about to be written.
 
     Raise OperatorError if no answer comes.
     """
-    with _answered(name):
+    todo = f"Run the command on a terminal, and type the passphrase twice. {without_terminal}"
+    with _answered("passphrase", name, todo.rstrip()):
         passphrase: str = typer.prompt(
-            f"passphrase of {name}", hide_input=True, confirmation_prompt=True, err=True
+            f"passphrase of {name}",
+            hide_input=_has_terminal(),
+            confirmation_prompt=True,
+            err=True,
         )
     return passphrase
 
 
 @contextmanager
-def _answered(name: str) -> Iterator[None]:
+def _answered(kind: str, name: str, todo: str) -> Iterator[None]:
     try:
         yield
     except typer.Abort:  # no terminal, or the person ended the question
-        raise OperatorError(
-            f"no passphrase was given for {name}",
-            "Run the command on a terminal. Without one, for example in a timer, use a key that "
-            "has no passphrase: docs/how-to/systemd.md, 'Secrets as credentials'.",
-        ) from None
+        raise OperatorError(f"no {kind} was given for {name}", todo) from None
+
+
+def _has_terminal() -> bool:
+    """Return whether an answer could be seen. Without a terminal, getpass warns of an echo."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return sys.stdin.isatty()
+    return True
 
 
 def load_private_key(content: bytes, name: str, ask: AskPassphrase) -> PrivateKeyTypes:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,29 @@ def test_without_a_passphrase_no_key_is_made(folder: Path):
     assert not folder.exists()
 
 
+def without_terminal(folder: Path, *words: str) -> str:
+    """Return what a command that lacks a secret says without a terminal, as in a timer."""
+    program = "from custody.pki.cli import application; application()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words, "--dir", folder],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Warning" not in done.stderr
+    return done.stderr
+
+
+def test_without_a_terminal_the_error_names_the_option(pki: Pki, folder: Path, passphrase: Path):
+    assert "--passphrase-file FILE" in without_terminal(folder, "root")
+    pki("root", "--passphrase-file", str(passphrase))
+    assert "--root-passphrase-file FILE" in without_terminal(folder, "intermediate")
+    assert " --passphrase-file FILE" in without_terminal(folder, "crl", "--root")
+
+
 def test_a_key_in_a_token_signs_there(
     pki: Pki, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -65,6 +89,10 @@ def test_a_key_in_a_token_signs_there(
     pki("crl", *pin)
     (crl,) = load_crls(folder / "crl.pem")
     assert crl.is_signed_by(issuer)
+
+    asked_for_pin = without_terminal(folder, "crl")
+    assert "no user PIN was given for the token custody-ca" in asked_for_pin
+    assert "--pin-file FILE" in asked_for_pin
 
     place = folder / "intermediate/token.json"
     named = json.loads(place.read_text())
