@@ -1,7 +1,8 @@
 """OpenTelemetry traces of jobs, off unless the environment names a collector.
 
 The trace context (W3C Trace Context, ``traceparent``) of a request travels beside its job: in a
-column, and in the claim. It is never part of signed bytes, and nothing is decided from it.
+column, and in the claim. It is never part of signed bytes, and decides nothing about the job: only
+a ``parentbased_*`` sampler decides from its flag whether spans are sent.
 The variables are those of OpenTelemetry's specification: ``OTEL_EXPORTER_OTLP_ENDPOINT``, ...
 """
 
