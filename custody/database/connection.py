@@ -54,7 +54,9 @@ _SETTINGS = """
         set_config('idle_in_transaction_session_timeout', :idle, false),
         set_config('client_connection_check_interval', :check, false),
         set_config('synchronous_commit', :commit, false),
-        set_config('default_transaction_isolation', 'read committed', false)
+        set_config('default_transaction_isolation', 'read committed', false),
+        set_config('max_parallel_workers_per_gather', '0', false),
+        set_config('jit', 'off', false)
 """
 
 
@@ -138,11 +140,14 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # has no types
 
 
 async def prepare(connection: Connection, *, durable: bool = True) -> None:
-    """Set a new connection's timeouts, isolation level and codecs.
+    """Set a new connection's timeouts, isolation level, planner settings and codecs.
 
     They are set by a statement: PgBouncer refuses them as startup parameters. The isolation level
     may differ at the server. Under another one, a statement that waited for a lock would not see
     what the lock's last holder has committed.
+
+    Statements read few rows. Among millions of stored rows the planner may expect more, and have
+    parallel workers or compiled code ready, which takes many times as long as the statement.
     """
     connection.notice_silence()
     await connection.set_type_codec(

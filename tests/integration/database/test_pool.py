@@ -188,6 +188,30 @@ async def test_the_isolation_level_of_the_server_is_not_used(empty_database: str
         assert len(await transaction.rows("SELECT id FROM later")) == 1
 
 
+async def test_no_statement_waits_for_parallel_workers_or_compiled_code(empty_database: str):
+    """Not even if the server takes both for free, as it does when it expects many rows."""
+    name = psycopg.conninfo.conninfo_to_dict(empty_database)["dbname"]
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE many AS SELECT generate_series(1, 10000) AS id")
+        connection.execute("ANALYZE many")
+        for setting in (
+            "parallel_setup_cost",
+            "parallel_tuple_cost",
+            "min_parallel_table_scan_size",
+            "jit_above_cost",
+        ):
+            connection.execute(f"ALTER DATABASE {name} SET {setting} = 0")
+        connection.execute(f"ALTER DATABASE {name} SET jit = on")
+    explain = "EXPLAIN ANALYZE SELECT id FROM many WHERE id > 5"
+    with psycopg.connect(empty_database) as connection:
+        usual = str(connection.execute(explain).fetchall())
+    assert "Parallel" in usual
+    async with Pool(empty_database, 1, "test") as pool:
+        plan = str(await pool.rows(explain))
+    assert "Parallel" not in plan
+    assert "JIT" not in plan
+
+
 async def test_after_a_restart_the_first_statement_works(cluster: Cluster):
     async with Pool(cluster.create_database("restarted"), 3, "test") as pool:
         await asyncio.gather(*(pool.rows(PID) for _ in range(3)))
