@@ -1,5 +1,6 @@
 """The audit records of nodes: what the control plane keeps, and what it refuses."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.integration.node_api.nodes import Node
 from tests.integration.node_api.test_admission import problem
 from tests.integration.node_api.test_heartbeats import alarm
 from tests.integration.node_api.workload import Workload
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -169,6 +171,30 @@ async def test_a_page_that_contradicts_a_kept_record_raises_the_alarm(
     assert "record 4 was changed" in str(await alarm(chain.node, workload))
     problem(await other.post(5, 9), 422, "invalid_request")
     assert await read(database) == before
+
+
+async def test_of_two_contradicting_pages_at_once_one_is_kept(
+    chain: Chain, database: Database, workload: Workload
+):
+    """Both arrive before either is kept, as from a node and its clone."""
+    other = await fork(chain, 0)
+    async with database.transaction() as connection:
+        await connection.rows("SELECT FROM nodes FOR UPDATE")
+        posts = [asyncio.create_task(each.post(0, 5)) for each in (chain, other)]
+
+        async def both_wait() -> bool:
+            await connection.rows("SELECT pg_stat_clear_snapshot()")
+            rows = await connection.rows(
+                "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                " AND datname = current_database()"
+            )
+            return len(rows) == 2
+
+        await until(both_wait)
+    answers = sorted([(await post).status_code for post in posts])
+    assert answers == [200, 422]
+    assert len(await read(database)) == 5
+    assert "was changed" in str(await alarm(chain.node, workload))
 
 
 async def test_a_page_that_contradicts_a_kept_head_raises_the_alarm(
