@@ -29,7 +29,7 @@ from hsm_driver.held_keys import DriverKeys
 from hsm_driver.key_copies import KeyCopies
 from hsm_driver.key_generation import GenerateKey
 from hsm_driver.known_keys import known_keys
-from hsm_driver.protection_warnings import protection_warnings
+from hsm_driver.protection_warnings import no_new_keys, protection_warnings
 from hsm_driver.settings import DriverSettings, hsm_settings, other_tokens
 from hsm_driver.signing import Sign
 from hsm_driver.vault import Vault
@@ -100,6 +100,7 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
             Part("process", only.problem),
             Part("hsm", lambda: hsm.problem),
             Part("hsm workers", lambda: hsm.shortage, stops_work=False),
+            Part("new keys", lambda: no_new_keys(capabilities), stops_work=False),
         ]
         if copies is not None:
             parts.append(Part("key copies", copies.problem, stops_work=False))

@@ -11,6 +11,13 @@ _ONE_INSIDE = """
 """
 
 
+def no_new_keys(capabilities: Mapping[Algorithm, Protection]) -> str | None:
+    """Return the problem of a driver that can make no key of any algorithm; None if it can."""
+    if capabilities:
+        return None
+    return "the token makes no key of any algorithm: hsm-driver doctor says what it refuses"
+
+
 async def protection_warnings(
     pool: Pool, capabilities: Mapping[Algorithm, Protection]
 ) -> list[str]:

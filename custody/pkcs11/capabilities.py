@@ -1,6 +1,7 @@
 """The capabilities of this token, tried with session objects. Workers only."""
 
 from collections.abc import Collection
+from contextlib import suppress
 
 from custody.pkcs11 import host_key, token_scheme
 from custody.pkcs11.faults import destroy
@@ -46,6 +47,28 @@ def probe(
         if master is None:
             destroy(wrapping)
     return Probed(capabilities=capabilities, why_not=why_not)
+
+
+def refused_by_master_key(
+    session: Session, masters: list[MasterKey], probed: Probed
+) -> dict[str, str]:
+    """Return the algorithms that only the newest master key refuses, as in Probed.
+
+    Raise as ``probe`` does.
+    """
+    if newest(masters, is_host=False) is None:
+        return {}
+    refused = {}
+    indifferent = passing_wrapping_key(session)
+    try:
+        for algorithm in token_scheme.SCHEMES:
+            if str(algorithm) in probed.why_not:
+                with suppress(Unable):
+                    way = find_way(session, indifferent, algorithm)
+                    refused[str(algorithm)] = way.mechanism.name
+    finally:
+        destroy(indifferent)
+    return refused
 
 
 def _inside(way: Way) -> Capability:

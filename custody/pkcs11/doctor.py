@@ -141,7 +141,15 @@ async def _capabilities(settings: HsmSettings, token: Administration) -> AsyncIt
     for algorithm in HSM_ALGORITHMS:
         name = str(algorithm)
         capability = found.get(algorithm)
-        if capability is None:
+        if mechanism := probed.master_key_refuses.get(name):
+            status = Status.WARN if found else Status.FAIL
+            place = "not possible" if capability is None else "on the host"
+            detail = (
+                f"{place}: {probed.why_not[name]}; the newest master key does not allow "
+                f"{mechanism}, by which this token wraps such keys"
+            )
+            yield Check(name, status, detail, _OTHER_MECHANISM)
+        elif capability is None:
             allowed = algorithm in settings.host_signing
             todo = (
                 "See the reason, then run hsm-driver master-key generate if there is no key yet."
@@ -153,6 +161,12 @@ async def _capabilities(settings: HsmSettings, token: Administration) -> AsyncIt
             yield Check(name, Status.OK, f"inside the HSM, wrapped by {capability.mechanism}")
         else:
             yield Check(name, Status.OK, f"on the host (inside: {probed.why_not[name]})")
+
+
+_OTHER_MECHANISM = (
+    "If wrap_mechanisms has changed, set it back, or make and adopt a master key that allows the "
+    "mechanism: hsm-driver master-key generate, then docs/how-to/new-master-key.md."
+)
 
 
 def _master_key(settings: HsmSettings, keys: list[MasterKeyRecord]) -> Check:
@@ -242,6 +256,11 @@ async def _extraction(token: Administration, attempt: Attempt, weak: WeakVersion
         outcome = await token.extract(attempt.name)
     except OperatorError as error:
         return Check(name, Status.WARN, f"could not be tried: {error.what}", error.todo)
+    if outcome.untried and not outcome.succeeded:
+        untried = ", ".join(outcome.untried)
+        return Check(
+            name, Status.WARN, f"not tried on {untried}: {'; '.join(outcome.refusals)}", _UNTRIED
+        )
     if not outcome.succeeded:
         return Check(name, Status.OK, f"refused: {'; '.join(outcome.refusals)}")
     for version in outcome.succeeded:
@@ -254,6 +273,10 @@ async def _extraction(token: Administration, attempt: Attempt, weak: WeakVersion
     )
 
 
+_UNTRIED = (
+    "Name the mechanism that wraps keys under these master keys in wrap_mechanisms, and run doctor "
+    "again."
+)
 _OLDER = (
     "New keys are safe once the drivers have adopted the newest master key. Keys under the older "
     "master key stay exposed: see the check of weaker versions."

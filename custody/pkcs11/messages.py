@@ -424,11 +424,16 @@ class MasterKeys(Message):
 
 
 class Probed(Message):
-    """``why_not`` says for each algorithm that the token cannot do inside what refused it."""
+    """``why_not`` says for each algorithm that the token cannot do inside what refused it.
+
+    ``master_key_refuses``: the algorithms that the token could do with another master key, each
+    with the wrap mechanism of that key.
+    """
 
     kind: Literal["probed"] = "probed"
     capabilities: list[Capability]
     why_not: dict[str, str]
+    master_key_refuses: dict[str, str] = {}
 
 
 class Extracted(Message):

@@ -210,7 +210,9 @@ class Worker:
             case Probe():
                 _, found = self._identified()
                 masters = [each.master for each in found.known or _in_order(found)]
-                return capabilities.probe(self._session, masters, self._hello.host_signing)
+                probed = capabilities.probe(self._session, masters, self._hello.host_signing)
+                refused = capabilities.refused_by_master_key(self._session, masters, probed)
+                return probed.model_copy(update={"master_key_refuses": refused})
             case Extract():
                 return self._extract(operation.attempt)
             case TryToken():

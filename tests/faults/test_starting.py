@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -20,6 +21,8 @@ from custody.wire.outcomes import Outcome, OutcomeStatus
 from devstack.certificates import Certificates, Leaf
 from devstack.driver import DriverOptions
 from devstack.node import Surroundings
+from devstack.processes import LOCALHOST
+from devstack.token import Token
 from tests.commands import run_command
 from tests.faults.conftest import LonelyDriver, lonely_driver
 from tests.faults.hostile_control_plane import HostileControlPlane, generate_job
@@ -259,3 +262,23 @@ def test_with_clocks_that_disagree_nothing_is_done(
             assert given.outcomes == []
             plane.clock_offset = timedelta(0)
             assert Outcome.model_validate_json(given.first()).status is OutcomeStatus.DONE
+
+
+def test_a_driver_that_can_make_no_key_says_so(
+    tmp_path: Path,
+    plane: HostileControlPlane,
+    driver_database: str,
+    token: Token,
+    node_leaf: Leaf,
+):
+    """The master key does not allow the mechanism of the configuration: stored keys still sign."""
+    options = DriverOptions(workers=1, host_signing=())
+    with lonely_driver(tmp_path, plane, driver_database, token, node_leaf, options) as lonely:
+        config = lonely.driver.config
+        named = '[hsm]\nwrap_mechanisms = ["AES_KEY_WRAP"]'
+        config.write_text(config.read_text().replace("[hsm]", named, 1))
+        lonely.driver.start()
+        answer = httpx.get(f"http://{LOCALHOST}:{lonely.driver.health_port}/readyz")
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "degraded"
+    assert "makes no key of any algorithm" in answer.json()["problems"]["new keys"]

@@ -29,6 +29,8 @@ from tests.providers.return_codes import CKR
 from tests.providers.tokens import KRYOPTIC, SOFTHSM
 
 AES_KEY_WRAP_PAD = 0x210A
+OTHER = ("AES_KEY_WRAP",)
+"""Not the mechanism that the master keys of these tests allow."""
 LUNA_KWP = 0x80000171
 WRAP_WITH_TRUSTED = 0x210
 """CKA_WRAP_WITH_TRUSTED."""
@@ -86,6 +88,34 @@ async def test_a_new_master_key_wraps_by_a_vendors_mechanism(
         key = await hsm.generate(ECDSA_SECP256K1)
         assert key.master_key == "custody/2"
         verified(key, digest(1), await hsm.sign(key, digest(1)))
+
+
+async def test_doctor_fails_where_the_master_key_does_not_allow_the_mechanism(
+    settings: HsmSettings,
+):
+    changed = with_traits(replace(settings, host_signing=frozenset()), wrap_mechanisms=OTHER)
+    checks = {check.name: check async for check in hsm_checks(changed)}
+    check = checks[str(ECDSA_SECP256K1)]
+    assert check.status is Status.FAIL
+    assert "the newest master key does not allow AES_KEY_WRAP," in check.detail
+    assert "master-key generate" in (check.todo or "")
+    # the PIN holder is not bound by the setting for new keys: each attempt was really made
+    tried = [each.detail for name, each in checks.items() if name.startswith("try: ")]
+    assert tried
+    assert not [detail for detail in tried if "to try it on" in detail]
+    await make_master_key(changed)
+    checks = {check.name: check async for check in hsm_checks(changed)}
+    assert checks[str(ECDSA_SECP256K1)].status is Status.OK
+
+
+async def test_attempts_that_could_not_be_made_are_not_ok(
+    faulty: FaultyModule, faulty_settings: HsmSettings
+):
+    faulty.returns("C_WrapKey", CKR.KEY_NOT_WRAPPABLE)
+    checks = {check.name: check async for check in hsm_checks(faulty_settings)}
+    check = checks["try: unwrap-readable"]
+    assert check.status is Status.WARN
+    assert check.detail.startswith("not tried on custody/1: ")
 
 
 async def test_wrong_wrap_mechanisms_are_one_error_before_any_login(
