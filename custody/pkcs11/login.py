@@ -6,7 +6,7 @@ from pathlib import Path
 import pkcs11
 from custody.pkcs11 import token_traits, wrap_mechanisms
 from custody.pkcs11.attributes import NestedAttributeMapper
-from custody.pkcs11.c_login import log_in
+from custody.pkcs11.c_login import is_logged_out, log_in
 from custody.pkcs11.endings import Ending, Step, ending
 from custody.pkcs11.messages import Asking, Hello, Obstacle, PinStanding
 from custody.pkcs11.return_codes import code_name
@@ -48,12 +48,28 @@ def open_session(hello: Hello, tell: Callable[[Asking], None] = lambda _: None) 
             Ending.NO_SESSION.facts.operator,
         ) from None
     if hello.traits.login == "none":
+        _require_no_login(hello, session)
         return session
     pin = hello.pin if hello.traits.login == "user" else None
     number = log_in(hello.module, session, pin)
     if number != 0 and ending(Step.LOG_IN, number) is not Ending.CONTINUED:
-        raise _no_login(label, number)
+        raise _no_login(hello, number)
     return session
+
+
+def _require_no_login(hello: Hello, session: pkcs11.Session) -> None:
+    """Raise CannotStart if the token asks for a login and nobody is logged in.
+
+    Some modules log in by themselves, and then the session says so.
+    """
+    asks = session.token.flags & TokenFlag.LOGIN_REQUIRED
+    if asks and is_logged_out(hello.module, session):
+        raise CannotStart(
+            Obstacle.LOGIN,
+            f'the token {hello.token_label!r} asks for a login, and login = "none" makes none',
+            "Take login out of the configuration and name the PIN file in pin_file, or set login = "
+            '"protected-path" if a person enters the PIN at the token.',
+        )
 
 
 def slot_of(session: pkcs11.Session) -> int:
@@ -62,7 +78,8 @@ def slot_of(session: pkcs11.Session) -> int:
     return slot
 
 
-def _no_login(label: str, number: int) -> CannotStart:
+def _no_login(hello: Hello, number: int) -> CannotStart:
+    label = hello.token_label
     end = ending(Step.LOG_IN, number)
     what = f"cannot log in to the token {label!r}: {code_name(number)}"
     match end:
@@ -73,7 +90,18 @@ def _no_login(label: str, number: int) -> CannotStart:
             obstacle = Obstacle.LOGIN_STOPPED
         case _:
             return CannotStart(Obstacle.LOGIN_UNJUDGED, what, end.facts.operator)
-    return CannotStart(obstacle, f"{what}; the PIN is not tried again", end.facts.operator)
+    todo = end.facts.operator
+    if hello.traits.login != "user":
+        what += ', with login = "protected-path"'
+        todo = f"{_NOT_FROM_HERE}{_retry_pin(hello)}"
+    return CannotStart(obstacle, f"{what}; the PIN is not tried again", todo)
+
+
+_NOT_FROM_HERE = (
+    "If no person enters the PIN at the token, take login out of the configuration and name the "
+    "PIN file in pin_file. Otherwise see in the vendor's tool whether the PIN is set, locked or "
+    "expired, and enter the right PIN at the token, with: "
+)
 
 
 def _find_token(hello: Hello, tell: Callable[[Asking], None]) -> pkcs11.Token:
@@ -170,10 +198,15 @@ def _heed_pin_count(flags: TokenFlag, hello: Hello) -> None:
             "Log in once with the vendor's own tool and the right PIN; that clears the count.",
         )
     if hello.pin_standing is PinStanding.UNANSWERED and flags & TokenFlag.USER_PIN_COUNT_LOW:
+        again = (
+            "Write the right PIN into the PIN file again. If it is right: "
+            if hello.traits.login == "user"
+            else "Enter the right PIN at the token, with: "
+        )
         raise CannotStart(
             Obstacle.LOGIN,
             f"the last login had no answer, and the token {hello.token_label!r} counts a wrong PIN",
-            f"Write the right PIN into the PIN file again. If it is right: {_retry_pin(hello)}",
+            f"{again}{_retry_pin(hello)}",
         )
 
 

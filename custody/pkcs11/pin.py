@@ -230,5 +230,8 @@ class PinMemory:
                 f"it is tried. If the PIN is right after all: {command}"
             )
         if isinstance(self._settings.pin, NoPin):
-            return f"Enter the right PIN at the token, with: {command}"
+            return (
+                "If no person enters the PIN at the token, take login out of the configuration. "
+                f"Otherwise enter the right PIN at the token, with: {command}"
+            )
         return f"Give the right PIN to LoadCredential= and run, with it: {command}"

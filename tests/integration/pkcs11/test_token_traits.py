@@ -15,7 +15,7 @@ from custody.pkcs11.messages import Obstacle
 from custody.pkcs11.profiles import profiles
 from custody.pkcs11.settings import HsmSettings, NoPin
 from custody.pkcs11.token_section import token_traits
-from custody.pkcs11.token_traits import LOST_WITHOUT, Hardening, TokenTraits
+from custody.pkcs11.token_traits import LOST_WITHOUT, Hardening, Login, TokenTraits
 from custody.runtime.checks import Check, Status
 from custody.runtime.errors import OperatorError
 from custody.wire.algorithms import ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519, HSM_ALGORITHMS
@@ -235,6 +235,33 @@ async def test_a_token_without_a_login_gets_none(
     async with opened(free) as hsm:
         await hsm.generate(ECDSA_SECP256K1)
     assert not faulty.calls("C_Login")
+
+
+async def refusal_of_start(settings: HsmSettings) -> str:
+    with pytest.raises(OperatorError) as caught:
+        async with opened(settings):
+            pass
+    return caught.value.todo
+
+
+@pytest.mark.parametrize(
+    ("login", "said"),
+    [
+        ("none", 'asks for a login, and login = "none" makes none'),
+        ("protected-path", 'CKR_ARGUMENTS_BAD, with login = "protected-path"'),
+    ],
+)
+async def test_a_login_that_the_token_does_not_take_is_named(
+    settings: HsmSettings, login: Login, said: str
+):
+    wrong = with_traits(replace(settings, pin=NoPin(login)), login=login)
+    found = [check async for check in hsm_checks(wrong)]
+    assert [check.name for check in found] == ["module", "token", "login"]
+    assert found[-1].status is Status.FAIL
+    assert said in found[-1].detail
+    assert "write the PIN file" not in (found[-1].todo or "")
+    for todo in (found[-1].todo, await refusal_of_start(wrong)):
+        assert "take login out of the configuration" in (todo or "").lower()
 
 
 @pytest.mark.parametrize("without", LOST_WITHOUT)
