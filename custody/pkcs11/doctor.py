@@ -69,9 +69,14 @@ def _steps_before(settings: HsmSettings, obstacle: Obstacle | None) -> list[Chec
 
 
 async def encryption_key_checks(settings: HsmSettings) -> AsyncIterator[Check]:
-    """Attempts to take out keys that encrypt and wrap no stored key: a signer's."""
+    """Try the settings of a signer's token, and attempts to take out its keys.
+
+    These keys encrypt, and wrap no stored key.
+    """
     try:
         async with administration(settings) as token:
+            for check in await trait_checks(settings, token):
+                yield check
             if not await token.master_keys():
                 yield Check("HSM", Status.FAIL, "no key that encrypts", "master-key generate")
                 return
@@ -125,7 +130,13 @@ async def trait_checks(
     return [_trait(f"{title}: {step.name}", settings, step) for step in steps]
 
 
+_OF_WRAPPING = ("wrap_mechanisms", "wrap_with_trusted")
+"""The settings that do nothing where no key is wrapped: a signer's."""
+
+
 def _trait(name: str, settings: HsmSettings, step: TriedStep) -> Check:
+    if settings.only_encrypting and step.name in _OF_WRAPPING:
+        return Check(name, Status.OK, f"{step.detail}; not used: this node wraps no keys")
     if step.outcome is Outcome.REFUSED:
         todo = f"Correct {step.name} in the configuration: docs/how-to/vendor-settings.md."
         return Check(name, Status.FAIL, step.detail, todo)

@@ -87,6 +87,22 @@ async def test_doctor_tries_to_take_the_encryption_key_out(
     assert all("refused: " in check["detail"] for check in tried.values())
 
 
+async def test_doctor_says_what_the_token_does_with_each_setting(
+    pool: Pool, settings: SignerSettings, config: Path
+):
+    await make_key(settings)
+    given = 'sessions = "read-write"\nmaster_key_without = ["COPYABLE"]\nwrap_with_trusted = true'
+    edit(config, "[encryption.hsm]", f"[encryption.hsm]\n{given}")
+    done = await command(config, "doctor", "--json")
+    checks = {check["name"]: check for check in json.loads(done.stdout)}
+    assert checks["token: sessions"]["detail"].startswith("read-write")
+    assert checks["token: gcm_iv"]["status"] == "ok"
+    assert checks["token: wrap_with_trusted"]["detail"].endswith("this node wraps no keys")
+    lost = checks["token: master_key_without"]
+    assert lost["status"] == "warn"
+    assert "COPYABLE: the holder of the PIN can copy the master key" in lost["detail"]
+
+
 async def test_a_token_without_a_key_says_how_to_make_one(config: Path):
     done = await command(config, "shares", "verify")
     assert done.exit_code == 1
