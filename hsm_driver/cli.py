@@ -168,8 +168,9 @@ def adopt(
 
     Compare the check values that the command shows with those that `master-key generate` printed.
     Without a name, the command names the new keys. A weaker key allows more than the strongest
-    key that this token can make. It needs --accept-weaker, and the command then prints the line of
-    [hsm] without which no driver starts.
+    key that this token can make. It needs --accept-weaker, as does a key that a slow or unclear
+    token lets nobody judge. The command then prints the line of [hsm] without which no driver
+    starts.
 
     Until then no driver uses it, because everybody with the PIN can put a key on the token.
     After its next start, each driver wraps new keys with the newest version. A retired version must

@@ -27,7 +27,7 @@ from pkcs11 import Attribute, Mechanism, Session
 from pkcs11.exceptions import PKCS11Error
 
 TRIAL_SHARE = 0.5
-"""The part of a start's time in which unwrap templates are tried. No later attempt begins."""
+"""The part of the time that a start has left in which unwrap templates are tried."""
 
 UNTOLD = "the token does not tell it"
 
@@ -70,9 +70,13 @@ class _Judged:
         return answers == best.answers.get(what) and all(each.is_made for each in answers)
 
 
-def trials_end(hello: Hello) -> float:
-    """Return when the trials of a start that begins now end, by the monotonic clock."""
-    return time.monotonic() + hello.start_seconds * TRIAL_SHARE
+def trials_end(start_ends: float) -> float:
+    """Return when the trials end that begin now. No later attempt begins.
+
+    ``start_ends``: when the daemon kills the worker. Both by the monotonic clock.
+    """
+    now = time.monotonic()
+    return now + (start_ends - now) * TRIAL_SHARE
 
 
 def weaknesses(session: Session, hello: Hello, master: MasterKey, ends: float) -> list[Weakness]:

@@ -4,6 +4,7 @@ Both keys have one value. The judgement (strength.py) sees only the copy, and th
 both unwraps stored keys by the loose key as readable ones.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -78,7 +79,8 @@ def _answer(
         destroy(loose)
     try:
         twin = MasterKey("", 0, copy, is_host=False)
-        found = weaknesses(session, hello, twin, trials_end(hello))
+        ends = trials_end(time.monotonic() + hello.start_seconds)
+        found = weaknesses(session, hello, twin, ends)
     finally:
         destroy(copy)
     return ", ".join(each.what for each in found) or None

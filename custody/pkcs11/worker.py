@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from custody.pkcs11 import (
     capabilities,
@@ -83,7 +84,7 @@ class Worker:
     def __init__(self, hello: Hello, tell: Callable[[Asking], None] = lambda _: None) -> None:
         """Log in and prove the master keys. Raises CannotStart."""
         self._hello = hello
-        self._trials_end = strength.trials_end(hello)
+        self._start_ends = time.monotonic() + hello.start_seconds
         self.cache = KeyCache(hello.cached_keys, hello.cached_keys_seconds)
         self._session = open_session(hello, tell)
         try:
@@ -110,7 +111,8 @@ class Worker:
         present = master_key.find_master_keys(self._session, hello.master_key_label)
         masters = [key for key in present.masters if key.is_host or not hello.only_encrypting]
         found = identification.identify(self._session, masters, hello.known)
-        chosen = identification.choose(found, hello, self._weaknesses)
+        trials_end = strength.trials_end(self._start_ends)  # a login at a keypad takes long
+        chosen = identification.choose(found, hello, partial(self._weaknesses, trials_end))
         values = {key.name: key.check_value or b"" for key in chosen.keys}
         _compare(hello, chosen.keys, some=bool(present.masters))
         masters = [key.master for key in chosen.keys]
@@ -129,11 +131,11 @@ class Worker:
             capabilities=known,
         )
 
-    def _weaknesses(self, candidate: Candidate) -> list[Weakness]:
+    def _weaknesses(self, trials_end: float, candidate: Candidate) -> list[Weakness]:
         """Judge a key in the first worker of a token. Later ones prove that it is the same key."""
         if not self._hello.judge:
             return []
-        return strength.weaknesses(self._session, self._hello, candidate.master, self._trials_end)
+        return strength.weaknesses(self._session, self._hello, candidate.master, trials_end)
 
     def run(self, operations: list[Operation]) -> list[Answer]:
         """Answers in the same order; signatures with one key share one unwrapping."""

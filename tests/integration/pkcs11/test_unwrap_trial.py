@@ -169,6 +169,15 @@ async def test_a_slow_token_gets_the_time_that_a_start_has(
         assert not await hsm.weak()
 
 
+async def test_a_slow_login_leaves_time_to_try_the_template(
+    untold: HsmSettings, faulty: FaultyModule
+):
+    known = await all_present(untold)
+    faulty.delays("C_Login", 8.0)
+    async with started(replace(untold, start_seconds=14.0), known) as hsm:
+        assert not await hsm.weak()
+
+
 async def test_an_unclear_answer_refuses_the_key_until_the_configuration_names_it(
     untold: HsmSettings, faulty: FaultyModule
 ):
