@@ -46,7 +46,7 @@ async def checks(settings: DriverSettings) -> AsyncIterator[Check]:
 async def _hsm_and_database(settings: DriverSettings) -> AsyncIterator[Check]:
     weak: WeakVersions = {}
     known = await _known_keys(settings)
-    async for check in hsm_checks(hsm_settings(settings, workers=1), weak, known):
+    async for check in hsm_checks(hsm_settings(settings), weak, known):
         yield check
     async for check in other_token_checks(hsm_settings(settings), other_tokens(settings), known):
         yield check

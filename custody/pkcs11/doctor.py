@@ -1,5 +1,6 @@
 """The HSM's part of ``doctor``: each step on the way to a signature, tried."""
 
+import time
 from collections.abc import AsyncIterator, Sequence
 
 from custody.pkcs11.administration import Administration, administration
@@ -13,9 +14,9 @@ from custody.pkcs11.messages import (
     Outcome,
     Stranger,
     TrialPart,
-    TriedStep,
 )
 from custody.pkcs11.pin import PinRefused
+from custody.pkcs11.setting_checks import trait_checks, worker_checks
 from custody.pkcs11.settings import HsmSettings
 from custody.runtime.checks import Check, Status
 from custody.runtime.errors import OperatorError
@@ -40,11 +41,15 @@ async def hsm_checks(
 
     ``known``: the keys that the database knows, if it can be asked.
     """
+    began = time.monotonic()
     try:
         async with administration(settings, known) as token:
+            took = time.monotonic() - began
             yield Check("module", Status.OK, str(settings.module))
             yield Check("token", Status.OK, settings.token_label)
             yield Check("PIN", Status.OK, "accepted")
+            for check in worker_checks(settings, took):
+                yield check
             async for check in _token_checks(settings, token, {} if weak is None else weak):
                 yield check
     except PinRefused as error:
@@ -73,8 +78,11 @@ async def encryption_key_checks(settings: HsmSettings) -> AsyncIterator[Check]:
 
     These keys encrypt, and wrap no stored key.
     """
+    began = time.monotonic()
     try:
         async with administration(settings) as token:
+            for check in worker_checks(settings, time.monotonic() - began):
+                yield check
             for check in await trait_checks(settings, token):
                 yield check
             if not await token.master_keys():
@@ -120,30 +128,6 @@ async def _twin(token: Administration) -> Check:
         return Check(step.name, Status.OK, step.detail)
     todo = "Compare each check value with the noted one: docs/how-to/new-master-key.md."
     return Check(step.name, Status.WARN, step.detail, todo)
-
-
-async def trait_checks(
-    settings: HsmSettings, token: Administration, title: str = "token"
-) -> list[Check]:
-    """Return a check for each setting for what differs between tokens. Raise OperatorError."""
-    steps = await token.try_part(TrialPart.SETTINGS)
-    return [_trait(f"{title}: {step.name}", settings, step) for step in steps]
-
-
-_OF_WRAPPING = ("wrap_mechanisms", "wrap_with_trusted")
-"""The settings that do nothing where no key is wrapped: a signer's."""
-
-
-def _trait(name: str, settings: HsmSettings, step: TriedStep) -> Check:
-    if settings.only_encrypting and step.name in _OF_WRAPPING:
-        return Check(name, Status.OK, f"{step.detail}; not used: this node wraps no keys")
-    if step.outcome is Outcome.REFUSED:
-        todo = f"Correct {step.name} in the configuration: docs/how-to/vendor-settings.md."
-        return Check(name, Status.FAIL, step.detail, todo)
-    if step.name == "master_key_without" and settings.traits.master_key_without:
-        todo = "Remove each attribute that this token accepts from master_key_without."
-        return Check(name, Status.WARN, step.detail, todo)
-    return Check(name, Status.OK, step.detail)
 
 
 async def _capabilities(settings: HsmSettings, token: Administration) -> AsyncIterator[Check]:

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from custody.pkcs11.administration import administration
-from custody.pkcs11.doctor import trait_checks
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.messages import KnownKey
+from custody.pkcs11.setting_checks import trait_checks
 from custody.pkcs11.settings import HsmSettings
 from custody.runtime.checks import Check, Status, failed
 from custody.runtime.errors import OperatorError

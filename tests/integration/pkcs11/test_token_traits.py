@@ -58,6 +58,20 @@ async def test_doctor_says_what_this_token_does(tokens: TokenFolder, settings: H
     assert "AES_KEY_WRAP_PAD; AES_KEY_WRAP" in check.detail
 
 
+async def test_doctor_says_what_the_workers_do(faulty: FaultyModule, faulty_settings: HsmSettings):
+    few = replace(faulty_settings, workers=7, keepalive_seconds=45, start_seconds=8)
+    few = replace(few, deadline_seconds=8)
+    assert (await doctor_says(few, "workers")).detail.startswith("7,")
+    assert "idle for 45 s" in (await doctor_says(few, "keepalive_seconds")).detail
+    check = await doctor_says(few, "start_seconds")
+    assert check.status is Status.OK
+    assert "has 8 s to start" in check.detail
+    faulty.delays("C_Login", 4.1)
+    check = await doctor_says(few, "start_seconds")
+    assert check.status is Status.WARN
+    assert "Raise start_seconds" in (check.todo or "")
+
+
 async def test_a_vendors_mechanism_wraps_by_its_number(
     faulty: FaultyModule, faulty_settings: HsmSettings
 ):

@@ -97,6 +97,7 @@ async def test_doctor_says_what_the_token_does_with_each_setting(
     checks = {check["name"]: check for check in json.loads(done.stdout)}
     assert checks["token: sessions"]["detail"].startswith("read-write")
     assert checks["token: gcm_iv"]["status"] == "ok"
+    assert checks["token: keepalive_seconds"]["status"] == "ok"
     assert checks["token: wrap_with_trusted"]["detail"].endswith("this node wraps no keys")
     lost = checks["token: master_key_without"]
     assert lost["status"] == "warn"
