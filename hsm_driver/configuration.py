@@ -72,7 +72,8 @@ cached_keys_seconds = 60
 # nobody judge them: docs/how-to/new-master-key.md.
 # weaker_check_values = ["0x..."]
 # Other tokens with the same master keys (clones, HA pairs): docs/how-to/several-tokens.md. Losing
-# one costs no request. A table names what differs from [hsm]. Each token has its own workers.
+# one costs no request. A table names what differs from [hsm], and the token's own PIN. Each token
+# has its own workers.
 # [[hsm.other_tokens]]
 # token_label = "custody-2"  # or another module, token_serial or slot
 # pin_file = "pin-2"         # or pin_credential

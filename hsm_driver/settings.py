@@ -33,13 +33,13 @@ class HsmSection(TokenSection):
 
     @model_validator(mode="after")
     def _check_other_tokens(self) -> "HsmSection":
-        for other in self.other_tokens:
-            check_pin(other, self.login)
         tokens: tuple[TokenSection | OtherTokenSection, ...] = (self, *self.other_tokens)
         names = [
             token_name(token.token_label or self.token_label, token.token_serial, token.slot)
             for token in tokens
         ]
+        for other, name in zip(self.other_tokens, names[1:], strict=True):
+            check_pin(other, self.login, name)
         if len(set(names)) != len(names):
             raise ValueError(
                 "other_tokens: each token needs its own token_label, token_serial or slot, because "

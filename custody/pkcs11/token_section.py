@@ -83,13 +83,20 @@ class TokenSection(Section):
         return self
 
 
-def check_pin(section: OtherTokenSection | TokenSection, login: Login) -> None:
-    """Raise ValueError unless a section gives the PIN that the login needs, in one place."""
+def check_pin(
+    section: OtherTokenSection | TokenSection, login: Login, other: str | None = None
+) -> None:
+    """Raise ValueError unless a section gives the PIN that the login needs, in one place.
+
+    ``other``: the token's name if the section is a table of other_tokens.
+    """
     pins = [section.pin_file, section.pin_credential]
+    place = "" if other is None else f"[[hsm.other_tokens]] for the token {other!r}: "
     if login == "user" and pins.count(None) != 1:
-        raise ValueError("give either pin_file or pin_credential")
+        why = "" if other is None else ": the PIN of [hsm] is not used for another token"
+        raise ValueError(f"{place}give either pin_file or pin_credential{why}")
     if login != "user" and pins.count(None) != len(pins):
-        raise ValueError(f'login = "{login}" uses no PIN: leave pin_file out')
+        raise ValueError(f'{place}login = "{login}" uses no PIN: leave pin_file out')
 
 
 def token_traits(section: TokenSection) -> TokenTraits:

@@ -85,6 +85,13 @@ def test_another_token_has_a_name_and_state_of_its_own(tmp_path: Path, lines: st
     assert other.state_directory != hsm_settings(found).state_directory
 
 
+def test_another_token_without_a_pin_is_named(tmp_path: Path):
+    table = '[[hsm.other_tokens]]\ntoken_label = "second"\n'
+    with pytest.raises(ConfigurationError) as caught:
+        settings(tmp_path, more=table)
+    assert "[[hsm.other_tokens]] for the token 'second': give either" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "lines",
     [
