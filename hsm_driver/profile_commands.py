@@ -16,6 +16,11 @@ from custody.runtime.console import (
 from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
 
+WHERE = (
+    "Set these lines in the section [hsm] of the configuration. Replace the line of a setting that "
+    "is there already: TOML takes each setting once"
+)
+
 
 def application() -> typer.Typer:
     app = new_application("What is known of HSMs. `try-token` shows what yours does.")
@@ -49,10 +54,10 @@ def application() -> typer.Typer:
             print_json(profile.model_dump())
             return
         out.print(f"{profile.title}: {profile.status}", markup=False)
-        if profile.module is not None:
-            out.print(f'module = "{profile.module}"', markup=False)
-        for line in profile.settings:
-            out.print(line, markup=False)
+        if lines := profile.lines:
+            out.print(f"{WHERE}:", markup=False)
+            # typer.echo: the console would break a line, which is then not TOML any more
+            typer.echo("\n".join(lines))
         print_table(
             ["about", "what", "source"],
             [(about, what, profile.source_of(source)) for about, what, source in profile.facts],

@@ -34,6 +34,11 @@ class Profile(BaseModel):
                 raise ValueError(f"{statement!r} has no source")
         return self
 
+    @property
+    def lines(self) -> list[str]:
+        """Return the lines of [hsm]: the usual module, and the settings."""
+        return [*([] if self.module is None else [f'module = "{self.module}"']), *self.settings]
+
     def source_of(self, number: str) -> str:
         """Return what says a fact, for people."""
         return "tested here" if number == TESTED else self.sources[int(number) - 1]

@@ -4,9 +4,11 @@ from custody.pkcs11.profiles import Profile, profiles
 from devstack.reference.markdown import code, page, table
 
 INTRODUCTION = """\
-`hsm-driver profile show NAME` prints the same. *Tested here* says that our tests or a trial used
-this HSM. What comes *from the vendor's documents* was never tried here: `hsm-driver try-token`
-shows what your token does."""
+`hsm-driver profile show NAME` prints the lines and the facts of one HSM. Set the lines in the
+section `[hsm]` of the configuration. Replace the line of a setting that is there already, such as
+`module` or `host_signing`: TOML takes each setting once. *Tested here* says that our
+tests or a trial used this HSM. What comes *from the vendor's documents* was never tried here:
+`hsm-driver try-token` shows what your token does."""
 
 
 def hsm_profiles_page() -> dict[str, str]:
@@ -16,8 +18,6 @@ def hsm_profiles_page() -> dict[str, str]:
 
 
 def _section(name: str, profile: Profile) -> list[str]:
-    module = [] if profile.module is None else [f'module = "{profile.module}"']
-    lines = [*module, *profile.settings]
     rows = [
         (about, what, "tested" if source == "tested" else f"[{source}]")
         for about, what, source in profile.facts
@@ -26,7 +26,7 @@ def _section(name: str, profile: Profile) -> list[str]:
     return [
         f"## {profile.title}",
         f"`{name}`: *{profile.status}*.",
-        code("\n".join(["[hsm]", *lines]), "toml") if lines else "",
+        code("\n".join(profile.lines), "toml") if profile.lines else "",
         table(("about", "what", "source"), rows),
         "\n".join(sources),
     ]

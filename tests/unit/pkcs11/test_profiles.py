@@ -11,6 +11,7 @@ from custody.pkcs11.profiles import profiles
 from custody.pkcs11.token_section import token_traits
 from custody.pkcs11.token_traits import DEFAULT_TRAITS
 from hsm_driver.cli import app
+from hsm_driver.configuration import NewDriver, new_configuration
 from hsm_driver.settings import HsmSection
 
 
@@ -29,6 +30,29 @@ def test_a_profile_recommends_only_settings_that_exist(name: str):
     done = CliRunner().invoke(app, ["profile", "show", name])
     assert done.exit_code == 0, done.output
     assert profile.title in done.stdout
+
+
+@pytest.mark.parametrize("name", [name for name, each in profiles().items() if each.lines])
+def test_its_lines_replace_those_of_a_new_configuration(name: str):
+    """As the command says: the lines go into [hsm], and replace the settings that are there."""
+    shown = CliRunner().invoke(app, ["profile", "show", name]).stdout
+    lines = [line for line in profiles()[name].lines if f"\n{line}\n" in shown]
+    assert lines == profiles()[name].lines
+    assert "Replace the line" in shown
+    new = new_configuration(
+        NewDriver(
+            node="node-1",
+            url="https://localhost:1",
+            job_signing_keys=["AAAA"],
+            module=Path("/m.so"),
+            token_label="custody",
+        )
+    )
+    settings = [line.split(" = ")[0] for line in lines if not line.startswith("#")]
+    kept = [line for line in new.splitlines() if line.split(" = ")[0] not in settings]
+    place = kept.index("[hsm]") + 1
+    found = tomllib.loads("\n".join([*kept[:place], *lines, *kept[place:]]))
+    assert set(settings) <= found["hsm"].keys()
 
 
 def test_the_profiles_are_listed_and_another_name_is_refused():
